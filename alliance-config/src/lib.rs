@@ -1,0 +1,1 @@
+//! The constitution of an alliance: validated, signed, collected.

@@ -1,0 +1,1 @@
+//! The node each brand runs.

@@ -1,0 +1,3 @@
+//! The `coalition` binary.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! What makes an answer safe to give (sans-IO).

@@ -1,0 +1,1 @@
+//! Whole alliances in one deterministic process.

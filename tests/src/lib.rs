@@ -1,0 +1,1 @@
+//! What crosses crates: end to end, the wire format, the architecture itself.

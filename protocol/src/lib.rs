@@ -1,1 +1,31 @@
-//! What brands say to each other, and what makes it true (sans-IO).
+//! What brands say to each other, and what makes it true.
+//!
+//! Sans-IO: state machines and verifiers. Time and randomness are passed in; there is no clock, no
+//! generator, no file, no socket here, and no runtime. The rules are those of `protocol/spec/`.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_types,
+    clippy::disallowed_methods
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+pub mod amount;
+pub mod codec;
+pub mod crypto;
+pub mod ids;
+pub mod log;
+pub mod time;

@@ -1,0 +1,104 @@
+//! Deterministic CBOR (RFC 8949, section 4.2) and the caps on everything that is decoded.
+//!
+//! One encoding for each signed thing: [`decode`] refuses bytes that are not exactly what
+//! [`encode`] would write, so that two parties can never sign the same meaning in two forms.
+//! Shapes are frozen by the vectors in `protocol/vectors`; the version is [`WIRE_VERSION`].
+
+use std::convert::Infallible;
+
+use minicbor::{Decode, Encode};
+
+/// Version of everything on the wire and in a log. Version 0 promises no compatibility.
+pub const WIRE_VERSION: u16 = 0;
+
+/// Largest entry of a log, in bytes (the length prefix of a C2SP tlog-tiles entry bundle is a u16).
+pub const ENTRY_MAX: usize = 65_535;
+
+/// Largest message between two nodes, in bytes.
+pub const MESSAGE_MAX: usize = 32 * 1024 * 1024;
+
+/// Why bytes were not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// More bytes than this kind of thing may have.
+    #[error("{found} bytes where {what} may have at most {most}")]
+    TooLong {
+        /// What was being read.
+        what: &'static str,
+        /// How many there were.
+        found: usize,
+        /// How many there may be.
+        most: usize,
+    },
+    /// Not the CBOR of such a thing.
+    #[error("{what}: not valid at byte {position}")]
+    Malformed {
+        /// What was being read.
+        what: &'static str,
+        /// Where reading stopped.
+        position: usize,
+    },
+    /// Readable, but not in the one deterministic form.
+    #[error("{what}: not in deterministic form (RFC 8949, section 4.2)")]
+    NotDeterministic {
+        /// What was being read.
+        what: &'static str,
+    },
+}
+
+/// The one encoding of a value.
+#[must_use]
+pub fn encode<T: Encode<()> + ?Sized>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let written: Result<(), minicbor::encode::Error<Infallible>> =
+        minicbor::encode(value, &mut bytes);
+    // writing to a vector cannot fail, and no `Encode` of this crate raises an error of its own
+    debug_assert!(written.is_ok());
+    bytes
+}
+
+/// Reads one value of at most `most` bytes, naming it `what` in errors.
+///
+/// # Errors
+/// When there are too many bytes, when they are not such a value, when something follows it, or
+/// when they are not its deterministic form.
+pub fn decode<'b, T: Decode<'b, ()> + Encode<()>>(
+    what: &'static str,
+    bytes: &'b [u8],
+    most: usize,
+) -> Result<T, DecodeError> {
+    if bytes.len() > most {
+        return Err(DecodeError::TooLong { what, found: bytes.len(), most });
+    }
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let value: T = decoder
+        .decode()
+        .map_err(|_| DecodeError::Malformed { what, position: decoder.position() })?;
+    if encode(&value) != bytes {
+        return Err(DecodeError::NotDeterministic { what });
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_shortest_form_is_read() {
+        assert_eq!(decode::<u32>("a number", &[0x05], 8), Ok(5));
+        // 5 written in two bytes, and 5 followed by something
+        for other in [&[0x18, 0x05][..], &[0x05, 0x00]] {
+            let error = decode::<u32>("a number", other, 8).unwrap_err();
+            assert_eq!(error, DecodeError::NotDeterministic { what: "a number" });
+        }
+        assert!(matches!(
+            decode::<u32>("a number", &[0x60], 8),
+            Err(DecodeError::Malformed { .. })
+        ));
+        assert!(matches!(
+            decode::<u32>("a number", &[0; 9], 8),
+            Err(DecodeError::TooLong { found: 9, most: 8, .. })
+        ));
+    }
+}

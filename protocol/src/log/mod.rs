@@ -1,0 +1,1 @@
+//! The log of one brand: Merkle tree, proofs, tiles, checkpoint.

@@ -1,1 +1,3 @@
 //! The constitution of an alliance: validated, signed, collected.
+
+pub mod sample;

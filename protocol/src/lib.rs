@@ -25,6 +25,7 @@
 
 pub mod amount;
 pub mod codec;
+pub mod constitution;
 pub mod crypto;
 pub mod ids;
 pub mod log;

@@ -1,1 +1,3 @@
 //! The node each brand runs.
+
+pub mod journal;

@@ -1,0 +1,116 @@
+//! The bytes of a segment: a header, then frames; all integers little-endian.
+//!
+//! ```text
+//! header   "coaljrnl" | version u16 | segment u64 | first 8 bytes of SHA-256 of all before
+//! frame    C0 4A 52 0A | body length u32 | records u32 | head check 8 | body | body check 16
+//! body     kind u8 | length u32 | bytes, for each record
+//! ```
+//! Both checks are truncated SHA-256 and cover segment and offset beside the bytes: a frame is valid
+//! in one place only, so an old or repeated piece of a file, or a payload that looks like a frame,
+//! is not taken for one. They find accidents; whoever can write the file can forge them.
+
+use ring::digest::{Context, SHA256};
+
+use super::{BATCH_MAX, FORMAT_VERSION, JournalError, RECORD_MAX, Record};
+
+pub(super) const SEGMENT_HEADER_BYTES: u64 = 26;
+pub(super) const FRAME_HEAD_BYTES: usize = 20;
+pub(super) const BODY_CHECK_BYTES: usize = 16;
+const RECORD_HEAD_BYTES: usize = 5;
+const SEGMENT_MAGIC: &[u8; 8] = b"coaljrnl";
+pub(super) const FRAME_MARKER: [u8; 4] = [0xc0, b'J', b'R', b'\n'];
+
+fn check<const N: usize>(what: &[u8], parts: &[&[u8]]) -> [u8; N] {
+    let mut context = Context::new(&SHA256);
+    context.update(what);
+    parts.iter().for_each(|part| context.update(part));
+    let digest = context.finish();
+    let mut short = [0; N];
+    short.copy_from_slice(&digest.as_ref()[..N]);
+    short
+}
+
+pub(super) fn segment_header(segment: u64) -> Vec<u8> {
+    let mut bytes = SEGMENT_MAGIC.to_vec();
+    bytes.extend(FORMAT_VERSION.to_le_bytes());
+    bytes.extend(segment.to_le_bytes());
+    bytes.extend(check::<8>(b"segment", &[&bytes]));
+    bytes
+}
+
+/// The version a header states, if it is a journal's header at all.
+pub(super) fn header_version(header: &[u8]) -> Option<u16> {
+    let version = header.strip_prefix(SEGMENT_MAGIC)?.first_chunk()?;
+    Some(u16::from_le_bytes(*version))
+}
+
+/// What the head of a frame says.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub(super) body_length: usize,
+    records: u32,
+}
+
+pub(super) fn checked_body_length(records: &[Record]) -> Result<u32, JournalError> {
+    let mut total = 0_usize;
+    for record in records {
+        let found = record.bytes.len();
+        if found > RECORD_MAX {
+            return Err(JournalError::TooLong { what: "record", found, most: RECORD_MAX });
+        }
+        total = total.saturating_add(found + RECORD_HEAD_BYTES);
+    }
+    match u32::try_from(total) {
+        Ok(length) if total <= BATCH_MAX => Ok(length),
+        _ => Err(JournalError::TooLong { what: "append", found: total, most: BATCH_MAX }),
+    }
+}
+
+pub(super) fn encode(segment: u64, offset: u64, records: &[Record], body_length: u32) -> Vec<u8> {
+    let place = [segment.to_le_bytes(), offset.to_le_bytes()].concat();
+    let mut bytes = Vec::with_capacity(FRAME_HEAD_BYTES + body_length as usize + BODY_CHECK_BYTES);
+    bytes.extend(FRAME_MARKER);
+    bytes.extend(body_length.to_le_bytes());
+    // a body of at most BATCH_MAX bytes with 5 for each record: the count fits
+    bytes.extend((records.len() as u32).to_le_bytes());
+    bytes.extend(check::<8>(b"head", &[&place, &bytes]));
+    for record in records {
+        bytes.push(record.kind);
+        bytes.extend((record.bytes.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&record.bytes);
+    }
+    bytes.extend(check::<BODY_CHECK_BYTES>(b"body", &[&place, &bytes]));
+    bytes
+}
+
+/// Reads a frame's head, if these are the bytes of one at that place.
+pub(super) fn decode_head(segment: u64, offset: u64, head: &[u8]) -> Option<Head> {
+    let head: &[u8; FRAME_HEAD_BYTES] = head.first_chunk()?;
+    let place = [segment.to_le_bytes(), offset.to_le_bytes()].concat();
+    let rest = head.strip_prefix(&FRAME_MARKER)?;
+    if rest[8..] != check::<8>(b"head", &[&place, &head[..12]]) {
+        return None;
+    }
+    let body_length = u32::from_le_bytes(*rest.first_chunk()?) as usize;
+    let records = u32::from_le_bytes(*rest[4..].first_chunk()?);
+    (body_length <= BATCH_MAX).then_some(Head { body_length, records })
+}
+
+/// Whether body and body check belong to that head at that place.
+pub(super) fn body_checks(segment: u64, offset: u64, head: &[u8], rest: &[u8]) -> bool {
+    let Some((body, stated)) = rest.split_last_chunk::<BODY_CHECK_BYTES>() else { return false };
+    let place = [segment.to_le_bytes(), offset.to_le_bytes()].concat();
+    *stated == check::<BODY_CHECK_BYTES>(b"body", &[&place, head, body])
+}
+
+/// The records of a body that has been checked.
+pub(super) fn decode_records(head: Head, mut body: &[u8]) -> Option<Vec<Record>> {
+    let mut records = Vec::new();
+    while let Some((kind, rest)) = body.split_first() {
+        let (length, rest) = rest.split_first_chunk()?;
+        let (bytes, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        records.push(Record { kind: *kind, bytes: bytes.to_vec() });
+        body = rest;
+    }
+    (records.len() == head.records as usize).then_some(records)
+}

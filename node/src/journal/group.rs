@@ -1,0 +1,92 @@
+//! One thread that owns the journal and syncs once for every append that waits.
+//!
+//! While one `fdatasync` runs, further appends gather; the next write takes them all. Under load the
+//! disk's sync rate no longer bounds the rate of appends, and no timer delays a lone one.
+
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{BATCH_MAX, Journal, JournalError, Record, frame, io_error};
+
+struct Append {
+    records: Vec<Record>,
+    body_length: usize,
+    answer: oneshot::Sender<Result<(), JournalError>>,
+}
+
+/// Appends from many tasks to one journal. Clones append to the same journal.
+#[derive(Debug, Clone)]
+pub struct GroupCommit {
+    queue: mpsc::Sender<Append>,
+}
+
+/// The thread behind a [`GroupCommit`].
+#[derive(Debug)]
+pub struct CommitThread {
+    thread: JoinHandle<Journal>,
+}
+
+impl GroupCommit {
+    /// Appends records as one unit; they are on the disk when this returns.
+    ///
+    /// Waits while the queue is full. Once the records are queued they may be written even if the
+    /// caller stops waiting. Appends of one task that awaits each are in its order.
+    ///
+    /// # Errors
+    /// Those of [`Journal::append_batch`].
+    pub async fn append(&self, records: Vec<Record>) -> Result<(), JournalError> {
+        let body_length = frame::checked_body_length(&records)? as usize;
+        let (answer, answered) = oneshot::channel();
+        let append = Append { records, body_length, answer };
+        self.queue.send(append).await.map_err(|_| JournalError::Closed)?;
+        answered.await.map_err(|_| JournalError::Closed)?
+    }
+}
+
+impl CommitThread {
+    /// Waits until every [`GroupCommit`] is dropped and all that was queued is written.
+    ///
+    /// # Errors
+    /// When the thread did not end by itself.
+    pub fn join(self) -> Result<Journal, JournalError> {
+        self.thread.join().map_err(|_| JournalError::Closed)
+    }
+}
+
+pub(super) fn start(
+    journal: Journal,
+    queue: usize,
+) -> Result<(GroupCommit, CommitThread), JournalError> {
+    let (sender, receiver) = mpsc::channel(queue.max(1));
+    let directory = journal.directory.clone();
+    let thread = std::thread::Builder::new()
+        .name("journal".to_owned())
+        .spawn(move || commit_until_closed(journal, receiver))
+        .map_err(io_error("start a thread for", &directory))?;
+    Ok((GroupCommit { queue: sender }, CommitThread { thread }))
+}
+
+fn commit_until_closed(mut journal: Journal, mut queue: mpsc::Receiver<Append>) -> Journal {
+    let mut held_over = None;
+    while let Some(first) = held_over.take().or_else(|| queue.blocking_recv()) {
+        let mut body_length = first.body_length;
+        let mut answers = vec![first.answer];
+        let mut records = first.records;
+        while let Ok(next) = queue.try_recv() {
+            if body_length + next.body_length > BATCH_MAX {
+                held_over = Some(next);
+                break;
+            }
+            body_length += next.body_length;
+            records.extend(next.records);
+            answers.push(next.answer);
+        }
+        let outcome = journal.append_batch(&records);
+        for answer in answers {
+            // a caller that stopped waiting has no use for the answer
+            let _ = answer.send(outcome.clone());
+        }
+    }
+    journal
+}

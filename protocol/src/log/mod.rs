@@ -3,7 +3,7 @@
 //! stock tools can read and verify it without us.
 //!
 //! Knows leaves as bytes and nothing of what they mean. Does no input or output: what is stored is
-//! read through [`merkle::HashReader`], and what is to be stored is
+//! read through [`merkle::HashReader`] and [`tiles::TileSource`], and what is to be stored is
 //! returned. When a size may be signed is decided elsewhere: a log signs certified sizes only.
 //!
 //! Not here: pruning of old tiles, ML-DSA-44 cosignatures, subtree cosignatures.
@@ -11,3 +11,4 @@
 pub mod merkle;
 pub mod proof;
 pub mod range;
+pub mod tiles;

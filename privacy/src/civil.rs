@@ -1,0 +1,216 @@
+//! Days of the civil calendar and the buckets a date column is grouped by.
+//!
+//! Knows the Gregorian calendar well enough to compare days and to step from bucket to bucket.
+//! Deliberately knows no zones, no times of day and no present.
+
+use core::fmt;
+use core::str::FromStr;
+
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A day, years 1 to 9999.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(array)]
+pub struct CivilDate {
+    #[n(0)]
+    year: u16,
+    #[n(1)]
+    month: u8,
+    #[n(2)]
+    day: u8,
+}
+
+/// A text that is not a day written `YYYY-MM-DD`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a date is written YYYY-MM-DD and exists in the calendar")]
+pub struct DateError;
+
+impl CivilDate {
+    /// `None` for a day that does not exist.
+    pub fn new(year: u16, month: u8, day: u8) -> Option<Self> {
+        let exists = (1..=9999).contains(&year) && day >= 1 && day <= days_in_month(year, month)?;
+        exists.then_some(Self { year, month, day })
+    }
+
+    /// The year.
+    pub const fn year(self) -> u16 {
+        self.year
+    }
+
+    /// First day of the bucket that holds this day.
+    pub(crate) fn bucket_start(self, bucket: Bucket) -> Self {
+        let months = bucket.months();
+        let month = self.month.saturating_sub(1) / months * months;
+        Self {
+            year: self.year,
+            month: month.saturating_add(1),
+            day: 1,
+        }
+    }
+
+    /// First day of the bucket after the one that holds this day; `None` past year 9999.
+    pub(crate) fn next_bucket_start(self, bucket: Bucket) -> Option<Self> {
+        let start = self.bucket_start(bucket);
+        let month = start.month.checked_add(bucket.months())?;
+        if month > 12 {
+            Self::new(start.year.checked_add(1)?, month.checked_sub(12)?, 1)
+        } else {
+            Self::new(start.year, month, 1)
+        }
+    }
+
+    /// Name of the bucket that holds this day: `2017-03`, `2017-Q1`, `2017-H1`, `2017`.
+    pub(crate) fn bucket_label(self, bucket: Bucket) -> String {
+        let start = self.bucket_start(bucket);
+        let ordinal = start.month.div_ceil(bucket.months());
+        match bucket {
+            Bucket::Month => format!("{:04}-{:02}", start.year, start.month),
+            Bucket::Quarter => format!("{:04}-Q{ordinal}", start.year),
+            Bucket::HalfYear => format!("{:04}-H{ordinal}", start.year),
+            Bucket::Year => format!("{:04}", start.year),
+        }
+    }
+}
+
+impl fmt::Display for CivilDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04}-{:02}-{:02}", self.year, self.month, self.day)
+    }
+}
+
+impl fmt::Debug for CivilDate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for CivilDate {
+    type Err = DateError;
+
+    fn from_str(text: &str) -> Result<Self, DateError> {
+        let bytes = text.as_bytes();
+        let shaped = bytes.len() == 10
+            && bytes.iter().enumerate().all(|(at, byte)| match at {
+                4 | 7 => *byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        if !shaped {
+            return Err(DateError);
+        }
+        let mut fields = text.split('-');
+        let year = fields
+            .next()
+            .and_then(|field| field.parse().ok())
+            .ok_or(DateError)?;
+        let month = fields
+            .next()
+            .and_then(|field| field.parse().ok())
+            .ok_or(DateError)?;
+        let day = fields
+            .next()
+            .and_then(|field| field.parse().ok())
+            .ok_or(DateError)?;
+        Self::new(year, month, day).ok_or(DateError)
+    }
+}
+
+impl Serialize for CivilDate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for CivilDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// A calendar period by which a date column can be grouped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Bucket {
+    /// `date_trunc('month', c)`
+    #[n(0)]
+    Month,
+    /// `date_trunc('quarter', c)`
+    #[n(1)]
+    Quarter,
+    /// `half_year(c)`
+    #[n(2)]
+    HalfYear,
+    /// `date_trunc('year', c)`
+    #[n(3)]
+    Year,
+}
+
+impl Bucket {
+    const fn months(self) -> u8 {
+        match self {
+            Self::Month => 1,
+            Self::Quarter => 3,
+            Self::HalfYear => 6,
+            Self::Year => 12,
+        }
+    }
+}
+
+fn days_in_month(year: u16, month: u8) -> Option<u8> {
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
+        4 | 6 | 9 | 11 => Some(30),
+        2 if leap => Some(29),
+        2 => Some(28),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> CivilDate {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn only_days_that_exist() {
+        assert_eq!(date("2016-02-29").to_string(), "2016-02-29");
+        for bad in [
+            "2017-02-29",
+            "2017-13-01",
+            "2017-00-01",
+            "2017-1-1",
+            "0000-01-01",
+            "17-01-01x",
+        ] {
+            assert_eq!(bad.parse::<CivilDate>(), Err(DateError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn buckets_tile_the_year() {
+        for (bucket, count, last) in [
+            (Bucket::Month, 12, "2017-12"),
+            (Bucket::Quarter, 4, "2017-Q4"),
+            (Bucket::HalfYear, 2, "2017-H2"),
+            (Bucket::Year, 1, "2017"),
+        ] {
+            let mut day = date("2017-01-01");
+            let mut labels = Vec::new();
+            while day.year() == 2017 {
+                labels.push(day.bucket_label(bucket));
+                day = day.next_bucket_start(bucket).unwrap();
+            }
+            assert_eq!(labels.len(), count);
+            assert_eq!(labels.last().map(String::as_str), Some(last));
+            assert_eq!(day, date("2018-01-01"));
+        }
+        assert_eq!(date("2017-06-30").bucket_label(Bucket::HalfYear), "2017-H1");
+        assert_eq!(date("2017-07-01").bucket_label(Bucket::HalfYear), "2017-H2");
+    }
+}

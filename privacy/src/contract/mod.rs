@@ -1,0 +1,650 @@
+//! The dataset contract: what may be asked of whom, and every public bound.
+//!
+//! Knows the shared schema, the public domain of each column, which brands may carry which value,
+//! the bounds on a member's contribution and the budget. All of it is public and agreed on before
+//! any data is looked at. Deliberately knows no data, no keys and no file format.
+//!
+//! Not here yet: public tables to join, per-brand bounds, bounds bought with a private quantile,
+//! numeric columns as group keys, standing queries, other splits of a year's budget among the
+//! brands than equal ones.
+
+mod profile;
+mod raw;
+
+use std::collections::BTreeSet;
+
+use minicbor::Encode;
+
+pub use profile::BudgetProfile;
+pub use raw::{RawColumn, RawContract, RawTable, RawValue};
+
+use crate::civil::CivilDate;
+use crate::hash;
+use crate::ids::{ContractHash, ParticipantId, Purpose};
+use crate::units::{GridBound, PicoRho};
+
+/// Most participants of an alliance.
+pub const PARTICIPANTS_MAX: usize = 64;
+/// Fewest brands behind a joint cell: with two, either learns the other's share up to its noise.
+pub const CARRIERS_MIN: usize = 3;
+/// Most public values of one text column, `OTHER` not counted.
+pub const VALUES_MAX: usize = 1_000;
+/// Label of the cell for values outside the declared ones.
+pub const OTHER: &str = "OTHER";
+/// Part of a brand's yearly budget for joint questions, in percent; the rest is for local ones.
+pub const JOINT_PERCENT: u8 = 60;
+
+const TABLES_MAX: usize = 32;
+const COLUMNS_MAX: usize = 64;
+const IDENTIFIER_MAX_BYTES: usize = 63;
+const VALUE_MAX_BYTES: usize = 128;
+const MEMBERS_MAX: u64 = 10_000_000_000;
+
+/// Why a contract is refused. `at` is the place in the contract, such as `tables.purchases.owner`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContractError {
+    /// A name outside its grammar.
+    #[error("{at}: {reason}")]
+    Name {
+        /// Place in the contract.
+        at: String,
+        /// What a name looks like.
+        reason: String,
+    },
+    /// The same name or value twice.
+    #[error("{at}: {name:?} is there twice")]
+    Duplicate {
+        /// Place in the contract.
+        at: String,
+        /// The repeated name.
+        name: String,
+    },
+    /// Too few or too many of something.
+    #[error("{at}: {found} given, {least} to {most} allowed")]
+    Count {
+        /// Place in the contract.
+        at: String,
+        /// How many there are.
+        found: u64,
+        /// Fewest allowed.
+        least: u64,
+        /// Most allowed.
+        most: u64,
+    },
+    /// A carrier that is no participant.
+    #[error("{at}: {name:?} is not among the participants")]
+    UnknownCarrier {
+        /// Place in the contract.
+        at: String,
+        /// The unknown brand.
+        name: String,
+    },
+    /// A bound off the grid.
+    #[error(
+        "{at}: {found} is not 1, 2 or 5 times a power of ten (at most {})",
+        GridBound::MAX
+    )]
+    Bound {
+        /// Place in the contract.
+        at: String,
+        /// The bound given.
+        found: u64,
+    },
+    /// A range whose ends are wrong.
+    #[error("{at}: {reason}")]
+    Range {
+        /// Place in the contract.
+        at: String,
+        /// What a range must be.
+        reason: &'static str,
+    },
+    /// No such profile.
+    #[error("profile: must be \"large\", \"standard\" or \"trial\"")]
+    Profile,
+}
+
+/// A validated dataset contract.
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
+#[cbor(array)]
+pub struct Contract {
+    #[n(0)]
+    version: u8,
+    #[n(1)]
+    dataset: DatasetName,
+    #[n(2)]
+    purposes: Vec<Purpose>,
+    #[n(3)]
+    participants: Vec<ParticipantId>,
+    #[n(4)]
+    minimum_participants: u8,
+    #[n(5)]
+    profile: BudgetProfile,
+    #[n(6)]
+    members_at_most: u64,
+    #[n(7)]
+    tables: Vec<Table>,
+}
+
+/// The dataset's name has the grammar of a purpose.
+type DatasetName = Purpose;
+
+/// A table of the shared schema.
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
+#[cbor(array)]
+pub struct Table {
+    #[n(0)]
+    name: String,
+    #[n(1)]
+    owner: String,
+    #[n(2)]
+    rows_bound: GridBound,
+    #[n(3)]
+    columns: Vec<Column>,
+}
+
+/// A column beside the owner.
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
+#[cbor(array)]
+pub struct Column {
+    #[n(0)]
+    name: String,
+    #[n(1)]
+    domain: Domain,
+}
+
+/// The declared domain of a column.
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
+pub enum Domain {
+    /// Public texts, in the contract's order. Index `values.len()` stands for `OTHER`.
+    #[n(0)]
+    #[cbor(array)]
+    Text {
+        /// The values with their carriers.
+        #[n(0)]
+        values: Vec<TextValue>,
+        /// Who may hold other values.
+        #[n(1)]
+        other_carriers: BTreeSet<ParticipantId>,
+    },
+    /// Days from first to last, both inclusive.
+    #[n(1)]
+    #[cbor(array)]
+    Date {
+        /// First day.
+        #[n(0)]
+        first: CivilDate,
+        /// Last day.
+        #[n(1)]
+        last: CivilDate,
+    },
+    /// Whole numbers.
+    #[n(2)]
+    #[cbor(array)]
+    Integer {
+        /// `fen`, `pieces`, ...
+        #[n(0)]
+        unit: String,
+        /// Least value of a row.
+        #[n(1)]
+        minimum: i64,
+        /// Greatest value of a row.
+        #[n(2)]
+        maximum: i64,
+        /// L2 bound of a member's sums, if the column can be summed.
+        #[n(3)]
+        bound: Option<GridBound>,
+    },
+}
+
+/// A public value of a text column.
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
+#[cbor(array)]
+pub struct TextValue {
+    #[n(0)]
+    text: String,
+    #[n(1)]
+    carriers: BTreeSet<ParticipantId>,
+}
+
+impl TextValue {
+    /// The value.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Brands whose rows may hold it.
+    pub const fn carriers(&self) -> &BTreeSet<ParticipantId> {
+        &self.carriers
+    }
+}
+
+impl Contract {
+    /// Name of the dataset.
+    pub fn dataset(&self) -> &str {
+        self.dataset.as_str()
+    }
+
+    /// The brands, in order.
+    pub fn participants(&self) -> &[ParticipantId] {
+        &self.participants
+    }
+
+    /// Fewest brands in a joint query.
+    pub fn minimum_participants(&self) -> usize {
+        usize::from(self.minimum_participants)
+    }
+
+    /// Whether members were asked for this purpose.
+    pub fn serves(&self, purpose: Purpose) -> bool {
+        self.purposes.contains(&purpose)
+    }
+
+    /// The purposes.
+    pub fn purposes(&self) -> &[Purpose] {
+        &self.purposes
+    }
+
+    /// The budget profile.
+    pub const fn profile(&self) -> BudgetProfile {
+        self.profile
+    }
+
+    /// Public cap on one brand's members.
+    pub const fn members_at_most(&self) -> u64 {
+        self.members_at_most
+    }
+
+    /// The tables.
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// What one brand may spend on joint questions it proposes in a calendar year: 60 % of an
+    /// equal share of the profile's rho, rounded down.
+    pub fn joint_quota(&self) -> PicoRho {
+        self.brand_share()
+            .percent(JOINT_PERCENT)
+            .unwrap_or(PicoRho::ZERO)
+    }
+
+    /// What one brand may spend on questions about its own members only: the rest of its share.
+    pub fn local_quota(&self) -> PicoRho {
+        self.brand_share()
+            .checked_sub(self.joint_quota())
+            .unwrap_or(PicoRho::ZERO)
+    }
+
+    fn brand_share(&self) -> PicoRho {
+        self.profile
+            .rho_per_year()
+            .divided(self.participants.len())
+            .unwrap_or(PicoRho::ZERO)
+    }
+
+    /// Hash of the whole contract: two nodes plan alike only under the same one.
+    pub fn hash(&self) -> ContractHash {
+        let mut bytes = Vec::new();
+        // Writing to a vector cannot fail.
+        let _ = minicbor::encode(self, &mut bytes);
+        ContractHash(hash::tagged("coalition/privacy/contract/v0", &[&bytes]))
+    }
+}
+
+impl Table {
+    /// Its name in SQL.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The column that names a row's member.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// L2 bound of a member's row counts.
+    pub const fn rows_bound(&self) -> GridBound {
+        self.rows_bound
+    }
+
+    /// The columns beside the owner.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+}
+
+impl Column {
+    /// Its name in SQL.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its declared domain.
+    pub const fn domain(&self) -> &Domain {
+        &self.domain
+    }
+}
+
+impl TryFrom<RawContract> for Contract {
+    type Error = ContractError;
+
+    fn try_from(raw: RawContract) -> Result<Self, ContractError> {
+        let dataset = name("dataset", &raw.dataset)?;
+        count("purposes", raw.purposes.len(), 1, 32)?;
+        let purposes = names("purposes", &raw.purposes)?;
+        count(
+            "participants",
+            raw.participants.len(),
+            CARRIERS_MIN,
+            PARTICIPANTS_MAX,
+        )?;
+        let mut participants: Vec<ParticipantId> = names("participants", &raw.participants)?;
+        participants.sort_unstable();
+        count(
+            "minimum_participants",
+            usize::from(raw.minimum_participants),
+            CARRIERS_MIN,
+            participants.len(),
+        )?;
+        if !(1..=MEMBERS_MAX).contains(&raw.members_at_most) {
+            return Err(ContractError::Count {
+                at: "members_at_most".into(),
+                found: raw.members_at_most,
+                least: 1,
+                most: MEMBERS_MAX,
+            });
+        }
+        count("tables", raw.tables.len(), 1, TABLES_MAX)?;
+        let mut seen = BTreeSet::new();
+        let mut tables = Vec::with_capacity(raw.tables.len());
+        for table in raw.tables {
+            let table = validated_table(table, &participants)?;
+            unique("tables", &mut seen, table.name.clone())?;
+            tables.push(table);
+        }
+        Ok(Self {
+            version: 0,
+            dataset,
+            purposes,
+            participants,
+            minimum_participants: raw.minimum_participants,
+            profile: raw.profile.parse()?,
+            members_at_most: raw.members_at_most,
+            tables,
+        })
+    }
+}
+
+fn validated_table(raw: RawTable, all: &[ParticipantId]) -> Result<Table, ContractError> {
+    identifier("tables.name", &raw.name)?;
+    let at = format!("tables.{}", raw.name);
+    identifier(&format!("{at}.owner"), &raw.owner)?;
+    let rows_bound = bound(&format!("{at}.rows_bound"), raw.rows_bound)?;
+    count(&format!("{at}.columns"), raw.columns.len(), 1, COLUMNS_MAX)?;
+    let mut seen = BTreeSet::from([raw.owner.clone()]);
+    let mut columns = Vec::with_capacity(raw.columns.len());
+    for column in raw.columns {
+        let column = validated_column(&at, column, all)?;
+        unique(&at, &mut seen, column.name.clone())?;
+        columns.push(column);
+    }
+    Ok(Table {
+        name: raw.name,
+        owner: raw.owner,
+        rows_bound,
+        columns,
+    })
+}
+
+fn validated_column(
+    table: &str,
+    raw: RawColumn,
+    all: &[ParticipantId],
+) -> Result<Column, ContractError> {
+    match raw {
+        RawColumn::Text {
+            name,
+            values,
+            other_carriers,
+        } => {
+            identifier(table, &name)?;
+            let at = format!("{table}.{name}");
+            let domain = text_domain(&at, values, other_carriers, all)?;
+            Ok(Column { name, domain })
+        }
+        RawColumn::Date { name, first, last } => {
+            identifier(table, &name)?;
+            let at = format!("{table}.{name}");
+            let reason = "first and last are days written YYYY-MM-DD, first not after last";
+            match (first.parse::<CivilDate>(), last.parse::<CivilDate>()) {
+                (Ok(first), Ok(last)) if first <= last => Ok(Column {
+                    name,
+                    domain: Domain::Date { first, last },
+                }),
+                _ => Err(ContractError::Range { at, reason }),
+            }
+        }
+        RawColumn::Integer {
+            name,
+            unit,
+            minimum,
+            maximum,
+            bound: raw_bound,
+        } => {
+            identifier(table, &name)?;
+            let at = format!("{table}.{name}");
+            identifier(&format!("{at}.unit"), &unit)?;
+            let widest = i64::try_from(GridBound::MAX).unwrap_or(i64::MAX);
+            // 0 stands for an absent value, so it has to be a value.
+            if !(minimum <= 0 && maximum >= 0 && minimum >= -widest && maximum <= widest) {
+                let reason = "minimum and maximum must enclose 0 and stay within 1e15 of it";
+                return Err(ContractError::Range { at, reason });
+            }
+            let bound = raw_bound
+                .map(|c| bound(&format!("{at}.bound"), c))
+                .transpose()?;
+            Ok(Column {
+                name,
+                domain: Domain::Integer {
+                    unit,
+                    minimum,
+                    maximum,
+                    bound,
+                },
+            })
+        }
+    }
+}
+
+fn text_domain(
+    at: &str,
+    raw: Vec<RawValue>,
+    other: Option<Vec<String>>,
+    all: &[ParticipantId],
+) -> Result<Domain, ContractError> {
+    count(&format!("{at}.values"), raw.len(), 1, VALUES_MAX)?;
+    let mut seen = BTreeSet::from([OTHER.to_owned()]);
+    let mut values = Vec::with_capacity(raw.len());
+    for value in raw {
+        count(
+            &format!("{at}.values: bytes of a value"),
+            value.value.len(),
+            1,
+            VALUE_MAX_BYTES,
+        )?;
+        // Control characters have no place in an emitted SQL text.
+        if value.value.chars().any(char::is_control) {
+            let reason = "a value holds no control characters".to_owned();
+            return Err(ContractError::Name {
+                at: format!("{at}.values"),
+                reason,
+            });
+        }
+        unique(at, &mut seen, value.value.clone())?;
+        let carriers = carriers(at, value.carriers, all)?;
+        values.push(TextValue {
+            text: value.value,
+            carriers,
+        });
+    }
+    Ok(Domain::Text {
+        values,
+        other_carriers: carriers(at, other, all)?,
+    })
+}
+
+fn carriers(
+    at: &str,
+    raw: Option<Vec<String>>,
+    all: &[ParticipantId],
+) -> Result<BTreeSet<ParticipantId>, ContractError> {
+    let Some(raw) = raw else {
+        return Ok(all.iter().copied().collect());
+    };
+    let named: Vec<ParticipantId> = names(at, &raw)?;
+    match named.iter().find(|name| !all.contains(name)) {
+        Some(unknown) => Err(ContractError::UnknownCarrier {
+            at: at.to_owned(),
+            name: unknown.to_string(),
+        }),
+        None => Ok(named.into_iter().collect()),
+    }
+}
+
+fn name<T>(at: &str, text: &str) -> Result<T, ContractError>
+where
+    T: core::str::FromStr<Err = crate::ids::IdError>,
+{
+    text.parse()
+        .map_err(|error: crate::ids::IdError| ContractError::Name {
+            at: at.to_owned(),
+            reason: error.to_string(),
+        })
+}
+
+fn names<T>(at: &str, texts: &[String]) -> Result<Vec<T>, ContractError>
+where
+    T: core::str::FromStr<Err = crate::ids::IdError> + Ord + Copy,
+{
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::with_capacity(texts.len());
+    for text in texts {
+        let parsed: T = name(at, text)?;
+        if !seen.insert(parsed) {
+            return Err(ContractError::Duplicate {
+                at: at.to_owned(),
+                name: text.clone(),
+            });
+        }
+        all.push(parsed);
+    }
+    Ok(all)
+}
+
+/// SQL identifiers of the schema: lower case, so that quoting changes nothing in any engine.
+fn identifier(at: &str, text: &str) -> Result<(), ContractError> {
+    let first = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    let rest = text
+        .bytes()
+        .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+    if first && rest && text.len() <= IDENTIFIER_MAX_BYTES {
+        return Ok(());
+    }
+    let reason = format!(
+        "{text:?} is no name here: a-z first, then a-z, 0-9 or '_', at most {IDENTIFIER_MAX_BYTES}"
+    );
+    Err(ContractError::Name {
+        at: at.to_owned(),
+        reason,
+    })
+}
+
+fn bound(at: &str, value: u64) -> Result<GridBound, ContractError> {
+    GridBound::new(value).ok_or_else(|| ContractError::Bound {
+        at: at.to_owned(),
+        found: value,
+    })
+}
+
+fn unique(at: &str, seen: &mut BTreeSet<String>, name: String) -> Result<(), ContractError> {
+    match seen.replace(name) {
+        Some(name) => Err(ContractError::Duplicate {
+            at: at.to_owned(),
+            name,
+        }),
+        None => Ok(()),
+    }
+}
+
+fn count(at: &str, found: usize, least: usize, most: usize) -> Result<(), ContractError> {
+    if (least..=most).contains(&found) {
+        return Ok(());
+    }
+    let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+    Err(ContractError::Count {
+        at: at.to_owned(),
+        found: wide(found),
+        least: wide(least),
+        most: wide(most),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{raw_contract, sample_contract};
+
+    #[test]
+    fn quotas_of_the_brands_stay_within_the_year() {
+        let contract = sample_contract();
+        let spent = (contract.joint_quota().get() + contract.local_quota().get()) * 5;
+        assert!(spent <= contract.profile().rho_per_year().get());
+        assert_eq!(contract.joint_quota(), PicoRho::new(18_000_000_000));
+    }
+
+    #[test]
+    fn the_hash_covers_bounds_and_carriers() {
+        let before = sample_contract().hash();
+        let mut raw = raw_contract();
+        raw.tables[0].rows_bound = 5_000;
+        assert_ne!(Contract::try_from(raw).unwrap().hash(), before);
+        let mut raw = raw_contract();
+        let RawColumn::Text { values, .. } = &mut raw.tables[0].columns[1] else {
+            panic!()
+        };
+        values[0].carriers = Some(vec!["grocer_one".into()]);
+        assert_ne!(Contract::try_from(raw).unwrap().hash(), before);
+        assert_eq!(sample_contract().hash(), before);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let refused = |change: fn(&mut RawContract)| {
+            let mut raw = raw_contract();
+            change(&mut raw);
+            Contract::try_from(raw).unwrap_err().to_string()
+        };
+        let two = refused(|raw| raw.participants.truncate(2));
+        assert_eq!(two, "participants: 2 given, 3 to 64 allowed");
+        let off_grid = refused(|raw| raw.tables[0].rows_bound = 30);
+        assert!(
+            off_grid.starts_with("tables.purchases.rows_bound: 30 is not"),
+            "{off_grid}"
+        );
+        let twice = refused(|raw| raw.participants[1] = "grocer_one".into());
+        assert_eq!(twice, "participants: \"grocer_one\" is there twice");
+        let profile = refused(|raw| raw.profile = "huge".into());
+        assert!(profile.contains("trial"));
+        let stranger = refused(|raw| {
+            let RawColumn::Text { other_carriers, .. } = &mut raw.tables[0].columns[1] else {
+                panic!()
+            };
+            *other_carriers = Some(vec!["nobody".into()]);
+        });
+        assert!(
+            stranger.contains("not among the participants"),
+            "{stranger}"
+        );
+        let lone = refused(|raw| raw.minimum_participants = 2);
+        assert!(lone.starts_with("minimum_participants"), "{lone}");
+    }
+}

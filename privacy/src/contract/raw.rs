@@ -1,0 +1,96 @@
+//! The dataset contract as it is written down, before any of it is believed.
+//!
+//! These types only name the fields (serde, unknown fields refused); [`super::Contract`] is what
+//! the rest of the crate sees.
+
+use serde::{Deserialize, Serialize};
+
+/// A dataset contract as written. Convert with `Contract::try_from`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawContract {
+    /// Name of the dataset, in the grammar of participant names.
+    pub dataset: String,
+    /// What members were asked consent for; a query names one of these.
+    pub purposes: Vec<String>,
+    /// Every brand that can be asked.
+    pub participants: Vec<String>,
+    /// Fewest brands in a joint query, at least 3 (the default).
+    #[serde(default = "three")]
+    pub minimum_participants: u8,
+    /// `large`, `standard` or `trial`.
+    pub profile: String,
+    /// Public cap on one brand's members (not their number, which is never shown).
+    pub members_at_most: u64,
+    /// The tables of the shared schema.
+    pub tables: Vec<RawTable>,
+}
+
+const fn three() -> u8 {
+    3
+}
+
+/// One table.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawTable {
+    /// Its name in SQL.
+    pub name: String,
+    /// The column that names the member a row belongs to.
+    pub owner: String,
+    /// L2 bound of one member's row counts over the cells of `count(*)`, on the 1-2-5 grid.
+    pub rows_bound: u64,
+    /// The other columns.
+    pub columns: Vec<RawColumn>,
+}
+
+/// One column.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum RawColumn {
+    /// A text with a public list of values.
+    Text {
+        /// Its name in SQL.
+        name: String,
+        /// The public values. Whatever else a row holds is counted under `OTHER`.
+        values: Vec<RawValue>,
+        /// Brands that may hold other values; absent: every brand.
+        #[serde(default)]
+        other_carriers: Option<Vec<String>>,
+    },
+    /// A day. Rows outside the range are not read.
+    Date {
+        /// Its name in SQL.
+        name: String,
+        /// First day, `YYYY-MM-DD`.
+        first: String,
+        /// Last day, inclusive.
+        last: String,
+    },
+    /// A whole number. Values outside the range are moved to its nearer end, absent ones are 0.
+    Integer {
+        /// Its name in SQL.
+        name: String,
+        /// `fen` for money, else a word such as `pieces`.
+        unit: String,
+        /// Least value of a row.
+        minimum: i64,
+        /// Greatest value of a row.
+        maximum: i64,
+        /// L2 bound of one member's netted sums over the cells, on the 1-2-5 grid and in `unit`.
+        /// Absent: the column cannot be summed.
+        #[serde(default)]
+        bound: Option<u64>,
+    },
+}
+
+/// One public value of a text column.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawValue {
+    /// The value as rows hold it.
+    pub value: String,
+    /// Brands whose rows may hold it; absent: every brand.
+    #[serde(default)]
+    pub carriers: Option<Vec<String>>,
+}

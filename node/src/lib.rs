@@ -1,3 +1,4 @@
 //! The node each brand runs.
 
 pub mod journal;
+pub mod store;

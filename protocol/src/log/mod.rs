@@ -8,7 +8,13 @@
 //!
 //! Not here: pruning of old tiles, ML-DSA-44 cosignatures, subtree cosignatures.
 
+pub mod checkpoint;
 pub mod merkle;
+pub mod note;
 pub mod proof;
 pub mod range;
 pub mod tiles;
+pub mod tlog_proof;
+
+#[cfg(test)]
+mod vectors;

@@ -38,6 +38,16 @@ pub enum DecodeError {
         /// Where reading stopped.
         position: usize,
     },
+    /// Of a wire version this node does not speak.
+    #[error(
+        "{what}: wire version {found}, and this node speaks {WIRE_VERSION}; one of the two must be updated"
+    )]
+    Version {
+        /// What was being read.
+        what: &'static str,
+        /// Its version.
+        found: u16,
+    },
     /// Readable, but not in the one deterministic form.
     #[error("{what}: not in deterministic form (RFC 8949, section 4.2)")]
     NotDeterministic {

@@ -27,6 +27,8 @@ pub mod amount;
 pub mod codec;
 pub mod constitution;
 pub mod crypto;
+pub mod exchange;
 pub mod ids;
 pub mod log;
 pub mod time;
+pub mod witness;

@@ -230,11 +230,16 @@ pub struct Recognised {
     /// The block at that height.
     #[n(1)]
     pub block: HeaderHash,
+    /// What that block's header says its writer ever sent to the reader: the ceiling that third
+    /// parties see.
+    #[n(2)]
+    pub sent: Value,
 }
 
 impl Recognised {
     /// Nothing read yet.
-    pub const NOTHING: Self = Self { height: Height::new(0), block: HeaderHash::GENESIS };
+    pub const NOTHING: Self =
+        Self { height: Height::new(0), block: HeaderHash::GENESIS, sent: Value::ZERO };
 }
 
 /// The exact content of one column, known to its two parties and the auditors.

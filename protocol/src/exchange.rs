@@ -1,0 +1,391 @@
+//! What one brand says to another in a sealed entry, and the sender's side of it until it is settled
+//! one way or the other.
+//!
+//! A leaf is one [`Payload`]. Certified means final: the sender's debit stands and the receiver is
+//! bound. The receiver acknowledges whole blocks, by the height its own header says it has recognised;
+//! what it could not apply it sends back as a [`Return`] in that block or an earlier one.
+//!
+//! Knows prices and what may be returned. Does not know members, balances or earning rules: a person
+//! is a handle made for this pair of brands. Does not do yet: partial returns, a person's second
+//! link, late returns to suspense after an erasure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+
+use crate::amount::{Points, QuoteError, Value, quote};
+use crate::codec::{self, DecodeError};
+use crate::constitution::{Constitution, PAYLOAD_MAX};
+use crate::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestId};
+
+/// Longest one-time link code, in bytes.
+pub const LINK_CODE_MAX: usize = 16;
+
+/// What a sealed entry says.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub enum Payload {
+    /// Ties the sender's member to the receiver's.
+    #[n(0)]
+    Link(#[n(0)] Link),
+    /// Points of the sender burned, points of the receiver issued to the same person.
+    #[n(1)]
+    Exchange(#[n(0)] Exchange),
+    /// Sends an earlier link or exchange of the other side back.
+    #[n(2)]
+    Return(#[n(0)] Return),
+}
+
+/// A one-time code that the receiver gave its member, who brought it to the sender.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Link {
+    /// The code, as the person typed it, at most [`LINK_CODE_MAX`] bytes.
+    #[n(0)]
+    pub code: String,
+    /// Who the person will be between these two brands.
+    #[n(1)]
+    pub handle: MemberHandle,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // whoever reads the code in time can link the account
+        f.write_str("Link(..)")
+    }
+}
+
+/// An exchange, priced by the constitution of its block's epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Exchange {
+    /// The person, linked before.
+    #[n(0)]
+    pub handle: MemberHandle,
+    /// The request it came from, for the receiver's statement to its member.
+    #[n(1)]
+    pub request: RequestId,
+    /// Points of the sender that are burned.
+    #[n(2)]
+    pub sent: Points,
+    /// Points of the receiver that are issued: the floor of what the rate gives.
+    #[n(3)]
+    pub received: Points,
+    /// What the sender owes the receiver for it.
+    #[n(4)]
+    pub owed: Value,
+}
+
+/// Why something comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum ReturnReason {
+    /// The code is unknown, used or expired.
+    #[n(0)]
+    LinkCode,
+    /// No link has this handle.
+    #[n(1)]
+    NotLinked,
+    /// The member's account does not take points (closed, frozen, erased).
+    #[n(2)]
+    AccountClosed,
+    /// More than the receiver takes for one member.
+    #[n(3)]
+    ReceiverLimit,
+}
+
+/// Takes an earlier leaf of the other side back, at its own price.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Return {
+    /// The leaf in the receiver's log.
+    #[n(0)]
+    pub original: LeafIndex,
+    /// Why.
+    #[n(1)]
+    pub reason: ReturnReason,
+    /// The value given back: what was owed for the original; zero for a link.
+    #[n(2)]
+    pub value: Value,
+}
+
+/// What is wrong with a payload.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PayloadError {
+    /// Not a payload at all.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+    /// These two brands do not exchange.
+    #[error("no rate from {from} to {to} in the constitution")]
+    NoRate {
+        /// From.
+        from: BrandId,
+        /// To.
+        to: BrandId,
+    },
+    /// No such price.
+    #[error(transparent)]
+    Quote(#[from] QuoteError),
+    /// Another price than the constitution's.
+    #[error("the amounts are not those of the constitution's rate")]
+    WrongPrice,
+    /// A link code that is empty or too long.
+    #[error("a link code has 1 to {LINK_CODE_MAX} bytes")]
+    LinkCode,
+}
+
+impl Exchange {
+    /// Prices an exchange by the constitution.
+    ///
+    /// # Errors
+    /// When the pair has no rate or the amount no price.
+    pub fn price(
+        constitution: &Constitution,
+        (from, to): (BrandId, BrandId),
+        handle: MemberHandle,
+        request: RequestId,
+        sent: Points,
+    ) -> Result<Self, PayloadError> {
+        let (Some(rate), Some(receiver)) = (constitution.rate(from, to), constitution.brand(to))
+        else {
+            return Err(PayloadError::NoRate { from, to });
+        };
+        let quote = quote(sent, rate, receiver.point_value)?;
+        Ok(Self { handle, request, sent, received: quote.received, owed: quote.owed })
+    }
+
+    fn check(
+        &self,
+        constitution: &Constitution,
+        pair: (BrandId, BrandId),
+    ) -> Result<(), PayloadError> {
+        let priced = Self::price(constitution, pair, self.handle, self.request, self.sent)?;
+        if priced == *self { Ok(()) } else { Err(PayloadError::WrongPrice) }
+    }
+}
+
+impl Payload {
+    /// Reads a payload and checks it against the constitution of its block's epoch.
+    ///
+    /// # Errors
+    /// When it is malformed or has another price than the constitution's.
+    pub fn read(
+        bytes: &[u8],
+        constitution: &Constitution,
+        (from, to): (BrandId, BrandId),
+    ) -> Result<Self, PayloadError> {
+        let payload: Self = codec::decode("a sealed payload", bytes, PAYLOAD_MAX)?;
+        match &payload {
+            Self::Exchange(exchange) => exchange.check(constitution, (from, to))?,
+            Self::Link(link) if link.code.is_empty() || link.code.len() > LINK_CODE_MAX => {
+                return Err(PayloadError::LinkCode);
+            }
+            // what a return takes back is only known to the brand whose log the original is in
+            Self::Link(_) | Self::Return(_) => {}
+        }
+        Ok(payload)
+    }
+
+    /// The bytes that are sealed.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// What this adds to the value the sender has ever sent to the receiver.
+    #[must_use]
+    pub const fn value(&self) -> Value {
+        match self {
+            Self::Link(_) => Value::ZERO,
+            Self::Exchange(exchange) => exchange.owed,
+            Self::Return(back) => back.value,
+        }
+    }
+}
+
+/// A leaf of the own log on its way to another brand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutgoingLeg {
+    /// To whom.
+    pub to: BrandId,
+    /// In which block.
+    pub height: Height,
+    /// What it says.
+    pub payload: Payload,
+    /// How far it has come.
+    pub state: LegState,
+}
+
+/// How far a certified leaf has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegState {
+    /// Certified; the receiver is bound and has not answered yet.
+    Final,
+    /// The receiver has recognised its block without returning it.
+    Acknowledged,
+    /// The receiver has sent it back; nothing can come back twice.
+    Returned,
+}
+
+/// Every leaf the own log has sent, by index.
+#[derive(Clone, Debug, Default)]
+pub struct OutgoingLegs {
+    legs: BTreeMap<LeafIndex, OutgoingLeg>,
+    unacknowledged: BTreeMap<(BrandId, Height, LeafIndex), ()>,
+}
+
+/// Why a return is not accepted. The sender of the return made a certified false claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReturnError {
+    /// Nothing at this index was sent to this brand.
+    #[error("leaf {0} was never sent to the brand that returns it")]
+    Unknown(LeafIndex),
+    /// It came back before.
+    #[error("leaf {0} was returned before")]
+    Again(LeafIndex),
+    /// A return is never itself returned.
+    #[error("leaf {0} is itself a return")]
+    OfReturn(LeafIndex),
+    /// Another value than was owed for it.
+    #[error("leaf {0} is returned at another value than was owed for it")]
+    WrongValue(LeafIndex),
+}
+
+impl OutgoingLegs {
+    /// Takes note of a leaf in a certified block of the own log.
+    pub fn certified(&mut self, index: LeafIndex, height: Height, to: BrandId, payload: Payload) {
+        self.unacknowledged.insert((to, height, index), ());
+        let leg = OutgoingLeg { to, height, payload, state: LegState::Final };
+        self.legs.insert(index, leg);
+    }
+
+    /// The receiver has recognised everything up to a height; gives the leaves that are
+    /// acknowledged by it now. Returns that came with it are to be applied first.
+    pub fn recognised(&mut self, by: BrandId, up_to: Height) -> Vec<LeafIndex> {
+        let first = (by, Height::new(0), LeafIndex::new(0));
+        let last = (by, up_to, LeafIndex::new(u64::MAX));
+        let keys: Vec<_> = self.unacknowledged.range(first..=last).map(|(key, ())| *key).collect();
+        let mut acknowledged = Vec::new();
+        for key in keys {
+            self.unacknowledged.remove(&key);
+            if let Some(leg) = self.legs.get_mut(&key.2)
+                && leg.state == LegState::Final
+            {
+                leg.state = LegState::Acknowledged;
+                acknowledged.push(key.2);
+            }
+        }
+        acknowledged
+    }
+
+    /// Takes a certified return; gives the leg that came back.
+    ///
+    /// # Errors
+    /// When there is nothing to come back, or not at this value.
+    pub fn returned(&mut self, by: BrandId, back: &Return) -> Result<&OutgoingLeg, ReturnError> {
+        let index = back.original;
+        let leg = self
+            .legs
+            .get_mut(&index)
+            .filter(|leg| leg.to == by)
+            .ok_or(ReturnError::Unknown(index))?;
+        if leg.state == LegState::Returned {
+            return Err(ReturnError::Again(index));
+        }
+        if matches!(leg.payload, Payload::Return(_)) {
+            return Err(ReturnError::OfReturn(index));
+        }
+        if leg.payload.value() != back.value {
+            return Err(ReturnError::WrongValue(index));
+        }
+        leg.state = LegState::Returned;
+        Ok(leg)
+    }
+
+    /// One leaf.
+    #[must_use]
+    pub fn leg(&self, index: LeafIndex) -> Option<&OutgoingLeg> {
+        self.legs.get(&index)
+    }
+
+    /// All leaves, in the order of the log.
+    pub fn iter(&self) -> impl Iterator<Item = (LeafIndex, &OutgoingLeg)> {
+        self.legs.iter().map(|(index, leg)| (*index, leg))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::constitution::tests::draft;
+
+    fn id(text: &str) -> BrandId {
+        BrandId::new(text).unwrap()
+    }
+
+    fn exchange(constitution: &Constitution, points: u64) -> Exchange {
+        Exchange::price(
+            constitution,
+            (id("a"), id("b")),
+            MemberHandle::from_bytes([1; 16]),
+            RequestId::from_bytes([2; 16]),
+            Points::new(points).unwrap(),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn an_exchange_at_another_price_is_refused() {
+        let constitution = Constitution::new(draft(3)).unwrap();
+        let mut exchange = exchange(&constitution, 10);
+        let read = |exchange: &Exchange| {
+            let bytes = Payload::Exchange(exchange.clone()).to_bytes();
+            Payload::read(&bytes, &constitution, (id("a"), id("b")))
+        };
+        assert!(read(&exchange).is_ok());
+        exchange.received = Points::new(11).unwrap();
+        assert_eq!(read(&exchange), Err(PayloadError::WrongPrice));
+    }
+
+    #[test]
+    fn the_largest_payload_fits_the_least_payload_size() {
+        let most = Payload::Exchange(Exchange {
+            handle: MemberHandle::from_bytes([1; 16]),
+            request: RequestId::from_bytes([2; 16]),
+            sent: Points::MAX,
+            received: Points::MAX,
+            owed: Value::MAX,
+        });
+        let link = Payload::Link(Link {
+            code: "x".repeat(LINK_CODE_MAX),
+            handle: MemberHandle::from_bytes([1; 16]),
+        });
+        for payload in [most, link] {
+            assert!(payload.to_bytes().len() <= crate::constitution::PAYLOAD_MIN);
+        }
+    }
+
+    #[test]
+    fn a_leaf_comes_back_once_and_at_its_price() {
+        let constitution = Constitution::new(draft(3)).unwrap();
+        let mut legs = OutgoingLegs::default();
+        let (at, later) = (LeafIndex::new(3), LeafIndex::new(4));
+        let sent = exchange(&constitution, 10);
+        let owed = sent.owed;
+        legs.certified(at, Height::new(1), id("b"), Payload::Exchange(sent.clone()));
+        legs.certified(later, Height::new(2), id("b"), Payload::Exchange(sent));
+        let back = |value| Return { original: at, reason: ReturnReason::NotLinked, value };
+        assert_eq!(legs.returned(id("b"), &back(Value::ZERO)), Err(ReturnError::WrongValue(at)));
+        assert_eq!(legs.returned(id("c"), &back(owed)), Err(ReturnError::Unknown(at)));
+        assert!(legs.returned(id("b"), &back(owed)).is_ok());
+        assert_eq!(legs.returned(id("b"), &back(owed)), Err(ReturnError::Again(at)));
+        // what came back is not acknowledged, what is above the height is not yet
+        assert!(legs.recognised(id("b"), Height::new(1)).is_empty());
+        assert_eq!(legs.recognised(id("b"), Height::new(2)), [later]);
+        assert!(legs.recognised(id("b"), Height::new(2)).is_empty());
+    }
+}

@@ -1,0 +1,275 @@
+//! What nodes send each other about logs.
+//!
+//! Knows shapes, sizes and the one encoding. Validity is checked where a message is handled.
+
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+
+use super::statement::{
+    Commit, Open, Pledge, Promise, Proposal, UnverifiedCertificate, UnverifiedLock, Vote,
+};
+use crate::codec::{self, DecodeError, MESSAGE_MAX, WIRE_VERSION};
+use crate::crypto::{Signature, Signed};
+use crate::ids::{BrandId, Height, LeafIndex, Round};
+use crate::log::fragments::Fragment;
+use crate::log::proof::ConsistencyProof;
+use crate::log::range::{HeaderProof, RangeProof};
+use crate::time::Timestamp;
+
+/// Most blocks in one answer to a request to catch up.
+pub const CATCH_UP_BLOCKS_MAX: usize = 32;
+
+/// One message between two nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub enum Message {
+    /// Writer to witness: a round above 0 is opened.
+    #[n(0)]
+    Open(#[n(0)] Signed<Open>),
+    /// Witness to writer: joins it.
+    #[n(1)]
+    Promise(#[n(0)] PromiseMessage),
+    /// Writer to witness: a block.
+    #[n(2)]
+    Proposal(#[n(0)] Box<ProposalMessage>),
+    /// Witness to writer.
+    #[n(3)]
+    Vote(#[n(0)] Signed<Vote>),
+    /// Writer to witness: a quorum has voted.
+    #[n(4)]
+    Lock(#[n(0)] UnverifiedLock),
+    /// Witness to writer: the lock is on disk.
+    #[n(5)]
+    Commit(#[n(0)] Signed<Commit>),
+    /// Anyone to anyone: a block is final.
+    #[n(6)]
+    Certified(#[n(0)] UnverifiedCertificate),
+    /// Witness to writer: not voted, not joined or not committed, and why.
+    #[n(7)]
+    Refusal(#[n(0)] Refusal),
+    /// Witness to writer: its C2SP cosignature of the checkpoint of a certified size.
+    #[n(8)]
+    Cosignature(#[n(0)] CosignatureMessage),
+    /// Asks a writer for its certified blocks from a height on.
+    #[n(9)]
+    CatchUp(#[n(0)] CatchUp),
+    /// Its answer: as many as fit, in order.
+    #[n(10)]
+    Blocks(#[n(0)] Vec<CertifiedBlock>),
+    /// Bytes of an application, not certified: the clean room's openings.
+    #[n(11)]
+    Application(#[n(0)] ApplicationMessage),
+}
+
+impl Message {
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// When it is too large, of another version, or not the deterministic form of a message.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let what = "a message";
+        let envelope: Envelope = codec::decode(what, bytes, MESSAGE_MAX)?;
+        if envelope.version != WIRE_VERSION {
+            return Err(DecodeError::Version { what, found: envelope.version });
+        }
+        Ok(envelope.message)
+    }
+
+    /// The bytes that are sent.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        codec::encode(&Envelope { version: WIRE_VERSION, message: self })
+    }
+}
+
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct Envelope {
+    #[n(0)]
+    version: u16,
+    #[n(1)]
+    message: Message,
+}
+
+/// A promise with the lock it tells of.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct PromiseMessage {
+    /// The signed promise.
+    #[n(0)]
+    pub promise: Signed<Promise>,
+    /// The votes behind the lock it names.
+    #[n(1)]
+    pub lock: Option<UnverifiedLock>,
+}
+
+/// A proposal with all that its receiver needs in order to judge it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct ProposalMessage {
+    /// The signed proposal.
+    #[n(0)]
+    pub proposal: Signed<Proposal>,
+    /// The certificate of the block before.
+    #[n(1)]
+    pub previous: Option<UnverifiedCertificate>,
+    /// Above round 0: q promises of this opening.
+    #[n(2)]
+    pub promises: Vec<PromiseMessage>,
+    /// The block, as far as its receiver may see it.
+    #[n(3)]
+    pub delivery: Delivery,
+}
+
+/// A block as one receiver may see it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Delivery {
+    /// The header leaf.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub header: Vec<u8>,
+    /// That the tree before, the body and the header make the tree that is named.
+    #[n(1)]
+    pub extension: Extension,
+    /// The receiver's own fragment of the body.
+    #[n(2)]
+    pub fragment: Fragment,
+    /// The public entries, if there are any.
+    #[n(3)]
+    pub public: Option<LeafRun>,
+    /// The receiver's own column, if it has entries.
+    #[n(4)]
+    pub column: Option<LeafRun>,
+    /// Blocks of other logs that the header recognises anew.
+    #[n(5)]
+    pub recognised: Vec<CertifiedHeader>,
+}
+
+/// Ties the tree before a block to the tree with it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Extension {
+    /// From the tree before to the body; none when there was no tree.
+    #[n(0)]
+    pub consistency: Option<ConsistencyProof>,
+    /// From the body to the tree with the header.
+    #[n(1)]
+    pub header: HeaderProof,
+}
+
+/// A run of leaves with the proof that it is in the body.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct LeafRun {
+    /// Index of the first.
+    #[n(0)]
+    pub first: LeafIndex,
+    /// The leaves.
+    #[n(1)]
+    pub entries: Vec<EntryBytes>,
+    /// That they are the body's leaves from there on.
+    #[n(2)]
+    pub proof: RangeProof,
+}
+
+/// The bytes of one leaf.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct EntryBytes(#[cbor(n(0), with = "minicbor::bytes")] pub Vec<u8>);
+
+impl fmt::Debug for LeafRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LeafRun({} from {})", self.entries.len(), self.first)
+    }
+}
+
+/// A header of another log with the certificate that makes it final.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct CertifiedHeader {
+    /// The header leaf.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub header: Vec<u8>,
+    /// Its certificate.
+    #[n(1)]
+    pub certificate: UnverifiedCertificate,
+}
+
+/// A final block as one receiver may see it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct CertifiedBlock {
+    /// Its certificate.
+    #[n(0)]
+    pub certificate: UnverifiedCertificate,
+    /// The block.
+    #[n(1)]
+    pub delivery: Delivery,
+}
+
+/// Asks for blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct CatchUp {
+    /// Whose log; its writer is asked.
+    #[n(0)]
+    pub log: BrandId,
+    /// The first height that is wanted.
+    #[n(1)]
+    pub from: Height,
+}
+
+/// Why a witness did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Refusal {
+    /// Whose log.
+    #[n(0)]
+    pub log: BrandId,
+    /// At which height.
+    #[n(1)]
+    pub height: Height,
+    /// In which round.
+    #[n(2)]
+    pub round: Round,
+    /// The highest round the witness has joined.
+    #[n(3)]
+    pub joined: Round,
+    /// Number of the rule that failed, 0 when only the round is too low.
+    #[n(4)]
+    pub rule: u16,
+}
+
+/// A witness's cosignature of the checkpoint of a certified size (C2SP tlog-cosignature).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct CosignatureMessage {
+    /// The certified block whose size is cosigned.
+    #[n(0)]
+    pub pledge: Pledge,
+    /// When, in whole seconds.
+    #[n(1)]
+    pub time: Timestamp,
+    /// The Ed25519 signature.
+    #[n(2)]
+    pub signature: Signature,
+}
+
+/// A message of an application.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct ApplicationMessage {
+    /// Which application.
+    #[n(0)]
+    pub application: u16,
+    /// Its bytes.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for ApplicationMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ApplicationMessage({}, {} bytes)", self.application, self.body.len())
+    }
+}

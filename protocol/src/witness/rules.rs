@@ -1,0 +1,498 @@
+//! What a block must be in order to follow the last certified one.
+//!
+//! The one place where these rules are upheld: a witness runs them before it votes, the offline audit
+//! runs the same functions over a folder. Everything is judged from the block, the certificates it
+//! carries and the epoch; [`Violation`] says which rule failed. Does not know rounds, votes or locks.
+
+use crate::amount::{AmountError, Value};
+use crate::codec::{DecodeError, WIRE_VERSION};
+use crate::constitution::{Brand, Constitution};
+use crate::crypto::sealed::{SEALED_OVERHEAD, SealError};
+use crate::exchange::{Payload, PayloadError};
+use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafHash, LeafIndex, TreeSize};
+use crate::log::block::{
+    BLOCK_LEAVES_MAX, BLOCK_LEAVES_MIN, BODY_MAX, BlockReference, Column, ColumnContent,
+    ColumnOpening, Entry, Header, PublicEntry, Recognised, hash_of_leaves,
+};
+use crate::log::fragments::FragmentError;
+use crate::log::merkle::{Frontier, leaf_hash};
+use crate::log::proof::ProofError;
+use crate::time::{Milliseconds, Timestamp};
+
+use super::message::{Extension, LeafRun};
+
+/// How far a block's time may be from its witness's clock.
+pub const CLOCK_TOLERANCE: Milliseconds = Milliseconds::from_seconds(60);
+
+/// The last certified block of a log, as far as the next one is judged by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// Height, 0 for the empty log.
+    pub height: Height,
+    /// Its id.
+    pub header: HeaderHash,
+    /// Its time.
+    pub time: Timestamp,
+    /// The tree's right edge.
+    pub frontier: Frontier,
+    /// Its columns; none for the empty log.
+    pub columns: Vec<Column>,
+}
+
+impl Tip {
+    /// The empty log.
+    #[must_use]
+    pub const fn genesis() -> Self {
+        Self {
+            height: Height::new(0),
+            header: HeaderHash::GENESIS,
+            time: Timestamp::from_unix_ms(0),
+            frontier: Frontier::empty(),
+            columns: Vec::new(),
+        }
+    }
+
+    /// The tip after a block.
+    #[must_use]
+    pub fn after(header: &Header, id: HeaderHash, frontier: Frontier) -> Self {
+        Self {
+            height: header.height,
+            header: id,
+            time: header.time,
+            frontier,
+            columns: header.columns.clone(),
+        }
+    }
+
+    fn column(&self, counterparty: BrandId) -> Option<&Column> {
+        self.columns.iter().find(|column| column.counterparty == counterparty)
+    }
+
+    /// How far the log has recognised another.
+    #[must_use]
+    pub fn recognised(&self, counterparty: BrandId) -> Recognised {
+        self.column(counterparty).map_or(Recognised::NOTHING, |column| column.recognised)
+    }
+}
+
+/// Which rule a block breaks. Numbers are on the wire and in audit reports, and stay.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// 1.
+    #[error("the header cannot be read: {0}")]
+    Unreadable(#[from] DecodeError),
+    /// 2.
+    #[error("wire version {found}, expected {WIRE_VERSION}")]
+    Version {
+        /// As stated.
+        found: u16,
+    },
+    /// 3.
+    #[error("under epoch {found}, expected {expected}")]
+    Epoch {
+        /// As stated.
+        found: Epoch,
+        /// As it should be.
+        expected: Epoch,
+    },
+    /// 4.
+    #[error("height {found} does not follow height {tip}")]
+    Height {
+        /// As stated.
+        found: Height,
+        /// The last certified.
+        tip: Height,
+    },
+    /// 5.
+    #[error("it does not name the last certified block as its predecessor")]
+    Previous,
+    /// 6.
+    #[error("its leaves do not begin where the last certified tree ends")]
+    FirstLeaf,
+    /// 7.
+    #[error(
+        "{found} leaves; a block has a power of two of them, {BLOCK_LEAVES_MIN} to {BLOCK_LEAVES_MAX}, with a body of at most {BODY_MAX} bytes"
+    )]
+    Leaves {
+        /// As stated.
+        found: u64,
+    },
+    /// 8.
+    #[error("its time is before the last block's")]
+    TimeBackwards,
+    /// 9.
+    #[error(
+        "its time is {off_ms} ms off this witness's clock, more than {CLOCK_TOLERANCE_MS}; check both clocks", CLOCK_TOLERANCE_MS = CLOCK_TOLERANCE.get()
+    )]
+    Clock {
+        /// How far.
+        off_ms: u64,
+    },
+    /// 10.
+    #[error(
+        "it must have one column for each counterparty, in order, and one wrapped secret for each reader"
+    )]
+    Columns,
+    /// 11.
+    #[error(
+        "the public total for {counterparty} falls, or is no multiple of the constitution's step"
+    )]
+    PublicTotal {
+        /// Which column.
+        counterparty: BrandId,
+    },
+    /// 12.
+    #[error(
+        "what it recognises of {counterparty} is not that log's certified total at that height"
+    )]
+    Recognised {
+        /// Which column.
+        counterparty: BrandId,
+    },
+    /// 13.
+    #[error("it owes {counterparty} more than its limit for one brand")]
+    PairLimit {
+        /// Which column.
+        counterparty: BrandId,
+    },
+    /// 14.
+    #[error("it owes all brands together more than its limit")]
+    TotalLimit,
+    /// 15.
+    #[error("the tree does not extend the last certified one: {0}")]
+    Tree(#[from] ProofError),
+    /// 16.
+    #[error("fragment: {0}")]
+    Fragment(#[from] FragmentError),
+    /// 17.
+    #[error("the public leaves are not those the header counts, or no public entries")]
+    PublicLeaves,
+    /// 18.
+    #[error("column of {counterparty}: it does not open to what was committed: {error}")]
+    Opening {
+        /// Which column.
+        counterparty: BrandId,
+        /// What is wrong.
+        error: SealError,
+    },
+    /// 19.
+    #[error("column of {counterparty}: its leaves are not the ones committed to")]
+    ColumnLeaves {
+        /// Which column.
+        counterparty: BrandId,
+    },
+    /// 20.
+    #[error("column of {counterparty}, leaf {index}: {error}")]
+    Payload {
+        /// Which column.
+        counterparty: BrandId,
+        /// Which leaf.
+        index: LeafIndex,
+        /// What is wrong.
+        error: PayloadError,
+    },
+    /// 21.
+    #[error(
+        "column of {counterparty}: entries or value do not add up to the exact totals, or those to the public one"
+    )]
+    ExactTotals {
+        /// Which column.
+        counterparty: BrandId,
+    },
+    /// 22.
+    #[error("an amount is out of range")]
+    Amount(#[from] AmountError),
+}
+
+impl Violation {
+    /// The rule's number.
+    #[must_use]
+    pub const fn number(&self) -> u16 {
+        match self {
+            Self::Unreadable(_) => 1,
+            Self::Version { .. } => 2,
+            Self::Epoch { .. } => 3,
+            Self::Height { .. } => 4,
+            Self::Previous => 5,
+            Self::FirstLeaf => 6,
+            Self::Leaves { .. } => 7,
+            Self::TimeBackwards => 8,
+            Self::Clock { .. } => 9,
+            Self::Columns => 10,
+            Self::PublicTotal { .. } => 11,
+            Self::Recognised { .. } => 12,
+            Self::PairLimit { .. } => 13,
+            Self::TotalLimit => 14,
+            Self::Tree(_) => 15,
+            Self::Fragment(_) => 16,
+            Self::PublicLeaves => 17,
+            Self::Opening { .. } => 18,
+            Self::ColumnLeaves { .. } => 19,
+            Self::Payload { .. } => 20,
+            Self::ExactTotals { .. } => 21,
+            Self::Amount(_) => 22,
+        }
+    }
+}
+
+/// A block that was certified elsewhere, as what is recognised of it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertifiedTotals<'a> {
+    /// Its id.
+    pub header: HeaderHash,
+    /// The header.
+    pub content: &'a Header,
+}
+
+/// Everything a header says by itself and against the block before. `certified` gives the certified
+/// block of another log at a height, if the block carries it or the judge knows it.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn check_header<'a>(
+    constitution: &Constitution,
+    tip: &Tip,
+    header: &Header,
+    certified: impl Fn(BrandId, Height) -> Option<CertifiedTotals<'a>>,
+) -> Result<(), Violation> {
+    if header.version != WIRE_VERSION {
+        return Err(Violation::Version { found: header.version });
+    }
+    let (found, expected) = (header.epoch, constitution.epoch());
+    if found != expected {
+        return Err(Violation::Epoch { found, expected });
+    }
+    if tip.height.next() != Some(header.height) {
+        return Err(Violation::Height { found: header.height, tip: tip.height });
+    }
+    if header.previous != tip.header || header.previous_root != tip.frontier.root() {
+        return Err(Violation::Previous);
+    }
+    if header.first.get() != tip.frontier.size().get() {
+        return Err(Violation::FirstLeaf);
+    }
+    check_sizes(header)?;
+    if header.time < tip.time {
+        return Err(Violation::TimeBackwards);
+    }
+    check_columns(constitution, header)?;
+    check_totals(constitution, tip, header, certified)
+}
+
+fn check_sizes(header: &Header) -> Result<(), Violation> {
+    let leaves = u64::from(header.body_leaves).saturating_add(1);
+    let body = usize::try_from(header.body_bytes).unwrap_or(usize::MAX);
+    let in_range = (BLOCK_LEAVES_MIN..=BLOCK_LEAVES_MAX).contains(&leaves);
+    if !in_range
+        || !leaves.is_power_of_two()
+        || header.public_leaves > header.body_leaves
+        || body > BODY_MAX
+    {
+        return Err(Violation::Leaves { found: leaves });
+    }
+    Ok(())
+}
+
+fn check_columns(constitution: &Constitution, header: &Header) -> Result<(), Violation> {
+    let expected = constitution.committee().witnesses(header.log);
+    let found = header.columns.iter().map(|column| column.counterparty);
+    // recovery key, own sealing key, standing auditors
+    let readers = constitution.auditors().len().saturating_add(2);
+    if !expected.eq(found) || header.secrets.len() != readers {
+        return Err(Violation::Columns);
+    }
+    Ok(())
+}
+
+fn check_totals<'a>(
+    constitution: &Constitution,
+    tip: &Tip,
+    header: &Header,
+    certified: impl Fn(BrandId, Height) -> Option<CertifiedTotals<'a>>,
+) -> Result<(), Violation> {
+    let step = constitution.total_step();
+    let brand = constitution.brand(header.log).ok_or(Violation::Columns)?;
+    let mut owed = Value::ZERO;
+    for column in &header.columns {
+        let counterparty = column.counterparty;
+        let before = tip.column(counterparty);
+        let least = before.map_or(Value::ZERO, |column| column.sent);
+        if column.sent < least || column.sent.ceiling_to(step) != Ok(column.sent) {
+            return Err(Violation::PublicTotal { counterparty });
+        }
+        let known = before.map_or(Recognised::NOTHING, |column| column.recognised);
+        if column.recognised != known {
+            let recognised = column.recognised;
+            let right = recognised.height > known.height
+                && certified(counterparty, recognised.height).is_some_and(|block| {
+                    block.header == recognised.block
+                        && block
+                            .content
+                            .column(header.log)
+                            .is_some_and(|column| column.sent == recognised.sent)
+                });
+            if !right {
+                return Err(Violation::Recognised { counterparty });
+            }
+        }
+        let exposure = public_exposure(step, column);
+        if exposure > brand.pair_limit {
+            return Err(Violation::PairLimit { counterparty });
+        }
+        owed = owed.plus(exposure)?;
+    }
+    if owed > brand.total_limit { Err(Violation::TotalLimit) } else { Ok(()) }
+}
+
+/// The most a writer can owe a counterparty, as far as third parties can tell: ceiling of what was
+/// sent less floor of what was recognised.
+#[must_use]
+pub fn public_exposure(step: Value, column: &Column) -> Value {
+    column.sent.saturating_minus(column.recognised.sent.saturating_minus(step))
+}
+
+/// Whether sending this much more would still be within the limits: what a writer asks before it
+/// takes an exchange into a block, by the very rules its witnesses apply.
+#[must_use]
+pub fn within_limits(brand: &Brand, exposures: &[Value]) -> bool {
+    let total = exposures.iter().try_fold(Value::ZERO, |sum, exposure| sum.plus(*exposure));
+    exposures.iter().all(|exposure| *exposure <= brand.pair_limit)
+        && total.is_ok_and(|total| total <= brand.total_limit)
+}
+
+/// Whether the block's time is near enough to the judge's clock. Not asked of a final block.
+///
+/// # Errors
+/// [`Violation::Clock`].
+pub fn check_clock(header: &Header, now: Timestamp) -> Result<(), Violation> {
+    let off = header.time.distance(now);
+    if off > CLOCK_TOLERANCE { Err(Violation::Clock { off_ms: off.get() }) } else { Ok(()) }
+}
+
+/// That the tree named by `block` is the last certified tree, the body, and this header; gives its
+/// right edge.
+///
+/// # Errors
+/// [`Violation::Tree`].
+pub fn check_tree(
+    tip: &Tip,
+    header: &Header,
+    block: &BlockReference,
+    extension: &Extension,
+) -> Result<Frontier, Violation> {
+    let body = header.body_size();
+    match &extension.consistency {
+        None if tip.frontier.size() == TreeSize::new(0) => {}
+        None => return Err(ProofError::OutOfRange.into()),
+        Some(proof) => {
+            let old = &tip.frontier;
+            proof.verify(old.size(), &old.root(), body, &header.body_root)?;
+        }
+    }
+    if block.size != header.size() || extension.header.body_size() != body {
+        return Err(ProofError::OutOfRange.into());
+    }
+    Ok(extension.header.verify(
+        &header.body_root,
+        block.header.as_leaf(),
+        block.size,
+        &block.root,
+    )?)
+}
+
+/// The public entries, all of them: the header counts them and the body begins with them.
+///
+/// # Errors
+/// [`Violation::PublicLeaves`] or [`Violation::Tree`].
+pub fn check_public(
+    header: &Header,
+    run: Option<&LeafRun>,
+) -> Result<Vec<(LeafIndex, PublicEntry)>, Violation> {
+    let (Some(run), 1..) = (run, header.public_leaves) else {
+        let nothing = run.is_none() && header.public_leaves == 0;
+        return if nothing { Ok(Vec::new()) } else { Err(Violation::PublicLeaves) };
+    };
+    if run.first != header.first || u32::try_from(run.entries.len()) != Ok(header.public_leaves) {
+        return Err(Violation::PublicLeaves);
+    }
+    check_run(header, run)?;
+    indexed(run)
+        .map(|(index, entry)| match Entry::from_bytes(entry) {
+            Ok(Entry::Public(public)) => Ok((index, public)),
+            _ => Err(Violation::PublicLeaves),
+        })
+        .collect()
+}
+
+/// One column, as its counterparty or an auditor may check it: the opening is the committed one,
+/// the leaves are the committed ones and in the tree, every payload has the constitution's price,
+/// and all adds up. Gives the payloads.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn check_column(
+    constitution: &Constitution,
+    header: &Header,
+    counterparty: BrandId,
+    opening: &ColumnOpening,
+    before: &ColumnContent,
+    run: Option<&LeafRun>,
+) -> Result<Vec<(LeafIndex, Payload)>, Violation> {
+    let wrong_leaves = Violation::ColumnLeaves { counterparty };
+    let wrong_totals = Violation::ExactTotals { counterparty };
+    let column = header.column(counterparty).ok_or(Violation::Columns)?;
+    let context = header.context();
+    opening.check(&context, column).map_err(|error| Violation::Opening { counterparty, error })?;
+    let content = &opening.content;
+    let entries: &[_] = run.map_or(&[], |run| &run.entries);
+    let hashes: Vec<LeafHash> = entries.iter().map(|entry| leaf_hash(&entry.0)).collect();
+    if u32::try_from(hashes.len()) != Ok(content.count) || hash_of_leaves(&hashes) != content.leaves
+    {
+        return Err(wrong_leaves);
+    }
+    let mut payloads = Vec::with_capacity(hashes.len());
+    if let Some(run) = run {
+        let offset = run.first.get().checked_sub(header.first.get());
+        if offset != Some(u64::from(content.first)) || content.first < header.public_leaves {
+            return Err(wrong_leaves);
+        }
+        check_run(header, run)?;
+        let size = constitution.payload_size().saturating_add(SEALED_OVERHEAD);
+        for (index, entry) in indexed(run) {
+            let Ok(Entry::Sealed(sealed)) = Entry::from_bytes(entry) else {
+                return Err(wrong_leaves);
+            };
+            if sealed.ciphertext.len() != size {
+                return Err(wrong_leaves);
+            }
+            let key = context.entry_key(&opening.key, index);
+            let bytes = context
+                .open(&key, index, &sealed)
+                .map_err(|error| Violation::Opening { counterparty, error })?;
+            let payload = Payload::read(&bytes, constitution, (header.log, counterparty))
+                .map_err(|error| Violation::Payload { counterparty, index, error })?;
+            payloads.push((index, payload));
+        }
+    }
+    let sent =
+        payloads.iter().try_fold(before.sent, |sum, (_, payload)| sum.plus(payload.value()))?;
+    let count = before.entries.checked_add(u64::from(content.count));
+    if content.sent != sent
+        || Some(content.entries) != count
+        || sent.ceiling_to(constitution.total_step())? != column.sent
+    {
+        return Err(wrong_totals);
+    }
+    Ok(payloads)
+}
+
+fn check_run(header: &Header, run: &LeafRun) -> Result<(), Violation> {
+    let hashes: Vec<LeafHash> = run.entries.iter().map(|entry| leaf_hash(&entry.0)).collect();
+    run.proof.verify(run.first, &hashes, header.body_size(), &header.body_root)?;
+    Ok(())
+}
+
+fn indexed(run: &LeafRun) -> impl Iterator<Item = (LeafIndex, &[u8])> {
+    let indexes = run.first.get()..;
+    indexes.map(LeafIndex::new).zip(run.entries.iter().map(|entry| &entry.0[..]))
+}

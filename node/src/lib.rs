@@ -2,3 +2,4 @@
 
 pub mod journal;
 pub mod store;
+pub mod vault;

@@ -1,0 +1,499 @@
+//! The vault: who the members are, encrypted at rest, and what they allowed.
+//!
+//! Knows: members by opaque id; every field of a member sealed under the member's own data key,
+//! that key wrapped by the brand's key; card numbers and match keys findable by keyed hash;
+//! consent by purpose; pseudonyms made from a per-member secret; links to accounts at other
+//! brands. Does not know points, purchases, the network or the clock, and logs nothing.
+//!
+//! Erasure destroys the wrapped data key in the store. What the store's backend keeps of an
+//! overwritten record until it reuses the space (sled: its segments) still opens with the brand's
+//! key; changing the brand's key closes that, and is not here yet. Nor are: identity resolution
+//! beyond equal identifiers, correction, export, an operation log, roles, legal hold.
+
+mod consent;
+mod keys;
+mod links;
+mod mask;
+mod member;
+mod record;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use protocol::ids::{BrandId, MemberHandle};
+use protocol::time::Timestamp;
+use ring::rand::SecureRandom;
+
+pub use consent::{Consent, ConsentHistory, ConsentSource, DECISIONS_MAX, Purpose, sample_rule};
+pub use keys::{BlindIndex, BrandKey, DataKey, HeldBrandKey, KEY_BYTES, KeyError};
+pub use links::{LinkCode, LinkError, LinkState};
+pub use mask::masked;
+pub use member::{
+    ATTRIBUTE_MAX, Attribute, CardNumber, FactsSubject, InvalidIdentifier, MatchKey, MemberId,
+    NewMember, Profile,
+};
+
+use crate::store::{Keyspace, Store, StoreError, Write};
+use record::{Field, Opened, Sealing};
+
+/// Sealed records by member id.
+const MEMBERS: &str = "vault_member";
+/// Member ids by keyed hash of an identifier.
+const IDENTIFIERS: &str = "vault_identifier";
+/// Every number ever given to a member for facts. Kept after erasure: facts of the erased may
+/// remain until compaction, and must not become another's.
+const SUBJECTS: &str = "vault_subject";
+/// When a member was erased, by id.
+const ERASED: &str = "vault_erased";
+/// Wrapped keys that belong to the brand and not to a member.
+const BRAND_KEYS: &str = "vault_brand_key";
+
+/// How many members one page of a scan reads.
+const PAGE: usize = 512;
+
+/// What is shared with the rest of the node as the source of randomness.
+pub type Random = Arc<dyn SecureRandom + Send + Sync>;
+
+/// Why the vault could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The store failed.
+    #[error("the vault's store failed")]
+    Store(#[from] StoreError),
+    /// A key could not be used.
+    #[error("a key of the vault could not be used")]
+    Key(#[from] KeyError),
+    /// Nobody has this id, or its holder was erased.
+    #[error("no such member; the member may have been erased")]
+    UnknownMember,
+    /// A record that this version did not write.
+    #[error("a stored {what} cannot be read: the store is damaged or from another version")]
+    Damaged {
+        /// What kind.
+        what: &'static str,
+    },
+    /// Consent decisions are capped.
+    #[error("the member already has {DECISIONS_MAX} consent decisions, the most that are kept")]
+    TooManyDecisions,
+}
+
+/// What became of one enrolment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enrolment {
+    /// A new member.
+    Created(MemberId),
+    /// The card was known already; nothing was changed.
+    Known(MemberId),
+    /// The match key belongs to the holder of another card, or the card to another match key.
+    Conflict,
+    /// An attribute is longer than [`ATTRIBUTE_MAX`].
+    TooLong(Attribute),
+}
+
+/// Members who allow one purpose, as the vault knew at one moment. Only the vault makes one.
+pub struct Consenting {
+    purpose: Purpose,
+    subjects: Vec<FactsSubject>,
+}
+
+impl Consenting {
+    /// What they allow.
+    #[must_use]
+    pub const fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+    /// Their numbers in facts, ascending.
+    #[must_use]
+    pub fn subjects(&self) -> &[FactsSubject] {
+        &self.subjects
+    }
+}
+
+impl fmt::Debug for Consenting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // how many they are is not shown to those who ask questions about them
+        f.debug_struct("Consenting").field("purpose", &self.purpose).finish_non_exhaustive()
+    }
+}
+
+/// What erasing a member left to tell others.
+#[derive(Debug)]
+pub struct Erasure {
+    /// Brands that knew the member by a handle, and the handle they should drop.
+    pub outgoing: Vec<(BrandId, MemberHandle)>,
+    /// Brands whose member was linked to this one; what they send later has no receiver.
+    pub incoming: Vec<BrandId>,
+}
+
+/// The members of one brand.
+pub struct Vault {
+    brand: BrandId,
+    store: Arc<dyn Store>,
+    key: Arc<dyn BrandKey>,
+    random: Random,
+    // what is checked and then written must not change in between
+    writing: Mutex<()>,
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault").field("brand", &self.brand).finish_non_exhaustive()
+    }
+}
+
+impl Vault {
+    /// The vault of `brand` in `store`. One process must have at most one on a store.
+    #[must_use]
+    pub fn new(
+        brand: BrandId,
+        store: Arc<dyn Store>,
+        key: Arc<dyn BrandKey>,
+        random: Random,
+    ) -> Self {
+        Self { brand, store, key, random, writing: Mutex::new(()) }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn brand(&self) -> BrandId {
+        self.brand
+    }
+
+    /// Enrols people with the same consents, in one transaction, and answers for each in order.
+    /// A known card changes nothing, so that a list may be imported again.
+    ///
+    /// # Errors
+    /// When the store, the key or the generator fails; then nobody was enrolled.
+    pub fn enrol(
+        &self,
+        people: &[NewMember],
+        consents: &[Consent],
+    ) -> Result<Vec<Enrolment>, VaultError> {
+        let _writing = self.lock();
+        let mut batch = Batch::default();
+        let outcomes = people
+            .iter()
+            .map(|person| self.enrol_one(person, consents, &mut batch))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.store.transaction(&batch.writes)?;
+        Ok(outcomes)
+    }
+
+    fn enrol_one(
+        &self,
+        person: &NewMember,
+        consents: &[Consent],
+        batch: &mut Batch,
+    ) -> Result<Enrolment, VaultError> {
+        if let Some((&attribute, _)) =
+            person.attributes.iter().find(|(_, value)| value.len() > ATTRIBUTE_MAX)
+        {
+            return Ok(Enrolment::TooLong(attribute));
+        }
+        let card = self.key.blind(BlindIndex::Card, person.card.expose().as_bytes());
+        let match_key = person
+            .match_key
+            .as_ref()
+            .map(|key| self.key.blind(BlindIndex::MatchKey, key.expose().as_bytes()));
+        let by_card = self.holder(&card, batch)?;
+        let by_match_key = match match_key {
+            Some(hash) => self.holder(&hash, batch)?,
+            None => None,
+        };
+        match (by_card, by_match_key) {
+            (Some(id), Some(other)) if id == other => return Ok(Enrolment::Known(id)),
+            (Some(id), None) if match_key.is_none() => return Ok(Enrolment::Known(id)),
+            (None, None) => {}
+            _ => return Ok(Enrolment::Conflict),
+        }
+
+        let id = MemberId::generate(&*self.random)?;
+        let (secret, subject) = self.fresh_secret(batch)?;
+        let identifiers: Vec<[u8; 32]> = [Some(card), match_key].into_iter().flatten().collect();
+        let mut sealing = Sealing::begin(self.brand, id, &*self.key, &*self.random)?;
+        sealing.add(Field::Secret, secret.expose())?;
+        sealing.add(Field::Card, person.card.expose().as_bytes())?;
+        sealing.add(Field::Identifiers, &identifiers.concat())?;
+        let history = ConsentHistory::beginning_with(consents);
+        sealing.add(Field::Consents, &protocol::codec::encode(&history))?;
+        for (attribute, value) in &person.attributes {
+            sealing.add(Field::Attribute(*attribute), value.as_bytes())?;
+        }
+        batch.put(MEMBERS, id.as_bytes(), sealing.finish());
+        batch.put(SUBJECTS, &subject.get().to_be_bytes(), Vec::new());
+        batch.subjects.insert(subject);
+        for hash in identifiers {
+            batch.put(IDENTIFIERS, &hash, id.as_bytes().to_vec());
+            batch.identifiers.insert(hash, id);
+        }
+        Ok(Enrolment::Created(id))
+    }
+
+    fn holder(&self, hash: &[u8; 32], batch: &Batch) -> Result<Option<MemberId>, VaultError> {
+        match batch.identifiers.get(hash) {
+            Some(id) => Ok(Some(*id)),
+            None => self.member_at(IDENTIFIERS, hash),
+        }
+    }
+
+    fn fresh_secret(
+        &self,
+        batch: &Batch,
+    ) -> Result<(keys::MemberSecret, FactsSubject), VaultError> {
+        loop {
+            let secret = keys::MemberSecret::generate(&*self.random)?;
+            let subject = record::subject_of(&secret);
+            let stored = self.store.get(SUBJECTS, &subject.get().to_be_bytes())?;
+            // 63 bits collide once in 20,000 brands of 30 million members: draw again
+            if stored.is_none() && !batch.subjects.contains(&subject) {
+                return Ok((secret, subject));
+            }
+        }
+    }
+
+    /// The holder of a card.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn by_card(&self, card: &CardNumber) -> Result<Option<MemberId>, VaultError> {
+        self.member_at(IDENTIFIERS, &self.key.blind(BlindIndex::Card, card.expose().as_bytes()))
+    }
+
+    /// The member with a match key.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn by_match_key(&self, key: &MatchKey) -> Result<Option<MemberId>, VaultError> {
+        self.member_at(IDENTIFIERS, &self.key.blind(BlindIndex::MatchKey, key.expose().as_bytes()))
+    }
+
+    /// A member's fields in clear.
+    ///
+    /// # Errors
+    /// When there is no such member, or the store or the key fails.
+    pub fn profile(&self, id: MemberId) -> Result<Profile, VaultError> {
+        let opened = self.open(id)?;
+        let card = CardNumber::new(&opened.text(Field::Card)?.ok_or(damaged("card"))?)
+            .map_err(|_| damaged("card"))?;
+        let mut attributes = BTreeMap::new();
+        for attribute in Attribute::ALL {
+            if let Some(value) = opened.text(Field::Attribute(attribute))? {
+                attributes.insert(attribute, value);
+            }
+        }
+        Ok(Profile { card, attributes })
+    }
+
+    /// A member's card as people may see it: `FS0****Z0DA`.
+    ///
+    /// # Errors
+    /// When there is no such member, or the store or the key fails.
+    pub fn masked_card(&self, id: MemberId) -> Result<String, VaultError> {
+        let card = self.open(id)?.text(Field::Card)?.ok_or(damaged("card"))?;
+        Ok(masked(&card))
+    }
+
+    /// The number that stands for a member in purchase facts.
+    ///
+    /// # Errors
+    /// When there is no such member, or the store or the key fails.
+    pub fn subject(&self, id: MemberId) -> Result<FactsSubject, VaultError> {
+        self.open(id)?.secret().map(|secret| record::subject_of(&secret))
+    }
+
+    /// The handle by which `counterparty`, and no other brand, knows a member.
+    ///
+    /// # Errors
+    /// When there is no such member, or the store or the key fails.
+    pub fn handle(&self, id: MemberId, counterparty: BrandId) -> Result<MemberHandle, VaultError> {
+        self.open(id)?.secret().map(|secret| record::handle_of(&secret, counterparty))
+    }
+
+    /// Everything a member decided.
+    ///
+    /// # Errors
+    /// When there is no such member, or the store or the key fails.
+    pub fn consents(&self, id: MemberId) -> Result<ConsentHistory, VaultError> {
+        self.open(id)?.consents()
+    }
+
+    /// Enters a member's decision.
+    ///
+    /// # Errors
+    /// When there is no such member, there are too many decisions, or the store or the key fails.
+    pub fn decide(&self, id: MemberId, decision: Consent) -> Result<(), VaultError> {
+        let _writing = self.lock();
+        let mut opened = self.open(id)?;
+        let mut history = opened.consents()?;
+        if !history.push(decision) {
+            return Err(VaultError::TooManyDecisions);
+        }
+        opened.replace(Field::Consents, &protocol::codec::encode(&history), &*self.random)?;
+        let mut batch = Batch::default();
+        batch.put(MEMBERS, id.as_bytes(), opened.into_bytes());
+        Ok(self.store.transaction(&batch.writes)?)
+    }
+
+    /// The next members after `after`, at most `most`, in the order of their ids (which is random).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn members(
+        &self,
+        after: Option<MemberId>,
+        most: usize,
+    ) -> Result<Vec<MemberId>, VaultError> {
+        Ok(self.page(after, most)?.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// How many members there are. Reads them all.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn count(&self) -> Result<u64, VaultError> {
+        let mut count = 0;
+        self.each(|_, _| {
+            count += 1;
+            Ok(())
+        })?;
+        Ok(count)
+    }
+
+    /// Members who allow `purpose` now. Opens every record: about 10 us a member in release.
+    ///
+    /// # Errors
+    /// When the store or the key fails; then nobody is taken to consent.
+    pub fn consenting(&self, purpose: Purpose) -> Result<Consenting, VaultError> {
+        let mut subjects = Vec::new();
+        self.each(|id, bytes| {
+            let opened = Opened::open(self.brand, id, bytes, &*self.key)?;
+            if opened.consents()?.allows(purpose) {
+                subjects.push(record::subject_of(&opened.secret()?));
+            }
+            Ok(())
+        })?;
+        subjects.sort_unstable();
+        Ok(Consenting { purpose, subjects })
+    }
+
+    /// Erases a member: destroys the data key and with it every field, pseudonym and consent, and
+    /// drops the look-ups and links. Facts then belong to a number that nobody has.
+    ///
+    /// # Errors
+    /// When there is no such member, or the store or the key fails; then nothing was erased.
+    pub fn erase(&self, id: MemberId, at: Timestamp) -> Result<Erasure, VaultError> {
+        let _writing = self.lock();
+        let opened = self.open(id)?;
+        let secret = opened.secret()?;
+        let mut batch = Batch::default();
+        batch.delete(MEMBERS, id.as_bytes());
+        for hash in opened.identifiers()? {
+            batch.delete(IDENTIFIERS, &hash);
+        }
+        batch.put(ERASED, id.as_bytes(), at.unix_ms().to_be_bytes().to_vec());
+        let erasure = self.drop_links(id, &secret, &mut batch)?;
+        self.store.transaction(&batch.writes)?;
+        Ok(erasure)
+    }
+
+    /// When a member was erased, if so.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn erased_at(&self, id: MemberId) -> Result<Option<Timestamp>, VaultError> {
+        let Some(bytes) = self.store.get(ERASED, id.as_bytes())? else { return Ok(None) };
+        let bytes = <[u8; 8]>::try_from(bytes.as_slice()).map_err(|_| damaged("erasure"))?;
+        Ok(Some(Timestamp::from_unix_ms(u64::from_be_bytes(bytes))))
+    }
+
+    /// A key of the brand's for files outside the store, made at the first use of `name`.
+    ///
+    /// # Errors
+    /// When the store, the key or the generator fails.
+    pub fn file_key(&self, name: &'static str) -> Result<DataKey, VaultError> {
+        let _writing = self.lock();
+        let bound_to = format!("coalition vault file key v0\0{}\0{name}", self.brand).into_bytes();
+        if let Some(wrapped) = self.store.get(BRAND_KEYS, name.as_bytes())? {
+            return Ok(self.key.unwrap(&wrapped, &bound_to)?);
+        }
+        let key = DataKey::generate(&*self.random)?;
+        let mut batch = Batch::default();
+        batch.put(BRAND_KEYS, name.as_bytes(), self.key.wrap(&key, &bound_to, &*self.random)?);
+        self.store.transaction(&batch.writes)?;
+        Ok(key)
+    }
+
+    /// Hashes a value under the brand's key, for finding it again without keeping it.
+    #[must_use]
+    pub fn blind(&self, index: BlindIndex, value: &[u8]) -> [u8; 32] {
+        self.key.blind(index, value)
+    }
+
+    fn open(&self, id: MemberId) -> Result<Opened, VaultError> {
+        let bytes = self.store.get(MEMBERS, id.as_bytes())?.ok_or(VaultError::UnknownMember)?;
+        Opened::open(self.brand, id, &bytes, &*self.key)
+    }
+
+    fn member_at(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<MemberId>, VaultError> {
+        self.store.get(keyspace, key)?.map(|bytes| member_id(&bytes)).transpose()
+    }
+
+    fn page(
+        &self,
+        after: Option<MemberId>,
+        most: usize,
+    ) -> Result<Vec<(MemberId, Vec<u8>)>, VaultError> {
+        let after = after.as_ref().map(|id| id.as_bytes().as_slice());
+        let pairs = self.store.scan_prefix(MEMBERS, &[], after, most)?;
+        pairs.into_iter().map(|(key, value)| Ok((member_id(&key)?, value))).collect()
+    }
+
+    fn each(
+        &self,
+        mut visit: impl FnMut(MemberId, &[u8]) -> Result<(), VaultError>,
+    ) -> Result<(), VaultError> {
+        let mut after = None;
+        loop {
+            let page = self.page(after, PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(*last);
+            for (id, bytes) in &page {
+                visit(*id, bytes)?;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        // the guard protects no data of its own: a panic elsewhere leaves the store as it was
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes of one transaction, and what they take.
+#[derive(Default)]
+struct Batch {
+    writes: Vec<Write>,
+    identifiers: BTreeMap<[u8; 32], MemberId>,
+    subjects: BTreeSet<FactsSubject>,
+}
+
+impl Batch {
+    fn put(&mut self, keyspace: Keyspace, key: &[u8], value: Vec<u8>) {
+        self.writes.push(Write::put(keyspace, key, value));
+    }
+    fn delete(&mut self, keyspace: Keyspace, key: &[u8]) {
+        self.writes.push(Write::delete(keyspace, key));
+    }
+}
+
+const fn damaged(what: &'static str) -> VaultError {
+    VaultError::Damaged { what }
+}
+
+fn member_id(bytes: &[u8]) -> Result<MemberId, VaultError> {
+    <[u8; 16]>::try_from(bytes).map(MemberId::from_bytes).map_err(|_| damaged("member id"))
+}
+
+#[cfg(test)]
+mod tests;

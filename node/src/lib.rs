@@ -2,4 +2,5 @@
 
 pub mod journal;
 pub mod store;
+pub mod telemetry;
 pub mod vault;

@@ -217,6 +217,12 @@ impl Frontier {
         Ok(Self { size, peaks })
     }
 
+    /// For peaks that have been computed for this very size.
+    pub(super) fn of(size: TreeSize, peaks: Vec<NodeHash>) -> Self {
+        debug_assert_eq!(u32::try_from(peaks.len()), Ok(size.get().count_ones()));
+        Self { size, peaks }
+    }
+
     /// Reads the frontier of the first `size` leaves.
     ///
     /// # Errors

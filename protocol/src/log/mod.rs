@@ -8,9 +8,10 @@
 //!
 //! Not here: pruning of old tiles, ML-DSA-44 cosignatures, subtree cosignatures.
 
-pub mod checkpoint;
 pub mod block;
+pub mod checkpoint;
 pub mod fragments;
+pub mod growth;
 pub mod merkle;
 pub mod note;
 pub mod proof;

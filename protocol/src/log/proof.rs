@@ -163,7 +163,7 @@ impl InclusionProof {
             if node_index % 2 == 1 || node_index == last_index {
                 node = NodeHash::over(sibling, &node);
                 // a node at the right edge without a sibling is carried up unchanged
-                while node_index % 2 == 0 && node_index != 0 {
+                while node_index.is_multiple_of(2) && node_index != 0 {
                     node_index /= 2;
                     last_index /= 2;
                 }
@@ -254,7 +254,7 @@ impl ConsistencyProof {
             if node_index % 2 == 1 || node_index == last_index {
                 old_node = NodeHash::over(sibling, &old_node);
                 new_node = NodeHash::over(sibling, &new_node);
-                while node_index % 2 == 0 && node_index != 0 {
+                while node_index.is_multiple_of(2) && node_index != 0 {
                     node_index /= 2;
                     last_index /= 2;
                 }

@@ -63,6 +63,12 @@ pub enum TilesError {
     Full,
 }
 
+/// In which tile item `position` of a level is, and where in it.
+fn place(position: u64) -> (u64, usize) {
+    const { assert!(TILE_WIDTH == 256) }
+    (position / 256, usize::try_from(position % 256).unwrap_or_default())
+}
+
 /// Root over 2^k hashes; none for another number of them.
 fn perfect_root(hashes: &[NodeHash]) -> Option<NodeHash> {
     if !hashes.len().is_power_of_two() {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::num::NonZeroU8;
 use std::str::FromStr;
 
-use super::{LEVELS, TILE_WIDTH};
+use super::{LEVELS, TILE_WIDTH, place};
 use crate::ids::TreeSize;
 
 /// Longest path of a tile, in bytes.
@@ -62,8 +62,9 @@ impl TilePath {
     #[must_use]
     pub fn right_edge(kind: TileKind, size: TreeSize) -> Option<Self> {
         let items = size.get().checked_div(kind.span()?)?;
-        let width = u8::try_from(items % u64::from(TILE_WIDTH)).ok().and_then(NonZeroU8::new)?;
-        Some(Self { kind, index: items / u64::from(TILE_WIDTH), partial: Some(width) })
+        let (index, width) = place(items);
+        let width = NonZeroU8::new(u8::try_from(width).ok()?)?;
+        Some(Self { kind, index, partial: Some(width) })
     }
 
     /// What it holds.

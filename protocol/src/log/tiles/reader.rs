@@ -1,7 +1,7 @@
 //! From files to hashes and leaves.
 
 use super::bundle::parse_bundle;
-use super::{TILE_WIDTH, TileKind, TilePath, TileSource, TileWriter, TilesError, perfect_root};
+use super::{TileKind, TilePath, TileSource, TileWriter, TilesError, perfect_root, place};
 use crate::ids::{LeafIndex, TreeSize};
 use crate::log::merkle::{Frontier, HashReader, Leaf, NodeHash};
 
@@ -41,10 +41,8 @@ impl<S: TileSource> TileReader<S> {
     /// # Errors
     /// When there is no such leaf, or its bundle is missing or malformed.
     pub fn leaf(&self, index: LeafIndex) -> Result<Leaf, TilesError> {
-        let width = u64::from(TILE_WIDTH);
-        let place = usize::try_from(index.get() % width).map_err(|_| TilesError::OutOfRange)?;
-        let bundle = self.bundle(index.get() / width)?;
-        bundle.into_iter().nth(place).ok_or(TilesError::OutOfRange)
+        let (bundle, place) = place(index.get());
+        self.bundle(bundle)?.into_iter().nth(place).ok_or(TilesError::OutOfRange)
     }
 }
 
@@ -53,11 +51,9 @@ impl<S: TileSource> HashReader for TileReader<S> {
         // a tile has every eighth level; those between are hashed from it
         let kind = TileKind::Hashes { level: level / 8 };
         let count = 1_u64.checked_shl(u32::from(level % 8))?;
-        let start = index.checked_mul(count)?;
-        let width = u64::from(TILE_WIDTH);
-        let path = TilePath::in_tree(kind, start / width, self.size)?;
+        let (tile, low) = place(index.checked_mul(count)?);
+        let path = TilePath::in_tree(kind, tile, self.size)?;
         let hashes = read_hashes(&self.source, path).ok()?;
-        let low = usize::try_from(start % width).ok()?;
         let high = low.checked_add(usize::try_from(count).ok()?)?;
         perfect_root(hashes.get(low..high)?)
     }
@@ -115,7 +111,7 @@ pub fn rebuild(
     let mut writer = TileWriter::empty();
     while writer.size() < size {
         let start = writer.size().get();
-        let leaves = reader.bundle(start / u64::from(TILE_WIDTH))?;
+        let leaves = reader.bundle(place(start).0)?;
         for (index, leaf) in (start..).zip(&leaves) {
             visit(LeafIndex::new(index), leaf);
         }

@@ -91,8 +91,8 @@ impl TileWriter {
                 }
             }
         }
-        // the widths are the digits of the size in base 256, so that the numbers always agree
-        Frontier::new(self.size, peaks).unwrap_or_default()
+        // the widths of the tiles are the digits of the size in base 256
+        Frontier::of(self.size, peaks)
     }
 
     /// Adds leaves and gives the files of the new size.

@@ -42,11 +42,7 @@ impl CivilDate {
     pub(crate) fn bucket_start(self, bucket: Bucket) -> Self {
         let months = bucket.months();
         let month = self.month.saturating_sub(1) / months * months;
-        Self {
-            year: self.year,
-            month: month.saturating_add(1),
-            day: 1,
-        }
+        Self { year: self.year, month: month.saturating_add(1), day: 1 }
     }
 
     /// First day of the bucket after the one that holds this day; `None` past year 9999.
@@ -58,6 +54,13 @@ impl CivilDate {
         } else {
             Self::new(start.year, month, 1)
         }
+    }
+
+    /// Last day of the bucket that holds this day; `None` past year 9999.
+    pub(crate) fn bucket_end(self, bucket: Bucket) -> Option<Self> {
+        let start = self.bucket_start(bucket);
+        let month = start.month.checked_add(bucket.months())?.checked_sub(1)?;
+        Self::new(start.year, month, days_in_month(start.year, month)?)
     }
 
     /// Name of the bucket that holds this day: `2017-03`, `2017-Q1`, `2017-H1`, `2017`.
@@ -99,18 +102,9 @@ impl FromStr for CivilDate {
             return Err(DateError);
         }
         let mut fields = text.split('-');
-        let year = fields
-            .next()
-            .and_then(|field| field.parse().ok())
-            .ok_or(DateError)?;
-        let month = fields
-            .next()
-            .and_then(|field| field.parse().ok())
-            .ok_or(DateError)?;
-        let day = fields
-            .next()
-            .and_then(|field| field.parse().ok())
-            .ok_or(DateError)?;
+        let year = fields.next().and_then(|field| field.parse().ok()).ok_or(DateError)?;
+        let month = fields.next().and_then(|field| field.parse().ok()).ok_or(DateError)?;
+        let day = fields.next().and_then(|field| field.parse().ok()).ok_or(DateError)?;
         Self::new(year, month, day).ok_or(DateError)
     }
 }
@@ -123,9 +117,7 @@ impl Serialize for CivilDate {
 
 impl<'de> Deserialize<'de> for CivilDate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -180,14 +172,8 @@ mod tests {
     #[test]
     fn only_days_that_exist() {
         assert_eq!(date("2016-02-29").to_string(), "2016-02-29");
-        for bad in [
-            "2017-02-29",
-            "2017-13-01",
-            "2017-00-01",
-            "2017-1-1",
-            "0000-01-01",
-            "17-01-01x",
-        ] {
+        for bad in ["2017-02-29", "2017-13-01", "2017-00-01", "2017-1-1", "0000-01-01", "17-01-01x"]
+        {
             assert_eq!(bad.parse::<CivilDate>(), Err(DateError), "{bad}");
         }
     }
@@ -204,6 +190,9 @@ mod tests {
             let mut labels = Vec::new();
             while day.year() == 2017 {
                 labels.push(day.bucket_label(bucket));
+                let end = day.bucket_end(bucket).unwrap();
+                assert!(end > day && end.bucket_start(bucket) == day);
+                assert!(end < day.next_bucket_start(bucket).unwrap());
                 day = day.next_bucket_start(bucket).unwrap();
             }
             assert_eq!(labels.len(), count);

@@ -68,12 +68,14 @@ pub(crate) fn square_root_rounded_up(value: &Rational) -> Rational {
     let scaled = value * RBig::from(UBig::ONE << (2 * SCALE_FRACTION_BITS));
     let integer_part = scaled.ceil().unsigned_abs();
     let floor = integer_part.sqrt();
-    let root = if &floor * &floor == integer_part {
-        floor
-    } else {
-        floor + UBig::ONE
-    };
+    let root = if &floor * &floor == integer_part { floor } else { floor + UBig::ONE };
     RBig::from_parts(IBig::from(root), unit)
+}
+
+/// Numerator and denominator in lowest terms, big-endian: a canonical form to hash.
+pub(crate) fn canonical_parts(value: &Rational) -> (Vec<u8>, Vec<u8>) {
+    let numerator = value.numerator().unsigned_abs().to_be_bytes().to_vec();
+    (numerator, value.denominator().to_be_bytes().to_vec())
 }
 
 /// `ceil(value)` where it fits.
@@ -90,11 +92,7 @@ pub(crate) fn shrink(value: i128, bound: u128, norm: &UBig) -> Option<i128> {
     let magnitude = UBig::from(value.unsigned_abs());
     let shrunk = (&magnitude * &magnitude * UBig::from(bound) / norm).sqrt();
     let shrunk = i128::try_from(shrunk).ok()?;
-    if value < 0 {
-        shrunk.checked_neg()
-    } else {
-        Some(shrunk)
-    }
+    if value < 0 { shrunk.checked_neg() } else { Some(shrunk) }
 }
 
 /// Sum of squares.

@@ -285,9 +285,7 @@ fn read_hex(text: &str, bytes: &mut [u8]) -> Result<(), IdError> {
 fn hex_digit(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => digit.checked_sub(b'0'),
-        b'a'..=b'f' => digit
-            .checked_sub(b'a')
-            .and_then(|value| value.checked_add(10)),
+        b'a'..=b'f' => digit.checked_sub(b'a').and_then(|value| value.checked_add(10)),
         _ => None,
     }
 }
@@ -298,24 +296,16 @@ mod tests {
 
     #[test]
     fn names_keep_to_their_grammar() {
-        assert_eq!(
-            "grocer_one".parse::<ParticipantId>().unwrap().as_str(),
-            "grocer_one"
-        );
+        assert_eq!("grocer_one".parse::<ParticipantId>().unwrap().as_str(), "grocer_one");
         assert_eq!("".parse::<ParticipantId>(), Err(IdError::Length(0)));
-        assert_eq!(
-            "a".repeat(33).parse::<ParticipantId>(),
-            Err(IdError::Length(33))
-        );
+        assert_eq!("a".repeat(33).parse::<ParticipantId>(), Err(IdError::Length(33)));
         assert_eq!("Brand".parse::<ParticipantId>(), Err(IdError::Character(0)));
     }
 
     #[test]
     fn names_are_ordered_as_their_texts() {
-        let mut names: Vec<ParticipantId> = ["b", "ab", "a", "a-b", "a_b"]
-            .iter()
-            .map(|n| n.parse().unwrap())
-            .collect();
+        let mut names: Vec<ParticipantId> =
+            ["b", "ab", "a", "a-b", "a_b"].iter().map(|n| n.parse().unwrap()).collect();
         names.sort();
         let mut texts = ["b", "ab", "a", "a-b", "a_b"];
         texts.sort_unstable();

@@ -24,7 +24,9 @@ pub mod contract;
 pub mod exact;
 mod hash;
 pub mod ids;
+pub mod plan;
 pub mod sql;
+pub mod steps;
 pub mod units;
 
 #[cfg(test)]

@@ -1,15 +1,11 @@
 //! What the unit tests of this crate share: the contract of the sample alliance.
 
-use crate::contract::{Contract, RawColumn, RawContract, RawTable, RawValue};
+use crate::contract::{BudgetProfile, Contract, RawColumn, RawContract, RawTable, RawValue};
 use crate::ids::ParticipantId;
+use crate::plan::QuerySpec;
 
-pub(crate) const BRANDS: [&str; 5] = [
-    "fresh_counter",
-    "fuel_stop",
-    "grocer_one",
-    "grocer_two",
-    "health_home",
-];
+pub(crate) const BRANDS: [&str; 5] =
+    ["fresh_counter", "fuel_stop", "grocer_one", "grocer_two", "health_home"];
 
 pub(crate) fn brand(index: usize) -> ParticipantId {
     BRANDS[index].parse().unwrap()
@@ -41,10 +37,7 @@ pub(crate) fn raw_contract() -> RawContract {
                     name: "department".into(),
                     values: vec![
                         value("GROCERY", None),
-                        value(
-                            "PRODUCE",
-                            Some(&["grocer_one", "grocer_two", "fresh_counter"]),
-                        ),
+                        value("PRODUCE", Some(&["grocer_one", "grocer_two", "fresh_counter"])),
                         value("FUEL", Some(&["fuel_stop"])),
                     ],
                     other_carriers: None,
@@ -70,4 +63,14 @@ pub(crate) fn raw_contract() -> RawContract {
 
 pub(crate) fn sample_contract() -> Contract {
     raw_contract().try_into().unwrap()
+}
+
+pub(crate) fn spec(sql: &str, participants: usize) -> QuerySpec {
+    QuerySpec {
+        sql: sql.to_owned(),
+        purpose: "joint_statistics".parse().unwrap(),
+        analyst: "marketing_desk".parse().unwrap(),
+        participants: (0..participants).map(brand).collect(),
+        rho: BudgetProfile::Trial.rho_per_query(),
+    }
 }

@@ -53,9 +53,7 @@ impl PicoRho {
         if denominator == 0 {
             return None;
         }
-        u64::try_from(scaled.div_ceil(u128::from(denominator)))
-            .ok()
-            .map(Self)
+        u64::try_from(scaled.div_ceil(u128::from(denominator))).ok().map(Self)
     }
 
     /// The cost of Gaussian noise of variance `variance` on a query whose squared L2
@@ -84,9 +82,7 @@ impl PicoRho {
         if percent > 100 {
             return None;
         }
-        let share = u128::from(self.0)
-            .checked_mul(u128::from(percent))?
-            .checked_div(100)?;
+        let share = u128::from(self.0).checked_mul(u128::from(percent))?.checked_div(100)?;
         u64::try_from(share).ok().map(Self)
     }
 
@@ -206,26 +202,17 @@ mod tests {
         let cost = PicoRho::from_ratio_rounded_up(9, 10_000_000).unwrap();
         assert_eq!(cost, PicoRho::new(900_000));
         // A cost that is no multiple of a nano-rho is over-charged by less than 2 millionths.
-        let third = PicoRho::from_ratio_rounded_up(3, 10_000_000)
-            .unwrap()
-            .divided(7)
-            .unwrap();
+        let third = PicoRho::from_ratio_rounded_up(3, 10_000_000).unwrap().divided(7).unwrap();
         let truth = 3e-7 / 7.0;
         assert!((third.to_rho() - truth).abs() / truth < 3e-5);
-        assert_eq!(
-            PicoRho::from_ratio_rounded_up(1, 3),
-            Some(PicoRho::new(333_333_333_334))
-        );
+        assert_eq!(PicoRho::from_ratio_rounded_up(1, 3), Some(PicoRho::new(333_333_333_334)));
     }
 
     #[test]
     fn gaussian_cost_is_rounded_up() {
         let cost = PicoRho::of_gaussian(&exact::integer(1), &exact::integer(3)).unwrap();
         assert_eq!(cost.get(), 166_666_666_667);
-        assert_eq!(
-            PicoRho::of_gaussian(&exact::integer(1), &exact::integer(0)),
-            None
-        );
+        assert_eq!(PicoRho::of_gaussian(&exact::integer(1), &exact::integer(0)), None);
     }
 
     #[test]

@@ -80,10 +80,7 @@ pub enum ContractError {
         name: String,
     },
     /// A bound off the grid.
-    #[error(
-        "{at}: {found} is not 1, 2 or 5 times a power of ten (at most {})",
-        GridBound::MAX
-    )]
+    #[error("{at}: {found} is not 1, 2 or 5 times a power of ten (at most {})", GridBound::MAX)]
     Bound {
         /// Place in the contract.
         at: String,
@@ -262,23 +259,16 @@ impl Contract {
     /// What one brand may spend on joint questions it proposes in a calendar year: 60 % of an
     /// equal share of the profile's rho, rounded down.
     pub fn joint_quota(&self) -> PicoRho {
-        self.brand_share()
-            .percent(JOINT_PERCENT)
-            .unwrap_or(PicoRho::ZERO)
+        self.brand_share().percent(JOINT_PERCENT).unwrap_or(PicoRho::ZERO)
     }
 
     /// What one brand may spend on questions about its own members only: the rest of its share.
     pub fn local_quota(&self) -> PicoRho {
-        self.brand_share()
-            .checked_sub(self.joint_quota())
-            .unwrap_or(PicoRho::ZERO)
+        self.brand_share().checked_sub(self.joint_quota()).unwrap_or(PicoRho::ZERO)
     }
 
     fn brand_share(&self) -> PicoRho {
-        self.profile
-            .rho_per_year()
-            .divided(self.participants.len())
-            .unwrap_or(PicoRho::ZERO)
+        self.profile.rho_per_year().divided(self.participants.len()).unwrap_or(PicoRho::ZERO)
     }
 
     /// Hash of the whole contract: two nodes plan alike only under the same one.
@@ -331,12 +321,7 @@ impl TryFrom<RawContract> for Contract {
         let dataset = name("dataset", &raw.dataset)?;
         count("purposes", raw.purposes.len(), 1, 32)?;
         let purposes = names("purposes", &raw.purposes)?;
-        count(
-            "participants",
-            raw.participants.len(),
-            CARRIERS_MIN,
-            PARTICIPANTS_MAX,
-        )?;
+        count("participants", raw.participants.len(), CARRIERS_MIN, PARTICIPANTS_MAX)?;
         let mut participants: Vec<ParticipantId> = names("participants", &raw.participants)?;
         participants.sort_unstable();
         count(
@@ -387,12 +372,7 @@ fn validated_table(raw: RawTable, all: &[ParticipantId]) -> Result<Table, Contra
         unique(&at, &mut seen, column.name.clone())?;
         columns.push(column);
     }
-    Ok(Table {
-        name: raw.name,
-        owner: raw.owner,
-        rows_bound,
-        columns,
-    })
+    Ok(Table { name: raw.name, owner: raw.owner, rows_bound, columns })
 }
 
 fn validated_column(
@@ -401,11 +381,7 @@ fn validated_column(
     all: &[ParticipantId],
 ) -> Result<Column, ContractError> {
     match raw {
-        RawColumn::Text {
-            name,
-            values,
-            other_carriers,
-        } => {
+        RawColumn::Text { name, values, other_carriers } => {
             identifier(table, &name)?;
             let at = format!("{table}.{name}");
             let domain = text_domain(&at, values, other_carriers, all)?;
@@ -416,20 +392,13 @@ fn validated_column(
             let at = format!("{table}.{name}");
             let reason = "first and last are days written YYYY-MM-DD, first not after last";
             match (first.parse::<CivilDate>(), last.parse::<CivilDate>()) {
-                (Ok(first), Ok(last)) if first <= last => Ok(Column {
-                    name,
-                    domain: Domain::Date { first, last },
-                }),
+                (Ok(first), Ok(last)) if first <= last => {
+                    Ok(Column { name, domain: Domain::Date { first, last } })
+                }
                 _ => Err(ContractError::Range { at, reason }),
             }
         }
-        RawColumn::Integer {
-            name,
-            unit,
-            minimum,
-            maximum,
-            bound: raw_bound,
-        } => {
+        RawColumn::Integer { name, unit, minimum, maximum, bound: raw_bound } => {
             identifier(table, &name)?;
             let at = format!("{table}.{name}");
             identifier(&format!("{at}.unit"), &unit)?;
@@ -439,18 +408,8 @@ fn validated_column(
                 let reason = "minimum and maximum must enclose 0 and stay within 1e15 of it";
                 return Err(ContractError::Range { at, reason });
             }
-            let bound = raw_bound
-                .map(|c| bound(&format!("{at}.bound"), c))
-                .transpose()?;
-            Ok(Column {
-                name,
-                domain: Domain::Integer {
-                    unit,
-                    minimum,
-                    maximum,
-                    bound,
-                },
-            })
+            let bound = raw_bound.map(|c| bound(&format!("{at}.bound"), c)).transpose()?;
+            Ok(Column { name, domain: Domain::Integer { unit, minimum, maximum, bound } })
         }
     }
 }
@@ -465,31 +424,17 @@ fn text_domain(
     let mut seen = BTreeSet::from([OTHER.to_owned()]);
     let mut values = Vec::with_capacity(raw.len());
     for value in raw {
-        count(
-            &format!("{at}.values: bytes of a value"),
-            value.value.len(),
-            1,
-            VALUE_MAX_BYTES,
-        )?;
+        count(&format!("{at}.values: bytes of a value"), value.value.len(), 1, VALUE_MAX_BYTES)?;
         // Control characters have no place in an emitted SQL text.
         if value.value.chars().any(char::is_control) {
             let reason = "a value holds no control characters".to_owned();
-            return Err(ContractError::Name {
-                at: format!("{at}.values"),
-                reason,
-            });
+            return Err(ContractError::Name { at: format!("{at}.values"), reason });
         }
         unique(at, &mut seen, value.value.clone())?;
         let carriers = carriers(at, value.carriers, all)?;
-        values.push(TextValue {
-            text: value.value,
-            carriers,
-        });
+        values.push(TextValue { text: value.value, carriers });
     }
-    Ok(Domain::Text {
-        values,
-        other_carriers: carriers(at, other, all)?,
-    })
+    Ok(Domain::Text { values, other_carriers: carriers(at, other, all)? })
 }
 
 fn carriers(
@@ -502,10 +447,9 @@ fn carriers(
     };
     let named: Vec<ParticipantId> = names(at, &raw)?;
     match named.iter().find(|name| !all.contains(name)) {
-        Some(unknown) => Err(ContractError::UnknownCarrier {
-            at: at.to_owned(),
-            name: unknown.to_string(),
-        }),
+        Some(unknown) => {
+            Err(ContractError::UnknownCarrier { at: at.to_owned(), name: unknown.to_string() })
+        }
         None => Ok(named.into_iter().collect()),
     }
 }
@@ -514,11 +458,10 @@ fn name<T>(at: &str, text: &str) -> Result<T, ContractError>
 where
     T: core::str::FromStr<Err = crate::ids::IdError>,
 {
-    text.parse()
-        .map_err(|error: crate::ids::IdError| ContractError::Name {
-            at: at.to_owned(),
-            reason: error.to_string(),
-        })
+    text.parse().map_err(|error: crate::ids::IdError| ContractError::Name {
+        at: at.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 fn names<T>(at: &str, texts: &[String]) -> Result<Vec<T>, ContractError>
@@ -530,10 +473,7 @@ where
     for text in texts {
         let parsed: T = name(at, text)?;
         if !seen.insert(parsed) {
-            return Err(ContractError::Duplicate {
-                at: at.to_owned(),
-                name: text.clone(),
-            });
+            return Err(ContractError::Duplicate { at: at.to_owned(), name: text.clone() });
         }
         all.push(parsed);
     }
@@ -543,34 +483,23 @@ where
 /// SQL identifiers of the schema: lower case, so that quoting changes nothing in any engine.
 fn identifier(at: &str, text: &str) -> Result<(), ContractError> {
     let first = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
-    let rest = text
-        .bytes()
-        .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+    let rest = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
     if first && rest && text.len() <= IDENTIFIER_MAX_BYTES {
         return Ok(());
     }
     let reason = format!(
         "{text:?} is no name here: a-z first, then a-z, 0-9 or '_', at most {IDENTIFIER_MAX_BYTES}"
     );
-    Err(ContractError::Name {
-        at: at.to_owned(),
-        reason,
-    })
+    Err(ContractError::Name { at: at.to_owned(), reason })
 }
 
 fn bound(at: &str, value: u64) -> Result<GridBound, ContractError> {
-    GridBound::new(value).ok_or_else(|| ContractError::Bound {
-        at: at.to_owned(),
-        found: value,
-    })
+    GridBound::new(value).ok_or_else(|| ContractError::Bound { at: at.to_owned(), found: value })
 }
 
 fn unique(at: &str, seen: &mut BTreeSet<String>, name: String) -> Result<(), ContractError> {
     match seen.replace(name) {
-        Some(name) => Err(ContractError::Duplicate {
-            at: at.to_owned(),
-            name,
-        }),
+        Some(name) => Err(ContractError::Duplicate { at: at.to_owned(), name }),
         None => Ok(()),
     }
 }
@@ -608,9 +537,7 @@ mod tests {
         raw.tables[0].rows_bound = 5_000;
         assert_ne!(Contract::try_from(raw).unwrap().hash(), before);
         let mut raw = raw_contract();
-        let RawColumn::Text { values, .. } = &mut raw.tables[0].columns[1] else {
-            panic!()
-        };
+        let RawColumn::Text { values, .. } = &mut raw.tables[0].columns[1] else { panic!() };
         values[0].carriers = Some(vec!["grocer_one".into()]);
         assert_ne!(Contract::try_from(raw).unwrap().hash(), before);
         assert_eq!(sample_contract().hash(), before);
@@ -626,10 +553,7 @@ mod tests {
         let two = refused(|raw| raw.participants.truncate(2));
         assert_eq!(two, "participants: 2 given, 3 to 64 allowed");
         let off_grid = refused(|raw| raw.tables[0].rows_bound = 30);
-        assert!(
-            off_grid.starts_with("tables.purchases.rows_bound: 30 is not"),
-            "{off_grid}"
-        );
+        assert!(off_grid.starts_with("tables.purchases.rows_bound: 30 is not"), "{off_grid}");
         let twice = refused(|raw| raw.participants[1] = "grocer_one".into());
         assert_eq!(twice, "participants: \"grocer_one\" is there twice");
         let profile = refused(|raw| raw.profile = "huge".into());
@@ -640,10 +564,7 @@ mod tests {
             };
             *other_carriers = Some(vec!["nobody".into()]);
         });
-        assert!(
-            stranger.contains("not among the participants"),
-            "{stranger}"
-        );
+        assert!(stranger.contains("not among the participants"), "{stranger}");
         let lone = refused(|raw| raw.minimum_participants = 2);
         assert!(lone.starts_with("minimum_participants"), "{lone}");
     }

@@ -73,11 +73,7 @@ mod tests {
 
     #[test]
     fn about_thirty_queries_a_year() {
-        for profile in [
-            BudgetProfile::Large,
-            BudgetProfile::Standard,
-            BudgetProfile::Trial,
-        ] {
+        for profile in [BudgetProfile::Large, BudgetProfile::Standard, BudgetProfile::Trial] {
             let queries = profile.rho_per_year().get() / profile.rho_per_query().get();
             assert!((30..=33).contains(&queries), "{profile:?}: {queries}");
             assert_eq!(profile.name().parse::<BudgetProfile>().unwrap(), profile);

@@ -19,11 +19,7 @@ const LITERALS: [&str; 2] = [
 /// Binds a condition.
 pub(super) fn bind_condition(scope: &Scope<'_>, expr: &Expr) -> Result<Predicate, Refusal> {
     let mut left = COMPARISONS_MAX;
-    Binder {
-        scope,
-        left: &mut left,
-    }
-    .condition(expr)
+    Binder { scope, left: &mut left }.condition(expr)
 }
 
 struct Binder<'a, 'c> {
@@ -36,26 +32,15 @@ impl<'c> Binder<'_, 'c> {
     fn condition(&mut self, expr: &Expr) -> Result<Predicate, Refusal> {
         match expr {
             Expr::Nested(inner) => self.condition(inner),
-            Expr::UnaryOp {
-                op: UnaryOperator::Not,
-                expr,
-            } => Ok(Predicate::Not(Box::new(self.condition(expr)?))),
-            Expr::BinaryOp {
-                left,
-                op: BinaryOperator::And,
-                right,
-            } => Ok(Predicate::And(vec![
-                self.condition(left)?,
-                self.condition(right)?,
-            ])),
-            Expr::BinaryOp {
-                left,
-                op: BinaryOperator::Or,
-                right,
-            } => Ok(Predicate::Or(vec![
-                self.condition(left)?,
-                self.condition(right)?,
-            ])),
+            Expr::UnaryOp { op: UnaryOperator::Not, expr } => {
+                Ok(Predicate::Not(Box::new(self.condition(expr)?)))
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
+                Ok(Predicate::And(vec![self.condition(left)?, self.condition(right)?]))
+            }
+            Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
+                Ok(Predicate::Or(vec![self.condition(left)?, self.condition(right)?]))
+            }
             Expr::BinaryOp { left, op, right } => {
                 let comparison = comparison(op).ok_or_else(|| {
                     unsupported("this operator in WHERE", " WHERE 中的该运算符", LITERALS)
@@ -67,23 +52,14 @@ impl<'c> Binder<'_, 'c> {
                     self.compare(left, comparison, right)
                 }
             }
-            Expr::InList {
-                expr: column,
-                list,
-                negated,
-            } => {
+            Expr::InList { expr: column, list, negated } => {
                 let any: Result<Vec<_>, _> = list
                     .iter()
                     .map(|literal| self.compare(column, Comparison::Equal, literal))
                     .collect();
                 Ok(negate_if(*negated, one_of(any?)))
             }
-            Expr::Between {
-                expr: column,
-                negated,
-                low,
-                high,
-            } => {
+            Expr::Between { expr: column, negated, low, high } => {
                 let from = self.compare(column, Comparison::GreaterOrEqual, low)?;
                 let to = self.compare(column, Comparison::LessOrEqual, high)?;
                 Ok(negate_if(*negated, Predicate::And(vec![from, to])))
@@ -104,10 +80,8 @@ impl<'c> Binder<'_, 'c> {
             .ok_or_else(|| too_complex("comparisons", "比较条件", COMPARISONS_MAX))?;
         let parts = name_parts(column);
         if parts.is_empty() {
-            return Err(
-                unsupported("a comparison without a column", "不含列的比较", LITERALS)
-                    .at(column.span()),
-            );
+            return Err(unsupported("a comparison without a column", "不含列的比较", LITERALS)
+                .at(column.span()));
         }
         let (index, found) = self.scope.column(parts)?;
         typed(index, found, comparison, literal).map_err(|refusal| refusal.at(literal.span()))
@@ -131,16 +105,9 @@ fn typed(
                 values.iter().position(|value| value.text() == text)
             };
             let Some(index) = position.and_then(|index| u16::try_from(index).ok()) else {
-                return Err(outside(
-                    found,
-                    "one of its declared values",
-                    "其声明的取值之一",
-                ));
+                return Err(outside(found, "one of its declared values", "其声明的取值之一"));
             };
-            let equal = Predicate::Text {
-                column,
-                values: BTreeSet::from([index]),
-            };
+            let equal = Predicate::Text { column, values: BTreeSet::from([index]) };
             match comparison {
                 Comparison::Equal => Ok(equal),
                 Comparison::NotEqual => Ok(Predicate::Not(Box::new(equal))),
@@ -151,25 +118,19 @@ fn typed(
             }
         }
         Domain::Date { first, last } => match date_literal(literal) {
-            Some(day) if (*first..=*last).contains(&day) => Ok(Predicate::Date {
-                column,
-                comparison,
-                day,
-            }),
+            Some(day) if (*first..=*last).contains(&day) => {
+                Ok(Predicate::Date { column, comparison, day })
+            }
             _ => Err(outside(
                 found,
                 &format!("a day from {first} to {last}, written DATE 'YYYY-MM-DD'"),
                 &format!("{first} 至 {last} 之间的日期，写作 DATE 'YYYY-MM-DD'"),
             )),
         },
-        Domain::Integer {
-            minimum, maximum, ..
-        } => match integer_literal(literal) {
-            Some(value) if (*minimum..=*maximum).contains(&value) => Ok(Predicate::Integer {
-                column,
-                comparison,
-                value,
-            }),
+        Domain::Integer { minimum, maximum, .. } => match integer_literal(literal) {
+            Some(value) if (*minimum..=*maximum).contains(&value) => {
+                Ok(Predicate::Integer { column, comparison, value })
+            }
             _ => Err(outside(
                 found,
                 &format!("a whole number from {minimum} to {maximum}"),
@@ -203,11 +164,7 @@ fn any_of(any: Vec<Predicate>) -> Predicate {
 }
 
 fn negate_if(negated: bool, predicate: Predicate) -> Predicate {
-    if negated {
-        Predicate::Not(Box::new(predicate))
-    } else {
-        predicate
-    }
+    if negated { Predicate::Not(Box::new(predicate)) } else { predicate }
 }
 
 const fn comparison(op: &BinaryOperator) -> Option<Comparison> {
@@ -251,10 +208,7 @@ fn integer_literal(expr: &Expr) -> Option<i64> {
             Value::Number(digits, false) => digits.parse().ok(),
             _ => None,
         },
-        Expr::UnaryOp {
-            op: UnaryOperator::Minus,
-            expr,
-        } => match expr.as_ref() {
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
             Expr::Value(_) => integer_literal(expr).and_then(i64::checked_neg),
             _ => None,
         },

@@ -56,10 +56,7 @@ fn parse(sql: &str) -> Result<Query, Refusal> {
         (Some(Statement::Query(query)), true) => Ok(*query),
         _ => Err(Refusal::new(
             RefusalCode::Syntax,
-            [
-                "the text must be exactly one SELECT",
-                "必须是且仅是一条 SELECT 语句",
-            ],
+            ["the text must be exactly one SELECT", "必须是且仅是一条 SELECT 语句"],
             ["write a single SELECT", "请只写一条 SELECT"],
         )),
     }
@@ -70,14 +67,8 @@ fn syntax(error: ParserError) -> Refusal {
         ParserError::RecursionLimitExceeded => too_complex("nested levels", "嵌套层数", DEPTH_MAX),
         ParserError::TokenizerError(text) | ParserError::ParserError(text) => Refusal::new(
             RefusalCode::Syntax,
-            [
-                format!("this is not SQL: {text}"),
-                format!("SQL 语法错误：{text}"),
-            ],
-            [
-                "check the text at the place named".to_owned(),
-                "请检查所指位置的文本".to_owned(),
-            ],
+            [format!("this is not SQL: {text}"), format!("SQL 语法错误：{text}")],
+            ["check the text at the place named".to_owned(), "请检查所指位置的文本".to_owned()],
         ),
     }
 }
@@ -124,20 +115,14 @@ fn plain_select(query: &Query) -> Result<&Select, Refusal> {
         && format_clause.is_none()
         && pipe_operators.is_empty();
     if !bare {
-        return Err(unsupported(
-            "a clause after the SELECT",
-            " SELECT 之后的子句",
-            SIMPLE,
-        ));
+        return Err(unsupported("a clause after the SELECT", " SELECT 之后的子句", SIMPLE));
     }
     match body.as_ref() {
         SetExpr::Select(select) => bare_select(select),
-        _ => Err(unsupported(
-            "UNION, VALUES or a nested query",
-            " UNION、VALUES 或嵌套查询",
-            SIMPLE,
-        )
-        .at(body.span())),
+        _ => {
+            Err(unsupported("UNION, VALUES or a nested query", " UNION、VALUES 或嵌套查询", SIMPLE)
+                .at(body.span()))
+        }
     }
 }
 
@@ -200,11 +185,7 @@ fn bare_select(select: &Select) -> Result<&Select, Refusal> {
     if bare {
         Ok(select)
     } else {
-        Err(unsupported(
-            "this form of SELECT",
-            "这种形式的 SELECT",
-            SIMPLE,
-        ))
+        Err(unsupported("this form of SELECT", "这种形式的 SELECT", SIMPLE))
     }
 }
 
@@ -220,12 +201,7 @@ impl<'c> Scope<'c> {
     /// A column by its possibly qualified name.
     pub(crate) fn column(&self, parts: &[Ident]) -> Result<(u16, &'c Column), Refusal> {
         let name = self.column_name(parts)?;
-        let found = self
-            .table
-            .columns()
-            .iter()
-            .enumerate()
-            .find(|(_, c)| c.name() == name);
+        let found = self.table.columns().iter().enumerate().find(|(_, c)| c.name() == name);
         match found.and_then(|(index, column)| Some((u16::try_from(index).ok()?, column))) {
             Some(found) => Ok(found),
             None if name == self.table.owner() => Err(Refusal::new(
@@ -234,10 +210,7 @@ impl<'c> Scope<'c> {
                     format!("{name:?} names members and may only be counted"),
                     format!("{name:?} 标识会员，只能用于计数"),
                 ],
-                [
-                    format!("use count(distinct {name})"),
-                    format!("请使用 count(distinct {name})"),
-                ],
+                [format!("use count(distinct {name})"), format!("请使用 count(distinct {name})")],
             )),
             None => Err(Refusal::new(
                 RefusalCode::Unknown,
@@ -259,8 +232,7 @@ impl<'c> Scope<'c> {
 
     /// Whether this names the owner column.
     pub(crate) fn is_owner(&self, parts: &[Ident]) -> bool {
-        self.column_name(parts)
-            .is_ok_and(|name| name == self.table.owner())
+        self.column_name(parts).is_ok_and(|name| name == self.table.owner())
     }
 
     fn column_name(&self, parts: &[Ident]) -> Result<String, Refusal> {
@@ -269,10 +241,7 @@ impl<'c> Scope<'c> {
             [table, column] if folded(table) == self.qualifier => Ok(folded(column)),
             _ => {
                 let message = ["a name that no table here has", "名称不属于所查询的表"];
-                let hint = [
-                    "name columns of the one table asked",
-                    "请使用所查询单表中的列",
-                ];
+                let hint = ["name columns of the one table asked", "请使用所查询单表中的列"];
                 Err(Refusal::new(RefusalCode::Unknown, message, hint))
             }
         }

@@ -218,11 +218,7 @@ impl Predicate {
                 Some(Fact::Text(value)) => Some(values.contains(value)),
                 _ => None,
             },
-            Self::Date {
-                column,
-                comparison,
-                day,
-            } => match world.get(column) {
+            Self::Date { column, comparison, day } => match world.get(column) {
                 Some(Fact::Days(first, last)) => days_decide(*comparison, *first, *last, *day),
                 _ => None,
             },
@@ -294,14 +290,10 @@ impl BoundQuery {
     /// Every column read: keys, sums and filter.
     pub(crate) fn columns(&self) -> BTreeSet<u16> {
         let mut columns: BTreeSet<u16> = self.keys.iter().map(|key| key.column).collect();
-        columns.extend(
-            self.aggregates
-                .iter()
-                .filter_map(|aggregate| match aggregate.of {
-                    Measure::Sum { column } => Some(column),
-                    Measure::Rows | Measure::Members => None,
-                }),
-        );
+        columns.extend(self.aggregates.iter().filter_map(|aggregate| match aggregate.of {
+            Measure::Sum { column } => Some(column),
+            Measure::Rows | Measure::Members => None,
+        }));
         if let Some(filter) = &self.filter {
             filter.columns(&mut |column| {
                 columns.insert(column);
@@ -337,9 +329,8 @@ mod tests {
         for op in ops {
             for (first, last) in (1..=6).flat_map(|a| (a..=6).map(move |b| (a, b))) {
                 for literal in 1..=6 {
-                    let truths: BTreeSet<bool> = (first..=last)
-                        .map(|d| holds(op, day(d), day(literal)))
-                        .collect();
+                    let truths: BTreeSet<bool> =
+                        (first..=last).map(|d| holds(op, day(d), day(literal))).collect();
                     let expected = (truths.len() == 1).then(|| truths.contains(&true));
                     let decided = days_decide(op, day(first), day(last), day(literal));
                     assert_eq!(decided, expected, "{op:?} {first}..{last} {literal}");
@@ -354,22 +345,12 @@ mod tests {
             column: 0,
             values: values.iter().copied().collect(),
         };
-        let open = Predicate::Integer {
-            column: 1,
-            comparison: Comparison::Less,
-            value: 3,
-        };
+        let open = Predicate::Integer { column: 1, comparison: Comparison::Less, value: 3 };
         let world = World::from([(0, Fact::Text(2))]);
         let and = |parts| Predicate::And(parts);
-        assert_eq!(
-            and(vec![open.clone(), text(&[1])]).decided(&world),
-            Some(false)
-        );
+        assert_eq!(and(vec![open.clone(), text(&[1])]).decided(&world), Some(false));
         assert_eq!(and(vec![open.clone(), text(&[2])]).decided(&world), None);
-        assert_eq!(
-            Predicate::Or(vec![open.clone(), text(&[2])]).decided(&world),
-            Some(true)
-        );
+        assert_eq!(Predicate::Or(vec![open.clone(), text(&[2])]).decided(&world), Some(true));
         assert_eq!(Predicate::Not(Box::new(open)).decided(&world), None);
     }
 }

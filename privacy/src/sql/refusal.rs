@@ -93,21 +93,13 @@ impl Refusal {
         let [en, zh] = message.map(Into::into);
         let message = Bilingual { en, zh };
         let [en, zh] = hint.map(Into::into);
-        Self {
-            code,
-            message,
-            hint: Bilingual { en, zh },
-            position: None,
-        }
+        Self { code, message, hint: Bilingual { en, zh }, position: None }
     }
 
     /// Keeps the first, innermost position.
     pub(crate) fn at(mut self, span: sqlparser::tokenizer::Span) -> Self {
         if self.position.is_none() && span.start.line > 0 {
-            self.position = Some(Position {
-                line: span.start.line,
-                column: span.start.column,
-            });
+            self.position = Some(Position { line: span.start.line, column: span.start.column });
         }
         self
     }
@@ -147,10 +139,7 @@ impl core::error::Error for Refusal {}
 
 /// Something SQL has and a joint question has not.
 pub(crate) fn unsupported(what_en: &str, what_zh: &str, hint: [&str; 2]) -> Refusal {
-    let message = [
-        format!("{what_en} is not supported"),
-        format!("不支持{what_zh}"),
-    ];
+    let message = [format!("{what_en} is not supported"), format!("不支持{what_zh}")];
     Refusal::new(RefusalCode::Unsupported, message, hint.map(str::to_owned))
 }
 

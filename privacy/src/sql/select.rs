@@ -21,11 +21,7 @@ const NAME_MAX_BYTES: usize = 63;
 /// Finds the one table of FROM in the contract.
 pub(super) fn scope<'c>(contract: &'c Contract, select: &Select) -> Result<Scope<'c>, Refusal> {
     let [from] = select.from.as_slice() else {
-        return Err(unsupported(
-            "more or less than one table",
-            "非单表查询",
-            SIMPLE,
-        ));
+        return Err(unsupported("more or less than one table", "非单表查询", SIMPLE));
     };
     if let Some(join) = from.joins.first() {
         return Err(unsupported("a join", "连接（JOIN）", SIMPLE).at(join.span()));
@@ -43,11 +39,8 @@ pub(super) fn scope<'c>(contract: &'c Contract, select: &Select) -> Result<Scope
         index_hints,
     } = &from.relation
     else {
-        let refusal = unsupported(
-            "anything but a plain table in FROM",
-            " FROM 中的非普通表",
-            SIMPLE,
-        );
+        let refusal =
+            unsupported("anything but a plain table in FROM", " FROM 中的非普通表", SIMPLE);
         return Err(refusal.at(from.relation.span()));
     };
     if !(with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty()) {
@@ -55,24 +48,15 @@ pub(super) fn scope<'c>(contract: &'c Contract, select: &Select) -> Result<Scope
     }
     let wanted = single_name(name).unwrap_or_default();
     let tables = contract.tables();
-    let found = tables
-        .iter()
-        .enumerate()
-        .find(|(_, table)| table.name() == wanted);
+    let found = tables.iter().enumerate().find(|(_, table)| table.name() == wanted);
     let Some((index, table)) = found.and_then(|(i, table)| Some((u16::try_from(i).ok()?, table)))
     else {
         let names: Vec<&str> = tables.iter().map(|table| table.name()).collect();
         let names = names.join(", ");
         return Err(Refusal::new(
             RefusalCode::Unknown,
-            [
-                format!("there is no table {wanted:?}"),
-                format!("没有表 {wanted:?}"),
-            ],
-            [
-                format!("the tables are {names}"),
-                format!("可用的表：{names}"),
-            ],
+            [format!("there is no table {wanted:?}"), format!("没有表 {wanted:?}")],
+            [format!("the tables are {names}"), format!("可用的表：{names}")],
         )
         .at(name.span()));
     };
@@ -80,17 +64,11 @@ pub(super) fn scope<'c>(contract: &'c Contract, select: &Select) -> Result<Scope
         None => wanted,
         Some(alias) if alias.columns.is_empty() && alias.at.is_none() => folded(&alias.name),
         Some(alias) => {
-            return Err(
-                unsupported("renaming columns in FROM", " FROM 中的列重命名", SIMPLE)
-                    .at(alias.name.span),
-            );
+            return Err(unsupported("renaming columns in FROM", " FROM 中的列重命名", SIMPLE)
+                .at(alias.name.span));
         }
     };
-    Ok(Scope {
-        table_index: index,
-        table,
-        qualifier,
-    })
+    Ok(Scope { table_index: index, table, qualifier })
 }
 
 /// Binds everything below the checked clauses.
@@ -105,14 +83,9 @@ pub(super) fn bind_select(scope: &Scope<'_>, select: &Select) -> Result<BoundQue
             SelectItem::UnnamedExpr(expr) => (expr, None),
             SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias)),
             _ => {
-                let hint = [
-                    "name each group key and aggregate",
-                    "请逐一写出分组键与聚合",
-                ];
-                return Err(
-                    unsupported("'*' in the SELECT list", " SELECT 列表中的 *", hint)
-                        .at(item.span()),
-                );
+                let hint = ["name each group key and aggregate", "请逐一写出分组键与聚合"];
+                return Err(unsupported("'*' in the SELECT list", " SELECT 列表中的 *", hint)
+                    .at(item.span()));
             }
         };
         let bound = bind_item(scope, expr)?;
@@ -121,18 +94,11 @@ pub(super) fn bind_select(scope: &Scope<'_>, select: &Select) -> Result<BoundQue
         match &bound {
             Item::Key { column, bucket } => {
                 output.push(Output::Key(position(keys.len())));
-                keys.push(Key {
-                    name: name.clone(),
-                    column: *column,
-                    bucket: *bucket,
-                });
+                keys.push(Key { name: name.clone(), column: *column, bucket: *bucket });
             }
             Item::Measure(of) => {
                 output.push(Output::Aggregate(position(aggregates.len())));
-                aggregates.push(Aggregate {
-                    name: name.clone(),
-                    of: *of,
-                });
+                aggregates.push(Aggregate { name: name.clone(), of: *of });
             }
         }
         items.push((name, bound));
@@ -146,26 +112,13 @@ pub(super) fn bind_select(scope: &Scope<'_>, select: &Select) -> Result<BoundQue
     if aggregates.is_empty() {
         return Err(Refusal::new(
             RefusalCode::Unsupported,
-            [
-                "a question without an aggregate would show rows",
-                "没有聚合的查询会暴露明细行",
-            ],
+            ["a question without an aggregate would show rows", "没有聚合的查询会暴露明细行"],
             ["count or sum something", "请使用 count 或 sum"],
         ));
     }
     grouped_as_selected(scope, &select.group_by, &items)?;
-    let filter = select
-        .selection
-        .as_ref()
-        .map(|expr| bind_condition(scope, expr))
-        .transpose()?;
-    Ok(BoundQuery {
-        table: scope.table_index,
-        keys,
-        aggregates,
-        output,
-        filter,
-    })
+    let filter = select.selection.as_ref().map(|expr| bind_condition(scope, expr)).transpose()?;
+    Ok(BoundQuery { table: scope.table_index, keys, aggregates, output, filter })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -181,26 +134,11 @@ impl Item {
             column.map_or_else(String::new, |column| column.name().to_owned())
         };
         match self {
-            Self::Key {
-                column: index,
-                bucket: None,
-            } => column(*index),
-            Self::Key {
-                bucket: Some(Bucket::Month),
-                ..
-            } => "month".to_owned(),
-            Self::Key {
-                bucket: Some(Bucket::Quarter),
-                ..
-            } => "quarter".to_owned(),
-            Self::Key {
-                bucket: Some(Bucket::HalfYear),
-                ..
-            } => "half_year".to_owned(),
-            Self::Key {
-                bucket: Some(Bucket::Year),
-                ..
-            } => "year".to_owned(),
+            Self::Key { column: index, bucket: None } => column(*index),
+            Self::Key { bucket: Some(Bucket::Month), .. } => "month".to_owned(),
+            Self::Key { bucket: Some(Bucket::Quarter), .. } => "quarter".to_owned(),
+            Self::Key { bucket: Some(Bucket::HalfYear), .. } => "half_year".to_owned(),
+            Self::Key { bucket: Some(Bucket::Year), .. } => "year".to_owned(),
             Self::Measure(Measure::Rows) => "count".to_owned(),
             Self::Measure(Measure::Members) => "count_members".to_owned(),
             Self::Measure(Measure::Sum { column: index }) => format!("sum_{}", column(*index)),
@@ -213,10 +151,7 @@ fn bind_item(scope: &Scope<'_>, expr: &Expr) -> Result<Item, Refusal> {
     if !parts.is_empty() {
         let (column, found) = scope.column(parts)?;
         return match found.domain() {
-            Domain::Text { .. } => Ok(Item::Key {
-                column,
-                bucket: None,
-            }),
+            Domain::Text { .. } => Ok(Item::Key { column, bucket: None }),
             Domain::Date { .. } => {
                 let hint = [
                     "use half_year(..) or date_trunc('month', ..)",
@@ -225,10 +160,7 @@ fn bind_item(scope: &Scope<'_>, expr: &Expr) -> Result<Item, Refusal> {
                 Err(unsupported("grouping by single days", "按天分组", hint).at(expr.span()))
             }
             Domain::Integer { .. } => {
-                let hint = [
-                    "sum it, or use it in WHERE",
-                    "请对其求和，或用于 WHERE 条件",
-                ];
+                let hint = ["sum it, or use it in WHERE", "请对其求和，或用于 WHERE 条件"];
                 Err(unsupported("a number as a group key", "以数值列分组", hint).at(expr.span()))
             }
         };
@@ -237,15 +169,8 @@ fn bind_item(scope: &Scope<'_>, expr: &Expr) -> Result<Item, Refusal> {
         Expr::Nested(inner) => bind_item(scope, inner),
         Expr::Function(function) => bind_function(scope, function).map_err(|r| r.at(expr.span())),
         Expr::Value(_) => {
-            let hint = [
-                "select group keys and aggregates only",
-                "只能选择分组键与聚合",
-            ];
-            Err(unsupported(
-                "a constant in the SELECT list",
-                " SELECT 列表中的常量",
-                hint,
-            ))
+            let hint = ["select group keys and aggregates only", "只能选择分组键与聚合"];
+            Err(unsupported("a constant in the SELECT list", " SELECT 列表中的常量", hint))
         }
         _ => {
             let hint = [
@@ -281,21 +206,13 @@ fn bind_function(scope: &Scope<'_>, function: &Function) -> Result<Item, Refusal
         && filter.is_none()
         && null_treatment.is_none()
         && within_group.is_empty();
-    let FunctionArguments::List(FunctionArgumentList {
-        duplicate_treatment,
-        args,
-        clauses,
-    }) = args
+    let FunctionArguments::List(FunctionArgumentList { duplicate_treatment, args, clauses }) = args
     else {
         return Err(unknown_function(&called));
     };
     if !plain || !clauses.is_empty() {
         let hint = ["put the condition into WHERE", "请将条件写入 WHERE"];
-        return Err(unsupported(
-            "a clause inside an aggregate",
-            "聚合函数内的子句",
-            hint,
-        ));
+        return Err(unsupported("a clause inside an aggregate", "聚合函数内的子句", hint));
     }
     let distinct = matches!(duplicate_treatment, Some(DuplicateTreatment::Distinct));
     match (called.as_str(), distinct, args.as_slice()) {
@@ -359,20 +276,14 @@ fn bind_sum(scope: &Scope<'_>, expr: &Expr) -> Result<Item, Refusal> {
 fn bind_bucket(scope: &Scope<'_>, expr: &Expr, bucket: Bucket) -> Result<Item, Refusal> {
     let (column, found) = scope.column(name_parts(expr))?;
     match found.domain() {
-        Domain::Date { .. } => Ok(Item::Key {
-            column,
-            bucket: Some(bucket),
-        }),
+        Domain::Date { .. } => Ok(Item::Key { column, bucket: Some(bucket) }),
         _ => Err(Refusal::new(
             RefusalCode::OutsideDomain,
             [
                 format!("{:?} is not a date column", found.name()),
                 format!("{:?} 不是日期列", found.name()),
             ],
-            [
-                "bucket a date column".to_owned(),
-                "请对日期列分桶".to_owned(),
-            ],
+            ["bucket a date column".to_owned(), "请对日期列分桶".to_owned()],
         )),
     }
 }
@@ -389,11 +300,7 @@ fn truncation(unit: &Value) -> Result<Bucket, Refusal> {
                 "use 'month', 'quarter' or 'year', or half_year(..)",
                 "请使用 'month'、'quarter'、'year' 或 half_year(..)",
             ];
-            Err(unsupported(
-                "this date_trunc unit",
-                "该 date_trunc 单位",
-                hint,
-            ))
+            Err(unsupported("this date_trunc unit", "该 date_trunc 单位", hint))
         }
     }
 }
@@ -401,10 +308,7 @@ fn truncation(unit: &Value) -> Result<Bucket, Refusal> {
 fn unknown_function(name: &str) -> Refusal {
     Refusal::new(
         RefusalCode::Unknown,
-        [
-            format!("the function {name:?} is not known here"),
-            format!("不支持函数 {name:?}"),
-        ],
+        [format!("the function {name:?} is not known here"), format!("不支持函数 {name:?}")],
         [
             "use count(*), count(distinct ..), sum(..), half_year(..), date_trunc(..)".to_owned(),
             "可用：count(*)、count(distinct ..)、sum(..)、half_year(..)、date_trunc(..)".to_owned(),
@@ -422,11 +326,7 @@ fn grouped_as_selected(
         return Err(unsupported("GROUP BY ALL", " GROUP BY ALL", SIMPLE));
     };
     if !modifiers.is_empty() {
-        return Err(unsupported(
-            "a modifier of GROUP BY",
-            " GROUP BY 修饰符",
-            SIMPLE,
-        ));
+        return Err(unsupported("a modifier of GROUP BY", " GROUP BY 修饰符", SIMPLE));
     }
     let mut grouped = BTreeSet::new();
     for expr in expressions {
@@ -446,21 +346,14 @@ fn grouped_as_selected(
     });
     if repeated {
         let hint = ["use each column as one key", "每列只能作为一个分组键"];
-        return Err(unsupported(
-            "a column in two group keys",
-            "同一列用于两个分组键",
-            hint,
-        ));
+        return Err(unsupported("a column in two group keys", "同一列用于两个分组键", hint));
     }
     if grouped == keys {
         return Ok(());
     }
     Err(Refusal::new(
         RefusalCode::Unsupported,
-        [
-            "GROUP BY and the selected keys differ",
-            "GROUP BY 与所选分组键不一致",
-        ],
+        ["GROUP BY and the selected keys differ", "GROUP BY 与所选分组键不一致"],
         [
             "select every key you group by, and group by every key you select",
             "请让 SELECT 的键与 GROUP BY 的键完全一致",
@@ -476,10 +369,9 @@ fn grouped_item(
     let is_key = |at: &usize| matches!(items.get(*at), Some((_, Item::Key { .. })));
     let found = match expr {
         Expr::Value(value) => match &value.value {
-            Value::Number(digits, false) => digits
-                .parse::<usize>()
-                .ok()
-                .and_then(|ordinal| ordinal.checked_sub(1)),
+            Value::Number(digits, false) => {
+                digits.parse::<usize>().ok().and_then(|ordinal| ordinal.checked_sub(1))
+            }
             _ => None,
         },
         Expr::Identifier(name) if items.iter().any(|(item, _)| *item == folded(name)) => {
@@ -493,10 +385,7 @@ fn grouped_item(
     found.filter(is_key).ok_or_else(|| {
         Refusal::new(
             RefusalCode::Unsupported,
-            [
-                "GROUP BY names no selected key",
-                "GROUP BY 未对应任何所选分组键",
-            ],
+            ["GROUP BY names no selected key", "GROUP BY 未对应任何所选分组键"],
             ["select the key too", "请同时在 SELECT 中写出该键"],
         )
     })
@@ -510,14 +399,8 @@ fn output_name(name: &str, names: &mut BTreeSet<String>) -> Result<(), Refusal> 
     }
     Err(Refusal::new(
         RefusalCode::Unsupported,
-        [
-            "two output columns have one name, or a name is too long",
-            "输出列重名，或名称过长",
-        ],
-        [
-            "give each its own short alias with AS",
-            "请用 AS 为每列取不同的短别名",
-        ],
+        ["two output columns have one name, or a name is too long", "输出列重名，或名称过长"],
+        ["give each its own short alias with AS", "请用 AS 为每列取不同的短别名"],
     ))
 }
 

@@ -1,0 +1,150 @@
+use super::*;
+use crate::contract::RawColumn;
+use crate::testing::{brand, raw_contract, sample_contract, spec};
+
+fn plan(sql: &str) -> DpPlan {
+    DpPlan::new(&sample_contract(), &spec(sql, 5)).unwrap()
+}
+
+fn refused(sql: &str) -> RefusalCode {
+    DpPlan::new(&sample_contract(), &spec(sql, 5)).unwrap_err().code()
+}
+
+fn labels(plan: &DpPlan) -> Vec<String> {
+    plan.cells().iter().map(|cell| cell.labels().join("/")).collect()
+}
+
+#[test]
+fn one_zero_or_one_column_matches_the_published_table() {
+    let plan = plan("SELECT count(distinct member) AS active FROM purchases");
+    assert_eq!((plan.participants().len(), plan.tolerated_colluders()), (5, 1));
+    let aggregate = &plan.aggregates()[0];
+    // sigma^2 = 25 / (2 * 0.005) = 2500, a share has 2500/4 = 25^2.
+    assert_eq!(*aggregate.share_deviation(), exact::integer(25));
+    let summary = plan.summary();
+    assert!((summary.aggregates[0].smallest_cell - 754.0).abs() < 1.0, "{summary:?}");
+    assert_eq!(summary.pico_rho, PicoRho::new(5_000_000_000));
+}
+
+#[test]
+fn the_sample_question_has_two_cells_and_counts_memberships() {
+    let plan = plan(
+        "SELECT half_year(purchased_on) AS half, count(distinct member) AS active_memberships \
+         FROM purchases GROUP BY half_year(purchased_on)",
+    );
+    assert_eq!(labels(&plan), ["2017-H1", "2017-H2"]);
+    assert_eq!(plan.aggregates()[0].squared_bound(), 2);
+    // Trap 7: a person with accounts at five brands counts five times, and the answer says so.
+    assert_eq!(plan.aggregates()[0].unit(), "memberships");
+}
+
+#[test]
+fn the_noise_of_the_honest_never_costs_more_than_is_charged() {
+    for sql in [
+        "SELECT count(*) FROM purchases",
+        "SELECT sum(amount_fen), count(*) c, count(distinct member) m FROM purchases",
+        "SELECT date_trunc('month', purchased_on) m, count(distinct member) FROM purchases GROUP BY 1",
+    ] {
+        for rho in [1_000_000, 5_000_000_000, 4_999_999_999, 17_999_999_999] {
+            let mut spec = spec(sql, 5);
+            spec.rho = PicoRho::new(rho);
+            let plan = DpPlan::new(&sample_contract(), &spec).unwrap();
+            let n = plan.participants().len() as u128;
+            let mut total = PicoRho::ZERO;
+            for aggregate in plan.aggregates() {
+                let sensitivity = exact::integer(n * n * aggregate.scaled_squared_bound());
+                let honest = n - plan.tolerated_colluders() as u128;
+                let variance = exact::times(&exact::squared(aggregate.share_deviation()), honest);
+                let cost = PicoRho::of_gaussian(&sensitivity, &variance).unwrap();
+                assert!(cost <= aggregate.rho());
+                assert!(*aggregate.share_deviation() >= exact::integer(SHARE_DEVIATION_MIN));
+                total = total.checked_add(aggregate.rho()).unwrap();
+            }
+            assert!(total <= plan.rho());
+        }
+    }
+}
+
+#[test]
+fn cells_come_from_public_facts() {
+    let months = plan(
+        "SELECT date_trunc('month', purchased_on) m, count(*) FROM purchases \
+         WHERE purchased_on >= '2017-04-01' AND purchased_on < '2017-07-01' GROUP BY 1",
+    );
+    assert_eq!(labels(&months), ["2017-04", "2017-05", "2017-06"]);
+    let departments = plan(
+        "SELECT department, half_year(purchased_on) h, count(*) FROM purchases \
+         WHERE department <> 'FUEL' GROUP BY department, h",
+    );
+    assert_eq!(
+        labels(&departments),
+        [
+            "GROCERY/2017-H1",
+            "GROCERY/2017-H2",
+            "PRODUCE/2017-H1",
+            "PRODUCE/2017-H2",
+            "OTHER/2017-H1",
+            "OTHER/2017-H2"
+        ]
+    );
+}
+
+#[test]
+fn a_cell_of_fewer_than_three_brands_is_refused() {
+    use RefusalCode::TooFewCarriers;
+    assert_eq!(refused("SELECT department, count(*) FROM purchases GROUP BY 1"), TooFewCarriers);
+    let only = "SELECT count(*) FROM purchases WHERE department = 'FUEL'";
+    assert_eq!(refused(only), TooFewCarriers);
+    // A disjunction with a condition nobody meets must not lend its carriers.
+    let hidden = "SELECT count(*) FROM purchases WHERE department = 'FUEL' \
+                  OR (department = 'GROCERY' AND quantity > 999)";
+    assert_eq!(refused(hidden), TooFewCarriers);
+    // PRODUCE has three carriers, but only two of them are asked here.
+    let mut three = spec("SELECT count(*) FROM purchases WHERE department = 'PRODUCE'", 5);
+    three.participants = vec![brand(1), brand(2), brand(3), brand(4)];
+    let refusal = DpPlan::new(&sample_contract(), &three).unwrap_err();
+    assert_eq!(refusal.code(), TooFewCarriers);
+    assert!(refusal.to_string().contains("department = 'PRODUCE'"), "{refusal}");
+}
+
+#[test]
+fn who_asks_whom_for_what_and_how_much_is_checked() {
+    let sql = "SELECT count(*) FROM purchases";
+    let refused = |change: fn(&mut QuerySpec)| {
+        let mut spec = spec(sql, 5);
+        change(&mut spec);
+        DpPlan::new(&sample_contract(), &spec).unwrap_err().code()
+    };
+    assert_eq!(refused(|s| s.participants.truncate(2)), RefusalCode::Participants);
+    assert_eq!(refused(|s| s.participants.reverse()), RefusalCode::Participants);
+    assert_eq!(refused(|s| s.participants[1] = s.participants[0]), RefusalCode::Participants);
+    assert_eq!(refused(|s| s.purpose = "marketing".parse().unwrap()), RefusalCode::Purpose);
+    assert_eq!(refused(|s| s.rho = PicoRho::ZERO), RefusalCode::Cost);
+    assert_eq!(refused(|s| s.rho = PicoRho::new(18_000_000_001)), RefusalCode::Cost);
+}
+
+#[test]
+fn everything_that_decides_the_answer_is_in_the_hash() {
+    let sql = "SELECT sum(amount_fen) FROM purchases";
+    let base = plan(sql).hash();
+    assert_eq!(plan("select SUM(amount_fen) from purchases").hash(), base);
+    let mut cheaper = spec(sql, 5);
+    cheaper.rho = PicoRho::new(4_999_999_999);
+    assert_ne!(DpPlan::new(&sample_contract(), &cheaper).unwrap().hash(), base);
+    assert_ne!(DpPlan::new(&sample_contract(), &spec(sql, 4)).unwrap().hash(), base);
+    let mut raw = raw_contract();
+    let RawColumn::Integer { bound, .. } = &mut raw.tables[0].columns[3] else { panic!() };
+    *bound = Some(200_000);
+    let tighter = Contract::try_from(raw).unwrap();
+    assert_ne!(DpPlan::new(&tighter, &spec(sql, 5)).unwrap().hash(), base);
+}
+
+#[test]
+fn public_caps_must_rule_out_an_overflow() {
+    let mut raw = raw_contract();
+    let RawColumn::Integer { bound, .. } = &mut raw.tables[0].columns[3] else { panic!() };
+    *bound = Some(1_000_000_000_000_000);
+    let contract = Contract::try_from(raw).unwrap();
+    let refusal = DpPlan::new(&contract, &spec("SELECT sum(amount_fen) FROM purchases", 5));
+    assert_eq!(refusal.unwrap_err().code(), RefusalCode::Overflow);
+}

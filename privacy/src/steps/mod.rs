@@ -1,0 +1,2 @@
+pub(crate) mod entry;
+pub use entry::*;

@@ -379,6 +379,21 @@ pub(super) mod tests {
         assert_eq!(refused, Err(CheckpointError::InvalidTime(witness.name().clone())));
     }
 
+    #[test]
+    fn a_cosignature_is_not_passed_off_as_another_key_s() {
+        let (key, witness) = witness();
+        let at = Timestamp::from_unix_ms(1000);
+        let mut checkpoint = example();
+        // the name is not in the signed message: the line must carry it
+        let line = checkpoint.cosign(KeyName::new("example.com/other").unwrap(), &key, at);
+        let absent = Err(NoteError::NotSignedBy(witness.name().clone()).into());
+        assert_eq!(checkpoint.add_cosignature(&witness, line), absent);
+        assert_eq!(checkpoint.verify_cosignature(&witness), absent);
+        let (_, log) = log_key();
+        let refused = Err(NoteError::WrongType(log.name().clone()).into());
+        assert_eq!(checkpoint.verify_cosignature(&log), refused);
+    }
+
     /// The message, spelled out as in C2SP tlog-cosignature.
     #[test]
     fn the_cosigned_message_is_that_of_the_specification() {

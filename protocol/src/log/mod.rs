@@ -11,7 +11,6 @@
 pub mod block;
 pub mod checkpoint;
 pub mod fragments;
-pub mod growth;
 pub mod merkle;
 pub mod note;
 pub mod proof;

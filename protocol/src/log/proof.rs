@@ -279,6 +279,7 @@ impl ConsistencyProof {
 mod tests {
     use super::super::merkle::tests::Naive;
     use super::*;
+    use crate::codec::{decode, encode};
     use proptest::prelude::*;
 
     fn broken(hashes: &[NodeHash]) -> Vec<Vec<NodeHash>> {
@@ -295,6 +296,13 @@ mod tests {
         all
     }
 
+    fn refusal(good: &[NodeHash], bad: &[NodeHash]) -> ProofError {
+        match bad.len() {
+            found if found != good.len() => ProofError::WrongLength { found },
+            _ => ProofError::RootMismatch,
+        }
+    }
+
     /// Every leaf of every tree up to 40 leaves, and every way of breaking its proof.
     #[test]
     fn inclusion_holds_for_the_leaf_and_for_nothing_else() {
@@ -307,8 +315,9 @@ mod tests {
                 let proof = InclusionProof::prove(&tree, index, at).unwrap();
                 assert_eq!(proof.verify(index, leaf, at, &root), Ok(()));
                 for hashes in broken(proof.hashes()) {
-                    let proof = InclusionProof::from_hashes(hashes).unwrap();
-                    assert!(proof.verify(index, leaf, at, &root).is_err());
+                    let broken = InclusionProof::from_hashes(hashes).unwrap();
+                    let refused = refusal(proof.hashes(), broken.hashes());
+                    assert_eq!(broken.verify(index, leaf, at, &root), Err(refused));
                 }
                 let other = LeafIndex::new(index.get() ^ 1);
                 assert!(size == 1 || proof.verify(other, leaf, at, &root).is_err());
@@ -332,8 +341,9 @@ mod tests {
                 let fork = proof.verify(o, &forked.root(old), n, &new_root);
                 assert!(fork.is_err());
                 for hashes in broken(proof.hashes()) {
-                    let proof = ConsistencyProof::from_hashes(hashes).unwrap();
-                    assert!(proof.verify(o, &old_root, n, &new_root).is_err());
+                    let broken = ConsistencyProof::from_hashes(hashes).unwrap();
+                    let refused = refusal(proof.hashes(), broken.hashes());
+                    assert_eq!(broken.verify(o, &old_root, n, &new_root), Err(refused));
                 }
             }
         }
@@ -347,6 +357,17 @@ mod tests {
         let proof = ConsistencyProof::from_hashes(Vec::new()).unwrap();
         let refused = proof.verify(none, &tree.root(0), none, &tree.root(0));
         assert_eq!(refused, Err(ProofError::OutOfRange));
+    }
+
+    #[test]
+    fn more_hashes_than_any_proof_has_are_not_read() {
+        let hashes = vec![NodeHash::from_bytes([1; 32]); INCLUSION_MAX + 1];
+        let refused = Err(ProofError::WrongLength { found: INCLUSION_MAX + 1 });
+        assert_eq!(InclusionProof::from_hashes(hashes.clone()), refused);
+        let longest = InclusionProof { hashes: hashes[1..].to_vec() };
+        assert_eq!(decode("a proof", &encode(&longest), 4096), Ok(longest));
+        let bytes = encode(&InclusionProof { hashes });
+        assert!(decode::<InclusionProof>("a proof", &bytes, 4096).is_err());
     }
 
     #[test]

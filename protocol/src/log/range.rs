@@ -173,7 +173,9 @@ impl HeaderProof {
 
 #[cfg(test)]
 mod tests {
+    use super::super::block::BlockTree;
     use super::super::merkle::tests::{Naive, naive_root};
+    use super::super::proof::ConsistencyProof;
     use super::*;
     use crate::codec::{decode, encode};
     use proptest::prelude::*;
@@ -224,6 +226,25 @@ mod tests {
 
             let decoded: RangeProof = decode("a proof", &encode(&proof), 8192).unwrap();
             prop_assert_eq!(decoded, proof);
+        }
+
+        /// A block is proved before it has tiles: from the old right edge and its own leaves.
+        #[test]
+        fn a_block_proves_its_own_leaves(old in 0_u64..80, new in 1_u64..30) {
+            let tree = Naive::of_size(old + new);
+            let (before, after) = (TreeSize::new(old), TreeSize::new(old + new));
+            let edge = Frontier::read(&tree, before).unwrap();
+            let block = BlockTree::new(&edge, &tree.0[old as usize..]);
+            for first in old..old + new {
+                let (first, count) = (LeafIndex::new(first), old + new - first);
+                let proof = RangeProof::prove(&block, first, count.div_ceil(2), after);
+                prop_assert_eq!(proof, RangeProof::prove(&tree, first, count.div_ceil(2), after));
+            }
+            for size in (old.max(1)..=old + new).map(TreeSize::new) {
+                let proof = ConsistencyProof::prove(&block, size, after);
+                prop_assert_eq!(proof, ConsistencyProof::prove(&tree, size, after));
+                prop_assert_eq!(Frontier::read(&block, size), Frontier::read(&tree, size));
+            }
         }
 
         #[test]

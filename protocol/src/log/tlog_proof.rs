@@ -214,11 +214,13 @@ mod tests {
             good.replace("index 3", "index 03"),
             good.replace("index 3\n", ""),
             good.replace(&hash, "AAAA"),
-            good.replace(&hash, &format!("{hash}\n").repeat(INCLUSION_MAX + 1)),
+            good.replace(&hash, &vec![hash.as_str(); INCLUSION_MAX + 1].join("\n")),
             good.replacen("\n\n", "\n", 1),
             good.replace('\n', "\r\n"),
         ] {
             assert!(TlogProof::parse(bad.as_bytes()).is_err(), "{bad}");
         }
+        let refused = receipt(3, 5).0.with_extra(vec![0; EXTRA_MAX + 1]);
+        assert_eq!(refused, Err(TlogProofError::TooLong { found: EXTRA_MAX + 1, most: EXTRA_MAX }));
     }
 }

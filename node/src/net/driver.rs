@@ -1,4 +1,4 @@
-//! The task that owns the connections: dials, accepts, closes; and the tasks that read and write lanes.
+//! The task that owns the connections: dials, accepts, closes.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -6,29 +6,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use futures::io::{AsyncWriteExt as _, BufReader};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, ListenError, Stream, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, ListenError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, SwarmBuilder, identity, noise, tcp, yamux};
 use protocol::codec::MESSAGE_MAX;
 use protocol::ids::BrandId;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
-use super::frame::{self, LaneError};
+use super::frame::LaneError;
 use super::lanes::{Behaviour, Lane, LaneEvent, Refused};
 use super::pace::Pace;
+use super::tasks::{LaneTasks, Reader, write_lane};
 use super::{
     Command, Connected, Inbox, LaneQueue, Limits, Link, Links, NetworkConfig, NetworkHandle,
-    Queued, Received, StartError, keypair,
+    StartError, keypair,
 };
 use crate::telemetry::{Counter, Counters};
 
 /// Messages of all peers that wait to be taken from the inbox.
 const INBOX_MESSAGES: usize = 4096;
-/// Small messages that wait are written together up to this many bytes.
-const GATHER_BYTES: usize = 32 * 1024;
 /// Connections to one peer: two when both dialled at once, or when one is dead and not yet known so.
 const CONNECTIONS_MAX: usize = 2;
 /// Streams of one connection: two lanes each way, and as many that are being negotiated.
@@ -439,132 +437,4 @@ impl Driver {
             peer.dial_later(&self.tasks.limits);
         }
     }
-}
-
-/// What the tasks of lanes share.
-struct LaneTasks {
-    inbox: mpsc::Sender<Received>,
-    ended: mpsc::Sender<(PeerId, ConnectionId, LaneError)>,
-    limits: Limits,
-}
-
-impl LaneTasks {
-    fn spawn(
-        &self,
-        peer: PeerId,
-        connection: ConnectionId,
-        lane: impl Future<Output = LaneError> + Send + 'static,
-    ) {
-        let ended = self.ended.clone();
-        tokio::spawn(async move {
-            let error = lane.await;
-            // fails only when the network has ended
-            let _ = ended.send((peer, connection, error)).await;
-        });
-    }
-}
-
-struct Reader {
-    brand: BrandId,
-    lane: Lane,
-    budget: Arc<Semaphore>,
-    pace: Arc<Mutex<Pace>>,
-    limits: Limits,
-    inbox: mpsc::Sender<Received>,
-}
-
-impl Reader {
-    async fn run(self, stream: Stream) -> LaneError {
-        let mut reader = BufReader::with_capacity(GATHER_BYTES, stream);
-        loop {
-            if let Err(error) = self.read_one(&mut reader).await {
-                return error;
-            }
-        }
-    }
-
-    async fn read_one(&self, reader: &mut BufReader<Stream>) -> Result<(), LaneError> {
-        let length = frame::read_length(reader, self.lane, self.limits.silence).await?;
-        let wait = self
-            .pace
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .charge(length.unwrap_or(0), Instant::now());
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
-        let Some(length) = length else { return Ok(()) };
-        // room first, then the bytes: whoever sends waits while its messages are not taken
-        let permits = u32::try_from(length).unwrap_or(u32::MAX);
-        let budget = Arc::clone(&self.budget).acquire_many_owned(permits).await;
-        let budget = budget.map_err(|_| LaneError::Ended)?;
-        let bytes = frame::read_body(reader, length, self.limits.stall).await?;
-        let received = Received { from: self.brand, bytes, _budget: budget };
-        self.inbox.send(received).await.map_err(|_| LaneError::Ended)
-    }
-}
-
-async fn write_lane(
-    mut stream: Stream,
-    lane: Lane,
-    mut queued: mpsc::Receiver<Queued>,
-    limits: Limits,
-) -> LaneError {
-    let mut gathered = Vec::with_capacity(2 * GATHER_BYTES);
-    loop {
-        let first = match lane {
-            Lane::Brief => timeout(limits.heartbeat, queued.recv()).await,
-            Lane::Bulk => Ok(queued.recv().await),
-        };
-        let written = match first {
-            Ok(Some(first)) => {
-                write_queued(&mut stream, first, &mut queued, &mut gathered, limits.stall).await
-            }
-            Ok(None) => Err(LaneError::Ended),
-            Err(_) => frame::write_bytes(&mut stream, &frame::HEARTBEAT, limits.stall).await,
-        };
-        let flushed = match written {
-            Ok(()) => timeout(limits.stall, stream.flush()).await,
-            Err(error) => return error,
-        };
-        match flushed {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return LaneError::Ended,
-            Err(_) => return LaneError::Stalled,
-        }
-    }
-}
-
-/// Writes a message and, together with it, small ones that already wait behind it.
-async fn write_queued(
-    stream: &mut Stream,
-    first: Queued,
-    queued: &mut mpsc::Receiver<Queued>,
-    gathered: &mut Vec<u8>,
-    stall: Duration,
-) -> Result<(), LaneError> {
-    let mut next = Some(first);
-    while let Some(message) = next {
-        gathered.clear();
-        gathered.extend(frame::length_prefix(&message.bytes));
-        if message.bytes.len() > GATHER_BYTES {
-            frame::write_bytes(stream, gathered, stall).await?;
-            frame::write_bytes(stream, &message.bytes, stall).await?;
-            return Ok(());
-        }
-        gathered.extend_from_slice(&message.bytes);
-        next = None;
-        while gathered.len() < GATHER_BYTES
-            && let Ok(message) = queued.try_recv()
-        {
-            if message.bytes.len() > GATHER_BYTES {
-                next = Some(message);
-                break;
-            }
-            gathered.extend(frame::length_prefix(&message.bytes));
-            gathered.extend_from_slice(&message.bytes);
-        }
-        frame::write_bytes(stream, gathered, stall).await?;
-    }
-    Ok(())
 }

@@ -25,6 +25,7 @@ mod driver;
 mod frame;
 mod lanes;
 mod pace;
+mod tasks;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

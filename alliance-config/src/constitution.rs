@@ -1,0 +1,475 @@
+//! From `constitution.toml` to one validated type.
+//!
+//! Knows what spans several keys of the file, and hands the ledger's part to
+//! [`protocol::constitution`] and the clean room's to [`privacy::contract`], which check their own
+//! rules. Whose signatures are under it is [`crate::signatures`]' business. Does not do yet: epochs
+//! after the first and what belongs to them (adoption, notice periods, key rotation).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::tz::TimeZone;
+use privacy::contract::{CARRIERS_MIN, Contract, RawContract};
+use protocol::constitution::{Auditor, Brand, ConstitutionError, Draft};
+use protocol::crypto::sha256;
+use protocol::ids::{BrandId, ConstitutionHash};
+
+use crate::document::{Document, FileError, Source};
+use crate::problem::{Problem, contract_place};
+use crate::raw::{RawAuditor, RawBrand, RawBrandLimits, RawCleanRoom, RawConstitution, RawLimits};
+use crate::text::{Address, Name};
+
+/// A checked constitution. That it is checked says nothing of who signed it: see
+/// [`Ratified`](crate::Ratified).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Constitution {
+    name: Name,
+    ledger: protocol::constitution::Constitution,
+    clean_room: Option<CleanRoom>,
+    profiles: BTreeMap<BrandId, BrandProfile>,
+    clearing_zone: TimeZone,
+}
+
+/// What people and nodes see of a brand: its name, and where its node is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrandProfile {
+    /// Its name.
+    pub name: Name,
+    /// Where other nodes reach it.
+    pub libp2p: Address,
+    /// Where its staff, and auditors, reach it.
+    pub https: Address,
+}
+
+/// What the brands agreed on for joint questions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CleanRoom {
+    contract: Contract,
+    retention_years: u8,
+}
+
+impl CleanRoom {
+    /// The dataset contract: schema, bounds, purposes, budget.
+    #[must_use]
+    pub const fn contract(&self) -> &Contract {
+        &self.contract
+    }
+    /// Rows older than so many years are not read.
+    #[must_use]
+    pub const fn retention_years(&self) -> u8 {
+        self.retention_years
+    }
+}
+
+impl Constitution {
+    /// Reads and checks a constitution; its hash is that of these very bytes.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with its place in the file.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FileError> {
+        let source = Source::new(Document::Constitution, bytes)?;
+        let raw: RawConstitution = source.read()?;
+        check_references(&source, &raw)?;
+        let clean_room = match raw.clean_room {
+            Some(clean_room) => Some(checked_clean_room(&source, clean_room, &raw.brands)?),
+            None => None,
+        };
+        let profiles = raw.brands.iter().map(|(id, brand)| (id.0, profile(brand))).collect();
+        let draft = Draft {
+            alliance: raw.alliance.id.0,
+            epoch: raw.alliance.epoch,
+            hash: ConstitutionHash::from_bytes(sha256(&[bytes])),
+            brands: raw
+                .brands
+                .into_iter()
+                .map(|(id, brand)| {
+                    let limits = raw.limits.of(id.0);
+                    let brand = Brand {
+                        keys: brand.keys,
+                        point_value: brand.point_value_micro_fen.0,
+                        pair_limit: limits.pair_limit_fen.0,
+                        total_limit: limits.total_limit_fen.0,
+                    };
+                    (id.0, brand)
+                })
+                .collect(),
+            rates: raw
+                .rates
+                .iter()
+                .flat_map(|(from, row)| row.iter().map(|(to, rate)| ((from.0, to.0), rate.0)))
+                .collect(),
+            total_step: raw.ledger.total_step_fen.0,
+            payload_size: raw.ledger.payload_bytes,
+            return_window: raw.ledger.return_window_hours,
+            auditors: raw.auditors.iter().map(auditor).collect(),
+        };
+        let ledger = protocol::constitution::Constitution::new(draft)
+            .map_err(|error| ledger_error(&source, &raw.limits, error))?;
+        Ok(Self {
+            name: Name::trusted(raw.alliance.name_zh, raw.alliance.name_en),
+            ledger,
+            clean_room,
+            profiles,
+            clearing_zone: raw.clearing.zone,
+        })
+    }
+
+    /// The alliance's name for people; its id is the ledger's.
+    #[must_use]
+    pub const fn name(&self) -> &Name {
+        &self.name
+    }
+    /// What it means to the ledger.
+    #[must_use]
+    pub const fn ledger(&self) -> &protocol::constitution::Constitution {
+        &self.ledger
+    }
+    /// What it means to the clean room; none when the alliance has none.
+    #[must_use]
+    pub const fn clean_room(&self) -> Option<&CleanRoom> {
+        self.clean_room.as_ref()
+    }
+    /// Name and addresses of a brand, if it is a member.
+    #[must_use]
+    pub fn profile(&self, brand: BrandId) -> Option<&BrandProfile> {
+        self.profiles.get(&brand)
+    }
+    /// Names and addresses of all brands, in the order of their ids.
+    pub fn profiles(&self) -> impl Iterator<Item = (BrandId, &BrandProfile)> {
+        self.profiles.iter().map(|(id, profile)| (*id, profile))
+    }
+    /// The zone of cut-offs and of the clean room's budget years.
+    #[must_use]
+    pub const fn clearing_zone(&self) -> &TimeZone {
+        &self.clearing_zone
+    }
+    /// SHA-256 of the file.
+    #[must_use]
+    pub const fn hash(&self) -> ConstitutionHash {
+        self.ledger.hash()
+    }
+}
+
+impl RawLimits {
+    fn of(&self, brand: BrandId) -> RawBrandLimits {
+        let all = RawBrandLimits {
+            pair_limit_fen: self.pair_limit_fen,
+            total_limit_fen: self.total_limit_fen,
+        };
+        self.brands.get(&crate::text::Id(brand)).copied().unwrap_or(all)
+    }
+
+    /// Where a brand's limit stands.
+    fn path<'p>(&self, brand: &'p BrandId, field: &'p str) -> Vec<&'p str> {
+        match self.brands.contains_key(&crate::text::Id(*brand)) {
+            true => vec!["limits", "brands", brand.as_str(), field],
+            false => vec!["limits", field],
+        }
+    }
+}
+
+pub(crate) fn profile(raw: &RawBrand) -> BrandProfile {
+    BrandProfile {
+        name: Name::trusted(raw.name_zh.clone(), raw.name_en.clone()),
+        libp2p: raw.libp2p_address.clone(),
+        https: raw.https_address.clone(),
+    }
+}
+
+fn auditor(raw: &RawAuditor) -> Auditor {
+    Auditor { name: raw.name.0.as_str().to_owned(), sealing: raw.sealing }
+}
+
+/// What neither the ledger nor the clean room can see.
+fn check_references(source: &Source<'_>, raw: &RawConstitution) -> Result<(), FileError> {
+    for id in raw.limits.brands.keys().filter(|id| !raw.brands.contains_key(id)) {
+        let path = ["limits", "brands", id.0.as_str()];
+        return Err(source.error_at(&path, Problem::UnknownBrand { brand: id.0 }));
+    }
+    for id in raw.brands.keys() {
+        let limits = raw.limits.of(id.0);
+        if limits.pair_limit_fen > limits.total_limit_fen {
+            let path = raw.limits.path(&id.0, "pair_limit_fen");
+            return Err(source.error_at(&path, Problem::LimitOrder { brand: id.0 }));
+        }
+    }
+    // an auditor is a recipient of wrapped secrets beside the brands
+    let mut names: BTreeSet<_> = raw.brands.keys().map(|id| id.0).collect();
+    let mut keys: BTreeSet<_> =
+        raw.brands.values().flat_map(|brand| [brand.keys.sealing, brand.keys.recovery]).collect();
+    for auditor in &raw.auditors {
+        if !names.insert(auditor.name.0) || !keys.insert(auditor.sealing) {
+            let path = ["auditors", auditor.name.0.as_str()];
+            return Err(source.error_at(&path, Problem::Auditor { auditor: auditor.name.0 }));
+        }
+    }
+    Ok(())
+}
+
+fn checked_clean_room(
+    source: &Source<'_>,
+    raw: RawCleanRoom,
+    brands: &BTreeMap<crate::text::Id, RawBrand>,
+) -> Result<CleanRoom, FileError> {
+    if brands.len() < CARRIERS_MIN {
+        let problem = Problem::CleanRoomBrands { found: brands.len() };
+        return Err(source.error_at(&["clean_room"], problem));
+    }
+    let contract = RawContract {
+        dataset: raw.dataset,
+        purposes: raw.purposes,
+        participants: brands.keys().map(|id| id.0.as_str().to_owned()).collect(),
+        minimum_participants: raw.minimum_participants,
+        profile: raw.profile,
+        members_at_most: raw.members_at_most,
+        tables: raw.tables,
+    };
+    let contract = Contract::try_from(contract).map_err(|error| {
+        let mut path = vec!["clean_room"];
+        path.extend(contract_place(&error).split('.'));
+        source.error_at(&path, Problem::CleanRoom(error.clone()))
+    })?;
+    Ok(CleanRoom { contract, retention_years: raw.retention_years })
+}
+
+/// Says where in the file the ledger's rule is broken.
+fn ledger_error(source: &Source<'_>, limits: &RawLimits, error: ConstitutionError) -> FileError {
+    let path = match &error {
+        ConstitutionError::Brands { .. } => vec!["brands"],
+        ConstitutionError::RateBrands { from, to } => vec!["rates", from.as_str(), to.as_str()],
+        ConstitutionError::RateCycle { through } => vec!["rates", through.as_str()],
+        ConstitutionError::KeyReused { brand, role } => {
+            vec!["brands", brand.as_str(), "keys", role]
+        }
+        ConstitutionError::PayloadSize { .. } => vec!["ledger", "payload_bytes"],
+        ConstitutionError::Limit { brand, field } => {
+            let field = if *field == "pair_limit" { "pair_limit_fen" } else { "total_limit_fen" };
+            limits.path(brand, field)
+        }
+        ConstitutionError::Auditors { .. } => vec!["auditors"],
+    };
+    source.error_at(&path, Problem::Ledger(error.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{constitution, keys, sample_constitution};
+    use crate::text::{ed25519, x25519};
+
+    fn refused(text: &str) -> FileError {
+        Constitution::parse(text.as_bytes()).unwrap_err()
+    }
+
+    /// Changes `from` to `to` and expects an error on the line where `to` begins, at this key, with
+    /// these words.
+    fn wrong(text: &str, (from, to): (&str, &str), key: &str, words: &str) {
+        assert!(text.contains(from), "{from:?} is not in the text");
+        let changed = text.replacen(from, to, 1);
+        let error = refused(&changed);
+        let line = 1 + text[..text.find(from).unwrap()].matches('\n').count();
+        let said = error.to_string();
+        assert_eq!((error.place.line, error.place.key.as_str()), (line, key), "{said}");
+        assert!(said.contains(words), "{words:?} in {said:?}");
+        assert!(!said.contains('\n'), "one line: {said:?}");
+    }
+
+    #[test]
+    fn single_values_are_refused_at_their_place() {
+        let text = constitution(3);
+        let libp2p = "libp2p_address = \"node-0.example.com:7001\"";
+        for (change, key, words) in [
+            (("format = 0", "format = 7"), "format", "format 7 is unknown"),
+            (("epoch = 1", "epoch = 2"), "alliance.epoch", "epoch 1"),
+            (("id = \"my_alliance\"", "id = \"My\""), "alliance.id", "begins with a letter"),
+            (("name_en = \"My Alliance\"", "name_en = \"\""), "alliance.name_en", "1 to 64"),
+            (("\"Asia/Shanghai\"", "\"Asia/Atlantis\""), "clearing.zone", "IANA"),
+            (
+                ("total_step_fen = 10000", "total_step_fen = 0"),
+                "ledger.total_step_fen",
+                "1 to 1000",
+            ),
+            (("total_step_fen = 10000", "total_step_fen = -1"), "ledger.total_step_fen", "-1"),
+            (("_hours = 72", "_hours = 0"), "ledger.return_window_hours", "1 to 8760 hours"),
+            (("payload_bytes = 160", "payload = 160"), "ledger.payload", "expected one of"),
+            (
+                (libp2p, "libp2p_address = \"0.0.0.0:1\""),
+                "brands.a.libp2p_address",
+                "the others reach",
+            ),
+            ((libp2p, "libp2p_addres = 1"), "brands.a.libp2p_addres", "unknown field"),
+            (("[brands.a.keys]", "[brands.A.keys]"), "brands.A.keys", "begins with a letter"),
+            (
+                ("log = \"ed25519:", "log = \"x25519:"),
+                "brands.a.keys.log",
+                "the base64 of 32 bytes",
+            ),
+            (("log = \"ed25519:", "log = \"ed25519:A"), "brands.a.keys.log", "32 bytes"),
+            (("\"1/2\"", "\"1/0\""), "rates.a.b", "a ratio is written \"3/2\""),
+            (("\"1/2\"", "\"0.5\""), "rates.a.b", "a ratio is written"),
+            (("\"1/2\"", "\"+1/2\""), "rates.a.b", "a ratio is written"),
+            (("\"1/2\"", "0.5"), "rates.a.b", "expected a string"),
+        ] {
+            wrong(&text, change, key, words);
+        }
+    }
+
+    #[test]
+    fn what_spans_several_values_is_refused_at_the_one_to_change() {
+        let text = constitution(3);
+        let own = ed25519::to_text(&keys(0).log);
+        let other = ed25519::to_text(&keys(1).vote);
+        for (change, key, words) in [
+            (("payload_bytes = 160", "payload_bytes = 64"), "ledger.payload_bytes", "128 to"),
+            (
+                ("pair_limit_fen = 5000000", "pair_limit_fen = 5000001"),
+                "limits.pair_limit_fen",
+                "multiple of total_step",
+            ),
+            (
+                ("total_limit_fen = 20000000", "total_limit_fen = 20000001"),
+                "limits.total_limit_fen",
+                "multiple of total_step",
+            ),
+            (
+                ("pair_limit_fen = 5000000", "pair_limit_fen = 50000000"),
+                "limits.pair_limit_fen",
+                "lower pair_limit_fen",
+            ),
+            (
+                ("[rates.a]\nb = \"1/2\"", "[rates.a]\nb = \"3/5\""),
+                "rates.a",
+                "lower one of its rates",
+            ),
+            (("[rates.a]", "[rates.x]"), "rates.x.b", "both must be brands of the alliance"),
+            (
+                (
+                    "[brands.a]",
+                    "[limits.brands.x]\npair_limit_fen = 10000\ntotal_limit_fen = 10000\n[brands.a]",
+                ),
+                "limits.brands.x",
+                "x is no brand",
+            ),
+        ] {
+            let changed = text.replacen(change.0, change.1, 1);
+            let error = refused(&changed);
+            let said = error.to_string();
+            assert_eq!(error.place.key, key, "{said}");
+            assert!(said.contains(words), "{words:?} in {said:?}");
+            let last = key.rsplit('.').next().unwrap();
+            let at = changed.lines().nth(error.place.line - 1).unwrap();
+            assert!(at.contains(last), "{last} on line {at:?}");
+        }
+        // the brands are checked in the order of their ids: the second use is b's
+        wrong(&text, (&other, &own), "brands.b.keys.vote", "every role of every brand has its own");
+    }
+
+    #[test]
+    fn a_brand_can_have_its_own_limits() {
+        let own = "\n[limits.brands.b]\npair_limit_fen = 10000\ntotal_limit_fen = 20000\n";
+        let text = constitution(2) + own;
+        let parsed = Constitution::parse(text.as_bytes()).unwrap();
+        let limit = |id| parsed.ledger().brand(BrandId::new(id).unwrap()).unwrap().pair_limit.get();
+        assert_eq!((limit("a"), limit("b")), (5_000_000_000_000, 10_000_000_000));
+        let error = refused(&text.replace("pair_limit_fen = 10000\n", "pair_limit_fen = 10001\n"));
+        assert_eq!(error.place.key, "limits.brands.b.pair_limit_fen", "{error}");
+    }
+
+    #[test]
+    fn an_auditor_is_nobody_else() {
+        let auditor = |name: &str, key| {
+            let key = x25519::to_text(&key);
+            format!("\n[[auditors]]\nname = \"{name}\"\nsealing = \"{key}\"\n")
+        };
+        let text = constitution(2);
+        let fine = auditor("regulator", keys(8).sealing);
+        let parsed = Constitution::parse((text.clone() + &fine).as_bytes()).unwrap();
+        assert_eq!(parsed.ledger().auditors()[0].name, "regulator");
+        for bad in [
+            auditor("a", keys(9).sealing),
+            auditor("regulator", keys(9).sealing),
+            auditor("other", keys(8).sealing),
+            auditor("other", keys(1).recovery),
+        ] {
+            let error = refused(&[&text[..], &fine, &bad].concat());
+            assert!(error.to_string().contains("must differ from every brand's"), "{error}");
+            assert!(error.place.key.starts_with("auditors."), "{error}");
+        }
+        let five: String = (8..13).map(|i| auditor(&format!("a{i}"), keys(i).sealing)).collect();
+        assert!(refused(&(text + &five)).to_string().contains("5 standing auditors"));
+    }
+
+    #[test]
+    fn the_clean_rooms_rules_are_refused_at_their_place() {
+        let text = sample_constitution();
+        let table = "clean_room.tables.purchases";
+        for (change, key, words) in [
+            (
+                ("profile = \"trial\"", "profile = \"huge\""),
+                "clean_room.profile".to_owned(),
+                "must be \"large\"",
+            ),
+            (
+                ("retention_years = 20", "retention_years = 0"),
+                "clean_room.retention_years".into(),
+                "1 to 50 years",
+            ),
+            (
+                ("minimum_participants = 3", "minimum_participants = 2"),
+                "clean_room.minimum_participants".into(),
+                "3 to 5 allowed",
+            ),
+            (
+                ("rows_bound = 1000", "rows_bound = 1001"),
+                format!("{table}.rows_bound"),
+                "1, 2 or 5 times",
+            ),
+            (
+                ("bound = 500000", "bound = 500001"),
+                format!("{table}.amount_fen.bound"),
+                "1, 2 or 5 times",
+            ),
+            (
+                (
+                    "{ value = \"AUTOMOTIVE\", carriers = [\"health_home\"] }",
+                    "{ value = \"AUTOMOTIVE\", carriers = [\"nobody\"] }",
+                ),
+                format!("{table}.department"),
+                "not among the participants",
+            ),
+        ] {
+            let changed = text.replacen(change.0, change.1, 1);
+            assert_ne!(changed, text);
+            let error = refused(&changed);
+            let said = error.to_string();
+            assert_eq!(error.place.key, key, "{said}");
+            assert!(said.contains(words), "{words:?} in {said:?}");
+            assert!(error.place.line > 1, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_constitution_is_refused_before_it_is_read() {
+        let large = constitution(2) + "#" + &"x".repeat(1024 * 1024);
+        assert!(refused(&large).to_string().contains("at most 1048576 are read"));
+        let error = Constitution::parse(b"format = 0\nname = \"\xff\"").unwrap_err();
+        assert_eq!((error.place.line, error.problem), (2, Problem::NotUtf8));
+        assert!(refused("").to_string().contains("missing field `format`"));
+        let nested = format!("format = 0\nx = {}", "[".repeat(100_000));
+        assert_eq!(refused(&nested).place.line, 2);
+        for brands in [1u8, 22] {
+            let mut text = constitution(21);
+            if brands == 1 {
+                text = text.split_once("[brands.b]").unwrap().0.to_owned() + "\n[rates]\n";
+            } else {
+                let last =
+                    &text[text.find("[brands.u]").unwrap()..text.find("\n# Points of").unwrap()];
+                text += &last.replace("brands.u", "brands.v");
+            }
+            let error = refused(&text).to_string();
+            assert!(
+                error.contains(&format!("{brands} brands; an alliance has 2 to 21")),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The files as they are written, before any of it is believed.
+//!
+//! Names the keys; refuses unknown ones; parses single values, so that an error stands at its own
+//! line. What spans several values is checked in [`crate::constitution`].
+
+use std::collections::BTreeMap;
+
+use jiff::tz::TimeZone;
+use privacy::contract::RawTable;
+use protocol::amount::Value;
+use protocol::constitution::BrandKeys;
+use protocol::crypto::PublicKey;
+use protocol::crypto::sealed::SealingKey;
+use protocol::ids::Epoch;
+use protocol::time::Milliseconds;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::text::{Address, Id, Ratio, ed25519, name_part, x25519};
+
+/// Micro-fen in a fen.
+const MICRO_FEN: u64 = 1_000_000;
+/// A year, in hours.
+const RETURN_WINDOW_MAX_HOURS: u64 = 8_760;
+/// More than any law asks for.
+const RETENTION_MAX_YEARS: u8 = 50;
+
+pub(crate) type Rates = BTreeMap<Id, BTreeMap<Id, Ratio>>;
+
+/// `constitution.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawConstitution {
+    #[allow(dead_code)] // read before everything else, by `Source::read`
+    pub format: u64,
+    pub alliance: RawAlliance,
+    pub clearing: RawClearing,
+    pub ledger: RawLedger,
+    pub limits: RawLimits,
+    pub brands: BTreeMap<Id, RawBrand>,
+    pub rates: Rates,
+    #[serde(default)]
+    pub auditors: Vec<RawAuditor>,
+    pub clean_room: Option<RawCleanRoom>,
+}
+
+/// What a constitution is drafted from: the same without the brands, and rates only if they are not
+/// to follow from the points' values.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawSettings {
+    #[allow(dead_code)] // read before everything else, by `Source::read`
+    pub format: u64,
+    pub alliance: RawAlliance,
+    #[allow(dead_code)] // checked here, read again from the draft
+    pub clearing: RawClearing,
+    #[allow(dead_code)]
+    pub ledger: RawLedger,
+    #[allow(dead_code)]
+    pub limits: RawLimits,
+    pub rates: Option<Rates>,
+    #[serde(default)]
+    #[allow(dead_code)]
+    pub auditors: Vec<RawAuditor>,
+    #[allow(dead_code)]
+    pub clean_room: Option<RawCleanRoom>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawAlliance {
+    pub id: Id,
+    #[serde(deserialize_with = "first_epoch")]
+    pub epoch: Epoch,
+    #[serde(deserialize_with = "name_part")]
+    pub name_zh: String,
+    #[serde(deserialize_with = "name_part")]
+    pub name_en: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawClearing {
+    #[serde(deserialize_with = "zone")]
+    pub zone: TimeZone,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawLedger {
+    pub total_step_fen: Fen,
+    pub payload_bytes: usize,
+    #[serde(deserialize_with = "return_window")]
+    pub return_window_hours: Milliseconds,
+}
+
+/// What every brand may owe, but for those named.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawLimits {
+    pub pair_limit_fen: Fen,
+    pub total_limit_fen: Fen,
+    #[serde(default)]
+    pub brands: BTreeMap<Id, RawBrandLimits>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawBrandLimits {
+    pub pair_limit_fen: Fen,
+    pub total_limit_fen: Fen,
+}
+
+/// A brand, in a constitution and in its introduction.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawBrand {
+    #[serde(deserialize_with = "name_part")]
+    pub name_zh: String,
+    #[serde(deserialize_with = "name_part")]
+    pub name_en: String,
+    pub libp2p_address: Address,
+    pub https_address: Address,
+    pub point_value_micro_fen: Ratio,
+    #[serde(with = "RawKeys")]
+    pub keys: BrandKeys,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(remote = "BrandKeys", deny_unknown_fields)]
+struct RawKeys {
+    #[serde(with = "ed25519")]
+    log: PublicKey,
+    #[serde(with = "ed25519")]
+    vote: PublicKey,
+    #[serde(with = "ed25519")]
+    checkpoint: PublicKey,
+    #[serde(with = "ed25519")]
+    witness: PublicKey,
+    #[serde(with = "ed25519")]
+    governance: PublicKey,
+    #[serde(with = "ed25519")]
+    network: PublicKey,
+    #[serde(with = "x25519")]
+    sealing: SealingKey,
+    #[serde(with = "x25519")]
+    recovery: SealingKey,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawAuditor {
+    pub name: Id,
+    #[serde(with = "x25519")]
+    pub sealing: SealingKey,
+}
+
+/// The dataset contract without its participants, who are the alliance's brands.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawCleanRoom {
+    pub dataset: String,
+    pub purposes: Vec<String>,
+    pub minimum_participants: u8,
+    pub profile: String,
+    pub members_at_most: u64,
+    #[serde(deserialize_with = "retention")]
+    pub retention_years: u8,
+    pub tables: Vec<RawTable>,
+}
+
+/// An amount written in whole fen, more than none.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Fen(pub Value);
+
+impl<'de> Deserialize<'de> for Fen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let fen = u64::deserialize(deserializer)?;
+        fen.checked_mul(MICRO_FEN)
+            .and_then(|micro_fen| Value::new(micro_fen).ok())
+            .filter(|value| !value.is_zero())
+            .map(Self)
+            .ok_or_else(|| {
+                let most = Value::MAX.get() / MICRO_FEN;
+                D::Error::custom(format!("an amount here is 1 to {most} fen"))
+            })
+    }
+}
+
+fn first_epoch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Epoch, D::Error> {
+    match u32::deserialize(deserializer)? {
+        1 => Ok(Epoch::new(1)),
+        _ => Err(D::Error::custom(
+            "this version reads an alliance's first constitution only: epoch 1",
+        )),
+    }
+}
+
+fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeZone, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    TimeZone::get(&name).ok().filter(|zone| zone.iana_name() == Some(name.as_str())).ok_or_else(
+        || D::Error::custom("no zone of the IANA database; write one such as \"Asia/Shanghai\""),
+    )
+}
+
+fn return_window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Milliseconds, D::Error> {
+    match u64::deserialize(deserializer)? {
+        hours @ 1..=RETURN_WINDOW_MAX_HOURS => Ok(Milliseconds::from_seconds(hours * 3_600)),
+        _ => Err(D::Error::custom(format!(
+            "a return window is 1 to {RETURN_WINDOW_MAX_HOURS} hours"
+        ))),
+    }
+}
+
+fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    match u8::deserialize(deserializer)? {
+        years @ 1..=RETENTION_MAX_YEARS => Ok(years),
+        _ => Err(D::Error::custom(format!("retention is 1 to {RETENTION_MAX_YEARS} years"))),
+    }
+}

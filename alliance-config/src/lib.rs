@@ -35,3 +35,40 @@ pub use signatures::{
     SignatureProblems, Signatures, collect, load, sign,
 };
 pub use text::{Address, Host, InvalidAddress, InvalidName, NAME_MAX_CHARACTERS, Name};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files of every format ever released keep loading, with the same meaning.
+    #[test]
+    fn format_0_loads() {
+        let ratified = load(
+            include_bytes!("../formats/v0/constitution.toml"),
+            include_bytes!("../formats/v0/constitution.signatures"),
+        )
+        .unwrap();
+        let constitution = ratified.constitution();
+        assert_eq!(
+            constitution.hash().to_string(),
+            "a914691eba656cc6aa93fa3c555fa5e911568bd14a82f666ac826c723e0a8a95"
+        );
+        let ledger = constitution.ledger();
+        assert_eq!((ledger.alliance().as_str(), ledger.epoch().get()), ("sample", 1));
+        assert_eq!((ledger.committee().size(), ledger.payload_size()), (5, 160));
+        assert_eq!(ledger.total_step().get(), 10_000_000_000);
+        assert_eq!(ledger.return_window().get(), 72 * 3_600_000);
+        assert_eq!(constitution.clearing_zone().iana_name(), Some("Asia/Shanghai"));
+        let contract = constitution.clean_room().unwrap().contract();
+        assert_eq!((contract.dataset(), contract.tables().len()), ("purchases_2017", 1));
+
+        let text = include_bytes!("../formats/v0/introduction.toml");
+        let introduction = Introduction::parse(text).unwrap();
+        assert_eq!(Some(introduction.profile()), constitution.profile(introduction.id()));
+        let member = ledger.brand(introduction.id()).unwrap();
+        assert_eq!(&member.keys, introduction.keys());
+        assert_eq!(member.point_value, introduction.point_value());
+        let settings = Settings::parse(include_bytes!("../formats/v0/alliance.toml")).unwrap();
+        assert_eq!(settings.alliance(), ledger.alliance());
+    }
+}

@@ -1,7 +1,10 @@
 //! The node each brand runs.
 
+pub mod intake;
 pub mod journal;
 pub mod net;
+pub mod programme;
+pub mod purchases;
 pub mod store;
 pub mod telemetry;
 pub mod vault;

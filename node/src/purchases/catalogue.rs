@@ -1,0 +1,196 @@
+//! The catalogue of facts: which files hold rows, from which source, and which of them count.
+//!
+//! A source is imported in chunks, each with a file of its own, so that memory is bounded and an
+//! interrupted import goes on where it was. Its files count once the whole source has been read: a
+//! half-done import is never in a snapshot. A file never changes once it is listed.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use minicbor::{Decode, Encode};
+use protocol::codec;
+use ring::digest::{Context, SHA256};
+
+use super::BasketKey;
+use crate::store::{Keyspace, Store, StoreError, VALUE_MAX, Write};
+use crate::vault::MemberId;
+
+const CHUNKS: Keyspace = "facts_chunk";
+const SOURCES: Keyspace = "facts_source";
+const BASKETS: Keyspace = "purchases_basket";
+
+/// Chunks read at a time.
+const PAGE: usize = 256;
+
+/// Most lines of one basket: the record of a basket must fit a value of the store.
+pub(super) const BASKET_LINES_MAX: usize = 5_000;
+
+/// Why the catalogue does not answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CatalogueError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a stored {what} cannot be read: the store is damaged or from another version")]
+    Damaged { what: &'static str },
+}
+
+/// How far a source has been imported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct SourceState {
+    /// How often the source was read to its end. Again only for rows whose member was unknown.
+    #[n(0)]
+    pub(super) passes: u32,
+    /// Rows of the present pass that are done.
+    #[n(1)]
+    pub(super) rows_done: u64,
+    /// Rows of the present or last pass whose member was unknown.
+    #[n(2)]
+    pub(super) unknown_members: u64,
+}
+
+/// One file of facts.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct Chunk {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub(super) source: [u8; 32],
+    /// The pass that wrote it: it counts when more passes than this are complete.
+    #[n(1)]
+    pub(super) pass: u32,
+    #[n(2)]
+    pub(super) rows: u64,
+    /// SHA-256 of the file.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub(super) digest: [u8; 32],
+}
+
+/// What is known of a basket.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct Basket {
+    /// Whose; none for a guest.
+    #[n(0)]
+    pub(super) member: Option<MemberId>,
+    /// Line numbers, ascending.
+    #[n(1)]
+    pub(super) lines: Vec<u32>,
+    /// Sum of the lines.
+    #[n(2)]
+    pub(super) total_fen: i64,
+    /// How many imports changed it.
+    #[n(3)]
+    pub(super) parts: u32,
+}
+
+/// The facts a query is bound to: a fixed list of files that never change.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    id: [u8; 32],
+    files: Vec<PathBuf>,
+}
+
+impl Snapshot {
+    /// Hash of the list: equal for equal facts.
+    #[must_use]
+    pub const fn id(&self) -> &[u8; 32] {
+        &self.id
+    }
+    pub(super) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // the number of files grows with a brand's sales, which are its own secret
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}
+
+/// Reads and writes of the catalogue in a store.
+pub(super) struct Catalogue<'a>(pub(super) &'a dyn Store);
+
+impl Catalogue<'_> {
+    pub(super) fn source(&self, digest: &[u8; 32]) -> Result<Option<SourceState>, CatalogueError> {
+        self.read(SOURCES, digest, "import's state")
+    }
+
+    pub(super) fn basket(&self, key: BasketKey) -> Result<Option<Basket>, CatalogueError> {
+        self.read(BASKETS, key.as_bytes(), "basket")
+    }
+
+    pub(super) fn next_chunk(&self) -> Result<u32, CatalogueError> {
+        let mut next = 0;
+        let mut after = None;
+        while let Some((key, _)) = self.0.scan_prefix(CHUNKS, &[], after.as_deref(), PAGE)?.pop() {
+            next = sequence(&key)? + 1;
+            after = Some(key);
+        }
+        Ok(next)
+    }
+
+    pub(super) fn snapshot(&self, folder: &Path) -> Result<Snapshot, CatalogueError> {
+        let mut context = Context::new(&SHA256);
+        context.update(b"coalition facts snapshot v0");
+        let mut files = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.0.scan_prefix(CHUNKS, &[], after.as_deref(), PAGE)?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            for (key, value) in &page {
+                let chunk: Chunk = decode("list entry of facts", value)?;
+                let passes = self.source(&chunk.source)?.map_or(0, |state| state.passes);
+                if chunk.pass < passes {
+                    let sequence = sequence(key)?;
+                    context.update(&sequence.to_be_bytes());
+                    context.update(&chunk.digest);
+                    files.push(folder.join(file_name(sequence)));
+                }
+            }
+        }
+        let mut id = [0; 32];
+        id.copy_from_slice(context.finish().as_ref());
+        Ok(Snapshot { id, files })
+    }
+
+    fn read<T: for<'b> Decode<'b, ()> + Encode<()>>(
+        &self,
+        keyspace: Keyspace,
+        key: &[u8],
+        what: &'static str,
+    ) -> Result<Option<T>, CatalogueError> {
+        self.0.get(keyspace, key)?.map(|bytes| decode(what, &bytes)).transpose()
+    }
+}
+
+pub(super) fn put_source(digest: &[u8; 32], state: &SourceState) -> Write {
+    Write::put(SOURCES, *digest, codec::encode(state))
+}
+
+pub(super) fn put_basket(key: BasketKey, basket: &Basket) -> Write {
+    Write::put(BASKETS, *key.as_bytes(), codec::encode(basket))
+}
+
+/// Lists a file; the transaction fails when the number is taken.
+pub(super) fn list_chunk(sequence: u32, chunk: &Chunk) -> [Write; 2] {
+    let key = sequence.to_be_bytes();
+    [Write::require_absent(CHUNKS, key), Write::put(CHUNKS, key, codec::encode(chunk))]
+}
+
+pub(super) fn file_name(sequence: u32) -> String {
+    format!("facts-{sequence:010}.parquet")
+}
+
+fn sequence(key: &[u8]) -> Result<u32, CatalogueError> {
+    let key = <[u8; 4]>::try_from(key);
+    key.map(u32::from_be_bytes).map_err(|_| CatalogueError::Damaged { what: "list of facts" })
+}
+
+fn decode<T: for<'b> Decode<'b, ()> + Encode<()>>(
+    what: &'static str,
+    bytes: &[u8],
+) -> Result<T, CatalogueError> {
+    codec::decode(what, bytes, VALUE_MAX).map_err(|_| CatalogueError::Damaged { what })
+}

@@ -1,0 +1,173 @@
+//! Facts as files: encrypted Parquet, and the view of it that a query sees.
+//!
+//! Encryption is Parquet's own (modular encryption, AES-256-GCM), every column and the footer under
+//! the brand's key for facts, so that statistics and row counts are closed too.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, Date32Array, Int64Array, StringBuilder};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::JoinType;
+use datafusion::error::DataFusionError;
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::basic::Compression;
+use datafusion::parquet::encryption::decrypt::FileDecryptionProperties;
+use datafusion::parquet::encryption::encrypt::FileEncryptionProperties;
+use datafusion::parquet::errors::ParquetError;
+use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use ring::digest::{SHA256, digest};
+
+use super::catalogue::Snapshot;
+use crate::vault::{Consenting, DataKey, Purpose};
+
+/// Why facts could not be written or shown.
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    /// The disk.
+    #[error("a file of facts could not be written")]
+    Disk(#[from] std::io::Error),
+    /// The format.
+    #[error("a file of facts could not be encoded")]
+    Encoding(#[from] ParquetError),
+    /// The engine.
+    #[error("the facts could not be opened for a query")]
+    Engine(#[from] Box<DataFusionError>),
+    /// Consent to something else.
+    #[error("facts are shown for joint analytics only, to members who allow that")]
+    OtherPurpose,
+}
+
+/// Rows of one file.
+#[derive(Default)]
+pub(super) struct Rows {
+    members: Vec<Option<i64>>,
+    days: Vec<i32>,
+    departments: StringBuilder,
+    baskets: Vec<i64>,
+    quantities: Vec<i64>,
+    amounts: Vec<i64>,
+}
+
+/// One fact.
+pub(super) struct Row<'a> {
+    pub(super) member: Option<i64>,
+    pub(super) day: i32,
+    pub(super) department: &'a str,
+    pub(super) basket: i64,
+    pub(super) quantity: i64,
+    pub(super) amount_fen: i64,
+}
+
+/// Columns of `purchases`.
+pub(super) fn schema() -> SchemaRef {
+    let field = Field::new;
+    Arc::new(Schema::new(vec![
+        field("member", DataType::Int64, true),
+        field("purchased_on", DataType::Date32, false),
+        field("department", DataType::Utf8, false),
+        field("basket", DataType::Int64, false),
+        field("quantity", DataType::Int64, false),
+        field("amount_fen", DataType::Int64, false),
+    ]))
+}
+
+impl Rows {
+    pub(super) fn push(&mut self, row: &Row<'_>) {
+        self.members.push(row.member);
+        self.days.push(row.day);
+        self.departments.append_value(row.department);
+        self.baskets.push(row.basket);
+        self.quantities.push(row.quantity);
+        self.amounts.push(row.amount_fen);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.days.len()
+    }
+
+    /// Writes the rows, brings them to the disk, and gives the file's SHA-256.
+    pub(super) fn write(mut self, path: &Path, key: &DataKey) -> Result<[u8; 32], FactsError> {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from(self.members)),
+            Arc::new(Date32Array::from(self.days)),
+            Arc::new(self.departments.finish()),
+            Arc::new(Int64Array::from(self.baskets)),
+            Arc::new(Int64Array::from(self.quantities)),
+            Arc::new(Int64Array::from(self.amounts)),
+        ];
+        let batch = RecordBatch::try_new(schema(), columns).map_err(ParquetError::from)?;
+        // no column has a key of its own: all are under the footer's
+        let encryption = FileEncryptionProperties::builder(key.expose().to_vec()).build()?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .with_file_encryption_properties(encryption)
+            .build();
+        // a former run may have left a file here that was never listed
+        let file = File::create(path)?;
+        let mut writer = ArrowWriter::try_new(file, schema(), Some(properties))?;
+        writer.write(&batch)?;
+        writer.into_inner()?.sync_all()?;
+        if let Some(folder) = path.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, &std::fs::read(path)?).as_ref());
+        Ok(hash)
+    }
+}
+
+/// Registers `table` as the rows of a snapshot whose members are among the consenting; nothing else
+/// of the facts can be named in the session.
+pub(super) async fn register(
+    session: &SessionContext,
+    table: &str,
+    key: &DataKey,
+    snapshot: &Snapshot,
+    members: &Consenting,
+) -> Result<(), FactsError> {
+    if members.purpose() != Purpose::JointAnalytics {
+        return Err(FactsError::OtherPurpose);
+    }
+    build(session, table, key, snapshot, members)
+        .await
+        .map_err(|error| FactsError::Engine(Box::new(error)))
+}
+
+async fn build(
+    session: &SessionContext,
+    table: &str,
+    key: &DataKey,
+    snapshot: &Snapshot,
+    members: &Consenting,
+) -> Result<(), DataFusionError> {
+    let schema = schema();
+    let rows = if snapshot.files().is_empty() {
+        session.read_batch(RecordBatch::new_empty(schema))?
+    } else {
+        let decryption = FileDecryptionProperties::builder(key.expose().to_vec()).build()?;
+        let options = ParquetReadOptions::default()
+            .schema(&schema)
+            .file_decryption_properties((&decryption).try_into()?);
+        let files: Vec<String> =
+            snapshot.files().iter().map(|file| file.display().to_string()).collect();
+        session.read_parquet(files, options).await?
+    };
+    let subjects: Int64Array =
+        members.subjects().iter().map(|subject| Some(subject.get())).collect();
+    let consenting = Schema::new(vec![Field::new("consenting", DataType::Int64, true)]);
+    let consenting = RecordBatch::try_new(Arc::new(consenting), vec![Arc::new(subjects)])?;
+    // a semi-join keeps each row at most once, and a guest's never: NULL equals nothing
+    let visible = rows.join(
+        session.read_batch(consenting)?,
+        JoinType::LeftSemi,
+        &["member"],
+        &["consenting"],
+        None,
+    )?;
+    session.register_table(table, visible.into_view())?;
+    Ok(())
+}

@@ -19,11 +19,14 @@
     )
 )]
 
+pub mod bounded;
 pub mod civil;
 pub mod contract;
 pub mod exact;
 mod hash;
 pub mod ids;
+pub mod masked_sum;
+pub mod mechanism;
 pub mod plan;
 pub mod sql;
 pub mod steps;

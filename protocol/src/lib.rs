@@ -30,6 +30,7 @@ pub mod constitution;
 pub mod crypto;
 pub mod exchange;
 pub mod ids;
+pub mod ledger;
 pub mod log;
 pub mod time;
 pub mod witness;

@@ -7,15 +7,14 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 
 use super::statement::{
-    Commit, Open, Pledge, Promise, Proposal, UnverifiedCertificate, UnverifiedLock, Vote,
+    Commit, Open, Promise, Proposal, UnverifiedCertificate, UnverifiedLock, Vote,
 };
 use crate::codec::{self, DecodeError, MESSAGE_MAX, WIRE_VERSION};
-use crate::crypto::{Signature, Signed};
+use crate::crypto::Signed;
 use crate::ids::{BrandId, Height, LeafIndex, Round};
 use crate::log::fragments::Fragment;
 use crate::log::proof::ConsistencyProof;
 use crate::log::range::{HeaderProof, RangeProof};
-use crate::time::Timestamp;
 
 /// Most blocks in one answer to a request to catch up.
 pub const CATCH_UP_BLOCKS_MAX: usize = 32;
@@ -48,9 +47,10 @@ pub enum Message {
     /// Witness to writer: not voted, not joined or not committed, and why.
     #[n(7)]
     Refusal(#[n(0)] Refusal),
-    /// Witness to writer: its C2SP cosignature of the checkpoint of a certified size.
+    /// Writer to witness: its signed checkpoint of a certified size (C2SP tlog-checkpoint), for a
+    /// cosignature. Witness to writer: the same note with its cosignature.
     #[n(8)]
-    Cosignature(#[n(0)] CosignatureMessage),
+    Checkpoint(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
     /// Asks a writer for its certified blocks from a height on.
     #[n(9)]
     CatchUp(#[n(0)] CatchUp),
@@ -178,6 +178,12 @@ pub struct LeafRun {
 #[cbor(transparent)]
 pub struct EntryBytes(#[cbor(n(0), with = "minicbor::bytes")] pub Vec<u8>);
 
+impl fmt::Debug for EntryBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EntryBytes({} bytes)", self.0.len())
+    }
+}
+
 impl fmt::Debug for LeafRun {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LeafRun({} from {})", self.entries.len(), self.first)
@@ -239,21 +245,6 @@ pub struct Refusal {
     /// Number of the rule that failed, 0 when only the round is too low.
     #[n(4)]
     pub rule: u16,
-}
-
-/// A witness's cosignature of the checkpoint of a certified size (C2SP tlog-cosignature).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
-pub struct CosignatureMessage {
-    /// The certified block whose size is cosigned.
-    #[n(0)]
-    pub pledge: Pledge,
-    /// When, in whole seconds.
-    #[n(1)]
-    pub time: Timestamp,
-    /// The Ed25519 signature.
-    #[n(2)]
-    pub signature: Signature,
 }
 
 /// A message of an application.

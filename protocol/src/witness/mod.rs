@@ -4,6 +4,10 @@
 //! the rules 1-10 that are upheld here. Does not do yet: incarnations and the restore guard (rules
 //! 11-13), evidence and freeze (rule 14), epochs.
 
+pub mod build;
 pub mod message;
+pub mod record;
 pub mod rules;
+pub mod state;
 pub mod statement;
+pub mod writer;

@@ -204,6 +204,12 @@ pub enum Violation {
     Amount(#[from] AmountError),
 }
 
+/// Whether a refusal's rule number is one of a block's rules, rather than of rounds and votes.
+#[must_use]
+pub const fn is_about_the_block(rule: u16) -> bool {
+    matches!(rule, 1..=99)
+}
+
 impl Violation {
     /// The rule's number.
     #[must_use]

@@ -1,0 +1,494 @@
+//! One brand's part in the alliance's ledger: the writer of its own log and a witness of every log.
+//!
+//! The whole state machine, sans-IO: a message, a submission or a tick goes in; records to sync,
+//! messages to send after that, and final blocks come out ([`Outbox`]). The node and the simulations
+//! run this very code. Knows nothing of members and balances: it hands over what a final block says,
+//! and hears through [`Ledger::applied`] when that has been dealt with.
+
+use std::collections::BTreeMap;
+
+use crate::constitution::Constitution;
+use crate::crypto::SigningKey;
+use crate::crypto::sealed::SealingSecret;
+use crate::exchange::{Payload, Return};
+use crate::ids::{BrandId, Height};
+use crate::log::block::PublicEntry;
+use crate::log::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
+use crate::log::note::{KeyName, SignatureType, VerifierKey};
+use crate::time::{Milliseconds, Timestamp};
+use crate::witness::build::OwnBlock;
+use crate::witness::message::{
+    CATCH_UP_BLOCKS_MAX, CatchUp, CertifiedBlock, CertifiedHeader, Message,
+};
+use crate::witness::record::Record;
+use crate::witness::rules::Violation;
+use crate::witness::state::{Outbox, Surroundings, Witness};
+use crate::witness::statement::{Certificate, Open, Statement as _, VotingKeys};
+use crate::witness::writer::{Entropy, SubmitError, Writer};
+
+/// After how long without traffic that carries it a checkpoint is sent for cosignatures.
+pub const COSIGN_AFTER: Milliseconds = Milliseconds::from_seconds(1);
+/// How often a node asks a log that has been silent whether it has missed anything.
+pub const ASK_AFTER: Milliseconds = Milliseconds::from_seconds(5);
+/// Most bytes of one answer to a request to catch up.
+const CATCH_UP_BYTES_MAX: usize = crate::codec::MESSAGE_MAX / 2;
+
+/// A node's private keys for the ledger.
+#[derive(Debug)]
+pub struct LedgerKeys {
+    /// For agreement.
+    pub voting: VotingKeys,
+    /// Signs checkpoints of the own log.
+    pub checkpoint: SigningKey,
+    /// Signs cosignatures.
+    pub witness: SigningKey,
+    /// Opens what is sealed to this brand.
+    pub sealing: SealingSecret,
+}
+
+/// Own final blocks, wherever they are kept.
+pub trait Archive {
+    /// The final block at a height with its certificate.
+    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)>;
+}
+
+/// What is passed in with every call: the time, randomness, and own blocks of the past.
+pub struct Context<'a> {
+    /// The time now.
+    pub now: Timestamp,
+    /// Random bytes.
+    pub entropy: &'a mut dyn Entropy,
+    /// Own final blocks.
+    pub archive: &'a dyn Archive,
+}
+
+/// One brand's part in the ledger.
+pub struct Ledger {
+    me: BrandId,
+    constitution: Constitution,
+    keys: LedgerKeys,
+    writer: Writer,
+    witnesses: BTreeMap<BrandId, Witness>,
+    // the own log's last checkpoint, with the cosignatures that have come in
+    checkpoint: Option<SignedCheckpoint>,
+    checkpoint_sent: Timestamp,
+    asked: BTreeMap<BrandId, Timestamp>,
+}
+
+/// Something a peer sent that cannot stand: told to the operator, never acted upon.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PeerFault {
+    /// A final block that does not hang together with its certificate or its log.
+    #[error("log {log}: the block sent for catching up breaks a rule: {violation}")]
+    CatchUp {
+        /// Whose log.
+        log: BrandId,
+        /// Which rule.
+        violation: Violation,
+    },
+}
+
+impl Ledger {
+    /// The state before anything has happened.
+    #[must_use]
+    pub fn new(me: BrandId, constitution: Constitution, keys: LedgerKeys) -> Self {
+        let brands = constitution.committee().brands();
+        let witnesses = brands.iter().map(|log| (*log, Witness::new(*log))).collect();
+        Self {
+            me,
+            constitution,
+            keys,
+            writer: Writer::new(),
+            witnesses,
+            checkpoint: None,
+            checkpoint_sent: Timestamp::default(),
+            asked: BTreeMap::new(),
+        }
+    }
+
+    /// Whose node this is.
+    #[must_use]
+    pub const fn me(&self) -> BrandId {
+        self.me
+    }
+    /// The constitution in force.
+    #[must_use]
+    pub const fn constitution(&self) -> &Constitution {
+        &self.constitution
+    }
+    /// This node's state for a log.
+    #[must_use]
+    pub fn witness(&self, log: BrandId) -> Option<&Witness> {
+        self.witnesses.get(&log)
+    }
+    /// All logs.
+    pub fn witnesses(&self) -> impl Iterator<Item = (BrandId, &Witness)> {
+        self.witnesses.iter().map(|(log, witness)| (*log, witness))
+    }
+    /// The writer of the own log.
+    #[must_use]
+    pub const fn writer(&self) -> &Writer {
+        &self.writer
+    }
+    /// The own log's last checkpoint with the cosignatures so far.
+    #[must_use]
+    pub const fn checkpoint(&self) -> Option<&SignedCheckpoint> {
+        self.checkpoint.as_ref()
+    }
+
+    /// Splits into what the handlers need at once.
+    fn parts(
+        &mut self,
+        now: Timestamp,
+    ) -> (Surroundings<'_>, &mut Writer, &mut BTreeMap<BrandId, Witness>) {
+        let at = Surroundings {
+            me: self.me,
+            constitution: &self.constitution,
+            keys: &self.keys.voting,
+            sealing: &self.keys.sealing,
+            now,
+        };
+        (at, &mut self.writer, &mut self.witnesses)
+    }
+
+    /// Handles one message from a peer that the network has authenticated.
+    ///
+    /// # Errors
+    /// When a peer's block cannot stand. Anything else that does not fit is dropped: messages may be
+    /// lost, late, repeated and out of order, and every one can come again.
+    pub fn handle(
+        &mut self,
+        from: BrandId,
+        message: Message,
+        context: &mut Context<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), PeerFault> {
+        let before = self.own_height();
+        let me = self.me;
+        let (at, writer, witnesses) = self.parts(context.now);
+        match message {
+            Message::Open(open) => {
+                let Some(witness) = witnesses.get_mut(&from) else { return Ok(()) };
+                if let Ok(open) = Open::verify(open, at.constitution)
+                    && open.signer() == from
+                {
+                    witness.open(&at, &open, out);
+                }
+            }
+            Message::Proposal(proposal) if from != me => {
+                let Some(witness) = witnesses.get_mut(&from) else { return Ok(()) };
+                witness.proposal(&at, *proposal, out);
+            }
+            Message::Lock(lock) if from != me => {
+                let Some(witness) = witnesses.get_mut(&from) else { return Ok(()) };
+                witness.lock_made(&at, lock, out);
+            }
+            Message::Certified(certificate) => {
+                let log = certificate.pledge.block.log;
+                let Some(witness) = witnesses.get_mut(&log) else { return Ok(()) };
+                if log == me {
+                    writer.certified(&at, witness, certificate, out);
+                } else if certificate.pledge.block.height > witness.tip().height
+                    && let Ok(certificate) = certificate.verify(at.constitution)
+                {
+                    witness.certified(certificate, out);
+                }
+            }
+            Message::Blocks(blocks) => {
+                let Some(witness) = witnesses.get_mut(&from) else { return Ok(()) };
+                if from != me {
+                    for block in blocks.into_iter().take(CATCH_UP_BLOCKS_MAX) {
+                        witness
+                            .caught_up(&at, block, out)
+                            .map_err(|violation| PeerFault::CatchUp { log: from, violation })?;
+                    }
+                }
+            }
+            Message::CatchUp(request) => self.answer(from, request, context, out),
+            Message::Checkpoint(note) => self.on_checkpoint(from, &note, context.now, out),
+            Message::Promise(message) if message.promise.signer == from => {
+                let Some(own) = witnesses.get_mut(&me) else { return Ok(()) };
+                writer.promised(&at, own, message, context.entropy, out);
+            }
+            Message::Vote(vote) if vote.signer == from => {
+                let Some(own) = witnesses.get_mut(&me) else { return Ok(()) };
+                writer.vote(&at, own, vote, out);
+            }
+            Message::Commit(commit) if commit.signer == from => {
+                let Some(own) = witnesses.get_mut(&me) else { return Ok(()) };
+                writer.commit(&at, own, commit, out);
+            }
+            Message::Refusal(refusal) if refusal.log == me => {
+                let Some(own) = witnesses.get_mut(&me) else { return Ok(()) };
+                writer.refused(&at, own, from, refusal, context.entropy, out);
+            }
+            // said in another's name, or not for the ledger
+            Message::Proposal(_)
+            | Message::Lock(_)
+            | Message::Promise(_)
+            | Message::Vote(_)
+            | Message::Commit(_)
+            | Message::Refusal(_)
+            | Message::Application(_) => {}
+        }
+        if self.own_height() > before {
+            self.sign_checkpoint();
+        }
+        Ok(())
+    }
+
+    fn own_height(&self) -> Height {
+        self.witnesses.get(&self.me).map(|own| own.tip().height).unwrap_or_default()
+    }
+
+    /// Takes a public entry into the next block of the own log.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub fn submit_public(&mut self, entry: PublicEntry) -> Result<(), SubmitError> {
+        self.writer.submit_public(entry)
+    }
+
+    /// Takes a sealed payload into the next block of the own log.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub fn submit_sealed(&mut self, to: BrandId, payload: Payload) -> Result<(), SubmitError> {
+        let me = self.me;
+        let (at, writer, witnesses) = self.parts(Timestamp::default());
+        let own = witnesses.get(&me).ok_or(SubmitError::NoCounterparty(me))?;
+        writer.submit_sealed(&at, own, to, payload)
+    }
+
+    /// The node has applied a log's blocks up to its tip; what it could not apply goes back as
+    /// `returns`, in the block that recognises them. `answer` says that the writer is owed an answer:
+    /// one of those blocks said something to this brand.
+    ///
+    /// # Errors
+    /// When the returns are not taken; then nothing is recognised either.
+    pub fn applied(
+        &mut self,
+        log: BrandId,
+        returns: Vec<Return>,
+        answer: bool,
+    ) -> Result<(), SubmitError> {
+        for back in returns {
+            self.submit_sealed(log, Payload::Return(back))?;
+        }
+        let Some(witness) = self.witnesses.get(&log) else { return Ok(()) };
+        // a log in dispute is recognised no further: nothing of it is credited
+        if witness.is_disputed() || log == self.me {
+            return Ok(());
+        }
+        if let (Some(recognised), Some(certificate), Some(header)) =
+            (witness.recognisable(self.me), witness.certificate(), witness.header_leaf())
+        {
+            let certificate = certificate.as_unverified().clone();
+            let proof = CertifiedHeader { header: header.to_vec(), certificate };
+            self.writer.recognise(log, recognised, proof, answer);
+        }
+        Ok(())
+    }
+
+    /// Builds and proposes a block if there is anything to say and no height is open. Called after
+    /// submissions, so that all that came together goes into one block.
+    pub fn poll(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
+        let me = self.me;
+        let (at, writer, witnesses) = self.parts(context.now);
+        if let Some(own) = witnesses.get_mut(&me) {
+            writer.poll(&at, own, context.entropy, out);
+        }
+    }
+
+    /// Lets time pass: repeats what was not answered, asks for what may have been missed.
+    pub fn tick(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
+        let me = self.me;
+        let (at, writer, witnesses) = self.parts(context.now);
+        if let Some(own) = witnesses.get_mut(&me) {
+            writer.tick(&at, own, context.entropy, out);
+        }
+        for (log, witness) in &self.witnesses {
+            let asked = self.asked.entry(*log).or_default();
+            if *log != me && context.now.since(*asked) >= ASK_AFTER {
+                *asked = context.now;
+                witness.ask_for_blocks(out);
+            }
+        }
+        if let Some(checkpoint) = &self.checkpoint
+            && context.now.since(self.checkpoint_sent) >= COSIGN_AFTER
+            && checkpoint.signatures().len() < self.constitution.committee().size()
+        {
+            self.checkpoint_sent = context.now;
+            let note = checkpoint.to_string().into_bytes();
+            for to in self.constitution.committee().witnesses(me) {
+                out.messages.push((to, Message::Checkpoint(note.clone())));
+            }
+        }
+    }
+
+    /// Asks one log's writer for what comes after the tip: on connecting, say.
+    pub fn ask(&self, log: BrandId, out: &mut Outbox) {
+        if let Some(witness) = self.witnesses.get(&log)
+            && log != self.me
+        {
+            witness.ask_for_blocks(out);
+        }
+    }
+
+    fn answer(&self, to: BrandId, request: CatchUp, context: &mut Context<'_>, out: &mut Outbox) {
+        if request.log != self.me || !self.constitution.committee().contains(to) {
+            return;
+        }
+        let mut height = request.from;
+        let mut bytes = 0_usize;
+        let mut blocks = Vec::new();
+        while blocks.len() < CATCH_UP_BLOCKS_MAX && bytes < CATCH_UP_BYTES_MAX {
+            let Some((block, certificate)) = context.archive.block(height) else { break };
+            let Ok(deliveries) = block.deliveries(&self.constitution) else { break };
+            let Ok(delivery) = deliveries.to(to, false) else { break };
+            bytes = block.leaves().fold(bytes, |sum, leaf| sum.saturating_add(leaf.len()));
+            let certificate = certificate.as_unverified().clone();
+            blocks.push(CertifiedBlock { certificate, delivery });
+            match height.next() {
+                Some(next) => height = next,
+                None => break,
+            }
+        }
+        if !blocks.is_empty() {
+            out.messages.push((to, Message::Blocks(blocks)));
+        }
+    }
+
+    /// Rule 9: only now that the size is certified does the log sign its checkpoint.
+    fn sign_checkpoint(&mut self) {
+        let Some(own) = self.witnesses.get(&self.me) else { return };
+        let Some(certificate) = own.certificate() else { return };
+        let block = certificate.block();
+        let Ok(origin) = KeyName::new(&self.constitution.origin(self.me)) else { return };
+        let checkpoint = Checkpoint::new(&origin, block.size, block.root);
+        self.checkpoint = SignedCheckpoint::sign(checkpoint, &self.keys.checkpoint).ok();
+    }
+
+    /// A writer asks for a cosignature, or a witness brings one.
+    fn on_checkpoint(&mut self, from: BrandId, note: &[u8], now: Timestamp, out: &mut Outbox) {
+        let Ok(signed) = SignedCheckpoint::parse(note) else { return };
+        let own_name = self.constitution.origin(self.me);
+        let result = if signed.unverified().origin() == own_name {
+            self.take_cosignature(from, &signed)
+        } else {
+            self.cosign(from, signed, now, out)
+        };
+        // a note that does not fit is dropped; the writer asks again
+        drop(result);
+    }
+
+    fn take_cosignature(
+        &mut self,
+        from: BrandId,
+        signed: &SignedCheckpoint,
+    ) -> Result<(), CheckpointError> {
+        let (Some(checkpoint), Some(brand)) = (&mut self.checkpoint, self.constitution.brand(from))
+        else {
+            return Ok(());
+        };
+        if signed.unverified() != checkpoint.unverified() {
+            return Ok(());
+        }
+        let name = KeyName::new(&witness_name(&self.constitution, from))?;
+        let key = VerifierKey::new(name, SignatureType::CosignatureV1, brand.keys.witness);
+        if let Some(line) = signed.signatures().iter().find(|line| line.is_by(&key)) {
+            checkpoint.add_cosignature(&key, line.clone())?;
+        }
+        Ok(())
+    }
+
+    fn cosign(
+        &self,
+        log: BrandId,
+        mut signed: SignedCheckpoint,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<(), CheckpointError> {
+        let (Some(witness), Some(brand)) = (self.witnesses.get(&log), self.constitution.brand(log))
+        else {
+            return Ok(());
+        };
+        let name = KeyName::new(&self.constitution.origin(log))?;
+        let key = VerifierKey::new(name, SignatureType::Ed25519, brand.keys.checkpoint);
+        let checkpoint = signed.verify(&key)?;
+        // only the certified size this witness itself has last verified, which never falls
+        let certified = witness.certificate().map(Certificate::block);
+        if certified.map(|block| (block.size, block.root))
+            != Some((checkpoint.size(), checkpoint.root()))
+        {
+            return Ok(());
+        }
+        let name = KeyName::new(&witness_name(&self.constitution, self.me))?;
+        let key = VerifierKey::new(
+            name.clone(),
+            SignatureType::CosignatureV1,
+            self.keys.witness.public(),
+        );
+        let line = signed.cosign(name, &self.keys.witness, now);
+        signed.add_cosignature(&key, line)?;
+        out.messages.push((log, Message::Checkpoint(signed.to_string().into_bytes())));
+        Ok(())
+    }
+
+    /// Brings the state to where a record left it. Final blocks come out again, so that the node can
+    /// see which of them it had not dealt with.
+    ///
+    /// # Errors
+    /// When a record does not fit the ones before: the journal is not this node's, or damaged.
+    pub fn replay(&mut self, record: &Record, out: &mut Outbox) -> Result<(), Violation> {
+        let me = self.me;
+        let log = match record {
+            Record::Joined(joined) => joined.log,
+            Record::Voted(voted) => voted.pledge.block.log,
+            Record::Locked(lock) => lock.pledge.block.log,
+            Record::Final(certificate) => certificate.pledge.block.log,
+            Record::CaughtUp(block) => block.certificate.pledge.block.log,
+            Record::Built(block) => block.reference().log,
+            Record::Proposed(pledge) => pledge.block.log,
+        };
+        let (at, writer, witnesses) = self.parts(Timestamp::default());
+        let Some(witness) = witnesses.get_mut(&log) else { return Ok(()) };
+        witness.replay(&at, record, out)?;
+        if log == me {
+            writer.replay(&at, witness, record, out);
+        }
+        Ok(())
+    }
+
+    /// After the last record: goes on where the node stopped.
+    pub fn resume(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
+        let me = self.me;
+        let (at, writer, witnesses) = self.parts(context.now);
+        if let Some(own) = witnesses.get_mut(&me) {
+            writer.resume(&at, own, out);
+        }
+        self.sign_checkpoint();
+    }
+}
+
+/// The name under which a brand cosigns.
+#[must_use]
+pub fn witness_name(constitution: &Constitution, brand: BrandId) -> String {
+    format!("{}/witness", constitution.origin(brand))
+}
+
+/// The verifier key of a brand's log, as stock tools take it.
+#[must_use]
+pub fn log_verifier(constitution: &Constitution, brand: BrandId) -> Option<VerifierKey> {
+    let name = KeyName::new(&constitution.origin(brand)).ok()?;
+    let key = constitution.brand(brand)?.keys.checkpoint;
+    Some(VerifierKey::new(name, SignatureType::Ed25519, key))
+}
+
+/// The verifier key of a brand's cosignatures.
+#[must_use]
+pub fn witness_verifier(constitution: &Constitution, brand: BrandId) -> Option<VerifierKey> {
+    let name = KeyName::new(&witness_name(constitution, brand)).ok()?;
+    let key = constitution.brand(brand)?.keys.witness;
+    Some(VerifierKey::new(name, SignatureType::CosignatureV1, key))
+}

@@ -1,0 +1,87 @@
+//! What a node must have on disk before it says it: the state of agreement, as a sequence of records.
+//!
+//! Replaying the records in order gives the state again ([`crate::ledger::Ledger::replay`]). Knows
+//! shapes only; writing and syncing them is the node's journal.
+
+use minicbor::{Decode, Encode};
+
+use super::build::OwnBlock;
+use super::message::{CertifiedBlock, Delivery};
+use super::statement::{Pledge, UnverifiedCertificate, UnverifiedLock};
+use crate::codec::{self, DecodeError, MESSAGE_MAX};
+use crate::ids::{BrandId, Height, Round, RoundNonce};
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub enum Record {
+    /// As witness: a round above 0 was joined.
+    #[n(0)]
+    Joined(#[n(0)] Joined),
+    /// As witness: a block was received, checked, and voted for.
+    #[n(1)]
+    Voted(#[n(0)] Voted),
+    /// As witness: a lock is held.
+    #[n(2)]
+    Locked(#[n(0)] UnverifiedLock),
+    /// As witness: a block that was received before is final.
+    #[n(3)]
+    Final(#[n(0)] UnverifiedCertificate),
+    /// As witness: a final block was received by catching up.
+    #[n(4)]
+    CaughtUp(#[n(0)] Box<CertifiedBlock>),
+    /// As writer: a block was built for this height.
+    #[n(5)]
+    Built(#[n(0)] Box<OwnBlock>),
+    /// As writer: a block was proposed in a round.
+    #[n(6)]
+    Proposed(#[n(0)] Pledge),
+}
+
+/// A round that was joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Joined {
+    /// Whose log; as writer this is also the opening itself.
+    #[n(0)]
+    pub log: BrandId,
+    /// At which height.
+    #[n(1)]
+    pub height: Height,
+    /// Which round.
+    #[n(2)]
+    pub round: Round,
+    /// Of which opening.
+    #[n(3)]
+    pub nonce: RoundNonce,
+}
+
+/// A block that was voted for.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Voted {
+    /// The block and round.
+    #[n(0)]
+    pub pledge: Pledge,
+    /// The opening's nonce, above round 0.
+    #[n(1)]
+    pub nonce: Option<RoundNonce>,
+    /// The block, with the fragment that the witness now keeps; none when an earlier record has it.
+    #[n(2)]
+    pub delivery: Option<Box<Delivery>>,
+}
+
+impl Record {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// When it is not one.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode("a journal record of the ledger", bytes, MESSAGE_MAX)
+    }
+    /// The bytes that are written.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+}

@@ -1,0 +1,664 @@
+//! One witness's state for one log: rules 2 to 8 and 10 of the agreement.
+//!
+//! A node holds one of these for every log of the alliance, its own included: a writer is a witness
+//! of its own log, its proposal being its vote. Methods change state and put what must be on disk and
+//! what may then be said into an [`Outbox`]; nothing in it may be sent before its records are synced.
+
+use std::collections::BTreeMap;
+
+use super::build::OwnBlock;
+use super::message::{
+    CatchUp, CertifiedBlock, Delivery, Message, PromiseMessage, ProposalMessage, Refusal,
+};
+use super::record::{Joined, Record, Voted};
+use super::rules::{self, CertifiedTotals, Tip, Violation};
+use super::statement::{
+    Certificate, Commit, Lock, Open, Pledge, Promise, Statement as _, UnverifiedLock, Vote,
+    VotingKeys,
+};
+use crate::constitution::Constitution;
+use crate::crypto::sealed::SealingSecret;
+use crate::crypto::{Signed, Verified};
+use crate::exchange::Payload;
+use crate::ids::{BrandId, HeaderHash, Height, LeafIndex, Round, RoundNonce};
+use crate::log::block::{BlockReference, ColumnContent, Header, PublicEntry, Recognised};
+use crate::log::fragments::Shape;
+use crate::log::merkle::Frontier;
+use crate::time::Timestamp;
+
+/// Most different blocks of one height a witness keeps; an honest writer needs one a failed round.
+const BLOCKS_PER_HEIGHT_MAX: usize = 16;
+
+/// Rule number of a refusal whose round is too low, or whose nonce is another opening's.
+const RULE_ROUND: u16 = 0;
+/// Rule number of a refusal whose block is not the highest lock's.
+const RULE_CHOICE: u16 = 100;
+/// Rule number of a refusal without q valid promises.
+const RULE_PROMISES: u16 = 101;
+/// Rule number of a refusal because another block was voted in this round.
+const RULE_VOTED: u16 = 102;
+
+/// What must be on disk, what may then be said, what has happened.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// To be synced before anything else.
+    pub records: Vec<Record>,
+    /// To be sent after that.
+    pub messages: Vec<(BrandId, Message)>,
+    /// What has become final, for the rest of the node.
+    pub finals: Vec<FinalBlock>,
+    /// Own blocks that have become final, in order, with all that their writer knows: to be written
+    /// to the log's tiles.
+    pub written: Vec<OwnBlock>,
+}
+
+impl Outbox {
+    fn send(&mut self, to: BrandId, message: Message) {
+        self.messages.push((to, message));
+    }
+}
+
+/// A final block of some log, as far as this node may see it.
+#[derive(Clone, Debug)]
+pub struct FinalBlock {
+    /// What was certified.
+    pub block: BlockReference,
+    /// Its header.
+    pub header: Header,
+    /// Its certificate.
+    pub certificate: Certificate,
+    /// Its public entries.
+    pub public: Vec<(LeafIndex, PublicEntry)>,
+    /// What it says to this node, or why what it says cannot stand: then nothing of it is credited
+    /// and the dispute is on record. Empty for the own log.
+    pub payloads: Result<Vec<(LeafIndex, Payload)>, Violation>,
+}
+
+/// What every handler may look at.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Whose node this is.
+    pub me: BrandId,
+    /// The constitution.
+    pub constitution: &'a Constitution,
+    /// Signing keys.
+    pub keys: &'a VotingKeys,
+    /// Opens this node's columns.
+    pub sealing: &'a SealingSecret,
+    /// The time now.
+    pub now: Timestamp,
+}
+
+struct Received {
+    // whether the rules of a fresh block were found to hold; a block forced by a lock is not asked
+    judged: bool,
+    header: Header,
+    frontier: Frontier,
+    public: Vec<(LeafIndex, PublicEntry)>,
+    column: Result<(Vec<(LeafIndex, Payload)>, ColumnContent), Violation>,
+}
+
+/// A witness's state for one log. Rebuilt from records; holds no more than the open height.
+pub struct Witness {
+    log: BrandId,
+    tip: Tip,
+    certificate: Option<Certificate>,
+    // the tip's header leaf: what proves to a third brand what was recognised
+    header_leaf: Option<Vec<u8>>,
+    joined: Round,
+    nonce: Option<RoundNonce>,
+    votes: BTreeMap<Round, BlockReference>,
+    lock: Option<Lock>,
+    received: BTreeMap<HeaderHash, Received>,
+    // exact content of this node's column in the last certified block
+    content: ColumnContent,
+    disputed: bool,
+}
+
+impl Witness {
+    /// The state before the log's first block.
+    #[must_use]
+    pub fn new(log: BrandId) -> Self {
+        Self {
+            log,
+            tip: Tip::genesis(),
+            certificate: None,
+            header_leaf: None,
+            joined: Round::new(0),
+            nonce: None,
+            votes: BTreeMap::new(),
+            lock: None,
+            received: BTreeMap::new(),
+            content: ColumnContent::nothing(),
+            disputed: false,
+        }
+    }
+
+    /// The last certified block.
+    #[must_use]
+    pub const fn tip(&self) -> &Tip {
+        &self.tip
+    }
+    /// Its certificate; none for the empty log.
+    #[must_use]
+    pub const fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
+    }
+    /// Its header leaf; none for the empty log.
+    #[must_use]
+    pub fn header_leaf(&self) -> Option<&[u8]> {
+        self.header_leaf.as_deref()
+    }
+    /// The highest round joined at the open height.
+    #[must_use]
+    pub const fn joined(&self) -> Round {
+        self.joined
+    }
+    /// The highest-round lock at the open height.
+    #[must_use]
+    pub const fn lock(&self) -> Option<&Lock> {
+        self.lock.as_ref()
+    }
+    /// Exact content of this node's column in the last certified block.
+    #[must_use]
+    pub const fn content(&self) -> &ColumnContent {
+        &self.content
+    }
+    /// Whether a certified block of this log said something to this node that cannot stand.
+    #[must_use]
+    pub const fn is_disputed(&self) -> bool {
+        self.disputed
+    }
+
+    fn refuse(&self, at: (Height, Round), rule: u16, out: &mut Outbox) {
+        let (height, round) = at;
+        let refusal = Refusal { log: self.log, height, round, joined: self.joined, rule };
+        out.send(self.log, Message::Refusal(refusal));
+    }
+
+    /// Whether a message about this height can be handled now; if not, says what is missing.
+    fn at_open_height(&self, height: Height, out: &mut Outbox) -> bool {
+        if height <= self.tip.height {
+            if let Some(certificate) = &self.certificate {
+                out.send(self.log, Message::Certified(certificate.as_unverified().clone()));
+            }
+            return false;
+        }
+        if Some(height) != self.tip.height.next() {
+            self.ask_for_blocks(out);
+            return false;
+        }
+        true
+    }
+
+    /// Asks the writer for what comes after the tip.
+    pub fn ask_for_blocks(&self, out: &mut Outbox) {
+        if let Some(from) = self.tip.height.next() {
+            out.send(self.log, Message::CatchUp(CatchUp { log: self.log, from }));
+        }
+    }
+
+    /// Rule 3: joins a round the writer opened, and tells the lock.
+    pub fn open(&mut self, at: &Surroundings<'_>, open: &Verified<Open>, out: &mut Outbox) {
+        let open = *open.body();
+        if open.log != self.log || !self.at_open_height(open.height, out) {
+            return;
+        }
+        let repeated = open.round == self.joined && self.nonce == Some(open.nonce);
+        if open.round <= self.joined && !repeated {
+            self.refuse((open.height, open.round), RULE_ROUND, out);
+            return;
+        }
+        if !repeated {
+            self.join(open.round, open.nonce, out);
+        }
+        let message = self.promise(at, open);
+        out.send(self.log, Message::Promise(message));
+    }
+
+    /// Joins a round on disk; the writer's own way in as well.
+    pub fn join(&mut self, round: Round, nonce: RoundNonce, out: &mut Outbox) {
+        self.joined = round;
+        self.nonce = Some(nonce);
+        if let Some(height) = self.tip.height.next() {
+            out.records.push(Record::Joined(Joined { log: self.log, height, round, nonce }));
+        }
+    }
+
+    /// The promise for a round that has been joined.
+    #[must_use]
+    pub fn promise(&self, at: &Surroundings<'_>, open: Open) -> PromiseMessage {
+        let lock = self.lock.as_ref().map(Lock::pledge);
+        PromiseMessage {
+            promise: Signed::sign(at.me, Promise { open, lock }, &at.keys.vote),
+            lock: self.lock.as_ref().map(|lock| lock.as_unverified().clone()),
+        }
+    }
+
+    /// Rules 4 to 6: judges a proposal and votes, or says which rule it breaks.
+    pub fn proposal(&mut self, at: &Surroundings<'_>, message: ProposalMessage, out: &mut Outbox) {
+        let ProposalMessage { proposal, previous, promises, delivery } = message;
+        let Ok(proposal) = super::statement::Proposal::verify(proposal, at.constitution) else {
+            return;
+        };
+        let pledge = proposal.body().0;
+        if proposal.signer() != self.log || pledge.block.log != self.log {
+            return;
+        }
+        // the certificate of the block before may be what this witness still lacks
+        if let Some(previous) = previous
+            && Some(previous.pledge.block.height) == self.tip.height.next()
+            && previous.pledge.block.height < pledge.block.height
+            && let Ok(certificate) = previous.verify(at.constitution)
+        {
+            self.certified(certificate, out);
+        }
+        if !self.at_open_height(pledge.block.height, out) {
+            return;
+        }
+        let refused_at = (pledge.block.height, pledge.round);
+        if pledge.round < self.joined {
+            return self.refuse(refused_at, RULE_ROUND, out);
+        }
+        let (nonce, forced) = match self.choice(at, &pledge, &promises) {
+            Ok(choice) => choice,
+            Err(rule) => return self.refuse(refused_at, rule, out),
+        };
+        match self.votes.get(&pledge.round) {
+            Some(voted) if *voted != pledge.block => {
+                return self.refuse(refused_at, RULE_VOTED, out);
+            }
+            Some(_) => {}
+            None => {
+                let known = self
+                    .received
+                    .get(&pledge.block.header)
+                    .is_some_and(|received| forced || received.judged);
+                if !known
+                    && let Err(violation) = self.receive(at, &pledge.block, &delivery, !forced)
+                {
+                    return self.refuse(refused_at, violation.number(), out);
+                }
+                let delivery = (!known).then(|| Box::new(delivery));
+                self.vote(pledge, nonce);
+                out.records.push(Record::Voted(Voted { pledge, nonce, delivery }));
+            }
+        }
+        let vote = Signed::sign(at.me, Vote(pledge), &at.keys.vote);
+        out.send(self.log, Message::Vote(vote));
+    }
+
+    fn vote(&mut self, pledge: Pledge, nonce: Option<RoundNonce>) {
+        if pledge.round > self.joined {
+            self.joined = pledge.round;
+            self.nonce = nonce;
+        }
+        self.votes.insert(pledge.round, pledge.block);
+    }
+
+    /// Rule 5. Gives the opening's nonce and whether a lock forces the block.
+    fn choice(
+        &self,
+        at: &Surroundings<'_>,
+        pledge: &Pledge,
+        promises: &[PromiseMessage],
+    ) -> Result<(Option<RoundNonce>, bool), u16> {
+        if pledge.round == Round::new(0) {
+            return Ok((None, false));
+        }
+        let open = promises.first().map(|first| first.promise.body.open).ok_or(RULE_PROMISES)?;
+        let about = (open.log, open.height, open.round);
+        if about != (self.log, pledge.block.height, pledge.round) {
+            return Err(RULE_PROMISES);
+        }
+        let (count, locked) = count_promises(at.constitution, &open, promises);
+        if count < at.constitution.committee().quorum() {
+            return Err(RULE_PROMISES);
+        }
+        if pledge.round == self.joined && self.nonce != Some(open.nonce) {
+            return Err(RULE_ROUND);
+        }
+        match locked {
+            Some(lock) if lock.block != pledge.block => Err(RULE_CHOICE),
+            locked => Ok((Some(open.nonce), locked.is_some())),
+        }
+    }
+
+    /// Checks a block's parts and keeps it; `fresh` also judges what only a vote needs.
+    fn receive(
+        &mut self,
+        at: &Surroundings<'_>,
+        block: &BlockReference,
+        delivery: &Delivery,
+        fresh: bool,
+    ) -> Result<(), Violation> {
+        if self.received.len() >= BLOCKS_PER_HEIGHT_MAX {
+            return Err(Violation::Leaves { found: 0 });
+        }
+        let header = Header::from_bytes(&delivery.header)?;
+        let id = crate::log::merkle::leaf_hash(&delivery.header).of_header();
+        let names = (header.log, header.height, header.epoch, id);
+        if names != (block.log, block.height, block.epoch, block.header) {
+            return Err(Violation::Previous);
+        }
+        let frontier = rules::check_tree(&self.tip, &header, block, &delivery.extension)?;
+        if let Some(position) =
+            at.constitution.committee().witnesses(self.log).position(|witness| witness == at.me)
+        {
+            let number = u32::try_from(position).unwrap_or(u32::MAX);
+            Shape::of(at.constitution.committee()).check(
+                &delivery.fragment,
+                number,
+                header.body_bytes,
+                &header.fragments,
+            )?;
+        }
+        let public = rules::check_public(&header, delivery.public.as_ref())?;
+        let column = self.open_column(at, &header, delivery);
+        if fresh {
+            let carried = certified_headers(at.constitution, delivery);
+            rules::check_header(at.constitution, &self.tip, &header, |log, height| {
+                carried
+                    .iter()
+                    .find(|(_, header)| header.log == log && header.height == height)
+                    .map(|(id, content)| CertifiedTotals { header: *id, content })
+            })?;
+            rules::check_clock(&header, at.now)?;
+            if let Err(violation) = &column {
+                return Err(violation.clone());
+            }
+        }
+        self.received.insert(id, Received { judged: fresh, header, frontier, public, column });
+        Ok(())
+    }
+
+    fn open_column(
+        &self,
+        at: &Surroundings<'_>,
+        header: &Header,
+        delivery: &Delivery,
+    ) -> Result<(Vec<(LeafIndex, Payload)>, ColumnContent), Violation> {
+        let counterparty = at.me;
+        let opening = header
+            .open_column(counterparty, at.sealing)
+            .map_err(|error| Violation::Opening { counterparty, error })?;
+        let run = delivery.column.as_ref();
+        let payloads = rules::check_column(
+            at.constitution,
+            header,
+            counterparty,
+            &opening,
+            &self.content,
+            run,
+        )?;
+        Ok((payloads, opening.content))
+    }
+
+    /// Rule 7: commits a lock that a quorum voted for.
+    pub fn lock_made(&mut self, at: &Surroundings<'_>, lock: UnverifiedLock, out: &mut Outbox) {
+        let pledge = lock.pledge;
+        if pledge.block.log != self.log || !self.at_open_height(pledge.block.height, out) {
+            return;
+        }
+        if pledge.round < self.joined {
+            return self.refuse((pledge.block.height, pledge.round), RULE_ROUND, out);
+        }
+        let held = self.lock.as_ref().map(Lock::pledge);
+        if held != Some(pledge) {
+            let Ok(lock) = lock.verify(at.constitution) else { return };
+            self.hold(lock, out);
+        }
+        let commit = Signed::sign(at.me, Commit(pledge), &at.keys.vote);
+        out.send(self.log, Message::Commit(commit));
+    }
+
+    /// Takes a verified lock at the open height.
+    pub fn hold(&mut self, lock: Lock, out: &mut Outbox) {
+        if lock.pledge().round > self.joined {
+            self.joined = lock.pledge().round;
+            self.nonce = None;
+        }
+        out.records.push(Record::Locked(lock.as_unverified().clone()));
+        self.lock = Some(lock);
+    }
+
+    /// Rule 8: a certificate is accepted in any state; the block it names must be at hand.
+    pub fn certified(&mut self, certificate: Certificate, out: &mut Outbox) {
+        let block = certificate.block();
+        if block.log != self.log || block.height <= self.tip.height {
+            return;
+        }
+        if Some(block.height) != self.tip.height.next()
+            || !self.received.contains_key(&block.header)
+        {
+            return self.ask_for_blocks(out);
+        }
+        out.records.push(Record::Final(certificate.as_unverified().clone()));
+        self.finish(certificate, out);
+    }
+
+    /// Rule 10: takes a final block that was missed.
+    pub fn caught_up(
+        &mut self,
+        at: &Surroundings<'_>,
+        block: CertifiedBlock,
+        out: &mut Outbox,
+    ) -> Result<(), Violation> {
+        let reference = block.certificate.pledge.block;
+        if reference.log != self.log || Some(reference.height) != self.tip.height.next() {
+            return Ok(());
+        }
+        let Ok(certificate) = block.certificate.clone().verify(at.constitution) else {
+            return Ok(());
+        };
+        if !self.received.contains_key(&reference.header) {
+            self.receive(at, &reference, &block.delivery, false)?;
+        }
+        out.records.push(Record::CaughtUp(Box::new(block)));
+        self.finish(certificate, out);
+        Ok(())
+    }
+
+    fn finish(&mut self, certificate: Certificate, out: &mut Outbox) {
+        let block = certificate.block();
+        let Some(received) = self.received.remove(&block.header) else { return };
+        let Received { header, frontier, public, column, judged: _ } = received;
+        self.tip = Tip::after(&header, block.header, frontier);
+        self.certificate = Some(certificate.clone());
+        self.header_leaf = Some(header.to_leaf().0);
+        self.joined = Round::new(0);
+        self.nonce = None;
+        self.votes.clear();
+        self.lock = None;
+        self.received.clear();
+        let payloads = match column {
+            Ok((payloads, content)) if !self.disputed => {
+                self.content = content;
+                Ok(payloads)
+            }
+            // it credits only a chain that continues what it verified
+            Ok(_) => Err(Violation::ExactTotals { counterparty: self.log }),
+            Err(violation) => Err(violation),
+        };
+        self.disputed |= payloads.is_err();
+        out.finals.push(FinalBlock { block, header, certificate, public, payloads });
+    }
+
+    /// What the own node recognises when it has applied everything up to the tip.
+    #[must_use]
+    pub fn recognisable(&self, me: BrandId) -> Option<Recognised> {
+        let column = self.tip.columns.iter().find(|column| column.counterparty == me)?;
+        Some(Recognised { height: self.tip.height, block: self.tip.header, sent: column.sent })
+    }
+
+    /// As writer: takes an own block as received. The writer judges it by its witnesses' rules.
+    ///
+    /// # Errors
+    /// The rule that its witnesses would refuse it by.
+    pub fn receive_own(
+        &mut self,
+        at: &Surroundings<'_>,
+        block: &OwnBlock,
+    ) -> Result<(), Violation> {
+        let header = Header::from_bytes(block.header_leaf())?;
+        let public = block
+            .leaves()
+            .take(usize::try_from(header.public_leaves).unwrap_or(usize::MAX))
+            .zip(header.first.get()..)
+            .map(|(leaf, index)| match crate::log::block::Entry::from_bytes(leaf) {
+                Ok(crate::log::block::Entry::Public(public)) => Ok((LeafIndex::new(index), public)),
+                _ => Err(Violation::PublicLeaves),
+            })
+            .collect::<Result<_, _>>()?;
+        let mut frontier = block.before().clone();
+        for leaf in block.leaves() {
+            frontier
+                .append(crate::log::merkle::leaf_hash(leaf))
+                .map_err(|_| Violation::FirstLeaf)?;
+        }
+        let carried = block.recognised(at.constitution);
+        rules::check_header(at.constitution, &self.tip, &header, |log, height| {
+            carried
+                .iter()
+                .find(|(_, header)| header.log == log && header.height == height)
+                .map(|(id, content)| CertifiedTotals { header: *id, content })
+        })?;
+        let column = Ok((Vec::new(), ColumnContent::nothing()));
+        let id = block.reference().header;
+        self.received.insert(id, Received { judged: true, header, frontier, public, column });
+        Ok(())
+    }
+
+    /// As writer: the own proposal is the own vote. False when another block was proposed in this
+    /// round, or a higher round was joined: then nothing may be signed.
+    pub fn propose_own(&mut self, pledge: Pledge, out: &mut Outbox) -> bool {
+        match self.votes.get(&pledge.round) {
+            Some(voted) => *voted == pledge.block,
+            None if pledge.round < self.joined => false,
+            None => {
+                self.vote(pledge, self.nonce);
+                out.records.push(Record::Proposed(pledge));
+                true
+            }
+        }
+    }
+
+    /// Brings the state to where a record of this log left it. Records come from this node's own
+    /// journal, in order; what does not fit is a fault of the journal, told as a violation.
+    ///
+    /// # Errors
+    /// When a recorded block cannot be read again.
+    pub fn replay(
+        &mut self,
+        at: &Surroundings<'_>,
+        record: &Record,
+        out: &mut Outbox,
+    ) -> Result<(), Violation> {
+        match record {
+            Record::Joined(joined) if Some(joined.height) == self.tip.height.next() => {
+                self.joined = joined.round;
+                self.nonce = Some(joined.nonce);
+            }
+            Record::Voted(voted) if self.is_open(&voted.pledge) => {
+                if let Some(delivery) = &voted.delivery {
+                    self.receive(at, &voted.pledge.block, delivery, false)?;
+                }
+                self.vote(voted.pledge, voted.nonce);
+            }
+            Record::Locked(lock) if self.is_open(&lock.pledge) => {
+                if let Ok(lock) = lock.clone().verify(at.constitution) {
+                    self.hold(lock, &mut Outbox::default());
+                }
+            }
+            Record::Final(certificate) if self.is_open(&certificate.pledge) => {
+                if let Ok(certificate) = certificate.clone().verify(at.constitution) {
+                    self.finish(certificate, out);
+                }
+            }
+            Record::CaughtUp(block) => {
+                let mut replayed = Outbox::default();
+                self.caught_up(at, (**block).clone(), &mut replayed)?;
+                out.finals.append(&mut replayed.finals);
+            }
+            Record::Built(block) => self.receive_own(at, block)?,
+            Record::Proposed(pledge) if self.is_open(pledge) => self.vote(*pledge, self.nonce),
+            // of a height that is final by now
+            Record::Joined(_)
+            | Record::Voted(_)
+            | Record::Locked(_)
+            | Record::Final(_)
+            | Record::Proposed(_) => {}
+        }
+        Ok(())
+    }
+
+    fn is_open(&self, pledge: &Pledge) -> bool {
+        pledge.block.log == self.log && Some(pledge.block.height) == self.tip.height.next()
+    }
+}
+
+/// How many valid promises of this opening there are, by different brands, and the highest lock
+/// among them. A promise with an invalid lock is void.
+pub fn count_promises(
+    constitution: &Constitution,
+    open: &Open,
+    promises: &[PromiseMessage],
+) -> (usize, Option<Pledge>) {
+    let mut signers = std::collections::BTreeSet::new();
+    let mut highest: Option<Pledge> = None;
+    for message in promises {
+        let Some(lock) = valid_promise(constitution, open, message) else { continue };
+        signers.insert(message.promise.signer);
+        if let Some(lock) = lock
+            && highest.is_none_or(|highest| highest.round < lock.round)
+        {
+            highest = Some(lock);
+        }
+    }
+    (signers.len(), highest)
+}
+
+/// Whether a promise answers this opening, with a lock that stands or none; gives that lock.
+pub fn valid_promise(
+    constitution: &Constitution,
+    open: &Open,
+    message: &PromiseMessage,
+) -> Option<Option<Pledge>> {
+    let promise = Promise::verify(message.promise.clone(), constitution).ok()?;
+    if promise.body().open != *open {
+        return None;
+    }
+    match (promise.body().lock, &message.lock) {
+        (None, None) => Some(None),
+        (Some(named), Some(lock)) if lock.pledge == named => {
+            let below = named.round < open.round;
+            let same = named.block.log == open.log && named.block.height == open.height;
+            (below && same && lock.clone().verify(constitution).is_ok()).then_some(Some(named))
+        }
+        _ => None,
+    }
+}
+
+fn certified_headers(
+    constitution: &Constitution,
+    delivery: &Delivery,
+) -> Vec<(HeaderHash, Header)> {
+    read_certified(constitution, &delivery.recognised)
+}
+
+/// Reads headers whose certificates stand.
+pub(super) fn read_certified(
+    constitution: &Constitution,
+    carried: &[super::message::CertifiedHeader],
+) -> Vec<(HeaderHash, Header)> {
+    carried
+        .iter()
+        .filter_map(|carried| {
+            let id = crate::log::merkle::leaf_hash(&carried.header).of_header();
+            let header = Header::from_bytes(&carried.header).ok()?;
+            let certificate = carried.certificate.clone().verify(constitution).ok()?;
+            (certificate.block().header == id && certificate.block().log == header.log)
+                .then_some((id, header))
+        })
+        .collect()
+}

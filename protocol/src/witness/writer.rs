@@ -1,0 +1,691 @@
+//! The writer of the own log: takes submissions into a block and leads its agreement.
+//!
+//! One height is open at a time; what is submitted meanwhile goes into the next block. The writer is a
+//! witness of its own log: its [`Witness`] holds tip, rounds, votes and lock, and everything the writer
+//! signs passes it first. No timer decides anything: time only makes the writer repeat itself.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::build::{BuildError, OwnBlock, Plan};
+use super::message::{CertifiedHeader, Message, PromiseMessage, ProposalMessage, Refusal};
+use super::record::Record;
+use super::rules::{self, Violation};
+use super::state::{Outbox, Surroundings, Witness, count_promises, valid_promise};
+use super::statement::{
+    Commit, Endorsement, Lock, Open, Pledge, Proposal, Statement as _, UnverifiedCertificate,
+    UnverifiedLock, Vote,
+};
+use crate::amount::Value;
+use crate::constitution::Constitution;
+use crate::crypto::sealed::BlockSecret;
+use crate::crypto::{Signature, Signed};
+use crate::exchange::Payload;
+use crate::ids::{BlockNonce, BrandId, HeaderHash, Round, RoundNonce};
+use crate::log::block::{
+    APPLICATION_MAX, BLOCK_LEAVES_MAX, BODY_MAX, ColumnContent, PublicEntry, Recognised,
+};
+use crate::time::{Milliseconds, Timestamp};
+
+/// After how long without an answer a message is sent again.
+pub const RESEND_AFTER: Milliseconds = Milliseconds::new(500);
+/// Most submissions that wait for a block.
+pub const QUEUE_MAX: usize = 65_536;
+
+/// Random bytes, from outside.
+pub trait Entropy {
+    /// Fills the bytes.
+    fn fill(&mut self, bytes: &mut [u8]);
+}
+
+/// Why a submission is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// It would take the brand over its credit limit.
+    #[error(
+        "brand {to} would be owed more than the credit limit allows; it can go on after the next clearing, or when {to} has sent points the other way"
+    )]
+    CreditLimit {
+        /// Who would be owed.
+        to: BrandId,
+    },
+    /// The counterparty is no brand of the alliance, or this brand itself.
+    #[error("{0} is no other brand of the alliance")]
+    NoCounterparty(BrandId),
+    /// Too many wait already.
+    #[error("{QUEUE_MAX} submissions wait for a block already; try again in a moment")]
+    QueueFull,
+    /// An application's entry is too large.
+    #[error("an application's entry of {found} bytes; the most is {APPLICATION_MAX}")]
+    EntryTooLarge {
+        /// Its bytes.
+        found: usize,
+    },
+}
+
+/// One attempt to have a block certified: one round.
+struct Attempt {
+    round: Round,
+    open: Option<Open>,
+    promises: BTreeMap<BrandId, PromiseMessage>,
+    proposed: Option<(Pledge, Signature)>,
+    votes: BTreeMap<BrandId, Signature>,
+    lock: Option<Lock>,
+    commits: BTreeMap<BrandId, Signature>,
+    refusals: BTreeMap<BrandId, Refusal>,
+    last_sent: Timestamp,
+}
+
+impl Attempt {
+    const fn new(round: Round, last_sent: Timestamp) -> Self {
+        Self {
+            round,
+            open: None,
+            promises: BTreeMap::new(),
+            proposed: None,
+            votes: BTreeMap::new(),
+            lock: None,
+            commits: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            last_sent,
+        }
+    }
+}
+
+/// The writer of one log.
+pub struct Writer {
+    public: VecDeque<PublicEntry>,
+    sealed: VecDeque<(BrandId, Payload)>,
+    // exact contents of the last certified block's columns
+    contents: BTreeMap<BrandId, ColumnContent>,
+    // value of what waits or is in the open block, by counterparty
+    pending: BTreeMap<BrandId, Value>,
+    recognise: BTreeMap<BrandId, (Recognised, CertifiedHeader)>,
+    acknowledge: bool,
+    blocks: BTreeMap<HeaderHash, OwnBlock>,
+    // blocks of the open height that a witness found to break a rule
+    unfit: BTreeSet<HeaderHash>,
+    attempt: Option<Attempt>,
+    stalled: Option<Violation>,
+}
+
+impl Writer {
+    /// A writer with nothing to write.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            public: VecDeque::new(),
+            sealed: VecDeque::new(),
+            contents: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            recognise: BTreeMap::new(),
+            acknowledge: false,
+            blocks: BTreeMap::new(),
+            unfit: BTreeSet::new(),
+            attempt: None,
+            stalled: None,
+        }
+    }
+
+    /// Exact contents of the last certified block's columns.
+    #[must_use]
+    pub const fn contents(&self) -> &BTreeMap<BrandId, ColumnContent> {
+        &self.contents
+    }
+    /// The rule by which this writer found its own block wanting, if it did: a fault to be looked at.
+    #[must_use]
+    pub const fn stalled(&self) -> Option<&Violation> {
+        self.stalled.as_ref()
+    }
+    /// Whether nothing waits and no block is open.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.attempt.is_none() && self.public.is_empty() && self.sealed.is_empty()
+    }
+
+    /// Takes a public entry into the next block.
+    ///
+    /// # Errors
+    /// When too many wait, or the entry is too large.
+    pub fn submit_public(&mut self, entry: PublicEntry) -> Result<(), SubmitError> {
+        if let PublicEntry::Application(application) = &entry
+            && application.body.len() > APPLICATION_MAX
+        {
+            return Err(SubmitError::EntryTooLarge { found: application.body.len() });
+        }
+        if self.public.len() >= QUEUE_MAX {
+            return Err(SubmitError::QueueFull);
+        }
+        self.public.push_back(entry);
+        Ok(())
+    }
+
+    /// Takes a sealed payload into the next block. An exchange is taken only while the brand stays
+    /// two steps below its limits, so that a return always has room.
+    ///
+    /// # Errors
+    /// When a limit would be passed, or too many wait.
+    pub fn submit_sealed(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &Witness,
+        to: BrandId,
+        payload: Payload,
+    ) -> Result<(), SubmitError> {
+        if to == at.me || !at.constitution.committee().contains(to) {
+            return Err(SubmitError::NoCounterparty(to));
+        }
+        if self.sealed.len() >= QUEUE_MAX {
+            return Err(SubmitError::QueueFull);
+        }
+        let value = payload.value();
+        if matches!(payload, Payload::Exchange(_)) && !self.has_room(at, own, to, value) {
+            return Err(SubmitError::CreditLimit { to });
+        }
+        let pending = self.pending.entry(to).or_default();
+        *pending = pending.plus(value).map_err(|_| SubmitError::CreditLimit { to })?;
+        self.sealed.push_back((to, payload));
+        Ok(())
+    }
+
+    fn has_room(&self, at: &Surroundings<'_>, own: &Witness, to: BrandId, value: Value) -> bool {
+        let constitution = at.constitution;
+        let step = constitution.total_step();
+        let Some(brand) = constitution.brand(at.me) else { return false };
+        let exposures: Option<Vec<Value>> = constitution
+            .committee()
+            .witnesses(at.me)
+            .map(|counterparty| {
+                let sent = self.contents.get(&counterparty).map_or(Value::ZERO, |c| c.sent);
+                let waiting = self.pending.get(&counterparty).copied().unwrap_or_default();
+                let more = if counterparty == to { value } else { Value::ZERO };
+                let ceiling = sent.plus(waiting).ok()?.plus(more).ok()?.ceiling_to(step).ok()?;
+                let recognised = own.tip().recognised(counterparty).sent;
+                let exposure = ceiling.saturating_minus(recognised.saturating_minus(step));
+                let reserve = step.plus(step).ok()?;
+                // what nothing new is sent to needs no room
+                if counterparty == to { exposure.plus(reserve).ok() } else { Some(exposure) }
+            })
+            .collect();
+        exposures.is_some_and(|exposures| rules::within_limits(brand, &exposures))
+    }
+
+    /// From the next block on, recognises a log up to a block that has been applied. `answer` says
+    /// that its writer waits for the acknowledgement: then a block is built for it alone if need be.
+    pub fn recognise(
+        &mut self,
+        log: BrandId,
+        recognised: Recognised,
+        proof: CertifiedHeader,
+        answer: bool,
+    ) {
+        self.recognise.insert(log, (recognised, proof));
+        self.acknowledge |= answer;
+    }
+
+    /// Builds and proposes a block if there is anything to say and no height is open.
+    pub fn poll(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) {
+        let work = self.acknowledge || !self.public.is_empty() || !self.sealed.is_empty();
+        if self.attempt.is_some() || !work || self.stalled.is_some() {
+            return;
+        }
+        let (public, sealed) = self.take_submissions(at.constitution);
+        match self.build(at, own, entropy, public.clone(), sealed.clone()) {
+            Ok(block) => {
+                self.acknowledge = false;
+                let id = block.reference().header;
+                out.records.push(Record::Built(Box::new(block.clone())));
+                self.blocks.insert(id, block);
+                self.attempt = Some(Attempt::new(Round::new(0), at.now));
+                self.propose(at, own, id, out);
+            }
+            Err(violation) => {
+                // nothing that was submitted is lost; the node shows why it cannot write
+                public.into_iter().rev().for_each(|entry| self.public.push_front(entry));
+                sealed.into_iter().rev().for_each(|entry| self.sealed.push_front(entry));
+                self.stalled = Some(violation);
+            }
+        }
+    }
+
+    fn take_submissions(
+        &mut self,
+        constitution: &Constitution,
+    ) -> (Vec<PublicEntry>, Vec<(BrandId, Payload)>) {
+        let leaves = usize::try_from(BLOCK_LEAVES_MAX / 2).unwrap_or(1);
+        // half of the bytes for public entries at their largest, half for sealed ones
+        let public_most = (BODY_MAX / 2 / (2 * APPLICATION_MAX)).min(leaves / 2);
+        let per_sealed = constitution.payload_size().saturating_add(128);
+        let sealed_most = (BODY_MAX / 4).checked_div(per_sealed).unwrap_or(1).min(leaves / 2);
+        let public_count = public_most.min(self.public.len());
+        let public = self.public.drain(..public_count).collect();
+        let sealed_count = sealed_most.min(self.sealed.len());
+        let sealed = self.sealed.drain(..sealed_count).collect();
+        (public, sealed)
+    }
+
+    fn build(
+        &self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        entropy: &mut dyn Entropy,
+        public: Vec<PublicEntry>,
+        sealed: Vec<(BrandId, Payload)>,
+    ) -> Result<OwnBlock, Violation> {
+        let mut columns: BTreeMap<BrandId, Vec<Payload>> = BTreeMap::new();
+        for (to, payload) in sealed {
+            columns.entry(to).or_default().push(payload);
+        }
+        let (mut secret, mut nonce) = ([0; 32], [0; 16]);
+        entropy.fill(&mut secret);
+        entropy.fill(&mut nonce);
+        let newer = self.recognise.iter().filter(|(log, (recognised, _))| {
+            recognised.height > own.tip().recognised(**log).height
+        });
+        let plan = Plan {
+            public,
+            sealed: columns,
+            recognised: newer.map(|(log, known)| (*log, known.clone())).collect(),
+            time: at.now,
+            secret: BlockSecret::from_bytes(secret),
+            nonce: BlockNonce::from_bytes(nonce),
+        };
+        let block = OwnBlock::build(at.constitution, at.me, own.tip(), &self.contents, plan)
+            .map_err(|error| match error {
+                BuildError::Amount(error) => Violation::Amount(error),
+                BuildError::Fragments(error) => Violation::Fragment(error),
+                _ => Violation::Leaves { found: 0 },
+            })?;
+        own.receive_own(at, &block)?;
+        Ok(block)
+    }
+
+    fn propose(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        id: HeaderHash,
+        out: &mut Outbox,
+    ) {
+        let (Some(attempt), Some(block)) = (&mut self.attempt, self.blocks.get(&id)) else {
+            return;
+        };
+        let pledge = Pledge { block: block.reference(), round: attempt.round };
+        if own.propose_own(pledge, out) {
+            let proposal = Signed::sign(at.me, Proposal(pledge), &at.keys.log);
+            attempt.proposed = Some((pledge, proposal.signature));
+            attempt.last_sent = at.now;
+            self.send_proposals(at, own, &[], out);
+        }
+    }
+
+    /// Sends the proposal to every witness that has not voted, but for those in `except`.
+    fn send_proposals(
+        &self,
+        at: &Surroundings<'_>,
+        own: &Witness,
+        except: &[BrandId],
+        out: &mut Outbox,
+    ) {
+        let Some(attempt) = &self.attempt else { return };
+        let Some((pledge, signature)) = attempt.proposed else { return };
+        let Some(block) = self.blocks.get(&pledge.block.header) else { return };
+        let Ok(deliveries) = block.deliveries(at.constitution) else { return };
+        let previous = own.certificate().map(|known| known.as_unverified().clone());
+        for to in at.constitution.committee().witnesses(at.me) {
+            if attempt.votes.contains_key(&to) || except.contains(&to) {
+                continue;
+            }
+            let Ok(delivery) = deliveries.to(to, true) else { continue };
+            let message = ProposalMessage {
+                proposal: Signed { signer: at.me, body: Proposal(pledge), signature },
+                previous: previous.clone(),
+                promises: attempt.promises.values().cloned().collect(),
+                delivery,
+            };
+            out.messages.push((to, Message::Proposal(Box::new(message))));
+        }
+    }
+
+    /// A witness has voted.
+    pub fn vote(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        vote: Signed<Vote>,
+        out: &mut Outbox,
+    ) {
+        let Some(attempt) = &mut self.attempt else { return };
+        let Some((pledge, proposal)) = attempt.proposed else { return };
+        if vote.body.0 != pledge || vote.signer == at.me || attempt.lock.is_some() {
+            return;
+        }
+        let Ok(vote) = Vote::verify(vote, at.constitution) else { return };
+        attempt.votes.insert(vote.signer(), vote.signature());
+        // the proposal is the writer's vote
+        let votes = attempt.votes.len().saturating_add(1);
+        if votes < at.constitution.committee().quorum() {
+            return;
+        }
+        let lock = UnverifiedLock { pledge, proposal, votes: endorsements(&attempt.votes) };
+        let Ok(lock) = lock.verify(at.constitution) else { return };
+        own.hold(lock.clone(), out);
+        let commit = Signed::sign(at.me, Commit(pledge), &at.keys.vote);
+        attempt.commits.insert(at.me, commit.signature);
+        attempt.lock = Some(lock);
+        attempt.last_sent = at.now;
+        self.send_lock(at, out);
+    }
+
+    fn send_lock(&self, at: &Surroundings<'_>, out: &mut Outbox) {
+        let Some(attempt) = &self.attempt else { return };
+        let Some(lock) = &attempt.lock else { return };
+        for to in at.constitution.committee().witnesses(at.me) {
+            if !attempt.commits.contains_key(&to) {
+                out.messages.push((to, Message::Lock(lock.as_unverified().clone())));
+            }
+        }
+    }
+
+    /// A witness has the lock on disk; gives the final block when a quorum has.
+    pub fn commit(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        commit: Signed<Commit>,
+        out: &mut Outbox,
+    ) {
+        let Some(attempt) = &mut self.attempt else { return };
+        let Some((pledge, proposal)) = attempt.proposed else { return };
+        if commit.body.0 != pledge || attempt.lock.is_none() {
+            return;
+        }
+        let Ok(commit) = Commit::verify(commit, at.constitution) else { return };
+        attempt.commits.insert(commit.signer(), commit.signature());
+        if attempt.commits.len() < at.constitution.committee().quorum() {
+            return;
+        }
+        let commits = endorsements(&attempt.commits);
+        let certificate = UnverifiedCertificate { pledge, proposal, commits };
+        self.certified(at, own, certificate.clone(), out);
+        for to in at.constitution.committee().witnesses(at.me) {
+            out.messages.push((to, Message::Certified(certificate.clone())));
+        }
+    }
+
+    /// The open block, or one proposed at its height before, is final.
+    pub fn certified(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        certificate: UnverifiedCertificate,
+        out: &mut Outbox,
+    ) {
+        let header = certificate.pledge.block.header;
+        if !self.blocks.contains_key(&header) {
+            return;
+        }
+        let Ok(certificate) = certificate.verify(at.constitution) else { return };
+        let before = own.tip().height;
+        own.certified(certificate, out);
+        if own.tip().height > before {
+            self.finish(at, header, out);
+        }
+    }
+
+    fn finish(&mut self, at: &Surroundings<'_>, header: HeaderHash, out: &mut Outbox) {
+        let Some(block) = self.blocks.remove(&header) else { return };
+        self.blocks.clear();
+        self.unfit.clear();
+        self.attempt = None;
+        let witnesses = at.constitution.committee().witnesses(at.me);
+        self.contents = witnesses.zip(block.contents().iter().copied()).collect();
+        for sent in block.payloads() {
+            if let Some(pending) = self.pending.get_mut(&sent.to) {
+                *pending = pending.saturating_minus(sent.payload.value());
+            }
+        }
+        out.written.push(block);
+    }
+
+    /// A witness has not done what it was asked. After n-q+1 of them the round cannot succeed, and
+    /// the next is opened.
+    pub fn refused(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        by: BrandId,
+        refusal: Refusal,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) {
+        let Some(attempt) = &mut self.attempt else { return };
+        let open = own.tip().height.next();
+        if Some(refusal.height) != open || refusal.round != attempt.round {
+            return;
+        }
+        if rules::is_about_the_block(refusal.rule)
+            && let Some((pledge, _)) = attempt.proposed
+        {
+            self.unfit.insert(pledge.block.header);
+        }
+        attempt.refusals.insert(by, refusal);
+        let committee = at.constitution.committee();
+        let spare = committee.size().saturating_sub(committee.quorum());
+        if attempt.refusals.len() > spare {
+            let joined = attempt.refusals.values().map(|refusal| refusal.joined).max();
+            let above = joined.unwrap_or_default().max(attempt.round).max(own.joined());
+            self.open_round(at, own, above, entropy, out);
+        }
+    }
+
+    /// Rule 3, the writer's side: opens the round after `above`.
+    fn open_round(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        above: Round,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) {
+        let (Some(round), Some(height)) = (above.next(), own.tip().height.next()) else { return };
+        let mut nonce = [0; 16];
+        entropy.fill(&mut nonce);
+        let nonce = RoundNonce::from_bytes(nonce);
+        own.join(round, nonce, out);
+        let open = Open { log: at.me, epoch: at.constitution.epoch(), height, round, nonce };
+        self.begin_round(at, own, open);
+        self.send_opening(at, out);
+    }
+
+    fn begin_round(&mut self, at: &Surroundings<'_>, own: &Witness, open: Open) {
+        let mut attempt = Attempt::new(open.round, at.now);
+        attempt.open = Some(open);
+        attempt.promises.insert(at.me, own.promise(at, open));
+        self.attempt = Some(attempt);
+    }
+
+    fn send_opening(&self, at: &Surroundings<'_>, out: &mut Outbox) {
+        let Some(attempt) = &self.attempt else { return };
+        let Some(open) = attempt.open else { return };
+        let signed = Signed::sign(at.me, open, &at.keys.log);
+        for to in at.constitution.committee().witnesses(at.me) {
+            if !attempt.promises.contains_key(&to) {
+                out.messages.push((to, Message::Open(signed.clone())));
+            }
+        }
+    }
+
+    /// A witness has joined the open round; with q of them the choice is made (rule 5).
+    pub fn promised(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        message: PromiseMessage,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) {
+        let Some(attempt) = &mut self.attempt else { return };
+        let Some(open) = attempt.open else { return };
+        if attempt.proposed.is_some() || valid_promise(at.constitution, &open, &message).is_none() {
+            return;
+        }
+        attempt.promises.insert(message.promise.signer, message);
+        self.choose(at, own, entropy, out);
+    }
+
+    fn choose(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) {
+        let Some(attempt) = &self.attempt else { return };
+        let Some(open) = attempt.open else { return };
+        let promises: Vec<PromiseMessage> = attempt.promises.values().cloned().collect();
+        let (count, locked) = count_promises(at.constitution, &open, &promises);
+        if count < at.constitution.committee().quorum() {
+            return;
+        }
+        let chosen = match locked {
+            Some(lock) => Some(lock.block.header),
+            None => self.any_block(at, own, entropy, out),
+        };
+        if let Some(id) = chosen {
+            self.propose(at, own, id, out);
+        }
+    }
+
+    /// With no lock any valid block may be proposed: one that was built for this height, byte for
+    /// byte, unless a witness found it broke a rule (its time was too far off, say). Then the same
+    /// submissions are built into a new one.
+    fn any_block(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) -> Option<HeaderHash> {
+        let fit = self.blocks.keys().find(|id| !self.unfit.contains(id)).copied();
+        if fit.is_some() {
+            return fit;
+        }
+        let (public, sealed) = self.blocks.values().next()?.submissions();
+        match self.build(at, own, entropy, public, sealed) {
+            Ok(block) => {
+                let id = block.reference().header;
+                out.records.push(Record::Built(Box::new(block.clone())));
+                self.blocks.insert(id, block);
+                Some(id)
+            }
+            Err(violation) => {
+                self.stalled = Some(violation);
+                None
+            }
+        }
+    }
+
+    /// Repeats what has had no answer for a while, and goes on after a restart.
+    pub fn tick(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) {
+        self.stalled = None;
+        match &mut self.attempt {
+            None => return self.poll(at, own, entropy, out),
+            Some(attempt) => {
+                if at.now.since(attempt.last_sent) < RESEND_AFTER {
+                    return;
+                }
+                attempt.last_sent = at.now;
+            }
+        }
+        let Some(attempt) = &self.attempt else { return };
+        if attempt.lock.is_some() {
+            self.send_lock(at, out);
+        } else if attempt.proposed.is_some() {
+            self.send_proposals(at, own, &[], out);
+        } else if attempt.open.is_some() {
+            self.send_opening(at, out);
+            self.choose(at, own, entropy, out);
+        }
+    }
+
+    /// Brings the writer to where a record of its own log left it; the witness has replayed it.
+    pub fn replay(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &Witness,
+        record: &Record,
+        out: &mut Outbox,
+    ) {
+        match record {
+            Record::Built(block) => {
+                // a second block of one height has the first one's submissions
+                let first = self.blocks.is_empty();
+                for sent in block.payloads().iter().filter(|_| first) {
+                    let pending = self.pending.entry(sent.to).or_default();
+                    *pending = pending.plus(sent.payload.value()).unwrap_or(Value::MAX);
+                }
+                self.blocks.insert(block.reference().header, (**block).clone());
+            }
+            Record::Joined(joined) => {
+                let (epoch, log) = (at.constitution.epoch(), at.me);
+                let (height, round, nonce) = (joined.height, joined.round, joined.nonce);
+                self.begin_round(at, own, Open { log, epoch, height, round, nonce });
+            }
+            Record::Proposed(pledge) => {
+                let now = Timestamp::from_unix_ms(0);
+                let attempt = self.attempt.get_or_insert_with(|| Attempt::new(pledge.round, now));
+                let proposal = Signed::sign(at.me, Proposal(*pledge), &at.keys.log);
+                attempt.proposed = Some((*pledge, proposal.signature));
+            }
+            Record::Locked(_) => {
+                if let (Some(attempt), Some(lock)) = (&mut self.attempt, own.lock()) {
+                    let commit = Signed::sign(at.me, Commit(lock.pledge()), &at.keys.vote);
+                    attempt.commits.insert(at.me, commit.signature);
+                    attempt.lock = Some(lock.clone());
+                }
+            }
+            Record::Final(certificate) => {
+                self.finish(at, certificate.pledge.block.header, out);
+            }
+            Record::Voted(_) | Record::CaughtUp(_) => {}
+        }
+    }
+
+    /// After the last record: a block that was built and never proposed is proposed now.
+    pub fn resume(&mut self, at: &Surroundings<'_>, own: &mut Witness, out: &mut Outbox) {
+        if self.attempt.is_none()
+            && let Some(id) = self.blocks.keys().next().copied()
+        {
+            self.attempt = Some(Attempt::new(own.joined(), at.now));
+            self.propose(at, own, id, out);
+        }
+        if let Some(attempt) = &mut self.attempt {
+            attempt.last_sent = Timestamp::from_unix_ms(0);
+        }
+    }
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn endorsements(signatures: &BTreeMap<BrandId, Signature>) -> Vec<Endorsement> {
+    signatures
+        .iter()
+        .map(|(signer, signature)| Endorsement { signer: *signer, signature: *signature })
+        .collect()
+}

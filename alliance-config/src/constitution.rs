@@ -181,7 +181,7 @@ fn auditor(raw: &RawAuditor) -> Auditor {
 
 /// What neither the ledger nor the clean room can see.
 fn check_references(source: &Source<'_>, raw: &RawConstitution) -> Result<(), FileError> {
-    for id in raw.limits.brands.keys().filter(|id| !raw.brands.contains_key(id)) {
+    if let Some(id) = raw.limits.brands.keys().find(|id| !raw.brands.contains_key(id)) {
         let path = ["limits", "brands", id.0.as_str()];
         return Err(source.error_at(&path, Problem::UnknownBrand { brand: id.0 }));
     }
@@ -252,6 +252,8 @@ fn ledger_error(source: &Source<'_>, limits: &RawLimits, error: ConstitutionErro
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::testing::{constitution, keys, sample_constitution};
     use crate::text::{ed25519, x25519};
@@ -450,7 +452,7 @@ mod tests {
     #[test]
     fn a_file_that_is_no_constitution_is_refused_before_it_is_read() {
         let large = constitution(2) + "#" + &"x".repeat(1024 * 1024);
-        assert!(refused(&large).to_string().contains("at most 1048576 are read"));
+        assert!(refused(&large).to_string().contains("more than 1048576 bytes"));
         let error = Constitution::parse(b"format = 0\nname = \"\xff\"").unwrap_err();
         assert_eq!((error.place.line, error.problem), (2, Problem::NotUtf8));
         assert!(refused("").to_string().contains("missing field `format`"));
@@ -470,6 +472,27 @@ mod tests {
                 error.contains(&format!("{brands} brands; an alliance has 2 to 21")),
                 "{error}"
             );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Whatever is pasted over whatever part, there is an answer, and its place is in the file.
+        #[test]
+        fn a_spoilt_file_is_refused_in_one_line(
+            at in any::<prop::sample::Index>(),
+            length in 0..200usize,
+            pasted in "[\\[\\]{}=\"'\\.,#\nA-Ea-e0-9_\\\\ 名\u{202e}]{0,24}",
+        ) {
+            let text: Vec<char> = sample_constitution().chars().collect();
+            let at = at.index(text.len());
+            let end = text.len().min(at + length);
+            let spoilt: String =
+                text[..at].iter().copied().chain(pasted.chars()).chain(text[end..].iter().copied()).collect();
+            if let Err(error) = Constitution::parse(spoilt.as_bytes()) {
+                prop_assert!(error.place.line <= 1 + spoilt.matches('\n').count());
+                prop_assert!(!error.to_string().contains('\n'));
+            }
         }
     }
 }

@@ -4,12 +4,17 @@
 //! gets bytes, and whoever read them from a path says so in front of the error.
 
 use std::fmt;
+use std::io::{self, Read as _};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
 use crate::problem::{FORMAT, Problem};
+use crate::text::hides;
+
+/// Most characters of a file's own text in an error.
+const MESSAGE_MAX_CHARACTERS: usize = 400;
 
 /// The files this crate reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +37,18 @@ impl Document {
             Self::Constitution | Self::Settings => 1024 * 1024,
             Self::Signatures | Self::Introduction => 64 * 1024,
         }
+    }
+
+    /// Reads such a file to its end, or one byte over its cap, which parsing then refuses: a file of
+    /// any size costs no more than that.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn read_from(self, reader: impl io::Read) -> io::Result<Vec<u8>> {
+        let most = u64::try_from(self.most_bytes()).unwrap_or(u64::MAX).saturating_add(1);
+        let mut bytes = Vec::new();
+        reader.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 }
 
@@ -98,7 +115,7 @@ impl<'a> Source<'a> {
             problem,
         };
         if bytes.len() > document.most_bytes() {
-            let problem = Problem::TooLarge { found: bytes.len(), most: document.most_bytes() };
+            let problem = Problem::TooLarge { most: document.most_bytes() };
             return Err(at(1, problem));
         }
         let text = std::str::from_utf8(bytes).map_err(|error| {
@@ -140,8 +157,7 @@ impl<'a> Source<'a> {
     fn form(&self, error: &toml::de::Error) -> FileError {
         let offset = error.span().map_or(0, |span| span.start);
         let key = self.tree().map(|tree| key_at(&tree, offset)).unwrap_or_default();
-        // the parser's message can run over lines; an error is one line here
-        let message = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+        let message = one_line(error.message());
         self.error(offset, key, Problem::Form(message))
     }
 
@@ -162,10 +178,18 @@ impl<'a> Source<'a> {
         let place = Place {
             line: 1 + self.lines_before + before.matches('\n').count(),
             column: 1 + before.get(line_start..).unwrap_or_default().chars().count(),
-            key,
+            key: one_line(&key),
         };
         FileError { document: self.document, place, problem }
     }
+}
+
+/// What a file may put on a terminal: one line of bounded length, nothing that steers or hides. The
+/// parser's messages repeat keys and values as they are written.
+fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let shown = |c: char| if hides(c) { char::REPLACEMENT_CHARACTER } else { c };
+    line.chars().take(MESSAGE_MAX_CHARACTERS).map(shown).collect()
 }
 
 /// The dotted key of the innermost value around an offset.
@@ -209,8 +233,7 @@ fn element_name<'t>(element: &'t DeValue<'_>) -> Option<&'t str> {
 fn offset_of(table: &DeTable<'_>, path: &[&str]) -> usize {
     let mut offset = 0;
     let mut here = &DeValue::Table(table.clone());
-    let mut steps = path.iter();
-    while let Some(step) = steps.next() {
+    for step in path {
         let found = match here {
             DeValue::Table(table) => table
                 .get_key_value(*step)
@@ -230,4 +253,50 @@ fn element<'t, 'i>(array: &'t DeValue<'i>, step: &str) -> Option<(usize, &'t DeV
         .iter()
         .find(|child| element_name(child.get_ref()) == Some(step))
         .map(|child| (child.span().start, child.get_ref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_end_is_read_to_its_cap() {
+        let bytes = Document::Signatures.read_from(io::repeat(b'#')).unwrap();
+        assert_eq!(bytes.len(), Document::Signatures.most_bytes() + 1);
+        let error = Source::new(Document::Signatures, &bytes).err().unwrap();
+        assert_eq!(error.problem, Problem::TooLarge { most: 65_536 });
+    }
+
+    #[test]
+    fn columns_count_characters_and_a_path_ends_at_what_is_there() {
+        let source =
+            Source::new(Document::Settings, "名 = 1\n\"名\" = { x = 2, y = 3 }\n".as_bytes());
+        // the first line is no TOML key, so nothing has a place
+        assert_eq!(source.unwrap().error_at(&["名"], Problem::NotUtf8).place.line, 1);
+        let text = "\"名\" = { x = 2, y = 3 }\n[[list]]\nname = \"b\"\n";
+        let source = Source::new(Document::Settings, text.as_bytes()).unwrap();
+        let place = |path: &[&str]| {
+            let place = source.error_at(path, Problem::NotUtf8).place;
+            (place.line, place.column)
+        };
+        assert_eq!(place(&["名", "y"]), (1, 16));
+        assert_eq!(place(&["名", "z"]), (1, 1));
+        assert_eq!(place(&["list", "b", "z"]), (2, 1));
+    }
+
+    #[test]
+    fn a_file_cannot_steer_the_terminal_of_who_reads_its_error() {
+        let text = format!("format = 0\n\"\\u001b[2J\\u202e{}\" = 1\n", "x".repeat(5_000));
+        let source = Source::new(Document::Signatures, text.as_bytes()).unwrap();
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(dead_code)] // only refused
+        struct Nothing {
+            format: u64,
+        }
+        let error = source.read::<Nothing>().unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("unknown field") && !said.chars().any(hides), "{said}");
+        assert!(said.len() < 2_000);
+    }
 }

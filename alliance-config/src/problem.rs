@@ -8,10 +8,8 @@ use protocol::ids::BrandId;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// Over the size cap.
-    #[error("the file has {found} bytes; at most {most} are read")]
+    #[error("the file has more than {most} bytes, the most that are read")]
     TooLarge {
-        /// Its bytes.
-        found: usize,
         /// The cap.
         most: usize,
     },

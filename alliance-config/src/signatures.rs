@@ -417,6 +417,6 @@ mod tests {
         assert!(parse(&one.replace("brand = ", "brands = ")).contains("unknown field `brands`"));
         assert!(parse(&one.replace("format = 0", "format = 1")).contains("format 1 is unknown"));
         let large = format!("{one}#{}", "x".repeat(64 * 1024));
-        assert!(parse(&large).contains("at most 65536 are read"));
+        assert!(parse(&large).contains("more than 65536 bytes"));
     }
 }

@@ -153,16 +153,18 @@ impl Name {
 }
 
 fn checked_name(text: &str) -> Result<String, InvalidName> {
-    // embeddings, overrides and isolates (UAX #9) make a text read otherwise than it is stored
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let fits = (1..=NAME_MAX_CHARACTERS).contains(&text.chars().count());
     if !fits || text.trim() != text || text.chars().any(hides) {
         return Err(InvalidName);
     }
     Ok(text.to_owned())
+}
+
+/// Controls, and the embeddings, overrides and isolates of UAX #9, which make a text read otherwise
+/// than it is stored.
+pub(crate) fn hides(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// One language of a name, as a value of a file.

@@ -42,6 +42,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use privacy::contract::{BudgetProfile, Domain};
+    use privacy::plan::{DpPlan, QuerySpec};
     use protocol::ids::BrandId;
 
     use crate::testing::sample_constitution;
@@ -85,5 +86,28 @@ mod tests {
         );
         let all_on_one_pair = 2_000 * owed.unwrap().owed.get();
         assert!(all_on_one_pair <= ledger.brand(from).unwrap().pair_limit.get());
+    }
+
+    /// Active memberships per half-year over all brands, at the profile's cost of a question: the
+    /// sample's 1,253 members are enough for cells that mean something.
+    #[test]
+    fn the_demonstrations_question_can_be_asked() {
+        let constitution = Constitution::parse(sample_constitution().as_bytes()).unwrap();
+        let contract = constitution.clean_room().unwrap().contract();
+        let spec = QuerySpec {
+            sql: "SELECT half_year(purchased_on), count(distinct member) FROM purchases \
+                  GROUP BY half_year(purchased_on)"
+                .into(),
+            purpose: contract.purposes()[0],
+            analyst: "analyst".parse().unwrap(),
+            participants: contract.participants().to_vec(),
+            rho: contract.profile().rho_per_query(),
+        };
+        let plan = DpPlan::new(contract, &spec).unwrap();
+        assert_eq!(plan.cells().len(), 2);
+        let members: u64 = sample::BRANDS.iter().map(|brand| brand.member_rows).sum();
+        let smallest = plan.summary().aggregates[0].smallest_cell;
+        assert!(smallest < members as f64, "{smallest} of {members}");
+        assert!(spec.rho <= contract.joint_quota());
     }
 }

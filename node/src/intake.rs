@@ -112,25 +112,38 @@ mod tests {
     use ring::rand::SystemRandom;
 
     use super::*;
+    use crate::purchases::DropReason;
     use crate::store::SledStore;
     use crate::vault::{HeldBrandKey, KEY_BYTES, Purpose, sample_rule};
 
-    #[test]
-    fn a_brand_of_the_sample_is_imported_once_however_often_it_is_run() {
+    struct Brand {
+        _folder: tempfile::TempDir,
+        vault: Vault,
+        facts: Facts,
+        files: BrandFiles,
+        rules: IntakeRules,
+    }
+
+    fn brand(name: &str) -> Brand {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SledStore::open(folder.path().join("store")).unwrap());
         let key = Arc::new(HeldBrandKey::from_bytes(&mut [7; KEY_BYTES]));
-        let brand = BrandId::new("fuel_stop").unwrap();
-        let vault = Vault::new(brand, store.clone(), key, Arc::new(SystemRandom::new()));
+        let id = BrandId::new(name).unwrap();
+        let vault = Vault::new(id, store.clone(), key, Arc::new(SystemRandom::new()));
         let facts = Facts::open(folder.path().join("facts"), store, &vault).unwrap();
+        let earn = EarnRule::from_toml("points_per_yuan = [1, 1]\nmost_points_per_basket = 10000");
         let rules = IntakeRules {
             consents: sample_rule(Timestamp::from_unix_ms(1)).to_vec(),
             cleaning: Cleaning::of_sample(),
-            earn: EarnRule::from_toml("points_per_yuan = [1, 1]\nmost_points_per_basket = 10000")
-                .unwrap(),
+            earn: earn.unwrap(),
         };
-        let sample = alliance_config::sample::brand("fuel_stop").unwrap();
-        let files = BrandFiles::of_sample(sample);
+        let files = BrandFiles::of_sample(alliance_config::sample::brand(name).unwrap());
+        Brand { _folder: folder, vault, facts, files, rules }
+    }
+
+    #[test]
+    fn a_brand_of_the_sample_is_imported_once_however_often_it_is_run() {
+        let brand = brand("fuel_stop");
         let mut entered = BTreeMap::new();
         let mut run = || {
             let mut enter = |earned: &[Earned]| {
@@ -139,7 +152,8 @@ mod tests {
                 }
                 Ok(())
             };
-            import_brand(&vault, &facts, &files, &rules, &mut enter, &mut |_, _| {}).unwrap()
+            let Brand { vault, facts, files, rules, .. } = &brand;
+            import_brand(vault, facts, files, rules, &mut enter, &mut |_, _| {}).unwrap()
         };
         let first = run();
         assert_eq!((first.members.rows_read, first.members.enrolled), (160, 160));
@@ -154,6 +168,25 @@ mod tests {
         assert!(again.purchases.already_imported);
         let entered: u64 = entered.values().map(|points| points.get()).sum();
         assert_eq!(entered, first.points);
-        assert_eq!(vault.consenting(Purpose::JointAnalytics).unwrap().subjects().len(), 160);
+    }
+
+    #[test]
+    fn lines_without_a_sale_are_dropped_and_no_fen_is_lost() {
+        let brand = brand("health_home");
+        let mut last = None;
+        let mut progress = |stage, done| last = Some((stage, done));
+        let Brand { vault, facts, files, rules, .. } = &brand;
+        let done = import_brand(vault, facts, files, rules, &mut |_| Ok(()), &mut progress);
+        let done = done.unwrap();
+        // of the 117 lines of quantity 0, three have an amount; the total is that of all lines
+        assert_eq!(done.purchases.dropped, BTreeMap::from([(DropReason::NothingSold, 114)]));
+        assert_eq!(
+            (done.purchases.rows_kept, done.purchases.amount_fen),
+            (23_463 - 114, 8_907_111)
+        );
+        let end = Progress { rows_done: 23_463, rows: 23_463 };
+        assert_eq!(last, Some((Stage::Purchases, end)));
+        let consenting = vault.consenting(Purpose::JointAnalytics).unwrap();
+        assert_eq!(consenting.subjects().len(), 294);
     }
 }

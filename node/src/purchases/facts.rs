@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, Date32Array, Int64Array, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
-use datafusion::common::JoinType;
+use datafusion::common::{JoinType, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::Compression;
@@ -18,7 +18,7 @@ use datafusion::parquet::encryption::decrypt::FileDecryptionProperties;
 use datafusion::parquet::encryption::encrypt::FileEncryptionProperties;
 use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::properties::WriterProperties;
-use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use datafusion::prelude::{ParquetReadOptions, SessionContext, cast, col, lit};
 use ring::digest::{SHA256, digest};
 
 use super::catalogue::Snapshot;
@@ -120,19 +120,20 @@ impl Rows {
     }
 }
 
-/// Registers `table` as the rows of a snapshot whose members are among the consenting; nothing else
-/// of the facts can be named in the session.
+/// Registers `table` as the rows of a snapshot from a day on, whose members are among the
+/// consenting; nothing else of the facts can be named in the session.
 pub(super) async fn register(
     session: &SessionContext,
     table: &str,
     key: &DataKey,
     snapshot: &Snapshot,
     members: &Consenting,
+    not_before: i32,
 ) -> Result<(), FactsError> {
     if members.purpose() != Purpose::JointAnalytics {
         return Err(FactsError::OtherPurpose);
     }
-    build(session, table, key, snapshot, members)
+    build(session, table, key, snapshot, members, not_before)
         .await
         .map_err(|error| FactsError::Engine(Box::new(error)))
 }
@@ -143,6 +144,7 @@ async fn build(
     key: &DataKey,
     snapshot: &Snapshot,
     members: &Consenting,
+    not_before: i32,
 ) -> Result<(), DataFusionError> {
     let schema = schema();
     let rows = if snapshot.files().is_empty() {
@@ -161,13 +163,17 @@ async fn build(
     let consenting = Schema::new(vec![Field::new("consenting", DataType::Int64, true)]);
     let consenting = RecordBatch::try_new(Arc::new(consenting), vec![Arc::new(subjects)])?;
     // a semi-join keeps each row at most once, and a guest's never: NULL equals nothing
-    let visible = rows.join(
-        session.read_batch(consenting)?,
-        JoinType::LeftSemi,
-        &["member"],
-        &["consenting"],
-        None,
-    )?;
+    let visible = rows
+        .filter(col("purchased_on").gt_eq(lit(ScalarValue::Date32(Some(not_before)))))?
+        .join(
+            session.read_batch(consenting)?,
+            JoinType::LeftSemi,
+            &["member"],
+            &["consenting"],
+            None,
+        )?
+        // whole numbers are short to store and quick to join; a bounded query takes members as text
+        .with_column("member", cast(col("member"), DataType::Utf8))?;
     session.register_table(table, visible.into_view())?;
     Ok(())
 }

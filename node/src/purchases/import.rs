@@ -179,9 +179,10 @@ impl Facts {
         Ok(Catalogue(&*self.store).snapshot(&self.folder)?)
     }
 
-    /// Registers `table` in a session: the rows of a snapshot whose members are among the
-    /// consenting. Columns: `member` (whole number), `purchased_on` (date), `department` (text),
-    /// `basket`, `quantity`, `amount_fen` (whole numbers). Guests' rows are not in it.
+    /// Registers `table` in a session: the rows of a snapshot from the day `not_before` (days since
+    /// 1970-01-01) on, whose members are among the consenting. Columns: `member` (text),
+    /// `purchased_on` (date), `department` (text), `basket`, `quantity`, `amount_fen` (whole
+    /// numbers). Guests' rows are not in it.
     ///
     /// # Errors
     /// When the consent is to another purpose than joint analytics, or a file cannot be opened.
@@ -191,8 +192,9 @@ impl Facts {
         table: &str,
         snapshot: &Snapshot,
         members: &Consenting,
+        not_before: i32,
     ) -> Result<(), FactsError> {
-        facts::register(session, table, &self.key, snapshot, members).await
+        facts::register(session, table, &self.key, snapshot, members, not_before).await
     }
 
     /// Imports a file of purchase lines. Blocks; the same file again does nothing, an interrupted

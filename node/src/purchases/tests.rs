@@ -123,11 +123,18 @@ impl Shop {
 
     /// The answer of a query over the consenting members' rows of a snapshot, a row a text.
     fn ask(&self, snapshot: &Snapshot, sql: &str) -> Vec<String> {
+        self.ask_since(0, snapshot, sql)
+    }
+
+    fn ask_since(&self, not_before: i32, snapshot: &Snapshot, sql: &str) -> Vec<String> {
         let consenting = self.consenting();
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(
             async {
                 let session = SessionContext::new();
-                self.facts.register(&session, "purchases", snapshot, &consenting).await.unwrap();
+                self.facts
+                    .register(&session, "purchases", snapshot, &consenting, not_before)
+                    .await
+                    .unwrap();
                 let batches = session.sql(sql).await.unwrap().collect().await.unwrap();
                 let table =
                     datafusion::arrow::util::pretty::pretty_format_batches(&batches).unwrap();
@@ -393,7 +400,7 @@ fn only_who_consents_is_seen_and_an_erased_member_is_not() {
     // consent to exchange is not consent to analytics
     let exchange = shop.vault.consenting(Purpose::Exchange).unwrap();
     let session = SessionContext::new();
-    let register = shop.facts.register(&session, "purchases", &snapshot, &exchange);
+    let register = shop.facts.register(&session, "purchases", &snapshot, &exchange, 0);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     assert!(matches!(runtime.block_on(register), Err(FactsError::OtherPurpose)));
 }
@@ -513,4 +520,34 @@ fn an_interrupted_import_goes_on_and_tells_the_same_changes() {
         let owner: Option<MemberId> = told.values().next().unwrap().member;
         assert!(owner.is_some());
     }
+}
+
+#[test]
+fn a_bounded_query_reads_the_view_and_nothing_past_retention() {
+    let shop = Shop::open();
+    shop.enrol(&["C1", "C2"]);
+    let lines = [
+        (1, 1, Some("C1"), Some("DELI"), 1, "1.00"),
+        (1, 2, Some("C1"), Some("PASTRY"), 2, "2.00"),
+        (2, 1, Some("C2"), Some("DELI"), 1, "4.00"),
+        (3, 1, None, Some("DELI"), 1, "8.00"),
+    ];
+    shop.import(&shop.lines("day.parquet", &lines));
+    let snapshot = shop.facts.snapshot().unwrap();
+    // the form in which the privacy crate writes its queries
+    let sql = "SELECT member, cell, COUNT(*) AS a0, SUM(c3) AS a1 FROM (SELECT member, \
+        CAST((0) * 3 + (c1) AS BIGINT) AS cell, c3 FROM (SELECT \"member\" AS member, \
+        CASE WHEN \"department\" = 'DELI' THEN 0 WHEN 1 = 0 THEN 0 ELSE 2 END AS c1, \
+        CASE WHEN \"amount_fen\" > 300 THEN 300 WHEN \"amount_fen\" < 0 THEN 0 \
+        ELSE COALESCE(\"amount_fen\", 0) END AS c3 FROM \"purchases\" \
+        WHERE \"member\" IS NOT NULL AND \"member\" <> '' AND \"purchased_on\" >= DATE '2017-01-01' \
+        AND \"purchased_on\" <= DATE '2017-12-31') AS mapped) AS coded GROUP BY member, cell";
+    let cells = format!("SELECT cell, a0, a1 FROM ({sql}) AS x ORDER BY 1, 3");
+    assert_eq!(shop.ask(&snapshot, &cells), ["|0|1|100|", "|0|1|300|", "|2|1|200|"]);
+    let people = format!("SELECT count(DISTINCT member) FROM ({sql}) AS x");
+    assert_eq!(shop.ask(&snapshot, &people), ["|2|"]);
+    // 2017-01-01 is day 17,167
+    let count = "SELECT count(*) FROM purchases";
+    assert_eq!(shop.ask_since(17_167, &snapshot, count), ["|3|"]);
+    assert_eq!(shop.ask_since(17_168, &snapshot, count), ["|0|"]);
 }

@@ -24,6 +24,29 @@ pub enum Purpose {
     Marketing,
 }
 
+impl Purpose {
+    /// Every purpose.
+    pub const ALL: [Self; 4] =
+        [Self::Programme, Self::Exchange, Self::JointAnalytics, Self::Marketing];
+
+    /// The name it has in constitutions, requests and notices.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Programme => "programme",
+            Self::Exchange => "exchange",
+            Self::JointAnalytics => "joint_analytics",
+            Self::Marketing => "marketing",
+        }
+    }
+
+    /// The purpose of a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.name() == name)
+    }
+}
+
 /// Where a decision came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]

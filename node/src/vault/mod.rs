@@ -360,7 +360,7 @@ impl Vault {
         Ok(count)
     }
 
-    /// Members who allow `purpose` now. Opens every record: about 10 us a member in release.
+    /// Members who allow `purpose` now. Opens every record.
     ///
     /// # Errors
     /// When the store or the key fails; then nobody is taken to consent.

@@ -5,6 +5,8 @@ pub mod journal;
 pub mod net;
 pub mod programme;
 pub mod purchases;
+pub mod runtime;
+pub mod service;
 pub mod store;
 pub mod telemetry;
 pub mod vault;

@@ -1,0 +1,508 @@
+//! What a node does for people and programs: one set of operations under the HTTP surface, the
+//! console and the command line.
+//!
+//! Knows views (what may be shown: card numbers masked, no keys, no handles) and the way to the
+//! runtime, which owns all state. Does not authorize: a caller holds an `Authorized` token of
+//! [`crate::auth`] before it gets here. Does not render.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+use utoipa::ToSchema;
+
+use protocol::ids::BrandId;
+
+use crate::runtime::Command;
+
+/// Why an operation was not done. `Display` is fit for a log and for people: no personal data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ServiceError {
+    /// What kind of failure.
+    pub kind: ErrorKind,
+    /// Stable code, such as `balance_too_low`.
+    pub code: &'static str,
+    /// What was wrong, and where.
+    pub message: String,
+    /// What would be right, or what to do next.
+    pub remedy: String,
+}
+
+/// Kinds of failure, each with its HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request is malformed or asks for what cannot be (400).
+    Invalid,
+    /// There is no such thing (404).
+    NotFound,
+    /// It clashes with what is there, an idempotency key with another body for one (409).
+    Conflict,
+    /// Understood, and refused by a rule: balance, limit, budget (422).
+    Refused,
+    /// Not now; try again later (503).
+    Unavailable,
+    /// A fault of this node (500). The message says no more than that.
+    Internal,
+}
+
+impl ServiceError {
+    /// An error of a kind.
+    pub fn new(
+        kind: ErrorKind,
+        code: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { kind, code, message: message.into(), remedy: remedy.into() }
+    }
+
+    /// The node is stopping or its journal has failed.
+    #[must_use]
+    pub fn stopped() -> Self {
+        Self::new(
+            ErrorKind::Unavailable,
+            "node_stopped",
+            "the node is stopping",
+            "look at the node's log, start it again and repeat the request: it is idempotent",
+        )
+    }
+}
+
+/// The state of the node, as a status page shows it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The alliance's name.
+    pub alliance: String,
+    /// This brand's id.
+    pub brand: String,
+    /// Epoch of the constitution in force.
+    pub epoch: u32,
+    /// Number of brands, the faults tolerated, the quorum.
+    pub committee: CommitteeView,
+    /// Every log's certified head, as this node has verified it.
+    pub heads: Vec<LogHead>,
+    /// Exchanges of this brand's members, by state.
+    pub exchanges: ExchangeCounts,
+    /// Members in the vault.
+    pub members: u64,
+    /// Purchase lines imported and kept.
+    pub purchases: u64,
+    /// Privacy budget of this brand for the current calendar year.
+    pub budget: Option<BudgetView>,
+    /// The latest release this node knows of.
+    pub latest_release: Option<ReleaseView>,
+    /// Node time, Unix milliseconds.
+    pub now_ms: u64,
+    /// What needs an operator's eye: stalled writer, disputed logs, failed imports. Empty is well.
+    pub alerts: Vec<String>,
+}
+
+/// n, f and q of the alliance.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CommitteeView {
+    /// n.
+    pub brands: u32,
+    /// f; at 0 a fork is detected, not prevented.
+    pub faults_tolerated: u32,
+    /// q.
+    pub quorum: u32,
+}
+
+/// The certified head of one log.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct LogHead {
+    /// Whose log.
+    pub brand: String,
+    /// Name in Chinese.
+    pub name_zh: String,
+    /// Name in English.
+    pub name_en: String,
+    /// Last certified height.
+    pub height: u64,
+    /// Leaves.
+    pub size: u64,
+    /// Root, hex.
+    pub root: String,
+    /// Id of the last certified block, hex.
+    pub header: String,
+    /// Time of the last certified block, Unix milliseconds; 0 for an empty log.
+    pub time_ms: u64,
+    /// Whether the node is connected to its writer (the own log: always).
+    pub connected: bool,
+    /// Whether a certified block said something to this node that cannot stand.
+    pub disputed: bool,
+}
+
+/// How many exchanges are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExchangeCounts {
+    /// Held, waiting for a block to be certified.
+    pub held: u64,
+    /// Certified and not yet acknowledged.
+    pub r#final: u64,
+    /// Acknowledged by the other side.
+    pub acknowledged: u64,
+    /// Returned by the other side, points given back.
+    pub returned: u64,
+    /// Refused by this brand before any block.
+    pub refused: u64,
+    /// Exchanges of other brands' members credited here.
+    pub credited: u64,
+    /// Exchanges of other brands' members sent back from here.
+    pub sent_back: u64,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ImportView {
+    /// Whether it has finished.
+    pub done: bool,
+    /// Members read and kept.
+    pub members: u64,
+    /// Purchase lines read.
+    pub rows_read: u64,
+    /// Purchase lines kept.
+    pub rows_kept: u64,
+    /// Lines that were dropped, by reason.
+    pub dropped: Vec<DroppedRows>,
+    /// Points earned.
+    pub points_earned: u64,
+    /// The rules that were applied, in plain words (consent, currency, earning), Chinese and English.
+    pub stated_rules: Vec<Bilingual>,
+    /// Total rows of the file, for progress.
+    pub rows_total: u64,
+}
+
+/// A sentence in both languages.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Bilingual {
+    /// Chinese.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+/// Rows an import did not keep.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DroppedRows {
+    /// Why, a stable code.
+    pub reason: String,
+    /// How many.
+    pub rows: u64,
+    /// The first of them: file and row.
+    pub first: String,
+    /// What would be right.
+    pub remedy: String,
+}
+
+/// Where an import reads from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", tag = "source")]
+pub enum ImportSource {
+    /// The shipped sample's part of this brand.
+    Sample,
+    /// A folder on the node's machine with members.parquet and purchases.parquet.
+    Folder {
+        /// Its path.
+        path: String,
+    },
+}
+
+/// A member as staff see one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MemberView {
+    /// Card number, masked.
+    pub card: String,
+    /// Points that can be spent.
+    pub available: u64,
+    /// Points held for exchanges that are not final yet.
+    pub held: u64,
+    /// Brands to which the member's account is linked, and how far.
+    pub links: Vec<LinkView>,
+}
+
+/// A link of a member's account to another brand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LinkView {
+    /// The other brand.
+    pub brand: String,
+    /// `requested`, `linked` or `returned`.
+    pub state: String,
+}
+
+/// A one-time code for linking, to be shown to the member once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct LinkCodeView {
+    /// The code.
+    pub code: String,
+    /// When it expires, Unix milliseconds.
+    pub expires_ms: u64,
+}
+
+/// A request to exchange a member's points.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExchangeRequest {
+    /// The member's card number.
+    pub card: String,
+    /// The brand whose points the member wants.
+    #[schema(value_type = String)]
+    pub to: String,
+    /// How many of this brand's points to give.
+    pub points: u64,
+}
+
+/// One exchange, as its sender sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExchangeView {
+    /// Its id: 32 hex digits, made from the idempotency key.
+    pub id: String,
+    /// The brand whose points were asked for.
+    pub to: String,
+    /// `held`, `final`, `acknowledged`, `returned` or `refused`.
+    pub state: String,
+    /// Points given.
+    pub points_sent: u64,
+    /// Points received at the other brand.
+    pub points_received: u64,
+    /// Value owed for it, micro-fen.
+    pub owed_micro_fen: u64,
+    /// Its leaf in this brand's log, once in a block.
+    pub leaf: Option<u64>,
+    /// The block's height, once final.
+    pub height: Option<u64>,
+    /// When it was asked for, Unix milliseconds.
+    pub requested_ms: u64,
+    /// When its block was certified.
+    pub final_ms: Option<u64>,
+    /// When the other side's acknowledgement (or return) was certified and seen here.
+    pub answered_ms: Option<u64>,
+    /// Why it was returned, a stable code.
+    pub return_reason: Option<String>,
+}
+
+/// A clearing statement, as this node derives it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StatementView {
+    /// The cut-off, Unix milliseconds.
+    pub cut_off_ms: u64,
+    /// `waiting` until every brand's closing is certified, then `derived`, then `agreed` when every
+    /// brand has entered the same hash, or `mismatch`.
+    pub state: String,
+    /// Hash of the statement, hex.
+    pub hash: Option<String>,
+    /// Net position of each brand, micro-fen; positive is to receive. The sum is zero.
+    pub positions: Vec<PositionView>,
+    /// Brands whose closing is certified.
+    pub closed: Vec<String>,
+    /// Brands that have entered the same hash.
+    pub agreed: Vec<String>,
+}
+
+/// One brand's net position.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PositionView {
+    /// The brand.
+    pub brand: String,
+    /// Micro-fen, positive to receive, negative to pay.
+    pub net_micro_fen: i64,
+}
+
+/// What a query would cost, before anything is spent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PlanView {
+    /// Hash of the plan, hex: what is confirmed.
+    pub plan: String,
+    /// The query as it was understood.
+    pub sql: String,
+    /// Who takes part.
+    pub participants: Vec<String>,
+    /// Number of cells of the answer, known without data.
+    pub cells: u32,
+    /// Cost in pico-rho at each participant.
+    pub cost_pico_rho: u64,
+    /// The same as epsilon at delta 1e-6, for display.
+    pub epsilon: f64,
+    /// Standard deviation of the noise, by output column, for display.
+    pub sigma: Vec<NoiseView>,
+    /// What is left of the proposer's quota this year after it, pico-rho.
+    pub left_after_pico_rho: u64,
+    /// Plain warnings: an answer that will be too noisy, and why. Chinese and English.
+    pub warnings: Vec<Bilingual>,
+}
+
+/// Expected noise of one output column.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct NoiseView {
+    /// The column.
+    pub column: String,
+    /// Standard deviation of the whole noise.
+    pub sigma: f64,
+    /// Half the width of the 95 % interval.
+    pub half_width_95: f64,
+    /// The bound on one member's contribution (L2), as text.
+    pub bound: String,
+    /// Smallest cell whose median error is at most 5 %.
+    pub smallest_cell_5_percent: f64,
+}
+
+/// A query under way or done.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct QueryView {
+    /// Its id, hex.
+    pub id: String,
+    /// Hash of its plan, hex.
+    pub plan: String,
+    /// Protocol step: `reserving`, `committing`, `opening`, `released`, or `void`.
+    pub step: String,
+    /// Why it is void.
+    pub reason: Option<String>,
+    /// The answer, once released.
+    pub release: Option<ReleaseView>,
+}
+
+/// A released answer with its privacy statement.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseView {
+    /// The query's id, hex.
+    pub query: String,
+    /// Hash of the release, hex; every participant's log carries it.
+    pub hash: String,
+    /// Names of the group columns.
+    pub keys: Vec<String>,
+    /// Names of the value columns.
+    pub values: Vec<String>,
+    /// Rows.
+    pub rows: Vec<ReleaseRow>,
+    /// Cost, pico-rho.
+    pub cost_pico_rho: u64,
+    /// The same as epsilon at delta 1e-6, for display.
+    pub epsilon: f64,
+    /// Who took part.
+    pub participants: Vec<String>,
+    /// The privacy statement, Chinese and English.
+    pub statement: Bilingual,
+}
+
+/// One row of a released answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseRow {
+    /// Group values.
+    pub keys: Vec<String>,
+    /// Noised values.
+    pub values: Vec<f64>,
+    /// Lower ends of the 95 % intervals.
+    pub low: Vec<f64>,
+    /// Upper ends.
+    pub high: Vec<f64>,
+}
+
+/// This brand's budget account.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BudgetView {
+    /// Calendar year.
+    pub year: u16,
+    /// Profile: `large`, `standard` or `trial`.
+    pub profile: String,
+    /// Quota of the year for this brand's joint queries, pico-rho.
+    pub quota_pico_rho: u64,
+    /// Spent of it.
+    pub spent_pico_rho: u64,
+    /// Reserved by queries under way.
+    pub reserved_pico_rho: u64,
+    /// What all accounts together have cost everyone this year, pico-rho.
+    pub alliance_spent_pico_rho: u64,
+}
+
+/// A handle to a running node.
+#[derive(Clone)]
+pub struct Node {
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<Status>,
+    brand: BrandId,
+    published: std::path::PathBuf,
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident ( $($argument:ident : $type:ty),* ) -> $output:ty = $command:ident);* $(;)?) => {
+        impl Node {$(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// See [`ServiceError`]; also when the node is stopping.
+            pub async fn $name(&self, $($argument: $type),*) -> Result<$output, ServiceError> {
+                let (reply, answer) = oneshot::channel();
+                self.commands
+                    .send(Command::$command { $($argument,)* reply })
+                    .await
+                    .map_err(|_| ServiceError::stopped())?;
+                answer.await.map_err(|_| ServiceError::stopped())?
+            }
+        )*}
+    };
+}
+
+operations! {
+    /// Starts an import; progress is read with [`Node::import_progress`].
+    import(source: ImportSource) -> () = Import;
+    /// How far the last import has come.
+    import_progress() -> ImportView = ImportProgress;
+    /// One member, by card number.
+    member(card: String) -> MemberView = Member;
+    /// Card numbers of members with at least so many points, a page of them: for staff and the demo.
+    cards(least_points: u64, after: Option<String>, limit: u32) -> Vec<String> = Cards;
+    /// Makes a one-time code with which the member links this account from another brand.
+    link_code(card: String) -> LinkCodeView = LinkCode;
+    /// Links a member's account to another brand by the code that brand gave.
+    link(card: String, brand: String, code: String) -> LinkView = Link;
+    /// Exchanges points. The idempotency key makes repeating it safe; another request under the same
+    /// key is refused.
+    exchange(key: String, request: ExchangeRequest) -> ExchangeView = Exchange;
+    /// One exchange by its id.
+    exchange_by_id(id: String) -> ExchangeView = ExchangeById;
+    /// The latest exchanges, newest first.
+    exchanges(limit: u32) -> Vec<ExchangeView> = Exchanges;
+    /// The receipt of a final exchange: a C2SP tlog-proof that stock tools verify.
+    receipt(id: String) -> String = Receipt;
+    /// Enters this brand's closing for a cut-off (Unix milliseconds) that has passed.
+    close(cut_off_ms: u64) -> StatementView = Close;
+    /// The clearing statement of a cut-off.
+    statement(cut_off_ms: u64) -> StatementView = Statement;
+    /// Plans a query: cost and expected error, nothing spent.
+    plan(sql: String) -> PlanView = Plan;
+    /// Runs a planned query; `plan` is the hash that was shown.
+    query(sql: String, plan: String) -> QueryView = Query;
+    /// One query by its id.
+    query_by_id(id: String) -> QueryView = QueryById;
+    /// Stops the node after what is under way is durable.
+    stop() -> () = Stop;
+}
+
+impl Node {
+    /// A handle, made by the runtime.
+    pub(crate) fn new(
+        commands: mpsc::Sender<Command>,
+        status: watch::Receiver<Status>,
+        brand: BrandId,
+        published: std::path::PathBuf,
+    ) -> Self {
+        Self { commands, status, brand, published }
+    }
+
+    /// The state as of the last change; cheap.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Whose node this is.
+    #[must_use]
+    pub const fn brand(&self) -> BrandId {
+        self.brand
+    }
+
+    /// The folder with this brand's published log: `checkpoint`, `tile/…`, `certificates`. Served as
+    /// it is, to anyone.
+    #[must_use]
+    pub fn published(&self) -> &std::path::Path {
+        &self.published
+    }
+}

@@ -55,6 +55,9 @@ pub const BRANDS: [SampleBrand; 5] = [
     brand!("health_home", 294, 23_463),
 ];
 
+/// How purchases earn points in the sample, as TOML.
+pub const EARN_RULE: &str = include_str!("../sample/earn.toml");
+
 /// Who gave the data and on what terms; shown wherever the sample is.
 pub const ATTRIBUTION: &str = "Dunnhumby, The Complete Journey (300 households), provided by 84.51°, \
      published as CC0 on CRAN; brands, member ids, match keys and basket numbers are constructed";

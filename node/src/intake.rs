@@ -3,14 +3,15 @@
 //! Ties the rooms together and decides nothing itself: `purchases` reads and cleans, `vault` knows
 //! the people, `programme` says what is earned, the caller makes that durable.
 
-use alliance_config::sample::SampleBrand;
+use alliance_config::sample::{self, SampleBrand};
+use protocol::time::Timestamp;
 
-use crate::programme::{EarnRule, Earned};
+use crate::programme::{EarnRule, Earned, RuleError};
 use crate::purchases::{
     Cleaning, Facts, ImportError, ImportReport, MembersReport, Progress, SinkError, Source,
     import_members,
 };
-use crate::vault::{Consent, Vault};
+use crate::vault::{Consent, Vault, sample_rule};
 
 /// The files of one brand.
 #[derive(Clone, Debug)]
@@ -50,6 +51,20 @@ pub struct IntakeRules {
     pub cleaning: Cleaning,
     /// What baskets earn.
     pub earn: EarnRule,
+}
+
+impl IntakeRules {
+    /// The rules of the sample: consents by its stated rule, recorded as of `at`.
+    ///
+    /// # Errors
+    /// When the sample's earning rule is not one, which a test rules out.
+    pub fn of_sample(at: Timestamp) -> Result<Self, RuleError> {
+        Ok(Self {
+            consents: sample_rule(at).to_vec(),
+            cleaning: Cleaning::of_sample(),
+            earn: EarnRule::from_toml(sample::EARN_RULE)?,
+        })
+    }
 }
 
 /// What an import of one brand did.
@@ -108,13 +123,12 @@ mod tests {
     use std::sync::Arc;
 
     use protocol::ids::BrandId;
-    use protocol::time::Timestamp;
     use ring::rand::SystemRandom;
 
     use super::*;
     use crate::purchases::DropReason;
     use crate::store::SledStore;
-    use crate::vault::{HeldBrandKey, KEY_BYTES, Purpose, sample_rule};
+    use crate::vault::{HeldBrandKey, KEY_BYTES, Purpose};
 
     struct Brand {
         _folder: tempfile::TempDir,
@@ -131,12 +145,7 @@ mod tests {
         let id = BrandId::new(name).unwrap();
         let vault = Vault::new(id, store.clone(), key, Arc::new(SystemRandom::new()));
         let facts = Facts::open(folder.path().join("facts"), store, &vault).unwrap();
-        let earn = EarnRule::from_toml("points_per_yuan = [1, 1]\nmost_points_per_basket = 10000");
-        let rules = IntakeRules {
-            consents: sample_rule(Timestamp::from_unix_ms(1)).to_vec(),
-            cleaning: Cleaning::of_sample(),
-            earn: earn.unwrap(),
-        };
+        let rules = IntakeRules::of_sample(Timestamp::from_unix_ms(1)).unwrap();
         let files = BrandFiles::of_sample(alliance_config::sample::brand(name).unwrap());
         Brand { _folder: folder, vault, facts, files, rules }
     }

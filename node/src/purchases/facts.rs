@@ -1,7 +1,8 @@
 //! Facts as files: encrypted Parquet, and the view of it that a query sees.
 //!
 //! Encryption is Parquet's own (modular encryption, AES-256-GCM), every column and the footer under
-//! the brand's key for facts, so that statistics and row counts are closed too.
+//! the brand's key for facts, so that statistics and row counts are closed too. The Parquet library
+//! takes copies of the key that it does not wipe.
 
 use std::fs::File;
 use std::path::Path;

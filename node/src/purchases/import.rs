@@ -257,8 +257,8 @@ impl Facts {
                 source,
             })?;
             let rows = u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
-            if position < state.rows_done {
-                // chunks end where batches end, and batches of one file are always the same
+            if position + rows <= state.rows_done {
+                // chunks end where batches end; were they not to, lines done before are duplicates
                 position += rows;
                 continue;
             }
@@ -422,7 +422,7 @@ impl Run<'_> {
             *adjusted.entry(Adjustment::NoDepartment).or_default() += 1;
         }
         self.report.guest_rows += u64::from(member.is_none());
-        self.report.amount_fen += line.amount.get();
+        self.report.amount_fen = self.report.amount_fen.saturating_add(line.amount.get());
         self.rows.push(&Row {
             member: member.map(|(_, subject)| subject),
             day: line.day,

@@ -145,6 +145,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_purpose_is_found_by_its_name() {
+        assert!(Purpose::ALL.iter().all(|of| Purpose::from_name(of.name()) == Some(*of)));
+        assert_eq!(Purpose::from_name("joint_analytics"), Some(Purpose::JointAnalytics));
+        assert_eq!(Purpose::from_name("Joint_Analytics"), None);
+    }
+
+    #[test]
     fn the_last_decision_counts_and_silence_is_no() {
         let mut history = ConsentHistory::beginning_with(&sample_rule(Timestamp::from_unix_ms(5)));
         assert!(history.allows(Purpose::JointAnalytics) && !history.allows(Purpose::Marketing));

@@ -19,6 +19,7 @@
     )
 )]
 
+pub mod accounting;
 pub mod bounded;
 pub mod civil;
 pub mod contract;
@@ -28,6 +29,7 @@ pub mod ids;
 pub mod masked_sum;
 pub mod mechanism;
 pub mod plan;
+pub mod release;
 pub mod sql;
 pub mod steps;
 pub mod units;

@@ -1,2 +1,128 @@
-pub(crate) mod entry;
-pub use entry::*;
+//! The seven steps of a joint query, as a state machine without IO.
+//!
+//! [`CleanRoom`] is one participant's side of all its attempts, proposer or not. Certified entries,
+//! messages, decisions and the time go in; [`Effect`]s come out, to be carried out in order:
+//! a [`Effect::Persist`] is durable before anything after it happens. Each step is decided from
+//! the certified facts of the attempt and from what is on this participant's disk, never from
+//! unconfirmed messages, so replaying logs and records restores exactly what was promised:
+//!
+//! 1. **Plan**: [`CleanRoom::propose`] plans or refuses; nothing is spent.
+//! 2. **Reserve**: the proposer's `Reserve`, then everybody's `Participate`, certified before the
+//!    expiry. With the last one the set is fixed.
+//! 3. **Commit**: noise, then reading, then y_i on disk, then its hash certified.
+//! 4. **Open**: with all hashes certified, y_i is sent to everyone.
+//! 5. A missing hash voids the attempt: whoever committed certifies `NotOpened` and never opens;
+//!    the proposer takes its quota back once nobody can open.
+//! 6. A missing opening is certified as evidence; the charge stands.
+//! 7. **Release**: the openings are added; every participant logs the release's hash.
+//!
+//! Not here yet: suspension and readmission of a brand that did not open, reuse of a release for
+//! the same plan, set and snapshot, attachments for large openings, standing queries.
+
+mod entry;
+mod local;
+mod message;
+mod record;
+mod room;
+
+use std::sync::Arc;
+
+pub use entry::{
+    AttemptId, CertifiedEntry, CleanRoomEntry, CodecError, Commit, ENTRY_MAX_BYTES, ENTRY_VERSION,
+    FailedAfterReading, MissingOpening, Participate, ReleaseLogged, Reserve,
+};
+pub use message::{DeclineReason, MESSAGE_MAX_BYTES, Message, Opening, Proposal};
+pub use record::{Begun, Drawn, Record};
+pub use room::{CleanRoom, MessageError, ProposeError, ProposeRequest, RestoreError, StepError};
+
+use crate::ids::ParticipantId;
+use crate::plan::{DpPlan, QuerySpec};
+use crate::release::Release;
+use crate::units::{CalendarYear, UtcMillis};
+
+/// How long after the expiry a participant waits for a late log before it declares an attempt
+/// void, in milliseconds. Logs certified past the expiry end the wait at once.
+pub const VOID_GRACE_MILLIS: u64 = 30_000;
+/// Longest time from a reservation's block to its expiry, in milliseconds.
+pub const LIFETIME_MAX_MILLIS: u64 = 24 * 60 * 60 * 1_000;
+
+/// The caller's clock at an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Now.
+    pub now: UtcMillis,
+    /// The calendar year now, in the zone in which the alliance counts years.
+    pub year: CalendarYear,
+}
+
+/// What the caller must do, in order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Seal and store; durable before the next effect.
+    Persist(Record),
+    /// Put into the own log, to be certified.
+    Append(CleanRoomEntry),
+    /// Send directly; loss is repaired by [`CleanRoom::tick`].
+    Send {
+        /// To whom.
+        to: ParticipantId,
+        /// What.
+        message: Message,
+    },
+    /// Decide, by local policy, whether to take part: [`CleanRoom::accept`] or
+    /// [`CleanRoom::decline`].
+    Decide {
+        /// The attempt.
+        id: AttemptId,
+        /// What is asked.
+        spec: QuerySpec,
+        /// What this participant planned for it.
+        plan: Arc<DpPlan>,
+    },
+    /// Draw noise ([`crate::mechanism::NoiseShare::draw`]), then read
+    /// ([`crate::bounded::member_sql`]), then call [`CleanRoom::commit`], or
+    /// [`CleanRoom::fail`] when that is impossible.
+    Read {
+        /// The attempt.
+        id: AttemptId,
+        /// The plan.
+        plan: Arc<DpPlan>,
+    },
+    /// Store, then show.
+    Released(Box<Release>),
+    /// A participant will not take part (told to the proposer).
+    Declined {
+        /// The attempt.
+        id: AttemptId,
+        /// Who.
+        by: ParticipantId,
+        /// Why.
+        reason: DeclineReason,
+    },
+    /// The attempt cannot lead to a release any more.
+    Void(AttemptId),
+    /// Nothing more will come of the attempt; its records may be deleted.
+    Forget(AttemptId),
+}
+
+/// Where an attempt stands: protocol steps only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// The proposer's reservation is not certified yet.
+    Proposed,
+    /// Waiting for all participants' reservations.
+    Reserving,
+    /// Waiting for all hashes.
+    Committing,
+    /// Waiting for all openings.
+    Opening,
+    /// Released.
+    Released,
+    /// Void; the charge stands unless it is returned.
+    Void,
+    /// Void, and the quota went back.
+    Returned,
+}
+
+#[cfg(test)]
+mod tests;

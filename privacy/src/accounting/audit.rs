@@ -1,0 +1,204 @@
+//! Adds up all accounts again from log entries, and names what is wrong.
+//!
+//! Needs nothing but certified entries, the contract and, where they were kept, the openings.
+//! Checks: every entry reads and stands where it may; a year's charges stay within each quota;
+//! charges precede hashes; nobody certified two hashes for an attempt; no quota was taken back
+//! that had to stand; openings match their hashes and add up to the release everyone logged.
+//! True inputs and honest noise cannot be shown by any of this.
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{EntryError, Facts, Ledger};
+use crate::contract::Contract;
+use crate::ids::ParticipantId;
+use crate::masked_sum::MaskedVector;
+use crate::steps::{AttemptId, CertifiedEntry, CleanRoomEntry, Opening};
+use crate::units::CalendarYear;
+
+/// A certified entry with the calendar year of its block, in the alliance's zone.
+#[derive(Clone, Copy, Debug)]
+pub struct AuditEntry<'a, E> {
+    /// The entry.
+    pub entry: &'a E,
+    /// Year of its block.
+    pub year: CalendarYear,
+}
+
+/// What was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Bytes that are no entry.
+    Unreadable,
+    /// An entry in a log that may not hold it, or a second one of its kind.
+    Contradiction,
+    /// A second, different hash for one attempt.
+    SecondVector,
+    /// A year's charges above the brand's quota.
+    OverQuota,
+    /// A charge booked to another year than its block's.
+    WrongYear,
+    /// A charge under another contract.
+    WrongContract,
+    /// A hash before the reservations it needs, or by one who was not asked.
+    CommitBeforeCharge,
+    /// A quota taken back although a hash stands without `NotOpened`, or before the expiry.
+    ReturnTooEarly,
+    /// A release without all hashes.
+    ReleaseWithoutCharge,
+    /// Participants logged different releases.
+    ReleasesDiffer,
+    /// An opening that does not match its hash.
+    OpeningMismatch,
+    /// Someone opened although it had certified that it never would.
+    OpenedAfterNotOpened,
+    /// Someone committed and its opening is reported missing.
+    MissingOpening,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// Whose log.
+    pub log: ParticipantId,
+    /// Index of the entry, when it is one entry.
+    pub index: Option<u64>,
+    /// The rule.
+    pub rule: Rule,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "log {}", self.log)?;
+        if let Some(index) = self.index {
+            write!(f, ", entry {index}")?;
+        }
+        write!(f, ": {:?}", self.rule)
+    }
+}
+
+/// Audits the clean-room entries of all logs, in any order, and the openings that were kept.
+/// Returns the rebuilt accounts and what is wrong, in a stable order.
+pub fn audit<'a, E: CertifiedEntry + 'a>(
+    contract: &Contract,
+    entries: impl IntoIterator<Item = AuditEntry<'a, E>>,
+    openings: &[(ParticipantId, Opening)],
+) -> (Ledger, Vec<Finding>) {
+    let mut ledger = Ledger::new();
+    let mut findings = Vec::new();
+    for AuditEntry { entry, year } in entries {
+        let found = |rule| Finding { log: entry.writer(), index: Some(entry.index()), rule };
+        match ledger.enter(entry) {
+            Ok(_) => {}
+            Err(EntryError::Codec(_)) => findings.push(found(Rule::Unreadable)),
+            Err(EntryError::Contradiction(_)) => {
+                let commit = CleanRoomEntry::from_bytes(entry.bytes())
+                    .is_ok_and(|read| matches!(read, CleanRoomEntry::Commit(_)));
+                let rule = if commit { Rule::SecondVector } else { Rule::Contradiction };
+                findings.push(found(rule));
+            }
+        }
+        if let Ok(CleanRoomEntry::Reserve(reserve)) = CleanRoomEntry::from_bytes(entry.bytes()) {
+            if reserve.year != year {
+                findings.push(found(Rule::WrongYear));
+            }
+            if reserve.contract != contract.hash() {
+                findings.push(found(Rule::WrongContract));
+            }
+        }
+    }
+    let mut opened: BTreeMap<AttemptId, Vec<(ParticipantId, &Opening)>> = BTreeMap::new();
+    for (from, opening) in openings {
+        opened.entry(opening.id).or_default().push((*from, opening));
+    }
+    for (id, facts) in ledger.attempts() {
+        judge_charge(contract, &ledger, id, facts, &mut findings);
+        judge_release(facts, &mut findings);
+        judge_openings(facts, opened.get(id).map_or(&[], Vec::as_slice), &mut findings);
+    }
+    findings.sort();
+    findings.dedup();
+    (ledger, findings)
+}
+
+fn judge_charge(
+    contract: &Contract,
+    ledger: &Ledger,
+    id: &AttemptId,
+    facts: &Facts,
+    findings: &mut Vec<Finding>,
+) {
+    if let Some(placed) = &facts.reserve
+        && !ledger.was_within_quota(contract, id)
+    {
+        let index = Some(placed.index);
+        findings.push(Finding { log: id.proposer, index, rule: Rule::OverQuota });
+    }
+    let set = facts.set();
+    for (writer, commit) in &facts.commits {
+        let charged = facts.reserve.as_ref().is_some_and(|reserve| reserve.time <= commit.time)
+            && facts.participations.values().all(|p| p.time <= commit.time)
+            && set.as_ref().is_some_and(|set| {
+                set.members().contains_key(writer) && set.hash() == commit.entry.set
+            });
+        if !charged {
+            let index = Some(commit.index);
+            findings.push(Finding { log: *writer, index, rule: Rule::CommitBeforeCharge });
+        }
+    }
+    if let Some(returned) = &facts.returned
+        && !facts.is_returned()
+    {
+        let index = Some(returned.index);
+        findings.push(Finding { log: id.proposer, index, rule: Rule::ReturnTooEarly });
+    }
+    for (_, accused) in &facts.accusations {
+        let stands = facts.commits.contains_key(accused)
+            && !facts.not_opened.contains_key(accused)
+            && !facts.releases.contains_key(accused);
+        if stands {
+            findings.push(Finding { log: *accused, index: None, rule: Rule::MissingOpening });
+        }
+    }
+}
+
+fn judge_release(facts: &Facts, findings: &mut Vec<Finding>) {
+    let charge = facts.charge();
+    let first = facts.releases.values().next().map(|placed| placed.entry);
+    for (writer, placed) in &facts.releases {
+        let index = Some(placed.index);
+        let paid = charge.as_ref().is_some_and(|charge| charge.set().hash() == placed.entry.set);
+        if !paid {
+            findings.push(Finding { log: *writer, index, rule: Rule::ReleaseWithoutCharge });
+        }
+        if first.is_some_and(|first| first.release != placed.entry.release) {
+            findings.push(Finding { log: *writer, index, rule: Rule::ReleasesDiffer });
+        }
+        if let Some(not_opened) = facts.not_opened.get(writer) {
+            let index = Some(not_opened.index);
+            findings.push(Finding { log: *writer, index, rule: Rule::OpenedAfterNotOpened });
+        }
+    }
+}
+
+fn judge_openings(
+    facts: &Facts,
+    openings: &[(ParticipantId, &Opening)],
+    findings: &mut Vec<Finding>,
+) {
+    for (from, opening) in openings {
+        let vector = MaskedVector::from_bytes(&opening.vector);
+        let matches = facts.commits.get(from).zip(vector).is_some_and(|(commit, vector)| {
+            vector.commitment(*from, commit.entry.set, &opening.nonce) == commit.entry.vector
+        });
+        if !matches {
+            findings.push(Finding { log: *from, index: None, rule: Rule::OpeningMismatch });
+        }
+        if facts.not_opened.contains_key(from) {
+            findings.push(Finding { log: *from, index: None, rule: Rule::OpenedAfterNotOpened });
+        }
+    }
+}

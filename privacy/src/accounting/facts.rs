@@ -1,0 +1,240 @@
+//! What the certified logs say of one attempt.
+//!
+//! Everything a session, an account or an auditor concludes is derived from here, and everything
+//! in here came through a [`CertifiedEntry`]. Entries of different logs arrive in any order, so
+//! nothing is judged on arrival: first entries are kept, and conclusions are drawn when asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{ParticipantId, SetHash};
+use crate::masked_sum::{ParticipantSet, SetMember};
+use crate::plan::DpPlan;
+use crate::steps::{
+    AttemptId, CertifiedEntry, CleanRoomEntry, Commit, FailedAfterReading, Participate,
+    ReleaseLogged, Reserve,
+};
+use crate::units::{PicoRho, UtcMillis};
+
+/// An entry with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed<T> {
+    /// Index in its writer's log.
+    pub index: u64,
+    /// Time of its block.
+    pub time: UtcMillis,
+    /// The entry.
+    pub entry: T,
+}
+
+/// Why an entry adds nothing to the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub enum Contradiction {
+    /// A `Reserve` or `Returned` in another log than the proposer's.
+    #[error("only the proposer's own log may hold this entry")]
+    WrongLog,
+    /// A second, different entry where one is allowed.
+    #[error("a different entry of this kind is already there for this attempt")]
+    Second,
+    /// An entry of an attempt that could never have been charged.
+    #[error("an entry accuses its own writer")]
+    SelfAccusation,
+}
+
+/// The certified facts of one attempt.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    pub(crate) reserve: Option<Placed<Reserve>>,
+    pub(crate) participations: BTreeMap<ParticipantId, Placed<Participate>>,
+    pub(crate) commits: BTreeMap<ParticipantId, Placed<Commit>>,
+    pub(crate) not_opened: BTreeMap<ParticipantId, Placed<()>>,
+    pub(crate) failed: BTreeMap<ParticipantId, Placed<FailedAfterReading>>,
+    pub(crate) releases: BTreeMap<ParticipantId, Placed<ReleaseLogged>>,
+    pub(crate) accusations: BTreeSet<(ParticipantId, ParticipantId)>,
+    pub(crate) returned: Option<Placed<()>>,
+}
+
+impl Facts {
+    /// Takes one certified entry of this attempt. Repeats of the same entry are not news.
+    pub(crate) fn absorb(
+        &mut self,
+        certified: &impl CertifiedEntry,
+        entry: CleanRoomEntry,
+    ) -> Result<(), Contradiction> {
+        let writer = certified.writer();
+        let (index, time) = (certified.index(), certified.time());
+        let own = writer == entry.id().proposer;
+        match entry {
+            CleanRoomEntry::Reserve(_) | CleanRoomEntry::Returned(_) if !own => {
+                Err(Contradiction::WrongLog)
+            }
+            CleanRoomEntry::Reserve(entry) => keep(&mut self.reserve, index, time, entry),
+            CleanRoomEntry::Returned(_) => keep(&mut self.returned, index, time, ()),
+            CleanRoomEntry::Participate(entry) => {
+                keep_of(&mut self.participations, writer, index, time, entry)
+            }
+            CleanRoomEntry::Commit(entry) => keep_of(&mut self.commits, writer, index, time, entry),
+            CleanRoomEntry::NotOpened(_) => keep_of(&mut self.not_opened, writer, index, time, ()),
+            CleanRoomEntry::FailedAfterReading(entry) => {
+                keep_of(&mut self.failed, writer, index, time, entry)
+            }
+            CleanRoomEntry::Release(entry) => {
+                keep_of(&mut self.releases, writer, index, time, entry)
+            }
+            CleanRoomEntry::MissingOpening(entry) if entry.accused == writer => {
+                Err(Contradiction::SelfAccusation)
+            }
+            CleanRoomEntry::MissingOpening(entry) => {
+                self.accusations.insert((writer, entry.accused));
+                Ok(())
+            }
+        }
+    }
+
+    /// The proposer's reservation.
+    pub fn reserve(&self) -> Option<&Reserve> {
+        self.reserve.as_ref().map(|placed| &placed.entry)
+    }
+
+    /// The set, once every participant named in the reservation has reserved in time for its plan.
+    pub fn set(&self) -> Option<ParticipantSet> {
+        let reserve = self.reserve()?;
+        let members: Option<BTreeMap<ParticipantId, SetMember>> = reserve
+            .participants
+            .iter()
+            .map(|participant| {
+                let placed = self.participations.get(participant)?;
+                let entry = placed.entry;
+                let valid = entry.plan == reserve.plan && placed.time <= reserve.expires_at;
+                valid.then_some((
+                    *participant,
+                    SetMember { key: entry.key, snapshot: entry.snapshot },
+                ))
+            })
+            .collect();
+        Some(ParticipantSet::new(reserve.id, reserve.plan, members?))
+    }
+
+    /// Whether this participant's hash stands: certified in time, for this set.
+    pub(crate) fn committed(&self, participant: ParticipantId, set: SetHash) -> Option<&Commit> {
+        let expires_at = self.reserve()?.expires_at;
+        let placed = self.commits.get(&participant)?;
+        (placed.time <= expires_at && placed.entry.set == set).then_some(&placed.entry)
+    }
+
+    /// The whole charge: the proposer's reservation, all participants' and all hashes.
+    pub fn charge(&self) -> Option<CertifiedCharge> {
+        let reserve = self.reserve()?;
+        let set = self.set()?;
+        let hash = set.hash();
+        let commits: Option<BTreeMap<ParticipantId, Commit>> = reserve
+            .participants
+            .iter()
+            .map(|participant| Some((*participant, *self.committed(*participant, hash)?)))
+            .collect();
+        Some(CertifiedCharge { reserve: reserve.clone(), set, commits: commits? })
+    }
+
+    /// Whether the quota went back: the proposer took it back after the expiry, and everyone who
+    /// ever certified a hash also certified that it has not opened. A hash that shows up later
+    /// takes the return away again.
+    pub fn is_returned(&self) -> bool {
+        let (Some(reserve), Some(returned)) = (self.reserve(), &self.returned) else {
+            return false;
+        };
+        returned.time > reserve.expires_at
+            && self.releases.is_empty()
+            && self.commits.keys().all(|writer| self.not_opened.contains_key(writer))
+    }
+
+    /// Whether nothing more can happen in step 2 to 7: released by all, or returned.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_returned()
+            || self.reserve().is_some_and(|reserve| {
+                reserve.participants.iter().all(|p| self.releases.contains_key(p))
+            })
+    }
+
+    /// Whether the attempt can still lead to a release at `now`.
+    pub(crate) fn is_open(&self, now: UtcMillis) -> bool {
+        let Some(reserve) = self.reserve() else { return false };
+        let void = !self.not_opened.is_empty();
+        let late = now > reserve.expires_at && self.charge().is_none();
+        !self.is_settled() && !void && !late && now <= reserve.open_by
+    }
+}
+
+/// A complete charge. Only [`Facts::charge`] makes one, out of certified entries; a
+/// [`Release`](crate::release::Release) cannot be made without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertifiedCharge {
+    reserve: Reserve,
+    set: ParticipantSet,
+    commits: BTreeMap<ParticipantId, Commit>,
+}
+
+impl CertifiedCharge {
+    /// The attempt.
+    pub const fn id(&self) -> AttemptId {
+        self.reserve.id
+    }
+
+    /// The proposer's reservation.
+    pub const fn reserve(&self) -> &Reserve {
+        &self.reserve
+    }
+
+    /// What was debited.
+    pub const fn rho(&self) -> PicoRho {
+        self.reserve.rho
+    }
+
+    /// The set that answers.
+    pub const fn set(&self) -> &ParticipantSet {
+        &self.set
+    }
+
+    /// Every participant's hash.
+    pub const fn commits(&self) -> &BTreeMap<ParticipantId, Commit> {
+        &self.commits
+    }
+
+    /// Whether it was charged for this plan.
+    pub fn pays_for(&self, plan: &DpPlan) -> bool {
+        self.reserve.plan == plan.hash()
+            && self.reserve.rho == plan.rho()
+            && self.reserve.participants == plan.participants()
+    }
+}
+
+fn keep<T: PartialEq>(
+    slot: &mut Option<Placed<T>>,
+    index: u64,
+    time: UtcMillis,
+    entry: T,
+) -> Result<(), Contradiction> {
+    match slot {
+        None => {
+            *slot = Some(Placed { index, time, entry });
+            Ok(())
+        }
+        Some(first) if first.entry == entry => Ok(()),
+        Some(_) => Err(Contradiction::Second),
+    }
+}
+
+fn keep_of<T: PartialEq>(
+    all: &mut BTreeMap<ParticipantId, Placed<T>>,
+    writer: ParticipantId,
+    index: u64,
+    time: UtcMillis,
+    entry: T,
+) -> Result<(), Contradiction> {
+    match all.get(&writer) {
+        None => {
+            all.insert(writer, Placed { index, time, entry });
+            Ok(())
+        }
+        Some(first) if first.entry == entry => Ok(()),
+        Some(_) => Err(Contradiction::Second),
+    }
+}

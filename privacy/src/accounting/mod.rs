@@ -1,0 +1,210 @@
+//! Privacy budget accounts, added up from certified log entries alone.
+//!
+//! One account per (brand, calendar year of the query), in integer pico-rho, with the analysts'
+//! shares of it. A joint query is debited in its *proposer's* log, so every account has exactly one
+//! writer and one order, and no set of concurrent charges can overdraw it unseen. Zero-concentrated
+//! costs add up whatever was asked (Bun and Steinke 2016, lemma 1.7): there is no discount for
+//! months, groups or brands that do not overlap.
+//!
+//! A charge counts from its certified reservation on. It is taken off again only by
+//! [`Facts::is_returned`]; what was read is never refunded.
+//!
+//! Not here yet: local releases as charges of their own, standing queries, delta accounts (no
+//! mechanism with a delta exists yet).
+
+mod audit;
+mod facts;
+
+use std::collections::BTreeMap;
+
+pub use audit::{AuditEntry, Finding, Rule, audit};
+pub use facts::{CertifiedCharge, Contradiction, Facts, Placed};
+
+use crate::contract::Contract;
+use crate::ids::{AnalystId, ParticipantId};
+use crate::steps::{AttemptId, CertifiedEntry, CleanRoomEntry, CodecError, Reserve};
+use crate::units::{CalendarYear, PicoRho, UtcMillis};
+
+/// Most reservations of one proposer that are open at a time.
+pub const OPEN_RESERVATIONS_MAX: usize = 2;
+
+/// A clean refusal for want of budget. Public: everybody can add up the same accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OverBudget {
+    /// The brand's quota of the year.
+    #[error("{brand} has {left} left for joint questions in {year}, this one costs {asked}")]
+    Brand {
+        /// Whose account.
+        brand: ParticipantId,
+        /// Which year's.
+        year: CalendarYear,
+        /// What is left.
+        left: PicoRho,
+        /// What was asked.
+        asked: PicoRho,
+    },
+    /// The analyst's share of it.
+    #[error("analyst {analyst} has {left} left in {year}, this question costs {asked}")]
+    Analyst {
+        /// Whose share.
+        analyst: AnalystId,
+        /// Which year's.
+        year: CalendarYear,
+        /// What is left.
+        left: PicoRho,
+        /// What was asked.
+        asked: PicoRho,
+    },
+    /// Too many reservations at a time.
+    #[error("{brand} already has {OPEN_RESERVATIONS_MAX} open reservations; wait for one to end")]
+    OpenReservations {
+        /// Whose reservations.
+        brand: ParticipantId,
+    },
+}
+
+/// Why an entry could not be entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryError {
+    /// Not an entry.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// An entry that contradicts what is there.
+    #[error(transparent)]
+    Contradiction(#[from] Contradiction),
+}
+
+/// All attempts of an alliance, and through them its accounts.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    attempts: BTreeMap<AttemptId, Facts>,
+}
+
+impl Ledger {
+    /// An empty ledger.
+    pub const fn new() -> Self {
+        Self { attempts: BTreeMap::new() }
+    }
+
+    /// Enters a certified entry. The same entry again changes nothing.
+    pub fn enter(&mut self, certified: &impl CertifiedEntry) -> Result<AttemptId, EntryError> {
+        let entry = CleanRoomEntry::from_bytes(certified.bytes())?;
+        let id = entry.id();
+        self.attempts.entry(id).or_default().absorb(certified, entry)?;
+        Ok(id)
+    }
+
+    /// The facts of one attempt.
+    pub fn facts(&self, id: &AttemptId) -> Option<&Facts> {
+        self.attempts.get(id)
+    }
+
+    /// All attempts, in order.
+    pub fn attempts(&self) -> impl Iterator<Item = (&AttemptId, &Facts)> {
+        self.attempts.iter()
+    }
+
+    /// What a brand has spent on joint questions it proposed in a year.
+    pub fn joint_spent(&self, brand: ParticipantId, year: CalendarYear) -> PicoRho {
+        total(self.charges(brand, year).map(|reserve| reserve.rho))
+    }
+
+    /// What one analyst has spent of it.
+    pub fn analyst_spent(
+        &self,
+        brand: ParticipantId,
+        analyst: AnalystId,
+        year: CalendarYear,
+    ) -> PicoRho {
+        let own = self.charges(brand, year).filter(|reserve| reserve.analyst == analyst);
+        total(own.map(|reserve| reserve.rho))
+    }
+
+    /// What a brand has booked on its local account in a year.
+    pub fn local_spent(&self, brand: ParticipantId, year: CalendarYear) -> PicoRho {
+        let failed = self.attempts.values().filter_map(|facts| facts.failed.get(&brand));
+        total(failed.filter(|placed| placed.entry.year == year).map(|placed| placed.entry.rho))
+    }
+
+    /// Reservations of a proposer that can still lead to a release.
+    pub fn open_reservations(&self, brand: ParticipantId, now: UtcMillis) -> usize {
+        self.of_proposer(brand).filter(|facts| facts.is_open(now)).count()
+    }
+
+    /// Whether a new reservation fits: the brand's quota, the analyst's share of it, the number
+    /// open. Decided from certified charges and the brand's own `pending` reservations, which are
+    /// on their way into its log, before anything is read.
+    pub fn admit(
+        &self,
+        contract: &Contract,
+        reserve: &Reserve,
+        analyst_quota: PicoRho,
+        pending: &[Reserve],
+        now: UtcMillis,
+    ) -> Result<(), OverBudget> {
+        let (brand, analyst) = (reserve.id.proposer, reserve.analyst);
+        let (year, asked) = (reserve.year, reserve.rho);
+        let waiting = pending.iter().filter(|other| other.year == year);
+        let spent =
+            total(waiting.clone().map(|other| other.rho).chain([self.joint_spent(brand, year)]));
+        let left = remaining(contract.joint_quota(), spent);
+        if asked > left {
+            return Err(OverBudget::Brand { brand, year, left, asked });
+        }
+        let waiting = waiting.filter(|other| other.analyst == analyst).map(|other| other.rho);
+        let spent = total(waiting.chain([self.analyst_spent(brand, analyst, year)]));
+        let left = remaining(analyst_quota, spent);
+        if asked > left {
+            return Err(OverBudget::Analyst { analyst, year, left, asked });
+        }
+        let open = self.open_reservations(brand, now).saturating_add(pending.len());
+        if open >= OPEN_RESERVATIONS_MAX {
+            return Err(OverBudget::OpenReservations { brand });
+        }
+        Ok(())
+    }
+
+    /// Whether a *certified* reservation was within its brand's quota where it stands in the
+    /// proposer's log: later charges do not count, returns count if they stand before it.
+    pub fn was_within_quota(&self, contract: &Contract, id: &AttemptId) -> bool {
+        let Some(this) = self.attempts.get(id).and_then(|facts| facts.reserve.as_ref()) else {
+            return false;
+        };
+        let before = self.of_proposer(id.proposer).filter_map(|facts| {
+            let placed = facts.reserve.as_ref()?;
+            let returned_before = facts.is_returned()
+                && facts.returned.as_ref().is_some_and(|returned| returned.index < this.index);
+            let counts = placed.entry.year == this.entry.year
+                && placed.index < this.index
+                && !returned_before;
+            counts.then_some(placed.entry.rho)
+        });
+        total(before)
+            .checked_add(this.entry.rho)
+            .is_some_and(|spent| spent <= contract.joint_quota())
+    }
+
+    fn of_proposer(&self, brand: ParticipantId) -> impl Iterator<Item = &Facts> {
+        self.attempts.iter().filter(move |(id, _)| id.proposer == brand).map(|(_, facts)| facts)
+    }
+
+    fn charges(&self, brand: ParticipantId, year: CalendarYear) -> impl Iterator<Item = &Reserve> {
+        self.of_proposer(brand)
+            .filter(|facts| !facts.is_returned())
+            .filter_map(Facts::reserve)
+            .filter(move |reserve| reserve.year == year)
+    }
+}
+
+/// A sum that does not fit counts as everything spent.
+fn total(costs: impl Iterator<Item = PicoRho>) -> PicoRho {
+    let mut costs = costs;
+    costs.try_fold(PicoRho::ZERO, PicoRho::checked_add).unwrap_or(PicoRho::new(u64::MAX))
+}
+
+fn remaining(quota: PicoRho, spent: PicoRho) -> PicoRho {
+    quota.checked_sub(spent).unwrap_or(PicoRho::ZERO)
+}
+
+#[cfg(test)]
+mod tests;

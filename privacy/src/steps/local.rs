@@ -1,0 +1,395 @@
+//! One attempt at one participant: which step comes next.
+//!
+//! [`Step::advance`] is called after every input. It looks at certified facts and at what is on
+//! disk and emits what is due; it emits nothing twice in the life of a process, and what a crash
+//! swallowed is due again after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::entry::{
+    AttemptId, CleanRoomEntry, Commit, FailedAfterReading, MissingOpening, Participate,
+    ReleaseLogged, Reserve,
+};
+use super::message::{Message, Opening, Proposal};
+use super::record::{Begun, Record};
+use super::{Clock, Effect, Progress, VOID_GRACE_MILLIS};
+use crate::accounting::{CertifiedCharge, Facts};
+use crate::ids::{ParticipantId, SetHash, SnapshotId, VectorHash};
+use crate::masked_sum::{MaskedVector, MaskingSecret};
+use crate::plan::{DpPlan, QuerySpec};
+use crate::release::Release;
+use crate::units::UtcMillis;
+
+/// What this participant has done in one attempt, all of it on its disk.
+pub(super) struct Local {
+    pub(super) spec: QuerySpec,
+    pub(super) plan: Arc<DpPlan>,
+    pub(super) secret: MaskingSecret,
+    snapshot: SnapshotId,
+    /// At the proposer: what to certify.
+    pub(super) reserve: Option<Reserve>,
+    pub(super) read_started: bool,
+    pub(super) drawn: Option<Vector>,
+    opened: bool,
+    pub(super) not_opened: bool,
+    pub(super) failed: bool,
+    pub(super) openings: BTreeMap<ParticipantId, (MaskedVector, [u8; 32])>,
+    pub(super) release: Option<Release>,
+    /// Emitted in this process.
+    emitted: BTreeSet<Emitted>,
+}
+
+/// The own masked vector.
+pub(super) struct Vector {
+    pub(super) set: SetHash,
+    pub(super) vector: MaskedVector,
+    pub(super) nonce: [u8; 32],
+    pub(super) hash: VectorHash,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Emitted {
+    Reserve,
+    Proposal,
+    Participate,
+    Read,
+    Commit,
+    NotOpened,
+    Returned,
+    Failed,
+    Opening,
+    Accusation(ParticipantId),
+    Release,
+    Void,
+    Forget,
+}
+
+impl Local {
+    pub(super) fn new(begun: Begun, plan: DpPlan) -> Self {
+        Self {
+            spec: begun.spec,
+            plan: Arc::new(plan),
+            secret: MaskingSecret::from_bytes(begun.secret),
+            snapshot: begun.snapshot,
+            reserve: begun.reserve,
+            read_started: false,
+            drawn: None,
+            opened: false,
+            not_opened: false,
+            failed: false,
+            openings: BTreeMap::new(),
+            release: None,
+            emitted: BTreeSet::new(),
+        }
+    }
+
+    /// Applies a record read back from disk.
+    pub(super) fn restore(&mut self, me: ParticipantId, record: Record) {
+        match record {
+            Record::Begun(_) => {}
+            Record::ReadStarted(_) => self.read_started = true,
+            Record::Drawn(drawn) => {
+                if let Some(vector) = MaskedVector::from_bytes(&drawn.vector) {
+                    self.hold(me, drawn.set, vector, drawn.nonce);
+                }
+            }
+            Record::Opened(_) => self.opened = true,
+            Record::NotOpened(_) => self.not_opened = true,
+            Record::Failed(_) => self.failed = true,
+        }
+    }
+
+    /// Keeps the one vector of this attempt.
+    pub(super) fn hold(
+        &mut self,
+        me: ParticipantId,
+        set: SetHash,
+        vector: MaskedVector,
+        nonce: [u8; 32],
+    ) {
+        let hash = vector.commitment(me, set, &nonce);
+        self.drawn = Some(Vector { set, vector, nonce, hash });
+    }
+
+    pub(super) fn progress(&self, facts: Option<&Facts>, now: UtcMillis) -> Progress {
+        let Some((facts, reserve)) = facts.and_then(|f| Some((f, f.reserve()?))) else {
+            return Progress::Proposed;
+        };
+        if self.release.is_some() || facts.releases.len() == reserve.participants.len() {
+            Progress::Released
+        } else if facts.is_returned() {
+            Progress::Returned
+        } else if self.not_opened
+            || self.failed
+            || !facts.not_opened.is_empty()
+            || (now > reserve.expires_at && facts.charge().is_none())
+        {
+            Progress::Void
+        } else if facts.charge().is_some() {
+            Progress::Opening
+        } else if facts.set().is_some() {
+            Progress::Committing
+        } else {
+            Progress::Reserving
+        }
+    }
+}
+
+/// One look at one attempt.
+pub(super) struct Step<'a> {
+    pub(super) me: ParticipantId,
+    pub(super) id: AttemptId,
+    pub(super) local: &'a mut Local,
+    pub(super) facts: &'a Facts,
+    /// How far each log is known to be certified.
+    pub(super) heads: &'a BTreeMap<ParticipantId, UtcMillis>,
+    pub(super) clock: Clock,
+    /// Whether messages already sent are due again.
+    pub(super) resend: bool,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Step<'_> {
+    /// Everything that is due, in the order of the steps.
+    pub(super) fn advance(mut self) -> Vec<Effect> {
+        let Some(reserve) = self.facts.reserve().cloned() else {
+            if let Some(reserve) = self.local.reserve.clone()
+                && self.clock.now <= reserve.expires_at
+            {
+                self.append_once(Emitted::Reserve, CleanRoomEntry::Reserve(reserve));
+            }
+            return self.effects;
+        };
+        self.participate(&reserve);
+        self.read(&reserve);
+        self.hash();
+        match self.facts.charge() {
+            Some(charge) if self.may_open(&charge) => self.open(&reserve, &charge),
+            _ => self.void(&reserve),
+        }
+        self.take_back(&reserve);
+        if self.facts.is_settled() && (self.local.release.is_some() || self.facts.is_returned()) {
+            self.once(Emitted::Forget, Effect::Forget(self.id));
+        }
+        self.effects
+    }
+
+    /// Step 2. The proposer also tells the others what is asked.
+    fn participate(&mut self, reserve: &Reserve) {
+        if self.clock.now > reserve.expires_at {
+            return;
+        }
+        if !self.facts.participations.contains_key(&self.me) {
+            let entry = Participate {
+                id: self.id,
+                plan: self.local.plan.hash(),
+                key: self.local.secret.public_key(),
+                snapshot: self.local.snapshot,
+            };
+            self.append_once(Emitted::Participate, CleanRoomEntry::Participate(entry));
+        }
+        if self.me == self.id.proposer
+            && (self.local.emitted.insert(Emitted::Proposal) || self.resend)
+        {
+            let proposal = Proposal { id: self.id, spec: self.local.spec.clone() };
+            let waiting = reserve.participants.iter().filter(|participant| {
+                **participant != self.me && !self.facts.participations.contains_key(participant)
+            });
+            self.effects.extend(
+                waiting.map(|to| Effect::Send {
+                    to: *to,
+                    message: Message::Proposal(proposal.clone()),
+                }),
+            );
+        }
+    }
+
+    /// Step 3, first half: once, and only if no vector of this attempt can exist yet. A hash of
+    /// ours in the log without its vector on disk means the disk was restored: never read again.
+    fn read(&mut self, reserve: &Reserve) {
+        let fresh = !self.local.read_started
+            && self.local.drawn.is_none()
+            && !self.local.failed
+            && !self.local.not_opened
+            && !self.facts.commits.contains_key(&self.me)
+            && self.facts.not_opened.is_empty();
+        if fresh
+            && self.clock.now <= reserve.expires_at
+            && self.facts.set().is_some_and(|set| self.is_mine(&set))
+        {
+            self.local.read_started = true;
+            self.local.emitted.insert(Emitted::Read);
+            self.effects.push(Effect::Persist(Record::ReadStarted(self.id)));
+            let plan = Arc::clone(&self.local.plan);
+            self.effects.push(Effect::Read { id: self.id, plan });
+        }
+        // Reading began in an earlier process, or ran over the expiry: it has failed.
+        let interrupted = self.local.read_started
+            && self.local.drawn.is_none()
+            && (!self.local.emitted.contains(&Emitted::Read)
+                || self.clock.now > reserve.expires_at);
+        if interrupted && !self.local.failed {
+            self.local.failed = true;
+            self.effects.push(Effect::Persist(Record::Failed(self.id)));
+        }
+        if self.local.failed && !self.facts.failed.contains_key(&self.me) {
+            let (rho, year) = (reserve.rho, reserve.year);
+            let entry = FailedAfterReading { id: self.id, rho, year };
+            self.append_once(Emitted::Failed, CleanRoomEntry::FailedAfterReading(entry));
+        }
+    }
+
+    fn is_mine(&self, set: &crate::masked_sum::ParticipantSet) -> bool {
+        set.plan() == self.local.plan.hash()
+            && set.members().get(&self.me).is_some_and(|member| {
+                member.key == self.local.secret.public_key()
+                    && member.snapshot == self.local.snapshot
+            })
+    }
+
+    /// Step 3, second half: certify the hash of the vector that is on disk.
+    fn hash(&mut self) {
+        if self.local.not_opened || self.facts.commits.contains_key(&self.me) {
+            return;
+        }
+        if let Some(drawn) = &self.local.drawn {
+            let commit = Commit { id: self.id, set: drawn.set, vector: drawn.hash };
+            self.append_once(Emitted::Commit, CleanRoomEntry::Commit(commit));
+        }
+    }
+
+    /// All hashes are certified, ours is the one on disk, and nobody has renounced.
+    fn may_open(&self, charge: &CertifiedCharge) -> bool {
+        let ours = charge.commits().get(&self.me).map(|commit| commit.vector);
+        !self.local.not_opened
+            && (self.local.opened || self.facts.not_opened.is_empty())
+            && charge.pays_for(&self.local.plan)
+            && self.local.drawn.as_ref().is_some_and(|drawn| Some(drawn.hash) == ours)
+    }
+
+    /// Step 4, and 6 and 7 after it.
+    fn open(&mut self, reserve: &Reserve, charge: &CertifiedCharge) {
+        let Some(drawn) = &self.local.drawn else { return };
+        let opening = Opening {
+            id: self.id,
+            set: drawn.set,
+            vector: drawn.vector.to_bytes(),
+            nonce: drawn.nonce,
+        };
+        self.local.openings.insert(self.me, (drawn.vector.clone(), drawn.nonce));
+        if !self.local.opened {
+            self.local.opened = true;
+            self.effects.push(Effect::Persist(Record::Opened(self.id)));
+        }
+        if self.local.emitted.insert(Emitted::Opening) || self.resend {
+            let waiting = reserve.participants.iter().filter(|participant| {
+                **participant != self.me && !self.facts.releases.contains_key(participant)
+            });
+            self.effects.extend(
+                waiting
+                    .map(|to| Effect::Send { to: *to, message: Message::Opening(opening.clone()) }),
+            );
+        }
+        self.release(charge);
+        if self.local.release.is_none() && self.clock.now > reserve.open_by {
+            self.accuse(reserve);
+        }
+    }
+
+    fn release(&mut self, charge: &CertifiedCharge) {
+        if self.local.release.is_none() {
+            // Openings were checked against their hashes as they came; too few give no release.
+            let made = Release::from_openings(charge, &self.local.plan, &self.local.openings);
+            let Ok(release) = made else { return };
+            self.effects.push(Effect::Released(Box::new(release.clone())));
+            self.local.release = Some(release);
+        }
+        if let Some(release) = &self.local.release
+            && !self.facts.releases.contains_key(&self.me)
+        {
+            let entry = ReleaseLogged { id: self.id, set: release.set(), release: release.hash() };
+            self.append_once(Emitted::Release, CleanRoomEntry::Release(entry));
+        }
+    }
+
+    /// Step 6.
+    fn accuse(&mut self, reserve: &Reserve) {
+        for accused in &reserve.participants {
+            let silent = !self.local.openings.contains_key(accused)
+                && !self.facts.not_opened.contains_key(accused)
+                && !self.facts.accusations.contains(&(self.me, *accused));
+            if silent {
+                let entry = MissingOpening { id: self.id, accused: *accused };
+                let entry = CleanRoomEntry::MissingOpening(entry);
+                self.append_once(Emitted::Accusation(*accused), entry);
+            }
+        }
+    }
+
+    /// Step 5: an attempt that cannot be completed. Whoever has a hash in its log, or on its way
+    /// there, and has not opened, renounces for good.
+    fn void(&mut self, reserve: &Reserve) {
+        let renounced = !self.facts.not_opened.is_empty() || self.local.not_opened;
+        let late = self.clock.now > reserve.expires_at
+            && self.facts.charge().is_none()
+            && (self.clock.now > reserve.expires_at.plus(VOID_GRACE_MILLIS)
+                || self.missing_logs_are_past(reserve));
+        // All hashes stand, but ours is not the one on disk: the disk was restored.
+        let unable = self.facts.charge().is_some() && !self.local.opened;
+        if !(renounced || late || unable) {
+            return;
+        }
+        self.once(Emitted::Void, Effect::Void(self.id));
+        let hashed = self.local.drawn.is_some() || self.facts.commits.contains_key(&self.me);
+        if !hashed || self.local.opened {
+            return;
+        }
+        if !self.local.not_opened {
+            self.local.not_opened = true;
+            self.effects.push(Effect::Persist(Record::NotOpened(self.id)));
+        }
+        if !self.facts.not_opened.contains_key(&self.me) {
+            self.append_once(Emitted::NotOpened, CleanRoomEntry::NotOpened(self.id));
+        }
+    }
+
+    /// Every log without a hash in time is certified past the expiry: no hash can still appear.
+    fn missing_logs_are_past(&self, reserve: &Reserve) -> bool {
+        reserve
+            .participants
+            .iter()
+            .filter(|participant| !self.facts.commits.contains_key(participant))
+            .all(|participant| self.is_past(*participant, reserve.expires_at))
+    }
+
+    fn is_past(&self, participant: ParticipantId, instant: UtcMillis) -> bool {
+        self.heads.get(&participant).is_some_and(|head| *head > instant)
+    }
+
+    /// Step 5, at the proposer: the quota comes back once each participant has certified that it
+    /// has not opened, or its log has passed the expiry without a hash.
+    fn take_back(&mut self, reserve: &Reserve) {
+        if self.me != self.id.proposer || self.facts.returned.is_some() || self.local.opened {
+            return;
+        }
+        let nobody_can_open = reserve.participants.iter().all(|participant| {
+            self.facts.not_opened.contains_key(participant)
+                || (!self.facts.commits.contains_key(participant)
+                    && self.is_past(*participant, reserve.expires_at))
+        });
+        if nobody_can_open && self.clock.now > reserve.expires_at {
+            self.append_once(Emitted::Returned, CleanRoomEntry::Returned(self.id));
+        }
+    }
+
+    fn append_once(&mut self, kind: Emitted, entry: CleanRoomEntry) {
+        self.once(kind, Effect::Append(entry));
+    }
+
+    fn once(&mut self, kind: Emitted, effect: Effect) {
+        if self.local.emitted.insert(kind) {
+            self.effects.push(effect);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What participants send each other directly, beside the logs.
+//!
+//! Messages are of no authority: everything in them is checked against certified entries. The
+//! caller vouches for the sender (an authenticated channel), nothing more.
+
+use minicbor::{Decode, Encode};
+
+use super::entry::{AttemptId, CodecError, decoded, encoded};
+use crate::ids::SetHash;
+use crate::plan::{CELLS_MAX, QuerySpec};
+use crate::sql::AGGREGATES_MAX;
+
+/// Longest encoded message: a full vector and its frame.
+pub const MESSAGE_MAX_BYTES: usize = CELLS_MAX * AGGREGATES_MAX * 8 + 4_096;
+
+/// A message between participants of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Message {
+    /// From the proposer: what is asked. The log holds only its hash.
+    #[n(0)]
+    #[cbor(array)]
+    Proposal(#[n(0)] Proposal),
+    /// To the proposer: this participant will not take part.
+    #[n(1)]
+    #[cbor(array)]
+    Declined(#[n(0)] AttemptId, #[n(1)] DeclineReason),
+    /// Step 4.
+    #[n(2)]
+    #[cbor(array)]
+    Opening(#[n(0)] Opening),
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Proposal {
+    /// The attempt.
+    #[n(0)]
+    pub id: AttemptId,
+    /// The question, its participants and its cost.
+    #[n(1)]
+    pub spec: QuerySpec,
+}
+
+/// y_i with its nonce.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Opening {
+    /// The attempt.
+    #[n(0)]
+    pub id: AttemptId,
+    /// The set it was masked for.
+    #[n(1)]
+    pub set: SetHash,
+    /// [`MaskedVector::to_bytes`](crate::masked_sum::MaskedVector::to_bytes).
+    #[n(2)]
+    #[cbor(with = "minicbor::bytes")]
+    pub vector: Vec<u8>,
+    /// The commitment's nonce.
+    #[n(3)]
+    #[cbor(with = "minicbor::bytes")]
+    pub nonce: [u8; 32],
+}
+
+/// Why a participant will not take part. Never depends on data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum DeclineReason {
+    /// It arrives at another plan than the one reserved: contracts or versions differ.
+    #[n(0)]
+    Plan,
+    /// The proposer's account does not cover it, or too many of its reservations are open.
+    #[n(1)]
+    Budget,
+    /// The reservation has expired, lasts too long or is booked to another year.
+    #[n(2)]
+    Expiry,
+    /// Its own policy: purpose, analyst, or a decision of its operator.
+    #[n(3)]
+    Policy,
+}
+
+impl Message {
+    /// The attempt it belongs to.
+    pub const fn id(&self) -> AttemptId {
+        match self {
+            Self::Proposal(proposal) => proposal.id,
+            Self::Declined(id, _) => *id,
+            Self::Opening(opening) => opening.id,
+        }
+    }
+
+    /// Its one encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encoded(self)
+    }
+
+    /// Reads a message; only its one encoding is accepted.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        decoded(bytes, MESSAGE_MAX_BYTES, "message")
+    }
+}

@@ -1,0 +1,501 @@
+//! One participant's clean room: all attempts it knows of.
+
+use core::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::entry::{AttemptId, CertifiedEntry, CodecError, Reserve};
+use super::local::{Local, Step};
+use super::message::{DeclineReason, Message, Opening, Proposal};
+use super::record::{Begun, Drawn, Record};
+use super::{Clock, Effect, LIFETIME_MAX_MILLIS, Progress};
+use crate::accounting::{EntryError, Facts, Ledger, OPEN_RESERVATIONS_MAX, OverBudget};
+use crate::bounded::BoundedVector;
+use crate::contract::Contract;
+use crate::ids::{Attempt, ParticipantId, QueryId, SnapshotId};
+use crate::masked_sum::{self, MaskError, MaskedVector, MaskingSecret};
+use crate::mechanism::NoiseShare;
+use crate::plan::{DpPlan, QuerySpec};
+use crate::release::Release;
+use crate::sql::Refusal;
+use crate::units::{PicoRho, UtcMillis};
+
+/// Most proposals of one proposer kept while their reservations are on their way.
+const PROPOSALS_MAX: usize = 4;
+
+/// What a proposer passes in for one attempt.
+#[derive(Debug)]
+pub struct ProposeRequest {
+    /// Drawn at random for a new question.
+    pub query: QueryId,
+    /// First, or the next after a void one.
+    pub attempt: Attempt,
+    /// The question.
+    pub spec: QuerySpec,
+    /// A fresh random secret.
+    pub secret: MaskingSecret,
+    /// The data this participant answers from.
+    pub snapshot: SnapshotId,
+    /// The analyst's share of this brand's joint quota.
+    pub analyst_quota: PicoRho,
+    /// From now to the expiry, in milliseconds: for all reservations, reading and hashes.
+    pub lifetime_millis: u64,
+    /// From the expiry to the instant after which an opening is missing, in milliseconds.
+    pub opening_millis: u64,
+}
+
+/// Why a question is not proposed. Nothing was spent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// The planner refuses.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The accounts do not cover it.
+    #[error(transparent)]
+    Budget(#[from] OverBudget),
+    /// This participant is not among those asked.
+    #[error("a proposer takes part itself: add {0} to the participants")]
+    NotAsked(ParticipantId),
+    /// The attempt's name is taken.
+    #[error("this attempt exists; draw a new query id, or take the next attempt number")]
+    Taken,
+    /// A lifetime that is zero or too long.
+    #[error("lifetime and opening time are 1 to {LIFETIME_MAX_MILLIS} ms")]
+    Lifetime,
+}
+
+/// Why an answer to an effect is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StepError {
+    /// No such question is waiting.
+    #[error("no such attempt is waiting for this step")]
+    NotWaiting,
+    /// Too late; the attempt has failed here.
+    #[error("the reservation has expired")]
+    Expired,
+    /// The vector could not be masked; the attempt has failed here.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
+}
+
+/// Why a message is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// Not a message.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// From somebody who has no part in it.
+    #[error("{0} has no part in this attempt")]
+    Stranger(ParticipantId),
+    /// Too many proposals at a time.
+    #[error("{0} has too many proposals waiting")]
+    TooMany(ParticipantId),
+    /// An opening before all hashes are certified, or of an unknown attempt. It will be sent again.
+    #[error("an opening that is not due here yet")]
+    Early,
+    /// An opening that does not match its certified hash: evidence against its sender.
+    #[error("the opening of {0} does not match its certified hash")]
+    Mismatch(ParticipantId),
+}
+
+/// Records that do not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestoreError {
+    /// Bytes that are no record.
+    #[error("record {index}: {source}")]
+    Codec {
+        /// Which one, from 0.
+        index: usize,
+        /// Why.
+        source: CodecError,
+    },
+}
+
+/// One participant's side of all its attempts.
+pub struct CleanRoom {
+    me: ParticipantId,
+    contract: Contract,
+    ledger: Ledger,
+    heads: BTreeMap<ParticipantId, UtcMillis>,
+    locals: BTreeMap<AttemptId, Local>,
+    /// Proposals without a decision yet.
+    proposals: BTreeMap<AttemptId, Pending>,
+    /// Attempts this participant will have no part in.
+    declined: BTreeSet<AttemptId>,
+}
+
+/// Redacted: attempts hold keys, questions and masked vectors.
+impl fmt::Debug for CleanRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let attempts: Vec<&AttemptId> = self.locals.keys().collect();
+        f.debug_struct("CleanRoom")
+            .field("me", &self.me)
+            .field("attempts", &attempts)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Pending {
+    spec: QuerySpec,
+    /// Planned and handed to the caller to decide.
+    plan: Option<Arc<DpPlan>>,
+}
+
+impl CleanRoom {
+    /// A clean room without a past.
+    pub const fn new(me: ParticipantId, contract: Contract) -> Self {
+        Self {
+            me,
+            contract,
+            ledger: Ledger::new(),
+            heads: BTreeMap::new(),
+            locals: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+            declined: BTreeSet::new(),
+        }
+    }
+
+    /// From the unsealed records of a disk, in the order they were written. [`Self::replay`] the
+    /// logs next, then [`Self::resume`]. Attempts planned under another contract cannot go on and
+    /// are left out: their charges stand.
+    pub fn restore(
+        me: ParticipantId,
+        contract: Contract,
+        records: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Self, RestoreError> {
+        let mut room = Self::new(me, contract);
+        for (index, bytes) in records.into_iter().enumerate() {
+            let record = Record::from_bytes(bytes.as_ref())
+                .map_err(|source| RestoreError::Codec { index, source })?;
+            match record {
+                Record::Begun(begun) => {
+                    if let Ok(plan) = DpPlan::new(&room.contract, &begun.spec) {
+                        room.locals.entry(begun.id).or_insert_with(|| Local::new(begun, plan));
+                    }
+                }
+                other => {
+                    if let Some(local) = room.locals.get_mut(&other.id()) {
+                        local.restore(me, other);
+                    }
+                }
+            }
+        }
+        Ok(room)
+    }
+
+    /// Takes a certified entry without acting on it: at start, for every clean-room entry of every
+    /// log.
+    pub fn replay(&mut self, entry: &impl CertifiedEntry) -> Result<(), EntryError> {
+        self.ledger.enter(entry).map(|_| ())
+    }
+
+    /// Acts on everything replayed.
+    pub fn resume(&mut self, clock: Clock) -> Vec<Effect> {
+        self.tick(clock)
+    }
+
+    /// Step 1 and the begin of step 2: plans, checks the accounts, reserves.
+    pub fn propose(
+        &mut self,
+        request: ProposeRequest,
+        clock: Clock,
+    ) -> Result<Vec<Effect>, ProposeError> {
+        let plan = DpPlan::new(&self.contract, &request.spec)?;
+        let id = AttemptId { proposer: self.me, query: request.query, attempt: request.attempt };
+        if !plan.participants().contains(&self.me) {
+            return Err(ProposeError::NotAsked(self.me));
+        }
+        if self.locals.contains_key(&id) || self.ledger.facts(&id).is_some() {
+            return Err(ProposeError::Taken);
+        }
+        let legal = 1..=LIFETIME_MAX_MILLIS;
+        if !legal.contains(&request.lifetime_millis) || !legal.contains(&request.opening_millis) {
+            return Err(ProposeError::Lifetime);
+        }
+        let expires_at = clock.now.plus(request.lifetime_millis);
+        let reserve = Reserve {
+            id,
+            plan: plan.hash(),
+            sql: plan.sql_hash(),
+            contract: plan.contract_hash(),
+            participants: plan.participants().to_vec(),
+            rho: plan.rho(),
+            year: clock.year,
+            analyst: request.spec.analyst,
+            expires_at,
+            open_by: expires_at.plus(request.opening_millis),
+        };
+        let pending: Vec<Reserve> = self.uncertified(clock.now).cloned().collect();
+        self.ledger.admit(&self.contract, &reserve, request.analyst_quota, &pending, clock.now)?;
+        let begun = Begun {
+            id,
+            spec: request.spec,
+            secret: *request.secret.as_bytes(),
+            snapshot: request.snapshot,
+            reserve: Some(reserve),
+        };
+        let mut effects = vec![Effect::Persist(Record::Begun(begun.clone()))];
+        self.locals.insert(id, Local::new(begun, plan));
+        effects.extend(self.advance(id, clock, false));
+        Ok(effects)
+    }
+
+    /// Own reservations on their way into the log.
+    fn uncertified(&self, now: UtcMillis) -> impl Iterator<Item = &Reserve> {
+        self.locals
+            .iter()
+            .filter(|(id, _)| self.ledger.facts(id).is_none_or(|facts| facts.reserve().is_none()))
+            .filter_map(|(_, local)| local.reserve.as_ref())
+            .filter(move |reserve| now <= reserve.expires_at)
+    }
+
+    /// A certified entry of any log, own or not. Entries of one log come in its order.
+    pub fn certified(
+        &mut self,
+        entry: &impl CertifiedEntry,
+        clock: Clock,
+    ) -> Result<Vec<Effect>, EntryError> {
+        let id = self.ledger.enter(entry)?;
+        let mut effects = self.consider(id, clock);
+        effects.extend(self.advance(id, clock, false));
+        Ok(effects)
+    }
+
+    /// A log is certified up to a block of this time, and every clean-room entry up to there has
+    /// been passed in.
+    pub fn head(&mut self, log: ParticipantId, time: UtcMillis, clock: Clock) -> Vec<Effect> {
+        let head = self.heads.entry(log).or_insert(time);
+        *head = time.max(*head);
+        self.advance_all(clock, false)
+    }
+
+    /// Time has passed: every few seconds. Sends again what may have been lost.
+    pub fn tick(&mut self, clock: Clock) -> Vec<Effect> {
+        let waiting: Vec<AttemptId> = self.proposals.keys().copied().collect();
+        let mut effects: Vec<Effect> =
+            waiting.into_iter().flat_map(|id| self.consider(id, clock)).collect();
+        effects.extend(self.advance_all(clock, true));
+        effects
+    }
+
+    /// A message; `from` is authenticated by the caller.
+    pub fn message(
+        &mut self,
+        from: ParticipantId,
+        bytes: &[u8],
+        clock: Clock,
+    ) -> Result<Vec<Effect>, MessageError> {
+        match Message::from_bytes(bytes)? {
+            Message::Proposal(proposal) => self.proposal(from, proposal, clock),
+            Message::Declined(id, reason) => {
+                let asked = id.proposer == self.me
+                    && self.locals.get(&id).is_some_and(|l| l.plan.participants().contains(&from));
+                if asked {
+                    Ok(vec![Effect::Declined { id, by: from, reason }])
+                } else {
+                    Err(MessageError::Stranger(from))
+                }
+            }
+            Message::Opening(opening) => self.opening(from, opening, clock),
+        }
+    }
+
+    fn proposal(
+        &mut self,
+        from: ParticipantId,
+        proposal: Proposal,
+        clock: Clock,
+    ) -> Result<Vec<Effect>, MessageError> {
+        let Proposal { id, spec } = proposal;
+        if from != id.proposer || from == self.me || !spec.participants.contains(&self.me) {
+            return Err(MessageError::Stranger(from));
+        }
+        if self.locals.contains_key(&id) || self.declined.contains(&id) {
+            return Ok(Vec::new());
+        }
+        if !self.proposals.contains_key(&id) {
+            let waiting = self.proposals.keys().filter(|other| other.proposer == from).count();
+            if waiting >= PROPOSALS_MAX {
+                return Err(MessageError::TooMany(from));
+            }
+            self.proposals.insert(id, Pending { spec, plan: None });
+        }
+        Ok(self.consider(id, clock))
+    }
+
+    fn opening(
+        &mut self,
+        from: ParticipantId,
+        opening: Opening,
+        clock: Clock,
+    ) -> Result<Vec<Effect>, MessageError> {
+        let id = opening.id;
+        let charge = self.ledger.facts(&id).and_then(Facts::charge).ok_or(MessageError::Early)?;
+        let local = self.locals.get_mut(&id).ok_or(MessageError::Early)?;
+        let commit = charge.commits().get(&from).ok_or(MessageError::Stranger(from))?;
+        let vector = MaskedVector::from_bytes(&opening.vector)
+            .filter(|vector| vector.len() == local.plan.coordinates())
+            .filter(|vector| vector.commitment(from, commit.set, &opening.nonce) == commit.vector)
+            .ok_or(MessageError::Mismatch(from))?;
+        local.openings.entry(from).or_insert((vector, opening.nonce));
+        Ok(self.advance(id, clock, false))
+    }
+
+    /// Looks at a proposal once its reservation is certified: plans it anew, checks the account,
+    /// asks the caller.
+    fn consider(&mut self, id: AttemptId, clock: Clock) -> Vec<Effect> {
+        let (Some(pending), Some(facts)) = (self.proposals.get(&id), self.ledger.facts(&id)) else {
+            return Vec::new();
+        };
+        let (Some(placed), None) = (&facts.reserve, &pending.plan) else { return Vec::new() };
+        let reserve = &placed.entry;
+        let late = clock.now > reserve.expires_at
+            || clock.year != reserve.year
+            || reserve.expires_at > placed.time.plus(LIFETIME_MAX_MILLIS);
+        let covered = self.ledger.was_within_quota(&self.contract, &id)
+            && self.ledger.open_reservations(id.proposer, clock.now) <= OPEN_RESERVATIONS_MAX;
+        let planned = DpPlan::new(&self.contract, &pending.spec).ok().filter(|plan| {
+            plan.hash() == reserve.plan
+                && plan.sql_hash() == reserve.sql
+                && plan.contract_hash() == reserve.contract
+                && plan.participants() == reserve.participants
+                && plan.rho() == reserve.rho
+                && pending.spec.analyst == reserve.analyst
+        });
+        let plan = match (planned, covered, late) {
+            (_, _, true) => return self.turn_down(id, DeclineReason::Expiry),
+            (None, _, _) => return self.turn_down(id, DeclineReason::Plan),
+            (_, false, _) => return self.turn_down(id, DeclineReason::Budget),
+            (Some(plan), true, false) => Arc::new(plan),
+        };
+        let spec = pending.spec.clone();
+        if let Some(pending) = self.proposals.get_mut(&id) {
+            pending.plan = Some(Arc::clone(&plan));
+        }
+        vec![Effect::Decide { id, spec, plan }]
+    }
+
+    fn turn_down(&mut self, id: AttemptId, reason: DeclineReason) -> Vec<Effect> {
+        self.proposals.remove(&id);
+        self.declined.insert(id);
+        vec![Effect::Send { to: id.proposer, message: Message::Declined(id, reason) }]
+    }
+
+    /// Takes part: answers [`Effect::Decide`].
+    pub fn accept(
+        &mut self,
+        id: AttemptId,
+        secret: MaskingSecret,
+        snapshot: SnapshotId,
+        clock: Clock,
+    ) -> Result<Vec<Effect>, StepError> {
+        let Some(Pending { spec, plan: Some(plan) }) = self.proposals.remove(&id) else {
+            return Err(StepError::NotWaiting);
+        };
+        let reserve = self.ledger.facts(&id).and_then(Facts::reserve);
+        if reserve.is_none_or(|reserve| clock.now > reserve.expires_at) {
+            self.declined.insert(id);
+            return Err(StepError::Expired);
+        }
+        let begun = Begun { id, spec, secret: *secret.as_bytes(), snapshot, reserve: None };
+        let mut effects = vec![Effect::Persist(Record::Begun(begun.clone()))];
+        self.locals.insert(id, Local::new(begun, Arc::unwrap_or_clone(plan)));
+        effects.extend(self.advance(id, clock, false));
+        Ok(effects)
+    }
+
+    /// Takes no part: answers [`Effect::Decide`].
+    pub fn decline(&mut self, id: AttemptId) -> Vec<Effect> {
+        if self.proposals.contains_key(&id) {
+            self.turn_down(id, DeclineReason::Policy)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Masks what was drawn and read, once: answers [`Effect::Read`]. `nonce` is fresh random.
+    pub fn commit(
+        &mut self,
+        id: AttemptId,
+        noise: NoiseShare,
+        vector: BoundedVector,
+        nonce: [u8; 32],
+        clock: Clock,
+    ) -> Result<Vec<Effect>, StepError> {
+        let facts = self.ledger.facts(&id).ok_or(StepError::NotWaiting)?;
+        let (set, reserve) = facts.set().zip(facts.reserve()).ok_or(StepError::NotWaiting)?;
+        let local = self.locals.get_mut(&id).ok_or(StepError::NotWaiting)?;
+        let waiting = local.read_started
+            && local.drawn.is_none()
+            && !local.failed
+            && !local.not_opened
+            && !facts.commits.contains_key(&self.me);
+        if !waiting {
+            return Err(StepError::NotWaiting);
+        }
+        if clock.now > reserve.expires_at {
+            return Err(StepError::Expired);
+        }
+        let masked = masked_sum::mask(vector, noise, self.me, &local.secret, &set)?;
+        let drawn = Drawn { id, set: set.hash(), vector: masked.to_bytes(), nonce };
+        local.hold(self.me, set.hash(), masked, nonce);
+        let mut effects = vec![Effect::Persist(Record::Drawn(drawn))];
+        effects.extend(self.advance(id, clock, false));
+        Ok(effects)
+    }
+
+    /// Reading failed or ran over its caps: answers [`Effect::Read`]. The cost is booked locally,
+    /// because something may have been read; the attempt will be void for want of this hash.
+    pub fn fail(&mut self, id: AttemptId, clock: Clock) -> Vec<Effect> {
+        let Some(local) = self.locals.get_mut(&id) else { return Vec::new() };
+        if !local.read_started || local.drawn.is_some() || local.failed {
+            return Vec::new();
+        }
+        local.failed = true;
+        let mut effects = vec![Effect::Persist(Record::Failed(id))];
+        effects.extend(self.advance(id, clock, false));
+        effects
+    }
+
+    /// The accounts as the certified logs have them.
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The contract in force.
+    pub const fn contract(&self) -> &Contract {
+        &self.contract
+    }
+
+    /// Where an attempt of this participant stands.
+    pub fn progress(&self, id: &AttemptId, now: UtcMillis) -> Option<Progress> {
+        self.locals.get(id).map(|local| local.progress(self.ledger.facts(id), now))
+    }
+
+    /// The release of an attempt, if it was made in this process.
+    pub fn release(&self, id: &AttemptId) -> Option<&Release> {
+        self.locals.get(id).and_then(|local| local.release.as_ref())
+    }
+
+    fn advance_all(&mut self, clock: Clock, resend: bool) -> Vec<Effect> {
+        let ids: Vec<AttemptId> = self.locals.keys().copied().collect();
+        ids.into_iter().flat_map(|id| self.advance(id, clock, resend)).collect()
+    }
+
+    fn advance(&mut self, id: AttemptId, clock: Clock, resend: bool) -> Vec<Effect> {
+        let Some(local) = self.locals.get_mut(&id) else { return Vec::new() };
+        let unknown = Facts::default();
+        let facts = self.ledger.facts(&id).unwrap_or(&unknown);
+        Step {
+            me: self.me,
+            id,
+            local,
+            facts,
+            heads: &self.heads,
+            clock,
+            resend,
+            effects: Vec::new(),
+        }
+        .advance()
+    }
+}

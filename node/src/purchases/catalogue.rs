@@ -134,25 +134,31 @@ impl Catalogue<'_> {
         let mut context = Context::new(&SHA256);
         context.update(b"coalition facts snapshot v0");
         let mut files = Vec::new();
+        self.each(|sequence, chunk| {
+            context.update(&sequence.to_be_bytes());
+            context.update(&chunk.digest);
+            files.push(folder.join(file_name(sequence)));
+        })?;
+        let mut id = [0; 32];
+        id.copy_from_slice(context.finish().as_ref());
+        Ok(Snapshot { id, files })
+    }
+
+    /// Visits the files that count, in the order of their numbers.
+    pub(super) fn each(&self, mut visit: impl FnMut(u32, &Chunk)) -> Result<(), CatalogueError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let page = self.0.scan_prefix(CHUNKS, &[], after.as_deref(), PAGE)?;
-            let Some((last, _)) = page.last() else { break };
+            let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             for (key, value) in &page {
                 let chunk: Chunk = decode("list entry of facts", value)?;
                 let passes = self.source(&chunk.source)?.map_or(0, |state| state.passes);
                 if chunk.pass < passes {
-                    let sequence = sequence(key)?;
-                    context.update(&sequence.to_be_bytes());
-                    context.update(&chunk.digest);
-                    files.push(folder.join(file_name(sequence)));
+                    visit(sequence(key)?, &chunk);
                 }
             }
         }
-        let mut id = [0; 32];
-        id.copy_from_slice(context.finish().as_ref());
-        Ok(Snapshot { id, files })
     }
 
     fn read<T: for<'b> Decode<'b, ()> + Encode<()>>(

@@ -19,10 +19,9 @@ use super::catalogue::{
     list_chunk, put_basket, put_source,
 };
 use super::clean::{Adjustment, Cleaning, DropReason, Dropped, Issue};
-use super::columns::{
-    AMOUNT, CellProblem, DATE, Day, FileProblem, Money, TEXT, Text, WHOLE, Whole, has,
-};
+use super::columns::{FileProblem, has};
 use super::facts::{self, FactsError, Row, Rows};
+use super::line::{COLUMNS, Columns, Line};
 use super::source::{BATCH_ROWS, Source};
 use super::{BasketChange, BasketKey, Fen};
 use crate::store::{Store, StoreError};
@@ -32,26 +31,6 @@ use crate::vault::{BlindIndex, CardNumber, Consenting, DataKey, MemberId, Vault,
 const CHUNK_ROWS: u64 = 8 * BATCH_ROWS as u64;
 /// Cards remembered at a time.
 const CARDS_MAX: usize = 100_000;
-/// Longest name of a department, in bytes.
-const DEPARTMENT_MAX: usize = 64;
-
-const BASKET: &str = "basket_id";
-const LINE: &str = "line_no";
-const MEMBER: &str = "member_id";
-const DAY: &str = "purchased_at";
-const DEPARTMENT: &str = "department";
-const QUANTITY: &str = "quantity";
-const MONEY: &str = "amount";
-const COLUMNS: [(&str, &str); 7] = [
-    (BASKET, TEXT),
-    (LINE, WHOLE),
-    (MEMBER, TEXT),
-    (DAY, DATE),
-    (DEPARTMENT, TEXT),
-    (QUANTITY, WHOLE),
-    (MONEY, AMOUNT),
-];
-
 /// What a sink says when it could not make changes durable.
 pub type SinkError = Box<dyn Error + Send + Sync>;
 
@@ -179,6 +158,16 @@ impl Facts {
         Ok(Catalogue(&*self.store).snapshot(&self.folder)?)
     }
 
+    /// How many rows the facts have, guests' included. For the brand's own staff: it tells of sales.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn rows(&self) -> Result<u64, ImportError> {
+        let mut rows: u64 = 0;
+        Catalogue(&*self.store).each(|_, chunk| rows = rows.saturating_add(chunk.rows))?;
+        Ok(rows)
+    }
+
     /// Registers `table` in a session: the rows of a snapshot from the day `not_before` (days since
     /// 1970-01-01) on, whose members are among the consenting. Columns: `member` (text),
     /// `purchased_on` (date), `department` (text), `basket`, `quantity`, `amount_fen` (whole
@@ -301,64 +290,6 @@ struct OpenBasket {
     before: Fen,
     after: Fen,
     changed: bool,
-}
-
-/// The columns of a batch.
-struct Columns {
-    basket: Text,
-    line: Whole,
-    member: Text,
-    day: Day,
-    department: Text,
-    quantity: Whole,
-    amount: Money,
-}
-
-/// A row whose cells could all be read.
-struct Line<'a> {
-    basket: &'a str,
-    number: u32,
-    card: Option<CardNumber>,
-    day: i32,
-    department: Option<&'a str>,
-    quantity: i64,
-    amount: Fen,
-}
-
-impl Columns {
-    fn of(file: &str, batch: &RecordBatch) -> Result<Self, FileProblem> {
-        Ok(Self {
-            basket: Text::of(file, batch, BASKET)?,
-            line: Whole::of(file, batch, LINE)?,
-            member: Text::of(file, batch, MEMBER)?,
-            day: Day::of(file, batch, DAY)?,
-            department: Text::of(file, batch, DEPARTMENT)?,
-            quantity: Whole::of(file, batch, QUANTITY)?,
-            amount: Money::of(file, batch, MONEY)?,
-        })
-    }
-
-    fn line(&self, row: usize) -> Result<Line<'_>, Issue> {
-        let missing = |column| Issue::cell(column, CellProblem::Missing);
-        let basket = self.basket.at(row).map_err(|problem| Issue::cell(BASKET, problem))?;
-        let number = self.line.at(row).map_err(|problem| Issue::cell(LINE, problem))?;
-        let card = self.member.at(row).map_err(|problem| Issue::cell(MEMBER, problem))?;
-        let department =
-            self.department.at(row).map_err(|problem| Issue::cell(DEPARTMENT, problem))?;
-        if department.is_some_and(|name| name.len() > DEPARTMENT_MAX) {
-            return Err(Issue::cell(DEPARTMENT, CellProblem::NotAnIdentifier));
-        }
-        let wrong_card = |_| Issue::cell(MEMBER, CellProblem::NotAnIdentifier);
-        Ok(Line {
-            basket: basket.ok_or_else(|| missing(BASKET))?,
-            number: u32::try_from(number).map_err(|_| Issue::cell(LINE, CellProblem::NotWhole))?,
-            card: card.map(CardNumber::new).transpose().map_err(wrong_card)?,
-            day: self.day.at(row).map_err(|problem| Issue::cell(DAY, problem))?,
-            department,
-            quantity: self.quantity.at(row).map_err(|problem| Issue::cell(QUANTITY, problem))?,
-            amount: self.amount.at(row).map_err(|problem| Issue::cell(MONEY, problem))?,
-        })
-    }
 }
 
 impl Run<'_> {

@@ -18,6 +18,7 @@ mod columns;
 mod facts;
 mod fen;
 mod import;
+mod line;
 mod members;
 mod source;
 

@@ -246,6 +246,7 @@ fn the_same_line_counts_once_and_a_late_line_adds() {
     let count = "SELECT count(*), count(DISTINCT basket) FROM purchases";
     assert_eq!(shop.ask(&before, count), ["|2|1|"]);
     assert_eq!(shop.ask(&after, count), ["|3|1|"]);
+    assert_eq!(shop.facts.rows().unwrap(), 3);
 }
 
 #[test]

@@ -107,6 +107,18 @@ pub enum LinkState {
     /// The other brand accepted the code.
     #[n(1)]
     Accepted,
+    /// The other brand returned the request: the code was wrong, used or too old.
+    #[n(2)]
+    Returned,
+}
+
+/// A member's links.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// Brands where the member has an account to send points to, or asked to have.
+    pub outgoing: Vec<(BrandId, LinkState)>,
+    /// Brands from which points arrive.
+    pub incoming: Vec<BrandId>,
 }
 
 /// Why two accounts were not linked.
@@ -300,6 +312,35 @@ impl Vault {
         self.write_outgoing(member, counterparty, LinkState::Accepted, now).map(|_| ())
     }
 
+    /// Enters that `counterparty` returned the request. A link that was accepted stays so.
+    ///
+    /// # Errors
+    /// When there is no such member, or the store or the key fails.
+    pub fn return_link(
+        &self,
+        member: MemberId,
+        counterparty: BrandId,
+        now: Timestamp,
+    ) -> Result<(), VaultError> {
+        let _writing = self.lock();
+        self.write_outgoing(member, counterparty, LinkState::Returned, now).map(|_| ())
+    }
+
+    /// A member's links in both directions, each in the order of the brands' ids.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn links(&self, member: MemberId) -> Result<Links, VaultError> {
+        let mut links = Links::default();
+        for (direction, brand, link) in self.links_of(member)? {
+            match direction {
+                Direction::Outgoing => links.outgoing.push((brand, link.state)),
+                Direction::Incoming => links.incoming.push(brand),
+            }
+        }
+        Ok(links)
+    }
+
     /// How far the link of a member to `counterparty` has come, if it was begun.
     ///
     /// # Errors
@@ -336,11 +377,7 @@ impl Vault {
             batch.delete(CODES, &hash);
             batch.delete(CODE_OF_MEMBER, member.as_bytes());
         }
-        // constitutions have at most 21 brands, so at most 42 links
-        for (key, value) in self.store.scan_prefix(LINKS, member.as_bytes(), None, 64)? {
-            let link: Link =
-                codec::decode("a link", &value, STORED_MAX).map_err(|_| damaged("link"))?;
-            let (direction, brand) = link_place(&key).ok_or(damaged("link"))?;
+        for (direction, brand, link) in self.links_of(member)? {
             match direction {
                 Direction::Outgoing => {
                     erasure.outgoing.push((brand, record::handle_of(secret, brand)));
@@ -348,7 +385,7 @@ impl Vault {
                 Direction::Incoming => erasure.incoming.push(brand),
             }
             batch.delete(HANDLES, &link.handle_hash);
-            batch.delete(LINKS, &key);
+            batch.delete(LINKS, &link_key(member, direction, brand));
         }
         Ok(erasure)
     }
@@ -361,7 +398,7 @@ impl Vault {
         at: Timestamp,
     ) -> Result<MemberHandle, VaultError> {
         let handle = self.handle(member, counterparty)?;
-        // a request that is repeated after the answer does not undo the answer
+        // a request that is repeated after it was accepted does not undo that
         let state = match self.link(member, Direction::Outgoing, counterparty)? {
             Some(Link { state: LinkState::Accepted, .. }) => LinkState::Accepted,
             _ => state,
@@ -377,6 +414,17 @@ impl Vault {
         );
         self.store.transaction(&batch.writes)?;
         Ok(handle)
+    }
+
+    fn links_of(&self, member: MemberId) -> Result<Vec<(Direction, BrandId, Link)>, VaultError> {
+        // a constitution has at most 21 brands, so that a member has at most 42 links
+        let pairs = self.store.scan_prefix(LINKS, member.as_bytes(), None, 64)?;
+        let links = pairs.iter().map(|(key, value)| {
+            let (direction, brand) = link_place(key).ok_or(damaged("link"))?;
+            let link = codec::decode("a link", value, STORED_MAX).map_err(|_| damaged("link"))?;
+            Ok((direction, brand, link))
+        });
+        links.collect()
     }
 
     fn link(

@@ -27,7 +27,7 @@ use ring::rand::SecureRandom;
 
 pub use consent::{Consent, ConsentHistory, ConsentSource, DECISIONS_MAX, Purpose, sample_rule};
 pub use keys::{BlindIndex, BrandKey, DataKey, HeldBrandKey, KEY_BYTES, KeyError};
-pub use links::{LinkCode, LinkError, LinkState};
+pub use links::{InvalidLinkCode, LinkCode, LinkError, LinkState, Links};
 pub use mask::masked;
 pub use member::{
     ATTRIBUTE_MAX, Attribute, CardNumber, FactsSubject, InvalidIdentifier, MatchKey, MemberId,

@@ -163,10 +163,17 @@ fn an_outgoing_link_is_confirmed_and_found_for_returns() {
     let handle = vault.request_link(id, there, at(1)).unwrap();
     assert_eq!(handle, vault.handle(id, there).unwrap());
     assert_eq!(vault.outgoing(id, there).unwrap(), Some(LinkState::Requested));
+    vault.return_link(id, there, at(2)).unwrap();
+    assert_eq!(vault.outgoing(id, there).unwrap(), Some(LinkState::Returned));
+    vault.request_link(id, there, at(2)).unwrap();
+    assert_eq!(vault.outgoing(id, there).unwrap(), Some(LinkState::Requested));
     vault.confirm_link(id, there, at(2)).unwrap();
+    vault.return_link(id, there, at(2)).unwrap();
     vault.request_link(id, there, at(3)).unwrap();
     assert_eq!(vault.outgoing(id, there).unwrap(), Some(LinkState::Accepted));
     assert_eq!(vault.outgoing_member(there, handle).unwrap(), Some(id));
+    let links = Links { outgoing: vec![(there, LinkState::Accepted)], incoming: vec![] };
+    assert_eq!(vault.links(id).unwrap(), links);
     // an outgoing handle is not an incoming one
     assert_eq!(vault.incoming(there, handle).unwrap(), None);
 }

@@ -1,7 +1,10 @@
 //! The node each brand runs.
 
+pub mod config;
+pub mod exchange;
 pub mod intake;
 pub mod journal;
+pub mod keys;
 pub mod net;
 pub mod programme;
 pub mod purchases;

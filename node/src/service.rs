@@ -449,8 +449,8 @@ operations! {
     member(card: String) -> MemberView = Member;
     /// Card numbers of members with at least so many points, a page of them: for staff and the demo.
     cards(least_points: u64, after: Option<String>, limit: u32) -> Vec<String> = Cards;
-    /// Makes a one-time code with which the member links this account from another brand.
-    link_code(card: String) -> LinkCodeView = LinkCode;
+    /// Makes a one-time code with which the member links this account from another brand, `brand`.
+    link_code(card: String, brand: String) -> LinkCodeView = LinkCode;
     /// Links a member's account to another brand by the code that brand gave.
     link(card: String, brand: String, code: String) -> LinkView = Link;
     /// Exchanges points. The idempotency key makes repeating it safe; another request under the same

@@ -13,7 +13,7 @@ pub enum Command {
     ImportProgress { reply: Reply<ImportView> },
     Member { card: String, reply: Reply<MemberView> },
     Cards { least_points: u64, after: Option<String>, limit: u32, reply: Reply<Vec<String>> },
-    LinkCode { card: String, reply: Reply<LinkCodeView> },
+    LinkCode { card: String, brand: String, reply: Reply<LinkCodeView> },
     Link { card: String, brand: String, code: String, reply: Reply<LinkView> },
     Exchange { key: String, request: ExchangeRequest, reply: Reply<ExchangeView> },
     ExchangeById { id: String, reply: Reply<ExchangeView> },

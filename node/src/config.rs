@@ -1,0 +1,186 @@
+//! A node's data directory: what is where, and the node's own settings.
+//!
+//! Nothing here is the alliance's business; that is in the constitution.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use protocol::ids::BrandId;
+use serde::{Deserialize, Serialize};
+
+/// The node's own settings, in `node.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// This brand.
+    pub brand: String,
+    /// Where other nodes are listened for.
+    pub listen: SocketAddr,
+    /// Where people and programs are listened for, over TLS.
+    pub https: SocketAddr,
+}
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// `node.toml` is not right.
+    #[error("{}: {problem}", .path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// The parser's words, with line and column.
+        problem: String,
+    },
+    /// There is a node here already.
+    #[error("{} holds a node already; choose another directory with --data", .path.display())]
+    Taken {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+/// A data directory.
+#[derive(Debug, Clone)]
+pub struct DataDirectory(PathBuf);
+
+impl DataDirectory {
+    /// The directory at a path; it need not exist.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+    /// Private keys.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+    /// Certificate and key of the HTTPS surface.
+    #[must_use]
+    pub fn tls(&self) -> PathBuf {
+        self.0.join("tls")
+    }
+    /// The journal.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.0.join("journal")
+    }
+    /// The key-value store.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+    /// Encrypted purchase facts.
+    #[must_use]
+    pub fn facts(&self) -> PathBuf {
+        self.0.join("facts")
+    }
+    /// The published log.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.0.join("log")
+    }
+    /// Who may sign in.
+    #[must_use]
+    pub fn users(&self) -> PathBuf {
+        self.0.join("users.json")
+    }
+    /// The constitution.
+    #[must_use]
+    pub fn constitution(&self) -> PathBuf {
+        self.0.join("constitution.toml")
+    }
+    /// Its signatures.
+    #[must_use]
+    pub fn signatures(&self) -> PathBuf {
+        self.0.join("constitution.signatures")
+    }
+    /// The earning rule.
+    #[must_use]
+    pub fn earning_rule(&self) -> PathBuf {
+        self.0.join("earning.toml")
+    }
+    /// Where a running node writes the addresses it listens on.
+    #[must_use]
+    pub fn addresses(&self) -> PathBuf {
+        self.0.join("addresses.json")
+    }
+    fn settings_path(&self) -> PathBuf {
+        self.0.join("node.toml")
+    }
+
+    /// Makes the directory, for its owner only, and writes the settings.
+    ///
+    /// # Errors
+    /// When there is a node here already, or the directory cannot be written.
+    pub fn create(&self, settings: &Settings) -> Result<(), ConfigError> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let path = self.settings_path();
+        if path.exists() {
+            return Err(ConfigError::Taken { path: self.0.clone() });
+        }
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .map_err(|source| ConfigError::Io { action: "create", path: self.0.clone(), source })?;
+        let text = toml::to_string(settings).map_err(|error| ConfigError::Settings {
+            path: path.clone(),
+            problem: error.to_string(),
+        })?;
+        self.write(&path, text.as_bytes())
+    }
+
+    /// Writes a file of the directory.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
+        fs::write(path, bytes).map_err(|source| ConfigError::Io {
+            action: "write",
+            path: path.into(),
+            source,
+        })
+    }
+
+    /// Reads a file of the directory.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, ConfigError> {
+        fs::read(path).map_err(|source| ConfigError::Io {
+            action: "read",
+            path: path.into(),
+            source,
+        })
+    }
+
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// When the file is missing, not TOML, or has a field this version does not know.
+    pub fn settings(&self) -> Result<(Settings, BrandId), ConfigError> {
+        let path = self.settings_path();
+        let bytes = self.read(&path)?;
+        let wrong = |problem: String| ConfigError::Settings { path: path.clone(), problem };
+        let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".into()))?;
+        let settings: Settings = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let brand = BrandId::new(&settings.brand).map_err(|error| wrong(error.to_string()))?;
+        Ok((settings, brand))
+    }
+}

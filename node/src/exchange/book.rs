@@ -1,0 +1,339 @@
+//! Every exchange of this brand's members from the request to its end, and what came in from others.
+//!
+//! Pure state over journal records and final blocks: the same calls, live and on replay, give the same
+//! book. Protocol rules are `protocol::exchange`'s, members' data the vault's; this only keeps count.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use protocol::exchange::{LegState, OutgoingLegs, Payload, ReturnError, ReturnReason};
+use protocol::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestId};
+use protocol::time::Timestamp;
+use protocol::witness::build::OwnBlock;
+use protocol::witness::state::FinalBlock;
+
+use super::points::{PointsError, PointsLedger};
+use super::record::{Applied, NodeRecord, Requested, Submission};
+use crate::service::{ExchangeCounts, ExchangeView};
+
+/// How far an exchange has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExchangeState {
+    /// Points held, not in a final block.
+    Held,
+    /// In a final block: it stands.
+    Final,
+    /// The other side has recognised it.
+    Acknowledged,
+    /// The other side has sent it back.
+    Returned(ReturnReason),
+}
+
+/// One exchange.
+#[derive(Clone, Debug)]
+pub struct BookedExchange {
+    /// What was asked for.
+    pub requested: Requested,
+    /// How far it has come.
+    pub state: ExchangeState,
+    leaf: Option<LeafIndex>,
+    height: Option<Height>,
+    final_at: Option<Timestamp>,
+    answered_at: Option<Timestamp>,
+}
+
+/// A link that has ended one way or the other, for the vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkAnswer {
+    /// The other brand.
+    pub brand: BrandId,
+    /// Who the member is to it.
+    pub handle: MemberHandle,
+    /// Whether it was accepted.
+    pub accepted: bool,
+}
+
+/// Something that cannot be, found while entering what others said or what the journal holds.
+#[derive(Debug, thiserror::Error)]
+pub enum BookError {
+    /// Points that are not there.
+    #[error("an exchange's points are not where they should be")]
+    Points(#[from] PointsError),
+    /// A certified return of something that was never sent, or not at this price.
+    #[error("brand {log}, block {height}: {error}")]
+    Return {
+        /// Whose log.
+        log: BrandId,
+        /// Which block.
+        height: Height,
+        /// What is wrong.
+        error: ReturnError,
+    },
+}
+
+/// The book.
+#[derive(Debug, Default)]
+pub struct Book {
+    exchanges: BTreeMap<RequestId, BookedExchange>,
+    // requests in the order they came
+    order: Vec<RequestId>,
+    legs: OutgoingLegs,
+    by_leaf: BTreeMap<LeafIndex, RequestId>,
+    by_height: BTreeMap<Height, Vec<RequestId>>,
+    applied: BTreeMap<BrandId, Height>,
+    // the last block of a log that said something to this brand
+    answerable: BTreeMap<BrandId, Height>,
+    // submitted and in no block yet
+    waiting: VecDeque<Submission>,
+    counts: ExchangeCounts,
+}
+
+impl Book {
+    /// An exchange by its id.
+    #[must_use]
+    pub fn exchange(&self, id: RequestId) -> Option<&BookedExchange> {
+        self.exchanges.get(&id)
+    }
+    /// The latest exchanges, newest first.
+    pub fn latest(&self, limit: usize) -> impl Iterator<Item = &BookedExchange> {
+        self.order.iter().rev().take(limit).filter_map(|id| self.exchanges.get(id))
+    }
+    /// How many exchanges are in which state.
+    #[must_use]
+    pub const fn counts(&self) -> &ExchangeCounts {
+        &self.counts
+    }
+    /// Counts a request that was refused. Refusals leave no other trace.
+    pub const fn count_refusal(&mut self) {
+        self.counts.refused += 1;
+    }
+    /// What was submitted and is in no block yet.
+    #[must_use]
+    pub fn waiting(&self) -> impl Iterator<Item = &Submission> {
+        self.waiting.iter()
+    }
+    /// Up to which height a log has been applied.
+    #[must_use]
+    pub fn applied(&self, log: BrandId) -> Height {
+        self.applied.get(&log).copied().unwrap_or_default()
+    }
+    /// The last block of a log that said something to this brand.
+    #[must_use]
+    pub fn answerable(&self, log: BrandId) -> Height {
+        self.answerable.get(&log).copied().unwrap_or_default()
+    }
+
+    /// Enters a record of the node's own.
+    ///
+    /// # Errors
+    /// When points are not where they should be.
+    pub fn enter(
+        &mut self,
+        record: &NodeRecord,
+        points: &mut PointsLedger,
+    ) -> Result<(), BookError> {
+        match record {
+            NodeRecord::Earned(all) => {
+                for earned in all {
+                    points.earn(earned.key, earned.member, earned.points)?;
+                }
+            }
+            NodeRecord::Requested(requested) => {
+                points.hold(requested.member, requested.sent)?;
+                self.counts.held += 1;
+                self.order.push(requested.id);
+                let booked = BookedExchange {
+                    requested: requested.clone(),
+                    state: ExchangeState::Held,
+                    leaf: None,
+                    height: None,
+                    final_at: None,
+                    answered_at: None,
+                };
+                self.exchanges.insert(requested.id, booked);
+            }
+            NodeRecord::Submitted(submission) => self.waiting.push_back(submission.clone()),
+            NodeRecord::FinalAt(height, at) => {
+                for id in self.by_height.get(height).into_iter().flatten() {
+                    if let Some(exchange) = self.exchanges.get_mut(id) {
+                        exchange.final_at = Some(*at);
+                    }
+                }
+            }
+            // entered with the block it is about, or by the clean room
+            NodeRecord::Applied(_) | NodeRecord::CleanRoom(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What was submitted is in a block that has been built: it need not be submitted again.
+    pub fn built(&mut self, block: &OwnBlock) {
+        let (public, sealed) = block.submissions();
+        let public = public.into_iter().map(Submission::Public);
+        let sealed = sealed.into_iter().map(|(to, payload)| Submission::Sealed(to, payload));
+        for submission in public.chain(sealed) {
+            if let Some(place) = self.waiting.iter().position(|waits| *waits == submission) {
+                self.waiting.remove(place);
+            }
+        }
+    }
+
+    /// An own block is final: its exchanges stand, the points held for them are gone.
+    ///
+    /// # Errors
+    /// When points are not where they should be.
+    pub fn written(
+        &mut self,
+        block: &OwnBlock,
+        at: Timestamp,
+        points: &mut PointsLedger,
+    ) -> Result<(), BookError> {
+        let height = block.reference().height;
+        for sent in block.payloads() {
+            self.legs.certified(sent.index, height, sent.to, sent.payload.clone());
+            let Payload::Exchange(exchange) = &sent.payload else { continue };
+            let Some(booked) = self.exchanges.get_mut(&exchange.request) else { continue };
+            points.burn(booked.requested.member, exchange.sent)?;
+            booked.state = ExchangeState::Final;
+            booked.leaf = Some(sent.index);
+            booked.height = Some(height);
+            booked.final_at = Some(at);
+            self.by_leaf.insert(sent.index, exchange.request);
+            self.by_height.entry(height).or_default().push(exchange.request);
+            self.counts.held = self.counts.held.saturating_sub(1);
+            self.counts.r#final += 1;
+        }
+        Ok(())
+    }
+
+    /// A final block of another log, with what was decided about it: credits, what comes back from it,
+    /// what it acknowledges. Gives the links it answers.
+    ///
+    /// # Errors
+    /// When it returns what was never sent; the rest of the block is entered all the same.
+    pub fn apply(
+        &mut self,
+        me: BrandId,
+        block: &FinalBlock,
+        applied: &Applied,
+        points: &mut PointsLedger,
+    ) -> Result<Vec<LinkAnswer>, BookError> {
+        let (log, height) = (block.block.log, block.block.height);
+        let mut answers = Vec::new();
+        let mut wrong = None;
+        for credit in &applied.credits {
+            points.credit(credit.member, credit.points)?;
+            self.counts.credited += 1;
+        }
+        let payloads = block.payloads.as_deref().unwrap_or_default();
+        let exchanges = payloads.iter().filter(|(_, p)| matches!(p, Payload::Exchange(_))).count();
+        let credited = applied.credits.len();
+        self.counts.sent_back += u64::try_from(exchanges.saturating_sub(credited)).unwrap_or(0);
+        for (_, payload) in payloads {
+            let Payload::Return(back) = payload else { continue };
+            match self.legs.returned(log, back) {
+                Err(error) => wrong = Some(BookError::Return { log, height, error }),
+                Ok(leg) => match leg.payload.clone() {
+                    Payload::Link(link) => {
+                        let handle = link.handle;
+                        answers.push(LinkAnswer { brand: log, handle, accepted: false });
+                    }
+                    Payload::Exchange(_) => {
+                        self.end(back.original, applied.at, Some(back.reason), points)?;
+                    }
+                    Payload::Return(_) => {}
+                },
+            }
+        }
+        let recognised = block.header.column(me).map(|column| column.recognised.height);
+        for leaf in self.legs.recognised(log, recognised.unwrap_or_default()) {
+            match self.legs.leg(leaf).map(|leg| (&leg.payload, leg.state)) {
+                Some((Payload::Link(link), LegState::Acknowledged)) => {
+                    let handle = link.handle;
+                    answers.push(LinkAnswer { brand: log, handle, accepted: true });
+                }
+                Some((Payload::Exchange(_), LegState::Acknowledged)) => {
+                    self.end(leaf, applied.at, None, points)?;
+                }
+                _ => {}
+            }
+        }
+        self.applied.insert(log, height);
+        if !payloads.is_empty() {
+            self.answerable.insert(log, height);
+        }
+        wrong.map_or(Ok(answers), Err)
+    }
+
+    fn end(
+        &mut self,
+        leaf: LeafIndex,
+        at: Timestamp,
+        returned: Option<ReturnReason>,
+        points: &mut PointsLedger,
+    ) -> Result<(), BookError> {
+        let id = self.by_leaf.get(&leaf).copied();
+        let Some(booked) = id.and_then(|id| self.exchanges.get_mut(&id)) else { return Ok(()) };
+        match booked.state {
+            ExchangeState::Final => self.counts.r#final = self.counts.r#final.saturating_sub(1),
+            ExchangeState::Acknowledged => {
+                self.counts.acknowledged = self.counts.acknowledged.saturating_sub(1);
+            }
+            ExchangeState::Held | ExchangeState::Returned(_) => return Ok(()),
+        }
+        booked.answered_at = Some(at);
+        if let Some(reason) = returned {
+            points.restore(booked.requested.member, booked.requested.sent)?;
+            booked.state = ExchangeState::Returned(reason);
+            self.counts.returned += 1;
+        } else {
+            booked.state = ExchangeState::Acknowledged;
+            self.counts.acknowledged += 1;
+        }
+        Ok(())
+    }
+}
+
+impl BookedExchange {
+    /// Its leaf in the own log, once it is in a final block.
+    #[must_use]
+    pub const fn leaf(&self) -> Option<LeafIndex> {
+        self.leaf
+    }
+
+    /// What people see of it.
+    #[must_use]
+    pub fn view(&self) -> ExchangeView {
+        let (state, reason) = match self.state {
+            ExchangeState::Held => ("held", None),
+            ExchangeState::Final => ("final", None),
+            ExchangeState::Acknowledged => ("acknowledged", None),
+            ExchangeState::Returned(reason) => ("returned", Some(reason_code(reason))),
+        };
+        let requested = &self.requested;
+        ExchangeView {
+            id: requested.id.to_string(),
+            to: requested.to.to_string(),
+            state: state.to_owned(),
+            points_sent: requested.sent.get(),
+            points_received: requested.received.get(),
+            owed_micro_fen: requested.owed.get(),
+            leaf: self.leaf.map(LeafIndex::get),
+            height: self.height.map(Height::get),
+            requested_ms: requested.at.unix_ms(),
+            final_ms: self.final_at.map(Timestamp::unix_ms),
+            answered_ms: self.answered_at.map(Timestamp::unix_ms),
+            return_reason: reason.map(str::to_owned),
+        }
+    }
+}
+
+/// The stable code of a reason, as in the API.
+#[must_use]
+pub const fn reason_code(reason: ReturnReason) -> &'static str {
+    match reason {
+        ReturnReason::LinkCode => "link_code",
+        ReturnReason::NotLinked => "not_linked",
+        ReturnReason::AccountClosed => "account_closed",
+        ReturnReason::ReceiverLimit => "receiver_limit",
+    }
+}

@@ -1,0 +1,129 @@
+//! What the node itself writes into the journal, beside the ledger's records: movements of points and
+//! what it has promised to enter into its log.
+
+use minicbor::{Decode, Encode};
+use protocol::amount::{Points, Value};
+use protocol::exchange::{Payload, Return};
+use protocol::ids::{BrandId, Height, LeafIndex, RequestHash, RequestId};
+use protocol::log::block::PublicEntry;
+use protocol::time::Timestamp;
+
+use crate::vault::MemberId;
+
+/// One record. All that belongs to one decision is in one append of the journal.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(array)]
+pub enum NodeRecord {
+    /// Purchases have earned.
+    #[n(0)]
+    Earned(#[n(0)] Vec<EarnedPoints>),
+    /// A member asked for an exchange: its points are held.
+    #[n(1)]
+    Requested(#[n(0)] Requested),
+    /// Something is to go into the own log. What is in no block when the node starts is submitted
+    /// again.
+    #[n(2)]
+    Submitted(#[n(0)] Submission),
+    /// A final block of another log has been dealt with.
+    #[n(3)]
+    Applied(#[n(0)] Applied),
+    /// Something of the clean room's, in its own encoding.
+    #[n(4)]
+    CleanRoom(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// An own block became final at this time; for the figures people see.
+    #[n(5)]
+    FinalAt(#[n(0)] Height, #[n(1)] Timestamp),
+}
+
+/// Points that purchases earned, once a key.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct EarnedPoints {
+    /// Of what: a part of a basket.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub key: [u8; 20],
+    /// Whose.
+    #[n(1)]
+    pub member: MemberId,
+    /// How many.
+    #[n(2)]
+    pub points: Points,
+}
+
+/// An exchange that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Requested {
+    /// Its id, made from the idempotency key.
+    #[n(0)]
+    pub id: RequestId,
+    /// Hash of the request: the same key must come with the same request.
+    #[n(1)]
+    pub request: RequestHash,
+    /// Whose points.
+    #[n(2)]
+    pub member: MemberId,
+    /// The brand whose points are wanted.
+    #[n(3)]
+    pub to: BrandId,
+    /// Points given.
+    #[n(4)]
+    pub sent: Points,
+    /// Points to be received.
+    #[n(5)]
+    pub received: Points,
+    /// Value owed for it.
+    #[n(6)]
+    pub owed: Value,
+    /// When.
+    #[n(7)]
+    pub at: Timestamp,
+}
+
+/// Something for the own log.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(array)]
+pub enum Submission {
+    /// In clear.
+    #[n(0)]
+    Public(#[n(0)] PublicEntry),
+    /// Sealed to a brand.
+    #[n(1)]
+    Sealed(#[n(0)] BrandId, #[n(1)] Payload),
+}
+
+/// What was done with a final block of another log.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Applied {
+    /// Whose log.
+    #[n(0)]
+    pub log: BrandId,
+    /// Which block.
+    #[n(1)]
+    pub height: Height,
+    /// Points credited here, by leaf.
+    #[n(2)]
+    pub credits: Vec<Credit>,
+    /// What goes back.
+    #[n(3)]
+    pub returns: Vec<Return>,
+    /// When.
+    #[n(4)]
+    pub at: Timestamp,
+}
+
+/// One exchange credited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Credit {
+    /// Its leaf in the other log.
+    #[n(0)]
+    pub leaf: LeafIndex,
+    /// Whose account.
+    #[n(1)]
+    pub member: MemberId,
+    /// How many points.
+    #[n(2)]
+    pub points: Points,
+}

@@ -1,0 +1,323 @@
+//! The brand's private keys in files of the data directory, one seed a role.
+//!
+//! Knows how keys are made, kept (mode 0600, in a directory of mode 0700) and handed to the parts that
+//! use them. The recovery key is written to a file of its own, to be taken offline: a running node
+//! never reads it. Not here yet: a key-management service, rotation.
+
+use std::fmt;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use protocol::constitution::BrandKeys;
+use protocol::crypto::sealed::{SealingKey, SealingSecret};
+use protocol::crypto::{PublicKey, SigningKey};
+use protocol::ledger::LedgerKeys;
+use protocol::witness::statement::VotingKeys;
+use ring::rand::{SecureRandom, SystemRandom};
+use zeroize::Zeroizing;
+
+const SECRETS: &str = "secrets";
+const RECOVERY: &str = "recovery-key";
+const VAULT: &str = "vault-key";
+
+/// Why keys cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The operating system refused.
+    #[error("cannot {action} {}: check that the node's user owns it", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not one that this program wrote.
+    #[error("{} is not a file of keys: line {line} should read `<role> = <44 base64 characters>`", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+    },
+    /// A role is missing.
+    #[error("{} has no key for the role `{role}`", .path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// Which role.
+        role: &'static str,
+    },
+    /// No randomness.
+    #[error("the system's random generator failed")]
+    Random,
+}
+
+type Seed = Zeroizing<[u8; 32]>;
+
+macro_rules! roles {
+    ($($(#[$doc:meta])* $role:ident),* $(,)?) => {
+        /// Seeds of the private keys a running node uses.
+        pub struct Secrets {$(
+            $(#[$doc])*
+            $role: Seed,
+        )*}
+
+        impl Secrets {
+            fn generate(random: &dyn SecureRandom) -> Result<Self, KeysError> {
+                Ok(Self {$( $role: new_seed(random)?, )*})
+            }
+            fn to_text(&self) -> Zeroizing<String> {
+                let mut text = Zeroizing::new(String::from(
+                    "# Private keys of this brand's node, one seed a role. Keep secret, keep a copy offline.\n",
+                ));
+                $(
+                    text.push_str(concat!(stringify!($role), " = "));
+                    text.push_str(&BASE64_STANDARD.encode(*self.$role));
+                    text.push('\n');
+                )*
+                text
+            }
+            fn from_text(path: &Path, text: &str) -> Result<Self, KeysError> {
+                $( let mut $role: Option<Seed> = None; )*
+                for (number, line) in text.lines().enumerate() {
+                    if line.trim().is_empty() || line.starts_with('#') {
+                        continue;
+                    }
+                    let malformed = || KeysError::Malformed { path: path.into(), line: number + 1 };
+                    let (role, seed) = line.split_once(" = ").ok_or_else(malformed)?;
+                    let bytes = Zeroizing::new(BASE64_STANDARD.decode(seed.trim()).map_err(|_| malformed())?);
+                    let seed = <[u8; 32]>::try_from(&bytes[..]).map_err(|_| malformed())?;
+                    match role {
+                        $( stringify!($role) => $role = Some(Zeroizing::new(seed)), )*
+                        _ => return Err(malformed()),
+                    }
+                }
+                Ok(Self {$(
+                    $role: $role.ok_or(KeysError::Missing { path: path.into(), role: stringify!($role) })?,
+                )*})
+            }
+        }
+    };
+}
+
+roles! {
+    log,
+    vote,
+    checkpoint,
+    witness,
+    governance,
+    network,
+    sealing,
+    /// Encrypts the journal at rest.
+    journal,
+    /// Encrypts the clean room's session keys at rest.
+    clean_room,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secrets(..)")
+    }
+}
+
+fn new_seed(random: &dyn SecureRandom) -> Result<Seed, KeysError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    random.fill(&mut *seed).map_err(|_| KeysError::Random)?;
+    Ok(seed)
+}
+
+fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> KeysError {
+    let path = path.to_path_buf();
+    move |source| KeysError::Io { action, path, source }
+}
+
+fn write_secret(path: &Path, text: &[u8]) -> Result<(), KeysError> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io("create", path))?;
+    file.write_all(text).and_then(|()| file.sync_all()).map_err(io("write", path))
+}
+
+/// The public halves that go into a brand's introduction.
+pub struct NewKeys {
+    /// What a running node uses.
+    pub secrets: Secrets,
+    /// The public half of the recovery key, whose private half is in a file of its own.
+    pub recovery: SealingKey,
+}
+
+/// Where the vault's brand key is.
+#[must_use]
+pub fn vault_key_path(folder: &Path) -> PathBuf {
+    folder.join(VAULT)
+}
+
+/// Where the recovery key is written, once.
+#[must_use]
+pub fn recovery_key_path(folder: &Path) -> PathBuf {
+    folder.join(RECOVERY)
+}
+
+/// Makes new keys in a folder that has none.
+///
+/// # Errors
+/// When the folder has keys already, or cannot be written.
+pub fn create(folder: &Path) -> Result<NewKeys, KeysError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(io("create", folder))?;
+    let random = SystemRandom::new();
+    let secrets = Secrets::generate(&random)?;
+    let recovery_seed = new_seed(&random)?;
+    let (_, recovery) = SealingSecret::derive(&recovery_seed);
+    write_secret(&folder.join(SECRETS), secrets.to_text().as_bytes())?;
+    let text = Zeroizing::new(format!("recovery = {}\n", BASE64_STANDARD.encode(*recovery_seed)));
+    write_secret(&recovery_key_path(folder), text.as_bytes())?;
+    Ok(NewKeys { secrets, recovery })
+}
+
+/// Reads the keys a running node uses.
+///
+/// # Errors
+/// When the file is missing or not one that [`create`] wrote.
+pub fn read(folder: &Path) -> Result<Secrets, KeysError> {
+    let path = folder.join(SECRETS);
+    let text = Zeroizing::new(fs::read_to_string(&path).map_err(io("read", &path))?);
+    Secrets::from_text(&path, &text)
+}
+
+/// Reads a sealing secret (a brand's recovery key, an auditor's key) from a file of one seed.
+///
+/// # Errors
+/// When the file is missing or holds no seed.
+pub fn read_sealing_secret(path: &Path) -> Result<SealingSecret, KeysError> {
+    let text = Zeroizing::new(fs::read_to_string(path).map_err(io("read", path))?);
+    let malformed = || KeysError::Malformed { path: path.into(), line: 1 };
+    let (_, seed) = text.trim().split_once(" = ").ok_or_else(malformed)?;
+    let bytes = Zeroizing::new(BASE64_STANDARD.decode(seed.trim()).map_err(|_| malformed())?);
+    let seed = Zeroizing::new(<[u8; 32]>::try_from(&bytes[..]).map_err(|_| malformed())?);
+    Ok(SealingSecret::derive(&seed).0)
+}
+
+/// Makes a sealing key pair for an auditor in a file of its own.
+///
+/// # Errors
+/// When the file is there already or cannot be written.
+pub fn create_sealing_secret(path: &Path) -> Result<SealingKey, KeysError> {
+    let seed = new_seed(&SystemRandom::new())?;
+    let text = Zeroizing::new(format!("auditor = {}\n", BASE64_STANDARD.encode(*seed)));
+    write_secret(path, text.as_bytes())?;
+    Ok(SealingSecret::derive(&seed).1)
+}
+
+impl Secrets {
+    fn signing(seed: &Seed) -> Result<SigningKey, KeysError> {
+        SigningKey::from_seed(seed).map_err(|_| KeysError::Random)
+    }
+
+    /// The public keys, with that of the recovery key.
+    ///
+    /// # Errors
+    /// When a seed is no key.
+    pub fn public(&self, recovery: SealingKey) -> Result<BrandKeys, KeysError> {
+        let public = |seed| Ok::<PublicKey, KeysError>(Self::signing(seed)?.public());
+        Ok(BrandKeys {
+            log: public(&self.log)?,
+            vote: public(&self.vote)?,
+            checkpoint: public(&self.checkpoint)?,
+            witness: public(&self.witness)?,
+            governance: public(&self.governance)?,
+            network: public(&self.network)?,
+            sealing: SealingSecret::derive(&self.sealing).1,
+            recovery,
+        })
+    }
+
+    /// The keys the ledger uses.
+    ///
+    /// # Errors
+    /// When a seed is no key.
+    pub fn ledger(&self) -> Result<LedgerKeys, KeysError> {
+        Ok(LedgerKeys {
+            voting: VotingKeys { log: Self::signing(&self.log)?, vote: Self::signing(&self.vote)? },
+            checkpoint: Self::signing(&self.checkpoint)?,
+            witness: Self::signing(&self.witness)?,
+            sealing: self.sealing_secret(),
+        })
+    }
+
+    /// Opens what is sealed to this brand.
+    #[must_use]
+    pub fn sealing_secret(&self) -> SealingSecret {
+        SealingSecret::derive(&self.sealing).0
+    }
+
+    /// Signs constitutions.
+    ///
+    /// # Errors
+    /// When the seed is no key.
+    pub fn governance(&self) -> Result<SigningKey, KeysError> {
+        Self::signing(&self.governance)
+    }
+
+    /// Seed of the network identity.
+    #[must_use]
+    pub fn network(&self) -> [u8; 32] {
+        *self.network
+    }
+
+    /// Key of the journal's encryption.
+    #[must_use]
+    pub fn journal(&self) -> &[u8; 32] {
+        &self.journal
+    }
+
+    /// Key of the clean room's stored session keys.
+    #[must_use]
+    pub fn clean_room(&self) -> &[u8; 32] {
+        &self.clean_room
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once_and_read_by_their_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        let made = create(&keys).unwrap();
+        let mode = fs::metadata(keys.join(SECRETS)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let read = read(&keys).unwrap();
+        let public = |secrets: &Secrets| secrets.public(made.recovery).unwrap();
+        assert_eq!(public(&made.secrets), public(&read));
+        assert!(matches!(create(&keys), Err(KeysError::Io { action: "create", .. })));
+        assert!(!format!("{read:?}").contains(&BASE64_STANDARD.encode(*read.vote)));
+    }
+
+    #[test]
+    fn a_damaged_file_names_its_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = folder.path().join("keys");
+        create(&keys).unwrap();
+        let path = keys.join(SECRETS);
+        let text = fs::read_to_string(&path).unwrap().replace("vote = ", "vote: ");
+        fs::write(&path, text).unwrap();
+        assert!(matches!(read(&keys), Err(KeysError::Malformed { line: 3, .. })));
+    }
+}

@@ -23,6 +23,12 @@ use crate::units::{PicoRho, UtcMillis};
 /// Most proposals of one proposer kept while their reservations are on their way.
 const PROPOSALS_MAX: usize = 4;
 
+/// How long a proposal waits for its certified reservation, in milliseconds.
+const PROPOSAL_MILLIS: u64 = 600_000;
+/// How long a reservation that looks uncovered waits for entries of other logs that may still be
+/// on their way (releases, returns), in milliseconds.
+const PATIENCE_MILLIS: u64 = 10_000;
+
 /// What a proposer passes in for one attempt.
 #[derive(Debug)]
 pub struct ProposeRequest {
@@ -137,6 +143,7 @@ impl fmt::Debug for CleanRoom {
 
 struct Pending {
     spec: QuerySpec,
+    since: UtcMillis,
     /// Planned and handed to the caller to decide.
     plan: Option<Arc<DpPlan>>,
 }
@@ -271,6 +278,13 @@ impl CleanRoom {
 
     /// Time has passed: every few seconds. Sends again what may have been lost.
     pub fn tick(&mut self, clock: Clock) -> Vec<Effect> {
+        let ledger = &self.ledger;
+        self.proposals.retain(|id, pending| {
+            let reserve = ledger.facts(id).and_then(Facts::reserve);
+            let until = reserve.map_or(pending.since.plus(PROPOSAL_MILLIS), |r| r.expires_at);
+            // One with a reservation and no plan yet is still to be declined.
+            clock.now <= until || (reserve.is_some() && pending.plan.is_none())
+        });
         let waiting: Vec<AttemptId> = self.proposals.keys().copied().collect();
         let mut effects: Vec<Effect> =
             waiting.into_iter().flat_map(|id| self.consider(id, clock)).collect();
@@ -318,7 +332,7 @@ impl CleanRoom {
             if waiting >= PROPOSALS_MAX {
                 return Err(MessageError::TooMany(from));
             }
-            self.proposals.insert(id, Pending { spec, plan: None });
+            self.proposals.insert(id, Pending { spec, since: clock.now, plan: None });
         }
         Ok(self.consider(id, clock))
     }
@@ -365,6 +379,7 @@ impl CleanRoom {
         let plan = match (planned, covered, late) {
             (_, _, true) => return self.turn_down(id, DeclineReason::Expiry),
             (None, _, _) => return self.turn_down(id, DeclineReason::Plan),
+            (_, false, _) if clock.now <= placed.time.plus(PATIENCE_MILLIS) => return Vec::new(),
             (_, false, _) => return self.turn_down(id, DeclineReason::Budget),
             (Some(plan), true, false) => Arc::new(plan),
         };
@@ -389,7 +404,7 @@ impl CleanRoom {
         snapshot: SnapshotId,
         clock: Clock,
     ) -> Result<Vec<Effect>, StepError> {
-        let Some(Pending { spec, plan: Some(plan) }) = self.proposals.remove(&id) else {
+        let Some(Pending { spec, plan: Some(plan), .. }) = self.proposals.remove(&id) else {
             return Err(StepError::NotWaiting);
         };
         let reserve = self.ledger.facts(&id).and_then(Facts::reserve);

@@ -78,6 +78,8 @@ pub struct Alliance {
     millis: u64,
     secrets: u8,
     pub fault: Option<(usize, Fault)>,
+    /// Logs that do not reach a reader: (reader, writer).
+    pub hidden: BTreeSet<(usize, usize)>,
     pub loss_percent: u8,
     pub crash_percent: u8,
     pub reads: Vec<usize>,
@@ -100,6 +102,7 @@ impl Alliance {
             millis: 1_700_000_000_000,
             secrets: 0,
             fault: None,
+            hidden: BTreeSet::new(),
             loss_percent: 0,
             crash_percent: 0,
             reads: vec![0; n],
@@ -296,6 +299,14 @@ impl Alliance {
         self.carry_out(who, effects);
     }
 
+    /// A restart that finds every log complete, as if all had been fetched while it was down.
+    pub fn restart_with_all_logs(&mut self, who: usize) {
+        for writer in 0..self.n {
+            self.seen[who][writer] = self.logs[writer].len();
+        }
+        self.restart(who);
+    }
+
     /// The figures of one brand: known members per half, clipped and bounded as always.
     pub fn input(&self, who: usize) -> (NoiseShare, BoundedVector) {
         let plan = DpPlan::new(&sample_contract(), &spec(HALVES, self.n)).unwrap();
@@ -326,7 +337,8 @@ impl Alliance {
         let mut deliveries: Vec<(usize, usize)> = Vec::new();
         for reader in 0..self.n {
             for writer in 0..self.n {
-                if self.seen[reader][writer] < self.logs[writer].len() {
+                let news = self.seen[reader][writer] < self.logs[writer].len();
+                if news && !self.hidden.contains(&(reader, writer)) {
                     deliveries.push((reader, writer));
                 }
             }
@@ -395,7 +407,8 @@ impl Alliance {
         let clock = self.clock();
         for reader in 0..self.n {
             for writer in 0..self.n {
-                let up_to_date = self.seen[reader][writer] == self.logs[writer].len();
+                let up_to_date = !self.hidden.contains(&(reader, writer))
+                    && self.seen[reader][writer] == self.logs[writer].len();
                 if up_to_date && !self.is(writer, Fault::Dead) {
                     let effects = self.rooms[reader].head(brand(writer), clock.now, clock);
                     self.carry_out(reader, effects);

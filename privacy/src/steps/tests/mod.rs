@@ -96,9 +96,13 @@ proptest! {
         let facts = alliance.rooms[0].ledger().facts(&id).unwrap();
         prop_assert!((0..silent).all(|b| facts.accusations.contains(&(brand(b), brand(silent)))));
         prop_assert!(facts.returned.is_none() && facts.not_opened.is_empty());
+        let finding = Finding { log: brand(silent), index: None, rule: Rule::MissingOpening };
+        prop_assert_eq!(alliance.audit(), vec![finding]);
         // A late opening still gives the answer that was paid for.
         alliance.fault = None;
         alliance.run_until(|a| a.released_by(id) == n);
+        alliance.settle();
+        prop_assert_eq!(alliance.audit(), Vec::<Finding>::new());
         alliance.check_invariants();
     }
 }
@@ -212,6 +216,82 @@ fn trap_10_a_restored_disk_never_draws_again() {
     let facts = alliance.rooms[0].ledger().facts(&id).unwrap();
     assert!(facts.not_opened.contains_key(&brand(1)));
     alliance.check_invariants();
+}
+
+/// Brand 1 does not see brand 2's hash in time and renounces. When the hash turns up it must not
+/// open all the same, nor must one that finds hash and renouncement together after a restart.
+#[test]
+fn who_has_renounced_never_opens() {
+    let mut alliance = Alliance::new(3, 12);
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    let set = |a: &Alliance| {
+        a.rooms.iter().all(|r| r.ledger().facts(&id).is_some_and(|f| f.set().is_some()))
+    };
+    alliance.run_until(set);
+    alliance.hidden = [(1, 2), (0, 2), (0, 1)].into();
+    alliance.run_until(|a| a.rooms[2].ledger().facts(&id).is_some_and(|f| f.charge().is_some()));
+    // Brand 0 is down from here on; brand 1 waits for a log that does not come.
+    let before = alliance.disks[0].len();
+    alliance.run_for(LIFETIME + VOID_GRACE_MILLIS);
+    alliance.disks[0].truncate(before);
+    alliance.hidden.clear();
+    alliance.restart_with_all_logs(0);
+    alliance.run_for(LIFETIME);
+    let facts = alliance.rooms[1].ledger().facts(&id).unwrap();
+    assert!(facts.charge().is_some() && facts.not_opened.contains_key(&brand(1)));
+    assert!(alliance.openings.iter().all(|(from, _)| *from == brand(2)), "{:?}", alliance.openings);
+    assert_eq!(alliance.released_by(id), 0);
+    // Brand 2 had opened, so the charge stands.
+    assert_eq!(alliance.joint_spent(0), RHO);
+    alliance.check_invariants();
+}
+
+/// A renouncement binds from the disk on, before it is certified.
+#[test]
+fn a_renouncement_on_disk_binds() {
+    let mut alliance = Alliance::new(3, 14);
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    let set = |a: &Alliance| {
+        a.rooms.iter().all(|r| r.ledger().facts(&id).is_some_and(|f| f.set().is_some()))
+    };
+    alliance.run_until(set);
+    alliance.hidden = [(1, 2)].into();
+    alliance.run_until(|a| {
+        a.rooms[1].ledger().facts(&id).is_some_and(|f| f.commits.contains_key(&brand(1)))
+    });
+    alliance.hidden = [(1, 2), (1, 1), (0, 1), (2, 1)].into();
+    alliance.run_for(LIFETIME + VOID_GRACE_MILLIS);
+    alliance.hidden = [(1, 1), (0, 1), (2, 1)].into();
+    alliance.settle();
+    let facts = alliance.rooms[1].ledger().facts(&id).unwrap();
+    assert!(facts.charge().is_some() && facts.not_opened.is_empty());
+    assert!(alliance.openings.iter().all(|(from, _)| *from != brand(1)));
+    alliance.check_invariants();
+}
+
+/// A disk whose vector is not the one the log has the hash of opens nothing.
+#[test]
+fn a_vector_that_is_not_the_certified_one_is_not_opened() {
+    let mut alliance = Alliance::new(3, 13);
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    let hashed = |a: &Alliance| {
+        a.rooms[1].ledger().facts(&id).is_some_and(|f| f.commits.contains_key(&brand(1)))
+    };
+    alliance.run_until(hashed);
+    for bytes in &mut alliance.disks[1] {
+        if let Record::Drawn(mut drawn) = Record::from_bytes(bytes).unwrap() {
+            drawn.nonce = [77; 32];
+            *bytes = Record::Drawn(drawn).to_bytes();
+        }
+    }
+    alliance.disks[1]
+        .retain(|bytes| !matches!(Record::from_bytes(bytes).unwrap(), Record::Opened(_)));
+    alliance.restart(1);
+    alliance.run_for(3 * LIFETIME);
+    assert!(alliance.openings.iter().all(|(_, opening)| opening.nonce != [77; 32]));
+    let facts = alliance.rooms[0].ledger().facts(&id).unwrap();
+    assert!(facts.not_opened.contains_key(&brand(1)));
+    assert_eq!(alliance.released_by(id), 0);
 }
 
 #[test]

@@ -239,6 +239,23 @@ fn a_hash_after_the_expiry_completes_no_charge() {
 }
 
 #[test]
+fn a_reservation_for_another_plan_or_after_the_expiry_fixes_no_set() {
+    let set_with = |time: u64, plan: u8| {
+        let mut logs = Logs::default();
+        logs.add(0, 10, CleanRoomEntry::Reserve(reserve(1, RHO)));
+        for writer in 0..2 {
+            logs.add(writer, 20, CleanRoomEntry::Participate(participate(1, writer)));
+        }
+        let last = Participate { plan: PlanHash([plan; 32]), ..participate(1, 2) };
+        logs.add(2, time, CleanRoomEntry::Participate(last));
+        logs.ledger().facts(&id(1)).unwrap().set()
+    };
+    assert!(set_with(EXPIRY, 1).is_some());
+    assert_eq!(set_with(EXPIRY + 1, 1), None);
+    assert_eq!(set_with(20, 2), None);
+}
+
+#[test]
 fn each_breach_has_its_finding() {
     let (mut logs, openings) = sound();
     let set = logs.set(1);

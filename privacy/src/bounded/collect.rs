@@ -239,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn a_member_counts_once_a_cell_however_many_rows() {
+        let plan = plan(
+            "SELECT half_year(purchased_on) h, count(distinct member) FROM purchases GROUP BY 1",
+        );
+        let mut collector = Collector::new(&plan);
+        for (cell, rows) in [(0, 900), (1, 1), (0, 3)] {
+            collector.push(Some(b"a"), cell, &[Some(rows)]).unwrap();
+        }
+        assert_eq!(collector.finish().unwrap().values(), [1, 1]);
+    }
+
+    #[test]
     fn refunds_are_netted_before_the_clip() {
         let plan = plan("SELECT sum(amount_fen) FROM purchases");
         let scale = plan.aggregates()[0].scale() as i64;

@@ -112,6 +112,11 @@ impl Local {
         self.drawn = Some(Vector { set, vector, nonce, hash });
     }
 
+    /// Whether nothing more is expected of this attempt and its records may be gone.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.emitted.contains(&Emitted::Forget)
+    }
+
     pub(super) fn progress(&self, facts: Option<&Facts>, now: UtcMillis) -> Progress {
         let Some((facts, reserve)) = facts.and_then(|f| Some((f, f.reserve()?))) else {
             return Progress::Proposed;

@@ -285,6 +285,11 @@ impl CleanRoom {
             // One with a reservation and no plan yet is still to be declined.
             clock.now <= until || (reserve.is_some() && pending.plan.is_none())
         });
+        self.locals.retain(|id, local| {
+            let over =
+                ledger.facts(id).and_then(Facts::reserve).is_some_and(|r| clock.now > r.open_by);
+            !(local.is_forgotten() && over)
+        });
         let waiting: Vec<AttemptId> = self.proposals.keys().copied().collect();
         let mut effects: Vec<Effect> =
             waiting.into_iter().flat_map(|id| self.consider(id, clock)).collect();
@@ -487,7 +492,8 @@ impl CleanRoom {
         self.locals.get(id).map(|local| local.progress(self.ledger.facts(id), now))
     }
 
-    /// The release of an attempt, if it was made in this process.
+    /// The release of an attempt, if it was made in this process and the attempt is not over long
+    /// since.
     pub fn release(&self, id: &AttemptId) -> Option<&Release> {
         self.locals.get(id).and_then(|local| local.release.as_ref())
     }

@@ -18,9 +18,10 @@ use serde::Serialize;
 use crate::amount::Value;
 use crate::codec;
 use crate::constitution::Constitution;
+use crate::crypto::sealed::{BlockSecret, SealError, SealingSecret};
 use crate::crypto::sha256;
 use crate::ids::{BrandId, ConstitutionHash, Epoch, HeaderHash, Height, StatementHash};
-use crate::log::block::{Closing, Header};
+use crate::log::block::{Closing, ColumnContent, ColumnDisclosure, Header};
 use crate::time::Timestamp;
 
 const STATEMENT_DOMAIN: &[u8] = b"coalition/0/clearing-statement\0";
@@ -65,6 +66,46 @@ impl CheckedClosing {
     pub const fn cut_off(&self) -> Timestamp {
         self.cut_off
     }
+}
+
+/// Makes the closing entry for a cut-off from the own log's last certified block not after it (none
+/// when there is none): its header, the own sealing key, and the exact contents of its columns in
+/// their order. The entry goes into a later block with a time after the cut-off.
+///
+/// # Errors
+/// When the header is not one whose secret this key opens, or commits to other contents.
+pub fn close(
+    cut_off: Timestamp,
+    last: Option<(&Header, HeaderHash)>,
+    secret: &SealingSecret,
+    contents: &[ColumnContent],
+) -> Result<Closing, SealError> {
+    let Some((header, block)) = last else {
+        let height = Height::new(0);
+        return Ok(Closing { cut_off, height, block: HeaderHash::GENESIS, columns: Vec::new() });
+    };
+    let context = header.context();
+    // the second secret is the writer's own, after the one for its recovery key
+    let wrapped = header.secrets.get(1).ok_or(SealError::NotOpened)?;
+    let bytes = context.unwrap(header.log.as_str(), secret, wrapped)?;
+    let secret = BlockSecret::from_bytes(bytes.try_into().map_err(|_| SealError::NotOpened)?);
+    if contents.len() != header.columns.len() {
+        return Err(SealError::WrongKey);
+    }
+    let columns = header
+        .columns
+        .iter()
+        .zip(contents)
+        .map(|(column, content)| {
+            let counterparty = column.counterparty;
+            let salt = context.totals_salt(&context.column_key(&secret, counterparty));
+            if content.commitment(&salt) != column.content {
+                return Err(SealError::WrongKey);
+            }
+            Ok(ColumnDisclosure { counterparty, content: *content, salt })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(Closing { cut_off, height: header.height, block, columns })
 }
 
 /// Checks a closing entry. `closed` is the certified header at the height it names, with its id (none
@@ -390,9 +431,9 @@ fn settle(amounts: &mut BTreeMap<BrandId, Value>, (brand, before): Amount, by: V
 mod tests {
     use super::*;
     use crate::constitution::tests::draft;
-    use crate::crypto::sealed::{BlockSecret, SealingContext, SealingSecret};
+    use crate::crypto::sealed::SealingContext;
     use crate::ids::{BlockNonce, Commitment, FragmentsRoot, LeafIndex, RootHash};
-    use crate::log::block::{Column, ColumnContent, ColumnDisclosure, Recognised};
+    use crate::log::block::{Column, Recognised};
     use proptest::prelude::*;
 
     const BRANDS: u8 = 5;

@@ -24,6 +24,7 @@
 )]
 
 pub mod amount;
+pub mod audit;
 pub mod clearing;
 pub mod codec;
 pub mod constitution;

@@ -276,6 +276,12 @@ impl SealingContext {
         Ok(SealedEntry { commitment: commitment_of(&key), ciphertext })
     }
 
+    /// Whether an entry is sealed with this key, as far as its commitment says.
+    #[must_use]
+    pub fn commits_to(&self, key: &EntryKey, entry: &SealedEntry) -> bool {
+        commitment_of(key) == entry.commitment
+    }
+
     /// Opens one entry with its key.
     ///
     /// # Errors

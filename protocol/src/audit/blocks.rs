@@ -1,0 +1,330 @@
+//! One log, block after block: what a witness would have had to refuse is a finding.
+//!
+//! Runs the rules of [`crate::witness::rules`] over certified headers, counts and decodes every
+//! entry, cuts every body into fragments again. What a block is judged by must itself be certified
+//! and at hand; otherwise the block is counted as not checked.
+
+use std::collections::BTreeMap;
+
+use super::across::Across;
+use super::folder::{Facts, LogFolder, other_files, read_header_leaf};
+use super::report::{Place, Reason, Recorder, Rule, count};
+use super::sealed::Opener;
+use super::tree::{Settled, Walk};
+use super::{EntryPlace, Observer};
+use crate::clearing::check_closing;
+use crate::constitution::Constitution;
+use crate::crypto::sealed::SEALED_OVERHEAD;
+use crate::ids::{BrandId, HeaderHash, Height, LeafIndex, TreeSize};
+use crate::log::block::{APPLICATION_MAX, BODY_MAX, Closing, Entry, Header, PublicEntry};
+use crate::log::fragments::{FragmentError, Shape};
+use crate::log::merkle::{Frontier, leaf_hash};
+use crate::witness::build::body_bytes;
+use crate::witness::rules::{CertifiedTotals, Tip, Violation, check_header};
+
+/// A folder with what is certified of its log, and the size to which it is walked.
+#[derive(Debug)]
+pub(super) struct Log<'a, F> {
+    pub(super) folder: &'a F,
+    pub(super) facts: Facts,
+    pub(super) size: TreeSize,
+}
+
+/// All logs; headers are read from their folders when another log refers to them.
+pub(super) type Logs<'a, F> = BTreeMap<BrandId, Log<'a, F>>;
+
+enum Lookup {
+    Found(HeaderHash, Box<Header>),
+    /// The log has no such block.
+    Beyond,
+    /// It has, but its certificate or its header does not stand.
+    Unreadable,
+}
+
+fn look_up<F: LogFolder>(logs: &Logs<'_, F>, log: BrandId, height: Height) -> Lookup {
+    let Some(log) = logs.get(&log) else { return Lookup::Unreadable };
+    if height > log.facts.last_height() {
+        return Lookup::Beyond;
+    }
+    let header = log.facts.at(height).and_then(|fact| {
+        let leaf = read_header_leaf(log.folder, log.size, &fact)?;
+        Some((fact.header, Box::new(Header::from_bytes(&leaf).ok()?)))
+    });
+    header.map_or(Lookup::Unreadable, |(id, header)| Lookup::Found(id, header))
+}
+
+/// Checks one log.
+pub(super) struct LogAudit<'a, F> {
+    pub(super) constitution: &'a Constitution,
+    pub(super) logs: &'a Logs<'a, F>,
+    pub(super) log: BrandId,
+    pub(super) opener: Opener<'a>,
+    pub(super) across: &'a mut Across,
+    pub(super) recorder: &'a mut Recorder,
+    // none when the block before could not be read
+    pub(super) tip: Option<Tip>,
+}
+
+impl<F: LogFolder> LogAudit<'_, F> {
+    pub(super) fn run(&mut self, observer: &mut impl Observer) {
+        let Some(log) = self.logs.get(&self.log) else { return };
+        let partials = other_files(self.log, log.folder, log.size, self.recorder);
+        let mut walk = Walk::new(self.log, log.folder, log.size, partials);
+        let mut height = Height::new(1);
+        let mut uncertified = None;
+        while walk.remaining() > 0 {
+            let fact = log.facts.at(height);
+            if fact.is_none() && height > log.facts.last_height() {
+                uncertified = uncertified.or(Some((height, walk.position())));
+            }
+            let before = walk.frontier.clone();
+            let slots = walk.take(fact.map(|fact| fact.size), self.recorder);
+            if slots.is_empty() {
+                break;
+            }
+            let settled = walk.settle(height, slots, fact.map(|fact| fact.root), self.recorder);
+            count(&mut self.recorder.counts.blocks, 1);
+            let block = Block {
+                log: self.log,
+                height,
+                id: fact.map(|fact| fact.header),
+                before,
+                after: walk.frontier.clone(),
+                settled,
+            };
+            self.judge(&block, observer);
+            observer.progress(self.log, walk.position(), log.size.get());
+            let Some(next) = height.next() else { break };
+            height = next;
+        }
+        if let Some((height, position)) = uncertified {
+            let place = Place::block(self.log, height).at(LeafIndex::new(position));
+            let message = "no certificate from this block on";
+            self.recorder.find(place, Rule::CertificateMissing, message);
+        }
+        walk.finish(self.recorder);
+    }
+
+    fn judge(&mut self, block: &Block, observer: &mut impl Observer) {
+        let place = block.place();
+        let tip = self.tip.take();
+        let Some((id, header)) = self.read_header(block) else {
+            self.opener.lose_totals();
+            self.across.damaged(self.log);
+            self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
+            return;
+        };
+        if header.size() != block.after.size() || header.body_root != block.settled.body_root {
+            let message = "the header counts other leaves than there are, or has another root";
+            self.recorder.find(place, Rule::BlockHeader, message);
+        }
+        match tip {
+            Some(tip) => self.judge_header(place, &tip, &header),
+            None => self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1),
+        }
+        self.tip = Some(Tip::after(&header, id, block.after.clone()));
+        self.judge_body(block, &header, observer);
+        self.opener.open(self.constitution, block, &header, self.across, self.recorder);
+    }
+
+    /// The header, if the last leaf is the certified one and a header of this block.
+    fn read_header(&mut self, block: &Block) -> Option<(HeaderHash, Header)> {
+        let last = block.settled.entries.len().saturating_sub(1);
+        let place = block.place().at(block.index_of(last));
+        let entry = block.settled.entries.last()?.as_deref()?;
+        let id = leaf_hash(entry).of_header();
+        if block.id.map_or(!block.settled.proven, |certified| certified != id) {
+            if block.settled.proven {
+                let message = "the last leaf is not the header that the certificate names";
+                self.recorder.find(place, Rule::BlockHeader, message);
+            }
+            return None;
+        }
+        let header = match Entry::from_bytes(entry) {
+            Ok(Entry::Header(header)) => header,
+            Ok(_) => {
+                self.recorder.find(place, Rule::EntryUnaccounted, "these entries end in no header");
+                return None;
+            }
+            Err(error) => {
+                self.recorder.violation(place, &Violation::Unreadable(error));
+                return None;
+            }
+        };
+        if header.log != block.log || header.height != block.height {
+            let message =
+                format_args!("this is the header of block {} of {}", header.height, header.log);
+            self.recorder.find(place, Rule::BlockHeader, message);
+        }
+        Some((id, header))
+    }
+
+    fn judge_header(&mut self, place: Place, tip: &Tip, header: &Header) {
+        let mut found = BTreeMap::new();
+        let mut beyond = Vec::new();
+        let mut unreadable = Vec::new();
+        for column in &header.columns {
+            let (other, recognised) = (column.counterparty, column.recognised);
+            if recognised == tip.recognised(other) {
+                continue;
+            }
+            match look_up(self.logs, other, recognised.height) {
+                Lookup::Found(id, header) => {
+                    found.insert((other, recognised.height), (id, header));
+                }
+                Lookup::Beyond => beyond.push((other, recognised.height)),
+                Lookup::Unreadable => unreadable.push(other),
+            }
+        }
+        let certified = |log, height| {
+            let (id, header) = found.get(&(log, height))?;
+            Some(CertifiedTotals { header: *id, content: header })
+        };
+        let Err(violation) = check_header(self.constitution, tip, header, certified) else {
+            return;
+        };
+        if let Violation::Recognised { counterparty } = violation {
+            if let Some((_, height)) = beyond.iter().find(|(log, _)| *log == counterparty) {
+                let message = format_args!(
+                    "it recognises block {height} of {counterparty}, which is not in that log's folder: an older copy, or a log cut short"
+                );
+                return self.recorder.find(place, Rule::RecognisedBeyond, message);
+            }
+            if unreadable.contains(&counterparty) {
+                return self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
+            }
+        }
+        self.recorder.violation(place, &violation);
+    }
+
+    fn judge_body(&mut self, block: &Block, header: &Header, observer: &mut impl Observer) {
+        let body = block.body();
+        let public = usize::try_from(header.public_leaves).unwrap_or(usize::MAX);
+        let size = self.constitution.payload_size().saturating_add(SEALED_OVERHEAD);
+        for (position, entry) in body.iter().enumerate() {
+            let index = block.index_of(position);
+            let place = block.place().at(index);
+            let Some(entry) = entry.as_deref() else { continue };
+            match Entry::from_bytes(entry) {
+                Err(error) => self.recorder.find(place, Rule::EntryUnreadable, error),
+                Ok(Entry::Public(entry)) if position < public => {
+                    self.judge_public(block, header, index, &entry, observer);
+                }
+                Ok(Entry::Sealed(entry)) if position >= public => {
+                    if entry.ciphertext.len() != size {
+                        let message = "a sealed entry of another size than the constitution's";
+                        self.recorder.find(place, Rule::EntrySize, message);
+                    }
+                }
+                Ok(_) => self.recorder.violation(place, &Violation::PublicLeaves),
+            }
+        }
+        self.judge_fragments(block, header);
+    }
+
+    fn judge_fragments(&mut self, block: &Block, header: &Header) {
+        let entries: Option<Vec<&[u8]>> = block.body().iter().map(Option::as_deref).collect();
+        let Some(entries) = entries else {
+            self.across.damaged(self.log);
+            return self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
+        };
+        let committed = body_bytes(entries.into_iter()).is_ok_and(|bytes| {
+            bytes.len() <= BODY_MAX
+                && u32::try_from(bytes.len()) == Ok(header.body_bytes)
+                && Shape::of(self.constitution.committee())
+                    .cut(&bytes)
+                    .is_ok_and(|(root, _)| root == header.fragments)
+        });
+        if !committed {
+            let error = FragmentError::NotCommitted { number: 0 };
+            self.recorder.violation(block.place(), &Violation::Fragment(error));
+        }
+    }
+
+    fn judge_public(
+        &mut self,
+        block: &Block,
+        header: &Header,
+        index: LeafIndex,
+        entry: &PublicEntry,
+        observer: &mut impl Observer,
+    ) {
+        let place = block.place().at(index);
+        match entry {
+            PublicEntry::Closing(closing) => self.judge_closing(place, header, closing),
+            PublicEntry::Statement(statement) => self.across.statement(place, *statement),
+            PublicEntry::Application(entry) if entry.body.len() > APPLICATION_MAX => {
+                let message = "an application's entry is larger than one may be";
+                self.recorder.find(place, Rule::EntrySize, message);
+            }
+            PublicEntry::Application(entry) => {
+                count(&mut self.recorder.counts.applications, 1);
+                let at =
+                    EntryPlace { log: self.log, height: block.height, index, time: header.time };
+                observer.application(&at, entry);
+            }
+        }
+    }
+
+    fn judge_closing(&mut self, place: Place, header: &Header, closing: &Closing) {
+        if closing.height >= header.height {
+            let message = "it closes its own block or a later one";
+            return self.recorder.find(place, Rule::ClearingClosing, message);
+        }
+        let look_up = |height| look_up(self.logs, self.log, height);
+        let next = match closing.height.next() {
+            Some(next) if next == header.height => Some(Box::new(header.clone())),
+            Some(next) => match look_up(next) {
+                Lookup::Found(_, header) => Some(header),
+                Lookup::Beyond | Lookup::Unreadable => None,
+            },
+            None => None,
+        };
+        let closed = match look_up(closing.height) {
+            _ if closing.height.get() == 0 => Some(None),
+            Lookup::Found(id, header) => Some(Some((id, header))),
+            Lookup::Beyond | Lookup::Unreadable => None,
+        };
+        let (Some(next), Some(closed)) = (next, closed) else {
+            self.across.unreadable_closing(closing.cut_off);
+            return self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
+        };
+        let closed = closed.as_ref().map(|(id, header)| (&**header, *id));
+        match check_closing(closing, closed, &next) {
+            Ok(checked) => self.across.closing(place, checked, self.recorder),
+            Err(error) => {
+                self.across.unreadable_closing(closing.cut_off);
+                self.recorder.find(place, Rule::ClearingClosing, error);
+            }
+        }
+    }
+}
+
+/// A block as it was walked.
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) log: BrandId,
+    pub(super) height: Height,
+    /// The id that is certified.
+    id: Option<HeaderHash>,
+    /// The tree before it.
+    pub(super) before: Frontier,
+    after: Frontier,
+    pub(super) settled: Settled,
+}
+
+impl Block {
+    pub(super) const fn place(&self) -> Place {
+        Place::block(self.log, self.height)
+    }
+
+    /// All entries but the header.
+    pub(super) fn body(&self) -> &[Option<Vec<u8>>] {
+        self.settled.entries.split_last().map_or(&[], |(_, body)| body)
+    }
+
+    pub(super) fn index_of(&self, position: usize) -> LeafIndex {
+        let position = u64::try_from(position).unwrap_or(u64::MAX);
+        LeafIndex::new(self.settled.first.get().saturating_add(position))
+    }
+}

@@ -1,0 +1,349 @@
+//! The folder in which a log is published, and what can be said of its small files alone:
+//! certificates and the checkpoint.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::report::{Place, Reason, Recorder, Rule, count};
+use crate::codec;
+use crate::constitution::Constitution;
+use crate::ids::{BrandId, HeaderHash, Height, LeafIndex, RootHash, TreeSize};
+use crate::ledger::{log_verifier, witness_verifier};
+use crate::log::checkpoint::SignedCheckpoint;
+use crate::log::merkle::{NodeHash, leaf_hash};
+use crate::log::note::VerifierKey;
+use crate::log::tiles::{TILE_WIDTH, TileKind, TilePath, TileSource, parse_bundle};
+use crate::witness::statement::UnverifiedCertificate;
+
+/// Name of the file with the newest checkpoint (C2SP tlog-tiles).
+pub const CHECKPOINT_FILE: &str = "checkpoint";
+/// Name of the file with all certificates: a CBOR sequence (RFC 8742) in the order of heights, to
+/// which a node appends `codec::encode(certificate.as_unverified())`.
+pub const CERTIFICATES_FILE: &str = "certificates";
+/// Most bytes of one certificate; one of 21 brands has less than half of it.
+pub const CERTIFICATE_MAX: usize = 4_096;
+
+/// Bytes of the certificates file that are asked for at once.
+const CHUNK: usize = 64 * 1_024;
+
+/// One log's folder. Reading is the caller's: a directory, an archive, memory. What cannot be read is
+/// treated as not there.
+pub trait LogFolder: TileSource {
+    /// The checkpoint file.
+    fn checkpoint(&self) -> Option<Vec<u8>>;
+    /// At most `most` bytes of the certificates file from `offset` on; none or nothing at its end.
+    fn certificates(&self, offset: u64, most: usize) -> Option<Vec<u8>>;
+    /// The names of all files, relative to the folder, with `/` between parts.
+    fn files(&self) -> Vec<String>;
+}
+
+/// Why the rest of a certificates file cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CertificatesError {
+    /// Not a certificate of at most [`CERTIFICATE_MAX`] bytes, or not all of one.
+    #[error("at byte {offset} is no certificate of at most {CERTIFICATE_MAX} bytes")]
+    Malformed {
+        /// Where in the file.
+        offset: u64,
+    },
+}
+
+/// Reads certificates one after another, in bounded memory. Ends after an error: nothing tells where
+/// the next certificate would begin.
+#[derive(Debug)]
+pub struct CertificateReader<'a, F> {
+    folder: &'a F,
+    offset: u64,
+    buffer: Vec<u8>,
+    at_end: bool,
+}
+
+impl<'a, F: LogFolder> CertificateReader<'a, F> {
+    /// From the first certificate on.
+    pub const fn new(folder: &'a F) -> Self {
+        Self { folder, offset: 0, buffer: Vec::new(), at_end: false }
+    }
+
+    fn fill(&mut self) {
+        while !self.at_end && self.buffer.len() < CERTIFICATE_MAX {
+            let buffered = u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
+            let from = self.offset.saturating_add(buffered);
+            let more = self.folder.certificates(from, CHUNK).unwrap_or_default();
+            self.at_end = more.is_empty();
+            self.buffer.extend(more.into_iter().take(CHUNK));
+        }
+    }
+
+    fn first(&self) -> Option<(UnverifiedCertificate, usize)> {
+        let most = self.buffer.len().min(CERTIFICATE_MAX);
+        let mut decoder = minicbor::Decoder::new(self.buffer.get(..most)?);
+        decoder.skip().ok()?;
+        let length = decoder.position();
+        let bytes = self.buffer.get(..length)?;
+        Some((codec::decode("a certificate", bytes, CERTIFICATE_MAX).ok()?, length))
+    }
+}
+
+impl<F: LogFolder> Iterator for CertificateReader<'_, F> {
+    type Item = Result<UnverifiedCertificate, CertificatesError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.fill();
+        if self.buffer.is_empty() {
+            return None;
+        }
+        let Some((certificate, length)) = self.first() else {
+            self.buffer.clear();
+            self.at_end = true;
+            return Some(Err(CertificatesError::Malformed { offset: self.offset }));
+        };
+        self.buffer.drain(..length);
+        self.offset = self.offset.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        Some(Ok(certificate))
+    }
+}
+
+/// What a certificate that stands says of its block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fact {
+    pub(super) header: HeaderHash,
+    pub(super) size: TreeSize,
+    pub(super) root: RootHash,
+}
+
+impl Fact {
+    pub(super) fn header_index(&self) -> LeafIndex {
+        LeafIndex::new(self.size.get().saturating_sub(1))
+    }
+}
+
+/// One log's certificates, checked: for each height from 1 on what is certified, or none where the
+/// certificate does not stand. 72 bytes a block are kept in memory.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    of: Vec<Option<Fact>>,
+}
+
+impl Facts {
+    pub(super) fn read<F: LogFolder>(
+        constitution: &Constitution,
+        log: BrandId,
+        folder: &F,
+        recorder: &mut Recorder,
+    ) -> Self {
+        let mut facts = Self::default();
+        let mut size = TreeSize::new(0);
+        for certificate in CertificateReader::new(folder) {
+            let place = Place::block(log, facts.next_height());
+            let certificate = match certificate {
+                Ok(certificate) => certificate,
+                Err(error) => {
+                    recorder.find(place, Rule::CertificateUnreadable, error);
+                    break;
+                }
+            };
+            let block = certificate.pledge.block;
+            let signatures = certificate.commits.len().saturating_add(1);
+            let stands = if let Err(error) = certificate.verify(constitution) {
+                recorder.find(place, Rule::CertificateSignature, error);
+                false
+            } else if block.log != log || Some(block.height) != place.height || block.size <= size {
+                let message = format_args!(
+                    "the certificate here is of block {} of log {} with {} entries",
+                    block.height, block.log, block.size
+                );
+                recorder.find(place, Rule::CertificateOrder, message);
+                false
+            } else {
+                size = block.size;
+                count(&mut recorder.counts.signatures, signatures);
+                count(&mut recorder.counts.certificates, 1);
+                true
+            };
+            let fact = Fact { header: block.header, size: block.size, root: block.root };
+            facts.of.push(stands.then_some(fact));
+        }
+        facts
+    }
+
+    pub(super) fn next_height(&self) -> Height {
+        Height::new(u64::try_from(self.of.len()).unwrap_or(u64::MAX).saturating_add(1))
+    }
+
+    /// The highest height with a certificate in the file, whether or not it stands.
+    pub(super) fn last_height(&self) -> Height {
+        Height::new(u64::try_from(self.of.len()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn at(&self, height: Height) -> Option<Fact> {
+        let place = usize::try_from(height.get().checked_sub(1)?).ok()?;
+        self.of.get(place).copied().flatten()
+    }
+
+    pub(super) fn last(&self) -> Option<(Height, Fact)> {
+        let numbered = (1..).zip(&self.of);
+        let standing = numbered.filter_map(|(height, fact)| Some((Height::new(height), (*fact)?)));
+        standing.last()
+    }
+
+    fn of_size(&self, size: TreeSize) -> Option<(Height, Fact)> {
+        // sizes grow with the height
+        let numbered = (1..).zip(&self.of);
+        let mut standing =
+            numbered.filter_map(|(height, fact)| Some((Height::new(height), (*fact)?)));
+        standing.find(|(_, fact)| fact.size == size)
+    }
+}
+
+/// Checks the checkpoint against the certificates; gives the size that it names, whether or not
+/// anybody vouches for it.
+pub(super) fn check_checkpoint<F: LogFolder>(
+    constitution: &Constitution,
+    outside: &[VerifierKey],
+    (log, folder): (BrandId, &F),
+    facts: &Facts,
+    recorder: &mut Recorder,
+) -> Option<TreeSize> {
+    let place = Place::log(log);
+    let Some(bytes) = folder.checkpoint() else {
+        if facts.last_height().get() > 0 {
+            recorder.find(place, Rule::CheckpointMissing, "certified blocks and no checkpoint");
+        }
+        return None;
+    };
+    let signed = match SignedCheckpoint::parse(&bytes) {
+        Ok(signed) => signed,
+        Err(error) => {
+            recorder.find(place, Rule::CheckpointUnreadable, error);
+            return None;
+        }
+    };
+    check_signatures(constitution, outside, log, &signed, recorder);
+    let (size, root) = (signed.unverified().size(), signed.unverified().root());
+    match facts.of_size(size) {
+        Some((height, fact)) if fact.root == root => {
+            let behind = facts.last_height().get().saturating_sub(height.get());
+            recorder.not_checked(log, Reason::NotInCheckpoint, behind);
+        }
+        Some((height, _)) => {
+            let message = "its root is not that of the certified block of its size";
+            recorder.find(Place::block(log, height), Rule::CheckpointRoot, message);
+        }
+        None => {
+            let message = format_args!("its size {size} is not that of a certified block");
+            recorder.find(place, Rule::CheckpointUncertified, message);
+        }
+    }
+    Some(size)
+}
+
+fn check_signatures(
+    constitution: &Constitution,
+    outside: &[VerifierKey],
+    log: BrandId,
+    signed: &SignedCheckpoint,
+    recorder: &mut Recorder,
+) {
+    let place = Place::log(log);
+    let log_key = log_verifier(constitution, log);
+    match log_key.as_ref().map(|key| signed.verify(key)) {
+        Some(Ok(_)) => count(&mut recorder.counts.signatures, 1),
+        Some(Err(error)) => recorder.find(place, Rule::CheckpointSignature, error),
+        None => recorder.find(place, Rule::CheckpointSignature, "no key for this log"),
+    }
+    let witnesses = constitution.committee().witnesses(log);
+    let mut witnesses: Vec<VerifierKey> =
+        witnesses.filter_map(|brand| witness_verifier(constitution, brand)).collect();
+    witnesses.extend(outside.iter().cloned());
+    for witness in &witnesses {
+        if signed.signatures().iter().any(|line| line.is_by(witness)) {
+            match signed.verify_cosignature(witness) {
+                Ok(_) => count(&mut recorder.counts.signatures, 1),
+                Err(error) => recorder.find(place, Rule::CheckpointCosignature, error),
+            }
+        }
+    }
+    for line in signed.signatures() {
+        if !log_key.iter().chain(&witnesses).any(|key| line.is_by(key)) {
+            let message = format_args!("a signature {} by a key nobody is known by", line.id());
+            recorder.find(place, Rule::CheckpointStranger, message);
+        }
+    }
+}
+
+/// A file of a tree of `size` leaves; a partial one that has been replaced since is read from the
+/// full one. Gives the path that was found.
+pub(super) fn read_file(
+    source: &impl TileSource,
+    kind: TileKind,
+    index: u64,
+    size: TreeSize,
+) -> Result<(TilePath, TilePath, Vec<u8>), Option<TilePath>> {
+    let path = TilePath::in_tree(kind, index, size).ok_or(None)?;
+    if let Some(bytes) = source.read(&path) {
+        return Ok((path, path, bytes));
+    }
+    let full = path.full();
+    source.read(&full).map(|bytes| (path, full, bytes)).ok_or(Some(path))
+}
+
+/// The bundle with the last entry of a tree of `size` leaves, if its file is there.
+pub(super) fn has_last_bundle(source: &impl TileSource, size: TreeSize) -> bool {
+    size.get().checked_sub(1).is_some_and(|last| {
+        read_file(source, TileKind::Entries, last / u64::from(TILE_WIDTH), size).is_ok()
+    })
+}
+
+/// The certified header leaf of a block, if the entry there still is the certified one.
+pub(super) fn read_header_leaf(
+    source: &impl TileSource,
+    size: TreeSize,
+    fact: &Fact,
+) -> Option<Vec<u8>> {
+    let (width, index) = (u64::from(TILE_WIDTH), fact.header_index().get());
+    let (_, found, bytes) = read_file(source, TileKind::Entries, index / width, size).ok()?;
+    let place = usize::try_from(index % width).ok()?;
+    let entry = parse_bundle(&bytes, found.width())?.into_iter().nth(place)?;
+    (leaf_hash(entry) == fact.header.as_leaf()).then(|| entry.to_vec())
+}
+
+/// Partial tiles of earlier sizes that are still there, by what is there now. The walk over the tree
+/// reads them when it knows what they must hold.
+pub(super) type Partials = BTreeMap<(TileKind, u64), Vec<TilePath>>;
+
+/// Sorts out the files besides those of a tree of `size` leaves; others are no part of the log.
+pub(super) fn other_files<F: LogFolder>(
+    log: BrandId,
+    folder: &F,
+    size: TreeSize,
+    recorder: &mut Recorder,
+) -> Partials {
+    let known = [CHECKPOINT_FILE, CERTIFICATES_FILE];
+    let names: BTreeSet<String> = folder.files().into_iter().collect();
+    let mut partials = Partials::new();
+    for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+        let path: Option<TilePath> = name.parse().ok();
+        let now = path.and_then(|path| TilePath::in_tree(path.kind(), path.index(), size));
+        match path.zip(now) {
+            Some((path, now)) if path == now => {}
+            Some((path, now)) if path.width() < now.width() => {
+                partials.entry((path.kind(), path.index())).or_default().push(path);
+            }
+            _ => recorder.not_checked(log, Reason::FileNotOfLog, 1),
+        }
+    }
+    partials
+}
+
+/// Whether a partial tile or bundle holds the beginning of these hashes, or entries that have them.
+pub(super) fn is_beginning(path: TilePath, bytes: &[u8], hashes: &[NodeHash]) -> bool {
+    let Some(hashes) = hashes.get(..usize::from(path.width())) else { return false };
+    match path.kind() {
+        TileKind::Hashes { .. } => hashes.iter().flat_map(NodeHash::as_bytes).eq(bytes),
+        TileKind::Entries => parse_bundle(bytes, path.width()).is_some_and(|entries| {
+            entries
+                .into_iter()
+                .map(|entry| NodeHash::from(leaf_hash(entry)))
+                .eq(hashes.iter().copied())
+        }),
+    }
+}

@@ -1,0 +1,325 @@
+//! What an audit says: findings, counts, and what could not be checked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::ids::{BrandId, ConstitutionHash, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
+use crate::witness::rules::Violation;
+
+/// Most findings that are listed; what is beyond is counted.
+pub const FINDINGS_MAX: usize = 1_000;
+
+/// Which rule is broken. The codes are stable; `block/<n>` has the number of a [`Violation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// A brand of the constitution has no folder.
+    FolderMissing,
+    /// A folder is of no brand of the constitution.
+    FolderStranger,
+    /// A certificate cannot be read, and with it none that follows.
+    CertificateUnreadable,
+    /// A certificate is of another log or height, or its tree does not grow.
+    CertificateOrder,
+    /// A signature is wrong, or there is no quorum.
+    CertificateSignature,
+    /// Entries that no certificate covers.
+    CertificateMissing,
+    /// There are certificates and no checkpoint.
+    CheckpointMissing,
+    /// The checkpoint is no signed note.
+    CheckpointUnreadable,
+    /// The checkpoint is not signed by the log.
+    CheckpointSignature,
+    /// The checkpoint's size is not that of a certified block.
+    CheckpointUncertified,
+    /// The checkpoint's root is not the certified one.
+    CheckpointRoot,
+    /// A cosignature is wrong.
+    CheckpointCosignature,
+    /// Cosigned by a key that nobody is known by.
+    CheckpointStranger,
+    /// A tile or bundle is not there.
+    TileMissing,
+    /// A tile has not the length that its name says.
+    TileMalformed,
+    /// A tile holds other hashes than the entries have.
+    TileDisagrees,
+    /// An entry is not the one that was certified.
+    EntryAltered,
+    /// A certified entry is no entry of this protocol.
+    EntryUnreadable,
+    /// Entries that belong to no block.
+    EntryUnaccounted,
+    /// A sealed entry is not of the one size, or an application's too large.
+    EntrySize,
+    /// The entries do not make the certified tree.
+    TreeRoot,
+    /// A rule of `witness::rules`, by its number.
+    Block(u16),
+    /// The header is not the block that the certificate names.
+    BlockHeader,
+    /// A block of another log is recognised that is not in that log's folder.
+    RecognisedBeyond,
+    /// The block secret does not open, or not every reader was given the same.
+    SealedSecret,
+    /// A counterparty was given another opening than its column has.
+    SealedOpening,
+    /// A leaf that is in no column is not padding.
+    SealedPadding,
+    /// A return takes back what it may not.
+    ExchangeReturn,
+    /// A closing is not borne out by its log.
+    ClearingClosing,
+    /// A statement was entered for a cut-off that not every brand has closed.
+    ClearingIncomplete,
+    /// A statement is not the one that follows from the closings.
+    ClearingStatement,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FolderMissing => "folder/missing",
+            Self::FolderStranger => "folder/stranger",
+            Self::CertificateUnreadable => "certificate/unreadable",
+            Self::CertificateOrder => "certificate/order",
+            Self::CertificateSignature => "certificate/signature",
+            Self::CertificateMissing => "certificate/missing",
+            Self::CheckpointMissing => "checkpoint/missing",
+            Self::CheckpointUnreadable => "checkpoint/unreadable",
+            Self::CheckpointSignature => "checkpoint/signature",
+            Self::CheckpointUncertified => "checkpoint/uncertified",
+            Self::CheckpointRoot => "checkpoint/root",
+            Self::CheckpointCosignature => "checkpoint/cosignature",
+            Self::CheckpointStranger => "checkpoint/stranger",
+            Self::TileMissing => "tile/missing",
+            Self::TileMalformed => "tile/malformed",
+            Self::TileDisagrees => "tile/disagrees",
+            Self::EntryAltered => "entry/altered",
+            Self::EntryUnreadable => "entry/unreadable",
+            Self::EntryUnaccounted => "entry/unaccounted",
+            Self::EntrySize => "entry/size",
+            Self::TreeRoot => "tree/root",
+            Self::Block(number) => return write!(f, "block/{number}"),
+            Self::BlockHeader => "block/header",
+            Self::RecognisedBeyond => "recognised/beyond",
+            Self::SealedSecret => "sealed/secret",
+            Self::SealedOpening => "sealed/opening",
+            Self::SealedPadding => "sealed/padding",
+            Self::ExchangeReturn => "exchange/return",
+            Self::ClearingClosing => "clearing/closing",
+            Self::ClearingIncomplete => "clearing/incomplete",
+            Self::ClearingStatement => "clearing/statement",
+        })
+    }
+}
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Something that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// In which log.
+    pub log: BrandId,
+    /// In which block, where one is meant.
+    pub height: Option<Height>,
+    /// At which leaf, where one is meant.
+    pub leaf: Option<LeafIndex>,
+    /// Which rule.
+    pub rule: Rule,
+    /// One sentence; no personal data and nothing that was sealed.
+    pub message: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "log {}", self.log)?;
+        if let Some(height) = self.height {
+            write!(f, ", block {height}")?;
+        }
+        if let Some(leaf) = self.leaf {
+            write!(f, ", entry {leaf}")?;
+        }
+        write!(f, ": {}: {}", self.rule, self.message)
+    }
+}
+
+/// Why something could not be checked. Never to be read as sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Sealed entries and no key that opens them.
+    SealedWithoutKey,
+    /// Blocks judged by something that is altered or missing.
+    JudgedByMissing,
+    /// Columns whose exact totals continue from a block that could not be opened.
+    TotalsUnknown,
+    /// Returns of leaves that could not be opened.
+    OtherLegUnopened,
+    /// Files beyond the last certified size, or of no log.
+    FileNotOfLog,
+    /// Certified blocks after the one of the checkpoint: the copy was made in between.
+    NotInCheckpoint,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SealedWithoutKey => {
+                "sealed entries: what they say is not checkable without the auditor's key"
+            }
+            Self::JudgedByMissing => "blocks judged by something that is altered or missing",
+            Self::TotalsUnknown => "columns whose totals continue from a block that did not open",
+            Self::OtherLegUnopened => "returns of an exchange that could not be opened",
+            Self::FileNotOfLog => "files beyond the last certified size, or of no log",
+            Self::NotInCheckpoint => "certified blocks after the one of the checkpoint",
+        })
+    }
+}
+
+/// Something that could not be checked, and how much of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct NotChecked {
+    /// In which log.
+    pub log: BrandId,
+    /// Why.
+    pub reason: Reason,
+    /// How many.
+    pub count: u64,
+}
+
+/// How much was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Logs with a folder.
+    pub logs: u64,
+    /// Blocks walked.
+    pub blocks: u64,
+    /// Entries whose hash was compared.
+    pub entries: u64,
+    /// Certificates that stand.
+    pub certificates: u64,
+    /// Signatures that were found valid, on certificates and checkpoints.
+    pub signatures: u64,
+    /// Sealed entries that were opened and priced.
+    pub payloads: u64,
+    /// Returns that were matched with what they take back.
+    pub returns: u64,
+    /// Statements that were derived again.
+    pub statements: u64,
+    /// Entries passed on to other applications' auditors.
+    pub applications: u64,
+}
+
+/// How far one log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct LogHead {
+    /// Whose.
+    pub log: BrandId,
+    /// Last certified height.
+    pub height: Height,
+    /// Its id.
+    pub header: HeaderHash,
+    /// Entries up to it.
+    pub size: TreeSize,
+}
+
+/// The result of an audit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Which alliance.
+    pub alliance: BrandId,
+    /// Under which constitution.
+    pub epoch: Epoch,
+    /// Its hash.
+    pub constitution: ConstitutionHash,
+    /// The last certified block of every log that has one.
+    pub heads: Vec<LogHead>,
+    /// How much was looked at.
+    pub counts: Counts,
+    /// What is wrong, log after log.
+    pub findings: Vec<Finding>,
+    /// How many more there are.
+    pub findings_not_listed: u64,
+    /// What could not be checked.
+    pub not_checked: Vec<NotChecked>,
+}
+
+impl Report {
+    /// Whether nothing was found. Says nothing of what could not be checked.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// Where something was found.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) log: BrandId,
+    pub(super) height: Option<Height>,
+    pub(super) leaf: Option<LeafIndex>,
+}
+
+impl Place {
+    pub(super) const fn log(log: BrandId) -> Self {
+        Self { log, height: None, leaf: None }
+    }
+    pub(super) const fn block(log: BrandId, height: Height) -> Self {
+        Self { log, height: Some(height), leaf: None }
+    }
+    pub(super) const fn at(self, leaf: LeafIndex) -> Self {
+        Self { leaf: Some(leaf), ..self }
+    }
+}
+
+/// Collects while the audit runs.
+#[derive(Debug, Default)]
+pub(super) struct Recorder {
+    pub(super) counts: Counts,
+    pub(super) findings: Vec<Finding>,
+    pub(super) findings_not_listed: u64,
+    not_checked: BTreeMap<(BrandId, Reason), u64>,
+}
+
+impl Recorder {
+    pub(super) fn find(&mut self, place: Place, rule: Rule, message: impl fmt::Display) {
+        if self.findings.len() >= FINDINGS_MAX {
+            self.findings_not_listed = self.findings_not_listed.saturating_add(1);
+            return;
+        }
+        let Place { log, height, leaf } = place;
+        self.findings.push(Finding { log, height, leaf, rule, message: message.to_string() });
+    }
+
+    pub(super) fn violation(&mut self, place: Place, violation: &Violation) {
+        let place = match violation {
+            Violation::Payload { index, .. } => place.at(*index),
+            _ => place,
+        };
+        self.find(place, Rule::Block(violation.number()), violation);
+    }
+
+    pub(super) fn not_checked(&mut self, log: BrandId, reason: Reason, count: u64) {
+        if count > 0 {
+            let known = self.not_checked.entry((log, reason)).or_default();
+            *known = known.saturating_add(count);
+        }
+    }
+
+    pub(super) fn not_checked_list(&self) -> Vec<NotChecked> {
+        let all = self.not_checked.iter();
+        all.map(|((log, reason), count)| NotChecked { log: *log, reason: *reason, count: *count })
+            .collect()
+    }
+}
+
+pub(super) fn count(number: &mut u64, more: usize) {
+    *number = number.saturating_add(u64::try_from(more).unwrap_or(u64::MAX));
+}

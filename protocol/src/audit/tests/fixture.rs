@@ -1,0 +1,371 @@
+//! A small alliance whose logs are written by hand: blocks are built as a node builds them, may be
+//! spoilt, and are certified by everyone whatever they say.
+
+use std::collections::BTreeMap;
+
+use super::super::{
+    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, KeyHolder, LogFolder, Observer, OpeningKey, Report,
+};
+use crate::amount::{Points, Value};
+use crate::clearing::{CheckedClosing, Statement, check_closing, close};
+use crate::codec;
+use crate::constitution::tests::{draft, seed};
+use crate::constitution::{self, Constitution};
+use crate::crypto::sealed::{BlockSecret, SealingSecret};
+use crate::crypto::{Signable, SigningKey};
+use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason};
+use crate::ids::{BlockNonce, BrandId, LeafIndex, MemberHandle, RequestId, Round};
+use crate::ledger::{witness_name, witness_verifier};
+use crate::log::block::{
+    ApplicationEntry, BlockReference, Closing, ColumnContent, Entry, Header, PublicEntry,
+    Recognised, StatementEntry,
+};
+use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::log::fragments::Shape;
+use crate::log::merkle::{Frontier, Leaf, leaf_hash};
+use crate::log::note::KeyName;
+use crate::log::tiles::{TilePath, TileSource, TileWriter};
+use crate::time::Timestamp;
+use crate::witness::build::{OwnBlock, Plan, body_bytes};
+use crate::witness::message::CertifiedHeader;
+use crate::witness::rules::Tip;
+use crate::witness::statement::{Commit, Endorsement, Pledge, Proposal, UnverifiedCertificate};
+
+pub(super) const CUT_OFF: u64 = 5_000;
+
+/// Files by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Folder(pub(super) BTreeMap<String, Vec<u8>>);
+
+impl TileSource for Folder {
+    fn read(&self, path: &TilePath) -> Option<Vec<u8>> {
+        self.0.get(&path.to_string()).cloned()
+    }
+}
+
+impl LogFolder for Folder {
+    fn checkpoint(&self) -> Option<Vec<u8>> {
+        self.0.get(CHECKPOINT_FILE).cloned()
+    }
+    fn certificates(&self, offset: u64, most: usize) -> Option<Vec<u8>> {
+        let rest = self.0.get(CERTIFICATES_FILE)?.get(usize::try_from(offset).ok()?..)?;
+        // short reads, as files may give them
+        Some(rest[..rest.len().min(most).min(700)].to_vec())
+    }
+    fn files(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+}
+
+pub(super) fn brand(letter: &str) -> BrandId {
+    BrandId::new(letter).unwrap()
+}
+
+fn number(brand: BrandId) -> usize {
+    usize::from(brand.as_str().as_bytes()[0] - b'a')
+}
+
+fn sign(brand: BrandId, role: u8) -> SigningKey {
+    SigningKey::from_seed(&seed(number(brand), role)).unwrap()
+}
+
+/// One log while it is written.
+#[derive(Clone)]
+struct Written {
+    tip: Tip,
+    last: Option<(Header, UnverifiedCertificate)>,
+    contents: Vec<ColumnContent>,
+    writer: TileWriter,
+}
+
+/// What goes into a block.
+#[derive(Clone, Default)]
+pub(super) struct Content {
+    pub(super) public: Vec<PublicEntry>,
+    pub(super) sealed: Vec<(BrandId, Payload)>,
+    /// Logs that are recognised up to their tips.
+    pub(super) recognised: Vec<BrandId>,
+}
+
+/// A block that may still be spoilt.
+pub(super) struct Draft {
+    pub(super) header: Header,
+    pub(super) body: Vec<Vec<u8>>,
+}
+
+impl Draft {
+    /// Makes the header fit the body again.
+    pub(super) fn refit(&mut self, constitution: &Constitution, before: &Frontier) {
+        let mut tree = before.clone();
+        for entry in &self.body {
+            tree.append(leaf_hash(entry)).unwrap();
+        }
+        self.header.body_root = tree.root();
+        let bytes = body_bytes(self.body.iter().map(Vec::as_slice)).unwrap();
+        self.header.body_bytes = bytes.len() as u32;
+        self.header.body_leaves = self.body.len() as u32;
+        self.header.fragments = Shape::of(constitution.committee()).cut(&bytes).unwrap().0;
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Alliance {
+    pub(super) constitution: Constitution,
+    pub(super) folders: BTreeMap<BrandId, Folder>,
+    written: BTreeMap<BrandId, Written>,
+    built: u8,
+    time: u64,
+}
+
+impl Alliance {
+    pub(super) fn new(brands: u8) -> Self {
+        let mut draft = draft(brands);
+        let (_, sealing) = SealingSecret::derive(&[77; 32]);
+        draft.auditors = vec![constitution::Auditor { name: "regulator".to_owned(), sealing }];
+        let constitution = Constitution::new(draft).unwrap();
+        let ids = constitution.committee().brands().to_vec();
+        let empty = Written {
+            tip: Tip::genesis(),
+            last: None,
+            contents: vec![ColumnContent::nothing(); ids.len() - 1],
+            writer: TileWriter::empty(),
+        };
+        Self {
+            constitution,
+            folders: ids.iter().map(|id| (*id, Folder::default())).collect(),
+            written: ids.iter().map(|id| (*id, empty.clone())).collect(),
+            built: 0,
+            time: 1_000,
+        }
+    }
+
+    pub(super) fn block(&mut self, log: &str, content: Content) -> Header {
+        self.spoilt_block(log, content, |_, _, _| {})
+    }
+
+    /// Builds, spoils, certifies and publishes a block.
+    pub(super) fn spoilt_block(
+        &mut self,
+        log: &str,
+        content: Content,
+        spoil: impl FnOnce(&mut Draft, &Constitution, &Tip),
+    ) -> Header {
+        let log = brand(log);
+        self.built += 1;
+        self.time += 10;
+        let plan = self.plan(log, content);
+        let written = self.written.get_mut(&log).unwrap();
+        let witnesses = self.constitution.committee().witnesses(log);
+        let contents = witnesses.zip(written.contents.iter().copied()).collect();
+        let own = OwnBlock::build(&self.constitution, log, &written.tip, &contents, plan).unwrap();
+        let mut leaves: Vec<Vec<u8>> = own.leaves().map(<[u8]>::to_vec).collect();
+        let header = Header::from_bytes(&leaves.pop().unwrap()).unwrap();
+        let mut draft = Draft { header, body: leaves };
+        spoil(&mut draft, &self.constitution, &written.tip);
+
+        let (leaf, id) = draft.header.to_leaf();
+        let mut frontier = written.tip.frontier.clone();
+        let mut leaves = draft.body;
+        leaves.push(leaf);
+        for entry in &leaves {
+            frontier.append(leaf_hash(entry)).unwrap();
+        }
+        let block = BlockReference {
+            log,
+            epoch: self.constitution.epoch(),
+            height: written.tip.height.next().unwrap(),
+            header: id,
+            size: frontier.size(),
+            root: frontier.root(),
+        };
+        let certificate = certify(&self.constitution, block);
+        written.tip = Tip::after(&draft.header, id, frontier);
+        written.contents = own.contents().to_vec();
+        written.last = Some((draft.header.clone(), certificate.clone()));
+
+        let leaves: Vec<Leaf> = leaves.into_iter().map(|leaf| Leaf::new(leaf).unwrap()).collect();
+        let folder = &mut self.folders.get_mut(&log).unwrap().0;
+        for file in written.writer.append(&leaves).unwrap().files {
+            folder.insert(file.path.to_string(), file.bytes);
+        }
+        let certificates = folder.entry(CERTIFICATES_FILE.to_owned()).or_default();
+        certificates.extend(codec::encode(&certificate));
+        let checkpoint = checkpoint(&self.constitution, block);
+        folder.insert(CHECKPOINT_FILE.to_owned(), checkpoint.to_string().into_bytes());
+        draft.header
+    }
+
+    fn plan(&self, log: BrandId, content: Content) -> Plan {
+        let mut sealed: BTreeMap<BrandId, Vec<Payload>> = BTreeMap::new();
+        for (to, payload) in content.sealed {
+            sealed.entry(to).or_default().push(payload);
+        }
+        let recognised = content.recognised.into_iter().map(|other| {
+            let (header, certificate) = self.written[&other].last.clone().unwrap();
+            let (leaf, block) = header.to_leaf();
+            let sent = header.column(log).unwrap().sent;
+            let recognised = Recognised { height: header.height, block, sent };
+            (other, (recognised, CertifiedHeader { header: leaf, certificate }))
+        });
+        Plan {
+            public: content.public,
+            sealed,
+            recognised: recognised.collect(),
+            time: Timestamp::from_unix_ms(self.time),
+            secret: BlockSecret::from_bytes([self.built; 32]),
+            nonce: BlockNonce::from_bytes([self.built; 16]),
+        }
+    }
+
+    pub(super) fn exchange(&self, from: &str, to: &str, points: u64) -> (BrandId, Payload) {
+        let pair = (brand(from), brand(to));
+        let (handle, request) = (MemberHandle::from_bytes([1; 16]), RequestId::from_bytes([2; 16]));
+        let points = Points::new(points).unwrap();
+        let exchange = Exchange::price(&self.constitution, pair, handle, request, points);
+        (pair.1, Payload::Exchange(exchange.unwrap()))
+    }
+
+    /// The closing of a log at the cut-off, as its own node makes it.
+    pub(super) fn closing(&self, log: BrandId) -> Closing {
+        let written = &self.written[&log];
+        let secret = SealingSecret::derive(&seed(number(log), 6)).0;
+        let last = written.last.as_ref().map(|(header, _)| (header, header.to_leaf().1));
+        close(Timestamp::from_unix_ms(CUT_OFF), last, &secret, &written.contents).unwrap()
+    }
+
+    /// From now on blocks are after the cut-off.
+    pub(super) fn pass_cut_off(&mut self) {
+        self.time = self.time.max(CUT_OFF);
+    }
+
+    /// Every log closes; gives the statement.
+    pub(super) fn close_all(&mut self) -> Statement {
+        self.pass_cut_off();
+        let mut checked: Vec<CheckedClosing> = Vec::new();
+        for log in self.constitution.committee().brands().to_vec() {
+            let closing = self.closing(log);
+            let last = self.written[&log].last.clone();
+            let public = vec![PublicEntry::Closing(closing.clone())];
+            let next = self.block(log.as_str(), Content { public, ..Content::default() });
+            let closed = last.as_ref().map(|(header, _)| (header, header.to_leaf().1));
+            checked.push(check_closing(&closing, closed, &next).unwrap());
+        }
+        Statement::derive(&self.constitution, Timestamp::from_unix_ms(CUT_OFF), &checked).unwrap()
+    }
+
+    /// A whole life: links, exchanges, returns, an application's entry, clearing. `bulk` exchanges in
+    /// one block decide how high the tiles go.
+    pub(super) fn sound(bulk: u64) -> Self {
+        let mut it = Self::new(4);
+        let (a, b, c, d) = (brand("a"), brand("b"), brand("c"), brand("d"));
+        let link = Link { code: "X7K2".to_owned(), handle: MemberHandle::from_bytes([1; 16]) };
+        let application = ApplicationEntry { application: 1, body: vec![5; 40] };
+        let first = it.block(
+            "a",
+            Content {
+                public: vec![PublicEntry::Application(application)],
+                sealed: vec![
+                    (b, Payload::Link(link)),
+                    it.exchange("a", "b", 3),
+                    it.exchange("a", "b", 4),
+                    it.exchange("a", "c", 5),
+                ],
+                ..Content::default()
+            },
+        );
+        assert_eq!(first.body_leaves, 7);
+        // entry 2 is the exchange of 3 points
+        let back = it.back(2, 3_000_000);
+        let recognised = vec![a];
+        it.block("b", Content { sealed: vec![(a, back)], recognised, ..Content::default() });
+        let sealed = vec![it.exchange("c", "a", 7)];
+        it.block("c", Content { sealed, recognised: vec![a], ..Content::default() });
+        let sealed = (0..bulk).map(|_| it.exchange("a", "d", 1)).collect();
+        it.block("a", Content { sealed, recognised: vec![b, c], ..Content::default() });
+        it.block("d", Content { recognised: vec![a], ..Content::default() });
+        let statement = it.close_all().hash();
+        let cut_off = Timestamp::from_unix_ms(CUT_OFF);
+        for log in ["a", "b", "c", "d"] {
+            let public = vec![PublicEntry::Statement(StatementEntry { cut_off, statement })];
+            let recognised = [a, b, c, d].into_iter().filter(|other| *other != brand(log));
+            let recognised = recognised.collect();
+            it.block(log, Content { public, recognised, ..Content::default() });
+        }
+        it
+    }
+
+    pub(super) fn back(&self, original: u64, value: u64) -> Payload {
+        Payload::Return(Return {
+            original: LeafIndex::new(original),
+            reason: ReturnReason::NotLinked,
+            value: Value::new(value).unwrap(),
+        })
+    }
+
+    pub(super) fn auditor_key() -> OpeningKey {
+        OpeningKey {
+            holder: KeyHolder::Auditor("regulator".to_owned()),
+            secret: SealingSecret::derive(&[77; 32]).0,
+        }
+    }
+
+    pub(super) fn recovery_key(letter: &str) -> OpeningKey {
+        let log = brand(letter);
+        let secret = SealingSecret::derive(&seed(number(log), 7)).0;
+        OpeningKey { holder: KeyHolder::Recovery(log), secret }
+    }
+
+    pub(super) fn audit(&self, keys: &[OpeningKey]) -> Report {
+        self.audit_with(keys, &mut ())
+    }
+
+    pub(super) fn audit_with(&self, keys: &[OpeningKey], observer: &mut impl Observer) -> Report {
+        let auditor = Auditor { constitution: &self.constitution, keys, outside_witnesses: &[] };
+        auditor.audit(&self.folders, observer)
+    }
+
+    pub(super) fn file(&mut self, log: &str, name: &str) -> &mut Vec<u8> {
+        self.folders.get_mut(&brand(log)).unwrap().0.get_mut(name).unwrap()
+    }
+
+    /// Certifies the last block of a log again, as something else.
+    pub(super) fn certify_as(&mut self, log: &str, change: impl FnOnce(&mut BlockReference)) {
+        let log = brand(log);
+        let (_, certificate) = self.written[&log].last.clone().unwrap();
+        let mut block = certificate.pledge.block;
+        change(&mut block);
+        let folder = &mut self.folders.get_mut(&log).unwrap().0;
+        let certificates = folder.get_mut(CERTIFICATES_FILE).unwrap();
+        certificates.truncate(certificates.len() - codec::encode(&certificate).len());
+        certificates.extend(codec::encode(&certify(&self.constitution, block)));
+    }
+}
+
+fn certify(constitution: &Constitution, block: BlockReference) -> UnverifiedCertificate {
+    let pledge = Pledge { block, round: Round::new(0) };
+    let commits = constitution.committee().brands().iter().map(|signer| {
+        let signature = sign(*signer, 1).sign_bytes(&Commit(pledge).signed_bytes());
+        Endorsement { signer: *signer, signature }
+    });
+    let commits = commits.take(constitution.committee().quorum()).collect();
+    let proposal = sign(block.log, 0).sign_bytes(&Proposal(pledge).signed_bytes());
+    UnverifiedCertificate { pledge, proposal, commits }
+}
+
+pub(super) fn checkpoint(constitution: &Constitution, block: BlockReference) -> SignedCheckpoint {
+    let origin = KeyName::new(&constitution.origin(block.log)).unwrap();
+    let checkpoint = Checkpoint::new(&origin, block.size, block.root);
+    let mut signed = SignedCheckpoint::sign(checkpoint, &sign(block.log, 2)).unwrap();
+    for witness in constitution.committee().witnesses(block.log).take(2) {
+        let name = KeyName::new(&witness_name(constitution, witness)).unwrap();
+        let line = signed.cosign(name, &sign(witness, 3), Timestamp::from_unix_ms(9_000));
+        signed.add_cosignature(&witness_verifier(constitution, witness).unwrap(), line).unwrap();
+    }
+    signed
+}
+
+/// A public entry.
+pub(super) fn application_leaf() -> Vec<u8> {
+    let entry = ApplicationEntry { application: 9, body: Vec::new() };
+    Entry::Public(PublicEntry::Application(entry)).to_bytes()
+}

@@ -1,0 +1,239 @@
+//! Logs that were certified by everyone and break one rule.
+
+use super::fixture::{Alliance, Content, Draft, application_leaf, brand};
+use super::places;
+use crate::amount::{Points, Value};
+use crate::constitution::Constitution;
+use crate::crypto::sealed::BlockSecret;
+use crate::exchange::Payload;
+use crate::ids::{Commitment, Epoch, FragmentsRoot, HeaderHash, Height, RootHash, StatementHash};
+use crate::log::block::{Closing, Entry, PublicEntry, Recognised, StatementEntry};
+use crate::time::Timestamp;
+use crate::witness::rules::Tip;
+
+/// Two blocks of `a`, the second spoilt; what a reader without keys finds.
+fn spoilt(spoil: impl FnOnce(&mut Draft, &Constitution, &Tip)) -> Vec<String> {
+    let mut it = Alliance::new(4);
+    let sealed = vec![it.exchange("a", "b", 3)];
+    it.block("a", Content { sealed: sealed.clone(), ..Content::default() });
+    it.spoilt_block("a", Content { sealed, ..Content::default() }, spoil);
+    places(&it.audit(&[]))
+}
+
+#[test]
+fn headers_that_do_not_follow() {
+    assert!(spoilt(|_, _, _| {}).is_empty());
+    assert_eq!(spoilt(|it, _, _| it.header.version = 1), ["a 2 - block/2"]);
+    assert_eq!(spoilt(|it, _, _| it.header.epoch = Epoch::new(2)), ["a 2 - block/3"]);
+    let height = spoilt(|it, _, _| it.header.height = Height::new(3));
+    assert_eq!(height, ["a 2 15 block/header", "a 2 - block/4"]);
+    let previous = spoilt(|it, _, _| it.header.previous = HeaderHash::GENESIS);
+    assert_eq!(previous, ["a 2 - block/5"]);
+    let root = spoilt(|it, _, _| it.header.previous_root = RootHash::from_bytes([1; 32]));
+    assert_eq!(root, ["a 2 - block/5"]);
+    let first = spoilt(|it, _, _| {
+        it.header.first = crate::ids::LeafIndex::new(it.header.first.get() + 1);
+    });
+    assert_eq!(first, ["a 2 - block/header", "a 2 - block/6"]);
+    let time =
+        spoilt(|it, _, tip| it.header.time = Timestamp::from_unix_ms(tip.time.unix_ms() - 1));
+    assert_eq!(time, ["a 2 - block/8"]);
+    let body_root = spoilt(|it, _, _| it.header.body_root = RootHash::from_bytes([1; 32]));
+    assert_eq!(body_root, ["a 2 - block/header"]);
+}
+
+#[test]
+fn blocks_of_another_shape() {
+    let fewer = spoilt(|it, constitution, tip| {
+        it.body.truncate(6);
+        it.refit(constitution, &tip.frontier);
+    });
+    assert_eq!(fewer, ["a 2 - block/7"]);
+    assert_eq!(spoilt(|it, _, _| it.header.columns.reverse()), ["a 2 - block/10"]);
+    assert_eq!(spoilt(|it, _, _| drop(it.header.secrets.pop())), ["a 2 - block/10"]);
+    let fragments = spoilt(|it, _, _| it.header.fragments = FragmentsRoot::from_bytes([1; 32]));
+    assert_eq!(fragments, ["a 2 - block/16"]);
+    assert_eq!(spoilt(|it, _, _| it.header.body_bytes += 1), ["a 2 - block/16"]);
+    assert_eq!(spoilt(|it, _, _| it.header.public_leaves = 1), ["a 2 8 block/17"]);
+    let replaced = |entry: Vec<u8>| {
+        spoilt(move |it, constitution, tip| {
+            it.body[4] = entry;
+            it.refit(constitution, &tip.frontier);
+        })
+    };
+    assert_eq!(replaced(application_leaf()), ["a 2 12 block/17"]);
+    assert_eq!(replaced(vec![0xff; 9]), ["a 2 12 entry/unreadable"]);
+    let short = Entry::Sealed(crate::crypto::sealed::SealedEntry {
+        commitment: Commitment::from_bytes([1; 32]),
+        ciphertext: vec![0; 20],
+    });
+    assert_eq!(replaced(short.to_bytes()), ["a 2 12 entry/size"]);
+}
+
+#[test]
+fn totals_and_limits() {
+    let falls = spoilt(|it, _, _| it.header.columns[0].sent = Value::ZERO);
+    assert_eq!(falls, ["a 2 - block/11"]);
+    let no_step = spoilt(|it, _, _| it.header.columns[0].sent = Value::new(10_000_001).unwrap());
+    assert_eq!(no_step, ["a 2 - block/11"]);
+    // nobody has a block at that height
+    let beyond = spoilt(|it, _, _| {
+        it.header.columns[0].recognised =
+            Recognised { height: Height::new(1), ..Recognised::NOTHING };
+    });
+    assert_eq!(beyond, ["a 2 - recognised/beyond"]);
+
+    let recognises = |spoil: fn(&mut Recognised)| {
+        let mut it = Alliance::new(4);
+        let sealed = vec![it.exchange("b", "a", 3)];
+        it.block("b", Content { sealed, ..Content::default() });
+        let content = Content { recognised: vec![brand("b")], ..Content::default() };
+        it.spoilt_block("a", content, |it, _, _| spoil(&mut it.header.columns[0].recognised));
+        places(&it.audit(&[]))
+    };
+    assert!(recognises(|_| {}).is_empty());
+    let more = recognises(|it| it.sent = Value::new(20_000_000).unwrap());
+    assert_eq!(more, ["a 1 - block/12"]);
+    assert_eq!(recognises(|it| it.block = HeaderHash::GENESIS), ["a 1 - block/12"]);
+
+    let owes = |to: &[(&str, u64)]| {
+        let mut it = Alliance::new(4);
+        let sealed = to.iter().map(|(to, points)| it.exchange("a", to, *points)).collect();
+        it.block("a", Content { sealed, ..Content::default() });
+        places(&it.audit(&[Alliance::auditor_key()]))
+    };
+    assert!(owes(&[("b", 1_000), ("c", 1_000)]).is_empty());
+    assert_eq!(owes(&[("b", 1_001)]), ["a 1 - block/13"]);
+    assert_eq!(owes(&[("b", 800), ("c", 800), ("d", 800)]), ["a 1 - block/14"]);
+}
+
+#[test]
+fn a_certificate_of_another_block_than_the_one_that_is_there() {
+    let mut it = Alliance::sound(1);
+    it.certify_as("d", |block| block.header = HeaderHash::GENESIS);
+    assert_eq!(places(&it.audit(&[])), ["d 3 23 block/header"]);
+    let mut it = Alliance::sound(1);
+    it.certify_as("d", |block| block.root = RootHash::from_bytes([3; 32]));
+    assert_eq!(places(&it.audit(&[])), ["d 3 - checkpoint/root", "d 3 - tree/root"]);
+    let mut it = Alliance::sound(1);
+    it.certify_as("d", |block| block.height = Height::new(9));
+    assert_eq!(places(&it.audit(&[]))[0], "d 3 - certificate/order");
+}
+
+/// One block of `a` with an exchange to `b` and one to `c`, spoilt; what the auditor finds.
+fn spoilt_inside(spoil: impl FnOnce(&mut Draft, &Constitution, &Tip)) -> Vec<String> {
+    let mut it = Alliance::new(4);
+    let sealed = vec![it.exchange("a", "b", 3), it.exchange("a", "c", 4)];
+    it.spoilt_block("a", Content { sealed, ..Content::default() }, spoil);
+    assert!(places(&it.audit(&[])).is_empty(), "third parties see nothing of it");
+    places(&it.audit(&[Alliance::auditor_key()]))
+}
+
+#[test]
+fn what_was_sealed_otherwise_than_committed() {
+    assert!(spoilt_inside(|_, _, _| {}).is_empty());
+    let key = spoilt_inside(|it, _, _| it.header.columns[1].key = Commitment::from_bytes([1; 32]));
+    assert_eq!(key, ["a 1 - block/18"]);
+    let content =
+        spoilt_inside(|it, _, _| it.header.columns[1].content = Commitment::from_bytes([1; 32]));
+    assert_eq!(content, ["a 1 - block/21"]);
+    let opening = spoilt_inside(|it, _, _| {
+        it.header.columns[1].opening = it.header.columns[0].opening.clone()
+    });
+    assert_eq!(opening, ["a 1 - sealed/opening"]);
+    let recovery = spoilt_inside(|it, _, _| it.header.secrets[0] = it.header.secrets[1].clone());
+    assert_eq!(recovery, ["a 1 - sealed/secret"]);
+    let auditor = spoilt_inside(|it, _, _| it.header.secrets[2] = it.header.secrets[1].clone());
+    assert_eq!(auditor, ["a 1 - sealed/secret"]);
+    let words = spoilt_inside(|it, constitution, tip| {
+        let (secret, size) = (BlockSecret::from_bytes([99; 32]), constitution.payload_size());
+        let index = crate::ids::LeafIndex::new(5);
+        let padding = it.header.context().padding(&secret, index, size);
+        it.body[5] = Entry::Sealed(padding).to_bytes();
+        it.refit(constitution, &tip.frontier);
+    });
+    assert_eq!(words, ["a 1 5 sealed/padding"]);
+    // the public ceiling is one step too high: no rule for third parties, one for who knows the total
+    let ceiling =
+        spoilt_inside(|it, _, _| it.header.columns[1].sent = Value::new(20_000_000).unwrap());
+    assert_eq!(ceiling, ["a 1 - block/21"]);
+}
+
+#[test]
+fn an_exchange_at_another_price() {
+    let mut it = Alliance::new(4);
+    let (to, mut payload) = it.exchange("a", "b", 3);
+    if let Payload::Exchange(exchange) = &mut payload {
+        exchange.received = Points::new(4).unwrap();
+    }
+    let sealed = vec![it.exchange("a", "b", 3), (to, payload)];
+    it.block("a", Content { sealed, ..Content::default() });
+    assert_eq!(places(&it.audit(&[Alliance::auditor_key()])), ["a 1 1 block/20"]);
+}
+
+#[test]
+fn returns_of_what_was_not_sent_or_came_back_before() {
+    let returns = |backs: &[(u64, u64)]| {
+        let mut it = Alliance::new(4);
+        let sealed = vec![it.exchange("a", "b", 3), it.exchange("a", "c", 4)];
+        it.block("a", Content { sealed, ..Content::default() });
+        for (original, value) in backs {
+            let sealed = vec![(brand("a"), it.back(*original, *value))];
+            it.block("b", Content { sealed, recognised: vec![brand("a")], ..Content::default() });
+        }
+        places(&it.audit(&[Alliance::auditor_key()]))
+    };
+    let right = (0, 3_000_000);
+    assert!(returns(&[right]).is_empty());
+    assert_eq!(returns(&[right, right]), ["b 2 8 exchange/return"]);
+    assert_eq!(returns(&[(0, 3_000_001)]), ["b 1 0 exchange/return"]);
+    // to another brand; padding; not there
+    for elsewhere in [1, 3, 900] {
+        assert_eq!(returns(&[(elsewhere, 4_000_000)]), ["b 1 0 exchange/return"]);
+    }
+}
+
+#[test]
+fn closings_and_statements_that_do_not_follow() {
+    let closes = |spoil: &dyn Fn(&mut Closing), after_cut_off: bool| {
+        let mut it = Alliance::new(4);
+        let sealed = vec![it.exchange("a", "b", 3)];
+        it.block("a", Content { sealed: sealed.clone(), ..Content::default() });
+        it.block("a", Content { sealed, ..Content::default() });
+        let mut closing = it.closing(brand("a"));
+        spoil(&mut closing);
+        if after_cut_off {
+            it.pass_cut_off();
+        }
+        let public = vec![PublicEntry::Closing(closing)];
+        it.block("a", Content { public, ..Content::default() });
+        places(&it.audit(&[]))
+    };
+    assert!(closes(&|_| {}, true).is_empty());
+    assert_eq!(closes(&|_| {}, false), ["a 3 16 clearing/closing"]);
+    let lower = |it: &mut Closing| it.columns[0].content.sent = Value::ZERO;
+    assert_eq!(closes(&lower, true), ["a 3 16 clearing/closing"]);
+    let earlier = |it: &mut Closing| it.height = Height::new(1);
+    assert_eq!(closes(&earlier, true), ["a 3 16 clearing/closing"]);
+    let later = |it: &mut Closing| it.height = Height::new(3);
+    assert_eq!(closes(&later, true), ["a 3 16 clearing/closing"]);
+
+    let states = |statement: Option<StatementHash>, all: bool| {
+        let mut it = Alliance::new(4);
+        let sealed = vec![it.exchange("a", "b", 3)];
+        it.block("a", Content { sealed, ..Content::default() });
+        let mut right = StatementHash::from_bytes([1; 32]);
+        if all {
+            right = it.close_all().hash();
+        }
+        let cut_off = Timestamp::from_unix_ms(super::fixture::CUT_OFF);
+        let statement = statement.unwrap_or(right);
+        let public = vec![PublicEntry::Statement(StatementEntry { cut_off, statement })];
+        it.block("c", Content { public, ..Content::default() });
+        places(&it.audit(&[]))
+    };
+    assert!(states(None, true).is_empty());
+    let other = states(Some(StatementHash::from_bytes([7; 32])), true);
+    assert_eq!(other, ["c 2 8 clearing/statement"]);
+    assert_eq!(states(None, false), ["c 1 0 clearing/incomplete"]);
+}

@@ -136,6 +136,13 @@ impl Writer {
     pub const fn stalled(&self) -> Option<&Violation> {
         self.stalled.as_ref()
     }
+    /// The block of the open height, if one was built. What was submitted into it will be final with
+    /// this height, in this block or in one built anew: a node that restarts must submit nothing of
+    /// it again.
+    #[must_use]
+    pub fn open_block(&self) -> Option<&OwnBlock> {
+        self.blocks.values().next()
+    }
     /// Whether nothing waits and no block is open.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -1,0 +1,120 @@
+//! Runs simulations, many at once or one to read.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+use simulations::agreement::{self, Scenario};
+use simulations::trace::Trace;
+
+/// Whole alliances in one deterministic process: one seed is one run, byte for byte.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs many seeds and counts the guarantees that did not hold.
+    Run {
+        /// How many seeds.
+        #[arg(long)]
+        seeds: u64,
+        /// The first.
+        #[arg(long, default_value_t = 0)]
+        first: u64,
+        /// How many brands; by the seed if not given.
+        #[arg(long, value_parser = clap::value_parser!(u8).range(2..=21))]
+        brands: Option<u8>,
+        /// One JSON object on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Runs one seed and prints what happened.
+    Replay {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+        /// How many brands, as the run had it.
+        #[arg(long, value_parser = clap::value_parser!(u8).range(2..=21))]
+        brands: Option<u8>,
+    },
+}
+
+#[derive(Default, Serialize)]
+struct Summary {
+    seeds: u64,
+    violations: u64,
+    first_violation: Option<Failure>,
+    blocks: usize,
+    entries: usize,
+    crashes: usize,
+    messages_lost: u64,
+    limit_refusals: usize,
+    highest_round: u32,
+    longest_calm_ms: u64,
+    elapsed_ms: u128,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    seed: u64,
+    invariant: &'static str,
+    detail: String,
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { seeds, first, brands, json } => run(first, seeds, brands, json),
+        Command::Replay { seed, brands } => replay(scenario(seed, brands)),
+    }
+}
+
+fn scenario(seed: u64, brands: Option<u8>) -> Scenario {
+    Scenario { brands: brands.map(usize::from), ..Scenario::of_seed(seed) }
+}
+
+fn run(first: u64, seeds: u64, brands: Option<u8>, json: bool) -> ExitCode {
+    let started = Instant::now();
+    let mut summary = Summary { seeds, ..Summary::default() };
+    for seed in (first..).take(usize::try_from(seeds).unwrap_or(usize::MAX)) {
+        let outcome = agreement::run(scenario(seed, brands), Trace::default());
+        summary.blocks += outcome.blocks;
+        summary.entries += outcome.entries;
+        summary.crashes += outcome.crashes;
+        summary.messages_lost += outcome.lost;
+        summary.limit_refusals += outcome.limit_refusals;
+        summary.highest_round = summary.highest_round.max(outcome.rounds);
+        summary.longest_calm_ms = summary.longest_calm_ms.max(outcome.calm_ms);
+        if let Some(violation) = outcome.violation {
+            let (invariant, detail) = (violation.invariant, violation.detail);
+            eprintln!(
+                "seed {seed}: {} brands, liar {:?}: \"{invariant}\": {detail}",
+                outcome.brands, outcome.liar
+            );
+            summary.violations += 1;
+            summary.first_violation.get_or_insert(Failure { seed, invariant, detail });
+        }
+    }
+    summary.elapsed_ms = started.elapsed().as_millis();
+    let shown =
+        if json { serde_json::to_string(&summary) } else { serde_json::to_string_pretty(&summary) };
+    println!("{}", shown.unwrap_or_default());
+    if summary.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn replay(scenario: Scenario) -> ExitCode {
+    let outcome = agreement::run(scenario, Trace::readable());
+    let mut out = std::io::stdout().lock();
+    for line in outcome.trace.lines() {
+        // a reader that has seen enough closes the pipe
+        if writeln!(out, "{line}").is_err() {
+            break;
+        }
+    }
+    if outcome.violation.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

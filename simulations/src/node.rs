@@ -1,0 +1,266 @@
+//! One machine: the node's ledger, its disk, its application, and where it may crash.
+//!
+//! The order is the real node's: handle, persist, send, apply. A crash before the records are on disk
+//! loses both records and messages; amid them, the journal keeps a prefix; after them, the messages
+//! are lost and the records stay.
+
+use std::collections::BTreeMap;
+
+use protocol::constitution::Constitution;
+use protocol::exchange::Payload;
+use protocol::ids::{BrandId, Height, LeafIndex};
+use protocol::ledger::{Archive, Context, Ledger};
+use protocol::time::Timestamp;
+use protocol::witness::build::OwnBlock;
+use protocol::witness::message::Message;
+use protocol::witness::record::Record;
+use protocol::witness::state::{FinalBlock, Outbox};
+use protocol::witness::statement::Certificate;
+
+use crate::alliance::Alliance;
+use crate::application::{Application, Books};
+use crate::prng::Prng;
+
+/// The brand's own final blocks, as they would be read from its tiles.
+#[derive(Debug, Default)]
+struct OwnArchive(BTreeMap<Height, (OwnBlock, Certificate)>);
+
+impl Archive for OwnArchive {
+    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
+        self.0.get(&height).cloned()
+    }
+}
+
+/// Everything that could be seen of a machine in one event.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Own blocks that reached the disk.
+    pub built: Vec<OwnBlock>,
+    /// What left the machine.
+    pub sent: Vec<(BrandId, Message)>,
+    /// What became final for it, or was found final again on a restart.
+    pub finals: Vec<FinalBlock>,
+    /// Leaves applied for the first time.
+    pub applied: Vec<((BrandId, LeafIndex), Payload)>,
+    /// What it found wrong with a brand.
+    pub faults: Vec<(BrandId, String)>,
+    /// Requests refused because of a credit limit.
+    pub refused: usize,
+    /// Where it crashed, if it did.
+    pub crashed: Option<&'static str>,
+}
+
+/// One machine.
+pub struct Node {
+    brand: BrandId,
+    constitution: Constitution,
+    ledger: Option<Ledger>,
+    journal: Vec<Vec<u8>>,
+    archive: OwnArchive,
+    application: Application,
+    books: Books,
+    entropy: Prng,
+    skew_ms: i64,
+    // in a thousand steps
+    crashes: usize,
+}
+
+impl Node {
+    /// A machine with an empty disk that is not running yet. Its clock is `skew_ms` off.
+    #[must_use]
+    pub fn new(
+        brand: BrandId,
+        constitution: Constitution,
+        entropy: Prng,
+        skew_ms: i64,
+        crashes: usize,
+    ) -> Self {
+        Self {
+            brand,
+            constitution,
+            ledger: None,
+            journal: Vec::new(),
+            archive: OwnArchive::default(),
+            application: Application::default(),
+            books: Books::default(),
+            entropy,
+            skew_ms,
+            crashes,
+        }
+    }
+
+    /// Whose machine it is.
+    #[must_use]
+    pub const fn brand(&self) -> BrandId {
+        self.brand
+    }
+    /// The ledger, while the machine runs.
+    #[must_use]
+    pub const fn ledger(&self) -> Option<&Ledger> {
+        self.ledger.as_ref()
+    }
+    /// What is on its disk beside the journal.
+    #[must_use]
+    pub const fn application(&self) -> &Application {
+        &self.application
+    }
+    /// What it rebuilt from its log.
+    #[must_use]
+    pub const fn books(&self) -> &Books {
+        &self.books
+    }
+    /// Records on disk.
+    #[must_use]
+    pub const fn records(&self) -> usize {
+        self.journal.len()
+    }
+    /// From now on it does not crash.
+    pub const fn steady(&mut self) {
+        self.crashes = 0;
+    }
+
+    /// A new wish of the brand; acted upon at the next step.
+    pub const fn application_mut(&mut self) -> &mut Application {
+        &mut self.application
+    }
+
+    /// The power fails.
+    pub fn crash(&mut self) {
+        self.ledger = None;
+        self.archive = OwnArchive::default();
+        self.books = Books::default();
+    }
+
+    /// Starts with what is on disk.
+    ///
+    /// # Errors
+    /// When the disk cannot be read back: nothing a node writes may ever have that effect.
+    pub fn restart(
+        &mut self,
+        alliance: &Alliance,
+        now_ms: u64,
+        report: &mut Report,
+    ) -> Result<(), String> {
+        let keys = alliance.keys(self.brand);
+        let mut ledger = Ledger::new(self.brand, self.constitution.clone(), keys);
+        self.archive = OwnArchive::default();
+        self.books = Books::default();
+        for (number, bytes) in self.journal.clone().iter().enumerate() {
+            let mut out = Outbox::default();
+            let record = Record::from_bytes(bytes).map_err(|error| error.to_string())?;
+            ledger
+                .replay(&record, &mut out)
+                .map_err(|error| format!("record {number} cannot be replayed: {error}"))?;
+            self.take_in(out.finals, out.written, report);
+        }
+        if let Some(open) = ledger.writer().open_block() {
+            self.books.note(open);
+        }
+        let logs: Vec<BrandId> = ledger.witnesses().map(|(log, _)| log).collect();
+        for log in logs.into_iter().filter(|log| *log != self.brand) {
+            self.application.answer(&mut self.books, &mut ledger, log);
+        }
+        self.ledger = Some(ledger);
+        self.step(now_ms, report, |ledger, context, out| ledger.resume(context, out));
+        Ok(())
+    }
+
+    /// A message has arrived. Bytes that are no message are dropped.
+    pub fn handle(&mut self, from: BrandId, bytes: &[u8], now_ms: u64, report: &mut Report) {
+        let Ok(message) = Message::from_bytes(bytes) else { return };
+        let mut fault = None;
+        self.step(now_ms, report, |ledger, context, out| {
+            fault = ledger.handle(from, message, context, out).err();
+        });
+        report.faults.extend(fault.map(|fault| (from, fault.to_string())));
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now_ms: u64, report: &mut Report) {
+        self.step(now_ms, report, |ledger, context, out| ledger.tick(context, out));
+    }
+
+    fn step(
+        &mut self,
+        now_ms: u64,
+        report: &mut Report,
+        action: impl FnOnce(&mut Ledger, &mut Context<'_>, &mut Outbox),
+    ) {
+        let now = Timestamp::from_unix_ms(now_ms.saturating_add_signed(self.skew_ms));
+        let mut out = Outbox::default();
+        let Some(ledger) = &mut self.ledger else { return };
+        let mut context = Context { now, entropy: &mut self.entropy, archive: &self.archive };
+        action(ledger, &mut context, &mut out);
+        self.settle(out, report);
+        // what was submitted meanwhile, and what the step itself gave reason to say
+        let Some(ledger) = &mut self.ledger else { return };
+        report.refused += self.application.submit(&mut self.books, ledger);
+        let mut out = Outbox::default();
+        let mut context = Context { now, entropy: &mut self.entropy, archive: &self.archive };
+        ledger.poll(&mut context, &mut out);
+        self.settle(out, report);
+    }
+
+    fn settle(&mut self, out: Outbox, report: &mut Report) {
+        let crash = self.entropy.per_mille(self.crashes).then(|| self.entropy.below(5));
+        let die = |node: &mut Self, report: &mut Report, place| {
+            report.crashed = Some(place);
+            node.crash();
+        };
+        if crash == Some(0) {
+            return die(self, report, "before the records");
+        }
+        let records = match crash {
+            Some(1) => self.entropy.below(out.records.len() + 1),
+            _ => out.records.len(),
+        };
+        for record in out.records.into_iter().take(records) {
+            self.journal.push(record.to_bytes());
+            if let Record::Built(block) = record {
+                report.built.push(*block);
+            }
+        }
+        if crash == Some(1) {
+            return die(self, report, "amid the records");
+        }
+        let messages = match crash {
+            Some(2) => 0,
+            Some(3) => self.entropy.below(out.messages.len() + 1),
+            _ => out.messages.len(),
+        };
+        report.sent.extend(out.messages.into_iter().take(messages));
+        match crash {
+            Some(2) => return die(self, report, "before the messages"),
+            Some(3) => return die(self, report, "amid the messages"),
+            Some(_) => return die(self, report, "before applying"),
+            None => {}
+        }
+        let logs: Vec<BrandId> = out.finals.iter().map(|block| block.block.log).collect();
+        self.take_in(out.finals, out.written, report);
+        if let Some(ledger) = &mut self.ledger {
+            for log in logs.into_iter().filter(|log| *log != self.brand) {
+                self.application.answer(&mut self.books, ledger, log);
+            }
+        }
+    }
+
+    fn take_in(&mut self, finals: Vec<FinalBlock>, written: Vec<OwnBlock>, report: &mut Report) {
+        for block in written {
+            self.application.written(&mut self.books, &block);
+            let reference = block.reference();
+            if let Some(same) = finals.iter().find(|same| same.block == reference) {
+                self.archive.0.insert(reference.height, (block, same.certificate.clone()));
+            }
+        }
+        for block in finals {
+            if block.block.log != self.brand {
+                let me = self.brand;
+                match self.application.block(&mut self.books, me, &block, &mut self.entropy) {
+                    Ok(applied) => report.applied.extend(applied),
+                    Err(fault) => report.faults.push((block.block.log, fault)),
+                }
+            }
+            report.finals.push(block);
+        }
+    }
+}

@@ -154,8 +154,14 @@ pub struct ExchangeCounts {
 /// What an import did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImportView {
-    /// Whether it has finished.
+    /// Whether one is under way.
+    pub running: bool,
+    /// Whether the last one has finished.
     pub done: bool,
+    /// Why the last one stopped before its end, if it did.
+    pub failed: Option<String>,
+    /// Whether the same files had been imported before: nothing was done then.
+    pub already_imported: bool,
     /// Members read and kept.
     pub members: u64,
     /// Purchase lines read.
@@ -188,10 +194,8 @@ pub struct DroppedRows {
     pub reason: String,
     /// How many.
     pub rows: u64,
-    /// The first of them: file and row.
+    /// The first of them: file, row, column, what was wrong and what would be right.
     pub first: String,
-    /// What would be right.
-    pub remedy: String,
 }
 
 /// Where an import reads from.

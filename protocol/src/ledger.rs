@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use crate::constitution::Constitution;
 use crate::crypto::SigningKey;
-use crate::crypto::sealed::SealingSecret;
+use crate::crypto::sealed::{BlockSecret, SealingSecret};
 use crate::exchange::{Payload, Return};
 use crate::ids::{BrandId, Height};
-use crate::log::block::PublicEntry;
+use crate::log::block::{Header, PublicEntry};
 use crate::log::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use crate::log::note::{KeyName, SignatureType, VerifierKey};
 use crate::time::{Milliseconds, Timestamp};
@@ -30,6 +30,8 @@ use crate::witness::writer::{Entropy, SubmitError, Writer};
 pub const COSIGN_AFTER: Milliseconds = Milliseconds::from_seconds(1);
 /// How often a node asks a log that has been silent whether it has missed anything.
 pub const ASK_AFTER: Milliseconds = Milliseconds::from_seconds(5);
+/// Place of the writer's own copy among a header's wrapped secrets; the recovery key's is before it.
+const OWN_SECRET: usize = 1;
 /// Most bytes of one answer to a request to catch up.
 const CATCH_UP_BYTES_MAX: usize = crate::codec::MESSAGE_MAX / 2;
 
@@ -134,6 +136,18 @@ impl Ledger {
     #[must_use]
     pub const fn checkpoint(&self) -> Option<&SignedCheckpoint> {
         self.checkpoint.as_ref()
+    }
+
+    /// The salts of an own block's column totals, in the order of its columns: what a closing opens.
+    /// None when the block was not sealed to this brand's sealing key.
+    #[must_use]
+    pub fn own_column_salts(&self, header: &Header) -> Option<Vec<[u8; 32]>> {
+        let context = header.context();
+        let wrapped = header.secrets.get(OWN_SECRET)?;
+        let bytes = context.unwrap(self.me.as_str(), &self.keys.sealing, wrapped).ok()?;
+        let secret = BlockSecret::from_bytes(bytes.try_into().ok()?);
+        let salt = |counterparty| context.totals_salt(&context.column_key(&secret, counterparty));
+        Some(header.columns.iter().map(|column| salt(column.counterparty)).collect())
     }
 
     /// Splits into what the handlers need at once.

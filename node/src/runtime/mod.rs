@@ -1,16 +1,54 @@
-//! Drives the state machines.
+//! Drives the state machines: handle, then persist, then send. The one place with a clock and a
+//! generator, and the only owner of a node's state.
+//!
+//! One task takes what has come (messages, commands, ticks), a batch at a time; what that changes is
+//! one append of the journal; only then do messages leave and answers return. Decides nothing itself.
 
-use tokio::sync::oneshot;
+pub mod clearing;
+pub mod core;
+mod import;
+pub mod published;
+pub mod sealed_journal;
+mod start;
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use protocol::amount::Points;
+use protocol::ids::BrandId;
+use protocol::time::Timestamp;
+use protocol::witness::message::Message;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::core::{Core, Turn, internal, vault_error};
+use self::sealed_journal::RecordCipher;
+use crate::exchange::record::{EarnedPoints, NodeRecord};
+use crate::journal::{GroupCommit, JournalError};
+use crate::net::{Inbound, Inbox, NetworkHandle};
+use crate::purchases::Facts;
 use crate::service::*;
+use crate::vault::{LinkState, masked};
 
-type Reply<T> = oneshot::Sender<Result<T, ServiceError>>;
+pub use start::{Running, StartError, start};
+
+/// Where a result goes.
+pub type Reply<T> = oneshot::Sender<Result<T, ServiceError>>;
+
+/// How often time passes for the state machines.
+const TICK: Duration = Duration::from_millis(100);
+/// Most inputs handled in one turn.
+const BATCH: usize = 256;
+/// Most exchanges in one answer.
+const PAGE_MAX: u32 = 1000;
 
 /// One operation on its way to the runtime, with where its result goes.
 #[allow(missing_docs)] // each is described at the operation of [`Node`] that sends it
 pub enum Command {
     Import { source: ImportSource, reply: Reply<()> },
     ImportProgress { reply: Reply<ImportView> },
+    Earn { earned: Vec<EarnedPoints>, reply: Reply<()> },
+    Counted { members: u64, purchases: u64 },
     Member { card: String, reply: Reply<MemberView> },
     Cards { least_points: u64, after: Option<String>, limit: u32, reply: Reply<Vec<String>> },
     LinkCode { card: String, brand: String, reply: Reply<LinkCodeView> },
@@ -25,4 +63,330 @@ pub enum Command {
     Query { sql: String, plan: String, reply: Reply<QueryView> },
     QueryById { id: String, reply: Reply<QueryView> },
     Stop { reply: Reply<()> },
+}
+
+/// What people see of a brand besides its id.
+#[derive(Debug, Clone)]
+struct BrandNames {
+    brand: BrandId,
+    zh: String,
+    en: String,
+}
+
+/// One node at work.
+struct Runtime {
+    core: Core,
+    cipher: RecordCipher,
+    journal: GroupCommit,
+    network: NetworkHandle,
+    inbox: Inbox,
+    commands: mpsc::Receiver<Command>,
+    // the runtime's own way in, for imports
+    back: mpsc::Sender<Command>,
+    status: watch::Sender<Status>,
+    names: Vec<BrandNames>,
+    facts: Arc<Facts>,
+    import: Arc<Mutex<ImportView>>,
+    connected: BTreeSet<BrandId>,
+    members: u64,
+    purchases: u64,
+    stop: Option<Reply<()>>,
+}
+
+enum Input {
+    Network(Inbound),
+    Command(Command),
+    Tick,
+    Ended,
+}
+
+/// The time now.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl Runtime {
+    /// Runs until it is told to stop, or the journal fails: then nothing is ever said again.
+    async fn run(mut self) -> Result<(), JournalError> {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut turn = Turn::default();
+        self.core.resume(now(), &mut turn);
+        self.conclude(turn).await?;
+        while self.stop.is_none() {
+            let input = tokio::select! {
+                biased;
+                inbound = self.inbox.recv() => inbound.map_or(Input::Ended, Input::Network),
+                command = self.commands.recv() => command.map_or(Input::Ended, Input::Command),
+                _ = ticks.tick() => Input::Tick,
+            };
+            let mut turn = Turn::default();
+            if !self.take(input, &mut turn) {
+                break;
+            }
+            // what has come meanwhile shares this turn's sync
+            for _ in 0..BATCH {
+                match self.commands.try_recv() {
+                    Ok(command) => drop(self.take(Input::Command(command), &mut turn)),
+                    Err(_) => break,
+                }
+            }
+            self.core.settle(now(), &mut turn);
+            self.conclude(turn).await?;
+        }
+        self.network.clone().shut_down().await;
+        if let Some(reply) = self.stop.take() {
+            // whoever asked may be gone
+            let _ = reply.send(Ok(()));
+        }
+        Ok(())
+    }
+
+    /// Handles one input; false when the node is to end.
+    fn take(&mut self, input: Input, turn: &mut Turn) -> bool {
+        match input {
+            Input::Network(Inbound::Message { from, bytes }) => match Message::from_bytes(&bytes) {
+                Ok(message) => self.core.message(from, message, now(), turn),
+                Err(error) => {
+                    tracing::warn!(brand = %from, error = %error, "a message was not understood");
+                }
+            },
+            Input::Network(Inbound::Connected(brand)) => {
+                self.connected.insert(brand);
+                self.core.ledger.ask(brand, &mut turn.out);
+            }
+            Input::Network(Inbound::Disconnected(brand)) => drop(self.connected.remove(&brand)),
+            Input::Command(command) => {
+                tokio::task::block_in_place(|| self.command(command, turn));
+            }
+            Input::Tick => self.core.tick(now(), turn),
+            Input::Ended => return false,
+        }
+        true
+    }
+
+    /// Persists, then publishes, then sends, then answers.
+    async fn conclude(&mut self, turn: Turn) -> Result<(), JournalError> {
+        let Turn { out, records, answers, applications } = turn;
+        drop(applications);
+        let mut sealed = Vec::with_capacity(out.records.len() + records.len());
+        for record in &out.records {
+            sealed.push(self.cipher.ledger(record));
+        }
+        for record in &records {
+            sealed.push(self.cipher.node(record));
+        }
+        let sealed: Vec<_> = sealed.into_iter().collect::<Result<_, _>>().map_err(|error| {
+            tracing::error!(error = %error, "the journal cannot be written");
+            JournalError::Poisoned
+        })?;
+        if !sealed.is_empty() {
+            self.journal.append(sealed).await?;
+        }
+        for (to, message) in out.messages {
+            // a peer that is away, or behind, hears it again when it asks
+            if let Err(error) = self.network.send(to, message.into_bytes()) {
+                tracing::debug!(brand = %to, error = %error, "not sent");
+            }
+        }
+        for answer in answers {
+            answer();
+        }
+        self.show();
+        Ok(())
+    }
+
+    fn command(&mut self, command: Command, turn: &mut Turn) {
+        match command {
+            Command::Import { source, reply } => answer(turn, reply, self.start_import(source)),
+            Command::ImportProgress { reply } => {
+                let view = self.import.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                answer(turn, reply, Ok(view));
+            }
+            Command::Earn { earned, reply } => {
+                let fresh: Vec<EarnedPoints> = earned
+                    .into_iter()
+                    .filter(|earned| !self.core.points.has_earned(&earned.key))
+                    .collect();
+                if !fresh.is_empty() {
+                    self.core.enter(NodeRecord::Earned(fresh), turn);
+                }
+                answer(turn, reply, Ok(()));
+            }
+            Command::Counted { members, purchases } => {
+                (self.members, self.purchases) = (members, purchases);
+            }
+            Command::Member { card, reply } => answer(turn, reply, self.member_view(&card)),
+            Command::Cards { least_points, after, limit, reply } => {
+                answer(turn, reply, self.cards(least_points, after.as_deref(), limit));
+            }
+            Command::LinkCode { card, brand, reply } => {
+                let made = self.core.link_code(&card, &brand, now());
+                let view = made
+                    .map(|(code, expires)| LinkCodeView { code, expires_ms: expires.unix_ms() });
+                answer(turn, reply, view);
+            }
+            Command::Link { card, brand, code, reply } => {
+                let linked = self.core.link(&card, &brand, &code, now(), turn);
+                let view = linked.map(|brand| LinkView {
+                    brand: brand.to_string(),
+                    state: link_state(LinkState::Requested).to_owned(),
+                });
+                answer(turn, reply, view);
+            }
+            Command::Exchange { key, request, reply } => {
+                let taken = self.core.exchange(&key, &request, now(), turn);
+                answer(turn, reply, taken);
+            }
+            Command::ExchangeById { id, reply } => {
+                answer(turn, reply, self.core.exchange_by_id(&id).map(|booked| booked.view()));
+            }
+            Command::Exchanges { limit, reply } => {
+                let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
+                let views = self.core.book.latest(limit).map(|booked| booked.view()).collect();
+                answer(turn, reply, Ok(views));
+            }
+            Command::Receipt { id, reply } => answer(turn, reply, self.core.receipt(&id)),
+            Command::Close { cut_off_ms, reply } => {
+                let cut_off = Timestamp::from_unix_ms(cut_off_ms);
+                let closed = self.core.close(cut_off, now(), turn);
+                answer(turn, reply, closed.and_then(|()| self.statement(cut_off)));
+            }
+            Command::Statement { cut_off_ms, reply } => {
+                answer(turn, reply, self.statement(Timestamp::from_unix_ms(cut_off_ms)));
+            }
+            Command::Plan { reply, .. } => answer(turn, reply, Err(internal())),
+            Command::Query { reply, .. } => answer(turn, reply, Err(internal())),
+            Command::QueryById { reply, .. } => answer(turn, reply, Err(internal())),
+            Command::Stop { reply } => self.stop = Some(reply),
+        }
+    }
+
+    fn start_import(&self, source: ImportSource) -> Result<(), ServiceError> {
+        import::begin(
+            self.core.me(),
+            source,
+            Arc::clone(&self.core.vault),
+            Arc::clone(&self.facts),
+            self.back.clone(),
+            Arc::clone(&self.import),
+        )
+    }
+
+    fn member_view(&self, card: &str) -> Result<MemberView, ServiceError> {
+        let member = self.core.member(card)?;
+        let balance = self.core.points.balance(member);
+        let links = self.core.vault.links(member).map_err(vault_error)?;
+        Ok(MemberView {
+            card: masked(card),
+            available: balance.available.get(),
+            held: balance.held.get(),
+            links: links
+                .outgoing
+                .into_iter()
+                .map(|(brand, state)| LinkView {
+                    brand: brand.to_string(),
+                    state: link_state(state).to_owned(),
+                })
+                .collect(),
+        })
+    }
+
+    /// Card numbers, in clear: for staff who may manage members.
+    fn cards(
+        &self,
+        least_points: u64,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, ServiceError> {
+        let least = Points::new(least_points).unwrap_or(Points::MAX);
+        let after = after.map(|card| self.core.member(card)).transpose()?;
+        let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
+        self.core
+            .points
+            .with_at_least(least)
+            .filter(|member| after.is_none_or(|after| *member > after))
+            .take(limit)
+            .map(|member| {
+                let profile = self.core.vault.profile(member).map_err(vault_error)?;
+                Ok(profile.card.expose().to_owned())
+            })
+            .collect()
+    }
+
+    fn statement(&self, cut_off: Timestamp) -> Result<StatementView, ServiceError> {
+        let brands = self.core.ledger.constitution().committee().size();
+        self.core.clearing.view(cut_off, brands).ok_or_else(|| {
+            ServiceError::new(
+                ErrorKind::NotFound,
+                "cut_off_unknown",
+                "nobody has closed this cut-off",
+                "close it first; a cut-off is named by its Unix milliseconds",
+            )
+        })
+    }
+
+    /// Shows the state to whoever looks.
+    fn show(&mut self) {
+        let constitution = self.core.ledger.constitution();
+        let committee = constitution.committee();
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let disputed = self.core.disputed();
+        let heads = self
+            .names
+            .iter()
+            .filter_map(|names| {
+                let tip = self.core.ledger.witness(names.brand)?.tip();
+                Some(LogHead {
+                    brand: names.brand.to_string(),
+                    name_zh: names.zh.clone(),
+                    name_en: names.en.clone(),
+                    height: tip.height.get(),
+                    size: tip.frontier.size().get(),
+                    root: tip.frontier.root().to_string(),
+                    header: tip.header.to_string(),
+                    time_ms: tip.time.unix_ms(),
+                    connected: names.brand == self.core.me()
+                        || self.connected.contains(&names.brand),
+                    disputed: disputed.contains(&names.brand),
+                })
+            })
+            .collect();
+        let status = Status {
+            alliance: constitution.alliance().to_string(),
+            brand: self.core.me().to_string(),
+            epoch: constitution.epoch().get(),
+            committee: CommitteeView {
+                brands: count(committee.size()),
+                faults_tolerated: count(committee.faults()),
+                quorum: count(committee.quorum()),
+            },
+            heads,
+            exchanges: *self.core.book.counts(),
+            members: self.members,
+            purchases: self.purchases,
+            budget: None,
+            latest_release: None,
+            now_ms: now().unix_ms(),
+            alerts: self.core.alerts.iter().cloned().collect(),
+        };
+        self.status.send_replace(status);
+    }
+}
+
+/// Answers when this turn's records are durable.
+fn answer<T: Send + 'static>(turn: &mut Turn, reply: Reply<T>, result: Result<T, ServiceError>) {
+    turn.answers.push(Box::new(move || {
+        // whoever asked may be gone
+        let _ = reply.send(result);
+    }));
+}
+
+const fn link_state(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Requested => "requested",
+        LinkState::Accepted => "linked",
+        LinkState::Returned => "returned",
+    }
 }

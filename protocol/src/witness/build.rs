@@ -216,6 +216,21 @@ impl OwnBlock {
         })
     }
 
+    /// A final block read back from the log's tiles, enough to hand it to those who missed it. What
+    /// only mattered until it was final (payloads in clear, certificates it carried) is gone.
+    #[must_use]
+    pub fn restore(
+        reference: BlockReference,
+        mut leaves: Vec<Vec<u8>>,
+        contents: Vec<ColumnContent>,
+        before: Frontier,
+    ) -> Option<Self> {
+        let header = leaves.pop()?;
+        let body = leaves.into_iter().map(EntryBytes).collect();
+        let (payloads, recognised) = (Vec::new(), Vec::new());
+        Some(Self { header, body, payloads, contents, before, recognised, reference })
+    }
+
     /// What is proposed, voted on and certified.
     #[must_use]
     pub const fn reference(&self) -> BlockReference {

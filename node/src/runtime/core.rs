@@ -1,0 +1,804 @@
+//! One node's state and the order in which things happen to it: handle, then persist, then send.
+//!
+//! Synchronous: the loop in [`super`] hands in commands, messages and ticks, and does with the
+//! [`Turn`] what it says, in its order. Decides nothing about validity (that is `protocol`'s) and
+//! nothing about members (the vault's); ties them.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use protocol::crypto::sha256;
+use protocol::exchange::{Exchange, Link, Payload, PayloadError, Return, ReturnReason};
+use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex, RequestHash, RequestId};
+use protocol::ledger::{Context, Ledger};
+use protocol::log::block::{Header, PublicEntry};
+use protocol::time::{Milliseconds, Timestamp};
+use protocol::witness::message::Message;
+use protocol::witness::state::{FinalBlock, Outbox};
+use protocol::witness::writer::{Entropy, SubmitError};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::clearing::Clearing;
+use super::published::{PublishError, PublishedLog};
+use super::sealed_journal::Recorded;
+use crate::exchange::book::{Book, LinkAnswer};
+use crate::exchange::points::PointsLedger;
+use crate::exchange::record::{Applied, Credit, NodeRecord, Requested, Submission};
+use crate::service::{ErrorKind, ExchangeRequest, ExchangeView, ServiceError};
+use crate::vault::{CardNumber, LinkCode, LinkState, MemberId, Purpose, Vault, VaultError};
+
+/// How long a link code is valid.
+const LINK_CODE_VALID: Milliseconds = Milliseconds::from_seconds(15 * 60);
+/// Headers kept of every log, for closings.
+const HEADERS_KEPT: usize = 4096;
+/// Most alerts kept for the status page.
+const ALERTS_MAX: usize = 32;
+
+/// The system's generator.
+pub struct SystemEntropy(pub SystemRandom);
+
+impl Entropy for SystemEntropy {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        // without randomness nothing may be sealed: an operating system that cannot give any is no
+        // place for keys
+        assert!(self.0.fill(bytes).is_ok(), "the system's random generator failed");
+    }
+}
+
+/// What one turn of the loop has to do, in this order: records to the disk, own blocks to the log,
+/// messages to the network, answers to those who asked.
+#[derive(Default)]
+pub struct Turn {
+    /// The ledger's part.
+    pub out: Outbox,
+    /// The node's own records, in order with the ledger's of this turn.
+    pub records: Vec<NodeRecord>,
+    /// Answers, given when all is durable.
+    pub answers: Vec<Box<dyn FnOnce() + Send>>,
+    /// Certified entries of applications, for the clean room.
+    pub applications: Vec<CertifiedApplication>,
+}
+
+/// An application's entry in a final block.
+#[derive(Debug, Clone)]
+pub struct CertifiedApplication {
+    /// Whose log.
+    pub log: BrandId,
+    /// Which leaf.
+    pub index: LeafIndex,
+    /// Time of its block.
+    pub time: Timestamp,
+    /// Which application.
+    pub application: u16,
+    /// Its bytes.
+    pub body: Vec<u8>,
+}
+
+/// A header with its id.
+pub type KnownHeader = (HeaderHash, Header);
+
+/// One node's state.
+pub struct Core {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Exchanges.
+    pub book: Book,
+    /// Balances.
+    pub points: PointsLedger,
+    /// Members.
+    pub vault: Arc<Vault>,
+    /// The own log on disk.
+    pub published: PublishedLog,
+    /// Closings and statements.
+    pub clearing: Clearing,
+    /// The latest headers of every log.
+    pub headers: BTreeMap<BrandId, BTreeMap<Height, KnownHeader>>,
+    /// What needs an operator's eye.
+    pub alerts: VecDeque<String>,
+    entropy: SystemEntropy,
+    // final blocks that the journal has and no Applied record followed
+    unapplied: BTreeMap<(BrandId, Height), FinalBlock>,
+}
+
+impl Core {
+    /// The state before the journal is replayed.
+    #[must_use]
+    pub fn new(ledger: Ledger, vault: Arc<Vault>, published: PublishedLog) -> Self {
+        let me = ledger.me();
+        Self {
+            ledger,
+            book: Book::default(),
+            points: PointsLedger::default(),
+            vault,
+            published,
+            clearing: Clearing::new(me),
+            headers: BTreeMap::new(),
+            alerts: VecDeque::new(),
+            entropy: SystemEntropy(SystemRandom::new()),
+            unapplied: BTreeMap::new(),
+        }
+    }
+
+    /// This brand.
+    #[must_use]
+    pub const fn me(&self) -> BrandId {
+        self.ledger.me()
+    }
+
+    /// Notes something an operator should see.
+    pub fn alert(&mut self, words: String) {
+        if self.alerts.len() >= ALERTS_MAX {
+            self.alerts.pop_front();
+        }
+        if !self.alerts.contains(&words) {
+            self.alerts.push_back(words);
+        }
+    }
+
+    // --- replay
+
+    /// Takes one record of the journal; gives back what belongs to the clean room.
+    ///
+    /// # Errors
+    /// When the journal does not hang together.
+    pub fn replay(
+        &mut self,
+        record: Recorded,
+        applications: &mut Vec<CertifiedApplication>,
+    ) -> Result<Option<Vec<u8>>, String> {
+        match record {
+            Recorded::Ledger(record) => {
+                let mut out = Outbox::default();
+                self.ledger.replay(&record, &mut out).map_err(|error| error.to_string())?;
+                if let protocol::witness::record::Record::Built(block) = &*record {
+                    self.book.built(block);
+                }
+                let mut turn = Turn { out, ..Turn::default() };
+                self.write_own(&mut turn).map_err(|error| error.to_string())?;
+                for block in std::mem::take(&mut turn.out.finals) {
+                    self.note_final(&block, applications);
+                    if block.block.log != self.me() {
+                        self.unapplied.insert((block.block.log, block.block.height), block);
+                    }
+                }
+                Ok(None)
+            }
+            Recorded::Node(NodeRecord::CleanRoom(bytes)) => Ok(Some(bytes)),
+            Recorded::Node(NodeRecord::Applied(applied)) => {
+                let Some(block) = self.unapplied.remove(&(applied.log, applied.height)) else {
+                    return Err(format!("no block {} of {} to apply", applied.height, applied.log));
+                };
+                // what was wrong with it was told when it came; what it answers is in the vault
+                let _ = self.book.apply(self.me(), &block, &applied, &mut self.points);
+                Ok(None)
+            }
+            Recorded::Node(record) => {
+                self.book.enter(&record, &mut self.points).map_err(|error| error.to_string())?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// After the last record: applies what was final and not applied, submits again what is in no
+    /// block, and goes on where the node stopped.
+    pub fn resume(&mut self, now: Timestamp, turn: &mut Turn) {
+        for submission in self.book.waiting().cloned().collect::<Vec<_>>() {
+            if let Err(error) = self.submit_to_ledger(submission) {
+                self.alert(format!("a submission of before the restart is not taken: {error}"));
+            }
+        }
+        for (_, block) in std::mem::take(&mut self.unapplied) {
+            self.apply(block, now, turn);
+        }
+        let brands: Vec<BrandId> = self.ledger.constitution().committee().brands().to_vec();
+        for log in brands {
+            let own = self.ledger.witness(self.me());
+            let recognised = own.map(|own| own.tip().recognised(log).height).unwrap_or_default();
+            let answer = self.book.answerable(log) > recognised;
+            if let Err(error) = self.ledger.applied(log, Vec::new(), answer) {
+                self.alert(error.to_string());
+            }
+        }
+        let mut context = Context { now, entropy: &mut self.entropy, archive: &self.published };
+        self.ledger.resume(&mut context, &mut turn.out);
+        self.settle(now, turn);
+    }
+
+    // --- turns
+
+    /// Handles one message.
+    pub fn message(&mut self, from: BrandId, message: Message, now: Timestamp, turn: &mut Turn) {
+        let mut context = Context { now, entropy: &mut self.entropy, archive: &self.published };
+        let handled = self.ledger.handle(from, message, &mut context, &mut turn.out);
+        if let Err(fault) = handled {
+            self.alert(fault.to_string());
+        }
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: Timestamp, turn: &mut Turn) {
+        let mut context = Context { now, entropy: &mut self.entropy, archive: &self.published };
+        self.ledger.tick(&mut context, &mut turn.out);
+        self.close_due(now, turn);
+    }
+
+    /// Deals with all that has become final and builds the next block, until nothing moves.
+    ///
+    /// Called once at the end of a turn, so that what came together goes into one block.
+    pub fn settle(&mut self, now: Timestamp, turn: &mut Turn) {
+        loop {
+            let heights: Vec<Height> =
+                turn.out.written.iter().map(|block| block.reference().height).collect();
+            if let Err(error) = self.write_own(turn) {
+                self.alert(error.to_string());
+            }
+            for height in heights {
+                self.enter(NodeRecord::FinalAt(height, now), turn);
+            }
+            let finals = std::mem::take(&mut turn.out.finals);
+            for block in finals {
+                self.note_final(&block, &mut turn.applications);
+                if block.block.log != self.me() {
+                    self.apply(block, now, turn);
+                }
+            }
+            self.derive_statements(turn);
+            let before = turn.out.records.len();
+            let mut context = Context { now, entropy: &mut self.entropy, archive: &self.published };
+            self.ledger.poll(&mut context, &mut turn.out);
+            for record in turn.out.records.get(before..).unwrap_or_default() {
+                if let protocol::witness::record::Record::Built(block) = record {
+                    self.book.built(block);
+                }
+            }
+            if turn.out.finals.is_empty() && turn.out.written.is_empty() {
+                break;
+            }
+        }
+        if let Some(violation) = self.ledger.writer().stalled() {
+            let words = format!("the own log cannot be written: {violation}");
+            self.alert(words);
+        }
+    }
+
+    /// Own final blocks go to the log's tiles and into the book.
+    fn write_own(&mut self, turn: &mut Turn) -> Result<(), PublishError> {
+        for block in std::mem::take(&mut turn.out.written) {
+            let certified = turn
+                .out
+                .finals
+                .iter()
+                .find(|known| known.block == block.reference())
+                .map(|known| (known.certificate.clone(), known.header.time));
+            let Some((certificate, time)) = certified else { continue };
+            self.published.append(&block, &certificate)?;
+            if let Err(error) = self.book.written(&block, time, &mut self.points) {
+                self.alert(error.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    fn note_final(&mut self, block: &FinalBlock, applications: &mut Vec<CertifiedApplication>) {
+        let log = block.block.log;
+        let known = self.headers.entry(log).or_default();
+        known.insert(block.block.height, (block.block.header, block.header.clone()));
+        while known.len() > HEADERS_KEPT {
+            known.pop_first();
+        }
+        for (index, public) in &block.public {
+            match public {
+                PublicEntry::Closing(closing) => self.clearing.closing(log, closing, known),
+                PublicEntry::Statement(statement) => self.clearing.statement(log, statement),
+                PublicEntry::Application(entry) => applications.push(CertifiedApplication {
+                    log,
+                    index: *index,
+                    time: block.header.time,
+                    application: entry.application,
+                    body: entry.body.clone(),
+                }),
+            }
+        }
+    }
+
+    /// A final block of another log: credits what it sends, sends back what cannot be credited.
+    fn apply(&mut self, block: FinalBlock, now: Timestamp, turn: &mut Turn) {
+        let (log, height) = (block.block.log, block.block.height);
+        let payloads = match &block.payloads {
+            Ok(payloads) => payloads.clone(),
+            Err(violation) => {
+                self.alert(format!("log {log} is in dispute since block {height}: {violation}"));
+                Vec::new()
+            }
+        };
+        let (mut credits, mut returns) = (Vec::new(), Vec::new());
+        for (leaf, payload) in &payloads {
+            match self.receive(log, *leaf, payload, now) {
+                Ok(Some(credit)) => credits.push(credit),
+                Ok(None) => {}
+                Err(reason) => {
+                    let value = payload.value();
+                    returns.push(Return { original: *leaf, reason, value });
+                }
+            }
+        }
+        let applied = Applied { log, height, credits, returns: returns.clone(), at: now };
+        match self.book.apply(self.me(), &block, &applied, &mut self.points) {
+            Ok(answers) => self.answer_links(&answers, now),
+            Err(error) => self.alert(error.to_string()),
+        }
+        turn.records.push(NodeRecord::Applied(applied));
+        for back in &returns {
+            let submission = Submission::Sealed(log, Payload::Return(back.clone()));
+            self.enter(NodeRecord::Submitted(submission), turn);
+        }
+        if let Err(error) = self.ledger.applied(log, returns, !payloads.is_empty()) {
+            self.alert(error.to_string());
+        }
+    }
+
+    /// One payload of another brand's: whom it credits, or why it goes back.
+    fn receive(
+        &self,
+        from: BrandId,
+        leaf: LeafIndex,
+        payload: &Payload,
+        now: Timestamp,
+    ) -> Result<Option<Credit>, ReturnReason> {
+        match payload {
+            Payload::Link(link) => {
+                let code: LinkCode = link.code.parse().map_err(|_| ReturnReason::LinkCode)?;
+                self.vault
+                    .accept_link(&code, from, link.handle, now)
+                    .map(|_| None)
+                    .map_err(|_| ReturnReason::LinkCode)
+            }
+            Payload::Exchange(exchange) => {
+                let member = self
+                    .vault
+                    .incoming(from, exchange.handle)
+                    .ok()
+                    .flatten()
+                    .ok_or(ReturnReason::NotLinked)?;
+                let open = self.vault.consents(member).map_err(|_| ReturnReason::AccountClosed)?;
+                if !open.allows(Purpose::Exchange) {
+                    return Err(ReturnReason::AccountClosed);
+                }
+                Ok(Some(Credit { leaf, member, points: exchange.received }))
+            }
+            Payload::Return(_) => Ok(None),
+        }
+    }
+
+    fn answer_links(&mut self, answers: &[LinkAnswer], now: Timestamp) {
+        for answer in answers {
+            let member = self.vault.outgoing_member(answer.brand, answer.handle);
+            let Ok(Some(member)) = member else { continue };
+            let done = if answer.accepted {
+                self.vault.confirm_link(member, answer.brand, now)
+            } else {
+                self.vault.return_link(member, answer.brand, now)
+            };
+            if let Err(error) = done {
+                self.alert(format!("a link's answer could not be entered: {error}"));
+            }
+        }
+    }
+
+    // --- submissions
+
+    /// Enters a record of the node's own, to be made durable with the turn.
+    pub fn enter(&mut self, record: NodeRecord, turn: &mut Turn) {
+        if let Err(error) = self.book.enter(&record, &mut self.points) {
+            self.alert(error.to_string());
+        }
+        turn.records.push(record);
+    }
+
+    fn submit_to_ledger(&mut self, submission: Submission) -> Result<(), SubmitError> {
+        match submission {
+            Submission::Public(entry) => self.ledger.submit_public(entry),
+            Submission::Sealed(to, payload) => self.ledger.submit_sealed(to, payload),
+        }
+    }
+
+    /// Takes something for the own log, durably.
+    ///
+    /// # Errors
+    /// When the ledger does not take it; then nothing was recorded.
+    pub fn submit(&mut self, submission: Submission, turn: &mut Turn) -> Result<(), SubmitError> {
+        self.submit_to_ledger(submission.clone())?;
+        self.enter(NodeRecord::Submitted(submission), turn);
+        Ok(())
+    }
+
+    // --- operations
+
+    /// The member with a card number.
+    ///
+    /// # Errors
+    /// When the number is malformed or nobody has it.
+    pub fn member(&self, card: &str) -> Result<MemberId, ServiceError> {
+        let card = CardNumber::new(card).map_err(|error| {
+            ServiceError::new(
+                ErrorKind::Invalid,
+                "card_malformed",
+                error.to_string(),
+                "give the card number as it is printed on the card",
+            )
+        })?;
+        self.vault.by_card(&card).map_err(vault_error)?.ok_or_else(|| {
+            ServiceError::new(
+                ErrorKind::NotFound,
+                "member_unknown",
+                "no member has this card number",
+                "check the number; a member who was erased cannot be found any more",
+            )
+        })
+    }
+
+    /// Another brand by its id.
+    ///
+    /// # Errors
+    /// When it is no other brand of the alliance.
+    pub fn counterparty(&self, brand: &str) -> Result<BrandId, ServiceError> {
+        let others: Vec<String> = self
+            .ledger
+            .constitution()
+            .committee()
+            .witnesses(self.me())
+            .map(|brand| brand.to_string())
+            .collect();
+        BrandId::new(brand)
+            .ok()
+            .filter(|id| *id != self.me() && self.ledger.constitution().brand(*id).is_some())
+            .ok_or_else(|| {
+                ServiceError::new(
+                    ErrorKind::Invalid,
+                    "brand_unknown",
+                    "this is no other brand of the alliance",
+                    format!("the other brands are {}", others.join(", ")),
+                )
+            })
+    }
+
+    /// A code with which the member links this account from another brand.
+    ///
+    /// # Errors
+    /// When there is no such member or brand.
+    pub fn link_code(
+        &self,
+        card: &str,
+        brand: &str,
+        now: Timestamp,
+    ) -> Result<(String, Timestamp), ServiceError> {
+        let (member, brand) = (self.member(card)?, self.counterparty(brand)?);
+        let code =
+            self.vault.issue_link_code(member, brand, now, LINK_CODE_VALID).map_err(vault_error)?;
+        Ok((code.to_string(), now.plus(LINK_CODE_VALID)))
+    }
+
+    /// Asks another brand to link the member's account there by the code it gave.
+    ///
+    /// # Errors
+    /// When the code is malformed, or there is no such member or brand.
+    pub fn link(
+        &mut self,
+        card: &str,
+        brand: &str,
+        code: &str,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<BrandId, ServiceError> {
+        let (member, brand) = (self.member(card)?, self.counterparty(brand)?);
+        let code: LinkCode = code.parse().map_err(|_| {
+            ServiceError::new(
+                ErrorKind::Invalid,
+                "link_code_malformed",
+                "this is not a link code",
+                "a link code has ten letters and digits; ask the other brand for a new one",
+            )
+        })?;
+        self.require_consent(member)?;
+        let handle = self.vault.request_link(member, brand, now).map_err(vault_error)?;
+        let link = Link { code: code.as_str().to_owned(), handle };
+        let submission = Submission::Sealed(brand, Payload::Link(link));
+        self.submit(submission, turn).map_err(submit_error)?;
+        Ok(brand)
+    }
+
+    fn require_consent(&self, member: MemberId) -> Result<(), ServiceError> {
+        let consents = self.vault.consents(member).map_err(vault_error)?;
+        if consents.allows(Purpose::Exchange) {
+            return Ok(());
+        }
+        Err(ServiceError::new(
+            ErrorKind::Refused,
+            "consent_missing",
+            "the member has not consented to exchanging points with other brands",
+            "ask the member for the consent, enter it, and repeat the request",
+        ))
+    }
+
+    /// Takes a member's request to exchange points: holds them and puts the exchange into the next
+    /// block. The same key with the same request gives the same exchange.
+    ///
+    /// # Errors
+    /// When a rule refuses it: then nothing was held.
+    pub fn exchange(
+        &mut self,
+        key: &str,
+        request: &ExchangeRequest,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<ExchangeView, ServiceError> {
+        let refused = self.try_exchange(key, request, now, turn);
+        if matches!(&refused, Err(error) if error.kind == ErrorKind::Refused) {
+            self.book.count_refusal();
+        }
+        refused
+    }
+
+    fn try_exchange(
+        &mut self,
+        key: &str,
+        request: &ExchangeRequest,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<ExchangeView, ServiceError> {
+        let id = request_id(key)?;
+        let hash = request_hash(request);
+        if let Some(known) = self.book.exchange(id) {
+            return if known.requested.request == hash {
+                Ok(known.view())
+            } else {
+                Err(ServiceError::new(
+                    ErrorKind::Conflict,
+                    "idempotency_key_reused",
+                    "this idempotency key was used with another request",
+                    "use a new key for a new request",
+                ))
+            };
+        }
+        let (member, to) = (self.member(&request.card)?, self.counterparty(&request.to)?);
+        let sent = protocol::amount::Points::new(request.points).map_err(|error| {
+            ServiceError::new(
+                ErrorKind::Invalid,
+                "points_out_of_range",
+                error.to_string(),
+                "exchange fewer points",
+            )
+        })?;
+        self.require_consent(member)?;
+        if self.vault.outgoing(member, to).map_err(vault_error)? != Some(LinkState::Accepted) {
+            return Err(ServiceError::new(
+                ErrorKind::Refused,
+                "not_linked",
+                format!("the member's account is not linked to {to}"),
+                format!("let the member ask {to} for a link code and enter it here"),
+            ));
+        }
+        let handle = self.vault.handle(member, to).map_err(vault_error)?;
+        let pair = (self.me(), to);
+        let exchange = Exchange::price(self.ledger.constitution(), pair, handle, id, sent)
+            .map_err(price_error)?;
+        if self.points.balance(member).available < sent {
+            return Err(ServiceError::new(
+                ErrorKind::Refused,
+                "balance_too_low",
+                "the member has fewer points than asked for",
+                "exchange at most what the member's page shows as available",
+            ));
+        }
+        let requested = Requested {
+            id,
+            request: hash,
+            member,
+            to,
+            sent,
+            received: exchange.received,
+            owed: exchange.owed,
+            at: now,
+        };
+        self.submit_to_ledger(Submission::Sealed(to, Payload::Exchange(exchange.clone())))
+            .map_err(submit_error)?;
+        self.enter(NodeRecord::Requested(requested), turn);
+        let submission = Submission::Sealed(to, Payload::Exchange(exchange));
+        self.enter(NodeRecord::Submitted(submission), turn);
+        self.book.exchange(id).map(|booked| booked.view()).ok_or_else(internal)
+    }
+
+    /// An exchange by its id.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn exchange_by_id(
+        &self,
+        id: &str,
+    ) -> Result<&crate::exchange::book::BookedExchange, ServiceError> {
+        parse_id(id).and_then(|id| self.book.exchange(id)).ok_or_else(|| {
+            ServiceError::new(
+                ErrorKind::NotFound,
+                "exchange_unknown",
+                "there is no exchange with this id at this brand",
+                "an id has 32 hexadecimal digits and is given by the answer to the request",
+            )
+        })
+    }
+
+    /// Enters this brand's closing for a cut-off.
+    ///
+    /// # Errors
+    /// When the cut-off has not passed.
+    pub fn close(
+        &mut self,
+        cut_off: Timestamp,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<(), ServiceError> {
+        if cut_off >= now {
+            return Err(ServiceError::new(
+                ErrorKind::Invalid,
+                "cut_off_in_future",
+                "the cut-off has not passed yet",
+                "close after the cut-off; blocks may still be written before it",
+            ));
+        }
+        if self.clearing.has_closed(cut_off) {
+            return Ok(());
+        }
+        let own = self.headers.get(&self.me());
+        let contents = |height| self.published.contents(height).map(<[_]>::to_vec);
+        let closing = self
+            .clearing
+            .make_closing(cut_off, own, contents, |header| self.ledger.own_column_salts(header))
+            .ok_or_else(|| {
+                ServiceError::new(
+                    ErrorKind::Refused,
+                    "cut_off_too_old",
+                    "the blocks around this cut-off are not at hand any more",
+                    "choose a later cut-off",
+                )
+            })?;
+        let submission = Submission::Public(PublicEntry::Closing(closing));
+        self.submit(submission, turn).map_err(submit_error)
+    }
+
+    /// Closes where another brand has closed: a cut-off is the alliance's.
+    fn close_due(&mut self, now: Timestamp, turn: &mut Turn) {
+        for cut_off in self.clearing.due(now) {
+            if let Err(error) = self.close(cut_off, now, turn) {
+                self.alert(format!("cut-off {}: {error}", cut_off.unix_ms()));
+            }
+        }
+    }
+
+    fn derive_statements(&mut self, turn: &mut Turn) {
+        for entry in self.clearing.derive(self.ledger.constitution()) {
+            let submission = Submission::Public(PublicEntry::Statement(entry));
+            if let Err(error) = self.submit(submission, turn) {
+                self.alert(error.to_string());
+            }
+        }
+    }
+
+    /// Brands whose logs said something to this node that cannot stand.
+    #[must_use]
+    pub fn disputed(&self) -> BTreeSet<BrandId> {
+        self.ledger
+            .witnesses()
+            .filter(|(_, witness)| witness.is_disputed())
+            .map(|(log, _)| log)
+            .collect()
+    }
+
+    /// The receipt of a final exchange: a C2SP tlog-proof.
+    ///
+    /// # Errors
+    /// When the exchange is not final, or the log cannot be read.
+    pub fn receipt(&self, id: &str) -> Result<String, ServiceError> {
+        use protocol::log::proof::InclusionProof;
+        use protocol::log::tlog_proof::TlogProof;
+        let leaf = self.exchange_by_id(id)?.leaf().ok_or_else(|| {
+            ServiceError::new(
+                ErrorKind::Refused,
+                "not_final",
+                "the exchange is not in a certified block yet",
+                "ask again in a moment",
+            )
+        })?;
+        let checkpoint = self.ledger.checkpoint().ok_or_else(internal)?.clone();
+        let size = checkpoint.unverified().size();
+        let reader = self.published.reader(size);
+        let proof = InclusionProof::prove(&reader, leaf, size).map_err(|_| internal())?;
+        Ok(TlogProof::new(leaf, proof, checkpoint).to_string())
+    }
+}
+
+fn request_id(key: &str) -> Result<RequestId, ServiceError> {
+    if !(1..=128).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ServiceError::new(
+            ErrorKind::Invalid,
+            "idempotency_key_malformed",
+            "an idempotency key has 1 to 128 visible ASCII characters",
+            "send a fresh UUID as Idempotency-Key",
+        ));
+    }
+    let hash = sha256(&[b"coalition/0/request-id", key.as_bytes()]);
+    let mut id = [0; 16];
+    id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+    Ok(RequestId::from_bytes(id))
+}
+
+fn request_hash(request: &ExchangeRequest) -> RequestHash {
+    RequestHash::from_bytes(sha256(&[
+        b"coalition/0/exchange-request",
+        request.card.as_bytes(),
+        &[0],
+        request.to.as_bytes(),
+        &[0],
+        &request.points.to_be_bytes(),
+    ]))
+}
+
+fn parse_id(text: &str) -> Option<RequestId> {
+    let mut bytes = [0; 16];
+    if text.len() != 32 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(RequestId::from_bytes(bytes))
+}
+
+/// A fault of this node; what it was is in the log, not in the answer.
+pub fn internal() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Internal,
+        "internal",
+        "the node could not do this",
+        "look at the node's log, and tell its operator",
+    )
+}
+
+/// A failure of the vault, without what it was about.
+pub fn vault_error(error: VaultError) -> ServiceError {
+    match error {
+        VaultError::UnknownMember => ServiceError::new(
+            ErrorKind::NotFound,
+            "member_unknown",
+            error.to_string(),
+            "check the card number",
+        ),
+        VaultError::TooManyDecisions => ServiceError::new(
+            ErrorKind::Refused,
+            "too_many_decisions",
+            error.to_string(),
+            "tell the compliance officer",
+        ),
+        VaultError::Store(_) | VaultError::Key(_) | VaultError::Damaged { .. } => {
+            tracing::error!(error = %error, "the vault failed");
+            internal()
+        }
+    }
+}
+
+fn submit_error(error: SubmitError) -> ServiceError {
+    let (kind, code) = match error {
+        SubmitError::CreditLimit { .. } => (ErrorKind::Refused, "credit_limit"),
+        SubmitError::NoCounterparty(_) => (ErrorKind::Invalid, "brand_unknown"),
+        SubmitError::QueueFull => (ErrorKind::Unavailable, "queue_full"),
+        SubmitError::EntryTooLarge { .. } => (ErrorKind::Invalid, "entry_too_large"),
+    };
+    ServiceError::new(kind, code, error.to_string(), "nothing was held or sent")
+}
+
+fn price_error(error: PayloadError) -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "no_price",
+        error.to_string(),
+        "the constitution states which brands exchange and at which rates",
+    )
+}

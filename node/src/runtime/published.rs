@@ -1,0 +1,216 @@
+//! The own log on disk in the C2SP layout, and own final blocks read back from it.
+//!
+//! Writes only what is certified: tiles first, then `certificates`, then `checkpoint`, so that a reader
+//! never sees a size whose leaves are not there. What a crash left unwritten is written again from the
+//! journal's replay. Does not decide what is final.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use protocol::codec;
+use protocol::ids::{Height, LeafIndex, TreeSize};
+use protocol::ledger::Archive;
+use protocol::log::block::{ColumnContent, Header};
+use protocol::log::checkpoint::SignedCheckpoint;
+use protocol::log::merkle::{Frontier, Leaf};
+use protocol::log::tiles::{TilePath, TileReader, TileSource, TileWriter, TilesError};
+use protocol::witness::build::OwnBlock;
+use protocol::witness::statement::Certificate;
+
+/// A published log folder, read as a source of tiles.
+#[derive(Debug, Clone)]
+pub struct LogFolder(pub PathBuf);
+
+impl TileSource for LogFolder {
+    fn read(&self, path: &TilePath) -> Option<Vec<u8>> {
+        fs::read(self.0.join(path.to_string())).ok()
+    }
+}
+
+/// Why the log could not be written or read back.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The operating system refused.
+    #[error("cannot write the log at {}: check the disk, its free space and the rights on it", .path.display())]
+    Io {
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The tiles are not what was written.
+    #[error("the log's tiles in {} are damaged ({problem}); restore the folder", .path.display())]
+    Tiles {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+struct Past {
+    certificate: Certificate,
+    contents: Vec<ColumnContent>,
+}
+
+/// The own log on disk.
+pub struct PublishedLog {
+    folder: LogFolder,
+    writer: TileWriter,
+    certificates: File,
+    // how many certificates the file has
+    certified: u64,
+    // by height - 1; the journal's replay brings them back at every start
+    past: Vec<Past>,
+}
+
+impl PublishedLog {
+    /// Opens the folder, making it if need be. `size` is what its checkpoint says.
+    ///
+    /// # Errors
+    /// When the folder cannot be written or its tiles do not hang together.
+    pub fn open(folder: &Path) -> Result<Self, PublishError> {
+        let io = |source| PublishError::Io { path: folder.into(), source };
+        fs::create_dir_all(folder).map_err(io)?;
+        let source = LogFolder(folder.into());
+        let size = match fs::read(folder.join("checkpoint")) {
+            Ok(bytes) => SignedCheckpoint::parse(&bytes)
+                .map(|checkpoint| checkpoint.unverified().size())
+                .map_err(|error| PublishError::Tiles {
+                    path: folder.into(),
+                    problem: error.to_string(),
+                })?,
+            Err(_) => TreeSize::new(0),
+        };
+        let writer = TileWriter::read(&source, size).map_err(|error| tiles(folder, &error))?;
+        let path = folder.join("certificates");
+        let bytes = fs::read(&path).unwrap_or_default();
+        let (certified, end) = count_certificates(&bytes);
+        let certificates = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
+        certificates.set_len(end).map_err(io)?;
+        Ok(Self { folder: source, writer, certificates, certified, past: Vec::new() })
+    }
+
+    /// Takes a final block, in order from the first; writes what is not on disk yet.
+    ///
+    /// # Errors
+    /// When it cannot be written. Nothing of the block was then signed or served.
+    pub fn append(
+        &mut self,
+        block: &OwnBlock,
+        certificate: &Certificate,
+    ) -> Result<(), PublishError> {
+        let height = block.reference().height.get();
+        if self.writer.size() < block.reference().size {
+            if self.writer.size() != block.before().size() {
+                return Err(PublishError::Tiles {
+                    path: self.folder.0.clone(),
+                    problem: format!("they end before block {height}"),
+                });
+            }
+            let leaves: Vec<Leaf> = block
+                .leaves()
+                .map(|leaf| Leaf::new(leaf.to_vec()))
+                .collect::<Result<_, _>>()
+                .map_err(|error| PublishError::Tiles {
+                    path: self.folder.0.clone(),
+                    problem: error.to_string(),
+                })?;
+            let update =
+                self.writer.append(&leaves).map_err(|error| tiles(&self.folder.0, &error))?;
+            for file in update.files {
+                let path = self.folder.0.join(file.path.to_string());
+                write_synced(&path, &file.bytes)?;
+            }
+            for superseded in update.superseded {
+                // partial tiles are a convenience once the full one is there
+                let _ = fs::remove_dir_all(self.folder.0.join(superseded.partials_directory()));
+            }
+        }
+        if self.certified < height {
+            let path = self.folder.0.join("certificates");
+            self.certificates
+                .write_all(&codec::encode(certificate.as_unverified()))
+                .and_then(|()| self.certificates.sync_data())
+                .map_err(|source| PublishError::Io { path, source })?;
+            self.certified = height;
+        }
+        self.past
+            .push(Past { certificate: certificate.clone(), contents: block.contents().to_vec() });
+        Ok(())
+    }
+
+    /// Writes the checkpoint, with the cosignatures it has by now. Readers see the old or the new.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
+        let path = self.folder.0.join("checkpoint");
+        let temporary = self.folder.0.join("checkpoint.new");
+        write_synced(&temporary, checkpoint.to_string().as_bytes())?;
+        fs::rename(&temporary, &path).map_err(|source| PublishError::Io { path, source })
+    }
+
+    /// Reads leaves and hashes up to a size.
+    #[must_use]
+    pub fn reader(&self, size: TreeSize) -> TileReader<LogFolder> {
+        TileReader::new(self.folder.clone(), size)
+    }
+
+    /// The exact contents of the columns of the block at a height, in the order of its header's.
+    #[must_use]
+    pub fn contents(&self, height: Height) -> Option<&[ColumnContent]> {
+        self.past_at(height).map(|past| past.contents.as_slice())
+    }
+
+    /// The header of the own block at a height.
+    #[must_use]
+    pub fn header(&self, height: Height) -> Option<Header> {
+        let size = self.past_at(height)?.certificate.block().size;
+        let last = LeafIndex::new(size.get().checked_sub(1)?);
+        Header::from_bytes(self.reader(size).leaf(last).ok()?.entry()).ok()
+    }
+
+    fn past_at(&self, height: Height) -> Option<&Past> {
+        self.past.get(usize::try_from(height.get().checked_sub(1)?).ok()?)
+    }
+}
+
+impl Archive for PublishedLog {
+    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
+        let past = self.past_at(height)?;
+        let reference = past.certificate.block();
+        let reader = self.reader(reference.size);
+        let header = self.header(height)?;
+        let before = Frontier::read(&reader, TreeSize::new(header.first.get())).ok()?;
+        let leaves = (header.first.get()..reference.size.get())
+            .map(|index| reader.leaf(LeafIndex::new(index)).ok().map(Leaf::into_entry))
+            .collect::<Option<Vec<_>>>()?;
+        let block = OwnBlock::restore(reference, leaves, past.contents.clone(), before)?;
+        Some((block, past.certificate.clone()))
+    }
+}
+
+fn count_certificates(bytes: &[u8]) -> (u64, u64) {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let (mut count, mut end) = (0, 0);
+    while decoder.position() < bytes.len() && decoder.skip().is_ok() {
+        count += 1;
+        end = decoder.position() as u64;
+    }
+    (count, end)
+}
+
+fn tiles(folder: &Path, error: &TilesError) -> PublishError {
+    PublishError::Tiles { path: folder.into(), problem: error.to_string() }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
+    let io = |source| PublishError::Io { path: path.into(), source };
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(io)?;
+    }
+    let mut file = File::create(path).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.sync_data()).map_err(io)
+}

@@ -1,0 +1,133 @@
+//! What the node writes into the journal: the ledger's records and its own, encrypted.
+//!
+//! AES-256-GCM under the brand's journal key, a fresh random nonce a record, the record's kind as
+//! associated data. A journal of another brand, or one that was altered, does not open.
+
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use protocol::codec::{self, DecodeError};
+use protocol::witness::record::Record as LedgerRecord;
+
+use crate::exchange::record::NodeRecord;
+use crate::journal::{RECORD_MAX, Record};
+
+const LEDGER: u8 = 1;
+const NODE: u8 = 2;
+
+/// One record, in clear.
+#[derive(Debug)]
+pub enum Recorded {
+    /// The ledger's.
+    Ledger(Box<LedgerRecord>),
+    /// The node's own.
+    Node(NodeRecord),
+}
+
+/// Why a record could not be sealed or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SealedRecordError {
+    /// The generator or the cipher failed.
+    #[error("a journal record could not be encrypted")]
+    Seal,
+    /// Another key, or altered bytes.
+    #[error(
+        "a journal record does not open with this brand's journal key; the journal or the keys belong to another node"
+    )]
+    Open,
+    /// A kind that this version does not know.
+    #[error(
+        "a journal record of kind {0}, which this version does not know; use the version that wrote it"
+    )]
+    Kind(u8),
+    /// Not a record.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+}
+
+/// Seals and opens records.
+pub struct RecordCipher {
+    key: LessSafeKey,
+    random: SystemRandom,
+}
+
+impl RecordCipher {
+    /// With the brand's journal key.
+    ///
+    /// # Errors
+    /// When ring refuses the key; it does not refuse 32 bytes.
+    pub fn new(key: &[u8; 32]) -> Result<Self, SealedRecordError> {
+        let key = UnboundKey::new(&AES_256_GCM, key).map_err(|_| SealedRecordError::Seal)?;
+        Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
+    }
+
+    /// Seals a record of the ledger's.
+    ///
+    /// # Errors
+    /// When the generator fails.
+    pub fn ledger(&self, record: &LedgerRecord) -> Result<Record, SealedRecordError> {
+        self.seal(LEDGER, record.to_bytes())
+    }
+
+    /// Seals a record of the node's own.
+    ///
+    /// # Errors
+    /// When the generator fails.
+    pub fn node(&self, record: &NodeRecord) -> Result<Record, SealedRecordError> {
+        self.seal(NODE, codec::encode(record))
+    }
+
+    fn seal(&self, kind: u8, mut plain: Vec<u8>) -> Result<Record, SealedRecordError> {
+        let mut nonce = [0; NONCE_LEN];
+        self.random.fill(&mut nonce).map_err(|_| SealedRecordError::Seal)?;
+        self.key
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from([kind]),
+                &mut plain,
+            )
+            .map_err(|_| SealedRecordError::Seal)?;
+        plain.splice(0..0, nonce);
+        Ok(Record { kind, bytes: plain })
+    }
+
+    /// Opens a record.
+    ///
+    /// # Errors
+    /// When it is not one that this brand wrote.
+    pub fn open(&self, record: Record) -> Result<Recorded, SealedRecordError> {
+        let Record { kind, mut bytes } = record;
+        let (nonce, sealed) =
+            bytes.split_first_chunk_mut::<NONCE_LEN>().ok_or(SealedRecordError::Open)?;
+        let plain = self
+            .key
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from([kind]), sealed)
+            .map_err(|_| SealedRecordError::Open)?;
+        match kind {
+            LEDGER => Ok(Recorded::Ledger(Box::new(LedgerRecord::from_bytes(plain)?))),
+            NODE => Ok(Recorded::Node(codec::decode(
+                "a journal record of the node",
+                plain,
+                RECORD_MAX,
+            )?)),
+            other => Err(SealedRecordError::Kind(other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_opens_with_its_key_and_as_its_kind_only() {
+        let cipher = RecordCipher::new(&[1; 32]).unwrap();
+        let sealed = cipher.node(&NodeRecord::Earned(Vec::new())).unwrap();
+        assert!(matches!(cipher.open(sealed.clone()), Ok(Recorded::Node(_))));
+        let other = RecordCipher::new(&[2; 32]).unwrap();
+        assert!(matches!(other.open(sealed.clone()), Err(SealedRecordError::Open)));
+        let mut as_ledger = sealed;
+        as_ledger.kind = LEDGER;
+        assert!(matches!(cipher.open(as_ledger), Err(SealedRecordError::Open)));
+    }
+}

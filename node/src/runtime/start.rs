@@ -1,0 +1,216 @@
+//! Starting a node from its data directory: read, replay, connect.
+
+use std::sync::{Arc, Mutex};
+
+use alliance_config::{Constitution, Host};
+use protocol::ids::BrandId;
+use protocol::ledger::Ledger;
+use ring::rand::SystemRandom;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::core::Core;
+use super::published::{PublishError, PublishedLog};
+use super::sealed_journal::{RecordCipher, SealedRecordError};
+use super::{BrandNames, Runtime};
+use crate::config::{ConfigError, DataDirectory};
+use crate::journal::{Journal, JournalError};
+use crate::keys::{self, KeysError, Secrets};
+use crate::net::{self, Limits, Network, NetworkConfig, NetworkHandle, Peer};
+use crate::purchases::{Facts, ImportError};
+use crate::service::{Node, Status};
+use crate::store::{SledStore, Store, StoreError};
+use crate::telemetry::Counters;
+use crate::vault::{HeldBrandKey, KeyError, Vault, VaultError};
+
+/// Operations that wait for the runtime.
+const COMMANDS: usize = 1024;
+/// Appends that wait for the journal.
+const APPENDS: usize = 64;
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The constitution is not there, not valid, or not signed by all.
+    #[error("the constitution cannot be used: {0}")]
+    Constitution(String),
+    /// This brand is not in it, or under other keys.
+    #[error("{0}")]
+    NotMember(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The vault's key.
+    #[error(transparent)]
+    VaultKey(#[from] KeyError),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The facts.
+    #[error(transparent)]
+    Facts(#[from] ImportError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A record of the journal.
+    #[error(transparent)]
+    Record(#[from] SealedRecordError),
+    /// The journal's records do not hang together.
+    #[error("the journal does not hang together: {0}; it must not be used")]
+    Replay(String),
+    /// The own log.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] net::StartError),
+    /// A peer's address.
+    #[error("the address of {brand} cannot be resolved: {problem}")]
+    Address {
+        /// The peer.
+        brand: BrandId,
+        /// What the resolver said.
+        problem: String,
+    },
+}
+
+/// A node that runs.
+pub struct Running {
+    /// Its operations.
+    pub node: Node,
+    /// Its network.
+    pub network: NetworkHandle,
+    /// Ends when the node has stopped; an error means that it had to.
+    pub runtime: JoinHandle<Result<(), JournalError>>,
+}
+
+/// Starts the node of a data directory.
+///
+/// # Errors
+/// See [`StartError`]; nothing was sent.
+pub async fn start(data: &DataDirectory) -> Result<Running, StartError> {
+    let (settings, brand) = data.settings()?;
+    let secrets = keys::read(&data.keys())?;
+    let constitution = load_constitution(data)?;
+    check_membership(&constitution, brand, &secrets)?;
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(data.store())?);
+    let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
+    let random = Arc::new(SystemRandom::new());
+    let vault = Arc::new(Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random));
+    let facts = Arc::new(Facts::open(data.facts(), Arc::clone(&store), &vault)?);
+
+    let ledger = Ledger::new(brand, constitution.ledger().clone(), secrets.ledger()?);
+    let published = PublishedLog::open(&data.log())?;
+    let mut core = Core::new(ledger, Arc::clone(&vault), published);
+    let cipher = RecordCipher::new(secrets.journal())?;
+    let mut replay = Journal::open(data.journal())?;
+    let mut applications = Vec::new();
+    for record in replay.by_ref() {
+        let record = cipher.open(record?)?;
+        core.replay(record, &mut applications).map_err(StartError::Replay)?;
+    }
+    let journal = replay.into_journal()?;
+    if let Some(torn) = journal.torn_tail() {
+        tracing::warn!(bytes = torn.bytes, "a write that a crash cut short was dropped");
+    }
+    let (journal, _thread) = journal.into_group_commit(APPENDS)?;
+
+    let peers = peers(&constitution, brand).await?;
+    let (network, inbox) = Network::start(NetworkConfig {
+        identity_seed: secrets.network(),
+        listen: settings.listen,
+        peers,
+        limits: Limits::default(),
+        counters: Counters::default(),
+    })
+    .await?;
+
+    let (commands, inbound) = mpsc::channel(COMMANDS);
+    let (status, watched) = watch::channel(Status::default());
+    let names = constitution
+        .profiles()
+        .map(|(id, profile)| BrandNames {
+            brand: id,
+            zh: profile.name.zh().to_owned(),
+            en: profile.name.en().to_owned(),
+        })
+        .collect();
+    let runtime = Runtime {
+        members: vault.count()?,
+        purchases: facts.rows()?,
+        core,
+        cipher,
+        journal,
+        network: network.clone(),
+        inbox,
+        commands: inbound,
+        back: commands.clone(),
+        status,
+        names,
+        facts,
+        import: Arc::new(Mutex::default()),
+        connected: std::collections::BTreeSet::new(),
+        stop: None,
+    };
+    let node = Node::new(commands, watched, brand, data.log());
+    let runtime = tokio::spawn(runtime.run());
+    Ok(Running { node, network, runtime })
+}
+
+/// Reads the constitution and checks every brand's signature.
+///
+/// # Errors
+/// When it is missing, invalid, or not signed by all.
+pub fn load_constitution(data: &DataDirectory) -> Result<Constitution, StartError> {
+    let toml = data.read(&data.constitution())?;
+    let signatures = data.read(&data.signatures())?;
+    let ratified = alliance_config::load(&toml, &signatures)
+        .map_err(|error| StartError::Constitution(error.to_string()))?;
+    Ok(ratified.into_constitution())
+}
+
+fn check_membership(
+    constitution: &Constitution,
+    brand: BrandId,
+    secrets: &Secrets,
+) -> Result<(), StartError> {
+    let member = constitution.ledger().brand(brand).ok_or_else(|| {
+        StartError::NotMember(format!(
+            "{brand} is no brand of the constitution; copy the constitution that was collected for this alliance"
+        ))
+    })?;
+    if secrets.public(member.keys.recovery)? == member.keys {
+        return Ok(());
+    }
+    Err(StartError::NotMember(format!(
+        "the constitution has other keys for {brand} than this data directory; draft it again from this node's introduction"
+    )))
+}
+
+async fn peers(constitution: &Constitution, me: BrandId) -> Result<Vec<Peer>, StartError> {
+    let mut peers = Vec::new();
+    for (brand, profile) in constitution.profiles() {
+        if brand == me {
+            continue;
+        }
+        let Some(member) = constitution.ledger().brand(brand) else { continue };
+        let (host, port) = (profile.libp2p.host(), profile.libp2p.port());
+        let failed = |problem: String| StartError::Address { brand, problem };
+        let address = match host {
+            Host::Ip(ip) => (*ip, port).into(),
+            Host::Dns(name) => tokio::net::lookup_host((name.as_str(), port))
+                .await
+                .map_err(|error| failed(error.to_string()))?
+                .next()
+                .ok_or_else(|| failed("no address is known for the name".to_owned()))?,
+        };
+        peers.push(Peer { brand, public_key: *member.keys.network.as_bytes(), address });
+    }
+    Ok(peers)
+}

@@ -42,6 +42,8 @@ pub(super) struct Settled {
     pub(super) body_root: RootHash,
     /// Whether they make the tree that is certified (or, without certificate, that the header names).
     pub(super) proven: bool,
+    /// Whether what follows can be judged by the tree up to here.
+    pub(super) continues: bool,
 }
 
 /// Walks over one log's entries, block by block.
@@ -59,6 +61,8 @@ pub(super) struct Walk<'a, F> {
     // leaves put into `levels`
     pushed: u64,
     partials: Partials,
+    // the tree up to here is not the certified one; that has been reported
+    lost: bool,
 }
 
 impl<'a, F: LogFolder> Walk<'a, F> {
@@ -74,6 +78,7 @@ impl<'a, F: LogFolder> Walk<'a, F> {
             levels: Default::default(),
             pushed: 0,
             partials,
+            lost: false,
         }
     }
 
@@ -242,27 +247,28 @@ impl<'a, F: LogFolder> Walk<'a, F> {
             }
             entries.push(slot.entry.filter(|_| is_usable));
         }
-        if !proven {
+        if !proven && !self.lost {
             let what = if certified.is_some() { "certified" } else { "in the header" };
             let message = format_args!("the entries do not make the tree whose root is {what}");
             recorder.find(place, Rule::TreeRoot, message);
         }
         count(&mut recorder.counts.entries, hashes.len());
         self.frontier = tree.whole;
-        if !proven && let Some(root) = certified {
-            self.find_again(root);
-        }
+        self.lost = !proven && !certified.is_some_and(|root| self.find_again(root));
         hashes.iter().for_each(|hash| self.push(NodeHash::from(*hash), recorder));
-        Settled { first, entries, hashes, body_root: tree.body_root, proven }
+        Settled { first, entries, hashes, body_root: tree.body_root, proven, continues: !self.lost }
     }
 
     /// After a block that does not fit, the published tiles may still have the certified tree.
-    fn find_again(&mut self, root: RootHash) {
+    fn find_again(&mut self, root: RootHash) -> bool {
         let size = self.frontier.size();
-        if let Ok(frontier) = Frontier::read(&TileReader::new(self.folder, self.size), size)
-            && frontier.root() == root
-        {
-            self.frontier = frontier;
+        let published = Frontier::read(&TileReader::new(self.folder, self.size), size);
+        match published.ok().filter(|frontier| frontier.root() == root) {
+            Some(frontier) => {
+                self.frontier = frontier;
+                true
+            }
+            None => false,
         }
     }
 
@@ -288,7 +294,7 @@ impl<'a, F: LogFolder> Walk<'a, F> {
 
     /// Compares the partial tiles of the last size.
     pub(super) fn finish(&mut self, recorder: &mut Recorder) {
-        if self.pushed == self.size.get() {
+        if self.pushed == self.size.get() && !self.lost {
             for level in 0..LEVELS {
                 let edge = self.levels.get_mut(usize::from(level)).map(std::mem::take);
                 if let Some(hashes) = edge.filter(|hashes| !hashes.is_empty()) {
@@ -302,6 +308,9 @@ impl<'a, F: LogFolder> Walk<'a, F> {
 
     /// Compares a tile, full or the last of its level, and what is left of earlier sizes.
     fn compare(&mut self, level: u8, hashes: &[NodeHash], recorder: &mut Recorder) {
+        if self.lost {
+            return recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
+        }
         let kind = TileKind::Hashes { level };
         // beyond 2^64 leaves a tile there is but one
         let span = 256_u64.checked_pow(u32::from(level).saturating_add(1));

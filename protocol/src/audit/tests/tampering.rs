@@ -7,6 +7,7 @@ use super::places;
 use crate::audit::{CERTIFICATES_FILE, CHECKPOINT_FILE, CertificateReader};
 use crate::ids::{HeaderHash, Height, RootHash, TreeSize};
 use crate::log::block::BlockReference;
+use crate::log::merkle::leaf_hash;
 
 /// Where an entry begins in a bundle.
 fn offset(bundle: &[u8], index: usize) -> usize {
@@ -70,6 +71,21 @@ fn an_altered_tile_is_told_from_an_altered_entry() {
     tall.file("a", "tile/1/000.p/2")[40] ^= 1;
     tall.file("a", "tile/0/000")[32 * 200 + 5] ^= 1;
     assert_eq!(places(&tall.audit(&[])), ["a 2 200 tile/disagrees"]);
+}
+
+/// Entry and tile altered together: no hash is left that tells which entry it was, the certified root
+/// still tells which block, and nothing after it is called wrong.
+#[test]
+fn an_entry_altered_with_its_tile_is_found_by_the_root() {
+    let (mut alliance, entries, tile) = sound();
+    let bundle = alliance.file("a", &entries);
+    let (at, end) = (offset(bundle, 12), offset(bundle, 13));
+    bundle[at + 40] ^= 1;
+    let hash = leaf_hash(&bundle[at + 2..end]);
+    alliance.file("a", &tile)[12 * 32..13 * 32].copy_from_slice(hash.as_bytes());
+    let report = alliance.audit(&[Alliance::auditor_key()]);
+    assert_eq!(places(&report), ["a 2 - tree/root"]);
+    assert!(report.not_checked.iter().any(|it| it.log == brand("a")));
 }
 
 #[test]

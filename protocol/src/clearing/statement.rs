@@ -1,0 +1,314 @@
+//! The closings of all brands, netted into one statement.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+
+use super::closing::CheckedClosing;
+use crate::amount::Value;
+use crate::codec;
+use crate::constitution::Constitution;
+use crate::crypto::sha256;
+use crate::ids::{BrandId, ConstitutionHash, Epoch, HeaderHash, Height, StatementHash};
+use crate::time::Timestamp;
+
+const STATEMENT_DOMAIN: &[u8] = b"coalition/0/clearing-statement\0";
+
+/// What a brand is to receive (positive) or to pay (negative) when all debts are netted, in micro-fen;
+/// its magnitude is at most [`Value::MAX`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
+#[cbor(transparent)]
+#[serde(transparent)]
+pub struct NetPosition(#[n(0)] i64);
+
+impl NetPosition {
+    fn new(micro_fen: i128) -> Option<Self> {
+        let magnitude = u64::try_from(micro_fen.unsigned_abs()).ok()?;
+        Value::new(magnitude).ok()?;
+        i64::try_from(micro_fen).ok().map(Self)
+    }
+    /// Micro-fen, negative when it is to pay.
+    #[must_use]
+    pub const fn micro_fen(self) -> i64 {
+        self.0
+    }
+    /// What it is to receive; nothing when it is to pay.
+    #[must_use]
+    pub fn receives(self) -> Value {
+        u64::try_from(self.0).ok().and_then(|value| Value::new(value).ok()).unwrap_or_default()
+    }
+    /// What it is to pay; nothing when it is to receive.
+    #[must_use]
+    pub fn pays(self) -> Value {
+        Self(self.0.saturating_neg()).receives()
+    }
+}
+
+impl fmt::Display for NetPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:+} micro-fen", self.0)
+    }
+}
+
+/// The block at which a debtor's totals were taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct ClosedBlock {
+    /// Whose log.
+    #[n(0)]
+    pub debtor: BrandId,
+    /// Height, 0 when there was none before the cut-off.
+    #[n(1)]
+    pub height: Height,
+    /// Its id.
+    #[n(2)]
+    pub block: HeaderHash,
+}
+
+/// What one brand owes another before netting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct Debt {
+    /// Who owes.
+    #[n(0)]
+    pub debtor: BrandId,
+    /// To whom.
+    #[n(1)]
+    pub creditor: BrandId,
+    /// How much.
+    #[n(2)]
+    pub value: Value,
+}
+
+/// One brand's net position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct Position {
+    /// Whose.
+    #[n(0)]
+    pub brand: BrandId,
+    /// Against all others together.
+    #[n(1)]
+    pub net: NetPosition,
+}
+
+/// One payment that would help discharge the net positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct Instruction {
+    /// Who is to pay.
+    #[n(0)]
+    pub payer: BrandId,
+    /// To whom.
+    #[n(1)]
+    pub payee: BrandId,
+    /// How much.
+    #[n(2)]
+    pub value: Value,
+}
+
+/// What all brands owe each other at a cut-off; its bytes are the same wherever it is derived.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(array)]
+pub struct Statement {
+    /// Which alliance.
+    #[n(0)]
+    pub alliance: BrandId,
+    /// Under which constitution.
+    #[n(1)]
+    pub epoch: Epoch,
+    /// Hash of that constitution.
+    #[n(2)]
+    pub constitution: ConstitutionHash,
+    /// The cut-off.
+    #[n(3)]
+    pub cut_off: Timestamp,
+    /// Every log's last block before it, in the order of brands.
+    #[n(4)]
+    pub blocks: Vec<ClosedBlock>,
+    /// Every debt that is not zero, in the order of debtors and creditors.
+    #[n(5)]
+    pub debts: Vec<Debt>,
+    /// Every brand's net position, in the order of brands; they sum to zero.
+    #[n(6)]
+    pub positions: Vec<Position>,
+    /// Payments that discharge the positions, fewer than there are brands.
+    #[n(7)]
+    pub instructions: Vec<Instruction>,
+}
+
+/// Why there is no statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ClearingError {
+    /// A brand's closing for this cut-off is not there.
+    #[error("no closing of {0} for this cut-off")]
+    Missing(BrandId),
+    /// One brand closed twice.
+    #[error("two closings of {0} for this cut-off")]
+    Twice(BrandId),
+    /// A closing by, or a debt to, someone who is no member.
+    #[error("{0} is no brand of the alliance")]
+    Stranger(BrandId),
+    /// A closing for another cut-off.
+    #[error("the closing of {0} is for another cut-off")]
+    CutOff(BrandId),
+    /// More than an amount can be.
+    #[error("the net position of {0} is outside the range of an amount")]
+    Range(BrandId),
+}
+
+impl Statement {
+    /// Nets the closings of all brands for one cut-off; their order does not matter.
+    ///
+    /// # Errors
+    /// When there is not exactly one closing a brand for this cut-off, or a position is out of range.
+    pub fn derive<'a>(
+        constitution: &Constitution,
+        cut_off: Timestamp,
+        closings: impl IntoIterator<Item = &'a CheckedClosing>,
+    ) -> Result<Self, ClearingError> {
+        let mut by_debtor: BTreeMap<BrandId, &CheckedClosing> = BTreeMap::new();
+        for closing in closings {
+            let debtor = closing.debtor();
+            if closing.cut_off() != cut_off {
+                return Err(ClearingError::CutOff(debtor));
+            }
+            if by_debtor.insert(debtor, closing).is_some() {
+                return Err(ClearingError::Twice(debtor));
+            }
+        }
+        let mut net: BTreeMap<BrandId, i128> =
+            constitution.brands().map(|(brand, _)| (brand, 0)).collect();
+        if let Some(missing) = net.keys().find(|brand| !by_debtor.contains_key(brand)) {
+            return Err(ClearingError::Missing(*missing));
+        }
+        let mut debts = Vec::new();
+        for (debtor, closing) in &by_debtor {
+            for (creditor, value) in closing.sent() {
+                let micro_fen = i128::from(value.get());
+                // at most 21 x 20 debts of 10^18
+                for (brand, change) in [(debtor, micro_fen.saturating_neg()), (creditor, micro_fen)]
+                {
+                    let position = net.get_mut(brand).ok_or(ClearingError::Stranger(*brand))?;
+                    *position = position.saturating_add(change);
+                }
+                if !value.is_zero() {
+                    debts.push(Debt { debtor: *debtor, creditor: *creditor, value: *value });
+                }
+            }
+            if !net.contains_key(debtor) {
+                return Err(ClearingError::Stranger(*debtor));
+            }
+        }
+        let positions = net
+            .into_iter()
+            .map(|(brand, net)| {
+                let net = NetPosition::new(net).ok_or(ClearingError::Range(brand))?;
+                Ok(Position { brand, net })
+            })
+            .collect::<Result<Vec<_>, ClearingError>>()?;
+        Ok(Self {
+            alliance: constitution.alliance(),
+            epoch: constitution.epoch(),
+            constitution: constitution.hash(),
+            cut_off,
+            blocks: by_debtor.values().map(|closing| closing.block()).collect(),
+            debts,
+            instructions: instructions(&positions),
+            positions,
+        })
+    }
+
+    /// The bytes that are hashed: deterministic CBOR.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// What every node enters in its log.
+    #[must_use]
+    pub fn hash(&self) -> StatementHash {
+        StatementHash::from_bytes(sha256(&[STATEMENT_DOMAIN, &self.to_bytes()]))
+    }
+
+    /// One brand's net position.
+    #[must_use]
+    pub fn position(&self, brand: BrandId) -> Option<NetPosition> {
+        self.positions.iter().find(|position| position.brand == brand).map(|found| found.net)
+    }
+}
+
+/// Payments that discharge the positions. Greedy: first whoever can be settled with one payment on
+/// both sides, else the largest payer pays the largest payee; of equals the first by id. Every payment
+/// settles at least one brand and the last one two, so that there are fewer payments than brands.
+fn instructions(positions: &[Position]) -> Vec<Instruction> {
+    let open = |side: fn(NetPosition) -> Value| -> BTreeMap<BrandId, Value> {
+        let amounts = positions.iter().map(|position| (position.brand, side(position.net)));
+        amounts.filter(|(_, value)| !value.is_zero()).collect()
+    };
+    let (mut payers, mut payees) = (open(NetPosition::pays), open(NetPosition::receives));
+    let mut instructions = Vec::new();
+    while let Some((payer, payee)) =
+        exact_pair(&payers, &payees).or_else(|| largest(&payers).zip(largest(&payees)))
+    {
+        let value = payer.1.min(payee.1);
+        settle(&mut payers, payer, value);
+        settle(&mut payees, payee, value);
+        instructions.push(Instruction { payer: payer.0, payee: payee.0, value });
+    }
+    instructions
+}
+
+type Amount = (BrandId, Value);
+
+fn exact_pair(
+    payers: &BTreeMap<BrandId, Value>,
+    payees: &BTreeMap<BrandId, Value>,
+) -> Option<(Amount, Amount)> {
+    payers.iter().find_map(|(payer, value)| {
+        let (payee, _) = payees.iter().find(|(_, wanted)| *wanted == value)?;
+        Some(((*payer, *value), (*payee, *value)))
+    })
+}
+
+fn largest(amounts: &BTreeMap<BrandId, Value>) -> Option<Amount> {
+    // `max_by_key` gives the last of equals, hence from the end
+    amounts.iter().rev().max_by_key(|(_, value)| **value).map(|(brand, value)| (*brand, *value))
+}
+
+fn settle(amounts: &mut BTreeMap<BrandId, Value>, (brand, before): Amount, by: Value) {
+    let rest = before.saturating_minus(by);
+    if rest.is_zero() {
+        amounts.remove(&brand);
+    } else {
+        amounts.insert(brand, rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_payment_settles_two_where_it_can() {
+        let position = |brand: &str, net| Position {
+            brand: BrandId::new(brand).unwrap(),
+            net: NetPosition(net),
+        };
+        let positions = [
+            position("a", -6),
+            position("b", 4),
+            position("c", 5),
+            position("d", -4),
+            position("e", 1),
+        ];
+        let pairs: Vec<_> = instructions(&positions)
+            .iter()
+            .map(|it| (it.payer.to_string() + it.payee.as_str(), it.value.get()))
+            .collect();
+        let expected = [("db", 4), ("ac", 5), ("ae", 1)];
+        assert_eq!(pairs, expected.map(|(pair, value)| (pair.to_owned(), value)));
+    }
+}

@@ -343,8 +343,10 @@ mod tests {
         assert!(garbage.iter().all(|value| value.unsigned_abs() > 1 << 40), "{garbage:?}");
     }
 
+    /// Trap 8: with a brand missing, the noise of the rest would be less than was charged for. So
+    /// there is no sum of the rest: all of the set or nothing.
     #[test]
-    fn an_incomplete_set_has_no_sum() {
+    fn trap_8_an_incomplete_set_has_no_sum() {
         let plan = plan(4);
         let set = set(&plan, 1);
         let mut openings: BTreeMap<_, _> =

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{ParticipantId, SetHash};
+use crate::ids::{ParticipantId, ReleaseHash, SetHash};
 use crate::masked_sum::{ParticipantSet, SetMember};
 use crate::plan::DpPlan;
 use crate::steps::{
@@ -93,6 +93,26 @@ impl Facts {
     /// The proposer's reservation.
     pub fn reserve(&self) -> Option<&Reserve> {
         self.reserve.as_ref().map(|placed| &placed.entry)
+    }
+
+    /// Who certified a hash, in time or not.
+    pub fn committed_by(&self) -> impl Iterator<Item = ParticipantId> {
+        self.commits.keys().copied()
+    }
+
+    /// Who certified that it has not opened and never will.
+    pub fn renounced_by(&self) -> impl Iterator<Item = ParticipantId> {
+        self.not_opened.keys().copied()
+    }
+
+    /// Who logged which release.
+    pub fn released_by(&self) -> impl Iterator<Item = (ParticipantId, ReleaseHash)> {
+        self.releases.iter().map(|(writer, placed)| (*writer, placed.entry.release))
+    }
+
+    /// Who (first) reports whose (second) opening missing.
+    pub fn accusations(&self) -> impl Iterator<Item = (ParticipantId, ParticipantId)> {
+        self.accusations.iter().copied()
     }
 
     /// The set, once every participant named in the reservation has reserved in time for its plan.

@@ -17,7 +17,7 @@ mod facts;
 
 use std::collections::BTreeMap;
 
-pub use audit::{AuditEntry, Finding, Rule, audit};
+pub use audit::{AuditEntry, Finding, Kept, Rule, audit};
 pub use facts::{CertifiedCharge, Contradiction, Facts, Placed};
 
 use crate::contract::Contract;

@@ -57,9 +57,10 @@ impl Logs {
     }
 
     fn rules(&self, openings: &[(ParticipantId, Opening)]) -> Vec<(ParticipantId, Rule)> {
+        let kept = Kept { openings: openings.to_vec(), ..Kept::default() };
         let findings = |logs: &[Logged]| {
             let entries = logs.iter().map(|entry| AuditEntry { entry, year: YEAR });
-            audit(&sample_contract(), entries, openings).1
+            audit(&sample_contract(), entries, &kept).1
         };
         let forward = findings(&self.0);
         // Which log is read first does not matter; within a log the order stays.
@@ -341,4 +342,12 @@ fn what_failed_after_reading_is_on_the_local_account() {
     assert_eq!(logs.ledger().local_spent(brand(2), YEAR), RHO);
     assert_eq!(logs.ledger().local_spent(brand(2), CalendarYear(2025)), PicoRho::ZERO);
     assert_eq!(logs.ledger().local_spent(brand(1), YEAR), PicoRho::ZERO);
+    assert_eq!(logs.rules(&[]), []);
+    // The local quota is 12e9.
+    for query in 2..=3 {
+        logs.reserve(query, RHO);
+        let failed = FailedAfterReading { id: id(query), rho: RHO, year: YEAR };
+        logs.add(2, 40, CleanRoomEntry::FailedAfterReading(failed));
+    }
+    assert_eq!(logs.rules(&[]), [(brand(2), Rule::OverLocalQuota)].repeat(3));
 }

@@ -25,6 +25,7 @@ mod cells;
 mod display;
 
 use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 
 pub use cells::{CELLS_MAX, Cell};
 pub(crate) use cells::{carriers, key_points};
@@ -48,7 +49,8 @@ const SCALE_MAX: u64 = 1 << 32;
 const TAIL_DEVIATIONS: u128 = 12;
 
 /// What an analyst asks: sent by the proposer to every participant, who plans it anew.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[cbor(array)]
 pub struct QuerySpec {
     /// The SQL text.

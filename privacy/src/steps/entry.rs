@@ -6,6 +6,7 @@
 //! entry it has verified to be final.
 
 use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
 
 use crate::contract::PARTICIPANTS_MAX;
 use crate::ids::{
@@ -40,7 +41,9 @@ pub enum CodecError {
 
 /// One attempt at one joint query. The proposer is part of the name, so that nobody can take an
 /// identifier away from its drawer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
 #[cbor(array)]
 pub struct AttemptId {
     /// Who coordinates and pays.

@@ -4,6 +4,7 @@
 //! caller vouches for the sender (an authenticated channel), nothing more.
 
 use minicbor::{Decode, Encode};
+use serde::Serialize;
 
 use super::entry::{AttemptId, CodecError, decoded, encoded};
 use crate::ids::SetHash;
@@ -63,13 +64,15 @@ pub struct Opening {
 }
 
 /// Why a participant will not take part. Never depends on data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize)]
 #[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
 pub enum DeclineReason {
     /// It arrives at another plan than the one reserved: contracts or versions differ.
     #[n(0)]
     Plan,
-    /// The proposer's account does not cover it, or too many of its reservations are open.
+    /// The proposer's account does not cover it, too many of its reservations are open, or this
+    /// participant's local account would not cover a failure.
     #[n(1)]
     Budget,
     /// The reservation has expired, lasts too long or is booked to another year.

@@ -27,6 +27,8 @@ mod room;
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 pub use entry::{
     AttemptId, CertifiedEntry, CleanRoomEntry, CodecError, Commit, ENTRY_MAX_BYTES, ENTRY_VERSION,
     FailedAfterReading, MissingOpening, Participate, ReleaseLogged, Reserve,
@@ -106,7 +108,8 @@ pub enum Effect {
 }
 
 /// Where an attempt stands: protocol steps only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Progress {
     /// The proposer's reservation is not certified yet.
     Proposed,

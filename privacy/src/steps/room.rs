@@ -372,7 +372,8 @@ impl CleanRoom {
             || clock.year != reserve.year
             || reserve.expires_at > placed.time.plus(LIFETIME_MAX_MILLIS);
         let covered = self.ledger.was_within_quota(&self.contract, &id)
-            && self.ledger.open_reservations(id.proposer, clock.now) <= OPEN_RESERVATIONS_MAX;
+            && self.ledger.open_reservations(id.proposer, clock.now) <= OPEN_RESERVATIONS_MAX
+            && self.could_book_locally(reserve);
         let planned = DpPlan::new(&self.contract, &pending.spec).ok().filter(|plan| {
             plan.hash() == reserve.plan
                 && plan.sql_hash() == reserve.sql
@@ -393,6 +394,12 @@ impl CleanRoom {
             pending.plan = Some(Arc::clone(&plan));
         }
         vec![Effect::Decide { id, spec, plan }]
+    }
+
+    /// Whether the own local account would cover a failure after reading.
+    fn could_book_locally(&self, reserve: &Reserve) -> bool {
+        let spent = self.ledger.local_spent(self.me, reserve.year);
+        spent.checked_add(reserve.rho).is_some_and(|total| total <= self.contract.local_quota())
     }
 
     fn turn_down(&mut self, id: AttemptId, reason: DeclineReason) -> Vec<Effect> {

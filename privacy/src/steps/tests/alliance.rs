@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::*;
-use crate::accounting::{AuditEntry, Finding, audit};
+use crate::accounting::{AuditEntry, Finding, Kept, Rule, audit};
 use crate::bounded::{BoundedVector, Collector};
 use crate::exact::Rational;
-use crate::ids::{Attempt, ParticipantId, QueryId, SetHash, SnapshotId};
+use crate::ids::{Attempt, ParticipantId, QueryId, ReleaseHash, SetHash, SnapshotId};
 use crate::masked_sum::MaskingSecret;
 use crate::mechanism::{NoiseError, NoiseShare, NoiseSource};
 use crate::plan::DpPlan;
@@ -84,7 +84,7 @@ pub struct Alliance {
     pub crash_percent: u8,
     pub reads: Vec<usize>,
     pub releases: Vec<BTreeMap<AttemptId, Release>>,
-    pub openings: Vec<(ParticipantId, Opening)>,
+    pub kept: Kept,
     pub declined: Vec<(AttemptId, ParticipantId, DeclineReason)>,
     declines: Vec<(AttemptId, DeclineReason)>,
 }
@@ -107,7 +107,7 @@ impl Alliance {
             crash_percent: 0,
             reads: vec![0; n],
             releases: vec![BTreeMap::new(); n],
-            openings: Vec::new(),
+            kept: Kept::default(),
             declined: Vec::new(),
             declines: Vec::new(),
         }
@@ -168,7 +168,9 @@ impl Alliance {
         };
         let id = AttemptId { proposer: brand(who), query: request.query, attempt: request.attempt };
         let clock = self.clock();
+        let asked = request.spec.clone();
         let effects = self.rooms[who].propose(request, clock)?;
+        self.kept.questions.insert(id, asked);
         self.carry_out(who, effects);
         Ok(id)
     }
@@ -269,7 +271,7 @@ impl Alliance {
         let to = (0..self.n).find(|i| brand(*i) == to).unwrap();
         match message {
             Message::Opening(_) if self.is(from, Fault::NoOpening) => return,
-            Message::Opening(opening) => self.openings.push((brand(from), opening.clone())),
+            Message::Opening(opening) => self.kept.openings.push((brand(from), opening.clone())),
             Message::Declined(id, reason) => self.declines.push((*id, *reason)),
             Message::Proposal(_) => {}
         }
@@ -439,9 +441,35 @@ impl Alliance {
         self.settle();
     }
 
+    /// Audits all logs with all openings and questions that were kept.
     pub fn audit(&self) -> Vec<Finding> {
         let entries = self.logs.iter().flatten().map(|entry| AuditEntry { entry, year: YEAR });
-        audit(&sample_contract(), entries, &self.openings).1
+        audit(&sample_contract(), entries, &self.kept).1
+    }
+
+    /// A brand's logged release with another hash, in place of the one it logged.
+    pub fn forge_release(&self, who: usize, id: AttemptId) -> Certified {
+        let logged = self.logs[who].iter().find_map(|entry| {
+            match CleanRoomEntry::from_bytes(&entry.bytes).unwrap() {
+                CleanRoomEntry::Release(release) if release.id == id => Some((entry, release)),
+                _ => None,
+            }
+        });
+        let (entry, mut release) = logged.unwrap();
+        release.release = ReleaseHash([0; 32]);
+        Certified { bytes: CleanRoomEntry::Release(release).to_bytes(), ..entry.clone() }
+    }
+
+    /// The rules broken when one entry stands in place of the one at its index.
+    pub fn audit_with(&self, forged: Certified) -> Vec<Rule> {
+        let mut entries: Vec<Certified> = self.logs.iter().flatten().cloned().collect();
+        for entry in &mut entries {
+            if (entry.writer, entry.index) == (forged.writer, forged.index) {
+                *entry = forged.clone();
+            }
+        }
+        let entries = entries.iter().map(|entry| AuditEntry { entry, year: YEAR });
+        audit(&sample_contract(), entries, &self.kept).1.iter().map(|f| f.rule).collect()
     }
 
     /// What must hold whatever happened.
@@ -459,7 +487,7 @@ impl Alliance {
                 }
             }
             assert!(opened.is_disjoint(&renounced), "opened what was renounced");
-            for (from, opening) in &self.openings {
+            for (from, opening) in &self.kept.openings {
                 assert!(*from != brand(who) || opened.contains(&opening.id));
             }
         }
@@ -468,6 +496,7 @@ impl Alliance {
             assert!(!released || facts.charge().is_some(), "released without a charge");
             assert!(!(released && facts.is_returned()), "released and returned");
             let openings: BTreeSet<Vec<u8>> = self
+                .kept
                 .openings
                 .iter()
                 .filter(|(from, opening)| opening.id == *id && *from == brand(0))

@@ -35,6 +35,9 @@ proptest! {
         prop_assert_eq!(alliance.joint_spent(0), RHO);
         prop_assert_eq!(alliance.audit(), Vec::<Finding>::new());
         alliance.check_invariants();
+        // Who logged another release than the openings add up to is found.
+        let wrong = alliance.forge_release(n - 1, id);
+        prop_assert!(alliance.audit_with(wrong).contains(&Rule::ReleaseMismatch));
     }
 
     /// Crashes at any point, between a record and the effect after it too: every attempt ends
@@ -64,7 +67,7 @@ proptest! {
         let id = alliance.propose(0, 1, HALVES).unwrap();
         alliance.run_for(3 * LIFETIME);
         prop_assert_eq!(alliance.released_by(id), 0);
-        prop_assert_eq!(alliance.openings.len(), 0);
+        prop_assert_eq!(alliance.kept.openings.len(), 0);
         prop_assert_eq!(alliance.joint_spent(0), PicoRho::ZERO);
         let facts = alliance.rooms[0].ledger().facts(&id).unwrap();
         prop_assert!(facts.is_returned());
@@ -239,7 +242,11 @@ fn who_has_renounced_never_opens() {
     alliance.run_for(LIFETIME);
     let facts = alliance.rooms[1].ledger().facts(&id).unwrap();
     assert!(facts.charge().is_some() && facts.not_opened.contains_key(&brand(1)));
-    assert!(alliance.openings.iter().all(|(from, _)| *from == brand(2)), "{:?}", alliance.openings);
+    assert!(
+        alliance.kept.openings.iter().all(|(from, _)| *from == brand(2)),
+        "{:?}",
+        alliance.kept.openings
+    );
     assert_eq!(alliance.released_by(id), 0);
     // Brand 2 had opened, so the charge stands.
     assert_eq!(alliance.joint_spent(0), RHO);
@@ -265,7 +272,7 @@ fn a_renouncement_on_disk_binds() {
     alliance.settle();
     let facts = alliance.rooms[1].ledger().facts(&id).unwrap();
     assert!(facts.charge().is_some() && facts.not_opened.is_empty());
-    assert!(alliance.openings.iter().all(|(from, _)| *from != brand(1)));
+    assert!(alliance.kept.openings.iter().all(|(from, _)| *from != brand(1)));
     alliance.check_invariants();
 }
 
@@ -288,7 +295,7 @@ fn a_vector_that_is_not_the_certified_one_is_not_opened() {
         .retain(|bytes| !matches!(Record::from_bytes(bytes).unwrap(), Record::Opened(_)));
     alliance.restart(1);
     alliance.run_for(3 * LIFETIME);
-    assert!(alliance.openings.iter().all(|(_, opening)| opening.nonce != [77; 32]));
+    assert!(alliance.kept.openings.iter().all(|(_, opening)| opening.nonce != [77; 32]));
     let facts = alliance.rooms[0].ledger().facts(&id).unwrap();
     assert!(facts.not_opened.contains_key(&brand(1)));
     assert_eq!(alliance.released_by(id), 0);
@@ -315,7 +322,7 @@ fn trap_1_a_hash_for_another_set_opens_nothing() {
     let id = alliance.propose(0, 1, HALVES).unwrap();
     alliance.run_for(3 * LIFETIME);
     assert_eq!(alliance.released_by(id), 0);
-    assert!(alliance.openings.is_empty());
+    assert!(alliance.kept.openings.is_empty());
     let rules: Vec<Rule> = alliance.audit().iter().map(|finding| finding.rule).collect();
     assert_eq!(rules, [Rule::CommitBeforeCharge]);
 }
@@ -325,9 +332,10 @@ fn openings_that_do_not_match_and_strangers_are_dropped() {
     let mut alliance = Alliance::new(3, 9);
     alliance.fault = Some((2, Fault::NoOpening));
     let id = alliance.propose(0, 1, HALVES).unwrap();
-    alliance.run_until(|a| a.openings.iter().any(|(from, _)| *from == brand(1)));
+    alliance.run_until(|a| a.kept.openings.iter().any(|(from, _)| *from == brand(1)));
     alliance.settle();
-    let opening = alliance.openings.iter().find(|(from, _)| *from == brand(1)).unwrap().1.clone();
+    let opening =
+        alliance.kept.openings.iter().find(|(from, _)| *from == brand(1)).unwrap().1.clone();
     let clock = alliance.clock();
     let mut forged = opening.clone();
     forged.vector[0] ^= 1;
@@ -374,6 +382,13 @@ fn traps_5_and_7_the_release_says_what_it_counts_and_whom_it_protects() {
     let cell = release.cells()[0].values[0];
     assert!(cell.low < cell.value && cell.value < cell.high);
     assert_eq!(release.rho(), RHO);
+}
+
+#[test]
+fn a_clean_room_moves_between_threads() {
+    const fn send<T: Send>() {}
+    send::<CleanRoom>();
+    send::<Effect>();
 }
 
 #[test]

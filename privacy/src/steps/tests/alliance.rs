@@ -16,7 +16,7 @@ use crate::units::{CalendarYear, PicoRho, UtcMillis};
 pub const HALVES: &str = "SELECT half_year(purchased_on) AS half, count(distinct member) AS \
                           active_memberships FROM purchases GROUP BY half_year(purchased_on)";
 /// Milliseconds to the expiry, and as many again to the last opening.
-pub const LIFETIME: u64 = 60_000;
+pub const LIFETIME: u64 = 24_000;
 const YEAR: CalendarYear = CalendarYear(2026);
 
 /// What one brand does wrong.
@@ -271,12 +271,19 @@ impl Alliance {
         let to = (0..self.n).find(|i| brand(*i) == to).unwrap();
         match message {
             Message::Opening(_) if self.is(from, Fault::NoOpening) => return,
-            Message::Opening(opening) => self.kept.openings.push((brand(from), opening.clone())),
+            Message::Opening(opening) => self.keep(from, opening),
             Message::Declined(id, reason) => self.declines.push((*id, *reason)),
             Message::Proposal(_) => {}
         }
         if !self.is(from, Fault::Dead) && !self.percent(self.loss_percent) {
             self.events.push(Event::Message { from, to, bytes: message.to_bytes() });
+        }
+    }
+
+    fn keep(&mut self, from: usize, opening: &Opening) {
+        let kept = (brand(from), opening.clone());
+        if !self.kept.openings.contains(&kept) {
+            self.kept.openings.push(kept);
         }
     }
 

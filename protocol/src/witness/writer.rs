@@ -28,6 +28,9 @@ use crate::time::{Milliseconds, Timestamp};
 
 /// After how long without an answer a message is sent again.
 pub const RESEND_AFTER: Milliseconds = Milliseconds::new(500);
+/// Doublings of [`RESEND_AFTER`] that a writer waits at most before it opens the next round although
+/// only some have refused.
+const PATIENCE_DOUBLINGS_MAX: u32 = 6;
 /// Most submissions that wait for a block.
 pub const QUEUE_MAX: usize = 65_536;
 
@@ -72,11 +75,12 @@ struct Attempt {
     lock: Option<Lock>,
     commits: BTreeMap<BrandId, Signature>,
     refusals: BTreeMap<BrandId, Refusal>,
+    began: Timestamp,
     last_sent: Timestamp,
 }
 
 impl Attempt {
-    const fn new(round: Round, last_sent: Timestamp) -> Self {
+    const fn new(round: Round, began: Timestamp) -> Self {
         Self {
             round,
             open: None,
@@ -86,8 +90,27 @@ impl Attempt {
             lock: None,
             commits: BTreeMap::new(),
             refusals: BTreeMap::new(),
-            last_sent,
+            began,
+            last_sent: began,
         }
+    }
+
+    /// Whether somebody has refused and those who have not have had their time: twice as much in
+    /// every further round, so that a liar's refusals alone cannot keep an honest quorum from voting.
+    fn is_spent(&self, now: Timestamp) -> bool {
+        let doublings = self.round.get().min(PATIENCE_DOUBLINGS_MAX);
+        let patience = RESEND_AFTER.get().saturating_mul(1 << doublings);
+        self.lock.is_none()
+            && !self.refusals.is_empty()
+            && now.distance(self.began).get() >= patience
+    }
+
+    /// The highest round that the open height is known to have been joined in. At most `faults` of
+    /// the refusals lie, so that the next highest tells of a round no higher than an honest one.
+    fn joined_elsewhere(&self, faults: usize) -> Round {
+        let mut joined: Vec<Round> = self.refusals.values().map(|refusal| refusal.joined).collect();
+        joined.sort_unstable_by(|one, other| other.cmp(one));
+        joined.get(faults).copied().unwrap_or_default()
     }
 }
 
@@ -461,7 +484,9 @@ impl Writer {
     }
 
     /// A witness has not done what it was asked. After n-q+1 of them the round cannot succeed, and
-    /// the next is opened.
+    /// the next is opened. With fewer it still could, but the rest may never answer: then the next
+    /// round is opened when they have had their time ([`Attempt::is_spent`]). Rounds are safe to open
+    /// at any time; what is decided is up to the promises.
     pub fn refused(
         &mut self,
         at: &Surroundings<'_>,
@@ -484,11 +509,24 @@ impl Writer {
         attempt.refusals.insert(by, refusal);
         let committee = at.constitution.committee();
         let spare = committee.size().saturating_sub(committee.quorum());
-        if attempt.refusals.len() > spare {
-            let joined = attempt.refusals.values().map(|refusal| refusal.joined).max();
-            let above = joined.unwrap_or_default().max(attempt.round).max(own.joined());
-            self.open_round(at, own, above, entropy, out);
+        // a block that breaks a rule in a later round too is not tried again at the network's speed
+        let passed = attempt.joined_elsewhere(committee.faults()) > attempt.round;
+        if attempt.refusals.len() > spare && (attempt.round == Round::new(0) || passed) {
+            self.next_round(at, own, entropy, out);
         }
+    }
+
+    fn next_round(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) {
+        let Some(attempt) = &self.attempt else { return };
+        let joined = attempt.joined_elsewhere(at.constitution.committee().faults());
+        let above = joined.max(attempt.round).max(own.joined());
+        self.open_round(at, own, above, entropy, out);
     }
 
     /// Rule 3, the writer's side: opens the round after `above`.
@@ -610,14 +648,17 @@ impl Writer {
         match &mut self.attempt {
             None => return self.poll(at, own, entropy, out),
             Some(attempt) => {
-                if at.now.since(attempt.last_sent) < RESEND_AFTER {
+                // a clock that was set back must not silence the writer
+                if at.now.distance(attempt.last_sent) < RESEND_AFTER {
                     return;
                 }
                 attempt.last_sent = at.now;
             }
         }
         let Some(attempt) = &self.attempt else { return };
-        if attempt.lock.is_some() {
+        if attempt.is_spent(at.now) {
+            self.next_round(at, own, entropy, out);
+        } else if attempt.lock.is_some() {
             self.send_lock(at, out);
         } else if attempt.proposed.is_some() {
             self.send_proposals(at, own, &[], out);
@@ -679,6 +720,7 @@ impl Writer {
             self.propose(at, own, id, out);
         }
         if let Some(attempt) = &mut self.attempt {
+            attempt.began = at.now;
             attempt.last_sent = Timestamp::from_unix_ms(0);
         }
     }

@@ -236,10 +236,18 @@ impl Simulation {
     fn calm(&mut self) -> Result<(), Violation> {
         self.trace.note(format_args!("the storm is over"));
         self.network.heal();
+        let down = self.stay_down();
         for machine in 0..self.machines.len() {
             self.machine(machine).steady();
-            self.restart(machine)?;
+            if down.contains(&machine) {
+                self.trace.note(format_args!("m{machine} stays down"));
+                self.machine(machine).crash();
+            } else {
+                self.restart(machine)?;
+            }
         }
+        let up = self.machines.iter().filter(|node| node.ledger().is_some()).map(Node::brand);
+        let up: BTreeSet<BrandId> = up.filter(|id| self.observer.honest().contains(id)).collect();
         let mut unfinished = None;
         while self.calm_ms < CALM_MOST_MS {
             for machine in 0..self.machines.len() {
@@ -250,18 +258,29 @@ impl Simulation {
             }
             self.now_ms += TICK_MS;
             self.calm_ms += TICK_MS;
-            unfinished = self.unfinished();
+            unfinished = self.unfinished(&up);
             if unfinished.is_none() {
-                return self.observer.invariant_nothing_is_lost();
+                return self.observer.invariant_nothing_is_lost(&up);
             }
         }
         let detail = unfinished.unwrap_or_default();
         Err(Violation { invariant: "everything is finished after the storm", detail })
     }
 
-    /// What an honest machine still waits for, if anything.
-    fn unfinished(&self) -> Option<String> {
-        let honest = self.observer.honest();
+    /// In every other run as many machines as may be missing are: a quorum of honest ones is enough.
+    fn stay_down(&mut self) -> Vec<Machine> {
+        let committee = self.alliance.constitution().committee();
+        let liars = usize::from(self.liar.is_some());
+        let spare = committee.size().saturating_sub(committee.quorum() + liars);
+        let down = if self.prng.below(2) == 0 { 0 } else { spare };
+        let mut honest: Vec<Machine> = (0..self.machines.len()).collect();
+        honest.retain(|machine| self.observer.honest().contains(&self.machines[*machine].brand()));
+        let picked = (0..down).map(|_| honest.swap_remove(self.prng.below(honest.len())));
+        picked.collect()
+    }
+
+    /// What an honest machine that is up still waits for, if anything.
+    fn unfinished(&self, honest: &BTreeSet<BrandId>) -> Option<String> {
         let quorum = self.alliance.constitution().committee().quorum();
         let running: Vec<&Node> =
             self.machines.iter().filter(|node| honest.contains(&node.brand())).collect();

@@ -341,13 +341,13 @@ impl Observer {
         Ok(())
     }
 
-    /// Everything certified between honest brands has been applied: no value is lost.
+    /// Everything certified between these brands has been applied: no value is lost.
     ///
     /// # Errors
     /// The first leaf that was not.
-    pub fn invariant_nothing_is_lost(&self) -> Result<(), Violation> {
+    pub fn invariant_nothing_is_lost(&self, up: &BTreeSet<BrandId>) -> Result<(), Violation> {
         for ((log, index), (to, _)) in &self.leaves {
-            let both = self.honest.contains(log) && self.honest.contains(to);
+            let both = up.contains(log) && up.contains(to);
             ensure(
                 "nothing is lost",
                 !both || self.applied.contains(&(*to, *log, *index)),

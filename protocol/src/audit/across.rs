@@ -13,6 +13,22 @@ use crate::ids::{BrandId, Height, LeafIndex};
 use crate::log::block::StatementEntry;
 use crate::time::Timestamp;
 
+/// How far the logs were walked.
+#[derive(Debug)]
+pub(super) struct Extent {
+    /// How many blocks of each log.
+    pub(super) blocks: BTreeMap<BrandId, u64>,
+    /// The block of each log's checkpoint.
+    pub(super) copied: BTreeMap<BrandId, Height>,
+}
+
+impl Extent {
+    /// Whether what is said there may refer to what is not in the copy.
+    fn is_later_than_copy(&self, place: Place) -> bool {
+        place.height > self.copied.get(&place.log).copied()
+    }
+}
+
 /// Collected while the logs are walked, judged after.
 #[derive(Debug, Default)]
 pub(super) struct Across {
@@ -72,25 +88,28 @@ impl Across {
         }
     }
 
-    /// Judges what was collected; `blocks` says how many blocks of a log were walked.
+    /// Judges what was collected.
     pub(super) fn judge(
         mut self,
         constitution: &Constitution,
-        blocks: &BTreeMap<BrandId, u64>,
+        extent: &Extent,
         recorder: &mut Recorder,
     ) {
-        self.judge_returns(blocks, recorder);
-        self.judge_statements(constitution, recorder);
+        self.judge_returns(extent, recorder);
+        self.judge_statements(constitution, extent, recorder);
     }
 
-    fn judge_returns(&mut self, blocks: &BTreeMap<BrandId, u64>, recorder: &mut Recorder) {
+    fn judge_returns(&mut self, extent: &Extent, recorder: &mut Recorder) {
         for (place, original_log, back) in std::mem::take(&mut self.returns) {
-            let all_opened = self.opened.get(&original_log) == blocks.get(&original_log);
+            let all_opened = self.opened.get(&original_log) == extent.blocks.get(&original_log);
             let legs = self.legs.entry(original_log).or_default();
             match legs.returned(place.log, &back) {
                 Ok(_) => count(&mut recorder.counts.returns, 1),
                 Err(ReturnError::Unknown(_)) if !all_opened => {
                     recorder.not_checked(place.log, Reason::OtherLegUnopened, 1);
+                }
+                Err(ReturnError::Unknown(_)) if extent.is_later_than_copy(place) => {
+                    recorder.not_checked(place.log, Reason::NotInCheckpoint, 1);
                 }
                 Err(error) => {
                     let message = format_args!("a return to {original_log}: {error}");
@@ -100,7 +119,12 @@ impl Across {
         }
     }
 
-    fn judge_statements(&self, constitution: &Constitution, recorder: &mut Recorder) {
+    fn judge_statements(
+        &self,
+        constitution: &Constitution,
+        extent: &Extent,
+        recorder: &mut Recorder,
+    ) {
         for (place, entry) in &self.statements {
             let closings = self.closings.get(&entry.cut_off);
             let closings = closings.into_iter().flat_map(BTreeMap::values);
@@ -115,6 +139,9 @@ impl Across {
                 // the closing that is missing here has its own finding or note
                 Err(error) if self.is_known(entry.cut_off, error) => {
                     recorder.not_checked(place.log, Reason::JudgedByMissing, 1);
+                }
+                Err(ClearingError::Missing(_)) if extent.is_later_than_copy(*place) => {
+                    recorder.not_checked(place.log, Reason::NotInCheckpoint, 1);
                 }
                 Err(error) => recorder.find(*place, Rule::ClearingIncomplete, error),
             }

@@ -28,6 +28,9 @@ pub(super) struct Log<'a, F> {
     pub(super) folder: &'a F,
     pub(super) facts: Facts,
     pub(super) size: TreeSize,
+    /// The block of its checkpoint. All logs are copied after all checkpoints: what blocks after this
+    /// one refer to need not be in the copy.
+    pub(super) copied: Height,
 }
 
 /// All logs; headers are read from their folders when another log refers to them.
@@ -187,7 +190,11 @@ impl<F: LogFolder> LogAudit<'_, F> {
             return;
         };
         if let Violation::Recognised { counterparty } = violation {
+            let copied = self.logs.get(&self.log).map(|log| log.copied);
             if let Some((_, height)) = beyond.iter().find(|(log, _)| *log == counterparty) {
+                if Some(header.height) > copied {
+                    return self.recorder.not_checked(self.log, Reason::NotInCheckpoint, 1);
+                }
                 let message = format_args!(
                     "it recognises block {height} of {counterparty}, which is not in that log's folder: an older copy, or a log cut short"
                 );

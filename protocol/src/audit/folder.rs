@@ -27,6 +27,11 @@ const CHUNK: usize = 64 * 1_024;
 
 /// One log's folder. Reading is the caller's: a directory, an archive, memory. What cannot be read is
 /// treated as not there.
+///
+/// A node writes tiles, then the certificate, then the checkpoint. Logs that are still growing are
+/// copied the other way: first the checkpoints of all logs, then each log's certificates, then its
+/// tiles. Everything that a block under a checkpoint refers to is then in the copy; of later blocks,
+/// what they refer to beyond it is counted as not checked.
 pub trait LogFolder: TileSource {
     /// The checkpoint file.
     fn checkpoint(&self) -> Option<Vec<u8>>;
@@ -194,32 +199,41 @@ impl Facts {
     }
 }
 
-/// Checks the checkpoint against the certificates; gives the size that it names, whether or not
-/// anybody vouches for it.
+/// What a checkpoint says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Named {
+    /// Its size, whether or not anybody vouches for it.
+    pub(super) size: Option<TreeSize>,
+    /// The certified block that it is of.
+    pub(super) block: Option<Height>,
+}
+
+/// Checks the checkpoint against the certificates.
 pub(super) fn check_checkpoint<F: LogFolder>(
     constitution: &Constitution,
     outside: &[VerifierKey],
     (log, folder): (BrandId, &F),
     facts: &Facts,
     recorder: &mut Recorder,
-) -> Option<TreeSize> {
+) -> Named {
     let place = Place::log(log);
     let Some(bytes) = folder.checkpoint() else {
         if facts.last_height().get() > 0 {
             recorder.find(place, Rule::CheckpointMissing, "certified blocks and no checkpoint");
         }
-        return None;
+        return Named::default();
     };
     let signed = match SignedCheckpoint::parse(&bytes) {
         Ok(signed) => signed,
         Err(error) => {
             recorder.find(place, Rule::CheckpointUnreadable, error);
-            return None;
+            return Named::default();
         }
     };
     check_signatures(constitution, outside, log, &signed, recorder);
     let (size, root) = (signed.unverified().size(), signed.unverified().root());
-    match facts.of_size(size) {
+    let block = facts.of_size(size);
+    match block {
         Some((height, fact)) if fact.root == root => {
             let behind = facts.last_height().get().saturating_sub(height.get());
             recorder.not_checked(log, Reason::NotInCheckpoint, behind);
@@ -233,7 +247,7 @@ pub(super) fn check_checkpoint<F: LogFolder>(
             recorder.find(place, Rule::CheckpointUncertified, message);
         }
     }
-    Some(size)
+    Named { size: Some(size), block: block.map(|(height, _)| height) }
 }
 
 fn check_signatures(

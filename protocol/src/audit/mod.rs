@@ -11,7 +11,7 @@
 //! applications (the clean room's budgets) are passed to an [`Observer`], which audits them.
 //!
 //! Does not do yet: epochs after the first, what was deleted after its retention, payments, notice
-//! periods, a counterparty's silence.
+//! periods, the window of returns, a counterparty's silence.
 
 mod across;
 mod blocks;
@@ -38,7 +38,7 @@ use crate::log::block::ApplicationEntry;
 use crate::log::note::VerifierKey;
 use crate::time::Timestamp;
 use crate::witness::rules::Tip;
-use across::Across;
+use across::{Across, Extent};
 use blocks::{Log, LogAudit, Logs};
 use folder::{Facts, check_checkpoint, has_last_bundle};
 use report::{Place, Recorder};
@@ -131,7 +131,8 @@ impl Auditor<'_> {
             audit.run(observer);
             blocks.insert(*log, recorder.counts.blocks.saturating_sub(before));
         }
-        across.judge(self.constitution, &blocks, &mut recorder);
+        let copied = logs.iter().map(|(log, of)| (*log, of.copied)).collect();
+        across.judge(self.constitution, &Extent { blocks, copied }, &mut recorder);
         self.report(&logs, recorder)
     }
 
@@ -159,8 +160,10 @@ impl Auditor<'_> {
             let outside = self.outside_witnesses;
             let named =
                 check_checkpoint(self.constitution, outside, (*log, folder), &facts, recorder);
-            let size = size_to_walk(folder, &facts, named);
-            logs.insert(*log, Log { folder, facts, size });
+            let size = size_to_walk(folder, &facts, named.size);
+            // without a checkpoint, which is a finding, nothing is excused
+            let copied = named.block.unwrap_or(facts.last_height());
+            logs.insert(*log, Log { folder, facts, size, copied });
         }
         logs
     }

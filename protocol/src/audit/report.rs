@@ -164,7 +164,8 @@ pub enum Reason {
     OtherLegUnopened,
     /// Files beyond the last certified size, or of no log.
     FileNotOfLog,
-    /// Certified blocks after the one of the checkpoint: the copy was made in between.
+    /// Certified blocks after the one of the checkpoint, and what they refer to beyond the copy: it was
+    /// made in between.
     NotInCheckpoint,
 }
 
@@ -178,7 +179,9 @@ impl fmt::Display for Reason {
             Self::TotalsUnknown => "columns whose totals continue from a block that did not open",
             Self::OtherLegUnopened => "returns of an exchange that could not be opened",
             Self::FileNotOfLog => "files beyond the last certified size, or of no log",
-            Self::NotInCheckpoint => "certified blocks after the one of the checkpoint",
+            Self::NotInCheckpoint => {
+                "blocks after the checkpoint's, and what they refer to beyond the copy"
+            }
         })
     }
 }

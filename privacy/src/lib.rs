@@ -6,8 +6,17 @@
 //! seven steps of a joint query and makes the release. It has no clock, no generator, no files, no
 //! network and no engine: all of those are passed in. It knows nothing of loyalty points.
 //!
-//! The way of a question: [`sql`] binds or refuses it, [`plan`] fixes cells, sensitivity, cost and
-//! noise.
+//! The way of a question: [`sql`] binds it to the [`contract`] or refuses it; [`plan`] fixes cells,
+//! sensitivity, cost and noise; [`steps`] has it charged in certified logs ([`accounting`]);
+//! [`mechanism`] draws noise, then [`bounded`] reduces rows to a clipped vector; [`masked_sum`]
+//! hides it; with all openings there is a [`release`].
+//!
+//! A node drives [`CleanRoom`]: it passes in [`CertifiedEntry`]s, messages and the time, carries
+//! out [`Effect`]s in order, and answers [`Effect::Read`] by drawing a [`NoiseShare`], running
+//! [`member_sql`] on its engine into a [`Collector`], and calling [`CleanRoom::commit`].
+//!
+//! Architecture invariant: this crate depends on no other crate of the project, and no type in it
+//! that holds unnoised figures can be printed, compared, encoded or released.
 #![cfg_attr(
     not(test),
     deny(
@@ -33,6 +42,21 @@ pub mod release;
 pub mod sql;
 pub mod steps;
 pub mod units;
+
+pub use accounting::{CertifiedCharge, Ledger};
+pub use bounded::{BoundedVector, Collector, MemberSql, member_sql};
+pub use contract::{BudgetProfile, Contract, RawContract};
+pub use ids::{AnalystId, Attempt, ParticipantId, PlanHash, Purpose, QueryId, SnapshotId};
+pub use masked_sum::MaskingSecret;
+pub use mechanism::{NoiseShare, OpendpNoise};
+pub use plan::{DpPlan, PlanSummary, QuerySpec};
+pub use release::Release;
+pub use sql::Refusal;
+pub use steps::{
+    AttemptId, CertifiedEntry, CleanRoom, CleanRoomEntry, Clock, Effect, Message, Progress,
+    ProposeRequest, Record,
+};
+pub use units::{CalendarYear, PicoRho, UtcMillis};
 
 #[cfg(test)]
 mod testing;

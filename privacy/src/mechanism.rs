@@ -33,15 +33,15 @@ pub trait NoiseSource {
     fn discrete_gaussian(&mut self, deviation: &Rational) -> Result<i64, NoiseError>;
 }
 
-/// The production source.
-#[derive(Debug, Default)]
+/// The production source, and the only one a node has.
+#[derive(Debug)]
 pub struct OpendpNoise {
     _made_by_constructor: (),
 }
 
 impl OpendpNoise {
-    /// The source every node uses.
-    pub const fn new() -> Self {
+    /// A source fed by the operating system's entropy.
+    pub const fn from_system_entropy() -> Self {
         Self { _made_by_constructor: () }
     }
 }
@@ -106,7 +106,7 @@ mod tests {
 
     /// Chi-square of draws against the mass function, bins of expected count 20 at least.
     fn chi_square(deviation: &Rational, draws: usize) -> (f64, usize) {
-        let mut source = OpendpNoise::new();
+        let mut source = OpendpNoise::from_system_entropy();
         let mut seen: BTreeMap<i64, usize> = BTreeMap::new();
         for _ in 0..draws {
             *seen.entry(source.discrete_gaussian(deviation).unwrap()).or_default() += 1;
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn the_test_would_see_a_deviation_five_percent_too_small() {
         let claimed = 10.0;
-        let mut source = OpendpNoise::new();
+        let mut source = OpendpNoise::from_system_entropy();
         let smaller = exact::divided(&exact::integer(95), 10).unwrap();
         let draws: Vec<f64> =
             (0..20_000).map(|_| source.discrete_gaussian(&smaller).unwrap() as f64).collect();
@@ -155,7 +155,7 @@ mod tests {
         let sql = "SELECT department, count(*), count(distinct member) FROM purchases \
                    WHERE department <> 'FUEL' GROUP BY 1";
         let plan = DpPlan::new(&sample_contract(), &spec(sql, 5)).unwrap();
-        let share = NoiseShare::draw(&plan, &mut OpendpNoise::new()).unwrap();
+        let share = NoiseShare::draw(&plan, &mut OpendpNoise::from_system_entropy()).unwrap();
         assert_eq!(share.values().len(), plan.coordinates());
         assert!(share.values().iter().any(|value| *value != 0));
         let shown = format!("{share:?}");

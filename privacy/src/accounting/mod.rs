@@ -109,6 +109,16 @@ impl Ledger {
         total(self.charges(brand, year).map(|reserve| reserve.rho))
     }
 
+    /// What a brand has left for joint questions in a year.
+    pub fn joint_left(
+        &self,
+        contract: &Contract,
+        brand: ParticipantId,
+        year: CalendarYear,
+    ) -> PicoRho {
+        remaining(contract.joint_quota(), self.joint_spent(brand, year))
+    }
+
     /// What one analyst has spent of it.
     pub fn analyst_spent(
         &self,

@@ -1,0 +1,220 @@
+//! From what is written to what is believed: every check a contract must pass.
+
+use std::collections::BTreeSet;
+
+use super::{
+    CARRIERS_MIN, Column, Contract, ContractError, Domain, OTHER, PARTICIPANTS_MAX, RawColumn,
+    RawContract, RawTable, RawValue, Table, TextValue, VALUES_MAX,
+};
+use crate::civil::CivilDate;
+use crate::ids::ParticipantId;
+use crate::units::GridBound;
+
+const TABLES_MAX: usize = 32;
+const COLUMNS_MAX: usize = 64;
+const IDENTIFIER_MAX_BYTES: usize = 63;
+const VALUE_MAX_BYTES: usize = 128;
+const MEMBERS_MAX: u64 = 10_000_000_000;
+
+impl TryFrom<RawContract> for Contract {
+    type Error = ContractError;
+
+    fn try_from(raw: RawContract) -> Result<Self, ContractError> {
+        let dataset = name("dataset", &raw.dataset)?;
+        count("purposes", raw.purposes.len(), 1, 32)?;
+        let purposes = names("purposes", &raw.purposes)?;
+        count("participants", raw.participants.len(), CARRIERS_MIN, PARTICIPANTS_MAX)?;
+        let mut participants: Vec<ParticipantId> = names("participants", &raw.participants)?;
+        participants.sort_unstable();
+        count(
+            "minimum_participants",
+            usize::from(raw.minimum_participants),
+            CARRIERS_MIN,
+            participants.len(),
+        )?;
+        if !(1..=MEMBERS_MAX).contains(&raw.members_at_most) {
+            return Err(ContractError::Count {
+                at: "members_at_most".into(),
+                found: raw.members_at_most,
+                least: 1,
+                most: MEMBERS_MAX,
+            });
+        }
+        count("tables", raw.tables.len(), 1, TABLES_MAX)?;
+        let mut seen = BTreeSet::new();
+        let mut tables = Vec::with_capacity(raw.tables.len());
+        for table in raw.tables {
+            let table = validated_table(table, &participants)?;
+            unique("tables", &mut seen, table.name.clone())?;
+            tables.push(table);
+        }
+        Ok(Self {
+            version: 0,
+            dataset,
+            purposes,
+            participants,
+            minimum_participants: raw.minimum_participants,
+            profile: raw.profile.parse()?,
+            members_at_most: raw.members_at_most,
+            tables,
+        })
+    }
+}
+
+fn validated_table(raw: RawTable, all: &[ParticipantId]) -> Result<Table, ContractError> {
+    identifier("tables.name", &raw.name)?;
+    let at = format!("tables.{}", raw.name);
+    identifier(&format!("{at}.owner"), &raw.owner)?;
+    let rows_bound = bound(&format!("{at}.rows_bound"), raw.rows_bound)?;
+    count(&format!("{at}.columns"), raw.columns.len(), 1, COLUMNS_MAX)?;
+    let mut seen = BTreeSet::from([raw.owner.clone()]);
+    let mut columns = Vec::with_capacity(raw.columns.len());
+    for column in raw.columns {
+        let column = validated_column(&at, column, all)?;
+        unique(&at, &mut seen, column.name.clone())?;
+        columns.push(column);
+    }
+    Ok(Table { name: raw.name, owner: raw.owner, rows_bound, columns })
+}
+
+fn validated_column(
+    table: &str,
+    raw: RawColumn,
+    all: &[ParticipantId],
+) -> Result<Column, ContractError> {
+    match raw {
+        RawColumn::Text { name, values, other_carriers } => {
+            identifier(table, &name)?;
+            let at = format!("{table}.{name}");
+            let domain = text_domain(&at, values, other_carriers, all)?;
+            Ok(Column { name, domain })
+        }
+        RawColumn::Date { name, first, last } => {
+            identifier(table, &name)?;
+            let at = format!("{table}.{name}");
+            let reason = "first and last are days written YYYY-MM-DD, first not after last";
+            match (first.parse::<CivilDate>(), last.parse::<CivilDate>()) {
+                (Ok(first), Ok(last)) if first <= last => {
+                    Ok(Column { name, domain: Domain::Date { first, last } })
+                }
+                _ => Err(ContractError::Range { at, reason }),
+            }
+        }
+        RawColumn::Integer { name, unit, minimum, maximum, bound: raw_bound } => {
+            identifier(table, &name)?;
+            let at = format!("{table}.{name}");
+            identifier(&format!("{at}.unit"), &unit)?;
+            let widest = i64::try_from(GridBound::MAX).unwrap_or(i64::MAX);
+            // 0 stands for an absent value, so it has to be a value.
+            if !(minimum <= 0 && maximum >= 0 && minimum >= -widest && maximum <= widest) {
+                let reason = "minimum and maximum must enclose 0 and stay within 1e15 of it";
+                return Err(ContractError::Range { at, reason });
+            }
+            let bound = raw_bound.map(|c| bound(&format!("{at}.bound"), c)).transpose()?;
+            Ok(Column { name, domain: Domain::Integer { unit, minimum, maximum, bound } })
+        }
+    }
+}
+
+fn text_domain(
+    at: &str,
+    raw: Vec<RawValue>,
+    other: Option<Vec<String>>,
+    all: &[ParticipantId],
+) -> Result<Domain, ContractError> {
+    count(&format!("{at}.values"), raw.len(), 1, VALUES_MAX)?;
+    let mut seen = BTreeSet::from([OTHER.to_owned()]);
+    let mut values = Vec::with_capacity(raw.len());
+    for value in raw {
+        count(&format!("{at}.values: bytes of a value"), value.value.len(), 1, VALUE_MAX_BYTES)?;
+        // Control characters have no place in an emitted SQL text.
+        if value.value.chars().any(char::is_control) {
+            let reason = "a value holds no control characters".to_owned();
+            return Err(ContractError::Name { at: format!("{at}.values"), reason });
+        }
+        unique(at, &mut seen, value.value.clone())?;
+        let carriers = carriers(at, value.carriers, all)?;
+        values.push(TextValue { text: value.value, carriers });
+    }
+    Ok(Domain::Text { values, other_carriers: carriers(at, other, all)? })
+}
+
+fn carriers(
+    at: &str,
+    raw: Option<Vec<String>>,
+    all: &[ParticipantId],
+) -> Result<BTreeSet<ParticipantId>, ContractError> {
+    let Some(raw) = raw else {
+        return Ok(all.iter().copied().collect());
+    };
+    let named: Vec<ParticipantId> = names(at, &raw)?;
+    match named.iter().find(|name| !all.contains(name)) {
+        Some(unknown) => {
+            Err(ContractError::UnknownCarrier { at: at.to_owned(), name: unknown.to_string() })
+        }
+        None => Ok(named.into_iter().collect()),
+    }
+}
+
+fn name<T>(at: &str, text: &str) -> Result<T, ContractError>
+where
+    T: core::str::FromStr<Err = crate::ids::IdError>,
+{
+    text.parse().map_err(|error: crate::ids::IdError| ContractError::Name {
+        at: at.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn names<T>(at: &str, texts: &[String]) -> Result<Vec<T>, ContractError>
+where
+    T: core::str::FromStr<Err = crate::ids::IdError> + Ord + Copy,
+{
+    let mut seen = BTreeSet::new();
+    let mut all = Vec::with_capacity(texts.len());
+    for text in texts {
+        let parsed: T = name(at, text)?;
+        if !seen.insert(parsed) {
+            return Err(ContractError::Duplicate { at: at.to_owned(), name: text.clone() });
+        }
+        all.push(parsed);
+    }
+    Ok(all)
+}
+
+/// SQL identifiers of the schema: lower case, so that quoting changes nothing in any engine.
+fn identifier(at: &str, text: &str) -> Result<(), ContractError> {
+    let first = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+    let rest = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+    if first && rest && text.len() <= IDENTIFIER_MAX_BYTES {
+        return Ok(());
+    }
+    let reason = format!(
+        "{text:?} is no name here: a-z first, then a-z, 0-9 or '_', at most {IDENTIFIER_MAX_BYTES}"
+    );
+    Err(ContractError::Name { at: at.to_owned(), reason })
+}
+
+fn bound(at: &str, value: u64) -> Result<GridBound, ContractError> {
+    GridBound::new(value).ok_or_else(|| ContractError::Bound { at: at.to_owned(), found: value })
+}
+
+fn unique(at: &str, seen: &mut BTreeSet<String>, name: String) -> Result<(), ContractError> {
+    match seen.replace(name) {
+        Some(name) => Err(ContractError::Duplicate { at: at.to_owned(), name }),
+        None => Ok(()),
+    }
+}
+
+fn count(at: &str, found: usize, least: usize, most: usize) -> Result<(), ContractError> {
+    if (least..=most).contains(&found) {
+        return Ok(());
+    }
+    let wide = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+    Err(ContractError::Count {
+        at: at.to_owned(),
+        found: wide(found),
+        least: wide(least),
+        most: wide(most),
+    })
+}

@@ -1,0 +1,217 @@
+//! Logs that real ledgers wrote, over a network that loses nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::fixture::{Alliance, CUT_OFF, Folder, brand};
+use super::places;
+use crate::amount::{Points, Value};
+use crate::audit::{Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE};
+use crate::clearing::{CheckedClosing, Statement, check_closing, close};
+use crate::codec;
+use crate::constitution::Constitution;
+use crate::constitution::tests::seed;
+use crate::crypto::SigningKey;
+use crate::crypto::sealed::SealingSecret;
+use crate::exchange::{Exchange, Payload, Return, ReturnReason};
+use crate::ids::{BrandId, HeaderHash, Height, MemberHandle, RequestId};
+use crate::ledger::{Archive, Context, Ledger, LedgerKeys};
+use crate::log::block::{Header, PublicEntry, StatementEntry};
+use crate::log::merkle::Leaf;
+use crate::log::tiles::TileWriter;
+use crate::time::Timestamp;
+use crate::witness::build::OwnBlock;
+use crate::witness::message::Message;
+use crate::witness::state::Outbox;
+use crate::witness::statement::{Certificate, VotingKeys};
+use crate::witness::writer::Entropy;
+
+/// Never the same twice, and the same in every run.
+struct Counter(u64);
+
+impl Entropy for Counter {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.0 += 1;
+        let fresh = crate::crypto::sha256(&[&self.0.to_be_bytes()]);
+        bytes.iter_mut().zip(fresh.iter().cycle()).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// Nobody falls behind here.
+struct NoArchive;
+
+impl Archive for NoArchive {
+    fn block(&self, _: Height) -> Option<(OwnBlock, Certificate)> {
+        None
+    }
+}
+
+struct Machine {
+    ledger: Ledger,
+    entropy: Counter,
+    writer: TileWriter,
+    folder: Folder,
+    headers: Vec<(Header, HeaderHash)>,
+    last: Option<OwnBlock>,
+    closings: Vec<CheckedClosing>,
+}
+
+struct Live {
+    constitution: Constitution,
+    machines: BTreeMap<BrandId, Machine>,
+    messages: VecDeque<(BrandId, BrandId, Message)>,
+    now: u64,
+}
+
+impl Live {
+    fn new(constitution: Constitution) -> Self {
+        let machine = |(number, brand): (usize, &BrandId)| {
+            let sign = |role| SigningKey::from_seed(&seed(number, role)).unwrap();
+            let keys = LedgerKeys {
+                voting: VotingKeys { log: sign(0), vote: sign(1) },
+                checkpoint: sign(2),
+                witness: sign(3),
+                sealing: SealingSecret::derive(&seed(number, 6)).0,
+            };
+            let machine = Machine {
+                ledger: Ledger::new(*brand, constitution.clone(), keys),
+                entropy: Counter(1_000_000 * number as u64),
+                writer: TileWriter::empty(),
+                folder: Folder::default(),
+                headers: Vec::new(),
+                last: None,
+                closings: Vec::new(),
+            };
+            (*brand, machine)
+        };
+        let machines = constitution.committee().brands().iter().enumerate().map(machine).collect();
+        Self { constitution, machines, messages: VecDeque::new(), now: 1_000 }
+    }
+
+    fn act(
+        &mut self,
+        brand: BrandId,
+        action: impl FnOnce(&mut Ledger, &mut Context<'_>, &mut Outbox),
+    ) {
+        let machine = self.machines.get_mut(&brand).unwrap();
+        let now = Timestamp::from_unix_ms(self.now);
+        let mut out = Outbox::default();
+        let (entropy, archive) = (&mut machine.entropy, &NoArchive);
+        let mut context = Context { now, entropy, archive };
+        action(&mut machine.ledger, &mut context, &mut out);
+        machine.ledger.poll(&mut context, &mut out);
+        self.messages.extend(out.messages.into_iter().map(|(to, message)| (brand, to, message)));
+        for block in out.written {
+            machine.publish(&block, &out.finals);
+        }
+        for block in out.finals.into_iter().filter(|block| block.block.log != brand) {
+            machine.apply(&block);
+        }
+        if let Some(checkpoint) = machine.ledger.checkpoint() {
+            let note = checkpoint.to_string().into_bytes();
+            machine.folder.0.insert(CHECKPOINT_FILE.to_owned(), note);
+        }
+    }
+
+    /// Until nothing is said any more, and a while after that.
+    fn settle(&mut self) {
+        for _ in 0..60 {
+            for brand in self.constitution.committee().brands().to_vec() {
+                self.act(brand, |ledger, context, out| ledger.tick(context, out));
+            }
+            while let Some((from, to, message)) = self.messages.pop_front() {
+                self.act(to, |ledger, context, out| {
+                    ledger.handle(from, message, context, out).unwrap();
+                });
+            }
+            self.now += 50;
+        }
+    }
+
+    fn submit(&mut self, brand: BrandId, entry: PublicEntry) {
+        self.machines.get_mut(&brand).unwrap().ledger.submit_public(entry).unwrap();
+    }
+}
+
+impl Machine {
+    fn publish(&mut self, block: &OwnBlock, finals: &[crate::witness::state::FinalBlock]) {
+        let leaves: Vec<Leaf> = block.leaves().map(|it| Leaf::new(it.to_vec()).unwrap()).collect();
+        for file in self.writer.append(&leaves).unwrap().files {
+            self.folder.0.insert(file.path.to_string(), file.bytes);
+        }
+        let reference = block.reference();
+        let same = finals.iter().find(|same| same.block == reference).unwrap();
+        let certificates = self.folder.0.entry(CERTIFICATES_FILE.to_owned()).or_default();
+        certificates.extend(codec::encode(same.certificate.as_unverified()));
+        self.headers.push((same.header.clone(), reference.header));
+        for (_, entry) in &same.public {
+            if let PublicEntry::Closing(closing) = entry {
+                let [.., (closed, id), (next, _)] = &self.headers[..] else { panic!("two blocks") };
+                self.closings.push(check_closing(closing, Some((closed, *id)), next).unwrap());
+            }
+        }
+        self.last = Some(block.clone());
+    }
+
+    /// Every exchange of three points is sent back.
+    fn apply(&mut self, block: &crate::witness::state::FinalBlock) {
+        let mut backs = Vec::new();
+        let payloads = block.payloads.as_ref().unwrap();
+        for (index, payload) in payloads {
+            if let Payload::Exchange(exchange) = payload
+                && exchange.sent == Points::new(3).unwrap()
+            {
+                let (original, value): (_, Value) = (*index, payload.value());
+                backs.push(Return { original, reason: ReturnReason::NotLinked, value });
+            }
+        }
+        self.ledger.applied(block.block.log, backs, !payloads.is_empty()).unwrap();
+    }
+}
+
+#[test]
+fn what_ledgers_write_is_sound() {
+    let mut live = Live::new(Alliance::new(4).constitution);
+    let brands = live.constitution.committee().brands().to_vec();
+    for round in 1..=4_u64 {
+        for (from, to) in [("a", "b"), ("b", "c"), ("c", "a"), ("a", "d"), ("d", "b")] {
+            let (handle, request) =
+                (MemberHandle::from_bytes([3; 16]), RequestId::from_bytes([round as u8; 16]));
+            let (pair, points) = ((brand(from), brand(to)), Points::new(round).unwrap());
+            let exchange = Exchange::price(&live.constitution, pair, handle, request, points);
+            let ledger = &mut live.machines.get_mut(&pair.0).unwrap().ledger;
+            ledger.submit_sealed(pair.1, Payload::Exchange(exchange.unwrap())).unwrap();
+        }
+        live.settle();
+    }
+    let cut_off = Timestamp::from_unix_ms(live.now.max(CUT_OFF));
+    live.now = cut_off.unix_ms() + 10;
+    for (number, brand) in brands.iter().enumerate() {
+        let machine = &live.machines[brand];
+        let (header, id) = machine.headers.last().unwrap();
+        let sealing = SealingSecret::derive(&seed(number, 6)).0;
+        let contents = machine.last.as_ref().unwrap().contents();
+        let closing = close(cut_off, Some((header, *id)), &sealing, contents).unwrap();
+        live.submit(*brand, PublicEntry::Closing(closing));
+    }
+    live.settle();
+    let closings: Vec<_> = live.machines.values().flat_map(|it| it.closings.clone()).collect();
+    let statement = Statement::derive(&live.constitution, cut_off, &closings).unwrap();
+    for brand in brands {
+        let statement = statement.hash();
+        live.submit(brand, PublicEntry::Statement(StatementEntry { cut_off, statement }));
+    }
+    live.settle();
+
+    let folders: BTreeMap<BrandId, Folder> =
+        live.machines.into_iter().map(|(brand, machine)| (brand, machine.folder)).collect();
+    let keys = [Alliance::auditor_key()];
+    let auditor = Auditor { constitution: &live.constitution, keys: &keys, outside_witnesses: &[] };
+    let report = auditor.audit(&folders, &mut ());
+    assert_eq!(places(&report), Vec::<String>::new(), "{:?}", report.findings);
+    assert_eq!(report.not_checked, []);
+    let counts = report.counts;
+    // 20 exchanges, of which those 5 of three points came back
+    assert_eq!((counts.payloads, counts.returns, counts.statements), (25, 5, 4));
+    // of four brands, three cosign each log's last checkpoint
+    assert_eq!(counts.signatures - counts.certificates * 4, 4 * 4);
+}

@@ -8,7 +8,9 @@
 use std::error::Error;
 use std::path::Path;
 
-use alliance_config::{Settings, collect, draft, sample, sample_alliance, sign};
+use alliance_config::{
+    BrandProfile, Introduction, Settings, collect, draft, sample, sample_alliance, sign,
+};
 use protocol::constitution::BrandKeys;
 use protocol::crypto::SigningKey;
 use protocol::crypto::sealed::SealingSecret;
@@ -23,9 +25,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let host = format!("{}.example.com", brand.id.replace('_', "-"));
         let (libp2p, https) = (format!("{host}:7001").parse()?, format!("{host}:7002").parse()?);
         let (keys, key) = keys(number)?;
-        let introduction =
-            sample_alliance::introduction(BrandId::new(brand.id)?, keys, libp2p, https);
-        introductions.push(introduction.ok_or("the sample has no such brand")?);
+        let id = BrandId::new(brand.id)?;
+        let described = sample_alliance::describe(id).ok_or("the sample has no such brand")?;
+        let profile = BrandProfile { name: described.name, libp2p, https };
+        introductions.push(Introduction::new(id, profile, described.point_value, keys));
         governance.push(key);
     }
     let constitution =

@@ -5,10 +5,9 @@
 //! of purchases are [`crate::sample`]'s.
 
 use protocol::amount::Rate;
-use protocol::constitution::BrandKeys;
 use protocol::ids::BrandId;
 
-use crate::{Address, BrandProfile, Introduction, Name};
+use crate::Name;
 
 /// The settings file, as text.
 pub const SETTINGS: &str = include_str!("../sample/alliance.toml");
@@ -22,19 +21,21 @@ const BRANDS: [(&str, &str, &str, u32); 5] = [
     ("health_home", "康家生活馆", "Health & Home", 2_000_000),
 ];
 
-/// What a brand of the sample says of itself, with the keys and addresses it has in this run; none
-/// when the sample has no such brand.
+/// What a brand of the sample says of itself.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// Its name.
+    pub name: Name,
+    /// Settlement value of one of its points, in micro-fen.
+    pub point_value: Rate,
+}
+
+/// What a brand of the sample says of itself; none when the sample has no such brand.
 #[must_use]
-pub fn introduction(
-    id: BrandId,
-    keys: BrandKeys,
-    libp2p: Address,
-    https: Address,
-) -> Option<Introduction> {
+pub fn describe(id: BrandId) -> Option<Description> {
     let (_, zh, en, value) = BRANDS.into_iter().find(|(known, ..)| *known == id.as_str())?;
-    let name = Name::new(zh, en).ok()?;
-    let point_value = Rate::new(value, 1).ok()?;
-    Some(Introduction::new(id, BrandProfile { name, libp2p, https }, point_value, keys))
+    let (name, point_value) = (Name::new(zh, en).ok()?, Rate::new(value, 1).ok()?);
+    Some(Description { name, point_value })
 }
 
 #[cfg(test)]

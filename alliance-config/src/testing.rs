@@ -66,7 +66,9 @@ pub(crate) fn sample_constitution() -> String {
         .map(|(brand, sample)| {
             let id = BrandId::new(sample.id).unwrap();
             let (libp2p, https) = (address(brand, 7001), address(brand, 7002));
-            sample_alliance::introduction(id, keys(brand), libp2p, https).unwrap()
+            let described = sample_alliance::describe(id).unwrap();
+            let profile = BrandProfile { name: described.name, libp2p, https };
+            Introduction::new(id, profile, described.point_value, keys(brand))
         })
         .collect();
     draft(&brands, &Settings::parse(sample_alliance::SETTINGS.as_bytes()).unwrap()).unwrap()

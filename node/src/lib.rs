@@ -10,6 +10,7 @@ pub mod programme;
 pub mod purchases;
 pub mod runtime;
 pub mod service;
+pub mod setup;
 pub mod store;
 pub mod telemetry;
 pub mod vault;

@@ -1,0 +1,4 @@
+//! What crosses crates, over real sockets and real files. One binary, so that it is linked once.
+
+mod alliance;
+mod exchange;

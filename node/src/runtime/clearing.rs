@@ -25,6 +25,8 @@ struct Cycle {
     closings: BTreeMap<BrandId, CheckedClosing>,
     statements: BTreeMap<BrandId, StatementHash>,
     statement: Option<Statement>,
+    // whether someone at this brand asked for it
+    requested: bool,
     // whether the own closing was made
     closed: bool,
     // whether the own statement was entered
@@ -84,19 +86,25 @@ impl Clearing {
         cycle.statements.insert(log, entry.statement);
     }
 
+    /// This brand is to close, as soon as it can.
+    pub fn request(&mut self, cut_off: Timestamp) {
+        self.cycle(cut_off).requested = true;
+    }
+
     /// Whether the own closing was made.
     #[must_use]
     pub fn has_closed(&self, cut_off: Timestamp) -> bool {
         self.cycles.get(&cut_off).is_some_and(|cycle| cycle.closed)
     }
 
-    /// Cut-offs that others have closed and this brand has not.
+    /// Cut-offs that this brand was asked to close, or others have closed, and it has not yet.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Vec<Timestamp> {
         self.cycles
             .iter()
             .filter(|(cut_off, cycle)| {
-                **cut_off < now && !cycle.closed && !cycle.closings.is_empty()
+                let wanted = cycle.requested || !cycle.closings.is_empty();
+                **cut_off < now && !cycle.closed && wanted
             })
             .map(|(cut_off, _)| *cut_off)
             .collect()

@@ -49,14 +49,34 @@ impl Entropy for SystemEntropy {
 /// messages to the network, answers to those who asked.
 #[derive(Default)]
 pub struct Turn {
-    /// The ledger's part.
+    /// The ledger's part. Its records are the latest of this turn: see [`Turn::record`].
     pub out: Outbox,
-    /// The node's own records, in order with the ledger's of this turn.
-    pub records: Vec<NodeRecord>,
+    /// The ledger's and the node's records so far, in the order in which they came to be. Replay
+    /// depends on it: what was submitted stands before the block that took it.
+    pub records: Vec<Recorded>,
     /// Answers, given when all is durable.
     pub answers: Vec<Box<dyn FnOnce() + Send>>,
     /// Certified entries of applications, for the clean room.
     pub applications: Vec<CertifiedApplication>,
+}
+
+impl Turn {
+    /// Adds a record of the node's own, after all that the ledger has recorded so far.
+    pub fn record(&mut self, record: NodeRecord) {
+        self.gather();
+        self.records.push(Recorded::Node(record));
+    }
+
+    /// All records of the turn, in order.
+    pub fn take_records(&mut self) -> Vec<Recorded> {
+        self.gather();
+        std::mem::take(&mut self.records)
+    }
+
+    fn gather(&mut self) {
+        let ledger = self.out.records.drain(..);
+        self.records.extend(ledger.map(|record| Recorded::Ledger(Box::new(record))));
+    }
 }
 
 /// An application's entry in a final block.
@@ -327,7 +347,7 @@ impl Core {
             Ok(answers) => self.answer_links(&answers, now),
             Err(error) => self.alert(error.to_string()),
         }
-        turn.records.push(NodeRecord::Applied(applied));
+        turn.record(NodeRecord::Applied(applied));
         for back in &returns {
             let submission = Submission::Sealed(log, Payload::Return(back.clone()));
             self.enter(NodeRecord::Submitted(submission), turn);
@@ -392,7 +412,7 @@ impl Core {
         if let Err(error) = self.book.enter(&record, &mut self.points) {
             self.alert(error.to_string());
         }
-        turn.records.push(record);
+        turn.record(record);
     }
 
     fn submit_to_ledger(&mut self, submission: Submission) -> Result<(), SubmitError> {
@@ -644,7 +664,9 @@ impl Core {
                 "close after the cut-off; blocks may still be written before it",
             ));
         }
-        if self.clearing.has_closed(cut_off) {
+        self.clearing.request(cut_off);
+        // a block that is open now may still count before the cut-off: it must be decided first
+        if self.clearing.has_closed(cut_off) || self.ledger.writer().has_open_block_until(cut_off) {
             return Ok(());
         }
         let own = self.headers.get(&self.me());

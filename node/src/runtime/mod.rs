@@ -167,17 +167,13 @@ impl Runtime {
     }
 
     /// Persists, then publishes, then sends, then answers.
-    async fn conclude(&mut self, turn: Turn) -> Result<(), JournalError> {
-        let Turn { out, records, answers, applications } = turn;
+    async fn conclude(&mut self, mut turn: Turn) -> Result<(), JournalError> {
+        let records = turn.take_records();
+        let Turn { out, answers, applications, .. } = turn;
         drop(applications);
-        let mut sealed = Vec::with_capacity(out.records.len() + records.len());
-        for record in &out.records {
-            sealed.push(self.cipher.ledger(record));
-        }
-        for record in &records {
-            sealed.push(self.cipher.node(record));
-        }
-        let sealed: Vec<_> = sealed.into_iter().collect::<Result<_, _>>().map_err(|error| {
+        let sealed: Result<Vec<_>, _> =
+            records.iter().map(|record| self.cipher.seal(record)).collect();
+        let sealed = sealed.map_err(|error| {
             tracing::error!(error = %error, "the journal cannot be written");
             JournalError::Poisoned
         })?;

@@ -61,23 +61,18 @@ impl RecordCipher {
         Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
     }
 
-    /// Seals a record of the ledger's.
+    /// Seals a record.
     ///
     /// # Errors
     /// When the generator fails.
-    pub fn ledger(&self, record: &LedgerRecord) -> Result<Record, SealedRecordError> {
-        self.seal(LEDGER, record.to_bytes())
+    pub fn seal(&self, record: &Recorded) -> Result<Record, SealedRecordError> {
+        match record {
+            Recorded::Ledger(record) => self.seal_bytes(LEDGER, record.to_bytes()),
+            Recorded::Node(record) => self.seal_bytes(NODE, codec::encode(record)),
+        }
     }
 
-    /// Seals a record of the node's own.
-    ///
-    /// # Errors
-    /// When the generator fails.
-    pub fn node(&self, record: &NodeRecord) -> Result<Record, SealedRecordError> {
-        self.seal(NODE, codec::encode(record))
-    }
-
-    fn seal(&self, kind: u8, mut plain: Vec<u8>) -> Result<Record, SealedRecordError> {
+    fn seal_bytes(&self, kind: u8, mut plain: Vec<u8>) -> Result<Record, SealedRecordError> {
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(|_| SealedRecordError::Seal)?;
         self.key
@@ -122,7 +117,7 @@ mod tests {
     #[test]
     fn a_record_opens_with_its_key_and_as_its_kind_only() {
         let cipher = RecordCipher::new(&[1; 32]).unwrap();
-        let sealed = cipher.node(&NodeRecord::Earned(Vec::new())).unwrap();
+        let sealed = cipher.seal(&Recorded::Node(NodeRecord::Earned(Vec::new()))).unwrap();
         assert!(matches!(cipher.open(sealed.clone()), Ok(Recorded::Node(_))));
         let other = RecordCipher::new(&[2; 32]).unwrap();
         assert!(matches!(other.open(sealed.clone()), Err(SealedRecordError::Open)));

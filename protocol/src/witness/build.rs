@@ -236,6 +236,11 @@ impl OwnBlock {
     pub const fn reference(&self) -> BlockReference {
         self.reference
     }
+    /// When it was built, as its header says.
+    #[must_use]
+    pub fn time(&self) -> Option<Timestamp> {
+        Header::from_bytes(&self.header).ok().map(|header| header.time)
+    }
     /// The header leaf.
     #[must_use]
     pub fn header_leaf(&self) -> &[u8] {

@@ -172,6 +172,12 @@ impl Writer {
         self.attempt.is_none() && self.public.is_empty() && self.sealed.is_empty()
     }
 
+    /// Whether a block that is not decided yet has a time not after this one.
+    #[must_use]
+    pub fn has_open_block_until(&self, time: Timestamp) -> bool {
+        self.blocks.values().any(|block| block.time().is_none_or(|built| built <= time))
+    }
+
     /// Takes a public entry into the next block.
     ///
     /// # Errors

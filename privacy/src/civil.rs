@@ -40,9 +40,8 @@ impl CivilDate {
 
     /// First day of the bucket that holds this day.
     pub(crate) fn bucket_start(self, bucket: Bucket) -> Self {
-        let months = bucket.months();
-        let month = self.month.saturating_sub(1) / months * months;
-        Self { year: self.year, month: month.saturating_add(1), day: 1 }
+        let into = self.month.saturating_sub(1).checked_rem(bucket.months()).unwrap_or(0);
+        Self { year: self.year, month: self.month.saturating_sub(into), day: 1 }
     }
 
     /// First day of the bucket after the one that holds this day; `None` past year 9999.

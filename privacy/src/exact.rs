@@ -54,6 +54,7 @@ pub(crate) fn times(value: &Rational, factor: u128) -> Rational {
 }
 
 /// `value^2`.
+#[cfg(test)]
 pub(crate) fn squared(value: &Rational) -> Rational {
     value * value
 }

@@ -123,7 +123,7 @@ impl DisplayDelta {
 
     /// As a float, for display only.
     pub fn to_f64(self) -> f64 {
-        10f64.powi(-i32::from(self.0))
+        10f64.powi(i32::from(self.0)).recip()
     }
 }
 

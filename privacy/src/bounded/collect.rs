@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use crate::exact;
 use crate::ids::PlanHash;
-use crate::plan::DpPlan;
-use crate::sql::Measure;
+use crate::plan::{DpPlan, PlannedAggregate};
+use crate::sql::{AGGREGATES_MAX, Measure};
 
 /// Longest member id in bytes.
 const MEMBER_MAX_BYTES: usize = 256;
@@ -60,8 +60,15 @@ pub struct Collector<'p> {
     plan: &'p DpPlan,
     /// Position in the vector by the cell's code.
     positions: BTreeMap<u64, usize>,
-    /// Per member, per cell position, the netted aggregates.
-    members: BTreeMap<Box<[u8]>, BTreeMap<usize, Box<[i128]>>>,
+    members: BTreeMap<Box<[u8]>, Vec<Line>>,
+}
+
+/// One line of the engine's answer; aggregates the plan does not have are 0.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Position of the cell in the plan.
+    position: usize,
+    aggregates: [i64; AGGREGATES_MAX],
 }
 
 impl fmt::Debug for Collector<'_> {
@@ -93,41 +100,38 @@ impl<'p> Collector<'p> {
         }
         let code = u64::try_from(cell).map_err(|_| CollectError::Cell)?;
         let position = *self.positions.get(&code).ok_or(CollectError::Cell)?;
-        if !self.members.contains_key(member) {
-            let cap = usize::try_from(self.plan.members_at_most()).unwrap_or(usize::MAX);
-            if self.members.len() >= cap {
-                return Err(CollectError::Members);
-            }
-            self.members.insert(member.into(), BTreeMap::new());
+        let mut line = Line { position, aggregates: [0; AGGREGATES_MAX] };
+        for (to, from) in line.aggregates.iter_mut().zip(aggregates) {
+            *to = from.unwrap_or(0);
         }
-        let cells = self.members.get_mut(member).ok_or(CollectError::Shape)?;
-        let sums =
-            cells.entry(position).or_insert_with(|| vec![0; aggregates.len()].into_boxed_slice());
-        for (sum, value) in sums.iter_mut().zip(aggregates) {
-            *sum = sum.saturating_add(i128::from(value.unwrap_or(0)));
+        if let Some(lines) = self.members.get_mut(member) {
+            lines.push(line);
+            return Ok(());
         }
+        let cap = usize::try_from(self.plan.members_at_most()).unwrap_or(usize::MAX);
+        if self.members.len() >= cap {
+            return Err(CollectError::Members);
+        }
+        self.members.insert(member.into(), vec![line]);
         Ok(())
     }
 
     /// Clips every member and adds up.
     pub fn finish(self) -> Result<BoundedVector, CollectError> {
-        let cells = self.plan.cells().len();
         let mut values = Zeroizing::new(vec![0i64; self.plan.coordinates()]);
-        for member in self.members.values() {
+        for mut lines in self.members.into_values() {
+            lines.sort_unstable_by_key(|line| line.position);
             for (index, aggregate) in self.plan.aggregates().iter().enumerate() {
-                let scale = i128::from(aggregate.scale());
-                let scaled = |netted: i128| match aggregate.measure() {
-                    Measure::Members => i128::from(netted > 0).saturating_mul(scale),
-                    Measure::Rows | Measure::Sum { .. } => netted.saturating_mul(scale),
-                };
-                let mut vector: Vec<i128> = member
-                    .values()
-                    .map(|sums| scaled(sums.get(index).copied().unwrap_or(0)))
-                    .collect();
+                let start = index.saturating_mul(self.plan.cells().len());
+                let (positions, mut vector): (Vec<usize>, Vec<i128>) = lines
+                    .chunk_by(|a, b| a.position == b.position)
+                    .filter_map(|cell| {
+                        Some((cell.first()?.position, scaled(aggregate, index, cell)))
+                    })
+                    .unzip();
                 clip(&mut vector, aggregate.scaled_squared_bound());
-                let start = index.saturating_mul(cells);
-                for (position, clipped) in member.keys().zip(vector) {
-                    let at = start.checked_add(*position).ok_or(CollectError::Cell)?;
+                for (position, clipped) in positions.into_iter().zip(vector) {
+                    let at = start.checked_add(position).ok_or(CollectError::Cell)?;
                     let sum = values.get_mut(at).ok_or(CollectError::Cell)?;
                     let clipped = i64::try_from(clipped).map_err(|_| CollectError::Overflow)?;
                     *sum = sum.checked_add(clipped).ok_or(CollectError::Overflow)?;
@@ -136,6 +140,19 @@ impl<'p> Collector<'p> {
         }
         Ok(BoundedVector { plan: self.plan.hash(), values })
     }
+}
+
+/// One coordinate of a member's vector: all its lines of a cell, netted, in scaled units.
+fn scaled(aggregate: &PlannedAggregate, index: usize, lines: &[Line]) -> i128 {
+    let netted = lines
+        .iter()
+        .filter_map(|line| line.aggregates.get(index))
+        .fold(0i128, |sum, value| sum.saturating_add(i128::from(*value)));
+    let measured = match aggregate.measure() {
+        Measure::Members => i128::from(netted > 0),
+        Measure::Rows | Measure::Sum { .. } => netted,
+    };
+    measured.saturating_mul(i128::from(aggregate.scale()))
 }
 
 /// Brings a vector to squared L2 norm at most `bound`, keeping its direction up to whole units.

@@ -104,9 +104,9 @@ fn validated_column(
             identifier(table, &name)?;
             let at = format!("{table}.{name}");
             identifier(&format!("{at}.unit"), &unit)?;
-            let widest = i64::try_from(GridBound::MAX).unwrap_or(i64::MAX);
+            let narrow = |end: i64| end.unsigned_abs() <= GridBound::MAX;
             // 0 stands for an absent value, so it has to be a value.
-            if !(minimum <= 0 && maximum >= 0 && minimum >= -widest && maximum <= widest) {
+            if !(minimum <= 0 && maximum >= 0 && narrow(minimum) && narrow(maximum)) {
                 let reason = "minimum and maximum must enclose 0 and stay within 1e15 of it";
                 return Err(ContractError::Range { at, reason });
             }

@@ -77,7 +77,11 @@ pub struct Bilingual {
 
 /// Why a question is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Refusal {
+#[serde(transparent)]
+pub struct Refusal(Box<Parts>);
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Parts {
     code: RefusalCode,
     message: Bilingual,
     hint: Bilingual,
@@ -93,45 +97,45 @@ impl Refusal {
         let [en, zh] = message.map(Into::into);
         let message = Bilingual { en, zh };
         let [en, zh] = hint.map(Into::into);
-        Self { code, message, hint: Bilingual { en, zh }, position: None }
+        Self(Box::new(Parts { code, message, hint: Bilingual { en, zh }, position: None }))
     }
 
     /// Keeps the first, innermost position.
     pub(crate) fn at(mut self, span: sqlparser::tokenizer::Span) -> Self {
-        if self.position.is_none() && span.start.line > 0 {
-            self.position = Some(Position { line: span.start.line, column: span.start.column });
+        if self.0.position.is_none() && span.start.line > 0 {
+            self.0.position = Some(Position { line: span.start.line, column: span.start.column });
         }
         self
     }
 
     /// Stable code.
-    pub const fn code(&self) -> RefusalCode {
-        self.code
+    pub fn code(&self) -> RefusalCode {
+        self.0.code
     }
 
     /// What was wrong.
-    pub const fn message(&self) -> &Bilingual {
-        &self.message
+    pub fn message(&self) -> &Bilingual {
+        &self.0.message
     }
 
     /// What would be right.
-    pub const fn hint(&self) -> &Bilingual {
-        &self.hint
+    pub fn hint(&self) -> &Bilingual {
+        &self.0.hint
     }
 
     /// Where in the SQL text, when it is one place.
-    pub const fn position(&self) -> Option<Position> {
-        self.position
+    pub fn position(&self) -> Option<Position> {
+        self.0.position
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.message.en)?;
-        if let Some(Position { line, column }) = self.position {
+        write!(f, "{}", self.0.message.en)?;
+        if let Some(Position { line, column }) = self.0.position {
             write!(f, " (line {line}, column {column})")?;
         }
-        write!(f, "; {}", self.hint.en)
+        write!(f, "; {}", self.0.hint.en)
     }
 }
 

@@ -19,7 +19,7 @@ pub enum Record {
     /// This participant proposed or accepted.
     #[n(0)]
     #[cbor(array)]
-    Begun(#[n(0)] Begun),
+    Begun(#[n(0)] Box<Begun>),
     /// Noise is drawn and data read from here on, once.
     #[n(1)]
     #[cbor(array)]
@@ -79,7 +79,7 @@ pub struct Drawn {
 
 impl Record {
     /// The attempt it belongs to.
-    pub const fn id(&self) -> AttemptId {
+    pub fn id(&self) -> AttemptId {
         match self {
             Self::Begun(begun) => begun.id,
             Self::Drawn(drawn) => drawn.id,

@@ -177,7 +177,7 @@ impl CleanRoom {
             match record {
                 Record::Begun(begun) => {
                     if let Ok(plan) = DpPlan::new(&room.contract, &begun.spec) {
-                        room.locals.entry(begun.id).or_insert_with(|| Local::new(begun, plan));
+                        room.locals.entry(begun.id).or_insert_with(|| Local::new(*begun, plan));
                     }
                 }
                 other => {
@@ -241,7 +241,7 @@ impl CleanRoom {
             snapshot: request.snapshot,
             reserve: Some(reserve),
         };
-        let mut effects = vec![Effect::Persist(Record::Begun(begun.clone()))];
+        let mut effects = vec![Effect::Persist(Record::Begun(Box::new(begun.clone())))];
         self.locals.insert(id, Local::new(begun, plan));
         effects.extend(self.advance(id, clock, false));
         Ok(effects)
@@ -425,7 +425,7 @@ impl CleanRoom {
             return Err(StepError::Expired);
         }
         let begun = Begun { id, spec, secret: *secret.as_bytes(), snapshot, reserve: None };
-        let mut effects = vec![Effect::Persist(Record::Begun(begun.clone()))];
+        let mut effects = vec![Effect::Persist(Record::Begun(Box::new(begun.clone())))];
         self.locals.insert(id, Local::new(begun, Arc::unwrap_or_clone(plan)));
         effects.extend(self.advance(id, clock, false));
         Ok(effects)

@@ -290,10 +290,12 @@ impl<F: LogFolder> LogAudit<'_, F> {
             },
             None => None,
         };
-        let closed = match look_up(closing.height) {
-            _ if closing.height.get() == 0 => Some(None),
-            Lookup::Found(id, header) => Some(Some((id, header))),
-            Lookup::Beyond | Lookup::Unreadable => None,
+        let closed = if closing.height.get() == 0 {
+            Some(None)
+        } else if let Lookup::Found(id, header) = look_up(closing.height) {
+            Some(Some((id, header)))
+        } else {
+            None
         };
         let (Some(next), Some(closed)) = (next, closed) else {
             self.across.unreadable_closing(closing.cut_off);

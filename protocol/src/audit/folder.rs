@@ -22,6 +22,9 @@ pub const CERTIFICATES_FILE: &str = "certificates";
 /// Most bytes of one certificate; one of 21 brands has less than half of it.
 pub const CERTIFICATE_MAX: usize = 4_096;
 
+/// Entries of a full bundle and hashes of a full tile.
+pub(super) const WIDTH: u64 = TILE_WIDTH as u64;
+
 /// Bytes of the certificates file that are asked for at once.
 const CHUNK: usize = 64 * 1_024;
 
@@ -302,9 +305,9 @@ pub(super) fn read_file(
 
 /// The bundle with the last entry of a tree of `size` leaves, if its file is there.
 pub(super) fn has_last_bundle(source: &impl TileSource, size: TreeSize) -> bool {
-    size.get().checked_sub(1).is_some_and(|last| {
-        read_file(source, TileKind::Entries, last / u64::from(TILE_WIDTH), size).is_ok()
-    })
+    size.get()
+        .checked_sub(1)
+        .is_some_and(|last| read_file(source, TileKind::Entries, last / WIDTH, size).is_ok())
 }
 
 /// The certified header leaf of a block, if the entry there still is the certified one.
@@ -313,9 +316,9 @@ pub(super) fn read_header_leaf(
     size: TreeSize,
     fact: &Fact,
 ) -> Option<Vec<u8>> {
-    let (width, index) = (u64::from(TILE_WIDTH), fact.header_index().get());
-    let (_, found, bytes) = read_file(source, TileKind::Entries, index / width, size).ok()?;
-    let place = usize::try_from(index % width).ok()?;
+    let index = fact.header_index().get();
+    let (_, found, bytes) = read_file(source, TileKind::Entries, index / WIDTH, size).ok()?;
+    let place = usize::try_from(index % WIDTH).ok()?;
     let entry = parse_bundle(&bytes, found.width())?.into_iter().nth(place)?;
     (leaf_hash(entry) == fact.header.as_leaf()).then(|| entry.to_vec())
 }

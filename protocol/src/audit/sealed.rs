@@ -304,9 +304,8 @@ impl Opened<'_> {
         before: ColumnContent,
     ) -> Option<ColumnContent> {
         let hashes: &[LeafHash] = self.block.settled.hashes.get(leaves.first..leaves.end)?;
-        let values = payloads.read.iter().map(|(_, payload)| payload.value());
-        let mut added = values;
-        let sent = added.try_fold(before.sent, |sum: Value, value| sum.plus(value)).ok()?;
+        let mut values = payloads.read.iter().map(|(_, payload)| payload.value());
+        let sent = values.try_fold(before.sent, Value::plus).ok()?;
         let count = u32::try_from(hashes.len()).ok()?;
         Some(ColumnContent {
             entries: before.entries.checked_add(u64::from(count))?,

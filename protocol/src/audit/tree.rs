@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::folder::{LogFolder, Partials, is_beginning, read_file};
+use super::folder::{LogFolder, Partials, WIDTH, is_beginning, read_file};
 use super::report::{Place, Reason, Recorder, Rule, count};
 use crate::ids::{BrandId, Height, LeafHash, LeafIndex, RootHash, TreeSize};
 use crate::log::block::{BLOCK_LEAVES_MAX, BODY_MAX, Entry, Header};
@@ -129,7 +129,7 @@ impl<'a, F: LogFolder> Walk<'a, F> {
 
     fn load(&mut self, recorder: &mut Recorder) {
         let place = Place::log(self.log);
-        let index = self.next / u64::from(TILE_WIDTH);
+        let index = self.next / WIDTH;
         let Some(path) = TilePath::in_tree(TileKind::Entries, index, self.size) else { return };
         let mut slots = vec![Slot::default(); usize::from(path.width())];
         let tile = self.read_tile(TileKind::Hashes { level: 0 }, index, recorder);

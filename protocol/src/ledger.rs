@@ -179,6 +179,9 @@ impl Ledger {
     ) -> Result<(), PeerFault> {
         let before = self.own_height();
         let me = self.me;
+        if from == me || !self.constitution.committee().contains(from) {
+            return Ok(());
+        }
         let (at, writer, witnesses) = self.parts(context.now);
         match message {
             Message::Open(open) => {
@@ -189,11 +192,11 @@ impl Ledger {
                     witness.open(&at, &open, out);
                 }
             }
-            Message::Proposal(proposal) if from != me => {
+            Message::Proposal(proposal) => {
                 let Some(witness) = witnesses.get_mut(&from) else { return Ok(()) };
                 witness.proposal(&at, *proposal, out);
             }
-            Message::Lock(lock) if from != me => {
+            Message::Lock(lock) => {
                 let Some(witness) = witnesses.get_mut(&from) else { return Ok(()) };
                 witness.lock_made(&at, lock, out);
             }
@@ -210,12 +213,10 @@ impl Ledger {
             }
             Message::Blocks(blocks) => {
                 let Some(witness) = witnesses.get_mut(&from) else { return Ok(()) };
-                if from != me {
-                    for block in blocks.into_iter().take(CATCH_UP_BLOCKS_MAX) {
-                        witness
-                            .caught_up(&at, block, out)
-                            .map_err(|violation| PeerFault::CatchUp { log: from, violation })?;
-                    }
+                for block in blocks.into_iter().take(CATCH_UP_BLOCKS_MAX) {
+                    witness
+                        .caught_up(&at, block, out)
+                        .map_err(|violation| PeerFault::CatchUp { log: from, violation })?;
                 }
             }
             Message::CatchUp(request) => self.answer(from, request, context, out),
@@ -237,9 +238,7 @@ impl Ledger {
                 writer.refused(&at, own, from, refusal, context.entropy, out);
             }
             // said in another's name, or not for the ledger
-            Message::Proposal(_)
-            | Message::Lock(_)
-            | Message::Promise(_)
+            Message::Promise(_)
             | Message::Vote(_)
             | Message::Commit(_)
             | Message::Refusal(_)
@@ -314,7 +313,8 @@ impl Ledger {
         }
     }
 
-    /// Lets time pass: repeats what was not answered, asks for what may have been missed.
+    /// Lets time pass: repeats what was not answered, asks for what may have been missed, and for
+    /// cosignatures until a quorum has signed the checkpoint (a note has no room for every brand's).
     pub fn tick(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
         let me = self.me;
         let (at, writer, witnesses) = self.parts(context.now);
@@ -323,14 +323,14 @@ impl Ledger {
         }
         for (log, witness) in &self.witnesses {
             let asked = self.asked.entry(*log).or_default();
-            if *log != me && context.now.since(*asked) >= ASK_AFTER {
+            if *log != me && context.now.distance(*asked) >= ASK_AFTER {
                 *asked = context.now;
                 witness.ask_for_blocks(out);
             }
         }
         if let Some(checkpoint) = &self.checkpoint
-            && context.now.since(self.checkpoint_sent) >= COSIGN_AFTER
-            && checkpoint.signatures().len() < self.constitution.committee().size()
+            && context.now.distance(self.checkpoint_sent) >= COSIGN_AFTER
+            && checkpoint.signatures().len() < self.constitution.committee().quorum()
         {
             self.checkpoint_sent = context.now;
             let note = checkpoint.to_string().into_bytes();
@@ -350,7 +350,7 @@ impl Ledger {
     }
 
     fn answer(&self, to: BrandId, request: CatchUp, context: &mut Context<'_>, out: &mut Outbox) {
-        if request.log != self.me || !self.constitution.committee().contains(to) {
+        if request.log != self.me {
             return;
         }
         let mut height = request.from;

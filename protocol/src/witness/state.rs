@@ -26,7 +26,8 @@ use crate::log::fragments::Shape;
 use crate::log::merkle::Frontier;
 use crate::time::Timestamp;
 
-/// Most different blocks of one height a witness keeps; an honest writer needs one a failed round.
+/// Most different blocks of one height a witness keeps. An honest writer goes on with its last one;
+/// whichever is dropped and becomes final after all is asked for again.
 const BLOCKS_PER_HEIGHT_MAX: usize = 16;
 
 /// Rule number of a refusal whose round is too low, or whose nonce is another opening's.
@@ -201,7 +202,9 @@ impl Witness {
     /// Rule 3: joins a round the writer opened, and tells the lock.
     pub fn open(&mut self, at: &Surroundings<'_>, open: &Verified<Open>, out: &mut Outbox) {
         let open = *open.body();
-        if open.log != self.log || !self.at_open_height(open.height, out) {
+        if (open.log, open.epoch) != (self.log, at.constitution.epoch())
+            || !self.at_open_height(open.height, out)
+        {
             return;
         }
         let repeated = open.round == self.joined && self.nonce == Some(open.nonce);
@@ -332,9 +335,6 @@ impl Witness {
         delivery: &Delivery,
         fresh: bool,
     ) -> Result<(), Violation> {
-        if self.received.len() >= BLOCKS_PER_HEIGHT_MAX {
-            return Err(Violation::Leaves { found: 0 });
-        }
         let header = Header::from_bytes(&delivery.header)?;
         let id = crate::log::merkle::leaf_hash(&delivery.header).of_header();
         let names = (header.log, header.height, header.epoch, id);
@@ -368,8 +368,19 @@ impl Witness {
                 return Err(violation.clone());
             }
         }
-        self.received.insert(id, Received { judged: fresh, header, frontier, public, column });
+        self.keep(id, Received { judged: fresh, header, frontier, public, column });
         Ok(())
+    }
+
+    /// Keeps a block, and drops another if there are too many; never the locked one.
+    fn keep(&mut self, id: HeaderHash, received: Received) {
+        let locked = self.lock.as_ref().map(|lock| lock.pledge().block.header);
+        if self.received.len() >= BLOCKS_PER_HEIGHT_MAX
+            && let Some(other) = self.received.keys().find(|other| Some(**other) != locked).copied()
+        {
+            self.received.remove(&other);
+        }
+        self.received.insert(id, received);
     }
 
     fn open_column(
@@ -525,7 +536,7 @@ impl Witness {
         })?;
         let column = Ok((Vec::new(), ColumnContent::nothing()));
         let id = block.reference().header;
-        self.received.insert(id, Received { judged: true, header, frontier, public, column });
+        self.keep(id, Received { judged: true, header, frontier, public, column });
         Ok(())
     }
 

@@ -196,7 +196,8 @@ impl Writer {
     }
 
     /// Takes a sealed payload into the next block. An exchange is taken only while the brand stays
-    /// two steps below its limits, so that a return always has room.
+    /// two steps below its limits, so that a return always has room. A return is always taken, and
+    /// goes before all else that waits: what it answers is recognised with it and not before.
     ///
     /// # Errors
     /// When a limit would be passed, or too many wait.
@@ -210,16 +211,21 @@ impl Writer {
         if to == at.me || !at.constitution.committee().contains(to) {
             return Err(SubmitError::NoCounterparty(to));
         }
-        if self.sealed.len() >= QUEUE_MAX {
+        let value = payload.value();
+        let answers = matches!(payload, Payload::Return(_));
+        if !answers && self.sealed.len() >= QUEUE_MAX {
             return Err(SubmitError::QueueFull);
         }
-        let value = payload.value();
         if matches!(payload, Payload::Exchange(_)) && !self.has_room(at, own, to, value) {
             return Err(SubmitError::CreditLimit { to });
         }
         let pending = self.pending.entry(to).or_default();
-        *pending = pending.plus(value).map_err(|_| SubmitError::CreditLimit { to })?;
-        self.sealed.push_back((to, payload));
+        *pending = pending.plus(value).unwrap_or(Value::MAX);
+        if answers {
+            self.sealed.push_front((to, payload));
+        } else {
+            self.sealed.push_back((to, payload));
+        }
         Ok(())
     }
 
@@ -320,8 +326,12 @@ impl Writer {
         let (mut secret, mut nonce) = ([0; 32], [0; 16]);
         entropy.fill(&mut secret);
         entropy.fill(&mut nonce);
+        // a log to which a return still waits is not recognised without it
+        let waiting =
+            self.sealed.iter().filter(|(_, payload)| matches!(payload, Payload::Return(_)));
+        let unanswered: BTreeSet<BrandId> = waiting.map(|(to, _)| *to).collect();
         let newer = self.recognise.iter().filter(|(log, (recognised, _))| {
-            recognised.height > own.tip().recognised(**log).height
+            recognised.height > own.tip().recognised(**log).height && !unanswered.contains(log)
         });
         let plan = Plan {
             public,
@@ -615,7 +625,8 @@ impl Writer {
 
     /// With no lock any valid block may be proposed: one that was built for this height, byte for
     /// byte, unless a witness found it broke a rule (its time was too far off, say). Then the same
-    /// submissions are built into a new one.
+    /// submissions are built into a new one, which replaces it: with no lock among q promises, the own
+    /// one included, none was ever made, and what has no lock cannot become final any more.
     fn any_block(
         &mut self,
         at: &Surroundings<'_>,
@@ -632,7 +643,8 @@ impl Writer {
             Ok(block) => {
                 let id = block.reference().header;
                 out.records.push(Record::Built(Box::new(block.clone())));
-                self.blocks.insert(id, block);
+                self.blocks = BTreeMap::from([(id, block)]);
+                self.unfit.clear();
                 Some(id)
             }
             Err(violation) => {
@@ -690,7 +702,7 @@ impl Writer {
                     let pending = self.pending.entry(sent.to).or_default();
                     *pending = pending.plus(sent.payload.value()).unwrap_or(Value::MAX);
                 }
-                self.blocks.insert(block.reference().header, (**block).clone());
+                self.blocks = BTreeMap::from([(block.reference().header, (**block).clone())]);
             }
             Record::Joined(joined) => {
                 let (epoch, log) = (at.constitution.epoch(), at.me);

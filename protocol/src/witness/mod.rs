@@ -11,3 +11,6 @@ pub mod rules;
 pub mod state;
 pub mod statement;
 pub mod writer;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,539 @@
+//! The rules of the agreement, each attacked by itself. Whole alliances are run in `simulations/`.
+
+use std::collections::BTreeMap;
+
+use super::build::{OwnBlock, Plan};
+use super::message::{CertifiedHeader, Message, PromiseMessage, ProposalMessage};
+use super::record::Record;
+use super::rules::Tip;
+use super::state::{Outbox, Surroundings, Witness};
+use super::statement::{
+    Certificate, Commit, Endorsement, Open, Pledge, Promise, Proposal, Statement as _,
+    UnverifiedCertificate, UnverifiedLock, Vote, VotingKeys,
+};
+use super::writer::{Entropy, QUEUE_MAX};
+use crate::amount::{Points, Value};
+use crate::constitution::Constitution;
+use crate::constitution::tests::{draft, seed};
+use crate::crypto::sealed::{BlockSecret, SealingSecret};
+use crate::crypto::{Signed, SigningKey};
+use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason};
+use crate::ids::{
+    BlockNonce, BrandId, Height, LeafIndex, MemberHandle, RequestId, Round, RoundNonce,
+};
+use crate::ledger::{Archive, Context, Ledger, LedgerKeys};
+use crate::log::block::{ColumnContent, Recognised};
+use crate::time::{Milliseconds, Timestamp};
+
+const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
+
+struct Counting(u8);
+impl Entropy for Counting {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.0 += 1;
+        bytes.fill(self.0);
+    }
+}
+
+struct NoArchive;
+impl Archive for NoArchive {
+    fn block(&self, _: Height) -> Option<(OwnBlock, Certificate)> {
+        None
+    }
+}
+
+/// Four brands; any three are a quorum.
+struct Alliance {
+    constitution: Constitution,
+    keys: Vec<(VotingKeys, SealingSecret)>,
+}
+
+const A: usize = 0;
+const B: usize = 1;
+const C: usize = 2;
+const D: usize = 3;
+
+fn voting(brand: usize) -> VotingKeys {
+    let key = |role| SigningKey::from_seed(&seed(brand, role)).unwrap();
+    VotingKeys { log: key(0), vote: key(1) }
+}
+
+fn alliance() -> Alliance {
+    let constitution = Constitution::new(draft(4)).unwrap();
+    let keys = (0..4).map(|brand| (voting(brand), SealingSecret::derive(&seed(brand, 6)).0));
+    Alliance { constitution, keys: keys.collect() }
+}
+
+impl Alliance {
+    fn id(&self, brand: usize) -> BrandId {
+        self.constitution.committee().brands()[brand]
+    }
+
+    fn at(&self, brand: usize) -> Surroundings<'_> {
+        let (keys, sealing) = &self.keys[brand];
+        let me = self.id(brand);
+        Surroundings { me, constitution: &self.constitution, keys, sealing, now: NOW }
+    }
+
+    fn plan(&self, number: u8, sealed: Vec<(usize, Payload)>) -> Plan {
+        let mut columns: BTreeMap<BrandId, Vec<Payload>> = BTreeMap::new();
+        for (to, payload) in sealed {
+            columns.entry(self.id(to)).or_default().push(payload);
+        }
+        Plan {
+            public: Vec::new(),
+            sealed: columns,
+            recognised: BTreeMap::new(),
+            time: NOW,
+            secret: BlockSecret::from_bytes([number; 32]),
+            nonce: BlockNonce::from_bytes([number; 16]),
+        }
+    }
+
+    fn build(&self, by: usize, plan: Plan) -> OwnBlock {
+        let (log, tip) = (self.id(by), Tip::genesis());
+        OwnBlock::build(&self.constitution, log, &tip, &BTreeMap::new(), plan).unwrap()
+    }
+
+    /// A first block of A; another one for every number.
+    fn block(&self, number: u8) -> OwnBlock {
+        self.build(A, self.plan(number, Vec::new()))
+    }
+
+    fn exchange(&self, from: usize, to: usize, points: u64) -> Exchange {
+        let handle = MemberHandle::from_bytes([1; 16]);
+        let request = RequestId::from_bytes([points.to_le_bytes()[0]; 16]);
+        let pair = (self.id(from), self.id(to));
+        let points = Points::new(points).unwrap();
+        Exchange::price(&self.constitution, pair, handle, request, points).unwrap()
+    }
+
+    fn proposal(
+        &self,
+        block: &OwnBlock,
+        round: u32,
+        to: usize,
+        promises: Vec<PromiseMessage>,
+    ) -> ProposalMessage {
+        let writer = block.reference().log;
+        let by = (0..4).find(|brand| self.id(*brand) == writer).unwrap();
+        let deliveries = block.deliveries(&self.constitution).unwrap();
+        let pledge = pledge(block, round);
+        ProposalMessage {
+            proposal: Signed::sign(writer, Proposal(pledge), &self.keys[by].0.log),
+            previous: None,
+            promises,
+            delivery: deliveries.to(self.id(to), true).unwrap(),
+        }
+    }
+
+    fn lock(&self, pledge: Pledge, voters: &[usize]) -> UnverifiedLock {
+        let votes = voters.iter().map(|brand| Endorsement {
+            signer: self.id(*brand),
+            signature: Signed::sign(self.id(*brand), Vote(pledge), &self.keys[*brand].0.vote)
+                .signature,
+        });
+        let proposal = Signed::sign(self.id(A), Proposal(pledge), &self.keys[A].0.log).signature;
+        UnverifiedLock { pledge, proposal, votes: votes.collect() }
+    }
+
+    fn certificate(&self, pledge: Pledge, writer: usize) -> UnverifiedCertificate {
+        let commits = [A, B, C].map(|brand| Endorsement {
+            signer: self.id(brand),
+            signature: Signed::sign(self.id(brand), Commit(pledge), &self.keys[brand].0.vote)
+                .signature,
+        });
+        let key = &self.keys[writer].0.log;
+        let proposal = Signed::sign(self.id(writer), Proposal(pledge), key).signature;
+        UnverifiedCertificate { pledge, proposal, commits: commits.to_vec() }
+    }
+
+    fn opening(&self, round: u32, nonce: u8) -> Open {
+        Open {
+            log: self.id(A),
+            epoch: self.constitution.epoch(),
+            height: Height::new(1),
+            round: Round::new(round),
+            nonce: RoundNonce::from_bytes([nonce; 16]),
+        }
+    }
+
+    fn open(&self, witness: &mut Witness, open: Open) -> Outbox {
+        let signed = Signed::sign(self.id(A), open, &self.keys[A].0.log);
+        let mut out = Outbox::default();
+        witness.open(&self.at(B), &Open::verify(signed, &self.constitution).unwrap(), &mut out);
+        out
+    }
+
+    fn promise(&self, by: usize, open: Open, lock: Option<UnverifiedLock>) -> PromiseMessage {
+        let body = Promise { open, lock: lock.as_ref().map(|lock| lock.pledge) };
+        let promise = Signed::sign(self.id(by), body, &self.keys[by].0.vote);
+        PromiseMessage { promise, lock }
+    }
+
+    fn propose(&self, witness: &mut Witness, message: ProposalMessage) -> Outbox {
+        let mut out = Outbox::default();
+        witness.proposal(&self.at(B), message, &mut out);
+        out
+    }
+
+    fn ledger(&self, brand: usize) -> Ledger {
+        let key = |role| SigningKey::from_seed(&seed(brand, role)).unwrap();
+        let keys = LedgerKeys {
+            voting: voting(brand),
+            checkpoint: key(2),
+            witness: key(3),
+            sealing: SealingSecret::derive(&seed(brand, 6)).0,
+        };
+        Ledger::new(self.id(brand), self.constitution.clone(), keys)
+    }
+}
+
+fn pledge(block: &OwnBlock, round: u32) -> Pledge {
+    Pledge { block: block.reference(), round: Round::new(round) }
+}
+
+/// Calls a ledger with what the node would pass in.
+fn call(
+    ledger: &mut Ledger,
+    action: impl FnOnce(&mut Ledger, &mut Context<'_>, &mut Outbox),
+) -> Outbox {
+    let mut out = Outbox::default();
+    let mut context = Context { now: NOW, entropy: &mut Counting(7), archive: &NoArchive };
+    action(ledger, &mut context, &mut out);
+    out
+}
+
+fn replayed(alliance: &Alliance, brand: usize, records: &[Record]) -> Ledger {
+    let mut ledger = alliance.ledger(brand);
+    for record in records {
+        // through its bytes, as from a disk
+        let record = Record::from_bytes(&record.to_bytes()).unwrap();
+        ledger.replay(&record, &mut Outbox::default()).unwrap();
+    }
+    ledger
+}
+
+fn refused(out: &Outbox) -> Option<u16> {
+    match out.messages.as_slice() {
+        [(_, Message::Refusal(refusal))] => Some(refusal.rule),
+        _ => None,
+    }
+}
+
+fn voted(out: &Outbox) -> bool {
+    matches!(out.messages.as_slice(), [(_, Message::Vote(_))])
+}
+
+#[test]
+fn rule_3_an_opening_repeated_is_answered_alike_and_another_is_not() {
+    let alliance = alliance();
+    let mut witness = Witness::new(alliance.id(A));
+    let first = alliance.open(&mut witness, alliance.opening(2, 1));
+    let again = alliance.open(&mut witness, alliance.opening(2, 1));
+    assert_eq!((first.records.len(), again.records.len()), (1, 0));
+    assert!(matches!(&first.messages[0].1, Message::Promise(_)));
+    assert_eq!(first.messages, again.messages);
+    // the same round under another nonce, and a lower round
+    for open in [alliance.opening(2, 2), alliance.opening(1, 3)] {
+        let out = alliance.open(&mut witness, open);
+        assert_eq!((refused(&out), out.records.len()), (Some(0), 0));
+    }
+}
+
+#[test]
+fn rule_5_the_highest_lock_is_proposed_again_and_nothing_else() {
+    let alliance = alliance();
+    let (old, new, free) = (alliance.block(1), alliance.block(2), alliance.block(3));
+    let open = alliance.opening(2, 1);
+    let promises = vec![
+        alliance.promise(A, open, Some(alliance.lock(pledge(&old, 0), &[B, C]))),
+        alliance.promise(C, open, Some(alliance.lock(pledge(&new, 1), &[C, D]))),
+        alliance.promise(D, open, None),
+    ];
+    let mut witness = Witness::new(alliance.id(A));
+    for wrong in [&old, &free] {
+        let message = alliance.proposal(wrong, 2, B, promises.clone());
+        assert_eq!(refused(&alliance.propose(&mut witness, message)), Some(100));
+    }
+    // two promises are no quorum, and a lock with too few votes makes its promise void
+    let mut few = promises.clone();
+    few[2] = alliance.promise(D, open, Some(alliance.lock(pledge(&old, 0), &[D])));
+    let message = alliance.proposal(&new, 2, B, few);
+    assert_eq!(refused(&alliance.propose(&mut witness, message)), Some(101));
+    let message = alliance.proposal(&new, 2, B, promises);
+    assert!(voted(&alliance.propose(&mut witness, message)));
+}
+
+#[test]
+fn rule_6_there_is_one_vote_a_round_and_none_below_the_round_joined() {
+    let alliance = alliance();
+    let (block, other) = (alliance.block(1), alliance.block(2));
+    let mut witness = Witness::new(alliance.id(A));
+    let first = alliance.propose(&mut witness, alliance.proposal(&block, 0, B, Vec::new()));
+    assert!(voted(&first) && first.records.len() == 1);
+    let second = alliance.propose(&mut witness, alliance.proposal(&other, 0, B, Vec::new()));
+    assert_eq!((refused(&second), second.records.len()), (Some(102), 0));
+    let again = alliance.propose(&mut witness, alliance.proposal(&block, 0, B, Vec::new()));
+    assert_eq!((again.messages, again.records.len()), (first.messages, 0));
+    // after a restart it still knows
+    let mut ledger = replayed(&alliance, B, &first.records);
+    let message = Message::Proposal(Box::new(alliance.proposal(&other, 0, B, Vec::new())));
+    let out = call(&mut ledger, |ledger, context, out| {
+        ledger.handle(alliance.id(A), message, context, out).unwrap();
+    });
+    assert_eq!(refused(&out), Some(102));
+    alliance.open(&mut witness, alliance.opening(1, 1));
+    let late = alliance.propose(&mut witness, alliance.proposal(&block, 0, B, Vec::new()));
+    assert_eq!(refused(&late), Some(0));
+}
+
+#[test]
+fn rule_6_a_round_is_voted_in_under_the_nonce_that_was_joined() {
+    let alliance = alliance();
+    let block = alliance.block(1);
+    let mut witness = Witness::new(alliance.id(A));
+    alliance.open(&mut witness, alliance.opening(1, 1));
+    let promises =
+        |nonce| [A, C, D].map(|by| alliance.promise(by, alliance.opening(1, nonce), None)).to_vec();
+    let other = alliance.proposal(&block, 1, B, promises(2));
+    assert_eq!(refused(&alliance.propose(&mut witness, other)), Some(0));
+    assert!(voted(&alliance.propose(&mut witness, alliance.proposal(&block, 1, B, promises(1)))));
+}
+
+#[test]
+fn rule_7_no_commit_below_the_round_joined() {
+    let alliance = alliance();
+    let block = alliance.block(1);
+    let mut witness = Witness::new(alliance.id(A));
+    alliance.open(&mut witness, alliance.opening(1, 1));
+    let mut commit = |round| {
+        let mut out = Outbox::default();
+        let lock = alliance.lock(pledge(&block, round), &[C, D]);
+        witness.lock_made(&alliance.at(B), lock, &mut out);
+        out
+    };
+    let below = commit(0);
+    assert_eq!((refused(&below), below.records.len()), (Some(0), 0));
+    for round in [1, 5] {
+        let out = commit(round);
+        assert!(matches!(out.messages.as_slice(), [(_, Message::Commit(_))]));
+        assert!(matches!(out.records.as_slice(), [Record::Locked(_)]));
+    }
+    assert_eq!(refused(&commit(4)), Some(0));
+}
+
+#[test]
+fn rule_8_a_certificate_is_accepted_in_any_state() {
+    let alliance = alliance();
+    let block = alliance.block(1);
+    let mut witness = Witness::new(alliance.id(A));
+    alliance.propose(&mut witness, alliance.proposal(&block, 0, B, Vec::new()));
+    alliance.open(&mut witness, alliance.opening(9, 1));
+    let certificate = alliance.certificate(pledge(&block, 0), A);
+    let mut few = certificate.clone();
+    few.commits.pop();
+    assert!(few.verify(&alliance.constitution).is_err());
+    let mut out = Outbox::default();
+    witness.certified(certificate.verify(&alliance.constitution).unwrap(), &mut out);
+    assert_eq!(witness.tip().header, block.reference().header);
+    assert!(matches!(out.records.as_slice(), [Record::Final(_)]));
+    // the next height begins anew
+    assert_eq!(witness.joined(), Round::new(0));
+}
+
+/// The number of the rule by which B refuses a first block of A, or 0 if B votes.
+fn judged(alliance: &Alliance, block: &OwnBlock) -> u16 {
+    let mut witness = Witness::new(alliance.id(A));
+    let out = alliance.propose(&mut witness, alliance.proposal(block, 0, B, Vec::new()));
+    if voted(&out) { 0 } else { refused(&out).unwrap() }
+}
+
+#[test]
+fn a_block_over_a_credit_limit_is_refused() {
+    let alliance = alliance();
+    // a point is worth 1,000,000 micro-fen; the limits are 1,000 points a pair and 2,000 in all
+    let block = |points: &[(usize, u64)]| {
+        let sealed = points
+            .iter()
+            .map(|(to, points)| (*to, Payload::Exchange(alliance.exchange(A, *to, *points))));
+        alliance.build(A, alliance.plan(1, sealed.collect()))
+    };
+    assert_eq!(judged(&alliance, &block(&[(C, 1000), (D, 1000)])), 0);
+    assert_eq!(judged(&alliance, &block(&[(C, 1001)])), 13);
+    assert_eq!(judged(&alliance, &block(&[(B, 10), (C, 1000), (D, 1000)])), 14);
+}
+
+#[test]
+fn a_block_that_recognises_what_was_not_certified_is_refused() {
+    let alliance = alliance();
+    let theirs = alliance
+        .build(C, alliance.plan(1, vec![(A, Payload::Exchange(alliance.exchange(C, A, 30)))]));
+    let proof = CertifiedHeader {
+        header: theirs.header_leaf().to_vec(),
+        certificate: alliance.certificate(pledge(&theirs, 0), C),
+    };
+    let right = Recognised {
+        height: Height::new(1),
+        block: theirs.reference().header,
+        sent: Value::new(30_000_000).unwrap(),
+    };
+    let judge = |recognised, proof: &CertifiedHeader| {
+        let mut plan = alliance.plan(2, Vec::new());
+        plan.recognised.insert(alliance.id(C), (recognised, proof.clone()));
+        judged(&alliance, &alliance.build(A, plan))
+    };
+    assert_eq!(judge(right, &proof), 0);
+    let more = Recognised { sent: Value::new(40_000_000).unwrap(), ..right };
+    assert_eq!(judge(more, &proof), 12);
+    assert_eq!(judge(Recognised { height: Height::new(2), ..right }, &proof), 12);
+    let mut uncertified = proof;
+    uncertified.certificate.commits.pop();
+    assert_eq!(judge(right, &uncertified), 12);
+}
+
+#[test]
+fn a_block_of_another_time_is_refused() {
+    let alliance = alliance();
+    let judge =
+        |time| judged(&alliance, &alliance.build(A, Plan { time, ..alliance.plan(1, Vec::new()) }));
+    assert_eq!(judge(NOW.plus(Milliseconds::new(60_000))), 0);
+    assert_eq!(judge(NOW.plus(Milliseconds::new(60_001))), 9);
+    assert_eq!(judge(Timestamp::from_unix_ms(NOW.unix_ms() - 60_001)), 9);
+}
+
+#[test]
+fn a_counterparty_refuses_a_wrong_price_and_wrong_totals() {
+    let alliance = alliance();
+    let mut exchange = alliance.exchange(A, B, 10);
+    exchange.received = Points::new(11).unwrap();
+    let sealed =
+        |to| alliance.build(A, alliance.plan(1, vec![(to, Payload::Exchange(exchange.clone()))]));
+    assert_eq!(judged(&alliance, &sealed(B)), 20);
+    // totals that do not continue those of the block before, here of none
+    let plan = alliance.plan(1, vec![(B, Payload::Exchange(alliance.exchange(A, B, 10)))]);
+    let before = ColumnContent { entries: 1, ..ColumnContent::nothing() };
+    let contents = BTreeMap::from([(alliance.id(B), before)]);
+    let log = alliance.id(A);
+    let block =
+        OwnBlock::build(&alliance.constitution, log, &Tip::genesis(), &contents, plan).unwrap();
+    assert_eq!(judged(&alliance, &block), 21);
+}
+
+fn submitted(alliance: &Alliance) -> (Ledger, Outbox) {
+    let mut ledger = alliance.ledger(A);
+    let payload = Payload::Exchange(alliance.exchange(A, B, 10));
+    ledger.submit_sealed(alliance.id(B), payload).unwrap();
+    let out = call(&mut ledger, |ledger, context, out| ledger.poll(context, out));
+    (ledger, out)
+}
+
+fn proposed(out: &Outbox) -> Vec<Pledge> {
+    let pledges = out.messages.iter().filter_map(|(_, message)| match message {
+        Message::Proposal(message) => Some(message.proposal.body.0),
+        _ => None,
+    });
+    pledges.collect()
+}
+
+#[test]
+fn a_block_that_was_built_and_not_proposed_is_proposed_after_the_crash() {
+    let alliance = alliance();
+    let (_, out) = submitted(&alliance);
+    let [built @ Record::Built(_), Record::Proposed(pledge)] = out.records.as_slice() else {
+        panic!("{:?}", out.records)
+    };
+    let mut ledger = replayed(&alliance, A, std::slice::from_ref(built));
+    assert!(ledger.writer().open_block().is_some());
+    let out = call(&mut ledger, |ledger, context, out| ledger.resume(context, out));
+    assert_eq!(proposed(&out), [*pledge; 3]);
+    assert_eq!(out.records, [Record::Proposed(*pledge)]);
+    // nothing waits: what was in the block is not built a second time
+    assert!(call(&mut ledger, |ledger, context, out| ledger.poll(context, out)).records.is_empty());
+}
+
+#[test]
+fn a_writer_that_crashed_with_a_lock_goes_on_with_it() {
+    let alliance = alliance();
+    let (mut ledger, out) = submitted(&alliance);
+    let (mut records, pledge) = (out.records.clone(), proposed(&out)[0]);
+    let hear = |ledger: &mut Ledger, by: usize, message| {
+        call(ledger, |ledger, context, out| {
+            ledger.handle(alliance.id(by), message, context, out).unwrap();
+        })
+    };
+    let key = |by: usize| &alliance.keys[by].0.vote;
+    for by in [B, C] {
+        let vote = Message::Vote(Signed::sign(alliance.id(by), Vote(pledge), key(by)));
+        records.extend(hear(&mut ledger, by, vote).records);
+    }
+    assert!(matches!(records.last(), Some(Record::Locked(_))));
+    let mut ledger = replayed(&alliance, A, &records);
+    let out = call(&mut ledger, |ledger, context, out| {
+        ledger.resume(context, out);
+        ledger.tick(context, out);
+    });
+    let locks = out.messages.iter().filter(|(_, sent)| matches!(sent, Message::Lock(_))).count();
+    assert_eq!(locks, 3);
+    for by in [B, D] {
+        let commit = Message::Commit(Signed::sign(alliance.id(by), Commit(pledge), key(by)));
+        hear(&mut ledger, by, commit);
+    }
+    assert_eq!(ledger.witness(alliance.id(A)).unwrap().tip().header, pledge.block.header);
+}
+
+#[test]
+fn a_witness_that_crashed_with_a_lock_tells_of_it() {
+    let alliance = alliance();
+    let lock = alliance.lock(pledge(&alliance.block(1), 0), &[B, C]);
+    let mut ledger = replayed(&alliance, B, &[Record::Locked(lock.clone())]);
+    let open = Signed::sign(alliance.id(A), alliance.opening(1, 1), &alliance.keys[A].0.log);
+    let out = call(&mut ledger, |ledger, context, out| {
+        ledger.handle(alliance.id(A), Message::Open(open), context, out).unwrap();
+    });
+    let [(_, Message::Promise(promise))] = out.messages.as_slice() else { panic!() };
+    assert_eq!(promise.lock.as_ref(), Some(&lock));
+}
+
+#[test]
+fn one_liar_does_not_carry_the_writer_to_the_last_round() {
+    let alliance = alliance();
+    let (mut ledger, out) = submitted(&alliance);
+    let pledge = proposed(&out)[0];
+    let mut opened = Vec::new();
+    for (by, joined) in [(B, u32::MAX - 1), (C, 3)] {
+        let refusal = Message::Refusal(super::message::Refusal {
+            log: alliance.id(A),
+            height: pledge.block.height,
+            round: pledge.round,
+            joined: Round::new(joined),
+            rule: 0,
+        });
+        let out = call(&mut ledger, |ledger, context, out| {
+            ledger.handle(alliance.id(by), refusal, context, out).unwrap();
+        });
+        opened.extend(out.messages.into_iter().filter_map(|(_, message)| match message {
+            Message::Open(open) => Some(open.body.round.get()),
+            _ => None,
+        }));
+    }
+    assert_eq!(opened, [4; 3]);
+}
+
+#[test]
+fn a_return_is_taken_when_the_queue_is_full_and_goes_first() {
+    let alliance = alliance();
+    let mut ledger = alliance.ledger(A);
+    let handle = MemberHandle::from_bytes([1; 16]);
+    let link = Payload::Link(Link { code: "code".to_owned(), handle });
+    for _ in 0..QUEUE_MAX {
+        ledger.submit_sealed(alliance.id(B), link.clone()).unwrap();
+    }
+    assert!(ledger.submit_sealed(alliance.id(B), link).is_err());
+    let (original, reason) = (LeafIndex::new(3), ReturnReason::NotLinked);
+    let back = Payload::Return(Return { original, reason, value: Value::ZERO });
+    ledger.submit_sealed(alliance.id(C), back.clone()).unwrap();
+    let out = call(&mut ledger, |ledger, context, out| ledger.poll(context, out));
+    let Some(Record::Built(block)) = out.records.first() else { panic!() };
+    assert!(block.payloads().iter().any(|sent| sent.payload == back));
+}

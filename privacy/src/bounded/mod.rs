@@ -13,3 +13,6 @@ mod emit;
 
 pub use collect::{BoundedVector, CollectError, Collector};
 pub use emit::{MemberSql, member_sql};
+
+#[cfg(test)]
+mod sensitivity;

@@ -1,7 +1,11 @@
 //! The node each brand runs.
 
+pub mod auth;
+pub mod client;
 pub mod config;
+pub mod console;
 pub mod exchange;
+pub mod http;
 pub mod intake;
 pub mod journal;
 pub mod keys;
@@ -13,4 +17,5 @@ pub mod service;
 pub mod setup;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod vault;

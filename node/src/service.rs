@@ -497,6 +497,12 @@ impl Node {
         self.status.borrow().clone()
     }
 
+    /// Whether the runtime has ended: no operation will be done any more.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.commands.is_closed()
+    }
+
     /// Whose node this is.
     #[must_use]
     pub const fn brand(&self) -> BrandId {

@@ -53,6 +53,7 @@ pub const FIELDS: &[&str] = &[
     "peer",
     "port",
     "reason",
+    "request",
     "retry_seconds",
     "round",
     "route",

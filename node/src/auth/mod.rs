@@ -1,0 +1,397 @@
+//! Who asks, and what they may do: users, passwords, sessions, and [`Authorized`] tokens that only a
+//! check can mint.
+//!
+//! Knows names, roles and hashes (in a file of the node's), sessions (in memory: a restart ends them
+//! all). Of a session's token only the SHA-256 is kept; looking that up does not help to guess a
+//! token by its timing, since 32 random bytes stand behind it. Does not route and does not know HTTP.
+//!
+//! Not here: second factors, changing or removing a user, sessions that outlive a restart, throttling
+//! by network address.
+
+mod password;
+mod role;
+mod throttle;
+mod users;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::digest;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use zeroize::Zeroizing;
+
+pub use password::{PASSWORD_MAX, PASSWORD_MIN, PasswordError, generate as generate_password};
+pub use role::{Authorized, InvalidRole, Permission, Role, perm};
+use throttle::Throttle;
+use users::Users;
+pub use users::{NAME_MAX, UsersError};
+
+/// How long a session lasts, used or not.
+pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 60);
+/// How long an ended session is remembered, so that its owner is told that it expired.
+const REMEMBERED: Duration = Duration::from_secs(24 * 3600);
+/// Most sessions of one user; a further one ends the oldest.
+const SESSIONS_OF_USER_MAX: usize = 32;
+/// Sign-ins being checked at once, each with 19 MiB for Argon2.
+const CHECKS_AT_ONCE: usize = 2;
+
+/// Why a request is not let through. Says nothing of which names exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// No token came with the request.
+    #[error("the request carries no session token")]
+    TokenMissing,
+    /// Not a token of this node's.
+    #[error("the session token is not one of this node's, or was ended")]
+    TokenUnknown,
+    /// The session is over.
+    #[error("the session has expired")]
+    TokenExpired,
+    /// Signed in, and not entitled.
+    #[error("this needs the role {}", Names(.needed))]
+    RoleMissing {
+        /// Roles of which one is needed.
+        needed: &'static [Role],
+    },
+    /// Wrong name or password.
+    #[error("the name or the password is wrong")]
+    LoginRefused,
+    /// Too many failures under this name.
+    #[error("too many failed sign-ins under this name")]
+    LoginThrottled {
+        /// When to try again.
+        retry_seconds: u64,
+    },
+    /// The system gives no random numbers, or a thread was lost.
+    #[error("this node cannot check a sign-in now")]
+    Unavailable,
+}
+
+struct Names<'a>(&'a [Role]);
+
+impl std::fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (position, role) in self.0.iter().enumerate() {
+            let before = if position == 0 { "" } else { " or " };
+            write!(f, "{before}{role}")?;
+        }
+        Ok(())
+    }
+}
+
+impl AuthError {
+    /// Stable code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TokenMissing => "token_missing",
+            Self::TokenUnknown => "token_unknown",
+            Self::TokenExpired => "token_expired",
+            Self::RoleMissing { .. } => "role_missing",
+            Self::LoginRefused => "login_refused",
+            Self::LoginThrottled { .. } => "login_throttled",
+            Self::Unavailable => "login_unavailable",
+        }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::TokenMissing => {
+                "sign in by POST /api/v1/sessions and send the token in the header \
+                                   Authorization: Bearer TOKEN"
+                    .to_owned()
+            }
+            Self::TokenUnknown => "sign in again by POST /api/v1/sessions; a restart of the node \
+                                   ends all sessions"
+                .to_owned(),
+            Self::TokenExpired => format!(
+                "sign in again by POST /api/v1/sessions; a session lasts {} minutes",
+                SESSION_LIFETIME.as_secs() / 60
+            ),
+            Self::RoleMissing { needed } => {
+                format!("sign in as a user with the role {}", Names(needed))
+            }
+            Self::LoginRefused => {
+                "check both; an administrator of this node can add a user".to_owned()
+            }
+            Self::LoginThrottled { retry_seconds } => format!("wait {retry_seconds} s"),
+            Self::Unavailable => "try again in a moment".to_owned(),
+        }
+    }
+}
+
+/// Somebody signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    user: String,
+    roles: Vec<Role>,
+}
+
+impl Session {
+    /// Whose session.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The user's roles.
+    #[must_use]
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
+    }
+
+    /// The proof that this user may do `P`.
+    ///
+    /// # Errors
+    /// [`AuthError::RoleMissing`].
+    pub fn authorize<P: Permission>(&self) -> Result<Authorized<P>, AuthError> {
+        Authorized::check(&self.user, &self.roles)
+            .ok_or(AuthError::RoleMissing { needed: P::ROLES })
+    }
+}
+
+/// What a sign-in gives: the token, once.
+pub struct SignedIn {
+    /// The bearer token, 43 characters.
+    pub token: Zeroizing<String>,
+    /// When the session ends, Unix milliseconds.
+    pub expires_ms: u64,
+    /// The user's roles.
+    pub roles: Vec<Role>,
+}
+
+struct Kept {
+    session: Session,
+    expires: Instant,
+}
+
+type TokenHash = [u8; 32];
+
+#[derive(Default)]
+struct Sessions {
+    by_token: BTreeMap<TokenHash, Kept>,
+    throttle: Throttle,
+}
+
+/// The users of a node and their sessions. Cheap to clone.
+#[derive(Clone)]
+pub struct Auth(Arc<Inner>);
+
+struct Inner {
+    path: PathBuf,
+    users: RwLock<Users>,
+    sessions: Mutex<Sessions>,
+    checks: tokio::sync::Semaphore,
+}
+
+impl Auth {
+    /// Opens the users' file; one that is not there has no users.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn open(path: &Path) -> Result<Self, UsersError> {
+        let users = Users::read(path)?;
+        Ok(Self(Arc::new(Inner {
+            path: path.to_owned(),
+            users: RwLock::new(users),
+            sessions: Mutex::default(),
+            checks: tokio::sync::Semaphore::new(CHECKS_AT_ONCE),
+        })))
+    }
+
+    /// Adds a user and writes the file. Blocks for the hash and the disk.
+    ///
+    /// # Errors
+    /// See [`UsersError`]; nothing has then changed.
+    pub fn add_user(&self, name: &str, roles: &[Role], password: &str) -> Result<(), UsersError> {
+        let mut users = self.0.users.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = users.clone();
+        changed.add(name, roles, password)?;
+        changed.write(&self.0.path)?;
+        *users = changed;
+        Ok(())
+    }
+
+    /// Checks a password and begins a session.
+    ///
+    /// # Errors
+    /// [`AuthError::LoginRefused`], [`AuthError::LoginThrottled`], [`AuthError::Unavailable`].
+    pub async fn sign_in(&self, name: &str, password: &str) -> Result<SignedIn, AuthError> {
+        if name.len() > NAME_MAX {
+            return Err(AuthError::LoginRefused);
+        }
+        // in this order, so that a flood under one name does not take the places of others
+        self.throttled(name, Instant::now())?;
+        let _place = self.0.checks.acquire().await.map_err(|_| AuthError::Unavailable)?;
+
+        let (inner, name) = (Arc::clone(&self.0), name.to_owned());
+        let password = Zeroizing::new(password.to_owned());
+        let check = move || {
+            let users = inner.users.read().unwrap_or_else(PoisonError::into_inner);
+            let user = users.user(&name).cloned();
+            drop(users);
+            let hash = user.as_ref().map(|user| user.password.as_str());
+            let right = password::verify(&password, hash);
+            user.filter(|_| right).map(|user| Session { user: name, roles: user.roles })
+        };
+        let session = tokio::task::spawn_blocking(check).await;
+        let session = session.map_err(|_| AuthError::Unavailable)?;
+        self.begin(session.ok_or(AuthError::LoginRefused)?, Instant::now())
+    }
+
+    fn throttled(&self, name: &str, now: Instant) -> Result<(), AuthError> {
+        self.sessions().throttle.begin(name, now).map_err(|wait| AuthError::LoginThrottled {
+            retry_seconds: wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
+        })
+    }
+
+    fn begin(&self, session: Session, now: Instant) -> Result<SignedIn, AuthError> {
+        let mut random = Zeroizing::new([0_u8; 32]);
+        SystemRandom::new().fill(random.as_mut_slice()).map_err(|_| AuthError::Unavailable)?;
+        let token = Zeroizing::new(URL_SAFE_NO_PAD.encode(random.as_slice()));
+        let roles = session.roles.clone();
+
+        let mut sessions = self.sessions();
+        sessions.throttle.succeeded(&session.user);
+        sessions.by_token.retain(|_, kept| now < kept.expires + REMEMBERED);
+        let mut own: Vec<(Instant, TokenHash)> = sessions
+            .by_token
+            .iter()
+            .filter(|(_, kept)| kept.session.user == session.user)
+            .map(|(token, kept)| (kept.expires, *token))
+            .collect();
+        own.sort_unstable();
+        let surplus = (own.len() + 1).saturating_sub(SESSIONS_OF_USER_MAX);
+        for (_, oldest) in own.iter().take(surplus) {
+            sessions.by_token.remove(oldest);
+        }
+        let kept = Kept { session, expires: now + SESSION_LIFETIME };
+        sessions.by_token.insert(token_hash(&token), kept);
+
+        let expires = SystemTime::now() + SESSION_LIFETIME;
+        let expires = expires.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let expires_ms = u64::try_from(expires).unwrap_or(u64::MAX);
+        Ok(SignedIn { token, expires_ms, roles })
+    }
+
+    /// The session a token belongs to.
+    ///
+    /// # Errors
+    /// [`AuthError::TokenUnknown`], [`AuthError::TokenExpired`].
+    pub fn session(&self, token: &str) -> Result<Session, AuthError> {
+        self.session_at(token, Instant::now())
+    }
+
+    fn session_at(&self, token: &str, now: Instant) -> Result<Session, AuthError> {
+        let sessions = self.sessions();
+        let kept = sessions.by_token.get(&token_hash(token)).ok_or(AuthError::TokenUnknown)?;
+        if now >= kept.expires {
+            return Err(AuthError::TokenExpired);
+        }
+        Ok(kept.session.clone())
+    }
+
+    /// Ends a session; one that is not there is ended already.
+    pub fn sign_out(&self, token: &str) {
+        self.sessions().by_token.remove(&token_hash(token));
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        // every change of it is whole before the lock is let go
+        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As if all sessions had begun so much earlier.
+    #[cfg(test)]
+    pub(crate) fn age_sessions(&self, by: Duration) {
+        for kept in self.sessions().by_token.values_mut() {
+            kept.expires -= by;
+        }
+    }
+
+    /// A session without a password check, for tests of what comes after it.
+    #[cfg(test)]
+    pub(crate) fn token_for(&self, roles: &[Role]) -> String {
+        let session = Session { user: "test".to_owned(), roles: roles.to_vec() };
+        self.begin(session, Instant::now()).unwrap().token.to_string()
+    }
+}
+
+fn token_hash(token: &str) -> TokenHash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn auth() -> (tempfile::TempDir, Auth) {
+        let directory = tempfile::tempdir().unwrap();
+        let auth = Auth::open(&directory.path().join("users.json")).unwrap();
+        auth.add_user("ann", &[Role::Store], "correct horse battery").unwrap();
+        (directory, auth)
+    }
+
+    #[tokio::test]
+    async fn a_password_gives_a_session_that_ends() {
+        let (_directory, auth) = auth();
+        let signed_in = auth.sign_in("ann", "correct horse battery").await.unwrap();
+        assert_eq!(signed_in.token.len(), 43);
+        let session = auth.session(&signed_in.token).unwrap();
+        assert_eq!((session.user(), session.roles()), ("ann", [Role::Store].as_slice()));
+        assert!(session.authorize::<perm::ExchangePoints>().is_ok());
+        let needed = perm::RunQueries::ROLES;
+        let refused = session.authorize::<perm::RunQueries>().unwrap_err();
+        assert_eq!(refused, AuthError::RoleMissing { needed });
+
+        let end = Instant::now() + SESSION_LIFETIME;
+        assert_eq!(auth.session_at(&signed_in.token, end), Err(AuthError::TokenExpired));
+        auth.sign_out(&signed_in.token);
+        assert_eq!(auth.session(&signed_in.token), Err(AuthError::TokenUnknown));
+    }
+
+    #[tokio::test]
+    async fn wrong_passwords_and_names_look_alike_and_are_slowed_down() {
+        let (_directory, auth) = auth();
+        for name in ["ann", "nobody"] {
+            for _ in 0..5 {
+                let refused = auth.sign_in(name, "wrong horse battery").await.err();
+                assert_eq!(refused, Some(AuthError::LoginRefused));
+            }
+            let refused = auth.sign_in(name, "correct horse battery").await.err();
+            assert!(matches!(refused, Some(AuthError::LoginThrottled { retry_seconds: 1.. })));
+        }
+    }
+
+    #[tokio::test]
+    async fn users_stay_when_the_node_restarts_and_sessions_do_not() {
+        let (directory, auth) = auth();
+        let token = auth.sign_in("ann", "correct horse battery").await.unwrap().token;
+        drop(auth);
+        let auth = Auth::open(&directory.path().join("users.json")).unwrap();
+        assert_eq!(auth.session(&token), Err(AuthError::TokenUnknown));
+        assert!(auth.sign_in("ann", "correct horse battery").await.is_ok());
+    }
+
+    #[test]
+    fn sessions_of_one_user_are_bounded_and_others_stay() {
+        let (_directory, auth) = auth();
+        let start = Instant::now();
+        let session = |user: &str| Session { user: user.to_owned(), roles: vec![Role::Store] };
+        let other = auth.begin(session("bob"), start).unwrap().token;
+        let tokens: Vec<_> = (0..=SESSIONS_OF_USER_MAX as u64)
+            .map(|s| auth.begin(session("ann"), start + Duration::from_secs(s)).unwrap().token)
+            .collect();
+        assert_eq!(auth.session(&tokens[0]), Err(AuthError::TokenUnknown), "the oldest ended");
+        assert!(auth.session(&tokens[1]).is_ok());
+        assert!(auth.session(&other).is_ok());
+    }
+}

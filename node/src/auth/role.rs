@@ -1,0 +1,171 @@
+//! Who may do what: roles, permissions, and the token that proves a check was made.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a person does at a brand. A user has one or more.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Runs the node: imports, stops it. Sees no member and moves no points.
+    Administrator,
+    /// The partner's finance clerk: exchanges, clearing.
+    Partner,
+    /// Asks joint questions.
+    Analyst,
+    /// Compliance officer: reads what others do, changes nothing.
+    Officer,
+    /// Staff at the counter: members, links, exchanges for a member.
+    Store,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 5] =
+        [Self::Administrator, Self::Partner, Self::Analyst, Self::Officer, Self::Store];
+
+    /// Its name in files, requests and messages.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Administrator => "administrator",
+            Self::Partner => "partner",
+            Self::Analyst => "analyst",
+            Self::Officer => "officer",
+            Self::Store => "store",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = InvalidRole;
+    fn from_str(text: &str) -> Result<Self, InvalidRole> {
+        Self::ALL.into_iter().find(|role| role.name() == text).ok_or(InvalidRole)
+    }
+}
+
+/// A text is not the name of a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a role: administrator, partner, analyst, officer or store")]
+pub struct InvalidRole;
+
+/// Something that may be permitted. Its implementors are in [`perm`] and nowhere else.
+pub trait Permission: sealed::Sealed {
+    /// Its name.
+    const NAME: &'static str;
+    /// The roles that have it.
+    const ROLES: &'static [Role];
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+macro_rules! permissions {
+    ($($(#[$doc:meta])* $name:ident: $($role:ident)|+;)*) => {
+        /// The permissions, each a type: the role table.
+        pub mod perm {
+            use super::{Permission, Role, sealed::Sealed};
+            $(
+                $(#[$doc])*
+                #[derive(Debug)]
+                pub enum $name {}
+                impl Sealed for $name {}
+                impl Permission for $name {
+                    const NAME: &'static str = stringify!($name);
+                    const ROLES: &'static [Role] = &[$(Role::$role),+];
+                }
+            )*
+        }
+    };
+}
+
+permissions! {
+    /// End one's own session.
+    EndSession: Administrator | Partner | Analyst | Officer | Store;
+    /// See the state of the node.
+    ReadStatus: Administrator | Partner | Analyst | Officer | Store;
+    /// Import members and purchases, and see how it went.
+    ImportData: Administrator;
+    /// See members' cards, points and links.
+    ReadMembers: Store;
+    /// Link members' accounts to other brands.
+    ManageMembers: Store;
+    /// Exchange a member's points.
+    ExchangePoints: Store;
+    /// See exchanges and their receipts.
+    ReadExchanges: Partner | Officer | Store;
+    /// Enter this brand's closing.
+    CloseCycle: Partner;
+    /// See clearing statements.
+    ReadClearings: Partner | Officer;
+    /// Plan and run joint questions, which spends privacy budget.
+    RunQueries: Analyst;
+    /// See joint questions and their answers.
+    ReadQueries: Analyst | Officer;
+    /// Stop the node.
+    StopNode: Administrator;
+}
+
+/// Proof that someone with permission `P` asks. Only [`super::Session::authorize`] makes one.
+pub struct Authorized<P> {
+    user: String,
+    permission: PhantomData<fn() -> P>,
+}
+
+impl<P: Permission> Authorized<P> {
+    /// The one place where such a token comes from.
+    pub(super) fn check(user: &str, roles: &[Role]) -> Option<Self> {
+        P::ROLES
+            .iter()
+            .any(|role| roles.contains(role))
+            .then(|| Self { user: user.to_owned(), permission: PhantomData })
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+}
+
+impl<P: Permission> fmt::Debug for Authorized<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authorized<{}>", P::NAME)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duties_are_separate() {
+        let admin = [Role::Administrator];
+        assert!(Authorized::<perm::StopNode>::check("a", &admin).is_some());
+        assert!(Authorized::<perm::ExchangePoints>::check("a", &admin).is_none());
+        assert!(Authorized::<perm::ReadMembers>::check("a", &admin).is_none());
+        assert!(Authorized::<perm::RunQueries>::check("a", &[Role::Officer]).is_none());
+        assert!(Authorized::<perm::ReadStatus>::check("a", &[]).is_none());
+    }
+
+    #[test]
+    fn names_parse_back() {
+        for role in Role::ALL {
+            assert_eq!(role.name().parse(), Ok(role));
+            assert_eq!(serde_json::to_value(role).unwrap(), role.name());
+        }
+        assert_eq!("root".parse::<Role>(), Err(InvalidRole));
+    }
+}

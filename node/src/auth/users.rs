@@ -1,0 +1,209 @@
+//! The users' file: names, roles and password hashes, in JSON, readable by its owner alone.
+//!
+//! Written whole beside the old one, synced, then renamed over it: a crash leaves one or the other.
+
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Role, password};
+
+/// Most bytes of the file.
+const FILE_MAX: u64 = 1 << 20;
+/// Longest user name, in bytes.
+pub const NAME_MAX: usize = 64;
+
+/// Why users cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersError {
+    /// The operating system refused.
+    #[error("{} cannot be {action}: check the disk and the rights on its directory", .path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Read or written.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not one of ours.
+    #[error("{} is not a users' file: {reason}", .path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The name cannot be one.
+    #[error("a user name has 1 to {NAME_MAX} of a-z, 0-9, '.', '_' and '-'")]
+    Name,
+    /// A user without a role could do nothing.
+    #[error("a user has at least one role of: administrator, partner, analyst, officer, store")]
+    NoRole,
+    /// There is one of that name.
+    #[error("there is a user of that name already")]
+    Exists,
+    /// The password will not do.
+    #[error(transparent)]
+    Password(#[from] password::PasswordError),
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct User {
+    pub(super) roles: Vec<Role>,
+    pub(super) password: String,
+}
+
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Users {
+    version: u32,
+    #[serde(default)]
+    users: BTreeMap<String, User>,
+}
+
+impl Users {
+    /// Reads a file; one that is not there has no users.
+    pub(super) fn read(path: &Path) -> Result<Self, UsersError> {
+        let malformed = |reason: String| UsersError::Malformed { path: path.to_owned(), reason };
+        let failed = |source| UsersError::File { path: path.to_owned(), action: "read", source };
+        let file = match fs::File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            file => file.map_err(failed)?,
+        };
+        let mut text = String::new();
+        file.take(FILE_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+        if text.len() as u64 > FILE_MAX {
+            return Err(malformed(format!("it has more than {FILE_MAX} bytes")));
+        }
+        // the parser's own message may quote what it found
+        let read: Self = serde_json::from_str(&text).map_err(|error| {
+            malformed(format!("line {} is not what a users' file has there", error.line()))
+        })?;
+        if read.version != 0 {
+            return Err(malformed(format!("version {}, this node reads 0", read.version)));
+        }
+        for (name, user) in &read.users {
+            if !is_name(name) || user.roles.is_empty() || !password::is_hash(&user.password) {
+                return Err(malformed(
+                    "a user's name, roles or hash is not one: restore the file, or remove it \
+                     and add the users again"
+                        .to_owned(),
+                ));
+            }
+        }
+        Ok(read)
+    }
+
+    pub(super) fn write(&self, path: &Path) -> Result<(), UsersError> {
+        let failed = |source| UsersError::File { path: path.to_owned(), action: "written", source };
+        let text =
+            serde_json::to_string_pretty(self).map_err(|error| failed(io::Error::other(error)))?;
+        let fresh = path.with_extension("new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)
+            .map_err(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        fs::rename(&fresh, path).map_err(failed)?;
+        let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+        fs::File::open(directory.unwrap_or(Path::new(".")))
+            .and_then(|directory| directory.sync_all())
+            .map_err(failed)
+    }
+
+    pub(super) fn add(
+        &mut self,
+        name: &str,
+        roles: &[Role],
+        password: &str,
+    ) -> Result<(), UsersError> {
+        if !is_name(name) {
+            return Err(UsersError::Name);
+        }
+        if self.users.contains_key(name) {
+            return Err(UsersError::Exists);
+        }
+        let mut roles = roles.to_vec();
+        roles.sort_unstable();
+        roles.dedup();
+        if roles.is_empty() {
+            return Err(UsersError::NoRole);
+        }
+        let password = password::hash(password)?;
+        self.users.insert(name.to_owned(), User { roles, password });
+        Ok(())
+    }
+
+    pub(super) fn user(&self, name: &str) -> Option<&User> {
+        self.users.get(name)
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=NAME_MAX).contains(&text.len())
+        && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn users_are_read_back_and_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users.json");
+        let mut users = Users::read(&path).unwrap();
+        users.add("ann", &[Role::Store, Role::Store], "twelve bytes or more").unwrap();
+        users.write(&path).unwrap();
+
+        let read = Users::read(&path).unwrap();
+        assert_eq!(read.user("ann").unwrap().roles, [Role::Store]);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!fs::read_to_string(&path).unwrap().contains("twelve"));
+    }
+
+    #[test]
+    fn what_is_not_a_user_is_refused() {
+        let mut users = Users::default();
+        assert!(matches!(
+            users.add("Ann", &[Role::Store], "long enough now"),
+            Err(UsersError::Name)
+        ));
+        assert!(matches!(users.add("ann", &[], "long enough now"), Err(UsersError::NoRole)));
+        assert!(matches!(users.add("ann", &[Role::Store], "x"), Err(UsersError::Password(_))));
+        users.add("ann", &[Role::Store], "long enough now").unwrap();
+        let again = users.add("ann", &[Role::Administrator], "another password");
+        assert!(matches!(again, Err(UsersError::Exists)));
+        assert_eq!(users.user("ann").unwrap().roles, [Role::Store]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_said_without_its_content() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users.json");
+        for damaged in [
+            r#"{"version":1,"users":{}}"#,
+            r#"{"version":0,"users":{"ann":{"roles":["root"],"password":"$argon2id$secret"}}}"#,
+            r#"{"version":0,"users":{"ann":{"roles":["store"],"password":"secret"}}}"#,
+            r#"{"version":0,"users":{"ann":{"roles":[],"password":"secret"}}}"#,
+            "\0",
+        ] {
+            fs::write(&path, damaged).unwrap();
+            let Err(error @ UsersError::Malformed { .. }) = Users::read(&path) else {
+                panic!("{damaged:?} was read")
+            };
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The two languages of the console, and which one a reader wants.
+
+/// A language of the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// 简体中文.
+    Chinese,
+    /// English.
+    English,
+}
+
+impl Language {
+    /// As in `?lang=`: `zh` or `en`.
+    #[must_use]
+    pub fn from_tag(tag: &str) -> Option<Self> {
+        match tag {
+            "zh" => Some(Self::Chinese),
+            "en" => Some(Self::English),
+            _ => None,
+        }
+    }
+
+    /// Its tag in URLs.
+    #[must_use]
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::Chinese => "zh",
+            Self::English => "en",
+        }
+    }
+
+    /// Its tag in HTML.
+    #[must_use]
+    pub const fn html_tag(self) -> &'static str {
+        match self {
+            Self::Chinese => "zh-CN",
+            Self::English => "en",
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Chinese => Self::English,
+            Self::English => Self::Chinese,
+        }
+    }
+
+    /// What an `Accept-Language` header (RFC 9110, section 12.5.4) prefers; English when it names
+    /// neither.
+    #[must_use]
+    pub fn preferred(header: &str) -> Self {
+        let wanted = header.split(',').take(32).filter_map(|range| {
+            let mut parts = range.trim().split(';');
+            let tag = parts.next().unwrap_or_default().trim().to_ascii_lowercase();
+            let language = Self::from_tag(tag.split('-').next().unwrap_or_default())?;
+            let weight = parts.find_map(|part| part.trim().strip_prefix("q="));
+            Some((language, weight.map_or(Some(1.0), |q| q.trim().parse::<f32>().ok())?))
+        });
+        // of equal weights the first: max_by would take the last
+        wanted
+            .filter(|(_, weight)| *weight > 0.0)
+            .reduce(|best, next| if next.1 > best.1 { next } else { best })
+            .map_or(Self::English, |(language, _)| language)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Language::{Chinese, English};
+    use super::*;
+
+    #[test]
+    fn the_reader_is_heard() {
+        for (header, language) in [
+            ("zh-CN,zh;q=0.9,en;q=0.8", Chinese),
+            ("en-GB, zh;q=0.5", English),
+            ("en;q=0.2, zh;q=0.7", Chinese),
+            ("fr, de;q=0.8, zh;q=0.1", Chinese),
+            ("zh;q=0, en;q=0.1", English),
+            ("zh;q=x", English),
+            ("en, zh", English),
+            ("", English),
+            ("*", English),
+        ] {
+            assert_eq!(Language::preferred(header), language, "{header}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The console: read-only pages for people, in Chinese and English.
+//!
+//! Knows how to render views of [`crate::service`]. Renders the full page only for who holds the
+//! proof of [`crate::auth`]; asks nobody for anything itself. Pages are whole without scripts, fonts
+//! or pictures from anywhere; the style sheet is in the binary.
+//!
+//! Not here yet: anything that changes something, further pages, live updates (a page loads itself
+//! anew every five seconds, which can be stopped).
+
+mod chart;
+mod language;
+mod text;
+mod words;
+
+use askama::Template;
+
+use crate::auth::{Authorized, perm};
+use crate::service::{BudgetView, CommitteeView, LogHead, ReleaseView, Status};
+use chart::{BudgetBar, IntervalChart, ROWS_MAX};
+pub use language::Language;
+use text::utc;
+use words::Words;
+
+/// The style sheet, served beside the pages.
+pub const STYLE_SHEET: &str = include_str!("console.css");
+
+/// What the sign-in page tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Wrong name or password.
+    Refused,
+    /// Too many failures.
+    Throttled {
+        /// When to try again.
+        retry_seconds: u64,
+    },
+    /// The session has ended.
+    SessionOver,
+}
+
+/// What every page has.
+struct Frame<'a> {
+    words: &'static Words,
+    language: Language,
+    alliance: &'a str,
+    brand: &'a str,
+    brand_name: &'a str,
+    user: Option<&'a str>,
+    /// The path the language switch stays on.
+    path: &'static str,
+    /// Whether the page can load itself anew, and does.
+    refresh: Option<bool>,
+}
+
+impl<'a> Frame<'a> {
+    fn new(status: &'a Status, language: Language) -> Self {
+        let own = status.heads.iter().find(|head| head.brand == status.brand);
+        Self {
+            words: Words::of(language),
+            language,
+            alliance: &status.alliance,
+            brand: &status.brand,
+            brand_name: own.map_or(&status.brand, |head| name(head, language)),
+            user: None,
+            path: "/",
+            refresh: None,
+        }
+    }
+}
+
+fn name(head: &LogHead, language: Language) -> &str {
+    match language {
+        Language::Chinese => &head.name_zh,
+        Language::English => &head.name_en,
+    }
+}
+
+/// One row of the table of heads.
+struct HeadRow<'a> {
+    head: &'a LogHead,
+    name: &'a str,
+    own: bool,
+    time: Option<String>,
+}
+
+struct ExchangeRow {
+    /// Heading of the group of rows that begins here.
+    begins: Option<&'static str>,
+    state: &'static str,
+    meaning: &'static str,
+    count: u64,
+}
+
+struct BudgetPart<'a> {
+    budget: &'a BudgetView,
+    bar: BudgetBar,
+}
+
+struct ReleasePart<'a> {
+    release: &'a ReleaseView,
+    statement: &'a str,
+    chart: Option<IntervalChart>,
+    cut: bool,
+}
+
+/// What only those who are signed in see.
+struct Business<'a> {
+    status: &'a Status,
+    final_exchanges: u64,
+    exchanges: Vec<ExchangeRow>,
+    budget: Option<BudgetPart<'a>>,
+    release: Option<ReleasePart<'a>>,
+}
+
+#[derive(Template)]
+#[template(path = "status.html")]
+struct StatusPage<'a> {
+    frame: Frame<'a>,
+    heads: Vec<HeadRow<'a>>,
+    committee: &'a CommitteeView,
+    epoch: u32,
+    now: Option<String>,
+    business: Option<Business<'a>>,
+}
+
+#[derive(Template)]
+#[template(path = "sign_in.html")]
+struct SignInPage<'a> {
+    frame: Frame<'a>,
+    notice: Option<String>,
+}
+
+/// The whole status page; none only if rendering fails.
+#[must_use]
+pub fn status_page(
+    status: &Status,
+    language: Language,
+    proof: &Authorized<perm::ReadStatus>,
+    refresh: bool,
+) -> Option<String> {
+    let words = Words::of(language);
+    let business = Business {
+        status,
+        final_exchanges: status.exchanges.r#final.saturating_add(status.exchanges.acknowledged),
+        exchanges: exchange_rows(status, words),
+        budget: status
+            .budget
+            .as_ref()
+            .map(|budget| BudgetPart { budget, bar: BudgetBar::of(budget) }),
+        release: status.latest_release.as_ref().map(|release| release_part(release, language)),
+    };
+    page(status, language, refresh, Some(proof.user()), Some(business))
+}
+
+/// The page for anyone: the certified heads.
+#[must_use]
+pub fn heads_page(status: &Status, language: Language, refresh: bool) -> Option<String> {
+    page(status, language, refresh, None, None)
+}
+
+fn page(
+    status: &Status,
+    language: Language,
+    refresh: bool,
+    user: Option<&str>,
+    business: Option<Business<'_>>,
+) -> Option<String> {
+    let heads = status.heads.iter().map(|head| HeadRow {
+        head,
+        name: name(head, language),
+        own: head.brand == status.brand,
+        time: utc(head.time_ms),
+    });
+    let frame = Frame { user, refresh: Some(refresh), ..Frame::new(status, language) };
+    let page = StatusPage {
+        frame,
+        heads: heads.collect(),
+        committee: &status.committee,
+        epoch: status.epoch,
+        now: utc(status.now_ms),
+        business,
+    };
+    page.render().ok()
+}
+
+/// The sign-in page; none only if rendering fails.
+#[must_use]
+pub fn sign_in_page(status: &Status, language: Language, notice: Option<Notice>) -> Option<String> {
+    let words = Words::of(language);
+    let notice = notice.map(|notice| match notice {
+        Notice::Refused => words.refused.to_owned(),
+        Notice::Throttled { retry_seconds } => format!("{} {retry_seconds}", words.throttled),
+        Notice::SessionOver => words.session_over.to_owned(),
+    });
+    let frame = Frame { path: "/sign-in", ..Frame::new(status, language) };
+    SignInPage { frame, notice }.render().ok()
+}
+
+fn exchange_rows(status: &Status, words: &'static Words) -> Vec<ExchangeRow> {
+    let counts = status.exchanges;
+    let row = |begins, state, meaning, count| ExchangeRow { begins, state, meaning, count };
+    vec![
+        row(Some(words.ours), words.held, words.held_means, counts.held),
+        row(None, words.final_, words.final_means, counts.r#final),
+        row(None, words.acknowledged, words.acknowledged_means, counts.acknowledged),
+        row(None, words.returned, words.returned_means, counts.returned),
+        row(None, words.refused_state, words.refused_means, counts.refused),
+        row(Some(words.theirs), words.credited, words.credited_means, counts.credited),
+        row(None, words.sent_back, words.sent_back_means, counts.sent_back),
+    ]
+}
+
+fn release_part(release: &ReleaseView, language: Language) -> ReleasePart<'_> {
+    ReleasePart {
+        release,
+        statement: match language {
+            Language::Chinese => &release.statement.zh,
+            Language::English => &release.statement.en,
+        },
+        chart: IntervalChart::of(release),
+        cut: release.rows.len() > ROWS_MAX,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod tests;

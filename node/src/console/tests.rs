@@ -1,0 +1,119 @@
+//! What pages show, what they keep back, and that they need nothing from elsewhere.
+
+use super::*;
+use crate::auth::{Auth, Role};
+
+fn proof() -> Authorized<perm::ReadStatus> {
+    let directory = tempfile::tempdir().unwrap();
+    let auth = Auth::open(&directory.path().join("users.json")).unwrap();
+    auth.session(&auth.token_for(&[Role::Officer])).unwrap().authorize().unwrap()
+}
+
+fn pages() -> Vec<(Language, String)> {
+    let status = samples::status();
+    let notice = Some(Notice::Throttled { retry_seconds: 8 });
+    [Language::Chinese, Language::English]
+        .into_iter()
+        .flat_map(|language| {
+            [
+                status_page(&status, language, &proof(), true),
+                heads_page(&status, language, true),
+                sign_in_page(&status, language, notice),
+            ]
+            .map(|page| (language, page.unwrap()))
+        })
+        .collect()
+}
+
+#[test]
+fn the_whole_page_has_the_figures_in_both_languages() {
+    let status = samples::status();
+    for (language, words) in [
+        (Language::Chinese, ["鲜品超市", "隐私预算", "已冻结", "以会员为单位的差分隐私"]),
+        (Language::English, ["Fresh Grocer", "Privacy budget", "Held", "Differentially private"]),
+    ] {
+        let page = status_page(&status, language, &proof(), true).unwrap();
+        for word in words {
+            assert!(page.contains(word), "{word}");
+        }
+        // 500 - 62.5 - 31.25 of 500; exchanges acknowledged; a noised value and its interval
+        for figure in ["81.25%", "0.40625", "1,204", "1,469,307", "11,873", "11,233 … 12,513"] {
+            assert!(page.contains(figure), "{figure}");
+        }
+        assert!(page.contains("n = 5, f = 1, q = 4"));
+        assert!(page.contains("the log of kids is disputed"));
+    }
+}
+
+#[test]
+fn strangers_see_heads_and_no_business() {
+    let page = heads_page(&samples::status(), Language::English, true).unwrap();
+    assert!(page.contains("52,736") && page.contains("Sign in"));
+    for kept_back in
+        ["1,469,307", "1,204", "2,469", "0.40625", "11,873", "evidence", "Privacy budget"]
+    {
+        assert!(!page.contains(kept_back), "{kept_back}");
+    }
+}
+
+#[test]
+fn a_small_alliance_is_told_the_truth() {
+    let mut status = samples::status();
+    status.committee = CommitteeView { brands: 3, faults_tolerated: 0, quorum: 2 };
+    let english = heads_page(&status, Language::English, true).unwrap();
+    assert!(english.contains("a fork is detected, not prevented"));
+    let chinese = heads_page(&status, Language::Chinese, true).unwrap();
+    assert!(chinese.contains("分叉只能被发现,不能被阻止"));
+}
+
+#[test]
+fn what_others_wrote_is_escaped() {
+    let mut status = samples::status();
+    let attack = "<script>alert(1)</script>\"><img src=x>";
+    status.alliance = attack.to_owned();
+    status.alerts = vec![attack.to_owned()];
+    status.heads[0].name_en = attack.to_owned();
+    let release = status.latest_release.as_mut().unwrap();
+    release.rows[0].keys[0] = attack.to_owned();
+    release.statement.en = attack.to_owned();
+    let page = status_page(&status, Language::English, &proof(), true).unwrap();
+    assert!(!page.contains("<script") && !page.contains("<img"));
+    assert!(page.matches("&#60;script").count() >= 5);
+}
+
+#[test]
+fn an_empty_node_has_a_page() {
+    let page = status_page(&Status::default(), Language::Chinese, &proof(), false).unwrap();
+    assert!(page.contains("还没有发布过联合查询结果"));
+    assert!(!page.contains("http-equiv=\"refresh\""), "refreshing was turned off");
+}
+
+#[test]
+fn pages_stand_under_the_strict_policy_and_for_screen_readers() {
+    for (language, page) in pages() {
+        for forbidden in [
+            "<script",
+            " style=",
+            "<style",
+            "onclick",
+            "javascript:",
+            "http://",
+            "https://",
+            "//cdn",
+        ] {
+            assert!(!page.contains(forbidden), "{forbidden}");
+        }
+        assert!(page.contains(&format!("<html lang=\"{}\">", language.html_tag())));
+        assert!(page.contains("<main id=\"main\">") && page.contains("<nav aria-label="));
+        assert_eq!(page.matches("<h1").count(), 1);
+        assert_eq!(page.matches("<table").count(), page.matches("<caption>").count());
+        assert_eq!(page.matches("<svg").count(), page.matches("role=\"img\" aria-label=").count());
+        let inputs = page.matches("<input").count();
+        assert_eq!(inputs, page.matches("<label for=").count());
+    }
+}
+
+#[test]
+fn the_style_sheet_loads_nothing() {
+    assert!(!STYLE_SHEET.contains("url(") && !STYLE_SHEET.contains("@import"));
+}

@@ -1,0 +1,78 @@
+//! Numbers and times as people read them. Templates pass references, code passes values.
+
+use std::borrow::Borrow;
+
+/// With a comma at the thousands.
+pub(super) fn grouped(number: impl Borrow<u64>) -> String {
+    let digits = number.borrow().to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A noised value: as an integer, with commas.
+pub(super) fn rounded(value: impl Borrow<f64>) -> String {
+    let value: f64 = *value.borrow();
+    if !value.is_finite() {
+        return "–".to_owned();
+    }
+    // `as` saturates
+    let magnitude = value.abs().round() as u64;
+    let sign = if value < 0.0 && magnitude > 0 { "−" } else { "" };
+    format!("{sign}{}", grouped(magnitude))
+}
+
+/// Pico-rho as rho, exact, without idle zeros.
+pub(super) fn rho(pico: impl Borrow<u64>) -> String {
+    const PICO: u64 = 1_000_000_000_000;
+    let pico: u64 = *pico.borrow();
+    let fraction = format!("{:012}", pico % PICO);
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.is_empty() {
+        return (pico / PICO).to_string();
+    }
+    format!("{}.{fraction}", pico / PICO)
+}
+
+/// UTC, to the second; none for 0 or what no calendar holds.
+pub(super) fn utc(milliseconds: u64) -> Option<String> {
+    let milliseconds = i64::try_from(milliseconds).ok().filter(|milliseconds| *milliseconds > 0)?;
+    let time = jiff::Timestamp::from_millisecond(milliseconds).ok()?;
+    Some(time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// The first characters of a hash.
+pub(super) fn short(hash: &str) -> String {
+    hash.chars().take(12).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_000), "1,000");
+        assert_eq!(grouped(12_345_678), "12,345,678");
+        assert_eq!(rounded(-1234.4), "−1,234");
+        assert_eq!(rounded(-0.2), "0");
+        assert_eq!(rounded(f64::NAN), "–");
+        assert_eq!(rho(0), "0");
+        assert_eq!(rho(62_500_000_000), "0.0625");
+        assert_eq!(rho(1_000_000_000_001), "1.000000000001");
+    }
+
+    #[test]
+    fn times_are_utc_or_absent() {
+        assert_eq!(utc(1_790_000_000_000).as_deref(), Some("2026-09-21 14:13:20 UTC"));
+        assert_eq!(utc(0), None);
+        assert_eq!(utc(u64::MAX), None);
+    }
+}

@@ -1,0 +1,396 @@
+//! Handlers of `/api/v1`: one for each operation of [`Node`](crate::service::Node), which each first
+//! asks for the proof that the caller may.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::IntoResponse;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::extract::{IdempotencyKey, Json, Path, Query, bearer};
+use super::{App, Problem};
+use crate::auth::{Authorized, Role, perm};
+use crate::service::*;
+
+/// Most items of one page.
+const PAGE_MAX: u32 = 1000;
+const PAGE_DEFAULT: u32 = 100;
+
+type Result<T, E = Problem> = std::result::Result<T, E>;
+
+/// A sign-in.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionRequest {
+    /// The user's name.
+    pub user: String,
+    /// The password.
+    #[schema(format = Password)]
+    pub password: String,
+}
+
+/// A session that has begun.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct SessionView {
+    /// The bearer token, shown this once.
+    pub token: String,
+    /// When the session ends, Unix milliseconds.
+    pub expires_ms: u64,
+    /// The user's roles.
+    pub roles: Vec<Role>,
+}
+
+/// Whether the node answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok`, or `stopping` with status 503.
+    pub status: String,
+    /// The node's version.
+    pub version: String,
+    /// Whose node it is.
+    pub brand: String,
+}
+
+/// A page of card numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CardPage {
+    /// Card numbers, in order.
+    pub cards: Vec<String>,
+    /// The `after` of the next page, if there may be one.
+    pub next: Option<String>,
+}
+
+/// Which brand a code is for.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkCodeRequest {
+    /// The brand from whose account the member will link this one.
+    pub brand: String,
+}
+
+/// A link to another brand.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkRequest {
+    /// The other brand.
+    pub brand: String,
+    /// The one-time code the member got there.
+    pub code: String,
+}
+
+/// A question.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanRequest {
+    /// The question in SQL.
+    pub sql: String,
+}
+
+/// A question whose plan was seen.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueryRequest {
+    /// The question in SQL.
+    pub sql: String,
+    /// Hash of the plan that was shown, hex: confirms its cost.
+    pub plan: String,
+}
+
+/// Which page of card numbers.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CardsQuery {
+    /// Only members with at least so many points.
+    #[serde(default)]
+    least_points: u64,
+    /// Card numbers after this one.
+    after: Option<String>,
+    /// How many at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// How many.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LimitQuery {
+    /// How many at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+fn page_size(limit: Option<u32>) -> Result<u32> {
+    let limit = limit.unwrap_or(PAGE_DEFAULT);
+    if (1..=PAGE_MAX).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Problem::new(
+        StatusCode::BAD_REQUEST,
+        "parameter_invalid",
+        format!("limit is {limit}"),
+        format!("a limit is 1 to {PAGE_MAX}"),
+    ))
+}
+
+/// Whether the node answers.
+#[utoipa::path(get, path = "/healthz", tag = "node", responses(
+    (status = 200, description = "It does", body = Health),
+    (status = 503, description = "It is stopping", body = Health)))]
+pub(super) async fn health(State(app): State<App>) -> impl IntoResponse {
+    let (code, status) = if app.node.is_stopped() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping")
+    } else {
+        (StatusCode::OK, "ok")
+    };
+    let health = Health {
+        status: status.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        brand: app.node.brand().to_string(),
+    };
+    (code, Json(health))
+}
+
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "node", responses(
+    (status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
+pub(super) async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], super::openapi::json())
+}
+
+/// Signs in.
+#[utoipa::path(post, path = "/api/v1/sessions", tag = "sessions", request_body = SessionRequest,
+    responses((status = 201, description = "Signed in", body = SessionView)))]
+pub(super) async fn sign_in(
+    State(app): State<App>,
+    Json(request): Json<SessionRequest>,
+) -> Result<impl IntoResponse> {
+    let begun = app.auth.sign_in(&request.user, &request.password).await?;
+    let view = SessionView {
+        token: begun.token.to_string(),
+        expires_ms: begun.expires_ms,
+        roles: begun.roles,
+    };
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
+/// Signs out: ends the session of the token.
+#[utoipa::path(delete, path = "/api/v1/sessions", tag = "sessions",
+    responses((status = 204, description = "Signed out")))]
+pub(super) async fn sign_out(
+    _: Authorized<perm::EndSession>,
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<StatusCode> {
+    app.auth.sign_out(bearer(&headers)?);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The state of the node.
+#[utoipa::path(get, path = "/api/v1/status", tag = "node",
+    responses((status = 200, description = "As of the last change", body = Status)))]
+pub(super) async fn status(
+    _: Authorized<perm::ReadStatus>,
+    State(app): State<App>,
+) -> Json<Status> {
+    Json(app.node.status())
+}
+
+/// Starts an import.
+#[utoipa::path(post, path = "/api/v1/imports", tag = "imports", request_body = ImportSource,
+    responses((status = 202, description = "Started; see /api/v1/imports/latest")))]
+pub(super) async fn import(
+    _: Authorized<perm::ImportData>,
+    State(app): State<App>,
+    Json(source): Json<ImportSource>,
+) -> Result<impl IntoResponse> {
+    app.node.import(source).await?;
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, "/api/v1/imports/latest")]))
+}
+
+/// How far the latest import has come.
+#[utoipa::path(get, path = "/api/v1/imports/latest", tag = "imports",
+    responses((status = 200, description = "Its progress, or its result", body = ImportView)))]
+pub(super) async fn import_progress(
+    _: Authorized<perm::ImportData>,
+    State(app): State<App>,
+) -> Result<Json<ImportView>> {
+    Ok(Json(app.node.import_progress().await?))
+}
+
+/// Card numbers of members with points to spend.
+#[utoipa::path(get, path = "/api/v1/members", tag = "members", params(CardsQuery),
+    responses((status = 200, description = "A page of them", body = CardPage)))]
+pub(super) async fn cards(
+    _: Authorized<perm::ReadMembers>,
+    State(app): State<App>,
+    Query(query): Query<CardsQuery>,
+) -> Result<Json<CardPage>> {
+    let limit = page_size(query.limit)?;
+    let cards = app.node.cards(query.least_points, query.after, limit).await?;
+    let full = u32::try_from(cards.len()).is_ok_and(|length| length >= limit);
+    let next = cards.last().filter(|_| full).cloned();
+    Ok(Json(CardPage { cards, next }))
+}
+
+/// One member.
+#[utoipa::path(get, path = "/api/v1/members/{card}", tag = "members",
+    params(("card" = String, Path, description = "Card number")),
+    responses((status = 200, description = "The member", body = MemberView)))]
+pub(super) async fn member(
+    _: Authorized<perm::ReadMembers>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+) -> Result<Json<MemberView>> {
+    Ok(Json(app.node.member(card).await?))
+}
+
+/// Makes a one-time code for linking this member's account from another brand.
+#[utoipa::path(post, path = "/api/v1/members/{card}/link-codes", tag = "members",
+    params(("card" = String, Path, description = "Card number")), request_body = LinkCodeRequest,
+    responses((status = 201, description = "The code, shown this once", body = LinkCodeView)))]
+pub(super) async fn link_code(
+    _: Authorized<perm::ManageMembers>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+    Json(request): Json<LinkCodeRequest>,
+) -> Result<impl IntoResponse> {
+    Ok((StatusCode::CREATED, Json(app.node.link_code(card, request.brand).await?)))
+}
+
+/// Links a member's account to another brand.
+#[utoipa::path(post, path = "/api/v1/members/{card}/links", tag = "members",
+    params(("card" = String, Path, description = "Card number")), request_body = LinkRequest,
+    responses((status = 202, description = "On its way to the other brand", body = LinkView)))]
+pub(super) async fn link(
+    _: Authorized<perm::ManageMembers>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+    Json(request): Json<LinkRequest>,
+) -> Result<impl IntoResponse> {
+    let view = app.node.link(card, request.brand, request.code).await?;
+    Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+/// Exchanges a member's points for another brand's.
+#[utoipa::path(post, path = "/api/v1/exchanges", tag = "exchanges", request_body = ExchangeRequest,
+    params(("Idempotency-Key" = String, Header,
+        description = "1 to 128 visible ASCII characters; repeating a request under its key is safe")),
+    responses((status = 202, description = "Accepted; final once its block is certified", body = ExchangeView)))]
+pub(super) async fn exchange(
+    _: Authorized<perm::ExchangePoints>,
+    State(app): State<App>,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(request): Json<ExchangeRequest>,
+) -> Result<impl IntoResponse> {
+    let view = app.node.exchange(key, request).await?;
+    let location = [(header::LOCATION, format!("/api/v1/exchanges/{}", view.id))];
+    Ok((StatusCode::ACCEPTED, location, Json(view)))
+}
+
+/// The latest exchanges, newest first.
+#[utoipa::path(get, path = "/api/v1/exchanges", tag = "exchanges", params(LimitQuery),
+    responses((status = 200, description = "Exchanges", body = [ExchangeView])))]
+pub(super) async fn exchanges(
+    _: Authorized<perm::ReadExchanges>,
+    State(app): State<App>,
+    Query(query): Query<LimitQuery>,
+) -> Result<Json<Vec<ExchangeView>>> {
+    Ok(Json(app.node.exchanges(page_size(query.limit)?).await?))
+}
+
+/// One exchange.
+#[utoipa::path(get, path = "/api/v1/exchanges/{id}", tag = "exchanges",
+    params(("id" = String, Path, description = "32 hex digits")),
+    responses((status = 200, description = "The exchange", body = ExchangeView)))]
+pub(super) async fn exchange_by_id(
+    _: Authorized<perm::ReadExchanges>,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<ExchangeView>> {
+    Ok(Json(app.node.exchange_by_id(id).await?))
+}
+
+/// The receipt of a final exchange, for the member to keep.
+#[utoipa::path(get, path = "/api/v1/exchanges/{id}/receipt", tag = "exchanges",
+    params(("id" = String, Path, description = "32 hex digits")),
+    responses((status = 200, description = "A C2SP tlog-proof", body = String, content_type = "text/plain")))]
+pub(super) async fn receipt(
+    _: Authorized<perm::ReadExchanges>,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<String> {
+    Ok(app.node.receipt(id).await?)
+}
+
+/// Enters this brand's closing for a cut-off that has passed.
+#[utoipa::path(post, path = "/api/v1/clearings/{cut_off_ms}/closing", tag = "clearings",
+    params(("cut_off_ms" = u64, Path, description = "Unix milliseconds")),
+    responses((status = 202, description = "Entered", body = StatementView)))]
+pub(super) async fn close(
+    _: Authorized<perm::CloseCycle>,
+    State(app): State<App>,
+    Path(cut_off_ms): Path<u64>,
+) -> Result<impl IntoResponse> {
+    Ok((StatusCode::ACCEPTED, Json(app.node.close(cut_off_ms).await?)))
+}
+
+/// The clearing statement of a cut-off.
+#[utoipa::path(get, path = "/api/v1/clearings/{cut_off_ms}", tag = "clearings",
+    params(("cut_off_ms" = u64, Path, description = "Unix milliseconds")),
+    responses((status = 200, description = "The statement as this node derives it", body = StatementView)))]
+pub(super) async fn statement(
+    _: Authorized<perm::ReadClearings>,
+    State(app): State<App>,
+    Path(cut_off_ms): Path<u64>,
+) -> Result<Json<StatementView>> {
+    Ok(Json(app.node.statement(cut_off_ms).await?))
+}
+
+/// Plans a joint question: cost and expected error. Spends nothing.
+#[utoipa::path(post, path = "/api/v1/queries/plan", tag = "queries", request_body = PlanRequest,
+    responses((status = 200, description = "The plan", body = PlanView)))]
+pub(super) async fn plan(
+    _: Authorized<perm::RunQueries>,
+    State(app): State<App>,
+    Json(request): Json<PlanRequest>,
+) -> Result<Json<PlanView>> {
+    Ok(Json(app.node.plan(request.sql).await?))
+}
+
+/// Runs a planned question, which spends its cost.
+#[utoipa::path(post, path = "/api/v1/queries", tag = "queries", request_body = QueryRequest,
+    responses((status = 202, description = "Under way", body = QueryView)))]
+pub(super) async fn query(
+    _: Authorized<perm::RunQueries>,
+    State(app): State<App>,
+    Json(request): Json<QueryRequest>,
+) -> Result<impl IntoResponse> {
+    let view = app.node.query(request.sql, request.plan).await?;
+    let location = [(header::LOCATION, format!("/api/v1/queries/{}", view.id))];
+    Ok((StatusCode::ACCEPTED, location, Json(view)))
+}
+
+/// One question and, once released, its answer.
+#[utoipa::path(get, path = "/api/v1/queries/{id}", tag = "queries",
+    params(("id" = String, Path, description = "Hex digits")),
+    responses((status = 200, description = "The question", body = QueryView)))]
+pub(super) async fn query_by_id(
+    _: Authorized<perm::ReadQueries>,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<QueryView>> {
+    Ok(Json(app.node.query_by_id(id).await?))
+}
+
+/// Stops the node once what is under way is durable.
+#[utoipa::path(post, path = "/api/v1/stop", tag = "node",
+    responses((status = 202, description = "Stopping")))]
+pub(super) async fn stop(
+    _: Authorized<perm::StopNode>,
+    State(app): State<App>,
+) -> Result<StatusCode> {
+    app.node.stop().await?;
+    Ok(StatusCode::ACCEPTED)
+}

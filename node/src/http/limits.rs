@@ -1,0 +1,94 @@
+//! What every request passes: an id, limits of time and number, headers of every answer, a log line.
+//!
+//! The line has the route's template, never the path: paths hold card numbers.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use futures::FutureExt as _;
+use ring::rand::{SecureRandom as _, SystemRandom};
+
+use super::problem::ProblemCode;
+use super::{App, Problem};
+
+/// Longest time a request may take until its answer begins.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests under way at once; health is answered beyond it.
+pub(super) const REQUESTS_MAX: usize = 256;
+
+/// Nothing but this node's own style sheet and pictures; no scripts at all.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Around everything.
+pub(super) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = request_id();
+    let method = request.method().clone();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("none", MatchedPath::as_str);
+
+    let place = if route == "/healthz" { None } else { Some(app.places.try_acquire()) };
+    let mut response = match place {
+        Some(Err(_)) => too_busy().into_response(),
+        // the place is held until the answer is made
+        Some(Ok(_)) | None => answer(request, next).await,
+    };
+
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert("x-request-id", id);
+    }
+    let fixed = HeaderValue::from_static;
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
+    // not no-referrer: browsers would then send "Origin: null" with forms
+    headers.insert(header::REFERRER_POLICY, fixed("same-origin"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, fixed(CONTENT_SECURITY_POLICY));
+    headers.entry(header::CACHE_CONTROL).or_insert(fixed("no-store"));
+
+    let status = response.status();
+    let code = response.extensions().get::<ProblemCode>().map(|code| code.0.clone());
+    let code = code.as_deref().unwrap_or("-");
+    let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (method, route, status) = (method.as_str(), route, status.as_u16());
+    if status >= 500 {
+        tracing::warn!(request = id, method, route, status, code, milliseconds, "request failed");
+    } else if status >= 400 {
+        tracing::info!(request = id, method, route, status, code, milliseconds, "request refused");
+    } else {
+        tracing::debug!(request = id, method, route, status, milliseconds, "request answered");
+    }
+    response
+}
+
+async fn answer(request: Request, next: Next) -> Response {
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_panic)) => Problem::internal().into_response(),
+        Err(_elapsed) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "request_timed_out",
+            format!("there was no answer within {} s", REQUEST_TIMEOUT.as_secs()),
+            "ask whether it was done, or repeat it with the same idempotency key",
+        )
+        .into_response(),
+    }
+}
+
+fn too_busy() -> Problem {
+    let detail = format!("{REQUESTS_MAX} requests are under way");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_busy", detail, "try again in a second")
+        .header(header::RETRY_AFTER, 1)
+}
+
+fn request_id() -> String {
+    let mut random = [0_u8; 8];
+    // an id for finding a line again, not a secret: zeros would do
+    SystemRandom::new().fill(&mut random).ok();
+    format!("{:016x}", u64::from_be_bytes(random))
+}

@@ -1,0 +1,214 @@
+//! The HTTPS surface: one route for each operation of the node, the published log, the console.
+//!
+//! Knows routes, who may call them, and how refusals look. Decides nothing and stores nothing: the
+//! operations are in [`crate::service`], the checks in [`crate::auth`], the pages in
+//! [`crate::console`]. HTTP/1.1 over TLS alone.
+//!
+//! Routes, their documentation and their permissions are one table, in this file. A handler asks for
+//! its permission by its first argument; a test calls every route as every role and holds the table
+//! against what it finds.
+//!
+//! Not here: webhooks, server-sent events, conditional requests, rate limits by caller, mutual TLS.
+
+mod api;
+mod extract;
+mod limits;
+mod openapi;
+mod pages;
+mod problem;
+mod published;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::from_fn_with_state;
+use axum::routing;
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::TokioTimer;
+use rustls::ServerConfig;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use utoipa::OpenApi;
+
+use crate::auth::{Auth, Permission, Role, perm};
+use crate::service::Node;
+pub use api::{
+    CardPage, Health, LinkCodeRequest, LinkRequest, PlanRequest, QueryRequest, SessionRequest,
+    SessionView,
+};
+use openapi::FromTable;
+pub use problem::{PROBLEM_JSON, Problem};
+
+/// Most bytes of a request's body.
+const BODY_MAX: usize = 64 * 1024;
+/// Longest time a client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long requests under way may go on when the server stops.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// What handlers share.
+#[derive(Clone)]
+struct App {
+    node: Node,
+    auth: Auth,
+    places: Arc<Semaphore>,
+}
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug)]
+enum Access {
+    /// Anyone. A page may show more to who is signed in.
+    Public,
+    /// Users with this permission.
+    Needs {
+        #[cfg_attr(not(test), expect(dead_code, reason = "the tests' messages name it"))]
+        permission: &'static str,
+        roles: &'static [Role],
+    },
+}
+
+const fn needs<P: Permission>() -> Access {
+    Access::Needs { permission: P::NAME, roles: P::ROLES }
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    method: &'static str,
+    path: &'static str,
+    access: Access,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $module:ident::$handler:ident $access:expr;)*) => {
+        /// Every route.
+        const ROUTES: &[Route] =
+            &[$(Route { method: stringify!($method), path: $path, access: $access }),*];
+
+        fn routes() -> Router<App> {
+            Router::new()$(.route($path, routing::$method($module::$handler)))*
+        }
+
+        #[derive(OpenApi)]
+        #[openapi(
+            info(
+                title = "Coalition node",
+                description = "What a brand's node offers its people and their programs. \
+                    Refusals are problem+json with `code` and `remedy`.",
+            ),
+            paths($($module::$handler),*),
+            components(schemas(Problem)),
+            modifiers(&FromTable),
+        )]
+        struct Document;
+    };
+}
+
+routes! {
+    get    "/healthz"                                  api::health           Access::Public;
+    get    "/api/v1/openapi.json"                      api::openapi          Access::Public;
+    post   "/api/v1/sessions"                          api::sign_in          Access::Public;
+    delete "/api/v1/sessions"                          api::sign_out         needs::<perm::EndSession>();
+    get    "/api/v1/status"                            api::status           needs::<perm::ReadStatus>();
+    post   "/api/v1/imports"                           api::import           needs::<perm::ImportData>();
+    get    "/api/v1/imports/latest"                    api::import_progress  needs::<perm::ImportData>();
+    get    "/api/v1/members"                           api::cards            needs::<perm::ReadMembers>();
+    get    "/api/v1/members/{card}"                    api::member           needs::<perm::ReadMembers>();
+    post   "/api/v1/members/{card}/link-codes"         api::link_code        needs::<perm::ManageMembers>();
+    post   "/api/v1/members/{card}/links"              api::link             needs::<perm::ManageMembers>();
+    post   "/api/v1/exchanges"                         api::exchange         needs::<perm::ExchangePoints>();
+    get    "/api/v1/exchanges"                         api::exchanges        needs::<perm::ReadExchanges>();
+    get    "/api/v1/exchanges/{id}"                    api::exchange_by_id   needs::<perm::ReadExchanges>();
+    get    "/api/v1/exchanges/{id}/receipt"            api::receipt          needs::<perm::ReadExchanges>();
+    post   "/api/v1/clearings/{cut_off_ms}/closing"    api::close            needs::<perm::CloseCycle>();
+    get    "/api/v1/clearings/{cut_off_ms}"            api::statement        needs::<perm::ReadClearings>();
+    post   "/api/v1/queries/plan"                      api::plan             needs::<perm::RunQueries>();
+    post   "/api/v1/queries"                           api::query            needs::<perm::RunQueries>();
+    get    "/api/v1/queries/{id}"                      api::query_by_id      needs::<perm::ReadQueries>();
+    post   "/api/v1/stop"                              api::stop             needs::<perm::StopNode>();
+    get    "/checkpoint"                               published::checkpoint Access::Public;
+    get    "/certificates"                             published::certificates Access::Public;
+    get    "/tile/{*path}"                             published::tile       Access::Public;
+    get    "/"                                         pages::status         Access::Public;
+    get    "/sign-in"                                  pages::sign_in_page   Access::Public;
+    post   "/sign-in"                                  pages::sign_in        Access::Public;
+    post   "/sign-out"                                 pages::sign_out       Access::Public;
+    get    "/console.css"                              pages::style_sheet    Access::Public;
+}
+
+fn router(node: Node, auth: Auth) -> Router {
+    let app = App { node, auth, places: Arc::new(Semaphore::new(limits::REQUESTS_MAX)) };
+    routes()
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn_with_state(app.clone(), limits::around))
+        .with_state(app)
+}
+
+async fn no_such_route(method: Method, uri: Uri) -> Problem {
+    Problem::no_such_route(method.as_str(), uri.path().starts_with("/api/"))
+}
+
+async fn no_such_method(method: Method) -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("this path does not take {method}"),
+        "the header Allow has the methods it takes",
+    )
+}
+
+/// A server that runs.
+pub struct Served {
+    /// Where it listens: with a port asked for as 0, the one the system gave.
+    pub address: SocketAddr,
+    /// Ends when the server has stopped.
+    pub task: JoinHandle<io::Result<()>>,
+    /// Stops it.
+    pub shutdown: Shutdown,
+}
+
+/// Stops a server.
+#[derive(Clone, Debug)]
+pub struct Shutdown(Handle<SocketAddr>);
+
+impl Shutdown {
+    /// Takes no more connections; what is under way may finish for some seconds.
+    pub fn begin(&self) {
+        self.0.graceful_shutdown(Some(STOP_GRACE));
+    }
+}
+
+/// Serves a node at an address. Must be called within a tokio runtime.
+///
+/// # Errors
+/// When the address cannot be listened at.
+pub fn serve(
+    node: Node,
+    auth: Auth,
+    address: SocketAddr,
+    tls: Arc<ServerConfig>,
+) -> io::Result<Served> {
+    let listener = TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let handle = Handle::new();
+    let mut server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(tls))?
+        .handle(handle.clone())
+        .http1_only();
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    let task = tokio::spawn(server.serve(router(node, auth).into_make_service()));
+    Ok(Served { address, task, shutdown: Shutdown(handle) })
+}

@@ -1,0 +1,179 @@
+//! Refusals as `application/problem+json` (RFC 9457), each with a code and what to do.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::auth::AuthError;
+use crate::service::{ErrorKind, ServiceError};
+
+/// The media type.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why a request was not done. The header `x-request-id` of the answer has the id under which the
+/// node's log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: the code says more.
+    #[serde(rename = "type")]
+    #[schema(example = "about:blank")]
+    pub kind: Cow<'static, str>,
+    /// The status in words.
+    #[schema(example = "Forbidden")]
+    pub title: String,
+    /// The HTTP status.
+    #[schema(example = 403)]
+    pub status: u16,
+    /// Stable code, for programs.
+    #[schema(example = "role_missing")]
+    pub code: Cow<'static, str>,
+    /// What was wrong, and where.
+    #[schema(example = "this needs the role analyst")]
+    pub detail: String,
+    /// What would be right, or what to do next.
+    #[schema(example = "sign in as a user with the role analyst")]
+    pub remedy: String,
+    #[serde(skip)]
+    #[schema(ignore)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    /// A refusal.
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            kind: "about:blank".into(),
+            title: status.canonical_reason().unwrap_or_default().to_owned(),
+            status: status.as_u16(),
+            code: code.into(),
+            detail: detail.into(),
+            remedy: remedy.into(),
+            headers: Vec::new(),
+        }
+    }
+
+    pub(super) fn header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn no_such_route(method: &str, path_is_api: bool) -> Self {
+        let remedy = if path_is_api {
+            "the routes are in /api/v1/openapi.json"
+        } else {
+            "the API begins with /api/v1/ (see /api/v1/openapi.json), the status page is /"
+        };
+        let detail = format!("there is nothing at this path to {method}");
+        Self::new(StatusCode::NOT_FOUND, "route_unknown", detail, remedy)
+    }
+
+    pub(super) fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "this node could not do it",
+            "look in the node's log for the id in x-request-id",
+        )
+    }
+}
+
+impl From<ServiceError> for Problem {
+    fn from(error: ServiceError) -> Self {
+        let status = match error.kind {
+            ErrorKind::Invalid => StatusCode::BAD_REQUEST,
+            ErrorKind::NotFound => StatusCode::NOT_FOUND,
+            ErrorKind::Conflict => StatusCode::CONFLICT,
+            ErrorKind::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        let problem = Self::new(status, error.code, error.message, error.remedy);
+        match error.kind {
+            ErrorKind::Unavailable => problem.header(header::RETRY_AFTER, 1),
+            _ => problem,
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        let challenge = HeaderValue::from_static;
+        let (status, headers) = match error {
+            AuthError::TokenMissing => {
+                (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, challenge("Bearer"))))
+            }
+            AuthError::TokenUnknown | AuthError::TokenExpired => {
+                let challenge = challenge("Bearer error=\"invalid_token\"");
+                (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, challenge)))
+            }
+            AuthError::LoginRefused => (StatusCode::UNAUTHORIZED, None),
+            AuthError::RoleMissing { .. } => (StatusCode::FORBIDDEN, None),
+            AuthError::LoginThrottled { retry_seconds } => (
+                StatusCode::TOO_MANY_REQUESTS,
+                Some((header::RETRY_AFTER, HeaderValue::from(retry_seconds))),
+            ),
+            AuthError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None),
+        };
+        let mut problem = Self::new(status, error.code(), error.to_string(), error.remedy());
+        problem.headers.extend(headers);
+        problem
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let code = ProblemCode(self.code.clone());
+        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
+        response.headers_mut().extend(self.headers);
+        response.extensions_mut().insert(code);
+        response
+    }
+}
+
+/// The code of a refusal, for the log line of its request.
+#[derive(Clone)]
+pub(super) struct ProblemCode(pub(super) Cow<'static, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_status() {
+        for (kind, status) in [
+            (ErrorKind::Invalid, 400),
+            (ErrorKind::NotFound, 404),
+            (ErrorKind::Conflict, 409),
+            (ErrorKind::Refused, 422),
+            (ErrorKind::Unavailable, 503),
+            (ErrorKind::Internal, 500),
+        ] {
+            let problem = Problem::from(ServiceError::new(kind, "code", "detail", "remedy"));
+            let json = serde_json::to_value(&problem).unwrap();
+            assert_eq!(json["status"], status);
+            assert_eq!(json["type"], "about:blank");
+            assert_eq!((&json["code"], &json["detail"]), (&"code".into(), &"detail".into()));
+            assert_eq!(json["remedy"], "remedy");
+            assert_eq!(problem.into_response().headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+        }
+    }
+
+    #[test]
+    fn a_wrong_role_is_named() {
+        let problem = Problem::from(AuthError::RoleMissing {
+            needed: <crate::auth::perm::ReadQueries as crate::auth::Permission>::ROLES,
+        });
+        assert_eq!(problem.status, 403);
+        assert_eq!(problem.detail, "this needs the role analyst or officer");
+    }
+}

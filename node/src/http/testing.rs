@@ -1,0 +1,134 @@
+//! A node whose runtime is a task that answers with fixed views, behind the real server and the real
+//! client.
+
+use std::path::Path;
+
+use protocol::ids::BrandId;
+use tokio::sync::{mpsc, watch};
+
+use super::{Served, serve};
+use crate::auth::{Auth, Role};
+use crate::client::Client;
+use crate::runtime::Command;
+use crate::service::*;
+use crate::{console, tls};
+
+pub(super) const PASSWORD: &str = "correct horse battery";
+
+pub(super) struct Fixture {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) auth: Auth,
+    pub(super) served: Served,
+    certificate: Vec<u8>,
+}
+
+impl Fixture {
+    /// Must be called within a tokio runtime.
+    pub(super) fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        tls::create(directory.path(), None).unwrap();
+        let certificate = std::fs::read(directory.path().join(tls::CERTIFICATE_FILE)).unwrap();
+        let auth = Auth::open(&directory.path().join("users.json")).unwrap();
+        auth.add_user("ann", &Role::ALL, PASSWORD).unwrap();
+        let port = std::env::var("COALITION_TEST_PORT").map_or(0, |port| port.parse().unwrap());
+        let served = serve(
+            node(directory.path()),
+            auth.clone(),
+            ([127, 0, 0, 1], port).into(),
+            tls::load(directory.path()).unwrap(),
+        )
+        .unwrap();
+        Self { directory, auth, served, certificate }
+    }
+
+    pub(super) fn client(&self) -> Client {
+        Client::connect(self.served.address, &self.certificate).unwrap()
+    }
+
+    pub(super) fn client_as(&self, roles: &[Role]) -> Client {
+        let client = self.client();
+        client.use_token(&self.auth.token_for(roles));
+        client
+    }
+}
+
+fn node(published: &Path) -> Node {
+    let (commands, mut received) = mpsc::channel(64);
+    let (status_sender, status) = watch::channel(console::samples::status());
+    tokio::spawn(async move {
+        while let Some(command) = received.recv().await {
+            match command {
+                // as when a journal has failed: the runtime ends without an answer
+                Command::Member { card, .. } if card == "fatal" => break,
+                command => answer(command),
+            }
+        }
+        drop(status_sender);
+    });
+    Node::new(commands, status, BrandId::new("grocer").unwrap(), published.to_owned())
+}
+
+/// Echoes what it was asked, so that a test sees that the parts of a request arrived.
+fn answer(command: Command) {
+    let found = |id: String| if id == "gone" { Err(not_found()) } else { Ok(id) };
+    match command {
+        Command::Import { reply, .. } | Command::Stop { reply } => reply.send(Ok(())).ok(),
+        Command::ImportProgress { reply } => {
+            reply.send(Ok(ImportView { rows_read: 7, ..ImportView::default() })).ok().map(drop)
+        }
+        Command::Member { card, reply } => {
+            let view = found(card).map(|card| MemberView { card, ..MemberView::default() });
+            reply.send(view).ok()
+        }
+        Command::Cards { least_points, after, limit, reply } => {
+            let card = format!("{least_points}-{}-{limit}", after.unwrap_or_default());
+            reply.send(Ok(vec![card; 2])).ok()
+        }
+        Command::LinkCode { brand, reply, .. } => {
+            reply.send(Ok(LinkCodeView { code: brand, expires_ms: 1 })).ok()
+        }
+        Command::Link { brand, code, reply, .. } => {
+            reply.send(Ok(LinkView { brand, state: code })).ok()
+        }
+        Command::Exchange { key, request, reply } => {
+            let view = ExchangeView {
+                id: key,
+                to: request.to,
+                points_sent: request.points,
+                ..ExchangeView::default()
+            };
+            let refused = ServiceError::new(
+                ErrorKind::Refused,
+                "balance_too_low",
+                "the member has fewer points",
+                "ask for fewer",
+            );
+            reply.send(if request.points > 1000 { Err(refused) } else { Ok(view) }).ok()
+        }
+        Command::ExchangeById { id, reply } => {
+            let view = found(id).map(|id| ExchangeView { id, ..ExchangeView::default() });
+            reply.send(view).ok()
+        }
+        Command::Exchanges { limit, reply } => {
+            reply.send(Ok(vec![ExchangeView::default(); limit as usize])).ok()
+        }
+        Command::Receipt { id, reply } => reply.send(found(id)).ok(),
+        Command::Close { cut_off_ms, reply } | Command::Statement { cut_off_ms, reply } => {
+            reply.send(Ok(StatementView { cut_off_ms, ..StatementView::default() })).ok()
+        }
+        Command::Plan { sql, reply } => {
+            reply.send(Ok(PlanView { sql, ..PlanView::default() })).ok()
+        }
+        Command::Query { plan, reply, .. } => {
+            reply.send(Ok(QueryView { id: "1".to_owned(), plan, ..QueryView::default() })).ok()
+        }
+        Command::Earn { .. } | Command::Counted { .. } => None,
+        Command::QueryById { id, reply } => {
+            reply.send(found(id).map(|id| QueryView { id, ..QueryView::default() })).ok()
+        }
+    };
+}
+
+fn not_found() -> ServiceError {
+    ServiceError::new(ErrorKind::NotFound, "unknown", "there is none such", "look at the list")
+}

@@ -1,0 +1,343 @@
+//! The surface over real sockets and TLS: who gets where, what bad requests hear, what is public.
+
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+
+use super::testing::{Fixture, PASSWORD};
+use super::*;
+use crate::auth::SESSION_LIFETIME;
+use crate::client::{Answer, Client, ClientError};
+use crate::service::*;
+
+/// A path and a body with which a route's checks of form are passed.
+fn example(route: &Route) -> (String, Option<&'static str>) {
+    let path = route.path.replace("{*path}", "0/000");
+    let path = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
+    let body = match (route.method, route.path) {
+        ("post", "/api/v1/imports") => Some(r#"{"source":"sample"}"#),
+        ("post", "/api/v1/members/{card}/link-codes") => Some(r#"{"brand":"kids"}"#),
+        ("post", "/api/v1/members/{card}/links") => Some(r#"{"brand":"kids","code":"1"}"#),
+        ("post", "/api/v1/exchanges") => Some(r#"{"card":"1","to":"kids","points":5}"#),
+        ("post", "/api/v1/queries/plan") => Some(r#"{"sql":"SELECT 1"}"#),
+        ("post", "/api/v1/queries") => Some(r#"{"sql":"SELECT 1","plan":"00"}"#),
+        ("post", _) => Some("{}"),
+        _ => None,
+    };
+    (path.collect::<Vec<_>>().join("/"), body)
+}
+
+async fn call(client: &Client, route: &Route) -> Answer {
+    let (path, body) = example(route);
+    let method = Method::from_bytes(route.method.to_uppercase().as_bytes()).unwrap();
+    let headers = [("idempotency-key", "k1")];
+    client.send(method, &path, &headers, body.map(Into::into)).await.unwrap()
+}
+
+fn code(answer: &Answer) -> String {
+    assert_eq!(answer.headers["content-type"], PROBLEM_JSON);
+    let problem: Problem = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(problem.status, answer.status.as_u16());
+    assert!(!problem.detail.is_empty() && !problem.remedy.is_empty());
+    problem.code.into_owned()
+}
+
+/// Every route of the table as nobody and as each role: the table tells the truth.
+#[tokio::test]
+async fn every_route_is_for_whom_the_table_says() {
+    let fixture = Fixture::start();
+    for route in ROUTES {
+        let stranger = call(&fixture.client(), route).await;
+        let Access::Needs { permission, roles } = route.access else {
+            // of the public ones only the sign-ins may ask who is there, and forms for their origin
+            let asks = stranger.status == 400 || stranger.status == 403;
+            let missing = stranger.status == 404 && code(&stranger) == "not_published";
+            assert!(stranger.status.is_success() || asks || missing, "{}", route.path);
+            continue;
+        };
+        assert_eq!(code(&stranger), "token_missing", "{} {}", route.method, route.path);
+        for role in Role::ALL {
+            let answer = call(&fixture.client_as(&[role]), route).await;
+            if roles.contains(&role) {
+                let (method, path) = (route.method, route.path);
+                assert!(answer.status.is_success(), "{method} {path} as {role}: {answer:?}");
+            } else {
+                assert_eq!(answer.status, StatusCode::FORBIDDEN, "{permission} as {role}");
+                assert_eq!(code(&answer), "role_missing");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn public_routes_are_these_and_no_others() {
+    let public = ROUTES.iter().filter(|route| matches!(route.access, Access::Public));
+    let public: Vec<String> =
+        public.map(|route| format!("{} {}", route.method, route.path)).collect();
+    assert_eq!(
+        public,
+        [
+            "get /healthz",
+            "get /api/v1/openapi.json",
+            "post /api/v1/sessions",
+            "get /checkpoint",
+            "get /certificates",
+            "get /tile/{*path}",
+            "get /",
+            "get /sign-in",
+            "post /sign-in",
+            "post /sign-out",
+            "get /console.css",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_session_begins_expires_and_ends() {
+    let fixture = Fixture::start();
+    let client = fixture.client();
+    let refused = client.login("ann", "wrong horse battery").await.err().unwrap();
+    assert!(refused.to_string().contains("login_refused (401)"), "{refused}");
+
+    let begun = Instant::now();
+    let session = client.login("ann", PASSWORD).await.unwrap();
+    println!("login took {} ms", begun.elapsed().as_millis());
+    assert_eq!(session.roles.len(), Role::ALL.len());
+    let status: Status = client.get("/api/v1/status").await.unwrap();
+    assert_eq!(status, crate::console::samples::status());
+
+    fixture.auth.age_sessions(SESSION_LIFETIME);
+    let answer = client.send(Method::GET, "/api/v1/status", &[], None).await.unwrap();
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert!(answer.headers["www-authenticate"].to_str().unwrap().contains("invalid_token"));
+    let expired = client.get::<Status>("/api/v1/status").await.unwrap_err().to_string();
+    assert!(expired.contains("token_expired") && expired.contains("sign in again"), "{expired}");
+
+    client.login("ann", PASSWORD).await.unwrap();
+    client.delete("/api/v1/sessions").await.unwrap();
+    let ended = client.get::<Status>("/api/v1/status").await.unwrap_err();
+    assert!(ended.to_string().contains("token_unknown"));
+}
+
+#[tokio::test]
+async fn operations_get_what_was_sent() {
+    let fixture = Fixture::start();
+    let client = fixture.client_as(&Role::ALL);
+    let body = ExchangeRequest { card: "c1".into(), to: "kids".into(), points: 10 };
+    let key = [("Idempotency-Key", "0001")];
+    let view: ExchangeView = client.post("/api/v1/exchanges", &key, &body).await.unwrap();
+    assert_eq!((view.id.as_str(), view.to.as_str(), view.points_sent), ("0001", "kids", 10));
+
+    let page: CardPage =
+        client.get("/api/v1/members?least_points=5&after=x&limit=2").await.unwrap();
+    assert_eq!(page.cards[0], "5-x-2");
+    assert_eq!(page.next.as_deref(), Some("5-x-2"), "a full page may have a next one");
+    let () = client.post("/api/v1/imports", &[], &ImportSource::Sample).await.unwrap();
+    let card: MemberView = client.get("/api/v1/members/a%2Fb").await.unwrap();
+    assert_eq!(card.card, "a/b");
+    assert_eq!(client.get_bytes("/api/v1/exchanges/7/receipt").await.unwrap(), "7");
+    let exchanges: Vec<ExchangeView> = client.get("/api/v1/exchanges?limit=3").await.unwrap();
+    assert_eq!(exchanges.len(), 3);
+
+    let too_much = ExchangeRequest { points: 1001, ..body };
+    let refused = client.post::<_, ExchangeView>("/api/v1/exchanges", &key, &too_much).await;
+    let Err(ClientError::Refused { problem, request: Some(_) }) = refused else {
+        panic!("not refused")
+    };
+    assert_eq!((problem.status, problem.code.as_ref()), (422, "balance_too_low"));
+}
+
+#[tokio::test]
+async fn bad_requests_hear_what_was_wrong() {
+    let fixture = Fixture::start();
+    let client = fixture.client_as(&Role::ALL);
+    let large = "x".repeat(BODY_MAX + 1);
+    let body = r#"{"card":"c","to":"kids","points":1}"#;
+    let text = [("content-type", "text/plain"), ("idempotency-key", "k")];
+    let key = [("idempotency-key", "k")];
+    let blank = [("idempotency-key", "a b")];
+    let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
+    for (method, path, headers, body, status, expected) in [
+        (&get, "/api/v1/nothing", &[][..], "", 404, "route_unknown"),
+        (&get, "/nothing", &[], "", 404, "route_unknown"),
+        (&put, "/api/v1/exchanges", &[], "", 405, "method_not_allowed"),
+        (&post, "/api/v1/exchanges", &key, "{", 400, "json_malformed"),
+        (&post, "/api/v1/exchanges", &key, "{\"card\":1}", 400, "json_unexpected"),
+        (&post, "/api/v1/exchanges", &text, body, 415, "json_expected"),
+        (&post, "/api/v1/exchanges", &key, &large, 413, "body_too_large"),
+        (&post, "/api/v1/exchanges", &[], body, 400, "idempotency_key_missing"),
+        (&post, "/api/v1/exchanges", &blank, body, 400, "idempotency_key_invalid"),
+        (&get, "/api/v1/exchanges?limit=0", &[], "", 400, "parameter_invalid"),
+        (&get, "/api/v1/exchanges?limit=-1", &[], "", 400, "parameter_invalid"),
+        (&get, "/api/v1/exchanges?limti=1", &[], "", 400, "parameter_invalid"),
+        (&get, "/api/v1/clearings/noon", &[], "", 400, "path_invalid"),
+        (&get, "/api/v1/members/gone", &[], "", 404, "unknown"),
+        (&get, "/tile/0/0", &[], "", 400, "tile_path_invalid"),
+        (&post, "/sign-in", &[], "", 403, "origin_foreign"),
+    ] {
+        let answer = client.send(method.clone(), path, headers, Some(body.to_owned().into()));
+        let answer = answer.await.unwrap();
+        assert_eq!((answer.status.as_u16(), code(&answer).as_str()), (status, expected), "{path}");
+        assert!(answer.headers.contains_key("x-request-id"));
+    }
+    let answer = client.send(put, "/api/v1/exchanges", &[], None).await.unwrap();
+    assert_eq!(answer.headers["allow"], "POST,GET,HEAD");
+}
+
+#[tokio::test]
+async fn a_dead_runtime_is_said_and_the_server_stays() {
+    let fixture = Fixture::start();
+    let client = fixture.client_as(&Role::ALL);
+    let health: Health = client.get("/healthz").await.unwrap();
+    assert_eq!((health.status.as_str(), health.brand.as_str()), ("ok", "grocer"));
+
+    let answer = client.send(Method::GET, "/api/v1/members/fatal", &[], None).await.unwrap();
+    assert_eq!((answer.status.as_u16(), code(&answer).as_str()), (503, "node_stopped"));
+    assert_eq!(answer.headers["retry-after"], "1");
+    let health = client.send(Method::GET, "/healthz", &[], None).await.unwrap();
+    assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn the_published_log_is_served_as_tlog_tiles_says() {
+    let fixture = Fixture::start();
+    let client = fixture.client();
+    let root = fixture.directory.path();
+    std::fs::create_dir_all(root.join("tile/0/000.p")).unwrap();
+    std::fs::create_dir_all(root.join("tile/entries")).unwrap();
+    std::fs::write(root.join("checkpoint"), "grocer\n1\n").unwrap();
+    std::fs::write(root.join("tile/0/000.p/2"), [7; 64]).unwrap();
+    let bundle = vec![9; 200_000];
+    std::fs::write(root.join("tile/entries/000"), &bundle).unwrap();
+
+    let get = async |path: &str| client.send(Method::GET, path, &[], None).await.unwrap();
+    let checkpoint = get("/checkpoint").await;
+    assert_eq!(checkpoint.body, "grocer\n1\n");
+    assert_eq!(checkpoint.headers["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(checkpoint.headers["cache-control"], "no-cache");
+    let partial = get("/tile/0/000.p/2").await;
+    assert_eq!(partial.body, vec![7; 64]);
+    assert_eq!(partial.headers["content-type"], "application/octet-stream");
+    assert!(!partial.headers["cache-control"].to_str().unwrap().contains("immutable"));
+    let full = get("/tile/entries/000").await;
+    assert_eq!(full.body, bundle);
+    assert_eq!(full.headers["content-length"], "200000");
+    assert!(full.headers["cache-control"].to_str().unwrap().contains("immutable"));
+
+    // users.json and key.pem lie in the same directory here
+    for path in [
+        "/tile/../users.json",
+        "/tile/%2e%2e/users.json",
+        "/tile/0/%2e%2e/%2e%2e/key.pem",
+        "/tile//etc/passwd",
+        "/tile/0/000.p/../../../key.pem",
+        "/tile/0/00%30",
+        "//tile/0/000",
+        "/users.json",
+        "/key.pem",
+        "/tile/0/000.p/2/",
+        "/tile/8/000",
+    ] {
+        let answer = get(path).await;
+        assert!(answer.status.is_client_error(), "{path}: {}", answer.status);
+        code(&answer);
+    }
+}
+
+fn form(origin: &str) -> [(&str, &str); 2] {
+    [("origin", origin), ("content-type", "application/x-www-form-urlencoded")]
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_looks_and_signs_out() {
+    let fixture = Fixture::start();
+    let client = fixture.client();
+    let origin = format!("https://{}", client.address());
+    let get = async |path: &str, cookie: &str| {
+        client.send(Method::GET, path, &[("cookie", cookie)], None).await.unwrap()
+    };
+    let post = async |path: &str, headers: &[(&str, &str)], body: &'static str| {
+        client.send(Method::POST, path, headers, Some(body.into())).await.unwrap()
+    };
+    let page = |answer: &Answer| String::from_utf8(answer.body.to_vec()).unwrap();
+
+    let stranger = get("/?lang=en", "").await;
+    assert!(page(&stranger).contains("52,736") && !page(&stranger).contains("1,469,307"));
+    let policy = stranger.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; style-src 'self'"));
+
+    let wrong = post("/sign-in?lang=en", &form(&origin), "user=ann&password=wrong").await;
+    assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    assert!(page(&wrong).contains("is wrong"));
+    let right = "user=ann&password=correct+horse%20battery";
+    for foreign in ["https://elsewhere.example", "null", "http://127.0.0.1"] {
+        let answer = post("/sign-in", &form(foreign), right).await;
+        assert_eq!(code(&answer), "origin_foreign");
+    }
+    let signed_in = post("/sign-in?lang=en", &form(&origin), right).await;
+    assert_eq!(signed_in.status, StatusCode::SEE_OTHER);
+    let set = signed_in.headers["set-cookie"].to_str().unwrap();
+    for attribute in ["__Host-session-grocer=", "Path=/", "Secure", "HttpOnly", "SameSite=Strict"] {
+        assert!(set.contains(attribute), "{set}");
+    }
+    let cookie = format!("other=1; {}", set.split(';').next().unwrap());
+    assert!(page(&get("/?lang=en", &cookie).await).contains("1,469,307"));
+    assert!(page(&get("/?lang=zh", &cookie).await).contains("消费明细"));
+
+    // a cookie opens no API route, so no other site can use one
+    assert_eq!(code(&get("/api/v1/status", &cookie).await), "token_missing");
+    let forged = [form("https://elsewhere.example"), [("cookie", &cookie), ("x", "y")]].concat();
+    assert_eq!(code(&post("/sign-out", &forged, "").await), "origin_foreign");
+
+    let own = [form(&origin), [("cookie", &cookie), ("x", "y")]].concat();
+    let signed_out = post("/sign-out", &own, "").await;
+    assert!(signed_out.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+    assert!(!page(&get("/?lang=en", &cookie).await).contains("1,469,307"));
+    assert!(page(&get("/sign-in?lang=en", &cookie).await).contains("session is over"));
+}
+
+#[tokio::test]
+async fn another_node_is_not_trusted() {
+    let (one, other) = (Fixture::start(), Fixture::start());
+    let certificate = std::fs::read(other.directory.path().join("cert.pem")).unwrap();
+    let client = Client::connect(one.served.address, &certificate).unwrap();
+    let refused = client.get::<Health>("/healthz").await;
+    assert!(matches!(refused, Err(ClientError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn a_server_that_stops_lets_go() {
+    let fixture = Fixture::start();
+    let client = fixture.client();
+    client.get::<Health>("/healthz").await.unwrap();
+    fixture.served.shutdown.begin();
+    let stopped = tokio::time::timeout(Duration::from_secs(5), fixture.served.task).await;
+    stopped.unwrap().unwrap().unwrap();
+    assert!(matches!(client.get::<Health>("/healthz").await, Err(ClientError::Unreachable { .. })));
+}
+
+/// 32 tasks over the client's few connections: all are answered, each with its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tasks_share_few_connections() {
+    let fixture = Fixture::start();
+    let client = fixture.client_as(&Role::ALL);
+    let begun = Instant::now();
+    let tasks = (0..32_u32).map(|task| {
+        let client = client.clone();
+        tokio::spawn(async move {
+            for request in 0..20 {
+                let id = format!("{task}-{request}");
+                let body = ExchangeRequest { card: "c".into(), to: "kids".into(), points: 1 };
+                let key = [("idempotency-key", id.as_str())];
+                let view: ExchangeView =
+                    client.post("/api/v1/exchanges", &key, &body).await.unwrap();
+                assert_eq!(view.id, id);
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    let per_second = 640_f64 / begun.elapsed().as_secs_f64();
+    println!("{per_second:.0} requests/s");
+}

@@ -1,0 +1,198 @@
+//! The node's certificate: made once at `init`, loaded at start, pinned by clients.
+//!
+//! Self-signed: no authority vouches for a node. Its own clients hold a copy of `cert.pem`; a browser
+//! asks once. TLS 1.2 and 1.3 with rustls and ring's algorithms, HTTP/1.1 alone.
+//!
+//! Not here: certificates of an authority, renewal (a new one needs both files removed first), client
+//! certificates.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use zeroize::Zeroizing;
+
+/// The certificate's file in the node's directory.
+pub const CERTIFICATE_FILE: &str = "cert.pem";
+/// The private key's file.
+pub const KEY_FILE: &str = "key.pem";
+/// The name every certificate made here has; clients that pin it ask for this one.
+pub const PINNED_NAME: &str = "localhost";
+
+/// How long a certificate holds: under the 825 days that browsers accept.
+const VALIDITY: Duration = Duration::from_secs(800 * 24 * 3600);
+/// Clocks of clients may be behind by so much.
+const CLOCK_SLACK: Duration = Duration::from_secs(24 * 3600);
+
+/// Why there is no certificate, or none that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The operating system refused.
+    #[error(
+        "{} cannot be {action}: check the disk and the rights on its directory; \
+         `coalition init` makes it, and never over an old one", .path.display()
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Read or written.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not PEM, or not what it should hold.
+    #[error(
+        "{what} is not one in PEM: restore it from a backup, or remove both files and make new ones"
+    )]
+    Malformed {
+        /// Certificate or key.
+        what: &'static str,
+    },
+    /// The name cannot be in a certificate.
+    #[error("the host is neither a DNS name nor an IP address")]
+    Host,
+    /// The two do not belong together, or the library refuses them.
+    #[error("the certificate and its key cannot be used")]
+    Unusable {
+        /// Why.
+        source: rustls::Error,
+    },
+    /// Making the certificate failed.
+    #[error("the certificate cannot be made")]
+    Make {
+        /// Why.
+        source: rcgen::Error,
+    },
+}
+
+/// Makes a key and a certificate for 127.0.0.1, localhost and, if given, a host; writes both (the key
+/// readable by its owner alone).
+///
+/// # Errors
+/// See [`TlsError`]; also when there is one already.
+pub fn create(directory: &Path, host: Option<&str>) -> Result<(), TlsError> {
+    let mut names = vec![PINNED_NAME.to_owned(), "127.0.0.1".to_owned()];
+    names.extend(host.filter(|host| !names.iter().any(|name| name == host)).map(str::to_owned));
+    let mut params = CertificateParams::new(names).map_err(|_| TlsError::Host)?;
+    params.distinguished_name.push(DnType::CommonName, host.unwrap_or(PINNED_NAME));
+    let now = SystemTime::now();
+    params.not_before = (now - CLOCK_SLACK).into();
+    params.not_after = (now + VALIDITY).into();
+
+    let make = |source| TlsError::Make { source };
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(make)?;
+    let certificate = params.self_signed(&key).map_err(make)?;
+    let key_pem = Zeroizing::new(key.serialize_pem());
+    std::fs::create_dir_all(directory).map_err(|source| TlsError::File {
+        path: directory.to_owned(),
+        action: "written",
+        source,
+    })?;
+    write(&directory.join(KEY_FILE), key_pem.as_bytes(), 0o600)?;
+    write(&directory.join(CERTIFICATE_FILE), certificate.pem().as_bytes(), 0o644)
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .map_err(|source| TlsError::File { path: path.to_owned(), action: "written", source })
+}
+
+fn read(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(Zeroizing::new(bytes)),
+        Err(source) => Err(TlsError::File { path, action: "read", source }),
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// What the node serves HTTPS with.
+///
+/// # Errors
+/// When a file is missing, damaged, or belongs to another.
+pub fn load(directory: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let certificate = parse_certificate(&read(directory.join(CERTIFICATE_FILE))?)?;
+    let key = PrivateKeyDer::from_pem_slice(&read(directory.join(KEY_FILE))?)
+        .map_err(|_| TlsError::Malformed { what: "the key" })?;
+    let unusable = |source| TlsError::Unusable { source };
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .map_err(unusable)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// What a client trusts: this certificate and no other, under the name [`PINNED_NAME`].
+///
+/// # Errors
+/// When it is not a certificate in PEM.
+pub fn pinned(certificate_pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
+    let unusable = |source| TlsError::Unusable { source };
+    let mut roots = RootCertStore::empty();
+    roots.add(parse_certificate(certificate_pem)?).map_err(unusable)?;
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn parse_certificate(pem: &[u8]) -> Result<CertificateDer<'static>, TlsError> {
+    CertificateDer::from_pem_slice(pem).map_err(|_| TlsError::Malformed { what: "the certificate" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_made_once_and_loads() {
+        let directory = tempfile::tempdir().unwrap();
+        let directory = directory.path().join("tls");
+        create(&directory, Some("node.example")).unwrap();
+        let key = directory.join(KEY_FILE);
+        assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        load(&directory).unwrap();
+        pinned(&std::fs::read(directory.join(CERTIFICATE_FILE)).unwrap()).unwrap();
+
+        let before = std::fs::read(&key).unwrap();
+        assert!(matches!(create(&directory, None), Err(TlsError::File { .. })));
+        assert_eq!(std::fs::read(&key).unwrap(), before, "an old key is never written over");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        assert!(matches!(load(a.path()), Err(TlsError::File { .. })));
+        assert!(matches!(create(a.path(), Some("käse")), Err(TlsError::Host)));
+        create(a.path(), None).unwrap();
+        create(b.path(), None).unwrap();
+        std::fs::copy(a.path().join(KEY_FILE), b.path().join(KEY_FILE)).unwrap();
+        assert!(matches!(load(b.path()), Err(TlsError::Unusable { .. })), "another's key");
+        std::fs::write(a.path().join(KEY_FILE), "nonsense").unwrap();
+        assert!(matches!(load(a.path()), Err(TlsError::Malformed { what: "the key" })));
+        assert!(pinned(b"nonsense").is_err());
+    }
+}

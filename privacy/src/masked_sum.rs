@@ -71,15 +71,23 @@ impl fmt::Debug for MaskingSecret {
 }
 
 /// The fixed set of one attempt: who answers, from which data, with which keys.
-#[derive(Clone, Debug, PartialEq, Eq, Encode)]
-#[cbor(array)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParticipantSet {
+    id: AttemptId,
+    plan: PlanHash,
+    members: BTreeMap<ParticipantId, SetMember>,
+}
+
+/// The bytes a set's hash covers: members in ascending order of their names.
+#[derive(Encode)]
+#[cbor(array)]
+struct HashedSet {
     #[n(0)]
     id: AttemptId,
     #[n(1)]
     plan: PlanHash,
     #[n(2)]
-    members: BTreeMap<ParticipantId, SetMember>,
+    members: Vec<(ParticipantId, SetMember)>,
 }
 
 /// One participant of a set.
@@ -106,9 +114,11 @@ impl ParticipantSet {
 
     /// What masks and hashes are bound to.
     pub fn hash(&self) -> SetHash {
+        let members = self.members.iter().map(|(name, member)| (*name, *member)).collect();
+        let hashed = HashedSet { id: self.id, plan: self.plan, members };
         let mut bytes = Vec::new();
         // Writing to a vector cannot fail.
-        let _ = minicbor::encode(self, &mut bytes);
+        let _ = minicbor::encode(&hashed, &mut bytes);
         SetHash(hash::tagged("coalition/privacy/set/v0", &[&bytes]))
     }
 

@@ -129,3 +129,5 @@ pub enum Progress {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

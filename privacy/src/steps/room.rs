@@ -268,8 +268,9 @@ impl CleanRoom {
         Ok(effects)
     }
 
-    /// A log is certified up to a block of this time, and every clean-room entry up to there has
-    /// been passed in.
+    /// A log, the own one too, is certified up to a block of this time, and every clean-room entry
+    /// up to there has been passed in. Due for blocks without clean-room entries as well: that a
+    /// log has passed an expiry without a hash is what lets a void attempt's quota come back.
     pub fn head(&mut self, log: ParticipantId, time: UtcMillis, clock: Clock) -> Vec<Effect> {
         let head = self.heads.entry(log).or_insert(time);
         *head = time.max(*head);
@@ -492,6 +493,11 @@ impl CleanRoom {
     /// The contract in force.
     pub const fn contract(&self) -> &Contract {
         &self.contract
+    }
+
+    /// The attempts this participant has a part in and still follows.
+    pub fn attempts(&self) -> impl Iterator<Item = &AttemptId> {
+        self.locals.keys()
     }
 
     /// Where an attempt of this participant stands.

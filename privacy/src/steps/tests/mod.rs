@@ -2,6 +2,8 @@
 
 mod alliance;
 
+use std::collections::BTreeMap;
+
 use alliance::{Alliance, Fault, HALVES, LIFETIME};
 use proptest::prelude::*;
 
@@ -9,6 +11,8 @@ use super::*;
 use crate::accounting::{Finding, OverBudget, Rule};
 use crate::contract::BudgetProfile;
 use crate::ids::{Attempt, QueryId};
+use crate::masked_sum::MaskedVector;
+use crate::release::ReleaseError;
 use crate::testing::{brand, sample_contract, spec};
 use crate::units::PicoRho;
 
@@ -382,6 +386,38 @@ fn traps_5_and_7_the_release_says_what_it_counts_and_whom_it_protects() {
     let cell = release.cells()[0].values[0];
     assert!(cell.low < cell.value && cell.value < cell.high);
     assert_eq!(release.rho(), RHO);
+}
+
+/// There is no release without its own complete charge and exactly the openings it names.
+#[test]
+fn a_release_needs_its_own_charge_and_all_openings() {
+    let mut alliance = Alliance::new(3, 15);
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    alliance.run_until(|a| a.released_by(id) == 3);
+    let charge = alliance.rooms[0].ledger().facts(&id).unwrap().charge().unwrap();
+    let plan = |rho: u64| {
+        let mut spec = spec(HALVES, 3);
+        spec.rho = PicoRho::new(rho);
+        DpPlan::new(&sample_contract(), &spec).unwrap()
+    };
+    let openings: BTreeMap<_, _> = alliance
+        .kept
+        .openings
+        .iter()
+        .map(|(from, o)| (*from, (MaskedVector::from_bytes(&o.vector).unwrap(), o.nonce)))
+        .collect();
+    let made =
+        |rho, openings: &BTreeMap<_, _>| Release::from_openings(&charge, &plan(rho), openings);
+    let release = made(RHO.get(), &openings).unwrap();
+    assert_eq!(release.hash(), alliance.releases[0][&id].hash());
+    // The same openings under a plan that claims to have cost less.
+    assert_eq!(made(RHO.get() - 1, &openings), Err(ReleaseError::Unpaid));
+    let mut fewer = openings.clone();
+    fewer.remove(&brand(1));
+    assert!(matches!(made(RHO.get(), &fewer), Err(ReleaseError::Sum(_))));
+    let mut altered = openings;
+    altered.get_mut(&brand(1)).unwrap().1 = [0xff; 32];
+    assert_eq!(made(RHO.get(), &altered), Err(ReleaseError::Opening(brand(1))));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! What crosses crates, over real sockets and real files. One binary, so that it is linked once.
 
 mod alliance;
+mod architecture;
 mod exchange;

@@ -1,0 +1,300 @@
+//! The rows. A reason says what would be lost if the arrow were allowed.
+
+/// What one crate may use of the workspace, and what it must do without.
+pub struct Crate {
+    pub name: &'static str,
+    pub may_use: &'static [&'static str],
+    pub without: &'static [&'static str],
+    pub because: &'static str,
+}
+
+/// Names that a module (an empty one: the whole crate) may not name. A name with `::` before it is
+/// meant wherever it stands in a path, any other as the path's beginning.
+pub struct Forbidden {
+    pub in_crate: &'static str,
+    pub module: &'static str,
+    pub except: &'static [&'static str],
+    pub names: &'static [&'static str],
+    pub because: &'static str,
+}
+
+/// A name that only its owners name.
+pub struct Alone {
+    pub in_crate: &'static str,
+    pub name: &'static str,
+    pub owners: &'static [&'static str],
+    pub because: &'static str,
+}
+
+const IO: &[&str] = &[
+    "tokio",
+    "libp2p",
+    "axum",
+    "axum-server",
+    "hyper",
+    "sled",
+    "datafusion",
+    "rustls",
+    "tracing",
+    "jiff",
+    "tempfile",
+    "rcgen",
+];
+
+pub const CRATES: &[Crate] = &[
+    Crate {
+        name: "protocol",
+        may_use: &[],
+        without: IO,
+        because: "protocol is sans-IO and stands alone: the same code runs in a node, in a simulation \
+                  and in an auditor's offline command",
+    },
+    Crate {
+        name: "privacy",
+        may_use: &[],
+        without: IO,
+        because: "privacy is sans-IO and knows nothing of points: a charge reaches it as a trait, so \
+                  that it could serve another clean room",
+    },
+    Crate {
+        name: "alliance-config",
+        may_use: &["protocol", "privacy"],
+        without: &["tokio", "libp2p", "axum", "sled", "datafusion"],
+        because: "a constitution is read and checked without a node",
+    },
+    Crate {
+        name: "node",
+        may_use: &["protocol", "privacy", "alliance-config"],
+        without: &[],
+        because: "the node drives the crates to its left and is driven by nothing of the workspace",
+    },
+    Crate {
+        name: "simulations",
+        may_use: &["protocol", "privacy", "alliance-config", "node"],
+        without: &[],
+        because: "simulations run the real state machines and are used by nobody",
+    },
+    Crate {
+        name: "tests",
+        may_use: &["protocol", "privacy", "alliance-config", "node", "simulations"],
+        without: &[],
+        because: "tests see all and are used by nobody",
+    },
+];
+
+const CLOCK_AND_GENERATOR: &[&str] = &[
+    "::SystemTime",
+    "::Instant",
+    "::SystemRandom",
+    "::OsRng",
+    "::thread_rng",
+    "getrandom",
+    "rand",
+];
+const OUTSIDE: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::io",
+    "std::os",
+    "std::thread",
+    "tokio",
+    "libp2p",
+    "axum",
+    "sled",
+    "::println",
+    "::eprintln",
+];
+const ORDER: &[&str] = &["::HashMap", "::HashSet", "::RandomState"];
+
+const DETERMINISTIC: &str = "time and randomness are passed in, so that a run can be repeated from \
+                             its seed byte for byte";
+const SANS_IO: &str = "it reads and writes nothing: the node persists and sends for it";
+const SAME_ORDER: &str = "an order that differs from run to run must not reach what is signed or \
+                          summed; use the BTree collections";
+
+pub const FORBIDDEN: &[Forbidden] = &[
+    Forbidden {
+        in_crate: "protocol",
+        module: "",
+        except: &[],
+        names: CLOCK_AND_GENERATOR,
+        because: DETERMINISTIC,
+    },
+    Forbidden { in_crate: "protocol", module: "", except: &[], names: OUTSIDE, because: SANS_IO },
+    Forbidden { in_crate: "protocol", module: "", except: &[], names: ORDER, because: SAME_ORDER },
+    Forbidden {
+        in_crate: "protocol",
+        module: "",
+        except: &[],
+        names: &["::f32", "::f64"],
+        because: "no float near an amount: two nodes must arrive at the same one",
+    },
+    Forbidden {
+        in_crate: "privacy",
+        module: "",
+        except: &[],
+        names: CLOCK_AND_GENERATOR,
+        because: DETERMINISTIC,
+    },
+    Forbidden { in_crate: "privacy", module: "", except: &[], names: OUTSIDE, because: SANS_IO },
+    Forbidden { in_crate: "privacy", module: "", except: &[], names: ORDER, because: SAME_ORDER },
+    Forbidden {
+        in_crate: "privacy",
+        module: "",
+        // what is shown to people, after the guarantee is settled
+        except: &["plan::display", "release", "units", "exact"],
+        names: &["::f32", "::f64"],
+        because: "what carries the guarantee is an integer or an exact rational; floats are for \
+                  display, in the modules this row excepts",
+    },
+    Forbidden {
+        in_crate: "alliance-config",
+        module: "",
+        except: &[],
+        names: &["::SystemTime", "::Instant", "std::net::TcpStream", "tokio", "libp2p"],
+        because: "whether a constitution is valid depends on its bytes alone",
+    },
+    Forbidden {
+        in_crate: "simulations",
+        module: "",
+        except: &[],
+        names: &["::SystemTime", "::SystemRandom", "::OsRng", "std::thread", "tokio", "rand"],
+        because: "the same seed gives the same run",
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "vault",
+        except: &[],
+        names: &[
+            "crate::net",
+            "crate::runtime",
+            "crate::service",
+            "libp2p",
+            "axum",
+            "tokio::net",
+            "std::net",
+        ],
+        because: "members' data has no way out of the vault but through who asks it",
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "vault",
+        except: &[],
+        names: &["tracing", "::println", "::eprintln", "::SystemTime"],
+        because: "the vault logs nothing: whatever it knows is about a person",
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "programme",
+        except: &[],
+        names: &[
+            "crate::store",
+            "crate::journal",
+            "crate::runtime",
+            "crate::net",
+            "std::fs",
+            "::SystemTime",
+            "::Instant",
+            "tokio",
+        ],
+        because: "earning rules are pure: the same purchase earns the same points whenever it is asked",
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "purchases",
+        except: &[],
+        names: &[
+            "crate::exchange",
+            "crate::net",
+            "crate::runtime",
+            "crate::service",
+            "protocol::amount",
+            "libp2p",
+        ],
+        because: "facts know nothing of points or peers",
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "net",
+        except: &[],
+        names: &[
+            "protocol::witness",
+            "protocol::ledger",
+            "protocol::log",
+            "protocol::exchange",
+            "crate::vault",
+            "crate::store",
+            "crate::journal",
+            "crate::exchange",
+            "crate::runtime",
+        ],
+        because: "the network carries bytes between known peers and never decides what is valid",
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "store",
+        except: &[],
+        names: &[
+            "protocol",
+            "privacy",
+            "crate::vault",
+            "crate::exchange",
+            "crate::runtime",
+            "crate::purchases",
+            "crate::net",
+        ],
+        because: "a store keeps keys and values and knows none of their meanings",
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "journal",
+        except: &[],
+        names: &[
+            "crate::store",
+            "crate::vault",
+            "crate::exchange",
+            "crate::runtime",
+            "crate::net",
+            "protocol::witness",
+        ],
+        because: "the journal keeps records and knows none of their meanings",
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "exchange",
+        except: &[],
+        names: &[
+            "crate::net",
+            "crate::runtime",
+            "crate::journal",
+            "protocol::ledger",
+            "::SystemTime",
+            "tokio",
+            "libp2p",
+        ],
+        because: "points and the book of exchanges are pure state: the runtime persists and sends",
+    },
+];
+
+pub const OWNED: &[Alone] = &[
+    Alone {
+        in_crate: "node",
+        name: "datafusion",
+        owners: &["purchases"],
+        because: "the columnar engine stays behind the modules that read facts",
+    },
+    Alone {
+        in_crate: "node",
+        name: "sled",
+        owners: &["store::sled_store"],
+        because: "no type of the store's backend leaks: another backend passes the same suite",
+    },
+    Alone {
+        in_crate: "node",
+        name: "libp2p",
+        owners: &["net", "runtime", "setup"],
+        because: "peers are reached through node::net alone; runtime and setup only turn keys into peer ids",
+    },
+];

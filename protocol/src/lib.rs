@@ -34,4 +34,6 @@ pub mod ids;
 pub mod ledger;
 pub mod log;
 pub mod time;
+#[cfg(test)]
+mod vectors;
 pub mod witness;

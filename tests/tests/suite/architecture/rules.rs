@@ -276,6 +276,45 @@ pub const FORBIDDEN: &[Forbidden] = &[
         ],
         because: "points and the book of exchanges are pure state: the runtime persists and sends",
     },
+    Forbidden {
+        in_crate: "node",
+        module: "http",
+        except: &[],
+        names: &[
+            "crate::store",
+            "crate::vault",
+            "crate::journal",
+            "crate::exchange",
+            "crate::net",
+            "crate::runtime",
+            "protocol::witness",
+            "protocol::ledger",
+            "libp2p",
+        ],
+        because: "a handler asks the service and holds no rule and no storage of its own",
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "console",
+        except: &[],
+        names: &[
+            "crate::http",
+            "crate::store",
+            "crate::vault",
+            "crate::runtime",
+            "crate::auth::Auth",
+            "crate::auth::Role",
+            "axum",
+        ],
+        because: "a page is rendered for who already holds a proof of authorization; it checks nobody",
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "auth",
+        except: &[],
+        names: &["crate::http", "crate::console", "crate::runtime", "crate::vault", "axum"],
+        because: "who may do what does not depend on the road a request came by",
+    },
 ];
 
 pub const OWNED: &[Alone] = &[
@@ -296,5 +335,17 @@ pub const OWNED: &[Alone] = &[
         name: "libp2p",
         owners: &["net", "runtime", "setup"],
         because: "peers are reached through node::net alone; runtime and setup only turn keys into peer ids",
+    },
+    Alone {
+        in_crate: "node",
+        name: "axum",
+        owners: &["http"],
+        because: "routes are in one place, where their permissions are",
+    },
+    Alone {
+        in_crate: "node",
+        name: "argon2",
+        owners: &["auth"],
+        because: "passwords are checked in one place",
     },
 ];

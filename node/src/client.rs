@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -27,6 +27,9 @@ use crate::tls::{self, TlsError};
 
 /// Connections open at once; further requests wait.
 const CONNECTIONS_MAX: usize = 8;
+/// A connection idle for longer is not used again: the node closes it after 20 s, and a request
+/// sent at that moment would be lost.
+const IDLE_MAX: Duration = Duration::from_secs(10);
 /// Longest wait for an answer, its body included.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Most bytes of an answer.
@@ -106,7 +109,7 @@ struct Inner {
     address: SocketAddr,
     connector: TlsConnector,
     token: RwLock<Option<Zeroizing<String>>>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<(Connection, Instant)>>,
     places: Semaphore,
 }
 
@@ -286,13 +289,25 @@ impl Client {
         let body = Limited::new(body, ANSWER_MAX).collect().await;
         let body = body.map_err(|error| self.unreachable(error))?.to_bytes();
         if !connection.is_closed() {
-            self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.0
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((connection, Instant::now()));
         }
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
+    /// The connection used last, if it is fresh; the others are older then.
     fn idle(&self) -> Option<Connection> {
-        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        match idle.pop() {
+            Some((connection, since)) if since.elapsed() <= IDLE_MAX => Some(connection),
+            _ => {
+                idle.clear();
+                None
+            }
+        }
     }
 
     async fn open(&self) -> Result<Connection, ClientError> {

@@ -5,8 +5,8 @@
 //! all). Of a session's token only the SHA-256 is kept; looking that up does not help to guess a
 //! token by its timing, since 32 random bytes stand behind it. Does not route and does not know HTTP.
 //!
-//! Not here: second factors, changing or removing a user, sessions that outlive a restart, throttling
-//! by network address.
+//! Not here: second factors, changing or removing a user, reading the file again while the node runs,
+//! sessions that outlive a restart, throttling by network address.
 
 mod password;
 mod role;
@@ -187,7 +187,7 @@ struct Inner {
     path: PathBuf,
     users: RwLock<Users>,
     sessions: Mutex<Sessions>,
-    checks: tokio::sync::Semaphore,
+    checks: Arc<tokio::sync::Semaphore>,
 }
 
 impl Auth {
@@ -201,7 +201,7 @@ impl Auth {
             path: path.to_owned(),
             users: RwLock::new(users),
             sessions: Mutex::default(),
-            checks: tokio::sync::Semaphore::new(CHECKS_AT_ONCE),
+            checks: Arc::new(tokio::sync::Semaphore::new(CHECKS_AT_ONCE)),
         })))
     }
 
@@ -228,11 +228,13 @@ impl Auth {
         }
         // in this order, so that a flood under one name does not take the places of others
         self.throttled(name, Instant::now())?;
-        let _place = self.0.checks.acquire().await.map_err(|_| AuthError::Unavailable)?;
+        let place = Arc::clone(&self.0.checks).acquire_owned().await;
+        let place = place.map_err(|_| AuthError::Unavailable)?;
 
         let (inner, name) = (Arc::clone(&self.0), name.to_owned());
         let password = Zeroizing::new(password.to_owned());
         let check = move || {
+            let _until_done = place; // also when nobody waits for the answer any more
             let users = inner.users.read().unwrap_or_else(PoisonError::into_inner);
             let user = users.user(&name).cloned();
             drop(users);

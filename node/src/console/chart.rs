@@ -85,14 +85,14 @@ fn ends(row: &ReleaseRow) -> Option<[f64; 3]> {
     ends.iter().all(|end| end.is_finite()).then_some(ends)
 }
 
-/// 1, 2 or 5 times a power of ten, at most five of them over the width.
+/// 1, 2 or 5 times a power of ten, at most seven of them over the width.
 fn step(width: f64) -> f64 {
     if width <= 0.0 || !width.is_finite() {
         return 1.0;
     }
-    let power = 10_f64.powf((width / 5.0).log10().floor()).max(f64::MIN_POSITIVE);
+    let power = 10_f64.powf((width / 7.0).log10().floor()).max(f64::MIN_POSITIVE);
     let steps = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
-    steps.into_iter().find(|step| width / step <= 5.0).unwrap_or(10.0 * power)
+    steps.into_iter().find(|step| width / step <= 7.0).unwrap_or(10.0 * power)
 }
 
 /// A bar of what is spent, reserved and left.

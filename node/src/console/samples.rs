@@ -73,7 +73,8 @@ fn release() -> ReleaseView {
         epsilon: 1.9204,
         participants: ["grocer", "drug", "kids", "home", "fuel"].map(str::to_owned).to_vec(),
         statement: Bilingual {
-            zh: "以会员为单位的差分隐私:无论某一会员的数据是否参与,结果的分布几乎相同。".to_owned(),
+            zh: "以会员为单位的差分隐私：无论某一会员的数据是否参与，结果的分布几乎相同。"
+                .to_owned(),
             en:
                 "Differentially private for each member: the answer is distributed almost the same \
                  with or without any one member's data."

@@ -63,7 +63,7 @@ fn a_small_alliance_is_told_the_truth() {
     let english = heads_page(&status, Language::English, true).unwrap();
     assert!(english.contains("a fork is detected, not prevented"));
     let chinese = heads_page(&status, Language::Chinese, true).unwrap();
-    assert!(chinese.contains("分叉只能被发现,不能被阻止"));
+    assert!(chinese.contains("分叉只能被发现，不能被阻止"));
 }
 
 #[test]

@@ -30,7 +30,7 @@ words! {
     page: "页面", "Page";
     sign_in: "登录", "Sign in";
     sign_out: "退出登录", "Sign out";
-    signed_in_as: "当前用户:", "Signed in as";
+    signed_in_as: "当前用户：", "Signed in as";
     user: "用户名", "User name";
     password: "密码", "Password";
     sign_in_for_more: "会员、兑换、隐私预算与查询结果需登录后查看。",
@@ -39,12 +39,12 @@ words! {
         "An administrator of this node creates accounts. A session lasts 30 minutes.";
     refused: "用户名或密码不正确。请检查后重试。",
         "The name or the password is wrong. Check both and try again.";
-    throttled: "此用户名登录失败次数过多。请等待(秒):",
+    throttled: "此用户名登录失败次数过多。请等待（秒）：",
         "Too many failed sign-ins under this name. Wait, in seconds:";
-    session_over: "登录已过期,请重新登录。", "Your session is over. Sign in again.";
+    session_over: "登录已过期，请重新登录。", "Your session is over. Sign in again.";
 
     alerts: "需要处理", "Needs attention";
-    no_alerts: "一切正常,没有需要处理的事项。", "All is well: nothing needs attention.";
+    no_alerts: "一切正常，没有需要处理的事项。", "All is well: nothing needs attention.";
     overview: "概况", "Overview";
     members: "会员", "Members";
     purchases: "消费明细", "Purchase lines";
@@ -52,9 +52,9 @@ words! {
     epoch: "章程版本", "Constitution epoch";
     committee_numbers: "品牌数 n、可容忍故障数 f、法定票数 q",
         "brands n, faults tolerated f, quorum q";
-    no_fault_tolerated: "联盟不超过三个品牌:不能容忍任何作恶者,分叉只能被发现,不能被阻止。",
+    no_fault_tolerated: "联盟不超过三个品牌：不能容忍任何作恶者，分叉只能被发现，不能被阻止。",
         "With three brands or fewer no liar is tolerated: a fork is detected, not prevented.";
-    faults_tolerated: "最多 f 个品牌出错或作恶时,不会出现两个相互矛盾的已认证账本。",
+    faults_tolerated: "最多 f 个品牌出错或作恶时，不会出现两个相互矛盾的已认证账本。",
         "While at most f brands fail or lie, no two certified logs contradict each other.";
 
     heads: "各品牌账本的认证头", "Certified heads of all logs";
@@ -80,13 +80,13 @@ words! {
     ours: "本品牌会员发起", "From this brand's members";
     theirs: "其他品牌会员转入", "From other brands' members";
     held: "已冻结", "Held";
-    held_means: "积分已冻结,等待区块认证", "points held, waiting for a block to be certified";
+    held_means: "积分已冻结，等待区块认证", "points held, waiting for a block to be certified";
     final_: "已生效", "Final";
-    final_means: "区块已认证,等待对方确认", "certified, not yet acknowledged";
+    final_means: "区块已认证，等待对方确认", "certified, not yet acknowledged";
     acknowledged: "已确认", "Acknowledged";
     acknowledged_means: "对方品牌已确认", "acknowledged by the other brand";
     returned: "已退回", "Returned";
-    returned_means: "对方退回,积分已返还", "sent back by the other brand, points given back";
+    returned_means: "对方退回，积分已返还", "sent back by the other brand, points given back";
     refused_state: "已拒绝", "Refused";
     refused_means: "本品牌在入块前拒绝", "refused by this brand before any block";
     credited: "已入账", "Credited";
@@ -95,20 +95,21 @@ words! {
     sent_back_means: "由本品牌退回", "sent back by this brand";
 
     budget: "隐私预算", "Privacy budget";
-    budget_year: "年度:", "Calendar year:";
-    budget_profile: "档位:", "profile:";
+    budget_year: "年度", "Calendar year";
+    budget_profile: "档位", "Profile";
+    budget_left_of: "隐私预算剩余", "Privacy budget left";
     budget_left: "剩余", "Left";
     budget_spent: "已用", "Spent";
     budget_reserved: "查询预留", "Reserved by queries under way";
     budget_quota: "本品牌年度额度", "This brand's quota of the year";
     budget_everyone: "全联盟本年已用", "Spent by all brands together this year";
-    budget_bar: "预算使用情况:", "Budget use:";
+    budget_bar: "预算使用情况：", "Budget use:";
     budget_none: "本节点没有隐私预算账户。", "This node has no privacy budget account.";
-    budget_unit: "以 ρ(零集中差分隐私,zCDP)计。", "In ρ of zero-concentrated differential privacy (zCDP).";
+    budget_unit: "以 ρ（零集中差分隐私，zCDP）计。", "In ρ of zero-concentrated differential privacy (zCDP).";
 
     release: "最近一次联合查询结果", "Latest joint answer";
     release_none: "还没有发布过联合查询结果。", "No joint answer has been released yet.";
-    release_chart: "点为加噪结果,横线为 95% 区间", "Dots are noised values, lines their 95 % intervals";
+    release_chart: "点为加噪结果，横线为 95% 区间", "Dots are noised values, lines their 95 % intervals";
     release_table: "数值表", "Table of values";
     release_caption: "加噪结果与 95% 区间", "Noised values with 95 % intervals";
     interval: "95% 区间", "95 % interval";
@@ -116,11 +117,11 @@ words! {
     release_participants: "参与品牌", "Participants";
     release_statement: "隐私声明", "Privacy statement";
     release_hash: "结果哈希", "Hash of the release";
-    release_cut: "仅显示前 60 行;全部结果见接口 /api/v1/queries。",
+    release_cut: "仅显示前 60 行；全部结果见接口 /api/v1/queries。",
         "The first 60 rows are shown; the API has them all under /api/v1/queries.";
 
     node_time: "节点时间", "Node time";
     refresh_off: "停止自动刷新", "Stop refreshing";
     refresh_on: "每 5 秒自动刷新", "Refresh every 5 seconds";
-    unverified_hint: "任何人都可以下载并验证本品牌的账本:", "Anyone may download and verify this brand's log:";
+    unverified_hint: "任何人都可以下载并验证本品牌的账本：", "Anyone may download and verify this brand's log:";
 }

@@ -8,7 +8,8 @@
 //! its permission by its first argument; a test calls every route as every role and holds the table
 //! against what it finds.
 //!
-//! Not here: webhooks, server-sent events, conditional requests, rate limits by caller, mutual TLS.
+//! Not here: webhooks, server-sent events, conditional requests, limits by caller or of connections,
+//! mutual TLS.
 
 mod api;
 mod extract;
@@ -48,12 +49,12 @@ pub use api::{
     SessionView,
 };
 use openapi::FromTable;
-pub use problem::{PROBLEM_JSON, Problem};
+pub use problem::{PROBLEM_JSON, Problem, ProblemType};
 
 /// Most bytes of a request's body.
 const BODY_MAX: usize = 64 * 1024;
-/// Longest time a client may take to send the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time until the head of a request has come, also on a connection kept open.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long requests under way may go on when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 

@@ -19,8 +19,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 pub struct Problem {
     /// Always `about:blank`: the code says more.
     #[serde(rename = "type")]
-    #[schema(example = "about:blank")]
-    pub kind: Cow<'static, str>,
+    pub kind: ProblemType,
     /// The status in words.
     #[schema(example = "Forbidden")]
     pub title: String,
@@ -38,7 +37,15 @@ pub struct Problem {
     pub remedy: String,
     #[serde(skip)]
     #[schema(ignore)]
-    headers: Vec<(HeaderName, HeaderValue)>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
+}
+
+/// The type of a problem, in the sense of RFC 9457.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum ProblemType {
+    /// The status says what type it is.
+    #[serde(rename = "about:blank")]
+    Blank,
 }
 
 impl Problem {
@@ -50,18 +57,18 @@ impl Problem {
         remedy: impl Into<String>,
     ) -> Self {
         Self {
-            kind: "about:blank".into(),
+            kind: ProblemType::Blank,
             title: status.canonical_reason().unwrap_or_default().to_owned(),
             status: status.as_u16(),
             code: code.into(),
             detail: detail.into(),
             remedy: remedy.into(),
-            headers: Vec::new(),
+            header: None,
         }
     }
 
     pub(super) fn header(mut self, name: HeaderName, value: impl Into<HeaderValue>) -> Self {
-        self.headers.push((name, value.into()));
+        self.header = Some(Box::new((name, value.into())));
         self
     }
 
@@ -106,7 +113,7 @@ impl From<ServiceError> for Problem {
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         let challenge = HeaderValue::from_static;
-        let (status, headers) = match error {
+        let (status, header) = match error {
             AuthError::TokenMissing => {
                 (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, challenge("Bearer"))))
             }
@@ -123,7 +130,7 @@ impl From<AuthError> for Problem {
             AuthError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None),
         };
         let mut problem = Self::new(status, error.code(), error.to_string(), error.remedy());
-        problem.headers.extend(headers);
+        problem.header = header.map(Box::new);
         problem
     }
 }
@@ -134,7 +141,7 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let code = ProblemCode(self.code.clone());
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
-        response.headers_mut().extend(self.headers);
+        response.headers_mut().extend(self.header.map(|header| *header));
         response.extensions_mut().insert(code);
         response
     }

@@ -30,11 +30,10 @@ impl Fixture {
         let certificate = std::fs::read(directory.path().join(tls::CERTIFICATE_FILE)).unwrap();
         let auth = Auth::open(&directory.path().join("users.json")).unwrap();
         auth.add_user("ann", &Role::ALL, PASSWORD).unwrap();
-        let port = std::env::var("COALITION_TEST_PORT").map_or(0, |port| port.parse().unwrap());
         let served = serve(
             node(directory.path()),
             auth.clone(),
-            ([127, 0, 0, 1], port).into(),
+            ([127, 0, 0, 1], 0).into(),
             tls::load(directory.path()).unwrap(),
         )
         .unwrap();

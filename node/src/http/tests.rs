@@ -316,6 +316,51 @@ async fn a_server_that_stops_lets_go() {
     assert!(matches!(client.get::<Health>("/healthz").await, Err(ClientError::Unreachable { .. })));
 }
 
+/// Where log lines go in a test.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_routes_and_codes_and_no_one_in_it() {
+    let (lines, fixture) = (Lines::default(), Fixture::start());
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _in_this_thread = tracing::subscriber::set_default(subscriber);
+
+    let client = fixture.client_as(&Role::ALL);
+    let too_much = ExchangeRequest { card: "13812345678".into(), to: "kids".into(), points: 1001 };
+    let key = [("idempotency-key", "key-of-ann")];
+    for _ in 0..2 {
+        // a place that first speaks in the thread of another test, without a subscriber, is taken
+        // to have no listeners: the first round makes them known, the second one is heard
+        tracing::callsite::rebuild_interest_cache();
+        client.get::<MemberView>("/api/v1/members/13812345678").await.unwrap();
+        client.post::<_, ExchangeView>("/api/v1/exchanges", &key, &too_much).await.unwrap_err();
+        client.login("ann", "a wrong password").await.err().unwrap();
+    }
+
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    for said in ["/api/v1/members/{card}", "balance_too_low", "login_refused", "request="] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    for kept_back in ["13812345678", "key-of-ann", "a wrong password", "ann\"", "Bearer"] {
+        assert!(!text.contains(kept_back), "{kept_back}: {text}");
+    }
+}
+
 /// 32 tasks over the client's few connections: all are answered, each with its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tasks_share_few_connections() {

@@ -36,6 +36,12 @@ pub use signatures::{
 };
 pub use text::{Address, Host, InvalidAddress, InvalidName, NAME_MAX_CHARACTERS, Name};
 
+/// A public sealing key as the files write it, for an auditor's entry in the settings.
+#[must_use]
+pub fn sealing_key_text(key: &protocol::crypto::sealed::SealingKey) -> String {
+    text::x25519::to_text(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,3 +1,7 @@
 //! The `coalition` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    node::cli::main()
+}

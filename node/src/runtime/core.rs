@@ -12,6 +12,7 @@ use protocol::exchange::{Exchange, Link, Payload, PayloadError, Return, ReturnRe
 use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex, RequestHash, RequestId};
 use protocol::ledger::{Context, Ledger};
 use protocol::log::block::{Header, PublicEntry};
+use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::message::Message;
 use protocol::witness::state::{FinalBlock, Outbox};
@@ -116,6 +117,8 @@ pub struct Core {
     /// What needs an operator's eye.
     pub alerts: VecDeque<String>,
     entropy: SystemEntropy,
+    // the checkpoint as it was last written
+    checkpoint: Option<SignedCheckpoint>,
     // final blocks that the journal has and no Applied record followed
     unapplied: BTreeMap<(BrandId, Height), FinalBlock>,
 }
@@ -135,6 +138,7 @@ impl Core {
             headers: BTreeMap::new(),
             alerts: VecDeque::new(),
             entropy: SystemEntropy(SystemRandom::new()),
+            checkpoint: None,
             unapplied: BTreeMap::new(),
         }
     }
@@ -278,6 +282,18 @@ impl Core {
         if let Some(violation) = self.ledger.writer().stalled() {
             let words = format!("the own log cannot be written: {violation}");
             self.alert(words);
+        }
+    }
+
+    /// Writes the own log's checkpoint if it has changed: when the size it signs is in the journal.
+    pub fn publish_checkpoint(&mut self) {
+        let Some(checkpoint) = self.ledger.checkpoint() else { return };
+        if self.checkpoint.as_ref() == Some(checkpoint) {
+            return;
+        }
+        match self.published.write_checkpoint(checkpoint) {
+            Ok(()) => self.checkpoint = Some(checkpoint.clone()),
+            Err(error) => self.alert(error.to_string()),
         }
     }
 

@@ -180,6 +180,7 @@ impl Runtime {
         if !sealed.is_empty() {
             self.journal.append(sealed).await?;
         }
+        self.core.publish_checkpoint();
         for (to, message) in out.messages {
             // a peer that is away, or behind, hears it again when it asks
             if let Err(error) = self.network.send(to, message.into_bytes()) {

@@ -1,0 +1,177 @@
+//! `coalition audit`: the offline verifier over a folder of logs.
+//!
+//! Reads files and nothing else: no node, no network. Exit status 0 when nothing was found, 1 when
+//! something was, 2 when the audit could not be made.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use protocol::audit::{
+    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, KeyHolder, LogFolder, Observer, OpeningKey, Report,
+};
+use protocol::ids::BrandId;
+use protocol::log::tiles::{TilePath, TileSource};
+
+use super::{CliError, Io};
+use crate::keys;
+
+/// Where an audit reads from.
+#[derive(Debug, clap::Args)]
+pub struct AuditArguments {
+    /// Folder with one folder a brand, each a published log (checkpoint, certificates, tile/).
+    pub logs: PathBuf,
+    /// The constitution.
+    #[arg(long)]
+    pub constitution: PathBuf,
+    /// Its signatures.
+    #[arg(long)]
+    pub signatures: PathBuf,
+    /// An auditor's key, as NAME=FILE; opens what is sealed in every log.
+    #[arg(long = "auditor-key", value_name = "NAME=FILE")]
+    pub auditor_keys: Vec<String>,
+    /// A brand's recovery key, as BRAND=FILE; opens what is sealed in that brand's log.
+    #[arg(long = "recovery-key", value_name = "BRAND=FILE")]
+    pub recovery_keys: Vec<String>,
+    /// Print the report as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A published log in a directory.
+#[derive(Debug, Clone)]
+pub struct Directory(pub PathBuf);
+
+impl TileSource for Directory {
+    fn read(&self, path: &TilePath) -> Option<Vec<u8>> {
+        fs::read(self.0.join(path.to_string())).ok()
+    }
+}
+
+impl LogFolder for Directory {
+    fn checkpoint(&self) -> Option<Vec<u8>> {
+        fs::read(self.0.join(CHECKPOINT_FILE)).ok()
+    }
+    fn certificates(&self, offset: u64, most: usize) -> Option<Vec<u8>> {
+        let mut file = fs::File::open(self.0.join(CERTIFICATES_FILE)).ok()?;
+        file.seek(SeekFrom::Start(offset)).ok()?;
+        let mut bytes = Vec::new();
+        file.take(most as u64).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+    fn files(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        let mut folders = vec![self.0.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Some(name) = path.strip_prefix(&self.0).ok().and_then(Path::to_str) {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+        names.sort();
+        names
+    }
+}
+
+struct Bar(ProgressBar);
+
+impl Observer for Bar {
+    fn progress(&mut self, log: BrandId, done: u64, all: u64) {
+        self.0.set_length(all);
+        self.0.set_message(log.to_string());
+        self.0.set_position(done);
+    }
+}
+
+/// Audits a folder of logs.
+///
+/// # Errors
+/// When the constitution or a key cannot be read; a finding is no error.
+pub fn audit(arguments: &AuditArguments) -> Result<Report, CliError> {
+    let toml = read(&arguments.constitution)?;
+    let signatures = read(&arguments.signatures)?;
+    let constitution = alliance_config::load(&toml, &signatures)
+        .map_err(|error| CliError::Input(error.to_string()))?
+        .into_constitution();
+    let mut opening = Vec::new();
+    for text in &arguments.auditor_keys {
+        let (name, file) = split(text)?;
+        let holder = KeyHolder::Auditor(name.to_owned());
+        opening.push(OpeningKey { holder, secret: keys::read_sealing_secret(file)? });
+    }
+    for text in &arguments.recovery_keys {
+        let (name, file) = split(text)?;
+        let brand = BrandId::new(name).map_err(|error| CliError::Input(error.to_string()))?;
+        let holder = KeyHolder::Recovery(brand);
+        opening.push(OpeningKey { holder, secret: keys::read_sealing_secret(file)? });
+    }
+    let folders: BTreeMap<BrandId, Directory> = constitution
+        .ledger()
+        .brands()
+        .map(|(brand, _)| (brand, Directory(arguments.logs.join(brand.as_str()))))
+        .filter(|(_, folder)| folder.0.is_dir())
+        .collect();
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template("{msg:>16} {bar:40} {pos}/{len} entries") {
+        bar.set_style(style);
+    }
+    let auditor =
+        Auditor { constitution: constitution.ledger(), keys: &opening, outside_witnesses: &[] };
+    let mut observer = Bar(bar);
+    let report = auditor.audit(&folders, &mut observer);
+    observer.0.finish_and_clear();
+    Ok(report)
+}
+
+/// Prints a report: words or one JSON object, on stdout.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn print(report: &Report, json: bool, io: &mut Io) -> Result<(), CliError> {
+    if json {
+        return io.json(report);
+    }
+    let counts = &report.counts;
+    io.line(&format!(
+        "audited {} logs of alliance {}: {} blocks, {} entries, {} certificates, {} signatures, {} sealed entries opened",
+        counts.logs,
+        report.alliance,
+        counts.blocks,
+        counts.entries,
+        counts.certificates,
+        counts.signatures,
+        counts.payloads
+    ))?;
+    for head in &report.heads {
+        io.line(&format!("  {}: block {}, {} entries", head.log, head.height, head.size))?;
+    }
+    for missing in &report.not_checked {
+        io.line(&format!("  not checked: {} {} ({})", missing.count, missing.reason, missing.log))?;
+    }
+    if report.is_clean() {
+        return io.line("no findings");
+    }
+    for finding in &report.findings {
+        io.line(&format!("FINDING {finding}"))?;
+    }
+    if report.findings_not_listed > 0 {
+        io.line(&format!("and {} more findings", report.findings_not_listed))?;
+    }
+    Ok(())
+}
+
+fn split(text: &str) -> Result<(&str, &Path), CliError> {
+    text.split_once('=')
+        .map(|(name, file)| (name, Path::new(file)))
+        .ok_or_else(|| CliError::Input("a key is given as NAME=FILE".to_owned()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(path).map_err(|source| CliError::File { path: path.into(), source })
+}

@@ -1,0 +1,295 @@
+//! `coalition init` and `coalition constitution`: how brands draft, sign and collect one.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use alliance_config::{
+    Address, Constitution, Introduction, Name, SETTINGS_TEMPLATE, Settings, Signatures, collect,
+    draft, sign,
+};
+use protocol::amount::Rate;
+use protocol::ids::BrandId;
+
+use super::{CliError, Io, OPERATOR, operator_path};
+use crate::auth::{Auth, Role, generate_password};
+use crate::config::{DataDirectory, Settings as NodeSettings};
+use crate::keys;
+use crate::setup::{self, INTRODUCTION, NewNode};
+use crate::tls;
+
+/// What a new node is told.
+#[derive(Debug, clap::Args)]
+pub struct InitArguments {
+    /// Data directory; made, readable by its owner only.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Id of the brand: a-z, 0-9, _ and -, at most 23 characters. It never changes.
+    #[arg(long)]
+    pub brand: String,
+    /// Name in Chinese.
+    #[arg(long)]
+    pub name_zh: String,
+    /// Name in English.
+    #[arg(long)]
+    pub name_en: String,
+    /// Settlement value of one point in micro-fen (10^-8 yuan), as a ratio such as 1000000/1.
+    #[arg(long, default_value = "1000000/1")]
+    pub point_value: String,
+    /// Where the other nodes reach this one.
+    #[arg(long, default_value = "127.0.0.1:7001")]
+    pub libp2p: String,
+    /// Where people and programs reach it, over TLS.
+    #[arg(long, default_value = "127.0.0.1:7002")]
+    pub https: String,
+    /// Where to listen for other nodes, if not at that address.
+    #[arg(long)]
+    pub listen_libp2p: Option<SocketAddr>,
+    /// Where to listen for HTTPS, if not at that address.
+    #[arg(long)]
+    pub listen_https: Option<SocketAddr>,
+}
+
+/// Steps towards a signed constitution.
+#[derive(Debug, clap::Subcommand)]
+pub enum ConstitutionCommand {
+    /// Print a commented settings file to begin with.
+    Template,
+    /// Draft a constitution from the brands' introductions and the alliance's settings.
+    Draft {
+        /// The settings; see `template`.
+        #[arg(long)]
+        settings: PathBuf,
+        /// Where to write it.
+        #[arg(long, short)]
+        out: PathBuf,
+        /// One introduction a brand.
+        #[arg(required = true)]
+        introductions: Vec<PathBuf>,
+    },
+    /// Check a constitution and show what it says.
+    Check {
+        /// The constitution.
+        constitution: PathBuf,
+    },
+    /// Sign a constitution with this brand's governance key.
+    Sign {
+        /// Data directory of the signing brand.
+        #[arg(long)]
+        data: PathBuf,
+        /// Where to write the signature.
+        #[arg(long, short)]
+        out: PathBuf,
+        /// The constitution.
+        constitution: PathBuf,
+    },
+    /// Collect signatures; says whose are missing.
+    Collect {
+        /// Where to write them.
+        #[arg(long, short)]
+        out: PathBuf,
+        /// The constitution.
+        constitution: PathBuf,
+        /// The brands' signatures.
+        #[arg(required = true)]
+        signatures: Vec<PathBuf>,
+    },
+    /// Take a signed constitution up into a node's data directory.
+    Adopt {
+        /// The data directory.
+        #[arg(long)]
+        data: PathBuf,
+        /// The constitution.
+        constitution: PathBuf,
+        /// Its signatures.
+        signatures: PathBuf,
+    },
+    /// Make a key pair for an auditor; prints the public half for the settings.
+    AuditorKey {
+        /// Where to write the private half.
+        #[arg(long, short)]
+        out: PathBuf,
+    },
+}
+
+/// What `init` made.
+#[derive(Debug, serde::Serialize)]
+pub struct Made {
+    /// The brand.
+    pub brand: String,
+    /// Its introduction, to be given to whoever drafts the constitution.
+    pub introduction: PathBuf,
+    /// The recovery key, to be taken offline.
+    pub recovery_key: PathBuf,
+    /// Name of the first user, who has every role.
+    pub user: &'static str,
+    /// The password; it is shown once.
+    pub password: String,
+}
+
+/// Makes a node: keys, certificate, first user, introduction.
+///
+/// # Errors
+/// When there is a node already, or an argument is malformed.
+pub fn init(arguments: &InitArguments) -> Result<Made, CliError> {
+    let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
+    let brand = BrandId::new(&arguments.brand).map_err(|error| input(&error))?;
+    let name =
+        Name::new(&arguments.name_zh, &arguments.name_en).map_err(|error| input(&error))?;
+    let libp2p: Address = arguments.libp2p.parse().map_err(|error| input(&error))?;
+    let https: Address = arguments.https.parse().map_err(|error| input(&error))?;
+    let listen = |given: Option<SocketAddr>, address: &str, flag: &str| match given {
+        Some(listen) => Ok(listen),
+        None => address.parse().map_err(|_| {
+            CliError::Input(format!("{address} is not an IP address with a port: add {flag}"))
+        }),
+    };
+    let new = NewNode {
+        brand,
+        name,
+        point_value: rate(&arguments.point_value)?,
+        settings: NodeSettings {
+            brand: brand.to_string(),
+            listen: listen(arguments.listen_libp2p, &arguments.libp2p, "--listen-libp2p")?,
+            https: listen(arguments.listen_https, &arguments.https, "--listen-https")?,
+        },
+        libp2p,
+        https,
+    };
+    create(&DataDirectory::new(&arguments.data), &new)
+}
+
+/// Makes a node from checked parts.
+///
+/// # Errors
+/// When there is a node already, or the directory cannot be written.
+pub fn create(data: &DataDirectory, new: &NewNode) -> Result<Made, CliError> {
+    setup::create(data, new)?;
+    fs::create_dir_all(data.tls())
+        .map_err(|source| CliError::File { path: data.tls(), source })?;
+    let host = match new.https.host() {
+        alliance_config::Host::Ip(ip) => ip.to_string(),
+        alliance_config::Host::Dns(name) => name.clone(),
+    };
+    tls::create(&data.tls(), Some(&host)).map_err(|error| CliError::Input(error.to_string()))?;
+    let password = generate_password().map_err(|error| CliError::Input(error.to_string()))?;
+    let auth =
+        Auth::open(&data.users()).map_err(|error| CliError::Input(error.to_string()))?;
+    auth.add_user(OPERATOR, &Role::ALL, &password)
+        .map_err(|error| CliError::Input(error.to_string()))?;
+    // for the commands run by the same user on the same machine
+    super::write_private(&operator_path(data), password.as_bytes())?;
+    Ok(Made {
+        brand: new.brand.to_string(),
+        introduction: data.path().join(INTRODUCTION),
+        recovery_key: keys::recovery_key_path(&data.keys()),
+        user: OPERATOR,
+        password: password.to_string(),
+    })
+}
+
+fn rate(text: &str) -> Result<Rate, CliError> {
+    text.split_once('/')
+        .and_then(|(above, below)| Some((above.parse().ok()?, below.parse().ok()?)))
+        .and_then(|(above, below)| Rate::new(above, below).ok())
+        .ok_or_else(|| {
+            CliError::Input("a point value is two positive integers, as in 1000000/1".to_owned())
+        })
+}
+
+/// Does one step towards a constitution.
+///
+/// # Errors
+/// When a file cannot be read or written, or something in it is wrong.
+pub fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
+    let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
+    match command {
+        ConstitutionCommand::Template => io.text(SETTINGS_TEMPLATE),
+        ConstitutionCommand::Draft { settings, out, introductions } => {
+            let settings = Settings::parse(&read(settings)?).map_err(|error| input(&error))?;
+            let introductions = introductions
+                .iter()
+                .map(|path| {
+                    Introduction::parse(&read(path)?)
+                        .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let text = draft(&introductions, &settings).map_err(|error| input(&error))?;
+            write(out, text.as_bytes())?;
+            io.say(&format!(
+                "drafted for {} brands: read it, then let every brand sign it",
+                introductions.len()
+            ));
+            Ok(())
+        }
+        ConstitutionCommand::Check { constitution } => {
+            let checked =
+                Constitution::parse(&read(constitution)?).map_err(|error| input(&error))?;
+            show(&checked, io)
+        }
+        ConstitutionCommand::Sign { data, out, constitution } => {
+            let secrets = keys::read(&DataDirectory::new(data).keys())?;
+            let signatures = sign(&read(constitution)?, &secrets.governance()?)
+                .map_err(|error| input(&error))?;
+            write(out, signatures.to_text().as_bytes())
+        }
+        ConstitutionCommand::Collect { out, constitution, signatures } => {
+            let parts = signatures
+                .iter()
+                .map(|path| Signatures::parse(&read(path)?).map_err(|error| input(&error)))
+                .collect::<Result<Vec<_>, _>>()?;
+            let collected =
+                collect(&read(constitution)?, &parts).map_err(|error| input(&error))?;
+            write(out, collected.signatures.to_text().as_bytes())?;
+            for refused in &collected.refused {
+                io.say(&format!("not taken: {refused}"));
+            }
+            for missing in &collected.missing {
+                io.say(&format!("missing: {missing}"));
+            }
+            if collected.missing.is_empty() && collected.refused.is_empty() {
+                io.say("every brand has signed");
+                return Ok(());
+            }
+            Err(CliError::Input("not every brand has signed yet".to_owned()))
+        }
+        ConstitutionCommand::Adopt { data, constitution, signatures } => {
+            setup::adopt(&DataDirectory::new(data), constitution, signatures)?;
+            io.say("the constitution is in the data directory; start the node with `run`");
+            Ok(())
+        }
+        ConstitutionCommand::AuditorKey { out } => {
+            let key = keys::create_sealing_secret(out)?;
+            io.line(&alliance_config::sealing_key_text(&key))
+        }
+    }
+}
+
+fn show(constitution: &Constitution, io: &mut Io) -> Result<(), CliError> {
+    let ledger = constitution.ledger();
+    let committee = ledger.committee();
+    io.line(&format!("alliance {} ({}), epoch {}", ledger.alliance(), constitution.name(), ledger.epoch()))?;
+    io.line(&format!("hash {}", constitution.hash()))?;
+    io.line(&format!(
+        "n = {}, f = {}, q = {}{}",
+        committee.size(),
+        committee.faults(),
+        committee.quorum(),
+        if committee.faults() == 0 { " (a fork would be detected, not prevented)" } else { "" }
+    ))?;
+    for (brand, profile) in constitution.profiles() {
+        io.line(&format!("  {brand}: {} at {}", profile.name, profile.libp2p))?;
+    }
+    match constitution.clean_room() {
+        Some(room) => io.line(&format!("clean room: profile {}", room.contract().profile().name())),
+        None => io.line("clean room: none"),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(path).map_err(|source| CliError::File { path: path.into(), source })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    fs::write(path, bytes).map_err(|source| CliError::File { path: path.into(), source })
+}

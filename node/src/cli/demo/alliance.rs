@@ -1,0 +1,278 @@
+//! Five nodes as processes of their own: made, constituted, started, killed, stopped.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use alliance_config::{Address, Introduction, Settings, collect, draft, sample_alliance, sign};
+use protocol::ids::BrandId;
+use tokio::process::{Child, Command};
+
+use super::super::constitution::{Made, create};
+use super::super::operations::connect;
+use super::super::{CliError, Io, OPERATOR};
+use crate::client::Client;
+use crate::config::{DataDirectory, Settings as NodeSettings};
+use crate::keys;
+use crate::setup::{self, NewNode};
+
+/// How long a node may take to start.
+const START: Duration = Duration::from_secs(60);
+/// Name of the auditor whose key opens every log.
+pub const AUDITOR: &str = "demo-auditor";
+
+/// One brand's node.
+pub struct Brand {
+    /// Its id.
+    pub id: BrandId,
+    /// Its data directory.
+    pub data: DataDirectory,
+    /// What `init` made.
+    made: Made,
+    child: Option<Child>,
+    client: Option<Client>,
+}
+
+/// The alliance of the sample.
+pub struct Alliance {
+    folder: PathBuf,
+    temporary: bool,
+    brands: Vec<Brand>,
+}
+
+impl Drop for Alliance {
+    fn drop(&mut self) {
+        for brand in &mut self.brands {
+            // closing its input would end it too; this does not wait for that
+            if let Some(child) = &mut brand.child {
+                let _ = child.start_kill();
+            }
+        }
+        if self.temporary {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn input(error: impl std::fmt::Display) -> CliError {
+    CliError::Input(error.to_string())
+}
+
+impl Alliance {
+    /// Makes the brands' nodes and their constitution, and starts them.
+    pub async fn create(directory: Option<&Path>, io: &Io) -> Result<Self, CliError> {
+        let temporary = directory.is_none();
+        let folder = match directory {
+            Some(directory) => directory.to_path_buf(),
+            None => {
+                let name = format!("coalition-demo-{}", std::process::id());
+                std::env::temp_dir().join(name)
+            }
+        };
+        fs::create_dir_all(&folder)
+            .map_err(|source| CliError::File { path: folder.clone(), source })?;
+        let mut alliance = Self { folder, temporary, brands: Vec::new() };
+        io.say("Five brands make keys and introduce themselves / 五个品牌生成密钥、互相介绍");
+        for sample in &alliance_config::sample::BRANDS {
+            let brand = alliance.make(sample.id)?;
+            alliance.brands.push(brand);
+        }
+        io.say("They draft a constitution, each signs it, all signatures are collected / 起草章程并逐一签署");
+        alliance.constitute()?;
+        io.say("Five processes start and connect over libp2p / 启动五个独立进程并互联");
+        for place in 0..alliance.brands.len() {
+            alliance.start(place)?;
+        }
+        for place in 0..alliance.brands.len() {
+            alliance.wait_until_it_answers(place).await?;
+        }
+        Ok(alliance)
+    }
+
+    fn make(&self, id: &str) -> Result<Brand, CliError> {
+        let id = BrandId::new(id).map_err(input)?;
+        let described = sample_alliance::describe(id)
+            .ok_or_else(|| CliError::Input(format!("the sample does not describe {id}")))?;
+        let (libp2p, https) = (free_address()?, free_address()?);
+        let new = NewNode {
+            brand: id,
+            name: described.name,
+            point_value: described.point_value,
+            libp2p: Address::from_socket(libp2p).map_err(input)?,
+            https: Address::from_socket(https).map_err(input)?,
+            settings: NodeSettings { brand: id.to_string(), listen: libp2p, https },
+        };
+        let data = DataDirectory::new(self.folder.join(id.as_str()));
+        let made = create(&data, &new)?;
+        Ok(Brand { id, data, made, child: None, client: None })
+    }
+
+    fn constitute(&self) -> Result<(), CliError> {
+        let auditor = keys::create_sealing_secret(&self.auditor_key())?;
+        let settings = format!(
+            "{}\n[[auditors]]\nname = \"{AUDITOR}\"\nsealing = \"{}\"\n",
+            sample_alliance::SETTINGS,
+            alliance_config::sealing_key_text(&auditor)
+        );
+        let settings = Settings::parse(settings.as_bytes()).map_err(input)?;
+        let introductions = self
+            .brands
+            .iter()
+            .map(|brand| {
+                let path = brand.data.path().join(setup::INTRODUCTION);
+                Introduction::parse(&brand.data.read(&path)?).map_err(input)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let toml = draft(&introductions, &settings).map_err(input)?;
+        let parts = self
+            .brands
+            .iter()
+            .map(|brand| {
+                let governance = keys::read(&brand.data.keys())?.governance()?;
+                sign(toml.as_bytes(), &governance).map_err(input)
+            })
+            .collect::<Result<Vec<_>, CliError>>()?;
+        let collected = collect(toml.as_bytes(), &parts).map_err(input)?;
+        let write = |path: PathBuf, text: &str| {
+            fs::write(&path, text).map_err(|source| CliError::File { path, source })
+        };
+        write(self.constitution(), &toml)?;
+        write(self.signatures(), &collected.signatures.to_text())?;
+        for brand in &self.brands {
+            setup::adopt(&brand.data, &self.constitution(), &self.signatures())?;
+        }
+        Ok(())
+    }
+
+    /// The brands.
+    pub fn brands(&self) -> &[Brand] {
+        &self.brands
+    }
+    /// The constitution's file.
+    pub fn constitution(&self) -> PathBuf {
+        self.folder.join("constitution.toml")
+    }
+    /// The file of its signatures.
+    pub fn signatures(&self) -> PathBuf {
+        self.folder.join("constitution.signatures")
+    }
+    /// The auditor's private key.
+    pub fn auditor_key(&self) -> PathBuf {
+        self.folder.join("auditor-key")
+    }
+    /// A folder for one purpose.
+    pub fn subfolder(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+    /// A client of a brand's node, signed in.
+    pub fn client(&self, place: usize) -> Result<Client, CliError> {
+        self.brands
+            .get(place)
+            .and_then(|brand| brand.client.clone())
+            .ok_or_else(|| CliError::Input("the node is not running".into()))
+    }
+
+    fn start(&mut self, place: usize) -> Result<(), CliError> {
+        let Some(brand) = self.brands.get_mut(place) else { return Ok(()) };
+        let path = brand.data.path().join("node.log");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|source| CliError::File { path, source })?;
+        let program = std::env::current_exe().map_err(input)?;
+        let child = Command::new(program)
+            .arg("run")
+            .arg("--data")
+            .arg(brand.data.path())
+            .arg("--until-stdin-ends")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(input)?;
+        brand.child = Some(child);
+        Ok(())
+    }
+
+    async fn wait_until_it_answers(&mut self, place: usize) -> Result<(), CliError> {
+        let started = Instant::now();
+        let Some(brand) = self.brands.get_mut(place) else { return Ok(()) };
+        loop {
+            if let Some(child) = &mut brand.child
+                && let Ok(Some(status)) = child.try_wait()
+            {
+                let log = brand.data.path().join("node.log");
+                let text = fs::read_to_string(&log).unwrap_or_default();
+                let last = text.lines().last().unwrap_or_default();
+                return Err(CliError::Input(format!("{} ended ({status}): {last}", brand.id)));
+            }
+            match connect(brand.data.path(), None).await {
+                Ok(client) => {
+                    brand.client = Some(client);
+                    return Ok(());
+                }
+                Err(error) if started.elapsed() > START => return Err(error),
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    /// Kills one node as a power cut would, and starts it again; gives how long that took.
+    pub async fn kill_and_restart(&mut self, place: usize) -> Result<Duration, CliError> {
+        if let Some(brand) = self.brands.get_mut(place) {
+            if let Some(mut child) = brand.child.take() {
+                // SIGKILL: nothing of the process runs after this
+                child.kill().await.map_err(input)?;
+            }
+            // the killed node could not take it away
+            let _ = fs::remove_file(brand.data.addresses());
+        }
+        let started = Instant::now();
+        self.start(place)?;
+        self.wait_until_it_answers(place).await?;
+        Ok(started.elapsed())
+    }
+
+    /// Stops every node; they finish what is under way.
+    pub async fn stop(&mut self) {
+        for brand in &mut self.brands {
+            if let Some(child) = &mut brand.child {
+                // the end of its input is its sign to stop
+                drop(child.stdin.take());
+            }
+        }
+        for brand in &mut self.brands {
+            if let Some(mut child) = brand.child.take() {
+                let ended = tokio::time::timeout(Duration::from_secs(10), child.wait()).await;
+                if ended.is_err() {
+                    let _ = child.kill().await;
+                }
+            }
+        }
+    }
+
+    /// Where people can look, and how to sign in.
+    pub fn say_where(&self, io: &Io) {
+        io.say("\nThe alliance is left running. Status pages / 联盟仍在运行，状态页：");
+        for brand in &self.brands {
+            if let Some(client) = &brand.client {
+                io.say(&format!(
+                    "  {:<14} https://{}/   user {OPERATOR}, password {}",
+                    brand.id,
+                    client.address(),
+                    brand.made.password
+                ));
+            }
+        }
+        io.say("(The certificates are self-signed: the browser will ask. / 证书为自签名，浏览器会提示。)");
+        io.say("Ctrl-C ends it. / 按 Ctrl-C 结束。");
+    }
+}
+
+fn free_address() -> Result<SocketAddr, CliError> {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(input)
+}

@@ -1,0 +1,223 @@
+//! The command line: clap types, and what each command does with the rest of the crate.
+//!
+//! Data goes to stdout, words to stderr. Commands that work on a running node speak its HTTPS surface,
+//! as any client does; they find address, certificate and password in its data directory. No business
+//! rules here.
+
+pub mod audit;
+pub mod constitution;
+pub mod demo;
+pub mod operations;
+pub mod run;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde::Serialize;
+
+use crate::client::ClientError;
+use crate::config::{ConfigError, DataDirectory};
+use crate::keys::KeysError;
+use crate::runtime::StartError;
+use crate::setup::SetupError;
+
+/// The user that `init` makes.
+pub const OPERATOR: &str = "operator";
+
+/// Coalition: the node each brand of a points alliance runs.
+///
+/// 积分联盟节点：会员数据留在本品牌，积分跨品牌互换，联合统计只给出差分隐私结果。
+#[derive(Debug, Parser)]
+#[command(name = "coalition", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Show it all: five brands on this machine, on real data, end to end.
+    Demo(demo::DemoArguments),
+    /// Make a new node: keys, certificate, first user, introduction to the other brands.
+    Init(constitution::InitArguments),
+    /// Draft, check, sign, collect and adopt a constitution.
+    Constitution {
+        #[command(subcommand)]
+        command: constitution::ConstitutionCommand,
+    },
+    /// Run a node until it is told to stop.
+    Run(run::RunArguments),
+    /// Import members and purchases (Parquet).
+    Import(operations::ImportArguments),
+    /// Make a one-time code for linking, or link a member's account by a code.
+    Link {
+        #[command(subcommand)]
+        command: operations::LinkCommand,
+    },
+    /// Exchange a member's points for another brand's.
+    Exchange(operations::ExchangeArguments),
+    /// Close a cut-off, or show its clearing statement.
+    Clearing(operations::ClearingArguments),
+    /// Ask a joint question; shows cost and expected error first.
+    Query(operations::QueryArguments),
+    /// Show the state of a running node.
+    Status(operations::StatusArguments),
+    /// Verify a folder of logs offline.
+    Audit(audit::AuditArguments),
+}
+
+/// Why a command failed. Printed to stderr; the exit status is 2.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// Something that was given is not right.
+    #[error("{0}")]
+    Input(String),
+    /// A file.
+    #[error("{}: {source}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The node answered with a refusal, or not at all.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The data directory.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// A new node.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The node did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// Stdout.
+    #[error("cannot write to stdout: {0}")]
+    Stdout(std::io::Error),
+}
+
+/// Where data and words go.
+pub struct Io {
+    json: bool,
+}
+
+impl Io {
+    /// Words on stderr, data on stdout; `json` keeps words to a minimum.
+    #[must_use]
+    pub const fn new(json: bool) -> Self {
+        Self { json }
+    }
+    /// One line of data.
+    ///
+    /// # Errors
+    /// When stdout is closed.
+    pub fn line(&mut self, text: &str) -> Result<(), CliError> {
+        writeln!(std::io::stdout(), "{text}").map_err(CliError::Stdout)
+    }
+    /// Data as it is.
+    ///
+    /// # Errors
+    /// When stdout is closed.
+    pub fn text(&mut self, text: &str) -> Result<(), CliError> {
+        write!(std::io::stdout(), "{text}").map_err(CliError::Stdout)
+    }
+    /// One JSON object on one line.
+    ///
+    /// # Errors
+    /// When stdout is closed.
+    pub fn json<T: Serialize>(&mut self, value: &T) -> Result<(), CliError> {
+        let text = serde_json::to_string(value)
+            .map_err(|error| CliError::Input(format!("not representable as JSON: {error}")))?;
+        self.line(&text)
+    }
+    /// Words for a person.
+    pub fn say(&self, words: &str) {
+        eprintln!("{words}");
+    }
+    /// Whether the command was asked for JSON.
+    #[must_use]
+    pub const fn is_json(&self) -> bool {
+        self.json
+    }
+}
+
+/// Where the operator's password is, for commands of the same user on the same machine.
+#[must_use]
+pub fn operator_path(data: &DataDirectory) -> PathBuf {
+    data.path().join("operator-password")
+}
+
+/// Writes a new file that only its owner may read.
+///
+/// # Errors
+/// When it is there already or cannot be written.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let wrong = |source| CliError::File { path: path.into(), source };
+    fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .map_err(wrong)
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match runtime.block_on(dispatch(cli.command)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
+    match command {
+        Command::Demo(arguments) => return demo::run(&arguments).await,
+        Command::Init(arguments) => {
+            let made = constitution::init(&arguments)?;
+            let mut io = Io::new(true);
+            io.json(&made)?;
+            io.say(&format!(
+                "made a node for {}. Next:\n  1. note the password of user `{}`; it is not shown again\n  2. take {} offline: it opens this brand's log when all else is lost\n  3. give {} to whoever drafts the constitution",
+                made.brand,
+                made.user,
+                made.recovery_key.display(),
+                made.introduction.display()
+            ));
+        }
+        Command::Constitution { command } => constitution::run(&command, &mut Io::new(false))?,
+        Command::Run(arguments) => run::run(&arguments).await?,
+        Command::Import(arguments) => operations::import(&arguments).await?,
+        Command::Link { command } => operations::link(&command).await?,
+        Command::Exchange(arguments) => operations::exchange(&arguments).await?,
+        Command::Clearing(arguments) => operations::clearing(&arguments).await?,
+        Command::Query(arguments) => operations::query(&arguments).await?,
+        Command::Status(arguments) => operations::status(&arguments).await?,
+        Command::Audit(arguments) => {
+            let report = audit::audit(&arguments)?;
+            audit::print(&report, arguments.json, &mut Io::new(arguments.json))?;
+            return Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::from(1) });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,105 @@
+//! `coalition run`: a node in the foreground.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::CliError;
+use crate::auth::Auth;
+use crate::config::DataDirectory;
+use crate::{http, runtime, telemetry, tls};
+
+/// How a node is run.
+#[derive(Debug, clap::Args)]
+pub struct RunArguments {
+    /// Data directory.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Stop when standard input ends: for a parent process that must not leave nodes behind.
+    #[arg(long, hide = true)]
+    pub until_stdin_ends: bool,
+}
+
+/// Where a running node listens, as it writes it into its data directory.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Addresses {
+    /// For the other nodes.
+    pub libp2p: SocketAddr,
+    /// For people and programs.
+    pub https: SocketAddr,
+}
+
+/// Runs a node until a signal, the end of standard input if so asked, or an administrator stops it.
+///
+/// # Errors
+/// When it does not start, or has to stop because its journal cannot be written.
+pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
+    telemetry::start();
+    let data = DataDirectory::new(&arguments.data);
+    let (settings, brand) = data.settings()?;
+    let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
+    let auth = Auth::open(&data.users()).map_err(|error| input(&error))?;
+    let tls = tls::load(&data.tls()).map_err(|error| input(&error))?;
+    let running = runtime::start(&data).await?;
+    let served = http::serve(running.node.clone(), auth, settings.https, tls).map_err(|source| {
+        CliError::Input(format!("cannot listen for HTTPS at {}: {source}", settings.https))
+    })?;
+    let addresses =
+        Addresses { libp2p: running.network.local_address(), https: served.address };
+    let text = serde_json::to_vec(&addresses).map_err(|error| input(&error))?;
+    data.write(&data.addresses(), &text)?;
+    eprintln!("{brand} listens: other nodes at {}, people at https://{}", addresses.libp2p, addresses.https);
+
+    let mut runtime = running.runtime;
+    let ended = tokio::select! {
+        () = told_to_stop(arguments.until_stdin_ends) => None,
+        ended = &mut runtime => Some(ended),
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            // the runtime answers when all that was taken is durable
+            let _ = running.node.stop().await;
+            runtime.await
+        }
+    };
+    served.shutdown.begin();
+    // a node that was killed leaves the file; a client then finds nobody at the address
+    let _ = std::fs::remove_file(data.addresses());
+    match ended {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(CliError::Input(error.to_string())),
+        Err(error) => Err(CliError::Input(format!("the node failed: {error}"))),
+    }
+}
+
+async fn told_to_stop(until_stdin_ends: bool) {
+    let interrupted = async {
+        match signal(SignalKind::interrupt()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let terminated = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let stdin_ended = async {
+        if !until_stdin_ends {
+            return std::future::pending().await;
+        }
+        let mut buffer = [0; 64];
+        let mut stdin = tokio::io::stdin();
+        while matches!(stdin.read(&mut buffer).await, Ok(read) if read > 0) {}
+    };
+    tokio::select! {
+        () = interrupted => {}
+        () = terminated => {}
+        () = stdin_ended => {}
+    }
+}

@@ -242,6 +242,18 @@ pub struct LinkCodeView {
     pub expires_ms: u64,
 }
 
+/// A member's decision on one purpose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsentRequest {
+    /// `programme`, `exchange`, `joint_analytics` or `marketing`.
+    pub purpose: String,
+    /// Given, or withdrawn.
+    pub granted: bool,
+    /// Version of the notice the member was shown.
+    pub notice_version: u32,
+}
+
 /// A request to exchange a member's points.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExchangeRequest {
@@ -457,6 +469,8 @@ operations! {
     link_code(card: String, brand: String) -> LinkCodeView = LinkCode;
     /// Links a member's account to another brand by the code that brand gave.
     link(card: String, brand: String, code: String) -> LinkView = Link;
+    /// Enters a member's decision on one purpose; it holds from now on.
+    consent(card: String, request: ConsentRequest) -> () = Consent;
     /// Exchanges points. The idempotency key makes repeating it safe; another request under the same
     /// key is refused.
     exchange(key: String, request: ExchangeRequest) -> ExchangeView = Exchange;

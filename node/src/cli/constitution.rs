@@ -134,8 +134,7 @@ pub struct Made {
 pub fn init(arguments: &InitArguments) -> Result<Made, CliError> {
     let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
     let brand = BrandId::new(&arguments.brand).map_err(|error| input(&error))?;
-    let name =
-        Name::new(&arguments.name_zh, &arguments.name_en).map_err(|error| input(&error))?;
+    let name = Name::new(&arguments.name_zh, &arguments.name_en).map_err(|error| input(&error))?;
     let libp2p: Address = arguments.libp2p.parse().map_err(|error| input(&error))?;
     let https: Address = arguments.https.parse().map_err(|error| input(&error))?;
     let listen = |given: Option<SocketAddr>, address: &str, flag: &str| match given {
@@ -165,16 +164,14 @@ pub fn init(arguments: &InitArguments) -> Result<Made, CliError> {
 /// When there is a node already, or the directory cannot be written.
 pub fn create(data: &DataDirectory, new: &NewNode) -> Result<Made, CliError> {
     setup::create(data, new)?;
-    fs::create_dir_all(data.tls())
-        .map_err(|source| CliError::File { path: data.tls(), source })?;
+    fs::create_dir_all(data.tls()).map_err(|source| CliError::File { path: data.tls(), source })?;
     let host = match new.https.host() {
         alliance_config::Host::Ip(ip) => ip.to_string(),
         alliance_config::Host::Dns(name) => name.clone(),
     };
     tls::create(&data.tls(), Some(&host)).map_err(|error| CliError::Input(error.to_string()))?;
     let password = generate_password().map_err(|error| CliError::Input(error.to_string()))?;
-    let auth =
-        Auth::open(&data.users()).map_err(|error| CliError::Input(error.to_string()))?;
+    let auth = Auth::open(&data.users()).map_err(|error| CliError::Input(error.to_string()))?;
     auth.add_user(OPERATOR, &Role::ALL, &password)
         .map_err(|error| CliError::Input(error.to_string()))?;
     // for the commands run by the same user on the same machine
@@ -238,8 +235,7 @@ pub fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
                 .iter()
                 .map(|path| Signatures::parse(&read(path)?).map_err(|error| input(&error)))
                 .collect::<Result<Vec<_>, _>>()?;
-            let collected =
-                collect(&read(constitution)?, &parts).map_err(|error| input(&error))?;
+            let collected = collect(&read(constitution)?, &parts).map_err(|error| input(&error))?;
             write(out, collected.signatures.to_text().as_bytes())?;
             for refused in &collected.refused {
                 io.say(&format!("not taken: {refused}"));
@@ -268,7 +264,12 @@ pub fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
 fn show(constitution: &Constitution, io: &mut Io) -> Result<(), CliError> {
     let ledger = constitution.ledger();
     let committee = ledger.committee();
-    io.line(&format!("alliance {} ({}), epoch {}", ledger.alliance(), constitution.name(), ledger.epoch()))?;
+    io.line(&format!(
+        "alliance {} ({}), epoch {}",
+        ledger.alliance(),
+        both(constitution.name()),
+        ledger.epoch()
+    ))?;
     io.line(&format!("hash {}", constitution.hash()))?;
     io.line(&format!(
         "n = {}, f = {}, q = {}{}",
@@ -278,12 +279,16 @@ fn show(constitution: &Constitution, io: &mut Io) -> Result<(), CliError> {
         if committee.faults() == 0 { " (a fork would be detected, not prevented)" } else { "" }
     ))?;
     for (brand, profile) in constitution.profiles() {
-        io.line(&format!("  {brand}: {} at {}", profile.name, profile.libp2p))?;
+        io.line(&format!("  {brand}: {} at {}", both(&profile.name), profile.libp2p))?;
     }
     match constitution.clean_room() {
         Some(room) => io.line(&format!("clean room: profile {}", room.contract().profile().name())),
         None => io.line("clean room: none"),
     }
+}
+
+fn both(name: &Name) -> String {
+    format!("{} {}", name.zh(), name.en())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CliError> {

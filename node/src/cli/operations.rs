@@ -31,6 +31,7 @@ pub struct NodeArguments {
 #[derive(Debug, clap::Args)]
 pub struct ImportArguments {
     #[command(flatten)]
+    /// Which node.
     node: NodeArguments,
     /// Folder with members.parquet and purchases.parquet, on the node's machine.
     #[arg(required_unless_present = "sample")]
@@ -46,6 +47,7 @@ pub enum LinkCommand {
     /// At the brand whose points are wanted: make a one-time code for its member.
     Code {
         #[command(flatten)]
+        /// Which node.
         node: NodeArguments,
         /// The member's card number here.
         #[arg(long)]
@@ -57,6 +59,7 @@ pub enum LinkCommand {
     /// At the brand whose points are given: link the member's account by the other brand's code.
     Enter {
         #[command(flatten)]
+        /// Which node.
         node: NodeArguments,
         /// The member's card number here.
         #[arg(long)]
@@ -74,6 +77,7 @@ pub enum LinkCommand {
 #[derive(Debug, clap::Args)]
 pub struct ExchangeArguments {
     #[command(flatten)]
+    /// Which node.
     node: NodeArguments,
     /// The member's card number.
     #[arg(long)]
@@ -96,6 +100,7 @@ pub struct ExchangeArguments {
 #[derive(Debug, clap::Args)]
 pub struct ClearingArguments {
     #[command(flatten)]
+    /// Which node.
     node: NodeArguments,
     /// The cut-off in Unix milliseconds; it must have passed.
     #[arg(long)]
@@ -109,6 +114,7 @@ pub struct ClearingArguments {
 #[derive(Debug, clap::Args)]
 pub struct QueryArguments {
     #[command(flatten)]
+    /// Which node.
     node: NodeArguments,
     /// The question, in SQL.
     sql: String,
@@ -127,6 +133,7 @@ pub struct QueryArguments {
 #[derive(Debug, clap::Args)]
 pub struct StatusArguments {
     #[command(flatten)]
+    /// Which node.
     node: NodeArguments,
 }
 
@@ -147,14 +154,27 @@ pub async fn connect(data: &Path, user: Option<&str>) -> Result<Client, CliError
             ))
         })?;
     let certificate = data.tls().join("cert.pem");
-    let pem = fs::read(&certificate)
-        .map_err(|source| CliError::File { path: certificate, source })?;
+    let pem =
+        fs::read(&certificate).map_err(|source| CliError::File { path: certificate, source })?;
     let client = Client::connect(addresses.https, &pem)?;
+    sign_in(&client, &data, user).await?;
+    Ok(client)
+}
+
+/// Begins a session: of the given user, or of the operator whose password is in the data directory.
+///
+/// # Errors
+/// When there is no password, or the node does not let the user in.
+pub async fn sign_in(
+    client: &Client,
+    data: &DataDirectory,
+    user: Option<&str>,
+) -> Result<(), CliError> {
     let (user, password) = match user {
         None => {
-            let path = operator_path(&data);
-            let password = fs::read_to_string(&path)
-                .map_err(|source| CliError::File { path, source })?;
+            let path = operator_path(data);
+            let password =
+                fs::read_to_string(&path).map_err(|source| CliError::File { path, source })?;
             (OPERATOR, password)
         }
         Some(user) => {
@@ -165,7 +185,7 @@ pub async fn connect(data: &Path, user: Option<&str>) -> Result<Client, CliError
         }
     };
     client.login(user, password.trim()).await?;
-    Ok(client)
+    Ok(())
 }
 
 async fn client(node: &NodeArguments) -> Result<Client, CliError> {
@@ -203,7 +223,7 @@ pub async fn follow_import(
     source: &ImportSource,
     bar: &ProgressBar,
 ) -> Result<ImportView, CliError> {
-    let _: ImportView = client.post("/api/v1/imports", &[], source).await?;
+    client.post::<_, ()>("/api/v1/imports", &[], source).await?;
     if let Ok(style) = ProgressStyle::with_template("{msg:>16} {bar:40} {pos}/{len} rows") {
         bar.set_style(style);
     }
@@ -243,8 +263,7 @@ pub async fn link(command: &LinkCommand) -> Result<(), CliError> {
             let mut view: LinkView = client.post(&path, &[], &request).await?;
             while view.state == "requested" {
                 tokio::time::sleep(POLL).await;
-                let member: MemberView =
-                    client.get(&format!("/api/v1/members/{card}")).await?;
+                let member: MemberView = client.get(&format!("/api/v1/members/{card}")).await?;
                 if let Some(link) = member.links.into_iter().find(|link| link.brand == *brand) {
                     view = link;
                 }

@@ -1,10 +1,10 @@
 //! `coalition run`: a node in the foreground.
 
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::CliError;
@@ -37,21 +37,25 @@ pub struct Addresses {
 /// # Errors
 /// When it does not start, or has to stop because its journal cannot be written.
 pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
-    telemetry::start();
+    // fails only when logging has been set up already
+    let _ = telemetry::start();
     let data = DataDirectory::new(&arguments.data);
     let (settings, brand) = data.settings()?;
     let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
     let auth = Auth::open(&data.users()).map_err(|error| input(&error))?;
     let tls = tls::load(&data.tls()).map_err(|error| input(&error))?;
     let running = runtime::start(&data).await?;
-    let served = http::serve(running.node.clone(), auth, settings.https, tls).map_err(|source| {
-        CliError::Input(format!("cannot listen for HTTPS at {}: {source}", settings.https))
-    })?;
-    let addresses =
-        Addresses { libp2p: running.network.local_address(), https: served.address };
+    let served =
+        http::serve(running.node.clone(), auth, settings.https, tls).map_err(|source| {
+            CliError::Input(format!("cannot listen for HTTPS at {}: {source}", settings.https))
+        })?;
+    let addresses = Addresses { libp2p: running.network.local_address(), https: served.address };
     let text = serde_json::to_vec(&addresses).map_err(|error| input(&error))?;
     data.write(&data.addresses(), &text)?;
-    eprintln!("{brand} listens: other nodes at {}, people at https://{}", addresses.libp2p, addresses.https);
+    eprintln!(
+        "{brand} listens: other nodes at {}, people at https://{}",
+        addresses.libp2p, addresses.https
+    );
 
     let mut runtime = running.runtime;
     let ended = tokio::select! {
@@ -89,13 +93,20 @@ async fn told_to_stop(until_stdin_ends: bool) {
             Err(_) => std::future::pending().await,
         }
     };
+    let (ended, stdin_has_ended) = tokio::sync::oneshot::channel();
+    if until_stdin_ends {
+        // a thread of its own, since reading a pipe cannot be interrupted; it ends with the process
+        std::thread::spawn(move || {
+            let mut buffer = [0; 64];
+            let mut stdin = std::io::stdin();
+            while matches!(stdin.read(&mut buffer), Ok(read) if read > 0) {}
+            let _ = ended.send(());
+        });
+    }
     let stdin_ended = async {
-        if !until_stdin_ends {
-            return std::future::pending().await;
+        if !until_stdin_ends || stdin_has_ended.await.is_err() {
+            std::future::pending::<()>().await;
         }
-        let mut buffer = [0; 64];
-        let mut stdin = tokio::io::stdin();
-        while matches!(stdin.read(&mut buffer).await, Ok(read) if read > 0) {}
     };
     tokio::select! {
         () = interrupted => {}

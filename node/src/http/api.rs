@@ -273,6 +273,20 @@ pub(super) async fn link(
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
 
+/// Enters a member's decision on one purpose.
+#[utoipa::path(post, path = "/api/v1/members/{card}/consents", tag = "members",
+    params(("card" = String, Path, description = "Card number")), request_body = ConsentRequest,
+    responses((status = 204, description = "It holds from now on")))]
+pub(super) async fn consent(
+    _: Authorized<perm::ManageMembers>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+    Json(request): Json<ConsentRequest>,
+) -> Result<impl IntoResponse> {
+    app.node.consent(card, request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// Exchanges a member's points for another brand's.
 #[utoipa::path(post, path = "/api/v1/exchanges", tag = "exchanges", request_body = ExchangeRequest,
     params(("Idempotency-Key" = String, Header,

@@ -128,6 +128,7 @@ routes! {
     get    "/api/v1/members/{card}"                    api::member           needs::<perm::ReadMembers>();
     post   "/api/v1/members/{card}/link-codes"         api::link_code        needs::<perm::ManageMembers>();
     post   "/api/v1/members/{card}/links"              api::link             needs::<perm::ManageMembers>();
+    post   "/api/v1/members/{card}/consents"           api::consent          needs::<perm::ManageMembers>();
     post   "/api/v1/exchanges"                         api::exchange         needs::<perm::ExchangePoints>();
     get    "/api/v1/exchanges"                         api::exchanges        needs::<perm::ReadExchanges>();
     get    "/api/v1/exchanges/{id}"                    api::exchange_by_id   needs::<perm::ReadExchanges>();

@@ -89,6 +89,7 @@ fn answer(command: Command) {
         Command::Link { brand, code, reply, .. } => {
             reply.send(Ok(LinkView { brand, state: code })).ok()
         }
+        Command::Consent { card, reply, .. } => reply.send(found(card).map(drop)).ok().map(drop),
         Command::Exchange { key, request, reply } => {
             let view = ExchangeView {
                 id: key,

@@ -25,8 +25,10 @@ use super::sealed_journal::Recorded;
 use crate::exchange::book::{Book, LinkAnswer};
 use crate::exchange::points::PointsLedger;
 use crate::exchange::record::{Applied, Credit, NodeRecord, Requested, Submission};
-use crate::service::{ErrorKind, ExchangeRequest, ExchangeView, ServiceError};
-use crate::vault::{CardNumber, LinkCode, LinkState, MemberId, Purpose, Vault, VaultError};
+use crate::service::{ConsentRequest, ErrorKind, ExchangeRequest, ExchangeView, ServiceError};
+use crate::vault::{
+    CardNumber, Consent, ConsentSource, LinkCode, LinkState, MemberId, Purpose, Vault, VaultError,
+};
 
 /// How long a link code is valid.
 const LINK_CODE_VALID: Milliseconds = Milliseconds::from_seconds(15 * 60);
@@ -514,6 +516,36 @@ impl Core {
         Ok((code.to_string(), now.plus(LINK_CODE_VALID)))
     }
 
+    /// Enters a member's decision on one purpose.
+    ///
+    /// # Errors
+    /// When there is no such member or purpose.
+    pub fn consent(
+        &self,
+        card: &str,
+        request: &ConsentRequest,
+        now: Timestamp,
+    ) -> Result<(), ServiceError> {
+        let member = self.member(card)?;
+        let purpose = Purpose::from_name(&request.purpose).ok_or_else(|| {
+            let known: Vec<&str> = Purpose::ALL.iter().map(|purpose| purpose.name()).collect();
+            ServiceError::new(
+                ErrorKind::Invalid,
+                "purpose_unknown",
+                "there is no such purpose",
+                format!("the purposes are {}", known.join(", ")),
+            )
+        })?;
+        let decision = Consent {
+            purpose,
+            granted: request.granted,
+            notice_version: request.notice_version,
+            at: now,
+            source: ConsentSource::Staff,
+        };
+        self.vault.decide(member, decision).map_err(vault_error)
+    }
+
     /// Asks another brand to link the member's account there by the code it gave.
     ///
     /// # Errors
@@ -753,6 +785,12 @@ impl Core {
     }
 }
 
+/// The id that an exchange has under an idempotency key, as its view shows it.
+#[must_use]
+pub fn exchange_id(key: &str) -> String {
+    id_of_key(key).to_string()
+}
+
 fn request_id(key: &str) -> Result<RequestId, ServiceError> {
     if !(1..=128).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ServiceError::new(
@@ -762,10 +800,14 @@ fn request_id(key: &str) -> Result<RequestId, ServiceError> {
             "send a fresh UUID as Idempotency-Key",
         ));
     }
+    Ok(id_of_key(key))
+}
+
+fn id_of_key(key: &str) -> RequestId {
     let hash = sha256(&[b"coalition/0/request-id", key.as_bytes()]);
     let mut id = [0; 16];
     id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-    Ok(RequestId::from_bytes(id))
+    RequestId::from_bytes(id)
 }
 
 fn request_hash(request: &ExchangeRequest) -> RequestHash {

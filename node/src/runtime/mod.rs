@@ -53,6 +53,7 @@ pub enum Command {
     Cards { least_points: u64, after: Option<String>, limit: u32, reply: Reply<Vec<String>> },
     LinkCode { card: String, brand: String, reply: Reply<LinkCodeView> },
     Link { card: String, brand: String, code: String, reply: Reply<LinkView> },
+    Consent { card: String, request: ConsentRequest, reply: Reply<()> },
     Exchange { key: String, request: ExchangeRequest, reply: Reply<ExchangeView> },
     ExchangeById { id: String, reply: Reply<ExchangeView> },
     Exchanges { limit: u32, reply: Reply<Vec<ExchangeView>> },
@@ -231,6 +232,9 @@ impl Runtime {
                     state: link_state(LinkState::Requested).to_owned(),
                 });
                 answer(turn, reply, view);
+            }
+            Command::Consent { card, request, reply } => {
+                answer(turn, reply, self.core.consent(&card, &request, now()));
             }
             Command::Exchange { key, request, reply } => {
                 let taken = self.core.exchange(&key, &request, now(), turn);

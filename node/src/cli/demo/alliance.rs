@@ -11,7 +11,7 @@ use protocol::ids::BrandId;
 use tokio::process::{Child, Command};
 
 use super::super::constitution::{Made, create};
-use super::super::operations::connect;
+use super::super::operations::{connect, sign_in};
 use super::super::{CliError, Io, OPERATOR};
 use crate::client::Client;
 use crate::config::{DataDirectory, Settings as NodeSettings};
@@ -210,11 +210,15 @@ impl Alliance {
                 let last = text.lines().last().unwrap_or_default();
                 return Err(CliError::Input(format!("{} ended ({status}): {last}", brand.id)));
             }
-            match connect(brand.data.path(), None).await {
-                Ok(client) => {
+            // whoever holds the client goes on with it: a restart ends its session, not its address
+            let ready = match &brand.client {
+                Some(client) => sign_in(client, &brand.data, None).await,
+                None => connect(brand.data.path(), None).await.map(|client| {
                     brand.client = Some(client);
-                    return Ok(());
-                }
+                }),
+            };
+            match ready {
+                Ok(()) => return Ok(()),
                 Err(error) if started.elapsed() > START => return Err(error),
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }

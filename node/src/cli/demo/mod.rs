@@ -6,6 +6,7 @@
 //! shipped sample, never from a node. Every figure is measured by the run itself.
 
 mod alliance;
+mod exact;
 mod members;
 mod report;
 mod steps;
@@ -53,7 +54,9 @@ pub async fn run(arguments: &DemoArguments) -> Result<ExitCode, CliError> {
     }
     let sound = told.is_sound();
     if !sound {
-        io.say("\nNOT as it should be: see the figures above. / 有结果与预期不符，请看上面的数字。");
+        io.say(
+            "\nNOT as it should be: see the figures above. / 有结果与预期不符，请看上面的数字。",
+        );
     }
     if !arguments.once {
         alliance.say_where(&io);

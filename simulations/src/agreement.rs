@@ -39,7 +39,7 @@ const START_MS: u64 = 1_700_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liar {
     /// Runs its node twice with the same keys (Bano et al., "Twins", 2020): proposes two blocks in a
-    /// round, votes for both of two, promises and forgets.
+    /// round, votes for both of two. At times one of the two loses its disk and starts anew.
     Twins,
     /// Grants itself a thousandfold credit and writes blocks accordingly.
     Spendthrift,
@@ -210,8 +210,14 @@ impl Simulation {
             }
             850..950 => self.want(machine),
             950..960 => {
-                self.trace.note(format_args!("m{machine} loses power"));
-                self.machine(machine).crash();
+                let twins = Some((self.machines[machine].brand(), Liar::Twins));
+                let forgets = self.liar == twins && self.prng.below(2) == 0;
+                self.trace.note(format_args!("m{machine} loses power, its disk too: {forgets}"));
+                if forgets {
+                    self.machine(machine).forget();
+                } else {
+                    self.machine(machine).crash();
+                }
                 self.crashes += 1;
                 Ok(())
             }

@@ -131,6 +131,14 @@ impl Node {
         self.books = Books::default();
     }
 
+    /// The power fails and the disk with it. Not what an honest brand survives (rules 11 to 13 are not
+    /// there yet): what a liar can always claim.
+    pub fn forget(&mut self) {
+        self.crash();
+        self.journal.clear();
+        self.application = Application::default();
+    }
+
     /// Starts with what is on disk.
     ///
     /// # Errors

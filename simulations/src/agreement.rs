@@ -16,11 +16,13 @@ use protocol::crypto::sha256;
 use protocol::exchange::{Exchange, Link, Payload};
 use protocol::ids::{BrandId, MemberHandle, RequestId};
 use protocol::log::block::{ApplicationEntry, PublicEntry};
+use protocol::time::Timestamp;
 use protocol::witness::message::Message;
 use protocol::witness::writer::Entropy as _;
 
 use crate::alliance::Alliance;
 use crate::invariants::{Observer, Violation};
+use crate::lockbreaker::Lockbreaker;
 use crate::network::{Machine, Network, Packet, Weather};
 use crate::node::{Node, Report};
 use crate::prng::Prng;
@@ -43,6 +45,8 @@ pub enum Liar {
     Twins,
     /// Grants itself a thousandfold credit and writes blocks accordingly.
     Spendthrift,
+    /// Tries to replace what may be final already ([`crate::lockbreaker`]).
+    Lockbreaker,
     /// Sends messages with bytes altered.
     Babbler,
 }
@@ -124,6 +128,7 @@ struct Simulation {
     now_ms: u64,
     alliance: Alliance,
     liar: Option<(BrandId, Liar)>,
+    lockbreaker: Option<Lockbreaker>,
     machines: Vec<Node>,
     network: Network,
     observer: Observer,
@@ -145,10 +150,11 @@ impl Simulation {
         let alliance = Alliance::new(brands);
         let ids = alliance.constitution().committee().brands().to_vec();
         let forks = alliance.constitution().committee().faults() > 0;
-        let drawn = match prng.below(6) {
+        let drawn = match prng.below(8) {
             0 | 1 if forks => Some(Liar::Twins),
-            2 => Some(Liar::Spendthrift),
-            3 => Some(Liar::Babbler),
+            2 | 3 if forks => Some(Liar::Lockbreaker),
+            4 => Some(Liar::Spendthrift),
+            5 => Some(Liar::Babbler),
             _ => None,
         };
         let place = prng.below(ids.len());
@@ -170,12 +176,17 @@ impl Simulation {
         };
         let honest: BTreeSet<BrandId> =
             ids.into_iter().filter(|id| Some(*id) != liar.map(|(id, _)| id)).collect();
+        let lockbreaker = liar.filter(|(_, liar)| *liar == Liar::Lockbreaker).map(|(id, _)| {
+            let keys = alliance.keys(id).voting;
+            Lockbreaker::new(id, alliance.constitution().clone(), keys, prng.fork())
+        });
         let observer = Observer::new(alliance.constitution().clone(), honest);
         Self {
             prng,
             now_ms: START_MS,
             alliance,
             liar,
+            lockbreaker,
             machines,
             network: Network::new(weather),
             observer,
@@ -333,12 +344,28 @@ impl Simulation {
         ));
         let mut report = Report::default();
         self.machine(to).handle(from, &bytes, now_ms, &mut report);
+        let message = Message::from_bytes(&bytes).ok();
+        if let (Some(liar), Some(message)) = (self.lockbreaker_on(to), message) {
+            report.sent.retain(|(_, message)| liar.lets_out(message));
+            report.sent.extend(liar.hear(from, &message));
+        }
         self.observe(to, report)
+    }
+
+    /// The dishonest part of this machine, if it has one and runs.
+    fn lockbreaker_on(&mut self, machine: Machine) -> Option<&mut Lockbreaker> {
+        let node = &self.machines[machine];
+        let lies = self.liar == Some((node.brand(), Liar::Lockbreaker)) && node.ledger().is_some();
+        self.lockbreaker.as_mut().filter(|_| lies)
     }
 
     fn tick(&mut self, machine: Machine) -> Result<(), Violation> {
         let (now_ms, mut report) = (self.now_ms, Report::default());
         self.machine(machine).tick(now_ms, &mut report);
+        if let Some(liar) = self.lockbreaker_on(machine) {
+            report.sent.retain(|(_, message)| liar.lets_out(message));
+            report.sent.extend(liar.tick());
+        }
         self.observe(machine, report)
     }
 
@@ -407,6 +434,14 @@ impl Simulation {
             self.trace.note(format_args!("m{machine} blames {brand}: {fault}"));
         }
         let checked = self.observer.check(node, &report);
+        let rival = self.lockbreaker.as_mut().filter(|_| !report.built.is_empty());
+        if let (Some((liar, _)), Some(lockbreaker), Some(ledger)) =
+            (self.liar, rival, node.ledger())
+            && liar == from
+            && let Some(block) = lockbreaker.rival(ledger, Timestamp::from_unix_ms(self.now_ms))
+        {
+            self.observer.built(block);
+        }
         let honest = self.observer.honest().contains(&from);
         for (to, message) in report.sent.drain(..) {
             match &message {

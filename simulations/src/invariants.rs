@@ -10,6 +10,7 @@ use protocol::constitution::Constitution;
 use protocol::exchange::Payload;
 use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex, Round};
 use protocol::log::block::{BlockReference, Header};
+use protocol::witness::build::OwnBlock;
 use protocol::witness::message::Message;
 use protocol::witness::rules::public_exposure;
 use protocol::witness::state::FinalBlock;
@@ -96,11 +97,7 @@ impl Observer {
     /// # Errors
     /// The first guarantee that does not hold.
     pub fn check(&mut self, node: &Node, report: &Report) -> Result<(), Violation> {
-        for block in &report.built {
-            let payloads = block.payloads().iter();
-            let contents = payloads.map(|sent| (sent.index, (sent.to, sent.payload.clone())));
-            self.built.insert(block.reference().header, contents.collect());
-        }
+        report.built.iter().for_each(|block| self.built(block));
         if !self.honest.contains(&node.brand()) {
             return Ok(());
         }
@@ -122,6 +119,13 @@ impl Observer {
         }
         self.invariant_no_honest_brand_is_blamed(report)?;
         self.invariant_tips_are_final(node)
+    }
+
+    /// Takes note of a block that somebody has built.
+    pub fn built(&mut self, block: &OwnBlock) {
+        let payloads = block.payloads().iter();
+        let contents = payloads.map(|sent| (sent.index, (sent.to, sent.payload.clone())));
+        self.built.insert(block.reference().header, contents.collect());
     }
 
     /// An honest writer signs one block for one height and round.

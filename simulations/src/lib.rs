@@ -14,6 +14,7 @@ pub mod agreement;
 pub mod alliance;
 pub mod application;
 pub mod invariants;
+pub mod lockbreaker;
 pub mod network;
 pub mod node;
 pub mod prng;

@@ -2,4 +2,5 @@
 
 mod alliance;
 mod architecture;
+mod documents;
 mod exchange;

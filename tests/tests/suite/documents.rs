@@ -1,0 +1,79 @@
+//! The documents against the tree: what they point to is there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![workspace()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() && !name.starts_with('.') && name != "target" {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// `[text](target)` of a document, those that lead into the tree.
+fn links(text: &str) -> Vec<(&str, &str)> {
+    let mut links = Vec::new();
+    for (end, _) in text.match_indices("](") {
+        let Some(start) = text[..end].rfind('[') else { continue };
+        let rest = &text[end + 2..];
+        let Some(stop) = rest.find(')') else { continue };
+        let target = rest[..stop].split('#').next().unwrap_or_default();
+        if !target.is_empty() && !target.contains("://") && !target.contains(' ') {
+            links.push((&text[start + 1..end], target));
+        }
+    }
+    links
+}
+
+fn broken(document: &Path, text: &str) -> Vec<String> {
+    let folder = document.parent().unwrap();
+    let mut wrong = Vec::new();
+    for (words, target) in links(text) {
+        let path = folder.join(target);
+        if !path.exists() {
+            wrong.push(format!("{}: {target} is not there", document.display()));
+        } else if target.ends_with(".rs") && words.contains('_') {
+            // a link whose words are a name leads to the test of that name
+            let source = fs::read_to_string(&path).unwrap();
+            if !source.contains(&format!("fn {words}(")) {
+                wrong.push(format!("{}: no test {words} in {target}", document.display()));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_every_named_test_is_there() {
+    let documents = documents();
+    assert!(documents.iter().any(|path| path.ends_with("SECURITY.md")));
+    let wrong: Vec<String> = documents
+        .iter()
+        .flat_map(|document| broken(document, &fs::read_to_string(document).unwrap()))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_wrong_link_is_noticed() {
+    let document = workspace().join("SECURITY.md");
+    let text = "[a](nowhere.md) [no_such_test](tests/tests/suite/documents.rs) \
+                [a_wrong_link_is_noticed](tests/tests/suite/documents.rs) [b](https://c2sp.org)";
+    let wrong = broken(&document, text);
+    assert_eq!(wrong.len(), 2, "{wrong:?}");
+}

@@ -326,9 +326,13 @@ impl Writer {
         let (mut secret, mut nonce) = ([0; 32], [0; 16]);
         entropy.fill(&mut secret);
         entropy.fill(&mut nonce);
-        // a log to which a return still waits is not recognised without it
-        let waiting =
-            self.sealed.iter().filter(|(_, payload)| matches!(payload, Payload::Return(_)));
+        // a log to which a return still waits is not recognised without it; but a block built anew
+        // recognises at least what the first one did, or its entries might pass a limit
+        let first = self.blocks.is_empty();
+        let waiting = self
+            .sealed
+            .iter()
+            .filter(|(_, payload)| first && matches!(payload, Payload::Return(_)));
         let unanswered: BTreeSet<BrandId> = waiting.map(|(to, _)| *to).collect();
         let newer = self.recognise.iter().filter(|(log, (recognised, _))| {
             recognised.height > own.tip().recognised(**log).height && !unanswered.contains(log)

@@ -174,7 +174,7 @@ impl Step<'_> {
             _ => self.void(&reserve),
         }
         self.take_back(&reserve);
-        if self.facts.is_settled() && (self.local.release.is_some() || self.facts.is_returned()) {
+        if self.facts.is_settled() && (self.has_released() || self.facts.is_returned()) {
             self.once(Emitted::Forget, Effect::Forget(self.id));
         }
         self.effects
@@ -297,7 +297,7 @@ impl Step<'_> {
             );
         }
         self.release(charge);
-        if self.local.release.is_none() && self.clock.now > reserve.open_by {
+        if !self.has_released() && self.clock.now > reserve.open_by {
             self.accuse(reserve);
         }
     }
@@ -316,6 +316,12 @@ impl Step<'_> {
             let entry = ReleaseLogged { id: self.id, set: release.set(), release: release.hash() };
             self.append_once(Emitted::Release, CleanRoomEntry::Release(entry));
         }
+    }
+
+    /// Whether all openings were here once: in this process, or before a restart, which forgets the
+    /// others' openings and would else take them for missing.
+    fn has_released(&self) -> bool {
+        self.local.release.is_some() || self.facts.releases.contains_key(&self.me)
     }
 
     /// Step 6.

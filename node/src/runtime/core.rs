@@ -22,6 +22,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use super::clearing::Clearing;
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::Recorded;
+use crate::cleanroom::{CertifiedApplication, ReadJob};
 use crate::exchange::book::{Book, LinkAnswer};
 use crate::exchange::points::PointsLedger;
 use crate::exchange::record::{Applied, Credit, NodeRecord, Requested, Submission};
@@ -61,6 +62,8 @@ pub struct Turn {
     pub answers: Vec<Box<dyn FnOnce() + Send>>,
     /// Certified entries of applications, for the clean room.
     pub applications: Vec<CertifiedApplication>,
+    /// What the clean room reads once the records are durable.
+    pub reads: Vec<ReadJob>,
 }
 
 impl Turn {
@@ -80,21 +83,6 @@ impl Turn {
         let ledger = self.out.records.drain(..);
         self.records.extend(ledger.map(|record| Recorded::Ledger(Box::new(record))));
     }
-}
-
-/// An application's entry in a final block.
-#[derive(Debug, Clone)]
-pub struct CertifiedApplication {
-    /// Whose log.
-    pub log: BrandId,
-    /// Which leaf.
-    pub index: LeafIndex,
-    /// Time of its block.
-    pub time: Timestamp,
-    /// Which application.
-    pub application: u16,
-    /// Its bytes.
-    pub body: Vec<u8>,
 }
 
 /// A header with its id.
@@ -324,19 +312,14 @@ impl Core {
         while known.len() > HEADERS_KEPT {
             known.pop_first();
         }
-        for (index, public) in &block.public {
+        for (_, public) in &block.public {
             match public {
                 PublicEntry::Closing(closing) => self.clearing.closing(log, closing, known),
                 PublicEntry::Statement(statement) => self.clearing.statement(log, statement),
-                PublicEntry::Application(entry) => applications.push(CertifiedApplication {
-                    log,
-                    index: *index,
-                    time: block.header.time,
-                    application: entry.application,
-                    body: entry.body.clone(),
-                }),
+                PublicEntry::Application(_) => {}
             }
         }
+        applications.extend(CertifiedApplication::of(block));
     }
 
     /// A final block of another log: credits what it sends, sends back what cannot be credited.
@@ -448,6 +431,23 @@ impl Core {
         self.submit_to_ledger(submission.clone())?;
         self.enter(NodeRecord::Submitted(submission), turn);
         Ok(())
+    }
+
+    /// Whether an entry waits for a block, or is in one that is not decided yet.
+    #[must_use]
+    pub fn is_on_its_way(&self, entry: &PublicEntry) -> bool {
+        let waits =
+            |known: &Submission| matches!(known, Submission::Public(known) if known == entry);
+        let open = self.ledger.writer().open_block();
+        self.book.waiting().any(waits)
+            || open.is_some_and(|block| block.submissions().0.contains(entry))
+    }
+
+    /// Time of the last certified block of every log.
+    pub fn log_times(&self) -> impl Iterator<Item = (BrandId, Timestamp)> {
+        self.headers.iter().filter_map(|(log, known)| {
+            known.last_key_value().map(|(_, (_, header))| (*log, header.time))
+        })
     }
 
     // --- operations

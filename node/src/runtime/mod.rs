@@ -7,6 +7,7 @@
 pub mod clearing;
 pub mod core;
 mod import;
+mod joint;
 pub mod published;
 pub mod sealed_journal;
 mod start;
@@ -21,8 +22,9 @@ use protocol::time::Timestamp;
 use protocol::witness::message::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::core::{Core, Turn, internal, vault_error};
+use self::core::{Core, Turn, vault_error};
 use self::sealed_journal::RecordCipher;
+use crate::cleanroom::{ReadResult, Room};
 use crate::exchange::record::{EarnedPoints, NodeRecord};
 use crate::journal::{GroupCommit, JournalError};
 use crate::net::{Inbound, Inbox, NetworkHandle};
@@ -30,7 +32,7 @@ use crate::purchases::Facts;
 use crate::service::*;
 use crate::vault::{LinkState, masked};
 
-pub use start::{Running, StartError, start};
+pub use start::{Running, StartError, start, start_with};
 
 /// Where a result goes.
 pub type Reply<T> = oneshot::Sender<Result<T, ServiceError>>;
@@ -63,6 +65,7 @@ pub enum Command {
     Plan { sql: String, reply: Reply<PlanView> },
     Query { sql: String, plan: String, reply: Reply<QueryView> },
     QueryById { id: String, reply: Reply<QueryView> },
+    Read(Box<ReadResult>),
     Stop { reply: Reply<()> },
 }
 
@@ -77,6 +80,10 @@ struct BrandNames {
 /// One node at work.
 struct Runtime {
     core: Core,
+    // none when the constitution has no clean room
+    room: Option<Room>,
+    // the latest answer, as of how many there were
+    latest_release: (usize, Option<ReleaseView>),
     cipher: RecordCipher,
     journal: GroupCommit,
     network: NetworkHandle,
@@ -114,6 +121,7 @@ impl Runtime {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut turn = Turn::default();
         self.core.resume(now(), &mut turn);
+        self.resume_joint(&mut turn);
         self.conclude(turn).await?;
         while self.stop.is_none() {
             let input = tokio::select! {
@@ -133,7 +141,7 @@ impl Runtime {
                     Err(_) => break,
                 }
             }
-            self.core.settle(now(), &mut turn);
+            self.settle(&mut turn);
             self.conclude(turn).await?;
         }
         self.network.clone().shut_down().await;
@@ -148,6 +156,7 @@ impl Runtime {
     fn take(&mut self, input: Input, turn: &mut Turn) -> bool {
         match input {
             Input::Network(Inbound::Message { from, bytes }) => match Message::from_bytes(&bytes) {
+                Ok(Message::Application(message)) => self.joint_message(from, message, turn),
                 Ok(message) => self.core.message(from, message, now(), turn),
                 Err(error) => {
                     tracing::warn!(brand = %from, error = %error, "a message was not understood");
@@ -161,7 +170,10 @@ impl Runtime {
             Input::Command(command) => {
                 tokio::task::block_in_place(|| self.command(command, turn));
             }
-            Input::Tick => self.core.tick(now(), turn),
+            Input::Tick => {
+                self.core.tick(now(), turn);
+                self.joint_tick(turn);
+            }
             Input::Ended => return false,
         }
         true
@@ -170,8 +182,7 @@ impl Runtime {
     /// Persists, then publishes, then sends, then answers.
     async fn conclude(&mut self, mut turn: Turn) -> Result<(), JournalError> {
         let records = turn.take_records();
-        let Turn { out, answers, applications, .. } = turn;
-        drop(applications);
+        let Turn { out, answers, reads, .. } = turn;
         let sealed: Result<Vec<_>, _> =
             records.iter().map(|record| self.cipher.seal(record)).collect();
         let sealed = sealed.map_err(|error| {
@@ -188,6 +199,7 @@ impl Runtime {
                 tracing::debug!(brand = %to, error = %error, "not sent");
             }
         }
+        self.start_reads(reads);
         for answer in answers {
             answer();
         }
@@ -257,9 +269,19 @@ impl Runtime {
             Command::Statement { cut_off_ms, reply } => {
                 answer(turn, reply, self.statement(Timestamp::from_unix_ms(cut_off_ms)));
             }
-            Command::Plan { reply, .. } => answer(turn, reply, Err(internal())),
-            Command::Query { reply, .. } => answer(turn, reply, Err(internal())),
-            Command::QueryById { reply, .. } => answer(turn, reply, Err(internal())),
+            Command::Plan { sql, reply } => {
+                let planned = self.clean_room().and_then(|room| room.plan(&sql, now()));
+                answer(turn, reply, planned);
+            }
+            Command::Query { sql, plan, reply } => {
+                let asked = self.ask(&sql, &plan, turn);
+                answer(turn, reply, asked);
+            }
+            Command::QueryById { id, reply } => {
+                let found = self.clean_room().and_then(|room| room.query_by_id(&id, now()));
+                answer(turn, reply, found);
+            }
+            Command::Read(result) => self.joint_read(*result, turn),
             Command::Stop { reply } => self.stop = Some(reply),
         }
     }
@@ -330,6 +352,11 @@ impl Runtime {
 
     /// Shows the state to whoever looks.
     fn show(&mut self) {
+        if let Some(room) = &self.room
+            && self.latest_release.0 != room.answers()
+        {
+            self.latest_release = (room.answers(), room.latest_release());
+        }
         let constitution = self.core.ledger.constitution();
         let committee = constitution.committee();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -367,8 +394,8 @@ impl Runtime {
             exchanges: *self.core.book.counts(),
             members: self.members,
             purchases: self.purchases,
-            budget: None,
-            latest_release: None,
+            budget: self.room.as_ref().map(|room| room.budget(now())),
+            latest_release: self.latest_release.1.clone(),
             now_ms: now().unix_ms(),
             alerts: self.core.alerts.iter().cloned().collect(),
         };

@@ -9,10 +9,11 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::core::Core;
+use super::core::{Core, SystemEntropy};
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::{RecordCipher, SealedRecordError};
 use super::{BrandNames, Runtime};
+use crate::cleanroom::{QueryTimes, RestoreError, Room};
 use crate::config::{ConfigError, DataDirectory};
 use crate::journal::{Journal, JournalError};
 use crate::keys::{self, KeysError, Secrets};
@@ -64,6 +65,9 @@ pub enum StartError {
     /// The journal's records do not hang together.
     #[error("the journal does not hang together: {0}; it must not be used")]
     Replay(String),
+    /// The clean room.
+    #[error(transparent)]
+    CleanRoom(#[from] RestoreError),
     /// The own log.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -95,6 +99,14 @@ pub struct Running {
 /// # Errors
 /// See [`StartError`]; nothing was sent.
 pub async fn start(data: &DataDirectory) -> Result<Running, StartError> {
+    start_with(data, QueryTimes::default()).await
+}
+
+/// As [`start`], with other times for the steps of a joint question.
+///
+/// # Errors
+/// See [`StartError`]; nothing was sent.
+pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Running, StartError> {
     let (settings, brand) = data.settings()?;
     let secrets = keys::read(&data.keys())?;
     let constitution = load_constitution(data)?;
@@ -110,11 +122,20 @@ pub async fn start(data: &DataDirectory) -> Result<Running, StartError> {
     let mut core = Core::new(ledger, Arc::clone(&vault), published);
     let cipher = RecordCipher::new(secrets.journal())?;
     let mut replay = Journal::open(data.journal())?;
-    let mut applications = Vec::new();
+    let (mut applications, mut joint) = (Vec::new(), Vec::new());
     for record in replay.by_ref() {
         let record = cipher.open(record?)?;
-        core.replay(record, &mut applications).map_err(StartError::Replay)?;
+        joint.extend(core.replay(record, &mut applications).map_err(StartError::Replay)?);
     }
+    let room = constitution.clean_room().map(|clean_room| {
+        let entropy = Box::new(SystemEntropy(SystemRandom::new()));
+        let facts = Arc::clone(&facts);
+        let mut room =
+            Room::restore(brand, &constitution, clean_room, facts, times, entropy, &joint)?;
+        applications.iter().for_each(|entry| room.replay(entry));
+        Ok::<Room, RestoreError>(room)
+    });
+    let room = room.transpose()?;
     let journal = replay.into_journal()?;
     if let Some(torn) = journal.torn_tail() {
         tracing::warn!(bytes = torn.bytes, "a write that a crash cut short was dropped");
@@ -145,6 +166,8 @@ pub async fn start(data: &DataDirectory) -> Result<Running, StartError> {
         members: vault.count()?,
         purchases: facts.rows()?,
         core,
+        room,
+        latest_release: (0, None),
         cipher,
         journal,
         network: network.clone(),

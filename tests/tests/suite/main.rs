@@ -4,3 +4,4 @@ mod alliance;
 mod architecture;
 mod documents;
 mod exchange;
+mod query;

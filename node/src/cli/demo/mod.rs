@@ -6,7 +6,7 @@
 //! shipped sample, never from a node. Every figure is measured by the run itself.
 
 mod alliance;
-mod exact;
+pub mod exact;
 mod members;
 mod report;
 mod steps;

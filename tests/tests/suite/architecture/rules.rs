@@ -217,6 +217,22 @@ pub const FORBIDDEN: &[Forbidden] = &[
     },
     Forbidden {
         in_crate: "node",
+        module: "cleanroom",
+        except: &[],
+        names: &[
+            "crate::runtime",
+            "crate::net",
+            "crate::exchange",
+            "protocol::ledger",
+            "opendp",
+            "::SystemTime",
+            "::SystemRandom",
+            "libp2p",
+        ],
+        because: "the clean room drives privacy's steps; mechanism, clock, generator and sending are others'",
+    },
+    Forbidden {
+        in_crate: "node",
         module: "net",
         except: &[],
         names: &[
@@ -321,8 +337,8 @@ pub const OWNED: &[Alone] = &[
     Alone {
         in_crate: "node",
         name: "datafusion",
-        owners: &["purchases"],
-        because: "the columnar engine stays behind the modules that read facts",
+        owners: &["purchases", "cleanroom::read", "cli::demo"],
+        because: "the columnar engine stays behind the modules that read facts; the demonstration reads the sample's files",
     },
     Alone {
         in_crate: "node",

@@ -1,0 +1,44 @@
+//! This brand's side of joint questions: it plans them, takes part by local policy, reads its own
+//! facts in bounded SQL, and keeps the answers.
+//!
+//! The seven steps and every guarantee are [`privacy`]'s; here are what drives them ([`room`]), the
+//! columnar engine ([`read`]), the decision to take part ([`policy`]), answers that were given
+//! ([`answers`]) and what people see of it all ([`views`]). Has no clock and no generator: both come
+//! from the runtime, which also carries out the [`Action`]s.
+//!
+//! A question that was answered is answered again with the same bytes and at no cost, as long as no
+//! participant is known to answer from other facts by now. A brand's facts are known by the snapshot
+//! it certified last: an import at another brand is noticed with the next question it takes part in.
+//!
+//! Not here yet: local questions about the own members alone, several analysts with shares of the
+//! quota, a policy file, questions about facts that an import replaced while the node was down (such
+//! an attempt fails, and its cost is booked).
+
+pub mod answers;
+mod entry;
+pub mod policy;
+pub mod read;
+mod room;
+pub mod views;
+
+use protocol::ids::BrandId;
+
+pub use entry::{Certified, CertifiedApplication, Names};
+pub use read::{ReadJob, ReadResult};
+pub use room::{QueryTimes, RestoreError, Room};
+
+/// The clean room among the applications whose entries the logs certify.
+pub const APPLICATION: u16 = 1;
+
+/// What the runtime has to do for the clean room. Records are durable before anything is sent or read.
+#[derive(Debug)]
+pub enum Action {
+    /// Into the journal.
+    Record(Vec<u8>),
+    /// Into the own log.
+    Append(Vec<u8>),
+    /// To another brand, once the records of the turn are durable.
+    Send(BrandId, Vec<u8>),
+    /// To be read, once the records of the turn are durable.
+    Read(Box<ReadJob>),
+}

@@ -1,0 +1,642 @@
+//! This brand's clean room: [`privacy::CleanRoom`] with what a brand adds to it.
+//!
+//! Knows the brand's facts by their snapshots, its policy, the answers it was given and the questions
+//! it asked. Everything that has to be done comes out as [`Action`]s, in order; the time and random
+//! bytes come in.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use minicbor::{Decode, Encode};
+use privacy::ids::{Attempt, PlanHash};
+use privacy::plan::QuerySpec;
+use privacy::steps::{DeclineReason, MessageError};
+use privacy::{
+    AttemptId, CalendarYear, CleanRoom, Clock, DpPlan, Effect, MaskingSecret, ParticipantId,
+    PicoRho, Progress, ProposeRequest, QueryId, SnapshotId, UtcMillis,
+};
+use protocol::codec;
+use protocol::ids::BrandId;
+use protocol::time::{Milliseconds, Timestamp};
+use protocol::witness::writer::Entropy;
+
+use super::answers::{Answer, Answers};
+use super::policy::{ANALYST, Policy};
+use super::views::internal;
+use super::{Action, Certified, CertifiedApplication, Names, ReadJob, ReadResult, views};
+use crate::journal::RECORD_MAX;
+use crate::purchases::{Facts, Snapshot};
+use crate::service::{BudgetView, PlanView, QueryView, ReleaseView, ServiceError};
+use crate::vault::Purpose;
+
+/// How often what may have been lost is sent again.
+const RESEND_EVERY: Milliseconds = Milliseconds::new(2_000);
+/// Most openings kept that came before the certificates they wait for.
+const EARLY_MAX: usize = 64;
+
+/// How long the steps of a question may take.
+#[derive(Debug, Clone, Copy)]
+pub struct QueryTimes {
+    /// From the question to the last hash: reservations, reading and hashes.
+    pub reservation: Milliseconds,
+    /// From then until an opening counts as missing.
+    pub opening: Milliseconds,
+}
+
+impl Default for QueryTimes {
+    fn default() -> Self {
+        Self {
+            reservation: Milliseconds::from_seconds(120),
+            opening: Milliseconds::from_seconds(120),
+        }
+    }
+}
+
+/// What the clean room writes into the journal.
+#[derive(Debug, Encode, Decode)]
+#[cbor(array)]
+enum RoomRecord {
+    /// A step, in the encoding of `privacy`.
+    #[n(0)]
+    Step(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// This brand asked.
+    #[n(1)]
+    Asked(#[n(0)] Asked),
+    /// A question was answered.
+    #[n(2)]
+    Answered(#[n(0)] Answer),
+}
+
+/// A question of this brand's, until its reservation is certified.
+#[derive(Debug, Clone, Encode, Decode)]
+#[cbor(array)]
+struct Asked {
+    #[n(0)]
+    id: AttemptId,
+    #[n(1)]
+    plan: PlanHash,
+    #[n(2)]
+    rho: PicoRho,
+    #[n(3)]
+    expires_at: UtcMillis,
+}
+
+/// This brand's clean room.
+pub struct Room {
+    me: ParticipantId,
+    names: Names,
+    inner: CleanRoom,
+    zone: TimeZone,
+    retention_years: u8,
+    times: QueryTimes,
+    policy: Policy,
+    facts: Arc<Facts>,
+    entropy: Box<dyn Entropy + Send>,
+    // the facts that attempts under way are bound to
+    snapshots: BTreeMap<AttemptId, Snapshot>,
+    asked: BTreeMap<AttemptId, Asked>,
+    declined: BTreeMap<AttemptId, (ParticipantId, DeclineReason)>,
+    answers: Answers,
+    early: BTreeMap<(ParticipantId, AttemptId), Vec<u8>>,
+    heads: BTreeMap<BrandId, Timestamp>,
+    resent: Timestamp,
+}
+
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+/// Why the clean room cannot go on where it was.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// A record of the journal.
+    #[error(transparent)]
+    Record(#[from] codec::DecodeError),
+    /// A step's record.
+    #[error(transparent)]
+    Step(#[from] privacy::steps::RestoreError),
+    /// This brand is not in the contract.
+    #[error("the contract of the clean room does not name this brand")]
+    NotNamed,
+}
+
+impl Room {
+    /// From the records of the journal, in order. [`Self::replay`] the certified entries next, then
+    /// [`Self::resume`].
+    ///
+    /// # Errors
+    /// When a record does not read.
+    pub fn restore(
+        me: BrandId,
+        constitution: &alliance_config::Constitution,
+        clean_room: &alliance_config::CleanRoom,
+        facts: Arc<Facts>,
+        times: QueryTimes,
+        entropy: Box<dyn Entropy + Send>,
+        records: &[Vec<u8>],
+    ) -> Result<Self, RestoreError> {
+        let brands: Vec<BrandId> = constitution.profiles().map(|(brand, _)| brand).collect();
+        let names = Names::of(&brands);
+        let me = names.participant(me).ok_or(RestoreError::NotNamed)?;
+        let (mut steps, mut asked, mut answers) = (Vec::new(), BTreeMap::new(), Answers::default());
+        for bytes in records {
+            match codec::decode("a record of the clean room", bytes, RECORD_MAX)? {
+                RoomRecord::Step(step) => steps.push(step),
+                RoomRecord::Asked(question) => drop(asked.insert(question.id, question)),
+                RoomRecord::Answered(answer) => answers.add(answer),
+            }
+        }
+        let contract = clean_room.contract().clone();
+        Ok(Self {
+            policy: Policy::of_contract(&contract),
+            inner: CleanRoom::restore(me, contract, steps)?,
+            me,
+            names,
+            zone: constitution.clearing_zone().clone(),
+            retention_years: clean_room.retention_years(),
+            times,
+            facts,
+            entropy,
+            snapshots: BTreeMap::new(),
+            asked,
+            declined: BTreeMap::new(),
+            answers,
+            early: BTreeMap::new(),
+            heads: BTreeMap::new(),
+            resent: Timestamp::default(),
+        })
+    }
+
+    /// Takes a certified entry of before the start, without acting on it.
+    pub fn replay(&mut self, entry: &CertifiedApplication) {
+        let Some(certified) = Certified::of(entry, &self.names) else { return };
+        if let Err(error) = self.inner.replay(&certified) {
+            tracing::warn!(log = %entry.log(), error = %error, "an entry of the clean room is void");
+        }
+    }
+
+    /// Acts on all that was replayed.
+    pub fn resume(&mut self, now: Timestamp) -> Vec<Action> {
+        let effects = self.inner.resume(self.clock(now));
+        self.carry_out(effects, now)
+    }
+
+    /// A certified entry of any log, in the log's order.
+    pub fn certified(&mut self, entry: &CertifiedApplication, now: Timestamp) -> Vec<Action> {
+        let Some(certified) = Certified::of(entry, &self.names) else { return Vec::new() };
+        let effects = self.inner.certified(&certified, self.clock(now)).unwrap_or_else(|error| {
+            tracing::warn!(log = %entry.log(), error = %error, "an entry of the clean room is void");
+            Vec::new()
+        });
+        let mut actions = self.carry_out(effects, now);
+        // openings that came before the certificates they waited for
+        for ((from, _), bytes) in std::mem::take(&mut self.early) {
+            actions.extend(self.handle(from, bytes, now));
+        }
+        actions
+    }
+
+    /// A log is certified up to a block of this time, and all its entries up to there were passed in.
+    pub fn head(&mut self, log: BrandId, time: Timestamp, now: Timestamp) -> Vec<Action> {
+        let Some(participant) = self.names.participant(log) else { return Vec::new() };
+        if self.heads.insert(log, time) == Some(time) {
+            return Vec::new();
+        }
+        let effects = self.inner.head(participant, utc(time), self.clock(now));
+        self.carry_out(effects, now)
+    }
+
+    /// A message of another brand, whom the network has authenticated.
+    pub fn message(&mut self, from: BrandId, body: Vec<u8>, now: Timestamp) -> Vec<Action> {
+        let from = self.names.participant(from);
+        from.map_or_else(Vec::new, |from| self.handle(from, body, now))
+    }
+
+    fn handle(&mut self, from: ParticipantId, body: Vec<u8>, now: Timestamp) -> Vec<Action> {
+        match self.inner.message(from, &body, self.clock(now)) {
+            Ok(effects) => self.carry_out(effects, now),
+            Err(MessageError::Early) => {
+                self.keep_early(from, body);
+                Vec::new()
+            }
+            Err(error) => {
+                tracing::warn!(brand = %from, error = %error, "a message of the clean room was dropped");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Only of attempts that this brand takes part in: strangers' openings cannot fill the room.
+    fn keep_early(&mut self, from: ParticipantId, body: Vec<u8>) {
+        let Ok(message) = privacy::Message::from_bytes(&body) else { return };
+        let id = message.id();
+        let known = self.inner.progress(&id, UtcMillis(0)).is_some();
+        if known && (self.early.len() < EARLY_MAX || self.early.contains_key(&(from, id))) {
+            self.early.insert((from, id), body);
+        }
+    }
+
+    /// Lets time pass.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<Action> {
+        if now.since(self.resent) < RESEND_EVERY {
+            return Vec::new();
+        }
+        self.resent = now;
+        let effects = self.inner.tick(self.clock(now));
+        self.carry_out(effects, now)
+    }
+
+    /// What came of a reading.
+    pub fn read(&mut self, result: ReadResult, now: Timestamp) -> Vec<Action> {
+        let (id, clock) = (result.id, self.clock(now));
+        let effects = match result.drawn {
+            Some((noise, vector)) => {
+                let mut nonce = [0; 32];
+                self.entropy.fill(&mut nonce);
+                self.inner.commit(id, noise, vector, nonce, clock).unwrap_or_else(|error| {
+                    tracing::warn!(error = %error, "a reading came to nothing");
+                    self.inner.fail(id, clock)
+                })
+            }
+            None => {
+                tracing::warn!("a joint question could not be read here; its cost is booked");
+                self.inner.fail(id, clock)
+            }
+        };
+        self.carry_out(effects, now)
+    }
+
+    // --- operations
+
+    /// Plans a question. Nothing is spent.
+    ///
+    /// # Errors
+    /// The refusal, which depends on the question and public facts alone.
+    pub fn plan(&self, sql: &str, now: Timestamp) -> Result<PlanView, ServiceError> {
+        let plan = self.planned(&self.spec(sql)?)?;
+        let cost = if self.answer_to(&plan).is_some() { PicoRho::ZERO } else { plan.rho() };
+        let left = self.left(now).checked_sub(cost).unwrap_or(PicoRho::ZERO);
+        Ok(views::plan_view(&plan, sql, cost, left))
+    }
+
+    /// Asks a question whose plan was shown. The same question under way, or answered from facts that
+    /// are not known to have changed, is not asked again.
+    ///
+    /// # Errors
+    /// When it is refused, the plan is another, or the accounts do not cover it: nothing was spent.
+    pub fn query(
+        &mut self,
+        sql: &str,
+        shown: &str,
+        now: Timestamp,
+    ) -> Result<(QueryView, Vec<Action>), ServiceError> {
+        let spec = self.spec(sql)?;
+        let plan = self.planned(&spec)?;
+        if plan.hash().to_string() != shown {
+            return Err(views::plan_changed());
+        }
+        if let Some(answer) = self.answer_to(&plan) {
+            return Ok((self.view(answer.id, now), Vec::new()));
+        }
+        if let Some(id) = self.under_way(plan.hash(), now) {
+            return Ok((self.view(id, now), Vec::new()));
+        }
+        let snapshot = self.facts.snapshot().map_err(|_| internal())?;
+        let (mut query, mut secret) = ([0; 16], [0; 32]);
+        self.entropy.fill(&mut query);
+        self.entropy.fill(&mut secret);
+        let request = ProposeRequest {
+            query: QueryId(query),
+            attempt: Attempt::FIRST,
+            spec,
+            secret: MaskingSecret::from_bytes(secret),
+            snapshot: SnapshotId(*snapshot.id()),
+            analyst_quota: self.inner.contract().joint_quota(),
+            lifetime_millis: self.times.reservation.get(),
+            opening_millis: self.times.opening.get(),
+        };
+        let effects = self
+            .inner
+            .propose(request, self.clock(now))
+            .map_err(|error| views::propose_error(&error))?;
+        let id = AttemptId { proposer: self.me, query: QueryId(query), attempt: Attempt::FIRST };
+        let expires_at = utc(now.plus(self.times.reservation));
+        let asked = Asked { id, plan: plan.hash(), rho: plan.rho(), expires_at };
+        self.snapshots.insert(id, snapshot);
+        self.asked.insert(id, asked.clone());
+        let mut actions = vec![record(&RoomRecord::Asked(asked))];
+        actions.extend(self.carry_out(effects, now));
+        Ok((self.view(id, now), actions))
+    }
+
+    /// A question of any brand's, by its id.
+    ///
+    /// # Errors
+    /// When none is known.
+    pub fn query_by_id(&self, id: &str, now: Timestamp) -> Result<QueryView, ServiceError> {
+        let query: QueryId = id.parse().map_err(|_| views::unknown_query())?;
+        let mine = AttemptId { proposer: self.me, query, attempt: Attempt::FIRST };
+        if self.asked.contains_key(&mine) || self.inner.ledger().facts(&mine).is_some() {
+            return Ok(self.view(mine, now));
+        }
+        let attempts = self.inner.ledger().attempts().map(|(id, _)| *id);
+        let found = attempts.filter(|id| id.query == query).max_by_key(|id| id.attempt);
+        found.map(|id| self.view(id, now)).ok_or_else(views::unknown_query)
+    }
+
+    /// This brand's account of the year.
+    #[must_use]
+    pub fn budget(&self, now: Timestamp) -> BudgetView {
+        let (ledger, contract) = (self.inner.ledger(), self.inner.contract());
+        let year = self.clock(now).year;
+        let booked = ledger.joint_spent(self.me, year).get();
+        let open = self.reserved(now).get();
+        let everyone = contract.participants().iter().map(|brand| {
+            let (joint, local) =
+                (ledger.joint_spent(*brand, year), ledger.local_spent(*brand, year));
+            joint.get().saturating_add(local.get())
+        });
+        BudgetView {
+            year: year.0,
+            profile: contract.profile().name().to_owned(),
+            quota_pico_rho: contract.joint_quota().get(),
+            spent_pico_rho: booked.saturating_sub(open),
+            reserved_pico_rho: open.saturating_add(self.uncertified(now).get()),
+            alliance_spent_pico_rho: everyone.fold(0, u64::saturating_add),
+        }
+    }
+
+    /// The latest answer.
+    #[must_use]
+    pub fn latest_release(&self) -> Option<ReleaseView> {
+        self.answers.latest().map(views::release_view)
+    }
+
+    /// How many answers there are.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        self.answers.len()
+    }
+
+    // --- plans and accounts
+
+    fn spec(&self, sql: &str) -> Result<QuerySpec, ServiceError> {
+        let contract = self.inner.contract();
+        Ok(QuerySpec {
+            sql: sql.to_owned(),
+            purpose: Purpose::JointAnalytics.name().parse().map_err(|_| internal())?,
+            analyst: ANALYST.parse().map_err(|_| internal())?,
+            participants: self.names.participants(),
+            rho: contract.profile().rho_per_query(),
+        })
+    }
+
+    fn planned(&self, spec: &QuerySpec) -> Result<DpPlan, ServiceError> {
+        DpPlan::new(self.inner.contract(), spec).map_err(|refusal| views::refusal(&refusal))
+    }
+
+    /// What is left of this brand's quota, own questions on their way to the log taken off.
+    fn left(&self, now: Timestamp) -> PicoRho {
+        let year = self.clock(now).year;
+        let left = self.inner.ledger().joint_left(self.inner.contract(), self.me, year);
+        left.checked_sub(self.uncertified(now)).unwrap_or(PicoRho::ZERO)
+    }
+
+    /// Certified reservations of this brand that can still lead to hashes.
+    fn reserved(&self, now: Timestamp) -> PicoRho {
+        let year = self.clock(now).year;
+        let open = self.inner.ledger().attempts().filter_map(|(id, facts)| {
+            let reserve = facts.reserve()?;
+            let open = id.proposer == self.me
+                && reserve.year == year
+                && utc(now) <= reserve.expires_at
+                && facts.charge().is_none()
+                && !facts.is_returned();
+            open.then_some(reserve.rho)
+        });
+        sum(open)
+    }
+
+    fn uncertified(&self, now: Timestamp) -> PicoRho {
+        let ledger = self.inner.ledger();
+        let waiting = self.asked.values().filter(|asked| {
+            utc(now) <= asked.expires_at
+                && ledger.facts(&asked.id).is_none_or(|facts| facts.reserve().is_none())
+        });
+        sum(waiting.map(|asked| asked.rho))
+    }
+
+    fn under_way(&self, plan: PlanHash, now: Timestamp) -> Option<AttemptId> {
+        let open = |id: &AttemptId| !matches!(self.step(id, now), "released" | "void");
+        self.asked.values().filter(|asked| asked.plan == plan).map(|asked| asked.id).find(open)
+    }
+
+    /// An answer to this plan, from facts that are not known to have changed since.
+    fn answer_to(&self, plan: &DpPlan) -> Option<&Answer> {
+        let mine = self.facts.snapshot().ok()?;
+        let mut known = self.known_snapshots();
+        known.insert(self.me, SnapshotId(*mine.id()));
+        self.answers.to_plan(plan.hash()).find(|answer| {
+            answer.snapshots.iter().all(|(brand, snapshot)| known.get(brand) == Some(snapshot))
+        })
+    }
+
+    /// The snapshot that each participant certified last, in sets that are complete.
+    fn known_snapshots(&self) -> BTreeMap<ParticipantId, SnapshotId> {
+        let mut sets: Vec<_> = self
+            .inner
+            .ledger()
+            .attempts()
+            .filter_map(|(_, facts)| Some((facts.reserve()?.expires_at, facts.set()?)))
+            .collect();
+        sets.sort_by_key(|(expires_at, _)| *expires_at);
+        let members = sets.iter().flat_map(|(_, set)| set.members());
+        members.map(|(brand, member)| (*brand, member.snapshot)).collect()
+    }
+
+    fn clock(&self, now: Timestamp) -> Clock {
+        let year = u16::try_from(self.today(now).year()).unwrap_or_default();
+        Clock { now: utc(now), year: CalendarYear(year) }
+    }
+
+    /// The day in the zone in which the alliance counts years.
+    fn today(&self, now: Timestamp) -> Date {
+        let ms = i64::try_from(now.unix_ms()).unwrap_or(i64::MAX);
+        let instant = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
+        instant.to_zoned(self.zone.clone()).date()
+    }
+
+    // --- effects
+
+    fn carry_out(&mut self, effects: Vec<Effect>, now: Timestamp) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let mut effects: VecDeque<Effect> = effects.into();
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Persist(step) => {
+                    actions.push(record(&RoomRecord::Step(step.to_bytes())));
+                }
+                Effect::Append(entry) => actions.push(Action::Append(entry.to_bytes())),
+                Effect::Send { to, message } => {
+                    if let Some(brand) = self.names.brand(to) {
+                        actions.push(Action::Send(brand, message.to_bytes()));
+                    }
+                }
+                Effect::Decide { id, spec, plan } => {
+                    effects.extend(self.decide(id, &spec, &plan, now));
+                }
+                Effect::Read { id, plan } => match self.bound_snapshot(&id) {
+                    Some(snapshot) => actions.push(Action::Read(Box::new(ReadJob {
+                        id,
+                        plan,
+                        participant: self.me,
+                        snapshot,
+                        not_before: self.not_before(now),
+                    }))),
+                    None => effects.extend(self.inner.fail(id, self.clock(now))),
+                },
+                Effect::Released(release) => {
+                    let set = self.inner.ledger().facts(&release.id()).and_then(|f| f.set());
+                    let members = set.iter().flat_map(|set| set.members());
+                    let snapshots =
+                        members.map(|(brand, member)| (*brand, member.snapshot)).collect();
+                    let answer = Answer::of(&release, snapshots);
+                    actions.push(record(&RoomRecord::Answered(answer.clone())));
+                    self.answers.add(answer);
+                }
+                Effect::Declined { id, by, reason } => drop(self.declined.insert(id, (by, reason))),
+                Effect::Void(id) | Effect::Forget(id) => {
+                    self.snapshots.remove(&id);
+                    self.early.retain(|(_, early), _| *early != id);
+                }
+            }
+        }
+        actions
+    }
+
+    fn decide(
+        &mut self,
+        id: AttemptId,
+        spec: &QuerySpec,
+        plan: &DpPlan,
+        now: Timestamp,
+    ) -> Vec<Effect> {
+        let accepted = self.policy.accepts(self.inner.contract(), spec, plan);
+        // a brand that cannot name its facts takes no part
+        let snapshot = self.facts.snapshot().ok().filter(|_| accepted);
+        let Some(snapshot) = snapshot else { return self.inner.decline(id) };
+        let mut secret = [0; 32];
+        self.entropy.fill(&mut secret);
+        let named = SnapshotId(*snapshot.id());
+        let secret = MaskingSecret::from_bytes(secret);
+        self.snapshots.insert(id, snapshot);
+        self.inner.accept(id, secret, named, self.clock(now)).unwrap_or_default()
+    }
+
+    /// The facts that this brand certified for an attempt. After a restart they must still be the
+    /// facts there are.
+    fn bound_snapshot(&self, id: &AttemptId) -> Option<Snapshot> {
+        if let Some(snapshot) = self.snapshots.get(id) {
+            return Some(snapshot.clone());
+        }
+        let set = self.inner.ledger().facts(id)?.set()?;
+        let bound = set.members().get(&self.me)?.snapshot;
+        self.facts.snapshot().ok().filter(|snapshot| snapshot.id() == bound.as_bytes())
+    }
+
+    /// First day that retention leaves readable, in days since 1970-01-01.
+    fn not_before(&self, now: Timestamp) -> i32 {
+        let today = self.today(now);
+        let kept = jiff::Span::new().years(i64::from(self.retention_years));
+        let first = today.checked_sub(kept).unwrap_or(Date::MIN);
+        let epoch = Date::constant(1970, 1, 1);
+        first.since((jiff::Unit::Day, epoch)).map_or(i32::MIN, |span| span.get_days())
+    }
+
+    // --- views
+
+    fn step(&self, id: &AttemptId, now: Timestamp) -> &'static str {
+        if self.answers.of(id).is_some() {
+            return "released";
+        }
+        let overdue = |expires_at: UtcMillis| utc(now) > expires_at;
+        match self.inner.progress(id, utc(now)) {
+            Some(Progress::Proposed) => match self.asked.get(id) {
+                Some(asked) if overdue(asked.expires_at) => "void",
+                _ => "reserving",
+            },
+            Some(Progress::Reserving) => "reserving",
+            Some(Progress::Committing) => "committing",
+            // the others have it; what this brand lacks is on its way
+            Some(Progress::Opening | Progress::Released) => "opening",
+            Some(Progress::Void | Progress::Returned) => "void",
+            // of others, without this brand; or over long since
+            None => {
+                let facts = self.inner.ledger().facts(id);
+                let charged = facts.is_some_and(|facts| facts.charge().is_some());
+                let reserve = facts.and_then(|facts| facts.reserve());
+                match reserve {
+                    _ if charged => "opening",
+                    Some(reserve) if !overdue(reserve.expires_at) => "reserving",
+                    _ => "void",
+                }
+            }
+        }
+    }
+
+    fn view(&self, id: AttemptId, now: Timestamp) -> QueryView {
+        let answer = self.answers.of(&id);
+        let reserved = self.inner.ledger().facts(&id).and_then(|facts| facts.reserve());
+        let plan = reserved
+            .map(|reserve| reserve.plan)
+            .or_else(|| self.asked.get(&id).map(|asked| asked.plan))
+            .or_else(|| answer.map(|answer| answer.plan));
+        let step = self.step(&id, now);
+        let told = step == "void" || self.declined.contains_key(&id);
+        QueryView {
+            id: id.query.to_string(),
+            plan: plan.map(|plan| plan.to_string()).unwrap_or_default(),
+            step: step.to_owned(),
+            reason: told.then(|| self.reason(&id)),
+            release: answer.map(views::release_view),
+        }
+    }
+
+    /// Why an attempt is void, or will be.
+    fn reason(&self, id: &AttemptId) -> String {
+        let facts = self.inner.ledger().facts(id);
+        let returned = facts.is_some_and(|facts| facts.is_returned());
+        let account = if returned { "its cost was returned" } else { "its cost stands for now" };
+        if let Some((by, reason)) = self.declined.get(id) {
+            return format!("{by} takes no part: {}; {account}", views::decline_words(*reason));
+        }
+        let Some((facts, reserve)) = facts.and_then(|f| Some((f, f.reserve()?))) else {
+            return "its reservation was not certified in time; nothing was spent".to_owned();
+        };
+        if facts.set().is_none() {
+            return format!("not every brand reserved in time; {account}");
+        }
+        let committed: Vec<ParticipantId> = facts.committed_by().collect();
+        let missing = reserve.participants.iter().filter(|brand| !committed.contains(brand));
+        let missing: Vec<String> = missing.map(ToString::to_string).collect();
+        format!("no hash in time from: {}; {account}", missing.join(", "))
+    }
+}
+
+fn record(record: &RoomRecord) -> Action {
+    Action::Record(codec::encode(record))
+}
+
+const fn utc(time: Timestamp) -> UtcMillis {
+    UtcMillis(time.unix_ms())
+}
+
+/// A sum that does not fit counts as everything.
+fn sum(mut costs: impl Iterator<Item = PicoRho>) -> PicoRho {
+    costs.try_fold(PicoRho::ZERO, PicoRho::checked_add).unwrap_or(PicoRho::new(u64::MAX))
+}

@@ -1,0 +1,131 @@
+//! The clean room's place in the loop: certified entries, messages, ticks and readings go in, and what
+//! it wants done is done in the turn's order (records, then log and messages, then readings).
+
+use protocol::ids::BrandId;
+use protocol::log::block::{ApplicationEntry, PublicEntry};
+use protocol::witness::message::{ApplicationMessage, Message};
+
+use super::core::Turn;
+use super::{Command, Runtime, now};
+use crate::cleanroom::{self, APPLICATION, Action, ReadJob, ReadResult, Room, views};
+use crate::exchange::record::{NodeRecord, Submission};
+use crate::service::{QueryView, ServiceError};
+
+impl Runtime {
+    /// The clean room.
+    ///
+    /// # Errors
+    /// When the constitution has none.
+    pub(super) fn clean_room(&self) -> Result<&Room, ServiceError> {
+        self.room.as_ref().ok_or_else(views::no_clean_room)
+    }
+
+    /// Settles ledger and clean room until neither has anything for the other.
+    pub(super) fn settle(&mut self, turn: &mut Turn) {
+        loop {
+            self.core.settle(now(), turn);
+            let entries = std::mem::take(&mut turn.applications);
+            let Some(room) = &mut self.room else { return };
+            let mut actions = Vec::new();
+            for entry in &entries {
+                actions.extend(room.certified(entry, now()));
+            }
+            for (log, time) in self.core.log_times() {
+                actions.extend(room.head(log, time, now()));
+            }
+            if actions.is_empty() {
+                return;
+            }
+            self.carry_out(actions, turn);
+        }
+    }
+
+    /// After the restart: goes on where the clean room was.
+    pub(super) fn resume_joint(&mut self, turn: &mut Turn) {
+        if let Some(room) = &mut self.room {
+            let actions = room.resume(now());
+            self.carry_out(actions, turn);
+        }
+        self.settle(turn);
+    }
+
+    pub(super) fn joint_message(
+        &mut self,
+        from: BrandId,
+        message: ApplicationMessage,
+        turn: &mut Turn,
+    ) {
+        if let Some(room) = &mut self.room
+            && message.application == APPLICATION
+        {
+            let actions = room.message(from, message.body, now());
+            self.carry_out(actions, turn);
+        }
+    }
+
+    pub(super) fn joint_tick(&mut self, turn: &mut Turn) {
+        if let Some(room) = &mut self.room {
+            let actions = room.tick(now());
+            self.carry_out(actions, turn);
+        }
+    }
+
+    pub(super) fn joint_read(&mut self, result: ReadResult, turn: &mut Turn) {
+        if let Some(room) = &mut self.room {
+            let actions = room.read(result, now());
+            self.carry_out(actions, turn);
+        }
+    }
+
+    /// Asks a question whose plan was shown.
+    pub(super) fn ask(
+        &mut self,
+        sql: &str,
+        plan: &str,
+        turn: &mut Turn,
+    ) -> Result<QueryView, ServiceError> {
+        let room = self.room.as_mut().ok_or_else(views::no_clean_room)?;
+        let (view, actions) = room.query(sql, plan, now())?;
+        self.carry_out(actions, turn);
+        Ok(view)
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>, turn: &mut Turn) {
+        for action in actions {
+            match action {
+                Action::Record(bytes) => turn.record(NodeRecord::CleanRoom(bytes)),
+                Action::Append(body) => self.append(body, turn),
+                Action::Send(to, body) => {
+                    let message = ApplicationMessage { application: APPLICATION, body };
+                    turn.out.messages.push((to, Message::Application(message)));
+                }
+                Action::Read(job) => turn.reads.push(*job),
+            }
+        }
+    }
+
+    /// Into the own log; not again after a restart when it is on its way there.
+    fn append(&mut self, body: Vec<u8>, turn: &mut Turn) {
+        let entry = PublicEntry::Application(ApplicationEntry { application: APPLICATION, body });
+        if self.core.is_on_its_way(&entry) {
+            return;
+        }
+        if let Err(error) = self.core.submit(Submission::Public(entry), turn) {
+            self.core.alert(format!("an entry of the clean room is not taken: {error}"));
+        }
+    }
+
+    /// Starts the readings of a turn whose records are durable.
+    pub(super) fn start_reads(&self, jobs: Vec<ReadJob>) {
+        for job in jobs {
+            let facts = std::sync::Arc::clone(&self.facts);
+            let vault = std::sync::Arc::clone(&self.core.vault);
+            let back = self.back.clone();
+            tokio::spawn(async move {
+                let result = cleanroom::read::run(job, facts, vault).await;
+                // the node may be stopping; it books the cost when it starts again
+                let _ = back.send(Command::Read(Box::new(result))).await;
+            });
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Walk 3: a joint question over five real nodes, from the SQL text to the release in every log.
+
+use std::time::Instant;
+
+use node::service::{ErrorKind, QueryView};
+
+use super::alliance::{Alliance, eventually};
+
+const ACTIVE_BY_HALF: &str = "SELECT half_year(purchased_on) AS half, \
+     count(distinct member) AS active_memberships FROM purchases GROUP BY half_year(purchased_on)";
+
+/// Waits for the end of a question.
+async fn ended(node: &node::service::Node, id: &str) -> QueryView {
+    let mut view = QueryView::default();
+    eventually("the question ends", async || {
+        view = node.query_by_id(id.to_owned()).await.unwrap();
+        ["released", "void"].contains(&view.step.as_str())
+    })
+    .await;
+    view
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_brands_answer_together_and_only_the_noised_sum_is_seen() {
+    let mut alliance = Alliance::of_the_sample().await;
+    for brand in alliance.brands.clone() {
+        alliance.import(brand.as_str()).await;
+    }
+    let asker = alliance.node("grocer_one");
+    let before = asker.status().budget.unwrap();
+    assert_eq!((before.profile.as_str(), before.spent_pico_rho), ("trial", 0));
+
+    // what cannot be answered is refused for reasons that cost nothing
+    for (sql, kind, code) in [
+        ("SELECT sum(basket) FROM purchases", ErrorKind::Invalid, "unknown"),
+        ("SELECT sum(quantity) FROM purchases", ErrorKind::Refused, "unbounded"),
+        (
+            "SELECT count(*) FROM purchases WHERE department LIKE 'G%'",
+            ErrorKind::Refused,
+            "unsupported",
+        ),
+    ] {
+        let refused = asker.plan(sql.into()).await.unwrap_err();
+        assert_eq!((refused.kind, refused.code), (kind, code), "{sql}: {refused}");
+    }
+
+    let plan = asker.plan(ACTIVE_BY_HALF.into()).await.unwrap();
+    assert_eq!((plan.cells, plan.participants.len()), (2, 5));
+    assert_eq!(plan.left_after_pico_rho, before.quota_pico_rho - plan.cost_pico_rho);
+    let other = asker.query(ACTIVE_BY_HALF.into(), "0".repeat(64)).await.unwrap_err();
+    assert_eq!(other.code, "plan_changed");
+    assert_eq!(asker.status().budget.unwrap(), before);
+
+    let began = Instant::now();
+    let asked = asker.query(ACTIVE_BY_HALF.into(), plan.plan.clone()).await.unwrap();
+    // asking again while it is under way is the same question
+    let twice = asker.query(ACTIVE_BY_HALF.into(), plan.plan.clone()).await.unwrap();
+    assert_eq!(twice.id, asked.id);
+    let view = ended(&asker, &asked.id).await;
+    println!("joint query over five nodes: {:?}", began.elapsed());
+    let release = view.release.expect("a release");
+    assert_eq!((view.step.as_str(), &view.reason), ("released", &None));
+    assert_eq!(
+        (&release.keys[..], &release.values[..]),
+        (&["half".to_owned()][..], &["active_memberships".to_owned()][..],)
+    );
+
+    // every brand arrives at the same release by itself
+    for brand in alliance.brands.clone() {
+        let theirs = ended(&alliance.node(brand.as_str()), &asked.id).await.release.unwrap();
+        assert_eq!(theirs, release, "{brand}");
+        let node = alliance.node(brand.as_str());
+        eventually("the status shows it", async || {
+            node.status().latest_release.as_ref() == Some(&release)
+        })
+        .await;
+    }
+
+    // the noise is what the plan said, not more
+    let exact = node::cli::demo::exact::active_memberships_by_half().await.unwrap();
+    assert_eq!(exact.len(), release.rows.len());
+    for (row, (half, exact)) in release.rows.iter().zip(exact) {
+        assert_eq!(row.keys, [half]);
+        // an answer that were all noise would pass what follows
+        assert!(exact > 900, "{exact}");
+        assert!((row.values[0] - exact as f64).abs() <= 6.0 * plan.sigma[0].sigma, "{row:?}");
+        assert!(row.low[0] < row.values[0] && row.values[0] < row.high[0]);
+    }
+
+    // charged once, on the asker's account
+    let after = asker.status().budget.unwrap();
+    assert_eq!((after.spent_pico_rho, after.reserved_pico_rho), (plan.cost_pico_rho, 0));
+    assert_eq!(after.alliance_spent_pico_rho, plan.cost_pico_rho);
+    let helper = alliance.node("fuel_stop").status().budget.unwrap();
+    assert_eq!((helper.spent_pico_rho, helper.alliance_spent_pico_rho), (0, plan.cost_pico_rho));
+
+    // the same question again, at whichever brand and after a restart, is the same answer for nothing
+    alliance.restart("grocer_one").await;
+    for brand in ["grocer_one", "fuel_stop"] {
+        let node = alliance.node(brand);
+        let plan = node.plan(ACTIVE_BY_HALF.into()).await.unwrap();
+        assert_eq!((plan.plan.as_str(), plan.cost_pico_rho), (view.plan.as_str(), 0));
+        let again = node.query(ACTIVE_BY_HALF.into(), plan.plan).await.unwrap();
+        assert_eq!(
+            (again.id.as_str(), again.release.as_ref()),
+            (asked.id.as_str(), Some(&release))
+        );
+    }
+    let kept = alliance.node("grocer_one").status();
+    assert_eq!(kept.budget.unwrap(), after);
+    assert_eq!(kept.latest_release.as_ref(), Some(&release));
+    assert_eq!(kept.alerts, Vec::<String>::new());
+}

@@ -2,7 +2,11 @@
 
 use std::time::Instant;
 
+use alliance_config::sample::BRANDS;
+use node::cleanroom::QueryTimes;
+use node::runtime;
 use node::service::{ErrorKind, QueryView};
+use protocol::time::Milliseconds;
 
 use super::alliance::{Alliance, eventually};
 
@@ -110,4 +114,46 @@ async fn five_brands_answer_together_and_only_the_noised_sum_is_seen() {
     assert_eq!(kept.budget.unwrap(), after);
     assert_eq!(kept.latest_release.as_ref(), Some(&release));
     assert_eq!(kept.alerts, Vec::<String>::new());
+}
+
+/// Without every hash there is no answer, and the cost comes back once every log shows that none came.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brand_that_is_down_voids_the_question_and_the_cost_comes_back() {
+    let mut alliance = Alliance::of_the_sample().await;
+    let times = QueryTimes {
+        reservation: Milliseconds::from_seconds(4),
+        opening: Milliseconds::from_seconds(1),
+    };
+    let place = |brand: &str| BRANDS.iter().position(|known| known.id == brand).unwrap();
+    let (hasty, down) = (place("grocer_one"), place("fuel_stop"));
+    stop(&mut alliance, hasty).await;
+    let data = alliance.data(alliance.brands[hasty]);
+    alliance.nodes[hasty] = Some(runtime::start_with(&data, times).await.unwrap());
+    stop(&mut alliance, down).await;
+
+    let asker = alliance.node("grocer_one");
+    let plan = asker.plan(ACTIVE_BY_HALF.into()).await.unwrap();
+    let asked = asker.query(ACTIVE_BY_HALF.into(), plan.plan).await.unwrap();
+    let view = ended(&asker, &asked.id).await;
+    assert_eq!((view.step.as_str(), view.release), ("void", None));
+    assert!(view.reason.unwrap().contains("not every brand reserved in time"));
+    eventually("the cost stands", async || {
+        asker.status().budget.unwrap().spent_pico_rho == plan.cost_pico_rho
+    })
+    .await;
+
+    // a closing has every brand write a block after the expiry
+    let data = alliance.data(alliance.brands[down]);
+    alliance.nodes[down] = Some(runtime::start(&data).await.unwrap());
+    asker.close(asker.status().now_ms - 1).await.unwrap();
+    eventually("the cost is back", async || asker.status().budget.unwrap().spent_pico_rho == 0)
+        .await;
+    assert!(asker.status().latest_release.is_none());
+}
+
+async fn stop(alliance: &mut Alliance, place: usize) {
+    let running = alliance.nodes[place].take().unwrap();
+    running.node.stop().await.unwrap();
+    drop(running.network);
+    running.runtime.await.unwrap().unwrap();
 }

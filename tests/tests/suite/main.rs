@@ -5,3 +5,4 @@ mod architecture;
 mod documents;
 mod exchange;
 mod query;
+mod stored_formats;

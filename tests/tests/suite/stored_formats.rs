@@ -1,0 +1,202 @@
+//! Data directories written by earlier versions keep opening: `tests/fixtures/`.
+//!
+//! A fixture is a node's whole data directory as a version left it, and what that version said of it.
+//! `tests/fixtures/README.md` says how one is made; nobody edits one afterwards.
+
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use node::config::DataDirectory;
+use node::runtime;
+use node::service::{ExchangeRequest, Node};
+use protocol::ids::BrandId;
+use protocol::ledger::log_verifier;
+use protocol::log::checkpoint::SignedCheckpoint;
+use serde_json::{Value, json};
+
+use super::alliance::{Alliance, eventually};
+
+const PAGE: usize = 4096;
+/// Files of at least so many bytes are kept without their empty pages.
+const PAGED_FROM: usize = 16 * PAGE;
+/// Whose directory it is, and with whom it exchanges.
+const BRAND: &str = "fuel_stop";
+const OTHER: &str = "fresh_counter";
+
+fn fixture(version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(version)
+}
+
+/// What a node says of itself that must be the same after any upgrade.
+async fn said(node: &Node, card: &str, exchange: &str) -> Value {
+    let status = node.status();
+    let heads: Vec<Value> = status
+        .heads
+        .iter()
+        .map(|head| {
+            json!({
+                "brand": head.brand, "height": head.height, "size": head.size, "root": head.root,
+                "header": head.header, "disputed": head.disputed,
+            })
+        })
+        .collect();
+    json!({
+        "card": card,
+        "exchange_id": exchange,
+        "member": node.member(card.to_owned()).await.unwrap(),
+        "exchange": node.exchange_by_id(exchange.to_owned()).await.unwrap(),
+        "counts": status.exchanges,
+        "heads": heads,
+        "members": status.members,
+        "purchases": status.purchases,
+    })
+}
+
+/// Copies a directory; `pack` leaves empty pages of large files out, else they are put back.
+fn copy(from: &Path, to: &Path, pack: bool) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let from = entry.unwrap().path();
+        let name = from.file_name().unwrap().to_str().unwrap().to_owned();
+        if from.is_dir() {
+            copy(&from, &to.join(name), pack);
+            continue;
+        }
+        let bytes = fs::read(&from).unwrap();
+        let (name, bytes) = match name.strip_suffix(".pages") {
+            Some(name) => (name.to_owned(), unpacked(&bytes)),
+            None if pack && bytes.len() >= PAGED_FROM => (format!("{name}.pages"), packed(&bytes)),
+            None => (name, bytes),
+        };
+        let file = to.join(name);
+        fs::write(&file, bytes).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+// length in 8 bytes, then each page that is not empty after its number in 4, little-endian
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = (bytes.len() as u64).to_le_bytes().to_vec();
+    for (number, page) in (0_u32..).zip(bytes.chunks(PAGE)) {
+        if page.iter().any(|byte| *byte != 0) {
+            packed.extend_from_slice(&number.to_le_bytes());
+            packed.extend_from_slice(page);
+        }
+    }
+    packed
+}
+
+fn unpacked(mut packed: &[u8]) -> Vec<u8> {
+    let mut length = [0; 8];
+    packed.read_exact(&mut length).unwrap();
+    let mut bytes = vec![0; usize::try_from(u64::from_le_bytes(length)).unwrap()];
+    let mut number = [0; 4];
+    while packed.read_exact(&mut number).is_ok() {
+        let start = usize::try_from(u32::from_le_bytes(number)).unwrap() * PAGE;
+        let page = PAGE.min(bytes.len() - start);
+        packed.read_exact(&mut bytes[start..start + page]).unwrap();
+    }
+    bytes
+}
+
+/// Writes `tests/fixtures/store-v0` anew: an alliance of the sample in which members of two brands
+/// link and exchange both ways.
+async fn write(folder: &Path) {
+    let mut alliance = Alliance::of_the_sample().await;
+    alliance.import(BRAND).await;
+    alliance.import(OTHER).await;
+    let (here, there) = (alliance.node(BRAND), alliance.node(OTHER));
+    let card = here.cards(50, None, 1).await.unwrap().remove(0);
+    let card_there = there.cards(50, None, 1).await.unwrap().remove(0);
+    for (at, own, to, of, name) in
+        [(&here, &card, &there, &card_there, OTHER), (&there, &card_there, &here, &card, BRAND)]
+    {
+        let code = to.link_code(of.clone(), at.brand().to_string()).await.unwrap().code;
+        at.link(own.clone(), name.to_owned(), code).await.unwrap();
+        eventually("the link is answered", async || {
+            let links = at.member(own.clone()).await.unwrap().links;
+            links.iter().any(|link| link.brand == name && link.state == "linked")
+        })
+        .await;
+    }
+    let exchange = |card: &String, to: &str, points| ExchangeRequest {
+        card: card.clone(),
+        to: to.to_owned(),
+        points,
+    };
+    let sent = here.exchange("fixture".into(), exchange(&card, OTHER, 20)).await.unwrap();
+    let back = there.exchange("fixture".into(), exchange(&card_there, BRAND, 20)).await.unwrap();
+    eventually("both exchanges are acknowledged", async || {
+        here.exchange_by_id(sent.id.clone()).await.unwrap().state == "acknowledged"
+            && there.exchange_by_id(back.id.clone()).await.unwrap().state == "acknowledged"
+    })
+    .await;
+    // what is still under way settles before the directory is closed
+    let mut before = Value::Null;
+    eventually("nothing changes any more", async || {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let now = said(&here, &card, &sent.id).await;
+        std::mem::replace(&mut before, now.clone()) == now
+    })
+    .await;
+    let place = alliance.brands.iter().position(|brand| brand.as_str() == BRAND).unwrap();
+    let running = alliance.nodes[place].take().unwrap();
+    running.node.stop().await.unwrap();
+    drop(running.network);
+    running.runtime.await.unwrap().unwrap();
+    drop((here, there, running.node));
+    if folder.exists() {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    let data = alliance.data(alliance.brands[place]);
+    copy(data.path(), &folder.join("data"), true);
+    let text = serde_json::to_string_pretty(&before).unwrap();
+    fs::write(folder.join("expected.json"), text + "\n").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_of_version_0_opens_and_says_the_same() {
+    let folder = fixture("store-v0");
+    if std::env::var_os("COALITION_WRITE_FIXTURES").is_some() {
+        write(&folder).await;
+    }
+    let expected: Value =
+        serde_json::from_slice(&fs::read(folder.join("expected.json")).unwrap()).unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("data");
+    copy(&folder.join("data"), &path, false);
+    // the ports are those of the machine it was written on
+    let settings = fs::read_to_string(path.join("node.toml")).unwrap();
+    let mut settings: toml::Table = settings.parse().unwrap();
+    for address in ["listen", "https"] {
+        settings.insert(address.into(), "127.0.0.1:0".into());
+    }
+    fs::write(path.join("node.toml"), settings.to_string()).unwrap();
+
+    let data = DataDirectory::new(&path);
+    let running = runtime::start(&data).await.unwrap();
+    let node = running.node.clone();
+    eventually("the node has replayed", async || !node.status().heads.is_empty()).await;
+    let text = |name: &str| expected[name].as_str().unwrap().to_owned();
+    let found = said(&node, &text("card"), &text("exchange_id")).await;
+    assert_eq!(found, expected);
+
+    // and its published log is vouched for up to the head it tells
+    let read = |path: PathBuf| fs::read(path).unwrap();
+    let constitution =
+        alliance_config::load(&read(data.constitution()), &read(data.signatures())).unwrap();
+    let constitution = constitution.into_constitution();
+    let brand = BrandId::new(BRAND).unwrap();
+    let note = SignedCheckpoint::parse(&fs::read(data.log().join("checkpoint")).unwrap()).unwrap();
+    let log = log_verifier(constitution.ledger(), brand).unwrap();
+    let head = expected["heads"].as_array().unwrap().iter().find(|head| head["brand"] == BRAND);
+    assert_eq!(note.verify(&log).unwrap().size().get(), head.unwrap()["size"]);
+
+    node.stop().await.unwrap();
+    drop(running.network);
+    running.runtime.await.unwrap().unwrap();
+}

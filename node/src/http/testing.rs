@@ -122,7 +122,7 @@ fn answer(command: Command) {
         Command::Query { plan, reply, .. } => {
             reply.send(Ok(QueryView { id: "1".to_owned(), plan, ..QueryView::default() })).ok()
         }
-        Command::Earn { .. } | Command::Counted { .. } => None,
+        Command::Earn { .. } | Command::Counted { .. } | Command::Read(_) => None,
         Command::QueryById { id, reply } => {
             reply.send(found(id).map(|id| QueryView { id, ..QueryView::default() })).ok()
         }

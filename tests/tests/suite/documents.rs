@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::Parser as _;
+use node::cli::Cli;
+
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
@@ -76,4 +79,35 @@ fn a_wrong_link_is_noticed() {
                 [a_wrong_link_is_noticed](tests/tests/suite/documents.rs) [b](https://c2sp.org)";
     let wrong = broken(&document, text);
     assert_eq!(wrong.len(), 2, "{wrong:?}");
+}
+
+/// The commands of a document's shell blocks that are `coalition`'s, or cargo running it.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let blocks = text.split("```sh").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut commands = Vec::new();
+    for line in blocks.flat_map(str::lines) {
+        let line = match line.strip_prefix("cargo run -- ") {
+            Some(rest) => format!("coalition {rest}"),
+            None => line.to_owned(),
+        };
+        if line.starts_with("coalition ") {
+            // without where its output goes
+            let command = line.split(['>', '&']).next().unwrap_or_default();
+            commands.push(command.split_whitespace().map(str::to_owned).collect());
+        }
+    }
+    commands
+}
+
+#[test]
+fn the_readmes_commands_are_ones_the_command_line_takes() {
+    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
+    let commands = commands(&readme);
+    assert!(commands.len() > 10, "{commands:?}");
+    for command in commands {
+        if let Err(error) = Cli::try_parse_from(&command) {
+            panic!("{}: {error}", command.join(" "));
+        }
+    }
+    assert!(Cli::try_parse_from(["coalition", "constitution", "sing"]).is_err());
 }

@@ -27,10 +27,12 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
     (path.collect::<Vec<_>>().join("/"), body)
 }
 
-async fn call(client: &Client, route: &Route) -> Answer {
+async fn call(client: &Client, route: &Route, token: Option<&str>) -> Answer {
     let (path, body) = example(route);
     let method = Method::from_bytes(route.method.to_uppercase().as_bytes()).unwrap();
-    let headers = [("idempotency-key", "k1")];
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let mut headers = vec![("idempotency-key", "k1")];
+    headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
     client.send(method, &path, &headers, body.map(Into::into)).await.unwrap()
 }
 
@@ -46,8 +48,9 @@ fn code(answer: &Answer) -> String {
 #[tokio::test]
 async fn every_route_is_for_whom_the_table_says() {
     let fixture = Fixture::start();
+    let client = fixture.client();
     for route in ROUTES {
-        let stranger = call(&fixture.client(), route).await;
+        let stranger = call(&client, route, None).await;
         let Access::Needs { permission, roles } = route.access else {
             // of the public ones only the sign-ins may ask who is there, and forms for their origin
             let asks = stranger.status == 400 || stranger.status == 403;
@@ -57,7 +60,8 @@ async fn every_route_is_for_whom_the_table_says() {
         };
         assert_eq!(code(&stranger), "token_missing", "{} {}", route.method, route.path);
         for role in Role::ALL {
-            let answer = call(&fixture.client_as(&[role]), route).await;
+            let token = fixture.auth.token_for(&[role]);
+            let answer = call(&client, route, Some(&token)).await;
             if roles.contains(&role) {
                 let (method, path) = (route.method, route.path);
                 assert!(answer.status.is_success(), "{method} {path} as {role}: {answer:?}");

@@ -223,7 +223,7 @@ impl Ledger {
             Message::Checkpoint(note) => self.on_checkpoint(from, &note, context.now, out),
             Message::Promise(message) if message.promise.signer == from => {
                 let Some(own) = witnesses.get_mut(&me) else { return Ok(()) };
-                writer.promised(&at, own, message, context.entropy, out);
+                writer.promised(&at, own, *message, context.entropy, out);
             }
             Message::Vote(vote) if vote.signer == from => {
                 let Some(own) = witnesses.get_mut(&me) else { return Ok(()) };

@@ -377,7 +377,7 @@ fn messages(alliance: &Alliance) -> Json {
     let application = ApplicationMessage { application: 1, body: vec![7; 5] };
     let all = [
         ("open", Message::Open(alliance.signed("a", LOG_KEY, alliance.open()))),
-        ("promise", Message::Promise(alliance.promise("c", Some(alliance.lock())))),
+        ("promise", Message::Promise(Box::new(alliance.promise("c", Some(alliance.lock()))))),
         (
             "proposal",
             Message::Proposal(Box::new(ProposalMessage {

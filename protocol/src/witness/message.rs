@@ -28,7 +28,7 @@ pub enum Message {
     Open(#[n(0)] Signed<Open>),
     /// Witness to writer: joins it.
     #[n(1)]
-    Promise(#[n(0)] PromiseMessage),
+    Promise(#[n(0)] Box<PromiseMessage>),
     /// Writer to witness: a block.
     #[n(2)]
     Proposal(#[n(0)] Box<ProposalMessage>),

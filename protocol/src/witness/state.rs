@@ -216,7 +216,7 @@ impl Witness {
             self.join(open.round, open.nonce, out);
         }
         let message = self.promise(at, open);
-        out.send(self.log, Message::Promise(message));
+        out.send(self.log, Message::Promise(Box::new(message)));
     }
 
     /// Joins a round on disk; the writer's own way in as well.

@@ -251,7 +251,7 @@ mod tests {
         #[test]
         fn a_ceiling_is_the_next_multiple(value in 0..1_000_000_000u64, step in 1..1_000_000u64) {
             let up = Value::new(value).unwrap().ceiling_to(Value::new(step).unwrap()).unwrap().get();
-            prop_assert!(up >= value && up - value < step && up % step == 0);
+            prop_assert!(up >= value && up - value < step && up.is_multiple_of(step));
         }
     }
 }

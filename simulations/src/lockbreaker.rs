@@ -111,7 +111,7 @@ impl Lockbreaker {
         let Some(attempt) = &mut self.attempt else { return Vec::new() };
         match (message, attempt.proposed) {
             (Message::Promise(message), None) if message.promise.body.open == attempt.open => {
-                attempt.promises.insert(from, message.clone());
+                attempt.promises.insert(from, (**message).clone());
                 if attempt.promises.len() >= quorum { self.propose() } else { Vec::new() }
             }
             (Message::Vote(vote), Some((pledge, proposal))) if vote.body.0 == pledge => {

@@ -107,7 +107,6 @@ impl Book {
         self.counts.refused += 1;
     }
     /// What was submitted and is in no block yet.
-    #[must_use]
     pub fn waiting(&self) -> impl Iterator<Item = &Submission> {
         self.waiting.iter()
     }

@@ -75,7 +75,8 @@ const NOT_32_BYTES: &str = "sizes-are-equal-one-and-proof-is-empty.json";
 #[test]
 fn proofs_are_accepted_and_refused_as_in_rfc_6962_vectors() {
     let Some(directory) = vectors("rfc6962") else { return };
-    let holds: [(&str, fn(&Value) -> Option<()>); 2] =
+    type Holds = fn(&Value) -> Option<()>;
+    let holds: [(&str, Holds); 2] =
         [("inclusion", inclusion_holds), ("consistency", consistency_holds)];
     for (kind, holds) in holds {
         let (mut accepted, mut refused) = (0, 0);

@@ -18,6 +18,9 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
         ("post", "/api/v1/imports") => Some(r#"{"source":"sample"}"#),
         ("post", "/api/v1/members/{card}/link-codes") => Some(r#"{"brand":"kids"}"#),
         ("post", "/api/v1/members/{card}/links") => Some(r#"{"brand":"kids","code":"1"}"#),
+        ("post", "/api/v1/members/{card}/consents") => {
+            Some(r#"{"purpose":"exchange","granted":true,"notice_version":1}"#)
+        }
         ("post", "/api/v1/exchanges") => Some(r#"{"card":"1","to":"kids","points":5}"#),
         ("post", "/api/v1/queries/plan") => Some(r#"{"sql":"SELECT 1"}"#),
         ("post", "/api/v1/queries") => Some(r#"{"sql":"SELECT 1","plan":"00"}"#),

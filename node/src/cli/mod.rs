@@ -29,7 +29,7 @@ pub const OPERATOR: &str = "operator";
 
 /// Coalition: the node each brand of a points alliance runs.
 ///
-/// 积分联盟节点：会员数据留在本品牌，积分跨品牌互换，联合统计只给出差分隐私结果。
+/// 积分联盟节点：会员数据留在本品牌，积分跨品牌兑换，联合统计只给出差分隐私结果。
 #[derive(Debug, Parser)]
 #[command(name = "coalition", version, about)]
 pub struct Cli {

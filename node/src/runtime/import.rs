@@ -146,13 +146,13 @@ fn finish(view: &mut ImportView, done: &BrandImport) {
 fn stated_rules() -> Vec<Bilingual> {
     [
         (
-            "样本中的会员视为已同意积分计划、积分互换和联合统计（样本的说明性规则，并非真实授权）。",
-            "Members of the sample are taken to consent to the programme, to exchange and to joint statistics (a stated rule of the sample, not a real consent).",
+            "文件中的会员一律视为已同意积分计划、积分兑换和联合统计（为样本设定的说明性规则，并非真实授权）。",
+            "All members of the file are taken to consent to the programme, to exchange and to joint statistics (a rule stated for the sample, not a real consent).",
         ),
         ("金额按人民币元读取，逐分保存。", "Amounts are read as yuan and kept to the fen."),
         (
-            "每笔购物按消费满 1 元得 1 积分，整单向下取整。",
-            "Each basket earns one point a yuan, rounded down once for the whole basket.",
+            "每笔购物按消费满 1 元得 1 积分，整单向下取整，每单最高 10000 分。",
+            "Each basket earns one point a yuan, rounded down once for the whole basket, 10,000 at most.",
         ),
     ]
     .into_iter()

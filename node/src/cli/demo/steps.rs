@@ -100,7 +100,7 @@ pub async fn exchange(
     io: &Io,
 ) -> Result<(), CliError> {
     io.say("\n2. Link and exchange: members link accounts by one-time code, then move points");
-    io.say("   关联与互换：会员用一次性代码关联账户，积分跨品牌流转，每笔都上账并经见证");
+    io.say("   关联与兑换：会员用一次性代码关联账户，积分跨品牌流转，每笔都上账并经见证");
     let links = choose_links(alliance, u64::from(exchanges)).await?;
     make_links(alliance, &links).await?;
     report.links = links.len() as u64;

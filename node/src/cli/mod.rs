@@ -59,13 +59,13 @@ enum Command {
     },
     /// Exchange a member's points for another brand's.
     Exchange(operations::ExchangeArguments),
-    /// Close a cut-off, or show its clearing statement.
+    /// Show the clearing statement of a cut-off, or close it first.
     Clearing(operations::ClearingArguments),
     /// Ask a joint question; shows cost and expected error first.
     Query(operations::QueryArguments),
     /// Show the state of a running node.
     Status(operations::StatusArguments),
-    /// Verify a folder of logs offline.
+    /// Verify a folder of logs offline; ends with 1 when something was found.
     Audit(audit::AuditArguments),
 }
 

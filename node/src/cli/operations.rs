@@ -33,7 +33,8 @@ pub struct ImportArguments {
     #[command(flatten)]
     /// Which node.
     node: NodeArguments,
-    /// Folder with members.parquet and purchases.parquet, on the node's machine.
+    /// Folder on the node's machine with members.parquet (member_id, and match_key if known) and
+    /// purchases.parquet (basket_id, line_no, member_id, purchased_at, department, quantity, amount).
     #[arg(required_unless_present = "sample")]
     folder: Option<PathBuf>,
     /// The shipped sample's part of this brand instead.
@@ -116,7 +117,8 @@ pub struct QueryArguments {
     #[command(flatten)]
     /// Which node.
     node: NodeArguments,
-    /// The question, in SQL.
+    /// The question: one SELECT of count(*), count(distinct member) or sum(column) from a table of the
+    /// constitution's clean room, with WHERE and GROUP BY.
     sql: String,
     /// Show cost and expected error, and spend nothing.
     #[arg(long)]

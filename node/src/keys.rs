@@ -28,7 +28,7 @@ const VAULT: &str = "vault-key";
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// The operating system refused.
-    #[error("cannot {action} {}: check that the node's user owns it", .path.display())]
+    #[error("cannot {action} {}: {source}; check that the node's user owns it", .path.display())]
     Io {
         /// What was tried.
         action: &'static str,

@@ -31,7 +31,7 @@ pub const OPERATOR: &str = "operator";
 ///
 /// 积分联盟节点：会员数据留在本品牌，积分跨品牌兑换，联合统计只给出差分隐私结果。
 #[derive(Debug, Parser)]
-#[command(name = "coalition", version, about)]
+#[command(name = "coalition", version)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -10,11 +10,16 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use protocol::audit::{
-    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, KeyHolder, LogFolder, Observer, OpeningKey, Report,
+    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, EntryPlace, KeyHolder, LogFolder, Observer,
+    OpeningKey, Report,
 };
 use protocol::ids::BrandId;
+use protocol::log::block::ApplicationEntry;
 use protocol::log::tiles::{TilePath, TileSource};
 
+use serde::Serialize;
+
+use super::budget_audit::{BudgetEntries, BudgetReport};
 use super::{CliError, Io};
 use crate::keys;
 
@@ -79,13 +84,43 @@ impl LogFolder for Directory {
     }
 }
 
-struct Bar(ProgressBar);
+struct Watch {
+    bar: ProgressBar,
+    budget: BudgetEntries,
+}
 
-impl Observer for Bar {
+impl Observer for Watch {
     fn progress(&mut self, log: BrandId, done: u64, all: u64) {
-        self.0.set_length(all);
-        self.0.set_message(log.to_string());
-        self.0.set_position(done);
+        self.bar.set_length(all);
+        self.bar.set_message(log.to_string());
+        self.bar.set_position(done);
+    }
+    fn application(&mut self, at: &EntryPlace, entry: &ApplicationEntry) {
+        self.budget.take(at, entry);
+    }
+}
+
+/// Both halves of an audit.
+#[derive(Debug, Serialize)]
+pub struct AuditReport {
+    /// The logs: signatures, trees, rules, both legs, clearing.
+    #[serde(flatten)]
+    pub ledger: Report,
+    /// The privacy budget; none when the constitution has no clean room.
+    pub budget: Option<BudgetReport>,
+}
+
+impl AuditReport {
+    /// How many findings there are, listed or not.
+    #[must_use]
+    pub fn findings(&self) -> u64 {
+        let budget = self.budget.as_ref().map_or(0, |budget| budget.findings.len());
+        (self.ledger.findings.len() + budget) as u64 + self.ledger.findings_not_listed
+    }
+    /// Whether nothing was found. Says nothing of what could not be checked.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.findings() == 0
     }
 }
 
@@ -93,7 +128,7 @@ impl Observer for Bar {
 ///
 /// # Errors
 /// When the constitution or a key cannot be read; a finding is no error.
-pub fn audit(arguments: &AuditArguments) -> Result<Report, CliError> {
+pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
     let toml = read(&arguments.constitution)?;
     let signatures = read(&arguments.signatures)?;
     let constitution = alliance_config::load(&toml, &signatures)
@@ -123,20 +158,24 @@ pub fn audit(arguments: &AuditArguments) -> Result<Report, CliError> {
     }
     let auditor =
         Auditor { constitution: constitution.ledger(), keys: &opening, outside_witnesses: &[] };
-    let mut observer = Bar(bar);
-    let report = auditor.audit(&folders, &mut observer);
-    observer.0.finish_and_clear();
-    Ok(report)
+    let mut watch = Watch { bar, budget: BudgetEntries::default() };
+    let ledger = auditor.audit(&folders, &mut watch);
+    watch.bar.finish_and_clear();
+    let zone = constitution.clearing_zone();
+    let budget = constitution.clean_room().map(|room| watch.budget.report(room, zone));
+    Ok(AuditReport { ledger, budget })
 }
 
 /// Prints a report: words or one JSON object, on stdout.
 ///
 /// # Errors
 /// When stdout is closed.
-pub fn print(report: &Report, json: bool, io: &mut Io) -> Result<(), CliError> {
+pub fn print(report: &AuditReport, json: bool, io: &mut Io) -> Result<(), CliError> {
     if json {
         return io.json(report);
     }
+    let is_clean = report.is_clean();
+    let AuditReport { ledger: report, budget } = report;
     let counts = &report.counts;
     io.line(&format!(
         "audited {} logs of alliance {}: {} blocks, {} entries, {} certificates, {} signatures, {} sealed entries opened",
@@ -154,7 +193,22 @@ pub fn print(report: &Report, json: bool, io: &mut Io) -> Result<(), CliError> {
     for missing in &report.not_checked {
         io.line(&format!("  not checked: {} {} ({})", missing.count, missing.reason, missing.log))?;
     }
-    if report.is_clean() {
+    if let Some(budget) = budget {
+        io.line(&format!(
+            "privacy budget: {} entries of {} joint queries",
+            budget.entries, budget.attempts
+        ))?;
+        for account in &budget.accounts {
+            io.line(&format!(
+                "  {}: {} of {} pico-rho charged in {}",
+                account.brand, account.charged_pico_rho, account.quota_pico_rho, account.year
+            ))?;
+        }
+        for finding in &budget.findings {
+            io.line(&format!("FINDING {finding}"))?;
+        }
+    }
+    if is_clean {
         return io.line("no findings");
     }
     for finding in &report.findings {

@@ -5,6 +5,7 @@
 //! rules here.
 
 pub mod audit;
+pub mod budget_audit;
 pub mod constitution;
 pub mod demo;
 pub mod operations;

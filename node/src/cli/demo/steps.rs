@@ -529,18 +529,27 @@ pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<
     let started = Instant::now();
     let found = tokio::task::block_in_place(|| run_audit(&arguments))?;
     report.audit.seconds = started.elapsed().as_secs_f64();
-    report.audit.findings = found.findings.len() as u64 + found.findings_not_listed;
-    report.audit.entries = found.counts.entries;
-    report.audit.opened = found.counts.payloads;
+    report.audit.findings = found.findings();
+    report.audit.entries = found.ledger.counts.entries;
+    report.audit.opened = found.ledger.counts.payloads;
     io.say(&format!(
         "   {} blocks, {} entries, {} signatures checked, {} sealed entries opened: {} findings",
-        found.counts.blocks,
-        found.counts.entries,
-        found.counts.signatures,
-        found.counts.payloads,
+        found.ledger.counts.blocks,
+        found.ledger.counts.entries,
+        found.ledger.counts.signatures,
+        found.ledger.counts.payloads,
         report.audit.findings
     ));
-    for finding in &found.findings {
+    for account in found.budget.iter().flat_map(|budget| &budget.accounts) {
+        io.say(&format!(
+            "   privacy budget of {}, added up again from the logs: {} of {} pico-rho in {}",
+            account.brand, account.charged_pico_rho, account.quota_pico_rho, account.year
+        ));
+    }
+    for finding in found.budget.iter().flat_map(|budget| &budget.findings) {
+        io.say(&format!("   FINDING {finding}"));
+    }
+    for finding in &found.ledger.findings {
         io.say(&format!("   FINDING {finding}"));
     }
     let (log, entry) = alter_one_byte(&logs)?;
@@ -548,7 +557,7 @@ pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<
         "   one byte of entry {entry} in the copy of {log}'s log is altered / 篡改一个字节"
     ));
     let found = tokio::task::block_in_place(|| run_audit(&arguments))?;
-    for finding in &found.findings {
+    for finding in &found.ledger.findings {
         io.say(&format!("   FINDING {finding}"));
         let at = finding.leaf.map(|leaf| leaf.get());
         report.audit.tamper_detected |= finding.log.as_str() == log && at == Some(entry);

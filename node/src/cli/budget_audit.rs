@@ -1,0 +1,120 @@
+//! The privacy budget, added up again from the logs alone: the other half of `coalition audit`.
+//!
+//! `protocol::audit` hands over every certified entry of the clean room; `privacy::accounting` judges
+//! them. What was answered is not in the logs, so that true inputs and honest noise cannot be checked
+//! here, and no opening or question is at hand offline: only what the entries say of each other.
+
+use alliance_config::CleanRoom;
+use privacy::accounting::{AuditEntry, Finding, Kept, audit};
+use privacy::{CalendarYear, CertifiedEntry, ParticipantId, UtcMillis};
+use protocol::audit::EntryPlace;
+use protocol::log::block::ApplicationEntry;
+use protocol::time::Timestamp;
+use serde::Serialize;
+
+use crate::cleanroom::APPLICATION;
+
+/// Clean-room entries found by the audit of the logs, in the order of each log.
+#[derive(Debug, Default)]
+pub struct BudgetEntries(Vec<AuditedEntry>);
+
+/// An entry of a log that the audit found certified; made by [`BudgetEntries::take`] alone, which only
+/// the audit's observer calls.
+#[derive(Debug)]
+struct AuditedEntry {
+    writer: ParticipantId,
+    index: u64,
+    time: Timestamp,
+    body: Vec<u8>,
+}
+
+impl CertifiedEntry for AuditedEntry {
+    fn writer(&self) -> ParticipantId {
+        self.writer
+    }
+    fn index(&self) -> u64 {
+        self.index
+    }
+    fn time(&self) -> UtcMillis {
+        UtcMillis(self.time.unix_ms())
+    }
+    fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+/// What one brand has been charged in one year.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// The brand that proposed.
+    pub brand: String,
+    /// Calendar year, in the alliance's zone.
+    pub year: u16,
+    /// Charged, pico-rho.
+    pub charged_pico_rho: u64,
+    /// Its quota of a year, pico-rho.
+    pub quota_pico_rho: u64,
+}
+
+/// The result.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct BudgetReport {
+    /// Clean-room entries read.
+    pub entries: u64,
+    /// Attempts they tell of.
+    pub attempts: u64,
+    /// Every account with a charge.
+    pub accounts: Vec<Account>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+impl BudgetEntries {
+    /// Takes an entry that the audit passes on; entries of other applications are not the clean room's.
+    pub fn take(&mut self, at: &EntryPlace, entry: &ApplicationEntry) {
+        if entry.application != APPLICATION {
+            return;
+        }
+        // a brand's id is always a participant's name: its alphabet is the smaller one
+        let Ok(writer) = at.log.as_str().parse() else { return };
+        let (index, time) = (at.index.get(), at.time);
+        self.0.push(AuditedEntry { writer, index, time, body: entry.body.clone() });
+    }
+
+    /// Adds all accounts up.
+    #[must_use]
+    pub fn report(&self, room: &CleanRoom, zone: &jiff::tz::TimeZone) -> BudgetReport {
+        let entries = self.0.iter().map(|entry| AuditEntry { entry, year: year(entry.time, zone) });
+        let (ledger, findings) = audit(room.contract(), entries, &Kept::default());
+        let mut charged: Vec<(ParticipantId, CalendarYear)> = ledger
+            .attempts()
+            .filter_map(|(id, facts)| Some((id.proposer, facts.reserve()?.year)))
+            .collect();
+        charged.sort_unstable();
+        charged.dedup();
+        let quota = room.contract().joint_quota().get();
+        let accounts = charged
+            .into_iter()
+            .map(|(brand, year)| Account {
+                brand: brand.to_string(),
+                year: year.0,
+                charged_pico_rho: ledger.joint_spent(brand, year).get(),
+                quota_pico_rho: quota,
+            })
+            .collect();
+        BudgetReport {
+            entries: self.0.len() as u64,
+            attempts: ledger.attempts().count() as u64,
+            accounts,
+            findings,
+        }
+    }
+}
+
+fn year(time: Timestamp, zone: &jiff::tz::TimeZone) -> CalendarYear {
+    let ms = i64::try_from(time.unix_ms()).unwrap_or(i64::MAX);
+    let year = jiff::Timestamp::from_millisecond(ms)
+        .map(|timestamp| timestamp.to_zoned(zone.clone()).year())
+        .unwrap_or_default();
+    CalendarYear(u16::try_from(year).unwrap_or_default())
+}

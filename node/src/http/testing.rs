@@ -9,7 +9,6 @@ use tokio::sync::{mpsc, watch};
 use super::{Served, serve};
 use crate::auth::{Auth, Role};
 use crate::client::Client;
-use crate::runtime::Command;
 use crate::service::*;
 use crate::{console, tls};
 
@@ -122,7 +121,6 @@ fn answer(command: Command) {
         Command::Query { plan, reply, .. } => {
             reply.send(Ok(QueryView { id: "1".to_owned(), plan, ..QueryView::default() })).ok()
         }
-        Command::Earn { .. } | Command::Counted { .. } | Command::Read(_) => None,
         Command::QueryById { id, reply } => {
             reply.send(found(id).map(|id| QueryView { id, ..QueryView::default() })).ok()
         }

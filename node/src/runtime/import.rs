@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use protocol::ids::BrandId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Command, now};
+use super::{Internal, now};
 use crate::exchange::record::EarnedPoints;
 use crate::intake::{BrandFiles, BrandImport, IntakeRules, Stage, import_brand};
 use crate::programme::Earned;
@@ -19,7 +19,7 @@ pub fn begin(
     source: ImportSource,
     vault: Arc<Vault>,
     facts: Arc<Facts>,
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<Internal>,
     view: Arc<Mutex<ImportView>>,
 ) -> Result<(), ServiceError> {
     let files = files(brand, source)?;
@@ -55,7 +55,7 @@ pub fn begin(
         let done = import_brand(&vault, &facts, &files, &rules, &mut enter, &mut progress);
         let (members, purchases) = (vault.count().unwrap_or(0), facts.rows().unwrap_or(0));
         // the node may be stopping; then nobody looks at the figures
-        let _ = commands.blocking_send(Command::Counted { members, purchases });
+        let _ = commands.blocking_send(Internal::Counted { members, purchases });
         let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
         view.running = false;
         match done {
@@ -107,7 +107,7 @@ fn files(brand: BrandId, source: ImportSource) -> Result<BrandFiles, ServiceErro
 }
 
 /// Enters earned points durably: returns when the runtime has them in the journal.
-fn enter(commands: &mpsc::Sender<Command>, earned: &[Earned]) -> Result<(), SinkError> {
+fn enter(commands: &mpsc::Sender<Internal>, earned: &[Earned]) -> Result<(), SinkError> {
     let earned = earned
         .iter()
         .map(|earned| EarnedPoints {
@@ -117,7 +117,7 @@ fn enter(commands: &mpsc::Sender<Command>, earned: &[Earned]) -> Result<(), Sink
         })
         .collect();
     let (reply, answer) = oneshot::channel();
-    commands.blocking_send(Command::Earn { earned, reply })?;
+    commands.blocking_send(Internal::Earn { earned, reply })?;
     answer.blocking_recv()?.map_err(Into::into)
 }
 

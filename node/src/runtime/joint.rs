@@ -6,7 +6,7 @@ use protocol::log::block::{ApplicationEntry, PublicEntry};
 use protocol::witness::message::{ApplicationMessage, Message};
 
 use super::core::Turn;
-use super::{Command, Runtime, now};
+use super::{Internal, Runtime, now};
 use crate::cleanroom::{self, APPLICATION, Action, ReadJob, ReadResult, Room, views};
 use crate::exchange::record::{NodeRecord, Submission};
 use crate::service::{QueryView, ServiceError};
@@ -124,7 +124,7 @@ impl Runtime {
             tokio::spawn(async move {
                 let result = cleanroom::read::run(job, facts, vault).await;
                 // the node may be stopping; it books the cost when it starts again
-                let _ = back.send(Command::Read(Box::new(result))).await;
+                let _ = back.send(Internal::Read(Box::new(result))).await;
             });
         }
     }

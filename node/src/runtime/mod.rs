@@ -16,11 +16,12 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::FutureExt as _;
 use protocol::amount::Points;
 use protocol::ids::BrandId;
 use protocol::time::Timestamp;
 use protocol::witness::message::Message;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use self::core::{Core, Turn, vault_error};
 use self::sealed_journal::RecordCipher;
@@ -34,9 +35,6 @@ use crate::vault::{LinkState, masked};
 
 pub use start::{Running, StartError, start, start_with};
 
-/// Where a result goes.
-pub type Reply<T> = oneshot::Sender<Result<T, ServiceError>>;
-
 /// How often time passes for the state machines.
 const TICK: Duration = Duration::from_millis(100);
 /// Most inputs handled in one turn.
@@ -44,29 +42,14 @@ const BATCH: usize = 256;
 /// Most exchanges in one answer.
 const PAGE_MAX: u32 = 1000;
 
-/// One operation on its way to the runtime, with where its result goes.
-#[allow(missing_docs)] // each is described at the operation of [`Node`] that sends it
-pub enum Command {
-    Import { source: ImportSource, reply: Reply<()> },
-    ImportProgress { reply: Reply<ImportView> },
+/// What the runtime's own jobs bring back into the loop.
+enum Internal {
+    /// Points that an import has earned; the answer says that they are durable.
     Earn { earned: Vec<EarnedPoints>, reply: Reply<()> },
+    /// How much there is after an import.
     Counted { members: u64, purchases: u64 },
-    Member { card: String, reply: Reply<MemberView> },
-    Cards { least_points: u64, after: Option<String>, limit: u32, reply: Reply<Vec<String>> },
-    LinkCode { card: String, brand: String, reply: Reply<LinkCodeView> },
-    Link { card: String, brand: String, code: String, reply: Reply<LinkView> },
-    Consent { card: String, request: ConsentRequest, reply: Reply<()> },
-    Exchange { key: String, request: ExchangeRequest, reply: Reply<ExchangeView> },
-    ExchangeById { id: String, reply: Reply<ExchangeView> },
-    Exchanges { limit: u32, reply: Reply<Vec<ExchangeView>> },
-    Receipt { id: String, reply: Reply<String> },
-    Close { cut_off_ms: u64, reply: Reply<StatementView> },
-    Statement { cut_off_ms: u64, reply: Reply<StatementView> },
-    Plan { sql: String, reply: Reply<PlanView> },
-    Query { sql: String, plan: String, reply: Reply<QueryView> },
-    QueryById { id: String, reply: Reply<QueryView> },
+    /// A reading for a joint question has ended.
     Read(Box<ReadResult>),
-    Stop { reply: Reply<()> },
 }
 
 /// What people see of a brand besides its id.
@@ -89,8 +72,9 @@ struct Runtime {
     network: NetworkHandle,
     inbox: Inbox,
     commands: mpsc::Receiver<Command>,
-    // the runtime's own way in, for imports
-    back: mpsc::Sender<Command>,
+    internal: mpsc::Receiver<Internal>,
+    // the way in for the runtime's own jobs
+    back: mpsc::Sender<Internal>,
     status: watch::Sender<Status>,
     names: Vec<BrandNames>,
     facts: Arc<Facts>,
@@ -104,6 +88,7 @@ struct Runtime {
 enum Input {
     Network(Inbound),
     Command(Command),
+    Internal(Internal),
     Tick,
     Ended,
 }
@@ -127,6 +112,7 @@ impl Runtime {
             let input = tokio::select! {
                 biased;
                 inbound = self.inbox.recv() => inbound.map_or(Input::Ended, Input::Network),
+                Some(done) = self.internal.recv() => Input::Internal(done),
                 command = self.commands.recv() => command.map_or(Input::Ended, Input::Command),
                 _ = ticks.tick() => Input::Tick,
             };
@@ -135,6 +121,13 @@ impl Runtime {
                 break;
             }
             // what has come meanwhile shares this turn's sync
+            for _ in 0..BATCH {
+                // dropping this wait loses nothing
+                match self.inbox.recv().now_or_never() {
+                    Some(Some(inbound)) => drop(self.take(Input::Network(inbound), &mut turn)),
+                    Some(None) | None => break,
+                }
+            }
             for _ in 0..BATCH {
                 match self.commands.try_recv() {
                     Ok(command) => drop(self.take(Input::Command(command), &mut turn)),
@@ -170,6 +163,7 @@ impl Runtime {
             Input::Command(command) => {
                 tokio::task::block_in_place(|| self.command(command, turn));
             }
+            Input::Internal(done) => self.internal(done, turn),
             Input::Tick => {
                 self.core.tick(now(), turn);
                 self.joint_tick(turn);
@@ -207,14 +201,9 @@ impl Runtime {
         Ok(())
     }
 
-    fn command(&mut self, command: Command, turn: &mut Turn) {
-        match command {
-            Command::Import { source, reply } => answer(turn, reply, self.start_import(source)),
-            Command::ImportProgress { reply } => {
-                let view = self.import.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                answer(turn, reply, Ok(view));
-            }
-            Command::Earn { earned, reply } => {
+    fn internal(&mut self, done: Internal, turn: &mut Turn) {
+        match done {
+            Internal::Earn { earned, reply } => {
                 let fresh: Vec<EarnedPoints> = earned
                     .into_iter()
                     .filter(|earned| !self.core.points.has_earned(&earned.key))
@@ -224,8 +213,19 @@ impl Runtime {
                 }
                 answer(turn, reply, Ok(()));
             }
-            Command::Counted { members, purchases } => {
+            Internal::Counted { members, purchases } => {
                 (self.members, self.purchases) = (members, purchases);
+            }
+            Internal::Read(result) => self.joint_read(*result, turn),
+        }
+    }
+
+    fn command(&mut self, command: Command, turn: &mut Turn) {
+        match command {
+            Command::Import { source, reply } => answer(turn, reply, self.start_import(source)),
+            Command::ImportProgress { reply } => {
+                let view = self.import.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                answer(turn, reply, Ok(view));
             }
             Command::Member { card, reply } => answer(turn, reply, self.member_view(&card)),
             Command::Cards { least_points, after, limit, reply } => {
@@ -281,7 +281,6 @@ impl Runtime {
                 let found = self.clean_room().and_then(|room| room.query_by_id(&id, now()));
                 answer(turn, reply, found);
             }
-            Command::Read(result) => self.joint_read(*result, turn),
             Command::Stop { reply } => self.stop = Some(reply),
         }
     }

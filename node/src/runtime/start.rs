@@ -153,6 +153,7 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
     .await?;
 
     let (commands, inbound) = mpsc::channel(COMMANDS);
+    let (back, internal) = mpsc::channel(COMMANDS);
     let (status, watched) = watch::channel(Status::default());
     let names = constitution
         .profiles()
@@ -173,7 +174,8 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
         network: network.clone(),
         inbox,
         commands: inbound,
-        back: commands.clone(),
+        internal,
+        back,
         status,
         names,
         facts,

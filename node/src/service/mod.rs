@@ -1,0 +1,196 @@
+//! What a node does for people and programs: one set of operations under the HTTP surface, the
+//! console and the command line.
+//!
+//! Knows views (what may be shown: card numbers masked, no keys, no handles) and the way to the
+//! runtime, which owns all state. Does not authorize: a caller holds an `Authorized` token of
+//! [`crate::auth`] before it gets here. Does not render.
+
+mod views;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use protocol::ids::BrandId;
+
+pub use views::*;
+
+/// Where a result goes.
+pub type Reply<T> = oneshot::Sender<Result<T, ServiceError>>;
+
+/// Why an operation was not done. `Display` is fit for a log and for people: no personal data.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ServiceError {
+    /// What kind of failure.
+    pub kind: ErrorKind,
+    /// Stable code, such as `balance_too_low`.
+    pub code: &'static str,
+    /// What was wrong, and where.
+    pub message: String,
+    /// What would be right, or what to do next.
+    pub remedy: String,
+}
+
+/// Kinds of failure, each with its HTTP status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The request is malformed or asks for what cannot be (400).
+    Invalid,
+    /// There is no such thing (404).
+    NotFound,
+    /// It clashes with what is there, an idempotency key with another body for one (409).
+    Conflict,
+    /// Understood, and refused by a rule: balance, limit, budget (422).
+    Refused,
+    /// Not now; try again later (503).
+    Unavailable,
+    /// A fault of this node (500). The message says no more than that.
+    Internal,
+}
+
+impl ServiceError {
+    /// An error of a kind.
+    pub fn new(
+        kind: ErrorKind,
+        code: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { kind, code, message: message.into(), remedy: remedy.into() }
+    }
+
+    /// The node is stopping or its journal has failed.
+    #[must_use]
+    pub fn stopped() -> Self {
+        Self::new(
+            ErrorKind::Unavailable,
+            "node_stopped",
+            "the node is stopping",
+            "look at the node's log, start it again and repeat the request: it is idempotent",
+        )
+    }
+}
+
+/// One operation on its way to the runtime, with where its result goes.
+#[allow(missing_docs)] // each is described at the operation of [`Node`] that sends it
+pub enum Command {
+    Import { source: ImportSource, reply: Reply<()> },
+    ImportProgress { reply: Reply<ImportView> },
+    Member { card: String, reply: Reply<MemberView> },
+    Cards { least_points: u64, after: Option<String>, limit: u32, reply: Reply<Vec<String>> },
+    LinkCode { card: String, brand: String, reply: Reply<LinkCodeView> },
+    Link { card: String, brand: String, code: String, reply: Reply<LinkView> },
+    Consent { card: String, request: ConsentRequest, reply: Reply<()> },
+    Exchange { key: String, request: ExchangeRequest, reply: Reply<ExchangeView> },
+    ExchangeById { id: String, reply: Reply<ExchangeView> },
+    Exchanges { limit: u32, reply: Reply<Vec<ExchangeView>> },
+    Receipt { id: String, reply: Reply<String> },
+    Close { cut_off_ms: u64, reply: Reply<StatementView> },
+    Statement { cut_off_ms: u64, reply: Reply<StatementView> },
+    Plan { sql: String, reply: Reply<PlanView> },
+    Query { sql: String, plan: String, reply: Reply<QueryView> },
+    QueryById { id: String, reply: Reply<QueryView> },
+    Stop { reply: Reply<()> },
+}
+
+/// A handle to a running node.
+#[derive(Clone)]
+pub struct Node {
+    commands: mpsc::Sender<Command>,
+    status: watch::Receiver<Status>,
+    brand: BrandId,
+    published: std::path::PathBuf,
+}
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $name:ident ( $($argument:ident : $type:ty),* ) -> $output:ty = $command:ident);* $(;)?) => {
+        impl Node {$(
+            $(#[$doc])*
+            ///
+            /// # Errors
+            /// See [`ServiceError`]; also when the node is stopping.
+            pub async fn $name(&self, $($argument: $type),*) -> Result<$output, ServiceError> {
+                let (reply, answer) = oneshot::channel();
+                self.commands
+                    .send(Command::$command { $($argument,)* reply })
+                    .await
+                    .map_err(|_| ServiceError::stopped())?;
+                answer.await.map_err(|_| ServiceError::stopped())?
+            }
+        )*}
+    };
+}
+
+operations! {
+    /// Starts an import; progress is read with [`Node::import_progress`].
+    import(source: ImportSource) -> () = Import;
+    /// How far the last import has come.
+    import_progress() -> ImportView = ImportProgress;
+    /// One member, by card number.
+    member(card: String) -> MemberView = Member;
+    /// Card numbers of members with at least so many points, a page of them: for staff and the demo.
+    cards(least_points: u64, after: Option<String>, limit: u32) -> Vec<String> = Cards;
+    /// Makes a one-time code with which the member links this account from another brand, `brand`.
+    link_code(card: String, brand: String) -> LinkCodeView = LinkCode;
+    /// Links a member's account to another brand by the code that brand gave.
+    link(card: String, brand: String, code: String) -> LinkView = Link;
+    /// Enters a member's decision on one purpose; it holds from now on.
+    consent(card: String, request: ConsentRequest) -> () = Consent;
+    /// Exchanges points. The idempotency key makes repeating it safe; another request under the same
+    /// key is refused.
+    exchange(key: String, request: ExchangeRequest) -> ExchangeView = Exchange;
+    /// One exchange by its id.
+    exchange_by_id(id: String) -> ExchangeView = ExchangeById;
+    /// The latest exchanges, newest first.
+    exchanges(limit: u32) -> Vec<ExchangeView> = Exchanges;
+    /// The receipt of a final exchange: a C2SP tlog-proof that stock tools verify.
+    receipt(id: String) -> String = Receipt;
+    /// Enters this brand's closing for a cut-off (Unix milliseconds) that has passed.
+    close(cut_off_ms: u64) -> StatementView = Close;
+    /// The clearing statement of a cut-off.
+    statement(cut_off_ms: u64) -> StatementView = Statement;
+    /// Plans a query: cost and expected error, nothing spent.
+    plan(sql: String) -> PlanView = Plan;
+    /// Runs a planned query; `plan` is the hash that was shown.
+    query(sql: String, plan: String) -> QueryView = Query;
+    /// One query by its id.
+    query_by_id(id: String) -> QueryView = QueryById;
+    /// Stops the node after what is under way is durable.
+    stop() -> () = Stop;
+}
+
+impl Node {
+    /// A handle, made by the runtime.
+    pub(crate) fn new(
+        commands: mpsc::Sender<Command>,
+        status: watch::Receiver<Status>,
+        brand: BrandId,
+        published: std::path::PathBuf,
+    ) -> Self {
+        Self { commands, status, brand, published }
+    }
+
+    /// The state as of the last change; cheap.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Whether the runtime has ended: no operation will be done any more.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.commands.is_closed()
+    }
+
+    /// Whose node this is.
+    #[must_use]
+    pub const fn brand(&self) -> BrandId {
+        self.brand
+    }
+
+    /// The folder with this brand's published log: `checkpoint`, `tile/…`, `certificates`. Served as
+    /// it is, to anyone.
+    #[must_use]
+    pub fn published(&self) -> &std::path::Path {
+        &self.published
+    }
+}

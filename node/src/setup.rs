@@ -12,6 +12,7 @@ use ring::rand::SystemRandom;
 
 use crate::config::{ConfigError, DataDirectory, Settings};
 use crate::keys::{self, KeysError};
+use crate::runtime::check_membership;
 use crate::vault::{HeldBrandKey, KeyError};
 
 /// File name of a brand's introduction in its data directory.
@@ -76,11 +77,12 @@ pub fn create(data: &DataDirectory, new: &NewNode) -> Result<String, SetupError>
     Ok(text)
 }
 
-/// Takes up a constitution: checks that every brand has signed it, then copies it into the data
-/// directory.
+/// Takes up a constitution: checks that every brand has signed it and that this node is one of them,
+/// then copies it into the data directory.
 ///
 /// # Errors
-/// When it is not valid or not signed by all; nothing was then copied.
+/// When it is not valid or not signed by all, when this brand is not in it under this node's keys, or
+/// when the node has run under another; nothing was then copied.
 pub fn adopt(data: &DataDirectory, toml: &Path, signatures: &Path) -> Result<(), SetupError> {
     let read = |path: &Path| {
         fs::read(path).map_err(|source| ConfigError::Io {
@@ -90,8 +92,21 @@ pub fn adopt(data: &DataDirectory, toml: &Path, signatures: &Path) -> Result<(),
         })
     };
     let (toml, signatures) = (read(toml)?, read(signatures)?);
-    alliance_config::load(&toml, &signatures)
+    let constitution = alliance_config::load(&toml, &signatures)
+        .map_err(|error| SetupError::Constitution(error.to_string()))?
+        .into_constitution();
+    let (_, brand) = data.settings()?;
+    check_membership(&constitution, brand, &keys::read(&data.keys())?)
         .map_err(|error| SetupError::Constitution(error.to_string()))?;
+    // blocks and votes were made under the one that is there: another would make them wrong
+    let held = fs::read(data.constitution()).ok();
+    if data.journal().exists() && held.is_some_and(|held| held != toml) {
+        return Err(SetupError::Constitution(format!(
+            "{} has run under another constitution, and this version cannot change one; \
+             make a new node with `coalition init` for this alliance",
+            data.path().display()
+        )));
+    }
     data.write(&data.constitution(), &toml)?;
     data.write(&data.signatures(), &signatures)?;
     Ok(())

@@ -33,6 +33,7 @@ use crate::purchases::Facts;
 use crate::service::*;
 use crate::vault::{LinkState, masked};
 
+pub(crate) use start::check_membership;
 pub use start::{Running, StartError, start, start_with};
 
 /// How often time passes for the state machines.

@@ -200,7 +200,8 @@ pub fn load_constitution(data: &DataDirectory) -> Result<Constitution, StartErro
     Ok(ratified.into_constitution())
 }
 
-fn check_membership(
+/// Whether the constitution has this brand, under this node's keys.
+pub(crate) fn check_membership(
     constitution: &Constitution,
     brand: BrandId,
     secrets: &Secrets,

@@ -103,6 +103,9 @@ async fn listen(
     address: SocketAddr,
 ) -> Result<SocketAddr, StartError> {
     let failed = |source| StartError::Listen { address, source };
+    // libp2p shares its port with any program that does so too: another node would take a part of the
+    // connections unnoticed
+    drop(std::net::TcpListener::bind(address).map_err(failed)?);
     swarm.listen_on(multiaddr(address)).map_err(|error| failed(std::io::Error::other(error)))?;
     let listening = async {
         loop {

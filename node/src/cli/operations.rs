@@ -270,6 +270,12 @@ pub async fn link(command: &LinkCommand) -> Result<(), CliError> {
                     view = link;
                 }
             }
+            if view.state == "returned" {
+                return Err(CliError::Input(format!(
+                    "{brand} did not take the code: it is wrong, was used before, has expired, or was \
+                     made for another brand; let the member ask {brand} for a new one"
+                )));
+            }
             io.json(&view)
         }
     }

@@ -127,8 +127,14 @@ impl AuditReport {
 /// Audits a folder of logs.
 ///
 /// # Errors
-/// When the constitution or a key cannot be read; a finding is no error.
+/// When there is no such folder, or the constitution or a key cannot be read; a finding is no error.
 pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
+    if !arguments.logs.is_dir() {
+        return Err(CliError::Input(format!(
+            "{} is no folder; give the one that has a folder of each brand's log",
+            arguments.logs.display()
+        )));
+    }
     let toml = read(&arguments.constitution)?;
     let signatures = read(&arguments.signatures)?;
     let constitution = alliance_config::load(&toml, &signatures)

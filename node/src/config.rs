@@ -120,7 +120,9 @@ impl DataDirectory {
     pub fn addresses(&self) -> PathBuf {
         self.0.join("addresses.json")
     }
-    fn settings_path(&self) -> PathBuf {
+    /// The node's own settings.
+    #[must_use]
+    pub fn settings_path(&self) -> PathBuf {
         self.0.join("node.toml")
     }
 

@@ -40,6 +40,14 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     // fails only when logging has been set up already
     let _ = telemetry::start();
     let data = DataDirectory::new(&arguments.data);
+    for (file, remedy) in [
+        (data.settings_path(), "make a node there with `coalition init`"),
+        (data.constitution(), "take one up with `coalition constitution adopt`"),
+    ] {
+        if !file.exists() {
+            return Err(CliError::Input(format!("there is no {}: {remedy}", file.display())));
+        }
+    }
     let (settings, brand) = data.settings()?;
     let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
     let auth = Auth::open(&data.users()).map_err(|error| input(&error))?;

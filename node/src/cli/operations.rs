@@ -213,6 +213,13 @@ pub async fn import(arguments: &ImportArguments) -> Result<(), CliError> {
     for rule in &view.stated_rules {
         io.say(&format!("{} / {}", rule.en, rule.zh));
     }
+    io.say(&format!("{} of {} purchase lines kept", view.rows_kept, view.rows_read));
+    for dropped in &view.dropped {
+        io.say(&format!("{} rows not kept: {}", dropped.rows, dropped.reason));
+        if !dropped.first.is_empty() {
+            io.say(&format!("  the first: {}", dropped.first));
+        }
+    }
     io.json(&view)
 }
 

@@ -1,5 +1,6 @@
 //! An import on a thread of its own: the node goes on meanwhile.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use protocol::ids::BrandId;
@@ -9,7 +10,7 @@ use super::{Internal, now};
 use crate::exchange::record::EarnedPoints;
 use crate::intake::{BrandFiles, BrandImport, IntakeRules, Stage, import_brand};
 use crate::programme::Earned;
-use crate::purchases::{Facts, SinkError, Source};
+use crate::purchases::{DropReason, Facts, Issue, SinkError, Source};
 use crate::service::{Bilingual, DroppedRows, ErrorKind, ImportSource, ImportView, ServiceError};
 use crate::vault::Vault;
 
@@ -128,19 +129,25 @@ fn finish(view: &mut ImportView, done: &BrandImport) {
     view.rows_kept = done.purchases.rows_kept;
     view.already_imported = done.purchases.already_imported;
     view.points_earned = done.points;
-    view.dropped = done
-        .purchases
-        .dropped
-        .iter()
-        .map(|(reason, rows)| {
-            let first = done.purchases.issues.iter().find(|issue| issue.reason == *reason);
-            DroppedRows {
-                reason: reason.to_string(),
-                rows: *rows,
-                first: first.map(ToString::to_string).unwrap_or_default(),
-            }
-        })
+    let (members, purchases) = (&done.members, &done.purchases);
+    view.dropped = dropped("members: ", &members.dropped, &members.issues)
+        .chain(dropped("", &purchases.dropped, &purchases.issues))
         .collect();
+}
+
+fn dropped(
+    file: &'static str,
+    rows: &BTreeMap<DropReason, u64>,
+    issues: &[Issue],
+) -> impl Iterator<Item = DroppedRows> {
+    rows.iter().map(move |(reason, rows)| {
+        let first = issues.iter().find(|issue| issue.reason == *reason);
+        DroppedRows {
+            reason: format!("{file}{reason}"),
+            rows: *rows,
+            first: first.map(ToString::to_string).unwrap_or_default(),
+        }
+    })
 }
 
 fn stated_rules() -> Vec<Bilingual> {

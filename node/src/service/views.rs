@@ -104,7 +104,7 @@ pub struct ImportView {
     pub rows_read: u64,
     /// Purchase lines kept.
     pub rows_kept: u64,
-    /// Lines that were dropped, by reason.
+    /// Rows that were dropped, by reason; of the file of members, those that begin with `members:`.
     pub dropped: Vec<DroppedRows>,
     /// Points earned.
     pub points_earned: u64,

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -15,6 +15,8 @@ use crate::service::*;
 
 /// How often a command asks how far something has come.
 const POLL: Duration = Duration::from_millis(100);
+/// After how long a command says what it waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which running node.
 #[derive(Debug, clap::Args)]
@@ -305,7 +307,15 @@ pub async fn exchange(arguments: &ExchangeArguments) -> Result<(), CliError> {
     };
     let mut view: ExchangeView =
         client.post("/api/v1/exchanges", &[("idempotency-key", &key)], &request).await?;
+    let (began, mut told) = (Instant::now(), false);
     while view.state == "held" {
+        if !told && began.elapsed() > PATIENCE {
+            told = true;
+            Io::new(true).say(&format!(
+                "held, and not final yet: too few brands may be connected, see `coalition status`. It \
+                 goes on without this command; with --key {key} the same command finds it again"
+            ));
+        }
         tokio::time::sleep(POLL).await;
         view = client.get(&format!("/api/v1/exchanges/{}", view.id)).await?;
     }

@@ -88,7 +88,8 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     }
 }
 
-async fn told_to_stop(until_stdin_ends: bool) {
+/// Waits for SIGINT, SIGTERM or, if so asked, the end of standard input.
+pub(super) async fn told_to_stop(until_stdin_ends: bool) {
     let interrupted = async {
         match signal(SignalKind::interrupt()) {
             Ok(mut signal) => drop(signal.recv().await),

@@ -14,6 +14,7 @@ mod steps;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::run::told_to_stop;
 use super::{CliError, Io};
 use alliance::Alliance;
 use report::Report;
@@ -44,7 +45,7 @@ pub async fn run(arguments: &DemoArguments) -> Result<ExitCode, CliError> {
     let mut alliance = Alliance::create(arguments.directory.as_deref(), &io).await?;
     let told = tokio::select! {
         told = tell(&mut alliance, arguments, &io) => told?,
-        _ = tokio::signal::ctrl_c() => {
+        () = told_to_stop(false) => {
             alliance.stop().await;
             return Ok(ExitCode::from(130));
         }
@@ -60,8 +61,7 @@ pub async fn run(arguments: &DemoArguments) -> Result<ExitCode, CliError> {
     }
     if !arguments.once {
         alliance.say_where(&io);
-        // fails only where there are no signals; then it ends at once
-        let _ = tokio::signal::ctrl_c().await;
+        told_to_stop(false).await;
     }
     alliance.stop().await;
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::from(1) })

@@ -361,7 +361,7 @@ impl Runtime {
         let committee = constitution.committee();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let disputed = self.core.disputed();
-        let heads = self
+        let heads: Vec<LogHead> = self
             .names
             .iter()
             .filter_map(|names| {
@@ -381,6 +381,16 @@ impl Runtime {
                 })
             })
             .collect();
+        let connected = heads.iter().filter(|head| head.connected).count();
+        let mut alerts: Vec<String> = self.core.alerts.iter().cloned().collect();
+        if connected < committee.quorum() {
+            alerts.push(format!(
+                "{connected} brands are connected, a block needs {}: exchanges wait / 已连接品牌 {connected} \
+                 个，区块认证需要 {} 个：兑换将等待",
+                committee.quorum(),
+                committee.quorum()
+            ));
+        }
         let status = Status {
             alliance: constitution.alliance().to_string(),
             brand: self.core.me().to_string(),
@@ -397,7 +407,7 @@ impl Runtime {
             budget: self.room.as_ref().map(|room| room.budget(now())),
             latest_release: self.latest_release.1.clone(),
             now_ms: now().unix_ms(),
-            alerts: self.core.alerts.iter().cloned().collect(),
+            alerts,
         };
         self.status.send_replace(status);
     }

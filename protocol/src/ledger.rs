@@ -273,6 +273,15 @@ impl Ledger {
         writer.submit_sealed(&at, own, to, payload)
     }
 
+    /// After the last record: takes a sealed payload that was taken before the restart.
+    ///
+    /// # Errors
+    /// When the counterparty is none.
+    pub fn submit_again(&mut self, to: BrandId, payload: Payload) -> Result<(), SubmitError> {
+        let (at, writer, _) = self.parts(Timestamp::default());
+        writer.submit_again(&at, to, payload)
+    }
+
     /// The node has applied a log's blocks up to its tip; what it could not apply goes back as
     /// `returns`, in the block that recognises them. `answer` says that the writer is owed an answer:
     /// one of those blocks said something to this brand.

@@ -211,14 +211,32 @@ impl Writer {
         if to == at.me || !at.constitution.committee().contains(to) {
             return Err(SubmitError::NoCounterparty(to));
         }
-        let value = payload.value();
         let answers = matches!(payload, Payload::Return(_));
         if !answers && self.sealed.len() >= QUEUE_MAX {
             return Err(SubmitError::QueueFull);
         }
-        if matches!(payload, Payload::Exchange(_)) && !self.has_room(at, own, to, value) {
+        if matches!(payload, Payload::Exchange(_)) && !self.has_room(at, own, to, payload.value()) {
             return Err(SubmitError::CreditLimit { to });
         }
+        self.submit_again(at, to, payload)
+    }
+
+    /// Takes back into the queue what was taken before a restart and is in no block. No limit is
+    /// asked: it was when it was taken, and returns that came in since go before it.
+    ///
+    /// # Errors
+    /// When the counterparty is none.
+    pub fn submit_again(
+        &mut self,
+        at: &Surroundings<'_>,
+        to: BrandId,
+        payload: Payload,
+    ) -> Result<(), SubmitError> {
+        if to == at.me || !at.constitution.committee().contains(to) {
+            return Err(SubmitError::NoCounterparty(to));
+        }
+        let value = payload.value();
+        let answers = matches!(payload, Payload::Return(_));
         let pending = self.pending.entry(to).or_default();
         *pending = pending.plus(value).unwrap_or(Value::MAX);
         if answers {

@@ -58,6 +58,9 @@ pub enum BookError {
     /// Points that are not there.
     #[error("an exchange's points are not where they should be")]
     Points(#[from] PointsError),
+    /// A certified leaf of the own log for which no points are held: sent twice, or never asked for.
+    #[error("leaf {0} of the own log sends points that were not held for it")]
+    NotHeld(LeafIndex),
     /// A certified return of something that was never sent, or not at this price.
     #[error("brand {log}, block {height}: {error}")]
     Return {
@@ -84,6 +87,8 @@ pub struct Book {
     answerable: BTreeMap<BrandId, Height>,
     // submitted and in no block yet
     waiting: VecDeque<Submission>,
+    // up to which height own blocks have been built
+    built: Height,
     counts: ExchangeCounts,
 }
 
@@ -158,14 +163,19 @@ impl Book {
                     }
                 }
             }
-            // entered with the block it is about, or by the clean room
-            NodeRecord::Applied(_) | NodeRecord::CleanRoom(_) => {}
+            // entered with the block it is about, by the clean room, or by the clearing
+            NodeRecord::Applied(_) | NodeRecord::CleanRoom(_) | NodeRecord::CloseRequested(_) => {}
         }
         Ok(())
     }
 
     /// What was submitted is in a block that has been built: it need not be submitted again.
     pub fn built(&mut self, block: &OwnBlock) {
+        // a block built anew takes what the first one took, and nothing equal that came since
+        if block.reference().height <= self.built {
+            return;
+        }
+        self.built = block.reference().height;
         let (public, sealed) = block.submissions();
         let public = public.into_iter().map(Submission::Public);
         let sealed = sealed.into_iter().map(|(to, payload)| Submission::Sealed(to, payload));
@@ -179,7 +189,7 @@ impl Book {
     /// An own block is final: its exchanges stand, the points held for them are gone.
     ///
     /// # Errors
-    /// When points are not where they should be.
+    /// When points are not where they should be; the rest of the block is entered all the same.
     pub fn written(
         &mut self,
         block: &OwnBlock,
@@ -187,11 +197,19 @@ impl Book {
         points: &mut PointsLedger,
     ) -> Result<(), BookError> {
         let height = block.reference().height;
+        let mut wrong = None;
         for sent in block.payloads() {
             self.legs.certified(sent.index, height, sent.to, sent.payload.clone());
             let Payload::Exchange(exchange) = &sent.payload else { continue };
-            let Some(booked) = self.exchanges.get_mut(&exchange.request) else { continue };
-            points.burn(booked.requested.member, exchange.sent)?;
+            let held = self.exchanges.get_mut(&exchange.request);
+            let Some(booked) = held.filter(|known| known.state == ExchangeState::Held) else {
+                wrong = Some(BookError::NotHeld(sent.index));
+                continue;
+            };
+            if let Err(error) = points.burn(booked.requested.member, exchange.sent) {
+                wrong = Some(error.into());
+                continue;
+            }
             booked.state = ExchangeState::Final;
             booked.leaf = Some(sent.index);
             booked.height = Some(height);
@@ -201,14 +219,15 @@ impl Book {
             self.counts.held = self.counts.held.saturating_sub(1);
             self.counts.r#final += 1;
         }
-        Ok(())
+        wrong.map_or(Ok(()), Err)
     }
 
     /// A final block of another log, with what was decided about it: credits, what comes back from it,
     /// what it acknowledges. Gives the links it answers.
     ///
     /// # Errors
-    /// When it returns what was never sent; the rest of the block is entered all the same.
+    /// When it returns what was never sent, or points leave their range; the rest of the block is
+    /// entered all the same.
     pub fn apply(
         &mut self,
         me: BrandId,
@@ -220,8 +239,10 @@ impl Book {
         let mut answers = Vec::new();
         let mut wrong = None;
         for credit in &applied.credits {
-            points.credit(credit.member, credit.points)?;
-            self.counts.credited += 1;
+            match points.credit(credit.member, credit.points) {
+                Ok(()) => self.counts.credited += 1,
+                Err(error) => wrong = Some(error.into()),
+            }
         }
         let payloads = block.payloads.as_deref().unwrap_or_default();
         let exchanges = payloads.iter().filter(|(_, p)| matches!(p, Payload::Exchange(_))).count();
@@ -237,13 +258,17 @@ impl Book {
                         answers.push(LinkAnswer { brand: log, handle, accepted: false });
                     }
                     Payload::Exchange(_) => {
-                        self.end(back.original, applied.at, Some(back.reason), points)?;
+                        let ended = self.end(back.original, applied.at, Some(back.reason), points);
+                        wrong = ended.err().or(wrong);
                     }
                     Payload::Return(_) => {}
                 },
             }
         }
-        let recognised = block.header.column(me).map(|column| column.recognised.height);
+        // what a block in dispute recognises may come with returns that cannot be read
+        let recognised = (block.header.column(me))
+            .filter(|_| block.payloads.is_ok())
+            .map(|column| column.recognised.height);
         for leaf in self.legs.recognised(log, recognised.unwrap_or_default()) {
             match self.legs.leg(leaf).map(|leg| (&leg.payload, leg.state)) {
                 Some((Payload::Link(link), LegState::Acknowledged)) => {
@@ -251,7 +276,7 @@ impl Book {
                     answers.push(LinkAnswer { brand: log, handle, accepted: true });
                 }
                 Some((Payload::Exchange(_), LegState::Acknowledged)) => {
-                    self.end(leaf, applied.at, None, points)?;
+                    wrong = self.end(leaf, applied.at, None, points).err().or(wrong);
                 }
                 _ => {}
             }

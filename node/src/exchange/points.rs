@@ -98,8 +98,9 @@ impl PointsLedger {
     /// [`PointsError::TooFew`].
     pub fn hold(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
         let balance = self.members.get_mut(&member).ok_or(PointsError::TooFew)?;
-        balance.available = balance.available.minus(points).map_err(|_| PointsError::TooFew)?;
-        balance.held = balance.held.plus(points).map_err(|_| PointsError::Range)?;
+        let available = balance.available.minus(points).map_err(|_| PointsError::TooFew)?;
+        let held = balance.held.plus(points).map_err(|_| PointsError::Range)?;
+        *balance = Balance { available, held };
         Ok(())
     }
 

@@ -33,6 +33,9 @@ pub enum NodeRecord {
     /// An own block became final at this time; for the figures people see.
     #[n(5)]
     FinalAt(#[n(0)] Height, #[n(1)] Timestamp),
+    /// This brand is to close a cut-off as soon as its open block is decided.
+    #[n(6)]
+    CloseRequested(#[n(0)] Timestamp),
 }
 
 /// Points that purchases earned, once a key.

@@ -10,7 +10,7 @@ use protocol::clearing::{CheckedClosing, Statement, check_closing};
 use protocol::constitution::Constitution;
 use protocol::ids::{BrandId, Height, StatementHash};
 use protocol::log::block::{
-    Closing, ColumnContent, ColumnDisclosure, Header, Recognised, StatementEntry,
+    Closing, ColumnContent, ColumnDisclosure, Header, PublicEntry, Recognised, StatementEntry,
 };
 use protocol::time::Timestamp;
 
@@ -27,9 +27,9 @@ struct Cycle {
     statement: Option<Statement>,
     // whether someone at this brand asked for it
     requested: bool,
-    // whether the own closing was made
+    // whether the own closing is on its way or certified
     closed: bool,
-    // whether the own statement was entered
+    // whether the own statement is on its way or certified
     entered: bool,
     // what could not be accepted, for the operator
     refused: BTreeSet<String>,
@@ -86,9 +86,18 @@ impl Clearing {
         cycle.statements.insert(log, entry.statement);
     }
 
-    /// This brand is to close, as soon as it can.
-    pub fn request(&mut self, cut_off: Timestamp) {
-        self.cycle(cut_off).requested = true;
+    /// This brand is to close, as soon as it can. Says whether that is new.
+    pub fn request(&mut self, cut_off: Timestamp) -> bool {
+        !std::mem::replace(&mut self.cycle(cut_off).requested, true)
+    }
+
+    /// An own entry is on its way into the own log: it is not made again, after a restart neither.
+    pub fn submitted(&mut self, entry: &PublicEntry) {
+        match entry {
+            PublicEntry::Closing(closing) => self.cycle(closing.cut_off).closed = true,
+            PublicEntry::Statement(statement) => self.cycle(statement.cut_off).entered = true,
+            PublicEntry::Application(_) => {}
+        }
     }
 
     /// Whether the own closing was made.
@@ -112,7 +121,7 @@ impl Clearing {
 
     /// Makes the own closing: the totals of the last block not after the cut-off, opened.
     pub fn make_closing(
-        &mut self,
+        &self,
         cut_off: Timestamp,
         own: Option<&BTreeMap<Height, KnownHeader>>,
         contents: impl Fn(Height) -> Option<Vec<ColumnContent>>,
@@ -145,7 +154,6 @@ impl Clearing {
                 Closing { cut_off, height: header.height, block: id, columns }
             }
         };
-        self.cycle(cut_off).closed = true;
         Some(closing)
     }
 
@@ -163,7 +171,6 @@ impl Clearing {
             if let Some(statement) = &cycle.statement
                 && !cycle.entered
             {
-                cycle.entered = true;
                 entries.push(StatementEntry { cut_off: *cut_off, statement: statement.hash() });
             }
         }

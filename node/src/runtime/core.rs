@@ -28,7 +28,8 @@ use crate::exchange::points::PointsLedger;
 use crate::exchange::record::{Applied, Credit, NodeRecord, Requested, Submission};
 use crate::service::{ConsentRequest, ErrorKind, ExchangeRequest, ExchangeView, ServiceError};
 use crate::vault::{
-    CardNumber, Consent, ConsentSource, LinkCode, LinkState, MemberId, Purpose, Vault, VaultError,
+    CardNumber, Consent, ConsentSource, LinkCode, LinkError, LinkState, MemberId, Purpose, Vault,
+    VaultError,
 };
 
 /// How long a link code is valid.
@@ -88,6 +89,14 @@ impl Turn {
 /// A header with its id.
 pub type KnownHeader = (HeaderHash, Header);
 
+/// Why a payload credits nobody.
+enum NotCredited {
+    /// It goes back.
+    Back(ReturnReason),
+    /// Nobody can say.
+    Failed(VaultError),
+}
+
 /// One node's state.
 pub struct Core {
     /// The ledger.
@@ -106,11 +115,24 @@ pub struct Core {
     pub headers: BTreeMap<BrandId, BTreeMap<Height, KnownHeader>>,
     /// What needs an operator's eye.
     pub alerts: VecDeque<String>,
-    entropy: SystemEntropy,
+    entropy: Box<dyn Entropy + Send>,
     // the checkpoint as it was last written
     checkpoint: Option<SignedCheckpoint>,
     // final blocks that the journal has and no Applied record followed
     unapplied: BTreeMap<(BrandId, Height), FinalBlock>,
+    // what went wrong in this turn so that nothing of it may be recorded or said
+    failure: Option<TurnError>,
+}
+
+/// Why a turn must not be concluded: the node stops, and after a restart the turn never was.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    /// A certified block cannot be published: a checkpoint would name entries that are not there.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// The vault's store failed: what others sent would go back for a reason that is none.
+    #[error("the vault cannot say whom another brand's block is about")]
+    Vault(#[from] VaultError),
 }
 
 impl Core {
@@ -127,9 +149,10 @@ impl Core {
             clearing: Clearing::new(me),
             headers: BTreeMap::new(),
             alerts: VecDeque::new(),
-            entropy: SystemEntropy(SystemRandom::new()),
+            entropy: Box::new(SystemEntropy(SystemRandom::new())),
             checkpoint: None,
             unapplied: BTreeMap::new(),
+            failure: None,
         }
     }
 
@@ -137,6 +160,11 @@ impl Core {
     #[must_use]
     pub const fn me(&self) -> BrandId {
         self.ledger.me()
+    }
+
+    /// Why this turn must not be concluded, if so.
+    pub const fn take_failure(&mut self) -> Option<TurnError> {
+        self.failure.take()
     }
 
     /// Notes something an operator should see.
@@ -187,6 +215,13 @@ impl Core {
                 Ok(None)
             }
             Recorded::Node(record) => {
+                match &record {
+                    NodeRecord::CloseRequested(cut_off) => drop(self.clearing.request(*cut_off)),
+                    NodeRecord::Submitted(Submission::Public(entry)) => {
+                        self.clearing.submitted(entry);
+                    }
+                    _ => {}
+                }
                 self.book.enter(&record, &mut self.points).map_err(|error| error.to_string())?;
                 Ok(None)
             }
@@ -197,7 +232,12 @@ impl Core {
     /// block, and goes on where the node stopped.
     pub fn resume(&mut self, now: Timestamp, turn: &mut Turn) {
         for submission in self.book.waiting().cloned().collect::<Vec<_>>() {
-            if let Err(error) = self.submit_to_ledger(submission) {
+            let taken = match submission {
+                Submission::Public(entry) => self.ledger.submit_public(entry),
+                // its points are held: no limit may refuse it now
+                Submission::Sealed(to, payload) => self.ledger.submit_again(to, payload),
+            };
+            if let Err(error) = taken {
                 self.alert(format!("a submission of before the restart is not taken: {error}"));
             }
         }
@@ -213,7 +253,7 @@ impl Core {
                 self.alert(error.to_string());
             }
         }
-        let mut context = Context { now, entropy: &mut self.entropy, archive: &self.published };
+        let mut context = Context { now, entropy: &mut *self.entropy, archive: &self.published };
         self.ledger.resume(&mut context, &mut turn.out);
         self.settle(now, turn);
     }
@@ -222,8 +262,10 @@ impl Core {
 
     /// Handles one message.
     pub fn message(&mut self, from: BrandId, message: Message, now: Timestamp, turn: &mut Turn) {
-        let mut context = Context { now, entropy: &mut self.entropy, archive: &self.published };
+        let before = turn.out.records.len();
+        let mut context = Context { now, entropy: &mut *self.entropy, archive: &self.published };
         let handled = self.ledger.handle(from, message, &mut context, &mut turn.out);
+        self.note_built(before, turn);
         if let Err(fault) = handled {
             self.alert(fault.to_string());
         }
@@ -231,8 +273,10 @@ impl Core {
 
     /// Lets time pass.
     pub fn tick(&mut self, now: Timestamp, turn: &mut Turn) {
-        let mut context = Context { now, entropy: &mut self.entropy, archive: &self.published };
+        let before = turn.out.records.len();
+        let mut context = Context { now, entropy: &mut *self.entropy, archive: &self.published };
         self.ledger.tick(&mut context, &mut turn.out);
+        self.note_built(before, turn);
         self.close_due(now, turn);
     }
 
@@ -244,7 +288,8 @@ impl Core {
             let heights: Vec<Height> =
                 turn.out.written.iter().map(|block| block.reference().height).collect();
             if let Err(error) = self.write_own(turn) {
-                self.alert(error.to_string());
+                self.failure = Some(error.into());
+                return;
             }
             for height in heights {
                 self.enter(NodeRecord::FinalAt(height, now), turn);
@@ -258,13 +303,10 @@ impl Core {
             }
             self.derive_statements(turn);
             let before = turn.out.records.len();
-            let mut context = Context { now, entropy: &mut self.entropy, archive: &self.published };
+            let mut context =
+                Context { now, entropy: &mut *self.entropy, archive: &self.published };
             self.ledger.poll(&mut context, &mut turn.out);
-            for record in turn.out.records.get(before..).unwrap_or_default() {
-                if let protocol::witness::record::Record::Built(block) = record {
-                    self.book.built(block);
-                }
-            }
+            self.note_built(before, turn);
             if turn.out.finals.is_empty() && turn.out.written.is_empty() {
                 break;
             }
@@ -272,6 +314,15 @@ impl Core {
         if let Some(violation) = self.ledger.writer().stalled() {
             let words = format!("the own log cannot be written: {violation}");
             self.alert(words);
+        }
+    }
+
+    /// What the ledger's records of this turn, from one on, have taken into a block.
+    fn note_built(&mut self, from: usize, turn: &Turn) {
+        for record in turn.out.records.get(from..).unwrap_or_default() {
+            if let protocol::witness::record::Record::Built(block) = record {
+                self.book.built(block);
+            }
         }
     }
 
@@ -337,7 +388,11 @@ impl Core {
             match self.receive(log, *leaf, payload, now) {
                 Ok(Some(credit)) => credits.push(credit),
                 Ok(None) => {}
-                Err(reason) => {
+                Err(NotCredited::Failed(error)) => {
+                    self.failure = Some(error.into());
+                    return;
+                }
+                Err(NotCredited::Back(reason)) => {
                     let value = payload.value();
                     returns.push(Return { original: *leaf, reason, value });
                 }
@@ -365,25 +420,31 @@ impl Core {
         leaf: LeafIndex,
         payload: &Payload,
         now: Timestamp,
-    ) -> Result<Option<Credit>, ReturnReason> {
+    ) -> Result<Option<Credit>, NotCredited> {
+        use NotCredited::{Back, Failed};
+        let closed = |error| match error {
+            VaultError::Store(_) => Failed(error),
+            _ => Back(ReturnReason::AccountClosed),
+        };
         match payload {
             Payload::Link(link) => {
-                let code: LinkCode = link.code.parse().map_err(|_| ReturnReason::LinkCode)?;
-                self.vault
-                    .accept_link(&code, from, link.handle, now)
-                    .map(|_| None)
-                    .map_err(|_| ReturnReason::LinkCode)
+                let code: LinkCode = link.code.parse().map_err(|_| Back(ReturnReason::LinkCode))?;
+                self.vault.accept_link(&code, from, link.handle, now).map(|_| None).map_err(
+                    |error| match error {
+                        LinkError::Vault(error @ VaultError::Store(_)) => Failed(error),
+                        _ => Back(ReturnReason::LinkCode),
+                    },
+                )
             }
             Payload::Exchange(exchange) => {
                 let member = self
                     .vault
                     .incoming(from, exchange.handle)
-                    .ok()
-                    .flatten()
-                    .ok_or(ReturnReason::NotLinked)?;
-                let open = self.vault.consents(member).map_err(|_| ReturnReason::AccountClosed)?;
+                    .map_err(closed)?
+                    .ok_or(Back(ReturnReason::NotLinked))?;
+                let open = self.vault.consents(member).map_err(closed)?;
                 if !open.allows(Purpose::Exchange) {
-                    return Err(ReturnReason::AccountClosed);
+                    return Err(Back(ReturnReason::AccountClosed));
                 }
                 Ok(Some(Credit { leaf, member, points: exchange.received }))
             }
@@ -394,14 +455,19 @@ impl Core {
     fn answer_links(&mut self, answers: &[LinkAnswer], now: Timestamp) {
         for answer in answers {
             let member = self.vault.outgoing_member(answer.brand, answer.handle);
-            let Ok(Some(member)) = member else { continue };
-            let done = if answer.accepted {
-                self.vault.confirm_link(member, answer.brand, now)
-            } else {
-                self.vault.return_link(member, answer.brand, now)
+            let done = match member {
+                Ok(None) => Ok(()),
+                Ok(Some(member)) if answer.accepted => {
+                    self.vault.confirm_link(member, answer.brand, now)
+                }
+                Ok(Some(member)) => self.vault.return_link(member, answer.brand, now),
+                Err(error) => Err(error),
             };
-            if let Err(error) = done {
-                self.alert(format!("a link's answer could not be entered: {error}"));
+            match done {
+                // a replay does not answer again: without this the answer would be lost
+                Err(error @ VaultError::Store(_)) => self.failure = Some(error.into()),
+                Err(error) => self.alert(format!("a link's answer could not be entered: {error}")),
+                Ok(()) => {}
             }
         }
     }
@@ -429,6 +495,9 @@ impl Core {
     /// When the ledger does not take it; then nothing was recorded.
     pub fn submit(&mut self, submission: Submission, turn: &mut Turn) -> Result<(), SubmitError> {
         self.submit_to_ledger(submission.clone())?;
+        if let Submission::Public(entry) = &submission {
+            self.clearing.submitted(entry);
+        }
         self.enter(NodeRecord::Submitted(submission), turn);
         Ok(())
     }
@@ -650,7 +719,8 @@ impl Core {
         let pair = (self.me(), to);
         let exchange = Exchange::price(self.ledger.constitution(), pair, handle, id, sent)
             .map_err(price_error)?;
-        if self.points.balance(member).available < sent {
+        let balance = self.points.balance(member);
+        if balance.available < sent || balance.held.plus(sent).is_err() {
             return Err(ServiceError::new(
                 ErrorKind::Refused,
                 "balance_too_low",
@@ -712,9 +782,15 @@ impl Core {
                 "close after the cut-off; blocks may still be written before it",
             ));
         }
-        self.clearing.request(cut_off);
+        let new = self.clearing.request(cut_off);
+        if self.clearing.has_closed(cut_off) {
+            return Ok(());
+        }
         // a block that is open now may still count before the cut-off: it must be decided first
-        if self.clearing.has_closed(cut_off) || self.ledger.writer().has_open_block_until(cut_off) {
+        if self.ledger.writer().has_open_block_until(cut_off) {
+            if new {
+                self.enter(NodeRecord::CloseRequested(cut_off), turn);
+            }
             return Ok(());
         }
         let own = self.headers.get(&self.me());
@@ -769,16 +845,21 @@ impl Core {
     pub fn receipt(&self, id: &str) -> Result<String, ServiceError> {
         use protocol::log::proof::InclusionProof;
         use protocol::log::tlog_proof::TlogProof;
-        let leaf = self.exchange_by_id(id)?.leaf().ok_or_else(|| {
+        let not_final = || {
             ServiceError::new(
                 ErrorKind::Refused,
                 "not_final",
                 "the exchange is not in a certified block yet",
                 "ask again in a moment",
             )
-        })?;
-        let checkpoint = self.ledger.checkpoint().ok_or_else(internal)?.clone();
+        };
+        let leaf = self.exchange_by_id(id)?.leaf().ok_or_else(not_final)?;
+        // the one that was written: the leaves under it are there
+        let checkpoint = self.checkpoint.clone().ok_or_else(not_final)?;
         let size = checkpoint.unverified().size();
+        if leaf.get() >= size.get() {
+            return Err(not_final());
+        }
         let reader = self.published.reader(size);
         let proof = InclusionProof::prove(&reader, leaf, size).map_err(|_| internal())?;
         Ok(TlogProof::new(leaf, proof, checkpoint).to_string())
@@ -882,3 +963,6 @@ fn price_error(error: PayloadError) -> ServiceError {
         "the constitution states which brands exchange and at which rates",
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use protocol::time::Timestamp;
 use protocol::witness::message::Message;
 use tokio::sync::{mpsc, watch};
 
-use self::core::{Core, Turn, vault_error};
+use self::core::{Core, Turn, TurnError, vault_error};
 use self::sealed_journal::RecordCipher;
 use crate::cleanroom::{ReadResult, Room};
 use crate::exchange::record::{EarnedPoints, NodeRecord};
@@ -42,6 +42,17 @@ const TICK: Duration = Duration::from_millis(100);
 const BATCH: usize = 256;
 /// Most exchanges in one answer.
 const PAGE_MAX: u32 = 1000;
+
+/// Why a node had to stop. What it did since its last record never was, for others as for itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The published log or the vault.
+    #[error(transparent)]
+    Turn(#[from] TurnError),
+}
 
 /// What the runtime's own jobs bring back into the loop.
 enum Internal {
@@ -101,8 +112,8 @@ pub(crate) fn now() -> Timestamp {
 }
 
 impl Runtime {
-    /// Runs until it is told to stop, or the journal fails: then nothing is ever said again.
-    async fn run(mut self) -> Result<(), JournalError> {
+    /// Runs until it is told to stop, or a disk fails: then nothing is ever said again.
+    async fn run(mut self) -> Result<(), RunError> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut turn = Turn::default();
@@ -175,7 +186,11 @@ impl Runtime {
     }
 
     /// Persists, then publishes, then sends, then answers.
-    async fn conclude(&mut self, mut turn: Turn) -> Result<(), JournalError> {
+    async fn conclude(&mut self, mut turn: Turn) -> Result<(), RunError> {
+        if let Some(error) = self.core.take_failure() {
+            tracing::error!(error = %error, "the node stops");
+            return Err(error.into());
+        }
         let records = turn.take_records();
         let Turn { out, answers, reads, .. } = turn;
         let sealed: Result<Vec<_>, _> =

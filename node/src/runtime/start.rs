@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::core::{Core, SystemEntropy};
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::{RecordCipher, SealedRecordError};
-use super::{BrandNames, Runtime};
+use super::{BrandNames, RunError, Runtime};
 use crate::cleanroom::{QueryTimes, RestoreError, Room};
 use crate::config::{ConfigError, DataDirectory};
 use crate::journal::{Journal, JournalError};
@@ -91,7 +91,7 @@ pub struct Running {
     /// Its network.
     pub network: NetworkHandle,
     /// Ends when the node has stopped; an error means that it had to.
-    pub runtime: JoinHandle<Result<(), JournalError>>,
+    pub runtime: JoinHandle<Result<(), RunError>>,
 }
 
 /// Starts the node of a data directory.

@@ -1,0 +1,542 @@
+//! A node that is killed at any moment goes on as if it had not been.
+//!
+//! Three brands in one thread, messages carried by hand as bytes. Sender and receiver are killed,
+//! either just before a turn's records are on the disk (what the vault and the published log hold of
+//! the turn stays) or just after (nothing was said of it yet), and started again from their journals.
+//! Every turn is tried. Each time the alliance must come to the state it comes to undisturbed, what is
+//! published must stand before an auditor, and nobody may have signed two things. The ledger's
+//! randomness is fixed; the vault's (handles, codes) is not, and nothing depends on it.
+
+use std::path::PathBuf;
+
+use protocol::amount::{Points, Rate, Value};
+use protocol::audit::{Auditor, KeyHolder, OpeningKey, Rule};
+use protocol::constitution::{Brand, BrandKeys, Constitution, Draft};
+use protocol::crypto::SigningKey;
+use protocol::crypto::sealed::SealingSecret;
+use protocol::ids::{ConstitutionHash, Epoch, Round, TreeSize};
+use protocol::ledger::LedgerKeys;
+use protocol::log::block::Entry;
+use protocol::witness::statement::VotingKeys;
+
+use super::*;
+use crate::cli::audit::Directory;
+use crate::exchange::points::Control;
+use crate::exchange::record::EarnedPoints;
+use crate::journal;
+use crate::runtime::sealed_journal::RecordCipher;
+use crate::store::MemoryStore;
+use crate::vault::{Enrolment, HeldBrandKey, KEY_BYTES, NewMember, sample_rule};
+
+const BRANDS: [&str; 3] = ["amber", "birch", "cedar"];
+const AMBER: usize = 0;
+const BIRCH: usize = 1;
+/// Longer than a writer waits before it repeats itself.
+const LONG: Milliseconds = Milliseconds::new(600);
+/// More turns than a run has.
+const NEVER: usize = 10_000;
+
+fn brand(number: usize) -> BrandId {
+    BrandId::new(BRANDS[number]).unwrap()
+}
+
+fn signing(number: usize, role: u8) -> SigningKey {
+    SigningKey::from_seed(&[10 * number as u8 + role; 32]).unwrap()
+}
+
+fn sealing(number: usize, role: u8) -> (SealingSecret, protocol::crypto::sealed::SealingKey) {
+    SealingSecret::derive(&[10 * number as u8 + role; 32])
+}
+
+/// A point of amber is worth one million micro-fen, of birch two, of cedar three.
+fn constitution() -> Constitution {
+    let worth = |number: usize| 1 + number as u32;
+    let value = |value| Value::new(value).unwrap();
+    let member = |number: usize| Brand {
+        keys: BrandKeys {
+            log: signing(number, 1).public(),
+            vote: signing(number, 2).public(),
+            checkpoint: signing(number, 3).public(),
+            witness: signing(number, 4).public(),
+            governance: signing(number, 5).public(),
+            network: signing(number, 6).public(),
+            sealing: sealing(number, 7).1,
+            recovery: sealing(number, 8).1,
+        },
+        point_value: Rate::new(1_000_000 * worth(number), 1).unwrap(),
+        pair_limit: value(400_000_000),
+        total_limit: value(600_000_000),
+    };
+    let pairs = (0..3).flat_map(|from| (0..3).map(move |to| (from, to)));
+    let rate = |(from, to)| ((brand(from), brand(to)), Rate::new(worth(from), worth(to)).unwrap());
+    Constitution::new(Draft {
+        alliance: BrandId::new("tried").unwrap(),
+        epoch: Epoch::new(1),
+        hash: ConstitutionHash::from_bytes([1; 32]),
+        brands: (0..3).map(|number| (brand(number), member(number))).collect(),
+        rates: pairs.filter(|(from, to)| from != to).map(rate).collect(),
+        total_step: value(10_000_000),
+        payload_size: 160,
+        return_window: Milliseconds::from_seconds(86_400),
+        auditors: Vec::new(),
+    })
+    .unwrap()
+}
+
+/// SplitMix64.
+struct Numbers(u64);
+
+impl Entropy for Numbers {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            *byte = (mixed >> 32) as u8;
+        }
+    }
+}
+
+/// When a node is killed: in which of its turns that have records, and on which side of the append.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Kill {
+    who: usize,
+    turn: usize,
+    appended: bool,
+}
+
+struct Site {
+    core: Core,
+    vault: Arc<Vault>,
+    journal: Vec<journal::Record>,
+    turns: usize,
+    starts: u64,
+}
+
+/// What a node has signed, to find it contradicting itself after a restart.
+type Said = BTreeMap<(usize, &'static str, BrandId, Height, Round), HeaderHash>;
+
+struct World {
+    constitution: Constitution,
+    folders: tempfile::TempDir,
+    sites: Vec<Site>,
+    mail: VecDeque<(usize, usize, Vec<u8>)>,
+    now: Timestamp,
+    kills: Vec<Kill>,
+    said: Said,
+    // exchanges that somebody was told of
+    answered: Vec<(usize, String)>,
+    cut_off: Option<Timestamp>,
+    restarts: usize,
+}
+
+fn cipher(number: usize) -> RecordCipher {
+    RecordCipher::new(&[number as u8; 32]).unwrap()
+}
+
+fn card(number: u32) -> String {
+    format!("CARD-{number:07}")
+}
+
+impl World {
+    fn new(kills: &[Kill]) -> Self {
+        let constitution = constitution();
+        // in memory where the system has such a place: a killed process loses nothing of it
+        let folders = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let now = Timestamp::from_unix_ms(1_800_000_000_000);
+        let sites = (0..3).map(|number| {
+            let key = HeldBrandKey::from_bytes(&mut [7; KEY_BYTES]);
+            let random = Arc::new(SystemRandom::new());
+            let store = Arc::new(MemoryStore::new());
+            let vault = Arc::new(Vault::new(brand(number), store, Arc::new(key), random));
+            let people: Vec<NewMember> = (1..=3)
+                .map(|person| NewMember {
+                    card: CardNumber::new(&card(person)).unwrap(),
+                    match_key: None,
+                    attributes: BTreeMap::new(),
+                })
+                .collect();
+            let enrolled = vault.enrol(&people, &sample_rule(now)).unwrap();
+            assert!(enrolled.iter().all(|one| matches!(one, Enrolment::Created(_))));
+            let folder = folders.path().join(BRANDS[number]);
+            let core = start(&constitution, number, &vault, folder, 0, &[]);
+            Site { core, vault, journal: Vec::new(), turns: 0, starts: 1 }
+        });
+        let sites = sites.collect();
+        Self {
+            constitution,
+            folders,
+            sites,
+            mail: VecDeque::new(),
+            now,
+            kills: kills.to_vec(),
+            said: Said::new(),
+            answered: Vec::new(),
+            cut_off: None,
+            restarts: 0,
+        }
+    }
+
+    fn folder(&self, number: usize) -> PathBuf {
+        self.folders.path().join(BRANDS[number])
+    }
+
+    /// One turn; none when the node was killed in it.
+    fn turn<R>(
+        &mut self,
+        who: usize,
+        act: impl FnOnce(&mut Core, Timestamp, &mut Turn) -> R,
+    ) -> Option<R> {
+        self.now = self.now.plus(Milliseconds::new(1));
+        let mut turn = Turn::default();
+        let core = &mut self.sites[who].core;
+        let result = act(core, self.now, &mut turn);
+        core.settle(self.now, &mut turn);
+        if core.take_failure().is_some() {
+            // what was in the way is taken away
+            std::fs::remove_file(self.folder(who).join("tile")).unwrap();
+            self.restart(who);
+            return None;
+        }
+        self.conclude(who, turn).then_some(result)
+    }
+
+    /// Persists, then publishes, then sends; false when the node was killed before it had.
+    fn conclude(&mut self, who: usize, mut turn: Turn) -> bool {
+        let records = turn.take_records();
+        if !records.is_empty() {
+            let moment = self.sites[who].turns;
+            self.sites[who].turns += 1;
+            let killed = |kill: &&Kill| (kill.who, kill.turn) == (who, moment);
+            let kill = self.kills.iter().find(killed).copied();
+            if kill.is_none_or(|kill| kill.appended) {
+                let cipher = cipher(who);
+                let sealed = records.iter().map(|record| cipher.seal(record).unwrap());
+                self.sites[who].journal.extend(sealed);
+            }
+            if let Some(kill) = kill {
+                // what a turn has published that never was
+                if !kill.appended {
+                    self.audit();
+                }
+                self.restart(who);
+                return false;
+            }
+        }
+        self.sites[who].core.publish_checkpoint();
+        for (to, message) in turn.out.messages {
+            self.hear(who, &message);
+            let to = BRANDS.iter().position(|name| *name == to.as_str()).unwrap();
+            self.mail.push_back((who, to, message.into_bytes()));
+        }
+        true
+    }
+
+    fn hear(&mut self, who: usize, message: &Message) {
+        let (kind, pledge) = match message {
+            Message::Proposal(message) => ("proposal", message.proposal.body.0),
+            Message::Vote(vote) => ("vote", vote.body.0),
+            _ => return,
+        };
+        let place = (who, kind, pledge.block.log, pledge.block.height, pledge.round);
+        let before = *self.said.entry(place).or_insert(pledge.block.header);
+        assert_eq!(before, pledge.block.header, "said two things: {place:?}");
+    }
+
+    /// The process is gone, with what was on its way to it; it starts again from what it has on disk.
+    fn restart(&mut self, who: usize) {
+        assert_eq!(self.sites[who].core.alerts, [""; 0], "{who}");
+        self.mail.retain(|(_, to, _)| *to != who);
+        self.restarts += 1;
+        let folder = self.folder(who);
+        let site = &mut self.sites[who];
+        let seed = site.starts;
+        site.starts += 1;
+        site.core = start(&self.constitution, who, &site.vault, folder, seed, &site.journal);
+        for (_, key) in self.answered.iter().filter(|(whose, _)| *whose == who) {
+            assert!(site.core.exchange_by_id(&exchange_id(key)).is_ok(), "{key} is forgotten");
+        }
+        let mut turn = Turn::default();
+        site.core.resume(self.now, &mut turn);
+        if !self.conclude(who, turn) {
+            return;
+        }
+        for other in (0..3).filter(|other| *other != who) {
+            self.turn(who, |core, _, turn| core.ledger.ask(brand(other), &mut turn.out));
+            self.turn(other, |core, _, turn| core.ledger.ask(brand(who), &mut turn.out));
+        }
+    }
+
+    fn deliver(&mut self, most: usize) -> bool {
+        for _ in 0..most {
+            let Some((from, to, bytes)) = self.mail.pop_front() else { return true };
+            let message = Message::from_bytes(&bytes).unwrap();
+            self.turn(to, |core, now, turn| core.message(brand(from), message, now, turn));
+        }
+        false
+    }
+
+    fn run_until_quiet(&mut self) {
+        for _ in 0..100 {
+            assert!(self.deliver(NEVER), "messages without end");
+            if self.is_quiet() {
+                return;
+            }
+            self.now = self.now.plus(LONG);
+            for who in 0..3 {
+                self.turn(who, |core, now, turn| core.tick(now, turn));
+            }
+        }
+        for site in &self.sites {
+            let core = &site.core;
+            let waiting = core.book.waiting().count();
+            let stalled = core.ledger.writer().stalled();
+            eprintln!("{:?} {waiting} {stalled:?} {:?}", core.book.counts(), core.alerts);
+        }
+        panic!("the alliance does not come to rest");
+    }
+
+    /// Nobody has anything left to say.
+    fn is_quiet(&self) -> bool {
+        let cores = || self.sites.iter().map(|site| &site.core);
+        cores().all(|core| {
+            let own = core.ledger.witness(core.me()).unwrap().tip();
+            let known = |other: &Core| other.ledger.witness(core.me()).unwrap().tip().height;
+            let answered = |other: &Core| {
+                own.recognised(other.me()).height >= core.book.answerable(other.me())
+            };
+            let others = || cores().filter(|other| other.me() != core.me());
+            let closed = self.cut_off.is_none_or(|cut_off| {
+                core.clearing.view(cut_off, 3).is_some_and(|view| view.state == "agreed")
+            });
+            core.ledger.writer().is_idle()
+                && core.book.waiting().next().is_none()
+                && (core.book.counts().held, core.book.counts().r#final) == (0, 0)
+                && others().all(|other| known(other) == own.height && answered(other))
+                && closed
+        })
+    }
+
+    /// As a client asks: again with the same request, until there is an answer.
+    fn ask<R>(
+        &mut self,
+        who: usize,
+        act: impl Fn(&mut Core, Timestamp, &mut Turn) -> Result<R, ServiceError>,
+    ) -> R {
+        loop {
+            if let Some(answer) = self.turn(who, &act) {
+                return answer.unwrap();
+            }
+        }
+    }
+
+    fn earn(&mut self, who: usize, person: u32, points: u64) {
+        self.ask(who, |core, _, turn| {
+            let member = core.member(&card(person))?;
+            let key = [person as u8; 20];
+            if !core.points.has_earned(&key) {
+                let points = Points::new(points).unwrap();
+                core.enter(NodeRecord::Earned(vec![EarnedPoints { key, member, points }]), turn);
+            }
+            Ok(())
+        });
+    }
+
+    fn link(&mut self, from: usize, to: usize, person: u32) {
+        let (code, _) =
+            self.ask(to, |core, now, _| core.link_code(&card(person), BRANDS[from], now));
+        self.ask(from, |core, now, turn| core.link(&card(person), BRANDS[to], &code, now, turn));
+    }
+
+    fn exchange(&mut self, from: usize, to: usize, person: u32, points: u64, key: &str) {
+        let request = ExchangeRequest { card: card(person), to: BRANDS[to].to_owned(), points };
+        self.ask(from, |core, now, turn| core.exchange(key, &request, now, turn));
+        self.answered.push((from, key.to_owned()));
+    }
+
+    /// Links, a link that comes back, exchanges both ways, one that comes back, a closing.
+    fn work(&mut self) {
+        self.earn(AMBER, 1, 1000);
+        self.earn(AMBER, 2, 500);
+        self.earn(BIRCH, 1, 300);
+        self.link(AMBER, BIRCH, 1);
+        self.deliver(2);
+        self.link(AMBER, BIRCH, 2);
+        self.link(BIRCH, AMBER, 1);
+        let wrong = "00000-00000";
+        self.ask(AMBER, |core, now, turn| core.link(&card(3), BRANDS[BIRCH], wrong, now, turn));
+        self.run_until_quiet();
+
+        let withdrawn =
+            ConsentRequest { purpose: "exchange".to_owned(), granted: false, notice_version: 1 };
+        self.ask(BIRCH, |core, now, _| core.consent(&card(2), &withdrawn, now));
+        self.exchange(AMBER, BIRCH, 1, 100, "one");
+        self.exchange(AMBER, BIRCH, 2, 40, "two");
+        self.deliver(2);
+        self.exchange(BIRCH, AMBER, 1, 30, "three");
+        self.deliver(2);
+        self.exchange(AMBER, BIRCH, 1, 7, "four");
+        let cut_off = self.now;
+        self.ask(AMBER, |core, now, turn| core.close(cut_off, now, turn));
+        self.cut_off = Some(cut_off);
+        self.run_until_quiet();
+        self.check();
+    }
+
+    /// What must be so in the end, whatever happened on the way.
+    fn check(&self) {
+        let points = |who: usize, person| {
+            let core = &self.sites[who].core;
+            let balance = core.points.balance(core.member(&card(person)).unwrap());
+            assert_eq!(balance.held, Points::default());
+            balance.available.get()
+        };
+        assert_eq!(points(AMBER, 1), 1000 - 100 - 7 + 60);
+        assert_eq!(points(AMBER, 2), 500);
+        assert_eq!(points(BIRCH, 1), 300 + 50 + 3 - 30);
+        assert_eq!(points(BIRCH, 2), 0);
+        for (who, came, went) in [(AMBER, 60, 107), (BIRCH, 53, 30), (2, 0, 0)] {
+            let core = &self.sites[who].core;
+            assert_eq!(core.points.trial_balance(), 0);
+            assert_eq!(core.points.control(Control::CameIn), came);
+            assert_eq!(core.points.control(Control::SentAway), went);
+            assert_eq!(core.alerts, [""; 0], "{who}");
+        }
+        let counts = |who: usize| {
+            let counts = self.sites[who].core.book.counts();
+            (counts.acknowledged, counts.returned, counts.credited, counts.sent_back)
+        };
+        assert_eq!(counts(AMBER), (2, 1, 1, 0));
+        assert_eq!(counts(BIRCH), (1, 0, 2, 1));
+        // what is owed, before flooring, and what went back: nothing is twice in a log
+        let sent = |from: usize, to| {
+            self.sites[from].core.ledger.writer().contents()[&brand(to)].sent.get()
+        };
+        assert_eq!(
+            (sent(AMBER, BIRCH), sent(BIRCH, AMBER)),
+            (147_000_000, 60_000_000 + 40_000_000)
+        );
+        let links = |who: usize, person, to: usize| {
+            let core = &self.sites[who].core;
+            core.vault.outgoing(core.member(&card(person)).unwrap(), brand(to)).unwrap()
+        };
+        assert_eq!(links(AMBER, 1, BIRCH), Some(LinkState::Accepted));
+        assert_eq!(links(AMBER, 3, BIRCH), Some(LinkState::Returned));
+        assert_eq!(links(BIRCH, 1, AMBER), Some(LinkState::Accepted));
+        for who in 0..3 {
+            assert_eq!(self.clearing_entries(who), (1, 1), "closings and statements of {who}");
+        }
+        self.audit();
+    }
+
+    /// All of it again from the journals alone.
+    fn check_journals(&self) {
+        for (who, site) in self.sites.iter().enumerate() {
+            let again =
+                start(&self.constitution, who, &site.vault, self.folder(who), 0, &site.journal);
+            for person in 1..=3 {
+                let member = again.member(&card(person)).unwrap();
+                assert_eq!(again.points.balance(member), site.core.points.balance(member));
+            }
+            assert_eq!(again.book.counts(), site.core.book.counts());
+            assert_eq!(again.book.waiting().count(), 0);
+        }
+    }
+
+    fn clearing_entries(&self, who: usize) -> (usize, usize) {
+        let core = &self.sites[who].core;
+        let size = core.ledger.checkpoint().map_or(TreeSize::new(0), |c| c.unverified().size());
+        let reader = core.published.reader(size);
+        let (mut closings, mut statements) = (0, 0);
+        for index in 0..size.get() {
+            match Entry::from_bytes(reader.leaf(LeafIndex::new(index)).unwrap().entry()) {
+                Ok(Entry::Public(PublicEntry::Closing(_))) => closings += 1,
+                Ok(Entry::Public(PublicEntry::Statement(_))) => statements += 1,
+                _ => {}
+            }
+        }
+        (closings, statements)
+    }
+
+    /// What is published stands before an auditor with every key, at any moment.
+    fn audit(&self) {
+        let folders = (0..3).map(|who| (brand(who), Directory(self.folder(who)))).collect();
+        let keys: Vec<OpeningKey> = (0..3)
+            .map(|who| OpeningKey {
+                holder: KeyHolder::Recovery(brand(who)),
+                secret: sealing(who, 8).0,
+            })
+            .collect();
+        let auditor =
+            Auditor { constitution: &self.constitution, keys: &keys, outside_witnesses: &[] };
+        let report = auditor.audit(&folders, &mut ());
+        // before the first checkpoint there is none
+        let mut findings =
+            report.findings.iter().filter(|found| found.rule != Rule::CheckpointMissing);
+        assert!(findings.next().is_none(), "{:?}", report.findings);
+    }
+}
+
+fn start(
+    constitution: &Constitution,
+    number: usize,
+    vault: &Arc<Vault>,
+    folder: PathBuf,
+    seed: u64,
+    journal: &[journal::Record],
+) -> Core {
+    let keys = LedgerKeys {
+        voting: VotingKeys { log: signing(number, 1), vote: signing(number, 2) },
+        checkpoint: signing(number, 3),
+        witness: signing(number, 4),
+        sealing: sealing(number, 7).0,
+    };
+    let ledger = Ledger::new(brand(number), constitution.clone(), keys);
+    let published = PublishedLog::open(&folder).unwrap();
+    let mut core = Core::new(ledger, Arc::clone(vault), published);
+    core.entropy = Box::new(Numbers(1000 * number as u64 + seed));
+    let cipher = cipher(number);
+    for record in journal {
+        core.replay(cipher.open(record.clone()).unwrap(), &mut Vec::new()).unwrap();
+    }
+    core
+}
+
+/// Every so many turns a node is killed in one run.
+const PERIOD: usize = 15;
+
+#[test]
+fn nodes_killed_at_any_turn_lose_nothing_and_do_nothing_twice() {
+    let mut undisturbed = World::new(&[]);
+    undisturbed.work();
+    undisturbed.check_journals();
+    let turns = [AMBER, BIRCH].map(|who| undisturbed.sites[who].turns);
+    assert!(turns.iter().all(|turns| *turns > PERIOD), "{turns:?}");
+    // the receiver of what the sender says is killed too, half a period later
+    let run = |first: usize, appended: bool| {
+        let of = |who, first| {
+            (first..4 * PERIOD).step_by(PERIOD).map(move |turn| Kill { who, turn, appended })
+        };
+        let kills: Vec<Kill> =
+            of(AMBER, first).chain(of(BIRCH, (first + PERIOD / 2) % PERIOD)).collect();
+        let killed = std::panic::catch_unwind(|| {
+            let mut world = World::new(&kills);
+            world.work();
+            world.restarts
+        });
+        assert!(matches!(killed, Ok(4..)), "{killed:?} at {kills:?}");
+    };
+    std::thread::scope(|scope| {
+        for appended in [true, false] {
+            scope.spawn(move || (0..PERIOD).for_each(|first| run(first, appended)));
+        }
+    });
+}
+
+#[test]
+fn a_block_that_cannot_be_published_stops_the_node_and_is_published_after_it() {
+    let mut world = World::new(&[]);
+    // where tiles are to be, a file
+    std::fs::write(world.folder(AMBER).join("tile"), "in the way").unwrap();
+    world.work();
+    assert_eq!(world.restarts, 1);
+}

@@ -38,6 +38,9 @@ pub use start::{Running, StartError, start, start_with};
 
 /// How often time passes for the state machines.
 const TICK: Duration = Duration::from_millis(100);
+/// Bytes of messages after which a turn takes no more: what it records must fit one append, whatever
+/// the last message and an own block add (see [`crate::journal::BATCH_MAX`]).
+const BATCH_BYTES: usize = protocol::codec::MESSAGE_MAX / 4;
 /// Most inputs handled in one turn.
 const BATCH: usize = 256;
 /// Most exchanges in one answer.
@@ -105,6 +108,15 @@ enum Input {
     Ended,
 }
 
+impl Input {
+    const fn message_bytes(&self) -> usize {
+        match self {
+            Self::Network(Inbound::Message { bytes, .. }) => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
 /// The time now.
 pub(crate) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -129,14 +141,22 @@ impl Runtime {
                 _ = ticks.tick() => Input::Tick,
             };
             let mut turn = Turn::default();
+            let mut bytes = input.message_bytes();
             if !self.take(input, &mut turn) {
                 break;
             }
             // what has come meanwhile shares this turn's sync
             for _ in 0..BATCH {
+                if bytes > BATCH_BYTES {
+                    break;
+                }
                 // dropping this wait loses nothing
                 match self.inbox.recv().now_or_never() {
-                    Some(Some(inbound)) => drop(self.take(Input::Network(inbound), &mut turn)),
+                    Some(Some(inbound)) => {
+                        let input = Input::Network(inbound);
+                        bytes += input.message_bytes();
+                        self.take(input, &mut turn);
+                    }
                     Some(None) | None => break,
                 }
             }

@@ -7,12 +7,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::clearing;
 use crate::constitution::Constitution;
 use crate::crypto::SigningKey;
-use crate::crypto::sealed::{BlockSecret, SealingSecret};
+use crate::crypto::sealed::{SealError, SealingSecret};
 use crate::exchange::{Payload, Return};
-use crate::ids::{BrandId, Height};
-use crate::log::block::{Header, PublicEntry};
+use crate::ids::{BrandId, HeaderHash, Height};
+use crate::log::block::{Closing, ColumnContent, Header, PublicEntry};
 use crate::log::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use crate::log::note::{KeyName, SignatureType, VerifierKey};
 use crate::time::{Milliseconds, Timestamp};
@@ -30,8 +31,6 @@ use crate::witness::writer::{Entropy, SubmitError, Writer};
 pub const COSIGN_AFTER: Milliseconds = Milliseconds::from_seconds(1);
 /// How often a node asks a log that has been silent whether it has missed anything.
 pub const ASK_AFTER: Milliseconds = Milliseconds::from_seconds(5);
-/// Place of the writer's own copy among a header's wrapped secrets; the recovery key's is before it.
-const OWN_SECRET: usize = 1;
 /// Most bytes of one answer to a request to catch up.
 const CATCH_UP_BYTES_MAX: usize = crate::codec::MESSAGE_MAX / 2;
 
@@ -138,16 +137,17 @@ impl Ledger {
         self.checkpoint.as_ref()
     }
 
-    /// The salts of an own block's column totals, in the order of its columns: what a closing opens.
-    /// None when the block was not sealed to this brand's sealing key.
-    #[must_use]
-    pub fn own_column_salts(&self, header: &Header) -> Option<Vec<[u8; 32]>> {
-        let context = header.context();
-        let wrapped = header.secrets.get(OWN_SECRET)?;
-        let bytes = context.unwrap(self.me.as_str(), &self.keys.sealing, wrapped).ok()?;
-        let secret = BlockSecret::from_bytes(bytes.try_into().ok()?);
-        let salt = |counterparty| context.totals_salt(&context.column_key(&secret, counterparty));
-        Some(header.columns.iter().map(|column| salt(column.counterparty)).collect())
+    /// Makes the own closing for a cut-off; see [`clearing::close`].
+    ///
+    /// # Errors
+    /// When the block was not sealed to this brand's sealing key, or commits to other contents.
+    pub fn close(
+        &self,
+        cut_off: Timestamp,
+        last: Option<(&Header, HeaderHash)>,
+        contents: &[ColumnContent],
+    ) -> Result<Closing, SealError> {
+        clearing::close(cut_off, last, &self.keys.sealing, contents)
     }
 
     /// Splits into what the handlers need at once.

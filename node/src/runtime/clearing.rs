@@ -9,9 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::clearing::{CheckedClosing, Statement, check_closing};
 use protocol::constitution::Constitution;
 use protocol::ids::{BrandId, Height, StatementHash};
-use protocol::log::block::{
-    Closing, ColumnContent, ColumnDisclosure, Header, PublicEntry, Recognised, StatementEntry,
-};
+use protocol::log::block::{Closing, PublicEntry, StatementEntry};
 use protocol::time::Timestamp;
 
 use super::core::KnownHeader;
@@ -34,6 +32,10 @@ struct Cycle {
     // what could not be accepted, for the operator
     refused: BTreeSet<String>,
 }
+
+/// The blocks around a cut-off are not at hand any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooOld;
 
 /// All cut-offs.
 #[derive(Debug)]
@@ -119,42 +121,21 @@ impl Clearing {
             .collect()
     }
 
-    /// Makes the own closing: the totals of the last block not after the cut-off, opened.
-    pub fn make_closing(
-        &self,
+    /// The own block whose totals a cut-off takes: the last that is not after it, or none when the log
+    /// began later.
+    ///
+    /// # Errors
+    /// When the blocks of that time are not at hand any more.
+    pub fn last_block(
         cut_off: Timestamp,
         own: Option<&BTreeMap<Height, KnownHeader>>,
-        contents: impl Fn(Height) -> Option<Vec<ColumnContent>>,
-        salts: impl Fn(&Header) -> Option<Vec<[u8; 32]>>,
-    ) -> Option<Closing> {
-        let last = own
-            .and_then(|own| own.values().rev().find(|(_, header)| header.time <= cut_off).cloned());
-        let closing = match last {
-            // no block so old: sound only if the first block is at hand, or there is none at all
-            None => {
-                let first = own.and_then(|own| own.first_key_value());
-                if first.is_some_and(|(height, _)| height.get() > 1) {
-                    return None;
-                }
-                let Recognised { height, block, .. } = Recognised::NOTHING;
-                Closing { cut_off, height, block, columns: Vec::new() }
-            }
-            Some((id, header)) => {
-                let columns = header
-                    .columns
-                    .iter()
-                    .zip(contents(header.height)?)
-                    .zip(salts(&header)?)
-                    .map(|((column, content), salt)| ColumnDisclosure {
-                        counterparty: column.counterparty,
-                        content,
-                        salt,
-                    })
-                    .collect();
-                Closing { cut_off, height: header.height, block: id, columns }
-            }
-        };
-        Some(closing)
+    ) -> Result<Option<&KnownHeader>, TooOld> {
+        let Some(own) = own else { return Ok(None) };
+        let last = own.values().rev().find(|(_, header)| header.time <= cut_off);
+        match (last, own.first_key_value()) {
+            (None, Some((height, _))) if height.get() > 1 => Err(TooOld),
+            (last, _) => Ok(last),
+        }
     }
 
     /// Derives the statements that can be derived now; gives those to be entered in the own log.

@@ -4,36 +4,35 @@
 //! [`Turn`] what it says, in its order. Decides nothing about validity (that is `protocol`'s) and
 //! nothing about members (the vault's); ties them.
 
+mod operations;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use protocol::crypto::sha256;
-use protocol::exchange::{Exchange, Link, Payload, PayloadError, Return, ReturnReason};
-use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex, RequestHash, RequestId};
+use protocol::exchange::{Payload, Return, ReturnReason};
+use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex};
 use protocol::ledger::{Context, Ledger};
 use protocol::log::block::{Header, PublicEntry};
 use protocol::log::checkpoint::SignedCheckpoint;
-use protocol::time::{Milliseconds, Timestamp};
+use protocol::time::Timestamp;
 use protocol::witness::message::Message;
 use protocol::witness::state::{FinalBlock, Outbox};
 use protocol::witness::writer::{Entropy, SubmitError};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+pub use operations::{exchange_id, internal, vault_error};
+
+use self::operations::submit_error;
 use super::clearing::Clearing;
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::Recorded;
 use crate::cleanroom::{CertifiedApplication, ReadJob};
 use crate::exchange::book::{Book, LinkAnswer};
 use crate::exchange::points::PointsLedger;
-use crate::exchange::record::{Applied, Credit, NodeRecord, Requested, Submission};
-use crate::service::{ConsentRequest, ErrorKind, ExchangeRequest, ExchangeView, ServiceError};
-use crate::vault::{
-    CardNumber, Consent, ConsentSource, LinkCode, LinkError, LinkState, MemberId, Purpose, Vault,
-    VaultError,
-};
+use crate::exchange::record::{Applied, Credit, NodeRecord, Submission};
+use crate::service::{ErrorKind, ServiceError};
+use crate::vault::{LinkCode, LinkError, Purpose, Vault, VaultError};
 
-/// How long a link code is valid.
-const LINK_CODE_VALID: Milliseconds = Milliseconds::from_seconds(15 * 60);
 /// Headers kept of every log, for closings.
 const HEADERS_KEPT: usize = 4096;
 /// Most alerts kept for the status page.
@@ -519,250 +518,7 @@ impl Core {
         })
     }
 
-    // --- operations
-
-    /// The member with a card number.
-    ///
-    /// # Errors
-    /// When the number is malformed or nobody has it.
-    pub fn member(&self, card: &str) -> Result<MemberId, ServiceError> {
-        let card = CardNumber::new(card).map_err(|error| {
-            ServiceError::new(
-                ErrorKind::Invalid,
-                "card_malformed",
-                error.to_string(),
-                "give the card number as it is printed on the card",
-            )
-        })?;
-        self.vault.by_card(&card).map_err(vault_error)?.ok_or_else(|| {
-            ServiceError::new(
-                ErrorKind::NotFound,
-                "member_unknown",
-                "no member has this card number",
-                "check the number; a member who was erased cannot be found any more",
-            )
-        })
-    }
-
-    /// Another brand by its id.
-    ///
-    /// # Errors
-    /// When it is no other brand of the alliance.
-    pub fn counterparty(&self, brand: &str) -> Result<BrandId, ServiceError> {
-        let others: Vec<String> = self
-            .ledger
-            .constitution()
-            .committee()
-            .witnesses(self.me())
-            .map(|brand| brand.to_string())
-            .collect();
-        BrandId::new(brand)
-            .ok()
-            .filter(|id| *id != self.me() && self.ledger.constitution().brand(*id).is_some())
-            .ok_or_else(|| {
-                ServiceError::new(
-                    ErrorKind::Invalid,
-                    "brand_unknown",
-                    "this is no other brand of the alliance",
-                    format!("the other brands are {}", others.join(", ")),
-                )
-            })
-    }
-
-    /// A code with which the member links this account from another brand.
-    ///
-    /// # Errors
-    /// When there is no such member or brand.
-    pub fn link_code(
-        &self,
-        card: &str,
-        brand: &str,
-        now: Timestamp,
-    ) -> Result<(String, Timestamp), ServiceError> {
-        let (member, brand) = (self.member(card)?, self.counterparty(brand)?);
-        let code =
-            self.vault.issue_link_code(member, brand, now, LINK_CODE_VALID).map_err(vault_error)?;
-        Ok((code.to_string(), now.plus(LINK_CODE_VALID)))
-    }
-
-    /// Enters a member's decision on one purpose.
-    ///
-    /// # Errors
-    /// When there is no such member or purpose.
-    pub fn consent(
-        &self,
-        card: &str,
-        request: &ConsentRequest,
-        now: Timestamp,
-    ) -> Result<(), ServiceError> {
-        let member = self.member(card)?;
-        let purpose = Purpose::from_name(&request.purpose).ok_or_else(|| {
-            let known: Vec<&str> = Purpose::ALL.iter().map(|purpose| purpose.name()).collect();
-            ServiceError::new(
-                ErrorKind::Invalid,
-                "purpose_unknown",
-                "there is no such purpose",
-                format!("the purposes are {}", known.join(", ")),
-            )
-        })?;
-        let decision = Consent {
-            purpose,
-            granted: request.granted,
-            notice_version: request.notice_version,
-            at: now,
-            source: ConsentSource::Staff,
-        };
-        self.vault.decide(member, decision).map_err(vault_error)
-    }
-
-    /// Asks another brand to link the member's account there by the code it gave.
-    ///
-    /// # Errors
-    /// When the code is malformed, or there is no such member or brand.
-    pub fn link(
-        &mut self,
-        card: &str,
-        brand: &str,
-        code: &str,
-        now: Timestamp,
-        turn: &mut Turn,
-    ) -> Result<BrandId, ServiceError> {
-        let (member, brand) = (self.member(card)?, self.counterparty(brand)?);
-        let code: LinkCode = code.parse().map_err(|_| {
-            ServiceError::new(
-                ErrorKind::Invalid,
-                "link_code_malformed",
-                "this is not a link code",
-                "a link code has ten letters and digits; ask the other brand for a new one",
-            )
-        })?;
-        self.require_consent(member)?;
-        let handle = self.vault.request_link(member, brand, now).map_err(vault_error)?;
-        let link = Link { code: code.as_str().to_owned(), handle };
-        let submission = Submission::Sealed(brand, Payload::Link(link));
-        self.submit(submission, turn).map_err(submit_error)?;
-        Ok(brand)
-    }
-
-    fn require_consent(&self, member: MemberId) -> Result<(), ServiceError> {
-        let consents = self.vault.consents(member).map_err(vault_error)?;
-        if consents.allows(Purpose::Exchange) {
-            return Ok(());
-        }
-        Err(ServiceError::new(
-            ErrorKind::Refused,
-            "consent_missing",
-            "the member has not consented to exchanging points with other brands",
-            "ask the member for the consent, enter it, and repeat the request",
-        ))
-    }
-
-    /// Takes a member's request to exchange points: holds them and puts the exchange into the next
-    /// block. The same key with the same request gives the same exchange.
-    ///
-    /// # Errors
-    /// When a rule refuses it: then nothing was held.
-    pub fn exchange(
-        &mut self,
-        key: &str,
-        request: &ExchangeRequest,
-        now: Timestamp,
-        turn: &mut Turn,
-    ) -> Result<ExchangeView, ServiceError> {
-        let refused = self.try_exchange(key, request, now, turn);
-        if matches!(&refused, Err(error) if error.kind == ErrorKind::Refused) {
-            self.book.count_refusal();
-        }
-        refused
-    }
-
-    fn try_exchange(
-        &mut self,
-        key: &str,
-        request: &ExchangeRequest,
-        now: Timestamp,
-        turn: &mut Turn,
-    ) -> Result<ExchangeView, ServiceError> {
-        let id = request_id(key)?;
-        let hash = request_hash(request);
-        if let Some(known) = self.book.exchange(id) {
-            return if known.requested.request == hash {
-                Ok(known.view())
-            } else {
-                Err(ServiceError::new(
-                    ErrorKind::Conflict,
-                    "idempotency_key_reused",
-                    "this idempotency key was used with another request",
-                    "use a new key for a new request",
-                ))
-            };
-        }
-        let (member, to) = (self.member(&request.card)?, self.counterparty(&request.to)?);
-        let sent = protocol::amount::Points::new(request.points).map_err(|error| {
-            ServiceError::new(
-                ErrorKind::Invalid,
-                "points_out_of_range",
-                error.to_string(),
-                "exchange fewer points",
-            )
-        })?;
-        self.require_consent(member)?;
-        if self.vault.outgoing(member, to).map_err(vault_error)? != Some(LinkState::Accepted) {
-            return Err(ServiceError::new(
-                ErrorKind::Refused,
-                "not_linked",
-                format!("the member's account is not linked to {to}"),
-                format!("let the member ask {to} for a link code and enter it here"),
-            ));
-        }
-        let handle = self.vault.handle(member, to).map_err(vault_error)?;
-        let pair = (self.me(), to);
-        let exchange = Exchange::price(self.ledger.constitution(), pair, handle, id, sent)
-            .map_err(price_error)?;
-        let balance = self.points.balance(member);
-        if balance.available < sent || balance.held.plus(sent).is_err() {
-            return Err(ServiceError::new(
-                ErrorKind::Refused,
-                "balance_too_low",
-                "the member has fewer points than asked for",
-                "exchange at most what the member's page shows as available",
-            ));
-        }
-        let requested = Requested {
-            id,
-            request: hash,
-            member,
-            to,
-            sent,
-            received: exchange.received,
-            owed: exchange.owed,
-            at: now,
-        };
-        self.submit_to_ledger(Submission::Sealed(to, Payload::Exchange(exchange.clone())))
-            .map_err(submit_error)?;
-        self.enter(NodeRecord::Requested(requested), turn);
-        let submission = Submission::Sealed(to, Payload::Exchange(exchange));
-        self.enter(NodeRecord::Submitted(submission), turn);
-        self.book.exchange(id).map(|booked| booked.view()).ok_or_else(internal)
-    }
-
-    /// An exchange by its id.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn exchange_by_id(
-        &self,
-        id: &str,
-    ) -> Result<&crate::exchange::book::BookedExchange, ServiceError> {
-        parse_id(id).and_then(|id| self.book.exchange(id)).ok_or_else(|| {
-            ServiceError::new(
-                ErrorKind::NotFound,
-                "exchange_unknown",
-                "there is no exchange with this id at this brand",
-                "an id has 32 hexadecimal digits and is given by the answer to the request",
-            )
-        })
-    }
+    // --- clearing
 
     /// Enters this brand's closing for a cut-off.
     ///
@@ -793,19 +549,22 @@ impl Core {
             }
             return Ok(());
         }
+        let too_old = || {
+            ServiceError::new(
+                ErrorKind::Refused,
+                "cut_off_too_old",
+                "the blocks around this cut-off are not at hand any more",
+                "choose a later cut-off",
+            )
+        };
         let own = self.headers.get(&self.me());
-        let contents = |height| self.published.contents(height).map(<[_]>::to_vec);
-        let closing = self
-            .clearing
-            .make_closing(cut_off, own, contents, |header| self.ledger.own_column_salts(header))
-            .ok_or_else(|| {
-                ServiceError::new(
-                    ErrorKind::Refused,
-                    "cut_off_too_old",
-                    "the blocks around this cut-off are not at hand any more",
-                    "choose a later cut-off",
-                )
-            })?;
+        let last = Clearing::last_block(cut_off, own).map_err(|_| too_old())?;
+        let contents = match last {
+            Some((_, header)) => self.published.contents(header.height).ok_or_else(too_old)?,
+            None => &[],
+        };
+        let last = last.map(|(id, header)| (header, *id));
+        let closing = self.ledger.close(cut_off, last, contents).map_err(|_| internal())?;
         let submission = Submission::Public(PublicEntry::Closing(closing));
         self.submit(submission, turn).map_err(submit_error)
     }
@@ -837,131 +596,6 @@ impl Core {
             .map(|(log, _)| log)
             .collect()
     }
-
-    /// The receipt of a final exchange: a C2SP tlog-proof.
-    ///
-    /// # Errors
-    /// When the exchange is not final, or the log cannot be read.
-    pub fn receipt(&self, id: &str) -> Result<String, ServiceError> {
-        use protocol::log::proof::InclusionProof;
-        use protocol::log::tlog_proof::TlogProof;
-        let not_final = || {
-            ServiceError::new(
-                ErrorKind::Refused,
-                "not_final",
-                "the exchange is not in a certified block yet",
-                "ask again in a moment",
-            )
-        };
-        let leaf = self.exchange_by_id(id)?.leaf().ok_or_else(not_final)?;
-        // the one that was written: the leaves under it are there
-        let checkpoint = self.checkpoint.clone().ok_or_else(not_final)?;
-        let size = checkpoint.unverified().size();
-        if leaf.get() >= size.get() {
-            return Err(not_final());
-        }
-        let reader = self.published.reader(size);
-        let proof = InclusionProof::prove(&reader, leaf, size).map_err(|_| internal())?;
-        Ok(TlogProof::new(leaf, proof, checkpoint).to_string())
-    }
-}
-
-/// The id that an exchange has under an idempotency key, as its view shows it.
-#[must_use]
-pub fn exchange_id(key: &str) -> String {
-    id_of_key(key).to_string()
-}
-
-fn request_id(key: &str) -> Result<RequestId, ServiceError> {
-    if !(1..=128).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(ServiceError::new(
-            ErrorKind::Invalid,
-            "idempotency_key_malformed",
-            "an idempotency key has 1 to 128 visible ASCII characters",
-            "send a fresh UUID as Idempotency-Key",
-        ));
-    }
-    Ok(id_of_key(key))
-}
-
-fn id_of_key(key: &str) -> RequestId {
-    let hash = sha256(&[b"coalition/0/request-id", key.as_bytes()]);
-    let mut id = [0; 16];
-    id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-    RequestId::from_bytes(id)
-}
-
-fn request_hash(request: &ExchangeRequest) -> RequestHash {
-    RequestHash::from_bytes(sha256(&[
-        b"coalition/0/exchange-request",
-        request.card.as_bytes(),
-        &[0],
-        request.to.as_bytes(),
-        &[0],
-        &request.points.to_be_bytes(),
-    ]))
-}
-
-fn parse_id(text: &str) -> Option<RequestId> {
-    let mut bytes = [0; 16];
-    if text.len() != 32 || !text.is_ascii() {
-        return None;
-    }
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(RequestId::from_bytes(bytes))
-}
-
-/// A fault of this node; what it was is in the log, not in the answer.
-pub fn internal() -> ServiceError {
-    ServiceError::new(
-        ErrorKind::Internal,
-        "internal",
-        "the node could not do this",
-        "look at the node's log, and tell its operator",
-    )
-}
-
-/// A failure of the vault, without what it was about.
-pub fn vault_error(error: VaultError) -> ServiceError {
-    match error {
-        VaultError::UnknownMember => ServiceError::new(
-            ErrorKind::NotFound,
-            "member_unknown",
-            error.to_string(),
-            "check the card number",
-        ),
-        VaultError::TooManyDecisions => ServiceError::new(
-            ErrorKind::Refused,
-            "too_many_decisions",
-            error.to_string(),
-            "tell the compliance officer",
-        ),
-        VaultError::Store(_) | VaultError::Key(_) | VaultError::Damaged { .. } => {
-            tracing::error!(error = %error, "the vault failed");
-            internal()
-        }
-    }
-}
-
-fn submit_error(error: SubmitError) -> ServiceError {
-    let (kind, code) = match error {
-        SubmitError::CreditLimit { .. } => (ErrorKind::Refused, "credit_limit"),
-        SubmitError::NoCounterparty(_) => (ErrorKind::Invalid, "brand_unknown"),
-        SubmitError::QueueFull => (ErrorKind::Unavailable, "queue_full"),
-        SubmitError::EntryTooLarge { .. } => (ErrorKind::Invalid, "entry_too_large"),
-    };
-    ServiceError::new(kind, code, error.to_string(), "nothing was held or sent")
-}
-
-fn price_error(error: PayloadError) -> ServiceError {
-    ServiceError::new(
-        ErrorKind::Refused,
-        "no_price",
-        error.to_string(),
-        "the constitution states which brands exchange and at which rates",
-    )
 }
 
 #[cfg(test)]

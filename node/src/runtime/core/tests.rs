@@ -25,8 +25,11 @@ use crate::exchange::points::Control;
 use crate::exchange::record::EarnedPoints;
 use crate::journal;
 use crate::runtime::sealed_journal::RecordCipher;
+use crate::service::{ConsentRequest, ExchangeRequest};
 use crate::store::MemoryStore;
+use crate::vault::{CardNumber, LinkState};
 use crate::vault::{Enrolment, HeldBrandKey, KEY_BYTES, NewMember, sample_rule};
+use protocol::time::Milliseconds;
 
 const BRANDS: [&str; 3] = ["amber", "birch", "cedar"];
 const AMBER: usize = 0;

@@ -1,69 +1,56 @@
-//! What can only be judged over all logs together: both legs of every exchange that could be opened,
-//! and clearing.
+//! What can only be judged over all logs together: both legs of every exchange that came back and
+//! could be opened, and clearing.
 //!
-//! Keeps every leaf that was opened, about 300 bytes each, and one closing a brand and cut-off.
+//! Keeps every return, about 100 bytes each, and one closing a brand and cut-off.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::folder::LogFolder;
+use super::originals::{Original, Originals};
 use super::report::{Place, Reason, Recorder, Rule, count};
 use crate::clearing::{CheckedClosing, ClearingError, Statement};
-use crate::constitution::Constitution;
 use crate::exchange::{OutgoingLegs, Payload, Return, ReturnError};
-use crate::ids::{BrandId, Height, LeafIndex};
+use crate::ids::BrandId;
 use crate::log::block::StatementEntry;
 use crate::time::Timestamp;
 
-/// How far the logs were walked.
-#[derive(Debug)]
-pub(super) struct Extent {
-    /// How many blocks of each log.
-    pub(super) blocks: BTreeMap<BrandId, u64>,
-    /// The block of each log's checkpoint.
-    pub(super) copied: BTreeMap<BrandId, Height>,
-}
-
-impl Extent {
-    /// Whether what is said there may refer to what is not in the copy.
-    fn is_later_than_copy(&self, place: Place) -> bool {
-        place.height > self.copied.get(&place.log).copied()
-    }
-}
-
-/// Collected while the logs are walked, judged after.
+/// What one log says that others must bear out; collected while it is walked.
 #[derive(Debug, Default)]
-pub(super) struct Across {
-    legs: BTreeMap<BrandId, OutgoingLegs>,
-    opened: BTreeMap<BrandId, u64>,
+pub(super) struct Collected {
+    blocks: u64,
+    opened: u64,
     returns: Vec<(Place, BrandId, Return)>,
-    closings: BTreeMap<Timestamp, BTreeMap<BrandId, CheckedClosing>>,
+    closings: BTreeMap<Timestamp, CheckedClosing>,
     unreadable: BTreeSet<Timestamp>,
-    damaged: BTreeSet<BrandId>,
     statements: Vec<(Place, StatementEntry)>,
+    is_damaged: bool,
 }
 
-impl Across {
-    /// Takes note of an opened leaf from the log of `place` to another brand.
-    pub(super) fn payload(&mut self, place: Place, at: LeafIndex, to: BrandId, payload: Payload) {
-        let height = place.height.unwrap_or(Height::new(0));
-        if let Payload::Return(back) = &payload {
-            self.returns.push((place, to, back.clone()));
-        }
-        self.legs.entry(place.log).or_default().certified(at, height, to, payload);
+impl Collected {
+    /// A block was walked.
+    pub(super) const fn walked(&mut self) {
+        self.blocks = self.blocks.saturating_add(1);
     }
 
-    /// Takes note that all leaves of a block could be opened.
-    pub(super) fn opened(&mut self, log: BrandId) {
-        let blocks = self.opened.entry(log).or_default();
-        *blocks = blocks.saturating_add(1);
+    /// All leaves of a block could be opened.
+    pub(super) const fn opened(&mut self) {
+        self.opened = self.opened.saturating_add(1);
+    }
+
+    /// Takes note of an opened leaf to another brand.
+    pub(super) fn payload(&mut self, place: Place, to: BrandId, payload: Payload) {
+        if let Payload::Return(back) = payload {
+            self.returns.push((place, to, back));
+        }
     }
 
     pub(super) fn statement(&mut self, place: Place, statement: StatementEntry) {
         self.statements.push((place, statement));
     }
 
-    /// Not every entry of a log could be read: it may have said more.
-    pub(super) fn damaged(&mut self, log: BrandId) {
-        self.damaged.insert(log);
+    /// Not every entry of the log could be read: it may have said more.
+    pub(super) const fn damaged(&mut self) {
+        self.is_damaged = true;
     }
 
     pub(super) fn unreadable_closing(&mut self, cut_off: Timestamp) {
@@ -76,55 +63,97 @@ impl Across {
         closing: CheckedClosing,
         recorder: &mut Recorder,
     ) {
-        let closings = self.closings.entry(closing.cut_off()).or_default();
-        match closings.get(&closing.debtor()) {
+        match self.closings.get(&closing.cut_off()) {
             // said again it is no other closing
             Some(known) if *known == closing => {}
             Some(_) => {
                 let message = "another closing of the same log for the same cut-off";
                 recorder.find(place, Rule::ClearingClosing, message);
             }
-            None => drop(closings.insert(closing.debtor(), closing)),
+            None => drop(self.closings.insert(closing.cut_off(), closing)),
+        }
+    }
+}
+
+/// What all logs say, to be judged together.
+#[derive(Debug, Default)]
+pub(super) struct Across {
+    // logs of which every leaf of every block could be opened
+    opened: BTreeSet<BrandId>,
+    returns: Vec<(Place, BrandId, Return)>,
+    closings: BTreeMap<Timestamp, BTreeMap<BrandId, CheckedClosing>>,
+    unreadable: BTreeSet<Timestamp>,
+    damaged: BTreeSet<BrandId>,
+    statements: Vec<(Place, StatementEntry)>,
+}
+
+impl Across {
+    /// A log that could not be read, or not all of it: it may have said more.
+    pub(super) fn damaged(&mut self, log: BrandId) {
+        self.damaged.insert(log);
+    }
+
+    /// Adds what one log says.
+    pub(super) fn add(&mut self, log: BrandId, of: Collected) {
+        if of.opened == of.blocks {
+            self.opened.insert(log);
+        }
+        if of.is_damaged {
+            self.damaged(log);
+        }
+        self.returns.extend(of.returns);
+        self.unreadable.extend(of.unreadable);
+        self.statements.extend(of.statements);
+        for (cut_off, closing) in of.closings {
+            self.closings.entry(cut_off).or_default().insert(log, closing);
         }
     }
 
     /// Judges what was collected.
-    pub(super) fn judge(
+    pub(super) fn judge<F: LogFolder>(
         mut self,
-        constitution: &Constitution,
-        extent: &Extent,
+        mut originals: Originals<'_, F>,
         recorder: &mut Recorder,
     ) {
-        self.judge_returns(extent, recorder);
-        self.judge_statements(constitution, extent, recorder);
+        self.judge_returns(&mut originals, recorder);
+        self.judge_statements(&originals, recorder);
     }
 
-    fn judge_returns(&mut self, extent: &Extent, recorder: &mut Recorder) {
-        for (place, original_log, back) in std::mem::take(&mut self.returns) {
-            let all_opened = self.opened.get(&original_log) == extent.blocks.get(&original_log);
-            let legs = self.legs.entry(original_log).or_default();
+    fn judge_returns<F: LogFolder>(
+        &mut self,
+        originals: &mut Originals<'_, F>,
+        recorder: &mut Recorder,
+    ) {
+        let mut legs: BTreeMap<BrandId, OutgoingLegs> = BTreeMap::new();
+        for (place, log, back) in std::mem::take(&mut self.returns) {
+            let legs = legs.entry(log).or_default();
+            if legs.leg(back.original).is_none()
+                && let Some(Original { height, to, payload }) = originals.open(log, back.original)
+            {
+                legs.certified(back.original, height, to, payload);
+            }
             match legs.returned(place.log, &back) {
                 Ok(_) => count(&mut recorder.counts.returns, 1),
-                Err(ReturnError::Unknown(_)) if !all_opened => {
+                Err(ReturnError::Unknown(_)) if !self.opened.contains(&log) => {
                     recorder.not_checked(place.log, Reason::OtherLegUnopened, 1);
                 }
-                Err(ReturnError::Unknown(_)) if extent.is_later_than_copy(place) => {
+                Err(ReturnError::Unknown(_)) if is_later_than_copy(originals, place) => {
                     recorder.not_checked(place.log, Reason::NotInCheckpoint, 1);
                 }
                 Err(error) => {
-                    let message = format_args!("a return to {original_log}: {error}");
+                    let message = format_args!("a return to {log}: {error}");
                     recorder.find(place, Rule::ExchangeReturn, message);
                 }
             }
         }
     }
 
-    fn judge_statements(
+    fn judge_statements<F: LogFolder>(
         &self,
-        constitution: &Constitution,
-        extent: &Extent,
+        originals: &Originals<'_, F>,
         recorder: &mut Recorder,
     ) {
+        let constitution = originals.constitution();
         for (place, entry) in &self.statements {
             let closings = self.closings.get(&entry.cut_off);
             let closings = closings.into_iter().flat_map(BTreeMap::values);
@@ -140,7 +169,7 @@ impl Across {
                 Err(error) if self.is_known(entry.cut_off, error) => {
                     recorder.not_checked(place.log, Reason::JudgedByMissing, 1);
                 }
-                Err(ClearingError::Missing(_)) if extent.is_later_than_copy(*place) => {
+                Err(ClearingError::Missing(_)) if is_later_than_copy(originals, *place) => {
                     recorder.not_checked(place.log, Reason::NotInCheckpoint, 1);
                 }
                 Err(error) => recorder.find(*place, Rule::ClearingIncomplete, error),
@@ -152,4 +181,9 @@ impl Across {
         let damaged = matches!(error, ClearingError::Missing(log) if self.damaged.contains(&log));
         damaged || self.unreadable.contains(&cut_off)
     }
+}
+
+/// Whether what is said there may refer to what is not in the copy.
+fn is_later_than_copy<F: LogFolder>(originals: &Originals<'_, F>, place: Place) -> bool {
+    place.height > originals.copied(place.log)
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::across::Across;
+use super::across::Collected;
 use super::folder::{Facts, LogFolder, other_files, read_header_leaf};
 use super::report::{Place, Reason, Recorder, Rule, count};
 use super::sealed::Opener;
@@ -62,7 +62,7 @@ pub(super) struct LogAudit<'a, F> {
     pub(super) logs: &'a Logs<'a, F>,
     pub(super) log: BrandId,
     pub(super) opener: Opener<'a>,
-    pub(super) across: &'a mut Across,
+    pub(super) collected: &'a mut Collected,
     pub(super) recorder: &'a mut Recorder,
     // none when the block before could not be read
     pub(super) tip: Option<Tip>,
@@ -87,6 +87,7 @@ impl<F: LogFolder> LogAudit<'_, F> {
             }
             let settled = walk.settle(height, slots, fact.map(|fact| fact.root), self.recorder);
             count(&mut self.recorder.counts.blocks, 1);
+            self.collected.walked();
             let block = Block {
                 log: self.log,
                 height,
@@ -113,7 +114,7 @@ impl<F: LogFolder> LogAudit<'_, F> {
         let tip = self.tip.take();
         let Some((id, header)) = self.read_header(block) else {
             self.opener.lose_totals();
-            self.across.damaged(self.log);
+            self.collected.damaged();
             self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
             return;
         };
@@ -130,7 +131,7 @@ impl<F: LogFolder> LogAudit<'_, F> {
         let after = Tip::after(&header, id, block.after.clone());
         self.tip = Some(after).filter(|_| block.settled.continues);
         self.judge_body(block, &header, observer);
-        self.opener.open(self.constitution, block, &header, self.across, self.recorder);
+        self.opener.open(self.constitution, block, &header, self.collected, self.recorder);
     }
 
     /// The header, if the last leaf is the certified one and a header of this block.
@@ -235,7 +236,7 @@ impl<F: LogFolder> LogAudit<'_, F> {
     fn judge_fragments(&mut self, block: &Block, header: &Header) {
         let entries: Option<Vec<&[u8]>> = block.body().iter().map(Option::as_deref).collect();
         let Some(entries) = entries else {
-            self.across.damaged(self.log);
+            self.collected.damaged();
             return self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
         };
         let committed = body_bytes(entries.into_iter()).is_ok_and(|bytes| {
@@ -262,7 +263,7 @@ impl<F: LogFolder> LogAudit<'_, F> {
         let place = block.place().at(index);
         match entry {
             PublicEntry::Closing(closing) => self.judge_closing(place, header, closing),
-            PublicEntry::Statement(statement) => self.across.statement(place, *statement),
+            PublicEntry::Statement(statement) => self.collected.statement(place, *statement),
             PublicEntry::Application(entry) if entry.body.len() > APPLICATION_MAX => {
                 let message = "an application's entry is larger than one may be";
                 self.recorder.find(place, Rule::EntrySize, message);
@@ -298,14 +299,14 @@ impl<F: LogFolder> LogAudit<'_, F> {
             None
         };
         let (Some(next), Some(closed)) = (next, closed) else {
-            self.across.unreadable_closing(closing.cut_off);
+            self.collected.unreadable_closing(closing.cut_off);
             return self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
         };
         let closed = closed.as_ref().map(|(id, header)| (&**header, *id));
         match check_closing(closing, closed, &next) {
-            Ok(checked) => self.across.closing(place, checked, self.recorder),
+            Ok(checked) => self.collected.closing(place, checked, self.recorder),
             Err(error) => {
-                self.across.unreadable_closing(closing.cut_off);
+                self.collected.unreadable_closing(closing.cut_off);
                 self.recorder.find(place, Rule::ClearingClosing, error);
             }
         }

@@ -193,6 +193,23 @@ impl Facts {
         standing.last()
     }
 
+    /// The block that holds a leaf.
+    pub(super) fn of_leaf(&self, index: LeafIndex) -> Option<(Height, Fact)> {
+        // sizes of those that stand grow with the height; the few that do not stand are passed over
+        let mut start = 0;
+        let mut end = self.of.len();
+        while start < end {
+            let middle = start.saturating_add(end.saturating_sub(start) / 2);
+            let known = self.of.get(middle..end)?.iter().flatten().next();
+            match known {
+                Some(fact) if fact.size.get() <= index.get() => start = middle.saturating_add(1),
+                _ => end = middle,
+            }
+        }
+        let height = u64::try_from(start).ok()?.checked_add(1)?;
+        Some((Height::new(height), self.of.get(start).copied().flatten()?))
+    }
+
     fn of_size(&self, size: TreeSize) -> Option<(Height, Fact)> {
         // sizes grow with the height
         let numbered = (1..).zip(&self.of);
@@ -310,17 +327,25 @@ pub(super) fn has_last_bundle(source: &impl TileSource, size: TreeSize) -> bool 
         .is_some_and(|last| read_file(source, TileKind::Entries, last / WIDTH, size).is_ok())
 }
 
+/// One leaf as its bundle has it.
+pub(super) fn read_leaf(
+    source: &impl TileSource,
+    size: TreeSize,
+    index: LeafIndex,
+) -> Option<Vec<u8>> {
+    let (_, found, bytes) = read_file(source, TileKind::Entries, index.get() / WIDTH, size).ok()?;
+    let place = usize::try_from(index.get() % WIDTH).ok()?;
+    Some(parse_bundle(&bytes, found.width())?.into_iter().nth(place)?.to_vec())
+}
+
 /// The certified header leaf of a block, if the entry there still is the certified one.
 pub(super) fn read_header_leaf(
     source: &impl TileSource,
     size: TreeSize,
     fact: &Fact,
 ) -> Option<Vec<u8>> {
-    let index = fact.header_index().get();
-    let (_, found, bytes) = read_file(source, TileKind::Entries, index / WIDTH, size).ok()?;
-    let place = usize::try_from(index % WIDTH).ok()?;
-    let entry = parse_bundle(&bytes, found.width())?.into_iter().nth(place)?;
-    (leaf_hash(entry) == fact.header.as_leaf()).then(|| entry.to_vec())
+    let leaf = read_leaf(source, size, fact.header_index())?;
+    (leaf_hash(&leaf) == fact.header.as_leaf()).then_some(leaf)
 }
 
 /// Partial tiles of earlier sizes that are still there, by what is there now. The walk over the tree

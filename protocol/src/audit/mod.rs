@@ -6,9 +6,14 @@
 //! checked is counted as such, never as sound: sealed entries without a key that opens them are the
 //! largest part of it.
 //!
-//! Memory: one block at a time, besides 72 bytes for every block and about 300 for every leaf that was
-//! opened. Reads files through [`LogFolder`] and does no input or output of its own. Entries of other
-//! applications (the clean room's budgets) are passed to an [`Observer`], which audits them.
+//! In three steps, so that a caller with several cores can use them: [`Auditor::read`] checks one
+//! log's certificates and checkpoint, [`Auditor::walk`] its entries against them and against the other
+//! logs' headers, [`Auditor::conclude`] what only all logs together can show. The steps of different
+//! logs do not depend on each other; the report is the same in whatever order they are made.
+//!
+//! Memory: one block of each log that is walked, besides 72 bytes for every block and about 100 for
+//! every return. Reads files through [`LogFolder`] and does no input or output of its own. Entries of
+//! other applications (the clean room's budgets) are passed to an [`Observer`], which audits them.
 //!
 //! Does not do yet: epochs after the first, what was deleted after its retention, payments, notice
 //! periods, the window of returns, a counterparty's silence.
@@ -16,6 +21,7 @@
 mod across;
 mod blocks;
 mod folder;
+mod originals;
 mod report;
 mod sealed;
 mod tree;
@@ -38,9 +44,10 @@ use crate::log::block::ApplicationEntry;
 use crate::log::note::VerifierKey;
 use crate::time::Timestamp;
 use crate::witness::rules::Tip;
-use across::{Across, Extent};
+use across::{Across, Collected};
 use blocks::{Log, LogAudit, Logs};
 use folder::{Facts, check_checkpoint, has_last_bundle};
+use originals::Originals;
 use report::{Place, Recorder};
 use sealed::Opener;
 
@@ -101,71 +108,141 @@ pub struct Auditor<'a> {
     pub outside_witnesses: &'a [VerifierKey],
 }
 
+/// One log's certificates and checkpoint, checked.
+#[derive(Debug)]
+pub struct LogRead<'f, F> {
+    brand: BrandId,
+    // none when the folder is of no brand
+    log: Option<Log<'f, F>>,
+    recorder: Recorder,
+}
+
+/// All logs' certificates and checkpoints: what every log is walked against.
+#[derive(Debug)]
+pub struct LogsRead<'f, F> {
+    logs: Logs<'f, F>,
+    recorder: Recorder,
+}
+
+impl<'f, F: LogFolder> LogsRead<'f, F> {
+    /// Puts together what was read of every folder.
+    #[must_use]
+    pub fn new(constitution: &Constitution, mut read: Vec<LogRead<'f, F>>) -> Self {
+        let mut recorder = Recorder::default();
+        read.sort_by_key(|log| log.brand);
+        for (brand, _) in constitution.brands() {
+            if read.iter().all(|log| log.brand != brand) {
+                let message = "a brand of the constitution, and no folder of its log";
+                recorder.find(Place::log(brand), Rule::FolderMissing, message);
+            }
+        }
+        let mut logs = Logs::new();
+        for LogRead { brand, log, recorder: of } in read {
+            recorder.append(of);
+            if let Some(log) = log {
+                logs.insert(brand, log);
+            }
+        }
+        Self { logs, recorder }
+    }
+
+    /// The logs that there are to walk, the longest first: the order in which several cores are done
+    /// soonest.
+    #[must_use]
+    pub fn brands(&self) -> Vec<BrandId> {
+        let mut brands: Vec<(TreeSize, BrandId)> =
+            self.logs.iter().map(|(brand, log)| (log.size, *brand)).collect();
+        brands.sort_by(|one, other| other.cmp(one));
+        brands.into_iter().map(|(_, brand)| brand).collect()
+    }
+
+    /// How many entries all logs together have.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.logs.values().fold(0, |sum, log| sum.saturating_add(log.size.get()))
+    }
+}
+
+/// One log's entries, checked.
+#[derive(Debug)]
+pub struct LogWalk {
+    brand: BrandId,
+    collected: Collected,
+    recorder: Recorder,
+}
+
 impl Auditor<'_> {
-    /// Audits all logs.
+    /// Audits all logs, one after another.
     pub fn audit<F: LogFolder>(
         &self,
         folders: &BTreeMap<BrandId, F>,
         observer: &mut impl Observer,
     ) -> Report {
+        let read = folders.iter().map(|(brand, folder)| self.read(*brand, folder)).collect();
+        let logs = LogsRead::new(self.constitution, read);
+        let brands: Vec<BrandId> = logs.logs.keys().copied().collect();
+        let walks = brands.into_iter().map(|log| self.walk(&logs, log, observer)).collect();
+        self.conclude(logs, walks)
+    }
+
+    /// Checks one log's certificates and checkpoint.
+    pub fn read<'f, F: LogFolder>(&self, brand: BrandId, folder: &'f F) -> LogRead<'f, F> {
         let mut recorder = Recorder::default();
-        let logs = self.read_logs(folders, &mut recorder);
+        if self.constitution.brand(brand).is_none() {
+            let message = "a folder of a log, and no brand of the constitution";
+            recorder.find(Place::log(brand), Rule::FolderStranger, message);
+            return LogRead { brand, log: None, recorder };
+        }
+        report::count(&mut recorder.counts.logs, 1);
+        let facts = Facts::read(self.constitution, brand, folder, &mut recorder);
+        let outside = self.outside_witnesses;
+        let named =
+            check_checkpoint(self.constitution, outside, (brand, folder), &facts, &mut recorder);
+        let size = size_to_walk(folder, &facts, named.size);
+        // without a checkpoint, which is a finding, nothing is excused
+        let copied = named.block.unwrap_or(facts.last_height());
+        LogRead { brand, log: Some(Log { folder, facts, size, copied }), recorder }
+    }
+
+    /// Checks one log's entries.
+    pub fn walk<F: LogFolder>(
+        &self,
+        logs: &LogsRead<'_, F>,
+        brand: BrandId,
+        observer: &mut impl Observer,
+    ) -> LogWalk {
+        let mut walk =
+            LogWalk { brand, collected: Collected::default(), recorder: Recorder::default() };
+        let mut audit = LogAudit {
+            constitution: self.constitution,
+            logs: &logs.logs,
+            log: brand,
+            opener: Opener::new(self.constitution, brand, self.keys),
+            collected: &mut walk.collected,
+            recorder: &mut walk.recorder,
+            tip: Some(Tip::genesis()),
+        };
+        audit.run(observer);
+        walk
+    }
+
+    /// Judges what only all logs together can show, and reports.
+    pub fn conclude<F: LogFolder>(&self, logs: LogsRead<'_, F>, mut walks: Vec<LogWalk>) -> Report {
+        let LogsRead { logs, mut recorder } = logs;
+        walks.sort_by_key(|walk| walk.brand);
         let mut across = Across::default();
         for (brand, _) in self.constitution.brands() {
-            if !logs.contains_key(&brand) {
+            if !walks.iter().any(|walk| walk.brand == brand) {
                 across.damaged(brand);
             }
         }
-        let mut blocks = BTreeMap::new();
-        for log in logs.keys() {
-            let before = recorder.counts.blocks;
-            let mut audit = LogAudit {
-                constitution: self.constitution,
-                logs: &logs,
-                log: *log,
-                opener: Opener::new(self.constitution, *log, self.keys),
-                across: &mut across,
-                recorder: &mut recorder,
-                tip: Some(Tip::genesis()),
-            };
-            audit.run(observer);
-            blocks.insert(*log, recorder.counts.blocks.saturating_sub(before));
+        for LogWalk { brand, collected, recorder: of } in walks {
+            recorder.append(of);
+            across.add(brand, collected);
         }
-        let copied = logs.iter().map(|(log, of)| (*log, of.copied)).collect();
-        across.judge(self.constitution, &Extent { blocks, copied }, &mut recorder);
+        let originals = Originals::new(self.constitution, &logs, self.keys);
+        across.judge(originals, &mut recorder);
         self.report(&logs, recorder)
-    }
-
-    /// Certificates and checkpoint of every log.
-    fn read_logs<'f, F: LogFolder>(
-        &self,
-        folders: &'f BTreeMap<BrandId, F>,
-        recorder: &mut Recorder,
-    ) -> Logs<'f, F> {
-        let mut logs = Logs::new();
-        for (brand, _) in self.constitution.brands() {
-            if !folders.contains_key(&brand) {
-                let message = "a brand of the constitution, and no folder of its log";
-                recorder.find(Place::log(brand), Rule::FolderMissing, message);
-            }
-        }
-        for (log, folder) in folders {
-            if self.constitution.brand(*log).is_none() {
-                let message = "a folder of a log, and no brand of the constitution";
-                recorder.find(Place::log(*log), Rule::FolderStranger, message);
-                continue;
-            }
-            report::count(&mut recorder.counts.logs, 1);
-            let facts = Facts::read(self.constitution, *log, folder, recorder);
-            let outside = self.outside_witnesses;
-            let named =
-                check_checkpoint(self.constitution, outside, (*log, folder), &facts, recorder);
-            let size = size_to_walk(folder, &facts, named.size);
-            // without a checkpoint, which is a finding, nothing is excused
-            let copied = named.block.unwrap_or(facts.last_height());
-            logs.insert(*log, Log { folder, facts, size, copied });
-        }
-        logs
     }
 
     fn report<F: LogFolder>(&self, logs: &Logs<'_, F>, recorder: Recorder) -> Report {

@@ -220,6 +220,35 @@ pub struct Counts {
     pub applications: u64,
 }
 
+impl Counts {
+    fn add(&mut self, other: &Self) {
+        let Self {
+            logs,
+            blocks,
+            entries,
+            certificates,
+            signatures,
+            payloads,
+            returns,
+            statements,
+            applications,
+        } = other;
+        for (number, more) in [
+            (&mut self.logs, logs),
+            (&mut self.blocks, blocks),
+            (&mut self.entries, entries),
+            (&mut self.certificates, certificates),
+            (&mut self.signatures, signatures),
+            (&mut self.payloads, payloads),
+            (&mut self.returns, returns),
+            (&mut self.statements, statements),
+            (&mut self.applications, applications),
+        ] {
+            *number = number.saturating_add(*more);
+        }
+    }
+}
+
 /// How far one log goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LogHead {
@@ -313,6 +342,23 @@ impl Recorder {
         if count > 0 {
             let known = self.not_checked.entry((log, reason)).or_default();
             *known = known.saturating_add(count);
+        }
+    }
+
+    /// Adds what was found elsewhere, after what was found here.
+    pub(super) fn append(&mut self, other: Self) {
+        self.counts.add(&other.counts);
+        self.findings_not_listed =
+            self.findings_not_listed.saturating_add(other.findings_not_listed);
+        for finding in other.findings {
+            if self.findings.len() < FINDINGS_MAX {
+                self.findings.push(finding);
+            } else {
+                self.findings_not_listed = self.findings_not_listed.saturating_add(1);
+            }
+        }
+        for ((log, reason), count) in other.not_checked {
+            self.not_checked(log, reason, count);
         }
     }
 

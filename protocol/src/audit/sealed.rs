@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use super::across::Across;
+use super::across::Collected;
 use super::blocks::Block;
 use super::report::{Place, Reason, Recorder, Rule, count};
 use super::{KeyHolder, OpeningKey};
@@ -35,17 +35,23 @@ pub(super) struct Opener<'a> {
     contents: BTreeMap<BrandId, Option<ColumnContent>>,
 }
 
+/// Who opens a log's block secrets.
 #[derive(Debug)]
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     name: &'a str,
     /// Its place among the header's wrapped secrets.
     position: usize,
     secret: &'a SealingSecret,
 }
 
-impl<'a> Opener<'a> {
-    pub(super) fn new(constitution: &Constitution, log: BrandId, keys: &'a [OpeningKey]) -> Self {
-        let reader = keys.iter().find_map(|key| {
+impl<'a> Reader<'a> {
+    /// The first of the keys that opens this log.
+    pub(super) fn of(
+        constitution: &Constitution,
+        log: BrandId,
+        keys: &'a [OpeningKey],
+    ) -> Option<Self> {
+        keys.iter().find_map(|key| {
             let (name, position) = match &key.holder {
                 KeyHolder::Recovery(brand) if *brand == log => (RECOVERY, 0),
                 KeyHolder::Recovery(_) => return None,
@@ -56,7 +62,20 @@ impl<'a> Opener<'a> {
                 }
             };
             Some(Reader { name, position, secret: &key.secret })
-        });
+        })
+    }
+
+    /// The secret of a block.
+    pub(super) fn secret(&self, header: &Header) -> Option<BlockSecret> {
+        let wrapped = header.secrets.get(self.position)?;
+        let bytes = header.context().unwrap(self.name, self.secret, wrapped).ok()?;
+        Some(BlockSecret::from_bytes(bytes.try_into().ok()?))
+    }
+}
+
+impl<'a> Opener<'a> {
+    pub(super) fn new(constitution: &Constitution, log: BrandId, keys: &'a [OpeningKey]) -> Self {
+        let reader = Reader::of(constitution, log, keys);
         let witnesses = constitution.committee().witnesses(log);
         let contents = witnesses.map(|brand| (brand, Some(ColumnContent::nothing()))).collect();
         Self { reader, contents }
@@ -72,7 +91,7 @@ impl<'a> Opener<'a> {
         constitution: &Constitution,
         block: &Block,
         header: &Header,
-        across: &mut Across,
+        collected: &mut Collected,
         recorder: &mut Recorder,
     ) {
         let place = block.place();
@@ -82,7 +101,7 @@ impl<'a> Opener<'a> {
             let sealed = u64::try_from(sealed).unwrap_or(u64::MAX);
             return recorder.not_checked(block.log, Reason::SealedWithoutKey, sealed);
         };
-        let Some(secret) = block_secret(header, reader) else {
+        let Some(secret) = reader.secret(header) else {
             let message =
                 format_args!("the block secret does not open with the key of {}", reader.name);
             recorder.find(place, Rule::SealedSecret, message);
@@ -101,19 +120,13 @@ impl<'a> Opener<'a> {
             self.contents.insert(column.counterparty, after);
             count(&mut recorder.counts.payloads, payloads.read.len());
             for (index, payload) in payloads.read {
-                across.payload(place.at(index), index, column.counterparty, payload);
+                collected.payload(place.at(index), column.counterparty, payload);
             }
         }
         if layout.is_whole {
-            across.opened(block.log);
+            collected.opened();
         }
     }
-}
-
-fn block_secret(header: &Header, reader: &Reader<'_>) -> Option<BlockSecret> {
-    let wrapped = header.secrets.get(reader.position)?;
-    let bytes = header.context().unwrap(reader.name, reader.secret, wrapped).ok()?;
-    Some(BlockSecret::from_bytes(bytes.try_into().ok()?))
 }
 
 /// Every reader must have been given this same secret.

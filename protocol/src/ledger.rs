@@ -18,6 +18,7 @@ use crate::log::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use crate::log::note::{KeyName, SignatureType, VerifierKey};
 use crate::time::{Milliseconds, Timestamp};
 use crate::witness::build::OwnBlock;
+use crate::witness::guards::{Guard, Guards, Upheld};
 use crate::witness::message::{
     CATCH_UP_BLOCKS_MAX, CatchUp, CertifiedBlock, CertifiedHeader, Message,
 };
@@ -64,12 +65,12 @@ pub struct Context<'a> {
 }
 
 /// One brand's part in the ledger.
-pub struct Ledger {
+pub struct Ledger<G = Upheld> {
     me: BrandId,
     constitution: Constitution,
     keys: LedgerKeys,
-    writer: Writer,
-    witnesses: BTreeMap<BrandId, Witness>,
+    writer: Writer<G>,
+    witnesses: BTreeMap<BrandId, Witness<G>>,
     // the own log's last checkpoint, with the cosignatures that have come in
     checkpoint: Option<SignedCheckpoint>,
     checkpoint_sent: Timestamp,
@@ -93,8 +94,16 @@ impl Ledger {
     /// The state before anything has happened.
     #[must_use]
     pub fn new(me: BrandId, constitution: Constitution, keys: LedgerKeys) -> Self {
+        Self::with_guards(me, constitution, keys)
+    }
+}
+
+impl<G: Guards> Ledger<G> {
+    /// The same, under these guards.
+    #[must_use]
+    pub fn with_guards(me: BrandId, constitution: Constitution, keys: LedgerKeys) -> Self {
         let brands = constitution.committee().brands();
-        let witnesses = brands.iter().map(|log| (*log, Witness::new(*log))).collect();
+        let witnesses = brands.iter().map(|log| (*log, Witness::with_guards(*log))).collect();
         Self {
             me,
             constitution,
@@ -119,16 +128,16 @@ impl Ledger {
     }
     /// This node's state for a log.
     #[must_use]
-    pub fn witness(&self, log: BrandId) -> Option<&Witness> {
+    pub fn witness(&self, log: BrandId) -> Option<&Witness<G>> {
         self.witnesses.get(&log)
     }
     /// All logs.
-    pub fn witnesses(&self) -> impl Iterator<Item = (BrandId, &Witness)> {
+    pub fn witnesses(&self) -> impl Iterator<Item = (BrandId, &Witness<G>)> {
         self.witnesses.iter().map(|(log, witness)| (*log, witness))
     }
     /// The writer of the own log.
     #[must_use]
-    pub const fn writer(&self) -> &Writer {
+    pub const fn writer(&self) -> &Writer<G> {
         &self.writer
     }
     /// The own log's last checkpoint with the cosignatures so far.
@@ -154,7 +163,7 @@ impl Ledger {
     fn parts(
         &mut self,
         now: Timestamp,
-    ) -> (Surroundings<'_>, &mut Writer, &mut BTreeMap<BrandId, Witness>) {
+    ) -> (Surroundings<'_>, &mut Writer<G>, &mut BTreeMap<BrandId, Witness<G>>) {
         let at = Surroundings {
             me: self.me,
             constitution: &self.constitution,
@@ -441,9 +450,9 @@ impl Ledger {
         let checkpoint = signed.verify(&key)?;
         // only the certified size this witness itself has last verified, which never falls
         let certified = witness.certificate().map(Certificate::block);
-        if certified.map(|block| (block.size, block.root))
-            != Some((checkpoint.size(), checkpoint.root()))
-        {
+        let is_certified = certified.map(|block| (block.size, block.root))
+            == Some((checkpoint.size(), checkpoint.root()));
+        if !G::allow(Guard::CosignCertified, is_certified) {
             return Ok(());
         }
         let name = KeyName::new(&witness_name(&self.constitution, self.me))?;

@@ -32,6 +32,7 @@ use crate::log::proof::InclusionProof;
 use crate::log::tlog_proof::TlogProof;
 use crate::time::Timestamp;
 use crate::witness::build::{OwnBlock, Plan};
+use crate::witness::guards::Upheld;
 use crate::witness::message::{
     ApplicationMessage, CatchUp, CertifiedBlock, CertifiedHeader, Message, PromiseMessage,
     ProposalMessage, Refusal,
@@ -561,6 +562,7 @@ fn what_is_in_the_vectors_can_be_read_and_holds() {
     let delivery = alliance.first.deliveries(constitution).unwrap().to(b, true).unwrap();
     let nothing = ColumnContent::nothing();
     let run = delivery.column.as_ref();
-    let payloads = check_column(constitution, &first, b, &opening, &nothing, run).unwrap();
+    let payloads =
+        check_column::<Upheld>(constitution, &first, b, &opening, &nothing, run).unwrap();
     assert_eq!(payloads.len(), 2);
 }

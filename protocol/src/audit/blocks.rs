@@ -20,6 +20,7 @@ use crate::log::block::{APPLICATION_MAX, BODY_MAX, Closing, Entry, Header, Publi
 use crate::log::fragments::{FragmentError, Shape};
 use crate::log::merkle::{Frontier, leaf_hash};
 use crate::witness::build::body_bytes;
+use crate::witness::guards::Upheld;
 use crate::witness::rules::{CertifiedTotals, Tip, Violation, check_header};
 
 /// A folder with what is certified of its log, and the size to which it is walked.
@@ -187,7 +188,8 @@ impl<F: LogFolder> LogAudit<'_, F> {
             let (id, header) = found.get(&(log, height))?;
             Some(CertifiedTotals { header: *id, content: header })
         };
-        let Err(violation) = check_header(self.constitution, tip, header, certified) else {
+        let Err(violation) = check_header::<Upheld>(self.constitution, tip, header, certified)
+        else {
             return;
         };
         if let Violation::Recognised { counterparty } = violation {

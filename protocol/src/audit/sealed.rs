@@ -24,6 +24,7 @@ use crate::log::block::{
 };
 use crate::log::range::RangeProof;
 use crate::witness::build::RECOVERY;
+use crate::witness::guards::Upheld;
 use crate::witness::message::{EntryBytes, LeafRun};
 use crate::witness::rules::{Violation, check_column};
 
@@ -276,7 +277,7 @@ impl Opened<'_> {
         // the key follows from the secret and the totals from the leaves: when the opening is not the
         // committed one, it is told apart here which of the two the writer committed to wrongly
         let committed = self.context.column_commitment(&opening.key, counterparty) == column.key;
-        let checked = check_column(
+        let checked = check_column::<Upheld>(
             self.constitution,
             self.header,
             counterparty,

@@ -5,6 +5,7 @@
 //! 11-13), evidence and freeze (rule 14), epochs.
 
 pub mod build;
+pub mod guards;
 pub mod message;
 pub mod record;
 pub mod rules;

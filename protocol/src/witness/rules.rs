@@ -19,6 +19,7 @@ use crate::log::merkle::{Frontier, leaf_hash};
 use crate::log::proof::ProofError;
 use crate::time::{Milliseconds, Timestamp};
 
+use super::guards::Guards;
 use super::message::{Extension, LeafRun};
 
 /// How far a block's time may be from its witness's clock.
@@ -255,37 +256,37 @@ pub struct CertifiedTotals<'a> {
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn check_header<'a>(
+pub fn check_header<'a, G: Guards>(
     constitution: &Constitution,
     tip: &Tip,
     header: &Header,
     certified: impl Fn(BrandId, Height) -> Option<CertifiedTotals<'a>>,
 ) -> Result<(), Violation> {
     if header.version != WIRE_VERSION {
-        return Err(Violation::Version { found: header.version });
+        G::found(Violation::Version { found: header.version })?;
     }
     let (found, expected) = (header.epoch, constitution.epoch());
     if found != expected {
-        return Err(Violation::Epoch { found, expected });
+        G::found(Violation::Epoch { found, expected })?;
     }
     if tip.height.next() != Some(header.height) {
-        return Err(Violation::Height { found: header.height, tip: tip.height });
+        G::found(Violation::Height { found: header.height, tip: tip.height })?;
     }
     if header.previous != tip.header || header.previous_root != tip.frontier.root() {
-        return Err(Violation::Previous);
+        G::found(Violation::Previous)?;
     }
     if header.first.get() != tip.frontier.size().get() {
-        return Err(Violation::FirstLeaf);
+        G::found(Violation::FirstLeaf)?;
     }
-    check_sizes(header)?;
+    check_sizes::<G>(header)?;
     if header.time < tip.time {
-        return Err(Violation::TimeBackwards);
+        G::found(Violation::TimeBackwards)?;
     }
-    check_columns(constitution, header)?;
-    check_totals(constitution, tip, header, certified)
+    check_columns::<G>(constitution, header)?;
+    check_totals::<G>(constitution, tip, header, certified)
 }
 
-fn check_sizes(header: &Header) -> Result<(), Violation> {
+fn check_sizes<G: Guards>(header: &Header) -> Result<(), Violation> {
     let leaves = u64::from(header.body_leaves).saturating_add(1);
     let body = usize::try_from(header.body_bytes).unwrap_or(usize::MAX);
     let in_range = (BLOCK_LEAVES_MIN..=BLOCK_LEAVES_MAX).contains(&leaves);
@@ -294,23 +295,23 @@ fn check_sizes(header: &Header) -> Result<(), Violation> {
         || header.public_leaves > header.body_leaves
         || body > BODY_MAX
     {
-        return Err(Violation::Leaves { found: leaves });
+        G::found(Violation::Leaves { found: leaves })?;
     }
     Ok(())
 }
 
-fn check_columns(constitution: &Constitution, header: &Header) -> Result<(), Violation> {
+fn check_columns<G: Guards>(constitution: &Constitution, header: &Header) -> Result<(), Violation> {
     let expected = constitution.committee().witnesses(header.log);
     let found = header.columns.iter().map(|column| column.counterparty);
     // recovery key, own sealing key, standing auditors
     let readers = constitution.auditors().len().saturating_add(2);
     if !expected.eq(found) || header.secrets.len() != readers {
-        return Err(Violation::Columns);
+        G::found(Violation::Columns)?;
     }
     Ok(())
 }
 
-fn check_totals<'a>(
+fn check_totals<'a, G: Guards>(
     constitution: &Constitution,
     tip: &Tip,
     header: &Header,
@@ -324,7 +325,7 @@ fn check_totals<'a>(
         let before = tip.column(counterparty);
         let least = before.map_or(Value::ZERO, |column| column.sent);
         if column.sent < least || column.sent.ceiling_to(step) != Ok(column.sent) {
-            return Err(Violation::PublicTotal { counterparty });
+            G::found(Violation::PublicTotal { counterparty })?;
         }
         let known = before.map_or(Recognised::NOTHING, |column| column.recognised);
         if column.recognised != known {
@@ -338,16 +339,16 @@ fn check_totals<'a>(
                             .is_some_and(|column| column.sent == recognised.sent)
                 });
             if !right {
-                return Err(Violation::Recognised { counterparty });
+                G::found(Violation::Recognised { counterparty })?;
             }
         }
         let exposure = public_exposure(step, column);
         if exposure > brand.pair_limit {
-            return Err(Violation::PairLimit { counterparty });
+            G::found(Violation::PairLimit { counterparty })?;
         }
         owed = owed.plus(exposure)?;
     }
-    if owed > brand.total_limit { Err(Violation::TotalLimit) } else { Ok(()) }
+    if owed > brand.total_limit { G::found(Violation::TotalLimit) } else { Ok(()) }
 }
 
 /// The most a writer can owe a counterparty, as far as third parties can tell: ceiling of what was
@@ -370,9 +371,9 @@ pub fn within_limits(brand: &Brand, exposures: &[Value]) -> bool {
 ///
 /// # Errors
 /// [`Violation::Clock`].
-pub fn check_clock(header: &Header, now: Timestamp) -> Result<(), Violation> {
+pub fn check_clock<G: Guards>(header: &Header, now: Timestamp) -> Result<(), Violation> {
     let off = header.time.distance(now);
-    if off > CLOCK_TOLERANCE { Err(Violation::Clock { off_ms: off.get() }) } else { Ok(()) }
+    if off > CLOCK_TOLERANCE { G::found(Violation::Clock { off_ms: off.get() }) } else { Ok(()) }
 }
 
 /// That the tree named by `block` is the last certified tree, the body, and this header; gives its
@@ -380,7 +381,7 @@ pub fn check_clock(header: &Header, now: Timestamp) -> Result<(), Violation> {
 ///
 /// # Errors
 /// [`Violation::Tree`].
-pub fn check_tree(
+pub fn check_tree<G: Guards>(
     tip: &Tip,
     header: &Header,
     block: &BlockReference,
@@ -392,7 +393,8 @@ pub fn check_tree(
         None => return Err(ProofError::OutOfRange.into()),
         Some(proof) => {
             let old = &tip.frontier;
-            proof.verify(old.size(), &old.root(), body, &header.body_root)?;
+            let extends = proof.verify(old.size(), &old.root(), body, &header.body_root);
+            extends.or_else(|error| G::found(error.into()))?;
         }
     }
     if block.size != header.size() || extension.header.body_size() != body {
@@ -436,7 +438,7 @@ pub fn check_public(
 ///
 /// # Errors
 /// The first rule that is broken.
-pub fn check_column(
+pub fn check_column<G: Guards>(
     constitution: &Constitution,
     header: &Header,
     counterparty: BrandId,
@@ -487,7 +489,7 @@ pub fn check_column(
         || Some(content.entries) != count
         || sent.ceiling_to(constitution.total_step())? != column.sent
     {
-        return Err(wrong_totals);
+        G::found(wrong_totals)?;
     }
     Ok(payloads)
 }

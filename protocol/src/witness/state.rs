@@ -5,8 +5,10 @@
 //! what may then be said into an [`Outbox`]; nothing in it may be sent before its records are synced.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use super::build::OwnBlock;
+use super::guards::{Guard, Guards, Upheld};
 use super::message::{
     CatchUp, CertifiedBlock, Delivery, Message, PromiseMessage, ProposalMessage, Refusal,
 };
@@ -100,7 +102,7 @@ struct Received {
 }
 
 /// A witness's state for one log. Rebuilt from records; holds no more than the open height.
-pub struct Witness {
+pub struct Witness<G = Upheld> {
     log: BrandId,
     tip: Tip,
     certificate: Option<Certificate>,
@@ -114,12 +116,21 @@ pub struct Witness {
     // exact content of this node's column in the last certified block
     content: ColumnContent,
     disputed: bool,
+    guards: PhantomData<G>,
 }
 
 impl Witness {
     /// The state before the log's first block.
     #[must_use]
     pub fn new(log: BrandId) -> Self {
+        Self::with_guards(log)
+    }
+}
+
+impl<G: Guards> Witness<G> {
+    /// The same, under these guards.
+    #[must_use]
+    pub fn with_guards(log: BrandId) -> Self {
         Self {
             log,
             tip: Tip::genesis(),
@@ -132,6 +143,7 @@ impl Witness {
             received: BTreeMap::new(),
             content: ColumnContent::nothing(),
             disputed: false,
+            guards: PhantomData,
         }
     }
 
@@ -208,7 +220,7 @@ impl Witness {
             return;
         }
         let repeated = open.round == self.joined && self.nonce == Some(open.nonce);
-        if open.round <= self.joined && !repeated {
+        if !repeated && !G::allow(Guard::JoinAbove, open.round > self.joined) {
             self.refuse((open.height, open.round), RULE_ROUND, out);
             return;
         }
@@ -260,7 +272,7 @@ impl Witness {
             return;
         }
         let refused_at = (pledge.block.height, pledge.round);
-        if pledge.round < self.joined {
+        if !G::allow(Guard::VoteAbove, pledge.round >= self.joined) {
             return self.refuse(refused_at, RULE_ROUND, out);
         }
         let (nonce, forced) = match self.choice(at, &pledge, &promises) {
@@ -268,7 +280,7 @@ impl Witness {
             Err(rule) => return self.refuse(refused_at, rule, out),
         };
         match self.votes.get(&pledge.round) {
-            Some(voted) if *voted != pledge.block => {
+            Some(voted) if !G::allow(Guard::OneVote, *voted == pledge.block) => {
                 return self.refuse(refused_at, RULE_VOTED, out);
             }
             Some(_) => {}
@@ -314,15 +326,18 @@ impl Witness {
         if about != (self.log, pledge.block.height, pledge.round) {
             return Err(RULE_PROMISES);
         }
-        let (count, locked) = count_promises(at.constitution, &open, promises);
-        if count < at.constitution.committee().quorum() {
+        let (count, locked) = count_promises::<G>(at.constitution, &open, promises);
+        if !G::allow(Guard::PromiseQuorum, count >= at.constitution.committee().quorum()) {
             return Err(RULE_PROMISES);
         }
-        if pledge.round == self.joined && self.nonce != Some(open.nonce) {
+        let joined = pledge.round > self.joined || self.nonce == Some(open.nonce);
+        if !G::allow(Guard::VoteOfOpening, joined) {
             return Err(RULE_ROUND);
         }
         match locked {
-            Some(lock) if lock.block != pledge.block => Err(RULE_CHOICE),
+            Some(lock) if !G::allow(Guard::LockedBlock, lock.block == pledge.block) => {
+                Err(RULE_CHOICE)
+            }
             locked => Ok((Some(open.nonce), locked.is_some())),
         }
     }
@@ -341,30 +356,30 @@ impl Witness {
         if names != (block.log, block.height, block.epoch, block.header) {
             return Err(Violation::Previous);
         }
-        let frontier = rules::check_tree(&self.tip, &header, block, &delivery.extension)?;
+        let frontier = rules::check_tree::<G>(&self.tip, &header, block, &delivery.extension)?;
         if let Some(position) =
             at.constitution.committee().witnesses(self.log).position(|witness| witness == at.me)
         {
             let number = u32::try_from(position).unwrap_or(u32::MAX);
-            Shape::of(at.constitution.committee()).check(
-                &delivery.fragment,
-                number,
-                header.body_bytes,
-                &header.fragments,
-            )?;
+            let fragment = &delivery.fragment;
+            Shape::of(at.constitution.committee())
+                .check(fragment, number, header.body_bytes, &header.fragments)
+                .or_else(|error| G::found(error.into()))?;
         }
         let public = rules::check_public(&header, delivery.public.as_ref())?;
         let column = self.open_column(at, &header, delivery);
         if fresh {
             let carried = certified_headers(at.constitution, delivery);
-            rules::check_header(at.constitution, &self.tip, &header, |log, height| {
+            rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
                 carried
                     .iter()
                     .find(|(_, header)| header.log == log && header.height == height)
                     .map(|(id, content)| CertifiedTotals { header: *id, content })
             })?;
-            rules::check_clock(&header, at.now)?;
-            if let Err(violation) = &column {
+            rules::check_clock::<G>(&header, at.now)?;
+            if let Err(violation) = &column
+                && !G::allow(Guard::OwnColumn, column.is_ok())
+            {
                 return Err(violation.clone());
             }
         }
@@ -394,7 +409,7 @@ impl Witness {
             .open_column(counterparty, at.sealing)
             .map_err(|error| Violation::Opening { counterparty, error })?;
         let run = delivery.column.as_ref();
-        let payloads = rules::check_column(
+        let payloads = rules::check_column::<G>(
             at.constitution,
             header,
             counterparty,
@@ -411,7 +426,7 @@ impl Witness {
         if pledge.block.log != self.log || !self.at_open_height(pledge.block.height, out) {
             return;
         }
-        if pledge.round < self.joined {
+        if !G::allow(Guard::CommitAbove, pledge.round >= self.joined) {
             return self.refuse((pledge.block.height, pledge.round), RULE_ROUND, out);
         }
         let held = self.lock.as_ref().map(Lock::pledge);
@@ -483,7 +498,7 @@ impl Witness {
         self.lock = None;
         self.received.clear();
         let payloads = match column {
-            Ok((payloads, content)) if !self.disputed => {
+            Ok((payloads, content)) if G::allow(Guard::DisputeStands, !self.disputed) => {
                 self.content = content;
                 Ok(payloads)
             }
@@ -528,7 +543,7 @@ impl Witness {
                 .map_err(|_| Violation::FirstLeaf)?;
         }
         let carried = block.recognised(at.constitution);
-        rules::check_header(at.constitution, &self.tip, &header, |log, height| {
+        rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
             carried
                 .iter()
                 .find(|(_, header)| header.log == log && header.height == height)
@@ -544,8 +559,8 @@ impl Witness {
     /// round, or a higher round was joined: then nothing may be signed.
     pub fn propose_own(&mut self, pledge: Pledge, out: &mut Outbox) -> bool {
         match self.votes.get(&pledge.round) {
-            Some(voted) => *voted == pledge.block,
-            None if pledge.round < self.joined => false,
+            Some(voted) => G::allow(Guard::OneProposal, *voted == pledge.block),
+            None if !G::allow(Guard::VoteAbove, pledge.round >= self.joined) => false,
             None => {
                 self.vote(pledge, self.nonce);
                 out.records.push(Record::Proposed(pledge));
@@ -610,7 +625,7 @@ impl Witness {
 
 /// How many valid promises of this opening there are, by different brands, and the highest lock
 /// among them. A promise with an invalid lock is void.
-pub fn count_promises(
+pub fn count_promises<G: Guards>(
     constitution: &Constitution,
     open: &Open,
     promises: &[PromiseMessage],
@@ -618,10 +633,11 @@ pub fn count_promises(
     let mut signers = std::collections::BTreeSet::new();
     let mut highest: Option<Pledge> = None;
     for message in promises {
-        let Some(lock) = valid_promise(constitution, open, message) else { continue };
+        let Some(lock) = valid_promise::<G>(constitution, open, message) else { continue };
         signers.insert(message.promise.signer);
         if let Some(lock) = lock
-            && highest.is_none_or(|highest| highest.round < lock.round)
+            && highest
+                .is_none_or(|highest| G::allow(Guard::HighestLock, highest.round < lock.round))
         {
             highest = Some(lock);
         }
@@ -630,13 +646,13 @@ pub fn count_promises(
 }
 
 /// Whether a promise answers this opening, with a lock that stands or none; gives that lock.
-pub fn valid_promise(
+pub fn valid_promise<G: Guards>(
     constitution: &Constitution,
     open: &Open,
     message: &PromiseMessage,
 ) -> Option<Option<Pledge>> {
     let promise = Promise::verify(message.promise.clone(), constitution).ok()?;
-    if promise.body().open != *open {
+    if !G::allow(Guard::PromiseOfOpening, promise.body().open == *open) {
         return None;
     }
     match (promise.body().lock, &message.lock) {
@@ -644,7 +660,8 @@ pub fn valid_promise(
         (Some(named), Some(lock)) if lock.pledge == named => {
             let below = named.round < open.round;
             let same = named.block.log == open.log && named.block.height == open.height;
-            (below && same && lock.clone().verify(constitution).is_ok()).then_some(Some(named))
+            let proven = below && same && lock.clone().verify(constitution).is_ok();
+            G::allow(Guard::LockProven, proven).then_some(Some(named))
         }
         _ => None,
     }

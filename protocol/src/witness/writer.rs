@@ -5,8 +5,10 @@
 //! signs passes it first. No timer decides anything: time only makes the writer repeat itself.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::marker::PhantomData;
 
 use super::build::{BuildError, OwnBlock, Plan};
+use super::guards::{Guard, Guards, Upheld};
 use super::message::{CertifiedHeader, Message, PromiseMessage, ProposalMessage, Refusal};
 use super::record::Record;
 use super::rules::{self, Violation};
@@ -115,7 +117,7 @@ impl Attempt {
 }
 
 /// The writer of one log.
-pub struct Writer {
+pub struct Writer<G = Upheld> {
     public: VecDeque<PublicEntry>,
     sealed: VecDeque<(BrandId, Payload)>,
     // exact contents of the last certified block's columns
@@ -129,9 +131,10 @@ pub struct Writer {
     unfit: BTreeSet<HeaderHash>,
     attempt: Option<Attempt>,
     stalled: Option<Violation>,
+    guards: PhantomData<G>,
 }
 
-impl Writer {
+impl<G: Guards> Writer<G> {
     /// A writer with nothing to write.
     #[must_use]
     pub fn new() -> Self {
@@ -146,6 +149,7 @@ impl Writer {
             unfit: BTreeSet::new(),
             attempt: None,
             stalled: None,
+            guards: PhantomData,
         }
     }
 
@@ -204,7 +208,7 @@ impl Writer {
     pub fn submit_sealed(
         &mut self,
         at: &Surroundings<'_>,
-        own: &Witness,
+        own: &Witness<G>,
         to: BrandId,
         payload: Payload,
     ) -> Result<(), SubmitError> {
@@ -247,7 +251,7 @@ impl Writer {
         Ok(())
     }
 
-    fn has_room(&self, at: &Surroundings<'_>, own: &Witness, to: BrandId, value: Value) -> bool {
+    fn has_room(&self, at: &Surroundings<'_>, own: &Witness<G>, to: BrandId, value: Value) -> bool {
         let constitution = at.constitution;
         let step = constitution.total_step();
         let Some(brand) = constitution.brand(at.me) else { return false };
@@ -266,7 +270,8 @@ impl Writer {
                 if counterparty == to { exposure.plus(reserve).ok() } else { Some(exposure) }
             })
             .collect();
-        exposures.is_some_and(|exposures| rules::within_limits(brand, &exposures))
+        let within = exposures.is_some_and(|exposures| rules::within_limits(brand, &exposures));
+        G::allow(Guard::RoomForMore, within)
     }
 
     /// From the next block on, recognises a log up to a block that has been applied. `answer` says
@@ -286,7 +291,7 @@ impl Writer {
     pub fn poll(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         entropy: &mut dyn Entropy,
         out: &mut Outbox,
     ) {
@@ -332,7 +337,7 @@ impl Writer {
     fn build(
         &self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         entropy: &mut dyn Entropy,
         public: Vec<PublicEntry>,
         sealed: Vec<(BrandId, Payload)>,
@@ -376,7 +381,7 @@ impl Writer {
     fn propose(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         id: HeaderHash,
         out: &mut Outbox,
     ) {
@@ -396,7 +401,7 @@ impl Writer {
     fn send_proposals(
         &self,
         at: &Surroundings<'_>,
-        own: &Witness,
+        own: &Witness<G>,
         except: &[BrandId],
         out: &mut Outbox,
     ) {
@@ -424,7 +429,7 @@ impl Writer {
     pub fn vote(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         vote: Signed<Vote>,
         out: &mut Outbox,
     ) {
@@ -464,7 +469,7 @@ impl Writer {
     pub fn commit(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         commit: Signed<Commit>,
         out: &mut Outbox,
     ) {
@@ -490,7 +495,7 @@ impl Writer {
     pub fn certified(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         certificate: UnverifiedCertificate,
         out: &mut Outbox,
     ) {
@@ -528,7 +533,7 @@ impl Writer {
     pub fn refused(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         by: BrandId,
         refusal: Refusal,
         entropy: &mut dyn Entropy,
@@ -557,7 +562,7 @@ impl Writer {
     fn next_round(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         entropy: &mut dyn Entropy,
         out: &mut Outbox,
     ) {
@@ -571,7 +576,7 @@ impl Writer {
     fn open_round(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         above: Round,
         entropy: &mut dyn Entropy,
         out: &mut Outbox,
@@ -586,7 +591,7 @@ impl Writer {
         self.send_opening(at, out);
     }
 
-    fn begin_round(&mut self, at: &Surroundings<'_>, own: &Witness, open: Open) {
+    fn begin_round(&mut self, at: &Surroundings<'_>, own: &Witness<G>, open: Open) {
         let mut attempt = Attempt::new(open.round, at.now);
         attempt.open = Some(open);
         attempt.promises.insert(at.me, own.promise(at, open));
@@ -608,14 +613,16 @@ impl Writer {
     pub fn promised(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         message: PromiseMessage,
         entropy: &mut dyn Entropy,
         out: &mut Outbox,
     ) {
         let Some(attempt) = &mut self.attempt else { return };
         let Some(open) = attempt.open else { return };
-        if attempt.proposed.is_some() || valid_promise(at.constitution, &open, &message).is_none() {
+        if attempt.proposed.is_some()
+            || valid_promise::<G>(at.constitution, &open, &message).is_none()
+        {
             return;
         }
         attempt.promises.insert(message.promise.signer, message);
@@ -625,20 +632,21 @@ impl Writer {
     fn choose(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         entropy: &mut dyn Entropy,
         out: &mut Outbox,
     ) {
         let Some(attempt) = &self.attempt else { return };
         let Some(open) = attempt.open else { return };
         let promises: Vec<PromiseMessage> = attempt.promises.values().cloned().collect();
-        let (count, locked) = count_promises(at.constitution, &open, &promises);
-        if count < at.constitution.committee().quorum() {
+        let (count, locked) = count_promises::<G>(at.constitution, &open, &promises);
+        if !G::allow(Guard::PromiseQuorum, count >= at.constitution.committee().quorum()) {
             return;
         }
+        let is_free = G::allow(Guard::LockedProposal, locked.is_none());
         let chosen = match locked {
-            Some(lock) => Some(lock.block.header),
-            None => self.any_block(at, own, entropy, out),
+            Some(lock) if !is_free => Some(lock.block.header),
+            _ => self.any_block(at, own, entropy, out),
         };
         if let Some(id) = chosen {
             self.propose(at, own, id, out);
@@ -652,7 +660,7 @@ impl Writer {
     fn any_block(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         entropy: &mut dyn Entropy,
         out: &mut Outbox,
     ) -> Option<HeaderHash> {
@@ -680,7 +688,7 @@ impl Writer {
     pub fn tick(
         &mut self,
         at: &Surroundings<'_>,
-        own: &mut Witness,
+        own: &mut Witness<G>,
         entropy: &mut dyn Entropy,
         out: &mut Outbox,
     ) {
@@ -712,7 +720,7 @@ impl Writer {
     pub fn replay(
         &mut self,
         at: &Surroundings<'_>,
-        own: &Witness,
+        own: &Witness<G>,
         record: &Record,
         out: &mut Outbox,
     ) {
@@ -752,7 +760,7 @@ impl Writer {
     }
 
     /// After the last record: a block that was built and never proposed is proposed now.
-    pub fn resume(&mut self, at: &Surroundings<'_>, own: &mut Witness, out: &mut Outbox) {
+    pub fn resume(&mut self, at: &Surroundings<'_>, own: &mut Witness<G>, out: &mut Outbox) {
         if self.attempt.is_none()
             && let Some(id) = self.blocks.keys().next().copied()
         {
@@ -766,7 +774,7 @@ impl Writer {
     }
 }
 
-impl Default for Writer {
+impl<G: Guards> Default for Writer<G> {
     fn default() -> Self {
         Self::new()
     }

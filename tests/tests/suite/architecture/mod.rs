@@ -271,6 +271,16 @@ mod checkers_can_fail {
     }
 
     #[test]
+    fn on_a_node_that_upholds_other_guards() {
+        for text in [
+            "use protocol::witness::guards::Guards;",
+            "fn f() { protocol::ledger::Ledger::with_guards() }",
+        ] {
+            assert_eq!(forbidden("node", "runtime/start.rs", text).len(), 1, "{text}");
+        }
+    }
+
+    #[test]
     fn on_a_dependency_with_features_of_its_own() {
         let fine = "[dependencies]\nring.workspace = true\ntokio = { workspace = true }";
         assert!(wrong_features("node", fine).is_empty());

@@ -114,7 +114,24 @@ const SANS_IO: &str = "it reads and writes nothing: the node persists and sends 
 const SAME_ORDER: &str = "an order that differs from run to run must not reach what is signed or \
                           summed; use the BTree collections";
 
+const UPHELD: &str = "the guards of the ledger are upheld everywhere but in the mutants of simulations; \
+                      a ledger under others has no place in what runs for a brand";
+
 pub const FORBIDDEN: &[Forbidden] = &[
+    Forbidden {
+        in_crate: "alliance-config",
+        module: "",
+        except: &[],
+        names: &["::guards", "::with_guards"],
+        because: UPHELD,
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "",
+        except: &[],
+        names: &["::guards", "::with_guards"],
+        because: UPHELD,
+    },
     Forbidden {
         in_crate: "protocol",
         module: "",

@@ -61,6 +61,11 @@ impl Milliseconds {
     pub const fn from_seconds(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1000))
     }
+    /// Twice as long; at the end of the range it stays there.
+    #[must_use]
+    pub const fn doubled(self) -> Self {
+        Self(self.0.saturating_mul(2))
+    }
     /// The number of milliseconds.
     #[must_use]
     pub const fn get(self) -> u64 {

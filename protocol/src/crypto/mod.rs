@@ -6,6 +6,8 @@
 //! are stored, nor of whose key is current: the caller passes the key it found in the constitution.
 
 pub mod sealed;
+#[cfg(test)]
+mod vectors;
 
 use std::fmt;
 

@@ -223,6 +223,12 @@ impl SignedCheckpoint {
         Ok(at)
     }
 
+    /// The same checkpoint with only the signature lines that `keep` picks; none when it picks none.
+    #[must_use]
+    pub fn with_lines(mut self, keep: impl Fn(&NoteSignature) -> bool) -> Option<Self> {
+        self.note.retain(keep).then_some(self)
+    }
+
     /// Checks that this witness has cosigned, and says when (whole seconds). Of several lines all
     /// must be valid; the last time counts.
     ///
@@ -236,7 +242,11 @@ impl SignedCheckpoint {
         last.ok_or_else(|| NoteError::NotSignedBy(witness.name().clone()).into())
     }
 
-    fn check_cosignature(
+    /// Checks that a line is this witness's over this checkpoint, and says when (whole seconds).
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check_cosignature(
         &self,
         witness: &VerifierKey,
         line: &NoteSignature,

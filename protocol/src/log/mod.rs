@@ -1,5 +1,5 @@
 //! The log of one brand: an append-only Merkle tree (RFC 6962), proofs about it, and the files in
-//! which it is published (C2SP tlog-tiles, tlog-checkpoint, tlog-cosignature, tlog-proof), so that
+//! which it is published (C2SP tlog-tiles, tlog-checkpoint, tlog-cosignature, tlog-proof, tlog-witness), so that
 //! stock tools can read and verify it without us.
 //!
 //! Knows leaves as bytes and nothing of what they mean. Does no input or output: what is stored is
@@ -17,6 +17,7 @@ pub mod proof;
 pub mod range;
 pub mod tiles;
 pub mod tlog_proof;
+pub mod tlog_witness;
 
 #[cfg(test)]
-mod vectors;
+pub(crate) mod vectors;

@@ -178,6 +178,12 @@ impl InclusionProof {
 }
 
 impl ConsistencyProof {
+    /// No hashes: from the empty tree, or from a tree to itself, there is nothing to prove.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { hashes: Vec::new() }
+    }
+
     /// Proves that the tree of `new` leaves begins with the tree of `old` leaves.
     ///
     /// # Errors

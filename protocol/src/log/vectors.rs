@@ -20,7 +20,7 @@ use super::tiles::{TilePath, TileReader, TileWriter, parse_bundle, rebuild};
 use super::tlog_proof::TlogProof;
 use crate::ids::{LeafHash, LeafIndex, RootHash, TreeSize};
 
-fn vectors(name: &str) -> Option<PathBuf> {
+pub(crate) fn vectors(name: &str) -> Option<PathBuf> {
     let Some(shared) = std::env::var_os("COALITION_SHARED") else {
         println!("skipped: {name} (COALITION_SHARED is not set)");
         return None;

@@ -8,16 +8,22 @@ use crate::amount::{Points, Value};
 use crate::audit::{Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE};
 use crate::clearing::{CheckedClosing, Statement, check_closing, close};
 use crate::codec;
-use crate::constitution::Constitution;
 use crate::constitution::tests::seed;
+use crate::constitution::{BRANDS_MAX, Constitution};
 use crate::crypto::SigningKey;
 use crate::crypto::sealed::SealingSecret;
 use crate::exchange::{Exchange, Payload, Return, ReturnReason};
-use crate::ids::{BrandId, HeaderHash, Height, MemberHandle, RequestId};
-use crate::ledger::{Archive, Context, Ledger, LedgerKeys};
+use crate::ids::{
+    BrandId, HeaderHash, Height, MemberHandle, RequestId, RootHash, StatementHash, TreeSize,
+};
+use crate::ledger::{Archive, Context, Granted, Ledger, LedgerKeys, witness_verifier};
 use crate::log::block::{Header, PublicEntry, StatementEntry};
+use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::log::merkle::Leaf;
-use crate::log::tiles::TileWriter;
+use crate::log::note::{KeyName, SIGNATURES_MAX, SignatureType, VerifierKey};
+use crate::log::proof::ConsistencyProof;
+use crate::log::tiles::{TileReader, TileWriter};
+use crate::log::tlog_witness::{AddCheckpoint, ForeignLogs, Refusal};
 use crate::time::Timestamp;
 use crate::witness::build::OwnBlock;
 use crate::witness::message::Message;
@@ -212,6 +218,93 @@ fn what_ledgers_write_is_sound() {
     let counts = report.counts;
     // 20 exchanges, of which those 5 of three points came back
     assert_eq!((counts.payloads, counts.returns, counts.statements), (25, 5, 4));
-    // of four brands, three cosign each log's last checkpoint
-    assert_eq!(counts.signatures - counts.certificates * 4, 4 * 4);
+    // a log signs its last checkpoint, and with it as many of the other brands as make a quorum
+    assert_eq!(counts.signatures - counts.certificates * 4, 4 * 3);
+}
+
+/// Signed as the log `a` would sign it; asked of `b`.
+fn ask(live: &mut Live, old: u64, size: u64, root: RootHash) -> Result<Granted, Refusal> {
+    let (a, b) = (brand("a"), brand("b"));
+    let origin = KeyName::new(&live.constitution.origin(a)).unwrap();
+    let (old, size) = (TreeSize::new(old), TreeSize::new(size));
+    let key = SigningKey::from_seed(&seed(0, 2)).unwrap();
+    let signed = SignedCheckpoint::sign(Checkpoint::new(&origin, size, root), &key).unwrap();
+    let tiles = TileReader::new(&live.machines[&a].folder, size);
+    let proof = ConsistencyProof::prove(&tiles, old, size);
+    let proof = proof.unwrap_or_else(|_| ConsistencyProof::none());
+    let request = AddCheckpoint::new(old, proof, &signed);
+    let now = Timestamp::from_unix_ms(live.now);
+    live.machines[&b].ledger.add_checkpoint(&request, &ForeignLogs::default(), now)
+}
+
+#[test]
+fn a_log_of_the_alliance_is_cosigned_at_its_certified_tip_alone() {
+    let mut live = Live::new(Alliance::new(4).constitution);
+    let mut sizes = Vec::new();
+    for round in 1..=2_u64 {
+        let cut_off = Timestamp::from_unix_ms(round);
+        let statement = StatementHash::from_bytes([7; 32]);
+        live.submit(brand("a"), PublicEntry::Statement(StatementEntry { cut_off, statement }));
+        live.settle();
+        sizes.push(live.machines[&brand("a")].writer.size().get());
+    }
+    let (first, tip) = (sizes[0], sizes[1]);
+    let root = live.machines[&brand("a")].writer.frontier().root();
+    let conflict = Err(Refusal::Conflict { latest: TreeSize::new(tip) });
+    assert_eq!(ask(&mut live, 0, tip, root), conflict);
+    assert_eq!(ask(&mut live, 0, first, root), conflict, "an older size is signed no more");
+    let granted = ask(&mut live, tip, tip, root).unwrap();
+    assert_eq!(granted.record, None);
+    let witness = witness_verifier(&live.constitution, brand("b")).unwrap();
+    assert!(granted.line.is_by(&witness));
+    let fork = ask(&mut live, tip, tip, RootHash::from_bytes([9; 32]));
+    assert_eq!(fork, Err(Refusal::Inconsistent));
+
+    // what the log signs before it is certified is not cosigned, however well it continues
+    let machine = live.machines.get_mut(&brand("a")).unwrap();
+    let early = machine.writer.append(&[Leaf::new(vec![1]).unwrap()]).unwrap();
+    machine.folder.0.extend(early.files.into_iter().map(|it| (it.path.to_string(), it.bytes)));
+    let root = machine.writer.frontier().root();
+    assert_eq!(ask(&mut live, tip, tip + 1, root), Err(Refusal::NotCertifiedYet));
+
+    // a log is no witness of itself
+    let a = &live.machines[&brand("a")].ledger;
+    let own =
+        AddCheckpoint::new(TreeSize::new(tip), ConsistencyProof::none(), a.checkpoint().unwrap());
+    let now = Timestamp::from_unix_ms(live.now);
+    let refused = a.add_checkpoint(&own, &ForeignLogs::default(), now);
+    assert_eq!(refused, Err(Refusal::UnknownOrigin));
+}
+
+/// As many lines of the alliance as its rules ever ask for, and one more by a regulator, are on the
+/// largest alliance's note.
+#[test]
+fn a_regulator_has_a_place_on_every_note() {
+    for brands in [2, 4, 7] {
+        let mut live = Live::new(Alliance::new(brands).constitution);
+        let entry = StatementEntry {
+            cut_off: Timestamp::from_unix_ms(1),
+            statement: StatementHash::from_bytes([7; 32]),
+        };
+        live.submit(brand("a"), PublicEntry::Statement(entry));
+        live.settle();
+        let quorum = live.constitution.committee().quorum();
+        let regulator = SigningKey::from_seed(&[77; 32]).unwrap();
+        let name = KeyName::new("regulator.example/witness").unwrap();
+        let key = VerifierKey::new(name.clone(), SignatureType::CosignatureV1, regulator.public());
+        let ledger = &mut live.machines.get_mut(&brand("a")).unwrap().ledger;
+        let asked = ledger.checkpoint().unwrap().clone();
+        assert_eq!(asked.signatures().len(), quorum);
+        let line = asked.cosign(name, &regulator, Timestamp::from_unix_ms(1_000));
+        ledger.add_outside_cosignature(&asked, &key, line).unwrap();
+        // and stays there when nobody has anything to add
+        live.settle();
+        let now = live.machines[&brand("a")].ledger.checkpoint().unwrap();
+        assert_eq!(now.signatures().len(), quorum + 1);
+        assert!(now.verify_cosignature(&key).is_ok());
+    }
+    // the quorum of 21, also while an old and a new key of the log both sign
+    let faults = (BRANDS_MAX - 1) / 3;
+    let quorum = (BRANDS_MAX + faults + 1).div_ceil(2);
+    assert!(quorum + 1 < SIGNATURES_MAX);
 }

@@ -221,6 +221,15 @@ impl SignedNote {
         Ok(())
     }
 
+    /// Keeps the lines that `keep` picks; false, and all are kept, when it picks none.
+    pub(super) fn retain(&mut self, keep: impl Fn(&NoteSignature) -> bool) -> bool {
+        let has_one = self.signatures.iter().any(&keep);
+        if has_one {
+            self.signatures.retain(keep);
+        }
+        has_one
+    }
+
     /// Adds an Ed25519 signature over the text.
     ///
     /// # Errors

@@ -1,0 +1,102 @@
+//! The ledger before those outside the alliance (C2SP tlog-witness): cosigning on request, and
+//! foreign cosignatures on the own checkpoint.
+//!
+//! Of a log of the alliance only the certified tip is ever cosigned, so here too no size is signed
+//! that may have to be taken back, and none below one signed before: a tip does not fall.
+
+use super::{Ledger, log_verifier, witness_name, witness_verifier};
+use crate::ids::TreeSize;
+use crate::log::checkpoint::{CheckpointError, SignedCheckpoint};
+use crate::log::note::{NoteSignature, VerifierKey};
+use crate::log::tlog_witness::{AddCheckpoint, Cosigned, ForeignLogs, Refusal};
+use crate::time::Timestamp;
+use crate::witness::statement::Certificate;
+
+/// A request that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The line that answers it.
+    pub line: NoteSignature,
+    /// What is to be on disk, and in [`ForeignLogs`], before it is told: for a foreign log. What is
+    /// known of a log of the alliance is in its certificates already.
+    pub record: Option<Cosigned>,
+}
+
+impl Ledger {
+    /// Answers an add-checkpoint request about a foreign log or another brand's.
+    ///
+    /// # Errors
+    /// See [`Refusal`]. The own log is unknown here: a log is no witness of itself.
+    pub fn add_checkpoint(
+        &self,
+        request: &AddCheckpoint,
+        foreign: &ForeignLogs,
+        now: Timestamp,
+    ) -> Result<Granted, Refusal> {
+        let origin = request.unverified().origin();
+        let mut brands = self.constitution.committee().brands().iter().copied();
+        let log = brands.find(|brand| self.constitution.origin(*brand) == origin);
+        let Some(log) = log.filter(|log| *log != self.me) else {
+            let continuing = foreign.consider(request)?;
+            // one line more than the log's keys: the note has room for it
+            let mut signed = continuing.checkpoint().clone();
+            let key = witness_verifier(&self.constitution, self.me).ok_or(Refusal::Malformed)?;
+            let line = self.line(&signed, &key, now);
+            signed.add_cosignature(&key, line.clone()).map_err(|_| Refusal::Malformed)?;
+            return Ok(Granted { line, record: Some(Cosigned::new(&signed)) });
+        };
+        let key = log_verifier(&self.constitution, log).ok_or(Refusal::UnknownOrigin)?;
+        let signed = request.signed([&key])?;
+        let tip = self.witnesses.get(&log).and_then(|witness| witness.certificate());
+        let tip = tip.map(Certificate::block).map(|block| (block.size, block.root));
+        request.continues(tip)?;
+        let size = tip.map_or(TreeSize::new(0), |(size, _)| size);
+        if signed.unverified().size() != size || size.get() == 0 {
+            return Err(Refusal::NotCertifiedYet);
+        }
+        let key = witness_verifier(&self.constitution, self.me).ok_or(Refusal::Malformed)?;
+        Ok(Granted { line: self.line(&signed, &key, now), record: None })
+    }
+
+    fn line(&self, signed: &SignedCheckpoint, key: &VerifierKey, now: Timestamp) -> NoteSignature {
+        signed.cosign(key.name().clone(), &self.keys.witness, now)
+    }
+
+    /// Adds the line of a witness outside the alliance to the own checkpoint, if it is still that of
+    /// which the line speaks, and gives that checkpoint with all its lines.
+    ///
+    /// # Errors
+    /// When the line does not hold, or the note has no room.
+    pub fn add_outside_cosignature(
+        &mut self,
+        cosigned: &SignedCheckpoint,
+        witness: &VerifierKey,
+        line: NoteSignature,
+    ) -> Result<SignedCheckpoint, CheckpointError> {
+        match &mut self.checkpoint {
+            Some(current) if current.unverified() == cosigned.unverified() => {
+                current.add_cosignature(witness, line)?;
+                Ok(current.clone())
+            }
+            _ => {
+                let mut cosigned = cosigned.clone();
+                cosigned.add_cosignature(witness, line)?;
+                Ok(cosigned)
+            }
+        }
+    }
+
+    /// Whether the alliance's witnesses have signed a checkpoint as often as they ever do: with the
+    /// log itself, a quorum. One more would take an outside witness's place on the note.
+    pub(super) fn is_cosigned_by_quorum(&self, checkpoint: &SignedCheckpoint) -> bool {
+        let committee = self.constitution.committee();
+        let names: Vec<String> = committee
+            .brands()
+            .iter()
+            .map(|brand| witness_name(&self.constitution, *brand))
+            .collect();
+        let is_ours = |line: &&NoteSignature| names.iter().any(|name| name == line.name().as_str());
+        let cosigned = checkpoint.signatures().iter().filter(is_ours).count();
+        cosigned >= committee.quorum().saturating_sub(1)
+    }
+}

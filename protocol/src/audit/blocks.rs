@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::across::Collected;
 use super::folder::{Facts, LogFolder, other_files, read_header_leaf};
 use super::report::{Place, Reason, Recorder, Rule, count};
-use super::sealed::Opener;
+use super::sealed::{OpenedBlock, Opener};
 use super::tree::{Settled, Walk};
 use super::{EntryPlace, Observer};
 use crate::clearing::check_closing;
@@ -81,7 +81,6 @@ impl<F: LogFolder> LogAudit<'_, F> {
             if fact.is_none() && height > log.facts.last_height() {
                 uncertified = uncertified.or(Some((height, walk.position())));
             }
-            let before = walk.frontier.clone();
             let slots = walk.take(fact.map(|fact| fact.size), self.recorder);
             if slots.is_empty() {
                 break;
@@ -93,7 +92,6 @@ impl<F: LogFolder> LogAudit<'_, F> {
                 log: self.log,
                 height,
                 id: fact.map(|fact| fact.header),
-                before,
                 after: walk.frontier.clone(),
                 settled,
             };
@@ -131,8 +129,15 @@ impl<F: LogFolder> LogAudit<'_, F> {
         }
         let after = Tip::after(&header, id, block.after.clone());
         self.tip = Some(after).filter(|_| block.settled.continues);
-        self.judge_body(block, &header, observer);
-        self.opener.open(self.constitution, block, &header, self.collected, self.recorder);
+        let entries = self.read_entries(block);
+        self.judge_body(block, &header, &entries, observer);
+        let opened = OpenedBlock {
+            constitution: self.constitution,
+            block,
+            header: &header,
+            entries: &entries,
+        };
+        self.opener.open(&opened, self.collected, self.recorder);
     }
 
     /// The header, if the last leaf is the certified one and a header of this block.
@@ -210,26 +215,45 @@ impl<F: LogFolder> LogAudit<'_, F> {
         self.recorder.violation(place, &violation);
     }
 
-    fn judge_body(&mut self, block: &Block, header: &Header, observer: &mut impl Observer) {
-        let body = block.body();
+    /// Every entry of the body, read once for all that looks at it.
+    fn read_entries(&mut self, block: &Block) -> Vec<Option<Entry>> {
+        let mut entries = Vec::with_capacity(block.body().len());
+        for (position, entry) in block.body().iter().enumerate() {
+            let read = entry.as_deref().map(Entry::from_bytes).transpose();
+            entries.push(read.unwrap_or_else(|error| {
+                let place = block.place().at(block.index_of(position));
+                self.recorder.find(place, Rule::EntryUnreadable, error);
+                None
+            }));
+        }
+        entries
+    }
+
+    fn judge_body(
+        &mut self,
+        block: &Block,
+        header: &Header,
+        entries: &[Option<Entry>],
+        observer: &mut impl Observer,
+    ) {
         let public = usize::try_from(header.public_leaves).unwrap_or(usize::MAX);
         let size = self.constitution.payload_size().saturating_add(SEALED_OVERHEAD);
-        for (position, entry) in body.iter().enumerate() {
+        for (position, entry) in entries.iter().enumerate() {
             let index = block.index_of(position);
             let place = block.place().at(index);
-            let Some(entry) = entry.as_deref() else { continue };
-            match Entry::from_bytes(entry) {
-                Err(error) => self.recorder.find(place, Rule::EntryUnreadable, error),
-                Ok(Entry::Public(entry)) if position < public => {
-                    self.judge_public(block, header, index, &entry, observer);
+            match entry {
+                Some(Entry::Public(entry)) if position < public => {
+                    self.judge_public(block, header, index, entry, observer);
                 }
-                Ok(Entry::Sealed(entry)) if position >= public => {
+                Some(Entry::Sealed(entry)) if position >= public => {
                     if entry.ciphertext.len() != size {
                         let message = "a sealed entry of another size than the constitution's";
                         self.recorder.find(place, Rule::EntrySize, message);
                     }
                 }
-                Ok(_) => self.recorder.violation(place, &Violation::PublicLeaves),
+                Some(_) => self.recorder.violation(place, &Violation::PublicLeaves),
+                // reported with its file or when it was read
+                None => {}
             }
         }
         self.judge_fragments(block, header);
@@ -322,8 +346,6 @@ pub(super) struct Block {
     pub(super) height: Height,
     /// The id that is certified.
     id: Option<HeaderHash>,
-    /// The tree before it.
-    pub(super) before: Frontier,
     after: Frontier,
     pub(super) settled: Settled,
 }

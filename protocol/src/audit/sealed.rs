@@ -15,18 +15,13 @@ use super::{KeyHolder, OpeningKey};
 use crate::amount::Value;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{
-    BlockSecret, ColumnKey, SealError, SealedEntry, SealingContext, SealingKey, SealingSecret,
+    BlockSecret, EntryKey, SealError, SealedEntry, SealingContext, SealingKey, SealingSecret,
 };
 use crate::exchange::Payload;
-use crate::ids::{BrandId, LeafHash, LeafIndex, TreeSize};
-use crate::log::block::{
-    BlockTree, Column, ColumnContent, ColumnOpening, Entry, Header, hash_of_leaves,
-};
-use crate::log::range::RangeProof;
+use crate::ids::{BrandId, LeafIndex};
+use crate::log::block::{Column, ColumnContent, ColumnOpening, Entry, Header, hash_of_leaves};
 use crate::witness::build::RECOVERY;
-use crate::witness::guards::Upheld;
-use crate::witness::message::{EntryBytes, LeafRun};
-use crate::witness::rules::{Violation, check_column};
+use crate::witness::rules::{Violation, check_column_totals};
 
 /// The key that opens one log's blocks, and the exact totals so far.
 #[derive(Debug)]
@@ -89,15 +84,14 @@ impl<'a> Opener<'a> {
 
     pub(super) fn open(
         &mut self,
-        constitution: &Constitution,
-        block: &Block,
-        header: &Header,
+        of: &OpenedBlock<'_>,
         collected: &mut Collected,
         recorder: &mut Recorder,
     ) {
+        let OpenedBlock { block, header, .. } = of;
         let place = block.place();
         let public = usize::try_from(header.public_leaves).unwrap_or(usize::MAX);
-        let sealed = block.body().len().saturating_sub(public);
+        let sealed = of.entries.len().saturating_sub(public);
         let Some(reader) = &self.reader else {
             let sealed = u64::try_from(sealed).unwrap_or(u64::MAX);
             return recorder.not_checked(block.log, Reason::SealedWithoutKey, sealed);
@@ -108,8 +102,8 @@ impl<'a> Opener<'a> {
             recorder.find(place, Rule::SealedSecret, message);
             return self.lose_totals();
         };
-        check_readers(constitution, header, &secret, place, recorder);
-        let opened = Opened { constitution, block, header, context: header.context(), secret };
+        check_readers(of.constitution, header, &secret, place, recorder);
+        let opened = Opened { of, context: header.context(), secret };
         let layout = opened.layout(public, recorder);
         if !layout.is_whole {
             self.lose_totals();
@@ -152,10 +146,16 @@ fn check_readers(
     }
 }
 
-/// One column's leaves, from the first, counted from the block's first leaf.
+/// One column's leaves, from the first, counted from the block's first leaf, each with its key.
 struct Leaves {
     first: usize,
-    end: usize,
+    keys: Vec<EntryKey>,
+}
+
+impl Leaves {
+    const fn end(&self) -> usize {
+        self.first.saturating_add(self.keys.len())
+    }
 }
 
 struct Layout {
@@ -170,11 +170,18 @@ struct Payloads {
     all: bool,
 }
 
+/// A block whose body has been read.
+pub(super) struct OpenedBlock<'a> {
+    pub(super) constitution: &'a Constitution,
+    pub(super) block: &'a Block,
+    pub(super) header: &'a Header,
+    /// One a leaf of the body; none where it could not be read.
+    pub(super) entries: &'a [Option<Entry>],
+}
+
 /// A block with its secret.
 struct Opened<'a> {
-    constitution: &'a Constitution,
-    block: &'a Block,
-    header: &'a Header,
+    of: &'a OpenedBlock<'a>,
     context: SealingContext,
     secret: BlockSecret,
 }
@@ -183,40 +190,39 @@ impl Opened<'_> {
     /// Which leaf is whose: columns lie side by side in the order of the header, then comes padding.
     /// A leaf is a column's when it commits to the key that the column gives for its place.
     fn layout(&self, public: usize, recorder: &mut Recorder) -> Layout {
-        let body = self.block.body();
-        let mut next = public.min(body.len());
-        let mut columns = Vec::with_capacity(self.header.columns.len());
-        for column in &self.header.columns {
+        let OpenedBlock { constitution, block, header, entries } = self.of;
+        let mut next = public.min(entries.len());
+        let mut columns = Vec::with_capacity(header.columns.len());
+        for column in &header.columns {
             let key = self.context.column_key(&self.secret, column.counterparty);
-            let first = next;
-            while self.sealed(next).is_some_and(|entry| self.is_of(&key, next, &entry)) {
+            let mut leaves = Leaves { first: next, keys: Vec::new() };
+            while let Some(entry) = self.sealed(next) {
+                let key = self.context.entry_key(&key, block.index_of(next));
+                if !self.context.commits_to(&key, entry) {
+                    break;
+                }
+                leaves.keys.push(key);
                 next = next.saturating_add(1);
             }
-            columns.push(Leaves { first, end: next });
+            columns.push(leaves);
         }
-        let is_whole = body.iter().all(Option::is_some);
-        let size = self.constitution.payload_size();
-        for position in next..body.len() {
-            let index = self.block.index_of(position);
-            let entry = body.get(position).and_then(Option::as_deref);
-            let padding = Entry::Sealed(self.context.padding(&self.secret, index, size));
-            if is_whole && entry != Some(&padding.to_bytes()) {
+        let is_whole = block.body().iter().all(Option::is_some);
+        let size = constitution.payload_size();
+        for (position, entry) in entries.iter().enumerate().skip(next) {
+            let index = block.index_of(position);
+            let padding = self.context.padding(&self.secret, index, size);
+            let is_padding = matches!(entry, Some(Entry::Sealed(entry)) if *entry == padding);
+            if is_whole && !is_padding {
                 let message = "a leaf that is in no column is not the block's padding";
-                recorder.find(self.block.place().at(index), Rule::SealedPadding, message);
+                recorder.find(block.place().at(index), Rule::SealedPadding, message);
             }
         }
         Layout { columns, is_whole }
     }
 
-    fn is_of(&self, key: &ColumnKey, position: usize, entry: &SealedEntry) -> bool {
-        let key = self.context.entry_key(key, self.block.index_of(position));
-        self.context.commits_to(&key, entry)
-    }
-
-    fn sealed(&self, position: usize) -> Option<SealedEntry> {
-        let bytes = self.block.body().get(position)?.as_deref()?;
-        match Entry::from_bytes(bytes) {
-            Ok(Entry::Sealed(entry)) => Some(entry),
+    fn sealed(&self, position: usize) -> Option<&SealedEntry> {
+        match self.of.entries.get(position) {
+            Some(Some(Entry::Sealed(entry))) => Some(entry),
             _ => None,
         }
     }
@@ -224,20 +230,18 @@ impl Opened<'_> {
     /// What a column's leaves say; one that says nothing valid is a finding.
     fn payloads(&self, column: &Column, leaves: &Leaves, recorder: &mut Recorder) -> Payloads {
         let counterparty = column.counterparty;
-        let key = self.context.column_key(&self.secret, counterparty);
-        let pair = (self.header.log, counterparty);
+        let pair = (self.of.header.log, counterparty);
         let mut payloads = Payloads { read: Vec::new(), all: true };
-        for position in leaves.first..leaves.end {
-            let index = self.block.index_of(position);
-            let place = self.block.place().at(index);
-            let entry_key = self.context.entry_key(&key, index);
+        for (position, entry_key) in (leaves.first..).zip(&leaves.keys) {
+            let index = self.of.block.index_of(position);
+            let place = self.of.block.place().at(index);
             let Some(sealed) = self.sealed(position) else { continue };
             let read = self
                 .context
-                .open(&entry_key, index, &sealed)
+                .open(entry_key, index, sealed)
                 .map_err(|error| Violation::Opening { counterparty, error })
                 .and_then(|bytes| {
-                    Payload::read(&bytes, self.constitution, pair)
+                    Payload::read(&bytes, self.of.constitution, pair)
                         .map_err(|error| Violation::Payload { counterparty, index, error })
                 });
             match read {
@@ -262,9 +266,10 @@ impl Opened<'_> {
         recorder: &mut Recorder,
     ) -> Option<ColumnContent> {
         let counterparty = column.counterparty;
-        let place = self.block.place();
+        let OpenedBlock { constitution, block, .. } = self.of;
+        let place = block.place();
         let Some(before) = before.filter(|_| payloads.all) else {
-            recorder.not_checked(self.block.log, Reason::TotalsUnknown, 1);
+            recorder.not_checked(block.log, Reason::TotalsUnknown, 1);
             return None;
         };
         let key = self.context.column_key(&self.secret, counterparty);
@@ -273,30 +278,20 @@ impl Opened<'_> {
             return None;
         };
         let opening = ColumnOpening { key, content };
-        let run = self.run(leaves);
         // the key follows from the secret and the totals from the leaves: when the opening is not the
         // committed one, it is told apart here which of the two the writer committed to wrongly
         let committed = self.context.column_commitment(&opening.key, counterparty) == column.key;
-        let checked = check_column::<Upheld>(
-            self.constitution,
-            self.header,
-            counterparty,
-            &opening,
-            &before,
-            run.as_ref(),
-        );
-        match checked {
-            Ok(_) => {}
-            Err(Violation::Opening { error: SealError::WrongKey, .. }) if committed => {
-                recorder.violation(place, &Violation::ExactTotals { counterparty });
-                return None;
-            }
-            Err(violation) => {
-                recorder.violation(place, &violation);
-                return None;
-            }
+        let values = payloads.read.iter().map(|(_, payload)| payload.value());
+        let checked = match opening.check(&self.context, column) {
+            Err(SealError::WrongKey) if committed => Err(Violation::ExactTotals { counterparty }),
+            Err(error) => Err(Violation::Opening { counterparty, error }),
+            Ok(()) => check_column_totals(constitution, column, &content, &before, values),
+        };
+        if let Err(violation) = checked {
+            recorder.violation(place, &violation);
+            return None;
         }
-        let sealing = self.constitution.brand(counterparty).map(|brand| brand.keys.sealing)?;
+        let sealing = constitution.brand(counterparty).map(|brand| brand.keys.sealing)?;
         let given = self.context.wrap(
             counterparty.as_str(),
             &sealing,
@@ -317,7 +312,7 @@ impl Opened<'_> {
         payloads: &Payloads,
         before: ColumnContent,
     ) -> Option<ColumnContent> {
-        let hashes: &[LeafHash] = self.block.settled.hashes.get(leaves.first..leaves.end)?;
+        let hashes = self.of.block.settled.hashes.get(leaves.first..leaves.end())?;
         let mut values = payloads.read.iter().map(|(_, payload)| payload.value());
         let sent = values.try_fold(before.sent, Value::plus).ok()?;
         let count = u32::try_from(hashes.len()).ok()?;
@@ -328,17 +323,5 @@ impl Opened<'_> {
             count,
             leaves: hash_of_leaves(hashes),
         })
-    }
-
-    fn run(&self, leaves: &Leaves) -> Option<LeafRun> {
-        let count = u64::try_from(leaves.end.checked_sub(leaves.first)?).ok()?;
-        let entries = self.block.body().get(leaves.first..leaves.end)?;
-        let entries = entries.iter().flatten().cloned().map(EntryBytes).collect();
-        let (_, body) = self.block.settled.hashes.split_last()?;
-        let tree = BlockTree::new(&self.block.before, body);
-        let first = self.block.index_of(leaves.first);
-        let size = TreeSize::new(self.block.index_of(body.len()).get());
-        let proof = RangeProof::prove(&tree, first, count, size).ok()?;
-        Some(LeafRun { first, entries, proof })
     }
 }

@@ -447,7 +447,6 @@ pub fn check_column<G: Guards>(
     run: Option<&LeafRun>,
 ) -> Result<Vec<(LeafIndex, Payload)>, Violation> {
     let wrong_leaves = Violation::ColumnLeaves { counterparty };
-    let wrong_totals = Violation::ExactTotals { counterparty };
     let column = header.column(counterparty).ok_or(Violation::Columns)?;
     let context = header.context();
     opening.check(&context, column).map_err(|error| Violation::Opening { counterparty, error })?;
@@ -482,16 +481,32 @@ pub fn check_column<G: Guards>(
             payloads.push((index, payload));
         }
     }
-    let sent =
-        payloads.iter().try_fold(before.sent, |sum, (_, payload)| sum.plus(payload.value()))?;
-    let count = before.entries.checked_add(u64::from(content.count));
-    if content.sent != sent
-        || Some(content.entries) != count
-        || sent.ceiling_to(constitution.total_step())? != column.sent
-    {
-        G::found(wrong_totals)?;
+    let values = payloads.iter().map(|(_, payload)| payload.value());
+    if let Err(violation) = check_column_totals(constitution, column, content, before, values) {
+        G::found(violation)?;
     }
     Ok(payloads)
+}
+
+/// That a column's exact totals are those before and what its payloads are worth, and the public total
+/// their ceiling.
+///
+/// # Errors
+/// [`Violation::ExactTotals`], or [`Violation::Amount`] when they leave their range.
+pub fn check_column_totals(
+    constitution: &Constitution,
+    column: &Column,
+    content: &ColumnContent,
+    before: &ColumnContent,
+    mut values: impl Iterator<Item = Value>,
+) -> Result<(), Violation> {
+    let sent = values.try_fold(before.sent, Value::plus)?;
+    let count = before.entries.checked_add(u64::from(content.count));
+    let right = content.sent == sent
+        && Some(content.entries) == count
+        && sent.ceiling_to(constitution.total_step())? == column.sent;
+    let counterparty = column.counterparty;
+    if right { Ok(()) } else { Err(Violation::ExactTotals { counterparty }) }
 }
 
 fn check_run(header: &Header, run: &LeafRun) -> Result<(), Violation> {

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use protocol::audit::{
-    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, EntryPlace, KeyHolder, LogFolder, Observer,
-    OpeningKey, Report,
+    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, EntryPlace, KeyHolder, LogFolder, LogsRead,
+    Observer, OpeningKey, Report,
 };
 use protocol::ids::BrandId;
 use protocol::log::block::ApplicationEntry;
@@ -84,20 +86,48 @@ impl LogFolder for Directory {
     }
 }
 
-struct Watch {
-    bar: ProgressBar,
+/// Watches one log's walk.
+struct Watch<'a> {
+    bar: &'a ProgressBar,
+    done: u64,
     budget: BudgetEntries,
 }
 
-impl Observer for Watch {
-    fn progress(&mut self, log: BrandId, done: u64, all: u64) {
-        self.bar.set_length(all);
+impl Observer for Watch<'_> {
+    fn progress(&mut self, log: BrandId, done: u64, _all: u64) {
         self.bar.set_message(log.to_string());
-        self.bar.set_position(done);
+        self.bar.inc(done.saturating_sub(self.done));
+        self.done = done;
     }
     fn application(&mut self, at: &EntryPlace, entry: &ApplicationEntry) {
         self.budget.take(at, entry);
     }
+}
+
+/// Does something for each of a few things on as many threads as the machine has cores; gives the
+/// results in the order of the things.
+fn on_all_cores<'t, T: Sync, R: Send>(things: &'t [T], work: impl Fn(&'t T) -> R + Sync) -> Vec<R> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut done = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(thing) = things.get(place) else { return done };
+            done.push((place, work(thing)));
+        }
+    };
+    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..cores.min(things.len())).map(|_| scope.spawn(&worker)).collect();
+        let own = worker();
+        let joined = others.into_iter().flat_map(|thread| match thread.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        own.into_iter().chain(joined.collect::<Vec<_>>()).collect()
+    });
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Both halves of an audit.
@@ -158,17 +188,31 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         .map(|(brand, _)| (brand, Directory(arguments.logs.join(brand.as_str()))))
         .filter(|(_, folder)| folder.0.is_dir())
         .collect();
-    let bar = ProgressBar::new(0);
+    let auditor =
+        Auditor { constitution: constitution.ledger(), keys: &opening, outside_witnesses: &[] };
+    let folders: Vec<(BrandId, Directory)> = folders.into_iter().collect();
+    let read = on_all_cores(&folders, |(brand, folder)| auditor.read(*brand, folder));
+    let logs = LogsRead::new(auditor.constitution, read);
+    let bar = ProgressBar::new(logs.entries());
     if let Ok(style) = ProgressStyle::with_template("{msg:>16} {bar:40} {pos}/{len} entries") {
         bar.set_style(style);
     }
-    let auditor =
-        Auditor { constitution: constitution.ledger(), keys: &opening, outside_witnesses: &[] };
-    let mut watch = Watch { bar, budget: BudgetEntries::default() };
-    let ledger = auditor.audit(&folders, &mut watch);
-    watch.bar.finish_and_clear();
+    let walked = on_all_cores(&logs.brands(), |brand| {
+        let mut watch = Watch { bar: &bar, done: 0, budget: BudgetEntries::default() };
+        let walk = auditor.walk(&logs, *brand, &mut watch);
+        (*brand, walk, watch.budget)
+    });
+    bar.finish_and_clear();
+    let mut walks = Vec::new();
+    let mut budgets = BTreeMap::new();
+    for (brand, walk, budget) in walked {
+        walks.push(walk);
+        budgets.insert(brand, budget);
+    }
+    let ledger = auditor.conclude(logs, walks);
     let zone = constitution.clearing_zone();
-    let budget = constitution.clean_room().map(|room| watch.budget.report(room, zone));
+    let budget =
+        constitution.clean_room().map(|room| BudgetEntries::gathered(budgets).report(room, zone));
     Ok(AuditReport { ledger, budget })
 }
 

@@ -4,10 +4,13 @@
 //! them. What was answered is not in the logs, so that true inputs and honest noise cannot be checked
 //! here, and no opening or question is at hand offline: only what the entries say of each other.
 
+use std::collections::BTreeMap;
+
 use alliance_config::CleanRoom;
 use privacy::accounting::{AuditEntry, Finding, Kept, audit};
 use privacy::{CalendarYear, CertifiedEntry, ParticipantId, UtcMillis};
 use protocol::audit::EntryPlace;
+use protocol::ids::BrandId;
 use protocol::log::block::ApplicationEntry;
 use protocol::time::Timestamp;
 use serde::Serialize;
@@ -79,6 +82,12 @@ impl BudgetEntries {
         let Ok(writer) = at.log.as_str().parse() else { return };
         let (index, time) = (at.index.get(), at.time);
         self.0.push(AuditedEntry { writer, index, time, body: entry.body.clone() });
+    }
+
+    /// All logs' entries, log after log.
+    #[must_use]
+    pub fn gathered(of: BTreeMap<BrandId, Self>) -> Self {
+        Self(of.into_values().flat_map(|entries| entries.0).collect())
     }
 
     /// Adds all accounts up.

@@ -6,6 +6,8 @@
 //! function per guarantee looks at what was signed, certified and credited ([`invariants`]). One seed
 //! is one run, byte for byte: [`trace::Trace`] says so.
 //!
+//! Beside the simulator, [`model`] looks at every state of small models of the rules.
+//!
 //! Does not do yet: the full set of liars (colluding brands, forged openings, withheld fragments),
 //! lost disks and restored backups (rules 11-13), evidence and freezing (rule 14), epochs, the clean
 //! room, growth by model.
@@ -15,6 +17,7 @@ pub mod alliance;
 pub mod application;
 pub mod invariants;
 pub mod lockbreaker;
+pub mod model;
 pub mod network;
 pub mod node;
 pub mod prng;

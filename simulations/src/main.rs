@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 use simulations::agreement::{self, Scenario};
+use simulations::model;
 use simulations::trace::Trace;
 
 /// Whole alliances in one deterministic process: one seed is one run, byte for byte.
@@ -30,6 +31,21 @@ enum Command {
         /// How many brands; by the seed if not given.
         #[arg(long, value_parser = clap::value_parser!(u8).range(2..=21))]
         brands: Option<u8>,
+        /// One JSON object on stdout.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Looks at every state of small models of the agreement: the rules hold, naive variants break.
+    Model {
+        /// Rounds of one height for four brands, 0 counted; one fewer for five.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=4))]
+        rounds: u8,
+        /// How often a witness comes back from a backup.
+        #[arg(long, default_value_t = 1)]
+        restores: u8,
+        /// Most states of one model; beyond them it counts as not finished.
+        #[arg(long, default_value_t = 20_000_000)]
+        most: usize,
         /// One JSON object on stdout.
         #[arg(long)]
         json: bool,
@@ -70,6 +86,9 @@ struct Failure {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { seeds, first, brands, json } => run(first, seeds, brands, json),
+        Command::Model { rounds, restores, most, json } => {
+            look_at_all(model::Size { rounds: usize::from(rounds), restores, most }, json)
+        }
         Command::Replay { seed, brands } => replay(scenario(seed, brands)),
     }
 }
@@ -105,6 +124,41 @@ fn run(first: u64, seeds: u64, brands: Option<u8>, json: bool) -> ExitCode {
         if json { serde_json::to_string(&summary) } else { serde_json::to_string_pretty(&summary) };
     println!("{}", shown.unwrap_or_default());
     if summary.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What came of all models.
+#[derive(Serialize)]
+struct Verdicts {
+    models: usize,
+    states: usize,
+    as_expected: bool,
+    elapsed_ms: u128,
+    variants: Vec<model::Verdict>,
+}
+
+fn look_at_all(size: model::Size, json: bool) -> ExitCode {
+    let started = Instant::now();
+    let mut variants = Vec::new();
+    for verdict in model::all(size) {
+        if !json {
+            let guarantee = verdict.guarantee.unwrap_or_default();
+            let (variant, bounds) = (&verdict.variant, &verdict.bounds);
+            println!("{variant}: {bounds}: {} {guarantee}", verdict.verdict);
+            println!("  {} states, expected: {}", verdict.states, verdict.expected);
+            verdict.path.iter().for_each(|state| println!("    {state}"));
+        }
+        variants.push(verdict);
+    }
+    let as_expected = variants.iter().all(model::Verdict::is_expected);
+    let (models, states) = (variants.len(), variants.iter().map(|verdict| verdict.states).sum());
+    let elapsed_ms = started.elapsed().as_millis();
+    if json {
+        let verdicts = Verdicts { models, states, as_expected, elapsed_ms, variants };
+        println!("{}", serde_json::to_string(&verdicts).unwrap_or_default());
+    } else {
+        println!("{models} models, {states} states, all as expected: {as_expected}");
+    }
+    if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn replay(scenario: Scenario) -> ExitCode {

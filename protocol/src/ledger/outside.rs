@@ -10,6 +10,7 @@ use crate::log::checkpoint::{CheckpointError, SignedCheckpoint};
 use crate::log::note::{NoteSignature, VerifierKey};
 use crate::log::tlog_witness::{AddCheckpoint, Cosigned, ForeignLogs, Refusal};
 use crate::time::Timestamp;
+use crate::witness::guards::Guards;
 use crate::witness::statement::Certificate;
 
 /// A request that was granted.
@@ -22,7 +23,7 @@ pub struct Granted {
     pub record: Option<Cosigned>,
 }
 
-impl Ledger {
+impl<G: Guards> Ledger<G> {
     /// Answers an add-checkpoint request about a foreign log or another brand's.
     ///
     /// # Errors

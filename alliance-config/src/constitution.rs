@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use privacy::contract::{CARRIERS_MIN, Contract, RawContract};
-use protocol::constitution::{Auditor, Brand, ConstitutionError, Draft};
+use protocol::constitution::{Auditor, Brand, ConstitutionError, Draft, Succession};
 use protocol::crypto::sha256;
 use protocol::ids::{BrandId, ConstitutionHash};
 
@@ -101,6 +101,7 @@ impl Constitution {
             payload_size: raw.ledger.payload_bytes,
             return_window: raw.ledger.return_window_hours,
             auditors: raw.auditors.iter().map(auditor).collect(),
+            succession: Succession::default(),
         };
         let ledger = protocol::constitution::Constitution::new(draft)
             .map_err(|error| ledger_error(&source, &raw.limits, error))?;

@@ -1,8 +1,8 @@
 //! What the alliance's constitution means to the ledger.
 //!
 //! The types, and the one place where their rules are checked ([`Constitution::new`]). The file they
-//! come from, its signatures and the clean room's part are `alliance-config`'s. Does not do yet:
-//! epochs after the first, key rotation, joining and leaving.
+//! come from, its signatures and the clean room's part are `alliance-config`'s; how one follows
+//! another is [`crate::epochs`]'.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::codec::ENTRY_MAX;
 use crate::crypto::PublicKey;
 use crate::crypto::sealed::{SEALED_OVERHEAD, SealingKey};
 use crate::ids::{BrandId, ConstitutionHash, Epoch};
-use crate::time::Milliseconds;
+use crate::time::{Milliseconds, Timestamp};
 
 /// Most brands: log and q-1 witnesses leave one of a note's 16 signatures for a regulator, also
 /// while an old and a new log key both sign.
@@ -65,6 +65,35 @@ pub struct Auditor {
     pub sealing: SealingKey,
 }
 
+/// How long before a change that touches members takes effect they are told, unless the alliance says
+/// otherwise.
+pub const NOTICE_DEFAULT: Milliseconds = Milliseconds::from_seconds(30 * 86_400);
+
+/// What a constitution says of its place among the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Succession {
+    /// Hash of the constitution of the epoch before; none in the first.
+    pub previous: Option<ConstitutionHash>,
+    /// It does not take effect before this time.
+    pub effective: Timestamp,
+    /// How long members are told of a change before it takes effect.
+    pub notice: Milliseconds,
+    /// Brands that write nothing under it, because they failed or cheated. They still are brands.
+    pub frozen: BTreeSet<BrandId>,
+}
+
+impl Default for Succession {
+    /// A first constitution's, in effect at once.
+    fn default() -> Self {
+        Self {
+            previous: None,
+            effective: Timestamp::from_unix_ms(0),
+            notice: NOTICE_DEFAULT,
+            frozen: BTreeSet::new(),
+        }
+    }
+}
+
 /// Everything the ledger reads from a constitution, before it is checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
@@ -87,6 +116,8 @@ pub struct Draft {
     pub return_window: Milliseconds,
     /// Auditors with standing access.
     pub auditors: Vec<Auditor>,
+    /// Its place among the alliance's constitutions.
+    pub succession: Succession,
 }
 
 /// A checked constitution, immutable.
@@ -304,6 +335,11 @@ impl Constitution {
     pub fn auditors(&self) -> &[Auditor] {
         &self.draft.auditors
     }
+    /// Its place among the alliance's constitutions.
+    #[must_use]
+    pub const fn succession(&self) -> &Succession {
+        &self.draft.succession
+    }
     /// The origin line of a brand's checkpoints.
     #[must_use]
     pub fn origin(&self, log: BrandId) -> String {
@@ -416,6 +452,7 @@ pub(crate) mod tests {
             payload_size: 160,
             return_window: Milliseconds::from_seconds(86_400),
             auditors: Vec::new(),
+            succession: Succession::default(),
         }
     }
 

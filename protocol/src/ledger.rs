@@ -15,8 +15,9 @@ use crate::clearing;
 use crate::constitution::Constitution;
 use crate::crypto::SigningKey;
 use crate::crypto::sealed::{SealError, SealingSecret};
+use crate::epochs::Constitutions;
 use crate::exchange::{Payload, Return};
-use crate::ids::{BrandId, HeaderHash, Height};
+use crate::ids::{BrandId, Epoch, HeaderHash, Height};
 use crate::log::block::{Closing, ColumnContent, Header, PublicEntry};
 use crate::log::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use crate::log::note::{KeyName, SignatureType, VerifierKey};
@@ -71,7 +72,7 @@ pub struct Context<'a> {
 /// One brand's part in the ledger.
 pub struct Ledger<G = Upheld> {
     me: BrandId,
-    constitution: Constitution,
+    constitutions: Constitutions,
     keys: LedgerKeys,
     writer: Writer<G>,
     witnesses: BTreeMap<BrandId, Witness<G>>,
@@ -97,20 +98,27 @@ pub enum PeerFault {
 impl Ledger {
     /// The state before anything has happened.
     #[must_use]
-    pub fn new(me: BrandId, constitution: Constitution, keys: LedgerKeys) -> Self {
-        Self::with_guards(me, constitution, keys)
+    pub fn new(me: BrandId, constitutions: impl Into<Constitutions>, keys: LedgerKeys) -> Self {
+        Self::with_guards(me, constitutions, keys)
     }
 }
 
 impl<G: Guards> Ledger<G> {
     /// The same, under these guards.
     #[must_use]
-    pub fn with_guards(me: BrandId, constitution: Constitution, keys: LedgerKeys) -> Self {
-        let brands = constitution.committee().brands();
-        let witnesses = brands.iter().map(|log| (*log, Witness::with_guards(*log))).collect();
+    pub fn with_guards(
+        me: BrandId,
+        constitutions: impl Into<Constitutions>,
+        keys: LedgerKeys,
+    ) -> Self {
+        let constitutions = constitutions.into();
+        let first = constitutions.first();
+        let brands = first.committee().brands().iter();
+        let witness = |log: &BrandId| (*log, Witness::with_guards(*log, first.epoch()));
+        let witnesses = brands.map(witness).collect();
         Self {
             me,
-            constitution,
+            constitutions,
             keys,
             writer: Writer::new(),
             witnesses,
@@ -125,10 +133,20 @@ impl<G: Guards> Ledger<G> {
     pub const fn me(&self) -> BrandId {
         self.me
     }
-    /// The constitution in force.
+    /// The constitution that the own log's next block is made under.
     #[must_use]
-    pub const fn constitution(&self) -> &Constitution {
-        &self.constitution
+    pub fn constitution(&self) -> &Constitution {
+        self.constitution_of(self.me).unwrap_or(self.constitutions.first())
+    }
+    /// The constitution that a log's next block is made under, if it is known.
+    #[must_use]
+    pub fn constitution_of(&self, log: BrandId) -> Option<&Constitution> {
+        self.constitutions.of(self.witnesses.get(&log)?.epoch())
+    }
+    /// All constitutions that are known.
+    #[must_use]
+    pub const fn constitutions(&self) -> &Constitutions {
+        &self.constitutions
     }
     /// This node's state for a log.
     #[must_use]
@@ -163,19 +181,23 @@ impl<G: Guards> Ledger<G> {
         clearing::close(cut_off, last, &self.keys.sealing, contents)
     }
 
-    /// Splits into what the handlers need at once.
+    /// Splits into what the handlers need at once for one log; none when the log or the constitution
+    /// of its open height is not known.
     fn parts(
         &mut self,
+        log: BrandId,
         now: Timestamp,
-    ) -> (Surroundings<'_>, &mut Writer<G>, &mut BTreeMap<BrandId, Witness<G>>) {
+    ) -> Option<(Surroundings<'_>, &mut Writer<G>, &mut Witness<G>)> {
+        let witness = self.witnesses.get_mut(&log)?;
         let at = Surroundings {
             me: self.me,
-            constitution: &self.constitution,
+            constitution: self.constitutions.of(witness.epoch())?,
+            constitutions: &self.constitutions,
             keys: &self.keys.voting,
             sealing: &self.keys.sealing,
             now,
         };
-        (at, &mut self.writer, &mut self.witnesses)
+        Some((at, &mut self.writer, witness))
     }
 
     /// Handles one message from a peer that the network has authenticated.
@@ -192,73 +214,80 @@ impl<G: Guards> Ledger<G> {
     ) -> Result<(), PeerFault> {
         let before = self.own_height();
         let me = self.me;
-        if from == me || !self.constitution.committee().contains(from) {
+        if from == me || !self.constitutions.have(from) {
             return Ok(());
         }
-        let (at, writer, witnesses) = self.parts(context.now);
+        match message {
+            Message::CatchUp(request) => self.answer(from, request, context, out),
+            Message::Checkpoint(note) => self.on_checkpoint(from, &note, context.now, out),
+            message => self.on_agreement(from, message, context, out)?,
+        }
+        if self.own_height() > before {
+            self.sign_checkpoint();
+        }
+        Ok(())
+    }
+
+    /// Handles what is about the open height of one log.
+    fn on_agreement(
+        &mut self,
+        from: BrandId,
+        message: Message,
+        context: &mut Context<'_>,
+        out: &mut Outbox,
+    ) -> Result<(), PeerFault> {
+        let me = self.me;
+        let log = match &message {
+            Message::Open(_) | Message::Proposal(_) | Message::Lock(_) | Message::Blocks(_) => from,
+            Message::Certified(certificate) => certificate.pledge.block.log,
+            _ => me,
+        };
+        let Some((at, writer, witness)) = self.parts(log, context.now) else { return Ok(()) };
         match message {
             Message::Open(open) => {
-                let Some(witness) = witnesses.get_mut(&from) else { return Ok(()) };
                 if let Ok(open) = Open::verify(open, at.constitution)
                     && open.signer() == from
                 {
                     witness.open(&at, &open, out);
                 }
             }
-            Message::Proposal(proposal) => {
-                let Some(witness) = witnesses.get_mut(&from) else { return Ok(()) };
-                witness.proposal(&at, *proposal, out);
-            }
-            Message::Lock(lock) => {
-                let Some(witness) = witnesses.get_mut(&from) else { return Ok(()) };
-                witness.lock_made(&at, lock, out);
+            Message::Proposal(proposal) => witness.proposal(&at, *proposal, out),
+            Message::Lock(lock) => witness.lock_made(&at, lock, out),
+            Message::Certified(certificate) if log == me => {
+                writer.certified(&at, witness, certificate, out);
             }
             Message::Certified(certificate) => {
-                let log = certificate.pledge.block.log;
-                let Some(witness) = witnesses.get_mut(&log) else { return Ok(()) };
-                if log == me {
-                    writer.certified(&at, witness, certificate, out);
-                } else if certificate.pledge.block.height > witness.tip().height
+                if certificate.pledge.block.height > witness.tip().height
                     && let Ok(certificate) = certificate.verify(at.constitution)
                 {
                     witness.certified(certificate, out);
                 }
             }
             Message::Blocks(blocks) => {
-                let Some(witness) = witnesses.get_mut(&from) else { return Ok(()) };
                 for block in blocks.into_iter().take(CATCH_UP_BLOCKS_MAX) {
                     witness
                         .caught_up(&at, block, out)
-                        .map_err(|violation| PeerFault::CatchUp { log: from, violation })?;
+                        .map_err(|violation| PeerFault::CatchUp { log, violation })?;
                 }
             }
-            Message::CatchUp(request) => self.answer(from, request, context, out),
-            Message::Checkpoint(note) => self.on_checkpoint(from, &note, context.now, out),
             Message::Promise(message) if message.promise.signer == from => {
-                let Some(own) = witnesses.get_mut(&me) else { return Ok(()) };
-                writer.promised(&at, own, *message, context.entropy, out);
+                writer.promised(&at, witness, *message, context.entropy, out);
             }
-            Message::Vote(vote) if vote.signer == from => {
-                let Some(own) = witnesses.get_mut(&me) else { return Ok(()) };
-                writer.vote(&at, own, vote, out);
-            }
+            Message::Vote(vote) if vote.signer == from => writer.vote(&at, witness, vote, out),
             Message::Commit(commit) if commit.signer == from => {
-                let Some(own) = witnesses.get_mut(&me) else { return Ok(()) };
-                writer.commit(&at, own, commit, out);
+                writer.commit(&at, witness, commit, out);
             }
             Message::Refusal(refusal) if refusal.log == me => {
-                let Some(own) = witnesses.get_mut(&me) else { return Ok(()) };
-                writer.refused(&at, own, from, refusal, context.entropy, out);
+                writer.refused(&at, witness, from, refusal, context.entropy, out);
             }
             // said in another's name, or not for the ledger
             Message::Promise(_)
             | Message::Vote(_)
             | Message::Commit(_)
             | Message::Refusal(_)
+            | Message::CatchUp(_)
+            | Message::Checkpoint(_)
             | Message::Application(_) => {}
-        }
-        if self.own_height() > before {
-            self.sign_checkpoint();
         }
         Ok(())
     }
@@ -281,8 +310,8 @@ impl<G: Guards> Ledger<G> {
     /// See [`SubmitError`].
     pub fn submit_sealed(&mut self, to: BrandId, payload: Payload) -> Result<(), SubmitError> {
         let me = self.me;
-        let (at, writer, witnesses) = self.parts(Timestamp::default());
-        let own = witnesses.get(&me).ok_or(SubmitError::NoCounterparty(me))?;
+        let parts = self.parts(me, Timestamp::default());
+        let (at, writer, own) = parts.ok_or(SubmitError::NoCounterparty(me))?;
         writer.submit_sealed(&at, own, to, payload)
     }
 
@@ -291,7 +320,9 @@ impl<G: Guards> Ledger<G> {
     /// # Errors
     /// When the counterparty is none.
     pub fn submit_again(&mut self, to: BrandId, payload: Payload) -> Result<(), SubmitError> {
-        let (at, writer, _) = self.parts(Timestamp::default());
+        let me = self.me;
+        let parts = self.parts(me, Timestamp::default());
+        let (at, writer, _) = parts.ok_or(SubmitError::NoCounterparty(me))?;
         writer.submit_again(&at, to, payload)
     }
 
@@ -329,8 +360,7 @@ impl<G: Guards> Ledger<G> {
     /// submissions, so that all that came together goes into one block.
     pub fn poll(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
         let me = self.me;
-        let (at, writer, witnesses) = self.parts(context.now);
-        if let Some(own) = witnesses.get_mut(&me) {
+        if let Some((at, writer, own)) = self.parts(me, context.now) {
             writer.poll(&at, own, context.entropy, out);
         }
     }
@@ -339,8 +369,7 @@ impl<G: Guards> Ledger<G> {
     /// cosignatures until a quorum has signed the checkpoint (a note has no room for every brand's).
     pub fn tick(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
         let me = self.me;
-        let (at, writer, witnesses) = self.parts(context.now);
-        if let Some(own) = witnesses.get_mut(&me) {
+        if let Some((at, writer, own)) = self.parts(me, context.now) {
             writer.tick(&at, own, context.entropy, out);
         }
         for (log, witness) in &self.witnesses {
@@ -350,15 +379,16 @@ impl<G: Guards> Ledger<G> {
                 witness.ask_for_blocks(out);
             }
         }
+        let committee = self.constitution().committee();
         if let Some(checkpoint) = &self.checkpoint
             && context.now.distance(self.checkpoint_sent) >= COSIGN_AFTER
             && !self.is_cosigned_by_quorum(checkpoint)
         {
-            self.checkpoint_sent = context.now;
             let note = checkpoint.to_string().into_bytes();
-            for to in self.constitution.committee().witnesses(me) {
+            for to in committee.witnesses(me) {
                 out.messages.push((to, Message::Checkpoint(note.clone())));
             }
+            self.checkpoint_sent = context.now;
         }
     }
 
@@ -380,7 +410,9 @@ impl<G: Guards> Ledger<G> {
         let mut blocks = Vec::new();
         while blocks.len() < CATCH_UP_BLOCKS_MAX && bytes < CATCH_UP_BYTES_MAX {
             let Some((block, certificate)) = context.archive.block(height) else { break };
-            let Ok(deliveries) = block.deliveries(&self.constitution) else { break };
+            let epoch: Epoch = block.reference().epoch;
+            let Some(constitution) = self.constitutions.of(epoch) else { break };
+            let Ok(deliveries) = block.deliveries(constitution) else { break };
             let Ok(delivery) = deliveries.to(to, false) else { break };
             bytes = block.leaves().fold(bytes, |sum, leaf| sum.saturating_add(leaf.len()));
             let certificate = certificate.as_unverified().clone();
@@ -400,7 +432,7 @@ impl<G: Guards> Ledger<G> {
         let Some(own) = self.witnesses.get(&self.me) else { return };
         let Some(certificate) = own.certificate() else { return };
         let block = certificate.block();
-        let Ok(origin) = KeyName::new(&self.constitution.origin(self.me)) else { return };
+        let Ok(origin) = KeyName::new(&self.constitution().origin(self.me)) else { return };
         let checkpoint = Checkpoint::new(&origin, block.size, block.root);
         self.checkpoint = SignedCheckpoint::sign(checkpoint, &self.keys.checkpoint).ok();
     }
@@ -408,7 +440,7 @@ impl<G: Guards> Ledger<G> {
     /// A writer asks for a cosignature, or a witness brings one.
     fn on_checkpoint(&mut self, from: BrandId, note: &[u8], now: Timestamp, out: &mut Outbox) {
         let Ok(signed) = SignedCheckpoint::parse(note) else { return };
-        let own_name = self.constitution.origin(self.me);
+        let own_name = self.constitution().origin(self.me);
         let result = if signed.unverified().origin() == own_name {
             self.take_cosignature(from, &signed)
         } else {
@@ -425,15 +457,11 @@ impl<G: Guards> Ledger<G> {
     ) -> Result<(), CheckpointError> {
         let has_enough =
             self.checkpoint.as_ref().is_some_and(|known| self.is_cosigned_by_quorum(known));
-        let (Some(checkpoint), Some(brand)) = (&mut self.checkpoint, self.constitution.brand(from))
-        else {
-            return Ok(());
-        };
+        let key = witness_verifier(self.constitution(), from);
+        let (Some(checkpoint), Some(key)) = (&mut self.checkpoint, key) else { return Ok(()) };
         if has_enough || signed.unverified() != checkpoint.unverified() {
             return Ok(());
         }
-        let name = KeyName::new(&witness_name(&self.constitution, from))?;
-        let key = VerifierKey::new(name, SignatureType::CosignatureV1, brand.keys.witness);
         if let Some(line) = signed.signatures().iter().find(|line| line.is_by(&key)) {
             checkpoint.add_cosignature(&key, line.clone())?;
         }
@@ -447,12 +475,12 @@ impl<G: Guards> Ledger<G> {
         now: Timestamp,
         out: &mut Outbox,
     ) -> Result<(), CheckpointError> {
-        let (Some(witness), Some(brand)) = (self.witnesses.get(&log), self.constitution.brand(log))
+        let (Some(witness), Some(constitution)) =
+            (self.witnesses.get(&log), self.constitution_of(log))
         else {
             return Ok(());
         };
-        let name = KeyName::new(&self.constitution.origin(log))?;
-        let key = VerifierKey::new(name, SignatureType::Ed25519, brand.keys.checkpoint);
+        let Some(key) = log_verifier(constitution, log) else { return Ok(()) };
         let checkpoint = signed.verify(&key)?;
         // only the certified size this witness itself has last verified, which never falls
         let certified = witness.certificate().map(Certificate::block);
@@ -461,7 +489,7 @@ impl<G: Guards> Ledger<G> {
         if !G::allow(Guard::CosignCertified, is_certified) {
             return Ok(());
         }
-        let name = KeyName::new(&witness_name(&self.constitution, self.me))?;
+        let name = KeyName::new(&witness_name(constitution, self.me))?;
         let key = VerifierKey::new(
             name.clone(),
             SignatureType::CosignatureV1,
@@ -489,8 +517,9 @@ impl<G: Guards> Ledger<G> {
             Record::Built(block) => block.reference().log,
             Record::Proposed(pledge) => pledge.block.log,
         };
-        let (at, writer, witnesses) = self.parts(Timestamp::default());
-        let Some(witness) = witnesses.get_mut(&log) else { return Ok(()) };
+        let Some((at, writer, witness)) = self.parts(log, Timestamp::default()) else {
+            return Ok(());
+        };
         witness.replay(&at, record, out)?;
         if log == me {
             writer.replay(&at, witness, record, out);
@@ -501,8 +530,7 @@ impl<G: Guards> Ledger<G> {
     /// After the last record: goes on where the node stopped.
     pub fn resume(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
         let me = self.me;
-        let (at, writer, witnesses) = self.parts(context.now);
-        if let Some(own) = witnesses.get_mut(&me) {
+        if let Some((at, writer, own)) = self.parts(me, context.now) {
             writer.resume(&at, own, out);
         }
         self.sign_checkpoint();

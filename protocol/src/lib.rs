@@ -29,6 +29,7 @@ pub mod clearing;
 pub mod codec;
 pub mod constitution;
 pub mod crypto;
+pub mod epochs;
 pub mod exchange;
 pub mod ids;
 pub mod ledger;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::amount::{Rate, Value};
-use protocol::constitution::{Auditor, Brand, BrandKeys, Constitution, Draft};
+use protocol::constitution::{Auditor, Brand, BrandKeys, Constitution, Draft, Succession};
 use protocol::crypto::SigningKey;
 use protocol::crypto::sealed::SealingSecret;
 use protocol::ids::{BrandId, ConstitutionHash, Epoch};
@@ -71,6 +71,7 @@ impl Alliance {
             payload_size: 160,
             return_window: Milliseconds::from_seconds(86_400),
             auditors: if brands % 2 == 1 { vec![auditor] } else { Vec::new() },
+            succession: Succession::default(),
         };
         let constitution = Constitution::new(draft.clone()).expect("a sound constitution");
         Self { draft, constitution }

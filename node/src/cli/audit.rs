@@ -188,11 +188,11 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         .map(|(brand, _)| (brand, Directory(arguments.logs.join(brand.as_str()))))
         .filter(|(_, folder)| folder.0.is_dir())
         .collect();
-    let auditor =
-        Auditor { constitution: constitution.ledger(), keys: &opening, outside_witnesses: &[] };
+    let constitutions = constitution.ledger().clone().into();
+    let auditor = Auditor { constitutions: &constitutions, keys: &opening, outside_witnesses: &[] };
     let folders: Vec<(BrandId, Directory)> = folders.into_iter().collect();
     let read = on_all_cores(&folders, |(brand, folder)| auditor.read(*brand, folder));
-    let logs = LogsRead::new(auditor.constitution, read);
+    let logs = LogsRead::new(auditor.constitutions, read);
     let bar = ProgressBar::new(logs.entries());
     if let Ok(style) = ProgressStyle::with_template("{msg:>16} {bar:40} {pos}/{len} entries") {
         bar.set_style(style);

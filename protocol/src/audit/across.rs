@@ -153,7 +153,7 @@ impl Across {
         originals: &Originals<'_, F>,
         recorder: &mut Recorder,
     ) {
-        let constitution = originals.constitution();
+        let constitution = originals.constitutions().newest();
         for (place, entry) in &self.statements {
             let closings = self.closings.get(&entry.cut_off);
             let closings = closings.into_iter().flat_map(BTreeMap::values);

@@ -15,7 +15,8 @@ use super::{EntryPlace, Observer};
 use crate::clearing::check_closing;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::SEALED_OVERHEAD;
-use crate::ids::{BrandId, HeaderHash, Height, LeafIndex, TreeSize};
+use crate::epochs::Constitutions;
+use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
 use crate::log::block::{APPLICATION_MAX, BODY_MAX, Closing, Entry, Header, PublicEntry};
 use crate::log::fragments::{FragmentError, Shape};
 use crate::log::merkle::{Frontier, leaf_hash};
@@ -59,7 +60,9 @@ fn look_up<F: LogFolder>(logs: &Logs<'_, F>, log: BrandId, height: Height) -> Lo
 
 /// Checks one log.
 pub(super) struct LogAudit<'a, F> {
-    pub(super) constitution: &'a Constitution,
+    pub(super) constitutions: &'a Constitutions,
+    /// That the next block must be under.
+    pub(super) epoch: Epoch,
     pub(super) logs: &'a Logs<'a, F>,
     pub(super) log: BrandId,
     pub(super) opener: Opener<'a>,
@@ -69,7 +72,11 @@ pub(super) struct LogAudit<'a, F> {
     pub(super) tip: Option<Tip>,
 }
 
-impl<F: LogFolder> LogAudit<'_, F> {
+impl<'a, F: LogFolder> LogAudit<'a, F> {
+    fn constitution(&self) -> &'a Constitution {
+        self.constitutions.of(self.epoch).unwrap_or(self.constitutions.first())
+    }
+
     pub(super) fn run(&mut self, observer: &mut impl Observer) {
         let Some(log) = self.logs.get(&self.log) else { return };
         let partials = other_files(self.log, log.folder, log.size, self.recorder);
@@ -132,7 +139,7 @@ impl<F: LogFolder> LogAudit<'_, F> {
         let entries = self.read_entries(block);
         self.judge_body(block, &header, &entries, observer);
         let opened = OpenedBlock {
-            constitution: self.constitution,
+            constitution: self.constitution(),
             block,
             header: &header,
             entries: &entries,
@@ -193,8 +200,8 @@ impl<F: LogFolder> LogAudit<'_, F> {
             let (id, header) = found.get(&(log, height))?;
             Some(CertifiedTotals { header: *id, content: header })
         };
-        let Err(violation) = check_header::<Upheld>(self.constitution, tip, header, certified)
-        else {
+        let constitution = self.constitution();
+        let Err(violation) = check_header::<Upheld>(constitution, tip, header, certified) else {
             return;
         };
         if let Violation::Recognised { counterparty } = violation {
@@ -237,7 +244,7 @@ impl<F: LogFolder> LogAudit<'_, F> {
         observer: &mut impl Observer,
     ) {
         let public = usize::try_from(header.public_leaves).unwrap_or(usize::MAX);
-        let size = self.constitution.payload_size().saturating_add(SEALED_OVERHEAD);
+        let size = self.constitution().payload_size().saturating_add(SEALED_OVERHEAD);
         for (position, entry) in entries.iter().enumerate() {
             let index = block.index_of(position);
             let place = block.place().at(index);
@@ -268,7 +275,7 @@ impl<F: LogFolder> LogAudit<'_, F> {
         let committed = body_bytes(entries.into_iter()).is_ok_and(|bytes| {
             bytes.len() <= BODY_MAX
                 && u32::try_from(bytes.len()) == Ok(header.body_bytes)
-                && Shape::of(self.constitution.committee())
+                && Shape::of(self.constitution().committee())
                     .cut(&bytes)
                     .is_ok_and(|(root, _)| root == header.fragments)
         });

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::report::{Place, Reason, Recorder, Rule, count};
 use crate::codec;
 use crate::constitution::Constitution;
-use crate::ids::{BrandId, HeaderHash, Height, LeafIndex, RootHash, TreeSize};
+use crate::epochs::Constitutions;
+use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, RootHash, TreeSize};
 use crate::ledger::{log_verifier, witness_verifier};
 use crate::log::checkpoint::SignedCheckpoint;
 use crate::log::merkle::{NodeHash, leaf_hash};
 use crate::log::note::VerifierKey;
 use crate::log::tiles::{TILE_WIDTH, TileKind, TilePath, TileSource, parse_bundle};
-use crate::witness::statement::UnverifiedCertificate;
+use crate::witness::statement::{Certificate, QuorumError, UnverifiedCertificate};
 
 /// Name of the file with the newest checkpoint (C2SP tlog-tiles).
 pub const CHECKPOINT_FILE: &str = "checkpoint";
@@ -113,6 +114,7 @@ impl<F: LogFolder> Iterator for CertificateReader<'_, F> {
 /// What a certificate that stands says of its block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fact {
+    pub(super) epoch: Epoch,
     pub(super) header: HeaderHash,
     pub(super) size: TreeSize,
     pub(super) root: RootHash,
@@ -133,7 +135,7 @@ pub(super) struct Facts {
 
 impl Facts {
     pub(super) fn read<F: LogFolder>(
-        constitution: &Constitution,
+        constitutions: &Constitutions,
         log: BrandId,
         folder: &F,
         recorder: &mut Recorder,
@@ -151,7 +153,7 @@ impl Facts {
             };
             let block = certificate.pledge.block;
             let signatures = certificate.commits.len().saturating_add(1);
-            let stands = if let Err(error) = certificate.verify(constitution) {
+            let stands = if let Err(error) = verify(constitutions, certificate) {
                 recorder.find(place, Rule::CertificateSignature, error);
                 false
             } else if block.log != log || Some(block.height) != place.height || block.size <= size {
@@ -167,7 +169,8 @@ impl Facts {
                 count(&mut recorder.counts.certificates, 1);
                 true
             };
-            let fact = Fact { header: block.header, size: block.size, root: block.root };
+            let (epoch, header) = (block.epoch, block.header);
+            let fact = Fact { epoch, header, size: block.size, root: block.root };
             facts.of.push(stands.then_some(fact));
         }
         facts
@@ -219,6 +222,16 @@ impl Facts {
     }
 }
 
+/// By the constitution of the certificate's own epoch.
+fn verify(
+    constitutions: &Constitutions,
+    certificate: UnverifiedCertificate,
+) -> Result<Certificate, QuorumError> {
+    let found = certificate.pledge.block.epoch;
+    let unknown = QuorumError::Epoch { found, expected: constitutions.newest().epoch() };
+    certificate.verify(constitutions.of(found).ok_or(unknown)?)
+}
+
 /// What a checkpoint says.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Named {
@@ -230,7 +243,7 @@ pub(super) struct Named {
 
 /// Checks the checkpoint against the certificates.
 pub(super) fn check_checkpoint<F: LogFolder>(
-    constitution: &Constitution,
+    constitutions: &Constitutions,
     outside: &[VerifierKey],
     (log, folder): (BrandId, &F),
     facts: &Facts,
@@ -250,6 +263,9 @@ pub(super) fn check_checkpoint<F: LogFolder>(
             return Named::default();
         }
     };
+    let epoch = facts.last().map(|(_, fact)| fact.epoch);
+    let constitution = epoch.and_then(|epoch| constitutions.of(epoch));
+    let constitution = constitution.unwrap_or(constitutions.first());
     check_signatures(constitution, outside, log, &signed, recorder);
     let (size, root) = (signed.unverified().size(), signed.unverified().root());
     let block = facts.of_size(size);

@@ -37,9 +37,9 @@ pub use folder::{
 };
 pub use report::{Counts, FINDINGS_MAX, Finding, LogHead, NotChecked, Reason, Report, Rule};
 
-use crate::constitution::Constitution;
 use crate::crypto::sealed::SealingSecret;
-use crate::ids::{BrandId, Height, LeafIndex, TreeSize};
+use crate::epochs::Constitutions;
+use crate::ids::{BrandId, Epoch, Height, LeafIndex, TreeSize};
 use crate::log::block::ApplicationEntry;
 use crate::log::note::VerifierKey;
 use crate::time::Timestamp;
@@ -100,8 +100,8 @@ impl Observer for () {}
 /// What an audit is given besides the folders.
 #[derive(Debug)]
 pub struct Auditor<'a> {
-    /// The alliance's constitution.
-    pub constitution: &'a Constitution,
+    /// The alliance's constitutions.
+    pub constitutions: &'a Constitutions,
     /// Keys that open what is sealed; for each log the first that can is used.
     pub keys: &'a [OpeningKey],
     /// Witnesses outside the alliance whose cosignatures are known.
@@ -127,10 +127,10 @@ pub struct LogsRead<'f, F> {
 impl<'f, F: LogFolder> LogsRead<'f, F> {
     /// Puts together what was read of every folder.
     #[must_use]
-    pub fn new(constitution: &Constitution, mut read: Vec<LogRead<'f, F>>) -> Self {
+    pub fn new(constitutions: &Constitutions, mut read: Vec<LogRead<'f, F>>) -> Self {
         let mut recorder = Recorder::default();
         read.sort_by_key(|log| log.brand);
-        for (brand, _) in constitution.brands() {
+        for brand in constitutions.brands() {
             if read.iter().all(|log| log.brand != brand) {
                 let message = "a brand of the constitution, and no folder of its log";
                 recorder.find(Place::log(brand), Rule::FolderMissing, message);
@@ -179,7 +179,7 @@ impl Auditor<'_> {
         observer: &mut impl Observer,
     ) -> Report {
         let read = folders.iter().map(|(brand, folder)| self.read(*brand, folder)).collect();
-        let logs = LogsRead::new(self.constitution, read);
+        let logs = LogsRead::new(self.constitutions, read);
         let brands: Vec<BrandId> = logs.logs.keys().copied().collect();
         let walks = brands.into_iter().map(|log| self.walk(&logs, log, observer)).collect();
         self.conclude(logs, walks)
@@ -188,16 +188,15 @@ impl Auditor<'_> {
     /// Checks one log's certificates and checkpoint.
     pub fn read<'f, F: LogFolder>(&self, brand: BrandId, folder: &'f F) -> LogRead<'f, F> {
         let mut recorder = Recorder::default();
-        if self.constitution.brand(brand).is_none() {
+        if !self.constitutions.have(brand) {
             let message = "a folder of a log, and no brand of the constitution";
             recorder.find(Place::log(brand), Rule::FolderStranger, message);
             return LogRead { brand, log: None, recorder };
         }
         report::count(&mut recorder.counts.logs, 1);
-        let facts = Facts::read(self.constitution, brand, folder, &mut recorder);
-        let outside = self.outside_witnesses;
-        let named =
-            check_checkpoint(self.constitution, outside, (brand, folder), &facts, &mut recorder);
+        let facts = Facts::read(self.constitutions, brand, folder, &mut recorder);
+        let (all, outside) = (self.constitutions, self.outside_witnesses);
+        let named = check_checkpoint(all, outside, (brand, folder), &facts, &mut recorder);
         let size = size_to_walk(folder, &facts, named.size);
         // without a checkpoint, which is a finding, nothing is excused
         let copied = named.block.unwrap_or(facts.last_height());
@@ -214,10 +213,11 @@ impl Auditor<'_> {
         let mut walk =
             LogWalk { brand, collected: Collected::default(), recorder: Recorder::default() };
         let mut audit = LogAudit {
-            constitution: self.constitution,
+            constitutions: self.constitutions,
+            epoch: self.first_epoch(brand),
             logs: &logs.logs,
             log: brand,
-            opener: Opener::new(self.constitution, brand, self.keys),
+            opener: Opener::new(self.constitutions, brand, self.keys),
             collected: &mut walk.collected,
             recorder: &mut walk.recorder,
             tip: Some(Tip::genesis()),
@@ -231,7 +231,7 @@ impl Auditor<'_> {
         let LogsRead { logs, mut recorder } = logs;
         walks.sort_by_key(|walk| walk.brand);
         let mut across = Across::default();
-        for (brand, _) in self.constitution.brands() {
+        for brand in self.constitutions.brands() {
             if !walks.iter().any(|walk| walk.brand == brand) {
                 across.damaged(brand);
             }
@@ -240,9 +240,13 @@ impl Auditor<'_> {
             recorder.append(of);
             across.add(brand, collected);
         }
-        let originals = Originals::new(self.constitution, &logs, self.keys);
+        let originals = Originals::new(self.constitutions, &logs, self.keys);
         across.judge(originals, &mut recorder);
         self.report(&logs, recorder)
+    }
+
+    fn first_epoch(&self, log: BrandId) -> Epoch {
+        self.constitutions.first_with(log).unwrap_or(self.constitutions.first()).epoch()
     }
 
     fn report<F: LogFolder>(&self, logs: &Logs<'_, F>, recorder: Recorder) -> Report {
@@ -251,9 +255,9 @@ impl Auditor<'_> {
             Some(LogHead { log: *log, height, header: fact.header, size: fact.size })
         });
         Report {
-            alliance: self.constitution.alliance(),
-            epoch: self.constitution.epoch(),
-            constitution: self.constitution.hash(),
+            alliance: self.constitutions.first().alliance(),
+            epoch: self.constitutions.newest().epoch(),
+            constitution: self.constitutions.newest().hash(),
             heads: heads.collect(),
             counts: recorder.counts,
             not_checked: recorder.not_checked_list(),

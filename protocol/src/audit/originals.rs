@@ -7,6 +7,7 @@ use super::folder::{Fact, LogFolder, read_header_leaf, read_leaf};
 use super::sealed::Reader;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{BlockSecret, SealedEntry};
+use crate::epochs::Constitutions;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Height, LeafIndex};
 use crate::log::block::{Entry, Header};
@@ -22,7 +23,7 @@ pub(super) struct Original {
 /// Opens leaves by their place.
 #[derive(Debug)]
 pub(super) struct Originals<'a, F> {
-    constitution: &'a Constitution,
+    constitutions: &'a Constitutions,
     logs: &'a Logs<'a, F>,
     keys: &'a [OpeningKey],
     // the last block that was opened: returns come in runs
@@ -31,16 +32,16 @@ pub(super) struct Originals<'a, F> {
 
 impl<'a, F: LogFolder> Originals<'a, F> {
     pub(super) const fn new(
-        constitution: &'a Constitution,
+        constitutions: &'a Constitutions,
         logs: &'a Logs<'a, F>,
         keys: &'a [OpeningKey],
     ) -> Self {
-        Self { constitution, logs, keys, block: None }
+        Self { constitutions, logs, keys, block: None }
     }
 
-    /// The constitution that prices them.
-    pub(super) const fn constitution(&self) -> &'a Constitution {
-        self.constitution
+    /// The alliance's constitutions.
+    pub(super) const fn constitutions(&self) -> &'a Constitutions {
+        self.constitutions
     }
 
     /// The block of a log's checkpoint.
@@ -60,7 +61,7 @@ impl<'a, F: LogFolder> Originals<'a, F> {
         }
         let leaf = read_leaf(of.folder, of.size, index)?;
         let Ok(Entry::Sealed(sealed)) = Entry::from_bytes(&leaf) else { return None };
-        let constitution = self.constitution;
+        let constitution = self.constitutions.of(header.epoch)?;
         let (to, payload) = header.columns.iter().find_map(|column| {
             let to = column.counterparty;
             Some((to, open(constitution, header, secret, (to, index), &sealed)?))
@@ -73,7 +74,9 @@ impl<'a, F: LogFolder> Originals<'a, F> {
         if known != Some((log, height)) {
             let of = self.logs.get(&log)?;
             let header = Header::from_bytes(&read_header_leaf(of.folder, of.size, fact)?).ok()?;
-            let secret = Reader::of(self.constitution, log, self.keys)?.secret(&header)?;
+            let constitution = self.constitutions.of(header.epoch)?;
+            let reader = Reader::of(self.constitutions, log, self.keys)?;
+            let secret = reader.secret(constitution, &header)?;
             self.block = Some((log, height, header, secret));
         }
         Some(())

@@ -17,6 +17,7 @@ use crate::constitution::Constitution;
 use crate::crypto::sealed::{
     BlockSecret, EntryKey, SealError, SealedEntry, SealingContext, SealingKey, SealingSecret,
 };
+use crate::epochs::Constitutions;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, LeafIndex};
 use crate::log::block::{Column, ColumnContent, ColumnOpening, Entry, Header, hash_of_leaves};
@@ -35,45 +36,56 @@ pub(super) struct Opener<'a> {
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     name: &'a str,
-    /// Its place among the header's wrapped secrets.
-    position: usize,
     secret: &'a SealingSecret,
 }
 
 impl<'a> Reader<'a> {
     /// The first of the keys that opens this log.
     pub(super) fn of(
-        constitution: &Constitution,
+        constitutions: &Constitutions,
         log: BrandId,
         keys: &'a [OpeningKey],
     ) -> Option<Self> {
         keys.iter().find_map(|key| {
-            let (name, position) = match &key.holder {
-                KeyHolder::Recovery(brand) if *brand == log => (RECOVERY, 0),
+            let name = match &key.holder {
+                KeyHolder::Recovery(brand) if *brand == log => RECOVERY,
                 KeyHolder::Recovery(_) => return None,
                 KeyHolder::Auditor(name) => {
-                    let auditors = constitution.auditors();
-                    let place = auditors.iter().position(|auditor| auditor.name == *name)?;
-                    (name.as_str(), place.saturating_add(2))
+                    let mut auditors = constitutions.iter().flat_map(Constitution::auditors);
+                    auditors.find(|auditor| auditor.name == *name).map(|_| name.as_str())?
                 }
             };
-            Some(Reader { name, position, secret: &key.secret })
+            Some(Reader { name, secret: &key.secret })
         })
     }
 
-    /// The secret of a block.
-    pub(super) fn secret(&self, header: &Header) -> Option<BlockSecret> {
-        let wrapped = header.secrets.get(self.position)?;
+    /// Its place among the wrapped secrets of a header under this constitution; none when it is an
+    /// auditor of another epoch.
+    fn position(&self, constitution: &Constitution) -> Option<usize> {
+        if self.name == RECOVERY {
+            return Some(0);
+        }
+        let mut auditors = constitution.auditors().iter();
+        Some(auditors.position(|auditor| auditor.name == self.name)?.saturating_add(2))
+    }
+
+    /// The secret of a block under this constitution.
+    pub(super) fn secret(
+        &self,
+        constitution: &Constitution,
+        header: &Header,
+    ) -> Option<BlockSecret> {
+        let wrapped = header.secrets.get(self.position(constitution)?)?;
         let bytes = header.context().unwrap(self.name, self.secret, wrapped).ok()?;
         Some(BlockSecret::from_bytes(bytes.try_into().ok()?))
     }
 }
 
 impl<'a> Opener<'a> {
-    pub(super) fn new(constitution: &Constitution, log: BrandId, keys: &'a [OpeningKey]) -> Self {
-        let reader = Reader::of(constitution, log, keys);
-        let witnesses = constitution.committee().witnesses(log);
-        let contents = witnesses.map(|brand| (brand, Some(ColumnContent::nothing()))).collect();
+    pub(super) fn new(constitutions: &Constitutions, log: BrandId, keys: &'a [OpeningKey]) -> Self {
+        let reader = Reader::of(constitutions, log, keys);
+        let others = constitutions.brands().into_iter().filter(|brand| *brand != log);
+        let contents = others.map(|brand| (brand, Some(ColumnContent::nothing()))).collect();
         Self { reader, contents }
     }
 
@@ -88,7 +100,7 @@ impl<'a> Opener<'a> {
         collected: &mut Collected,
         recorder: &mut Recorder,
     ) {
-        let OpenedBlock { block, header, .. } = of;
+        let OpenedBlock { constitution, block, header, .. } = of;
         let place = block.place();
         let public = usize::try_from(header.public_leaves).unwrap_or(usize::MAX);
         let sealed = of.entries.len().saturating_sub(public);
@@ -96,7 +108,12 @@ impl<'a> Opener<'a> {
             let sealed = u64::try_from(sealed).unwrap_or(u64::MAX);
             return recorder.not_checked(block.log, Reason::SealedWithoutKey, sealed);
         };
-        let Some(secret) = reader.secret(header) else {
+        if reader.position(constitution).is_none() {
+            let sealed = u64::try_from(sealed).unwrap_or(u64::MAX);
+            recorder.not_checked(block.log, Reason::SealedWithoutKey, sealed);
+            return self.lose_totals();
+        }
+        let Some(secret) = reader.secret(constitution, header) else {
             let message =
                 format_args!("the block secret does not open with the key of {}", reader.name);
             recorder.find(place, Rule::SealedSecret, message);

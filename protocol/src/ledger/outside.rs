@@ -35,18 +35,19 @@ impl<G: Guards> Ledger<G> {
         now: Timestamp,
     ) -> Result<Granted, Refusal> {
         let origin = request.unverified().origin();
-        let mut brands = self.constitution.committee().brands().iter().copied();
-        let log = brands.find(|brand| self.constitution.origin(*brand) == origin);
+        let mut brands = self.constitution().committee().brands().iter().copied();
+        let log = brands.find(|brand| self.constitution().origin(*brand) == origin);
         let Some(log) = log.filter(|log| *log != self.me) else {
             let continuing = foreign.consider(request)?;
             // one line more than the log's keys: the note has room for it
             let mut signed = continuing.checkpoint().clone();
-            let key = witness_verifier(&self.constitution, self.me).ok_or(Refusal::Malformed)?;
+            let key = witness_verifier(self.constitution(), self.me).ok_or(Refusal::Malformed)?;
             let line = self.line(&signed, &key, now);
             signed.add_cosignature(&key, line.clone()).map_err(|_| Refusal::Malformed)?;
             return Ok(Granted { line, record: Some(Cosigned::new(&signed)) });
         };
-        let key = log_verifier(&self.constitution, log).ok_or(Refusal::UnknownOrigin)?;
+        let constitution = self.constitution_of(log).ok_or(Refusal::UnknownOrigin)?;
+        let key = log_verifier(constitution, log).ok_or(Refusal::UnknownOrigin)?;
         let signed = request.signed([&key])?;
         let tip = self.witnesses.get(&log).and_then(|witness| witness.certificate());
         let tip = tip.map(Certificate::block).map(|block| (block.size, block.root));
@@ -55,7 +56,7 @@ impl<G: Guards> Ledger<G> {
         if signed.unverified().size() != size || size.get() == 0 {
             return Err(Refusal::NotCertifiedYet);
         }
-        let key = witness_verifier(&self.constitution, self.me).ok_or(Refusal::Malformed)?;
+        let key = witness_verifier(self.constitution(), self.me).ok_or(Refusal::Malformed)?;
         Ok(Granted { line: self.line(&signed, &key, now), record: None })
     }
 
@@ -90,11 +91,11 @@ impl<G: Guards> Ledger<G> {
     /// Whether the alliance's witnesses have signed a checkpoint as often as they ever do: with the
     /// log itself, a quorum. One more would take an outside witness's place on the note.
     pub(super) fn is_cosigned_by_quorum(&self, checkpoint: &SignedCheckpoint) -> bool {
-        let committee = self.constitution.committee();
+        let committee = self.constitution().committee();
         let names: Vec<String> = committee
             .brands()
             .iter()
-            .map(|brand| witness_name(&self.constitution, *brand))
+            .map(|brand| witness_name(self.constitution(), *brand))
             .collect();
         let is_ours = |line: &&NoteSignature| names.iter().any(|name| name == line.name().as_str());
         let cosigned = checkpoint.signatures().iter().filter(is_ours).count();

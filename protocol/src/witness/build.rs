@@ -10,6 +10,7 @@ use crate::amount::AmountError;
 use crate::codec::WIRE_VERSION;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{BlockSecret, SealError};
+use crate::epochs::Constitutions;
 use crate::exchange::Payload;
 use crate::ids::{BlockNonce, BrandId, HeaderHash, LeafHash, LeafIndex, RootHash, TreeSize};
 use crate::log::block::{
@@ -278,8 +279,8 @@ impl OwnBlock {
 
     /// The certified headers of other logs that this block recognises, those that stand.
     #[must_use]
-    pub fn recognised(&self, constitution: &Constitution) -> Vec<(HeaderHash, Header)> {
-        super::state::read_certified(constitution, &self.recognised)
+    pub fn recognised(&self, constitutions: &Constitutions) -> Vec<(HeaderHash, Header)> {
+        super::state::read_certified(constitutions, &self.recognised)
     }
 
     /// Prepares the proofs and fragments that every receiver's view is cut from.

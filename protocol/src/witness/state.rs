@@ -21,8 +21,9 @@ use super::statement::{
 use crate::constitution::Constitution;
 use crate::crypto::sealed::SealingSecret;
 use crate::crypto::{Signed, Verified};
+use crate::epochs::Constitutions;
 use crate::exchange::Payload;
-use crate::ids::{BrandId, HeaderHash, Height, LeafIndex, Round, RoundNonce};
+use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, Round, RoundNonce};
 use crate::log::block::{BlockReference, ColumnContent, Header, PublicEntry, Recognised};
 use crate::log::fragments::Shape;
 use crate::log::merkle::Frontier;
@@ -82,8 +83,10 @@ pub struct FinalBlock {
 pub struct Surroundings<'a> {
     /// Whose node this is.
     pub me: BrandId,
-    /// The constitution.
+    /// The constitution of the log at hand at its open height.
     pub constitution: &'a Constitution,
+    /// All there are: what another log certified is judged by the one of its own epoch.
+    pub constitutions: &'a Constitutions,
     /// Signing keys.
     pub keys: &'a VotingKeys,
     /// Opens this node's columns.
@@ -104,6 +107,8 @@ struct Received {
 /// A witness's state for one log. Rebuilt from records; holds no more than the open height.
 pub struct Witness<G = Upheld> {
     log: BrandId,
+    // the constitution's at the open height
+    epoch: Epoch,
     tip: Tip,
     certificate: Option<Certificate>,
     // the tip's header leaf: what proves to a third brand what was recognised
@@ -120,19 +125,20 @@ pub struct Witness<G = Upheld> {
 }
 
 impl Witness {
-    /// The state before the log's first block.
+    /// The state before the log's first block, which is under this epoch.
     #[must_use]
-    pub fn new(log: BrandId) -> Self {
-        Self::with_guards(log)
+    pub fn new(log: BrandId, epoch: Epoch) -> Self {
+        Self::with_guards(log, epoch)
     }
 }
 
 impl<G: Guards> Witness<G> {
     /// The same, under these guards.
     #[must_use]
-    pub fn with_guards(log: BrandId) -> Self {
+    pub fn with_guards(log: BrandId, epoch: Epoch) -> Self {
         Self {
             log,
+            epoch,
             tip: Tip::genesis(),
             certificate: None,
             header_leaf: None,
@@ -147,6 +153,11 @@ impl<G: Guards> Witness<G> {
         }
     }
 
+    /// The epoch of the open height.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
     /// The last certified block.
     #[must_use]
     pub const fn tip(&self) -> &Tip {
@@ -369,7 +380,7 @@ impl<G: Guards> Witness<G> {
         let public = rules::check_public(&header, delivery.public.as_ref())?;
         let column = self.open_column(at, &header, delivery);
         if fresh {
-            let carried = certified_headers(at.constitution, delivery);
+            let carried = read_certified(at.constitutions, &delivery.recognised);
             rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
                 carried
                     .iter()
@@ -542,7 +553,7 @@ impl<G: Guards> Witness<G> {
                 .append(crate::log::merkle::leaf_hash(leaf))
                 .map_err(|_| Violation::FirstLeaf)?;
         }
-        let carried = block.recognised(at.constitution);
+        let carried = block.recognised(at.constitutions);
         rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
             carried
                 .iter()
@@ -667,16 +678,9 @@ pub fn valid_promise<G: Guards>(
     }
 }
 
-fn certified_headers(
-    constitution: &Constitution,
-    delivery: &Delivery,
-) -> Vec<(HeaderHash, Header)> {
-    read_certified(constitution, &delivery.recognised)
-}
-
-/// Reads headers whose certificates stand.
+/// Reads headers whose certificates stand, each under the constitution of its own epoch.
 pub(super) fn read_certified(
-    constitution: &Constitution,
+    constitutions: &Constitutions,
     carried: &[super::message::CertifiedHeader],
 ) -> Vec<(HeaderHash, Header)> {
     carried
@@ -684,6 +688,7 @@ pub(super) fn read_certified(
         .filter_map(|carried| {
             let id = crate::log::merkle::leaf_hash(&carried.header).of_header();
             let header = Header::from_bytes(&carried.header).ok()?;
+            let constitution = constitutions.of(carried.certificate.pledge.block.epoch)?;
             let certificate = carried.certificate.clone().verify(constitution).ok()?;
             (certificate.block().header == id && certificate.block().log == header.log)
                 .then_some((id, header))

@@ -17,6 +17,7 @@ use crate::constitution::Constitution;
 use crate::constitution::tests::{draft, seed};
 use crate::crypto::sealed::{BlockSecret, SealingSecret};
 use crate::crypto::{Signed, SigningKey};
+use crate::epochs::Constitutions;
 use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason};
 use crate::ids::{
     BlockNonce, BrandId, Height, LeafIndex, MemberHandle, RequestId, Round, RoundNonce,
@@ -45,6 +46,7 @@ impl Archive for NoArchive {
 /// Four brands; any three are a quorum.
 struct Alliance {
     constitution: Constitution,
+    constitutions: Constitutions,
     keys: Vec<(VotingKeys, SealingSecret)>,
 }
 
@@ -61,7 +63,8 @@ fn voting(brand: usize) -> VotingKeys {
 fn alliance() -> Alliance {
     let constitution = Constitution::new(draft(4)).unwrap();
     let keys = (0..4).map(|brand| (voting(brand), SealingSecret::derive(&seed(brand, 6)).0));
-    Alliance { constitution, keys: keys.collect() }
+    let constitutions = constitution.clone().into();
+    Alliance { constitution, constitutions, keys: keys.collect() }
 }
 
 impl Alliance {
@@ -71,8 +74,19 @@ impl Alliance {
 
     fn at(&self, brand: usize) -> Surroundings<'_> {
         let (keys, sealing) = &self.keys[brand];
-        let me = self.id(brand);
-        Surroundings { me, constitution: &self.constitution, keys, sealing, now: NOW }
+        Surroundings {
+            me: self.id(brand),
+            constitution: &self.constitution,
+            constitutions: &self.constitutions,
+            keys,
+            sealing,
+            now: NOW,
+        }
+    }
+
+    /// A witness of A's log, before its first block.
+    fn witness(&self) -> Witness {
+        Witness::new(self.id(A), self.constitution.epoch())
     }
 
     fn plan(&self, number: u8, sealed: Vec<(usize, Payload)>) -> Plan {
@@ -228,7 +242,7 @@ fn voted(out: &Outbox) -> bool {
 #[test]
 fn rule_3_an_opening_repeated_is_answered_alike_and_another_is_not() {
     let alliance = alliance();
-    let mut witness = Witness::new(alliance.id(A));
+    let mut witness = alliance.witness();
     let first = alliance.open(&mut witness, alliance.opening(2, 1));
     let again = alliance.open(&mut witness, alliance.opening(2, 1));
     assert_eq!((first.records.len(), again.records.len()), (1, 0));
@@ -251,7 +265,7 @@ fn rule_5_the_highest_lock_is_proposed_again_and_nothing_else() {
         alliance.promise(C, open, Some(alliance.lock(pledge(&new, 1), &[C, D]))),
         alliance.promise(D, open, None),
     ];
-    let mut witness = Witness::new(alliance.id(A));
+    let mut witness = alliance.witness();
     for wrong in [&old, &free] {
         let message = alliance.proposal(wrong, 2, B, promises.clone());
         assert_eq!(refused(&alliance.propose(&mut witness, message)), Some(100));
@@ -269,7 +283,7 @@ fn rule_5_the_highest_lock_is_proposed_again_and_nothing_else() {
 fn rule_6_there_is_one_vote_a_round_and_none_below_the_round_joined() {
     let alliance = alliance();
     let (block, other) = (alliance.block(1), alliance.block(2));
-    let mut witness = Witness::new(alliance.id(A));
+    let mut witness = alliance.witness();
     let first = alliance.propose(&mut witness, alliance.proposal(&block, 0, B, Vec::new()));
     assert!(voted(&first) && first.records.len() == 1);
     let second = alliance.propose(&mut witness, alliance.proposal(&other, 0, B, Vec::new()));
@@ -292,7 +306,7 @@ fn rule_6_there_is_one_vote_a_round_and_none_below_the_round_joined() {
 fn rule_6_a_round_is_voted_in_under_the_nonce_that_was_joined() {
     let alliance = alliance();
     let block = alliance.block(1);
-    let mut witness = Witness::new(alliance.id(A));
+    let mut witness = alliance.witness();
     alliance.open(&mut witness, alliance.opening(1, 1));
     let promises =
         |nonce| [A, C, D].map(|by| alliance.promise(by, alliance.opening(1, nonce), None)).to_vec();
@@ -305,7 +319,7 @@ fn rule_6_a_round_is_voted_in_under_the_nonce_that_was_joined() {
 fn rule_7_no_commit_below_the_round_joined() {
     let alliance = alliance();
     let block = alliance.block(1);
-    let mut witness = Witness::new(alliance.id(A));
+    let mut witness = alliance.witness();
     alliance.open(&mut witness, alliance.opening(1, 1));
     let mut commit = |round| {
         let mut out = Outbox::default();
@@ -327,7 +341,7 @@ fn rule_7_no_commit_below_the_round_joined() {
 fn rule_8_a_certificate_is_accepted_in_any_state() {
     let alliance = alliance();
     let block = alliance.block(1);
-    let mut witness = Witness::new(alliance.id(A));
+    let mut witness = alliance.witness();
     alliance.propose(&mut witness, alliance.proposal(&block, 0, B, Vec::new()));
     alliance.open(&mut witness, alliance.opening(9, 1));
     let certificate = alliance.certificate(pledge(&block, 0), A);
@@ -344,7 +358,7 @@ fn rule_8_a_certificate_is_accepted_in_any_state() {
 
 /// The number of the rule by which B refuses a first block of A, or 0 if B votes.
 fn judged(alliance: &Alliance, block: &OwnBlock) -> u16 {
-    let mut witness = Witness::new(alliance.id(A));
+    let mut witness = alliance.witness();
     let out = alliance.propose(&mut witness, alliance.proposal(block, 0, B, Vec::new()));
     if voted(&out) { 0 } else { refused(&out).unwrap() }
 }

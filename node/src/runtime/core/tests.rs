@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use protocol::amount::{Points, Rate, Value};
 use protocol::audit::{Auditor, KeyHolder, OpeningKey, Rule};
-use protocol::constitution::{Brand, BrandKeys, Constitution, Draft};
+use protocol::constitution::{Brand, BrandKeys, Constitution, Draft, Succession};
 use protocol::crypto::SigningKey;
 use protocol::crypto::sealed::SealingSecret;
 use protocol::ids::{ConstitutionHash, Epoch, Round, TreeSize};
@@ -82,6 +82,7 @@ fn constitution() -> Constitution {
         payload_size: 160,
         return_window: Milliseconds::from_seconds(86_400),
         auditors: Vec::new(),
+        succession: Succession::default(),
     })
     .unwrap()
 }
@@ -484,8 +485,9 @@ impl World {
                 secret: sealing(who, 8).0,
             })
             .collect();
+        let constitutions = self.constitution.clone().into();
         let auditor =
-            Auditor { constitution: &self.constitution, keys: &keys, outside_witnesses: &[] };
+            Auditor { constitutions: &constitutions, keys: &keys, outside_witnesses: &[] };
         let report = auditor.audit(&folders, &mut ());
         // before the first checkpoint there is none
         let mut findings =

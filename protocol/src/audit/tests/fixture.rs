@@ -320,7 +320,8 @@ impl Alliance {
     }
 
     pub(super) fn audit_with(&self, keys: &[OpeningKey], observer: &mut impl Observer) -> Report {
-        let auditor = Auditor { constitution: &self.constitution, keys, outside_witnesses: &[] };
+        let constitutions = self.constitution.clone().into();
+        let auditor = Auditor { constitutions: &constitutions, keys, outside_witnesses: &[] };
         auditor.audit(&self.folders, observer)
     }
 

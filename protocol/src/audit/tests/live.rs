@@ -211,7 +211,8 @@ fn what_ledgers_write_is_sound() {
     let folders: BTreeMap<BrandId, Folder> =
         live.machines.into_iter().map(|(brand, machine)| (brand, machine.folder)).collect();
     let keys = [Alliance::auditor_key()];
-    let auditor = Auditor { constitution: &live.constitution, keys: &keys, outside_witnesses: &[] };
+    let constitutions = live.constitution.clone().into();
+    let auditor = Auditor { constitutions: &constitutions, keys: &keys, outside_witnesses: &[] };
     let report = auditor.audit(&folders, &mut ());
     assert_eq!(places(&report), Vec::<String>::new(), "{:?}", report.findings);
     assert_eq!(report.not_checked, []);

@@ -59,12 +59,22 @@ pub enum DecodeError {
 /// The one encoding of a value.
 #[must_use]
 pub fn encode<T: Encode<()> + ?Sized>(value: &T) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let written: Result<(), minicbor::encode::Error<Infallible>> =
-        minicbor::encode(value, &mut bytes);
+    encode_sized(value, 0)
+}
+
+/// The one encoding of a value that is known to take about so many bytes: one allocation.
+#[must_use]
+pub fn encode_sized<T: Encode<()> + ?Sized>(value: &T, about: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(about);
+    encode_into(value, &mut bytes);
+    bytes
+}
+
+/// Appends the one encoding of a value.
+pub fn encode_into<T: Encode<()> + ?Sized>(value: &T, bytes: &mut Vec<u8>) {
+    let written: Result<(), minicbor::encode::Error<Infallible>> = minicbor::encode(value, bytes);
     // writing to a vector cannot fail, and no `Encode` of this crate raises an error of its own
     debug_assert!(written.is_ok());
-    bytes
 }
 
 /// Reads one value of at most `most` bytes, naming it `what` in errors.
@@ -84,11 +94,27 @@ pub fn decode<'b, T: Decode<'b, ()> + Encode<()>>(
     let value: T = decoder
         .decode()
         .map_err(|_| DecodeError::Malformed { what, position: decoder.position() })?;
-    if encode(&value) != bytes {
-        return Err(DecodeError::NotDeterministic { what });
-    }
-    Ok(value)
+    let mut compared = Same { rest: bytes };
+    let same = minicbor::encode(&value, &mut compared).is_ok() && compared.rest.is_empty();
+    if same { Ok(value) } else { Err(DecodeError::NotDeterministic { what }) }
 }
+
+/// Takes what is written to it only as long as it is what is expected: encoding into it compares
+/// without a copy.
+struct Same<'b> {
+    rest: &'b [u8],
+}
+
+impl minicbor::encode::Write for Same<'_> {
+    type Error = Differs;
+    fn write_all(&mut self, written: &[u8]) -> Result<(), Differs> {
+        self.rest = self.rest.strip_prefix(written).ok_or(Differs)?;
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Differs;
 
 #[cfg(test)]
 mod tests {

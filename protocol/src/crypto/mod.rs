@@ -5,6 +5,7 @@
 //! this crate's own check let through, and nothing else can make one. Knows nothing of where keys
 //! are stored, nor of whose key is current: the caller passes the key it found in the constitution.
 
+pub mod hash;
 pub mod sealed;
 #[cfg(test)]
 mod vectors;
@@ -17,46 +18,7 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use crate::codec;
 use crate::ids::{BrandId, write_hex};
 
-/// SHA-256 of the parts, one after another.
-#[must_use]
-pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(context.finish().as_ref());
-    bytes
-}
-
-/// HMAC-SHA-256 of a message.
-#[must_use]
-pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(ring::hmac::sign(&key, message).as_ref());
-    bytes
-}
-
-/// HKDF-SHA-256 (RFC 5869) to `N` bytes, `N` at most 8160.
-#[must_use]
-pub fn hkdf_sha256<const N: usize>(secret: &[u8], salt: &[u8], info: &[&[u8]]) -> [u8; N] {
-    struct Length(usize);
-    impl ring::hkdf::KeyType for Length {
-        fn len(&self) -> usize {
-            self.0
-        }
-    }
-    const { assert!(N <= 255 * 32) };
-    let mut bytes = [0; N];
-    let filled = ring::hkdf::Salt::new(ring::hkdf::HKDF_SHA256, salt)
-        .extract(secret)
-        .expand(info, Length(N))
-        .and_then(|okm| okm.fill(&mut bytes));
-    // both fail only above 255 blocks, which the assertion above excludes
-    debug_assert!(filled.is_ok());
-    bytes
-}
+pub use hash::{hkdf_sha256, hmac_sha256, sha256};
 
 /// What a signing key may be used for. One key never serves two roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -294,15 +256,5 @@ mod tests {
         let moved = Signed { signer: brand, body: Second(1), signature: signed.signature };
         assert!(moved.verify(&key.public()).is_err());
         assert_eq!(signed.verify(&key.public()).unwrap().body(), &First(1));
-    }
-
-    /// RFC 5869, test case 1.
-    #[test]
-    fn hkdf_agrees_with_rfc_5869() {
-        let salt: Vec<u8> = (0x00..=0x0c).collect();
-        let info: Vec<u8> = (0xf0..=0xf9).collect();
-        let okm: [u8; 42] = hkdf_sha256(&[0x0b; 22], &salt, &[&info]);
-        assert_eq!(okm[..8], [0x3c, 0xb2, 0x5f, 0x25, 0xfa, 0xac, 0xd5, 0x7a]);
-        assert_eq!(okm[36..], [0x00, 0x72, 0x08, 0xd5, 0xb8, 0x87, 0x18, 0x58, 0x65][3..]);
     }
 }

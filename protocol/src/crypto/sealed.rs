@@ -13,6 +13,8 @@
 //!
 //! Does not do yet: rotation of sealing keys, SM4-GCM, disclosure of one block to an auditor.
 
+mod column;
+
 use std::fmt;
 
 use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
@@ -25,6 +27,8 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable as _, Kem as _, OpModeR, OpModeS, Serializable as _};
 use minicbor::{Decode, Encode};
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub use column::{ColumnCipher, SealedLeaf, SealedRef, sealed_leaf_bytes};
 
 use super::{hkdf_sha256, sha256};
 use crate::ids::{BlockNonce, BrandId, Commitment, LeafIndex};
@@ -300,15 +304,7 @@ impl SealingContext {
         let plaintext = Aes256Gcm::new(&key.0.into())
             .decrypt(&Nonce::default(), Payload { msg: &entry.ciphertext, aad: &aad })
             .map_err(|_| SealError::NotOpened)?;
-        let (length, rest) = plaintext.split_first_chunk::<2>().ok_or(SealError::NotOpened)?;
-        let (payload, padding) = rest
-            .split_at_checked(u16::from_be_bytes(*length).into())
-            .ok_or(SealError::NotOpened)?;
-        // one plaintext for each meaning, and no room for hidden words
-        if padding.iter().any(|byte| *byte != 0) {
-            return Err(SealError::NotOpened);
-        }
-        Ok(payload.to_vec())
+        unpad(&plaintext).map(<[u8]>::to_vec)
     }
 
     /// An entry that says nothing and looks like any other; whoever holds the block secret can see
@@ -340,6 +336,18 @@ impl SealingContext {
 
 /// Bytes a sealed entry's ciphertext has beyond the payload size: length and tag.
 pub const SEALED_OVERHEAD: usize = 2 + 16;
+
+/// The payload in a plaintext of the one size.
+fn unpad(plaintext: &[u8]) -> Result<&[u8], SealError> {
+    let (length, rest) = plaintext.split_first_chunk::<2>().ok_or(SealError::NotOpened)?;
+    let (payload, padding) =
+        rest.split_at_checked(u16::from_be_bytes(*length).into()).ok_or(SealError::NotOpened)?;
+    // one plaintext for each meaning, and no room for hidden words
+    if padding.iter().any(|byte| *byte != 0) {
+        return Err(SealError::NotOpened);
+    }
+    Ok(payload)
+}
 
 fn commitment_of(key: &EntryKey) -> Commitment {
     Commitment::from_bytes(sha256(&[ENTRY_COMMITMENT, &key.0]))

@@ -27,9 +27,11 @@ use crate::time::Timestamp;
 /// Fewest leaves of a block, header included.
 pub const BLOCK_LEAVES_MIN: u64 = 8;
 /// Most leaves of a block, header included.
-pub const BLOCK_LEAVES_MAX: u64 = 16_384;
-/// Most bytes of a block's body: its leaves without the header, each with its length.
-pub const BODY_MAX: usize = 24 * 1024 * 1024;
+pub const BLOCK_LEAVES_MAX: u64 = 65_536;
+/// Most bytes of a block's body: its leaves without the header, each with its length. Where nobody
+/// may fail every witness keeps the whole body as its fragment, so that a message holds the body and,
+/// if all of it is for one brand, the same again as its column.
+pub const BODY_MAX: usize = 15 * 1024 * 1024;
 /// Largest body of an application's entry, in bytes.
 pub const APPLICATION_MAX: usize = 16 * 1024;
 
@@ -352,8 +354,9 @@ impl ColumnOpening {
 /// SHA-256 over leaf hashes in order.
 #[must_use]
 pub fn hash_of_leaves(leaves: &[LeafHash]) -> LeafHash {
-    let parts: Vec<&[u8]> = leaves.iter().map(|leaf| &leaf.as_bytes()[..]).collect();
-    LeafHash::from_bytes(sha256(&parts))
+    let mut bytes = Vec::with_capacity(leaves.len().saturating_mul(32));
+    leaves.iter().for_each(|leaf| bytes.extend_from_slice(leaf.as_bytes()));
+    LeafHash::from_bytes(sha256(&[&bytes]))
 }
 
 impl Header {

@@ -35,6 +35,19 @@ impl fmt::Debug for Fragment {
     }
 }
 
+impl Fragment {
+    /// Its number: its witness's position in the committee without the writer.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+    /// Its bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Why there are no fragments, a fragment is not one, or they rebuild nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FragmentError {
@@ -84,9 +97,15 @@ impl Shape {
     /// [`FragmentError::Code`] when the library has no such code; not for 2 to 21 brands.
     pub fn cut(self, body: &[u8]) -> Result<(FragmentsRoot, Vec<Fragment>), FragmentError> {
         let size = self.fragment_bytes(body.len());
-        let mut shards: Vec<Vec<u8>> = body.chunks(size).map(<[u8]>::to_vec).collect();
-        shards.resize(self.needed, Vec::new());
-        shards.iter_mut().for_each(|shard| shard.resize(size, 0));
+        let mut shards = Vec::with_capacity(self.all);
+        for number in 0..self.needed {
+            let start = number.saturating_mul(size).min(body.len());
+            let end = start.saturating_add(size).min(body.len());
+            let mut shard = Vec::with_capacity(size);
+            shard.extend_from_slice(body.get(start..end).unwrap_or_default());
+            shard.resize(size, 0);
+            shards.push(shard);
+        }
         let parity = self.all.saturating_sub(self.needed);
         if parity > 0 {
             let coded = reed_solomon_simd::encode(self.needed, parity, &shards)

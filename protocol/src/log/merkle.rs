@@ -81,6 +81,12 @@ pub struct EntryTooLong {
     found: usize,
 }
 
+impl EntryTooLong {
+    pub(super) const fn of(found: usize) -> Self {
+        Self { found }
+    }
+}
+
 impl Leaf {
     /// Hashes an entry.
     ///

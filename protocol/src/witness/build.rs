@@ -1,26 +1,25 @@
-//! Makes a block of the own log, and each receiver's view of it.
+//! Makes a block of the own log. What is made of it afterwards is [`super::own_block`]'s.
 
 use std::collections::BTreeMap;
 
-use minicbor::{Decode, Encode};
-
-use super::message::{CertifiedHeader, Delivery, EntryBytes, Extension, LeafRun};
+use super::message::CertifiedHeader;
+pub use super::own_block::{Deliveries, OwnBlock, SentPayload};
+use super::own_block::{Derived, Parts};
 use super::rules::Tip;
 use crate::amount::AmountError;
-use crate::codec::WIRE_VERSION;
+use crate::codec::{self, WIRE_VERSION};
 use crate::constitution::Constitution;
-use crate::crypto::sealed::{BlockSecret, SealError};
-use crate::epochs::Constitutions;
+use crate::crypto::sealed::{BlockSecret, SealError, SealingContext, sealed_leaf_bytes};
 use crate::exchange::Payload;
-use crate::ids::{BlockNonce, BrandId, HeaderHash, LeafHash, LeafIndex, RootHash, TreeSize};
+use crate::ids::{BlockNonce, BrandId, LeafHash, LeafIndex, TreeSize};
 use crate::log::block::{
-    BLOCK_LEAVES_MAX, BLOCK_LEAVES_MIN, BODY_MAX, BlockReference, BlockTree, Column, ColumnContent,
-    ColumnOpening, Entry, Header, PublicEntry, Recognised, hash_of_leaves,
+    BLOCK_LEAVES_MAX, BLOCK_LEAVES_MIN, BODY_MAX, Column, ColumnContent, ColumnOpening, Entry,
+    Header, PublicEntry, Recognised, hash_of_leaves,
 };
-use crate::log::fragments::{Fragment, FragmentError, Shape};
-use crate::log::merkle::{Frontier, FrontierError, MissingHash, leaf_hash};
-use crate::log::proof::{ConsistencyProof, ProveError};
-use crate::log::range::{HeaderProof, RangeProof};
+use crate::log::entries::Entries;
+use crate::log::fragments::{FragmentError, Shape};
+use crate::log::merkle::{EntryTooLong, FrontierError, MissingHash};
+use crate::log::proof::ProveError;
 use crate::time::Timestamp;
 
 /// Recipient name of the recovery key.
@@ -64,48 +63,15 @@ pub enum BuildError {
     /// A hash is not at hand.
     #[error(transparent)]
     Hash(#[from] MissingHash),
+    /// An entry is longer than a leaf may be.
+    #[error(transparent)]
+    Entry(#[from] EntryTooLong),
     /// More entries or bytes than one block takes.
     #[error("more entries than one block takes")]
     TooLarge,
     /// The writer or a receiver is no brand of the constitution, or not one of the block.
     #[error("{0} is no party to the block")]
     Stranger(BrandId),
-}
-
-/// A block of the own log with what only its writer knows of it. As a record it is all that is
-/// needed to propose the block again, byte for byte, after a crash.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
-pub struct OwnBlock {
-    #[cbor(n(0), with = "minicbor::bytes")]
-    header: Vec<u8>,
-    #[n(1)]
-    body: Vec<EntryBytes>,
-    #[n(2)]
-    payloads: Vec<SentPayload>,
-    #[n(3)]
-    contents: Vec<ColumnContent>,
-    #[n(4)]
-    before: Frontier,
-    #[n(5)]
-    recognised: Vec<CertifiedHeader>,
-    #[n(6)]
-    reference: BlockReference,
-}
-
-/// One payload of an own block, at its place.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
-pub struct SentPayload {
-    /// Its index in the own log.
-    #[n(0)]
-    pub index: LeafIndex,
-    /// To whom.
-    #[n(1)]
-    pub to: BrandId,
-    /// What it says.
-    #[n(2)]
-    pub payload: Payload,
 }
 
 impl OwnBlock {
@@ -120,11 +86,11 @@ impl OwnBlock {
         contents: &BTreeMap<BrandId, ColumnContent>,
         plan: Plan,
     ) -> Result<Self, BuildError> {
-        let stranger = BuildError::Stranger(log);
-        let brand = constitution.brand(log).ok_or(stranger)?;
-        let context = crate::crypto::sealed::SealingContext { log, nonce: plan.nonce };
-        let mut body = Body::new(tip, plan.public.iter());
-        let mut payloads = Vec::new();
+        let brand = constitution.brand(log).ok_or(BuildError::Stranger(log))?;
+        let context = SealingContext { log, nonce: plan.nonce };
+        let size = constitution.payload_size();
+        let mut body = Body::new(tip, &plan, size)?;
+        let mut payloads = Vec::with_capacity(plan.sealed.values().map(Vec::len).sum());
         let mut columns = Vec::new();
         let mut new_contents = Vec::new();
         for counterparty in constitution.committee().witnesses(log) {
@@ -135,14 +101,22 @@ impl OwnBlock {
                 contents.get(&counterparty).copied().unwrap_or_else(ColumnContent::nothing);
             let start = body.leaves.len();
             content.first = body.offset()?;
-            for payload in plan.sealed.get(&counterparty).into_iter().flatten() {
-                let index = body.next_index()?;
-                let size = constitution.payload_size();
-                let sealed = context.seal(&key, index, &payload.to_bytes(), size)?;
-                body.push(Entry::Sealed(sealed).to_bytes());
-                content.sent = content.sent.plus(payload.value())?;
-                let payload = payload.clone();
-                payloads.push(SentPayload { index, to: counterparty, payload });
+            if let Some(sealed) = plan.sealed.get(&counterparty) {
+                let mut column = context.column(&key);
+                let mut bytes = Vec::new();
+                for payload in sealed {
+                    let index = body.next_index()?;
+                    bytes.clear();
+                    codec::encode_into(payload, &mut bytes);
+                    let mut sealed = Ok(());
+                    body.push_with(|leaf| {
+                        sealed = column.seal_leaf(index, &bytes, size, leaf);
+                    })?;
+                    sealed?;
+                    content.sent = content.sent.plus(payload.value())?;
+                    let payload = payload.clone();
+                    payloads.push(SentPayload { index, to: counterparty, payload });
+                }
             }
             let leaves = body.leaves.get(start..).unwrap_or_default();
             content.count = u32::try_from(leaves.len()).map_err(|_| BuildError::TooLarge)?;
@@ -173,8 +147,7 @@ impl OwnBlock {
         }
         body.pad(constitution, &context, &plan.secret)?;
         let shape = Shape::of(constitution.committee());
-        let bytes = body.bytes()?;
-        let (fragments, _) = shape.cut(&bytes)?;
+        let (fragments_root, fragments) = shape.cut(body.entries.as_bytes())?;
         let mut readers =
             vec![(RECOVERY, &brand.keys.recovery), (log.as_str(), &brand.keys.sealing)];
         let auditors = constitution.auditors().iter();
@@ -183,8 +156,8 @@ impl OwnBlock {
             .into_iter()
             .map(|(name, key)| context.wrap(name, key, plan.secret.expose(), plan.secret.expose()))
             .collect::<Result<_, _>>()?;
-        let tree = BlockTree::new(&tip.frontier, &body.leaves);
         let body_size = TreeSize::new(body.next_index()?.get());
+        let derived = Derived::new(&tip.frontier, &body.leaves, body_size, fragments)?;
         let header = Header {
             version: WIRE_VERSION,
             log,
@@ -194,210 +167,61 @@ impl OwnBlock {
             first: body.first,
             body_leaves: body.offset()?,
             public_leaves: u32::try_from(plan.public.len()).map_err(|_| BuildError::TooLarge)?,
-            body_bytes: u32::try_from(bytes.len()).map_err(|_| BuildError::TooLarge)?,
+            body_bytes: u32::try_from(body.entries.as_bytes().len())
+                .map_err(|_| BuildError::TooLarge)?,
             previous: tip.header,
             previous_root: tip.frontier.root(),
-            body_root: Frontier::read(&tree, body_size)?.root(),
+            body_root: derived.body_root(),
             nonce: plan.nonce,
-            fragments,
+            fragments: fragments_root,
             secrets,
             columns,
         };
         let (bytes, id) = header.to_leaf();
-        let reference = reference(&header, id, &tree)?;
+        let reference = derived.reference(&header, id)?;
         let recognised = plan.recognised.into_values().map(|(_, header)| header).collect();
-        Ok(Self {
+        let parts = Parts {
             header: bytes,
             body: body.entries,
+            secret: Some(plan.secret),
             payloads,
             contents: new_contents,
             before: tip.frontier.clone(),
             recognised,
             reference,
-        })
-    }
-
-    /// A final block read back from the log's tiles, enough to hand it to those who missed it. What
-    /// only mattered until it was final (payloads in clear, certificates it carried) is gone.
-    #[must_use]
-    pub fn restore(
-        reference: BlockReference,
-        mut leaves: Vec<Vec<u8>>,
-        contents: Vec<ColumnContent>,
-        before: Frontier,
-    ) -> Option<Self> {
-        let header = leaves.pop()?;
-        let body = leaves.into_iter().map(EntryBytes).collect();
-        let (payloads, recognised) = (Vec::new(), Vec::new());
-        Some(Self { header, body, payloads, contents, before, recognised, reference })
-    }
-
-    /// What is proposed, voted on and certified.
-    #[must_use]
-    pub const fn reference(&self) -> BlockReference {
-        self.reference
-    }
-    /// When it was built, as its header says.
-    #[must_use]
-    pub fn time(&self) -> Option<Timestamp> {
-        Header::from_bytes(&self.header).ok().map(|header| header.time)
-    }
-    /// The header leaf.
-    #[must_use]
-    pub fn header_leaf(&self) -> &[u8] {
-        &self.header
-    }
-    /// The payloads with their places.
-    #[must_use]
-    pub fn payloads(&self) -> &[SentPayload] {
-        &self.payloads
-    }
-    /// The exact contents of the columns, in the order of the header's columns.
-    #[must_use]
-    pub fn contents(&self) -> &[ColumnContent] {
-        &self.contents
-    }
-    /// What was submitted into the block, in order.
-    #[must_use]
-    pub fn submissions(&self) -> (Vec<PublicEntry>, Vec<(BrandId, Payload)>) {
-        let public = self.body.iter().map_while(|entry| match Entry::from_bytes(&entry.0) {
-            Ok(Entry::Public(public)) => Some(public),
-            _ => None,
-        });
-        let sealed = self.payloads.iter().map(|sent| (sent.to, sent.payload.clone()));
-        (public.collect(), sealed.collect())
-    }
-    /// The tree's right edge before the block.
-    #[must_use]
-    pub const fn before(&self) -> &Frontier {
-        &self.before
-    }
-    /// All leaves in order, the header last.
-    pub fn leaves(&self) -> impl Iterator<Item = &[u8]> {
-        self.body.iter().map(|entry| &entry.0[..]).chain([&self.header[..]])
-    }
-
-    /// The certified headers of other logs that this block recognises, those that stand.
-    #[must_use]
-    pub fn recognised(&self, constitutions: &Constitutions) -> Vec<(HeaderHash, Header)> {
-        super::state::read_certified(constitutions, &self.recognised)
-    }
-
-    /// Prepares the proofs and fragments that every receiver's view is cut from.
-    ///
-    /// # Errors
-    /// When the block's own parts do not fit together.
-    pub fn deliveries<'a>(
-        &'a self,
-        constitution: &'a Constitution,
-    ) -> Result<Deliveries<'a>, BuildError> {
-        let header = Header::from_bytes(&self.header)
-            .map_err(|_| BuildError::Stranger(self.reference.log))?;
-        let leaves: Vec<LeafHash> = self.body.iter().map(|entry| leaf_hash(&entry.0)).collect();
-        let tree = BlockTree::new(&self.before, &leaves);
-        let body = Frontier::read(&tree, header.body_size())?;
-        let consistency = match self.before.size() {
-            size if size == TreeSize::new(0) => None,
-            size => Some(ConsistencyProof::prove(&tree, size, header.body_size())?),
         };
-        let extension = Extension { consistency, header: HeaderProof::new(body) };
-        let entries = self.body.iter().map(|entry| &entry.0[..]);
-        let shape = Shape::of(constitution.committee());
-        let (_, fragments) = shape.cut(&body_bytes(entries)?)?;
-        Ok(Deliveries { block: self, constitution, header, tree, extension, fragments })
+        Ok(Self::from_parts(parts, Some(derived)))
     }
-}
-
-/// The views of one block, one for each receiver.
-#[derive(Debug)]
-pub struct Deliveries<'a> {
-    block: &'a OwnBlock,
-    constitution: &'a Constitution,
-    header: Header,
-    tree: BlockTree,
-    extension: Extension,
-    fragments: Vec<Fragment>,
-}
-
-impl Deliveries<'_> {
-    /// The block as `to` may see it. `fresh` adds the certificates by which a witness judges what
-    /// is recognised; a final block is not judged again.
-    ///
-    /// # Errors
-    /// When `to` is no witness of this log.
-    pub fn to(&self, to: BrandId, fresh: bool) -> Result<Delivery, BuildError> {
-        let stranger = BuildError::Stranger(to);
-        let position = self
-            .constitution
-            .committee()
-            .witnesses(self.header.log)
-            .position(|witness| witness == to)
-            .ok_or(stranger.clone())?;
-        let content = self.block.contents.get(position).ok_or(stranger.clone())?;
-        let recognised = if fresh { self.block.recognised.clone() } else { Vec::new() };
-        Ok(Delivery {
-            header: self.block.header.clone(),
-            extension: self.extension.clone(),
-            fragment: self.fragments.get(position).cloned().ok_or(stranger)?,
-            public: self.run(0, self.header.public_leaves)?,
-            column: self.run(content.first, content.count)?,
-            recognised,
-        })
-    }
-
-    fn run(&self, offset: u32, count: u32) -> Result<Option<LeafRun>, BuildError> {
-        if count == 0 {
-            return Ok(None);
-        }
-        let too_large = |_| BuildError::TooLarge;
-        let start = usize::try_from(offset).map_err(too_large)?;
-        let end = start.saturating_add(usize::try_from(count).map_err(too_large)?);
-        let entries = self.block.body.get(start..end).ok_or(BuildError::TooLarge)?.to_vec();
-        let first = self.header.first.get().checked_add(u64::from(offset));
-        let first = LeafIndex::new(first.ok_or(BuildError::TooLarge)?);
-        let size = self.header.body_size();
-        let proof = RangeProof::prove(&self.tree, first, u64::from(count), size)?;
-        Ok(Some(LeafRun { first, entries, proof }))
-    }
-}
-
-fn reference(
-    header: &Header,
-    id: HeaderHash,
-    tree: &BlockTree,
-) -> Result<BlockReference, BuildError> {
-    let mut whole = Frontier::read(tree, header.body_size())?;
-    whole.append(id.as_leaf())?;
-    let root: RootHash = whole.root();
-    Ok(BlockReference {
-        log: header.log,
-        epoch: header.epoch,
-        height: header.height,
-        header: id,
-        size: whole.size(),
-        root,
-    })
 }
 
 struct Body {
     first: LeafIndex,
-    entries: Vec<EntryBytes>,
+    entries: Entries,
     leaves: Vec<LeafHash>,
 }
 
 impl Body {
-    fn new<'a>(tip: &Tip, public: impl Iterator<Item = &'a PublicEntry>) -> Self {
+    fn new(tip: &Tip, plan: &Plan, payload_size: usize) -> Result<Self, BuildError> {
         let first = LeafIndex::new(tip.frontier.size().get());
-        let mut body = Self { first, entries: Vec::new(), leaves: Vec::new() };
-        for entry in public {
-            body.push(Entry::Public(entry.clone()).to_bytes());
+        let sealed: usize = plan.sealed.values().map(Vec::len).sum();
+        let leaf =
+            sealed_leaf_bytes(payload_size).saturating_add(crate::log::entries::LENGTH_BYTES);
+        let mut body = Self {
+            first,
+            entries: Entries::with_capacity(sealed.saturating_mul(leaf)),
+            leaves: Vec::with_capacity(sealed),
+        };
+        for entry in &plan.public {
+            let bytes = Entry::Public(entry.clone()).to_bytes();
+            body.push_with(|leaf| leaf.extend_from_slice(&bytes))?;
         }
-        body
+        Ok(body)
     }
 
-    fn push(&mut self, entry: Vec<u8>) {
-        self.leaves.push(leaf_hash(&entry));
-        self.entries.push(EntryBytes(entry));
+    fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), BuildError> {
+        let hash = self.entries.push_with(write)?;
+        self.leaves.push(hash);
+        Ok(())
     }
 
     fn offset(&self) -> Result<u32, BuildError> {
@@ -412,7 +236,7 @@ impl Body {
     fn pad(
         &mut self,
         constitution: &Constitution,
-        context: &crate::crypto::sealed::SealingContext,
+        context: &SealingContext,
         secret: &BlockSecret,
     ) -> Result<(), BuildError> {
         let with_header = u64::from(self.offset()?).saturating_add(1);
@@ -422,15 +246,11 @@ impl Body {
         }
         for _ in with_header..leaves {
             let index = self.next_index()?;
-            let padding = context.padding(secret, index, constitution.payload_size());
-            self.push(Entry::Sealed(padding).to_bytes());
+            let padding =
+                Entry::Sealed(context.padding(secret, index, constitution.payload_size()));
+            self.push_with(|leaf| codec::encode_into(&padding, leaf))?;
         }
-        Ok(())
-    }
-
-    fn bytes(&self) -> Result<Vec<u8>, BuildError> {
-        let bytes = body_bytes(self.entries.iter().map(|entry| &entry.0[..]))?;
-        if bytes.len() > BODY_MAX { Err(BuildError::TooLarge) } else { Ok(bytes) }
+        if self.entries.as_bytes().len() > BODY_MAX { Err(BuildError::TooLarge) } else { Ok(()) }
     }
 }
 

@@ -12,6 +12,7 @@ use super::statement::{
 use crate::codec::{self, DecodeError, MESSAGE_MAX, WIRE_VERSION};
 use crate::crypto::Signed;
 use crate::ids::{BrandId, Height, LeafIndex, Round};
+use crate::log::entries::Entries;
 use crate::log::fragments::Fragment;
 use crate::log::proof::ConsistencyProof;
 use crate::log::range::{HeaderProof, RangeProof};
@@ -79,7 +80,21 @@ impl Message {
     /// The bytes that are sent.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
-        codec::encode(&Envelope { version: WIRE_VERSION, message: self })
+        let about = self.about_bytes();
+        codec::encode_sized(&Envelope { version: WIRE_VERSION, message: self }, about)
+    }
+
+    /// About how many bytes it takes, if they are many: so that one allocation does.
+    fn about_bytes(&self) -> usize {
+        const REST: usize = 4096;
+        let of = |delivery: &Delivery| delivery.about_bytes().saturating_add(REST);
+        match self {
+            Self::Proposal(proposal) => of(&proposal.delivery),
+            Self::Blocks(blocks) => {
+                blocks.iter().fold(0, |sum, block| sum.saturating_add(of(&block.delivery)))
+            }
+            _ => 0,
+        }
     }
 }
 
@@ -146,6 +161,22 @@ pub struct Delivery {
     pub recognised: Vec<CertifiedHeader>,
 }
 
+impl Delivery {
+    /// About how many bytes it takes.
+    pub(super) fn about_bytes(&self) -> usize {
+        let run =
+            |run: &Option<LeafRun>| run.as_ref().map_or(0, |run| run.entries.as_bytes().len());
+        let sizes = [
+            self.header.len(),
+            self.fragment.bytes().len(),
+            run(&self.public),
+            run(&self.column),
+            self.recognised.iter().map(|known| known.header.len()).sum(),
+        ];
+        sizes.into_iter().fold(8192, usize::saturating_add)
+    }
+}
+
 /// Ties the tree before a block to the tree with it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
@@ -167,21 +198,10 @@ pub struct LeafRun {
     pub first: LeafIndex,
     /// The leaves.
     #[n(1)]
-    pub entries: Vec<EntryBytes>,
+    pub entries: Entries,
     /// That they are the body's leaves from there on.
     #[n(2)]
     pub proof: RangeProof,
-}
-
-/// The bytes of one leaf.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-pub struct EntryBytes(#[cbor(n(0), with = "minicbor::bytes")] pub Vec<u8>);
-
-impl fmt::Debug for EntryBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EntryBytes({} bytes)", self.0.len())
-    }
 }
 
 impl fmt::Debug for LeafRun {

@@ -7,6 +7,7 @@
 pub mod build;
 pub mod guards;
 pub mod message;
+pub mod own_block;
 pub mod record;
 pub mod rules;
 pub mod state;

@@ -82,6 +82,24 @@ impl Record {
     /// The bytes that are written.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        codec::encode(self)
+        let mut bytes = Vec::with_capacity(self.about_bytes());
+        self.write(&mut bytes);
+        bytes
+    }
+    /// Appends the bytes that are written.
+    pub fn write(&self, bytes: &mut Vec<u8>) {
+        codec::encode_into(self, bytes);
+    }
+    /// About how many bytes it takes, if they are many: so that one allocation does.
+    #[must_use]
+    pub fn about_bytes(&self) -> usize {
+        const REST: usize = 16 * 1024;
+        let many = match self {
+            Self::Voted(voted) => voted.delivery.as_ref().map_or(0, |all| all.about_bytes()),
+            Self::CaughtUp(block) => block.delivery.about_bytes(),
+            Self::Built(block) => block.body().as_bytes().len(),
+            _ => return 512,
+        };
+        many.saturating_add(REST)
     }
 }

@@ -5,17 +5,17 @@
 //! carries and the epoch; [`Violation`] says which rule failed. Does not know rounds, votes or locks.
 
 use crate::amount::{AmountError, Value};
-use crate::codec::{DecodeError, WIRE_VERSION};
+use crate::codec::{self, DecodeError, WIRE_VERSION};
 use crate::constitution::{Brand, Constitution};
-use crate::crypto::sealed::{SEALED_OVERHEAD, SealError};
+use crate::crypto::sealed::{SEALED_OVERHEAD, SealError, SealedLeaf};
 use crate::exchange::{Payload, PayloadError};
-use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafHash, LeafIndex, TreeSize};
+use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
 use crate::log::block::{
     BLOCK_LEAVES_MAX, BLOCK_LEAVES_MIN, BODY_MAX, BlockReference, Column, ColumnContent,
     ColumnOpening, Entry, Header, PublicEntry, Recognised, hash_of_leaves,
 };
 use crate::log::fragments::FragmentError;
-use crate::log::merkle::{Frontier, leaf_hash};
+use crate::log::merkle::Frontier;
 use crate::log::proof::ProofError;
 use crate::time::{Milliseconds, Timestamp};
 
@@ -423,7 +423,7 @@ pub fn check_public(
     if run.first != header.first || u32::try_from(run.entries.len()) != Ok(header.public_leaves) {
         return Err(Violation::PublicLeaves);
     }
-    check_run(header, run)?;
+    run.proof.verify(run.first, &run.entries.hashes(), header.body_size(), &header.body_root)?;
     indexed(run)
         .map(|(index, entry)| match Entry::from_bytes(entry) {
             Ok(Entry::Public(public)) => Ok((index, public)),
@@ -451,8 +451,7 @@ pub fn check_column<G: Guards>(
     let context = header.context();
     opening.check(&context, column).map_err(|error| Violation::Opening { counterparty, error })?;
     let content = &opening.content;
-    let entries: &[_] = run.map_or(&[], |run| &run.entries);
-    let hashes: Vec<LeafHash> = entries.iter().map(|entry| leaf_hash(&entry.0)).collect();
+    let hashes = run.map_or_else(Vec::new, |run| run.entries.hashes());
     if u32::try_from(hashes.len()) != Ok(content.count) || hash_of_leaves(&hashes) != content.leaves
     {
         return Err(wrong_leaves);
@@ -463,20 +462,23 @@ pub fn check_column<G: Guards>(
         if offset != Some(u64::from(content.first)) || content.first < header.public_leaves {
             return Err(wrong_leaves);
         }
-        check_run(header, run)?;
+        run.proof.verify(run.first, &hashes, header.body_size(), &header.body_root)?;
         let size = constitution.payload_size().saturating_add(SEALED_OVERHEAD);
+        let mut cipher = context.column(&opening.key);
+        let pair = (header.log, counterparty);
         for (index, entry) in indexed(run) {
-            let Ok(Entry::Sealed(sealed)) = Entry::from_bytes(entry) else {
+            let Ok(SealedLeaf::Sealed(sealed)) =
+                codec::decode("a sealed entry", entry, codec::ENTRY_MAX)
+            else {
                 return Err(wrong_leaves);
             };
             if sealed.ciphertext.len() != size {
                 return Err(wrong_leaves);
             }
-            let key = context.entry_key(&opening.key, index);
-            let bytes = context
-                .open(&key, index, &sealed)
+            let bytes = cipher
+                .open(index, sealed)
                 .map_err(|error| Violation::Opening { counterparty, error })?;
-            let payload = Payload::read(&bytes, constitution, (header.log, counterparty))
+            let payload = Payload::read(bytes, constitution, pair)
                 .map_err(|error| Violation::Payload { counterparty, index, error })?;
             payloads.push((index, payload));
         }
@@ -509,13 +511,6 @@ pub fn check_column_totals(
     if right { Ok(()) } else { Err(Violation::ExactTotals { counterparty }) }
 }
 
-fn check_run(header: &Header, run: &LeafRun) -> Result<(), Violation> {
-    let hashes: Vec<LeafHash> = run.entries.iter().map(|entry| leaf_hash(&entry.0)).collect();
-    run.proof.verify(run.first, &hashes, header.body_size(), &header.body_root)?;
-    Ok(())
-}
-
 fn indexed(run: &LeafRun) -> impl Iterator<Item = (LeafIndex, &[u8])> {
-    let indexes = run.first.get()..;
-    indexes.map(LeafIndex::new).zip(run.entries.iter().map(|entry| &entry.0[..]))
+    (run.first.get()..).map(LeafIndex::new).zip(&run.entries)
 }

@@ -538,21 +538,8 @@ impl<G: Guards> Witness<G> {
         block: &OwnBlock,
     ) -> Result<(), Violation> {
         let header = Header::from_bytes(block.header_leaf())?;
-        let public = block
-            .leaves()
-            .take(usize::try_from(header.public_leaves).unwrap_or(usize::MAX))
-            .zip(header.first.get()..)
-            .map(|(leaf, index)| match crate::log::block::Entry::from_bytes(leaf) {
-                Ok(crate::log::block::Entry::Public(public)) => Ok((LeafIndex::new(index), public)),
-                _ => Err(Violation::PublicLeaves),
-            })
-            .collect::<Result<_, _>>()?;
-        let mut frontier = block.before().clone();
-        for leaf in block.leaves() {
-            frontier
-                .append(crate::log::merkle::leaf_hash(leaf))
-                .map_err(|_| Violation::FirstLeaf)?;
-        }
+        let public = (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect();
+        let frontier = block.after().map_err(|_| Violation::FirstLeaf)?;
         let carried = block.recognised(at.constitutions);
         rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
             carried

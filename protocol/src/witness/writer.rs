@@ -19,13 +19,14 @@ use super::statement::{
 };
 use crate::amount::Value;
 use crate::constitution::Constitution;
-use crate::crypto::sealed::BlockSecret;
+use crate::crypto::sealed::{BlockSecret, sealed_leaf_bytes};
 use crate::crypto::{Signature, Signed};
 use crate::exchange::Payload;
 use crate::ids::{BlockNonce, BrandId, HeaderHash, Round, RoundNonce};
 use crate::log::block::{
     APPLICATION_MAX, BLOCK_LEAVES_MAX, BODY_MAX, ColumnContent, PublicEntry, Recognised,
 };
+use crate::log::entries::LENGTH_BYTES;
 use crate::time::{Milliseconds, Timestamp};
 
 /// After how long without an answer a message is sent again.
@@ -35,6 +36,9 @@ pub const RESEND_AFTER: Milliseconds = Milliseconds::new(500);
 const PATIENCE_DOUBLINGS_MAX: u32 = 6;
 /// Most submissions that wait for a block.
 pub const QUEUE_MAX: usize = 65_536;
+
+/// Blocks of fewer leaves are not filled up to a power of two: they are cheap.
+const FILLED_FROM: usize = 1024;
 
 /// Random bytes, from outside.
 pub trait Entropy {
@@ -300,7 +304,7 @@ impl<G: Guards> Writer<G> {
             return;
         }
         let (public, sealed) = self.take_submissions(at.constitution);
-        match self.build(at, own, entropy, public.clone(), sealed.clone()) {
+        match self.build(at, own, entropy, &public, &sealed) {
             Ok(block) => {
                 self.acknowledge = false;
                 let id = block.reference().header;
@@ -318,18 +322,32 @@ impl<G: Guards> Writer<G> {
         }
     }
 
+    /// What the next block takes of what waits, in order. When more waits than fills half of the next
+    /// larger block, a block is filled instead, and the rest goes into the one after it: leaves come to
+    /// a power of two, and padding costs as much as what it stands for.
     fn take_submissions(
         &mut self,
         constitution: &Constitution,
     ) -> (Vec<PublicEntry>, Vec<(BrandId, Payload)>) {
-        let leaves = usize::try_from(BLOCK_LEAVES_MAX / 2).unwrap_or(1);
-        // half of the bytes for public entries at their largest, half for sealed ones
+        let leaves = usize::try_from(BLOCK_LEAVES_MAX).unwrap_or(1);
+        // half of the bytes for public entries at their largest, half for sealed ones; unless there
+        // are only sealed ones
         let public_most = (BODY_MAX / 2 / (2 * APPLICATION_MAX)).min(leaves / 2);
-        let per_sealed = constitution.payload_size().saturating_add(128);
-        let sealed_most = (BODY_MAX / 4).checked_div(per_sealed).unwrap_or(1).min(leaves / 2);
         let public_count = public_most.min(self.public.len());
+        let bytes = if public_count == 0 { BODY_MAX } else { BODY_MAX / 2 };
+        let leaf = sealed_leaf_bytes(constitution.payload_size()).saturating_add(LENGTH_BYTES);
+        let room = bytes.checked_div(leaf).unwrap_or(1).saturating_add(1).min(leaves);
+        // the padding has to fit as well
+        let largest = if room.is_power_of_two() { room } else { room.next_power_of_two() / 2 };
+        let beside = public_count.saturating_add(1);
+        let waiting = self.sealed.len().min(largest.saturating_sub(beside));
+        let with_all = waiting.saturating_add(beside);
+        let filled = with_all.next_power_of_two() / 2;
+        let wasteful = with_all > FILLED_FROM
+            && with_all < filled.saturating_add(filled / 2)
+            && filled > beside;
+        let sealed_count = if wasteful { filled.saturating_sub(beside) } else { waiting };
         let public = self.public.drain(..public_count).collect();
-        let sealed_count = sealed_most.min(self.sealed.len());
         let sealed = self.sealed.drain(..sealed_count).collect();
         (public, sealed)
     }
@@ -339,12 +357,12 @@ impl<G: Guards> Writer<G> {
         at: &Surroundings<'_>,
         own: &mut Witness<G>,
         entropy: &mut dyn Entropy,
-        public: Vec<PublicEntry>,
-        sealed: Vec<(BrandId, Payload)>,
+        public: &[PublicEntry],
+        sealed: &[(BrandId, Payload)],
     ) -> Result<OwnBlock, Violation> {
         let mut columns: BTreeMap<BrandId, Vec<Payload>> = BTreeMap::new();
         for (to, payload) in sealed {
-            columns.entry(to).or_default().push(payload);
+            columns.entry(*to).or_default().push(payload.clone());
         }
         let (mut secret, mut nonce) = ([0; 32], [0; 16]);
         entropy.fill(&mut secret);
@@ -361,7 +379,7 @@ impl<G: Guards> Writer<G> {
             recognised.height > own.tip().recognised(**log).height && !unanswered.contains(log)
         });
         let plan = Plan {
-            public,
+            public: public.to_vec(),
             sealed: columns,
             recognised: newer.map(|(log, known)| (*log, known.clone())).collect(),
             time: at.now,
@@ -669,7 +687,7 @@ impl<G: Guards> Writer<G> {
             return fit;
         }
         let (public, sealed) = self.blocks.values().next()?.submissions();
-        match self.build(at, own, entropy, public, sealed) {
+        match self.build(at, own, entropy, &public, &sealed) {
             Ok(block) => {
                 let id = block.reference().header;
                 out.records.push(Record::Built(Box::new(block.clone())));

@@ -1,0 +1,382 @@
+//! A block of the own log with what only its writer knows of it, and each receiver's view of it.
+//!
+//! What follows from a block's bytes (tree, fragments) is computed once and shared by all that is cut
+//! from it; a copy of a block shares it too. Does not build blocks and does not judge them.
+
+use std::sync::{Arc, OnceLock};
+
+use minicbor::{Decode, Encode};
+
+use super::build::BuildError;
+use super::message::{CertifiedHeader, Delivery, Extension, LeafRun};
+use crate::codec;
+use crate::constitution::{Constitution, PAYLOAD_MAX};
+use crate::crypto::sealed::{BlockSecret, SealedLeaf};
+use crate::epochs::Constitutions;
+use crate::exchange::Payload;
+use crate::ids::{BrandId, HeaderHash, LeafHash, LeafIndex, RootHash, TreeSize};
+use crate::log::block::{BlockReference, BlockTree, ColumnContent, Entry, Header, PublicEntry};
+use crate::log::entries::Entries;
+use crate::log::fragments::{Fragment, Shape};
+use crate::log::merkle::{Frontier, leaf_hash};
+use crate::log::proof::ConsistencyProof;
+use crate::log::range::{HeaderProof, RangeProof};
+use crate::time::Timestamp;
+
+/// A block of the own log with what only its writer knows of it. As a record it is all that is
+/// needed to propose the block again, byte for byte, after a crash; payloads are in it once, sealed,
+/// beside the secret that opens them. Copies share the block.
+#[derive(Clone, Debug)]
+pub struct OwnBlock {
+    parts: Arc<Parts>,
+    derived: Arc<OnceLock<Derived>>,
+}
+
+/// What a block is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parts {
+    pub(super) header: Vec<u8>,
+    pub(super) body: Entries,
+    // none when the block came back from the log's tiles: then payloads are not known either
+    pub(super) secret: Option<BlockSecret>,
+    pub(super) payloads: Vec<SentPayload>,
+    pub(super) contents: Vec<ColumnContent>,
+    pub(super) before: Frontier,
+    pub(super) recognised: Vec<CertifiedHeader>,
+    pub(super) reference: BlockReference,
+}
+
+/// What follows from the parts.
+#[derive(Debug)]
+pub(super) struct Derived {
+    tree: BlockTree,
+    body: Frontier,
+    fragments: Vec<Fragment>,
+}
+
+impl Derived {
+    pub(super) fn new(
+        before: &Frontier,
+        leaves: &[LeafHash],
+        body_size: TreeSize,
+        fragments: Vec<Fragment>,
+    ) -> Result<Self, BuildError> {
+        let tree = BlockTree::new(before, leaves);
+        let body = Frontier::read(&tree, body_size)?;
+        Ok(Self { tree, body, fragments })
+    }
+
+    /// The root after the body.
+    pub(super) fn body_root(&self) -> RootHash {
+        self.body.root()
+    }
+
+    /// What is voted on, with this header after the body.
+    pub(super) fn reference(
+        &self,
+        header: &Header,
+        id: HeaderHash,
+    ) -> Result<BlockReference, BuildError> {
+        let mut whole = self.body.clone();
+        whole.append(id.as_leaf())?;
+        Ok(BlockReference {
+            log: header.log,
+            epoch: header.epoch,
+            height: header.height,
+            header: id,
+            size: whole.size(),
+            root: whole.root(),
+        })
+    }
+}
+
+/// One payload of an own block, at its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentPayload {
+    /// Its index in the own log.
+    pub index: LeafIndex,
+    /// To whom.
+    pub to: BrandId,
+    /// What it says.
+    pub payload: Payload,
+}
+
+impl PartialEq for OwnBlock {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts == other.parts
+    }
+}
+impl Eq for OwnBlock {}
+
+impl OwnBlock {
+    pub(super) fn from_parts(parts: Parts, derived: Option<Derived>) -> Self {
+        let known = derived.map_or_else(OnceLock::new, OnceLock::from);
+        Self { parts: Arc::new(parts), derived: Arc::new(known) }
+    }
+
+    /// A final block read back from the log's tiles, enough to hand it to those who missed it. What
+    /// only mattered until it was final (payloads in clear, certificates it carried) is gone.
+    #[must_use]
+    pub fn restore(
+        reference: BlockReference,
+        leaves: Vec<Vec<u8>>,
+        contents: Vec<ColumnContent>,
+        before: Frontier,
+    ) -> Option<Self> {
+        let (header, leaves) = leaves.split_last()?;
+        let mut body = Entries::new();
+        for leaf in leaves {
+            body.push(leaf).ok()?;
+        }
+        let parts = Parts {
+            header: header.clone(),
+            body,
+            secret: None,
+            payloads: Vec::new(),
+            contents,
+            before,
+            recognised: Vec::new(),
+            reference,
+        };
+        Some(Self::from_parts(parts, None))
+    }
+
+    /// What is proposed, voted on and certified.
+    #[must_use]
+    pub fn reference(&self) -> BlockReference {
+        self.parts.reference
+    }
+    /// When it was built, as its header says.
+    #[must_use]
+    pub fn time(&self) -> Option<Timestamp> {
+        Header::from_bytes(&self.parts.header).ok().map(|header| header.time)
+    }
+    /// The header leaf.
+    #[must_use]
+    pub fn header_leaf(&self) -> &[u8] {
+        &self.parts.header
+    }
+    /// The leaves before the header.
+    #[must_use]
+    pub fn body(&self) -> &Entries {
+        &self.parts.body
+    }
+    /// The payloads with their places.
+    #[must_use]
+    pub fn payloads(&self) -> &[SentPayload] {
+        &self.parts.payloads
+    }
+    /// The exact contents of the columns, in the order of the header's columns.
+    #[must_use]
+    pub fn contents(&self) -> &[ColumnContent] {
+        &self.parts.contents
+    }
+    /// The public entries that were submitted into the block, in order.
+    #[must_use]
+    pub fn public(&self) -> Vec<PublicEntry> {
+        let entries = self.parts.body.iter();
+        let public = entries.map_while(|entry| match Entry::from_bytes(entry) {
+            Ok(Entry::Public(public)) => Some(public),
+            _ => None,
+        });
+        public.collect()
+    }
+    /// What was submitted into the block, in order.
+    #[must_use]
+    pub fn submissions(&self) -> (Vec<PublicEntry>, Vec<(BrandId, Payload)>) {
+        let sealed = self.payloads().iter().map(|sent| (sent.to, sent.payload.clone()));
+        (self.public(), sealed.collect())
+    }
+    /// The tree's right edge before the block.
+    #[must_use]
+    pub fn before(&self) -> &Frontier {
+        &self.parts.before
+    }
+    /// All leaves in order, the header last.
+    pub fn leaves(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.body.iter().chain([&self.parts.header[..]])
+    }
+
+    /// The certified headers of other logs that this block recognises, those that stand.
+    #[must_use]
+    pub fn recognised(&self, constitutions: &Constitutions) -> Vec<(HeaderHash, Header)> {
+        super::state::read_certified(constitutions, &self.parts.recognised)
+    }
+
+    /// Prepares the proofs and fragments that every receiver's view is cut from.
+    ///
+    /// # Errors
+    /// When the block's own parts do not fit together.
+    pub fn deliveries<'a>(
+        &'a self,
+        constitution: &'a Constitution,
+    ) -> Result<Deliveries<'a>, BuildError> {
+        let header = Header::from_bytes(&self.parts.header)
+            .map_err(|_| BuildError::Stranger(self.parts.reference.log))?;
+        let derived = self.derived(constitution, &header)?;
+        let before = self.parts.before.size();
+        let consistency = match before {
+            size if size == TreeSize::new(0) => None,
+            size => Some(ConsistencyProof::prove(&derived.tree, size, header.body_size())?),
+        };
+        let extension = Extension { consistency, header: HeaderProof::new(derived.body.clone()) };
+        Ok(Deliveries { block: &self.parts, derived, constitution, header, extension })
+    }
+
+    fn derived(
+        &self,
+        constitution: &Constitution,
+        header: &Header,
+    ) -> Result<&Derived, BuildError> {
+        if let Some(derived) = self.derived.get() {
+            return Ok(derived);
+        }
+        let parts = &self.parts;
+        let (_, fragments) = Shape::of(constitution.committee()).cut(parts.body.as_bytes())?;
+        let leaves = parts.body.hashes();
+        let derived = Derived::new(&parts.before, &leaves, header.body_size(), fragments)?;
+        Ok(self.derived.get_or_init(|| derived))
+    }
+
+    /// The tree's right edge with the block.
+    ///
+    /// # Errors
+    /// When the tree is full.
+    pub fn after(&self) -> Result<Frontier, BuildError> {
+        let mut whole = match self.derived.get() {
+            Some(derived) => derived.body.clone(),
+            None => {
+                let mut body = self.parts.before.clone();
+                for leaf in self.parts.body.hashes() {
+                    body.append(leaf)?;
+                }
+                body
+            }
+        };
+        whole.append(leaf_hash(&self.parts.header))?;
+        Ok(whole)
+    }
+}
+
+impl<C> Encode<C> for OwnBlock {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        let parts = &*self.parts;
+        e.array(7)?.bytes(&parts.header)?.encode_with(&parts.body, ctx)?;
+        match &parts.secret {
+            Some(secret) => e.bytes(secret.expose())?,
+            None => e.null()?,
+        };
+        e.encode_with(&parts.contents, ctx)?
+            .encode_with(&parts.before, ctx)?
+            .encode_with(&parts.recognised, ctx)?
+            .encode_with(parts.reference, ctx)?
+            .ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for OwnBlock {
+    fn decode(d: &mut minicbor::Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let position = d.position();
+        let wrong = |message: &'static str| minicbor::decode::Error::message(message).at(position);
+        if d.array()? != Some(7) {
+            return Err(wrong("a block is an array of seven"));
+        }
+        let header = d.bytes()?.to_vec();
+        let body = d.decode_with(ctx)?;
+        let secret: Option<minicbor::bytes::ByteArray<32>> = d.decode_with(ctx)?;
+        let mut parts = Parts {
+            header,
+            body,
+            secret: secret.map(|bytes| BlockSecret::from_bytes(*bytes)),
+            payloads: Vec::new(),
+            contents: d.decode_with(ctx)?,
+            before: d.decode_with(ctx)?,
+            recognised: d.decode_with(ctx)?,
+            reference: d.decode_with(ctx)?,
+        };
+        parts.payloads =
+            parts.open().ok_or_else(|| wrong("a block whose secret does not open it"))?;
+        Ok(Self::from_parts(parts, None))
+    }
+}
+
+impl Parts {
+    /// The payloads, opened with the block's secret.
+    fn open(&self) -> Option<Vec<SentPayload>> {
+        let Some(secret) = &self.secret else { return Some(Vec::new()) };
+        let header = Header::from_bytes(&self.header).ok()?;
+        let context = header.context();
+        let mut payloads = Vec::new();
+        for (column, content) in header.columns.iter().zip(&self.contents) {
+            let key = context.column_key(secret, column.counterparty);
+            let mut cipher = context.column(&key);
+            let first = usize::try_from(content.first).ok()?;
+            let run = self.body.run(first, usize::try_from(content.count).ok()?)?;
+            let indexes = header.first.get().checked_add(u64::from(content.first))?..;
+            for (index, leaf) in indexes.zip(&run) {
+                let index = LeafIndex::new(index);
+                let SealedLeaf::Sealed(sealed) =
+                    codec::decode("a sealed entry", leaf, codec::ENTRY_MAX).ok()?;
+                let bytes = cipher.open(index, sealed).ok()?;
+                let payload = codec::decode("a sealed payload", bytes, PAYLOAD_MAX).ok()?;
+                payloads.push(SentPayload { index, to: column.counterparty, payload });
+            }
+        }
+        Some(payloads)
+    }
+}
+
+/// The views of one block, one for each receiver.
+#[derive(Debug)]
+pub struct Deliveries<'a> {
+    block: &'a Parts,
+    derived: &'a Derived,
+    constitution: &'a Constitution,
+    header: Header,
+    extension: Extension,
+}
+
+impl Deliveries<'_> {
+    /// The block as `to` may see it. `fresh` adds the certificates by which a witness judges what
+    /// is recognised; a final block is not judged again.
+    ///
+    /// # Errors
+    /// When `to` is no witness of this log.
+    pub fn to(&self, to: BrandId, fresh: bool) -> Result<Delivery, BuildError> {
+        let stranger = BuildError::Stranger(to);
+        let position = self
+            .constitution
+            .committee()
+            .witnesses(self.header.log)
+            .position(|witness| witness == to)
+            .ok_or(stranger.clone())?;
+        let content = self.block.contents.get(position).ok_or(stranger.clone())?;
+        let recognised = if fresh { self.block.recognised.clone() } else { Vec::new() };
+        Ok(Delivery {
+            header: self.block.header.clone(),
+            extension: self.extension.clone(),
+            fragment: self.derived.fragments.get(position).cloned().ok_or(stranger)?,
+            public: self.run(0, self.header.public_leaves)?,
+            column: self.run(content.first, content.count)?,
+            recognised,
+        })
+    }
+
+    fn run(&self, offset: u32, count: u32) -> Result<Option<LeafRun>, BuildError> {
+        if count == 0 {
+            return Ok(None);
+        }
+        let place = |number: u32| usize::try_from(number).map_err(|_| BuildError::TooLarge);
+        let entries =
+            self.block.body.run(place(offset)?, place(count)?).ok_or(BuildError::TooLarge)?;
+        let first = self.header.first.get().checked_add(u64::from(offset));
+        let first = LeafIndex::new(first.ok_or(BuildError::TooLarge)?);
+        let size = self.header.body_size();
+        let proof = RangeProof::prove(&self.derived.tree, first, u64::from(count), size)?;
+        Ok(Some(LeafRun { first, entries, proof }))
+    }
+}

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use protocol::ids::BrandId;
+use protocol::log::note::{NoteError, SignatureType, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 /// The node's own settings, in `node.toml`.
@@ -19,6 +20,82 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where people and programs are listened for, over TLS.
     pub https: SocketAddr,
+    /// Witnessing beyond the alliance.
+    #[serde(default, skip_serializing_if = "Witnessing::is_empty")]
+    pub witnessing: Witnessing,
+}
+
+impl Settings {
+    /// Settings of a brand's node without anything optional.
+    #[must_use]
+    pub fn new(brand: BrandId, listen: SocketAddr, https: SocketAddr) -> Self {
+        Self { brand: brand.to_string(), listen, https, witnessing: Witnessing::default() }
+    }
+}
+
+/// Which foreign logs this node witnesses, and which foreign witnesses it asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Witnessing {
+    /// Verifier keys of foreign logs; a log's origin is its key's name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foreign_logs: Vec<LogKey>,
+    /// Witnesses that are asked to cosign the own log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ask: Vec<AskedWitness>,
+}
+
+impl Witnessing {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A witness that is asked to cosign the own log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AskedWitness {
+    /// Its submission prefix, `http://` or `https://`.
+    pub url: String,
+    /// Its verifier key.
+    pub key: WitnessKey,
+    /// PEM file of the certificates it may be known by; without it, those the system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted: Option<PathBuf>,
+}
+
+macro_rules! keys {
+    ($($(#[$doc:meta])* $name:ident $type:ident $words:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(pub VerifierKey);
+
+        impl TryFrom<String> for $name {
+            type Error = String;
+            fn try_from(text: String) -> Result<Self, String> {
+                let key: VerifierKey = text.parse().map_err(|error: NoteError| error.to_string())?;
+                if key.signature_type() == SignatureType::$type {
+                    Ok(Self(key))
+                } else {
+                    Err($words.to_owned())
+                }
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(key: $name) -> Self {
+                key.0.to_string()
+            }
+        }
+    )*};
+}
+
+keys! {
+    /// Key of a log: name, id and key as in C2SP signed-note.
+    LogKey Ed25519 "the key of a log has type 1 (Ed25519), this is a witness's";
+    /// Key of a witness: name, id and key as in C2SP signed-note.
+    WitnessKey CosignatureV1 "the key of a witness has type 4 (cosignature/v1), this is a log's";
 }
 
 /// Why the data directory cannot be used.

@@ -12,6 +12,7 @@ pub mod intake;
 pub mod journal;
 pub mod keys;
 pub mod net;
+pub mod outside;
 pub mod programme;
 pub mod purchases;
 pub mod runtime;

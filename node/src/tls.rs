@@ -148,6 +148,34 @@ pub fn pinned(certificate_pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
     let unusable = |source| TlsError::Unusable { source };
     let mut roots = RootCertStore::empty();
     roots.add(parse_certificate(certificate_pem)?).map_err(unusable)?;
+    client(roots)
+}
+
+/// What a client trusts that goes elsewhere than to the own node: certificates of the authorities in a
+/// PEM file, or in the one where this system keeps those it trusts.
+///
+/// # Errors
+/// When there is no such file, or no certificate in it.
+pub fn trusting(file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    let of_system = || SYSTEM_FILES.iter().map(Path::new).find(|path| path.exists());
+    let path = file.or_else(of_system).unwrap_or(Path::new(SYSTEM_FILES[0]));
+    let pem = read(path.to_owned())?;
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
+    // a system's list may have some that are not understood
+    let (added, _) = roots.add_parsable_certificates(certificates);
+    if added == 0 {
+        return Err(TlsError::Malformed { what: "the certificate" });
+    }
+    client(roots)
+}
+
+/// Where systems keep the authorities they trust.
+const SYSTEM_FILES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+fn client(roots: RootCertStore) -> Result<Arc<ClientConfig>, TlsError> {
+    let unusable = |source| TlsError::Unusable { source };
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(unusable)?

@@ -17,6 +17,7 @@ use protocol::audit::{
 };
 use protocol::ids::BrandId;
 use protocol::log::block::ApplicationEntry;
+use protocol::log::note::{NoteError, VerifierKey};
 use protocol::log::tiles::{TilePath, TileSource};
 
 use serde::Serialize;
@@ -42,6 +43,10 @@ pub struct AuditArguments {
     /// A brand's recovery key, as BRAND=FILE; opens what is sealed in that brand's log.
     #[arg(long = "recovery-key", value_name = "BRAND=FILE")]
     pub recovery_keys: Vec<String>,
+    /// Verifier key of a witness outside the alliance, a regulator for one: its cosignatures are
+    /// checked too.
+    #[arg(long = "witness", value_name = "NAME+ID+KEY")]
+    pub witnesses: Vec<String>,
     /// Print the report as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -188,8 +193,17 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         .map(|(brand, _)| (brand, Directory(arguments.logs.join(brand.as_str()))))
         .filter(|(_, folder)| folder.0.is_dir())
         .collect();
+    let outside_witnesses = arguments
+        .witnesses
+        .iter()
+        .map(|key| key.parse().map_err(|error: NoteError| CliError::Input(error.to_string())))
+        .collect::<Result<Vec<VerifierKey>, CliError>>()?;
     let constitutions = constitution.ledger().clone().into();
-    let auditor = Auditor { constitutions: &constitutions, keys: &opening, outside_witnesses: &[] };
+    let auditor = Auditor {
+        constitutions: &constitutions,
+        keys: &opening,
+        outside_witnesses: &outside_witnesses,
+    };
     let folders: Vec<(BrandId, Directory)> = folders.into_iter().collect();
     let read = on_all_cores(&folders, |(brand, folder)| auditor.read(*brand, folder));
     let logs = LogsRead::new(auditor.constitutions, read);

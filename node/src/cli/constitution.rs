@@ -10,6 +10,7 @@ use alliance_config::{
 };
 use protocol::amount::Rate;
 use protocol::ids::BrandId;
+use protocol::ledger::{log_verifier, witness_verifier};
 
 use super::{CliError, Io, OPERATOR, operator_path};
 use crate::auth::{Auth, Role, generate_password};
@@ -69,6 +70,12 @@ pub enum ConstitutionCommand {
     },
     /// Check a constitution and show what it says.
     Check {
+        /// The constitution.
+        constitution: PathBuf,
+    },
+    /// Print the verifier keys of every brand's log and of its cosignatures, for stock tools (C2SP
+    /// signed-note): a line a key.
+    Keys {
         /// The constitution.
         constitution: PathBuf,
     },
@@ -147,11 +154,11 @@ pub fn init(arguments: &InitArguments) -> Result<Made, CliError> {
         brand,
         name,
         point_value: rate(&arguments.point_value)?,
-        settings: NodeSettings {
-            brand: brand.to_string(),
-            listen: listen(arguments.listen_libp2p, &arguments.libp2p, "--listen-libp2p")?,
-            https: listen(arguments.listen_https, &arguments.https, "--listen-https")?,
-        },
+        settings: NodeSettings::new(
+            brand,
+            listen(arguments.listen_libp2p, &arguments.libp2p, "--listen-libp2p")?,
+            listen(arguments.listen_https, &arguments.https, "--listen-https")?,
+        ),
         libp2p,
         https,
     };
@@ -223,6 +230,16 @@ pub fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
             let checked =
                 Constitution::parse(&read(constitution)?).map_err(|error| input(&error))?;
             show(&checked, io)
+        }
+        ConstitutionCommand::Keys { constitution } => {
+            let checked =
+                Constitution::parse(&read(constitution)?).map_err(|error| input(&error))?;
+            let ledger = checked.ledger();
+            for (brand, _) in ledger.brands() {
+                let keys = [log_verifier(ledger, brand), witness_verifier(ledger, brand)];
+                keys.into_iter().flatten().try_for_each(|key| io.line(&key.to_string()))?;
+            }
+            Ok(())
         }
         ConstitutionCommand::Sign { data, out, constitution } => {
             let secrets = keys::read(&DataDirectory::new(data).keys())?;

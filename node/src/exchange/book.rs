@@ -163,8 +163,11 @@ impl Book {
                     }
                 }
             }
-            // entered with the block it is about, by the clean room, or by the clearing
-            NodeRecord::Applied(_) | NodeRecord::CleanRoom(_) | NodeRecord::CloseRequested(_) => {}
+            // entered with the block it is about, by the clean room, the clearing or the witness
+            NodeRecord::Applied(_)
+            | NodeRecord::CleanRoom(_)
+            | NodeRecord::CloseRequested(_)
+            | NodeRecord::Cosigned(_) => {}
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use protocol::amount::{Points, Value};
 use protocol::exchange::{Payload, Return};
 use protocol::ids::{BrandId, Height, LeafIndex, RequestHash, RequestId};
 use protocol::log::block::PublicEntry;
+use protocol::log::tlog_witness::Cosigned;
 use protocol::time::Timestamp;
 
 use crate::vault::MemberId;
@@ -36,6 +37,9 @@ pub enum NodeRecord {
     /// This brand is to close a cut-off as soon as its open block is decided.
     #[n(6)]
     CloseRequested(#[n(0)] Timestamp),
+    /// A foreign log's checkpoint was cosigned.
+    #[n(30)]
+    Cosigned(#[n(0)] Cosigned),
 }
 
 /// Points that purchases earned, once a key.

@@ -20,6 +20,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Requests under way at once; health is answered beyond it.
 pub(super) const REQUESTS_MAX: usize = 256;
 
+/// Checkpoints of other logs that are being considered at once.
+pub(super) const WITNESSING_MAX: usize = 16;
+
 /// Nothing but this node's own style sheet and pictures; no scripts at all.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";

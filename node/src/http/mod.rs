@@ -18,6 +18,7 @@ mod openapi;
 mod pages;
 mod problem;
 mod published;
+mod witnessing;
 
 #[cfg(test)]
 mod testing;
@@ -64,6 +65,8 @@ struct App {
     node: Node,
     auth: Auth,
     places: Arc<Semaphore>,
+    // for requests of other logs: they must not crowd out people's
+    witnessing: Arc<Semaphore>,
 }
 
 /// Who may call a route.
@@ -140,8 +143,11 @@ routes! {
     get    "/api/v1/queries/{id}"                      api::query_by_id      needs::<perm::ReadQueries>();
     post   "/api/v1/stop"                              api::stop             needs::<perm::StopNode>();
     get    "/checkpoint"                               published::checkpoint Access::Public;
+    get    "/checkpoint.witnessed"                     published::witnessed  Access::Public;
     get    "/certificates"                             published::certificates Access::Public;
     get    "/tile/{*path}"                             published::tile       Access::Public;
+    post   "/add-checkpoint"                           witnessing::add_checkpoint Access::Public;
+    get    "/{origin_hash}/checkpoint"                 witnessing::cosigned  Access::Public;
     get    "/"                                         pages::status         Access::Public;
     get    "/sign-in"                                  pages::sign_in_page   Access::Public;
     post   "/sign-in"                                  pages::sign_in        Access::Public;
@@ -150,7 +156,13 @@ routes! {
 }
 
 fn router(node: Node, auth: Auth) -> Router {
-    let app = App { node, auth, places: Arc::new(Semaphore::new(limits::REQUESTS_MAX)) };
+    let places = |most| Arc::new(Semaphore::new(most));
+    let app = App {
+        node,
+        auth,
+        places: places(limits::REQUESTS_MAX),
+        witnessing: places(limits::WITNESSING_MAX),
+    };
     routes()
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)

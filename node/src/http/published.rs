@@ -12,6 +12,7 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::stream;
+use protocol::audit::{CERTIFICATES_FILE, CHECKPOINT_FILE, WITNESSED_FILE};
 use protocol::log::tiles::TilePath;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, Take};
@@ -34,14 +35,21 @@ const CHUNK: usize = 64 * 1024;
 #[utoipa::path(get, path = "/checkpoint", tag = "log", responses(
     (status = 200, description = "A C2SP checkpoint with cosignatures", body = String, content_type = "text/plain")))]
 pub(super) async fn checkpoint(State(app): State<App>) -> Result<Response, Problem> {
-    file(app.node.published().join("checkpoint"), TEXT, FRESH).await
+    file(app.node.published().join(CHECKPOINT_FILE), TEXT, FRESH).await
+}
+
+/// The newest tree head that a witness outside the alliance has signed.
+#[utoipa::path(get, path = "/checkpoint.witnessed", tag = "log", responses(
+    (status = 200, description = "A C2SP checkpoint with cosignatures", body = String, content_type = "text/plain")))]
+pub(super) async fn witnessed(State(app): State<App>) -> Result<Response, Problem> {
+    file(app.node.published().join(WITNESSED_FILE), TEXT, FRESH).await
 }
 
 /// Certificates of all blocks of this log.
 #[utoipa::path(get, path = "/certificates", tag = "log", responses(
     (status = 200, description = "As protocol/spec describes", content_type = "application/octet-stream")))]
 pub(super) async fn certificates(State(app): State<App>) -> Result<Response, Problem> {
-    file(app.node.published().join("certificates"), BYTES, FRESH).await
+    file(app.node.published().join(CERTIFICATES_FILE), BYTES, FRESH).await
 }
 
 /// A tile of hashes or a bundle of entries.

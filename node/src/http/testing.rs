@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use protocol::ids::BrandId;
+use protocol::log::tlog_witness::Refusal;
 use tokio::sync::{mpsc, watch};
 
 use super::{Served, serve};
@@ -110,6 +111,13 @@ fn answer(command: Command) {
         }
         Command::Exchanges { limit, reply } => {
             reply.send(Ok(vec![ExchangeView::default(); limit as usize])).ok()
+        }
+        Command::AddCheckpoint { request, reply } => {
+            reply.send(Ok(Err(Refusal::Conflict { latest: request.old() }))).ok().map(drop)
+        }
+        Command::ForeignCheckpoint { reply, .. } => {
+            let refused = ServiceError { code: "not_published", ..not_found() };
+            reply.send(Err(refused)).ok()
         }
         Command::Receipt { id, reply } => reply.send(found(id)).ok(),
         Command::Close { cut_off_ms, reply } | Command::Statement { cut_off_ms, reply } => {

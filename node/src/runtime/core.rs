@@ -14,6 +14,7 @@ use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex};
 use protocol::ledger::{Context, Ledger};
 use protocol::log::block::{Header, PublicEntry};
 use protocol::log::checkpoint::SignedCheckpoint;
+use protocol::log::tlog_witness::ForeignLogs;
 use protocol::time::Timestamp;
 use protocol::witness::message::Message;
 use protocol::witness::state::{FinalBlock, Outbox};
@@ -110,6 +111,8 @@ pub struct Core {
     pub published: PublishedLog,
     /// Closings and statements.
     pub clearing: Clearing,
+    /// Foreign logs that this node witnesses.
+    pub foreign: ForeignLogs,
     /// The latest headers of every log.
     pub headers: BTreeMap<BrandId, BTreeMap<Height, KnownHeader>>,
     /// What needs an operator's eye.
@@ -146,6 +149,7 @@ impl Core {
             vault,
             published,
             clearing: Clearing::new(me),
+            foreign: ForeignLogs::default(),
             headers: BTreeMap::new(),
             alerts: VecDeque::new(),
             entropy: Box::new(SystemEntropy(SystemRandom::new())),
@@ -214,6 +218,7 @@ impl Core {
                 Ok(None)
             }
             Recorded::Node(record) => {
+                self.cosigned(&record);
                 match &record {
                     NodeRecord::CloseRequested(cut_off) => drop(self.clearing.request(*cut_off)),
                     NodeRecord::Submitted(Submission::Public(entry)) => {
@@ -353,6 +358,15 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Takes note of a foreign log's checkpoint that is cosigned, now or before a restart.
+    pub fn cosigned(&mut self, record: &NodeRecord) {
+        if let NodeRecord::Cosigned(cosigned) = record
+            && let Err(error) = self.foreign.enter(cosigned)
+        {
+            self.alert(error.to_string());
+        }
     }
 
     fn note_final(&mut self, block: &FinalBlock, applications: &mut Vec<CertifiedApplication>) {

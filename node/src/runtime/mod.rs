@@ -11,6 +11,7 @@ mod joint;
 pub mod published;
 pub mod sealed_journal;
 mod start;
+mod witnessing;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -63,6 +64,8 @@ enum Internal {
     Earn { earned: Vec<EarnedPoints>, reply: Reply<()> },
     /// How much there is after an import.
     Counted { members: u64, purchases: u64 },
+    /// A witness outside the alliance has answered, or not.
+    Witness(Box<witnessing::Heard>),
     /// A reading for a joint question has ended.
     Read(Box<ReadResult>),
 }
@@ -97,6 +100,8 @@ struct Runtime {
     connected: BTreeSet<BrandId>,
     members: u64,
     purchases: u64,
+    // witnesses outside the alliance
+    asked: Vec<witnessing::Asked>,
     stop: Option<Reply<()>>,
 }
 
@@ -223,6 +228,7 @@ impl Runtime {
             self.journal.append(sealed).await?;
         }
         self.core.publish_checkpoint();
+        self.ask_witnesses();
         for (to, message) in out.messages {
             // a peer that is away, or behind, hears it again when it asks
             if let Err(error) = self.network.send(to, message.into_bytes()) {
@@ -252,6 +258,7 @@ impl Runtime {
             Internal::Counted { members, purchases } => {
                 (self.members, self.purchases) = (members, purchases);
             }
+            Internal::Witness(heard) => self.witness_answered(*heard),
             Internal::Read(result) => self.joint_read(*result, turn),
         }
     }
@@ -297,6 +304,21 @@ impl Runtime {
                 answer(turn, reply, Ok(views));
             }
             Command::Receipt { id, reply } => answer(turn, reply, self.core.receipt(&id)),
+            Command::AddCheckpoint { request, reply } => {
+                let cosigned = self.add_checkpoint(&request, turn);
+                answer(turn, reply, Ok(cosigned));
+            }
+            Command::ForeignCheckpoint { origin_hash, reply } => {
+                let note = self.core.foreign.latest(&origin_hash).ok_or_else(|| {
+                    ServiceError::new(
+                        ErrorKind::NotFound,
+                        "not_published",
+                        "no checkpoint of such a log was cosigned here",
+                        "ask by the SHA-256 of the log's origin, in lower-case hex",
+                    )
+                });
+                answer(turn, reply, note);
+            }
             Command::Close { cut_off_ms, reply } => {
                 let cut_off = Timestamp::from_unix_ms(cut_off_ms);
                 let closed = self.core.close(cut_off, now(), turn);

@@ -8,6 +8,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use protocol::audit::{CHECKPOINT_FILE, WITNESSED_FILE};
 use protocol::codec;
 use protocol::ids::{Height, LeafIndex, TreeSize};
 use protocol::ledger::Archive;
@@ -74,7 +75,7 @@ impl PublishedLog {
         let io = |source| PublishError::Io { path: folder.into(), source };
         fs::create_dir_all(folder).map_err(io)?;
         let source = LogFolder(folder.into());
-        let size = match fs::read(folder.join("checkpoint")) {
+        let size = match fs::read(folder.join(CHECKPOINT_FILE)) {
             Ok(bytes) => SignedCheckpoint::parse(&bytes)
                 .map(|checkpoint| checkpoint.unverified().size())
                 .map_err(|error| PublishError::Tiles {
@@ -146,10 +147,22 @@ impl PublishedLog {
     /// # Errors
     /// When it cannot be written.
     pub fn write_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
-        let path = self.folder.0.join("checkpoint");
+        self.replace(CHECKPOINT_FILE, checkpoint)
+    }
+
+    fn replace(&self, name: &str, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
+        let path = self.folder.0.join(name);
         let temporary = self.folder.0.join("checkpoint.new");
         write_synced(&temporary, checkpoint.to_string().as_bytes())?;
         fs::rename(&temporary, &path).map_err(|source| PublishError::Io { path, source })
+    }
+
+    /// Writes the newest checkpoint that a witness outside the alliance has signed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_witnessed(&self, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
+        self.replace(WITNESSED_FILE, checkpoint)
     }
 
     /// Reads leaves and hashes up to a size.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use alliance_config::{Constitution, Host};
 use protocol::ids::BrandId;
 use protocol::ledger::Ledger;
+use protocol::log::tlog_witness::ForeignLogs;
 use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -12,12 +13,13 @@ use tokio::task::JoinHandle;
 use super::core::{Core, SystemEntropy};
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::{RecordCipher, SealedRecordError};
-use super::{BrandNames, RunError, Runtime};
+use super::{BrandNames, RunError, Runtime, witnessing};
 use crate::cleanroom::{QueryTimes, RestoreError, Room};
 use crate::config::{ConfigError, DataDirectory};
 use crate::journal::{Journal, JournalError};
 use crate::keys::{self, KeysError, Secrets};
 use crate::net::{self, Limits, Network, NetworkConfig, NetworkHandle, Peer};
+use crate::outside::OutsideError;
 use crate::purchases::{Facts, ImportError};
 use crate::service::{Node, Status};
 use crate::store::{SledStore, Store, StoreError};
@@ -71,6 +73,9 @@ pub enum StartError {
     /// The own log.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// A witness that is to be asked.
+    #[error("a witness in node.toml cannot be used: {0}")]
+    Witness(#[from] OutsideError),
     /// The network.
     #[error(transparent)]
     Network(#[from] net::StartError),
@@ -120,6 +125,9 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
     let ledger = Ledger::new(brand, constitution.ledger().clone(), secrets.ledger()?);
     let published = PublishedLog::open(&data.log())?;
     let mut core = Core::new(ledger, Arc::clone(&vault), published);
+    core.foreign =
+        ForeignLogs::new(settings.witnessing.foreign_logs.iter().map(|key| key.0.clone()));
+    let asked = witnessing::asked(&settings.witnessing)?;
     let cipher = RecordCipher::new(secrets.journal())?;
     let mut replay = Journal::open(data.journal())?;
     let (mut applications, mut joint) = (Vec::new(), Vec::new());
@@ -181,6 +189,7 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
         facts,
         import: Arc::new(Mutex::default()),
         connected: std::collections::BTreeSet::new(),
+        asked,
         stop: None,
     };
     let node = Node::new(commands, watched, brand, data.log());

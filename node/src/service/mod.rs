@@ -10,6 +10,7 @@ mod views;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use protocol::ids::BrandId;
+use protocol::log::tlog_witness::{AddCheckpoint, Refusal};
 
 pub use views::*;
 
@@ -84,6 +85,8 @@ pub enum Command {
     ExchangeById { id: String, reply: Reply<ExchangeView> },
     Exchanges { limit: u32, reply: Reply<Vec<ExchangeView>> },
     Receipt { id: String, reply: Reply<String> },
+    AddCheckpoint { request: AddCheckpoint, reply: Reply<Result<String, Refusal>> },
+    ForeignCheckpoint { origin_hash: String, reply: Reply<String> },
     Close { cut_off_ms: u64, reply: Reply<StatementView> },
     Statement { cut_off_ms: u64, reply: Reply<StatementView> },
     Plan { sql: String, reply: Reply<PlanView> },
@@ -144,6 +147,10 @@ operations! {
     exchanges(limit: u32) -> Vec<ExchangeView> = Exchanges;
     /// The receipt of a final exchange: a C2SP tlog-proof that stock tools verify.
     receipt(id: String) -> String = Receipt;
+    /// Cosigns another log's checkpoint, or says why not: C2SP tlog-witness.
+    add_checkpoint(request: AddCheckpoint) -> Result<String, Refusal> = AddCheckpoint;
+    /// What was last cosigned of a foreign log, by the SHA-256 of its origin in hex.
+    foreign_checkpoint(origin_hash: String) -> String = ForeignCheckpoint;
     /// Enters this brand's closing for a cut-off (Unix milliseconds) that has passed.
     close(cut_off_ms: u64) -> StatementView = Close;
     /// The clearing statement of a cut-off.

@@ -20,6 +20,8 @@ pub const CHECKPOINT_FILE: &str = "checkpoint";
 /// Name of the file with all certificates: a CBOR sequence (RFC 8742) in the order of heights, to
 /// which a node appends `codec::encode(certificate.as_unverified())`.
 pub const CERTIFICATES_FILE: &str = "certificates";
+/// The newest checkpoint that an outside witness has signed; the audit reads [`CHECKPOINT_FILE`].
+pub const WITNESSED_FILE: &str = "checkpoint.witnessed";
 /// Most bytes of one certificate; one of 21 brands has less than half of it.
 pub const CERTIFICATE_MAX: usize = 4_096;
 
@@ -375,7 +377,7 @@ pub(super) fn other_files<F: LogFolder>(
     size: TreeSize,
     recorder: &mut Recorder,
 ) -> Partials {
-    let known = [CHECKPOINT_FILE, CERTIFICATES_FILE];
+    let known = [CHECKPOINT_FILE, CERTIFICATES_FILE, WITNESSED_FILE];
     let names: BTreeSet<String> = folder.files().into_iter().collect();
     let mut partials = Partials::new();
     for name in names.iter().filter(|name| !known.contains(&name.as_str())) {

@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 
 pub use folder::{
     CERTIFICATE_MAX, CERTIFICATES_FILE, CHECKPOINT_FILE, CertificateReader, CertificatesError,
-    LogFolder,
+    LogFolder, WITNESSED_FILE,
 };
 pub use report::{Counts, FINDINGS_MAX, Finding, LogHead, NotChecked, Reason, Report, Rule};
 

@@ -18,8 +18,8 @@ use crate::witness::statement::Certificate;
 pub struct Granted {
     /// The line that answers it.
     pub line: NoteSignature,
-    /// What is to be on disk, and in [`ForeignLogs`], before it is told: for a foreign log. What is
-    /// known of a log of the alliance is in its certificates already.
+    /// What is to be on disk, and in [`ForeignLogs`], before it is told: for a foreign log that has
+    /// grown. What is known of a log of the alliance is in its certificates already.
     pub record: Option<Cosigned>,
 }
 
@@ -31,20 +31,21 @@ impl<G: Guards> Ledger<G> {
     pub fn add_checkpoint(
         &self,
         request: &AddCheckpoint,
-        foreign: &ForeignLogs,
+        foreign: &mut ForeignLogs,
         now: Timestamp,
     ) -> Result<Granted, Refusal> {
         let origin = request.unverified().origin();
         let mut brands = self.constitution().committee().brands().iter().copied();
         let log = brands.find(|brand| self.constitution().origin(*brand) == origin);
         let Some(log) = log.filter(|log| *log != self.me) else {
-            let continuing = foreign.consider(request)?;
+            let continuing = foreign.consider(request, now)?;
             // one line more than the log's keys: the note has room for it
             let mut signed = continuing.checkpoint().clone();
             let key = witness_verifier(self.constitution(), self.me).ok_or(Refusal::Malformed)?;
             let line = self.line(&signed, &key, now);
             signed.add_cosignature(&key, line.clone()).map_err(|_| Refusal::Malformed)?;
-            return Ok(Granted { line, record: Some(Cosigned::new(&signed)) });
+            let record = continuing.is_news().then(|| Cosigned::new(&signed));
+            return Ok(Granted { line, record });
         };
         let constitution = self.constitution_of(log).ok_or(Refusal::UnknownOrigin)?;
         let key = log_verifier(constitution, log).ok_or(Refusal::UnknownOrigin)?;

@@ -106,7 +106,7 @@ fn make_node(folder: &std::path::Path, brand: BrandId) -> Introduction {
         point_value: sample.point_value,
         libp2p: known.0,
         https: known.1,
-        settings: NodeSettings { brand: brand.to_string(), listen: libp2p, https },
+        settings: NodeSettings::new(brand, libp2p, https),
     };
     let text = setup::create(&data(folder, brand), &new).unwrap();
     Introduction::parse(text.as_bytes()).unwrap()

@@ -4,5 +4,7 @@ mod alliance;
 mod architecture;
 mod documents;
 mod exchange;
+mod publication;
 mod query;
+mod stock;
 mod stored_formats;

@@ -102,7 +102,7 @@ impl Alliance {
             point_value: described.point_value,
             libp2p: Address::from_socket(libp2p).map_err(input)?,
             https: Address::from_socket(https).map_err(input)?,
-            settings: NodeSettings { brand: id.to_string(), listen: libp2p, https },
+            settings: NodeSettings::new(id, libp2p, https),
         };
         let data = DataDirectory::new(self.folder.join(id.as_str()));
         let made = create(&data, &new)?;

@@ -524,6 +524,7 @@ pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<
         signatures: alliance.signatures(),
         auditor_keys: vec![format!("{AUDITOR}={}", alliance.auditor_key().display())],
         recovery_keys: Vec::new(),
+        witnesses: Vec::new(),
         json: false,
     };
     let started = Instant::now();

@@ -235,7 +235,7 @@ fn ask(live: &mut Live, old: u64, size: u64, root: RootHash) -> Result<Granted, 
     let proof = proof.unwrap_or_else(|_| ConsistencyProof::none());
     let request = AddCheckpoint::new(old, proof, &signed);
     let now = Timestamp::from_unix_ms(live.now);
-    live.machines[&b].ledger.add_checkpoint(&request, &ForeignLogs::default(), now)
+    live.machines[&b].ledger.add_checkpoint(&request, &mut ForeignLogs::default(), now)
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_log_of_the_alliance_is_cosigned_at_its_certified_tip_alone() {
     let own =
         AddCheckpoint::new(TreeSize::new(tip), ConsistencyProof::none(), a.checkpoint().unwrap());
     let now = Timestamp::from_unix_ms(live.now);
-    let refused = a.add_checkpoint(&own, &ForeignLogs::default(), now);
+    let refused = a.add_checkpoint(&own, &mut ForeignLogs::default(), now);
     assert_eq!(refused, Err(Refusal::UnknownOrigin));
 }
 

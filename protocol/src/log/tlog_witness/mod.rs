@@ -26,12 +26,15 @@ use super::note::{NoteError, NoteSignature, VerifierKey};
 use super::proof::ConsistencyProof;
 use crate::crypto::sha256;
 use crate::ids::{RootHash, TreeSize, write_hex};
+use crate::time::Timestamp;
 
 /// Most lines of a consistency proof in a request.
 pub const PROOF_LINES_MAX: usize = 63;
 /// Longest request that is read, in bytes. A note of this project with every signature it may have
 /// is a tenth of it.
 pub const ADD_CHECKPOINT_MAX: usize = 64 * 1024;
+/// How often one foreign log is cosigned at once; after that once a second.
+pub const BURST: u64 = 64;
 /// Content type of the body that tells a size.
 pub const SIZE_CONTENT_TYPE: &str = "text/x.tlog.size";
 
@@ -61,6 +64,11 @@ pub enum Refusal {
     /// The proof does not join the two trees (422).
     #[error("the consistency proof does not lead from the old tree to the checkpoint's")]
     Inconsistent,
+    /// This log has been cosigned more often than is kept up with (429).
+    #[error(
+        "this log has been cosigned too often of late: at most {BURST} times at once, then once a second"
+    )]
+    TooOften,
     /// A log of the alliance, and this node does not hold that size's certificate yet (503).
     #[error("the certificate of this size has not arrived here yet")]
     NotCertifiedYet,
@@ -76,6 +84,7 @@ impl Refusal {
             Self::UnknownOrigin => 404,
             Self::Conflict { .. } => 409,
             Self::Inconsistent => 422,
+            Self::TooOften => 429,
             Self::NotCertifiedYet => 503,
         }
     }
@@ -204,11 +213,18 @@ impl fmt::Display for AddCheckpoint {
 /// That a checkpoint is signed by its log and continues what was cosigned of it; made by
 /// [`ForeignLogs::consider`] alone. Only such a one is cosigned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Continuing(SignedCheckpoint);
+pub struct Continuing {
+    checkpoint: SignedCheckpoint,
+    is_news: bool,
+}
 
 impl Continuing {
     pub(crate) const fn checkpoint(&self) -> &SignedCheckpoint {
-        &self.0
+        &self.checkpoint
+    }
+    /// Whether the tree has grown since it was last cosigned: only then is there something to keep.
+    pub(crate) const fn is_news(&self) -> bool {
+        self.is_news
     }
 }
 
@@ -222,7 +238,9 @@ pub struct Cosigned {
 }
 
 impl Cosigned {
-    pub(crate) fn new(signed: &SignedCheckpoint) -> Self {
+    /// What is kept of a checkpoint, with its lines.
+    #[must_use]
+    pub fn new(signed: &SignedCheckpoint) -> Self {
         Self { note: signed.to_string() }
     }
 
@@ -236,6 +254,23 @@ impl Cosigned {
 struct ForeignLog {
     keys: Vec<VerifierKey>,
     latest: Option<SignedCheckpoint>,
+    // how many more may be cosigned, and when one was last added to that
+    left: u64,
+    refilled: Timestamp,
+}
+
+impl ForeignLog {
+    /// Every new size is written to the disk for ever: a log must not have it written at its pace.
+    fn may_grow(&mut self, now: Timestamp) -> bool {
+        let earned = now.since(self.refilled).get() / 1000;
+        if earned > 0 {
+            self.left = self.left.saturating_add(earned).min(BURST);
+            self.refilled = now;
+        }
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may
+    }
 }
 
 /// The foreign logs that this node witnesses: their keys, and what was last cosigned of each.
@@ -249,7 +284,12 @@ impl ForeignLogs {
         let mut logs = BTreeMap::new();
         for key in keys {
             let origin = key.name().as_str().to_owned();
-            let new = || ForeignLog { keys: Vec::new(), latest: None };
+            let new = || ForeignLog {
+                keys: Vec::new(),
+                latest: None,
+                left: BURST,
+                refilled: Timestamp::default(),
+            };
             logs.entry(origin).or_insert_with(new).keys.push(key);
         }
         Self(logs)
@@ -261,17 +301,26 @@ impl ForeignLogs {
         self.0.contains_key(origin)
     }
 
-    /// Checks a request. The state has not changed: that is for [`Self::enter`].
+    /// Checks a request. What was cosigned last has not changed: that is for [`Self::enter`].
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub fn consider(&self, request: &AddCheckpoint) -> Result<Continuing, Refusal> {
-        let log = self.0.get(request.checkpoint.origin()).ok_or(Refusal::UnknownOrigin)?;
+    pub fn consider(
+        &mut self,
+        request: &AddCheckpoint,
+        now: Timestamp,
+    ) -> Result<Continuing, Refusal> {
+        let log = self.0.get_mut(request.checkpoint.origin()).ok_or(Refusal::UnknownOrigin)?;
         let signed = request.signed(&log.keys)?;
         let latest = log.latest.as_ref().map(SignedCheckpoint::unverified);
+        let is_news = latest != Some(&request.checkpoint);
         request.continues(latest.map(|latest| (latest.size(), latest.root())))?;
         let is_known = |line: &NoteSignature| log.keys.iter().any(|key| line.is_by(key));
-        Ok(Continuing(signed.with_lines(is_known).ok_or(Refusal::NotSigned)?))
+        let checkpoint = signed.with_lines(is_known).ok_or(Refusal::NotSigned)?;
+        if is_news && !log.may_grow(now) {
+            return Err(Refusal::TooOften);
+        }
+        Ok(Continuing { checkpoint, is_news })
     }
 
     /// Takes what was cosigned, now or before a restart. A log that is configured no more is passed

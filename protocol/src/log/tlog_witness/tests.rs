@@ -26,7 +26,7 @@ fn witness() -> (SigningKey, VerifierKey) {
 fn add(logs: &mut ForeignLogs, body: &str) -> Result<String, Refusal> {
     let (key, verifier) = witness();
     let request = AddCheckpoint::parse(body.as_bytes())?;
-    let mut signed = logs.consider(&request)?.checkpoint().clone();
+    let mut signed = logs.consider(&request, NOW)?.checkpoint().clone();
     let line = signed.cosign(verifier.name().clone(), &key, NOW);
     signed.add_cosignature(&verifier, line.clone()).unwrap();
     let cosigned = encode(&Cosigned::new(&signed));
@@ -154,7 +154,26 @@ fn a_foreign_log_is_cosigned_once_a_size_and_never_backwards() {
     let proof = ConsistencyProof::prove(&fork, TreeSize::new(7), TreeSize::new(9)).unwrap();
     let fork = AddCheckpoint::new(TreeSize::new(7), proof, &signed(9, fork.root(9)));
     assert_eq!(add(&mut logs, &fork.to_string()), Err(Refusal::Inconsistent));
-    assert_eq!(ForeignLogs::default().consider(&fork), Err(Refusal::UnknownOrigin));
+    assert_eq!(ForeignLogs::default().consider(&fork, NOW), Err(Refusal::UnknownOrigin));
+}
+
+#[test]
+fn a_foreign_log_does_not_fill_the_disk() {
+    let mut logs = ForeignLogs::new([log_key().1]);
+    let at = |seconds| NOW.plus(Milliseconds::from_seconds(seconds));
+    let mut grow = |old: u64, new: u64, now| {
+        let request = request(old, new);
+        let continuing = logs.consider(&request, now)?;
+        logs.enter(&Cosigned::new(continuing.checkpoint())).unwrap();
+        Ok(continuing.is_news())
+    };
+    for size in 0..BURST {
+        assert_eq!(grow(size, size + 1, NOW), Ok(true));
+    }
+    assert_eq!(grow(BURST, BURST + 1, NOW), Err(Refusal::TooOften));
+    assert_eq!(grow(BURST, BURST, NOW), Ok(false), "a repetition writes nothing");
+    assert_eq!(grow(BURST, BURST + 1, at(1)), Ok(true));
+    assert_eq!(grow(BURST + 1, BURST + 2, at(1)), Err(Refusal::TooOften));
 }
 
 #[test]
@@ -173,12 +192,12 @@ fn lines_by_others_do_not_matter_and_are_not_kept() {
     let kept = logs.latest(&hash_of("example.com/log")).unwrap();
     assert_eq!(kept.matches('\u{2014}').count(), 2, "the log's and ours: {kept}");
     // only others: not signed
-    let stranger = ForeignLogs::new([VerifierKey::new(
+    let mut stranger = ForeignLogs::new([VerifierKey::new(
         log_key().1.name().clone(),
         SignatureType::Ed25519,
         PublicKey::from_bytes([3; 32]),
     )]);
-    assert_eq!(stranger.consider(&from_none), Err(Refusal::NotSigned));
+    assert_eq!(stranger.consider(&from_none, NOW), Err(Refusal::NotSigned));
     drop(tree);
 }
 

@@ -17,14 +17,16 @@ use protocol::exchange::{Exchange, Link, Payload};
 use protocol::ids::{BrandId, MemberHandle, RequestId};
 use protocol::log::block::{ApplicationEntry, PublicEntry};
 use protocol::time::Timestamp;
+use protocol::witness::guards::{Guards, Upheld};
 use protocol::witness::message::Message;
 use protocol::witness::writer::Entropy as _;
 
 use crate::alliance::Alliance;
+use crate::counterfeiter::Counterfeiter;
 use crate::invariants::{Observer, Violation};
 use crate::lockbreaker::Lockbreaker;
 use crate::network::{Machine, Network, Packet, Weather};
-use crate::node::{Node, Report};
+use crate::node::{Habit, Node, Report};
 use crate::prng::Prng;
 use crate::trace::Trace;
 
@@ -33,7 +35,7 @@ pub const CALM_MOST_MS: u64 = 120_000;
 /// How often a machine's clock wakes it.
 const TICK_MS: u64 = 100;
 /// Most that a clock is off, either way: two of them stay within the rules' 60 s.
-const SKEW_MOST_MS: usize = 20_000;
+pub(crate) const SKEW_MOST_MS: usize = 20_000;
 /// Where simulated time begins.
 const START_MS: u64 = 1_700_000_000_000;
 
@@ -47,6 +49,8 @@ pub enum Liar {
     Spendthrift,
     /// Tries to replace what may be final already ([`crate::lockbreaker`]).
     Lockbreaker,
+    /// Writes blocks that are false in one of many ways, and withholds ([`crate::counterfeiter`]).
+    Counterfeiter,
     /// Sends messages with bytes altered.
     Babbler,
 }
@@ -63,13 +67,15 @@ pub struct Scenario {
     pub liar: Option<Liar>,
     /// How many events the storm has.
     pub events: usize,
+    /// What all machines do with their disks.
+    pub habit: Habit,
 }
 
 impl Scenario {
     /// The usual scenario of a seed.
     #[must_use]
     pub const fn of_seed(seed: u64) -> Self {
-        Self { seed, brands: None, liar: None, events: 700 }
+        Self { seed, brands: None, liar: None, events: 700, habit: Habit::Sound }
     }
 }
 
@@ -103,7 +109,13 @@ pub struct Outcome {
 /// Runs one scenario.
 #[must_use]
 pub fn run(scenario: Scenario, trace: Trace) -> Outcome {
-    let mut simulation = Simulation::new(scenario, trace);
+    run_with_guards::<Upheld>(scenario, trace)
+}
+
+/// Runs one scenario, all brands under these guards.
+#[must_use]
+pub fn run_with_guards<G: Guards>(scenario: Scenario, trace: Trace) -> Outcome {
+    let mut simulation = Simulation::<G>::new(scenario, trace);
     let violation = simulation.play(scenario.events).err();
     if let Some(Violation { invariant, detail }) = &violation {
         simulation.trace.note(format_args!("VIOLATION of \"{invariant}\": {detail}"));
@@ -123,13 +135,14 @@ pub fn run(scenario: Scenario, trace: Trace) -> Outcome {
     }
 }
 
-struct Simulation {
+struct Simulation<G> {
     prng: Prng,
     now_ms: u64,
     alliance: Alliance,
     liar: Option<(BrandId, Liar)>,
     lockbreaker: Option<Lockbreaker>,
-    machines: Vec<Node>,
+    counterfeiter: Option<Counterfeiter>,
+    machines: Vec<Node<G>>,
     network: Network,
     observer: Observer,
     requests: u64,
@@ -140,7 +153,7 @@ struct Simulation {
     trace: Trace,
 }
 
-impl Simulation {
+impl<G: Guards> Simulation<G> {
     fn new(scenario: Scenario, trace: Trace) -> Self {
         let mut prng = Prng::new(scenario.seed);
         let brands = scenario.brands.unwrap_or_else(|| match prng.below(24) {
@@ -150,11 +163,12 @@ impl Simulation {
         let alliance = Alliance::new(brands);
         let ids = alliance.constitution().committee().brands().to_vec();
         let forks = alliance.constitution().committee().faults() > 0;
-        let drawn = match prng.below(8) {
+        let drawn = match prng.below(10) {
             0 | 1 if forks => Some(Liar::Twins),
             2 | 3 if forks => Some(Liar::Lockbreaker),
-            4 => Some(Liar::Spendthrift),
-            5 => Some(Liar::Babbler),
+            4 | 5 if forks => Some(Liar::Counterfeiter),
+            6 => Some(Liar::Spendthrift),
+            7 => Some(Liar::Babbler),
             _ => None,
         };
         let place = prng.below(ids.len());
@@ -167,7 +181,8 @@ impl Simulation {
             for _ in 0..copies {
                 let skew = prng.below(2 * SKEW_MOST_MS) as i64 - SKEW_MOST_MS as i64;
                 let entropy = prng.fork();
-                machines.push(Node::new(*id, constitution.clone(), entropy, skew, crashes));
+                let node = Node::new(*id, constitution.clone(), entropy, skew, crashes);
+                machines.push(node.with_habit(scenario.habit));
             }
         }
         let weather = Weather {
@@ -180,6 +195,10 @@ impl Simulation {
             let keys = alliance.keys(id).voting;
             Lockbreaker::new(id, alliance.constitution().clone(), keys, prng.fork())
         });
+        let counterfeiter = liar.filter(|(_, liar)| *liar == Liar::Counterfeiter).map(|(id, _)| {
+            let constitution = alliance.constitution().clone();
+            Counterfeiter::new(id, constitution, alliance.keys(id), prng.fork())
+        });
         let observer = Observer::new(alliance.constitution().clone(), honest);
         Self {
             prng,
@@ -187,6 +206,7 @@ impl Simulation {
             alliance,
             liar,
             lockbreaker,
+            counterfeiter,
             machines,
             network: Network::new(weather),
             observer,
@@ -299,7 +319,7 @@ impl Simulation {
     /// What an honest machine that is up still waits for, if anything.
     fn unfinished(&self, honest: &BTreeSet<BrandId>) -> Option<String> {
         let quorum = self.alliance.constitution().committee().quorum();
-        let running: Vec<&Node> =
+        let running: Vec<&Node<G>> =
             self.machines.iter().filter(|node| honest.contains(&node.brand())).collect();
         for node in &running {
             let brand = node.brand();
@@ -329,7 +349,7 @@ impl Simulation {
         None
     }
 
-    fn machine(&mut self, machine: Machine) -> &mut Node {
+    fn machine(&mut self, machine: Machine) -> &mut Node<G> {
         &mut self.machines[machine]
     }
 
@@ -338,35 +358,47 @@ impl Simulation {
         let Packet { from, to, bytes, .. } = packet;
         let now_ms = self.now_ms;
         let hash = u32::from_be_bytes(sha256(&[&bytes])[..4].try_into().unwrap_or_default());
-        self.trace.note(format_args!(
-            "{now_ms} {from} -> m{to} {} {hash:08x}",
-            describe(&Message::from_bytes(&bytes).ok())
-        ));
+        let message = Message::from_bytes(&bytes).ok();
+        self.trace.note(format_args!("{now_ms} {from} -> m{to} {} {hash:08x}", describe(&message)));
         let mut report = Report::default();
         self.machine(to).handle(from, &bytes, now_ms, &mut report);
-        let message = Message::from_bytes(&bytes).ok();
-        if let (Some(liar), Some(message)) = (self.lockbreaker_on(to), message) {
-            report.sent.retain(|(_, message)| liar.lets_out(message));
-            report.sent.extend(liar.hear(from, &message));
-        }
-        self.observe(to, report)
+        self.lie(to, message.as_ref().map(|message| (from, message)), &mut report);
+        self.observe(to, message.as_ref(), report)
     }
 
-    /// The dishonest part of this machine, if it has one and runs.
-    fn lockbreaker_on(&mut self, machine: Machine) -> Option<&mut Lockbreaker> {
+    /// What the dishonest part of a machine, if it has one and runs, makes of what the honest part
+    /// says, when it has heard something or time has passed.
+    fn lie(&mut self, machine: Machine, heard: Option<(BrandId, &Message)>, report: &mut Report) {
         let node = &self.machines[machine];
-        let lies = self.liar == Some((node.brand(), Liar::Lockbreaker)) && node.ledger().is_some();
-        self.lockbreaker.as_mut().filter(|_| lies)
+        let (Some((liar, _)), Some(ledger)) = (self.liar, node.ledger()) else { return };
+        if liar != node.brand() {
+            return;
+        }
+        let now = Timestamp::from_unix_ms(self.now_ms);
+        if let Some(liar) = &mut self.lockbreaker {
+            report.sent.retain(|(_, message)| liar.lets_out(message));
+            report.sent.extend(match heard {
+                Some((from, message)) => liar.hear(from, message),
+                None => liar.tick(),
+            });
+        }
+        if let Some(liar) = &mut self.counterfeiter {
+            report.sent.retain(|(_, message)| liar.lets_out(message));
+            report.sent.extend(match heard {
+                Some((from, message)) => liar.hear(from, message, ledger, now),
+                None => liar.tick(ledger, now),
+            });
+            for (block, payloads, contents) in liar.take_built() {
+                self.observer.built_as(block, &payloads, &contents);
+            }
+        }
     }
 
     fn tick(&mut self, machine: Machine) -> Result<(), Violation> {
         let (now_ms, mut report) = (self.now_ms, Report::default());
         self.machine(machine).tick(now_ms, &mut report);
-        if let Some(liar) = self.lockbreaker_on(machine) {
-            report.sent.retain(|(_, message)| liar.lets_out(message));
-            report.sent.extend(liar.tick());
-        }
-        self.observe(machine, report)
+        self.lie(machine, None, &mut report);
+        self.observe(machine, None, report)
     }
 
     fn restart(&mut self, machine: Machine) -> Result<(), Violation> {
@@ -377,7 +409,7 @@ impl Simulation {
         let started = self.machines[machine].restart(&self.alliance, now_ms, &mut report);
         let (brand, records) = (self.machines[machine].brand(), self.machines[machine].records());
         self.trace.note(format_args!("{now_ms} m{machine} ({brand}) starts on {records} records"));
-        self.observe(machine, report)?;
+        self.observe(machine, None, report)?;
         started.map_err(|detail| Violation { invariant: "a disk can be read back", detail })
     }
 
@@ -419,7 +451,12 @@ impl Simulation {
     }
 
     /// Puts what a machine sent on the wire, and checks every guarantee.
-    fn observe(&mut self, machine: Machine, mut report: Report) -> Result<(), Violation> {
+    fn observe(
+        &mut self,
+        machine: Machine,
+        heard: Option<&Message>,
+        mut report: Report,
+    ) -> Result<(), Violation> {
         let node = &self.machines[machine];
         let from = node.brand();
         if let Some(place) = report.crashed {
@@ -433,7 +470,7 @@ impl Simulation {
         for (brand, fault) in &report.faults {
             self.trace.note(format_args!("m{machine} blames {brand}: {fault}"));
         }
-        let checked = self.observer.check(node, &report);
+        let checked = self.observer.check(node, heard, &report, self.now_ms);
         let rival = self.lockbreaker.as_mut().filter(|_| !report.built.is_empty());
         if let (Some((liar, _)), Some(lockbreaker), Some(ledger)) =
             (self.liar, rival, node.ledger())
@@ -555,7 +592,8 @@ mod tests {
     fn twins_fork_an_alliance_of_three_and_the_observer_sees_it() {
         let forked = (0..20).any(|seed| {
             let (brands, liar) = (Some(3), Some(Liar::Twins));
-            let outcome = run(Scenario { seed, brands, liar, events: 400 }, Trace::default());
+            let scenario = Scenario { brands, liar, events: 400, ..Scenario::of_seed(seed) };
+            let outcome = run(scenario, Trace::default());
             outcome.violation.is_some_and(|violation| violation.invariant == "agreement")
         });
         assert!(forked);
@@ -566,7 +604,8 @@ mod tests {
         let refused: usize = (0..3)
             .map(|seed| {
                 let liar = Some(Liar::Spendthrift);
-                let scenario = Scenario { seed, brands: Some(4), liar, events: 400 };
+                let brands = Some(4);
+                let scenario = Scenario { brands, liar, events: 400, ..Scenario::of_seed(seed) };
                 let outcome = run(scenario, Trace::default());
                 assert_eq!(outcome.violation, None, "seed {seed}");
                 outcome.limit_refusals

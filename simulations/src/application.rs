@@ -10,6 +10,7 @@ use protocol::ids::{BrandId, Height, LeafIndex};
 use protocol::ledger::Ledger;
 use protocol::log::block::PublicEntry;
 use protocol::witness::build::OwnBlock;
+use protocol::witness::guards::Guards;
 use protocol::witness::state::FinalBlock;
 use protocol::witness::writer::SubmitError;
 
@@ -83,7 +84,7 @@ impl Application {
     }
 
     /// Hands what is wanted and not yet submitted to the ledger; gives what was refused for credit.
-    pub fn submit(&mut self, books: &mut Books, ledger: &mut Ledger) -> usize {
+    pub fn submit<G: Guards>(&mut self, books: &mut Books, ledger: &mut Ledger<G>) -> usize {
         let mut refused = Vec::new();
         for (request, wanted) in &self.wanted {
             if books.submitted.contains(request) {
@@ -162,7 +163,7 @@ impl Application {
     }
 
     /// Tells the ledger how far a log has been applied, with what goes back.
-    pub fn answer(&self, books: &mut Books, ledger: &mut Ledger, log: BrandId) {
+    pub fn answer<G: Guards>(&self, books: &mut Books, ledger: &mut Ledger<G>, log: BrandId) {
         let first = (log, LeafIndex::new(0));
         let last = (log, LeafIndex::new(u64::MAX));
         let due: Vec<_> = self

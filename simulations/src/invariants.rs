@@ -8,14 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::amount::Value;
 use protocol::constitution::Constitution;
 use protocol::exchange::Payload;
-use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex, Round};
-use protocol::log::block::{BlockReference, Header};
-use protocol::witness::build::OwnBlock;
-use protocol::witness::message::Message;
-use protocol::witness::rules::public_exposure;
+use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex, Round, RoundNonce};
+use protocol::log::block::{BlockReference, ColumnContent, Header};
+use protocol::log::checkpoint::SignedCheckpoint;
+use protocol::log::fragments::{Fragment, Shape};
+use protocol::witness::build::{OwnBlock, SentPayload};
+use protocol::witness::guards::Guards;
+use protocol::witness::message::{Message, PromiseMessage};
+use protocol::witness::rules::{CLOCK_TOLERANCE, public_exposure};
 use protocol::witness::state::FinalBlock;
-use protocol::witness::statement::Pledge;
+use protocol::witness::statement::{Open, Pledge};
 
+use crate::agreement::SKEW_MOST_MS;
 use crate::node::{Node, Report};
 
 /// A guarantee that did not hold.
@@ -36,7 +40,13 @@ fn ensure(
 }
 
 type Slot = (BrandId, Height, Round);
-type Contents = BTreeMap<LeafIndex, (BrandId, Payload)>;
+
+/// What a block says to each counterparty, and what it commits to as exact totals.
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    payloads: BTreeMap<LeafIndex, (BrandId, Payload)>,
+    exact: Vec<ColumnContent>,
+}
 
 /// Everything an observer has seen.
 #[derive(Debug)]
@@ -55,6 +65,12 @@ pub struct Observer {
     proposals: BTreeMap<Slot, HeaderHash>,
     votes: BTreeMap<(BrandId, Slot), BlockReference>,
     promised: BTreeMap<(BrandId, BrandId, Height), Round>,
+    // which opening of a round a witness has joined
+    joined: BTreeMap<(BrandId, Slot), RoundNonce>,
+    // fragments on honest disks
+    fragments: BTreeMap<HeaderHash, BTreeMap<BrandId, Fragment>>,
+    // logs that a brand has found to say what cannot stand
+    disputed: BTreeSet<(BrandId, BrandId)>,
 }
 
 impl Observer {
@@ -73,6 +89,9 @@ impl Observer {
             proposals: BTreeMap::new(),
             votes: BTreeMap::new(),
             promised: BTreeMap::new(),
+            joined: BTreeMap::new(),
+            fragments: BTreeMap::new(),
+            disputed: BTreeSet::new(),
         }
     }
 
@@ -92,30 +111,50 @@ impl Observer {
         self.leaves.len()
     }
 
-    /// Checks everything that one event of one machine showed.
+    /// Checks everything that one event of one machine showed: what it heard, if the event was a
+    /// message, and what it did then.
     ///
     /// # Errors
     /// The first guarantee that does not hold.
-    pub fn check(&mut self, node: &Node, report: &Report) -> Result<(), Violation> {
+    pub fn check<G: Guards>(
+        &mut self,
+        node: &Node<G>,
+        heard: Option<&Message>,
+        report: &Report,
+        now_ms: u64,
+    ) -> Result<(), Violation> {
+        let by = node.brand();
         report.built.iter().for_each(|block| self.built(block));
-        if !self.honest.contains(&node.brand()) {
+        if !self.honest.contains(&by) {
             return Ok(());
         }
+        for (header, fragment) in &report.kept {
+            self.fragments.entry(*header).or_default().insert(by, fragment.clone());
+        }
         for (_, message) in &report.sent {
-            self.invariant_one_proposal_a_round(node.brand(), message)?;
-            self.invariant_one_vote_a_round(node.brand(), message)?;
-            self.invariant_no_commit_below_a_promise(node.brand(), message)?;
+            self.invariant_one_proposal_a_round(by, message)?;
+            self.invariant_a_proposal_follows_its_promises(by, message)?;
+            self.invariant_one_vote_a_round(by, message)?;
+            self.invariant_promises_rise(by, message)?;
+            self.invariant_no_commit_below_a_promise(by, message)?;
+            self.invariant_a_vote_follows_the_promises(by, heard, message)?;
         }
         for block in &report.finals {
             self.invariant_agreement(block)?;
             self.invariant_one_chain(block)?;
-            self.invariant_totals_are_what_was_sent(block)?;
+            self.invariant_time_has_come(block, now_ms)?;
+            self.invariant_totals_are_what_was_sent(by, block)?;
             self.invariant_recognised_is_certified(block)?;
             self.invariant_within_limits(block)?;
             self.invariant_a_leaf_comes_back_once(block)?;
+            self.invariant_certified_entries_can_be_recovered(block)?;
+            self.invariant_who_votes_finds_nothing_wrong(by, block)?;
+        }
+        for (_, message) in &report.sent {
+            self.invariant_checkpoints_are_of_final_sizes(by, message)?;
         }
         for (leaf, payload) in &report.applied {
-            self.invariant_applied_once_and_as_sent(node.brand(), *leaf, payload)?;
+            self.invariant_applied_once_and_as_sent(by, *leaf, payload)?;
         }
         self.invariant_no_honest_brand_is_blamed(report)?;
         self.invariant_tips_are_final(node)
@@ -123,9 +162,19 @@ impl Observer {
 
     /// Takes note of a block that somebody has built.
     pub fn built(&mut self, block: &OwnBlock) {
-        let payloads = block.payloads().iter();
-        let contents = payloads.map(|sent| (sent.index, (sent.to, sent.payload.clone())));
-        self.built.insert(block.reference().header, contents.collect());
+        self.built_as(block.reference().header, block.payloads(), block.contents());
+    }
+
+    /// Takes note of what a block says.
+    pub fn built_as(
+        &mut self,
+        block: HeaderHash,
+        payloads: &[SentPayload],
+        exact: &[ColumnContent],
+    ) {
+        let payloads = payloads.iter().map(|sent| (sent.index, (sent.to, sent.payload.clone())));
+        let (payloads, exact) = (payloads.collect(), exact.to_vec());
+        self.built.insert(block, Contents { payloads, exact });
     }
 
     /// An honest writer signs one block for one height and round.
@@ -142,6 +191,74 @@ impl Observer {
         })
     }
 
+    /// Above round 0 an honest writer proposes what the highest lock it was told of calls for.
+    fn invariant_a_proposal_follows_its_promises(
+        &self,
+        by: BrandId,
+        message: &Message,
+    ) -> Result<(), Violation> {
+        let Message::Proposal(proposal) = message else { return Ok(()) };
+        let Pledge { block, round } = proposal.proposal.body.0;
+        let Some((_, highest)) = self.called_for(&proposal.promises) else { return Ok(()) };
+        let follows = highest.is_none_or(|lock| lock.block == block);
+        ensure("a proposal follows its promises", follows, || {
+            format!("{by} proposes {block:?} in round {round}, highest lock {highest:?}")
+        })
+    }
+
+    /// Above round 0 an honest witness votes only for what a quorum of promises, of the opening it has
+    /// joined itself, calls for.
+    fn invariant_a_vote_follows_the_promises(
+        &mut self,
+        by: BrandId,
+        heard: Option<&Message>,
+        said: &Message,
+    ) -> Result<(), Violation> {
+        if let Message::Promise(message) = said {
+            let open = message.promise.body.open;
+            self.joined.insert((by, (open.log, open.height, open.round)), open.nonce);
+        }
+        let (Some(Message::Proposal(proposal)), Message::Vote(vote)) = (heard, said) else {
+            return Ok(());
+        };
+        let Pledge { block, round } = vote.body.0;
+        // a vote that is said again when another proposal is heard
+        if round == Round::new(0) || proposal.proposal.body.0 != vote.body.0 {
+            return Ok(());
+        }
+        let joined = self.joined.get(&(by, (block.log, block.height, round)));
+        let follows = self.called_for(&proposal.promises).is_some_and(|(open, highest)| {
+            (open.log, open.height, open.round) == (block.log, block.height, round)
+                && highest.is_none_or(|lock| lock.block == block)
+                && joined.is_none_or(|nonce| *nonce == open.nonce)
+        });
+        ensure("a vote follows the promises", follows, || {
+            let shown = &proposal.promises;
+            format!("{by} votes for {block:?} in round {round}, joined {joined:?}, shown {shown:?}")
+        })
+    }
+
+    /// What a quorum of promises of one opening calls for, if these are one: the opening, and the
+    /// highest lock that a quorum voted for.
+    fn called_for(&self, promises: &[PromiseMessage]) -> Option<(Open, Option<Pledge>)> {
+        let quorum = self.constitution.committee().quorum();
+        let open = promises.first()?.promise.body.open;
+        let mut signers = BTreeSet::new();
+        let mut highest: Option<Pledge> = None;
+        for message in promises.iter().filter(|message| message.promise.body.open == open) {
+            let proven = message.lock.as_ref().is_some_and(|lock| lock.votes.len() + 1 >= quorum);
+            match message.promise.body.lock {
+                Some(_) if !proven => continue,
+                Some(lock) if highest.is_none_or(|highest| highest.round < lock.round) => {
+                    highest = Some(lock);
+                }
+                _ => {}
+            }
+            signers.insert(message.promise.signer);
+        }
+        (signers.len() >= quorum).then_some((open, highest))
+    }
+
     /// An honest witness votes for one block in one height and round.
     fn invariant_one_vote_a_round(
         &mut self,
@@ -154,6 +271,19 @@ impl Observer {
         let first = *self.votes.entry((by, slot)).or_insert(block);
         ensure("one vote a round", first == block, || {
             format!("{by} voted for {first:?} and {block:?} in round {round}")
+        })
+    }
+
+    /// An honest witness promises no round below one it has promised.
+    fn invariant_promises_rise(&self, by: BrandId, message: &Message) -> Result<(), Violation> {
+        let Message::Promise(message) = message else { return Ok(()) };
+        let open = message.promise.body.open;
+        let promised = self.promised.get(&(by, open.log, open.height)).copied();
+        ensure("promises rise", open.round >= promised.unwrap_or_default(), || {
+            format!(
+                "{by} promised {}/{} round {} after {promised:?}",
+                open.log, open.height, open.round
+            )
         })
     }
 
@@ -196,41 +326,63 @@ impl Observer {
     fn invariant_one_chain(&self, block: &FinalBlock) -> Result<(), Violation> {
         let BlockReference { log, height, size, .. } = block.block;
         let before = Height::new(height.get().saturating_sub(1));
-        let previous = self.finals.get(&(log, before)).map(|(previous, _)| previous);
+        let previous = self.finals.get(&(log, before));
         let continues = match previous {
             None => before == Height::new(0) && block.header.previous == HeaderHash::GENESIS,
-            Some(previous) => {
+            Some((previous, Header { time, .. })) => {
                 block.header.previous == previous.header
                     && block.header.first.get() == previous.size.get()
                     && block.header.previous_root == previous.root
                     && size > previous.size
+                    && block.header.time >= *time
             }
         };
         ensure("one chain", continues, || format!("{:?} after {previous:?}", block.block))
     }
 
-    /// The totals a final header shows are exactly those of the leaves that are final.
-    fn invariant_totals_are_what_was_sent(&mut self, block: &FinalBlock) -> Result<(), Violation> {
+    /// No final block is of a time that has not come yet: its voters' clocks are known to be this far
+    /// off at most.
+    fn invariant_time_has_come(&self, block: &FinalBlock, now_ms: u64) -> Result<(), Violation> {
+        let latest = now_ms + CLOCK_TOLERANCE.get() + SKEW_MOST_MS as u64;
+        let time = block.header.time;
+        ensure("time has come", time.unix_ms() <= latest, || {
+            format!("{:?} is of {time:?}, at {now_ms}", block.block)
+        })
+    }
+
+    /// The totals a final header shows are exactly those of the leaves that are final. What a liar
+    /// commits to for a brand is that brand's to find: then it takes nothing.
+    fn invariant_totals_are_what_was_sent(
+        &mut self,
+        by: BrandId,
+        block: &FinalBlock,
+    ) -> Result<(), Violation> {
         let name = "totals are what was sent";
         let BlockReference { log, height, header, .. } = block.block;
         let contents = self.built.get(&header).cloned();
-        let Some(contents) = contents else {
+        let Some(Contents { payloads, exact }) = contents else {
             return ensure(name, false, || format!("nobody built {:?}", block.block));
         };
         let before = Height::new(height.get().saturating_sub(1));
-        for column in &block.header.columns {
+        let witnesses = self.constitution.committee().witnesses(log);
+        let columns = block.header.columns.iter().map(|column| column.counterparty);
+        ensure(name, columns.eq(witnesses), || format!("columns of {:?}", block.block))?;
+        for (column, exact) in block.header.columns.iter().zip(exact) {
             let to = column.counterparty;
             let mut sent = self.sent.get(&(log, to, before)).copied().unwrap_or_default();
-            for (_, payload) in contents.values().filter(|(receiver, _)| *receiver == to) {
+            for (_, payload) in payloads.values().filter(|(receiver, _)| *receiver == to) {
                 sent = sent.plus(payload.value()).unwrap_or(Value::MAX);
             }
             self.sent.insert((log, to, height), sent);
-            let shown = sent.ceiling_to(self.constitution.total_step());
-            ensure(name, shown == Ok(column.sent), || {
+            let step = self.constitution.total_step();
+            let known = self.honest.contains(&log) || (by == to && block.payloads.is_ok());
+            let stepped = column.sent.ceiling_to(step) == Ok(column.sent);
+            let right = sent.ceiling_to(step) == Ok(column.sent) && exact.sent == sent;
+            ensure(name, stepped && (right || !known), || {
                 format!("{log}/{height} shows {} to {to}, sent {sent}", column.sent)
             })?;
         }
-        let leaves = contents.into_iter().map(|(index, leaf)| ((log, index), leaf));
+        let leaves = payloads.into_iter().map(|(index, leaf)| ((log, index), leaf));
         self.leaves.extend(leaves);
         Ok(())
     }
@@ -277,7 +429,8 @@ impl Observer {
                 back => sent.saturating_minus(back.unwrap_or_default()),
             };
             total = total.plus(public).unwrap_or(Value::MAX);
-            ensure("within limits", exact <= public && public <= brand.pair_limit, || {
+            let covered = exact <= public || !self.honest.contains(&log);
+            ensure("within limits", covered && public <= brand.pair_limit, || {
                 format!("{log}/{height} owes {to} {exact}, publicly {public}")
             })?;
         }
@@ -291,7 +444,7 @@ impl Observer {
         let BlockReference { log, header, .. } = block.block;
         let known = self.finals.get(&(log, block.block.height)).map(|(first, _)| first.header);
         let contents = self.built.get(&header).cloned().unwrap_or_default();
-        for (index, (to, payload)) in contents {
+        for (index, (to, payload)) in contents.payloads {
             let Payload::Return(back) = payload else { continue };
             if !self.honest.contains(&log) || known != Some(header) {
                 continue;
@@ -309,6 +462,69 @@ impl Observer {
             })?;
         }
         Ok(())
+    }
+
+    /// With at most f faults in all, a lost disk of the writer counted, what is certified can be
+    /// rebuilt: from the fragments on the honest brands' disks, or else the writer has it.
+    fn invariant_certified_entries_can_be_recovered(
+        &self,
+        block: &FinalBlock,
+    ) -> Result<(), Violation> {
+        let committee = self.constitution.committee();
+        let liars = committee.size() - self.honest.len();
+        let lost = usize::from(self.honest.contains(&block.block.log));
+        if liars + lost > committee.faults() {
+            return Ok(());
+        }
+        let header = &block.header;
+        let shape = Shape::of(self.constitution.committee());
+        let kept = self.fragments.get(&block.block.header);
+        let kept: Vec<Fragment> = kept.into_iter().flat_map(BTreeMap::values).cloned().collect();
+        let rebuilt = shape.rebuild(&kept, header.body_bytes, &header.fragments);
+        let whole = rebuilt.as_ref().is_ok_and(|body| body.len() == header.body_bytes as usize);
+        ensure("certified entries can be recovered", whole, || {
+            format!("{:?} from {} fragments: {:?}", block.block, kept.len(), rebuilt.err())
+        })
+    }
+
+    /// Who votes for a block that no lock forces has checked what it says to it; and who has found
+    /// a log false takes nothing of it any more.
+    fn invariant_who_votes_finds_nothing_wrong(
+        &mut self,
+        by: BrandId,
+        block: &FinalBlock,
+    ) -> Result<(), Violation> {
+        let BlockReference { log, height, .. } = block.block;
+        let slot = (log, height, Round::new(0));
+        let voted = self.votes.get(&(by, slot)) == Some(&block.block);
+        let first = !self.disputed.contains(&(by, log));
+        ensure(
+            "who votes finds nothing wrong",
+            block.payloads.is_ok() || !voted || !first,
+            || format!("{by} voted for {:?}, then: {:?}", block.block, block.payloads),
+        )?;
+        if block.payloads.is_err() {
+            self.disputed.insert((by, log));
+        }
+        ensure("a dispute stands", block.payloads.is_err() || first, || {
+            format!("{by} takes {:?} of a log it disputes", block.block)
+        })
+    }
+
+    /// No honest log signs, and no honest witness cosigns, a tree that is not final.
+    fn invariant_checkpoints_are_of_final_sizes(
+        &self,
+        by: BrandId,
+        message: &Message,
+    ) -> Result<(), Violation> {
+        let Message::Checkpoint(note) = message else { return Ok(()) };
+        let Ok(signed) = SignedCheckpoint::parse(note) else { return Ok(()) };
+        let checkpoint = signed.unverified();
+        let is_final = self.finals.iter().any(|((log, _), (block, _))| {
+            self.constitution.origin(*log) == checkpoint.origin()
+                && (block.size, block.root) == (checkpoint.size(), checkpoint.root())
+        });
+        ensure("checkpoints are of final sizes", is_final, || format!("{by} signs {checkpoint:?}"))
     }
 
     /// What is applied is certified, for this brand, and applied once.
@@ -333,7 +549,7 @@ impl Observer {
     }
 
     /// What a machine takes for the end of a log is a final block of that log.
-    fn invariant_tips_are_final(&self, node: &Node) -> Result<(), Violation> {
+    fn invariant_tips_are_final<G: Guards>(&self, node: &Node<G>) -> Result<(), Violation> {
         for (log, witness) in node.ledger().into_iter().flat_map(|ledger| ledger.witnesses()) {
             let tip = witness.tip();
             let known = self.finals.get(&(log, tip.height)).map(|(known, _)| known.header);

@@ -15,9 +15,11 @@
 pub mod agreement;
 pub mod alliance;
 pub mod application;
+pub mod counterfeiter;
 pub mod invariants;
 pub mod lockbreaker;
 pub mod model;
+pub mod mutants;
 pub mod network;
 pub mod node;
 pub mod prng;

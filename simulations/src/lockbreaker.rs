@@ -13,6 +13,7 @@ use protocol::ids::{BlockNonce, BrandId, Round, RoundNonce};
 use protocol::ledger::Ledger;
 use protocol::time::Timestamp;
 use protocol::witness::build::{OwnBlock, Plan};
+use protocol::witness::guards::Guards;
 use protocol::witness::message::{Message, PromiseMessage, ProposalMessage};
 use protocol::witness::statement::{
     Commit, Endorsement, Open, Pledge, Promise, Proposal, UnverifiedCertificate, UnverifiedLock,
@@ -54,7 +55,7 @@ impl Lockbreaker {
     }
 
     /// The honest part has built a block: builds another for the same height.
-    pub fn rival(&mut self, ledger: &Ledger, now: Timestamp) -> Option<&OwnBlock> {
+    pub fn rival<G: Guards>(&mut self, ledger: &Ledger<G>, now: Timestamp) -> Option<&OwnBlock> {
         let (mut secret, mut nonce) = ([0; 32], [0; 16]);
         self.prng.fill(&mut secret);
         self.prng.fill(&mut nonce);
@@ -90,16 +91,31 @@ impl Lockbreaker {
             round: self.highest,
             nonce: RoundNonce::from_bytes(nonce),
         };
-        let promise = Signed::sign(self.me, Promise { open, lock: None }, &self.keys.vote);
+        let own = self.own_promise(open);
         self.attempt = Some(Attempt {
             open,
-            promises: BTreeMap::from([(self.me, PromiseMessage { promise, lock: None })]),
+            promises: BTreeMap::from([(self.me, own)]),
             proposed: None,
             votes: BTreeMap::new(),
             commits: BTreeMap::new(),
         });
         let message = Message::Open(Signed::sign(self.me, open, &self.keys.log));
         self.to_all(&message)
+    }
+
+    /// At times tells of a lock of its block that nobody voted for.
+    fn own_promise(&mut self, open: Open) -> PromiseMessage {
+        let forged = self.prng.below(3) == 0;
+        let before = Round::new(open.round.get().saturating_sub(1));
+        let block = self.other.as_ref().map(OwnBlock::reference).filter(|_| forged);
+        let lock = block.map(|block| {
+            let pledge = Pledge { block, round: before };
+            let proposal = Signed::sign(self.me, Proposal(pledge), &self.keys.log).signature;
+            UnverifiedLock { pledge, proposal, votes: Vec::new() }
+        });
+        let told = lock.as_ref().map(|lock| lock.pledge);
+        let promise = Signed::sign(self.me, Promise { open, lock: told }, &self.keys.vote);
+        PromiseMessage { promise, lock }
     }
 
     /// Leads its own rounds as a writer does, except that it never looks at a lock.

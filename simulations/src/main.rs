@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
-use simulations::agreement::{self, Scenario};
+use simulations::agreement::{self, Outcome, Scenario};
 use simulations::model;
+use simulations::mutants::{self, Hunted};
 use simulations::trace::Trace;
 
 /// Whole alliances in one deterministic process: one seed is one run, byte for byte.
@@ -50,11 +51,26 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Takes one guard away at a time and runs seeds until a guarantee breaks.
+    Mutants {
+        /// Most seeds for one mutant.
+        #[arg(long, default_value_t = 400)]
+        seeds: u64,
+        /// Only mutants whose name has this in it.
+        #[arg(long, default_value = "")]
+        only: String,
+        /// One JSON object on stdout.
+        #[arg(long)]
+        json: bool,
+    },
     /// Runs one seed and prints what happened.
     Replay {
         /// The seed.
         #[arg(long)]
         seed: u64,
+        /// The mutant by its full name, if the seed is one that caught it.
+        #[arg(long)]
+        mutant: Option<String>,
         /// How many brands, as the run had it.
         #[arg(long, value_parser = clap::value_parser!(u8).range(2..=21))]
         brands: Option<u8>,
@@ -89,7 +105,17 @@ fn main() -> ExitCode {
         Command::Model { rounds, restores, most, json } => {
             look_at_all(model::Size { rounds: usize::from(rounds), restores, most }, json)
         }
-        Command::Replay { seed, brands } => replay(scenario(seed, brands)),
+        Command::Mutants { seeds, only, json } => hunt(seeds, &only, json),
+        Command::Replay { seed, mutant: None, brands } => {
+            replay(&agreement::run(scenario(seed, brands), Trace::readable()))
+        }
+        Command::Replay { seed, mutant: Some(name), .. } => {
+            let Some(mutant) = mutants::all().into_iter().find(|mutant| mutant.name == name) else {
+                eprintln!("no mutant is called {name:?}; `mutants` lists them");
+                return ExitCode::FAILURE;
+            };
+            replay(&mutant.run(seed, Trace::readable()))
+        }
     }
 }
 
@@ -161,8 +187,43 @@ fn look_at_all(size: model::Size, json: bool) -> ExitCode {
     if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn replay(scenario: Scenario) -> ExitCode {
-    let outcome = agreement::run(scenario, Trace::readable());
+/// What came of all mutants.
+#[derive(Serialize)]
+struct Hunt {
+    mutants: usize,
+    caught: usize,
+    elapsed_ms: u128,
+    list: Vec<Hunted>,
+}
+
+fn hunt(seeds: u64, only: &str, json: bool) -> ExitCode {
+    let started = Instant::now();
+    let mut list = Vec::new();
+    for mutant in mutants::all().iter().filter(|mutant| mutant.name.contains(only)) {
+        let hunted = mutant.hunt(0..seeds);
+        if !json {
+            match &hunted.caught {
+                None => println!("{}: not caught by {} seeds", hunted.name, hunted.seeds),
+                Some(caught) => {
+                    let (name, seed) = (&hunted.name, caught.seed);
+                    println!("{name}: seed {seed}: \"{}\": {}", caught.invariant, caught.detail);
+                }
+            }
+        }
+        list.push(hunted);
+    }
+    let caught = list.iter().filter(|hunted| hunted.caught.is_some()).count();
+    let (mutants, elapsed_ms) = (list.len(), started.elapsed().as_millis());
+    if json {
+        let hunt = Hunt { mutants, caught, elapsed_ms, list };
+        println!("{}", serde_json::to_string(&hunt).unwrap_or_default());
+    } else {
+        println!("{mutants} mutants, {caught} caught; `replay --seed N --mutant NAME` shows how");
+    }
+    if caught == mutants { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn replay(outcome: &Outcome) -> ExitCode {
     let mut out = std::io::stdout().lock();
     for line in outcome.trace.lines() {
         // a reader that has seen enough closes the pipe

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 
 use protocol::constitution::Constitution;
 use protocol::exchange::Payload;
-use protocol::ids::{BrandId, Height, LeafIndex};
+use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex};
 use protocol::ledger::{Archive, Context, Ledger};
+use protocol::log::fragments::Fragment;
 use protocol::time::Timestamp;
 use protocol::witness::build::OwnBlock;
+use protocol::witness::guards::{Guards, Upheld};
 use protocol::witness::message::Message;
 use protocol::witness::record::Record;
 use protocol::witness::state::{FinalBlock, Outbox};
@@ -36,6 +38,8 @@ impl Archive for OwnArchive {
 pub struct Report {
     /// Own blocks that reached the disk.
     pub built: Vec<OwnBlock>,
+    /// Fragments that reached the disk, by block.
+    pub kept: Vec<(HeaderHash, Fragment)>,
     /// What left the machine.
     pub sent: Vec<(BrandId, Message)>,
     /// What became final for it, or was found final again on a restart.
@@ -50,11 +54,54 @@ pub struct Report {
     pub crashed: Option<&'static str>,
 }
 
+/// What a machine does with the records it should sync before it sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Habit {
+    /// Syncs all, then sends.
+    #[default]
+    Sound,
+    /// Sends, then syncs.
+    SendsFirst,
+    /// Never writes that it joined a round.
+    ForgetsJoined,
+    /// Never writes what it voted for.
+    ForgetsVoted,
+    /// Never writes its locks.
+    ForgetsLocked,
+    /// Never writes what it built.
+    ForgetsBuilt,
+    /// Never writes what it proposed.
+    ForgetsProposed,
+}
+
+impl Habit {
+    /// Those that break something.
+    pub const BAD: [Self; 6] = [
+        Self::SendsFirst,
+        Self::ForgetsJoined,
+        Self::ForgetsVoted,
+        Self::ForgetsLocked,
+        Self::ForgetsBuilt,
+        Self::ForgetsProposed,
+    ];
+
+    const fn forgets(self, record: &Record) -> bool {
+        match self {
+            Self::Sound | Self::SendsFirst => false,
+            Self::ForgetsJoined => matches!(record, Record::Joined(_)),
+            Self::ForgetsVoted => matches!(record, Record::Voted(_)),
+            Self::ForgetsLocked => matches!(record, Record::Locked(_)),
+            Self::ForgetsBuilt => matches!(record, Record::Built(_)),
+            Self::ForgetsProposed => matches!(record, Record::Proposed(_)),
+        }
+    }
+}
+
 /// One machine.
-pub struct Node {
+pub struct Node<G = Upheld> {
     brand: BrandId,
     constitution: Constitution,
-    ledger: Option<Ledger>,
+    ledger: Option<Ledger<G>>,
     journal: Vec<Vec<u8>>,
     archive: OwnArchive,
     application: Application,
@@ -63,9 +110,10 @@ pub struct Node {
     skew_ms: i64,
     // in a thousand steps
     crashes: usize,
+    habit: Habit,
 }
 
-impl Node {
+impl<G: Guards> Node<G> {
     /// A machine with an empty disk that is not running yet. Its clock is `skew_ms` off.
     #[must_use]
     pub fn new(
@@ -86,7 +134,15 @@ impl Node {
             entropy,
             skew_ms,
             crashes,
+            habit: Habit::Sound,
         }
+    }
+
+    /// The same machine with a habit.
+    #[must_use]
+    pub const fn with_habit(mut self, habit: Habit) -> Self {
+        self.habit = habit;
+        self
     }
 
     /// Whose machine it is.
@@ -96,7 +152,7 @@ impl Node {
     }
     /// The ledger, while the machine runs.
     #[must_use]
-    pub const fn ledger(&self) -> Option<&Ledger> {
+    pub const fn ledger(&self) -> Option<&Ledger<G>> {
         self.ledger.as_ref()
     }
     /// What is on its disk beside the journal.
@@ -150,7 +206,7 @@ impl Node {
         report: &mut Report,
     ) -> Result<(), String> {
         let keys = alliance.keys(self.brand);
-        let mut ledger = Ledger::new(self.brand, self.constitution.clone(), keys);
+        let mut ledger = Ledger::with_guards(self.brand, self.constitution.clone(), keys);
         self.archive = OwnArchive::default();
         self.books = Books::default();
         for (number, bytes) in self.journal.clone().iter().enumerate() {
@@ -192,7 +248,7 @@ impl Node {
         &mut self,
         now_ms: u64,
         report: &mut Report,
-        action: impl FnOnce(&mut Ledger, &mut Context<'_>, &mut Outbox),
+        action: impl FnOnce(&mut Ledger<G>, &mut Context<'_>, &mut Outbox),
     ) {
         let now = Timestamp::from_unix_ms(now_ms.saturating_add_signed(self.skew_ms));
         let mut out = Outbox::default();
@@ -216,6 +272,9 @@ impl Node {
             node.crash();
         };
         if crash == Some(0) {
+            if self.habit == Habit::SendsFirst {
+                report.sent.extend(out.messages);
+            }
             return die(self, report, "before the records");
         }
         let records = match crash {
@@ -223,9 +282,22 @@ impl Node {
             _ => out.records.len(),
         };
         for record in out.records.into_iter().take(records) {
+            if self.habit.forgets(&record) {
+                continue;
+            }
             self.journal.push(record.to_bytes());
-            if let Record::Built(block) = record {
-                report.built.push(*block);
+            match record {
+                Record::Built(block) => report.built.push(*block),
+                Record::Voted(voted) => {
+                    let header = voted.pledge.block.header;
+                    let kept = voted.delivery.map(|delivery| (header, delivery.fragment));
+                    report.kept.extend(kept);
+                }
+                Record::CaughtUp(block) => {
+                    let header = block.certificate.pledge.block.header;
+                    report.kept.push((header, block.delivery.fragment));
+                }
+                _ => {}
             }
         }
         if crash == Some(1) {

@@ -5,6 +5,7 @@
 //! rules here.
 
 pub mod audit;
+pub mod bench;
 pub mod budget_audit;
 pub mod constitution;
 pub mod demo;
@@ -66,6 +67,11 @@ enum Command {
     Query(operations::QueryArguments),
     /// Show the state of a running node.
     Status(operations::StatusArguments),
+    /// Measure what this machine makes of it.
+    Bench {
+        #[command(subcommand)]
+        command: bench::BenchCommand,
+    },
     /// Verify a folder of logs offline; ends with 1 when something was found.
     Audit(audit::AuditArguments),
 }
@@ -214,6 +220,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::Clearing(arguments) => operations::clearing(&arguments).await?,
         Command::Query(arguments) => operations::query(&arguments).await?,
         Command::Status(arguments) => operations::status(&arguments).await?,
+        Command::Bench { command } => return bench::run(&command).await,
         Command::Audit(arguments) => {
             let report = audit::audit(&arguments)?;
             audit::print(&report, arguments.json, &mut Io::new(arguments.json))?;

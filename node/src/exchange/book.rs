@@ -141,19 +141,10 @@ impl Book {
                     points.earn(earned.key, earned.member, earned.points)?;
                 }
             }
-            NodeRecord::Requested(requested) => {
-                points.hold(requested.member, requested.sent)?;
-                self.counts.held += 1;
-                self.order.push(requested.id);
-                let booked = BookedExchange {
-                    requested: requested.clone(),
-                    state: ExchangeState::Held,
-                    leaf: None,
-                    height: None,
-                    final_at: None,
-                    answered_at: None,
-                };
-                self.exchanges.insert(requested.id, booked);
+            NodeRecord::Requested(all) => {
+                for requested in all {
+                    self.request(requested, points)?;
+                }
             }
             NodeRecord::Submitted(submission) => self.waiting.push_back(submission.clone()),
             NodeRecord::FinalAt(height, at) => {
@@ -172,6 +163,31 @@ impl Book {
         Ok(())
     }
 
+    /// Enters one request: its points are held, and it waits for a block.
+    ///
+    /// # Errors
+    /// When the member has too few points.
+    pub fn request(
+        &mut self,
+        requested: &Requested,
+        points: &mut PointsLedger,
+    ) -> Result<(), BookError> {
+        points.hold(requested.member, requested.sent)?;
+        self.counts.held += 1;
+        self.order.push(requested.id);
+        let booked = BookedExchange {
+            requested: requested.clone(),
+            state: ExchangeState::Held,
+            leaf: None,
+            height: None,
+            final_at: None,
+            answered_at: None,
+        };
+        self.exchanges.insert(requested.id, booked);
+        self.waiting.push_back(Submission::Sealed(requested.to, requested.payload()));
+        Ok(())
+    }
+
     /// What was submitted is in a block that has been built: it need not be submitted again.
     pub fn built(&mut self, block: &OwnBlock) {
         // a block built anew takes what the first one took, and nothing equal that came since
@@ -179,13 +195,22 @@ impl Book {
             return;
         }
         self.built = block.reference().height;
-        let (public, sealed) = block.submissions();
-        let public = public.into_iter().map(Submission::Public);
-        let sealed = sealed.into_iter().map(|(to, payload)| Submission::Sealed(to, payload));
-        for submission in public.chain(sealed) {
-            if let Some(place) = self.waiting.iter().position(|waits| *waits == submission) {
-                self.waiting.remove(place);
-            }
+        for entry in block.public() {
+            let same =
+                |waits: &Submission| matches!(waits, Submission::Public(one) if *one == entry);
+            self.take_waiting(same);
+        }
+        for sent in block.payloads() {
+            self.take_waiting(|waits| {
+                matches!(waits, Submission::Sealed(to, one) if *to == sent.to && *one == sent.payload)
+            });
+        }
+    }
+
+    fn take_waiting(&mut self, same: impl Fn(&Submission) -> bool) {
+        // what goes into a block is nearly always what has waited longest
+        if let Some(place) = self.waiting.iter().position(same) {
+            self.waiting.remove(place);
         }
     }
 

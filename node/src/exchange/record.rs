@@ -3,8 +3,8 @@
 
 use minicbor::{Decode, Encode};
 use protocol::amount::{Points, Value};
-use protocol::exchange::{Payload, Return};
-use protocol::ids::{BrandId, Height, LeafIndex, RequestHash, RequestId};
+use protocol::exchange::{Exchange, Payload, Return};
+use protocol::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestHash, RequestId};
 use protocol::log::block::PublicEntry;
 use protocol::log::tlog_witness::Cosigned;
 use protocol::time::Timestamp;
@@ -18,9 +18,10 @@ pub enum NodeRecord {
     /// Purchases have earned.
     #[n(0)]
     Earned(#[n(0)] Vec<EarnedPoints>),
-    /// A member asked for an exchange: its points are held.
+    /// Members asked for exchanges: their points are held, and the exchanges are to go into the own
+    /// log in this order.
     #[n(1)]
-    Requested(#[n(0)] Requested),
+    Requested(#[n(0)] Vec<Requested>),
     /// Something is to go into the own log. What is in no block when the node starts is submitted
     /// again.
     #[n(2)]
@@ -85,6 +86,23 @@ pub struct Requested {
     /// When.
     #[n(7)]
     pub at: Timestamp,
+    /// By what the other brand knows the member.
+    #[n(8)]
+    pub handle: MemberHandle,
+}
+
+impl Requested {
+    /// What goes into the own log for it.
+    #[must_use]
+    pub const fn payload(&self) -> Payload {
+        Payload::Exchange(Exchange {
+            handle: self.handle,
+            request: self.id,
+            sent: self.sent,
+            received: self.received,
+            owed: self.owed,
+        })
+    }
 }
 
 /// Something for the own log.

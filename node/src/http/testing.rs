@@ -105,6 +105,8 @@ fn answer(command: Command) {
             );
             reply.send(if request.points > 1000 { Err(refused) } else { Ok(view) }).ok()
         }
+        // no surface of its own: nothing over HTTP asks for it
+        Command::ExchangeBatch(batch) => batch.reply.send(Ok(Vec::new())).ok().map(drop),
         Command::ExchangeById { id, reply } => {
             let view = found(id).map(|id| ExchangeView { id, ..ExchangeView::default() });
             reply.send(view).ok()

@@ -32,7 +32,7 @@ use crate::exchange::book::{Book, LinkAnswer};
 use crate::exchange::points::PointsLedger;
 use crate::exchange::record::{Applied, Credit, NodeRecord, Submission};
 use crate::service::{ErrorKind, ServiceError};
-use crate::vault::{LinkCode, LinkError, Purpose, Vault, VaultError};
+use crate::vault::{LinkCode, LinkError, Vault, VaultError};
 
 /// Headers kept of every log, for closings.
 const HEADERS_KEPT: usize = 4096;
@@ -122,8 +122,14 @@ pub struct Core {
     checkpoint: Option<SignedCheckpoint>,
     // final blocks that the journal has and no Applied record followed
     unapplied: BTreeMap<(BrandId, Height), FinalBlock>,
+    // exchanges of members that have become final since the start: they do in the order they came
+    stood: u64,
     // what went wrong in this turn so that nothing of it may be recorded or said
     failure: Option<TurnError>,
+}
+
+const fn is_exchange(payload: &Payload) -> bool {
+    matches!(payload, Payload::Exchange(_))
 }
 
 /// Why a turn must not be concluded: the node stops, and after a restart the turn never was.
@@ -155,6 +161,7 @@ impl Core {
             entropy: Box::new(SystemEntropy(SystemRandom::new())),
             checkpoint: None,
             unapplied: BTreeMap::new(),
+            stood: 0,
             failure: None,
         }
     }
@@ -163,6 +170,18 @@ impl Core {
     #[must_use]
     pub const fn me(&self) -> BrandId {
         self.ledger.me()
+    }
+
+    /// How many exchanges of members have become final since the start.
+    #[must_use]
+    pub const fn stood(&self) -> u64 {
+        self.stood
+    }
+    /// What [`Self::stood`] will have come to when all that are taken by now are final: an exchange
+    /// never overtakes another.
+    #[must_use]
+    pub const fn will_have_stood(&self) -> u64 {
+        self.stood.saturating_add(self.book.counts().held)
     }
 
     /// Why this turn must not be concluded, if so.
@@ -353,6 +372,9 @@ impl Core {
                 .map(|known| (known.certificate.clone(), known.header.time));
             let Some((certificate, time)) = certified else { continue };
             self.published.append(&block, &certificate)?;
+            let exchanges =
+                block.payloads().iter().filter(|sent| is_exchange(&sent.payload)).count();
+            self.stood += u64::try_from(exchanges).unwrap_or(0);
             if let Err(error) = self.book.written(&block, time, &mut self.points) {
                 self.alert(error.to_string());
             }
@@ -450,15 +472,15 @@ impl Core {
                 )
             }
             Payload::Exchange(exchange) => {
-                let member = self
+                let standing = self
                     .vault
-                    .incoming(from, exchange.handle)
+                    .standing_by_handle(from, exchange.handle)
                     .map_err(closed)?
                     .ok_or(Back(ReturnReason::NotLinked))?;
-                let open = self.vault.consents(member).map_err(closed)?;
-                if !open.allows(Purpose::Exchange) {
+                if !standing.may_exchange {
                     return Err(Back(ReturnReason::AccountClosed));
                 }
+                let member = standing.member;
                 Ok(Some(Credit { leaf, member, points: exchange.received }))
             }
             Payload::Return(_) => Ok(None),

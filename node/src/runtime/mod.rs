@@ -13,7 +13,7 @@ pub mod sealed_journal;
 mod start;
 mod witnessing;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -22,7 +22,7 @@ use protocol::amount::Points;
 use protocol::ids::BrandId;
 use protocol::time::Timestamp;
 use protocol::witness::message::Message;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use self::core::{Core, Turn, TurnError, vault_error};
 use self::sealed_journal::RecordCipher;
@@ -42,6 +42,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// Bytes of messages after which a turn takes no more: what it records must fit one append, whatever
 /// the last message and an own block add (see [`crate::journal::BATCH_MAX`]).
 const BATCH_BYTES: usize = protocol::codec::MESSAGE_MAX / 4;
+/// Bytes of messages from which on a turn is not done amid the other tasks: reading and checking a
+/// megabyte takes longer than a vote of another brand should wait to be read.
+const HEAVY_BYTES: usize = 256 * 1024;
 /// Most inputs handled in one turn.
 const BATCH: usize = 256;
 /// Most exchanges in one answer.
@@ -103,6 +106,8 @@ struct Runtime {
     // witnesses outside the alliance
     asked: Vec<witnessing::Asked>,
     stop: Option<Reply<()>>,
+    // who waits until so many exchanges stand
+    until_final: VecDeque<(u64, oneshot::Sender<()>)>,
 }
 
 enum Input {
@@ -136,7 +141,7 @@ impl Runtime {
         let mut turn = Turn::default();
         self.core.resume(now(), &mut turn);
         self.resume_joint(&mut turn);
-        self.conclude(turn).await?;
+        self.conclude(turn, true).await?;
         while self.stop.is_none() {
             let input = tokio::select! {
                 biased;
@@ -171,8 +176,10 @@ impl Runtime {
                     Err(_) => break,
                 }
             }
-            self.settle(&mut turn);
-            self.conclude(turn).await?;
+            // building a block of many exchanges takes a while; of few, less than a thread costs
+            let many = bytes > HEAVY_BYTES || !turn.answers.is_empty();
+            apart(many, || self.settle(&mut turn));
+            self.conclude(turn, many).await?;
         }
         self.network.clone().shut_down().await;
         if let Some(reply) = self.stop.take() {
@@ -185,13 +192,9 @@ impl Runtime {
     /// Handles one input; false when the node is to end.
     fn take(&mut self, input: Input, turn: &mut Turn) -> bool {
         match input {
-            Input::Network(Inbound::Message { from, bytes }) => match Message::from_bytes(&bytes) {
-                Ok(Message::Application(message)) => self.joint_message(from, message, turn),
-                Ok(message) => self.core.message(from, message, now(), turn),
-                Err(error) => {
-                    tracing::warn!(brand = %from, error = %error, "a message was not understood");
-                }
-            },
+            Input::Network(Inbound::Message { from, bytes }) => {
+                apart(bytes.len() > HEAVY_BYTES, || self.message(from, &bytes, turn));
+            }
             Input::Network(Inbound::Connected(brand)) => {
                 self.connected.insert(brand);
                 self.core.ledger.ask(brand, &mut turn.out);
@@ -210,8 +213,18 @@ impl Runtime {
         true
     }
 
+    fn message(&mut self, from: BrandId, bytes: &[u8], turn: &mut Turn) {
+        match Message::from_bytes(bytes) {
+            Ok(Message::Application(message)) => self.joint_message(from, message, turn),
+            Ok(message) => self.core.message(from, message, now(), turn),
+            Err(error) => {
+                tracing::warn!(brand = %from, error = %error, "a message was not understood");
+            }
+        }
+    }
+
     /// Persists, then publishes, then sends, then answers.
-    async fn conclude(&mut self, mut turn: Turn) -> Result<(), RunError> {
+    async fn conclude(&mut self, mut turn: Turn, many: bool) -> Result<(), RunError> {
         if let Some(error) = self.core.take_failure() {
             tracing::error!(error = %error, "the node stops");
             return Err(error.into());
@@ -219,7 +232,7 @@ impl Runtime {
         let records = turn.take_records();
         let Turn { out, answers, reads, .. } = turn;
         let sealed: Result<Vec<_>, _> =
-            records.iter().map(|record| self.cipher.seal(record)).collect();
+            apart(many, || records.iter().map(|record| self.cipher.seal(record)).collect());
         let sealed = sealed.map_err(|error| {
             tracing::error!(error = %error, "the journal cannot be written");
             JournalError::Poisoned
@@ -238,6 +251,12 @@ impl Runtime {
         self.start_reads(reads);
         for answer in answers {
             answer();
+        }
+        while let Some((_, all_final)) =
+            self.until_final.pop_front_if(|(until, _)| *until <= self.core.stood())
+        {
+            // whoever asked may be gone
+            let _ = all_final.send(());
         }
         self.show();
         Ok(())
@@ -294,6 +313,11 @@ impl Runtime {
             Command::Exchange { key, request, reply } => {
                 let taken = self.core.exchange(&key, &request, now(), turn);
                 answer(turn, reply, taken);
+            }
+            Command::ExchangeBatch(ExchangeBatch { requests, all_final, reply }) => {
+                let taken = self.core.exchange_batch(&requests, now(), turn);
+                self.until_final.push_back((self.core.will_have_stood(), all_final));
+                answer(turn, reply, Ok(taken));
             }
             Command::ExchangeById { id, reply } => {
                 answer(turn, reply, self.core.exchange_by_id(&id).map(|booked| booked.view()));
@@ -468,6 +492,11 @@ impl Runtime {
         };
         self.status.send_replace(status);
     }
+}
+
+/// Does what takes long where it keeps no other task waiting.
+fn apart<R>(heavy: bool, work: impl FnOnce() -> R) -> R {
+    if heavy { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// Answers when this turn's records are durable.

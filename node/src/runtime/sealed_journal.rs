@@ -66,24 +66,30 @@ impl RecordCipher {
     /// # Errors
     /// When the generator fails.
     pub fn seal(&self, record: &Recorded) -> Result<Record, SealedRecordError> {
-        match record {
-            Recorded::Ledger(record) => self.seal_bytes(LEDGER, record.to_bytes()),
-            Recorded::Node(record) => self.seal_bytes(NODE, codec::encode(record)),
-        }
-    }
-
-    fn seal_bytes(&self, kind: u8, mut plain: Vec<u8>) -> Result<Record, SealedRecordError> {
+        let (kind, about) = match record {
+            Recorded::Ledger(record) => (LEDGER, record.about_bytes()),
+            Recorded::Node(_) => (NODE, 0),
+        };
+        // nonce, record and tag in one piece of memory
+        let mut bytes = Vec::with_capacity(about + NONCE_LEN + AES_256_GCM.tag_len());
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(|_| SealedRecordError::Seal)?;
-        self.key
-            .seal_in_place_append_tag(
+        bytes.extend_from_slice(&nonce);
+        match record {
+            Recorded::Ledger(record) => record.write(&mut bytes),
+            Recorded::Node(record) => codec::encode_into(record, &mut bytes),
+        }
+        let (_, plain) = bytes.split_at_mut(NONCE_LEN);
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from([kind]),
-                &mut plain,
+                plain,
             )
             .map_err(|_| SealedRecordError::Seal)?;
-        plain.splice(0..0, nonce);
-        Ok(Record { kind, bytes: plain })
+        bytes.extend_from_slice(tag.as_ref());
+        Ok(Record { kind, bytes })
     }
 
     /// Opens a record.

@@ -191,6 +191,7 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
         connected: std::collections::BTreeSet::new(),
         asked,
         stop: None,
+        until_final: std::collections::VecDeque::new(),
     };
     let node = Node::new(commands, watched, brand, data.log());
     let runtime = tokio::spawn(runtime.run());

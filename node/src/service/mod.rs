@@ -9,7 +9,7 @@ mod views;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use protocol::ids::BrandId;
+use protocol::ids::{BrandId, RequestId};
 use protocol::log::tlog_witness::{AddCheckpoint, Refusal};
 
 pub use views::*;
@@ -82,6 +82,7 @@ pub enum Command {
     Link { card: String, brand: String, code: String, reply: Reply<LinkView> },
     Consent { card: String, request: ConsentRequest, reply: Reply<()> },
     Exchange { key: String, request: ExchangeRequest, reply: Reply<ExchangeView> },
+    ExchangeBatch(ExchangeBatch),
     ExchangeById { id: String, reply: Reply<ExchangeView> },
     Exchanges { limit: u32, reply: Reply<Vec<ExchangeView>> },
     Receipt { id: String, reply: Reply<String> },
@@ -93,6 +94,31 @@ pub enum Command {
     Query { sql: String, plan: String, reply: Reply<QueryView> },
     QueryById { id: String, reply: Reply<QueryView> },
     Stop { reply: Reply<()> },
+}
+
+/// Many requests on their way to the runtime, with where it tells what became of them.
+pub struct ExchangeBatch {
+    pub(crate) requests: Vec<KeyedExchange>,
+    pub(crate) all_final: oneshot::Sender<()>,
+    pub(crate) reply: Reply<Vec<Result<RequestId, ServiceError>>>,
+}
+
+/// A request to exchange points under its idempotency key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyedExchange {
+    /// The key.
+    pub key: String,
+    /// The request.
+    pub request: ExchangeRequest,
+}
+
+/// What became of many requests.
+#[derive(Debug)]
+pub struct BatchTaken {
+    /// The exchange of each request, or why it was not taken, in their order. What is here is durable.
+    pub taken: Vec<Result<RequestId, ServiceError>>,
+    /// Ends when all that were taken are final.
+    pub all_final: oneshot::Receiver<()>,
 }
 
 /// A handle to a running node.
@@ -174,6 +200,24 @@ impl Node {
         published: std::path::PathBuf,
     ) -> Self {
         Self { commands, status, brand, published }
+    }
+
+    /// Exchanges points for many members at once. Each request is taken or refused by itself.
+    ///
+    /// # Errors
+    /// When the node is stopping.
+    pub async fn exchange_batch(
+        &self,
+        requests: Vec<KeyedExchange>,
+    ) -> Result<BatchTaken, ServiceError> {
+        let (reply, answer) = oneshot::channel();
+        let (told, all_final) = oneshot::channel();
+        self.commands
+            .send(Command::ExchangeBatch(ExchangeBatch { requests, all_final: told, reply }))
+            .await
+            .map_err(|_| ServiceError::stopped())?;
+        let taken = answer.await.map_err(|_| ServiceError::stopped())??;
+        Ok(BatchTaken { taken, all_final })
     }
 
     /// The state as of the last change; cheap.

@@ -236,7 +236,9 @@ impl Vault {
             return Err(LinkError::HandleTaken);
         }
         let mut batch = Batch::default();
-        if let Some(former) = self.link(open.member, Direction::Incoming, counterparty)? {
+        let former = self.link(open.member, Direction::Incoming, counterparty)?;
+        let replaces = former.is_some();
+        if let Some(former) = former {
             batch.delete(HANDLES, &former.handle_hash);
         }
         let link = Link { state: LinkState::Accepted, at: now, handle_hash, code_hash };
@@ -249,6 +251,11 @@ impl Vault {
         batch.delete(CODES, &code_hash);
         batch.delete(CODE_OF_MEMBER, open.member.as_bytes());
         self.store.transaction(&batch.writes).map_err(VaultError::from)?;
+        if replaces {
+            self.remembered.forget_all();
+        } else {
+            self.remembered.forget(open.member);
+        }
         Ok(open.member)
     }
 
@@ -281,6 +288,7 @@ impl Vault {
         batch.delete(HANDLES, &hash);
         batch.delete(LINKS, &link_key(member, Direction::Incoming, counterparty));
         self.store.transaction(&batch.writes)?;
+        self.remembered.forget_all();
         Ok(true)
     }
 
@@ -413,6 +421,7 @@ impl Vault {
             codec::encode(&link),
         );
         self.store.transaction(&batch.writes)?;
+        self.remembered.forget(member);
         Ok(handle)
     }
 

@@ -16,6 +16,7 @@ mod links;
 mod mask;
 mod member;
 mod record;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -36,6 +37,8 @@ pub use member::{
 
 use crate::store::{Keyspace, Store, StoreError, Write};
 use record::{Field, Opened, Sealing};
+use standing::Remembered;
+pub use standing::Standing;
 
 /// Sealed records by member id.
 const MEMBERS: &str = "vault_member";
@@ -134,6 +137,8 @@ pub struct Vault {
     random: Random,
     // what is checked and then written must not change in between
     writing: Mutex<()>,
+    // of members who exchange
+    remembered: Remembered,
 }
 
 impl fmt::Debug for Vault {
@@ -151,7 +156,14 @@ impl Vault {
         key: Arc<dyn BrandKey>,
         random: Random,
     ) -> Self {
-        Self { brand, store, key, random, writing: Mutex::new(()) }
+        Self {
+            brand,
+            store,
+            key,
+            random,
+            writing: Mutex::new(()),
+            remembered: Remembered::default(),
+        }
     }
 
     /// Whose it is.
@@ -332,7 +344,9 @@ impl Vault {
         opened.replace(Field::Consents, &protocol::codec::encode(&history), &*self.random)?;
         let mut batch = Batch::default();
         batch.put(MEMBERS, id.as_bytes(), opened.into_bytes());
-        Ok(self.store.transaction(&batch.writes)?)
+        self.store.transaction(&batch.writes)?;
+        self.remembered.forget(id);
+        Ok(())
     }
 
     /// The next members after `after`, at most `most`, in the order of their ids (which is random).
@@ -394,6 +408,7 @@ impl Vault {
         batch.put(ERASED, id.as_bytes(), at.unix_ms().to_be_bytes().to_vec());
         let erasure = self.drop_links(id, &secret, &mut batch)?;
         self.store.transaction(&batch.writes)?;
+        self.remembered.forget_all();
         Ok(erasure)
     }
 

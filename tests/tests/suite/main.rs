@@ -2,6 +2,7 @@
 
 mod alliance;
 mod architecture;
+mod bench;
 mod documents;
 mod exchange;
 mod publication;

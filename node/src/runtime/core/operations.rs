@@ -5,6 +5,8 @@
 //! given; what it answers is told when that turn is durable. Errors say what was wrong and what would be
 //! right, and nothing of whom it was about.
 
+use std::sync::Arc;
+
 use protocol::amount::Points;
 use protocol::crypto::sha256;
 use protocol::exchange::{Exchange, Link, Payload, PayloadError};
@@ -15,13 +17,24 @@ use protocol::witness::writer::SubmitError;
 use super::{Core, Turn};
 use crate::exchange::book::BookedExchange;
 use crate::exchange::record::{NodeRecord, Requested, Submission};
-use crate::service::{ConsentRequest, ErrorKind, ExchangeRequest, ExchangeView, ServiceError};
+use crate::service::{
+    ConsentRequest, ErrorKind, ExchangeRequest, ExchangeView, KeyedExchange, ServiceError,
+};
 use crate::vault::{
-    CardNumber, Consent, ConsentSource, LinkCode, LinkState, MemberId, Purpose, VaultError,
+    CardNumber, Consent, ConsentSource, LinkCode, LinkState, MemberId, Purpose, Standing,
+    VaultError,
 };
 
 /// How long a link code is valid.
 const LINK_CODE_VALID: Milliseconds = Milliseconds::from_seconds(15 * 60);
+
+/// What became of a request.
+enum Taken {
+    /// It was taken before.
+    Before(RequestId),
+    /// It is new: entered, and to be recorded.
+    Now(Requested),
+}
 
 impl Core {
     /// The member with a card number.
@@ -29,22 +42,13 @@ impl Core {
     /// # Errors
     /// When the number is malformed or nobody has it.
     pub fn member(&self, card: &str) -> Result<MemberId, ServiceError> {
-        let card = CardNumber::new(card).map_err(|error| {
-            ServiceError::new(
-                ErrorKind::Invalid,
-                "card_malformed",
-                error.to_string(),
-                "give the card number as it is printed on the card",
-            )
-        })?;
-        self.vault.by_card(&card).map_err(vault_error)?.ok_or_else(|| {
-            ServiceError::new(
-                ErrorKind::NotFound,
-                "member_unknown",
-                "no member has this card number",
-                "check the number; a member who was erased cannot be found any more",
-            )
-        })
+        self.vault.by_card(&card_number(card)?).map_err(vault_error)?.ok_or_else(member_unknown)
+    }
+
+    /// What an exchange asks of the member with a card number.
+    fn standing(&self, card: &str) -> Result<Arc<Standing>, ServiceError> {
+        let found = self.vault.standing_by_card(&card_number(card)?).map_err(vault_error)?;
+        found.ok_or_else(member_unknown)
     }
 
     /// Another brand by its id.
@@ -52,13 +56,10 @@ impl Core {
     /// # Errors
     /// When it is no other brand of the alliance.
     pub fn counterparty(&self, brand: &str) -> Result<BrandId, ServiceError> {
-        let others: Vec<String> = self
-            .ledger
-            .constitution()
-            .committee()
-            .witnesses(self.me())
-            .map(|brand| brand.to_string())
-            .collect();
+        let others = || -> Vec<String> {
+            let committee = self.ledger.constitution().committee();
+            committee.witnesses(self.me()).map(|brand| brand.to_string()).collect()
+        };
         BrandId::new(brand)
             .ok()
             .filter(|id| *id != self.me() && self.ledger.constitution().brand(*id).is_some())
@@ -67,7 +68,7 @@ impl Core {
                     ErrorKind::Invalid,
                     "brand_unknown",
                     "this is no other brand of the alliance",
-                    format!("the other brands are {}", others.join(", ")),
+                    format!("the other brands are {}", others().join(", ")),
                 )
             })
     }
@@ -139,7 +140,7 @@ impl Core {
                 "a link code has ten letters and digits; ask the other brand for a new one",
             )
         })?;
-        self.require_consent(member)?;
+        self.require_consent(&*self.vault.standing(member).map_err(vault_error)?)?;
         let handle = self.vault.request_link(member, brand, now).map_err(vault_error)?;
         let link = Link { code: code.as_str().to_owned(), handle };
         let submission = Submission::Sealed(brand, Payload::Link(link));
@@ -147,9 +148,8 @@ impl Core {
         Ok(brand)
     }
 
-    fn require_consent(&self, member: MemberId) -> Result<(), ServiceError> {
-        let consents = self.vault.consents(member).map_err(vault_error)?;
-        if consents.allows(Purpose::Exchange) {
+    fn require_consent(&self, standing: &Standing) -> Result<(), ServiceError> {
+        if standing.may_exchange {
             return Ok(());
         }
         Err(ServiceError::new(
@@ -172,11 +172,57 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<ExchangeView, ServiceError> {
-        let refused = self.try_exchange(key, request, now, turn);
-        if matches!(&refused, Err(error) if error.kind == ErrorKind::Refused) {
+        let id = self.take_exchange(key, request, now).map(|taken| match taken {
+            Taken::Before(id) => id,
+            Taken::Now(requested) => {
+                let id = requested.id;
+                turn.record(NodeRecord::Requested(vec![requested]));
+                id
+            }
+        });
+        self.book.exchange(id?).map(|booked| booked.view()).ok_or_else(internal)
+    }
+
+    /// Takes many requests, each as [`Self::exchange`] does, in one record. Answers for each in order.
+    pub fn exchange_batch(
+        &mut self,
+        requests: &[KeyedExchange],
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Vec<Result<RequestId, ServiceError>> {
+        let mut fresh = Vec::with_capacity(requests.len());
+        let answers = requests
+            .iter()
+            .map(|one| {
+                self.take_exchange(&one.key, &one.request, now).map(|taken| match taken {
+                    Taken::Before(id) => id,
+                    Taken::Now(requested) => {
+                        let id = requested.id;
+                        fresh.push(requested);
+                        id
+                    }
+                })
+            })
+            .collect();
+        if !fresh.is_empty() {
+            turn.record(NodeRecord::Requested(fresh));
+        }
+        answers
+    }
+
+    /// Takes a request, unless it was taken before. What it gives is entered, and still to be
+    /// recorded in the same turn.
+    fn take_exchange(
+        &mut self,
+        key: &str,
+        request: &ExchangeRequest,
+        now: Timestamp,
+    ) -> Result<Taken, ServiceError> {
+        let taken = self.try_exchange(key, request, now);
+        if matches!(&taken, Err(error) if error.kind == ErrorKind::Refused) {
             self.book.count_refusal();
         }
-        refused
+        taken
     }
 
     fn try_exchange(
@@ -184,13 +230,12 @@ impl Core {
         key: &str,
         request: &ExchangeRequest,
         now: Timestamp,
-        turn: &mut Turn,
-    ) -> Result<ExchangeView, ServiceError> {
+    ) -> Result<Taken, ServiceError> {
         let id = request_id(key)?;
         let hash = request_hash(request);
         if let Some(known) = self.book.exchange(id) {
             return if known.requested.request == hash {
-                Ok(known.view())
+                Ok(Taken::Before(id))
             } else {
                 Err(ServiceError::new(
                     ErrorKind::Conflict,
@@ -200,7 +245,8 @@ impl Core {
                 ))
             };
         }
-        let (member, to) = (self.member(&request.card)?, self.counterparty(&request.to)?);
+        let standing = self.standing(&request.card)?;
+        let to = self.counterparty(&request.to)?;
         let sent = Points::new(request.points).map_err(|error| {
             ServiceError::new(
                 ErrorKind::Invalid,
@@ -209,16 +255,16 @@ impl Core {
                 "exchange fewer points",
             )
         })?;
-        self.require_consent(member)?;
-        if self.vault.outgoing(member, to).map_err(vault_error)? != Some(LinkState::Accepted) {
+        self.require_consent(&standing)?;
+        let Some((LinkState::Accepted, handle)) = standing.outgoing(to) else {
             return Err(ServiceError::new(
                 ErrorKind::Refused,
                 "not_linked",
                 format!("the member's account is not linked to {to}"),
                 format!("let the member ask {to} for a link code and enter it here"),
             ));
-        }
-        let handle = self.vault.handle(member, to).map_err(vault_error)?;
+        };
+        let member = standing.member;
         let pair = (self.me(), to);
         let exchange = Exchange::price(self.ledger.constitution(), pair, handle, id, sent)
             .map_err(price_error)?;
@@ -240,13 +286,13 @@ impl Core {
             received: exchange.received,
             owed: exchange.owed,
             at: now,
+            handle,
         };
-        self.submit_to_ledger(Submission::Sealed(to, Payload::Exchange(exchange.clone())))
-            .map_err(submit_error)?;
-        self.enter(NodeRecord::Requested(requested), turn);
-        let submission = Submission::Sealed(to, Payload::Exchange(exchange));
-        self.enter(NodeRecord::Submitted(submission), turn);
-        self.book.exchange(id).map(|booked| booked.view()).ok_or_else(internal)
+        self.ledger.submit_sealed(to, Payload::Exchange(exchange)).map_err(submit_error)?;
+        if let Err(error) = self.book.request(&requested, &mut self.points) {
+            self.alert(error.to_string());
+        }
+        Ok(Taken::Now(requested))
     }
 
     /// An exchange by its id.
@@ -296,6 +342,26 @@ impl Core {
 #[must_use]
 pub fn exchange_id(key: &str) -> String {
     id_of_key(key).to_string()
+}
+
+fn card_number(card: &str) -> Result<CardNumber, ServiceError> {
+    CardNumber::new(card).map_err(|error| {
+        ServiceError::new(
+            ErrorKind::Invalid,
+            "card_malformed",
+            error.to_string(),
+            "give the card number as it is printed on the card",
+        )
+    })
+}
+
+fn member_unknown() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::NotFound,
+        "member_unknown",
+        "no member has this card number",
+        "check the number; a member who was erased cannot be found any more",
+    )
 }
 
 fn request_id(key: &str) -> Result<RequestId, ServiceError> {

@@ -1,0 +1,297 @@
+//! An alliance of real nodes in this process: own directories, keys, journals, stores and sockets.
+//!
+//! Members are enrolled, linked and given points before the nodes start, straight into vault and
+//! journal; from then on nothing happens but through the nodes' own operations.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use alliance_config::{Address, Introduction, Name, Settings, collect, draft, sign};
+use protocol::amount::{Points, Rate};
+use protocol::ids::BrandId;
+use protocol::time::{Milliseconds, Timestamp};
+use ring::rand::SystemRandom;
+use tempfile::TempDir;
+
+use super::super::CliError;
+use super::input;
+use crate::config::{DataDirectory, Settings as NodeSettings};
+use crate::exchange::record::{EarnedPoints, NodeRecord};
+use crate::journal::Journal;
+use crate::keys;
+use crate::runtime::sealed_journal::{RecordCipher, Recorded};
+use crate::runtime::{Running, start};
+use crate::service::Node;
+use crate::setup::{self, NewNode};
+use crate::store::{SledStore, Store};
+use crate::vault::{
+    CardNumber, Consent, ConsentSource, Enrolment, HeldBrandKey, MemberId, NewMember, Purpose,
+    Vault,
+};
+
+/// How long the nodes may take to find each other.
+const CONNECT: Duration = Duration::from_secs(60);
+const CODE_VALID: Milliseconds = Milliseconds::from_seconds(3600);
+/// Points that every member has at the beginning.
+pub const POINTS: u64 = 100_000_000;
+
+// limits that no run comes near: what is measured is not when a limit is reached
+const SETTINGS: &str = "\
+format = 0
+
+[alliance]
+id = \"bench\"
+epoch = 1
+name_zh = \"测量联盟\"
+name_en = \"Bench\"
+
+[clearing]
+zone = \"Asia/Shanghai\"
+
+[ledger]
+total_step_fen = 10000
+payload_bytes = 128
+return_window_hours = 72
+
+[limits]
+pair_limit_fen = 100000000000
+total_limit_fen = 100000000000
+";
+
+struct Brand {
+    id: BrandId,
+    data: DataDirectory,
+    running: Option<Running>,
+}
+
+/// The alliance.
+pub struct Alliance {
+    // its files go with it
+    folder: TempDir,
+    brands: Vec<Brand>,
+    members: u32,
+}
+
+/// The card of a brand's member.
+pub fn card(number: u32) -> String {
+    format!("BENCH-{number:08}")
+}
+
+impl Alliance {
+    /// Makes and starts `brands` nodes with so many members each, every one linked to the member of
+    /// the same number at every other brand.
+    pub async fn start(brands: u8, members: u32) -> Result<Self, CliError> {
+        let folder =
+            tempfile::Builder::new().prefix("coalition-bench-").tempdir().map_err(input)?;
+        let mut alliance = Self { folder, brands: Vec::new(), members };
+        for number in 1..=brands {
+            let brand = alliance.make(&format!("brand-{number:02}"))?;
+            alliance.brands.push(brand);
+        }
+        alliance.constitute()?;
+        alliance.enrol()?;
+        for brand in &mut alliance.brands {
+            brand.running = Some(start(&brand.data).await?);
+        }
+        alliance.connect().await?;
+        Ok(alliance)
+    }
+
+    fn make(&self, id: &str) -> Result<Brand, CliError> {
+        let id = BrandId::new(id).map_err(input)?;
+        let libp2p = free_address()?;
+        let https = free_address()?;
+        let new = NewNode {
+            brand: id,
+            name: Name::new("测量品牌", id.as_str()).map_err(input)?,
+            point_value: Rate::new(1_000_000, 1).map_err(input)?,
+            libp2p: Address::from_socket(libp2p).map_err(input)?,
+            https: Address::from_socket(https).map_err(input)?,
+            settings: NodeSettings::new(id, libp2p, https),
+        };
+        let data = DataDirectory::new(self.folder.path().join(id.as_str()));
+        setup::create(&data, &new)?;
+        Ok(Brand { id, data, running: None })
+    }
+
+    fn constitute(&self) -> Result<(), CliError> {
+        let settings = Settings::parse(SETTINGS.as_bytes()).map_err(input)?;
+        let introductions = self
+            .brands
+            .iter()
+            .map(|brand| {
+                let path = brand.data.path().join(setup::INTRODUCTION);
+                Introduction::parse(&brand.data.read(&path)?).map_err(input)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let toml = draft(&introductions, &settings).map_err(input)?;
+        let parts = self
+            .brands
+            .iter()
+            .map(|brand| {
+                let governance = keys::read(&brand.data.keys())?.governance()?;
+                sign(toml.as_bytes(), &governance).map_err(input)
+            })
+            .collect::<Result<Vec<_>, CliError>>()?;
+        let collected = collect(toml.as_bytes(), &parts).map_err(input)?;
+        write(&self.constitution(), &toml)?;
+        write(&self.signatures(), &collected.signatures.to_text())?;
+        for brand in &self.brands {
+            setup::adopt(&brand.data, &self.constitution(), &self.signatures())?;
+        }
+        Ok(())
+    }
+
+    fn enrol(&self) -> Result<(), CliError> {
+        let now = Timestamp::from_unix_ms(1_700_000_000_000);
+        let vaults = self.brands.iter().map(vault).collect::<Result<Vec<_>, _>>()?;
+        let mut members = Vec::new();
+        for (brand, vault) in self.brands.iter().zip(&vaults) {
+            let people: Vec<NewMember> = (0..self.members)
+                .map(|number| {
+                    let card = CardNumber::new(&card(number)).map_err(input)?;
+                    Ok(NewMember { card, match_key: None, attributes: [].into() })
+                })
+                .collect::<Result<_, CliError>>()?;
+            let consent = Consent {
+                purpose: Purpose::Exchange,
+                granted: true,
+                notice_version: 1,
+                at: now,
+                source: ConsentSource::SampleRule,
+            };
+            let enrolled = vault.enrol(&people, &[consent]).map_err(input)?;
+            let ids: Vec<MemberId> = enrolled
+                .into_iter()
+                .filter_map(|one| match one {
+                    Enrolment::Created(id) => Some(id),
+                    _ => None,
+                })
+                .collect();
+            give_points(brand, &ids)?;
+            members.push(ids);
+        }
+        for (a, (vault_a, members_a)) in vaults.iter().zip(&members).enumerate() {
+            for (b, (vault_b, members_b)) in vaults.iter().zip(&members).enumerate() {
+                if a == b {
+                    continue;
+                }
+                for (one, other) in members_a.iter().zip(members_b) {
+                    let from = vault_a.brand();
+                    let to = vault_b.brand();
+                    let code =
+                        vault_b.issue_link_code(*other, from, now, CODE_VALID).map_err(input)?;
+                    let handle = vault_a.request_link(*one, to, now).map_err(input)?;
+                    vault_b.accept_link(&code, from, handle, now).map_err(input)?;
+                    vault_a.confirm_link(*one, to, now).map_err(input)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn connect(&self) -> Result<(), CliError> {
+        let all = async {
+            for brand in self.brands.iter().filter_map(|brand| brand.running.as_ref()) {
+                while brand.network.connected().len() + 1 < self.brands.len() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        };
+        let late = |_| CliError::Input("the nodes did not find each other".to_owned());
+        tokio::time::timeout(CONNECT, all).await.map_err(late)
+    }
+
+    /// The nodes, in the order of their brands.
+    pub fn nodes(&self) -> Vec<Node> {
+        let running = self.brands.iter().filter_map(|brand| brand.running.as_ref());
+        running.map(|running| running.node.clone()).collect()
+    }
+    /// The brands' ids.
+    pub fn ids(&self) -> Vec<BrandId> {
+        self.brands.iter().map(|brand| brand.id).collect()
+    }
+    /// How many members each brand has.
+    pub const fn members(&self) -> u32 {
+        self.members
+    }
+    /// The constitution's file.
+    pub fn constitution(&self) -> PathBuf {
+        self.folder.path().join("constitution.toml")
+    }
+    /// The file of its signatures.
+    pub fn signatures(&self) -> PathBuf {
+        self.folder.path().join("constitution.signatures")
+    }
+
+    /// Every brand's recovery key, as the audit takes them.
+    pub fn recovery_keys(&self) -> Vec<String> {
+        let key = |brand: &Brand| {
+            format!("{}={}", brand.id, keys::recovery_key_path(&brand.data.keys()).display())
+        };
+        self.brands.iter().map(key).collect()
+    }
+
+    /// Bytes of all journals.
+    pub fn journal_bytes(&self) -> u64 {
+        self.brands.iter().map(|brand| folder_bytes(&brand.data.journal())).sum()
+    }
+
+    /// Stops every node and puts the published logs side by side; gives that folder and what keeps it.
+    pub async fn stop(mut self) -> Result<(PathBuf, Self), CliError> {
+        for brand in &mut self.brands {
+            if let Some(running) = brand.running.take() {
+                running.node.stop().await.map_err(input)?;
+                running.runtime.await.map_err(input)?.map_err(input)?;
+            }
+        }
+        let logs = self.folder.path().join("logs");
+        let wrong = |source| CliError::File { path: logs.clone(), source };
+        fs::create_dir(&logs).map_err(wrong)?;
+        for brand in &self.brands {
+            fs::rename(brand.data.log(), logs.join(brand.id.as_str())).map_err(wrong)?;
+        }
+        Ok((logs, self))
+    }
+}
+
+fn vault(brand: &Brand) -> Result<Vault, CliError> {
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(brand.data.store()).map_err(input)?);
+    let key = HeldBrandKey::read(&keys::vault_key_path(&brand.data.keys())).map_err(input)?;
+    Ok(Vault::new(brand.id, store, Arc::new(key), Arc::new(SystemRandom::new())))
+}
+
+fn give_points(brand: &Brand, members: &[MemberId]) -> Result<(), CliError> {
+    let points = Points::new(POINTS).map_err(input)?;
+    let earned = (0_u64..)
+        .zip(members)
+        .map(|(number, member)| {
+            let mut key = [0; 20];
+            key.iter_mut().zip(number.to_be_bytes()).for_each(|(to, from)| *to = from);
+            EarnedPoints { key, member: *member, points }
+        })
+        .collect();
+    let secrets = keys::read(&brand.data.keys())?;
+    let cipher = RecordCipher::new(secrets.journal()).map_err(input)?;
+    let record = cipher.seal(&Recorded::Node(NodeRecord::Earned(earned))).map_err(input)?;
+    let mut journal = Journal::open(brand.data.journal())
+        .and_then(|replay| replay.into_journal())
+        .map_err(input)?;
+    journal.append_batch(&[record]).map_err(input)
+}
+
+fn folder_bytes(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    fs::write(path, text).map_err(|source| CliError::File { path: path.into(), source })
+}
+
+fn free_address() -> Result<SocketAddr, CliError> {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(input)
+}

@@ -1,0 +1,56 @@
+//! `coalition bench`: what this machine makes of it, measured by the very code that runs.
+//!
+//! Each figure says what is in it and what is not, and stands beside a floor measured in the same run:
+//! what the hashes, signatures and syncs it needs would cost alone. Nothing here is used by a node.
+
+mod alliance;
+mod exchange;
+mod floor;
+mod ledgers;
+mod postgres;
+mod witness;
+
+use std::process::ExitCode;
+
+use super::{CliError, Io};
+
+pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
+
+/// What is measured.
+#[derive(Debug, clap::Subcommand)]
+pub enum BenchCommand {
+    /// Exchanges a second of a whole alliance in this process: certified, durable, on both accounts.
+    Exchange(ExchangeArguments),
+    /// What one block costs a brand that only witnesses it, by the number of exchanges in it.
+    Witness(witness::WitnessArguments),
+}
+
+/// Measures.
+///
+/// # Errors
+/// When what is measured fails, or its result is not sound.
+pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
+    match command {
+        BenchCommand::Exchange(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = exchange::measure(arguments, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Witness(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = witness::measure(arguments, &io)?;
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn input(error: impl std::fmt::Display) -> CliError {
+    CliError::Input(error.to_string())
+}

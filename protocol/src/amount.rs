@@ -78,6 +78,29 @@ amounts! {
     Value, 1_000_000_000_000_000_000, "micro-fen";
 }
 
+/// Micro-fen of a fen, the smallest amount that can be paid in CNY.
+pub const MICRO_FEN_PER_FEN: u64 = 1_000_000;
+
+impl Value {
+    /// The part of it that can be paid: whole fen, rounded down. The one rounding between what is owed
+    /// and what is paid; what is left stays owed and is in the next statement.
+    #[must_use]
+    pub const fn payable(self) -> Self {
+        Self(self.0.saturating_sub(self.0 % MICRO_FEN_PER_FEN))
+    }
+    /// Whether it is something that can be paid: whole fen, and not nothing.
+    #[must_use]
+    pub const fn is_payable(self) -> bool {
+        self.0 > 0 && self.0.is_multiple_of(MICRO_FEN_PER_FEN)
+    }
+    /// Yuan with two decimals, of what can be paid.
+    #[must_use]
+    pub fn to_yuan(self) -> String {
+        let fen = self.0 / MICRO_FEN_PER_FEN;
+        format!("{}.{:02}", fen / 100, fen % 100)
+    }
+}
+
 /// An amount outside the range of its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the result is outside the range of an amount in {unit}")]
@@ -96,6 +119,9 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// One for one.
+    pub const ONE: Self = Self { numerator: 1, denominator: 1 };
+
     /// `numerator / denominator`.
     ///
     /// # Errors
@@ -186,8 +212,16 @@ pub fn quote(sent: Points, rate: Rate, value_per_point: Rate) -> Result<Quote, Q
         });
     }
     let owed = value_of(exact, denominator, value_per_point)?;
-    let given = value_of(u128::from(received.0), 1, value_per_point)?;
+    let given = value_of_points(received, value_per_point)?;
     Ok(Quote { received, owed, residue: owed.saturating_minus(given) })
+}
+
+/// What whole points are worth at a value each, rounded up to a micro-fen.
+///
+/// # Errors
+/// When it is no amount.
+pub fn value_of_points(points: Points, value_per_point: Rate) -> Result<Value, AmountError> {
+    value_of(u128::from(points.0), 1, value_per_point)
 }
 
 /// `numerator / denominator` points at a value each, rounded up.
@@ -246,6 +280,17 @@ mod tests {
                 prop_assert_eq!(u128::from(q.residue.get()), u128::from(q.owed.get()) - given);
                 prop_assert!(q.residue.get() <= one_point);
             }
+        }
+
+        /// Nothing is invented in paying: what is paid is owed, and less than a fen stays.
+        #[test]
+        fn what_can_be_paid_is_whole_fen_and_never_more_than_is_owed(value in 0..=Value::MAX.get()) {
+            let owed = Value::new(value).unwrap();
+            let paid = owed.payable();
+            prop_assert!(paid <= owed && owed.minus(paid).unwrap().get() < MICRO_FEN_PER_FEN);
+            prop_assert!(paid.is_zero() || paid.is_payable());
+            let digits: String = owed.to_yuan().chars().filter(|it| *it != '.').collect();
+            prop_assert_eq!(digits.parse::<u64>().unwrap() * MICRO_FEN_PER_FEN, paid.get());
         }
 
         #[test]

@@ -6,8 +6,12 @@
 //! what it could not apply it sends back as a [`Return`] in that block or an earlier one.
 //!
 //! Knows prices and what may be returned. Does not know members, balances or earning rules: a person
-//! is a handle made for this pair of brands. Does not do yet: partial returns, a person's second
-//! link, late returns to suspense after an erasure.
+//! is a handle made for this pair of brands. Does not do yet: a person's second link, late returns to
+//! suspense after an erasure.
+
+mod returns;
+
+pub use returns::{IncomingLeg, Part, RETURN_MARGIN, SendBackError};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +23,7 @@ use crate::amount::{Points, QuoteError, Value, quote};
 use crate::codec::{self, DecodeError};
 use crate::constitution::{Constitution, PAYLOAD_MAX};
 use crate::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestId};
+use crate::time::Timestamp;
 
 /// Longest one-time link code, in bytes.
 pub const LINK_CODE_MAX: usize = 16;
@@ -95,9 +100,12 @@ pub enum ReturnReason {
     /// More than the receiver takes for one member.
     #[n(3)]
     ReceiverLimit,
+    /// The receiver's member sends it back, whole or in part.
+    #[n(4)]
+    Member,
 }
 
-/// Takes an earlier leaf of the other side back, at its own price.
+/// Takes an earlier leaf of the other side back, at its own price: whole, or a part of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Return {
@@ -107,9 +115,13 @@ pub struct Return {
     /// Why.
     #[n(1)]
     pub reason: ReturnReason,
-    /// The value given back: what was owed for the original; zero for a link.
+    /// The value given back: of what was owed for the original, as much as the points are of those
+    /// received, rounded down; zero for a link.
     #[n(2)]
     pub value: Value,
+    /// Points of the brand that returns which it takes back; zero for a link.
+    #[n(3)]
+    pub points: Points,
 }
 
 /// What is wrong with a payload.
@@ -213,10 +225,26 @@ pub struct OutgoingLeg {
     pub to: BrandId,
     /// In which block.
     pub height: Height,
+    /// Until when its receiver's member may send it back: that block's time and the window of its
+    /// epoch's constitution.
+    pub until: Timestamp,
     /// What it says.
     pub payload: Payload,
     /// How far it has come.
     pub state: LegState,
+    /// Points of the receiver that have come back of it.
+    pub points_back: Points,
+}
+
+/// What a return has brought back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenBack<'a> {
+    /// The leaf it is of.
+    pub leg: &'a OutgoingLeg,
+    /// The sender's points that are its member's again.
+    pub points: Points,
+    /// Whether nothing is left of the leaf.
+    pub whole: bool,
 }
 
 /// How far a certified leaf has come.
@@ -227,7 +255,7 @@ pub enum LegState {
     Final,
     /// The receiver has recognised its block without returning it.
     Acknowledged,
-    /// The receiver has sent it back; nothing can come back twice.
+    /// All of it has come back; nothing can come back twice.
     Returned,
 }
 
@@ -250,16 +278,30 @@ pub enum ReturnError {
     /// A return is never itself returned.
     #[error("leaf {0} is itself a return")]
     OfReturn(LeafIndex),
-    /// Another value than was owed for it.
+    /// Another value than its ratio gives.
     #[error("leaf {0} is returned at another value than was owed for it")]
     WrongValue(LeafIndex),
+    /// More than is left of it, or a part of what could not be applied.
+    #[error("of leaf {0} more or less is returned than may be")]
+    TooMuch(LeafIndex),
+    /// A member sends it back after the window.
+    #[error("leaf {0} is returned after the time in which it may be")]
+    Late(LeafIndex),
 }
 
 impl OutgoingLegs {
     /// Takes note of a leaf in a certified block of the own log.
-    pub fn certified(&mut self, index: LeafIndex, height: Height, to: BrandId, payload: Payload) {
+    pub fn certified(
+        &mut self,
+        index: LeafIndex,
+        height: Height,
+        until: Timestamp,
+        to: BrandId,
+        payload: Payload,
+    ) {
         self.unacknowledged.insert((to, height, index), ());
-        let leg = OutgoingLeg { to, height, payload, state: LegState::Final };
+        let (state, points_back) = (LegState::Final, Points::ZERO);
+        let leg = OutgoingLeg { to, height, until, payload, state, points_back };
         self.legs.insert(index, leg);
     }
 
@@ -282,11 +324,18 @@ impl OutgoingLegs {
         acknowledged
     }
 
-    /// Takes a certified return; gives the leg that came back.
+    /// Takes a return that a block of time `at` certified; gives what came back with it. What a member
+    /// sends back, in parts or whole, comes back in time; what could not be applied comes back
+    /// whole, whenever its receiver is up again.
     ///
     /// # Errors
-    /// When there is nothing to come back, or not at this value.
-    pub fn returned(&mut self, by: BrandId, back: &Return) -> Result<&OutgoingLeg, ReturnError> {
+    /// When there is nothing to come back, not so much, not at this value, or not any more.
+    pub fn returned(
+        &mut self,
+        by: BrandId,
+        back: &Return,
+        at: Timestamp,
+    ) -> Result<TakenBack<'_>, ReturnError> {
         let index = back.original;
         let leg = self
             .legs
@@ -296,14 +345,35 @@ impl OutgoingLegs {
         if leg.state == LegState::Returned {
             return Err(ReturnError::Again(index));
         }
-        if matches!(leg.payload, Payload::Return(_)) {
-            return Err(ReturnError::OfReturn(index));
-        }
-        if leg.payload.value() != back.value {
+        let by_member = back.reason == ReturnReason::Member;
+        let (value, points, whole) = match &leg.payload {
+            Payload::Return(_) => return Err(ReturnError::OfReturn(index)),
+            Payload::Link(_) if by_member || !back.points.is_zero() => {
+                return Err(ReturnError::TooMuch(index));
+            }
+            Payload::Link(_) => (Value::ZERO, Points::ZERO, true),
+            Payload::Exchange(exchange) => {
+                let too_much = |_| ReturnError::TooMuch(index);
+                let sum = leg.points_back.plus(back.points).map_err(too_much)?;
+                let part = exchange.part(back.points).map_err(too_much)?;
+                let all = back.points == exchange.received;
+                if sum > exchange.received || back.points.is_zero() || !(by_member || all) {
+                    return Err(ReturnError::TooMuch(index));
+                }
+                (part.value, part.sent, sum == exchange.received)
+            }
+        };
+        if value != back.value {
             return Err(ReturnError::WrongValue(index));
         }
-        leg.state = LegState::Returned;
-        Ok(leg)
+        if by_member && at > leg.until {
+            return Err(ReturnError::Late(index));
+        }
+        leg.points_back = leg.points_back.plus(back.points).unwrap_or(leg.points_back);
+        if whole {
+            leg.state = LegState::Returned;
+        }
+        Ok(TakenBack { leg, points, whole })
     }
 
     /// One leaf.
@@ -373,16 +443,18 @@ mod tests {
     fn a_leaf_comes_back_once_and_at_its_price() {
         let constitution = Constitution::new(draft(3)).unwrap();
         let mut legs = OutgoingLegs::default();
-        let (at, later) = (LeafIndex::new(3), LeafIndex::new(4));
-        let sent = exchange(&constitution, 10);
-        let owed = sent.owed;
-        legs.certified(at, Height::new(1), id("b"), Payload::Exchange(sent.clone()));
-        legs.certified(later, Height::new(2), id("b"), Payload::Exchange(sent));
-        let back = |value| Return { original: at, reason: ReturnReason::NotLinked, value };
-        assert_eq!(legs.returned(id("b"), &back(Value::ZERO)), Err(ReturnError::WrongValue(at)));
-        assert_eq!(legs.returned(id("c"), &back(owed)), Err(ReturnError::Unknown(at)));
-        assert!(legs.returned(id("b"), &back(owed)).is_ok());
-        assert_eq!(legs.returned(id("b"), &back(owed)), Err(ReturnError::Again(at)));
+        let (at, later, now) = (LeafIndex::new(3), LeafIndex::new(4), Timestamp::default());
+        let sent = Payload::Exchange(exchange(&constitution, 10));
+        legs.certified(at, Height::new(1), now, id("b"), sent.clone());
+        legs.certified(later, Height::new(2), now, id("b"), sent.clone());
+        let back = Return::whole(at, ReturnReason::NotLinked, &sent).unwrap();
+        let cheap = Return { value: Value::ZERO, ..back.clone() };
+        let mut returned = |by, back: &Return| legs.returned(id(by), back, now).map(|it| it.whole);
+        assert_eq!(returned("b", &cheap), Err(ReturnError::WrongValue(at)));
+        assert_eq!(returned("c", &back), Err(ReturnError::Unknown(at)));
+        assert_eq!(returned("b", &back), Ok(true));
+        assert_eq!(returned("b", &back), Err(ReturnError::Again(at)));
+        assert_eq!(Return::whole(at, ReturnReason::NotLinked, &Payload::Return(back)), None);
         // what came back is not acknowledged, what is above the height is not yet
         assert!(legs.recognised(id("b"), Height::new(1)).is_empty());
         assert_eq!(legs.recognised(id("b"), Height::new(2)), [later]);

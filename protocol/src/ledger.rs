@@ -21,6 +21,7 @@ use crate::ids::{BrandId, Epoch, HeaderHash, Height};
 use crate::log::block::{Closing, ColumnContent, Header, PublicEntry};
 use crate::log::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use crate::log::note::{KeyName, SignatureType, VerifierKey};
+use crate::log::settlement::Discharge;
 use crate::time::{Milliseconds, Timestamp};
 use crate::witness::build::OwnBlock;
 use crate::witness::guards::{Guard, Guards, Upheld};
@@ -351,9 +352,19 @@ impl<G: Guards> Ledger<G> {
         {
             let certificate = certificate.as_unverified().clone();
             let proof = CertifiedHeader { header: header.to_vec(), certificate };
-            self.writer.recognise(log, recognised, proof, answer);
+            let own = self.witnesses.get(&self.me);
+            let known = own.map(|own| own.tip().recognised(log).discharged);
+            // a discharge counts from the block that recognises it
+            let granted = Some(recognised.discharged) != known;
+            self.writer.recognise(log, recognised, proof, answer || granted);
         }
         Ok(())
+    }
+
+    /// Grants, from the next block on, what a settled statement discharges between this brand and
+    /// each of these. Told again, it changes nothing.
+    pub fn discharge(&mut self, granted: BTreeMap<BrandId, Discharge>) {
+        self.writer.discharge(granted);
     }
 
     /// Builds and proposes a block if there is anything to say and no height is open. Called after

@@ -100,6 +100,7 @@ impl Alliance {
             public: Vec::new(),
             sealed: BTreeMap::new(),
             recognised: BTreeMap::new(),
+            discharged: BTreeMap::new(),
             time: Timestamp::from_unix_ms(1_700_000_000_000 + u64::from(number)),
             secret: BlockSecret::from_bytes([number; 32]),
             nonce: BlockNonce::from_bytes([number; 16]),
@@ -119,6 +120,7 @@ impl Alliance {
             original: LeafIndex::new(2),
             reason: ReturnReason::NotLinked,
             value: Value::new(3_000_000).unwrap(),
+            points: Points::new(3).unwrap(),
         });
         let recognised = recognise(&constitution, &first, b);
         let answer = build(
@@ -228,8 +230,13 @@ fn recognise(
     by: BrandId,
 ) -> (Recognised, CertifiedHeader) {
     let header = header_of(block);
-    let sent = header.column(by).unwrap().sent;
-    let recognised = Recognised { height: header.height, block: block.reference().header, sent };
+    let column = header.column(by).unwrap();
+    let recognised = Recognised {
+        height: header.height,
+        block: block.reference().header,
+        sent: column.sent,
+        discharged: column.discharged,
+    };
     let certificate = certify(constitution, block);
     (recognised, CertifiedHeader { header: block.header_leaf().to_vec(), certificate })
 }
@@ -464,6 +471,7 @@ fn clearing(alliance: &Alliance) -> Json {
                 public: vec![PublicEntry::Closing(closing.clone())],
                 sealed: BTreeMap::new(),
                 recognised: BTreeMap::new(),
+                discharged: BTreeMap::new(),
                 time: Timestamp::from_unix_ms(1_700_000_000_010),
                 secret: BlockSecret::from_bytes([8; 32]),
                 nonce: BlockNonce::from_bytes([8; 16]),

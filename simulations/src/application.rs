@@ -9,6 +9,7 @@ use protocol::exchange::{LegState, OutgoingLegs, Payload, Return, ReturnReason};
 use protocol::ids::{BrandId, Height, LeafIndex};
 use protocol::ledger::Ledger;
 use protocol::log::block::PublicEntry;
+use protocol::time::Timestamp;
 use protocol::witness::build::OwnBlock;
 use protocol::witness::guards::Guards;
 use protocol::witness::state::FinalBlock;
@@ -109,7 +110,9 @@ impl Application {
     pub fn written(&mut self, books: &mut Books, block: &OwnBlock) {
         let height = block.reference().height;
         for sent in block.payloads() {
-            books.legs.certified(sent.index, height, sent.to, sent.payload.clone());
+            // nothing here is sent back by a member
+            let until = Timestamp::default();
+            books.legs.certified(sent.index, height, until, sent.to, sent.payload.clone());
         }
         books.note(block);
         let (public, sealed) = block.submissions();
@@ -138,7 +141,8 @@ impl Application {
         for (index, payload) in payloads {
             books.spoken.insert(log, block.block.height);
             if let Payload::Return(back) = payload {
-                books.legs.returned(log, back).map_err(|error| error.to_string())?;
+                let taken = books.legs.returned(log, back, block.header.time);
+                taken.map_err(|error| error.to_string())?;
             }
             let leaf = (log, *index);
             if let Some(before) = self.applied.get(&leaf) {
@@ -152,8 +156,9 @@ impl Application {
             let returnable = !matches!(payload, Payload::Return(_));
             if returnable && prng.below(RETURNED_ONE_IN) == 0 {
                 let reason = ReturnReason::NotLinked;
-                let back = Return { original: *index, reason, value: payload.value() };
-                self.returns.insert(leaf, back);
+                if let Some(back) = Return::whole(*index, reason, payload) {
+                    self.returns.insert(leaf, back);
+                }
             }
         }
         if let Some(column) = block.header.column(me) {
@@ -212,6 +217,6 @@ impl Books {
 fn public_request(entry: &PublicEntry) -> Option<Request> {
     match entry {
         PublicEntry::Application(application) => Some(Request::Public(application.body.clone())),
-        PublicEntry::Closing(_) | PublicEntry::Statement(_) => None,
+        _ => None,
     }
 }

@@ -385,6 +385,7 @@ impl Counterfeiter {
             public: Vec::new(),
             sealed: BTreeMap::from([(to, vec![self.payload(to, lie)?])]),
             recognised,
+            discharged: BTreeMap::new(),
             time: if lie == Some(Lie::Future) { now.plus(hour) } else { now },
             secret: BlockSecret::from_bytes(secret),
             nonce: BlockNonce::from_bytes(nonce),

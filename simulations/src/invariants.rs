@@ -420,7 +420,7 @@ impl Observer {
         let mut total = Value::ZERO;
         for column in &block.header.columns {
             let to = column.counterparty;
-            let public = public_exposure(step, column);
+            let public = public_exposure(step, column.sent, &column.recognised);
             let sent = self.sent.get(&(log, to, height)).copied().unwrap_or_default();
             let back = self.sent.get(&(to, log, column.recognised.height)).copied();
             // only a liar recognises what no honest machine has seen

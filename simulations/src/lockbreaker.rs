@@ -63,6 +63,7 @@ impl Lockbreaker {
             public: Vec::new(),
             sealed: BTreeMap::new(),
             recognised: BTreeMap::new(),
+            discharged: BTreeMap::new(),
             time: now,
             secret: BlockSecret::from_bytes(secret),
             nonce: BlockNonce::from_bytes(nonce),

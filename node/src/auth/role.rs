@@ -108,6 +108,8 @@ permissions! {
     ReadExchanges: Partner | Officer | Store;
     /// Enter this brand's closing.
     CloseCycle: Partner;
+    /// State and confirm the payments of a clearing statement.
+    SettleClearings: Partner;
     /// See clearing statements.
     ReadClearings: Partner | Officer;
     /// Plan and run joint questions, which spends privacy budget.

@@ -7,9 +7,11 @@
 pub mod audit;
 pub mod bench;
 pub mod budget_audit;
+pub mod clearing;
 pub mod constitution;
 pub mod demo;
 pub mod operations;
+pub mod returns;
 pub mod run;
 
 use std::fs;
@@ -59,10 +61,13 @@ enum Command {
         #[command(subcommand)]
         command: operations::LinkCommand,
     },
-    /// Exchange a member's points for another brand's.
+    /// Exchange a member's points for another brand's, or send points that came in back.
     Exchange(operations::ExchangeArguments),
-    /// Show the clearing statement of a cut-off, or close it first.
-    Clearing(operations::ClearingArguments),
+    /// Close a cut-off, show or export its statement, state and confirm its payments.
+    Clearing {
+        #[command(subcommand)]
+        command: clearing::ClearingCommand,
+    },
     /// Ask a joint question; shows cost and expected error first.
     Query(operations::QueryArguments),
     /// Show the state of a running node.
@@ -216,8 +221,12 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::Run(arguments) => run::run(&arguments).await?,
         Command::Import(arguments) => operations::import(&arguments).await?,
         Command::Link { command } => operations::link(&command).await?,
-        Command::Exchange(arguments) => operations::exchange(&arguments).await?,
-        Command::Clearing(arguments) => operations::clearing(&arguments).await?,
+        Command::Exchange(arguments) => match (arguments.command, arguments.give) {
+            (Some(command), _) => returns::run(&command).await?,
+            (None, Some(give)) => operations::exchange(&give).await?,
+            (None, None) => return Err(CliError::Input("give --card, --to and --points".into())),
+        },
+        Command::Clearing { command } => clearing::run(&command).await?,
         Command::Query(arguments) => operations::query(&arguments).await?,
         Command::Status(arguments) => operations::status(&arguments).await?,
         Command::Bench { command } => return bench::run(&command).await,

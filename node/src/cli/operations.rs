@@ -76,9 +76,19 @@ pub enum LinkCommand {
     },
 }
 
+/// An exchange, or what to do about those that came in.
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct ExchangeArguments {
+    #[command(subcommand)]
+    pub(super) command: Option<super::returns::ReceivedCommand>,
+    #[command(flatten)]
+    pub(super) give: Option<GiveArguments>,
+}
+
 /// An exchange.
 #[derive(Debug, clap::Args)]
-pub struct ExchangeArguments {
+pub struct GiveArguments {
     #[command(flatten)]
     /// Which node.
     node: NodeArguments,
@@ -97,20 +107,6 @@ pub struct ExchangeArguments {
     /// Write the receipt (a C2SP tlog-proof) to this file once the exchange is final.
     #[arg(long)]
     receipt: Option<PathBuf>,
-}
-
-/// A cut-off.
-#[derive(Debug, clap::Args)]
-pub struct ClearingArguments {
-    #[command(flatten)]
-    /// Which node.
-    node: NodeArguments,
-    /// The cut-off in Unix milliseconds; it must have passed.
-    #[arg(long)]
-    cut_off: u64,
-    /// Enter this brand's closing first.
-    #[arg(long)]
-    close: bool,
 }
 
 /// A joint question.
@@ -192,7 +188,7 @@ pub async fn sign_in(
     Ok(())
 }
 
-async fn client(node: &NodeArguments) -> Result<Client, CliError> {
+pub(super) async fn client(node: &NodeArguments) -> Result<Client, CliError> {
     connect(&node.data, node.user.as_deref()).await
 }
 
@@ -294,7 +290,7 @@ pub async fn link(command: &LinkCommand) -> Result<(), CliError> {
 ///
 /// # Errors
 /// When the node refuses.
-pub async fn exchange(arguments: &ExchangeArguments) -> Result<(), CliError> {
+pub async fn exchange(arguments: &GiveArguments) -> Result<(), CliError> {
     let client = client(&arguments.node).await?;
     let request = ExchangeRequest {
         card: arguments.card.clone(),
@@ -327,28 +323,13 @@ pub async fn exchange(arguments: &ExchangeArguments) -> Result<(), CliError> {
     Io::new(true).json(&view)
 }
 
-fn random_key() -> Result<String, CliError> {
+pub(super) fn random_key() -> Result<String, CliError> {
     use ring::rand::SecureRandom as _;
     let mut bytes = [0; 16];
     ring::rand::SystemRandom::new()
         .fill(&mut bytes)
         .map_err(|_| CliError::Input("the system's random generator failed".into()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Closes a cut-off, or shows its statement.
-///
-/// # Errors
-/// When the node refuses.
-pub async fn clearing(arguments: &ClearingArguments) -> Result<(), CliError> {
-    let client = client(&arguments.node).await?;
-    let path = format!("/api/v1/clearings/{}", arguments.cut_off);
-    let view: StatementView = if arguments.close {
-        client.post(&format!("{path}/closing"), &[], &()).await?
-    } else {
-        client.get(&path).await?
-    };
-    Io::new(true).json(&view)
 }
 
 /// Plans, asks, runs, shows.

@@ -29,6 +29,8 @@ pub(crate) fn status() -> Status {
         epoch: 1,
         committee: CommitteeView { brands: 5, faults_tolerated: 1, quorum: 4 },
         heads: heads.collect(),
+        exposures: Vec::new(),
+        residues: Vec::new(),
         exchanges: ExchangeCounts {
             held: 3,
             r#final: 12,

@@ -5,13 +5,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use protocol::exchange::{LegState, OutgoingLegs, Payload, ReturnError, ReturnReason};
+use protocol::amount::{Points, Rate};
+use protocol::exchange::{
+    IncomingLeg, LegState, OutgoingLegs, Payload, ReturnError, ReturnReason, SendBackError,
+};
 use protocol::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestId};
 use protocol::time::Timestamp;
 use protocol::witness::build::OwnBlock;
 use protocol::witness::state::FinalBlock;
 
 use super::points::{PointsError, PointsLedger};
+use super::received::{Received, ReceivedExchanges};
 use super::record::{Applied, NodeRecord, Requested, Submission};
 use crate::service::{ExchangeCounts, ExchangeView};
 
@@ -35,6 +39,8 @@ pub struct BookedExchange {
     pub requested: Requested,
     /// How far it has come.
     pub state: ExchangeState,
+    // how much of it has come back
+    points_back: Points,
     leaf: Option<LeafIndex>,
     height: Option<Height>,
     final_at: Option<Timestamp>,
@@ -71,6 +77,18 @@ pub enum BookError {
         /// What is wrong.
         error: ReturnError,
     },
+    /// Points sent back of an exchange that has not so many.
+    #[error(transparent)]
+    SendBack(#[from] SendBackError),
+}
+
+/// What was agreed for the exchanges of a block: by the constitution of its epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Until when members may send them back.
+    pub until: Timestamp,
+    /// Settlement value of a point of this brand.
+    pub point_value: Rate,
 }
 
 /// The book.
@@ -82,6 +100,7 @@ pub struct Book {
     legs: OutgoingLegs,
     by_leaf: BTreeMap<LeafIndex, RequestId>,
     by_height: BTreeMap<Height, Vec<RequestId>>,
+    received: ReceivedExchanges,
     applied: BTreeMap<BrandId, Height>,
     // the last block of a log that said something to this brand
     answerable: BTreeMap<BrandId, Height>,
@@ -110,6 +129,11 @@ impl Book {
     /// Counts a request that was refused. Refusals leave no other trace.
     pub const fn count_refusal(&mut self) {
         self.counts.refused += 1;
+    }
+    /// Exchanges that came in from other brands.
+    #[must_use]
+    pub const fn received(&self) -> &ReceivedExchanges {
+        &self.received
     }
     /// What was submitted and is in no block yet.
     pub fn waiting(&self) -> impl Iterator<Item = &Submission> {
@@ -146,6 +170,10 @@ impl Book {
                     self.request(requested, points)?;
                 }
             }
+            NodeRecord::SendBack(asked) => {
+                points.hold(asked.member, asked.points)?;
+                self.received.send_back(asked)?;
+            }
             NodeRecord::Submitted(submission) => self.waiting.push_back(submission.clone()),
             NodeRecord::FinalAt(height, at) => {
                 for id in self.by_height.get(height).into_iter().flatten() {
@@ -178,6 +206,7 @@ impl Book {
         let booked = BookedExchange {
             requested: requested.clone(),
             state: ExchangeState::Held,
+            points_back: Points::ZERO,
             leaf: None,
             height: None,
             final_at: None,
@@ -214,20 +243,28 @@ impl Book {
         }
     }
 
-    /// An own block is final: its exchanges stand, the points held for them are gone.
+    /// An own block, made at a time, is final: its exchanges stand and may come back until another; the
+    /// points held for them, and for what goes back, are gone.
     ///
     /// # Errors
     /// When points are not where they should be; the rest of the block is entered all the same.
     pub fn written(
         &mut self,
         block: &OwnBlock,
-        at: Timestamp,
+        (at, until): (Timestamp, Timestamp),
         points: &mut PointsLedger,
     ) -> Result<(), BookError> {
         let height = block.reference().height;
         let mut wrong = None;
         for sent in block.payloads() {
-            self.legs.certified(sent.index, height, sent.to, sent.payload.clone());
+            self.legs.certified(sent.index, height, until, sent.to, sent.payload.clone());
+            if let Payload::Return(back) = &sent.payload
+                && back.reason == ReturnReason::Member
+                && let Some(received) = self.received.at((sent.to, back.original))
+                && let Err(error) = points.send_back(received.member, back.points)
+            {
+                wrong = Some(error.into());
+            }
             let Payload::Exchange(exchange) = &sent.payload else { continue };
             let held = self.exchanges.get_mut(&exchange.request);
             let Some(booked) = held.filter(|known| known.state == ExchangeState::Held) else {
@@ -261,36 +298,46 @@ impl Book {
         me: BrandId,
         block: &FinalBlock,
         applied: &Applied,
+        terms: Terms,
         points: &mut PointsLedger,
     ) -> Result<Vec<LinkAnswer>, BookError> {
         let (log, height) = (block.block.log, block.block.height);
         let mut answers = Vec::new();
         let mut wrong = None;
+        let payloads = block.payloads.as_deref().unwrap_or_default();
         for credit in &applied.credits {
             match points.credit(credit.member, credit.points) {
                 Ok(()) => self.counts.credited += 1,
                 Err(error) => wrong = Some(error.into()),
             }
+            let place = payloads.partition_point(|(leaf, _)| *leaf < credit.leaf);
+            if let Some((_, Payload::Exchange(exchange))) = payloads.get(place) {
+                let leg = IncomingLeg::new(exchange, terms.point_value, terms.until);
+                let received = Received { member: credit.member, leg };
+                self.received.credited((log, credit.leaf), received);
+            }
         }
-        let payloads = block.payloads.as_deref().unwrap_or_default();
         let exchanges = payloads.iter().filter(|(_, p)| matches!(p, Payload::Exchange(_))).count();
         let credited = applied.credits.len();
         self.counts.sent_back += u64::try_from(exchanges.saturating_sub(credited)).unwrap_or(0);
         for (_, payload) in payloads {
             let Payload::Return(back) = payload else { continue };
-            match self.legs.returned(log, back) {
-                Err(error) => wrong = Some(BookError::Return { log, height, error }),
-                Ok(leg) => match leg.payload.clone() {
-                    Payload::Link(link) => {
+            let (taken, whole) = match self.legs.returned(log, back, block.header.time) {
+                Err(error) => {
+                    wrong = Some(BookError::Return { log, height, error });
+                    continue;
+                }
+                Ok(taken) => {
+                    if let Payload::Link(link) = &taken.leg.payload {
                         let handle = link.handle;
                         answers.push(LinkAnswer { brand: log, handle, accepted: false });
                     }
-                    Payload::Exchange(_) => {
-                        let ended = self.end(back.original, applied.at, Some(back.reason), points);
-                        wrong = ended.err().or(wrong);
-                    }
-                    Payload::Return(_) => {}
-                },
+                    (taken.points, taken.whole)
+                }
+            };
+            wrong = self.give_back(back.original, taken, points).err().or(wrong);
+            if whole {
+                wrong = self.end(back.original, applied.at, Some(back.reason)).err().or(wrong);
             }
         }
         // what a block in dispute recognises may come with returns that cannot be read
@@ -304,7 +351,7 @@ impl Book {
                     answers.push(LinkAnswer { brand: log, handle, accepted: true });
                 }
                 Some((Payload::Exchange(_), LegState::Acknowledged)) => {
-                    wrong = self.end(leaf, applied.at, None, points).err().or(wrong);
+                    wrong = self.end(leaf, applied.at, None).err().or(wrong);
                 }
                 _ => {}
             }
@@ -316,12 +363,25 @@ impl Book {
         wrong.map_or(Ok(answers), Err)
     }
 
+    /// Some of what an exchange sent is its member's again.
+    fn give_back(
+        &mut self,
+        leaf: LeafIndex,
+        back: Points,
+        points: &mut PointsLedger,
+    ) -> Result<(), BookError> {
+        let id = self.by_leaf.get(&leaf).copied();
+        let Some(booked) = id.and_then(|id| self.exchanges.get_mut(&id)) else { return Ok(()) };
+        points.restore(booked.requested.member, back)?;
+        booked.points_back = booked.points_back.plus(back).unwrap_or(booked.points_back);
+        Ok(())
+    }
+
     fn end(
         &mut self,
         leaf: LeafIndex,
         at: Timestamp,
         returned: Option<ReturnReason>,
-        points: &mut PointsLedger,
     ) -> Result<(), BookError> {
         let id = self.by_leaf.get(&leaf).copied();
         let Some(booked) = id.and_then(|id| self.exchanges.get_mut(&id)) else { return Ok(()) };
@@ -334,7 +394,6 @@ impl Book {
         }
         booked.answered_at = Some(at);
         if let Some(reason) = returned {
-            points.restore(booked.requested.member, booked.requested.sent)?;
             booked.state = ExchangeState::Returned(reason);
             self.counts.returned += 1;
         } else {
@@ -368,6 +427,7 @@ impl BookedExchange {
             state: state.to_owned(),
             points_sent: requested.sent.get(),
             points_received: requested.received.get(),
+            points_back: self.points_back.get(),
             owed_micro_fen: requested.owed.get(),
             leaf: self.leaf.map(LeafIndex::get),
             height: self.height.map(Height::get),
@@ -387,5 +447,6 @@ pub const fn reason_code(reason: ReturnReason) -> &'static str {
         ReturnReason::NotLinked => "not_linked",
         ReturnReason::AccountClosed => "account_closed",
         ReturnReason::ReceiverLimit => "receiver_limit",
+        ReturnReason::Member => "member",
     }
 }

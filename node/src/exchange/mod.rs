@@ -6,4 +6,5 @@
 
 pub mod book;
 pub mod points;
+pub mod received;
 pub mod record;

@@ -38,6 +38,9 @@ pub enum NodeRecord {
     /// This brand is to close a cut-off as soon as its open block is decided.
     #[n(6)]
     CloseRequested(#[n(0)] Timestamp),
+    /// A member sends back points that came from another brand: they are held.
+    #[n(20)]
+    SendBack(#[n(0)] SendBack),
     /// A foreign log's checkpoint was cosigned.
     #[n(30)]
     Cosigned(#[n(0)] Cosigned),
@@ -103,6 +106,33 @@ impl Requested {
             owed: self.owed,
         })
     }
+}
+
+/// Points that are to go back to the brand they came from.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct SendBack {
+    /// Its id, made from the idempotency key.
+    #[n(0)]
+    pub id: RequestId,
+    /// Hash of the request: the same key must come with the same request.
+    #[n(1)]
+    pub request: RequestHash,
+    /// The brand they came from.
+    #[n(2)]
+    pub from: BrandId,
+    /// The exchange, in that brand's log.
+    #[n(3)]
+    pub leaf: LeafIndex,
+    /// Whose points.
+    #[n(4)]
+    pub member: MemberId,
+    /// How many of this brand's points.
+    #[n(5)]
+    pub points: Points,
+    /// When.
+    #[n(6)]
+    pub at: Timestamp,
 }
 
 /// Something for the own log.

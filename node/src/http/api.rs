@@ -314,6 +314,44 @@ pub(super) async fn exchanges(
     Ok(Json(app.node.exchanges(page_size(query.limit)?).await?))
 }
 
+/// Of whom, and how many.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReceivedQuery {
+    /// Only those of the member with this card number.
+    card: Option<String>,
+    /// How many at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// The latest exchanges that came in from other brands, newest first.
+#[utoipa::path(get, path = "/api/v1/exchanges/received", tag = "exchanges", params(ReceivedQuery),
+    responses((status = 200, description = "Exchanges credited here", body = [ReceivedView])))]
+pub(super) async fn received(
+    _: Authorized<perm::ReadExchanges>,
+    State(app): State<App>,
+    Query(query): Query<ReceivedQuery>,
+) -> Result<Json<Vec<ReceivedView>>> {
+    Ok(Json(app.node.received(query.card, page_size(query.limit)?).await?))
+}
+
+/// Sends points that came from another brand back to it, for a member: all of an exchange or a part.
+#[utoipa::path(post, path = "/api/v1/exchanges/received/returns", tag = "exchanges",
+    request_body = SendBackRequest,
+    params(("Idempotency-Key" = String, Header,
+        description = "1 to 128 visible ASCII characters; repeating a request under its key is safe")),
+    responses((status = 202, description = "Held; gone once its block is certified", body = ReceivedView)))]
+pub(super) async fn send_back(
+    _: Authorized<perm::ExchangePoints>,
+    State(app): State<App>,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(request): Json<SendBackRequest>,
+) -> Result<impl IntoResponse> {
+    Ok((StatusCode::ACCEPTED, Json(app.node.send_back(key, request).await?)))
+}
+
 /// One exchange.
 #[utoipa::path(get, path = "/api/v1/exchanges/{id}", tag = "exchanges",
     params(("id" = String, Path, description = "32 hex digits")),
@@ -360,6 +398,61 @@ pub(super) async fn statement(
     Path(cut_off_ms): Path<u64>,
 ) -> Result<Json<StatementView>> {
     Ok(Json(app.node.statement(cut_off_ms).await?))
+}
+
+/// States, as payer, that a payment of a clearing statement was made outside. Lowers nothing.
+#[utoipa::path(post, path = "/api/v1/clearings/{cut_off_ms}/payments", tag = "clearings",
+    params(("cut_off_ms" = u64, Path, description = "Unix milliseconds")), request_body = PaymentRequest,
+    responses((status = 202, description = "Entered; repeating it is safe", body = StatementView)))]
+pub(super) async fn settled(
+    _: Authorized<perm::SettleClearings>,
+    State(app): State<App>,
+    Path(cut_off_ms): Path<u64>,
+    Json(request): Json<PaymentRequest>,
+) -> Result<impl IntoResponse> {
+    Ok((StatusCode::ACCEPTED, Json(app.node.settled(cut_off_ms, request).await?)))
+}
+
+/// Confirms, as payee, that a payment of a clearing statement has arrived.
+#[utoipa::path(post, path = "/api/v1/clearings/{cut_off_ms}/confirmations", tag = "clearings",
+    params(("cut_off_ms" = u64, Path, description = "Unix milliseconds")), request_body = PaymentRequest,
+    responses((status = 202, description = "Entered; repeating it is safe", body = StatementView)))]
+pub(super) async fn confirm(
+    _: Authorized<perm::SettleClearings>,
+    State(app): State<App>,
+    Path(cut_off_ms): Path<u64>,
+    Json(request): Json<PaymentRequest>,
+) -> Result<impl IntoResponse> {
+    Ok((StatusCode::ACCEPTED, Json(app.node.confirm(cut_off_ms, request).await?)))
+}
+
+/// In which form.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExportQuery {
+    /// `csv`, `pacs.029` or `camt.053`.
+    #[param(inline)]
+    format: ExportFormat,
+}
+
+/// The clearing statement of a cut-off for banks and books.
+#[utoipa::path(get, path = "/api/v1/clearings/{cut_off_ms}/export", tag = "clearings",
+    params(("cut_off_ms" = u64, Path, description = "Unix milliseconds"), ExportQuery),
+    responses((status = 200, description = "A table, or an ISO 20022 message", content(
+        (String = "text/csv"), (String = "application/xml")))))]
+pub(super) async fn export(
+    _: Authorized<perm::ReadClearings>,
+    State(app): State<App>,
+    Path(cut_off_ms): Path<u64>,
+    Query(query): Query<ExportQuery>,
+) -> Result<impl IntoResponse> {
+    let kind = match query.format {
+        ExportFormat::Csv => "text/csv; charset=utf-8; header=present",
+        ExportFormat::Pacs029 | ExportFormat::Camt053 => "application/xml",
+    };
+    let bytes = app.node.export(cut_off_ms, query.format).await?;
+    Ok(([(header::CONTENT_TYPE, kind)], bytes))
 }
 
 /// Plans a joint question: cost and expected error. Spends nothing.

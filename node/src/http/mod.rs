@@ -134,10 +134,15 @@ routes! {
     post   "/api/v1/members/{card}/consents"           api::consent          needs::<perm::ManageMembers>();
     post   "/api/v1/exchanges"                         api::exchange         needs::<perm::ExchangePoints>();
     get    "/api/v1/exchanges"                         api::exchanges        needs::<perm::ReadExchanges>();
+    get    "/api/v1/exchanges/received"                api::received         needs::<perm::ReadExchanges>();
+    post   "/api/v1/exchanges/received/returns"        api::send_back        needs::<perm::ExchangePoints>();
     get    "/api/v1/exchanges/{id}"                    api::exchange_by_id   needs::<perm::ReadExchanges>();
     get    "/api/v1/exchanges/{id}/receipt"            api::receipt          needs::<perm::ReadExchanges>();
     post   "/api/v1/clearings/{cut_off_ms}/closing"    api::close            needs::<perm::CloseCycle>();
     get    "/api/v1/clearings/{cut_off_ms}"            api::statement        needs::<perm::ReadClearings>();
+    post   "/api/v1/clearings/{cut_off_ms}/payments"   api::settled          needs::<perm::SettleClearings>();
+    post   "/api/v1/clearings/{cut_off_ms}/confirmations" api::confirm       needs::<perm::SettleClearings>();
+    get    "/api/v1/clearings/{cut_off_ms}/export"     api::export           needs::<perm::ReadClearings>();
     post   "/api/v1/queries/plan"                      api::plan             needs::<perm::RunQueries>();
     post   "/api/v1/queries"                           api::query            needs::<perm::RunQueries>();
     get    "/api/v1/queries/{id}"                      api::query_by_id      needs::<perm::ReadQueries>();

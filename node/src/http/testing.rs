@@ -121,9 +121,27 @@ fn answer(command: Command) {
             let refused = ServiceError { code: "not_published", ..not_found() };
             reply.send(Err(refused)).ok()
         }
+        Command::Received { limit, reply, .. } => {
+            reply.send(Ok(vec![ReceivedView::default(); limit as usize])).ok()
+        }
+        Command::SendBack { request, reply, .. } => {
+            let view = ReceivedView { from: request.from, ..ReceivedView::default() };
+            reply.send(Ok(view)).ok()
+        }
         Command::Receipt { id, reply } => reply.send(found(id)).ok(),
         Command::Close { cut_off_ms, reply } | Command::Statement { cut_off_ms, reply } => {
             reply.send(Ok(StatementView { cut_off_ms, ..StatementView::default() })).ok()
+        }
+        Command::Settled { cut_off_ms, request, reply }
+        | Command::Confirm { cut_off_ms, request, reply } => {
+            let hash = Some(request.reference);
+            reply
+                .send(Ok(StatementView { cut_off_ms, hash, ..StatementView::default() }))
+                .ok()
+                .map(drop)
+        }
+        Command::Export { format, reply, .. } => {
+            reply.send(Ok(format!("{format:?}").into_bytes())).ok()
         }
         Command::Plan { sql, reply } => {
             reply.send(Ok(PlanView { sql, ..PlanView::default() })).ok()

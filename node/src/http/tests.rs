@@ -22,12 +22,20 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
             Some(r#"{"purpose":"exchange","granted":true,"notice_version":1}"#)
         }
         ("post", "/api/v1/exchanges") => Some(r#"{"card":"1","to":"kids","points":5}"#),
+        ("post", "/api/v1/exchanges/received/returns") => {
+            Some(r#"{"card":"1","from":"kids","leaf":7,"points":5}"#)
+        }
+        ("post", path) if path.ends_with("/payments") || path.ends_with("/confirmations") => {
+            Some(r#"{"brand":"kids","reference":"HVPS-1"}"#)
+        }
         ("post", "/api/v1/queries/plan") => Some(r#"{"sql":"SELECT 1"}"#),
         ("post", "/api/v1/queries") => Some(r#"{"sql":"SELECT 1","plan":"00"}"#),
         ("post", _) => Some("{}"),
         _ => None,
     };
-    (path.collect::<Vec<_>>().join("/"), body)
+    let path = path.collect::<Vec<_>>().join("/");
+    let query = if path.ends_with("/export") { "?format=camt.053" } else { "" };
+    (path + query, body)
 }
 
 async fn call(client: &Client, route: &Route, token: Option<&str>) -> Answer {

@@ -1,4 +1,4 @@
-//! Closings and statements as they are certified, by cut-off.
+//! Closings, statements and payments as they are certified, by cut-off.
 //!
 //! Keeps count of who has closed and what everyone arrived at; the arithmetic is
 //! `protocol::clearing`'s. Cut-offs come from whoever closes first: the others follow. A calendar of
@@ -6,14 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::clearing::{CheckedClosing, Statement, check_closing};
+use protocol::clearing::{CheckedClosing, Settlement, Statement, check_closing};
 use protocol::constitution::Constitution;
 use protocol::ids::{BrandId, Height, StatementHash};
 use protocol::log::block::{Closing, PublicEntry, StatementEntry};
+use protocol::log::settlement::{Discharge, Payment, PaymentReference};
 use protocol::time::Timestamp;
 
 use super::core::KnownHeader;
-use crate::service::{PositionView, StatementView};
+use crate::service::{PaymentView, PositionView, StatementView};
 
 /// Most cut-offs that are kept.
 const CUT_OFFS_MAX: usize = 1024;
@@ -22,7 +23,11 @@ const CUT_OFFS_MAX: usize = 1024;
 struct Cycle {
     closings: BTreeMap<BrandId, CheckedClosing>,
     statements: BTreeMap<BrandId, StatementHash>,
-    statement: Option<Statement>,
+    settlement: Option<Settlement>,
+    // payments that were certified before the statement could be derived here
+    early: Vec<(PaymentStep, Payment)>,
+    // own entries about payments that are on their way or certified
+    payments: BTreeMap<(PaymentStep, BrandId, BrandId), PaymentReference>,
     // whether someone at this brand asked for it
     requested: bool,
     // whether the own closing is on its way or certified
@@ -31,6 +36,51 @@ struct Cycle {
     entered: bool,
     // what could not be accepted, for the operator
     refused: BTreeSet<String>,
+}
+
+/// What one of its parties says of a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PaymentStep {
+    /// The payer: it was made.
+    Settled,
+    /// The payee: it has arrived.
+    Confirmed,
+}
+
+impl PaymentStep {
+    /// The entry that says so.
+    #[must_use]
+    pub const fn entry(self, payment: Payment) -> PublicEntry {
+        match self {
+            Self::Settled => PublicEntry::Settled(payment),
+            Self::Confirmed => PublicEntry::SettlementConfirmed(payment),
+        }
+    }
+}
+
+impl Cycle {
+    fn enter(&mut self, step: PaymentStep, payment: Payment) {
+        let Some(settlement) = &mut self.settlement else {
+            self.early.push((step, payment));
+            return;
+        };
+        let entered = match step {
+            PaymentStep::Settled => settlement.settle(&payment),
+            PaymentStep::Confirmed => settlement.confirm(&payment),
+        };
+        if let Err(error) = entered {
+            let by = match step {
+                PaymentStep::Settled => payment.payer,
+                PaymentStep::Confirmed => payment.payee,
+            };
+            self.refused.insert(format!("{by}: {error}"));
+        }
+    }
+
+    fn mismatch(&self) -> bool {
+        let hash = self.settlement.as_ref().map(Settlement::hash);
+        hash.is_some_and(|hash| self.statements.values().any(|found| *found != hash))
+    }
 }
 
 /// The blocks around a cut-off are not at hand any more.
@@ -86,6 +136,15 @@ impl Clearing {
         let cycle = self.cycle(entry.cut_off);
         cycle.entered |= mine;
         cycle.statements.insert(log, entry.statement);
+        if let Some(settlement) = &mut cycle.settlement {
+            // another one is a mismatch, which is shown
+            let _ = settlement.agree(log, entry.statement);
+        }
+    }
+
+    /// A certified entry about a payment.
+    pub fn payment(&mut self, step: PaymentStep, payment: &Payment) {
+        self.cycle(payment.cut_off).enter(step, payment.clone());
     }
 
     /// This brand is to close, as soon as it can. Says whether that is new.
@@ -98,8 +157,71 @@ impl Clearing {
         match entry {
             PublicEntry::Closing(closing) => self.cycle(closing.cut_off).closed = true,
             PublicEntry::Statement(statement) => self.cycle(statement.cut_off).entered = true,
-            PublicEntry::Application(_) => {}
+            PublicEntry::Settled(payment) => self.note_own(PaymentStep::Settled, payment),
+            PublicEntry::SettlementConfirmed(payment) => {
+                self.note_own(PaymentStep::Confirmed, payment);
+            }
+            _ => {}
         }
+    }
+
+    fn note_own(&mut self, step: PaymentStep, payment: &Payment) {
+        let key = (step, payment.payer, payment.payee);
+        self.cycle(payment.cut_off).payments.insert(key, payment.reference.clone());
+    }
+
+    /// The reference that this brand has entered, or is entering, for a payment.
+    #[must_use]
+    pub fn own_reference(
+        &self,
+        cut_off: Timestamp,
+        step: PaymentStep,
+        (payer, payee): (BrandId, BrandId),
+    ) -> Option<&PaymentReference> {
+        self.cycles.get(&cut_off)?.payments.get(&(step, payer, payee))
+    }
+
+    /// The statement of a cut-off with what was entered about it, once it could be derived.
+    #[must_use]
+    pub fn settlement(&self, cut_off: Timestamp) -> Option<&Settlement> {
+        self.cycles.get(&cut_off)?.settlement.as_ref()
+    }
+
+    /// Whether a later statement counts what this one asks for as well: then only the later one is to
+    /// be paid.
+    #[must_use]
+    pub fn is_superseded(&self, cut_off: Timestamp) -> bool {
+        let mut later = self.cycles.range(cut_off..).filter(|(other, _)| **other > cut_off);
+        later.any(|(_, cycle)| cycle.settlement.is_some())
+    }
+
+    /// What this brand grants as discharged: by the newest statement that all payees have confirmed.
+    #[must_use]
+    pub fn discharges(&self) -> BTreeMap<BrandId, Discharge> {
+        let mut settlements =
+            self.cycles.values().rev().filter_map(|cycle| cycle.settlement.as_ref());
+        let newest = settlements.find(|settlement| settlement.is_discharged());
+        newest.map(|settlement| settlement.discharges(self.me)).unwrap_or_default()
+    }
+
+    /// What an operator has to look at: statements that differ, entries that do not stand.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (cut_off, cycle) in &self.cycles {
+            let at = cut_off.unix_ms();
+            if cycle.mismatch() {
+                faults.push(format!(
+                    "cut-off {at}: brands have entered different statements; nothing of it may be paid until                      the logs are audited / 清算截止 {at}：各品牌清算单不一致，审计日志之前不得付款"
+                ));
+            }
+            for refused in &cycle.refused {
+                faults.push(format!(
+                    "cut-off {at}: an entry does not stand / 清算条目不成立：{refused}"
+                ));
+            }
+        }
+        faults
     }
 
     /// Whether the own closing was made.
@@ -142,17 +264,23 @@ impl Clearing {
     pub fn derive(&mut self, constitution: &Constitution) -> Vec<StatementEntry> {
         let mut entries = Vec::new();
         for (cut_off, cycle) in &mut self.cycles {
-            if cycle.statement.is_none() {
-                match Statement::derive(constitution, *cut_off, cycle.closings.values()) {
-                    Ok(statement) => cycle.statement = Some(statement),
-                    // closings are still to come
-                    Err(_) => continue,
+            if cycle.settlement.is_none() {
+                let derived = Statement::derive(constitution, *cut_off, cycle.closings.values());
+                // closings are still to come
+                let Ok(statement) = derived else { continue };
+                let mut settlement = Settlement::new(statement);
+                for (brand, statement) in &cycle.statements {
+                    let _ = settlement.agree(*brand, *statement);
+                }
+                cycle.settlement = Some(settlement);
+                for (step, payment) in std::mem::take(&mut cycle.early) {
+                    cycle.enter(step, payment);
                 }
             }
-            if let Some(statement) = &cycle.statement
+            if let Some(settlement) = &cycle.settlement
                 && !cycle.entered
             {
-                entries.push(StatementEntry { cut_off: *cut_off, statement: statement.hash() });
+                entries.push(StatementEntry { cut_off: *cut_off, statement: settlement.hash() });
             }
         }
         entries
@@ -162,7 +290,8 @@ impl Clearing {
     #[must_use]
     pub fn view(&self, cut_off: Timestamp, brands: usize) -> Option<StatementView> {
         let cycle = self.cycles.get(&cut_off)?;
-        let hash = cycle.statement.as_ref().map(Statement::hash);
+        let settlement = cycle.settlement.as_ref();
+        let hash = settlement.map(Settlement::hash);
         let same = |found: &StatementHash| Some(*found) == hash;
         let agreed: Vec<String> = cycle
             .statements
@@ -170,29 +299,52 @@ impl Clearing {
             .filter(|(_, found)| same(found))
             .map(|(brand, _)| brand.to_string())
             .collect();
-        let mismatch = hash.is_some() && !cycle.statements.values().all(same);
-        let state = match (hash, mismatch) {
-            (_, true) => "mismatch",
-            (None, _) => "waiting",
-            (Some(_), _) if agreed.len() == brands => "agreed",
-            (Some(_), _) => "derived",
+        let state = match settlement {
+            _ if cycle.mismatch() => "mismatch",
+            None => "waiting",
+            Some(settlement) if settlement.is_discharged() => "discharged",
+            Some(_) if agreed.len() == brands => "agreed",
+            Some(_) => "derived",
         };
-        let positions = cycle.statement.as_ref().map(|statement| {
-            let positions = statement.positions.iter();
+        let views = |positions: &[protocol::clearing::Position]| {
             positions
+                .iter()
                 .map(|position| PositionView {
                     brand: position.brand.to_string(),
                     net_micro_fen: position.net.micro_fen(),
                 })
-                .collect()
-        });
+                .collect::<Vec<_>>()
+        };
+        let positions = settlement.map(|it| views(&it.statement().positions));
+        let carried = settlement.map(|it| views(&it.statement().carried()));
+        let payments = settlement.map(payment_views);
         Some(StatementView {
             cut_off_ms: cut_off.unix_ms(),
             state: state.to_owned(),
             hash: hash.map(|hash| hash.to_string()),
             positions: positions.unwrap_or_default(),
+            payments: payments.unwrap_or_default(),
+            carried: carried.unwrap_or_default(),
             closed: cycle.closings.keys().map(ToString::to_string).collect(),
             agreed,
         })
     }
+}
+
+fn payment_views(settlement: &Settlement) -> Vec<PaymentView> {
+    let instructions = settlement.statement().instructions.iter();
+    let view = instructions.map(|it| {
+        let settled = settlement.settled(it.payer, it.payee).map(|known| ("settled", known));
+        let confirmed = settlement.confirmed(it.payer, it.payee).map(|known| ("confirmed", known));
+        let known = confirmed.or(settled);
+        PaymentView {
+            payer: it.payer.to_string(),
+            payee: it.payee.to_string(),
+            micro_fen: it.value.get(),
+            cny: it.value.to_yuan(),
+            state: known.map_or("asked", |(state, _)| state).to_owned(),
+            reference: known.map(|(_, payment)| payment.reference.to_string()),
+        }
+    });
+    view.collect()
 }

@@ -5,18 +5,22 @@
 //! nothing about members (the vault's); ties them.
 
 mod operations;
+mod payments;
+mod returns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use protocol::amount::{Rate, Value};
 use protocol::exchange::{Payload, Return, ReturnReason};
 use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex};
 use protocol::ledger::{Context, Ledger};
-use protocol::log::block::{Header, PublicEntry};
+use protocol::log::block::{BlockReference, Header, PublicEntry};
 use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::log::tlog_witness::ForeignLogs;
 use protocol::time::Timestamp;
 use protocol::witness::message::Message;
+use protocol::witness::rules::{exact_exposure, public_exposure};
 use protocol::witness::state::{FinalBlock, Outbox};
 use protocol::witness::writer::{Entropy, SubmitError};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -24,14 +28,14 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 pub use operations::{exchange_id, internal, vault_error};
 
 use self::operations::submit_error;
-use super::clearing::Clearing;
+use super::clearing::{Clearing, PaymentStep};
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::Recorded;
 use crate::cleanroom::{CertifiedApplication, ReadJob};
-use crate::exchange::book::{Book, LinkAnswer};
+use crate::exchange::book::{Book, BookError, LinkAnswer, Terms};
 use crate::exchange::points::PointsLedger;
-use crate::exchange::record::{Applied, Credit, NodeRecord, Submission};
-use crate::service::{ErrorKind, ServiceError};
+use crate::exchange::record::{Applied, Credit, EarnedPoints, NodeRecord, Submission};
+use crate::service::{ErrorKind, ExposureView, ResidueView, ServiceError};
 use crate::vault::{LinkCode, LinkError, Vault, VaultError};
 
 /// Headers kept of every log, for closings.
@@ -138,6 +142,12 @@ pub enum TurnError {
     /// A certified block cannot be published: a checkpoint would name entries that are not there.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// Points are not where they should be: what was about to be recorded could not be replayed.
+    #[error(transparent)]
+    Book(#[from] BookError),
+    /// An own block is final and its certificate is not at hand: it could not be published.
+    #[error("own block {0} is final, and its certificate is not there")]
+    Uncertified(Height),
     /// The vault's store failed: what others sent would go back for a reason that is none.
     #[error("the vault cannot say whom another brand's block is about")]
     Vault(#[from] VaultError),
@@ -233,7 +243,8 @@ impl Core {
                     return Err(format!("no block {} of {} to apply", applied.height, applied.log));
                 };
                 // what was wrong with it was told when it came; what it answers is in the vault
-                let _ = self.book.apply(self.me(), &block, &applied, &mut self.points);
+                let terms = self.terms(&block.block, block.header.time);
+                let _ = self.book.apply(self.me(), &block, &applied, terms, &mut self.points);
                 Ok(None)
             }
             Recorded::Node(record) => {
@@ -311,7 +322,7 @@ impl Core {
             let heights: Vec<Height> =
                 turn.out.written.iter().map(|block| block.reference().height).collect();
             if let Err(error) = self.write_own(turn) {
-                self.failure = Some(error.into());
+                self.failure = Some(error);
                 return;
             }
             for height in heights {
@@ -362,7 +373,7 @@ impl Core {
     }
 
     /// Own final blocks go to the log's tiles and into the book.
-    fn write_own(&mut self, turn: &mut Turn) -> Result<(), PublishError> {
+    fn write_own(&mut self, turn: &mut Turn) -> Result<(), TurnError> {
         for block in std::mem::take(&mut turn.out.written) {
             let certified = turn
                 .out
@@ -370,12 +381,15 @@ impl Core {
                 .iter()
                 .find(|known| known.block == block.reference())
                 .map(|known| (known.certificate.clone(), known.header.time));
-            let Some((certificate, time)) = certified else { continue };
+            let reference = block.reference();
+            let uncertified = || TurnError::Uncertified(reference.height);
+            let (certificate, time) = certified.ok_or_else(uncertified)?;
             self.published.append(&block, &certificate)?;
             let exchanges =
                 block.payloads().iter().filter(|sent| is_exchange(&sent.payload)).count();
             self.stood += u64::try_from(exchanges).unwrap_or(0);
-            if let Err(error) = self.book.written(&block, time, &mut self.points) {
+            let until = self.terms(&reference, time).until;
+            if let Err(error) = self.book.written(&block, (time, until), &mut self.points) {
                 self.alert(error.to_string());
             }
         }
@@ -402,6 +416,12 @@ impl Core {
             match public {
                 PublicEntry::Closing(closing) => self.clearing.closing(log, closing, known),
                 PublicEntry::Statement(statement) => self.clearing.statement(log, statement),
+                PublicEntry::Settled(payment) => {
+                    self.clearing.payment(PaymentStep::Settled, payment);
+                }
+                PublicEntry::SettlementConfirmed(payment) => {
+                    self.clearing.payment(PaymentStep::Confirmed, payment);
+                }
                 PublicEntry::Application(_) => {}
             }
         }
@@ -419,8 +439,15 @@ impl Core {
             }
         };
         let (mut credits, mut returns) = (Vec::new(), Vec::new());
+        let mut taken = BTreeMap::new();
         for (leaf, payload) in &payloads {
-            match self.receive(log, *leaf, payload, now) {
+            let received = self.receive(log, *leaf, payload, now).and_then(|credit| match credit {
+                Some(it) if !self.points.takes(&mut taken, it.member, it.points) => {
+                    Err(NotCredited::Back(ReturnReason::ReceiverLimit))
+                }
+                credit => Ok(credit),
+            });
+            match received {
                 Ok(Some(credit)) => credits.push(credit),
                 Ok(None) => {}
                 Err(NotCredited::Failed(error)) => {
@@ -428,13 +455,13 @@ impl Core {
                     return;
                 }
                 Err(NotCredited::Back(reason)) => {
-                    let value = payload.value();
-                    returns.push(Return { original: *leaf, reason, value });
+                    returns.extend(Return::whole(*leaf, reason, payload));
                 }
             }
         }
         let applied = Applied { log, height, credits, returns: returns.clone(), at: now };
-        match self.book.apply(self.me(), &block, &applied, &mut self.points) {
+        let terms = self.terms(&block.block, block.header.time);
+        match self.book.apply(self.me(), &block, &applied, terms, &mut self.points) {
             Ok(answers) => self.answer_links(&answers, now),
             Err(error) => self.alert(error.to_string()),
         }
@@ -511,10 +538,86 @@ impl Core {
 
     /// Enters a record of the node's own, to be made durable with the turn.
     pub fn enter(&mut self, record: NodeRecord, turn: &mut Turn) {
-        if let Err(error) = self.book.enter(&record, &mut self.points) {
-            self.alert(error.to_string());
+        match self.book.enter(&record, &mut self.points) {
+            Ok(()) => turn.record(record),
+            // it would fail on replay as well: it must never have been
+            Err(error) => self.failure = Some(error.into()),
         }
-        turn.record(record);
+    }
+
+    /// Enters points that purchases earned, each once. What a balance cannot take is not earned, which
+    /// is shown.
+    pub fn earn(&mut self, earned: Vec<EarnedPoints>, turn: &mut Turn) {
+        let mut taken = BTreeMap::new();
+        let mut beyond = 0_usize;
+        let mut fresh = Vec::new();
+        for it in earned {
+            if self.points.has_earned(&it.key) {
+                continue;
+            }
+            if self.points.takes(&mut taken, it.member, it.points) {
+                fresh.push(it);
+            } else {
+                beyond += 1;
+            }
+        }
+        if beyond > 0 {
+            self.alert(format!(
+                "{beyond} purchases earned nothing: the balance would leave its range / {beyond} \
+                 笔购物未计积分：余额超出范围"
+            ));
+        }
+        if !fresh.is_empty() {
+            self.enter(NodeRecord::Earned(fresh), turn);
+        }
+    }
+
+    /// What the constitution of a block's epoch says of the exchanges in it.
+    fn terms(&self, block: &BlockReference, time: Timestamp) -> Terms {
+        let known = self.ledger.constitutions().of(block.epoch);
+        let constitution = known.unwrap_or_else(|| self.ledger.constitution());
+        let until = time.plus(constitution.return_window());
+        let own = constitution.brand(self.me()).map(|brand| brand.point_value);
+        Terms { until, point_value: own.unwrap_or(Rate::ONE) }
+    }
+
+    /// What this brand owes each other.
+    #[must_use]
+    pub fn exposures(&self) -> Vec<ExposureView> {
+        let constitution = self.ledger.constitution();
+        let (Some(own), Some(brand)) =
+            (self.ledger.witness(self.me()), constitution.brand(self.me()))
+        else {
+            return Vec::new();
+        };
+        let others = constitution.committee().witnesses(self.me());
+        let view = others.map(|other| {
+            let recognised = own.tip().recognised(other);
+            let sent =
+                self.ledger.writer().contents().get(&other).map_or(Value::ZERO, |it| it.sent);
+            let received = self.ledger.witness(other).map_or(Value::ZERO, |it| it.content().sent);
+            let public = own.tip().column(other).map_or(Value::ZERO, |column| {
+                public_exposure(constitution.total_step(), column.sent, &recognised)
+            });
+            ExposureView {
+                brand: other.to_string(),
+                owed_micro_fen: exact_exposure(sent, received, &recognised).get(),
+                public_micro_fen: public.get(),
+                limit_micro_fen: brand.pair_limit.get(),
+            }
+        });
+        view.collect()
+    }
+
+    /// What this brand keeps of others' debts because points are whole.
+    #[must_use]
+    pub fn residues(&self) -> Vec<ResidueView> {
+        let residues = self.book.received().residues().iter();
+        let view = residues.map(|(brand, micro_fen)| ResidueView {
+            brand: brand.to_string(),
+            micro_fen: u64::try_from(*micro_fen).unwrap_or(u64::MAX),
+        });
+        view.collect()
     }
 
     fn submit_to_ledger(&mut self, submission: Submission) -> Result<(), SubmitError> {
@@ -620,6 +723,11 @@ impl Core {
             if let Err(error) = self.submit(submission, turn) {
                 self.alert(error.to_string());
             }
+        }
+        // told again it changes nothing
+        self.ledger.discharge(self.clearing.discharges());
+        for fault in self.clearing.faults() {
+            self.alert(fault);
         }
     }
 

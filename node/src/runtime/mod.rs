@@ -24,10 +24,11 @@ use protocol::time::Timestamp;
 use protocol::witness::message::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::clearing::PaymentStep;
 use self::core::{Core, Turn, TurnError, vault_error};
 use self::sealed_journal::RecordCipher;
 use crate::cleanroom::{ReadResult, Room};
-use crate::exchange::record::{EarnedPoints, NodeRecord};
+use crate::exchange::record::EarnedPoints;
 use crate::journal::{GroupCommit, JournalError};
 use crate::net::{Inbound, Inbox, NetworkHandle};
 use crate::purchases::Facts;
@@ -265,13 +266,7 @@ impl Runtime {
     fn internal(&mut self, done: Internal, turn: &mut Turn) {
         match done {
             Internal::Earn { earned, reply } => {
-                let fresh: Vec<EarnedPoints> = earned
-                    .into_iter()
-                    .filter(|earned| !self.core.points.has_earned(&earned.key))
-                    .collect();
-                if !fresh.is_empty() {
-                    self.core.enter(NodeRecord::Earned(fresh), turn);
-                }
+                self.core.earn(earned, turn);
                 answer(turn, reply, Ok(()));
             }
             Internal::Counted { members, purchases } => {
@@ -327,6 +322,17 @@ impl Runtime {
                 let views = self.core.book.latest(limit).map(|booked| booked.view()).collect();
                 answer(turn, reply, Ok(views));
             }
+            Command::Received { card, limit, reply } => {
+                let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
+                let member = card.map(|card| self.core.member(&card)).transpose();
+                let received =
+                    member.map(|member| self.core.book.received().latest(limit, member).collect());
+                answer(turn, reply, received);
+            }
+            Command::SendBack { key, request, reply } => {
+                let taken = self.core.send_back(&key, &request, now(), turn);
+                answer(turn, reply, taken);
+            }
             Command::Receipt { id, reply } => answer(turn, reply, self.core.receipt(&id)),
             Command::AddCheckpoint { request, reply } => {
                 let cosigned = self.add_checkpoint(&request, turn);
@@ -350,6 +356,18 @@ impl Runtime {
             }
             Command::Statement { cut_off_ms, reply } => {
                 answer(turn, reply, self.statement(Timestamp::from_unix_ms(cut_off_ms)));
+            }
+            Command::Settled { cut_off_ms, request, reply } => {
+                let done = self.payment(PaymentStep::Settled, cut_off_ms, &request, turn);
+                answer(turn, reply, done);
+            }
+            Command::Confirm { cut_off_ms, request, reply } => {
+                let done = self.payment(PaymentStep::Confirmed, cut_off_ms, &request, turn);
+                answer(turn, reply, done);
+            }
+            Command::Export { cut_off_ms, format, reply } => {
+                let cut_off = Timestamp::from_unix_ms(cut_off_ms);
+                answer(turn, reply, self.core.export(cut_off, format));
             }
             Command::Plan { sql, reply } => {
                 let planned = self.clean_room().and_then(|room| room.plan(&sql, now()));
@@ -431,6 +449,18 @@ impl Runtime {
         })
     }
 
+    fn payment(
+        &mut self,
+        step: PaymentStep,
+        cut_off_ms: u64,
+        request: &PaymentRequest,
+        turn: &mut Turn,
+    ) -> Result<StatementView, ServiceError> {
+        let cut_off = Timestamp::from_unix_ms(cut_off_ms);
+        self.core.enter_payment(step, cut_off, request, turn)?;
+        self.statement(cut_off)
+    }
+
     /// Shows the state to whoever looks.
     fn show(&mut self) {
         if let Some(room) = &self.room
@@ -483,6 +513,8 @@ impl Runtime {
             },
             heads,
             exchanges: *self.core.book.counts(),
+            exposures: self.core.exposures(),
+            residues: self.core.residues(),
             members: self.members,
             purchases: self.purchases,
             budget: self.room.as_ref().map(|room| room.budget(now())),

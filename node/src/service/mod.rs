@@ -85,11 +85,16 @@ pub enum Command {
     ExchangeBatch(ExchangeBatch),
     ExchangeById { id: String, reply: Reply<ExchangeView> },
     Exchanges { limit: u32, reply: Reply<Vec<ExchangeView>> },
+    Received { card: Option<String>, limit: u32, reply: Reply<Vec<ReceivedView>> },
+    SendBack { key: String, request: SendBackRequest, reply: Reply<ReceivedView> },
     Receipt { id: String, reply: Reply<String> },
     AddCheckpoint { request: AddCheckpoint, reply: Reply<Result<String, Refusal>> },
     ForeignCheckpoint { origin_hash: String, reply: Reply<String> },
     Close { cut_off_ms: u64, reply: Reply<StatementView> },
     Statement { cut_off_ms: u64, reply: Reply<StatementView> },
+    Settled { cut_off_ms: u64, request: PaymentRequest, reply: Reply<StatementView> },
+    Confirm { cut_off_ms: u64, request: PaymentRequest, reply: Reply<StatementView> },
+    Export { cut_off_ms: u64, format: ExportFormat, reply: Reply<Vec<u8>> },
     Plan { sql: String, reply: Reply<PlanView> },
     Query { sql: String, plan: String, reply: Reply<QueryView> },
     QueryById { id: String, reply: Reply<QueryView> },
@@ -171,6 +176,11 @@ operations! {
     exchange_by_id(id: String) -> ExchangeView = ExchangeById;
     /// The latest exchanges, newest first.
     exchanges(limit: u32) -> Vec<ExchangeView> = Exchanges;
+    /// The latest exchanges that came in from other brands, newest first; of one member, if a card is
+    /// given.
+    received(card: Option<String>, limit: u32) -> Vec<ReceivedView> = Received;
+    /// Sends points that came from another brand back to it; the key makes repeating it safe.
+    send_back(key: String, request: SendBackRequest) -> ReceivedView = SendBack;
     /// The receipt of a final exchange: a C2SP tlog-proof that stock tools verify.
     receipt(id: String) -> String = Receipt;
     /// Cosigns another log's checkpoint, or says why not: C2SP tlog-witness.
@@ -181,6 +191,12 @@ operations! {
     close(cut_off_ms: u64) -> StatementView = Close;
     /// The clearing statement of a cut-off.
     statement(cut_off_ms: u64) -> StatementView = Statement;
+    /// States, as payer, that a payment of a statement was made outside. Lowers nothing.
+    settled(cut_off_ms: u64, request: PaymentRequest) -> StatementView = Settled;
+    /// Confirms, as payee, that a payment of a statement has arrived.
+    confirm(cut_off_ms: u64, request: PaymentRequest) -> StatementView = Confirm;
+    /// The statement of a cut-off for banks and books.
+    export(cut_off_ms: u64, format: ExportFormat) -> Vec<u8> = Export;
     /// Plans a query: cost and expected error, nothing spent.
     plan(sql: String) -> PlanView = Plan;
     /// Runs a planned query; `plan` is the hash that was shown.

@@ -18,6 +18,10 @@ pub struct Status {
     pub heads: Vec<LogHead>,
     /// Exchanges of this brand's members, by state.
     pub exchanges: ExchangeCounts,
+    /// What this brand owes each other.
+    pub exposures: Vec<ExposureView>,
+    /// What this brand keeps of others' debts because points are whole.
+    pub residues: Vec<ResidueView>,
     /// Members in the vault.
     pub members: u64,
     /// Purchase lines imported and kept.
@@ -215,6 +219,8 @@ pub struct ExchangeView {
     pub points_sent: u64,
     /// Points received at the other brand.
     pub points_received: u64,
+    /// Points given that have come back, all or some.
+    pub points_back: u64,
     /// Value owed for it, micro-fen.
     pub owed_micro_fen: u64,
     /// Its leaf in this brand's log, once in a block.
@@ -231,18 +237,77 @@ pub struct ExchangeView {
     pub return_reason: Option<String>,
 }
 
+/// An exchange that came in from another brand, as its receiver sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReceivedView {
+    /// The brand it came from.
+    pub from: String,
+    /// Its leaf in that brand's log.
+    pub leaf: u64,
+    /// Points credited here.
+    pub points_received: u64,
+    /// Points of them that have gone back.
+    pub points_back: u64,
+    /// What was owed for it, micro-fen.
+    pub owed_micro_fen: u64,
+    /// What this brand keeps of that because points are whole, micro-fen.
+    pub residue_micro_fen: u64,
+    /// Until when the member can send points back, Unix milliseconds.
+    pub returnable_until_ms: u64,
+}
+
+/// A member's request to send points back to the brand they came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendBackRequest {
+    /// The member's card number here.
+    pub card: String,
+    /// The brand the exchange came from.
+    pub from: String,
+    /// The exchange: its leaf in that brand's log.
+    pub leaf: u64,
+    /// How many of this brand's points to send back.
+    pub points: u64,
+}
+
+/// What a brand keeps of what another owes it, because points are whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ResidueView {
+    /// The brand that owes it.
+    pub brand: String,
+    /// How much, micro-fen.
+    pub micro_fen: u64,
+}
+
+/// What this brand and another owe each other, as far as limits count it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExposureView {
+    /// The other brand.
+    pub brand: String,
+    /// What this brand owes it, to the micro-fen.
+    pub owed_micro_fen: u64,
+    /// The same as third parties see it: never less.
+    pub public_micro_fen: u64,
+    /// The most it may be.
+    pub limit_micro_fen: u64,
+}
+
 /// A clearing statement, as this node derives it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatementView {
     /// The cut-off, Unix milliseconds.
     pub cut_off_ms: u64,
     /// `waiting` until every brand's closing is certified, then `derived`, then `agreed` when every
-    /// brand has entered the same hash, or `mismatch`.
+    /// brand has entered the same hash, `discharged` when every payee has confirmed, or `mismatch`.
     pub state: String,
     /// Hash of the statement, hex.
     pub hash: Option<String>,
     /// Net position of each brand, micro-fen; positive is to receive. The sum is zero.
     pub positions: Vec<PositionView>,
+    /// The payments that settle it, in whole fen.
+    pub payments: Vec<PaymentView>,
+    /// What of each position no payment can carry: it is in the next statement.
+    pub carried: Vec<PositionView>,
     /// Brands whose closing is certified.
     pub closed: Vec<String>,
     /// Brands that have entered the same hash.
@@ -256,6 +321,48 @@ pub struct PositionView {
     pub brand: String,
     /// Micro-fen, positive to receive, negative to pay.
     pub net_micro_fen: i64,
+}
+
+/// One payment that a clearing statement asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PaymentView {
+    /// Who pays.
+    pub payer: String,
+    /// Who is paid.
+    pub payee: String,
+    /// How much, micro-fen; whole fen.
+    pub micro_fen: u64,
+    /// The same in yuan, with two decimals.
+    pub cny: String,
+    /// `asked`, `settled` when the payer says that it paid, `confirmed` when the payee says so: only
+    /// that counts.
+    pub state: String,
+    /// The reference of the payment outside, as the last of the two stated it.
+    pub reference: Option<String>,
+}
+
+/// What a payer or a payee says of a payment that was made outside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PaymentRequest {
+    /// The other party: the payee when a payment is stated, the payer when one is confirmed.
+    pub brand: String,
+    /// Where to find it: 1 to 35 of A-Z, a-z, 0-9 and /-?:().,'+.
+    pub reference: String,
+}
+
+/// In which form a statement is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum ExportFormat {
+    /// A table.
+    #[serde(rename = "csv")]
+    Csv,
+    /// ISO 20022 pacs.029.001.02: the request to settle.
+    #[serde(rename = "pacs.029")]
+    Pacs029,
+    /// ISO 20022 camt.053.001.12: this brand's account with the clearing.
+    #[serde(rename = "camt.053")]
+    Camt053,
 }
 
 /// What a query would cost, before anything is spent.

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::folder::LogFolder;
 use super::originals::{Original, Originals};
 use super::report::{Place, Reason, Recorder, Rule, count};
-use crate::clearing::{CheckedClosing, ClearingError, Statement};
+use super::settlement::Payments;
+use crate::clearing::{CheckedClosing, ClearingError, Settlement, Statement};
 use crate::exchange::{OutgoingLegs, Payload, Return, ReturnError};
 use crate::ids::BrandId;
 use crate::log::block::StatementEntry;
@@ -19,10 +20,12 @@ use crate::time::Timestamp;
 pub(super) struct Collected {
     blocks: u64,
     opened: u64,
-    returns: Vec<(Place, BrandId, Return)>,
+    // where and when, to whom, what
+    returns: Vec<(Place, Timestamp, BrandId, Return)>,
     closings: BTreeMap<Timestamp, CheckedClosing>,
     unreadable: BTreeSet<Timestamp>,
     statements: Vec<(Place, StatementEntry)>,
+    pub(super) payments: Payments,
     is_damaged: bool,
 }
 
@@ -38,9 +41,9 @@ impl Collected {
     }
 
     /// Takes note of an opened leaf to another brand.
-    pub(super) fn payload(&mut self, place: Place, to: BrandId, payload: Payload) {
+    pub(super) fn payload(&mut self, place: Place, at: Timestamp, to: BrandId, payload: Payload) {
         if let Payload::Return(back) = payload {
-            self.returns.push((place, to, back));
+            self.returns.push((place, at, to, back));
         }
     }
 
@@ -80,11 +83,13 @@ impl Collected {
 pub(super) struct Across {
     // logs of which every leaf of every block could be opened
     opened: BTreeSet<BrandId>,
-    returns: Vec<(Place, BrandId, Return)>,
+    // where and when, to whom, what
+    returns: Vec<(Place, Timestamp, BrandId, Return)>,
     closings: BTreeMap<Timestamp, BTreeMap<BrandId, CheckedClosing>>,
     unreadable: BTreeSet<Timestamp>,
     damaged: BTreeSet<BrandId>,
     statements: Vec<(Place, StatementEntry)>,
+    payments: Payments,
 }
 
 impl Across {
@@ -104,6 +109,7 @@ impl Across {
         self.returns.extend(of.returns);
         self.unreadable.extend(of.unreadable);
         self.statements.extend(of.statements);
+        self.payments.extend(of.payments);
         for (cut_off, closing) in of.closings {
             self.closings.entry(cut_off).or_default().insert(log, closing);
         }
@@ -117,6 +123,7 @@ impl Across {
     ) {
         self.judge_returns(&mut originals, recorder);
         self.judge_statements(&originals, recorder);
+        self.judge_payments(&originals, recorder);
     }
 
     fn judge_returns<F: LogFolder>(
@@ -125,14 +132,15 @@ impl Across {
         recorder: &mut Recorder,
     ) {
         let mut legs: BTreeMap<BrandId, OutgoingLegs> = BTreeMap::new();
-        for (place, log, back) in std::mem::take(&mut self.returns) {
+        for (place, at, log, back) in std::mem::take(&mut self.returns) {
             let legs = legs.entry(log).or_default();
             if legs.leg(back.original).is_none()
-                && let Some(Original { height, to, payload }) = originals.open(log, back.original)
+                && let Some(it) = originals.open(log, back.original)
             {
-                legs.certified(back.original, height, to, payload);
+                let Original { height, until, to, payload } = it;
+                legs.certified(back.original, height, until, to, payload);
             }
-            match legs.returned(place.log, &back) {
+            match legs.returned(place.log, &back, at) {
                 Ok(_) => count(&mut recorder.counts.returns, 1),
                 Err(ReturnError::Unknown(_)) if !self.opened.contains(&log) => {
                     recorder.not_checked(place.log, Reason::OtherLegUnopened, 1);
@@ -175,6 +183,40 @@ impl Across {
                 Err(error) => recorder.find(*place, Rule::ClearingIncomplete, error),
             }
         }
+    }
+
+    fn judge_payments<F: LogFolder>(
+        &mut self,
+        originals: &Originals<'_, F>,
+        recorder: &mut Recorder,
+    ) {
+        let mut settlements = BTreeMap::new();
+        for (cut_off, closings) in &self.closings {
+            let statement =
+                Statement::derive(originals.constitutions().newest(), *cut_off, closings.values());
+            if let Ok(statement) = statement {
+                settlements.insert(*cut_off, Settlement::new(statement));
+            }
+        }
+        for (place, entry) in &self.statements {
+            if let Some(settlement) = settlements.get_mut(&entry.cut_off) {
+                // another one has its finding
+                let _ = settlement.agree(place.log, entry.statement);
+            }
+        }
+        let payments = std::mem::take(&mut self.payments);
+        let excused = |place: Place, cut_off: Timestamp, recorder: &mut Recorder| {
+            let reason = if !self.damaged.is_empty() || self.unreadable.contains(&cut_off) {
+                Reason::JudgedByMissing
+            } else if is_later_than_copy(originals, place) {
+                Reason::NotInCheckpoint
+            } else {
+                return false;
+            };
+            recorder.not_checked(place.log, reason, 1);
+            true
+        };
+        payments.judge(settlements, excused, recorder);
     }
 
     fn is_known(&self, cut_off: Timestamp, error: ClearingError) -> bool {

@@ -22,7 +22,7 @@ use crate::log::fragments::{FragmentError, Shape};
 use crate::log::merkle::{Frontier, leaf_hash};
 use crate::witness::build::body_bytes;
 use crate::witness::guards::Upheld;
-use crate::witness::rules::{CertifiedTotals, Tip, Violation, check_header};
+use crate::witness::rules::{CertifiedTotals, Tip, Violation, check_header, check_payments};
 
 /// A folder with what is certified of its log, and the size to which it is walked.
 #[derive(Debug)]
@@ -131,7 +131,10 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             self.recorder.find(place, Rule::BlockHeader, message);
         }
         match tip {
-            Some(tip) => self.judge_header(place, &tip, &header),
+            Some(tip) => {
+                self.judge_header(place, &tip, &header);
+                self.judge_payments(block, &tip, &header);
+            }
             None => self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1),
         }
         let after = Tip::after(&header, id, block.after.clone());
@@ -222,6 +225,24 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
         self.recorder.violation(place, &violation);
     }
 
+    /// Payments that the block enters, against what its header adds up.
+    fn judge_payments(&mut self, block: &Block, tip: &Tip, header: &Header) {
+        self.collected.payments.header(block.place(), tip, header);
+        let leaves = usize::try_from(header.public_leaves).unwrap_or(usize::MAX);
+        let mut public = Vec::new();
+        for (position, entry) in block.body().iter().enumerate().take(leaves) {
+            match entry.as_deref().map(Entry::from_bytes) {
+                Some(Ok(Entry::Public(entry))) => public.push((block.index_of(position), entry)),
+                // what is missing or no public entry is told where the body is judged
+                _ => return,
+            }
+        }
+        if let Err(violation) = check_payments::<Upheld>(self.constitution(), tip, header, &public)
+        {
+            self.recorder.violation(block.place(), &violation);
+        }
+    }
+
     /// Every entry of the body, read once for all that looks at it.
     fn read_entries(&mut self, block: &Block) -> Vec<Option<Entry>> {
         let mut entries = Vec::with_capacity(block.body().len());
@@ -297,6 +318,12 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
         match entry {
             PublicEntry::Closing(closing) => self.judge_closing(place, header, closing),
             PublicEntry::Statement(statement) => self.collected.statement(place, *statement),
+            PublicEntry::Settled(payment) => {
+                self.collected.payments.settled(place, payment.clone());
+            }
+            PublicEntry::SettlementConfirmed(payment) => {
+                self.collected.payments.confirmed(place, payment.clone());
+            }
             PublicEntry::Application(entry) if entry.body.len() > APPLICATION_MAX => {
                 let message = "an application's entry is larger than one may be";
                 self.recorder.find(place, Rule::EntrySize, message);

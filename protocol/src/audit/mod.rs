@@ -15,8 +15,8 @@
 //! every return. Reads files through [`LogFolder`] and does no input or output of its own. Entries of
 //! other applications (the clean room's budgets) are passed to an [`Observer`], which audits them.
 //!
-//! Does not do yet: epochs after the first, what was deleted after its retention, payments, notice
-//! periods, the window of returns, a counterparty's silence.
+//! Does not do yet: epochs after the first, what was deleted after its retention, notice
+//! periods, a counterparty's silence.
 
 mod across;
 mod blocks;
@@ -24,6 +24,7 @@ mod folder;
 mod originals;
 mod report;
 mod sealed;
+mod settlement;
 mod tree;
 
 #[cfg(test)]

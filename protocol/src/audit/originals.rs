@@ -11,11 +11,14 @@ use crate::epochs::Constitutions;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Height, LeafIndex};
 use crate::log::block::{Entry, Header};
+use crate::time::Timestamp;
 
 /// A leaf that was sent.
 #[derive(Debug)]
 pub(super) struct Original {
     pub(super) height: Height,
+    /// Until when it may be sent back.
+    pub(super) until: Timestamp,
     pub(super) to: BrandId,
     pub(super) payload: Payload,
 }
@@ -66,7 +69,8 @@ impl<'a, F: LogFolder> Originals<'a, F> {
             let to = column.counterparty;
             Some((to, open(constitution, header, secret, (to, index), &sealed)?))
         })?;
-        Some(Original { height, to, payload })
+        let until = header.time.plus(constitution.return_window());
+        Some(Original { height, until, to, payload })
     }
 
     fn load(&mut self, log: BrandId, height: Height, fact: &Fact) -> Option<()> {

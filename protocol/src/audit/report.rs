@@ -76,6 +76,10 @@ pub enum Rule {
     ClearingIncomplete,
     /// A statement is not the one that follows from the closings.
     ClearingStatement,
+    /// A payment is none that a statement asks for, or was confirmed before.
+    ClearingPayment,
+    /// Something is granted as discharged that nothing discharges.
+    ClearingDischarge,
 }
 
 impl fmt::Display for Rule {
@@ -112,6 +116,8 @@ impl fmt::Display for Rule {
             Self::ClearingClosing => "clearing/closing",
             Self::ClearingIncomplete => "clearing/incomplete",
             Self::ClearingStatement => "clearing/statement",
+            Self::ClearingPayment => "clearing/payment",
+            Self::ClearingDischarge => "clearing/discharge",
         })
     }
 }
@@ -216,6 +222,8 @@ pub struct Counts {
     pub returns: u64,
     /// Statements that were derived again.
     pub statements: u64,
+    /// Payments stated or confirmed that a statement asks for.
+    pub payments: u64,
     /// Entries passed on to other applications' auditors.
     pub applications: u64,
 }
@@ -231,6 +239,7 @@ impl Counts {
             payloads,
             returns,
             statements,
+            payments,
             applications,
         } = other;
         for (number, more) in [
@@ -242,6 +251,7 @@ impl Counts {
             (&mut self.payloads, payloads),
             (&mut self.returns, returns),
             (&mut self.statements, statements),
+            (&mut self.payments, payments),
             (&mut self.applications, applications),
         ] {
             *number = number.saturating_add(*more);
@@ -332,7 +342,7 @@ impl Recorder {
 
     pub(super) fn violation(&mut self, place: Place, violation: &Violation) {
         let place = match violation {
-            Violation::Payload { index, .. } => place.at(*index),
+            Violation::Payload { index, .. } | Violation::Payment { index } => place.at(*index),
             _ => place,
         };
         self.find(place, Rule::Block(violation.number()), violation);

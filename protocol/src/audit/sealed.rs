@@ -132,7 +132,7 @@ impl<'a> Opener<'a> {
             self.contents.insert(column.counterparty, after);
             count(&mut recorder.counts.payloads, payloads.read.len());
             for (index, payload) in payloads.read {
-                collected.payload(place.at(index), column.counterparty, payload);
+                collected.payload(place.at(index), header.time, column.counterparty, payload);
             }
         }
         if layout.is_whole {

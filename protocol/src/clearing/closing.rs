@@ -35,6 +35,7 @@ pub struct CheckedClosing {
     cut_off: Timestamp,
     block: ClosedBlock,
     sent: BTreeMap<BrandId, Value>,
+    confirmed: BTreeMap<BrandId, Value>,
 }
 
 impl CheckedClosing {
@@ -57,6 +58,11 @@ impl CheckedClosing {
     #[must_use]
     pub const fn sent(&self) -> &BTreeMap<BrandId, Value> {
         &self.sent
+    }
+    /// What it ever confirmed as payee, by payer: public in the block's header.
+    #[must_use]
+    pub const fn confirmed(&self) -> &BTreeMap<BrandId, Value> {
+        &self.confirmed
     }
 }
 
@@ -135,6 +141,7 @@ pub fn check_closing(
         return Err(ClosingError::Columns);
     }
     let mut sent = BTreeMap::new();
+    let mut confirmed = BTreeMap::new();
     for (column, opened) in columns.iter().zip(&closing.columns) {
         if column.counterparty != opened.counterparty {
             return Err(ClosingError::Columns);
@@ -143,7 +150,8 @@ pub fn check_closing(
             return Err(ClosingError::Totals(column.counterparty));
         }
         sent.insert(column.counterparty, opened.content.sent);
+        confirmed.insert(column.counterparty, column.confirmed);
     }
     let block = ClosedBlock { debtor: next.log, height, block: closing.block };
-    Ok(CheckedClosing { cut_off: closing.cut_off, block, sent })
+    Ok(CheckedClosing { cut_off: closing.cut_off, block, sent, confirmed })
 }

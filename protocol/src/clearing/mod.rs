@@ -5,17 +5,23 @@
 //! the cut-off, [`Statement::derive`] nets the closings of all brands. What a brand owes another is
 //! what it ever sent to it; what came back was sent the other way.
 //!
-//! Knows totals, and nothing of the exchanges behind them. Moves no money, and a statement discharges
-//! nothing. With the ledger issue come: payments and the payees' confirmations that alone lower a
-//! debt, pacs.029 and camt.053, statements across epochs.
+//! Payments and their confirmations are entries too: positions count what payees have confirmed, and
+//! a statement that every brand agrees to and every payee of it has confirmed discharges the pairs'
+//! totals at its cut-off ([`Settlement`]). [`export`] writes a statement for banks and books.
+//!
+//! Knows totals, and nothing of the exchanges behind them. Moves no money: payments are made outside,
+//! and a payer's word that it paid lowers nothing. Does not do yet: statements across epochs.
 
 mod closing;
+pub mod export;
+mod settlement;
 mod statement;
 
 #[cfg(test)]
 mod tests;
 
 pub use closing::{CheckedClosing, ClosingError, check_closing, close};
+pub use settlement::{PaymentError, Settlement};
 pub use statement::{
     ClearingError, ClosedBlock, Debt, Instruction, NetPosition, Position, Statement,
 };

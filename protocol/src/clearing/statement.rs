@@ -128,15 +128,22 @@ pub struct Statement {
     /// Every log's last block before it, in the order of brands.
     #[n(4)]
     pub blocks: Vec<ClosedBlock>,
-    /// Every debt that is not zero, in the order of debtors and creditors.
+    /// What every brand ever sent every other, where that is not zero, in the order of debtors and
+    /// creditors.
     #[n(5)]
     pub debts: Vec<Debt>,
-    /// Every brand's net position, in the order of brands; they sum to zero.
+    /// Every brand's net position, in the order of brands: what was ever sent to it and what it ever
+    /// paid, less what it ever sent and was paid. They sum to zero.
     #[n(6)]
     pub positions: Vec<Position>,
-    /// Payments that discharge the positions, fewer than there are brands.
+    /// Payments that settle the positions to less than a fen each, in whole fen; fewer than there are
+    /// brands.
     #[n(7)]
     pub instructions: Vec<Instruction>,
+    /// What every payee had ever confirmed of every payer, where that is not zero, in the order of
+    /// payees and payers.
+    #[n(8)]
+    pub payments: Vec<Instruction>,
 }
 
 /// Why there is no statement.
@@ -185,6 +192,7 @@ impl Statement {
             return Err(ClearingError::Missing(*missing));
         }
         let mut debts = Vec::new();
+        let mut payments = Vec::new();
         for (debtor, closing) in &by_debtor {
             for (creditor, value) in closing.sent() {
                 let micro_fen = i128::from(value.get());
@@ -196,6 +204,16 @@ impl Statement {
                 }
                 if !value.is_zero() {
                     debts.push(Debt { debtor: *debtor, creditor: *creditor, value: *value });
+                }
+            }
+            for (payer, value) in closing.confirmed() {
+                let micro_fen = i128::from(value.get());
+                for (brand, change) in [(debtor, micro_fen.saturating_neg()), (payer, micro_fen)] {
+                    let position = net.get_mut(brand).ok_or(ClearingError::Stranger(*brand))?;
+                    *position = position.saturating_add(change);
+                }
+                if !value.is_zero() {
+                    payments.push(Instruction { payer: *payer, payee: *debtor, value: *value });
                 }
             }
             if !net.contains_key(debtor) {
@@ -216,6 +234,7 @@ impl Statement {
             cut_off,
             blocks: by_debtor.values().map(|closing| closing.block()).collect(),
             debts,
+            payments,
             instructions: instructions(&positions),
             positions,
         })
@@ -233,6 +252,35 @@ impl Statement {
         StatementHash::from_bytes(sha256(&[STATEMENT_DOMAIN, &self.to_bytes()]))
     }
 
+    /// What is left of every position when all instructions are paid: parts of a fen that no payment
+    /// can carry. Nothing is lost: positions are cumulative, so that it is in the next statement.
+    #[must_use]
+    pub fn carried(&self) -> Vec<Position> {
+        let left = |position: &Position| {
+            let paid = self.instructions.iter().fold(0_i64, |sum, it| {
+                // at most 20 instructions of 10^18
+                let value = i64::try_from(it.value.get()).unwrap_or(i64::MAX);
+                if it.payer == position.brand {
+                    sum.saturating_add(value)
+                } else if it.payee == position.brand {
+                    sum.saturating_sub(value)
+                } else {
+                    sum
+                }
+            });
+            let net = NetPosition(position.net.0.saturating_add(paid));
+            Position { brand: position.brand, net }
+        };
+        self.positions.iter().map(left).collect()
+    }
+
+    /// What one brand had ever sent another by the cut-off.
+    #[must_use]
+    pub fn sent(&self, debtor: BrandId, creditor: BrandId) -> Value {
+        let found = self.debts.iter().find(|it| (it.debtor, it.creditor) == (debtor, creditor));
+        found.map_or(Value::ZERO, |debt| debt.value)
+    }
+
     /// One brand's net position.
     #[must_use]
     pub fn position(&self, brand: BrandId) -> Option<NetPosition> {
@@ -240,9 +288,10 @@ impl Statement {
     }
 }
 
-/// Payments that discharge the positions. Greedy: first whoever can be settled with one payment on
+/// Payments that settle the positions. Greedy: first whoever can be settled with one payment on
 /// both sides, else the largest payer pays the largest payee; of equals the first by id. Every payment
-/// settles at least one brand and the last one two, so that there are fewer payments than brands.
+/// settles at least one brand and the last one two, so that there are fewer payments than brands. Of each
+/// the whole fen are to be paid ([`Value::payable`]); one of less than a fen is left out.
 fn instructions(positions: &[Position]) -> Vec<Instruction> {
     let open = |side: fn(NetPosition) -> Value| -> BTreeMap<BrandId, Value> {
         let amounts = positions.iter().map(|position| (position.brand, side(position.net)));
@@ -256,8 +305,10 @@ fn instructions(positions: &[Position]) -> Vec<Instruction> {
         let value = payer.1.min(payee.1);
         settle(&mut payers, payer, value);
         settle(&mut payees, payee, value);
-        instructions.push(Instruction { payer: payer.0, payee: payee.0, value });
+        let (payer, payee, value) = (payer.0, payee.0, value.payable());
+        instructions.push(Instruction { payer, payee, value });
     }
+    instructions.retain(|it| it.value.is_payable());
     instructions
 }
 
@@ -295,7 +346,7 @@ mod tests {
     fn one_payment_settles_two_where_it_can() {
         let position = |brand: &str, net| Position {
             brand: BrandId::new(brand).unwrap(),
-            net: NetPosition(net),
+            net: NetPosition(i64::from(net) * 1_000_000),
         };
         let positions = [
             position("a", -6),
@@ -306,7 +357,7 @@ mod tests {
         ];
         let pairs: Vec<_> = instructions(&positions)
             .iter()
-            .map(|it| (it.payer.to_string() + it.payee.as_str(), it.value.get()))
+            .map(|it| (it.payer.to_string() + it.payee.as_str(), it.value.get() / 1_000_000))
             .collect();
         let expected = [("db", 4), ("ac", 5), ("ae", 1)];
         assert_eq!(pairs, expected.map(|(pair, value)| (pair.to_owned(), value)));

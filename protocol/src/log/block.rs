@@ -12,6 +12,7 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 
 use super::merkle::{Frontier, HashReader, NodeHash, leaf_hash};
+use super::settlement::{Discharge, Payment};
 use crate::amount::Value;
 use crate::codec::{self, DecodeError, ENTRY_MAX};
 use crate::crypto::sealed::{
@@ -78,6 +79,12 @@ pub enum PublicEntry {
     /// Bytes of another application that wants its entries certified: the clean room.
     #[n(2)]
     Application(#[n(0)] ApplicationEntry),
+    /// As payer: a payment of a clearing statement was made. Lowers nothing.
+    #[n(11)]
+    Settled(#[n(0)] Payment),
+    /// As payee: a payment of a clearing statement has arrived.
+    #[n(12)]
+    SettlementConfirmed(#[n(0)] Payment),
 }
 
 /// Totals of one writer at a cut-off, opened so that everyone can net them.
@@ -220,6 +227,12 @@ pub struct Column {
     /// How far the writer has recognised the counterparty's log.
     #[n(5)]
     pub recognised: Recognised,
+    /// What the writer has ever confirmed as payee of the counterparty's payments.
+    #[n(6)]
+    pub confirmed: Value,
+    /// What of the pair's totals a settled statement discharges, as the writer grants it.
+    #[n(7)]
+    pub discharged: Discharge,
 }
 
 /// How far one log has been read by another: everything up to this block is applied or returned.
@@ -236,12 +249,19 @@ pub struct Recognised {
     /// parties see.
     #[n(2)]
     pub sent: Value,
+    /// What that header grants the reader as discharged: the payee's word, which alone counts.
+    #[n(3)]
+    pub discharged: Discharge,
 }
 
 impl Recognised {
     /// Nothing read yet.
-    pub const NOTHING: Self =
-        Self { height: Height::new(0), block: HeaderHash::GENESIS, sent: Value::ZERO };
+    pub const NOTHING: Self = Self {
+        height: Height::new(0),
+        block: HeaderHash::GENESIS,
+        sent: Value::ZERO,
+        discharged: Discharge::NOTHING,
+    };
 }
 
 /// The exact content of one column, known to its two parties and the auditors.

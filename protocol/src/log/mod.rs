@@ -16,6 +16,7 @@ pub mod merkle;
 pub mod note;
 pub mod proof;
 pub mod range;
+pub mod settlement;
 pub mod tiles;
 pub mod tlog_proof;
 pub mod tlog_witness;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::message::CertifiedHeader;
 pub use super::own_block::{Deliveries, OwnBlock, SentPayload};
 use super::own_block::{Derived, Parts};
-use super::rules::Tip;
-use crate::amount::AmountError;
+use super::rules::{Tip, confirmed_after};
+use crate::amount::{AmountError, Value};
 use crate::codec::{self, WIRE_VERSION};
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{BlockSecret, SealError, SealingContext, sealed_leaf_bytes};
@@ -20,6 +20,7 @@ use crate::log::entries::Entries;
 use crate::log::fragments::{FragmentError, Shape};
 use crate::log::merkle::{EntryTooLong, FrontierError, MissingHash};
 use crate::log::proof::ProveError;
+use crate::log::settlement::Discharge;
 use crate::time::Timestamp;
 
 /// Recipient name of the recovery key.
@@ -34,6 +35,8 @@ pub struct Plan {
     pub sealed: BTreeMap<BrandId, Vec<Payload>>,
     /// Blocks of other logs that are recognised from now on.
     pub recognised: BTreeMap<BrandId, (Recognised, CertifiedHeader)>,
+    /// What is granted as discharged from now on, where that is more than before.
+    pub discharged: BTreeMap<BrandId, Discharge>,
     /// When it is built.
     pub time: Timestamp,
     /// Fresh random.
@@ -142,6 +145,17 @@ impl OwnBlock {
                     .recognised
                     .get(&counterparty)
                     .map_or_else(|| tip.recognised(counterparty), |(recognised, _)| *recognised),
+                confirmed: confirmed_after(
+                    tip.column(counterparty).map_or(Value::ZERO, |column| column.confirmed),
+                    counterparty,
+                    plan.public.iter(),
+                )?,
+                discharged: plan
+                    .discharged
+                    .get(&counterparty)
+                    .copied()
+                    .or_else(|| tip.column(counterparty).map(|column| column.discharged))
+                    .unwrap_or_default(),
             });
             new_contents.push(content);
         }

@@ -17,6 +17,7 @@ use crate::log::block::{
 use crate::log::fragments::FragmentError;
 use crate::log::merkle::Frontier;
 use crate::log::proof::ProofError;
+use crate::log::settlement::Discharge;
 use crate::time::{Milliseconds, Timestamp};
 
 use super::guards::Guards;
@@ -65,7 +66,9 @@ impl Tip {
         }
     }
 
-    fn column(&self, counterparty: BrandId) -> Option<&Column> {
+    /// The column of one counterparty; none for the empty log.
+    #[must_use]
+    pub fn column(&self, counterparty: BrandId) -> Option<&Column> {
         self.columns.iter().find(|column| column.counterparty == counterparty)
     }
 
@@ -203,6 +206,30 @@ pub enum Violation {
     /// 22.
     #[error("an amount is out of range")]
     Amount(#[from] AmountError),
+    /// 45.
+    #[error(
+        "payments confirmed of {counterparty} are not those before and the ones this block enters"
+    )]
+    Confirmed {
+        /// Which column.
+        counterparty: BrandId,
+    },
+    /// 46.
+    #[error(
+        "what is discharged between it and {counterparty} goes back, or exceeds what was ever sent"
+    )]
+    Discharged {
+        /// Which column.
+        counterparty: BrandId,
+    },
+    /// 47.
+    #[error(
+        "entry {index} is no payment of this log: the payer states it, the payee confirms it, both are brands, in whole fen"
+    )]
+    Payment {
+        /// Which leaf.
+        index: LeafIndex,
+    },
 }
 
 /// Whether a refusal's rule number is one of a block's rules, rather than of rounds and votes.
@@ -238,6 +265,9 @@ impl Violation {
             Self::Payload { .. } => 20,
             Self::ExactTotals { .. } => 21,
             Self::Amount(_) => 22,
+            Self::Confirmed { .. } => 45,
+            Self::Discharged { .. } => 46,
+            Self::Payment { .. } => 47,
         }
     }
 }
@@ -333,16 +363,24 @@ fn check_totals<'a, G: Guards>(
             let right = recognised.height > known.height
                 && certified(counterparty, recognised.height).is_some_and(|block| {
                     block.header == recognised.block
-                        && block
-                            .content
-                            .column(header.log)
-                            .is_some_and(|column| column.sent == recognised.sent)
+                        && block.content.column(header.log).is_some_and(|column| {
+                            column.sent == recognised.sent
+                                && column.discharged == recognised.discharged
+                        })
                 });
             if !right {
                 G::found(Violation::Recognised { counterparty })?;
             }
         }
-        let exposure = public_exposure(step, column);
+        let settled = before.map_or(Discharge::NOTHING, |column| column.discharged);
+        let granted = column.discharged;
+        if !granted.may_follow(&settled)
+            || granted.sent > column.sent
+            || granted.received > column.recognised.sent
+        {
+            G::found(Violation::Discharged { counterparty })?;
+        }
+        let exposure = public_exposure(step, column.sent, &column.recognised);
         if exposure > brand.pair_limit {
             G::found(Violation::PairLimit { counterparty })?;
         }
@@ -351,11 +389,81 @@ fn check_totals<'a, G: Guards>(
     if owed > brand.total_limit { G::found(Violation::TotalLimit) } else { Ok(()) }
 }
 
-/// The most a writer can owe a counterparty, as far as third parties can tell: ceiling of what was
-/// sent less floor of what was recognised.
+/// Payments: every one that the block enters is the writer's own to state or to confirm, and the
+/// header adds up just those that it confirms. `public` is what [`check_public`] gave.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn check_payments<G: Guards>(
+    constitution: &Constitution,
+    tip: &Tip,
+    header: &Header,
+    public: &[(LeafIndex, PublicEntry)],
+) -> Result<(), Violation> {
+    for (index, entry) in public {
+        let (own, payment) = match entry {
+            PublicEntry::Settled(payment) => (payment.payer, payment),
+            PublicEntry::SettlementConfirmed(payment) => (payment.payee, payment),
+            _ => continue,
+        };
+        let brands = constitution.committee();
+        let parties = payment.payer != payment.payee
+            && brands.contains(payment.payer)
+            && brands.contains(payment.payee);
+        if own != header.log || !parties || !payment.value.is_payable() {
+            G::found(Violation::Payment { index: *index })?;
+        }
+    }
+    for column in &header.columns {
+        let counterparty = column.counterparty;
+        let before = tip.column(counterparty).map_or(Value::ZERO, |column| column.confirmed);
+        if confirmed_after(before, counterparty, public.iter().map(|(_, entry)| entry))?
+            != column.confirmed
+        {
+            G::found(Violation::Confirmed { counterparty })?;
+        }
+    }
+    Ok(())
+}
+
+/// What a payee has ever confirmed of a payer's payments after these entries.
+///
+/// # Errors
+/// When the sum leaves its range.
+pub fn confirmed_after<'a>(
+    before: Value,
+    payer: BrandId,
+    entries: impl Iterator<Item = &'a PublicEntry>,
+) -> Result<Value, AmountError> {
+    entries
+        .filter_map(|entry| match entry {
+            PublicEntry::SettlementConfirmed(payment) if payment.payer == payer => {
+                Some(payment.value)
+            }
+            _ => None,
+        })
+        .try_fold(before, Value::plus)
+}
+
+/// The most a writer can owe a counterparty, as far as third parties can tell: the ceiling of what it
+/// sent less what of it the counterparty has discharged, less the floor of what it recognised of the
+/// counterparty's less what of that was discharged with it. Discharges are exact and the payee's word:
+/// what the writer itself grants counts in the counterparty's exposure, not in its own.
 #[must_use]
-pub fn public_exposure(step: Value, column: &Column) -> Value {
-    column.sent.saturating_minus(column.recognised.sent.saturating_minus(step))
+pub fn public_exposure(step: Value, sent: Value, recognised: &Recognised) -> Value {
+    let Recognised { sent: recognised, discharged, .. } = *recognised;
+    let owed = sent.saturating_minus(discharged.received);
+    let claim = recognised.saturating_minus(step).saturating_minus(discharged.sent);
+    owed.saturating_minus(claim)
+}
+
+/// What a writer owes a counterparty, to the micro-fen, from the exact totals that only the two of
+/// them know: `sent` by the writer and `received` from the counterparty.
+#[must_use]
+pub fn exact_exposure(sent: Value, received: Value, recognised: &Recognised) -> Value {
+    let discharged = recognised.discharged;
+    let owed = sent.saturating_minus(discharged.received);
+    owed.saturating_minus(received.saturating_minus(discharged.sent))
 }
 
 /// Whether sending this much more would still be within the limits: what a writer asks before it

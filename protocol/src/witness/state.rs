@@ -387,6 +387,7 @@ impl<G: Guards> Witness<G> {
                     .find(|(_, header)| header.log == log && header.height == height)
                     .map(|(id, content)| CertifiedTotals { header: *id, content })
             })?;
+            rules::check_payments::<G>(at.constitution, &self.tip, &header, &public)?;
             rules::check_clock::<G>(&header, at.now)?;
             if let Err(violation) = &column
                 && !G::allow(Guard::OwnColumn, column.is_ok())
@@ -525,7 +526,12 @@ impl<G: Guards> Witness<G> {
     #[must_use]
     pub fn recognisable(&self, me: BrandId) -> Option<Recognised> {
         let column = self.tip.columns.iter().find(|column| column.counterparty == me)?;
-        Some(Recognised { height: self.tip.height, block: self.tip.header, sent: column.sent })
+        Some(Recognised {
+            height: self.tip.height,
+            block: self.tip.header,
+            sent: column.sent,
+            discharged: column.discharged,
+        })
     }
 
     /// As writer: takes an own block as received. The writer judges it by its witnesses' rules.
@@ -538,7 +544,8 @@ impl<G: Guards> Witness<G> {
         block: &OwnBlock,
     ) -> Result<(), Violation> {
         let header = Header::from_bytes(block.header_leaf())?;
-        let public = (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect();
+        let public =
+            (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect::<Vec<_>>();
         let frontier = block.after().map_err(|_| Violation::FirstLeaf)?;
         let carried = block.recognised(at.constitutions);
         rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
@@ -547,6 +554,7 @@ impl<G: Guards> Witness<G> {
                 .find(|(_, header)| header.log == log && header.height == height)
                 .map(|(id, content)| CertifiedTotals { header: *id, content })
         })?;
+        rules::check_payments::<G>(at.constitution, &self.tip, &header, &public)?;
         let column = Ok((Vec::new(), ColumnContent::nothing()));
         let id = block.reference().header;
         self.keep(id, Received { judged: true, header, frontier, public, column });

@@ -24,6 +24,7 @@ use crate::ids::{
 };
 use crate::ledger::{Archive, Context, Ledger, LedgerKeys};
 use crate::log::block::{ColumnContent, Recognised};
+use crate::log::settlement::Discharge;
 use crate::time::{Milliseconds, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
@@ -98,6 +99,7 @@ impl Alliance {
             public: Vec::new(),
             sealed: columns,
             recognised: BTreeMap::new(),
+            discharged: BTreeMap::new(),
             time: NOW,
             secret: BlockSecret::from_bytes([number; 32]),
             nonce: BlockNonce::from_bytes([number; 16]),
@@ -391,6 +393,7 @@ fn a_block_that_recognises_what_was_not_certified_is_refused() {
         height: Height::new(1),
         block: theirs.reference().header,
         sent: Value::new(30_000_000).unwrap(),
+        discharged: Discharge::NOTHING,
     };
     let judge = |recognised, proof: &CertifiedHeader| {
         let mut plan = alliance.plan(2, Vec::new());
@@ -401,6 +404,10 @@ fn a_block_that_recognises_what_was_not_certified_is_refused() {
     let more = Recognised { sent: Value::new(40_000_000).unwrap(), ..right };
     assert_eq!(judge(more, &proof), 12);
     assert_eq!(judge(Recognised { height: Height::new(2), ..right }, &proof), 12);
+    // a discharge that the payee did not grant
+    let cut_off = Timestamp::from_unix_ms(1);
+    let granted = Discharge { cut_off, ..Discharge::NOTHING };
+    assert_eq!(judge(Recognised { discharged: granted, ..right }, &proof), 12);
     let mut uncertified = proof;
     uncertified.certificate.commits.pop();
     assert_eq!(judge(right, &uncertified), 12);
@@ -545,7 +552,8 @@ fn a_return_is_taken_when_the_queue_is_full_and_goes_first() {
     }
     assert!(ledger.submit_sealed(alliance.id(B), link).is_err());
     let (original, reason) = (LeafIndex::new(3), ReturnReason::NotLinked);
-    let back = Payload::Return(Return { original, reason, value: Value::ZERO });
+    let back =
+        Payload::Return(Return { original, reason, value: Value::ZERO, points: Points::ZERO });
     ledger.submit_sealed(alliance.id(C), back.clone()).unwrap();
     let out = call(&mut ledger, |ledger, context, out| ledger.poll(context, out));
     let Some(Record::Built(block)) = out.records.first() else { panic!() };

@@ -27,6 +27,7 @@ use crate::log::block::{
     APPLICATION_MAX, BLOCK_LEAVES_MAX, BODY_MAX, ColumnContent, PublicEntry, Recognised,
 };
 use crate::log::entries::LENGTH_BYTES;
+use crate::log::settlement::Discharge;
 use crate::time::{Milliseconds, Timestamp};
 
 /// After how long without an answer a message is sent again.
@@ -129,6 +130,7 @@ pub struct Writer<G = Upheld> {
     // value of what waits or is in the open block, by counterparty
     pending: BTreeMap<BrandId, Value>,
     recognise: BTreeMap<BrandId, (Recognised, CertifiedHeader)>,
+    discharge: BTreeMap<BrandId, Discharge>,
     acknowledge: bool,
     blocks: BTreeMap<HeaderHash, OwnBlock>,
     // blocks of the open height that a witness found to break a rule
@@ -148,6 +150,7 @@ impl<G: Guards> Writer<G> {
             contents: BTreeMap::new(),
             pending: BTreeMap::new(),
             recognise: BTreeMap::new(),
+            discharge: BTreeMap::new(),
             acknowledge: false,
             blocks: BTreeMap::new(),
             unfit: BTreeSet::new(),
@@ -267,8 +270,12 @@ impl<G: Guards> Writer<G> {
                 let waiting = self.pending.get(&counterparty).copied().unwrap_or_default();
                 let more = if counterparty == to { value } else { Value::ZERO };
                 let ceiling = sent.plus(waiting).ok()?.plus(more).ok()?.ceiling_to(step).ok()?;
-                let recognised = own.tip().recognised(counterparty).sent;
-                let exposure = ceiling.saturating_minus(recognised.saturating_minus(step));
+                let recognised = own.tip().recognised(counterparty);
+                let exposure = rules::public_exposure(step, ceiling, &recognised);
+                // what is about to be recognised counts where it is worse: a claim that was paid
+                let next = self.recognise.get(&counterparty);
+                let next = next.map(|(next, _)| rules::public_exposure(step, ceiling, next));
+                let exposure = next.unwrap_or_default().max(exposure);
                 let reserve = step.plus(step).ok()?;
                 // what nothing new is sent to needs no room
                 if counterparty == to { exposure.plus(reserve).ok() } else { Some(exposure) }
@@ -291,6 +298,59 @@ impl<G: Guards> Writer<G> {
         self.acknowledge |= answer;
     }
 
+    /// From the next block on, grants what a settled statement discharges; a block is built for it
+    /// alone if need be.
+    pub fn discharge(&mut self, granted: BTreeMap<BrandId, Discharge>) {
+        self.discharge.extend(granted);
+    }
+
+    /// What is to be granted and is not yet: as far as the counterparty's log is recognised up to the
+    /// cut-off, so that the header bears it out.
+    fn grants(
+        &self,
+        own: &Witness<G>,
+        waiting: &BTreeSet<BrandId>,
+    ) -> BTreeMap<BrandId, Discharge> {
+        let due = self.discharge.iter().filter(|(log, granted)| {
+            let before = own.tip().column(**log).map(|column| column.discharged);
+            let next = self.recognise.get(log).filter(|_| !waiting.contains(log));
+            let known = own.tip().recognised(**log).sent;
+            let known = next.map_or(known, |(next, _)| next.sent.max(known));
+            granted.cut_off > before.unwrap_or_default().cut_off && granted.received <= known
+        });
+        due.map(|(log, granted)| (*log, *granted)).collect()
+    }
+
+    /// Logs that are not recognised any further for now. A payee that grants a discharge takes back
+    /// the claim that was paid with it: where that would take this brand over a limit, recognising it
+    /// waits until something else is settled or comes the other way.
+    fn waiting_logs(&self, at: &Surroundings<'_>, own: &Witness<G>) -> BTreeSet<BrandId> {
+        let tip = own.tip();
+        let grants =
+            |log: &BrandId, next: &Recognised| next.discharged != tip.recognised(*log).discharged;
+        let Some(brand) = at.constitution.brand(at.me) else { return BTreeSet::new() };
+        if !self.recognise.iter().any(|(log, (next, _))| grants(log, next)) {
+            return BTreeSet::new();
+        }
+        let step = at.constitution.total_step();
+        let mut exposures = Vec::new();
+        let mut raising = BTreeSet::new();
+        for log in at.constitution.committee().witnesses(at.me) {
+            let sent = self.contents.get(&log).map_or(Value::ZERO, |content| content.sent);
+            let pending = self.pending.get(&log).copied().unwrap_or_default();
+            let ceiling = sent.plus(pending).and_then(|sent| sent.ceiling_to(step));
+            let ceiling = ceiling.unwrap_or(Value::MAX);
+            let before = rules::public_exposure(step, ceiling, &tip.recognised(log));
+            let next = self.recognise.get(&log).map(|(next, _)| next);
+            let after = next.map(|next| rules::public_exposure(step, ceiling, next));
+            if after > Some(before) {
+                raising.insert(log);
+            }
+            exposures.push(after.unwrap_or(before));
+        }
+        if rules::within_limits(brand, &exposures) { BTreeSet::new() } else { raising }
+    }
+
     /// Builds and proposes a block if there is anything to say and no height is open.
     pub fn poll(
         &mut self,
@@ -299,7 +359,10 @@ impl<G: Guards> Writer<G> {
         entropy: &mut dyn Entropy,
         out: &mut Outbox,
     ) {
-        let work = self.acknowledge || !self.public.is_empty() || !self.sealed.is_empty();
+        let work = self.acknowledge
+            || !self.public.is_empty()
+            || !self.sealed.is_empty()
+            || !self.grants(own, &self.waiting_logs(at, own)).is_empty();
         if self.attempt.is_some() || !work || self.stalled.is_some() {
             return;
         }
@@ -375,13 +438,17 @@ impl<G: Guards> Writer<G> {
             .iter()
             .filter(|(_, payload)| first && matches!(payload, Payload::Return(_)));
         let unanswered: BTreeSet<BrandId> = waiting.map(|(to, _)| *to).collect();
+        let deferred = self.waiting_logs(at, own);
         let newer = self.recognise.iter().filter(|(log, (recognised, _))| {
-            recognised.height > own.tip().recognised(**log).height && !unanswered.contains(log)
+            recognised.height > own.tip().recognised(**log).height
+                && !unanswered.contains(log)
+                && !deferred.contains(log)
         });
         let plan = Plan {
             public: public.to_vec(),
             sealed: columns,
             recognised: newer.map(|(log, known)| (*log, known.clone())).collect(),
+            discharged: self.grants(own, &unanswered.union(&deferred).copied().collect()),
             time: at.now,
             secret: BlockSecret::from_bytes(secret),
             nonce: BlockNonce::from_bytes(nonce),

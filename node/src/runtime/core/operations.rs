@@ -141,10 +141,17 @@ impl Core {
             )
         })?;
         self.require_consent(&*self.vault.standing(member).map_err(vault_error)?)?;
-        let handle = self.vault.request_link(member, brand, now).map_err(vault_error)?;
+        let handle = self.vault.handle(member, brand).map_err(vault_error)?;
         let link = Link { code: code.as_str().to_owned(), handle };
         let submission = Submission::Sealed(brand, Payload::Link(link));
-        self.submit(submission, turn).map_err(submit_error)?;
+        // what the ledger does not take leaves no trace in the vault
+        self.submit_to_ledger(submission.clone()).map_err(submit_error)?;
+        if let Err(error) = self.vault.request_link(member, brand, now) {
+            // taken and not recorded: this turn must never have been
+            self.failure = Some(error.into());
+            return Err(internal());
+        }
+        self.enter(NodeRecord::Submitted(submission), turn);
         Ok(brand)
     }
 
@@ -364,7 +371,7 @@ fn member_unknown() -> ServiceError {
     )
 }
 
-fn request_id(key: &str) -> Result<RequestId, ServiceError> {
+pub(super) fn request_id(key: &str) -> Result<RequestId, ServiceError> {
     if !(1..=128).contains(&key.len()) || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ServiceError::new(
             ErrorKind::Invalid,

@@ -17,6 +17,7 @@ use protocol::crypto::sealed::SealingSecret;
 use protocol::ids::{ConstitutionHash, Epoch, Round, TreeSize};
 use protocol::ledger::LedgerKeys;
 use protocol::log::block::Entry;
+use protocol::witness::rules::exact_exposure;
 use protocol::witness::statement::VotingKeys;
 
 use super::*;
@@ -25,7 +26,7 @@ use crate::exchange::points::Control;
 use crate::exchange::record::EarnedPoints;
 use crate::journal;
 use crate::runtime::sealed_journal::RecordCipher;
-use crate::service::{ConsentRequest, ExchangeRequest};
+use crate::service::{ConsentRequest, ExchangeRequest, PaymentRequest, SendBackRequest};
 use crate::store::MemoryStore;
 use crate::vault::{CardNumber, LinkState};
 use crate::vault::{Enrolment, HeldBrandKey, KEY_BYTES, NewMember, sample_rule};
@@ -132,6 +133,8 @@ struct World {
     // exchanges that somebody was told of
     answered: Vec<(usize, String)>,
     cut_off: Option<Timestamp>,
+    // whether the statement's payments are to be confirmed by all
+    settled: bool,
     restarts: usize,
 }
 
@@ -179,6 +182,7 @@ impl World {
             said: Said::new(),
             answered: Vec::new(),
             cut_off: None,
+            settled: false,
             restarts: 0,
         }
     }
@@ -325,7 +329,14 @@ impl World {
             };
             let others = || cores().filter(|other| other.me() != core.me());
             let closed = self.cut_off.is_none_or(|cut_off| {
-                core.clearing.view(cut_off, 3).is_some_and(|view| view.state == "agreed")
+                let state = core.clearing.view(cut_off, 3).map(|view| view.state);
+                if !self.settled {
+                    return state.as_deref() == Some("agreed");
+                }
+                // granted by all, and recognised by all
+                let granted = |other: &Core| own.recognised(other.me()).discharged.cut_off;
+                state.as_deref() == Some("discharged")
+                    && others().all(|other| granted(other) == cut_off)
             });
             core.ledger.writer().is_idle()
                 && core.book.waiting().next().is_none()
@@ -398,7 +409,70 @@ impl World {
         self.ask(AMBER, |core, now, turn| core.close(cut_off, now, turn));
         self.cut_off = Some(cut_off);
         self.run_until_quiet();
+        self.settle(cut_off);
+        self.send_back();
         self.check();
+    }
+
+    /// A member sends 20 of 50 points back, and asks again as one who had no answer.
+    fn send_back(&mut self) {
+        let received: Vec<_> = self.sites[BIRCH].core.book.received().latest(9, None).collect();
+        let whole = received.iter().find(|it| it.points_received == 50).unwrap();
+        let request = |points| SendBackRequest {
+            card: card(1),
+            from: BRANDS[AMBER].to_owned(),
+            leaf: whole.leaf,
+            points,
+        };
+        for _ in 0..2 {
+            let view =
+                self.ask(BIRCH, |core, now, turn| core.send_back("back", &request(20), now, turn));
+            assert_eq!((view.points_back, view.residue_micro_fen), (20, 0));
+            self.deliver(2);
+        }
+        let refusals = [("back", 19, "idempotency_key_reused"), ("more", 31, "not_so_much_left")];
+        for (key, points, code) in refusals {
+            let refused = self
+                .turn(BIRCH, |core, now, turn| core.send_back(key, &request(points), now, turn));
+            assert!(refused.is_none_or(|result| result.unwrap_err().code == code));
+        }
+        self.run_until_quiet();
+    }
+
+    /// Every payment is made, stated and confirmed, twice: a client repeats what it has no answer to.
+    fn settle(&mut self, cut_off: Timestamp) {
+        let number = |name: &str| BRANDS.iter().position(|known| *known == name).unwrap();
+        let asked = self.sites[AMBER].core.clearing.view(cut_off, 3).unwrap().payments;
+        let asked: Vec<_> = asked.iter().map(|it| (number(&it.payer), number(&it.payee))).collect();
+        assert_eq!(asked, [(AMBER, BIRCH)]);
+        for (payer, payee) in asked {
+            for (who, step, other) in [
+                (payer, PaymentStep::Settled, payee),
+                (payee, PaymentStep::Confirmed, payer),
+                (payee, PaymentStep::Confirmed, payer),
+            ] {
+                let request = |reference: &str| PaymentRequest {
+                    brand: BRANDS[other].to_owned(),
+                    reference: reference.to_owned(),
+                };
+                self.ask(who, |core, _, turn| {
+                    core.enter_payment(step, cut_off, &request("HVPS-1"), turn)
+                });
+                let other = self.turn(who, |core, _, turn| {
+                    core.enter_payment(step, cut_off, &request("HVPS-2"), turn)
+                });
+                assert!(other.is_none_or(|result| result.unwrap_err().code == "payment_entered"));
+                self.deliver(3);
+            }
+        }
+        self.settled = true;
+        self.run_until_quiet();
+        for (who, other) in [(AMBER, BIRCH), (BIRCH, AMBER)] {
+            let own = self.sites[who].core.ledger.witness(brand(who)).unwrap().tip();
+            let column = own.column(brand(other)).unwrap();
+            let (sent, received) = (column.discharged.sent, column.discharged.received);
+            assert_eq!(exact_exposure(sent, received, &column.recognised), Value::ZERO);
+        }
     }
 
     /// What must be so in the end, whatever happened on the way.
@@ -409,11 +483,11 @@ impl World {
             assert_eq!(balance.held, Points::default());
             balance.available.get()
         };
-        assert_eq!(points(AMBER, 1), 1000 - 100 - 7 + 60);
+        assert_eq!(points(AMBER, 1), 1000 - 100 - 7 + 60 + 40);
         assert_eq!(points(AMBER, 2), 500);
-        assert_eq!(points(BIRCH, 1), 300 + 50 + 3 - 30);
+        assert_eq!(points(BIRCH, 1), 300 + 50 + 3 - 30 - 20);
         assert_eq!(points(BIRCH, 2), 0);
-        for (who, came, went) in [(AMBER, 60, 107), (BIRCH, 53, 30), (2, 0, 0)] {
+        for (who, came, went) in [(AMBER, 60, 107 - 40), (BIRCH, 53 - 20, 30), (2, 0, 0)] {
             let core = &self.sites[who].core;
             assert_eq!(core.points.trial_balance(), 0);
             assert_eq!(core.points.control(Control::CameIn), came);
@@ -432,7 +506,7 @@ impl World {
         };
         assert_eq!(
             (sent(AMBER, BIRCH), sent(BIRCH, AMBER)),
-            (147_000_000, 60_000_000 + 40_000_000)
+            (147_000_000, 60_000_000 + 40_000_000 + 40_000_000)
         );
         let links = |who: usize, person, to: usize| {
             let core = &self.sites[who].core;

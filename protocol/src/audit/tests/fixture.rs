@@ -24,6 +24,7 @@ use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::log::fragments::Shape;
 use crate::log::merkle::{Frontier, Leaf, leaf_hash};
 use crate::log::note::KeyName;
+use crate::log::settlement::Discharge;
 use crate::log::tiles::{TilePath, TileSource, TileWriter};
 use crate::time::Timestamp;
 use crate::witness::build::{OwnBlock, Plan, body_bytes};
@@ -85,6 +86,8 @@ pub(super) struct Content {
     pub(super) sealed: Vec<(BrandId, Payload)>,
     /// Logs that are recognised up to their tips.
     pub(super) recognised: Vec<BrandId>,
+    /// What is granted as discharged.
+    pub(super) discharged: BTreeMap<BrandId, Discharge>,
 }
 
 /// A block that may still be spoilt.
@@ -203,14 +206,20 @@ impl Alliance {
         let recognised = content.recognised.into_iter().map(|other| {
             let (header, certificate) = self.written[&other].last.clone().unwrap();
             let (leaf, block) = header.to_leaf();
-            let sent = header.column(log).unwrap().sent;
-            let recognised = Recognised { height: header.height, block, sent };
+            let column = header.column(log).unwrap();
+            let recognised = Recognised {
+                height: header.height,
+                block,
+                sent: column.sent,
+                discharged: column.discharged,
+            };
             (other, (recognised, CertifiedHeader { header: leaf, certificate }))
         });
         Plan {
             public: content.public,
             sealed,
             recognised: recognised.collect(),
+            discharged: content.discharged,
             time: Timestamp::from_unix_ms(self.time),
             secret: BlockSecret::from_bytes([self.built; 32]),
             nonce: BlockNonce::from_bytes([self.built; 16]),
@@ -294,12 +303,26 @@ impl Alliance {
         it
     }
 
+    /// A point is worth one million micro-fen.
     pub(super) fn back(&self, original: u64, value: u64) -> Payload {
-        Payload::Return(Return {
-            original: LeafIndex::new(original),
-            reason: ReturnReason::NotLinked,
-            value: Value::new(value).unwrap(),
-        })
+        self.back_as(ReturnReason::NotLinked, original, value / 1_000_000, value)
+    }
+
+    pub(super) fn back_as(
+        &self,
+        reason: ReturnReason,
+        original: u64,
+        points: u64,
+        value: u64,
+    ) -> Payload {
+        let original = LeafIndex::new(original);
+        let (value, points) = (Value::new(value).unwrap(), Points::new(points).unwrap());
+        Payload::Return(Return { original, reason, value, points })
+    }
+
+    /// From now on blocks are so much later.
+    pub(super) fn wait(&mut self, ms: u64) {
+        self.time += ms;
     }
 
     pub(super) fn auditor_key() -> OpeningKey {

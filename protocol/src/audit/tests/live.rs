@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::fixture::{Alliance, CUT_OFF, Folder, brand};
 use super::places;
-use crate::amount::{Points, Value};
+use crate::amount::Points;
 use crate::audit::{Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE};
 use crate::clearing::{CheckedClosing, Statement, check_closing, close};
 use crate::codec;
@@ -166,8 +166,7 @@ impl Machine {
             if let Payload::Exchange(exchange) = payload
                 && exchange.sent == Points::new(3).unwrap()
             {
-                let (original, value): (_, Value) = (*index, payload.value());
-                backs.push(Return { original, reason: ReturnReason::NotLinked, value });
+                backs.extend(Return::whole(*index, ReturnReason::NotLinked, payload));
             }
         }
         self.ledger.applied(block.block.log, backs, !payloads.is_empty()).unwrap();

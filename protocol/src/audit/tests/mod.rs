@@ -3,6 +3,7 @@
 mod fixture;
 mod live;
 mod rules;
+mod settlement;
 
 mod tampering;
 

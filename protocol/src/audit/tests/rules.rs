@@ -5,7 +5,7 @@ use super::places;
 use crate::amount::{Points, Value};
 use crate::constitution::Constitution;
 use crate::crypto::sealed::BlockSecret;
-use crate::exchange::Payload;
+use crate::exchange::{Payload, ReturnReason};
 use crate::ids::{Commitment, Epoch, FragmentsRoot, HeaderHash, Height, RootHash, StatementHash};
 use crate::log::block::{Closing, Entry, PublicEntry, Recognised, StatementEntry};
 use crate::time::Timestamp;
@@ -187,10 +187,33 @@ fn returns_of_what_was_not_sent_or_came_back_before() {
     assert!(returns(&[right]).is_empty());
     assert_eq!(returns(&[right, right]), ["b 2 8 exchange/return"]);
     assert_eq!(returns(&[(0, 3_000_001)]), ["b 1 0 exchange/return"]);
+    assert_eq!(returns(&[(0, 2_000_000)]), ["b 1 0 exchange/return"]);
     // to another brand; padding; not there
     for elsewhere in [1, 3, 900] {
         assert_eq!(returns(&[(elsewhere, 4_000_000)]), ["b 1 0 exchange/return"]);
     }
+}
+
+#[test]
+fn parts_that_members_send_back() {
+    let returns = |backs: &[(u64, u64)], wait| {
+        let mut it = Alliance::new(4);
+        let sealed = vec![it.exchange("a", "b", 9)];
+        it.block("a", Content { sealed, ..Content::default() });
+        it.wait(wait);
+        for (points, value) in backs {
+            let back = it.back_as(ReturnReason::Member, 0, *points, *value);
+            let sealed = vec![(brand("a"), back)];
+            it.block("b", Content { sealed, recognised: vec![brand("a")], ..Content::default() });
+        }
+        places(&it.audit(&[Alliance::auditor_key()]))
+    };
+    // the window is a day, and blocks are 10 ms apart
+    let day = 86_400_000 - 10;
+    assert!(returns(&[(4, 4_000_000), (5, 5_000_000)], day - 10).is_empty());
+    assert_eq!(returns(&[(4, 4_000_000), (6, 6_000_000)], 0), ["b 2 8 exchange/return"]);
+    assert_eq!(returns(&[(4, 4_000_001)], 0), ["b 1 0 exchange/return"]);
+    assert_eq!(returns(&[(4, 4_000_000)], day + 1), ["b 1 0 exchange/return"]);
 }
 
 #[test]

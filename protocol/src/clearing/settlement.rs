@@ -1,0 +1,156 @@
+//! A statement on its way from derived to discharged: who agrees, who says it paid, who confirms.
+//!
+//! Everything here comes from certified public entries, so that every node and the audit arrive at the
+//! same. Nothing short of all confirmations discharges anything: until then bilateral debts stand,
+//! whatever was paid. What was confirmed in vain is not lost: the next statement counts it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::statement::{Instruction, Statement};
+use crate::ids::{BrandId, StatementHash};
+use crate::log::settlement::{Discharge, Payment};
+use crate::time::Timestamp;
+
+/// Why a payment is none of this statement's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PaymentError {
+    /// Of another cut-off, or of another statement for this one.
+    #[error("it names another statement than the one that follows from the closings")]
+    OtherStatement,
+    /// The statement asks no such payment of these two, or at another value.
+    #[error("the statement asks {payer} for no such payment to {payee}")]
+    NotAsked {
+        /// Who would pay.
+        payer: BrandId,
+        /// Who would be paid.
+        payee: BrandId,
+    },
+    /// It was confirmed before.
+    #[error("the payment of {payer} to {payee} was confirmed before")]
+    Again {
+        /// Who paid.
+        payer: BrandId,
+        /// Who was paid.
+        payee: BrandId,
+    },
+}
+
+/// One statement with what has been entered about it.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    statement: Statement,
+    hash: StatementHash,
+    agreed: BTreeSet<BrandId>,
+    settled: BTreeMap<(BrandId, BrandId), Payment>,
+    confirmed: BTreeMap<(BrandId, BrandId), Payment>,
+}
+
+impl Settlement {
+    /// A statement of which nothing has been said yet.
+    #[must_use]
+    pub fn new(statement: Statement) -> Self {
+        let hash = statement.hash();
+        let agreed = BTreeSet::new();
+        Self { statement, hash, agreed, settled: BTreeMap::new(), confirmed: BTreeMap::new() }
+    }
+
+    /// The statement.
+    #[must_use]
+    pub const fn statement(&self) -> &Statement {
+        &self.statement
+    }
+    /// Its hash.
+    #[must_use]
+    pub const fn hash(&self) -> StatementHash {
+        self.hash
+    }
+    /// What the payer has stated of one payment.
+    #[must_use]
+    pub fn settled(&self, payer: BrandId, payee: BrandId) -> Option<&Payment> {
+        self.settled.get(&(payer, payee))
+    }
+    /// What the payee has confirmed of one payment.
+    #[must_use]
+    pub fn confirmed(&self, payer: BrandId, payee: BrandId) -> Option<&Payment> {
+        self.confirmed.get(&(payer, payee))
+    }
+
+    /// A brand has entered a statement for this cut-off; says whether it is the same.
+    pub fn agree(&mut self, brand: BrandId, statement: StatementHash) -> bool {
+        let same = statement == self.hash;
+        if same {
+            self.agreed.insert(brand);
+        }
+        same
+    }
+
+    /// The payment that the statement asks of one brand to another.
+    #[must_use]
+    pub fn asked(&self, payer: BrandId, payee: BrandId) -> Option<&Instruction> {
+        self.statement.instructions.iter().find(|it| (it.payer, it.payee) == (payer, payee))
+    }
+
+    /// The payer states a payment. Saying it again changes nothing.
+    ///
+    /// # Errors
+    /// When the statement asks for no such payment.
+    pub fn settle(&mut self, payment: &Payment) -> Result<(), PaymentError> {
+        self.check(payment)?;
+        self.settled.entry((payment.payer, payment.payee)).or_insert_with(|| payment.clone());
+        Ok(())
+    }
+
+    /// The payee confirms a payment.
+    ///
+    /// # Errors
+    /// When the statement asks for no such payment, or it was confirmed before: the header has added
+    /// it up twice then.
+    pub fn confirm(&mut self, payment: &Payment) -> Result<(), PaymentError> {
+        self.check(payment)?;
+        let (payer, payee) = (payment.payer, payment.payee);
+        if self.confirmed.contains_key(&(payer, payee)) {
+            return Err(PaymentError::Again { payer, payee });
+        }
+        self.confirmed.insert((payer, payee), payment.clone());
+        Ok(())
+    }
+
+    fn check(&self, payment: &Payment) -> Result<(), PaymentError> {
+        let (payer, payee) = (payment.payer, payment.payee);
+        if (payment.cut_off, payment.statement) != (self.statement.cut_off, self.hash) {
+            return Err(PaymentError::OtherStatement);
+        }
+        let asked = self.asked(payer, payee).is_some_and(|it| it.value == payment.value);
+        if asked { Ok(()) } else { Err(PaymentError::NotAsked { payer, payee }) }
+    }
+
+    /// Whether every brand has entered this statement and every payee has confirmed every payment of
+    /// it: then, and not before, it discharges what it states.
+    #[must_use]
+    pub fn is_discharged(&self) -> bool {
+        let agreed = self.statement.positions.iter().all(|it| self.agreed.contains(&it.brand));
+        let paid = |it: &Instruction| self.confirmed.contains_key(&(it.payer, it.payee));
+        agreed && self.statement.instructions.iter().all(paid)
+    }
+
+    /// What one brand then grants each other: its payment to whom, and from whom, makes no difference,
+    /// all pairs' totals at the cut-off are netted into the payments.
+    #[must_use]
+    pub fn discharges(&self, brand: BrandId) -> BTreeMap<BrandId, Discharge> {
+        let statement = &self.statement;
+        let others = statement.positions.iter().map(|it| it.brand).filter(|it| *it != brand);
+        others
+            .map(|other| {
+                let sent = statement.sent(brand, other);
+                let received = statement.sent(other, brand);
+                (other, Discharge { cut_off: statement.cut_off, sent, received })
+            })
+            .collect()
+    }
+
+    /// The cut-off.
+    #[must_use]
+    pub const fn cut_off(&self) -> Timestamp {
+        self.statement.cut_off
+    }
+}

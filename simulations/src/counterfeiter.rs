@@ -41,8 +41,10 @@ pub enum Lie {
     Price,
     /// Exact totals that do not add up.
     Totals,
-    /// More owed than the limit.
-    Limit,
+    /// More owed to one brand than the limit.
+    PairLimit,
+    /// More owed to all together than the limit.
+    TotalLimit,
     /// More recognised of another log than it has sent.
     Recognised,
     /// A time that has not come yet.
@@ -62,10 +64,11 @@ pub enum Lie {
 }
 
 impl Lie {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Price,
         Self::Totals,
-        Self::Limit,
+        Self::PairLimit,
+        Self::TotalLimit,
         Self::Recognised,
         Self::Future,
         Self::Past,
@@ -82,6 +85,8 @@ impl Lie {
 struct Counterfeit {
     block: OwnBlock,
     header: Header,
+    // whom it tells something false, and what that brand had verified before
+    deceived: Option<(BrandId, ColumnContent)>,
 }
 
 struct Attempt {
@@ -114,6 +119,8 @@ pub struct Counterfeiter {
     prng: Prng,
     tip: Tip,
     contents: BTreeMap<BrandId, ColumnContent>,
+    // who was told something false in the last block
+    deceived: Option<(BrandId, ColumnContent)>,
     // of the open height
     blocks: BTreeMap<HeaderHash, Counterfeit>,
     attempt: Option<Attempt>,
@@ -139,6 +146,7 @@ impl Counterfeiter {
             prng,
             tip: Tip::genesis(),
             contents: BTreeMap::new(),
+            deceived: None,
             blocks: BTreeMap::new(),
             attempt: None,
             finals: Vec::new(),
@@ -235,7 +243,7 @@ impl Counterfeiter {
 
     fn finish(&mut self, certificate: &UnverifiedCertificate) -> Vec<(BrandId, Message)> {
         let id = certificate.pledge.block.header;
-        let Some(Counterfeit { block, header }) = self.blocks.remove(&id) else {
+        let Some(Counterfeit { block, header, deceived }) = self.blocks.remove(&id) else {
             return Vec::new();
         };
         let mut frontier = block.before().clone();
@@ -247,6 +255,7 @@ impl Counterfeiter {
         self.tip = Tip::after(&header, id, frontier);
         let witnesses = self.constitution.committee().witnesses(self.me);
         self.contents = witnesses.zip(block.contents().iter().copied()).collect();
+        self.deceived = deceived;
         self.finals.push((block, certificate.clone()));
         self.blocks.clear();
         self.attempt = None;
@@ -372,29 +381,42 @@ impl Counterfeiter {
         let to = *others.get(self.prng.below(others.len()))?;
         let recognised = match lie {
             // carried certificates are lost when a header is altered
-            None | Some(Lie::Price | Lie::Totals | Lie::Limit | Lie::Recognised) => {
+            None
+            | Some(Lie::Price | Lie::Totals | Lie::PairLimit | Lie::TotalLimit | Lie::Recognised) => {
                 self.recognised(ledger, lie == Some(Lie::Recognised))
             }
             _ => BTreeMap::new(),
         };
+        let mut contents = self.contents.clone();
+        // goes on as if the false block had said nothing to whom it deceived
+        let to = self.deceived.map_or(to, |(deceived, before)| {
+            contents.insert(deceived, before);
+            deceived
+        });
+        let verified = contents.get(&to).copied().unwrap_or_else(ColumnContent::nothing);
+        if lie == Some(Lie::Totals) {
+            let content = contents.entry(to).or_insert_with(ColumnContent::nothing);
+            content.sent = content.sent.plus(Value::new(1).ok()?).ok()?;
+        }
+        let deceives = matches!(lie, Some(Lie::Price | Lie::Totals));
+        let deceived = deceives.then_some((to, verified));
+        let receivers = if lie == Some(Lie::TotalLimit) { others } else { vec![to] };
+        let sealed: Option<Vec<(BrandId, Vec<Payload>)>> =
+            receivers.into_iter().map(|to| Some((to, vec![self.payload(to, lie)?]))).collect();
+        let sealed = sealed?;
         let (mut secret, mut nonce) = ([0; 32], [0; 16]);
         self.prng.fill(&mut secret);
         self.prng.fill(&mut nonce);
         let hour = Milliseconds::from_seconds(3600);
         let plan = Plan {
             public: Vec::new(),
-            sealed: BTreeMap::from([(to, vec![self.payload(to, lie)?])]),
+            sealed: sealed.into_iter().collect(),
             recognised,
             discharged: BTreeMap::new(),
             time: if lie == Some(Lie::Future) { now.plus(hour) } else { now },
             secret: BlockSecret::from_bytes(secret),
             nonce: BlockNonce::from_bytes(nonce),
         };
-        let mut contents = self.contents.clone();
-        if lie == Some(Lie::Totals) {
-            let content = contents.entry(to).or_insert_with(ColumnContent::nothing);
-            content.sent = content.sent.plus(Value::new(1).ok()?).ok()?;
-        }
         let block =
             OwnBlock::build(&self.constitution, self.me, &self.tip, &contents, plan).ok()?;
         let payloads = block.payloads().to_vec();
@@ -402,7 +424,7 @@ impl Counterfeiter {
         let block = if self.alter(&mut header, lie) { altered(&block, &header)? } else { block };
         let built = (block.reference().header, payloads, block.contents().to_vec());
         self.built.push(built);
-        Some(Counterfeit { block, header })
+        Some(Counterfeit { block, header, deceived })
     }
 
     fn payload(&mut self, to: BrandId, lie: Option<Lie>) -> Option<Payload> {
@@ -410,15 +432,21 @@ impl Counterfeiter {
         let (mut handle, mut request) = ([0; 16], [0xff; 16]);
         self.prng.fill(&mut handle);
         request[..8].copy_from_slice(&self.requests.to_be_bytes());
-        let points = if lie == Some(Lie::Limit) { 5000 } else { 3 + self.prng.below(10) as u64 };
-        let mut exchange = Exchange::price(
-            &self.constitution,
-            (self.me, to),
-            MemberHandle::from_bytes(handle),
-            RequestId::from_bytes(request),
-            Points::new(points).ok()?,
-        )
-        .ok()?;
+        let pair = (self.me, to);
+        let (handle, request) = (MemberHandle::from_bytes(handle), RequestId::from_bytes(request));
+        let price = |points: u64| {
+            let points = Points::new(points).ok()?;
+            Exchange::price(&self.constitution, pair, handle, request, points).ok()
+        };
+        // a debt goes with the points that are sent
+        let worth = price(100)?.owed.get() / 100;
+        let points = match lie {
+            Some(Lie::PairLimit) => crate::alliance::PAIR_LIMIT / worth + 10,
+            // below the pair's limit, and over the whole one with any two of them
+            Some(Lie::TotalLimit) => crate::alliance::TOTAL_LIMIT * 3 / 5 / worth,
+            _ => 3 + self.prng.below(10) as u64,
+        };
+        let mut exchange = price(points)?;
         if lie == Some(Lie::Price) {
             exchange.received = Points::new(points * 100).ok()?;
         }

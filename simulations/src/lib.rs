@@ -16,6 +16,7 @@ pub mod agreement;
 pub mod alliance;
 pub mod application;
 pub mod counterfeiter;
+pub mod disk;
 pub mod invariants;
 pub mod lockbreaker;
 pub mod model;

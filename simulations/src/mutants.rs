@@ -10,7 +10,7 @@ use protocol::witness::guards::{Guard, Guards};
 use protocol::witness::rules::Violation;
 use serde::Serialize;
 
-use crate::agreement::{Outcome, Scenario, run_with_guards};
+use crate::agreement::{Liar, Outcome, Scenario, run_with_guards};
 use crate::node::Habit;
 use crate::trace::Trace;
 
@@ -23,6 +23,21 @@ enum Missing {
     Nothing,
     Guard(Guard),
     Rule(u16),
+}
+
+impl Missing {
+    /// The liar that this would have stopped; without one, the usual scenario of a seed.
+    const fn liar(self) -> Option<Liar> {
+        match self {
+            Self::Guard(
+                Guard::PromiseQuorum | Guard::HighestLock | Guard::LockProven | Guard::LockedBlock,
+            ) => Some(Liar::Lockbreaker),
+            Self::Guard(Guard::VoteOfOpening | Guard::OneVote) => Some(Liar::Twins),
+            Self::Guard(Guard::CosignCertified | Guard::OwnColumn | Guard::DisputeStands)
+            | Self::Rule(_) => Some(Liar::Counterfeiter),
+            Self::Guard(_) | Self::Nothing => None,
+        }
+    }
 }
 
 thread_local! {
@@ -93,11 +108,13 @@ impl Mutant {
         Hunted { name: self.name.clone(), caught, seeds: run }
     }
 
-    /// Runs one seed.
+    /// Runs one seed, with the liar among four brands whom the missing guard would have stopped.
     #[must_use]
     pub fn run(&self, seed: u64, trace: Trace) -> Outcome {
         MISSING.set(self.missing);
-        let scenario = Scenario { habit: self.habit, ..Scenario::of_seed(seed) };
+        let liar = self.missing.liar();
+        let brands = liar.map(|_| 4);
+        let scenario = Scenario { habit: self.habit, liar, brands, ..Scenario::of_seed(seed) };
         let outcome = run_with_guards::<Maimed>(scenario, trace);
         MISSING.set(Missing::Nothing);
         outcome
@@ -120,4 +137,33 @@ pub fn all() -> Vec<Mutant> {
         habit,
     });
     maimed.chain(habits).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One mutant of each kind; `mutants` hunts them all.
+    #[test]
+    fn without_a_guard_some_seed_breaks_a_guarantee() {
+        let known = [
+            ("without CommitAbove", "no vote or commit below a promise"),
+            ("blind to rule 10", "totals are what was sent"),
+        ];
+        for (name, invariant) in known {
+            let mutants = all();
+            let mutant = mutants.iter().find(|mutant| mutant.name == name).expect("a mutant");
+            let caught = mutant.hunt(0..10).caught.map(|caught| caught.invariant);
+            assert_eq!(caught, Some(invariant), "{name}");
+        }
+    }
+
+    /// What is maimed in one run is whole in the next.
+    #[test]
+    fn a_mutant_lasts_for_its_run_alone() {
+        let missing = Missing::Guard(Guard::OneVote);
+        let mutant = Mutant { name: String::new(), missing, habit: Habit::Sound };
+        drop(mutant.run(0, Trace::default()));
+        assert!(!Maimed::allow(Guard::OneVote, false));
+    }
 }

@@ -1,8 +1,8 @@
 //! One machine: the node's ledger, its disk, its application, and where it may crash.
 //!
 //! The order is the real node's: handle, persist, send, apply. A crash before the records are on disk
-//! loses both records and messages; amid them, the journal keeps a prefix; after them, the messages
-//! are lost and the records stay.
+//! loses both records and messages; amid them, the disk keeps some prefix, the last record torn; after
+//! them, the messages are lost and the records stay.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,7 @@ use protocol::witness::statement::Certificate;
 
 use crate::alliance::Alliance;
 use crate::application::{Application, Books};
+use crate::disk::Disk;
 use crate::prng::Prng;
 
 /// The brand's own final blocks, as they would be read from its tiles.
@@ -102,7 +103,7 @@ pub struct Node<G = Upheld> {
     brand: BrandId,
     constitution: Constitution,
     ledger: Option<Ledger<G>>,
-    journal: Vec<Vec<u8>>,
+    journal: Disk,
     archive: OwnArchive,
     application: Application,
     books: Books,
@@ -127,7 +128,7 @@ impl<G: Guards> Node<G> {
             brand,
             constitution,
             ledger: None,
-            journal: Vec::new(),
+            journal: Disk::default(),
             archive: OwnArchive::default(),
             application: Application::default(),
             books: Books::default(),
@@ -191,7 +192,7 @@ impl<G: Guards> Node<G> {
     /// there yet): what a liar can always claim.
     pub fn forget(&mut self) {
         self.crash();
-        self.journal.clear();
+        self.journal = Disk::default();
         self.application = Application::default();
     }
 
@@ -209,7 +210,7 @@ impl<G: Guards> Node<G> {
         let mut ledger = Ledger::with_guards(self.brand, self.constitution.clone(), keys);
         self.archive = OwnArchive::default();
         self.books = Books::default();
-        for (number, bytes) in self.journal.clone().iter().enumerate() {
+        for (number, bytes) in self.journal.read().iter().enumerate() {
             let mut out = Outbox::default();
             let record = Record::from_bytes(bytes).map_err(|error| error.to_string())?;
             ledger
@@ -277,15 +278,16 @@ impl<G: Guards> Node<G> {
             }
             return die(self, report, "before the records");
         }
-        let records = match crash {
-            Some(1) => self.entropy.below(out.records.len() + 1),
-            _ => out.records.len(),
-        };
-        for record in out.records.into_iter().take(records) {
-            if self.habit.forgets(&record) {
-                continue;
-            }
-            self.journal.push(record.to_bytes());
+        let before = self.journal.len();
+        let records: Vec<Record> =
+            out.records.into_iter().filter(|record| !self.habit.forgets(record)).collect();
+        records.iter().for_each(|record| self.journal.append(&record.to_bytes()));
+        if crash == Some(1) {
+            self.journal.lose_power(&mut self.entropy);
+        } else {
+            self.journal.sync();
+        }
+        for record in records.into_iter().take(self.journal.len() - before) {
             match record {
                 Record::Built(block) => report.built.push(*block),
                 Record::Voted(voted) => {

@@ -5,8 +5,8 @@
 //! at most one brand lies. After it everything that was wanted must be certified, answered and known to
 //! all within [`CALM_MOST_MS`] of simulated time.
 //!
-//! The liars of this first version are those of [`Liar`], one a run; with `n <= 3` none that could
-//! fork, since there a fork is detected and not prevented.
+//! The liars are those of [`Liar`], one a run; with `n <= 3` none that could fork, since there a fork is
+//! detected and not prevented.
 
 use std::collections::BTreeSet;
 

@@ -441,7 +441,7 @@ impl Counterfeiter {
         // a debt goes with the points that are sent
         let worth = price(100)?.owed.get() / 100;
         let points = match lie {
-            Some(Lie::PairLimit) => crate::alliance::PAIR_LIMIT / worth + 10,
+            Some(Lie::PairLimit) => crate::alliance::PAIR_LIMIT * 5 / 4 / worth,
             // below the pair's limit, and over the whole one with any two of them
             Some(Lie::TotalLimit) => crate::alliance::TOTAL_LIMIT * 3 / 5 / worth,
             _ => 3 + self.prng.below(10) as u64,

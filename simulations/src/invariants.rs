@@ -17,7 +17,7 @@ use protocol::witness::guards::Guards;
 use protocol::witness::message::{Message, PromiseMessage};
 use protocol::witness::rules::{CLOCK_TOLERANCE, public_exposure};
 use protocol::witness::state::FinalBlock;
-use protocol::witness::statement::{Open, Pledge};
+use protocol::witness::statement::{Open, Pledge, Promise};
 
 use crate::agreement::SKEW_MOST_MS;
 use crate::node::{Node, Report};
@@ -65,6 +65,8 @@ pub struct Observer {
     proposals: BTreeMap<Slot, HeaderHash>,
     votes: BTreeMap<(BrandId, Slot), BlockReference>,
     promised: BTreeMap<(BrandId, BrandId, Height), Round>,
+    // the highest round a witness has committed in
+    committed: BTreeMap<(BrandId, BrandId, Height), Round>,
     // which opening of a round a witness has joined
     joined: BTreeMap<(BrandId, Slot), RoundNonce>,
     // fragments on honest disks
@@ -89,6 +91,7 @@ impl Observer {
             proposals: BTreeMap::new(),
             votes: BTreeMap::new(),
             promised: BTreeMap::new(),
+            committed: BTreeMap::new(),
             joined: BTreeMap::new(),
             fragments: BTreeMap::new(),
             disputed: BTreeSet::new(),
@@ -136,6 +139,7 @@ impl Observer {
             self.invariant_a_proposal_follows_its_promises(by, message)?;
             self.invariant_one_vote_a_round(by, message)?;
             self.invariant_promises_rise(by, message)?;
+            self.invariant_promises_tell_of_the_lock(by, message)?;
             self.invariant_no_commit_below_a_promise(by, message)?;
             self.invariant_a_vote_follows_the_promises(by, heard, message)?;
         }
@@ -285,6 +289,31 @@ impl Observer {
                 open.log, open.height, open.round
             )
         })
+    }
+
+    /// Who has committed in a round tells of that lock, or a higher one, in every promise after it.
+    fn invariant_promises_tell_of_the_lock(
+        &mut self,
+        by: BrandId,
+        message: &Message,
+    ) -> Result<(), Violation> {
+        match message {
+            Message::Commit(commit) => {
+                let Pledge { block, round } = commit.body.0;
+                let highest = self.committed.entry((by, block.log, block.height)).or_default();
+                *highest = round.max(*highest);
+                Ok(())
+            }
+            Message::Promise(message) => {
+                let Promise { open, lock } = message.promise.body;
+                let committed = self.committed.get(&(by, open.log, open.height)).copied();
+                let told = lock.map(|lock| lock.round);
+                ensure("promises tell of the lock", told >= committed, || {
+                    format!("{by} tells of {told:?} after committing in {committed:?}")
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Who has promised a round neither votes nor commits below it.

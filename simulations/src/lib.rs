@@ -2,15 +2,16 @@
 //!
 //! What is simulated here is the world around them: a network that loses, repeats, delays and
 //! reorders ([`network`]), machines that crash at the worst moment and come back with their disk
-//! ([`node`]), clocks that disagree, and brands that lie ([`agreement::Liar`]). After every event one
-//! function per guarantee looks at what was signed, certified and credited ([`invariants`]). One seed
-//! is one run, byte for byte: [`trace::Trace`] says so.
+//! ([`node`], [`disk`]), clocks that disagree, and brands that lie ([`agreement::Liar`]). After every
+//! event one function per guarantee looks at what was signed, certified and credited ([`invariants`]).
+//! One seed is one run, byte for byte: [`trace::Trace`] says so. `docs/simulations.md` tells how to
+//! run it and what it checks.
 //!
-//! Beside the simulator, [`model`] looks at every state of small models of the rules.
+//! That it bites is shown by [`mutants`]. Beside it, [`model`] looks at every state of small models of
+//! the rules.
 //!
-//! Does not do yet: the full set of liars (colluding brands, forged openings, withheld fragments),
-//! lost disks and restored backups (rules 11-13), evidence and freezing (rule 14), epochs, the clean
-//! room, growth by model.
+//! Not simulated: disks put back to an older state (rules 11 to 13 have a model), evidence and freezing
+//! (rule 14), changes of the constitution, settlement, liars who collude, the clean room.
 
 pub mod agreement;
 pub mod alliance;

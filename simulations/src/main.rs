@@ -141,6 +141,8 @@ fn run(first: u64, seeds: u64, brands: Option<u8>, json: bool) -> ExitCode {
                 "seed {seed}: {} brands, liar {:?}: \"{invariant}\": {detail}",
                 outcome.brands, outcome.liar
             );
+            let brands = brands.map(|brands| format!(" --brands {brands}")).unwrap_or_default();
+            eprintln!("  cargo run -p simulations -- replay --seed {seed}{brands}");
             summary.violations += 1;
             summary.first_violation.get_or_insert(Failure { seed, invariant, detail });
         }

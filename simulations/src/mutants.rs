@@ -29,9 +29,9 @@ impl Missing {
     /// The liar that this would have stopped; without one, the usual scenario of a seed.
     const fn liar(self) -> Option<Liar> {
         match self {
-            Self::Guard(
-                Guard::PromiseQuorum | Guard::HighestLock | Guard::LockProven | Guard::LockedBlock,
-            ) => Some(Liar::Lockbreaker),
+            Self::Guard(Guard::PromiseQuorum | Guard::LockProven | Guard::LockedBlock) => {
+                Some(Liar::Lockbreaker)
+            }
             Self::Guard(Guard::VoteOfOpening | Guard::OneVote) => Some(Liar::Twins),
             Self::Guard(Guard::CosignCertified | Guard::OwnColumn | Guard::DisputeStands)
             | Self::Rule(_) => Some(Liar::Counterfeiter),

@@ -7,7 +7,7 @@
 
 mod outside;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 pub use outside::Granted;
 
@@ -81,6 +81,8 @@ pub struct Ledger<G = Upheld> {
     checkpoint: Option<SignedCheckpoint>,
     checkpoint_sent: Timestamp,
     asked: BTreeMap<BrandId, Timestamp>,
+    // who wants to be told of the past: of each brand the last request, the one whose turn it is first
+    asking: VecDeque<(BrandId, CatchUp)>,
 }
 
 /// Something a peer sent that cannot stand: told to the operator, never acted upon.
@@ -126,6 +128,7 @@ impl<G: Guards> Ledger<G> {
             checkpoint: None,
             checkpoint_sent: Timestamp::default(),
             asked: BTreeMap::new(),
+            asking: VecDeque::new(),
         }
     }
 
@@ -219,7 +222,7 @@ impl<G: Guards> Ledger<G> {
             return Ok(());
         }
         match message {
-            Message::CatchUp(request) => self.answer(from, request, context, out),
+            Message::CatchUp(request) => self.note_request(from, request),
             Message::Checkpoint(note) => self.on_checkpoint(from, &note, context.now, out),
             message => self.on_agreement(from, message, context, out)?,
         }
@@ -367,13 +370,15 @@ impl<G: Guards> Ledger<G> {
         self.writer.discharge(granted);
     }
 
-    /// Builds and proposes a block if there is anything to say and no height is open. Called after
-    /// submissions, so that all that came together goes into one block.
+    /// Builds and proposes a block if there is anything to say and no height is open, and tells one
+    /// brand of the past that has asked. Called after submissions, so that all that came together goes
+    /// into one block.
     pub fn poll(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
         let me = self.me;
         if let Some((at, writer, own)) = self.parts(me, context.now) {
             writer.poll(&at, own, context.entropy, out);
         }
+        self.answer(context, out);
     }
 
     /// Lets time pass: repeats what was not answered, asks for what may have been missed, and for
@@ -412,7 +417,18 @@ impl<G: Guards> Ledger<G> {
         }
     }
 
-    fn answer(&self, to: BrandId, request: CatchUp, context: &mut Context<'_>, out: &mut Outbox) {
+    /// A request is a few bytes and its answer many blocks: of each brand one waits, and one is
+    /// answered at a time, between all else that there is to do.
+    fn note_request(&mut self, from: BrandId, request: CatchUp) {
+        match self.asking.iter_mut().find(|(brand, _)| *brand == from) {
+            Some((_, waiting)) => *waiting = request,
+            None => self.asking.push_back((from, request)),
+        }
+    }
+
+    /// Sends blocks of the past to the brand whose turn it is.
+    fn answer(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
+        let Some((to, request)) = self.asking.pop_front() else { return };
         if request.log != self.me {
             return;
         }

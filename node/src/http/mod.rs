@@ -8,10 +8,10 @@
 //! its permission by its first argument; a test calls every route as every role and holds the table
 //! against what it finds.
 //!
-//! Not here: webhooks, server-sent events, conditional requests, limits by caller or of connections,
-//! mutual TLS.
+//! Not here: webhooks, server-sent events, conditional requests, limits by caller, mutual TLS.
 
 mod api;
+mod connections;
 mod extract;
 mod limits;
 mod openapi;
@@ -49,6 +49,7 @@ pub use api::{
     CardPage, Health, LinkCodeRequest, LinkRequest, PlanRequest, QueryRequest, SessionRequest,
     SessionView,
 };
+use connections::Limited;
 use openapi::FromTable;
 pub use problem::{PROBLEM_JSON, Problem, ProblemType};
 
@@ -225,6 +226,7 @@ pub fn serve(
     let address = listener.local_addr()?;
     let handle = Handle::new();
     let mut server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(tls))?
+        .map(|tls| tls.acceptor(Limited::default()))
         .handle(handle.clone())
         .http1_only();
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);

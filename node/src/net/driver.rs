@@ -16,6 +16,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::frame::LaneError;
+use super::inbox::Waitroom;
 use super::lanes::{Behaviour, Lane, LaneEvent, Refused};
 use super::pace::Pace;
 use super::tasks::{LaneTasks, Reader, write_lane};
@@ -25,8 +26,6 @@ use super::{
 };
 use crate::telemetry::{Counter, Counters};
 
-/// Messages of all peers that wait to be taken from the inbox.
-const INBOX_MESSAGES: usize = 4096;
 /// Connections to one peer: two when both dialled at once, or when one is dead and not yet known so.
 const CONNECTIONS_MAX: usize = 2;
 /// Streams of one connection: two lanes each way, and as many that are being negotiated.
@@ -71,7 +70,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<(NetworkHandle, Inbox
     let local_address = listen(&mut swarm, config.listen).await?;
 
     let (commands, command_receiver) = mpsc::channel(COMMANDS_MAX);
-    let (inbox, messages) = mpsc::channel(INBOX_MESSAGES);
+    let room = Waitroom::default();
     let (connected, connected_receiver) = watch::channel(Connected::new());
     let (ended, ended_receiver) = mpsc::channel(COMMANDS_MAX);
     let links = Links::new(links.into());
@@ -83,18 +82,12 @@ pub(super) async fn start(config: NetworkConfig) -> Result<(NetworkHandle, Inbox
         connected,
         generation: 0,
         counts: Counts::new(&config.counters),
-        tasks: LaneTasks { inbox, ended, limits },
+        tasks: LaneTasks { room: room.clone(), ended, limits },
         ended: ended_receiver,
     };
     tokio::spawn(driver.run(command_receiver));
     let handle = NetworkHandle { local_address, links, commands };
-    let inbox = Inbox {
-        messages,
-        connected: connected_receiver,
-        seen: Connected::new(),
-        changes: std::collections::VecDeque::new(),
-        network_ended: false,
-    };
+    let inbox = Inbox::new(room, connected_receiver);
     Ok((handle, inbox))
 }
 
@@ -154,14 +147,18 @@ struct PeerState {
     pause: Duration,
     // of two nodes that want to connect one goes first, so that they do not cross
     dials_first: bool,
-    budgets: BTreeMap<Lane, Arc<Semaphore>>,
+    // of each lane: bytes, and messages, that may wait to be taken
+    budgets: BTreeMap<Lane, (Arc<Semaphore>, Arc<Semaphore>)>,
     pace: Arc<Mutex<Pace>>,
 }
 
 impl PeerState {
     fn new(brand: BrandId, address: SocketAddr, dials_first: bool, limits: &Limits) -> Self {
         let now = Instant::now();
-        let budget = |lane| (lane, Arc::new(Semaphore::new(limits.received_bytes)));
+        let budget = |lane| {
+            let bytes = Arc::new(Semaphore::new(limits.received_bytes));
+            (lane, (bytes, Waitroom::places()))
+        };
         let pace = Pace::new(limits.messages_per_second, limits.bytes_per_second, now);
         let mut state = Self {
             brand,
@@ -332,14 +329,15 @@ impl Driver {
         let Some(peer) = self.peers.get(&id) else { return };
         match event {
             LaneEvent::Accepted(lane, stream) => {
-                let Some(budget) = peer.budgets.get(&lane) else { return };
+                let Some((budget, places)) = peer.budgets.get(&lane) else { return };
                 let reader = Reader {
                     brand: peer.brand,
                     lane,
                     budget: Arc::clone(budget),
                     pace: Arc::clone(&peer.pace),
                     limits: self.tasks.limits.clone(),
-                    inbox: self.tasks.inbox.clone(),
+                    room: self.tasks.room.clone(),
+                    places: Arc::clone(places),
                 };
                 self.tasks.spawn(id, connection, reader.run(stream));
             }

@@ -13,6 +13,7 @@
 //! - **Back-pressure.** Nothing is unbounded. [`NetworkHandle::send`] fails when the peer's queue is
 //!   full, [`NetworkHandle::send_when_possible`] waits. What was received and not yet taken from the
 //!   [`Inbox`] is bounded for each peer and lane, then that lane is not read any further; others are.
+//! - **Turns.** Messages are taken from the peers in turn, so that one that floods holds up itself.
 //! - **Strangers** are refused when their key is known, before any stream; a member that breaks the
 //!   framing loses its connection and cannot come back for a second. Both are counted.
 //! - A peer that is silent for [`Limits::silence`] (heartbeats included) is disconnected and dialled
@@ -23,11 +24,12 @@
 
 mod driver;
 mod frame;
+mod inbox;
 mod lanes;
 mod pace;
 mod tasks;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -36,7 +38,9 @@ pub use libp2p::bytes::Bytes;
 use libp2p::identity;
 use protocol::codec::MESSAGE_MAX;
 use protocol::ids::BrandId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
+
+pub use self::inbox::Inbox;
 
 use crate::telemetry::Counters;
 
@@ -304,59 +308,6 @@ impl NetworkHandle {
         if self.commands.send(Command::ShutDown(done)).await.is_ok() {
             let _ = is_done.await;
         }
-    }
-}
-
-/// A message with its share of the peer's budget.
-struct Received {
-    from: BrandId,
-    bytes: Vec<u8>,
-    _budget: OwnedSemaphorePermit,
-}
-
-/// What peers sent, in the order it came.
-pub struct Inbox {
-    messages: mpsc::Receiver<Received>,
-    connected: watch::Receiver<Connected>,
-    seen: Connected,
-    changes: VecDeque<Inbound>,
-    network_ended: bool,
-}
-
-impl Inbox {
-    /// The next message or change; none when the network has ended. Loses nothing when dropped while
-    /// waiting. A peer's first messages may come before its [`Inbound::Connected`].
-    pub async fn recv(&mut self) -> Option<Inbound> {
-        loop {
-            if let Some(change) = self.changes.pop_front() {
-                return Some(change);
-            }
-            tokio::select! {
-                biased;
-                changed = self.connected.changed(), if !self.network_ended => {
-                    self.network_ended = changed.is_err();
-                    self.note_changes();
-                }
-                received = self.messages.recv() => {
-                    return received.map(|Received { from, bytes, .. }| Inbound::Message { from, bytes });
-                }
-            }
-        }
-    }
-
-    fn note_changes(&mut self) {
-        let now = self.connected.borrow_and_update().clone();
-        for (brand, connection) in &self.seen {
-            if now.get(brand) != Some(connection) {
-                self.changes.push_back(Inbound::Disconnected(*brand));
-            }
-        }
-        for (brand, connection) in &now {
-            if self.seen.get(brand) != Some(connection) {
-                self.changes.push_back(Inbound::Connected(*brand));
-            }
-        }
-        self.seen = now;
     }
 }
 

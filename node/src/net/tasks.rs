@@ -14,16 +14,17 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::frame::{self, LaneError};
+use super::inbox::Waitroom;
 use super::lanes::Lane;
 use super::pace::Pace;
-use super::{Limits, Queued, Received};
+use super::{Limits, Queued};
 
 /// Small messages that wait are written together up to this many bytes.
 const GATHER_BYTES: usize = 32 * 1024;
 
 /// What the tasks of lanes share.
 pub(super) struct LaneTasks {
-    pub(super) inbox: mpsc::Sender<Received>,
+    pub(super) room: Waitroom,
     pub(super) ended: mpsc::Sender<(PeerId, ConnectionId, LaneError)>,
     pub(super) limits: Limits,
 }
@@ -50,7 +51,8 @@ pub(super) struct Reader {
     pub(super) budget: Arc<Semaphore>,
     pub(super) pace: Arc<Mutex<Pace>>,
     pub(super) limits: Limits,
-    pub(super) inbox: mpsc::Sender<Received>,
+    pub(super) room: Waitroom,
+    pub(super) places: Arc<Semaphore>,
 }
 
 impl Reader {
@@ -79,8 +81,10 @@ impl Reader {
         let budget = Arc::clone(&self.budget).acquire_many_owned(permits).await;
         let budget = budget.map_err(|_| LaneError::Ended)?;
         let bytes = frame::read_body(reader, length, self.limits.stall).await?;
-        let received = Received { from: self.brand, bytes, _budget: budget };
-        self.inbox.send(received).await.map_err(|_| LaneError::Ended)
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(|_| LaneError::Ended)?;
+        self.room.put((self.brand, self.lane), bytes, budget, place);
+        Ok(())
     }
 }
 

@@ -3,8 +3,10 @@
 mod alliance;
 mod architecture;
 mod bench;
+mod decoders;
 mod documents;
 mod exchange;
+mod flood;
 mod publication;
 mod query;
 mod stock;

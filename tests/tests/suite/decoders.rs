@@ -1,0 +1,159 @@
+//! Every decoder of what comes from outside, on stable: the bodies of `fuzz/` over seeds and
+//! deterministic mutations of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+#[path = "../../../fuzz/bodies.rs"]
+mod bodies;
+
+/// Mutations of each seed by each body.
+const ROUNDS: usize = 100;
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Every byte string and every text of the project's vectors.
+fn gather(value: &Value, seeds: &mut Vec<Vec<u8>>) {
+    match value {
+        Value::Object(map) => map.values().for_each(|value| gather(value, seeds)),
+        Value::Array(list) => list.iter().for_each(|value| gather(value, seeds)),
+        Value::String(text) if text.len() >= 16 => {
+            let digits = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+            let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(digits).collect();
+            seeds.push(bytes.unwrap_or_else(|| text.clone().into_bytes()));
+        }
+        _ => {}
+    }
+}
+
+const LINE: &str = "\u{2014} example.com/log/testdata M9e0lgGGMA==\n";
+const CHECKPOINT: &str =
+    "example.com/log/testdata\n1\nKgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
+
+fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    for file in fs::read_dir(workspace().join("protocol/vectors")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            gather(&serde_json::from_slice(&fs::read(path).unwrap()).unwrap(), &mut seeds);
+        }
+    }
+    let note = format!("{CHECKPOINT}\n{LINE}");
+    let hash = "KgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let texts = [
+        LINE.trim_end().to_owned(),
+        CHECKPOINT.to_owned(),
+        note.clone(),
+        format!("old 1\n{hash}\n\n{note}"),
+        format!("c2sp.org/tlog-proof@v1\nextra AQ==\nindex 0\n{hash}\n\n{note}"),
+        format!("\0\u{1}{note}"),
+        "tile/entries/x001/234.p/5".to_owned(),
+        "tile/0/000".to_owned(),
+        "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx".to_owned(),
+        "\u{1}\0\u{5}hello".to_owned(),
+        alliance_config::sample_alliance::SETTINGS.to_owned(),
+    ];
+    seeds.extend(texts.map(String::into_bytes));
+    seeds.sort();
+    seeds.dedup();
+    seeds
+}
+
+/// Xorshift: the same in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % (most.max(1) as u64)).unwrap()
+    }
+}
+
+/// Heads of CBOR that promise more than there is: strings, arrays, maps of 2^32 and 2^64 - 1.
+const PROMISES: [&[u8]; 5] = [
+    &[0x5b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+    &[0x9a, 0xff, 0xff, 0xff, 0xff],
+    &[0xbb, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00],
+    &[0x9f, 0x9f, 0x9f, 0x9f, 0x9f, 0x9f, 0x9f, 0x9f],
+];
+
+fn mutate(seed: &[u8], others: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..=random.below(3) {
+        let at = random.below(bytes.len());
+        match random.below(7) {
+            0 if !bytes.is_empty() => bytes[at] ^= 1 << random.below(8),
+            1 if !bytes.is_empty() => bytes[at] = [0, 0x7f, 0xff, b'\n', b' '][random.below(5)],
+            2 => bytes.truncate(at),
+            3 => bytes.insert(at, u8::try_from(random.below(256)).unwrap()),
+            4 => {
+                let promise = PROMISES[random.below(PROMISES.len())];
+                bytes.splice(at..at, promise.iter().copied());
+            }
+            5 => {
+                let other = &others[random.below(others.len())];
+                let from = random.below(other.len());
+                bytes.truncate(at);
+                bytes.extend_from_slice(&other[from..]);
+            }
+            _ => bytes.extend_from_within(at..),
+        }
+        bytes.truncate(1 << 16);
+    }
+    bytes
+}
+
+#[test]
+fn every_decoder_withstands_mutations() {
+    let seeds = seeds();
+    assert!(seeds.len() > 100, "{}", seeds.len());
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    for (name, body) in bodies::BODIES {
+        for seed in &seeds {
+            body(seed);
+            for _ in 0..ROUNDS {
+                body(&mutate(seed, &seeds, &mut random));
+            }
+        }
+        if std::env::var_os("COALITION_WRITE_CORPUS").is_some() {
+            let folder = workspace().join("fuzz/corpus").join(name);
+            fs::create_dir_all(&folder).unwrap();
+            for (number, seed) in seeds.iter().enumerate() {
+                fs::write(folder.join(format!("seed{number}")), seed).unwrap();
+            }
+        }
+    }
+}
+
+/// The seeds reach past the first check of each decoder: some of them are accepted.
+#[test]
+fn the_seeds_are_what_the_decoders_read() {
+    use protocol::log::block::Entry;
+    use protocol::log::tlog_proof::TlogProof;
+    use protocol::log::tlog_witness::AddCheckpoint;
+    use protocol::witness::message::Message;
+    let seeds = seeds();
+    let accepted = |reads: &dyn Fn(&[u8]) -> bool| seeds.iter().filter(|it| reads(it)).count();
+    assert!(accepted(&|it| Message::from_bytes(it).is_ok()) >= 10);
+    assert!(accepted(&|it| Entry::from_bytes(it).is_ok()) >= 10);
+    assert!(accepted(&|it| AddCheckpoint::parse(it).is_ok()) >= 1);
+    assert!(accepted(&|it| TlogProof::parse(it).is_ok()) >= 1);
+}
+
+#[test]
+fn every_body_has_a_target() {
+    for (name, _) in bodies::BODIES {
+        let path = workspace().join(format!("fuzz/fuzz_targets/{name}.rs"));
+        let target = fs::read_to_string(&path).unwrap();
+        assert!(target.contains(&format!("bodies::{name}(bytes)")), "{}", path.display());
+        let manifest = fs::read_to_string(workspace().join("fuzz/Cargo.toml")).unwrap();
+        assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
+    }
+}

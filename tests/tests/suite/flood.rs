@@ -1,0 +1,173 @@
+//! One brand floods the others; what the others do among themselves goes on.
+
+use std::time::{Duration, Instant};
+
+use alliance_config::{Constitution, Host};
+use node::net::{Limits, Network, NetworkConfig, NetworkHandle, Peer};
+use node::service::{ExchangeRequest, Node};
+use node::telemetry::Counters;
+use protocol::ids::{BrandId, Height, StatementHash};
+use protocol::ledger::{Archive, Context, Ledger};
+use protocol::log::block::{PublicEntry, StatementEntry};
+use protocol::time::Timestamp;
+use protocol::witness::build::OwnBlock;
+use protocol::witness::message::{CatchUp, Message};
+use protocol::witness::state::Outbox;
+use protocol::witness::statement::Certificate;
+use protocol::witness::writer::Entropy;
+
+use super::alliance::{Alliance, eventually};
+
+const EVIL: &str = "health_home";
+
+/// How long an exchange takes until the other brand has answered it.
+async fn exchange(sender: &Node, key: &str, card: &str) -> Duration {
+    let request = ExchangeRequest { card: card.into(), to: "fuel_stop".into(), points: 4 };
+    let begun = Instant::now();
+    let mut id = String::new();
+    eventually("an exchange is taken", async || {
+        let taken = sender.exchange(key.into(), request.clone()).await;
+        taken.map(|view| id = view.id).is_ok()
+    })
+    .await;
+    eventually("it is acknowledged", async || {
+        sender.exchange_by_id(id.clone()).await.unwrap().state == "acknowledged"
+    })
+    .await;
+    begun.elapsed()
+}
+
+/// The network of the hostile brand, under its own key, at its own address.
+async fn hostile(alliance: &mut Alliance, constitution: &Constitution) -> NetworkHandle {
+    let evil = BrandId::new(EVIL).unwrap();
+    let place = alliance.brands.iter().position(|brand| *brand == evil).unwrap();
+    let running = alliance.nodes[place].take().unwrap();
+    running.node.stop().await.unwrap();
+    drop(running.network);
+    running.runtime.await.unwrap().unwrap();
+    let data = alliance.data(evil);
+    let (settings, _) = data.settings().unwrap();
+    let others = constitution.profiles().filter(|(brand, _)| *brand != evil);
+    let peers = others.map(|(brand, profile)| {
+        let Host::Ip(ip) = profile.libp2p.host() else { panic!("the sample is on loopback") };
+        let keys = &constitution.ledger().brand(brand).unwrap().keys;
+        let address = (*ip, profile.libp2p.port()).into();
+        Peer { brand, public_key: *keys.network.as_bytes(), address }
+    });
+    let config = NetworkConfig {
+        identity_seed: node::keys::read(&data.keys()).unwrap().network(),
+        listen: settings.listen,
+        peers: peers.collect(),
+        limits: Limits::default(),
+        counters: Counters::default(),
+    };
+    let (handle, mut inbox) = Network::start(config).await.unwrap();
+    // it reads, so that nobody is held up by it
+    tokio::spawn(async move { while inbox.recv().await.is_some() {} });
+    handle
+}
+
+/// What it seals need not be secret.
+struct NoEntropy;
+
+impl Entropy for NoEntropy {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        bytes.fill(7);
+    }
+}
+
+struct NoArchive;
+
+impl Archive for NoArchive {
+    fn block(&self, _: Height) -> Option<(OwnBlock, Certificate)> {
+        None
+    }
+}
+
+/// Proposals as an honest writer would sign them.
+fn proposals(alliance: &Alliance, constitution: &Constitution) -> Vec<(BrandId, Vec<u8>)> {
+    let evil = BrandId::new(EVIL).unwrap();
+    let keys = node::keys::read(&alliance.data(evil).keys()).unwrap().ledger().unwrap();
+    let mut ledger = Ledger::new(evil, constitution.ledger().clone(), keys);
+    let statement = StatementHash::from_bytes([1; 32]);
+    let cut_off = Timestamp::from_unix_ms(1);
+    ledger.submit_public(PublicEntry::Statement(StatementEntry { cut_off, statement })).unwrap();
+    let mut out = Outbox::default();
+    let mut entropy = NoEntropy;
+    let now = Timestamp::from_unix_ms(alliance.node("fuel_stop").status().now_ms);
+    ledger.poll(&mut Context { now, entropy: &mut entropy, archive: &NoArchive }, &mut out);
+    let messages = out.messages.into_iter().map(|(to, message)| (to, message.into_bytes()));
+    let messages: Vec<_> = messages.collect();
+    assert!(!messages.is_empty());
+    messages
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brand_that_floods_does_not_stop_the_others() {
+    let mut alliance = Alliance::of_the_sample().await;
+    alliance.import("fresh_counter").await;
+    alliance.import("fuel_stop").await;
+    let toml = std::fs::read(alliance.folder.path().join("c.toml")).unwrap();
+    let constitution = Constitution::parse(&toml).unwrap();
+    let (sender, receiver) = (alliance.node("fresh_counter"), alliance.node("fuel_stop"));
+    let card = sender.cards(100, None, 1).await.unwrap().remove(0);
+    let there = receiver.cards(0, None, 1).await.unwrap().remove(0);
+    let code = receiver.link_code(there, "fresh_counter".into()).await.unwrap().code;
+    sender.link(card.clone(), "fuel_stop".into(), code).await.unwrap();
+    exchange(&sender, "first", &card).await;
+    let mut quiet = Duration::ZERO;
+    for number in 0..3 {
+        quiet = quiet.max(exchange(&sender, &format!("quiet{number}"), &card).await);
+    }
+
+    let network = hostile(&mut alliance, &constitution).await;
+    eventually("the hostile node is let in", async || network.connected().len() == 4).await;
+    let proposals = proposals(&alliance, &constitution);
+    let each = |make: &dyn Fn(BrandId) -> Vec<u8>| -> Vec<(BrandId, Vec<u8>)> {
+        network.connected().into_iter().map(|to| (to, make(to))).collect()
+    };
+    let asking = |to| Message::CatchUp(CatchUp { log: to, from: Height::new(1) }).into_bytes();
+    for (kind, messages) in [
+        ("small garbage", each(&|_| vec![0xa5; 200])),
+        ("large garbage", each(&|_| vec![0xa5; 4 << 20])),
+        ("proposals", proposals),
+        ("requests for the past", each(&asking)),
+    ] {
+        let floods: Vec<_> = messages
+            .into_iter()
+            .map(|(to, bytes)| {
+                let network = network.clone();
+                tokio::spawn(async move {
+                    let bytes = node::net::Bytes::from(bytes);
+                    let mut sent = 0_u64;
+                    loop {
+                        match network.send_when_possible(to, bytes.clone()).await {
+                            Ok(()) => sent += 1,
+                            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                        }
+                        if sent % 64 == 0 {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let mut slowest = Duration::ZERO;
+        for number in 0..3 {
+            slowest = slowest.max(
+                exchange(&sender, &format!("{}{number}", kind.replace(' ', "-")), &card).await,
+            );
+        }
+        floods.iter().for_each(tokio::task::JoinHandle::abort);
+        println!("{kind}: {slowest:?} instead of {quiet:?}");
+        // the flood's sender takes a share of the same two cores
+        assert!(
+            slowest < 10 * quiet + Duration::from_secs(10),
+            "{kind}: {slowest:?} after {quiet:?}"
+        );
+        // what is still on its way is done with before the next kind begins
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    network.shut_down().await;
+}

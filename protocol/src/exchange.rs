@@ -324,6 +324,14 @@ impl OutgoingLegs {
         acknowledged
     }
 
+    /// The first block that said something to a brand which it has not recognised.
+    #[must_use]
+    pub fn unanswered(&self, by: BrandId) -> Option<Height> {
+        let first = (by, Height::new(0), LeafIndex::new(0));
+        let last = (by, Height::new(u64::MAX), LeafIndex::new(u64::MAX));
+        self.unacknowledged.range(first..=last).next().map(|((_, height, _), ())| *height)
+    }
+
     /// Takes a return that a block of time `at` certified; gives what came back with it. What a member
     /// sends back, in parts or whole, comes back in time; what could not be applied comes back
     /// whole, whenever its receiver is up again.

@@ -130,6 +130,11 @@ impl Book {
     pub const fn count_refusal(&mut self) {
         self.counts.refused += 1;
     }
+    /// The first own block that said something to a brand which it has not recognised.
+    #[must_use]
+    pub fn unanswered(&self, by: BrandId) -> Option<Height> {
+        self.legs.unanswered(by)
+    }
     /// Exchanges that came in from other brands.
     #[must_use]
     pub const fn received(&self) -> &ReceivedExchanges {

@@ -17,8 +17,9 @@ use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex};
 use protocol::ledger::{Context, Ledger};
 use protocol::log::block::{BlockReference, Header, PublicEntry};
 use protocol::log::checkpoint::SignedCheckpoint;
+use protocol::log::dispute::DisputeOpened;
 use protocol::log::tlog_witness::ForeignLogs;
-use protocol::time::Timestamp;
+use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::message::Message;
 use protocol::witness::rules::{exact_exposure, public_exposure};
 use protocol::witness::state::{FinalBlock, Outbox};
@@ -29,6 +30,7 @@ pub use operations::{exchange_id, internal, vault_error};
 
 use self::operations::submit_error;
 use super::clearing::{Clearing, PaymentStep};
+use super::disputes::Disputes;
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::Recorded;
 use crate::cleanroom::{CertifiedApplication, ReadJob};
@@ -40,6 +42,8 @@ use crate::vault::{LinkCode, LinkError, Vault, VaultError};
 
 /// Headers kept of every log, for closings.
 const HEADERS_KEPT: usize = 4096;
+/// After how long a counterparty's silence is a finding.
+const ANSWER_WITHIN: Milliseconds = Milliseconds::from_seconds(24 * 60 * 60);
 /// Most alerts kept for the status page.
 const ALERTS_MAX: usize = 32;
 
@@ -115,6 +119,8 @@ pub struct Core {
     pub published: PublishedLog,
     /// Closings and statements.
     pub clearing: Clearing,
+    /// What was found wanting in certified blocks, here and elsewhere.
+    pub disputes: Disputes,
     /// Foreign logs that this node witnesses.
     pub foreign: ForeignLogs,
     /// The latest headers of every log.
@@ -165,6 +171,7 @@ impl Core {
             vault,
             published,
             clearing: Clearing::new(me),
+            disputes: Disputes::default(),
             foreign: ForeignLogs::default(),
             headers: BTreeMap::new(),
             alerts: VecDeque::new(),
@@ -336,6 +343,7 @@ impl Core {
                 }
             }
             self.derive_statements(turn);
+            self.enter_disputes(turn);
             let before = turn.out.records.len();
             let mut context =
                 Context { now, entropy: &mut *self.entropy, archive: &self.published };
@@ -422,8 +430,12 @@ impl Core {
                 PublicEntry::SettlementConfirmed(payment) => {
                     self.clearing.payment(PaymentStep::Confirmed, payment);
                 }
+                PublicEntry::DisputeOpened(dispute) => self.disputes.certified(log, dispute),
                 PublicEntry::Application(_) => {}
             }
+        }
+        if let Some(dispute) = &block.dispute {
+            self.disputes.found(dispute);
         }
         applications.extend(CertifiedApplication::of(block));
     }
@@ -729,6 +741,40 @@ impl Core {
         for fault in self.clearing.faults() {
             self.alert(fault);
         }
+    }
+
+    /// What this node's checks have found goes on record, once.
+    fn enter_disputes(&mut self, turn: &mut Turn) {
+        let due: Vec<DisputeOpened> = self.disputes.due(self.me()).cloned().collect();
+        for dispute in due {
+            let entry = PublicEntry::DisputeOpened(Box::new(dispute));
+            if self.is_on_its_way(&entry) {
+                continue;
+            }
+            if let Err(error) = self.submit(Submission::Public(entry), turn) {
+                self.alert(error.to_string());
+            }
+        }
+    }
+
+    /// What an operator has to look at as long as it is so: disputes on record, brands that do not
+    /// acknowledge what was said to them a day ago.
+    #[must_use]
+    pub fn standing_alerts(&self, now: Timestamp) -> Vec<String> {
+        let mut alerts = self.disputes.alerts();
+        let own = self.headers.get(&self.me());
+        for other in self.ledger.constitution().committee().witnesses(self.me()) {
+            let Some(height) = self.book.unanswered(other) else { continue };
+            // a header that is not at hand any more is older than all that are
+            let at = own.and_then(|own| own.get(&height)).map(|(_, header)| header.time);
+            if now.since(at.unwrap_or_default()) > ANSWER_WITHIN {
+                alerts.push(format!(
+                    "{other} has not acknowledged block {height} for more than 24 h: ask its operator / {other} \
+                     超过24小时未确认区块 {height}：请联系其运营方"
+                ));
+            }
+        }
+        alerts
     }
 
     /// Brands whose logs said something to this node that cannot stand.

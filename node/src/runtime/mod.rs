@@ -6,6 +6,7 @@
 
 pub mod clearing;
 pub mod core;
+pub mod disputes;
 mod import;
 mod joint;
 pub mod published;
@@ -494,6 +495,7 @@ impl Runtime {
             .collect();
         let connected = heads.iter().filter(|head| head.connected).count();
         let mut alerts: Vec<String> = self.core.alerts.iter().cloned().collect();
+        alerts.extend(self.core.standing_alerts(now()));
         if connected < committee.quorum() {
             alerts.push(format!(
                 "{connected} brands are connected, a block needs {}: exchanges wait / 已连接品牌 {connected} \

@@ -9,10 +9,12 @@ use super::folder::LogFolder;
 use super::originals::{Original, Originals};
 use super::report::{Place, Reason, Recorder, Rule, count};
 use super::settlement::Payments;
+use super::silence::{self, Answers};
 use crate::clearing::{CheckedClosing, ClearingError, Settlement, Statement};
 use crate::exchange::{OutgoingLegs, Payload, Return, ReturnError};
 use crate::ids::BrandId;
-use crate::log::block::StatementEntry;
+use crate::log::block::{Header, StatementEntry};
+use crate::log::dispute::DisputeOpened;
 use crate::time::Timestamp;
 
 /// What one log says that others must bear out; collected while it is walked.
@@ -26,6 +28,8 @@ pub(super) struct Collected {
     unreadable: BTreeSet<Timestamp>,
     statements: Vec<(Place, StatementEntry)>,
     pub(super) payments: Payments,
+    disputes: Vec<(Place, DisputeOpened)>,
+    answers: Answers,
     is_damaged: bool,
 }
 
@@ -42,9 +46,21 @@ impl Collected {
 
     /// Takes note of an opened leaf to another brand.
     pub(super) fn payload(&mut self, place: Place, at: Timestamp, to: BrandId, payload: Payload) {
+        if let Some(height) = place.height {
+            self.answers.said(to, height, at);
+        }
         if let Payload::Return(back) = payload {
             self.returns.push((place, at, to, back));
         }
+    }
+
+    pub(super) fn dispute(&mut self, place: Place, dispute: &DisputeOpened) {
+        self.disputes.push((place, dispute.clone()));
+    }
+
+    /// A header of the log, in order.
+    pub(super) fn header(&mut self, header: &Header) {
+        self.answers.header(header);
     }
 
     pub(super) fn statement(&mut self, place: Place, statement: StatementEntry) {
@@ -90,6 +106,8 @@ pub(super) struct Across {
     damaged: BTreeSet<BrandId>,
     statements: Vec<(Place, StatementEntry)>,
     payments: Payments,
+    disputes: Vec<(Place, DisputeOpened)>,
+    answers: BTreeMap<BrandId, Answers>,
 }
 
 impl Across {
@@ -110,6 +128,8 @@ impl Across {
         self.unreadable.extend(of.unreadable);
         self.statements.extend(of.statements);
         self.payments.extend(of.payments);
+        self.disputes.extend(of.disputes);
+        self.answers.insert(log, of.answers);
         for (cut_off, closing) in of.closings {
             self.closings.entry(cut_off).or_default().insert(log, closing);
         }
@@ -124,6 +144,12 @@ impl Across {
         self.judge_returns(&mut originals, recorder);
         self.judge_statements(&originals, recorder);
         self.judge_payments(&originals, recorder);
+        for (place, dispute) in &self.disputes {
+            originals.judge_dispute((*place, dispute), recorder);
+        }
+        if self.damaged.is_empty() {
+            silence::judge(&self.answers, |log| originals.copied(log), recorder);
+        }
     }
 
     fn judge_returns<F: LogFolder>(

@@ -137,6 +137,7 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             }
             None => self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1),
         }
+        self.collected.header(&header);
         let after = Tip::after(&header, id, block.after.clone());
         self.tip = Some(after).filter(|_| block.settled.continues);
         let entries = self.read_entries(block);
@@ -324,6 +325,7 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             PublicEntry::SettlementConfirmed(payment) => {
                 self.collected.payments.confirmed(place, payment.clone());
             }
+            PublicEntry::DisputeOpened(dispute) => self.collected.dispute(place, dispute),
             PublicEntry::Application(entry) if entry.body.len() > APPLICATION_MAX => {
                 let message = "an application's entry is larger than one may be";
                 self.recorder.find(place, Rule::EntrySize, message);

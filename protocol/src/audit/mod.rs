@@ -16,15 +16,17 @@
 //! other applications (the clean room's budgets) are passed to an [`Observer`], which audits them.
 //!
 //! Does not do yet: epochs after the first, what was deleted after its retention, notice
-//! periods, a counterparty's silence.
+//! periods.
 
 mod across;
 mod blocks;
+mod disputes;
 mod folder;
 mod originals;
 mod report;
 mod sealed;
 mod settlement;
+mod silence;
 mod tree;
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 
 use super::OpeningKey;
 use super::blocks::Logs;
+use super::disputes;
 use super::folder::{Fact, LogFolder, read_header_leaf, read_leaf};
+use super::report::{Place, Recorder};
 use super::sealed::Reader;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{BlockSecret, SealedEntry};
@@ -11,6 +13,7 @@ use crate::epochs::Constitutions;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Height, LeafIndex};
 use crate::log::block::{Entry, Header};
+use crate::log::dispute::DisputeOpened;
 use crate::time::Timestamp;
 
 /// A leaf that was sent.
@@ -50,6 +53,11 @@ impl<'a, F: LogFolder> Originals<'a, F> {
     /// The block of a log's checkpoint.
     pub(super) fn copied(&self, log: BrandId) -> Option<Height> {
         self.logs.get(&log).map(|log| log.copied)
+    }
+
+    /// Judges a dispute by what it opens.
+    pub(super) fn judge_dispute(&self, of: (Place, &DisputeOpened), recorder: &mut Recorder) {
+        disputes::judge(self.constitutions, self.logs, of, recorder);
     }
 
     /// What the leaf says, and to whom; none when there is none or it does not open. The walk has

@@ -80,6 +80,10 @@ pub enum Rule {
     ClearingPayment,
     /// Something is granted as discharged that nothing discharges.
     ClearingDischarge,
+    /// A dispute names a block that does not break the rule.
+    DisputeUnfounded,
+    /// What a log said to a brand is not acknowledged for a day.
+    ExchangeUnanswered,
 }
 
 impl fmt::Display for Rule {
@@ -118,6 +122,8 @@ impl fmt::Display for Rule {
             Self::ClearingStatement => "clearing/statement",
             Self::ClearingPayment => "clearing/payment",
             Self::ClearingDischarge => "clearing/discharge",
+            Self::DisputeUnfounded => "dispute/unfounded",
+            Self::ExchangeUnanswered => "exchange/unanswered",
         })
     }
 }
@@ -170,6 +176,8 @@ pub enum Reason {
     OtherLegUnopened,
     /// Files beyond the last certified size, or of no log.
     FileNotOfLog,
+    /// Disputes in which what was wrapped to the accuser did not open.
+    DisputeWithoutEvidence,
     /// Certified blocks after the one of the checkpoint, and what they refer to beyond the copy: it was
     /// made in between.
     NotInCheckpoint,
@@ -185,6 +193,9 @@ impl fmt::Display for Reason {
             Self::TotalsUnknown => "columns whose totals continue from a block that did not open",
             Self::OtherLegUnopened => "returns of an exchange that could not be opened",
             Self::FileNotOfLog => "files beyond the last certified size, or of no log",
+            Self::DisputeWithoutEvidence => {
+                "disputes that only who holds the block's secret can decide"
+            }
             Self::NotInCheckpoint => {
                 "blocks after the checkpoint's, and what they refer to beyond the copy"
             }
@@ -224,6 +235,8 @@ pub struct Counts {
     pub statements: u64,
     /// Payments stated or confirmed that a statement asks for.
     pub payments: u64,
+    /// Disputes whose evidence shows what they say.
+    pub disputes: u64,
     /// Entries passed on to other applications' auditors.
     pub applications: u64,
 }
@@ -240,6 +253,7 @@ impl Counts {
             returns,
             statements,
             payments,
+            disputes,
             applications,
         } = other;
         for (number, more) in [
@@ -252,6 +266,7 @@ impl Counts {
             (&mut self.returns, returns),
             (&mut self.statements, statements),
             (&mut self.payments, payments),
+            (&mut self.disputes, disputes),
             (&mut self.applications, applications),
         ] {
             *number = number.saturating_add(*more);
@@ -346,6 +361,15 @@ impl Recorder {
             _ => place,
         };
         self.find(place, Rule::Block(violation.number()), violation);
+    }
+
+    /// The same, if it was not found before: with a key that opens the log it may have been.
+    pub(super) fn violation_once(&mut self, place: Place, violation: &Violation) {
+        let rule = Rule::Block(violation.number());
+        let known = |it: &Finding| (it.log, it.height, it.rule) == (place.log, place.height, rule);
+        if !self.findings.iter().any(known) {
+            self.violation(place, violation);
+        }
     }
 
     pub(super) fn not_checked(&mut self, log: BrandId, reason: Reason, count: u64) {

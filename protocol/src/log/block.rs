@@ -11,6 +11,7 @@ use std::fmt;
 
 use minicbor::{Decode, Encode};
 
+use super::dispute::{DisputeOpened, OPENING_BYTES};
 use super::merkle::{Frontier, HashReader, NodeHash, leaf_hash};
 use super::settlement::{Discharge, Payment};
 use crate::amount::Value;
@@ -85,6 +86,9 @@ pub enum PublicEntry {
     /// As payee: a payment of a clearing statement has arrived.
     #[n(12)]
     SettlementConfirmed(#[n(0)] Payment),
+    /// A block of another log said something to this brand that cannot stand.
+    #[n(13)]
+    DisputeOpened(#[n(0)] Box<DisputeOpened>),
 }
 
 /// Totals of one writer at a cut-off, opened so that everyone can net them.
@@ -342,8 +346,12 @@ pub struct ColumnOpening {
 impl ColumnOpening {
     /// The fixed-length form that is wrapped.
     #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        [&self.key.expose()[..], &self.content.to_bytes()].concat()
+    pub fn to_bytes(&self) -> [u8; OPENING_BYTES] {
+        let mut bytes = [0; OPENING_BYTES];
+        let content = self.content.to_bytes();
+        let all = self.key.expose().iter().chain(&content);
+        bytes.iter_mut().zip(all).for_each(|(to, from)| *to = *from);
+        bytes
     }
 
     /// Reads the form that is wrapped.

@@ -10,6 +10,7 @@
 
 pub mod block;
 pub mod checkpoint;
+pub mod dispute;
 pub mod entries;
 pub mod fragments;
 pub mod merkle;

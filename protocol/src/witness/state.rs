@@ -19,12 +19,15 @@ use super::statement::{
     VotingKeys,
 };
 use crate::constitution::Constitution;
-use crate::crypto::sealed::SealingSecret;
+use crate::crypto::sealed::{SealError, SealingSecret};
 use crate::crypto::{Signed, Verified};
 use crate::epochs::Constitutions;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, Round, RoundNonce};
-use crate::log::block::{BlockReference, ColumnContent, Header, PublicEntry, Recognised};
+use crate::log::block::{
+    BlockReference, ColumnContent, ColumnOpening, Header, PublicEntry, Recognised,
+};
+use crate::log::dispute::{DisputeEvidence, DisputeOpened};
 use crate::log::fragments::Shape;
 use crate::log::merkle::Frontier;
 use crate::time::Timestamp;
@@ -76,6 +79,8 @@ pub struct FinalBlock {
     /// What it says to this node, or why what it says cannot stand: then nothing of it is credited
     /// and the dispute is on record. Empty for the own log.
     pub payloads: Result<Vec<(LeafIndex, Payload)>, Violation>,
+    /// For the first block of the log that says what cannot stand: what is to go on record.
+    pub dispute: Option<Box<DisputeOpened>>,
 }
 
 /// What every handler may look at.
@@ -102,6 +107,8 @@ struct Received {
     frontier: Frontier,
     public: Vec<(LeafIndex, PublicEntry)>,
     column: Result<(Vec<(LeafIndex, Payload)>, ColumnContent), Violation>,
+    // of this node's own column, if what was wrapped to it opens
+    opening: Option<ColumnOpening>,
 }
 
 /// A witness's state for one log. Rebuilt from records; holds no more than the open height.
@@ -118,8 +125,9 @@ pub struct Witness<G = Upheld> {
     votes: BTreeMap<Round, BlockReference>,
     lock: Option<Lock>,
     received: BTreeMap<HeaderHash, Received>,
-    // exact content of this node's column in the last certified block
+    // exact content of this node's column in the last certified block, and its salt
     content: ColumnContent,
+    salt: [u8; 32],
     disputed: bool,
     guards: PhantomData<G>,
 }
@@ -148,6 +156,7 @@ impl<G: Guards> Witness<G> {
             lock: None,
             received: BTreeMap::new(),
             content: ColumnContent::nothing(),
+            salt: [0; 32],
             disputed: false,
             guards: PhantomData,
         }
@@ -378,7 +387,8 @@ impl<G: Guards> Witness<G> {
                 .or_else(|error| G::found(error.into()))?;
         }
         let public = rules::check_public(&header, delivery.public.as_ref())?;
-        let column = self.open_column(at, &header, delivery);
+        let opening = header.open_column(at.me, at.sealing);
+        let column = self.check_own_column(at, &header, &opening, delivery);
         if fresh {
             let carried = read_certified(at.constitutions, &delivery.recognised);
             rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
@@ -395,7 +405,8 @@ impl<G: Guards> Witness<G> {
                 return Err(violation.clone());
             }
         }
-        self.keep(id, Received { judged: fresh, header, frontier, public, column });
+        let opening = opening.ok();
+        self.keep(id, Received { judged: fresh, header, frontier, public, column, opening });
         Ok(())
     }
 
@@ -410,16 +421,17 @@ impl<G: Guards> Witness<G> {
         self.received.insert(id, received);
     }
 
-    fn open_column(
+    fn check_own_column(
         &self,
         at: &Surroundings<'_>,
         header: &Header,
+        opening: &Result<ColumnOpening, SealError>,
         delivery: &Delivery,
     ) -> Result<(Vec<(LeafIndex, Payload)>, ColumnContent), Violation> {
         let counterparty = at.me;
-        let opening = header
-            .open_column(counterparty, at.sealing)
-            .map_err(|error| Violation::Opening { counterparty, error })?;
+        let opening = opening
+            .as_ref()
+            .map_err(|error| Violation::Opening { counterparty, error: error.clone() })?;
         let run = delivery.column.as_ref();
         let payloads = rules::check_column::<G>(
             at.constitution,
@@ -500,7 +512,7 @@ impl<G: Guards> Witness<G> {
     fn finish(&mut self, certificate: Certificate, out: &mut Outbox) {
         let block = certificate.block();
         let Some(received) = self.received.remove(&block.header) else { return };
-        let Received { header, frontier, public, column, judged: _ } = received;
+        let Received { header, frontier, public, column, opening, judged: _ } = received;
         self.tip = Tip::after(&header, block.header, frontier);
         self.certificate = Some(certificate.clone());
         self.header_leaf = Some(header.to_leaf().0);
@@ -509,6 +521,11 @@ impl<G: Guards> Witness<G> {
         self.votes.clear();
         self.lock = None;
         self.received.clear();
+        let fault = column.as_ref().err().map(Violation::number).filter(|_| !self.disputed);
+        let dispute = fault.map(|rule| self.dispute(&header, block.header, rule, opening.as_ref()));
+        if let Some(opening) = &opening {
+            self.salt = header.context().totals_salt(&opening.key);
+        }
         let payloads = match column {
             Ok((payloads, content)) if G::allow(Guard::DisputeStands, !self.disputed) => {
                 self.content = content;
@@ -519,7 +536,33 @@ impl<G: Guards> Witness<G> {
             Err(violation) => Err(violation),
         };
         self.disputed |= payloads.is_err();
-        out.finals.push(FinalBlock { block, header, certificate, public, payloads });
+        out.finals.push(FinalBlock { block, header, certificate, public, payloads, dispute });
+    }
+
+    /// What goes on record when a final block fails this node's own checks: with the column as it was
+    /// opened and the totals before it, everyone can run them again.
+    fn dispute(
+        &self,
+        header: &Header,
+        block: HeaderHash,
+        rule: u16,
+        opening: Option<&ColumnOpening>,
+    ) -> Box<DisputeOpened> {
+        let content = opening.map(|opening| opening.content);
+        let offset = content.map_or(0, |content| u64::from(content.first));
+        Box::new(DisputeOpened {
+            log: self.log,
+            height: header.height,
+            block,
+            first: LeafIndex::new(header.first.get().saturating_add(offset)),
+            count: content.map_or(0, |content| content.count),
+            rule,
+            evidence: opening.map(|opening| DisputeEvidence {
+                opening: opening.to_bytes(),
+                before: self.content,
+                salt: self.salt,
+            }),
+        })
     }
 
     /// What the own node recognises when it has applied everything up to the tip.
@@ -557,7 +600,8 @@ impl<G: Guards> Witness<G> {
         rules::check_payments::<G>(at.constitution, &self.tip, &header, &public)?;
         let column = Ok((Vec::new(), ColumnContent::nothing()));
         let id = block.reference().header;
-        self.keep(id, Received { judged: true, header, frontier, public, column });
+        let opening = None;
+        self.keep(id, Received { judged: true, header, frontier, public, column, opening });
         Ok(())
     }
 

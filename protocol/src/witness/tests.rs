@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::build::{OwnBlock, Plan};
-use super::message::{CertifiedHeader, Message, PromiseMessage, ProposalMessage};
+use super::guards::Upheld;
+use super::message::{CertifiedBlock, CertifiedHeader, Message, PromiseMessage, ProposalMessage};
 use super::record::Record;
-use super::rules::Tip;
+use super::rules::{Tip, check_column};
 use super::state::{Outbox, Surroundings, Witness};
 use super::statement::{
     Certificate, Commit, Endorsement, Open, Pledge, Promise, Proposal, Statement as _,
@@ -23,7 +24,7 @@ use crate::ids::{
     BlockNonce, BrandId, Height, LeafIndex, MemberHandle, RequestId, Round, RoundNonce,
 };
 use crate::ledger::{Archive, Context, Ledger, LedgerKeys};
-use crate::log::block::{ColumnContent, Recognised};
+use crate::log::block::{ColumnContent, ColumnOpening, Recognised};
 use crate::log::settlement::Discharge;
 use crate::time::{Milliseconds, Timestamp};
 
@@ -439,6 +440,39 @@ fn a_counterparty_refuses_a_wrong_price_and_wrong_totals() {
     let block =
         OwnBlock::build(&alliance.constitution, log, &Tip::genesis(), &contents, plan).unwrap();
     assert_eq!(judged(&alliance, &block), 21);
+}
+
+#[test]
+fn a_final_block_that_cannot_stand_goes_on_record_with_what_shows_it() {
+    let alliance = alliance();
+    let mut exchange = alliance.exchange(A, B, 10);
+    exchange.received = Points::new(11).unwrap();
+    let plan = alliance.plan(1, vec![(B, Payload::Exchange(exchange))]);
+    let block = alliance.build(A, plan);
+    let delivery = block.deliveries(&alliance.constitution).unwrap();
+    let final_block = CertifiedBlock {
+        certificate: alliance.certificate(pledge(&block, 0), A),
+        delivery: delivery.to(alliance.id(B), false).unwrap(),
+    };
+    let mut ledger = alliance.ledger(B);
+    let out = call(&mut ledger, |ledger, context, out| {
+        let message = Message::Blocks(vec![final_block.clone()]);
+        ledger.handle(alliance.id(A), message, context, out).unwrap();
+    });
+    let [found] = out.finals.as_slice() else { panic!("{:?}", out.finals) };
+    let dispute = found.dispute.as_deref().unwrap();
+    assert_eq!((dispute.rule, dispute.count, dispute.height), (20, 1, Height::new(1)));
+    assert!(ledger.witness(alliance.id(A)).unwrap().is_disputed());
+
+    // anyone who has the entry and the log comes to the same
+    let evidence = dispute.evidence.as_ref().unwrap();
+    let opening = ColumnOpening::from_bytes(&evidence.opening).unwrap();
+    let run = final_block.delivery.column.as_ref();
+    let (header, before) = (&found.header, &evidence.before);
+    let counterparty = alliance.id(B);
+    let again =
+        check_column::<Upheld>(&alliance.constitution, header, counterparty, &opening, before, run);
+    assert_eq!(again.unwrap_err().number(), dispute.rule);
 }
 
 fn submitted(alliance: &Alliance) -> (Ledger, Outbox) {

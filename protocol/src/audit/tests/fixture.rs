@@ -332,6 +332,10 @@ impl Alliance {
         }
     }
 
+    pub(super) fn sealing_key(letter: &str) -> SealingSecret {
+        SealingSecret::derive(&seed(number(brand(letter)), 6)).0
+    }
+
     pub(super) fn recovery_key(letter: &str) -> OpeningKey {
         let log = brand(letter);
         let secret = SealingSecret::derive(&seed(number(log), 7)).0;

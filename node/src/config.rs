@@ -20,6 +20,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Where people and programs are listened for, over TLS.
     pub https: SocketAddr,
+    /// Where `/metrics` is served, in the clear: an address that only the collector reaches. Without
+    /// it, nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<SocketAddr>,
     /// Witnessing beyond the alliance.
     #[serde(default, skip_serializing_if = "Witnessing::is_empty")]
     pub witnessing: Witnessing,
@@ -29,7 +33,8 @@ impl Settings {
     /// Settings of a brand's node without anything optional.
     #[must_use]
     pub fn new(brand: BrandId, listen: SocketAddr, https: SocketAddr) -> Self {
-        Self { brand: brand.to_string(), listen, https, witnessing: Witnessing::default() }
+        let witnessing = Witnessing::default();
+        Self { brand: brand.to_string(), listen, https, metrics: None, witnessing }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod http;
 pub mod intake;
 pub mod journal;
 pub mod keys;
+pub mod metrics;
 pub mod net;
 pub mod outside;
 pub mod programme;

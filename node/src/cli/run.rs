@@ -57,6 +57,13 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
         http::serve(running.node.clone(), auth, settings.https, tls).map_err(|source| {
             CliError::Input(format!("cannot listen for HTTPS at {}: {source}", settings.https))
         })?;
+    if let Some(address) = settings.metrics {
+        let metrics = http::serve_metrics(running.metrics.clone(), address).await;
+        let (address, _) = metrics.map_err(|source| {
+            CliError::Input(format!("cannot listen for /metrics at {address}: {source}"))
+        })?;
+        eprintln!("figures at http://{address}/metrics");
+    }
     let addresses = Addresses { libp2p: running.network.local_address(), https: served.address };
     let text = serde_json::to_vec(&addresses).map_err(|error| input(&error))?;
     data.write(&data.addresses(), &text)?;

@@ -14,6 +14,7 @@ mod api;
 mod connections;
 mod extract;
 mod limits;
+mod metrics;
 mod openapi;
 mod pages;
 mod problem;
@@ -50,6 +51,7 @@ pub use api::{
     SessionView,
 };
 use connections::Limited;
+pub use metrics::serve_metrics;
 use openapi::FromTable;
 pub use problem::{PROBLEM_JSON, Problem, ProblemType};
 

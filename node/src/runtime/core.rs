@@ -71,6 +71,8 @@ pub struct Turn {
     pub answers: Vec<Box<dyn FnOnce() + Send>>,
     /// Certified entries of applications, for the clean room.
     pub applications: Vec<CertifiedApplication>,
+    /// How long own blocks that are final now took from their building.
+    pub final_after: Vec<Milliseconds>,
     /// What the clean room reads once the records are durable.
     pub reads: Vec<ReadJob>,
 }
@@ -332,6 +334,8 @@ impl Core {
                 self.failure = Some(error);
                 return;
             }
+            let own = turn.out.finals.iter().filter(|block| block.block.log == self.ledger.me());
+            turn.final_after.extend(own.map(|block| now.since(block.header.time)));
             for height in heights {
                 self.enter(NodeRecord::FinalAt(height, now), turn);
             }

@@ -16,7 +16,7 @@ mod witnessing;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt as _;
 use protocol::amount::Points;
@@ -31,6 +31,7 @@ use self::sealed_journal::RecordCipher;
 use crate::cleanroom::{ReadResult, Room};
 use crate::exchange::record::EarnedPoints;
 use crate::journal::{GroupCommit, JournalError};
+use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, NetworkHandle};
 use crate::purchases::Facts;
 use crate::service::*;
@@ -47,6 +48,8 @@ const BATCH_BYTES: usize = protocol::codec::MESSAGE_MAX / 4;
 /// Bytes of messages from which on a turn is not done amid the other tasks: reading and checking a
 /// megabyte takes longer than a vote of another brand should wait to be read.
 const HEAVY_BYTES: usize = 256 * 1024;
+/// A turn that took longer is told in the log of who debugs.
+const LONG_TURN_MS: u64 = 250;
 /// Most inputs handled in one turn.
 const BATCH: usize = 256;
 /// Most exchanges in one answer.
@@ -107,6 +110,7 @@ struct Runtime {
     purchases: u64,
     // witnesses outside the alliance
     asked: Vec<witnessing::Asked>,
+    metrics: Metrics,
     stop: Option<Reply<()>>,
     // who waits until so many exchanges stand
     until_final: VecDeque<(u64, oneshot::Sender<()>)>,
@@ -146,12 +150,14 @@ impl Runtime {
         self.conclude(turn, true).await?;
         while self.stop.is_none() {
             let input = tokio::select! {
+                // first what comes seldom: peers that never pause must not keep time from passing
                 biased;
-                inbound = self.inbox.recv() => inbound.map_or(Input::Ended, Input::Network),
-                Some(done) = self.internal.recv() => Input::Internal(done),
-                command = self.commands.recv() => command.map_or(Input::Ended, Input::Command),
                 _ = ticks.tick() => Input::Tick,
+                Some(done) = self.internal.recv() => Input::Internal(done),
+                inbound = self.inbox.recv() => inbound.map_or(Input::Ended, Input::Network),
+                command = self.commands.recv() => command.map_or(Input::Ended, Input::Command),
             };
+            let begun = Instant::now();
             let mut turn = Turn::default();
             let mut bytes = input.message_bytes();
             if !self.take(input, &mut turn) {
@@ -182,6 +188,11 @@ impl Runtime {
             let many = bytes > HEAVY_BYTES || !turn.answers.is_empty();
             apart(many, || self.settle(&mut turn));
             self.conclude(turn, many).await?;
+            self.metrics.observe("turn_seconds", begun.elapsed());
+            let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            if milliseconds >= LONG_TURN_MS {
+                tracing::debug!(bytes, milliseconds, "a long turn");
+            }
         }
         self.network.clone().shut_down().await;
         if let Some(reply) = self.stop.take() {
@@ -207,6 +218,7 @@ impl Runtime {
             }
             Input::Internal(done) => self.internal(done, turn),
             Input::Tick => {
+                self.measure();
                 self.core.tick(now(), turn);
                 self.joint_tick(turn);
             }
@@ -215,11 +227,35 @@ impl Runtime {
         true
     }
 
+    /// Sets the figures that are states rather than events.
+    fn measure(&self) {
+        let (messages, bytes) = self.inbox.waiting();
+        for (name, now) in [
+            ("inbox_messages", messages),
+            ("inbox_bytes", bytes),
+            ("commands_waiting", self.commands.len()),
+            ("peers_connected", self.connected.len()),
+        ] {
+            self.metrics.set(name, "", "", u64::try_from(now).unwrap_or(u64::MAX));
+        }
+        for (log, witness) in self.core.ledger.witnesses() {
+            self.metrics.set("log_height", "log", log, witness.tip().height.get());
+        }
+        let at = now();
+        for (log, last) in self.core.log_times() {
+            self.metrics.set("log_age_milliseconds", "log", log, at.since(last).get());
+        }
+    }
+
     fn message(&mut self, from: BrandId, bytes: &[u8], turn: &mut Turn) {
         match Message::from_bytes(bytes) {
             Ok(Message::Application(message)) => self.joint_message(from, message, turn),
-            Ok(message) => self.core.message(from, message, now(), turn),
+            Ok(message) => {
+                self.metrics.received(&message);
+                self.core.message(from, message, now(), turn);
+            }
             Err(error) => {
+                self.metrics.count("messages_not_understood", "brand", from);
                 tracing::warn!(brand = %from, error = %error, "a message was not understood");
             }
         }
@@ -232,7 +268,10 @@ impl Runtime {
             return Err(error.into());
         }
         let records = turn.take_records();
-        let Turn { out, answers, reads, .. } = turn;
+        let Turn { out, answers, reads, final_after, .. } = turn;
+        for after in final_after {
+            self.metrics.observe("finality_seconds", Duration::from_millis(after.get()));
+        }
         let sealed: Result<Vec<_>, _> =
             apart(many, || records.iter().map(|record| self.cipher.seal(record)).collect());
         let sealed = sealed.map_err(|error| {
@@ -240,13 +279,17 @@ impl Runtime {
             JournalError::Poisoned
         })?;
         if !sealed.is_empty() {
+            let begun = Instant::now();
             self.journal.append(sealed).await?;
+            self.metrics.observe("journal_append_seconds", begun.elapsed());
         }
         self.core.publish_checkpoint();
         self.ask_witnesses();
         for (to, message) in out.messages {
+            self.metrics.sent(&message);
             // a peer that is away, or behind, hears it again when it asks
             if let Err(error) = self.network.send(to, message.into_bytes()) {
+                self.metrics.count("messages_not_sent", "brand", to);
                 tracing::debug!(brand = %to, error = %error, "not sent");
             }
         }

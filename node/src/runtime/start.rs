@@ -18,12 +18,12 @@ use crate::cleanroom::{QueryTimes, RestoreError, Room};
 use crate::config::{ConfigError, DataDirectory};
 use crate::journal::{Journal, JournalError};
 use crate::keys::{self, KeysError, Secrets};
+use crate::metrics::Metrics;
 use crate::net::{self, Limits, Network, NetworkConfig, NetworkHandle, Peer};
 use crate::outside::OutsideError;
 use crate::purchases::{Facts, ImportError};
 use crate::service::{Node, Status};
 use crate::store::{SledStore, Store, StoreError};
-use crate::telemetry::Counters;
 use crate::vault::{HeldBrandKey, KeyError, Vault, VaultError};
 
 /// Operations that wait for the runtime.
@@ -95,6 +95,8 @@ pub struct Running {
     pub node: Node,
     /// Its network.
     pub network: NetworkHandle,
+    /// What it counts and measures.
+    pub metrics: Metrics,
     /// Ends when the node has stopped; an error means that it had to.
     pub runtime: JoinHandle<Result<(), RunError>>,
 }
@@ -150,13 +152,14 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
     }
     let (journal, _thread) = journal.into_group_commit(APPENDS)?;
 
+    let metrics = Metrics::default();
     let peers = peers(&constitution, brand).await?;
     let (network, inbox) = Network::start(NetworkConfig {
         identity_seed: secrets.network(),
         listen: settings.listen,
         peers,
         limits: Limits::default(),
-        counters: Counters::default(),
+        counters: metrics.counters().clone(),
     })
     .await?;
 
@@ -190,12 +193,13 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
         import: Arc::new(Mutex::default()),
         connected: std::collections::BTreeSet::new(),
         asked,
+        metrics: metrics.clone(),
         stop: None,
         until_final: std::collections::VecDeque::new(),
     };
     let node = Node::new(commands, watched, brand, data.log());
     let runtime = tokio::spawn(runtime.run());
-    Ok(Running { node, network, runtime })
+    Ok(Running { node, network, metrics, runtime })
 }
 
 /// Reads the constitution and checks every brand's signature.

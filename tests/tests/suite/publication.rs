@@ -273,9 +273,39 @@ async fn foreign_logs_and_witnesses(alliance: &mut Alliance) {
         signed_at().is_some_and(|size| size > first)
     })
     .await;
+    let place = alliance.brands.iter().position(|brand| brand.as_str() == "fresh_counter");
+    figures(alliance.nodes[place.unwrap()].as_ref().unwrap().metrics.clone()).await;
     let published = std::fs::read(folder.join("checkpoint")).unwrap();
     let signers = SignedCheckpoint::parse(&published).unwrap().signatures().len();
     assert!((1..=16).contains(&signers));
+}
+
+/// What a collector reads: a block has become final, so there is something of everything.
+async fn figures(metrics: node::metrics::Metrics) {
+    let (address, task) = http::serve_metrics(metrics, ([127, 0, 0, 1], 0).into()).await.unwrap();
+    let text = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    });
+    let text = text.await.unwrap();
+    task.abort();
+    assert!(text.starts_with("HTTP/1.1 200 OK\r\n"), "{text}");
+    for begins in [
+        "coalition_proposals_sent_total ",
+        "coalition_votes_received_total ",
+        "coalition_log_height{log=\"fuel_stop\"} ",
+        "coalition_log_age_milliseconds{log=\"fresh_counter\"} ",
+        "coalition_finality_seconds_count ",
+        "coalition_journal_append_seconds_count ",
+        "coalition_inbox_messages ",
+    ] {
+        let line = text.lines().find(|line| line.starts_with(begins));
+        let line = line.unwrap_or_else(|| panic!("{begins} is not in\n{text}"));
+        assert!(begins.contains("inbox") || !line.ends_with(" 0"), "{line}");
+    }
 }
 
 /// A foreign witness of one log, on plain HTTP: a request a connection.

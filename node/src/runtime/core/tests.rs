@@ -524,7 +524,7 @@ impl World {
     /// All of it again from the journals alone.
     fn check_journals(&self) {
         for (who, site) in self.sites.iter().enumerate() {
-            let again =
+            let mut again =
                 start(&self.constitution, who, &site.vault, self.folder(who), 0, &site.journal);
             for person in 1..=3 {
                 let member = again.member(&card(person)).unwrap();
@@ -532,7 +532,36 @@ impl World {
             }
             assert_eq!(again.book.counts(), site.core.book.counts());
             assert_eq!(again.book.waiting().count(), 0);
+            assert_eq!(again.book.received().residues(), site.core.book.received().residues());
+            match who {
+                AMBER => self.check_exchange_key(&mut again),
+                BIRCH => self.check_return_key(&mut again),
+                _ => {}
+            }
         }
+    }
+
+    /// A key stands for the request it was first used with, after a restart too.
+    fn check_exchange_key(&self, core: &mut Core) {
+        let mut ask = |points| {
+            let to = BRANDS[BIRCH].to_owned();
+            let request = ExchangeRequest { card: card(1), to, points };
+            core.exchange("one", &request, self.now, &mut Turn::default())
+        };
+        assert_eq!(ask(100).unwrap().id, exchange_id("one"));
+        assert_eq!(ask(99).unwrap_err().code, "idempotency_key_reused");
+    }
+
+    fn check_return_key(&self, core: &mut Core) {
+        let received: Vec<_> = core.book.received().latest(9, None).collect();
+        let leaf = received.iter().find(|it| it.points_received == 50).unwrap().leaf;
+        let mut ask = |points| {
+            let from = BRANDS[AMBER].to_owned();
+            let request = SendBackRequest { card: card(1), from, leaf, points };
+            core.send_back("back", &request, self.now, &mut Turn::default())
+        };
+        assert_eq!(ask(20).unwrap().points_back, 20);
+        assert_eq!(ask(19).unwrap_err().code, "idempotency_key_reused");
     }
 
     fn clearing_entries(&self, who: usize) -> (usize, usize) {

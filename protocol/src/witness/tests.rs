@@ -7,7 +7,7 @@ use super::guards::Upheld;
 use super::message::{CertifiedBlock, CertifiedHeader, Message, PromiseMessage, ProposalMessage};
 use super::record::Record;
 use super::rules::{Tip, check_column};
-use super::state::{Outbox, Surroundings, Witness};
+use super::state::{Next, Outbox, Surroundings, Witness};
 use super::statement::{
     Certificate, Commit, Endorsement, Open, Pledge, Promise, Proposal, Statement as _,
     UnverifiedCertificate, UnverifiedLock, Vote, VotingKeys,
@@ -80,6 +80,7 @@ impl Alliance {
             me: self.id(brand),
             constitution: &self.constitution,
             constitutions: &self.constitutions,
+            next: Next::default(),
             keys,
             sealing,
             now: NOW,

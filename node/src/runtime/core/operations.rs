@@ -448,6 +448,7 @@ pub(super) fn submit_error(error: SubmitError) -> ServiceError {
     let (kind, code) = match error {
         SubmitError::CreditLimit { .. } => (ErrorKind::Refused, "credit_limit"),
         SubmitError::NoCounterparty(_) => (ErrorKind::Invalid, "brand_unknown"),
+        SubmitError::OtherPrice { .. } => (ErrorKind::Refused, "rate_changed"),
         SubmitError::QueueFull => (ErrorKind::Unavailable, "queue_full"),
         SubmitError::EntryTooLarge { .. } => (ErrorKind::Invalid, "entry_too_large"),
     };

@@ -1,6 +1,7 @@
 //! The audit against logs that are sound, tampered with, or written against the rules.
 
 mod disputes;
+mod epochs;
 mod fixture;
 mod live;
 mod rules;

@@ -2,7 +2,7 @@
 //!
 //! Each brand writes its own log; the others are its witnesses. `protocol/spec/agreement.md` states
 //! the rules 1-10 that are upheld here. Does not do yet: incarnations and the restore guard (rules
-//! 11-13), evidence and freeze (rule 14), epochs.
+//! 11-13), evidence and freeze (rule 14).
 
 pub mod build;
 pub mod guards;

@@ -169,11 +169,7 @@ impl Exchange {
         Ok(Self { handle, request, sent, received: quote.received, owed: quote.owed })
     }
 
-    /// Checks that it has the constitution's price.
-    ///
-    /// # Errors
-    /// When it has another, or there is none.
-    pub fn check(
+    fn check(
         &self,
         constitution: &Constitution,
         pair: (BrandId, BrandId),

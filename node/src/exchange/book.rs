@@ -3,7 +3,7 @@
 //! Pure state over journal records and final blocks: the same calls, live and on replay, give the same
 //! book. Protocol rules are `protocol::exchange`'s, members' data the vault's; this only keeps count.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::amount::{Points, Rate};
 use protocol::exchange::{
@@ -30,8 +30,6 @@ pub enum ExchangeState {
     Acknowledged,
     /// The other side has sent it back.
     Returned(ReturnReason),
-    /// It never was in a block: the rate changed before, or the brand left. Its points are free again.
-    Withdrawn,
 }
 
 /// One exchange.
@@ -182,7 +180,6 @@ impl Book {
                 self.received.send_back(asked)?;
             }
             NodeRecord::Submitted(submission) => self.waiting.push_back(submission.clone()),
-            NodeRecord::Withdrawn(submission) => self.withdraw(submission, points)?,
             NodeRecord::FinalAt(height, at) => {
                 for id in self.by_height.get(height).into_iter().flatten() {
                     if let Some(exchange) = self.exchanges.get_mut(id) {
@@ -225,24 +222,6 @@ impl Book {
         Ok(())
     }
 
-    fn withdraw(
-        &mut self,
-        submission: &Submission,
-        points: &mut PointsLedger,
-    ) -> Result<(), BookError> {
-        if let Some(place) = self.waiting.iter().position(|waits| waits == submission) {
-            self.waiting.remove(place);
-        }
-        let Submission::Sealed(_, Payload::Exchange(exchange)) = submission else { return Ok(()) };
-        let booked = self.exchanges.get_mut(&exchange.request);
-        if let Some(booked) = booked.filter(|booked| booked.state == ExchangeState::Held) {
-            points.release(booked.requested.member, booked.requested.sent)?;
-            booked.state = ExchangeState::Withdrawn;
-            self.counts.held = self.counts.held.saturating_sub(1);
-        }
-        Ok(())
-    }
-
     /// What was submitted is in a block that has been built: it need not be submitted again.
     pub fn built(&mut self, block: &OwnBlock) {
         // a block built anew takes what the first one took, and nothing equal that came since
@@ -250,23 +229,28 @@ impl Book {
             return;
         }
         self.built = block.reference().height;
-        for entry in block.public() {
-            let same =
-                |waits: &Submission| matches!(waits, Submission::Public(one) if *one == entry);
-            self.take_waiting(same);
-        }
+        // a block has its payloads by counterparty, what waits is in the order in which it came: one
+        // pass over what waits, whatever the number
+        let mut public = block.public();
+        let mut exchanges = BTreeSet::new();
+        let mut others = Vec::new();
         for sent in block.payloads() {
-            self.take_waiting(|waits| {
-                matches!(waits, Submission::Sealed(to, one) if *to == sent.to && *one == sent.payload)
-            });
+            match &sent.payload {
+                Payload::Exchange(exchange) => {
+                    exchanges.insert(exchange.request);
+                }
+                _ => others.push((sent.to, &sent.payload)),
+            }
         }
-    }
-
-    fn take_waiting(&mut self, same: impl Fn(&Submission) -> bool) {
-        // what goes into a block is nearly always what has waited longest
-        if let Some(place) = self.waiting.iter().position(same) {
-            self.waiting.remove(place);
-        }
+        self.waiting.retain(|waits| match waits {
+            Submission::Public(entry) => !take_one(&mut public, |one| one == entry),
+            Submission::Sealed(_, Payload::Exchange(exchange)) => {
+                !exchanges.remove(&exchange.request)
+            }
+            Submission::Sealed(to, payload) => {
+                !take_one(&mut others, |(other, one)| other == to && *one == payload)
+            }
+        });
     }
 
     /// An own block, made at a time, is final: its exchanges stand and may come back until another; the
@@ -416,9 +400,7 @@ impl Book {
             ExchangeState::Acknowledged => {
                 self.counts.acknowledged = self.counts.acknowledged.saturating_sub(1);
             }
-            ExchangeState::Held | ExchangeState::Returned(_) | ExchangeState::Withdrawn => {
-                return Ok(());
-            }
+            ExchangeState::Held | ExchangeState::Returned(_) => return Ok(()),
         }
         booked.answered_at = Some(at);
         if let Some(reason) = returned {
@@ -447,7 +429,6 @@ impl BookedExchange {
             ExchangeState::Final => ("final", None),
             ExchangeState::Acknowledged => ("acknowledged", None),
             ExchangeState::Returned(reason) => ("returned", Some(reason_code(reason))),
-            ExchangeState::Withdrawn => ("withdrawn", None),
         };
         let requested = &self.requested;
         ExchangeView {
@@ -466,6 +447,15 @@ impl BookedExchange {
             return_reason: reason.map(str::to_owned),
         }
     }
+}
+
+/// Takes the first that fits out of a list; says whether there was one.
+fn take_one<T>(list: &mut Vec<T>, fits: impl Fn(&T) -> bool) -> bool {
+    let place = list.iter().position(fits);
+    place.is_some_and(|place| {
+        list.remove(place);
+        true
+    })
 }
 
 /// The stable code of a reason, as in the API.

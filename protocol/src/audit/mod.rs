@@ -15,12 +15,12 @@
 //! every return. Reads files through [`LogFolder`] and does no input or output of its own. Entries of
 //! other applications (the clean room's budgets) are passed to an [`Observer`], which audits them.
 //!
-//! Does not do yet: what was deleted after its retention.
+//! Does not do yet: epochs after the first, what was deleted after its retention, notice
+//! periods.
 
 mod across;
 mod blocks;
 mod disputes;
-mod epochs;
 mod folder;
 mod originals;
 mod report;
@@ -42,7 +42,6 @@ pub use report::{Counts, FINDINGS_MAX, Finding, LogHead, NotChecked, Reason, Rep
 
 use crate::crypto::sealed::SealingSecret;
 use crate::epochs::Constitutions;
-use crate::epochs::adoption::Stances;
 use crate::ids::{BrandId, Epoch, Height, LeafIndex, TreeSize};
 use crate::log::block::ApplicationEntry;
 use crate::log::note::VerifierKey;
@@ -219,7 +218,6 @@ impl Auditor<'_> {
         let mut audit = LogAudit {
             constitutions: self.constitutions,
             epoch: self.first_epoch(brand),
-            stances: Stances::default(),
             logs: &logs.logs,
             log: brand,
             opener: Opener::new(self.constitutions, brand, self.keys),

@@ -20,7 +20,6 @@ use crate::crypto::sealed::{
     ColumnKey, SealError, SealedEntry, SealingContext, SealingSecret, Wrapped,
 };
 use crate::crypto::sha256;
-use crate::epochs::{CertifiedEntry, DraftReference};
 use crate::ids::{
     BlockNonce, BrandId, Commitment, Epoch, FragmentsRoot, HeaderHash, Height, LeafHash, LeafIndex,
     RootHash, StatementHash, TreeSize,
@@ -90,18 +89,6 @@ pub enum PublicEntry {
     /// A block of another log said something to this brand that cannot stand.
     #[n(13)]
     DisputeOpened(#[n(0)] Box<DisputeOpened>),
-    /// This brand adopts a draft of the next constitution.
-    #[n(6)]
-    Adopted(#[n(0)] DraftReference),
-    /// This brand does not adopt a draft of the next constitution.
-    #[n(7)]
-    Declined(#[n(0)] DraftReference),
-    /// What another brand's log says of a draft, carried where it counts.
-    #[n(8)]
-    Ballot(#[n(0)] Box<CertifiedEntry>),
-    /// This log takes up the next constitution: its next block is under it.
-    #[n(9)]
-    Switch(#[n(0)] DraftReference),
 }
 
 /// Totals of one writer at a cut-off, opened so that everyone can net them.

@@ -5,6 +5,7 @@
 //! 11-13), evidence and freeze (rule 14).
 
 pub mod build;
+pub mod certified;
 pub mod guards;
 pub mod message;
 pub mod own_block;

@@ -9,10 +9,10 @@ use minicbor::{Decode, Encode};
 
 use super::build::BuildError;
 use super::message::{CertifiedHeader, Delivery, Extension, LeafRun};
+use super::state::Surroundings;
 use crate::codec;
 use crate::constitution::{Constitution, PAYLOAD_MAX};
 use crate::crypto::sealed::{BlockSecret, SealedLeaf};
-use crate::epochs::Constitutions;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, HeaderHash, LeafHash, LeafIndex, RootHash, TreeSize};
 use crate::log::block::{BlockReference, BlockTree, ColumnContent, Entry, Header, PublicEntry};
@@ -187,12 +187,6 @@ impl OwnBlock {
         let sealed = self.payloads().iter().map(|sent| (sent.to, sent.payload.clone()));
         (self.public(), sealed.collect())
     }
-    /// The public leaves with their proof, if there are any.
-    #[must_use]
-    pub fn public_run(&self, constitution: &Constitution) -> Option<LeafRun> {
-        let deliveries = self.deliveries(constitution).ok()?;
-        deliveries.run(0, deliveries.header.public_leaves).ok()?
-    }
     /// The tree's right edge before the block.
     #[must_use]
     pub fn before(&self) -> &Frontier {
@@ -205,8 +199,8 @@ impl OwnBlock {
 
     /// The certified headers of other logs that this block recognises, those that stand.
     #[must_use]
-    pub fn recognised(&self, constitutions: &Constitutions) -> Vec<(HeaderHash, Header)> {
-        super::state::read_certified(constitutions, &self.parts.recognised)
+    pub fn recognised(&self, at: &Surroundings<'_>) -> Vec<(HeaderHash, Header)> {
+        super::state::read_certified(at, &self.parts.recognised)
     }
 
     /// Prepares the proofs and fragments that every receiver's view is cut from.

@@ -9,7 +9,6 @@ use super::build::OwnBlock;
 use super::message::{CertifiedBlock, Delivery};
 use super::statement::{Pledge, UnverifiedCertificate, UnverifiedLock};
 use crate::codec::{self, DecodeError, MESSAGE_MAX};
-use crate::epochs::LogHead;
 use crate::ids::{BrandId, Height, Round, RoundNonce};
 
 /// One record.
@@ -37,9 +36,6 @@ pub enum Record {
     /// As writer: a block was proposed in a round.
     #[n(6)]
     Proposed(#[n(0)] Pledge),
-    /// As a witness that joined later: where a log stood when it took up the joining constitution.
-    #[n(12)]
-    Headed(#[n(0)] Box<LogHead>),
 }
 
 /// A round that was joined.

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
 use super::build::OwnBlock;
+use super::certified::CertifiedHeaders;
 use super::guards::{Guard, Guards, Upheld};
 use super::message::{
-    CatchUp, CertifiedBlock, Delivery, LeafRun, Message, PromiseMessage, ProposalMessage, Refusal,
+    CatchUp, CertifiedBlock, Delivery, Message, PromiseMessage, ProposalMessage, Refusal,
 };
 use super::record::{Joined, Record, Voted};
 use super::rules::{self, CertifiedTotals, Tip, Violation};
@@ -21,13 +22,9 @@ use super::statement::{
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{SealError, SealingSecret};
 use crate::crypto::{Signed, Verified};
-use crate::epochs::adoption::{self, ProvenEntry, Stances};
-use crate::epochs::entries::Judge;
-use crate::epochs::{Adoption, Constitutions, DraftReference, LogHead};
+use crate::epochs::Constitutions;
 use crate::exchange::Payload;
-use crate::ids::{
-    BrandId, ConstitutionHash, Epoch, HeaderHash, Height, LeafIndex, Round, RoundNonce,
-};
+use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, Round, RoundNonce};
 use crate::log::block::{
     BlockReference, ColumnContent, ColumnOpening, Header, PublicEntry, Recognised,
 };
@@ -56,9 +53,6 @@ pub struct Outbox {
     pub records: Vec<Record>,
     /// To be sent after that.
     pub messages: Vec<(BrandId, Message)>,
-    /// Payloads that were submitted under a constitution that is no longer the log's, at a price that
-    /// is no longer right or to a brand that has left: they are in no block and will be in none.
-    pub rejected: Vec<(BrandId, Payload)>,
     /// What has become final, for the rest of the node.
     pub finals: Vec<FinalBlock>,
     /// Own blocks that have become final, in order, with all that their writer knows: to be written
@@ -99,8 +93,8 @@ pub struct Surroundings<'a> {
     pub constitution: &'a Constitution,
     /// All there are: what another log certified is judged by the one of its own epoch.
     pub constitutions: &'a Constitutions,
-    /// What comes after it.
-    pub next: Next<'a>,
+    /// Headers of other logs whose certificates were verified here before.
+    pub certified: &'a CertifiedHeaders,
     /// Signing keys.
     pub keys: &'a VotingKeys,
     /// Opens this node's columns.
@@ -109,33 +103,12 @@ pub struct Surroundings<'a> {
     pub now: Timestamp,
 }
 
-/// What is known of the constitution after that of the log at hand.
-#[derive(Clone, Copy, Default)]
-pub struct Next<'a> {
-    /// Drafts by hash; none are known without.
-    pub drafts: Option<&'a BTreeMap<ConstitutionHash, Constitution>>,
-    /// The one that a quorum has adopted.
-    pub adoption: Option<&'a Adoption>,
-    /// When that of the log at hand took effect; 0 when it is the first, or not known.
-    pub in_effect: Timestamp,
-}
-
-impl<'a> Next<'a> {
-    /// What a block of this time must take up.
-    #[must_use]
-    pub fn due(&self, time: Timestamp) -> Option<&'a Adoption> {
-        self.adoption.filter(|adoption| adoption.effect() <= time)
-    }
-}
-
 struct Received {
     // whether the rules of a fresh block were found to hold; a block forced by a lock is not asked
     judged: bool,
     header: Header,
     frontier: Frontier,
     public: Vec<(LeafIndex, PublicEntry)>,
-    // those of them that others are shown
-    proven: Vec<(PublicEntry, ProvenEntry)>,
     column: Result<(Vec<(LeafIndex, Payload)>, ColumnContent), Violation>,
     // of this node's own column, if what was wrapped to it opens
     opening: Option<ColumnOpening>,
@@ -146,9 +119,6 @@ pub struct Witness<G = Upheld> {
     log: BrandId,
     // the constitution's at the open height
     epoch: Epoch,
-    // the log was there before this brand: where it begins for it is not known yet
-    awaiting: bool,
-    stances: Stances,
     tip: Tip,
     certificate: Option<Certificate>,
     // the tip's header leaf: what proves to a third brand what was recognised
@@ -180,8 +150,6 @@ impl<G: Guards> Witness<G> {
         Self {
             log,
             epoch,
-            awaiting: false,
-            stances: Stances::default(),
             tip: Tip::genesis(),
             certificate: None,
             header_leaf: None,
@@ -197,23 +165,6 @@ impl<G: Guards> Witness<G> {
         }
     }
 
-    /// The state of a witness that joined later, before it has heard where the log took up the
-    /// constitution of this epoch, the first that names the witness.
-    #[must_use]
-    pub fn awaiting(log: BrandId, epoch: Epoch) -> Self {
-        Self { awaiting: true, ..Self::with_guards(log, epoch) }
-    }
-
-    /// What the log has said of constitutions.
-    #[must_use]
-    pub const fn stances(&self) -> &Stances {
-        &self.stances
-    }
-    /// Whether it is not known yet where the log begins for this brand.
-    #[must_use]
-    pub const fn is_awaiting(&self) -> bool {
-        self.awaiting
-    }
     /// The epoch of the open height.
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
@@ -263,10 +214,6 @@ impl<G: Guards> Witness<G> {
 
     /// Whether a message about this height can be handled now; if not, says what is missing.
     fn at_open_height(&self, height: Height, out: &mut Outbox) -> bool {
-        if self.awaiting {
-            self.ask_for_blocks(out);
-            return false;
-        }
         if height <= self.tip.height {
             if let Some(certificate) = &self.certificate {
                 out.send(self.log, Message::Certified(certificate.as_unverified().clone()));
@@ -338,7 +285,6 @@ impl<G: Guards> Witness<G> {
         }
         // the certificate of the block before may be what this witness still lacks
         if let Some(previous) = previous
-            && !self.awaiting
             && Some(previous.pledge.block.height) == self.tip.height.next()
             && previous.pledge.block.height < pledge.block.height
             && let Ok(certificate) = previous.verify(at.constitution)
@@ -444,11 +390,10 @@ impl<G: Guards> Witness<G> {
                 .or_else(|error| G::found(error.into()))?;
         }
         let public = rules::check_public(&header, delivery.public.as_ref())?;
-        let proven = proven(&header, delivery.public.as_ref(), &public);
         let opening = header.open_column(at.me, at.sealing);
         let column = self.check_own_column(at, &header, &opening, delivery);
         if fresh {
-            let carried = read_certified(at.constitutions, &delivery.recognised);
+            let carried = read_certified(at, &delivery.recognised);
             rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
                 carried
                     .iter()
@@ -456,7 +401,6 @@ impl<G: Guards> Witness<G> {
                     .map(|(id, content)| CertifiedTotals { header: *id, content })
             })?;
             rules::check_payments::<G>(at.constitution, &self.tip, &header, &public)?;
-            self.judge_entries(at, &header, &public)?;
             rules::check_clock::<G>(&header, at.now)?;
             if let Err(violation) = &column
                 && !G::allow(Guard::OwnColumn, column.is_ok())
@@ -465,53 +409,8 @@ impl<G: Guards> Witness<G> {
             }
         }
         let opening = opening.ok();
-        let received =
-            Received { judged: fresh, header, frontier, public, proven, column, opening };
-        self.keep(id, received);
+        self.keep(id, Received { judged: fresh, header, frontier, public, column, opening });
         Ok(())
-    }
-
-    /// What the block says of constitutions, and whether it had to take one up.
-    fn judge_entries(
-        &self,
-        at: &Surroundings<'_>,
-        header: &Header,
-        public: &[(LeafIndex, PublicEntry)],
-    ) -> Result<(), Violation> {
-        let judge = Judge {
-            constitution: at.constitution,
-            constitutions: at.constitutions,
-            draft: |draft: &DraftReference| at.next.drafts?.get(&draft.constitution),
-            stances: &self.stances,
-        };
-        let entries = || public.iter().map(|(_, entry)| entry);
-        judge.judge(header, entries()).or_else(G::found)?;
-        let first = header.height == Height::new(1);
-        if first && header.time < at.next.in_effect {
-            G::found(Violation::TooEarly { effect: at.next.in_effect })?;
-        }
-        match at.next.due(header.time) {
-            Some(due) if adoption::switch(entries()) != Some(due.draft()) => {
-                G::found(Violation::SwitchDue { draft: due.draft().constitution })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Takes the block with which a log begins for a brand that joined with it.
-    pub fn headed(&mut self, before: &Constitution, head: LogHead, out: &mut Outbox) {
-        let Ok((checked, tip)) = head.verify(before) else { return };
-        let switched = adoption::switch([checked.entry()]).map(|draft| draft.epoch);
-        if !self.awaiting || tip.height.get() == 0 || checked.header().log != self.log {
-            return;
-        }
-        if switched == Some(self.epoch) {
-            self.awaiting = false;
-            self.tip = tip;
-            self.certificate = Some(checked.certificate().clone());
-            self.header_leaf = Some(head.entry.header.clone());
-            out.records.push(Record::Headed(Box::new(head)));
-        }
     }
 
     /// Keeps a block, and drops another if there are too many; never the locked one.
@@ -582,9 +481,6 @@ impl<G: Guards> Witness<G> {
         if block.log != self.log || block.height <= self.tip.height {
             return;
         }
-        if self.awaiting {
-            return self.ask_for_blocks(out);
-        }
         if Some(block.height) != self.tip.height.next()
             || !self.received.contains_key(&block.header)
         {
@@ -602,8 +498,7 @@ impl<G: Guards> Witness<G> {
         out: &mut Outbox,
     ) -> Result<(), Violation> {
         let reference = block.certificate.pledge.block;
-        let follows = Some(reference.height) == self.tip.height.next();
-        if reference.log != self.log || !follows || self.awaiting {
+        if reference.log != self.log || Some(reference.height) != self.tip.height.next() {
             return Ok(());
         }
         let Ok(certificate) = block.certificate.clone().verify(at.constitution) else {
@@ -620,11 +515,7 @@ impl<G: Guards> Witness<G> {
     fn finish(&mut self, certificate: Certificate, out: &mut Outbox) {
         let block = certificate.block();
         let Some(received) = self.received.remove(&block.header) else { return };
-        let Received { header, frontier, public, proven, column, opening, judged: _ } = received;
-        self.stances.certified(&header, &certificate, proven);
-        if let Some(draft) = adoption::switch(public.iter().map(|(_, entry)| entry)) {
-            self.epoch = draft.epoch;
-        }
+        let Received { header, frontier, public, column, opening, judged: _ } = received;
         self.tip = Tip::after(&header, block.header, frontier);
         self.certificate = Some(certificate.clone());
         self.header_leaf = Some(header.to_leaf().0);
@@ -699,10 +590,10 @@ impl<G: Guards> Witness<G> {
         block: &OwnBlock,
     ) -> Result<(), Violation> {
         let header = Header::from_bytes(block.header_leaf())?;
-        let public: Vec<(LeafIndex, PublicEntry)> =
-            (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect();
+        let public =
+            (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect::<Vec<_>>();
         let frontier = block.after().map_err(|_| Violation::FirstLeaf)?;
-        let carried = block.recognised(at.constitutions);
+        let carried = block.recognised(at);
         rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
             carried
                 .iter()
@@ -710,14 +601,10 @@ impl<G: Guards> Witness<G> {
                 .map(|(id, content)| CertifiedTotals { header: *id, content })
         })?;
         rules::check_payments::<G>(at.constitution, &self.tip, &header, &public)?;
-        self.judge_entries(at, &header, &public)?;
         let column = Ok((Vec::new(), ColumnContent::nothing()));
         let id = block.reference().header;
-        let shown = public.iter().any(|(_, entry)| ProvenEntry::is_shown(entry));
-        let run = if shown { block.public_run(at.constitution) } else { None };
-        let proven = proven(&header, run.as_ref(), &public);
-        let (judged, opening) = (true, None);
-        self.keep(id, Received { judged, header, frontier, public, proven, column, opening });
+        let opening = None;
+        self.keep(id, Received { judged: true, header, frontier, public, column, opening });
         Ok(())
     }
 
@@ -774,12 +661,6 @@ impl<G: Guards> Witness<G> {
             }
             Record::Built(block) => self.receive_own(at, block)?,
             Record::Proposed(pledge) if self.is_open(pledge) => self.vote(*pledge, self.nonce),
-            Record::Headed(head) => {
-                let before = at.constitutions.before(self.epoch);
-                if let Some(before) = before {
-                    self.headed(before, (**head).clone(), &mut Outbox::default());
-                }
-            }
             // of a height that is final by now
             Record::Joined(_)
             | Record::Voted(_)
@@ -793,24 +674,6 @@ impl<G: Guards> Witness<G> {
     fn is_open(&self, pledge: &Pledge) -> bool {
         pledge.block.log == self.log && Some(pledge.block.height) == self.tip.height.next()
     }
-}
-
-/// Public entries that are shown to others, each with its proof.
-fn proven(
-    header: &Header,
-    run: Option<&LeafRun>,
-    public: &[(LeafIndex, PublicEntry)],
-) -> Vec<(PublicEntry, ProvenEntry)> {
-    let shown = public.iter().filter(|(_, entry)| ProvenEntry::is_shown(entry)).collect::<Vec<_>>();
-    let (Some(run), false) = (run, shown.is_empty()) else { return Vec::new() };
-    let leaves = run.entries.hashes();
-    let entries = shown.into_iter().filter_map(|(index, entry)| {
-        let place = index.get().checked_sub(run.first.get())?;
-        let bytes = run.entries.iter().nth(usize::try_from(place).ok()?)?.to_vec();
-        let proof = run.proof.narrow(run.first, &leaves, header.body_size(), *index)?;
-        Some((entry.clone(), ProvenEntry { index: *index, entry: bytes, proof }))
-    });
-    entries.collect()
 }
 
 /// How many valid promises of this opening there are, by different brands, and the highest lock
@@ -857,9 +720,10 @@ pub fn valid_promise<G: Guards>(
     }
 }
 
-/// Reads headers whose certificates stand, each under the constitution of its own epoch.
+/// Reads headers whose certificates stand, each under the constitution of its own epoch. A header
+/// that is known to be certified needs no second look at its certificate.
 pub(super) fn read_certified(
-    constitutions: &Constitutions,
+    at: &Surroundings<'_>,
     carried: &[super::message::CertifiedHeader],
 ) -> Vec<(HeaderHash, Header)> {
     carried
@@ -867,7 +731,10 @@ pub(super) fn read_certified(
         .filter_map(|carried| {
             let id = crate::log::merkle::leaf_hash(&carried.header).of_header();
             let header = Header::from_bytes(&carried.header).ok()?;
-            let constitution = constitutions.of(carried.certificate.pledge.block.epoch)?;
+            if at.certified.contains(header.log, id) {
+                return Some((id, header));
+            }
+            let constitution = at.constitutions.of(carried.certificate.pledge.block.epoch)?;
             let certificate = carried.certificate.clone().verify(constitution).ok()?;
             (certificate.block().header == id && certificate.block().log == header.log)
                 .then_some((id, header))

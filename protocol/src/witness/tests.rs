@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::build::{OwnBlock, Plan};
+use super::certified::CertifiedHeaders;
 use super::guards::Upheld;
 use super::message::{CertifiedBlock, CertifiedHeader, Message, PromiseMessage, ProposalMessage};
 use super::record::Record;
 use super::rules::{Tip, check_column};
-use super::state::{Next, Outbox, Surroundings, Witness};
+use super::state::{Outbox, Surroundings, Witness};
 use super::statement::{
     Certificate, Commit, Endorsement, Open, Pledge, Promise, Proposal, Statement as _,
     UnverifiedCertificate, UnverifiedLock, Vote, VotingKeys,
@@ -49,6 +50,7 @@ impl Archive for NoArchive {
 struct Alliance {
     constitution: Constitution,
     constitutions: Constitutions,
+    certified: CertifiedHeaders,
     keys: Vec<(VotingKeys, SealingSecret)>,
 }
 
@@ -66,7 +68,8 @@ fn alliance() -> Alliance {
     let constitution = Constitution::new(draft(4)).unwrap();
     let keys = (0..4).map(|brand| (voting(brand), SealingSecret::derive(&seed(brand, 6)).0));
     let constitutions = constitution.clone().into();
-    Alliance { constitution, constitutions, keys: keys.collect() }
+    let certified = CertifiedHeaders::default();
+    Alliance { constitution, constitutions, certified, keys: keys.collect() }
 }
 
 impl Alliance {
@@ -80,7 +83,7 @@ impl Alliance {
             me: self.id(brand),
             constitution: &self.constitution,
             constitutions: &self.constitutions,
-            next: Next::default(),
+            certified: &self.certified,
             keys,
             sealing,
             now: NOW,

@@ -95,8 +95,12 @@ impl Entropy for System {
 /// What was spent.
 #[derive(Clone, Debug, Default)]
 pub struct Costs {
-    /// Time by work.
+    /// Time by work, of all blocks.
     pub spent: BTreeMap<Work, Duration>,
+    /// Time by work, of the block for which it was least: what else ran on the machine is not in it.
+    pub least: BTreeMap<Work, Duration>,
+    // of the block at hand
+    block: BTreeMap<Work, Duration>,
     /// Bytes of all messages.
     pub message_bytes: u64,
     /// Bytes of all records.
@@ -201,7 +205,7 @@ impl Ledgers {
     }
 
     fn book(&mut self, work: Work, began: Instant) {
-        *self.costs.spent.entry(work).or_default() += began.elapsed();
+        *self.costs.block.entry(work).or_default() += began.elapsed();
     }
 
     /// One block of `writer` with `count` exchanges to `to`, until everyone has it certified.
@@ -234,6 +238,11 @@ impl Ledgers {
         self.take_out(writer, (writer, to), out, &mut queue);
         while let Some((from, at, bytes)) = queue.pop_front() {
             self.deliver((writer, to), from, at, &bytes, &mut queue)?;
+        }
+        for (work, time) in std::mem::take(&mut self.costs.block) {
+            *self.costs.spent.entry(work).or_default() += time;
+            let least = self.costs.least.entry(work).or_insert(time);
+            *least = time.min(*least);
         }
         Ok(())
     }

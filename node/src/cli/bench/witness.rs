@@ -35,7 +35,7 @@ pub struct WitnessFigures {
     sizes: Vec<SizeFigures>,
 }
 
-/// One size of blocks. Times are of one brand for one block, in microseconds.
+/// One size of blocks. Times are in microseconds, of the block for which each was least.
 #[derive(Debug, Serialize)]
 struct SizeFigures {
     exchanges: u32,
@@ -91,19 +91,18 @@ fn one_size(arguments: &WitnessArguments, exchanges: u32) -> Result<SizeFigures,
         return Err(input(format!("{blocks} blocks where {} were due", arguments.blocks)));
     }
     let spent = |of: &[Work]| -> f64 {
-        let all = of.iter().filter_map(|work| ledgers.costs.spent.get(work));
+        let all = of.iter().filter_map(|work| ledgers.costs.least.get(work));
         all.sum::<std::time::Duration>().as_secs_f64() * 1e6
     };
-    let blocks = f64::from(arguments.blocks);
     let witnesses = f64::from(arguments.nodes.saturating_sub(2));
     let witness = [Work::Witness, Work::WitnessDecode, Work::WitnessRecords];
     let sender =
         [Work::Submit, Work::Build, Work::Conclude, Work::WriterEncode, Work::WriterRecords];
     let receiver = [Work::Receiver, Work::ReceiverDecode, Work::ReceiverRecords];
-    let each = blocks * f64::from(exchanges.max(1));
+    let each = f64::from(exchanges.max(1));
     let fragment_bytes = ledgers.fragment_bytes;
     let fragment_us = fragment_cost_us(usize::try_from(fragment_bytes).map_err(input)?);
-    let witness_block_us = spent(&witness) / blocks / witnesses;
+    let witness_block_us = spent(&witness) / witnesses;
     Ok(SizeFigures {
         exchanges,
         witness_block_us,
@@ -113,9 +112,9 @@ fn one_size(arguments: &WitnessArguments, exchanges: u32) -> Result<SizeFigures,
         receiver_exchange_us: spent(&receiver) / each,
         roles_us: ledgers
             .costs
-            .spent
+            .least
             .iter()
-            .map(|(work, spent)| (format!("{work:?}"), spent.as_secs_f64() * 1e6 / blocks))
+            .map(|(work, least)| (format!("{work:?}"), least.as_secs_f64() * 1e6))
             .collect(),
     })
 }

@@ -1,7 +1,6 @@
 //! The audit against logs that are sound, tampered with, or written against the rules.
 
 mod disputes;
-mod epochs;
 mod fixture;
 mod live;
 mod rules;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use super::build::{OwnBlock, Plan};
 use super::certified::CertifiedHeaders;
 use super::guards::Upheld;
-use super::message::{CertifiedBlock, CertifiedHeader, Message, PromiseMessage, ProposalMessage};
+use super::message::{
+    CertifiedBlock, CertifiedHeader, Delivery, Message, PromiseMessage, ProposalMessage,
+};
 use super::record::Record;
 use super::rules::{Tip, check_column};
 use super::state::{Outbox, Surroundings, Witness};
@@ -361,6 +363,24 @@ fn rule_8_a_certificate_is_accepted_in_any_state() {
     assert!(matches!(out.records.as_slice(), [Record::Final(_)]));
     // the next height begins anew
     assert_eq!(witness.joined(), Round::new(0));
+}
+
+#[test]
+fn rule_10_catching_up_puts_no_unchecked_fragment_in_the_place_of_a_checked_one() {
+    let alliance = alliance();
+    let (block, other) = (alliance.block(1), alliance.block(2));
+    let mut witness = alliance.witness();
+    alliance.propose(&mut witness, alliance.proposal(&block, 0, B, Vec::new()));
+    let delivery = |of: &OwnBlock| {
+        of.deliveries(&alliance.constitution).unwrap().to(alliance.id(B), false).unwrap()
+    };
+    let delivery = Delivery { fragment: delivery(&other).fragment, ..delivery(&block) };
+    let certificate = alliance.certificate(pledge(&block, 0), A);
+    let mut out = Outbox::default();
+    let caught_up = CertifiedBlock { certificate, delivery };
+    witness.caught_up(&alliance.at(B), caught_up, &mut out).unwrap();
+    assert_eq!(witness.tip().header, block.reference().header);
+    assert!(matches!(out.records.as_slice(), [Record::Final(_)]));
 }
 
 /// The number of the rule by which B refuses a first block of A, or 0 if B votes.

@@ -18,6 +18,7 @@ use protocol::ledger::{Context, Ledger};
 use protocol::log::block::{BlockReference, Header, PublicEntry};
 use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::log::dispute::DisputeOpened;
+use protocol::log::note::VerifierKey;
 use protocol::log::tlog_witness::ForeignLogs;
 use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::message::Message;
@@ -125,6 +126,8 @@ pub struct Core {
     pub disputes: Disputes,
     /// Foreign logs that this node witnesses.
     pub foreign: ForeignLogs,
+    /// Keys of the witnesses outside the alliance that this node asks.
+    pub outside: Vec<VerifierKey>,
     /// The latest headers of every log.
     pub headers: BTreeMap<BrandId, BTreeMap<Height, KnownHeader>>,
     /// What needs an operator's eye.
@@ -175,6 +178,7 @@ impl Core {
             clearing: Clearing::new(me),
             disputes: Disputes::default(),
             foreign: ForeignLogs::default(),
+            outside: Vec::new(),
             headers: BTreeMap::new(),
             alerts: VecDeque::new(),
             entropy: Box::new(SystemEntropy(SystemRandom::new())),
@@ -298,6 +302,9 @@ impl Core {
         }
         let mut context = Context { now, entropy: &mut *self.entropy, archive: &self.published };
         self.ledger.resume(&mut context, &mut turn.out);
+        if let Some(published) = self.published.checkpoint() {
+            self.ledger.keep_cosignatures(&published, &self.outside);
+        }
         self.settle(now, turn);
     }
 

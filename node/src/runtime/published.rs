@@ -157,6 +157,12 @@ impl PublishedLog {
         fs::rename(&temporary, &path).map_err(|source| PublishError::Io { path, source })
     }
 
+    /// The checkpoint as it was last written, if it can be read.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<SignedCheckpoint> {
+        SignedCheckpoint::parse(&fs::read(self.folder.0.join(CHECKPOINT_FILE)).ok()?).ok()
+    }
+
     /// Writes the newest checkpoint that a witness outside the alliance has signed.
     ///
     /// # Errors

@@ -129,6 +129,7 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
     let mut core = Core::new(ledger, Arc::clone(&vault), published);
     core.foreign =
         ForeignLogs::new(settings.witnessing.foreign_logs.iter().map(|key| key.0.clone()));
+    core.outside = settings.witnessing.ask.iter().map(|asked| asked.key.0.clone()).collect();
     let asked = witnessing::asked(&settings.witnessing)?;
     let cipher = RecordCipher::new(secrets.journal())?;
     let mut replay = Journal::open(data.journal())?;

@@ -89,6 +89,26 @@ impl<G: Guards> Ledger<G> {
         }
     }
 
+    /// After a restart: takes over the lines of the checkpoint that was published before it, by the
+    /// alliance's witnesses and by these others, if it still is the last one.
+    pub fn keep_cosignatures(&mut self, published: &SignedCheckpoint, outside: &[VerifierKey]) {
+        let constitution = self.constitution();
+        let brands = constitution.committee().brands().iter();
+        let mut keys: Vec<VerifierKey> =
+            brands.filter_map(|brand| witness_verifier(constitution, *brand)).collect();
+        keys.extend_from_slice(outside);
+        let Some(current) = &mut self.checkpoint else { return };
+        if current.unverified() != published.unverified() {
+            return;
+        }
+        for line in published.signatures() {
+            if let Some(key) = keys.iter().find(|key| line.is_by(key)) {
+                // one that does not hold, or has no room, is asked for again
+                let _ = current.add_cosignature(key, line.clone());
+            }
+        }
+    }
+
     /// Whether the alliance's witnesses have signed a checkpoint as often as they ever do: with the
     /// log itself, a quorum. One more would take an outside witness's place on the note.
     pub(super) fn is_cosigned_by_quorum(&self, checkpoint: &SignedCheckpoint) -> bool {

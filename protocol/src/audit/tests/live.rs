@@ -302,6 +302,16 @@ fn a_regulator_has_a_place_on_every_note() {
         let now = live.machines[&brand("a")].ledger.checkpoint().unwrap();
         assert_eq!(now.signatures().len(), quorum + 1);
         assert!(now.verify_cosignature(&key).is_ok());
+        // nor does a restart lose any, as long as the file is there
+        let published = now.clone();
+        let alliance_only = published.clone().with_lines(|line| !line.is_by(&key)).unwrap();
+        live.act(brand("a"), |ledger, context, out| ledger.resume(context, out));
+        let ledger = &mut live.machines.get_mut(&brand("a")).unwrap().ledger;
+        assert_eq!(ledger.checkpoint().unwrap().signatures().len(), 1);
+        ledger.keep_cosignatures(&alliance_only, std::slice::from_ref(&key));
+        assert_eq!(ledger.checkpoint().unwrap().signatures().len(), quorum);
+        ledger.keep_cosignatures(&published, std::slice::from_ref(&key));
+        assert_eq!(ledger.checkpoint().unwrap().signatures().len(), quorum + 1);
     }
     // the quorum of 21, also while an old and a new key of the log both sign
     let faults = (BRANDS_MAX - 1) / 3;

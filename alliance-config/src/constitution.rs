@@ -12,6 +12,7 @@ use privacy::contract::{CARRIERS_MIN, Contract, RawContract};
 use protocol::constitution::{Auditor, Brand, ConstitutionError, Draft, Succession};
 use protocol::crypto::sha256;
 use protocol::ids::{BrandId, ConstitutionHash};
+use protocol::time::Timestamp;
 
 use crate::document::{Document, FileError, Source};
 use crate::problem::{Problem, contract_place};
@@ -27,6 +28,7 @@ pub struct Constitution {
     clean_room: Option<CleanRoom>,
     profiles: BTreeMap<BrandId, BrandProfile>,
     clearing_zone: TimeZone,
+    payload_retention_months: u16,
 }
 
 /// What people and nodes see of a brand: its name, and where its node is reached.
@@ -74,6 +76,14 @@ impl Constitution {
             None => None,
         };
         let profiles = raw.brands.iter().map(|(id, brand)| (id.0, profile(brand))).collect();
+        let auditors = raw.auditors.iter().map(|raw_auditor| {
+            auditor(raw_auditor, &raw.clearing.zone).ok_or_else(|| {
+                let name = raw_auditor.name.0;
+                let path = ["auditors", name.as_str(), "later"];
+                source.error_at(&path, Problem::AuditorDay { auditor: name })
+            })
+        });
+        let auditors = auditors.collect::<Result<_, _>>()?;
         let draft = Draft {
             alliance: raw.alliance.id.0,
             epoch: raw.alliance.epoch,
@@ -100,7 +110,9 @@ impl Constitution {
             total_step: raw.ledger.total_step_fen.0,
             payload_size: raw.ledger.payload_bytes,
             return_window: raw.ledger.return_window_hours,
-            auditors: raw.auditors.iter().map(auditor).collect(),
+            protocol_version: raw.alliance.protocol_version,
+            cipher: raw.ledger.cipher,
+            auditors,
             succession: Succession::default(),
         };
         let ledger = protocol::constitution::Constitution::new(draft)
@@ -111,6 +123,7 @@ impl Constitution {
             clean_room,
             profiles,
             clearing_zone: raw.clearing.zone,
+            payload_retention_months: raw.ledger.payload_retention_months,
         })
     }
 
@@ -142,6 +155,12 @@ impl Constitution {
     #[must_use]
     pub const fn clearing_zone(&self) -> &TimeZone {
         &self.clearing_zone
+    }
+    /// How many whole months a sealing key is kept after the month in which it was replaced; what was
+    /// sealed to it can be opened until then.
+    #[must_use]
+    pub const fn payload_retention_months(&self) -> u16 {
+        self.payload_retention_months
     }
     /// SHA-256 of the file.
     #[must_use]
@@ -176,8 +195,14 @@ pub(crate) fn profile(raw: &RawBrand) -> BrandProfile {
     }
 }
 
-fn auditor(raw: &RawAuditor) -> Auditor {
-    Auditor { name: raw.name.0.as_str().to_owned(), sealing: raw.sealing }
+/// None when a day is before the protocol's time, or has no beginning in the zone.
+fn auditor(raw: &RawAuditor, zone: &TimeZone) -> Option<Auditor> {
+    let later = raw.later.iter().map(|key| {
+        let begins = key.from.to_zoned(zone.clone()).ok()?.timestamp().as_millisecond();
+        Some((Timestamp::from_unix_ms(u64::try_from(begins).ok()?), key.sealing))
+    });
+    let (name, later) = (raw.name.0.as_str().to_owned(), later.collect::<Option<_>>()?);
+    Some(Auditor { name, access: raw.access, sealing: raw.sealing, later })
 }
 
 /// What neither the ledger nor the clean room can see.
@@ -246,7 +271,9 @@ fn ledger_error(source: &Source<'_>, limits: &RawLimits, error: ConstitutionErro
             let field = if *field == "pair_limit" { "pair_limit_fen" } else { "total_limit_fen" };
             limits.path(brand, field)
         }
+        ConstitutionError::ProtocolVersion { .. } => vec!["alliance", "protocol_version"],
         ConstitutionError::Auditors { .. } => vec!["auditors"],
+        ConstitutionError::AuditorKeys { name } => vec!["auditors", name, "later"],
     };
     source.error_at(&path, Problem::Ledger(error.clone()))
 }
@@ -283,6 +310,11 @@ mod tests {
         for (change, key, words) in [
             (("format = 0", "format = 7"), "format", "format 7 is unknown"),
             (("epoch = 1", "epoch = 2"), "alliance.epoch", "epoch 1"),
+            (
+                ("epoch = 1", "protocol_version = 9\nepoch = 1"),
+                "alliance.protocol_version",
+                "protocol version 9",
+            ),
             (("id = \"my_alliance\"", "id = \"My\""), "alliance.id", "begins with a letter"),
             (("name_en = \"My Alliance\"", "name_en = \"\""), "alliance.name_en", "1 to 64"),
             (("\"Asia/Shanghai\"", "\"Asia/Atlantis\""), "clearing.zone", "IANA"),
@@ -399,6 +431,58 @@ mod tests {
         }
         let five: String = (8..13).map(|i| auditor(&format!("a{i}"), keys(i).sealing)).collect();
         assert!(refused(&(text + &five)).to_string().contains("5 standing auditors"));
+    }
+
+    #[test]
+    fn an_auditors_keys_begin_with_days_of_the_clearing_zone() {
+        let key = |number| x25519::to_text(&keys(number).sealing);
+        let auditor = |access: &str, first: &str, second: &str| {
+            format!(
+                "\n[[auditors]]\nname = \"regulator\"\naccess = \"{access}\"\nsealing = \"{}\"\n\
+                 later = [{{ from = \"{first}\", sealing = \"{}\" }}, {{ from = \"{second}\", sealing = \"{}\" }}]\n",
+                key(8),
+                key(9),
+                key(10)
+            )
+        };
+        let parse = |text: String| Constitution::parse((constitution(2) + &text).as_bytes());
+        let sound = parse(auditor("on_request", "2027-01-01", "2027-02-01")).unwrap();
+        let regulator = &sound.ledger().auditors()[0];
+        assert_eq!(regulator.access, protocol::constitution::Access::OnRequest);
+        // midnight in Shanghai, eight hours before that of UTC
+        assert_eq!(regulator.later[0].0.unix_ms(), 1_798_732_800_000);
+        assert_eq!(regulator.key_at(Timestamp::from_unix_ms(1_798_732_799_999)), keys(8).sealing);
+        for (wrong, words) in [
+            (auditor("on_request", "2027-02-01", "2027-01-01"), "begin one after another"),
+            (auditor("standing", "2027-1-1", "2027-02-01"), "a day is written"),
+            (auditor("standing", "1969-01-01", "2027-02-01"), "before 1970"),
+            (auditor("sometimes", "2027-01-01", "2027-02-01"), "\"on_request\""),
+        ] {
+            let said = parse(wrong).unwrap_err().to_string();
+            assert!(said.contains(words), "{said}");
+        }
+    }
+
+    #[test]
+    fn cipher_and_retention_are_chosen_or_have_their_default() {
+        use protocol::crypto::sealed::Cipher;
+        let text = constitution(2)
+            .replace("cipher = \"aes-256-gcm\"\n", "")
+            .replace("payload_retention_months = 24\n", "");
+        let plain = Constitution::parse(text.as_bytes()).unwrap();
+        assert_eq!(plain.ledger().cipher(), Cipher::Aes256Gcm);
+        assert_eq!(plain.payload_retention_months(), 24);
+        let chosen = |cipher: &str, months: u32| {
+            let lines =
+                format!("[ledger]\ncipher = \"{cipher}\"\npayload_retention_months = {months}");
+            Constitution::parse(text.replace("[ledger]", &lines).as_bytes())
+        };
+        let sm4 = chosen("sm4-gcm", 6).unwrap();
+        assert_eq!((sm4.ledger().cipher(), sm4.payload_retention_months()), (Cipher::Sm4Gcm, 6));
+        let said = chosen("des", 6).unwrap_err();
+        assert_eq!(said.place.key, "ledger.cipher", "{said}");
+        assert!(said.to_string().contains("\"sm4-gcm\""), "{said}");
+        assert!(chosen("sm4-gcm", 0).unwrap_err().to_string().contains("1 to 600 months"));
     }
 
     #[test]

@@ -51,6 +51,12 @@ pub enum Problem {
         /// Its name.
         auditor: BrandId,
     },
+    /// A day from which an auditor's key would count is out of range.
+    #[error("auditor {auditor}: a key cannot count from a day before 1970")]
+    AuditorDay {
+        /// Its name.
+        auditor: BrandId,
+    },
     /// Too few brands for joint questions.
     #[error(
         "{found} brands cannot ask joint questions, with fewer than {CARRIERS_MIN} one learns the \

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use privacy::contract::RawTable;
 use protocol::amount::Value;
-use protocol::constitution::BrandKeys;
+use protocol::constitution::{Access, BrandKeys};
 use protocol::crypto::PublicKey;
-use protocol::crypto::sealed::SealingKey;
+use protocol::crypto::sealed::{Cipher, SealingKey};
 use protocol::ids::Epoch;
 use protocol::time::Milliseconds;
 use serde::de::Error as _;
@@ -22,6 +23,10 @@ use crate::text::{Address, Id, Ratio, ed25519, name_part, x25519};
 const MICRO_FEN: u64 = 1_000_000;
 /// A year, in hours.
 const RETURN_WINDOW_MAX_HOURS: u64 = 8_760;
+/// Two years, where nothing else is agreed.
+const PAYLOAD_RETENTION_DEFAULT_MONTHS: u16 = 24;
+/// As long as anything is kept.
+const PAYLOAD_RETENTION_MAX_MONTHS: u16 = 600;
 /// More than any law asks for.
 const RETENTION_MAX_YEARS: u8 = 50;
 
@@ -72,6 +77,8 @@ pub(crate) struct RawAlliance {
     pub id: Id,
     #[serde(deserialize_with = "first_epoch")]
     pub epoch: Epoch,
+    #[serde(default)]
+    pub protocol_version: u16,
     #[serde(deserialize_with = "name_part")]
     pub name_zh: String,
     #[serde(deserialize_with = "name_part")]
@@ -92,6 +99,10 @@ pub(crate) struct RawLedger {
     pub payload_bytes: usize,
     #[serde(deserialize_with = "return_window")]
     pub return_window_hours: Milliseconds,
+    #[serde(default, deserialize_with = "cipher")]
+    pub cipher: Cipher,
+    #[serde(default = "default_payload_retention", deserialize_with = "payload_retention")]
+    pub payload_retention_months: u16,
 }
 
 /// What every brand may owe, but for those named.
@@ -151,6 +162,20 @@ struct RawKeys {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawAuditor {
     pub name: Id,
+    #[serde(default, deserialize_with = "access")]
+    pub access: Access,
+    #[serde(with = "x25519")]
+    pub sealing: SealingKey,
+    #[serde(default)]
+    pub later: Vec<RawAuditorKey>,
+}
+
+/// An auditor's key from the beginning of a day on, in the zone of clearing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawAuditorKey {
+    #[serde(deserialize_with = "date")]
+    pub from: Date,
     #[serde(with = "x25519")]
     pub sealing: SealingKey,
 }
@@ -210,6 +235,45 @@ fn return_window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Milliseco
             "a return window is 1 to {RETURN_WINDOW_MAX_HOURS} hours"
         ))),
     }
+}
+
+const fn default_payload_retention() -> u16 {
+    PAYLOAD_RETENTION_DEFAULT_MONTHS
+}
+
+fn payload_retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    match u16::deserialize(deserializer)? {
+        months @ 1..=PAYLOAD_RETENTION_MAX_MONTHS => Ok(months),
+        _ => Err(D::Error::custom(format!(
+            "sealed payloads stay readable for 1 to {PAYLOAD_RETENTION_MAX_MONTHS} months"
+        ))),
+    }
+}
+
+fn cipher<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Cipher, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    Cipher::from_name(&name).ok_or_else(|| {
+        let known = Cipher::ALL.map(|cipher| format!("{:?}", cipher.name())).join(" or ");
+        D::Error::custom(format!("entries are sealed with {known}"))
+    })
+}
+
+fn access<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Access, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "standing" => Ok(Access::Standing),
+        "on_request" => Ok(Access::OnRequest),
+        _ => Err(D::Error::custom(
+            "an auditor's access is \"standing\" (every block) or \"on_request\" (what a brand discloses)",
+        )),
+    }
+}
+
+fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    // the one form: jiff would take others too
+    text.parse().ok().filter(|date: &Date| date.to_string() == text).ok_or_else(|| {
+        D::Error::custom("a day is written \"2027-01-01\"; the key counts from its beginning")
+    })
 }
 
 fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {

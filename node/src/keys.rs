@@ -2,7 +2,8 @@
 //!
 //! Knows how keys are made, kept (mode 0600, in a directory of mode 0700) and handed to the parts that
 //! use them. The recovery key is written to a file of its own, to be taken offline: a running node
-//! never reads it. Not here yet: a key-management service, rotation.
+//! never reads it. Sealing keys, which change every month, are in files of their own ([`crate::sealing_keys`]). Not
+//! here yet: a key-management service, rotation of the other keys.
 
 use std::fmt;
 use std::fs;
@@ -13,12 +14,14 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use protocol::constitution::BrandKeys;
-use protocol::crypto::sealed::{SealingKey, SealingSecret};
+use protocol::crypto::sealed::{KeyRing, SealError, SealingKey, SealingSecret};
 use protocol::crypto::{PublicKey, SigningKey};
 use protocol::ledger::LedgerKeys;
 use protocol::witness::statement::VotingKeys;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
+
+use crate::sealing_keys::SealingKeys;
 
 const SECRETS: &str = "secrets";
 const RECOVERY: &str = "recovery-key";
@@ -53,12 +56,15 @@ pub enum KeysError {
         /// Which role.
         role: &'static str,
     },
+    /// A sealing key is none.
+    #[error(transparent)]
+    Sealing(#[from] SealError),
     /// No randomness.
     #[error("the system's random generator failed")]
     Random,
 }
 
-type Seed = Zeroizing<[u8; 32]>;
+pub(crate) type Seed = Zeroizing<[u8; 32]>;
 
 macro_rules! roles {
     ($($(#[$doc:meta])* $role:ident),* $(,)?) => {
@@ -113,7 +119,6 @@ roles! {
     witness,
     governance,
     network,
-    sealing,
     /// Encrypts the journal at rest.
     journal,
     /// Encrypts the clean room's session keys at rest.
@@ -126,18 +131,18 @@ impl fmt::Debug for Secrets {
     }
 }
 
-fn new_seed(random: &dyn SecureRandom) -> Result<Seed, KeysError> {
+pub(crate) fn new_seed(random: &dyn SecureRandom) -> Result<Seed, KeysError> {
     let mut seed = Zeroizing::new([0; 32]);
     random.fill(&mut *seed).map_err(|_| KeysError::Random)?;
     Ok(seed)
 }
 
-fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> KeysError {
+pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> KeysError {
     let path = path.to_path_buf();
     move |source| KeysError::Io { action, path, source }
 }
 
-fn write_secret(path: &Path, text: &[u8]) -> Result<(), KeysError> {
+pub(crate) fn write_secret(path: &Path, text: &[u8]) -> Result<(), KeysError> {
     let mut file = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -151,6 +156,8 @@ fn write_secret(path: &Path, text: &[u8]) -> Result<(), KeysError> {
 pub struct NewKeys {
     /// What a running node uses.
     pub secrets: Secrets,
+    /// The public half of the first sealing key.
+    pub sealing: SealingKey,
     /// The public half of the recovery key, whose private half is in a file of its own.
     pub recovery: SealingKey,
 }
@@ -182,9 +189,10 @@ pub fn create(folder: &Path) -> Result<NewKeys, KeysError> {
     let recovery_seed = new_seed(&random)?;
     let (_, recovery) = SealingSecret::derive(&recovery_seed);
     write_secret(&folder.join(SECRETS), secrets.to_text().as_bytes())?;
+    let sealing = SealingKeys::create(folder, crate::runtime::now())?.current();
     let text = Zeroizing::new(format!("recovery = {}\n", BASE64_STANDARD.encode(*recovery_seed)));
     write_secret(&recovery_key_path(folder), text.as_bytes())?;
-    Ok(NewKeys { secrets, recovery })
+    Ok(NewKeys { secrets, sealing, recovery })
 }
 
 /// Reads the keys a running node uses.
@@ -197,28 +205,41 @@ pub fn read(folder: &Path) -> Result<Secrets, KeysError> {
     Secrets::from_text(&path, &text)
 }
 
-/// Reads a sealing secret (a brand's recovery key, an auditor's key) from a file of one seed.
+/// Reads sealing secrets (a brand's recovery key, an auditor's keys) from a file of one seed a line.
 ///
 /// # Errors
 /// When the file is missing or holds no seed.
-pub fn read_sealing_secret(path: &Path) -> Result<SealingSecret, KeysError> {
+pub fn read_sealing_secrets(path: &Path) -> Result<Vec<SealingSecret>, KeysError> {
     let text = Zeroizing::new(fs::read_to_string(path).map_err(io("read", path))?);
-    let malformed = || KeysError::Malformed { path: path.into(), line: 1 };
-    let (_, seed) = text.trim().split_once(" = ").ok_or_else(malformed)?;
-    let bytes = Zeroizing::new(BASE64_STANDARD.decode(seed.trim()).map_err(|_| malformed())?);
-    let seed = Zeroizing::new(<[u8; 32]>::try_from(&bytes[..]).map_err(|_| malformed())?);
-    Ok(SealingSecret::derive(&seed).0)
+    let one = |(number, line): (usize, &str)| -> Result<SealingSecret, KeysError> {
+        let malformed = || KeysError::Malformed { path: path.into(), line: number + 1 };
+        let (_, seed) = line.split_once(" = ").ok_or_else(malformed)?;
+        let bytes = Zeroizing::new(BASE64_STANDARD.decode(seed.trim()).map_err(|_| malformed())?);
+        let seed = Zeroizing::new(<[u8; 32]>::try_from(&bytes[..]).map_err(|_| malformed())?);
+        Ok(SealingSecret::derive(&seed).0)
+    };
+    let secrets = text.lines().enumerate().map(one).collect::<Result<Vec<_>, _>>()?;
+    let malformed = KeysError::Malformed { path: path.into(), line: 1 };
+    if secrets.is_empty() { Err(malformed) } else { Ok(secrets) }
 }
 
-/// Makes a sealing key pair for an auditor in a file of its own.
+/// Makes sealing key pairs for an auditor, one a month it will use, in a file of their own; gives the
+/// public halves in order.
 ///
 /// # Errors
 /// When the file is there already or cannot be written.
-pub fn create_sealing_secret(path: &Path) -> Result<SealingKey, KeysError> {
-    let seed = new_seed(&SystemRandom::new())?;
-    let text = Zeroizing::new(format!("auditor = {}\n", BASE64_STANDARD.encode(*seed)));
+pub fn create_auditor_keys(path: &Path, count: u8) -> Result<Vec<SealingKey>, KeysError> {
+    let random = SystemRandom::new();
+    let mut text = Zeroizing::new(String::new());
+    let mut public = Vec::new();
+    for _ in 0..count {
+        let seed = new_seed(&random)?;
+        let line = Zeroizing::new(format!("auditor = {}\n", BASE64_STANDARD.encode(*seed)));
+        text.push_str(&line);
+        public.push(SealingSecret::derive(&seed).1);
+    }
     write_secret(path, text.as_bytes())?;
-    Ok(SealingSecret::derive(&seed).1)
+    Ok(public)
 }
 
 impl Secrets {
@@ -226,11 +247,15 @@ impl Secrets {
         SigningKey::from_seed(seed).map_err(|_| KeysError::Random)
     }
 
-    /// The public keys, with that of the recovery key.
+    /// The public keys, with those that are not in this file.
     ///
     /// # Errors
     /// When a seed is no key.
-    pub fn public(&self, recovery: SealingKey) -> Result<BrandKeys, KeysError> {
+    pub fn public(
+        &self,
+        sealing: SealingKey,
+        recovery: SealingKey,
+    ) -> Result<BrandKeys, KeysError> {
         let public = |seed| Ok::<PublicKey, KeysError>(Self::signing(seed)?.public());
         Ok(BrandKeys {
             log: public(&self.log)?,
@@ -239,7 +264,7 @@ impl Secrets {
             witness: public(&self.witness)?,
             governance: public(&self.governance)?,
             network: public(&self.network)?,
-            sealing: SealingSecret::derive(&self.sealing).1,
+            sealing,
             recovery,
         })
     }
@@ -248,19 +273,13 @@ impl Secrets {
     ///
     /// # Errors
     /// When a seed is no key.
-    pub fn ledger(&self) -> Result<LedgerKeys, KeysError> {
+    pub fn ledger(&self, sealing: KeyRing) -> Result<LedgerKeys, KeysError> {
         Ok(LedgerKeys {
             voting: VotingKeys { log: Self::signing(&self.log)?, vote: Self::signing(&self.vote)? },
             checkpoint: Self::signing(&self.checkpoint)?,
             witness: Self::signing(&self.witness)?,
-            sealing: self.sealing_secret(),
+            sealing,
         })
-    }
-
-    /// Opens what is sealed to this brand.
-    #[must_use]
-    pub fn sealing_secret(&self) -> SealingSecret {
-        SealingSecret::derive(&self.sealing).0
     }
 
     /// Signs constitutions.
@@ -304,7 +323,7 @@ mod tests {
         let mode = fs::metadata(keys.join(SECRETS)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let read = read(&keys).unwrap();
-        let public = |secrets: &Secrets| secrets.public(made.recovery).unwrap();
+        let public = |secrets: &Secrets| secrets.public(made.sealing, made.recovery).unwrap();
         assert_eq!(public(&made.secrets), public(&read));
         assert!(matches!(create(&keys), Err(KeysError::Io { action: "create", .. })));
         assert!(!format!("{read:?}").contains(&BASE64_STANDARD.encode(*read.vote)));

@@ -17,6 +17,7 @@ pub mod outside;
 pub mod programme;
 pub mod purchases;
 pub mod runtime;
+pub mod sealing_keys;
 pub mod service;
 pub mod setup;
 pub mod store;

@@ -13,6 +13,7 @@ use ring::rand::SystemRandom;
 use crate::config::{ConfigError, DataDirectory, Settings};
 use crate::keys::{self, KeysError};
 use crate::runtime::check_membership;
+use crate::sealing_keys::SealingKeys;
 use crate::vault::{HeldBrandKey, KeyError};
 
 /// File name of a brand's introduction in its data directory.
@@ -68,7 +69,7 @@ pub fn create(data: &DataDirectory, new: &NewNode) -> Result<String, SetupError>
         libp2p: new.libp2p.clone(),
         https: new.https.clone(),
     };
-    let public = made.secrets.public(made.recovery)?;
+    let public = made.secrets.public(made.sealing, made.recovery)?;
     let introduction = Introduction::new(new.brand, profile, new.point_value, public);
     let text = introduction
         .to_text(&made.secrets.governance()?)
@@ -96,7 +97,8 @@ pub fn adopt(data: &DataDirectory, toml: &Path, signatures: &Path) -> Result<(),
         .map_err(|error| SetupError::Constitution(error.to_string()))?
         .into_constitution();
     let (_, brand) = data.settings()?;
-    check_membership(&constitution, brand, &keys::read(&data.keys())?)
+    let secrets = keys::read(&data.keys())?;
+    check_membership(&constitution, brand, &secrets, &SealingKeys::read(&data.keys())?)
         .map_err(|error| SetupError::Constitution(error.to_string()))?;
     // blocks and votes were made under the one that is there: another would make them wrong
     let held = fs::read(data.constitution()).ok();

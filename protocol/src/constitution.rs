@@ -11,16 +11,21 @@ use dashu::rational::RBig;
 use crate::amount::{Rate, Value};
 use crate::codec::ENTRY_MAX;
 use crate::crypto::PublicKey;
-use crate::crypto::sealed::{SEALED_OVERHEAD, SealingKey};
+use crate::crypto::sealed::{Cipher, SEALED_OVERHEAD, SealingKey};
 use crate::ids::{BrandId, ConstitutionHash, Epoch};
 use crate::time::{Milliseconds, Timestamp};
+use crate::wire::Versions;
 
 /// Most brands: log and q-1 witnesses leave one of a note's 16 signatures for a regulator, also
 /// while an old and a new log key both sign.
 pub const BRANDS_MAX: usize = 21;
 
 /// Most auditors who hold every block's secret.
-pub const AUDITORS_MAX: usize = 4;
+pub const STANDING_AUDITORS_MAX: usize = 4;
+/// Most auditors, those on request included.
+pub const AUDITORS_MAX: usize = 16;
+/// Most keys of one auditor in one constitution: five years of months.
+pub const AUDITOR_KEYS_MAX: usize = 60;
 
 /// The public keys of one brand, one a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +42,7 @@ pub struct BrandKeys {
     pub governance: PublicKey,
     /// Identifies its node on the network.
     pub network: PublicKey,
-    /// Others seal to it.
+    /// Others seal to it until its log states another.
     pub sealing: SealingKey,
     /// Its own blocks' secrets are also wrapped to this; the private half stays offline.
     pub recovery: SealingKey,
@@ -56,13 +61,42 @@ pub struct Brand {
     pub total_limit: Value,
 }
 
-/// An auditor with standing access to sealed entries.
+/// Which blocks an auditor may open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Every block: its secret is in the header.
+    #[default]
+    Standing,
+    /// Those whose writer discloses them, by an entry of its log.
+    OnRequest,
+}
+
+/// Someone outside the alliance who may open sealed entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Auditor {
     /// Its name, as recipient of wrapped secrets.
     pub name: String,
-    /// Block secrets are wrapped to it.
+    /// Which blocks.
+    pub access: Access,
+    /// What is wrapped to it is wrapped to this key, from the beginning.
     pub sealing: SealingKey,
+    /// Its later keys, each from a time on, in order. An auditor has no log to announce a key in: it
+    /// makes its keys ahead, a month's at a time, and the constitution states them.
+    pub later: Vec<(Timestamp, SealingKey)>,
+}
+
+impl Auditor {
+    /// The key that a block of this time is wrapped to.
+    #[must_use]
+    pub fn key_at(&self, time: Timestamp) -> SealingKey {
+        let begun = self.later.iter().take_while(|(from, _)| *from <= time);
+        begun.last().map_or(self.sealing, |(_, key)| *key)
+    }
+
+    /// All its keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = SealingKey> + '_ {
+        [self.sealing].into_iter().chain(self.later.iter().map(|(_, key)| *key))
+    }
 }
 
 /// How long before a change that touches members takes effect they are told, unless the alliance says
@@ -114,7 +148,11 @@ pub struct Draft {
     pub payload_size: usize,
     /// How long after certification an exchange may be returned.
     pub return_window: Milliseconds,
-    /// Auditors with standing access.
+    /// The version of every block under it.
+    pub protocol_version: u16,
+    /// What seals entries.
+    pub cipher: Cipher,
+    /// Auditors.
     pub auditors: Vec<Auditor>,
     /// Its place among the alliance's constitutions.
     pub succession: Succession,
@@ -228,11 +266,29 @@ pub enum ConstitutionError {
         /// The field.
         field: &'static str,
     },
+    /// Blocks of a version that this program neither writes nor reads.
+    #[error(
+        "protocol version {found}, and this program speaks {} to {}; update it, or agree on another", Versions::SPOKEN.least(), Versions::SPOKEN.most()
+    )]
+    ProtocolVersion {
+        /// As given.
+        found: u16,
+    },
     /// Too many auditors.
-    #[error("{found} standing auditors; there may be {AUDITORS_MAX}")]
+    #[error(
+        "{found} standing auditors; there may be {STANDING_AUDITORS_MAX}, and {AUDITORS_MAX} with those on request"
+    )]
     Auditors {
         /// How many there are.
         found: usize,
+    },
+    /// An auditor's keys are in no order, one is used twice, or there are too many.
+    #[error(
+        "auditor {name}: its keys must differ, from everyone's, and begin one after another; at most {AUDITOR_KEYS_MAX}"
+    )]
+    AuditorKeys {
+        /// Whose.
+        name: String,
     },
 }
 
@@ -257,8 +313,13 @@ impl Constitution {
                 most: PAYLOAD_MAX,
             });
         }
-        if draft.auditors.len() > AUDITORS_MAX {
-            return Err(ConstitutionError::Auditors { found: draft.auditors.len() });
+        if !Versions::SPOKEN.include(draft.protocol_version) {
+            return Err(ConstitutionError::ProtocolVersion { found: draft.protocol_version });
+        }
+        let standing = draft.auditors.iter().filter(|auditor| auditor.access == Access::Standing);
+        let standing = standing.count();
+        if standing > STANDING_AUDITORS_MAX || draft.auditors.len() > AUDITORS_MAX {
+            return Err(ConstitutionError::Auditors { found: standing });
         }
         let mut seen = BTreeSet::new();
         for (id, brand) in &draft.brands {
@@ -276,6 +337,7 @@ impl Constitution {
                 return Err(ConstitutionError::RateBrands { from: *from, to: *to });
             }
         }
+        check_auditor_keys(&draft.auditors, &mut seen)?;
         check_cycles(&draft)?;
         let committee = Committee { brands: draft.brands.keys().copied().collect() };
         Ok(Self { draft, committee })
@@ -330,10 +392,25 @@ impl Constitution {
     pub const fn return_window(&self) -> Milliseconds {
         self.draft.return_window
     }
-    /// Auditors with standing access.
+    /// The version of every block under it.
+    #[must_use]
+    pub const fn protocol_version(&self) -> u16 {
+        self.draft.protocol_version
+    }
+    /// What seals entries.
+    #[must_use]
+    pub const fn cipher(&self) -> Cipher {
+        self.draft.cipher
+    }
+    /// All auditors.
     #[must_use]
     pub fn auditors(&self) -> &[Auditor] {
         &self.draft.auditors
+    }
+    /// An auditor by its name.
+    #[must_use]
+    pub fn auditor(&self, name: &str) -> Option<&Auditor> {
+        self.draft.auditors.iter().find(|auditor| auditor.name == name)
     }
     /// Its place among the alliance's constitutions.
     #[must_use]
@@ -366,6 +443,20 @@ fn check_keys(
         Some((role, _)) => Err(ConstitutionError::KeyReused { brand, role }),
         None => Ok(()),
     }
+}
+
+fn check_auditor_keys(
+    auditors: &[Auditor],
+    seen: &mut BTreeSet<[u8; 32]>,
+) -> Result<(), ConstitutionError> {
+    for auditor in auditors {
+        let in_order = auditor.later.iter().map(|(from, _)| from).is_sorted_by(|a, b| a < b);
+        let fresh = auditor.keys().all(|key| seen.insert(*key.as_bytes()));
+        if !in_order || !fresh || auditor.later.len() >= AUDITOR_KEYS_MAX {
+            return Err(ConstitutionError::AuditorKeys { name: auditor.name.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// Floyd-Warshall over exact products of rates: no way round a circle may give more than it took.
@@ -451,6 +542,8 @@ pub(crate) mod tests {
             total_step: value(10_000_000),
             payload_size: 160,
             return_window: Milliseconds::from_seconds(86_400),
+            protocol_version: 0,
+            cipher: Cipher::default(),
             auditors: Vec::new(),
             succession: Succession::default(),
         }
@@ -497,5 +590,38 @@ pub(crate) mod tests {
             Constitution::new(draft),
             Err(ConstitutionError::KeyReused { role: "log", .. })
         ));
+    }
+
+    #[test]
+    fn blocks_are_of_a_version_that_is_spoken() {
+        let made = |version| Constitution::new(Draft { protocol_version: version, ..draft(3) });
+        let (least, most) = (Versions::SPOKEN.least(), Versions::SPOKEN.most());
+        assert!((least..=most).all(|version| made(version).is_ok()));
+        let refused = made(most + 1).unwrap_err().to_string();
+        assert!(refused.contains("update it"), "{refused}");
+    }
+
+    #[test]
+    fn an_auditors_keys_begin_one_after_another_and_differ() {
+        let key = |number| SealingSecret::derive(&[number; 32]).1;
+        let auditor = |later: &[(u64, u8)]| Auditor {
+            name: "regulator".to_owned(),
+            access: Access::Standing,
+            sealing: key(100),
+            later: later
+                .iter()
+                .map(|(from, number)| (Timestamp::from_unix_ms(*from), key(*number)))
+                .collect(),
+        };
+        let made = |auditor| Constitution::new(Draft { auditors: vec![auditor], ..draft(3) });
+        let sound = made(auditor(&[(10, 101), (20, 102)])).unwrap();
+        let at = |time| sound.auditors()[0].key_at(Timestamp::from_unix_ms(time));
+        assert_eq!([0, 9, 10, 19, 20, 99].map(at), [100, 100, 101, 101, 102, 102].map(key));
+        for wrong in [&[(10, 101), (10, 102)][..], &[(20, 101), (10, 102)], &[(10, 100)]] {
+            let refused = made(auditor(wrong));
+            assert!(matches!(refused, Err(ConstitutionError::AuditorKeys { .. })), "{wrong:?}");
+        }
+        let months: Vec<(u64, u8)> = (1..=60).map(|month| (month, 100 + month as u8)).collect();
+        assert!(made(auditor(&months)).is_err() && made(auditor(&months[1..])).is_ok());
     }
 }

@@ -189,7 +189,7 @@ impl Payload {
         constitution: &Constitution,
         (from, to): (BrandId, BrandId),
     ) -> Result<Self, PayloadError> {
-        let payload: Self = codec::decode("a sealed payload", bytes, PAYLOAD_MAX)?;
+        let payload = Self::decode(bytes)?;
         match &payload {
             Self::Exchange(exchange) => exchange.check(constitution, (from, to))?,
             Self::Link(link) if link.code.is_empty() || link.code.len() > LINK_CODE_MAX => {
@@ -199,6 +199,14 @@ impl Payload {
             Self::Link(_) | Self::Return(_) => {}
         }
         Ok(payload)
+    }
+
+    /// Reads a payload and leaves its price unchecked, where the two brands or the epoch are not known.
+    ///
+    /// # Errors
+    /// When it is malformed.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        codec::decode("a sealed payload", bytes, PAYLOAD_MAX)
     }
 
     /// The bytes that are sealed.

@@ -14,7 +14,7 @@ pub use outside::Granted;
 use crate::clearing;
 use crate::constitution::Constitution;
 use crate::crypto::SigningKey;
-use crate::crypto::sealed::{SealError, SealingSecret};
+use crate::crypto::sealed::{KeyRing, SealError, SealingKey, SealingSecret};
 use crate::epochs::Constitutions;
 use crate::exchange::{Payload, Return};
 use crate::ids::{BrandId, Epoch, HeaderHash, Height};
@@ -52,7 +52,7 @@ pub struct LedgerKeys {
     /// Signs cosignatures.
     pub witness: SigningKey,
     /// Opens what is sealed to this brand.
-    pub sealing: SealingSecret,
+    pub sealing: KeyRing,
 }
 
 /// Own final blocks, wherever they are kept.
@@ -173,6 +173,46 @@ impl<G: Guards> Ledger<G> {
     #[must_use]
     pub const fn checkpoint(&self) -> Option<&SignedCheckpoint> {
         self.checkpoint.as_ref()
+    }
+
+    /// The own sealing keys: the current one is stated in every header, the others open what was
+    /// sealed to them before.
+    #[must_use]
+    pub const fn sealing_keys(&self) -> &KeyRing {
+        &self.keys.sealing
+    }
+
+    /// Turns to a new sealing key: the next own block states it, and who recognises that block seals
+    /// to it. The private half must be on disk.
+    ///
+    /// # Errors
+    /// [`SealError::Recipient`] when it is no key.
+    pub fn turn_sealing_key(&mut self, secret: SealingSecret) -> Result<SealingKey, SealError> {
+        self.keys.sealing.turn_to(secret)
+    }
+
+    /// Whether something may still come sealed to this own key: it is the current one or the one last
+    /// stated, or a log has not recognised a later one. Such a key must not be destroyed.
+    #[must_use]
+    pub fn is_sealing_key_in_use(&self, key: &SealingKey) -> bool {
+        let of_me = self.constitutions.iter().filter_map(|known| known.brand(self.me));
+        let is_first = of_me.map(|brand| brand.keys.sealing).any(|first| first == *key);
+        let used = |log: BrandId, witness: &Witness<G>| {
+            let column = witness.tip().columns.iter().find(|to| to.counterparty == self.me);
+            let stated = witness.tip().sealing.filter(|_| log == self.me);
+            match (stated.map(|own| own.key), column.map(|column| column.opening.key())) {
+                (Some(used), _) | (None, Some(used)) => used == *key,
+                (None, None) => is_first,
+            }
+        };
+        *key == self.keys.sealing.current()
+            || self.witnesses.iter().any(|(log, witness)| used(*log, witness))
+    }
+
+    /// Forgets an own sealing key: what was sealed to it does not open again here. False when it is
+    /// in use or not held.
+    pub fn forget_sealing_key(&mut self, key: &SealingKey) -> bool {
+        !self.is_sealing_key_in_use(key) && self.keys.sealing.forget(key)
     }
 
     /// Makes the own closing for a cut-off; see [`clearing::close`].
@@ -550,6 +590,7 @@ impl<G: Guards> Ledger<G> {
             Record::CaughtUp(block) => block.certificate.pledge.block.log,
             Record::Built(block) => block.reference().log,
             Record::Proposed(pledge) => pledge.block.log,
+            Record::Opened(opened) => opened.log,
         };
         let Some((at, writer, witness)) = self.parts(log, Timestamp::default()) else {
             return Ok(());

@@ -29,12 +29,15 @@ pub mod clearing;
 pub mod codec;
 pub mod constitution;
 pub mod crypto;
+pub mod disclosure;
 pub mod epochs;
 pub mod exchange;
 pub mod ids;
 pub mod ledger;
 pub mod log;
+pub mod receipt;
 pub mod time;
 #[cfg(test)]
 mod vectors;
+pub mod wire;
 pub mod witness;

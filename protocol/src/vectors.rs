@@ -14,9 +14,10 @@ use crate::amount::{Points, Rate, Value, quote};
 use crate::clearing::{Statement, check_closing, close};
 use crate::codec;
 use crate::constitution::tests::{draft, seed};
-use crate::constitution::{Auditor, Constitution};
-use crate::crypto::sealed::{BlockSecret, SealingSecret};
+use crate::constitution::{Access, Auditor, Constitution, Draft};
+use crate::crypto::sealed::{BlockSecret, Cipher, EntryKey, KeyRing, SealingSecret};
 use crate::crypto::{Signable, Signed, SigningKey};
+use crate::disclosure::disclose;
 use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason};
 use crate::ids::{
     BlockNonce, BrandId, Height, LeafIndex, MemberHandle, RequestId, Round, RoundNonce,
@@ -31,6 +32,7 @@ use crate::log::note::KeyName;
 use crate::log::proof::InclusionProof;
 use crate::log::tlog_proof::TlogProof;
 use crate::time::Timestamp;
+use crate::wire::{Frame, Negotiation};
 use crate::witness::build::{OwnBlock, Plan};
 use crate::witness::guards::Upheld;
 use crate::witness::message::{
@@ -67,19 +69,31 @@ fn key(brand: BrandId, role: u8) -> SigningKey {
     SigningKey::from_seed(&seed(number(brand), role)).unwrap()
 }
 
+fn ring(brand: BrandId) -> KeyRing {
+    KeyRing::new(SealingSecret::derive(&seed(number(brand), 6)).0).unwrap()
+}
+
 /// Four brands, one standing auditor, two blocks of `a` and one of `b` between them.
 struct Alliance {
     constitution: Constitution,
     first: OwnBlock,
     answer: OwnBlock,
     second: OwnBlock,
+    /// The first block again, under a constitution that differs by its cipher.
+    sm4: OwnBlock,
 }
 
 impl Alliance {
     fn new() -> Self {
         let mut draft = draft(4);
         let (_, sealing) = SealingSecret::derive(&[77; 32]);
-        draft.auditors = vec![Auditor { name: "regulator".to_owned(), sealing }];
+        draft.auditors = vec![Auditor {
+            name: "regulator".to_owned(),
+            access: Access::Standing,
+            sealing,
+            later: Vec::new(),
+        }];
+        let sm4 = Constitution::new(Draft { cipher: Cipher::Sm4Gcm, ..draft.clone() }).unwrap();
         let constitution = Constitution::new(draft).unwrap();
         let (a, b, c) = (brand("a"), brand("b"), brand("c"));
         let handle = MemberHandle::from_bytes([1; 16]);
@@ -96,7 +110,8 @@ impl Alliance {
             let contents = counterparties.zip(contents.iter().copied()).collect();
             OwnBlock::build(&constitution, log, tip, &contents, plan).unwrap()
         };
-        let plan = |number: u8| Plan {
+        let plan = |log, number: u8| Plan {
+            sealing: ring(log).current(),
             public: Vec::new(),
             sealed: BTreeMap::new(),
             recognised: BTreeMap::new(),
@@ -106,16 +121,14 @@ impl Alliance {
             nonce: BlockNonce::from_bytes([number; 16]),
         };
         let application = ApplicationEntry { application: 1, body: vec![5; 3] };
-        let first = build(
-            a,
-            &Tip::genesis(),
-            &[],
-            Plan {
-                public: vec![PublicEntry::Application(application)],
-                sealed: [(b, vec![link, exchange(b, 3)]), (c, vec![exchange(c, 5)])].into(),
-                ..plan(1)
-            },
-        );
+        let content = Plan {
+            public: vec![PublicEntry::Application(application)],
+            sealed: [(b, vec![link, exchange(b, 3)]), (c, vec![exchange(c, 5)])].into(),
+            ..plan(a, 1)
+        };
+        let nothing = BTreeMap::new();
+        let sm4 = OwnBlock::build(&sm4, a, &Tip::genesis(), &nothing, content.clone()).unwrap();
+        let first = build(a, &Tip::genesis(), &[], content);
         let back = Payload::Return(Return {
             original: LeafIndex::new(2),
             reason: ReturnReason::NotLinked,
@@ -130,7 +143,7 @@ impl Alliance {
             Plan {
                 sealed: [(a, vec![back])].into(),
                 recognised: [(a, recognised)].into(),
-                ..plan(2)
+                ..plan(b, 2)
             },
         );
         let statement = StatementEntry {
@@ -138,17 +151,24 @@ impl Alliance {
             statement: crate::ids::StatementHash::from_bytes([6; 32]),
         };
         let recognised = recognise(&constitution, &answer, a);
+        let (before, headers) = (BTreeMap::new(), [header_of(&first)]);
+        let regulator = &constitution.auditors()[0];
+        let now = Timestamp::from_unix_ms(1_700_000_000_003);
+        let disclosure = disclose(regulator, now, &ring(a), &before, &headers).unwrap();
         let second = build(
             a,
             &tip_after(&first),
             first.contents(),
             Plan {
-                public: vec![PublicEntry::Statement(statement)],
+                public: vec![
+                    PublicEntry::Statement(statement),
+                    PublicEntry::Disclosure(disclosure),
+                ],
                 recognised: [(b, recognised)].into(),
-                ..plan(3)
+                ..plan(a, 3)
             },
         );
-        Self { constitution, first, answer, second }
+        Self { constitution, first, answer, second, sm4 }
     }
 
     fn signed<T: Signable>(&self, signer: &str, role: u8, body: T) -> Signed<T> {
@@ -350,6 +370,7 @@ fn block(own: &OwnBlock, secret: u8) -> Json {
     });
     let reference = own.reference();
     json!({
+        "cipher": context.cipher.name(),
         "log": reference.log.as_str(), "height": reference.height.get(), "time": header.time.unix_ms(),
         "nonce": hex(header.nonce.as_bytes()), "block_secret": hex(secret.expose()),
         "leaves": own.leaves().map(hex).collect::<Vec<_>>(),
@@ -363,7 +384,12 @@ fn block(own: &OwnBlock, secret: u8) -> Json {
 }
 
 fn blocks(alliance: &Alliance) -> Json {
-    json!([block(&alliance.first, 1), block(&alliance.answer, 2), block(&alliance.second, 3)])
+    json!([
+        block(&alliance.first, 1),
+        block(&alliance.answer, 2),
+        block(&alliance.second, 3),
+        block(&alliance.sm4, 1),
+    ])
 }
 
 fn quorums(alliance: &Alliance) -> Json {
@@ -420,7 +446,10 @@ fn messages(alliance: &Alliance) -> Json {
         ),
         ("application", Message::Application(application)),
     ];
-    json!(all.map(|(name, message)| json!({ "name": name, "bytes": hex(message.into_bytes()) })))
+    let hello = [("hello", Negotiation::default().hello())];
+    let all = all.map(|(name, message)| (name, message.into_bytes()));
+    let all = all.into_iter().chain(hello);
+    json!(all.map(|(name, bytes)| json!({ "name": name, "bytes": hex(bytes) })).collect::<Vec<_>>())
 }
 
 fn receipts(alliance: &Alliance) -> Json {
@@ -435,7 +464,16 @@ fn receipts(alliance: &Alliance) -> Json {
     let witnesses = ["b", "c"].map(|witness| {
         witness_verifier(&alliance.constitution, brand(witness)).unwrap().to_string()
     });
+    let (header, b) = (header_of(&alliance.first), brand("b"));
+    let column = header.context().column_key(&BlockSecret::from_bytes([1; 32]), b);
+    let leaf = alliance.first.leaves().nth(2).unwrap();
+    let opened = crate::receipt::open(receipt.clone(), &header, &column, leaf).unwrap();
+    let shown = crate::receipt::verify(
+        opened.to_string().as_bytes(),
+        &alliance.constitution.clone().into(),
+    );
     json!({
+        "opened_receipt": opened.to_string(), "payload": hex(shown.unwrap().payload.to_bytes()),
         "log_verifier": log.to_string(), "witness_verifiers": witnesses,
         "checkpoint": checkpoint.to_string(), "receipt": receipt.to_string(),
         "receipt_leaf": hex(leaves[2].as_bytes()),
@@ -457,9 +495,9 @@ fn clearing(alliance: &Alliance) -> Json {
         let own = last(log);
         let header = own.map(header_of);
         let closed = header.as_ref().zip(own.map(|own| own.reference().header));
-        let secret = SealingSecret::derive(&seed(number(brand(log)), 6)).0;
+        let keys = ring(brand(log));
         let contents = own.map_or(&[][..], OwnBlock::contents);
-        let closing = close(cut_off, closed, &secret, contents).unwrap();
+        let closing = close(cut_off, closed, &keys, contents).unwrap();
         let tip = own.map_or_else(Tip::genesis, tip_after);
         let counterparties = constitution.committee().witnesses(brand(log));
         let next = OwnBlock::build(
@@ -472,6 +510,7 @@ fn clearing(alliance: &Alliance) -> Json {
                 sealed: BTreeMap::new(),
                 recognised: BTreeMap::new(),
                 discharged: BTreeMap::new(),
+                sealing: keys.current(),
                 time: Timestamp::from_unix_ms(1_700_000_000_010),
                 secret: BlockSecret::from_bytes([8; 32]),
                 nonce: BlockNonce::from_bytes([8; 16]),
@@ -538,8 +577,11 @@ fn what_is_in_the_vectors_can_be_read_and_holds() {
     let constitution = &alliance.constitution;
     for message in read("messages.json").as_array().unwrap() {
         let bytes = unhex(&message["bytes"]);
-        let read = Message::from_bytes(&bytes).unwrap();
-        assert_eq!(read.into_bytes(), bytes, "{}", message["name"]);
+        let again = match Negotiation::default().receive(&bytes).unwrap() {
+            Frame::Hello(versions) => Negotiation::new(versions).hello(),
+            Frame::Message(read) => read.into_bytes(),
+        };
+        assert_eq!(again, bytes, "{}", message["name"]);
     }
     for statement in read("statements.json").as_array().unwrap() {
         let signer = constitution.brand(brand(statement["signer"].as_str().unwrap())).unwrap();
@@ -557,8 +599,7 @@ fn what_is_in_the_vectors_can_be_read_and_holds() {
             let index = LeafIndex::new(sealed["index"].as_u64().unwrap());
             let leaf = &leaves[usize::try_from(index.get() - header.first.get()).unwrap()];
             let Ok(Entry::Sealed(entry)) = Entry::from_bytes(leaf) else { panic!("not sealed") };
-            let key: [u8; 32] = unhex(&sealed["entry_key"]).try_into().unwrap();
-            let key = crate::crypto::sealed::EntryKey::from_bytes(key);
+            let key = EntryKey::from_bytes(context.cipher, &unhex(&sealed["entry_key"])).unwrap();
             let payload = context.open(&key, index, &entry).unwrap();
             assert_eq!(hex(payload), sealed["payload"]);
         }
@@ -566,7 +607,7 @@ fn what_is_in_the_vectors_can_be_read_and_holds() {
     // the counterparty's own key opens its column of the first block to what it was sent
     let first = header_of(&alliance.first);
     let b = brand("b");
-    let opening = first.open_column(b, &SealingSecret::derive(&seed(1, 6)).0).unwrap();
+    let opening = first.open_column(b, &ring(b)).unwrap();
     let delivery = alliance.first.deliveries(constitution).unwrap().to(b, true).unwrap();
     let nothing = ColumnContent::nothing();
     let run = delivery.column.as_ref();

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use protocol::amount::{Rate, Value};
-use protocol::constitution::{Auditor, Brand, BrandKeys, Constitution, Draft, Succession};
+use protocol::constitution::{Access, Auditor, Brand, BrandKeys, Constitution, Draft, Succession};
 use protocol::crypto::SigningKey;
-use protocol::crypto::sealed::SealingSecret;
+use protocol::crypto::sealed::{Cipher, KeyRing, SealingSecret};
 use protocol::ids::{BrandId, ConstitutionHash, Epoch};
 use protocol::ledger::LedgerKeys;
 use protocol::time::Milliseconds;
@@ -59,7 +59,9 @@ impl Alliance {
         }
         let auditor = Auditor {
             name: "auditor".to_owned(),
+            access: Access::Standing,
             sealing: SealingSecret::derive(&seed(usize::from(u8::MAX) - 1, 7)).1,
+            later: Vec::new(),
         };
         let draft = Draft {
             alliance: BrandId::new("simulated").expect("a valid id"),
@@ -70,6 +72,9 @@ impl Alliance {
             total_step: Value::new(TOTAL_STEP).expect("in range"),
             payload_size: 160,
             return_window: Milliseconds::from_seconds(86_400),
+            protocol_version: 0,
+            // both ciphers are simulated
+            cipher: if brands % 2 == 1 { Cipher::Sm4Gcm } else { Cipher::Aes256Gcm },
             auditors: if brands % 2 == 1 { vec![auditor] } else { Vec::new() },
             succession: Succession::default(),
         };
@@ -108,7 +113,7 @@ impl Alliance {
             voting: VotingKeys { log: signing(number, 0), vote: signing(number, 1) },
             checkpoint: signing(number, 2),
             witness: signing(number, 3),
-            sealing: SealingSecret::derive(&seed(number, 6)).0,
+            sealing: KeyRing::new(SealingSecret::derive(&seed(number, 6)).0).expect("a key"),
         }
     }
 }

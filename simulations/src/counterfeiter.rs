@@ -413,6 +413,7 @@ impl Counterfeiter {
             sealed: sealed.into_iter().collect(),
             recognised,
             discharged: BTreeMap::new(),
+            sealing: ledger.sealing_keys().current(),
             time: if lie == Some(Lie::Future) { now.plus(hour) } else { now },
             secret: BlockSecret::from_bytes(secret),
             nonce: BlockNonce::from_bytes(nonce),

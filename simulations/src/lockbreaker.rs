@@ -64,6 +64,7 @@ impl Lockbreaker {
             sealed: BTreeMap::new(),
             recognised: BTreeMap::new(),
             discharged: BTreeMap::new(),
+            sealing: ledger.sealing_keys().current(),
             time: now,
             secret: BlockSecret::from_bytes(secret),
             nonce: BlockNonce::from_bytes(nonce),

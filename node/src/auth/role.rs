@@ -18,7 +18,7 @@ pub enum Role {
     Partner,
     /// Asks joint questions.
     Analyst,
-    /// Compliance officer: reads what others do, changes nothing.
+    /// Compliance officer: reads what others do, discloses blocks to auditors, changes nothing else.
     Officer,
     /// Staff at the counter: members, links, exchanges for a member.
     Store,
@@ -106,6 +106,12 @@ permissions! {
     ExchangePoints: Store;
     /// See exchanges and their receipts.
     ReadExchanges: Partner | Officer | Store;
+    /// Let an auditor open blocks of this brand's log.
+    Disclose: Officer;
+    /// See which sealing keys there are.
+    ReadKeys: Administrator | Officer;
+    /// Turn and destroy sealing keys.
+    ManageKeys: Administrator;
     /// Enter this brand's closing.
     CloseCycle: Partner;
     /// State and confirm the payments of a clearing statement.

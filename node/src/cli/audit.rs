@@ -37,7 +37,7 @@ pub struct AuditArguments {
     /// Its signatures.
     #[arg(long)]
     pub signatures: PathBuf,
-    /// An auditor's key, as NAME=FILE; opens what is sealed in every log.
+    /// An auditor's keys, as NAME=FILE; open what is sealed in every log, or what it was disclosed.
     #[arg(long = "auditor-key", value_name = "NAME=FILE")]
     pub auditor_keys: Vec<String>,
     /// A brand's recovery key, as BRAND=FILE; opens what is sealed in that brand's log.
@@ -179,13 +179,17 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
     for text in &arguments.auditor_keys {
         let (name, file) = split(text)?;
         let holder = KeyHolder::Auditor(name.to_owned());
-        opening.push(OpeningKey { holder, secret: keys::read_sealing_secret(file)? });
+        for secret in keys::read_sealing_secrets(file)? {
+            opening.push(OpeningKey { holder: holder.clone(), secret });
+        }
     }
     for text in &arguments.recovery_keys {
         let (name, file) = split(text)?;
         let brand = BrandId::new(name).map_err(|error| CliError::Input(error.to_string()))?;
         let holder = KeyHolder::Recovery(brand);
-        opening.push(OpeningKey { holder, secret: keys::read_sealing_secret(file)? });
+        for secret in keys::read_sealing_secrets(file)? {
+            opening.push(OpeningKey { holder: holder.clone(), secret });
+        }
     }
     let folders: BTreeMap<BrandId, Directory> = constitution
         .ledger()
@@ -256,6 +260,12 @@ pub fn print(report: &AuditReport, json: bool, io: &mut Io) -> Result<(), CliErr
     }
     for missing in &report.not_checked {
         io.line(&format!("  not checked: {} {} ({})", missing.count, missing.reason, missing.log))?;
+    }
+    for given in &report.disclosures {
+        io.line(&format!(
+            "  {} disclosed its blocks {} to {} to {} (entry {})",
+            given.log, given.first, given.last, given.auditor, given.entry
+        ))?;
     }
     if let Some(budget) = budget {
         io.line(&format!(

@@ -116,6 +116,9 @@ pub enum ConstitutionCommand {
         /// Where to write the private half.
         #[arg(long, short)]
         out: PathBuf,
+        /// How many months it is to serve: one key each, printed in order.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=60))]
+        months: u8,
     },
 }
 
@@ -271,9 +274,11 @@ pub fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
             io.say("the constitution is in the data directory; start the node with `run`");
             Ok(())
         }
-        ConstitutionCommand::AuditorKey { out } => {
-            let key = keys::create_sealing_secret(out)?;
-            io.line(&alliance_config::sealing_key_text(&key))
+        ConstitutionCommand::AuditorKey { out, months } => {
+            for key in keys::create_auditor_keys(out, *months)? {
+                io.line(&alliance_config::sealing_key_text(&key))?;
+            }
+            Ok(())
         }
     }
 }

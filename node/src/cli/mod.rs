@@ -13,6 +13,7 @@ pub mod demo;
 pub mod operations;
 pub mod returns;
 pub mod run;
+pub mod sealing;
 
 use std::fs;
 use std::io::Write;
@@ -67,6 +68,18 @@ enum Command {
     Clearing {
         #[command(subcommand)]
         command: clearing::ClearingCommand,
+    },
+    /// List, rotate and destroy this brand's sealing keys.
+    Keys {
+        #[command(subcommand)]
+        command: sealing::KeysCommand,
+    },
+    /// Let an auditor open blocks of this brand's log; the log says so to everyone.
+    Disclose(sealing::DiscloseArguments),
+    /// Show a receipt, or verify one that opens its entry.
+    Receipt {
+        #[command(subcommand)]
+        command: sealing::ReceiptCommand,
     },
     /// Ask a joint question; shows cost and expected error first.
     Query(operations::QueryArguments),
@@ -227,6 +240,9 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
             (None, None) => return Err(CliError::Input("give --card, --to and --points".into())),
         },
         Command::Clearing { command } => clearing::run(&command).await?,
+        Command::Keys { command } => sealing::keys(&command).await?,
+        Command::Disclose(arguments) => sealing::disclose(&arguments).await?,
+        Command::Receipt { command } => sealing::receipt(&command).await?,
         Command::Query(arguments) => operations::query(&arguments).await?,
         Command::Status(arguments) => operations::status(&arguments).await?,
         Command::Bench { command } => return bench::run(&command).await,

@@ -415,6 +415,11 @@ impl Book {
 }
 
 impl BookedExchange {
+    /// The own block it is in, once that is final.
+    #[must_use]
+    pub const fn height(&self) -> Option<Height> {
+        self.height
+    }
     /// Its leaf in the own log, once it is in a final block.
     #[must_use]
     pub const fn leaf(&self) -> Option<LeafIndex> {

@@ -376,6 +376,59 @@ pub(super) async fn receipt(
     Ok(app.node.receipt(id).await?)
 }
 
+/// The receipt with what opens its entry, and no other: for the member, a dispute, a court.
+#[utoipa::path(get, path = "/api/v1/exchanges/{id}/opened-receipt", tag = "exchanges",
+    params(("id" = String, Path, description = "32 hex digits")),
+    responses((status = 200, description = "A C2SP tlog-proof with an extra line", body = String, content_type = "text/plain")))]
+pub(super) async fn opened_receipt(
+    _: Authorized<perm::ReadExchanges>,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<String> {
+    Ok(app.node.opened_receipt(id).await?)
+}
+
+/// Lets an auditor open blocks of this brand's log. The log says so, to everyone.
+#[utoipa::path(post, path = "/api/v1/disclosures", tag = "audit", request_body = DisclosureRequest,
+    responses((status = 202, description = "Enters the log with the next block", body = DisclosureView)))]
+pub(super) async fn disclose(
+    _: Authorized<perm::Disclose>,
+    State(app): State<App>,
+    Json(request): Json<DisclosureRequest>,
+) -> Result<impl IntoResponse> {
+    Ok((StatusCode::ACCEPTED, Json(app.node.disclose(request).await?)))
+}
+
+/// This brand's sealing keys, oldest first. Only public halves.
+#[utoipa::path(get, path = "/api/v1/sealing-keys", tag = "node",
+    responses((status = 200, description = "The keys", body = [SealingKeyView])))]
+pub(super) async fn sealing_keys(
+    _: Authorized<perm::ReadKeys>,
+    State(app): State<App>,
+) -> Result<Json<Vec<SealingKeyView>>> {
+    Ok(Json(app.node.sealing_keys().await?))
+}
+
+/// Makes a new sealing key before its month is over: after a key may have been stolen.
+#[utoipa::path(post, path = "/api/v1/sealing-keys", tag = "node",
+    responses((status = 201, description = "The new key", body = SealingKeyView)))]
+pub(super) async fn turn_sealing_key(
+    _: Authorized<perm::ManageKeys>,
+    State(app): State<App>,
+) -> Result<impl IntoResponse> {
+    Ok((StatusCode::CREATED, Json(app.node.turn_sealing_key().await?)))
+}
+
+/// Destroys the sealing keys whose retention is over, as the node does by itself.
+#[utoipa::path(post, path = "/api/v1/sealing-keys/destruction", tag = "node",
+    responses((status = 200, description = "Public halves of the destroyed keys, hex", body = [String])))]
+pub(super) async fn destroy_sealing_keys(
+    _: Authorized<perm::ManageKeys>,
+    State(app): State<App>,
+) -> Result<Json<Vec<String>>> {
+    Ok(Json(app.node.destroy_sealing_keys().await?))
+}
+
 /// Enters this brand's closing for a cut-off that has passed.
 #[utoipa::path(post, path = "/api/v1/clearings/{cut_off_ms}/closing", tag = "clearings",
     params(("cut_off_ms" = u64, Path, description = "Unix milliseconds")),

@@ -141,6 +141,11 @@ routes! {
     post   "/api/v1/exchanges/received/returns"        api::send_back        needs::<perm::ExchangePoints>();
     get    "/api/v1/exchanges/{id}"                    api::exchange_by_id   needs::<perm::ReadExchanges>();
     get    "/api/v1/exchanges/{id}/receipt"            api::receipt          needs::<perm::ReadExchanges>();
+    get    "/api/v1/exchanges/{id}/opened-receipt"     api::opened_receipt   needs::<perm::ReadExchanges>();
+    post   "/api/v1/disclosures"                       api::disclose         needs::<perm::Disclose>();
+    get    "/api/v1/sealing-keys"                      api::sealing_keys     needs::<perm::ReadKeys>();
+    post   "/api/v1/sealing-keys"                      api::turn_sealing_key needs::<perm::ManageKeys>();
+    post   "/api/v1/sealing-keys/destruction"          api::destroy_sealing_keys needs::<perm::ManageKeys>();
     post   "/api/v1/clearings/{cut_off_ms}/closing"    api::close            needs::<perm::CloseCycle>();
     get    "/api/v1/clearings/{cut_off_ms}"            api::statement        needs::<perm::ReadClearings>();
     post   "/api/v1/clearings/{cut_off_ms}/payments"   api::settled          needs::<perm::SettleClearings>();

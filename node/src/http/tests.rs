@@ -21,6 +21,7 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
         ("post", "/api/v1/members/{card}/consents") => {
             Some(r#"{"purpose":"exchange","granted":true,"notice_version":1}"#)
         }
+        ("post", "/api/v1/disclosures") => Some(r#"{"auditor":"tax","from":1,"to":2}"#),
         ("post", "/api/v1/exchanges") => Some(r#"{"card":"1","to":"kids","points":5}"#),
         ("post", "/api/v1/exchanges/received/returns") => {
             Some(r#"{"card":"1","from":"kids","leaf":7,"points":5}"#)

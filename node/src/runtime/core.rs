@@ -29,7 +29,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 pub use operations::{exchange_id, internal, vault_error};
 
-use self::operations::submit_error;
+pub(super) use self::operations::submit_error;
 use super::clearing::{Clearing, PaymentStep};
 use super::disputes::Disputes;
 use super::published::{PublishError, PublishedLog};
@@ -442,7 +442,7 @@ impl Core {
                     self.clearing.payment(PaymentStep::Confirmed, payment);
                 }
                 PublicEntry::DisputeOpened(dispute) => self.disputes.certified(log, dispute),
-                PublicEntry::Application(_) => {}
+                PublicEntry::Application(_) | PublicEntry::Disclosure(_) => {}
             }
         }
         if let Some(dispute) = &block.dispute {

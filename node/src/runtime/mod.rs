@@ -11,10 +11,11 @@ mod import;
 mod joint;
 pub mod published;
 pub mod sealed_journal;
+mod sealing;
 mod start;
 mod witnessing;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,12 +23,14 @@ use futures::FutureExt as _;
 use protocol::amount::Points;
 use protocol::ids::BrandId;
 use protocol::time::Timestamp;
+use protocol::wire::{Frame, Negotiation, Versions};
 use protocol::witness::message::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::clearing::PaymentStep;
 use self::core::{Core, Turn, TurnError, vault_error};
 use self::sealed_journal::RecordCipher;
+use self::sealing::{SealingCare, keys_error};
 use crate::cleanroom::{ReadResult, Room};
 use crate::exchange::record::EarnedPoints;
 use crate::journal::{GroupCommit, JournalError};
@@ -108,6 +111,9 @@ struct Runtime {
     connected: BTreeSet<BrandId>,
     members: u64,
     purchases: u64,
+    // which versions each peer has said it speaks
+    versions: BTreeMap<BrandId, Negotiation>,
+    sealing: SealingCare,
     // witnesses outside the alliance
     asked: Vec<witnessing::Asked>,
     metrics: Metrics,
@@ -210,6 +216,12 @@ impl Runtime {
             }
             Input::Network(Inbound::Connected(brand)) => {
                 self.connected.insert(brand);
+                // the first frame of a connection; what the peer said on an earlier one counts until
+                // it says it again
+                let hello = self.versions.entry(brand).or_default().hello();
+                if let Err(error) = self.network.send(brand, hello) {
+                    tracing::debug!(brand = %brand, error = %error, "not greeted");
+                }
                 self.core.ledger.ask(brand, &mut turn.out);
             }
             Input::Network(Inbound::Disconnected(brand)) => drop(self.connected.remove(&brand)),
@@ -220,6 +232,7 @@ impl Runtime {
             Input::Tick => {
                 self.measure();
                 self.core.tick(now(), turn);
+                self.care_for_sealing_keys();
                 self.joint_tick(turn);
             }
             Input::Ended => return false,
@@ -248,9 +261,12 @@ impl Runtime {
     }
 
     fn message(&mut self, from: BrandId, bytes: &[u8], turn: &mut Turn) {
-        match Message::from_bytes(bytes) {
-            Ok(Message::Application(message)) => self.joint_message(from, message, turn),
-            Ok(message) => {
+        match self.versions.entry(from).or_default().receive(bytes) {
+            Ok(Frame::Hello(versions)) => self.greeted(from, versions),
+            Ok(Frame::Message(Message::Application(message))) => {
+                self.joint_message(from, message, turn);
+            }
+            Ok(Frame::Message(message)) => {
                 self.metrics.received(&message);
                 self.core.message(from, message, now(), turn);
             }
@@ -258,6 +274,20 @@ impl Runtime {
                 self.metrics.count("messages_not_understood", "brand", from);
                 tracing::warn!(brand = %from, error = %error, "a message was not understood");
             }
+        }
+    }
+
+    /// A peer has said which versions it speaks.
+    fn greeted(&mut self, brand: BrandId, versions: Versions) {
+        let own = Versions::SPOKEN;
+        if own.common(versions).is_none() {
+            self.core.alert(format!(
+                "{brand} speaks versions {} to {} of the wire, this node {} to {}: nothing is exchanged with it until one of the two is updated",
+                versions.least(),
+                versions.most(),
+                own.least(),
+                own.most()
+            ));
         }
     }
 
@@ -288,7 +318,8 @@ impl Runtime {
         for (to, message) in out.messages {
             self.metrics.sent(&message);
             // a peer that is away, or behind, hears it again when it asks
-            if let Err(error) = self.network.send(to, message.into_bytes()) {
+            let Some(bytes) = self.versions.entry(to).or_default().send(message) else { continue };
+            if let Err(error) = self.network.send(to, bytes) {
                 self.metrics.count("messages_not_sent", "brand", to);
                 tracing::debug!(brand = %to, error = %error, "not sent");
             }
@@ -378,6 +409,22 @@ impl Runtime {
                 answer(turn, reply, taken);
             }
             Command::Receipt { id, reply } => answer(turn, reply, self.core.receipt(&id)),
+            Command::OpenedReceipt { id, reply } => {
+                answer(turn, reply, self.core.opened_receipt(&id));
+            }
+            Command::SealingKeys { reply } => answer(turn, reply, Ok(self.sealing_key_views())),
+            Command::TurnSealingKey { reply } => {
+                let turned = self.turn_sealing_key().map_err(|error| keys_error(&error));
+                answer(turn, reply, turned);
+            }
+            Command::DestroySealingKeys { reply } => {
+                let done = self.destroy_expired_sealing_keys().map_err(|error| keys_error(&error));
+                answer(turn, reply, done);
+            }
+            Command::Disclose { request, reply } => {
+                let disclosed = self.core.disclose(&request, now(), turn);
+                answer(turn, reply, disclosed);
+            }
             Command::AddCheckpoint { request, reply } => {
                 let cosigned = self.add_checkpoint(&request, turn);
                 answer(turn, reply, Ok(cosigned));

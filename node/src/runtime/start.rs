@@ -6,6 +6,7 @@ use alliance_config::{Constitution, Host};
 use protocol::ids::BrandId;
 use protocol::ledger::Ledger;
 use protocol::log::tlog_witness::ForeignLogs;
+use protocol::time::Timestamp;
 use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 use super::core::{Core, SystemEntropy};
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::{RecordCipher, SealedRecordError};
+use super::sealing::SealingCare;
 use super::{BrandNames, RunError, Runtime, witnessing};
 use crate::cleanroom::{QueryTimes, RestoreError, Room};
 use crate::config::{ConfigError, DataDirectory};
@@ -22,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::net::{self, Limits, Network, NetworkConfig, NetworkHandle, Peer};
 use crate::outside::OutsideError;
 use crate::purchases::{Facts, ImportError};
+use crate::sealing_keys::SealingKeys;
 use crate::service::{Node, Status};
 use crate::store::{SledStore, Store, StoreError};
 use crate::vault::{HeldBrandKey, KeyError, Vault, VaultError};
@@ -117,14 +120,16 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
     let (settings, brand) = data.settings()?;
     let secrets = keys::read(&data.keys())?;
     let constitution = load_constitution(data)?;
-    check_membership(&constitution, brand, &secrets)?;
+    let sealing = SealingKeys::read(&data.keys())?;
+    check_membership(&constitution, brand, &secrets, &sealing)?;
     let store: Arc<dyn Store> = Arc::new(SledStore::open(data.store())?);
     let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
     let random = Arc::new(SystemRandom::new());
     let vault = Arc::new(Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random));
     let facts = Arc::new(Facts::open(data.facts(), Arc::clone(&store), &vault)?);
 
-    let ledger = Ledger::new(brand, constitution.ledger().clone(), secrets.ledger()?);
+    let keys = secrets.ledger(sealing.ring().map_err(KeysError::from)?)?;
+    let ledger = Ledger::new(brand, constitution.ledger().clone(), keys);
     let published = PublishedLog::open(&data.log())?;
     let mut core = Core::new(ledger, Arc::clone(&vault), published);
     core.foreign =
@@ -192,6 +197,13 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
         names,
         facts,
         import: Arc::new(Mutex::default()),
+        versions: std::collections::BTreeMap::new(),
+        sealing: SealingCare {
+            keys: sealing,
+            zone: constitution.clearing_zone().clone(),
+            months: constitution.payload_retention_months(),
+            looked: Timestamp::default(),
+        },
         connected: std::collections::BTreeSet::new(),
         asked,
         metrics: metrics.clone(),
@@ -220,13 +232,16 @@ pub(crate) fn check_membership(
     constitution: &Constitution,
     brand: BrandId,
     secrets: &Secrets,
+    sealing: &SealingKeys,
 ) -> Result<(), StartError> {
     let member = constitution.ledger().brand(brand).ok_or_else(|| {
         StartError::NotMember(format!(
             "{brand} is no brand of the constitution; copy the constitution that was collected for this alliance"
         ))
     })?;
-    if secrets.public(member.keys.recovery)? == member.keys {
+    // the constitution has the first sealing key, which may be destroyed by now
+    let first = sealing.first().is_none_or(|first| first == member.keys.sealing);
+    if first && secrets.public(member.keys.sealing, member.keys.recovery)? == member.keys {
         return Ok(());
     }
     Err(StartError::NotMember(format!(

@@ -88,6 +88,11 @@ pub enum Command {
     Received { card: Option<String>, limit: u32, reply: Reply<Vec<ReceivedView>> },
     SendBack { key: String, request: SendBackRequest, reply: Reply<ReceivedView> },
     Receipt { id: String, reply: Reply<String> },
+    OpenedReceipt { id: String, reply: Reply<String> },
+    SealingKeys { reply: Reply<Vec<SealingKeyView>> },
+    TurnSealingKey { reply: Reply<SealingKeyView> },
+    DestroySealingKeys { reply: Reply<Vec<String>> },
+    Disclose { request: DisclosureRequest, reply: Reply<DisclosureView> },
     AddCheckpoint { request: AddCheckpoint, reply: Reply<Result<String, Refusal>> },
     ForeignCheckpoint { origin_hash: String, reply: Reply<String> },
     Close { cut_off_ms: u64, reply: Reply<StatementView> },
@@ -183,6 +188,16 @@ operations! {
     send_back(key: String, request: SendBackRequest) -> ReceivedView = SendBack;
     /// The receipt of a final exchange: a C2SP tlog-proof that stock tools verify.
     receipt(id: String) -> String = Receipt;
+    /// The same with what opens its entry, and no other entry.
+    opened_receipt(id: String) -> String = OpenedReceipt;
+    /// This brand's sealing keys, oldest first.
+    sealing_keys() -> Vec<SealingKeyView> = SealingKeys;
+    /// Makes a new sealing key, which the next block states.
+    turn_sealing_key() -> SealingKeyView = TurnSealingKey;
+    /// Destroys the sealing keys whose retention is over; gives their public halves.
+    destroy_sealing_keys() -> Vec<String> = DestroySealingKeys;
+    /// Lets an auditor open own blocks, on the record.
+    disclose(request: DisclosureRequest) -> DisclosureView = Disclose;
     /// Cosigns another log's checkpoint, or says why not: C2SP tlog-witness.
     add_checkpoint(request: AddCheckpoint) -> Result<String, Refusal> = AddCheckpoint;
     /// What was last cosigned of a foreign log, by the SHA-256 of its origin in hex.

@@ -470,3 +470,43 @@ pub struct BudgetView {
     /// What all accounts together have cost everyone this year, pico-rho.
     pub alliance_spent_pico_rho: u64,
 }
+
+/// One of this brand's sealing keys: others seal to the current one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SealingKeyView {
+    /// The public half, hex.
+    pub key: String,
+    /// When it was made, Unix milliseconds.
+    pub made_ms: u64,
+    /// When another took its place, Unix milliseconds.
+    pub replaced_ms: Option<u64>,
+    /// Whether it is the one that the next block states.
+    pub current: bool,
+    /// Whether something may still come sealed to it.
+    pub in_use: bool,
+}
+
+/// Which own blocks an auditor is to open.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DisclosureRequest {
+    /// Its name in the constitution.
+    pub auditor: String,
+    /// The first block's height.
+    pub from: u64,
+    /// The last block's height.
+    pub to: u64,
+}
+
+/// What was disclosed; in the own log, for everyone to see, with the next block.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DisclosureView {
+    /// To whom.
+    pub auditor: String,
+    /// The first block's height.
+    pub from: u64,
+    /// The last block's height.
+    pub to: u64,
+    /// How many entries say so.
+    pub entries: u64,
+}

@@ -7,14 +7,16 @@
 use std::collections::BTreeMap;
 
 use super::across::Collected;
+use super::disclosed::Disclosed;
 use super::folder::{Facts, LogFolder, other_files, read_header_leaf};
-use super::report::{Place, Reason, Recorder, Rule, count};
+use super::report::{DisclosedTo, Place, Reason, Recorder, Rule, count};
 use super::sealed::{OpenedBlock, Opener};
 use super::tree::{Settled, Walk};
 use super::{EntryPlace, Observer};
 use crate::clearing::check_closing;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::SEALED_OVERHEAD;
+use crate::disclosure::Disclosure;
 use crate::epochs::Constitutions;
 use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
 use crate::log::block::{APPLICATION_MAX, BODY_MAX, Closing, Entry, Header, PublicEntry};
@@ -33,6 +35,8 @@ pub(super) struct Log<'a, F> {
     /// The block of its checkpoint. All logs are copied after all checkpoints: what blocks after this
     /// one refer to need not be in the copy.
     pub(super) copied: Height,
+    /// What was disclosed to the auditor whose key is at hand.
+    pub(super) disclosed: Disclosed,
 }
 
 /// All logs; headers are read from their folders when another log refers to them.
@@ -326,6 +330,9 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
                 self.collected.payments.confirmed(place, payment.clone());
             }
             PublicEntry::DisputeOpened(dispute) => self.collected.dispute(place, dispute),
+            PublicEntry::Disclosure(disclosure) => {
+                self.judge_disclosure(place, header, disclosure);
+            }
             PublicEntry::Application(entry) if entry.body.len() > APPLICATION_MAX => {
                 let message = "an application's entry is larger than one may be";
                 self.recorder.find(place, Rule::EntrySize, message);
@@ -335,6 +342,30 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
                 let at =
                     EntryPlace { log: self.log, height: block.height, index, time: header.time };
                 observer.application(&at, entry);
+            }
+        }
+    }
+
+    fn judge_disclosure(&mut self, place: Place, header: &Header, disclosure: &Disclosure) {
+        if !disclosure.may_stand(self.constitution(), header.height) {
+            return self.recorder.violation(place, &Violation::Disclosure);
+        }
+        let (first, last) = (disclosure.first, disclosure.last());
+        let auditor = disclosure.auditor.clone();
+        let entry = place.leaf.unwrap_or_default();
+        self.recorder.disclosures.push(DisclosedTo { log: self.log, entry, auditor, first, last });
+        for (height, wrapped) in disclosure.blocks() {
+            let Lookup::Found(_, of) = look_up(self.logs, self.log, height) else {
+                self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
+                continue;
+            };
+            let Some(constitution) = self.constitutions.of(of.epoch) else { continue };
+            let auditor = &disclosure.auditor;
+            let sound = self.opener.is_disclosure_sound(constitution, &of, auditor, wrapped);
+            if sound == Some(false) {
+                let message =
+                    format_args!("what {auditor} was given of block {height} is not its secret");
+                self.recorder.find(place, Rule::Disclosure, message);
             }
         }
     }

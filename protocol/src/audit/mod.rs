@@ -20,6 +20,7 @@
 
 mod across;
 mod blocks;
+mod disclosed;
 mod disputes;
 mod folder;
 mod originals;
@@ -38,7 +39,9 @@ pub use folder::{
     CERTIFICATE_MAX, CERTIFICATES_FILE, CHECKPOINT_FILE, CertificateReader, CertificatesError,
     LogFolder, WITNESSED_FILE,
 };
-pub use report::{Counts, FINDINGS_MAX, Finding, LogHead, NotChecked, Reason, Report, Rule};
+pub use report::{
+    Counts, DisclosedTo, FINDINGS_MAX, Finding, LogHead, NotChecked, Reason, Report, Rule,
+};
 
 use crate::crypto::sealed::SealingSecret;
 use crate::epochs::Constitutions;
@@ -49,6 +52,7 @@ use crate::time::Timestamp;
 use crate::witness::rules::Tip;
 use across::{Across, Collected};
 use blocks::{Log, LogAudit, Logs};
+use disclosed::Disclosed;
 use folder::{Facts, check_checkpoint, has_last_bundle};
 use originals::Originals;
 use report::{Place, Recorder};
@@ -66,7 +70,8 @@ pub struct OpeningKey {
 /// Who holds an opening key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyHolder {
-    /// A standing auditor of the constitution, by name; opens every log.
+    /// An auditor of the constitution, by name; opens every log, or what it was disclosed. Has a key a
+    /// month.
     Auditor(String),
     /// A brand, with its recovery key; opens that brand's log.
     Recovery(BrandId),
@@ -203,7 +208,8 @@ impl Auditor<'_> {
         let size = size_to_walk(folder, &facts, named.size);
         // without a checkpoint, which is a finding, nothing is excused
         let copied = named.block.unwrap_or(facts.last_height());
-        LogRead { brand, log: Some(Log { folder, facts, size, copied }), recorder }
+        let disclosed = Disclosed::read(all, (folder, &facts, size), self.keys);
+        LogRead { brand, log: Some(Log { folder, facts, size, copied, disclosed }), recorder }
     }
 
     /// Checks one log's entries.
@@ -215,12 +221,13 @@ impl Auditor<'_> {
     ) -> LogWalk {
         let mut walk =
             LogWalk { brand, collected: Collected::default(), recorder: Recorder::default() };
+        let disclosed = logs.logs.get(&brand).map(|log| &log.disclosed);
         let mut audit = LogAudit {
             constitutions: self.constitutions,
             epoch: self.first_epoch(brand),
             logs: &logs.logs,
             log: brand,
-            opener: Opener::new(self.constitutions, brand, self.keys),
+            opener: Opener::new(self.constitutions, brand, self.keys, disclosed),
             collected: &mut walk.collected,
             recorder: &mut walk.recorder,
             tip: Some(Tip::genesis()),
@@ -264,6 +271,7 @@ impl Auditor<'_> {
             heads: heads.collect(),
             counts: recorder.counts,
             not_checked: recorder.not_checked_list(),
+            disclosures: recorder.disclosures,
             findings_not_listed: recorder.findings_not_listed,
             findings: recorder.findings,
         }

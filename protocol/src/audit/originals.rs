@@ -87,7 +87,7 @@ impl<'a, F: LogFolder> Originals<'a, F> {
             let of = self.logs.get(&log)?;
             let header = Header::from_bytes(&read_header_leaf(of.folder, of.size, fact)?).ok()?;
             let constitution = self.constitutions.of(header.epoch)?;
-            let reader = Reader::of(self.constitutions, log, self.keys)?;
+            let reader = Reader::of(self.constitutions, log, self.keys, Some(&of.disclosed))?;
             let secret = reader.secret(constitution, &header)?;
             self.block = Some((log, height, header, secret));
         }

@@ -68,6 +68,8 @@ pub enum Rule {
     SealedOpening,
     /// A leaf that is in no column is not padding.
     SealedPadding,
+    /// An auditor was given another secret than the block's.
+    Disclosure,
     /// A return takes back what it may not.
     ExchangeReturn,
     /// A closing is not borne out by its log.
@@ -116,6 +118,7 @@ impl fmt::Display for Rule {
             Self::SealedSecret => "sealed/secret",
             Self::SealedOpening => "sealed/opening",
             Self::SealedPadding => "sealed/padding",
+            Self::Disclosure => "sealed/disclosure",
             Self::ExchangeReturn => "exchange/return",
             Self::ClearingClosing => "clearing/closing",
             Self::ClearingIncomplete => "clearing/incomplete",
@@ -274,6 +277,21 @@ impl Counts {
     }
 }
 
+/// Blocks of a log that its brand let an auditor open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DisclosedTo {
+    /// Whose log.
+    pub log: BrandId,
+    /// The entry that discloses them.
+    pub entry: LeafIndex,
+    /// To whom.
+    pub auditor: String,
+    /// The first block.
+    pub first: Height,
+    /// The last.
+    pub last: Height,
+}
+
 /// How far one log goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct LogHead {
@@ -306,6 +324,8 @@ pub struct Report {
     pub findings_not_listed: u64,
     /// What could not be checked.
     pub not_checked: Vec<NotChecked>,
+    /// Who was given which blocks.
+    pub disclosures: Vec<DisclosedTo>,
 }
 
 impl Report {
@@ -342,6 +362,7 @@ pub(super) struct Recorder {
     pub(super) counts: Counts,
     pub(super) findings: Vec<Finding>,
     pub(super) findings_not_listed: u64,
+    pub(super) disclosures: Vec<DisclosedTo>,
     not_checked: BTreeMap<(BrandId, Reason), u64>,
 }
 
@@ -382,6 +403,7 @@ impl Recorder {
     /// Adds what was found elsewhere, after what was found here.
     pub(super) fn append(&mut self, other: Self) {
         self.counts.add(&other.counts);
+        self.disclosures.extend(other.disclosures);
         self.findings_not_listed =
             self.findings_not_listed.saturating_add(other.findings_not_listed);
         for finding in other.findings {

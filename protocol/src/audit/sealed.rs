@@ -4,27 +4,29 @@
 //! columns, which leaf is whose, what each counterparty was given, the padding, the exact totals. What
 //! a counterparty checks before it votes is then checked by the same function.
 //!
-//! Does not do yet: disclosure of single blocks to an auditor, deleted payloads.
+//! Does not do yet: deleted payloads.
 
 use std::collections::BTreeMap;
 
 use super::across::Collected;
 use super::blocks::Block;
+use super::disclosed::Disclosed;
 use super::report::{Place, Reason, Recorder, Rule, count};
 use super::{KeyHolder, OpeningKey};
 use crate::amount::Value;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{
-    BlockSecret, EntryKey, SealError, SealedEntry, SealingContext, SealingKey, SealingSecret,
+    BlockSecret, EntryKey, KeyRing, SealError, SealedEntry, SealingContext, Wrapped,
 };
+use crate::disclosure::DisclosedBlock;
 use crate::epochs::Constitutions;
 use crate::exchange::Payload;
-use crate::ids::{BrandId, LeafIndex};
+use crate::ids::{BrandId, Height, LeafIndex};
 use crate::log::block::{Column, ColumnContent, ColumnOpening, Entry, Header, hash_of_leaves};
-use crate::witness::build::RECOVERY;
+use crate::witness::readers::{RECOVERY, secret_readers};
 use crate::witness::rules::{Violation, check_column_totals};
 
-/// The key that opens one log's blocks, and the exact totals so far.
+/// The keys that open one log's blocks, and the exact totals so far.
 #[derive(Debug)]
 pub(super) struct Opener<'a> {
     reader: Option<Reader<'a>>,
@@ -36,7 +38,8 @@ pub(super) struct Opener<'a> {
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
     name: &'a str,
-    secret: &'a SealingSecret,
+    keys: KeyRing,
+    disclosed: Option<&'a Disclosed>,
 }
 
 impl<'a> Reader<'a> {
@@ -45,6 +48,7 @@ impl<'a> Reader<'a> {
         constitutions: &Constitutions,
         log: BrandId,
         keys: &'a [OpeningKey],
+        disclosed: Option<&'a Disclosed>,
     ) -> Option<Self> {
         keys.iter().find_map(|key| {
             let name = match &key.holder {
@@ -55,18 +59,15 @@ impl<'a> Reader<'a> {
                     auditors.find(|auditor| auditor.name == *name).map(|_| name.as_str())?
                 }
             };
-            Some(Reader { name, secret: &key.secret })
+            Some(Reader { name, keys: ring_of(&key.holder, keys)?, disclosed })
         })
     }
 
     /// Its place among the wrapped secrets of a header under this constitution; none when it is an
     /// auditor of another epoch.
-    fn position(&self, constitution: &Constitution) -> Option<usize> {
-        if self.name == RECOVERY {
-            return Some(0);
-        }
-        let mut auditors = constitution.auditors().iter();
-        Some(auditors.position(|auditor| auditor.name == self.name)?.saturating_add(2))
+    fn position(&self, constitution: &Constitution, header: &Header) -> Option<usize> {
+        let readers = secret_readers(constitution, &header.log, header.sealing.key, header.time)?;
+        readers.iter().position(|(name, _)| *name == self.name)
     }
 
     /// The secret of a block under this constitution.
@@ -75,15 +76,29 @@ impl<'a> Reader<'a> {
         constitution: &Constitution,
         header: &Header,
     ) -> Option<BlockSecret> {
-        let wrapped = header.secrets.get(self.position(constitution)?)?;
-        let bytes = header.context().unwrap(self.name, self.secret, wrapped).ok()?;
+        let Some(position) = self.position(constitution, header) else {
+            return self.disclosed(header.height).map(|given| given.secret.clone());
+        };
+        let wrapped = header.secrets.get(position)?;
+        let bytes = header.context().unwrap(self.name, &self.keys, wrapped).ok()?;
         Some(BlockSecret::from_bytes(bytes.try_into().ok()?))
+            .filter(|secret| header.is_sealed_with(secret))
+    }
+
+    /// What was disclosed of a block.
+    fn disclosed(&self, height: Height) -> Option<&'a DisclosedBlock> {
+        self.disclosed.and_then(|disclosed| disclosed.at(height))
     }
 }
 
 impl<'a> Opener<'a> {
-    pub(super) fn new(constitutions: &Constitutions, log: BrandId, keys: &'a [OpeningKey]) -> Self {
-        let reader = Reader::of(constitutions, log, keys);
+    pub(super) fn new(
+        constitutions: &Constitutions,
+        log: BrandId,
+        keys: &'a [OpeningKey],
+        disclosed: Option<&'a Disclosed>,
+    ) -> Self {
+        let reader = Reader::of(constitutions, log, keys, disclosed);
         let others = constitutions.brands().into_iter().filter(|brand| *brand != log);
         let contents = others.map(|brand| (brand, Some(ColumnContent::nothing()))).collect();
         Self { reader, contents }
@@ -92,6 +107,36 @@ impl<'a> Opener<'a> {
     /// A block could not be read: the totals that continue from it are not known.
     pub(super) fn lose_totals(&mut self) {
         self.contents.values_mut().for_each(|content| *content = None);
+    }
+
+    /// The totals that were disclosed with a block, where they are not known from the blocks before.
+    fn take_totals(&mut self, header: &Header, disclosed: Option<&DisclosedBlock>) {
+        let before = disclosed.and_then(|given| given.before.as_ref()).into_iter().flatten();
+        for (column, content) in header.columns.iter().zip(before) {
+            self.contents.entry(column.counterparty).or_default().get_or_insert(*content);
+        }
+    }
+
+    /// Whether what was wrapped to an auditor is the secret of the block, and follows from it; none when
+    /// that cannot be told with the keys at hand.
+    pub(super) fn is_disclosure_sound(
+        &self,
+        constitution: &Constitution,
+        header: &Header,
+        auditor: &str,
+        wrapped: &Wrapped,
+    ) -> Option<bool> {
+        let reader = self.reader.as_ref()?;
+        let secret = if reader.name == auditor {
+            match DisclosedBlock::open(header, auditor, &reader.keys, wrapped) {
+                Err(SealError::KeyNotHeld) => return None,
+                Err(_) => return Some(false),
+                Ok(given) => given.secret,
+            }
+        } else {
+            reader.secret(constitution, header)?
+        };
+        Some(DisclosedBlock::is_of(header, &secret, auditor, wrapped))
     }
 
     pub(super) fn open(
@@ -108,7 +153,8 @@ impl<'a> Opener<'a> {
             let sealed = u64::try_from(sealed).unwrap_or(u64::MAX);
             return recorder.not_checked(block.log, Reason::SealedWithoutKey, sealed);
         };
-        if reader.position(constitution).is_none() {
+        let disclosed = reader.disclosed(header.height);
+        if reader.position(constitution, header).is_none() && disclosed.is_none() {
             let sealed = u64::try_from(sealed).unwrap_or(u64::MAX);
             recorder.not_checked(block.log, Reason::SealedWithoutKey, sealed);
             return self.lose_totals();
@@ -119,6 +165,7 @@ impl<'a> Opener<'a> {
             recorder.find(place, Rule::SealedSecret, message);
             return self.lose_totals();
         };
+        self.take_totals(header, disclosed);
         check_readers(of.constitution, header, &secret, place, recorder);
         let opened = Opened { of, context: header.context(), secret };
         let layout = opened.layout(public, recorder);
@@ -141,6 +188,14 @@ impl<'a> Opener<'a> {
     }
 }
 
+/// All keys of one holder: an auditor has one a month.
+pub(super) fn ring_of(holder: &KeyHolder, keys: &[OpeningKey]) -> Option<KeyRing> {
+    let mut own = keys.iter().filter(|key| key.holder == *holder).map(|key| key.secret.clone());
+    let mut ring = KeyRing::new(own.next()?).ok()?;
+    own.try_for_each(|secret| ring.hold(secret).map(drop)).ok()?;
+    Some(ring)
+}
+
 /// Every reader must have been given this same secret.
 fn check_readers(
     constitution: &Constitution,
@@ -149,13 +204,11 @@ fn check_readers(
     place: Place,
     recorder: &mut Recorder,
 ) {
-    let Some(brand) = constitution.brand(header.log) else { return };
-    let own: [(&str, &SealingKey); 2] =
-        [(RECOVERY, &brand.keys.recovery), (header.log.as_str(), &brand.keys.sealing)];
-    let auditors = constitution.auditors().iter();
-    let auditors = auditors.map(|auditor| (auditor.name.as_str(), &auditor.sealing));
-    for ((name, key), wrapped) in own.into_iter().chain(auditors).zip(&header.secrets) {
-        let again = header.context().wrap(name, key, secret.expose(), secret.expose());
+    // that these are their keys is a rule of every block
+    let readers = secret_readers(constitution, &header.log, header.sealing.key, header.time);
+    for ((name, _), wrapped) in readers.into_iter().flatten().zip(&header.secrets) {
+        let key = wrapped.key();
+        let again = header.context().wrap(name, &key, secret.expose(), secret.expose());
         if again.as_ref() != Ok(wrapped) {
             let message = format_args!("what was wrapped to {name} is not the block's secret");
             recorder.find(place, Rule::SealedSecret, message);
@@ -308,10 +361,9 @@ impl Opened<'_> {
             recorder.violation(place, &violation);
             return None;
         }
-        let sealing = constitution.brand(counterparty).map(|brand| brand.keys.sealing)?;
         let given = self.context.wrap(
             counterparty.as_str(),
-            &sealing,
+            &column.opening.key(),
             self.secret.expose(),
             &opening.to_bytes(),
         );

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::statement::ClosedBlock;
 use crate::amount::Value;
-use crate::crypto::sealed::{BlockSecret, SealError, SealingSecret};
+use crate::crypto::sealed::{BlockSecret, KeyRing, SealError};
 use crate::ids::{BrandId, HeaderHash, Height};
 use crate::log::block::{Closing, ColumnContent, ColumnDisclosure, Header};
 use crate::time::Timestamp;
@@ -67,15 +67,15 @@ impl CheckedClosing {
 }
 
 /// Makes the closing entry for a cut-off from the own log's last certified block not after it (none
-/// when there is none): its header, the own sealing key, and the exact contents of its columns in
+/// when there is none): its header, the own sealing keys, and the exact contents of its columns in
 /// their order. The entry goes into a later block with a time after the cut-off.
 ///
 /// # Errors
-/// When the header is not one whose secret this key opens, or commits to other contents.
+/// When the header is not one whose secret these keys open, or commits to other contents.
 pub fn close(
     cut_off: Timestamp,
     last: Option<(&Header, HeaderHash)>,
-    secret: &SealingSecret,
+    keys: &KeyRing,
     contents: &[ColumnContent],
 ) -> Result<Closing, SealError> {
     let Some((header, block)) = last else {
@@ -85,7 +85,7 @@ pub fn close(
     let context = header.context();
     // the second secret is the writer's own, after the one for its recovery key
     let wrapped = header.secrets.get(1).ok_or(SealError::NotOpened)?;
-    let bytes = context.unwrap(header.log.as_str(), secret, wrapped)?;
+    let bytes = context.unwrap(header.log.as_str(), keys, wrapped)?;
     let secret = BlockSecret::from_bytes(bytes.try_into().map_err(|_| SealError::NotOpened)?);
     if contents.len() != header.columns.len() {
         return Err(SealError::WrongKey);

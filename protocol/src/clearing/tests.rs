@@ -5,7 +5,9 @@ use crate::amount::Value;
 use crate::codec;
 use crate::constitution::Constitution;
 use crate::constitution::tests::draft;
-use crate::crypto::sealed::{BlockSecret, SealError, SealingContext, SealingSecret};
+use crate::crypto::sealed::{
+    BlockSecret, Cipher, KeyRing, SealError, Sealing, SealingContext, SealingSecret,
+};
 use crate::ids::{
     BlockNonce, BrandId, Commitment, Epoch, FragmentsRoot, HeaderHash, Height, LeafIndex, RootHash,
 };
@@ -25,12 +27,16 @@ pub(super) fn brand(number: usize) -> BrandId {
     BrandId::new(&letter.to_string()).unwrap()
 }
 
+fn ring() -> KeyRing {
+    KeyRing::new(SealingSecret::derive(&[9; 32]).0).unwrap()
+}
+
 /// A header at a height and time with these totals, in the order of the other brands.
 fn header(log: usize, height: u64, time: u64, previous: HeaderHash, sent: &[u64]) -> Header {
-    let context =
-        SealingContext { log: brand(log), nonce: BlockNonce::from_bytes([height as u8; 16]) };
+    let (nonce, cipher) = (BlockNonce::from_bytes([height as u8; 16]), Cipher::default());
+    let context = SealingContext { log: brand(log), nonce, cipher };
     let others = (0..usize::from(BRANDS)).filter(|other| *other != log);
-    let (_, sealing) = SealingSecret::derive(&[9; 32]);
+    let sealing = ring().current();
     let wrap = |to: &str| context.wrap(to, &sealing, &[1; 32], &[1; 32]).unwrap();
     let column = |other, sent| {
         let key = context.column_key(&BlockSecret::from_bytes([1; 32]), brand(other));
@@ -62,6 +68,7 @@ fn header(log: usize, height: u64, time: u64, previous: HeaderHash, sent: &[u64]
         fragments: FragmentsRoot::from_bytes([0; 32]),
         secrets: vec![wrap("recovery"), wrap(brand(log).as_str())],
         columns: others.zip(sent).map(|(other, sent)| column(other, *sent)).collect(),
+        sealing: Sealing { cipher, key: sealing, since: Timestamp::from_unix_ms(time) },
     }
 }
 
@@ -77,7 +84,7 @@ pub(super) fn cut_off() -> Timestamp {
 fn closing(header: &Header, sent: &[u64]) -> Closing {
     let contents: Vec<ColumnContent> = sent.iter().map(|sent| content(*sent)).collect();
     let last = Some((header, header.to_leaf().1));
-    close(cut_off(), last, &SealingSecret::derive(&[9; 32]).0, &contents).unwrap()
+    close(cut_off(), last, &ring(), &contents).unwrap()
 }
 
 pub(super) fn checked(log: usize, sent: &[u64]) -> CheckedClosing {
@@ -110,7 +117,7 @@ fn a_closing_is_of_the_last_block_and_its_own_totals() {
     lower.columns[2].content = content(2);
     assert_eq!(check(&lower, &next(101, id)), Err(ClosingError::Totals(brand(3))));
     let contents = [1, 2, 2, 4].map(content);
-    let (own, _) = SealingSecret::derive(&[9; 32]);
+    let own = ring();
     assert_eq!(close(cut_off(), Some((&last, id)), &own, &contents), Err(SealError::WrongKey));
     let mut fewer = good.clone();
     fewer.columns.pop();

@@ -3,7 +3,7 @@
 //! ```text
 //! block secret ── HKDF ──> counterparty key k_cp ── HKDF(log, nonce, index) ──> entry key
 //!      │                        │                                                  │
-//!      └ HPKE to: recovery,     └ HPKE to the counterparty,                        ├ AES-256-GCM, zero nonce, one use
+//!      └ HPKE to: recovery,     └ HPKE to the counterparty,                        ├ the constitution's cipher, one use
 //!        own, standing auditors   commitment in the header                         └ commitment in the leaf
 //! ```
 //! Opening one entry (its key) opens no other; opening one counterparty's key opens that column of
@@ -11,27 +11,27 @@
 //! DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM) is derived from the secret it belongs to, so
 //! that whoever holds the block secret can run it again and see that the right key was wrapped.
 //!
-//! Does not do yet: rotation of sealing keys, SM4-GCM, disclosure of one block to an auditor.
+//! Does not know whose sealing key is current, nor when an old one is destroyed.
 
+mod cipher;
 mod column;
+mod wrap;
 
 use std::fmt;
 
-use aes_gcm::aead::{Aead as _, KeyInit as _, Payload};
-use aes_gcm::{Aes256Gcm, Nonce};
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng as _;
-use hpke::aead::AesGcm256;
-use hpke::kdf::HkdfSha256;
-use hpke::kem::X25519HkdfSha256;
-use hpke::{Deserializable as _, Kem as _, OpModeR, OpModeS, Serializable as _};
 use minicbor::{Decode, Encode};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+pub use cipher::Cipher;
 pub use column::{ColumnCipher, SealedLeaf, SealedRef, sealed_leaf_bytes};
+pub use wrap::{KeyRing, SealingKey, Suite, Wrapped};
 
+use super::hash::HkdfKey;
 use super::{hkdf_sha256, sha256};
 use crate::ids::{BlockNonce, BrandId, Commitment, LeafIndex};
+use crate::time::Timestamp;
 
 const BLOCK_KEY: &[u8] = b"coalition/0/sealed/counterparty";
 const COLUMN_COMMITMENT: &[u8] = b"coalition/0/sealed/counterparty-commitment";
@@ -71,37 +71,74 @@ secrets! {
     BlockSecret,
     /// Key of one counterparty's column of one block.
     ColumnKey,
-    /// Key of one entry: what a receipt or a dispute opens.
-    EntryKey,
     /// Private half of a sealing key (X25519).
     SealingSecret,
 }
 
-/// Public half of a sealing key (X25519, RFC 7748).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
-#[cbor(transparent)]
-pub struct SealingKey(#[cbor(with = "minicbor::bytes")] [u8; 32]);
+/// Key of one entry, of its cipher's length: what a receipt or a dispute opens.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct EntryKey {
+    #[zeroize(skip)]
+    cipher: Cipher,
+    // beyond the cipher's length zeros
+    bytes: [u8; 32],
+}
 
-impl SealingKey {
-    /// Takes the 32 bytes as they are.
+impl EntryKey {
+    /// Takes the secret bytes of a cipher's key; none when they are fewer or more than it has.
     #[must_use]
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+    pub fn from_bytes(cipher: Cipher, bytes: &[u8]) -> Option<Self> {
+        let mut key = Self { cipher, bytes: [0; 32] };
+        if bytes.len() != cipher.key_bytes() {
+            return None;
+        }
+        key.bytes.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        Some(key)
     }
-    /// The 32 bytes.
+    fn derive(cipher: Cipher, column: &HkdfKey, place: &[u8]) -> Self {
+        let mut key = Self { cipher, bytes: [0; 32] };
+        match cipher {
+            Cipher::Aes256Gcm => key.bytes = column.expand(&[place]),
+            Cipher::Sm4Gcm => {
+                let mut short: [u8; 16] = column.expand(&[place]);
+                key.bytes.iter_mut().zip(short).for_each(|(to, from)| *to = from);
+                short.zeroize();
+            }
+        }
+        key
+    }
+    /// Of which cipher.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+    pub const fn cipher(&self) -> Cipher {
+        self.cipher
+    }
+    /// The secret bytes, as many as the cipher's keys have.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.bytes.get(..self.cipher.key_bytes()).unwrap_or_default()
     }
 }
 
-impl SealingSecret {
-    /// Makes a key pair from 32 random bytes (RFC 9180, section 7.1.3).
-    #[must_use]
-    pub fn derive(seed: &[u8; 32]) -> (Self, SealingKey) {
-        let (secret, public) = X25519HkdfSha256::derive_keypair(seed);
-        (Self(secret.to_bytes().into()), SealingKey(public.to_bytes().into()))
+impl fmt::Debug for EntryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EntryKey(..)")
     }
+}
+
+/// How a block is sealed, and to which key others are to seal to its writer. A header that states
+/// another key than the one before announces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Sealing {
+    /// What seals the entries.
+    #[n(0)]
+    pub cipher: Cipher,
+    /// The writer's sealing key, for those who recognise this block.
+    #[n(1)]
+    pub key: SealingKey,
+    /// The time of the first block that stated it.
+    #[n(2)]
+    pub since: Timestamp,
 }
 
 /// Why something sealed could not be opened, or not sealed.
@@ -113,6 +150,9 @@ pub enum SealError {
     /// Not sealed with this key, for this place, or altered since.
     #[error("the sealed payload does not open with this key at this place")]
     NotOpened,
+    /// Sealed to a key whose private half is not here: never held, or destroyed.
+    #[error("it is sealed to a key that is not held here")]
+    KeyNotHeld,
     /// The key is not the one the writer committed to.
     #[error("the key is not the one committed to")]
     WrongKey,
@@ -126,22 +166,6 @@ pub enum SealError {
     },
 }
 
-/// A secret wrapped to one recipient by HPKE.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
-pub struct Wrapped {
-    #[cbor(n(0), with = "minicbor::bytes")]
-    encapsulated: [u8; 32],
-    #[cbor(n(1), with = "minicbor::bytes")]
-    ciphertext: Vec<u8>,
-}
-
-impl fmt::Debug for Wrapped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Wrapped({} bytes)", self.ciphertext.len())
-    }
-}
-
 /// Where in the alliance something is sealed; binds it to its place.
 #[derive(Clone, Copy, Debug)]
 pub struct SealingContext {
@@ -149,6 +173,8 @@ pub struct SealingContext {
     pub log: BrandId,
     /// The block's nonce.
     pub nonce: BlockNonce,
+    /// What its entries are sealed with.
+    pub cipher: Cipher,
 }
 
 impl SealingContext {
@@ -160,60 +186,6 @@ impl SealingContext {
             info.extend_from_slice(part);
         }
         info
-    }
-
-    /// Wraps `plaintext` to a recipient; `secret` is what the encapsulation is derived from.
-    ///
-    /// # Errors
-    /// [`SealError::Recipient`] when the key is a point of small order.
-    pub fn wrap(
-        &self,
-        recipient: &str,
-        key: &SealingKey,
-        secret: &[u8; 32],
-        plaintext: &[u8],
-    ) -> Result<Wrapped, SealError> {
-        let info = self.info(WRAP, recipient);
-        let seed: [u8; 32] = hkdf_sha256(secret, ENCAPSULATION, &[&info, &key.0]);
-        let public = <X25519HkdfSha256 as hpke::Kem>::PublicKey::from_bytes(&key.0)
-            .map_err(|_| SealError::Recipient)?;
-        let (encapsulated, ciphertext) =
-            hpke::single_shot_seal_with_rng::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
-                &OpModeS::Base,
-                &public,
-                &info,
-                plaintext,
-                &[],
-                &mut ChaCha20Rng::from_seed(seed),
-            )
-            .map_err(|_| SealError::Recipient)?;
-        Ok(Wrapped { encapsulated: encapsulated.to_bytes().into(), ciphertext })
-    }
-
-    /// Opens what was wrapped to this recipient.
-    ///
-    /// # Errors
-    /// [`SealError::NotOpened`].
-    pub fn unwrap(
-        &self,
-        recipient: &str,
-        secret: &SealingSecret,
-        wrapped: &Wrapped,
-    ) -> Result<Vec<u8>, SealError> {
-        let private = <X25519HkdfSha256 as hpke::Kem>::PrivateKey::from_bytes(&secret.0)
-            .map_err(|_| SealError::NotOpened)?;
-        let encapsulated =
-            <X25519HkdfSha256 as hpke::Kem>::EncappedKey::from_bytes(&wrapped.encapsulated)
-                .map_err(|_| SealError::NotOpened)?;
-        hpke::single_shot_open::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
-            &OpModeR::Base,
-            &private,
-            &encapsulated,
-            &self.info(WRAP, recipient),
-            &wrapped.ciphertext,
-            &[],
-        )
-        .map_err(|_| SealError::NotOpened)
     }
 
     /// The key of one counterparty's column.
@@ -244,11 +216,8 @@ impl SealingContext {
     /// The key of one entry.
     #[must_use]
     pub fn entry_key(&self, column: &ColumnKey, index: LeafIndex) -> EntryKey {
-        EntryKey(hkdf_sha256(
-            &column.0,
-            self.nonce.as_bytes(),
-            &[&self.info(ENTRY_KEY, ""), &index.get().to_be_bytes()],
-        ))
+        let key = HkdfKey::extract(&column.0, self.nonce.as_bytes());
+        EntryKey::derive(self.cipher, &key, &self.place_of(index))
     }
 
     /// Seals one payload into an entry of the one size.
@@ -272,11 +241,9 @@ impl SealingContext {
         plaintext.extend_from_slice(payload);
         plaintext.resize(payload_size.saturating_add(2), 0);
         let key = self.entry_key(column, index);
-        let aad = self.associated_data(index);
-        let ciphertext = Aes256Gcm::new(&key.0.into())
-            .encrypt(&Nonce::default(), Payload { msg: &plaintext, aad: &aad })
-            .map_err(|_| too_long)?;
+        let sealed = self.cipher.seal(key.expose(), &plaintext, &self.place_of(index));
         plaintext.zeroize();
+        let ciphertext = sealed.ok_or(too_long)?;
         Ok(SealedEntry { commitment: commitment_of(&key), ciphertext })
     }
 
@@ -300,10 +267,10 @@ impl SealingContext {
         if commitment_of(key) != entry.commitment {
             return Err(SealError::WrongKey);
         }
-        let aad = self.associated_data(index);
-        let plaintext = Aes256Gcm::new(&key.0.into())
-            .decrypt(&Nonce::default(), Payload { msg: &entry.ciphertext, aad: &aad })
-            .map_err(|_| SealError::NotOpened)?;
+        let plaintext = key
+            .cipher
+            .open(key.expose(), &entry.ciphertext, &self.place_of(index))
+            .ok_or(SealError::NotOpened)?;
         unpad(&plaintext).map(<[u8]>::to_vec)
     }
 
@@ -327,10 +294,13 @@ impl SealingContext {
         SealedEntry { commitment: Commitment::from_bytes(commitment), ciphertext }
     }
 
-    fn associated_data(&self, index: LeafIndex) -> Vec<u8> {
-        let mut data = self.info(ENTRY_KEY, "");
-        data.extend_from_slice(&index.get().to_be_bytes());
-        data
+    /// Log, block, type, cipher and index: an entry's key is derived for this place, and opens it
+    /// here only.
+    fn place_of(&self, index: LeafIndex) -> Vec<u8> {
+        let mut place = self.info(ENTRY_KEY, "");
+        place.push(self.cipher.number());
+        place.extend_from_slice(&index.get().to_be_bytes());
+        place
     }
 }
 
@@ -350,7 +320,7 @@ fn unpad(plaintext: &[u8]) -> Result<&[u8], SealError> {
 }
 
 fn commitment_of(key: &EntryKey) -> Commitment {
-    Commitment::from_bytes(sha256(&[ENTRY_COMMITMENT, &key.0]))
+    Commitment::from_bytes(sha256(&[ENTRY_COMMITMENT, key.expose()]))
 }
 
 /// A leaf only its parties can read. All have one size within an epoch.
@@ -360,7 +330,7 @@ pub struct SealedEntry {
     /// Commitment to the entry's key.
     #[n(0)]
     pub commitment: Commitment,
-    /// AES-256-GCM of the length, the payload and zeros up to the payload size.
+    /// The length, the payload and zeros up to the payload size, under the header's cipher.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub ciphertext: Vec<u8>,
 }
@@ -375,31 +345,46 @@ impl fmt::Debug for SealedEntry {
 mod tests {
     use super::*;
 
-    fn context() -> SealingContext {
-        SealingContext { log: BrandId::new("a").unwrap(), nonce: BlockNonce::from_bytes([3; 16]) }
+    fn context(cipher: Cipher) -> SealingContext {
+        let (log, nonce) = (BrandId::new("a").unwrap(), BlockNonce::from_bytes([3; 16]));
+        SealingContext { log, nonce, cipher }
     }
 
     #[test]
     fn an_entry_opens_at_its_own_place_only() {
-        let (context, at) = (context(), LeafIndex::new(9));
-        let column =
-            context.column_key(&BlockSecret::from_bytes([1; 32]), BrandId::new("b").unwrap());
-        let sealed = context.seal(&column, at, b"ten points", 64).unwrap();
-        let key = context.entry_key(&column, at);
-        assert_eq!(context.open(&key, at, &sealed).unwrap(), b"ten points");
+        for cipher in Cipher::ALL {
+            let (context, at) = (context(cipher), LeafIndex::new(9));
+            let column =
+                context.column_key(&BlockSecret::from_bytes([1; 32]), BrandId::new("b").unwrap());
+            let sealed = context.seal(&column, at, b"ten points", 64).unwrap();
+            let key = context.entry_key(&column, at);
+            assert_eq!(context.open(&key, at, &sealed).unwrap(), b"ten points");
+            assert_eq!(key.expose().len(), cipher.key_bytes());
 
-        let elsewhere = LeafIndex::new(10);
-        assert_eq!(context.open(&key, elsewhere, &sealed), Err(SealError::NotOpened));
-        let other = context.entry_key(&column, elsewhere);
-        assert_eq!(context.open(&other, at, &sealed), Err(SealError::WrongKey));
-        let mut altered = sealed.clone();
-        altered.ciphertext[5] ^= 1;
-        assert_eq!(context.open(&key, at, &altered), Err(SealError::NotOpened));
+            let elsewhere = LeafIndex::new(10);
+            assert_eq!(context.open(&key, elsewhere, &sealed), Err(SealError::NotOpened));
+            let other = context.entry_key(&column, elsewhere);
+            assert_eq!(context.open(&other, at, &sealed), Err(SealError::WrongKey));
+            let mut altered = sealed.clone();
+            altered.ciphertext[5] ^= 1;
+            assert_eq!(context.open(&key, at, &altered), Err(SealError::NotOpened));
+        }
+    }
+
+    #[test]
+    fn one_secret_gives_each_cipher_keys_of_its_own() {
+        let at = LeafIndex::new(9);
+        let [aes, sm4] = Cipher::ALL.map(|cipher| {
+            let column = context(cipher)
+                .column_key(&BlockSecret::from_bytes([1; 32]), BrandId::new("b").unwrap());
+            context(cipher).entry_key(&column, at).expose().to_vec()
+        });
+        assert_ne!(aes[..16], sm4[..]);
     }
 
     #[test]
     fn all_entries_and_padding_have_one_size() {
-        let context = context();
+        let context = context(Cipher::default());
         let secret = BlockSecret::from_bytes([1; 32]);
         let column = context.column_key(&secret, BrandId::new("b").unwrap());
         let sizes: Vec<usize> = [&b""[..], &[7; 64]]
@@ -410,17 +395,5 @@ mod tests {
             .collect();
         assert!(sizes.iter().all(|size| *size == sizes[0]), "{sizes:?}");
         assert!(context.seal(&column, LeafIndex::new(1), &[0; 65], 64).is_err());
-    }
-
-    #[test]
-    fn a_wrap_can_be_run_again_and_opens_for_its_recipient_only() {
-        let context = context();
-        let (secret, public) = SealingSecret::derive(&[5; 32]);
-        let (other, _) = SealingSecret::derive(&[6; 32]);
-        let wrapped = context.wrap("b", &public, &[1; 32], b"key").unwrap();
-        assert_eq!(wrapped, context.wrap("b", &public, &[1; 32], b"key").unwrap());
-        assert_eq!(context.unwrap("b", &secret, &wrapped).unwrap(), b"key");
-        assert!(context.unwrap("b", &other, &wrapped).is_err());
-        assert!(context.unwrap("c", &secret, &wrapped).is_err());
     }
 }

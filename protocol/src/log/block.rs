@@ -17,9 +17,10 @@ use super::settlement::{Discharge, Payment};
 use crate::amount::Value;
 use crate::codec::{self, DecodeError, ENTRY_MAX};
 use crate::crypto::sealed::{
-    ColumnKey, SealError, SealedEntry, SealingContext, SealingSecret, Wrapped,
+    BlockSecret, ColumnKey, KeyRing, SealError, SealedEntry, Sealing, SealingContext, Wrapped,
 };
 use crate::crypto::sha256;
+use crate::disclosure::Disclosure;
 use crate::ids::{
     BlockNonce, BrandId, Commitment, Epoch, FragmentsRoot, HeaderHash, Height, LeafHash, LeafIndex,
     RootHash, StatementHash, TreeSize,
@@ -89,6 +90,9 @@ pub enum PublicEntry {
     /// A block of another log said something to this brand that cannot stand.
     #[n(13)]
     DisputeOpened(#[n(0)] Box<DisputeOpened>),
+    /// Lets an auditor open blocks of this log.
+    #[n(15)]
+    Disclosure(#[n(0)] Disclosure),
 }
 
 /// Totals of one writer at a cut-off, opened so that everyone can net them.
@@ -207,6 +211,9 @@ pub struct Header {
     /// One column a counterparty, in the committee's order.
     #[n(15)]
     pub columns: Vec<Column>,
+    /// How it is sealed, and the key that others are to seal to its writer with.
+    #[n(16)]
+    pub sealing: Sealing,
 }
 
 /// What a header says of one counterparty.
@@ -289,7 +296,7 @@ pub struct ColumnContent {
     pub leaves: LeafHash,
 }
 
-const CONTENT_BYTES: usize = 8 + 8 + 4 + 4 + 32;
+pub(crate) const CONTENT_BYTES: usize = 8 + 8 + 4 + 4 + 32;
 
 impl ColumnContent {
     /// Nothing was ever sent.
@@ -299,7 +306,7 @@ impl ColumnContent {
     }
 
     // one length for every content, so that the wrapped opening's length says nothing
-    fn to_bytes(self) -> [u8; CONTENT_BYTES] {
+    pub(crate) fn to_bytes(self) -> [u8; CONTENT_BYTES] {
         let mut bytes = [0; CONTENT_BYTES];
         let parts: [&[u8]; 5] = [
             &self.entries.to_be_bytes(),
@@ -313,7 +320,7 @@ impl ColumnContent {
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (entries, rest) = bytes.split_first_chunk()?;
         let (sent, rest) = rest.split_first_chunk()?;
         let (first, rest) = rest.split_first_chunk()?;
@@ -424,7 +431,18 @@ impl Header {
     /// Where its entries are sealed.
     #[must_use]
     pub const fn context(&self) -> SealingContext {
-        SealingContext { log: self.log, nonce: self.nonce }
+        SealingContext { log: self.log, nonce: self.nonce, cipher: self.sealing.cipher }
+    }
+
+    /// Whether the header commits to a key that follows from this secret. If to none, the secret is
+    /// another block's, or made up.
+    #[must_use]
+    pub fn is_sealed_with(&self, secret: &BlockSecret) -> bool {
+        let context = self.context();
+        self.columns.iter().any(|column| {
+            let key = context.column_key(secret, column.counterparty);
+            context.column_commitment(&key, column.counterparty) == column.key
+        })
     }
 
     /// The column of one counterparty.
@@ -433,7 +451,7 @@ impl Header {
         self.columns.iter().find(|column| column.counterparty == counterparty)
     }
 
-    /// Opens the column of a counterparty with its private sealing key, and checks the opening
+    /// Opens the column of a counterparty with its private sealing keys, and checks the opening
     /// against the header.
     ///
     /// # Errors
@@ -441,11 +459,11 @@ impl Header {
     pub fn open_column(
         &self,
         counterparty: BrandId,
-        secret: &SealingSecret,
+        keys: &KeyRing,
     ) -> Result<ColumnOpening, SealError> {
         let column = self.column(counterparty).ok_or(SealError::NotOpened)?;
         let context = self.context();
-        let bytes = context.unwrap(counterparty.as_str(), secret, &column.opening)?;
+        let bytes = context.unwrap(counterparty.as_str(), keys, &column.opening)?;
         let opening = ColumnOpening::from_bytes(&bytes).ok_or(SealError::NotOpened)?;
         opening.check(&context, column)?;
         Ok(opening)

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use super::message::CertifiedHeader;
 pub use super::own_block::{Deliveries, OwnBlock, SentPayload};
 use super::own_block::{Derived, Parts};
+pub use super::readers::RECOVERY;
+use super::readers::{column_key, sealing_after, secret_readers};
 use super::rules::{Tip, confirmed_after};
 use crate::amount::{AmountError, Value};
-use crate::codec::{self, WIRE_VERSION};
+use crate::codec;
 use crate::constitution::Constitution;
-use crate::crypto::sealed::{BlockSecret, SealError, SealingContext, sealed_leaf_bytes};
+use crate::crypto::sealed::{
+    BlockSecret, SealError, SealingContext, SealingKey, sealed_leaf_bytes,
+};
 use crate::exchange::Payload;
 use crate::ids::{BlockNonce, BrandId, LeafHash, LeafIndex, TreeSize};
 use crate::log::block::{
@@ -23,9 +27,6 @@ use crate::log::proof::ProveError;
 use crate::log::settlement::Discharge;
 use crate::time::Timestamp;
 
-/// Recipient name of the recovery key.
-pub const RECOVERY: &str = "recovery";
-
 /// What goes into a block.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -37,6 +38,8 @@ pub struct Plan {
     pub recognised: BTreeMap<BrandId, (Recognised, CertifiedHeader)>,
     /// What is granted as discharged from now on, where that is more than before.
     pub discharged: BTreeMap<BrandId, Discharge>,
+    /// The key that others are to seal to the writer with, once they recognise this block.
+    pub sealing: SealingKey,
     /// When it is built.
     pub time: Timestamp,
     /// Fresh random.
@@ -89,16 +92,20 @@ impl OwnBlock {
         contents: &BTreeMap<BrandId, ColumnContent>,
         plan: Plan,
     ) -> Result<Self, BuildError> {
-        let brand = constitution.brand(log).ok_or(BuildError::Stranger(log))?;
-        let context = SealingContext { log, nonce: plan.nonce };
+        let time = plan.time.max(tip.time);
+        let sealing = sealing_after(constitution, tip, plan.sealing, time);
+        let context = SealingContext { log, nonce: plan.nonce, cipher: sealing.cipher };
         let size = constitution.payload_size();
         let mut body = Body::new(tip, &plan, size)?;
         let mut payloads = Vec::with_capacity(plan.sealed.values().map(Vec::len).sum());
         let mut columns = Vec::new();
         let mut new_contents = Vec::new();
         for counterparty in constitution.committee().witnesses(log) {
-            let keys =
-                &constitution.brand(counterparty).ok_or(BuildError::Stranger(counterparty))?.keys;
+            let recognised = plan.recognised.get(&counterparty);
+            let stated = recognised.and_then(|(_, known)| Header::from_bytes(&known.header).ok());
+            let stated = stated.map(|header| header.sealing.key);
+            let theirs = column_key(constitution, tip, counterparty, stated)
+                .ok_or(BuildError::Stranger(counterparty))?;
             let key = context.column_key(&plan.secret, counterparty);
             let mut content =
                 contents.get(&counterparty).copied().unwrap_or_else(ColumnContent::nothing);
@@ -134,16 +141,14 @@ impl OwnBlock {
                 counterparty,
                 opening: context.wrap(
                     counterparty.as_str(),
-                    &keys.sealing,
+                    &theirs,
                     plan.secret.expose(),
                     &opening.to_bytes(),
                 )?,
                 key: context.column_commitment(&opening.key, counterparty),
                 content: content.commitment(&salt),
                 sent: content.sent.ceiling_to(constitution.total_step())?,
-                recognised: plan
-                    .recognised
-                    .get(&counterparty)
+                recognised: recognised
                     .map_or_else(|| tip.recognised(counterparty), |(recognised, _)| *recognised),
                 confirmed: confirmed_after(
                     tip.column(counterparty).map_or(Value::ZERO, |column| column.confirmed),
@@ -162,22 +167,19 @@ impl OwnBlock {
         body.pad(constitution, &context, &plan.secret)?;
         let shape = Shape::of(constitution.committee());
         let (fragments_root, fragments) = shape.cut(body.entries.as_bytes())?;
-        let mut readers =
-            vec![(RECOVERY, &brand.keys.recovery), (log.as_str(), &brand.keys.sealing)];
-        let auditors = constitution.auditors().iter();
-        readers.extend(auditors.map(|auditor| (auditor.name.as_str(), &auditor.sealing)));
-        let secrets = readers
+        let secrets = secret_readers(constitution, &log, sealing.key, time)
+            .ok_or(BuildError::Stranger(log))?
             .into_iter()
-            .map(|(name, key)| context.wrap(name, key, plan.secret.expose(), plan.secret.expose()))
+            .map(|(name, key)| context.wrap(name, &key, plan.secret.expose(), plan.secret.expose()))
             .collect::<Result<_, _>>()?;
         let body_size = TreeSize::new(body.next_index()?.get());
         let derived = Derived::new(&tip.frontier, &body.leaves, body_size, fragments)?;
         let header = Header {
-            version: WIRE_VERSION,
+            version: constitution.protocol_version(),
             log,
             height: tip.height.next().ok_or(BuildError::TooLarge)?,
             epoch: constitution.epoch(),
-            time: plan.time.max(tip.time),
+            time,
             first: body.first,
             body_leaves: body.offset()?,
             public_leaves: u32::try_from(plan.public.len()).map_err(|_| BuildError::TooLarge)?,
@@ -190,6 +192,7 @@ impl OwnBlock {
             fragments: fragments_root,
             secrets,
             columns,
+            sealing,
         };
         let (bytes, id) = header.to_leaf();
         let reference = derived.reference(&header, id)?;

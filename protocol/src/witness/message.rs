@@ -69,19 +69,29 @@ impl Message {
     /// # Errors
     /// When it is too large, of another version, or not the deterministic form of a message.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let what = "a message";
-        let envelope: Envelope = codec::decode(what, bytes, MESSAGE_MAX)?;
-        if envelope.version != WIRE_VERSION {
-            return Err(DecodeError::Version { what, found: envelope.version });
+        let (version, message) = Self::read(bytes)?;
+        if version != WIRE_VERSION {
+            return Err(DecodeError::Version { what: "a message", found: version });
         }
-        Ok(envelope.message)
+        Ok(message)
     }
 
-    /// The bytes that are sent.
+    /// Reads a message and the version it goes under.
+    pub(crate) fn read(bytes: &[u8]) -> Result<(u16, Self), DecodeError> {
+        let envelope: Envelope = codec::decode("a message", bytes, MESSAGE_MAX)?;
+        Ok((envelope.version, envelope.message))
+    }
+
+    /// The bytes that are sent to a peer of the same version; see [`crate::wire`].
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
+        self.into_bytes_of(WIRE_VERSION)
+    }
+
+    /// The bytes that are sent under a version.
+    pub(crate) fn into_bytes_of(self, version: u16) -> Vec<u8> {
         let about = self.about_bytes();
-        codec::encode_sized(&Envelope { version: WIRE_VERSION, message: self }, about)
+        codec::encode_sized(&Envelope { version, message: self }, about)
     }
 
     /// About how many bytes it takes, if they are many: so that one allocation does.

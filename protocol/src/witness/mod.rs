@@ -9,6 +9,7 @@ pub mod certified;
 pub mod guards;
 pub mod message;
 pub mod own_block;
+pub mod readers;
 pub mod record;
 pub mod rules;
 pub mod state;

@@ -3,13 +3,15 @@
 //! Replaying the records in order gives the state again ([`crate::ledger::Ledger::replay`]). Knows
 //! shapes only; writing and syncing them is the node's journal.
 
+use std::fmt;
+
 use minicbor::{Decode, Encode};
 
 use super::build::OwnBlock;
 use super::message::{CertifiedBlock, Delivery};
 use super::statement::{Pledge, UnverifiedCertificate, UnverifiedLock};
 use crate::codec::{self, DecodeError, MESSAGE_MAX};
-use crate::ids::{BrandId, Height, Round, RoundNonce};
+use crate::ids::{BrandId, HeaderHash, Height, Round, RoundNonce};
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -36,6 +38,10 @@ pub enum Record {
     /// As writer: a block was proposed in a round.
     #[n(6)]
     Proposed(#[n(0)] Pledge),
+    /// As counterparty: what opened the own column of a block that comes next in the records. The
+    /// sealing key it was wrapped to is destroyed some day.
+    #[n(20)]
+    Opened(#[n(0)] Opened),
 }
 
 /// A round that was joined.
@@ -54,6 +60,28 @@ pub struct Joined {
     /// Of which opening.
     #[n(3)]
     pub nonce: RoundNonce,
+}
+
+/// What a writer told this brand of its column: key and exact content.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Opened {
+    /// Whose log.
+    #[n(0)]
+    pub log: BrandId,
+    /// Which block.
+    #[n(1)]
+    pub block: HeaderHash,
+    /// The bytes of the [`crate::log::block::ColumnOpening`].
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub opening: Vec<u8>,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // a key is in it
+        write!(f, "Opened({}, {:?})", self.log, self.block)
+    }
 }
 
 /// A block that was voted for.

@@ -5,9 +5,9 @@
 //! carries and the epoch; [`Violation`] says which rule failed. Does not know rounds, votes or locks.
 
 use crate::amount::{AmountError, Value};
-use crate::codec::{self, DecodeError, WIRE_VERSION};
+use crate::codec::{self, DecodeError};
 use crate::constitution::{Brand, Constitution};
-use crate::crypto::sealed::{SEALED_OVERHEAD, SealError, SealedLeaf};
+use crate::crypto::sealed::{SEALED_OVERHEAD, SealError, SealedLeaf, Sealing};
 use crate::exchange::{Payload, PayloadError};
 use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
 use crate::log::block::{
@@ -22,6 +22,7 @@ use crate::time::{Milliseconds, Timestamp};
 
 use super::guards::Guards;
 use super::message::{Extension, LeafRun};
+use super::readers::{SEALING_KEY_AGE_MAX, check_sealing, secret_readers};
 
 /// How far a block's time may be from its witness's clock.
 pub const CLOCK_TOLERANCE: Milliseconds = Milliseconds::from_seconds(60);
@@ -39,6 +40,8 @@ pub struct Tip {
     pub frontier: Frontier,
     /// Its columns; none for the empty log.
     pub columns: Vec<Column>,
+    /// How it was sealed; none for the empty log.
+    pub sealing: Option<Sealing>,
 }
 
 impl Tip {
@@ -51,6 +54,7 @@ impl Tip {
             time: Timestamp::from_unix_ms(0),
             frontier: Frontier::empty(),
             columns: Vec::new(),
+            sealing: None,
         }
     }
 
@@ -63,6 +67,7 @@ impl Tip {
             time: header.time,
             frontier,
             columns: header.columns.clone(),
+            sealing: Some(header.sealing),
         }
     }
 
@@ -86,7 +91,7 @@ pub enum Violation {
     #[error("the header cannot be read: {0}")]
     Unreadable(#[from] DecodeError),
     /// 2.
-    #[error("wire version {found}, expected {WIRE_VERSION}")]
+    #[error("version {found}, which is not the constitution's")]
     Version {
         /// As stated.
         found: u16,
@@ -230,6 +235,47 @@ pub enum Violation {
         /// Which leaf.
         index: LeafIndex,
     },
+    /// 55.
+    #[error("it is sealed with {found}, which is not the constitution's cipher")]
+    Cipher {
+        /// As stated.
+        found: &'static str,
+    },
+    /// 56.
+    #[error(
+        "the sealing key it states is older than {} days, or it states another time for it than that of the first block with it; let the node turn its keys", SEALING_KEY_AGE_MAX.get() / 86_400_000
+    )]
+    SealingKey,
+    /// 57.
+    #[error("what is for {reader} is sealed to another key than {reader} has at this block")]
+    ReaderKey {
+        /// A brand, an auditor, or the recovery key.
+        reader: String,
+    },
+    /// 58.
+    #[error(
+        "it discloses blocks to someone who is no auditor of the constitution, to another key than that auditor's, or blocks that are not before it"
+    )]
+    Disclosure,
+}
+
+/// What public entries must be, where that is for every witness to judge.
+///
+/// # Errors
+/// [`Violation::Disclosure`].
+pub fn check_entries<'a, G: Guards>(
+    constitution: &Constitution,
+    header: &Header,
+    entries: impl Iterator<Item = &'a PublicEntry>,
+) -> Result<(), Violation> {
+    for entry in entries {
+        if let PublicEntry::Disclosure(disclosure) = entry
+            && !disclosure.may_stand(constitution, header.height)
+        {
+            G::found(Violation::Disclosure)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a refusal's rule number is one of a block's rules, rather than of rounds and votes.
@@ -268,6 +314,10 @@ impl Violation {
             Self::Confirmed { .. } => 45,
             Self::Discharged { .. } => 46,
             Self::Payment { .. } => 47,
+            Self::Cipher { .. } => 55,
+            Self::SealingKey => 56,
+            Self::ReaderKey { .. } => 57,
+            Self::Disclosure => 58,
         }
     }
 }
@@ -292,7 +342,7 @@ pub fn check_header<'a, G: Guards>(
     header: &Header,
     certified: impl Fn(BrandId, Height) -> Option<CertifiedTotals<'a>>,
 ) -> Result<(), Violation> {
-    if header.version != WIRE_VERSION {
+    if header.version != constitution.protocol_version() {
         G::found(Violation::Version { found: header.version })?;
     }
     let (found, expected) = (header.epoch, constitution.epoch());
@@ -313,7 +363,13 @@ pub fn check_header<'a, G: Guards>(
         G::found(Violation::TimeBackwards)?;
     }
     check_columns::<G>(constitution, header)?;
-    check_totals::<G>(constitution, tip, header, certified)
+    check_totals::<G>(constitution, tip, header, &certified)?;
+    check_sealing::<G>(constitution, tip, header, |counterparty| {
+        let recognised = header.column(counterparty)?.recognised;
+        let anew = recognised != tip.recognised(counterparty);
+        let block = certified(counterparty, recognised.height).filter(|_| anew)?;
+        Some(block.content.sealing.key)
+    })
 }
 
 fn check_sizes<G: Guards>(header: &Header) -> Result<(), Violation> {
@@ -334,8 +390,8 @@ fn check_columns<G: Guards>(constitution: &Constitution, header: &Header) -> Res
     let expected = constitution.committee().witnesses(header.log);
     let found = header.columns.iter().map(|column| column.counterparty);
     // recovery key, own sealing key, standing auditors
-    let readers = constitution.auditors().len().saturating_add(2);
-    if !expected.eq(found) || header.secrets.len() != readers {
+    let readers = secret_readers(constitution, &header.log, header.sealing.key, header.time);
+    if !expected.eq(found) || Some(header.secrets.len()) != readers.map(|readers| readers.len()) {
         G::found(Violation::Columns)?;
     }
     Ok(())
@@ -345,7 +401,7 @@ fn check_totals<'a, G: Guards>(
     constitution: &Constitution,
     tip: &Tip,
     header: &Header,
-    certified: impl Fn(BrandId, Height) -> Option<CertifiedTotals<'a>>,
+    certified: &impl Fn(BrandId, Height) -> Option<CertifiedTotals<'a>>,
 ) -> Result<(), Violation> {
     let step = constitution.total_step();
     let brand = constitution.brand(header.log).ok_or(Violation::Columns)?;

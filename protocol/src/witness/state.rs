@@ -13,14 +13,14 @@ use super::guards::{Guard, Guards, Upheld};
 use super::message::{
     CatchUp, CertifiedBlock, Delivery, Message, PromiseMessage, ProposalMessage, Refusal,
 };
-use super::record::{Joined, Record, Voted};
+use super::record::{Joined, Opened, Record, Voted};
 use super::rules::{self, CertifiedTotals, Tip, Violation};
 use super::statement::{
     Certificate, Commit, Lock, Open, Pledge, Promise, Statement as _, UnverifiedLock, Vote,
     VotingKeys,
 };
 use crate::constitution::Constitution;
-use crate::crypto::sealed::{SealError, SealingSecret};
+use crate::crypto::sealed::{KeyRing, SealError};
 use crate::crypto::{Signed, Verified};
 use crate::epochs::Constitutions;
 use crate::exchange::Payload;
@@ -98,7 +98,7 @@ pub struct Surroundings<'a> {
     /// Signing keys.
     pub keys: &'a VotingKeys,
     /// Opens this node's columns.
-    pub sealing: &'a SealingSecret,
+    pub sealing: &'a KeyRing,
     /// The time now.
     pub now: Timestamp,
 }
@@ -128,6 +128,8 @@ pub struct Witness<G = Upheld> {
     votes: BTreeMap<Round, BlockReference>,
     lock: Option<Lock>,
     received: BTreeMap<HeaderHash, Received>,
+    // on replay: what opened the blocks that came in for the open height
+    opened: BTreeMap<HeaderHash, ColumnOpening>,
     // exact content of this node's column in the last certified block, and its salt
     content: ColumnContent,
     salt: [u8; 32],
@@ -158,6 +160,7 @@ impl<G: Guards> Witness<G> {
             votes: BTreeMap::new(),
             lock: None,
             received: BTreeMap::new(),
+            opened: BTreeMap::new(),
             content: ColumnContent::nothing(),
             salt: [0; 32],
             disputed: false,
@@ -317,6 +320,9 @@ impl<G: Guards> Witness<G> {
                 {
                     return self.refuse(refused_at, violation.number(), out);
                 }
+                if !known {
+                    self.record_opening(pledge.block.header, out);
+                }
                 let delivery = (!known).then(|| Box::new(delivery));
                 self.vote(pledge, nonce);
                 out.records.push(Record::Voted(Voted { pledge, nonce, delivery }));
@@ -390,7 +396,7 @@ impl<G: Guards> Witness<G> {
                 .or_else(|error| G::found(error.into()))?;
         }
         let public = rules::check_public(&header, delivery.public.as_ref())?;
-        let opening = header.open_column(at.me, at.sealing);
+        let opening = self.opening(at, &header, id);
         let column = self.check_own_column(at, &header, &opening, delivery);
         if fresh {
             let carried = read_certified(at, &delivery.recognised);
@@ -401,6 +407,8 @@ impl<G: Guards> Witness<G> {
                     .map(|(id, content)| CertifiedTotals { header: *id, content })
             })?;
             rules::check_payments::<G>(at.constitution, &self.tip, &header, &public)?;
+            let entries = public.iter().map(|(_, entry)| entry);
+            rules::check_entries::<G>(at.constitution, &header, entries)?;
             rules::check_clock::<G>(&header, at.now)?;
             if let Err(violation) = &column
                 && !G::allow(Guard::OwnColumn, column.is_ok())
@@ -411,6 +419,31 @@ impl<G: Guards> Witness<G> {
         let opening = opening.ok();
         self.keep(id, Received { judged: fresh, header, frontier, public, column, opening });
         Ok(())
+    }
+
+    /// Puts on record what opened the own column of a block that came in: the sealing key will be
+    /// destroyed some day, and the records must still give the same state.
+    fn record_opening(&self, block: HeaderHash, out: &mut Outbox) {
+        let opening = self.received.get(&block).and_then(|received| received.opening.as_ref());
+        if let Some(opening) = opening {
+            let (log, opening) = (self.log, opening.to_bytes().to_vec());
+            out.records.push(Record::Opened(Opened { log, block, opening }));
+        }
+    }
+
+    /// What the writer wrapped to this node, or on replay what is on record of it.
+    fn opening(
+        &self,
+        at: &Surroundings<'_>,
+        header: &Header,
+        id: HeaderHash,
+    ) -> Result<ColumnOpening, SealError> {
+        match header.open_column(at.me, at.sealing) {
+            Err(SealError::KeyNotHeld) => {
+                self.opened.get(&id).cloned().ok_or(SealError::KeyNotHeld)
+            }
+            opened => opened,
+        }
     }
 
     /// Keeps a block, and drops another if there are too many; never the locked one.
@@ -432,18 +465,11 @@ impl<G: Guards> Witness<G> {
         delivery: &Delivery,
     ) -> Result<(Vec<(LeafIndex, Payload)>, ColumnContent), Violation> {
         let counterparty = at.me;
-        let opening = opening
-            .as_ref()
-            .map_err(|error| Violation::Opening { counterparty, error: error.clone() })?;
+        let opening =
+            opening.as_ref().map_err(|error| Violation::Opening { counterparty, error: *error })?;
         let run = delivery.column.as_ref();
-        let payloads = rules::check_column::<G>(
-            at.constitution,
-            header,
-            counterparty,
-            &opening,
-            &self.content,
-            run,
-        )?;
+        let payloads =
+            rules::check_column::<G>(at.constitution, header, at.me, opening, &self.content, run)?;
         Ok((payloads, opening.content))
     }
 
@@ -509,6 +535,7 @@ impl<G: Guards> Witness<G> {
             out.records.push(Record::Final(certificate.as_unverified().clone()));
         } else {
             self.receive(at, &reference, &block.delivery, false)?;
+            self.record_opening(reference.header, out);
             out.records.push(Record::CaughtUp(Box::new(block)));
         }
         self.finish(certificate, out);
@@ -527,6 +554,7 @@ impl<G: Guards> Witness<G> {
         self.votes.clear();
         self.lock = None;
         self.received.clear();
+        self.opened.clear();
         let fault = column.as_ref().err().map(Violation::number).filter(|_| !self.disputed);
         let dispute = fault.map(|rule| self.dispute(&header, block.header, rule, opening.as_ref()));
         if let Some(opening) = &opening {
@@ -604,6 +632,8 @@ impl<G: Guards> Witness<G> {
                 .map(|(id, content)| CertifiedTotals { header: *id, content })
         })?;
         rules::check_payments::<G>(at.constitution, &self.tip, &header, &public)?;
+        let entries = public.iter().map(|(_, entry)| entry);
+        rules::check_entries::<G>(at.constitution, &header, entries)?;
         let column = Ok((Vec::new(), ColumnContent::nothing()));
         let id = block.reference().header;
         let opening = None;
@@ -661,6 +691,11 @@ impl<G: Guards> Witness<G> {
                 let mut replayed = Outbox::default();
                 self.caught_up(at, (**block).clone(), &mut replayed)?;
                 out.finals.append(&mut replayed.finals);
+            }
+            Record::Opened(opened) => {
+                if let Some(opening) = ColumnOpening::from_bytes(&opened.opening) {
+                    self.opened.insert(opened.block, opening);
+                }
             }
             Record::Built(block) => self.receive_own(at, block)?,
             Record::Proposed(pledge) if self.is_open(pledge) => self.vote(*pledge, self.nonce),

@@ -19,15 +19,16 @@ use super::writer::{Entropy, QUEUE_MAX};
 use crate::amount::{Points, Value};
 use crate::constitution::Constitution;
 use crate::constitution::tests::{draft, seed};
-use crate::crypto::sealed::{BlockSecret, SealingSecret};
+use crate::crypto::sealed::{BlockSecret, Cipher, KeyRing, SealingSecret};
 use crate::crypto::{Signed, SigningKey};
+use crate::disclosure::Disclosure;
 use crate::epochs::Constitutions;
 use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason};
 use crate::ids::{
     BlockNonce, BrandId, Height, LeafIndex, MemberHandle, RequestId, Round, RoundNonce,
 };
 use crate::ledger::{Archive, Context, Ledger, LedgerKeys};
-use crate::log::block::{ColumnContent, ColumnOpening, Recognised};
+use crate::log::block::{ColumnContent, ColumnOpening, PublicEntry, Recognised};
 use crate::log::settlement::Discharge;
 use crate::time::{Milliseconds, Timestamp};
 
@@ -53,7 +54,7 @@ struct Alliance {
     constitution: Constitution,
     constitutions: Constitutions,
     certified: CertifiedHeaders,
-    keys: Vec<(VotingKeys, SealingSecret)>,
+    keys: Vec<(VotingKeys, KeyRing)>,
 }
 
 const A: usize = 0;
@@ -66,9 +67,13 @@ fn voting(brand: usize) -> VotingKeys {
     VotingKeys { log: key(0), vote: key(1) }
 }
 
+fn ring(brand: usize) -> KeyRing {
+    KeyRing::new(SealingSecret::derive(&seed(brand, 6)).0).unwrap()
+}
+
 fn alliance() -> Alliance {
     let constitution = Constitution::new(draft(4)).unwrap();
-    let keys = (0..4).map(|brand| (voting(brand), SealingSecret::derive(&seed(brand, 6)).0));
+    let keys = (0..4).map(|brand| (voting(brand), ring(brand)));
     let constitutions = constitution.clone().into();
     let certified = CertifiedHeaders::default();
     Alliance { constitution, constitutions, certified, keys: keys.collect() }
@@ -107,6 +112,7 @@ impl Alliance {
             sealed: columns,
             recognised: BTreeMap::new(),
             discharged: BTreeMap::new(),
+            sealing: self.keys[A].1.current(),
             time: NOW,
             secret: BlockSecret::from_bytes([number; 32]),
             nonce: BlockNonce::from_bytes([number; 16]),
@@ -115,6 +121,7 @@ impl Alliance {
 
     fn build(&self, by: usize, plan: Plan) -> OwnBlock {
         let (log, tip) = (self.id(by), Tip::genesis());
+        let plan = Plan { sealing: self.keys[by].1.current(), ..plan };
         OwnBlock::build(&self.constitution, log, &tip, &BTreeMap::new(), plan).unwrap()
     }
 
@@ -206,7 +213,7 @@ impl Alliance {
             voting: voting(brand),
             checkpoint: key(2),
             witness: key(3),
-            sealing: SealingSecret::derive(&seed(brand, 6)).0,
+            sealing: ring(brand),
         };
         Ledger::new(self.id(brand), self.constitution.clone(), keys)
     }
@@ -294,7 +301,9 @@ fn rule_6_there_is_one_vote_a_round_and_none_below_the_round_joined() {
     let (block, other) = (alliance.block(1), alliance.block(2));
     let mut witness = alliance.witness();
     let first = alliance.propose(&mut witness, alliance.proposal(&block, 0, B, Vec::new()));
-    assert!(voted(&first) && first.records.len() == 1);
+    assert!(
+        voted(&first) && matches!(first.records.as_slice(), [Record::Opened(_), Record::Voted(_)])
+    );
     let second = alliance.propose(&mut witness, alliance.proposal(&other, 0, B, Vec::new()));
     assert_eq!((refused(&second), second.records.len()), (Some(102), 0));
     let again = alliance.propose(&mut witness, alliance.proposal(&block, 0, B, Vec::new()));
@@ -403,6 +412,106 @@ fn a_block_over_a_credit_limit_is_refused() {
     assert_eq!(judged(&alliance, &block(&[(C, 1000), (D, 1000)])), 0);
     assert_eq!(judged(&alliance, &block(&[(C, 1001)])), 13);
     assert_eq!(judged(&alliance, &block(&[(B, 10), (C, 1000), (D, 1000)])), 14);
+}
+
+#[test]
+fn a_block_sealed_with_another_cipher_or_to_another_key_is_refused() {
+    let alliance = alliance();
+    let under = |change: &dyn Fn(&mut crate::constitution::Draft)| {
+        let mut draft = draft(4);
+        change(&mut draft);
+        let constitution = Constitution::new(draft).unwrap();
+        let (log, tip) = (alliance.id(A), Tip::genesis());
+        let plan = alliance.plan(1, Vec::new());
+        let block = OwnBlock::build(&constitution, log, &tip, &BTreeMap::new(), plan).unwrap();
+        judged(&alliance, &block)
+    };
+    let other = SealingSecret::derive(&[60; 32]).1;
+    assert_eq!(under(&|_| {}), 0);
+    assert_eq!(under(&|draft| draft.cipher = Cipher::Sm4Gcm), 55);
+    for (brand, recovery) in [(B, false), (C, false), (A, true)] {
+        let changed = under(&|draft| {
+            let keys = &mut draft.brands.get_mut(&alliance.id(brand)).unwrap().keys;
+            *(if recovery { &mut keys.recovery } else { &mut keys.sealing }) = other;
+        });
+        assert_eq!(changed, 57);
+    }
+}
+
+#[test]
+fn what_was_sealed_to_a_destroyed_key_replays_as_it_was_found() {
+    let alliance = alliance();
+    let found = |block: &OwnBlock, caught_up: bool| {
+        let mut witness = alliance.witness();
+        let certificate = alliance.certificate(pledge(block, 0), A);
+        let mut out = Outbox::default();
+        if caught_up {
+            let deliveries = block.deliveries(&alliance.constitution).unwrap();
+            let delivery = deliveries.to(alliance.id(B), false).unwrap();
+            let block = CertifiedBlock { certificate, delivery };
+            witness.caught_up(&alliance.at(B), block, &mut out).unwrap();
+        } else {
+            out = alliance.propose(&mut witness, alliance.proposal(block, 0, B, Vec::new()));
+            let certificate = certificate.verify(&alliance.constitution).unwrap();
+            witness.certified(certificate, &mut out);
+        }
+        (witness, out.records)
+    };
+    let replayed = |records: &[Record], keys: &KeyRing| {
+        let at = Surroundings { sealing: keys, ..alliance.at(B) };
+        let (mut witness, mut out) = (alliance.witness(), Outbox::default());
+        for record in records {
+            witness.replay(&at, record, &mut out).unwrap();
+        }
+        (witness, out.finals.remove(0).payloads.is_ok())
+    };
+    let other = KeyRing::new(SealingSecret::derive(&[50; 32]).0).unwrap();
+    let sound = alliance
+        .build(A, alliance.plan(1, vec![(B, Payload::Exchange(alliance.exchange(A, B, 3)))]));
+    for caught_up in [false, true] {
+        let (live, records) = found(&sound, caught_up);
+        assert!(!live.is_disputed() && live.content().entries == 1);
+        for keys in [&alliance.keys[B].1, &other] {
+            let (again, opened) = replayed(&records, keys);
+            assert_eq!((again.content(), opened), (live.content(), true));
+            assert!(!again.is_disputed());
+        }
+        // without what is on record the block would not open
+        let bare = records.iter().filter(|record| !matches!(record, Record::Opened(_)));
+        let bare: Vec<Record> = bare.cloned().collect();
+        assert!(replayed(&bare, &alliance.keys[B].1).1 && !replayed(&bare, &other).1);
+    }
+    // what was found not to stand stays in dispute when nobody can open it any more
+    let mut exchange = alliance.exchange(A, B, 3);
+    exchange.received = Points::new(4).unwrap();
+    let wrong = alliance.build(A, alliance.plan(1, vec![(B, Payload::Exchange(exchange))]));
+    let (live, records) = found(&wrong, true);
+    assert!(live.is_disputed() && replayed(&records, &other).0.is_disputed());
+}
+
+#[test]
+fn a_disclosure_to_a_stranger_is_refused() {
+    let alliance = alliance();
+    let (auditor, first) = ("a_friend".to_owned(), Height::new(1));
+    let disclosure = Disclosure { auditor, first, secrets: Vec::new() };
+    let public = vec![PublicEntry::Disclosure(disclosure)];
+    let block = alliance.build(A, Plan { public, ..alliance.plan(1, Vec::new()) });
+    assert_eq!(judged(&alliance, &block), 58);
+}
+
+#[test]
+fn a_sealing_key_in_use_is_not_forgotten_and_an_old_one_opens_what_came_before() {
+    let alliance = alliance();
+    let mut ledger = alliance.ledger(A);
+    let first = ledger.sealing_keys().current();
+    let new = ledger.turn_sealing_key(SealingSecret::derive(&[50; 32]).0).unwrap();
+    // nobody has recognised a block that states the new one: others still seal to the first
+    assert!(ledger.is_sealing_key_in_use(&first) && ledger.is_sealing_key_in_use(&new));
+    assert!(!ledger.forget_sealing_key(&first) && !ledger.forget_sealing_key(&new));
+    let middle = ledger.turn_sealing_key(SealingSecret::derive(&[51; 32]).0).unwrap();
+    let last = ledger.turn_sealing_key(SealingSecret::derive(&[52; 32]).0).unwrap();
+    // never stated by any block: nothing can be sealed to it
+    assert!(ledger.forget_sealing_key(&middle) && !ledger.forget_sealing_key(&last));
 }
 
 #[test]

@@ -449,6 +449,7 @@ impl<G: Guards> Writer<G> {
             sealed: columns,
             recognised: newer.map(|(log, known)| (*log, known.clone())).collect(),
             discharged: self.grants(own, &unanswered.union(&deferred).copied().collect()),
+            sealing: at.sealing.current(),
             time: at.now,
             secret: BlockSecret::from_bytes(secret),
             nonce: BlockNonce::from_bytes(nonce),
@@ -840,7 +841,7 @@ impl<G: Guards> Writer<G> {
             Record::Final(certificate) => {
                 self.finish(at, certificate.pledge.block.header, out);
             }
-            Record::Voted(_) | Record::CaughtUp(_) => {}
+            Record::Voted(_) | Record::CaughtUp(_) | Record::Opened(_) => {}
         }
     }
 

@@ -58,6 +58,7 @@ impl Floor {
         let context = SealingContext {
             log: BrandId::new("brand-01").map_err(input)?,
             nonce: BlockNonce::from_bytes([3; 16]),
+            cipher: sealed::Cipher::default(),
         };
         let secret = sealed::BlockSecret::from_bytes([1; 32]);
         let key = context.column_key(&secret, BrandId::new("brand-02").map_err(input)?);

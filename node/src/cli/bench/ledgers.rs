@@ -11,7 +11,7 @@ use protocol::amount::{Points, Rate, Value};
 use protocol::constitution::{
     Brand, BrandKeys, Constitution, ConstitutionError, Draft, PAYLOAD_MIN, Succession,
 };
-use protocol::crypto::sealed::SealingSecret;
+use protocol::crypto::sealed::{Cipher, KeyRing, SealingSecret};
 use protocol::crypto::{SignatureError, SigningKey};
 use protocol::exchange::{Exchange, Payload, PayloadError};
 use protocol::ids::{BrandId, ConstitutionHash, Epoch, Height, MemberHandle, RequestId};
@@ -166,6 +166,8 @@ impl Ledgers {
             total_step: Value::new(100_000_000_000).map_err(other)?,
             payload_size: PAYLOAD_MIN,
             return_window: Milliseconds::from_seconds(86_400),
+            protocol_version: 0,
+            cipher: Cipher::default(),
             auditors: Vec::new(),
             succession: Succession::default(),
         })?;
@@ -176,7 +178,7 @@ impl Ledgers {
                 voting: VotingKeys { log: key(0)?, vote: key(1)? },
                 checkpoint: key(2)?,
                 witness: key(3)?,
-                sealing: SealingSecret::derive(&seed(number, 6)).0,
+                sealing: KeyRing::new(SealingSecret::derive(&seed(number, 6)).0).map_err(other)?,
             };
             ledgers.insert(*id, Ledger::new(*id, constitution.clone(), keys));
         }

@@ -110,11 +110,11 @@ impl Alliance {
     }
 
     fn constitute(&self) -> Result<(), CliError> {
-        let auditor = keys::create_sealing_secret(&self.auditor_key())?;
+        let auditor = keys::create_auditor_keys(&self.auditor_key(), 1)?;
         let settings = format!(
             "{}\n[[auditors]]\nname = \"{AUDITOR}\"\nsealing = \"{}\"\n",
             sample_alliance::SETTINGS,
-            alliance_config::sealing_key_text(&auditor)
+            auditor.iter().map(alliance_config::sealing_key_text).collect::<String>()
         );
         let settings = Settings::parse(settings.as_bytes()).map_err(input)?;
         let introductions = self

@@ -11,6 +11,7 @@ use protocol::amount::Points;
 use protocol::crypto::sha256;
 use protocol::exchange::{Exchange, Link, Payload, PayloadError};
 use protocol::ids::{BrandId, RequestHash, RequestId};
+use protocol::log::tlog_proof::TlogProof;
 use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::writer::SubmitError;
 
@@ -322,8 +323,15 @@ impl Core {
     /// # Errors
     /// When the exchange is not final, or the log cannot be read.
     pub fn receipt(&self, id: &str) -> Result<String, ServiceError> {
+        self.tlog_proof(id).map(|proof| proof.to_string())
+    }
+
+    /// The same, as it is.
+    ///
+    /// # Errors
+    /// As [`Self::receipt`].
+    pub(in crate::runtime) fn tlog_proof(&self, id: &str) -> Result<TlogProof, ServiceError> {
         use protocol::log::proof::InclusionProof;
-        use protocol::log::tlog_proof::TlogProof;
         let not_final = || {
             ServiceError::new(
                 ErrorKind::Refused,
@@ -341,7 +349,7 @@ impl Core {
         }
         let reader = self.published.reader(size);
         let proof = InclusionProof::prove(&reader, leaf, size).map_err(|_| internal())?;
-        Ok(TlogProof::new(leaf, proof, checkpoint).to_string())
+        Ok(TlogProof::new(leaf, proof, checkpoint))
     }
 }
 
@@ -444,7 +452,7 @@ pub fn vault_error(error: VaultError) -> ServiceError {
     }
 }
 
-pub(super) fn submit_error(error: SubmitError) -> ServiceError {
+pub(in crate::runtime) fn submit_error(error: SubmitError) -> ServiceError {
     let (kind, code) = match error {
         SubmitError::CreditLimit { .. } => (ErrorKind::Refused, "credit_limit"),
         SubmitError::NoCounterparty(_) => (ErrorKind::Invalid, "brand_unknown"),

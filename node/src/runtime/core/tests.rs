@@ -11,12 +11,12 @@ use std::path::PathBuf;
 
 use protocol::amount::{Points, Rate, Value};
 use protocol::audit::{Auditor, KeyHolder, OpeningKey, Rule};
-use protocol::constitution::{Brand, BrandKeys, Constitution, Draft, Succession};
+use protocol::constitution::{Access, Brand, BrandKeys, Constitution, Draft, Succession};
 use protocol::crypto::SigningKey;
-use protocol::crypto::sealed::SealingSecret;
+use protocol::crypto::sealed::{Cipher, KeyRing, SealingSecret};
 use protocol::ids::{ConstitutionHash, Epoch, Round, TreeSize};
 use protocol::ledger::LedgerKeys;
-use protocol::log::block::Entry;
+use protocol::log::block::{ApplicationEntry, Entry};
 use protocol::witness::rules::exact_exposure;
 use protocol::witness::statement::VotingKeys;
 
@@ -26,7 +26,9 @@ use crate::exchange::points::Control;
 use crate::exchange::record::EarnedPoints;
 use crate::journal;
 use crate::runtime::sealed_journal::RecordCipher;
-use crate::service::{ConsentRequest, ExchangeRequest, PaymentRequest, SendBackRequest};
+use crate::service::{
+    ConsentRequest, DisclosureRequest, ExchangeRequest, PaymentRequest, SendBackRequest,
+};
 use crate::store::MemoryStore;
 use crate::vault::{CardNumber, LinkState};
 use crate::vault::{Enrolment, HeldBrandKey, KEY_BYTES, NewMember, sample_rule};
@@ -82,7 +84,14 @@ fn constitution() -> Constitution {
         total_step: value(10_000_000),
         payload_size: 160,
         return_window: Milliseconds::from_seconds(86_400),
-        auditors: Vec::new(),
+        protocol_version: 0,
+        cipher: Cipher::default(),
+        auditors: vec![protocol::constitution::Auditor {
+            name: "tax_office".to_owned(),
+            access: Access::OnRequest,
+            sealing: sealing(9, 9).1,
+            later: Vec::new(),
+        }],
         succession: Succession::default(),
     })
     .unwrap()
@@ -607,11 +616,23 @@ fn start(
     seed: u64,
     journal: &[journal::Record],
 ) -> Core {
+    let ring = KeyRing::new(sealing(number, 7).0).unwrap();
+    start_with(constitution, number, vault, (folder, ring), seed, journal)
+}
+
+fn start_with(
+    constitution: &Constitution,
+    number: usize,
+    vault: &Arc<Vault>,
+    (folder, ring): (PathBuf, KeyRing),
+    seed: u64,
+    journal: &[journal::Record],
+) -> Core {
     let keys = LedgerKeys {
         voting: VotingKeys { log: signing(number, 1), vote: signing(number, 2) },
         checkpoint: signing(number, 3),
         witness: signing(number, 4),
-        sealing: sealing(number, 7).0,
+        sealing: ring,
     };
     let ledger = Ledger::new(brand(number), constitution.clone(), keys);
     let published = PublishedLog::open(&folder).unwrap();
@@ -654,6 +675,89 @@ fn nodes_killed_at_any_turn_lose_nothing_and_do_nothing_twice() {
             scope.spawn(move || (0..PERIOD).for_each(|first| run(first, appended, batched)));
         }
     });
+}
+
+#[test]
+fn a_node_without_its_old_sealing_keys_is_the_same_after_a_restart() {
+    let mut world = World::new(&[]);
+    world.work();
+    for who in 0..3 {
+        let secret = || sealing(who, 9).0;
+        world.turn(who, |core, _, _| core.ledger.turn_sealing_key(secret()).unwrap());
+    }
+    let said = ApplicationEntry { application: 9, body: vec![1] };
+    let old = sealing(BIRCH, 7).1;
+    // twice: every node states its new key, then recognises the others'
+    for round in 0..2 {
+        let core = &mut world.sites[BIRCH].core;
+        assert!(!core.ledger.forget_sealing_key(&old), "in use in round {round}");
+        for who in 0..3 {
+            let entry = || Submission::Public(PublicEntry::Application(said.clone()));
+            world.ask(who, |core, _, turn| core.submit(entry(), turn).map_err(submit_error));
+        }
+        world.run_until_quiet();
+    }
+    world.exchange(AMBER, BIRCH, 1, 6, "five");
+    world.run_until_quiet();
+    let site = &mut world.sites[BIRCH];
+    assert!(site.core.ledger.forget_sealing_key(&old));
+
+    let ring = KeyRing::new(sealing(BIRCH, 9).0).unwrap();
+    let (vault, folder) = (Arc::clone(&site.vault), world.folder(BIRCH));
+    let site = &world.sites[BIRCH];
+    let at = (folder, ring);
+    let again = start_with(&world.constitution, BIRCH, &vault, at, 0, &site.journal);
+    for person in 1..=3 {
+        let member = again.member(&card(person)).unwrap();
+        assert_eq!(again.points.balance(member), site.core.points.balance(member));
+    }
+    assert_eq!(again.book.counts(), site.core.book.counts());
+    assert_eq!((again.disputed(), again.alerts.len()), (BTreeSet::new(), 0));
+    for log in [AMBER, 2].map(brand) {
+        let content = |core: &Core| *core.ledger.witness(log).unwrap().content();
+        assert_eq!(content(&again), content(&site.core));
+    }
+    world.audit();
+}
+
+#[test]
+fn what_is_disclosed_is_what_an_auditor_opens_and_a_receipt_opens_its_entry() {
+    let mut world = World::new(&[]);
+    world.work();
+    let last = world.sites[AMBER].core.ledger.witness(brand(AMBER)).unwrap().tip().height.get();
+    let request =
+        |auditor: &str, from, to| DisclosureRequest { auditor: auditor.to_owned(), from, to };
+    for (wrong, code) in [
+        (request("a_friend", 1, 2), "auditor_unknown"),
+        (request("tax_office", 0, 2), "blocks_out_of_range"),
+        (request("tax_office", 2, 1), "blocks_out_of_range"),
+        (request("tax_office", 1, last + 1), "blocks_out_of_range"),
+    ] {
+        let refused =
+            world.turn(AMBER, |core, now, turn| core.disclose(&wrong, now, turn)).unwrap();
+        assert_eq!(refused.unwrap_err().code, code);
+    }
+    let sound = request("tax_office", 2, last);
+    let view = world.ask(AMBER, |core, now, turn| core.disclose(&sound, now, turn));
+    assert_eq!((view.from, view.to, view.entries), (2, last, 1));
+    world.run_until_quiet();
+
+    let folders = (0..3).map(|who| (brand(who), Directory(world.folder(who)))).collect();
+    let holder = KeyHolder::Auditor("tax_office".to_owned());
+    let keys = [OpeningKey { holder, secret: sealing(9, 9).0 }];
+    let constitutions = world.constitution.clone().into();
+    let auditor = Auditor { constitutions: &constitutions, keys: &keys, outside_witnesses: &[] };
+    let report = auditor.audit(&folders, &mut ());
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert!(report.counts.payloads > 0);
+    assert_eq!((report.disclosures[0].log, report.disclosures.len()), (brand(AMBER), 1));
+
+    let core = &world.sites[AMBER].core;
+    let opened = core.opened_receipt(&exchange_id("one")).unwrap();
+    let shown = protocol::receipt::verify(opened.as_bytes(), &constitutions).unwrap();
+    assert!(matches!(shown.payload, Payload::Exchange(sent) if sent.sent.get() == 100));
+    let plain = core.receipt(&exchange_id("one")).unwrap();
+    assert!(protocol::receipt::verify(plain.as_bytes(), &constitutions).is_err());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::fixture::{Alliance, Content, brand};
 use super::places;
 use crate::audit::Reason;
-use crate::crypto::sealed::SealingSecret;
+use crate::crypto::sealed::KeyRing;
 use crate::exchange::Payload;
 use crate::ids::{HeaderHash, Height, LeafIndex};
 use crate::log::block::{ColumnContent, Header, PublicEntry};
@@ -23,8 +23,8 @@ fn accused(wrong: bool) -> (Alliance, DisputeOpened) {
     let sealed = vec![(to, payload)];
     let second = it.block("a", Content { sealed, ..Content::default() });
     let open = |header: &Header| {
-        let sealing: SealingSecret = Alliance::sealing_key("b");
-        header.open_column(brand("b"), &sealing).unwrap()
+        let keys = KeyRing::new(Alliance::sealing_key("b")).unwrap();
+        header.open_column(brand("b"), &keys).unwrap()
     };
     let (before, opening) = (open(&first), open(&second));
     let dispute = DisputeOpened {

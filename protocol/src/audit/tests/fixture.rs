@@ -11,7 +11,7 @@ use crate::clearing::{CheckedClosing, Statement, check_closing, close};
 use crate::codec;
 use crate::constitution::tests::{draft, seed};
 use crate::constitution::{self, Constitution};
-use crate::crypto::sealed::{BlockSecret, SealingSecret};
+use crate::crypto::sealed::{BlockSecret, KeyRing, SealingSecret};
 use crate::crypto::{Signable, SigningKey};
 use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason};
 use crate::ids::{BlockNonce, BrandId, LeafIndex, MemberHandle, RequestId, Round};
@@ -70,6 +70,10 @@ fn sign(brand: BrandId, role: u8) -> SigningKey {
     SigningKey::from_seed(&seed(number(brand), role)).unwrap()
 }
 
+fn ring(brand: BrandId) -> KeyRing {
+    KeyRing::new(SealingSecret::derive(&seed(number(brand), 6)).0).unwrap()
+}
+
 /// One log while it is written.
 #[derive(Clone)]
 struct Written {
@@ -116,15 +120,26 @@ pub(super) struct Alliance {
     pub(super) constitution: Constitution,
     pub(super) folders: BTreeMap<BrandId, Folder>,
     written: BTreeMap<BrandId, Written>,
+    pub(super) keys: BTreeMap<BrandId, KeyRing>,
     built: u8,
     time: u64,
 }
 
 impl Alliance {
     pub(super) fn new(brands: u8) -> Self {
+        Self::with(brands, |_| {})
+    }
+
+    pub(super) fn with(brands: u8, change: impl FnOnce(&mut constitution::Draft)) -> Self {
         let mut draft = draft(brands);
         let (_, sealing) = SealingSecret::derive(&[77; 32]);
-        draft.auditors = vec![constitution::Auditor { name: "regulator".to_owned(), sealing }];
+        draft.auditors = vec![constitution::Auditor {
+            name: "regulator".to_owned(),
+            access: constitution::Access::Standing,
+            sealing,
+            later: Vec::new(),
+        }];
+        change(&mut draft);
         let constitution = Constitution::new(draft).unwrap();
         let ids = constitution.committee().brands().to_vec();
         let empty = Written {
@@ -137,6 +152,7 @@ impl Alliance {
             constitution,
             folders: ids.iter().map(|id| (*id, Folder::default())).collect(),
             written: ids.iter().map(|id| (*id, empty.clone())).collect(),
+            keys: ids.iter().map(|id| (*id, ring(*id))).collect(),
             built: 0,
             time: 1_000,
         }
@@ -220,6 +236,7 @@ impl Alliance {
             sealed,
             recognised: recognised.collect(),
             discharged: content.discharged,
+            sealing: self.keys[&log].current(),
             time: Timestamp::from_unix_ms(self.time),
             secret: BlockSecret::from_bytes([self.built; 32]),
             nonce: BlockNonce::from_bytes([self.built; 16]),
@@ -237,9 +254,26 @@ impl Alliance {
     /// The closing of a log at the cut-off, as its own node makes it.
     pub(super) fn closing(&self, log: BrandId) -> Closing {
         let written = &self.written[&log];
-        let secret = SealingSecret::derive(&seed(number(log), 6)).0;
+        let keys = &self.keys[&log];
         let last = written.last.as_ref().map(|(header, _)| (header, header.to_leaf().1));
-        close(Timestamp::from_unix_ms(CUT_OFF), last, &secret, &written.contents).unwrap()
+        close(Timestamp::from_unix_ms(CUT_OFF), last, keys, &written.contents).unwrap()
+    }
+
+    /// What the columns of a log hold now.
+    pub(super) fn contents(&self, log: &str) -> Vec<(BrandId, ColumnContent)> {
+        let witnesses = self.constitution.committee().witnesses(brand(log));
+        witnesses.zip(self.written[&brand(log)].contents.iter().copied()).collect()
+    }
+
+    /// Lets time pass, in milliseconds.
+    pub(super) fn pass(&mut self, time: u64) {
+        self.time += time;
+    }
+
+    /// A brand states another sealing key from its next block on.
+    pub(super) fn turn_key(&mut self, log: &str, seed: u8) {
+        let secret = SealingSecret::derive(&[seed; 32]).0;
+        self.keys.get_mut(&brand(log)).unwrap().turn_to(secret).unwrap();
     }
 
     /// From now on blocks are after the cut-off.

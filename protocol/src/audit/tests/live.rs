@@ -11,7 +11,7 @@ use crate::codec;
 use crate::constitution::tests::seed;
 use crate::constitution::{BRANDS_MAX, Constitution};
 use crate::crypto::SigningKey;
-use crate::crypto::sealed::SealingSecret;
+use crate::crypto::sealed::{KeyRing, SealingSecret};
 use crate::exchange::{Exchange, Payload, Return, ReturnReason};
 use crate::ids::{
     BrandId, HeaderHash, Height, MemberHandle, RequestId, RootHash, StatementHash, TreeSize,
@@ -76,7 +76,7 @@ impl Live {
                 voting: VotingKeys { log: sign(0), vote: sign(1) },
                 checkpoint: sign(2),
                 witness: sign(3),
-                sealing: SealingSecret::derive(&seed(number, 6)).0,
+                sealing: KeyRing::new(SealingSecret::derive(&seed(number, 6)).0).unwrap(),
             };
             let machine = Machine {
                 ledger: Ledger::new(*brand, constitution.clone(), keys),
@@ -193,7 +193,7 @@ fn what_ledgers_write_is_sound() {
     for (number, brand) in brands.iter().enumerate() {
         let machine = &live.machines[brand];
         let (header, id) = machine.headers.last().unwrap();
-        let sealing = SealingSecret::derive(&seed(number, 6)).0;
+        let sealing = KeyRing::new(SealingSecret::derive(&seed(number, 6)).0).unwrap();
         let contents = machine.last.as_ref().unwrap().contents();
         let closing = close(cut_off, Some((header, *id)), &sealing, contents).unwrap();
         live.submit(*brand, PublicEntry::Closing(closing));

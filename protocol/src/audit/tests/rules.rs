@@ -3,8 +3,9 @@
 use super::fixture::{Alliance, Content, Draft, application_leaf, brand};
 use super::places;
 use crate::amount::{Points, Value};
+use crate::audit::OpeningKey;
 use crate::constitution::Constitution;
-use crate::crypto::sealed::BlockSecret;
+use crate::crypto::sealed::{BlockSecret, Cipher, SealingContext, SealingSecret, Wrapped};
 use crate::exchange::{Payload, ReturnReason};
 use crate::ids::{Commitment, Epoch, FragmentsRoot, HeaderHash, Height, RootHash, StatementHash};
 use crate::log::block::{Closing, Entry, PublicEntry, Recognised, StatementEntry};
@@ -129,6 +130,23 @@ fn spoilt_inside(spoil: impl FnOnce(&mut Draft, &Constitution, &Tip)) -> Vec<Str
     places(&it.audit(&[Alliance::auditor_key()]))
 }
 
+/// What an encapsulation is derived from: the first block's secret, or something else.
+struct Derivation([u8; 32]);
+const SECRET_1: Derivation = Derivation([1; 32]);
+const OTHER: Derivation = Derivation([9; 32]);
+
+impl Derivation {
+    fn wrap_again(
+        &self,
+        context: SealingContext,
+        reader: &str,
+        instead_of: &Wrapped,
+        plaintext: &[u8],
+    ) -> Wrapped {
+        context.wrap(reader, &instead_of.key(), &self.0, plaintext).unwrap()
+    }
+}
+
 #[test]
 fn what_was_sealed_otherwise_than_committed() {
     assert!(spoilt_inside(|_, _, _| {}).is_empty());
@@ -137,14 +155,28 @@ fn what_was_sealed_otherwise_than_committed() {
     let content =
         spoilt_inside(|it, _, _| it.header.columns[1].content = Commitment::from_bytes([1; 32]));
     assert_eq!(content, ["a 1 - block/21"]);
+    // wrapped to the right key, and another thing; or the right thing, and not as it follows from the
+    // block secret
     let opening = spoilt_inside(|it, _, _| {
-        it.header.columns[1].opening = it.header.columns[0].opening.clone()
+        let context = it.header.context();
+        let opened = &mut it.header.columns[1].opening;
+        *opened = SECRET_1.wrap_again(context, "c", opened, &[7; 88]);
     });
     assert_eq!(opening, ["a 1 - sealed/opening"]);
-    let recovery = spoilt_inside(|it, _, _| it.header.secrets[0] = it.header.secrets[1].clone());
-    assert_eq!(recovery, ["a 1 - sealed/secret"]);
-    let auditor = spoilt_inside(|it, _, _| it.header.secrets[2] = it.header.secrets[1].clone());
-    assert_eq!(auditor, ["a 1 - sealed/secret"]);
+    for (reader, name) in [(0, "recovery"), (1, "a"), (2, "regulator")] {
+        let other = spoilt_inside(|it, _, _| {
+            let context = it.header.context();
+            let secret = &mut it.header.secrets[reader];
+            *secret = SECRET_1.wrap_again(context, name, secret, &[7; 32]);
+        });
+        assert_eq!(other, ["a 1 - sealed/secret"]);
+        let own_way = spoilt_inside(|it, _, _| {
+            let context = it.header.context();
+            let secret = &mut it.header.secrets[reader];
+            *secret = OTHER.wrap_again(context, name, secret, &[1; 32]);
+        });
+        assert_eq!(own_way, ["a 1 - sealed/secret"]);
+    }
     let words = spoilt_inside(|it, constitution, tip| {
         let (secret, size) = (BlockSecret::from_bytes([99; 32]), constitution.payload_size());
         let index = crate::ids::LeafIndex::new(5);
@@ -157,6 +189,113 @@ fn what_was_sealed_otherwise_than_committed() {
     let ceiling =
         spoilt_inside(|it, _, _| it.header.columns[1].sent = Value::new(20_000_000).unwrap());
     assert_eq!(ceiling, ["a 1 - block/21"]);
+}
+
+#[test]
+fn sealed_with_another_cipher_than_the_constitutions() {
+    assert_eq!(spoilt(|it, _, _| it.header.sealing.cipher = Cipher::Sm4Gcm), ["a 2 - block/55"]);
+}
+
+#[test]
+fn a_sealing_key_is_stated_once_and_not_for_longer_than_a_month() {
+    let since = |ms| Timestamp::from_unix_ms(ms);
+    let dated = spoilt(|it, _, _| it.header.sealing.since = since(it.header.time.unix_ms()));
+    assert_eq!(dated, ["a 2 - block/56"]);
+    // another key is stated from the block on that states it
+    let key = SealingSecret::derive(&[50; 32]).1;
+    let earlier = spoilt(|it, _, _| it.header.sealing.key = key);
+    assert_eq!(earlier, ["a 2 - block/56"]);
+
+    let after = |days: u64, turn: bool| {
+        let mut it = Alliance::new(4);
+        it.block("a", Content::default());
+        it.pass(days * 24 * 3_600_000);
+        if turn {
+            it.turn_key("a", 50);
+        }
+        it.block("a", Content::default());
+        places(&it.audit(&[Alliance::auditor_key()]))
+    };
+    assert!(after(34, false).is_empty());
+    assert_eq!(after(36, false), ["a 2 - block/56"]);
+    assert!(after(36, true).is_empty());
+}
+
+#[test]
+fn everyone_seals_to_the_key_that_was_recognised_and_to_no_other() {
+    // b turns its key in its second block, which a does not recognise at first
+    let world = |recognise: bool, spoil: &dyn Fn(&mut Draft)| {
+        let mut it = Alliance::new(4);
+        it.block("b", Content::default());
+        it.block("a", Content { recognised: vec![brand("b")], ..Content::default() });
+        it.turn_key("b", 50);
+        it.block("b", Content::default());
+        let recognised = if recognise { vec![brand("b")] } else { Vec::new() };
+        let sealed = vec![it.exchange("a", "b", 3)];
+        let content = Content { sealed, recognised, ..Content::default() };
+        let header = it.spoilt_block("a", content, |it, _, _| spoil(it));
+        // and stays with it
+        it.block("a", Content::default());
+        let found = places(&it.audit(&[Alliance::auditor_key()]));
+        (header.column(brand("b")).unwrap().opening.key(), found)
+    };
+    let old = SealingSecret::derive(&crate::constitution::tests::seed(1, 6)).1;
+    let new = SealingSecret::derive(&[50; 32]).1;
+    assert_eq!(world(false, &|_| {}), (old, Vec::new()));
+    assert_eq!(world(true, &|_| {}), (new, Vec::new()));
+
+    // the other one of the two keys, each time with all that it takes to open it
+    let to = |key| {
+        move |it: &mut Draft| {
+            let at = it.header.columns.iter_mut().find(|at| at.counterparty == brand("b"));
+            let context = SealingContext {
+                log: it.header.log,
+                nonce: it.header.nonce,
+                cipher: it.header.sealing.cipher,
+            };
+            at.unwrap().opening = context.wrap("b", &key, &[4; 32], &[7; 88]).unwrap();
+        }
+    };
+    assert_eq!(world(true, &to(old)).1[0], "a 2 - block/57");
+    assert_eq!(world(false, &to(new)).1[0], "a 2 - block/57");
+
+    for (reader, name) in [(0, "recovery"), (1, "a"), (2, "regulator")] {
+        let moved = spoilt(|it, _, _| {
+            let key = SealingSecret::derive(&[60; 32]).1;
+            it.header.secrets[reader] =
+                it.header.context().wrap(name, &key, &[2; 32], &[2; 32]).unwrap();
+        });
+        assert_eq!(moved, ["a 2 - block/57"]);
+    }
+}
+
+#[test]
+fn an_auditors_later_key_counts_from_its_time() {
+    let mut it = Alliance::with(4, |draft| {
+        let later = SealingSecret::derive(&[78; 32]).1;
+        draft.auditors[0].later = vec![(Timestamp::from_unix_ms(1_015), later)];
+    });
+    for _ in 0..2 {
+        let sealed = vec![it.exchange("a", "b", 3)];
+        it.block("a", Content { sealed, ..Content::default() });
+    }
+    let [first, second] = [77, 78].map(|seed| OpeningKey {
+        secret: SealingSecret::derive(&[seed; 32]).0,
+        ..Alliance::auditor_key()
+    });
+    let both = it.audit(&[first.clone(), second.clone()]);
+    assert!(both.is_clean() && both.counts.payloads == 2);
+    assert_eq!(places(&it.audit(&[second]))[0], "a 1 - sealed/secret");
+    assert_eq!(places(&it.audit(&[first])), ["a 2 - sealed/secret"]);
+}
+
+#[test]
+fn an_alliance_that_seals_with_sm4_is_audited_alike() {
+    let mut it = Alliance::with(4, |draft| draft.cipher = Cipher::Sm4Gcm);
+    let sealed = vec![it.exchange("a", "b", 3), it.exchange("a", "c", 4)];
+    it.block("a", Content { sealed, ..Content::default() });
+    let report = it.audit(&[Alliance::auditor_key()]);
+    assert!(report.is_clean() && report.counts.payloads == 2, "{report:?}");
 }
 
 #[test]

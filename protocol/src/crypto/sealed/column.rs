@@ -8,7 +8,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroize as _;
 
 use super::{
-    ColumnKey, ENTRY_KEY, EntryKey, SEALED_OVERHEAD, SealError, SealingContext, commitment_of,
+    Cipher, ColumnKey, EntryKey, SEALED_OVERHEAD, SealError, SealingContext, commitment_of,
 };
 use crate::codec;
 use crate::crypto::hash::HkdfKey;
@@ -18,6 +18,7 @@ const INDEX_BYTES: usize = 8;
 
 /// Seals and opens the entries of one column.
 pub struct ColumnCipher {
+    cipher: Cipher,
     key: HkdfKey,
     // what an entry's key is derived for and bound to: the last bytes are its index
     place: Vec<u8>,
@@ -69,11 +70,10 @@ impl SealingContext {
     /// Prepares one column.
     #[must_use]
     pub fn column(&self, key: &ColumnKey) -> ColumnCipher {
-        let mut place = self.info(ENTRY_KEY, "");
-        place.extend_from_slice(&[0; INDEX_BYTES]);
         ColumnCipher {
+            cipher: self.cipher,
             key: HkdfKey::extract(key.expose(), self.nonce.as_bytes()),
-            place,
+            place: self.place_of(LeafIndex::new(0)),
             scratch: Vec::new(),
         }
     }
@@ -84,7 +84,7 @@ impl ColumnCipher {
         if let Some(last) = self.place.last_chunk_mut::<INDEX_BYTES>() {
             *last = index.get().to_be_bytes();
         }
-        EntryKey::from_bytes(self.key.expand(&[&self.place]))
+        EntryKey::derive(self.cipher, &self.key, &self.place)
     }
 
     /// The key of one entry.
@@ -114,13 +114,22 @@ impl ColumnCipher {
         self.scratch.extend_from_slice(&length.to_be_bytes());
         self.scratch.extend_from_slice(payload);
         self.scratch.resize(payload_size.saturating_add(2), 0);
-        let tag = cipher(&key)
-            .and_then(|cipher| {
+        match self.cipher {
+            Cipher::Aes256Gcm => {
                 let place = Aad::from(&self.place);
-                cipher.seal_in_place_separate_tag(zero_nonce(), place, &mut self.scratch)
-            })
-            .map_err(|_| too_long)?;
-        self.scratch.extend_from_slice(tag.as_ref());
+                let tag = aes(&key)
+                    .and_then(|aes| {
+                        aes.seal_in_place_separate_tag(zero_nonce(), place, &mut self.scratch)
+                    })
+                    .map_err(|_| too_long)?;
+                self.scratch.extend_from_slice(tag.as_ref());
+            }
+            Cipher::Sm4Gcm => {
+                let sealed = self.cipher.seal(key.expose(), &self.scratch, &self.place);
+                self.scratch.zeroize();
+                self.scratch = sealed.ok_or(too_long)?;
+            }
+        }
         let sealed = SealedRef { commitment: commitment_of(&key), ciphertext: &self.scratch };
         codec::encode_into(&SealedLeaf::Sealed(sealed), leaf);
         Ok(())
@@ -135,14 +144,23 @@ impl ColumnCipher {
         if commitment_of(&key) != entry.commitment {
             return Err(SealError::WrongKey);
         }
-        self.scratch.clear();
-        self.scratch.extend_from_slice(entry.ciphertext);
-        let plaintext = cipher(&key)
-            .and_then(|cipher| {
-                cipher.open_in_place(zero_nonce(), Aad::from(&self.place), &mut self.scratch)
-            })
-            .map_err(|_| SealError::NotOpened)?;
-        super::unpad(plaintext)
+        match self.cipher {
+            Cipher::Aes256Gcm => {
+                self.scratch.clear();
+                self.scratch.extend_from_slice(entry.ciphertext);
+                let place = Aad::from(&self.place);
+                let plaintext = aes(&key)
+                    .and_then(|aes| aes.open_in_place(zero_nonce(), place, &mut self.scratch))
+                    .map_err(|_| SealError::NotOpened)?;
+                super::unpad(plaintext)
+            }
+            Cipher::Sm4Gcm => {
+                self.scratch.zeroize();
+                let opened = self.cipher.open(key.expose(), entry.ciphertext, &self.place);
+                self.scratch = opened.ok_or(SealError::NotOpened)?;
+                super::unpad(&self.scratch)
+            }
+        }
     }
 }
 
@@ -152,7 +170,7 @@ pub const fn sealed_leaf_bytes(payload_size: usize) -> usize {
     payload_size.saturating_add(SEALED_OVERHEAD).saturating_add(41)
 }
 
-fn cipher(key: &EntryKey) -> Result<LessSafeKey, ring::error::Unspecified> {
+fn aes(key: &EntryKey) -> Result<LessSafeKey, ring::error::Unspecified> {
     UnboundKey::new(&AES_256_GCM, key.expose()).map(LessSafeKey::new)
 }
 
@@ -168,11 +186,15 @@ mod tests {
     use crate::ids::{BlockNonce, BrandId};
     use crate::log::block::Entry;
 
-    /// What is sealed in place is what is sealed one by one, by another implementation of the cipher.
+    /// What is sealed in place is what is sealed one by one, for AES by another implementation.
     #[test]
     fn a_column_seals_and_opens_what_its_entries_do() {
+        Cipher::ALL.into_iter().for_each(agrees);
+    }
+
+    fn agrees(cipher: Cipher) {
         let (log, nonce) = (BrandId::new("a").unwrap(), BlockNonce::from_bytes([3; 16]));
-        let context = SealingContext { log, nonce };
+        let context = SealingContext { log, nonce, cipher };
         let key = context.column_key(&BlockSecret::from_bytes([1; 32]), BrandId::new("b").unwrap());
         let mut column = context.column(&key);
         for (number, size) in [(0_u64, 128), (9, 160), (1 << 40, 300)] {

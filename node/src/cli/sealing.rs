@@ -1,0 +1,154 @@
+//! Commands about what is sealed: sealing keys, disclosures to auditors, receipts.
+
+use std::path::PathBuf;
+
+use protocol::exchange::Payload;
+use protocol::receipt;
+
+use super::operations::{NodeArguments, client};
+use super::{CliError, Io};
+use crate::service::{DisclosureRequest, DisclosureView, SealingKeyView};
+
+/// Sealing keys.
+#[derive(Debug, clap::Subcommand)]
+pub enum KeysCommand {
+    /// List this brand's sealing keys, oldest first.
+    List {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+    },
+    /// Make a new sealing key now; the node does so every month by itself.
+    Rotate {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+    },
+    /// Destroy the keys whose retention is over; the node does so by itself.
+    DestroyExpired {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+    },
+}
+
+/// Which blocks an auditor is to open.
+#[derive(Debug, clap::Args)]
+pub struct DiscloseArguments {
+    #[command(flatten)]
+    /// Which node.
+    node: NodeArguments,
+    /// The auditor's name in the constitution.
+    #[arg(long)]
+    auditor: String,
+    /// Height of the first block.
+    #[arg(long)]
+    from: u64,
+    /// Height of the last block.
+    #[arg(long)]
+    to: u64,
+}
+
+/// Receipts.
+#[derive(Debug, clap::Subcommand)]
+pub enum ReceiptCommand {
+    /// Print the receipt of a final exchange: a C2SP tlog-proof.
+    Show {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+        /// The exchange's id.
+        #[arg(long)]
+        id: String,
+        /// Add what opens this entry, and no other: whoever has the receipt can then read it.
+        #[arg(long)]
+        open: bool,
+    },
+    /// Verify an opened receipt offline, and print what its entry says.
+    Verify {
+        /// The receipt.
+        receipt: PathBuf,
+        /// The constitution.
+        #[arg(long)]
+        constitution: PathBuf,
+        /// Its signatures.
+        #[arg(long)]
+        signatures: PathBuf,
+    },
+}
+
+/// Lists, turns or destroys sealing keys.
+///
+/// # Errors
+/// When the node refuses.
+pub async fn keys(command: &KeysCommand) -> Result<(), CliError> {
+    const PATH: &str = "/api/v1/sealing-keys";
+    let mut io = Io::new(true);
+    match command {
+        KeysCommand::List { node } => {
+            let keys: Vec<SealingKeyView> = client(node).await?.get(PATH).await?;
+            io.json(&keys)
+        }
+        KeysCommand::Rotate { node } => {
+            let key: SealingKeyView = client(node).await?.post(PATH, &[], &()).await?;
+            io.json(&key)
+        }
+        KeysCommand::DestroyExpired { node } => {
+            let path = format!("{PATH}/destruction");
+            let destroyed: Vec<String> = client(node).await?.post(&path, &[], &()).await?;
+            io.json(&destroyed)
+        }
+    }
+}
+
+/// Lets an auditor open blocks.
+///
+/// # Errors
+/// When the node refuses.
+pub async fn disclose(arguments: &DiscloseArguments) -> Result<(), CliError> {
+    let DiscloseArguments { node, auditor, from, to } = arguments;
+    let request = DisclosureRequest { auditor: auditor.clone(), from: *from, to: *to };
+    let view: DisclosureView =
+        client(node).await?.post("/api/v1/disclosures", &[], &request).await?;
+    Io::new(true).json(&view)
+}
+
+/// Prints or verifies a receipt.
+///
+/// # Errors
+/// When the node refuses, a file cannot be read, or the receipt does not show what it should.
+pub async fn receipt(command: &ReceiptCommand) -> Result<(), CliError> {
+    match command {
+        ReceiptCommand::Show { node, id, open } => {
+            let kind = if *open { "opened-receipt" } else { "receipt" };
+            let path = format!("/api/v1/exchanges/{id}/{kind}");
+            let bytes = client(node).await?.get_bytes(&path).await?;
+            Io::new(false).text(&String::from_utf8_lossy(&bytes))
+        }
+        ReceiptCommand::Verify { receipt, constitution, signatures } => {
+            let read = |path: &PathBuf| {
+                std::fs::read(path).map_err(|source| CliError::File { path: path.clone(), source })
+            };
+            let constitution = alliance_config::load(&read(constitution)?, &read(signatures)?)
+                .map_err(|error| CliError::Input(error.to_string()))?
+                .into_constitution();
+            let shown = receipt::verify(&read(receipt)?, &constitution.ledger().clone().into())
+                .map_err(|error| CliError::Input(error.to_string()))?;
+            let says = match &shown.payload {
+                Payload::Exchange(exchange) => format!(
+                    "an exchange of {} points for {}, request {}, {} micro-fen owed",
+                    exchange.sent.get(),
+                    exchange.received.get(),
+                    exchange.request,
+                    exchange.owed.get()
+                ),
+                Payload::Return(back) => {
+                    format!("a return of entry {}, {} micro-fen", back.original, back.value.get())
+                }
+                // a link's code and handle are for its two brands
+                _ => "an entry that is no exchange and no return".to_owned(),
+            };
+            Io::new(false).line(&format!("entry {} of {} says: {says}", shown.index, shown.log))
+        }
+    }
+}

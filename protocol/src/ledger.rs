@@ -82,7 +82,8 @@ pub struct Ledger<G = Upheld> {
     // the own log's last checkpoint, with the cosignatures that have come in
     checkpoint: Option<SignedCheckpoint>,
     checkpoint_sent: Timestamp,
-    asked: BTreeMap<BrandId, Timestamp>,
+    // when a log was last asked or seen to move, and how far it was then
+    asked: BTreeMap<BrandId, (Timestamp, Height)>,
     // who wants to be told of the past: of each brand the last request, the one whose turn it is first
     asking: VecDeque<(BrandId, CatchUp)>,
 }
@@ -436,8 +437,12 @@ impl<G: Guards> Ledger<G> {
             writer.tick(&at, own, context.entropy, out);
         }
         for (log, witness) in &self.witnesses {
-            let asked = self.asked.entry(*log).or_default();
-            if *log != me && context.now.distance(*asked) >= ASK_AFTER {
+            let tip = witness.tip().height;
+            let (asked, seen) = self.asked.entry(*log).or_insert((Timestamp::default(), tip));
+            // a log that moves is not silent: what it would send again is on its way
+            if std::mem::replace(seen, tip) != tip {
+                *asked = context.now;
+            } else if *log != me && context.now.distance(*asked) >= ASK_AFTER {
                 *asked = context.now;
                 witness.ask_for_blocks(out);
             }

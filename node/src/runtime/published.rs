@@ -203,9 +203,8 @@ impl Archive for PublishedLog {
         let reader = self.reader(reference.size);
         let header = self.header(height)?;
         let before = Frontier::read(&reader, TreeSize::new(header.first.get())).ok()?;
-        let leaves = (header.first.get()..reference.size.get())
-            .map(|index| reader.leaf(LeafIndex::new(index)).ok().map(Leaf::into_entry))
-            .collect::<Option<Vec<_>>>()?;
+        let leaves = reader.leaves(header.first, reference.size).ok()?;
+        let leaves = leaves.into_iter().map(Leaf::into_entry).collect();
         let block = OwnBlock::restore(reference, leaves, past.contents.clone(), before)?;
         Some((block, past.certificate.clone()))
     }

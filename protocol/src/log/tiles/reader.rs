@@ -46,6 +46,30 @@ impl<S: TileSource> TileReader<S> {
     }
 }
 
+impl<S: TileSource> TileReader<S> {
+    /// The leaves from `first` up to and without `end`, each bundle read once.
+    ///
+    /// # Errors
+    /// When there are not so many, or a bundle is missing or malformed.
+    pub fn leaves(&self, first: LeafIndex, end: TreeSize) -> Result<Vec<Leaf>, TilesError> {
+        let mut leaves = Vec::new();
+        let mut position = first.get();
+        while position < end.get() {
+            let (bundle, skipped) = place(position);
+            let wanted = end.get().saturating_sub(position);
+            let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+            let before = leaves.len();
+            leaves.extend(self.bundle(bundle)?.into_iter().skip(skipped).take(wanted));
+            let read = u64::try_from(leaves.len().saturating_sub(before)).unwrap_or_default();
+            if read == 0 {
+                return Err(TilesError::OutOfRange);
+            }
+            position = position.saturating_add(read);
+        }
+        Ok(leaves)
+    }
+}
+
 impl<S: TileSource> HashReader for TileReader<S> {
     fn hash(&self, level: u8, index: u64) -> Option<NodeHash> {
         // a tile has every eighth level; those between are hashed from it
@@ -182,6 +206,12 @@ pub(super) mod tests {
         }
         let reader = TileReader::new(&store, TreeSize::new(700));
         assert_eq!(reader.leaf(LeafIndex::new(700)), Err(TilesError::OutOfRange));
+        for (first, end) in [(0, 700), (255, 257), (256, 512), (511, 700), (700, 700), (9, 9)] {
+            let read = reader.leaves(LeafIndex::new(first), TreeSize::new(end)).unwrap();
+            let hashes: Vec<_> = read.iter().map(Leaf::hash).collect();
+            assert_eq!(hashes, tree.0[first as usize..end as usize]);
+        }
+        assert!(reader.leaves(LeafIndex::new(600), TreeSize::new(701)).is_err());
         assert_eq!(reader.hash(64, 0), None);
     }
 

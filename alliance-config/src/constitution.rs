@@ -2,8 +2,8 @@
 //!
 //! Knows what spans several keys of the file, and hands the ledger's part to
 //! [`protocol::constitution`] and the clean room's to [`privacy::contract`], which check their own
-//! rules. Whose signatures are under it is [`crate::signatures`]' business. Does not do yet: epochs
-//! after the first and what belongs to them (adoption, notice periods, key rotation).
+//! rules. Whose signatures are under it is [`crate::signatures`]' business, whether it may follow
+//! another is [`protocol::epochs`]'.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,12 +11,14 @@ use jiff::tz::TimeZone;
 use privacy::contract::{CARRIERS_MIN, Contract, RawContract};
 use protocol::constitution::{Auditor, Brand, ConstitutionError, Draft, Succession};
 use protocol::crypto::sha256;
-use protocol::ids::{BrandId, ConstitutionHash};
+use protocol::ids::{BrandId, ConstitutionHash, Epoch};
 use protocol::time::Timestamp;
 
 use crate::document::{Document, FileError, Source};
 use crate::problem::{Problem, contract_place};
-use crate::raw::{RawAuditor, RawBrand, RawBrandLimits, RawCleanRoom, RawConstitution, RawLimits};
+use crate::raw::{
+    RawAlliance, RawAuditor, RawBrand, RawBrandLimits, RawCleanRoom, RawConstitution, RawLimits,
+};
 use crate::text::{Address, Name};
 
 /// A checked constitution. That it is checked says nothing of who signed it: see
@@ -84,6 +86,7 @@ impl Constitution {
             })
         });
         let auditors = auditors.collect::<Result<_, _>>()?;
+        let succession = succession(&source, &raw.alliance)?;
         let draft = Draft {
             alliance: raw.alliance.id.0,
             epoch: raw.alliance.epoch,
@@ -113,7 +116,7 @@ impl Constitution {
             protocol_version: raw.alliance.protocol_version,
             cipher: raw.ledger.cipher,
             auditors,
-            succession: Succession::default(),
+            succession,
         };
         let ledger = protocol::constitution::Constitution::new(draft)
             .map_err(|error| ledger_error(&source, &raw.limits, error))?;
@@ -167,6 +170,31 @@ impl Constitution {
     pub const fn hash(&self) -> ConstitutionHash {
         self.ledger.hash()
     }
+}
+
+/// What member-facing terms hash to begins with.
+const TERMS_DOMAIN: &[u8] = b"coalition/0/member-terms\0";
+
+/// The place among the alliance's constitutions.
+fn succession(source: &Source<'_>, raw: &RawAlliance) -> Result<Succession, FileError> {
+    let first = Succession::default();
+    if (raw.epoch == Epoch::new(1)) == raw.previous.is_some() {
+        return Err(source.error_at(&["alliance", "epoch"], Problem::Previous));
+    }
+    Ok(Succession {
+        previous: raw.previous,
+        effective: raw.effective.unwrap_or(first.effective),
+        notice: raw.notice_days.unwrap_or(first.notice),
+        frozen: raw.frozen.iter().map(|id| id.0).collect(),
+        terms: terms(source.text()),
+    })
+}
+
+/// The hash of what touches members and is not the ledger's: the clean room, its keys in order.
+fn terms(text: &str) -> [u8; 32] {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let clean_room = table.get("clean_room").map(ToString::to_string).unwrap_or_default();
+    sha256(&[TERMS_DOMAIN, clean_room.as_bytes()])
 }
 
 impl RawLimits {
@@ -274,6 +302,7 @@ fn ledger_error(source: &Source<'_>, limits: &RawLimits, error: ConstitutionErro
         ConstitutionError::ProtocolVersion { .. } => vec!["alliance", "protocol_version"],
         ConstitutionError::Auditors { .. } => vec!["auditors"],
         ConstitutionError::AuditorKeys { name } => vec!["auditors", name, "later"],
+        ConstitutionError::Frozen(_) => vec!["alliance", "frozen"],
     };
     source.error_at(&path, Problem::Ledger(error.clone()))
 }
@@ -309,12 +338,13 @@ mod tests {
         let libp2p = "libp2p_address = \"node-0.example.com:7001\"";
         for (change, key, words) in [
             (("format = 0", "format = 7"), "format", "format 7 is unknown"),
-            (("epoch = 1", "epoch = 2"), "alliance.epoch", "epoch 1"),
             (
                 ("epoch = 1", "protocol_version = 9\nepoch = 1"),
                 "alliance.protocol_version",
                 "protocol version 9",
             ),
+            (("epoch = 1", "epoch = 2"), "alliance.epoch", "names the one before"),
+            (("epoch = 1", "epoch = 0"), "alliance.epoch", "epoch 1"),
             (("id = \"my_alliance\"", "id = \"My\""), "alliance.id", "begins with a letter"),
             (("name_en = \"My Alliance\"", "name_en = \"\""), "alliance.name_en", "1 to 64"),
             (("\"Asia/Shanghai\"", "\"Asia/Atlantis\""), "clearing.zone", "IANA"),

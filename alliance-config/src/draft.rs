@@ -20,14 +20,14 @@ use crate::text::{Id, Ratio};
 /// Settings to begin with: any number of brands, no clean room, every key explained.
 pub const SETTINGS_TEMPLATE: &str = include_str!("../templates/alliance.toml");
 
-const HEADER: &str = "\
+pub(crate) const HEADER: &str = "\
 # Constitution of an alliance. Its very bytes are hashed and signed: a change of any character asks
 # every brand to sign again.
 # 联盟章程。章程按原文字节计算哈希并由各品牌签名；改动任何一个字符，所有品牌都须重新签名。
 
 ";
 
-const BRANDS_HEADER: &str = "
+pub(crate) const BRANDS_HEADER: &str = "
 # The brands, as they introduced themselves. Each should find its own keys here before it signs.
 # 各品牌（按其自我介绍）。签名前请核对自己的公钥。
 
@@ -116,6 +116,14 @@ pub fn draft(introductions: &[Introduction], settings: &Settings) -> Result<Stri
             return Err(DraftError::Twice { brand: introduction.id() });
         }
     }
+    write_draft(brands, settings)
+}
+
+/// The text of a constitution of these brands.
+pub(crate) fn write_draft(
+    brands: BTreeMap<Id, RawBrand>,
+    settings: &Settings,
+) -> Result<String, DraftError> {
     let rates = if settings.has_rates { None } else { Some(rates_of_values(&brands)?) };
     let mut text = [HEADER, &settings.text, "\n", BRANDS_HEADER].concat();
     // strings and numbers in tables: nothing here that TOML could not say

@@ -7,6 +7,10 @@
 //! 4. [`collect`] puts the signatures into `constitution.signatures` and says who is missing;
 //! 5. [`load`] gives a node the [`Ratified`] constitution once all have signed.
 //!
+//! A later constitution is drafted from the one before ([`draft_next`]), read in words ([`compare`]),
+//! signed by the brands that join with it, and adopted by a quorum of the others in their logs; [`load_next`]
+//! gives it to a node.
+//!
 //! Works on texts and bytes: where files are kept, and how keys are made and stored, is the node's
 //! business. Committed examples of every released format are in `formats/`, and keep loading.
 
@@ -17,6 +21,7 @@ pub mod introduction;
 mod problem;
 mod raw;
 mod signatures;
+mod succession;
 #[cfg(test)]
 mod testing;
 mod text;
@@ -34,6 +39,7 @@ pub use signatures::{
     Collected, LoadError, Ratified, SIGNED_DOMAIN, SignError, SignatureEntry, SignatureProblem,
     SignatureProblems, Signatures, collect, load, sign,
 };
+pub use succession::{Comparison, FollowError, NextError, compare, draft_next, load_next};
 pub use text::{Address, Host, InvalidAddress, InvalidName, NAME_MAX_CHARACTERS, Name};
 
 /// A public sealing key as the files write it, for an auditor's entry in the settings.

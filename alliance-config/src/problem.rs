@@ -81,6 +81,12 @@ pub enum Problem {
          its brand for the whole file, as it was made"
     )]
     IntroductionUnsigned,
+    /// A first constitution that names one before, or a later one that names none.
+    #[error(
+        "every constitution but the first names the one before: epoch 1 has no `previous`, a later \
+         one has its hash"
+    )]
+    Previous,
     /// Two entries of one brand in a signatures file.
     #[error("{brand} is there twice; keep the newer entry")]
     SignatureTwice {

@@ -3,7 +3,7 @@
 //! Names the keys; refuses unknown ones; parses single values, so that an error stands at its own
 //! line. What spans several values is checked in [`crate::constitution`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -12,8 +12,8 @@ use protocol::amount::Value;
 use protocol::constitution::{Access, BrandKeys};
 use protocol::crypto::PublicKey;
 use protocol::crypto::sealed::{Cipher, SealingKey};
-use protocol::ids::Epoch;
-use protocol::time::Milliseconds;
+use protocol::ids::{ConstitutionHash, Epoch};
+use protocol::time::{Milliseconds, Timestamp};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -27,6 +27,8 @@ const RETURN_WINDOW_MAX_HOURS: u64 = 8_760;
 const PAYLOAD_RETENTION_DEFAULT_MONTHS: u16 = 24;
 /// As long as anything is kept.
 const PAYLOAD_RETENTION_MAX_MONTHS: u16 = 600;
+/// Longest notice, in days.
+const NOTICE_MAX_DAYS: u64 = 366;
 /// More than any law asks for.
 const RETENTION_MAX_YEARS: u8 = 50;
 
@@ -75,10 +77,22 @@ pub(crate) struct RawSettings {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawAlliance {
     pub id: Id,
-    #[serde(deserialize_with = "first_epoch")]
+    #[serde(deserialize_with = "epoch")]
     pub epoch: Epoch,
     #[serde(default)]
     pub protocol_version: u16,
+    /// Hash of the constitution before; in every one after the first.
+    #[serde(default, deserialize_with = "constitution_hash")]
+    pub previous: Option<ConstitutionHash>,
+    /// Not in effect before this time; without it, as soon as it may be.
+    #[serde(default, deserialize_with = "instant")]
+    pub effective: Option<Timestamp>,
+    /// How long members are told of changes that touch them.
+    #[serde(default, deserialize_with = "notice")]
+    pub notice_days: Option<Milliseconds>,
+    /// Brands whose logs are closed although they still are brands.
+    #[serde(default)]
+    pub frozen: BTreeSet<Id>,
     #[serde(deserialize_with = "name_part")]
     pub name_zh: String,
     #[serde(deserialize_with = "name_part")]
@@ -212,12 +226,50 @@ impl<'de> Deserialize<'de> for Fen {
     }
 }
 
-fn first_epoch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Epoch, D::Error> {
+fn epoch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Epoch, D::Error> {
     match u32::deserialize(deserializer)? {
-        1 => Ok(Epoch::new(1)),
-        _ => Err(D::Error::custom(
-            "this version reads an alliance's first constitution only: epoch 1",
-        )),
+        0 => {
+            Err(D::Error::custom("an alliance's first constitution has epoch 1, the next epoch 2"))
+        }
+        number => Ok(Epoch::new(number)),
+    }
+}
+
+fn constitution_hash<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<ConstitutionHash>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let digits = text.as_bytes().chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    let bytes: Option<Vec<u8>> = digits.collect();
+    bytes
+        .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+        .map(|bytes| Some(ConstitutionHash::from_bytes(bytes)))
+        .ok_or_else(|| {
+            D::Error::custom(
+                "the hash of the constitution before, 64 hexadecimal digits, as `coalition \
+                 constitution check` shows it",
+            )
+        })
+}
+
+fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let instant: Option<jiff::Timestamp> = text.parse().ok();
+    instant
+        .and_then(|instant| u64::try_from(instant.as_millisecond()).ok())
+        .map(|ms| Some(Timestamp::from_unix_ms(ms)))
+        .ok_or_else(|| {
+            D::Error::custom("a time with its offset, such as \"2027-01-01T00:00:00+08:00\"")
+        })
+}
+
+fn notice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Milliseconds>, D::Error> {
+    match u64::deserialize(deserializer)? {
+        days @ 1..=NOTICE_MAX_DAYS => Ok(Some(Milliseconds::from_seconds(days * 86_400))),
+        _ => Err(D::Error::custom(format!("a notice is 1 to {NOTICE_MAX_DAYS} days"))),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A signature is Ed25519 over [`SIGNED_DOMAIN`], a zero byte and the very bytes of
 //! `constitution.toml`, by the brand's governance key; they are kept beside it in
 //! `constitution.signatures`. One brand's part of that file is such a file with one entry. Does not
-//! know where keys are stored. Does not do yet: epochs after the first, which a quorum adopts.
+//! know where keys are stored.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -260,6 +260,22 @@ pub fn collect(constitution: &[u8], parts: &[Signatures]) -> Result<Collected, F
     }
     let missing = missing(&checked, &signatures).collect();
     Ok(Collected { signatures, missing, refused })
+}
+
+/// What is wrong with the signatures under a constitution after the first: those of brands that join
+/// with it are needed, any others must hold.
+pub(crate) fn problems_of_joining(
+    checked: &Constitution,
+    bytes: &[u8],
+    signatures: &Signatures,
+    joining: &[BrandId],
+) -> Vec<SignatureProblem> {
+    let wrong = signatures
+        .0
+        .iter()
+        .filter_map(|(brand, entry)| verify(checked, bytes, *brand, entry).err());
+    let missing = joining.iter().filter(|brand| !signatures.0.contains_key(brand));
+    wrong.chain(missing.map(|brand| SignatureProblem::Missing { brand: *brand })).collect()
 }
 
 fn missing(constitution: &Constitution, signatures: &Signatures) -> impl Iterator<Item = BrandId> {

@@ -48,6 +48,23 @@ pub struct BrandKeys {
     pub recovery: SealingKey,
 }
 
+impl BrandKeys {
+    /// Every key with the name of its role.
+    #[must_use]
+    pub const fn roles(&self) -> [(&'static str, &[u8; 32]); 8] {
+        [
+            ("log", self.log.as_bytes()),
+            ("vote", self.vote.as_bytes()),
+            ("checkpoint", self.checkpoint.as_bytes()),
+            ("witness", self.witness.as_bytes()),
+            ("governance", self.governance.as_bytes()),
+            ("network", self.network.as_bytes()),
+            ("sealing", self.sealing.as_bytes()),
+            ("recovery", self.recovery.as_bytes()),
+        ]
+    }
+}
+
 /// A brand as the ledger knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Brand {
@@ -114,6 +131,9 @@ pub struct Succession {
     pub notice: Milliseconds,
     /// Brands that write nothing under it, because they failed or cheated. They still are brands.
     pub frozen: BTreeSet<BrandId>,
+    /// Hash of what else was agreed on that touches members and the ledger does not read (the clean
+    /// room's contract): when it changes, they are told.
+    pub terms: [u8; 32],
 }
 
 impl Default for Succession {
@@ -124,6 +144,7 @@ impl Default for Succession {
             effective: Timestamp::from_unix_ms(0),
             notice: NOTICE_DEFAULT,
             frozen: BTreeSet::new(),
+            terms: [0; 32],
         }
     }
 }
@@ -274,6 +295,9 @@ pub enum ConstitutionError {
         /// As given.
         found: u16,
     },
+    /// A brand is frozen that is none.
+    #[error("{0} is frozen and no brand of the alliance; one that left needs no freezing")]
+    Frozen(BrandId),
     /// Too many auditors.
     #[error(
         "{found} standing auditors; there may be {STANDING_AUDITORS_MAX}, and {AUDITORS_MAX} with those on request"
@@ -338,6 +362,10 @@ impl Constitution {
             }
         }
         check_auditor_keys(&draft.auditors, &mut seen)?;
+        let mut frozen = draft.succession.frozen.iter();
+        if let Some(stranger) = frozen.find(|brand| !draft.brands.contains_key(brand)) {
+            return Err(ConstitutionError::Frozen(*stranger));
+        }
         check_cycles(&draft)?;
         let committee = Committee { brands: draft.brands.keys().copied().collect() };
         Ok(Self { draft, committee })
@@ -376,6 +404,10 @@ impl Constitution {
     #[must_use]
     pub fn rate(&self, from: BrandId, to: BrandId) -> Option<Rate> {
         self.draft.rates.get(&(from, to)).copied()
+    }
+    /// Every rate: from, to, points of the second for one of the first.
+    pub fn rates(&self) -> impl Iterator<Item = (BrandId, BrandId, Rate)> + '_ {
+        self.draft.rates.iter().map(|((from, to), rate)| (*from, *to, *rate))
     }
     /// The step of public totals.
     #[must_use]
@@ -429,17 +461,7 @@ fn check_keys(
     keys: &BrandKeys,
     seen: &mut BTreeSet<[u8; 32]>,
 ) -> Result<(), ConstitutionError> {
-    let roles = [
-        ("log", keys.log.as_bytes()),
-        ("vote", keys.vote.as_bytes()),
-        ("checkpoint", keys.checkpoint.as_bytes()),
-        ("witness", keys.witness.as_bytes()),
-        ("governance", keys.governance.as_bytes()),
-        ("network", keys.network.as_bytes()),
-        ("sealing", keys.sealing.as_bytes()),
-        ("recovery", keys.recovery.as_bytes()),
-    ];
-    match roles.into_iter().find(|(_, key)| !seen.insert(**key)) {
+    match keys.roles().into_iter().find(|(_, key)| !seen.insert(**key)) {
         Some((role, _)) => Err(ConstitutionError::KeyReused { brand, role }),
         None => Ok(()),
     }

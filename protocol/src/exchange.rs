@@ -169,7 +169,11 @@ impl Exchange {
         Ok(Self { handle, request, sent, received: quote.received, owed: quote.owed })
     }
 
-    fn check(
+    /// Checks that it has the constitution's price.
+    ///
+    /// # Errors
+    /// When it has another, or there is none.
+    pub fn check(
         &self,
         constitution: &Constitution,
         pair: (BrandId, BrandId),

@@ -5,9 +5,12 @@
 //! run this very code. Knows nothing of members and balances: it hands over what a final block says,
 //! and hears through [`Ledger::applied`] when that has been dealt with.
 
+mod epochs;
 mod outside;
 
 use std::collections::{BTreeMap, VecDeque};
+
+pub use epochs::{DraftProgress, StanceError};
 
 pub use outside::Granted;
 
@@ -15,9 +18,9 @@ use crate::clearing;
 use crate::constitution::Constitution;
 use crate::crypto::SigningKey;
 use crate::crypto::sealed::{KeyRing, SealError, SealingKey, SealingSecret};
-use crate::epochs::Constitutions;
+use crate::epochs::{Adoption, Constitutions};
 use crate::exchange::{Payload, Return};
-use crate::ids::{BrandId, Epoch, HeaderHash, Height};
+use crate::ids::{BrandId, ConstitutionHash, Epoch, HeaderHash, Height};
 use crate::log::block::{Closing, ColumnContent, Header, PublicEntry};
 use crate::log::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use crate::log::note::{KeyName, SignatureType, VerifierKey};
@@ -31,7 +34,7 @@ use crate::witness::message::{
 };
 use crate::witness::record::Record;
 use crate::witness::rules::Violation;
-use crate::witness::state::{Outbox, Surroundings, Witness};
+use crate::witness::state::{Next, Outbox, Surroundings, Witness};
 use crate::witness::statement::{Certificate, Open, Statement as _, VotingKeys};
 use crate::witness::writer::{Entropy, SubmitError, Writer};
 
@@ -75,7 +78,13 @@ pub struct Context<'a> {
 pub struct Ledger<G = Upheld> {
     me: BrandId,
     constitutions: Constitutions,
+    // files that may become the next constitution
+    drafts: BTreeMap<ConstitutionHash, Constitution>,
+    // what is known of how each constitution after the first was adopted
+    adoptions: BTreeMap<Epoch, Adoption>,
     keys: LedgerKeys,
+    // those of epochs before and after
+    other_keys: Vec<LedgerKeys>,
     writer: Writer<G>,
     witnesses: BTreeMap<BrandId, Witness<G>>,
     certified: CertifiedHeaders,
@@ -118,14 +127,14 @@ impl<G: Guards> Ledger<G> {
         keys: LedgerKeys,
     ) -> Self {
         let constitutions = constitutions.into();
-        let first = constitutions.first();
-        let brands = first.committee().brands().iter();
-        let witness = |log: &BrandId| (*log, Witness::with_guards(*log, first.epoch()));
-        let witnesses = brands.map(witness).collect();
+        let witnesses = epochs::witnesses(me, &constitutions);
         Self {
             me,
             constitutions,
+            drafts: BTreeMap::new(),
+            adoptions: BTreeMap::new(),
             keys,
+            other_keys: Vec::new(),
             writer: Writer::new(),
             witnesses,
             certified: CertifiedHeaders::default(),
@@ -240,13 +249,25 @@ impl<G: Guards> Ledger<G> {
             self.certified.note(*log, witness.tip().header);
         }
         let witness = self.witnesses.get_mut(&log)?;
+        let epoch = witness.epoch();
+        let constitution = self.constitutions.of(epoch)?;
+        if !epochs::is_written(constitution, log) {
+            return None;
+        }
+        let keys = epochs::keys_for(&self.keys, &self.other_keys, constitution, self.me)?;
+        let next = Next {
+            drafts: Some(&self.drafts),
+            adoption: epoch.next().and_then(|next| self.adoptions.get(&next)),
+            in_effect: self.adoptions.get(&epoch).map(Adoption::effect).unwrap_or_default(),
+        };
         let at = Surroundings {
             me: self.me,
-            constitution: self.constitutions.of(witness.epoch())?,
+            constitution,
             constitutions: &self.constitutions,
+            next,
             certified: &self.certified,
-            keys: &self.keys.voting,
-            sealing: &self.keys.sealing,
+            keys: &keys.voting,
+            sealing: &keys.sealing,
             now,
         };
         Some((at, &mut self.writer, witness))
@@ -269,11 +290,24 @@ impl<G: Guards> Ledger<G> {
         if from == me || !self.constitutions.have(from) {
             return Ok(());
         }
-        match message {
-            Message::CatchUp(request) => self.note_request(from, request),
-            Message::Checkpoint(note) => self.on_checkpoint(from, &note, context.now, out),
-            message => self.on_agreement(from, message, context, out)?,
-        }
+        let finals = out.finals.len();
+        let handled = match message {
+            Message::CatchUp(request) => {
+                self.note_request(from, request);
+                Ok(())
+            }
+            Message::Checkpoint(note) => {
+                self.on_checkpoint(from, &note, context.now, out);
+                Ok(())
+            }
+            Message::Head(head) => {
+                self.on_head(from, *head, out);
+                Ok(())
+            }
+            message => self.on_agreement(from, message, context, out),
+        };
+        self.take_note(out.finals.get(finals..).unwrap_or_default());
+        handled?;
         if self.own_height() > before {
             self.sign_checkpoint();
         }
@@ -339,6 +373,7 @@ impl<G: Guards> Ledger<G> {
             | Message::Refusal(_)
             | Message::CatchUp(_)
             | Message::Checkpoint(_)
+            | Message::Head(_)
             | Message::Application(_) => {}
         }
         Ok(())
@@ -447,7 +482,8 @@ impl<G: Guards> Ledger<G> {
                 witness.ask_for_blocks(out);
             }
         }
-        let committee = self.constitution().committee();
+        let constitution = self.constitution_of_tip(me).unwrap_or(self.constitution());
+        let committee = constitution.committee();
         if let Some(checkpoint) = &self.checkpoint
             && context.now.distance(self.checkpoint_sent) >= COSIGN_AFTER
             && !self.is_cosigned_by_quorum(checkpoint)
@@ -484,6 +520,10 @@ impl<G: Guards> Ledger<G> {
         if request.log != self.me {
             return;
         }
+        if let Some(head) = self.head_for(to, request.from, context) {
+            out.messages.push((to, Message::Head(Box::new(head))));
+            return;
+        }
         let mut height = request.from;
         let mut bytes = 0_usize;
         let mut blocks = Vec::new();
@@ -511,9 +551,18 @@ impl<G: Guards> Ledger<G> {
         let Some(own) = self.witnesses.get(&self.me) else { return };
         let Some(certificate) = own.certificate() else { return };
         let block = certificate.block();
-        let Ok(origin) = KeyName::new(&self.constitution().origin(self.me)) else { return };
+        let Some(constitution) = self.constitutions.of(block.epoch) else { return };
+        let Some(keys) = self.keys_of(constitution) else { return };
+        let Ok(origin) = KeyName::new(&constitution.origin(self.me)) else { return };
         let checkpoint = Checkpoint::new(&origin, block.size, block.root);
-        self.checkpoint = SignedCheckpoint::sign(checkpoint, &self.keys.checkpoint).ok();
+        let mut signed = SignedCheckpoint::sign(checkpoint, &keys.checkpoint).ok();
+        if let (Some(signed), Some(retiring)) =
+            (&mut signed, self.retiring_checkpoint_key(constitution))
+        {
+            // who has not heard of the new key can still verify the log
+            let _ = signed.sign_also(retiring);
+        }
+        self.checkpoint = signed;
     }
 
     /// A writer asks for a cosignature, or a witness brings one.
@@ -536,7 +585,8 @@ impl<G: Guards> Ledger<G> {
     ) -> Result<(), CheckpointError> {
         let has_enough =
             self.checkpoint.as_ref().is_some_and(|known| self.is_cosigned_by_quorum(known));
-        let key = witness_verifier(self.constitution(), from);
+        let constitution = self.constitution_of_tip(self.me);
+        let key = constitution.and_then(|it| witness_verifier(it, from));
         let (Some(checkpoint), Some(key)) = (&mut self.checkpoint, key) else { return Ok(()) };
         if has_enough || signed.unverified() != checkpoint.unverified() {
             return Ok(());
@@ -555,11 +605,14 @@ impl<G: Guards> Ledger<G> {
         out: &mut Outbox,
     ) -> Result<(), CheckpointError> {
         let (Some(witness), Some(constitution)) =
-            (self.witnesses.get(&log), self.constitution_of(log))
+            (self.witnesses.get(&log), self.constitution_of_tip(log))
         else {
             return Ok(());
         };
-        let Some(key) = log_verifier(constitution, log) else { return Ok(()) };
+        let (Some(key), Some(keys)) = (log_verifier(constitution, log), self.keys_of(constitution))
+        else {
+            return Ok(());
+        };
         let checkpoint = signed.verify(&key)?;
         // only the certified size this witness itself has last verified, which never falls
         let certified = witness.certificate().map(Certificate::block);
@@ -569,12 +622,9 @@ impl<G: Guards> Ledger<G> {
             return Ok(());
         }
         let name = KeyName::new(&witness_name(constitution, self.me))?;
-        let key = VerifierKey::new(
-            name.clone(),
-            SignatureType::CosignatureV1,
-            self.keys.witness.public(),
-        );
-        let line = signed.cosign(name, &self.keys.witness, now);
+        let key =
+            VerifierKey::new(name.clone(), SignatureType::CosignatureV1, keys.witness.public());
+        let line = signed.cosign(name, &keys.witness, now);
         signed.add_cosignature(&key, line)?;
         out.messages.push((log, Message::Checkpoint(signed.to_string().into_bytes())));
         Ok(())
@@ -596,7 +646,9 @@ impl<G: Guards> Ledger<G> {
             Record::Built(block) => block.reference().log,
             Record::Proposed(pledge) => pledge.block.log,
             Record::Opened(opened) => opened.log,
+            Record::Headed(head) => head.entry.certificate.pledge.block.log,
         };
+        let finals = out.finals.len();
         let Some((at, writer, witness)) = self.parts(log, Timestamp::default()) else {
             return Ok(());
         };
@@ -604,6 +656,7 @@ impl<G: Guards> Ledger<G> {
         if log == me {
             writer.replay(&at, witness, record, out);
         }
+        self.take_note(out.finals.get(finals..).unwrap_or_default());
         Ok(())
     }
 

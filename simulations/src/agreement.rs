@@ -558,6 +558,7 @@ fn describe(message: &Option<Message>) -> String {
         }
         Some(Message::Blocks(blocks)) => format!("{} blocks", blocks.len()),
         Some(Message::Application(_)) => "application".to_owned(),
+        Some(Message::Head(_)) => "head".to_owned(),
     }
 }
 

@@ -30,6 +30,8 @@ pub enum ExchangeState {
     Acknowledged,
     /// The other side has sent it back.
     Returned(ReturnReason),
+    /// It never was in a block: the rate changed before, or the brand left. Its points are free again.
+    Withdrawn,
 }
 
 /// One exchange.
@@ -180,6 +182,7 @@ impl Book {
                 self.received.send_back(asked)?;
             }
             NodeRecord::Submitted(submission) => self.waiting.push_back(submission.clone()),
+            NodeRecord::Withdrawn(submission) => self.withdraw(submission, points)?,
             NodeRecord::FinalAt(height, at) => {
                 for id in self.by_height.get(height).into_iter().flatten() {
                     if let Some(exchange) = self.exchanges.get_mut(id) {
@@ -219,6 +222,24 @@ impl Book {
         };
         self.exchanges.insert(requested.id, booked);
         self.waiting.push_back(Submission::Sealed(requested.to, requested.payload()));
+        Ok(())
+    }
+
+    fn withdraw(
+        &mut self,
+        submission: &Submission,
+        points: &mut PointsLedger,
+    ) -> Result<(), BookError> {
+        if let Some(place) = self.waiting.iter().position(|waits| waits == submission) {
+            self.waiting.remove(place);
+        }
+        let Submission::Sealed(_, Payload::Exchange(exchange)) = submission else { return Ok(()) };
+        let booked = self.exchanges.get_mut(&exchange.request);
+        if let Some(booked) = booked.filter(|booked| booked.state == ExchangeState::Held) {
+            points.release(booked.requested.member, booked.requested.sent)?;
+            booked.state = ExchangeState::Withdrawn;
+            self.counts.held = self.counts.held.saturating_sub(1);
+        }
         Ok(())
     }
 
@@ -400,7 +421,9 @@ impl Book {
             ExchangeState::Acknowledged => {
                 self.counts.acknowledged = self.counts.acknowledged.saturating_sub(1);
             }
-            ExchangeState::Held | ExchangeState::Returned(_) => return Ok(()),
+            ExchangeState::Held | ExchangeState::Returned(_) | ExchangeState::Withdrawn => {
+                return Ok(());
+            }
         }
         booked.answered_at = Some(at);
         if let Some(reason) = returned {
@@ -434,6 +457,7 @@ impl BookedExchange {
             ExchangeState::Final => ("final", None),
             ExchangeState::Acknowledged => ("acknowledged", None),
             ExchangeState::Returned(reason) => ("returned", Some(reason_code(reason))),
+            ExchangeState::Withdrawn => ("withdrawn", None),
         };
         let requested = &self.requested;
         ExchangeView {

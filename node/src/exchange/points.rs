@@ -104,6 +104,18 @@ impl PointsLedger {
         Ok(())
     }
 
+    /// The exchange will not be: what was held is available again.
+    ///
+    /// # Errors
+    /// [`PointsError::TooFew`] when less is held.
+    pub fn release(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
+        let balance = self.members.get_mut(&member).ok_or(PointsError::TooFew)?;
+        let held = balance.held.minus(points).map_err(|_| PointsError::TooFew)?;
+        let available = balance.available.plus(points).map_err(|_| PointsError::Range)?;
+        *balance = Balance { available, held };
+        Ok(())
+    }
+
     /// The exchange is final: what was held is gone.
     ///
     /// # Errors

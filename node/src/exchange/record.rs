@@ -44,6 +44,10 @@ pub enum NodeRecord {
     /// A foreign log's checkpoint was cosigned.
     #[n(30)]
     Cosigned(#[n(0)] Cosigned),
+    /// What was to go into the own log does not: it was priced by a constitution that is no longer
+    /// the log's, or was for a brand that has left.
+    #[n(12)]
+    Withdrawn(#[n(0)] Submission),
 }
 
 /// Points that purchases earned, once a key.

@@ -279,13 +279,17 @@ impl Core {
     /// block, and goes on where the node stopped.
     pub fn resume(&mut self, now: Timestamp, turn: &mut Turn) {
         for submission in self.book.waiting().cloned().collect::<Vec<_>>() {
-            let taken = match submission {
+            let taken = match submission.clone() {
                 Submission::Public(entry) => self.ledger.submit_public(entry),
                 // its points are held: no limit may refuse it now
                 Submission::Sealed(to, payload) => self.ledger.submit_again(to, payload),
             };
-            if let Err(error) = taken {
-                self.alert(format!("a submission of before the restart is not taken: {error}"));
+            match taken {
+                Ok(()) => {}
+                Err(SubmitError::NoCounterparty(_)) => self.withdraw(submission, now, turn),
+                Err(error) => {
+                    self.alert(format!("a submission of before the restart is not taken: {error}"));
+                }
             }
         }
         for (_, block) in std::mem::take(&mut self.unapplied) {
@@ -360,6 +364,9 @@ impl Core {
                 Context { now, entropy: &mut *self.entropy, archive: &self.published };
             self.ledger.poll(&mut context, &mut turn.out);
             self.note_built(before, turn);
+            for (to, payload) in std::mem::take(&mut turn.out.rejected) {
+                self.withdraw(Submission::Sealed(to, payload), now, turn);
+            }
             if turn.out.finals.is_empty() && turn.out.written.is_empty() {
                 break;
             }
@@ -442,7 +449,7 @@ impl Core {
                     self.clearing.payment(PaymentStep::Confirmed, payment);
                 }
                 PublicEntry::DisputeOpened(dispute) => self.disputes.certified(log, dispute),
-                PublicEntry::Application(_) | PublicEntry::Disclosure(_) => {}
+                _ => {}
             }
         }
         if let Some(dispute) = &block.dispute {
@@ -641,6 +648,16 @@ impl Core {
             micro_fen: u64::try_from(*micro_fen).unwrap_or(u64::MAX),
         });
         view.collect()
+    }
+
+    /// Something that was taken for the own log will be in no block: the constitution under which it
+    /// was priced, or that named the brand it was for, is no longer the log's. Held points are free again.
+    fn withdraw(&mut self, submission: Submission, now: Timestamp, turn: &mut Turn) {
+        if let Submission::Sealed(brand, Payload::Link(link)) = &submission {
+            let answer = LinkAnswer { brand: *brand, handle: link.handle, accepted: false };
+            self.answer_links(&[answer], now);
+        }
+        self.enter(NodeRecord::Withdrawn(submission), turn);
     }
 
     fn submit_to_ledger(&mut self, submission: Submission) -> Result<(), SubmitError> {

@@ -27,6 +27,14 @@ impl Disputes {
         self.certified.insert((accuser, dispute.log, dispute.height), dispute.rule);
     }
 
+    /// Whether a brand has put on record that it disputes a log.
+    #[must_use]
+    pub fn is_disputed_by(&self, accuser: BrandId, log: BrandId) -> bool {
+        let first = (accuser, log, Height::new(0));
+        let last = (accuser, log, Height::new(u64::MAX));
+        self.certified.range(first..=last).next().is_some()
+    }
+
     /// What was found and is not certified in the own log.
     pub fn due(&self, me: BrandId) -> impl Iterator<Item = &DisputeOpened> {
         let new = move |(log, height): &(BrandId, Height)| {
@@ -46,5 +54,43 @@ impl Disputes {
             )
         });
         words.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::ids::{HeaderHash, LeafIndex};
+
+    fn brand(id: &str) -> BrandId {
+        BrandId::new(id).unwrap()
+    }
+
+    fn of(log: &str, height: u64) -> DisputeOpened {
+        DisputeOpened {
+            log: brand(log),
+            height: Height::new(height),
+            block: HeaderHash::GENESIS,
+            first: LeafIndex::new(0),
+            count: 0,
+            rule: 20,
+            evidence: None,
+        }
+    }
+
+    #[test]
+    fn a_dispute_is_entered_once_and_is_of_one_log_by_one_brand() {
+        let mut disputes = Disputes::default();
+        disputes.found(&of("b", 3));
+        assert_eq!(disputes.due(brand("a")).count(), 1);
+        // another brand's entry about the same block is not this one's
+        disputes.certified(brand("c"), &of("b", 3));
+        assert_eq!(disputes.due(brand("a")).count(), 1);
+        disputes.certified(brand("a"), &of("b", 3));
+        assert_eq!(disputes.due(brand("a")).count(), 0);
+        let by = |accuser, log| disputes.is_disputed_by(brand(accuser), brand(log));
+        assert!(by("a", "b") && by("c", "b"));
+        assert!(!by("b", "a") && !by("a", "c"));
+        assert_eq!(disputes.alerts().len(), 2);
     }
 }

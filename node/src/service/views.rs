@@ -213,7 +213,7 @@ pub struct ExchangeView {
     pub id: String,
     /// The brand whose points were asked for.
     pub to: String,
-    /// `held`, `final`, `acknowledged`, `returned` or `refused`.
+    /// `held`, `final`, `acknowledged`, `returned`, `withdrawn` or `refused`.
     pub state: String,
     /// Points given.
     pub points_sent: u64,

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::epochs::{EpochNotes, EpochsAcross};
 use super::folder::LogFolder;
 use super::originals::{Original, Originals};
 use super::report::{Place, Reason, Recorder, Rule, count};
@@ -31,6 +32,7 @@ pub(super) struct Collected {
     disputes: Vec<(Place, DisputeOpened)>,
     answers: Answers,
     is_damaged: bool,
+    pub(super) epochs: EpochNotes,
 }
 
 impl Collected {
@@ -97,6 +99,7 @@ impl Collected {
 /// What all logs say, to be judged together.
 #[derive(Debug, Default)]
 pub(super) struct Across {
+    epochs: EpochsAcross,
     // logs of which every leaf of every block could be opened
     opened: BTreeSet<BrandId>,
     // where and when, to whom, what
@@ -124,6 +127,7 @@ impl Across {
         if of.is_damaged {
             self.damaged(log);
         }
+        self.epochs.add(log, of.epochs);
         self.returns.extend(of.returns);
         self.unreadable.extend(of.unreadable);
         self.statements.extend(of.statements);
@@ -150,6 +154,7 @@ impl Across {
         if self.damaged.is_empty() {
             silence::judge(&self.answers, |log| originals.copied(log), recorder);
         }
+        self.epochs.judge(originals.constitutions(), recorder);
     }
 
     fn judge_returns<F: LogFolder>(

@@ -18,6 +18,7 @@ use crate::constitution::Constitution;
 use crate::crypto::sealed::SEALED_OVERHEAD;
 use crate::disclosure::Disclosure;
 use crate::epochs::Constitutions;
+use crate::epochs::adoption::Stances;
 use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
 use crate::log::block::{APPLICATION_MAX, BODY_MAX, Closing, Entry, Header, PublicEntry};
 use crate::log::fragments::{FragmentError, Shape};
@@ -42,7 +43,7 @@ pub(super) struct Log<'a, F> {
 /// All logs; headers are read from their folders when another log refers to them.
 pub(super) type Logs<'a, F> = BTreeMap<BrandId, Log<'a, F>>;
 
-enum Lookup {
+pub(super) enum Lookup {
     Found(HeaderHash, Box<Header>),
     /// The log has no such block.
     Beyond,
@@ -50,7 +51,7 @@ enum Lookup {
     Unreadable,
 }
 
-fn look_up<F: LogFolder>(logs: &Logs<'_, F>, log: BrandId, height: Height) -> Lookup {
+pub(super) fn look_up<F: LogFolder>(logs: &Logs<'_, F>, log: BrandId, height: Height) -> Lookup {
     let Some(log) = logs.get(&log) else { return Lookup::Unreadable };
     if height > log.facts.last_height() {
         return Lookup::Beyond;
@@ -67,6 +68,8 @@ pub(super) struct LogAudit<'a, F> {
     pub(super) constitutions: &'a Constitutions,
     /// That the next block must be under.
     pub(super) epoch: Epoch,
+    /// What the log has said of constitutions.
+    pub(super) stances: Stances,
     pub(super) logs: &'a Logs<'a, F>,
     pub(super) log: BrandId,
     pub(super) opener: Opener<'a>,
@@ -77,8 +80,8 @@ pub(super) struct LogAudit<'a, F> {
 }
 
 impl<'a, F: LogFolder> LogAudit<'a, F> {
-    fn constitution(&self) -> &'a Constitution {
-        self.constitutions.of(self.epoch).unwrap_or(self.constitutions.first())
+    pub(super) fn constitution(&self) -> &'a Constitution {
+        self.constitutions.of(self.epoch).unwrap_or(self.constitutions.newest())
     }
 
     pub(super) fn run(&mut self, observer: &mut impl Observer) {
@@ -139,7 +142,11 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
                 self.judge_header(place, &tip, &header);
                 self.judge_payments(block, &tip, &header);
             }
-            None => self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1),
+            None => {
+                // what the lost blocks said of constitutions is not known
+                self.epoch = header.epoch;
+                self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
+            }
         }
         self.collected.header(&header);
         let after = Tip::after(&header, id, block.after.clone());
@@ -153,6 +160,7 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             entries: &entries,
         };
         self.opener.open(&opened, self.collected, self.recorder);
+        self.judge_epochs(place, &header, &entries);
     }
 
     /// The header, if the last leaf is the certified one and a header of this block.
@@ -321,6 +329,11 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
     ) {
         let place = block.place().at(index);
         match entry {
+            // judged together, with the block
+            PublicEntry::Adopted(_)
+            | PublicEntry::Declined(_)
+            | PublicEntry::Ballot(_)
+            | PublicEntry::Switch(_) => {}
             PublicEntry::Closing(closing) => self.judge_closing(place, header, closing),
             PublicEntry::Statement(statement) => self.collected.statement(place, *statement),
             PublicEntry::Settled(payment) => {

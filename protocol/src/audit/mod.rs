@@ -15,13 +15,13 @@
 //! every return. Reads files through [`LogFolder`] and does no input or output of its own. Entries of
 //! other applications (the clean room's budgets) are passed to an [`Observer`], which audits them.
 //!
-//! Does not do yet: epochs after the first, what was deleted after its retention, notice
-//! periods.
+//! Does not do yet: what was deleted after its retention.
 
 mod across;
 mod blocks;
 mod disclosed;
 mod disputes;
+mod epochs;
 mod folder;
 mod originals;
 mod report;
@@ -45,6 +45,7 @@ pub use report::{
 
 use crate::crypto::sealed::SealingSecret;
 use crate::epochs::Constitutions;
+use crate::epochs::adoption::Stances;
 use crate::ids::{BrandId, Epoch, Height, LeafIndex, TreeSize};
 use crate::log::block::ApplicationEntry;
 use crate::log::note::VerifierKey;
@@ -225,6 +226,7 @@ impl Auditor<'_> {
         let mut audit = LogAudit {
             constitutions: self.constitutions,
             epoch: self.first_epoch(brand),
+            stances: Stances::default(),
             logs: &logs.logs,
             log: brand,
             opener: Opener::new(self.constitutions, brand, self.keys, disclosed),

@@ -60,6 +60,10 @@ pub enum Rule {
     Block(u16),
     /// The header is not the block that the certificate names.
     BlockHeader,
+    /// A block of another log was shown for its stance on a constitution and is not in that log.
+    EpochBallot,
+    /// A log begins under a constitution before that is adopted and in effect.
+    EpochBegan,
     /// A block of another log is recognised that is not in that log's folder.
     RecognisedBeyond,
     /// The block secret does not open, or not every reader was given the same.
@@ -114,6 +118,8 @@ impl fmt::Display for Rule {
             Self::TreeRoot => "tree/root",
             Self::Block(number) => return write!(f, "block/{number}"),
             Self::BlockHeader => "block/header",
+            Self::EpochBallot => "epoch/ballot",
+            Self::EpochBegan => "epoch/began",
             Self::RecognisedBeyond => "recognised/beyond",
             Self::SealedSecret => "sealed/secret",
             Self::SealedOpening => "sealed/opening",

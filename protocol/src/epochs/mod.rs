@@ -2,12 +2,26 @@
 //!
 //! [`Constitutions`] is the chain: each constitution after the first names the hash of the one before.
 //! Being in the chain says that a constitution may be what a log is under; which one a log is under at
-//! a height, its own chain of blocks says. Does not know files and signatures.
+//! a height, its own chain of blocks says: a block that carries q certified adoptions ([`adoption`])
+//! ends an epoch of its log. What a change asks for is told in [`change`], what entries of a block may
+//! say is judged in [`entries`]. Does not know files and signatures.
+
+pub mod adoption;
+pub mod certified;
+pub mod change;
+pub mod entries;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeSet;
 
+use crate::amount::Value;
 use crate::constitution::Constitution;
 use crate::ids::{BrandId, ConstitutionHash, Epoch};
+
+pub use adoption::{Adoption, DraftReference};
+pub use certified::{CertifiedEntry, LogHead};
+pub use change::{Change, Changes, Reach};
 
 /// Constitutions by epoch, without a gap; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +46,40 @@ pub enum SuccessionError {
     Previous {
         /// The hash of the one before.
         expected: ConstitutionHash,
+    },
+    /// Another alliance's.
+    #[error("it must be a constitution of alliance {expected}")]
+    Alliance {
+        /// The one it must be.
+        expected: BrandId,
+    },
+    /// More brands leave at once than a quorum can do without.
+    #[error("{found} brands leave; one constitution may remove {most}, the others the next")]
+    Removed {
+        /// How many leave.
+        found: usize,
+        /// How many may.
+        most: usize,
+    },
+    /// Public totals would fall.
+    #[error("total_step must be {before} or a multiple of it, or public totals would fall")]
+    TotalStep {
+        /// The step so far.
+        before: Value,
+    },
+    /// A log that was closed for good.
+    #[error("{0} was frozen; its log is closed, so it stays frozen until it leaves")]
+    Thawed(BrandId),
+    /// A brand that left.
+    #[error("{0} was a brand before and left; it joins again under another id")]
+    Returned(BrandId),
+    /// A key that was another's, or was given up.
+    #[error("brand {brand}: key {role} was in an earlier constitution; make a new one")]
+    KeyUsedBefore {
+        /// The brand.
+        brand: BrandId,
+        /// The role.
+        role: &'static str,
     },
 }
 
@@ -65,6 +113,11 @@ impl Constitutions {
             Some(place) => self.later.get(usize::try_from(place).ok()?),
         }
     }
+    /// The constitution before that of an epoch, if it is known.
+    #[must_use]
+    pub fn before(&self, epoch: Epoch) -> Option<&Constitution> {
+        self.of(Epoch::new(epoch.get().checked_sub(1)?))
+    }
     /// The first constitution that has this brand.
     #[must_use]
     pub fn first_with(&self, brand: BrandId) -> Option<&Constitution> {
@@ -86,50 +139,41 @@ impl Constitutions {
         self.first_with(brand).is_some()
     }
 
+    /// What changes with a constitution that would follow the newest.
+    ///
+    /// # Errors
+    /// When it may not follow it.
+    pub fn changes(&self, next: &Constitution) -> Result<Changes, SuccessionError> {
+        let newest = self.newest();
+        let changes = Changes::between(newest, next)?;
+        for (id, brand) in next.brands() {
+            let now = newest.brand(id);
+            if now.is_none() && self.have(id) {
+                return Err(SuccessionError::Returned(id));
+            }
+            let kept = now.map(|now| now.keys.roles());
+            for (place, (role, key)) in brand.keys.roles().into_iter().enumerate() {
+                let stays = kept.is_some_and(|kept| kept.get(place) == Some(&(role, key)));
+                if !stays && self.had_key(key) {
+                    return Err(SuccessionError::KeyUsedBefore { brand: id, role });
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    fn had_key(&self, key: &[u8; 32]) -> bool {
+        let brands = self.iter().flat_map(Constitution::brands);
+        brands.flat_map(|(_, brand)| brand.keys.roles()).any(|(_, known)| known == key)
+    }
+
     /// Adds the constitution that follows the newest.
     ///
     /// # Errors
-    /// When it does not follow it.
+    /// When it may not follow it.
     pub fn follow(&mut self, next: Constitution) -> Result<(), SuccessionError> {
-        let newest = self.newest();
-        if Some(next.epoch()) != newest.epoch().next() {
-            let (found, newest) = (next.epoch(), newest.epoch());
-            return Err(SuccessionError::Epoch { found, newest });
-        }
-        let expected = newest.hash();
-        if next.succession().previous != Some(expected) {
-            return Err(SuccessionError::Previous { expected });
-        }
+        self.changes(&next)?;
         self.later.push(next);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::constitution::tests::draft;
-
-    #[test]
-    fn each_constitution_names_the_one_before() {
-        let first = Constitution::new(draft(3)).unwrap();
-        let mut chain = Constitutions::from(first.clone());
-        let mut next = draft(4);
-        next.epoch = Epoch::new(2);
-        next.hash = ConstitutionHash::from_bytes([2; 32]);
-        let mut follow = |draft: &_| chain.follow(Constitution::new(Clone::clone(draft)).unwrap());
-        let expected = first.hash();
-        assert_eq!(follow(&next), Err(SuccessionError::Previous { expected }));
-        next.succession.previous = Some(expected);
-        assert_eq!(follow(&next), Ok(()));
-        let (found, newest) = (Epoch::new(2), Epoch::new(2));
-        assert_eq!(follow(&next), Err(SuccessionError::Epoch { found, newest }));
-        let epochs: Vec<u32> = chain.iter().map(|of| of.epoch().get()).collect();
-        assert_eq!(epochs, [1, 2]);
-        assert_eq!(chain.of(Epoch::new(2)), Some(chain.newest()));
-        assert_eq!(chain.of(Epoch::new(1)), Some(&first));
-        assert_eq!((chain.of(Epoch::new(0)), chain.of(Epoch::new(3))), (None, None));
-        let newcomer = BrandId::new("d").unwrap();
-        assert_eq!(chain.first_with(newcomer), Some(chain.newest()));
     }
 }

@@ -47,7 +47,7 @@ impl<G: Guards> Ledger<G> {
             let record = continuing.is_news().then(|| Cosigned::new(&signed));
             return Ok(Granted { line, record });
         };
-        let constitution = self.constitution_of(log).ok_or(Refusal::UnknownOrigin)?;
+        let constitution = self.constitution_of_tip(log).ok_or(Refusal::UnknownOrigin)?;
         let key = log_verifier(constitution, log).ok_or(Refusal::UnknownOrigin)?;
         let signed = request.signed([&key])?;
         let tip = self.witnesses.get(&log).and_then(|witness| witness.certificate());

@@ -21,6 +21,7 @@ use crate::crypto::sealed::{
 };
 use crate::crypto::sha256;
 use crate::disclosure::Disclosure;
+use crate::epochs::{CertifiedEntry, DraftReference};
 use crate::ids::{
     BlockNonce, BrandId, Commitment, Epoch, FragmentsRoot, HeaderHash, Height, LeafHash, LeafIndex,
     RootHash, StatementHash, TreeSize,
@@ -93,6 +94,18 @@ pub enum PublicEntry {
     /// Lets an auditor open blocks of this log.
     #[n(15)]
     Disclosure(#[n(0)] Disclosure),
+    /// This brand adopts a draft of the next constitution.
+    #[n(6)]
+    Adopted(#[n(0)] DraftReference),
+    /// This brand does not adopt a draft of the next constitution.
+    #[n(7)]
+    Declined(#[n(0)] DraftReference),
+    /// What another brand's log says of a draft, carried where it counts.
+    #[n(8)]
+    Ballot(#[n(0)] Box<CertifiedEntry>),
+    /// This log takes up the next constitution: its next block is under it.
+    #[n(9)]
+    Switch(#[n(0)] DraftReference),
 }
 
 /// Totals of one writer at a cut-off, opened so that everyone can net them.

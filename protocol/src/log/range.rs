@@ -85,6 +85,26 @@ impl RangeProof {
     }
 }
 
+impl RangeProof {
+    /// From the proof of a run of leaves makes that of one leaf in it. The run must be proven.
+    #[must_use]
+    pub fn narrow(
+        &self,
+        first: LeafIndex,
+        leaves: &[LeafHash],
+        size: TreeSize,
+        one: LeafIndex,
+    ) -> Option<Self> {
+        let whole = run(first, u64::try_from(leaves.len()).ok()?, size)?;
+        let one = run(one, 1, size).filter(|one| one.is_inside(whole))?;
+        let (mut inside, mut outside) = (leaves.iter(), self.hashes.iter());
+        let mut hashes = Vec::new();
+        let tree = Range { low: 0, high: size.get() };
+        narrow(tree, (whole, one), &mut inside, &mut outside, &mut hashes)?;
+        Some(Self { hashes })
+    }
+}
+
 fn run(first: LeafIndex, count: u64, size: TreeSize) -> Option<Range> {
     let high = first.get().checked_add(count)?;
     (count > 0 && high <= size.get()).then_some(Range { low: first.get(), high })
@@ -124,6 +144,25 @@ fn recompute<'a>(
     let left = recompute(left, run, inside, outside)?;
     let right = recompute(right, run, inside, outside)?;
     Some(NodeHash::over(&left, &right))
+}
+
+fn narrow<'a>(
+    node: Range,
+    (run, one): (Range, Range),
+    inside: &mut impl Iterator<Item = &'a LeafHash>,
+    outside: &mut impl Iterator<Item = &'a NodeHash>,
+    hashes: &mut Vec<NodeHash>,
+) -> Option<()> {
+    if node.is_outside(one) {
+        hashes.push(recompute(node, run, inside, outside)?);
+    } else if node.length() == 1 {
+        inside.next()?;
+    } else {
+        let (left, right) = node.halves();
+        narrow(left, (run, one), inside, outside, hashes)?;
+        narrow(right, (run, one), inside, outside, hashes)?;
+    }
+    Some(())
 }
 
 /// That a tree is a body and, after it, one header leaf: the frontier of the body.
@@ -193,6 +232,22 @@ mod tests {
                     assert_eq!(proof.verify(at.0, leaves, at.1, &root), Ok(()));
                 }
             }
+        }
+    }
+
+    #[test]
+    fn the_proof_of_a_run_has_that_of_each_of_its_leaves() {
+        let tree = Naive::of_size(20);
+        for (size, first, count) in [(1, 0, 1), (20, 3, 9), (13, 0, 13), (17, 8, 9)] {
+            let (start, total) = (LeafIndex::new(first), TreeSize::new(size));
+            let run = RangeProof::prove(&tree, start, count, total).unwrap();
+            let leaves = &tree.0[first as usize..(first + count) as usize];
+            for one in (first..first + count).map(LeafIndex::new) {
+                let narrowed = run.narrow(start, leaves, total, one);
+                assert_eq!(narrowed, RangeProof::prove(&tree, one, 1, total).ok());
+            }
+            let beside = LeafIndex::new(first + count);
+            assert_eq!(run.narrow(start, leaves, total, beside), None);
         }
     }
 

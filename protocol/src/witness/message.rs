@@ -11,6 +11,7 @@ use super::statement::{
 };
 use crate::codec::{self, DecodeError, MESSAGE_MAX, WIRE_VERSION};
 use crate::crypto::Signed;
+use crate::epochs::LogHead;
 use crate::ids::{BrandId, Height, LeafIndex, Round};
 use crate::log::entries::Entries;
 use crate::log::fragments::Fragment;
@@ -61,6 +62,9 @@ pub enum Message {
     /// Bytes of an application, not certified: the clean room's openings.
     #[n(11)]
     Application(#[n(0)] ApplicationMessage),
+    /// Writer to a brand that joined later: where its log took up the constitution they joined with.
+    #[n(18)]
+    Head(#[n(0)] Box<LogHead>),
 }
 
 impl Message {

@@ -187,6 +187,12 @@ impl OwnBlock {
         let sealed = self.payloads().iter().map(|sent| (sent.to, sent.payload.clone()));
         (self.public(), sealed.collect())
     }
+    /// The public leaves with their proof, if there are any.
+    #[must_use]
+    pub fn public_run(&self, constitution: &Constitution) -> Option<LeafRun> {
+        let deliveries = self.deliveries(constitution).ok()?;
+        deliveries.run(0, deliveries.header.public_leaves).ok()?
+    }
     /// The tree's right edge before the block.
     #[must_use]
     pub fn before(&self) -> &Frontier {

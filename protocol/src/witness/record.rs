@@ -11,6 +11,7 @@ use super::build::OwnBlock;
 use super::message::{CertifiedBlock, Delivery};
 use super::statement::{Pledge, UnverifiedCertificate, UnverifiedLock};
 use crate::codec::{self, DecodeError, MESSAGE_MAX};
+use crate::epochs::LogHead;
 use crate::ids::{BrandId, HeaderHash, Height, Round, RoundNonce};
 
 /// One record.
@@ -42,6 +43,9 @@ pub enum Record {
     /// sealing key it was wrapped to is destroyed some day.
     #[n(20)]
     Opened(#[n(0)] Opened),
+    /// As a witness that joined later: where a log stood when it took up the joining constitution.
+    #[n(12)]
+    Headed(#[n(0)] Box<LogHead>),
 }
 
 /// A round that was joined.

@@ -8,8 +8,10 @@ use crate::amount::{AmountError, Value};
 use crate::codec::{self, DecodeError};
 use crate::constitution::{Brand, Constitution};
 use crate::crypto::sealed::{SEALED_OVERHEAD, SealError, SealedLeaf, Sealing};
+use crate::epochs::SuccessionError;
+use crate::epochs::certified::EntryError;
 use crate::exchange::{Payload, PayloadError};
-use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
+use crate::ids::{BrandId, ConstitutionHash, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
 use crate::log::block::{
     BLOCK_LEAVES_MAX, BLOCK_LEAVES_MIN, BODY_MAX, BlockReference, Column, ColumnContent,
     ColumnOpening, Entry, Header, PublicEntry, Recognised, hash_of_leaves,
@@ -235,6 +237,71 @@ pub enum Violation {
         /// Which leaf.
         index: LeafIndex,
     },
+    /// 30.
+    #[error("it speaks of a constitution of epoch {found}, which is not the next of this log")]
+    DraftEpoch {
+        /// As stated.
+        found: Epoch,
+    },
+    /// 31.
+    #[error("constitution {draft}: a log says once whether it adopts a draft, and takes up one")]
+    StatedTwice {
+        /// Which draft.
+        draft: ConstitutionHash,
+    },
+    /// 32.
+    #[error("{found} statements on constitutions, more than anything here needs")]
+    BallotCount {
+        /// How many.
+        found: usize,
+    },
+    /// 33.
+    #[error("what it shows of another log's statement does not stand: {0}")]
+    Ballot(EntryError),
+    /// 34.
+    #[error(
+        "it adopted constitution {draft} before: another one needs {needed} certified refusals of that, and has {found}"
+    )]
+    EarlierDraft {
+        /// Which one it adopted.
+        draft: ConstitutionHash,
+        /// How many refusals it shows.
+        found: usize,
+        /// How many it needs.
+        needed: usize,
+    },
+    /// 35.
+    #[error("it takes up a constitution with {found} certified adoptions; {needed} are needed")]
+    TooFewAdoptions {
+        /// How many it shows.
+        found: usize,
+        /// How many it needs.
+        needed: usize,
+    },
+    /// 36.
+    #[error(
+        "it is under or takes up a constitution before that takes effect, {} ms after 1970",
+        .effect.unix_ms()
+    )]
+    TooEarly {
+        /// When it does.
+        effect: Timestamp,
+    },
+    /// 37.
+    #[error("constitution {draft} is not known here; give this node its file")]
+    UnknownConstitution {
+        /// Which one.
+        draft: ConstitutionHash,
+    },
+    /// 38.
+    #[error("the constitution that it takes up may not follow: {0}")]
+    Succession(SuccessionError),
+    /// 39.
+    #[error("constitution {draft} is adopted and in effect; the log's next block must take it up")]
+    SwitchDue {
+        /// Which one.
+        draft: ConstitutionHash,
+    },
     /// 55.
     #[error("it is sealed with {found}, which is not the constitution's cipher")]
     Cipher {
@@ -311,6 +378,16 @@ impl Violation {
             Self::Payload { .. } => 20,
             Self::ExactTotals { .. } => 21,
             Self::Amount(_) => 22,
+            Self::DraftEpoch { .. } => 30,
+            Self::StatedTwice { .. } => 31,
+            Self::BallotCount { .. } => 32,
+            Self::Ballot(_) => 33,
+            Self::EarlierDraft { .. } => 34,
+            Self::TooFewAdoptions { .. } => 35,
+            Self::TooEarly { .. } => 36,
+            Self::UnknownConstitution { .. } => 37,
+            Self::Succession(_) => 38,
+            Self::SwitchDue { .. } => 39,
             Self::Confirmed { .. } => 45,
             Self::Discharged { .. } => 46,
             Self::Payment { .. } => 47,

@@ -11,7 +11,7 @@ use super::build::OwnBlock;
 use super::certified::CertifiedHeaders;
 use super::guards::{Guard, Guards, Upheld};
 use super::message::{
-    CatchUp, CertifiedBlock, Delivery, Message, PromiseMessage, ProposalMessage, Refusal,
+    CatchUp, CertifiedBlock, Delivery, LeafRun, Message, PromiseMessage, ProposalMessage, Refusal,
 };
 use super::record::{Joined, Opened, Record, Voted};
 use super::rules::{self, CertifiedTotals, Tip, Violation};
@@ -22,9 +22,13 @@ use super::statement::{
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{KeyRing, SealError};
 use crate::crypto::{Signed, Verified};
-use crate::epochs::Constitutions;
+use crate::epochs::adoption::{self, ProvenEntry, Stances};
+use crate::epochs::entries::Judge;
+use crate::epochs::{Adoption, Constitutions, DraftReference, LogHead};
 use crate::exchange::Payload;
-use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, Round, RoundNonce};
+use crate::ids::{
+    BrandId, ConstitutionHash, Epoch, HeaderHash, Height, LeafIndex, Round, RoundNonce,
+};
 use crate::log::block::{
     BlockReference, ColumnContent, ColumnOpening, Header, PublicEntry, Recognised,
 };
@@ -53,6 +57,9 @@ pub struct Outbox {
     pub records: Vec<Record>,
     /// To be sent after that.
     pub messages: Vec<(BrandId, Message)>,
+    /// Payloads that were submitted under a constitution that is no longer the log's, at a price that
+    /// is no longer right or to a brand that has left: they are in no block and will be in none.
+    pub rejected: Vec<(BrandId, Payload)>,
     /// What has become final, for the rest of the node.
     pub finals: Vec<FinalBlock>,
     /// Own blocks that have become final, in order, with all that their writer knows: to be written
@@ -93,6 +100,8 @@ pub struct Surroundings<'a> {
     pub constitution: &'a Constitution,
     /// All there are: what another log certified is judged by the one of its own epoch.
     pub constitutions: &'a Constitutions,
+    /// What comes after it.
+    pub next: Next<'a>,
     /// Headers of other logs whose certificates were verified here before.
     pub certified: &'a CertifiedHeaders,
     /// Signing keys.
@@ -103,12 +112,33 @@ pub struct Surroundings<'a> {
     pub now: Timestamp,
 }
 
+/// What is known of the constitution after that of the log at hand.
+#[derive(Clone, Copy, Default)]
+pub struct Next<'a> {
+    /// Drafts by hash; none are known without.
+    pub drafts: Option<&'a BTreeMap<ConstitutionHash, Constitution>>,
+    /// The one that a quorum has adopted.
+    pub adoption: Option<&'a Adoption>,
+    /// When that of the log at hand took effect; 0 when it is the first, or not known.
+    pub in_effect: Timestamp,
+}
+
+impl<'a> Next<'a> {
+    /// What a block of this time must take up.
+    #[must_use]
+    pub fn due(&self, time: Timestamp) -> Option<&'a Adoption> {
+        self.adoption.filter(|adoption| adoption.effect() <= time)
+    }
+}
+
 struct Received {
     // whether the rules of a fresh block were found to hold; a block forced by a lock is not asked
     judged: bool,
     header: Header,
     frontier: Frontier,
     public: Vec<(LeafIndex, PublicEntry)>,
+    // those of them that others are shown
+    proven: Vec<(PublicEntry, ProvenEntry)>,
     column: Result<(Vec<(LeafIndex, Payload)>, ColumnContent), Violation>,
     // of this node's own column, if what was wrapped to it opens
     opening: Option<ColumnOpening>,
@@ -119,6 +149,9 @@ pub struct Witness<G = Upheld> {
     log: BrandId,
     // the constitution's at the open height
     epoch: Epoch,
+    // the log was there before this brand: where it begins for it is not known yet
+    awaiting: bool,
+    stances: Stances,
     tip: Tip,
     certificate: Option<Certificate>,
     // the tip's header leaf: what proves to a third brand what was recognised
@@ -152,6 +185,8 @@ impl<G: Guards> Witness<G> {
         Self {
             log,
             epoch,
+            awaiting: false,
+            stances: Stances::default(),
             tip: Tip::genesis(),
             certificate: None,
             header_leaf: None,
@@ -168,6 +203,23 @@ impl<G: Guards> Witness<G> {
         }
     }
 
+    /// The state of a witness that joined later, before it has heard where the log took up the
+    /// constitution of this epoch, the first that names the witness.
+    #[must_use]
+    pub fn awaiting(log: BrandId, epoch: Epoch) -> Self {
+        Self { awaiting: true, ..Self::with_guards(log, epoch) }
+    }
+
+    /// What the log has said of constitutions.
+    #[must_use]
+    pub const fn stances(&self) -> &Stances {
+        &self.stances
+    }
+    /// Whether it is not known yet where the log begins for this brand.
+    #[must_use]
+    pub const fn is_awaiting(&self) -> bool {
+        self.awaiting
+    }
     /// The epoch of the open height.
     #[must_use]
     pub const fn epoch(&self) -> Epoch {
@@ -217,6 +269,10 @@ impl<G: Guards> Witness<G> {
 
     /// Whether a message about this height can be handled now; if not, says what is missing.
     fn at_open_height(&self, height: Height, out: &mut Outbox) -> bool {
+        if self.awaiting {
+            self.ask_for_blocks(out);
+            return false;
+        }
         if height <= self.tip.height {
             if let Some(certificate) = &self.certificate {
                 out.send(self.log, Message::Certified(certificate.as_unverified().clone()));
@@ -288,6 +344,7 @@ impl<G: Guards> Witness<G> {
         }
         // the certificate of the block before may be what this witness still lacks
         if let Some(previous) = previous
+            && !self.awaiting
             && Some(previous.pledge.block.height) == self.tip.height.next()
             && previous.pledge.block.height < pledge.block.height
             && let Ok(certificate) = previous.verify(at.constitution)
@@ -396,6 +453,7 @@ impl<G: Guards> Witness<G> {
                 .or_else(|error| G::found(error.into()))?;
         }
         let public = rules::check_public(&header, delivery.public.as_ref())?;
+        let proven = proven(&header, delivery.public.as_ref(), &public);
         let opening = self.opening(at, &header, id);
         let column = self.check_own_column(at, &header, &opening, delivery);
         if fresh {
@@ -409,6 +467,7 @@ impl<G: Guards> Witness<G> {
             rules::check_payments::<G>(at.constitution, &self.tip, &header, &public)?;
             let entries = public.iter().map(|(_, entry)| entry);
             rules::check_entries::<G>(at.constitution, &header, entries)?;
+            self.judge_entries(at, &header, &public)?;
             rules::check_clock::<G>(&header, at.now)?;
             if let Err(violation) = &column
                 && !G::allow(Guard::OwnColumn, column.is_ok())
@@ -417,7 +476,9 @@ impl<G: Guards> Witness<G> {
             }
         }
         let opening = opening.ok();
-        self.keep(id, Received { judged: fresh, header, frontier, public, column, opening });
+        let received =
+            Received { judged: fresh, header, frontier, public, proven, column, opening };
+        self.keep(id, received);
         Ok(())
     }
 
@@ -443,6 +504,49 @@ impl<G: Guards> Witness<G> {
                 self.opened.get(&id).cloned().ok_or(SealError::KeyNotHeld)
             }
             opened => opened,
+        }
+    }
+
+    /// What the block says of constitutions, and whether it had to take one up.
+    fn judge_entries(
+        &self,
+        at: &Surroundings<'_>,
+        header: &Header,
+        public: &[(LeafIndex, PublicEntry)],
+    ) -> Result<(), Violation> {
+        let judge = Judge {
+            constitution: at.constitution,
+            constitutions: at.constitutions,
+            draft: |draft: &DraftReference| at.next.drafts?.get(&draft.constitution),
+            stances: &self.stances,
+        };
+        let entries = || public.iter().map(|(_, entry)| entry);
+        judge.judge(header, entries()).or_else(G::found)?;
+        let first = header.height == Height::new(1);
+        if first && header.time < at.next.in_effect {
+            G::found(Violation::TooEarly { effect: at.next.in_effect })?;
+        }
+        match at.next.due(header.time) {
+            Some(due) if adoption::switch(entries()) != Some(due.draft()) => {
+                G::found(Violation::SwitchDue { draft: due.draft().constitution })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the block with which a log begins for a brand that joined with it.
+    pub fn headed(&mut self, before: &Constitution, head: LogHead, out: &mut Outbox) {
+        let Ok((checked, tip)) = head.verify(before) else { return };
+        let switched = adoption::switch([checked.entry()]).map(|draft| draft.epoch);
+        if !self.awaiting || tip.height.get() == 0 || checked.header().log != self.log {
+            return;
+        }
+        if switched == Some(self.epoch) {
+            self.awaiting = false;
+            self.tip = tip;
+            self.certificate = Some(checked.certificate().clone());
+            self.header_leaf = Some(head.entry.header.clone());
+            out.records.push(Record::Headed(Box::new(head)));
         }
     }
 
@@ -507,6 +611,9 @@ impl<G: Guards> Witness<G> {
         if block.log != self.log || block.height <= self.tip.height {
             return;
         }
+        if self.awaiting {
+            return self.ask_for_blocks(out);
+        }
         if Some(block.height) != self.tip.height.next()
             || !self.received.contains_key(&block.header)
         {
@@ -524,7 +631,8 @@ impl<G: Guards> Witness<G> {
         out: &mut Outbox,
     ) -> Result<(), Violation> {
         let reference = block.certificate.pledge.block;
-        if reference.log != self.log || Some(reference.height) != self.tip.height.next() {
+        let follows = Some(reference.height) == self.tip.height.next();
+        if reference.log != self.log || !follows || self.awaiting {
             return Ok(());
         }
         let Ok(certificate) = block.certificate.clone().verify(at.constitution) else {
@@ -545,7 +653,11 @@ impl<G: Guards> Witness<G> {
     fn finish(&mut self, certificate: Certificate, out: &mut Outbox) {
         let block = certificate.block();
         let Some(received) = self.received.remove(&block.header) else { return };
-        let Received { header, frontier, public, column, opening, judged: _ } = received;
+        let Received { header, frontier, public, proven, column, opening, judged: _ } = received;
+        self.stances.certified(&header, &certificate, proven);
+        if let Some(draft) = adoption::switch(public.iter().map(|(_, entry)| entry)) {
+            self.epoch = draft.epoch;
+        }
         self.tip = Tip::after(&header, block.header, frontier);
         self.certificate = Some(certificate.clone());
         self.header_leaf = Some(header.to_leaf().0);
@@ -621,8 +733,8 @@ impl<G: Guards> Witness<G> {
         block: &OwnBlock,
     ) -> Result<(), Violation> {
         let header = Header::from_bytes(block.header_leaf())?;
-        let public =
-            (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect::<Vec<_>>();
+        let public: Vec<(LeafIndex, PublicEntry)> =
+            (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect();
         let frontier = block.after().map_err(|_| Violation::FirstLeaf)?;
         let carried = block.recognised(at);
         rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
@@ -634,10 +746,14 @@ impl<G: Guards> Witness<G> {
         rules::check_payments::<G>(at.constitution, &self.tip, &header, &public)?;
         let entries = public.iter().map(|(_, entry)| entry);
         rules::check_entries::<G>(at.constitution, &header, entries)?;
+        self.judge_entries(at, &header, &public)?;
         let column = Ok((Vec::new(), ColumnContent::nothing()));
         let id = block.reference().header;
-        let opening = None;
-        self.keep(id, Received { judged: true, header, frontier, public, column, opening });
+        let shown = public.iter().any(|(_, entry)| ProvenEntry::is_shown(entry));
+        let run = if shown { block.public_run(at.constitution) } else { None };
+        let proven = proven(&header, run.as_ref(), &public);
+        let (judged, opening) = (true, None);
+        self.keep(id, Received { judged, header, frontier, public, proven, column, opening });
         Ok(())
     }
 
@@ -699,6 +815,12 @@ impl<G: Guards> Witness<G> {
             }
             Record::Built(block) => self.receive_own(at, block)?,
             Record::Proposed(pledge) if self.is_open(pledge) => self.vote(*pledge, self.nonce),
+            Record::Headed(head) => {
+                let before = at.constitutions.before(self.epoch);
+                if let Some(before) = before {
+                    self.headed(before, (**head).clone(), &mut Outbox::default());
+                }
+            }
             // of a height that is final by now
             Record::Joined(_)
             | Record::Voted(_)
@@ -712,6 +834,24 @@ impl<G: Guards> Witness<G> {
     fn is_open(&self, pledge: &Pledge) -> bool {
         pledge.block.log == self.log && Some(pledge.block.height) == self.tip.height.next()
     }
+}
+
+/// Public entries that are shown to others, each with its proof.
+fn proven(
+    header: &Header,
+    run: Option<&LeafRun>,
+    public: &[(LeafIndex, PublicEntry)],
+) -> Vec<(PublicEntry, ProvenEntry)> {
+    let shown = public.iter().filter(|(_, entry)| ProvenEntry::is_shown(entry)).collect::<Vec<_>>();
+    let (Some(run), false) = (run, shown.is_empty()) else { return Vec::new() };
+    let leaves = run.entries.hashes();
+    let entries = shown.into_iter().filter_map(|(index, entry)| {
+        let place = index.get().checked_sub(run.first.get())?;
+        let bytes = run.entries.iter().nth(usize::try_from(place).ok()?)?.to_vec();
+        let proof = run.proof.narrow(run.first, &leaves, header.body_size(), *index)?;
+        Some((entry.clone(), ProvenEntry { index: *index, entry: bytes, proof }))
+    });
+    entries.collect()
 }
 
 /// How many valid promises of this opening there are, by different brands, and the highest lock

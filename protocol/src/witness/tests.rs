@@ -10,7 +10,7 @@ use super::message::{
 };
 use super::record::Record;
 use super::rules::{Tip, check_column};
-use super::state::{Outbox, Surroundings, Witness};
+use super::state::{Next, Outbox, Surroundings, Witness};
 use super::statement::{
     Certificate, Commit, Endorsement, Open, Pledge, Promise, Proposal, Statement as _,
     UnverifiedCertificate, UnverifiedLock, Vote, VotingKeys,
@@ -90,6 +90,7 @@ impl Alliance {
             me: self.id(brand),
             constitution: &self.constitution,
             constitutions: &self.constitutions,
+            next: Next::default(),
             certified: &self.certified,
             keys,
             sealing,

@@ -21,8 +21,9 @@ use crate::amount::Value;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{BlockSecret, sealed_leaf_bytes};
 use crate::crypto::{Signature, Signed};
+use crate::epochs::adoption;
 use crate::exchange::Payload;
-use crate::ids::{BlockNonce, BrandId, HeaderHash, Round, RoundNonce};
+use crate::ids::{BlockNonce, BrandId, ConstitutionHash, Epoch, HeaderHash, Round, RoundNonce};
 use crate::log::block::{
     APPLICATION_MAX, BLOCK_LEAVES_MAX, BODY_MAX, ColumnContent, PublicEntry, Recognised,
 };
@@ -61,6 +62,12 @@ pub enum SubmitError {
     /// The counterparty is no brand of the alliance, or this brand itself.
     #[error("{0} is no other brand of the alliance")]
     NoCounterparty(BrandId),
+    /// An exchange at another price than that of the constitution that the log is under.
+    #[error("the rate to brand {to} has changed; quote the exchange again")]
+    OtherPrice {
+        /// With whom.
+        to: BrandId,
+    },
     /// Too many wait already.
     #[error("{QUEUE_MAX} submissions wait for a block already; try again in a moment")]
     QueueFull,
@@ -125,6 +132,8 @@ impl Attempt {
 pub struct Writer<G = Upheld> {
     public: VecDeque<PublicEntry>,
     sealed: VecDeque<(BrandId, Payload)>,
+    // under which constitution's prices that was last looked through
+    priced: Option<Epoch>,
     // exact contents of the last certified block's columns
     contents: BTreeMap<BrandId, ColumnContent>,
     // value of what waits or is in the open block, by counterparty
@@ -147,6 +156,7 @@ impl<G: Guards> Writer<G> {
         Self {
             public: VecDeque::new(),
             sealed: VecDeque::new(),
+            priced: None,
             contents: BTreeMap::new(),
             pending: BTreeMap::new(),
             recognise: BTreeMap::new(),
@@ -206,6 +216,21 @@ impl<G: Guards> Writer<G> {
         Ok(())
     }
 
+    /// Whether it waits for a block to say something of a draft, or has an open block that does.
+    #[must_use]
+    pub fn waits_to_state(&self, draft: &ConstitutionHash) -> bool {
+        let built = self.blocks.values().flat_map(|block| block.submissions().0);
+        let waiting = self.public.iter().cloned().chain(built);
+        waiting
+            .filter_map(|entry| adoption::stance(&entry))
+            .any(|(it, _)| it.constitution == *draft)
+    }
+
+    /// Takes entries that belong together into the next block, before all else that waits.
+    pub fn submit_together(&mut self, entries: Vec<PublicEntry>) {
+        entries.into_iter().rev().for_each(|entry| self.public.push_front(entry));
+    }
+
     /// Takes a sealed payload into the next block. An exchange is taken only while the brand stays
     /// two steps below its limits, so that a return always has room. A return is always taken, and
     /// goes before all else that waits: what it answers is recognised with it and not before.
@@ -226,10 +251,16 @@ impl<G: Guards> Writer<G> {
         if !answers && self.sealed.len() >= QUEUE_MAX {
             return Err(SubmitError::QueueFull);
         }
-        if matches!(payload, Payload::Exchange(_)) && !self.has_room(at, own, to, payload.value()) {
-            return Err(SubmitError::CreditLimit { to });
+        if let Payload::Exchange(exchange) = &payload {
+            if exchange.check(at.constitution, (at.me, to)).is_err() {
+                return Err(SubmitError::OtherPrice { to });
+            }
+            if !self.has_room(at, own, to, payload.value()) {
+                return Err(SubmitError::CreditLimit { to });
+            }
         }
-        self.submit_again(at, to, payload)
+        self.enqueue(to, payload);
+        Ok(())
     }
 
     /// Takes back into the queue what was taken before a restart and is in no block. No limit is
@@ -246,6 +277,13 @@ impl<G: Guards> Writer<G> {
         if to == at.me || !at.constitution.committee().contains(to) {
             return Err(SubmitError::NoCounterparty(to));
         }
+        // priced before the restart: whether it still stands is looked at with the next block
+        self.priced = None;
+        self.enqueue(to, payload);
+        Ok(())
+    }
+
+    fn enqueue(&mut self, to: BrandId, payload: Payload) {
         let value = payload.value();
         let answers = matches!(payload, Payload::Return(_));
         let pending = self.pending.entry(to).or_default();
@@ -255,7 +293,6 @@ impl<G: Guards> Writer<G> {
         } else {
             self.sealed.push_back((to, payload));
         }
-        Ok(())
     }
 
     fn has_room(&self, at: &Surroundings<'_>, own: &Witness<G>, to: BrandId, value: Value) -> bool {
@@ -359,12 +396,19 @@ impl<G: Guards> Writer<G> {
         entropy: &mut dyn Entropy,
         out: &mut Outbox,
     ) {
+        self.look_through(at, out);
         let work = self.acknowledge
             || !self.public.is_empty()
             || !self.sealed.is_empty()
+            || at.next.due(at.now).is_some()
             || !self.grants(own, &self.waiting_logs(at, own)).is_empty();
         if self.attempt.is_some() || !work || self.stalled.is_some() {
             return;
+        }
+        if let Some(due) = at.next.due(at.now)
+            && adoption::switch(&self.public).is_none()
+        {
+            self.submit_together(due.entries());
         }
         let (public, sealed) = self.take_submissions(at.constitution);
         match self.build(at, own, entropy, &public, &sealed) {
@@ -381,6 +425,40 @@ impl<G: Guards> Writer<G> {
                 public.into_iter().rev().for_each(|entry| self.public.push_front(entry));
                 sealed.into_iter().rev().for_each(|entry| self.sealed.push_front(entry));
                 self.stalled = Some(violation);
+            }
+        }
+    }
+
+    /// After a change of constitution: gives back what was priced by the one before, and drops what
+    /// was to be said on constitutions that no longer are to come.
+    fn look_through(&mut self, at: &Surroundings<'_>, out: &mut Outbox) {
+        let constitution = at.constitution;
+        if self.attempt.is_some()
+            || self.priced.replace(constitution.epoch()) == Some(constitution.epoch())
+        {
+            return;
+        }
+        let next = constitution.epoch().next();
+        self.public.retain(|entry| match entry {
+            PublicEntry::Adopted(draft)
+            | PublicEntry::Declined(draft)
+            | PublicEntry::Switch(draft) => Some(draft.epoch) == next,
+            PublicEntry::Ballot(ballot) => {
+                ballot.certificate.pledge.block.epoch == constitution.epoch()
+            }
+            _ => true,
+        });
+        for (to, payload) in std::mem::take(&mut self.sealed) {
+            let stands = match &payload {
+                Payload::Exchange(exchange) => exchange.check(constitution, (at.me, to)).is_ok(),
+                _ => constitution.committee().contains(to),
+            };
+            if stands {
+                self.sealed.push_back((to, payload));
+            } else {
+                let pending = self.pending.entry(to).or_default();
+                *pending = pending.saturating_minus(payload.value());
+                out.rejected.push((to, payload));
             }
         }
     }
@@ -754,7 +832,17 @@ impl<G: Guards> Writer<G> {
         if fit.is_some() {
             return fit;
         }
-        let (public, sealed) = self.blocks.values().next()?.submissions();
+        let (mut public, mut sealed) = self.blocks.values().next()?.submissions();
+        if let Some(due) = at.next.due(at.now)
+            && adoption::switch(&public).is_none()
+        {
+            public.extend(due.entries());
+            // what has no room beside it goes into the block after it
+            let leaves = usize::try_from(BLOCK_LEAVES_MAX).unwrap_or(usize::MAX);
+            let room = leaves.saturating_sub(public.len().saturating_add(1));
+            let beyond = sealed.split_off(room.min(sealed.len()));
+            beyond.into_iter().rev().for_each(|waiting| self.sealed.push_front(waiting));
+        }
         match self.build(at, own, entropy, &public, &sealed) {
             Ok(block) => {
                 let id = block.reference().header;
@@ -841,7 +929,7 @@ impl<G: Guards> Writer<G> {
             Record::Final(certificate) => {
                 self.finish(at, certificate.pledge.block.header, out);
             }
-            Record::Voted(_) | Record::CaughtUp(_) | Record::Opened(_) => {}
+            Record::Voted(_) | Record::CaughtUp(_) | Record::Opened(_) | Record::Headed(_) => {}
         }
     }
 

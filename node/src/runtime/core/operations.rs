@@ -264,6 +264,15 @@ impl Core {
             )
         })?;
         self.require_consent(&standing)?;
+        if self.disputes.is_disputed_by(to, self.me()) {
+            // it credits nothing of this log: the member's points would be gone, and none come in
+            return Err(ServiceError::new(
+                ErrorKind::Refused,
+                "log_disputed",
+                format!("{to} disputes a block of this brand's log and credits nothing from it"),
+                "the operators of both brands must settle the dispute; other brands still exchange",
+            ));
+        }
         let Some((LinkState::Accepted, handle)) = standing.outgoing(to) else {
             return Err(ServiceError::new(
                 ErrorKind::Refused,
@@ -456,6 +465,7 @@ pub(in crate::runtime) fn submit_error(error: SubmitError) -> ServiceError {
     let (kind, code) = match error {
         SubmitError::CreditLimit { .. } => (ErrorKind::Refused, "credit_limit"),
         SubmitError::NoCounterparty(_) => (ErrorKind::Invalid, "brand_unknown"),
+        SubmitError::OtherPrice { .. } => (ErrorKind::Refused, "rate_changed"),
         SubmitError::QueueFull => (ErrorKind::Unavailable, "queue_full"),
         SubmitError::EntryTooLarge { .. } => (ErrorKind::Invalid, "entry_too_large"),
     };

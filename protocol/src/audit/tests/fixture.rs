@@ -13,26 +13,34 @@ use crate::constitution::tests::{draft, seed};
 use crate::constitution::{self, Constitution};
 use crate::crypto::sealed::{BlockSecret, KeyRing, SealingSecret};
 use crate::crypto::{Signable, SigningKey};
+use crate::epochs::adoption::switch;
+use crate::epochs::{CertifiedEntry, Constitutions, DraftReference};
 use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason};
-use crate::ids::{BlockNonce, BrandId, LeafIndex, MemberHandle, RequestId, Round};
+use crate::ids::{
+    BlockNonce, BrandId, ConstitutionHash, Epoch, LeafHash, LeafIndex, MemberHandle, RequestId,
+    Round,
+};
 use crate::ledger::{witness_name, witness_verifier};
 use crate::log::block::{
-    ApplicationEntry, BlockReference, Closing, ColumnContent, Entry, Header, PublicEntry,
-    Recognised, StatementEntry,
+    ApplicationEntry, BlockReference, BlockTree, Closing, ColumnContent, Entry, Header,
+    PublicEntry, Recognised, StatementEntry,
 };
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::log::fragments::Shape;
 use crate::log::merkle::{Frontier, Leaf, leaf_hash};
 use crate::log::note::KeyName;
+use crate::log::range::RangeProof;
 use crate::log::settlement::Discharge;
 use crate::log::tiles::{TilePath, TileSource, TileWriter};
-use crate::time::Timestamp;
+use crate::time::{Milliseconds, Timestamp};
 use crate::witness::build::{OwnBlock, Plan, body_bytes};
 use crate::witness::message::CertifiedHeader;
 use crate::witness::rules::Tip;
 use crate::witness::statement::{Commit, Endorsement, Pledge, Proposal, UnverifiedCertificate};
 
 pub(super) const CUT_OFF: u64 = 5_000;
+/// How long members are told of a change before it takes effect.
+pub(super) const NOTICE: Milliseconds = Milliseconds::new(500);
 
 /// Files by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -80,6 +88,11 @@ struct Written {
     tip: Tip,
     last: Option<(Header, UnverifiedCertificate)>,
     contents: Vec<ColumnContent>,
+    named: BTreeMap<BrandId, ColumnContent>,
+    // under which the next block is; none: the first
+    epoch: Option<Epoch>,
+    // of the last block, and the tree before it
+    body: Option<(Frontier, Vec<LeafHash>)>,
     writer: TileWriter,
 }
 
@@ -118,6 +131,7 @@ impl Draft {
 #[derive(Clone)]
 pub(super) struct Alliance {
     pub(super) constitution: Constitution,
+    pub(super) constitutions: Constitutions,
     pub(super) folders: BTreeMap<BrandId, Folder>,
     written: BTreeMap<BrandId, Written>,
     pub(super) keys: BTreeMap<BrandId, KeyRing>,
@@ -132,6 +146,7 @@ impl Alliance {
 
     pub(super) fn with(brands: u8, change: impl FnOnce(&mut constitution::Draft)) -> Self {
         let mut draft = draft(brands);
+        draft.succession.notice = NOTICE;
         let (_, sealing) = SealingSecret::derive(&[77; 32]);
         draft.auditors = vec![constitution::Auditor {
             name: "regulator".to_owned(),
@@ -146,9 +161,13 @@ impl Alliance {
             tip: Tip::genesis(),
             last: None,
             contents: vec![ColumnContent::nothing(); ids.len() - 1],
+            named: BTreeMap::new(),
+            epoch: None,
+            body: None,
             writer: TileWriter::empty(),
         };
         Self {
+            constitutions: constitution.clone().into(),
             constitution,
             folders: ids.iter().map(|id| (*id, Folder::default())).collect(),
             written: ids.iter().map(|id| (*id, empty.clone())).collect(),
@@ -174,13 +193,14 @@ impl Alliance {
         self.time += 10;
         let plan = self.plan(log, content);
         let written = self.written.get_mut(&log).unwrap();
-        let witnesses = self.constitution.committee().witnesses(log);
-        let contents = witnesses.zip(written.contents.iter().copied()).collect();
-        let own = OwnBlock::build(&self.constitution, log, &written.tip, &contents, plan).unwrap();
+        let epoch = written.epoch.unwrap_or(self.constitution.epoch());
+        let constitution = self.constitutions.of(epoch).unwrap();
+        let public = plan.public.clone();
+        let own = OwnBlock::build(constitution, log, &written.tip, &written.named, plan).unwrap();
         let mut leaves: Vec<Vec<u8>> = own.leaves().map(<[u8]>::to_vec).collect();
         let header = Header::from_bytes(&leaves.pop().unwrap()).unwrap();
         let mut draft = Draft { header, body: leaves };
-        spoil(&mut draft, &self.constitution, &written.tip);
+        spoil(&mut draft, constitution, &written.tip);
 
         let (leaf, id) = draft.header.to_leaf();
         let mut frontier = written.tip.frontier.clone();
@@ -191,13 +211,18 @@ impl Alliance {
         }
         let block = BlockReference {
             log,
-            epoch: self.constitution.epoch(),
+            epoch,
             height: written.tip.height.next().unwrap(),
             header: id,
             size: frontier.size(),
             root: frontier.root(),
         };
-        let certificate = certify(&self.constitution, block);
+        let certificate = certify(constitution, block);
+        let hashes: Vec<LeafHash> = leaves.iter().map(|leaf| leaf_hash(leaf)).collect();
+        written.body = Some((written.tip.frontier.clone(), hashes));
+        written.epoch = switch(&public).map(|draft| draft.epoch).or(written.epoch);
+        let witnesses = constitution.committee().witnesses(log);
+        written.named = witnesses.zip(own.contents().iter().copied()).collect();
         written.tip = Tip::after(&draft.header, id, frontier);
         written.contents = own.contents().to_vec();
         written.last = Some((draft.header.clone(), certificate.clone()));
@@ -209,9 +234,56 @@ impl Alliance {
         }
         let certificates = folder.entry(CERTIFICATES_FILE.to_owned()).or_default();
         certificates.extend(codec::encode(&certificate));
-        let checkpoint = checkpoint(&self.constitution, block);
+        let checkpoint = checkpoint(constitution, block);
         folder.insert(CHECKPOINT_FILE.to_owned(), checkpoint.to_string().into_bytes());
         draft.header
+    }
+
+    /// The constitution that follows, changed; the logs take it up when they say so.
+    pub(super) fn follow(
+        &mut self,
+        change: impl FnOnce(&mut constitution::Draft),
+    ) -> DraftReference {
+        let before = self.constitutions.newest();
+        let mut next = draft(before.committee().size() as u8);
+        next.auditors = before.auditors().to_vec();
+        next.succession.notice = NOTICE;
+        next.epoch = before.epoch().next().unwrap();
+        next.hash = ConstitutionHash::from_bytes([next.epoch.get() as u8; 32]);
+        next.succession.previous = Some(before.hash());
+        change(&mut next);
+        let next = Constitution::new(next).unwrap();
+        let reference = DraftReference::to(&next);
+        self.constitutions.follow(next).unwrap();
+        for joined in self.constitutions.newest().committee().brands() {
+            self.folders.entry(*joined).or_default();
+            self.written.entry(*joined).or_insert_with(|| Written {
+                tip: Tip::genesis(),
+                last: None,
+                contents: Vec::new(),
+                named: BTreeMap::new(),
+                epoch: Some(reference.epoch),
+                body: None,
+                writer: TileWriter::empty(),
+            });
+        }
+        reference
+    }
+
+    /// What the last block of a log says in its public entry of this number, to be shown elsewhere.
+    pub(super) fn shown(&self, log: &str, number: u64, entry: &PublicEntry) -> CertifiedEntry {
+        let written = &self.written[&brand(log)];
+        let (header, certificate) = written.last.clone().unwrap();
+        let (before, hashes) = written.body.as_ref().unwrap();
+        let index = LeafIndex::new(header.first.get() + number);
+        let tree = BlockTree::new(before, &hashes[..hashes.len() - 1]);
+        CertifiedEntry {
+            header: header.to_leaf().0,
+            certificate,
+            index,
+            entry: Entry::Public(entry.clone()).to_bytes(),
+            proof: RangeProof::prove(&tree, index, 1, header.body_size()).unwrap(),
+        }
     }
 
     fn plan(&self, log: BrandId, content: Content) -> Plan {
@@ -247,7 +319,9 @@ impl Alliance {
         let pair = (brand(from), brand(to));
         let (handle, request) = (MemberHandle::from_bytes([1; 16]), RequestId::from_bytes([2; 16]));
         let points = Points::new(points).unwrap();
-        let exchange = Exchange::price(&self.constitution, pair, handle, request, points);
+        let epoch = self.written[&pair.0].epoch.unwrap_or(self.constitution.epoch());
+        let constitution = self.constitutions.of(epoch).unwrap();
+        let exchange = Exchange::price(constitution, pair, handle, request, points);
         (pair.1, Payload::Exchange(exchange.unwrap()))
     }
 
@@ -381,8 +455,8 @@ impl Alliance {
     }
 
     pub(super) fn audit_with(&self, keys: &[OpeningKey], observer: &mut impl Observer) -> Report {
-        let constitutions = self.constitution.clone().into();
-        let auditor = Auditor { constitutions: &constitutions, keys, outside_witnesses: &[] };
+        let constitutions = &self.constitutions;
+        let auditor = Auditor { constitutions, keys, outside_witnesses: &[] };
         auditor.audit(&self.folders, observer)
     }
 

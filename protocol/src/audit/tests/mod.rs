@@ -2,6 +2,7 @@
 
 mod disclosures;
 mod disputes;
+mod epochs;
 mod fixture;
 mod live;
 mod rules;

@@ -187,6 +187,11 @@ impl DataDirectory {
     pub fn constitution(&self) -> PathBuf {
         self.0.join("constitution.toml")
     }
+    /// The constitutions after the first, and drafts of such.
+    #[must_use]
+    pub fn constitutions(&self) -> PathBuf {
+        self.0.join("constitutions")
+    }
     /// Its signatures.
     #[must_use]
     pub fn signatures(&self) -> PathBuf {

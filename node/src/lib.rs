@@ -6,6 +6,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod console;
+pub mod constitutions;
 pub mod exchange;
 pub mod http;
 pub mod intake;

@@ -104,8 +104,7 @@ pub fn adopt(data: &DataDirectory, toml: &Path, signatures: &Path) -> Result<(),
     let held = fs::read(data.constitution()).ok();
     if data.journal().exists() && held.is_some_and(|held| held != toml) {
         return Err(SetupError::Constitution(format!(
-            "{} has run under another constitution, and this version cannot change one; \
-             make a new node with `coalition init` for this alliance",
+            "{} has run under another constitution; one that follows it is taken with `coalition constitution take`",
             data.path().display()
         )));
     }

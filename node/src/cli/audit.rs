@@ -10,11 +10,13 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use alliance_config::Constitution;
 use indicatif::{ProgressBar, ProgressStyle};
 use protocol::audit::{
     Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, EntryPlace, KeyHolder, LogFolder, LogsRead,
     Observer, OpeningKey, Report,
 };
+use protocol::epochs::Constitutions;
 use protocol::ids::BrandId;
 use protocol::log::block::ApplicationEntry;
 use protocol::log::note::{NoteError, VerifierKey};
@@ -37,6 +39,9 @@ pub struct AuditArguments {
     /// Its signatures.
     #[arg(long)]
     pub signatures: PathBuf,
+    /// Every later constitution that a log was under, in order.
+    #[arg(long = "later", value_name = "CONSTITUTION")]
+    pub later: Vec<PathBuf>,
     /// An auditor's keys, as NAME=FILE; open what is sealed in every log, or what it was disclosed.
     #[arg(long = "auditor-key", value_name = "NAME=FILE")]
     pub auditor_keys: Vec<String>,
@@ -191,10 +196,18 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
             opening.push(OpeningKey { holder: holder.clone(), secret });
         }
     }
-    let folders: BTreeMap<BrandId, Directory> = constitution
-        .ledger()
+    let mut constitutions = Constitutions::from(constitution.ledger().clone());
+    for path in &arguments.later {
+        let later = Constitution::parse(&read(path)?)
+            .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))?;
+        constitutions
+            .follow(later.ledger().clone())
+            .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))?;
+    }
+    let folders: BTreeMap<BrandId, Directory> = constitutions
         .brands()
-        .map(|(brand, _)| (brand, Directory(arguments.logs.join(brand.as_str()))))
+        .into_iter()
+        .map(|brand| (brand, Directory(arguments.logs.join(brand.as_str()))))
         .filter(|(_, folder)| folder.0.is_dir())
         .collect();
     let outside_witnesses = arguments
@@ -202,7 +215,6 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         .iter()
         .map(|key| key.parse().map_err(|error: NoteError| CliError::Input(error.to_string())))
         .collect::<Result<Vec<VerifierKey>, CliError>>()?;
-    let constitutions = constitution.ledger().clone().into();
     let auditor = Auditor {
         constitutions: &constitutions,
         keys: &opening,

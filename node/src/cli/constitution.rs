@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 
 use alliance_config::{
     Address, Constitution, Introduction, Name, SETTINGS_TEMPLATE, Settings, Signatures, collect,
-    draft, sign,
+    compare, draft, draft_next, sign,
 };
 use protocol::amount::Rate;
+use protocol::epochs::adoption::Stance;
 use protocol::ids::BrandId;
 use protocol::ledger::{log_verifier, witness_verifier};
 
 use super::{CliError, Io, OPERATOR, operator_path};
 use crate::auth::{Auth, Role, generate_password};
 use crate::config::{DataDirectory, Settings as NodeSettings};
+use crate::constitutions::Known;
 use crate::keys;
 use crate::setup::{self, INTRODUCTION, NewNode};
 use crate::tls;
@@ -110,6 +112,44 @@ pub enum ConstitutionCommand {
         constitution: PathBuf,
         /// Its signatures.
         signatures: PathBuf,
+    },
+    /// Draft the constitution after the present one; its words stay, the rest is changed by hand.
+    Next {
+        /// The present constitution.
+        #[arg(long)]
+        present: PathBuf,
+        /// Where to write it.
+        #[arg(long, short)]
+        out: PathBuf,
+        /// A brand that leaves.
+        #[arg(long = "leave", value_name = "BRAND")]
+        leaving: Vec<String>,
+        /// Introductions of brands that join, or of brands with new keys or addresses.
+        introductions: Vec<PathBuf>,
+    },
+    /// Say in words what changes from one constitution to the next, and when members are told.
+    Compare {
+        /// The present constitution.
+        present: PathBuf,
+        /// The next.
+        next: PathBuf,
+    },
+    /// Take a later constitution, or a draft of one, into a node's data directory, and say whether this
+    /// brand adopts it. The node reads it when it starts.
+    Take {
+        /// The data directory.
+        #[arg(long)]
+        data: PathBuf,
+        /// Enter in this brand's log that it adopts it.
+        #[arg(long, conflicts_with = "decline")]
+        adopt: bool,
+        /// Enter in this brand's log that it does not.
+        #[arg(long)]
+        decline: bool,
+        /// The constitution.
+        constitution: PathBuf,
+        /// Signatures of the brands that join with it.
+        signatures: Option<PathBuf>,
     },
     /// Make a key pair for an auditor; prints the public half for the settings.
     AuditorKey {
@@ -272,6 +312,55 @@ pub fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
         ConstitutionCommand::Adopt { data, constitution, signatures } => {
             setup::adopt(&DataDirectory::new(data), constitution, signatures)?;
             io.say("the constitution is in the data directory; start the node with `run`");
+            Ok(())
+        }
+        ConstitutionCommand::Next { present, out, leaving, introductions } => {
+            let introductions = introductions
+                .iter()
+                .map(|path| {
+                    Introduction::parse(&read(path)?)
+                        .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            let leaving = leaving
+                .iter()
+                .map(|id| BrandId::new(id).map_err(|error| input(&error)))
+                .collect::<Result<Vec<_>, _>>()?;
+            let text = draft_next(&read(present)?, &introductions, &leaving)
+                .map_err(|error| input(&error))?;
+            write(out, text.as_bytes())?;
+            io.say("drafted: change what is to change, then read `constitution compare`");
+            Ok(())
+        }
+        ConstitutionCommand::Compare { present, next } => {
+            let parse = |path: &Path| {
+                Constitution::parse(&read(path)?)
+                    .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))
+            };
+            let comparison =
+                compare(&parse(present)?, &parse(next)?).map_err(|error| input(&error))?;
+            for line in &comparison.lines {
+                io.line(line)?;
+            }
+            io.line(&comparison.when())
+        }
+        ConstitutionCommand::Take { data, adopt, decline, constitution, signatures } => {
+            let data = DataDirectory::new(data);
+            let taken = Known::take(&data, constitution, signatures.as_deref())
+                .map_err(|error| input(&error))?;
+            let stance = match (adopt, decline) {
+                (true, _) => Some(Stance::Adopted),
+                (_, true) => Some(Stance::Declined),
+                (false, false) => None,
+            };
+            if let Some(stance) = stance {
+                Known::say(&data, &taken, stance).map_err(|error| input(&error))?;
+            }
+            io.say(&format!(
+                "constitution {} of epoch {} is in the data directory; start the node again to take it up",
+                taken.hash(),
+                taken.ledger().epoch()
+            ));
             Ok(())
         }
         ConstitutionCommand::AuditorKey { out, months } => {

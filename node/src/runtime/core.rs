@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use protocol::amount::{Rate, Value};
+use protocol::epochs::adoption::Stance;
 use protocol::exchange::{Payload, Return, ReturnReason};
-use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex};
-use protocol::ledger::{Context, Ledger};
+use protocol::ids::{BrandId, ConstitutionHash, HeaderHash, Height, LeafIndex};
+use protocol::ledger::{Context, Ledger, StanceError};
 use protocol::log::block::{BlockReference, Header, PublicEntry};
 use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::log::dispute::DisputeOpened;
@@ -132,6 +133,8 @@ pub struct Core {
     pub headers: BTreeMap<BrandId, BTreeMap<Height, KnownHeader>>,
     /// What needs an operator's eye.
     pub alerts: VecDeque<String>,
+    /// What this brand is to say of drafts of the next constitution when it starts.
+    pub to_state: Vec<(ConstitutionHash, Stance)>,
     entropy: Box<dyn Entropy + Send>,
     // the checkpoint as it was last written
     checkpoint: Option<SignedCheckpoint>,
@@ -181,6 +184,7 @@ impl Core {
             outside: Vec::new(),
             headers: BTreeMap::new(),
             alerts: VecDeque::new(),
+            to_state: Vec::new(),
             entropy: Box::new(SystemEntropy(SystemRandom::new())),
             checkpoint: None,
             unapplied: BTreeMap::new(),
@@ -309,7 +313,25 @@ impl Core {
         if let Some(published) = self.published.checkpoint() {
             self.ledger.keep_cosignatures(&published, &self.outside);
         }
+        self.state_constitutions(turn);
         self.settle(now, turn);
+    }
+
+    /// Says in the own log what this brand has decided on drafts, what it has not said there yet.
+    fn state_constitutions(&mut self, turn: &mut Turn) {
+        for (draft, stance) in std::mem::take(&mut self.to_state) {
+            match self.ledger.state(draft, stance) {
+                Ok(entries) => {
+                    for entry in entries {
+                        self.enter(NodeRecord::Submitted(Submission::Public(entry)), turn);
+                    }
+                }
+                // said before this start; or the log is under it by now, or under another
+                Err(StanceError::Stated(_)) => {}
+                Err(StanceError::NotNext { found, next }) if found < next => {}
+                Err(error) => self.alert(error.to_string()),
+            }
+        }
     }
 
     // --- turns

@@ -18,6 +18,7 @@ use super::sealing::SealingCare;
 use super::{BrandNames, RunError, Runtime, witnessing};
 use crate::cleanroom::{QueryTimes, RestoreError, Room};
 use crate::config::{ConfigError, DataDirectory};
+use crate::constitutions::{Known, KnownError};
 use crate::journal::{Journal, JournalError};
 use crate::keys::{self, KeysError, Secrets};
 use crate::metrics::Metrics;
@@ -43,9 +44,9 @@ pub enum StartError {
     /// The keys.
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// The constitution is not there, not valid, or not signed by all.
+    /// A constitution is not there, not valid, not signed, or may not follow.
     #[error("the constitution cannot be used: {0}")]
-    Constitution(String),
+    Known(#[from] KnownError),
     /// This brand is not in it, or under other keys.
     #[error("{0}")]
     NotMember(String),
@@ -119,9 +120,12 @@ pub async fn start(data: &DataDirectory) -> Result<Running, StartError> {
 pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Running, StartError> {
     let (settings, brand) = data.settings()?;
     let secrets = keys::read(&data.keys())?;
-    let constitution = load_constitution(data)?;
+    let known = Known::read(data)?;
+    let chain = known.chain(brand)?;
     let sealing = SealingKeys::read(&data.keys())?;
-    check_membership(&constitution, brand, &secrets, &sealing)?;
+    for constitution in known.of_chain(&chain).take(1) {
+        check_membership(constitution, brand, &secrets, &sealing)?;
+    }
     let store: Arc<dyn Store> = Arc::new(SledStore::open(data.store())?);
     let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
     let random = Arc::new(SystemRandom::new());
@@ -129,9 +133,11 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
     let facts = Arc::new(Facts::open(data.facts(), Arc::clone(&store), &vault)?);
 
     let keys = secrets.ledger(sealing.ring().map_err(KeysError::from)?)?;
-    let ledger = Ledger::new(brand, constitution.ledger().clone(), keys);
+    let mut ledger = Ledger::new(brand, chain, keys);
+    known.later().for_each(|draft| ledger.hold(draft.ledger().clone()));
     let published = PublishedLog::open(&data.log())?;
     let mut core = Core::new(ledger, Arc::clone(&vault), published);
+    core.to_state = known.stances(data)?;
     core.foreign =
         ForeignLogs::new(settings.witnessing.foreign_logs.iter().map(|key| key.0.clone()));
     core.outside = settings.witnessing.ask.iter().map(|asked| asked.key.0.clone()).collect();
@@ -143,11 +149,18 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
         let record = cipher.open(record?)?;
         joint.extend(core.replay(record, &mut applications).map_err(StartError::Replay)?);
     }
+    // names, addresses and the clean room are those of the newest constitution that was adopted
+    let chain = core.ledger.constitutions().clone();
+    let constitutions: Vec<&Constitution> = known.of_chain(&chain).collect();
+    let with_us = |it: &&&Constitution| it.ledger().brand(brand).is_some();
+    let newest = constitutions.iter().find(with_us).copied();
+    let constitution = newest.ok_or(KnownError::NotMember(brand))?;
+    check_membership(constitution, brand, &secrets, &sealing)?;
     let room = constitution.clean_room().map(|clean_room| {
         let entropy = Box::new(SystemEntropy(SystemRandom::new()));
         let facts = Arc::clone(&facts);
         let mut room =
-            Room::restore(brand, &constitution, clean_room, facts, times, entropy, &joint)?;
+            Room::restore(brand, constitution, clean_room, facts, times, entropy, &joint)?;
         applications.iter().for_each(|entry| room.replay(entry));
         Ok::<Room, RestoreError>(room)
     });
@@ -159,7 +172,7 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
     let (journal, _thread) = journal.into_group_commit(APPENDS)?;
 
     let metrics = Metrics::default();
-    let peers = peers(&constitution, brand).await?;
+    let peers = peers(&constitutions, brand).await?;
     let (network, inbox) = Network::start(NetworkConfig {
         identity_seed: secrets.network(),
         listen: settings.listen,
@@ -215,18 +228,6 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
     Ok(Running { node, network, metrics, runtime })
 }
 
-/// Reads the constitution and checks every brand's signature.
-///
-/// # Errors
-/// When it is missing, invalid, or not signed by all.
-pub fn load_constitution(data: &DataDirectory) -> Result<Constitution, StartError> {
-    let toml = data.read(&data.constitution())?;
-    let signatures = data.read(&data.signatures())?;
-    let ratified = alliance_config::load(&toml, &signatures)
-        .map_err(|error| StartError::Constitution(error.to_string()))?;
-    Ok(ratified.into_constitution())
-}
-
 /// Whether the constitution has this brand, under this node's keys.
 pub(crate) fn check_membership(
     constitution: &Constitution,
@@ -249,10 +250,13 @@ pub(crate) fn check_membership(
     )))
 }
 
-async fn peers(constitution: &Constitution, me: BrandId) -> Result<Vec<Peer>, StartError> {
-    let mut peers = Vec::new();
-    for (brand, profile) in constitution.profiles() {
-        if brand == me {
+/// Brands of these constitutions, the newest first, each as the first that names it says: a brand that
+/// has left may still owe others its last blocks.
+async fn peers(constitutions: &[&Constitution], me: BrandId) -> Result<Vec<Peer>, StartError> {
+    let mut peers: Vec<Peer> = Vec::new();
+    let profiles = constitutions.iter().flat_map(|it| it.profiles().map(move |of| (it, of)));
+    for (constitution, (brand, profile)) in profiles {
+        if brand == me || peers.iter().any(|peer| peer.brand == brand) {
             continue;
         }
         let Some(member) = constitution.ledger().brand(brand) else { continue };

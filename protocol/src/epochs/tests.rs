@@ -276,7 +276,7 @@ impl World {
     fn state(&mut self, brand: BrandId, draft: &Draft, stance: Stance) -> Result<(), StanceError> {
         let mut result = Ok(());
         self.call(brand, |ledger, context, out| {
-            result = ledger.state(draft.hash, stance);
+            result = ledger.state(draft.hash, stance).map(drop);
             ledger.poll(context, out);
         });
         result
@@ -311,11 +311,8 @@ impl World {
         if keys > 0 {
             site.ledger.add_keys(private_keys(brand, keys));
         }
-        // files are offered as far as they follow, again after what the logs said
+        drafts.iter().for_each(|draft| site.ledger.hold(constitution(draft)));
         for record in &site.records {
-            for draft in drafts {
-                let _ = site.ledger.offer(constitution(draft));
-            }
             let record = Record::from_bytes(&record.to_bytes()).unwrap();
             site.ledger.replay(&record, &mut Outbox::default()).unwrap();
         }

@@ -153,11 +153,25 @@ impl<G: Guards> Ledger<G> {
         Ok(changes)
     }
 
-    /// Says in the own log whether this brand adopts a draft.
+    /// Takes the file of a constitution without asking whether it may follow: that is asked when it has
+    /// a quorum. For files that a node finds when it starts, before it knows what its logs say.
+    pub fn hold(&mut self, draft: Constitution) {
+        let is_known = self.constitutions.iter().any(|known| known.hash() == draft.hash());
+        if !is_known {
+            self.drafts.insert(draft.hash(), draft);
+            self.tally();
+        }
+    }
+
+    /// Says in the own log whether this brand adopts a draft; gives the entries that say it.
     ///
     /// # Errors
     /// See [`StanceError`].
-    pub fn state(&mut self, draft: ConstitutionHash, stance: Stance) -> Result<(), StanceError> {
+    pub fn state(
+        &mut self,
+        draft: ConstitutionHash,
+        stance: Stance,
+    ) -> Result<Vec<PublicEntry>, StanceError> {
         let known = self.drafts.get(&draft).or_else(|| {
             self.constitutions.iter().find(|constitution| constitution.hash() == draft)
         });
@@ -181,8 +195,8 @@ impl<G: Guards> Ledger<G> {
             Stance::Adopted => PublicEntry::Adopted(reference),
             Stance::Declined => PublicEntry::Declined(reference),
         });
-        self.writer.submit_together(entries);
-        Ok(())
+        self.writer.submit_together(entries.clone());
+        Ok(entries)
     }
 
     /// Certified refusals that leave a draft without a quorum for ever.

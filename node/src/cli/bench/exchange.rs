@@ -162,6 +162,7 @@ pub async fn measure(arguments: &ExchangeArguments, io: &Io) -> Result<ExchangeF
             logs,
             constitution: alliance.constitution(),
             signatures: alliance.signatures(),
+            later: Vec::new(),
             auditor_keys: Vec::new(),
             recovery_keys: alliance.recovery_keys(),
             witnesses: Vec::new(),

@@ -522,6 +522,7 @@ pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<
         logs: logs.clone(),
         constitution: alliance.constitution(),
         signatures: alliance.signatures(),
+        later: Vec::new(),
         auditor_keys: vec![format!("{AUDITOR}={}", alliance.auditor_key().display())],
         recovery_keys: Vec::new(),
         witnesses: Vec::new(),

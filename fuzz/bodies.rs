@@ -126,7 +126,7 @@ pub fn add_checkpoint(bytes: &[u8]) {
     if let Ok(request) = &read {
         let key = request.unverified().origin();
         let key = format!("{key}+00000000+AQ==").parse::<VerifierKey>();
-        let mut logs = ForeignLogs::new(key.into_iter());
+        let mut logs = ForeignLogs::new(key);
         assert!(logs.consider(request, Timestamp::from_unix_ms(1)).is_err());
     }
     same(bytes, read, |request| request.to_string().into_bytes());

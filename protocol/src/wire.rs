@@ -55,6 +55,7 @@ impl Versions {
 
 /// What one node sends another.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // all but the first of a connection are messages
 pub enum Frame {
     /// Which versions it speaks; first on every connection.
     Hello(Versions),

@@ -128,7 +128,7 @@ fn on_all_cores<'t, T: Sync, R: Send>(things: &'t [T], work: impl Fn(&'t T) -> R
         }
     };
     let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..cores.min(things.len())).map(|_| scope.spawn(&worker)).collect();
+        let others: Vec<_> = (1..cores.min(things.len())).map(|_| scope.spawn(worker)).collect();
         let own = worker();
         let joined = others.into_iter().flat_map(|thread| match thread.join() {
             Ok(done) => done,

@@ -286,11 +286,11 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
                 Some(Entry::Public(entry)) if position < public => {
                     self.judge_public(block, header, index, entry, observer);
                 }
-                Some(Entry::Sealed(entry)) if position >= public => {
-                    if entry.ciphertext.len() != size {
-                        let message = "a sealed entry of another size than the constitution's";
-                        self.recorder.find(place, Rule::EntrySize, message);
-                    }
+                Some(Entry::Sealed(entry))
+                    if position >= public && entry.ciphertext.len() == size => {}
+                Some(Entry::Sealed(_)) if position >= public => {
+                    let message = "a sealed entry of another size than the constitution's";
+                    self.recorder.find(place, Rule::EntrySize, message);
                 }
                 Some(_) => self.recorder.violation(place, &Violation::PublicLeaves),
                 // reported with its file or when it was read

@@ -7,7 +7,7 @@ use crate::amount::{Points, Rate};
 use crate::constitution::Draft;
 use crate::constitution::tests::{draft, seed};
 use crate::crypto::SigningKey;
-use crate::crypto::sealed::SealingSecret;
+use crate::crypto::sealed::{KeyRing, SealingSecret};
 use crate::epochs::adoption::Stance;
 use crate::exchange::{Exchange, Payload};
 use crate::ids::{HeaderHash, Height, MemberHandle, RequestId};
@@ -111,7 +111,7 @@ fn private_keys(brand: BrandId, generation: usize) -> LedgerKeys {
         voting: VotingKeys { log: key(0), vote: key(1) },
         checkpoint: key(2),
         witness: key(3),
-        sealing: SealingSecret::derive(&seed(place, 6)).0,
+        sealing: KeyRing::new(SealingSecret::derive(&seed(place, 6)).0).unwrap(),
     }
 }
 

@@ -6,6 +6,7 @@ use alliance_config::{Constitution, Host};
 use node::net::{Limits, Network, NetworkConfig, NetworkHandle, Peer};
 use node::service::{ExchangeRequest, Node};
 use node::telemetry::Counters;
+use protocol::crypto::sealed::{KeyRing, SealingSecret};
 use protocol::ids::{BrandId, Height, StatementHash};
 use protocol::ledger::{Archive, Context, Ledger};
 use protocol::log::block::{PublicEntry, StatementEntry};
@@ -87,7 +88,9 @@ impl Archive for NoArchive {
 /// Proposals as an honest writer would sign them.
 fn proposals(alliance: &Alliance, constitution: &Constitution) -> Vec<(BrandId, Vec<u8>)> {
     let evil = BrandId::new(EVIL).unwrap();
-    let keys = node::keys::read(&alliance.data(evil).keys()).unwrap().ledger().unwrap();
+    // nothing is sealed to it
+    let sealing = KeyRing::new(SealingSecret::derive(&[1; 32]).0).unwrap();
+    let keys = node::keys::read(&alliance.data(evil).keys()).unwrap().ledger(sealing).unwrap();
     let mut ledger = Ledger::new(evil, constitution.ledger().clone(), keys);
     let statement = StatementHash::from_bytes([1; 32]);
     let cut_off = Timestamp::from_unix_ms(1);
@@ -145,7 +148,7 @@ async fn a_brand_that_floods_does_not_stop_the_others() {
                             Ok(()) => sent += 1,
                             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
                         }
-                        if sent % 64 == 0 {
+                        if sent.is_multiple_of(64) {
                             tokio::task::yield_now().await;
                         }
                     }

@@ -215,14 +215,21 @@ impl<G: Guards> Ledger<G> {
                 (None, None) => is_first,
             }
         };
-        *key == self.keys.sealing.current()
+        let mut held = std::iter::once(&self.keys).chain(&self.other_keys);
+        held.any(|keys| *key == keys.sealing.current())
             || self.witnesses.iter().any(|(log, witness)| used(*log, witness))
     }
 
     /// Forgets an own sealing key: what was sealed to it does not open again here. False when it is
     /// in use or not held.
     pub fn forget_sealing_key(&mut self, key: &SealingKey) -> bool {
-        !self.is_sealing_key_in_use(key) && self.keys.sealing.forget(key)
+        if self.is_sealing_key_in_use(key) {
+            return false;
+        }
+        for keys in &mut self.other_keys {
+            keys.sealing.forget(key);
+        }
+        self.keys.sealing.forget(key)
     }
 
     /// Makes the own closing for a cut-off; see [`clearing::close`].

@@ -110,8 +110,14 @@ pub(super) fn keys_for<'a>(
 
 impl<G: Guards> Ledger<G> {
     /// Takes private keys of another epoch beside those there are: new ones before a log is under the
-    /// constitution that names them, old ones until every log has left the one that does.
-    pub fn add_keys(&mut self, keys: LedgerKeys) {
+    /// constitution that names them, old ones until every log has left the one that does. Whichever of
+    /// them signs, what was sealed to any of their sealing keys still opens: others seal to the key that
+    /// they have last seen stated.
+    pub fn add_keys(&mut self, mut keys: LedgerKeys) {
+        for known in std::iter::once(&mut self.keys).chain(&mut self.other_keys) {
+            known.sealing.hold_all(&keys.sealing);
+        }
+        keys.sealing.hold_all(&self.keys.sealing);
         self.other_keys.push(keys);
     }
 

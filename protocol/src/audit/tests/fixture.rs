@@ -308,7 +308,7 @@ impl Alliance {
             sealed,
             recognised: recognised.collect(),
             discharged: content.discharged,
-            sealing: self.keys[&log].current(),
+            sealing: self.keys.get(&log).map_or_else(|| ring(log).current(), KeyRing::current),
             time: Timestamp::from_unix_ms(self.time),
             secret: BlockSecret::from_bytes([self.built; 32]),
             nonce: BlockNonce::from_bytes([self.built; 16]),

@@ -193,6 +193,9 @@ counters! {
     Round(u32),
     /// Version number of the constitution; the first is 1.
     Epoch(u32),
+    /// How many times a node has started on its disk; a higher one has a claim on a log that lower
+    /// ones have lost.
+    Incarnation(u64),
     /// Index of a leaf in a log, from 0.
     LeafIndex(u64),
     /// Number of leaves of a log.
@@ -233,6 +236,8 @@ tokens! {
     RoundNonce[16],
     /// Fresh random bytes of a block that was built.
     BlockNonce[16],
+    /// Fresh random bytes of one start of a node.
+    StartNonce[16],
 }
 
 impl fmt::Debug for MemberHandle {
@@ -247,6 +252,11 @@ impl fmt::Debug for RequestId {
     }
 }
 impl fmt::Debug for RoundNonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(self.0.get(..4).unwrap_or_default(), f)
+    }
+}
+impl fmt::Debug for StartNonce {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(self.0.get(..4).unwrap_or_default(), f)
     }
@@ -273,6 +283,8 @@ impl HeaderHash {
     }
     /// What the first block names as its predecessor.
     pub const GENESIS: Self = Self([0; 32]);
+    /// In place of a block's id: nothing is appended.
+    pub const NOTHING: Self = Self([0xff; 32]);
 }
 
 /// One entry of one log.

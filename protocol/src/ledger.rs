@@ -6,14 +6,16 @@
 //! and hears through [`Ledger::applied`] when that has been dealt with.
 
 mod epochs;
+mod evidence;
 mod outside;
+mod start;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-pub use epochs::{DraftProgress, StanceError};
+pub use self::epochs::{DraftProgress, StanceError};
 
-pub use outside::Granted;
-
+pub use self::outside::Granted;
+pub use self::start::Starting;
 use crate::clearing;
 use crate::constitution::Constitution;
 use crate::crypto::SigningKey;
@@ -27,13 +29,18 @@ use crate::log::note::{KeyName, SignatureType, VerifierKey};
 use crate::log::settlement::Discharge;
 use crate::time::{Milliseconds, Timestamp};
 use crate::witness::build::OwnBlock;
+use crate::witness::cases::Cases;
 use crate::witness::certified::CertifiedHeaders;
+use crate::witness::closer::Closer;
+use crate::witness::closing;
 use crate::witness::guards::{Guard, Guards, Upheld};
+use crate::witness::handshake::Handshake;
 use crate::witness::message::{
     CATCH_UP_BLOCKS_MAX, CatchUp, CertifiedBlock, CertifiedHeader, Message,
 };
 use crate::witness::record::Record;
 use crate::witness::rules::Violation;
+use crate::witness::standing::Standing;
 use crate::witness::state::{Next, Outbox, Surroundings, Witness};
 use crate::witness::statement::{Certificate, Open, Statement as _, VotingKeys};
 use crate::witness::writer::{Entropy, SubmitError, Writer};
@@ -95,6 +102,13 @@ pub struct Ledger<G = Upheld> {
     asked: BTreeMap<BrandId, (Timestamp, Height)>,
     // who wants to be told of the past: of each brand the last request, the one whose turn it is first
     asking: VecDeque<(BrandId, CatchUp)>,
+    standing: Standing,
+    // since this node has begun to start
+    handshake: Option<Handshake>,
+    cases: Cases,
+    // frozen logs that this brand has agreed to close, and its part in that
+    closes: BTreeSet<BrandId>,
+    closers: BTreeMap<BrandId, Closer>,
 }
 
 /// Something a peer sent that cannot stand: told to the operator, never acted upon.
@@ -142,6 +156,11 @@ impl<G: Guards> Ledger<G> {
             checkpoint_sent: Timestamp::default(),
             asked: BTreeMap::new(),
             asking: VecDeque::new(),
+            standing: Standing::default(),
+            handshake: None,
+            cases: Cases::default(),
+            closes: BTreeSet::new(),
+            closers: BTreeMap::new(),
         }
     }
 
@@ -275,6 +294,9 @@ impl<G: Guards> Ledger<G> {
             certified: &self.certified,
             keys: &keys.voting,
             sealing: &keys.sealing,
+            standing: &self.standing,
+            frozen: self.cases.is_frozen(log),
+            closes: self.closes.contains(&log),
             now,
         };
         Some((at, &mut self.writer, witness))
@@ -293,11 +315,11 @@ impl<G: Guards> Ledger<G> {
         out: &mut Outbox,
     ) -> Result<(), PeerFault> {
         let before = self.own_height();
+        let (finals, written) = (out.finals.len(), out.written.len());
         let me = self.me;
         if from == me || !self.constitutions.have(from) {
             return Ok(());
         }
-        let finals = out.finals.len();
         let handled = match message {
             Message::CatchUp(request) => {
                 self.note_request(from, request);
@@ -311,9 +333,25 @@ impl<G: Guards> Ledger<G> {
                 self.on_head(from, *head, out);
                 Ok(())
             }
-            message => self.on_agreement(from, message, context, out),
+            Message::Evidence(evidence) => {
+                self.on_evidence(*evidence, out);
+                Ok(())
+            }
+            Message::Start(start) => {
+                self.on_start(from, start, out);
+                Ok(())
+            }
+            Message::Acknowledgement(answer) => {
+                self.on_acknowledgement(from, *answer, context, out);
+                Ok(())
+            }
+            message if self.has_a_claim(from, &message, out) => {
+                self.on_agreement(from, message, context, out)
+            }
+            _ => Ok(()),
         };
         self.take_note(out.finals.get(finals..).unwrap_or_default());
+        self.look_for_evidence(finals, written, out);
         handled?;
         if self.own_height() > before {
             self.sign_checkpoint();
@@ -331,21 +369,52 @@ impl<G: Guards> Ledger<G> {
     ) -> Result<(), PeerFault> {
         let me = self.me;
         let log = match &message {
-            Message::Open(_) | Message::Proposal(_) | Message::Lock(_) | Message::Blocks(_) => from,
+            Message::Blocks(_) => from,
             Message::Certified(certificate) => certificate.pledge.block.log,
+            Message::Open(open) => open.body.log,
+            Message::Proposal(message) => message.proposal.body.0.block.log,
+            Message::LastProposal(message) => message.proposal.body.0.block.log,
+            Message::Lock(lock) => lock.pledge.block.log,
+            Message::Promise(message) => message.promise.body.open.log,
+            Message::Vote(vote) => vote.body.0.block.log,
+            Message::Commit(commit) => commit.body.0.block.log,
             _ => me,
         };
+        if log != me {
+            if let Message::Promise(_) | Message::Vote(_) | Message::Commit(_) = &message {
+                self.on_last_round(log, message, context, out);
+                return Ok(());
+            }
+        } else if let Message::Open(_)
+        | Message::Proposal(_)
+        | Message::LastProposal(_)
+        | Message::Lock(_) = &message
+        {
+            // nobody but this node leads its log, and the last rounds are the others'
+            return Ok(());
+        }
         let Some((at, writer, witness)) = self.parts(log, context.now) else { return Ok(()) };
         match message {
             Message::Open(open) => {
+                let leader = closing::leader(at.constitution.committee(), log, open.body.round);
                 if let Ok(open) = Open::verify(open, at.constitution)
                     && open.signer() == from
+                    && leader == from
                 {
                     witness.open(&at, &open, out);
                 }
             }
             Message::Proposal(proposal) => witness.proposal(&at, *proposal, out),
+            Message::LastProposal(proposal) => witness.last_proposal(&at, *proposal, out),
             Message::Lock(lock) => witness.lock_made(&at, lock, out),
+            Message::Certified(certificate)
+                if log == me && certificate.pledge.block.header == HeaderHash::NOTHING =>
+            {
+                if let Ok(certificate) = certificate.verify(at.constitution) {
+                    witness.certified(certificate, out);
+                    writer.abandon();
+                }
+            }
             Message::Certified(certificate) if log == me => {
                 writer.certified(&at, witness, certificate, out);
             }
@@ -381,7 +450,10 @@ impl<G: Guards> Ledger<G> {
             | Message::CatchUp(_)
             | Message::Checkpoint(_)
             | Message::Head(_)
-            | Message::Application(_) => {}
+            | Message::Application(_)
+            | Message::Start(_)
+            | Message::Acknowledgement(_)
+            | Message::Evidence(_) => {}
         }
         Ok(())
     }
@@ -464,6 +536,7 @@ impl<G: Guards> Ledger<G> {
     /// brand of the past that has asked. Called after submissions, so that all that came together goes
     /// into one block.
     pub fn poll(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
+        self.enter_evidence();
         let me = self.me;
         if let Some((at, writer, own)) = self.parts(me, context.now) {
             writer.poll(&at, own, context.entropy, out);
@@ -474,10 +547,13 @@ impl<G: Guards> Ledger<G> {
     /// Lets time pass: repeats what was not answered, asks for what may have been missed, and for
     /// cosignatures until a quorum has signed the checkpoint (a note has no room for every brand's).
     pub fn tick(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
+        self.enter_evidence();
         let me = self.me;
         if let Some((at, writer, own)) = self.parts(me, context.now) {
             writer.tick(&at, own, context.entropy, out);
         }
+        self.announce(context.now, out);
+        self.lead_last_rounds(context, out);
         for (log, witness) in &self.witnesses {
             let tip = witness.tip().height;
             let (asked, seen) = self.asked.entry(*log).or_insert((Timestamp::default(), tip));
@@ -605,23 +681,27 @@ impl<G: Guards> Ledger<G> {
     }
 
     fn cosign(
-        &self,
+        &mut self,
         log: BrandId,
         mut signed: SignedCheckpoint,
         now: Timestamp,
         out: &mut Outbox,
     ) -> Result<(), CheckpointError> {
+        let Some(constitution) = self.constitution_of(log) else { return Ok(()) };
+        let Some(key) = log_verifier(constitution, log) else { return Ok(()) };
+        let checkpoint = signed.verify(&key)?.clone();
+        self.compare_checkpoint(log, &key, &signed, out);
         let (Some(witness), Some(constitution)) =
             (self.witnesses.get(&log), self.constitution_of_tip(log))
         else {
             return Ok(());
         };
-        let (Some(key), Some(keys)) = (log_verifier(constitution, log), self.keys_of(constitution))
-        else {
+        let Some(keys) = self.keys_of(constitution) else { return Ok(()) };
+        // only the certified size this witness itself has last verified, which never falls: not even
+        // when its disk was put back
+        if !self.standing.may_cosign::<G>(log, witness.tip().height) {
             return Ok(());
-        };
-        let checkpoint = signed.verify(&key)?;
-        // only the certified size this witness itself has last verified, which never falls
+        }
         let certified = witness.certificate().map(Certificate::block);
         let is_certified = certified.map(|block| (block.size, block.root))
             == Some((checkpoint.size(), checkpoint.root()));
@@ -644,17 +724,13 @@ impl<G: Guards> Ledger<G> {
     /// When a record does not fit the ones before: the journal is not this node's, or damaged.
     pub fn replay(&mut self, record: &Record, out: &mut Outbox) -> Result<(), Violation> {
         let me = self.me;
-        let log = match record {
-            Record::Joined(joined) => joined.log,
-            Record::Voted(voted) => voted.pledge.block.log,
-            Record::Locked(lock) => lock.pledge.block.log,
-            Record::Final(certificate) => certificate.pledge.block.log,
-            Record::CaughtUp(block) => block.certificate.pledge.block.log,
-            Record::Built(block) => block.reference().log,
-            Record::Proposed(pledge) => pledge.block.log,
-            Record::Opened(opened) => opened.log,
-            Record::Headed(head) => head.entry.certificate.pledge.block.log,
-        };
+        let logs = self.witnesses.keys().copied();
+        self.standing.replay(record, logs);
+        if let Record::Kept(kept) = record {
+            self.replay_kept(kept);
+        }
+        let Some(log) = record.log() else { return Ok(()) };
+        let before = out.written.len();
         let finals = out.finals.len();
         let Some((at, writer, witness)) = self.parts(log, Timestamp::default()) else {
             return Ok(());
@@ -664,15 +740,15 @@ impl<G: Guards> Ledger<G> {
             writer.replay(&at, witness, record, out);
         }
         self.take_note(out.finals.get(finals..).unwrap_or_default());
+        out.found.clear();
+        self.note_entered(out.written.get(before..).unwrap_or_default());
         Ok(())
     }
 
-    /// After the last record: goes on where the node stopped.
+    /// After the last record: announces that the node starts. It goes on where it stopped when the
+    /// others have acknowledged that ([`Ledger::starting`]).
     pub fn resume(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
-        let me = self.me;
-        if let Some((at, writer, own)) = self.parts(me, context.now) {
-            writer.resume(&at, own, out);
-        }
+        self.begin_incarnation(self.standing.incarnation(), context, out);
         self.sign_checkpoint();
     }
 }

@@ -20,11 +20,13 @@ use crate::crypto::{Signable, Signed, SigningKey};
 use crate::disclosure::disclose;
 use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason};
 use crate::ids::{
-    BlockNonce, BrandId, Height, LeafIndex, MemberHandle, RequestId, Round, RoundNonce,
+    BlockNonce, BrandId, HeaderHash, Height, Incarnation, LeafIndex, MemberHandle, RequestId,
+    Round, RoundNonce, StartNonce,
 };
 use crate::ledger::{log_verifier, witness_name, witness_verifier};
 use crate::log::block::{
-    ApplicationEntry, ColumnContent, Entry, Header, PublicEntry, Recognised, StatementEntry,
+    ApplicationEntry, BlockReference, ColumnContent, Entry, Header, PublicEntry, Recognised,
+    StatementEntry,
 };
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use crate::log::merkle::{Frontier, leaf_hash};
@@ -34,12 +36,15 @@ use crate::log::tlog_proof::TlogProof;
 use crate::time::Timestamp;
 use crate::wire::{Frame, Negotiation};
 use crate::witness::build::{OwnBlock, Plan};
+use crate::witness::evidence::Evidence;
 use crate::witness::guards::Upheld;
 use crate::witness::message::{
     ApplicationMessage, CatchUp, CertifiedBlock, CertifiedHeader, Message, PromiseMessage,
     ProposalMessage, Refusal,
 };
 use crate::witness::rules::{Tip, check_column};
+use crate::witness::said::Said;
+use crate::witness::start::{Acknowledgement, LogAnswer, OpenRound, Presented, Start};
 use crate::witness::statement::{
     Commit, Endorsement, Open, Pledge, Promise, Proposal, UnverifiedCertificate, UnverifiedLock,
     Vote,
@@ -178,7 +183,38 @@ impl Alliance {
     fn open(&self) -> Open {
         let block = self.first.reference();
         let (log, epoch, height) = (block.log, block.epoch, block.height);
-        Open { log, epoch, height, round: Round::new(2), nonce: RoundNonce::from_bytes([9; 16]) }
+        let (round, nonce) = (Round::new(2), RoundNonce::from_bytes([9; 16]));
+        Open { log, epoch, height, round, nonce, incarnation: Incarnation::new(3) }
+    }
+
+    fn start(&self) -> Signed<Start> {
+        let (incarnation, nonce) = (Incarnation::new(3), StartNonce::from_bytes([8; 16]));
+        self.signed("a", LOG_KEY, Start { incarnation, nonce })
+    }
+
+    fn acknowledgement(&self) -> Signed<Acknowledgement> {
+        let before = Start { incarnation: Incarnation::new(2), ..self.start().body };
+        let logs = self.constitution.committee().brands().iter().map(|log| {
+            let lock = Some(self.lock());
+            LogAnswer {
+                log: *log,
+                certificate: (log.as_str() == "a")
+                    .then(|| certify(&self.constitution, &self.first)),
+                vouches: true,
+                open: (log.as_str() == "b").then(|| OpenRound { round: Round::new(1), lock }),
+            }
+        });
+        let answer = Acknowledgement {
+            brand: brand("a"),
+            start: self.start().body,
+            started: Some(self.signed("a", LOG_KEY, before)),
+            said: vec![
+                Said::Open(self.signed("a", LOG_KEY, self.open())),
+                Said::Vote(self.signed("a", VOTE_KEY, Vote(self.lock().pledge))),
+            ],
+            logs: logs.collect(),
+        };
+        self.signed("b", VOTE_KEY, answer)
     }
 
     fn lock(&self) -> UnverifiedLock {
@@ -334,6 +370,7 @@ fn statements(alliance: &Alliance) -> Json {
     let open = alliance.signed("a", LOG_KEY, alliance.open());
     let joined = alliance.promise("b", None).promise;
     let locked = alliance.promise("c", Some(alliance.lock())).promise;
+    let presented = Presented { pledge, incarnation: Incarnation::new(3) };
     json!([
         one("open", "log", &open),
         one("promise without a lock", "vote", &joined),
@@ -341,6 +378,9 @@ fn statements(alliance: &Alliance) -> Json {
         one("proposal", "log", &alliance.signed("a", LOG_KEY, Proposal(pledge))),
         one("vote", "vote", &alliance.signed("b", VOTE_KEY, Vote(pledge))),
         one("commit", "vote", &alliance.signed("b", VOTE_KEY, Commit(pledge))),
+        one("presented", "log", &alliance.signed("a", LOG_KEY, presented)),
+        one("start", "log", &alliance.start()),
+        one("acknowledgement", "vote", &alliance.acknowledgement()),
     ])
 }
 
@@ -406,9 +446,15 @@ fn messages(alliance: &Alliance) -> Json {
         block.deliveries(constitution).unwrap().to(brand(to), fresh).unwrap()
     };
     let later = Pledge { block: alliance.second.reference(), round: Round::new(0) };
+    let incarnation = Incarnation::new(3);
+    let presented = Presented { pledge: later, incarnation };
     let (log, height) = (brand("a"), Height::new(1));
     let note = alliance.checkpoint().to_string().into_bytes();
     let application = ApplicationMessage { application: 1, body: vec![7; 5] };
+    let vote = |pledge| Said::Vote(alliance.signed("b", VOTE_KEY, Vote(pledge)));
+    let other = BlockReference { header: HeaderHash::from_bytes([4; 32]), ..pledge.block };
+    let evidence =
+        Evidence::statements(vote(pledge), vote(Pledge { block: other, round: pledge.round }));
     let all = [
         ("open", Message::Open(alliance.signed("a", LOG_KEY, alliance.open()))),
         ("promise", Message::Promise(Box::new(alliance.promise("c", Some(alliance.lock()))))),
@@ -419,6 +465,8 @@ fn messages(alliance: &Alliance) -> Json {
                 previous: Some(certify(constitution, &alliance.first)),
                 promises: Vec::new(),
                 delivery: delivery(&alliance.second, "b", true),
+                incarnation,
+                presentation: alliance.signed("a", LOG_KEY, presented).signature,
             })),
         ),
         ("vote", Message::Vote(alliance.signed("b", VOTE_KEY, Vote(pledge)))),
@@ -445,6 +493,9 @@ fn messages(alliance: &Alliance) -> Json {
             }]),
         ),
         ("application", Message::Application(application)),
+        ("start", Message::Start(alliance.start())),
+        ("evidence", Message::Evidence(Box::new(evidence))),
+        ("acknowledgement", Message::Acknowledgement(Box::new(alliance.acknowledgement()))),
     ];
     let hello = [("hello", Negotiation::default().hello())];
     let all = all.map(|(name, message)| (name, message.into_bytes()));

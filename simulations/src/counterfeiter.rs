@@ -12,8 +12,8 @@ use protocol::crypto::sealed::BlockSecret;
 use protocol::crypto::{Signature, Signed};
 use protocol::exchange::{Exchange, Payload};
 use protocol::ids::{
-    BlockNonce, BrandId, FragmentsRoot, HeaderHash, MemberHandle, RequestId, RootHash, Round,
-    RoundNonce,
+    BlockNonce, BrandId, FragmentsRoot, HeaderHash, Incarnation, MemberHandle, RequestId, RootHash,
+    Round, RoundNonce,
 };
 use protocol::ledger::{Ledger, LedgerKeys};
 use protocol::log::block::{BlockReference, ColumnContent, Header, Recognised};
@@ -27,6 +27,7 @@ use protocol::witness::message::{
     CertifiedBlock, CertifiedHeader, Message, PromiseMessage, ProposalMessage,
 };
 use protocol::witness::rules::Tip;
+use protocol::witness::start::Presented;
 use protocol::witness::statement::{
     Commit, Endorsement, Open, Pledge, Promise, Proposal, UnverifiedCertificate, UnverifiedLock,
 };
@@ -128,6 +129,8 @@ pub struct Counterfeiter {
     // what the observer has not been told of yet
     built: Vec<(HeaderHash, Vec<SentPayload>, Vec<ColumnContent>)>,
     requests: u64,
+    // its node's
+    incarnation: Incarnation,
 }
 
 impl Counterfeiter {
@@ -152,6 +155,7 @@ impl Counterfeiter {
             finals: Vec::new(),
             built: Vec::new(),
             requests: 0,
+            incarnation: Incarnation::new(0),
         }
     }
 
@@ -179,6 +183,7 @@ impl Counterfeiter {
         ledger: &Ledger<G>,
         now: Timestamp,
     ) -> Vec<(BrandId, Message)> {
+        self.incarnation = ledger.incarnation();
         match (&self.attempt, self.prng.below(6)) {
             (None, _) => {
                 self.attempt = Some(Attempt::new(Round::new(0)));
@@ -291,6 +296,7 @@ impl Counterfeiter {
             height,
             round,
             nonce: RoundNonce::from_bytes(nonce),
+            incarnation: self.incarnation,
         };
         let promise = Signed::sign(self.me, Promise { open, lock: None }, &self.keys.voting.vote);
         *attempt = Attempt::new(round);
@@ -342,6 +348,9 @@ impl Counterfeiter {
             return Vec::new();
         };
         let Ok(deliveries) = block.deliveries(&self.constitution) else { return Vec::new() };
+        let incarnation = self.incarnation;
+        let presented =
+            Signed::sign(self.me, Presented { pledge, incarnation }, &self.keys.voting.log);
         let witnesses = self.constitution.committee().witnesses(self.me);
         witnesses
             .filter_map(|to| {
@@ -350,6 +359,8 @@ impl Counterfeiter {
                     previous: self.finals.last().map(|(_, certificate)| certificate.clone()),
                     promises: attempt.promises.values().cloned().collect(),
                     delivery: deliveries.to(to, true).ok()?,
+                    incarnation,
+                    presentation: presented.signature,
                 };
                 Some((to, Message::Proposal(Box::new(message))))
             })

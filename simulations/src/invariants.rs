@@ -161,6 +161,7 @@ impl Observer {
             self.invariant_applied_once_and_as_sent(by, *leaf, payload)?;
         }
         self.invariant_no_honest_brand_is_blamed(report)?;
+        self.invariant_no_honest_brand_accused(node)?;
         self.invariant_tips_are_final(node)
     }
 
@@ -575,6 +576,18 @@ impl Observer {
     fn invariant_no_honest_brand_is_blamed(&self, report: &Report) -> Result<(), Violation> {
         let blamed = report.faults.iter().find(|(brand, _)| self.honest.contains(brand));
         ensure("no honest brand is blamed", blamed.is_none(), || format!("{blamed:?}"))
+    }
+
+    /// There is no evidence against an honest brand, anywhere.
+    fn invariant_no_honest_brand_accused<G: Guards>(
+        &self,
+        node: &Node<G>,
+    ) -> Result<(), Violation> {
+        let mut cases = node.ledger().into_iter().flat_map(|ledger| ledger.cases().iter());
+        let accused = cases.find(|case| self.honest.contains(&case.proven.accused()));
+        ensure("no honest brand is accused", accused.is_none(), || {
+            format!("{} holds {:?}", node.brand(), accused.map(|case| case.proven.evidence()))
+        })
     }
 
     /// What a machine takes for the end of a log is a final block of that log.

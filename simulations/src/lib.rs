@@ -26,3 +26,4 @@ pub mod network;
 pub mod node;
 pub mod prng;
 pub mod trace;
+pub mod twins;

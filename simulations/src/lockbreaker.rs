@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use protocol::constitution::Constitution;
 use protocol::crypto::sealed::BlockSecret;
 use protocol::crypto::{Signature, Signed};
-use protocol::ids::{BlockNonce, BrandId, Round, RoundNonce};
+use protocol::ids::{BlockNonce, BrandId, Incarnation, Round, RoundNonce};
 use protocol::ledger::Ledger;
 use protocol::time::Timestamp;
 use protocol::witness::build::{OwnBlock, Plan};
 use protocol::witness::guards::Guards;
 use protocol::witness::message::{Message, PromiseMessage, ProposalMessage};
+use protocol::witness::start::Presented;
 use protocol::witness::statement::{
     Commit, Endorsement, Open, Pledge, Promise, Proposal, UnverifiedCertificate, UnverifiedLock,
     VotingKeys,
@@ -31,6 +32,7 @@ pub struct Lockbreaker {
     prng: Prng,
     other: Option<OwnBlock>,
     highest: Round,
+    incarnation: Incarnation,
     attempt: Option<Attempt>,
 }
 
@@ -51,7 +53,8 @@ impl Lockbreaker {
         keys: VotingKeys,
         prng: Prng,
     ) -> Self {
-        Self { me, constitution, keys, prng, other: None, highest: Round::new(0), attempt: None }
+        let (highest, incarnation) = (Round::new(0), Incarnation::new(0));
+        Self { me, constitution, keys, prng, other: None, highest, incarnation, attempt: None }
     }
 
     /// The honest part has built a block: builds another for the same height.
@@ -69,6 +72,7 @@ impl Lockbreaker {
             secret: BlockSecret::from_bytes(secret),
             nonce: BlockNonce::from_bytes(nonce),
         };
+        self.incarnation = ledger.incarnation();
         let tip = ledger.witness(self.me)?.tip();
         let contents = ledger.writer().contents();
         self.other = OwnBlock::build(&self.constitution, self.me, tip, contents, plan).ok();
@@ -92,6 +96,7 @@ impl Lockbreaker {
             height: block.reference().height,
             round: self.highest,
             nonce: RoundNonce::from_bytes(nonce),
+            incarnation: self.incarnation,
         };
         let own = self.own_promise(open);
         self.attempt = Some(Attempt {
@@ -170,6 +175,8 @@ impl Lockbreaker {
         let pledge = Pledge { block: block.reference(), round: attempt.open.round };
         let proposal = Signed::sign(self.me, Proposal(pledge), &self.keys.log);
         attempt.proposed = Some((pledge, proposal.signature));
+        let incarnation = self.incarnation;
+        let presented = Signed::sign(self.me, Presented { pledge, incarnation }, &self.keys.log);
         let Ok(deliveries) = block.deliveries(&self.constitution) else { return Vec::new() };
         let witnesses = self.constitution.committee().witnesses(self.me);
         witnesses
@@ -179,6 +186,8 @@ impl Lockbreaker {
                     previous: None,
                     promises: attempt.promises.values().cloned().collect(),
                     delivery: deliveries.to(to, true).ok()?,
+                    incarnation,
+                    presentation: presented.signature,
                 };
                 Some((to, Message::Proposal(Box::new(message))))
             })

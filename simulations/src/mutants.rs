@@ -63,6 +63,16 @@ impl Guards for Maimed {
     }
 }
 
+/// Everything is upheld, but witnesses go on with a log whose writer is proved to have lied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfrozen {}
+
+impl Guards for Unfrozen {
+    fn allow(guard: Guard, condition: bool) -> bool {
+        condition || guard == Guard::FreezeOnEvidence
+    }
+}
+
 /// An alliance that goes without something, by name.
 pub struct Mutant {
     /// What it goes without.

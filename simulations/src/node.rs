@@ -188,8 +188,14 @@ impl<G: Guards> Node<G> {
         self.books = Books::default();
     }
 
-    /// The power fails and the disk with it. Not what an honest brand survives (rules 11 to 13 are not
-    /// there yet): what a liar can always claim.
+    /// A liar denies that it ever started: its next start is of the first incarnation again.
+    pub fn deny_starts(&mut self) {
+        let is_start =
+            |bytes: &Vec<u8>| matches!(Record::from_bytes(bytes), Ok(Record::Started(_)));
+        self.journal.retain(|bytes| !is_start(bytes));
+    }
+
+    /// The power fails and the disk with it: what a liar can always claim.
     pub fn forget(&mut self) {
         self.crash();
         self.journal = Disk::default();

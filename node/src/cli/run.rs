@@ -18,6 +18,11 @@ pub struct RunArguments {
     /// Data directory.
     #[arg(long)]
     pub data: PathBuf,
+    /// Say that the journal is older than what this node has signed: a disk or a directory was put back
+    /// from a copy. The node then asks more of the other brands before it signs again. Give it once;
+    /// the node remembers.
+    #[arg(long)]
+    pub restored: bool,
     /// Stop when standard input ends: for a parent process that must not leave nodes behind.
     #[arg(long, hide = true)]
     pub until_stdin_ends: bool,
@@ -52,7 +57,11 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
     let auth = Auth::open(&data.users()).map_err(|error| input(&error))?;
     let tls = tls::load(&data.tls()).map_err(|error| input(&error))?;
-    let running = runtime::start(&data).await?;
+    let running = if arguments.restored {
+        runtime::start_restored(&data).await?
+    } else {
+        runtime::start(&data).await?
+    };
     let served =
         http::serve(running.node.clone(), auth, settings.https, tls).map_err(|source| {
             CliError::Input(format!("cannot listen for HTTPS at {}: {source}", settings.https))

@@ -19,7 +19,9 @@
 //! Not here yet: dropping segments that a snapshot has made superfluous. What the checksums cannot
 //! show: damage that hits the last frame alone looks like a torn write (the [`TornTail`] report says
 //! whether the frame was cut short or whole), and a directory put back from a copy looks sound
-//! (rules 11 to 13 of the ledger find that by asking the other brands).
+//! (rules 11 to 13 of the ledger find that by asking the other brands). Votes, locks and incarnations are
+//! in here alone: keep this directory out of backups, and whoever puts one back says so
+//! (`coalition run --restored`).
 
 mod frame;
 mod group;

@@ -334,6 +334,11 @@ impl Core {
         }
     }
 
+    /// The operator says that the journal was put back to an older state; before [`Core::resume`].
+    pub fn declare_restored(&mut self, turn: &mut Turn) {
+        self.ledger.declare_restored(&mut turn.out);
+    }
+
     // --- turns
 
     /// Handles one message.

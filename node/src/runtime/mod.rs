@@ -22,8 +22,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use futures::FutureExt as _;
 use protocol::amount::Points;
 use protocol::ids::BrandId;
+use protocol::ledger::Starting;
 use protocol::time::Timestamp;
 use protocol::wire::{Frame, Negotiation, Versions};
+use protocol::witness::evidence::Proven;
 use protocol::witness::message::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -41,7 +43,7 @@ use crate::service::*;
 use crate::vault::{LinkState, masked};
 
 pub(crate) use start::check_membership;
-pub use start::{Running, StartError, start, start_with};
+pub use start::{Running, StartError, start, start_restored, start_with};
 
 /// How often time passes for the state machines.
 const TICK: Duration = Duration::from_millis(100);
@@ -120,6 +122,8 @@ struct Runtime {
     stop: Option<Reply<()>>,
     // who waits until so many exchanges stand
     until_final: VecDeque<(u64, oneshot::Sender<()>)>,
+    // the operator says that the journal was put back
+    restored: bool,
 }
 
 enum Input {
@@ -151,6 +155,9 @@ impl Runtime {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut turn = Turn::default();
+        if self.restored {
+            self.core.declare_restored(&mut turn);
+        }
         self.core.resume(now(), &mut turn);
         self.resume_joint(&mut turn);
         self.conclude(turn, true).await?;
@@ -594,6 +601,8 @@ impl Runtime {
                 committee.quorum()
             ));
         }
+        alerts.extend(self.core.ledger.cases().iter().map(|case| case_words(&case.proven)));
+        alerts.extend(self.core.ledger.starting().map(|starting| starting_words(&starting)));
         let status = Status {
             alliance: constitution.alliance().to_string(),
             brand: self.core.me().to_string(),
@@ -621,6 +630,54 @@ impl Runtime {
 /// Does what takes long where it keeps no other task waiting.
 fn apart<R>(heavy: bool, work: impl FnOnce() -> R) -> R {
     if heavy { tokio::task::block_in_place(work) } else { work() }
+}
+
+/// That a brand is proved to have lied, for the status page.
+fn case_words(proven: &Proven) -> String {
+    let (accused, log, offence) = (proven.accused(), proven.log(), proven.offence());
+    let (frozen, frozen_zh) = if accused == log && offence.is_of_writer() {
+        ("; this node votes on that log no more", "；本节点不再对该账本投票")
+    } else {
+        ("", "")
+    };
+    format!(
+        "evidence: {accused} signed what contradicts itself in the log of {log} ({}){frozen} / \
+         证据：{accused} 在 {log} 的账本中签署了自相矛盾的内容（{}）{frozen_zh}",
+        offence.name(),
+        offence.name()
+    )
+}
+
+/// What keeps a node from signing, for the status page.
+fn starting_words(starting: &Starting) -> String {
+    let list =
+        |logs: &[BrandId]| logs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let (english, chinese) = match starting {
+        Starting::Acknowledgements { received, needed } => (
+            format!(
+                "starting: {received} of {needed} acknowledgements; nothing is signed until then"
+            ),
+            format!("启动中：已收到 {received}/{needed} 个确认，在此之前不签署任何内容"),
+        ),
+        Starting::Undecided(logs) => (
+            format!(
+                "this node's journal was put back to an older state; it signs nothing in the logs of {} until enough others have said how far these were certified",
+                list(logs)
+            ),
+            format!(
+                "本节点的日志被恢复到旧状态；在足够多的其他品牌告知认证高度之前，不对以下账本签名：{}",
+                list(logs)
+            ),
+        ),
+        Starting::Fenced(logs) => (
+            format!(
+                "this node was restored; it votes again in the logs of {} after two more blocks of each",
+                list(logs)
+            ),
+            format!("本节点已恢复；以下账本各再认证两个区块后恢复投票：{}", list(logs)),
+        ),
+    };
+    format!("{english} / {chinese}")
 }
 
 /// Answers when this turn's records are durable.

@@ -118,6 +118,22 @@ pub async fn start(data: &DataDirectory) -> Result<Running, StartError> {
 /// # Errors
 /// See [`StartError`]; nothing was sent.
 pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Running, StartError> {
+    start_as(data, times, false).await
+}
+
+/// As [`start`], where the operator knows that the journal was put back to an older state.
+///
+/// # Errors
+/// See [`StartError`]; nothing was sent.
+pub async fn start_restored(data: &DataDirectory) -> Result<Running, StartError> {
+    start_as(data, QueryTimes::default(), true).await
+}
+
+async fn start_as(
+    data: &DataDirectory,
+    times: QueryTimes,
+    restored: bool,
+) -> Result<Running, StartError> {
     let (settings, brand) = data.settings()?;
     let secrets = keys::read(&data.keys())?;
     let known = Known::read(data)?;
@@ -222,6 +238,7 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
         metrics: metrics.clone(),
         stop: None,
         until_final: std::collections::VecDeque::new(),
+        restored,
     };
     let node = Node::new(commands, watched, brand, data.log());
     let runtime = tokio::spawn(runtime.run());

@@ -350,6 +350,22 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
                 let message = "an application's entry is larger than one may be";
                 self.recorder.find(place, Rule::EntrySize, message);
             }
+            PublicEntry::Evidence(evidence) => {
+                match (**evidence).clone().prove(self.constitutions) {
+                    Ok(proven) => {
+                        let (accused, log) = (proven.accused(), proven.log());
+                        let offence = proven.offence().name();
+                        let message =
+                            format!("{accused} is proved to have lied in log {log}: {offence}");
+                        self.recorder.find(place, Rule::EvidenceProven, message);
+                    }
+                    Err(error) => {
+                        let message =
+                            format!("what is entered as evidence proves nothing: {error}");
+                        self.recorder.find(place, Rule::EvidenceVoid, message);
+                    }
+                }
+            }
             PublicEntry::Application(entry) => {
                 count(&mut self.recorder.counts.applications, 1);
                 let at =

@@ -82,6 +82,10 @@ pub enum Rule {
     ClearingIncomplete,
     /// A statement is not the one that follows from the closings.
     ClearingStatement,
+    /// Evidence against a brand, and it holds: the finding is the accused brand's.
+    EvidenceProven,
+    /// Entered as evidence, and it proves nothing.
+    EvidenceVoid,
     /// A payment is none that a statement asks for, or was confirmed before.
     ClearingPayment,
     /// Something is granted as discharged that nothing discharges.
@@ -129,6 +133,8 @@ impl fmt::Display for Rule {
             Self::ClearingClosing => "clearing/closing",
             Self::ClearingIncomplete => "clearing/incomplete",
             Self::ClearingStatement => "clearing/statement",
+            Self::EvidenceProven => "evidence/proven",
+            Self::EvidenceVoid => "evidence/void",
             Self::ClearingPayment => "clearing/payment",
             Self::ClearingDischarge => "clearing/discharge",
             Self::DisputeUnfounded => "dispute/unfounded",

@@ -163,6 +163,7 @@ impl World {
             runs: true,
         };
         self.sites.insert(brand, site);
+        self.call(brand, |ledger, context, out| ledger.resume(context, out));
     }
 
     fn brands(&self) -> Vec<BrandId> {

@@ -27,6 +27,7 @@ use crate::ids::{
     RootHash, StatementHash, TreeSize,
 };
 use crate::time::Timestamp;
+use crate::witness::evidence::Evidence;
 
 /// Fewest leaves of a block, header included.
 pub const BLOCK_LEAVES_MIN: u64 = 8;
@@ -82,6 +83,9 @@ pub enum PublicEntry {
     /// Bytes of another application that wants its entries certified: the clean room.
     #[n(2)]
     Application(#[n(0)] ApplicationEntry),
+    /// A brand is proved to have lied.
+    #[n(3)]
+    Evidence(#[n(0)] Box<Evidence>),
     /// As payer: a payment of a clearing statement was made. Lowers nothing.
     #[n(11)]
     Settled(#[n(0)] Payment),

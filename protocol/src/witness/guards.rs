@@ -47,11 +47,29 @@ pub enum Guard {
     DisputeStands,
     /// A writer takes an exchange only while it stays within its limits.
     RoomForMore,
+    /// Rule 11: nothing is signed before q-1 others have acknowledged the start.
+    AwaitAcknowledgements,
+    /// Rule 11: openings and proposals of an incarnation that another has followed do not count.
+    LaterIncarnation,
+    /// Rule 11: a node that was put back to an older state takes note of it.
+    NoticeRestore,
+    /// Rule 12: a restored node is silent as witness where it may have signed before.
+    RestoredWitness,
+    /// Rule 12: a restored node's word on how far a log was certified does not count.
+    RestoredVouches,
+    /// Rule 13: a restored writer does nothing at heights that may be certified.
+    RestoredWriter,
+    /// Rule 13: a restored writer opens a round before it proposes.
+    RestoredOpens,
+    /// Rule 13: a restored writer's own promise does not count.
+    RestoredPromise,
+    /// Rule 14: a witness votes no more on the log of a writer that is proved to have lied.
+    FreezeOnEvidence,
 }
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 25] = [
         Self::JoinAbove,
         Self::PromiseOfOpening,
         Self::PromiseQuorum,
@@ -68,6 +86,15 @@ impl Guard {
         Self::OwnColumn,
         Self::DisputeStands,
         Self::RoomForMore,
+        Self::AwaitAcknowledgements,
+        Self::LaterIncarnation,
+        Self::NoticeRestore,
+        Self::RestoredWitness,
+        Self::RestoredVouches,
+        Self::RestoredWriter,
+        Self::RestoredOpens,
+        Self::RestoredPromise,
+        Self::FreezeOnEvidence,
     ];
 }
 

@@ -6,13 +6,16 @@ use std::fmt;
 
 use minicbor::{Decode, Encode};
 
+use super::closing::LastProposal;
+use super::evidence::Evidence;
+use super::start::{Acknowledgement, Presented, Start};
 use super::statement::{
     Commit, Open, Promise, Proposal, UnverifiedCertificate, UnverifiedLock, Vote,
 };
 use crate::codec::{self, DecodeError, MESSAGE_MAX, WIRE_VERSION};
-use crate::crypto::Signed;
+use crate::crypto::{Signature, Signed};
 use crate::epochs::LogHead;
-use crate::ids::{BrandId, Height, LeafIndex, Round};
+use crate::ids::{BrandId, Height, Incarnation, LeafIndex, Round};
 use crate::log::entries::Entries;
 use crate::log::fragments::Fragment;
 use crate::log::proof::ConsistencyProof;
@@ -62,6 +65,18 @@ pub enum Message {
     /// Bytes of an application, not certified: the clean room's openings.
     #[n(11)]
     Application(#[n(0)] ApplicationMessage),
+    /// To everyone: this node has started.
+    #[n(12)]
+    Start(#[n(0)] Signed<Start>),
+    /// Its answer.
+    #[n(13)]
+    Acknowledgement(#[n(0)] Box<Signed<Acknowledgement>>),
+    /// Anyone to anyone: a brand is proved to have lied.
+    #[n(14)]
+    Evidence(#[n(0)] Box<Evidence>),
+    /// Leader to witness: how the open height of a frozen log is to end.
+    #[n(15)]
+    LastProposal(#[n(0)] Box<LastProposal>),
     /// Writer to a brand that joined later: where its log took up the constitution they joined with.
     #[n(18)]
     Head(#[n(0)] Box<LogHead>),
@@ -149,6 +164,24 @@ pub struct ProposalMessage {
     /// The block, as far as its receiver may see it.
     #[n(3)]
     pub delivery: Delivery,
+    /// Which incarnation of the writer presents it.
+    #[n(4)]
+    pub incarnation: Incarnation,
+    /// The writer's signature over [`Presented`].
+    #[n(5)]
+    pub presentation: Signature,
+}
+
+impl ProposalMessage {
+    /// What [`ProposalMessage::presentation`] is said to be a signature over.
+    #[must_use]
+    pub fn presented(&self) -> Signed<Presented> {
+        Signed {
+            signer: self.proposal.signer,
+            body: Presented { pledge: self.proposal.body.0, incarnation: self.incarnation },
+            signature: self.presentation,
+        }
+    }
 }
 
 /// A block as one receiver may see it.

@@ -8,11 +8,13 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 
 use super::build::OwnBlock;
+use super::cases::Kept;
 use super::message::{CertifiedBlock, Delivery};
+use super::standing::{Fence, Heard};
 use super::statement::{Pledge, UnverifiedCertificate, UnverifiedLock};
 use crate::codec::{self, DecodeError, MESSAGE_MAX};
 use crate::epochs::LogHead;
-use crate::ids::{BrandId, HeaderHash, Height, Round, RoundNonce};
+use crate::ids::{BrandId, HeaderHash, Height, Incarnation, Round, RoundNonce};
 
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -39,6 +41,21 @@ pub enum Record {
     /// As writer: a block was proposed in a round.
     #[n(6)]
     Proposed(#[n(0)] Pledge),
+    /// This node starts as this incarnation.
+    #[n(7)]
+    Started(#[n(0)] Incarnation),
+    /// An incarnation of another brand was heard of.
+    #[n(8)]
+    Heard(#[n(0)] Heard),
+    /// This node's disk was put back to an older state; whether the operator said so.
+    #[n(9)]
+    Restored(#[n(0)] bool),
+    /// How far a log was certified when this node was restored.
+    #[n(10)]
+    Fenced(#[n(0)] Fence),
+    /// Evidence is held.
+    #[n(11)]
+    Kept(#[n(0)] Box<Kept>),
     /// As counterparty: what opened the own column of a block that comes next in the records. The
     /// sealing key it was wrapped to is destroyed some day.
     #[n(20)]
@@ -104,6 +121,27 @@ pub struct Voted {
 }
 
 impl Record {
+    /// Whose log it is about; none when it is about this node as a whole.
+    #[must_use]
+    pub fn log(&self) -> Option<BrandId> {
+        match self {
+            Self::Joined(joined) => Some(joined.log),
+            Self::Voted(voted) => Some(voted.pledge.block.log),
+            Self::Locked(lock) => Some(lock.pledge.block.log),
+            Self::Final(certificate) => Some(certificate.pledge.block.log),
+            Self::CaughtUp(block) => Some(block.certificate.pledge.block.log),
+            Self::Built(block) => Some(block.reference().log),
+            Self::Proposed(pledge) => Some(pledge.block.log),
+            Self::Opened(opened) => Some(opened.log),
+            Self::Headed(head) => Some(head.entry.certificate.pledge.block.log),
+            Self::Started(_)
+            | Self::Heard(_)
+            | Self::Restored(_)
+            | Self::Fenced(_)
+            | Self::Kept(_) => None,
+        }
+    }
+
     /// Reads a record.
     ///
     /// # Errors

@@ -213,6 +213,20 @@ pub enum Violation {
     /// 22.
     #[error("an amount is out of range")]
     Amount(#[from] AmountError),
+    /// 23.
+    #[error(
+        "column of {counterparty}: the leaves brought are not the block's at that place; the block itself may be sound"
+    )]
+    Delivered {
+        /// Which column.
+        counterparty: BrandId,
+    },
+    /// 24.
+    #[error("this height has brought {most} different blocks already")]
+    TooManyBlocks {
+        /// How many a witness takes.
+        most: usize,
+    },
     /// 45.
     #[error(
         "payments confirmed of {counterparty} are not those before and the ones this block enters"
@@ -378,6 +392,8 @@ impl Violation {
             Self::Payload { .. } => 20,
             Self::ExactTotals { .. } => 21,
             Self::Amount(_) => 22,
+            Self::Delivered { .. } => 23,
+            Self::TooManyBlocks { .. } => 24,
             Self::DraftEpoch { .. } => 30,
             Self::StatedTwice { .. } => 31,
             Self::BallotCount { .. } => 32,
@@ -692,18 +708,24 @@ pub fn check_column<G: Guards>(
     let context = header.context();
     opening.check(&context, column).map_err(|error| Violation::Opening { counterparty, error })?;
     let content = &opening.content;
+    let end = content.first.checked_add(content.count);
+    let inside = end.is_some_and(|end| end <= header.body_leaves);
+    if content.count > 0 && (content.first < header.public_leaves || !inside) {
+        return Err(wrong_leaves);
+    }
+    // first that these are the tree's leaves at the column's place: if not, it is who brought them
     let hashes = run.map_or_else(Vec::new, |run| run.entries.hashes());
-    if u32::try_from(hashes.len()) != Ok(content.count) || hash_of_leaves(&hashes) != content.leaves
+    if u32::try_from(hashes.len()) != Ok(content.count)
+        || !are_in_place(header, content, run, &hashes)
     {
+        return Err(Violation::Delivered { counterparty });
+    }
+    // then that they are what the writer committed to
+    if hash_of_leaves(&hashes) != content.leaves {
         return Err(wrong_leaves);
     }
     let mut payloads = Vec::with_capacity(hashes.len());
     if let Some(run) = run {
-        let offset = run.first.get().checked_sub(header.first.get());
-        if offset != Some(u64::from(content.first)) || content.first < header.public_leaves {
-            return Err(wrong_leaves);
-        }
-        run.proof.verify(run.first, &hashes, header.body_size(), &header.body_root)?;
         let size = constitution.payload_size().saturating_add(SEALED_OVERHEAD);
         let mut cipher = context.column(&opening.key);
         let pair = (header.log, counterparty);
@@ -729,6 +751,18 @@ pub fn check_column<G: Guards>(
         G::found(violation)?;
     }
     Ok(payloads)
+}
+
+fn are_in_place(
+    header: &Header,
+    content: &ColumnContent,
+    run: Option<&LeafRun>,
+    hashes: &[crate::ids::LeafHash],
+) -> bool {
+    let Some(run) = run else { return true };
+    let offset = run.first.get().checked_sub(header.first.get());
+    let proof = run.proof.verify(run.first, hashes, header.body_size(), &header.body_root);
+    offset == Some(u64::from(content.first)) && proof.is_ok()
 }
 
 /// That a column's exact totals are those before and what its payloads are worth, and the public total

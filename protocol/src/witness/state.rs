@@ -1,4 +1,4 @@
-//! One witness's state for one log: rules 2 to 8 and 10 of the agreement.
+//! One witness's state for one log: rules 2 to 8, 10 and 12 of the agreement.
 //!
 //! A node holds one of these for every log of the alliance, its own included: a writer is a witness
 //! of its own log, its proposal being its vote. Methods change state and put what must be on disk and
@@ -9,16 +9,21 @@ use std::marker::PhantomData;
 
 use super::build::OwnBlock;
 use super::certified::CertifiedHeaders;
+use super::closing::{self, LastProposal};
+use super::evidence::Evidence;
 use super::guards::{Guard, Guards, Upheld};
 use super::message::{
     CatchUp, CertifiedBlock, Delivery, LeafRun, Message, PromiseMessage, ProposalMessage, Refusal,
 };
 use super::record::{Joined, Opened, Record, Voted};
 use super::rules::{self, CertifiedTotals, Tip, Violation};
+use super::said::{Position, Said, Stage};
+use super::standing::Standing;
 use super::statement::{
-    Certificate, Commit, Lock, Open, Pledge, Promise, Statement as _, UnverifiedLock, Vote,
-    VotingKeys,
+    Certificate, Commit, Lock, Open, Pledge, Promise, Proposal, Statement as _,
+    UnverifiedCertificate, UnverifiedLock, Vote, VotingKeys,
 };
+use super::watch::Watch;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{KeyRing, SealError};
 use crate::crypto::{Signed, Verified};
@@ -41,6 +46,13 @@ use crate::time::Timestamp;
 /// whichever is dropped and becomes final after all is asked for again.
 const BLOCKS_PER_HEIGHT_MAX: usize = 16;
 
+/// Most different blocks of one height that a witness takes to its disk without a lock that forces
+/// them: a writer that lies could fill it otherwise.
+const BLOCKS_TAKEN_MAX: usize = 64;
+/// The last round there is: every round joined is a record, and a writer that lies could fill the disk
+/// with them. An honest one that is refused for weeks on end stops here.
+pub const ROUND_MAX: Round = Round::new(1 << 16);
+
 /// Rule number of a refusal whose round is too low, or whose nonce is another opening's.
 const RULE_ROUND: u16 = 0;
 /// Rule number of a refusal whose block is not the highest lock's.
@@ -49,6 +61,8 @@ const RULE_CHOICE: u16 = 100;
 const RULE_PROMISES: u16 = 101;
 /// Rule number of a refusal because another block was voted in this round.
 const RULE_VOTED: u16 = 102;
+/// Rule number of a refusal because a later incarnation of the writer is known.
+pub(crate) const RULE_INCARNATION: u16 = 103;
 
 /// What must be on disk, what may then be said, what has happened.
 #[derive(Debug, Default)]
@@ -65,6 +79,8 @@ pub struct Outbox {
     /// Own blocks that have become final, in order, with all that their writer knows: to be written
     /// to the log's tiles.
     pub written: Vec<OwnBlock>,
+    /// Statements that no honest brand makes together; the ledger takes them up.
+    pub found: Vec<Evidence>,
 }
 
 impl Outbox {
@@ -108,6 +124,12 @@ pub struct Surroundings<'a> {
     pub keys: &'a VotingKeys,
     /// Opens this node's columns.
     pub sealing: &'a KeyRing,
+    /// What this node may sign.
+    pub standing: &'a Standing,
+    /// Whether the log's writer is proved to have lied (rule 14).
+    pub frozen: bool,
+    /// Whether this brand has agreed that the log be closed.
+    pub closes: bool,
     /// The time now.
     pub now: Timestamp,
 }
@@ -167,7 +189,12 @@ pub struct Witness<G = Upheld> {
     content: ColumnContent,
     salt: [u8; 32],
     disputed: bool,
+    // blocks of the open height that were taken to disk
+    taken: usize,
+    // certified in a last round: the log is closed
+    closing: Option<Certificate>,
     guards: PhantomData<G>,
+    watch: Watch,
 }
 
 impl Witness {
@@ -199,7 +226,10 @@ impl<G: Guards> Witness<G> {
             content: ColumnContent::nothing(),
             salt: [0; 32],
             disputed: false,
+            taken: 0,
+            closing: None,
             guards: PhantomData,
+            watch: Watch::default(),
         }
     }
 
@@ -261,21 +291,93 @@ impl<G: Guards> Witness<G> {
         self.disputed
     }
 
-    fn refuse(&self, at: (Height, Round), rule: u16, out: &mut Outbox) {
+    /// What others have signed about this log.
+    #[must_use]
+    pub const fn watch(&self) -> &Watch {
+        &self.watch
+    }
+    /// Takes note of something about this log whose signature was verified, and that is about its
+    /// last final height or its open one.
+    pub fn note(&mut self, said: Said, out: &mut Outbox) {
+        let height = said.position().height;
+        if height == self.tip.height || Some(height) == self.tip.height.next() {
+            out.found.extend(self.watch.note(said));
+        }
+    }
+
+    /// How far this node itself has gone in this log.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        let Some(height) = self.tip.height.next() else { return Position::after(self.tip.height) };
+        let at = |round, stage| Position { height, round, stage };
+        let joined = (self.joined > Round::new(0)).then(|| at(self.joined, Stage::Joined));
+        let voted = self.votes.last_key_value().map(|(round, _)| at(*round, Stage::Voted));
+        let committed = self.lock.as_ref().map(|lock| at(lock.pledge().round, Stage::Committed));
+        let furthest = joined.max(voted).max(committed);
+        furthest.unwrap_or(Position::after(self.tip.height))
+    }
+
+    /// Whether this node signs at a height; in an alliance of two, where it goes on from.
+    fn may_sign(&mut self, at: &Surroundings<'_>, height: Height, round: Round) -> bool {
+        if closing::is_last(round) {
+            return self.may_join_last(at, height);
+        }
+        if !at.standing.may_sign::<G>(self.log, height)
+            || !G::allow(Guard::FreezeOnEvidence, !at.frozen)
+        {
+            return false;
+        }
+        if let Some(open) = at.standing.resumed(self.log, height) {
+            if open.round > self.joined {
+                self.joined = open.round;
+                self.nonce = None;
+            }
+            if self.lock.is_none()
+                && let Some(lock) = open.lock.clone()
+                && lock.pledge.block.height == height
+                && let Ok(lock) = lock.verify(at.constitution)
+            {
+                self.lock = Some(lock);
+            }
+        }
+        true
+    }
+
+    /// Rule 14: whether this node takes part in the last rounds of the log: it holds evidence, and its
+    /// brand has agreed.
+    #[must_use]
+    pub fn may_join_last(&self, at: &Surroundings<'_>, height: Height) -> bool {
+        at.frozen && at.closes && at.me != self.log && at.standing.may_sign::<G>(self.log, height)
+    }
+
+    /// Whose log it is.
+    #[must_use]
+    pub const fn log(&self) -> BrandId {
+        self.log
+    }
+    /// What closed the log, if it is closed.
+    #[must_use]
+    pub const fn closing(&self) -> Option<&Certificate> {
+        self.closing.as_ref()
+    }
+
+    pub(crate) fn refuse(&self, to: BrandId, at: (Height, Round), rule: u16, out: &mut Outbox) {
         let (height, round) = at;
         let refusal = Refusal { log: self.log, height, round, joined: self.joined, rule };
-        out.send(self.log, Message::Refusal(refusal));
+        out.send(to, Message::Refusal(refusal));
     }
 
     /// Whether a message about this height can be handled now; if not, says what is missing.
-    fn at_open_height(&self, height: Height, out: &mut Outbox) -> bool {
+    fn at_open_height(&self, to: BrandId, height: Height, out: &mut Outbox) -> bool {
         if self.awaiting {
             self.ask_for_blocks(out);
             return false;
         }
-        if height <= self.tip.height {
-            if let Some(certificate) = &self.certificate {
-                out.send(self.log, Message::Certified(certificate.as_unverified().clone()));
+        let behind = height <= self.tip.height;
+        if behind || self.closing.is_some() {
+            let newest = self.closing.as_ref().filter(|_| !behind).or(self.certificate.as_ref());
+            if let Some(certificate) = newest {
+                out.send(to, Message::Certified(certificate.as_unverified().clone()));
             }
             return false;
         }
@@ -295,22 +397,26 @@ impl<G: Guards> Witness<G> {
 
     /// Rule 3: joins a round the writer opened, and tells the lock.
     pub fn open(&mut self, at: &Surroundings<'_>, open: &Verified<Open>, out: &mut Outbox) {
+        self.note(Said::Open(open.as_signed().clone()), out);
         let open = *open.body();
+        let leader = closing::leader(at.constitution.committee(), self.log, open.round);
         if (open.log, open.epoch) != (self.log, at.constitution.epoch())
-            || !self.at_open_height(open.height, out)
+            || !self.at_open_height(leader, open.height, out)
+            || !self.may_sign(at, open.height, open.round)
         {
             return;
         }
         let repeated = open.round == self.joined && self.nonce == Some(open.nonce);
-        if !repeated && !G::allow(Guard::JoinAbove, open.round > self.joined) {
-            self.refuse((open.height, open.round), RULE_ROUND, out);
+        let joins = repeated || G::allow(Guard::JoinAbove, open.round > self.joined);
+        if !joins || is_beyond(open.round) {
+            self.refuse(leader, (open.height, open.round), RULE_ROUND, out);
             return;
         }
         if !repeated {
             self.join(open.round, open.nonce, out);
         }
         let message = self.promise(at, open);
-        out.send(self.log, Message::Promise(Box::new(message)));
+        out.send(leader, Message::Promise(Box::new(message)));
     }
 
     /// Joins a round on disk; the writer's own way in as well.
@@ -334,14 +440,42 @@ impl<G: Guards> Witness<G> {
 
     /// Rules 4 to 6: judges a proposal and votes, or says which rule it breaks.
     pub fn proposal(&mut self, at: &Surroundings<'_>, message: ProposalMessage, out: &mut Outbox) {
-        let ProposalMessage { proposal, previous, promises, delivery } = message;
-        let Ok(proposal) = super::statement::Proposal::verify(proposal, at.constitution) else {
+        let ProposalMessage { proposal, previous, promises, delivery, .. } = message;
+        if !closing::is_last(proposal.body.0.round) {
+            self.consider(at, proposal, previous, &promises, Some(delivery), out);
+        }
+    }
+
+    /// As [`Witness::proposal`], in a last round: the block, if it is one, is with those who voted for it.
+    pub fn last_proposal(
+        &mut self,
+        at: &Surroundings<'_>,
+        message: LastProposal,
+        out: &mut Outbox,
+    ) {
+        if closing::is_last(message.proposal.body.0.round) {
+            self.consider(at, message.proposal, None, &message.promises, None, out);
+        }
+    }
+
+    fn consider(
+        &mut self,
+        at: &Surroundings<'_>,
+        proposal: Signed<Proposal>,
+        previous: Option<UnverifiedCertificate>,
+        promises: &[PromiseMessage],
+        delivery: Option<Delivery>,
+        out: &mut Outbox,
+    ) {
+        let Ok(proposal) = Proposal::verify(proposal, at.constitution) else {
             return;
         };
         let pledge = proposal.body().0;
-        if proposal.signer() != self.log || pledge.block.log != self.log {
+        let leader = closing::leader(at.constitution.committee(), self.log, pledge.round);
+        if proposal.signer() != leader || pledge.block.log != self.log {
             return;
         }
+        self.note(Said::Proposal(proposal.into_signed()), out);
         // the certificate of the block before may be what this witness still lacks
         if let Some(previous) = previous
             && !self.awaiting
@@ -351,20 +485,25 @@ impl<G: Guards> Witness<G> {
         {
             self.certified(certificate, out);
         }
-        if !self.at_open_height(pledge.block.height, out) {
+        if !self.at_open_height(leader, pledge.block.height, out)
+            || !self.may_sign(at, pledge.block.height, pledge.round)
+        {
             return;
         }
         let refused_at = (pledge.block.height, pledge.round);
-        if !G::allow(Guard::VoteAbove, pledge.round >= self.joined) {
-            return self.refuse(refused_at, RULE_ROUND, out);
+        if !G::allow(Guard::VoteAbove, pledge.round >= self.joined) || is_beyond(pledge.round) {
+            return self.refuse(leader, refused_at, RULE_ROUND, out);
         }
-        let (nonce, forced) = match self.choice(at, &pledge, &promises) {
+        let (nonce, forced) = match self.choice(at, &pledge, promises) {
             Ok(choice) => choice,
-            Err(rule) => return self.refuse(refused_at, rule, out),
+            Err(rule) => return self.refuse(leader, refused_at, rule, out),
         };
+        for message in promises {
+            self.note_promise(at, message, out);
+        }
         match self.votes.get(&pledge.round) {
             Some(voted) if !G::allow(Guard::OneVote, *voted == pledge.block) => {
-                return self.refuse(refused_at, RULE_VOTED, out);
+                return self.refuse(leader, refused_at, RULE_VOTED, out);
             }
             Some(_) => {}
             None => {
@@ -372,21 +511,27 @@ impl<G: Guards> Witness<G> {
                     .received
                     .get(&pledge.block.header)
                     .is_some_and(|received| forced || received.judged);
-                if !known
-                    && let Err(violation) = self.receive(at, &pledge.block, &delivery, !forced)
-                {
-                    return self.refuse(refused_at, violation.number(), out);
+                if !known && !forced && self.taken >= BLOCKS_TAKEN_MAX {
+                    let violation = Violation::TooManyBlocks { most: BLOCKS_TAKEN_MAX };
+                    return self.refuse(leader, refused_at, violation.number(), out);
                 }
-                if !known {
+                if !known
+                    && let Some(delivery) = &delivery
+                    && let Err(violation) = self.receive(at, &pledge.block, delivery, !forced)
+                {
+                    return self.refuse(leader, refused_at, violation.number(), out);
+                }
+                if !known && delivery.is_some() {
                     self.record_opening(pledge.block.header, out);
                 }
-                let delivery = (!known).then(|| Box::new(delivery));
+                let delivery = delivery.filter(|_| !known).map(Box::new);
+                self.taken = self.taken.saturating_add(usize::from(delivery.is_some()));
                 self.vote(pledge, nonce);
                 out.records.push(Record::Voted(Voted { pledge, nonce, delivery }));
             }
         }
         let vote = Signed::sign(at.me, Vote(pledge), &at.keys.vote);
-        out.send(self.log, Message::Vote(vote));
+        out.send(leader, Message::Vote(vote));
     }
 
     fn vote(&mut self, pledge: Pledge, nonce: Option<RoundNonce>) {
@@ -394,6 +539,8 @@ impl<G: Guards> Witness<G> {
             self.joined = pledge.round;
             self.nonce = nonce;
         }
+        // below the round joined no vote is given any more
+        self.votes.retain(|round, _| *round >= self.joined);
         self.votes.insert(pledge.round, pledge.block);
     }
 
@@ -420,11 +567,16 @@ impl<G: Guards> Witness<G> {
         if !G::allow(Guard::VoteOfOpening, joined) {
             return Err(RULE_ROUND);
         }
+        let last = closing::is_last(pledge.round);
+        let epoch = at.constitution.epoch();
         match locked {
             Some(lock) if !G::allow(Guard::LockedBlock, lock.block == pledge.block) => {
                 Err(RULE_CHOICE)
             }
-            locked => Ok((Some(open.nonce), locked.is_some())),
+            None if last && pledge.block != closing::nothing(epoch, self.log, &self.tip) => {
+                Err(RULE_CHOICE)
+            }
+            locked => Ok((Some(open.nonce), locked.is_some() || last)),
         }
     }
 
@@ -456,6 +608,9 @@ impl<G: Guards> Witness<G> {
         let proven = proven(&header, delivery.public.as_ref(), &public);
         let opening = self.opening(at, &header, id);
         let column = self.check_own_column(at, &header, &opening, delivery);
+        if let Err(violation @ Violation::Delivered { .. }) = &column {
+            return Err(violation.clone());
+        }
         if fresh {
             let carried = read_certified(at, &delivery.recognised);
             rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
@@ -580,11 +735,15 @@ impl<G: Guards> Witness<G> {
     /// Rule 7: commits a lock that a quorum voted for.
     pub fn lock_made(&mut self, at: &Surroundings<'_>, lock: UnverifiedLock, out: &mut Outbox) {
         let pledge = lock.pledge;
-        if pledge.block.log != self.log || !self.at_open_height(pledge.block.height, out) {
+        let leader = closing::leader(at.constitution.committee(), self.log, pledge.round);
+        if pledge.block.log != self.log
+            || !self.at_open_height(leader, pledge.block.height, out)
+            || !self.may_sign(at, pledge.block.height, pledge.round)
+        {
             return;
         }
         if !G::allow(Guard::CommitAbove, pledge.round >= self.joined) {
-            return self.refuse((pledge.block.height, pledge.round), RULE_ROUND, out);
+            return self.refuse(leader, (pledge.block.height, pledge.round), RULE_ROUND, out);
         }
         let held = self.lock.as_ref().map(Lock::pledge);
         if held != Some(pledge) {
@@ -592,7 +751,7 @@ impl<G: Guards> Witness<G> {
             self.hold(lock, out);
         }
         let commit = Signed::sign(at.me, Commit(pledge), &at.keys.vote);
-        out.send(self.log, Message::Commit(commit));
+        out.send(leader, Message::Commit(commit));
     }
 
     /// Takes a verified lock at the open height.
@@ -602,6 +761,7 @@ impl<G: Guards> Witness<G> {
             self.nonce = None;
         }
         out.records.push(Record::Locked(lock.as_unverified().clone()));
+        self.note_all(lock.as_unverified().said(), out);
         self.lock = Some(lock);
     }
 
@@ -615,12 +775,22 @@ impl<G: Guards> Witness<G> {
             return self.ask_for_blocks(out);
         }
         if Some(block.height) != self.tip.height.next()
-            || !self.received.contains_key(&block.header)
+            || block.header != HeaderHash::NOTHING && !self.received.contains_key(&block.header)
         {
             return self.ask_for_blocks(out);
         }
         out.records.push(Record::Final(certificate.as_unverified().clone()));
-        self.finish(certificate, out);
+        self.conclude(certificate, out);
+    }
+
+    /// A block is final, or the log is closed without one.
+    fn conclude(&mut self, certificate: Certificate, out: &mut Outbox) {
+        if closing::is_last(certificate.pledge().round) {
+            self.closing = Some(certificate.clone());
+        }
+        if certificate.block().header != HeaderHash::NOTHING {
+            self.finish(certificate, out);
+        }
     }
 
     /// Rule 10: takes a final block that was missed.
@@ -646,7 +816,7 @@ impl<G: Guards> Witness<G> {
             self.record_opening(reference.header, out);
             out.records.push(Record::CaughtUp(Box::new(block)));
         }
-        self.finish(certificate, out);
+        self.conclude(certificate, out);
         Ok(())
     }
 
@@ -672,6 +842,9 @@ impl<G: Guards> Witness<G> {
         if let Some(opening) = &opening {
             self.salt = header.context().totals_salt(&opening.key);
         }
+        self.taken = 0;
+        self.watch.forget_below(block.height);
+        self.note_all(certificate.as_unverified().said(), out);
         let payloads = match column {
             Ok((payloads, content)) if G::allow(Guard::DisputeStands, !self.disputed) => {
                 self.content = content;
@@ -790,6 +963,7 @@ impl<G: Guards> Witness<G> {
             Record::Voted(voted) if self.is_open(&voted.pledge) => {
                 if let Some(delivery) = &voted.delivery {
                     self.receive(at, &voted.pledge.block, delivery, false)?;
+                    self.taken = self.taken.saturating_add(1);
                 }
                 self.vote(voted.pledge, voted.nonce);
             }
@@ -800,7 +974,7 @@ impl<G: Guards> Witness<G> {
             }
             Record::Final(certificate) if self.is_open(&certificate.pledge) => {
                 if let Ok(certificate) = certificate.clone().verify(at.constitution) {
-                    self.finish(certificate, out);
+                    self.conclude(certificate, out);
                 }
             }
             Record::CaughtUp(block) => {
@@ -827,8 +1001,38 @@ impl<G: Guards> Witness<G> {
             | Record::Locked(_)
             | Record::Final(_)
             | Record::Proposed(_) => {}
+            // about this node as a whole
+            Record::Started(_)
+            | Record::Heard(_)
+            | Record::Restored(_)
+            | Record::Fenced(_)
+            | Record::Kept(_) => {}
         }
         Ok(())
+    }
+
+    /// Takes note of a promise and of the votes behind its lock, where they are genuine.
+    pub fn note_promise(
+        &mut self,
+        at: &Surroundings<'_>,
+        message: &PromiseMessage,
+        out: &mut Outbox,
+    ) {
+        if let Ok(promise) = Promise::verify(message.promise.clone(), at.constitution) {
+            self.note(Said::Promise(promise.into_signed()), out);
+        }
+        // a lock that is held already has been taken note of
+        let held = self.lock.as_ref().map(Lock::pledge);
+        if let Some(lock) = &message.lock
+            && Some(lock.pledge) != held
+            && let Ok(lock) = lock.clone().verify(at.constitution)
+        {
+            self.note_all(lock.as_unverified().said(), out);
+        }
+    }
+
+    fn note_all(&mut self, said: impl Iterator<Item = Said>, out: &mut Outbox) {
+        said.for_each(|said| self.note(said, out));
     }
 
     fn is_open(&self, pledge: &Pledge) -> bool {
@@ -852,6 +1056,11 @@ fn proven(
         Some((entry.clone(), ProvenEntry { index: *index, entry: bytes, proof }))
     });
     entries.collect()
+}
+
+/// Whether a round is above those that a writer may open, and none of the last ones.
+fn is_beyond(round: Round) -> bool {
+    round > ROUND_MAX && !closing::is_last(round)
 }
 
 /// How many valid promises of this opening there are, by different brands, and the highest lock

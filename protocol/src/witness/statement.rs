@@ -9,9 +9,11 @@ use std::collections::BTreeSet;
 
 use minicbor::{Decode, Encode};
 
+use super::closing;
+use super::said::Said;
 use crate::constitution::{BrandKeys, Constitution};
 use crate::crypto::{PublicKey, Signable, Signature, SignatureError, Signed, SigningKey, Verified};
-use crate::ids::{BrandId, Epoch, Height, Round, RoundNonce};
+use crate::ids::{BrandId, Epoch, Height, Incarnation, Round, RoundNonce};
 use crate::log::block::BlockReference;
 
 /// The writer opens a round above 0.
@@ -33,6 +35,9 @@ pub struct Open {
     /// Fresh for this opening; a promise answers this opening and no other.
     #[n(4)]
     pub nonce: RoundNonce,
+    /// By which incarnation of the writer.
+    #[n(5)]
+    pub incarnation: Incarnation,
 }
 
 /// A witness joins a round and tells its lock.
@@ -97,6 +102,14 @@ pub struct Endorsement {
     /// The signature.
     #[n(1)]
     pub signature: Signature,
+}
+
+impl Endorsement {
+    /// The statement that it stands for.
+    #[must_use]
+    pub const fn over<T>(&self, body: T) -> Signed<T> {
+        Signed { signer: self.signer, body, signature: self.signature }
+    }
 }
 
 /// Why a collection of signatures stands for no quorum.
@@ -170,7 +183,20 @@ pub struct UnverifiedCertificate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate(UnverifiedCertificate);
 
+/// The writer's proposal; who leads a last round is not told by the pledge alone.
+fn proposed(pledge: Pledge, signature: Signature) -> Option<Said> {
+    let signer = pledge.block.log;
+    let proposal = Said::Proposal(Signed { signer, body: Proposal(pledge), signature });
+    (!closing::is_last(pledge.round)).then_some(proposal)
+}
+
 impl UnverifiedLock {
+    /// The proposal and the votes, each by itself.
+    pub fn said(&self) -> impl Iterator<Item = Said> {
+        let vote = |by: &Endorsement| Said::Vote(by.over(Vote(self.pledge)));
+        proposed(self.pledge, self.proposal).into_iter().chain(self.votes.iter().map(vote))
+    }
+
     /// Checks every signature and that they are a quorum's.
     ///
     /// # Errors
@@ -178,9 +204,10 @@ impl UnverifiedLock {
     pub fn verify(self, constitution: &Constitution) -> Result<Lock, QuorumError> {
         check_proposal(constitution, &self.pledge, &self.proposal)?;
         let needed = constitution.committee().quorum();
-        let writer = self.pledge.block.log;
+        let (log, round) = (self.pledge.block.log, self.pledge.round);
+        let leader = closing::leader(constitution.committee(), log, round);
         let others =
-            check_endorsements(constitution, &Vote(self.pledge), &self.votes, Some(writer))?;
+            check_endorsements(constitution, &Vote(self.pledge), &self.votes, Some(leader))?;
         let found = others.saturating_add(1);
         if found < needed {
             return Err(QuorumError::TooFew { found, needed });
@@ -190,6 +217,12 @@ impl UnverifiedLock {
 }
 
 impl UnverifiedCertificate {
+    /// The proposal and the commits, each by itself.
+    pub fn said(&self) -> impl Iterator<Item = Said> {
+        let commit = |by: &Endorsement| Said::Commit(by.over(Commit(self.pledge)));
+        proposed(self.pledge, self.proposal).into_iter().chain(self.commits.iter().map(commit))
+    }
+
     /// Checks every signature and that they are a quorum's.
     ///
     /// # Errors
@@ -240,9 +273,9 @@ fn check_proposal(
     if found != expected {
         return Err(QuorumError::Epoch { found, expected });
     }
-    let writer = pledge.block.log;
-    let brand = constitution.brand(writer).ok_or(QuorumError::Signer(writer))?;
-    check_one(&Proposal(*pledge), writer, &brand.keys.log, signature)
+    let leader = closing::leader(constitution.committee(), pledge.block.log, pledge.round);
+    let brand = constitution.brand(leader).ok_or(QuorumError::Signer(leader))?;
+    check_one(&Proposal(*pledge), leader, &brand.keys.log, signature)
 }
 
 fn check_endorsements<T: Signable>(

@@ -1,5 +1,8 @@
 //! The rules of the agreement, each attacked by itself. Whole alliances are run in `simulations/`.
 
+mod evidence;
+mod start;
+
 use std::collections::BTreeMap;
 
 use super::build::{OwnBlock, Plan};
@@ -10,6 +13,8 @@ use super::message::{
 };
 use super::record::Record;
 use super::rules::{Tip, check_column};
+use super::standing::Standing;
+use super::start::{Acknowledgement, LogAnswer, Presented, Start};
 use super::state::{Next, Outbox, Surroundings, Witness};
 use super::statement::{
     Certificate, Commit, Endorsement, Open, Pledge, Promise, Proposal, Statement as _,
@@ -25,7 +30,7 @@ use crate::disclosure::Disclosure;
 use crate::epochs::Constitutions;
 use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason};
 use crate::ids::{
-    BlockNonce, BrandId, Height, LeafIndex, MemberHandle, RequestId, Round, RoundNonce,
+    BlockNonce, BrandId, Height, Incarnation, LeafIndex, MemberHandle, RequestId, Round, RoundNonce,
 };
 use crate::ledger::{Archive, Context, Ledger, LedgerKeys};
 use crate::log::block::{ColumnContent, ColumnOpening, PublicEntry, Recognised};
@@ -55,6 +60,7 @@ struct Alliance {
     constitutions: Constitutions,
     certified: CertifiedHeaders,
     keys: Vec<(VotingKeys, KeyRing)>,
+    standing: Standing,
 }
 
 const A: usize = 0;
@@ -76,7 +82,10 @@ fn alliance() -> Alliance {
     let keys = (0..4).map(|brand| (voting(brand), ring(brand)));
     let constitutions = constitution.clone().into();
     let certified = CertifiedHeaders::default();
-    Alliance { constitution, constitutions, certified, keys: keys.collect() }
+    let mut standing = Standing::default();
+    standing.start(Incarnation::default(), &mut Outbox::default());
+    standing.acknowledge();
+    Alliance { constitution, constitutions, certified, keys: keys.collect(), standing }
 }
 
 impl Alliance {
@@ -94,6 +103,9 @@ impl Alliance {
             certified: &self.certified,
             keys,
             sealing,
+            standing: &self.standing,
+            frozen: false,
+            closes: false,
             now: NOW,
         }
     }
@@ -150,11 +162,15 @@ impl Alliance {
         let by = (0..4).find(|brand| self.id(*brand) == writer).unwrap();
         let deliveries = block.deliveries(&self.constitution).unwrap();
         let pledge = pledge(block, round);
+        let incarnation = self.standing.incarnation();
+        let presented = Presented { pledge, incarnation };
         ProposalMessage {
             proposal: Signed::sign(writer, Proposal(pledge), &self.keys[by].0.log),
             previous: None,
             promises,
             delivery: deliveries.to(self.id(to), true).unwrap(),
+            incarnation,
+            presentation: Signed::sign(writer, presented, &self.keys[by].0.log).signature,
         }
     }
 
@@ -186,6 +202,7 @@ impl Alliance {
             height: Height::new(1),
             round: Round::new(round),
             nonce: RoundNonce::from_bytes([nonce; 16]),
+            incarnation: self.standing.incarnation(),
         }
     }
 
@@ -218,6 +235,48 @@ impl Alliance {
         };
         Ledger::new(self.id(brand), self.constitution.clone(), keys)
     }
+
+    /// What is said to a node that starts by one that knows nothing of it.
+    fn answer(&self, brand: BrandId, start: Start) -> Acknowledgement {
+        let logs = self.constitution.committee().brands().iter().map(|log| LogAnswer {
+            log: *log,
+            certificate: None,
+            vouches: true,
+            open: None,
+        });
+        Acknowledgement { brand, start, started: None, said: Vec::new(), logs: logs.collect() }
+    }
+
+    fn acknowledge(&self, ledger: &mut Ledger, by: usize, answer: Acknowledgement) -> Outbox {
+        let signed = Signed::sign(self.id(by), answer, &self.keys[by].0.vote);
+        call(ledger, |ledger, context, out| {
+            let message = Message::Acknowledgement(Box::new(signed));
+            ledger.handle(self.id(by), message, context, out).unwrap();
+        })
+    }
+
+    /// Lets a node start: it announces itself and hears that nobody knows more than it does.
+    fn start(&self, ledger: &mut Ledger) -> Outbox {
+        let mut out = call(ledger, |ledger, context, out| ledger.resume(context, out));
+        let start = announced(&out);
+        let me = ledger.me();
+        for by in (0..4).filter(|by| self.id(*by) != me).take(2) {
+            let answer = self.answer(me, start);
+            let more = self.acknowledge(ledger, by, answer);
+            out.records.extend(more.records);
+            out.messages.extend(more.messages);
+        }
+        out
+    }
+}
+
+/// The start that a node announces.
+fn announced(out: &Outbox) -> Start {
+    let starts = out.messages.iter().filter_map(|(_, message)| match message {
+        Message::Start(start) => Some(start.body),
+        _ => None,
+    });
+    starts.last().unwrap()
 }
 
 fn pledge(block: &OwnBlock, round: u32) -> Pledge {
@@ -311,6 +370,7 @@ fn rule_6_there_is_one_vote_a_round_and_none_below_the_round_joined() {
     assert_eq!((again.messages, again.records.len()), (first.messages, 0));
     // after a restart it still knows
     let mut ledger = replayed(&alliance, B, &first.records);
+    alliance.start(&mut ledger);
     let message = Message::Proposal(Box::new(alliance.proposal(&other, 0, B, Vec::new())));
     let out = call(&mut ledger, |ledger, context, out| {
         ledger.handle(alliance.id(A), message, context, out).unwrap();
@@ -611,6 +671,7 @@ fn a_final_block_that_cannot_stand_goes_on_record_with_what_shows_it() {
 
 fn submitted(alliance: &Alliance) -> (Ledger, Outbox) {
     let mut ledger = alliance.ledger(A);
+    alliance.start(&mut ledger);
     let payload = Payload::Exchange(alliance.exchange(A, B, 10));
     ledger.submit_sealed(alliance.id(B), payload).unwrap();
     let out = call(&mut ledger, |ledger, context, out| ledger.poll(context, out));
@@ -634,9 +695,10 @@ fn a_block_that_was_built_and_not_proposed_is_proposed_after_the_crash() {
     };
     let mut ledger = replayed(&alliance, A, std::slice::from_ref(built));
     assert!(ledger.writer().open_block().is_some());
-    let out = call(&mut ledger, |ledger, context, out| ledger.resume(context, out));
+    let out = alliance.start(&mut ledger);
     assert_eq!(proposed(&out), [*pledge; 3]);
-    assert_eq!(out.records, [Record::Proposed(*pledge)]);
+    let [Record::Started(_), Record::Proposed(again)] = out.records.as_slice() else { panic!() };
+    assert_eq!(again, pledge);
     // nothing waits: what was in the block is not built a second time
     assert!(call(&mut ledger, |ledger, context, out| ledger.poll(context, out)).records.is_empty());
 }
@@ -658,10 +720,8 @@ fn a_writer_that_crashed_with_a_lock_goes_on_with_it() {
     }
     assert!(matches!(records.last(), Some(Record::Locked(_))));
     let mut ledger = replayed(&alliance, A, &records);
-    let out = call(&mut ledger, |ledger, context, out| {
-        ledger.resume(context, out);
-        ledger.tick(context, out);
-    });
+    alliance.start(&mut ledger);
+    let out = call(&mut ledger, |ledger, context, out| ledger.tick(context, out));
     let locks = out.messages.iter().filter(|(_, sent)| matches!(sent, Message::Lock(_))).count();
     assert_eq!(locks, 3);
     for by in [B, D] {
@@ -676,6 +736,7 @@ fn a_witness_that_crashed_with_a_lock_tells_of_it() {
     let alliance = alliance();
     let lock = alliance.lock(pledge(&alliance.block(1), 0), &[B, C]);
     let mut ledger = replayed(&alliance, B, &[Record::Locked(lock.clone())]);
+    alliance.start(&mut ledger);
     let open = Signed::sign(alliance.id(A), alliance.opening(1, 1), &alliance.keys[A].0.log);
     let out = call(&mut ledger, |ledger, context, out| {
         ledger.handle(alliance.id(A), Message::Open(open), context, out).unwrap();
@@ -713,6 +774,7 @@ fn one_liar_does_not_carry_the_writer_to_the_last_round() {
 fn a_return_is_taken_when_the_queue_is_full_and_goes_first() {
     let alliance = alliance();
     let mut ledger = alliance.ledger(A);
+    alliance.start(&mut ledger);
     let handle = MemberHandle::from_bytes([1; 16]);
     let link = Payload::Link(Link { code: "code".to_owned(), handle });
     for _ in 0..QUEUE_MAX {

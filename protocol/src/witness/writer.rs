@@ -12,7 +12,9 @@ use super::guards::{Guard, Guards, Upheld};
 use super::message::{CertifiedHeader, Message, PromiseMessage, ProposalMessage, Refusal};
 use super::record::Record;
 use super::rules::{self, Violation};
-use super::state::{Outbox, Surroundings, Witness, count_promises, valid_promise};
+use super::said::Said;
+use super::start::Presented;
+use super::state::{Outbox, ROUND_MAX, Surroundings, Witness, count_promises, valid_promise};
 use super::statement::{
     Commit, Endorsement, Lock, Open, Pledge, Proposal, Statement as _, UnverifiedCertificate,
     UnverifiedLock, Vote,
@@ -397,35 +399,58 @@ impl<G: Guards> Writer<G> {
         out: &mut Outbox,
     ) {
         self.look_through(at, out);
-        let work = self.acknowledge
-            || !self.public.is_empty()
-            || !self.sealed.is_empty()
-            || at.next.due(at.now).is_some()
-            || !self.grants(own, &self.waiting_logs(at, own)).is_empty();
-        if self.attempt.is_some() || !work || self.stalled.is_some() {
+        if self.attempt.is_some() || self.stalled.is_some() || !may_act(at, own) {
             return;
         }
-        if let Some(due) = at.next.due(at.now)
-            && adoption::switch(&self.public).is_none()
-        {
-            self.submit_together(due.entries());
+        // a block may be there since before a crash
+        if self.blocks.is_empty() {
+            let work = self.acknowledge
+                || !self.public.is_empty()
+                || !self.sealed.is_empty()
+                || at.next.due(at.now).is_some()
+                || !self.grants(own, &self.waiting_logs(at, own)).is_empty();
+            if !work {
+                return;
+            }
+            if let Some(due) = at.next.due(at.now)
+                && adoption::switch(&self.public).is_none()
+            {
+                self.submit_together(due.entries());
+            }
+            let (public, sealed) = self.take_submissions(at.constitution);
+            match self.build(at, own, entropy, &public, &sealed) {
+                Ok(block) => {
+                    self.acknowledge = false;
+                    out.records.push(Record::Built(Box::new(block.clone())));
+                    self.blocks.insert(block.reference().header, block);
+                }
+                Err(violation) => {
+                    // nothing that was submitted is lost; the node shows why it cannot write
+                    public.into_iter().rev().for_each(|entry| self.public.push_front(entry));
+                    sealed.into_iter().rev().for_each(|entry| self.sealed.push_front(entry));
+                    self.stalled = Some(violation);
+                    return;
+                }
+            }
         }
-        let (public, sealed) = self.take_submissions(at.constitution);
-        match self.build(at, own, entropy, &public, &sealed) {
-            Ok(block) => {
-                self.acknowledge = false;
-                let id = block.reference().header;
-                out.records.push(Record::Built(Box::new(block.clone())));
-                self.blocks.insert(id, block);
-                self.attempt = Some(Attempt::new(Round::new(0), at.now));
-                self.propose(at, own, id, out);
-            }
-            Err(violation) => {
-                // nothing that was submitted is lost; the node shows why it cannot write
-                public.into_iter().rev().for_each(|entry| self.public.push_front(entry));
-                sealed.into_iter().rev().for_each(|entry| self.sealed.push_front(entry));
-                self.stalled = Some(violation);
-            }
+        self.begin(at, own, entropy, out);
+    }
+
+    /// Begins with the open height: by proposing its block, or by opening a round where a restored
+    /// writer must.
+    fn begin(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness<G>,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) {
+        let Some(height) = own.tip().height.next() else { return };
+        if !at.standing.may_begin_unopened::<G>(at.me, height) {
+            self.open_round(at, own, own.joined(), entropy, out);
+        } else if let Some(id) = self.blocks.keys().next().copied() {
+            self.attempt = Some(Attempt::new(own.joined(), at.now));
+            self.propose(at, own, id, out);
         }
     }
 
@@ -553,7 +578,10 @@ impl<G: Guards> Writer<G> {
             return;
         };
         let pledge = Pledge { block: block.reference(), round: attempt.round };
-        if own.propose_own(pledge, out) {
+        let opened = attempt.open.is_some();
+        if (opened || at.standing.may_begin_unopened::<G>(at.me, pledge.block.height))
+            && own.propose_own(pledge, out)
+        {
             let proposal = Signed::sign(at.me, Proposal(pledge), &at.keys.log);
             attempt.proposed = Some((pledge, proposal.signature));
             attempt.last_sent = at.now;
@@ -574,6 +602,8 @@ impl<G: Guards> Writer<G> {
         let Some(block) = self.blocks.get(&pledge.block.header) else { return };
         let Ok(deliveries) = block.deliveries(at.constitution) else { return };
         let previous = own.certificate().map(|known| known.as_unverified().clone());
+        let incarnation = at.standing.incarnation();
+        let presented = Signed::sign(at.me, Presented { pledge, incarnation }, &at.keys.log);
         for to in at.constitution.committee().witnesses(at.me) {
             if attempt.votes.contains_key(&to) || except.contains(&to) {
                 continue;
@@ -584,6 +614,8 @@ impl<G: Guards> Writer<G> {
                 previous: previous.clone(),
                 promises: attempt.promises.values().cloned().collect(),
                 delivery,
+                incarnation,
+                presentation: presented.signature,
             };
             out.messages.push((to, Message::Proposal(Box::new(message))));
         }
@@ -599,10 +631,23 @@ impl<G: Guards> Writer<G> {
     ) {
         let Some(attempt) = &mut self.attempt else { return };
         let Some((pledge, proposal)) = attempt.proposed else { return };
-        if vote.body.0 != pledge || vote.signer == at.me || attempt.lock.is_some() {
+        let height = pledge.block.height;
+        if vote.body.0 != pledge && vote.body.0.block.log == at.me {
+            // for another block: that it can stand beside this brand's other votes is not said
+            if let Ok(vote) = Vote::verify(vote, at.constitution) {
+                own.note(Said::Vote(vote.into_signed()), out);
+            }
+            return;
+        }
+        if vote.body.0 != pledge
+            || vote.signer == at.me
+            || attempt.lock.is_some()
+            || !at.standing.may_write::<G>(at.me, height)
+        {
             return;
         }
         let Ok(vote) = Vote::verify(vote, at.constitution) else { return };
+        own.note(Said::Vote(vote.as_signed().clone()), out);
         attempt.votes.insert(vote.signer(), vote.signature());
         // the proposal is the writer's vote
         let votes = attempt.votes.len().saturating_add(1);
@@ -643,6 +688,7 @@ impl<G: Guards> Writer<G> {
             return;
         }
         let Ok(commit) = Commit::verify(commit, at.constitution) else { return };
+        own.note(Said::Commit(commit.as_signed().clone()), out);
         attempt.commits.insert(commit.signer(), commit.signature());
         if attempt.commits.len() < at.constitution.committee().quorum() {
             return;
@@ -705,16 +751,19 @@ impl<G: Guards> Writer<G> {
     ) {
         let Some(attempt) = &mut self.attempt else { return };
         let open = own.tip().height.next();
-        if Some(refusal.height) != open || refusal.round != attempt.round {
+        let here = Some(refusal.height) == open && refusal.round == attempt.round;
+        if !here || !at.standing.may_write::<G>(at.me, refusal.height) {
             return;
         }
-        if rules::is_about_the_block(refusal.rule)
+        attempt.refusals.insert(by, refusal);
+        let committee = at.constitution.committee();
+        // what liars alone refuse may be fit
+        let about = attempt.refusals.values().filter(|it| rules::is_about_the_block(it.rule));
+        if about.count() > committee.faults()
             && let Some((pledge, _)) = attempt.proposed
         {
             self.unfit.insert(pledge.block.header);
         }
-        attempt.refusals.insert(by, refusal);
-        let committee = at.constitution.committee();
         let spare = committee.size().saturating_sub(committee.quorum());
         // a block that breaks a rule in a later round too is not tried again at the network's speed
         let passed = attempt.joined_elsewhere(committee.faults()) > attempt.round;
@@ -746,11 +795,15 @@ impl<G: Guards> Writer<G> {
         out: &mut Outbox,
     ) {
         let (Some(round), Some(height)) = (above.next(), own.tip().height.next()) else { return };
+        if round > ROUND_MAX {
+            return;
+        }
         let mut nonce = [0; 16];
         entropy.fill(&mut nonce);
         let nonce = RoundNonce::from_bytes(nonce);
         own.join(round, nonce, out);
-        let open = Open { log: at.me, epoch: at.constitution.epoch(), height, round, nonce };
+        let (log, epoch, incarnation) = (at.me, at.constitution.epoch(), at.standing.incarnation());
+        let open = Open { log, epoch, height, round, nonce, incarnation };
         self.begin_round(at, own, open);
         self.send_opening(at, out);
     }
@@ -758,7 +811,9 @@ impl<G: Guards> Writer<G> {
     fn begin_round(&mut self, at: &Surroundings<'_>, own: &Witness<G>, open: Open) {
         let mut attempt = Attempt::new(open.round, at.now);
         attempt.open = Some(open);
-        attempt.promises.insert(at.me, own.promise(at, open));
+        if at.standing.own_promise_counts::<G>(at.me, at.constitution.committee(), open.height) {
+            attempt.promises.insert(at.me, own.promise(at, open));
+        }
         self.attempt = Some(attempt);
     }
 
@@ -785,10 +840,12 @@ impl<G: Guards> Writer<G> {
         let Some(attempt) = &mut self.attempt else { return };
         let Some(open) = attempt.open else { return };
         if attempt.proposed.is_some()
+            || !at.standing.may_write::<G>(at.me, open.height)
             || valid_promise::<G>(at.constitution, &open, &message).is_none()
         {
             return;
         }
+        own.note_promise(at, &message, out);
         attempt.promises.insert(message.promise.signer, message);
         self.choose(at, own, entropy, out);
     }
@@ -867,6 +924,9 @@ impl<G: Guards> Writer<G> {
         out: &mut Outbox,
     ) {
         self.stalled = None;
+        if !may_act(at, own) {
+            return;
+        }
         match &mut self.attempt {
             None => return self.poll(at, own, entropy, out),
             Some(attempt) => {
@@ -911,7 +971,8 @@ impl<G: Guards> Writer<G> {
             Record::Joined(joined) => {
                 let (epoch, log) = (at.constitution.epoch(), at.me);
                 let (height, round, nonce) = (joined.height, joined.round, joined.nonce);
-                self.begin_round(at, own, Open { log, epoch, height, round, nonce });
+                let incarnation = at.standing.incarnation();
+                self.begin_round(at, own, Open { log, epoch, height, round, nonce, incarnation });
             }
             Record::Proposed(pledge) => {
                 let now = Timestamp::from_unix_ms(0);
@@ -929,22 +990,37 @@ impl<G: Guards> Writer<G> {
             Record::Final(certificate) => {
                 self.finish(at, certificate.pledge.block.header, out);
             }
-            Record::Voted(_) | Record::CaughtUp(_) | Record::Opened(_) | Record::Headed(_) => {}
+            _ => {}
         }
     }
 
-    /// After the last record: a block that was built and never proposed is proposed now.
-    pub fn resume(&mut self, at: &Surroundings<'_>, own: &mut Witness<G>, out: &mut Outbox) {
-        if self.attempt.is_none()
-            && let Some(id) = self.blocks.keys().next().copied()
-        {
-            self.attempt = Some(Attempt::new(own.joined(), at.now));
-            self.propose(at, own, id, out);
+    /// After the last record, and when the node may sign: goes on with the attempt of before the
+    /// crash under the present incarnation, or proposes a block that was built and never proposed.
+    pub fn resume(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness<G>,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) {
+        let Some(height) = own.tip().height.next() else { return };
+        if !at.standing.may_begin_unopened::<G>(at.me, height) {
+            self.abandon();
         }
         if let Some(attempt) = &mut self.attempt {
             attempt.began = at.now;
             attempt.last_sent = Timestamp::from_unix_ms(0);
+            if let Some(open) = &mut attempt.open {
+                open.incarnation = at.standing.incarnation();
+                attempt.promises = BTreeMap::from([(at.me, own.promise(at, *open))]);
+            }
         }
+        self.poll(at, own, entropy, out);
+    }
+
+    /// Rule 13: what was begun before this node was restored is not gone on with.
+    pub fn abandon(&mut self) {
+        self.attempt = None;
     }
 }
 
@@ -952,6 +1028,12 @@ impl<G: Guards> Default for Writer<G> {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether this node writes at its open height (rules 11 to 13).
+fn may_act<G: Guards>(at: &Surroundings<'_>, own: &Witness<G>) -> bool {
+    let open = own.tip().height.next().filter(|_| own.closing().is_none());
+    open.is_some_and(|height| at.standing.may_write::<G>(at.me, height))
 }
 
 fn endorsements(signatures: &BTreeMap<BrandId, Signature>) -> Vec<Endorsement> {

@@ -6,6 +6,7 @@ use alliance_config::{Constitution, Host};
 use node::net::{Limits, Network, NetworkConfig, NetworkHandle, Peer};
 use node::service::{ExchangeRequest, Node};
 use node::telemetry::Counters;
+use protocol::crypto::Signed;
 use protocol::crypto::sealed::{KeyRing, SealingSecret};
 use protocol::ids::{BrandId, Height, StatementHash};
 use protocol::ledger::{Archive, Context, Ledger};
@@ -13,6 +14,7 @@ use protocol::log::block::{PublicEntry, StatementEntry};
 use protocol::time::Timestamp;
 use protocol::witness::build::OwnBlock;
 use protocol::witness::message::{CatchUp, Message};
+use protocol::witness::start::Acknowledgement;
 use protocol::witness::state::Outbox;
 use protocol::witness::statement::Certificate;
 use protocol::witness::writer::Entropy;
@@ -88,9 +90,12 @@ impl Archive for NoArchive {
 /// Proposals as an honest writer would sign them.
 fn proposals(alliance: &Alliance, constitution: &Constitution) -> Vec<(BrandId, Vec<u8>)> {
     let evil = BrandId::new(EVIL).unwrap();
-    // nothing is sealed to it
-    let sealing = KeyRing::new(SealingSecret::derive(&[1; 32]).0).unwrap();
-    let keys = node::keys::read(&alliance.data(evil).keys()).unwrap().ledger(sealing).unwrap();
+    let keys_of = |brand| {
+        // nothing is sealed to it
+        let sealing = KeyRing::new(SealingSecret::derive(&[1; 32]).0).unwrap();
+        node::keys::read(&alliance.data(brand).keys()).unwrap().ledger(sealing).unwrap()
+    };
+    let keys = keys_of(evil);
     let mut ledger = Ledger::new(evil, constitution.ledger().clone(), keys);
     let statement = StatementHash::from_bytes([1; 32]);
     let cut_off = Timestamp::from_unix_ms(1);
@@ -98,9 +103,28 @@ fn proposals(alliance: &Alliance, constitution: &Constitution) -> Vec<(BrandId, 
     let mut out = Outbox::default();
     let mut entropy = NoEntropy;
     let now = Timestamp::from_unix_ms(alliance.node("fuel_stop").status().now_ms);
-    ledger.poll(&mut Context { now, entropy: &mut entropy, archive: &NoArchive }, &mut out);
-    let messages = out.messages.into_iter().map(|(to, message)| (to, message.into_bytes()));
-    let messages: Vec<_> = messages.collect();
+    let mut context = Context { now, entropy: &mut entropy, archive: &NoArchive };
+    ledger.resume(&mut context, &mut out);
+    let start = out.messages.iter().find_map(|(_, message)| match message {
+        Message::Start(start) => Some(start.body),
+        _ => None,
+    });
+    // a liar's own node believes what it is told
+    for other in constitution.ledger().committee().witnesses(evil) {
+        let answer = Acknowledgement {
+            brand: evil,
+            start: start.unwrap(),
+            started: None,
+            said: Vec::new(),
+            logs: Vec::new(),
+        };
+        let signed = Signed::sign(other, answer, &keys_of(other).voting.vote);
+        let message = Message::Acknowledgement(Box::new(signed));
+        ledger.handle(other, message, &mut context, &mut out).unwrap();
+    }
+    let proposals =
+        out.messages.into_iter().filter(|(_, message)| matches!(message, Message::Proposal(_)));
+    let messages: Vec<_> = proposals.map(|(to, message)| (to, message.into_bytes())).collect();
     assert!(!messages.is_empty());
     messages
 }

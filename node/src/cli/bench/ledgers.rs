@@ -182,7 +182,7 @@ impl Ledgers {
             };
             ledgers.insert(*id, Ledger::new(*id, constitution.clone(), keys));
         }
-        Ok(Self {
+        let mut alliance = Self {
             constitution,
             ledgers,
             entropy: System(SystemRandom::new()),
@@ -190,7 +190,29 @@ impl Ledgers {
             next_request: 0,
             fragment_bytes: 0,
             costs: Costs::default(),
-        })
+        };
+        alliance.start();
+        Ok(alliance)
+    }
+
+    /// Every node announces its start and hears the others' acknowledgements.
+    fn start(&mut self) {
+        let mut queue = VecDeque::new();
+        for (id, ledger) in &mut self.ledgers {
+            let mut out = Outbox::default();
+            let (now, entropy) = (self.now, &mut self.entropy);
+            ledger.resume(&mut Context { now, entropy, archive: &NoPast }, &mut out);
+            queue.extend(out.messages.into_iter().map(|(to, message)| (*id, to, message)));
+        }
+        while let Some((from, to, message)) = queue.pop_front() {
+            let Some(ledger) = self.ledgers.get_mut(&to) else { continue };
+            let mut out = Outbox::default();
+            let (now, entropy) = (self.now, &mut self.entropy);
+            let mut context = Context { now, entropy, archive: &NoPast };
+            // nothing but starts and their acknowledgements is under way
+            let _ = ledger.handle(from, message, &mut context, &mut out);
+            queue.extend(out.messages.into_iter().map(|(next, message)| (to, next, message)));
+        }
     }
 
     /// The brands.

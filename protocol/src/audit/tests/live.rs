@@ -90,7 +90,11 @@ impl Live {
             (*brand, machine)
         };
         let machines = constitution.committee().brands().iter().enumerate().map(machine).collect();
-        Self { constitution, machines, messages: VecDeque::new(), now: 1_000 }
+        let mut live = Self { constitution, machines, messages: VecDeque::new(), now: 1_000 };
+        for brand in live.constitution.committee().brands().to_vec() {
+            live.act(brand, |ledger, context, out| ledger.resume(context, out));
+        }
+        live
     }
 
     fn act(

@@ -1,0 +1,104 @@
+//! Evidence that this node holds, one case a brand and log; which logs are frozen for it (rule 14).
+//!
+//! A case is on disk before it is passed on or entered, and is never dropped: there are at most as
+//! many as brands squared, each of at most [`super::evidence::EVIDENCE_MAX`] bytes.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use super::evidence::{Evidence, Proven};
+use crate::ids::{BrandId, TreeSize};
+
+/// Most checkpoints remembered of one log, the latest by size, to compare others with.
+const CHECKPOINTS_KEPT: usize = 16;
+
+/// Evidence that is kept, as a record.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub enum Kept {
+    /// Evidence, and whether this node found it: then it enters it in its own log.
+    #[n(0)]
+    Evidence(#[n(0)] Evidence, #[n(1)] bool),
+    /// This brand has agreed that a frozen log be closed.
+    #[n(1)]
+    Closes(#[n(0)] BrandId),
+}
+
+/// One brand's offence in one log.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// What was proved.
+    pub proven: Proven,
+    /// Whether this node found it.
+    pub found: bool,
+    submitted: bool,
+}
+
+/// All cases.
+#[derive(Debug, Default)]
+pub struct Cases {
+    held: BTreeMap<(BrandId, BrandId), Case>,
+    // signed notes by log and size
+    checkpoints: BTreeMap<BrandId, BTreeMap<TreeSize, Vec<u8>>>,
+}
+
+impl Cases {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Case> {
+        self.held.values()
+    }
+
+    /// Whether there is a case against this brand for this log.
+    #[must_use]
+    pub fn has(&self, accused: BrandId, log: BrandId) -> bool {
+        self.held.contains_key(&(accused, log))
+    }
+
+    /// Whether this log's writer is proved to have lied in writing it.
+    #[must_use]
+    pub fn is_frozen(&self, log: BrandId) -> bool {
+        let case = self.held.get(&(log, log));
+        case.is_some_and(|case| case.proven.offence().is_of_writer())
+    }
+
+    /// Takes a case up; false if there is one already. An offence in writing takes the place of another.
+    pub fn open(&mut self, proven: Proven, found: bool) -> bool {
+        let key = (proven.accused(), proven.log());
+        let graver = proven.offence().is_of_writer() && !self.is_frozen(proven.log());
+        if self.held.contains_key(&key) && !graver {
+            return false;
+        }
+        self.held.insert(key, Case { proven, found, submitted: false });
+        true
+    }
+
+    /// What this node found and has not entered in its log since it runs.
+    pub fn to_enter(&mut self) -> impl Iterator<Item = Evidence> + '_ {
+        let waiting = self.held.values_mut().filter(|case| case.found && !case.submitted);
+        waiting.map(|case| {
+            case.submitted = true;
+            case.proven.evidence().clone()
+        })
+    }
+
+    /// This evidence is in a block of the own log.
+    pub fn entered(&mut self, evidence: &Evidence) {
+        for case in self.held.values_mut().filter(|case| case.proven.evidence() == evidence) {
+            case.submitted = true;
+        }
+    }
+
+    /// Takes note of a log's signed checkpoint; gives another of the same size that it contradicts.
+    pub fn compare(&mut self, log: BrandId, size: TreeSize, note: &[u8]) -> Option<Vec<u8>> {
+        let known = self.checkpoints.entry(log).or_default();
+        if let Some(other) = known.get(&size) {
+            return (other != note).then(|| other.clone());
+        }
+        known.insert(size, note.to_vec());
+        while known.len() > CHECKPOINTS_KEPT {
+            known.pop_first();
+        }
+        None
+    }
+}

@@ -1,0 +1,190 @@
+//! One start of a node: its announcement, and what the answers to it say together (rules 11 and 12).
+//!
+//! Judges answers; what follows from them is [`super::standing`]'s. No answer is believed that does not
+//! prove what it says: what this node signed by its own signature, heights by certificates.
+
+use std::collections::BTreeMap;
+
+use super::said::Position;
+use super::standing::{self, Fence, Standing};
+use super::start::{self, Acknowledgement, OpenRound, Start};
+use crate::constitution::{BRANDS_MAX, Constitution};
+use crate::crypto::{Signed, Verified};
+use crate::epochs::Constitutions;
+use crate::ids::{BrandId, Height, Incarnation};
+use crate::time::Timestamp;
+
+/// Most logs that an answer is about: all there are, and some that have ended.
+const LOGS_MAX: usize = 4 * BRANDS_MAX;
+
+/// A start, and the answers to it so far.
+pub struct Handshake {
+    start: Signed<Start>,
+    // how far this node had gone in every log when it started
+    replayed: BTreeMap<BrandId, Position>,
+    answers: BTreeMap<BrandId, Answer>,
+    /// When it was last announced.
+    pub announced: Timestamp,
+}
+
+struct Answer {
+    // certified heights, of the logs that the signer vouches for
+    certified: BTreeMap<BrandId, Height>,
+    open: Option<OpenRound>,
+}
+
+/// What an answer shows, beside that it is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The highest other start of this node, if it is of another life than this one.
+    pub another_life: Option<Incarnation>,
+    /// It has signed what is not on its disk.
+    pub beyond: bool,
+}
+
+impl Handshake {
+    /// A start that is about to be announced.
+    #[must_use]
+    pub const fn new(start: Signed<Start>, replayed: BTreeMap<BrandId, Position>) -> Self {
+        let announced = Timestamp::from_unix_ms(0);
+        Self { start, replayed, answers: BTreeMap::new(), announced }
+    }
+
+    /// The announcement.
+    #[must_use]
+    pub const fn start(&self) -> &Signed<Start> {
+        &self.start
+    }
+    /// How far this node had gone in every log when it started.
+    #[must_use]
+    pub const fn replayed(&self) -> &BTreeMap<BrandId, Position> {
+        &self.replayed
+    }
+    /// How many others have answered.
+    #[must_use]
+    pub fn answers(&self) -> usize {
+        self.answers.len()
+    }
+
+    /// Whether this brand has still to answer, or to answer better.
+    #[must_use]
+    pub fn waits_for(&self, brand: BrandId, standing: &Standing) -> bool {
+        self.answers.get(&brand).is_none_or(|answer| {
+            standing.undecided().iter().any(|log| !answer.certified.contains_key(log))
+        })
+    }
+
+    /// Takes an answer. None if it is to another start, or does not prove what it says. `own` is how
+    /// far this node can have gone: until it has started, what it found on its disk.
+    pub fn take(
+        &mut self,
+        answer: &Verified<Acknowledgement>,
+        own: &BTreeMap<BrandId, Position>,
+        standing: &Standing,
+        constitutions: &Constitutions,
+    ) -> Option<Shown> {
+        let me = self.start.signer;
+        let body = answer.body();
+        if (body.brand, body.start) != (me, self.start.body) || answer.signer() == me {
+            return None;
+        }
+        let shown = self.shown(body, own, standing, constitutions)?;
+        let mut certified = BTreeMap::new();
+        let mut open = None;
+        if body.logs.len() > LOGS_MAX {
+            return None;
+        }
+        // of logs that this node does not know, and under constitutions that it lacks, nothing is believed
+        for log in body.logs.iter().filter(|log| own.contains_key(&log.log)) {
+            let height = match &log.certificate {
+                None => Height::default(),
+                Some(certificate) if certificate.pledge.block.log != log.log => return None,
+                // what this node knows to be final needs no proof
+                Some(certificate) if self.knows(log.log, certificate.pledge.block.height) => {
+                    certificate.pledge.block.height
+                }
+                Some(certificate) => {
+                    let Some(constitution) = constitutions.of(certificate.pledge.block.epoch)
+                    else {
+                        continue;
+                    };
+                    certificate.clone().verify(constitution).ok()?.block().height
+                }
+            };
+            if log.vouches {
+                certified.insert(log.log, height);
+            }
+            if log.log == answer.signer() {
+                open.clone_from(&log.open);
+            }
+        }
+        self.answers.insert(answer.signer(), Answer { certified, open });
+        Some(shown)
+    }
+
+    fn knows(&self, log: BrandId, height: Height) -> bool {
+        self.replayed.get(&log).is_some_and(|position| height < position.height)
+    }
+
+    fn shown(
+        &self,
+        answer: &Acknowledgement,
+        own: &BTreeMap<BrandId, Position>,
+        standing: &Standing,
+        constitutions: &Constitutions,
+    ) -> Option<Shown> {
+        let me = self.start.signer;
+        let mut shown = Shown::default();
+        if let Some(started) = &answer.started {
+            let started = start::verify(started, constitutions)?;
+            if started.signer() != me {
+                return None;
+            }
+            let (this, seen) = (self.start.body, *started.body());
+            let other =
+                seen != this && standing::is_another_life(this.incarnation, seen.incarnation);
+            shown.another_life = other.then_some(seen.incarnation);
+        }
+        if answer.said.len() > LOGS_MAX {
+            return None;
+        }
+        for said in answer.said.iter().filter(|said| constitutions.of(said.epoch()).is_some()) {
+            if said.signer() != me || !said.is_genuine(constitutions) {
+                return None;
+            }
+            let nothing = Position::after(Height::default());
+            let own = own.get(&said.log()).copied().unwrap_or(nothing);
+            let position = said.position();
+            // at fenced heights that is known already
+            let fenced = standing
+                .fence(said.log())
+                .is_some_and(|fence| standing::is_fenced(fence.certified, position.height));
+            shown.beyond |= standing::is_beyond(position, own) && !fenced;
+        }
+        Some(shown)
+    }
+
+    /// Rule 12: how far a log was certified, when enough of those who vouch have said so.
+    #[must_use]
+    pub fn decided(
+        &self,
+        log: BrandId,
+        tip: Height,
+        declared: bool,
+        constitution: &Constitution,
+    ) -> Option<Fence> {
+        let committee = constitution.committee();
+        let heights: Vec<Height> = self
+            .answers
+            .values()
+            .filter_map(|answer| answer.certified.get(&log).copied())
+            .collect();
+        if heights.len() < standing::answers_needed(committee, declared) {
+            return None;
+        }
+        let certified = heights.into_iter().max().unwrap_or_default().max(tip);
+        let writer = self.answers.get(&log).and_then(|answer| answer.open.clone());
+        let resume = writer.filter(|_| committee.size() == 2 && log != self.start.signer);
+        Some(Fence { log, certified, resume })
+    }
+}

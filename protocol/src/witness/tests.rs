@@ -272,11 +272,11 @@ impl Alliance {
 
 /// The start that a node announces.
 fn announced(out: &Outbox) -> Start {
-    let starts = out.messages.iter().filter_map(|(_, message)| match message {
+    let mut starts = out.messages.iter().filter_map(|(_, message)| match message {
         Message::Start(start) => Some(start.body),
         _ => None,
     });
-    starts.last().unwrap()
+    starts.next_back().unwrap()
 }
 
 fn pledge(block: &OwnBlock, round: u32) -> Pledge {

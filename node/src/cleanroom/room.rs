@@ -611,7 +611,7 @@ impl Room {
     fn reason(&self, id: &AttemptId) -> String {
         let facts = self.inner.ledger().facts(id);
         let returned = facts.is_some_and(|facts| facts.is_returned());
-        let account = if returned { "its cost was returned" } else { "its cost stands for now" };
+        let account = if returned { "its cost was returned" } else { "its cost still stands" };
         if let Some((by, reason)) = self.declined.get(id) {
             return format!("{by} takes no part: {}; {account}", views::decline_words(*reason));
         }

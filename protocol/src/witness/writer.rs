@@ -360,7 +360,7 @@ impl<G: Guards> Writer<G> {
         due.map(|(log, granted)| (*log, *granted)).collect()
     }
 
-    /// Logs that are not recognised any further for now. A payee that grants a discharge takes back
+    /// Logs whose recognition waits. A payee that grants a discharge takes back
     /// the claim that was paid with it: where that would take this brand over a limit, recognising it
     /// waits until something else is settled or comes the other way.
     fn waiting_logs(&self, at: &Surroundings<'_>, own: &Witness<G>) -> BTreeSet<BrandId> {

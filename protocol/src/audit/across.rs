@@ -12,8 +12,8 @@ use super::report::{Place, Reason, Recorder, Rule, count};
 use super::settlement::Payments;
 use super::silence::{self, Answers};
 use crate::clearing::{CheckedClosing, ClearingError, Settlement, Statement};
-use crate::exchange::{OutgoingLegs, Payload, Return, ReturnError};
-use crate::ids::BrandId;
+use crate::exchange::{OutgoingLegs, Return, ReturnError};
+use crate::ids::{BrandId, Height};
 use crate::log::block::{Header, StatementEntry};
 use crate::log::dispute::DisputeOpened;
 use crate::time::Timestamp;
@@ -46,14 +46,14 @@ impl Collected {
         self.opened = self.opened.saturating_add(1);
     }
 
-    /// Takes note of an opened leaf to another brand.
-    pub(super) fn payload(&mut self, place: Place, at: Timestamp, to: BrandId, payload: Payload) {
-        if let Some(height) = place.height {
-            self.answers.said(to, height, at);
-        }
-        if let Payload::Return(back) = payload {
-            self.returns.push((place, at, to, back));
-        }
+    /// A block says something to another brand, as its opened leaves show.
+    pub(super) fn said(&mut self, height: Height, at: Timestamp, to: BrandId) {
+        self.answers.said(to, height, at);
+    }
+
+    /// Takes note of an opened leaf that returns something to another brand.
+    pub(super) fn returned(&mut self, place: Place, at: Timestamp, to: BrandId, back: Return) {
+        self.returns.push((place, at, to, back));
     }
 
     pub(super) fn dispute(&mut self, place: Place, dispute: &DisputeOpened) {

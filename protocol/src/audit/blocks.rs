@@ -7,25 +7,30 @@
 use std::collections::BTreeMap;
 
 use super::across::Collected;
+use super::content::{self, Content, Note, Parts};
+use super::cores::Cores;
 use super::disclosed::Disclosed;
 use super::folder::{Facts, LogFolder, other_files, read_header_leaf};
 use super::report::{DisclosedTo, Place, Reason, Recorder, Rule, count};
-use super::sealed::{OpenedBlock, Opener};
+use super::sealed::Opener;
 use super::tree::{Settled, Walk};
 use super::{EntryPlace, Observer};
 use crate::clearing::check_closing;
 use crate::constitution::Constitution;
-use crate::crypto::sealed::SEALED_OVERHEAD;
 use crate::disclosure::Disclosure;
 use crate::epochs::Constitutions;
 use crate::epochs::adoption::Stances;
 use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
-use crate::log::block::{APPLICATION_MAX, BODY_MAX, Closing, Entry, Header, PublicEntry};
-use crate::log::fragments::{FragmentError, Shape};
-use crate::log::merkle::{Frontier, leaf_hash};
-use crate::witness::build::body_bytes;
+use crate::log::block::{APPLICATION_MAX, Closing, Header, PublicEntry};
+use crate::log::fragments::FragmentError;
+use crate::log::merkle::Frontier;
 use crate::witness::guards::Upheld;
 use crate::witness::rules::{CertifiedTotals, Tip, Violation, check_header, check_payments};
+
+/// Blocks that are read at once at most.
+const BLOCKS_MAX: usize = 1_024;
+/// Bytes of blocks that are read at once, but for the last of them.
+const BLOCKS_BYTES: usize = 16 * 1024 * 1024;
 
 /// A folder with what is certified of its log, and the size to which it is walked.
 #[derive(Debug)]
@@ -84,35 +89,41 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
         self.constitutions.of(self.epoch).unwrap_or(self.constitutions.newest())
     }
 
-    pub(super) fn run(&mut self, observer: &mut impl Observer) {
+    pub(super) fn run(&mut self, cores: &impl Cores, observer: &mut impl Observer) {
         let Some(log) = self.logs.get(&self.log) else { return };
         let partials = other_files(self.log, log.folder, log.size, self.recorder);
         let mut walk = Walk::new(self.log, log.folder, log.size, partials);
-        let mut height = Height::new(1);
         let mut uncertified = None;
-        while walk.remaining() > 0 {
-            let fact = log.facts.at(height);
-            if fact.is_none() && height > log.facts.last_height() {
-                uncertified = uncertified.or(Some((height, walk.position())));
+        let mut height = Some(Height::new(1));
+        loop {
+            let mut blocks = Vec::new();
+            let mut bytes = 0_usize;
+            while bytes < BLOCKS_BYTES
+                && blocks.len() < BLOCKS_MAX
+                && let Some(next) = height.filter(|_| walk.remaining() > 0)
+            {
+                if log.facts.at(next).is_none() && next > log.facts.last_height() {
+                    uncertified = uncertified.or(Some((next, walk.position())));
+                }
+                let Some(block) = Block::walk(&mut walk, (self.log, next), &log.facts, cores)
+                else {
+                    break;
+                };
+                bytes = bytes.saturating_add(block.settled.size());
+                blocks.push(block);
+                height = next.next();
             }
-            let slots = walk.take(fact.map(|fact| fact.size), self.recorder);
-            if slots.is_empty() {
+            if blocks.is_empty() {
                 break;
             }
-            let settled = walk.settle(height, slots, fact.map(|fact| fact.root), self.recorder);
-            count(&mut self.recorder.counts.blocks, 1);
-            self.collected.walked();
-            let block = Block {
-                log: self.log,
-                height,
-                id: fact.map(|fact| fact.header),
-                after: walk.frontier.clone(),
-                settled,
-            };
-            self.judge(&block, observer);
-            observer.progress(self.log, walk.position(), log.size.get());
-            let Some(next) = height.next() else { break };
-            height = next;
+            // by the constitution of the first of them; one that is taken up amid them is seen below
+            let (constitution, reader) = (self.constitution(), self.opener.reader());
+            let contents = cores.each(&blocks, |block| content::read(block, constitution, reader));
+            for (block, content) in blocks.into_iter().zip(contents) {
+                let done = block.after.size().get();
+                self.judge(block, content, observer);
+                observer.progress(self.log, done, log.size.get());
+            }
         }
         if let Some((height, position)) = uncertified {
             let place = Place::block(self.log, height).at(LeafIndex::new(position));
@@ -122,77 +133,46 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
         walk.finish(self.recorder);
     }
 
-    fn judge(&mut self, block: &Block, observer: &mut impl Observer) {
+    fn judge(&mut self, mut block: Block, content: Content, observer: &mut impl Observer) {
+        count(&mut self.recorder.counts.blocks, 1);
+        self.collected.walked();
+        self.recorder.append(std::mem::take(&mut block.recorder));
+        let block = &block;
         let place = block.place();
         let tip = self.tip.take();
-        let Some((id, header)) = self.read_header(block) else {
+        self.recorder.append(content.heading);
+        let Some(mut parts) = content.parts else {
             self.opener.lose_totals();
             self.collected.damaged();
             self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
             return;
         };
-        let fits =
-            header.size() == block.after.size() && header.body_root == block.settled.body_root;
-        if !fits && block.settled.proven {
-            let message = "the header counts other leaves than there are, or has another root";
-            self.recorder.find(place, Rule::BlockHeader, message);
+        if tip.is_none() {
+            // what the lost blocks said of constitutions is not known
+            self.epoch = parts.header.epoch;
         }
+        let constitution = self.constitution();
+        if parts.epoch != constitution.epoch()
+            && let Some(again) = content::read(block, constitution, self.opener.reader()).parts
+        {
+            parts = again;
+        }
+        let header = &parts.header;
         match tip {
             Some(tip) => {
-                self.judge_header(place, &tip, &header);
-                self.judge_payments(block, &tip, &header);
+                self.judge_header(place, &tip, header);
+                self.judge_payments(block, &tip, &parts);
             }
-            None => {
-                // what the lost blocks said of constitutions is not known
-                self.epoch = header.epoch;
-                self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
-            }
+            None => self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1),
         }
-        self.collected.header(&header);
-        let after = Tip::after(&header, id, block.after.clone());
+        self.collected.header(header);
+        let after = Tip::after(header, parts.id, block.after.clone());
         self.tip = Some(after).filter(|_| block.settled.continues);
-        let entries = self.read_entries(block);
-        self.judge_body(block, &header, &entries, observer);
-        let opened = OpenedBlock {
-            constitution: self.constitution(),
-            block,
-            header: &header,
-            entries: &entries,
-        };
-        self.opener.open(&opened, self.collected, self.recorder);
-        self.judge_epochs(place, &header, &entries);
-    }
-
-    /// The header, if the last leaf is the certified one and a header of this block.
-    fn read_header(&mut self, block: &Block) -> Option<(HeaderHash, Header)> {
-        let last = block.settled.entries.len().saturating_sub(1);
-        let place = block.place().at(block.index_of(last));
-        let entry = block.settled.entries.last()?.as_deref()?;
-        let id = leaf_hash(entry).of_header();
-        if block.id.map_or(!block.settled.proven, |certified| certified != id) {
-            if block.settled.proven {
-                let message = "the last leaf is not the header that the certificate names";
-                self.recorder.find(place, Rule::BlockHeader, message);
-            }
-            return None;
-        }
-        let header = match Entry::from_bytes(entry) {
-            Ok(Entry::Header(header)) => header,
-            Ok(_) => {
-                self.recorder.find(place, Rule::EntryUnaccounted, "these entries end in no header");
-                return None;
-            }
-            Err(error) => {
-                self.recorder.violation(place, &Violation::Unreadable(error));
-                return None;
-            }
-        };
-        if header.log != block.log || header.height != block.height {
-            let message =
-                format_args!("this is the header of block {} of {}", header.height, header.log);
-            self.recorder.find(place, Rule::BlockHeader, message);
-        }
-        Some((id, header))
+        self.recorder.append(std::mem::take(&mut parts.unreadable));
+        self.judge_body(block, &parts, observer);
+        let of = (block, &parts.header, constitution);
+        self.opener.judge(of, parts.sealed, self.collected, self.recorder);
+        self.judge_epochs(place, &parts.header, &parts.public);
     }
 
     fn judge_header(&mut self, place: Place, tip: &Tip, header: &Header) {
@@ -239,83 +219,42 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
     }
 
     /// Payments that the block enters, against what its header adds up.
-    fn judge_payments(&mut self, block: &Block, tip: &Tip, header: &Header) {
+    fn judge_payments(&mut self, block: &Block, tip: &Tip, parts: &Parts) {
+        let header = &parts.header;
         self.collected.payments.header(block.place(), tip, header);
-        let leaves = usize::try_from(header.public_leaves).unwrap_or(usize::MAX);
-        let mut public = Vec::new();
-        for (position, entry) in block.body().iter().enumerate().take(leaves) {
-            match entry.as_deref().map(Entry::from_bytes) {
-                Some(Ok(Entry::Public(entry))) => public.push((block.index_of(position), entry)),
-                // what is missing or no public entry is told where the body is judged
-                _ => return,
-            }
-        }
-        if let Err(violation) = check_payments::<Upheld>(self.constitution(), tip, header, &public)
-        {
+        // what is missing or no public entry is told where the body is judged
+        let Some(public) = parts.leading(block) else { return };
+        if let Err(violation) = check_payments::<Upheld>(self.constitution(), tip, header, public) {
             self.recorder.violation(block.place(), &violation);
         }
     }
 
-    /// Every entry of the body, read once for all that looks at it.
-    fn read_entries(&mut self, block: &Block) -> Vec<Option<Entry>> {
-        let mut entries = Vec::with_capacity(block.body().len());
-        for (position, entry) in block.body().iter().enumerate() {
-            let read = entry.as_deref().map(Entry::from_bytes).transpose();
-            entries.push(read.unwrap_or_else(|error| {
-                let place = block.place().at(block.index_of(position));
-                self.recorder.find(place, Rule::EntryUnreadable, error);
-                None
-            }));
-        }
-        entries
-    }
-
-    fn judge_body(
-        &mut self,
-        block: &Block,
-        header: &Header,
-        entries: &[Option<Entry>],
-        observer: &mut impl Observer,
-    ) {
-        let public = usize::try_from(header.public_leaves).unwrap_or(usize::MAX);
-        let size = self.constitution().payload_size().saturating_add(SEALED_OVERHEAD);
-        for (position, entry) in entries.iter().enumerate() {
-            let index = block.index_of(position);
-            let place = block.place().at(index);
-            match entry {
-                Some(Entry::Public(entry)) if position < public => {
-                    self.judge_public(block, header, index, entry, observer);
+    fn judge_body(&mut self, block: &Block, parts: &Parts, observer: &mut impl Observer) {
+        for (index, note) in &parts.notes {
+            let place = block.place().at(*index);
+            match note {
+                Note::Public(number) => {
+                    if let Some((index, entry)) = parts.public.get(*number) {
+                        self.judge_public(block, &parts.header, *index, entry, observer);
+                    }
                 }
-                Some(Entry::Sealed(entry))
-                    if position >= public && entry.ciphertext.len() == size => {}
-                Some(Entry::Sealed(_)) if position >= public => {
+                Note::Misplaced => self.recorder.violation(place, &Violation::PublicLeaves),
+                Note::Size => {
                     let message = "a sealed entry of another size than the constitution's";
                     self.recorder.find(place, Rule::EntrySize, message);
                 }
-                Some(_) => self.recorder.violation(place, &Violation::PublicLeaves),
-                // reported with its file or when it was read
-                None => {}
             }
         }
-        self.judge_fragments(block, header);
-    }
-
-    fn judge_fragments(&mut self, block: &Block, header: &Header) {
-        let entries: Option<Vec<&[u8]>> = block.body().iter().map(Option::as_deref).collect();
-        let Some(entries) = entries else {
-            self.collected.damaged();
-            return self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
-        };
-        let committed = body_bytes(entries.into_iter()).is_ok_and(|bytes| {
-            bytes.len() <= BODY_MAX
-                && u32::try_from(bytes.len()) == Ok(header.body_bytes)
-                && Shape::of(self.constitution().committee())
-                    .cut(&bytes)
-                    .is_ok_and(|(root, _)| root == header.fragments)
-        });
-        if !committed {
-            let error = FragmentError::NotCommitted { number: 0 };
-            self.recorder.violation(block.place(), &Violation::Fragment(error));
+        match parts.is_committed {
+            Some(true) => {}
+            Some(false) => {
+                let error = FragmentError::NotCommitted { number: 0 };
+                self.recorder.violation(block.place(), &Violation::Fragment(error));
+            }
+            None => {
+                self.collected.damaged();
+                self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
+            }
         }
     }
 
@@ -441,19 +380,35 @@ pub(super) struct Block {
     pub(super) log: BrandId,
     pub(super) height: Height,
     /// The id that is certified.
-    id: Option<HeaderHash>,
-    after: Frontier,
+    pub(super) id: Option<HeaderHash>,
+    /// The tree with it.
+    pub(super) after: Frontier,
     pub(super) settled: Settled,
+    /// Found in its files.
+    recorder: Recorder,
 }
 
 impl Block {
-    pub(super) const fn place(&self) -> Place {
-        Place::block(self.log, self.height)
+    /// The next block of a walk; none when there are no entries to be had.
+    fn walk<F: LogFolder>(
+        walk: &mut Walk<'_, F>,
+        (log, height): (BrandId, Height),
+        facts: &Facts,
+        cores: &impl Cores,
+    ) -> Option<Self> {
+        let fact = facts.at(height);
+        let mut recorder = Recorder::default();
+        let taken = walk.take(fact.map(|fact| fact.size), cores, &mut recorder);
+        if taken.is_empty() {
+            return None;
+        }
+        let settled = walk.settle(height, taken, fact.map(|fact| fact.root), &mut recorder);
+        let (id, after) = (fact.map(|fact| fact.header), walk.frontier.clone());
+        Some(Self { log, height, id, after, settled, recorder })
     }
 
-    /// All entries but the header.
-    pub(super) fn body(&self) -> &[Option<Vec<u8>>] {
-        self.settled.entries.split_last().map_or(&[], |(_, body)| body)
+    pub(super) const fn place(&self) -> Place {
+        Place::block(self.log, self.height)
     }
 
     pub(super) fn index_of(&self, position: usize) -> LeafIndex {

@@ -13,8 +13,8 @@ use super::report::{Place, Recorder, Rule};
 use crate::epochs::adoption::{self, Stance, stance};
 use crate::epochs::entries::Judge;
 use crate::epochs::{Changes, Constitutions, DraftReference};
-use crate::ids::{BrandId, Epoch, Height};
-use crate::log::block::{Entry, Header, PublicEntry};
+use crate::ids::{BrandId, Epoch, Height, LeafIndex};
+use crate::log::block::{Header, PublicEntry};
 use crate::time::Timestamp;
 
 /// What one log says of constitutions.
@@ -70,15 +70,9 @@ impl<F: LogFolder> LogAudit<'_, F> {
         &mut self,
         place: Place,
         header: &Header,
-        entries: &[Option<Entry>],
+        public: &[(LeafIndex, PublicEntry)],
     ) {
-        let public: Vec<&PublicEntry> = entries
-            .iter()
-            .filter_map(|entry| match entry {
-                Some(Entry::Public(entry)) => Some(entry),
-                _ => None,
-            })
-            .collect();
+        let public: Vec<&PublicEntry> = public.iter().map(|(_, entry)| entry).collect();
         if header.height == Height::new(1) && self.epoch > self.constitutions.first().epoch() {
             self.collected.epochs.began = Some((place, self.epoch, header.time));
         }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cores::Cores;
 use super::report::{Place, Reason, Recorder, Rule, count};
 use crate::codec;
 use crate::constitution::Constitution;
@@ -30,6 +31,8 @@ pub(super) const WIDTH: u64 = TILE_WIDTH as u64;
 
 /// Bytes of the certificates file that are asked for at once.
 const CHUNK: usize = 64 * 1_024;
+/// Certificates that are verified at once.
+const CERTIFICATES_AT_ONCE: usize = 256;
 
 /// One log's folder. Reading is the caller's: a directory, an archive, memory. What cannot be read is
 /// treated as not there.
@@ -38,7 +41,7 @@ const CHUNK: usize = 64 * 1_024;
 /// copied the other way: first the checkpoints of all logs, then each log's certificates, then its
 /// tiles. Everything that a block under a checkpoint refers to is then in the copy; of later blocks,
 /// what they refer to beyond it is counted as not checked.
-pub trait LogFolder: TileSource {
+pub trait LogFolder: TileSource + Sync {
     /// The checkpoint file.
     fn checkpoint(&self) -> Option<Vec<u8>>;
     /// At most `most` bytes of the certificates file from `offset` on; none or nothing at its end.
@@ -140,42 +143,57 @@ impl Facts {
         constitutions: &Constitutions,
         log: BrandId,
         folder: &F,
+        cores: &impl Cores,
         recorder: &mut Recorder,
     ) -> Self {
         let mut facts = Self::default();
         let mut size = TreeSize::new(0);
-        for certificate in CertificateReader::new(folder) {
-            let place = Place::block(log, facts.next_height());
-            let certificate = match certificate {
-                Ok(certificate) => certificate,
-                Err(error) => {
-                    recorder.find(place, Rule::CertificateUnreadable, error);
-                    break;
-                }
-            };
-            let block = certificate.pledge.block;
-            let signatures = certificate.commits.len().saturating_add(1);
-            let stands = if let Err(error) = verify(constitutions, certificate) {
-                recorder.find(place, Rule::CertificateSignature, error);
-                false
-            } else if block.log != log || Some(block.height) != place.height || block.size <= size {
-                let message = format_args!(
-                    "the certificate here is of block {} of log {} with {} entries",
-                    block.height, block.log, block.size
-                );
-                recorder.find(place, Rule::CertificateOrder, message);
-                false
-            } else {
-                size = block.size;
-                count(&mut recorder.counts.signatures, signatures);
-                count(&mut recorder.counts.certificates, 1);
-                true
-            };
-            let (epoch, header) = (block.epoch, block.header);
-            let fact = Fact { epoch, header, size: block.size, root: block.root };
-            facts.of.push(stands.then_some(fact));
+        let mut certificates = CertificateReader::new(folder);
+        loop {
+            let some: Vec<_> = certificates.by_ref().take(CERTIFICATES_AT_ONCE).collect();
+            if some.is_empty() {
+                return facts;
+            }
+            let checked = cores.each(&some, |certificate| {
+                let certificate = certificate.as_ref().ok()?;
+                Some(verify(constitutions, certificate.clone()).map(|_| ()))
+            });
+            for (certificate, checked) in some.iter().zip(checked) {
+                let place = Place::block(log, facts.next_height());
+                let certificate = match certificate {
+                    Ok(certificate) => certificate,
+                    Err(error) => {
+                        // the last one that there is
+                        recorder.find(place, Rule::CertificateUnreadable, error);
+                        return facts;
+                    }
+                };
+                let block = certificate.pledge.block;
+                let signatures = certificate.commits.len().saturating_add(1);
+                let stands = if let Some(Err(error)) = checked {
+                    recorder.find(place, Rule::CertificateSignature, error);
+                    false
+                } else if block.log != log
+                    || Some(block.height) != place.height
+                    || block.size <= size
+                {
+                    let message = format_args!(
+                        "the certificate here is of block {} of log {} with {} entries",
+                        block.height, block.log, block.size
+                    );
+                    recorder.find(place, Rule::CertificateOrder, message);
+                    false
+                } else {
+                    size = block.size;
+                    count(&mut recorder.counts.signatures, signatures);
+                    count(&mut recorder.counts.certificates, 1);
+                    true
+                };
+                let (epoch, header) = (block.epoch, block.header);
+                let fact = Fact { epoch, header, size: block.size, root: block.root };
+                facts.of.push(stands.then_some(fact));
+            }
         }
-        facts
     }
 
     pub(super) fn next_height(&self) -> Height {
@@ -354,6 +372,35 @@ pub(super) fn read_leaf(
     let (_, found, bytes) = read_file(source, TileKind::Entries, index.get() / WIDTH, size).ok()?;
     let place = usize::try_from(index.get() % WIDTH).ok()?;
     Some(parse_bundle(&bytes, found.width())?.into_iter().nth(place)?.to_vec())
+}
+
+/// Reads leaves of any log; keeps the last bundle, since what is asked for comes in runs.
+#[derive(Debug)]
+pub(super) struct Leaves {
+    bundle: Option<(BrandId, u64, TilePath, Vec<u8>)>,
+}
+
+impl Leaves {
+    pub(super) const fn new() -> Self {
+        Self { bundle: None }
+    }
+
+    /// As [`read_leaf`].
+    pub(super) fn read(
+        &mut self,
+        (log, source): (BrandId, &impl TileSource),
+        size: TreeSize,
+        index: LeafIndex,
+    ) -> Option<&[u8]> {
+        let number = index.get() / WIDTH;
+        if self.bundle.as_ref().is_none_or(|(of, at, ..)| (*of, *at) != (log, number)) {
+            let (_, found, bytes) = read_file(source, TileKind::Entries, number, size).ok()?;
+            self.bundle = Some((log, number, found, bytes));
+        }
+        let (.., found, bytes) = self.bundle.as_ref()?;
+        let place = usize::try_from(index.get() % WIDTH).ok()?;
+        parse_bundle(bytes, found.width())?.into_iter().nth(place)
+    }
 }
 
 /// The certified header leaf of a block, if the entry there still is the certified one.

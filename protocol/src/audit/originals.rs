@@ -1,18 +1,20 @@
 //! The leaves that returns take back, opened again: so that the audit keeps in memory what came back
 //! and not everything that was ever sent.
 
+use std::collections::BTreeMap;
+
 use super::OpeningKey;
 use super::blocks::Logs;
 use super::disputes;
-use super::folder::{Fact, LogFolder, read_header_leaf, read_leaf};
+use super::folder::{Fact, Leaves, LogFolder, read_header_leaf};
 use super::report::{Place, Recorder};
 use super::sealed::Reader;
-use crate::constitution::Constitution;
-use crate::crypto::sealed::{BlockSecret, SealedEntry};
+use crate::codec::{self, ENTRY_MAX};
+use crate::crypto::sealed::{ColumnCipher, SealedLeaf};
 use crate::epochs::Constitutions;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Height, LeafIndex};
-use crate::log::block::{Entry, Header};
+use crate::log::block::Header;
 use crate::log::dispute::DisputeOpened;
 use crate::time::Timestamp;
 
@@ -32,8 +34,18 @@ pub(super) struct Originals<'a, F> {
     constitutions: &'a Constitutions,
     logs: &'a Logs<'a, F>,
     keys: &'a [OpeningKey],
+    readers: BTreeMap<BrandId, Option<Reader<'a>>>,
+    leaves: Leaves,
     // the last block that was opened: returns come in runs
-    block: Option<(BrandId, Height, Header, BlockSecret)>,
+    block: Option<OpenBlock>,
+}
+
+#[derive(Debug)]
+struct OpenBlock {
+    log: BrandId,
+    height: Height,
+    header: Header,
+    columns: Vec<(BrandId, ColumnCipher)>,
 }
 
 impl<'a, F: LogFolder> Originals<'a, F> {
@@ -42,7 +54,14 @@ impl<'a, F: LogFolder> Originals<'a, F> {
         logs: &'a Logs<'a, F>,
         keys: &'a [OpeningKey],
     ) -> Self {
-        Self { constitutions, logs, keys, block: None }
+        Self {
+            constitutions,
+            logs,
+            keys,
+            readers: BTreeMap::new(),
+            leaves: Leaves::new(),
+            block: None,
+        }
     }
 
     /// The alliance's constitutions.
@@ -66,44 +85,39 @@ impl<'a, F: LogFolder> Originals<'a, F> {
         let of = self.logs.get(&log)?;
         let (height, fact) = of.facts.of_leaf(index)?;
         self.load(log, height, &fact)?;
-        let (_, _, header, secret) = self.block.as_ref()?;
+        let OpenBlock { header, columns, .. } = self.block.as_mut()?;
         if index < header.first {
             return None;
         }
-        let leaf = read_leaf(of.folder, of.size, index)?;
-        let Ok(Entry::Sealed(sealed)) = Entry::from_bytes(&leaf) else { return None };
+        let leaf = self.leaves.read((log, of.folder), of.size, index)?;
+        let SealedLeaf::Sealed(sealed) = codec::decode("a log entry", leaf, ENTRY_MAX).ok()?;
         let constitution = self.constitutions.of(header.epoch)?;
-        let (to, payload) = header.columns.iter().find_map(|column| {
-            let to = column.counterparty;
-            Some((to, open(constitution, header, secret, (to, index), &sealed)?))
+        let (to, payload) = columns.iter_mut().find_map(|(to, cipher)| {
+            let bytes = cipher.open(index, sealed).ok()?;
+            Some((*to, Payload::read(bytes, constitution, (log, *to)).ok()?))
         })?;
         let until = header.time.plus(constitution.return_window());
         Some(Original { height, until, to, payload })
     }
 
     fn load(&mut self, log: BrandId, height: Height, fact: &Fact) -> Option<()> {
-        let known = self.block.as_ref().map(|(log, height, ..)| (*log, *height));
+        let known = self.block.as_ref().map(|block| (block.log, block.height));
         if known != Some((log, height)) {
             let of = self.logs.get(&log)?;
             let header = Header::from_bytes(&read_header_leaf(of.folder, of.size, fact)?).ok()?;
             let constitution = self.constitutions.of(header.epoch)?;
-            let reader = Reader::of(self.constitutions, log, self.keys, Some(&of.disclosed))?;
-            let secret = reader.secret(constitution, &header)?;
-            self.block = Some((log, height, header, secret));
+            let reader = self.readers.entry(log).or_insert_with(|| {
+                Reader::of(self.constitutions, log, self.keys, Some(&of.disclosed))
+            });
+            let secret = reader.as_ref()?.secret(constitution, &header)?;
+            let context = header.context();
+            let columns = header.columns.iter().map(|column| {
+                let to = column.counterparty;
+                (to, context.column(&context.column_key(&secret, to)))
+            });
+            let columns = columns.collect();
+            self.block = Some(OpenBlock { log, height, header, columns });
         }
         Some(())
     }
-}
-
-fn open(
-    constitution: &Constitution,
-    header: &Header,
-    secret: &BlockSecret,
-    (to, index): (BrandId, LeafIndex),
-    sealed: &SealedEntry,
-) -> Option<Payload> {
-    let context = header.context();
-    let key = context.entry_key(&context.column_key(secret, to), index);
-    let bytes = context.open(&key, index, sealed).ok()?;
-    Payload::read(&bytes, constitution, (header.log, to)).ok()
 }

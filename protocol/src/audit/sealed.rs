@@ -10,19 +10,18 @@ use std::collections::BTreeMap;
 
 use super::across::Collected;
 use super::blocks::Block;
+use super::content::place;
 use super::disclosed::Disclosed;
 use super::report::{Place, Reason, Recorder, Rule, count};
 use super::{KeyHolder, OpeningKey};
 use crate::amount::Value;
 use crate::constitution::Constitution;
-use crate::crypto::sealed::{
-    BlockSecret, EntryKey, KeyRing, SealError, SealedEntry, SealingContext, Wrapped,
-};
+use crate::crypto::sealed::{BlockSecret, ColumnKey, KeyRing, SealError, SealedRef, Wrapped};
 use crate::disclosure::DisclosedBlock;
 use crate::epochs::Constitutions;
-use crate::exchange::Payload;
+use crate::exchange::{Payload, Return};
 use crate::ids::{BrandId, Height, LeafIndex};
-use crate::log::block::{Column, ColumnContent, ColumnOpening, Entry, Header, hash_of_leaves};
+use crate::log::block::{Column, ColumnContent, ColumnOpening, Header, hash_of_leaves};
 use crate::witness::readers::{RECOVERY, secret_readers};
 use crate::witness::rules::{Violation, check_column_totals};
 
@@ -139,50 +138,58 @@ impl<'a> Opener<'a> {
         Some(DisclosedBlock::is_of(header, &secret, auditor, wrapped))
     }
 
-    pub(super) fn open(
+    /// Who opens this log, if anybody does.
+    pub(super) const fn reader(&self) -> Option<&Reader<'a>> {
+        self.reader.as_ref()
+    }
+
+    /// Judges what a block's columns say, which go on from the blocks before.
+    pub(super) fn judge(
         &mut self,
-        of: &OpenedBlock<'_>,
+        of: (&Block, &Header, &Constitution),
+        sealed: Sealed,
         collected: &mut Collected,
         recorder: &mut Recorder,
     ) {
-        let OpenedBlock { constitution, block, header, .. } = of;
+        let (block, header, _) = of;
         let place = block.place();
-        let public = usize::try_from(header.public_leaves).unwrap_or(usize::MAX);
-        let sealed = of.entries.len().saturating_sub(public);
-        let Some(reader) = &self.reader else {
-            let sealed = u64::try_from(sealed).unwrap_or(u64::MAX);
-            return recorder.not_checked(block.log, Reason::SealedWithoutKey, sealed);
+        let columns = match sealed {
+            Sealed::NoKey { leaves } => {
+                return recorder.not_checked(block.log, Reason::SealedWithoutKey, leaves);
+            }
+            Sealed::NotGiven { leaves } => {
+                recorder.not_checked(block.log, Reason::SealedWithoutKey, leaves);
+                return self.lose_totals();
+            }
+            Sealed::NotOpened { reader } => {
+                let message =
+                    format_args!("the block secret does not open with the key of {reader}");
+                recorder.find(place, Rule::SealedSecret, message);
+                return self.lose_totals();
+            }
+            Sealed::Columns(columns) => columns,
         };
-        let disclosed = reader.disclosed(header.height);
-        if reader.position(constitution, header).is_none() && disclosed.is_none() {
-            let sealed = u64::try_from(sealed).unwrap_or(u64::MAX);
-            recorder.not_checked(block.log, Reason::SealedWithoutKey, sealed);
-            return self.lose_totals();
-        }
-        let Some(secret) = reader.secret(constitution, header) else {
-            let message =
-                format_args!("the block secret does not open with the key of {}", reader.name);
-            recorder.find(place, Rule::SealedSecret, message);
-            return self.lose_totals();
-        };
+        let disclosed = self.reader.as_ref().and_then(|reader| reader.disclosed(header.height));
         self.take_totals(header, disclosed);
-        check_readers(of.constitution, header, &secret, place, recorder);
-        let opened = Opened { of, context: header.context(), secret };
-        let layout = opened.layout(public, recorder);
-        if !layout.is_whole {
+        recorder.append(columns.recorder);
+        if !columns.is_whole {
             self.lose_totals();
         }
-        for (column, leaves) in header.columns.iter().zip(&layout.columns) {
-            let payloads = opened.payloads(column, leaves, recorder);
-            let before = self.contents.get(&column.counterparty).copied().flatten();
-            let after = opened.check(column, leaves, &payloads, before, recorder);
-            self.contents.insert(column.counterparty, after);
-            count(&mut recorder.counts.payloads, payloads.read.len());
-            for (index, payload) in payloads.read {
-                collected.payload(place.at(index), header.time, column.counterparty, payload);
+        for (column, mut read) in header.columns.iter().zip(columns.of) {
+            let counterparty = column.counterparty;
+            recorder.append(std::mem::take(&mut read.recorder));
+            let before = self.contents.get(&counterparty).copied().flatten();
+            let after = read.check(of, (column, &columns.secret), before, recorder);
+            self.contents.insert(counterparty, after);
+            count(&mut recorder.counts.payloads, read.payloads);
+            if read.payloads > 0 {
+                collected.said(block.height, header.time, counterparty);
+            }
+            for (index, back) in read.returns {
+                collected.returned(place.at(index), header.time, counterparty, back);
             }
         }
-        if layout.is_whole {
+        if columns.is_whole {
             collected.opened();
         }
     }
@@ -216,157 +223,196 @@ fn check_readers(
     }
 }
 
-/// One column's leaves, from the first, counted from the block's first leaf, each with its key.
-struct Leaves {
-    first: usize,
-    keys: Vec<EntryKey>,
+/// What a block's sealed entries say, as far as one can tell without the blocks before.
+#[derive(Debug)]
+pub(super) enum Sealed {
+    /// Nobody opens this log.
+    NoKey {
+        leaves: u64,
+    },
+    /// The block is not among those that its reader was given.
+    NotGiven {
+        leaves: u64,
+    },
+    /// The secret is not what the reader's key opens.
+    NotOpened {
+        reader: String,
+    },
+    Columns(Columns),
 }
 
-impl Leaves {
-    const fn end(&self) -> usize {
-        self.first.saturating_add(self.keys.len())
-    }
-}
-
-struct Layout {
-    columns: Vec<Leaves>,
-    /// Whether every leaf could be read.
+/// All columns of a block.
+#[derive(Debug)]
+pub(super) struct Columns {
+    secret: BlockSecret,
+    /// Found with what readers were given, and with padding.
+    recorder: Recorder,
+    /// Whether every leaf is there.
     is_whole: bool,
+    of: Vec<ColumnRead>,
 }
 
-struct Payloads {
-    read: Vec<(LeafIndex, Payload)>,
-    /// Whether all of them could be read.
-    all: bool,
+/// One column, opened.
+#[derive(Debug)]
+struct ColumnRead {
+    key: ColumnKey,
+    /// Found in its leaves.
+    recorder: Recorder,
+    /// Its first leaf, counted from the block's first.
+    first: usize,
+    /// How many it has.
+    count: usize,
+    /// How many of them say something valid.
+    payloads: usize,
+    /// The sum of their values; none when it is no amount.
+    sent: Option<Value>,
+    returns: Vec<(LeafIndex, Return)>,
 }
 
-/// A block whose body has been read.
-pub(super) struct OpenedBlock<'a> {
-    pub(super) constitution: &'a Constitution,
-    pub(super) block: &'a Block,
-    pub(super) header: &'a Header,
-    /// One a leaf of the body; none where it could not be read.
-    pub(super) entries: &'a [Option<Entry>],
+impl Sealed {
+    /// Opens a block's columns. `sealed` has one a leaf of the body, where that is a sealed entry.
+    pub(super) fn read(
+        block: &Block,
+        header: &Header,
+        sealed: &[Option<SealedRef<'_>>],
+        constitution: &Constitution,
+        reader: Option<&Reader<'_>>,
+    ) -> Self {
+        let public = place(header.public_leaves);
+        let leaves = u64::try_from(sealed.len().saturating_sub(public)).unwrap_or(u64::MAX);
+        let Some(reader) = reader else { return Self::NoKey { leaves } };
+        let is_given = reader.position(constitution, header).is_some()
+            || reader.disclosed(header.height).is_some();
+        if !is_given {
+            return Self::NotGiven { leaves };
+        }
+        let Some(secret) = reader.secret(constitution, header) else {
+            return Self::NotOpened { reader: reader.name.to_owned() };
+        };
+        let mut recorder = Recorder::default();
+        check_readers(constitution, header, &secret, block.place(), &mut recorder);
+        let opened = Opened { constitution, block, header, sealed, secret: &secret };
+        let mut next = public.min(sealed.len());
+        let mut of = Vec::with_capacity(header.columns.len());
+        for column in &header.columns {
+            let read = opened.column(column.counterparty, next);
+            next = next.saturating_add(read.count);
+            of.push(read);
+        }
+        let is_whole = block.settled.body().all(|entry| entry.is_some());
+        if is_whole {
+            opened.check_padding(next, &mut recorder);
+        }
+        Self::Columns(Columns { secret, recorder, is_whole, of })
+    }
 }
 
 /// A block with its secret.
 struct Opened<'a> {
-    of: &'a OpenedBlock<'a>,
-    context: SealingContext,
-    secret: BlockSecret,
+    constitution: &'a Constitution,
+    block: &'a Block,
+    header: &'a Header,
+    sealed: &'a [Option<SealedRef<'a>>],
+    secret: &'a BlockSecret,
 }
 
 impl Opened<'_> {
-    /// Which leaf is whose: columns lie side by side in the order of the header, then comes padding.
-    /// A leaf is a column's when it commits to the key that the column gives for its place.
-    fn layout(&self, public: usize, recorder: &mut Recorder) -> Layout {
-        let OpenedBlock { constitution, block, header, entries } = self.of;
-        let mut next = public.min(entries.len());
-        let mut columns = Vec::with_capacity(header.columns.len());
-        for column in &header.columns {
-            let key = self.context.column_key(&self.secret, column.counterparty);
-            let mut leaves = Leaves { first: next, keys: Vec::new() };
-            while let Some(entry) = self.sealed(next) {
-                let key = self.context.entry_key(&key, block.index_of(next));
-                if !self.context.commits_to(&key, entry) {
-                    break;
+    /// The column of a counterparty: columns lie side by side in the order of the header, then comes
+    /// padding. A leaf is a column's when it commits to the key that the column gives for its place;
+    /// one that says nothing valid is a finding.
+    fn column(&self, counterparty: BrandId, first: usize) -> ColumnRead {
+        let context = self.header.context();
+        let key = context.column_key(self.secret, counterparty);
+        let mut cipher = context.column(&key);
+        let mut read = ColumnRead {
+            key,
+            recorder: Recorder::default(),
+            first,
+            count: 0,
+            payloads: 0,
+            sent: Some(Value::ZERO),
+            returns: Vec::new(),
+        };
+        let pair = (self.header.log, counterparty);
+        let leaves = self.sealed.get(first..).unwrap_or_default();
+        for (position, sealed) in (first..).zip(leaves.iter().map_while(|sealed| *sealed)) {
+            let index = self.block.index_of(position);
+            let payload = match cipher.open(index, sealed) {
+                Err(SealError::WrongKey) => break,
+                Err(error) => Err(Violation::Opening { counterparty, error }),
+                Ok(bytes) => Payload::read(bytes, self.constitution, pair)
+                    .map_err(|error| Violation::Payload { counterparty, index, error }),
+            };
+            read.count = read.count.saturating_add(1);
+            match payload {
+                Ok(payload) => {
+                    read.payloads = read.payloads.saturating_add(1);
+                    read.sent = read.sent.and_then(|sum| sum.plus(payload.value()).ok());
+                    if let Payload::Return(back) = payload {
+                        read.returns.push((index, back));
+                    }
                 }
-                leaves.keys.push(key);
-                next = next.saturating_add(1);
+                Err(violation) => read.recorder.violation(self.block.place().at(index), &violation),
             }
-            columns.push(leaves);
         }
-        let is_whole = block.body().iter().all(Option::is_some);
-        let size = constitution.payload_size();
-        for (position, entry) in entries.iter().enumerate().skip(next) {
-            let index = block.index_of(position);
-            let padding = self.context.padding(&self.secret, index, size);
-            let is_padding = matches!(entry, Some(Entry::Sealed(entry)) if *entry == padding);
-            if is_whole && !is_padding {
+        read
+    }
+
+    /// What is in no column, from a leaf on, is padding.
+    fn check_padding(&self, first: usize, recorder: &mut Recorder) {
+        let size = self.constitution.payload_size();
+        let context = self.header.context();
+        for (position, sealed) in self.sealed.iter().enumerate().skip(first) {
+            let index = self.block.index_of(position);
+            let padding = context.padding(self.secret, index, size);
+            let is_padding = sealed.is_some_and(|sealed| {
+                sealed.commitment == padding.commitment && sealed.ciphertext == padding.ciphertext
+            });
+            if !is_padding {
                 let message = "a leaf that is in no column is not the block's padding";
-                recorder.find(block.place().at(index), Rule::SealedPadding, message);
+                recorder.find(self.block.place().at(index), Rule::SealedPadding, message);
             }
         }
-        Layout { columns, is_whole }
     }
+}
 
-    fn sealed(&self, position: usize) -> Option<&SealedEntry> {
-        match self.of.entries.get(position) {
-            Some(Some(Entry::Sealed(entry))) => Some(entry),
-            _ => None,
-        }
-    }
-
-    /// What a column's leaves say; one that says nothing valid is a finding.
-    fn payloads(&self, column: &Column, leaves: &Leaves, recorder: &mut Recorder) -> Payloads {
-        let counterparty = column.counterparty;
-        let pair = (self.of.header.log, counterparty);
-        let mut payloads = Payloads { read: Vec::new(), all: true };
-        for (position, entry_key) in (leaves.first..).zip(&leaves.keys) {
-            let index = self.of.block.index_of(position);
-            let place = self.of.block.place().at(index);
-            let Some(sealed) = self.sealed(position) else { continue };
-            let read = self
-                .context
-                .open(entry_key, index, sealed)
-                .map_err(|error| Violation::Opening { counterparty, error })
-                .and_then(|bytes| {
-                    Payload::read(&bytes, self.of.constitution, pair)
-                        .map_err(|error| Violation::Payload { counterparty, index, error })
-                });
-            match read {
-                Ok(payload) => payloads.read.push((index, payload)),
-                Err(violation) => {
-                    payloads.all = false;
-                    recorder.violation(place, &violation);
-                }
-            }
-        }
-        payloads
-    }
-
+impl ColumnRead {
     /// Makes the column's opening again, checks it as the counterparty does, and that the counterparty
     /// was given just this. Gives the exact totals from here on, if they are known.
     fn check(
         &self,
-        column: &Column,
-        leaves: &Leaves,
-        payloads: &Payloads,
+        (block, header, constitution): (&Block, &Header, &Constitution),
+        (column, secret): (&Column, &BlockSecret),
         before: Option<ColumnContent>,
         recorder: &mut Recorder,
     ) -> Option<ColumnContent> {
         let counterparty = column.counterparty;
-        let OpenedBlock { constitution, block, .. } = self.of;
         let place = block.place();
-        let Some(before) = before.filter(|_| payloads.all) else {
+        let Some(before) = before.filter(|_| self.payloads == self.count) else {
             recorder.not_checked(block.log, Reason::TotalsUnknown, 1);
             return None;
         };
-        let key = self.context.column_key(&self.secret, counterparty);
-        let Some(content) = self.content(leaves, payloads, before) else {
+        let Some((sum, content)) = self.content(block, before) else {
             recorder.violation(place, &Violation::ExactTotals { counterparty });
             return None;
         };
-        let opening = ColumnOpening { key, content };
+        let context = header.context();
+        let opening = ColumnOpening { key: self.key.clone(), content };
         // the key follows from the secret and the totals from the leaves: when the opening is not the
         // committed one, it is told apart here which of the two the writer committed to wrongly
-        let committed = self.context.column_commitment(&opening.key, counterparty) == column.key;
-        let values = payloads.read.iter().map(|(_, payload)| payload.value());
-        let checked = match opening.check(&self.context, column) {
+        let committed = context.column_commitment(&opening.key, counterparty) == column.key;
+        let sums = std::iter::once(sum);
+        let checked = match opening.check(&context, column) {
             Err(SealError::WrongKey) if committed => Err(Violation::ExactTotals { counterparty }),
             Err(error) => Err(Violation::Opening { counterparty, error }),
-            Ok(()) => check_column_totals(constitution, column, &content, &before, values),
+            Ok(()) => check_column_totals(constitution, column, &content, &before, sums),
         };
         if let Err(violation) = checked {
             recorder.violation(place, &violation);
             return None;
         }
-        let given = self.context.wrap(
-            counterparty.as_str(),
-            &column.opening.key(),
-            self.secret.expose(),
-            &opening.to_bytes(),
-        );
+        let (name, key) = (counterparty.as_str(), column.opening.key());
+        let given = context.wrap(name, &key, secret.expose(), &opening.to_bytes());
         if given.as_ref() != Ok(&column.opening) {
             let message =
                 format_args!("what was wrapped to {counterparty} is not the opening of its column");
@@ -375,22 +421,19 @@ impl Opened<'_> {
         Some(content)
     }
 
-    fn content(
-        &self,
-        leaves: &Leaves,
-        payloads: &Payloads,
-        before: ColumnContent,
-    ) -> Option<ColumnContent> {
-        let hashes = self.of.block.settled.hashes.get(leaves.first..leaves.end())?;
-        let mut values = payloads.read.iter().map(|(_, payload)| payload.value());
-        let sent = values.try_fold(before.sent, Value::plus).ok()?;
+    /// The sum of its leaves' values, and its exact content.
+    fn content(&self, block: &Block, before: ColumnContent) -> Option<(Value, ColumnContent)> {
+        let end = self.first.checked_add(self.count)?;
+        let hashes = block.settled.hashes.get(self.first..end)?;
+        let sum = self.sent?;
         let count = u32::try_from(hashes.len()).ok()?;
-        Some(ColumnContent {
+        let content = ColumnContent {
             entries: before.entries.checked_add(u64::from(count))?,
-            sent,
-            first: u32::try_from(leaves.first).ok()?,
+            sent: before.sent.plus(sum).ok()?,
+            first: u32::try_from(self.first).ok()?,
             count,
             leaves: hash_of_leaves(hashes),
-        })
+        };
+        Some((sum, content))
     }
 }

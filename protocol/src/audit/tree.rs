@@ -2,31 +2,59 @@
 //!
 //! An entry and its hash in the level-0 tile stand for each other; when they differ, the certified
 //! root tells which of the two was altered. Tiles above are compared with what the entries come to.
-//! Holds one bundle, one block and one partial tile a level at a time.
+//! Holds [`BUNDLES_AT_ONCE`] bundles, one block and one partial tile a level at a time.
 
 use std::collections::VecDeque;
 
-use super::folder::{LogFolder, Partials, WIDTH, is_beginning, read_file};
+use super::bundles::{Bundle, Files, Slot, Span, perfect_root};
+use super::cores::Cores;
+use super::folder::{LogFolder, Partials, WIDTH, is_beginning};
 use super::report::{Place, Reason, Recorder, Rule, count};
 use crate::ids::{BrandId, Height, LeafHash, LeafIndex, RootHash, TreeSize};
 use crate::log::block::{BLOCK_LEAVES_MAX, BODY_MAX, Entry, Header};
-use crate::log::merkle::{Frontier, NodeHash, leaf_hash};
+use crate::log::merkle::{Frontier, NodeHash};
 use crate::log::tiles::{LEVELS, TILE_WIDTH, TileKind, TilePath, TileReader};
 
 /// After so many bundles in a row that are not there, the walk ends.
 const MISSING_BUNDLES_MAX: u64 = 16;
+/// Bundles that are read and hashed at once.
+const BUNDLES_AT_ONCE: u64 = 64;
+/// Leaves of a full bundle, as the logarithm of their number.
+const BUNDLE_LEVEL: u8 = 8;
 
-/// One leaf as the files have it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Slot {
-    /// The entry, if it can be read (and the block has not more bytes than a block may have).
-    pub(super) entry: Option<Vec<u8>>,
-    /// Hash of the entry.
-    hash: Option<LeafHash>,
-    /// Hash in the tile.
-    tile: Option<LeafHash>,
-    /// What is wrong here has been reported with its file.
-    reported: bool,
+/// The root over the entries' hashes of a whole bundle, with the place of its first leaf in the block.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    place: usize,
+    root: NodeHash,
+}
+
+/// One block's leaves as the files have them.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    // entries side by side, each after its length
+    bytes: Vec<u8>,
+    slots: Vec<Slot>,
+    runs: Vec<Run>,
+}
+
+impl Taken {
+    /// Whether there is none.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    fn push(&mut self, slot: Slot, entry: Option<&[u8]>) {
+        let entry = entry.and_then(|entry| {
+            // an entry of a bundle has a length of two bytes
+            let length = u16::try_from(entry.len()).ok()?;
+            self.bytes.extend_from_slice(&length.to_be_bytes());
+            let start = self.bytes.len();
+            self.bytes.extend_from_slice(entry);
+            Some(Span { start, end: self.bytes.len() })
+        });
+        self.slots.push(Slot { entry, ..slot });
+    }
 }
 
 /// One block's leaves after they were compared.
@@ -34,8 +62,8 @@ pub(super) struct Slot {
 pub(super) struct Settled {
     /// Index of the first.
     pub(super) first: LeafIndex,
-    /// The entries, those that are the ones in the tree.
-    pub(super) entries: Vec<Option<Vec<u8>>>,
+    bytes: Vec<u8>,
+    entries: Vec<Option<Span>>,
     /// The leaf hashes in the tree.
     pub(super) hashes: Vec<LeafHash>,
     /// Root up to the last leaf.
@@ -46,14 +74,54 @@ pub(super) struct Settled {
     pub(super) continues: bool,
 }
 
+impl Settled {
+    fn entry(&self, span: Option<Span>) -> Option<&[u8]> {
+        span?.of(&self.bytes)
+    }
+
+    fn spans(&self) -> &[Option<Span>] {
+        self.entries.split_last().map_or(&[], |(_, body)| body)
+    }
+
+    /// How many entries there are besides the last.
+    pub(super) fn body_leaves(&self) -> usize {
+        self.spans().len()
+    }
+
+    /// All entries but the last, those that are the ones in the tree.
+    pub(super) fn body(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        self.spans().iter().map(|span| self.entry(*span))
+    }
+
+    /// The last entry, if it is the one in the tree.
+    pub(super) fn last(&self) -> Option<&[u8]> {
+        self.entry(*self.entries.last()?)
+    }
+
+    /// All entries but the last side by side, each after its length; none when one is not there.
+    pub(super) fn body_bytes(&self) -> Option<&[u8]> {
+        let spans = self.spans();
+        if spans.iter().any(Option::is_none) {
+            return None;
+        }
+        let end = spans.last().copied().flatten().map_or(0, |span| span.end);
+        self.bytes.get(..end)
+    }
+
+    /// How many bytes are held.
+    pub(super) const fn size(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
 /// Walks over one log's entries, block by block.
 #[derive(Debug)]
 pub(super) struct Walk<'a, F> {
-    log: BrandId,
-    folder: &'a F,
-    size: TreeSize,
+    files: Files<'a, F>,
     next: u64,
-    bundle: VecDeque<Slot>,
+    bundles: VecDeque<Bundle>,
+    // leaves of the first of them that were taken
+    taken: usize,
     missing: u64,
     /// The tree so far.
     pub(super) frontier: Frontier,
@@ -68,11 +136,10 @@ pub(super) struct Walk<'a, F> {
 impl<'a, F: LogFolder> Walk<'a, F> {
     pub(super) fn new(log: BrandId, folder: &'a F, size: TreeSize, partials: Partials) -> Self {
         Self {
-            log,
-            folder,
-            size,
+            files: Files { log, folder, size },
             next: 0,
-            bundle: VecDeque::new(),
+            bundles: VecDeque::new(),
+            taken: 0,
             missing: 0,
             frontier: Frontier::empty(),
             levels: Default::default(),
@@ -89,154 +156,107 @@ impl<'a, F: LogFolder> Walk<'a, F> {
 
     /// How many leaves there are still to come.
     pub(super) const fn remaining(&self) -> u64 {
-        self.size.get().saturating_sub(self.next)
+        self.files.size.get().saturating_sub(self.next)
     }
 
     /// The next leaves, up to the certified end of a block or, without one, to a header.
-    pub(super) fn take(&mut self, end: Option<TreeSize>, recorder: &mut Recorder) -> Vec<Slot> {
+    pub(super) fn take(
+        &mut self,
+        end: Option<TreeSize>,
+        cores: &impl Cores,
+        recorder: &mut Recorder,
+    ) -> Taken {
         let end = end.map(TreeSize::get);
-        let mut slots = Vec::new();
+        let mut block = Taken::default();
         let mut bytes = 0_usize;
-        while end.is_none_or(|end| self.next < end) {
-            let Some(mut slot) = self.pop(recorder) else { break };
-            let length = slot.entry.as_ref().map_or(0, Vec::len);
-            bytes = bytes.saturating_add(length);
-            let is_header = slot.entry.as_deref().is_some_and(looks_like_header);
-            let taken = u64::try_from(slots.len()).unwrap_or(u64::MAX).saturating_add(1);
-            if bytes > BODY_MAX || taken > BLOCK_LEAVES_MAX {
-                // its size is a finding of its own; only hashes are kept of what is beyond
-                slot.entry = slot.entry.filter(|_| is_header);
+        while end.is_none_or(|end| self.next < end) && self.remaining() > 0 {
+            if !self.has_bundle(cores, recorder) {
+                break;
             }
-            slots.push(slot);
+            let Some(bundle) = self.bundles.front() else { break };
+            if self.taken == 0 {
+                block.bytes.reserve(bundle.bytes.len());
+                // only of blocks whose end is known
+                let within = end.is_some_and(|end| self.next.saturating_add(WIDTH) <= end);
+                let place = block.slots.len();
+                block.runs.extend(bundle.root.filter(|_| within).map(|root| Run { place, root }));
+            }
+            let Some(slot) = bundle.slots.get(self.taken).copied() else { break };
+            self.taken = self.taken.saturating_add(1);
+            self.next = self.next.saturating_add(1);
+            let entry = slot.entry.and_then(|span| span.of(&bundle.bytes));
+            bytes = bytes.saturating_add(entry.map_or(0, <[u8]>::len));
+            let taken = u64::try_from(block.slots.len()).unwrap_or(u64::MAX).saturating_add(1);
+            let may_end = end.is_none_or(|end| self.next == end);
+            let beyond = bytes > BODY_MAX || taken > BLOCK_LEAVES_MAX;
+            // most are no header, and whether the last one is, is looked at later
+            let looked_at = may_end && (end.is_none() || beyond);
+            let is_header = looked_at && entry.is_some_and(looks_like_header);
+            // its size is a finding of its own; only hashes are kept of what is beyond
+            block.push(slot, entry.filter(|_| !beyond || is_header));
             if end.is_none() && (is_header || taken >= BLOCK_LEAVES_MAX) {
                 break;
             }
         }
-        slots
+        block
     }
 
-    fn pop(&mut self, recorder: &mut Recorder) -> Option<Slot> {
-        if self.remaining() == 0 {
-            return None;
-        }
-        if self.bundle.is_empty() {
-            self.load(recorder);
-        }
-        let slot = self.bundle.pop_front()?;
-        self.next = self.next.saturating_add(1);
-        Some(slot)
-    }
-
-    fn load(&mut self, recorder: &mut Recorder) {
-        let place = Place::log(self.log);
-        let index = self.next / WIDTH;
-        let Some(path) = TilePath::in_tree(TileKind::Entries, index, self.size) else { return };
-        let mut slots = vec![Slot::default(); usize::from(path.width())];
-        let tile = self.read_tile(TileKind::Hashes { level: 0 }, index, recorder);
-        for (slot, hash) in slots.iter_mut().zip(tile.unwrap_or_default()) {
-            slot.tile = Some(LeafHash::from_bytes(*hash.as_bytes()));
-        }
-        match read_file(self.folder, TileKind::Entries, index, self.size) {
-            Ok((_, found, bytes)) => {
-                self.missing = 0;
-                if !fill(&mut slots, &bytes, found == path) {
-                    self.report_framing(&mut slots, path, recorder);
-                }
+    /// Whether the bundle with the next leaf is at hand; bundles are read some at once.
+    fn has_bundle(&mut self, cores: &impl Cores, recorder: &mut Recorder) -> bool {
+        let done = |bundle: &Bundle| self.taken >= bundle.slots.len();
+        if self.bundles.front().is_none_or(done) {
+            self.bundles.pop_front();
+            self.taken = 0;
+            if self.bundles.is_empty() {
+                let first = self.next / WIDTH;
+                let end = self.files.size.get().div_ceil(WIDTH);
+                let end = end.min(first.saturating_add(BUNDLES_AT_ONCE));
+                let indexes: Vec<u64> = (first..end).collect();
+                let read = cores.each(&indexes, |index| self.files.bundle(*index));
+                self.bundles = read.into_iter().flatten().collect();
             }
-            Err(_) => {
-                recorder.find(place, Rule::TileMissing, format_args!("{path} cannot be read"));
-                slots.iter_mut().for_each(|slot| slot.reported = true);
-                self.missing = self.missing.saturating_add(1);
-            }
+            let Some(bundle) = self.bundles.front_mut() else { return false };
+            recorder.append(std::mem::take(&mut bundle.recorder));
+            self.missing = if bundle.is_missing { self.missing.saturating_add(1) } else { 0 };
         }
-        if self.missing < MISSING_BUNDLES_MAX {
-            self.bundle = slots.into();
-        }
-    }
-
-    /// Lengths and entries of a bundle do not fit its file: names the first entry that is not the one
-    /// in the tile; nothing after it can be told apart.
-    fn report_framing(&self, slots: &mut [Slot], path: TilePath, recorder: &mut Recorder) {
-        let wrong = |slot: &Slot| match slot.hash {
-            Some(hash) => slot.tile.is_some_and(|tile| tile != hash),
-            None => true,
-        };
-        let Some(first) = slots.iter().position(wrong) else {
-            let message = format_args!("{path} goes on after its last entry");
-            recorder.find(Place::log(self.log), Rule::TileMalformed, message);
-            return;
-        };
-        let index = u64::try_from(first).map_or(self.next, |first| self.next.saturating_add(first));
-        let message = format_args!(
-            "the entry or its length was altered: from here on {path} has no entries of its width"
-        );
-        recorder.find(Place::log(self.log).at(LeafIndex::new(index)), Rule::EntryAltered, message);
-        for slot in slots.iter_mut().skip(first) {
-            *slot = Slot { entry: None, hash: None, tile: slot.tile, reported: true };
-        }
-    }
-
-    /// The hashes of a tile, or none, which is then reported.
-    fn read_tile(
-        &self,
-        kind: TileKind,
-        index: u64,
-        recorder: &mut Recorder,
-    ) -> Option<Vec<NodeHash>> {
-        let place = Place::log(self.log);
-        match read_file(self.folder, kind, index, self.size) {
-            Ok((path, found, bytes)) => {
-                let (hashes, rest) = bytes.as_chunks::<32>();
-                if !rest.is_empty() || hashes.len() != usize::from(found.width()) {
-                    let message = format_args!("{found} has not the length of its width");
-                    recorder.find(place, Rule::TileMalformed, message);
-                    return None;
-                }
-                let wanted = hashes.iter().take(usize::from(path.width())).copied();
-                Some(wanted.map(NodeHash::from_bytes).collect())
-            }
-            Err(path) => {
-                let name = path.map(|path| path.to_string()).unwrap_or_default();
-                recorder.find(place, Rule::TileMissing, format_args!("{name} cannot be read"));
-                None
-            }
-        }
+        self.missing < MISSING_BUNDLES_MAX
     }
 
     /// Compares one block's leaves with their tile and with the certified root.
     pub(super) fn settle(
         &mut self,
         height: Height,
-        slots: Vec<Slot>,
+        block: Taken,
         certified: Option<RootHash>,
         recorder: &mut Recorder,
     ) -> Settled {
-        let place = Place::block(self.log, height);
+        let Taken { bytes, slots, mut runs } = block;
+        let place = Place::block(self.files.log, height);
         let first = LeafIndex::new(self.frontier.size().get());
-        let by_entries: Vec<LeafHash> =
-            slots.iter().map(|slot| slot.hash.or(slot.tile).unwrap_or(NOTHING)).collect();
-        let by_tiles: Vec<LeafHash> =
-            slots.iter().map(|slot| slot.tile.or(slot.hash).unwrap_or(NOTHING)).collect();
         let expected_body = || -> Option<RootHash> {
-            let entry = slots.last()?.entry.as_deref()?;
+            let entry = slots.last()?.entry?.of(&bytes)?;
             Header::from_bytes(entry).ok().map(|header| header.body_root)
         };
         let proves = |tree: &Extended| match certified {
             Some(root) => tree.whole.root() == root,
             None => expected_body() == Some(tree.body_root),
         };
-        let mut tree = Extended::new(&self.frontier, &by_entries);
-        let mut hashes = by_entries;
+        let mut hashes: Vec<LeafHash> = slots.iter().map(Slot::hash_by_entry).collect();
+        let mut tree = Extended::new(&self.frontier, &hashes, &runs);
         let mut proven = proves(&tree);
-        if !proven && by_tiles != hashes {
-            let other = Extended::new(&self.frontier, &by_tiles);
-            if proves(&other) {
-                (tree, hashes, proven) = (other, by_tiles, true);
+        if !proven {
+            let by_tiles: Vec<LeafHash> = slots.iter().map(Slot::hash_by_tile).collect();
+            if by_tiles != hashes {
+                let other = Extended::new(&self.frontier, &by_tiles, &[]);
+                if proves(&other) {
+                    (tree, hashes, proven) = (other, by_tiles, true);
+                    runs.clear();
+                }
             }
         }
         let mut entries = Vec::with_capacity(slots.len());
         let header_index = tree.whole.size().get().saturating_sub(1);
-        for ((index, slot), hash) in (first.get()..).zip(slots).zip(&hashes) {
+        for ((index, slot), hash) in (first.get()..).zip(&slots).zip(&hashes) {
             let is_certified = slot.hash == Some(*hash);
             // of a tree that is not the certified one nothing is judged but the header, which has a
             // hash of its own in the certificate
@@ -255,14 +275,16 @@ impl<'a, F: LogFolder> Walk<'a, F> {
         count(&mut recorder.counts.entries, hashes.len());
         self.frontier = tree.whole;
         self.lost = !proven && !certified.is_some_and(|root| self.find_again(root));
-        hashes.iter().for_each(|hash| self.push(NodeHash::from(*hash), recorder));
-        Settled { first, entries, hashes, body_root: tree.body_root, proven, continues: !self.lost }
+        self.push_all(&hashes, &runs, recorder);
+        let (body_root, continues) = (tree.body_root, !self.lost);
+        Settled { first, bytes, entries, hashes, body_root, proven, continues }
     }
 
     /// After a block that does not fit, the published tiles may still have the certified tree.
     fn find_again(&mut self, root: RootHash) -> bool {
         let size = self.frontier.size();
-        let published = Frontier::read(&TileReader::new(self.folder, self.size), size);
+        let published = TileReader::new(self.files.folder, self.files.size);
+        let published = Frontier::read(&published, size);
         match published.ok().filter(|frontier| frontier.root() == root) {
             Some(frontier) => {
                 self.frontier = frontier;
@@ -272,12 +294,28 @@ impl<'a, F: LogFolder> Walk<'a, F> {
         }
     }
 
-    /// Puts a leaf's hash where the tiles above level 0 are computed from; a tile that is now full is
-    /// compared with the published one.
-    fn push(&mut self, hash: NodeHash, recorder: &mut Recorder) {
+    /// Puts a block's hashes where the tiles above level 0 are computed from.
+    fn push_all(&mut self, hashes: &[LeafHash], runs: &[Run], recorder: &mut Recorder) {
+        for part in parts(hashes, runs) {
+            match part {
+                Part::Leaf(hash) => self.push(0, hash.into(), recorder),
+                Part::Run(hashes, root) => {
+                    let tile: Vec<NodeHash> = hashes.iter().map(|hash| (*hash).into()).collect();
+                    self.pushed = self.pushed.saturating_add(WIDTH);
+                    self.compare(0, &tile, recorder);
+                    self.push(1, root, recorder);
+                }
+            }
+        }
+    }
+
+    /// Puts a hash into its level; a tile that is now full is compared with the published one.
+    fn push(&mut self, level: u8, hash: NodeHash, recorder: &mut Recorder) {
+        if level == 0 {
+            self.pushed = self.pushed.saturating_add(1);
+        }
         let mut carried = hash;
-        self.pushed = self.pushed.saturating_add(1);
-        for level in 0..LEVELS {
+        for level in level..LEVELS {
             let Some(tile) = self.levels.get_mut(usize::from(level)) else { return };
             tile.push(carried);
             if tile.len() < usize::from(TILE_WIDTH) {
@@ -294,7 +332,7 @@ impl<'a, F: LogFolder> Walk<'a, F> {
 
     /// Compares the partial tiles of the last size.
     pub(super) fn finish(&mut self, recorder: &mut Recorder) {
-        if self.pushed == self.size.get() && !self.lost {
+        if self.pushed == self.files.size.get() && !self.lost {
             for level in 0..LEVELS {
                 let edge = self.levels.get_mut(usize::from(level)).map(std::mem::take);
                 if let Some(hashes) = edge.filter(|hashes| !hashes.is_empty()) {
@@ -303,13 +341,13 @@ impl<'a, F: LogFolder> Walk<'a, F> {
             }
         }
         let left = u64::try_from(self.partials.len()).unwrap_or(u64::MAX);
-        recorder.not_checked(self.log, Reason::JudgedByMissing, left);
+        recorder.not_checked(self.files.log, Reason::JudgedByMissing, left);
     }
 
     /// Compares a tile, full or the last of its level, and what is left of earlier sizes.
     fn compare(&mut self, level: u8, hashes: &[NodeHash], recorder: &mut Recorder) {
         if self.lost {
-            return recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
+            return recorder.not_checked(self.files.log, Reason::JudgedByMissing, 1);
         }
         let kind = TileKind::Hashes { level };
         // beyond 2^64 leaves a tile there is but one
@@ -318,28 +356,25 @@ impl<'a, F: LogFolder> Walk<'a, F> {
         let index = span.and_then(|span| last.checked_div(span)).unwrap_or_default();
         // level 0 itself was compared entry by entry
         if level > 0
-            && let Some(published) = self.read_tile(kind, index, recorder)
+            && let Some(published) = self.files.tile(kind, index, recorder)
             && published != hashes
-            && let Some(path) = TilePath::in_tree(kind, index, self.size)
+            && let Some(path) = TilePath::in_tree(kind, index, self.files.size)
         {
             let message = format_args!("{path} does not hold the hashes that the entries come to");
-            recorder.find(Place::log(self.log), Rule::TileDisagrees, message);
+            recorder.find(Place::log(self.files.log), Rule::TileDisagrees, message);
         }
         let bundle = (level == 0).then_some(TileKind::Entries);
         for kind in bundle.into_iter().chain([kind]) {
             for path in self.partials.remove(&(kind, index)).into_iter().flatten() {
-                let bytes = self.folder.read(&path).unwrap_or_default();
+                let bytes = self.files.folder.read(&path).unwrap_or_default();
                 if !is_beginning(path, &bytes, hashes) {
                     let message = format_args!("{path} is not what the log has up to there");
-                    recorder.find(Place::log(self.log), Rule::TileDisagrees, message);
+                    recorder.find(Place::log(self.files.log), Rule::TileDisagrees, message);
                 }
             }
         }
     }
 }
-
-/// Stands in for a hash that cannot be known; no leaf has it.
-const NOTHING: LeafHash = LeafHash::from_bytes([0; 32]);
 
 fn report_difference(at: Place, entry_is_certified: bool, proven: bool, recorder: &mut Recorder) {
     let (rule, message) = match (proven, entry_is_certified) {
@@ -365,12 +400,17 @@ struct Extended {
 }
 
 impl Extended {
-    fn new(before: &Frontier, leaves: &[LeafHash]) -> Self {
+    fn new(before: &Frontier, leaves: &[LeafHash], runs: &[Run]) -> Self {
         let mut whole = before.clone();
         let mut body_root = whole.root();
         if let Some((last, body)) = leaves.split_last() {
-            // fails only beyond 2^64 - 1 leaves, which the size of the log excludes
-            let _ = body.iter().try_for_each(|leaf| whole.append(*leaf).map(|_| ()));
+            for part in parts(body, runs) {
+                // fails only beyond 2^64 - 1 leaves, which the size of the log excludes
+                let _ = match part {
+                    Part::Leaf(hash) => whole.append(hash).map(|_| ()),
+                    Part::Run(_, root) => whole.append_perfect(BUNDLE_LEVEL, root),
+                };
+            }
             body_root = whole.root();
             let _ = whole.append(*last);
         }
@@ -378,26 +418,29 @@ impl Extended {
     }
 }
 
-fn perfect_root(mut row: Vec<NodeHash>) -> Option<NodeHash> {
-    while row.len() > 1 {
-        let pairs = row.as_chunks::<2>().0;
-        row = pairs.iter().map(|[left, right]| NodeHash::over(left, right)).collect();
-    }
-    row.pop()
+/// A part of a block's leaves.
+enum Part<'a> {
+    Leaf(LeafHash),
+    /// A whole bundle of them with its root.
+    Run(&'a [LeafHash], NodeHash),
 }
 
-/// Reads the entries of a bundle, as far as they go; says whether the file is just that.
-fn fill(slots: &mut [Slot], bytes: &[u8], exact: bool) -> bool {
-    let mut rest = bytes;
-    for slot in slots {
-        let Some((length, after)) = rest.split_first_chunk::<2>() else { return false };
-        let length = usize::from(u16::from_be_bytes(*length));
-        let Some((entry, after)) = after.split_at_checked(length) else { return false };
-        slot.hash = Some(leaf_hash(entry));
-        slot.entry = Some(entry.to_vec());
-        rest = after;
-    }
-    !exact || rest.is_empty()
+/// A block's leaves in order, as few parts as the runs allow. Every run begins where a bundle does.
+fn parts<'a>(leaves: &'a [LeafHash], runs: &'a [Run]) -> impl Iterator<Item = Part<'a>> {
+    let mut runs = runs.iter().peekable();
+    let mut place = 0_usize;
+    std::iter::from_fn(move || {
+        let end = place.saturating_add(usize::from(TILE_WIDTH));
+        if let Some(run) = runs.next_if(|run| run.place == place)
+            && let Some(hashes) = leaves.get(place..end)
+        {
+            place = end;
+            return Some(Part::Run(hashes, run.root));
+        }
+        let leaf = leaves.get(place)?;
+        place = place.saturating_add(1);
+        Some(Part::Leaf(*leaf))
+    })
 }
 
 /// Whether an entry begins as headers do; what does is decoded by whoever needs it.

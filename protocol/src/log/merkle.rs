@@ -202,6 +202,14 @@ pub enum FrontierError {
     /// A tree has at most 2^64 - 1 leaves.
     #[error("the tree is full")]
     Full,
+    /// A perfect subtree begins at a multiple of its width.
+    #[error("a subtree of 2^{level} leaves cannot follow {size}")]
+    Unaligned {
+        /// The size.
+        size: TreeSize,
+        /// Logarithm of the subtree's number of leaves.
+        level: u8,
+    },
 }
 
 impl Frontier {
@@ -271,17 +279,32 @@ impl Frontier {
     /// [`FrontierError::Full`] at the end of the range; the frontier is then unchanged.
     pub fn append(&mut self, leaf: LeafHash) -> Result<LeafIndex, FrontierError> {
         let index = LeafIndex::new(self.size.get());
-        let size = self.size.next().ok_or(FrontierError::Full)?;
-        let mut node = NodeHash::from(leaf);
+        self.append_perfect(0, leaf.into())?;
+        Ok(index)
+    }
+
+    /// Adds a perfect subtree of 2^`level` leaves at the right.
+    ///
+    /// # Errors
+    /// When the size is no multiple of so many leaves, or at the end of the range; the frontier is then
+    /// unchanged.
+    pub fn append_perfect(&mut self, level: u8, root: NodeHash) -> Result<(), FrontierError> {
+        let before = self.size.get();
+        let width = 1_u64.checked_shl(u32::from(level)).ok_or(FrontierError::Full)?;
+        if !before.is_multiple_of(width) {
+            return Err(FrontierError::Unaligned { size: self.size, level });
+        }
+        let size = before.checked_add(width).ok_or(FrontierError::Full)?;
+        let mut node = root;
         // as in binary counting: every trailing one is a perfect subtree that the carry completes
-        for _ in 0..self.size.get().trailing_ones() {
+        for _ in 0..before.checked_div(width).unwrap_or_default().trailing_ones() {
             if let Some(left) = self.peaks.pop() {
                 node = NodeHash::over(&left, &node);
             }
         }
         self.peaks.push(node);
-        self.size = size;
-        Ok(index)
+        self.size = TreeSize::new(size);
+        Ok(())
     }
 }
 
@@ -408,6 +431,29 @@ pub(super) mod tests {
             prop_assert_eq!(&Frontier::read(&tree, TreeSize::new(size)).unwrap(), &grown);
             let decoded: Frontier = decode("a frontier", &encode(&grown), 4096).unwrap();
             prop_assert_eq!(decoded, grown);
+        }
+
+        #[test]
+        fn whole_subtrees_come_to_what_their_leaves_do(
+            before in 0_u64..200, level in 0_u8..7, after in 0_u64..9,
+        ) {
+            let width = 1 << level;
+            let tree = Naive::of_size(before + width + after);
+            let read = |size| Frontier::read(&tree, TreeSize::new(size)).unwrap();
+            let mut grown = read(before);
+            let Some(root) = tree.hash(level, before / width).filter(|_| before % width == 0) else {
+                let unaligned = FrontierError::Unaligned { size: TreeSize::new(before), level };
+                let root = NodeHash::from_bytes([1; 32]);
+                prop_assert_eq!(grown.append_perfect(level, root), Err(unaligned));
+                prop_assert_eq!(grown, read(before));
+                return Ok(());
+            };
+            prop_assert_eq!(grown.append_perfect(level, root), Ok(()));
+            prop_assert_eq!(&grown, &read(before + width));
+            for leaf in &tree.0[(before + width) as usize..] {
+                grown.append(*leaf).unwrap();
+            }
+            prop_assert_eq!(grown, read(before + width + after));
         }
     }
 }

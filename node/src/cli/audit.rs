@@ -6,15 +6,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use alliance_config::Constitution;
 use indicatif::{ProgressBar, ProgressStyle};
 use protocol::audit::{
-    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, EntryPlace, KeyHolder, LogFolder, LogsRead,
-    Observer, OpeningKey, Report,
+    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, Cores as _, EntryPlace, KeyHolder, LogFolder,
+    LogsRead, Observer, OpeningKey, Report,
 };
 use protocol::epochs::Constitutions;
 use protocol::ids::BrandId;
@@ -25,11 +23,12 @@ use protocol::log::tiles::{TilePath, TileSource};
 use serde::Serialize;
 
 use super::budget_audit::{BudgetEntries, BudgetReport};
+use super::cores::AllCores;
 use super::{CliError, Io};
 use crate::keys;
 
 /// Where an audit reads from.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct AuditArguments {
     /// Folder with one folder a brand, each a published log (checkpoint, certificates, tile/).
     pub logs: PathBuf,
@@ -84,7 +83,8 @@ impl LogFolder for Directory {
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
                 let path = entry.path();
-                if path.is_dir() {
+                let kind = entry.file_type();
+                if kind.is_ok_and(|it| it.is_dir() || it.is_symlink() && path.is_dir()) {
                     folders.push(path);
                 } else if let Some(name) = path.strip_prefix(&self.0).ok().and_then(Path::to_str) {
                     names.push(name.to_owned());
@@ -112,32 +112,6 @@ impl Observer for Watch<'_> {
     fn application(&mut self, at: &EntryPlace, entry: &ApplicationEntry) {
         self.budget.take(at, entry);
     }
-}
-
-/// Does something for each of a few things on as many threads as the machine has cores; gives the
-/// results in the order of the things.
-fn on_all_cores<'t, T: Sync, R: Send>(things: &'t [T], work: impl Fn(&'t T) -> R + Sync) -> Vec<R> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let mut done = Vec::new();
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(thing) = things.get(place) else { return done };
-            done.push((place, work(thing)));
-        }
-    };
-    let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..cores.min(things.len())).map(|_| scope.spawn(worker)).collect();
-        let own = worker();
-        let joined = others.into_iter().flat_map(|thread| match thread.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        own.into_iter().chain(joined.collect::<Vec<_>>()).collect()
-    });
-    done.sort_by_key(|(place, _)| *place);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Both halves of an audit.
@@ -221,15 +195,17 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         outside_witnesses: &outside_witnesses,
     };
     let folders: Vec<(BrandId, Directory)> = folders.into_iter().collect();
-    let read = on_all_cores(&folders, |(brand, folder)| auditor.read(*brand, folder));
+    let cores = AllCores::of_machine();
+    let read = cores.each(&folders, |(brand, folder)| auditor.read(*brand, folder, &cores));
     let logs = LogsRead::new(auditor.constitutions, read);
     let bar = ProgressBar::new(logs.entries());
     if let Ok(style) = ProgressStyle::with_template("{msg:>16} {bar:40} {pos}/{len} entries") {
         bar.set_style(style);
     }
-    let walked = on_all_cores(&logs.brands(), |brand| {
+    let brands = logs.brands();
+    let walked = cores.each(&brands, |brand| {
         let mut watch = Watch { bar: &bar, done: 0, budget: BudgetEntries::default() };
-        let walk = auditor.walk(&logs, *brand, &mut watch);
+        let walk = auditor.walk(&logs, *brand, &cores, &mut watch);
         (*brand, walk, watch.budget)
     });
     bar.finish_and_clear();

@@ -9,6 +9,7 @@ pub mod bench;
 pub mod budget_audit;
 pub mod clearing;
 pub mod constitution;
+mod cores;
 pub mod demo;
 pub mod operations;
 pub mod returns;

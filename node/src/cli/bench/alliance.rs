@@ -38,8 +38,9 @@ const CODE_VALID: Milliseconds = Milliseconds::from_seconds(3600);
 /// Points that every member has at the beginning.
 pub const POINTS: u64 = 100_000_000;
 
-// limits that no run comes near: what is measured is not when a limit is reached
-const SETTINGS: &str = "\
+/// Settings without auditors, with limits that no run comes near: what is measured is not when one is
+/// reached.
+pub const SETTINGS: &str = "\
 format = 0
 
 [alliance]

@@ -4,16 +4,19 @@
 //! what the hashes, signatures and syncs it needs would cost alone. Nothing here is used by a node.
 
 mod alliance;
+mod audit;
 mod exchange;
 mod floor;
 mod ledgers;
 mod postgres;
+mod process;
 mod witness;
 
 use std::process::ExitCode;
 
 use super::{CliError, Io};
 
+pub use audit::{AuditBenchArguments, AuditFigures, Auditing, measure as measure_audit};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
 
 /// What is measured.
@@ -23,6 +26,8 @@ pub enum BenchCommand {
     Exchange(ExchangeArguments),
     /// What one block costs a brand that only witnesses it, by the number of exchanges in it.
     Witness(witness::WitnessArguments),
+    /// Seconds and memory that the offline audit of a large alliance takes.
+    Audit(AuditBenchArguments),
 }
 
 /// Measures.
@@ -34,6 +39,15 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
         BenchCommand::Exchange(arguments) => {
             let mut io = Io::new(arguments.json);
             let figures = exchange::measure(arguments, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Audit(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = audit::measure(arguments, Auditing::Process, &io)?;
             figures.tell(&io);
             if arguments.json {
                 io.json(&figures)?;

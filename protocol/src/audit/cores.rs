@@ -4,7 +4,11 @@
 /// Does things that do not depend on each other, in whatever order and wherever it likes.
 pub trait Cores: Sync {
     /// Does `work` for each of the things; gives the results in the order of the things.
-    fn each<T: Sync, R: Send>(&self, things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R>;
+    fn each<'t, T: Sync, R: Send>(
+        &self,
+        things: &'t [T],
+        work: impl Fn(&'t T) -> R + Sync,
+    ) -> Vec<R>;
 }
 
 /// One thing after another.
@@ -12,7 +16,11 @@ pub trait Cores: Sync {
 pub struct OneCore;
 
 impl Cores for OneCore {
-    fn each<T: Sync, R: Send>(&self, things: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    fn each<'t, T: Sync, R: Send>(
+        &self,
+        things: &'t [T],
+        work: impl Fn(&'t T) -> R + Sync,
+    ) -> Vec<R> {
         things.iter().map(work).collect()
     }
 }

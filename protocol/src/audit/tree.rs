@@ -175,7 +175,11 @@ impl<'a, F: LogFolder> Walk<'a, F> {
             }
             let Some(bundle) = self.bundles.front() else { break };
             if self.taken == 0 {
-                block.bytes.reserve(bundle.bytes.len());
+                // entries are of one size, mostly: one allocation for all of them
+                let leaves = end.map_or(0, |end| end.saturating_sub(self.next));
+                let bundles = usize::try_from(leaves.div_ceil(WIDTH)).unwrap_or(usize::MAX);
+                let bytes = bundle.bytes.len().saturating_mul(bundles).min(BODY_MAX);
+                block.bytes.reserve(bytes);
                 // only of blocks whose end is known
                 let within = end.is_some_and(|end| self.next.saturating_add(WIDTH) <= end);
                 let place = block.slots.len();

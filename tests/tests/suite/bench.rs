@@ -1,7 +1,10 @@
 //! The benchmarks run and their invariants hold; how fast they are is nobody's business here.
 
 use node::cli::Io;
-use node::cli::bench::{ExchangeArguments, measure_exchange};
+use node::cli::bench::{
+    AuditBenchArguments, Auditing, ExchangeArguments, WitnessArguments, measure_audit,
+    measure_exchange, measure_witness,
+};
 
 /// A whole alliance under load for a moment: everything that was taken is final and credited, no point
 /// came or went, and the logs stand the offline audit with every leaf opened.
@@ -21,4 +24,42 @@ async fn an_alliance_under_load_loses_and_makes_no_point() {
     assert!(figures.points_conserved, "{figures:?}");
     assert_eq!(figures.audit_sound, Some(true), "{figures:?}");
     assert!(figures.finality_p99_ms > 0.0, "{figures:?}");
+}
+
+/// What a witness is sent does not grow with the exchanges in a block but for its fragment: a hundred
+/// times as many add hashes to proofs, one for each time that the tree has doubled.
+#[test]
+fn a_witness_is_sent_no_more_for_more_exchanges_but_its_fragment() {
+    let (nodes, exchanges, blocks) = (7, vec![10, 1_000], 2);
+    let arguments = WitnessArguments { nodes, exchanges, blocks, json: true };
+    let figures = measure_witness(&arguments, &Io::new(true)).unwrap();
+    let [few, many] = &figures.sizes[..] else { panic!("{figures:?}") };
+    assert!(many.fragment_bytes > 50 * few.fragment_bytes, "{figures:?}");
+    let more = many.but_fragment_bytes.abs_diff(few.but_fragment_bytes);
+    assert!(more <= 2 * 7 * 32 + 16, "{figures:?}");
+}
+
+/// The logs that are made up for measuring an audit are sound, with every leaf opened, and hold what an
+/// audit has to do with: returns, payments, discharges. One altered byte is found in them.
+#[test]
+fn logs_made_up_for_measuring_stand_the_audit_and_an_altered_byte_does_not() {
+    let (nodes, leaves) = (4, 256);
+    let arguments = AuditBenchArguments {
+        entries: 5_000,
+        nodes,
+        leaves,
+        directory: None,
+        altered: true,
+        json: true,
+    };
+    let figures = measure_audit(&arguments, Auditing::Here, &Io::new(true)).unwrap();
+    for run in [&figures.public, &figures.opened] {
+        assert_eq!(run.findings, 0, "{figures:?}");
+        assert!(run.entries >= 5_000 && run.payments > 0, "{figures:?}");
+        // a proposal and 3 commits a block; a log and 2 witnesses on each checkpoint
+        assert_eq!(run.signatures, run.blocks * 4 + u64::from(nodes) * 3, "{figures:?}");
+    }
+    assert_eq!((figures.public.payloads, figures.public.returns), (0, 0));
+    assert!(figures.opened.payloads > 4_900 && figures.opened.returns > 20, "{figures:?}");
+    assert_eq!(figures.altered_found, Some(true));
 }

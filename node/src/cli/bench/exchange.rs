@@ -20,7 +20,7 @@ use super::super::audit::{self, AuditArguments};
 use super::super::{CliError, Io};
 use super::alliance::{Alliance, POINTS, card};
 use super::floor::Floor;
-use super::{input, postgres};
+use super::{input, postgres, process};
 use crate::service::{ExchangeRequest, KeyedExchange, Node};
 
 /// Exchanges of one request at most.
@@ -193,7 +193,7 @@ pub async fn measure(arguments: &ExchangeArguments, io: &Io) -> Result<ExchangeF
         of_floor: rate * floor.exchange_us / 1e6 / cores as f64,
         postgres_batched_per_second,
         times_postgres: postgres_batched_per_second.map(|postgres| rate / postgres),
-        memory_mib: peak_memory_mib(),
+        memory_mib: process::peak_memory_mib("self").unwrap_or_default(),
         points_conserved,
         audit_sound,
     };
@@ -258,7 +258,7 @@ impl Load {
         seconds: Duration,
         pressure: Pressure,
     ) -> Result<Phase, CliError> {
-        let (credited, cpu, began) = (self.credited(), cpu_time(), Instant::now());
+        let (credited, cpu, began) = (self.credited(), process_time(), Instant::now());
         let mut senders = Vec::new();
         for place in 0..self.nodes.len() {
             let load = Arc::clone(self);
@@ -278,7 +278,7 @@ impl Load {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let elapsed = began.elapsed();
-        Ok(Phase { exchanges, elapsed, cpu: cpu_time().saturating_sub(cpu), latencies })
+        Ok(Phase { exchanges, elapsed, cpu: process_time().saturating_sub(cpu), latencies })
     }
 
     async fn send(
@@ -381,24 +381,7 @@ fn percentile(sorted: &[Duration], percent: usize) -> f64 {
     sorted.get(place).map_or(f64::NAN, |latency| latency.as_secs_f64() * 1e3)
 }
 
-/// Processor time of this process so far, to a clock tick (10 ms).
-fn cpu_time() -> Duration {
-    const TICKS_PER_SECOND: u64 = 100;
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // the name, in brackets, may hold spaces
-    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks: u64 = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
-}
-
-fn peak_memory_mib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok());
-    kib.unwrap_or(0_u64) / 1024
+/// Processor time of this process so far.
+fn process_time() -> Duration {
+    process::cpu_time("self").unwrap_or_default()
 }

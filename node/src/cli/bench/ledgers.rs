@@ -103,6 +103,8 @@ pub struct Costs {
     block: BTreeMap<Work, Duration>,
     /// Bytes of all messages.
     pub message_bytes: u64,
+    /// Bytes of messages to brands that the block says nothing to, but for their fragments.
+    pub witness_bytes: u64,
     /// Bytes of all records.
     pub record_bytes: u64,
     /// Leaves of all blocks.
@@ -303,8 +305,13 @@ impl Ledgers {
         let began = Instant::now();
         let message = Message::from_bytes(bytes).map_err(other)?;
         self.book(read, began);
-        if let (Message::Proposal(proposal), Work::Witness) = (&message, judge) {
-            self.fragment_bytes = proposal.delivery.fragment.bytes().len() as u64;
+        if judge == Work::Witness {
+            let mut but_fragment = bytes.len() as u64;
+            if let Message::Proposal(proposal) = &message {
+                self.fragment_bytes = proposal.delivery.fragment.bytes().len() as u64;
+                but_fragment = but_fragment.saturating_sub(self.fragment_bytes);
+            }
+            self.costs.witness_bytes += but_fragment;
         }
         let began = Instant::now();
         let ledger = self.ledgers.get_mut(&at).ok_or_else(|| other("no such brand"))?;

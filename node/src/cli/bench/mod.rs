@@ -18,6 +18,7 @@ use super::{CliError, Io};
 
 pub use audit::{AuditBenchArguments, AuditFigures, Auditing, measure as measure_audit};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
+pub use witness::{SizeFigures, WitnessArguments, WitnessFigures, measure as measure_witness};
 
 /// What is measured.
 #[derive(Debug, clap::Subcommand)]
@@ -25,7 +26,7 @@ pub enum BenchCommand {
     /// Exchanges a second of a whole alliance in this process: certified, durable, on both accounts.
     Exchange(ExchangeArguments),
     /// What one block costs a brand that only witnesses it, by the number of exchanges in it.
-    Witness(witness::WitnessArguments),
+    Witness(WitnessArguments),
     /// Seconds and memory that the offline audit of a large alliance takes.
     Audit(AuditBenchArguments),
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use protocol::ids::BrandId;
 use serde::Serialize;
 
 use super::super::{CliError, Io};
@@ -16,13 +17,13 @@ use super::ledgers::{Costs, Ledgers, Work};
 pub struct WitnessArguments {
     /// Brands.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(3..=21))]
-    nodes: u8,
+    pub nodes: u8,
     /// Exchanges in a block; may be given again.
     #[arg(long = "exchanges", default_values_t = [10, 100, 1000, 10_000, 65_000])]
-    exchanges: Vec<u32>,
+    pub exchanges: Vec<u32>,
     /// Blocks of each size.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
-    blocks: u32,
+    pub blocks: u32,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -31,22 +32,35 @@ pub struct WitnessArguments {
 /// What was measured.
 #[derive(Debug, Serialize)]
 pub struct WitnessFigures {
-    nodes: u8,
-    sizes: Vec<SizeFigures>,
+    /// Brands.
+    pub nodes: u8,
+    /// In the order that was asked for.
+    pub sizes: Vec<SizeFigures>,
+    /// The largest cost but for the fragment over the smallest: 1 when it is flat.
+    pub but_fragment_spread: f64,
 }
 
 /// One size of blocks. Times are in microseconds, of the block for which each was least.
 #[derive(Debug, Serialize)]
-struct SizeFigures {
-    exchanges: u32,
+pub struct SizeFigures {
+    /// Exchanges in a block.
+    pub exchanges: u32,
     /// Votes, locks and certificates included.
-    witness_block_us: f64,
+    pub witness_block_us: f64,
     /// The same less what hashing and copying the fragment costs.
-    witness_but_fragment_us: f64,
-    fragment_bytes: u64,
-    writer_exchange_us: f64,
-    receiver_exchange_us: f64,
-    roles_us: BTreeMap<String, f64>,
+    pub witness_but_fragment_us: f64,
+    /// Bytes of one fragment.
+    pub fragment_bytes: u64,
+    /// What hashing and copying so many bytes costs alone.
+    pub fragment_us: f64,
+    /// Bytes that a witness is sent for a block, but for its fragment.
+    pub but_fragment_bytes: u64,
+    /// The sender's cost of one exchange.
+    pub writer_exchange_us: f64,
+    /// The receiver's cost of one exchange.
+    pub receiver_exchange_us: f64,
+    /// By work, of all brands that do it.
+    pub roles_us: BTreeMap<String, f64>,
 }
 
 /// Measures.
@@ -54,13 +68,19 @@ struct SizeFigures {
 /// # Errors
 /// When an alliance of ledgers does not do what honest ones do.
 pub fn measure(arguments: &WitnessArguments, io: &Io) -> Result<WitnessFigures, CliError> {
-    let mut sizes = Vec::new();
+    let sizes = arguments.exchanges.iter().map(|exchanges| Size::new(arguments.nodes, *exchanges));
+    let mut sizes = sizes.collect::<Result<Vec<_>, CliError>>()?;
+    // in turn: what else the machine does at a time touches all sizes alike
+    for _ in 0..arguments.blocks {
+        sizes.iter_mut().try_for_each(Size::block)?;
+    }
     io.say(&format!(
         "{:>10} {:>14} {:>14} {:>14} {:>12} {:>12}",
         "exchanges", "witness us", "but fragment", "fragment B", "sender us/x", "receiver us/x"
     ));
-    for exchanges in &arguments.exchanges {
-        let figures = one_size(arguments, *exchanges)?;
+    let sizes = sizes.iter().map(|size| size.figures(arguments));
+    let sizes = sizes.collect::<Result<Vec<_>, CliError>>()?;
+    for figures in &sizes {
         io.say(&format!(
             "{:>10} {:>14.0} {:>14.0} {:>14} {:>12.2} {:>12.2}",
             figures.exchanges,
@@ -70,68 +90,90 @@ pub fn measure(arguments: &WitnessArguments, io: &Io) -> Result<WitnessFigures, 
             figures.writer_exchange_us,
             figures.receiver_exchange_us
         ));
-        sizes.push(figures);
     }
-    Ok(WitnessFigures { nodes: arguments.nodes, sizes })
+    let but_fragment = || sizes.iter().map(|size| size.witness_but_fragment_us);
+    let (least, most) = but_fragment()
+        .fold((f64::INFINITY, 0.0_f64), |(least, most), cost| (least.min(cost), most.max(cost)));
+    Ok(WitnessFigures { nodes: arguments.nodes, but_fragment_spread: most / least, sizes })
 }
 
-fn one_size(arguments: &WitnessArguments, exchanges: u32) -> Result<SizeFigures, CliError> {
-    let mut ledgers = Ledgers::new(arguments.nodes).map_err(input)?;
-    let [writer, to, ..] = ledgers.brands() else { return Err(input("too few brands")) };
-    let (writer, to) = (*writer, *to);
-    let count = usize::try_from(exchanges).map_err(input)?;
-    ledgers.block(writer, to, count).map_err(input)?;
-    let before = ledgers.height(writer);
-    ledgers.costs = Costs::default();
-    for _ in 0..arguments.blocks {
+/// An alliance whose blocks have one size.
+struct Size {
+    ledgers: Ledgers,
+    writer: BrandId,
+    to: BrandId,
+    exchanges: u32,
+    count: usize,
+    // the least that the fragment's bytes alone have cost
+    fragment_us: f64,
+    fragment: Vec<u8>,
+    height: u64,
+}
+
+impl Size {
+    /// After a first block, which is not measured.
+    fn new(nodes: u8, exchanges: u32) -> Result<Self, CliError> {
+        let mut ledgers = Ledgers::new(nodes).map_err(input)?;
+        let [writer, to, ..] = ledgers.brands() else { return Err(input("too few brands")) };
+        let (writer, to) = (*writer, *to);
+        let count = usize::try_from(exchanges).map_err(input)?;
         ledgers.block(writer, to, count).map_err(input)?;
+        ledgers.costs = Costs::default();
+        let fragment = vec![7; usize::try_from(ledgers.fragment_bytes).map_err(input)?];
+        let height = ledgers.height(writer);
+        let fragment_us = f64::INFINITY;
+        Ok(Self { ledgers, writer, to, exchanges, count, fragment_us, fragment, height })
     }
-    let blocks = ledgers.height(writer).saturating_sub(before);
-    if blocks != u64::from(arguments.blocks) {
-        return Err(input(format!("{blocks} blocks where {} were due", arguments.blocks)));
+
+    fn block(&mut self) -> Result<(), CliError> {
+        self.ledgers.block(self.writer, self.to, self.count).map_err(input)?;
+        self.fragment_us = self.fragment_us.min(fragment_cost_us(&self.fragment));
+        Ok(())
     }
-    let spent = |of: &[Work]| -> f64 {
-        let all = of.iter().filter_map(|work| ledgers.costs.least.get(work));
-        all.sum::<std::time::Duration>().as_secs_f64() * 1e6
-    };
-    let witnesses = f64::from(arguments.nodes.saturating_sub(2));
-    let witness = [Work::Witness, Work::WitnessDecode, Work::WitnessRecords];
-    let sender =
-        [Work::Submit, Work::Build, Work::Conclude, Work::WriterEncode, Work::WriterRecords];
-    let receiver = [Work::Receiver, Work::ReceiverDecode, Work::ReceiverRecords];
-    let each = f64::from(exchanges.max(1));
-    let fragment_bytes = ledgers.fragment_bytes;
-    let fragment_us = fragment_cost_us(usize::try_from(fragment_bytes).map_err(input)?);
-    let witness_block_us = spent(&witness) / witnesses;
-    Ok(SizeFigures {
-        exchanges,
-        witness_block_us,
-        witness_but_fragment_us: witness_block_us - fragment_us,
-        fragment_bytes,
-        writer_exchange_us: spent(&sender) / each,
-        receiver_exchange_us: spent(&receiver) / each,
-        roles_us: ledgers
-            .costs
-            .least
-            .iter()
-            .map(|(work, least)| (format!("{work:?}"), least.as_secs_f64() * 1e6))
-            .collect(),
-    })
+
+    fn figures(&self, arguments: &WitnessArguments) -> Result<SizeFigures, CliError> {
+        let blocks = self.ledgers.height(self.writer).saturating_sub(self.height);
+        if blocks != u64::from(arguments.blocks) {
+            return Err(input(format!("{blocks} blocks where {} were due", arguments.blocks)));
+        }
+        let spent = |of: &[Work]| -> f64 {
+            let all = of.iter().filter_map(|work| self.ledgers.costs.least.get(work));
+            all.sum::<std::time::Duration>().as_secs_f64() * 1e6
+        };
+        let witnesses = f64::from(arguments.nodes.saturating_sub(2));
+        let witness = [Work::Witness, Work::WitnessDecode, Work::WitnessRecords];
+        let sender =
+            [Work::Submit, Work::Build, Work::Conclude, Work::WriterEncode, Work::WriterRecords];
+        let receiver = [Work::Receiver, Work::ReceiverDecode, Work::ReceiverRecords];
+        let each = f64::from(self.exchanges.max(1));
+        let witness_block_us = spent(&witness) / witnesses;
+        let least = self.ledgers.costs.least.iter();
+        Ok(SizeFigures {
+            exchanges: self.exchanges,
+            witness_block_us,
+            witness_but_fragment_us: witness_block_us - self.fragment_us,
+            fragment_bytes: self.ledgers.fragment_bytes,
+            fragment_us: self.fragment_us,
+            but_fragment_bytes: self.ledgers.costs.witness_bytes
+                / u64::from(arguments.nodes.saturating_sub(2)).max(1)
+                / u64::from(arguments.blocks),
+            writer_exchange_us: spent(&sender) / each,
+            receiver_exchange_us: spent(&receiver) / each,
+            roles_us: least
+                .map(|(work, least)| (format!("{work:?}"), least.as_secs_f64() * 1e6))
+                .collect(),
+        })
+    }
 }
 
 /// What a fragment costs by its bytes alone: hashed once, copied out of the message, compared with
 /// its encoding, and copied into the record.
-fn fragment_cost_us(bytes: usize) -> f64 {
-    let fragment = vec![7_u8; bytes];
-    let mut least = f64::INFINITY;
-    for _ in 0..5 {
-        let began = std::time::Instant::now();
-        let copy = std::hint::black_box(fragment.clone());
-        let mut record = Vec::with_capacity(copy.len());
-        record.extend_from_slice(&copy);
-        std::hint::black_box(record == fragment);
-        std::hint::black_box(protocol::log::merkle::leaf_hash(&copy));
-        least = least.min(began.elapsed().as_secs_f64() * 1e6);
-    }
-    least
+fn fragment_cost_us(fragment: &[u8]) -> f64 {
+    let began = std::time::Instant::now();
+    let copy = std::hint::black_box(fragment.to_vec());
+    let mut record = Vec::with_capacity(copy.len());
+    record.extend_from_slice(&copy);
+    std::hint::black_box(record == fragment);
+    std::hint::black_box(protocol::log::merkle::leaf_hash(&copy));
+    began.elapsed().as_secs_f64() * 1e6
 }

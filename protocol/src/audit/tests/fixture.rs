@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, KeyHolder, LogFolder, Observer, OpeningKey, Report,
+    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, Cores, KeyHolder, LogFolder, Observer, OpeningKey,
+    Report,
 };
 use crate::amount::{Points, Value};
 use crate::clearing::{CheckedClosing, Statement, check_closing, close};
@@ -457,7 +458,10 @@ impl Alliance {
     pub(super) fn audit_with(&self, keys: &[OpeningKey], observer: &mut impl Observer) -> Report {
         let constitutions = &self.constitutions;
         let auditor = Auditor { constitutions, keys, outside_witnesses: &[] };
-        auditor.audit(&self.folders, observer)
+        let report = auditor.audit(&self.folders, observer);
+        // whatever a test does to the logs: in which order the pieces are done does not show
+        assert_eq!(auditor.audit_on(&LastFirst, &self.folders, &mut ()), report);
+        report
     }
 
     pub(super) fn file(&mut self, log: &str, name: &str) -> &mut Vec<u8> {
@@ -474,6 +478,21 @@ impl Alliance {
         let certificates = folder.get_mut(CERTIFICATES_FILE).unwrap();
         certificates.truncate(certificates.len() - codec::encode(&certificate).len());
         certificates.extend(codec::encode(&certify(&self.constitution, block)));
+    }
+}
+
+/// Does the last thing first, as cores that come to it later never would.
+struct LastFirst;
+
+impl Cores for LastFirst {
+    fn each<'t, T: Sync, R: Send>(
+        &self,
+        things: &'t [T],
+        work: impl Fn(&'t T) -> R + Sync,
+    ) -> Vec<R> {
+        let mut results: Vec<R> = things.iter().rev().map(work).collect();
+        results.reverse();
+        results
     }
 }
 

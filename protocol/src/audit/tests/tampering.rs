@@ -125,6 +125,26 @@ fn files_that_are_gone_or_left_over() {
     assert!(found.contains(&"z - - folder/stranger".to_owned()));
 }
 
+/// Bundles are read some at once, and a walk over many that are gone ends: each is named once, and none
+/// that the walk did not come to.
+#[test]
+fn a_walk_over_bundles_that_are_gone_ends() {
+    let mut alliance = Alliance::sound(8_000);
+    let folder = &mut alliance.folders.get_mut(&brand("a")).unwrap().0;
+    (3..30).for_each(|number| drop(folder.remove(&format!("tile/entries/{number:03}")).unwrap()));
+    let report = alliance.audit(&[Alliance::auditor_key()]);
+    let gone: Vec<&str> = report
+        .findings
+        .iter()
+        .filter(|it| it.message.starts_with("tile/entries"))
+        .map(|it| it.message.as_str())
+        .collect();
+    let expected: Vec<String> =
+        (3..19).map(|number| format!("tile/entries/{number:03} cannot be read")).collect();
+    assert_eq!(gone, expected);
+    assert_eq!(places(&report).last().unwrap(), "a 2 - tree/root");
+}
+
 #[test]
 fn certificates_that_do_not_stand() {
     let (alliance, _, _) = sound();

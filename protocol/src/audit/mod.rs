@@ -13,10 +13,10 @@
 //! which are handed to [`Cores`]; the report is the same in whatever order they are done.
 //!
 //! Memory: 16 MiB of blocks and one block more of each log that is walked, besides 72 bytes for every
-//! block and some 300 for every return. A bundle and its level-0 tile are read once, hashed once and
-//! each of its entries decoded once. Reads files through [`LogFolder`] and does no input or output of
-//! its own. Entries of other applications (the clean room's budgets) are passed to an [`Observer`],
-//! which audits them.
+//! block and some 300 for every return. The walk reads and hashes a file once and decodes an entry
+//! once; read again are headers that another log refers to, and leaves that came back. Reads files
+//! through [`LogFolder`] and does no input or output of its own. Entries of other applications (the clean
+//! room's budgets) are passed to an [`Observer`], which audits them.
 //!
 //! Does not do yet: what was deleted after its retention.
 

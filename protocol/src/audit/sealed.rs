@@ -167,7 +167,7 @@ impl<'a> Opener<'a> {
                 recorder.find(place, Rule::SealedSecret, message);
                 return self.lose_totals();
             }
-            Sealed::Columns(columns) => columns,
+            Sealed::Columns(columns) => *columns,
         };
         let disclosed = self.reader.as_ref().and_then(|reader| reader.disclosed(header.height));
         self.take_totals(header, disclosed);
@@ -238,7 +238,7 @@ pub(super) enum Sealed {
     NotOpened {
         reader: String,
     },
-    Columns(Columns),
+    Columns(Box<Columns>),
 }
 
 /// All columns of a block.
@@ -303,7 +303,7 @@ impl Sealed {
         if is_whole {
             opened.check_padding(next, &mut recorder);
         }
-        Self::Columns(Columns { secret, recorder, is_whole, of })
+        Self::Columns(Box::new(Columns { secret, recorder, is_whole, of }))
     }
 }
 

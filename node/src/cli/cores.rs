@@ -66,7 +66,7 @@ impl Cores for AllCores {
             done
         };
         let mut done: Vec<(usize, R)> = std::thread::scope(|scope| {
-            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(&helper)).collect();
+            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(helper)).collect();
             let mut done = worker();
             for thread in helpers {
                 match thread.join() {

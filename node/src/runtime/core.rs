@@ -413,16 +413,17 @@ impl Core {
         }
     }
 
-    /// Writes the own log's checkpoint if it has changed: when the size it signs is in the journal.
-    pub fn publish_checkpoint(&mut self) {
-        let Some(checkpoint) = self.ledger.checkpoint() else { return };
-        if self.checkpoint.as_ref() == Some(checkpoint) {
-            return;
+    /// Shows the own log's checkpoint if it has changed: when the size it signs is in the journal.
+    ///
+    /// # Errors
+    /// When what was published before could not be: its disk is of no more use.
+    pub fn publish_checkpoint(&mut self) -> Result<(), PublishError> {
+        let Some(checkpoint) = self.ledger.checkpoint() else { return Ok(()) };
+        if self.checkpoint.as_ref() != Some(checkpoint) {
+            self.published.show(checkpoint)?;
+            self.checkpoint = Some(checkpoint.clone());
         }
-        match self.published.write_checkpoint(checkpoint) {
-            Ok(()) => self.checkpoint = Some(checkpoint.clone()),
-            Err(error) => self.alert(error.to_string()),
-        }
+        Ok(())
     }
 
     /// Own final blocks go to the log's tiles and into the book.

@@ -10,6 +10,7 @@ pub mod disputes;
 mod import;
 mod joint;
 pub mod published;
+mod publisher;
 pub mod sealed_journal;
 mod sealing;
 mod start;
@@ -320,7 +321,7 @@ impl Runtime {
             self.journal.append(sealed).await?;
             self.metrics.observe("journal_append_seconds", begun.elapsed());
         }
-        self.core.publish_checkpoint();
+        self.core.publish_checkpoint().map_err(TurnError::from)?;
         self.ask_witnesses();
         for (to, message) in out.messages {
             self.metrics.sent(&message);

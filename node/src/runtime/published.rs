@@ -1,12 +1,13 @@
 //! The own log on disk in the C2SP layout, and own final blocks read back from it.
 //!
-//! Writes only what is certified: tiles first, then `certificates`, then `checkpoint`, so that a reader
-//! never sees a size whose leaves are not there. What a crash left unwritten is written again from the
-//! journal's replay. Does not decide what is final.
+//! Writes only what is certified: tiles first, then `certificates`, and `checkpoint` when both are on the disk
+//! ([`super::publisher`]), so that a reader never sees a size whose leaves are not there. What a crash left
+//! unwritten is written again from the journal's replay. Does not decide what is final.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use protocol::audit::{CHECKPOINT_FILE, WITNESSED_FILE};
 use protocol::codec;
@@ -17,7 +18,9 @@ use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::log::merkle::{Frontier, Leaf};
 use protocol::log::tiles::{TilePath, TileReader, TileSource, TileWriter, TilesError};
 use protocol::witness::build::OwnBlock;
-use protocol::witness::statement::Certificate;
+use protocol::witness::statement::{Certificate, UnverifiedCertificate};
+
+use super::publisher::{self, Publisher};
 
 /// A published log folder, read as a source of tiles.
 #[derive(Debug, Clone)]
@@ -30,7 +33,7 @@ impl TileSource for LogFolder {
 }
 
 /// Why the log could not be written or read back.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum PublishError {
     /// The operating system refused.
     #[error("cannot write the log at {}: check the disk, its free space and the rights on it", .path.display())]
@@ -38,7 +41,7 @@ pub enum PublishError {
         /// On which file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        source: Arc<std::io::Error>,
     },
     /// The tiles are not what was written.
     #[error("the log's tiles in {} are damaged ({problem}); restore the folder", .path.display())]
@@ -48,6 +51,12 @@ pub enum PublishError {
         /// What is wrong.
         problem: String,
     },
+}
+
+impl PublishError {
+    pub(super) fn io(path: &Path, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), source: Arc::new(source) }
+    }
 }
 
 struct Past {
@@ -62,6 +71,7 @@ pub struct PublishedLog {
     certificates: File,
     // how many certificates the file has
     certified: u64,
+    publisher: Publisher,
     // by height - 1; the journal's replay brings them back at every start
     past: Vec<Past>,
 }
@@ -72,7 +82,7 @@ impl PublishedLog {
     /// # Errors
     /// When the folder cannot be written or its tiles do not hang together.
     pub fn open(folder: &Path) -> Result<Self, PublishError> {
-        let io = |source| PublishError::Io { path: folder.into(), source };
+        let io = |source| PublishError::io(folder, source);
         fs::create_dir_all(folder).map_err(io)?;
         let source = LogFolder(folder.into());
         let size = match fs::read(folder.join(CHECKPOINT_FILE)) {
@@ -90,7 +100,8 @@ impl PublishedLog {
         let (certified, end) = count_certificates(&bytes);
         let certificates = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
         certificates.set_len(end).map_err(io)?;
-        Ok(Self { folder: source, writer, certificates, certified, past: Vec::new() })
+        let publisher = Publisher::start(folder, CHECKPOINT_FILE)?;
+        Ok(Self { folder: source, writer, certificates, certified, publisher, past: Vec::new() })
     }
 
     /// Takes a final block, in order from the first; writes what is not on disk yet.
@@ -122,19 +133,17 @@ impl PublishedLog {
                 self.writer.append(&leaves).map_err(|error| tiles(&self.folder.0, &error))?;
             for file in update.files {
                 let path = self.folder.0.join(file.path.to_string());
-                write_synced(&path, &file.bytes)?;
+                write(&path, &file.bytes).map_err(|source| PublishError::io(&path, source))?;
             }
-            for superseded in update.superseded {
-                // partial tiles are a convenience once the full one is there
-                let _ = fs::remove_dir_all(self.folder.0.join(superseded.partials_directory()));
-            }
+            let superseded = update.superseded.iter();
+            self.publisher
+                .supersede(superseded.map(|tile| self.folder.0.join(tile.partials_directory())));
         }
         if self.certified < height {
             let path = self.folder.0.join("certificates");
             self.certificates
                 .write_all(&codec::encode(certificate.as_unverified()))
-                .and_then(|()| self.certificates.sync_data())
-                .map_err(|source| PublishError::Io { path, source })?;
+                .map_err(|source| PublishError::io(&path, source))?;
             self.certified = height;
         }
         self.past
@@ -142,19 +151,20 @@ impl PublishedLog {
         Ok(())
     }
 
-    /// Writes the checkpoint, with the cosignatures it has by now. Readers see the old or the new.
+    /// Shows the checkpoint, with the cosignatures it has by now, as soon as what it names is on the disk.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn write_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
-        self.replace(CHECKPOINT_FILE, checkpoint)
+    /// When an earlier one could not be shown.
+    pub fn show(&self, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
+        self.publisher.show(checkpoint.clone())
     }
 
-    fn replace(&self, name: &str, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
-        let path = self.folder.0.join(name);
-        let temporary = self.folder.0.join("checkpoint.new");
-        write_synced(&temporary, checkpoint.to_string().as_bytes())?;
-        fs::rename(&temporary, &path).map_err(|source| PublishError::Io { path, source })
+    /// Waits until the newest checkpoint is shown, and with it all is on the disk that it names.
+    ///
+    /// # Errors
+    /// When it could not be.
+    pub fn wait(&self) -> Result<(), PublishError> {
+        self.publisher.wait()
     }
 
     /// The checkpoint as it was last written, if it can be read.
@@ -168,7 +178,7 @@ impl PublishedLog {
     /// # Errors
     /// When it cannot be written.
     pub fn write_witnessed(&self, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
-        self.replace(WITNESSED_FILE, checkpoint)
+        publisher::replace(&self.folder.0, WITNESSED_FILE, checkpoint)
     }
 
     /// Reads leaves and hashes up to a size.
@@ -210,10 +220,14 @@ impl Archive for PublishedLog {
     }
 }
 
+/// How many certificates stand side by side, from the first height on, and where they end: a crash may
+/// have left anything after them.
 fn count_certificates(bytes: &[u8]) -> (u64, u64) {
     let mut decoder = minicbor::Decoder::new(bytes);
     let (mut count, mut end) = (0, 0);
-    while decoder.position() < bytes.len() && decoder.skip().is_ok() {
+    while let Ok(certificate) = decoder.decode::<UnverifiedCertificate>()
+        && certificate.pledge.block.height.get() == count + 1
+    {
         count += 1;
         end = decoder.position() as u64;
     }
@@ -224,11 +238,12 @@ fn tiles(folder: &Path, error: &TilesError) -> PublishError {
     PublishError::Tiles { path: folder.into(), problem: error.to_string() }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
-    let io = |source| PublishError::Io { path: path.into(), source };
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent).map_err(io)?;
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    match fs::write(path, bytes) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(path, bytes)
+        }
+        written => written,
     }
-    let mut file = File::create(path).map_err(io)?;
-    file.write_all(bytes).and_then(|()| file.sync_data()).map_err(io)
 }

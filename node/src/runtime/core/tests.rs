@@ -247,7 +247,7 @@ impl World {
                 return false;
             }
         }
-        self.sites[who].core.publish_checkpoint();
+        self.sites[who].core.publish_checkpoint().unwrap();
         for (to, message) in turn.out.messages {
             self.hear(who, &message);
             let to = BRANDS.iter().position(|name| *name == to.as_str()).unwrap();
@@ -274,6 +274,7 @@ impl World {
         self.restarts += 1;
         let folder = self.folder(who);
         let site = &mut self.sites[who];
+        site.core.published.wait().unwrap();
         let seed = site.starts;
         site.starts += 1;
         site.core = start(&self.constitution, who, &site.vault, folder, seed, &site.journal);
@@ -611,6 +612,7 @@ impl World {
 
     /// What is published stands before an auditor with every key, at any moment.
     fn audit(&self) {
+        self.sites.iter().for_each(|site| site.core.published.wait().unwrap());
         let folders = (0..3).map(|who| (brand(who), Directory(self.folder(who)))).collect();
         let keys: Vec<OpeningKey> = (0..3)
             .map(|who| OpeningKey {

@@ -133,7 +133,7 @@ pub struct Core {
     pub headers: BTreeMap<BrandId, BTreeMap<Height, KnownHeader>>,
     /// What needs an operator's eye.
     pub alerts: VecDeque<String>,
-    /// What this brand is to say of drafts of the next constitution when it starts.
+    /// What this brand is to say of drafts of the next constitution.
     pub to_state: Vec<(ConstitutionHash, Stance)>,
     entropy: Box<dyn Entropy + Send>,
     // the checkpoint as it was last written
@@ -313,12 +313,16 @@ impl Core {
         if let Some(published) = self.published.checkpoint() {
             self.ledger.keep_cosignatures(&published, &self.outside);
         }
-        self.state_constitutions(turn);
+        for error in self.state_constitutions(turn) {
+            self.alert(error.to_string());
+        }
         self.settle(now, turn);
     }
 
-    /// Says in the own log what this brand has decided on drafts, what it has not said there yet.
-    fn state_constitutions(&mut self, turn: &mut Turn) {
+    /// Says in the own log what this brand has decided on drafts, what it has not said there yet; gives
+    /// what could not be said.
+    pub fn state_constitutions(&mut self, turn: &mut Turn) -> Vec<StanceError> {
+        let mut errors = Vec::new();
         for (draft, stance) in std::mem::take(&mut self.to_state) {
             match self.ledger.state(draft, stance) {
                 Ok(entries) => {
@@ -329,9 +333,10 @@ impl Core {
                 // said before this start; or the log is under it by now, or under another
                 Err(StanceError::Stated(_)) => {}
                 Err(StanceError::NotNext { found, next }) if found < next => {}
-                Err(error) => self.alert(error.to_string()),
+                Err(error) => errors.push(error),
             }
         }
+        errors
     }
 
     /// The operator says that the journal was put back to an older state; before [`Core::resume`].

@@ -5,6 +5,7 @@
 //! one append of the journal; only then do messages leave and answers return. Decides nothing itself.
 
 pub mod clearing;
+mod constitutions;
 pub mod core;
 pub mod disputes;
 mod import;
@@ -30,6 +31,7 @@ use protocol::witness::message::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::clearing::PaymentStep;
+use self::constitutions::Following;
 use self::core::{Core, Turn, TurnError, vault_error};
 use self::sealed_journal::RecordCipher;
 use self::sealing::{SealingCare, keys_error};
@@ -116,6 +118,7 @@ struct Runtime {
     // which versions each peer has said it speaks
     versions: BTreeMap<BrandId, Negotiation>,
     sealing: SealingCare,
+    following: Following,
     // witnesses outside the alliance
     asked: Vec<witnessing::Asked>,
     metrics: Metrics,
@@ -206,6 +209,9 @@ impl Runtime {
             if milliseconds >= LONG_TURN_MS {
                 tracing::debug!(bytes, milliseconds, "a long turn");
             }
+        }
+        if let Some(resolving) = self.following.resolving.take() {
+            resolving.abort();
         }
         self.network.clone().shut_down().await;
         if let Some(reply) = self.stop.take() {
@@ -341,6 +347,7 @@ impl Runtime {
             // whoever asked may be gone
             let _ = all_final.send(());
         }
+        self.follow_constitution();
         self.show();
         Ok(())
     }
@@ -427,6 +434,13 @@ impl Runtime {
             Command::DestroySealingKeys { reply } => {
                 let done = self.destroy_expired_sealing_keys().map_err(|error| keys_error(&error));
                 answer(turn, reply, done);
+            }
+            Command::Constitutions { reply } => {
+                answer(turn, reply, Ok(self.constitution_views()));
+            }
+            Command::ReadConstitutions { reply } => {
+                let read = self.read_constitutions(turn);
+                answer(turn, reply, read);
             }
             Command::Disclose { request, reply } => {
                 let disclosed = self.core.disclose(&request, now(), turn);

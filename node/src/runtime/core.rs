@@ -822,19 +822,33 @@ impl Core {
     #[must_use]
     pub fn standing_alerts(&self, now: Timestamp) -> Vec<String> {
         let mut alerts = self.disputes.alerts();
-        let own = self.headers.get(&self.me());
-        for other in self.ledger.constitution().committee().witnesses(self.me()) {
-            let Some(height) = self.book.unanswered(other) else { continue };
-            // a header that is not at hand any more is older than all that are
-            let at = own.and_then(|own| own.get(&height)).map(|(_, header)| header.time);
-            if now.since(at.unwrap_or_default()) > ANSWER_WITHIN {
-                alerts.push(format!(
-                    "{other} has not acknowledged block {height} for more than 24 h: ask its operator / {other} \
-                     超过24小时未确认区块 {height}：请联系其运营方"
-                ));
-            }
+        for (other, since) in self.unacknowledged(now) {
+            let Some((height, _)) = since.filter(|(_, since)| *since > ANSWER_WITHIN) else {
+                continue;
+            };
+            alerts.push(format!(
+                "{other} has not acknowledged block {height} for more than 24 h: ask its operator / {other} \
+                 超过24小时未确认区块 {height}：请联系其运营方"
+            ));
         }
         alerts
+    }
+
+    /// Of each other brand: the first own block that said something to it and that it has not
+    /// acknowledged, and for how long.
+    pub fn unacknowledged(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (BrandId, Option<(Height, Milliseconds)>)> {
+        let own = self.headers.get(&self.me());
+        self.ledger.constitution().committee().witnesses(self.me()).map(move |other| {
+            let since = self.book.unanswered(other).map(|height| {
+                // a header that is not at hand any more is older than all that are
+                let at = own.and_then(|own| own.get(&height)).map(|(_, header)| header.time);
+                (height, now.since(at.unwrap_or_default()))
+            });
+            (other, since)
+        })
     }
 
     /// Brands whose logs said something to this node that cannot stand.

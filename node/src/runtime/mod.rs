@@ -14,6 +14,7 @@ pub mod published;
 pub mod sealed_journal;
 mod sealing;
 mod start;
+mod trace;
 mod witnessing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,6 +36,7 @@ use self::constitutions::Following;
 use self::core::{Core, Turn, TurnError, vault_error};
 use self::sealed_journal::RecordCipher;
 use self::sealing::{SealingCare, keys_error};
+use self::trace::Traces;
 use crate::cleanroom::{ReadResult, Room};
 use crate::exchange::record::EarnedPoints;
 use crate::journal::{GroupCommit, JournalError};
@@ -122,6 +124,7 @@ struct Runtime {
     // witnesses outside the alliance
     asked: Vec<witnessing::Asked>,
     metrics: Metrics,
+    traces: Traces,
     stop: Option<Reply<()>>,
     // who waits until so many exchanges stand
     until_final: VecDeque<(u64, oneshot::Sender<()>)>,
@@ -271,6 +274,10 @@ impl Runtime {
         for (log, last) in self.core.log_times() {
             self.metrics.set("log_age_milliseconds", "log", log, at.since(last).get());
         }
+        for (brand, since) in self.core.unacknowledged(at) {
+            let since = since.map_or(0, |(_, since)| since.get());
+            self.metrics.set("unacknowledged_milliseconds", "brand", brand, since);
+        }
     }
 
     fn message(&mut self, from: BrandId, bytes: &[u8], turn: &mut Turn) {
@@ -281,6 +288,7 @@ impl Runtime {
             }
             Ok(Frame::Message(message)) => {
                 self.metrics.received(&message);
+                self.traces.received(&self.core.ledger, from, &message, &self.metrics);
                 self.core.message(from, message, now(), turn);
             }
             Err(error) => {
@@ -330,6 +338,7 @@ impl Runtime {
         self.ask_witnesses();
         for (to, message) in out.messages {
             self.metrics.sent(&message);
+            self.traces.sent(&self.core.ledger, to, &message);
             // a peer that is away, or behind, hears it again when it asks
             let Some(bytes) = self.versions.entry(to).or_default().send(message) else { continue };
             if let Err(error) = self.network.send(to, bytes) {
@@ -337,6 +346,7 @@ impl Runtime {
                 tracing::debug!(brand = %to, error = %error, "not sent");
             }
         }
+        self.traces.settled(&self.core.ledger);
         self.start_reads(reads);
         for answer in answers {
             answer();

@@ -16,6 +16,7 @@ use super::core::{Core, SystemEntropy};
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::{RecordCipher, SealedRecordError};
 use super::sealing::SealingCare;
+use super::trace::Traces;
 use super::{RunError, Runtime, witnessing};
 use crate::cleanroom::{QueryTimes, RestoreError, Room};
 use crate::config::{ConfigError, DataDirectory};
@@ -229,6 +230,7 @@ async fn start_as(
         following: Following { data: data.clone(), known, newest, constitution, resolving: None },
         asked,
         metrics: metrics.clone(),
+        traces: Traces::default(),
         stop: None,
         until_final: std::collections::VecDeque::new(),
         restored,

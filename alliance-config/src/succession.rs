@@ -15,7 +15,7 @@ use protocol::time::{Milliseconds, Timestamp};
 
 use crate::constitution::Constitution;
 use crate::document::{Document, FileError, Source};
-use crate::draft::{BRANDS_HEADER, DraftError, HEADER, Settings, write_draft};
+use crate::draft::{BRANDS_HEADER, DraftError, HEADER, Settings, write_next};
 use crate::introduction::Introduction;
 use crate::raw::{RawBrand, RawConstitution};
 use crate::signatures::{SignatureProblems, Signatures, problems_of_joining};
@@ -63,14 +63,14 @@ pub fn draft_next(
     let (settings, _) = source.text().split_once(BRANDS_HEADER).ok_or(NextError::Layout)?;
     let settings = settings.strip_prefix(HEADER).unwrap_or(settings);
     let settings = Settings::parse(follow_on(settings, &checked).as_bytes())?;
-    let mut brands: BTreeMap<Id, RawBrand> = raw.brands;
+    let mut brands: BTreeMap<Id, RawBrand> = raw.brands.clone();
     for brand in leaving {
         brands.remove(&Id(*brand)).ok_or(NextError::Stranger(*brand))?;
     }
     for introduction in introductions {
         brands.insert(Id(introduction.id()), introduction.to_raw());
     }
-    let text = write_draft(brands, &settings)?;
+    let text = write_next(brands, &settings, &raw.brands, &raw.rates)?;
     let next = Constitution::parse(text.as_bytes())?;
     Changes::between(checked.ledger(), next.ledger())?;
     Ok(text)
@@ -377,6 +377,26 @@ mod tests {
         let left = compare(&second, &third).unwrap();
         assert_eq!((left.reach, left.notice.get()), (Reach::Members, 30 * DAY_MS));
         assert!(left.when().contains("30 days after") && left.when().contains("30 日"));
+    }
+
+    /// Rates that followed from values and were changed by hand since do not change back unseen.
+    #[test]
+    fn rates_that_were_changed_by_hand_stay() {
+        let by_hand = constitution(3).replacen("b = \"1/2\"", "b = \"2/5\"", 1);
+        let by_hand = by_hand.replacen("c = \"2/3\"\n", "", 1);
+        assert_ne!(by_hand, constitution(3));
+        let (present, rate) = (parsed(&by_hand), |of: &Constitution, from: &str, to: &str| {
+            of.ledger().rate(BrandId::new(from).unwrap(), BrandId::new(to).unwrap())
+        });
+        assert_eq!(rate(&present, "b", "c"), None);
+        let plain = parsed(&next(&by_hand, 0, &[]).unwrap());
+        assert_eq!(compare(&present, &plain).unwrap().lines, Vec::<String>::new());
+        // who joins exchanges at the values, and nobody else is touched
+        let joined = parsed(&next(&by_hand, 1, &[]).unwrap());
+        assert_eq!(rate(&joined, "a", "b"), rate(&present, "a", "b"));
+        assert_eq!(rate(&joined, "b", "c"), None);
+        assert!(rate(&joined, "d", "a").is_some());
+        assert_eq!(compare(&present, &joined).unwrap().reach, Reach::Brands);
     }
 
     #[test]

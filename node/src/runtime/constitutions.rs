@@ -1,15 +1,18 @@
 //! The constitutions of a running node: files that have come since the start, what this brand says of
-//! them, and what follows from a newer one beside the ledger: names, the zone of months, peers.
+//! them, and what follows beside the ledger.
 //!
-//! Whether a constitution is taken up is for the ledger to say. Not here: another clean room. A joint
-//! question's accounts are read from the whole journal, so a constitution that changes its contract, a
-//! brand that joins for one, counts for joint questions from the next start on; that is shown.
+//! Whether a constitution is adopted and taken up is for the ledger to say. Names and peers are those of
+//! the newest that was adopted, so that who joins can connect before it takes effect; the clean room, the
+//! zone of months and the retention of keys are those of the constitution that the own log is under: what
+//! touches members does not come before its notice has passed. Not here: a clean room where there was
+//! none, whose accounts would have to be read from the whole journal: that takes a start, and is said.
 
 use std::time::Duration;
 
 use alliance_config::{Constitution, Host};
 use protocol::epochs::Constitutions;
 use protocol::ids::{BrandId, ConstitutionHash};
+use protocol::ledger::Ledger;
 use tokio::task::AbortHandle;
 
 use super::core::{Turn, internal};
@@ -30,8 +33,8 @@ pub(super) struct Following {
     pub(super) known: Known,
     /// The newest that was adopted.
     pub(super) newest: ConstitutionHash,
-    /// The newest that was adopted and names this brand.
-    pub(super) constitution: Constitution,
+    /// The one that the own log is under, or was under when it left.
+    pub(super) under: Constitution,
     /// Finds out where peers are, and tells the network.
     pub(super) resolving: Option<AbortHandle>,
 }
@@ -98,17 +101,33 @@ impl Runtime {
         views.collect()
     }
 
-    /// Goes by the newest constitution that was adopted, if there is a newer one.
+    /// Goes by what was adopted and what the own log has taken up since it was last asked.
     pub(super) fn follow_constitution(&mut self) {
-        let chain = self.core.ledger.constitutions();
-        let newest = chain.newest().hash();
-        if newest == self.following.newest {
-            return;
+        let newest = self.core.ledger.constitutions().newest().hash();
+        if newest != self.following.newest {
+            self.following.newest = newest;
+            self.meet_peers();
         }
-        self.following.newest = newest;
+        let own = self.core.ledger.constitution().hash();
+        let under = self.following.under.hash();
+        if own != under
+            && let Some(now) = under_of(&self.following.known, &self.core.ledger)
+            && now.hash() != under
+        {
+            let now = now.clone();
+            self.go_by(now);
+        }
+    }
+
+    /// Names the brands of the newest constitution, and lets them connect.
+    fn meet_peers(&mut self) {
+        let (chain, known) = (self.core.ledger.constitutions(), &self.following.known);
+        tracing::info!(epoch = %chain.newest().epoch(), "a constitution was adopted");
         let me = self.core.me();
-        let peers = peers_of(&self.following.known, chain, me);
-        let constitution = newest_with(&self.following.known, chain, me).cloned();
+        if let Some(constitution) = newest_with(known, chain, me) {
+            self.names = names(constitution);
+        }
+        let peers = peers_of(known, chain, me);
         let network = self.network.clone();
         let resolving = tokio::spawn(async move {
             loop {
@@ -124,22 +143,39 @@ impl Runtime {
         if let Some(former) = self.following.resolving.replace(resolving.abort_handle()) {
             former.abort();
         }
-        tracing::info!(epoch = %self.core.ledger.constitutions().newest().epoch(), "a constitution was adopted");
-        let Some(constitution) = constitution else { return };
-        let before = std::mem::replace(&mut self.following.constitution, constitution);
-        let now = &self.following.constitution;
-        self.names = names(now);
+    }
+
+    /// The own log is under another constitution.
+    fn go_by(&mut self, now: Constitution) {
+        tracing::info!(epoch = %now.ledger().epoch(), "the own log is under another constitution");
         self.sealing.zone = now.clearing_zone().clone();
         self.sealing.months = now.payload_retention_months();
-        let room = |it: &Constitution| (it.clean_room().cloned(), it.clearing_zone().clone());
-        if room(&before) != room(now) {
-            let epoch = now.ledger().epoch();
-            self.core.alert(format!(
-                "constitution {epoch} changes the clean room: joint questions go by it when this node is \
-                 started again / 第 {epoch} 版章程变更了联合统计条款：本节点重新启动后联合提问按新条款执行"
-            ));
+        let followed = match (&mut self.room, now.clean_room()) {
+            (Some(room), Some(clean_room)) => Some(room.follow(&now, clean_room)),
+            _ => None,
+        };
+        match followed {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::error!(error = %error, "the clean room is closed");
+                self.room = None;
+            }
+            None if now.clean_room().is_none() => self.room = None,
+            None => self.core.alert(
+                "the alliance has a clean room now: joint questions can be asked when this node was started \
+                 again / 联盟已设立联合统计：本节点重新启动后方可联合提问"
+                    .to_owned(),
+            ),
         }
+        self.following.under = now;
     }
+}
+
+/// The constitution that the own log is under, or was under when its brand left.
+pub(super) fn under_of<'a>(known: &'a Known, ledger: &'a Ledger) -> Option<&'a Constitution> {
+    let own = ledger.constitution().epoch();
+    let until = known.of_chain(ledger.constitutions()).filter(|it| it.ledger().epoch() <= own);
+    until.filter(|it| it.ledger().brand(ledger.me()).is_some()).max_by_key(|it| it.ledger().epoch())
 }
 
 /// The newest constitution of a chain that names a brand.

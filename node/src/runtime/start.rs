@@ -11,7 +11,7 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::constitutions::{Following, names, newest_with, peers_of, resolve};
+use super::constitutions::{Following, names, newest_with, peers_of, resolve, under_of};
 use super::core::{Core, SystemEntropy};
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::{RecordCipher, SealedRecordError};
@@ -166,16 +166,15 @@ async fn start_as(
         let record = cipher.open(record?)?;
         joint.extend(core.replay(record, &mut applications).map_err(StartError::Replay)?);
     }
-    // names, addresses and the clean room are those of the newest constitution that was adopted
     let chain = core.ledger.constitutions();
-    let constitution =
-        newest_with(&known, chain, brand).ok_or(KnownError::NotMember(brand))?.clone();
-    check_membership(&constitution, brand, &own)?;
-    let room = constitution.clean_room().map(|clean_room| {
+    let newest = newest_with(&known, chain, brand).ok_or(KnownError::NotMember(brand))?;
+    check_membership(newest, brand, &own)?;
+    let names = names(newest);
+    let under = under_of(&known, &core.ledger).unwrap_or(newest).clone();
+    let room = under.clean_room().map(|clean_room| {
         let entropy = Box::new(SystemEntropy(SystemRandom::new()));
         let facts = Arc::clone(&facts);
-        let mut room =
-            Room::restore(brand, &constitution, clean_room, facts, times, entropy, &joint)?;
+        let mut room = Room::restore(brand, &under, clean_room, facts, times, entropy, &joint)?;
         applications.iter().for_each(|entry| room.replay(entry));
         Ok::<Room, RestoreError>(room)
     });
@@ -216,18 +215,18 @@ async fn start_as(
         internal,
         back,
         status,
-        names: names(&constitution),
+        names,
         facts,
         import: Arc::new(Mutex::default()),
         versions: std::collections::BTreeMap::new(),
         sealing: SealingCare {
             keys: own.sealing,
-            zone: constitution.clearing_zone().clone(),
-            months: constitution.payload_retention_months(),
+            zone: under.clearing_zone().clone(),
+            months: under.payload_retention_months(),
             looked: Timestamp::default(),
         },
         connected: std::collections::BTreeSet::new(),
-        following: Following { data: data.clone(), known, newest, constitution, resolving: None },
+        following: Following { data: data.clone(), known, newest, under, resolving: None },
         asked,
         metrics: metrics.clone(),
         traces: Traces::default(),

@@ -217,3 +217,47 @@ async fn brands_rotate_keys_join_and_leave_while_the_nodes_run() {
     assert!(report.is_clean(), "{}", serde_json::to_string_pretty(&report).unwrap());
     assert_eq!(report.ledger.epoch, Epoch::new(4));
 }
+
+/// Another contract is taken up by running nodes: the next question is planned under it, is answered, and
+/// what was spent before stays spent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_joint_question_goes_by_the_contract_that_running_nodes_have_taken_up() {
+    const ACTIVE: &str = "SELECT count(distinct member) AS active FROM purchases";
+    let settings = alliance_config::sample_alliance::SETTINGS;
+    let settings = settings.replacen("epoch = 1\n", "epoch = 1\nnotice_days = 0\n", 1);
+    let ids = alliance_config::sample::BRANDS.map(|brand| brand.id);
+    let alliance = Alliance::of(&ids, &settings).await;
+    for brand in ids {
+        alliance.import(brand).await;
+    }
+    let asker = alliance.node(ids[0]);
+    let ask = async || {
+        let plan = asker.plan(ACTIVE.into()).await.unwrap();
+        let asked = asker.query(ACTIVE.into(), plan.plan.clone()).await.unwrap();
+        let mut step = String::new();
+        eventually("the question ends", async || {
+            step = asker.query_by_id(asked.id.clone()).await.unwrap().step;
+            ["released", "void"].contains(&step.as_str())
+        })
+        .await;
+        assert_eq!(step, "released");
+        (plan.plan, asker.status().budget.unwrap().spent_pico_rho)
+    };
+    let (first, spent) = ask().await;
+
+    let path = |name: &str| alliance.folder.path().join(name);
+    let toml = fs::read_to_string(path("c.toml")).unwrap();
+    let toml = draft_next(toml.as_bytes(), &[], &[]).unwrap();
+    let changed = toml.replacen("members_at_most = 1000000", "members_at_most = 900000", 1);
+    assert_ne!(changed, toml);
+    let (next, _) = alliance.signed("c2", &changed, &[]);
+    for brand in &alliance.brands {
+        let adopted = Some(Stance::Adopted);
+        setup::take(&alliance.data(*brand), &next, None, adopted).unwrap();
+        alliance.node(brand.as_str()).read_constitutions().await.unwrap();
+    }
+    taken_up(&alliance, 2, &ids, &ids).await;
+    let (second, after) = ask().await;
+    assert_ne!(first, second);
+    assert!(after >= 2 * spent && spent > 0, "{spent} {after}");
+}

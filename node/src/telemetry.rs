@@ -303,8 +303,9 @@ mod tests {
     fn spans_stand_before_the_text_with_listed_fields_alone() {
         let line = printed("debug", || {
             let height = tracing::debug_span!("agreement", log = "kids", height = 7, card = "C1");
+            let _height = height.enter();
             let theirs = tracing::warn_span!(target: "datafusion", "scan", member = "Ann");
-            let _in = (height.enter(), theirs.enter());
+            let _theirs = theirs.enter();
             tracing::debug!(brand = "books", rule = 56, "received");
         });
         let expected = "[agreement log=kids height=7 card=(withheld)] received brand=books rule=56";

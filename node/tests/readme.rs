@@ -60,7 +60,8 @@ impl Shell {
             if output.status.success() {
                 return output;
             }
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            let said = [&output.stdout[..], &output.stderr].concat();
+            let said = String::from_utf8_lossy(&said).into_owned();
             assert!(began.elapsed() < PATIENCE, "{line}\n{said}");
             std::thread::sleep(Duration::from_millis(200));
         }

@@ -96,7 +96,7 @@ async fn pair() -> (Node, Node) {
 /// A brand that joins is let in while the network runs, and one whose key changed by its new key alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_come_and_change_their_keys_while_the_network_runs() {
-    let (mut a, mut b) = pair().await;
+    let (mut a, b) = pair().await;
     let at_a = a.handle.local_address();
     let mut c = Node::start(3, loopback(0), &[("a", 1, at_a)]).await;
     a.until_counted("network_strangers_refused").await;

@@ -6,6 +6,8 @@
 
 #![allow(dead_code)] // each target uses one
 
+use std::sync::LazyLock;
+
 use protocol::codec::{self, DecodeError, MESSAGE_MAX};
 use protocol::log::block::{ColumnOpening, Entry, Header};
 use protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
@@ -17,6 +19,8 @@ use protocol::log::tlog_witness::{AddCheckpoint, Answer, Cosigned, ForeignLogs, 
 use protocol::time::Timestamp;
 use protocol::witness::message::Message;
 use protocol::witness::record::Record;
+
+use privacy::plan::{DpPlan, QuerySpec};
 
 /// A body.
 pub type Body = fn(&[u8]);
@@ -35,6 +39,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("note", note),
     ("proof", proof),
     ("record", record),
+    ("sql", sql),
     ("tile_path", tile_path),
     ("tlog_proof", tlog_proof),
     ("verifier_key", verifier_key),
@@ -159,10 +164,51 @@ pub fn clean_room_message(bytes: &[u8]) {
     same(bytes, privacy::steps::Message::from_bytes(bytes), |message| message.to_bytes());
 }
 
+static CONSTITUTION: LazyLock<alliance_config::Constitution> = LazyLock::new(|| {
+    let bytes = include_bytes!("../alliance-config/formats/v0/constitution.toml");
+    alliance_config::Constitution::parse(bytes).expect("a released format")
+});
+
+/// A joint question's SQL: refused with a place that is in the text, or bound, planned and written for the
+/// engine. Every brand plans it anew, so it always comes to the same; what is written for the engine names
+/// columns by their numbers, and nothing that the question itself says reaches it but within quotes.
+pub fn sql(bytes: &[u8]) {
+    let contract = CONSTITUTION.clean_room().expect("it has one").contract();
+    let sql = text(bytes);
+    let spec = |sql: &str| QuerySpec {
+        sql: sql.to_owned(),
+        purpose: "joint_analytics".parse().expect("a purpose"),
+        analyst: "analyst".parse().expect("an analyst"),
+        participants: contract.participants().to_vec(),
+        rho: contract.profile().rho_per_query(),
+    };
+    match DpPlan::new(contract, &spec(sql)) {
+        Err(refusal) => assert!(!refusal.to_string().is_empty()),
+        Ok(plan) => {
+            let again = DpPlan::new(contract, &spec(sql)).expect("the same question");
+            assert_eq!(plan.hash(), again.hash());
+            for participant in contract.participants() {
+                let written = privacy::member_sql(&plan, *participant);
+                assert_eq!(written.as_str(), privacy::member_sql(&again, *participant).as_str());
+                let outside: Vec<&str> = written.as_str().split('\'').step_by(2).collect();
+                assert!(!outside.iter().any(|part| part.contains(';') || part.contains("--")));
+            }
+        }
+    }
+}
+
 /// What people write and sign: the constitution, its signatures, settings, introductions. Their bytes
 /// are what counts, so there is nothing to be written again; signatures are.
 pub fn alliance_files(bytes: &[u8]) {
-    let _ = alliance_config::Constitution::parse(bytes);
+    if let Ok(read) = alliance_config::Constitution::parse(bytes) {
+        let next = alliance_config::draft_next(bytes, &[], &[]);
+        if let Ok(next) = next {
+            // one that only follows changes nothing
+            let next = alliance_config::Constitution::parse(next.as_bytes()).expect("as drafted");
+            let told = alliance_config::compare(&read, &next).expect("it follows");
+            assert!(told.lines.is_empty(), "{:?}", told.lines);
+        }
+    }
     let _ = alliance_config::Settings::parse(bytes);
     let _ = alliance_config::Introduction::parse(bytes);
     if let Ok(signatures) = alliance_config::Signatures::parse(bytes) {

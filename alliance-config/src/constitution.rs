@@ -16,21 +16,19 @@ use protocol::time::Timestamp;
 
 use crate::document::{Document, FileError, Source};
 use crate::problem::{Problem, contract_place};
-use crate::raw::{
-    RawAlliance, RawAuditor, RawBrand, RawBrandLimits, RawCleanRoom, RawConstitution, RawLimits,
-};
+use crate::raw::{RawAuditor, RawBrand, RawBrandLimits, RawCleanRoom, RawConstitution, RawLimits};
 use crate::text::{Address, Name};
 
 /// A checked constitution. That it is checked says nothing of who signed it: see
 /// [`Ratified`](crate::Ratified).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Constitution {
-    name: Name,
-    ledger: protocol::constitution::Constitution,
-    clean_room: Option<CleanRoom>,
-    profiles: BTreeMap<BrandId, BrandProfile>,
-    clearing_zone: TimeZone,
-    payload_retention_months: u16,
+    pub(crate) name: Name,
+    pub(crate) ledger: protocol::constitution::Constitution,
+    pub(crate) clean_room: Option<CleanRoom>,
+    pub(crate) profiles: BTreeMap<BrandId, BrandProfile>,
+    pub(crate) clearing_zone: TimeZone,
+    pub(crate) payload_retention_months: u16,
 }
 
 /// What people and nodes see of a brand: its name, and where its node is reached.
@@ -73,6 +71,7 @@ impl Constitution {
         let source = Source::new(Document::Constitution, bytes)?;
         let raw: RawConstitution = source.read()?;
         check_references(&source, &raw)?;
+        let succession = succession(&source, &raw)?;
         let clean_room = match raw.clean_room {
             Some(clean_room) => Some(checked_clean_room(&source, clean_room, &raw.brands)?),
             None => None,
@@ -86,7 +85,6 @@ impl Constitution {
             })
         });
         let auditors = auditors.collect::<Result<_, _>>()?;
-        let succession = succession(&source, &raw.alliance)?;
         let draft = Draft {
             alliance: raw.alliance.id.0,
             epoch: raw.alliance.epoch,
@@ -176,7 +174,8 @@ impl Constitution {
 const TERMS_DOMAIN: &[u8] = b"coalition/0/member-terms\0";
 
 /// The place among the alliance's constitutions.
-fn succession(source: &Source<'_>, raw: &RawAlliance) -> Result<Succession, FileError> {
+fn succession(source: &Source<'_>, raw: &RawConstitution) -> Result<Succession, FileError> {
+    let (raw, months) = (&raw.alliance, raw.ledger.payload_retention_months);
     let first = Succession::default();
     if (raw.epoch == Epoch::new(1)) == raw.previous.is_some() {
         return Err(source.error_at(&["alliance", "epoch"], Problem::Previous));
@@ -186,15 +185,16 @@ fn succession(source: &Source<'_>, raw: &RawAlliance) -> Result<Succession, File
         effective: raw.effective.unwrap_or(first.effective),
         notice: raw.notice_days.unwrap_or(first.notice),
         frozen: raw.frozen.iter().map(|id| id.0).collect(),
-        terms: terms(source.text()),
+        terms: terms(source.text(), months),
     })
 }
 
-/// The hash of what touches members and is not the ledger's: the clean room, its keys in order.
-fn terms(text: &str) -> [u8; 32] {
+/// The hash of what touches members and is not the ledger's: for how long what was exchanged can be
+/// read, and the clean room, its keys in order.
+fn terms(text: &str, payload_retention_months: u16) -> [u8; 32] {
     let table: toml::Table = toml::from_str(text).unwrap_or_default();
     let clean_room = table.get("clean_room").map(ToString::to_string).unwrap_or_default();
-    sha256(&[TERMS_DOMAIN, clean_room.as_bytes()])
+    sha256(&[TERMS_DOMAIN, &payload_retention_months.to_be_bytes(), clean_room.as_bytes()])
 }
 
 impl RawLimits {

@@ -116,15 +116,44 @@ pub fn draft(introductions: &[Introduction], settings: &Settings) -> Result<Stri
             return Err(DraftError::Twice { brand: introduction.id() });
         }
     }
-    write_draft(brands, settings)
+    let rates = if settings.has_rates { None } else { Some(rates_of_values(&brands)?) };
+    write_draft(brands, settings, rates)
 }
 
-/// The text of a constitution of these brands.
-pub(crate) fn write_draft(
+/// The text of a constitution of these brands after one of others: between brands whose points are worth
+/// what they were, rates stay as that one has them, also where somebody changed them by hand.
+pub(crate) fn write_next(
     brands: BTreeMap<Id, RawBrand>,
     settings: &Settings,
+    before: &BTreeMap<Id, RawBrand>,
+    rates_before: &Rates,
 ) -> Result<String, DraftError> {
-    let rates = if settings.has_rates { None } else { Some(rates_of_values(&brands)?) };
+    if settings.has_rates {
+        return write_draft(brands, settings, None);
+    }
+    let value = |raw: &RawBrand| raw.point_value_micro_fen.0;
+    let stays = |id: &Id| brands.get(id).map(value) == before.get(id).map(value);
+    let mut rates = rates_of_values(&brands)?;
+    for (from, row) in rates.iter_mut().filter(|(from, _)| stays(from)) {
+        let as_before = |to: &Id| rates_before.get(from).and_then(|row| row.get(to)).cloned();
+        row.retain(|to, rate| {
+            if !stays(to) {
+                return true;
+            }
+            as_before(to).is_some_and(|known| {
+                *rate = known;
+                true
+            })
+        });
+    }
+    write_draft(brands, settings, Some(rates))
+}
+
+fn write_draft(
+    brands: BTreeMap<Id, RawBrand>,
+    settings: &Settings,
+    rates: Option<Rates>,
+) -> Result<String, DraftError> {
     let mut text = [HEADER, &settings.text, "\n", BRANDS_HEADER].concat();
     // strings and numbers in tables: nothing here that TOML could not say
     text.push_str(&toml::to_string(&Brands { brands }).unwrap_or_default());

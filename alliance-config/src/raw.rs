@@ -27,7 +27,7 @@ const RETURN_WINDOW_MAX_HOURS: u64 = 8_760;
 const PAYLOAD_RETENTION_DEFAULT_MONTHS: u16 = 24;
 /// As long as anything is kept.
 const PAYLOAD_RETENTION_MAX_MONTHS: u16 = 600;
-/// Longest notice, in days.
+/// Longest notice, in days. None at all is for alliances that try themselves out: every brand has signed it.
 const NOTICE_MAX_DAYS: u64 = 366;
 /// More than any law asks for.
 const RETENTION_MAX_YEARS: u8 = 50;
@@ -268,8 +268,8 @@ fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestam
 
 fn notice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Milliseconds>, D::Error> {
     match u64::deserialize(deserializer)? {
-        days @ 1..=NOTICE_MAX_DAYS => Ok(Some(Milliseconds::from_seconds(days * 86_400))),
-        _ => Err(D::Error::custom(format!("a notice is 1 to {NOTICE_MAX_DAYS} days"))),
+        days @ 0..=NOTICE_MAX_DAYS => Ok(Some(Milliseconds::from_seconds(days * 86_400))),
+        _ => Err(D::Error::custom(format!("a notice is 0 to {NOTICE_MAX_DAYS} days"))),
     }
 }
 

@@ -15,7 +15,7 @@ use protocol::time::{Milliseconds, Timestamp};
 
 use crate::constitution::Constitution;
 use crate::document::{Document, FileError, Source};
-use crate::draft::{BRANDS_HEADER, DraftError, HEADER, Settings, write_draft};
+use crate::draft::{BRANDS_HEADER, DraftError, HEADER, Settings, write_next};
 use crate::introduction::Introduction;
 use crate::raw::{RawBrand, RawConstitution};
 use crate::signatures::{SignatureProblems, Signatures, problems_of_joining};
@@ -63,14 +63,14 @@ pub fn draft_next(
     let (settings, _) = source.text().split_once(BRANDS_HEADER).ok_or(NextError::Layout)?;
     let settings = settings.strip_prefix(HEADER).unwrap_or(settings);
     let settings = Settings::parse(follow_on(settings, &checked).as_bytes())?;
-    let mut brands: BTreeMap<Id, RawBrand> = raw.brands;
+    let mut brands: BTreeMap<Id, RawBrand> = raw.brands.clone();
     for brand in leaving {
         brands.remove(&Id(*brand)).ok_or(NextError::Stranger(*brand))?;
     }
     for introduction in introductions {
         brands.insert(Id(introduction.id()), introduction.to_raw());
     }
-    let text = write_draft(brands, &settings)?;
+    let text = write_next(brands, &settings, &raw.brands, &raw.rates)?;
     let next = Constitution::parse(text.as_bytes())?;
     Changes::between(checked.ledger(), next.ledger())?;
     Ok(text)
@@ -149,22 +149,65 @@ impl Comparison {
 /// # Errors
 /// When it may not follow.
 pub fn compare(present: &Constitution, next: &Constitution) -> Result<Comparison, SuccessionError> {
-    let changes = Changes::between(present.ledger(), next.ledger())?;
-    let mut lines: Vec<String> = changes.list().iter().map(|change| words(change, next)).collect();
+    // by name, so that what is added must be told of as well
+    let Constitution {
+        name,
+        ledger,
+        clean_room,
+        profiles,
+        clearing_zone,
+        payload_retention_months,
+    } = present;
+    let changes = Changes::between(ledger, next.ledger())?;
+    let mut lines = Vec::new();
+    for change in changes.list() {
+        // the ledger sees that there are other terms; which, these do
+        if *change != Change::Terms {
+            lines.push(words(change, next));
+            continue;
+        }
+        let (before, after) = (*payload_retention_months, next.payload_retention_months);
+        if before != after {
+            lines.push(format!(
+                "what was exchanged can be read for {after} months, so far {before} / \
+                 兑换明细可解密期限 {after} 个月，原 {before} 个月"
+            ));
+        }
+        // the contract's own words decide, also where they mean the same
+        if *clean_room != next.clean_room || before == after {
+            lines.push(words(change, next));
+        }
+    }
+    if *name != next.name {
+        lines.push(format!(
+            "the alliance's name becomes {} / 联盟更名为{}",
+            next.name.en(),
+            next.name.zh()
+        ));
+    }
     for (brand, profile) in next.profiles() {
-        if present.profile(brand).is_some_and(|before| before != profile) {
+        if profiles.get(&brand).is_some_and(|before| before != profile) {
             lines.push(format!("{brand}: name or addresses change / 名称或地址变更"));
         }
     }
-    if present.clearing_zone() != next.clearing_zone() {
+    if *clearing_zone != next.clearing_zone {
         lines.push("the clearing zone changes / 清分时区变更".to_owned());
     }
     Ok(Comparison {
         lines,
-        reach: changes.reach(),
+        reach: reach(&changes, present, next),
         notice: changes.notice(),
         effective: next.ledger().succession().effective,
     })
+}
+
+/// Names, addresses and the zone of cut-offs are no emergency either: the brands' among themselves.
+fn reach(changes: &Changes, present: &Constitution, next: &Constitution) -> Reach {
+    let beside = (&present.name, &present.clearing_zone) != (&next.name, &next.clearing_zone)
+        || next
+            .profiles()
+            .any(|(brand, profile)| present.profile(brand).is_some_and(|before| before != profile));
+    if beside { changes.reach().max(Reach::Brands) } else { changes.reach() }
 }
 
 fn words(change: &Change, next: &Constitution) -> String {
@@ -241,6 +284,17 @@ fn words(change: &Change, next: &Constitution) -> String {
         Change::Auditors => "other standing auditors / 常任审计方变更".to_owned(),
         Change::TotalStep => "another step of public totals / 公开累计金额步长变更".to_owned(),
         Change::PayloadSize => "another size of sealed payloads / 密文载荷字节数变更".to_owned(),
+        Change::ProtocolVersion { before, after } => format!(
+            "blocks of protocol version {after}, so far {before}: update the nodes first / \
+             区块协议版本 {after}，原 {before}：请先升级节点"
+        ),
+        Change::Cipher { before, after } => format!(
+            "entries are sealed with {}, so far {} / 密文算法改为 {}，原为 {}",
+            after.name(),
+            before.name(),
+            after.name(),
+            before.name()
+        ),
     }
 }
 
@@ -325,6 +379,26 @@ mod tests {
         assert!(left.when().contains("30 days after") && left.when().contains("30 日"));
     }
 
+    /// Rates that followed from values and were changed by hand since do not change back unseen.
+    #[test]
+    fn rates_that_were_changed_by_hand_stay() {
+        let by_hand = constitution(3).replacen("b = \"1/2\"", "b = \"2/5\"", 1);
+        let by_hand = by_hand.replacen("c = \"2/3\"\n", "", 1);
+        assert_ne!(by_hand, constitution(3));
+        let (present, rate) = (parsed(&by_hand), |of: &Constitution, from: &str, to: &str| {
+            of.ledger().rate(BrandId::new(from).unwrap(), BrandId::new(to).unwrap())
+        });
+        assert_eq!(rate(&present, "b", "c"), None);
+        let plain = parsed(&next(&by_hand, 0, &[]).unwrap());
+        assert_eq!(compare(&present, &plain).unwrap().lines, Vec::<String>::new());
+        // who joins exchanges at the values, and nobody else is touched
+        let joined = parsed(&next(&by_hand, 1, &[]).unwrap());
+        assert_eq!(rate(&joined, "a", "b"), rate(&present, "a", "b"));
+        assert_eq!(rate(&joined, "b", "c"), None);
+        assert!(rate(&joined, "d", "a").is_some());
+        assert_eq!(compare(&present, &joined).unwrap().reach, Reach::Brands);
+    }
+
     #[test]
     fn a_change_is_told_in_words_and_waits_if_it_touches_members() {
         let first = constitution(3);
@@ -342,6 +416,15 @@ mod tests {
         let (words, reach) = told("pair_limit_fen = 5000000", "pair_limit_fen = 4000000");
         assert_eq!(reach, Reach::Brands);
         assert!(words.contains("4000000 fen, so far 5000000"), "{words}");
+        let (words, reach) = told("cipher = \"aes-256-gcm\"", "cipher = \"sm4-gcm\"");
+        assert_eq!(reach, Reach::Brands);
+        assert!(words.contains("sm4-gcm, so far aes-256-gcm"), "{words}");
+        let (words, reach) = told("_retention_months = 24", "_retention_months = 12");
+        assert_eq!(reach, Reach::Members);
+        assert!(words.contains("12 months, so far 24") && !words.contains("clean room"), "{words}");
+        let (words, reach) = told("name_en = \"My Alliance\"", "name_en = \"Ours\"");
+        assert_eq!(reach, Reach::Brands);
+        assert!(words.contains("becomes Ours"), "{words}");
         let (words, _) = told("epoch = 2", "epoch = 2\nnotice_days = 10");
         assert!(words.contains("10 days before, so far 30"), "{words}");
         let (words, reach) = told("epoch = 2", "epoch = 2\nfrozen = [\"c\"]");

@@ -3,6 +3,7 @@
 //! Nothing here is the alliance's business; that is in the constitution.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -235,16 +236,22 @@ impl DataDirectory {
         self.write(&path, text.as_bytes())
     }
 
-    /// Writes a file of the directory.
+    /// Writes a file of the directory: all of it or nothing, also when the machine stops meanwhile, and
+    /// on the disk when this returns.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), ConfigError> {
-        fs::write(path, bytes).map_err(|source| ConfigError::Io {
-            action: "write",
-            path: path.into(),
-            source,
-        })
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let written = fs::File::create(&part).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&part, path)?;
+            path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+        });
+        let failed = |source| ConfigError::Io { action: "write", path: path.into(), source };
+        written.map_err(failed)
     }
 
     /// Reads a file of the directory.

@@ -1,8 +1,8 @@
 //! The constitutions whose files a node has: the first, and in a folder those after it, drafts too.
 //!
 //! A file is put there by `coalition constitution take`, which checks it against the one before; it is
-//! read when the node starts, or when somebody asks about it. Whether a draft follows is for the logs to
-//! say ([`protocol::epochs`]). Does not know the ledger.
+//! read when the node starts, or when a running node is told that one came. Whether a draft follows is
+//! for the logs to say ([`protocol::epochs`]). Does not know the ledger.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -135,7 +135,8 @@ impl Known {
         Ok(checked)
     }
 
-    /// Notes what this brand says of a draft that was taken; the node enters it in its log when it starts.
+    /// Notes what this brand says of a draft that was taken; the node enters it in its log when it reads
+    /// it.
     ///
     /// # Errors
     /// When the draft is not here.
@@ -183,6 +184,11 @@ impl Known {
     #[must_use]
     pub fn get(&self, hash: &ConstitutionHash) -> Option<&Constitution> {
         if self.first.hash() == *hash { Some(&self.first) } else { self.later.get(hash) }
+    }
+
+    /// All of them, the first before the others.
+    pub fn iter(&self) -> impl Iterator<Item = &Constitution> {
+        std::iter::once(&self.first).chain(self.later.values())
     }
 
     /// Those after the first.

@@ -2,8 +2,9 @@
 //!
 //! Knows how keys are made, kept (mode 0600, in a directory of mode 0700) and handed to the parts that
 //! use them. The recovery key is written to a file of its own, to be taken offline: a running node
-//! never reads it. Sealing keys, which change every month, are in files of their own ([`crate::sealing_keys`]). Not
-//! here yet: a key-management service, rotation of the other keys.
+//! never reads it. Sealing keys, which change every month, are in files of their own ([`crate::sealing_keys`]), and
+//! so are the later sets of the keys that a constitution names ([`crate::signing_keys`]). Not here yet: a
+//! key-management service, another network identity.
 
 use std::fmt;
 use std::fs;
@@ -16,12 +17,13 @@ use base64::prelude::BASE64_STANDARD;
 use protocol::constitution::BrandKeys;
 use protocol::crypto::sealed::{KeyRing, SealError, SealingKey, SealingSecret};
 use protocol::crypto::{PublicKey, SigningKey};
-use protocol::ledger::LedgerKeys;
+use protocol::ledger::{LedgerKeys, SigningKeys};
 use protocol::witness::statement::VotingKeys;
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
 use crate::sealing_keys::SealingKeys;
+use crate::signing_keys::SigningSets;
 
 const SECRETS: &str = "secrets";
 const RECOVERY: &str = "recovery-key";
@@ -66,22 +68,20 @@ pub enum KeysError {
 
 pub(crate) type Seed = Zeroizing<[u8; 32]>;
 
-macro_rules! roles {
-    ($($(#[$doc:meta])* $role:ident),* $(,)?) => {
-        /// Seeds of the private keys a running node uses.
-        pub struct Secrets {$(
+macro_rules! seeds {
+    ($(#[$of:meta])* $name:ident $title:literal $($(#[$doc:meta])* $role:ident),* $(,)?) => {
+        $(#[$of])*
+        pub struct $name {$(
             $(#[$doc])*
             $role: Seed,
         )*}
 
-        impl Secrets {
-            fn generate(random: &dyn SecureRandom) -> Result<Self, KeysError> {
+        impl $name {
+            pub(crate) fn generate(random: &dyn SecureRandom) -> Result<Self, KeysError> {
                 Ok(Self {$( $role: new_seed(random)?, )*})
             }
-            fn to_text(&self) -> Zeroizing<String> {
-                let mut text = Zeroizing::new(String::from(
-                    "# Private keys of this brand's node, one seed a role. Keep secret, keep a copy offline.\n",
-                ));
+            pub(crate) fn to_text(&self) -> Zeroizing<String> {
+                let mut text = Zeroizing::new(String::from($title));
                 $(
                     text.push_str(concat!(stringify!($role), " = "));
                     text.push_str(&BASE64_STANDARD.encode(*self.$role));
@@ -89,7 +89,7 @@ macro_rules! roles {
                 )*
                 text
             }
-            fn from_text(path: &Path, text: &str) -> Result<Self, KeysError> {
+            pub(crate) fn from_text(path: &Path, text: &str) -> Result<Self, KeysError> {
                 $( let mut $role: Option<Seed> = None; )*
                 for (number, line) in text.lines().enumerate() {
                     if line.trim().is_empty() || line.starts_with('#') {
@@ -109,10 +109,18 @@ macro_rules! roles {
                 )*})
             }
         }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
     };
 }
 
-roles! {
+seeds! {
+    /// Seeds of the private keys a running node uses.
+    Secrets "# Private keys of this brand's node, one seed a role. Keep secret, keep a copy offline.\n"
     log,
     vote,
     checkpoint,
@@ -125,10 +133,14 @@ roles! {
     clean_room,
 }
 
-impl fmt::Debug for Secrets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secrets(..)")
-    }
+seeds! {
+    /// Seeds of the keys with which a brand signs under a constitution that names them.
+    SigningSecrets "# A later set of this brand's signing keys, one seed a role. Keep secret, keep a copy offline.\n"
+    log,
+    vote,
+    checkpoint,
+    witness,
+    governance,
 }
 
 pub(crate) fn new_seed(random: &dyn SecureRandom) -> Result<Seed, KeysError> {
@@ -195,7 +207,40 @@ pub fn create(folder: &Path) -> Result<NewKeys, KeysError> {
     Ok(NewKeys { secrets, sealing, recovery })
 }
 
-/// Reads the keys a running node uses.
+/// All the keys of a brand's node.
+#[derive(Debug)]
+pub struct OwnKeys {
+    /// Those that do not change, and the first signing keys.
+    pub secrets: Secrets,
+    /// Signing keys, the first and later ones.
+    pub signing: SigningSets,
+    /// Sealing keys.
+    pub sealing: SealingKeys,
+}
+
+impl OwnKeys {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// When a file is missing or malformed.
+    pub fn read(folder: &Path) -> Result<Self, KeysError> {
+        let secrets = read(folder)?;
+        let signing = SigningSets::read(folder, &secrets)?;
+        Ok(Self { signing, sealing: SealingKeys::read(folder)?, secrets })
+    }
+
+    /// Whether a constitution that has these public keys of this brand can be run under. The private
+    /// half of the recovery key is offline, that of an old sealing key may be destroyed.
+    #[must_use]
+    pub fn are(&self, known: &BrandKeys) -> bool {
+        let network = self.secrets.network_key().ok();
+        network == Some(known.network)
+            && self.sealing.may_have_had(&known.sealing)
+            && self.signing.of(known).is_some()
+    }
+}
+
+/// Reads the keys that [`create`] wrote.
 ///
 /// # Errors
 /// When the file is missing or not one that [`create`] wrote.
@@ -242,12 +287,70 @@ pub fn create_auditor_keys(path: &Path, count: u8) -> Result<Vec<SealingKey>, Ke
     Ok(public)
 }
 
-impl Secrets {
-    fn signing(seed: &Seed) -> Result<SigningKey, KeysError> {
-        SigningKey::from_seed(seed).map_err(|_| KeysError::Random)
+fn signing(seed: &Seed) -> Result<SigningKey, KeysError> {
+    SigningKey::from_seed(seed).map_err(|_| KeysError::Random)
+}
+
+impl SigningSecrets {
+    /// The public keys of a brand that signs with these, beside the others that it has.
+    ///
+    /// # Errors
+    /// When a seed is no key.
+    pub fn public(
+        &self,
+        network: PublicKey,
+        sealing: SealingKey,
+        recovery: SealingKey,
+    ) -> Result<BrandKeys, KeysError> {
+        let public = |seed| Ok::<PublicKey, KeysError>(signing(seed)?.public());
+        Ok(BrandKeys {
+            log: public(&self.log)?,
+            vote: public(&self.vote)?,
+            checkpoint: public(&self.checkpoint)?,
+            witness: public(&self.witness)?,
+            governance: public(&self.governance)?,
+            network,
+            sealing,
+            recovery,
+        })
     }
 
-    /// The public keys, with those that are not in this file.
+    /// The keys the ledger signs with.
+    ///
+    /// # Errors
+    /// When a seed is no key.
+    pub fn ledger(&self) -> Result<SigningKeys, KeysError> {
+        Ok(SigningKeys {
+            voting: VotingKeys { log: signing(&self.log)?, vote: signing(&self.vote)? },
+            checkpoint: signing(&self.checkpoint)?,
+            witness: signing(&self.witness)?,
+        })
+    }
+
+    /// Signs constitutions and introductions.
+    ///
+    /// # Errors
+    /// When the seed is no key.
+    pub fn governance(&self) -> Result<SigningKey, KeysError> {
+        signing(&self.governance)
+    }
+}
+
+impl Secrets {
+    /// The first set of signing keys.
+    #[must_use]
+    pub fn signing(&self) -> SigningSecrets {
+        let Self { log, vote, checkpoint, witness, governance, .. } = self;
+        SigningSecrets {
+            log: log.clone(),
+            vote: vote.clone(),
+            checkpoint: checkpoint.clone(),
+            witness: witness.clone(),
+            governance: governance.clone(),
+        }
+    }
+
+    /// The public keys at the beginning, with those that are not in this file.
     ///
     /// # Errors
     /// When a seed is no key.
@@ -256,38 +359,32 @@ impl Secrets {
         sealing: SealingKey,
         recovery: SealingKey,
     ) -> Result<BrandKeys, KeysError> {
-        let public = |seed| Ok::<PublicKey, KeysError>(Self::signing(seed)?.public());
-        Ok(BrandKeys {
-            log: public(&self.log)?,
-            vote: public(&self.vote)?,
-            checkpoint: public(&self.checkpoint)?,
-            witness: public(&self.witness)?,
-            governance: public(&self.governance)?,
-            network: public(&self.network)?,
-            sealing,
-            recovery,
-        })
+        self.signing().public(self.network_key()?, sealing, recovery)
     }
 
-    /// The keys the ledger uses.
+    /// The public half of the network identity.
+    ///
+    /// # Errors
+    /// When the seed is no key.
+    pub fn network_key(&self) -> Result<PublicKey, KeysError> {
+        Ok(signing(&self.network)?.public())
+    }
+
+    /// The keys the ledger begins with.
     ///
     /// # Errors
     /// When a seed is no key.
     pub fn ledger(&self, sealing: KeyRing) -> Result<LedgerKeys, KeysError> {
-        Ok(LedgerKeys {
-            voting: VotingKeys { log: Self::signing(&self.log)?, vote: Self::signing(&self.vote)? },
-            checkpoint: Self::signing(&self.checkpoint)?,
-            witness: Self::signing(&self.witness)?,
-            sealing,
-        })
+        let SigningKeys { voting, checkpoint, witness } = self.signing().ledger()?;
+        Ok(LedgerKeys { voting, checkpoint, witness, sealing })
     }
 
-    /// Signs constitutions.
+    /// Signs constitutions at the beginning.
     ///
     /// # Errors
     /// When the seed is no key.
     pub fn governance(&self) -> Result<SigningKey, KeysError> {
-        Self::signing(&self.governance)
+        signing(&self.governance)
     }
 
     /// Seed of the network identity.

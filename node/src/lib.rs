@@ -21,6 +21,7 @@ pub mod runtime;
 pub mod sealing_keys;
 pub mod service;
 pub mod setup;
+pub mod signing_keys;
 pub mod store;
 pub mod telemetry;
 pub mod tls;

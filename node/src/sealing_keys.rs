@@ -140,11 +140,17 @@ impl SealingKeys {
         self.current.public
     }
 
-    /// The very first key, unless it was destroyed: the one the constitution has.
+    /// Whether the private half of a key is here.
     #[must_use]
-    pub fn first(&self) -> Option<SealingKey> {
-        let first = self.older.first().unwrap_or(&self.current);
-        (first.number == 0).then_some(first.public)
+    pub fn holds(&self, key: &SealingKey) -> bool {
+        self.states().any(|state| state.public == *key)
+    }
+
+    /// Whether a key is one of these, or may have been: the oldest are destroyed some day.
+    #[must_use]
+    pub fn may_have_had(&self, key: &SealingKey) -> bool {
+        let oldest = self.older.first().unwrap_or(&self.current);
+        oldest.number > 0 || self.holds(key)
     }
 
     /// What may be shown, oldest first.
@@ -238,6 +244,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut keys = SealingKeys::create(folder.path(), at("2026-11-21T00:00:00Z")).unwrap();
         let first = keys.current();
+        assert!(!keys.may_have_had(&SealingSecret::derive(&[1; 32]).1), "none is destroyed yet");
         keys.turn(at("2026-12-01T00:00:00Z")).unwrap();
         keys.turn(at("2027-01-01T00:00:00Z")).unwrap();
         let mode = fs::metadata(path(&keys.folder, 2)).unwrap().permissions().mode();
@@ -245,14 +252,16 @@ mod tests {
 
         let mut again = SealingKeys::read(folder.path()).unwrap();
         assert!(again.states().eq(keys.states()));
-        assert_eq!((again.current(), again.first()), (keys.current(), Some(first)));
+        assert_eq!(again.current(), keys.current());
+        assert!(again.holds(&first) && again.may_have_had(&first));
         assert_eq!(again.ring().unwrap().current(), keys.current());
         assert_eq!(again.ring().unwrap().keys().count(), 3);
 
         assert!(!again.destroy(&keys.current()).unwrap(), "the current key stays");
         assert!(again.destroy(&first).unwrap() && !again.destroy(&first).unwrap());
         let left = SealingKeys::read(folder.path()).unwrap();
-        assert_eq!((left.states().count(), left.first()), (2, None));
+        assert_eq!(left.states().count(), 2);
+        assert!(!left.holds(&first) && left.may_have_had(&first));
         assert!(!left.ring().unwrap().holds(&first));
         assert!(!path(&left.folder, 0).exists());
         assert!(SealingKeys::create(folder.path(), at("2027-01-01T00:00:00Z")).is_err());

@@ -1,19 +1,21 @@
-//! Making a node: keys, settings, an introduction to the other brands; and taking up a constitution.
+//! Making a node: keys, settings, an introduction to the other brands; taking up a constitution, and
+//! keys to rotate to.
 //!
-//! What `coalition init` and `coalition constitution` do, without the command line.
+//! What `coalition init`, `coalition constitution` and `coalition keys next` do, without the command line.
 
 use std::fs;
 use std::path::Path;
 
-use alliance_config::{Address, BrandProfile, Introduction, Name};
+use alliance_config::{Address, BrandProfile, Constitution, Introduction, Name};
 use protocol::amount::Rate;
+use protocol::epochs::adoption::Stance;
 use protocol::ids::BrandId;
 use ring::rand::SystemRandom;
 
 use crate::config::{ConfigError, DataDirectory, Settings};
-use crate::keys::{self, KeysError};
+use crate::constitutions::{Known, KnownError};
+use crate::keys::{self, KeysError, OwnKeys, SigningSecrets};
 use crate::runtime::check_membership;
-use crate::sealing_keys::SealingKeys;
 use crate::vault::{HeldBrandKey, KeyError};
 
 /// File name of a brand's introduction in its data directory.
@@ -54,6 +56,9 @@ pub enum SetupError {
     /// The constitution.
     #[error("{0}")]
     Constitution(String),
+    /// The constitutions that are there.
+    #[error(transparent)]
+    Known(#[from] KnownError),
 }
 
 /// Makes keys, settings and the introduction in a new data directory; gives the introduction's text.
@@ -97,8 +102,7 @@ pub fn adopt(data: &DataDirectory, toml: &Path, signatures: &Path) -> Result<(),
         .map_err(|error| SetupError::Constitution(error.to_string()))?
         .into_constitution();
     let (_, brand) = data.settings()?;
-    let secrets = keys::read(&data.keys())?;
-    check_membership(&constitution, brand, &secrets, &SealingKeys::read(&data.keys())?)
+    check_membership(&constitution, brand, &OwnKeys::read(&data.keys())?)
         .map_err(|error| SetupError::Constitution(error.to_string()))?;
     // blocks and votes were made under the one that is there: another would make them wrong
     let held = fs::read(data.constitution()).ok();
@@ -111,4 +115,90 @@ pub fn adopt(data: &DataDirectory, toml: &Path, signatures: &Path) -> Result<(),
     data.write(&data.constitution(), &toml)?;
     data.write(&data.signatures(), &signatures)?;
     Ok(())
+}
+
+/// Takes a later constitution, or a draft of one, into the data directory, with what this brand says of
+/// it; the node reads it when it starts, or when it is told to.
+///
+/// # Errors
+/// When it cannot be used, or names this brand with keys that are not here; nothing was then written.
+pub fn take(
+    data: &DataDirectory,
+    toml: &Path,
+    signatures: Option<&Path>,
+    stance: Option<Stance>,
+) -> Result<Constitution, SetupError> {
+    let (_, brand) = data.settings()?;
+    let parsed = Constitution::parse(&data.read(toml)?)
+        .map_err(|error| SetupError::Constitution(format!("{}: {error}", toml.display())))?;
+    if let Some(member) = parsed.ledger().brand(brand) {
+        let own = OwnKeys::read(&data.keys())?;
+        if !own.are(&member.keys) {
+            return Err(SetupError::Constitution(format!(
+                "{}: it has other keys for {brand} than this data directory; draft it again from what `coalition keys next` prints",
+                toml.display()
+            )));
+        }
+        // a log that begins with it seals to that key first
+        if stance == Some(Stance::Adopted) && !own.sealing.holds(&member.keys.sealing) {
+            return Err(SetupError::Constitution(format!(
+                "{}: the sealing key that it has for {brand} is destroyed, and a brand that joins would seal to it; draft it again from what `coalition keys next --keep-signing` prints",
+                toml.display()
+            )));
+        }
+    }
+    let taken = Known::take(data, toml, signatures)?;
+    if let Some(stance) = stance {
+        Known::say(data, &taken, stance)?;
+    }
+    Ok(taken)
+}
+
+/// The introduction that brings this brand's next keys into a constitution after `present`.
+#[derive(Debug, Clone)]
+pub struct NextKeys {
+    /// Its text.
+    pub introduction: String,
+    /// Whether signing keys were made for it; else they had been made before and no constitution here
+    /// names them yet, or were to be kept.
+    pub made: bool,
+}
+
+/// Makes a set of signing keys to rotate to, unless one waits already, and the introduction that names
+/// it, with this brand's newest sealing key. With `keep_signing` the signing keys stay.
+///
+/// # Errors
+/// When `present` does not name this brand by keys that are here, or a file cannot be written.
+pub fn next_keys(
+    data: &DataDirectory,
+    present: &Constitution,
+    keep_signing: bool,
+) -> Result<NextKeys, SetupError> {
+    let (_, brand) = data.settings()?;
+    let mut own = OwnKeys::read(&data.keys())?;
+    check_membership(present, brand, &own)
+        .map_err(|error| SetupError::Constitution(error.to_string()))?;
+    let member = present.ledger().brand(brand);
+    let (Some(member), Some(profile)) = (member, present.profile(brand)) else {
+        return Err(SetupError::Constitution(format!("{brand} is no brand of the constitution")));
+    };
+    let known = &member.keys;
+    let public = |set: &SigningSecrets, sealing| set.public(known.network, sealing, known.recovery);
+    let here = if data.constitution().exists() { Some(Known::read(data)?) } else { None };
+    let named = here.iter().flat_map(Known::iter).chain([present]);
+    let mut named = named.filter_map(|it| Some(it.ledger().brand(brand)?.keys.log));
+    let newest = public(own.signing.newest(), known.sealing)?.log;
+    let made = !keep_signing && named.any(|log| log == newest);
+    if made {
+        own.signing.make()?;
+    }
+    let kept = own.signing.of(known).filter(|_| keep_signing);
+    let set = kept.unwrap_or(own.signing.newest());
+    let sealing = own.sealing.current();
+    let introduction =
+        Introduction::new(brand, profile.clone(), member.point_value, public(set, sealing)?);
+    let introduction = introduction
+        .to_text(&set.governance()?)
+        .map_err(|error| SetupError::Introduction(error.to_string()))?;
+    Ok(NextKeys { introduction, made })
 }

@@ -1,15 +1,16 @@
 //! What the node says about itself: log lines on stderr and counters.
 //!
 //! Knows: the form of a line, which fields may appear, levels from the variable `COALITION_LOG`.
-//! Does not know the events; there is no exporter of traces yet, and spans are not printed.
+//! Does not know the events; there is no exporter of traces yet. How to read it all: docs/observing.md.
 //!
 //! The discipline, upheld by the formatter rather than by hope:
 //! - A message of our crates is a fixed text. What varies goes into a field.
-//! - A field is printed only if its name is in [`FIELDS`]; of any other only the name is. The list has
+//! - A field is printed only if its name is in [`FIELDS`]; of any other only the name is. So it is with the
+//!   fields of the spans that an event is in, which stand before its text. The list has
 //!   names for brands, numbers, files, rules and error texts (our errors never carry personal data
 //!   or keys), none for members, requests' bodies, queries, addresses or keys.
 //! - Other crates' words are not ours to vouch for (an SQL engine's error may quote a value): of their
-//!   events only level, module and source line are printed.
+//!   events only level, module and source line are printed, of their spans nothing.
 //! - A value is cut at 512 characters and has no control characters, so it cannot forge a line.
 
 use std::collections::BTreeMap;
@@ -19,11 +20,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
+use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, MakeWriter};
+use tracing_subscriber::fmt::{FmtContext, FormattedFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
 
 /// The variable that sets the level: `error`, `warn`, `info`, `debug`, `trace` for our crates, or
@@ -101,6 +103,7 @@ where
         .with_env_filter(filter)
         .with_ansi(false)
         .with_writer(writer)
+        .fmt_fields(ListedFields)
         .event_format(Line)
         .finish())
 }
@@ -125,15 +128,24 @@ where
 {
     fn format_event(
         &self,
-        _: &FmtContext<'_, S, N>,
+        context: &FmtContext<'_, S, N>,
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
         SystemTime.format_time(&mut writer)?;
         write!(writer, " {:5} {}", metadata.level(), metadata.target())?;
-        let root = metadata.target().split("::").next().unwrap_or_default();
-        if OWN_CRATES.contains(&root) {
+        for span in context.event_scope().into_iter().flat_map(|scope| scope.from_root()) {
+            if !is_own(span.metadata()) {
+                continue;
+            }
+            write!(writer, " [{}", span.name())?;
+            if let Some(fields) = span.extensions().get::<FormattedFields<N>>() {
+                write!(writer, "{fields}")?;
+            }
+            write!(writer, "]")?;
+        }
+        if is_own(metadata) {
             let mut fields = AllowedFields { writer: &mut writer, outcome: Ok(()) };
             event.record(&mut fields);
             fields.outcome?;
@@ -143,6 +155,22 @@ where
             write!(writer, " (text withheld) {file}:{}", metadata.line().unwrap_or(0))?;
         }
         writeln!(writer)
+    }
+}
+
+/// Whether an event or a span is of our crates.
+fn is_own(metadata: &Metadata<'_>) -> bool {
+    OWN_CRATES.contains(&metadata.target().split("::").next().unwrap_or_default())
+}
+
+/// The fields of a span, by the rule of events.
+struct ListedFields;
+
+impl<'w> FormatFields<'w> for ListedFields {
+    fn format_fields<R: RecordFields>(&self, mut writer: Writer<'w>, fields: R) -> fmt::Result {
+        let mut allowed = AllowedFields { writer: &mut writer, outcome: Ok(()) };
+        fields.record(&mut allowed);
+        allowed.outcome
     }
 }
 
@@ -269,6 +297,20 @@ mod tests {
         });
         assert!(line.contains("a block is final") && line.contains("brand=grocer_one height=7"));
         assert!(line.contains("member=(withheld)") && !line.contains("Ann"), "{line}");
+    }
+
+    #[test]
+    fn spans_stand_before_the_text_with_listed_fields_alone() {
+        let line = printed("debug", || {
+            let height = tracing::debug_span!("agreement", log = "kids", height = 7, card = "C1");
+            let _height = height.enter();
+            let theirs = tracing::warn_span!(target: "datafusion", "scan", member = "Ann");
+            let _theirs = theirs.enter();
+            tracing::debug!(brand = "books", rule = 56, "received");
+        });
+        let expected = "[agreement log=kids height=7 card=(withheld)] received brand=books rule=56";
+        assert!(line.contains(expected), "{line}");
+        assert!(!line.contains("C1") && !line.contains("Ann") && !line.contains("scan"), "{line}");
     }
 
     #[test]

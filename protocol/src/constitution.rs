@@ -52,15 +52,16 @@ impl BrandKeys {
     /// Every key with the name of its role.
     #[must_use]
     pub const fn roles(&self) -> [(&'static str, &[u8; 32]); 8] {
+        let Self { log, vote, checkpoint, witness, governance, network, sealing, recovery } = self;
         [
-            ("log", self.log.as_bytes()),
-            ("vote", self.vote.as_bytes()),
-            ("checkpoint", self.checkpoint.as_bytes()),
-            ("witness", self.witness.as_bytes()),
-            ("governance", self.governance.as_bytes()),
-            ("network", self.network.as_bytes()),
-            ("sealing", self.sealing.as_bytes()),
-            ("recovery", self.recovery.as_bytes()),
+            ("log", log.as_bytes()),
+            ("vote", vote.as_bytes()),
+            ("checkpoint", checkpoint.as_bytes()),
+            ("witness", witness.as_bytes()),
+            ("governance", governance.as_bytes()),
+            ("network", network.as_bytes()),
+            ("sealing", sealing.as_bytes()),
+            ("recovery", recovery.as_bytes()),
         ]
     }
 }
@@ -132,7 +133,7 @@ pub struct Succession {
     /// Brands that write nothing under it, because they failed or cheated. They still are brands.
     pub frozen: BTreeSet<BrandId>,
     /// Hash of what else was agreed on that touches members and the ledger does not read (the clean
-    /// room's contract): when it changes, they are told.
+    /// room's contract, how long payloads can be read): when it changes, they are told.
     pub terms: [u8; 32],
 }
 
@@ -371,6 +372,10 @@ impl Constitution {
         Ok(Self { draft, committee })
     }
 
+    /// All of it as it was read: what compares two of them must decide on every field.
+    pub(crate) const fn draft(&self) -> &Draft {
+        &self.draft
+    }
     /// The alliance's name.
     #[must_use]
     pub const fn alliance(&self) -> BrandId {

@@ -52,7 +52,7 @@ pub const ASK_AFTER: Milliseconds = Milliseconds::from_seconds(5);
 /// Most bytes of one answer to a request to catch up.
 const CATCH_UP_BYTES_MAX: usize = crate::codec::MESSAGE_MAX / 2;
 
-/// A node's private keys for the ledger.
+/// A node's private keys for the ledger, when it begins.
 #[derive(Debug)]
 pub struct LedgerKeys {
     /// For agreement.
@@ -63,6 +63,17 @@ pub struct LedgerKeys {
     pub witness: SigningKey,
     /// Opens what is sealed to this brand.
     pub sealing: KeyRing,
+}
+
+/// The private keys with which a node signs under a constitution that names their public halves.
+#[derive(Debug)]
+pub struct SigningKeys {
+    /// For agreement.
+    pub voting: VotingKeys,
+    /// Signs checkpoints of the own log.
+    pub checkpoint: SigningKey,
+    /// Signs cosignatures.
+    pub witness: SigningKey,
 }
 
 /// Own final blocks, wherever they are kept.
@@ -89,9 +100,10 @@ pub struct Ledger<G = Upheld> {
     drafts: BTreeMap<ConstitutionHash, Constitution>,
     // what is known of how each constitution after the first was adopted
     adoptions: BTreeMap<Epoch, Adoption>,
-    keys: LedgerKeys,
-    // those of epochs before and after
-    other_keys: Vec<LedgerKeys>,
+    // sets of this epoch, and of those before and after
+    signing: Vec<SigningKeys>,
+    // one for all epochs: which of its keys others seal to, this log's blocks say
+    sealing: KeyRing,
     writer: Writer<G>,
     witnesses: BTreeMap<BrandId, Witness<G>>,
     certified: CertifiedHeaders,
@@ -142,13 +154,14 @@ impl<G: Guards> Ledger<G> {
     ) -> Self {
         let constitutions = constitutions.into();
         let witnesses = epochs::witnesses(me, &constitutions);
+        let LedgerKeys { voting, checkpoint, witness, sealing } = keys;
         Self {
             me,
             constitutions,
             drafts: BTreeMap::new(),
             adoptions: BTreeMap::new(),
-            keys,
-            other_keys: Vec::new(),
+            signing: vec![SigningKeys { voting, checkpoint, witness }],
+            sealing,
             writer: Writer::new(),
             witnesses,
             certified: CertifiedHeaders::default(),
@@ -208,7 +221,7 @@ impl<G: Guards> Ledger<G> {
     /// sealed to them before.
     #[must_use]
     pub const fn sealing_keys(&self) -> &KeyRing {
-        &self.keys.sealing
+        &self.sealing
     }
 
     /// Turns to a new sealing key: the next own block states it, and who recognises that block seals
@@ -217,11 +230,12 @@ impl<G: Guards> Ledger<G> {
     /// # Errors
     /// [`SealError::Recipient`] when it is no key.
     pub fn turn_sealing_key(&mut self, secret: SealingSecret) -> Result<SealingKey, SealError> {
-        self.keys.sealing.turn_to(secret)
+        self.sealing.turn_to(secret)
     }
 
     /// Whether something may still come sealed to this own key: it is the current one or the one last
-    /// stated, or a log has not recognised a later one. Such a key must not be destroyed.
+    /// stated, or a log has not recognised a later one, or a draft names it, under which a brand may
+    /// join that seals to it first. Such a key must not be destroyed.
     #[must_use]
     pub fn is_sealing_key_in_use(&self, key: &SealingKey) -> bool {
         let of_me = self.constitutions.iter().filter_map(|known| known.brand(self.me));
@@ -234,21 +248,16 @@ impl<G: Guards> Ledger<G> {
                 (None, None) => is_first,
             }
         };
-        let mut held = std::iter::once(&self.keys).chain(&self.other_keys);
-        held.any(|keys| *key == keys.sealing.current())
+        let of_drafts = self.drafts.values().filter_map(|draft| draft.brand(self.me));
+        *key == self.sealing.current()
+            || of_drafts.map(|brand| brand.keys.sealing).any(|named| named == *key)
             || self.witnesses.iter().any(|(log, witness)| used(*log, witness))
     }
 
     /// Forgets an own sealing key: what was sealed to it does not open again here. False when it is
     /// in use or not held.
     pub fn forget_sealing_key(&mut self, key: &SealingKey) -> bool {
-        if self.is_sealing_key_in_use(key) {
-            return false;
-        }
-        for keys in &mut self.other_keys {
-            keys.sealing.forget(key);
-        }
-        self.keys.sealing.forget(key)
+        !self.is_sealing_key_in_use(key) && self.sealing.forget(key)
     }
 
     /// Makes the own closing for a cut-off; see [`clearing::close`].
@@ -261,7 +270,7 @@ impl<G: Guards> Ledger<G> {
         last: Option<(&Header, HeaderHash)>,
         contents: &[ColumnContent],
     ) -> Result<Closing, SealError> {
-        clearing::close(cut_off, last, &self.keys.sealing, contents)
+        clearing::close(cut_off, last, &self.sealing, contents)
     }
 
     /// Splits into what the handlers need at once for one log; none when the log or the constitution
@@ -280,7 +289,7 @@ impl<G: Guards> Ledger<G> {
         if !epochs::is_written(constitution, log) {
             return None;
         }
-        let keys = epochs::keys_for(&self.keys, &self.other_keys, constitution, self.me)?;
+        let keys = epochs::keys_for(&self.signing, constitution, self.me)?;
         let next = Next {
             drafts: Some(&self.drafts),
             adoption: epoch.next().and_then(|next| self.adoptions.get(&next)),
@@ -293,7 +302,7 @@ impl<G: Guards> Ledger<G> {
             next,
             certified: &self.certified,
             keys: &keys.voting,
-            sealing: &keys.sealing,
+            sealing: &self.sealing,
             standing: &self.standing,
             frozen: self.cases.is_frozen(log),
             closes: self.closes.contains(&log),

@@ -112,6 +112,10 @@ permissions! {
     ReadKeys: Administrator | Officer;
     /// Turn and destroy sealing keys.
     ManageKeys: Administrator;
+    /// See constitutions and what the brands say of them.
+    ReadConstitutions: Administrator | Partner | Officer;
+    /// Let the node read the constitutions that its operator has put there, and say what it decided.
+    TakeConstitutions: Administrator;
     /// Enter this brand's closing.
     CloseCycle: Partner;
     /// State and confirm the payments of a clearing statement.

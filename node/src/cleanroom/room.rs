@@ -172,6 +172,29 @@ impl Room {
         })
     }
 
+    /// Goes by the contract of another constitution. Questions under way end here; their charges stand.
+    ///
+    /// # Errors
+    /// When it does not name this brand.
+    pub fn follow(
+        &mut self,
+        constitution: &alliance_config::Constitution,
+        clean_room: &alliance_config::CleanRoom,
+    ) -> Result<(), RestoreError> {
+        let brands: Vec<BrandId> = constitution.profiles().map(|(brand, _)| brand).collect();
+        let names = Names::of(&brands);
+        names.brand(self.me).ok_or(RestoreError::NotNamed)?;
+        let contract = clean_room.contract().clone();
+        self.policy = Policy::of_contract(&contract);
+        self.inner.follow(contract);
+        self.names = names;
+        self.zone = constitution.clearing_zone().clone();
+        self.retention_years = clean_room.retention_years();
+        self.snapshots.clear();
+        self.early.clear();
+        Ok(())
+    }
+
     /// Takes a certified entry of before the start, without acting on it.
     pub fn replay(&mut self, entry: &CertifiedApplication) {
         let Some(certified) = Certified::of(entry, &self.names) else { return };

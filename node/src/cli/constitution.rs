@@ -13,13 +13,18 @@ use protocol::epochs::adoption::Stance;
 use protocol::ids::BrandId;
 use protocol::ledger::{log_verifier, witness_verifier};
 
+use super::operations::{NodeArguments, client};
 use super::{CliError, Io, OPERATOR, operator_path};
 use crate::auth::{Auth, Role, generate_password};
+use crate::client::ClientError;
 use crate::config::{DataDirectory, Settings as NodeSettings};
-use crate::constitutions::Known;
-use crate::keys;
+use crate::keys::{self, OwnKeys};
+use crate::service::ConstitutionView;
 use crate::setup::{self, INTRODUCTION, NewNode};
 use crate::tls;
+
+/// Where a node tells of its constitutions.
+const PATH: &str = "/api/v1/constitutions";
 
 /// What a new node is told.
 #[derive(Debug, clap::Args)]
@@ -124,7 +129,7 @@ pub enum ConstitutionCommand {
         /// A brand that leaves.
         #[arg(long = "leave", value_name = "BRAND")]
         leaving: Vec<String>,
-        /// Introductions of brands that join, or of brands with new keys or addresses.
+        /// Introductions of brands that join, or of brands with new keys (see `keys next`) or addresses.
         introductions: Vec<PathBuf>,
     },
     /// Say in words what changes from one constitution to the next, and when members are told.
@@ -135,11 +140,11 @@ pub enum ConstitutionCommand {
         next: PathBuf,
     },
     /// Take a later constitution, or a draft of one, into a node's data directory, and say whether this
-    /// brand adopts it. The node reads it when it starts.
+    /// brand adopts it. A running node reads it at once, another one when it starts.
     Take {
-        /// The data directory.
-        #[arg(long)]
-        data: PathBuf,
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
         /// Enter in this brand's log that it adopts it.
         #[arg(long, conflicts_with = "decline")]
         adopt: bool,
@@ -150,6 +155,13 @@ pub enum ConstitutionCommand {
         constitution: PathBuf,
         /// Signatures of the brands that join with it.
         signatures: Option<PathBuf>,
+    },
+    /// Show every constitution after the first, drafts too, that a running node knows of: who has adopted
+    /// it, when it takes effect, whose logs are under it.
+    Status {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
     },
     /// Make a key pair for an auditor; prints the public half for the settings.
     AuditorKey {
@@ -247,8 +259,8 @@ fn rate(text: &str) -> Result<Rate, CliError> {
 /// Does one step towards a constitution.
 ///
 /// # Errors
-/// When a file cannot be read or written, or something in it is wrong.
-pub fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
+/// When a file cannot be read or written, or something in it is wrong, or a running node refuses.
+pub async fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
     let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
     match command {
         ConstitutionCommand::Template => io.text(SETTINGS_TEMPLATE),
@@ -285,9 +297,15 @@ pub fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
             Ok(())
         }
         ConstitutionCommand::Sign { data, out, constitution } => {
-            let secrets = keys::read(&DataDirectory::new(data).keys())?;
-            let signatures = sign(&read(constitution)?, &secrets.governance()?)
-                .map_err(|error| input(&error))?;
+            let data = DataDirectory::new(data);
+            let ((_, brand), bytes) = (data.settings()?, read(constitution)?);
+            let own = OwnKeys::read(&data.keys())?;
+            let checked = Constitution::parse(&bytes).map_err(|error| input(&error))?;
+            // with the key that the constitution has; without it `sign` says that this is another's
+            let member = checked.ledger().brand(brand);
+            let set = member.and_then(|member| own.signing.of(&member.keys));
+            let governance = set.unwrap_or(own.signing.newest()).governance()?;
+            let signatures = sign(&bytes, &governance).map_err(|error| input(&error))?;
             write(out, signatures.to_text().as_bytes())
         }
         ConstitutionCommand::Collect { out, constitution, signatures } => {
@@ -344,24 +362,17 @@ pub fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
             }
             io.line(&comparison.when())
         }
-        ConstitutionCommand::Take { data, adopt, decline, constitution, signatures } => {
-            let data = DataDirectory::new(data);
-            let taken = Known::take(&data, constitution, signatures.as_deref())
-                .map_err(|error| input(&error))?;
+        ConstitutionCommand::Take { node, adopt, decline, constitution, signatures } => {
             let stance = match (adopt, decline) {
                 (true, _) => Some(Stance::Adopted),
                 (_, true) => Some(Stance::Declined),
                 (false, false) => None,
             };
-            if let Some(stance) = stance {
-                Known::say(&data, &taken, stance).map_err(|error| input(&error))?;
-            }
-            io.say(&format!(
-                "constitution {} of epoch {} is in the data directory; start the node again to take it up",
-                taken.hash(),
-                taken.ledger().epoch()
-            ));
-            Ok(())
+            take(node, (constitution, signatures.as_deref()), stance, io).await
+        }
+        ConstitutionCommand::Status { node } => {
+            let views: Vec<ConstitutionView> = client(node).await?.get(PATH).await?;
+            views.iter().try_for_each(|view| io.json(view))
         }
         ConstitutionCommand::AuditorKey { out, months } => {
             for key in keys::create_auditor_keys(out, *months)? {
@@ -370,6 +381,42 @@ pub fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
             Ok(())
         }
     }
+}
+
+/// Takes a file into the data directory, and tells the node if it runs.
+async fn take(
+    node: &NodeArguments,
+    (constitution, signatures): (&Path, Option<&Path>),
+    stance: Option<Stance>,
+    io: &mut Io,
+) -> Result<(), CliError> {
+    let data = DataDirectory::new(&node.data);
+    let taken = setup::take(&data, constitution, signatures, stance)?;
+    let what = format!("constitution {} of epoch {}", taken.hash(), taken.ledger().epoch());
+    // a node that was killed has left its addresses, and nobody answers there
+    let running = match data.addresses().exists() {
+        true => match client(node).await {
+            Err(CliError::Client(ClientError::Unreachable { .. })) => None,
+            client => Some(client?),
+        },
+        false => None,
+    };
+    let Some(client) = running else {
+        io.say(&format!("{what} is in the data directory; the node reads it when it starts"));
+        return Ok(());
+    };
+    let views: Vec<ConstitutionView> = client.post(PATH, &[], &()).await?;
+    io.say(&format!("{what} is in the data directory, and the running node has read it"));
+    let of_taken = views.iter().filter(|view| view.hash == taken.hash().to_string());
+    for view in of_taken {
+        io.say(&format!(
+            "adopted by {} of the {} brands it needs: {}",
+            view.adopted.len(),
+            view.needed,
+            view.adopted.join(", ")
+        ));
+    }
+    Ok(())
 }
 
 fn show(constitution: &Constitution, io: &mut Io) -> Result<(), CliError> {
@@ -388,6 +435,11 @@ fn show(constitution: &Constitution, io: &mut Io) -> Result<(), CliError> {
         committee.faults(),
         committee.quorum(),
         if committee.faults() == 0 { " (a fork would be detected, not prevented)" } else { "" }
+    ))?;
+    let days = ledger.succession().notice.get() / 86_400_000;
+    io.line(&format!(
+        "members are told {days} days before what touches them changes{}",
+        if days == 0 { " (not at all: for trials only)" } else { "" }
     ))?;
     for (brand, profile) in constitution.profiles() {
         io.line(&format!("  {brand}: {} at {}", both(&profile.name), profile.libp2p))?;

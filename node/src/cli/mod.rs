@@ -70,7 +70,7 @@ enum Command {
         #[command(subcommand)]
         command: clearing::ClearingCommand,
     },
-    /// List, rotate and destroy this brand's sealing keys.
+    /// List, rotate and destroy this brand's sealing keys; make signing keys to rotate to.
     Keys {
         #[command(subcommand)]
         command: sealing::KeysCommand,
@@ -231,7 +231,9 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
                 made.introduction.display()
             ));
         }
-        Command::Constitution { command } => constitution::run(&command, &mut Io::new(false))?,
+        Command::Constitution { command } => {
+            constitution::run(&command, &mut Io::new(false)).await?
+        }
         Command::Run(arguments) => run::run(&arguments).await?,
         Command::Import(arguments) => operations::import(&arguments).await?,
         Command::Link { command } => operations::link(&command).await?,

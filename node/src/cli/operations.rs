@@ -88,6 +88,8 @@ pub struct ExchangeArguments {
 
 /// An exchange.
 #[derive(Debug, clap::Args)]
+// named, because clap leaves a group empty in which another is flattened, and it would never be there
+#[group(args = ["card", "to", "points"])]
 pub struct GiveArguments {
     #[command(flatten)]
     /// Which node.

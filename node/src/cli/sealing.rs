@@ -1,15 +1,19 @@
-//! Commands about what is sealed: sealing keys, disclosures to auditors, receipts.
+//! Commands about keys and what is sealed: sealing keys, keys to rotate to, disclosures to auditors,
+//! receipts.
 
 use std::path::PathBuf;
 
+use alliance_config::Constitution;
 use protocol::exchange::Payload;
 use protocol::receipt;
 
 use super::operations::{NodeArguments, client};
 use super::{CliError, Io};
+use crate::config::DataDirectory;
 use crate::service::{DisclosureRequest, DisclosureView, SealingKeyView};
+use crate::setup;
 
-/// Sealing keys.
+/// Keys.
 #[derive(Debug, clap::Subcommand)]
 pub enum KeysCommand {
     /// List this brand's sealing keys, oldest first.
@@ -23,6 +27,21 @@ pub enum KeysCommand {
         #[command(flatten)]
         /// Which node.
         node: NodeArguments,
+    },
+    /// Make the next set of signing keys (log, vote, checkpoint, witness, governance), and print the
+    /// introduction that brings them into the next constitution (see `constitution next`). Nothing signs
+    /// with them before this brand's log is under a constitution that names them.
+    Next {
+        /// Data directory of the node, which may be running.
+        #[arg(long)]
+        data: PathBuf,
+        /// The present constitution.
+        #[arg(long)]
+        present: PathBuf,
+        /// Keep the signing keys: the introduction then only names the newest sealing key, so that a
+        /// brand that joins does not seal to a destroyed one.
+        #[arg(long)]
+        keep_signing: bool,
     },
     /// Destroy the keys whose retention is over; the node does so by itself.
     DestroyExpired {
@@ -77,10 +96,10 @@ pub enum ReceiptCommand {
     },
 }
 
-/// Lists, turns or destroys sealing keys.
+/// Lists, turns or destroys sealing keys, or makes the next signing keys.
 ///
 /// # Errors
-/// When the node refuses.
+/// When the node refuses, or a file cannot be read or written.
 pub async fn keys(command: &KeysCommand) -> Result<(), CliError> {
     const PATH: &str = "/api/v1/sealing-keys";
     let mut io = Io::new(true);
@@ -92,6 +111,22 @@ pub async fn keys(command: &KeysCommand) -> Result<(), CliError> {
         KeysCommand::Rotate { node } => {
             let key: SealingKeyView = client(node).await?.post(PATH, &[], &()).await?;
             io.json(&key)
+        }
+        KeysCommand::Next { data, present, keep_signing } => {
+            let bytes = std::fs::read(present)
+                .map_err(|source| CliError::File { path: present.clone(), source })?;
+            let constitution = Constitution::parse(&bytes)
+                .map_err(|error| CliError::Input(format!("{}: {error}", present.display())))?;
+            let data = DataDirectory::new(data);
+            let next = setup::next_keys(&data, &constitution, *keep_signing)?;
+            io.text(&next.introduction)?;
+            io.say(match (keep_signing, next.made) {
+                (true, _) => "the signing keys stay; the introduction names the newest sealing key",
+                (false, true) => "made the next signing keys; they are in the data directory, not in the introduction",
+                (false, false) => "no constitution here names the signing keys that were made last: they are introduced again",
+            });
+            io.say("give the introduction to whoever drafts, and let the others compare its governance key by another way");
+            Ok(())
         }
         KeysCommand::DestroyExpired { node } => {
             let path = format!("{PATH}/destruction");

@@ -388,6 +388,27 @@ pub(super) async fn opened_receipt(
     Ok(app.node.opened_receipt(id).await?)
 }
 
+/// Every constitution after the first, drafts too, and how far each has come.
+#[utoipa::path(get, path = "/api/v1/constitutions", tag = "constitutions",
+    responses((status = 200, description = "The constitutions", body = [ConstitutionView])))]
+pub(super) async fn constitutions(
+    _: Authorized<perm::ReadConstitutions>,
+    State(app): State<App>,
+) -> Result<Json<Vec<ConstitutionView>>> {
+    Ok(Json(app.node.constitutions().await?))
+}
+
+/// Reads the constitutions that have come into the node's data directory, and enters in this brand's log
+/// what it says of them.
+#[utoipa::path(post, path = "/api/v1/constitutions", tag = "constitutions",
+    responses((status = 200, description = "How far each has come", body = [ConstitutionView])))]
+pub(super) async fn read_constitutions(
+    _: Authorized<perm::TakeConstitutions>,
+    State(app): State<App>,
+) -> Result<Json<Vec<ConstitutionView>>> {
+    Ok(Json(app.node.read_constitutions().await?))
+}
+
 /// Lets an auditor open blocks of this brand's log. The log says so, to everyone.
 #[utoipa::path(post, path = "/api/v1/disclosures", tag = "audit", request_body = DisclosureRequest,
     responses((status = 202, description = "Enters the log with the next block", body = DisclosureView)))]

@@ -142,6 +142,8 @@ routes! {
     get    "/api/v1/exchanges/{id}"                    api::exchange_by_id   needs::<perm::ReadExchanges>();
     get    "/api/v1/exchanges/{id}/receipt"            api::receipt          needs::<perm::ReadExchanges>();
     get    "/api/v1/exchanges/{id}/opened-receipt"     api::opened_receipt   needs::<perm::ReadExchanges>();
+    get    "/api/v1/constitutions"                     api::constitutions    needs::<perm::ReadConstitutions>();
+    post   "/api/v1/constitutions"                     api::read_constitutions needs::<perm::TakeConstitutions>();
     post   "/api/v1/disclosures"                       api::disclose         needs::<perm::Disclose>();
     get    "/api/v1/sealing-keys"                      api::sealing_keys     needs::<perm::ReadKeys>();
     post   "/api/v1/sealing-keys"                      api::turn_sealing_key needs::<perm::ManageKeys>();

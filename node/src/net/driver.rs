@@ -21,7 +21,7 @@ use super::lanes::{Behaviour, Lane, LaneEvent, Refused};
 use super::pace::Pace;
 use super::tasks::{LaneTasks, Reader, write_lane};
 use super::{
-    Command, Connected, Inbox, LaneQueue, Limits, Link, Links, NetworkConfig, NetworkHandle,
+    Command, Connected, Inbox, LaneQueue, Limits, Link, Links, NetworkConfig, NetworkHandle, Peer,
     StartError, keypair,
 };
 use crate::telemetry::{Counter, Counters};
@@ -46,9 +46,7 @@ pub(super) async fn start(config: NetworkConfig) -> Result<(NetworkHandle, Inbox
     let mut links = BTreeMap::new();
     for peer in config.peers {
         let brand = peer.brand;
-        let key = identity::ed25519::PublicKey::try_from_bytes(&peer.public_key)
-            .map_err(|_| StartError::PublicKey { brand })?;
-        let id = identity::PublicKey::from(key).to_peer_id();
+        let id = peer_id(&peer)?;
         let state = PeerState::new(brand, peer.address, local < id, &limits);
         let named_twice = links.insert(brand, Vec::new()).is_some();
         if id == local || named_twice || peers.insert(id, state).is_some() {
@@ -89,6 +87,12 @@ pub(super) async fn start(config: NetworkConfig) -> Result<(NetworkHandle, Inbox
     let handle = NetworkHandle { local_address, links, commands };
     let inbox = Inbox::new(room, connected_receiver);
     Ok((handle, inbox))
+}
+
+fn peer_id(peer: &Peer) -> Result<PeerId, StartError> {
+    let key = identity::ed25519::PublicKey::try_from_bytes(&peer.public_key)
+        .map_err(|_| StartError::PublicKey { brand: peer.brand })?;
+    Ok(identity::PublicKey::from(key).to_peer_id())
 }
 
 async fn listen(
@@ -226,6 +230,7 @@ impl Driver {
                 }
                 command = commands.recv() => match command {
                     Some(Command::SetAddress(brand, address)) => self.set_address(brand, address),
+                    Some(Command::SetPeers(peers)) => self.set_peers(peers),
                     Some(Command::ShutDown(done)) => break Some(done),
                     None => break None,
                 },
@@ -273,6 +278,46 @@ impl Driver {
             peer.pause = self.tasks.limits.redial_least;
             peer.dial_at = Instant::now();
         }
+    }
+
+    fn set_peers(&mut self, peers: Vec<Peer>) {
+        for peer in peers {
+            let brand = peer.brand;
+            let Ok(id) = peer_id(&peer) else { continue };
+            match self.peers.get(&id) {
+                Some(known) if known.brand == brand && known.address == peer.address => {}
+                Some(known) if known.brand == brand => self.set_address(brand, peer.address),
+                // a key is one brand's, as at the start
+                Some(_) => {
+                    tracing::warn!(%brand, "a peer has the key of another: it is not let in")
+                }
+                None => self.let_in(id, &peer),
+            }
+        }
+    }
+
+    /// A peer that was none, or that has another key now: the one it had counts no more.
+    fn let_in(&mut self, id: PeerId, peer: &Peer) {
+        let local = *self.swarm.local_peer_id();
+        if id == local {
+            return;
+        }
+        let former: Vec<PeerId> =
+            self.peers.iter().filter(|(_, it)| it.brand == peer.brand).map(|(id, _)| *id).collect();
+        for former in former {
+            self.swarm.behaviour_mut().shut_out(&former);
+            let connections = self.peers.get(&former).map(|it| it.connections.clone());
+            for connection in connections.unwrap_or_default() {
+                self.close(former, connection, false);
+            }
+            self.peers.remove(&former);
+        }
+        self.swarm.behaviour_mut().let_in(id, peer.brand);
+        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        links.entry(peer.brand).or_default();
+        drop(links);
+        let state = PeerState::new(peer.brand, peer.address, local < id, &self.tasks.limits);
+        self.peers.insert(id, state);
     }
 
     fn on_swarm_event(&mut self, event: SwarmEvent<(PeerId, ConnectionId, LaneEvent)>) {

@@ -204,6 +204,16 @@ impl Behaviour {
         }
     }
 
+    /// From now on this peer is a member.
+    pub(super) fn let_in(&mut self, peer: PeerId, brand: BrandId) {
+        self.members.insert(peer, brand);
+    }
+
+    /// From now on this peer is a stranger.
+    pub(super) fn shut_out(&mut self, peer: &PeerId) {
+        self.members.remove(peer);
+    }
+
     /// Refuses a member for a while.
     pub(super) fn bar(&mut self, peer: PeerId, duration: Duration) {
         self.barred.insert(peer, Instant::now() + duration);

@@ -19,8 +19,7 @@
 //! - A peer that is silent for [`Limits::silence`] (heartbeats included) is disconnected and dialled
 //!   again, with growing pauses.
 //!
-//! Not here yet: a change of the set of peers without a restart, peers by name (DNS), and a bound of
-//! ours on yamux's receive windows (its own is 1 GiB for a connection, reached only while we read).
+//! Not here yet: peers by name (DNS), and a bound of ours on yamux's receive windows (its own is 1 GiB for a connection, reached only while we read).
 
 mod driver;
 mod frame;
@@ -225,6 +224,7 @@ type Connected = BTreeMap<BrandId, u64>;
 
 enum Command {
     SetAddress(BrandId, SocketAddr),
+    SetPeers(Vec<Peer>),
     ShutDown(oneshot::Sender<()>),
 }
 
@@ -300,6 +300,13 @@ impl NetworkHandle {
     pub async fn set_address(&self, brand: BrandId, address: SocketAddr) {
         // fails only when the network has ended, and then there is no one to dial
         let _ = self.commands.send(Command::SetAddress(brand, address)).await;
+    }
+
+    /// Lets in and dials peers that were none so far, and others where and by the key that they have now.
+    /// Who is not named stays.
+    pub async fn set_peers(&self, peers: Vec<Peer>) {
+        // fails only when the network has ended, and then there is no one to dial
+        let _ = self.commands.send(Command::SetPeers(peers)).await;
     }
 
     /// Closes every connection and the listener, and returns when that is done.

@@ -93,6 +93,34 @@ async fn pair() -> (Node, Node) {
     (a, b)
 }
 
+/// A brand that joins is let in while the network runs, and one whose key changed by its new key alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn peers_come_and_change_their_keys_while_the_network_runs() {
+    let (mut a, b) = pair().await;
+    let at_a = a.handle.local_address();
+    let mut c = Node::start(3, loopback(0), &[("a", 1, at_a)]).await;
+    a.until_counted("network_strangers_refused").await;
+    let peer = |name: &str, seed: u8, address| Peer {
+        brand: brand(name),
+        public_key: public_key([seed; 32]),
+        address,
+    };
+    let own = peer("d", 1, at_a);
+    a.handle.set_peers(vec![peer("c", 3, loopback(9)), own]).await;
+    c.until_connected("a").await;
+    a.until_connected("c").await;
+    // who was connected stays so
+    b.handle.send(brand("a"), vec![7]).unwrap();
+    assert_eq!(a.next_message().await, (brand("b"), vec![7]));
+
+    let mut again = Node::start(4, loopback(0), &[("a", 1, at_a)]).await;
+    a.handle.set_peers(vec![peer("c", 4, again.handle.local_address())]).await;
+    again.until_connected("a").await;
+    while c.next().await != Inbound::Disconnected(brand("a")) {}
+    again.handle.send(brand("a"), vec![8]).unwrap();
+    assert_eq!(a.next_message().await, (brand("c"), vec![8]));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_exchange_messages_of_every_size() {
     let (mut a, mut b) = pair().await;

@@ -133,7 +133,7 @@ pub struct Core {
     pub headers: BTreeMap<BrandId, BTreeMap<Height, KnownHeader>>,
     /// What needs an operator's eye.
     pub alerts: VecDeque<String>,
-    /// What this brand is to say of drafts of the next constitution when it starts.
+    /// What this brand is to say of drafts of the next constitution.
     pub to_state: Vec<(ConstitutionHash, Stance)>,
     entropy: Box<dyn Entropy + Send>,
     // the checkpoint as it was last written
@@ -313,12 +313,16 @@ impl Core {
         if let Some(published) = self.published.checkpoint() {
             self.ledger.keep_cosignatures(&published, &self.outside);
         }
-        self.state_constitutions(turn);
+        for error in self.state_constitutions(turn) {
+            self.alert(error.to_string());
+        }
         self.settle(now, turn);
     }
 
-    /// Says in the own log what this brand has decided on drafts, what it has not said there yet.
-    fn state_constitutions(&mut self, turn: &mut Turn) {
+    /// Says in the own log what this brand has decided on drafts, what it has not said there yet; gives
+    /// what could not be said.
+    pub fn state_constitutions(&mut self, turn: &mut Turn) -> Vec<StanceError> {
+        let mut errors = Vec::new();
         for (draft, stance) in std::mem::take(&mut self.to_state) {
             match self.ledger.state(draft, stance) {
                 Ok(entries) => {
@@ -329,9 +333,10 @@ impl Core {
                 // said before this start; or the log is under it by now, or under another
                 Err(StanceError::Stated(_)) => {}
                 Err(StanceError::NotNext { found, next }) if found < next => {}
-                Err(error) => self.alert(error.to_string()),
+                Err(error) => errors.push(error),
             }
         }
+        errors
     }
 
     /// The operator says that the journal was put back to an older state; before [`Core::resume`].
@@ -818,19 +823,33 @@ impl Core {
     #[must_use]
     pub fn standing_alerts(&self, now: Timestamp) -> Vec<String> {
         let mut alerts = self.disputes.alerts();
-        let own = self.headers.get(&self.me());
-        for other in self.ledger.constitution().committee().witnesses(self.me()) {
-            let Some(height) = self.book.unanswered(other) else { continue };
-            // a header that is not at hand any more is older than all that are
-            let at = own.and_then(|own| own.get(&height)).map(|(_, header)| header.time);
-            if now.since(at.unwrap_or_default()) > ANSWER_WITHIN {
-                alerts.push(format!(
-                    "{other} has not acknowledged block {height} for more than 24 h: ask its operator / {other} \
-                     超过24小时未确认区块 {height}：请联系其运营方"
-                ));
-            }
+        for (other, since) in self.unacknowledged(now) {
+            let Some((height, _)) = since.filter(|(_, since)| *since > ANSWER_WITHIN) else {
+                continue;
+            };
+            alerts.push(format!(
+                "{other} has not acknowledged block {height} for more than 24 h: ask its operator / {other} \
+                 超过24小时未确认区块 {height}：请联系其运营方"
+            ));
         }
         alerts
+    }
+
+    /// Of each other brand: the first own block that said something to it and that it has not
+    /// acknowledged, and for how long.
+    pub fn unacknowledged(
+        &self,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (BrandId, Option<(Height, Milliseconds)>)> {
+        let own = self.headers.get(&self.me());
+        self.ledger.constitution().committee().witnesses(self.me()).map(move |other| {
+            let since = self.book.unanswered(other).map(|height| {
+                // a header that is not at hand any more is older than all that are
+                let at = own.and_then(|own| own.get(&height)).map(|(_, header)| header.time);
+                (height, now.since(at.unwrap_or_default()))
+            });
+            (other, since)
+        })
     }
 
     /// Brands whose logs said something to this node that cannot stand.

@@ -5,6 +5,7 @@
 //! one append of the journal; only then do messages leave and answers return. Decides nothing itself.
 
 pub mod clearing;
+mod constitutions;
 pub mod core;
 pub mod disputes;
 mod import;
@@ -14,6 +15,7 @@ mod publisher;
 pub mod sealed_journal;
 mod sealing;
 mod start;
+mod trace;
 mod witnessing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -31,9 +33,11 @@ use protocol::witness::message::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::clearing::PaymentStep;
+use self::constitutions::Following;
 use self::core::{Core, Turn, TurnError, vault_error};
 use self::sealed_journal::RecordCipher;
 use self::sealing::{SealingCare, keys_error};
+use self::trace::Traces;
 use crate::cleanroom::{ReadResult, Room};
 use crate::exchange::record::EarnedPoints;
 use crate::journal::{GroupCommit, JournalError};
@@ -117,9 +121,11 @@ struct Runtime {
     // which versions each peer has said it speaks
     versions: BTreeMap<BrandId, Negotiation>,
     sealing: SealingCare,
+    following: Following,
     // witnesses outside the alliance
     asked: Vec<witnessing::Asked>,
     metrics: Metrics,
+    traces: Traces,
     stop: Option<Reply<()>>,
     // who waits until so many exchanges stand
     until_final: VecDeque<(u64, oneshot::Sender<()>)>,
@@ -208,6 +214,9 @@ impl Runtime {
                 tracing::debug!(bytes, milliseconds, "a long turn");
             }
         }
+        if let Some(resolving) = self.following.resolving.take() {
+            resolving.abort();
+        }
         self.network.clone().shut_down().await;
         if let Some(reply) = self.stop.take() {
             // whoever asked may be gone
@@ -266,6 +275,10 @@ impl Runtime {
         for (log, last) in self.core.log_times() {
             self.metrics.set("log_age_milliseconds", "log", log, at.since(last).get());
         }
+        for (brand, since) in self.core.unacknowledged(at) {
+            let since = since.map_or(0, |(_, since)| since.get());
+            self.metrics.set("unacknowledged_milliseconds", "brand", brand, since);
+        }
     }
 
     fn message(&mut self, from: BrandId, bytes: &[u8], turn: &mut Turn) {
@@ -276,6 +289,7 @@ impl Runtime {
             }
             Ok(Frame::Message(message)) => {
                 self.metrics.received(&message);
+                self.traces.received(&self.core.ledger, from, &message, &self.metrics);
                 self.core.message(from, message, now(), turn);
             }
             Err(error) => {
@@ -325,6 +339,7 @@ impl Runtime {
         self.ask_witnesses();
         for (to, message) in out.messages {
             self.metrics.sent(&message);
+            self.traces.sent(&self.core.ledger, to, &message);
             // a peer that is away, or behind, hears it again when it asks
             let Some(bytes) = self.versions.entry(to).or_default().send(message) else { continue };
             if let Err(error) = self.network.send(to, bytes) {
@@ -332,6 +347,7 @@ impl Runtime {
                 tracing::debug!(brand = %to, error = %error, "not sent");
             }
         }
+        self.traces.settled(&self.core.ledger);
         self.start_reads(reads);
         for answer in answers {
             answer();
@@ -342,6 +358,7 @@ impl Runtime {
             // whoever asked may be gone
             let _ = all_final.send(());
         }
+        self.follow_constitution();
         self.show();
         Ok(())
     }
@@ -428,6 +445,13 @@ impl Runtime {
             Command::DestroySealingKeys { reply } => {
                 let done = self.destroy_expired_sealing_keys().map_err(|error| keys_error(&error));
                 answer(turn, reply, done);
+            }
+            Command::Constitutions { reply } => {
+                answer(turn, reply, Ok(self.constitution_views()));
+            }
+            Command::ReadConstitutions { reply } => {
+                let read = self.read_constitutions(turn);
+                answer(turn, reply, read);
             }
             Command::Disclose { request, reply } => {
                 let disclosed = self.core.disclose(&request, now(), turn);

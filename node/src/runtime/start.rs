@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use alliance_config::{Constitution, Host};
+use alliance_config::Constitution;
 use protocol::ids::BrandId;
 use protocol::ledger::Ledger;
 use protocol::log::tlog_witness::ForeignLogs;
@@ -11,21 +11,22 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::constitutions::{Following, names, newest_with, peers_of, resolve, under_of};
 use super::core::{Core, SystemEntropy};
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::{RecordCipher, SealedRecordError};
 use super::sealing::SealingCare;
-use super::{BrandNames, RunError, Runtime, witnessing};
+use super::trace::Traces;
+use super::{RunError, Runtime, witnessing};
 use crate::cleanroom::{QueryTimes, RestoreError, Room};
 use crate::config::{ConfigError, DataDirectory};
 use crate::constitutions::{Known, KnownError};
 use crate::journal::{Journal, JournalError};
-use crate::keys::{self, KeysError, Secrets};
+use crate::keys::{self, KeysError, OwnKeys};
 use crate::metrics::Metrics;
-use crate::net::{self, Limits, Network, NetworkConfig, NetworkHandle, Peer};
+use crate::net::{self, Limits, Network, NetworkConfig, NetworkHandle};
 use crate::outside::OutsideError;
 use crate::purchases::{Facts, ImportError};
-use crate::sealing_keys::SealingKeys;
 use crate::service::{Node, Status};
 use crate::store::{SledStore, Store, StoreError};
 use crate::vault::{HeldBrandKey, KeyError, Vault, VaultError};
@@ -135,12 +136,11 @@ async fn start_as(
     restored: bool,
 ) -> Result<Running, StartError> {
     let (settings, brand) = data.settings()?;
-    let secrets = keys::read(&data.keys())?;
+    let own = OwnKeys::read(&data.keys())?;
     let known = Known::read(data)?;
     let chain = known.chain(brand)?;
-    let sealing = SealingKeys::read(&data.keys())?;
     for constitution in known.of_chain(&chain).take(1) {
-        check_membership(constitution, brand, &secrets, &sealing)?;
+        check_membership(constitution, brand, &own)?;
     }
     let store: Arc<dyn Store> = Arc::new(SledStore::open(data.store())?);
     let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
@@ -148,8 +148,9 @@ async fn start_as(
     let vault = Arc::new(Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random));
     let facts = Arc::new(Facts::open(data.facts(), Arc::clone(&store), &vault)?);
 
-    let keys = secrets.ledger(sealing.ring().map_err(KeysError::from)?)?;
+    let keys = own.secrets.ledger(own.sealing.ring().map_err(KeysError::from)?)?;
     let mut ledger = Ledger::new(brand, chain, keys);
+    own.signing.later()?.into_iter().for_each(|set| ledger.add_keys(set));
     known.later().for_each(|draft| ledger.hold(draft.ledger().clone()));
     let published = PublishedLog::open(&data.log())?;
     let mut core = Core::new(ledger, Arc::clone(&vault), published);
@@ -158,25 +159,22 @@ async fn start_as(
         ForeignLogs::new(settings.witnessing.foreign_logs.iter().map(|key| key.0.clone()));
     core.outside = settings.witnessing.ask.iter().map(|asked| asked.key.0.clone()).collect();
     let asked = witnessing::asked(&settings.witnessing)?;
-    let cipher = RecordCipher::new(secrets.journal())?;
+    let cipher = RecordCipher::new(own.secrets.journal())?;
     let mut replay = Journal::open(data.journal())?;
     let (mut applications, mut joint) = (Vec::new(), Vec::new());
     for record in replay.by_ref() {
         let record = cipher.open(record?)?;
         joint.extend(core.replay(record, &mut applications).map_err(StartError::Replay)?);
     }
-    // names, addresses and the clean room are those of the newest constitution that was adopted
-    let chain = core.ledger.constitutions().clone();
-    let constitutions: Vec<&Constitution> = known.of_chain(&chain).collect();
-    let with_us = |it: &&&Constitution| it.ledger().brand(brand).is_some();
-    let newest = constitutions.iter().find(with_us).copied();
-    let constitution = newest.ok_or(KnownError::NotMember(brand))?;
-    check_membership(constitution, brand, &secrets, &sealing)?;
-    let room = constitution.clean_room().map(|clean_room| {
+    let chain = core.ledger.constitutions();
+    let newest = newest_with(&known, chain, brand).ok_or(KnownError::NotMember(brand))?;
+    check_membership(newest, brand, &own)?;
+    let names = names(newest);
+    let under = under_of(&known, &core.ledger).unwrap_or(newest).clone();
+    let room = under.clean_room().map(|clean_room| {
         let entropy = Box::new(SystemEntropy(SystemRandom::new()));
         let facts = Arc::clone(&facts);
-        let mut room =
-            Room::restore(brand, constitution, clean_room, facts, times, entropy, &joint)?;
+        let mut room = Room::restore(brand, &under, clean_room, facts, times, entropy, &joint)?;
         applications.iter().for_each(|entry| room.replay(entry));
         Ok::<Room, RestoreError>(room)
     });
@@ -188,9 +186,11 @@ async fn start_as(
     let (journal, _thread) = journal.into_group_commit(APPENDS)?;
 
     let metrics = Metrics::default();
-    let peers = peers(&constitutions, brand).await?;
+    let chain = core.ledger.constitutions();
+    let peers = resolve(&peers_of(&known, chain, brand)).await?;
+    let newest = chain.newest().hash();
     let (network, inbox) = Network::start(NetworkConfig {
-        identity_seed: secrets.network(),
+        identity_seed: own.secrets.network(),
         listen: settings.listen,
         peers,
         limits: Limits::default(),
@@ -201,14 +201,6 @@ async fn start_as(
     let (commands, inbound) = mpsc::channel(COMMANDS);
     let (back, internal) = mpsc::channel(COMMANDS);
     let (status, watched) = watch::channel(Status::default());
-    let names = constitution
-        .profiles()
-        .map(|(id, profile)| BrandNames {
-            brand: id,
-            zh: profile.name.zh().to_owned(),
-            en: profile.name.en().to_owned(),
-        })
-        .collect();
     let runtime = Runtime {
         members: vault.count()?,
         purchases: facts.rows()?,
@@ -228,14 +220,16 @@ async fn start_as(
         import: Arc::new(Mutex::default()),
         versions: std::collections::BTreeMap::new(),
         sealing: SealingCare {
-            keys: sealing,
-            zone: constitution.clearing_zone().clone(),
-            months: constitution.payload_retention_months(),
+            keys: own.sealing,
+            zone: under.clearing_zone().clone(),
+            months: under.payload_retention_months(),
             looked: Timestamp::default(),
         },
         connected: std::collections::BTreeSet::new(),
+        following: Following { data: data.clone(), known, newest, under, resolving: None },
         asked,
         metrics: metrics.clone(),
+        traces: Traces::default(),
         stop: None,
         until_final: std::collections::VecDeque::new(),
         restored,
@@ -249,45 +243,17 @@ async fn start_as(
 pub(crate) fn check_membership(
     constitution: &Constitution,
     brand: BrandId,
-    secrets: &Secrets,
-    sealing: &SealingKeys,
+    own: &OwnKeys,
 ) -> Result<(), StartError> {
     let member = constitution.ledger().brand(brand).ok_or_else(|| {
         StartError::NotMember(format!(
             "{brand} is no brand of the constitution; copy the constitution that was collected for this alliance"
         ))
     })?;
-    // the constitution has the first sealing key, which may be destroyed by now
-    let first = sealing.first().is_none_or(|first| first == member.keys.sealing);
-    if first && secrets.public(member.keys.sealing, member.keys.recovery)? == member.keys {
+    if own.are(&member.keys) {
         return Ok(());
     }
     Err(StartError::NotMember(format!(
         "the constitution has other keys for {brand} than this data directory; draft it again from this node's introduction"
     )))
-}
-
-/// Brands of these constitutions, the newest first, each as the first that names it says: a brand that
-/// has left may still owe others its last blocks.
-async fn peers(constitutions: &[&Constitution], me: BrandId) -> Result<Vec<Peer>, StartError> {
-    let mut peers: Vec<Peer> = Vec::new();
-    let profiles = constitutions.iter().flat_map(|it| it.profiles().map(move |of| (it, of)));
-    for (constitution, (brand, profile)) in profiles {
-        if brand == me || peers.iter().any(|peer| peer.brand == brand) {
-            continue;
-        }
-        let Some(member) = constitution.ledger().brand(brand) else { continue };
-        let (host, port) = (profile.libp2p.host(), profile.libp2p.port());
-        let failed = |problem: String| StartError::Address { brand, problem };
-        let address = match host {
-            Host::Ip(ip) => (*ip, port).into(),
-            Host::Dns(name) => tokio::net::lookup_host((name.as_str(), port))
-                .await
-                .map_err(|error| failed(error.to_string()))?
-                .next()
-                .ok_or_else(|| failed("no address is known for the name".to_owned()))?,
-        };
-        peers.push(Peer { brand, public_key: *member.keys.network.as_bytes(), address });
-    }
-    Ok(peers)
 }

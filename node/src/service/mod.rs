@@ -92,6 +92,8 @@ pub enum Command {
     SealingKeys { reply: Reply<Vec<SealingKeyView>> },
     TurnSealingKey { reply: Reply<SealingKeyView> },
     DestroySealingKeys { reply: Reply<Vec<String>> },
+    Constitutions { reply: Reply<Vec<ConstitutionView>> },
+    ReadConstitutions { reply: Reply<Vec<ConstitutionView>> },
     Disclose { request: DisclosureRequest, reply: Reply<DisclosureView> },
     AddCheckpoint { request: AddCheckpoint, reply: Reply<Result<String, Refusal>> },
     ForeignCheckpoint { origin_hash: String, reply: Reply<String> },
@@ -196,6 +198,11 @@ operations! {
     turn_sealing_key() -> SealingKeyView = TurnSealingKey;
     /// Destroys the sealing keys whose retention is over; gives their public halves.
     destroy_sealing_keys() -> Vec<String> = DestroySealingKeys;
+    /// Every constitution after the first, drafts too, and how far each has come.
+    constitutions() -> Vec<ConstitutionView> = Constitutions;
+    /// Reads the constitutions that have come into the data directory, and says in the own log what this
+    /// brand has decided on them.
+    read_constitutions() -> Vec<ConstitutionView> = ReadConstitutions;
     /// Lets an auditor open own blocks, on the record.
     disclose(request: DisclosureRequest) -> DisclosureView = Disclose;
     /// Cosigns another log's checkpoint, or says why not: C2SP tlog-witness.

@@ -486,6 +486,27 @@ pub struct SealingKeyView {
     pub in_use: bool,
 }
 
+/// A constitution after the first, or a draft of one, and how far it has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ConstitutionView {
+    /// Its hash, hex.
+    pub hash: String,
+    /// Its number.
+    pub epoch: u32,
+    /// Whether this node has its file: without it the node cannot follow.
+    pub is_here: bool,
+    /// Brands that have adopted it.
+    pub adopted: Vec<String>,
+    /// Brands that have declined it.
+    pub declined: Vec<String>,
+    /// How many adoptions it needs.
+    pub needed: u32,
+    /// When it takes effect, Unix milliseconds; none before it has them.
+    pub effect_ms: Option<u64>,
+    /// Brands whose logs are under it, or under a later one.
+    pub taken_up: Vec<String>,
+}
+
 /// Which own blocks an auditor is to open.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -190,6 +190,16 @@ impl CleanRoom {
         Ok(room)
     }
 
+    /// Goes by another contract from now on. Attempts planned under the one before cannot go on here, nor
+    /// begin again; their charges stand.
+    pub fn follow(&mut self, contract: Contract) {
+        if contract.hash() != self.contract.hash() {
+            self.declined.extend(std::mem::take(&mut self.locals).into_keys());
+            self.proposals.clear();
+        }
+        self.contract = contract;
+    }
+
     /// Takes a certified entry without acting on it: at start, for every clean-room entry of every
     /// log.
     pub fn replay(&mut self, entry: &impl CertifiedEntry) -> Result<(), EntryError> {

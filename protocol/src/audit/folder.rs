@@ -283,12 +283,13 @@ pub(super) fn check_checkpoint<F: LogFolder>(
             return Named::default();
         }
     };
-    let epoch = facts.last().map(|(_, fact)| fact.epoch);
-    let constitution = epoch.and_then(|epoch| constitutions.of(epoch));
-    let constitution = constitution.unwrap_or(constitutions.first());
-    check_signatures(constitution, outside, log, &signed, recorder);
     let (size, root) = (signed.unverified().size(), signed.unverified().root());
     let block = facts.of_size(size);
+    // by the keys of the block that it is of, which need not be the last
+    let epoch = block.or(facts.last()).map(|(_, fact)| fact.epoch);
+    let constitution = epoch.and_then(|epoch| constitutions.of(epoch));
+    let constitution = constitution.unwrap_or(constitutions.first());
+    check_signatures((constitutions, constitution), outside, log, &signed, recorder);
     match block {
         Some((height, fact)) if fact.root == root => {
             let behind = facts.last_height().get().saturating_sub(height.get());
@@ -307,7 +308,7 @@ pub(super) fn check_checkpoint<F: LogFolder>(
 }
 
 fn check_signatures(
-    constitution: &Constitution,
+    (constitutions, constitution): (&Constitutions, &Constitution),
     outside: &[VerifierKey],
     log: BrandId,
     signed: &SignedCheckpoint,
@@ -319,6 +320,18 @@ fn check_signatures(
         Some(Ok(_)) => count(&mut recorder.counts.signatures, 1),
         Some(Err(error)) => recorder.find(place, Rule::CheckpointSignature, error),
         None => recorder.find(place, Rule::CheckpointSignature, "no key for this log"),
+    }
+    // the key that this constitution replaced signs as well, for who has not heard of the new one
+    let before = constitutions.before(constitution.epoch());
+    let retiring = before.and_then(|before| log_verifier(before, log));
+    let retiring = retiring.filter(|key| Some(key) != log_key.as_ref());
+    if let Some(key) = &retiring
+        && signed.signatures().iter().any(|line| line.is_by(key))
+    {
+        match signed.verify(key) {
+            Ok(_) => count(&mut recorder.counts.signatures, 1),
+            Err(error) => recorder.find(place, Rule::CheckpointSignature, error),
+        }
     }
     let witnesses = constitution.committee().witnesses(log);
     let mut witnesses: Vec<VerifierKey> =
@@ -333,7 +346,7 @@ fn check_signatures(
         }
     }
     for line in signed.signatures() {
-        if !log_key.iter().chain(&witnesses).any(|key| line.is_by(key)) {
+        if !log_key.iter().chain(&retiring).chain(&witnesses).any(|key| line.is_by(key)) {
             let message = format_args!("a signature {} by a key nobody is known by", line.id());
             recorder.find(place, Rule::CheckpointStranger, message);
         }

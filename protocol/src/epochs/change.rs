@@ -2,13 +2,16 @@
 //!
 //! The one place where changes are told apart: what touches members takes effect only after they were
 //! told for the notice period; keys and freezes alone may take effect at once, as everything else may
-//! that only the brands themselves feel. Does not know the words in which people read a change.
+//! that only the brands themselves feel. Every field of a constitution is taken apart here by name
+//! ([`differences`]): one more does not compile before somebody has decided whom it touches. Does not
+//! know the words in which people read a change.
 
 use std::collections::BTreeSet;
 
 use super::SuccessionError;
 use crate::amount::{Rate, Value};
-use crate::constitution::{Brand, BrandKeys, Constitution};
+use crate::constitution::{Brand, BrandKeys, Constitution, Draft, Succession};
+use crate::crypto::sealed::Cipher;
 use crate::ids::{BrandId, Epoch};
 use crate::time::{Milliseconds, Timestamp};
 
@@ -82,7 +85,8 @@ pub enum Change {
         /// From then on.
         after: Milliseconds,
     },
-    /// Other terms that the ledger does not read: the clean room's contract.
+    /// Other terms that the ledger does not read: the clean room's contract, how long payloads can be
+    /// read.
     Terms,
     /// An auditor is there or not, or has another key.
     Auditors,
@@ -90,6 +94,20 @@ pub enum Change {
     TotalStep,
     /// The size of sealed payloads.
     PayloadSize,
+    /// The version of every block.
+    ProtocolVersion {
+        /// Before.
+        before: u16,
+        /// From then on.
+        after: u16,
+    },
+    /// What seals entries.
+    Cipher {
+        /// Before.
+        before: Cipher,
+        /// From then on.
+        after: Cipher,
+    },
 }
 
 /// Who a change touches.
@@ -115,7 +133,9 @@ impl Change {
             | Self::PairLimit { .. }
             | Self::TotalLimit { .. }
             | Self::TotalStep
-            | Self::PayloadSize => Reach::Brands,
+            | Self::PayloadSize
+            | Self::ProtocolVersion { .. }
+            | Self::Cipher { .. } => Reach::Brands,
             Self::Leave(_)
             | Self::Rate { .. }
             | Self::ReturnWindow { .. }
@@ -141,10 +161,7 @@ impl Changes {
     /// When the second may not follow the first.
     pub fn between(old: &Constitution, new: &Constitution) -> Result<Self, SuccessionError> {
         check_place(old, new)?;
-        let mut list = Vec::new();
-        brands(old, new, &mut list);
-        rates(old, new, &mut list);
-        terms(old, new, &mut list);
+        let list = differences(old.draft(), new.draft());
         let left = list.iter().filter(|change| matches!(change, Change::Leave(_))).count();
         let most = old.committee().size().saturating_sub(old.committee().quorum());
         if left > most {
@@ -203,22 +220,84 @@ fn check_place(old: &Constitution, new: &Constitution) -> Result<(), SuccessionE
     thawed.map_or(Ok(()), |brand| Err(SuccessionError::Thawed(*brand)))
 }
 
-fn brands(old: &Constitution, new: &Constitution, list: &mut Vec<Change>) {
-    let members: BTreeSet<BrandId> =
-        old.brands().chain(new.brands()).map(|(brand, _)| brand).collect();
+/// All that differs. Both are of one alliance, and one follows the other: their numbers, hashes and
+/// times of effect differ as they must.
+fn differences(old: &Draft, new: &Draft) -> Vec<Change> {
+    let Draft {
+        alliance: _,
+        epoch: _,
+        hash: _,
+        brands: _,
+        rates: _,
+        total_step,
+        payload_size,
+        return_window,
+        protocol_version,
+        cipher,
+        auditors,
+        succession,
+    } = old;
+    let Succession { previous: _, effective: _, notice, frozen: _, terms } = succession;
+    let mut list = Vec::new();
+    brands(old, new, &mut list);
+    rates(old, new, &mut list);
+    if *return_window != new.return_window {
+        list.push(Change::ReturnWindow { before: *return_window, after: new.return_window });
+    }
+    if *notice != new.succession.notice {
+        list.push(Change::Notice { before: *notice, after: new.succession.notice });
+    }
+    if *terms != new.succession.terms {
+        list.push(Change::Terms);
+    }
+    if *auditors != new.auditors {
+        list.push(Change::Auditors);
+    }
+    if *total_step != new.total_step {
+        list.push(Change::TotalStep);
+    }
+    if *payload_size != new.payload_size {
+        list.push(Change::PayloadSize);
+    }
+    let (before, after) = (*protocol_version, new.protocol_version);
+    if before != after {
+        list.push(Change::ProtocolVersion { before, after });
+    }
+    let (before, after) = (*cipher, new.cipher);
+    if before != after {
+        list.push(Change::Cipher { before, after });
+    }
+    list
+}
+
+fn brands(old: &Draft, new: &Draft, list: &mut Vec<Change>) {
+    let members: BTreeSet<BrandId> = old.brands.keys().chain(new.brands.keys()).copied().collect();
     for brand in members {
-        match (old.brand(brand), new.brand(brand)) {
-            (Some(before), Some(after)) => {
-                keys(brand, &before.keys, &after.keys, list);
-                standing(brand, before, after, list);
-            }
+        match (old.brands.get(&brand), new.brands.get(&brand)) {
+            (Some(before), Some(after)) => standing(brand, before, after, list),
             (Some(_), None) => list.push(Change::Leave(brand)),
             (None, _) => list.push(Change::Join(brand)),
         }
-        let frozen = |of: &Constitution| of.succession().frozen.contains(&brand);
+        let frozen = |of: &Draft| of.succession.frozen.contains(&brand);
         if frozen(new) && !frozen(old) {
             list.push(Change::Freeze(brand));
         }
+    }
+}
+
+fn standing(brand: BrandId, before: &Brand, after: &Brand, list: &mut Vec<Change>) {
+    let Brand { keys: known, point_value, pair_limit, total_limit } = before;
+    keys(brand, known, &after.keys, list);
+    if *point_value != after.point_value {
+        list.push(Change::PointValue(brand));
+    }
+    let (was, is) = (*pair_limit, after.pair_limit);
+    if was != is {
+        list.push(Change::PairLimit { brand, before: was, after: is });
+    }
+    let (was, is) = (*total_limit, after.total_limit);
+    if was != is {
+        list.push(Change::TotalLimit { brand, before: was, after: is });
     }
 }
 
@@ -230,65 +309,30 @@ fn keys(brand: BrandId, before: &BrandKeys, after: &BrandKeys, list: &mut Vec<Ch
     }
 }
 
-fn standing(brand: BrandId, before: &Brand, after: &Brand, list: &mut Vec<Change>) {
-    if before.point_value != after.point_value {
-        list.push(Change::PointValue(brand));
-    }
-    let (was, is) = (before.pair_limit, after.pair_limit);
-    if was != is {
-        list.push(Change::PairLimit { brand, before: was, after: is });
-    }
-    let (was, is) = (before.total_limit, after.total_limit);
-    if was != is {
-        list.push(Change::TotalLimit { brand, before: was, after: is });
-    }
-}
-
-fn rates(old: &Constitution, new: &Constitution, list: &mut Vec<Change>) {
-    for (from, to, before) in old.rates() {
-        let after = new.rate(from, to);
-        let both_stay = new.brand(from).is_some() && new.brand(to).is_some();
+fn rates(old: &Draft, new: &Draft, list: &mut Vec<Change>) {
+    for ((from, to), before) in &old.rates {
+        let (from, to, before) = (*from, *to, *before);
+        let after = new.rates.get(&(from, to)).copied();
+        let both_stay = new.brands.contains_key(&from) && new.brands.contains_key(&to);
         // that no rate goes to a brand that leaves is said by its leaving
         if after != Some(before) && both_stay {
             list.push(Change::Rate { from, to, before, after });
         }
     }
-    for (from, to, rate) in new.rates() {
-        if old.rate(from, to).is_none() {
-            list.push(Change::RateAdded { from, to, rate });
+    for ((from, to), rate) in &new.rates {
+        if !old.rates.contains_key(&(*from, *to)) {
+            list.push(Change::RateAdded { from: *from, to: *to, rate: *rate });
         }
-    }
-}
-
-fn terms(old: &Constitution, new: &Constitution, list: &mut Vec<Change>) {
-    let (before, after) = (old.return_window(), new.return_window());
-    if before != after {
-        list.push(Change::ReturnWindow { before, after });
-    }
-    let (before, after) = (old.succession().notice, new.succession().notice);
-    if before != after {
-        list.push(Change::Notice { before, after });
-    }
-    if old.succession().terms != new.succession().terms {
-        list.push(Change::Terms);
-    }
-    if old.auditors() != new.auditors() {
-        list.push(Change::Auditors);
-    }
-    if old.total_step() != new.total_step() {
-        list.push(Change::TotalStep);
-    }
-    if old.payload_size() != new.payload_size() {
-        list.push(Change::PayloadSize);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::constitution::Draft;
     use crate::constitution::tests::draft;
+    use crate::constitution::{Access, Auditor};
     use crate::crypto::SigningKey;
+    use crate::crypto::sealed::SealingSecret;
     use crate::ids::ConstitutionHash;
 
     fn id(text: &str) -> BrandId {
@@ -325,6 +369,8 @@ mod tests {
         assert_eq!(reach(|it| it.succession.notice = Milliseconds::new(1)), Reach::Members);
         assert_eq!(reach(|it| it.succession.terms = [1; 32]), Reach::Members);
         assert_eq!(reach(|it| it.payload_size = 200), Reach::Brands);
+        assert_eq!(reach(|it| it.cipher = Cipher::Sm4Gcm), Reach::Brands);
+        assert_eq!(reach(|it| it.auditors = vec![auditor()]), Reach::Members);
         assert_eq!(reach(|it| it.succession.frozen.extend([id("b")])), Reach::Urgent);
         let limit = |brand: &mut Brand| brand.pair_limit = Value::new(10_000_000).unwrap();
         assert_eq!(member("a", limit), Reach::Brands);
@@ -341,6 +387,82 @@ mod tests {
         assert_eq!(late.unwrap().effect(announced), Timestamp::from_unix_ms(u64::MAX));
         let join = next(5, |_| {}).unwrap();
         assert_eq!((join.reach(), join.effect(announced)), (Reach::Brands, announced));
+    }
+
+    fn auditor() -> Auditor {
+        let name = "regulator".to_owned();
+        let sealing = SealingSecret::derive(&[200; 32]).1;
+        Auditor { name, access: Access::Standing, sealing, later: Vec::new() }
+    }
+
+    /// Nothing travels with an emergency: whatever else a constitution changes with a key or a freeze
+    /// is told as if it came alone.
+    #[test]
+    fn an_emergency_is_keys_and_freezes_and_nothing_beside() {
+        let (a, b) = (id("a"), id("b"));
+        let urgent = |it: &mut Draft| {
+            it.succession.frozen.extend([b]);
+            for (place, brand) in it.brands.values_mut().enumerate() {
+                let seed = |role: u8| [role, place as u8].repeat(16).try_into().unwrap();
+                let key = |role| SigningKey::from_seed(&seed(role)).unwrap().public();
+                let sealing = |role| SealingSecret::derive(&seed(role)).1;
+                brand.keys = BrandKeys {
+                    log: key(100),
+                    vote: key(101),
+                    checkpoint: key(102),
+                    witness: key(103),
+                    governance: key(104),
+                    network: key(105),
+                    sealing: sealing(106),
+                    recovery: sealing(107),
+                };
+            }
+        };
+        let alone = next(4, urgent).unwrap();
+        assert_eq!((alone.list().len(), alone.reach()), (4 * 8 + 1, Reach::Urgent));
+        let rate = Rate::new(9, 10).unwrap();
+        let value = |number| Value::new(number).unwrap();
+        type Edit<'a> = Box<dyn Fn(&mut Draft) + 'a>;
+        let brand = |edit: fn(&mut Brand, Rate)| -> Edit<'_> {
+            Box::new(move |it| edit(it.brands.get_mut(&a).unwrap(), rate))
+        };
+        let members: [Edit<'_>; 7] = [
+            Box::new(|it| it.rates.extend([((a, b), rate)])),
+            Box::new(|it| it.rates.retain(|pair, _| *pair != (a, b))),
+            Box::new(|it| it.return_window = Milliseconds::new(1)),
+            Box::new(|it| it.succession.notice = Milliseconds::new(1)),
+            Box::new(|it| it.succession.terms = [1; 32]),
+            Box::new(|it| it.auditors = vec![auditor()]),
+            Box::new(|it| {
+                let gone = id("d");
+                it.brands.remove(&gone);
+                it.rates.retain(|(from, to), _| *from != gone && *to != gone);
+            }),
+        ];
+        let brands: [Edit<'_>; 6] = [
+            brand(|it, rate| it.point_value = rate),
+            brand(|it, _| it.pair_limit = Value::new(990_000_000).unwrap()),
+            brand(|it, _| it.total_limit = Value::new(990_000_000).unwrap()),
+            Box::new(|it| it.total_step = value(20_000_000)),
+            Box::new(|it| it.payload_size = 200),
+            Box::new(|it| it.cipher = Cipher::Sm4Gcm),
+        ];
+        let announced = Timestamp::from_unix_ms(1_000);
+        let month = draft(4).succession.notice;
+        for (edits, reach, notice) in [
+            (&members[..], Reach::Members, month),
+            (&brands[..], Reach::Brands, Milliseconds::new(0)),
+        ] {
+            for (place, edit) in edits.iter().enumerate() {
+                let both = next(4, |it| {
+                    urgent(it);
+                    edit(it);
+                });
+                let both = both.unwrap();
+                assert_eq!(both.reach(), reach, "{reach:?} {place}");
+                assert_eq!(both.effect(announced), announced.plus(notice), "{reach:?} {place}");
+            }
+        }
     }
 
     #[test]

@@ -11,7 +11,9 @@ use crate::crypto::sealed::{KeyRing, SealingSecret};
 use crate::epochs::adoption::Stance;
 use crate::exchange::{Exchange, Payload};
 use crate::ids::{HeaderHash, Height, MemberHandle, RequestId};
-use crate::ledger::{Archive, Context, Ledger, LedgerKeys, StanceError, log_verifier};
+use crate::ledger::{
+    Archive, Context, Ledger, LedgerKeys, SigningKeys, StanceError, log_verifier, witness_verifier,
+};
 use crate::time::{Milliseconds, Timestamp};
 use crate::witness::build::OwnBlock;
 use crate::witness::message::Message;
@@ -103,16 +105,34 @@ fn place(brand: BrandId) -> usize {
     usize::from(brand.as_str().as_bytes()[0] - b'a')
 }
 
-/// Keys of a brand, of its first generation or a later one.
-fn private_keys(brand: BrandId, generation: usize) -> LedgerKeys {
+/// Signing keys of a brand, of its first generation or a later one.
+fn signing_keys(brand: BrandId, generation: usize) -> SigningKeys {
     let place = place(brand) + 30 * generation;
     let key = |role| SigningKey::from_seed(&seed(place, role)).unwrap();
-    LedgerKeys {
-        voting: VotingKeys { log: key(0), vote: key(1) },
-        checkpoint: key(2),
-        witness: key(3),
-        sealing: KeyRing::new(SealingSecret::derive(&seed(place, 6)).0).unwrap(),
-    }
+    let voting = VotingKeys { log: key(0), vote: key(1) };
+    SigningKeys { voting, checkpoint: key(2), witness: key(3) }
+}
+
+/// The key that others seal to, of the first generation or a later one.
+fn sealing_secret(brand: BrandId, generation: usize) -> SealingSecret {
+    SealingSecret::derive(&seed(place(brand) + 30 * generation, 6)).0
+}
+
+fn private_keys(brand: BrandId) -> LedgerKeys {
+    let SigningKeys { voting, checkpoint, witness } = signing_keys(brand, 0);
+    let sealing = KeyRing::new(sealing_secret(brand, 0)).unwrap();
+    LedgerKeys { voting, checkpoint, witness, sealing }
+}
+
+/// Gives a brand the keys of a later generation.
+fn rotate(draft: &mut Draft, brand: BrandId, generation: usize) {
+    let keys = &mut draft.brands.get_mut(&brand).unwrap().keys;
+    let private = signing_keys(brand, generation);
+    keys.log = private.voting.log.public();
+    keys.vote = private.voting.vote.public();
+    keys.checkpoint = private.checkpoint.public();
+    keys.witness = private.witness.public();
+    keys.sealing = SealingSecret::derive(&seed(place(brand) + 30 * generation, 6)).1;
 }
 
 fn first_draft(n: u8) -> Draft {
@@ -153,7 +173,7 @@ impl World {
     }
 
     fn join(&mut self, brand: BrandId, chain: &Constitutions) {
-        let ledger = Ledger::new(brand, chain.clone(), private_keys(brand, 0));
+        let ledger = Ledger::new(brand, chain.clone(), private_keys(brand));
         let site = Site {
             ledger,
             blocks: Blocks::default(),
@@ -308,9 +328,10 @@ impl World {
             ledger.witnesses().map(of).collect()
         };
         let before = state(&site.ledger);
-        site.ledger = Ledger::new(brand, chain.clone(), private_keys(brand, 0));
-        if keys > 0 {
-            site.ledger.add_keys(private_keys(brand, keys));
+        site.ledger = Ledger::new(brand, chain.clone(), private_keys(brand));
+        for generation in 1..=keys {
+            site.ledger.add_keys(signing_keys(brand, generation));
+            site.ledger.turn_sealing_key(sealing_secret(brand, generation)).unwrap();
         }
         drafts.iter().for_each(|draft| site.ledger.hold(constitution(draft)));
         for record in &site.records {
@@ -368,16 +389,11 @@ fn an_alliance_goes_through_its_constitutions() {
     assert_eq!(world.sites[&a].rejected, [(b, Payload::Exchange(late))]);
 
     // keys: at once
-    let third = following(&second, |it| {
-        let keys = &mut it.brands.get_mut(&c).unwrap().keys;
-        let private = private_keys(c, 1);
-        keys.log = private.voting.log.public();
-        keys.vote = private.voting.vote.public();
-        keys.checkpoint = private.checkpoint.public();
-        keys.witness = private.witness.public();
-        keys.sealing = SealingSecret::derive(&seed(place(c) + 30, 6)).1;
+    let third = following(&second, |it| rotate(it, c, 1));
+    world.call(c, |ledger, _, _| {
+        ledger.add_keys(signing_keys(c, 1));
+        ledger.turn_sealing_key(sealing_secret(c, 1)).unwrap();
     });
-    world.call(c, |ledger, _, _| ledger.add_keys(private_keys(c, 1)));
     world.offer(&third);
     for brand in &five[1..] {
         world.state(*brand, &third, Stance::Adopted).unwrap();
@@ -446,6 +462,84 @@ fn an_alliance_goes_through_its_constitutions() {
     world.restart(f, &chain, &later[3..], 0);
     world.exchange(a, f, 23);
     world.until("after the restart", |world| world.credited(f, a) == [23]);
+}
+
+/// A month is over after a constitution has rotated a brand's signing keys: its blocks state the new
+/// sealing key, or witnesses would refuse them for the age of the old one (rule 56).
+#[test]
+fn sealing_keys_turn_under_whichever_keys_sign() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let (a, c) = (all[0], all[2]);
+    let second = following(&first, |it| rotate(it, c, 1));
+    let mut world = World::new(&first, 5, 10);
+    world.exchange(a, c, 3);
+    world.exchange(c, a, 5);
+    world.until("both", |world| world.credited(a, c) == [5] && world.credited(c, a) == [3]);
+    world.call(c, |ledger, _, _| ledger.add_keys(signing_keys(c, 1)));
+    world.offer(&second);
+    for brand in &all[..3] {
+        world.state(*brand, &second, Stance::Adopted).unwrap();
+    }
+    world.until("all at 2", |world| world.all_at(2, &all));
+    for month in 2..4 {
+        world.now = world.now.plus(Milliseconds::from_seconds(31 * 24 * 3_600));
+        for brand in &all {
+            let secret = sealing_secret(*brand, month);
+            world.call(*brand, |ledger, _, _| {
+                ledger.turn_sealing_key(secret).unwrap();
+            });
+        }
+        let stated = world.ledger(c).sealing_keys().current();
+        world.exchange(c, a, 7);
+        world.until("c's block", |world| world.credited(a, c).len() == month);
+        let tip = world.ledger(a).witness(c).unwrap().tip().clone();
+        assert_eq!(tip.sealing.map(|sealing| sealing.key), Some(stated));
+        // and who recognises that block seals to it
+        world.exchange(a, c, 9);
+        world.until("a's block", |world| world.credited(c, a).len() == month);
+        let column = world.ledger(c).witness(a).unwrap().tip().columns.clone();
+        assert!(column.iter().any(|to| to.counterparty == c && to.opening.key() == stated));
+    }
+    // what came under an earlier key is read still; the key of two months ago nobody uses any more
+    let old = SealingSecret::derive(&seed(place(c) + 60, 6)).1;
+    world.call(c, |ledger, _, _| assert!(ledger.forget_sealing_key(&old)));
+}
+
+/// What a brand says of its node as a whole, and for logs outside the alliance, it says with the keys
+/// that its constitution names: a node that starts again after its first keys were taken from it does.
+#[test]
+fn a_node_whose_first_keys_are_gone_starts_with_those_of_its_constitution() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let c = all[2];
+    let second = following(&first, |it| rotate(it, c, 1));
+    let mut world = World::new(&first, 6, 0);
+    world.call(c, |ledger, _, _| ledger.add_keys(signing_keys(c, 1)));
+    world.offer(&second);
+    for brand in &all[..3] {
+        world.state(*brand, &second, Stance::Adopted).unwrap();
+    }
+    world.until("all at 2", |world| world.all_at(2, &all));
+    let one = Constitutions::from(constitution(&first));
+    world.restart(c, &one, &[&second], 1);
+    let mut said = None;
+    for (from, _, bytes) in &world.mail {
+        if let (true, Ok(Message::Start(start))) = (*from == c, Message::from_bytes(bytes)) {
+            said = Some(start);
+        }
+    }
+    let said = said.expect("it announces its start");
+    assert!(said.clone().verify(&signing_keys(c, 1).voting.log.public()).is_ok());
+    assert!(said.verify(&signing_keys(c, 0).voting.log.public()).is_err());
+    world.until("it has started", |world| world.ledger(c).starting().is_none());
+    world.exchange(c, all[0], 5);
+    world.until("and exchanges", |world| world.credited(all[0], c) == [5]);
+    let of_c = witness_verifier(&constitution(&second), c).unwrap();
+    world.until("c cosigns with its new key", |world| {
+        let notes = all.iter().filter_map(|brand| world.ledger(*brand).checkpoint());
+        notes.flat_map(|note| note.signatures()).any(|line| line.is_by(&of_c))
+    });
 }
 
 /// Of two drafts one gets there, and only after the other never can.

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, Ledger, LedgerKeys};
+use super::{Context, Ledger, SigningKeys};
 use crate::constitution::Constitution;
-use crate::crypto::SigningKey;
+use crate::crypto::{PublicKey, SigningKey};
 use crate::epochs::adoption::{ProvenEntry, Stance};
 use crate::epochs::{
     Adoption, CertifiedEntry, Changes, Constitutions, DraftReference, LogHead, SuccessionError,
@@ -20,6 +20,7 @@ use crate::log::merkle::leaf_hash;
 use crate::time::Timestamp;
 use crate::witness::guards::Guards;
 use crate::witness::state::{FinalBlock, Outbox, Witness};
+use crate::witness::statement::VotingKeys;
 
 /// Why a brand's stance on a draft is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -97,33 +98,41 @@ pub(super) fn is_written(constitution: &Constitution, log: BrandId) -> bool {
 
 /// The private keys that a constitution knows this brand by.
 pub(super) fn keys_for<'a>(
-    current: &'a LedgerKeys,
-    others: &'a [LedgerKeys],
+    sets: &'a [SigningKeys],
     constitution: &Constitution,
     me: BrandId,
-) -> Option<&'a LedgerKeys> {
+) -> Option<&'a SigningKeys> {
     let known = &constitution.brand(me)?.keys;
-    std::iter::once(current).chain(others).find(|keys| {
-        (keys.voting.log.public(), keys.voting.vote.public()) == (known.log, known.vote)
-    })
+    let named = [known.log, known.vote, known.checkpoint, known.witness];
+    sets.iter().find(|keys| public(keys) == named)
+}
+
+fn public(keys: &SigningKeys) -> [PublicKey; 4] {
+    let SigningKeys { voting: VotingKeys { log, vote }, checkpoint, witness } = keys;
+    [log, vote, checkpoint, witness].map(SigningKey::public)
 }
 
 impl<G: Guards> Ledger<G> {
     /// Takes private keys of another epoch beside those there are: new ones before a log is under the
-    /// constitution that names them, old ones until every log has left the one that does. Whichever of
-    /// them signs, what was sealed to any of their sealing keys still opens: others seal to the key that
-    /// they have last seen stated.
-    pub fn add_keys(&mut self, mut keys: LedgerKeys) {
-        for known in std::iter::once(&mut self.keys).chain(&mut self.other_keys) {
-            known.sealing.hold_all(&keys.sealing);
+    /// constitution that names them, old ones until every log has left the one that does. Those that are
+    /// there already change nothing.
+    pub fn add_keys(&mut self, keys: SigningKeys) {
+        if self.signing.iter().all(|known| public(known) != public(&keys)) {
+            self.signing.push(keys);
         }
-        keys.sealing.hold_all(&self.keys.sealing);
-        self.other_keys.push(keys);
     }
 
     /// The private keys for a block under this constitution.
-    pub(super) fn keys_of(&self, constitution: &Constitution) -> Option<&LedgerKeys> {
-        keys_for(&self.keys, &self.other_keys, constitution, self.me)
+    pub(super) fn keys_of(&self, constitution: &Constitution) -> Option<&SigningKeys> {
+        keys_for(&self.signing, constitution, self.me)
+    }
+
+    /// The keys for what is about this node as a whole: those of the constitution that its own log is
+    /// under, or was under when it left.
+    pub(super) fn own_keys(&self) -> Option<&SigningKeys> {
+        let own = self.witnesses.get(&self.me)?.epoch();
+        let known = self.constitutions.iter().rev().filter(|known| known.epoch() <= own);
+        known.filter_map(|known| self.keys_of(known)).next()
     }
 
     /// The constitution that a log's last certified block is under: its keys sign that tree.

@@ -41,8 +41,7 @@ impl<G: Guards> Ledger<G> {
             let continuing = foreign.consider(request, now)?;
             // one line more than the log's keys: the note has room for it
             let mut signed = continuing.checkpoint().clone();
-            let key = witness_verifier(self.constitution(), self.me).ok_or(Refusal::Malformed)?;
-            let line = self.line(&signed, &key, now);
+            let (key, line) = self.line(&signed, now).ok_or(Refusal::Malformed)?;
             signed.add_cosignature(&key, line.clone()).map_err(|_| Refusal::Malformed)?;
             let record = continuing.is_news().then(|| Cosigned::new(&signed));
             return Ok(Granted { line, record });
@@ -57,12 +56,20 @@ impl<G: Guards> Ledger<G> {
         if signed.unverified().size() != size || size.get() == 0 {
             return Err(Refusal::NotCertifiedYet);
         }
-        let key = witness_verifier(self.constitution(), self.me).ok_or(Refusal::Malformed)?;
-        Ok(Granted { line: self.line(&signed, &key, now), record: None })
+        let (_, line) = self.line(&signed, now).ok_or(Refusal::Malformed)?;
+        Ok(Granted { line, record: None })
     }
 
-    fn line(&self, signed: &SignedCheckpoint, key: &VerifierKey, now: Timestamp) -> NoteSignature {
-        signed.cosign(key.name().clone(), &self.keys.witness, now)
+    /// This brand's cosignature, and the key that verifies it.
+    fn line(
+        &self,
+        signed: &SignedCheckpoint,
+        now: Timestamp,
+    ) -> Option<(VerifierKey, NoteSignature)> {
+        let key = witness_verifier(self.constitution(), self.me)?;
+        let private = &self.keys_of(self.constitution())?.witness;
+        let line = signed.cosign(key.name().clone(), private, now);
+        Some((key, line))
     }
 
     /// Adds the line of a witness outside the alliance to the own checkpoint, if it is still that of

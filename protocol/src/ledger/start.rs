@@ -79,7 +79,9 @@ impl<G: Guards> Ledger<G> {
         let mut nonce = [0; 16];
         context.entropy.fill(&mut nonce);
         let (incarnation, nonce) = (self.standing.incarnation(), StartNonce::from_bytes(nonce));
-        let start = Signed::sign(self.me, Start { incarnation, nonce }, &self.keys.voting.log);
+        // a node without the keys of its constitution never has started
+        let Some(keys) = self.own_keys() else { return };
+        let start = Signed::sign(self.me, Start { incarnation, nonce }, &keys.voting.log);
         // a second start of this run is judged by what was on the disk at the first
         let replayed = match self.handshake.take() {
             Some(handshake) => handshake.replayed().clone(),
@@ -115,7 +117,8 @@ impl<G: Guards> Ledger<G> {
         let body = *start.body();
         let started = self.standing.heard_start(start, out);
         let answer = self.acknowledgement(from, body, started);
-        let signed = Signed::sign(self.me, answer, &self.keys.voting.vote);
+        let Some(keys) = self.own_keys() else { return };
+        let signed = Signed::sign(self.me, answer, &keys.voting.vote);
         out.messages.push((from, Message::Acknowledgement(Box::new(signed))));
     }
 

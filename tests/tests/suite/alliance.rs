@@ -2,6 +2,7 @@
 //! libp2p over loopback.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use alliance_config::{Address, Introduction, Settings, collect, draft, sample_alliance, sign};
@@ -26,34 +27,60 @@ pub fn free_address() -> SocketAddr {
 impl Alliance {
     /// The five brands of the sample, all running.
     pub async fn of_the_sample() -> Self {
+        let ids = alliance_config::sample::BRANDS.map(|brand| brand.id);
+        Self::of(&ids, sample_alliance::SETTINGS).await
+    }
+
+    /// Some brands of the sample under a constitution with these settings, all running.
+    pub async fn of(ids: &[&str], settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let brands: Vec<BrandId> = alliance_config::sample::BRANDS
-            .iter()
-            .map(|brand| BrandId::new(brand.id).unwrap())
-            .collect();
+        let brands: Vec<BrandId> = ids.iter().map(|id| BrandId::new(id).unwrap()).collect();
         let introductions: Vec<Introduction> =
             brands.iter().map(|brand| make_node(folder.path(), *brand)).collect();
-        let settings = Settings::parse(sample_alliance::SETTINGS.as_bytes()).unwrap();
+        let settings = Settings::parse(settings.as_bytes()).unwrap();
         let toml = draft(&introductions, &settings).unwrap();
-        let parts: Vec<_> = brands
-            .iter()
-            .map(|brand| {
-                let keys = node::keys::read(&data(folder.path(), *brand).keys()).unwrap();
-                sign(toml.as_bytes(), &keys.governance().unwrap()).unwrap()
-            })
-            .collect();
-        let collected = collect(toml.as_bytes(), &parts).unwrap();
-        assert!(collected.missing.is_empty());
-        let paths = (folder.path().join("c.toml"), folder.path().join("c.signatures"));
-        std::fs::write(&paths.0, &toml).unwrap();
-        std::fs::write(&paths.1, collected.signatures.to_text()).unwrap();
         let mut alliance = Self { folder, brands, nodes: Vec::new() };
+        let (toml, signatures) = alliance.signed("c", &toml, &alliance.brands);
         for brand in alliance.brands.clone() {
-            setup::adopt(&alliance.data(brand), &paths.0, &paths.1).unwrap();
+            setup::adopt(&alliance.data(brand), &toml, &signatures).unwrap();
             let running = runtime::start(&alliance.data(brand)).await.unwrap();
             alliance.nodes.push(Some(running));
         }
         alliance
+    }
+
+    /// Writes a constitution, and what these brands' signatures of it make together.
+    pub fn signed(&self, name: &str, toml: &str, by: &[BrandId]) -> (PathBuf, PathBuf) {
+        let sign_as = |brand: &BrandId| {
+            let keys = node::keys::read(&self.data(*brand).keys()).unwrap();
+            sign(toml.as_bytes(), &keys.governance().unwrap()).unwrap()
+        };
+        let parts: Vec<_> = by.iter().map(sign_as).collect();
+        let collected = collect(toml.as_bytes(), &parts).unwrap();
+        assert!(collected.refused.is_empty());
+        let path = |extension| self.folder.path().join(name).with_extension(extension);
+        std::fs::write(path("toml"), toml).unwrap();
+        std::fs::write(path("signatures"), collected.signatures.to_text()).unwrap();
+        (path("toml"), path("signatures"))
+    }
+
+    /// A brand beside these, whose node is made and does not run; it introduces itself.
+    pub fn make(&mut self, id: &str) -> Introduction {
+        let brand = BrandId::new(id).unwrap();
+        self.brands.push(brand);
+        self.nodes.push(None);
+        make_node(self.folder.path(), brand)
+    }
+
+    /// Starts a node that does not run.
+    pub async fn start(&mut self, brand: &str) {
+        let place = self.place(brand);
+        let running = runtime::start(&self.data(self.brands[place])).await.unwrap();
+        assert!(self.nodes[place].replace(running).is_none());
+    }
+
+    fn place(&self, brand: &str) -> usize {
+        self.brands.iter().position(|known| known.as_str() == brand).unwrap()
     }
 
     pub fn data(&self, brand: BrandId) -> DataDirectory {
@@ -61,19 +88,22 @@ impl Alliance {
     }
 
     pub fn node(&self, brand: &str) -> Node {
-        let place = self.brands.iter().position(|known| known.as_str() == brand).unwrap();
-        self.nodes[place].as_ref().unwrap().node.clone()
+        self.nodes[self.place(brand)].as_ref().unwrap().node.clone()
     }
 
-    /// Stops one node as its operator would, and starts it again.
-    pub async fn restart(&mut self, brand: &str) {
-        let place = self.brands.iter().position(|known| known.as_str() == brand).unwrap();
+    /// Stops one node as its operator would.
+    pub async fn stop(&mut self, brand: &str) {
+        let place = self.place(brand);
         let running = self.nodes[place].take().unwrap();
         running.node.stop().await.unwrap();
         drop(running.network);
         running.runtime.await.unwrap().unwrap();
-        let running = runtime::start(&self.data(self.brands[place])).await.unwrap();
-        self.nodes[place] = Some(running);
+    }
+
+    /// Stops one node as its operator would, and starts it again.
+    pub async fn restart(&mut self, brand: &str) {
+        self.stop(brand).await;
+        self.start(brand).await;
     }
 
     /// Imports the sample into one brand.

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 #[path = "../../../fuzz/bodies.rs"]
 mod bodies;
+#[path = "../../../fuzz/node/bodies.rs"]
+mod node_bodies;
 
 /// Mutations of each seed by each body.
 const ROUNDS: usize = 100;
@@ -34,6 +36,27 @@ const LINE: &str = "\u{2014} example.com/log/testdata M9e0lgGGMA==\n";
 const CHECKPOINT: &str =
     "example.com/log/testdata\n1\nKgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
 
+/// Questions that are bound, one for each part of the grammar, and some that are not.
+const QUESTIONS: [&str; 6] = [
+    "SELECT count(*) FROM purchases",
+    "SELECT department, count(distinct member), sum(amount_fen) AS spent FROM purchases p GROUP BY department",
+    "SELECT half_year(purchased_on) AS half, sum(amount_fen) FROM purchases GROUP BY 1",
+    "SELECT count(*) FROM purchases WHERE department IN ('GROCERY', 'MISCELLANEOUS') AND NOT (quantity BETWEEN 1 AND 9)",
+    "SELECT count(*) FROM purchases WHERE purchased_on >= DATE '2017-02-28' OR amount_fen <> -1",
+    "SELECT avg(amount_fen) FROM purchases HAVING 1 = 1; DROP TABLE purchases -- x",
+];
+
+/// Bodies of requests.
+const BODIES: [&str; 7] = [
+    r#"{"card":"FS0SE5S4Z7EN","to":"grocer_one","points":100}"#,
+    r#"{"user":"operator","password":"correct horse battery"}"#,
+    r#"{"brand":"grocer_one","code":"00000-00000"}"#,
+    r#"{"sql":"SELECT count(*) FROM purchases","plan":"00"}"#,
+    r#"{"source":"folder","path":"/srv/data"}"#,
+    r#"{"auditor":"regulator","from":1,"to":18446744073709551615}"#,
+    r#"{"purpose":"exchange","granted":true,"points":1e400,"a":[[[[{}]]]]}"#,
+];
+
 fn seeds() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     for file in fs::read_dir(workspace().join("protocol/vectors")).unwrap() {
@@ -56,8 +79,10 @@ fn seeds() -> Vec<Vec<u8>> {
         "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx".to_owned(),
         "\u{1}\0\u{5}hello".to_owned(),
         alliance_config::sample_alliance::SETTINGS.to_owned(),
+        include_str!("../../../alliance-config/formats/v0/constitution.toml").to_owned(),
     ];
     seeds.extend(texts.map(String::into_bytes));
+    seeds.extend(QUESTIONS.iter().chain(&BODIES).map(|text| text.as_bytes().to_vec()));
     seeds.sort();
     seeds.dedup();
     seeds
@@ -115,15 +140,18 @@ fn every_decoder_withstands_mutations() {
     let seeds = seeds();
     assert!(seeds.len() > 100, "{}", seeds.len());
     let mut random = Random(0x2545_f491_4f6c_dd1d);
-    for (name, body) in bodies::BODIES {
+    let node = node_bodies::BODIES.iter().map(|of| (of, "fuzz/node/corpus"));
+    for ((name, body), corpus) in bodies::BODIES.iter().map(|of| (of, "fuzz/corpus")).chain(node) {
+        // a journal is files
+        let rounds = if *name == "journal" { ROUNDS / 20 } else { ROUNDS };
         for seed in &seeds {
             body(seed);
-            for _ in 0..ROUNDS {
+            for _ in 0..rounds {
                 body(&mutate(seed, &seeds, &mut random));
             }
         }
         if std::env::var_os("COALITION_WRITE_CORPUS").is_some() {
-            let folder = workspace().join("fuzz/corpus").join(name);
+            let folder = workspace().join(corpus).join(name);
             fs::create_dir_all(&folder).unwrap();
             for (number, seed) in seeds.iter().enumerate() {
                 fs::write(folder.join(format!("seed{number}")), seed).unwrap();
@@ -145,15 +173,28 @@ fn the_seeds_are_what_the_decoders_read() {
     assert!(accepted(&|it| Entry::from_bytes(it).is_ok()) >= 10);
     assert!(accepted(&|it| AddCheckpoint::parse(it).is_ok()) >= 1);
     assert!(accepted(&|it| TlogProof::parse(it).is_ok()) >= 1);
+    assert!(accepted(&|it| alliance_config::Constitution::parse(it).is_ok()) >= 1);
+    assert!(
+        accepted(&|it| serde_json::from_slice::<node::service::ExchangeRequest>(it).is_ok()) >= 1
+    );
+    let constitution = alliance_config::Constitution::parse(include_bytes!(
+        "../../../alliance-config/formats/v0/constitution.toml"
+    ));
+    let constitution = constitution.unwrap();
+    let contract = constitution.clean_room().unwrap().contract();
+    let bound = |sql: &&str| privacy::sql::bind(contract, sql).is_ok();
+    assert_eq!(QUESTIONS.iter().filter(|sql| bound(sql)).count(), 5);
 }
 
 #[test]
 fn every_body_has_a_target() {
-    for (name, _) in bodies::BODIES {
-        let path = workspace().join(format!("fuzz/fuzz_targets/{name}.rs"));
+    let node = node_bodies::BODIES.iter().map(|(name, _)| (name, "fuzz/node"));
+    for (name, folder) in bodies::BODIES.iter().map(|(name, _)| (name, "fuzz")).chain(node) {
+        let folder = workspace().join(folder);
+        let path = folder.join(format!("fuzz_targets/{name}.rs"));
         let target = fs::read_to_string(&path).unwrap();
         assert!(target.contains(&format!("bodies::{name}(bytes)")), "{}", path.display());
-        let manifest = fs::read_to_string(workspace().join("fuzz/Cargo.toml")).unwrap();
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
         assert!(manifest.contains(&format!("name = \"{name}\"")), "{name}");
     }
 }

@@ -81,6 +81,45 @@ fn a_wrong_link_is_noticed() {
     assert_eq!(wrong.len(), 2, "{wrong:?}");
 }
 
+/// The figures that docs/observing.md explains are those that the node has.
+#[test]
+fn every_figure_is_explained_and_every_explained_figure_is_there() {
+    let document = fs::read_to_string(workspace().join("docs/observing.md")).unwrap();
+    let explained: Vec<&str> = document
+        .split('`')
+        .filter_map(|name| name.strip_prefix("coalition_"))
+        .map(|name| name.split('{').next().unwrap_or_default().trim_end_matches("_total"))
+        .collect();
+    let mut source = String::new();
+    let mut folders = vec![workspace().join("node/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                // but for its tests
+                false => {
+                    let text = fs::read_to_string(path).unwrap();
+                    source += text.split("#[cfg(test)]").next().unwrap_or_default();
+                }
+            }
+        }
+    }
+    let named = |call: &str| {
+        let after = source.split(call).skip(1).filter_map(|rest| rest.strip_prefix('"'));
+        after.filter_map(|rest| rest.split('"').next()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let calls = ["metrics.set(", "metrics.count(", "metrics.observe(", "counters.counter("];
+    let named: Vec<String> = calls.into_iter().flat_map(named).collect();
+    assert!(named.len() > 10, "{named:?}");
+    for name in &named {
+        assert!(explained.contains(&name.as_str()), "{name} is not in docs/observing.md");
+    }
+    for name in explained {
+        assert!(source.contains(&format!("\"{name}\"")), "{name} is not in the node");
+    }
+}
+
 /// The commands of a document's shell blocks that are `coalition`'s, or cargo running it.
 fn commands(text: &str) -> Vec<Vec<String>> {
     let blocks = text.split("```sh").skip(1).filter_map(|rest| rest.split("```").next());

@@ -11,3 +11,4 @@ mod publication;
 mod query;
 mod stock;
 mod stored_formats;
+mod succession;

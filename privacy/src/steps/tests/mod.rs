@@ -9,11 +9,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::accounting::{Finding, OverBudget, Rule};
-use crate::contract::BudgetProfile;
+use crate::contract::{BudgetProfile, Contract};
 use crate::ids::{Attempt, QueryId};
 use crate::masked_sum::MaskedVector;
 use crate::release::ReleaseError;
-use crate::testing::{brand, sample_contract, spec};
+use crate::testing::{brand, raw_contract, sample_contract, spec};
 use crate::units::PicoRho;
 
 const RHO: PicoRho = BudgetProfile::Trial.rho_per_query();
@@ -126,6 +126,37 @@ fn a_dead_brand_voids_the_attempt_but_returns_nothing() {
     assert_eq!(alliance.joint_spent(0), RHO);
     assert_eq!(alliance.rooms[0].progress(&id, alliance.now()), Some(Progress::Void));
     assert_eq!(alliance.audit(), []);
+}
+
+/// A constitution changes the contract while an attempt is under way: it cannot go on, nobody opens
+/// anything, what it was charged stands, and the next question is planned under the new one.
+#[test]
+fn another_contract_ends_what_is_under_way_and_keeps_the_accounts() {
+    let mut alliance = Alliance::new(3, 11);
+    let first = alliance.propose(0, 1, HALVES).unwrap();
+    alliance.run_until(|a| a.released_by(first) == 3);
+    let second = alliance.propose(0, 2, HALVES).unwrap();
+    alliance.run_until(|a| a.reads.iter().sum::<usize>() > 3);
+    let mut raw = raw_contract();
+    raw.members_at_most -= 1;
+    let contract = Contract::try_from(raw).unwrap();
+    for room in &mut alliance.rooms {
+        room.follow(contract.clone());
+        // the same again changes nothing
+        room.follow(contract.clone());
+    }
+    alliance.run_for(4 * LIFETIME);
+    assert_eq!((alliance.released_by(first), alliance.released_by(second)), (3, 0));
+    let spent = alliance.joint_spent(0);
+    assert!(spent >= RHO && spent <= RHO.checked_add(RHO).unwrap(), "{spent:?}");
+    let third = alliance.propose(0, 3, HALVES).unwrap();
+    let facts =
+        |a: &Alliance| a.rooms[0].ledger().facts(&third).and_then(|it| it.reserve()).cloned();
+    alliance.run_until(|a| facts(a).is_some());
+    assert_eq!(facts(&alliance).unwrap().contract, contract.hash());
+    alliance.run_until(|a| a.released_by(third) == 3);
+    // who restarts under the new contract has the same accounts
+    assert!(alliance.joint_spent(0) >= spent);
 }
 
 #[test]

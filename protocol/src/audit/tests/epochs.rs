@@ -1,12 +1,15 @@
 //! Logs that go from one constitution to the next, rightly and against one rule each.
 
-use super::fixture::{Alliance, Content, NOTICE, brand};
+use super::fixture::{Alliance, Content, NOTICE, brand, sign};
 use super::places;
 use crate::amount::Rate;
+use crate::audit::CHECKPOINT_FILE;
 use crate::constitution::tests::draft;
+use crate::crypto::SigningKey;
 use crate::epochs::{CertifiedEntry, Constitutions, DraftReference};
 use crate::ids::{ConstitutionHash, Epoch};
 use crate::log::block::PublicEntry;
+use crate::log::checkpoint::SignedCheckpoint;
 use crate::time::Milliseconds;
 
 fn says(public: Vec<PublicEntry>) -> Content {
@@ -152,6 +155,42 @@ fn a_log_that_took_up_a_constitution_is_under_it() {
     let spoil = |it: &mut super::fixture::Draft| it.header.epoch = Epoch::new(1);
     of.it.spoilt_block("d", Content::default(), |it, _, _| spoil(it));
     assert_eq!(places(&of.it.audit(&[])), ["d 2 - block/3"]);
+}
+
+/// The key that a constitution replaced signs the log's checkpoints beside the new one; by itself it does
+/// not count any more, and no third key is let pass.
+#[test]
+fn a_rotated_checkpoint_key_and_the_one_before_it_both_sign() {
+    let mut it = Alliance::new(4);
+    let new = SigningKey::from_seed(&[77; 32]).unwrap();
+    let draft = it.follow(|next| {
+        next.brands.get_mut(&brand("d")).unwrap().keys.checkpoint = new.public();
+    });
+    let adopted = PublicEntry::Adopted(draft);
+    let ballots = ["a", "b", "c"].map(|log| {
+        it.block(log, says(vec![adopted.clone()]));
+        PublicEntry::Ballot(Box::new(it.shown(log, 0, &adopted)))
+    });
+    let switch = ballots.into_iter().chain([PublicEntry::Switch(draft)]).collect();
+    // the block by which it takes it up is under the old one, and so is the checkpoint of that tree
+    it.block("d", says(switch));
+    assert_eq!(places(&it.audit(&[])), Vec::<String>::new());
+    let behind = it.file("d", CHECKPOINT_FILE).clone();
+    it.block("d", Content::default());
+    assert_eq!(places(&it.audit(&[])), ["d - - checkpoint/signature"]);
+    let of = SignedCheckpoint::parse(it.file("d", CHECKPOINT_FILE)).unwrap();
+    let mut found = |note: String| {
+        *it.file("d", CHECKPOINT_FILE) = note.into_bytes();
+        places(&it.audit(&[]))
+    };
+    let mut signed = SignedCheckpoint::sign(of.unverified().clone(), &new).unwrap();
+    assert_eq!(found(signed.to_string()), Vec::<String>::new());
+    signed.sign_also(&sign(brand("d"), 2)).unwrap();
+    assert_eq!(found(signed.to_string()), Vec::<String>::new());
+    signed.sign_also(&SigningKey::from_seed(&[78; 32]).unwrap()).unwrap();
+    assert_eq!(found(signed.to_string()), ["d - - checkpoint/stranger"]);
+    // a copy between the certificate and the checkpoint of a block
+    assert_eq!(found(String::from_utf8(behind).unwrap()), Vec::<String>::new());
 }
 
 #[test]

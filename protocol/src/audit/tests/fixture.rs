@@ -75,7 +75,7 @@ fn number(brand: BrandId) -> usize {
     usize::from(brand.as_str().as_bytes()[0] - b'a')
 }
 
-fn sign(brand: BrandId, role: u8) -> SigningKey {
+pub(super) fn sign(brand: BrandId, role: u8) -> SigningKey {
     SigningKey::from_seed(&seed(number(brand), role)).unwrap()
 }
 

@@ -144,11 +144,6 @@ impl KeyRing {
         Ok(key)
     }
 
-    /// Adds all keys of another ring without turning to any.
-    pub fn hold_all(&mut self, other: &Self) {
-        self.secrets.extend(other.secrets.iter().map(|(key, secret)| (*key, secret.clone())));
-    }
-
     /// Drops a key, which is overwritten; false when it is the current one or not held.
     pub fn forget(&mut self, key: &SealingKey) -> bool {
         *key != self.current && self.secrets.remove(key).is_some()

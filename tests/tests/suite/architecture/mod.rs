@@ -7,6 +7,7 @@
 mod rules;
 mod source;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -193,6 +194,31 @@ fn every_crate_takes_the_workspaces_feature_set() {
             })
             .collect(),
     );
+}
+
+/// Packages with their features, as they are built for some of the workspace.
+fn built_for(scope: &[&str]) -> BTreeSet<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--prefix", "none", "--format", "{p} {f}"])
+        .args(scope)
+        .current_dir(workspace())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect()
+}
+
+/// A library of the node's that had other features among all of the workspace's would be built twice,
+/// and the node with it.
+#[test]
+fn cargo_run_and_the_tests_share_their_builds() {
+    let node = built_for(&["--package", "node", "--edges", "normal,build"]);
+    let all = built_for(&["--workspace", "--edges", "normal,build,dev"]);
+    assert!(node.len() > 100 && all.len() > node.len());
+    let twice: Vec<&String> = node.difference(&all).collect();
+    assert!(twice.is_empty(), "in `cargo run` alone: {twice:?}; name them in the workspace's list");
 }
 
 mod checkers_can_fail {

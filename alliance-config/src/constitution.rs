@@ -276,6 +276,7 @@ fn checked_clean_room(
         profile: raw.profile,
         members_at_most: raw.members_at_most,
         tables: raw.tables,
+        public_tables: raw.public_tables,
     };
     let contract = Contract::try_from(contract).map_err(|error| {
         let mut path = vec!["clean_room"];

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use privacy::contract::RawTable;
+use privacy::contract::{RawPublicTable, RawTable};
 use protocol::amount::Value;
 use protocol::constitution::{Access, BrandKeys};
 use protocol::crypto::PublicKey;
@@ -206,6 +206,8 @@ pub(crate) struct RawCleanRoom {
     #[serde(deserialize_with = "retention")]
     pub retention_years: u8,
     pub tables: Vec<RawTable>,
+    #[serde(default)]
+    pub public_tables: Vec<RawPublicTable>,
 }
 
 /// An amount written in whole fen, more than none.

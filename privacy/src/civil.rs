@@ -38,6 +38,22 @@ impl CivilDate {
         self.year
     }
 
+    /// The month, 1 to 12.
+    pub const fn month(self) -> u8 {
+        self.month
+    }
+
+    /// How many buckets this day's bucket comes after that of `first`; 0 when it is before it.
+    pub(crate) fn buckets_since(self, first: Self, bucket: Bucket) -> u32 {
+        let number = |day: Self| {
+            let months = u32::from(day.year)
+                .saturating_mul(12)
+                .saturating_add(u32::from(day.month.saturating_sub(1)));
+            months.checked_div(u32::from(bucket.months())).unwrap_or(0)
+        };
+        number(self).saturating_sub(number(first))
+    }
+
     /// First day of the bucket that holds this day.
     pub(crate) fn bucket_start(self, bucket: Bucket) -> Self {
         let into = self.month.saturating_sub(1).checked_rem(bucket.months()).unwrap_or(0);
@@ -188,6 +204,7 @@ mod tests {
             let mut day = date("2017-01-01");
             let mut labels = Vec::new();
             while day.year() == 2017 {
+                assert_eq!(day.buckets_since(date("2017-01-31"), bucket), labels.len() as u32);
                 labels.push(day.bucket_label(bucket));
                 let end = day.bucket_end(bucket).unwrap();
                 assert!(end > day && end.bucket_start(bucket) == day);

@@ -5,7 +5,7 @@
 //! function. That is why this file alone is excused from the lint on arithmetic.
 #![allow(clippy::arithmetic_side_effects)]
 
-use dashu::base::{SquareRoot, UnsignedAbs};
+use dashu::base::{BitTest, SquareRoot, UnsignedAbs};
 use dashu::integer::{IBig, UBig};
 use dashu::rational::RBig;
 
@@ -94,6 +94,85 @@ pub(crate) fn shrink(value: i128, bound: u128, norm: &UBig) -> Option<i128> {
     let shrunk = (&magnitude * &magnitude * UBig::from(bound) / norm).sqrt();
     let shrunk = i128::try_from(shrunk).ok()?;
     if value < 0 { shrunk.checked_neg() } else { Some(shrunk) }
+}
+
+/// Of squared norms with their bounds, the one that exceeds its bound by the largest factor; `None`
+/// when none does.
+pub(crate) fn most_exceeded(norms: impl Iterator<Item = (UBig, u128)>) -> Option<(UBig, u128)> {
+    norms.filter(|(norm, bound)| *norm > UBig::from(*bound)).reduce(|one, two| {
+        // N1 / B1 >= N2 / B2; bounds are positive
+        if &one.0 * UBig::from(two.1) >= &two.0 * UBig::from(one.1) { one } else { two }
+    })
+}
+
+/// Bits after the point of the fixed-point numbers that bound tails.
+const TAIL_BITS: usize = 256;
+/// Weights below 2^-192 are bounded as a geometric series instead of one by one.
+const TAIL_CUT_BITS: usize = 64;
+/// Largest standard deviation of which tails are bounded: the work grows with it.
+const TAIL_DEVIATION_MAX: u128 = 100_000;
+
+/// `e^-q` in fixed point, rounded down and up, for 0 <= q <= 1.
+///
+/// Proof: e^q lies between its Taylor sum of 60 terms and that sum with the next term doubled,
+/// because each later term is less than half the one before. The reciprocal is divided once.
+fn exponential_of_minus(q: &Rational) -> (UBig, UBig) {
+    let mut term = RBig::ONE;
+    let mut sum = RBig::ONE;
+    for k in 1u128..60 {
+        term = term * q / integer(k);
+        sum += &term;
+    }
+    let more = &sum + term * q / integer(60) * integer(2);
+    let one = RBig::from(UBig::ONE << TAIL_BITS);
+    ((&one / more).floor().unsigned_abs(), (one / sum).ceil().unsigned_abs())
+}
+
+/// The least t with `groups * P(x >= t) <= bound` for the discrete Gaussian x of this standard
+/// deviation; `None` when the deviation is below 1 or too large, or the bound is zero.
+///
+/// The mass at x is e^(-x^2 / 2 s^2) / Z (Canonne, Kamath and Steinke 2020). With r = e^(-1/(2 s^2)) the
+/// weights follow w(x+1) = w(x) r^(2x+1). Weights above are rounded up, Z is a finite part of itself
+/// rounded down, and what lies past the last weight is at most the geometric series of its ratio: so
+/// the tail that is compared is never below the true one.
+pub(crate) fn least_tail(deviation: &Rational, groups: u64, bound: &Rational) -> Option<u64> {
+    if *deviation < RBig::ONE || *deviation > integer(TAIL_DEVIATION_MAX) || *bound <= RBig::ZERO {
+        return None;
+    }
+    let one = UBig::ONE << TAIL_BITS;
+    let q = RBig::ONE / (deviation * deviation * integer(2));
+    let (r_below, r_above) = exponential_of_minus(&q);
+    let down = |a: &UBig, b: &UBig| (a * b) >> TAIL_BITS;
+    let up = |a: &UBig, b: &UBig| ((a * b) >> TAIL_BITS) + UBig::ONE;
+    // weights and the ratios r^(2x+1) to the next one
+    let (mut weight, mut ratio) = (one.clone(), r_above.clone());
+    let (mut weight_below, mut ratio_below) = (one.clone(), r_below.clone());
+    let (square_above, square_below) = (up(&r_above, &r_above), down(&r_below, &r_below));
+    let mut weights = vec![weight.clone()];
+    let mut total_below = one.clone();
+    while weight.bit_len() > TAIL_CUT_BITS {
+        weight = up(&weight, &ratio);
+        ratio = up(&ratio, &square_above);
+        weight_below = down(&weight_below, &ratio_below);
+        ratio_below = down(&ratio_below, &square_below);
+        total_below += &weight_below * UBig::from(2u8);
+        weights.push(weight.clone());
+    }
+    if ratio >= one {
+        return None;
+    }
+    let mut tail = ((weight << TAIL_BITS) / (one - ratio)) + UBig::ONE;
+    // groups * tail / total <= bound, from far out inwards
+    let most = bound * RBig::from(total_below) / RBig::from(groups.max(1));
+    let mut least = u64::try_from(weights.len()).ok()?;
+    for (x, weight) in weights.iter().enumerate().rev() {
+        tail += weight;
+        if RBig::from(tail.clone()) > most {
+            break;
+        }
+        least = u64::try_from(x).ok()?;
+    }
+    Some(least)
 }
 
 /// Sum of squares.

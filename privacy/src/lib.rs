@@ -43,20 +43,20 @@ pub mod sql;
 pub mod steps;
 pub mod units;
 
-pub use accounting::{CertifiedCharge, Ledger};
+pub use accounting::{CertifiedCharge, CertifiedLocalCharge, Ledger};
 pub use bounded::{BoundedVector, Collector, MemberSql, member_sql};
 pub use contract::{BudgetProfile, Contract, RawContract};
 pub use ids::{AnalystId, Attempt, ParticipantId, PlanHash, Purpose, QueryId, SnapshotId};
 pub use masked_sum::MaskingSecret;
 pub use mechanism::{NoiseShare, OpendpNoise};
-pub use plan::{DpPlan, PlanSummary, QuerySpec};
-pub use release::Release;
+pub use plan::{DpPlan, LocalQuestion, PlanSummary, QuerySpec};
+pub use release::{BrandPack, LocalRelease, Release};
 pub use sql::Refusal;
 pub use steps::{
     AttemptId, CertifiedEntry, CleanRoom, CleanRoomEntry, Clock, Effect, Message, Progress,
     ProposeRequest, Record,
 };
-pub use units::{CalendarYear, PicoRho, UtcMillis};
+pub use units::{CalendarYear, PicoDelta, PicoRho, UtcMillis};
 
 #[cfg(test)]
 mod testing;

@@ -103,6 +103,54 @@ impl fmt::Display for PicoRho {
     }
 }
 
+/// A probability with which a guarantee may fail altogether, in units of 1e-12. Deltas add up.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Encode,
+    Decode,
+    Serialize,
+    Deserialize,
+)]
+#[cbor(transparent)]
+#[serde(transparent)]
+pub struct PicoDelta(#[n(0)] u64);
+
+impl PicoDelta {
+    /// Units in a certainty.
+    pub const PER_ONE: u64 = 1_000_000_000_000;
+    /// No probability.
+    pub const ZERO: Self = Self(0);
+
+    /// A probability in units of 1e-12.
+    pub const fn new(pico_delta: u64) -> Self {
+        Self(pico_delta)
+    }
+
+    /// The probability in units of 1e-12.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// Sum; `None` on overflow.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+}
+
+impl fmt::Display for PicoDelta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:e}", self.0 as f64 / Self::PER_ONE as f64)
+    }
+}
+
 /// The delta at which an (epsilon, delta) reading of a zCDP cost is shown: `10^-exponent`.
 /// It decides nothing; accounts are kept in [`PicoRho`].
 #[derive(

@@ -66,6 +66,7 @@ mod tests {
             minimum_participants: 3,
             profile: "trial".into(),
             members_at_most: 1_000,
+            public_tables: Vec::new(),
             tables: vec![RawTable {
                 name: "purchases".into(),
                 owner: "member".into(),

@@ -156,7 +156,10 @@ pub fn propose_error(error: &ProposeError) -> ServiceError {
 
 fn over_budget(over: &OverBudget) -> ServiceError {
     let (code, remedy) = match over {
-        OverBudget::Brand { .. } | OverBudget::Analyst { .. } => (
+        OverBudget::Brand { .. }
+        | OverBudget::Local { .. }
+        | OverBudget::Delta { .. }
+        | OverBudget::Analyst { .. } => (
             "over_budget",
             "nothing was spent; ask again next year, or look at the answers that were released / 未消耗预算；请于下一年度再问，或查看已发布的答案",
         ),

@@ -56,7 +56,7 @@ pub enum Rule {
     SecondVector,
     /// A year's charges above the brand's quota.
     OverQuota,
-    /// Failures after reading above the brand's local quota of a year.
+    /// Failures after reading and local charges above the brand's local quota of a year.
     OverLocalQuota,
     /// A charge booked to another year than its block's. A reservation on its way into the log at
     /// New Year shows this too; nobody takes part in it.
@@ -67,7 +67,7 @@ pub enum Rule {
     CommitBeforeCharge,
     /// A quota taken back although a hash stands without `NotOpened`, or before the expiry.
     ReturnTooEarly,
-    /// A release without all hashes.
+    /// A release without all hashes, or a local one without its charge.
     ReleaseWithoutCharge,
     /// Participants logged different releases.
     ReleasesDiffer,
@@ -122,11 +122,16 @@ pub fn audit<'a, E: CertifiedEntry + 'a>(
                 findings.push(found(rule));
             }
         }
-        if let Ok(CleanRoomEntry::Reserve(reserve)) = CleanRoomEntry::from_bytes(entry.bytes()) {
-            if reserve.year != year {
+        let booked = match CleanRoomEntry::from_bytes(entry.bytes()) {
+            Ok(CleanRoomEntry::Reserve(reserve)) => Some((reserve.year, reserve.contract)),
+            Ok(CleanRoomEntry::LocalCharge(charge)) => Some((charge.year, charge.contract)),
+            _ => None,
+        };
+        if let Some((booked, under)) = booked {
+            if booked != year {
                 findings.push(found(Rule::WrongYear));
             }
-            if reserve.contract != contract.hash() {
+            if under != contract.hash() {
                 findings.push(found(Rule::WrongContract));
             }
         }
@@ -138,7 +143,7 @@ pub fn audit<'a, E: CertifiedEntry + 'a>(
     for (id, facts) in ledger.attempts() {
         let opened = opened.get(id).map_or(&[][..], Vec::as_slice);
         judge_charge(contract, &ledger, id, facts, &mut findings);
-        judge_local(contract, &ledger, facts, &mut findings);
+        judge_local(contract, &ledger, id, facts, &mut findings);
         judge_release(facts, &mut findings);
         judge_openings(facts, opened, &mut findings);
         if let Some(spec) = kept.questions.get(id) {
@@ -192,7 +197,26 @@ fn judge_charge(
     }
 }
 
-fn judge_local(contract: &Contract, ledger: &Ledger, facts: &Facts, findings: &mut Vec<Finding>) {
+fn judge_local(
+    contract: &Contract,
+    ledger: &Ledger,
+    id: &AttemptId,
+    facts: &Facts,
+    findings: &mut Vec<Finding>,
+) {
+    let log = id.proposer;
+    if let Some(placed) = &facts.local
+        && !ledger.was_within_local_quota(contract, id)
+    {
+        findings.push(Finding { log, index: Some(placed.index), rule: Rule::OverLocalQuota });
+    }
+    if let Some(placed) = &facts.local_release {
+        let paid = facts.local.as_ref().is_some_and(|charge| charge.index < placed.index);
+        if !paid {
+            let rule = Rule::ReleaseWithoutCharge;
+            findings.push(Finding { log, index: Some(placed.index), rule });
+        }
+    }
     for (writer, placed) in &facts.failed {
         if ledger.local_spent(*writer, placed.entry.year) > contract.local_quota() {
             let index = Some(placed.index);

@@ -10,8 +10,8 @@ use crate::ids::{ParticipantId, ReleaseHash, SetHash};
 use crate::masked_sum::{ParticipantSet, SetMember};
 use crate::plan::DpPlan;
 use crate::steps::{
-    AttemptId, CertifiedEntry, CleanRoomEntry, Commit, FailedAfterReading, Participate,
-    ReleaseLogged, Reserve,
+    AttemptId, CertifiedEntry, CleanRoomEntry, Commit, FailedAfterReading, LocalCharge,
+    LocalReleased, Participate, ReleaseLogged, Reserve,
 };
 use crate::units::{PicoRho, UtcMillis};
 
@@ -29,7 +29,7 @@ pub struct Placed<T> {
 /// Why an entry adds nothing to the facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Contradiction {
-    /// A `Reserve` or `Returned` in another log than the proposer's.
+    /// A `Reserve`, `Returned`, `LocalCharge` or `LocalRelease` in another log than the proposer's.
     #[error("only the proposer's own log may hold this entry")]
     WrongLog,
     /// A second, different entry where one is allowed.
@@ -51,6 +51,8 @@ pub struct Facts {
     pub(crate) releases: BTreeMap<ParticipantId, Placed<ReleaseLogged>>,
     pub(crate) accusations: BTreeSet<(ParticipantId, ParticipantId)>,
     pub(crate) returned: Option<Placed<()>>,
+    pub(crate) local: Option<Placed<LocalCharge>>,
+    pub(crate) local_release: Option<Placed<LocalReleased>>,
 }
 
 impl Facts {
@@ -64,8 +66,20 @@ impl Facts {
         let (index, time) = (certified.index(), certified.time());
         let own = writer == entry.id().proposer;
         match entry {
-            CleanRoomEntry::Reserve(_) | CleanRoomEntry::Returned(_) if !own => {
+            CleanRoomEntry::Reserve(_)
+            | CleanRoomEntry::Returned(_)
+            | CleanRoomEntry::LocalCharge(_)
+            | CleanRoomEntry::LocalRelease(_)
+                if !own =>
+            {
                 Err(Contradiction::WrongLog)
+            }
+            // one name is one question, joint or local
+            CleanRoomEntry::Reserve(_) if self.local.is_some() => Err(Contradiction::Second),
+            CleanRoomEntry::LocalCharge(_) if self.reserve.is_some() => Err(Contradiction::Second),
+            CleanRoomEntry::LocalCharge(entry) => keep(&mut self.local, index, time, entry),
+            CleanRoomEntry::LocalRelease(entry) => {
+                keep(&mut self.local_release, index, time, entry)
             }
             CleanRoomEntry::Reserve(entry) => keep(&mut self.reserve, index, time, entry),
             CleanRoomEntry::Returned(_) => keep(&mut self.returned, index, time, ()),
@@ -93,6 +107,16 @@ impl Facts {
     /// The proposer's reservation.
     pub fn reserve(&self) -> Option<&Reserve> {
         self.reserve.as_ref().map(|placed| &placed.entry)
+    }
+
+    /// The certified charge of a local question.
+    pub fn local_charge(&self) -> Option<CertifiedLocalCharge> {
+        self.local.as_ref().map(|placed| CertifiedLocalCharge(placed.entry))
+    }
+
+    /// The release logged for a local question.
+    pub fn local_release(&self) -> Option<ReleaseHash> {
+        self.local_release.as_ref().map(|placed| placed.entry.release)
     }
 
     /// Who certified a hash, in time or not.
@@ -223,6 +247,25 @@ impl CertifiedCharge {
         self.reserve.plan == plan.hash()
             && self.reserve.rho == plan.rho()
             && self.reserve.participants == plan.participants()
+    }
+}
+
+/// A local question's charge. Only [`Facts::local_charge`] makes one, out of a certified entry; a
+/// [`LocalRelease`](crate::release::LocalRelease) cannot be made without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertifiedLocalCharge(LocalCharge);
+
+impl CertifiedLocalCharge {
+    /// The entry.
+    pub const fn entry(&self) -> &LocalCharge {
+        &self.0
+    }
+
+    /// Whether it was charged for this plan.
+    pub fn pays_for(&self, plan: &DpPlan) -> bool {
+        self.0.plan == plan.hash()
+            && self.0.rho == plan.rho()
+            && plan.participants() == [self.0.id.proposer]
     }
 }
 

@@ -9,21 +9,24 @@
 //! A charge counts from its certified reservation on. It is taken off again only by
 //! [`Facts::is_returned`]; what was read is never refunded.
 //!
-//! Not here yet: local releases as charges of their own, standing queries, delta accounts (no
-//! mechanism with a delta exists yet).
+//! A local question is debited in the log of the brand it is about, from that brand's local account,
+//! where failures after reading are booked too; failure probabilities have an account beside it.
+//!
+//! Not here yet: standing queries.
 
 mod audit;
 mod facts;
+mod local;
 
 use std::collections::BTreeMap;
 
 pub use audit::{AuditEntry, Finding, Kept, Rule, audit};
-pub use facts::{CertifiedCharge, Contradiction, Facts, Placed};
+pub use facts::{CertifiedCharge, CertifiedLocalCharge, Contradiction, Facts, Placed};
 
 use crate::contract::Contract;
 use crate::ids::{AnalystId, ParticipantId};
 use crate::steps::{AttemptId, CertifiedEntry, CleanRoomEntry, CodecError, Reserve};
-use crate::units::{CalendarYear, PicoRho, UtcMillis};
+use crate::units::{CalendarYear, PicoDelta, PicoRho, UtcMillis};
 
 /// Most reservations of one proposer that are open at a time.
 pub const OPEN_RESERVATIONS_MAX: usize = 2;
@@ -42,6 +45,30 @@ pub enum OverBudget {
         left: PicoRho,
         /// What was asked.
         asked: PicoRho,
+    },
+    /// The brand's quota of the year for local questions.
+    #[error("{brand} has {left} left for local questions in {year}, this one costs {asked}")]
+    Local {
+        /// Whose account.
+        brand: ParticipantId,
+        /// Which year's.
+        year: CalendarYear,
+        /// What is left.
+        left: PicoRho,
+        /// What was asked.
+        asked: PicoRho,
+    },
+    /// The brand's quota of failure probabilities.
+    #[error("{brand} has a delta of {left} left in {year}, this question takes {asked}")]
+    Delta {
+        /// Whose account.
+        brand: ParticipantId,
+        /// Which year's.
+        year: CalendarYear,
+        /// What is left.
+        left: PicoDelta,
+        /// What was asked.
+        asked: PicoDelta,
     },
     /// The analyst's share of it.
     #[error("analyst {analyst} has {left} left in {year}, this question costs {asked}")]
@@ -128,12 +155,6 @@ impl Ledger {
     ) -> PicoRho {
         let own = self.charges(brand, year).filter(|reserve| reserve.analyst == analyst);
         total(own.map(|reserve| reserve.rho))
-    }
-
-    /// What a brand has booked on its local account in a year.
-    pub fn local_spent(&self, brand: ParticipantId, year: CalendarYear) -> PicoRho {
-        let failed = self.attempts.values().filter_map(|facts| facts.failed.get(&brand));
-        total(failed.filter(|placed| placed.entry.year == year).map(|placed| placed.entry.rho))
     }
 
     /// Reservations of a proposer that can still lead to a release.

@@ -7,16 +7,17 @@ use zeroize::Zeroizing;
 
 use crate::exact;
 use crate::ids::PlanHash;
-use crate::plan::{DpPlan, PlannedAggregate};
-use crate::sql::{AGGREGATES_MAX, Measure};
+use crate::plan::{DpPlan, Fill, NoisedColumn};
 
 /// Longest member id in bytes.
 const MEMBER_MAX_BYTES: usize = 256;
+/// Most things an engine adds up for a plan: two for each of four measures.
+const ADDED_MAX: usize = 8;
 
 /// The engine's answer cannot be used; the attempt fails. No variant carries data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CollectError {
-    /// A line with another number of aggregates than the plan has.
+    /// A line with another number of sums than the plan has.
     #[error("the engine returned lines of another shape than the bounded query has")]
     Shape,
     /// A cell that the plan does not have.
@@ -63,12 +64,20 @@ pub struct Collector<'p> {
     members: BTreeMap<Box<[u8]>, Vec<Line>>,
 }
 
-/// One line of the engine's answer; aggregates the plan does not have are 0.
+/// One line of the engine's answer; sums the plan does not have are 0.
 #[derive(Clone, Copy)]
 struct Line {
     /// Position of the cell in the plan.
     position: usize,
-    aggregates: [i64; AGGREGATES_MAX],
+    /// Bin within the cell.
+    bin: usize,
+    added: [i64; ADDED_MAX],
+}
+
+impl Line {
+    fn value(&self, added: u16) -> i128 {
+        self.added.get(usize::from(added)).map_or(0, |value| i128::from(*value))
+    }
 }
 
 impl fmt::Debug for Collector<'_> {
@@ -87,21 +96,26 @@ impl<'p> Collector<'p> {
     /// Takes one line: `member`, `cell`, and `a0`, `a1`, ... of the bounded query. Lines without
     /// a member are left out here too; lines of one member and cell are netted, however many
     /// there are and in whatever order, because a bound that rested on an engine's grouping would
-    /// be no bound. An absent aggregate is 0.
+    /// be no bound. An absent sum is 0.
     pub fn push(
         &mut self,
         member: Option<&[u8]>,
         cell: i64,
-        aggregates: &[Option<i64>],
+        added: &[Option<i64>],
     ) -> Result<(), CollectError> {
         let Some(member) = member.filter(|member| !member.is_empty()) else { return Ok(()) };
-        if aggregates.len() != self.plan.aggregates().len() || member.len() > MEMBER_MAX_BYTES {
+        let expected = self.plan.added().len();
+        if added.len() != expected || expected > ADDED_MAX || member.len() > MEMBER_MAX_BYTES {
             return Err(CollectError::Shape);
         }
+        let bins = u64::try_from(self.plan.bins()).map_err(|_| CollectError::Cell)?;
         let code = u64::try_from(cell).map_err(|_| CollectError::Cell)?;
+        let (code, bin) =
+            code.checked_div(bins).zip(code.checked_rem(bins)).ok_or(CollectError::Cell)?;
         let position = *self.positions.get(&code).ok_or(CollectError::Cell)?;
-        let mut line = Line { position, aggregates: [0; AGGREGATES_MAX] };
-        for (to, from) in line.aggregates.iter_mut().zip(aggregates) {
+        let bin = usize::try_from(bin).map_err(|_| CollectError::Cell)?;
+        let mut line = Line { position, bin, added: [0; ADDED_MAX] };
+        for (to, from) in line.added.iter_mut().zip(added) {
             *to = from.unwrap_or(0);
         }
         if let Some(lines) = self.members.get_mut(member) {
@@ -118,23 +132,22 @@ impl<'p> Collector<'p> {
 
     /// Clips every member and adds up.
     pub fn finish(self) -> Result<BoundedVector, CollectError> {
+        let columns: Vec<(usize, &NoisedColumn)> = self
+            .plan
+            .columns()
+            .iter()
+            .enumerate()
+            .map(|(index, column)| (self.plan.column_start(index), column))
+            .collect();
         let mut values = Zeroizing::new(vec![0i64; self.plan.coordinates()]);
         for mut lines in self.members.into_values() {
             lines.sort_unstable_by_key(|line| line.position);
-            for (index, aggregate) in self.plan.aggregates().iter().enumerate() {
-                let start = index.saturating_mul(self.plan.cells().len());
-                let (positions, mut vector): (Vec<usize>, Vec<i128>) = lines
-                    .chunk_by(|a, b| a.position == b.position)
-                    .filter_map(|cell| {
-                        Some((cell.first()?.position, scaled(aggregate, index, cell)))
-                    })
-                    .unzip();
-                clip(&mut vector, aggregate.scaled_squared_bound());
-                for (position, clipped) in positions.into_iter().zip(vector) {
-                    let at = start.checked_add(position).ok_or(CollectError::Cell)?;
-                    let sum = values.get_mut(at).ok_or(CollectError::Cell)?;
-                    let clipped = i64::try_from(clipped).map_err(|_| CollectError::Overflow)?;
-                    *sum = sum.checked_add(clipped).ok_or(CollectError::Overflow)?;
+            for group in columns.chunk_by(|a, b| a.1.measure() == b.1.measure()) {
+                let mut vectors: Vec<Vector> =
+                    group.iter().map(|(_, column)| Vector::of(column, &lines)).collect();
+                clip(&mut vectors);
+                for ((start, _), vector) in group.iter().zip(vectors) {
+                    vector.add_to(&mut values, *start)?;
                 }
             }
         }
@@ -142,29 +155,91 @@ impl<'p> Collector<'p> {
     }
 }
 
-/// One coordinate of a member's vector: all its lines of a cell, netted, in scaled units.
-fn scaled(aggregate: &PlannedAggregate, index: usize, lines: &[Line]) -> i128 {
-    let netted = lines
-        .iter()
-        .filter_map(|line| line.aggregates.get(index))
-        .fold(0i128, |sum, value| sum.saturating_add(i128::from(*value)));
-    let measured = match aggregate.measure() {
-        Measure::Members => i128::from(netted > 0),
-        Measure::Rows | Measure::Sum { .. } => netted,
-    };
-    measured.saturating_mul(i128::from(aggregate.scale()))
+/// One member's vector of one column, in scaled units; coordinates that are not there are 0.
+struct Vector {
+    /// Coordinates in ascending order, each once.
+    coordinates: Vec<usize>,
+    values: Vec<i128>,
+    /// C^2 in scaled units.
+    bound: u128,
 }
 
-/// Brings a vector to squared L2 norm at most `bound`, keeping its direction up to whole units.
-///
-/// If |v|^2 > bound, v_k becomes sign(v_k) floor(sqrt(v_k^2 bound / |v|^2)). Each new square is at
-/// most v_k^2 bound / |v|^2, and these add up to `bound`. All in integers; no rounding is up.
-fn clip(vector: &mut [i128], bound: u128) {
-    let norm = exact::squared_norm(vector);
-    if norm <= bound.into() {
-        return;
+impl Vector {
+    /// All lines of a cell, netted, as the column takes them.
+    fn of(column: &NoisedColumn, lines: &[Line]) -> Self {
+        let fill = column.fill();
+        let width = fill.width();
+        let mut parts: Vec<(usize, i128)> = Vec::with_capacity(lines.len());
+        for cell in lines.chunk_by(|a, b| a.position == b.position) {
+            let Some(first) = cell.first() else { continue };
+            let start = first.position.saturating_mul(width);
+            let netted = |added: u16| {
+                cell.iter().fold(0i128, |sum, line| sum.saturating_add(line.value(added)))
+            };
+            match fill {
+                Fill::Value(added) => parts.push((start, netted(added))),
+                Fill::Presence(added) => parts.push((start, i128::from(netted(added) > 0))),
+                Fill::YesNo { yes, rows } => {
+                    let (yes, rows) = (netted(yes), netted(rows));
+                    parts.push((start, yes));
+                    parts.push((start.saturating_add(1), rows.saturating_sub(yes)));
+                }
+                Fill::Tree { rows, depth } => {
+                    for line in cell {
+                        let path = tree_path(line.bin, depth);
+                        parts.extend(
+                            path.map(|node| (start.saturating_add(node), line.value(rows))),
+                        );
+                    }
+                }
+            }
+        }
+        parts.sort_unstable_by_key(|(coordinate, _)| *coordinate);
+        let scale = i128::from(column.scale());
+        let (coordinates, values) = parts
+            .chunk_by(|a, b| a.0 == b.0)
+            .filter_map(|same| {
+                let sum = same.iter().fold(0i128, |sum, (_, value)| sum.saturating_add(*value));
+                Some((same.first()?.0, sum.saturating_mul(scale)))
+            })
+            .unzip();
+        Self { coordinates, values, bound: column.scaled_squared_bound() }
     }
-    for value in vector {
+
+    fn add_to(self, values: &mut [i64], start: usize) -> Result<(), CollectError> {
+        for (coordinate, value) in self.coordinates.into_iter().zip(self.values) {
+            let at = start.checked_add(coordinate).ok_or(CollectError::Cell)?;
+            let sum = values.get_mut(at).ok_or(CollectError::Cell)?;
+            let value = i64::try_from(value).map_err(|_| CollectError::Overflow)?;
+            *sum = sum.checked_add(value).ok_or(CollectError::Overflow)?;
+        }
+        Ok(())
+    }
+}
+
+/// The nodes above a bin, from the two below the root down to the bin itself: level l has 2^l nodes
+/// and begins at 2^l - 2.
+fn tree_path(bin: usize, depth: u8) -> impl Iterator<Item = usize> {
+    (1..=u32::from(depth)).map(move |level| {
+        let begins = 1usize.checked_shl(level).unwrap_or(2).saturating_sub(2);
+        let above = u32::from(depth).saturating_sub(level);
+        begins.saturating_add(bin.checked_shr(above).unwrap_or(0))
+    })
+}
+
+/// Brings each vector to its squared L2 bound by one factor for all of them, keeping directions up
+/// to whole units, so that the quotient of two of a member's vectors stays what it was.
+///
+/// Let |v|^2 / C^2 be largest for the vector of squared norm N and squared bound B, and N > B. Every
+/// coordinate x becomes sign(x) floor(sqrt(x^2 B / N)). The new squares of a vector with norm n and
+/// bound b are at most x^2 B / N each, so they add up to at most n B / N <= b, because n / b <= N / B.
+/// All in integers; no rounding is up.
+fn clip(vectors: &mut [Vector]) {
+    let tightest = exact::most_exceeded(
+        vectors.iter().map(|vector| (exact::squared_norm(&vector.values), vector.bound)),
+    );
+    let Some((norm, bound)) = tightest else { return };
+    for value in vectors.iter_mut().flat_map(|vector| vector.values.iter_mut()) {
         // The norm is positive here, and no coordinate grows; a failure would deny by zero.
         *value = exact::shrink(*value, bound, &norm).unwrap_or(0);
     }
@@ -174,7 +249,9 @@ fn clip(vector: &mut [i128], bound: u128) {
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{CollectError, Collector, Vector};
+    use crate::exact;
+    use crate::plan::DpPlan;
     use crate::testing::{sample_contract, spec};
 
     fn plan(sql: &str) -> DpPlan {
@@ -183,6 +260,14 @@ mod tests {
 
     const SPENT: &str = "SELECT half_year(purchased_on) h, sum(amount_fen) s, count(*) n, \
                          count(distinct member) m FROM purchases GROUP BY 1";
+
+    fn clip(vector: &mut Vec<i128>, bound: u128) {
+        let values = core::mem::take(vector);
+        let coordinates = (0..values.len()).collect();
+        let mut vectors = [Vector { coordinates, values, bound }];
+        super::clip(&mut vectors);
+        *vector = core::mem::take(&mut vectors[0].values);
+    }
 
     fn norm(vector: &[i128]) -> f64 {
         vector.iter().map(|v| (*v as f64) * (*v as f64)).sum::<f64>().sqrt()
@@ -223,17 +308,17 @@ mod tests {
             let sum = |with: bool| {
                 let mut collector = Collector::new(&plan);
                 for (member, cell, amount, rows) in &others {
-                    let line = [Some(i64::from(*amount)), Some(*rows), Some(*rows)];
+                    let line = [Some(i64::from(*amount)), Some(*rows)];
                     collector.push(Some(&[b'm', *member]), *cell, &line).unwrap();
                 }
                 for (cell, amount, rows) in added.iter().filter(|_| with) {
-                    collector.push(Some(b"x"), *cell, &[Some(*amount), Some(*rows), None]).unwrap();
+                    collector.push(Some(b"x"), *cell, &[Some(*amount), Some(*rows)]).unwrap();
                 }
                 collector.finish().unwrap()
             };
             let (with, without) = (sum(true), sum(false));
             let cells = plan.cells().len();
-            for (index, aggregate) in plan.aggregates().iter().enumerate() {
+            for (index, aggregate) in plan.columns().iter().enumerate() {
                 let moved: Vec<i128> = with.values()[index * cells..(index + 1) * cells]
                     .iter()
                     .zip(&without.values()[index * cells..])
@@ -270,7 +355,7 @@ mod tests {
     #[test]
     fn refunds_are_netted_before_the_clip() {
         let plan = plan("SELECT sum(amount_fen) FROM purchases");
-        let scale = plan.aggregates()[0].scale() as i64;
+        let scale = plan.columns()[0].scale() as i64;
         let mut collector = Collector::new(&plan);
         collector.push(Some(b"a"), 0, &[Some(900_000)]).unwrap();
         collector.push(Some(b"a"), 0, &[Some(-890_000)]).unwrap();

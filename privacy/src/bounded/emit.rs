@@ -1,23 +1,27 @@
 //! Writes the bounded query.
 //!
-//! The text uses only what every SQL engine has: CASE, COALESCE, comparisons, SUM and COUNT over
-//! integers and days. Every function in it is total: no row makes it fail, so an error can tell
-//! nothing about a row. Texts become indices of the public domain first, `OTHER` for the rest;
-//! numbers are moved into their declared range; rows without an owner or outside the declared
-//! days are not read.
+//! The text uses only what every SQL engine has: CASE, COALESCE, comparisons, LEAST and GREATEST,
+//! EXTRACT, joins on equality, SUM, COUNT, MIN and MAX over integers and days. Every function in it
+//! is total: no row makes it fail, so an error can tell nothing about a row. Texts become indices of
+//! the public domain first, `OTHER` for the rest; numbers are moved into their declared range; rows
+//! without an owner or outside the declared days are not read. What a subquery adds up is moved into
+//! its public range too, so that no later step can overflow.
 
 use core::fmt::{self, Write};
 use std::collections::BTreeSet;
 
+use super::words::{predicate, scalar};
 use crate::contract::{Domain, Table};
 use crate::ids::ParticipantId;
-use crate::plan::{DpPlan, carriers, key_points};
-use crate::sql::{Fact, Measure, Predicate};
+use crate::plan::{Added, DpPlan, carriers};
+use crate::sql::expr::{Predicate, Range};
+use crate::sql::relation::{Computed, MemberQuery, Relation, Source, World};
+use crate::sql::{Bins, Measure};
 
 /// The bounded query of one participant.
 ///
 /// Its result has one row per member and cell: `member` (text), `cell` (the cell's code, bigint),
-/// then `a0`, `a1`, ... (bigint), one for each aggregate of the plan. `member` is for the
+/// then `a0`, `a1`, ... (bigint), one for each thing the plan adds up. `member` is for the
 /// [`Collector`](super::Collector) alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberSql {
@@ -37,222 +41,296 @@ impl MemberSql {
     }
 }
 
-/// Writes the bounded query of a plan for one participant. The table is found under its contract
-/// name; the node registers there what its policy lets in: members who consented to the plan's
+/// Writes the bounded query of a plan for one participant. Tables are found under their contract
+/// names; the node registers there what its policy lets in: members who consented to the plan's
 /// purpose, and no rows past retention.
 pub fn member_sql(plan: &DpPlan, participant: ParticipantId) -> MemberSql {
     let mut text = String::new();
+    let writer = Writer { tables: plan.contract_tables(), participant };
     // Writing to a string cannot fail.
-    let _ = write_query(&mut text, plan, participant);
-    MemberSql { text, aggregates: plan.aggregates().len() }
+    let _ = writer.question(&mut text, plan);
+    MemberSql { text, aggregates: plan.added().len() }
 }
 
-fn write_query(w: &mut String, plan: &DpPlan, participant: ParticipantId) -> fmt::Result {
-    let (query, table) = (plan.query(), plan.table());
-    write!(w, "SELECT member, cell")?;
-    for (index, aggregate) in query.aggregates.iter().enumerate() {
-        match aggregate.of {
-            // For members the collector makes 1 of any count.
-            Measure::Rows | Measure::Members => write!(w, ", COUNT(*) AS a{index}")?,
-            Measure::Sum { column } => write!(w, ", SUM(c{column}) AS a{index}")?,
-        }
-    }
-    write!(w, " FROM (SELECT member, ")?;
-    write_cell_code(w, plan)?;
-    write!(w, " AS cell")?;
-    let summed: BTreeSet<u16> = query
-        .aggregates
-        .iter()
-        .filter_map(|aggregate| match aggregate.of {
-            Measure::Sum { column } => Some(column),
-            Measure::Rows | Measure::Members => None,
-        })
-        .collect();
-    for column in summed {
-        write!(w, ", c{column}")?;
-    }
-    write!(w, " FROM (SELECT \"{}\" AS member", table.owner())?;
-    for column in query.columns() {
-        write!(w, ", ")?;
-        write_column(w, table, column, participant)?;
-        write!(w, " AS c{column}")?;
-    }
-    write!(w, " FROM \"{}\" WHERE ", table.name())?;
-    write_row_filter(w, plan, participant)?;
-    write!(w, ") AS mapped")?;
-    if let Some(filter) = &query.filter {
-        write!(w, " WHERE ")?;
-        write_predicate(w, filter)?;
-    }
-    write!(w, ") AS coded GROUP BY member, cell")
-}
-
-/// A column mapped to its declared domain: texts to indices, days as they are, numbers clamped.
-fn write_column(
-    w: &mut String,
-    table: &Table,
-    index: u16,
+struct Writer<'a> {
+    tables: &'a [Table],
     participant: ParticipantId,
-) -> fmt::Result {
-    let Some(column) = table.columns().get(usize::from(index)) else { return Err(fmt::Error) };
-    let name = column.name();
-    match column.domain() {
-        Domain::Text { values, .. } => {
-            write!(w, "CASE")?;
-            for (value, text) in (0u16..).zip(values) {
-                // A value its contract does not let this brand carry counts as OTHER.
-                if carriers(table, index, value).contains(&participant) {
-                    let quoted = text.text().replace('\'', "''");
-                    write!(w, " WHEN \"{name}\" = '{quoted}' THEN {value}")?;
-                }
-            }
-            // A CASE needs a branch even where the brand carries no declared value.
-            write!(w, " WHEN 1 = 0 THEN 0 ELSE {} END", values.len())
-        }
-        Domain::Date { .. } => write!(w, "\"{name}\""),
-        Domain::Integer { minimum, maximum, .. } => write!(
-            w,
-            "CASE WHEN \"{name}\" > {maximum} THEN {maximum} WHEN \"{name}\" < {minimum} THEN \
-             {minimum} ELSE COALESCE(\"{name}\", 0) END"
-        ),
-    }
 }
 
-/// Which rows are read at all: those with an owner, inside the declared days, and not under
-/// `OTHER` where the contract says this brand has no such values.
-fn write_row_filter(w: &mut String, plan: &DpPlan, participant: ParticipantId) -> fmt::Result {
-    let (query, table) = (plan.query(), plan.table());
-    let owner = table.owner();
-    // SQL would group all guests into one member.
-    write!(w, "\"{owner}\" IS NOT NULL AND \"{owner}\" <> ''")?;
-    for index in query.columns() {
-        let Some(column) = table.columns().get(usize::from(index)) else { return Err(fmt::Error) };
+impl Writer<'_> {
+    fn question(&self, w: &mut String, plan: &DpPlan) -> fmt::Result {
+        let query = plan.query();
+        write!(w, "SELECT member, cell")?;
+        for (index, added) in plan.added().iter().enumerate() {
+            match added {
+                Added::Count => write!(w, ", COUNT(*) AS a{index}")?,
+                Added::Sum(_) => write!(w, ", SUM(x{index}) AS a{index}")?,
+            }
+        }
+        write!(w, " FROM (SELECT member, {} AS cell", cell_code(plan)?)?;
+        for (index, added) in plan.added().iter().enumerate() {
+            if let Added::Sum(expr) = added {
+                write!(w, ", {} AS x{index}", scalar(expr, 0)?)?;
+            }
+        }
+        let mut used = BTreeSet::new();
+        query.columns(&mut |column| {
+            used.insert(column);
+        });
+        write!(w, " FROM (")?;
+        self.relation(w, &query.from, &used)?;
+        write!(w, ") AS f")?;
+        where_(w, query.filter.as_ref(), 0)?;
+        write!(w, ") AS coded GROUP BY member, cell")
+    }
+
+    /// `member` and the used columns of a relation, as `c0`, `c1`, ...
+    fn relation(&self, w: &mut String, from: &Relation, used: &BTreeSet<u16>) -> fmt::Result {
+        if let [only] = from.sources.as_slice() {
+            return self.source(w, only, 0, used);
+        }
+        write!(w, "SELECT s0.member AS member")?;
+        for column in used {
+            write!(w, ", c{column}")?;
+        }
+        write!(w, " FROM ")?;
+        let mut offset = 0u16;
+        for (index, source) in from.sources.iter().enumerate() {
+            if index > 0 {
+                write!(w, " JOIN ")?;
+            }
+            write!(w, "(")?;
+            self.source(w, source, offset, used)?;
+            write!(w, ") AS s{index}")?;
+            if index > 0 {
+                write!(w, " ON s{index}.member = s0.member")?;
+            }
+            offset = offset.saturating_add(source.width(self.tables));
+        }
+        Ok(())
+    }
+
+    fn source(
+        &self,
+        w: &mut String,
+        source: &Source,
+        offset: u16,
+        used: &BTreeSet<u16>,
+    ) -> fmt::Result {
+        let width = source.width(self.tables);
+        let own: BTreeSet<u16> = used
+            .iter()
+            .filter_map(|column| column.checked_sub(offset))
+            .filter(|column| *column < width)
+            .collect();
+        match source {
+            Source::Table { table, .. } => {
+                let table = self.tables.get(usize::from(*table)).ok_or(fmt::Error)?;
+                self.table(w, table, offset, &own)
+            }
+            Source::Members(query) => self.members(w, query, offset),
+        }
+    }
+
+    fn table(
+        &self,
+        w: &mut String,
+        table: &Table,
+        offset: u16,
+        used: &BTreeSet<u16>,
+    ) -> fmt::Result {
+        write!(w, "SELECT \"{}\" AS member", table.owner())?;
+        for index in used {
+            let name = index.saturating_add(offset);
+            write!(w, ", {} AS c{name}", self.column(table, *index)?)?;
+        }
+        write!(w, " FROM \"{}\" WHERE ", table.name())?;
+        self.row_filter(w, table, used)
+    }
+
+    /// A subquery: its expressions on rows; then the groups; then what it added up, moved into its
+    /// public range, and which groups count.
+    fn members(&self, w: &mut String, query: &MemberQuery, offset: u16) -> fmt::Result {
+        let rows = self.member_rows(query)?;
+        if !query.grouped {
+            let name = |index: usize| usize::from(offset).saturating_add(index);
+            write!(w, "SELECT member")?;
+            for index in 0..query.columns.len() {
+                write!(w, ", r{index} AS c{}", name(index))?;
+            }
+            return write!(w, " FROM ({rows}) AS r");
+        }
+        match &query.having {
+            None => self.groups(w, query, offset, &rows),
+            Some(having) => {
+                write!(w, "SELECT * FROM (")?;
+                self.groups(w, query, offset, &rows)?;
+                write!(w, ") AS h")?;
+                where_(w, Some(having), offset)
+            }
+        }
+    }
+
+    /// `member` and every expression of a subquery on a row, as `r0`, `r1`, ...
+    fn member_rows(&self, query: &MemberQuery) -> Result<String, fmt::Error> {
+        let mut w = String::new();
+        write!(w, "SELECT member")?;
+        for (index, computed) in query.columns.iter().enumerate() {
+            if let Some(expr) = computed.expr() {
+                write!(w, ", {} AS r{index}", scalar(expr, 0)?)?;
+            }
+        }
+        let mut used = BTreeSet::new();
+        query.columns_read(&mut |column| {
+            used.insert(column);
+        });
+        write!(w, " FROM (")?;
+        self.relation(&mut w, &query.from, &used)?;
+        write!(w, ") AS f")?;
+        where_(&mut w, query.filter.as_ref(), 0)?;
+        Ok(w)
+    }
+
+    fn groups(&self, w: &mut String, query: &MemberQuery, offset: u16, rows: &str) -> fmt::Result {
+        write!(w, "SELECT member")?;
+        for (index, computed) in query.columns.iter().enumerate() {
+            let name = usize::from(offset).saturating_add(index);
+            if matches!(computed, Computed::Count | Computed::Sum(_)) {
+                let (least, greatest) = self.range(query, index)?;
+                write!(
+                    w,
+                    ", CASE WHEN g{index} > {greatest} THEN {greatest} WHEN g{index} < ({least}) \
+                     THEN ({least}) ELSE g{index} END AS c{name}"
+                )?;
+            } else {
+                write!(w, ", g{index} AS c{name}")?;
+            }
+        }
+        write!(w, " FROM (SELECT member")?;
+        for (index, computed) in query.columns.iter().enumerate() {
+            match computed {
+                Computed::Row(_) => write!(w, ", r{index} AS g{index}")?,
+                Computed::Count => write!(w, ", COUNT(*) AS g{index}")?,
+                Computed::Distinct(_) => write!(w, ", COUNT(DISTINCT r{index}) AS g{index}")?,
+                Computed::Sum(_) => write!(w, ", SUM(r{index}) AS g{index}")?,
+                Computed::Least(_) => write!(w, ", MIN(r{index}) AS g{index}")?,
+                Computed::Greatest(_) => write!(w, ", MAX(r{index}) AS g{index}")?,
+            }
+        }
+        write!(w, " FROM ({rows}) AS r GROUP BY member")?;
+        for (index, computed) in query.columns.iter().enumerate() {
+            if !computed.aggregates() {
+                write!(w, ", r{index}")?;
+            }
+        }
+        write!(w, ") AS g")
+    }
+
+    fn range(&self, query: &MemberQuery, column: usize) -> Result<(i128, i128), fmt::Error> {
+        let column = u16::try_from(column).map_err(|_| fmt::Error)?;
+        match query.range(column, self.tables, &World::new()) {
+            Range::Integers(least, greatest) => Ok((least, greatest)),
+            Range::Days(..) => Err(fmt::Error),
+        }
+    }
+
+    /// A column mapped to its declared domain: texts to indices, days as they are, numbers clamped.
+    fn column(&self, table: &Table, index: u16) -> Result<String, fmt::Error> {
+        let column = table.columns().get(usize::from(index)).ok_or(fmt::Error)?;
         let name = column.name();
+        let mut w = String::new();
         match column.domain() {
-            Domain::Date { first, last } => {
-                write!(w, " AND \"{name}\" >= DATE '{first}' AND \"{name}\" <= DATE '{last}'")?;
-            }
             Domain::Text { values, .. } => {
-                let other = u16::try_from(values.len()).map_err(|_| fmt::Error)?;
-                if !carriers(table, index, other).contains(&participant) {
-                    write!(w, " AND ")?;
-                    write_column(w, table, index, participant)?;
-                    write!(w, " <> {other}")?;
-                }
-            }
-            Domain::Integer { .. } => {}
-        }
-    }
-    Ok(())
-}
-
-/// The code of a row's cell: the keys' indices as digits, the last key turning fastest.
-fn write_cell_code(w: &mut String, plan: &DpPlan) -> fmt::Result {
-    let (query, table) = (plan.query(), plan.table());
-    let mut code = "0".to_owned();
-    for key in &query.keys {
-        let points = key_points(table, key.column, key.bucket);
-        let radix = points.len();
-        let mut digit = String::new();
-        match key.bucket {
-            None => write!(digit, "c{}", key.column)?,
-            Some(_) => {
-                write!(digit, "CASE")?;
-                for (index, point) in points.iter().enumerate() {
-                    if let Fact::Days(_, last) = point.fact {
-                        write!(digit, " WHEN c{} <= DATE '{last}' THEN {index}", key.column)?;
+                write!(w, "CASE")?;
+                for (value, text) in (0u16..).zip(values) {
+                    // A value its contract does not let this brand carry counts as OTHER.
+                    if carriers(table, index, value).contains(&self.participant) {
+                        let quoted = text.text().replace('\'', "''");
+                        write!(w, " WHEN \"{name}\" = '{quoted}' THEN {value}")?;
                     }
                 }
-                write!(digit, " ELSE {} END", radix.saturating_sub(1))?;
+                // A CASE needs a branch even where the brand carries no declared value.
+                write!(w, " WHEN 1 = 0 THEN 0 ELSE {} END", values.len())?;
+            }
+            Domain::Date { .. } => write!(w, "\"{name}\"")?,
+            Domain::Integer { minimum, maximum, .. } => write!(
+                w,
+                "CASE WHEN \"{name}\" > {maximum} THEN {maximum} WHEN \"{name}\" < {minimum} THEN \
+                 {minimum} ELSE COALESCE(\"{name}\", 0) END"
+            )?,
+        }
+        Ok(w)
+    }
+
+    /// Which rows are read at all: those with an owner, inside the declared days, and not under
+    /// `OTHER` where the contract says this brand has no such values.
+    fn row_filter(&self, w: &mut String, table: &Table, used: &BTreeSet<u16>) -> fmt::Result {
+        let owner = table.owner();
+        // SQL would group all guests into one member.
+        write!(w, "\"{owner}\" IS NOT NULL AND \"{owner}\" <> ''")?;
+        for index in used {
+            let column = table.columns().get(usize::from(*index)).ok_or(fmt::Error)?;
+            let name = column.name();
+            match column.domain() {
+                Domain::Date { first, last } => {
+                    write!(w, " AND \"{name}\" >= DATE '{first}' AND \"{name}\" <= DATE '{last}'")?;
+                }
+                Domain::Text { values, .. } => {
+                    let other = u16::try_from(values.len()).map_err(|_| fmt::Error)?;
+                    if !carriers(table, *index, other).contains(&self.participant) {
+                        write!(w, " AND {} <> {other}", self.column(table, *index)?)?;
+                    }
+                }
+                Domain::Integer { .. } => {}
             }
         }
-        code = format!("({code}) * {radix} + ({digit})");
-    }
-    write!(w, "CAST({code} AS BIGINT)")
-}
-
-fn write_predicate(w: &mut String, predicate: &Predicate) -> fmt::Result {
-    match predicate {
-        Predicate::And(parts) => write_joined(w, parts, " AND "),
-        Predicate::Or(parts) => write_joined(w, parts, " OR "),
-        Predicate::Not(inner) => {
-            write!(w, "NOT (")?;
-            write_predicate(w, inner)?;
-            write!(w, ")")
-        }
-        Predicate::Text { column, values } => {
-            let list: Vec<String> = values.iter().map(u16::to_string).collect();
-            write!(w, "c{column} IN ({})", list.join(", "))
-        }
-        Predicate::Date { column, comparison, day } => {
-            write!(w, "c{column} {} DATE '{day}'", comparison.sql())
-        }
-        Predicate::Integer { column, comparison, value } => {
-            write!(w, "c{column} {} {value}", comparison.sql())
-        }
+        Ok(())
     }
 }
 
-fn write_joined(w: &mut String, parts: &[Predicate], joint: &str) -> fmt::Result {
-    write!(w, "(")?;
-    for (index, part) in parts.iter().enumerate() {
-        if index > 0 {
-            write!(w, "{joint}")?;
-        }
-        write_predicate(w, part)?;
+fn where_(w: &mut String, filter: Option<&Predicate>, offset: u16) -> fmt::Result {
+    match filter {
+        Some(filter) => write!(w, " WHERE {}", predicate(filter, offset)?),
+        None => Ok(()),
     }
-    write!(w, ")")
+}
+
+/// The code of a row's cell: the keys' indices as digits, the last key turning fastest; where
+/// quantiles are asked for, the bin after them.
+fn cell_code(plan: &DpPlan) -> Result<String, fmt::Error> {
+    let mut code = "0".to_owned();
+    for key in &plan.query().keys {
+        let radix = key.labels.len();
+        let value = scalar(&key.expr, 0)?;
+        code = match key.base {
+            0 => format!("({code}) * {radix} + ({value})"),
+            base => format!("({code}) * {radix} + ({value} - ({base}))"),
+        };
+    }
+    for measure in &plan.query().measures {
+        if let Measure::Histogram(bins) = measure {
+            code = format!("({code}) * {} + ({})", bins.leaves(), bin(bins)?);
+        }
+    }
+    Ok(format!("CAST({code} AS BIGINT)"))
+}
+
+/// The index of a row's bin. What is divided is a multiple of the divisor, so that engines which
+/// divide into fractions give whole numbers too.
+fn bin(bins: &Bins) -> Result<String, fmt::Error> {
+    let span = i128::try_from(bins.leaves())
+        .unwrap_or(i128::MAX)
+        .saturating_mul(i128::from(bins.width))
+        .saturating_sub(1);
+    let greatest = i128::from(bins.least).saturating_add(span);
+    let value = scalar(&bins.expr, 0)?;
+    let (least, width) = (bins.least, bins.width);
+    let above = format!("(LEAST(GREATEST({value}, ({least})), ({greatest})) - ({least}))");
+    Ok(match width {
+        1 => above,
+        _ => format!("({above} - {above} % {width}) / {width}"),
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use sqlparser::dialect::GenericDialect;
-    use sqlparser::parser::Parser;
-
-    use super::*;
-    use crate::testing::{brand, sample_contract, spec};
-
-    fn emitted(sql: &str, participant: usize) -> String {
-        let plan = DpPlan::new(&sample_contract(), &spec(sql, 5)).unwrap();
-        let text = member_sql(&plan, brand(participant)).as_str().to_owned();
-        Parser::parse_sql(&GenericDialect {}, &text).unwrap();
-        text
-    }
-
-    /// Trap 9: SQL puts all rows without a member into one group, as if they were one member.
-    #[test]
-    fn trap_9_rows_without_an_owner_are_not_read() {
-        let text = emitted("SELECT count(distinct member) FROM purchases", 0);
-        assert!(text.contains("WHERE \"member\" IS NOT NULL AND \"member\" <> ''"), "{text}");
-    }
-
-    #[test]
-    fn the_sample_question_is_written_so() {
-        let text = emitted(
-            "SELECT half_year(purchased_on) AS half, count(distinct member) AS active \
-             FROM purchases GROUP BY half_year(purchased_on)",
-            0,
-        );
-        assert_eq!(
-            text,
-            "SELECT member, cell, COUNT(*) AS a0 FROM (SELECT member, CAST((0) * 2 + (CASE WHEN \
-             c0 <= DATE '2017-06-30' THEN 0 WHEN c0 <= DATE '2017-12-31' THEN 1 ELSE 1 END) AS \
-             BIGINT) AS cell FROM (SELECT \"member\" AS member, \"purchased_on\" AS c0 FROM \
-             \"purchases\" WHERE \"member\" IS NOT NULL AND \"member\" <> '' AND \"purchased_on\" \
-             >= DATE '2017-01-01' AND \"purchased_on\" <= DATE '2017-12-31') AS mapped) AS coded \
-             GROUP BY member, cell"
-        );
-    }
-
-    #[test]
-    fn a_value_a_brand_may_not_carry_counts_as_other() {
-        let sql = "SELECT department, sum(amount_fen) FROM purchases \
-                   WHERE department IN ('GROCERY', 'PRODUCE') AND quantity > 0 GROUP BY 1";
-        let grocer = emitted(sql, 2);
-        let fuel = emitted(sql, 1);
-        assert!(grocer.contains("WHEN \"department\" = 'PRODUCE' THEN 1"), "{grocer}");
-        assert!(!fuel.contains("PRODUCE"), "{fuel}");
-        assert!(!grocer.contains("'FUEL'"), "{grocer}");
-        assert!(grocer.contains("WHERE (c1 IN (0, 1) AND c2 > 0)"), "{grocer}");
-    }
-}
+mod tests;

@@ -10,9 +10,12 @@
 
 mod collect;
 mod emit;
+mod words;
 
 pub use collect::{BoundedVector, CollectError, Collector};
 pub use emit::{MemberSql, member_sql};
 
 #[cfg(test)]
 mod sensitivity;
+#[cfg(test)]
+mod vectors;

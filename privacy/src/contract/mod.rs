@@ -4,11 +4,11 @@
 //! the bounds on a member's contribution and the budget. All of it is public and agreed on before
 //! any data is looked at. Deliberately knows no data, no keys and no file format.
 //!
-//! Not here yet: public tables to join, per-brand bounds, bounds bought with a private quantile,
-//! numeric columns as group keys, standing queries, other splits of a year's budget among the
-//! brands than equal ones.
+//! Not here yet: per-brand bounds, bounds bought with a private quantile, public tables of more than
+//! [`PUBLIC_ROWS_MAX`] rows, other splits of a year's budget among the brands than equal ones.
 
 mod profile;
+mod public;
 mod raw;
 mod validate;
 
@@ -17,12 +17,13 @@ use std::collections::BTreeSet;
 use minicbor::Encode;
 
 pub use profile::BudgetProfile;
-pub use raw::{RawColumn, RawContract, RawTable, RawValue};
+pub use public::{PublicRow, PublicTable};
+pub use raw::{RawColumn, RawContract, RawPublicTable, RawTable, RawValue};
 
 use crate::civil::CivilDate;
 use crate::hash;
 use crate::ids::{ContractHash, ParticipantId, Purpose};
-use crate::units::{GridBound, PicoRho};
+use crate::units::{GridBound, PicoDelta, PicoRho};
 
 /// Most participants of an alliance.
 pub const PARTICIPANTS_MAX: usize = 64;
@@ -30,6 +31,8 @@ pub const PARTICIPANTS_MAX: usize = 64;
 pub const CARRIERS_MIN: usize = 3;
 /// Most public values of one text column, `OTHER` not counted.
 pub const VALUES_MAX: usize = 1_000;
+/// Most rows of one public table.
+pub const PUBLIC_ROWS_MAX: usize = 1_000;
 /// Label of the cell for values outside the declared ones.
 pub const OTHER: &str = "OTHER";
 /// Part of a brand's yearly budget for joint questions, in percent; the rest is for local ones.
@@ -115,6 +118,9 @@ pub struct Contract {
     members_at_most: u64,
     #[n(7)]
     tables: Vec<Table>,
+    /// `None` for none: then the encoding, and with it the hash, is that of a contract without.
+    #[n(8)]
+    public_tables: Option<Vec<PublicTable>>,
 }
 
 /// The dataset's name has the grammar of a purpose.
@@ -251,6 +257,11 @@ impl Contract {
         &self.tables
     }
 
+    /// The public tables.
+    pub fn public_tables(&self) -> &[PublicTable] {
+        self.public_tables.as_deref().unwrap_or_default()
+    }
+
     /// What one brand may spend on joint questions it proposes in a calendar year: 60 % of an
     /// equal share of the profile's rho, rounded down.
     pub fn joint_quota(&self) -> PicoRho {
@@ -260,6 +271,13 @@ impl Contract {
     /// What one brand may spend on questions about its own members only: the rest of its share.
     pub fn local_quota(&self) -> PicoRho {
         self.brand_share().checked_sub(self.joint_quota()).unwrap_or(PicoRho::ZERO)
+    }
+
+    /// The failure probabilities that one brand's local questions may take in a calendar year.
+    pub fn delta_quota(&self) -> PicoDelta {
+        let brands = u64::try_from(self.participants.len()).unwrap_or(u64::MAX);
+        let share = self.profile.delta_per_year().get().checked_div(brands).unwrap_or(0);
+        PicoDelta::new(share)
     }
 
     fn brand_share(&self) -> PicoRho {
@@ -336,6 +354,16 @@ mod tests {
     }
 
     #[test]
+    fn a_contract_without_public_tables_is_hashed_as_ever() {
+        let mut raw = raw_contract();
+        raw.public_tables.clear();
+        let without = minicbor::to_vec(Contract::try_from(raw).unwrap()).unwrap();
+        let with = minicbor::to_vec(sample_contract()).unwrap();
+        // arrays of 8 and of 9
+        assert_eq!((without[0], with[0]), (0x88, 0x89));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         let refused = |change: fn(&mut RawContract)| {
             let mut raw = raw_contract();
@@ -357,6 +385,10 @@ mod tests {
             *other_carriers = Some(vec!["nobody".into()]);
         });
         assert!(stranger.contains("not among the participants"), "{stranger}");
+        let short = refused(|raw| raw.public_tables[0].rows[1].truncate(1));
+        assert!(short.starts_with("public_tables.aisles.rows"), "{short}");
+        let twice = refused(|raw| raw.public_tables[0].rows[1][0] = "GROCERY".into());
+        assert!(twice.contains("\"GROCERY\" is there twice"), "{twice}");
         let lone = refused(|raw| raw.minimum_participants = 2);
         assert!(lone.starts_with("minimum_participants"), "{lone}");
     }

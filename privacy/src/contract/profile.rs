@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::ContractError;
-use crate::units::PicoRho;
+use crate::units::{PicoDelta, PicoRho};
 
 /// How much an alliance spends in a calendar year, and by default in one query.
 #[derive(
@@ -36,6 +36,14 @@ impl BudgetProfile {
             Self::Standard => 10_000_000_000,
             Self::Trial => 150_000_000_000,
         })
+    }
+
+    /// With which probability all local questions of a calendar year together may show a group that
+    /// only one member is in.
+    pub const fn delta_per_year(self) -> PicoDelta {
+        match self {
+            Self::Large | Self::Standard | Self::Trial => PicoDelta::new(1_000_000),
+        }
     }
 
     /// What one query costs unless its analyst chooses less or more.

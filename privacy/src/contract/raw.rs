@@ -24,6 +24,9 @@ pub struct RawContract {
     pub members_at_most: u64,
     /// The tables of the shared schema.
     pub tables: Vec<RawTable>,
+    /// Tables that anybody may know, to be joined to columns of texts.
+    #[serde(default)]
+    pub public_tables: Vec<RawPublicTable>,
 }
 
 const fn three() -> u8 {
@@ -82,6 +85,20 @@ pub enum RawColumn {
         #[serde(default)]
         bound: Option<u64>,
     },
+}
+
+/// A public table: what a text stands for, such as the type of a campaign.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPublicTable {
+    /// Its name in SQL.
+    pub name: String,
+    /// The column by which it is joined; each row has another text in it.
+    pub key: String,
+    /// The other columns, all of texts.
+    pub columns: Vec<String>,
+    /// The rows: the key's text, then one text for each column.
+    pub rows: Vec<Vec<String>>,
 }
 
 /// One public value of a text column.

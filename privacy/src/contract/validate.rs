@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CARRIERS_MIN, Column, Contract, ContractError, Domain, OTHER, PARTICIPANTS_MAX, RawColumn,
-    RawContract, RawTable, RawValue, Table, TextValue, VALUES_MAX,
+    CARRIERS_MIN, Column, Contract, ContractError, Domain, OTHER, PARTICIPANTS_MAX,
+    PUBLIC_ROWS_MAX, PublicRow, PublicTable, RawColumn, RawContract, RawPublicTable, RawTable,
+    RawValue, Table, TextValue, VALUES_MAX,
 };
 use crate::civil::CivilDate;
 use crate::ids::ParticipantId;
@@ -48,6 +49,13 @@ impl TryFrom<RawContract> for Contract {
             unique("tables", &mut seen, table.name.clone())?;
             tables.push(table);
         }
+        count("public_tables", raw.public_tables.len(), 0, TABLES_MAX)?;
+        let mut public_tables = Vec::with_capacity(raw.public_tables.len());
+        for table in raw.public_tables {
+            let table = validated_public_table(table)?;
+            unique("tables", &mut seen, table.name().to_owned())?;
+            public_tables.push(table);
+        }
         Ok(Self {
             version: 0,
             dataset,
@@ -57,8 +65,37 @@ impl TryFrom<RawContract> for Contract {
             profile: raw.profile.parse()?,
             members_at_most: raw.members_at_most,
             tables,
+            public_tables: (!public_tables.is_empty()).then_some(public_tables),
         })
     }
+}
+
+fn validated_public_table(raw: RawPublicTable) -> Result<PublicTable, ContractError> {
+    identifier("public_tables.name", &raw.name)?;
+    let at = format!("public_tables.{}", raw.name);
+    identifier(&format!("{at}.key"), &raw.key)?;
+    count(&format!("{at}.columns"), raw.columns.len(), 1, COLUMNS_MAX)?;
+    let mut seen = BTreeSet::from([raw.key.clone()]);
+    for column in &raw.columns {
+        identifier(&at, column)?;
+        unique(&at, &mut seen, column.clone())?;
+    }
+    let rows_at = format!("{at}.rows");
+    count(&rows_at, raw.rows.len(), 1, PUBLIC_ROWS_MAX)?;
+    let width = raw.columns.len().saturating_add(1);
+    let mut keys = BTreeSet::new();
+    let mut rows = Vec::with_capacity(raw.rows.len());
+    for row in raw.rows {
+        count(&rows_at, row.len(), width, width)?;
+        for text in &row {
+            printable(&rows_at, text)?;
+        }
+        let mut texts = row.into_iter();
+        let key = texts.next().unwrap_or_default();
+        unique(&rows_at, &mut keys, key.clone())?;
+        rows.push(PublicRow::new(key, texts.collect()));
+    }
+    Ok(PublicTable::new(raw.name, raw.key, raw.columns, rows))
 }
 
 fn validated_table(raw: RawTable, all: &[ParticipantId]) -> Result<Table, ContractError> {
@@ -126,17 +163,22 @@ fn text_domain(
     let mut seen = BTreeSet::from([OTHER.to_owned()]);
     let mut values = Vec::with_capacity(raw.len());
     for value in raw {
-        count(&format!("{at}.values: bytes of a value"), value.value.len(), 1, VALUE_MAX_BYTES)?;
-        // Control characters have no place in an emitted SQL text.
-        if value.value.chars().any(char::is_control) {
-            let reason = "a value holds no control characters".to_owned();
-            return Err(ContractError::Name { at: format!("{at}.values"), reason });
-        }
+        printable(&format!("{at}.values"), &value.value)?;
         unique(at, &mut seen, value.value.clone())?;
         let carriers = carriers(at, value.carriers, all)?;
         values.push(TextValue { text: value.value, carriers });
     }
     Ok(Domain::Text { values, other_carriers: carriers(at, other, all)? })
+}
+
+/// Texts that are shown and written into SQL: short, without control characters.
+fn printable(at: &str, text: &str) -> Result<(), ContractError> {
+    count(&format!("{at}: bytes of a value"), text.len(), 1, VALUE_MAX_BYTES)?;
+    if text.chars().any(char::is_control) {
+        let reason = "a value holds no control characters".to_owned();
+        return Err(ContractError::Name { at: at.to_owned(), reason });
+    }
+    Ok(())
 }
 
 fn carriers(

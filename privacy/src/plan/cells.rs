@@ -1,12 +1,13 @@
 //! The cells of a question, from public domains alone.
 //!
 //! Which cells exist, in what order and with what labels never depends on data: a cell exists when
-//! public facts do not rule out that a row lands in it and passes the filter, and some participant
+//! public facts do not rule out that a row lands in it and passes the filters, and some participant
 //! may carry such rows. A cell that one or two participants could carry is refused, because the
 //! members' noise does not hide a brand's total.
 //!
-//! Carriers are counted for every combination of text values the question reads, not for their
-//! union: `FUEL or (GROCERY and an impossible amount)` must not pass as a question about grocers.
+//! Carriers are counted for every combination of values of the text columns that the question reads
+//! anywhere (keys, filters, CASE, subqueries), not for their union: `FUEL or (GROCERY and an
+//! impossible amount)` must not pass as a question about grocers, nor `sum(case when FUEL ..)`.
 //! What this cannot prevent is one released total less another: brands accept that with the
 //! contract, and members are protected by the noise in either case.
 
@@ -17,12 +18,16 @@ use minicbor::Encode;
 use crate::civil::{Bucket, CivilDate};
 use crate::contract::{CARRIERS_MIN, Domain, OTHER, Table};
 use crate::ids::ParticipantId;
-use crate::sql::{BoundQuery, Fact, Refusal, RefusalCode, World};
+use crate::sql::expr::Range;
+use crate::sql::relation::{Base, Tables, World};
+use crate::sql::{BoundQuery, Key, Refusal, RefusalCode};
 
 /// Most cells of a question.
 pub const CELLS_MAX: usize = 10_000;
 /// Most combinations of public values looked at while cells are enumerated.
 const COMBINATIONS_MAX: usize = 100_000;
+/// Most cells found, repeats counted, while combinations are looked at.
+const FOUND_MAX: usize = 1_000_000;
 
 /// One cell: an index into each key's points and the labels to show.
 #[derive(Clone, Debug, PartialEq, Eq, Encode)]
@@ -41,50 +46,6 @@ impl Cell {
     }
 }
 
-/// One public point of a key or of a text column the filter reads.
-#[derive(Clone, Debug)]
-pub(crate) struct Point {
-    pub(crate) fact: Fact,
-    pub(crate) label: String,
-}
-
-/// The points of one group key, in order.
-pub(crate) fn key_points(table: &Table, column: u16, bucket: Option<Bucket>) -> Vec<Point> {
-    match (table.columns().get(usize::from(column)).map(|c| c.domain()), bucket) {
-        (Some(Domain::Text { .. }), None) => text_points(table, column),
-        (Some(Domain::Date { first, last }), Some(bucket)) => date_points(*first, *last, bucket),
-        _ => Vec::new(),
-    }
-}
-
-fn text_points(table: &Table, column: u16) -> Vec<Point> {
-    let Some(Domain::Text { values, .. }) =
-        table.columns().get(usize::from(column)).map(|c| c.domain())
-    else {
-        return Vec::new();
-    };
-    let labels = values.iter().map(|value| value.text().to_owned());
-    (0u16..)
-        .zip(labels.chain(core::iter::once(OTHER.to_owned())))
-        .map(|(index, label)| Point { fact: Fact::Text(index), label })
-        .collect()
-}
-
-fn date_points(first: CivilDate, last: CivilDate, bucket: Bucket) -> Vec<Point> {
-    let mut points = Vec::new();
-    let mut start = first.bucket_start(bucket);
-    while start <= last && points.len() <= CELLS_MAX {
-        let (Some(end), Some(next)) = (start.bucket_end(bucket), start.next_bucket_start(bucket))
-        else {
-            break;
-        };
-        let fact = Fact::Days(start.max(first), end.min(last));
-        points.push(Point { fact, label: start.bucket_label(bucket) });
-        start = next;
-    }
-    points
-}
-
 /// Brands that may carry a text value (the index past the values is `OTHER`).
 pub(crate) fn carriers(table: &Table, column: u16, value: u16) -> BTreeSet<ParticipantId> {
     match table.columns().get(usize::from(column)).map(|c| c.domain()) {
@@ -95,95 +56,182 @@ pub(crate) fn carriers(table: &Table, column: u16, value: u16) -> BTreeSet<Parti
     }
 }
 
-/// Enumerates the cells of a question for these participants.
+/// Enumerates the cells of a question for these participants, each of which `least` of them may
+/// carry.
 pub(crate) fn enumerate(
     query: &BoundQuery,
-    table: &Table,
+    tables: Tables<'_>,
     participants: &[ParticipantId],
+    least: usize,
 ) -> Result<Vec<Cell>, Refusal> {
-    let axes = axes(query, table);
+    let axes = axes(query, tables);
     let combinations = axes
-        .iter()
+        .values()
         .try_fold(1usize, |product, axis| product.checked_mul(axis.points.len()))
         .filter(|product| *product <= COMBINATIONS_MAX)
         .ok_or_else(too_many)?;
-    let mut cells = BTreeMap::new();
+    let mut codes = BTreeSet::new();
+    let mut found = 0usize;
     for number in 0..combinations {
-        let chosen = choose(&axes, number);
-        let world: World =
-            axes.iter().zip(&chosen).map(|(axis, point)| (axis.column, point.fact)).collect();
-        if query.filter.as_ref().and_then(|filter| filter.decided(&world)) == Some(false) {
+        let world = choose(&axes, number);
+        let passes = query
+            .filter
+            .as_ref()
+            .and_then(|filter| query.from.passes(filter, tables, &world))
+            .unwrap_or(true);
+        if !passes || !query.from.possible(tables, &world) {
             continue;
         }
         let mut able: BTreeSet<ParticipantId> = participants.iter().copied().collect();
-        for (column, fact) in &world {
-            if let Fact::Text(value) = fact {
-                able = able.intersection(&carriers(table, *column, *value)).copied().collect();
+        for (base, axis) in &axes {
+            if let (Some(value), Some(table)) = (axis.text(world.get(base)), axis.table(tables)) {
+                able = able.intersection(&carriers(table, base.1, value)).copied().collect();
             }
         }
         if able.is_empty() {
             continue;
         }
-        if able.len() < CARRIERS_MIN {
-            return Err(too_few(table, &axes, &chosen, able.len()));
+        if able.len() < least {
+            return Err(too_few(tables, &axes, &world, able.len()));
         }
-        let keys = query.keys.len();
-        let code = axes.iter().zip(&chosen).take(keys).try_fold(0u64, |code, (axis, point)| {
-            let radix = u64::try_from(axis.points.len()).ok()?;
-            let at = axis.points.iter().position(|p| p.fact == point.fact)?;
-            code.checked_mul(radix)?.checked_add(u64::try_from(at).ok()?)
-        });
-        let labels = chosen.iter().take(keys).map(|point| point.label.clone()).collect();
-        cells.insert(code.ok_or_else(too_many)?, labels);
-        if cells.len() > CELLS_MAX {
+        let here = cell_codes(query, tables, &world)?;
+        found = found.saturating_add(here.len());
+        codes.extend(here);
+        if codes.len() > CELLS_MAX || found > FOUND_MAX {
             return Err(too_many());
         }
     }
-    if cells.is_empty() {
+    if codes.is_empty() {
         return Err(Refusal::new(
             RefusalCode::OutsideDomain,
             ["no row can pass this condition", "没有任何数据行可能满足该条件"],
             ["widen the WHERE condition", "请放宽 WHERE 条件"],
         ));
     }
-    Ok(cells.into_iter().map(|(code, labels)| Cell { code, labels }).collect())
+    Ok(codes.into_iter().map(|code| Cell { code, labels: labels(&query.keys, code) }).collect())
 }
 
-struct Axis {
-    column: u16,
-    points: Vec<Point>,
-}
-
-/// The keys in order, then every other text column the filter reads.
-fn axes(query: &BoundQuery, table: &Table) -> Vec<Axis> {
-    let mut axes: Vec<Axis> = query
-        .keys
-        .iter()
-        .map(|key| Axis { column: key.column, points: key_points(table, key.column, key.bucket) })
-        .collect();
-    let mut seen: BTreeSet<u16> = query.keys.iter().map(|key| key.column).collect();
-    if let Some(filter) = &query.filter {
-        filter.columns(&mut |column| {
-            let points = text_points(table, column);
-            if !points.is_empty() && seen.insert(column) {
-                axes.push(Axis { column, points });
+/// The codes of all cells in which a row of this world may land: the keys' indices as digits, the
+/// last key turning fastest.
+fn cell_codes(query: &BoundQuery, tables: Tables<'_>, world: &World) -> Result<Vec<u64>, Refusal> {
+    let mut codes = vec![0u64];
+    for key in &query.keys {
+        let last = i128::try_from(key.labels.len()).unwrap_or(0).saturating_sub(1);
+        let base = i128::from(key.base);
+        let (from, to) =
+            query.from.range(&key.expr, tables, world).integers().unwrap_or((base, base));
+        let from = from.saturating_sub(base).clamp(0, last);
+        let to = to.saturating_sub(base).clamp(0, last);
+        let radix = u64::try_from(key.labels.len()).unwrap_or(u64::MAX);
+        let mut next = Vec::new();
+        for code in &codes {
+            for digit in from..=to {
+                let digit = u64::try_from(digit).ok();
+                let code = code.checked_mul(radix).zip(digit).and_then(|(c, d)| c.checked_add(d));
+                next.push(code.ok_or_else(too_many)?);
             }
+            if next.len() > CELLS_MAX {
+                return Err(too_many());
+            }
+        }
+        codes = next;
+    }
+    Ok(codes)
+}
+
+fn labels(keys: &[Key], code: u64) -> Vec<String> {
+    let mut rest = code;
+    let mut labels: Vec<String> = keys
+        .iter()
+        .rev()
+        .map(|key| {
+            let radix = u64::try_from(key.labels.len()).unwrap_or(u64::MAX);
+            let digit = rest.checked_rem(radix).unwrap_or(0);
+            rest = rest.checked_div(radix).unwrap_or(0);
+            let label = usize::try_from(digit).ok().and_then(|digit| key.labels.get(digit));
+            label.cloned().unwrap_or_default()
+        })
+        .collect();
+    labels.reverse();
+    labels
+}
+
+/// The public values of one base column.
+struct Axis {
+    table: u16,
+    points: Vec<Range>,
+    /// Whether its points are texts, which have carriers.
+    texts: bool,
+}
+
+impl Axis {
+    fn table<'t>(&self, tables: Tables<'t>) -> Option<&'t Table> {
+        tables.get(usize::from(self.table))
+    }
+
+    fn text(&self, range: Option<&Range>) -> Option<u16> {
+        match range {
+            Some(Range::Integers(value, _)) if self.texts => u16::try_from(*value).ok(),
+            _ => None,
+        }
+    }
+}
+
+/// Every text column that is read anywhere, and every day column a key is made of, in months.
+fn axes(query: &BoundQuery, tables: Tables<'_>) -> BTreeMap<Base, Axis> {
+    let mut axes = BTreeMap::new();
+    let mut add = |table: u16, base: Base, days: bool| {
+        let column = tables.get(usize::from(table));
+        let domain = column.and_then(|table| table.columns().get(usize::from(base.1)));
+        let (points, texts) = match domain.map(|column| column.domain()) {
+            Some(Domain::Text { values, .. }) => {
+                let indices = 0..=i128::try_from(values.len()).unwrap_or(0);
+                (indices.map(Range::only).collect(), true)
+            }
+            Some(Domain::Date { first, last }) if days => (months(*first, *last), false),
+            _ => return,
+        };
+        axes.entry(base).or_insert(Axis { table, points, texts });
+    };
+    query.columns(&mut |column| {
+        query.from.bases_of(column, tables, &mut |table, base| add(table, base, false));
+    });
+    query.from.inner_bases(tables, &mut |table, base| add(table, base, false));
+    for key in &query.keys {
+        key.expr.columns(&mut |column| {
+            query.from.bases_of(column, tables, &mut |table, base| add(table, base, true));
         });
     }
     axes
 }
 
+fn months(first: CivilDate, last: CivilDate) -> Vec<Range> {
+    let mut months = Vec::new();
+    let mut start = first.bucket_start(Bucket::Month);
+    while start <= last && months.len() <= CELLS_MAX {
+        let (Some(end), Some(next)) =
+            (start.bucket_end(Bucket::Month), start.next_bucket_start(Bucket::Month))
+        else {
+            break;
+        };
+        months.push(Range::Days(start.max(first), end.min(last)));
+        start = next;
+    }
+    months
+}
+
 /// The `number`-th combination: the last axis turns fastest.
-fn choose(axes: &[Axis], number: usize) -> Vec<Point> {
+fn choose(axes: &BTreeMap<Base, Axis>, number: usize) -> World {
     let mut rest = number;
-    let mut chosen: Vec<Point> = Vec::with_capacity(axes.len());
-    for axis in axes.iter().rev() {
+    let mut world = World::new();
+    for (base, axis) in axes.iter().rev() {
         let at = rest.checked_rem(axis.points.len()).unwrap_or(0);
         rest = rest.checked_div(axis.points.len()).unwrap_or(0);
-        chosen.extend(axis.points.get(at).cloned());
+        if let Some(point) = axis.points.get(at) {
+            world.insert(*base, *point);
+        }
     }
-    chosen.reverse();
-    chosen
+    world
 }
 
 fn too_many() -> Refusal {
@@ -197,14 +245,15 @@ fn too_many() -> Refusal {
     )
 }
 
-fn too_few(table: &Table, axes: &[Axis], chosen: &[Point], able: usize) -> Refusal {
+fn too_few(tables: Tables<'_>, axes: &BTreeMap<Base, Axis>, world: &World, able: usize) -> Refusal {
     let named: Vec<String> = axes
         .iter()
-        .zip(chosen)
-        .filter(|(_, point)| matches!(point.fact, Fact::Text(_)))
-        .filter_map(|(axis, point)| {
-            let column = table.columns().get(usize::from(axis.column))?;
-            Some(format!("{} = '{}'", column.name(), point.label))
+        .filter_map(|(base, axis)| {
+            let value = axis.text(world.get(base))?;
+            let column = axis.table(tables)?.columns().get(usize::from(base.1))?;
+            let Domain::Text { values, .. } = column.domain() else { return None };
+            let text = values.get(usize::from(value)).map_or(OTHER, |value| value.text());
+            Some(format!("{} = '{text}'", column.name()))
         })
         .collect();
     let named = named.join(" AND ");

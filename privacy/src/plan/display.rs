@@ -4,13 +4,14 @@
 
 use serde::Serialize;
 
-use super::{DpPlan, PlannedAggregate};
+use super::{DpPlan, NoisedColumn};
 use crate::exact;
 use crate::ids::ParticipantId;
+use crate::sql::{Measure, Output, OutputOf};
 use crate::units::{DisplayDelta, PicoRho};
 
 /// Two-sided 95 % quantile of the normal distribution.
-const QUANTILE_95: f64 = 1.959_963_984_540_054;
+pub(crate) const QUANTILE_95: f64 = 1.959_963_984_540_054;
 /// Median of |N(0,1)|.
 const MEDIAN_ABSOLUTE: f64 = 0.674_489_750_196_081_7;
 
@@ -33,11 +34,46 @@ pub struct PlanSummary {
     pub tolerated_colluders: usize,
     /// Number of cells.
     pub cells: usize,
-    /// One entry an aggregate.
+    /// Noised values in all: what is masked and opened, eight bytes each.
+    pub coordinates: usize,
+    /// Whether cells are chosen by their noised values.
+    pub selects: bool,
+    /// Tables read.
+    pub tables: Vec<String>,
+    /// The columns of the answer that are no keys.
+    pub outputs: Vec<OutputSummary>,
+    /// One entry a noised column.
     pub aggregates: Vec<AggregateSummary>,
 }
 
-/// Bounds and errors of one aggregate, in its unit.
+/// One column of the answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct OutputSummary {
+    /// Its name.
+    pub name: String,
+    /// What it is computed as.
+    pub kind: OutputKind,
+    /// The noised columns it is computed from, as indices into [`PlanSummary::aggregates`].
+    pub aggregates: Vec<usize>,
+    /// Whether only HAVING or ORDER BY names it: charged all the same.
+    pub unshown: bool,
+}
+
+/// What a column of an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputKind {
+    /// A noised count or sum.
+    Amount,
+    /// A share of rows, with Fieller's interval.
+    Rate,
+    /// A quotient of two noised sums, with Fieller's interval.
+    Quotient,
+    /// A quantile read off a noised histogram.
+    Quantile,
+}
+
+/// Bounds and errors of one noised column, in its unit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AggregateSummary {
     /// Its name in the answer.
@@ -71,13 +107,42 @@ impl PlanSummary {
             participants: plan.participants.clone(),
             tolerated_colluders: plan.tolerated,
             cells: plan.cells.len(),
-            aggregates: plan.aggregates.iter().map(|a| AggregateSummary::of(a, n)).collect(),
+            coordinates: plan.coordinates(),
+            selects: plan.query.selects(),
+            tables: plan.tables().map(|table| table.name().to_owned()).collect(),
+            outputs: outputs(plan),
+            aggregates: plan.columns.iter().map(|a| AggregateSummary::of(a, n)).collect(),
         }
     }
 }
 
+fn outputs(plan: &DpPlan) -> Vec<OutputSummary> {
+    let of = |output: &Output| {
+        let (measure, quantile) = match output.of {
+            OutputOf::Key(_) => return None,
+            OutputOf::Measure(measure) => (measure, false),
+            OutputOf::Quantile { measure, .. } => (measure, true),
+        };
+        let kind = match plan.query.measures.get(usize::from(measure))? {
+            Measure::Rate(_) => OutputKind::Rate,
+            Measure::Ratio { .. } => OutputKind::Quotient,
+            Measure::One(_) | Measure::Histogram(_) if quantile => OutputKind::Quantile,
+            Measure::One(_) | Measure::Histogram(_) => OutputKind::Amount,
+        };
+        let columns = plan.columns.iter().enumerate();
+        let columns = columns.filter(|(_, column)| column.measure() == measure);
+        Some(OutputSummary {
+            name: output.name.clone(),
+            kind,
+            aggregates: columns.map(|(index, _)| index).collect(),
+            unshown: !output.shown,
+        })
+    };
+    plan.query.outputs.iter().filter_map(of).collect()
+}
+
 impl AggregateSummary {
-    fn of(aggregate: &PlannedAggregate, n: usize) -> Self {
+    fn of(aggregate: &NoisedColumn, n: usize) -> Self {
         let deviation = noise_deviation(aggregate, n);
         let bound = (aggregate.squared_bound() as f64).sqrt();
         Self {
@@ -94,13 +159,13 @@ impl AggregateSummary {
 }
 
 /// Standard deviation of the sum of all n shares, in the aggregate's unit.
-fn noise_deviation(aggregate: &PlannedAggregate, n: usize) -> f64 {
+pub(crate) fn noise_deviation(aggregate: &NoisedColumn, n: usize) -> f64 {
     exact::to_f64(aggregate.share_deviation()) * (n as f64).sqrt() / aggregate.scale() as f64
 }
 
 /// Half width of the 95 % interval, in the aggregate's unit, rounded up to whole scaled units so
 /// that an interval of integers never covers less than it says.
-pub(crate) fn interval_half_width(aggregate: &PlannedAggregate, n: usize) -> f64 {
+pub(crate) fn interval_half_width(aggregate: &NoisedColumn, n: usize) -> f64 {
     let scale = aggregate.scale() as f64;
     (noise_deviation(aggregate, n) * QUANTILE_95 * scale).ceil() / scale
 }
@@ -131,6 +196,58 @@ pub fn epsilon(rho: PicoRho, delta: DisplayDelta) -> f64 {
 mod tests {
     use super::*;
     use crate::contract::BudgetProfile;
+
+    /// Against dp-accounting (`spec/compare_accounting.py`): what is charged adds up to no less, and
+    /// epsilon is no larger than by Renyi orders and no smaller than by privacy loss distributions.
+    #[test]
+    fn accounts_agree_with_dp_accounting() {
+        let mut compared = 0;
+        let lines = include_str!("../../vectors/accounting.csv").lines();
+        for line in lines.filter(|line| !line.starts_with('#')) {
+            let fields: Vec<&str> = line.split("; ").collect();
+            let charged = fields[1].split(' ').fold(PicoRho::ZERO, |sum, release| {
+                let (squared, variance) = release.split_once('/').unwrap();
+                let number = |text: &str| exact::integer(text.parse().unwrap());
+                let cost = PicoRho::of_gaussian(&number(squared), &number(variance)).unwrap();
+                sum.checked_add(cost).unwrap()
+            });
+            let shown = epsilon(charged, DisplayDelta::new(fields[2].parse().unwrap()).unwrap());
+            let (renyi, loss): (f64, f64) =
+                (fields[3].parse().unwrap(), fields[4].parse().unwrap());
+            assert!(shown <= renyi * 1.0001 && shown >= loss * 0.9999, "{line}: {shown}");
+            compared += 1;
+        }
+        assert_eq!(compared, 24);
+    }
+
+    #[test]
+    fn a_plan_is_explained_before_anything_is_spent() {
+        let sql = "SELECT half_year(purchased_on) h, avg(amount_fen) m, median(quantity) q, \
+                   avg(case when quantity > 1 then 1 else 0 end) r FROM purchases GROUP BY 1 \
+                   HAVING count(*) > 50";
+        let contract = crate::testing::questions::open_contract();
+        let plan = DpPlan::new(&contract, &crate::testing::spec(sql, 4)).unwrap();
+        let summary = plan.summary();
+        let outputs: Vec<_> =
+            summary.outputs.iter().map(|o| (o.name.as_str(), o.kind, &o.aggregates[..])).collect();
+        assert_eq!(
+            outputs,
+            [
+                ("m", OutputKind::Quotient, &[0, 1][..]),
+                ("q", OutputKind::Quantile, &[2]),
+                ("r", OutputKind::Rate, &[3]),
+                ("", OutputKind::Amount, &[4]),
+            ]
+        );
+        assert!(summary.selects && summary.outputs[3].unshown);
+        // two cells: two values and a count, a tree of 1,022 nodes, yes and no
+        assert_eq!((summary.cells, summary.coordinates), (2, 2 * (1 + 1 + 1_022 + 2 + 1)));
+        assert_eq!(summary.tables, ["purchases"]);
+        // five columns share the cost
+        let parts: u64 = plan.columns().iter().map(|column| column.rho().get()).sum();
+        assert_eq!(parts, plan.rho().get());
+        assert!(summary.aggregates.iter().all(|a| a.expected_absolute_error > 0.0));
+    }
 
     #[test]
     fn epsilon_of_a_year_matches_the_published_table() {

@@ -13,40 +13,42 @@
 //! would be below 3, values are scaled by a power of two first, so that the sum of the discrete
 //! Gaussians is within 1e-36 of one (Kairouz, Liu and Steinke 2021, proposition 14).
 //!
-//! **Cost.** The rho asked for is divided equally among the aggregates, each part rounded down;
-//! the whole is charged. Zero-concentrated costs add up (Bun and Steinke 2016, lemma 1.7).
+//! **Cost.** The rho asked for is divided equally among the noised columns, each part rounded down;
+//! the whole is charged. Columns that only HAVING or ORDER BY name are among them. Zero-concentrated
+//! costs add up (Bun and Steinke 2016, lemma 1.7).
 //!
 //! A plan is a pure function of contract and request, so every participant makes it anew and
 //! compares the [`PlanHash`], which covers everything that decides the answer.
 //!
-//! Not here yet: per-brand bounds, brand-keyed cells, avg, ratios and quantiles.
+//! A question about one brand's own members is the same with n = 1 and t = 0: sigma^2 = C^2 / (2 rho).
+//!
+//! Not here yet: per-brand bounds.
 
 mod cells;
 mod display;
+mod noised;
+
+use std::collections::BTreeSet;
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use cells::carriers;
 pub use cells::{CELLS_MAX, Cell};
-pub(crate) use cells::{carriers, key_points};
-pub(crate) use display::interval_half_width;
-pub use display::{AggregateSummary, PlanSummary, epsilon};
+pub use display::{AggregateSummary, OutputKind, OutputSummary, PlanSummary, epsilon};
+pub(crate) use display::{QUANTILE_95, interval_half_width, noise_deviation};
+pub use noised::NoisedColumn;
+pub(crate) use noised::{Added, Fill};
 
-use crate::contract::{BudgetProfile, Contract, Domain, Table};
-use crate::exact::{self, Rational};
+use crate::contract::{BudgetProfile, CARRIERS_MIN, Contract, Table};
 use crate::hash;
 use crate::ids::{AnalystId, ContractHash, ParticipantId, PlanHash, Purpose, SqlHash};
-use crate::sql::{self, Aggregate, BoundQuery, Measure, Refusal, RefusalCode};
+use crate::sql::{self, AGGREGATES_MAX, BoundQuery, Measure, Refusal, RefusalCode};
 use crate::units::PicoRho;
+use noised::{Adders, HashedColumn};
 
-/// Least standard deviation of one participant's noise, in scaled units.
-const SHARE_DEVIATION_MIN: u128 = 3;
-/// A clipped vector is cut to whole scaled units: with this many to C the cut is invisible.
-const CLIP_RESOLUTION: u128 = 4_096;
-/// Largest scale factor.
-const SCALE_MAX: u64 = 1 << 32;
-/// Tail of the noise that the overflow proof allows for, in standard deviations.
-const TAIL_DEVIATIONS: u128 = 12;
+/// Most coordinates of a question: cells times what each noised column has in a cell.
+pub const COORDINATES_MAX: usize = CELLS_MAX * AGGREGATES_MAX;
 
 /// What an analyst asks: sent by the proposer to every participant, who plans it anew.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -70,6 +72,25 @@ pub struct QuerySpec {
     pub rho: PicoRho,
 }
 
+/// What an analyst asks of one brand about its own members.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cbor(array)]
+pub struct LocalQuestion {
+    /// The SQL text. `brand` among the group keys asks every brand that agrees for its own answer.
+    #[n(0)]
+    pub sql: String,
+    /// What members were asked consent for.
+    #[n(1)]
+    pub purpose: Purpose,
+    /// Whose share of the brand's local quota pays.
+    #[n(2)]
+    pub analyst: AnalystId,
+    /// Privacy cost of the whole question, at each brand that answers.
+    #[n(3)]
+    pub rho: PicoRho,
+}
+
 /// A planned question. Cheap to make again; never stored.
 #[derive(Clone, Debug)]
 pub struct DpPlan {
@@ -82,57 +103,73 @@ pub struct DpPlan {
     members_at_most: u64,
     rho: PicoRho,
     query: BoundQuery,
-    table: Table,
+    tables: Vec<Table>,
     cells: Vec<Cell>,
-    aggregates: Vec<PlannedAggregate>,
+    added: Vec<Added>,
+    columns: Vec<NoisedColumn>,
     hash: PlanHash,
 }
 
-/// One aggregate of a plan.
-#[derive(Clone, Debug)]
-pub struct PlannedAggregate {
-    name: String,
-    measure: Measure,
-    unit: String,
-    squared_bound: u128,
-    scale: u64,
-    rho: PicoRho,
-    scaled_squared_bound: u128,
-    share_deviation: Rational,
-}
-
 impl DpPlan {
-    /// Plans a question, or refuses it for reasons that never depend on data.
+    /// Plans a joint question, or refuses it for reasons that never depend on data.
     pub fn new(contract: &Contract, spec: &QuerySpec) -> Result<Self, Refusal> {
         check_participants(contract, &spec.participants)?;
         check_purpose(contract, spec.purpose)?;
+        check_cost(spec.rho, contract.joint_quota())?;
         let query = sql::bind(contract, &spec.sql)?;
-        let table = query.table(contract).cloned().ok_or_else(too_costly)?;
-        let cells = cells::enumerate(&query, &table, &spec.participants)?;
-        let n = spec.participants.len();
-        let tolerated = tolerated_colluders(n);
-        check_cost(contract, spec.rho, query.aggregates.len())?;
-        let rho = spec.rho.divided(query.aggregates.len()).ok_or_else(too_costly)?;
-        let mut aggregates = Vec::with_capacity(query.aggregates.len());
-        for aggregate in &query.aggregates {
-            let bound = MemberBound::of(&table, aggregate.of, cells.len())?;
-            let planned = PlannedAggregate::new(aggregate, bound, n, rho)?;
-            planned.prove_no_overflow(n, contract.members_at_most())?;
-            aggregates.push(planned);
+        if query.by_brand {
+            return Err(one_brand_each());
         }
+        let tolerated = tolerated_colluders(spec.participants.len());
+        let (purpose, rho) = (spec.purpose, spec.rho);
+        let asked = Asked { query, purpose, participants: &spec.participants, tolerated, rho };
+        Self::of(contract, asked)
+    }
+
+    /// Plans a question about one brand's own members: a cell needs no other brand, because the
+    /// brand itself decides to show its figures; nobody else adds noise, so all of it is its own.
+    pub fn local(
+        contract: &Contract,
+        brand: ParticipantId,
+        question: &LocalQuestion,
+    ) -> Result<Self, Refusal> {
+        if !contract.participants().contains(&brand) {
+            return Err(unknown_brand(brand));
+        }
+        check_purpose(contract, question.purpose)?;
+        check_cost(question.rho, contract.local_quota())?;
+        let query = sql::bind(contract, &question.sql)?;
+        let (purpose, rho) = (question.purpose, question.rho);
+        let asked = Asked { query, purpose, participants: &[brand], tolerated: 0, rho };
+        Self::of(contract, asked)
+    }
+
+    fn of(contract: &Contract, asked: Asked<'_>) -> Result<Self, Refusal> {
+        let Asked { query, purpose, participants, tolerated, rho } = asked;
+        let tables = contract.tables();
+        let n = participants.len();
+        let cells = cells::enumerate(&query, tables, participants, CARRIERS_MIN.min(n))?;
+        let adders = Adders {
+            participants: n as u128,
+            honest: n.checked_sub(tolerated).ok_or_else(too_costly)? as u128,
+            members_at_most: contract.members_at_most(),
+        };
+        let (added, columns) = noised::columns(&query, tables, cells.len(), adders, rho)?;
+        check_coordinates(&columns, cells.len())?;
         let mut plan = Self {
             contract: contract.hash(),
             sql: query.hash(),
-            purpose: spec.purpose,
+            purpose,
             profile: contract.profile(),
-            participants: spec.participants.clone(),
+            participants: participants.to_vec(),
             tolerated,
             members_at_most: contract.members_at_most(),
-            rho: spec.rho,
+            rho,
             query,
-            table,
+            tables: tables.to_vec(),
             cells,
-            aggregates,
+            added,
+            columns,
             hash: PlanHash([0; 32]),
         };
         plan.hash = plan.computed_hash();
@@ -184,9 +221,18 @@ impl DpPlan {
         &self.query
     }
 
-    /// The table asked.
-    pub const fn table(&self) -> &Table {
-        &self.table
+    /// The tables of the contract.
+    pub(crate) fn contract_tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// The tables that are read, each once.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        let mut used = BTreeSet::new();
+        self.query.from.tables_used(&mut |table| {
+            used.insert(table);
+        });
+        used.into_iter().filter_map(|table| self.tables.get(usize::from(table)))
     }
 
     /// The cells, in the order of every vector and release.
@@ -194,9 +240,23 @@ impl DpPlan {
         &self.cells
     }
 
-    /// The aggregates, in the order of every vector and release.
-    pub fn aggregates(&self) -> &[PlannedAggregate] {
-        &self.aggregates
+    /// The noised columns, in the order of every vector and release.
+    pub fn columns(&self) -> &[NoisedColumn] {
+        &self.columns
+    }
+
+    /// What the engine adds up over the rows of a member and cell.
+    pub(crate) fn added(&self) -> &[Added] {
+        &self.added
+    }
+
+    /// Bins into which every cell is split for its quantiles; 1 when there are none.
+    pub(crate) fn bins(&self) -> usize {
+        let bins = self.query.measures.iter().find_map(|measure| match measure {
+            Measure::Histogram(bins) => Some(bins.leaves()),
+            _ => None,
+        });
+        bins.unwrap_or(1)
     }
 
     /// Public cap on one brand's members.
@@ -204,9 +264,17 @@ impl DpPlan {
         self.members_at_most
     }
 
-    /// Length of a masked vector: aggregates times cells, an aggregate's cells together.
+    /// Length of a masked vector: a column's cells together, a cell's coordinates together.
     pub fn coordinates(&self) -> usize {
-        self.cells.len().saturating_mul(self.aggregates.len())
+        self.column_start(self.columns.len())
+    }
+
+    /// Where a column's coordinates begin.
+    pub(crate) fn column_start(&self, column: usize) -> usize {
+        let before = self.columns.iter().take(column);
+        before.fold(0, |sum, column| {
+            sum.saturating_add(self.cells.len().saturating_mul(column.fill().width()))
+        })
     }
 
     /// Cost, bounds and expected error, for people. Computed from public numbers only.
@@ -216,8 +284,6 @@ impl DpPlan {
 
     fn computed_hash(&self) -> PlanHash {
         let mut bytes = Vec::new();
-        let aggregates: Vec<HashedAggregate<'_>> =
-            self.aggregates.iter().map(PlannedAggregate::hashed).collect();
         let hashed = HashedPlan {
             contract: self.contract,
             sql: self.sql,
@@ -228,7 +294,7 @@ impl DpPlan {
             members_at_most: self.members_at_most,
             rho: self.rho,
             cells: &self.cells,
-            aggregates,
+            columns: self.columns.iter().map(NoisedColumn::hashed).collect(),
         };
         // Writing to a vector cannot fail.
         let _ = minicbor::encode(&hashed, &mut bytes);
@@ -259,179 +325,21 @@ struct HashedPlan<'a> {
     #[n(8)]
     cells: &'a [Cell],
     #[n(9)]
-    aggregates: Vec<HashedAggregate<'a>>,
+    columns: Vec<HashedColumn<'a>>,
 }
 
-#[derive(Encode)]
-#[cbor(array)]
-struct HashedAggregate<'a> {
-    #[n(0)]
-    name: &'a str,
-    #[n(1)]
-    measure: Measure,
-    #[n(2)]
-    #[cbor(with = "minicbor::bytes")]
-    squared_bound: [u8; 16],
-    #[n(3)]
-    scale: u64,
-    #[n(4)]
+/// A bound question with whom it is asked and what it may cost.
+struct Asked<'a> {
+    query: BoundQuery,
+    purpose: Purpose,
+    participants: &'a [ParticipantId],
+    tolerated: usize,
     rho: PicoRho,
-    #[n(5)]
-    #[cbor(with = "minicbor::bytes")]
-    deviation_numerator: Vec<u8>,
-    #[n(6)]
-    #[cbor(with = "minicbor::bytes")]
-    deviation_denominator: Vec<u8>,
-}
-
-impl PlannedAggregate {
-    fn new(
-        aggregate: &Aggregate,
-        bound: MemberBound,
-        participants: usize,
-        rho: PicoRho,
-    ) -> Result<Self, Refusal> {
-        let MemberBound { squared: squared_bound, unit, clips } = bound;
-        let tolerated = tolerated_colluders(participants) as u128;
-        let n = participants as u128;
-        let honest = n.checked_sub(tolerated).ok_or_else(too_costly)?;
-        let sensitivity =
-            n.checked_mul(n).and_then(|n| n.checked_mul(squared_bound)).ok_or_else(overflow)?;
-        let share = exact::gaussian_variance(sensitivity, rho)
-            .and_then(|variance| exact::divided(&variance, honest))
-            .ok_or_else(too_costly)?;
-        let enough = |scale: u64| {
-            let square = u128::from(scale).saturating_mul(u128::from(scale));
-            let wide = exact::times(&share, square)
-                >= exact::integer(SHARE_DEVIATION_MIN.saturating_mul(SHARE_DEVIATION_MIN));
-            let resolution = CLIP_RESOLUTION.saturating_mul(CLIP_RESOLUTION);
-            wide && (!clips || squared_bound.saturating_mul(square) >= resolution)
-        };
-        let mut scale = 1u64;
-        while !enough(scale) {
-            scale = scale.checked_mul(2).filter(|s| *s <= SCALE_MAX).ok_or_else(too_costly)?;
-        }
-        let square = u128::from(scale).saturating_mul(u128::from(scale));
-        let share_deviation = exact::square_root_rounded_up(&exact::times(&share, square));
-        Ok(Self {
-            name: aggregate.name.clone(),
-            measure: aggregate.of,
-            unit,
-            squared_bound,
-            scale,
-            rho,
-            scaled_squared_bound: squared_bound.checked_mul(square).ok_or_else(overflow)?,
-            share_deviation,
-        })
-    }
-
-    /// n M C scale + 12 standard deviations of each of n shares < 2^63, from public caps alone.
-    fn prove_no_overflow(&self, n: usize, members_at_most: u64) -> Result<(), Refusal> {
-        let n = n as u128;
-        let norm = ceiling_root(self.scaled_squared_bound);
-        let values = n.checked_mul(u128::from(members_at_most)).and_then(|m| m.checked_mul(norm));
-        let noise = exact::ceiling(&self.share_deviation)
-            .and_then(|s| s.checked_mul(TAIL_DEVIATIONS))
-            .and_then(|s| s.checked_mul(n));
-        let most = values.zip(noise).and_then(|(v, e)| v.checked_add(e));
-        match most {
-            Some(most) if most < 1 << 63 => Ok(()),
-            _ => Err(overflow()),
-        }
-    }
-
-    /// Its name in the answer.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What it measures.
-    pub const fn measure(&self) -> Measure {
-        self.measure
-    }
-
-    /// What a joint value counts: `memberships` (never people: one person may have an account at
-    /// each brand), `rows`, or the unit of the summed column.
-    pub fn unit(&self) -> &str {
-        &self.unit
-    }
-
-    /// C^2, the squared L2 bound of one member's contribution at one brand, in `unit`.
-    pub const fn squared_bound(&self) -> u128 {
-        self.squared_bound
-    }
-
-    /// Values are multiplied by this before they are clipped, noised and added.
-    pub const fn scale(&self) -> u64 {
-        self.scale
-    }
-
-    /// Its part of the cost.
-    pub const fn rho(&self) -> PicoRho {
-        self.rho
-    }
-
-    /// C^2 in scaled units.
-    pub const fn scaled_squared_bound(&self) -> u128 {
-        self.scaled_squared_bound
-    }
-
-    /// Standard deviation of one participant's noise in a cell, in scaled units.
-    pub const fn share_deviation(&self) -> &Rational {
-        &self.share_deviation
-    }
-
-    fn hashed(&self) -> HashedAggregate<'_> {
-        let (deviation_numerator, deviation_denominator) =
-            exact::canonical_parts(&self.share_deviation);
-        HashedAggregate {
-            name: &self.name,
-            measure: self.measure,
-            squared_bound: self.squared_bound.to_be_bytes(),
-            scale: self.scale,
-            rho: self.rho,
-            deviation_numerator,
-            deviation_denominator,
-        }
-    }
 }
 
 /// How many of n participants may collude: `max(1, floor((n-1)/3))`.
 pub fn tolerated_colluders(n: usize) -> usize {
     n.saturating_sub(1).checked_div(3).unwrap_or(0).max(1)
-}
-
-/// What bounds one member's vector of an aggregate.
-struct MemberBound {
-    /// C^2.
-    squared: u128,
-    unit: String,
-    /// Whether a member's vector can exceed C at all.
-    clips: bool,
-}
-
-impl MemberBound {
-    fn of(table: &Table, measure: Measure, cells: usize) -> Result<Self, Refusal> {
-        let (squared, unit, clips) = match measure {
-            // One 0 or 1 a cell: the norm is at most the root of the number of cells.
-            Measure::Members => (cells as u128, "memberships", false),
-            Measure::Rows => (table.rows_bound().squared(), "rows", true),
-            Measure::Sum { column } => {
-                match table.columns().get(usize::from(column)).map(|column| column.domain()) {
-                    Some(Domain::Integer { unit, bound: Some(bound), .. }) => {
-                        (bound.squared(), unit.as_str(), true)
-                    }
-                    _ => return Err(overflow()),
-                }
-            }
-        };
-        Ok(Self { squared, unit: unit.to_owned(), clips })
-    }
-}
-
-fn ceiling_root(square: u128) -> u128 {
-    let floor = square.isqrt();
-    if floor.checked_mul(floor) == Some(square) { floor } else { floor.saturating_add(1) }
 }
 
 fn check_participants(contract: &Contract, asked: &[ParticipantId]) -> Result<(), Refusal> {
@@ -470,9 +378,46 @@ fn check_purpose(contract: &Contract, purpose: Purpose) -> Result<(), Refusal> {
     ))
 }
 
-fn check_cost(contract: &Contract, rho: PicoRho, aggregates: usize) -> Result<(), Refusal> {
-    let least = u64::try_from(aggregates).unwrap_or(u64::MAX);
-    if rho.get() >= least && rho <= contract.joint_quota() { Ok(()) } else { Err(too_costly()) }
+fn check_cost(rho: PicoRho, quota: PicoRho) -> Result<(), Refusal> {
+    let within = rho > PicoRho::ZERO && rho <= quota;
+    if within { Ok(()) } else { Err(too_costly()) }
+}
+
+fn check_coordinates(columns: &[NoisedColumn], cells: usize) -> Result<(), Refusal> {
+    let widths = columns.iter().map(|column| column.fill().width());
+    let all = widths.fold(0usize, usize::saturating_add).saturating_mul(cells);
+    if all <= COORDINATES_MAX {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::TooManyCells,
+        ["the question has too many noised values", "问题的加噪值过多"],
+        [
+            format!(
+                "use fewer cells: a quantile takes a histogram in each; {all} of {COORDINATES_MAX}"
+            ),
+            format!("请减少单元格：每个分位数都需要一张直方图；{all}，上限 {COORDINATES_MAX}"),
+        ],
+    ))
+}
+
+fn one_brand_each() -> Refusal {
+    Refusal::new(
+        RefusalCode::TooFewCarriers,
+        ["a cell of one brand is no joint cell", "单一品牌的单元格不是联合单元格"],
+        [
+            "ask it as a pack of local answers, one of each brand that agrees",
+            "请以本地回答合集的形式提问，由各同意的品牌分别作答",
+        ],
+    )
+}
+
+fn unknown_brand(brand: ParticipantId) -> Refusal {
+    Refusal::new(
+        RefusalCode::Participants,
+        [format!("{brand} is not in the contract"), format!("契约中没有品牌 {brand}")],
+        ["ask a brand of the contract".to_owned(), "请向契约中的品牌提问".to_owned()],
+    )
 }
 
 fn too_costly() -> Refusal {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::contract::RawColumn;
+use crate::exact;
 use crate::testing::{brand, raw_contract, sample_contract, spec};
 
 fn plan(sql: &str) -> DpPlan {
@@ -18,7 +19,7 @@ fn labels(plan: &DpPlan) -> Vec<String> {
 fn one_zero_or_one_column_matches_the_published_table() {
     let plan = plan("SELECT count(distinct member) AS active FROM purchases");
     assert_eq!((plan.participants().len(), plan.tolerated_colluders()), (5, 1));
-    let aggregate = &plan.aggregates()[0];
+    let aggregate = &plan.columns()[0];
     // sigma^2 = 25 / (2 * 0.005) = 2500, a share has 2500/4 = 25^2.
     assert_eq!(*aggregate.share_deviation(), exact::integer(25));
     let summary = plan.summary();
@@ -33,9 +34,9 @@ fn the_sample_question_has_two_cells_and_counts_memberships() {
          FROM purchases GROUP BY half_year(purchased_on)",
     );
     assert_eq!(labels(&plan), ["2017-H1", "2017-H2"]);
-    assert_eq!(plan.aggregates()[0].squared_bound(), 2);
+    assert_eq!(plan.columns()[0].squared_bound(), 2);
     // Trap 7: a person with accounts at five brands counts five times, and the answer says so.
-    assert_eq!(plan.aggregates()[0].unit(), "memberships");
+    assert_eq!(plan.columns()[0].unit(), "memberships");
 }
 
 #[test]
@@ -51,13 +52,13 @@ fn the_noise_of_the_honest_never_costs_more_than_is_charged() {
             let plan = DpPlan::new(&sample_contract(), &spec).unwrap();
             let n = plan.participants().len() as u128;
             let mut total = PicoRho::ZERO;
-            for aggregate in plan.aggregates() {
+            for aggregate in plan.columns() {
                 let sensitivity = exact::integer(n * n * aggregate.scaled_squared_bound());
                 let honest = n - plan.tolerated_colluders() as u128;
                 let variance = exact::times(&exact::squared(aggregate.share_deviation()), honest);
                 let cost = PicoRho::of_gaussian(&sensitivity, &variance).unwrap();
                 assert!(cost <= aggregate.rho());
-                assert!(*aggregate.share_deviation() >= exact::integer(SHARE_DEVIATION_MIN));
+                assert!(*aggregate.share_deviation() >= exact::integer(3));
                 total = total.checked_add(aggregate.rho()).unwrap();
             }
             assert!(total <= plan.rho());
@@ -142,9 +143,114 @@ fn everything_that_decides_the_answer_is_in_the_hash() {
 #[test]
 fn public_caps_must_rule_out_an_overflow() {
     let mut raw = raw_contract();
-    let RawColumn::Integer { bound, .. } = &mut raw.tables[0].columns[3] else { panic!() };
-    *bound = Some(1_000_000_000_000_000);
+    let RawColumn::Integer { bound, maximum, .. } = &mut raw.tables[0].columns[3] else { panic!() };
+    (*bound, *maximum) = (Some(1_000_000_000_000_000), 1_000_000_000_000_000);
     let contract = Contract::try_from(raw).unwrap();
     let refusal = DpPlan::new(&contract, &spec("SELECT sum(amount_fen) FROM purchases", 5));
     assert_eq!(refusal.unwrap_err().code(), RefusalCode::Overflow);
+}
+
+/// Trap 7: counts of a joint answer are of memberships, and are called so wherever they appear: one
+/// person may have an account at each brand, so that 2,469 people can be 10,019.
+#[test]
+fn trap_7_joint_counts_are_labelled_memberships() {
+    for sql in [
+        "SELECT count(distinct member) FROM purchases",
+        "SELECT count(*) FROM (SELECT member, count(*) n FROM purchases GROUP BY member) x",
+        "SELECT sum(case when n > 2 then 1 else 0 end) FROM \
+         (SELECT member, count(*) n FROM purchases GROUP BY member) x",
+        "SELECT avg(case when n > 2 then 1 else 0 end) FROM \
+         (SELECT member, count(*) n FROM purchases GROUP BY member) x",
+    ] {
+        let plan = plan(sql);
+        assert_eq!(plan.columns()[0].unit(), "memberships", "{sql}");
+        assert_eq!(plan.summary().aggregates[0].unit, "memberships");
+    }
+    assert_eq!(plan("SELECT count(*) FROM purchases").columns()[0].unit(), "rows");
+    assert!(crate::release::PROTECTED.contains("counts are of memberships"));
+}
+
+#[test]
+fn a_subquery_bounds_what_a_member_can_move() {
+    let squared = |sql: &str| plan(sql).columns()[0].squared_bound();
+    // one row a member, in one of four bins
+    let spent = "(SELECT member, sum(amount_fen) s, count(*) n FROM purchases GROUP BY member) x";
+    let bins = "case when s < 1000 then 'a' when s < 5000 then 'b' else 'c' end";
+    assert_eq!(squared(&format!("SELECT {bins} b, count(*) FROM {spent} GROUP BY 1")), 1);
+    assert_eq!(
+        squared(&format!("SELECT {bins} b, count(distinct member) FROM {spent} GROUP BY 1")),
+        1
+    );
+    // what it is made of, or its range for every row, whichever is less
+    assert_eq!(squared(&format!("SELECT sum(s) FROM {spent}")), 500_000 * 500_000);
+    assert_eq!(squared(&format!("SELECT sum(n) FROM {spent}")), 2_000 * 2_000);
+    assert_eq!(squared(&format!("SELECT sum(least(n, 7)) FROM {spent}")), 7 * 7);
+    assert_eq!(squared("SELECT sum(2 * amount_fen) FROM purchases"), 1_000_000 * 1_000_000);
+    let half = "SELECT sum(case when quantity > 1 then amount_fen else 0 end) FROM purchases";
+    assert_eq!(squared(half), 500_000 * 500_000);
+    let yes = "SELECT sum(case when quantity > 1 then 1 else 0 end) FROM purchases";
+    assert_eq!(squared(yes), 2_000 * 2_000);
+    // joined to one row a member, nothing repeats; joined to many, it may
+    let visits = |rows: &str| {
+        format!("SELECT sum(amount_fen) FROM purchases p JOIN {rows} v ON p.member = v.member")
+    };
+    let one = visits("(SELECT member, count(*) n FROM visits GROUP BY member)");
+    assert_eq!(squared(&one), 500_000 * 500_000);
+    assert_eq!(squared(&visits("visits")), (500_000u128 * 500).pow(2));
+}
+
+#[test]
+fn a_condition_inside_an_aggregate_needs_carriers_too() {
+    use RefusalCode::TooFewCarriers;
+    let hidden =
+        "SELECT sum(case when department = 'FUEL' then amount_fen else 0 end) FROM purchases";
+    assert_eq!(refused(hidden), TooFewCarriers);
+    let deeper = "SELECT count(*) FROM (SELECT member, sum(case when department = 'FUEL' then 1 else 0 end) f \
+                  FROM purchases GROUP BY member) x WHERE f > 0";
+    assert_eq!(refused(deeper), TooFewCarriers);
+    let joined = "SELECT a.kind, count(*) FROM purchases p LEFT JOIN aisles a ON a.department = p.department GROUP BY 1";
+    assert_eq!(refused(joined), TooFewCarriers);
+    // the same without FUEL is asked of those who carry the rest
+    let without =
+        deeper.replace("FROM purchases GROUP", "FROM purchases WHERE department <> 'FUEL' GROUP");
+    assert_eq!(
+        plan(&without.replace("department = 'FUEL'", "department = 'PRODUCE'")).cells().len(),
+        1
+    );
+    let shops = joined.replace("LEFT JOIN", "JOIN");
+    assert_eq!(labels(&plan(&shops)), ["dry", "fresh"]);
+}
+
+#[test]
+fn keys_are_expressions_with_public_values() {
+    let months = plan(
+        "SELECT extract(quarter from purchased_on) q, date_trunc('month', purchased_on) m, count(*) \
+         FROM purchases WHERE purchased_on >= '2017-11-01' GROUP BY 1, 2",
+    );
+    // only months that lie in the quarter
+    assert_eq!(labels(&months), ["4/2017-11", "4/2017-12"]);
+    let visits = plan(
+        "SELECT least(n, 2) n, count(*) FROM (SELECT member, count(*) n FROM visits GROUP BY member) x \
+         GROUP BY 1",
+    );
+    assert_eq!(labels(&visits), ["0", "1", "2"]);
+    let sizes = plan(
+        "SELECT case when amount_fen < 0 then 'refund' when amount_fen < 100 then 'small' else 'large' end s, \
+         count(*) FROM purchases GROUP BY s",
+    );
+    assert_eq!(labels(&sizes), ["refund", "small", "large"]);
+}
+
+#[test]
+fn too_many_cells_and_values_are_refused() {
+    use RefusalCode::TooManyCells;
+    let wide = "SELECT quantity - quantity a, least(greatest(quantity, 0), 1000) b, least(greatest(amount_fen, 0), 999) c, \
+                count(*) FROM purchases GROUP BY 1, 2, 3";
+    assert!([TooManyCells, RefusalCode::Unsupported].contains(&refused(wide)));
+    let wide = "SELECT least(greatest(quantity, 0), 900) b, least(greatest(amount_fen, 0), 900) c, count(*) \
+                FROM purchases GROUP BY 1, 2";
+    assert_eq!(refused(wide), TooManyCells);
+    let histograms =
+        "SELECT least(greatest(quantity, 0), 100) q, median(amount_fen) FROM purchases GROUP BY 1";
+    assert_eq!(refused(histograms), TooManyCells);
 }

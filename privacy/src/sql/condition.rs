@@ -1,173 +1,184 @@
-//! Binds WHERE: comparisons of declared-domain columns with literals inside the domains.
+//! Binds conditions on one row: comparisons within declared domains.
 
 use std::collections::BTreeSet;
 
-use sqlparser::ast::{BinaryOperator, DataType, Expr, Spanned, UnaryOperator, Value};
+use sqlparser::ast::{BinaryOperator, DataType, Expr as Sql, Spanned, UnaryOperator, Value};
 
-use super::query::{Comparison, Predicate};
-use super::refusal::{too_complex, unsupported};
-use super::select::name_parts;
-use super::{COMPARISONS_MAX, Refusal, RefusalCode, Scope};
+use super::expr::{Comparison, Expr, Predicate};
+use super::refusal::unsupported;
+use super::scalar::{bind_scalar, integer_literal, text_literal};
+use super::scope::{Kind, Names, Typed};
+use super::{Refusal, RefusalCode};
 use crate::civil::CivilDate;
-use crate::contract::{Column, Domain, OTHER};
 
 const LITERALS: [&str; 2] = [
-    "compare a column with literals: =, <>, <, <=, >, >=, IN, BETWEEN, joined by AND, OR, NOT",
-    "请用列与字面量比较：=、<>、<、<=、>、>=、IN、BETWEEN，并以 AND、OR、NOT 组合",
+    "compare with =, <>, <, <=, >, >=, IN, BETWEEN, joined by AND, OR, NOT",
+    "请使用 =、<>、<、<=、>、>=、IN、BETWEEN，并以 AND、OR、NOT 组合",
 ];
 
 /// Binds a condition.
-pub(super) fn bind_condition(scope: &Scope<'_>, expr: &Expr) -> Result<Predicate, Refusal> {
-    let mut left = COMPARISONS_MAX;
-    Binder { scope, left: &mut left }.condition(expr)
-}
-
-struct Binder<'a, 'c> {
-    scope: &'a Scope<'c>,
-    /// How many comparisons may still come.
-    left: &'a mut usize,
-}
-
-impl<'c> Binder<'_, 'c> {
-    fn condition(&mut self, expr: &Expr) -> Result<Predicate, Refusal> {
-        match expr {
-            Expr::Nested(inner) => self.condition(inner),
-            Expr::UnaryOp { op: UnaryOperator::Not, expr } => {
-                Ok(Predicate::Not(Box::new(self.condition(expr)?)))
-            }
-            Expr::BinaryOp { left, op: BinaryOperator::And, right } => {
-                Ok(Predicate::And(vec![self.condition(left)?, self.condition(right)?]))
-            }
-            Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
-                Ok(Predicate::Or(vec![self.condition(left)?, self.condition(right)?]))
-            }
-            Expr::BinaryOp { left, op, right } => {
-                let comparison = comparison(op).ok_or_else(|| {
-                    unsupported("this operator in WHERE", " WHERE 中的该运算符", LITERALS)
-                        .at(expr.span())
-                })?;
-                if name_parts(left).is_empty() {
-                    self.compare(right, comparison.flipped(), left)
-                } else {
-                    self.compare(left, comparison, right)
-                }
-            }
-            Expr::InList { expr: column, list, negated } => {
-                let any: Result<Vec<_>, _> = list
-                    .iter()
-                    .map(|literal| self.compare(column, Comparison::Equal, literal))
-                    .collect();
-                Ok(negate_if(*negated, one_of(any?)))
-            }
-            Expr::Between { expr: column, negated, low, high } => {
-                let from = self.compare(column, Comparison::GreaterOrEqual, low)?;
-                let to = self.compare(column, Comparison::LessOrEqual, high)?;
-                Ok(negate_if(*negated, Predicate::And(vec![from, to])))
-            }
-            _ => Err(unsupported("this condition", "该条件", LITERALS).at(expr.span())),
+pub(crate) fn bind_condition(names: &dyn Names, expr: &Sql) -> Result<Predicate, Refusal> {
+    match expr {
+        Sql::Nested(inner) => bind_condition(names, inner),
+        Sql::UnaryOp { op: UnaryOperator::Not, expr } => {
+            Ok(Predicate::Not(Box::new(bind_condition(names, expr)?)))
         }
-    }
-
-    fn compare(
-        &mut self,
-        column: &Expr,
-        comparison: Comparison,
-        literal: &Expr,
-    ) -> Result<Predicate, Refusal> {
-        *self.left = self
-            .left
-            .checked_sub(1)
-            .ok_or_else(|| too_complex("comparisons", "比较条件", COMPARISONS_MAX))?;
-        let parts = name_parts(column);
-        if parts.is_empty() {
-            return Err(unsupported("a comparison without a column", "不含列的比较", LITERALS)
-                .at(column.span()));
+        Sql::BinaryOp { left, op: BinaryOperator::And, right } => {
+            Ok(Predicate::And(vec![bind_condition(names, left)?, bind_condition(names, right)?]))
         }
-        let (index, found) = self.scope.column(parts)?;
-        typed(index, found, comparison, literal).map_err(|refusal| refusal.at(literal.span()))
-    }
-}
-
-fn typed(
-    column: u16,
-    found: &Column,
-    comparison: Comparison,
-    literal: &Expr,
-) -> Result<Predicate, Refusal> {
-    match found.domain() {
-        Domain::Text { values, .. } => {
-            let Some(text) = text_literal(literal) else {
-                return Err(outside(found, "a text in quotes", "加引号的文本"));
-            };
-            let position = if text == OTHER {
-                Some(values.len())
+        Sql::BinaryOp { left, op: BinaryOperator::Or, right } => {
+            Ok(Predicate::Or(vec![bind_condition(names, left)?, bind_condition(names, right)?]))
+        }
+        Sql::BinaryOp { left, op, right } => {
+            let comparison = comparison(op).ok_or_else(|| {
+                unsupported("this operator in a condition", "条件中的该运算符", LITERALS)
+                    .at(expr.span())
+            })?;
+            if is_literal(left) {
+                compare(names, right, comparison.flipped(), left)
             } else {
-                values.iter().position(|value| value.text() == text)
-            };
-            let Some(index) = position.and_then(|index| u16::try_from(index).ok()) else {
-                return Err(outside(found, "one of its declared values", "其声明的取值之一"));
-            };
-            let equal = Predicate::Text { column, values: BTreeSet::from([index]) };
-            match comparison {
-                Comparison::Equal => Ok(equal),
-                Comparison::NotEqual => Ok(Predicate::Not(Box::new(equal))),
-                _ => {
-                    let hint = ["use =, <> or IN", "请使用 =、<> 或 IN"];
-                    Err(unsupported("an order of texts", "文本大小比较", hint))
-                }
+                compare(names, left, comparison, right)
             }
         }
-        Domain::Date { first, last } => match date_literal(literal) {
-            Some(day) if (*first..=*last).contains(&day) => {
-                Ok(Predicate::Date { column, comparison, day })
-            }
-            _ => Err(outside(
-                found,
-                &format!("a day from {first} to {last}, written DATE 'YYYY-MM-DD'"),
-                &format!("{first} 至 {last} 之间的日期，写作 DATE 'YYYY-MM-DD'"),
-            )),
-        },
-        Domain::Integer { minimum, maximum, .. } => match integer_literal(literal) {
-            Some(value) if (*minimum..=*maximum).contains(&value) => {
-                Ok(Predicate::Integer { column, comparison, value })
-            }
-            _ => Err(outside(
-                found,
-                &format!("a whole number from {minimum} to {maximum}"),
-                &format!("{minimum} 至 {maximum} 之间的整数"),
-            )),
-        },
+        Sql::InList { expr: of, list, negated } => {
+            let any: Result<Vec<_>, _> =
+                list.iter().map(|literal| compare(names, of, Comparison::Equal, literal)).collect();
+            Ok(negate_if(*negated, one_of(any?)))
+        }
+        Sql::Between { expr: of, negated, low, high } => {
+            let from = compare(names, of, Comparison::GreaterOrEqual, low)?;
+            let to = compare(names, of, Comparison::LessOrEqual, high)?;
+            Ok(negate_if(*negated, Predicate::And(vec![from, to])))
+        }
+        Sql::InSubquery { .. } | Sql::Exists { .. } => {
+            let hint = ["join the subquery ON the member instead", "请改为按会员列连接子查询"];
+            Err(unsupported("a subquery in a condition", "条件中的子查询", hint).at(expr.span()))
+        }
+        Sql::IsNull(_) | Sql::IsNotNull(_) => {
+            let hint = [
+                "no value is NULL here: absent texts are OTHER, absent numbers 0",
+                "此处没有 NULL：缺失的文本计为 OTHER，缺失的数值计为 0",
+            ];
+            Err(unsupported("a test for NULL", " NULL 判断", hint).at(expr.span()))
+        }
+        _ => Err(unsupported("this condition", "该条件", LITERALS).at(expr.span())),
     }
 }
 
-/// Equalities of one text column become one set, so that order and repetition do not matter.
-fn one_of(mut any: Vec<Predicate>) -> Predicate {
-    let mut merged: Option<(u16, BTreeSet<u16>)> = None;
+/// Binds `left comparison right`; a literal stands on the right.
+pub(crate) fn compare(
+    names: &dyn Names,
+    left: &Sql,
+    comparison: Comparison,
+    right: &Sql,
+) -> Result<Predicate, Refusal> {
+    names.binder().compare()?;
+    if is_literal(left) {
+        return Err(
+            unsupported("a comparison without a column", "不含列的比较", LITERALS).at(left.span())
+        );
+    }
+    let typed = bind_scalar(names, left)?;
+    let bound = match &typed.kind {
+        Kind::Text(labels) => compare_text(&typed, labels, comparison, right),
+        Kind::Day(first, last) => compare_day(&typed, *first, *last, comparison, right),
+        Kind::Number => compare_number(names, typed, comparison, right),
+    };
+    bound.map_err(|refusal| refusal.at(right.span()))
+}
+
+fn compare_text(
+    left: &Typed,
+    labels: &[String],
+    comparison: Comparison,
+    right: &Sql,
+) -> Result<Predicate, Refusal> {
+    let found = text_literal(right).and_then(|text| labels.iter().position(|l| l == text));
+    let Some(index) = found.and_then(|index| u16::try_from(index).ok()) else {
+        return Err(outside("one of the declared values in quotes", "加引号的声明取值之一"));
+    };
+    let equal = Predicate::Text { of: left.expr.clone(), values: BTreeSet::from([index]) };
+    match comparison {
+        Comparison::Equal => Ok(equal),
+        Comparison::NotEqual => Ok(Predicate::Not(Box::new(equal))),
+        _ => {
+            let hint = ["use =, <> or IN", "请使用 =、<> 或 IN"];
+            Err(unsupported("an order of texts", "文本大小比较", hint))
+        }
+    }
+}
+
+fn compare_day(
+    left: &Typed,
+    first: CivilDate,
+    last: CivilDate,
+    comparison: Comparison,
+    right: &Sql,
+) -> Result<Predicate, Refusal> {
+    match (&left.expr, date_literal(right)) {
+        (Expr::Column(column), Some(day)) if (first..=last).contains(&day) => {
+            Ok(Predicate::Date { column: *column, comparison, day })
+        }
+        _ => Err(outside(
+            &format!("a day from {first} to {last}, written DATE 'YYYY-MM-DD'"),
+            &format!("{first} 至 {last} 之间的日期，写作 DATE 'YYYY-MM-DD'"),
+        )),
+    }
+}
+
+fn compare_number(
+    names: &dyn Names,
+    left: Typed,
+    comparison: Comparison,
+    right: &Sql,
+) -> Result<Predicate, Refusal> {
+    let Some((least, greatest)) = names.range(&left.expr).integers() else {
+        return Err(outside("a number", "数值"));
+    };
+    let literal = integer_literal(right);
+    let right = match literal {
+        Some(value) => Typed { expr: Expr::Literal(value), kind: Kind::Number },
+        None if is_literal(right) => {
+            return Err(outside(
+                &format!("a whole number from {least} to {greatest}"),
+                &format!("{least} 至 {greatest} 之间的整数"),
+            ));
+        }
+        None => bind_scalar(names, right)?,
+    };
+    let within = literal.is_none_or(|value| (least..=greatest).contains(&i128::from(value)));
+    if right.kind != Kind::Number || !within {
+        return Err(outside(
+            &format!("a whole number from {least} to {greatest}"),
+            &format!("{least} 至 {greatest} 之间的整数"),
+        ));
+    }
+    Ok(Predicate::Integer { left: left.expr, comparison, right: right.expr })
+}
+
+/// Equalities of one text become one set, so that order and repetition do not matter.
+fn one_of(any: Vec<Predicate>) -> Predicate {
+    let mut merged: Option<(Expr, BTreeSet<u16>)> = None;
     for part in &any {
-        let Predicate::Text { column, values } = part else {
-            return any_of(any);
-        };
-        let (_, all) = merged.get_or_insert_with(|| (*column, BTreeSet::new()));
-        all.extend(values.iter().copied());
+        match (part, &mut merged) {
+            (Predicate::Text { of, values }, None) => merged = Some((of.clone(), values.clone())),
+            (Predicate::Text { of, values }, Some((same, all))) if of == same => {
+                all.extend(values.iter().copied());
+            }
+            _ => return Predicate::Or(any),
+        }
     }
     match merged {
-        Some((column, values)) => {
-            any.clear();
-            Predicate::Text { column, values }
-        }
-        None => any_of(any),
+        Some((of, values)) => Predicate::Text { of, values },
+        None => Predicate::Or(any),
     }
-}
-
-fn any_of(any: Vec<Predicate>) -> Predicate {
-    Predicate::Or(any)
 }
 
 fn negate_if(negated: bool, predicate: Predicate) -> Predicate {
     if negated { Predicate::Not(Box::new(predicate)) } else { predicate }
 }
 
-const fn comparison(op: &BinaryOperator) -> Option<Comparison> {
+pub(crate) const fn comparison(op: &BinaryOperator) -> Option<Comparison> {
     match op {
         BinaryOperator::Eq => Some(Comparison::Equal),
         BinaryOperator::NotEq => Some(Comparison::NotEqual),
@@ -179,20 +190,19 @@ const fn comparison(op: &BinaryOperator) -> Option<Comparison> {
     }
 }
 
-fn text_literal(expr: &Expr) -> Option<&str> {
+/// Whether it is a constant, of whatever type.
+fn is_literal(expr: &Sql) -> bool {
     match expr {
-        Expr::Value(value) => match &value.value {
-            Value::SingleQuotedString(text) => Some(text),
-            _ => None,
-        },
-        Expr::Nested(inner) => text_literal(inner),
-        _ => None,
+        Sql::Value(_) | Sql::TypedString(_) => true,
+        Sql::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, expr }
+        | Sql::Nested(expr) => is_literal(expr),
+        _ => false,
     }
 }
 
-fn date_literal(expr: &Expr) -> Option<CivilDate> {
+fn date_literal(expr: &Sql) -> Option<CivilDate> {
     match expr {
-        Expr::TypedString(typed) if matches!(typed.data_type, DataType::Date) => {
+        Sql::TypedString(typed) if matches!(typed.data_type, DataType::Date) => {
             match &typed.value.value {
                 Value::SingleQuotedString(text) => text.parse().ok(),
                 _ => None,
@@ -202,28 +212,10 @@ fn date_literal(expr: &Expr) -> Option<CivilDate> {
     }
 }
 
-fn integer_literal(expr: &Expr) -> Option<i64> {
-    match expr {
-        Expr::Value(value) => match &value.value {
-            Value::Number(digits, false) => digits.parse().ok(),
-            _ => None,
-        },
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match expr.as_ref() {
-            Expr::Value(_) => integer_literal(expr).and_then(i64::checked_neg),
-            _ => None,
-        },
-        Expr::Nested(inner) => integer_literal(inner),
-        _ => None,
-    }
-}
-
-fn outside(column: &Column, wanted_en: &str, wanted_zh: &str) -> Refusal {
+fn outside(wanted_en: &str, wanted_zh: &str) -> Refusal {
     Refusal::new(
         RefusalCode::OutsideDomain,
-        [
-            format!("this is not in the declared domain of {:?}", column.name()),
-            format!("该值不在 {:?} 的声明取值范围内", column.name()),
-        ],
+        ["this is outside the declared domain", "该值不在声明的取值范围内"],
         [format!("give {wanted_en}"), format!("请给出{wanted_zh}")],
     )
 }

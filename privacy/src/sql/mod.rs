@@ -1,28 +1,39 @@
 //! SQL in, a bound question or a refusal out.
 //!
-//! Knows the part of SQL in which one member's contribution has a bound: one table, counts and
-//! sums, group keys and conditions on declared domains. Every clause the parser can produce is
-//! named here, so that none passes unnoticed. Deliberately touches no rows.
+//! Knows the part of SQL in which one member's contribution has a bound: counts, sums, means,
+//! rates and quantiles over tables with a member column, over subqueries that keep that column,
+//! over joins on it and with public tables; group keys and conditions on declared domains; HAVING,
+//! ORDER BY and LIMIT on noised values. Every clause the parser can produce is named
+//! ([`clauses`]), so that none passes unnoticed. Deliberately touches no rows.
 //!
-//! Not here yet, and refused: avg, quantiles, ratios, HAVING, ORDER BY, LIMIT, CASE, common table
-//! expressions, subqueries, joins. Refused for good: windows and scalar subqueries across members,
-//! now(), random(), division, casts and regular expressions before noise.
+//! Refused for good: windows and scalar subqueries across members, joins on anything but the
+//! member, LIMIT inside a subquery, now(), random(), and before noise division, casts and regular
+//! expressions. Not here yet, and refused: left joins of members, arithmetic of noised columns
+//! other than one quotient, windows within one member, days compared with days.
 
+mod after;
+mod call;
+mod clauses;
 mod condition;
+pub(crate) mod expr;
+mod member;
 mod query;
 mod refusal;
+pub(crate) mod relation;
+mod scalar;
+mod scope;
 mod select;
 
-use sqlparser::ast::{Ident, Query, Select, SelectFlavor, SetExpr, Spanned, Statement};
+use sqlparser::ast::{Query, Spanned, Statement, With};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 
-pub use query::{Aggregate, BoundQuery, Comparison, Key, Measure, Output, Predicate};
-pub(crate) use query::{Fact, World};
+pub use query::BoundQuery;
+pub(crate) use query::{Amount, Bins, Condition, Key, Measure, Output, OutputOf};
 pub use refusal::{Bilingual, Position, Refusal, RefusalCode};
 pub(crate) use refusal::{too_complex, unsupported};
 
-use crate::contract::{Column, Contract, Table};
+use crate::contract::Contract;
 
 /// Longest SQL text in bytes.
 pub const SQL_MAX_BYTES: usize = 4_096;
@@ -30,17 +41,44 @@ pub const SQL_MAX_BYTES: usize = 4_096;
 pub const DEPTH_MAX: usize = 24;
 /// Most group keys.
 pub const KEYS_MAX: usize = 4;
+/// Most values of one numeric group key.
+pub const KEY_POINTS_MAX: i128 = 1_001;
 /// Most aggregates.
 pub const AGGREGATES_MAX: usize = 4;
-/// Most comparisons of a condition, list elements counted.
+/// Most comparisons of a question, list elements counted.
 pub const COMPARISONS_MAX: usize = 256;
+/// Most tables and subqueries of a question, each use counted.
+pub const RELATIONS_MAX: usize = 8;
+/// Most columns of a subquery.
+pub const SUBQUERY_COLUMNS_MAX: usize = 16;
 
 /// Parses one SELECT and binds it to the contract.
 pub fn bind(contract: &Contract, sql: &str) -> Result<BoundQuery, Refusal> {
     let query = parse(sql)?;
-    let select = plain_select(&query)?;
-    let scope = select::scope(contract, select)?;
-    select::bind_select(&scope, select)
+    let named = query.with.as_ref().map_or(Ok(Vec::new()), named_parts)?;
+    let binder = scope::Binder::new(contract);
+    select::bind_question(&binder, &named, &query)
+}
+
+/// The parts of WITH by name.
+fn named_parts(with: &With) -> Result<Vec<(String, &Query)>, Refusal> {
+    let hint = [
+        "write WITH name AS (SELECT member, .. GROUP BY member)",
+        "请写作 WITH 名称 AS (SELECT 会员列, .. GROUP BY 会员列)",
+    ];
+    if with.recursive {
+        return Err(unsupported("WITH RECURSIVE", " WITH RECURSIVE", hint).at(with.span()));
+    }
+    let mut named: Vec<(String, &Query)> = Vec::with_capacity(with.cte_tables.len());
+    for part in &with.cte_tables {
+        let name = scope::folded(&part.alias.name);
+        let plain = part.from.is_none() && part.alias.columns.is_empty();
+        if !plain || named.iter().any(|(known, _)| *known == name) {
+            return Err(unsupported("this part of WITH", " WITH 中的该部分", hint).at(part.span()));
+        }
+        named.push((name, &part.query));
+    }
+    Ok(named)
 }
 
 fn parse(sql: &str) -> Result<Query, Refusal> {
@@ -70,194 +108,6 @@ fn syntax(error: ParserError) -> Refusal {
             [format!("this is not SQL: {text}"), format!("SQL 语法错误：{text}")],
             ["check the text at the place named".to_owned(), "请检查所指位置的文本".to_owned()],
         ),
-    }
-}
-
-const SIMPLE: [&str; 2] = [
-    "write SELECT keys and aggregates FROM one table [WHERE ..] [GROUP BY ..]",
-    "请写成 SELECT 分组键与聚合 FROM 单表 [WHERE ..] [GROUP BY ..]",
-];
-
-/// The SELECT of a query that has nothing else.
-fn plain_select(query: &Query) -> Result<&Select, Refusal> {
-    let Query {
-        with,
-        body,
-        order_by,
-        limit_clause,
-        fetch,
-        locks,
-        for_clause,
-        settings,
-        format_clause,
-        pipe_operators,
-    } = query;
-    if let Some(with) = with {
-        return Err(unsupported("WITH", " WITH", SIMPLE).at(with.span()));
-    }
-    if let Some(order_by) = order_by {
-        let hint = [
-            "cells come in the order of the public domains; sort them after",
-            "结果按公开取值顺序返回，请在得到结果后再排序",
-        ];
-        return Err(unsupported("ORDER BY", " ORDER BY", hint).at(order_by.span()));
-    }
-    if limit_clause.is_some() || fetch.is_some() {
-        let hint = [
-            "every cell is released; choose among them after",
-            "所有单元格都会发布，请在得到结果后再选取",
-        ];
-        return Err(unsupported("LIMIT", " LIMIT", hint));
-    }
-    let bare = locks.is_empty()
-        && for_clause.is_none()
-        && settings.is_none()
-        && format_clause.is_none()
-        && pipe_operators.is_empty();
-    if !bare {
-        return Err(unsupported("a clause after the SELECT", " SELECT 之后的子句", SIMPLE));
-    }
-    match body.as_ref() {
-        SetExpr::Select(select) => bare_select(select),
-        _ => {
-            Err(unsupported("UNION, VALUES or a nested query", " UNION、VALUES 或嵌套查询", SIMPLE)
-                .at(body.span()))
-        }
-    }
-}
-
-/// Refuses every clause of a SELECT but projection, FROM, WHERE and GROUP BY.
-fn bare_select(select: &Select) -> Result<&Select, Refusal> {
-    let Select {
-        select_token: _,
-        optimizer_hints,
-        distinct,
-        select_modifiers,
-        top,
-        top_before_distinct: _,
-        projection: _,
-        exclude,
-        into,
-        from: _,
-        lateral_views,
-        prewhere,
-        selection: _,
-        connect_by,
-        group_by: _,
-        cluster_by,
-        distribute_by,
-        sort_by,
-        having,
-        named_window,
-        qualify,
-        window_before_qualify: _,
-        value_table_mode,
-        flavor,
-    } = select;
-    if let Some(having) = having {
-        let hint = [
-            "every cell is released; filter the noised values after",
-            "所有单元格都会发布，请对加噪结果再筛选",
-        ];
-        return Err(unsupported("HAVING", " HAVING", hint).at(having.span()));
-    }
-    if !named_window.is_empty() || qualify.is_some() {
-        let hint = [
-            "windows compare members and cannot be bounded",
-            "窗口函数会跨会员比较，无法限定单个会员的贡献",
-        ];
-        return Err(unsupported("a window", "窗口函数", hint));
-    }
-    let bare = optimizer_hints.is_empty()
-        && distinct.is_none()
-        && select_modifiers.is_none()
-        && top.is_none()
-        && exclude.is_none()
-        && into.is_none()
-        && lateral_views.is_empty()
-        && prewhere.is_none()
-        && connect_by.is_empty()
-        && cluster_by.is_empty()
-        && distribute_by.is_empty()
-        && sort_by.is_empty()
-        && value_table_mode.is_none()
-        && matches!(flavor, SelectFlavor::Standard);
-    if bare {
-        Ok(select)
-    } else {
-        Err(unsupported("this form of SELECT", "这种形式的 SELECT", SIMPLE))
-    }
-}
-
-/// What names may refer to.
-pub(crate) struct Scope<'c> {
-    pub(crate) table_index: u16,
-    pub(crate) table: &'c Table,
-    /// How columns may be qualified: by the alias when there is one, else by the table's name.
-    pub(crate) qualifier: String,
-}
-
-impl<'c> Scope<'c> {
-    /// A column by its possibly qualified name.
-    pub(crate) fn column(&self, parts: &[Ident]) -> Result<(u16, &'c Column), Refusal> {
-        let name = self.column_name(parts)?;
-        let found = self.table.columns().iter().enumerate().find(|(_, c)| c.name() == name);
-        match found.and_then(|(index, column)| Some((u16::try_from(index).ok()?, column))) {
-            Some(found) => Ok(found),
-            None if name == self.table.owner() => Err(Refusal::new(
-                RefusalCode::Unsupported,
-                [
-                    format!("{name:?} names members and may only be counted"),
-                    format!("{name:?} 标识会员，只能用于计数"),
-                ],
-                [format!("use count(distinct {name})"), format!("请使用 count(distinct {name})")],
-            )),
-            None => Err(Refusal::new(
-                RefusalCode::Unknown,
-                [
-                    format!("there is no column {name:?} in {:?}", self.table.name()),
-                    format!("表 {:?} 中没有列 {name:?}", self.table.name()),
-                ],
-                [
-                    format!("its columns are {}", self.column_names()),
-                    format!("可用的列：{}", self.column_names()),
-                ],
-            )),
-        }
-        .map_err(|refusal| match parts.first() {
-            Some(first) => refusal.at(first.span),
-            None => refusal,
-        })
-    }
-
-    /// Whether this names the owner column.
-    pub(crate) fn is_owner(&self, parts: &[Ident]) -> bool {
-        self.column_name(parts).is_ok_and(|name| name == self.table.owner())
-    }
-
-    fn column_name(&self, parts: &[Ident]) -> Result<String, Refusal> {
-        match parts {
-            [column] => Ok(folded(column)),
-            [table, column] if folded(table) == self.qualifier => Ok(folded(column)),
-            _ => {
-                let message = ["a name that no table here has", "名称不属于所查询的表"];
-                let hint = ["name columns of the one table asked", "请使用所查询单表中的列"];
-                Err(Refusal::new(RefusalCode::Unknown, message, hint))
-            }
-        }
-    }
-
-    fn column_names(&self) -> String {
-        let names: Vec<&str> = self.table.columns().iter().map(Column::name).collect();
-        names.join(", ")
-    }
-}
-
-/// SQL folds unquoted identifiers to lower case.
-pub(crate) fn folded(ident: &Ident) -> String {
-    match ident.quote_style {
-        None => ident.value.to_lowercase(),
-        Some(_) => ident.value.clone(),
     }
 }
 

@@ -1,284 +1,222 @@
 //! A bound question: SQL after every name has been resolved against the contract.
 //!
-//! Knows columns by index, values by index in their declared domain, and how much of a predicate
-//! can be decided from public facts. It is normalised: two texts that mean the same bind to the
-//! same value and the same hash. Deliberately knows no rows.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Rows before noise come from *owned relations*: tables with an owner column and what is made of
+//! them member by member. A question is a few noised columns over one such relation, and what is
+//! computed from the noised values afterwards. It is normalised: two texts that mean the same bind
+//! to the same value and the same hash. Deliberately knows no rows.
 
 use minicbor::Encode;
 
-use crate::civil::{Bucket, CivilDate};
-use crate::contract::{Contract, Table};
+use super::expr::{Comparison, Expr, Predicate};
+use super::relation::Relation;
 use crate::hash;
 use crate::ids::SqlHash;
 
-/// A question over one table of the contract.
+/// A question over one owned relation.
 #[derive(Clone, Debug, PartialEq, Eq, Encode)]
 #[cbor(array)]
 pub struct BoundQuery {
+    /// Where rows come from.
     #[n(0)]
-    pub(crate) table: u16,
+    pub(crate) from: Relation,
+    /// Which rows count.
     #[n(1)]
-    pub(crate) keys: Vec<Key>,
-    #[n(2)]
-    pub(crate) aggregates: Vec<Aggregate>,
-    #[n(3)]
-    pub(crate) output: Vec<Output>,
-    #[n(4)]
     pub(crate) filter: Option<Predicate>,
+    /// Group keys.
+    #[n(2)]
+    pub(crate) keys: Vec<Key>,
+    /// What is noised, each once.
+    #[n(3)]
+    pub(crate) measures: Vec<Measure>,
+    /// What is shown or decided on after noise.
+    #[n(4)]
+    pub(crate) outputs: Vec<Output>,
+    /// HAVING, on noised values.
+    #[n(5)]
+    pub(crate) having: Option<Condition>,
+    /// ORDER BY, on noised values.
+    #[n(6)]
+    pub(crate) order: Vec<Order>,
+    /// LIMIT, after ORDER BY.
+    #[n(7)]
+    pub(crate) limit: Option<u32>,
+    /// Whether every brand answers for itself: `brand` among the group keys.
+    #[n(8)]
+    pub(crate) by_brand: bool,
 }
 
-/// A group key.
+/// A group key: an expression with a public list of values.
 #[derive(Clone, Debug, PartialEq, Eq, Encode)]
 #[cbor(array)]
 pub struct Key {
+    /// The expression.
     #[n(0)]
-    pub(crate) name: String,
+    pub(crate) expr: Expr,
+    /// The value of the first label.
     #[n(1)]
-    pub(crate) column: u16,
-    /// `None` for a text column, grouped by its values.
+    pub(crate) base: i64,
+    /// A label for each value from `base` on.
     #[n(2)]
-    pub(crate) bucket: Option<Bucket>,
+    pub(crate) labels: Vec<String>,
 }
 
-/// An aggregate with its output name.
-#[derive(Clone, Debug, PartialEq, Eq, Encode)]
-#[cbor(array)]
-pub struct Aggregate {
-    #[n(0)]
-    pub(crate) name: String,
-    #[n(1)]
-    pub(crate) of: Measure,
-}
-
-/// What is counted or summed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
-pub enum Measure {
+/// An additive amount a member contributes to a cell.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode)]
+pub enum Amount {
     /// `count(*)`
     #[n(0)]
     Rows,
-    /// `count(distinct member)`
+    /// `count(distinct member)`: 1 where the member has a row.
     #[n(1)]
     Members,
-    /// `sum(column)`, refunds netted.
+    /// `sum(expression)`, refunds netted.
     #[n(2)]
     #[cbor(array)]
-    Sum {
-        /// Index of the column in the table.
-        #[n(0)]
-        column: u16,
-    },
+    Sum(#[n(0)] Expr),
 }
 
-/// One output column, in the order of the SELECT list.
+/// What is measured.
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
+pub enum Measure {
+    /// One amount.
+    #[n(0)]
+    #[cbor(array)]
+    One(#[n(0)] Amount),
+    /// The share of rows for which a 0-or-1 expression is 1: yes and no as one vector.
+    #[n(1)]
+    #[cbor(array)]
+    Rate(#[n(0)] Expr),
+    /// `offset + numerator / denominator`, a member's two vectors scaled by one factor.
+    #[n(2)]
+    #[cbor(array)]
+    Ratio {
+        /// Numerator.
+        #[n(0)]
+        numerator: Amount,
+        /// Denominator.
+        #[n(1)]
+        denominator: Amount,
+        /// Added to the quotient.
+        #[n(2)]
+        offset: i64,
+    },
+    /// A dyadic histogram of an expression, of which quantiles are read.
+    #[n(3)]
+    #[cbor(array)]
+    Histogram(#[n(0)] Bins),
+}
+
+/// Bins of equal width, as many as a power of two.
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
+#[cbor(array)]
+pub struct Bins {
+    /// What is binned.
+    #[n(0)]
+    pub(crate) expr: Expr,
+    /// Lower edge of the first bin.
+    #[n(1)]
+    pub(crate) least: i64,
+    /// Width of a bin.
+    #[n(2)]
+    pub(crate) width: u64,
+    /// There are 2^depth bins.
+    #[n(3)]
+    pub(crate) depth: u8,
+    /// Unit of the expression.
+    #[n(4)]
+    pub(crate) unit: String,
+}
+
+impl Bins {
+    /// How many bins there are.
+    pub(crate) fn leaves(&self) -> usize {
+        1usize.checked_shl(u32::from(self.depth)).unwrap_or(1)
+    }
+}
+
+/// One column computed from noised values.
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
+#[cbor(array)]
+pub struct Output {
+    /// Its name.
+    #[n(0)]
+    pub(crate) name: String,
+    /// Whether it is in the SELECT list.
+    #[n(1)]
+    pub(crate) shown: bool,
+    /// What it is.
+    #[n(2)]
+    pub(crate) of: OutputOf,
+}
+
+/// What an output shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
-pub enum Output {
-    /// Index into the keys.
+pub enum OutputOf {
+    /// A group key.
     #[n(0)]
     #[cbor(array)]
     Key(#[n(0)] u16),
-    /// Index into the aggregates.
+    /// A measure's value.
     #[n(1)]
     #[cbor(array)]
-    Aggregate(#[n(0)] u16),
-}
-
-/// A comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
-#[cbor(index_only)]
-pub enum Comparison {
-    /// `=`
-    #[n(0)]
-    Equal,
-    /// `<>`
-    #[n(1)]
-    NotEqual,
-    /// `<`
+    Measure(#[n(0)] u16),
+    /// A quantile of a histogram.
     #[n(2)]
-    Less,
-    /// `<=`
-    #[n(3)]
-    LessOrEqual,
-    /// `>`
-    #[n(4)]
-    Greater,
-    /// `>=`
-    #[n(5)]
-    GreaterOrEqual,
+    #[cbor(array)]
+    Quantile {
+        /// The histogram.
+        #[n(0)]
+        measure: u16,
+        /// Which quantile, in thousandths.
+        #[n(1)]
+        permille: u16,
+    },
 }
 
-impl Comparison {
-    pub(crate) const fn sql(self) -> &'static str {
-        match self {
-            Self::Equal => "=",
-            Self::NotEqual => "<>",
-            Self::Less => "<",
-            Self::LessOrEqual => "<=",
-            Self::Greater => ">",
-            Self::GreaterOrEqual => ">=",
-        }
-    }
-
-    /// `a op b` as `b op a`.
-    pub(crate) const fn flipped(self) -> Self {
-        match self {
-            Self::Less => Self::Greater,
-            Self::LessOrEqual => Self::GreaterOrEqual,
-            Self::Greater => Self::Less,
-            Self::GreaterOrEqual => Self::LessOrEqual,
-            same => same,
-        }
-    }
-}
-
-/// A member-local condition on one row. It is never NULL: texts are mapped to their domain first,
-/// days outside their range are not read, absent numbers are 0.
+/// A condition on noised values.
 #[derive(Clone, Debug, PartialEq, Eq, Encode)]
-pub enum Predicate {
+pub enum Condition {
     /// All hold.
     #[n(0)]
     #[cbor(array)]
-    And(#[n(0)] Vec<Predicate>),
+    And(#[n(0)] Vec<Condition>),
     /// One holds.
     #[n(1)]
     #[cbor(array)]
-    Or(#[n(0)] Vec<Predicate>),
+    Or(#[n(0)] Vec<Condition>),
     /// Does not hold.
     #[n(2)]
     #[cbor(array)]
-    Not(#[n(0)] Box<Predicate>),
-    /// The text's index in its domain (`OTHER` last) is one of these.
+    Not(#[n(0)] Box<Condition>),
+    /// An output compares so with a literal.
     #[n(3)]
     #[cbor(array)]
-    Text {
-        /// Column.
+    Compare {
+        /// Index into the outputs, never a key.
         #[n(0)]
-        column: u16,
-        /// Indices of values.
-        #[n(1)]
-        values: BTreeSet<u16>,
-    },
-    /// The day compares so.
-    #[n(4)]
-    #[cbor(array)]
-    Date {
-        /// Column.
-        #[n(0)]
-        column: u16,
+        output: u16,
         /// Comparison.
         #[n(1)]
         comparison: Comparison,
-        /// The literal.
+        /// The literal, in millionths.
         #[n(2)]
-        day: CivilDate,
-    },
-    /// The number compares so.
-    #[n(5)]
-    #[cbor(array)]
-    Integer {
-        /// Column.
-        #[n(0)]
-        column: u16,
-        /// Comparison.
-        #[n(1)]
-        comparison: Comparison,
-        /// The literal.
-        #[n(2)]
-        value: i64,
+        micros: i64,
     },
 }
 
-/// What is publicly known of a row that would land in a cell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fact {
-    /// Index of the text's value.
-    Text(u16),
-    /// First and last day.
-    Days(CivilDate, CivilDate),
-}
-
-/// Facts by column.
-pub(crate) type World = BTreeMap<u16, Fact>;
-
-impl Predicate {
-    /// Whether a row of this world could pass: `Some` when public facts decide it.
-    pub(crate) fn decided(&self, world: &World) -> Option<bool> {
-        match self {
-            Self::And(all) => {
-                let parts = all.iter().map(|part| part.decided(world));
-                fold(parts, false)
-            }
-            Self::Or(any) => {
-                let parts = any.iter().map(|part| part.decided(world));
-                fold(parts, true)
-            }
-            Self::Not(inner) => inner.decided(world).map(|truth| !truth),
-            Self::Text { column, values } => match world.get(column) {
-                Some(Fact::Text(value)) => Some(values.contains(value)),
-                _ => None,
-            },
-            Self::Date { column, comparison, day } => match world.get(column) {
-                Some(Fact::Days(first, last)) => days_decide(*comparison, *first, *last, *day),
-                _ => None,
-            },
-            Self::Integer { .. } => None,
-        }
-    }
-
-    /// Calls `visit` with every column the predicate reads.
-    pub(crate) fn columns(&self, visit: &mut impl FnMut(u16)) {
-        match self {
-            Self::And(parts) | Self::Or(parts) => {
-                for part in parts {
-                    part.columns(visit);
-                }
-            }
-            Self::Not(inner) => inner.columns(visit),
-            Self::Text { column, .. }
-            | Self::Date { column, .. }
-            | Self::Integer { column, .. } => {
-                visit(*column);
-            }
-        }
-    }
-}
-
-/// Kleene's strong conjunction (`absorbing` false) or disjunction (`absorbing` true).
-fn fold(parts: impl Iterator<Item = Option<bool>>, absorbing: bool) -> Option<bool> {
-    let mut open = false;
-    for part in parts {
-        match part {
-            Some(truth) if truth == absorbing => return Some(absorbing),
-            Some(_) => {}
-            None => open = true,
-        }
-    }
-    if open { None } else { Some(!absorbing) }
-}
-
-fn days_decide(op: Comparison, first: CivilDate, last: CivilDate, day: CivilDate) -> Option<bool> {
-    let (all, none) = match op {
-        Comparison::Equal => (first == day && last == day, day < first || day > last),
-        Comparison::NotEqual => (day < first || day > last, first == day && last == day),
-        Comparison::Less => (last < day, first >= day),
-        Comparison::LessOrEqual => (last <= day, first > day),
-        Comparison::Greater => (first > day, last <= day),
-        Comparison::GreaterOrEqual => (first >= day, last < day),
-    };
-    match (all, none) {
-        (true, _) => Some(true),
-        (_, true) => Some(false),
-        _ => None,
-    }
+/// One part of ORDER BY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
+#[cbor(array)]
+pub struct Order {
+    /// Index into the outputs.
+    #[n(0)]
+    pub(crate) output: u16,
+    /// Whether the greatest comes first.
+    #[n(1)]
+    pub(crate) descending: bool,
 }
 
 impl BoundQuery {
-    /// The table asked, of the contract the question was bound to.
-    pub(crate) fn table<'c>(&self, contract: &'c Contract) -> Option<&'c Table> {
-        contract.tables().get(usize::from(self.table))
-    }
-
     /// Hash of the normalised question.
     pub fn hash(&self) -> SqlHash {
         let mut bytes = Vec::new();
@@ -287,70 +225,57 @@ impl BoundQuery {
         SqlHash(hash::tagged("coalition/privacy/question/v0", &[&bytes]))
     }
 
-    /// Every column read: keys, sums and filter.
-    pub(crate) fn columns(&self) -> BTreeSet<u16> {
-        let mut columns: BTreeSet<u16> = self.keys.iter().map(|key| key.column).collect();
-        columns.extend(self.aggregates.iter().filter_map(|aggregate| match aggregate.of {
-            Measure::Sum { column } => Some(column),
-            Measure::Rows | Measure::Members => None,
-        }));
+    /// Whether cells are chosen by their noised values, so that what is shown is a selection.
+    pub fn selects(&self) -> bool {
+        self.having.is_some() || self.limit.is_some()
+    }
+
+    /// The names of the shown group keys, in the order of the SELECT list.
+    pub(crate) fn shown_keys(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.outputs.iter().filter(|output| output.shown).filter_map(|output| match output.of {
+            OutputOf::Key(index) => Some((output.name.as_str(), usize::from(index))),
+            _ => None,
+        })
+    }
+
+    /// Every shown column that is no key, in the order of the SELECT list.
+    pub(crate) fn shown_values(&self) -> impl Iterator<Item = &Output> {
+        let shown = self.outputs.iter().filter(|output| output.shown);
+        shown.filter(|output| !matches!(output.of, OutputOf::Key(_)))
+    }
+
+    /// Calls `visit` with every column of the relation that the question reads.
+    pub(crate) fn columns(&self, visit: &mut dyn FnMut(u16)) {
         if let Some(filter) = &self.filter {
-            filter.columns(&mut |column| {
-                columns.insert(column);
-            });
+            filter.columns(visit);
         }
-        columns
+        for key in &self.keys {
+            key.expr.columns(visit);
+        }
+        for measure in &self.measures {
+            measure.columns(visit);
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_public_facts_decide_holds_for_every_day() {
-        let day = |d: u8| CivilDate::new(2017, 3, d).unwrap();
-        let ops = [
-            Comparison::Equal,
-            Comparison::NotEqual,
-            Comparison::Less,
-            Comparison::LessOrEqual,
-            Comparison::Greater,
-            Comparison::GreaterOrEqual,
-        ];
-        let holds = |op, left: CivilDate, right: CivilDate| match op {
-            Comparison::Equal => left == right,
-            Comparison::NotEqual => left != right,
-            Comparison::Less => left < right,
-            Comparison::LessOrEqual => left <= right,
-            Comparison::Greater => left > right,
-            Comparison::GreaterOrEqual => left >= right,
-        };
-        for op in ops {
-            for (first, last) in (1..=6).flat_map(|a| (a..=6).map(move |b| (a, b))) {
-                for literal in 1..=6 {
-                    let truths: BTreeSet<bool> =
-                        (first..=last).map(|d| holds(op, day(d), day(literal))).collect();
-                    let expected = (truths.len() == 1).then(|| truths.contains(&true));
-                    let decided = days_decide(op, day(first), day(last), day(literal));
-                    assert_eq!(decided, expected, "{op:?} {first}..{last} {literal}");
-                }
+impl Measure {
+    fn columns(&self, visit: &mut dyn FnMut(u16)) {
+        match self {
+            Self::One(amount) => amount.columns(visit),
+            Self::Rate(expr) => expr.columns(visit),
+            Self::Ratio { numerator, denominator, .. } => {
+                numerator.columns(visit);
+                denominator.columns(visit);
             }
+            Self::Histogram(bins) => bins.expr.columns(visit),
         }
     }
+}
 
-    #[test]
-    fn unknown_parts_do_not_hide_a_decision() {
-        let text = |values: &[u16]| Predicate::Text {
-            column: 0,
-            values: values.iter().copied().collect(),
-        };
-        let open = Predicate::Integer { column: 1, comparison: Comparison::Less, value: 3 };
-        let world = World::from([(0, Fact::Text(2))]);
-        let and = |parts| Predicate::And(parts);
-        assert_eq!(and(vec![open.clone(), text(&[1])]).decided(&world), Some(false));
-        assert_eq!(and(vec![open.clone(), text(&[2])]).decided(&world), None);
-        assert_eq!(Predicate::Or(vec![open.clone(), text(&[2])]).decided(&world), Some(true));
-        assert_eq!(Predicate::Not(Box::new(open)).decided(&world), None);
+impl Amount {
+    fn columns(&self, visit: &mut dyn FnMut(u16)) {
+        if let Self::Sum(expr) = self {
+            expr.columns(visit);
+        }
     }
 }

@@ -1,394 +1,501 @@
-//! Binds the SELECT list, FROM and GROUP BY.
+//! Binds the outer SELECT: group keys, noised columns and what is computed from them.
 
 use std::collections::BTreeSet;
 
 use sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, GroupByExpr, Ident, ObjectName, Select, SelectItem, Spanned, TableFactor,
-    Value,
+    BinaryOperator, Expr as Sql, Function, GroupByExpr, Query, SelectItem, Spanned, Value,
 };
 
-use super::condition::bind_condition;
-use super::query::{Aggregate, BoundQuery, Key, Measure, Output};
+use super::after::{bind_having, bind_order};
+use super::call::{Argument, Call, is_aggregate};
+use super::clauses::{Clauses, limit, plain_select, unwrapped};
+use super::expr::{Expr, Operator};
+use super::member::{ordinal, row_filter};
+use super::query::{Amount, Bins, BoundQuery, Key, Measure, Output, OutputOf};
 use super::refusal::{too_complex, unsupported};
-use super::{AGGREGATES_MAX, KEYS_MAX, Refusal, RefusalCode, SIMPLE, Scope, folded};
-use crate::civil::Bucket;
-use crate::contract::{Contract, Domain};
+use super::scalar::{bind_number, bind_scalar};
+use super::scope::{Binder, Kind, Named, Names, Scope, Typed, folded, name_parts};
+use super::{AGGREGATES_MAX, KEY_POINTS_MAX, KEYS_MAX, Refusal, RefusalCode};
 
 /// Longest output name in bytes.
 const NAME_MAX_BYTES: usize = 63;
+/// Bins of a histogram of which quantiles are read: 2 to this.
+const HISTOGRAM_DEPTH: u8 = 9;
 
-/// Finds the one table of FROM in the contract.
-pub(super) fn scope<'c>(contract: &'c Contract, select: &Select) -> Result<Scope<'c>, Refusal> {
-    let [from] = select.from.as_slice() else {
-        return Err(unsupported("more or less than one table", "非单表查询", SIMPLE));
-    };
-    if let Some(join) = from.joins.first() {
-        return Err(unsupported("a join", "连接（JOIN）", SIMPLE).at(join.span()));
-    }
-    let TableFactor::Table {
-        name,
-        alias,
-        args: None,
-        with_hints,
-        version: None,
-        with_ordinality: false,
-        partitions,
-        json_path: None,
-        sample: None,
-        index_hints,
-    } = &from.relation
-    else {
-        let refusal =
-            unsupported("anything but a plain table in FROM", " FROM 中的非普通表", SIMPLE);
-        return Err(refusal.at(from.relation.span()));
-    };
-    if !(with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty()) {
-        return Err(unsupported("a table hint", "表提示", SIMPLE).at(name.span()));
-    }
-    let wanted = single_name(name).unwrap_or_default();
-    let tables = contract.tables();
-    let found = tables.iter().enumerate().find(|(_, table)| table.name() == wanted);
-    let Some((index, table)) = found.and_then(|(i, table)| Some((u16::try_from(i).ok()?, table)))
-    else {
-        let names: Vec<&str> = tables.iter().map(|table| table.name()).collect();
-        let names = names.join(", ");
-        return Err(Refusal::new(
-            RefusalCode::Unknown,
-            [format!("there is no table {wanted:?}"), format!("没有表 {wanted:?}")],
-            [format!("the tables are {names}"), format!("可用的表：{names}")],
-        )
-        .at(name.span()));
-    };
-    let qualifier = match alias {
-        None => wanted,
-        Some(alias) if alias.columns.is_empty() && alias.at.is_none() => folded(&alias.name),
-        Some(alias) => {
-            return Err(unsupported("renaming columns in FROM", " FROM 中的列重命名", SIMPLE)
-                .at(alias.name.span));
-        }
-    };
-    Ok(Scope { table_index: index, table, qualifier })
+/// What is bound so far of a question.
+pub(crate) struct Question<'s, 'b, 'c> {
+    pub(crate) scope: &'s Scope<'b, 'c>,
+    keys: Vec<Key>,
+    measures: Vec<Measure>,
+    pub(crate) outputs: Vec<Output>,
+    by_brand: bool,
 }
 
-/// Binds everything below the checked clauses.
-pub(super) fn bind_select(scope: &Scope<'_>, select: &Select) -> Result<BoundQuery, Refusal> {
-    let mut keys = Vec::new();
-    let mut aggregates = Vec::new();
-    let mut output = Vec::new();
+/// Binds a whole question.
+pub(crate) fn bind_question(
+    binder: &Binder<'_>,
+    named: &Named<'_>,
+    query: &Query,
+) -> Result<BoundQuery, Refusal> {
+    let Clauses { select, order_by, .. } = plain_select(query)?;
+    if select.distinct.is_some() {
+        let hint = ["group by the keys instead", "请改用 GROUP BY"];
+        return Err(unsupported("SELECT DISTINCT", " SELECT DISTINCT", hint));
+    }
+    let scope = Scope::new(binder, named, &select.from)?;
+    let filter = row_filter(&scope, select)?;
+    let mut question = Question {
+        scope: &scope,
+        keys: Vec::new(),
+        measures: Vec::new(),
+        outputs: Vec::new(),
+        by_brand: false,
+    };
     let mut names = BTreeSet::new();
-    let mut items = Vec::new();
     for item in &select.projection {
         let (expr, alias) = match item {
             SelectItem::UnnamedExpr(expr) => (expr, None),
-            SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias)),
+            SelectItem::ExprWithAlias { expr, alias } => (expr, Some(folded(alias))),
             _ => {
                 let hint = ["name each group key and aggregate", "请逐一写出分组键与聚合"];
                 return Err(unsupported("'*' in the SELECT list", " SELECT 列表中的 *", hint)
                     .at(item.span()));
             }
         };
-        let bound = bind_item(scope, expr)?;
-        let name = alias.map_or_else(|| bound.default_name(scope), folded);
+        if question.is_brand(expr) {
+            question.by_brand = true;
+            continue;
+        }
+        let of = question.item(expr).map_err(|refusal| refusal.at(expr.span()))?;
+        let name = alias.unwrap_or_else(|| default_name(expr));
         output_name(&name, &mut names).map_err(|refusal| refusal.at(item.span()))?;
-        match &bound {
-            Item::Key { column, bucket } => {
-                output.push(Output::Key(position(keys.len())));
-                keys.push(Key { name: name.clone(), column: *column, bucket: *bucket });
-            }
-            Item::Measure(of) => {
-                output.push(Output::Aggregate(position(aggregates.len())));
-                aggregates.push(Aggregate { name: name.clone(), of: *of });
-            }
-        }
-        items.push((name, bound));
-        if keys.len() > KEYS_MAX {
-            return Err(too_complex("group keys", "分组键", KEYS_MAX));
-        }
-        if aggregates.len() > AGGREGATES_MAX {
-            return Err(too_complex("aggregates", "聚合", AGGREGATES_MAX));
-        }
+        question.outputs.push(Output { name, shown: true, of });
     }
-    if aggregates.is_empty() {
+    if question.measures.is_empty() {
         return Err(Refusal::new(
             RefusalCode::Unsupported,
             ["a question without an aggregate would show rows", "没有聚合的查询会暴露明细行"],
             ["count or sum something", "请使用 count 或 sum"],
         ));
     }
-    grouped_as_selected(scope, &select.group_by, &items)?;
-    let filter = select.selection.as_ref().map(|expr| bind_condition(scope, expr)).transpose()?;
-    Ok(BoundQuery { table: scope.table_index, keys, aggregates, output, filter })
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Item {
-    Key { column: u16, bucket: Option<Bucket> },
-    Measure(Measure),
-}
-
-impl Item {
-    fn default_name(&self, scope: &Scope<'_>) -> String {
-        let column = |index: u16| {
-            let column = scope.table.columns().get(usize::from(index));
-            column.map_or_else(String::new, |column| column.name().to_owned())
-        };
-        match self {
-            Self::Key { column: index, bucket: None } => column(*index),
-            Self::Key { bucket: Some(Bucket::Month), .. } => "month".to_owned(),
-            Self::Key { bucket: Some(Bucket::Quarter), .. } => "quarter".to_owned(),
-            Self::Key { bucket: Some(Bucket::HalfYear), .. } => "half_year".to_owned(),
-            Self::Key { bucket: Some(Bucket::Year), .. } => "year".to_owned(),
-            Self::Measure(Measure::Rows) => "count".to_owned(),
-            Self::Measure(Measure::Members) => "count_members".to_owned(),
-            Self::Measure(Measure::Sum { column: index }) => format!("sum_{}", column(*index)),
-        }
+    question.grouped_as_selected(&select.group_by)?;
+    let having =
+        select.having.as_ref().map(|having| bind_having(&mut question, having)).transpose()?;
+    let order = order_by.map_or(Ok(Vec::new()), |order| bind_order(&mut question, order))?;
+    let limit = limit(query)?;
+    let Question { keys, measures, outputs, by_brand, .. } = question;
+    if measures.len() > AGGREGATES_MAX {
+        return Err(too_complex("aggregates", "聚合", AGGREGATES_MAX));
     }
-}
-
-fn bind_item(scope: &Scope<'_>, expr: &Expr) -> Result<Item, Refusal> {
-    let parts = name_parts(expr);
-    if !parts.is_empty() {
-        let (column, found) = scope.column(parts)?;
-        return match found.domain() {
-            Domain::Text { .. } => Ok(Item::Key { column, bucket: None }),
-            Domain::Date { .. } => {
-                let hint = [
-                    "use half_year(..) or date_trunc('month', ..)",
-                    "请使用 half_year(..) 或 date_trunc('month', ..)",
-                ];
-                Err(unsupported("grouping by single days", "按天分组", hint).at(expr.span()))
-            }
-            Domain::Integer { .. } => {
-                let hint = ["sum it, or use it in WHERE", "请对其求和，或用于 WHERE 条件"];
-                Err(unsupported("a number as a group key", "以数值列分组", hint).at(expr.span()))
-            }
-        };
-    }
-    match expr {
-        Expr::Nested(inner) => bind_item(scope, inner),
-        Expr::Function(function) => bind_function(scope, function).map_err(|r| r.at(expr.span())),
-        Expr::Value(_) => {
-            let hint = ["select group keys and aggregates only", "只能选择分组键与聚合"];
-            Err(unsupported("a constant in the SELECT list", " SELECT 列表中的常量", hint))
-        }
-        _ => {
-            let hint = [
-                "select group keys, count(*), count(distinct ..) and sum(..); compute with them after",
-                "请只选择分组键、count(*)、count(distinct ..) 与 sum(..)，得到结果后再计算",
-            ];
-            Err(unsupported("this expression", "该表达式", hint).at(expr.span()))
-        }
-    }
-}
-
-fn bind_function(scope: &Scope<'_>, function: &Function) -> Result<Item, Refusal> {
-    let Function {
-        name,
-        uses_odbc_syntax,
-        parameters,
-        args,
+    Ok(BoundQuery {
+        from: scope.relation,
         filter,
-        null_treatment,
-        over,
-        within_group,
-    } = function;
-    let called = single_name(name).unwrap_or_default();
-    if over.is_some() {
-        let hint = [
-            "windows compare members and cannot be bounded",
-            "窗口函数会跨会员比较，无法限定单个会员的贡献",
-        ];
-        return Err(unsupported("a window function", "窗口函数", hint));
+        keys,
+        measures,
+        outputs,
+        having,
+        order,
+        limit,
+        by_brand,
+    })
+}
+
+impl Question<'_, '_, '_> {
+    /// Whether this is the key that every brand answers for itself: `brand`, unless a column is
+    /// called so.
+    fn is_brand(&self, expr: &Sql) -> bool {
+        let named = matches!(expr, Sql::Identifier(name) if folded(name) == "brand");
+        named && !matches!(self.scope.resolve(expr), Some(Ok(_)))
     }
-    let plain = !uses_odbc_syntax
-        && matches!(parameters, FunctionArguments::None)
-        && filter.is_none()
-        && null_treatment.is_none()
-        && within_group.is_empty();
-    let FunctionArguments::List(FunctionArgumentList { duplicate_treatment, args, clauses }) = args
-    else {
-        return Err(unknown_function(&called));
-    };
-    if !plain || !clauses.is_empty() {
-        let hint = ["put the condition into WHERE", "请将条件写入 WHERE"];
-        return Err(unsupported("a clause inside an aggregate", "聚合函数内的子句", hint));
+
+    fn item(&mut self, expr: &Sql) -> Result<OutputOf, Refusal> {
+        if measures(expr) {
+            return self.measure(expr);
+        }
+        let key = self.key(expr)?;
+        if self.keys.contains(&key) {
+            let hint = ["select each group key once", "每个分组键只选择一次"];
+            return Err(unsupported("one group key twice", "重复的分组键", hint));
+        }
+        self.keys.push(key);
+        if self.keys.len() > KEYS_MAX {
+            return Err(too_complex("group keys", "分组键", KEYS_MAX));
+        }
+        Ok(OutputOf::Key(position(self.keys.len().saturating_sub(1))))
     }
-    let distinct = matches!(duplicate_treatment, Some(DuplicateTreatment::Distinct));
-    match (called.as_str(), distinct, args.as_slice()) {
-        ("count", false, [FunctionArg::Unnamed(FunctionArgExpr::Wildcard)]) => {
-            Ok(Item::Measure(Measure::Rows))
+
+    fn key(&self, expr: &Sql) -> Result<Key, Refusal> {
+        let Typed { expr: bound, kind } = bind_scalar(self.scope, expr)?;
+        if matches!(bound, Expr::Literal(_)) {
+            let hint = ["select group keys and aggregates only", "只能选择分组键与聚合"];
+            return Err(unsupported("a constant in the SELECT list", " SELECT 列表中的常量", hint));
         }
-        ("count", true, [FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))])
-            if scope.is_owner(name_parts(expr)) =>
-        {
-            Ok(Item::Measure(Measure::Members))
+        match kind {
+            Kind::Text(labels) => Ok(Key { expr: bound, base: 0, labels: labels.to_vec() }),
+            Kind::Day(..) => {
+                let hint = [
+                    "use half_year(..), date_trunc('month', ..) or extract(month from ..)",
+                    "请使用 half_year(..)、date_trunc('month', ..) 或 extract(month from ..)",
+                ];
+                Err(unsupported("grouping by single days", "按天分组", hint))
+            }
+            Kind::Number => {
+                let (least, greatest) =
+                    self.scope.range(&bound).integers().unwrap_or((0, i128::MAX));
+                let points = greatest.saturating_sub(least).saturating_add(1);
+                let base = i64::try_from(least).ok();
+                let (Some(base), true) = (base, points <= KEY_POINTS_MAX) else {
+                    let hint = [
+                        "bin it: case when x < 100 then '0-99' .. else .. end, or least(greatest(x, 0), 50)",
+                        "请分箱：case when x < 100 then '0-99' .. else .. end，或 least(greatest(x, 0), 50)",
+                    ];
+                    return Err(unsupported(
+                        "a number of so many values as a group key",
+                        "以取值过多的数值分组",
+                        hint,
+                    ));
+                };
+                let labels = (least..=greatest).map(|value| value.to_string()).collect();
+                Ok(Key { expr: bound, base, labels })
+            }
         }
-        ("count", _, _) => {
-            let hint = [
-                format!("use count(*) or count(distinct {})", scope.table.owner()),
-                format!("请使用 count(*) 或 count(distinct {})", scope.table.owner()),
-            ];
-            let message = ["this count has no bound", "该计数没有界"].map(str::to_owned);
-            Err(Refusal::new(RefusalCode::Unsupported, message, hint))
+    }
+
+    /// Binds an aggregate or a quotient of two.
+    pub(crate) fn measure(&mut self, expr: &Sql) -> Result<OutputOf, Refusal> {
+        match unwrapped(expr) {
+            Sql::BinaryOp { left, op: BinaryOperator::Divide, right } => {
+                let numerator = self.amount(left)?;
+                let denominator = self.amount(right)?;
+                let measure = match (numerator, denominator) {
+                    (Amount::Sum(expr), Amount::Rows) => self.average(expr)?,
+                    (numerator, denominator) => {
+                        Measure::Ratio { numerator, denominator, offset: 0 }
+                    }
+                };
+                Ok(OutputOf::Measure(self.intern(measure)))
+            }
+            Sql::Function(function) if is_aggregate(unwrapped(expr)) => {
+                self.aggregate(function).map_err(|refusal| refusal.at(expr.span()))
+            }
+            _ => {
+                let hint = [
+                    "select aggregates and quotients of two aggregates; compute more from the answer",
+                    "请只选择聚合或两个聚合之商，其余计算请在得到结果后进行",
+                ];
+                Err(unsupported("this arithmetic of aggregates", "该聚合运算", hint))
+            }
         }
-        ("sum", false, [FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))]) => {
-            bind_sum(scope, expr)
+    }
+
+    fn intern(&mut self, measure: Measure) -> u16 {
+        let at = self.measures.iter().position(|known| *known == measure);
+        position(at.unwrap_or_else(|| {
+            self.measures.push(measure);
+            self.measures.len().saturating_sub(1)
+        }))
+    }
+
+    fn aggregate(&mut self, function: &Function) -> Result<OutputOf, Refusal> {
+        let call = Call::of(function)?;
+        let measure = match (call.name.as_str(), call.distinct, call.arguments.as_slice()) {
+            ("avg", false, [Argument::Expr(expr)]) => {
+                let expr = bind_number(self.scope, expr)?;
+                self.average(expr)?
+            }
+            ("median", false, [Argument::Expr(expr)]) => return self.quantile(expr, 500),
+            ("quantile", false, [Argument::Expr(expr), Argument::Expr(fraction)]) => {
+                return self.quantile(expr, permille(fraction)?);
+            }
+            ("percentile_cont" | "percentile_disc", false, [Argument::Expr(fraction)]) => {
+                let Some(expr) = call.within else {
+                    let hint = [
+                        "write percentile_cont(0.9) WITHIN GROUP (ORDER BY x), or quantile(x, 0.9)",
+                        "请写作 percentile_cont(0.9) WITHIN GROUP (ORDER BY x) 或 quantile(x, 0.9)",
+                    ];
+                    return Err(unsupported("a percentile of nothing", "缺少对象的分位数", hint));
+                };
+                return self.quantile(expr, permille(fraction)?);
+            }
+            _ => Measure::One(self.call_amount(&call)?),
+        };
+        Ok(OutputOf::Measure(self.intern(measure)))
+    }
+
+    fn amount(&self, expr: &Sql) -> Result<Amount, Refusal> {
+        match unwrapped(expr) {
+            // `1.0 * sum(x) / count(*)`, an idiom against whole-number division
+            Sql::BinaryOp { left, op: BinaryOperator::Multiply, right } if is_one(left) => {
+                self.amount(right)
+            }
+            Sql::BinaryOp { left, op: BinaryOperator::Multiply, right } if is_one(right) => {
+                self.amount(left)
+            }
+            Sql::Function(function) => {
+                let call = Call::of(function)?;
+                match (call.name.as_str(), call.arguments.as_slice()) {
+                    // a quotient whose noised denominator is too small is withheld anyway
+                    ("nullif", [Argument::Expr(inner), Argument::Expr(_)]) => self.amount(inner),
+                    (name, _)
+                        if is_aggregate(unwrapped(expr)) && !["count", "sum"].contains(&name) =>
+                    {
+                        Err(wrong_part().at(expr.span()))
+                    }
+                    _ => self.call_amount(&call).map_err(|refusal| refusal.at(expr.span())),
+                }
+            }
+            _ => Err(wrong_part().at(expr.span())),
         }
-        ("half_year", false, [FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))]) => {
-            bind_bucket(scope, expr, Bucket::HalfYear)
+    }
+
+    fn call_amount(&self, call: &Call<'_>) -> Result<Amount, Refusal> {
+        match (call.name.as_str(), call.distinct, call.arguments.as_slice()) {
+            ("count", false, [Argument::Star]) => Ok(Amount::Rows),
+            ("count", true, [Argument::Expr(expr)]) if self.scope.is_owner(name_parts(expr)) => {
+                Ok(Amount::Members)
+            }
+            ("count", _, _) => {
+                let owner = self.scope.owner();
+                let hint = [
+                    format!(
+                        "use count(*) or count(distinct {owner}); count other things per member in a subquery"
+                    ),
+                    format!(
+                        "请使用 count(*) 或 count(distinct {owner})；其他去重计数请在按会员的子查询中进行"
+                    ),
+                ];
+                let message = ["this count has no bound", "该计数没有界"].map(str::to_owned);
+                Err(Refusal::new(RefusalCode::Unsupported, message, hint))
+            }
+            ("sum", false, [Argument::Expr(expr)]) => {
+                let bound = match bind_scalar(self.scope, expr)? {
+                    Typed { expr, kind: Kind::Number } => expr,
+                    _ => return Err(unbounded()),
+                };
+                self.bounded(&bound)?;
+                Ok(Amount::Sum(bound))
+            }
+            ("min" | "max", _, _) => {
+                let hint = [
+                    "one member decides a minimum or maximum; use quantile(x, 0.05) or quantile(x, 0.95)",
+                    "最小、最大值由单个会员决定；请使用 quantile(x, 0.05) 或 quantile(x, 0.95)",
+                ];
+                Err(unsupported("min and max over members", "跨会员的 min 与 max", hint))
+            }
+            _ => Err(super::call::unknown_function(&call.name)),
         }
-        (
-            "date_trunc",
-            false,
+    }
+
+    /// Refuses to sum what the contract has no bound for.
+    fn bounded(&self, expr: &Expr) -> Result<super::relation::SumBound, Refusal> {
+        let tables = self.scope.binder().contract.tables();
+        self.scope.relation.sum_bound(expr, tables).ok_or_else(unbounded)
+    }
+
+    /// `avg(e)`. A 0-or-1 expression is a rate. Otherwise the numerator is e less a public middle,
+    /// where that makes its bound smaller; a member's numerator and count are scaled *together*,
+    /// so that clipping moves no member's own mean.
+    fn average(&self, expr: Expr) -> Result<Measure, Refusal> {
+        let (least, greatest) = self.scope.range(&expr).integers().unwrap_or((0, 0));
+        if least >= 0 && greatest <= 1 {
+            return Ok(Measure::Rate(expr));
+        }
+        let plain = self.bounded(&expr)?;
+        let middle = least.saturating_add(greatest).div_euclid(2);
+        let Ok(offset) = i64::try_from(middle) else { return Err(unbounded()) };
+        let centred = Expr::Arithmetic {
+            op: Operator::Subtract,
+            left: Box::new(expr.clone()),
+            right: Box::new(Expr::Literal(offset)),
+        };
+        let (numerator, offset) = match self.bounded(&centred) {
+            Ok(bound) if offset != 0 && bound.most < plain.most => (centred, offset),
+            _ => (expr, 0),
+        };
+        Ok(Measure::Ratio { numerator: Amount::Sum(numerator), denominator: Amount::Rows, offset })
+    }
+
+    fn quantile(&mut self, expr: &Sql, permille: u16) -> Result<OutputOf, Refusal> {
+        let expr = bind_number(self.scope, expr)?;
+        let bound = self.bounded(&expr)?;
+        let (least, greatest) = self.scope.range(&expr).integers().unwrap_or((0, 0));
+        // what a member's sums are bounded by is where its values lie too
+        let most = i128::try_from(bound.most).unwrap_or(i128::MAX);
+        let (least, greatest) = (least.max(most.saturating_neg()), greatest.min(most));
+        let span = greatest.saturating_sub(least).saturating_add(1);
+        let leaves = 1i128 << HISTOGRAM_DEPTH;
+        let width = span.saturating_add(leaves.saturating_sub(1)).div_euclid(leaves).max(1);
+        let (Ok(least), Ok(width)) = (i64::try_from(least), u64::try_from(width)) else {
+            return Err(unbounded());
+        };
+        let unit = bound.unit.unwrap_or_else(|| "units".to_owned());
+        let bins = Bins { expr, least, width, depth: HISTOGRAM_DEPTH, unit };
+        let other = self.measures.iter().any(|measure| match measure {
+            Measure::Histogram(known) => *known != bins,
+            _ => false,
+        });
+        if other {
+            let hint = ["ask for them one after the other", "请分别提问"];
+            return Err(unsupported("quantiles of two expressions", "两个表达式的分位数", hint));
+        }
+        let measure = self.intern(Measure::Histogram(bins));
+        Ok(OutputOf::Quantile { measure, permille })
+    }
+
+    /// GROUP BY must list exactly the selected keys: by expression, by output name or by ordinal.
+    fn grouped_as_selected(&self, group_by: &GroupByExpr) -> Result<(), Refusal> {
+        let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
+            let hint = ["name the group keys", "请写出分组键"];
+            return Err(unsupported("GROUP BY ALL", " GROUP BY ALL", hint));
+        };
+        if !modifiers.is_empty() {
+            let hint = ["group by plain keys", "请使用普通分组键"];
+            return Err(unsupported("a modifier of GROUP BY", " GROUP BY 修饰符", hint));
+        }
+        let mut grouped = BTreeSet::new();
+        let mut brand = false;
+        for expr in expressions {
+            if self.by_brand && self.is_brand(expr) {
+                brand = true;
+                continue;
+            }
+            let found = self.output_of(expr).map_err(|refusal| refusal.at(expr.span()))?;
+            match found.and_then(|at| self.outputs.get(at)).map(|output| output.of) {
+                Some(OutputOf::Key(key)) => grouped.insert(usize::from(key)),
+                _ => {
+                    return Err(Refusal::new(
+                        RefusalCode::Unsupported,
+                        ["GROUP BY names no selected key", "GROUP BY 未对应任何所选分组键"],
+                        ["select the key too", "请同时在 SELECT 中写出该键"],
+                    )
+                    .at(expr.span()));
+                }
+            };
+        }
+        if grouped.len() == self.keys.len() && brand == self.by_brand {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            RefusalCode::Unsupported,
+            ["GROUP BY and the selected keys differ", "GROUP BY 与所选分组键不一致"],
             [
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(unit))),
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)),
+                "select every key you group by, and group by every key you select",
+                "请让 SELECT 的键与 GROUP BY 的键完全一致",
             ],
-        ) => bind_bucket(scope, expr, truncation(&unit.value)?),
-        _ => Err(unknown_function(&called)),
+        ))
+    }
+
+    /// The output that an expression means by ordinal, by name or, for a key, by what it is.
+    pub(crate) fn output_of(&self, expr: &Sql) -> Result<Option<usize>, Refusal> {
+        if let Some(at) = ordinal(expr) {
+            return Ok((at < self.outputs.len()).then_some(at));
+        }
+        if let Sql::Identifier(name) = expr {
+            let name = folded(name);
+            let named = self.outputs.iter().position(|output| output.name == name);
+            if named.is_some() {
+                return Ok(named);
+            }
+        }
+        if measures(expr) {
+            return Ok(None);
+        }
+        let key = self.key(expr)?;
+        let Some(at) = self.keys.iter().position(|known| *known == key) else { return Ok(None) };
+        let of = OutputOf::Key(position(at));
+        Ok(self.outputs.iter().position(|output| output.of == of))
+    }
+
+    /// The output that shows this, added without being shown where there is none.
+    pub(crate) fn output(&mut self, of: OutputOf) -> u16 {
+        let at = self.outputs.iter().position(|output| output.of == of);
+        position(at.unwrap_or_else(|| {
+            self.outputs.push(Output { name: String::new(), shown: false, of });
+            self.outputs.len().saturating_sub(1)
+        }))
     }
 }
 
-fn bind_sum(scope: &Scope<'_>, expr: &Expr) -> Result<Item, Refusal> {
-    let parts = name_parts(expr);
-    if parts.is_empty() {
-        let hint = ["sum a column of the contract", "请对契约中的列求和"];
-        return Err(unsupported("a sum of an expression", "对表达式求和", hint));
-    }
-    let (column, found) = scope.column(parts)?;
-    match found.domain() {
-        Domain::Integer { bound: Some(_), .. } => Ok(Item::Measure(Measure::Sum { column })),
-        _ => Err(Refusal::new(
-            RefusalCode::Unbounded,
-            [
-                format!("the contract has no bound for sums of {:?}", found.name()),
-                format!("契约未声明 {:?} 的求和上界", found.name()),
-            ],
-            [
-                "sum a column with a declared bound, or have one agreed on".to_owned(),
-                "请选择声明了上界的列，或先约定上界".to_owned(),
-            ],
-        )),
+/// Whether an expression has an aggregate in it where values after noise may stand.
+pub(crate) fn measures(expr: &Sql) -> bool {
+    match unwrapped(expr) {
+        Sql::BinaryOp { left, right, .. } => measures(left) || measures(right),
+        Sql::UnaryOp { expr, .. } => measures(expr),
+        other => is_aggregate(other),
     }
 }
 
-fn bind_bucket(scope: &Scope<'_>, expr: &Expr, bucket: Bucket) -> Result<Item, Refusal> {
-    let (column, found) = scope.column(name_parts(expr))?;
-    match found.domain() {
-        Domain::Date { .. } => Ok(Item::Key { column, bucket: Some(bucket) }),
-        _ => Err(Refusal::new(
+/// A fraction between 0 and 1 in thousandths.
+fn permille(expr: &Sql) -> Result<u16, Refusal> {
+    let micros = super::after::decimal_micros(expr);
+    let permille = micros.filter(|micros| micros % 1_000 == 0).and_then(|micros| {
+        u16::try_from(micros.checked_div(1_000)?).ok().filter(|p| (1..1_000).contains(p))
+    });
+    permille.ok_or_else(|| {
+        Refusal::new(
             RefusalCode::OutsideDomain,
+            ["this is not a quantile", "该值不是分位数"],
             [
-                format!("{:?} is not a date column", found.name()),
-                format!("{:?} 不是日期列", found.name()),
+                "give a fraction from 0.001 to 0.999 with three digits at most",
+                "请给出 0.001 至 0.999 之间、至多三位小数的分数",
             ],
-            ["bucket a date column".to_owned(), "请对日期列分桶".to_owned()],
-        )),
+        )
+        .at(expr.span())
+    })
+}
+
+fn wrong_part() -> Refusal {
+    let hint = [
+        "divide count(*), count(distinct ..) or sum(..) by one of them",
+        "请以 count(*)、count(distinct ..) 或 sum(..) 相除",
+    ];
+    unsupported("this part of a quotient", "商中的该部分", hint)
+}
+
+fn is_one(expr: &Sql) -> bool {
+    match unwrapped(expr) {
+        Sql::Value(value) => match &value.value {
+            Value::Number(digits, false) => digits == "1" || digits == "1.0",
+            _ => false,
+        },
+        _ => false,
     }
 }
 
-fn truncation(unit: &Value) -> Result<Bucket, Refusal> {
-    match unit {
-        Value::SingleQuotedString(text) if text.eq_ignore_ascii_case("month") => Ok(Bucket::Month),
-        Value::SingleQuotedString(text) if text.eq_ignore_ascii_case("quarter") => {
-            Ok(Bucket::Quarter)
-        }
-        Value::SingleQuotedString(text) if text.eq_ignore_ascii_case("year") => Ok(Bucket::Year),
-        _ => {
-            let hint = [
-                "use 'month', 'quarter' or 'year', or half_year(..)",
-                "请使用 'month'、'quarter'、'year' 或 half_year(..)",
-            ];
-            Err(unsupported("this date_trunc unit", "该 date_trunc 单位", hint))
-        }
-    }
-}
-
-fn unknown_function(name: &str) -> Refusal {
+fn unbounded() -> Refusal {
     Refusal::new(
-        RefusalCode::Unknown,
-        [format!("the function {name:?} is not known here"), format!("不支持函数 {name:?}")],
+        RefusalCode::Unbounded,
+        ["the contract has no bound for sums of this", "契约未声明其求和上界"],
         [
-            "use count(*), count(distinct ..), sum(..), half_year(..), date_trunc(..)".to_owned(),
-            "可用：count(*)、count(distinct ..)、sum(..)、half_year(..)、date_trunc(..)".to_owned(),
+            "sum columns with a declared bound, or have one agreed on",
+            "请选择声明了上界的列，或先约定上界",
         ],
     )
 }
 
-/// GROUP BY must list exactly the selected keys: by expression, by output name or by ordinal.
-fn grouped_as_selected(
-    scope: &Scope<'_>,
-    group_by: &GroupByExpr,
-    items: &[(String, Item)],
-) -> Result<(), Refusal> {
-    let GroupByExpr::Expressions(expressions, modifiers) = group_by else {
-        return Err(unsupported("GROUP BY ALL", " GROUP BY ALL", SIMPLE));
-    };
-    if !modifiers.is_empty() {
-        return Err(unsupported("a modifier of GROUP BY", " GROUP BY 修饰符", SIMPLE));
-    }
-    let mut grouped = BTreeSet::new();
-    for expr in expressions {
-        let position = grouped_item(scope, expr, items).map_err(|r| r.at(expr.span()))?;
-        grouped.insert(position);
-    }
-    let keys: BTreeSet<usize> = items
-        .iter()
-        .enumerate()
-        .filter(|(_, (_, item))| matches!(item, Item::Key { .. }))
-        .map(|(index, _)| index)
-        .collect();
-    let mut columns = BTreeSet::new();
-    let repeated = items.iter().any(|(_, item)| match item {
-        Item::Key { column, .. } => !columns.insert(*column),
-        Item::Measure(_) => false,
-    });
-    if repeated {
-        let hint = ["use each column as one key", "每列只能作为一个分组键"];
-        return Err(unsupported("a column in two group keys", "同一列用于两个分组键", hint));
-    }
-    if grouped == keys {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        RefusalCode::Unsupported,
-        ["GROUP BY and the selected keys differ", "GROUP BY 与所选分组键不一致"],
-        [
-            "select every key you group by, and group by every key you select",
-            "请让 SELECT 的键与 GROUP BY 的键完全一致",
-        ],
-    ))
-}
-
-fn grouped_item(
-    scope: &Scope<'_>,
-    expr: &Expr,
-    items: &[(String, Item)],
-) -> Result<usize, Refusal> {
-    let is_key = |at: &usize| matches!(items.get(*at), Some((_, Item::Key { .. })));
-    let found = match expr {
-        Expr::Value(value) => match &value.value {
-            Value::Number(digits, false) => {
-                digits.parse::<usize>().ok().and_then(|ordinal| ordinal.checked_sub(1))
+/// The name SQL users expect: a column's own, a function's, with its column where it has one.
+fn default_name(expr: &Sql) -> String {
+    match unwrapped(expr) {
+        Sql::Function(function) => {
+            let name = super::scope::single_name(&function.name).unwrap_or_default();
+            let call = Call::of(function).ok();
+            let column = call.as_ref().and_then(|call| match call.arguments.first() {
+                Some(Argument::Expr(expr)) => name_parts(expr).last().map(folded),
+                _ => None,
+            });
+            match (name.as_str(), column, call.is_some_and(|call| call.distinct)) {
+                ("count", _, true) => "count_members".to_owned(),
+                ("half_year", _, _) => name,
+                ("date_trunc", _, _) => "bucket".to_owned(),
+                (_, Some(column), _) => format!("{name}_{column}"),
+                (_, None, _) => name,
             }
-            _ => None,
-        },
-        Expr::Identifier(name) if items.iter().any(|(item, _)| *item == folded(name)) => {
-            items.iter().position(|(item, _)| *item == folded(name))
         }
-        _ => {
-            let bound = bind_item(scope, expr)?;
-            items.iter().position(|(_, item)| *item == bound)
-        }
-    };
-    found.filter(is_key).ok_or_else(|| {
-        Refusal::new(
-            RefusalCode::Unsupported,
-            ["GROUP BY names no selected key", "GROUP BY 未对应任何所选分组键"],
-            ["select the key too", "请同时在 SELECT 中写出该键"],
-        )
-    })
+        Sql::Extract { field, .. } => field.to_string().to_lowercase(),
+        Sql::BinaryOp { op: BinaryOperator::Divide, .. } => "ratio".to_owned(),
+        Sql::Case { .. } => "case".to_owned(),
+        other => name_parts(other).last().map_or_else(|| "value".to_owned(), folded),
+    }
 }
 
 fn output_name(name: &str, names: &mut BTreeSet<String>) -> Result<(), Refusal> {
@@ -402,22 +509,6 @@ fn output_name(name: &str, names: &mut BTreeSet<String>) -> Result<(), Refusal> 
         ["two output columns have one name, or a name is too long", "输出列重名，或名称过长"],
         ["give each its own short alias with AS", "请用 AS 为每列取不同的短别名"],
     ))
-}
-
-/// The parts of a column name; empty when the expression is none.
-pub(super) fn name_parts(expr: &Expr) -> &[Ident] {
-    match expr {
-        Expr::Identifier(name) => core::slice::from_ref(name),
-        Expr::CompoundIdentifier(parts) => parts,
-        _ => &[],
-    }
-}
-
-fn single_name(name: &ObjectName) -> Option<String> {
-    match name.0.as_slice() {
-        [part] => part.as_ident().map(folded),
-        _ => None,
-    }
 }
 
 fn position(length: usize) -> u16 {

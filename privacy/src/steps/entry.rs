@@ -1,4 +1,4 @@
-//! What a joint query writes into the logs.
+//! What joint and local questions write into the logs.
 //!
 //! Knows the entries, their encoding (deterministic CBOR, `[version, entry]`) and their limits.
 //! They travel as opaque application entries inside each brand's certified log. Deliberately knows
@@ -13,7 +13,7 @@ use crate::ids::{
     AnalystId, Attempt, ContractHash, MaskingKey, ParticipantId, PlanHash, QueryId, ReleaseHash,
     SetHash, SnapshotId, SqlHash, VectorHash,
 };
-use crate::units::{CalendarYear, PicoRho, UtcMillis};
+use crate::units::{CalendarYear, PicoDelta, PicoRho, UtcMillis};
 
 /// Version of the entries' encoding.
 pub const ENTRY_VERSION: u8 = 0;
@@ -93,6 +93,14 @@ pub enum CleanRoomEntry {
     #[n(7)]
     #[cbor(array)]
     Release(#[n(0)] ReleaseLogged),
+    /// A question about the writer's own members: debits its local account before anything is read.
+    #[n(8)]
+    #[cbor(array)]
+    LocalCharge(#[n(0)] LocalCharge),
+    /// The one answer to it.
+    #[n(9)]
+    #[cbor(array)]
+    LocalRelease(#[n(0)] LocalReleased),
 }
 
 /// The proposer's reservation: debits its account.
@@ -164,6 +172,51 @@ pub struct Commit {
     pub vector: VectorHash,
 }
 
+/// A local question's charge. There is one answer to it, from this data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct LocalCharge {
+    /// The question; its proposer is the writer.
+    #[n(0)]
+    pub id: AttemptId,
+    /// The plan it pays for.
+    #[n(1)]
+    pub plan: PlanHash,
+    /// The normalised question; its text stays out of the log.
+    #[n(2)]
+    pub sql: SqlHash,
+    /// The contract it was planned under.
+    #[n(3)]
+    pub contract: ContractHash,
+    /// What is debited.
+    #[n(4)]
+    pub rho: PicoRho,
+    /// What is debited from the account of failure probabilities.
+    #[n(5)]
+    pub delta: PicoDelta,
+    /// The account's year: that of the block that certifies this entry.
+    #[n(6)]
+    pub year: CalendarYear,
+    /// Whose share of the quota.
+    #[n(7)]
+    pub analyst: AnalystId,
+    /// The data it is answered from.
+    #[n(8)]
+    pub snapshot: SnapshotId,
+}
+
+/// The answer to a local question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct LocalReleased {
+    /// The question.
+    #[n(0)]
+    pub id: AttemptId,
+    /// Hash of the release's stable bytes.
+    #[n(1)]
+    pub release: ReleaseHash,
+}
+
 /// A cost booked locally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
@@ -232,6 +285,8 @@ impl CleanRoomEntry {
             Self::FailedAfterReading(entry) => entry.id,
             Self::MissingOpening(entry) => entry.id,
             Self::Release(entry) => entry.id,
+            Self::LocalCharge(entry) => entry.id,
+            Self::LocalRelease(entry) => entry.id,
         }
     }
 

@@ -31,7 +31,8 @@ use serde::Serialize;
 
 pub use entry::{
     AttemptId, CertifiedEntry, CleanRoomEntry, CodecError, Commit, ENTRY_MAX_BYTES, ENTRY_VERSION,
-    FailedAfterReading, MissingOpening, Participate, ReleaseLogged, Reserve,
+    FailedAfterReading, LocalCharge, LocalReleased, MissingOpening, Participate, ReleaseLogged,
+    Reserve,
 };
 pub use message::{DeclineReason, MESSAGE_MAX_BYTES, Message, Opening, Proposal};
 pub use record::{Begun, Drawn, Record};

@@ -14,7 +14,7 @@ use crate::ids::{
 use crate::masked_sum::{MaskedVector, MaskingSecret, ParticipantSet, SetMember, mask};
 use crate::mechanism::{NoiseError, NoiseShare, NoiseSource};
 use crate::testing::{brand, sample_contract, spec};
-use crate::units::PicoRho;
+use crate::units::{PicoDelta, PicoRho};
 
 const VECTORS: &str = include_str!("../../vectors/clean-room-v0.txt");
 
@@ -61,6 +61,18 @@ fn entries() -> Vec<(&'static str, CleanRoomEntry)> {
         FailedAfterReading { id, rho: PicoRho::new(5_000_000_000), year: CalendarYear(2026) };
     let missing = MissingOpening { id, accused: brand(2) };
     let release = ReleaseLogged { id, set: SetHash([7; 32]), release: ReleaseHash([9; 32]) };
+    let local = LocalCharge {
+        id,
+        plan: PlanHash([2; 32]),
+        sql: SqlHash([3; 32]),
+        contract: ContractHash([4; 32]),
+        rho: PicoRho::new(4_000_000_000),
+        delta: PicoDelta::new(10_000),
+        year: CalendarYear(2026),
+        analyst: "desk".parse().unwrap(),
+        snapshot: SnapshotId([6; 32]),
+    };
+    let local_release = LocalReleased { id, release: ReleaseHash([9; 32]) };
     vec![
         ("entry-reserve", CleanRoomEntry::Reserve(reserve())),
         ("entry-participate", CleanRoomEntry::Participate(participate)),
@@ -70,6 +82,8 @@ fn entries() -> Vec<(&'static str, CleanRoomEntry)> {
         ("entry-failed-after-reading", CleanRoomEntry::FailedAfterReading(failed)),
         ("entry-missing-opening", CleanRoomEntry::MissingOpening(missing)),
         ("entry-release", CleanRoomEntry::Release(release)),
+        ("entry-local-charge", CleanRoomEntry::LocalCharge(local)),
+        ("entry-local-release", CleanRoomEntry::LocalRelease(local_release)),
     ]
 }
 
@@ -127,15 +141,16 @@ fn the_wire_format_is_frozen() {
     for line in VECTORS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (name, expected) = line.split_once(' ').unwrap();
         let bytes = written.get(name).unwrap_or_else(|| panic!("{name} is not written"));
-        assert_eq!(hex(bytes), expected, "{name}");
-        used.insert(name);
+        if hex(bytes) == expected {
+            used.insert(name);
+        }
     }
     let missing: Vec<String> = written
         .iter()
         .filter(|(name, _)| !used.contains(*name))
         .map(|(name, bytes)| format!("{name} {}", hex(bytes)))
         .collect();
-    assert!(missing.is_empty(), "not frozen yet:\n{}", missing.join("\n"));
+    assert!(missing.is_empty(), "not frozen, or frozen differently:\n{}", missing.join("\n"));
 }
 
 #[test]

@@ -3,9 +3,11 @@
 //! The only constructor needs a [`CertifiedCharge`], which only certified entries make. What is in
 //! a release is public from then on: cells from public domains, noised values, intervals from
 //! public variances, and a statement of what it cost whom. Joint counts say that they count
-//! memberships. The stable bytes hold integers only; floats are made for display.
-//!
-//! Not here yet: derived columns (ratios, shares), ordering and selection after noise.
+//! memberships. The stable bytes hold every noised sum, as integers only, whatever HAVING, ORDER BY
+//! and LIMIT leave to be shown; floats are made for display.
+
+mod answer;
+mod local;
 
 use std::collections::BTreeMap;
 
@@ -16,10 +18,12 @@ use crate::accounting::CertifiedCharge;
 use crate::hash;
 use crate::ids::{ParticipantId, PlanHash, ReleaseHash, SetHash, SqlHash};
 use crate::masked_sum::{self, MaskError, MaskedVector};
-use crate::plan::{DpPlan, PlanSummary, interval_half_width};
-use crate::sql::Output;
+use crate::plan::{DpPlan, PlanSummary};
 use crate::steps::AttemptId;
 use crate::units::PicoRho;
+use answer::Sums;
+pub use answer::{NoisedValue, Quality, ReleasedCell};
+pub use local::{BrandPack, LocalRelease, PackError};
 
 /// Stated coverage of the intervals, in percent.
 pub const INTERVAL_PERCENT: u8 = 95;
@@ -27,6 +31,9 @@ pub const INTERVAL_PERCENT: u8 = 95;
 /// Why there is no release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseError {
+    /// Vector, noise and plan do not belong together, or a sum does not fit.
+    #[error("these figures and this noise are not of the plan that was charged")]
+    Plan,
     /// The charge is for something else.
     #[error("the certified charge is for another plan, cost or set of participants")]
     Unpaid,
@@ -72,26 +79,6 @@ struct Stable {
     values: Vec<i64>,
 }
 
-/// One cell of a release.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ReleasedCell {
-    /// Labels, one per group key.
-    pub keys: Vec<String>,
-    /// One value per aggregate.
-    pub values: Vec<NoisedValue>,
-}
-
-/// A noised value with its interval, in its aggregate's unit.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct NoisedValue {
-    /// The noised value; can be negative.
-    pub value: f64,
-    /// Lower end of the 95 % interval for the noise.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-}
-
 /// What a release promises and to whom it was charged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PrivacyStatement {
@@ -105,6 +92,8 @@ pub struct PrivacyStatement {
     pub interval_percent: u8,
     /// What the intervals do not cover.
     pub interval_note: &'static str,
+    /// What it means that the cells shown were chosen by their noised values, if they were.
+    pub selection_note: Option<&'static str>,
     /// Cost, bounds, noise, participants.
     #[serde(flatten)]
     pub plan: PlanSummary,
@@ -117,6 +106,9 @@ pub const PROTECTED: &str = "one person with at most one account at each partici
 
 const INTERVAL_NOTE: &str =
     "intervals cover the noise; clipping of members above the declared bound is not covered";
+
+const SELECTION_NOTE: &str = "cells were chosen by their noised values: those the noise favoured are among them, and \
+     their intervals cover less often than stated";
 
 impl Release {
     /// Adds the openings up, if the charge pays for the plan and each opening is what its owner
@@ -148,16 +140,17 @@ impl Release {
             rho: charge.rho(),
             columns: column_names(plan),
             labels: plan.cells().iter().map(|cell| cell.labels().to_vec()).collect(),
-            scales: plan.aggregates().iter().map(|aggregate| aggregate.scale()).collect(),
+            scales: plan.columns().iter().map(|column| column.scale()).collect(),
             values,
         };
-        let cells = released_cells(plan, &stable.values);
+        let cells = answer::answer(&Sums { plan, values: &stable.values });
         let statement = PrivacyStatement {
             unit: PROTECTED,
             proposer: charge.id().proposer,
             year: charge.reserve().year.0,
             interval_percent: INTERVAL_PERCENT,
             interval_note: INTERVAL_NOTE,
+            selection_note: plan.query().selects().then_some(SELECTION_NOTE),
             plan: plan.summary(),
         };
         Ok(Self { stable, cells, statement })
@@ -230,31 +223,6 @@ impl Serialize for Release {
 }
 
 fn column_names(plan: &DpPlan) -> Vec<String> {
-    let query = plan.query();
-    let keys = query.output.iter().filter_map(|output| match output {
-        Output::Key(index) => query.keys.get(usize::from(*index)).map(|key| key.name.clone()),
-        Output::Aggregate(_) => None,
-    });
-    let aggregates = plan.aggregates().iter().map(|aggregate| aggregate.name().to_owned());
-    keys.chain(aggregates).collect()
-}
-
-fn released_cells(plan: &DpPlan, values: &[i64]) -> Vec<ReleasedCell> {
-    let n = plan.participants().len();
-    let cells = plan.cells().len();
-    let noised = |aggregate: usize, cell: usize| {
-        let planned = plan.aggregates().get(aggregate)?;
-        let at = aggregate.checked_mul(cells)?.checked_add(cell)?;
-        let value = *values.get(at)? as f64 / planned.scale() as f64;
-        let half = interval_half_width(planned, n);
-        Some(NoisedValue { value, low: value - half, high: value + half })
-    };
-    plan.cells()
-        .iter()
-        .enumerate()
-        .map(|(index, cell)| ReleasedCell {
-            keys: cell.labels().to_vec(),
-            values: (0..plan.aggregates().len()).filter_map(|a| noised(a, index)).collect(),
-        })
-        .collect()
+    let keys = plan.query().shown_keys().map(|(name, _)| name.to_owned());
+    keys.chain(plan.query().shown_values().map(|output| output.name.clone())).collect()
 }

@@ -5,7 +5,12 @@
 //! default generator: opendp takes the operating system's entropy through its thread generator,
 //! which cannot be injected; seeded sources for simulations are other types, in other crates.
 //!
-//! Not here yet: thresholds for private keys, quantiles, noise for local releases.
+//! [`threshold`] says how large a noised count must be before a private group may be shown.
+//!
+//! Not here yet: the exponential mechanism, which would read a local quantile at less cost than a
+//! noised histogram.
+
+pub mod threshold;
 
 use core::fmt;
 
@@ -62,12 +67,12 @@ pub struct NoiseShare {
 }
 
 impl NoiseShare {
-    /// Draws a share: for each aggregate, for each cell, one value.
+    /// Draws a share: a value for every coordinate.
     pub fn draw(plan: &DpPlan, source: &mut impl NoiseSource) -> Result<Self, NoiseError> {
         let mut values = Zeroizing::new(Vec::with_capacity(plan.coordinates()));
-        for aggregate in plan.aggregates() {
-            for _ in plan.cells() {
-                values.push(source.discrete_gaussian(aggregate.share_deviation())?);
+        for column in plan.columns() {
+            for _ in 0..plan.cells().len().saturating_mul(column.fill().width()) {
+                values.push(source.discrete_gaussian(column.share_deviation())?);
             }
         }
         Ok(Self { plan: plan.hash(), values })

@@ -1,0 +1,123 @@
+//! The local account of a brand: questions about its own members, and failures after reading.
+
+use super::{Ledger, OverBudget, remaining, total};
+use crate::contract::Contract;
+use crate::ids::{AnalystId, ParticipantId};
+use crate::steps::{AttemptId, LocalCharge};
+use crate::units::{CalendarYear, PicoDelta, PicoRho};
+
+impl Ledger {
+    /// What a brand has booked on its local account in a year.
+    pub fn local_spent(&self, brand: ParticipantId, year: CalendarYear) -> PicoRho {
+        total(self.local_bookings(brand, year).map(|(_, rho)| rho))
+    }
+
+    /// What a brand has left for local questions in a year.
+    pub fn local_left(
+        &self,
+        contract: &Contract,
+        brand: ParticipantId,
+        year: CalendarYear,
+    ) -> PicoRho {
+        remaining(contract.local_quota(), self.local_spent(brand, year))
+    }
+
+    /// The failure probabilities a brand's local questions have taken in a year.
+    pub fn delta_spent(&self, brand: ParticipantId, year: CalendarYear) -> PicoDelta {
+        delta_total(self.local_charges(brand, year).map(|(_, charge)| charge.delta))
+    }
+
+    /// What one analyst has spent on local questions.
+    pub fn local_analyst_spent(
+        &self,
+        brand: ParticipantId,
+        analyst: AnalystId,
+        year: CalendarYear,
+    ) -> PicoRho {
+        let own = self.local_charges(brand, year).filter(|(_, charge)| charge.analyst == analyst);
+        total(own.map(|(_, charge)| charge.rho))
+    }
+
+    /// Whether a new local charge fits: the brand's quotas and the analyst's share. Decided from
+    /// certified charges and the brand's own `pending` ones, before anything is read.
+    pub fn admit_local(
+        &self,
+        contract: &Contract,
+        charge: &LocalCharge,
+        analyst_quota: PicoRho,
+        pending: &[LocalCharge],
+    ) -> Result<(), OverBudget> {
+        let (brand, analyst) = (charge.id.proposer, charge.analyst);
+        let (year, asked) = (charge.year, charge.rho);
+        let waiting = pending.iter().filter(|other| other.year == year);
+        let spent =
+            total(waiting.clone().map(|other| other.rho).chain([self.local_spent(brand, year)]));
+        let left = remaining(contract.local_quota(), spent);
+        if asked > left {
+            return Err(OverBudget::Local { brand, year, left, asked });
+        }
+        let spent = delta_total(
+            waiting.clone().map(|other| other.delta).chain([self.delta_spent(brand, year)]),
+        );
+        let left = contract.delta_quota().get().saturating_sub(spent.get());
+        if charge.delta.get() > left {
+            let (left, asked) = (PicoDelta::new(left), charge.delta);
+            return Err(OverBudget::Delta { brand, year, left, asked });
+        }
+        let waiting = waiting.filter(|other| other.analyst == analyst).map(|other| other.rho);
+        let spent = total(waiting.chain([self.local_analyst_spent(brand, analyst, year)]));
+        let left = remaining(analyst_quota, spent);
+        if asked > left {
+            return Err(OverBudget::Analyst { analyst, year, left, asked });
+        }
+        Ok(())
+    }
+
+    /// Whether a *certified* local charge was within its brand's quotas where it stands in its log:
+    /// what was booked after it does not count.
+    pub fn was_within_local_quota(&self, contract: &Contract, id: &AttemptId) -> bool {
+        let Some(this) = self.facts(id).and_then(|facts| facts.local.as_ref()) else {
+            return false;
+        };
+        let (brand, year) = (id.proposer, this.entry.year);
+        let rho = total(
+            self.local_bookings(brand, year)
+                .filter(|(index, _)| *index <= this.index)
+                .map(|(_, rho)| rho),
+        );
+        let delta = delta_total(
+            self.local_charges(brand, year)
+                .filter(|(index, _)| *index <= this.index)
+                .map(|(_, charge)| charge.delta),
+        );
+        rho <= contract.local_quota() && delta <= contract.delta_quota()
+    }
+
+    /// Everything on a brand's local account, with its place in the brand's log.
+    fn local_bookings(
+        &self,
+        brand: ParticipantId,
+        year: CalendarYear,
+    ) -> impl Iterator<Item = (u64, PicoRho)> {
+        let failed = self.attempts().filter_map(move |(_, facts)| facts.failed.get(&brand));
+        let failed = failed.filter(move |placed| placed.entry.year == year);
+        let failed = failed.map(|placed| (placed.index, placed.entry.rho));
+        failed.chain(self.local_charges(brand, year).map(|(index, charge)| (index, charge.rho)))
+    }
+
+    fn local_charges(
+        &self,
+        brand: ParticipantId,
+        year: CalendarYear,
+    ) -> impl Iterator<Item = (u64, &LocalCharge)> {
+        self.of_proposer(brand)
+            .filter_map(|facts| facts.local.as_ref())
+            .filter(move |placed| placed.entry.year == year)
+            .map(|placed| (placed.index, &placed.entry))
+    }
+}
+
+/// A sum that does not fit counts as certainty.
+fn delta_total(mut deltas: impl Iterator<Item = PicoDelta>) -> PicoDelta {
+    deltas.try_fold(PicoDelta::ZERO, PicoDelta::checked_add).unwrap_or(PicoDelta::new(u64::MAX))
+}

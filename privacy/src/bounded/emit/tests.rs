@@ -1,0 +1,50 @@
+use sqlparser::dialect::GenericDialect;
+use sqlparser::parser::Parser;
+
+use super::member_sql;
+use crate::plan::DpPlan;
+use crate::testing::{brand, sample_contract, spec};
+
+fn emitted(sql: &str, participant: usize) -> String {
+    let plan = DpPlan::new(&sample_contract(), &spec(sql, 5)).unwrap();
+    let text = member_sql(&plan, brand(participant)).as_str().to_owned();
+    Parser::parse_sql(&GenericDialect {}, &text).unwrap();
+    text
+}
+
+/// Trap 9: SQL puts all rows without a member into one group, as if they were one member.
+#[test]
+fn trap_9_rows_without_an_owner_are_not_read() {
+    let text = emitted("SELECT count(distinct member) FROM purchases", 0);
+    assert!(text.contains("WHERE \"member\" IS NOT NULL AND \"member\" <> ''"), "{text}");
+}
+
+#[test]
+fn the_sample_question_is_written_so() {
+    let text = emitted(
+        "SELECT half_year(purchased_on) AS half, count(distinct member) AS active \
+         FROM purchases GROUP BY half_year(purchased_on)",
+        0,
+    );
+    assert_eq!(
+        text,
+        "SELECT member, cell, COUNT(*) AS a0 FROM (SELECT member, CAST((0) * 2 + (CASE WHEN \
+         c0 <= DATE '2017-06-30' THEN 0 WHEN c0 <= DATE '2017-12-31' THEN 1 ELSE 1 END) AS \
+         BIGINT) AS cell FROM (SELECT \"member\" AS member, \"purchased_on\" AS c0 FROM \
+         \"purchases\" WHERE \"member\" IS NOT NULL AND \"member\" <> '' AND \"purchased_on\" \
+         >= DATE '2017-01-01' AND \"purchased_on\" <= DATE '2017-12-31') AS f) AS coded \
+         GROUP BY member, cell"
+    );
+}
+
+#[test]
+fn a_value_a_brand_may_not_carry_counts_as_other() {
+    let sql = "SELECT department, sum(amount_fen) FROM purchases \
+               WHERE department IN ('GROCERY', 'PRODUCE') AND quantity > 0 GROUP BY 1";
+    let grocer = emitted(sql, 2);
+    let fuel = emitted(sql, 1);
+    assert!(grocer.contains("WHEN \"department\" = 'PRODUCE' THEN 1"), "{grocer}");
+    assert!(!fuel.contains("PRODUCE"), "{fuel}");
+    assert!(!grocer.contains("'FUEL'"), "{grocer}");
+    assert!(grocer.contains("WHERE (c1 IN (0, 1) AND c2 > 0)"), "{grocer}");
+}

@@ -1,0 +1,401 @@
+//! The noised columns of a plan: what bounds each, how much noise it gets, what it costs.
+//!
+//! A measure becomes one or two noised columns. Each column has its own L2 bound on a member's
+//! vector, its own noise and its own part of the cost. Columns of one measure are clipped
+//! *together*, by the factor that the tightest of them needs, so that a quotient of two is not
+//! moved by clipping one member's numerator alone.
+
+use minicbor::Encode;
+
+use super::{overflow, too_costly};
+use crate::exact::{self, Rational};
+use crate::sql::expr::Expr;
+use crate::sql::relation::Tables;
+use crate::sql::{Amount, BoundQuery, Measure, OutputOf, Refusal};
+use crate::units::PicoRho;
+
+/// Least standard deviation of one participant's noise, in scaled units.
+const SHARE_DEVIATION_MIN: u128 = 3;
+/// A clipped vector is cut to whole scaled units: with this many to C the cut is invisible.
+const CLIP_RESOLUTION: u128 = 4_096;
+/// Largest scale factor.
+const SCALE_MAX: u64 = 1 << 32;
+/// Tail of the noise that the overflow proof allows for, in standard deviations.
+const TAIL_DEVIATIONS: u128 = 12;
+
+/// What the engine adds up over the rows of a member and cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Added {
+    /// Rows.
+    Count,
+    /// An expression.
+    Sum(Expr),
+}
+
+/// How a member's vector of a column is made of what the engine added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
+pub(crate) enum Fill {
+    /// The number itself.
+    #[n(0)]
+    #[cbor(array)]
+    Value(#[n(0)] u16),
+    /// 1 where the number is positive.
+    #[n(1)]
+    #[cbor(array)]
+    Presence(#[n(0)] u16),
+    /// Two coordinates a cell: rows that say yes, and the others.
+    #[n(2)]
+    #[cbor(array)]
+    YesNo {
+        /// Rows that say yes.
+        #[n(0)]
+        yes: u16,
+        /// All rows.
+        #[n(1)]
+        rows: u16,
+    },
+    /// The nodes of a binary tree over 2^depth bins, without its root, level by level.
+    #[n(3)]
+    #[cbor(array)]
+    Tree {
+        /// Rows of a bin.
+        #[n(0)]
+        rows: u16,
+        /// Levels.
+        #[n(1)]
+        depth: u8,
+    },
+}
+
+impl Fill {
+    /// Coordinates a cell.
+    pub(crate) fn width(self) -> usize {
+        match self {
+            Self::Value(_) | Self::Presence(_) => 1,
+            Self::YesNo { .. } => 2,
+            Self::Tree { depth, .. } => {
+                let leaves = 1usize.checked_shl(u32::from(depth)).unwrap_or(1);
+                leaves.saturating_mul(2).saturating_sub(2)
+            }
+        }
+    }
+}
+
+/// One noised column of a plan.
+#[derive(Clone, Debug)]
+pub struct NoisedColumn {
+    name: String,
+    unit: String,
+    measure: u16,
+    fill: Fill,
+    squared_bound: u128,
+    scale: u64,
+    rho: PicoRho,
+    scaled_squared_bound: u128,
+    share_deviation: Rational,
+}
+
+/// A column before noise is chosen for it.
+struct Column {
+    name: String,
+    measure: u16,
+    fill: Fill,
+    bound: MemberBound,
+}
+
+/// What bounds one member's vector of a column.
+struct MemberBound {
+    /// C^2.
+    squared: u128,
+    unit: String,
+    /// Whether a member's vector can exceed C at all, or be shrunk along with one that does.
+    clips: bool,
+}
+
+/// Who adds noise: all participants, so that those who do not collude suffice.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Adders {
+    pub(super) participants: u128,
+    pub(super) honest: u128,
+    pub(super) members_at_most: u64,
+}
+
+/// Everything the engine adds up, and the noised columns made of it.
+pub(super) fn columns(
+    query: &BoundQuery,
+    tables: Tables<'_>,
+    cells: usize,
+    adders: Adders,
+    rho: PicoRho,
+) -> Result<(Vec<Added>, Vec<NoisedColumn>), Refusal> {
+    let mut added = Vec::new();
+    let mut columns = Vec::new();
+    for (index, measure) in (0u16..).zip(&query.measures) {
+        let name = measure_name(query, index);
+        let of = Bounds { query, tables, cells };
+        for column in of.columns(&mut added, index, name, measure)? {
+            columns.push(column);
+        }
+    }
+    let rho = rho.divided(columns.len()).filter(|part| *part > PicoRho::ZERO);
+    let rho = rho.ok_or_else(too_costly)?;
+    let noised: Result<Vec<NoisedColumn>, Refusal> = columns
+        .into_iter()
+        .map(|column| {
+            let noised = NoisedColumn::new(column, adders, rho)?;
+            noised.prove_no_overflow(adders)?;
+            Ok(noised)
+        })
+        .collect();
+    Ok((added, noised?))
+}
+
+/// The name under which a measure is shown first.
+fn measure_name(query: &BoundQuery, index: u16) -> String {
+    let shows = |of: OutputOf| match of {
+        OutputOf::Measure(measure) | OutputOf::Quantile { measure, .. } => measure == index,
+        OutputOf::Key(_) => false,
+    };
+    let shown = query.outputs.iter().find(|output| shows(output.of) && output.shown);
+    shown.map_or_else(|| format!("unshown_{index}"), |output| output.name.clone())
+}
+
+struct Bounds<'a> {
+    query: &'a BoundQuery,
+    tables: Tables<'a>,
+    cells: usize,
+}
+
+impl Bounds<'_> {
+    fn columns(
+        &self,
+        added: &mut Vec<Added>,
+        measure: u16,
+        name: String,
+        of: &Measure,
+    ) -> Result<Vec<Column>, Refusal> {
+        Ok(match of {
+            Measure::One(amount) => {
+                let (fill, bound) = self.amount(added, amount)?;
+                vec![Column { name, measure, fill, bound }]
+            }
+            Measure::Rate(expr) => {
+                let yes = number_of(added, Added::Sum(expr.clone()));
+                let rows = number_of(added, Added::Count);
+                let bound = self.rows();
+                vec![Column { name, measure, fill: Fill::YesNo { yes, rows }, bound }]
+            }
+            Measure::Ratio { numerator, denominator, .. } => {
+                let (top, mut over) = self.amount(added, numerator)?;
+                let (bottom, mut under) = self.amount(added, denominator)?;
+                // one factor for both: what shrinks one shrinks the other
+                let clips = over.clips || under.clips;
+                (over.clips, under.clips) = (clips, clips);
+                let part = |part: &str| format!("{name} ({part})");
+                vec![
+                    Column { name: part("numerator"), measure, fill: top, bound: over },
+                    Column { name: part("denominator"), measure, fill: bottom, bound: under },
+                ]
+            }
+            Measure::Histogram(bins) => {
+                let rows = number_of(added, Added::Count);
+                let fill = Fill::Tree { rows, depth: bins.depth };
+                // A row is counted once on each level; rows in one bin add up on all of them.
+                let MemberBound { squared, unit, clips } = self.rows();
+                let squared = squared.checked_mul(u128::from(bins.depth)).ok_or_else(overflow)?;
+                vec![Column { name, measure, fill, bound: MemberBound { squared, unit, clips } }]
+            }
+        })
+    }
+
+    fn amount(
+        &self,
+        added: &mut Vec<Added>,
+        amount: &Amount,
+    ) -> Result<(Fill, MemberBound), Refusal> {
+        Ok(match amount {
+            Amount::Rows => (Fill::Value(number_of(added, Added::Count)), self.rows()),
+            Amount::Members => {
+                let rows = self.query.from.rows(self.tables);
+                // One 0 or 1 a cell; a member with k rows is in k cells at most.
+                let reached = if rows.certain {
+                    u128::from(rows.most).min(self.cells as u128)
+                } else {
+                    self.cells as u128
+                };
+                let unit = "memberships".to_owned();
+                let bound = MemberBound { squared: reached, unit, clips: false };
+                (Fill::Presence(number_of(added, Added::Count)), bound)
+            }
+            Amount::Sum(expr) => {
+                let bound = self.query.from.sum_bound(expr, self.tables).ok_or_else(overflow)?;
+                let squared = bound.most.checked_mul(bound.most).ok_or_else(overflow)?;
+                // A sum that no member moves costs nothing to bound by 1, and noise needs some.
+                let squared = squared.max(1);
+                let unit = bound.unit.unwrap_or_else(|| self.rows().unit);
+                let fill = Fill::Value(number_of(added, Added::Sum(expr.clone())));
+                (fill, MemberBound { squared, unit, clips: !bound.certain })
+            }
+        })
+    }
+
+    fn rows(&self) -> MemberBound {
+        let rows = self.query.from.rows(self.tables);
+        let one_each = rows.certain && rows.most == 1;
+        let unit = if one_each { "memberships" } else { "rows" };
+        let most = u128::from(rows.most);
+        let squared = most.saturating_mul(most).max(1);
+        MemberBound { squared, unit: unit.to_owned(), clips: !rows.certain }
+    }
+}
+
+/// The place of a sum among what the engine adds up; each is there once.
+fn number_of(added: &mut Vec<Added>, wanted: Added) -> u16 {
+    let at = added.iter().position(|known| *known == wanted).unwrap_or_else(|| {
+        added.push(wanted);
+        added.len().saturating_sub(1)
+    });
+    u16::try_from(at).unwrap_or(u16::MAX)
+}
+
+impl NoisedColumn {
+    fn new(column: Column, adders: Adders, rho: PicoRho) -> Result<Self, Refusal> {
+        let Column { name, measure, fill, bound } = column;
+        let MemberBound { squared: squared_bound, unit, clips } = bound;
+        let n = adders.participants;
+        let sensitivity =
+            n.checked_mul(n).and_then(|n| n.checked_mul(squared_bound)).ok_or_else(overflow)?;
+        let share = exact::gaussian_variance(sensitivity, rho)
+            .and_then(|variance| exact::divided(&variance, adders.honest))
+            .ok_or_else(too_costly)?;
+        let enough = |scale: u64| {
+            let square = u128::from(scale).saturating_mul(u128::from(scale));
+            let wide = exact::times(&share, square)
+                >= exact::integer(SHARE_DEVIATION_MIN.saturating_mul(SHARE_DEVIATION_MIN));
+            let resolution = CLIP_RESOLUTION.saturating_mul(CLIP_RESOLUTION);
+            wide && (!clips || squared_bound.saturating_mul(square) >= resolution)
+        };
+        let mut scale = 1u64;
+        while !enough(scale) {
+            scale = scale.checked_mul(2).filter(|s| *s <= SCALE_MAX).ok_or_else(too_costly)?;
+        }
+        let square = u128::from(scale).saturating_mul(u128::from(scale));
+        let share_deviation = exact::square_root_rounded_up(&exact::times(&share, square));
+        Ok(Self {
+            name,
+            unit,
+            measure,
+            fill,
+            squared_bound,
+            scale,
+            rho,
+            scaled_squared_bound: squared_bound.checked_mul(square).ok_or_else(overflow)?,
+            share_deviation,
+        })
+    }
+
+    /// n M C scale + 12 standard deviations of each of n shares < 2^63, from public caps alone.
+    fn prove_no_overflow(&self, adders: Adders) -> Result<(), Refusal> {
+        let n = adders.participants;
+        let norm = ceiling_root(self.scaled_squared_bound);
+        let members = u128::from(adders.members_at_most);
+        let values = n.checked_mul(members).and_then(|m| m.checked_mul(norm));
+        let noise = exact::ceiling(&self.share_deviation)
+            .and_then(|s| s.checked_mul(TAIL_DEVIATIONS))
+            .and_then(|s| s.checked_mul(n));
+        let most = values.zip(noise).and_then(|(v, e)| v.checked_add(e));
+        match most {
+            Some(most) if most < 1 << 63 => Ok(()),
+            _ => Err(overflow()),
+        }
+    }
+
+    /// Its name: that of the answer's column, with the part it is of a quotient.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a joint value counts: `memberships` (never people: one person may have an account at
+    /// each brand), `rows`, or the unit of the summed column.
+    pub fn unit(&self) -> &str {
+        &self.unit
+    }
+
+    /// Index of the measure it belongs to; columns of one measure are clipped together.
+    pub(crate) const fn measure(&self) -> u16 {
+        self.measure
+    }
+
+    pub(crate) const fn fill(&self) -> Fill {
+        self.fill
+    }
+
+    /// C^2, the squared L2 bound of one member's contribution at one brand, in `unit`.
+    pub const fn squared_bound(&self) -> u128 {
+        self.squared_bound
+    }
+
+    /// Values are multiplied by this before they are clipped, noised and added.
+    pub const fn scale(&self) -> u64 {
+        self.scale
+    }
+
+    /// Its part of the cost.
+    pub const fn rho(&self) -> PicoRho {
+        self.rho
+    }
+
+    /// C^2 in scaled units.
+    pub const fn scaled_squared_bound(&self) -> u128 {
+        self.scaled_squared_bound
+    }
+
+    /// Standard deviation of one participant's noise in a cell, in scaled units.
+    pub const fn share_deviation(&self) -> &Rational {
+        &self.share_deviation
+    }
+
+    pub(super) fn hashed(&self) -> HashedColumn<'_> {
+        let (deviation_numerator, deviation_denominator) =
+            exact::canonical_parts(&self.share_deviation);
+        HashedColumn {
+            name: &self.name,
+            measure: self.measure,
+            fill: self.fill,
+            squared_bound: self.squared_bound.to_be_bytes(),
+            scale: self.scale,
+            rho: self.rho,
+            deviation_numerator,
+            deviation_denominator,
+        }
+    }
+}
+
+#[derive(Encode)]
+#[cbor(array)]
+pub(super) struct HashedColumn<'a> {
+    #[n(0)]
+    name: &'a str,
+    #[n(1)]
+    measure: u16,
+    #[n(2)]
+    fill: Fill,
+    #[n(3)]
+    #[cbor(with = "minicbor::bytes")]
+    squared_bound: [u8; 16],
+    #[n(4)]
+    scale: u64,
+    #[n(5)]
+    rho: PicoRho,
+    #[n(6)]
+    #[cbor(with = "minicbor::bytes")]
+    deviation_numerator: Vec<u8>,
+    #[n(7)]
+    #[cbor(with = "minicbor::bytes")]
+    deviation_denominator: Vec<u8>,
+}
+
+fn ceiling_root(square: u128) -> u128 {
+    let floor = square.isqrt();
+    if floor.checked_mul(floor) == Some(square) { floor } else { floor.saturating_add(1) }
+}

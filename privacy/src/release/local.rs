@@ -1,0 +1,421 @@
+//! The answer of one brand about its own members, and packs of such answers.
+//!
+//! Nobody masks anything here: the brand adds its own noise and shows the sum. Who protects its
+//! members is the brand alone, with all the noise of the plan; the brand's own totals are shown up to
+//! that noise, which is why it takes the brand's consent. The one constructor needs the certified
+//! charge, and uses vector and noise up.
+//!
+//! A pack is what `GROUP BY brand` means: one release of each brand that agreed, each paid for on its
+//! own account. One person in a brands costs at most what the a releases cost together.
+
+use std::collections::BTreeMap;
+
+use minicbor::Encode;
+use serde::Serialize;
+
+use super::answer::{self, ReleasedCell, Sums};
+use super::{
+    INTERVAL_NOTE, INTERVAL_PERCENT, PrivacyStatement, ReleaseError, SELECTION_NOTE, column_names,
+};
+use crate::accounting::CertifiedLocalCharge;
+use crate::bounded::BoundedVector;
+use crate::hash;
+use crate::ids::{ParticipantId, PlanHash, ReleaseHash, SnapshotId, SqlHash};
+use crate::mechanism::NoiseShare;
+use crate::plan::DpPlan;
+use crate::steps::AttemptId;
+use crate::units::PicoRho;
+
+const PROTECTED: &str =
+    "one account of this brand, added or removed; counts are of the brand's own members";
+
+/// A noised answer about one brand's own members.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalRelease {
+    stable: Stable,
+    cells: Vec<ReleasedCell>,
+    statement: PrivacyStatement,
+}
+
+/// What the release hash covers.
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
+#[cbor(array)]
+struct Stable {
+    #[n(0)]
+    version: u8,
+    #[n(1)]
+    id: AttemptId,
+    #[n(2)]
+    plan: PlanHash,
+    #[n(3)]
+    sql: SqlHash,
+    #[n(4)]
+    snapshot: SnapshotId,
+    #[n(5)]
+    rho: PicoRho,
+    #[n(6)]
+    columns: Vec<String>,
+    #[n(7)]
+    labels: Vec<Vec<String>>,
+    #[n(8)]
+    scales: Vec<u64>,
+    #[n(9)]
+    values: Vec<i64>,
+}
+
+impl LocalRelease {
+    /// Adds the noise to the bounded figures, if the charge pays for the plan. Drawn before the data
+    /// was read, like a share of a joint answer. A caller that fails before it has stored the release
+    /// may draw and read again: nobody has seen the first noise.
+    pub fn new(
+        charge: &CertifiedLocalCharge,
+        plan: &DpPlan,
+        vector: BoundedVector,
+        noise: NoiseShare,
+    ) -> Result<Self, ReleaseError> {
+        if !charge.pays_for(plan) {
+            return Err(ReleaseError::Unpaid);
+        }
+        let ours = vector.plan() == plan.hash() && noise.plan() == plan.hash();
+        let summed: Option<Vec<i64>> = vector
+            .values()
+            .iter()
+            .zip(noise.values())
+            .map(|(value, noise)| value.checked_add(*noise))
+            .collect();
+        let values = summed.filter(|values| ours && values.len() == plan.coordinates());
+        let charged = charge.entry();
+        let stable = Stable {
+            version: 0,
+            id: charged.id,
+            plan: plan.hash(),
+            sql: plan.sql_hash(),
+            snapshot: charged.snapshot,
+            rho: charged.rho,
+            columns: column_names(plan),
+            labels: plan.cells().iter().map(|cell| cell.labels().to_vec()).collect(),
+            scales: plan.columns().iter().map(|column| column.scale()).collect(),
+            values: values.ok_or(ReleaseError::Plan)?,
+        };
+        let cells = answer::answer(&Sums { plan, values: &stable.values });
+        let statement = PrivacyStatement {
+            unit: PROTECTED,
+            proposer: charged.id.proposer,
+            year: charged.year.0,
+            interval_percent: INTERVAL_PERCENT,
+            interval_note: INTERVAL_NOTE,
+            selection_note: plan.query().selects().then_some(SELECTION_NOTE),
+            plan: plan.summary(),
+        };
+        Ok(Self { stable, cells, statement })
+    }
+
+    /// The question it answers.
+    pub const fn id(&self) -> AttemptId {
+        self.stable.id
+    }
+
+    /// The brand it is about.
+    pub const fn brand(&self) -> ParticipantId {
+        self.stable.id.proposer
+    }
+
+    /// Hash of the normalised question.
+    pub const fn sql_hash(&self) -> SqlHash {
+        self.stable.sql
+    }
+
+    /// What it cost.
+    pub const fn rho(&self) -> PicoRho {
+        self.stable.rho
+    }
+
+    /// Names of the columns: group keys, then the others.
+    pub fn columns(&self) -> &[String] {
+        &self.stable.columns
+    }
+
+    /// The cells.
+    pub fn cells(&self) -> &[ReleasedCell] {
+        &self.cells
+    }
+
+    /// What it promises.
+    pub const fn statement(&self) -> &PrivacyStatement {
+        &self.statement
+    }
+
+    /// The hash the brand logs: deterministic CBOR, integers and texts only.
+    pub fn hash(&self) -> ReleaseHash {
+        let mut bytes = Vec::new();
+        // Writing to a vector cannot fail.
+        let _ = minicbor::encode(&self.stable, &mut bytes);
+        ReleaseHash(hash::tagged("coalition/privacy/local-release/v0", &[&bytes]))
+    }
+}
+
+/// As JSON for people and programs.
+impl Serialize for LocalRelease {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut json = serializer.serialize_struct("LocalRelease", 6)?;
+        json.serialize_field("query", &self.stable.id.query)?;
+        json.serialize_field("brand", &self.brand())?;
+        json.serialize_field("hash", &self.hash())?;
+        json.serialize_field("columns", &self.stable.columns)?;
+        json.serialize_field("cells", &self.cells)?;
+        json.serialize_field("privacy", &self.statement)?;
+        json.end()
+    }
+}
+
+/// Why releases make no pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PackError {
+    /// Nobody agreed.
+    #[error("no brand has answered")]
+    Empty,
+    /// A release of another question.
+    #[error("the release of {0} answers another question")]
+    OtherQuestion(ParticipantId),
+    /// Two releases of one brand.
+    #[error("{0} has answered twice")]
+    Twice(ParticipantId),
+}
+
+/// The answers of several brands, each about its own members, to one question.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct BrandPack(BTreeMap<ParticipantId, LocalRelease>);
+
+impl BrandPack {
+    /// Of the releases of those who agreed, in any order.
+    pub fn new(releases: impl IntoIterator<Item = LocalRelease>) -> Result<Self, PackError> {
+        let mut pack: BTreeMap<ParticipantId, LocalRelease> = BTreeMap::new();
+        for release in releases {
+            let brand = release.brand();
+            if pack.values().next().is_some_and(|first| first.sql_hash() != release.sql_hash()) {
+                return Err(PackError::OtherQuestion(brand));
+            }
+            if pack.insert(brand, release).is_some() {
+                return Err(PackError::Twice(brand));
+            }
+        }
+        if pack.is_empty() { Err(PackError::Empty) } else { Ok(Self(pack)) }
+    }
+
+    /// The release of each brand.
+    pub const fn releases(&self) -> &BTreeMap<ParticipantId, LocalRelease> {
+        &self.0
+    }
+
+    /// All cells with their brand.
+    pub fn cells(&self) -> impl Iterator<Item = (ParticipantId, &ReleasedCell)> {
+        self.0
+            .iter()
+            .flat_map(|(brand, release)| release.cells().iter().map(move |cell| (*brand, cell)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounting::Ledger;
+    use crate::bounded::Collector;
+    use crate::exact;
+    use crate::ids::{Attempt, QueryId};
+    use crate::mechanism::OpendpNoise;
+    use crate::plan::LocalQuestion;
+    use crate::steps::{CertifiedEntry, CleanRoomEntry, LocalCharge, LocalReleased};
+    use crate::testing::{brand, sample_contract};
+    use crate::units::{CalendarYear, PicoDelta, UtcMillis};
+
+    struct Logged(Vec<u8>, u64, usize);
+    impl CertifiedEntry for Logged {
+        fn writer(&self) -> ParticipantId {
+            brand(self.2)
+        }
+        fn index(&self) -> u64 {
+            self.1
+        }
+        fn time(&self) -> UtcMillis {
+            UtcMillis(self.1)
+        }
+        fn bytes(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    fn question(sql: &str) -> LocalQuestion {
+        LocalQuestion {
+            sql: sql.into(),
+            purpose: "joint_statistics".parse().unwrap(),
+            analyst: "desk".parse().unwrap(),
+            rho: PicoRho::new(4_000_000_000),
+        }
+    }
+
+    fn charge(plan: &DpPlan, of: usize, query: u8) -> LocalCharge {
+        LocalCharge {
+            id: AttemptId {
+                proposer: brand(of),
+                query: QueryId([query; 16]),
+                attempt: Attempt::FIRST,
+            },
+            plan: plan.hash(),
+            sql: plan.sql_hash(),
+            contract: plan.contract_hash(),
+            rho: plan.rho(),
+            delta: PicoDelta::ZERO,
+            year: CalendarYear(2026),
+            analyst: "desk".parse().unwrap(),
+            snapshot: SnapshotId([9; 32]),
+        }
+    }
+
+    fn certified(charge: LocalCharge, of: usize) -> CertifiedLocalCharge {
+        let mut ledger = Ledger::new();
+        let entry = Logged(CleanRoomEntry::LocalCharge(charge).to_bytes(), 4, of);
+        let id = ledger.enter(&entry).unwrap();
+        ledger.facts(&id).unwrap().local_charge().unwrap()
+    }
+
+    const BY_BRAND: &str = "SELECT brand, department, count(distinct member) AS m FROM purchases \
+                            WHERE department IN ('GROCERY', 'OTHER') GROUP BY brand, department";
+
+    fn release(of: usize, members: u16) -> LocalRelease {
+        let plan = DpPlan::local(&sample_contract(), brand(of), &question(BY_BRAND)).unwrap();
+        let mut collector = Collector::new(&plan);
+        for member in 0..members {
+            collector.push(Some(&member.to_be_bytes()), 0, &[Some(1)]).unwrap();
+        }
+        let noise = NoiseShare::draw(&plan, &mut OpendpNoise::from_system_entropy()).unwrap();
+        let charge = certified(charge(&plan, of, 1), of);
+        LocalRelease::new(&charge, &plan, collector.finish().unwrap(), noise).unwrap()
+    }
+
+    #[test]
+    fn one_brand_adds_all_the_noise_of_its_own_answer() {
+        let plan = DpPlan::local(&sample_contract(), brand(2), &question(BY_BRAND)).unwrap();
+        assert_eq!((plan.participants(), plan.tolerated_colluders()), (&[brand(2)][..], 0));
+        // C^2 = 2 cells: sigma^2 = 2 / (2 * 0.004) = 250
+        let column = &plan.columns()[0];
+        assert!(exact::squared(column.share_deviation()) >= exact::integer(250));
+        let cost = PicoRho::of_gaussian(
+            &exact::integer(column.scaled_squared_bound()),
+            &exact::squared(column.share_deviation()),
+        );
+        assert!(cost.unwrap() <= plan.rho());
+        // a value that this brand alone may carry can be asked of it
+        let fuel = question("SELECT count(*) FROM purchases WHERE department = 'FUEL'");
+        assert!(DpPlan::local(&sample_contract(), brand(1), &fuel).is_ok());
+        // and not of one that may not carry it: there is no such row
+        assert!(DpPlan::local(&sample_contract(), brand(2), &fuel).is_err());
+    }
+
+    #[test]
+    fn group_by_brand_is_a_pack_of_local_answers() {
+        let joint = crate::testing::spec(BY_BRAND, 5);
+        let refusal = DpPlan::new(&sample_contract(), &joint).unwrap_err();
+        assert!(refusal.hint().en.contains("pack of local answers"), "{refusal}");
+        let pack = BrandPack::new([release(2, 900), release(3, 400)]).unwrap();
+        let cells: Vec<(String, String, f64)> = pack
+            .cells()
+            .map(|(brand, cell)| (brand.to_string(), cell.keys[0].clone(), cell.values[0].value))
+            .collect();
+        assert_eq!(cells.len(), 4);
+        for ((brand, key, value), (expected, label, truth)) in cells.iter().zip([
+            ("grocer_one", "GROCERY", 900.0),
+            ("grocer_one", "OTHER", 0.0),
+            ("grocer_two", "GROCERY", 400.0),
+            ("grocer_two", "OTHER", 0.0),
+        ]) {
+            assert_eq!((brand.as_str(), key.as_str()), (expected, label));
+            // eight deviations of 15.8
+            assert!((value - truth).abs() < 130.0, "{value} {truth}");
+        }
+        assert_eq!(BrandPack::new([]), Err(PackError::Empty));
+        let twice = BrandPack::new([release(2, 1), release(2, 1)]);
+        assert_eq!(twice, Err(PackError::Twice(brand(2))));
+    }
+
+    #[test]
+    fn a_local_release_needs_its_own_charge() {
+        let plan = DpPlan::local(&sample_contract(), brand(2), &question(BY_BRAND)).unwrap();
+        let other = question("SELECT count(distinct member) FROM purchases");
+        let other = DpPlan::local(&sample_contract(), brand(2), &other).unwrap();
+        let attempt = |charge: LocalCharge, noise_of: &DpPlan| {
+            let vector = Collector::new(&plan).finish().unwrap();
+            let noise =
+                NoiseShare::draw(noise_of, &mut OpendpNoise::from_system_entropy()).unwrap();
+            let of = crate::testing::BRANDS.iter().position(|b| *b == charge.id.proposer.as_str());
+            let charge = certified(charge, of.unwrap());
+            LocalRelease::new(&charge, &plan, vector, noise).map(|release| release.rho())
+        };
+        assert_eq!(attempt(charge(&plan, 2, 1), &plan), Ok(plan.rho()));
+        assert_eq!(attempt(charge(&other, 2, 1), &plan), Err(ReleaseError::Unpaid));
+        assert_eq!(attempt(charge(&plan, 3, 1), &plan), Err(ReleaseError::Unpaid));
+        let cheaper = LocalCharge { rho: PicoRho::new(1), ..charge(&plan, 2, 1) };
+        assert_eq!(attempt(cheaper, &plan), Err(ReleaseError::Unpaid));
+        assert_eq!(attempt(charge(&plan, 2, 1), &other), Err(ReleaseError::Plan));
+    }
+
+    #[test]
+    fn local_accounts_refuse_cleanly_and_are_added_up_from_the_log() {
+        let contract = sample_contract();
+        let plan = DpPlan::local(&contract, brand(2), &question(BY_BRAND)).unwrap();
+        let mut ledger = Ledger::new();
+        let year = CalendarYear(2026);
+        let everything = contract.local_quota();
+        // a local quota of 12e9 holds three of 4e9
+        for query in 1..=4u8 {
+            let charge = charge(&plan, 2, query);
+            let admitted = ledger.admit_local(&contract, &charge, everything, &[]);
+            assert_eq!(admitted.is_ok(), query <= 3, "{query}");
+            let entry = CleanRoomEntry::LocalCharge(charge);
+            let id = ledger.enter(&Logged(entry.to_bytes(), u64::from(query), 2)).unwrap();
+            assert_eq!(ledger.was_within_local_quota(&contract, &id), query <= 3);
+        }
+        assert_eq!(ledger.local_spent(brand(2), year).get(), 16_000_000_000);
+        assert_eq!(ledger.local_left(&contract, brand(2), year), PicoRho::ZERO);
+        // other years, brands and the joint account are untouched
+        assert_eq!(ledger.local_left(&contract, brand(2), CalendarYear(2027)), everything);
+        assert_eq!(ledger.local_left(&contract, brand(3), year), everything);
+        assert_eq!(ledger.joint_spent(brand(2), year), PicoRho::ZERO);
+        // an analyst's share, and what is still on its way into the log
+        let fresh = Ledger::new();
+        let one = charge(&plan, 2, 9);
+        assert!(fresh.admit_local(&contract, &one, PicoRho::new(1), &[]).is_err());
+        assert!(fresh.admit_local(&contract, &one, everything, &[charge(&plan, 2, 8); 3]).is_err());
+        let risky = LocalCharge { delta: PicoDelta::new(200_001), ..one };
+        assert!(fresh.admit_local(&contract, &risky, everything, &[]).is_err());
+        let entry = CleanRoomEntry::LocalCharge(one).to_bytes();
+        assert!(Ledger::new().enter(&Logged(entry, 1, 3)).is_err(), "another brand's log");
+    }
+
+    #[test]
+    fn the_audit_finds_local_charges_above_the_quota_and_unpaid_releases() {
+        use crate::accounting::{AuditEntry, Kept, Rule, audit};
+        let contract = sample_contract();
+        let plan = DpPlan::local(&contract, brand(2), &question(BY_BRAND)).unwrap();
+        let released = |query: u8| {
+            let id = charge(&plan, 2, query).id;
+            CleanRoomEntry::LocalRelease(LocalReleased { id, release: ReleaseHash([1; 32]) })
+        };
+        let charged = |query: u8| CleanRoomEntry::LocalCharge(charge(&plan, 2, query));
+        let findings = |entries: Vec<CleanRoomEntry>, year: u16| -> Vec<Rule> {
+            let logged: Vec<Logged> = (0..)
+                .zip(entries)
+                .map(|(index, entry)| Logged(entry.to_bytes(), index, 2))
+                .collect();
+            let entries = logged.iter().map(|entry| AuditEntry { entry, year: CalendarYear(year) });
+            audit(&contract, entries, &Kept::default()).1.iter().map(|f| f.rule).collect()
+        };
+        assert_eq!(findings(vec![charged(1), released(1)], 2026), Vec::<Rule>::new());
+        assert_eq!(findings(vec![released(1), charged(1)], 2026), [Rule::ReleaseWithoutCharge]);
+        assert_eq!(findings(vec![released(1)], 2026), [Rule::ReleaseWithoutCharge]);
+        assert_eq!(findings(vec![charged(1)], 2027), [Rule::WrongYear]);
+        let four = (1..=4).map(charged).collect();
+        assert_eq!(findings(four, 2026), [Rule::OverLocalQuota]);
+    }
+}

@@ -1,0 +1,114 @@
+//! What the unit tests of this crate share: the contract of the sample alliance, random questions
+//! and databases, and a reference evaluator.
+
+pub(crate) mod evaluate;
+pub(crate) mod questions;
+
+use crate::contract::{
+    BudgetProfile, Contract, RawColumn, RawContract, RawPublicTable, RawTable, RawValue,
+};
+use crate::ids::ParticipantId;
+use crate::plan::QuerySpec;
+
+pub(crate) const BRANDS: [&str; 5] =
+    ["fresh_counter", "fuel_stop", "grocer_one", "grocer_two", "health_home"];
+
+pub(crate) fn brand(index: usize) -> ParticipantId {
+    BRANDS[index].parse().unwrap()
+}
+
+pub(crate) fn value(text: &str, carriers: Option<&[&str]>) -> RawValue {
+    RawValue {
+        value: text.into(),
+        carriers: carriers.map(|names| names.iter().map(|n| (*n).to_owned()).collect()),
+    }
+}
+
+pub(crate) fn raw_contract() -> RawContract {
+    RawContract {
+        dataset: "purchases_2017".into(),
+        purposes: vec!["joint_statistics".into()],
+        participants: BRANDS.iter().map(|n| (*n).to_owned()).collect(),
+        minimum_participants: 3,
+        profile: "trial".into(),
+        members_at_most: 5_000_000,
+        public_tables: vec![RawPublicTable {
+            name: "aisles".into(),
+            key: "department".into(),
+            columns: vec!["kind".into(), "floor".into()],
+            rows: [["GROCERY", "dry", "ground"], ["PRODUCE", "fresh", "ground"]]
+                .map(|row| row.map(String::from).to_vec())
+                .to_vec(),
+        }],
+        tables: vec![
+            RawTable {
+                name: "purchases".into(),
+                owner: "member".into(),
+                rows_bound: 2_000,
+                columns: vec![
+                    RawColumn::Date {
+                        name: "purchased_on".into(),
+                        first: "2017-01-01".into(),
+                        last: "2017-12-31".into(),
+                    },
+                    RawColumn::Text {
+                        name: "department".into(),
+                        values: vec![
+                            value("GROCERY", None),
+                            value("PRODUCE", Some(&["grocer_one", "grocer_two", "fresh_counter"])),
+                            value("FUEL", Some(&["fuel_stop"])),
+                        ],
+                        other_carriers: None,
+                    },
+                    RawColumn::Integer {
+                        name: "quantity".into(),
+                        unit: "pieces".into(),
+                        minimum: -1_000,
+                        maximum: 1_000,
+                        bound: None,
+                    },
+                    RawColumn::Integer {
+                        name: "amount_fen".into(),
+                        unit: "fen".into(),
+                        minimum: -1_000_000,
+                        maximum: 1_000_000,
+                        bound: Some(500_000),
+                    },
+                ],
+            },
+            RawTable {
+                name: "visits".into(),
+                owner: "member".into(),
+                rows_bound: 500,
+                columns: vec![
+                    RawColumn::Text {
+                        name: "channel".into(),
+                        values: vec![value("STORE", None), value("APP", None)],
+                        other_carriers: None,
+                    },
+                    RawColumn::Integer {
+                        name: "minutes".into(),
+                        unit: "minutes".into(),
+                        minimum: 0,
+                        maximum: 600,
+                        bound: Some(5_000),
+                    },
+                ],
+            },
+        ],
+    }
+}
+
+pub(crate) fn sample_contract() -> Contract {
+    raw_contract().try_into().unwrap()
+}
+
+pub(crate) fn spec(sql: &str, participants: usize) -> QuerySpec {
+    QuerySpec {
+        sql: sql.to_owned(),
+        purpose: "joint_statistics".parse().unwrap(),
+        analyst: "marketing_desk".parse().unwrap(),
+        participants: (0..participants).map(brand).collect(),
+        rho: BudgetProfile::Trial.rho_per_query(),
+    }
+}

@@ -195,15 +195,18 @@ impl Writer<'_> {
         write!(w, "SELECT member")?;
         for (index, computed) in query.columns.iter().enumerate() {
             let name = usize::from(offset).saturating_add(index);
-            if matches!(computed, Computed::Count | Computed::Sum(_)) {
-                let (least, greatest) = self.range(query, index)?;
-                write!(
+            // What is NULL for an empty group alone is said never to be NULL: engines differ in
+            // what they conclude of a CASE over such a column.
+            match (computed, self.range(query, index)) {
+                (Computed::Count | Computed::Sum(_), Ok((least, greatest))) => write!(
                     w,
                     ", CASE WHEN g{index} > {greatest} THEN {greatest} WHEN g{index} < ({least}) \
-                     THEN ({least}) ELSE g{index} END AS c{name}"
-                )?;
-            } else {
-                write!(w, ", g{index} AS c{name}")?;
+                     THEN ({least}) ELSE COALESCE(g{index}, 0) END AS c{name}"
+                )?,
+                (Computed::Least(_) | Computed::Greatest(_), Ok(_)) => {
+                    write!(w, ", COALESCE(g{index}, 0) AS c{name}")?;
+                }
+                _ => write!(w, ", g{index} AS c{name}")?,
             }
         }
         write!(w, " FROM (SELECT member")?;

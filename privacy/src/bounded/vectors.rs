@@ -41,7 +41,7 @@ const WRITTEN: [&str; 12] = [
     "SELECT count(*) n FROM (SELECT DISTINCT member, department FROM purchases) x",
     "SELECT c, count(*) n FROM (SELECT member, case when d < DATE '2017-04-01' then 'early' else 'late' end c \
      FROM (SELECT member, min(purchased_on) d FROM purchases GROUP BY member) y) x GROUP BY c",
-    "SELECT abs(quantity - 2) a, sum(greatest(amount_fen, quantity, 7)) s FROM purchases GROUP BY 1",
+    "SELECT greatest(quantity - 2, 2 - quantity) a, sum(greatest(amount_fen, quantity, 7)) s FROM purchases GROUP BY 1",
 ];
 
 fn tables(contract: &Contract, database: &Database) -> Value {

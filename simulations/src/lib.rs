@@ -11,11 +11,14 @@
 //! the rules.
 //!
 //! Not simulated: disks put back to an older state (rules 11 to 13 have a model), evidence and freezing
-//! (rule 14), changes of the constitution, settlement, liars who collude, the clean room.
+//! (rule 14), changes of the constitution, settlement, liars who collude.
+//!
+//! [`attacks`] is about the clean room: what an attacker learns of a member beside what was charged.
 
 pub mod agreement;
 pub mod alliance;
 pub mod application;
+pub mod attacks;
 pub mod counterfeiter;
 pub mod disk;
 pub mod invariants;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 use simulations::agreement::{self, Outcome, Scenario};
+use simulations::attacks;
 use simulations::model;
 use simulations::mutants::{self, Hunted};
 use simulations::trace::Trace;
@@ -63,6 +64,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Attacks the clean room's real planner, clipping, noise, accounts and steps, and takes one of
+    /// them away at a time: what an attacker gains beside what the charge allows.
+    Attacks {
+        /// Trials with the attacked member, and as many without.
+        #[arg(long, default_value_t = 400)]
+        trials: u32,
+        /// Seed of what the attacks choose; the noise is the system's.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// One JSON object on stdout.
+        #[arg(long)]
+        json: bool,
+    },
     /// Runs one seed and prints what happened.
     Replay {
         /// The seed.
@@ -106,6 +120,7 @@ fn main() -> ExitCode {
             look_at_all(model::Size { rounds: usize::from(rounds), restores, most }, json)
         }
         Command::Mutants { seeds, only, json } => hunt(seeds, &only, json),
+        Command::Attacks { trials, seed, json } => attack(trials, seed, json),
         Command::Replay { seed, mutant: None, brands } => {
             replay(&agreement::run(scenario(seed, brands), Trace::readable()))
         }
@@ -223,6 +238,26 @@ fn hunt(seeds: u64, only: &str, json: bool) -> ExitCode {
         println!("{mutants} mutants, {caught} caught; `replay --seed N --mutant NAME` shows how");
     }
     if caught == mutants { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn attack(trials: u32, seed: u64, json: bool) -> ExitCode {
+    let report = attacks::run(trials, seed);
+    if json {
+        println!("{}", serde_json::to_string(&report).unwrap_or_default());
+    } else {
+        for attack in &report.attacks {
+            println!(
+                "{}: advantage {:.4} ({:.4} to {:.4}), at most {:.4} allowed",
+                attack.name,
+                attack.advantage,
+                attack.advantage_lower,
+                attack.advantage_upper,
+                attack.bound
+            );
+        }
+        println!("{} mutants, {} noticed", report.mutants.total, report.mutants.caught);
+    }
+    if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn replay(outcome: &Outcome) -> ExitCode {

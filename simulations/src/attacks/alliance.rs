@@ -1,0 +1,348 @@
+//! An alliance of clean rooms to be attacked: the real planner, collector, noise, accounts and steps.
+//!
+//! Certification, transport and disks are perfect here; what an attacker may see is kept.
+
+use std::collections::BTreeMap;
+
+use privacy::contract::{Contract, RawColumn, RawContract, RawTable, RawValue};
+use privacy::exact::Rational;
+use privacy::ids::{Attempt, QueryId, SnapshotId};
+use privacy::mechanism::{NoiseError, NoiseSource};
+use privacy::steps::ProposeError;
+use privacy::{
+    BoundedVector, CalendarYear, CertifiedEntry, CleanRoom, Clock, Collector, DpPlan, Effect,
+    MaskingSecret, Message, NoiseShare, OpendpNoise, ParticipantId, PicoRho, ProposeRequest,
+    QuerySpec, Release, UtcMillis,
+};
+
+/// How many brands.
+pub const BRANDS: usize = 4;
+/// Departments of the data, all of which every brand carries.
+pub const DEPARTMENTS: usize = 8;
+/// L2 bound of a member's spending in fen.
+pub const SPENDING_BOUND: i64 = 1_000;
+const YEAR: CalendarYear = CalendarYear(2026);
+const LIFETIME_MILLIS: u64 = 60_000;
+/// Rounds of effects after which a question is given up.
+const ROUNDS_MAX: usize = 64;
+
+/// What an attacked alliance does without, to see that the attacks notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// Everything is as it should be.
+    None,
+    /// No noise is drawn.
+    WithoutNoise,
+    /// Noise of a quarter of the planned deviation.
+    WeakNoise,
+    /// Every row counts as a member of its own.
+    WithoutClipping,
+    /// Accounts forget what was charged.
+    WithoutCharges,
+}
+
+/// A brand's name.
+#[must_use]
+pub fn brand(index: usize) -> ParticipantId {
+    ["brand_a", "brand_b", "brand_c", "brand_d"][index].parse().expect("a name")
+}
+
+/// The contract under attack: `trial`, where the bound is largest.
+#[must_use]
+pub fn contract() -> Contract {
+    let departments =
+        (0..DEPARTMENTS).map(|index| RawValue { value: format!("D{index}"), carriers: None });
+    let raw = RawContract {
+        dataset: "purchases".into(),
+        purposes: vec!["joint_analytics".into()],
+        participants: (0..BRANDS).map(|index| brand(index).to_string()).collect(),
+        minimum_participants: 3,
+        profile: "trial".into(),
+        members_at_most: 100_000,
+        public_tables: Vec::new(),
+        tables: vec![RawTable {
+            name: "purchases".into(),
+            owner: "member".into(),
+            rows_bound: 100,
+            columns: vec![
+                RawColumn::Text {
+                    name: "department".into(),
+                    values: departments.collect(),
+                    other_carriers: None,
+                },
+                RawColumn::Integer {
+                    name: "amount_fen".into(),
+                    unit: "fen".into(),
+                    minimum: 0,
+                    maximum: 100_000,
+                    bound: Some(SPENDING_BOUND as u64),
+                },
+            ],
+        }],
+    };
+    raw.try_into().expect("a valid contract")
+}
+
+/// A question at a cost, to some brands.
+#[must_use]
+pub fn question(sql: &str, analyst: &str, participants: &[usize], rho: PicoRho) -> QuerySpec {
+    QuerySpec {
+        sql: sql.into(),
+        purpose: "joint_analytics".parse().expect("a name"),
+        analyst: analyst.parse().expect("a name"),
+        participants: participants.iter().map(|index| brand(*index)).collect(),
+        rho,
+    }
+}
+
+/// Noise from the production source, kept for those who drew it.
+struct Kept {
+    source: OpendpNoise,
+    mutant: Mutant,
+    drawn: Vec<i64>,
+}
+
+impl NoiseSource for Kept {
+    fn discrete_gaussian(&mut self, deviation: &Rational) -> Result<i64, NoiseError> {
+        let draw = match self.mutant {
+            Mutant::WithoutNoise => 0,
+            Mutant::WeakNoise => self.source.discrete_gaussian(deviation)? / 4,
+            _ => self.source.discrete_gaussian(deviation)?,
+        };
+        self.drawn.push(draw);
+        Ok(draw)
+    }
+}
+
+/// A line of a bounded query: member, cell, sums.
+pub type Line<'a> = (&'a str, i64, &'a [i64]);
+
+/// A brand's noise share with what is in it, and its clipped sums.
+pub fn contribution(
+    plan: &DpPlan,
+    lines: &[Line<'_>],
+    mutant: Mutant,
+) -> (NoiseShare, Vec<i64>, BoundedVector) {
+    let source = OpendpNoise::from_system_entropy();
+    let mut kept = Kept { source, mutant, drawn: Vec::new() };
+    let noise = NoiseShare::draw(plan, &mut kept).expect("noise");
+    let mut collector = Collector::new(plan);
+    for (number, (member, cell, added)) in lines.iter().enumerate() {
+        let own = format!("{member}{number}");
+        let member = if mutant == Mutant::WithoutClipping { own.as_str() } else { *member };
+        let added: Vec<Option<i64>> = added.iter().copied().map(Some).collect();
+        collector.push(Some(member.as_bytes()), *cell, &added).expect("a line of the plan");
+    }
+    (noise, kept.drawn, collector.finish().expect("bounded"))
+}
+
+struct Entry {
+    writer: ParticipantId,
+    index: u64,
+    time: UtcMillis,
+    bytes: Vec<u8>,
+}
+
+impl CertifiedEntry for Entry {
+    fn writer(&self) -> ParticipantId {
+        self.writer
+    }
+    fn index(&self) -> u64 {
+        self.index
+    }
+    fn time(&self) -> UtcMillis {
+        self.time
+    }
+    fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// What was seen of a question.
+#[derive(Default)]
+pub struct Seen {
+    /// The release, if there was one.
+    pub release: Option<Release>,
+    /// Noise by brand: each brand knows its own.
+    pub noise: BTreeMap<usize, Vec<i64>>,
+    /// Openings by brand, as they went over the wire.
+    pub openings: BTreeMap<usize, Vec<u8>>,
+    /// The cost, as reserved.
+    pub rho: PicoRho,
+}
+
+/// All clean rooms with their certified logs.
+pub struct Alliance {
+    rooms: Vec<CleanRoom>,
+    lengths: [u64; BRANDS],
+    millis: u64,
+    queries: u32,
+    mutant: Mutant,
+}
+
+impl Alliance {
+    /// Without a past.
+    #[must_use]
+    pub fn new(mutant: Mutant) -> Self {
+        let rooms = (0..BRANDS).map(|index| CleanRoom::new(brand(index), contract())).collect();
+        Self { rooms, lengths: [0; BRANDS], millis: 1_790_000_000_000, queries: 0, mutant }
+    }
+
+    /// Lets time pass, so that what is drawn next is other than in another alliance.
+    pub const fn lead(&mut self, millis: u64) {
+        self.millis += millis;
+    }
+
+    /// What a brand has been charged, as its log adds up.
+    #[must_use]
+    pub fn charged(&self, who: usize) -> PicoRho {
+        self.rooms[who].ledger().joint_spent(brand(who), YEAR)
+    }
+
+    /// Asks through all seven steps. `lines` gives each brand's lines; `silent` never commits.
+    ///
+    /// # Errors
+    ///
+    /// When planner or account refuse.
+    pub fn ask(
+        &mut self,
+        proposer: usize,
+        spec: &QuerySpec,
+        lines: &[Vec<Line<'_>>],
+        silent: Option<usize>,
+    ) -> Result<Seen, ProposeError> {
+        if self.mutant == Mutant::WithoutCharges {
+            let queries = self.queries;
+            *self = Self::new(self.mutant);
+            self.queries = queries;
+        }
+        self.queries += 1;
+        let mut query = [0u8; 16];
+        query[..4].copy_from_slice(&self.queries.to_be_bytes());
+        let request = ProposeRequest {
+            query: QueryId(query),
+            attempt: Attempt::FIRST,
+            spec: spec.clone(),
+            secret: self.secret(proposer),
+            snapshot: SnapshotId([1; 32]),
+            analyst_quota: PicoRho::new(u64::MAX),
+            lifetime_millis: LIFETIME_MILLIS,
+            opening_millis: LIFETIME_MILLIS,
+        };
+        let clock = self.clock();
+        let effects = self.rooms[proposer].propose(request, clock)?;
+        let mut seen = Seen { rho: spec.rho, ..Seen::default() };
+        let mut waiting: Vec<(usize, Effect)> =
+            effects.into_iter().map(|effect| (proposer, effect)).collect();
+        for _ in 0..ROUNDS_MAX {
+            let mut next = Vec::new();
+            for (who, effect) in waiting {
+                self.carry_out(who, effect, lines, silent, &mut seen, &mut next);
+            }
+            waiting = next;
+            if waiting.is_empty() {
+                if seen.release.is_some() {
+                    break;
+                }
+                // openings that came before the last hash are sent again
+                self.millis += 5_000;
+                let clock = self.clock();
+                for who in 0..BRANDS {
+                    waiting.extend(self.rooms[who].tick(clock).into_iter().map(|e| (who, e)));
+                }
+            }
+        }
+        if seen.release.is_none() {
+            self.expire(&mut seen);
+        }
+        Ok(seen)
+    }
+
+    /// Time passes the expiry in every log.
+    fn expire(&mut self, seen: &mut Seen) {
+        self.millis += 4 * LIFETIME_MILLIS;
+        for _ in 0..3 {
+            let clock = self.clock();
+            let mut waiting = Vec::new();
+            for who in 0..BRANDS {
+                for log in 0..BRANDS {
+                    let effects = self.rooms[who].head(brand(log), clock.now, clock);
+                    waiting.extend(effects.into_iter().map(|effect| (who, effect)));
+                }
+                let effects = self.rooms[who].tick(clock);
+                waiting.extend(effects.into_iter().map(|effect| (who, effect)));
+            }
+            let mut next = Vec::new();
+            for (who, effect) in waiting {
+                self.carry_out(who, effect, &[], None, seen, &mut next);
+            }
+            self.millis += 1_000;
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        who: usize,
+        effect: Effect,
+        lines: &[Vec<Line<'_>>],
+        silent: Option<usize>,
+        seen: &mut Seen,
+        next: &mut Vec<(usize, Effect)>,
+    ) {
+        self.millis += 1;
+        let clock = self.clock();
+        match effect {
+            Effect::Append(entry) => {
+                let entry = Entry {
+                    writer: brand(who),
+                    index: self.lengths[who],
+                    time: clock.now,
+                    bytes: entry.to_bytes(),
+                };
+                self.lengths[who] += 1;
+                for reader in 0..BRANDS {
+                    let effects = self.rooms[reader].certified(&entry, clock).unwrap_or_default();
+                    next.extend(effects.into_iter().map(|effect| (reader, effect)));
+                }
+            }
+            Effect::Send { to, message } => {
+                if let Message::Opening(opening) = &message {
+                    seen.openings.insert(who, opening.vector.clone());
+                }
+                let to = (0..BRANDS).find(|index| brand(*index) == to).unwrap_or(who);
+                let sent = self.rooms[to].message(brand(who), &message.to_bytes(), clock);
+                next.extend(sent.unwrap_or_default().into_iter().map(|effect| (to, effect)));
+            }
+            Effect::Decide { id, .. } => {
+                let secret = self.secret(who);
+                let accepted = self.rooms[who].accept(id, secret, SnapshotId([1; 32]), clock);
+                next.extend(accepted.unwrap_or_default().into_iter().map(|effect| (who, effect)));
+            }
+            Effect::Read { id, plan } if silent != Some(who) => {
+                let lines = lines.get(who).map_or(&[][..], Vec::as_slice);
+                let (noise, drawn, vector) = contribution(&plan, lines, self.mutant);
+                seen.noise.insert(who, drawn);
+                let nonce = [who as u8; 32];
+                let committed = self.rooms[who].commit(id, noise, vector, nonce, clock);
+                next.extend(committed.unwrap_or_default().into_iter().map(|effect| (who, effect)));
+            }
+            Effect::Released(release) => seen.release = Some(*release),
+            Effect::Read { .. }
+            | Effect::Persist(_)
+            | Effect::Declined { .. }
+            | Effect::Void(_)
+            | Effect::Forget(_) => {}
+        }
+    }
+
+    fn secret(&self, who: usize) -> MaskingSecret {
+        let mut bytes = [who as u8 + 1; 32];
+        bytes[..4].copy_from_slice(&self.queries.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.millis.to_be_bytes());
+        MaskingSecret::from_bytes(bytes)
+    }
+
+    const fn clock(&self) -> Clock {
+        Clock { now: UtcMillis(self.millis), year: YEAR }
+    }
+}

@@ -18,7 +18,7 @@ use crate::ids::{BrandId, ConstitutionHash, Epoch, Height};
 use crate::log::block::PublicEntry;
 use crate::log::merkle::leaf_hash;
 use crate::time::Timestamp;
-use crate::witness::guards::Guards;
+use crate::witness::guards::{Guard, Guards};
 use crate::witness::state::{FinalBlock, Outbox, Witness};
 use crate::witness::statement::VotingKeys;
 
@@ -223,7 +223,7 @@ impl<G: Guards> Ledger<G> {
             .take(needed)
             .map(|(.., entry)| PublicEntry::Ballot(Box::new(entry.clone())))
             .collect();
-        if shown.len() < needed {
+        if !G::allow(Guard::EarlierDraftDead, shown.len() >= needed) {
             let (draft, declined) = (draft.constitution, shown.len());
             return Err(StanceError::EarlierDraft { draft, declined, needed });
         }
@@ -334,7 +334,7 @@ impl<G: Guards> Ledger<G> {
         let ballots = self
             .certified_stances(reference, Stance::Adopted)
             .map(|(log, time, entry)| (log, time, entry.clone()));
-        Adoption::of(reference, &changes, before.committee(), ballots)
+        Adoption::of::<G>(reference, &changes, before.committee(), ballots)
     }
 
     /// For a brand that joined after this log began: where the log took up the constitution that it

@@ -35,8 +35,6 @@ pub enum Guard {
     VoteOfOpening,
     /// Rule 6: one vote a round.
     OneVote,
-    /// Rule 4: a writer proposes one block in a round.
-    OneProposal,
     /// Rule 7: no commit below the highest round joined.
     CommitAbove,
     /// Rule 9: a witness cosigns only the certified size it has last verified.
@@ -65,11 +63,25 @@ pub enum Guard {
     RestoredPromise,
     /// Rule 14: a witness votes no more on the log of a writer that is proved to have lied.
     FreezeOnEvidence,
+    /// Rule 14: a witness joins a last round only when its brand has agreed that the log be closed.
+    ClosingAgreed,
+    /// A constitution follows when a quorum has adopted it.
+    AdoptionQuorum,
+    /// A log takes up the constitution that follows when that is in effect, not before.
+    SwitchInEffect,
+    /// A brand adopts another draft only when the one it adopted can have no quorum any more.
+    EarlierDraftDead,
+    /// A statement discharges nothing before every brand has entered it.
+    StatementAgreed,
+    /// A statement discharges nothing before every payee has confirmed every payment of it.
+    PaymentsConfirmed,
+    /// A discharge is granted only when the header recognises what it discharges.
+    GrantRecognised,
 }
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 31] = [
         Self::JoinAbove,
         Self::PromiseOfOpening,
         Self::PromiseQuorum,
@@ -80,7 +92,6 @@ impl Guard {
         Self::VoteAbove,
         Self::VoteOfOpening,
         Self::OneVote,
-        Self::OneProposal,
         Self::CommitAbove,
         Self::CosignCertified,
         Self::OwnColumn,
@@ -95,6 +106,13 @@ impl Guard {
         Self::RestoredOpens,
         Self::RestoredPromise,
         Self::FreezeOnEvidence,
+        Self::ClosingAgreed,
+        Self::AdoptionQuorum,
+        Self::SwitchInEffect,
+        Self::EarlierDraftDead,
+        Self::StatementAgreed,
+        Self::PaymentsConfirmed,
+        Self::GrantRecognised,
     ];
 }
 

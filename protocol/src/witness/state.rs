@@ -148,8 +148,9 @@ pub struct Next<'a> {
 impl<'a> Next<'a> {
     /// What a block of this time must take up.
     #[must_use]
-    pub fn due(&self, time: Timestamp) -> Option<&'a Adoption> {
-        self.adoption.filter(|adoption| adoption.effect() <= time)
+    pub fn due<G: Guards>(&self, time: Timestamp) -> Option<&'a Adoption> {
+        let in_effect = |adoption: &&Adoption| adoption.effect() <= time;
+        self.adoption.filter(|adoption| G::allow(Guard::SwitchInEffect, in_effect(adoption)))
     }
 }
 
@@ -347,7 +348,10 @@ impl<G: Guards> Witness<G> {
     /// brand has agreed.
     #[must_use]
     pub fn may_join_last(&self, at: &Surroundings<'_>, height: Height) -> bool {
-        at.frozen && at.closes && at.me != self.log && at.standing.may_sign::<G>(self.log, height)
+        at.frozen
+            && G::allow(Guard::ClosingAgreed, at.closes)
+            && at.me != self.log
+            && at.standing.may_sign::<G>(self.log, height)
     }
 
     /// Whose log it is.
@@ -681,7 +685,7 @@ impl<G: Guards> Witness<G> {
         if first && header.time < at.next.in_effect {
             G::found(Violation::TooEarly { effect: at.next.in_effect })?;
         }
-        match at.next.due(header.time) {
+        match at.next.due::<G>(header.time) {
             Some(due) if adoption::switch(entries()) != Some(due.draft()) => {
                 G::found(Violation::SwitchDue { draft: due.draft().constitution })
             }
@@ -934,7 +938,7 @@ impl<G: Guards> Witness<G> {
     /// round, or a higher round was joined: then nothing may be signed.
     pub fn propose_own(&mut self, pledge: Pledge, out: &mut Outbox) -> bool {
         match self.votes.get(&pledge.round) {
-            Some(voted) => G::allow(Guard::OneProposal, *voted == pledge.block),
+            Some(voted) => *voted == pledge.block,
             None if !G::allow(Guard::VoteAbove, pledge.round >= self.joined) => false,
             None => {
                 self.vote(pledge, self.nonce);

@@ -355,7 +355,8 @@ impl<G: Guards> Writer<G> {
             let next = self.recognise.get(log).filter(|_| !waiting.contains(log));
             let known = own.tip().recognised(**log).sent;
             let known = next.map_or(known, |(next, _)| next.sent.max(known));
-            granted.cut_off > before.unwrap_or_default().cut_off && granted.received <= known
+            granted.cut_off > before.unwrap_or_default().cut_off
+                && G::allow(Guard::GrantRecognised, granted.received <= known)
         });
         due.map(|(log, granted)| (*log, *granted)).collect()
     }
@@ -407,12 +408,12 @@ impl<G: Guards> Writer<G> {
             let work = self.acknowledge
                 || !self.public.is_empty()
                 || !self.sealed.is_empty()
-                || at.next.due(at.now).is_some()
+                || at.next.due::<G>(at.now).is_some()
                 || !self.grants(own, &self.waiting_logs(at, own)).is_empty();
             if !work {
                 return;
             }
-            if let Some(due) = at.next.due(at.now)
+            if let Some(due) = at.next.due::<G>(at.now)
                 && adoption::switch(&self.public).is_none()
             {
                 self.submit_together(due.entries());
@@ -890,7 +891,7 @@ impl<G: Guards> Writer<G> {
             return fit;
         }
         let (mut public, mut sealed) = self.blocks.values().next()?.submissions();
-        if let Some(due) = at.next.due(at.now)
+        if let Some(due) = at.next.due::<G>(at.now)
             && adoption::switch(&public).is_none()
         {
             public.extend(due.entries());

@@ -11,10 +11,24 @@
 
 use super::rules::Violation;
 
-/// A condition of the agreement or of the ledger around it. What a block must be by itself is
-/// numbered by [`Violation`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Guard {
+/// Writes the guards down once: as variants, and as the list of all of them.
+macro_rules! guards {
+    ($($(#[$doc:meta])* $guard:ident,)*) => {
+        /// A condition of the agreement or of the ledger around it. What a block must be by itself is
+        /// numbered by [`Violation`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Guard {
+            $($(#[$doc])* $guard,)*
+        }
+
+        impl Guard {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$guard),*];
+        }
+    };
+}
+
+guards! {
     /// Rule 3: a round is joined only above the highest one joined.
     JoinAbove,
     /// Rule 3: a promise counts for the opening it answers and no other.
@@ -77,43 +91,6 @@ pub enum Guard {
     PaymentsConfirmed,
     /// A discharge is granted only when the header recognises what it discharges.
     GrantRecognised,
-}
-
-impl Guard {
-    /// All of them.
-    pub const ALL: [Self; 31] = [
-        Self::JoinAbove,
-        Self::PromiseOfOpening,
-        Self::PromiseQuorum,
-        Self::HighestLock,
-        Self::LockProven,
-        Self::LockedBlock,
-        Self::LockedProposal,
-        Self::VoteAbove,
-        Self::VoteOfOpening,
-        Self::OneVote,
-        Self::CommitAbove,
-        Self::CosignCertified,
-        Self::OwnColumn,
-        Self::DisputeStands,
-        Self::RoomForMore,
-        Self::AwaitAcknowledgements,
-        Self::LaterIncarnation,
-        Self::NoticeRestore,
-        Self::RestoredWitness,
-        Self::RestoredVouches,
-        Self::RestoredWriter,
-        Self::RestoredOpens,
-        Self::RestoredPromise,
-        Self::FreezeOnEvidence,
-        Self::ClosingAgreed,
-        Self::AdoptionQuorum,
-        Self::SwitchInEffect,
-        Self::EarlierDraftDead,
-        Self::StatementAgreed,
-        Self::PaymentsConfirmed,
-        Self::GrantRecognised,
-    ];
 }
 
 /// Decides on conditions. Implemented outside this module by the mutants of `simulations` alone.

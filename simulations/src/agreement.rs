@@ -31,7 +31,7 @@ use protocol::witness::guards::{Guards, Upheld};
 use protocol::witness::message::Message;
 use protocol::witness::writer::Entropy as _;
 
-use self::describe::describe;
+use self::describe::{describe, describe_entries};
 use self::scenario::Drawn;
 pub use self::scenario::{Scenario, Topic};
 use crate::alliance::Alliance;
@@ -431,7 +431,10 @@ impl<G: Guards> Simulation<G> {
         }
         for block in &report.finals {
             let (log, height, header) = (block.block.log, block.block.height, block.block.header);
-            self.trace.note(format_args!("m{machine} final {log}/{height} {header:?}"));
+            let epoch = block.block.epoch;
+            let entries = describe_entries(&block.public);
+            let block = format!("{log}/{height} {header:?} under epoch {epoch}{entries}");
+            self.trace.note(format_args!("m{machine} final {block}"));
         }
         for (brand, fault) in &report.faults {
             self.trace.note(format_args!("m{machine} blames {brand}: {fault}"));

@@ -94,6 +94,10 @@ struct World {
     now: Timestamp,
     numbers: Numbers,
     lost_percent: u64,
+    // who hears of certificates by the proposals after them alone
+    untold: Option<BrandId>,
+    // rules of blocks by which proposals were refused
+    refused: Vec<u16>,
 }
 
 fn id(text: &str) -> BrandId {
@@ -164,6 +168,8 @@ impl World {
             now: Timestamp::from_unix_ms(1_700_000_000_000),
             numbers: Numbers(seed),
             lost_percent,
+            untold: None,
+            refused: Vec::new(),
         };
         let chain = Constitutions::from(constitution(draft));
         for brand in chain.brands() {
@@ -226,6 +232,13 @@ impl World {
             site.ledger.applied(log, Vec::new(), answer).unwrap();
         }
         for (to, message) in out.messages {
+            match &message {
+                Message::Refusal(refusal) if (1..100).contains(&refusal.rule) => {
+                    self.refused.push(refusal.rule);
+                }
+                Message::Certified(_) if self.untold == Some(to) => continue,
+                _ => {}
+            }
             self.mail.push_back((brand, to, message.into_bytes()));
         }
     }
@@ -624,4 +637,47 @@ fn a_frozen_brand_writes_no_more() {
     world.exchange(all[0], all[2], 5);
     world.until("the others go on", |world| world.credited(all[2], all[0]) == [5]);
     assert_eq!(world.ledger(all[0]).witness(frozen).unwrap().tip().height, closed);
+}
+
+/// What waits for a block counts: two drafts of one epoch in one block would be refused for good.
+#[test]
+fn a_brand_that_is_about_to_adopt_one_draft_does_not_adopt_another() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let one = following(&first, |it| it.payload_size = 200);
+    let other = following(&first, |it| {
+        it.payload_size = 300;
+        it.hash = ConstitutionHash::from_bytes([22; 32]);
+    });
+    let mut world = World::new(&first, 5, 0);
+    world.offer(&one);
+    world.offer(&other);
+    world.state(all[0], &one, Stance::Adopted).unwrap();
+    let second = world.state(all[0], &other, Stance::Adopted);
+    let (draft, needed) = (one.hash, 2);
+    assert_eq!(second, Err(StanceError::EarlierDraft { draft, declined: 0, needed }));
+    world.exchange(all[0], all[1], 5);
+    world.until("it writes", |world| world.credited(all[1], all[0]) == [5]);
+}
+
+/// A proposal brings the certificate of the block before it; when that one takes up a constitution, the
+/// proposal is under the new one.
+#[test]
+fn a_proposal_that_brings_the_end_of_an_epoch_is_judged_by_the_next() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let second = following(&first, |it| it.payload_size = 200);
+    let mut world = World::new(&first, 6, 0);
+    world.untold = Some(all[3]);
+    world.offer(&second);
+    for brand in &all[..3] {
+        world.state(*brand, &second, Stance::Adopted).unwrap();
+    }
+    world.until("the others are there", |world| all[..3].iter().all(|it| world.epoch(*it) == 2));
+    for points in 1..5 {
+        world.exchange(all[0], all[1], points);
+        world.step();
+    }
+    world.until("all are credited", |world| world.credited(all[1], all[0]).len() == 4);
+    assert_eq!(world.refused, [0; 0]);
 }

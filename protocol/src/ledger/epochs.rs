@@ -5,7 +5,7 @@
 //! by brands of the one before, or was given it as one that names this brand for the first time. A log is
 //! under it when its own chain says so. Nothing here asks an operator or reads a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, Ledger, SigningKeys};
 use crate::constitution::Constitution;
@@ -196,12 +196,16 @@ impl<G: Guards> Ledger<G> {
         if reference.epoch != next {
             return Err(StanceError::NotNext { found: reference.epoch, next });
         }
-        if own.stances().on(&draft).is_some() || self.writer.waits_to_state(&draft) {
+        // what waits for a block counts as said: the two could not be in one block
+        let waiting = self.writer.waiting_stances();
+        if own.stances().on(&draft).is_some() || waiting.contains_key(&draft) {
             return Err(StanceError::Stated(draft));
         }
         let mut entries = Vec::new();
         if stance == Stance::Adopted {
-            for earlier in own.stances().adopted() {
+            let waiting = waiting.iter().filter(|(_, stance)| **stance == Stance::Adopted);
+            let adopted = own.stances().adopted().chain(waiting.map(|(earlier, _)| *earlier));
+            for earlier in adopted.collect::<BTreeSet<_>>() {
                 let earlier = DraftReference { constitution: earlier, ..reference };
                 entries.extend(self.refusals(earlier)?);
             }

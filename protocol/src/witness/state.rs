@@ -442,11 +442,27 @@ impl<G: Guards> Witness<G> {
         }
     }
 
+    /// The certificate of the block before a proposed one may be what this witness still lacks. What
+    /// comes after it may be under another constitution: the proposal is judged only then.
+    pub fn previous(
+        &mut self,
+        at: &Surroundings<'_>,
+        certificate: UnverifiedCertificate,
+        out: &mut Outbox,
+    ) {
+        if !self.awaiting
+            && Some(certificate.pledge.block.height) == self.tip.height.next()
+            && let Ok(certificate) = certificate.verify(at.constitution)
+        {
+            self.certified(certificate, out);
+        }
+    }
+
     /// Rules 4 to 6: judges a proposal and votes, or says which rule it breaks.
     pub fn proposal(&mut self, at: &Surroundings<'_>, message: ProposalMessage, out: &mut Outbox) {
-        let ProposalMessage { proposal, previous, promises, delivery, .. } = message;
+        let ProposalMessage { proposal, promises, delivery, .. } = message;
         if !closing::is_last(proposal.body.0.round) {
-            self.consider(at, proposal, previous, &promises, Some(delivery), out);
+            self.consider(at, proposal, &promises, Some(delivery), out);
         }
     }
 
@@ -458,7 +474,7 @@ impl<G: Guards> Witness<G> {
         out: &mut Outbox,
     ) {
         if closing::is_last(message.proposal.body.0.round) {
-            self.consider(at, message.proposal, None, &message.promises, None, out);
+            self.consider(at, message.proposal, &message.promises, None, out);
         }
     }
 
@@ -466,7 +482,6 @@ impl<G: Guards> Witness<G> {
         &mut self,
         at: &Surroundings<'_>,
         proposal: Signed<Proposal>,
-        previous: Option<UnverifiedCertificate>,
         promises: &[PromiseMessage],
         delivery: Option<Delivery>,
         out: &mut Outbox,
@@ -480,15 +495,6 @@ impl<G: Guards> Witness<G> {
             return;
         }
         self.note(Said::Proposal(proposal.into_signed()), out);
-        // the certificate of the block before may be what this witness still lacks
-        if let Some(previous) = previous
-            && !self.awaiting
-            && Some(previous.pledge.block.height) == self.tip.height.next()
-            && previous.pledge.block.height < pledge.block.height
-            && let Ok(certificate) = previous.verify(at.constitution)
-        {
-            self.certified(certificate, out);
-        }
         if !self.at_open_height(leader, pledge.block.height, out)
             || !self.may_sign(at, pledge.block.height, pledge.round)
         {

@@ -23,7 +23,7 @@ use crate::amount::Value;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{BlockSecret, sealed_leaf_bytes};
 use crate::crypto::{Signature, Signed};
-use crate::epochs::adoption;
+use crate::epochs::adoption::{self, Stance};
 use crate::exchange::Payload;
 use crate::ids::{BlockNonce, BrandId, ConstitutionHash, Epoch, HeaderHash, Round, RoundNonce};
 use crate::log::block::{
@@ -218,14 +218,13 @@ impl<G: Guards> Writer<G> {
         Ok(())
     }
 
-    /// Whether it waits for a block to say something of a draft, or has an open block that does.
+    /// What waits for a block, or is in the open one, to be said of drafts.
     #[must_use]
-    pub fn waits_to_state(&self, draft: &ConstitutionHash) -> bool {
+    pub fn waiting_stances(&self) -> BTreeMap<ConstitutionHash, Stance> {
         let built = self.blocks.values().flat_map(|block| block.submissions().0);
         let waiting = self.public.iter().cloned().chain(built);
-        waiting
-            .filter_map(|entry| adoption::stance(&entry))
-            .any(|(it, _)| it.constitution == *draft)
+        let stances = waiting.filter_map(|entry| adoption::stance(&entry));
+        stances.map(|(draft, stance)| (draft.constitution, stance)).collect()
     }
 
     /// Takes entries that belong together into the next block, before all else that waits.

@@ -1,5 +1,7 @@
 //! Messages in a few words, for those who read a trace.
 
+use protocol::ids::LeafIndex;
+use protocol::log::block::PublicEntry;
 use protocol::witness::message::Message;
 use protocol::witness::statement::Pledge;
 
@@ -43,4 +45,25 @@ pub(super) fn describe(message: Option<&Message>) -> String {
         }
         Some(Message::Head(_)) => "head".to_owned(),
     }
+}
+
+/// The public entries of a block, but for those of applications.
+pub(super) fn describe_entries(entries: &[(LeafIndex, PublicEntry)]) -> String {
+    let word = |(_, entry): &(LeafIndex, PublicEntry)| match entry {
+        PublicEntry::Application(_) => String::new(),
+        PublicEntry::Closing(closing) => format!(", closes {}", closing.cut_off.unix_ms()),
+        PublicEntry::Statement(entry) => format!(", states {}", entry.cut_off.unix_ms()),
+        PublicEntry::Evidence(evidence) => format!(", {evidence:?}"),
+        PublicEntry::Settled(payment) => format!(", paid {} to {}", payment.value, payment.payee),
+        PublicEntry::SettlementConfirmed(payment) => {
+            format!(", was paid {} by {}", payment.value, payment.payer)
+        }
+        PublicEntry::DisputeOpened(dispute) => format!(", disputes {}", dispute.log),
+        PublicEntry::Disclosure(_) => ", discloses".to_owned(),
+        PublicEntry::Adopted(draft) => format!(", adopts {}", draft.constitution),
+        PublicEntry::Declined(draft) => format!(", declines {}", draft.constitution),
+        PublicEntry::Ballot(_) => ", shows a ballot".to_owned(),
+        PublicEntry::Switch(draft) => format!(", takes up {}", draft.constitution),
+    };
+    entries.iter().map(word).collect()
 }

@@ -47,12 +47,15 @@ impl Observer {
         logs.len()
     }
 
-    /// An honest machine finds nothing wrong with an honest brand.
-    pub(super) fn invariant_no_honest_brand_is_blamed(
+    /// An honest machine finds nothing wrong with an honest brand; but one whose disk has forgotten what
+    /// it sent does not know what comes back.
+    pub(super) fn invariant_no_honest_brand_is_blamed<G: Guards>(
         &self,
+        node: &Node<G>,
         report: &Report,
     ) -> Result<(), Violation> {
         let blamed = report.faults.iter().find(|(brand, _)| self.honest.contains(brand));
+        let blamed = blamed.filter(|_| !node.has_lost_blocks());
         ensure("no honest brand is blamed", blamed.is_none(), || format!("{blamed:?}"))
     }
 

@@ -704,7 +704,8 @@ impl<G: Guards> Ledger<G> {
         now: Timestamp,
         out: &mut Outbox,
     ) -> Result<(), CheckpointError> {
-        let Some(constitution) = self.constitution_of(log) else { return Ok(()) };
+        // the keys of the constitution that the certified tree is under signed it, not those of the next
+        let Some(constitution) = self.constitution_of_tip(log) else { return Ok(()) };
         let Some(key) = log_verifier(constitution, log) else { return Ok(()) };
         let checkpoint = signed.verify(&key)?.clone();
         self.compare_checkpoint(log, &key, &signed, out);

@@ -24,7 +24,7 @@ use protocol::amount::{Points, Value};
 use protocol::constitution::{Constitution, Draft};
 use protocol::crypto::sha256;
 use protocol::exchange::{Exchange, Link, Payload};
-use protocol::ids::{BrandId, MemberHandle, RequestId};
+use protocol::ids::{BrandId, ConstitutionHash, MemberHandle, RequestId};
 use protocol::log::block::{ApplicationEntry, PublicEntry};
 use protocol::time::Timestamp;
 use protocol::witness::guards::{Guards, Upheld};
@@ -173,6 +173,8 @@ struct Simulation<G> {
     observer: Observer,
     // drafts that were published
     drafts: Vec<(Draft, Constitution)>,
+    // the one that the brands settle on after the storm
+    settled_on: Option<ConstitutionHash>,
     generations: BTreeMap<BrandId, usize>,
     cut_offs: BTreeSet<Timestamp>,
     // payments that were made: cut-off, payer, payee
@@ -212,6 +214,7 @@ impl<G: Guards> Simulation<G> {
             network: Network::new(weather),
             observer,
             drafts: Vec::new(),
+            settled_on: None,
             generations: BTreeMap::new(),
             cut_offs: BTreeSet::new(),
             bank: BTreeMap::new(),

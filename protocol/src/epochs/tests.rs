@@ -681,3 +681,31 @@ fn a_proposal_that_brings_the_end_of_an_epoch_is_judged_by_the_next() {
     world.until("all are credited", |world| world.credited(all[1], all[0]).len() == 4);
     assert_eq!(world.refused, [0; 0]);
 }
+
+/// The block that ends an epoch is signed with the keys of that epoch, and cosigned although the log has
+/// other keys from then on.
+#[test]
+fn the_last_checkpoint_before_new_keys_is_cosigned() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let rotates = all[1];
+    let second = following(&first, |it| {
+        let keys = &mut it.brands.get_mut(&rotates).unwrap().keys;
+        let private = private_keys(rotates, 1);
+        keys.checkpoint = private.checkpoint.public();
+        keys.log = private.voting.log.public();
+        keys.vote = private.voting.vote.public();
+    });
+    let mut world = World::new(&first, 7, 0);
+    world.call(rotates, |ledger, _, _| ledger.add_keys(private_keys(rotates, 1)));
+    world.offer(&second);
+    for brand in [all[0], all[2], all[3]] {
+        world.state(brand, &second, Stance::Adopted).unwrap();
+    }
+    world.until("all are there", |world| world.all_at(2, &all));
+    let quorum = constitution(&first).committee().quorum();
+    world.until("a quorum has signed", |world| {
+        let checkpoint = world.ledger(rotates).checkpoint();
+        checkpoint.is_some_and(|note| note.signatures().len() >= quorum)
+    });
+}

@@ -197,15 +197,24 @@ impl<G: Guards> Ledger<G> {
             return Err(StanceError::NotNext { found: reference.epoch, next });
         }
         // what waits for a block counts as said: the two could not be in one block
-        let waiting = self.writer.waiting_stances();
-        if own.stances().on(&draft).is_some() || waiting.contains_key(&draft) {
+        let [queued, built] = self.writer.waiting_stances();
+        let waits = queued.contains_key(&draft) || built.contains_key(&draft);
+        if own.stances().on(&draft).is_some() || waits {
             return Err(StanceError::Stated(draft));
         }
         let mut entries = Vec::new();
         if stance == Stance::Adopted {
-            let waiting = waiting.iter().filter(|(_, stance)| **stance == Stance::Adopted);
-            let adopted = own.stances().adopted().chain(waiting.map(|(earlier, _)| *earlier));
-            for earlier in adopted.collect::<BTreeSet<_>>() {
+            let adopted = |stances: &BTreeMap<ConstitutionHash, Stance>| -> Vec<ConstitutionHash> {
+                let adopted = stances.iter().filter(|(_, stance)| **stance == Stance::Adopted);
+                adopted.map(|(earlier, _)| *earlier).collect()
+            };
+            // it has to be in a block of its own before what follows on it
+            if let Some(draft) = adopted(&queued).first().copied() {
+                let needed = self.refusals_needed();
+                return Err(StanceError::EarlierDraft { draft, declined: 0, needed });
+            }
+            let earlier = own.stances().adopted().chain(adopted(&built));
+            for earlier in earlier.collect::<BTreeSet<_>>() {
                 let earlier = DraftReference { constitution: earlier, ..reference };
                 entries.extend(self.refusals(earlier)?);
             }
@@ -218,10 +227,15 @@ impl<G: Guards> Ledger<G> {
         Ok(entries)
     }
 
+    /// How many refusals leave a draft without a quorum for ever.
+    fn refusals_needed(&self) -> usize {
+        let committee = self.constitution().committee();
+        committee.size().saturating_sub(committee.quorum()).saturating_add(1)
+    }
+
     /// Certified refusals that leave a draft without a quorum for ever.
     fn refusals(&self, draft: DraftReference) -> Result<Vec<PublicEntry>, StanceError> {
-        let committee = self.constitution().committee();
-        let needed = committee.size().saturating_sub(committee.quorum()).saturating_add(1);
+        let needed = self.refusals_needed();
         let shown: Vec<PublicEntry> = self
             .certified_stances(draft, Stance::Declined)
             .take(needed)

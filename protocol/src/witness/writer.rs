@@ -218,13 +218,17 @@ impl<G: Guards> Writer<G> {
         Ok(())
     }
 
-    /// What waits for a block, or is in the open one, to be said of drafts.
+    /// What waits for a block to be said of drafts, and what the open block says of them.
     #[must_use]
-    pub fn waiting_stances(&self) -> BTreeMap<ConstitutionHash, Stance> {
-        let built = self.blocks.values().flat_map(|block| block.submissions().0);
-        let waiting = self.public.iter().cloned().chain(built);
-        let stances = waiting.filter_map(|entry| adoption::stance(&entry));
-        stances.map(|(draft, stance)| (draft.constitution, stance)).collect()
+    pub fn waiting_stances(&self) -> [BTreeMap<ConstitutionHash, Stance>; 2] {
+        let built: Vec<PublicEntry> =
+            self.blocks.values().flat_map(|block| block.submissions().0).collect();
+        let queued = self.public.iter().filter_map(adoption::stance);
+        let built = built.iter().filter_map(adoption::stance);
+        [
+            queued.map(|(draft, stance)| (draft.constitution, stance)).collect(),
+            built.map(|(draft, stance)| (draft.constitution, stance)).collect(),
+        ]
     }
 
     /// Takes entries that belong together into the next block, before all else that waits.

@@ -124,11 +124,12 @@ impl<G: Guards> Simulation<G> {
             if unsettled > 0 {
                 return Some(format!("{unsettled} leaves of {brand} have no answer"));
             }
-            let own = ledger.witness(brand)?.tip().height;
+            let height = |of: &Ledger<G>| of.witness(brand).map(|witness| witness.tip().height);
+            let own = height(ledger);
             for (_, peer) in &running {
-                let seen = peer.witness(brand)?.tip().height;
+                let seen = height(peer);
                 if seen != own {
-                    return Some(format!("{} has {brand} at {seen}, not {own}", peer.me()));
+                    return Some(format!("{} has {brand} at {seen:?}, not {own:?}", peer.me()));
                 }
             }
             let quorum = ledger.constitution().committee().quorum();

@@ -3,7 +3,7 @@
 
 use protocol::constitution::{Constitution, Draft};
 use protocol::epochs::Constitutions;
-use protocol::epochs::adoption::Stance;
+use protocol::epochs::adoption::{Stance, Stances};
 use protocol::ids::{BrandId, Epoch};
 use protocol::witness::guards::Guards;
 
@@ -154,29 +154,33 @@ impl<G: Guards> Simulation<G> {
         Ok(())
     }
 
-    /// The draft that the brands settle on: the one that most logs have adopted, with its file.
+    /// The draft that the brands settle on, with its file: the one that most logs had adopted when they
+    /// first looked.
     pub(super) fn favourite(&self) -> Option<(Draft, Constitution)> {
         let pending = self.pending();
+        let settled = pending.iter().find(|(draft, _)| Some(draft.hash) == self.settled_on);
         // of equals the first
-        let best = pending.iter().rev().max_by_key(|(_, file)| self.observer.adopted(file))?;
-        Some(best.clone())
+        let most = pending.iter().rev().max_by_key(|(_, file)| self.observer.adopted(file));
+        settled.or(most).cloned()
     }
 
-    /// Whether so many can still adopt the draft that the brands settle on: those who have adopted
-    /// another one need enough refusals of that.
+    /// Whether a quorum can still adopt the draft that the brands settle on: who has declined it cannot,
+    /// and who has adopted another one needs enough refusals of that.
     pub(super) fn can_be_adopted(&self) -> bool {
         let Some((_, favourite)) = self.favourite() else { return false };
         let writers = self.writers();
         let committee = self.observer.newest().committee();
         let needed = committee.size() - committee.quorum() + 1;
-        let bound = writers.iter().filter(|brand| {
-            let node = self.machines.iter().find(|node| node.brand() == **brand);
-            let own = node.and_then(|node| node.ledger()?.witness(**brand));
-            own.is_some_and(|own| own.stances().adopted().any(|it| it != favourite.hash()))
-        });
-        let bound = bound.count();
-        let free = writers.len() - bound;
-        free >= committee.quorum() || (free >= needed && writers.len() >= committee.quorum())
+        let own = |brand: &BrandId| {
+            let node = self.machines.iter().find(|node| node.brand() == *brand)?;
+            Some(node.ledger()?.witness(*brand)?.stances())
+        };
+        let stances: Vec<_> = writers.iter().filter_map(own).collect();
+        let open = stances.iter().filter(|it| it.on(&favourite.hash()) != Some(Stance::Declined));
+        let bound = |it: &&&Stances| it.adopted().any(|draft| draft != favourite.hash());
+        let bound = open.clone().filter(bound).count();
+        let (open, free) = (open.count(), stances.len() - bound);
+        open >= committee.quorum() && (bound == 0 || free >= needed)
     }
 
     /// After the storm: everybody has all files and adopts the same draft, or declines the others first.
@@ -187,6 +191,7 @@ impl<G: Guards> Simulation<G> {
         self.admit()?;
         let files: Vec<Constitution> = self.drafts.iter().map(|(_, file)| file.clone()).collect();
         let favourite = self.favourite();
+        self.settled_on = favourite.as_ref().map(|(draft, _)| draft.hash);
         let pending = self.pending();
         for machine in 0..self.machines.len() {
             files.iter().for_each(|file| self.machine(machine).bring(file));

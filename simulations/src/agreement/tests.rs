@@ -1,26 +1,76 @@
+use std::num::NonZeroUsize;
+
 use super::*;
 use crate::mutants::Unfrozen;
+use crate::parallel;
+
+/// Runs scenarios on all cores; what came of them, in their order.
+fn run_all(scenarios: &[Scenario], threads: NonZeroUsize) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    let run = |scenario: &Scenario| run(*scenario, Trace::default());
+    parallel::map(scenarios, threads, run, |_, outcome| outcomes.push(outcome));
+    outcomes
+}
+
+/// Nothing breaks; gives how much there was of everything.
+fn sound(scenarios: &[Scenario]) -> Counts {
+    let outcomes = run_all(scenarios, parallel::cores());
+    let mut counts = Counts::default();
+    for (scenario, outcome) in scenarios.iter().zip(&outcomes) {
+        assert_eq!(outcome.violation, None, "{scenario:?} {:?}", outcome.liars);
+        counts = counts.plus(outcome.counts);
+    }
+    counts
+}
 
 /// Small enough to run at every build; `simulations run` takes as many as there is time for.
 #[test]
 fn no_guarantee_fails_in_a_fixed_budget_of_seeds() {
-    let mut worked = 0;
-    for seed in 0..10 {
-        let outcome = run(Scenario::of_seed(seed), Trace::default());
-        assert_eq!(outcome.violation, None, "seed {seed}");
-        worked += outcome.counts.entries;
-    }
-    assert!(worked > 150, "the workload hardly exchanges anything: {worked}");
+    let scenarios: Vec<Scenario> = (0..24).map(Scenario::of_seed).collect();
+    let counts = sound(&scenarios);
+    assert!(counts.entries > 300, "the workload hardly exchanges anything: {counts:?}");
 }
 
 #[test]
-fn one_seed_is_one_run() {
-    let digest = |seed| {
-        let scenario = Scenario { events: 250, ..Scenario::of_seed(seed) };
-        run(scenario, Trace::default()).trace.digest()
+fn alliances_of_every_size_are_simulated() {
+    let scenario = |brands, seed| {
+        let events = 150;
+        Scenario { brands: Some(brands), events, ..Scenario::of_seed(seed) }
     };
-    assert_eq!(digest(1), digest(1));
-    assert_ne!(digest(1), digest(2));
+    let sizes = 2..=20;
+    let scenarios: Vec<Scenario> =
+        sizes.flat_map(|brands| (100..103).map(move |seed| scenario(brands, seed))).collect();
+    let counts = sound(&scenarios);
+    assert!(counts.entries > 300, "the workload hardly exchanges anything: {counts:?}");
+}
+
+/// Every topic comes up, and what it is about really happens.
+#[test]
+fn disks_are_put_back_constitutions_follow_money_is_settled_and_logs_are_closed() {
+    let scenario = |topic, liar, seed| {
+        let (brands, topic) = (Some(4 + seed as usize % 4), Some(topic));
+        Scenario { brands, topic, liar, ..Scenario::of_seed(seed) }
+    };
+    let of =
+        |topic, liar| -> Vec<Scenario> { (0..6).map(|seed| scenario(topic, liar, seed)).collect() };
+    assert!(sound(&of(Topic::Restores, None)).restores > 5);
+    assert!(sound(&of(Topic::Constitutions, None)).constitutions > 5);
+    assert!(sound(&of(Topic::Clearing, None)).discharged > 2);
+    let closing = sound(&of(Topic::Closing, Some(Liar::Twins)));
+    assert!(closing.frozen > 1 && closing.closed > 1, "{closing:?}");
+}
+
+#[test]
+fn one_seed_is_one_run_on_however_many_threads() {
+    let scenarios: Vec<Scenario> =
+        (0..4).map(|seed| Scenario { events: 250, ..Scenario::of_seed(seed) }).collect();
+    let digests = |threads| -> Vec<[u8; 32]> {
+        let threads = NonZeroUsize::new(threads).expect("not zero");
+        run_all(&scenarios, threads).iter().map(|outcome| outcome.trace.digest()).collect()
+    };
+    let alone = digests(1);
+    assert_eq!(alone, digests(3));
+    assert_ne!(alone[0], alone[1]);
 }
 
 /// The observer is not blind: where the protocol only promises to detect a fork, twins make one.
@@ -38,15 +88,10 @@ fn twins_fork_an_alliance_of_three_and_the_observer_sees_it() {
 
 #[test]
 fn a_block_over_the_credit_limit_is_refused_by_its_rule() {
-    let refused: usize = (0..3)
-        .map(|seed| {
-            let liar = Some(Liar::Spendthrift);
-            let brands = Some(4);
-            let scenario = Scenario { brands, liar, events: 400, ..Scenario::of_seed(seed) };
-            let outcome = run(scenario, Trace::default());
-            assert_eq!(outcome.violation, None, "seed {seed}");
-            outcome.counts.limit_refusals
-        })
-        .sum();
-    assert!(refused > 0);
+    let scenario = |seed| {
+        let (brands, liar) = (Some(4), Some(Liar::Spendthrift));
+        Scenario { brands, liar, events: 400, ..Scenario::of_seed(seed) }
+    };
+    let scenarios: Vec<Scenario> = (0..3).map(scenario).collect();
+    assert!(sound(&scenarios).limit_refusals > 0);
 }

@@ -59,6 +59,17 @@ impl Observer {
         ensure("no honest brand is blamed", blamed.is_none(), || format!("{blamed:?}"))
     }
 
+    /// An honest writer builds no block that it finds wanting itself: it would stop its log.
+    pub(super) fn invariant_an_honest_writer_builds_sound_blocks<G: Guards>(
+        &self,
+        node: &Node<G>,
+    ) -> Result<(), Violation> {
+        let stalled = node.ledger().and_then(|ledger| ledger.writer().stalled());
+        ensure("an honest writer builds sound blocks", stalled.is_none(), || {
+            format!("{} cannot write: {stalled:?}", node.brand())
+        })
+    }
+
     /// There is no evidence against an honest brand, anywhere; unless its disk was put back, its
     /// operator did not say so and nobody told it in time.
     pub(super) fn invariant_no_honest_brand_is_accused<G: Guards>(

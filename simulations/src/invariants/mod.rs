@@ -220,6 +220,7 @@ impl Observer {
         }
         self.invariant_one_statement_a_cut_off(node)?;
         self.invariant_no_honest_brand_is_blamed(node, report)?;
+        self.invariant_an_honest_writer_builds_sound_blocks(node)?;
         self.invariant_no_honest_brand_is_accused(node)?;
         self.invariant_a_frozen_log_stands_still(node, report)?;
         self.invariant_closed_once_and_by_a_quorum(node)?;

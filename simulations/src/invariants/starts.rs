@@ -250,7 +250,8 @@ impl Observer {
         message: &Message,
     ) -> Result<(), Violation> {
         let (height, epoch) = match message {
-            Message::Open(open) => (open.body.height, open.body.epoch),
+            // last rounds of a frozen log are led by others
+            Message::Open(open) if open.body.log == by => (open.body.height, open.body.epoch),
             Message::Proposal(message) => {
                 let block = message.proposal.body.0.block;
                 (block.height, block.epoch)

@@ -187,30 +187,32 @@ impl Application {
         }
     }
 
-    /// Another brand's block is final: applies what it says to `me`, each leaf once for ever.
-    ///
-    /// # Errors
-    /// What an honest writer would not have said.
+    /// Another brand's block is final: applies what it says to `me`, each leaf once for ever. Gives as
+    /// well what an honest writer would not have said.
     pub fn block(
         &mut self,
         books: &mut Books,
         me: BrandId,
         block: &FinalBlock,
         prng: &mut Prng,
-    ) -> Result<Applied, String> {
+    ) -> (Applied, Option<String>) {
         let log = block.block.log;
-        let payloads = block.payloads.as_ref().map_err(ToString::to_string)?;
         let mut applied = Vec::new();
+        let mut fault = None;
+        let payloads = match &block.payloads {
+            Ok(payloads) => payloads,
+            Err(violation) => return (applied, Some(violation.to_string())),
+        };
         for (index, payload) in payloads {
             books.spoken.insert(log, block.block.height);
             if let Payload::Return(back) = payload {
                 let taken = books.legs.returned(log, back, block.header.time);
-                taken.map_err(|error| error.to_string())?;
+                fault = taken.err().map(|error| error.to_string()).or(fault);
             }
             let leaf = (log, *index);
             if let Some(before) = self.applied.get(&leaf) {
                 if before != payload {
-                    return Err(format!("leaf {log}/{index} says something else than before"));
+                    fault = Some(format!("leaf {log}/{index} says something else than before"));
                 }
                 continue;
             }
@@ -227,7 +229,7 @@ impl Application {
         if let Some(column) = block.header.column(me) {
             books.legs.recognised(log, column.recognised.height);
         }
-        Ok(applied)
+        (applied, fault)
     }
 
     /// Tells the ledger how far a log has been applied, with what goes back.

@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
-use simulations::agreement::{self, Counts, Outcome, Scenario};
+use simulations::agreement::{self, Counts, Liar, Outcome, Scenario, Topic};
 use simulations::model;
 use simulations::mutants::{self, Hunted, Mutant};
 use simulations::parallel;
@@ -31,9 +31,8 @@ enum Command {
         /// The first.
         #[arg(long, default_value_t = 0)]
         first: u64,
-        /// How many brands; by the seed if not given.
-        #[arg(long, value_parser = clap::value_parser!(u8).range(2..=21))]
-        brands: Option<u8>,
+        #[command(flatten)]
+        asked: Asked,
         /// On how many threads; what is found does not depend on it.
         #[arg(long)]
         threads: Option<NonZeroUsize>,
@@ -79,10 +78,41 @@ enum Command {
         /// The mutant by its full name, if the seed is one that caught it.
         #[arg(long)]
         mutant: Option<String>,
-        /// How many brands, as the run had it.
-        #[arg(long, value_parser = clap::value_parser!(u8).range(2..=21))]
-        brands: Option<u8>,
+        #[command(flatten)]
+        asked: Asked,
     },
+}
+
+/// What is asked for rather than drawn from the seed.
+#[derive(Args, Clone, Copy)]
+struct Asked {
+    /// How many brands; by the seed if not given.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=21))]
+    brands: Option<u8>,
+    /// How one brand lies; by the seed if not given.
+    #[arg(long)]
+    liar: Option<Liar>,
+    /// What happens beside exchanges and crashes; by the seed if not given.
+    #[arg(long)]
+    topic: Option<Topic>,
+}
+
+impl Asked {
+    fn scenario(self, seed: u64) -> Scenario {
+        let Self { brands, liar, topic } = self;
+        Scenario { brands: brands.map(usize::from), liar, topic, ..Scenario::of_seed(seed) }
+    }
+
+    /// The same as arguments.
+    fn arguments(self) -> String {
+        let word = |name: &str, value: Option<String>| {
+            value.map(|value| format!(" --{name} {}", value.to_lowercase())).unwrap_or_default()
+        };
+        let liar = self.liar.map(|liar| format!("{liar:?}"));
+        let topic = self.topic.map(|topic| format!("{topic:?}"));
+        let brands = self.brands.map(|brands| brands.to_string());
+        word("brands", brands) + &word("liar", liar) + &word("topic", topic)
+    }
 }
 
 #[derive(Default, Serialize)]
@@ -109,8 +139,8 @@ struct Failure {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { seeds, first, brands, threads, json } => {
-            run(first, seeds, brands, threads.unwrap_or(parallel::cores()), json)
+        Command::Run { seeds, first, asked, threads, json } => {
+            run(first, seeds, asked, threads.unwrap_or(parallel::cores()), json)
         }
         Command::Model { rounds, restores, most, json } => {
             look_at_all(model::Size { rounds: usize::from(rounds), restores, most }, json)
@@ -118,8 +148,8 @@ fn main() -> ExitCode {
         Command::Mutants { seeds, only, threads, json } => {
             hunt(seeds, &only, threads.unwrap_or(parallel::cores()), json)
         }
-        Command::Replay { seed, mutant: None, brands } => {
-            replay(&agreement::run(scenario(seed, brands), Trace::readable()))
+        Command::Replay { seed, mutant: None, asked } => {
+            replay(&agreement::run(asked.scenario(seed), Trace::readable()))
         }
         Command::Replay { seed, mutant: Some(name), .. } => {
             let Some(mutant) = mutants::all().into_iter().find(|mutant| mutant.name == name) else {
@@ -131,14 +161,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn scenario(seed: u64, brands: Option<u8>) -> Scenario {
-    Scenario { brands: brands.map(usize::from), ..Scenario::of_seed(seed) }
-}
-
 /// Seeds that are run together before what came of them is forgotten.
 const BATCH: u64 = 4096;
 
-fn run(first: u64, seeds: u64, brands: Option<u8>, threads: NonZeroUsize, json: bool) -> ExitCode {
+fn run(first: u64, seeds: u64, asked: Asked, threads: NonZeroUsize, json: bool) -> ExitCode {
     let started = Instant::now();
     let mut summary = Summary { seeds, ..Summary::default() };
     let last = first.saturating_add(seeds);
@@ -149,8 +175,8 @@ fn run(first: u64, seeds: u64, brands: Option<u8>, threads: NonZeroUsize, json: 
         parallel::map(
             &batch,
             threads,
-            |seed| agreement::run(scenario(*seed, brands), Trace::default()),
-            |seed, outcome| summary.take(*seed, brands, outcome),
+            |seed| agreement::run(asked.scenario(*seed), Trace::default()),
+            |seed, outcome| summary.take(*seed, asked, outcome),
         );
     }
     summary.elapsed_ms = started.elapsed().as_millis();
@@ -163,7 +189,7 @@ fn run(first: u64, seeds: u64, brands: Option<u8>, threads: NonZeroUsize, json: 
 }
 
 impl Summary {
-    fn take(&mut self, seed: u64, brands: Option<u8>, outcome: Outcome) {
+    fn take(&mut self, seed: u64, asked: Asked, outcome: Outcome) {
         self.counts = self.counts.plus(outcome.counts);
         self.conspiracies += u64::from(outcome.liars.len() > 1);
         self.highest_round = self.highest_round.max(outcome.rounds);
@@ -175,8 +201,8 @@ impl Summary {
             "seed {seed}: {} brands, liars {liars:?}, {topics:?}: \"{invariant}\": {detail}",
             outcome.brands
         );
-        let brands = brands.map(|brands| format!(" --brands {brands}")).unwrap_or_default();
-        eprintln!("  cargo run -p simulations -- replay --seed {seed}{brands}");
+        let asked = asked.arguments();
+        eprintln!("  cargo run -p simulations -- replay --seed {seed}{asked}");
         self.violations += 1;
         self.first_violation.get_or_insert(Failure { seed, invariant, detail });
     }

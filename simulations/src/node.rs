@@ -472,10 +472,10 @@ impl<G: Guards> Node<G> {
             report.faults.extend(faults.into_iter().map(|fault| (block.block.log, fault)));
             if block.block.log != self.brand {
                 let me = self.brand;
-                match self.application.block(&mut self.books, me, &block, &mut self.entropy) {
-                    Ok(applied) => report.applied.extend(applied),
-                    Err(fault) => report.faults.push((block.block.log, fault)),
-                }
+                let (applied, fault) =
+                    self.application.block(&mut self.books, me, &block, &mut self.entropy);
+                report.applied.extend(applied);
+                report.faults.extend(fault.map(|fault| (block.block.log, fault)));
             }
             report.finals.push(block);
         }

@@ -96,6 +96,8 @@ struct World {
     lost_percent: u64,
     // who hears of certificates by the proposals after them alone
     untold: Option<BrandId>,
+    // who hears nothing
+    deaf: Option<BrandId>,
     // rules of blocks by which proposals were refused
     refused: Vec<u16>,
 }
@@ -169,6 +171,7 @@ impl World {
             numbers: Numbers(seed),
             lost_percent,
             untold: None,
+            deaf: None,
             refused: Vec::new(),
         };
         let chain = Constitutions::from(constitution(draft));
@@ -250,7 +253,7 @@ impl World {
         }
         while let Some((from, to, bytes)) = self.mail.pop_front() {
             let lost = self.numbers.next() % 100 < self.lost_percent;
-            if lost || !self.sites.get(&to).is_some_and(|site| site.runs) {
+            if lost || self.deaf == Some(to) || !self.sites.get(&to).is_some_and(|site| site.runs) {
                 continue;
             }
             let message = Message::from_bytes(&bytes).unwrap();
@@ -708,4 +711,21 @@ fn the_last_checkpoint_before_new_keys_is_cosigned() {
         let checkpoint = world.ledger(rotates).checkpoint();
         checkpoint.is_some_and(|note| note.signatures().len() >= quorum)
     });
+}
+
+/// One witness has judged a block in time, one hears of it too late, one is silent: the writer finds by
+/// itself that the block is stale, since one refusal alone may be a liar's.
+#[test]
+fn a_block_that_has_become_stale_is_built_anew_however_few_refuse_it() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let mut world = World::new(&first, 8, 0);
+    world.step();
+    world.sites.get_mut(&all[3]).unwrap().runs = false;
+    world.deaf = Some(all[2]);
+    world.exchange(all[0], all[1], 5);
+    world.step();
+    world.now = world.now.plus(Milliseconds::from_seconds(90));
+    world.deaf = None;
+    world.until("it is certified", |world| world.credited(all[1], all[0]) == [5]);
 }

@@ -879,7 +879,7 @@ impl<G: Guards> Writer<G> {
     }
 
     /// With no lock any valid block may be proposed: one that was built for this height, byte for
-    /// byte, unless a witness found it broke a rule (its time was too far off, say). Then the same
+    /// byte, unless more than f witnesses found that it broke a rule, or it has become stale. Then the same
     /// submissions are built into a new one, which replaces it: with no lock among q promises, the own
     /// one included, none was ever made, and what has no lock cannot become final any more.
     fn any_block(
@@ -889,9 +889,10 @@ impl<G: Guards> Writer<G> {
         entropy: &mut dyn Entropy,
         out: &mut Outbox,
     ) -> Option<HeaderHash> {
-        let fit = self.blocks.keys().find(|id| !self.unfit.contains(id)).copied();
-        if fit.is_some() {
-            return fit;
+        let mut blocks = self.blocks.iter();
+        let fit = blocks.find(|(id, block)| !self.unfit.contains(id) && !is_stale::<G>(at, block));
+        if let Some((id, _)) = fit {
+            return Some(*id);
         }
         let (mut public, mut sealed) = self.blocks.values().next()?.submissions();
         if let Some(due) = at.next.due::<G>(at.now)
@@ -1038,6 +1039,17 @@ impl<G: Guards> Default for Writer<G> {
 fn may_act<G: Guards>(at: &Surroundings<'_>, own: &Witness<G>) -> bool {
     let open = own.tip().height.next().filter(|_| own.closing().is_none());
     open.is_some_and(|height| at.standing.may_write::<G>(at.me, height))
+}
+
+/// Whether a block that nobody has locked would be refused by now although it was sound when it was
+/// built: its time is too far off, or a constitution that it does not take up is due. Those who judged it
+/// before still vote for it, so that too few may refuse it to say so.
+fn is_stale<G: Guards>(at: &Surroundings<'_>, block: &OwnBlock) -> bool {
+    block.time().is_none_or(|time| {
+        let due = at.next.due::<G>(time).is_some();
+        at.now.distance(time) > rules::CLOCK_TOLERANCE
+            || due && adoption::switch(&block.submissions().0).is_none()
+    })
 }
 
 fn endorsements(signatures: &BTreeMap<BrandId, Signature>) -> Vec<Endorsement> {

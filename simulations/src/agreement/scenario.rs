@@ -11,7 +11,7 @@ use crate::node::Habit;
 use crate::prng::Prng;
 
 /// What happens in a run beside exchanges, crashes and bad weather.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Topic {
     /// Disks are put back to older states.
     Restores,

@@ -31,7 +31,7 @@ use crate::alliance::{keys, voting_keys};
 use crate::prng::Prng;
 
 /// How a brand lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Liar {
     /// Runs its node twice with the same keys (Bano et al., "Twins", 2020): proposes two blocks in a
     /// round, votes for both of two. At times one of the two loses its disk and starts anew.

@@ -17,6 +17,9 @@ use crate::trace::Trace;
 /// Rules of a block ([`Violation::number`]) that are told to the guards one by one.
 const RULES: [u16; 16] = [5, 8, 9, 10, 11, 12, 13, 14, 16, 21, 34, 35, 36, 45, 46, 47];
 
+/// Mutants that few seeds catch, each with one that did: it is tried first.
+const CAUGHT_BEFORE: [(&str, u64); 0] = [];
+
 /// What a mutant goes without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Missing {
@@ -51,9 +54,7 @@ impl Missing {
                 Guard::AdoptionQuorum | Guard::SwitchInEffect | Guard::EarlierDraftDead => {
                     (None, Some(Topic::Constitutions))
                 }
-                Guard::StatementAgreed | Guard::PaymentsConfirmed | Guard::GrantRecognised => {
-                    (None, Some(Topic::Clearing))
-                }
+                Guard::StatementAgreed | Guard::PaymentsConfirmed => (None, Some(Topic::Clearing)),
                 _ => (None, None),
             },
             Self::Rule(34..=36) => (Some(Liar::Counterfeiter), Some(Topic::Constitutions)),
@@ -125,11 +126,11 @@ impl Mutant {
     /// Runs seeds until one breaks a guarantee.
     #[must_use]
     pub fn hunt(&self, seeds: std::ops::Range<u64>) -> Hunted {
-        let first = seeds.start;
+        let before = CAUGHT_BEFORE.into_iter().find(|(name, _)| *name == self.name);
         let mut caught = None;
         let mut run = 0;
-        for seed in seeds {
-            run = seed - first + 1;
+        for seed in before.map(|(_, seed)| seed).into_iter().chain(seeds) {
+            run += 1;
             let outcome = self.run(seed, Trace::default());
             if let Some(violation) = outcome.violation {
                 let (invariant, detail) = (violation.invariant, violation.detail);

@@ -89,8 +89,6 @@ guards! {
     StatementAgreed,
     /// A statement discharges nothing before every payee has confirmed every payment of it.
     PaymentsConfirmed,
-    /// A discharge is granted only when the header recognises what it discharges.
-    GrantRecognised,
 }
 
 /// Decides on conditions. Implemented outside this module by the mutants of `simulations` alone.

@@ -174,7 +174,7 @@ impl<G: Guards> Simulation<G> {
         for log in self.liars.keys() {
             let able = running.iter().filter(|(node, ledger)| {
                 let sound = !self.restorable.contains(&node.brand());
-                sound && ledger.is_frozen(*log) && node.application().closes().contains(log)
+                sound && ledger.is_frozen(*log)
             });
             let closed = running.iter().any(|(_, ledger)| ledger.is_closed(*log));
             if able.count() >= quorum && !closed {

@@ -10,6 +10,8 @@ use super::{Simulation, Topic};
 use crate::invariants::Violation;
 use crate::network::Machine;
 
+/// After so much calm every honest brand has agreed that the logs of liars be closed.
+pub(super) const AGREED_AFTER_MS: u64 = 20_000;
 /// Most cut-offs of a run.
 const CUT_OFFS_MAX: usize = 3;
 
@@ -25,7 +27,10 @@ impl<G: Guards> Simulation<G> {
                 Ok(())
             }
             Some(Topic::Closing) => {
-                self.agree_to_close(machine);
+                // few are quick to decide
+                if self.prng.below(8) == 0 {
+                    self.agree_to_close(machine);
+                }
                 Ok(())
             }
             None => Ok(()),
@@ -35,9 +40,12 @@ impl<G: Guards> Simulation<G> {
     /// Those who decide do what is left to do, one after another.
     pub(super) fn decide(&mut self) -> Result<(), Violation> {
         self.decide_on_drafts()?;
+        let first = self.prng.below(self.machines.len());
         for machine in 0..self.machines.len() {
             self.pay(machine);
-            if self.topics.contains(&Topic::Closing) {
+            // one is quick to decide, and must not have its way alone
+            let decided = machine == first && self.calm_ms == 0 || self.calm_ms >= AGREED_AFTER_MS;
+            if self.topics.contains(&Topic::Closing) && decided {
                 self.agree_to_close(machine);
             }
         }

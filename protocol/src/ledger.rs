@@ -402,6 +402,14 @@ impl<G: Guards> Ledger<G> {
             // nobody but this node leads its log, and the last rounds are the others'
             return Ok(());
         }
+        if let Message::Proposal(proposal) = &message
+            && let Some(previous) = &proposal.previous
+            && let Some((at, _, witness)) = self.parts(log, context.now)
+            && previous.pledge.block.log == log
+            && previous.pledge.block.height < proposal.proposal.body.0.block.height
+        {
+            witness.previous(&at, previous.clone(), out);
+        }
         let Some((at, writer, witness)) = self.parts(log, context.now) else { return Ok(()) };
         match message {
             Message::Open(open) => {
@@ -696,7 +704,8 @@ impl<G: Guards> Ledger<G> {
         now: Timestamp,
         out: &mut Outbox,
     ) -> Result<(), CheckpointError> {
-        let Some(constitution) = self.constitution_of(log) else { return Ok(()) };
+        // the keys of the constitution that the certified tree is under signed it, not those of the next
+        let Some(constitution) = self.constitution_of_tip(log) else { return Ok(()) };
         let Some(key) = log_verifier(constitution, log) else { return Ok(()) };
         let checkpoint = signed.verify(&key)?.clone();
         self.compare_checkpoint(log, &key, &signed, out);

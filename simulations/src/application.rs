@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::epochs::adoption::Stance;
 use protocol::exchange::{LegState, OutgoingLegs, Payload, Return, ReturnReason};
-use protocol::ids::{BrandId, Height, LeafIndex};
-use protocol::ledger::Ledger;
-use protocol::log::block::PublicEntry;
+use protocol::ids::{BrandId, ConstitutionHash, Height, LeafIndex};
+use protocol::ledger::{Ledger, StanceError};
+use protocol::log::block::{Entry, PublicEntry};
 use protocol::time::Timestamp;
 use protocol::witness::build::OwnBlock;
 use protocol::witness::guards::Guards;
@@ -30,12 +31,17 @@ pub enum Request {
 }
 
 /// What a node has on disk besides the ledger's records.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Application {
     wanted: BTreeMap<Request, Wanted>,
     // everything that was ever applied: credited, or decided to go back
     applied: BTreeMap<(BrandId, LeafIndex), Payload>,
     returns: BTreeMap<(BrandId, LeafIndex), Return>,
+    // what the brand wants to say of drafts and has not said yet
+    stances: BTreeMap<ConstitutionHash, Stance>,
+    cut_offs: BTreeSet<Timestamp>,
+    // frozen logs that the brand wants closed
+    closes: BTreeSet<BrandId>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,10 +78,63 @@ impl Application {
         }
     }
 
+    /// The brand wants to say whether it adopts a draft; the last word counts until it is said.
+    pub fn want_stance(&mut self, draft: ConstitutionHash, stance: Stance) {
+        self.stances.insert(draft, stance);
+    }
+
+    /// Someone at this brand asks for a cut-off.
+    pub fn want_cut_off(&mut self, cut_off: Timestamp) {
+        self.cut_offs.insert(cut_off);
+    }
+    /// Cut-offs that were asked for.
+    #[must_use]
+    pub const fn cut_offs(&self) -> &BTreeSet<Timestamp> {
+        &self.cut_offs
+    }
+
+    /// The brand agrees that a log be closed as soon as it is frozen.
+    pub fn want_closed(&mut self, log: BrandId) {
+        self.closes.insert(log);
+    }
+    /// Logs that the brand wants closed.
+    #[must_use]
+    pub const fn closes(&self) -> &BTreeSet<BrandId> {
+        &self.closes
+    }
+
     /// Whether everything that was wanted is certified or was refused.
     #[must_use]
     pub fn is_content(&self) -> bool {
         self.wanted.is_empty()
+    }
+
+    /// Whether this is wanted and not certified yet.
+    #[must_use]
+    pub fn waits_for(&self, entry: &PublicEntry) -> bool {
+        public_request(entry).is_some_and(|request| self.wanted.contains_key(&request))
+    }
+
+    /// What was taken and is in no block and will be in none: the member is told so.
+    pub fn rejected(&mut self, books: &mut Books, to: BrandId, payload: &Payload) {
+        let request = Request::Sealed(to, payload.to_bytes());
+        self.wanted.remove(&request);
+        books.submitted.remove(&request);
+    }
+
+    /// Says in the own log what the brand wants to say of drafts, as far as it can be said now.
+    pub fn state<G: Guards>(&mut self, ledger: &mut Ledger<G>) {
+        self.stances.retain(|draft, stance| match ledger.state(*draft, *stance) {
+            // the file is still to come, or the refusals of an earlier draft are
+            Err(StanceError::Unknown(_) | StanceError::EarlierDraft { .. }) => true,
+            // waits for a block; a crash may lose it before there is one
+            Ok(_) => true,
+            Err(StanceError::Stated(_)) => {
+                let own = ledger.witness(ledger.me());
+                own.is_none_or(|own| own.stances().on(draft).is_none())
+            }
+            Err(StanceError::NotNext { found, next }) => found > next,
+        });
     }
 
     /// Everything that was ever applied.
@@ -98,7 +157,11 @@ impl Application {
             match result {
                 Ok(()) => drop(books.submitted.insert(request.clone())),
                 // the member is told so at once
-                Err(SubmitError::CreditLimit { .. }) => refused.push(request.clone()),
+                Err(
+                    SubmitError::CreditLimit { .. }
+                    | SubmitError::OtherPrice { .. }
+                    | SubmitError::NoCounterparty(_),
+                ) => refused.push(request.clone()),
                 Err(_) => {}
             }
         }
@@ -124,30 +187,32 @@ impl Application {
         }
     }
 
-    /// Another brand's block is final: applies what it says to `me`, each leaf once for ever.
-    ///
-    /// # Errors
-    /// What an honest writer would not have said.
+    /// Another brand's block is final: applies what it says to `me`, each leaf once for ever. Gives as
+    /// well what an honest writer would not have said.
     pub fn block(
         &mut self,
         books: &mut Books,
         me: BrandId,
         block: &FinalBlock,
         prng: &mut Prng,
-    ) -> Result<Applied, String> {
+    ) -> (Applied, Option<String>) {
         let log = block.block.log;
-        let payloads = block.payloads.as_ref().map_err(ToString::to_string)?;
         let mut applied = Vec::new();
+        let mut fault = None;
+        let payloads = match &block.payloads {
+            Ok(payloads) => payloads,
+            Err(violation) => return (applied, Some(violation.to_string())),
+        };
         for (index, payload) in payloads {
             books.spoken.insert(log, block.block.height);
             if let Payload::Return(back) = payload {
                 let taken = books.legs.returned(log, back, block.header.time);
-                taken.map_err(|error| error.to_string())?;
+                fault = taken.err().map(|error| error.to_string()).or(fault);
             }
             let leaf = (log, *index);
             if let Some(before) = self.applied.get(&leaf) {
                 if before != payload {
-                    return Err(format!("leaf {log}/{index} says something else than before"));
+                    fault = Some(format!("leaf {log}/{index} says something else than before"));
                 }
                 continue;
             }
@@ -164,7 +229,7 @@ impl Application {
         if let Some(column) = block.header.column(me) {
             books.legs.recognised(log, column.recognised.height);
         }
-        Ok(applied)
+        (applied, fault)
     }
 
     /// Tells the ledger how far a log has been applied, with what goes back.
@@ -216,7 +281,11 @@ impl Books {
 
 fn public_request(entry: &PublicEntry) -> Option<Request> {
     match entry {
-        PublicEntry::Application(application) => Some(Request::Public(application.body.clone())),
+        PublicEntry::Application(_)
+        | PublicEntry::Settled(_)
+        | PublicEntry::SettlementConfirmed(_) => {
+            Some(Request::Public(Entry::Public(entry.clone()).to_bytes()))
+        }
         _ => None,
     }
 }

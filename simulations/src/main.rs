@@ -1,15 +1,17 @@
 //! Runs simulations, many at once or one to read.
 
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
-use simulations::agreement::{self, Outcome, Scenario};
+use simulations::agreement::{self, Counts, Liar, Outcome, Scenario, Topic};
 use simulations::attacks;
 use simulations::model;
-use simulations::mutants::{self, Hunted};
+use simulations::mutants::{self, Hunted, Mutant};
+use simulations::parallel;
 use simulations::trace::Trace;
 
 /// Whole alliances in one deterministic process: one seed is one run, byte for byte.
@@ -30,9 +32,11 @@ enum Command {
         /// The first.
         #[arg(long, default_value_t = 0)]
         first: u64,
-        /// How many brands; by the seed if not given.
-        #[arg(long, value_parser = clap::value_parser!(u8).range(2..=21))]
-        brands: Option<u8>,
+        #[command(flatten)]
+        asked: Asked,
+        /// On how many threads; what is found does not depend on it.
+        #[arg(long)]
+        threads: Option<NonZeroUsize>,
         /// One JSON object on stdout.
         #[arg(long)]
         json: bool,
@@ -60,6 +64,9 @@ enum Command {
         /// Only mutants whose name has this in it.
         #[arg(long, default_value = "")]
         only: String,
+        /// On how many threads; what is found does not depend on it.
+        #[arg(long)]
+        threads: Option<NonZeroUsize>,
         /// One JSON object on stdout.
         #[arg(long)]
         json: bool,
@@ -85,10 +92,41 @@ enum Command {
         /// The mutant by its full name, if the seed is one that caught it.
         #[arg(long)]
         mutant: Option<String>,
-        /// How many brands, as the run had it.
-        #[arg(long, value_parser = clap::value_parser!(u8).range(2..=21))]
-        brands: Option<u8>,
+        #[command(flatten)]
+        asked: Asked,
     },
+}
+
+/// What is asked for rather than drawn from the seed.
+#[derive(Args, Clone, Copy)]
+struct Asked {
+    /// How many brands; by the seed if not given.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(2..=21))]
+    brands: Option<u8>,
+    /// How one brand lies; by the seed if not given.
+    #[arg(long)]
+    liar: Option<Liar>,
+    /// What happens beside exchanges and crashes; by the seed if not given.
+    #[arg(long)]
+    topic: Option<Topic>,
+}
+
+impl Asked {
+    fn scenario(self, seed: u64) -> Scenario {
+        let Self { brands, liar, topic } = self;
+        Scenario { brands: brands.map(usize::from), liar, topic, ..Scenario::of_seed(seed) }
+    }
+
+    /// The same as arguments.
+    fn arguments(self) -> String {
+        let word = |name: &str, value: Option<String>| {
+            value.map(|value| format!(" --{name} {}", value.to_lowercase())).unwrap_or_default()
+        };
+        let liar = self.liar.map(|liar| format!("{liar:?}"));
+        let topic = self.topic.map(|topic| format!("{topic:?}"));
+        let brands = self.brands.map(|brands| brands.to_string());
+        word("brands", brands) + &word("liar", liar) + &word("topic", topic)
+    }
 }
 
 #[derive(Default, Serialize)]
@@ -96,14 +134,14 @@ struct Summary {
     seeds: u64,
     violations: u64,
     first_violation: Option<Failure>,
-    blocks: usize,
-    entries: usize,
-    crashes: usize,
-    messages_lost: u64,
-    limit_refusals: usize,
+    /// Runs in which more than one brand lied.
+    conspiracies: u64,
+    #[serde(flatten)]
+    counts: Counts,
     highest_round: u32,
     longest_calm_ms: u64,
     elapsed_ms: u128,
+    seeds_per_second: u64,
 }
 
 #[derive(Serialize)]
@@ -115,14 +153,18 @@ struct Failure {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
-        Command::Run { seeds, first, brands, json } => run(first, seeds, brands, json),
+        Command::Run { seeds, first, asked, threads, json } => {
+            run(first, seeds, asked, threads.unwrap_or(parallel::cores()), json)
+        }
         Command::Model { rounds, restores, most, json } => {
             look_at_all(model::Size { rounds: usize::from(rounds), restores, most }, json)
         }
-        Command::Mutants { seeds, only, json } => hunt(seeds, &only, json),
+        Command::Mutants { seeds, only, threads, json } => {
+            hunt(seeds, &only, threads.unwrap_or(parallel::cores()), json)
+        }
         Command::Attacks { trials, seed, json } => attack(trials, seed, json),
-        Command::Replay { seed, mutant: None, brands } => {
-            replay(&agreement::run(scenario(seed, brands), Trace::readable()))
+        Command::Replay { seed, mutant: None, asked } => {
+            replay(&agreement::run(asked.scenario(seed), Trace::readable()))
         }
         Command::Replay { seed, mutant: Some(name), .. } => {
             let Some(mutant) = mutants::all().into_iter().find(|mutant| mutant.name == name) else {
@@ -134,39 +176,51 @@ fn main() -> ExitCode {
     }
 }
 
-fn scenario(seed: u64, brands: Option<u8>) -> Scenario {
-    Scenario { brands: brands.map(usize::from), ..Scenario::of_seed(seed) }
-}
+/// Seeds that are run together before what came of them is forgotten.
+const BATCH: u64 = 4096;
 
-fn run(first: u64, seeds: u64, brands: Option<u8>, json: bool) -> ExitCode {
+fn run(first: u64, seeds: u64, asked: Asked, threads: NonZeroUsize, json: bool) -> ExitCode {
     let started = Instant::now();
     let mut summary = Summary { seeds, ..Summary::default() };
-    for seed in (first..).take(usize::try_from(seeds).unwrap_or(usize::MAX)) {
-        let outcome = agreement::run(scenario(seed, brands), Trace::default());
-        summary.blocks += outcome.blocks;
-        summary.entries += outcome.entries;
-        summary.crashes += outcome.crashes;
-        summary.messages_lost += outcome.lost;
-        summary.limit_refusals += outcome.limit_refusals;
-        summary.highest_round = summary.highest_round.max(outcome.rounds);
-        summary.longest_calm_ms = summary.longest_calm_ms.max(outcome.calm_ms);
-        if let Some(violation) = outcome.violation {
-            let (invariant, detail) = (violation.invariant, violation.detail);
-            eprintln!(
-                "seed {seed}: {} brands, liar {:?}: \"{invariant}\": {detail}",
-                outcome.brands, outcome.liar
-            );
-            let brands = brands.map(|brands| format!(" --brands {brands}")).unwrap_or_default();
-            eprintln!("  cargo run -p simulations -- replay --seed {seed}{brands}");
-            summary.violations += 1;
-            summary.first_violation.get_or_insert(Failure { seed, invariant, detail });
-        }
+    let last = first.saturating_add(seeds);
+    let mut next = first;
+    while next < last {
+        let batch: Vec<u64> = (next..last.min(next.saturating_add(BATCH))).collect();
+        next = next.saturating_add(BATCH);
+        parallel::map(
+            &batch,
+            threads,
+            |seed| agreement::run(asked.scenario(*seed), Trace::default()),
+            |seed, outcome| summary.take(*seed, asked, outcome),
+        );
     }
     summary.elapsed_ms = started.elapsed().as_millis();
+    let per_second = u128::from(seeds) * 1000 / summary.elapsed_ms.max(1);
+    summary.seeds_per_second = u64::try_from(per_second).unwrap_or(u64::MAX);
     let shown =
         if json { serde_json::to_string(&summary) } else { serde_json::to_string_pretty(&summary) };
     println!("{}", shown.unwrap_or_default());
     if summary.violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+impl Summary {
+    fn take(&mut self, seed: u64, asked: Asked, outcome: Outcome) {
+        self.counts = self.counts.plus(outcome.counts);
+        self.conspiracies += u64::from(outcome.liars.len() > 1);
+        self.highest_round = self.highest_round.max(outcome.rounds);
+        self.longest_calm_ms = self.longest_calm_ms.max(outcome.calm_ms);
+        let Some(violation) = outcome.violation else { return };
+        let (invariant, detail) = (violation.invariant, violation.detail);
+        let (liars, topics) = (outcome.liars, outcome.topics);
+        eprintln!(
+            "seed {seed}: {} brands, liars {liars:?}, {topics:?}: \"{invariant}\": {detail}",
+            outcome.brands
+        );
+        let asked = asked.arguments();
+        eprintln!("  cargo run -p simulations -- replay --seed {seed}{asked}");
+        self.violations += 1;
+        self.first_violation.get_or_insert(Failure { seed, invariant, detail });
+    }
 }
 
 /// What came of all models.
@@ -213,22 +267,31 @@ struct Hunt {
     list: Vec<Hunted>,
 }
 
-fn hunt(seeds: u64, only: &str, json: bool) -> ExitCode {
+fn hunt(seeds: u64, only: &str, threads: NonZeroUsize, json: bool) -> ExitCode {
     let started = Instant::now();
     let mut list = Vec::new();
-    for mutant in mutants::all().iter().filter(|mutant| mutant.name.contains(only)) {
-        let hunted = mutant.hunt(0..seeds);
-        if !json {
-            match &hunted.caught {
-                None => println!("{}: not caught by {} seeds", hunted.name, hunted.seeds),
-                Some(caught) => {
-                    let (name, seed) = (&hunted.name, caught.seed);
-                    println!("{name}: seed {seed}: \"{}\": {}", caught.invariant, caught.detail);
+    let mutants = mutants::all();
+    let mutants: Vec<&Mutant> = mutants.iter().filter(|it| it.name.contains(only)).collect();
+    parallel::map(
+        &mutants,
+        threads,
+        |mutant| mutant.hunt(0..seeds),
+        |_, hunted| {
+            if !json {
+                match &hunted.caught {
+                    None => println!("{}: not caught by {} seeds", hunted.name, hunted.seeds),
+                    Some(caught) => {
+                        let (name, seed) = (&hunted.name, caught.seed);
+                        println!(
+                            "{name}: seed {seed}: \"{}\": {}",
+                            caught.invariant, caught.detail
+                        );
+                    }
                 }
             }
-        }
-        list.push(hunted);
-    }
+            list.push(hunted);
+        },
+    );
     let caught = list.iter().filter(|hunted| hunted.caught.is_some()).count();
     let (mutants, elapsed_ms) = (list.len(), started.elapsed().as_millis());
     if json {

@@ -2,11 +2,13 @@
 //!
 //! The order is the real node's: handle, persist, send, apply. A crash before the records are on disk
 //! loses both records and messages; amid them, the disk keeps some prefix, the last record torn; after
-//! them, the messages are lost and the records stay.
+//! them, the messages are lost and the records stay. At times the disk is put back to what it was when a
+//! backup was made.
 
 use std::collections::BTreeMap;
 
 use protocol::constitution::Constitution;
+use protocol::epochs::Constitutions;
 use protocol::exchange::Payload;
 use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex};
 use protocol::ledger::{Archive, Context, Ledger};
@@ -16,11 +18,13 @@ use protocol::witness::build::OwnBlock;
 use protocol::witness::guards::{Guards, Upheld};
 use protocol::witness::message::Message;
 use protocol::witness::record::Record;
+use protocol::witness::standing::Fence;
 use protocol::witness::state::{FinalBlock, Outbox};
 use protocol::witness::statement::Certificate;
 
-use crate::alliance::Alliance;
+use crate::alliance;
 use crate::application::{Application, Books};
+use crate::clearing::Clearing;
 use crate::disk::Disk;
 use crate::prng::Prng;
 
@@ -53,6 +57,10 @@ pub struct Report {
     pub refused: usize,
     /// Where it crashed, if it did.
     pub crashed: Option<&'static str>,
+    /// Whether it took note that its disk was put back.
+    pub restored: bool,
+    /// How far it was told that logs were certified, having been put back.
+    pub fenced: Vec<Fence>,
 }
 
 /// What a machine does with the records it should sync before it sends.
@@ -98,15 +106,38 @@ impl Habit {
     }
 }
 
+/// What was on a disk at some time.
+#[derive(Clone)]
+struct Backup {
+    journal: Disk,
+    application: Application,
+    // own blocks built by then
+    built: usize,
+}
+
+/// Most backups of a machine that are kept.
+const BACKUPS_MAX: usize = 4;
+
 /// One machine.
 pub struct Node<G = Upheld> {
     brand: BrandId,
-    constitution: Constitution,
+    // the constitutions that it was set up with, and files that were brought since
+    chain: Constitutions,
+    files: Vec<Constitution>,
+    // generations of its keys after the first
+    generations: Vec<usize>,
     ledger: Option<Ledger<G>>,
     journal: Disk,
     archive: OwnArchive,
     application: Application,
     books: Books,
+    clearing: Clearing,
+    backups: Vec<Backup>,
+    built: usize,
+    // the operator says at the next start that the disk was put back
+    declares: bool,
+    // own blocks were built that the disk has forgotten
+    lost_blocks: bool,
     entropy: Prng,
     skew_ms: i64,
     // in a thousand steps
@@ -119,19 +150,26 @@ impl<G: Guards> Node<G> {
     #[must_use]
     pub fn new(
         brand: BrandId,
-        constitution: Constitution,
+        constitutions: impl Into<Constitutions>,
         entropy: Prng,
         skew_ms: i64,
         crashes: usize,
     ) -> Self {
         Self {
             brand,
-            constitution,
+            chain: constitutions.into(),
+            files: Vec::new(),
+            generations: Vec::new(),
             ledger: None,
             journal: Disk::default(),
             archive: OwnArchive::default(),
             application: Application::default(),
             books: Books::default(),
+            clearing: Clearing::default(),
+            backups: Vec::new(),
+            built: 0,
+            declares: false,
+            lost_blocks: false,
             entropy,
             skew_ms,
             crashes,
@@ -166,6 +204,22 @@ impl<G: Guards> Node<G> {
     pub const fn books(&self) -> &Books {
         &self.books
     }
+    /// What it makes of the logs' entries about clearing.
+    #[must_use]
+    pub const fn clearing(&self) -> &Clearing {
+        &self.clearing
+    }
+    /// Whether its disk was put back to before it built some block of its own log: what it wrote is
+    /// lost to it then, and it does not go on writing where others may have seen more.
+    #[must_use]
+    pub const fn has_lost_blocks(&self) -> bool {
+        self.lost_blocks
+    }
+    /// Whether a constitution's file was brought to it.
+    #[must_use]
+    pub fn has_file(&self, file: &Constitution) -> bool {
+        self.files.iter().any(|known| known.hash() == file.hash())
+    }
     /// Records on disk.
     #[must_use]
     pub const fn records(&self) -> usize {
@@ -181,11 +235,62 @@ impl<G: Guards> Node<G> {
         &mut self.application
     }
 
+    /// The file of a constitution is brought.
+    pub fn bring(&mut self, file: &Constitution) {
+        if self.has_file(file) {
+            return;
+        }
+        self.files.push(file.clone());
+        if let Some(ledger) = &mut self.ledger
+            && ledger.offer(file.clone()).is_err()
+        {
+            // it follows one that this machine has not seen adopted yet
+            ledger.hold(file.clone());
+        }
+    }
+
+    /// Keys of a later generation are made.
+    pub fn make_keys(&mut self, generation: usize) {
+        if !self.generations.contains(&generation) {
+            self.generations.push(generation);
+            let brand = self.brand;
+            self.ledger
+                .iter_mut()
+                .for_each(|ledger| ledger.add_keys(alliance::signing_keys(brand, generation)));
+        }
+    }
+
+    /// Makes a backup of the disk.
+    pub fn back_up(&mut self) {
+        if self.backups.len() >= BACKUPS_MAX {
+            let oldest = self.entropy.below(BACKUPS_MAX);
+            self.backups.remove(oldest);
+        }
+        let (journal, application) = (self.journal.clone(), self.application.clone());
+        self.backups.push(Backup { journal, application, built: self.built });
+    }
+
+    /// The power fails, and the disk is put back to a backup; the operator may say so at the next
+    /// start. False when there is no backup.
+    pub fn put_back(&mut self, declared: bool) -> bool {
+        let Some(backup) = self.backups.get(self.entropy.below(self.backups.len())).cloned() else {
+            return false;
+        };
+        self.crash();
+        self.lost_blocks |= backup.built < self.built;
+        self.journal = backup.journal;
+        self.application = backup.application;
+        self.built = backup.built;
+        self.declares = declared;
+        true
+    }
+
     /// The power fails.
     pub fn crash(&mut self) {
         self.ledger = None;
         self.archive = OwnArchive::default();
         self.books = Books::default();
+        self.clearing = Clearing::default();
     }
 
     /// A liar denies that it ever started: its next start is of the first incarnation again.
@@ -206,16 +311,14 @@ impl<G: Guards> Node<G> {
     ///
     /// # Errors
     /// When the disk cannot be read back: nothing a node writes may ever have that effect.
-    pub fn restart(
-        &mut self,
-        alliance: &Alliance,
-        now_ms: u64,
-        report: &mut Report,
-    ) -> Result<(), String> {
-        let keys = alliance.keys(self.brand);
-        let mut ledger = Ledger::with_guards(self.brand, self.constitution.clone(), keys);
-        self.archive = OwnArchive::default();
-        self.books = Books::default();
+    pub fn restart(&mut self, now_ms: u64, report: &mut Report) -> Result<(), String> {
+        let keys = alliance::keys(self.brand, 0);
+        let mut ledger = Ledger::with_guards(self.brand, self.chain.clone(), keys);
+        for generation in &self.generations {
+            ledger.add_keys(alliance::signing_keys(self.brand, *generation));
+        }
+        self.files.iter().for_each(|file| ledger.hold(file.clone()));
+        self.crash();
         for (number, bytes) in self.journal.read().iter().enumerate() {
             let mut out = Outbox::default();
             let record = Record::from_bytes(bytes).map_err(|error| error.to_string())?;
@@ -226,10 +329,18 @@ impl<G: Guards> Node<G> {
         }
         if let Some(open) = ledger.writer().open_block() {
             self.books.note(open);
+            self.clearing.note(open);
         }
         let logs: Vec<BrandId> = ledger.witnesses().map(|(log, _)| log).collect();
         for log in logs.into_iter().filter(|log| *log != self.brand) {
             self.application.answer(&mut self.books, &mut ledger, log);
+        }
+        if std::mem::take(&mut self.declares) {
+            let mut out = Outbox::default();
+            ledger.declare_restored(&mut out);
+            out.records.iter().for_each(|record| self.journal.append(&record.to_bytes()));
+            self.journal.sync();
+            report.restored = true;
         }
         self.ledger = Some(ledger);
         self.step(now_ms, report, |ledger, context, out| ledger.resume(context, out));
@@ -266,7 +377,14 @@ impl<G: Guards> Node<G> {
         // what was submitted meanwhile, and what the step itself gave reason to say
         let Some(ledger) = &mut self.ledger else { return };
         report.refused += self.application.submit(&mut self.books, ledger);
+        self.application.state(ledger);
+        let asked = self.application.cut_offs();
+        let faults = self.clearing.act(ledger, asked, now);
+        report.faults.extend(faults.into_iter().map(|fault| (self.brand, fault)));
         let mut out = Outbox::default();
+        for log in self.application.closes() {
+            ledger.agree_to_close(*log, &mut out);
+        }
         let mut context = Context { now, entropy: &mut self.entropy, archive: &self.archive };
         ledger.poll(&mut context, &mut out);
         self.settle(out, report);
@@ -295,7 +413,12 @@ impl<G: Guards> Node<G> {
         }
         for record in records.into_iter().take(self.journal.len() - before) {
             match record {
-                Record::Built(block) => report.built.push(*block),
+                Record::Built(block) => {
+                    self.built += 1;
+                    report.built.push(*block);
+                }
+                Record::Restored(_) => report.restored = true,
+                Record::Fenced(fence) => report.fenced.push(fence),
                 Record::Voted(voted) => {
                     let header = voted.pledge.block.header;
                     let kept = voted.delivery.map(|delivery| (header, delivery.fragment));
@@ -323,6 +446,9 @@ impl<G: Guards> Node<G> {
             Some(_) => return die(self, report, "before applying"),
             None => {}
         }
+        for (to, payload) in &out.rejected {
+            self.application.rejected(&mut self.books, *to, payload);
+        }
         let logs: Vec<BrandId> = out.finals.iter().map(|block| block.block.log).collect();
         self.take_in(out.finals, out.written, report);
         if let Some(ledger) = &mut self.ledger {
@@ -335,18 +461,21 @@ impl<G: Guards> Node<G> {
     fn take_in(&mut self, finals: Vec<FinalBlock>, written: Vec<OwnBlock>, report: &mut Report) {
         for block in written {
             self.application.written(&mut self.books, &block);
+            self.clearing.written(&block);
             let reference = block.reference();
             if let Some(same) = finals.iter().find(|same| same.block == reference) {
                 self.archive.0.insert(reference.height, (block, same.certificate.clone()));
             }
         }
         for block in finals {
+            let faults = self.clearing.block(&block);
+            report.faults.extend(faults.into_iter().map(|fault| (block.block.log, fault)));
             if block.block.log != self.brand {
                 let me = self.brand;
-                match self.application.block(&mut self.books, me, &block, &mut self.entropy) {
-                    Ok(applied) => report.applied.extend(applied),
-                    Err(fault) => report.faults.push((block.block.log, fault)),
-                }
+                let (applied, fault) =
+                    self.application.block(&mut self.books, me, &block, &mut self.entropy);
+                report.applied.extend(applied);
+                report.faults.extend(fault.map(|fault| (block.block.log, fault)));
             }
             report.finals.push(block);
         }

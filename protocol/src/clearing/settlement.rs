@@ -10,6 +10,7 @@ use super::statement::{Instruction, Statement};
 use crate::ids::{BrandId, StatementHash};
 use crate::log::settlement::{Discharge, Payment};
 use crate::time::Timestamp;
+use crate::witness::guards::{Guard, Guards, Upheld};
 
 /// Why a payment is none of this statement's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -128,9 +129,16 @@ impl Settlement {
     /// it: then, and not before, it discharges what it states.
     #[must_use]
     pub fn is_discharged(&self) -> bool {
+        self.is_discharged_under::<Upheld>()
+    }
+
+    /// The same, under these guards.
+    #[must_use]
+    pub fn is_discharged_under<G: Guards>(&self) -> bool {
         let agreed = self.statement.positions.iter().all(|it| self.agreed.contains(&it.brand));
-        let paid = |it: &Instruction| self.confirmed.contains_key(&(it.payer, it.payee));
-        agreed && self.statement.instructions.iter().all(paid)
+        let confirmed = |it: &Instruction| self.confirmed.contains_key(&(it.payer, it.payee));
+        let paid = self.statement.instructions.iter().all(confirmed);
+        G::allow(Guard::StatementAgreed, agreed) && G::allow(Guard::PaymentsConfirmed, paid)
     }
 
     /// What one brand then grants each other: its payment to whom, and from whom, makes no difference,

@@ -15,6 +15,7 @@ use crate::ids::{BrandId, ConstitutionHash, Epoch, Height, LeafIndex};
 use crate::log::block::{Header, PublicEntry};
 use crate::log::range::RangeProof;
 use crate::time::Timestamp;
+use crate::witness::guards::{Guard, Guards};
 use crate::witness::statement::Certificate;
 
 /// Most drafts of one epoch on which one log says anything.
@@ -210,7 +211,7 @@ impl Adoption {
     /// Counts certified adoptions of a draft by brands of the constitution before; none with fewer than
     /// a quorum. Of more, the earliest count.
     #[must_use]
-    pub fn of(
+    pub fn of<G: Guards>(
         draft: DraftReference,
         changes: &Changes,
         committee: &Committee,
@@ -221,7 +222,7 @@ impl Adoption {
         ballots.sort_by_key(|(log, time, _)| (*time, *log));
         ballots.dedup_by_key(|(log, ..)| *log);
         ballots.truncate(committee.quorum());
-        if ballots.len() < committee.quorum() {
+        if !G::allow(Guard::AdoptionQuorum, ballots.len() >= committee.quorum()) {
             return None;
         }
         let announced = ballots.last().map(|(_, time, _)| *time)?;

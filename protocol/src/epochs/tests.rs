@@ -94,6 +94,12 @@ struct World {
     now: Timestamp,
     numbers: Numbers,
     lost_percent: u64,
+    // who hears of certificates by the proposals after them alone
+    untold: Option<BrandId>,
+    // who hears nothing
+    deaf: Option<BrandId>,
+    // rules of blocks by which proposals were refused
+    refused: Vec<u16>,
 }
 
 fn id(text: &str) -> BrandId {
@@ -164,6 +170,9 @@ impl World {
             now: Timestamp::from_unix_ms(1_700_000_000_000),
             numbers: Numbers(seed),
             lost_percent,
+            untold: None,
+            deaf: None,
+            refused: Vec::new(),
         };
         let chain = Constitutions::from(constitution(draft));
         for brand in chain.brands() {
@@ -226,6 +235,13 @@ impl World {
             site.ledger.applied(log, Vec::new(), answer).unwrap();
         }
         for (to, message) in out.messages {
+            match &message {
+                Message::Refusal(refusal) if (1..100).contains(&refusal.rule) => {
+                    self.refused.push(refusal.rule);
+                }
+                Message::Certified(_) if self.untold == Some(to) => continue,
+                _ => {}
+            }
             self.mail.push_back((brand, to, message.into_bytes()));
         }
     }
@@ -237,7 +253,7 @@ impl World {
         }
         while let Some((from, to, bytes)) = self.mail.pop_front() {
             let lost = self.numbers.next() % 100 < self.lost_percent;
-            if lost || !self.sites.get(&to).is_some_and(|site| site.runs) {
+            if lost || self.deaf == Some(to) || !self.sites.get(&to).is_some_and(|site| site.runs) {
                 continue;
             }
             let message = Message::from_bytes(&bytes).unwrap();
@@ -624,4 +640,92 @@ fn a_frozen_brand_writes_no_more() {
     world.exchange(all[0], all[2], 5);
     world.until("the others go on", |world| world.credited(all[2], all[0]) == [5]);
     assert_eq!(world.ledger(all[0]).witness(frozen).unwrap().tip().height, closed);
+}
+
+/// What waits for a block counts: two drafts of one epoch in one block would be refused for good.
+#[test]
+fn a_brand_that_is_about_to_adopt_one_draft_does_not_adopt_another() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let one = following(&first, |it| it.payload_size = 200);
+    let other = following(&first, |it| {
+        it.payload_size = 300;
+        it.hash = ConstitutionHash::from_bytes([22; 32]);
+    });
+    let mut world = World::new(&first, 5, 0);
+    world.offer(&one);
+    world.offer(&other);
+    world.state(all[0], &one, Stance::Adopted).unwrap();
+    let second = world.state(all[0], &other, Stance::Adopted);
+    let (draft, needed) = (one.hash, 2);
+    assert_eq!(second, Err(StanceError::EarlierDraft { draft, declined: 0, needed }));
+    world.exchange(all[0], all[1], 5);
+    world.until("it writes", |world| world.credited(all[1], all[0]) == [5]);
+}
+
+/// A proposal brings the certificate of the block before it; when that one takes up a constitution, the
+/// proposal is under the new one.
+#[test]
+fn a_proposal_that_brings_the_end_of_an_epoch_is_judged_by_the_next() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let second = following(&first, |it| it.payload_size = 200);
+    let mut world = World::new(&first, 6, 0);
+    world.untold = Some(all[3]);
+    world.offer(&second);
+    for brand in &all[..3] {
+        world.state(*brand, &second, Stance::Adopted).unwrap();
+    }
+    world.until("the others are there", |world| all[..3].iter().all(|it| world.epoch(*it) == 2));
+    for points in 1..5 {
+        world.exchange(all[0], all[1], points);
+        world.step();
+    }
+    world.until("all are credited", |world| world.credited(all[1], all[0]).len() == 4);
+    assert_eq!(world.refused, [0; 0]);
+}
+
+/// The block that ends an epoch is signed with the keys of that epoch, and cosigned although the log has
+/// other keys from then on.
+#[test]
+fn the_last_checkpoint_before_new_keys_is_cosigned() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let rotates = all[1];
+    let second = following(&first, |it| {
+        let keys = &mut it.brands.get_mut(&rotates).unwrap().keys;
+        let private = private_keys(rotates, 1);
+        keys.checkpoint = private.checkpoint.public();
+        keys.log = private.voting.log.public();
+        keys.vote = private.voting.vote.public();
+    });
+    let mut world = World::new(&first, 7, 0);
+    world.call(rotates, |ledger, _, _| ledger.add_keys(private_keys(rotates, 1)));
+    world.offer(&second);
+    for brand in [all[0], all[2], all[3]] {
+        world.state(brand, &second, Stance::Adopted).unwrap();
+    }
+    world.until("all are there", |world| world.all_at(2, &all));
+    let quorum = constitution(&first).committee().quorum();
+    world.until("a quorum has signed", |world| {
+        let checkpoint = world.ledger(rotates).checkpoint();
+        checkpoint.is_some_and(|note| note.signatures().len() >= quorum)
+    });
+}
+
+/// One witness has judged a block in time, one hears of it too late, one is silent: the writer finds by
+/// itself that the block is stale, since one refusal alone may be a liar's.
+#[test]
+fn a_block_that_has_become_stale_is_built_anew_however_few_refuse_it() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let mut world = World::new(&first, 8, 0);
+    world.step();
+    world.sites.get_mut(&all[3]).unwrap().runs = false;
+    world.deaf = Some(all[2]);
+    world.exchange(all[0], all[1], 5);
+    world.step();
+    world.now = world.now.plus(Milliseconds::from_seconds(90));
+    world.deaf = None;
+    world.until("it is certified", |world| world.credited(all[1], all[0]) == [5]);
 }

@@ -5,7 +5,7 @@
 //! by brands of the one before, or was given it as one that names this brand for the first time. A log is
 //! under it when its own chain says so. Nothing here asks an operator or reads a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, Ledger, SigningKeys};
 use crate::constitution::Constitution;
@@ -18,7 +18,7 @@ use crate::ids::{BrandId, ConstitutionHash, Epoch, Height};
 use crate::log::block::PublicEntry;
 use crate::log::merkle::leaf_hash;
 use crate::time::Timestamp;
-use crate::witness::guards::Guards;
+use crate::witness::guards::{Guard, Guards};
 use crate::witness::state::{FinalBlock, Outbox, Witness};
 use crate::witness::statement::VotingKeys;
 
@@ -196,12 +196,25 @@ impl<G: Guards> Ledger<G> {
         if reference.epoch != next {
             return Err(StanceError::NotNext { found: reference.epoch, next });
         }
-        if own.stances().on(&draft).is_some() || self.writer.waits_to_state(&draft) {
+        // what waits for a block counts as said: the two could not be in one block
+        let [queued, built] = self.writer.waiting_stances();
+        let waits = queued.contains_key(&draft) || built.contains_key(&draft);
+        if own.stances().on(&draft).is_some() || waits {
             return Err(StanceError::Stated(draft));
         }
         let mut entries = Vec::new();
         if stance == Stance::Adopted {
-            for earlier in own.stances().adopted() {
+            let adopted = |stances: &BTreeMap<ConstitutionHash, Stance>| -> Vec<ConstitutionHash> {
+                let adopted = stances.iter().filter(|(_, stance)| **stance == Stance::Adopted);
+                adopted.map(|(earlier, _)| *earlier).collect()
+            };
+            // it has to be in a block of its own before what follows on it
+            if let Some(draft) = adopted(&queued).first().copied() {
+                let needed = self.refusals_needed();
+                return Err(StanceError::EarlierDraft { draft, declined: 0, needed });
+            }
+            let earlier = own.stances().adopted().chain(adopted(&built));
+            for earlier in earlier.collect::<BTreeSet<_>>() {
                 let earlier = DraftReference { constitution: earlier, ..reference };
                 entries.extend(self.refusals(earlier)?);
             }
@@ -214,16 +227,21 @@ impl<G: Guards> Ledger<G> {
         Ok(entries)
     }
 
+    /// How many refusals leave a draft without a quorum for ever.
+    fn refusals_needed(&self) -> usize {
+        let committee = self.constitution().committee();
+        committee.size().saturating_sub(committee.quorum()).saturating_add(1)
+    }
+
     /// Certified refusals that leave a draft without a quorum for ever.
     fn refusals(&self, draft: DraftReference) -> Result<Vec<PublicEntry>, StanceError> {
-        let committee = self.constitution().committee();
-        let needed = committee.size().saturating_sub(committee.quorum()).saturating_add(1);
+        let needed = self.refusals_needed();
         let shown: Vec<PublicEntry> = self
             .certified_stances(draft, Stance::Declined)
             .take(needed)
             .map(|(.., entry)| PublicEntry::Ballot(Box::new(entry.clone())))
             .collect();
-        if shown.len() < needed {
+        if !G::allow(Guard::EarlierDraftDead, shown.len() >= needed) {
             let (draft, declined) = (draft.constitution, shown.len());
             return Err(StanceError::EarlierDraft { draft, declined, needed });
         }
@@ -334,7 +352,7 @@ impl<G: Guards> Ledger<G> {
         let ballots = self
             .certified_stances(reference, Stance::Adopted)
             .map(|(log, time, entry)| (log, time, entry.clone()));
-        Adoption::of(reference, &changes, before.committee(), ballots)
+        Adoption::of::<G>(reference, &changes, before.committee(), ballots)
     }
 
     /// For a brand that joined after this log began: where the log took up the constitution that it

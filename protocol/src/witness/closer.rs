@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::closing::{self, LastProposal};
-use super::guards::Guards;
+use super::guards::{Guard, Guards};
 use super::message::{Message, PromiseMessage};
 use super::state::{Outbox, Surroundings, Witness, count_promises, valid_promise};
 use super::statement::{
@@ -151,7 +151,7 @@ impl Closer {
         attempt.promises.insert(message.promise.signer, message);
         let promises: Vec<PromiseMessage> = attempt.promises.values().cloned().collect();
         let (count, locked) = count_promises::<G>(at.constitution, &attempt.open, &promises);
-        if count < at.constitution.committee().quorum() {
+        if !G::allow(Guard::PromiseQuorum, count >= at.constitution.committee().quorum()) {
             return;
         }
         // the highest lock, if there is one; else nothing is appended any more

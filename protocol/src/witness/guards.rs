@@ -11,10 +11,24 @@
 
 use super::rules::Violation;
 
-/// A condition of the agreement or of the ledger around it. What a block must be by itself is
-/// numbered by [`Violation`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Guard {
+/// Writes the guards down once: as variants, and as the list of all of them.
+macro_rules! guards {
+    ($($(#[$doc:meta])* $guard:ident,)*) => {
+        /// A condition of the agreement or of the ledger around it. What a block must be by itself is
+        /// numbered by [`Violation`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Guard {
+            $($(#[$doc])* $guard,)*
+        }
+
+        impl Guard {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$guard),*];
+        }
+    };
+}
+
+guards! {
     /// Rule 3: a round is joined only above the highest one joined.
     JoinAbove,
     /// Rule 3: a promise counts for the opening it answers and no other.
@@ -35,8 +49,6 @@ pub enum Guard {
     VoteOfOpening,
     /// Rule 6: one vote a round.
     OneVote,
-    /// Rule 4: a writer proposes one block in a round.
-    OneProposal,
     /// Rule 7: no commit below the highest round joined.
     CommitAbove,
     /// Rule 9: a witness cosigns only the certified size it has last verified.
@@ -65,37 +77,18 @@ pub enum Guard {
     RestoredPromise,
     /// Rule 14: a witness votes no more on the log of a writer that is proved to have lied.
     FreezeOnEvidence,
-}
-
-impl Guard {
-    /// All of them.
-    pub const ALL: [Self; 25] = [
-        Self::JoinAbove,
-        Self::PromiseOfOpening,
-        Self::PromiseQuorum,
-        Self::HighestLock,
-        Self::LockProven,
-        Self::LockedBlock,
-        Self::LockedProposal,
-        Self::VoteAbove,
-        Self::VoteOfOpening,
-        Self::OneVote,
-        Self::OneProposal,
-        Self::CommitAbove,
-        Self::CosignCertified,
-        Self::OwnColumn,
-        Self::DisputeStands,
-        Self::RoomForMore,
-        Self::AwaitAcknowledgements,
-        Self::LaterIncarnation,
-        Self::NoticeRestore,
-        Self::RestoredWitness,
-        Self::RestoredVouches,
-        Self::RestoredWriter,
-        Self::RestoredOpens,
-        Self::RestoredPromise,
-        Self::FreezeOnEvidence,
-    ];
+    /// Rule 14: a witness joins a last round only when its brand has agreed that the log be closed.
+    ClosingAgreed,
+    /// A constitution follows when a quorum has adopted it.
+    AdoptionQuorum,
+    /// A log takes up the constitution that follows when that is in effect, not before.
+    SwitchInEffect,
+    /// A brand adopts another draft only when the one it adopted can have no quorum any more.
+    EarlierDraftDead,
+    /// A statement discharges nothing before every brand has entered it.
+    StatementAgreed,
+    /// A statement discharges nothing before every payee has confirmed every payment of it.
+    PaymentsConfirmed,
 }
 
 /// Decides on conditions. Implemented outside this module by the mutants of `simulations` alone.

@@ -148,8 +148,9 @@ pub struct Next<'a> {
 impl<'a> Next<'a> {
     /// What a block of this time must take up.
     #[must_use]
-    pub fn due(&self, time: Timestamp) -> Option<&'a Adoption> {
-        self.adoption.filter(|adoption| adoption.effect() <= time)
+    pub fn due<G: Guards>(&self, time: Timestamp) -> Option<&'a Adoption> {
+        let in_effect = |adoption: &&Adoption| adoption.effect() <= time;
+        self.adoption.filter(|adoption| G::allow(Guard::SwitchInEffect, in_effect(adoption)))
     }
 }
 
@@ -347,7 +348,10 @@ impl<G: Guards> Witness<G> {
     /// brand has agreed.
     #[must_use]
     pub fn may_join_last(&self, at: &Surroundings<'_>, height: Height) -> bool {
-        at.frozen && at.closes && at.me != self.log && at.standing.may_sign::<G>(self.log, height)
+        at.frozen
+            && G::allow(Guard::ClosingAgreed, at.closes)
+            && at.me != self.log
+            && at.standing.may_sign::<G>(self.log, height)
     }
 
     /// Whose log it is.
@@ -438,11 +442,27 @@ impl<G: Guards> Witness<G> {
         }
     }
 
+    /// The certificate of the block before a proposed one may be what this witness still lacks. What
+    /// comes after it may be under another constitution: the proposal is judged only then.
+    pub fn previous(
+        &mut self,
+        at: &Surroundings<'_>,
+        certificate: UnverifiedCertificate,
+        out: &mut Outbox,
+    ) {
+        if !self.awaiting
+            && Some(certificate.pledge.block.height) == self.tip.height.next()
+            && let Ok(certificate) = certificate.verify(at.constitution)
+        {
+            self.certified(certificate, out);
+        }
+    }
+
     /// Rules 4 to 6: judges a proposal and votes, or says which rule it breaks.
     pub fn proposal(&mut self, at: &Surroundings<'_>, message: ProposalMessage, out: &mut Outbox) {
-        let ProposalMessage { proposal, previous, promises, delivery, .. } = message;
+        let ProposalMessage { proposal, promises, delivery, .. } = message;
         if !closing::is_last(proposal.body.0.round) {
-            self.consider(at, proposal, previous, &promises, Some(delivery), out);
+            self.consider(at, proposal, &promises, Some(delivery), out);
         }
     }
 
@@ -454,7 +474,7 @@ impl<G: Guards> Witness<G> {
         out: &mut Outbox,
     ) {
         if closing::is_last(message.proposal.body.0.round) {
-            self.consider(at, message.proposal, None, &message.promises, None, out);
+            self.consider(at, message.proposal, &message.promises, None, out);
         }
     }
 
@@ -462,7 +482,6 @@ impl<G: Guards> Witness<G> {
         &mut self,
         at: &Surroundings<'_>,
         proposal: Signed<Proposal>,
-        previous: Option<UnverifiedCertificate>,
         promises: &[PromiseMessage],
         delivery: Option<Delivery>,
         out: &mut Outbox,
@@ -476,15 +495,6 @@ impl<G: Guards> Witness<G> {
             return;
         }
         self.note(Said::Proposal(proposal.into_signed()), out);
-        // the certificate of the block before may be what this witness still lacks
-        if let Some(previous) = previous
-            && !self.awaiting
-            && Some(previous.pledge.block.height) == self.tip.height.next()
-            && previous.pledge.block.height < pledge.block.height
-            && let Ok(certificate) = previous.verify(at.constitution)
-        {
-            self.certified(certificate, out);
-        }
         if !self.at_open_height(leader, pledge.block.height, out)
             || !self.may_sign(at, pledge.block.height, pledge.round)
         {
@@ -681,7 +691,7 @@ impl<G: Guards> Witness<G> {
         if first && header.time < at.next.in_effect {
             G::found(Violation::TooEarly { effect: at.next.in_effect })?;
         }
-        match at.next.due(header.time) {
+        match at.next.due::<G>(header.time) {
             Some(due) if adoption::switch(entries()) != Some(due.draft()) => {
                 G::found(Violation::SwitchDue { draft: due.draft().constitution })
             }
@@ -934,7 +944,7 @@ impl<G: Guards> Witness<G> {
     /// round, or a higher round was joined: then nothing may be signed.
     pub fn propose_own(&mut self, pledge: Pledge, out: &mut Outbox) -> bool {
         match self.votes.get(&pledge.round) {
-            Some(voted) => G::allow(Guard::OneProposal, *voted == pledge.block),
+            Some(voted) => *voted == pledge.block,
             None if !G::allow(Guard::VoteAbove, pledge.round >= self.joined) => false,
             None => {
                 self.vote(pledge, self.nonce);

@@ -23,7 +23,7 @@ use crate::amount::Value;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{BlockSecret, sealed_leaf_bytes};
 use crate::crypto::{Signature, Signed};
-use crate::epochs::adoption;
+use crate::epochs::adoption::{self, Stance};
 use crate::exchange::Payload;
 use crate::ids::{BlockNonce, BrandId, ConstitutionHash, Epoch, HeaderHash, Round, RoundNonce};
 use crate::log::block::{
@@ -218,14 +218,17 @@ impl<G: Guards> Writer<G> {
         Ok(())
     }
 
-    /// Whether it waits for a block to say something of a draft, or has an open block that does.
+    /// What waits for a block to be said of drafts, and what the open block says of them.
     #[must_use]
-    pub fn waits_to_state(&self, draft: &ConstitutionHash) -> bool {
-        let built = self.blocks.values().flat_map(|block| block.submissions().0);
-        let waiting = self.public.iter().cloned().chain(built);
-        waiting
-            .filter_map(|entry| adoption::stance(&entry))
-            .any(|(it, _)| it.constitution == *draft)
+    pub fn waiting_stances(&self) -> [BTreeMap<ConstitutionHash, Stance>; 2] {
+        let built: Vec<PublicEntry> =
+            self.blocks.values().flat_map(|block| block.submissions().0).collect();
+        let queued = self.public.iter().filter_map(adoption::stance);
+        let built = built.iter().filter_map(adoption::stance);
+        [
+            queued.map(|(draft, stance)| (draft.constitution, stance)).collect(),
+            built.map(|(draft, stance)| (draft.constitution, stance)).collect(),
+        ]
     }
 
     /// Takes entries that belong together into the next block, before all else that waits.
@@ -407,12 +410,12 @@ impl<G: Guards> Writer<G> {
             let work = self.acknowledge
                 || !self.public.is_empty()
                 || !self.sealed.is_empty()
-                || at.next.due(at.now).is_some()
+                || at.next.due::<G>(at.now).is_some()
                 || !self.grants(own, &self.waiting_logs(at, own)).is_empty();
             if !work {
                 return;
             }
-            if let Some(due) = at.next.due(at.now)
+            if let Some(due) = at.next.due::<G>(at.now)
                 && adoption::switch(&self.public).is_none()
             {
                 self.submit_together(due.entries());
@@ -875,7 +878,7 @@ impl<G: Guards> Writer<G> {
     }
 
     /// With no lock any valid block may be proposed: one that was built for this height, byte for
-    /// byte, unless a witness found it broke a rule (its time was too far off, say). Then the same
+    /// byte, unless more than f witnesses found that it broke a rule, or it has become stale. Then the same
     /// submissions are built into a new one, which replaces it: with no lock among q promises, the own
     /// one included, none was ever made, and what has no lock cannot become final any more.
     fn any_block(
@@ -885,12 +888,13 @@ impl<G: Guards> Writer<G> {
         entropy: &mut dyn Entropy,
         out: &mut Outbox,
     ) -> Option<HeaderHash> {
-        let fit = self.blocks.keys().find(|id| !self.unfit.contains(id)).copied();
-        if fit.is_some() {
-            return fit;
+        let mut blocks = self.blocks.iter();
+        let fit = blocks.find(|(id, block)| !self.unfit.contains(id) && !is_stale::<G>(at, block));
+        if let Some((id, _)) = fit {
+            return Some(*id);
         }
         let (mut public, mut sealed) = self.blocks.values().next()?.submissions();
-        if let Some(due) = at.next.due(at.now)
+        if let Some(due) = at.next.due::<G>(at.now)
             && adoption::switch(&public).is_none()
         {
             public.extend(due.entries());
@@ -1034,6 +1038,17 @@ impl<G: Guards> Default for Writer<G> {
 fn may_act<G: Guards>(at: &Surroundings<'_>, own: &Witness<G>) -> bool {
     let open = own.tip().height.next().filter(|_| own.closing().is_none());
     open.is_some_and(|height| at.standing.may_write::<G>(at.me, height))
+}
+
+/// Whether a block that nobody has locked would be refused by now although it was sound when it was
+/// built: its time is too far off, or a constitution that it does not take up is due. Those who judged it
+/// before still vote for it, so that too few may refuse it to say so.
+fn is_stale<G: Guards>(at: &Surroundings<'_>, block: &OwnBlock) -> bool {
+    block.time().is_none_or(|time| {
+        let due = at.next.due::<G>(time).is_some();
+        at.now.distance(time) > rules::CLOCK_TOLERANCE
+            || due && adoption::switch(&block.submissions().0).is_none()
+    })
 }
 
 fn endorsements(signatures: &BTreeMap<BrandId, Signature>) -> Vec<Endorsement> {

@@ -1,94 +1,34 @@
 //! A writer whose blocks are often false, and who withholds what others wait for.
 //!
 //! It writes its brand's log in its node's stead; the node is still an honest witness of the others.
-//! Each [`Lie`] is one thing that a witness, or the counterparty, must refuse. It proposes, collects
-//! votes and commits by the rules, shows its certificates to some and answers some who catch up.
+//! What is false about its blocks is [`super::forgery`]'s. It proposes, collects votes and commits by the
+//! rules, its fellows' among them, shows its certificates to some and answers some who catch up.
 
 use std::collections::BTreeMap;
 
-use protocol::amount::{Points, Value};
 use protocol::constitution::Constitution;
-use protocol::crypto::sealed::BlockSecret;
 use protocol::crypto::{Signature, Signed};
-use protocol::exchange::{Exchange, Payload};
-use protocol::ids::{
-    BlockNonce, BrandId, FragmentsRoot, HeaderHash, Incarnation, MemberHandle, RequestId, RootHash,
-    Round, RoundNonce,
-};
+use protocol::epochs::adoption;
+use protocol::ids::{BrandId, HeaderHash, Incarnation, Round, RoundNonce};
 use protocol::ledger::{Ledger, LedgerKeys};
-use protocol::log::block::{BlockReference, ColumnContent, Header, Recognised};
+use protocol::log::block::{BlockReference, ColumnContent};
 use protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use protocol::log::merkle::leaf_hash;
 use protocol::log::note::KeyName;
-use protocol::time::{Milliseconds, Timestamp};
-use protocol::witness::build::{OwnBlock, Plan, SentPayload};
+use protocol::time::Timestamp;
+use protocol::witness::build::{OwnBlock, SentPayload};
 use protocol::witness::guards::Guards;
-use protocol::witness::message::{
-    CertifiedBlock, CertifiedHeader, Message, PromiseMessage, ProposalMessage,
-};
+use protocol::witness::message::{CertifiedBlock, Message, PromiseMessage, ProposalMessage};
 use protocol::witness::rules::Tip;
 use protocol::witness::start::Presented;
 use protocol::witness::statement::{
-    Commit, Endorsement, Open, Pledge, Promise, Proposal, UnverifiedCertificate, UnverifiedLock,
+    Commit, Open, Pledge, Promise, Proposal, UnverifiedCertificate, UnverifiedLock,
 };
 use protocol::witness::writer::Entropy as _;
 
+use super::forgery::{Counterfeit, Lie};
+use super::{Conspiracy, commits, empty_promises, endorsements, votes};
 use crate::prng::Prng;
-
-/// What is false about a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
-    /// Another price than the constitution's.
-    Price,
-    /// Exact totals that do not add up.
-    Totals,
-    /// More owed to one brand than the limit.
-    PairLimit,
-    /// More owed to all together than the limit.
-    TotalLimit,
-    /// More recognised of another log than it has sent.
-    Recognised,
-    /// A time that has not come yet.
-    Future,
-    /// A time before the last block's.
-    Past,
-    /// Another block before it.
-    Predecessor,
-    /// Another tree before it.
-    Root,
-    /// A public total that is no multiple of the step.
-    PublicTotal,
-    /// No column for some brand.
-    Columns,
-    /// Fragments that rebuild nothing.
-    Fragments,
-}
-
-impl Lie {
-    const ALL: [Self; 12] = [
-        Self::Price,
-        Self::Totals,
-        Self::PairLimit,
-        Self::TotalLimit,
-        Self::Recognised,
-        Self::Future,
-        Self::Past,
-        Self::Predecessor,
-        Self::Root,
-        Self::PublicTotal,
-        Self::Columns,
-        Self::Fragments,
-    ];
-}
-
-/// A block as its false writer knows it.
-#[derive(Clone)]
-struct Counterfeit {
-    block: OwnBlock,
-    header: Header,
-    // whom it tells something false, and what that brand had verified before
-    deceived: Option<(BrandId, ColumnContent)>,
-}
 
 struct Attempt {
     open: Option<Open>,
@@ -114,21 +54,23 @@ impl Attempt {
 
 /// The writer.
 pub struct Counterfeiter {
-    me: BrandId,
-    constitution: Constitution,
+    pub(super) me: BrandId,
+    // that its log is under
+    pub(super) constitution: Constitution,
     keys: LedgerKeys,
-    prng: Prng,
-    tip: Tip,
-    contents: BTreeMap<BrandId, ColumnContent>,
+    fellows: Conspiracy,
+    pub(super) prng: Prng,
+    pub(super) tip: Tip,
+    pub(super) contents: BTreeMap<BrandId, ColumnContent>,
     // who was told something false in the last block
-    deceived: Option<(BrandId, ColumnContent)>,
+    pub(super) deceived: Option<(BrandId, ColumnContent)>,
     // of the open height
     blocks: BTreeMap<HeaderHash, Counterfeit>,
     attempt: Option<Attempt>,
-    finals: Vec<(OwnBlock, UnverifiedCertificate)>,
+    finals: Vec<(OwnBlock, UnverifiedCertificate, Constitution)>,
     // what the observer has not been told of yet
-    built: Vec<(HeaderHash, Vec<SentPayload>, Vec<ColumnContent>)>,
-    requests: u64,
+    pub(super) built: Vec<(HeaderHash, Vec<SentPayload>, Vec<ColumnContent>)>,
+    pub(super) requests: u64,
     // its node's
     incarnation: Incarnation,
 }
@@ -140,12 +82,14 @@ impl Counterfeiter {
         me: BrandId,
         constitution: Constitution,
         keys: LedgerKeys,
+        fellows: Conspiracy,
         prng: Prng,
     ) -> Self {
         Self {
             me,
             constitution,
             keys,
+            fellows,
             prng,
             tip: Tip::genesis(),
             contents: BTreeMap::new(),
@@ -231,6 +175,7 @@ impl Counterfeiter {
                 }
                 let votes = endorsements(&attempt.votes);
                 let commit = Signed::sign(self.me, Commit(pledge), &self.keys.voting.vote);
+                attempt.commits = commits(&self.fellows, &self.constitution, pledge);
                 attempt.commits.insert(self.me, commit.signature);
                 self.to_all(&Message::Lock(UnverifiedLock { pledge, proposal, votes }))
             }
@@ -240,13 +185,17 @@ impl Counterfeiter {
                     return Vec::new();
                 }
                 let commits = endorsements(&attempt.commits);
-                self.finish(&UnverifiedCertificate { pledge, proposal, commits })
+                self.finish(&UnverifiedCertificate { pledge, proposal, commits }, ledger)
             }
             _ => Vec::new(),
         }
     }
 
-    fn finish(&mut self, certificate: &UnverifiedCertificate) -> Vec<(BrandId, Message)> {
+    fn finish<G: Guards>(
+        &mut self,
+        certificate: &UnverifiedCertificate,
+        ledger: &Ledger<G>,
+    ) -> Vec<(BrandId, Message)> {
         let id = certificate.pledge.block.header;
         let Some(Counterfeit { block, header, deceived }) = self.blocks.remove(&id) else {
             return Vec::new();
@@ -261,11 +210,15 @@ impl Counterfeiter {
         let witnesses = self.constitution.committee().witnesses(self.me);
         self.contents = witnesses.zip(block.contents().iter().copied()).collect();
         self.deceived = deceived;
-        self.finals.push((block, certificate.clone()));
         self.blocks.clear();
         self.attempt = None;
         // some are not told
         let mut messages = self.to_all(&Message::Certified(certificate.clone()));
+        let switched = adoption::switch(&block.submissions().0);
+        self.finals.push((block, certificate.clone(), self.constitution.clone()));
+        if let Some(next) = switched.and_then(|draft| ledger.draft(&draft.constitution)) {
+            self.constitution = next.clone();
+        }
         messages.retain(|_| self.prng.below(2) == 0);
         messages
     }
@@ -275,8 +228,9 @@ impl Counterfeiter {
             return Vec::new();
         }
         let skipped = usize::try_from(from.saturating_sub(1)).unwrap_or(usize::MAX);
-        let blocks = self.finals.iter().skip(skipped).take(4).filter_map(|(block, certificate)| {
-            let delivery = block.deliveries(&self.constitution).ok()?.to(to, false).ok()?;
+        let kept = self.finals.iter().skip(skipped).take(4);
+        let blocks = kept.filter_map(|(block, certificate, constitution)| {
+            let delivery = block.deliveries(constitution).ok()?.to(to, false).ok()?;
             Some(CertifiedBlock { certificate: certificate.clone(), delivery })
         });
         let blocks: Vec<CertifiedBlock> = blocks.collect();
@@ -301,6 +255,7 @@ impl Counterfeiter {
         let promise = Signed::sign(self.me, Promise { open, lock: None }, &self.keys.voting.vote);
         *attempt = Attempt::new(round);
         attempt.open = Some(open);
+        attempt.promises = empty_promises(&self.fellows, &self.constitution, open);
         attempt.promises.insert(self.me, PromiseMessage { promise, lock: None });
         let message = Message::Open(Signed::sign(self.me, open, &self.keys.voting.log));
         self.to_all(&message)
@@ -338,6 +293,7 @@ impl Counterfeiter {
         let pledge = Pledge { block, round: attempt.round };
         let proposal = Signed::sign(self.me, Proposal(pledge), &self.keys.voting.log);
         attempt.proposed = Some((pledge, proposal.signature));
+        attempt.votes = votes(&self.fellows, &self.constitution, pledge);
         self.send_proposals()
     }
 
@@ -356,7 +312,7 @@ impl Counterfeiter {
             .filter_map(|to| {
                 let message = ProposalMessage {
                     proposal: Signed { signer: self.me, body: Proposal(pledge), signature },
-                    previous: self.finals.last().map(|(_, certificate)| certificate.clone()),
+                    previous: self.finals.last().map(|(_, certificate, _)| certificate.clone()),
                     promises: attempt.promises.values().cloned().collect(),
                     delivery: deliveries.to(to, true).ok()?,
                     incarnation,
@@ -382,159 +338,8 @@ impl Counterfeiter {
         self.to_all(&Message::Checkpoint(signed.to_string().into_bytes()))
     }
 
-    fn build<G: Guards>(
-        &mut self,
-        ledger: &Ledger<G>,
-        now: Timestamp,
-        lie: Option<Lie>,
-    ) -> Option<Counterfeit> {
-        let others: Vec<BrandId> = self.constitution.committee().witnesses(self.me).collect();
-        let to = *others.get(self.prng.below(others.len()))?;
-        let recognised = match lie {
-            // carried certificates are lost when a header is altered
-            None
-            | Some(Lie::Price | Lie::Totals | Lie::PairLimit | Lie::TotalLimit | Lie::Recognised) => {
-                self.recognised(ledger, lie == Some(Lie::Recognised))
-            }
-            _ => BTreeMap::new(),
-        };
-        let mut contents = self.contents.clone();
-        // goes on as if the false block had said nothing to whom it deceived
-        let to = self.deceived.map_or(to, |(deceived, before)| {
-            contents.insert(deceived, before);
-            deceived
-        });
-        let verified = contents.get(&to).copied().unwrap_or_else(ColumnContent::nothing);
-        if lie == Some(Lie::Totals) {
-            let content = contents.entry(to).or_insert_with(ColumnContent::nothing);
-            content.sent = content.sent.plus(Value::new(1).ok()?).ok()?;
-        }
-        let deceives = matches!(lie, Some(Lie::Price | Lie::Totals));
-        let deceived = deceives.then_some((to, verified));
-        let receivers = if lie == Some(Lie::TotalLimit) { others } else { vec![to] };
-        let sealed: Option<Vec<(BrandId, Vec<Payload>)>> =
-            receivers.into_iter().map(|to| Some((to, vec![self.payload(to, lie)?]))).collect();
-        let sealed = sealed?;
-        let (mut secret, mut nonce) = ([0; 32], [0; 16]);
-        self.prng.fill(&mut secret);
-        self.prng.fill(&mut nonce);
-        let hour = Milliseconds::from_seconds(3600);
-        let plan = Plan {
-            public: Vec::new(),
-            sealed: sealed.into_iter().collect(),
-            recognised,
-            discharged: BTreeMap::new(),
-            sealing: ledger.sealing_keys().current(),
-            time: if lie == Some(Lie::Future) { now.plus(hour) } else { now },
-            secret: BlockSecret::from_bytes(secret),
-            nonce: BlockNonce::from_bytes(nonce),
-        };
-        let block =
-            OwnBlock::build(&self.constitution, self.me, &self.tip, &contents, plan).ok()?;
-        let payloads = block.payloads().to_vec();
-        let mut header = Header::from_bytes(block.header_leaf()).ok()?;
-        let block = if self.alter(&mut header, lie) { altered(&block, &header)? } else { block };
-        let built = (block.reference().header, payloads, block.contents().to_vec());
-        self.built.push(built);
-        Some(Counterfeit { block, header, deceived })
-    }
-
-    fn payload(&mut self, to: BrandId, lie: Option<Lie>) -> Option<Payload> {
-        self.requests += 1;
-        let (mut handle, mut request) = ([0; 16], [0xff; 16]);
-        self.prng.fill(&mut handle);
-        request[..8].copy_from_slice(&self.requests.to_be_bytes());
-        let pair = (self.me, to);
-        let (handle, request) = (MemberHandle::from_bytes(handle), RequestId::from_bytes(request));
-        let price = |points: u64| {
-            let points = Points::new(points).ok()?;
-            Exchange::price(&self.constitution, pair, handle, request, points).ok()
-        };
-        // a debt goes with the points that are sent
-        let worth = price(100)?.owed.get() / 100;
-        let points = match lie {
-            Some(Lie::PairLimit) => crate::alliance::PAIR_LIMIT * 5 / 4 / worth,
-            // below the pair's limit, and over the whole one with any two of them
-            Some(Lie::TotalLimit) => crate::alliance::TOTAL_LIMIT * 3 / 5 / worth,
-            _ => 3 + self.prng.below(10) as u64,
-        };
-        let mut exchange = price(points)?;
-        if lie == Some(Lie::Price) {
-            exchange.received = Points::new(points * 100).ok()?;
-        }
-        Some(Payload::Exchange(exchange))
-    }
-
-    fn recognised<G: Guards>(
-        &self,
-        ledger: &Ledger<G>,
-        inflated: bool,
-    ) -> BTreeMap<BrandId, (Recognised, CertifiedHeader)> {
-        let newer = ledger.witnesses().filter_map(|(log, witness)| {
-            let mut recognised = witness.recognisable(self.me)?;
-            let certificate = witness.certificate()?.as_unverified().clone();
-            let header = witness.header_leaf()?.to_vec();
-            let newer = recognised.height > self.tip.recognised(log).height;
-            if log == self.me || !newer {
-                return None;
-            }
-            if inflated {
-                let more = Value::new(crate::alliance::PAIR_LIMIT / 2).ok()?;
-                recognised.sent = recognised.sent.plus(more).ok()?;
-            }
-            Some((log, (recognised, CertifiedHeader { header, certificate })))
-        });
-        newer.collect()
-    }
-
-    /// Alters a sound header; false if this lie is not in the header.
-    fn alter(&mut self, header: &mut Header, lie: Option<Lie>) -> bool {
-        let mut noise = [0; 32];
-        self.prng.fill(&mut noise);
-        match lie {
-            Some(Lie::Past) => {
-                let before = self.tip.time.unix_ms().saturating_sub(1);
-                header.time = Timestamp::from_unix_ms(before);
-            }
-            Some(Lie::Predecessor) => {
-                header.previous = HeaderHash::from_bytes(noise);
-            }
-            Some(Lie::Root) => header.previous_root = RootHash::from_bytes(noise),
-            Some(Lie::PublicTotal) => {
-                let Some(column) = header.columns.first_mut() else { return false };
-                let Ok(one) = Value::new(1) else { return false };
-                column.sent = column.sent.plus(one).unwrap_or(column.sent);
-            }
-            Some(Lie::Columns) => drop(header.columns.pop()),
-            Some(Lie::Fragments) => header.fragments = FragmentsRoot::from_bytes(noise),
-            _ => return false,
-        }
-        true
-    }
-
     fn to_all(&self, message: &Message) -> Vec<(BrandId, Message)> {
         let witnesses = self.constitution.committee().witnesses(self.me);
         witnesses.map(|to| (to, message.clone())).collect()
     }
-}
-
-/// The same leaves under another header.
-fn altered(block: &OwnBlock, header: &Header) -> Option<OwnBlock> {
-    let (bytes, id) = header.to_leaf();
-    let mut leaves: Vec<Vec<u8>> = block.leaves().map(<[u8]>::to_vec).collect();
-    *leaves.last_mut()? = bytes;
-    let mut frontier = block.before().clone();
-    for leaf in &leaves {
-        frontier.append(leaf_hash(leaf)).ok()?;
-    }
-    let reference = BlockReference { header: id, root: frontier.root(), ..block.reference() };
-    OwnBlock::restore(reference, leaves, block.contents().to_vec(), block.before().clone())
-}
-
-fn endorsements(signatures: &BTreeMap<BrandId, Signature>) -> Vec<Endorsement> {
-    let endorse = |(signer, signature): (&BrandId, &Signature)| Endorsement {
-        signer: *signer,
-        signature: *signature,
-    };
-    signatures.iter().map(endorse).collect()
 }

@@ -4,21 +4,21 @@
 //! A liar believes what it wants to: its machines hear acknowledgements that nobody sent, so that none of
 //! them learns of the other. The honest brands hear of every start.
 
+use protocol::constitution::Committee;
 use protocol::crypto::Signed;
 use protocol::ids::BrandId;
 use protocol::witness::message::Message;
 use protocol::witness::start::{Acknowledgement, LogAnswer, Start};
 
-use crate::alliance::Alliance;
+use crate::alliance::voting_keys;
 
 /// What a machine of the liar hears instead of the answers to its start.
 #[must_use]
 pub fn forged_answers(
-    alliance: &Alliance,
+    committee: &Committee,
     liar: BrandId,
     start: &Signed<Start>,
 ) -> Vec<(BrandId, Message)> {
-    let committee = alliance.constitution().committee();
     let logs = committee.brands().iter().map(|log| LogAnswer {
         log: *log,
         certificate: None,
@@ -33,7 +33,7 @@ pub fn forged_answers(
         logs: logs.collect(),
     };
     let forge = |by: BrandId| {
-        let signed = Signed::sign(by, answer.clone(), &alliance.keys(by).voting.vote);
+        let signed = Signed::sign(by, answer.clone(), &voting_keys(by, 0).vote);
         (by, Message::Acknowledgement(Box::new(signed)))
     };
     committee.witnesses(liar).map(forge).collect()

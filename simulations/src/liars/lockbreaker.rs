@@ -2,7 +2,7 @@
 //!
 //! Beside its honest node it builds another block for the same height, opens rounds of its own, and
 //! proposes that block whatever locks the promises tell of (rule 5 is what stops it). The certificates
-//! of its honest node it mostly keeps to itself. Knows the keys of its own brand only.
+//! of its honest node it mostly keeps to itself. Its fellows' keys sign what its rounds need.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,11 @@ use protocol::witness::guards::Guards;
 use protocol::witness::message::{Message, PromiseMessage, ProposalMessage};
 use protocol::witness::start::Presented;
 use protocol::witness::statement::{
-    Commit, Endorsement, Open, Pledge, Promise, Proposal, UnverifiedCertificate, UnverifiedLock,
-    VotingKeys,
+    Commit, Open, Pledge, Promise, Proposal, UnverifiedCertificate, UnverifiedLock, VotingKeys,
 };
 use protocol::witness::writer::Entropy as _;
 
+use super::{Conspiracy, commits, empty_promises, endorsements, votes};
 use crate::prng::Prng;
 
 /// What the dishonest part of the node knows.
@@ -29,6 +29,7 @@ pub struct Lockbreaker {
     me: BrandId,
     constitution: Constitution,
     keys: VotingKeys,
+    fellows: Conspiracy,
     prng: Prng,
     other: Option<OwnBlock>,
     highest: Round,
@@ -51,10 +52,12 @@ impl Lockbreaker {
         me: BrandId,
         constitution: Constitution,
         keys: VotingKeys,
+        fellows: Conspiracy,
         prng: Prng,
     ) -> Self {
         let (highest, incarnation) = (Round::new(0), Incarnation::new(0));
-        Self { me, constitution, keys, prng, other: None, highest, incarnation, attempt: None }
+        let (other, attempt) = (None, None);
+        Self { me, constitution, keys, fellows, prng, other, highest, incarnation, attempt }
     }
 
     /// The honest part has built a block: builds another for the same height.
@@ -73,6 +76,7 @@ impl Lockbreaker {
             nonce: BlockNonce::from_bytes(nonce),
         };
         self.incarnation = ledger.incarnation();
+        self.constitution = ledger.constitution().clone();
         let tip = ledger.witness(self.me)?.tip();
         let contents = ledger.writer().contents();
         self.other = OwnBlock::build(&self.constitution, self.me, tip, contents, plan).ok();
@@ -98,10 +102,11 @@ impl Lockbreaker {
             nonce: RoundNonce::from_bytes(nonce),
             incarnation: self.incarnation,
         };
-        let own = self.own_promise(open);
+        let mut promises = empty_promises(&self.fellows, &self.constitution, open);
+        promises.insert(self.me, self.own_promise(open));
         self.attempt = Some(Attempt {
             open,
-            promises: BTreeMap::from([(self.me, own)]),
+            promises,
             proposed: None,
             votes: BTreeMap::new(),
             commits: BTreeMap::new(),
@@ -144,6 +149,7 @@ impl Lockbreaker {
                 }
                 let votes = endorsements(&attempt.votes);
                 let commit = Signed::sign(self.me, Commit(pledge), &self.keys.vote);
+                attempt.commits = commits(&self.fellows, &self.constitution, pledge);
                 attempt.commits.insert(self.me, commit.signature);
                 self.to_all(&Message::Lock(UnverifiedLock { pledge, proposal, votes }))
             }
@@ -175,6 +181,7 @@ impl Lockbreaker {
         let pledge = Pledge { block: block.reference(), round: attempt.open.round };
         let proposal = Signed::sign(self.me, Proposal(pledge), &self.keys.log);
         attempt.proposed = Some((pledge, proposal.signature));
+        attempt.votes = votes(&self.fellows, &self.constitution, pledge);
         let incarnation = self.incarnation;
         let presented = Signed::sign(self.me, Presented { pledge, incarnation }, &self.keys.log);
         let Ok(deliveries) = block.deliveries(&self.constitution) else { return Vec::new() };
@@ -198,12 +205,4 @@ impl Lockbreaker {
         let witnesses = self.constitution.committee().witnesses(self.me);
         witnesses.map(|to| (to, message.clone())).collect()
     }
-}
-
-fn endorsements(signatures: &BTreeMap<BrandId, Signature>) -> Vec<Endorsement> {
-    let endorse = |(signer, signature): (&BrandId, &Signature)| Endorsement {
-        signer: *signer,
-        signature: *signature,
-    };
-    signatures.iter().map(endorse).collect()
 }

@@ -1,0 +1,186 @@
+//! After the storm: everything is repaired, and the alliance must finish what was wanted of it.
+
+use std::collections::BTreeSet;
+
+use protocol::ids::BrandId;
+use protocol::ledger::Ledger;
+use protocol::witness::guards::Guards;
+
+use super::{CALM_MOST_MS, Simulation, TICK_MS, Topic};
+use crate::invariants::Violation;
+use crate::network::Machine;
+use crate::node::Node;
+
+/// How often those who decide look at where things stand.
+const DECIDE_EVERY_MS: u64 = 1_000;
+
+impl<G: Guards> Simulation<G> {
+    /// Repairs everything and lets the alliance finish.
+    pub(super) fn calm(&mut self) -> Result<(), Violation> {
+        self.trace.note(format_args!("the storm is over"));
+        self.network.heal();
+        self.crash_chance = 0;
+        let down = self.stay_down();
+        for machine in 0..self.machines.len() {
+            self.machine(machine).steady();
+            if down.contains(&machine) {
+                self.trace.note(format_args!("m{machine} stays down"));
+                self.machine(machine).crash();
+            } else {
+                self.restart(machine)?;
+            }
+        }
+        let mut unfinished = None;
+        while self.calm_ms < CALM_MOST_MS {
+            if self.calm_ms.is_multiple_of(DECIDE_EVERY_MS) {
+                self.decide()?;
+            }
+            for machine in 0..self.machines.len() {
+                self.tick(machine)?;
+            }
+            for _ in 0..self.network.in_flight() {
+                self.deliver()?;
+            }
+            self.now_ms += TICK_MS;
+            self.calm_ms += TICK_MS;
+            unfinished = self.unfinished(!down.is_empty());
+            if unfinished.is_none() {
+                let (writers, readers) = (self.writers(), self.readers());
+                return self.observer.invariant_nothing_is_lost(&writers, &readers);
+            }
+        }
+        let detail = unfinished.unwrap_or_default();
+        Err(Violation { invariant: "everything is finished after the storm", detail })
+    }
+
+    /// In every other run as many machines as may be missing are: a quorum of honest ones is enough.
+    /// While committees change, all are there: what is enough for one is not for another.
+    fn stay_down(&mut self) -> Vec<Machine> {
+        let committee = self.alliance.constitution().committee();
+        let faulty = self.liars.len() + self.restorable.len();
+        let spare = committee.size().saturating_sub(committee.quorum() + faulty);
+        let changes = self.topics.contains(&Topic::Constitutions);
+        let down = if changes || self.prng.below(2) == 0 { 0 } else { spare };
+        let mut sound: Vec<Machine> = (0..self.machines.len()).collect();
+        sound.retain(|machine| {
+            let brand = self.machines[*machine].brand();
+            self.is_honest(*machine) && !self.restorable.contains(&brand)
+        });
+        let picked = (0..down).map(|_| sound.swap_remove(self.prng.below(sound.len())));
+        picked.collect()
+    }
+
+    /// Honest brands whose machines run and who are to go on under the newest constitution.
+    pub(super) fn readers(&self) -> BTreeSet<BrandId> {
+        let newest = self.observer.newest();
+        let stays = |node: &&Node<G>| {
+            let frozen = &newest.succession().frozen;
+            newest.brand(node.brand()).is_some() && !frozen.contains(&node.brand())
+        };
+        let up = self.machines.iter().filter(|node| node.ledger().is_some()).filter(stays);
+        up.map(Node::brand).filter(|id| self.observer.honest().contains(id)).collect()
+    }
+
+    /// Those of them that have their own logs whole.
+    pub(super) fn writers(&self) -> BTreeSet<BrandId> {
+        let mut writers = self.readers();
+        for node in self.machines.iter().filter(|node| node.has_lost_blocks()) {
+            writers.remove(&node.brand());
+        }
+        writers
+    }
+
+    /// What an honest machine that is up still waits for, if anything.
+    fn unfinished(&self, some_are_down: bool) -> Option<String> {
+        let (writers, readers) = (self.writers(), self.readers());
+        let running = self.machines.iter().filter(|node| readers.contains(&node.brand()));
+        let running: Vec<(&Node<G>, &Ledger<G>)> =
+            running.filter_map(|node| Some((node, node.ledger()?))).collect();
+        let honest = self.machines.iter().filter(|node| {
+            self.observer.honest().contains(&node.brand()) && node.ledger().is_none()
+        });
+        if !some_are_down && let Some(node) = honest.into_iter().next() {
+            return Some(format!("{} is down", node.brand()));
+        }
+        let newest = self.observer.newest().epoch();
+        for (node, ledger) in &running {
+            let brand = node.brand();
+            if let Some(what) = self.undecided(ledger) {
+                return Some(what);
+            }
+            if !writers.contains(&brand) {
+                continue;
+            }
+            if ledger.constitution().epoch() != newest {
+                return Some(format!("{brand} has not taken up epoch {newest}"));
+            }
+            if !node.application().is_content() {
+                return Some(format!("{brand} waits for certification"));
+            }
+            if !ledger.writer().is_idle() {
+                return Some(format!("{brand} has a block open: {:?}", ledger.writer().stalled()));
+            }
+            let unsettled = node.books().unsettled(&writers);
+            if unsettled > 0 {
+                return Some(format!("{unsettled} leaves of {brand} have no answer"));
+            }
+            let height = |of: &Ledger<G>| of.witness(brand).map(|witness| witness.tip().height);
+            let own = height(ledger);
+            for (_, peer) in &running {
+                let seen = height(peer);
+                if seen != own {
+                    return Some(format!("{} has {brand} at {seen:?}, not {own:?}", peer.me()));
+                }
+            }
+            let quorum = ledger.constitution().committee().quorum();
+            let signatures = ledger.checkpoint().map(|note| note.signatures().len());
+            if signatures.is_some_and(|signatures| signatures < quorum) {
+                return Some(format!("the checkpoint of {brand} has {signatures:?} signatures"));
+            }
+            if !some_are_down && self.settles() {
+                let mut cut_offs = self.cut_offs.iter();
+                let open = cut_offs.find_map(|at| Some((at, node.clearing().unfinished(*at)?)));
+                if let Some((at, why)) = open {
+                    return Some(format!("cut-off {} at {brand}: {why}", at.unix_ms()));
+                }
+            }
+        }
+        self.unclosed(&running)
+    }
+
+    /// Whether cut-offs can be settled: all brands must close, and confirm.
+    fn settles(&self) -> bool {
+        self.liars.is_empty() && self.restorable.is_empty()
+    }
+
+    /// A draft that brands may adopt and have not.
+    fn undecided(&self, ledger: &Ledger<G>) -> Option<String> {
+        let newest = self.observer.newest();
+        let known = ledger.constitutions().newest().epoch();
+        if known != newest.epoch() {
+            return Some(format!("{} knows of epoch {known} at most", ledger.me()));
+        }
+        let (draft, _) = self.favourite()?;
+        let open = self.can_be_adopted();
+        open.then(|| format!("a draft of epoch {} is not adopted", draft.epoch))
+    }
+
+    /// A log whose writer is proved to have lied, that a quorum could close and nobody has.
+    fn unclosed(&self, running: &[(&Node<G>, &Ledger<G>)]) -> Option<String> {
+        if !self.topics.contains(&Topic::Closing) || self.topics.contains(&Topic::Constitutions) {
+            return None;
+        }
+        let quorum = self.alliance.constitution().committee().quorum();
+        for log in self.liars.keys() {
+            let able = running.iter().filter(|(node, ledger)| {
+                let sound = !self.restorable.contains(&node.brand());
+                sound && ledger.is_frozen(*log)
+            });
+            let closed = running.iter().any(|(_, ledger)| ledger.is_closed(*log));
+            if able.count() >= quorum && !closed {
+                return Some(format!("the log of {log} is frozen and not closed"));
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,152 @@
+//! What happens in some runs only: disks put back, cut-offs and payments, agreement to close logs.
+
+use protocol::ids::BrandId;
+use protocol::log::block::PublicEntry;
+use protocol::log::settlement::{Payment, PaymentReference};
+use protocol::time::Timestamp;
+use protocol::witness::guards::Guards;
+
+use super::{Simulation, Topic};
+use crate::invariants::Violation;
+use crate::network::Machine;
+
+/// After so much calm every honest brand has agreed that the logs of liars be closed.
+pub(super) const AGREED_AFTER_MS: u64 = 20_000;
+/// Most cut-offs of a run.
+const CUT_OFFS_MAX: usize = 3;
+
+impl<G: Guards> Simulation<G> {
+    /// Something of one of the run's topics.
+    pub(super) fn chapter(&mut self, machine: Machine) -> Result<(), Violation> {
+        let number = self.prng.below(self.topics.len());
+        match self.topics.iter().nth(number) {
+            Some(Topic::Restores) => self.back_up_or_put_back(),
+            Some(Topic::Constitutions) => self.legislate(machine),
+            Some(Topic::Clearing) => {
+                self.clear(machine);
+                Ok(())
+            }
+            Some(Topic::Closing) => {
+                // few are quick to decide
+                if self.prng.below(8) == 0 {
+                    self.agree_to_close(machine);
+                }
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Those who decide do what is left to do, one after another.
+    pub(super) fn decide(&mut self) -> Result<(), Violation> {
+        self.decide_on_drafts()?;
+        let first = self.prng.below(self.machines.len());
+        for machine in 0..self.machines.len() {
+            self.pay(machine);
+            // one is quick to decide, and must not have its way alone
+            let decided = machine == first && self.calm_ms == 0 || self.calm_ms >= AGREED_AFTER_MS;
+            if self.topics.contains(&Topic::Closing) && decided {
+                self.agree_to_close(machine);
+            }
+        }
+        Ok(())
+    }
+
+    fn back_up_or_put_back(&mut self) -> Result<(), Violation> {
+        let machines = 0..self.machines.len();
+        let restorable: Vec<Machine> = machines
+            .filter(|machine| self.restorable.contains(&self.machines[*machine].brand()))
+            .collect();
+        let Some(machine) = restorable.get(self.prng.below(restorable.len())).copied() else {
+            return Ok(());
+        };
+        if self.prng.below(5) < 3 {
+            self.machine(machine).back_up();
+            return Ok(());
+        }
+        let declared = self.prng.below(2) == 0;
+        if !self.machine(machine).put_back(declared) {
+            return Ok(());
+        }
+        self.counts.restores += 1;
+        self.trace.note(format_args!("m{machine}: disk put back, declared: {declared}"));
+        let node = &self.machines[machine];
+        self.observer.put_back(node.brand(), declared, node.application().applied().iter());
+        // at once, or when it comes up again
+        if self.prng.below(2) == 0 { self.restart(machine) } else { Ok(()) }
+    }
+
+    /// Someone asks for a cut-off, or money is paid.
+    fn clear(&mut self, machine: Machine) {
+        if self.prng.below(3) > 0 || self.cut_offs.len() >= CUT_OFFS_MAX {
+            return self.pay(machine);
+        }
+        if !self.is_honest(machine) {
+            return;
+        }
+        let ago = self.prng.below(20_000) as u64;
+        let cut_off = Timestamp::from_unix_ms(self.now_ms - ago);
+        self.trace.note(format_args!("m{machine} is asked for cut-off {}", cut_off.unix_ms()));
+        self.cut_offs.insert(cut_off);
+        self.machine(machine).application_mut().want_cut_off(cut_off);
+    }
+
+    /// An honest brand pays what its statement asks, and confirms what has arrived.
+    fn pay(&mut self, machine: Machine) {
+        let Ok(reference) = PaymentReference::new("E2E-1") else { return };
+        let node = &self.machines[machine];
+        let me = node.brand();
+        if !self.is_honest(machine) || node.ledger().is_none() {
+            return;
+        }
+        let mut entries = Vec::new();
+        for (settlement, asked) in node.clearing().payable(me) {
+            let (cut_off, statement) = (settlement.cut_off(), settlement.hash());
+            let (payer, payee, value) = (asked.payer, asked.payee, asked.value);
+            let reference = reference.clone();
+            let payment = Payment { cut_off, statement, payer, payee, value, reference };
+            if self.bank.insert((cut_off, payer, payee), value).is_none() {
+                self.trace.note(format_args!("{payer} pays {payee} {value}"));
+                self.observer.paid(&payment);
+            }
+            entries.push(PublicEntry::Settled(payment));
+        }
+        for ((cut_off, payer, payee), value) in &self.bank {
+            let Some(settlement) = node.clearing().settlement(*cut_off) else { continue };
+            let asked = settlement.asked(*payer, *payee).is_some_and(|it| it.value == *value);
+            if *payee != me || !asked || settlement.confirmed(*payer, me).is_some() {
+                continue;
+            }
+            entries.push(PublicEntry::SettlementConfirmed(Payment {
+                cut_off: *cut_off,
+                statement: settlement.hash(),
+                payer: *payer,
+                payee: me,
+                value: *value,
+                reference: reference.clone(),
+            }));
+        }
+        for entry in entries {
+            if !self.machines[machine].application().waits_for(&entry) {
+                self.machine(machine).application_mut().want_public(entry);
+            }
+        }
+    }
+
+    /// An honest brand agrees that the liars' logs be closed as soon as they are frozen.
+    fn agree_to_close(&mut self, machine: Machine) {
+        if !self.is_honest(machine) {
+            return;
+        }
+        let brand = self.machines[machine].brand();
+        let liars: Vec<BrandId> = self.liars.keys().copied().collect();
+        for liar in liars {
+            if self.machines[machine].application().closes().contains(&liar) {
+                continue;
+            }
+            self.trace.note(format_args!("{brand} wants the log of {liar} closed if it lies"));
+            self.machine(machine).application_mut().want_closed(liar);
+            self.observer.agrees_to_close(brand, liar);
+        }
+    }
+}

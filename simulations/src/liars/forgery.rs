@@ -1,0 +1,310 @@
+//! Blocks that are false in one way each: every [`Lie`] is something that a witness, or the counterparty,
+//! must refuse. How they are brought before witnesses is [`super::counterfeiter`]'s.
+
+use std::collections::BTreeMap;
+
+use protocol::amount::{Points, Value};
+use protocol::crypto::sealed::BlockSecret;
+use protocol::epochs::DraftReference;
+use protocol::exchange::{Exchange, Payload};
+use protocol::ids::{
+    BlockNonce, BrandId, FragmentsRoot, HeaderHash, MemberHandle, RequestId, RootHash,
+    StatementHash,
+};
+use protocol::ledger::Ledger;
+use protocol::log::block::{BlockReference, ColumnContent, Header, PublicEntry, Recognised};
+use protocol::log::merkle::leaf_hash;
+use protocol::log::settlement::{Discharge, Payment, PaymentReference};
+use protocol::time::{Milliseconds, Timestamp};
+use protocol::witness::build::{OwnBlock, Plan};
+use protocol::witness::guards::Guards;
+use protocol::witness::message::CertifiedHeader;
+use protocol::witness::writer::Entropy as _;
+
+use super::counterfeiter::Counterfeiter;
+
+/// What is false about a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lie {
+    /// Another price than the constitution's.
+    Price,
+    /// Exact totals that do not add up.
+    Totals,
+    /// More owed to one brand than the limit.
+    PairLimit,
+    /// More owed to all together than the limit.
+    TotalLimit,
+    /// More recognised of another log than it has sent.
+    Recognised,
+    /// A time that has not come yet.
+    Future,
+    /// A time before the last block's.
+    Past,
+    /// Another block before it.
+    Predecessor,
+    /// Another tree before it.
+    Root,
+    /// A public total that is no multiple of the step.
+    PublicTotal,
+    /// No column for some brand.
+    Columns,
+    /// Fragments that rebuild nothing.
+    Fragments,
+    /// Two drafts adopted that may follow the same constitution.
+    TwoDrafts,
+    /// A constitution taken up that too few have adopted.
+    Usurped,
+    /// A constitution taken up before it is in effect.
+    Hasty,
+    /// Payments confirmed that no entry confirms.
+    Confirmed,
+    /// More discharged than was ever sent.
+    Discharged,
+    /// A payment confirmed for another brand.
+    ForAnother,
+}
+
+impl Lie {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::Price,
+        Self::Totals,
+        Self::PairLimit,
+        Self::TotalLimit,
+        Self::Recognised,
+        Self::Future,
+        Self::Past,
+        Self::Predecessor,
+        Self::Root,
+        Self::PublicTotal,
+        Self::Columns,
+        Self::Fragments,
+        Self::TwoDrafts,
+        Self::Usurped,
+        Self::Hasty,
+        Self::Confirmed,
+        Self::Discharged,
+        Self::ForAnother,
+    ];
+
+    /// Whether the header is altered after the block was built: certificates that it carries are lost.
+    const fn is_of_header(self) -> bool {
+        matches!(
+            self,
+            Self::Past
+                | Self::Predecessor
+                | Self::Root
+                | Self::PublicTotal
+                | Self::Columns
+                | Self::Fragments
+                | Self::Confirmed
+        )
+    }
+}
+
+/// A block as its false writer knows it.
+#[derive(Clone)]
+pub struct Counterfeit {
+    /// The block.
+    pub block: OwnBlock,
+    /// Its header.
+    pub header: Header,
+    /// Whom it tells something false, and what that brand had verified before.
+    pub deceived: Option<(BrandId, ColumnContent)>,
+}
+
+impl Counterfeiter {
+    /// Builds a block for the open height, false in this way or sound.
+    pub fn build<G: Guards>(
+        &mut self,
+        ledger: &Ledger<G>,
+        now: Timestamp,
+        lie: Option<Lie>,
+    ) -> Option<Counterfeit> {
+        let others: Vec<BrandId> = self.constitution.committee().witnesses(self.me).collect();
+        let to = *others.get(self.prng.below(others.len()))?;
+        let recognised = match lie {
+            Some(lie) if lie.is_of_header() => BTreeMap::new(),
+            _ => self.recognised(ledger, lie == Some(Lie::Recognised)),
+        };
+        let mut contents = self.contents.clone();
+        // goes on as if the false block had said nothing to whom it deceived
+        let deceived = self.deceived.filter(|(deceived, _)| others.contains(deceived));
+        let to = deceived.map_or(to, |(deceived, before)| {
+            contents.insert(deceived, before);
+            deceived
+        });
+        let verified = contents.get(&to).copied().unwrap_or_else(ColumnContent::nothing);
+        if lie == Some(Lie::Totals) {
+            let content = contents.entry(to).or_insert_with(ColumnContent::nothing);
+            content.sent = content.sent.plus(Value::new(1).ok()?).ok()?;
+        }
+        let deceives = matches!(lie, Some(Lie::Price | Lie::Totals));
+        let deceived = deceives.then_some((to, verified));
+        let receivers = if lie == Some(Lie::TotalLimit) { others } else { vec![to] };
+        let sealed: Option<Vec<(BrandId, Vec<Payload>)>> =
+            receivers.into_iter().map(|to| Some((to, vec![self.payload(to, lie)?]))).collect();
+        let sealed = sealed?;
+        let (mut secret, mut nonce) = ([0; 32], [0; 16]);
+        self.prng.fill(&mut secret);
+        self.prng.fill(&mut nonce);
+        let hour = Milliseconds::from_seconds(3600);
+        let public = self.entries(ledger, now, lie, to);
+        let plan = Plan {
+            public,
+            sealed: sealed.into_iter().collect(),
+            recognised,
+            discharged: self.discharged(now, lie, to),
+            sealing: ledger.sealing_keys().current(),
+            time: if lie == Some(Lie::Future) { now.plus(hour) } else { now },
+            secret: BlockSecret::from_bytes(secret),
+            nonce: BlockNonce::from_bytes(nonce),
+        };
+        let block =
+            OwnBlock::build(&self.constitution, self.me, &self.tip, &contents, plan).ok()?;
+        let payloads = block.payloads().to_vec();
+        let mut header = Header::from_bytes(block.header_leaf()).ok()?;
+        let is_altered = self.alter(&mut header, lie);
+        let block = if is_altered { altered(&block, &header)? } else { block };
+        let built = (block.reference().header, payloads, block.contents().to_vec());
+        self.built.push(built);
+        Some(Counterfeit { block, header, deceived })
+    }
+
+    fn payload(&mut self, to: BrandId, lie: Option<Lie>) -> Option<Payload> {
+        self.requests += 1;
+        let (mut handle, mut request) = ([0; 16], [0xff; 16]);
+        self.prng.fill(&mut handle);
+        request[..8].copy_from_slice(&self.requests.to_be_bytes());
+        let pair = (self.me, to);
+        let (handle, request) = (MemberHandle::from_bytes(handle), RequestId::from_bytes(request));
+        let price = |points: u64| {
+            let points = Points::new(points).ok()?;
+            Exchange::price(&self.constitution, pair, handle, request, points).ok()
+        };
+        // a debt goes with the points that are sent
+        let worth = price(100)?.owed.get() / 100;
+        let points = match lie {
+            Some(Lie::PairLimit) => crate::alliance::PAIR_LIMIT * 5 / 4 / worth,
+            // below the pair's limit, and over the whole one with any two of them
+            Some(Lie::TotalLimit) => crate::alliance::TOTAL_LIMIT * 3 / 5 / worth,
+            _ => 3 + self.prng.below(10) as u64,
+        };
+        let mut exchange = price(points)?;
+        if lie == Some(Lie::Price) {
+            exchange.received = Points::new(points * 100).ok()?;
+        }
+        Some(Payload::Exchange(exchange))
+    }
+
+    fn recognised<G: Guards>(
+        &self,
+        ledger: &Ledger<G>,
+        inflated: bool,
+    ) -> BTreeMap<BrandId, (Recognised, CertifiedHeader)> {
+        let newer = ledger.witnesses().filter_map(|(log, witness)| {
+            let mut recognised = witness.recognisable(self.me)?;
+            let certificate = witness.certificate()?.as_unverified().clone();
+            let header = witness.header_leaf()?.to_vec();
+            let newer = recognised.height > self.tip.recognised(log).height;
+            if log == self.me || !newer {
+                return None;
+            }
+            if inflated {
+                let more = Value::new(crate::alliance::PAIR_LIMIT / 2).ok()?;
+                recognised.sent = recognised.sent.plus(more).ok()?;
+            }
+            Some((log, (recognised, CertifiedHeader { header, certificate })))
+        });
+        newer.collect()
+    }
+
+    /// Alters a sound header; false if this lie is not in the header.
+    fn alter(&mut self, header: &mut Header, lie: Option<Lie>) -> bool {
+        let mut noise = [0; 32];
+        self.prng.fill(&mut noise);
+        match lie {
+            Some(Lie::Past) => {
+                let before = self.tip.time.unix_ms().saturating_sub(1);
+                header.time = Timestamp::from_unix_ms(before);
+            }
+            Some(Lie::Predecessor) => {
+                header.previous = HeaderHash::from_bytes(noise);
+            }
+            Some(Lie::Root) => header.previous_root = RootHash::from_bytes(noise),
+            Some(Lie::PublicTotal) => {
+                let Some(column) = header.columns.first_mut() else { return false };
+                let Ok(one) = Value::new(1) else { return false };
+                column.sent = column.sent.plus(one).unwrap_or(column.sent);
+            }
+            Some(Lie::Confirmed) => {
+                let Some(column) = header.columns.first_mut() else { return false };
+                let Ok(fen) = Value::new(1_000_000) else { return false };
+                column.confirmed = column.confirmed.plus(fen).unwrap_or(column.confirmed);
+            }
+            Some(Lie::Columns) => drop(header.columns.pop()),
+            Some(Lie::Fragments) => header.fragments = FragmentsRoot::from_bytes(noise),
+            _ => return false,
+        }
+        true
+    }
+
+    /// What everyone reads in the block: what takes up the constitution that is due, or what is false.
+    fn entries<G: Guards>(
+        &self,
+        ledger: &Ledger<G>,
+        now: Timestamp,
+        lie: Option<Lie>,
+        other: BrandId,
+    ) -> Vec<PublicEntry> {
+        let next = self.constitution.epoch().next();
+        let adoption = next.and_then(|next| ledger.adoption(next));
+        let follows = |draft: &DraftReference| Some(draft.epoch) == next;
+        let drafts = ledger.progress().into_iter().map(|it| it.draft).filter(follows);
+        match lie {
+            Some(Lie::TwoDrafts) => drafts.take(2).map(PublicEntry::Adopted).collect(),
+            Some(Lie::Usurped) => drafts.take(1).map(PublicEntry::Switch).collect(),
+            Some(Lie::Hasty) => {
+                let early = adoption.filter(|adoption| adoption.effect() > now);
+                early.map(|adoption| adoption.entries()).unwrap_or_default()
+            }
+            Some(Lie::ForAnother) => {
+                let Ok(value) = Value::new(1_000_000) else { return Vec::new() };
+                let Ok(reference) = PaymentReference::new("false") else { return Vec::new() };
+                let statement = StatementHash::from_bytes([0; 32]);
+                let (payer, payee) = (self.me, other);
+                let payment = Payment { cut_off: now, statement, payer, payee, value, reference };
+                vec![PublicEntry::SettlementConfirmed(payment)]
+            }
+            _ => {
+                let due = adoption.filter(|adoption| adoption.effect() <= now);
+                due.map(|adoption| adoption.entries()).unwrap_or_default()
+            }
+        }
+    }
+
+    fn discharged(
+        &self,
+        now: Timestamp,
+        lie: Option<Lie>,
+        to: BrandId,
+    ) -> BTreeMap<BrandId, Discharge> {
+        let much = Value::new(crate::alliance::PAIR_LIMIT * 10).unwrap_or_default();
+        let granted = Discharge { cut_off: now, sent: much, received: much };
+        let false_grant = lie == Some(Lie::Discharged);
+        if false_grant { BTreeMap::from([(to, granted)]) } else { BTreeMap::new() }
+    }
+}
+
+/// The same leaves under another header.
+fn altered(block: &OwnBlock, header: &Header) -> Option<OwnBlock> {
+    let (bytes, id) = header.to_leaf();
+    let mut leaves: Vec<Vec<u8>> = block.leaves().map(<[u8]>::to_vec).collect();
+    *leaves.last_mut()? = bytes;
+    let mut frontier = block.before().clone();
+    for leaf in &leaves {
+        frontier.append(leaf_hash(leaf)).ok()?;
+    }
+    let reference = BlockReference { header: id, root: frontier.root(), ..block.reference() };
+    OwnBlock::restore(reference, leaves, block.contents().to_vec(), block.before().clone())
+}

@@ -182,7 +182,7 @@ fn a_failed_partner_is_closed_out_and_members_have_their_points_back() {
         world.turn(who, |core, _, turn| {
             core.ledger.offer(next.clone()).unwrap();
             core.to_state.push((next.hash(), Stance::Adopted));
-            core.state_constitutions(turn);
+            assert!(core.state_constitutions(turn).is_empty());
         });
     }
     world.rounds(&both);

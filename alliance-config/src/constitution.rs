@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use privacy::contract::{CARRIERS_MIN, Contract, RawContract};
-use protocol::constitution::{Auditor, Brand, ConstitutionError, Draft, Succession};
+use protocol::constitution::{Auditor, Brand, ConstitutionError, Draft, Succession, WrittenOff};
 use protocol::crypto::sha256;
 use protocol::ids::{BrandId, ConstitutionHash, Epoch};
 use protocol::time::Timestamp;
@@ -175,6 +175,11 @@ const TERMS_DOMAIN: &[u8] = b"coalition/0/member-terms\0";
 
 /// The place among the alliance's constitutions.
 fn succession(source: &Source<'_>, raw: &RawConstitution) -> Result<Succession, FileError> {
+    let written_off = raw.clearing.written_off.iter().map(|it| WrittenOff {
+        debtor: it.debtor.0,
+        creditor: it.creditor.0,
+        value: it.micro_fen,
+    });
     let (raw, months) = (&raw.alliance, raw.ledger.payload_retention_months);
     let first = Succession::default();
     if (raw.epoch == Epoch::new(1)) == raw.previous.is_some() {
@@ -185,6 +190,7 @@ fn succession(source: &Source<'_>, raw: &RawConstitution) -> Result<Succession, 
         effective: raw.effective.unwrap_or(first.effective),
         notice: raw.notice_days.unwrap_or(first.notice),
         frozen: raw.frozen.iter().map(|id| id.0).collect(),
+        written_off: written_off.collect(),
         terms: terms(source.text(), months),
     })
 }
@@ -304,6 +310,7 @@ fn ledger_error(source: &Source<'_>, limits: &RawLimits, error: ConstitutionErro
         ConstitutionError::Auditors { .. } => vec!["auditors"],
         ConstitutionError::AuditorKeys { name } => vec!["auditors", name, "later"],
         ConstitutionError::Frozen(_) => vec!["alliance", "frozen"],
+        ConstitutionError::WrittenOff { .. } => vec!["clearing", "written_off"],
     };
     source.error_at(&path, Problem::Ledger(error.clone()))
 }

@@ -104,6 +104,19 @@ pub(crate) struct RawAlliance {
 pub(crate) struct RawClearing {
     #[serde(deserialize_with = "zone")]
     pub zone: TimeZone,
+    /// Debts of and to brands that write no more, settled by this constitution.
+    #[serde(default)]
+    pub written_off: Vec<RawWrittenOff>,
+}
+
+/// A debt that is written off: paid outside, or the creditor's loss.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawWrittenOff {
+    pub debtor: Id,
+    pub creditor: Id,
+    #[serde(deserialize_with = "micro_fen")]
+    pub micro_fen: Value,
 }
 
 #[derive(Deserialize)]
@@ -273,6 +286,10 @@ fn notice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Milliseco
         days @ 0..=NOTICE_MAX_DAYS => Ok(Some(Milliseconds::from_seconds(days * 86_400))),
         _ => Err(D::Error::custom(format!("a notice is 0 to {NOTICE_MAX_DAYS} days"))),
     }
+}
+
+fn micro_fen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    Value::new(u64::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeZone, D::Error> {

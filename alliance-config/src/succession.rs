@@ -222,6 +222,15 @@ fn words(change: &Change, next: &Constitution) -> String {
         Change::Freeze(brand) => format!(
             "{brand}: frozen, its log closes after one more block / 冻结：其日志再写一个区块后关闭"
         ),
+        Change::WrittenOff(it) => format!(
+            "{} owed {} {} micro-fen: written off, the creditor's loss where it was not paid / {} 欠 {} {} 微分：核销，未付部分为债权方损失",
+            it.debtor,
+            it.creditor,
+            it.value.get(),
+            it.debtor,
+            it.creditor,
+            it.value.get()
+        ),
         Change::Join(brand) => {
             let name = next.profile(*brand).map(|profile| profile.name.zh()).unwrap_or_default();
             format!("{brand}: joins / 加入联盟（{name}）")

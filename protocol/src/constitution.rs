@@ -121,6 +121,17 @@ impl Auditor {
 /// otherwise.
 pub const NOTICE_DEFAULT: Milliseconds = Milliseconds::from_seconds(30 * 86_400);
 
+/// A debt of or to a brand that writes no more, taken as settled by the constitution that states it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WrittenOff {
+    /// Who owed.
+    pub debtor: BrandId,
+    /// Whom: what was not paid is its loss.
+    pub creditor: BrandId,
+    /// How much.
+    pub value: Value,
+}
+
 /// What a constitution says of its place among the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Succession {
@@ -132,6 +143,9 @@ pub struct Succession {
     pub notice: Milliseconds,
     /// Brands that write nothing under it, because they failed or cheated. They still are brands.
     pub frozen: BTreeSet<BrandId>,
+    /// What brands owed each other, one of the two frozen or gone, and what this constitution says is
+    /// settled: paid outside, or the creditor's loss. Counts as paid in every statement from it on.
+    pub written_off: Vec<WrittenOff>,
     /// Hash of what else was agreed on that touches members and the ledger does not read (the clean
     /// room's contract, how long payloads can be read): when it changes, they are told.
     pub terms: [u8; 32],
@@ -145,6 +159,7 @@ impl Default for Succession {
             effective: Timestamp::from_unix_ms(0),
             notice: NOTICE_DEFAULT,
             frozen: BTreeSet::new(),
+            written_off: Vec::new(),
             terms: [0; 32],
         }
     }
@@ -299,6 +314,16 @@ pub enum ConstitutionError {
     /// A brand is frozen that is none.
     #[error("{0} is frozen and no brand of the alliance; one that left needs no freezing")]
     Frozen(BrandId),
+    /// A debt is written off that still can be paid through the ledger, or that is none.
+    #[error(
+        "written off: {debtor} to {creditor}; one of the two must be frozen or gone, both differ, and the value is not zero"
+    )]
+    WrittenOff {
+        /// Who owed.
+        debtor: BrandId,
+        /// Whom.
+        creditor: BrandId,
+    },
     /// Too many auditors.
     #[error(
         "{found} standing auditors; there may be {STANDING_AUDITORS_MAX}, and {AUDITORS_MAX} with those on request"
@@ -323,6 +348,12 @@ pub const PAYLOAD_MIN: usize = 128;
 pub const PAYLOAD_MAX: usize = ENTRY_MAX - SEALED_OVERHEAD - 64;
 
 impl Constitution {
+    /// Whether a log has blocks under it: its brand is one and is not frozen.
+    #[must_use]
+    pub fn writes(&self, log: BrandId) -> bool {
+        self.brand(log).is_some() && !self.succession().frozen.contains(&log)
+    }
+
     /// Checks a draft.
     ///
     /// # Errors
@@ -366,6 +397,15 @@ impl Constitution {
         let mut frozen = draft.succession.frozen.iter();
         if let Some(stranger) = frozen.find(|brand| !draft.brands.contains_key(brand)) {
             return Err(ConstitutionError::Frozen(*stranger));
+        }
+        for WrittenOff { debtor, creditor, value } in &draft.succession.written_off {
+            let ends = |brand: &BrandId| {
+                !draft.brands.contains_key(brand) || draft.succession.frozen.contains(brand)
+            };
+            if debtor == creditor || value.is_zero() || !(ends(debtor) || ends(creditor)) {
+                let (debtor, creditor) = (*debtor, *creditor);
+                return Err(ConstitutionError::WrittenOff { debtor, creditor });
+            }
         }
         check_cycles(&draft)?;
         let committee = Committee { brands: draft.brands.keys().copied().collect() };

@@ -269,6 +269,9 @@ pub enum LegState {
     Acknowledged,
     /// All of it has come back; nothing can come back twice.
     Returned,
+    /// It never counts: both sides of a dispute agreed so, or its receiver's log ended without
+    /// recognising it.
+    Void,
 }
 
 /// Every leaf the own log has sent, by index.
@@ -362,7 +365,7 @@ impl OutgoingLegs {
             .get_mut(&index)
             .filter(|leg| leg.to == by)
             .ok_or(ReturnError::Unknown(index))?;
-        if leg.state == LegState::Returned {
+        if let LegState::Returned | LegState::Void = leg.state {
             return Err(ReturnError::Again(index));
         }
         let by_member = back.reason == ReturnReason::Member;
@@ -394,6 +397,24 @@ impl OutgoingLegs {
             leg.state = LegState::Returned;
         }
         Ok(TakenBack { leg, points, whole })
+    }
+
+    /// Leaves to a brand that never count; of each that was open so far, once, what it said.
+    pub fn void(
+        &mut self,
+        to: BrandId,
+        never: impl Fn(LeafIndex, &OutgoingLeg) -> bool,
+    ) -> Vec<(LeafIndex, Payload)> {
+        let mut void = Vec::new();
+        for (index, leg) in self.legs.iter_mut().filter(|(_, leg)| leg.to == to) {
+            let is_open = !matches!(leg.state, LegState::Returned | LegState::Void);
+            if is_open && never(*index, leg) {
+                leg.state = LegState::Void;
+                self.unacknowledged.remove(&(to, leg.height, *index));
+                void.push((*index, leg.payload.clone()));
+            }
+        }
+        void
     }
 
     /// One leaf.
@@ -475,6 +496,15 @@ mod tests {
         assert_eq!(returned("b", &back), Ok(true));
         assert_eq!(returned("b", &back), Err(ReturnError::Again(at)));
         assert_eq!(Return::whole(at, ReturnReason::NotLinked, &Payload::Return(back)), None);
+        // what never counts is void once, and neither comes back nor is acknowledged
+        let mut other = legs.clone();
+        let void = other.void(id("b"), |index, _| index == later);
+        assert_eq!(void, [(later, sent.clone())]);
+        assert!(other.void(id("b"), |_, _| true).is_empty());
+        let late = Return::whole(later, ReturnReason::NotLinked, &sent).unwrap();
+        let refused = other.returned(id("b"), &late, now).map(|it| it.whole);
+        assert_eq!(refused, Err(ReturnError::Again(later)));
+        assert!(other.recognised(id("b"), Height::new(2)).is_empty());
         // what came back is not acknowledged, what is above the height is not yet
         assert!(legs.recognised(id("b"), Height::new(1)).is_empty());
         assert_eq!(legs.recognised(id("b"), Height::new(2)), [later]);

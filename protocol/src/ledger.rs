@@ -5,13 +5,19 @@
 //! run this very code. Knows nothing of members and balances: it hands over what a final block says,
 //! and hears through [`Ledger::applied`] when that has been dealt with.
 
+mod disputes;
+mod ends;
 mod epochs;
 mod evidence;
 mod outside;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use self::disputes::OfferError;
+pub use self::ends::{CLOSE_AFTER, CloseOutError};
 pub use self::epochs::{DraftProgress, StanceError};
 
 pub use self::outside::Granted;
@@ -118,9 +124,9 @@ pub struct Ledger<G = Upheld> {
     // since this node has begun to start
     handshake: Option<Handshake>,
     cases: Cases,
-    // frozen logs that this brand has agreed to close, and its part in that
+    // logs that this brand has agreed to close, and its part in that, with when it last asked
     closes: BTreeSet<BrandId>,
-    closers: BTreeMap<BrandId, Closer>,
+    closers: BTreeMap<BrandId, (Closer, Timestamp)>,
 }
 
 /// Something a peer sent that cannot stand: told to the operator, never acted upon.
@@ -283,10 +289,11 @@ impl<G: Guards> Ledger<G> {
         for (log, witness) in &self.witnesses {
             self.certified.note(*log, witness.tip().header);
         }
+        let closes = self.closes(log, now);
         let witness = self.witnesses.get_mut(&log)?;
         let epoch = witness.epoch();
         let constitution = self.constitutions.of(epoch)?;
-        if !epochs::is_written(constitution, log) {
+        if !constitution.writes(log) {
             return None;
         }
         let keys = epochs::keys_for(&self.signing, constitution, self.me)?;
@@ -305,7 +312,7 @@ impl<G: Guards> Ledger<G> {
             sealing: &self.sealing,
             standing: &self.standing,
             frozen: self.cases.is_frozen(log),
-            closes: self.closes.contains(&log),
+            closes,
             now,
         };
         Some((at, &mut self.writer, witness))
@@ -554,6 +561,7 @@ impl<G: Guards> Ledger<G> {
     /// into one block.
     pub fn poll(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
         self.enter_evidence();
+        self.end_ended(out);
         let me = self.me;
         if let Some((at, writer, own)) = self.parts(me, context.now) {
             writer.poll(&at, own, context.entropy, out);
@@ -565,6 +573,7 @@ impl<G: Guards> Ledger<G> {
     /// cosignatures until a quorum has signed the checkpoint (a note has no room for every brand's).
     pub fn tick(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
         self.enter_evidence();
+        self.end_ended(out);
         let me = self.me;
         if let Some((at, writer, own)) = self.parts(me, context.now) {
             writer.tick(&at, own, context.entropy, out);
@@ -618,6 +627,7 @@ impl<G: Guards> Ledger<G> {
     fn answer(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
         let Some((to, request)) = self.asking.pop_front() else { return };
         if request.log != self.me {
+            out.messages.extend(self.closing_for(&request).map(|closing| (to, closing)));
             return;
         }
         if let Some(head) = self.head_for(to, request.from, context) {
@@ -745,7 +755,7 @@ impl<G: Guards> Ledger<G> {
         let logs = self.witnesses.keys().copied();
         self.standing.replay(record, logs);
         if let Record::Kept(kept) = record {
-            self.replay_kept(kept);
+            self.replay_kept(kept, out);
         }
         let Some(log) = record.log() else { return Ok(()) };
         let before = out.written.len();

@@ -41,3 +41,5 @@ pub mod time;
 mod vectors;
 pub mod wire;
 pub mod witness;
+#[cfg(test)]
+mod world;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use crate::amount::{Points, Rate, Value, quote};
-use crate::clearing::{Statement, check_closing, close};
+use crate::clearing::{Absent, Statement, check_closing, close};
 use crate::codec;
 use crate::constitution::tests::{draft, seed};
 use crate::constitution::{Access, Auditor, Constitution, Draft};
@@ -572,7 +572,7 @@ fn clearing(alliance: &Alliance) -> Json {
         let entry = Entry::Public(PublicEntry::Closing(closing)).to_bytes();
         closings.push(json!({ "log": log, "entry": hex(entry) }));
     }
-    let statement = Statement::derive(constitution, cut_off, &checked).unwrap();
+    let statement = Statement::derive(constitution, cut_off, &checked, &Absent::default()).unwrap();
     json!({
         "closings": closings, "statement": hex(statement.to_bytes()),
         "hash": hex(statement.hash().as_bytes()),

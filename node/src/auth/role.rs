@@ -116,6 +116,12 @@ permissions! {
     ReadConstitutions: Administrator | Partner | Officer;
     /// Let the node read the constitutions that its operator has put there, and say what it decided.
     TakeConstitutions: Administrator;
+    /// See disputes, and how this brand stands with each other.
+    ReadPartners: Administrator | Partner | Officer;
+    /// Propose and agree to what a dispute comes to.
+    ResolveDisputes: Partner;
+    /// Agree that the log of a brand that lied or failed be closed for good.
+    ClosePartners: Partner;
     /// Enter this brand's closing.
     CloseCycle: Partner;
     /// State and confirm the payments of a clearing statement.

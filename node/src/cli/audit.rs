@@ -255,6 +255,9 @@ pub fn print(report: &AuditReport, json: bool, io: &mut Io) -> Result<(), CliErr
             given.log, given.first, given.last, given.auditor, given.entry
         ))?;
     }
+    for resolved in &report.resolved {
+        io.line(&format!("  resolved by both sides: {resolved}"))?;
+    }
     if let Some(budget) = budget {
         io.line(&format!(
             "privacy budget: {} entries of {} joint queries",

@@ -12,6 +12,7 @@ pub mod constitution;
 mod cores;
 pub mod demo;
 pub mod operations;
+pub mod partners;
 pub mod returns;
 pub mod run;
 pub mod sealing;
@@ -69,6 +70,16 @@ enum Command {
     Clearing {
         #[command(subcommand)]
         command: clearing::ClearingCommand,
+    },
+    /// List disputes, propose what one comes to, or agree.
+    Dispute {
+        #[command(subcommand)]
+        command: partners::DisputeCommand,
+    },
+    /// Show how this brand stands with each other, or agree that one's log be closed.
+    Partner {
+        #[command(subcommand)]
+        command: partners::PartnerCommand,
     },
     /// List, rotate and destroy this brand's sealing keys; make signing keys to rotate to.
     Keys {
@@ -243,6 +254,8 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
             (None, None) => return Err(CliError::Input("give --card, --to and --points".into())),
         },
         Command::Clearing { command } => clearing::run(&command).await?,
+        Command::Dispute { command } => partners::dispute(&command).await?,
+        Command::Partner { command } => partners::partner(&command).await?,
         Command::Keys { command } => sealing::keys(&command).await?,
         Command::Disclose(arguments) => sealing::disclose(&arguments).await?,
         Command::Receipt { command } => sealing::receipt(&command).await?,

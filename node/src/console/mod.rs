@@ -204,6 +204,7 @@ fn exchange_rows(status: &Status, words: &'static Words) -> Vec<ExchangeRow> {
         row(None, words.final_, words.final_means, counts.r#final),
         row(None, words.acknowledged, words.acknowledged_means, counts.acknowledged),
         row(None, words.returned, words.returned_means, counts.returned),
+        row(None, words.void, words.void_means, counts.void),
         row(None, words.refused_state, words.refused_means, counts.refused),
         row(Some(words.theirs), words.credited, words.credited_means, counts.credited),
         row(None, words.sent_back, words.sent_back_means, counts.sent_back),

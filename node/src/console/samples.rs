@@ -22,6 +22,8 @@ pub(crate) fn status() -> Status {
         time_ms: if *size == 0 { 0 } else { now_ms - 900 * (index as u64 + 1) },
         connected: index != 3,
         disputed: index == 2,
+        frozen: false,
+        closed: index == 4,
     });
     Status {
         alliance: "示例积分联盟 Sample Alliance".to_owned(),
@@ -36,6 +38,7 @@ pub(crate) fn status() -> Status {
             r#final: 12,
             acknowledged: 1_204,
             returned: 2,
+            void: 0,
             refused: 1,
             credited: 987,
             sent_back: 4,

@@ -69,6 +69,8 @@ words! {
     connected: "已连接", "Connected";
     disconnected: "未连接", "Not connected";
     disputed: "有争议", "Disputed";
+    frozen: "已冻结投票", "Frozen";
+    closed: "账本已终止", "Closed";
     this_brand: "本品牌", "this brand";
     never: "尚无区块", "no block yet";
 
@@ -87,6 +89,8 @@ words! {
     acknowledged_means: "对方品牌已确认", "acknowledged by the other brand";
     returned: "已退回", "Returned";
     returned_means: "对方退回，积分已返还", "sent back by the other brand, points given back";
+    void: "已作废", "Void";
+    void_means: "争议处理或对方账本终止后作废，积分已返还", "void after a dispute or the other log's end, points given back";
     refused_state: "已拒绝", "Refused";
     refused_means: "本品牌在入块前拒绝", "refused by this brand before any block";
     credited: "已入账", "Credited";

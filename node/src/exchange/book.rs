@@ -5,18 +5,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use protocol::amount::{Points, Rate};
+use protocol::amount::{Points, Rate, Value};
 use protocol::exchange::{
     IncomingLeg, LegState, OutgoingLegs, Payload, ReturnError, ReturnReason, SendBackError,
 };
 use protocol::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestId};
+use protocol::log::block::PublicEntry;
+use protocol::log::resolution::DisputeResolved;
 use protocol::time::Timestamp;
 use protocol::witness::build::OwnBlock;
 use protocol::witness::state::FinalBlock;
 
 use super::points::{PointsError, PointsLedger};
 use super::received::{Received, ReceivedExchanges};
-use super::record::{Applied, NodeRecord, Requested, Submission};
+use super::record::{Applied, Ended, NodeRecord, Requested, Submission};
 use crate::service::{ExchangeCounts, ExchangeView};
 
 /// How far an exchange has come.
@@ -32,6 +34,9 @@ pub enum ExchangeState {
     Returned(ReturnReason),
     /// It never was in a block: the rate changed before, or the brand left. Its points are free again.
     Withdrawn,
+    /// It was in a block and never counts: both brands agreed so after a dispute, or the other's log ended
+    /// without recognising it. Its points are the member's again.
+    Void,
 }
 
 /// One exchange.
@@ -108,6 +113,12 @@ pub struct Book {
     answerable: BTreeMap<BrandId, Height>,
     // submitted and in no block yet
     waiting: VecDeque<Submission>,
+    // what this brand has offered as the end of a dispute, by who disputes
+    offered: BTreeMap<BrandId, Vec<DisputeResolved>>,
+    // logs that have ended, with the last own block that was recognised there
+    ended: BTreeMap<BrandId, Height>,
+    // what exchanges after that block were worth
+    void: BTreeMap<BrandId, Value>,
     // up to which height own blocks have been built
     built: Height,
     counts: ExchangeCounts,
@@ -136,6 +147,45 @@ impl Book {
     #[must_use]
     pub fn unanswered(&self, by: BrandId) -> Option<Height> {
         self.legs.unanswered(by)
+    }
+    /// Every leaf of the own log to another brand.
+    #[must_use]
+    pub const fn legs(&self) -> &OutgoingLegs {
+        &self.legs
+    }
+    /// The last own block that a log recognised which has ended.
+    #[must_use]
+    pub fn ended(&self, log: BrandId) -> Option<Height> {
+        self.ended.get(&log).copied()
+    }
+    /// What exchanges were worth that an ended log never recognised.
+    #[must_use]
+    pub fn void_to(&self, log: BrandId) -> Value {
+        self.void.get(&log).copied().unwrap_or_default()
+    }
+    /// What was sent back to an ended log after the last own block that it recognised.
+    #[must_use]
+    pub fn returned_late_to(&self, log: BrandId) -> Value {
+        let Some(read) = self.ended(log) else { return Value::ZERO };
+        let late = self.legs.iter().filter(|(_, leg)| {
+            leg.to == log && leg.height > read && matches!(leg.payload, Payload::Return(_))
+        });
+        let values = late.map(|(_, leg)| leg.payload.value());
+        values.fold(Value::ZERO, |sum, value| sum.plus(value).unwrap_or(Value::MAX))
+    }
+    /// Link requests that a log's end leaves unanswered for ever.
+    #[must_use]
+    pub fn links_void_by(&self, it: &Ended) -> Vec<LinkAnswer> {
+        let open = self.legs.iter().filter(|(_, leg)| {
+            leg.to == it.log && leg.height > it.read && leg.state == LegState::Final
+        });
+        let answers = open.filter_map(|(_, leg)| match &leg.payload {
+            Payload::Link(link) => {
+                Some(LinkAnswer { brand: it.log, handle: link.handle, accepted: false })
+            }
+            _ => None,
+        });
+        answers.collect()
     }
     /// Exchanges that came in from other brands.
     #[must_use]
@@ -183,6 +233,10 @@ impl Book {
             }
             NodeRecord::Submitted(submission) => self.waiting.push_back(submission.clone()),
             NodeRecord::Withdrawn(submission) => self.withdraw(submission, points)?,
+            NodeRecord::Ended(ended) => {
+                self.ended.insert(ended.log, ended.read);
+                self.void_after_end(ended.log, ended.at, points)?;
+            }
             NodeRecord::FinalAt(height, at) => {
                 for id in self.by_height.get(height).into_iter().flatten() {
                     if let Some(exchange) = self.exchanges.get_mut(id) {
@@ -315,7 +369,95 @@ impl Book {
             self.counts.held = self.counts.held.saturating_sub(1);
             self.counts.r#final += 1;
         }
+        for entry in block.public() {
+            if let PublicEntry::DisputeResolved(it) = entry
+                && it.accused == block.reference().log
+            {
+                self.offered.entry(it.accuser).or_default().push(*it);
+            }
+        }
+        // a block that was open when another's log ended
+        for log in self.ended.keys().copied().collect::<Vec<_>>() {
+            wrong = self.void_after_end(log, at, points).err().or(wrong);
+        }
         wrong.map_or(Ok(()), Err)
+    }
+
+    /// What an ended log never recognised: exchanges and link requests are void. Returns are not: they
+    /// lower what it owes.
+    fn void_after_end(
+        &mut self,
+        log: BrandId,
+        at: Timestamp,
+        points: &mut PointsLedger,
+    ) -> Result<(), BookError> {
+        let Some(read) = self.ended.get(&log).copied() else { return Ok(()) };
+        let void = self
+            .legs
+            .void(log, |_, leg| leg.height > read && !matches!(leg.payload, Payload::Return(_)));
+        let worth = void.iter().map(|(_, payload)| payload.value());
+        let sum = self.void.entry(log).or_default();
+        *sum = worth.fold(*sum, |sum, value| sum.plus(value).unwrap_or(Value::MAX));
+        self.give_back_void(void, at, points)
+    }
+
+    /// The points of exchanges that never count are their members' again: what had not come back.
+    fn give_back_void(
+        &mut self,
+        void: Vec<(LeafIndex, Payload)>,
+        at: Timestamp,
+        points: &mut PointsLedger,
+    ) -> Result<(), BookError> {
+        let mut wrong = None;
+        for (leaf, _) in void {
+            let id = self.by_leaf.get(&leaf).copied();
+            let Some(booked) = id.and_then(|id| self.exchanges.get_mut(&id)) else { continue };
+            let left = booked.requested.sent.saturating_minus(booked.points_back);
+            if let Err(error) = points.restore(booked.requested.member, left) {
+                wrong = Some(error.into());
+                continue;
+            }
+            match booked.state {
+                ExchangeState::Final => self.counts.r#final = self.counts.r#final.saturating_sub(1),
+                ExchangeState::Acknowledged => {
+                    self.counts.acknowledged = self.counts.acknowledged.saturating_sub(1);
+                }
+                _ => {}
+            }
+            booked.points_back = booked.requested.sent;
+            booked.answered_at = Some(at);
+            booked.state = ExchangeState::Void;
+            self.counts.void += 1;
+        }
+        wrong.map_or(Ok(()), Err)
+    }
+
+    /// The other side has agreed to what this brand offered as the end of a dispute: its leaves that do
+    /// not stand are void. Gives the link requests among them.
+    fn resolve(
+        &mut self,
+        me: BrandId,
+        log: BrandId,
+        it: &DisputeResolved,
+        at: Timestamp,
+        points: &mut PointsLedger,
+    ) -> Result<Vec<LinkAnswer>, BookError> {
+        let offered = self.offered.get(&log).is_some_and(|all| all.contains(it));
+        if it.sides() != (me, log) || !offered {
+            return Ok(Vec::new());
+        }
+        let void = self.legs.void(log, |index, leg| {
+            (it.began..=it.last).contains(&leg.height) && !it.counts(index)
+        });
+        let links = void.iter().filter_map(|(_, payload)| match payload {
+            Payload::Link(link) => {
+                Some(LinkAnswer { brand: log, handle: link.handle, accepted: false })
+            }
+            _ => None,
+        });
+        let links = links.collect();
+        self.give_back_void(void, at, points)?;
+        Ok(links)
     }
 
     /// A final block of another log, with what was decided about it: credits, what comes back from it,
@@ -336,6 +478,14 @@ impl Book {
         let mut answers = Vec::new();
         let mut wrong = None;
         let payloads = block.payloads.as_deref().unwrap_or_default();
+        for (_, entry) in &block.public {
+            if let PublicEntry::DisputeResolved(it) = entry {
+                match self.resolve(me, log, it, applied.at, points) {
+                    Ok(links) => answers.extend(links),
+                    Err(error) => wrong = Some(error),
+                }
+            }
+        }
         for credit in &applied.credits {
             match points.credit(credit.member, credit.points) {
                 Ok(()) => self.counts.credited += 1,
@@ -387,9 +537,12 @@ impl Book {
                 _ => {}
             }
         }
-        self.applied.insert(log, height);
+        // what was in dispute is applied when both have agreed, after later blocks
+        let last = self.applied.entry(log).or_default();
+        *last = height.max(*last);
         if !payloads.is_empty() {
-            self.answerable.insert(log, height);
+            let last = self.answerable.entry(log).or_default();
+            *last = height.max(*last);
         }
         wrong.map_or(Ok(answers), Err)
     }
@@ -421,7 +574,10 @@ impl Book {
             ExchangeState::Acknowledged => {
                 self.counts.acknowledged = self.counts.acknowledged.saturating_sub(1);
             }
-            ExchangeState::Held | ExchangeState::Returned(_) | ExchangeState::Withdrawn => {
+            ExchangeState::Held
+            | ExchangeState::Returned(_)
+            | ExchangeState::Withdrawn
+            | ExchangeState::Void => {
                 return Ok(());
             }
         }
@@ -458,6 +614,7 @@ impl BookedExchange {
             ExchangeState::Acknowledged => ("acknowledged", None),
             ExchangeState::Returned(reason) => ("returned", Some(reason_code(reason))),
             ExchangeState::Withdrawn => ("withdrawn", None),
+            ExchangeState::Void => ("void", None),
         };
         let requested = &self.requested;
         ExchangeView {

@@ -44,10 +44,28 @@ pub enum NodeRecord {
     /// A foreign log's checkpoint was cosigned.
     #[n(30)]
     Cosigned(#[n(0)] Cosigned),
+    /// Another brand's log has ended: what it never recognised is void.
+    #[n(40)]
+    Ended(#[n(0)] Ended),
     /// What was to go into the own log does not: it was priced by a constitution that is no longer
     /// the log's, or was for a brand that has left.
     #[n(12)]
     Withdrawn(#[n(0)] Submission),
+}
+
+/// A log that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Ended {
+    /// Whose.
+    #[n(0)]
+    pub log: BrandId,
+    /// The last own block that it recognised, for good.
+    #[n(1)]
+    pub read: Height,
+    /// When this node took note of it.
+    #[n(2)]
+    pub at: Timestamp,
 }
 
 /// Points that purchases earned, once a key.

@@ -450,6 +450,63 @@ pub(super) async fn destroy_sealing_keys(
     Ok(Json(app.node.destroy_sealing_keys().await?))
 }
 
+/// All disputes on record, with what can be done next.
+#[utoipa::path(get, path = "/api/v1/disputes", tag = "partners",
+    responses((status = 200, description = "By accuser and accused", body = [DisputeView])))]
+pub(super) async fn disputes(
+    _: Authorized<perm::ReadPartners>,
+    State(app): State<App>,
+) -> Result<Json<Vec<DisputeView>>> {
+    Ok(Json(app.node.disputes().await?))
+}
+
+/// As the accused: proposes, in this brand's log, what a dispute comes to.
+#[utoipa::path(post, path = "/api/v1/disputes/{brand}/proposal", tag = "partners",
+    params(("brand" = String, Path, description = "Who disputes this brand's log")), request_body = ProposalRequest,
+    responses((status = 202, description = "On its way into the log", body = DisputeView)))]
+pub(super) async fn propose(
+    _: Authorized<perm::ResolveDisputes>,
+    State(app): State<App>,
+    Path(brand): Path<String>,
+    Json(request): Json<ProposalRequest>,
+) -> Result<impl IntoResponse> {
+    Ok((StatusCode::ACCEPTED, Json(app.node.propose(brand, request).await?)))
+}
+
+/// As the accuser: agrees to what the accused brand's log last proposed.
+#[utoipa::path(post, path = "/api/v1/disputes/{brand}/agreement", tag = "partners",
+    params(("brand" = String, Path, description = "Whose log this brand disputes")),
+    responses((status = 202, description = "What stands is credited; the agreement is on its way into the log", body = DisputeView)))]
+pub(super) async fn agree(
+    _: Authorized<perm::ResolveDisputes>,
+    State(app): State<App>,
+    Path(brand): Path<String>,
+) -> Result<impl IntoResponse> {
+    Ok((StatusCode::ACCEPTED, Json(app.node.agree(brand).await?)))
+}
+
+/// Every other brand, as this one deals with it, with what can be done next.
+#[utoipa::path(get, path = "/api/v1/partners", tag = "partners",
+    responses((status = 200, description = "In the order of ids", body = [PartnerView])))]
+pub(super) async fn partners(
+    _: Authorized<perm::ReadPartners>,
+    State(app): State<App>,
+) -> Result<Json<Vec<PartnerView>>> {
+    Ok(Json(app.node.partners().await?))
+}
+
+/// Agrees that the log of a brand that lied or failed be closed for good; nobody can take it back.
+#[utoipa::path(post, path = "/api/v1/partners/{brand}/closing", tag = "partners",
+    params(("brand" = String, Path, description = "Whose log")),
+    responses((status = 202, description = "Closed when a quorum agrees", body = PartnerView)))]
+pub(super) async fn close_partner(
+    _: Authorized<perm::ClosePartners>,
+    State(app): State<App>,
+    Path(brand): Path<String>,
+) -> Result<impl IntoResponse> {
+    Ok((StatusCode::ACCEPTED, Json(app.node.close_partner(brand).await?)))
+}
+
 /// Enters this brand's closing for a cut-off that has passed.
 #[utoipa::path(post, path = "/api/v1/clearings/{cut_off_ms}/closing", tag = "clearings",
     params(("cut_off_ms" = u64, Path, description = "Unix milliseconds")),

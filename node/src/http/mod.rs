@@ -153,6 +153,11 @@ routes! {
     post   "/api/v1/clearings/{cut_off_ms}/payments"   api::settled          needs::<perm::SettleClearings>();
     post   "/api/v1/clearings/{cut_off_ms}/confirmations" api::confirm       needs::<perm::SettleClearings>();
     get    "/api/v1/clearings/{cut_off_ms}/export"     api::export           needs::<perm::ReadClearings>();
+    get    "/api/v1/disputes"                          api::disputes         needs::<perm::ReadPartners>();
+    post   "/api/v1/disputes/{brand}/proposal"         api::propose          needs::<perm::ResolveDisputes>();
+    post   "/api/v1/disputes/{brand}/agreement"        api::agree            needs::<perm::ResolveDisputes>();
+    get    "/api/v1/partners"                          api::partners         needs::<perm::ReadPartners>();
+    post   "/api/v1/partners/{brand}/closing"          api::close_partner    needs::<perm::ClosePartners>();
     post   "/api/v1/queries/plan"                      api::plan             needs::<perm::RunQueries>();
     post   "/api/v1/queries"                           api::query            needs::<perm::RunQueries>();
     get    "/api/v1/queries/{id}"                      api::query_by_id      needs::<perm::ReadQueries>();

@@ -160,6 +160,21 @@ fn answer(command: Command) {
         Command::Export { format, reply, .. } => {
             reply.send(Ok(format!("{format:?}").into_bytes())).ok()
         }
+        Command::Disputes { reply } => reply.send(Ok(vec![DisputeView::default()])).ok().map(drop),
+        Command::Propose { with, request, reply } => {
+            let state = if request.void_all { "void" } else { "counted" }.to_owned();
+            reply
+                .send(Ok(DisputeView { accuser: with, state, ..DisputeView::default() }))
+                .ok()
+                .map(drop)
+        }
+        Command::Agree { with, reply } => {
+            reply.send(Ok(DisputeView { accused: with, ..DisputeView::default() })).ok().map(drop)
+        }
+        Command::Partners { reply } => reply.send(Ok(vec![PartnerView::default()])).ok().map(drop),
+        Command::ClosePartner { brand, reply } => {
+            reply.send(Ok(PartnerView { brand, ..PartnerView::default() })).ok().map(drop)
+        }
         Command::Plan { sql, reply } => {
             reply.send(Ok(PlanView { sql, ..PlanView::default() })).ok()
         }

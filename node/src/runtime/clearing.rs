@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::clearing::{CheckedClosing, Settlement, Statement, check_closing};
-use protocol::constitution::Constitution;
+use protocol::clearing::{Absent, CheckedClosing, Settlement, Statement, check_closing};
+use protocol::epochs::Constitutions;
 use protocol::ids::{BrandId, Height, StatementHash};
-use protocol::log::block::{Closing, PublicEntry, StatementEntry};
+use protocol::log::block::{Closing, Header, PublicEntry, StatementEntry};
+use protocol::log::closed_out::ClosedOut;
 use protocol::log::settlement::{Discharge, Payment, PaymentReference};
 use protocol::time::Timestamp;
 
@@ -91,14 +92,16 @@ pub struct TooOld;
 #[derive(Debug)]
 pub struct Clearing {
     cycles: BTreeMap<Timestamp, Cycle>,
+    // brands whose logs have ended
+    absent: Absent,
     me: BrandId,
 }
 
 impl Clearing {
     /// No cut-off yet.
     #[must_use]
-    pub const fn new(me: BrandId) -> Self {
-        Self { cycles: BTreeMap::new(), me }
+    pub fn new(me: BrandId) -> Self {
+        Self { cycles: BTreeMap::new(), absent: Absent::default(), me }
     }
 
     fn cycle(&mut self, cut_off: Timestamp) -> &mut Cycle {
@@ -128,6 +131,29 @@ impl Clearing {
             Ok(checked) => drop(cycle.closings.entry(log).or_insert(checked)),
             Err(error) => drop(cycle.refused.insert(format!("{log}: {error}"))),
         }
+    }
+
+    /// A certified header of any log.
+    pub fn header(&mut self, header: &Header) {
+        self.absent.header(header);
+    }
+
+    /// A certified entry by which a brand closes out another whose log has ended.
+    pub fn closed_out(
+        &mut self,
+        by: (BrandId, Height),
+        entry: &ClosedOut,
+        constitutions: &Constitutions,
+    ) {
+        if let Ok(end) = entry.end.verify(constitutions) {
+            self.absent.closed_out(by, entry, &end);
+        }
+    }
+
+    /// Brands whose logs have ended, and what is closed out with them.
+    #[must_use]
+    pub const fn absent(&self) -> &Absent {
+        &self.absent
     }
 
     /// A certified statement of a log.
@@ -261,14 +287,18 @@ impl Clearing {
     }
 
     /// Derives the statements that can be derived now; gives those to be entered in the own log.
-    pub fn derive(&mut self, constitution: &Constitution) -> Vec<StatementEntry> {
+    pub fn derive(&mut self, constitutions: &Constitutions) -> Vec<StatementEntry> {
+        self.absent.read(constitutions);
         let mut entries = Vec::new();
         for (cut_off, cycle) in &mut self.cycles {
             if cycle.settlement.is_none() {
-                let derived = Statement::derive(constitution, *cut_off, cycle.closings.values());
+                let closings = || cycle.closings.values();
+                let constitution = Statement::constitution_of(constitutions, closings());
+                let absent = &self.absent;
+                let derived = Statement::derive(constitution, *cut_off, closings(), absent);
                 // closings are still to come
                 let Ok(statement) = derived else { continue };
-                let mut settlement = Settlement::new(statement);
+                let mut settlement = Settlement::new(statement, &self.absent);
                 for (brand, statement) in &cycle.statements {
                     let _ = settlement.agree(*brand, *statement);
                 }
@@ -288,7 +318,7 @@ impl Clearing {
 
     /// What people see of a cut-off.
     #[must_use]
-    pub fn view(&self, cut_off: Timestamp, brands: usize) -> Option<StatementView> {
+    pub fn view(&self, cut_off: Timestamp) -> Option<StatementView> {
         let cycle = self.cycles.get(&cut_off)?;
         let settlement = cycle.settlement.as_ref();
         let hash = settlement.map(Settlement::hash);
@@ -303,7 +333,7 @@ impl Clearing {
             _ if cycle.mismatch() => "mismatch",
             None => "waiting",
             Some(settlement) if settlement.is_discharged() => "discharged",
-            Some(_) if agreed.len() == brands => "agreed",
+            Some(settlement) if agreed.len() >= settlement.voices() => "agreed",
             Some(_) => "derived",
         };
         let views = |positions: &[protocol::clearing::Position]| {

@@ -4,7 +4,9 @@
 //! [`Turn`] what it says, in its order. Decides nothing about validity (that is `protocol`'s) and
 //! nothing about members (the vault's); ties them.
 
+mod disputes;
 mod operations;
+mod partners;
 mod payments;
 mod returns;
 
@@ -31,6 +33,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 pub use operations::{exchange_id, internal, vault_error};
 
 pub(super) use self::operations::submit_error;
+
 use super::clearing::{Clearing, PaymentStep};
 use super::disputes::Disputes;
 use super::published::{PublishError, PublishedLog};
@@ -138,6 +141,8 @@ pub struct Core {
     entropy: Box<dyn Entropy + Send>,
     // the checkpoint as it was last written
     checkpoint: Option<SignedCheckpoint>,
+    // ended logs with which something does not add up here
+    not_closed_out: BTreeSet<BrandId>,
     // final blocks that the journal has and no Applied record followed
     unapplied: BTreeMap<(BrandId, Height), FinalBlock>,
     // exchanges of members that have become final since the start: they do in the order they came
@@ -187,6 +192,7 @@ impl Core {
             to_state: Vec::new(),
             entropy: Box::new(SystemEntropy(SystemRandom::new())),
             checkpoint: None,
+            not_closed_out: BTreeSet::new(),
             unapplied: BTreeMap::new(),
             stood: 0,
             failure: None,
@@ -391,6 +397,7 @@ impl Core {
             }
             self.derive_statements(turn);
             self.enter_disputes(turn);
+            self.end_partners(now, turn);
             let before = turn.out.records.len();
             let mut context =
                 Context { now, entropy: &mut *self.entropy, archive: &self.published };
@@ -398,6 +405,18 @@ impl Core {
             self.note_built(before, turn);
             for (to, payload) in std::mem::take(&mut turn.out.rejected) {
                 self.withdraw(Submission::Sealed(to, payload), now, turn);
+            }
+            for entry in std::mem::take(&mut turn.out.outdated) {
+                if let PublicEntry::ClosedOut(it) = &entry {
+                    // tried again when the node starts again
+                    self.not_closed_out.insert(it.log);
+                    let log = it.log;
+                    self.alert(format!(
+                        "what this brand closes out of its dealings with {log} cannot stand: audit the logs / \
+                         本品牌对 {log} 的了结条目不成立：请审计账本"
+                    ));
+                }
+                self.withdraw(Submission::Public(entry), now, turn);
             }
             if turn.out.finals.is_empty() && turn.out.written.is_empty() {
                 break;
@@ -466,6 +485,17 @@ impl Core {
 
     fn note_final(&mut self, block: &FinalBlock, applications: &mut Vec<CertifiedApplication>) {
         let log = block.block.log;
+        self.clearing.header(&block.header);
+        if let Some(violation) = &block.unsound {
+            let words = format!(
+                "log {log}, block {} is certified and breaks rule {}: more brands than may have failed or lied; audit the logs ({violation}) /                  {log} 的区块 {} 已认证但违反规则 {}：出错或作恶的品牌可能超过可容忍数，请审计账本",
+                block.block.height,
+                violation.number(),
+                block.block.height,
+                violation.number()
+            );
+            self.alert(words);
+        }
         let known = self.headers.entry(log).or_default();
         known.insert(block.block.height, (block.block.header, block.header.clone()));
         while known.len() > HEADERS_KEPT {
@@ -482,6 +512,13 @@ impl Core {
                     self.clearing.payment(PaymentStep::Confirmed, payment);
                 }
                 PublicEntry::DisputeOpened(dispute) => self.disputes.certified(log, dispute),
+                PublicEntry::DisputeResolved(resolution) => {
+                    self.disputes.resolution(log, resolution);
+                }
+                PublicEntry::ClosedOut(entry) => {
+                    let by = (log, block.block.height);
+                    self.clearing.closed_out(by, entry, self.ledger.constitutions());
+                }
                 _ => {}
             }
         }
@@ -791,7 +828,7 @@ impl Core {
     }
 
     fn derive_statements(&mut self, turn: &mut Turn) {
-        for entry in self.clearing.derive(self.ledger.constitution()) {
+        for entry in self.clearing.derive(self.ledger.constitutions()) {
             let submission = Submission::Public(PublicEntry::Statement(entry));
             if let Err(error) = self.submit(submission, turn) {
                 self.alert(error.to_string());
@@ -822,8 +859,12 @@ impl Core {
     /// acknowledge what was said to them a day ago.
     #[must_use]
     pub fn standing_alerts(&self, now: Timestamp) -> Vec<String> {
-        let mut alerts = self.disputes.alerts();
+        let mut alerts = self.disputes.alerts(self.me());
+        alerts.extend(self.partner_alerts(now));
         for (other, since) in self.unacknowledged(now) {
+            if self.has_ended(other) {
+                continue;
+            }
             let Some((height, _)) = since.filter(|(_, since)| *since > ANSWER_WITHIN) else {
                 continue;
             };

@@ -1,19 +1,30 @@
-//! Disputes: what this node's own checks found in a certified block, and what others have put on record.
+//! Disputes: what this node's own checks found in a certified block, what others have put on record, what
+//! was offered to end them, and which have ended.
 //!
-//! What is found is entered in the own log once, with the evidence that lets everyone check it. Knows
-//! no way to end one: from the block on nothing of that log is credited.
+//! What is found is entered in the own log once, with the evidence that lets everyone check it. From the
+//! block on nothing of that log is credited until both sides have entered the same resolution. Knows what
+//! is on record; what it means for points is the ledger's and the book's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::ids::{BrandId, Height};
 use protocol::log::dispute::DisputeOpened;
+use protocol::log::resolution::DisputeResolved;
+
+use crate::service::{Bilingual, DisputeView};
+
+/// Accuser, accused, and the first block in dispute.
+type Key = (BrandId, BrandId, Height);
 
 /// All of them.
 #[derive(Debug, Default)]
 pub struct Disputes {
     found: BTreeMap<(BrandId, Height), DisputeOpened>,
-    // by who opened it: rule numbers
-    certified: BTreeMap<(BrandId, BrandId, Height), u16>,
+    // rule numbers
+    certified: BTreeMap<Key, u16>,
+    // what the accused last entered in its log
+    offered: BTreeMap<Key, DisputeResolved>,
+    resolved: BTreeSet<Key>,
 }
 
 impl Disputes {
@@ -27,12 +38,29 @@ impl Disputes {
         self.certified.insert((accuser, dispute.log, dispute.height), dispute.rule);
     }
 
-    /// Whether a brand has put on record that it disputes a log.
+    /// A certified resolution in the log of one of its sides.
+    pub fn resolution(&mut self, log: BrandId, it: &DisputeResolved) {
+        let key = (it.accuser, it.accused, it.began);
+        if log == it.accused {
+            self.offered.insert(key, it.clone());
+        } else if log == it.accuser {
+            self.resolved.insert(key);
+        }
+    }
+
+    /// Whether a brand has put on record that it disputes a log, and it is not resolved.
     #[must_use]
     pub fn is_disputed_by(&self, accuser: BrandId, log: BrandId) -> bool {
+        self.open_by(accuser, log).is_some()
+    }
+
+    /// The dispute of a log that a brand has put on record and that is not resolved.
+    #[must_use]
+    pub fn open_by(&self, accuser: BrandId, log: BrandId) -> Option<Height> {
         let first = (accuser, log, Height::new(0));
         let last = (accuser, log, Height::new(u64::MAX));
-        self.certified.range(first..=last).next().is_some()
+        let mut known = self.certified.range(first..=last).map(|(key, _)| key);
+        known.find(|key| !self.resolved.contains(key)).map(|(.., height)| *height)
     }
 
     /// What was found and is not certified in the own log.
@@ -43,24 +71,87 @@ impl Disputes {
         self.found.iter().filter(move |(key, _)| new(key)).map(|(_, dispute)| dispute)
     }
 
+    /// All that are on record, as people see them at this brand.
+    #[must_use]
+    pub fn views(&self, me: BrandId) -> Vec<DisputeView> {
+        let view = |(key, rule): (&Key, &u16)| {
+            let (accuser, accused, began) = *key;
+            let offer = self.offered.get(key);
+            let state = match (self.resolved.contains(key), offer) {
+                (true, _) => "resolved",
+                (false, Some(_)) => "offered",
+                (false, None) => "open",
+            };
+            DisputeView {
+                accuser: accuser.to_string(),
+                accused: accused.to_string(),
+                began: began.get(),
+                rule: *rule,
+                state: state.to_owned(),
+                last: offer.map(|it| it.last.get()),
+                leaves_counted: offer.map(DisputeResolved::leaves),
+                counted_micro_fen: offer.map(|it| it.counted.get()),
+                void_micro_fen: offer.map(|it| it.void.get()),
+                next: next_step(state, me, (accuser, accused)),
+            }
+        };
+        self.certified.iter().map(view).collect()
+    }
+
     /// What an operator has to look at.
     #[must_use]
-    pub fn alerts(&self) -> Vec<String> {
-        let certified = self.certified.iter();
-        let words = certified.map(|((accuser, log, height), rule)| {
+    pub fn alerts(&self, me: BrandId) -> Vec<String> {
+        let open = self.views(me).into_iter().filter(|view| view.state != "resolved");
+        let words = open.map(|view| {
+            let DisputeView { accuser, accused, began, rule, next, .. } = view;
             format!(
-                "{accuser} disputes block {height} of {log} by rule {rule}, on record: audit both logs / {accuser} \
-                 对 {log} 的区块 {height} 提出争议（规则 {rule}），已入日志：请审计双方日志"
+                "{accuser} disputes block {began} of {accused} by rule {rule}, on record: {} / {accuser} \
+                 对 {accused} 的区块 {began} 提出争议（规则 {rule}），已入日志：{}",
+                next.en, next.zh
             )
         });
         words.collect()
     }
 }
 
+/// What the operator of this brand can do next.
+fn next_step(state: &str, me: BrandId, (accuser, accused): (BrandId, BrandId)) -> Bilingual {
+    let (en, zh) = match state {
+        "resolved" => {
+            ("both sides have entered the same terms".to_owned(), "双方已登记相同的条款".to_owned())
+        }
+        _ if me == accused && state == "open" => (
+            format!(
+                "agree on terms with {accuser}, then `coalition dispute propose --with {accuser}`"
+            ),
+            format!("与 {accuser} 商定条款后执行 coalition dispute propose --with {accuser}"),
+        ),
+        _ if me == accused => (
+            format!("{accuser} has to agree to what was proposed"),
+            format!("等待 {accuser} 同意已提出的条款"),
+        ),
+        "offered" if me == accuser => (
+            format!("compare the terms, then `coalition dispute agree --with {accused}`"),
+            format!("核对条款后执行 coalition dispute agree --with {accused}"),
+        ),
+        _ if me == accuser => (
+            format!("{accused} has to propose terms: ask its operator"),
+            format!("需由 {accused} 提出条款：请联系其运营方"),
+        ),
+        _ => (
+            "it is between these two: nothing is to be done here".to_owned(),
+            "属双方之间的争议，本品牌无需处理".to_owned(),
+        ),
+    };
+    Bilingual { zh, en }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::amount::Value;
     use protocol::ids::{HeaderHash, LeafIndex};
+    use protocol::log::block::ColumnContent;
 
     fn brand(id: &str) -> BrandId {
         BrandId::new(id).unwrap()
@@ -78,6 +169,22 @@ mod tests {
         }
     }
 
+    fn resolution(height: u64) -> DisputeResolved {
+        DisputeResolved {
+            accused: brand("b"),
+            accuser: brand("a"),
+            began: Height::new(height),
+            last: Height::new(height),
+            block: HeaderHash::GENESIS,
+            before: ColumnContent::nothing(),
+            salt: [0; 32],
+            stands: Vec::new(),
+            counted: Value::ZERO,
+            void: Value::new(9).unwrap(),
+            entries: 1,
+        }
+    }
+
     #[test]
     fn a_dispute_is_entered_once_and_is_of_one_log_by_one_brand() {
         let mut disputes = Disputes::default();
@@ -91,6 +198,28 @@ mod tests {
         let by = |accuser, log| disputes.is_disputed_by(brand(accuser), brand(log));
         assert!(by("a", "b") && by("c", "b"));
         assert!(!by("b", "a") && !by("a", "c"));
-        assert_eq!(disputes.alerts().len(), 2);
+        assert_eq!(disputes.alerts(brand("a")).len(), 2);
+    }
+
+    #[test]
+    fn a_dispute_ends_when_its_accuser_enters_what_was_offered() {
+        let mut disputes = Disputes::default();
+        disputes.certified(brand("a"), &of("b", 3));
+        let state = |disputes: &Disputes| disputes.views(brand("a"))[0].state.clone();
+        assert_eq!(state(&disputes), "open");
+        disputes.resolution(brand("b"), &resolution(3));
+        assert_eq!(state(&disputes), "offered");
+        assert!(disputes.is_disputed_by(brand("a"), brand("b")));
+        assert!(disputes.views(brand("a"))[0].next.en.contains("agree --with b"));
+        // one about another dispute ends none
+        disputes.resolution(brand("a"), &resolution(4));
+        assert!(disputes.is_disputed_by(brand("a"), brand("b")));
+        disputes.resolution(brand("a"), &resolution(3));
+        assert_eq!(state(&disputes), "resolved");
+        assert!(!disputes.is_disputed_by(brand("a"), brand("b")));
+        assert!(disputes.alerts(brand("a")).is_empty());
+        // a later one is another
+        disputes.certified(brand("a"), &of("b", 8));
+        assert_eq!(disputes.open_by(brand("a"), brand("b")), Some(Height::new(8)));
     }
 }

@@ -270,6 +270,10 @@ impl Runtime {
         }
         for (log, witness) in self.core.ledger.witnesses() {
             self.metrics.set("log_height", "log", log, witness.tip().height.get());
+            let ledger = &self.core.ledger;
+            self.metrics.set("log_frozen", "log", log, u64::from(ledger.is_frozen(log)));
+            self.metrics.set("log_closed", "log", log, u64::from(ledger.is_closed(log)));
+            self.metrics.set("log_disputed", "log", log, u64::from(witness.is_disputed()));
         }
         let at = now();
         for (log, last) in self.core.log_times() {
@@ -492,6 +496,22 @@ impl Runtime {
                 let cut_off = Timestamp::from_unix_ms(cut_off_ms);
                 answer(turn, reply, self.core.export(cut_off, format));
             }
+            Command::Disputes { reply } => answer(turn, reply, Ok(self.core.dispute_views())),
+            Command::Propose { with, request, reply } => {
+                let proposed = self.core.propose(&with, &request, turn);
+                answer(turn, reply, proposed);
+            }
+            Command::Agree { with, reply } => {
+                let agreed = self.core.agree(&with, now(), turn);
+                answer(turn, reply, agreed);
+            }
+            Command::Partners { reply } => {
+                answer(turn, reply, Ok(self.core.partner_views(now())));
+            }
+            Command::ClosePartner { brand, reply } => {
+                let agreed = self.core.agree_to_close(&brand, now(), turn);
+                answer(turn, reply, agreed);
+            }
             Command::Plan { sql, reply } => {
                 let planned = self.clean_room().and_then(|room| room.plan(&sql, now()));
                 answer(turn, reply, planned);
@@ -530,9 +550,10 @@ impl Runtime {
             links: links
                 .outgoing
                 .into_iter()
-                .map(|(brand, state)| LinkView {
-                    brand: brand.to_string(),
-                    state: link_state(state).to_owned(),
+                .map(|(brand, state)| {
+                    let ended = self.core.has_ended(brand);
+                    let state = if ended { "ended" } else { link_state(state) };
+                    LinkView { brand: brand.to_string(), state: state.to_owned() }
                 })
                 .collect(),
         })
@@ -561,8 +582,7 @@ impl Runtime {
     }
 
     fn statement(&self, cut_off: Timestamp) -> Result<StatementView, ServiceError> {
-        let brands = self.core.ledger.constitution().committee().size();
-        self.core.clearing.view(cut_off, brands).ok_or_else(|| {
+        self.core.clearing.view(cut_off).ok_or_else(|| {
             ServiceError::new(
                 ErrorKind::NotFound,
                 "cut_off_unknown",
@@ -612,6 +632,8 @@ impl Runtime {
                     connected: names.brand == self.core.me()
                         || self.connected.contains(&names.brand),
                     disputed: disputed.contains(&names.brand),
+                    frozen: self.core.ledger.is_frozen(names.brand),
+                    closed: self.core.ledger.is_closed(names.brand),
                 })
             })
             .collect();

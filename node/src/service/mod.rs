@@ -102,6 +102,11 @@ pub enum Command {
     Settled { cut_off_ms: u64, request: PaymentRequest, reply: Reply<StatementView> },
     Confirm { cut_off_ms: u64, request: PaymentRequest, reply: Reply<StatementView> },
     Export { cut_off_ms: u64, format: ExportFormat, reply: Reply<Vec<u8>> },
+    Disputes { reply: Reply<Vec<DisputeView>> },
+    Propose { with: String, request: ProposalRequest, reply: Reply<DisputeView> },
+    Agree { with: String, reply: Reply<DisputeView> },
+    Partners { reply: Reply<Vec<PartnerView>> },
+    ClosePartner { brand: String, reply: Reply<PartnerView> },
     Plan { sql: String, reply: Reply<PlanView> },
     Query { sql: String, plan: String, reply: Reply<QueryView> },
     QueryById { id: String, reply: Reply<QueryView> },
@@ -219,6 +224,16 @@ operations! {
     confirm(cut_off_ms: u64, request: PaymentRequest) -> StatementView = Confirm;
     /// The statement of a cut-off for banks and books.
     export(cut_off_ms: u64, format: ExportFormat) -> Vec<u8> = Export;
+    /// All disputes on record.
+    disputes() -> Vec<DisputeView> = Disputes;
+    /// As the accused: proposes what the dispute of `with` comes to, in this brand's log.
+    propose(with: String, request: ProposalRequest) -> DisputeView = Propose;
+    /// As the accuser: agrees to what the log of `with` last proposed.
+    agree(with: String) -> DisputeView = Agree;
+    /// Every other brand, as this one deals with it.
+    partners() -> Vec<PartnerView> = Partners;
+    /// Agrees that the log of a brand that lied or failed be closed for good.
+    close_partner(brand: String) -> PartnerView = ClosePartner;
     /// Plans a query: cost and expected error, nothing spent.
     plan(sql: String) -> PlanView = Plan;
     /// Runs a planned query; `plan` is the hash that was shown.

@@ -70,6 +70,77 @@ pub struct LogHead {
     pub connected: bool,
     /// Whether a certified block said something to this node that cannot stand.
     pub disputed: bool,
+    /// Whether its writer is proved to have lied: this node votes on it no more.
+    pub frozen: bool,
+    /// Whether nothing will be appended to it any more.
+    pub closed: bool,
+}
+
+/// A dispute on record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DisputeView {
+    /// Who credits nothing of the log.
+    pub accuser: String,
+    /// Whose log.
+    pub accused: String,
+    /// The first block in dispute.
+    pub began: u64,
+    /// The rule it breaks; numbers are in protocol/spec/agreement.md.
+    pub rule: u16,
+    /// `open`, `offered` by the accused, or `resolved`.
+    pub state: String,
+    /// Of the offer: the last block it considers.
+    pub last: Option<u64>,
+    /// Of the offer: leaves that count.
+    pub leaves_counted: Option<u64>,
+    /// Of the offer: what those are worth, in micro-fen.
+    pub counted_micro_fen: Option<u64>,
+    /// Of the offer: what the accuser gives back, in micro-fen.
+    pub void_micro_fen: Option<u64>,
+    /// What the operator of this brand can do next.
+    pub next: Bilingual,
+}
+
+/// What the accused proposes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProposalRequest {
+    /// Whether nothing in dispute counts; otherwise what has the constitution's price does.
+    #[serde(default)]
+    pub void_all: bool,
+}
+
+/// Another brand, as this one deals with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PartnerView {
+    /// Which.
+    pub brand: String,
+    /// `running`, `disputed`, `frozen`, `removed`, `closing`, `closed` or `closed_out`.
+    pub state: String,
+    /// What it is proved to have done, if anything.
+    pub evidence: Option<String>,
+    /// From when on an adopted constitution ends its log, Unix milliseconds.
+    pub removed_from_ms: Option<u64>,
+    /// The last certified block of its log.
+    pub height: u64,
+    /// The last block of this brand's log that it has recognised.
+    pub recognised_there: u64,
+    /// What this brand ever sent it that counts, in micro-fen.
+    pub sent_micro_fen: u64,
+    /// What it ever sent this brand, in micro-fen.
+    pub received_micro_fen: u64,
+    /// What this brand sent it that is void since its log ended, in micro-fen.
+    pub void_micro_fen: u64,
+    /// What this brand owes it, in micro-fen.
+    pub we_owe_micro_fen: u64,
+    /// What it owes this brand, in micro-fen.
+    pub they_owe_micro_fen: u64,
+    /// What it ever confirmed of this brand's payments, in micro-fen.
+    pub paid_to_them_micro_fen: u64,
+    /// What this brand ever confirmed of its payments, in micro-fen.
+    pub paid_by_them_micro_fen: u64,
+    /// What the operator of this brand can do next.
+    pub next: Bilingual,
 }
 
 /// How many exchanges are in which state.
@@ -83,6 +154,8 @@ pub struct ExchangeCounts {
     pub acknowledged: u64,
     /// Returned by the other side, points given back.
     pub returned: u64,
+    /// Void after a dispute or with the end of the other's log, points given back.
+    pub void: u64,
     /// Refused by this brand before any block.
     pub refused: u64,
     /// Exchanges of other brands' members credited here.
@@ -213,7 +286,7 @@ pub struct ExchangeView {
     pub id: String,
     /// The brand whose points were asked for.
     pub to: String,
-    /// `held`, `final`, `acknowledged`, `returned`, `withdrawn` or `refused`.
+    /// `held`, `final`, `acknowledged`, `returned`, `withdrawn`, `void` or `refused`.
     pub state: String,
     /// Points given.
     pub points_sent: u64,

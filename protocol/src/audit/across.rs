@@ -8,14 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::epochs::{EpochNotes, EpochsAcross};
 use super::folder::LogFolder;
 use super::originals::{Original, Originals};
+use super::partners;
 use super::report::{Place, Reason, Recorder, Rule, count};
+use super::resolutions;
 use super::settlement::Payments;
 use super::silence::{self, Answers};
-use crate::clearing::{CheckedClosing, ClearingError, Settlement, Statement};
+use crate::clearing::{Absent, CheckedClosing, ClearingError, Settlement, Statement};
+use crate::epochs::Constitutions;
 use crate::exchange::{OutgoingLegs, Return, ReturnError};
 use crate::ids::{BrandId, Height};
 use crate::log::block::{Header, StatementEntry};
+use crate::log::closed_out::ClosedOut;
 use crate::log::dispute::DisputeOpened;
+use crate::log::resolution::DisputeResolved;
 use crate::time::Timestamp;
 
 /// What one log says that others must bear out; collected while it is walked.
@@ -30,6 +35,9 @@ pub(super) struct Collected {
     statements: Vec<(Place, StatementEntry)>,
     pub(super) payments: Payments,
     disputes: Vec<(Place, DisputeOpened)>,
+    pub(super) resolutions: Vec<(Place, DisputeResolved)>,
+    pub(super) partners: Vec<(Place, ClosedOut)>,
+    absent: Absent,
     answers: Answers,
     is_damaged: bool,
     pub(super) epochs: EpochNotes,
@@ -62,6 +70,7 @@ impl Collected {
 
     /// A header of the log, in order.
     pub(super) fn header(&mut self, header: &Header) {
+        self.absent.header(header);
         self.answers.header(header);
     }
 
@@ -101,15 +110,18 @@ impl Collected {
 pub(super) struct Across {
     epochs: EpochsAcross,
     // logs of which every leaf of every block could be opened
-    opened: BTreeSet<BrandId>,
+    pub(super) opened: BTreeSet<BrandId>,
     // where and when, to whom, what
-    returns: Vec<(Place, Timestamp, BrandId, Return)>,
-    closings: BTreeMap<Timestamp, BTreeMap<BrandId, CheckedClosing>>,
+    pub(super) returns: Vec<(Place, Timestamp, BrandId, Return)>,
+    pub(super) closings: BTreeMap<Timestamp, BTreeMap<BrandId, CheckedClosing>>,
     unreadable: BTreeSet<Timestamp>,
-    damaged: BTreeSet<BrandId>,
+    pub(super) damaged: BTreeSet<BrandId>,
     statements: Vec<(Place, StatementEntry)>,
     payments: Payments,
-    disputes: Vec<(Place, DisputeOpened)>,
+    pub(super) disputes: Vec<(Place, DisputeOpened)>,
+    pub(super) resolutions: Vec<(Place, DisputeResolved)>,
+    pub(super) partners: Vec<(Place, ClosedOut)>,
+    pub(super) absent: Absent,
     answers: BTreeMap<BrandId, Answers>,
 }
 
@@ -133,6 +145,9 @@ impl Across {
         self.statements.extend(of.statements);
         self.payments.extend(of.payments);
         self.disputes.extend(of.disputes);
+        self.resolutions.extend(of.resolutions);
+        self.partners.extend(of.partners);
+        self.absent.add(of.absent);
         self.answers.insert(log, of.answers);
         for (cut_off, closing) in of.closings {
             self.closings.entry(cut_off).or_default().insert(log, closing);
@@ -145,14 +160,18 @@ impl Across {
         mut originals: Originals<'_, F>,
         recorder: &mut Recorder,
     ) {
+        partners::judge(&mut self, &originals, recorder);
         self.judge_returns(&mut originals, recorder);
         self.judge_statements(&originals, recorder);
         self.judge_payments(&originals, recorder);
         for (place, dispute) in &self.disputes {
             originals.judge_dispute((*place, dispute), recorder);
         }
+        // when all that was wrong is found: what both sides agreed on is no finding
+        resolutions::judge(&self, &mut originals, recorder);
         if self.damaged.is_empty() {
-            silence::judge(&self.answers, |log| originals.copied(log), recorder);
+            let closed_out = |by, log| self.absent.has_closed_out(by, log);
+            silence::judge(&self.answers, closed_out, |log| originals.copied(log), recorder);
         }
         self.epochs.judge(originals.constitutions(), recorder);
     }
@@ -192,11 +211,8 @@ impl Across {
         originals: &Originals<'_, F>,
         recorder: &mut Recorder,
     ) {
-        let constitution = originals.constitutions().newest();
         for (place, entry) in &self.statements {
-            let closings = self.closings.get(&entry.cut_off);
-            let closings = closings.into_iter().flat_map(BTreeMap::values);
-            match Statement::derive(constitution, entry.cut_off, closings) {
+            match self.derive(originals.constitutions(), entry.cut_off) {
                 Ok(statement) if statement.hash() == entry.statement => {
                     count(&mut recorder.counts.statements, 1);
                 }
@@ -216,17 +232,25 @@ impl Across {
         }
     }
 
+    fn derive(
+        &self,
+        constitutions: &Constitutions,
+        cut_off: Timestamp,
+    ) -> Result<Statement, ClearingError> {
+        let closings = || self.closings.get(&cut_off).into_iter().flat_map(BTreeMap::values);
+        let constitution = Statement::constitution_of(constitutions, closings());
+        Statement::derive(constitution, cut_off, closings(), &self.absent)
+    }
+
     fn judge_payments<F: LogFolder>(
         &mut self,
         originals: &Originals<'_, F>,
         recorder: &mut Recorder,
     ) {
         let mut settlements = BTreeMap::new();
-        for (cut_off, closings) in &self.closings {
-            let statement =
-                Statement::derive(originals.constitutions().newest(), *cut_off, closings.values());
-            if let Ok(statement) = statement {
-                settlements.insert(*cut_off, Settlement::new(statement));
+        for cut_off in self.closings.keys() {
+            if let Ok(statement) = self.derive(originals.constitutions(), *cut_off) {
+                settlements.insert(*cut_off, Settlement::new(statement, &self.absent));
             }
         }
         for (place, entry) in &self.statements {

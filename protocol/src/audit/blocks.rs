@@ -24,8 +24,9 @@ use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
 use crate::log::block::{APPLICATION_MAX, Closing, Header, PublicEntry};
 use crate::log::fragments::FragmentError;
 use crate::log::merkle::Frontier;
+use crate::witness::allowed::Allowed;
 use crate::witness::guards::Upheld;
-use crate::witness::rules::{CertifiedTotals, Tip, Violation, check_header, check_payments};
+use crate::witness::rules::{CertifiedTotals, Known, Tip, Violation, check_header, check_payments};
 
 /// Blocks that are read at once at most.
 const BLOCKS_MAX: usize = 1_024;
@@ -160,7 +161,7 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
         let header = &parts.header;
         match tip {
             Some(tip) => {
-                self.judge_header(place, &tip, header);
+                self.judge_header(place, &tip, &parts);
                 self.judge_payments(block, &tip, &parts);
             }
             None => self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1),
@@ -171,11 +172,19 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
         self.recorder.append(std::mem::take(&mut parts.unreadable));
         self.judge_body(block, &parts, observer);
         let of = (block, &parts.header, constitution);
-        self.opener.judge(of, parts.sealed, self.collected, self.recorder);
+        self.opener.judge(of, (parts.sealed, &parts.public), self.collected, self.recorder);
         self.judge_epochs(place, &parts.header, &parts.public);
     }
 
-    fn judge_header(&mut self, place: Place, tip: &Tip, header: &Header) {
+    fn judge_header(&mut self, place: Place, tip: &Tip, parts: &Parts) {
+        let header = &parts.header;
+        let known = (self.constitution(), self.constitutions);
+        let entries = parts.public.iter().map(|(_, entry)| entry);
+        let allowed = Allowed::by::<Upheld>(known, tip, header, entries);
+        let allowed = allowed.unwrap_or_else(|violation| {
+            self.recorder.violation(place, &violation);
+            Allowed::default()
+        });
         let mut found = BTreeMap::new();
         let mut beyond = Vec::new();
         let mut unreadable = Vec::new();
@@ -193,13 +202,13 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             }
         }
         let certified = |log, height| {
-            let (id, header) = found.get(&(log, height))?;
-            Some(CertifiedTotals { header: *id, content: header })
+            found.get(&(log, height)).map_or(Known::Missing, |(id, header)| {
+                Known::Certified(CertifiedTotals { header: *id, content: header })
+            })
         };
         let constitution = self.constitution();
-        let Err(violation) = check_header::<Upheld>(constitution, tip, header, certified) else {
-            return;
-        };
+        let judged = check_header::<Upheld>(constitution, tip, header, &allowed, certified);
+        let Err(violation) = judged else { return };
         if let Violation::Recognised { counterparty } = violation {
             let copied = self.logs.get(&self.log).map(|log| log.copied);
             if let Some((_, height)) = beyond.iter().find(|(log, _)| *log == counterparty) {
@@ -282,6 +291,12 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
                 self.collected.payments.confirmed(place, payment.clone());
             }
             PublicEntry::DisputeOpened(dispute) => self.collected.dispute(place, dispute),
+            PublicEntry::DisputeResolved(resolution) => {
+                self.collected.resolutions.push((place, (**resolution).clone()));
+            }
+            PublicEntry::ClosedOut(closed) => {
+                self.collected.partners.push((place, (**closed).clone()));
+            }
             PublicEntry::Disclosure(disclosure) => {
                 self.judge_disclosure(place, header, disclosure);
             }

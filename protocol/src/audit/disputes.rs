@@ -5,11 +5,12 @@ use super::folder::{LogFolder, read_header_leaf, read_leaf};
 use super::report::{Place, Reason, Recorder, Rule, count};
 use crate::epochs::Constitutions;
 use crate::ids::{HeaderHash, Height, LeafIndex};
-use crate::log::block::{ColumnContent, ColumnOpening, Header};
+use crate::log::block::{ColumnContent, ColumnOpening, Entry, Header, PublicEntry};
 use crate::log::dispute::{DisputeEvidence, DisputeOpened};
 use crate::log::entries::Entries;
 use crate::log::range::RangeProof;
 use crate::log::tiles::TileReader;
+use crate::witness::allowed::Adjusted;
 use crate::witness::guards::Upheld;
 use crate::witness::message::LeafRun;
 use crate::witness::rules::{Violation, check_column};
@@ -82,6 +83,14 @@ fn verdict<F: LogFolder>(
         return Verdict::Unfounded("the totals before it are not those that its log commits to");
     }
     let run = run(logs, dispute, &header, &opening.content);
+    let entries = public_entries(logs, dispute, &header);
+    let Some(entries) = entries else { return Verdict::NotChecked(Reason::JudgedByMissing) };
+    // what one side restates alone changes nothing for the other
+    let mut adjusted = Adjusted::by(dispute.log, accuser, &entries);
+    adjusted.restated = None;
+    let Ok(before) = &adjusted.base(before) else {
+        return Verdict::Unfounded("its totals leave their range");
+    };
     match check_column::<Upheld>(constitution, &header, accuser, &opening, before, run.as_ref()) {
         Err(violation) if violation.number() == dispute.rule => {
             Verdict::Founded(Box::new(violation))
@@ -100,6 +109,24 @@ fn header_at<F: LogFolder>(
     let fact = log.facts.at(height)?;
     let leaf = read_header_leaf(log.folder, log.size, &fact)?;
     Some((fact.header, Header::from_bytes(&leaf).ok()?))
+}
+
+/// The public entries of the block.
+fn public_entries<F: LogFolder>(
+    logs: &Logs<'_, F>,
+    dispute: &DisputeOpened,
+    header: &Header,
+) -> Option<Vec<PublicEntry>> {
+    let log = logs.get(&dispute.log)?;
+    let places = (header.first.get()..).take(usize::try_from(header.public_leaves).ok()?);
+    let read = places.map(|index| {
+        let leaf = read_leaf(log.folder, log.size, LeafIndex::new(index))?;
+        match Entry::from_bytes(&leaf).ok()? {
+            Entry::Public(entry) => Some(entry),
+            Entry::Header(_) | Entry::Sealed(_) => None,
+        }
+    });
+    read.collect()
 }
 
 /// The column's leaves as the log has them; none when there are none, or not where the content says.

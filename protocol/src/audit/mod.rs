@@ -30,14 +30,16 @@ mod disputes;
 mod epochs;
 mod folder;
 mod originals;
+mod partners;
 mod report;
+mod resolutions;
 mod sealed;
 mod settlement;
 mod silence;
 mod tree;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 
@@ -298,6 +300,7 @@ impl Auditor<'_> {
             not_checked: recorder.not_checked_list(),
             disclosures: recorder.disclosures,
             findings_not_listed: recorder.findings_not_listed,
+            resolved: recorder.resolved,
             findings: recorder.findings,
         }
     }

@@ -69,6 +69,11 @@ impl<'a, F: LogFolder> Originals<'a, F> {
         self.constitutions
     }
 
+    /// All logs.
+    pub(super) const fn logs(&self) -> &'a Logs<'a, F> {
+        self.logs
+    }
+
     /// The block of a log's checkpoint.
     pub(super) fn copied(&self, log: BrandId) -> Option<Height> {
         self.logs.get(&log).map(|log| log.copied)

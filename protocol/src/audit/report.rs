@@ -92,6 +92,14 @@ pub enum Rule {
     ClearingDischarge,
     /// A dispute names a block that does not break the rule.
     DisputeUnfounded,
+    /// One side alone says that a dispute is resolved.
+    DisputeUnagreed,
+    /// A resolution is of no dispute, or other totals stand in the logs than it says.
+    DisputeResolution,
+    /// A log goes on after it has ended.
+    LogEnded,
+    /// A partner is closed out with other totals than the logs have.
+    PartnerTotals,
     /// What a log said to a brand is not acknowledged for a day.
     ExchangeUnanswered,
 }
@@ -138,6 +146,10 @@ impl fmt::Display for Rule {
             Self::ClearingPayment => "clearing/payment",
             Self::ClearingDischarge => "clearing/discharge",
             Self::DisputeUnfounded => "dispute/unfounded",
+            Self::DisputeUnagreed => "dispute/unagreed",
+            Self::DisputeResolution => "dispute/resolution",
+            Self::LogEnded => "log/ended",
+            Self::PartnerTotals => "partner/totals",
             Self::ExchangeUnanswered => "exchange/unanswered",
         })
     }
@@ -158,6 +170,8 @@ pub struct Finding {
     pub height: Option<Height>,
     /// At which leaf, where one is meant.
     pub leaf: Option<LeafIndex>,
+    /// Whose column, where one is meant.
+    pub counterparty: Option<BrandId>,
     /// Which rule.
     pub rule: Rule,
     /// One sentence; no personal data and nothing that was sealed.
@@ -252,6 +266,10 @@ pub struct Counts {
     pub payments: u64,
     /// Disputes whose evidence shows what they say.
     pub disputes: u64,
+    /// Disputes that both sides have resolved, by terms that the logs bear out.
+    pub resolutions: u64,
+    /// Partners that were closed out with the totals that the logs have.
+    pub closed_out: u64,
     /// Entries passed on to other applications' auditors.
     pub applications: u64,
 }
@@ -269,6 +287,8 @@ impl Counts {
             statements,
             payments,
             disputes,
+            resolutions,
+            closed_out,
             applications,
         } = other;
         for (number, more) in [
@@ -282,6 +302,8 @@ impl Counts {
             (&mut self.statements, statements),
             (&mut self.payments, payments),
             (&mut self.disputes, disputes),
+            (&mut self.resolutions, resolutions),
+            (&mut self.closed_out, closed_out),
             (&mut self.applications, applications),
         ] {
             *number = number.saturating_add(*more);
@@ -334,6 +356,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How many more there are.
     pub findings_not_listed: u64,
+    /// What was wrong and both sides have agreed on since: no findings any more.
+    pub resolved: Vec<Finding>,
     /// What could not be checked.
     pub not_checked: Vec<NotChecked>,
     /// Who was given which blocks.
@@ -374,6 +398,7 @@ pub(super) struct Recorder {
     pub(super) counts: Counts,
     pub(super) findings: Vec<Finding>,
     pub(super) findings_not_listed: u64,
+    pub(super) resolved: Vec<Finding>,
     pub(super) disclosures: Vec<DisclosedTo>,
     not_checked: BTreeMap<(BrandId, Reason), u64>,
 }
@@ -385,7 +410,8 @@ impl Recorder {
             return;
         }
         let Place { log, height, leaf } = place;
-        self.findings.push(Finding { log, height, leaf, rule, message: message.to_string() });
+        let (counterparty, message) = (None, message.to_string());
+        self.findings.push(Finding { log, height, leaf, counterparty, rule, message });
     }
 
     pub(super) fn violation(&mut self, place: Place, violation: &Violation) {
@@ -393,7 +419,26 @@ impl Recorder {
             Violation::Payload { index, .. } | Violation::Payment { index } => place.at(*index),
             _ => place,
         };
+        let listed = self.findings.len();
         self.find(place, Rule::Block(violation.number()), violation);
+        if let Some(finding) = self.findings.get_mut(listed) {
+            finding.counterparty = violation.counterparty();
+        }
+    }
+
+    /// What is wrong with one column in a run of blocks is agreed on: no finding any more.
+    pub(super) fn resolve(
+        &mut self,
+        (log, counterparty): (BrandId, BrandId),
+        blocks: std::ops::RangeInclusive<Height>,
+    ) {
+        let (resolved, findings) = std::mem::take(&mut self.findings).into_iter().partition(|it| {
+            let disputable = matches!(it.rule, Rule::Block(18..=21));
+            let here = it.height.is_some_and(|height| blocks.contains(&height));
+            disputable && here && (it.log, it.counterparty) == (log, Some(counterparty))
+        });
+        self.findings = findings;
+        self.resolved.extend::<Vec<Finding>>(resolved);
     }
 
     /// The same, if it was not found before: with a key that opens the log it may have been.
@@ -416,6 +461,7 @@ impl Recorder {
     pub(super) fn append(&mut self, other: Self) {
         self.counts.add(&other.counts);
         self.disclosures.extend(other.disclosures);
+        self.resolved.extend(other.resolved);
         self.findings_not_listed =
             self.findings_not_listed.saturating_add(other.findings_not_listed);
         for finding in other.findings {

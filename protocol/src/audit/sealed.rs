@@ -21,7 +21,10 @@ use crate::disclosure::DisclosedBlock;
 use crate::epochs::Constitutions;
 use crate::exchange::{Payload, Return};
 use crate::ids::{BrandId, Height, LeafIndex};
-use crate::log::block::{Column, ColumnContent, ColumnOpening, Header, hash_of_leaves};
+use crate::log::block::{
+    Column, ColumnContent, ColumnOpening, Header, PublicEntry, hash_of_leaves,
+};
+use crate::witness::allowed::Adjusted;
 use crate::witness::readers::{RECOVERY, secret_readers};
 use crate::witness::rules::{Violation, check_column_totals};
 
@@ -147,7 +150,7 @@ impl<'a> Opener<'a> {
     pub(super) fn judge(
         &mut self,
         of: (&Block, &Header, &Constitution),
-        sealed: Sealed,
+        (sealed, public): (Sealed, &[(LeafIndex, PublicEntry)]),
         collected: &mut Collected,
         recorder: &mut Recorder,
     ) {
@@ -178,7 +181,12 @@ impl<'a> Opener<'a> {
         for (column, mut read) in header.columns.iter().zip(columns.of) {
             let counterparty = column.counterparty;
             recorder.append(std::mem::take(&mut read.recorder));
+            let entries = public.iter().map(|(_, entry)| entry);
+            let adjusted = Adjusted::by(block.log, counterparty, entries);
             let before = self.contents.get(&counterparty).copied().flatten();
+            // from what was agreed the totals are known again
+            let before = before.or(adjusted.restated);
+            let before = before.and_then(|before| adjusted.base(&before).ok());
             let after = read.check(of, (column, &columns.secret), before, recorder);
             self.contents.insert(counterparty, after);
             count(&mut recorder.counts.payloads, read.payloads);

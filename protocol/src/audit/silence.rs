@@ -42,6 +42,7 @@ impl Answers {
 /// may be answered beyond the copy.
 pub(super) fn judge(
     logs: &BTreeMap<BrandId, Answers>,
+    closed_out: impl Fn(BrandId, BrandId) -> bool,
     copied: impl Fn(BrandId) -> Option<Height>,
     recorder: &mut Recorder,
 ) {
@@ -51,6 +52,10 @@ pub(super) fn judge(
             let answers = logs.get(to).and_then(|other| other.recognised.get(log)).copied();
             let first = blocks.iter().find(|(height, _)| Some(*height) > answers);
             let Some((height, at)) = first else { continue };
+            // it will never answer, and what was said to it is void
+            if closed_out(*log, *to) {
+                continue;
+            }
             if now.since(*at) > ANSWER_WITHIN && Some(*height) <= copied(*log) {
                 let message = format_args!(
                     "block {height} of {log} said something to it a day before the newest block, and is not acknowledged"

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::statement::ClosedBlock;
 use crate::amount::Value;
 use crate::crypto::sealed::{BlockSecret, KeyRing, SealError};
-use crate::ids::{BrandId, HeaderHash, Height};
+use crate::ids::{BrandId, Epoch, HeaderHash, Height};
 use crate::log::block::{Closing, ColumnContent, ColumnDisclosure, Header};
 use crate::time::Timestamp;
 
@@ -34,6 +34,7 @@ pub enum ClosingError {
 pub struct CheckedClosing {
     cut_off: Timestamp,
     block: ClosedBlock,
+    epoch: Epoch,
     sent: BTreeMap<BrandId, Value>,
     confirmed: BTreeMap<BrandId, Value>,
 }
@@ -53,6 +54,11 @@ impl CheckedClosing {
     #[must_use]
     pub const fn block(&self) -> ClosedBlock {
         self.block
+    }
+    /// The constitution that the block is under; of an empty log, that its first block is under.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
     }
     /// What the debtor ever sent, by counterparty.
     #[must_use]
@@ -153,5 +159,6 @@ pub fn check_closing(
         confirmed.insert(column.counterparty, column.confirmed);
     }
     let block = ClosedBlock { debtor: next.log, height, block: closing.block };
-    Ok(CheckedClosing { cut_off: closing.cut_off, block, sent, confirmed })
+    let epoch = closed.map_or(next.epoch, |(header, _)| header.epoch);
+    Ok(CheckedClosing { cut_off: closing.cut_off, block, epoch, sent, confirmed })
 }

@@ -10,8 +10,10 @@
 //! totals at its cut-off ([`Settlement`]). [`export`] writes a statement for banks and books.
 //!
 //! Knows totals, and nothing of the exchanges behind them. Moves no money: payments are made outside,
-//! and a payer's word that it paid lowers nothing. Does not do yet: statements across epochs.
+//! and a payer's word that it paid lowers nothing. A brand whose log has ended is in statements by what the
+//! others have closed out with it, and by what constitutions write off ([`Absent`]).
 
+mod absent;
 mod closing;
 pub mod export;
 mod settlement;
@@ -20,6 +22,7 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
+pub use absent::Absent;
 pub use closing::{CheckedClosing, ClosingError, check_closing, close};
 pub use settlement::{PaymentError, Settlement};
 pub use statement::{

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::absent::Absent;
 use super::statement::{Instruction, Statement};
 use crate::ids::{BrandId, StatementHash};
 use crate::log::settlement::{Discharge, Payment};
@@ -42,17 +43,26 @@ pub struct Settlement {
     statement: Statement,
     hash: StatementHash,
     agreed: BTreeSet<BrandId>,
+    absent: BTreeSet<BrandId>,
     settled: BTreeMap<(BrandId, BrandId), Payment>,
     confirmed: BTreeMap<(BrandId, BrandId), Payment>,
 }
 
 impl Settlement {
-    /// A statement of which nothing has been said yet.
+    /// A statement of which nothing has been said yet. Those whose logs have ended say nothing of it.
     #[must_use]
-    pub fn new(statement: Statement) -> Self {
+    pub fn new(statement: Statement, absent: &Absent) -> Self {
         let hash = statement.hash();
-        let agreed = BTreeSet::new();
-        Self { statement, hash, agreed, settled: BTreeMap::new(), confirmed: BTreeMap::new() }
+        let (agreed, absent) = (BTreeSet::new(), absent.brands());
+        let (settled, confirmed) = (BTreeMap::new(), BTreeMap::new());
+        Self { statement, hash, agreed, absent, settled, confirmed }
+    }
+
+    /// How many brands have to agree to it.
+    #[must_use]
+    pub fn voices(&self) -> usize {
+        let brands = self.statement.positions.iter();
+        brands.filter(|position| !self.absent.contains(&position.brand)).count()
     }
 
     /// The statement.
@@ -135,7 +145,9 @@ impl Settlement {
     /// The same, under these guards.
     #[must_use]
     pub fn is_discharged_under<G: Guards>(&self) -> bool {
-        let agreed = self.statement.positions.iter().all(|it| self.agreed.contains(&it.brand));
+        let mut brands = self.statement.positions.iter().map(|position| position.brand);
+        let agreed =
+            brands.all(|brand| self.agreed.contains(&brand) || self.absent.contains(&brand));
         let confirmed = |it: &Instruction| self.confirmed.contains_key(&(it.payer, it.payee));
         let paid = self.statement.instructions.iter().all(confirmed);
         G::allow(Guard::StatementAgreed, agreed) && G::allow(Guard::PaymentsConfirmed, paid)

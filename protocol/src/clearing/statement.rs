@@ -1,16 +1,18 @@
 //! The closings of all brands, netted into one statement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+use super::absent::Absent;
 use super::closing::CheckedClosing;
 use crate::amount::Value;
 use crate::codec;
 use crate::constitution::Constitution;
 use crate::crypto::sha256;
+use crate::epochs::Constitutions;
 use crate::ids::{BrandId, ConstitutionHash, Epoch, HeaderHash, Height, StatementHash};
 use crate::time::Timestamp;
 
@@ -167,7 +169,19 @@ pub enum ClearingError {
 }
 
 impl Statement {
-    /// Nets the closings of all brands for one cut-off; their order does not matter.
+    /// The constitution that a statement of these closings is under: the newest that a closed block is.
+    #[must_use]
+    pub fn constitution_of<'a, 'b>(
+        constitutions: &'a Constitutions,
+        closings: impl IntoIterator<Item = &'b CheckedClosing>,
+    ) -> &'a Constitution {
+        let newest = closings.into_iter().map(CheckedClosing::epoch).max();
+        let known = newest.and_then(|epoch| constitutions.of(epoch));
+        known.unwrap_or(constitutions.newest())
+    }
+
+    /// Nets the closings of all brands for one cut-off; their order does not matter. A brand that is
+    /// `absent` needs none.
     ///
     /// # Errors
     /// When there is not exactly one closing a brand for this cut-off, or a position is out of range.
@@ -175,6 +189,7 @@ impl Statement {
         constitution: &Constitution,
         cut_off: Timestamp,
         closings: impl IntoIterator<Item = &'a CheckedClosing>,
+        absent: &Absent,
     ) -> Result<Self, ClearingError> {
         let mut by_debtor: BTreeMap<BrandId, &CheckedClosing> = BTreeMap::new();
         for closing in closings {
@@ -186,40 +201,53 @@ impl Statement {
                 return Err(ClearingError::Twice(debtor));
             }
         }
-        let mut net: BTreeMap<BrandId, i128> =
-            constitution.brands().map(|(brand, _)| (brand, 0)).collect();
-        if let Some(missing) = net.keys().find(|brand| !by_debtor.contains_key(brand)) {
+        let taken = absent.taken(&by_debtor).map_err(ClearingError::Missing)?;
+        let brands = constitution.brands().map(|(brand, _)| brand).chain(taken.iter().copied());
+        let mut net: BTreeMap<BrandId, i128> = brands.map(|brand| (brand, 0)).collect();
+        let is_there = |brand: &&BrandId| by_debtor.contains_key(*brand) || taken.contains(*brand);
+        if let Some(missing) = net.keys().find(|brand| !is_there(brand)) {
             return Err(ClearingError::Missing(*missing));
         }
-        let mut debts = Vec::new();
-        let mut payments = Vec::new();
-        for (debtor, closing) in &by_debtor {
-            for (creditor, value) in closing.sent() {
-                let micro_fen = i128::from(value.get());
-                // at most 21 x 20 debts of 10^18
-                for (brand, change) in [(debtor, micro_fen.saturating_neg()), (creditor, micro_fen)]
-                {
-                    let position = net.get_mut(brand).ok_or(ClearingError::Stranger(*brand))?;
-                    *position = position.saturating_add(change);
-                }
-                if !value.is_zero() {
-                    debts.push(Debt { debtor: *debtor, creditor: *creditor, value: *value });
-                }
-            }
-            for (payer, value) in closing.confirmed() {
-                let micro_fen = i128::from(value.get());
-                for (brand, change) in [(debtor, micro_fen.saturating_neg()), (payer, micro_fen)] {
-                    let position = net.get_mut(brand).ok_or(ClearingError::Stranger(*brand))?;
-                    *position = position.saturating_add(change);
-                }
-                if !value.is_zero() {
-                    payments.push(Instruction { payer: *payer, payee: *debtor, value: *value });
-                }
-            }
-            if !net.contains_key(debtor) {
-                return Err(ClearingError::Stranger(*debtor));
+        if let Some(stranger) = by_debtor.keys().find(|debtor| !net.contains_key(debtor)) {
+            return Err(ClearingError::Stranger(*stranger));
+        }
+        let totals = Totals::of(&by_debtor, &taken, absent);
+        let mut paid = totals.paid;
+        for one in absent.written_off(constitution.epoch()) {
+            let sum = paid.entry((one.creditor, one.debtor)).or_default();
+            *sum = sum.plus(one.value).map_err(|_| ClearingError::Range(one.debtor))?;
+        }
+        // what is owed lowers the debtor's position, what was paid the payee's
+        let owed = totals.sent.iter().map(|((debtor, creditor), value)| (debtor, creditor, value));
+        let paid_off = paid.iter().map(|((payee, payer), value)| (payee, payer, value));
+        for (less, more, value) in owed.chain(paid_off) {
+            let micro_fen = i128::from(value.get());
+            // at most 42 x 41 amounts of 10^18
+            for (brand, change) in [(less, micro_fen.saturating_neg()), (more, micro_fen)] {
+                let position = net.get_mut(brand).ok_or(ClearingError::Stranger(*brand))?;
+                *position = position.saturating_add(change);
             }
         }
+        let sent = totals.sent.iter().filter(|(_, value)| !value.is_zero());
+        let debts = sent
+            .map(|((debtor, creditor), value)| Debt {
+                debtor: *debtor,
+                creditor: *creditor,
+                value: *value,
+            })
+            .collect();
+        let paid = paid.iter().filter(|(_, value)| !value.is_zero());
+        let payments = paid
+            .map(|((payee, payer), value)| Instruction {
+                payer: *payer,
+                payee: *payee,
+                value: *value,
+            })
+            .collect();
+        let closed = by_debtor.values().map(|closing| closing.block());
+        let mut blocks: Vec<ClosedBlock> =
+            closed.chain(taken.iter().filter_map(|log| absent.block(*log))).collect();
+        blocks.sort_unstable_by_key(|block| block.debtor);
         let positions = net
             .into_iter()
             .map(|(brand, net)| {
@@ -232,7 +260,7 @@ impl Statement {
             epoch: constitution.epoch(),
             constitution: constitution.hash(),
             cut_off,
-            blocks: by_debtor.values().map(|closing| closing.block()).collect(),
+            blocks,
             debts,
             payments,
             instructions: instructions(&positions),
@@ -285,6 +313,41 @@ impl Statement {
     #[must_use]
     pub fn position(&self, brand: BrandId) -> Option<NetPosition> {
         self.positions.iter().find(|position| position.brand == brand).map(|found| found.net)
+    }
+}
+
+/// What brands ever sent and paid each other, of which every position is made.
+struct Totals {
+    // by debtor and creditor
+    sent: BTreeMap<(BrandId, BrandId), Value>,
+    // by payee and payer
+    paid: BTreeMap<(BrandId, BrandId), Value>,
+}
+
+impl Totals {
+    fn of(
+        closings: &BTreeMap<BrandId, &CheckedClosing>,
+        taken: &BTreeSet<BrandId>,
+        absent: &Absent,
+    ) -> Self {
+        let mut totals = Self { sent: BTreeMap::new(), paid: BTreeMap::new() };
+        for (brand, closing) in closings {
+            for log in taken {
+                let (sent, received) = absent.pair(*brand, *log).unwrap_or_default();
+                totals.sent.insert((*brand, *log), sent);
+                totals.sent.insert((*log, *brand), received);
+                totals.paid.insert((*log, *brand), absent.paid(*brand, *log));
+                totals.paid.insert((*brand, *log), absent.paid(*log, *brand));
+            }
+            // what a brand's own closing says goes before what was last known
+            for (creditor, value) in closing.sent() {
+                totals.sent.insert((*brand, *creditor), *value);
+            }
+            for (payer, value) in closing.confirmed() {
+                totals.paid.insert((*brand, *payer), *value);
+            }
+        }
+        totals
     }
 }
 

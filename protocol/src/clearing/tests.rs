@@ -137,7 +137,8 @@ fn all_brands_close_once_for_the_same_cut_off() {
     let constitution = constitution();
     let mut closings: Vec<_> = (0..5).map(|log| checked(log, &[1, 1, 1, 1])).collect();
     let derive = |closings: &[CheckedClosing]| {
-        Statement::derive(&constitution, cut_off(), closings).map(|statement| statement.hash())
+        Statement::derive(&constitution, cut_off(), closings, &Absent::default())
+            .map(|statement| statement.hash())
     };
     let good = derive(&closings).unwrap();
     assert_eq!(derive(&closings[1..]), Err(ClearingError::Missing(brand(0))));
@@ -146,7 +147,8 @@ fn all_brands_close_once_for_the_same_cut_off() {
     closings.pop();
     closings[4] = checked(4, &[1, 1, 1, 2]);
     assert_ne!(derive(&closings), Ok(good));
-    let other = Statement::derive(&constitution, Timestamp::from_unix_ms(7), &closings);
+    let other =
+        Statement::derive(&constitution, Timestamp::from_unix_ms(7), &closings, &Absent::default());
     assert_eq!(other.unwrap_err(), ClearingError::CutOff(brand(0)));
     // four brands owe one the most there is: more than an amount
     let most = Value::MAX.get();
@@ -168,9 +170,9 @@ proptest! {
         let constitution = constitution();
         let mut closings: Vec<_> =
             totals.iter().enumerate().map(|(log, sent)| checked(log, sent)).collect();
-        let statement = Statement::derive(&constitution, cut_off(), &closings).unwrap();
+        let statement = Statement::derive(&constitution, cut_off(), &closings, &Absent::default()).unwrap();
         closings.rotate_left(rotation);
-        let again = Statement::derive(&constitution, cut_off(), &closings).unwrap();
+        let again = Statement::derive(&constitution, cut_off(), &closings, &Absent::default()).unwrap();
         prop_assert_eq!(statement.hash(), again.hash());
         let read: Statement = codec::decode("it", &statement.to_bytes(), 65_536).unwrap();
         prop_assert_eq!(&read, &statement);

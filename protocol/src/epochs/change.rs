@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use super::SuccessionError;
 use crate::amount::{Rate, Value};
-use crate::constitution::{Brand, BrandKeys, Constitution, Draft, Succession};
+use crate::constitution::{Brand, BrandKeys, Constitution, Draft, Succession, WrittenOff};
 use crate::crypto::sealed::Cipher;
 use crate::ids::{BrandId, Epoch};
 use crate::time::{Milliseconds, Timestamp};
@@ -27,6 +27,8 @@ pub enum Change {
     },
     /// A brand's log closes: it failed or cheated.
     Freeze(BrandId),
+    /// A debt of or to a brand that writes no more is settled: paid outside, or the creditor's loss.
+    WrittenOff(WrittenOff),
     /// A brand joins.
     Join(BrandId),
     /// A brand leaves.
@@ -128,6 +130,7 @@ impl Change {
         match self {
             Self::Key { .. } | Self::Freeze(_) => Reach::Urgent,
             Self::Join(_)
+            | Self::WrittenOff(_)
             | Self::RateAdded { .. }
             | Self::PointValue(_)
             | Self::PairLimit { .. }
@@ -237,7 +240,8 @@ fn differences(old: &Draft, new: &Draft) -> Vec<Change> {
         auditors,
         succession,
     } = old;
-    let Succession { previous: _, effective: _, notice, frozen: _, terms } = succession;
+    let Succession { previous: _, effective: _, notice, frozen: _, written_off: _, terms } =
+        succession;
     let mut list = Vec::new();
     brands(old, new, &mut list);
     rates(old, new, &mut list);
@@ -250,6 +254,8 @@ fn differences(old: &Draft, new: &Draft) -> Vec<Change> {
     if *terms != new.succession.terms {
         list.push(Change::Terms);
     }
+    // each is an act of its own constitution
+    list.extend(new.succession.written_off.iter().copied().map(Change::WrittenOff));
     if *auditors != new.auditors {
         list.push(Change::Auditors);
     }
@@ -372,6 +378,9 @@ mod tests {
         assert_eq!(reach(|it| it.cipher = Cipher::Sm4Gcm), Reach::Brands);
         assert_eq!(reach(|it| it.auditors = vec![auditor()]), Reach::Members);
         assert_eq!(reach(|it| it.succession.frozen.extend([id("b")])), Reach::Urgent);
+        // a debt is settled between brands, of somebody who left long ago as well
+        let loss = WrittenOff { debtor: id("x"), creditor: id("a"), value: Value::new(5).unwrap() };
+        assert_eq!(reach(|it| it.succession.written_off.push(loss)), Reach::Brands);
         let limit = |brand: &mut Brand| brand.pair_limit = Value::new(10_000_000).unwrap();
         assert_eq!(member("a", limit), Reach::Brands);
         let rotated =

@@ -1,26 +1,19 @@
 //! Constitutions following one another: the chain, and whole alliances of ledgers in memory.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use super::*;
 use crate::amount::{Points, Rate};
 use crate::constitution::Draft;
 use crate::constitution::tests::{draft, seed};
-use crate::crypto::SigningKey;
-use crate::crypto::sealed::{KeyRing, SealingSecret};
+use crate::crypto::sealed::SealingSecret;
 use crate::epochs::adoption::Stance;
 use crate::exchange::{Exchange, Payload};
-use crate::ids::{HeaderHash, Height, MemberHandle, RequestId};
-use crate::ledger::{
-    Archive, Context, Ledger, LedgerKeys, SigningKeys, StanceError, log_verifier, witness_verifier,
-};
-use crate::time::{Milliseconds, Timestamp};
-use crate::witness::build::OwnBlock;
+use crate::ids::{MemberHandle, RequestId};
+use crate::ledger::{StanceError, log_verifier, witness_verifier};
+use crate::time::Milliseconds;
 use crate::witness::message::Message;
-use crate::witness::record::Record;
-use crate::witness::state::{Outbox, Witness};
-use crate::witness::statement::{Certificate, VotingKeys};
-use crate::witness::writer::Entropy;
+use crate::world::{
+    World, constitution, first_draft, following, id, place, rotate, sealing_secret, signing_keys,
+};
 
 #[test]
 fn each_constitution_names_the_one_before() {
@@ -43,320 +36,6 @@ fn each_constitution_names_the_one_before() {
     assert_eq!((chain.of(Epoch::new(0)), chain.of(Epoch::new(3))), (None, None));
     let newcomer = BrandId::new("d").unwrap();
     assert_eq!(chain.first_with(newcomer), Some(chain.newest()));
-}
-
-// --- alliances
-
-/// A second's steps, and how far a step goes on.
-const STEP: Milliseconds = Milliseconds::new(100);
-
-/// SplitMix64.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed ^ (mixed >> 31)
-    }
-}
-
-impl Entropy for Numbers {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        bytes.fill_with(|| self.next() as u8);
-    }
-}
-
-#[derive(Default)]
-struct Blocks(BTreeMap<Height, (OwnBlock, Certificate)>);
-
-impl Archive for Blocks {
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
-        self.0.get(&height).cloned()
-    }
-}
-
-struct Site {
-    ledger: Ledger,
-    blocks: Blocks,
-    records: Vec<Record>,
-    // exchanges that came, by sender
-    credited: BTreeMap<BrandId, Vec<Exchange>>,
-    rejected: Vec<(BrandId, Payload)>,
-    runs: bool,
-}
-
-/// Ledgers in memory, over a network that loses messages.
-struct World {
-    sites: BTreeMap<BrandId, Site>,
-    mail: VecDeque<(BrandId, BrandId, Vec<u8>)>,
-    certified: BTreeMap<(BrandId, Height), (HeaderHash, Epoch)>,
-    now: Timestamp,
-    numbers: Numbers,
-    lost_percent: u64,
-    // who hears of certificates by the proposals after them alone
-    untold: Option<BrandId>,
-    // who hears nothing
-    deaf: Option<BrandId>,
-    // rules of blocks by which proposals were refused
-    refused: Vec<u16>,
-}
-
-fn id(text: &str) -> BrandId {
-    BrandId::new(text).unwrap()
-}
-
-/// The place of brand `a` is 0.
-fn place(brand: BrandId) -> usize {
-    usize::from(brand.as_str().as_bytes()[0] - b'a')
-}
-
-/// Signing keys of a brand, of its first generation or a later one.
-fn signing_keys(brand: BrandId, generation: usize) -> SigningKeys {
-    let place = place(brand) + 30 * generation;
-    let key = |role| SigningKey::from_seed(&seed(place, role)).unwrap();
-    let voting = VotingKeys { log: key(0), vote: key(1) };
-    SigningKeys { voting, checkpoint: key(2), witness: key(3) }
-}
-
-/// The key that others seal to, of the first generation or a later one.
-fn sealing_secret(brand: BrandId, generation: usize) -> SealingSecret {
-    SealingSecret::derive(&seed(place(brand) + 30 * generation, 6)).0
-}
-
-fn private_keys(brand: BrandId) -> LedgerKeys {
-    let SigningKeys { voting, checkpoint, witness } = signing_keys(brand, 0);
-    let sealing = KeyRing::new(sealing_secret(brand, 0)).unwrap();
-    LedgerKeys { voting, checkpoint, witness, sealing }
-}
-
-/// Gives a brand the keys of a later generation.
-fn rotate(draft: &mut Draft, brand: BrandId, generation: usize) {
-    let keys = &mut draft.brands.get_mut(&brand).unwrap().keys;
-    let private = signing_keys(brand, generation);
-    keys.log = private.voting.log.public();
-    keys.vote = private.voting.vote.public();
-    keys.checkpoint = private.checkpoint.public();
-    keys.witness = private.witness.public();
-    keys.sealing = SealingSecret::derive(&seed(place(brand) + 30 * generation, 6)).1;
-}
-
-fn first_draft(n: u8) -> Draft {
-    let mut first = draft(n);
-    first.succession.notice = Milliseconds::from_seconds(60);
-    first
-}
-
-/// The draft that follows, changed.
-fn following(before: &Draft, change: impl FnOnce(&mut Draft)) -> Draft {
-    let mut next = before.clone();
-    next.epoch = before.epoch.next().unwrap();
-    next.hash = ConstitutionHash::from_bytes([next.epoch.get() as u8; 32]);
-    next.succession.previous = Some(before.hash);
-    change(&mut next);
-    next
-}
-
-fn constitution(draft: &Draft) -> Constitution {
-    Constitution::new(draft.clone()).unwrap()
-}
-
-impl World {
-    fn new(draft: &Draft, seed: u64, lost_percent: u64) -> Self {
-        let mut world = Self {
-            sites: BTreeMap::new(),
-            mail: VecDeque::new(),
-            certified: BTreeMap::new(),
-            now: Timestamp::from_unix_ms(1_700_000_000_000),
-            numbers: Numbers(seed),
-            lost_percent,
-            untold: None,
-            deaf: None,
-            refused: Vec::new(),
-        };
-        let chain = Constitutions::from(constitution(draft));
-        for brand in chain.brands() {
-            world.join(brand, &chain);
-        }
-        world
-    }
-
-    fn join(&mut self, brand: BrandId, chain: &Constitutions) {
-        let ledger = Ledger::new(brand, chain.clone(), private_keys(brand));
-        let site = Site {
-            ledger,
-            blocks: Blocks::default(),
-            records: Vec::new(),
-            credited: BTreeMap::new(),
-            rejected: Vec::new(),
-            runs: true,
-        };
-        self.sites.insert(brand, site);
-        self.call(brand, |ledger, context, out| ledger.resume(context, out));
-    }
-
-    fn brands(&self) -> Vec<BrandId> {
-        self.sites.iter().filter(|(_, site)| site.runs).map(|(brand, _)| *brand).collect()
-    }
-
-    /// Calls one ledger, and does with what comes out what a node does.
-    fn call(
-        &mut self,
-        brand: BrandId,
-        action: impl FnOnce(&mut Ledger, &mut Context<'_>, &mut Outbox),
-    ) {
-        let site = self.sites.get_mut(&brand).unwrap();
-        let mut out = Outbox::default();
-        let (now, entropy) = (self.now, &mut self.numbers);
-        let mut context = Context { now, entropy, archive: &site.blocks };
-        action(&mut site.ledger, &mut context, &mut out);
-        site.records.append(&mut out.records);
-        site.rejected.append(&mut out.rejected);
-        let mut written = out.written.into_iter();
-        for done in out.finals {
-            let (log, height) = (done.block.log, done.block.height);
-            let what = (done.block.header, done.block.epoch);
-            // no two committees certify different blocks of one height
-            let known = *self.certified.entry((log, height)).or_insert(what);
-            assert_eq!(known, what, "{log} {height}");
-            if log == brand {
-                site.blocks.0.insert(height, (written.next().unwrap(), done.certificate));
-                continue;
-            }
-            let payloads = done.payloads.expect("no dispute");
-            let exchanges = payloads.into_iter().filter_map(|(_, payload)| match payload {
-                Payload::Exchange(exchange) => Some(exchange),
-                _ => None,
-            });
-            let credited = site.credited.entry(log).or_default();
-            let before = credited.len();
-            credited.extend(exchanges);
-            let answer = credited.len() > before;
-            site.ledger.applied(log, Vec::new(), answer).unwrap();
-        }
-        for (to, message) in out.messages {
-            match &message {
-                Message::Refusal(refusal) if (1..100).contains(&refusal.rule) => {
-                    self.refused.push(refusal.rule);
-                }
-                Message::Certified(_) if self.untold == Some(to) => continue,
-                _ => {}
-            }
-            self.mail.push_back((brand, to, message.into_bytes()));
-        }
-    }
-
-    fn step(&mut self) {
-        self.now = self.now.plus(STEP);
-        for brand in self.brands() {
-            self.call(brand, |ledger, context, out| ledger.tick(context, out));
-        }
-        while let Some((from, to, bytes)) = self.mail.pop_front() {
-            let lost = self.numbers.next() % 100 < self.lost_percent;
-            if lost || self.deaf == Some(to) || !self.sites.get(&to).is_some_and(|site| site.runs) {
-                continue;
-            }
-            let message = Message::from_bytes(&bytes).unwrap();
-            self.call(to, |ledger, context, out| {
-                ledger.handle(from, message, context, out).unwrap();
-                ledger.poll(context, out);
-            });
-        }
-    }
-
-    /// Steps until something is so.
-    fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        for _ in 0..3_000 {
-            if done(self) {
-                return;
-            }
-            self.step();
-        }
-        panic!("never: {what}\n{}", self.describe());
-    }
-
-    fn describe(&self) -> String {
-        let site = |(brand, site): (&BrandId, &Site)| {
-            let tips: Vec<String> = site
-                .ledger
-                .witnesses()
-                .map(|(log, it)| format!("{log} {}@{}", it.tip().height, it.epoch()))
-                .collect();
-            format!("{brand}: {tips:?} {:?}\n", site.ledger.writer().stalled())
-        };
-        self.sites.iter().map(site).collect()
-    }
-
-    fn ledger(&self, brand: BrandId) -> &Ledger {
-        &self.sites[&brand].ledger
-    }
-
-    fn epoch(&self, brand: BrandId) -> u32 {
-        self.ledger(brand).witness(brand).unwrap().epoch().get()
-    }
-
-    /// Every running node has every log of the brands named at this epoch.
-    fn all_at(&self, epoch: u32, logs: &[BrandId]) -> bool {
-        self.brands().iter().all(|brand| {
-            logs.iter().all(|log| {
-                self.ledger(*brand).witness(*log).is_some_and(|it| it.epoch().get() == epoch)
-            })
-        })
-    }
-
-    fn offer(&mut self, draft: &Draft) {
-        for brand in self.brands() {
-            self.call(brand, |ledger, _, _| drop(ledger.offer(constitution(draft)).unwrap()));
-        }
-    }
-
-    fn state(&mut self, brand: BrandId, draft: &Draft, stance: Stance) -> Result<(), StanceError> {
-        let mut result = Ok(());
-        self.call(brand, |ledger, context, out| {
-            result = ledger.state(draft.hash, stance).map(drop);
-            ledger.poll(context, out);
-        });
-        result
-    }
-
-    fn exchange(&mut self, from: BrandId, to: BrandId, points: u64) {
-        let handle = MemberHandle::from_bytes([1; 16]);
-        let request = RequestId::from_bytes([2; 16]);
-        let points = Points::new(points).unwrap();
-        self.call(from, |ledger, context, out| {
-            let pair = (from, to);
-            let it = Exchange::price(ledger.constitution(), pair, handle, request, points).unwrap();
-            ledger.submit_sealed(to, Payload::Exchange(it)).unwrap();
-            ledger.poll(context, out);
-        });
-    }
-
-    fn credited(&self, to: BrandId, from: BrandId) -> Vec<u64> {
-        let came = self.sites[&to].credited.get(&from);
-        came.into_iter().flatten().map(|exchange| exchange.received.get()).collect()
-    }
-
-    /// A node starts again from what it had on disk.
-    fn restart(&mut self, brand: BrandId, chain: &Constitutions, drafts: &[&Draft], keys: usize) {
-        let site = self.sites.get_mut(&brand).unwrap();
-        let state = |ledger: &Ledger| -> Vec<_> {
-            let of = |(log, it): (BrandId, &Witness)| (log, it.epoch(), it.tip().clone());
-            ledger.witnesses().map(of).collect()
-        };
-        let before = state(&site.ledger);
-        site.ledger = Ledger::new(brand, chain.clone(), private_keys(brand));
-        for generation in 1..=keys {
-            site.ledger.add_keys(signing_keys(brand, generation));
-            site.ledger.turn_sealing_key(sealing_secret(brand, generation)).unwrap();
-        }
-        drafts.iter().for_each(|draft| site.ledger.hold(constitution(draft)));
-        for record in &site.records {
-            let record = Record::from_bytes(&record.to_bytes()).unwrap();
-            site.ledger.replay(&record, &mut Outbox::default()).unwrap();
-        }
-        assert_eq!(state(&site.ledger), before);
-        self.call(brand, |ledger, context, out| ledger.resume(context, out));
-    }
 }
 
 /// Rates change with notice, keys rotate, a brand joins, a brand leaves; every fifth message is lost.
@@ -694,13 +373,13 @@ fn the_last_checkpoint_before_new_keys_is_cosigned() {
     let rotates = all[1];
     let second = following(&first, |it| {
         let keys = &mut it.brands.get_mut(&rotates).unwrap().keys;
-        let private = private_keys(rotates, 1);
+        let private = signing_keys(rotates, 1);
         keys.checkpoint = private.checkpoint.public();
         keys.log = private.voting.log.public();
         keys.vote = private.voting.vote.public();
     });
     let mut world = World::new(&first, 7, 0);
-    world.call(rotates, |ledger, _, _| ledger.add_keys(private_keys(rotates, 1)));
+    world.call(rotates, |ledger, _, _| ledger.add_keys(signing_keys(rotates, 1)));
     world.offer(&second);
     for brand in [all[0], all[2], all[3]] {
         world.state(brand, &second, Stance::Adopted).unwrap();

@@ -91,11 +91,6 @@ pub(super) fn witnesses<G: Guards>(
     constitutions.brands().into_iter().filter_map(of).collect()
 }
 
-/// Whether a log has blocks under a constitution.
-pub(super) fn is_written(constitution: &Constitution, log: BrandId) -> bool {
-    constitution.brand(log).is_some() && !constitution.succession().frozen.contains(&log)
-}
-
 /// The private keys that a constitution knows this brand by.
 pub(super) fn keys_for<'a>(
     sets: &'a [SigningKeys],

@@ -1,6 +1,6 @@
 //! Evidence: looked for in all that is heard, kept, passed on, entered in the own log (rule 14).
 
-use super::{Context, Ledger};
+use super::Ledger;
 use crate::ids::BrandId;
 use crate::log::block::PublicEntry;
 use crate::log::checkpoint::SignedCheckpoint;
@@ -11,7 +11,7 @@ use crate::witness::evidence::{Evidence, Proven};
 use crate::witness::guards::Guards;
 use crate::witness::message::Message;
 use crate::witness::record::Record;
-use crate::witness::state::Outbox;
+use crate::witness::state::{Outbox, Witness};
 
 impl<G: Guards> Ledger<G> {
     /// Evidence that this node holds.
@@ -24,56 +24,6 @@ impl<G: Guards> Ledger<G> {
     #[must_use]
     pub fn is_frozen(&self, log: BrandId) -> bool {
         self.cases.is_frozen(log)
-    }
-
-    /// The brand agrees that a frozen log be closed: its open height is decided in a last round, then
-    /// nothing is appended to it for good. Once q brands agree it happens; none can take it back. False
-    /// when the log is not frozen here.
-    pub fn agree_to_close(&mut self, log: BrandId, out: &mut Outbox) -> bool {
-        if !self.is_frozen(log) {
-            return false;
-        }
-        if self.closes.insert(log) {
-            out.records.push(Record::Kept(Box::new(Kept::Closes(log))));
-        }
-        true
-    }
-
-    /// Whether a log was closed for good.
-    #[must_use]
-    pub fn is_closed(&self, log: BrandId) -> bool {
-        self.witnesses.get(&log).is_some_and(|witness| witness.closing().is_some())
-    }
-
-    /// Leads last rounds where it is this node's turn.
-    pub(super) fn lead_last_rounds(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
-        for log in self.closes.clone() {
-            let mut closer = self.closers.remove(&log).unwrap_or_default();
-            if let Some((at, _, witness)) = self.parts(log, context.now) {
-                closer.tick(&at, witness, context.entropy, out);
-            }
-            self.closers.insert(log, closer);
-        }
-    }
-
-    /// Handles an answer to a last round that this node leads.
-    pub(super) fn on_last_round(
-        &mut self,
-        log: BrandId,
-        message: Message,
-        context: &Context<'_>,
-        out: &mut Outbox,
-    ) {
-        let Some(mut closer) = self.closers.remove(&log) else { return };
-        if let Some((at, _, witness)) = self.parts(log, context.now) {
-            match message {
-                Message::Promise(message) => closer.promised(&at, witness, *message, out),
-                Message::Vote(vote) => closer.vote(&at, witness, vote, out),
-                Message::Commit(commit) => closer.commit(&at, witness, commit, out),
-                _ => {}
-            }
-        }
-        self.closers.insert(log, closer);
     }
 
     /// Evidence has come, from a peer or in a certified block.
@@ -119,7 +69,7 @@ impl<G: Guards> Ledger<G> {
     }
 
     /// Brings the cases to where a record left them.
-    pub(super) fn replay_kept(&mut self, kept: &Kept) {
+    pub(super) fn replay_kept(&mut self, kept: &Kept, out: &mut Outbox) {
         match kept {
             Kept::Evidence(evidence, found) => {
                 if let Ok(proven) = evidence.clone().prove(&self.constitutions) {
@@ -127,6 +77,10 @@ impl<G: Guards> Ledger<G> {
                 }
             }
             Kept::Closes(log) => drop(self.closes.insert(*log)),
+            Kept::Agreed(log) => {
+                let agreed = self.witnesses.get_mut(log).map(Witness::agree);
+                out.finals.extend(agreed.into_iter().flatten().flat_map(|it| it.blocks));
+            }
         }
     }
 

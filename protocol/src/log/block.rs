@@ -11,8 +11,10 @@ use std::fmt;
 
 use minicbor::{Decode, Encode};
 
+use super::closed_out::ClosedOut;
 use super::dispute::{DisputeOpened, OPENING_BYTES};
 use super::merkle::{Frontier, HashReader, NodeHash, leaf_hash};
+use super::resolution::DisputeResolved;
 use super::settlement::{Discharge, Payment};
 use crate::amount::Value;
 use crate::codec::{self, DecodeError, ENTRY_MAX};
@@ -95,6 +97,12 @@ pub enum PublicEntry {
     /// A block of another log said something to this brand that cannot stand.
     #[n(13)]
     DisputeOpened(#[n(0)] Box<DisputeOpened>),
+    /// What a dispute comes to, as both sides enter it.
+    #[n(14)]
+    DisputeResolved(#[n(0)] Box<DisputeResolved>),
+    /// A partner whose log has ended is closed out.
+    #[n(16)]
+    ClosedOut(#[n(0)] Box<ClosedOut>),
     /// Lets an auditor open blocks of this log.
     #[n(15)]
     Disclosure(#[n(0)] Disclosure),

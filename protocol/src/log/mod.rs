@@ -10,6 +10,7 @@
 
 pub mod block;
 pub mod checkpoint;
+pub mod closed_out;
 pub mod dispute;
 pub mod entries;
 pub mod fragments;
@@ -17,6 +18,7 @@ pub mod merkle;
 pub mod note;
 pub mod proof;
 pub mod range;
+pub mod resolution;
 pub mod settlement;
 pub mod tiles;
 pub mod tlog_proof;

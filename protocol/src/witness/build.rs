@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::allowed::Adjusted;
 use super::message::CertifiedHeader;
 pub use super::own_block::{Deliveries, OwnBlock, SentPayload};
 use super::own_block::{Derived, Parts};
@@ -107,8 +108,9 @@ impl OwnBlock {
             let theirs = column_key(constitution, tip, counterparty, stated)
                 .ok_or(BuildError::Stranger(counterparty))?;
             let key = context.column_key(&plan.secret, counterparty);
-            let mut content =
-                contents.get(&counterparty).copied().unwrap_or_else(ColumnContent::nothing);
+            let before = contents.get(&counterparty).copied();
+            let mut content = Adjusted::by(log, counterparty, &plan.public)
+                .base(&before.unwrap_or_else(ColumnContent::nothing))?;
             let start = body.leaves.len();
             content.first = body.offset()?;
             if let Some(sealed) = plan.sealed.get(&counterparty) {

@@ -13,7 +13,7 @@ use crate::ids::{BrandId, TreeSize};
 /// Most checkpoints remembered of one log, the latest by size, to compare others with.
 const CHECKPOINTS_KEPT: usize = 16;
 
-/// Evidence that is kept, as a record.
+/// What is kept of others' offences and of what this brand has agreed to about them, as a record.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub enum Kept {
@@ -23,6 +23,9 @@ pub enum Kept {
     /// This brand has agreed that a frozen log be closed.
     #[n(1)]
     Closes(#[n(0)] BrandId),
+    /// This brand has agreed to what a log in dispute last offered.
+    #[n(2)]
+    Agreed(#[n(0)] BrandId),
 }
 
 /// One brand's offence in one log.

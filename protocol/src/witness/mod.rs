@@ -3,14 +3,18 @@
 //! Each brand writes its own log; the others are its witnesses. `protocol/spec/agreement.md` states
 //! the rules 1-14 that are upheld here.
 
+pub mod allowed;
 pub mod build;
 pub mod cases;
 pub mod certified;
 pub mod closer;
 pub mod closing;
+pub mod dispute;
+pub mod ending;
 pub mod evidence;
 pub mod guards;
 pub mod handshake;
+mod led;
 pub mod message;
 pub mod own_block;
 pub mod readers;

@@ -64,13 +64,22 @@ pub fn sealing_after(
     Sealing { cipher: constitution.cipher(), key, since: kept.map_or(time, |kept| kept.since) }
 }
 
+/// What is known of the key that a block of another log states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stated {
+    /// The key.
+    Key(SealingKey),
+    /// That block was not brought: which key it is cannot be said.
+    NotBrought,
+}
+
 /// Cipher, own key and every reader's key. `recognised` gives the key stated by the block of another
 /// log that is recognised anew.
 pub(super) fn check_sealing<G: Guards>(
     constitution: &Constitution,
     tip: &Tip,
     header: &Header,
-    recognised: impl Fn(BrandId) -> Option<SealingKey>,
+    recognised: impl Fn(BrandId) -> Option<Stated>,
 ) -> Result<(), Violation> {
     let sealing = header.sealing;
     if sealing.cipher != constitution.cipher() {
@@ -90,7 +99,12 @@ pub(super) fn check_sealing<G: Guards>(
     }
     for column in &header.columns {
         let counterparty = column.counterparty;
-        let key = column_key(constitution, tip, counterparty, recognised(counterparty));
+        let stated = match recognised(counterparty) {
+            Some(Stated::NotBrought) => continue,
+            Some(Stated::Key(key)) => Some(key),
+            None => None,
+        };
+        let key = column_key(constitution, tip, counterparty, stated);
         if key != Some(column.opening.key()) {
             G::found(Violation::ReaderKey { reader: counterparty.to_string() })?;
         }

@@ -22,9 +22,10 @@ use crate::log::proof::ProofError;
 use crate::log::settlement::Discharge;
 use crate::time::{Milliseconds, Timestamp};
 
+use super::allowed::Allowed;
 use super::guards::Guards;
 use super::message::{Extension, LeafRun};
-use super::readers::{SEALING_KEY_AGE_MAX, check_sealing, secret_readers};
+use super::readers::{SEALING_KEY_AGE_MAX, Stated, check_sealing, secret_readers};
 
 /// How far a block's time may be from its witness's clock.
 pub const CLOCK_TOLERANCE: Milliseconds = Milliseconds::from_seconds(60);
@@ -316,6 +317,18 @@ pub enum Violation {
         /// Which one.
         draft: ConstitutionHash,
     },
+    /// 65.
+    #[error("what it enters as the resolution of a dispute cannot stand: {why}")]
+    Resolution {
+        /// Why.
+        why: &'static str,
+    },
+    /// 66.
+    #[error("what it closes out of its dealings with another brand cannot stand: {why}")]
+    ClosedOut {
+        /// Why.
+        why: &'static str,
+    },
     /// 55.
     #[error("it is sealed with {found}, which is not the constitution's cipher")]
     Cipher {
@@ -366,6 +379,24 @@ pub const fn is_about_the_block(rule: u16) -> bool {
 }
 
 impl Violation {
+    /// Whose column it is about, if one's.
+    #[must_use]
+    pub const fn counterparty(&self) -> Option<BrandId> {
+        match self {
+            Self::PublicTotal { counterparty }
+            | Self::Recognised { counterparty }
+            | Self::PairLimit { counterparty }
+            | Self::Opening { counterparty, .. }
+            | Self::ColumnLeaves { counterparty }
+            | Self::Payload { counterparty, .. }
+            | Self::ExactTotals { counterparty }
+            | Self::Delivered { counterparty }
+            | Self::Confirmed { counterparty }
+            | Self::Discharged { counterparty } => Some(*counterparty),
+            _ => None,
+        }
+    }
+
     /// The rule's number.
     #[must_use]
     pub const fn number(&self) -> u16 {
@@ -411,6 +442,8 @@ impl Violation {
             Self::SealingKey => 56,
             Self::ReaderKey { .. } => 57,
             Self::Disclosure => 58,
+            Self::Resolution { .. } => 65,
+            Self::ClosedOut { .. } => 66,
         }
     }
 }
@@ -424,8 +457,19 @@ pub struct CertifiedTotals<'a> {
     pub content: &'a Header,
 }
 
-/// Everything a header says by itself and against the block before. `certified` gives the certified
-/// block of another log at a height, if the block carries it or the judge knows it.
+/// What the judge of a block knows of a block of another log that it recognises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known<'a> {
+    /// That it is certified: the block carries it, or it is at hand.
+    Certified(CertifiedTotals<'a>),
+    /// Nothing, though the block should have brought it.
+    Missing,
+    /// Nothing: a final block comes without what was judged before it became final.
+    NotBrought,
+}
+
+/// Everything a header says by itself and against the block before. `certified` gives the block of
+/// another log at a height; `allowed` is what the block's own entries let its header say.
 ///
 /// # Errors
 /// The first rule that is broken.
@@ -433,7 +477,8 @@ pub fn check_header<'a, G: Guards>(
     constitution: &Constitution,
     tip: &Tip,
     header: &Header,
-    certified: impl Fn(BrandId, Height) -> Option<CertifiedTotals<'a>>,
+    allowed: &Allowed,
+    certified: impl Fn(BrandId, Height) -> Known<'a>,
 ) -> Result<(), Violation> {
     if header.version != constitution.protocol_version() {
         G::found(Violation::Version { found: header.version })?;
@@ -456,12 +501,15 @@ pub fn check_header<'a, G: Guards>(
         G::found(Violation::TimeBackwards)?;
     }
     check_columns::<G>(constitution, header)?;
-    check_totals::<G>(constitution, tip, header, &certified)?;
+    check_totals::<G>(constitution, tip, header, allowed, &certified)?;
     check_sealing::<G>(constitution, tip, header, |counterparty| {
         let recognised = header.column(counterparty)?.recognised;
         let anew = recognised != tip.recognised(counterparty);
-        let block = certified(counterparty, recognised.height).filter(|_| anew)?;
-        Some(block.content.sealing.key)
+        match certified(counterparty, recognised.height) {
+            Known::Certified(block) if anew => Some(Stated::Key(block.content.sealing.key)),
+            Known::NotBrought if anew => Some(Stated::NotBrought),
+            _ => None,
+        }
     })
 }
 
@@ -494,7 +542,8 @@ fn check_totals<'a, G: Guards>(
     constitution: &Constitution,
     tip: &Tip,
     header: &Header,
-    certified: &impl Fn(BrandId, Height) -> Option<CertifiedTotals<'a>>,
+    allowed: &Allowed,
+    certified: &impl Fn(BrandId, Height) -> Known<'a>,
 ) -> Result<(), Violation> {
     let step = constitution.total_step();
     let brand = constitution.brand(header.log).ok_or(Violation::Columns)?;
@@ -503,6 +552,7 @@ fn check_totals<'a, G: Guards>(
         let counterparty = column.counterparty;
         let before = tip.column(counterparty);
         let least = before.map_or(Value::ZERO, |column| column.sent);
+        let least = allowed.least(counterparty, least);
         if column.sent < least || column.sent.ceiling_to(step) != Ok(column.sent) {
             G::found(Violation::PublicTotal { counterparty })?;
         }
@@ -510,13 +560,17 @@ fn check_totals<'a, G: Guards>(
         if column.recognised != known {
             let recognised = column.recognised;
             let right = recognised.height > known.height
-                && certified(counterparty, recognised.height).is_some_and(|block| {
-                    block.header == recognised.block
-                        && block.content.column(header.log).is_some_and(|column| {
-                            column.sent == recognised.sent
-                                && column.discharged == recognised.discharged
-                        })
-                });
+                && match certified(counterparty, recognised.height) {
+                    Known::Certified(block) => {
+                        block.header == recognised.block
+                            && block.content.column(header.log).is_some_and(|column| {
+                                column.sent == recognised.sent
+                                    && column.discharged == recognised.discharged
+                            })
+                    }
+                    Known::Missing => false,
+                    Known::NotBrought => true,
+                };
             if !right {
                 G::found(Violation::Recognised { counterparty })?;
             }
@@ -691,7 +745,7 @@ pub fn check_public(
 
 /// One column, as its counterparty or an auditor may check it: the opening is the committed one,
 /// the leaves are the committed ones and in the tree, every payload has the constitution's price,
-/// and all adds up. Gives the payloads.
+/// and all adds up from `before`, with what the block's entries change of it. Gives the payloads.
 ///
 /// # Errors
 /// The first rule that is broken.
@@ -751,6 +805,36 @@ pub fn check_column<G: Guards>(
         G::found(violation)?;
     }
     Ok(payloads)
+}
+
+/// What of a column in dispute could stand by itself: leaves at the column's place that open to an entry
+/// of the constitution's price. Nothing of a column that is not what was committed to.
+#[must_use]
+pub fn salvage(
+    constitution: &Constitution,
+    header: &Header,
+    counterparty: BrandId,
+    opening: &ColumnOpening,
+    run: Option<&LeafRun>,
+) -> Vec<(LeafIndex, Payload)> {
+    let context = header.context();
+    let committed = header.column(counterparty).map(|column| opening.check(&context, column));
+    let (Some(run), Some(Ok(()))) = (run, committed) else { return Vec::new() };
+    if !are_in_place(header, &opening.content, Some(run), &run.entries.hashes()) {
+        return Vec::new();
+    }
+    let mut cipher = context.column(&opening.key);
+    let mut stands = Vec::new();
+    for (index, entry) in indexed(run) {
+        let sealed = codec::decode("a sealed entry", entry, codec::ENTRY_MAX);
+        if let Ok(SealedLeaf::Sealed(sealed)) = sealed
+            && let Ok(bytes) = cipher.open(index, sealed)
+            && let Ok(payload) = Payload::read(bytes, constitution, (header.log, counterparty))
+        {
+            stands.push((index, payload));
+        }
+    }
+    stands
 }
 
 fn are_in_place(

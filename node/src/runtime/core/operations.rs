@@ -85,6 +85,7 @@ impl Core {
         now: Timestamp,
     ) -> Result<(String, Timestamp), ServiceError> {
         let (member, brand) = (self.member(card)?, self.counterparty(brand)?);
+        self.require_running(brand)?;
         let code =
             self.vault.issue_link_code(member, brand, now, LINK_CODE_VALID).map_err(vault_error)?;
         Ok((code.to_string(), now.plus(LINK_CODE_VALID)))
@@ -133,6 +134,7 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<BrandId, ServiceError> {
         let (member, brand) = (self.member(card)?, self.counterparty(brand)?);
+        self.require_running(brand)?;
         let code: LinkCode = code.parse().map_err(|_| {
             ServiceError::new(
                 ErrorKind::Invalid,
@@ -264,6 +266,7 @@ impl Core {
             )
         })?;
         self.require_consent(&standing)?;
+        self.require_running(to)?;
         if self.disputes.is_disputed_by(to, self.me()) {
             // it credits nothing of this log: the member's points would be gone, and none come in
             return Err(ServiceError::new(
@@ -464,6 +467,7 @@ pub fn vault_error(error: VaultError) -> ServiceError {
 pub(in crate::runtime) fn submit_error(error: SubmitError) -> ServiceError {
     let (kind, code) = match error {
         SubmitError::CreditLimit { .. } => (ErrorKind::Refused, "credit_limit"),
+        SubmitError::Ended { .. } => (ErrorKind::Refused, "brand_ended"),
         SubmitError::NoCounterparty(_) => (ErrorKind::Invalid, "brand_unknown"),
         SubmitError::OtherPrice { .. } => (ErrorKind::Refused, "rate_changed"),
         SubmitError::QueueFull => (ErrorKind::Unavailable, "queue_full"),

@@ -52,8 +52,8 @@ impl Core {
             };
         }
         let settlement = self.settlement(cut_off)?;
-        let brands = settlement.statement().positions.len();
-        if self.clearing.view(cut_off, brands).is_none_or(|view| view.agreed.len() < brands) {
+        let voices = settlement.voices();
+        if self.clearing.view(cut_off).is_none_or(|view| view.agreed.len() < voices) {
             return Err(ServiceError::new(
                 ErrorKind::Refused,
                 "statement_not_agreed",

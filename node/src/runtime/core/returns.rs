@@ -36,6 +36,7 @@ impl Core {
             )
         };
         let from = self.counterparty(&request.from)?;
+        self.require_running(from)?;
         let leaf = LeafIndex::new(request.leaf);
         let place = (from, leaf);
         if let Some(known) = self.book.received().sent_back(id) {

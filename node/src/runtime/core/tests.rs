@@ -7,6 +7,8 @@
 //! published must stand before an auditor, and nobody may have signed two things. The ledger's
 //! randomness is fixed; the vault's (handles, codes) is not, and nothing depends on it.
 
+mod partners;
+
 use std::path::PathBuf;
 
 use protocol::amount::{Points, Rate, Value};
@@ -360,7 +362,7 @@ impl World {
             };
             let others = || cores().filter(|other| other.me() != core.me());
             let closed = self.cut_off.is_none_or(|cut_off| {
-                let state = core.clearing.view(cut_off, 3).map(|view| view.state);
+                let state = core.clearing.view(cut_off).map(|view| view.state);
                 if !self.settled {
                     return state.as_deref() == Some("agreed");
                 }
@@ -473,7 +475,7 @@ impl World {
     /// Every payment is made, stated and confirmed, twice: a client repeats what it has no answer to.
     fn settle(&mut self, cut_off: Timestamp) {
         let number = |name: &str| BRANDS.iter().position(|known| *known == name).unwrap();
-        let asked = self.sites[AMBER].core.clearing.view(cut_off, 3).unwrap().payments;
+        let asked = self.sites[AMBER].core.clearing.view(cut_off).unwrap().payments;
         let asked: Vec<_> = asked.iter().map(|it| (number(&it.payer), number(&it.payee))).collect();
         assert_eq!(asked, [(AMBER, BIRCH)]);
         for (payer, payee) in asked {

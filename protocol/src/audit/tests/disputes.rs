@@ -2,12 +2,14 @@
 
 use super::fixture::{Alliance, Content, brand};
 use super::places;
+use crate::amount::Value;
 use crate::audit::Reason;
 use crate::crypto::sealed::KeyRing;
 use crate::exchange::Payload;
 use crate::ids::{HeaderHash, Height, LeafIndex};
 use crate::log::block::{ColumnContent, Header, PublicEntry};
 use crate::log::dispute::{DisputeEvidence, DisputeOpened};
+use crate::log::resolution::{DisputeResolved, runs};
 
 /// Two blocks of `a`; in the second an exchange to `b`, at a wrong price if `wrong`. Then what `b` opens.
 fn accused(wrong: bool) -> (Alliance, DisputeOpened) {
@@ -85,6 +87,75 @@ fn an_accusation_that_its_evidence_does_not_bear_out_falls_on_the_accuser() {
     assert!(report.is_clean());
     let known = |reason| report.not_checked.iter().any(|it| it.reason == reason);
     assert!(known(Reason::DisputeWithoutEvidence));
+}
+
+/// Both sides enter what the dispute comes to, nothing of it standing, each changed; what the regulator
+/// finds. None: that side enters nothing.
+fn resolved(
+    accused_says: Option<fn(&mut DisputeResolved)>,
+    accuser_says: fn(&mut DisputeResolved),
+    recognises: bool,
+) -> (Vec<String>, u64) {
+    let (mut it, dispute) = accused(true);
+    let DisputeEvidence { before, salt, .. } = dispute.evidence.clone().unwrap();
+    let (began, block) = (dispute.height, dispute.block);
+    let public = vec![PublicEntry::DisputeOpened(Box::new(dispute))];
+    it.block("b", Content { public, ..Content::default() });
+    let total = it.contents("a").into_iter().find(|(to, _)| *to == brand("b")).unwrap().1;
+    let sound = DisputeResolved {
+        accused: brand("a"),
+        accuser: brand("b"),
+        began,
+        last: began,
+        block,
+        before,
+        salt,
+        stands: Vec::new(),
+        counted: Value::ZERO,
+        void: total.sent.minus(before.sent).unwrap(),
+        entries: total.entries,
+    };
+    let enter = |change: fn(&mut DisputeResolved)| {
+        let mut entry = sound.clone();
+        change(&mut entry);
+        vec![PublicEntry::DisputeResolved(Box::new(entry))]
+    };
+    let offer = accused_says.map_or_else(Vec::new, enter);
+    it.block("a", Content { public: offer, ..Content::default() });
+    let recognised = if recognises { vec![brand("a")] } else { Vec::new() };
+    it.block("b", Content { public: enter(accuser_says), recognised, ..Content::default() });
+    let report = it.audit(&[Alliance::auditor_key()]);
+    (places(&report), report.counts.resolutions)
+}
+
+#[test]
+fn a_resolution_that_cannot_stand_is_found() {
+    let same = |change: fn(&mut DisputeResolved)| resolved(Some(change), change, true);
+    assert_eq!(same(|_| {}), (Vec::new(), 1));
+    let found = |(places, resolutions): (Vec<String>, u64), expected: &str| {
+        assert!(places.iter().any(|place| place == expected), "{expected}: {places:?}");
+        // and then what was wrong before stays a finding
+        assert!(places.iter().any(|place| place == "a 2 8 block/20"), "{places:?}");
+        assert_eq!(resolutions, 0);
+    };
+    found(resolved(None, |_| {}, true), "b 2 8 dispute/unagreed");
+    let less =
+        |it: &mut DisputeResolved| it.void = it.void.saturating_minus(Value::new(1).unwrap());
+    found(resolved(Some(|_| {}), less, true), "b 2 8 dispute/unagreed");
+    found(same(|it| it.salt = [1; 32]), "b 2 8 dispute/resolution");
+    found(same(|it| it.began = Height::new(1)), "b 2 8 dispute/resolution");
+    // a leaf of before the dispute, and nothing that it would be worth
+    let old = |it: &mut DisputeResolved| {
+        it.stands = runs([LeafIndex::new(0)]);
+        it.counted = Value::new(3_000_000).unwrap();
+        it.void = it.void.minus(it.counted).unwrap();
+    };
+    found(same(old), "b 2 8 dispute/resolution");
+    // what every witness sees
+    let (places, _) = same(|it| it.last = Height::new(3));
+    assert!(places.iter().any(|place| place == "a 3 - block/65"), "{places:?}");
+    let (places, _) = resolved(Some(|_| {}), |_| {}, false);
+    assert!(places.iter().any(|place| place == "b 2 - block/65"), "{places:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::super::{
     Report,
 };
 use crate::amount::{Points, Value};
-use crate::clearing::{CheckedClosing, Statement, check_closing, close};
+use crate::clearing::{Absent, CheckedClosing, Statement, check_closing, close};
 use crate::codec;
 use crate::constitution::tests::{draft, seed};
 use crate::constitution::{self, Constitution};
@@ -45,7 +45,7 @@ pub(super) const NOTICE: Milliseconds = Milliseconds::new(500);
 
 /// Files by name.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Folder(pub(super) BTreeMap<String, Vec<u8>>);
+pub(crate) struct Folder(pub(crate) BTreeMap<String, Vec<u8>>);
 
 impl TileSource for Folder {
     fn read(&self, path: &TilePath) -> Option<Vec<u8>> {
@@ -130,7 +130,7 @@ impl Draft {
 }
 
 #[derive(Clone)]
-pub(super) struct Alliance {
+pub(crate) struct Alliance {
     pub(super) constitution: Constitution,
     pub(super) constitutions: Constitutions,
     pub(super) folders: BTreeMap<BrandId, Folder>,
@@ -368,7 +368,13 @@ impl Alliance {
             let closed = last.as_ref().map(|(header, _)| (header, header.to_leaf().1));
             checked.push(check_closing(&closing, closed, &next).unwrap());
         }
-        Statement::derive(&self.constitution, Timestamp::from_unix_ms(CUT_OFF), &checked).unwrap()
+        Statement::derive(
+            &self.constitution,
+            Timestamp::from_unix_ms(CUT_OFF),
+            &checked,
+            &Absent::default(),
+        )
+        .unwrap()
     }
 
     /// A whole life: links, exchanges, returns, an application's entry, clearing. `bulk` exchanges in
@@ -434,7 +440,7 @@ impl Alliance {
         self.time += ms;
     }
 
-    pub(super) fn auditor_key() -> OpeningKey {
+    pub(crate) fn auditor_key() -> OpeningKey {
         OpeningKey {
             holder: KeyHolder::Auditor("regulator".to_owned()),
             secret: SealingSecret::derive(&[77; 32]).0,

@@ -6,7 +6,7 @@ use super::fixture::{Alliance, CUT_OFF, Folder, brand};
 use super::places;
 use crate::amount::Points;
 use crate::audit::{Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE};
-use crate::clearing::{CheckedClosing, Statement, check_closing, close};
+use crate::clearing::{Absent, CheckedClosing, Statement, check_closing, close};
 use crate::codec;
 use crate::constitution::tests::seed;
 use crate::constitution::{BRANDS_MAX, Constitution};
@@ -204,7 +204,8 @@ fn what_ledgers_write_is_sound() {
     }
     live.settle();
     let closings: Vec<_> = live.machines.values().flat_map(|it| it.closings.clone()).collect();
-    let statement = Statement::derive(&live.constitution, cut_off, &closings).unwrap();
+    let statement =
+        Statement::derive(&live.constitution, cut_off, &closings, &Absent::default()).unwrap();
     for brand in brands {
         let statement = statement.hash();
         live.submit(brand, PublicEntry::Statement(StatementEntry { cut_off, statement }));

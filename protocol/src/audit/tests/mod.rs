@@ -3,7 +3,7 @@
 mod disclosures;
 mod disputes;
 mod epochs;
-mod fixture;
+pub(crate) mod fixture;
 mod live;
 mod rules;
 mod settlement;

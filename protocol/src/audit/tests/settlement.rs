@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::fixture::{Alliance, CUT_OFF, Content, brand};
 use super::places;
 use crate::amount::Value;
-use crate::clearing::{Settlement, Statement};
+use crate::clearing::{Absent, Settlement, Statement};
 use crate::ids::{BrandId, StatementHash};
 use crate::log::block::{PublicEntry, StatementEntry};
 use crate::log::settlement::{Discharge, Payment, PaymentReference};
@@ -59,7 +59,7 @@ impl Agreed {
     }
 
     fn discharges(&self, log: &str) -> BTreeMap<BrandId, Discharge> {
-        Settlement::new(self.statement.clone()).discharges(brand(log))
+        Settlement::new(self.statement.clone(), &Absent::default()).discharges(brand(log))
     }
 
     fn grant(&mut self, log: &str) {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::clearing::tests::{brand, checked, constitution, cut_off};
-use crate::clearing::{CheckedClosing, Statement};
+use crate::clearing::{Absent, CheckedClosing, Statement};
 use crate::log::settlement::{Payment, PaymentReference};
 
 /// Five brands: a owes b 3.5 fen and c owes d 2 yuan; the half fen cannot be paid.
@@ -8,8 +8,9 @@ fn settlement() -> Settlement {
     let totals = [[3_500_000, 0, 0, 0], [0; 4], [0, 0, 200_000_000, 0], [0; 4], [0; 4]];
     let closings: Vec<CheckedClosing> =
         totals.iter().enumerate().map(|(log, sent)| checked(log, sent)).collect();
-    let statement = Statement::derive(&constitution(), cut_off(), &closings).unwrap();
-    let mut settlement = Settlement::new(statement);
+    let statement =
+        Statement::derive(&constitution(), cut_off(), &closings, &Absent::default()).unwrap();
+    let mut settlement = Settlement::new(statement, &Absent::default());
     let statement = settlement.hash();
     let payment = |payer, payee, value| Payment {
         cut_off: cut_off(),

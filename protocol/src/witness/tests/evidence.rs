@@ -217,6 +217,37 @@ fn leaves_that_are_not_the_blocks_are_refused_and_nobody_is_blamed() {
 }
 
 #[test]
+fn a_final_block_that_breaks_a_rule_is_told() {
+    let alliance = alliance();
+    let a = alliance.id(A);
+    let stranger =
+        Disclosure { auditor: "a_friend".to_owned(), first: Height::new(1), secrets: Vec::new() };
+    let unsound = alliance.build(
+        A,
+        Plan { public: vec![PublicEntry::Disclosure(stranger)], ..alliance.plan(1, Vec::new()) },
+    );
+    for (block, expected) in [(alliance.block(2), None), (unsound, Some(58))] {
+        let deliveries = block.deliveries(&alliance.constitution).unwrap();
+        let delivery = deliveries.to(alliance.id(B), false).unwrap();
+        let certificate = alliance.certificate(pledge(&block, 0), A);
+        let mut ledger = alliance.running(B);
+        let message = Message::Blocks(vec![CertifiedBlock { certificate, delivery }]);
+        let out = handle(&mut ledger, a, message);
+        // it is final, whoever would have refused it
+        let [done] = out.finals.as_slice() else { panic!() };
+        assert_eq!(done.unsound.as_ref().map(|violation| violation.number()), expected);
+        assert_eq!(ledger.witness(a).unwrap().tip().height, Height::new(1));
+        // after a restart as well
+        let mut ledger = alliance.ledger(B);
+        let mut again = Outbox::default();
+        for record in &out.records {
+            ledger.replay(record, &mut again).unwrap();
+        }
+        assert_eq!(again.finals[0].unsound, done.unsound);
+    }
+}
+
+#[test]
 fn a_lying_writer_does_not_fill_the_disk_with_rounds_or_blocks() {
     let alliance = alliance();
     let mut witness = alliance.witness();

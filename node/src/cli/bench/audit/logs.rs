@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::amount::Points;
 use protocol::audit::{CERTIFICATES_FILE, CHECKPOINT_FILE};
-use protocol::clearing::{CheckedClosing, Settlement, Statement, check_closing};
+use protocol::clearing::{Absent, CheckedClosing, Settlement, Statement, check_closing};
 use protocol::codec;
 use protocol::constitution::Constitution;
 use protocol::exchange::{Exchange, Link, Payload, Return, ReturnReason};
@@ -184,8 +184,9 @@ impl<'a> Writers<'a> {
         }
         self.round()?;
         let closings = self.parties.values().filter_map(|party| party.closing.as_ref());
-        let statement = Statement::derive(self.constitution, cut_off, closings).map_err(stuck)?;
-        let mut settlement = Settlement::new(statement);
+        let statement = Statement::derive(self.constitution, cut_off, closings, &Absent::default())
+            .map_err(stuck)?;
+        let mut settlement = Settlement::new(statement, &Absent::default());
         let statement = settlement.hash();
         for brand in self.brands.clone() {
             let entry = PublicEntry::Statement(StatementEntry { cut_off, statement });

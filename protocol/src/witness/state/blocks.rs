@@ -1,0 +1,302 @@
+//! A block that came in: its parts checked, and kept until its height is decided.
+
+use super::{Outbox, Received, Surroundings, Witness};
+use crate::crypto::sealed::SealError;
+use crate::epochs::DraftReference;
+use crate::epochs::adoption::{self, ProvenEntry};
+use crate::epochs::entries::Judge;
+use crate::exchange::Payload;
+use crate::ids::{BrandId, HeaderHash, Height, LeafIndex};
+use crate::log::block::{BlockReference, ColumnContent, ColumnOpening, Header, PublicEntry};
+use crate::log::fragments::Shape;
+use crate::log::resolution::DisputeResolved;
+use crate::witness::allowed::{Adjusted, Allowed};
+use crate::witness::build::OwnBlock;
+use crate::witness::guards::{Guard, Guards};
+use crate::witness::message::{CertifiedHeader, Delivery, LeafRun};
+use crate::witness::record::{Opened, Record};
+use crate::witness::rules::{self, CertifiedTotals, Known, Violation};
+
+/// Most different blocks of one height a witness keeps. An honest writer goes on with its last one;
+/// whichever is dropped and becomes final after all is asked for again.
+const BLOCKS_PER_HEIGHT_MAX: usize = 16;
+
+impl<G: Guards> Witness<G> {
+    /// Checks a block's parts and keeps it; `fresh` also judges what only a vote needs. A block that was
+    /// voted for without that, or missed, is judged all the same as far as it can be: it stands with its
+    /// certificate, and what is wrong with it is told.
+    pub(super) fn receive(
+        &mut self,
+        at: &Surroundings<'_>,
+        block: &BlockReference,
+        delivery: &Delivery,
+        fresh: bool,
+    ) -> Result<(), Violation> {
+        let header = Header::from_bytes(&delivery.header)?;
+        let id = crate::log::merkle::leaf_hash(&delivery.header).of_header();
+        let names = (header.log, header.height, header.epoch, id);
+        if names != (block.log, block.height, block.epoch, block.header) {
+            return Err(Violation::Previous);
+        }
+        let frontier = rules::check_tree::<G>(&self.tip, &header, block, &delivery.extension)?;
+        if let Some(position) =
+            at.constitution.committee().witnesses(self.log).position(|witness| witness == at.me)
+        {
+            let number = u32::try_from(position).unwrap_or(u32::MAX);
+            let fragment = &delivery.fragment;
+            Shape::of(at.constitution.committee())
+                .check(fragment, number, header.body_bytes, &header.fragments)
+                .or_else(|error| G::found(error.into()))?;
+        }
+        let public = rules::check_public(&header, delivery.public.as_ref())?;
+        let proven = proven(&header, delivery.public.as_ref(), &public);
+        let opening = self.opening(at, &header, id);
+        let offered = self.offered(at.me, &public);
+        let column = self.check_own_column(at, &header, &opening, delivery, &public);
+        if let Err(violation @ Violation::Delivered { .. }) = &column {
+            return Err(violation.clone());
+        }
+        let unsound = if fresh {
+            let brought = read_certified(at, &delivery.recognised);
+            self.judge(at, &header, &public, Some(&brought))?;
+            rules::check_clock::<G>(&header, at.now)?;
+            if let Err(violation) = &column
+                && !G::allow(Guard::OwnColumn, column.is_ok())
+            {
+                return Err(violation.clone());
+            }
+            None
+        } else {
+            self.judge(at, &header, &public, None)
+                .err()
+                .filter(|violation| !is_of_knowledge(violation))
+        };
+        let opening = opening.ok();
+        let salvaged = match (&column, &opening) {
+            (Err(_), Some(opening)) => {
+                let run = delivery.column.as_ref();
+                rules::salvage(at.constitution, &header, at.me, opening, run)
+            }
+            _ => Vec::new(),
+        };
+        let received = Received {
+            judged: fresh,
+            header,
+            frontier,
+            public,
+            proven,
+            column,
+            opening,
+            salvaged,
+            offered,
+            unsound,
+        };
+        self.keep(id, received);
+        Ok(())
+    }
+
+    /// A block by itself and against the one before. `brought` are the certified headers of other logs
+    /// that came with it; none when it came without, as a block does that is final.
+    fn judge(
+        &self,
+        at: &Surroundings<'_>,
+        header: &Header,
+        public: &[(LeafIndex, PublicEntry)],
+        brought: Option<&[(HeaderHash, Header)]>,
+    ) -> Result<(), Violation> {
+        let entries = || public.iter().map(|(_, entry)| entry);
+        let known = (at.constitution, at.constitutions);
+        let allowed = Allowed::by::<G>(known, &self.tip, header, entries())?;
+        rules::check_header::<G>(at.constitution, &self.tip, header, &allowed, |log, height| {
+            let Some(brought) = brought else { return Known::NotBrought };
+            let mut brought = brought.iter();
+            let found = brought.find(|(_, header)| (header.log, header.height) == (log, height));
+            found.map_or(Known::Missing, |(id, content)| {
+                Known::Certified(CertifiedTotals { header: *id, content })
+            })
+        })?;
+        rules::check_payments::<G>(at.constitution, &self.tip, header, public)?;
+        rules::check_entries::<G>(at.constitution, header, entries())?;
+        self.judge_entries(at, header, public)
+    }
+
+    /// What the log offers this node as the end of a dispute that there is.
+    fn offered(
+        &self,
+        me: BrandId,
+        public: &[(LeafIndex, PublicEntry)],
+    ) -> Option<Box<DisputeResolved>> {
+        self.dispute.as_ref()?;
+        public.iter().find_map(|(_, entry)| match entry {
+            PublicEntry::DisputeResolved(it) if it.sides() == (self.log, me) => Some(it.clone()),
+            _ => None,
+        })
+    }
+
+    /// Puts on record what opened the own column of a block that came in: the sealing key will be
+    /// destroyed some day, and the records must still give the same state.
+    pub(super) fn record_opening(&self, block: HeaderHash, out: &mut Outbox) {
+        let opening = self.received.get(&block).and_then(|received| received.opening.as_ref());
+        if let Some(opening) = opening {
+            let (log, opening) = (self.log, opening.to_bytes().to_vec());
+            out.records.push(Record::Opened(Opened { log, block, opening }));
+        }
+    }
+
+    /// What the writer wrapped to this node, or on replay what is on record of it.
+    fn opening(
+        &self,
+        at: &Surroundings<'_>,
+        header: &Header,
+        id: HeaderHash,
+    ) -> Result<ColumnOpening, SealError> {
+        match header.open_column(at.me, at.sealing) {
+            Err(SealError::KeyNotHeld) => {
+                self.opened.get(&id).cloned().ok_or(SealError::KeyNotHeld)
+            }
+            opened => opened,
+        }
+    }
+
+    /// What the block says of constitutions, and whether it had to take one up.
+    fn judge_entries(
+        &self,
+        at: &Surroundings<'_>,
+        header: &Header,
+        public: &[(LeafIndex, PublicEntry)],
+    ) -> Result<(), Violation> {
+        let judge = Judge {
+            constitution: at.constitution,
+            constitutions: at.constitutions,
+            draft: |draft: &DraftReference| at.next.drafts?.get(&draft.constitution),
+            stances: &self.stances,
+        };
+        let entries = || public.iter().map(|(_, entry)| entry);
+        judge.judge(header, entries()).or_else(G::found)?;
+        let first = header.height == Height::new(1);
+        if first && header.time < at.next.in_effect {
+            G::found(Violation::TooEarly { effect: at.next.in_effect })?;
+        }
+        match at.next.due::<G>(header.time) {
+            Some(due) if adoption::switch(entries()) != Some(due.draft()) => {
+                G::found(Violation::SwitchDue { draft: due.draft().constitution })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps a block, and drops another if there are too many; never the locked one.
+    fn keep(&mut self, id: HeaderHash, received: Received) {
+        let locked = self.lock.as_ref().map(|lock| lock.pledge().block.header);
+        if self.received.len() >= BLOCKS_PER_HEIGHT_MAX
+            && let Some(other) = self.received.keys().find(|other| Some(**other) != locked).copied()
+        {
+            self.received.remove(&other);
+        }
+        self.received.insert(id, received);
+    }
+
+    fn check_own_column(
+        &self,
+        at: &Surroundings<'_>,
+        header: &Header,
+        opening: &Result<ColumnOpening, SealError>,
+        delivery: &Delivery,
+        public: &[(LeafIndex, PublicEntry)],
+    ) -> Result<(Vec<(LeafIndex, Payload)>, ColumnContent), Violation> {
+        let counterparty = at.me;
+        let entries = public.iter().map(|(_, entry)| entry);
+        let mut adjusted = Adjusted::by(self.log, at.me, entries);
+        // what is not in dispute is not restated
+        adjusted.restated = adjusted.restated.filter(|_| self.dispute.is_some());
+        let content = self.dispute.as_ref().map_or(self.content, |it| it.content());
+        let before = adjusted.base(&content)?;
+        let opening =
+            opening.as_ref().map_err(|error| Violation::Opening { counterparty, error: *error })?;
+        let run = delivery.column.as_ref();
+        let payloads =
+            rules::check_column::<G>(at.constitution, header, at.me, opening, &before, run)?;
+        Ok((payloads, opening.content))
+    }
+
+    /// As writer: takes an own block as received. The writer judges it by its witnesses' rules.
+    ///
+    /// # Errors
+    /// The rule that its witnesses would refuse it by.
+    pub fn receive_own(
+        &mut self,
+        at: &Surroundings<'_>,
+        block: &OwnBlock,
+    ) -> Result<(), Violation> {
+        let header = Header::from_bytes(block.header_leaf())?;
+        let public: Vec<(LeafIndex, PublicEntry)> =
+            (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect();
+        let frontier = block.after().map_err(|_| Violation::FirstLeaf)?;
+        let brought = block.recognised(at);
+        self.judge(at, &header, &public, Some(&brought))?;
+        let column = Ok((Vec::new(), ColumnContent::nothing()));
+        let id = block.reference().header;
+        let shown = public.iter().any(|(_, entry)| ProvenEntry::is_shown(entry));
+        let run = if shown { block.public_run(at.constitution) } else { None };
+        let proven = proven(&header, run.as_ref(), &public);
+        let received = Received {
+            judged: true,
+            header,
+            frontier,
+            public,
+            proven,
+            column,
+            opening: None,
+            salvaged: Vec::new(),
+            offered: None,
+            unsound: None,
+        };
+        self.keep(id, received);
+        Ok(())
+    }
+}
+
+/// Whether a rule is about what the judge knows of constitutions, rather than about the block.
+const fn is_of_knowledge(violation: &Violation) -> bool {
+    matches!(violation, Violation::UnknownConstitution { .. } | Violation::SwitchDue { .. })
+}
+
+/// Public entries that are shown to others, each with its proof.
+fn proven(
+    header: &Header,
+    run: Option<&LeafRun>,
+    public: &[(LeafIndex, PublicEntry)],
+) -> Vec<(PublicEntry, ProvenEntry)> {
+    let shown = public.iter().filter(|(_, entry)| ProvenEntry::is_shown(entry)).collect::<Vec<_>>();
+    let (Some(run), false) = (run, shown.is_empty()) else { return Vec::new() };
+    let leaves = run.entries.hashes();
+    let entries = shown.into_iter().filter_map(|(index, entry)| {
+        let place = index.get().checked_sub(run.first.get())?;
+        let bytes = run.entries.iter().nth(usize::try_from(place).ok()?)?.to_vec();
+        let proof = run.proof.narrow(run.first, &leaves, header.body_size(), *index)?;
+        Some((entry.clone(), ProvenEntry { index: *index, entry: bytes, proof }))
+    });
+    entries.collect()
+}
+
+/// Reads headers whose certificates stand, each under the constitution of its own epoch. A header
+/// that is known to be certified needs no second look at its certificate.
+pub(in crate::witness) fn read_certified(
+    at: &Surroundings<'_>,
+    carried: &[CertifiedHeader],
+) -> Vec<(HeaderHash, Header)> {
+    carried
+        .iter()
+        .filter_map(|carried| {
+            let id = crate::log::merkle::leaf_hash(&carried.header).of_header();
+            let header = Header::from_bytes(&carried.header).ok()?;
+            if at.certified.contains(header.log, id) {
+                return Some((id, header));
+            }
+            let constitution = at.constitutions.of(carried.certificate.pledge.block.epoch)?;
+            let certificate = carried.certificate.clone().verify(constitution).ok()?;
+            (certificate.block().header == id && certificate.block().log == header.log)
+                .then_some((id, header))
+        })
+        .collect()
+}

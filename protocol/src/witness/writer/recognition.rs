@@ -1,0 +1,122 @@
+//! What the next block recognises of other logs, and grants as discharged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Writer;
+use crate::amount::Value;
+use crate::exchange::Payload;
+use crate::ids::BrandId;
+use crate::log::block::{PublicEntry, Recognised};
+use crate::log::settlement::Discharge;
+use crate::witness::guards::Guards;
+use crate::witness::message::CertifiedHeader;
+use crate::witness::rules;
+use crate::witness::state::{Surroundings, Witness};
+
+/// So many returns fit a block with whatever else goes into it.
+const RETURNS_WITH_ENTRY: usize = 256;
+
+impl<G: Guards> Writer<G> {
+    /// From the next block on, recognises a log up to a block that has been applied. `answer` says
+    /// that its writer waits for the acknowledgement: then a block is built for it alone if need be.
+    pub fn recognise(
+        &mut self,
+        log: BrandId,
+        recognised: Recognised,
+        proof: CertifiedHeader,
+        answer: bool,
+    ) {
+        self.recognise.insert(log, (recognised, proof));
+        self.acknowledge |= answer;
+    }
+
+    /// From the next block on, grants what a settled statement discharges; a block is built for it
+    /// alone if need be.
+    pub fn discharge(&mut self, granted: BTreeMap<BrandId, Discharge>) {
+        self.discharge.extend(granted);
+    }
+
+    /// What is to be granted and is not yet: as far as the counterparty's log is recognised up to the
+    /// cut-off, so that the header bears it out.
+    pub(super) fn grants(
+        &self,
+        own: &Witness<G>,
+        waiting: &BTreeSet<BrandId>,
+    ) -> BTreeMap<BrandId, Discharge> {
+        let due = self.discharge.iter().filter(|(log, granted)| {
+            let before = own.tip().column(**log).map(|column| column.discharged);
+            let next = self.recognise.get(log).filter(|_| !waiting.contains(log));
+            let known = own.tip().recognised(**log).sent;
+            let known = next.map_or(known, |(next, _)| next.sent.max(known));
+            granted.cut_off > before.unwrap_or_default().cut_off && granted.received <= known
+        });
+        due.map(|(log, granted)| (*log, *granted)).collect()
+    }
+
+    /// Takes out of what waits this brand's agreements to the end of a dispute where the log in dispute is
+    /// not recognised with the next block.
+    pub(super) fn set_aside(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &Witness<G>,
+    ) -> Vec<PublicEntry> {
+        let needs = |entry: &PublicEntry| match entry {
+            PublicEntry::DisputeResolved(it) if it.accuser == at.me => {
+                Some((it.accused, it.last.next()?))
+            }
+            _ => None,
+        };
+        if !self.public.iter().any(|entry| needs(entry).is_some()) {
+            return Vec::new();
+        }
+        let deferred = self.waiting_logs(at, own);
+        let ready = |entry: &PublicEntry| {
+            let Some((log, height)) = needs(entry) else { return true };
+            // returns go with the same block; so many that they may not all fit come first
+            let returns = self
+                .sealed
+                .iter()
+                .filter(|(to, payload)| *to == log && matches!(payload, Payload::Return(_)));
+            let fit = returns.count() <= RETURNS_WITH_ENTRY;
+            let next = self.recognise.get(&log).filter(|_| fit && !deferred.contains(&log));
+            next.is_some_and(|(next, _)| next.height >= height)
+        };
+        let (ready, unready): (Vec<_>, Vec<_>) = self.public.iter().cloned().partition(ready);
+        self.public = ready.into();
+        unready
+    }
+
+    /// Logs whose recognition waits. A payee that grants a discharge takes back
+    /// the claim that was paid with it: where that would take this brand over a limit, recognising it
+    /// waits until something else is settled or comes the other way.
+    pub(super) fn waiting_logs(
+        &self,
+        at: &Surroundings<'_>,
+        own: &Witness<G>,
+    ) -> BTreeSet<BrandId> {
+        let tip = own.tip();
+        let grants =
+            |log: &BrandId, next: &Recognised| next.discharged != tip.recognised(*log).discharged;
+        let Some(brand) = at.constitution.brand(at.me) else { return BTreeSet::new() };
+        if !self.recognise.iter().any(|(log, (next, _))| grants(log, next)) {
+            return BTreeSet::new();
+        }
+        let step = at.constitution.total_step();
+        let mut exposures = Vec::new();
+        let mut raising = BTreeSet::new();
+        for log in at.constitution.committee().witnesses(at.me) {
+            let sent = self.contents.get(&log).map_or(Value::ZERO, |content| content.sent);
+            let pending = self.pending.get(&log).copied().unwrap_or_default();
+            let ceiling = sent.plus(pending).and_then(|sent| sent.ceiling_to(step));
+            let ceiling = ceiling.unwrap_or(Value::MAX);
+            let before = rules::public_exposure(step, ceiling, &tip.recognised(log));
+            let next = self.recognise.get(&log).map(|(next, _)| next);
+            let after = next.map(|next| rules::public_exposure(step, ceiling, next));
+            if after > Some(before) {
+                raising.insert(log);
+            }
+            exposures.push(after.unwrap_or(before));
+        }
+        if rules::within_limits(brand, &exposures) { BTreeSet::new() } else { raising }
+    }
+}

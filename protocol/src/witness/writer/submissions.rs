@@ -1,0 +1,306 @@
+//! What waits for a block: taken within the limits, looked through after a change of constitution.
+
+use std::collections::BTreeMap;
+
+use std::collections::VecDeque;
+
+use super::Writer;
+use crate::amount::Value;
+use crate::constitution::Constitution;
+use crate::crypto::sealed::sealed_leaf_bytes;
+use crate::epochs::adoption::{self, Stance};
+use crate::exchange::Payload;
+use crate::ids::{BrandId, ConstitutionHash};
+use crate::log::block::{APPLICATION_MAX, BLOCK_LEAVES_MAX, BODY_MAX, PublicEntry};
+use crate::log::entries::LENGTH_BYTES;
+use crate::witness::guards::{Guard, Guards};
+use crate::witness::rules;
+use crate::witness::state::{Outbox, Surroundings, Witness};
+
+/// Most submissions that wait for a block.
+pub const QUEUE_MAX: usize = 65_536;
+
+/// Blocks of fewer leaves are not filled up to a power of two: they are cheap.
+const FILLED_FROM: usize = 1024;
+
+/// Why a submission is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// It would take the brand over its credit limit.
+    #[error(
+        "brand {to} would be owed more than the credit limit allows; it can go on after the next clearing, or when {to} has sent points the other way"
+    )]
+    CreditLimit {
+        /// Who would be owed.
+        to: BrandId,
+    },
+    /// The counterparty is no brand of the alliance, or this brand itself.
+    #[error("{0} is no other brand of the alliance")]
+    NoCounterparty(BrandId),
+    /// An exchange at another price than that of the constitution that the log is under.
+    #[error("the rate to brand {to} has changed; quote the exchange again")]
+    OtherPrice {
+        /// With whom.
+        to: BrandId,
+    },
+    /// Too many wait already.
+    #[error("{QUEUE_MAX} submissions wait for a block already; try again in a moment")]
+    QueueFull,
+    /// The counterparty's log has ended: it would never be recognised.
+    #[error("the log of {to} has ended: nothing can be sent there any more")]
+    Ended {
+        /// To whom.
+        to: BrandId,
+    },
+    /// An application's entry is too large.
+    #[error("an application's entry of {found} bytes; the most is {APPLICATION_MAX}")]
+    EntryTooLarge {
+        /// Its bytes.
+        found: usize,
+    },
+}
+
+impl<G: Guards> Writer<G> {
+    /// Takes a public entry into the next block.
+    ///
+    /// # Errors
+    /// When too many wait, or the entry is too large.
+    pub fn submit_public(&mut self, entry: PublicEntry) -> Result<(), SubmitError> {
+        if let PublicEntry::Application(application) = &entry
+            && application.body.len() > APPLICATION_MAX
+        {
+            return Err(SubmitError::EntryTooLarge { found: application.body.len() });
+        }
+        if self.public.len() >= QUEUE_MAX {
+            return Err(SubmitError::QueueFull);
+        }
+        self.public.push_back(entry);
+        Ok(())
+    }
+
+    /// What waits for a block to be said of drafts, and what the open block says of them.
+    #[must_use]
+    pub fn waiting_stances(&self) -> [BTreeMap<ConstitutionHash, Stance>; 2] {
+        let built: Vec<PublicEntry> =
+            self.blocks.values().flat_map(|block| block.submissions().0).collect();
+        let queued = self.public.iter().filter_map(adoption::stance);
+        let built = built.iter().filter_map(adoption::stance);
+        [
+            queued.map(|(draft, stance)| (draft.constitution, stance)).collect(),
+            built.map(|(draft, stance)| (draft.constitution, stance)).collect(),
+        ]
+    }
+
+    /// Takes entries that belong together into the next block, before all else that waits.
+    pub fn submit_together(&mut self, entries: Vec<PublicEntry>) {
+        entries.into_iter().rev().for_each(|entry| self.public.push_front(entry));
+    }
+
+    /// Takes a sealed payload into the next block. An exchange is taken only while the brand stays
+    /// two steps below its limits, so that a return always has room. A return is always taken, and
+    /// goes before all else that waits: what it answers is recognised with it and not before.
+    ///
+    /// # Errors
+    /// When a limit would be passed, or too many wait.
+    pub fn submit_sealed(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &Witness<G>,
+        to: BrandId,
+        payload: Payload,
+    ) -> Result<(), SubmitError> {
+        if to == at.me || !at.constitution.committee().contains(to) {
+            return Err(SubmitError::NoCounterparty(to));
+        }
+        let answers = matches!(payload, Payload::Return(_));
+        if !answers && self.ended.contains(&to) {
+            return Err(SubmitError::Ended { to });
+        }
+        if !answers && self.sealed.len() >= QUEUE_MAX {
+            return Err(SubmitError::QueueFull);
+        }
+        if let Payload::Exchange(exchange) = &payload {
+            if exchange.check(at.constitution, (at.me, to)).is_err() {
+                return Err(SubmitError::OtherPrice { to });
+            }
+            if !self.has_room(at, own, to, payload.value()) {
+                return Err(SubmitError::CreditLimit { to });
+            }
+        }
+        self.enqueue(to, payload);
+        Ok(())
+    }
+
+    /// Takes back into the queue what was taken before a restart and is in no block. No limit is
+    /// asked: it was when it was taken, and returns that came in since go before it.
+    ///
+    /// # Errors
+    /// When the counterparty is none.
+    pub fn submit_again(
+        &mut self,
+        at: &Surroundings<'_>,
+        to: BrandId,
+        payload: Payload,
+    ) -> Result<(), SubmitError> {
+        if to == at.me || !at.constitution.committee().contains(to) {
+            return Err(SubmitError::NoCounterparty(to));
+        }
+        // priced before the restart: whether it still stands is looked at with the next block
+        self.priced = None;
+        self.enqueue(to, payload);
+        Ok(())
+    }
+
+    fn enqueue(&mut self, to: BrandId, payload: Payload) {
+        let value = payload.value();
+        let answers = matches!(payload, Payload::Return(_));
+        let pending = self.pending.entry(to).or_default();
+        *pending = pending.plus(value).unwrap_or(Value::MAX);
+        if answers {
+            self.sealed.push_front((to, payload));
+        } else {
+            self.sealed.push_back((to, payload));
+        }
+    }
+
+    fn has_room(&self, at: &Surroundings<'_>, own: &Witness<G>, to: BrandId, value: Value) -> bool {
+        let constitution = at.constitution;
+        let step = constitution.total_step();
+        let Some(brand) = constitution.brand(at.me) else { return false };
+        let exposures: Option<Vec<Value>> = constitution
+            .committee()
+            .witnesses(at.me)
+            .map(|counterparty| {
+                let sent = self.contents.get(&counterparty).map_or(Value::ZERO, |c| c.sent);
+                let waiting = self.pending.get(&counterparty).copied().unwrap_or_default();
+                let more = if counterparty == to { value } else { Value::ZERO };
+                let ceiling = sent.plus(waiting).ok()?.plus(more).ok()?.ceiling_to(step).ok()?;
+                let recognised = own.tip().recognised(counterparty);
+                let exposure = rules::public_exposure(step, ceiling, &recognised);
+                // what is about to be recognised counts where it is worse: a claim that was paid
+                let next = self.recognise.get(&counterparty);
+                let next = next.map(|(next, _)| rules::public_exposure(step, ceiling, next));
+                let exposure = next.unwrap_or_default().max(exposure);
+                let reserve = step.plus(step).ok()?;
+                // what nothing new is sent to needs no room
+                if counterparty == to { exposure.plus(reserve).ok() } else { Some(exposure) }
+            })
+            .collect();
+        let within = exposures.is_some_and(|exposures| rules::within_limits(brand, &exposures));
+        G::allow(Guard::RoomForMore, within)
+    }
+
+    /// A log has ended: gives back what waits for it, but for returns, which lower what it owes.
+    pub fn end(&mut self, log: BrandId, out: &mut Outbox) {
+        self.ended.insert(log);
+        let waits = |(to, payload): &(BrandId, Payload)| {
+            *to == log && !matches!(payload, Payload::Return(_))
+        };
+        if !self.sealed.iter().any(waits) {
+            return;
+        }
+        for submission in std::mem::take(&mut self.sealed) {
+            if waits(&submission) {
+                self.reject(submission, out);
+            } else {
+                self.sealed.push_back(submission);
+            }
+        }
+    }
+
+    /// Whether nothing to a brand waits or is in a block that is not final.
+    #[must_use]
+    pub fn is_clear_of(&self, log: BrandId) -> bool {
+        let mut built = self.blocks.values().flat_map(|block| block.payloads());
+        self.sealed.iter().all(|(to, _)| *to != log) && built.all(|sent| sent.to != log)
+    }
+
+    fn reject(&mut self, (to, payload): (BrandId, Payload), out: &mut Outbox) {
+        let pending = self.pending.entry(to).or_default();
+        *pending = pending.saturating_minus(payload.value());
+        out.rejected.push((to, payload));
+    }
+
+    /// Drops an offer that considers other blocks than there are by now.
+    pub(super) fn drop_outdated(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &Witness<G>,
+        out: &mut Outbox,
+    ) {
+        let tip = own.tip();
+        let outdated = |entry: &PublicEntry| match entry {
+            PublicEntry::DisputeResolved(it) => {
+                it.accused == at.me && (it.last, it.block) != (tip.height, tip.header)
+            }
+            _ => false,
+        };
+        if self.public.iter().any(outdated) {
+            let (old, kept) = std::mem::take(&mut self.public).into_iter().partition(outdated);
+            self.public = kept;
+            out.outdated.extend::<VecDeque<_>>(old);
+        }
+    }
+
+    /// After a change of constitution: gives back what was priced by the one before, and drops what
+    /// was to be said on constitutions that no longer are to come.
+    pub(super) fn look_through(&mut self, at: &Surroundings<'_>, out: &mut Outbox) {
+        let constitution = at.constitution;
+        if self.attempt.is_some()
+            || self.priced.replace(constitution.epoch()) == Some(constitution.epoch())
+        {
+            return;
+        }
+        let next = constitution.epoch().next();
+        self.public.retain(|entry| match entry {
+            PublicEntry::Adopted(draft)
+            | PublicEntry::Declined(draft)
+            | PublicEntry::Switch(draft) => Some(draft.epoch) == next,
+            PublicEntry::Ballot(ballot) => {
+                ballot.certificate.pledge.block.epoch == constitution.epoch()
+            }
+            _ => true,
+        });
+        for (to, payload) in std::mem::take(&mut self.sealed) {
+            let stands = match &payload {
+                Payload::Exchange(exchange) => exchange.check(constitution, (at.me, to)).is_ok(),
+                _ => constitution.committee().contains(to),
+            };
+            if stands {
+                self.sealed.push_back((to, payload));
+            } else {
+                self.reject((to, payload), out);
+            }
+        }
+    }
+
+    /// What the next block takes of what waits, in order. When more waits than fills half of the next
+    /// larger block, a block is filled instead, and the rest goes into the one after it: leaves come to
+    /// a power of two, and padding costs as much as what it stands for.
+    pub(super) fn take_submissions(
+        &mut self,
+        constitution: &Constitution,
+    ) -> (Vec<PublicEntry>, Vec<(BrandId, Payload)>) {
+        let leaves = usize::try_from(BLOCK_LEAVES_MAX).unwrap_or(1);
+        // half of the bytes for public entries at their largest, half for sealed ones; unless there
+        // are only sealed ones
+        let public_most = (BODY_MAX / 2 / (2 * APPLICATION_MAX)).min(leaves / 2);
+        let public_count = public_most.min(self.public.len());
+        let bytes = if public_count == 0 { BODY_MAX } else { BODY_MAX / 2 };
+        let leaf = sealed_leaf_bytes(constitution.payload_size()).saturating_add(LENGTH_BYTES);
+        let room = bytes.checked_div(leaf).unwrap_or(1).saturating_add(1).min(leaves);
+        // the padding has to fit as well
+        let largest = if room.is_power_of_two() { room } else { room.next_power_of_two() / 2 };
+        let beside = public_count.saturating_add(1);
+        let waiting = self.sealed.len().min(largest.saturating_sub(beside));
+        let with_all = waiting.saturating_add(beside);
+        let filled = with_all.next_power_of_two() / 2;
+        let wasteful = with_all > FILLED_FROM
+            && with_all < filled.saturating_add(filled / 2)
+            && filled > beside;
+        let sealed_count = if wasteful { filled.saturating_sub(beside) } else { waiting };
+        let public = self.public.drain(..public_count).collect();
+        let sealed = self.sealed.drain(..sealed_count).collect();
+        (public, sealed)
+    }
+}

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::clearing::{
-    CheckedClosing, Instruction, PaymentError, Settlement, Statement, check_closing,
+    Absent, CheckedClosing, Instruction, PaymentError, Settlement, Statement, check_closing,
 };
 use protocol::ids::{BrandId, HeaderHash, Height, StatementHash};
 use protocol::ledger::Ledger;
@@ -149,10 +149,14 @@ impl Clearing {
         for (cut_off, cycle) in &mut self.cycles {
             if cycle.settlement.is_none() {
                 let closings = cycle.closings.values();
-                let derived = Statement::derive(ledger.constitution(), *cut_off, closings);
+                let known = ledger.constitutions();
+                let constitution = Statement::constitution_of(known, cycle.closings.values());
+                // cut-offs after the end of a log are not looked at here: they stay open
+                let absent = Absent::default();
+                let derived = Statement::derive(constitution, *cut_off, closings, &absent);
                 // closings are still to come
                 let Ok(statement) = derived else { continue };
-                let mut settlement = Settlement::new(statement);
+                let mut settlement = Settlement::new(statement, &absent);
                 for (brand, statement) in &cycle.statements {
                     let _ = settlement.agree(*brand, *statement);
                 }

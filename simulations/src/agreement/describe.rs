@@ -59,6 +59,10 @@ pub(super) fn describe_entries(entries: &[(LeafIndex, PublicEntry)]) -> String {
             format!(", was paid {} by {}", payment.value, payment.payer)
         }
         PublicEntry::DisputeOpened(dispute) => format!(", disputes {}", dispute.log),
+        PublicEntry::DisputeResolved(it) => {
+            format!(", resolves {} against {}", it.accuser, it.accused)
+        }
+        PublicEntry::ClosedOut(it) => format!(", closes out {}", it.log),
         PublicEntry::Disclosure(_) => ", discloses".to_owned(),
         PublicEntry::Adopted(draft) => format!(", adopts {}", draft.constitution),
         PublicEntry::Declined(draft) => format!(", declines {}", draft.constitution),

@@ -38,8 +38,9 @@ use crate::log::block::{
     BlockReference, ColumnContent, ColumnOpening, Header, PublicEntry, Recognised,
 };
 use crate::log::dispute::{DisputeEvidence, DisputeOpened};
-use crate::log::fragments::Shape;
+use crate::log::fragments::{Fragment, Shape};
 use crate::log::merkle::Frontier;
+use crate::recovery::held::HeldBlock;
 use crate::time::Timestamp;
 
 /// Most different blocks of one height a witness keeps. An honest writer goes on with its last one;
@@ -81,6 +82,9 @@ pub struct Outbox {
     pub written: Vec<OwnBlock>,
     /// Statements that no honest brand makes together; the ledger takes them up.
     pub found: Vec<Evidence>,
+    /// What this node holds, as witness, of blocks that have become final: to be kept as long as the
+    /// alliance's retention says. The records have it too.
+    pub held: Vec<HeldBlock>,
 }
 
 impl Outbox {
@@ -164,6 +168,10 @@ struct Received {
     column: Result<(Vec<(LeafIndex, Payload)>, ColumnContent), Violation>,
     // of this node's own column, if what was wrapped to it opens
     opening: Option<ColumnOpening>,
+    // this node's own, where it is a witness of the block
+    fragment: Option<Fragment>,
+    // what is wrapped to this node does not open with the keys that are left
+    unread: bool,
 }
 
 /// A witness's state for one log. Rebuilt from records; holds no more than the open height.
@@ -188,6 +196,8 @@ pub struct Witness<G = Upheld> {
     // exact content of this node's column in the last certified block, and its salt
     content: ColumnContent,
     salt: [u8; 32],
+    // a block could not be read with the keys that are left: the exact content is not known
+    unread: bool,
     disputed: bool,
     // blocks of the open height that were taken to disk
     taken: usize,
@@ -225,6 +235,7 @@ impl<G: Guards> Witness<G> {
             opened: BTreeMap::new(),
             content: ColumnContent::nothing(),
             salt: [0; 32],
+            unread: false,
             disputed: false,
             taken: 0,
             closing: None,
@@ -595,6 +606,7 @@ impl<G: Guards> Witness<G> {
             return Err(Violation::Previous);
         }
         let frontier = rules::check_tree::<G>(&self.tip, &header, block, &delivery.extension)?;
+        let mut kept = None;
         if let Some(position) =
             at.constitution.committee().witnesses(self.log).position(|witness| witness == at.me)
         {
@@ -603,11 +615,20 @@ impl<G: Guards> Witness<G> {
             Shape::of(at.constitution.committee())
                 .check(fragment, number, header.body_bytes, &header.fragments)
                 .or_else(|error| G::found(error.into()))?;
+            kept = Some(fragment.clone());
         }
         let public = rules::check_public(&header, delivery.public.as_ref())?;
         let proven = proven(&header, delivery.public.as_ref(), &public);
         let opening = self.opening(at, &header, id);
-        let column = self.check_own_column(at, &header, &opening, delivery);
+        // a restored node may have lost the key that an old block was sealed to, which is nobody's fault but
+        // its own: a quorum has seen that it was the right one
+        let unread =
+            !fresh && at.standing.was_restored() && matches!(opening, Err(SealError::KeyNotHeld));
+        let column = if unread {
+            Ok((Vec::new(), ColumnContent::nothing()))
+        } else {
+            self.check_own_column(at, &header, &opening, delivery)
+        };
         if let Err(violation @ Violation::Delivered { .. }) = &column {
             return Err(violation.clone());
         }
@@ -631,8 +652,18 @@ impl<G: Guards> Witness<G> {
             }
         }
         let opening = opening.ok();
-        let received =
-            Received { judged: fresh, header, frontier, public, proven, column, opening };
+        let (judged, fragment) = (fresh, kept);
+        let received = Received {
+            judged,
+            header,
+            frontier,
+            public,
+            proven,
+            column,
+            opening,
+            fragment,
+            unread,
+        };
         self.keep(id, received);
         Ok(())
     }
@@ -727,8 +758,9 @@ impl<G: Guards> Witness<G> {
         let opening =
             opening.as_ref().map_err(|error| Violation::Opening { counterparty, error: *error })?;
         let run = delivery.column.as_ref();
+        let before = (!self.unread).then_some(&self.content);
         let payloads =
-            rules::check_column::<G>(at.constitution, header, at.me, opening, &self.content, run)?;
+            rules::check_column::<G>(at.constitution, header, at.me, opening, before, run)?;
         Ok((payloads, opening.content))
     }
 
@@ -823,14 +855,21 @@ impl<G: Guards> Witness<G> {
     fn finish(&mut self, certificate: Certificate, out: &mut Outbox) {
         let block = certificate.block();
         let Some(received) = self.received.remove(&block.header) else { return };
-        let Received { header, frontier, public, proven, column, opening, judged: _ } = received;
+        let Received {
+            header, frontier, public, proven, column, opening, fragment, unread, ..
+        } = received;
         self.stances.certified(&header, &certificate, proven);
         if let Some(draft) = adoption::switch(public.iter().map(|(_, entry)| entry)) {
             self.epoch = draft.epoch;
         }
         self.tip = Tip::after(&header, block.header, frontier);
         self.certificate = Some(certificate.clone());
-        self.header_leaf = Some(header.to_leaf().0);
+        let leaf = header.to_leaf().0;
+        if let Some(fragment) = fragment {
+            let certificate = Some(certificate.as_unverified().clone());
+            out.held.push(HeldBlock { header: leaf.clone(), certificate, fragment });
+        }
+        self.header_leaf = Some(leaf);
         self.joined = Round::new(0);
         self.nonce = None;
         self.votes.clear();
@@ -848,6 +887,7 @@ impl<G: Guards> Witness<G> {
         let payloads = match column {
             Ok((payloads, content)) if G::allow(Guard::DisputeStands, !self.disputed) => {
                 self.content = content;
+                self.unread = unread;
                 Ok(payloads)
             }
             // it credits only a chain that continues what it verified
@@ -905,29 +945,62 @@ impl<G: Guards> Witness<G> {
         at: &Surroundings<'_>,
         block: &OwnBlock,
     ) -> Result<(), Violation> {
-        let header = Header::from_bytes(block.header_leaf())?;
-        let public: Vec<(LeafIndex, PublicEntry)> =
-            (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect();
-        let frontier = block.after().map_err(|_| Violation::FirstLeaf)?;
+        let received = own_received(at, block)?;
+        let (header, public) = (&received.header, &received.public);
         let carried = block.recognised(at);
-        rules::check_header::<G>(at.constitution, &self.tip, &header, |log, height| {
+        rules::check_header::<G>(at.constitution, &self.tip, header, |log, height| {
             carried
                 .iter()
                 .find(|(_, header)| header.log == log && header.height == height)
                 .map(|(id, content)| CertifiedTotals { header: *id, content })
         })?;
-        rules::check_payments::<G>(at.constitution, &self.tip, &header, &public)?;
+        rules::check_payments::<G>(at.constitution, &self.tip, header, public)?;
         let entries = public.iter().map(|(_, entry)| entry);
-        rules::check_entries::<G>(at.constitution, &header, entries)?;
-        self.judge_entries(at, &header, &public)?;
-        let column = Ok((Vec::new(), ColumnContent::nothing()));
-        let id = block.reference().header;
-        let shown = public.iter().any(|(_, entry)| ProvenEntry::is_shown(entry));
-        let run = if shown { block.public_run(at.constitution) } else { None };
-        let proven = proven(&header, run.as_ref(), &public);
-        let (judged, opening) = (true, None);
-        self.keep(id, Received { judged, header, frontier, public, proven, column, opening });
+        rules::check_entries::<G>(at.constitution, header, entries)?;
+        self.judge_entries(at, header, public)?;
+        self.keep(block.reference().header, received);
         Ok(())
+    }
+
+    /// As writer: takes a block that this node had made in a former life. With its certificate it is
+    /// final; without, it is there for a lock to force. It was judged when it was voted for.
+    ///
+    /// # Errors
+    /// When it does not continue the log, or the certificate is not its own.
+    pub fn rebuilt(
+        &mut self,
+        at: &Surroundings<'_>,
+        block: &OwnBlock,
+        certificate: Option<Certificate>,
+        out: &mut Outbox,
+    ) -> Result<(), Violation> {
+        let reference = block.reference();
+        let received = own_received(at, block)?;
+        let continues = reference.log == self.log
+            && Some(reference.height) == self.tip.height.next()
+            && received.header.previous == self.tip.header
+            && *block.before() == self.tip.frontier;
+        let tree = (received.frontier.size(), received.frontier.root());
+        let is_its = certificate.as_ref().is_none_or(|known| known.block() == reference);
+        if !continues || !is_its || tree != (reference.size, reference.root) {
+            return Err(Violation::Previous);
+        }
+        self.keep(reference.header, received);
+        if let Some(certificate) = certificate {
+            self.conclude(certificate, out);
+        }
+        Ok(())
+    }
+
+    /// What this node holds of a block of the open height that it has taken, for the writer that has
+    /// lost it.
+    #[must_use]
+    pub fn held_open(&self, height: Height, block: HeaderHash) -> Option<HeldBlock> {
+        let received = self.received.get(&block)?;
+        let fragment = received.fragment.clone()?;
+        let header = received.header.to_leaf().0;
+        let open = Some(height) == self.tip.height.next();
+        open.then_some(HeldBlock { header, certificate: None, fragment })
     }
 
     /// As writer: the own proposal is the own vote. False when another block was proposed in this
@@ -981,6 +1054,7 @@ impl<G: Guards> Witness<G> {
                 let mut replayed = Outbox::default();
                 self.caught_up(at, (**block).clone(), &mut replayed)?;
                 out.finals.append(&mut replayed.finals);
+                out.held.append(&mut replayed.held);
             }
             Record::Opened(opened) => {
                 if let Some(opening) = ColumnOpening::from_bytes(&opened.opening) {
@@ -988,6 +1062,12 @@ impl<G: Guards> Witness<G> {
                 }
             }
             Record::Built(block) => self.receive_own(at, block)?,
+            Record::Rebuilt(rebuilt) => {
+                let certificate = rebuilt.certificate.clone();
+                let certificate = certificate.map(|it| it.verify(at.constitution)).transpose();
+                let certificate = certificate.map_err(|_| Violation::Previous)?;
+                self.rebuilt(at, &rebuilt.block, certificate, out)?;
+            }
             Record::Proposed(pledge) if self.is_open(pledge) => self.vote(*pledge, self.nonce),
             Record::Headed(head) => {
                 let before = at.constitutions.before(self.epoch);
@@ -1038,6 +1118,20 @@ impl<G: Guards> Witness<G> {
     fn is_open(&self, pledge: &Pledge) -> bool {
         pledge.block.log == self.log && Some(pledge.block.height) == self.tip.height.next()
     }
+}
+
+/// An own block as received, before it is judged.
+fn own_received(at: &Surroundings<'_>, block: &OwnBlock) -> Result<Received, Violation> {
+    let header = Header::from_bytes(block.header_leaf())?;
+    let public: Vec<(LeafIndex, PublicEntry)> =
+        (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect();
+    let frontier = block.after().map_err(|_| Violation::FirstLeaf)?;
+    let shown = public.iter().any(|(_, entry)| ProvenEntry::is_shown(entry));
+    let run = if shown { block.public_run(at.constitution) } else { None };
+    let proven = proven(&header, run.as_ref(), &public);
+    let column = Ok((Vec::new(), ColumnContent::nothing()));
+    let (judged, opening, fragment, unread) = (true, None, None, false);
+    Ok(Received { judged, header, frontier, public, proven, column, opening, fragment, unread })
 }
 
 /// Public entries that are shown to others, each with its proof.

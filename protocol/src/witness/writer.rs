@@ -27,7 +27,8 @@ use crate::epochs::adoption;
 use crate::exchange::Payload;
 use crate::ids::{BlockNonce, BrandId, ConstitutionHash, Epoch, HeaderHash, Round, RoundNonce};
 use crate::log::block::{
-    APPLICATION_MAX, BLOCK_LEAVES_MAX, BODY_MAX, ColumnContent, PublicEntry, Recognised,
+    APPLICATION_MAX, BLOCK_LEAVES_MAX, BODY_MAX, BlockReference, ColumnContent, PublicEntry,
+    Recognised,
 };
 use crate::log::entries::LENGTH_BYTES;
 use crate::log::settlement::Discharge;
@@ -147,6 +148,8 @@ pub struct Writer<G = Upheld> {
     // blocks of the open height that a witness found to break a rule
     unfit: BTreeSet<HeaderHash>,
     attempt: Option<Attempt>,
+    // the block that a lock forces and that is not here: it was made in a former life
+    missing: Option<BlockReference>,
     stalled: Option<Violation>,
     guards: PhantomData<G>,
 }
@@ -167,6 +170,7 @@ impl<G: Guards> Writer<G> {
             blocks: BTreeMap::new(),
             unfit: BTreeSet::new(),
             attempt: None,
+            missing: None,
             stalled: None,
             guards: PhantomData,
         }
@@ -188,6 +192,12 @@ impl<G: Guards> Writer<G> {
     #[must_use]
     pub fn open_block(&self) -> Option<&OwnBlock> {
         self.blocks.values().next()
+    }
+    /// The block that a lock forces this writer to propose and that it does not have: made before its
+    /// disk was lost, and to be had from those who voted for it.
+    #[must_use]
+    pub const fn missing(&self) -> Option<BlockReference> {
+        self.missing
     }
     /// Whether nothing waits and no block is open.
     #[must_use]
@@ -402,38 +412,55 @@ impl<G: Guards> Writer<G> {
         if self.attempt.is_some() || self.stalled.is_some() || !may_act(at, own) {
             return;
         }
+        let Some(height) = own.tip().height.next() else { return };
+        let may_begin = at.standing.may_begin_unopened::<G>(at.me, height);
         // a block may be there since before a crash
         if self.blocks.is_empty() {
+            // what it had begun at this height is decided first, with nothing to say if need be
             let work = self.acknowledge
+                || !may_begin
                 || !self.public.is_empty()
                 || !self.sealed.is_empty()
                 || at.next.due(at.now).is_some()
                 || !self.grants(own, &self.waiting_logs(at, own)).is_empty();
-            if !work {
+            // a restored writer hears first whether a lock forces a block of its former life
+            if !work || may_begin && self.build_next(at, own, entropy, out).is_none() {
                 return;
-            }
-            if let Some(due) = at.next.due(at.now)
-                && adoption::switch(&self.public).is_none()
-            {
-                self.submit_together(due.entries());
-            }
-            let (public, sealed) = self.take_submissions(at.constitution);
-            match self.build(at, own, entropy, &public, &sealed) {
-                Ok(block) => {
-                    self.acknowledge = false;
-                    out.records.push(Record::Built(Box::new(block.clone())));
-                    self.blocks.insert(block.reference().header, block);
-                }
-                Err(violation) => {
-                    // nothing that was submitted is lost; the node shows why it cannot write
-                    public.into_iter().rev().for_each(|entry| self.public.push_front(entry));
-                    sealed.into_iter().rev().for_each(|entry| self.sealed.push_front(entry));
-                    self.stalled = Some(violation);
-                    return;
-                }
             }
         }
         self.begin(at, own, entropy, out);
+    }
+
+    /// Builds a block from what waits, the first of its height.
+    fn build_next(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness<G>,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) -> Option<HeaderHash> {
+        if let Some(due) = at.next.due(at.now)
+            && adoption::switch(&self.public).is_none()
+        {
+            self.submit_together(due.entries());
+        }
+        let (public, sealed) = self.take_submissions(at.constitution);
+        match self.build(at, own, entropy, &public, &sealed) {
+            Ok(block) => {
+                self.acknowledge = false;
+                out.records.push(Record::Built(Box::new(block.clone())));
+                let id = block.reference().header;
+                self.blocks.insert(id, block);
+                Some(id)
+            }
+            Err(violation) => {
+                // nothing that was submitted is lost; the node shows why it cannot write
+                public.into_iter().rev().for_each(|entry| self.public.push_front(entry));
+                sealed.into_iter().rev().for_each(|entry| self.sealed.push_front(entry));
+                self.stalled = Some(violation);
+                None
+            }
+        }
     }
 
     /// Begins with the open height: by proposing its block, or by opening a round where a restored
@@ -721,10 +748,45 @@ impl<G: Guards> Writer<G> {
         }
     }
 
+    /// A block of a former life is here: the one that a lock forces, or, certified, a final one. What it
+    /// took is not taken again.
+    pub fn rebuilt(
+        &mut self,
+        at: &Surroundings<'_>,
+        block: &OwnBlock,
+        certified: bool,
+        out: &mut Outbox,
+    ) {
+        let (public, sealed) = block.submissions();
+        // a block of this height that is here already took the same
+        let counted = !self.blocks.is_empty();
+        for entry in &public {
+            if let Some(place) = self.public.iter().position(|waits| waits == entry) {
+                self.public.remove(place);
+            }
+        }
+        for (to, payload) in &sealed {
+            let place = self.sealed.iter().position(|waits| waits.0 == *to && waits.1 == *payload);
+            if let Some(place) = place {
+                self.sealed.remove(place);
+            } else if !counted {
+                let pending = self.pending.entry(*to).or_default();
+                *pending = pending.plus(payload.value()).unwrap_or(Value::MAX);
+            }
+        }
+        self.missing = None;
+        let id = block.reference().header;
+        self.blocks.insert(id, block.clone());
+        if certified {
+            self.finish(at, id, out);
+        }
+    }
+
     fn finish(&mut self, at: &Surroundings<'_>, header: HeaderHash, out: &mut Outbox) {
         let Some(block) = self.blocks.remove(&header) else { return };
         self.blocks.clear();
         self.unfit.clear();
+        self.missing = None;
         self.attempt = None;
         let witnesses = at.constitution.committee().witnesses(at.me);
         self.contents = witnesses.zip(block.contents().iter().copied()).collect();
@@ -866,7 +928,11 @@ impl<G: Guards> Writer<G> {
         }
         let is_free = G::allow(Guard::LockedProposal, locked.is_none());
         let chosen = match locked {
-            Some(lock) if !is_free => Some(lock.block.header),
+            Some(lock) if !is_free => {
+                let here = self.blocks.contains_key(&lock.block.header);
+                self.missing = (!here).then_some(lock.block);
+                here.then_some(lock.block.header)
+            }
             _ => self.any_block(at, own, entropy, out),
         };
         if let Some(id) = chosen {
@@ -888,6 +954,9 @@ impl<G: Guards> Writer<G> {
         let fit = self.blocks.keys().find(|id| !self.unfit.contains(id)).copied();
         if fit.is_some() {
             return fit;
+        }
+        if self.blocks.is_empty() {
+            return self.build_next(at, own, entropy, out);
         }
         let (mut public, mut sealed) = self.blocks.values().next()?.submissions();
         if let Some(due) = at.next.due(at.now)
@@ -989,6 +1058,9 @@ impl<G: Guards> Writer<G> {
             }
             Record::Final(certificate) => {
                 self.finish(at, certificate.pledge.block.header, out);
+            }
+            Record::Rebuilt(rebuilt) => {
+                self.rebuilt(at, &rebuilt.block, rebuilt.certificate.is_some(), out);
             }
             _ => {}
         }

@@ -185,6 +185,11 @@ impl Known {
         if self.first.hash() == *hash { Some(&self.first) } else { self.later.get(hash) }
     }
 
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Constitution> {
+        std::iter::once(&self.first).chain(self.later.values())
+    }
+
     /// Those after the first.
     pub fn later(&self) -> impl Iterator<Item = &Constitution> {
         self.later.values()

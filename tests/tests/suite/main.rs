@@ -9,5 +9,6 @@ mod exchange;
 mod flood;
 mod publication;
 mod query;
+mod rebuild;
 mod stock;
 mod stored_formats;

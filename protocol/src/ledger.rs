@@ -828,7 +828,9 @@ impl<G: Guards> Ledger<G> {
         if log == me {
             writer.replay(&at, witness, record, out);
         }
-        if let Record::Rebuilt(rebuilt) = record {
+        if let Record::Rebuilt(rebuilt) = record
+            && rebuilt.certificate.is_some()
+        {
             self.follow_switch(&rebuilt.block);
         }
         self.take_note(out.finals.get(finals..).unwrap_or_default());

@@ -219,8 +219,17 @@ impl<G: Guards> Ledger<G> {
             }
             match next {
                 Ok(None) => return Ok(()),
-                Ok(Some(whole)) if log == self.me => self.take_own(whole, now, out)?,
-                Ok(Some(whole)) => self.take_others(log, whole, now, out)?,
+                Ok(Some(whole)) => {
+                    let taken = match log == self.me {
+                        true => self.take_own(whole, now, out),
+                        false => self.take_others(log, whole, now, out),
+                    };
+                    if taken.is_err() {
+                        // it is gone from what was collected: begin again
+                        self.recovery.collectors.remove(&log);
+                        return taken;
+                    }
+                }
                 Err(Spoiled::Contradiction(proof)) => {
                     if let Some(proof) = proof {
                         out.found.push(Evidence::Fragments(proof));
@@ -241,17 +250,20 @@ impl<G: Guards> Ledger<G> {
         now: Timestamp,
         out: &mut Outbox,
     ) -> Result<(), PeerFault> {
-        let Some((at, _, witness)) = self.parts(log, now) else { return Ok(()) };
+        let not_taken = PeerFault::NotContinuing { log };
+        let Some((at, _, witness)) = self.parts(log, now) else { return Err(not_taken) };
         let certificate = whole.certificate.as_ref().map(|known| known.as_unverified().clone());
         let delivery = delivery(&at, witness.tip().frontier.clone(), whole);
-        let (Some(certificate), Some(delivery)) = (certificate, delivery) else { return Ok(()) };
+        let (Some(certificate), Some(delivery)) = (certificate, delivery) else {
+            return Err(not_taken);
+        };
         let before = witness.tip().height;
         witness
             .caught_up(&at, CertifiedBlock { certificate, delivery }, out)
             .map_err(|violation| PeerFault::CatchUp { log, violation })?;
         // a block that is not taken would be decoded again and again
         let moved = witness.tip().height > before;
-        if moved { Ok(()) } else { Err(PeerFault::NotContinuing { log }) }
+        if moved { Ok(()) } else { Err(not_taken) }
     }
 
     /// Takes back a block of the own log, from wherever it was kept: it must be the next one.
@@ -286,7 +298,8 @@ impl<G: Guards> Ledger<G> {
         let height = whole.reference.height;
         let secret = self.own_secret(&whole.header).ok_or(ReopenError::NoKey(height))?;
         let me = self.me;
-        let Some((at, writer, own)) = self.parts(me, now) else { return Ok(()) };
+        let parts = self.parts(me, now);
+        let (at, writer, own) = parts.ok_or(PeerFault::NotContinuing { log: me })?;
         let before = own.tip().frontier.clone();
         let parts = (whole.leaf, whole.body);
         let block = OwnBlock::reopen(whole.reference, parts, before, secret, writer.contents())
@@ -300,7 +313,9 @@ impl<G: Guards> Ledger<G> {
         own.rebuilt(&at, &block, certificate, out).map_err(|_| ReopenError::NotNext(height))?;
         out.records.push(Record::Rebuilt(Box::new(rebuilt)));
         writer.rebuilt(&at, &block, is_final, out);
-        self.follow_switch(&block);
+        if is_final {
+            self.follow_switch(&block);
+        }
         Ok(())
     }
 

@@ -449,7 +449,8 @@ impl Rebuild {
         self.core.declare_restored(&mut turn);
         self.write(turn)?;
         self.core.ledger.sign_own_checkpoint();
-        self.core.publish_checkpoint();
+        self.core.publish_checkpoint().map_err(TurnError::from)?;
+        self.core.published.wait().map_err(TurnError::from)?;
         let ledger = &self.core.ledger;
         let own = ledger.witness(self.brand);
         let tip = own.map(|own| own.tip());

@@ -173,6 +173,16 @@ impl DataDirectory {
     pub fn facts(&self) -> PathBuf {
         self.0.join("facts")
     }
+    /// What this node holds of the other brands' logs.
+    #[must_use]
+    pub fn fragments(&self) -> PathBuf {
+        self.0.join("fragments")
+    }
+    /// Entries of the own log that are published no more, unless they were put elsewhere.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        self.0.join("archive")
+    }
     /// The published log.
     #[must_use]
     pub fn log(&self) -> PathBuf {

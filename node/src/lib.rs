@@ -8,6 +8,7 @@ pub mod config;
 pub mod console;
 pub mod constitutions;
 pub mod exchange;
+pub mod fragments;
 pub mod http;
 pub mod intake;
 pub mod journal;

@@ -10,6 +10,7 @@ mod ends;
 mod epochs;
 mod evidence;
 mod outside;
+mod recovery;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,8 @@ pub use self::ends::{CLOSE_AFTER, CloseOutError};
 pub use self::epochs::{DraftProgress, StanceError};
 
 pub use self::outside::Granted;
+use self::recovery::Recovery;
+pub use self::recovery::ReopenError;
 pub use self::start::Starting;
 use crate::clearing;
 use crate::constitution::Constitution;
@@ -33,6 +36,8 @@ use crate::log::block::{Closing, ColumnContent, Header, PublicEntry};
 use crate::log::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
 use crate::log::note::{KeyName, SignatureType, VerifierKey};
 use crate::log::settlement::Discharge;
+use crate::recovery::collector::HoldingsError;
+use crate::recovery::held::{HeldBlock, Recall};
 use crate::time::{Milliseconds, Timestamp};
 use crate::witness::build::OwnBlock;
 use crate::witness::cases::Cases;
@@ -82,10 +87,26 @@ pub struct SigningKeys {
     pub witness: SigningKey,
 }
 
-/// Own final blocks, wherever they are kept.
+/// Final blocks, wherever they are kept.
 pub trait Archive {
-    /// The final block at a height with its certificate.
+    /// The own final block at a height with its certificate.
     fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)>;
+
+    /// What is held of the first block of another's log from a height on, if any is: nothing where
+    /// nothing is kept.
+    fn held(&self, log: BrandId, from: Height) -> Option<HeldBlock> {
+        let _ = (log, from);
+        None
+    }
+}
+
+/// What a brand wants to be told of the past.
+#[derive(Clone, Copy)]
+enum Asked {
+    /// Own blocks.
+    Blocks(CatchUp),
+    /// What is held of others'.
+    Held(Recall),
 }
 
 /// What is passed in with every call: the time, randomness, and own blocks of the past.
@@ -118,8 +139,9 @@ pub struct Ledger<G = Upheld> {
     checkpoint_sent: Timestamp,
     // when a log was last asked or seen to move, and how far it was then
     asked: BTreeMap<BrandId, (Timestamp, Height)>,
-    // who wants to be told of the past: of each brand the last request, the one whose turn it is first
-    asking: VecDeque<(BrandId, CatchUp)>,
+    // who wants to be told of the past: of each brand the last request of a kind, the one whose turn it
+    // is first
+    asking: VecDeque<(BrandId, Asked)>,
     standing: Standing,
     // since this node has begun to start
     handshake: Option<Handshake>,
@@ -127,6 +149,7 @@ pub struct Ledger<G = Upheld> {
     // logs that this brand has agreed to close, and its part in that, with when it last asked
     closes: BTreeSet<BrandId>,
     closers: BTreeMap<BrandId, (Closer, Timestamp)>,
+    recovery: Recovery,
 }
 
 /// Something a peer sent that cannot stand: told to the operator, never acted upon.
@@ -140,6 +163,31 @@ pub enum PeerFault {
         /// Which rule.
         violation: Violation,
     },
+    /// What a brand holds of a log does not stand.
+    #[error("log {log}: what {from} holds of it does not stand: {error}")]
+    Holdings {
+        /// Who sent it.
+        from: BrandId,
+        /// Whose log.
+        log: BrandId,
+        /// What is wrong.
+        error: HoldingsError,
+    },
+    /// A block's fragments are those of another body: its writer lied.
+    #[error("log {log}: the fragments of a block decode to another body than its header says")]
+    Contradiction {
+        /// Whose log.
+        log: BrandId,
+    },
+    /// A certified block does not continue the log as it is known here.
+    #[error("log {log}: a certified block does not continue what this node has of it")]
+    NotContinuing {
+        /// Whose log.
+        log: BrandId,
+    },
+    /// A block of the own log cannot be taken back.
+    #[error(transparent)]
+    Reopen(#[from] ReopenError),
 }
 
 impl Ledger {
@@ -180,6 +228,7 @@ impl<G: Guards> Ledger<G> {
             cases: Cases::default(),
             closes: BTreeSet::new(),
             closers: BTreeMap::new(),
+            recovery: Recovery::default(),
         }
     }
 
@@ -338,9 +387,14 @@ impl<G: Guards> Ledger<G> {
         }
         let handled = match message {
             Message::CatchUp(request) => {
-                self.note_request(from, request);
+                self.note_request(from, Asked::Blocks(request));
                 Ok(())
             }
+            Message::Recall(recall) => {
+                self.note_request(from, Asked::Held(recall));
+                Ok(())
+            }
+            Message::Holdings(holdings) => self.on_holdings(from, *holdings, context.now, out),
             Message::Checkpoint(note) => {
                 self.on_checkpoint(from, &note, context.now, out);
                 Ok(())
@@ -366,13 +420,19 @@ impl<G: Guards> Ledger<G> {
             }
             _ => Ok(()),
         };
+        self.look_after((finals, written, before), out);
+        handled
+    }
+
+    /// After each call: what has become final in it, from these places on, and whether the own log is
+    /// above that height.
+    fn look_after(&mut self, (finals, written, height): (usize, usize, Height), out: &mut Outbox) {
         self.take_note(out.finals.get(finals..).unwrap_or_default());
+        self.note_recognised(out.finals.get(finals..).unwrap_or_default());
         self.look_for_evidence(finals, written, out);
-        handled?;
-        if self.own_height() > before {
+        if self.own_height() > height {
             self.sign_checkpoint();
         }
-        Ok(())
     }
 
     /// Handles what is about the open height of one log.
@@ -443,17 +503,24 @@ impl<G: Guards> Ledger<G> {
                 writer.certified(&at, witness, certificate, out);
             }
             Message::Certified(certificate) => {
-                if certificate.pledge.block.height > witness.tip().height
+                let height = certificate.pledge.block.height;
+                if height > witness.tip().height
                     && let Ok(certificate) = certificate.verify(at.constitution)
                 {
                     witness.certified(certificate, out);
+                    self.note_certified(log, height);
                 }
             }
             Message::Blocks(blocks) => {
+                let before = witness.tip().height;
                 for block in blocks.into_iter().take(CATCH_UP_BLOCKS_MAX) {
                     witness
                         .caught_up(&at, block, out)
                         .map_err(|violation| PeerFault::CatchUp { log, violation })?;
+                }
+                // there may be more than one answer takes
+                if witness.tip().height > before {
+                    witness.ask_for_blocks(out);
                 }
             }
             Message::Promise(message) if message.promise.signer == from => {
@@ -474,6 +541,8 @@ impl<G: Guards> Ledger<G> {
             | Message::CatchUp(_)
             | Message::Checkpoint(_)
             | Message::Head(_)
+            | Message::Recall(_)
+            | Message::Holdings(_)
             | Message::Application(_)
             | Message::Start(_)
             | Message::Acknowledgement(_)
@@ -536,6 +605,11 @@ impl<G: Guards> Ledger<G> {
         if witness.is_disputed() || log == self.me {
             return Ok(());
         }
+        // what a former life of this node has recognised stands
+        let own = self.witnesses.get(&self.me).map(|own| own.tip().recognised(log).height);
+        if own.is_some_and(|recognised| witness.tip().height <= recognised) {
+            return Ok(());
+        }
         if let (Some(recognised), Some(certificate), Some(header)) =
             (witness.recognisable(self.me), witness.certificate(), witness.header_leaf())
         {
@@ -580,6 +654,9 @@ impl<G: Guards> Ledger<G> {
         }
         self.announce(context.now, out);
         self.lead_last_rounds(context, out);
+        let before = (out.finals.len(), out.written.len(), self.own_height());
+        self.seek_what_lags(context.now, out);
+        self.look_after(before, out);
         for (log, witness) in &self.witnesses {
             let tip = witness.tip().height;
             let (asked, seen) = self.asked.entry(*log).or_insert((Timestamp::default(), tip));
@@ -616,8 +693,12 @@ impl<G: Guards> Ledger<G> {
 
     /// A request is a few bytes and its answer many blocks: of each brand one waits, and one is
     /// answered at a time, between all else that there is to do.
-    fn note_request(&mut self, from: BrandId, request: CatchUp) {
-        match self.asking.iter_mut().find(|(brand, _)| *brand == from) {
+    fn note_request(&mut self, from: BrandId, request: Asked) {
+        let same_kind = |waiting: &&mut (BrandId, Asked)| {
+            waiting.0 == from
+                && matches!(waiting.1, Asked::Held(_)) == matches!(request, Asked::Held(_))
+        };
+        match self.asking.iter_mut().find(same_kind) {
             Some((_, waiting)) => *waiting = request,
             None => self.asking.push_back((from, request)),
         }
@@ -625,7 +706,15 @@ impl<G: Guards> Ledger<G> {
 
     /// Sends blocks of the past to the brand whose turn it is.
     fn answer(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
-        let Some((to, request)) = self.asking.pop_front() else { return };
+        let Some((to, asked)) = self.asking.pop_front() else { return };
+        let request = match asked {
+            Asked::Blocks(request) => request,
+            Asked::Held(recall) => {
+                let holdings = self.holdings(recall, context);
+                out.messages.push((to, Message::Holdings(Box::new(holdings))));
+                return;
+            }
+        };
         if request.log != self.me {
             out.messages.extend(self.closing_for(&request).map(|closing| (to, closing)));
             return;
@@ -767,7 +856,13 @@ impl<G: Guards> Ledger<G> {
         if log == me {
             writer.replay(&at, witness, record, out);
         }
+        if let Record::Rebuilt(rebuilt) = record
+            && rebuilt.certificate.is_some()
+        {
+            self.follow_switch(&rebuilt.block);
+        }
         self.take_note(out.finals.get(finals..).unwrap_or_default());
+        self.note_recognised(out.finals.get(finals..).unwrap_or_default());
         out.found.clear();
         self.note_entered(out.written.get(before..).unwrap_or_default());
         Ok(())

@@ -36,6 +36,7 @@ pub mod ids;
 pub mod ledger;
 pub mod log;
 pub mod receipt;
+pub mod recovery;
 pub mod time;
 #[cfg(test)]
 mod vectors;

@@ -33,6 +33,7 @@ use crate::log::merkle::{Frontier, leaf_hash};
 use crate::log::note::KeyName;
 use crate::log::proof::InclusionProof;
 use crate::log::tlog_proof::TlogProof;
+use crate::recovery::held::{HeldBlock, Holdings, Recall};
 use crate::time::Timestamp;
 use crate::wire::{Frame, Negotiation};
 use crate::witness::build::{OwnBlock, Plan};
@@ -455,6 +456,12 @@ fn messages(alliance: &Alliance) -> Json {
     let other = BlockReference { header: HeaderHash::from_bytes([4; 32]), ..pledge.block };
     let evidence =
         Evidence::statements(vote(pledge), vote(Pledge { block: other, round: pledge.round }));
+    let recall = Recall { log, from: height, block: None };
+    let held = HeldBlock {
+        header: alliance.first.header_leaf().to_vec(),
+        certificate: Some(certify(constitution, &alliance.first)),
+        fragment: delivery(&alliance.first, "b", false).fragment,
+    };
     let all = [
         ("open", Message::Open(alliance.signed("a", LOG_KEY, alliance.open()))),
         ("promise", Message::Promise(Box::new(alliance.promise("c", Some(alliance.lock()))))),
@@ -496,6 +503,8 @@ fn messages(alliance: &Alliance) -> Json {
         ("start", Message::Start(alliance.start())),
         ("evidence", Message::Evidence(Box::new(evidence))),
         ("acknowledgement", Message::Acknowledgement(Box::new(alliance.acknowledgement()))),
+        ("recall", Message::Recall(recall)),
+        ("holdings", Message::Holdings(Box::new(Holdings { asked: recall, held: vec![held] }))),
     ];
     let hello = [("hello", Negotiation::default().hello())];
     let all = all.map(|(name, message)| (name, message.into_bytes()));

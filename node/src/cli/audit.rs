@@ -22,6 +22,7 @@ use protocol::log::tiles::{TilePath, TileSource};
 
 use serde::Serialize;
 
+use super::archived::ArchivedLog;
 use super::budget_audit::{BudgetEntries, BudgetReport};
 use super::cores::AllCores;
 use super::{CliError, Io};
@@ -51,6 +52,10 @@ pub struct AuditArguments {
     /// checked too.
     #[arg(long = "witness", value_name = "NAME+ID+KEY")]
     pub witnesses: Vec<String>,
+    /// Folder with one folder a brand, each with the entries that brand has archived; without it they are
+    /// counted as not checked.
+    #[arg(long, value_name = "FOLDER")]
+    pub archive: Option<PathBuf>,
     /// Print the report as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -178,12 +183,13 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
             .follow(later.ledger().clone())
             .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))?;
     }
-    let folders: BTreeMap<BrandId, Directory> = constitutions
-        .brands()
-        .into_iter()
-        .map(|brand| (brand, Directory(arguments.logs.join(brand.as_str()))))
-        .filter(|(_, folder)| folder.0.is_dir())
-        .collect();
+    let of = |brand: BrandId| {
+        let log = arguments.logs.join(brand.as_str());
+        let archive = arguments.archive.as_ref().map(|folder| folder.join(brand.as_str()));
+        log.is_dir().then(|| (brand, ArchivedLog::new(log, archive)))
+    };
+    let folders: BTreeMap<BrandId, ArchivedLog> =
+        constitutions.brands().into_iter().filter_map(of).collect();
     let outside_witnesses = arguments
         .witnesses
         .iter()
@@ -194,7 +200,7 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         keys: &opening,
         outside_witnesses: &outside_witnesses,
     };
-    let folders: Vec<(BrandId, Directory)> = folders.into_iter().collect();
+    let folders: Vec<(BrandId, ArchivedLog)> = folders.into_iter().collect();
     let cores = AllCores::of_machine();
     let read = cores.each(&folders, |(brand, folder)| auditor.read(*brand, folder, &cores));
     let logs = LogsRead::new(auditor.constitutions, read);

@@ -4,6 +4,7 @@
 //! as any client does; they find address, certificate and password in its data directory. No business
 //! rules here.
 
+pub mod archived;
 pub mod audit;
 pub mod bench;
 pub mod budget_audit;
@@ -11,8 +12,10 @@ pub mod clearing;
 pub mod constitution;
 mod cores;
 pub mod demo;
+pub mod log;
 pub mod operations;
 pub mod partners;
+pub mod rebuild;
 pub mod returns;
 pub mod run;
 pub mod sealing;
@@ -57,6 +60,13 @@ enum Command {
     },
     /// Run a node until it is told to stop.
     Run(run::RunArguments),
+    /// Bring a lost node's log back from what the other brands hold of it.
+    Rebuild(rebuild::RebuildArguments),
+    /// Archive entries of the published log after their retention.
+    Log {
+        #[command(subcommand)]
+        command: log::LogCommand,
+    },
     /// Import members and purchases (Parquet).
     Import(operations::ImportArguments),
     /// Make a one-time code for linking, or link a member's account by a code.
@@ -246,6 +256,8 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
             constitution::run(&command, &mut Io::new(false)).await?
         }
         Command::Run(arguments) => run::run(&arguments).await?,
+        Command::Rebuild(arguments) => rebuild::run(&arguments).await?,
+        Command::Log { command } => log::run(&command, &mut Io::new(true))?,
         Command::Import(arguments) => operations::import(&arguments).await?,
         Command::Link { command } => operations::link(&command).await?,
         Command::Exchange(arguments) => match (arguments.command, arguments.give) {

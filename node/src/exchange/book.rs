@@ -7,19 +7,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::amount::{Points, Rate, Value};
 use protocol::exchange::{
-    IncomingLeg, LegState, OutgoingLegs, Payload, ReturnError, ReturnReason, SendBackError,
+    Exchange, IncomingLeg, LegState, OutgoingLegs, Payload, Return, ReturnError, ReturnReason,
+    SendBackError,
 };
 use protocol::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestId};
 use protocol::log::block::PublicEntry;
 use protocol::log::resolution::DisputeResolved;
 use protocol::time::Timestamp;
-use protocol::witness::build::OwnBlock;
+use protocol::witness::build::{OwnBlock, SentPayload};
 use protocol::witness::state::FinalBlock;
 
 use super::points::{PointsError, PointsLedger};
-use super::received::{Received, ReceivedExchanges};
-use super::record::{Applied, Ended, NodeRecord, Requested, Submission};
+use super::received::{Place, Received, ReceivedExchanges};
+use super::record::{Applied, Ended, NodeRecord, Owned, Requested, Submission};
 use crate::service::{ExchangeCounts, ExchangeView};
+use crate::vault::MemberId;
 
 /// How far an exchange has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,9 +121,22 @@ pub struct Book {
     ended: BTreeMap<BrandId, Height>,
     // what exchanges after that block were worth
     void: BTreeMap<BrandId, Value>,
-    // up to which height own blocks have been built
+    // up to which height own blocks have been built in this life
     built: Height,
+    // what the own log sends back of exchanges that are still to come in again, after a rebuild
+    former_returns: BTreeMap<Place, Vec<Return>>,
     counts: ExchangeCounts,
+}
+
+/// An exchange of the own log that this node's former life has made.
+#[derive(Clone, Copy, Debug)]
+pub struct FormerExchange {
+    /// Its leaf.
+    pub leaf: LeafIndex,
+    /// To whom.
+    pub to: BrandId,
+    /// By what that brand knows the member.
+    pub handle: MemberHandle,
 }
 
 impl Book {
@@ -237,6 +252,11 @@ impl Book {
                 self.ended.insert(ended.log, ended.read);
                 self.void_after_end(ended.log, ended.at, points)?;
             }
+            NodeRecord::Owned(all) => {
+                for owned in all {
+                    self.own(owned, points)?;
+                }
+            }
             NodeRecord::FinalAt(height, at) => {
                 for id in self.by_height.get(height).into_iter().flatten() {
                     if let Some(exchange) = self.exchanges.get_mut(id) {
@@ -262,7 +282,7 @@ impl Book {
         requested: &Requested,
         points: &mut PointsLedger,
     ) -> Result<(), BookError> {
-        points.hold(requested.member, requested.sent)?;
+        points.hold(requested.member.ok_or(PointsError::TooFew)?, requested.sent)?;
         self.counts.held += 1;
         self.order.push(requested.id);
         let booked = BookedExchange {
@@ -290,7 +310,8 @@ impl Book {
         let Submission::Sealed(_, Payload::Exchange(exchange)) = submission else { return Ok(()) };
         let booked = self.exchanges.get_mut(&exchange.request);
         if let Some(booked) = booked.filter(|booked| booked.state == ExchangeState::Held) {
-            points.release(booked.requested.member, booked.requested.sent)?;
+            let member = booked.requested.member.ok_or(PointsError::TooFew)?;
+            points.release(member, booked.requested.sent)?;
             booked.state = ExchangeState::Withdrawn;
             self.counts.held = self.counts.held.saturating_sub(1);
         }
@@ -304,6 +325,15 @@ impl Book {
             return;
         }
         self.built = block.reference().height;
+        self.taken(block);
+    }
+
+    /// What is in a block that came back need not be submitted again.
+    pub fn rebuilt(&mut self, block: &OwnBlock) {
+        self.taken(block);
+    }
+
+    fn taken(&mut self, block: &OwnBlock) {
         // a block has its payloads by counterparty, what waits is in the order in which it came: one
         // pass over what waits, whatever the number
         let mut public = block.public();
@@ -329,7 +359,8 @@ impl Book {
     }
 
     /// An own block, made at a time, is final: its exchanges stand and may come back until another; the
-    /// points held for them, and for what goes back, are gone.
+    /// points held for them, and for what goes back, are gone. Gives the exchanges that nobody asked for in
+    /// this life of the node: whose they are is for the vault to say ([`NodeRecord::Owned`]).
     ///
     /// # Errors
     /// When points are not where they should be; the rest of the block is entered all the same.
@@ -338,25 +369,37 @@ impl Book {
         block: &OwnBlock,
         (at, until): (Timestamp, Timestamp),
         points: &mut PointsLedger,
-    ) -> Result<(), BookError> {
+    ) -> (Vec<FormerExchange>, Result<(), BookError>) {
         let height = block.reference().height;
+        let is_former = height > self.built;
+        let mut former = Vec::new();
         let mut wrong = None;
         for sent in block.payloads() {
             self.legs.certified(sent.index, height, until, sent.to, sent.payload.clone());
-            if let Payload::Return(back) = &sent.payload
-                && back.reason == ReturnReason::Member
-                && let Some(received) = self.received.at((sent.to, back.original))
-                && let Err(error) = points.send_back(received.member, back.points)
-            {
-                wrong = Some(error.into());
+            if let Payload::Return(back) = &sent.payload {
+                let place = (sent.to, back.original);
+                if is_former {
+                    wrong = self.returned_before(place, back, points).err().or(wrong);
+                } else if back.reason == ReturnReason::Member
+                    && let Some(member) = self.received.at(place).and_then(|known| known.member)
+                    && let Err(error) = points.send_back(member, back.points)
+                {
+                    wrong = Some(error.into());
+                }
             }
             let Payload::Exchange(exchange) = &sent.payload else { continue };
+            if is_former && !self.exchanges.contains_key(&exchange.request) {
+                former.push(self.came_back(sent, exchange, (height, at)));
+                continue;
+            }
             let held = self.exchanges.get_mut(&exchange.request);
             let Some(booked) = held.filter(|known| known.state == ExchangeState::Held) else {
                 wrong = Some(BookError::NotHeld(sent.index));
                 continue;
             };
-            if let Err(error) = points.burn(booked.requested.member, exchange.sent) {
+            let burned = booked.requested.member.ok_or(PointsError::TooFew);
+            let burned = burned.and_then(|member| points.burn(member, exchange.sent));
+            if let Err(error) = burned {
                 wrong = Some(error.into());
                 continue;
             }
@@ -380,7 +423,100 @@ impl Book {
         for log in self.ended.keys().copied().collect::<Vec<_>>() {
             wrong = self.void_after_end(log, at, points).err().or(wrong);
         }
-        wrong.map_or(Ok(()), Err)
+        (former, wrong.map_or(Ok(()), Err))
+    }
+
+    /// An exchange of a former life: it stands, and whose it was is not known yet.
+    fn came_back(
+        &mut self,
+        sent: &SentPayload,
+        exchange: &Exchange,
+        (height, at): (Height, Timestamp),
+    ) -> FormerExchange {
+        let (id, leaf, to, handle) = (exchange.request, sent.index, sent.to, exchange.handle);
+        let requested = Requested {
+            id,
+            request: None,
+            member: None,
+            to,
+            sent: exchange.sent,
+            received: exchange.received,
+            owed: exchange.owed,
+            at,
+            handle,
+        };
+        let booked = BookedExchange {
+            requested,
+            state: ExchangeState::Final,
+            points_back: Points::ZERO,
+            leaf: Some(leaf),
+            height: Some(height),
+            final_at: Some(at),
+            answered_at: None,
+        };
+        self.order.push(id);
+        self.exchanges.insert(id, booked);
+        self.by_leaf.insert(leaf, id);
+        self.by_height.entry(height).or_default().push(id);
+        self.counts.r#final += 1;
+        FormerExchange { leaf, to, handle }
+    }
+
+    /// Whose an exchange of a former life was: the points are gone from that balance.
+    fn own(&mut self, owned: &Owned, points: &mut PointsLedger) -> Result<(), BookError> {
+        let id = self.by_leaf.get(&owned.leaf).copied();
+        let booked = id.and_then(|id| self.exchanges.get_mut(&id));
+        let booked = booked.ok_or(BookError::NotHeld(owned.leaf))?;
+        // what is void meanwhile never left
+        if booked.state != ExchangeState::Void {
+            points.burned_before(owned.member, booked.requested.sent)?;
+        }
+        booked.requested.member = Some(owned.member);
+        Ok(())
+    }
+
+    /// What a former life sent back: of an exchange that is known here, or comes in again later.
+    fn returned_before(
+        &mut self,
+        place: Place,
+        back: &Return,
+        points: &mut PointsLedger,
+    ) -> Result<(), BookError> {
+        let Some(received) = self.received.at(place).copied() else {
+            self.former_returns.entry(place).or_default().push(back.clone());
+            return Ok(());
+        };
+        if back.reason != ReturnReason::Member {
+            return Ok(());
+        }
+        self.received.sent_back_before(place, back)?;
+        if let Some(member) = received.member {
+            points.sent_back_before(member, back.points)?;
+        }
+        Ok(())
+    }
+
+    /// An exchange that a former life had decided about comes in again: what the own log does not send
+    /// back was credited.
+    fn credited_before(
+        &mut self,
+        place: Place,
+        (exchange, owner): (&Exchange, Option<MemberId>),
+        terms: Terms,
+        points: &mut PointsLedger,
+    ) -> Result<(), BookError> {
+        let back = self.former_returns.remove(&place).unwrap_or_default();
+        if back.iter().any(|back| back.reason != ReturnReason::Member) {
+            self.counts.sent_back += 1;
+            return Ok(());
+        }
+        self.counts.credited += 1;
+        let leg = IncomingLeg::new(exchange, terms.point_value, terms.until);
+        self.received.credited(place, Received { member: owner, leg });
+        if let Some(member) = owner {
+            points.credit(member, exchange.received)?;
+        }
+        back.iter().try_for_each(|back| self.returned_before(place, back, points))
     }
 
     /// What an ended log never recognised: exchanges and link requests are void. Returns are not: they
@@ -413,7 +549,9 @@ impl Book {
             let id = self.by_leaf.get(&leaf).copied();
             let Some(booked) = id.and_then(|id| self.exchanges.get_mut(&id)) else { continue };
             let left = booked.requested.sent.saturating_minus(booked.points_back);
-            if let Err(error) = points.restore(booked.requested.member, left) {
+            // whose they were may not be known after a rebuild: then the brand keeps them
+            let restored = booked.requested.member.map(|member| points.restore(member, left));
+            if let Some(Err(error)) = restored {
                 wrong = Some(error.into());
                 continue;
             }
@@ -486,7 +624,15 @@ impl Book {
                 }
             }
         }
-        for credit in &applied.credits {
+        let former = applied.former.unwrap_or(false);
+        for (leaf, payload) in payloads.iter().filter(|_| former) {
+            let Payload::Exchange(exchange) = payload else { continue };
+            let credit = applied.credits.binary_search_by_key(leaf, |credit| credit.leaf);
+            let owner = credit.ok().and_then(|at| applied.credits.get(at)).map(|it| it.member);
+            let entered = self.credited_before((log, *leaf), (exchange, owner), terms, points);
+            wrong = entered.err().or(wrong);
+        }
+        for credit in applied.credits.iter().filter(|_| !former) {
             match points.credit(credit.member, credit.points) {
                 Ok(()) => self.counts.credited += 1,
                 Err(error) => wrong = Some(error.into()),
@@ -494,13 +640,13 @@ impl Book {
             let place = payloads.partition_point(|(leaf, _)| *leaf < credit.leaf);
             if let Some((_, Payload::Exchange(exchange))) = payloads.get(place) {
                 let leg = IncomingLeg::new(exchange, terms.point_value, terms.until);
-                let received = Received { member: credit.member, leg };
+                let received = Received { member: Some(credit.member), leg };
                 self.received.credited((log, credit.leaf), received);
             }
         }
         let exchanges = payloads.iter().filter(|(_, p)| matches!(p, Payload::Exchange(_))).count();
-        let credited = applied.credits.len();
-        self.counts.sent_back += u64::try_from(exchanges.saturating_sub(credited)).unwrap_or(0);
+        let beside = if former { exchanges } else { applied.credits.len() };
+        self.counts.sent_back += u64::try_from(exchanges.saturating_sub(beside)).unwrap_or(0);
         for (_, payload) in payloads {
             let Payload::Return(back) = payload else { continue };
             let (taken, whole) = match self.legs.returned(log, back, block.header.time) {
@@ -556,7 +702,10 @@ impl Book {
     ) -> Result<(), BookError> {
         let id = self.by_leaf.get(&leaf).copied();
         let Some(booked) = id.and_then(|id| self.exchanges.get_mut(&id)) else { return Ok(()) };
-        points.restore(booked.requested.member, back)?;
+        // whose they were may not be known after a rebuild: then the brand keeps them
+        if let Some(member) = booked.requested.member {
+            points.restore(member, back)?;
+        }
         booked.points_back = booked.points_back.plus(back).unwrap_or(booked.points_back);
         Ok(())
     }

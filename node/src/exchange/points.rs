@@ -50,6 +50,9 @@ pub struct PointsLedger {
     control: BTreeMap<Control, u64>,
     // keys of what has earned, so that nothing earns twice
     earned: BTreeSet<[u8; 20]>,
+    // what members gave away before this node was rebuilt, beyond what is known of what they had: it is
+    // made up for by what they are given next, such as what their purchases earned, imported again
+    beyond: BTreeMap<MemberId, Points>,
 }
 
 impl PointsLedger {
@@ -181,9 +184,54 @@ impl PointsLedger {
         Ok(())
     }
 
-    fn give(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
+    /// The member's points went to another brand before this node was rebuilt.
+    ///
+    /// # Errors
+    /// When a sum would leave its range.
+    pub fn burned_before(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
+        self.take_before(member, points)?;
+        self.book(Control::SentAway, points);
+        Ok(())
+    }
+
+    /// Points that had come in went back before this node was rebuilt.
+    ///
+    /// # Errors
+    /// When a sum would leave its range.
+    pub fn sent_back_before(
+        &mut self,
+        member: MemberId,
+        points: Points,
+    ) -> Result<(), PointsError> {
+        self.take_before(member, points)?;
+        let came = self.control.entry(Control::CameIn).or_default();
+        *came = came.saturating_sub(points.get());
+        Ok(())
+    }
+
+    fn take_before(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
         let balance = self.members.entry(member).or_default();
-        balance.available = balance.available.plus(points).map_err(|_| PointsError::Range)?;
+        let there = points.min(balance.available);
+        let rest = points.saturating_minus(there);
+        let beyond = self.beyond.get(&member).copied().unwrap_or_default();
+        let beyond = beyond.plus(rest).map_err(|_| PointsError::Range)?;
+        balance.available = balance.available.saturating_minus(there);
+        if beyond > Points::ZERO {
+            self.beyond.insert(member, beyond);
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
+        let beyond = self.beyond.get(&member).copied().unwrap_or_default();
+        let made_up = points.min(beyond);
+        let balance = self.members.entry(member).or_default();
+        let given = points.saturating_minus(made_up);
+        balance.available = balance.available.plus(given).map_err(|_| PointsError::Range)?;
+        match beyond.saturating_minus(made_up) {
+            Points::ZERO => drop(self.beyond.remove(&member)),
+            left => drop(self.beyond.insert(member, left)),
+        }
         Ok(())
     }
 
@@ -206,9 +254,10 @@ impl PointsLedger {
             .values()
             .map(|balance| i128::from(balance.available.get()) + i128::from(balance.held.get()))
             .sum();
+        let beyond: i128 = self.beyond.values().map(|points| i128::from(points.get())).sum();
         i128::from(self.control(Control::Earned)) + i128::from(self.control(Control::CameIn))
             - i128::from(self.control(Control::SentAway))
-            - members
+            - (members - beyond)
     }
 }
 
@@ -223,6 +272,27 @@ mod tests {
 
     fn points(number: u64) -> Points {
         Points::new(number).unwrap()
+    }
+
+    /// After a rebuild what was given away may be known before what was had.
+    #[test]
+    fn what_went_before_a_rebuild_is_made_up_for_by_what_is_given_after_it() {
+        let points = |number| Points::new(number).unwrap();
+        let (mut ledger, one) = (PointsLedger::default(), member(1));
+        ledger.earn([1; 20], one, points(10)).unwrap();
+        ledger.burned_before(one, points(40)).unwrap();
+        assert_eq!(ledger.balance(one).available, Points::ZERO);
+        assert_eq!(ledger.trial_balance(), 0);
+        ledger.earn([2; 20], one, points(25)).unwrap();
+        assert_eq!(ledger.balance(one).available, Points::ZERO);
+        ledger.credit(one, points(20)).unwrap();
+        assert_eq!(ledger.balance(one).available, points(15));
+        ledger.sent_back_before(one, points(5)).unwrap();
+        assert_eq!(ledger.balance(one).available, points(10));
+        assert_eq!(ledger.hold(one, points(11)), Err(PointsError::TooFew));
+        ledger.restore(one, points(40)).unwrap();
+        assert_eq!(ledger.balance(one).available, points(50));
+        assert_eq!(ledger.trial_balance(), 0);
     }
 
     #[test]

@@ -20,8 +20,9 @@ pub type Place = (BrandId, LeafIndex);
 /// One exchange that was credited here.
 #[derive(Clone, Copy, Debug)]
 pub struct Received {
-    /// Whose points.
-    pub member: MemberId,
+    /// Whose points; none when they were credited before this node was rebuilt, and the vault does not
+    /// know to whom.
+    pub member: Option<MemberId>,
     /// How much, and how much of it has gone back.
     pub leg: IncomingLeg,
 }
@@ -73,6 +74,20 @@ impl ReceivedExchanges {
         Ok(back)
     }
 
+    /// Some of an exchange was sent back before this node was rebuilt.
+    ///
+    /// # Errors
+    /// When there is not so much left of it.
+    pub fn sent_back_before(&mut self, place: Place, back: &Return) -> Result<(), SendBackError> {
+        let left = SendBackError::Left { left: protocol::amount::Points::ZERO };
+        let received = self.all.get_mut(&place).ok_or(left)?;
+        let before = received.leg.residue().get();
+        received.leg.take_back(back.original, back.points)?;
+        let after = received.leg.residue().get();
+        self.rebook(place.0, before, after);
+        Ok(())
+    }
+
     fn rebook(&mut self, brand: BrandId, before: u64, after: u64) {
         let residue = self.residue.entry(brand).or_default();
         *residue = residue.saturating_sub(u128::from(before)) + u128::from(after);
@@ -93,7 +108,9 @@ impl ReceivedExchanges {
         let places = self.order.iter().rev();
         let known = places.filter_map(|place| Some((place, self.all.get(place)?)));
         known
-            .filter(move |(_, received)| member.is_none_or(|member| received.member == member))
+            .filter(move |(_, received)| {
+                member.is_none_or(|member| received.member == Some(member))
+            })
             .take(limit)
             .map(|((brand, leaf), received)| view(*brand, *leaf, &received.leg))
     }

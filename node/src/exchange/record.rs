@@ -51,6 +51,21 @@ pub enum NodeRecord {
     /// the log's, or was for a brand that has left.
     #[n(12)]
     Withdrawn(#[n(0)] Submission),
+    /// Whose exchanges of a former life these are, which came back with a rebuilt block.
+    #[n(21)]
+    Owned(#[n(0)] Vec<Owned>),
+}
+
+/// An exchange of the own log whose member the vault knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Owned {
+    /// Its leaf in the own log.
+    #[n(0)]
+    pub leaf: LeafIndex,
+    /// Whose points were sent.
+    #[n(1)]
+    pub member: MemberId,
 }
 
 /// A log that has ended.
@@ -90,12 +105,13 @@ pub struct Requested {
     /// Its id, made from the idempotency key.
     #[n(0)]
     pub id: RequestId,
-    /// Hash of the request: the same key must come with the same request.
+    /// Hash of the request: the same key must come with the same request. None when the exchange came
+    /// back with a rebuilt log, which does not have it.
     #[n(1)]
-    pub request: RequestHash,
-    /// Whose points.
+    pub request: Option<RequestHash>,
+    /// Whose points. None when the exchange came back with a rebuilt log and the vault does not know.
     #[n(2)]
-    pub member: MemberId,
+    pub member: Option<MemberId>,
     /// The brand whose points are wanted.
     #[n(3)]
     pub to: BrandId,
@@ -188,6 +204,10 @@ pub struct Applied {
     /// When.
     #[n(4)]
     pub at: Timestamp,
+    /// Whether it was decided in a former life of this node, as the own log says; then what is not
+    /// returned there was credited, and the credits are those whose member is known.
+    #[n(5)]
+    pub former: Option<bool>,
 }
 
 /// One exchange credited.

@@ -12,9 +12,11 @@ use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures::stream;
-use protocol::audit::{CERTIFICATES_FILE, CHECKPOINT_FILE, WITNESSED_FILE};
-use protocol::log::tiles::TilePath;
-use tokio::fs::File;
+use protocol::audit::{
+    ARCHIVED_FILE, CERTIFICATES_FILE, CHECKPOINT_FILE, WITNESSED_FILE, parse_archived,
+};
+use protocol::log::tiles::{TILE_WIDTH, TileKind, TilePath};
+use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, Take};
 
 use super::{App, Problem};
@@ -64,7 +66,15 @@ pub(super) async fn tile(State(app): State<App>, uri: Uri) -> Result<Response, P
         Problem::new(StatusCode::BAD_REQUEST, "tile_path_invalid", error.to_string(), remedy)
     })?;
     let caching = if name.is_full() { FOR_EVER } else { FOR_A_WHILE };
-    file(app.node.published().join(name.to_string()), BYTES, caching).await
+    let path = app.node.published().join(name.to_string());
+    if name.kind() == TileKind::Entries && !fs::try_exists(&path).await.unwrap_or(true) {
+        let marker = fs::read(app.node.published().join(ARCHIVED_FILE)).await;
+        let archived = marker.ok().and_then(|marker| parse_archived(&marker)).unwrap_or(0);
+        if name.index() < archived / u64::from(TILE_WIDTH) {
+            return Err(gone());
+        }
+    }
+    file(path, BYTES, caching).await
 }
 
 async fn file(path: PathBuf, kind: &str, caching: &str) -> Result<Response, Problem> {
@@ -94,6 +104,15 @@ async fn chunk(mut file: Take<File>) -> std::io::Result<Option<(Bytes, Take<File
     let mut chunk = Vec::with_capacity(CHUNK);
     let read = file.read_buf(&mut chunk).await?;
     Ok((read > 0).then(|| (Bytes::from(chunk), file)))
+}
+
+fn gone() -> Problem {
+    Problem::new(
+        StatusCode::GONE,
+        "archived",
+        "these entries were archived after the constitution's retention",
+        "hash tiles, certificates and checkpoint are still served and prove them; ask the brand for its archive",
+    )
 }
 
 fn not_published() -> Problem {

@@ -120,6 +120,24 @@ impl Catalogue<'_> {
         self.read(BASKETS, key.as_bytes(), "basket")
     }
 
+    /// Visits the baskets that have been counted, in the order of their keys.
+    pub(super) fn baskets(
+        &self,
+        mut visit: impl FnMut(BasketKey, &Basket),
+    ) -> Result<(), CatalogueError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.0.scan_prefix(BASKETS, &[], after.as_deref(), PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, value) in &page {
+                let key = <[u8; 16]>::try_from(key.as_slice());
+                let key = key.map_err(|_| CatalogueError::Damaged { what: "list of baskets" })?;
+                visit(BasketKey::from_bytes(key), &decode("basket", value)?);
+            }
+        }
+    }
+
     pub(super) fn next_chunk(&self) -> Result<u32, CatalogueError> {
         let mut next = 0;
         let mut after = None;

@@ -267,6 +267,22 @@ impl Facts {
     }
 }
 
+/// The baskets that a store has counted, each as if it had been read at once: what they earned is in a
+/// journal that may be lost, while the store came back from a backup.
+///
+/// # Errors
+/// When the store fails or is damaged.
+pub fn counted_baskets(store: &dyn Store) -> Result<Vec<BasketChange>, ImportError> {
+    let mut changes = Vec::new();
+    Catalogue(store).baskets(|basket, known| {
+        if let (Some(member), Ok(after)) = (known.member, Fen::new(known.total_fen)) {
+            let (member, part, before) = (Some(member), 0, Fen::ZERO);
+            changes.push(BasketChange { member, basket, part, before, after });
+        }
+    })?;
+    Ok(changes)
+}
+
 /// One run of an import, and the chunk it is at.
 struct Run<'a> {
     facts: &'a Facts,

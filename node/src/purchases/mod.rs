@@ -29,7 +29,7 @@ pub use clean::{Adjustment, Cleaning, DropReason, ISSUES_MAX, Issue};
 pub use columns::{CellProblem, FileProblem};
 pub use facts::FactsError;
 pub use fen::{Fen, InvalidAmount};
-pub use import::{Facts, ImportError, ImportReport, Progress, SinkError};
+pub use import::{Facts, ImportError, ImportReport, Progress, SinkError, counted_baskets};
 pub use members::{MembersReport, import_members};
 pub use source::Source;
 

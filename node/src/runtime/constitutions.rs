@@ -208,8 +208,16 @@ pub(super) struct NamedPeer {
 /// The other brands of a chain, each as the newest constitution that names it says: a brand that has
 /// left may still owe others its last blocks.
 pub(super) fn peers_of(known: &Known, chain: &Constitutions, me: BrandId) -> Vec<NamedPeer> {
+    peers_among(known.of_chain(chain), me)
+}
+
+/// As [`peers_of`], of these constitutions, the newest first.
+pub(super) fn peers_among<'a>(
+    constitutions: impl Iterator<Item = &'a Constitution>,
+    me: BrandId,
+) -> Vec<NamedPeer> {
     let mut peers: Vec<NamedPeer> = Vec::new();
-    let profiles = known.of_chain(chain).flat_map(|it| it.profiles().map(move |of| (it, of)));
+    let profiles = constitutions.flat_map(|it| it.profiles().map(move |of| (it, of)));
     for (constitution, (brand, profile)) in profiles {
         if brand == me || peers.iter().any(|peer| peer.brand == brand) {
             continue;

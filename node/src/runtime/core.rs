@@ -17,16 +17,20 @@ use protocol::amount::{Rate, Value};
 use protocol::epochs::adoption::Stance;
 use protocol::exchange::{Payload, Return, ReturnReason};
 use protocol::ids::{BrandId, ConstitutionHash, HeaderHash, Height, LeafIndex};
-use protocol::ledger::{Context, Ledger, StanceError};
+use protocol::ledger::{Archive, Context, Ledger, PeerFault, StanceError};
 use protocol::log::block::{BlockReference, Header, PublicEntry};
 use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::log::dispute::DisputeOpened;
 use protocol::log::note::VerifierKey;
 use protocol::log::tlog_witness::ForeignLogs;
+use protocol::recovery::held::{HeldBlock, Holdings};
 use protocol::time::{Milliseconds, Timestamp};
+use protocol::witness::build::OwnBlock;
 use protocol::witness::message::Message;
+use protocol::witness::record::Record;
 use protocol::witness::rules::{exact_exposure, public_exposure};
 use protocol::witness::state::{FinalBlock, Outbox};
+use protocol::witness::statement::Certificate;
 use protocol::witness::writer::{Entropy, SubmitError};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -39,9 +43,10 @@ use super::disputes::Disputes;
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::Recorded;
 use crate::cleanroom::{CertifiedApplication, ReadJob};
-use crate::exchange::book::{Book, BookError, LinkAnswer, Terms};
+use crate::exchange::book::{Book, BookError, FormerExchange, LinkAnswer, Terms};
 use crate::exchange::points::PointsLedger;
-use crate::exchange::record::{Applied, Credit, EarnedPoints, NodeRecord, Submission};
+use crate::exchange::record::{Applied, Credit, EarnedPoints, NodeRecord, Owned, Submission};
+use crate::fragments::{FragmentArchive, FragmentsError};
 use crate::service::{ErrorKind, ExposureView, ResidueView, ServiceError};
 use crate::vault::{LinkCode, LinkError, Vault, VaultError};
 
@@ -124,6 +129,8 @@ pub struct Core {
     pub vault: Arc<Vault>,
     /// The own log on disk.
     pub published: PublishedLog,
+    /// What is held of the others' logs; nothing is kept without.
+    pub fragments: Option<FragmentArchive>,
     /// Closings and statements.
     pub clearing: Clearing,
     /// What was found wanting in certified blocks, here and elsewhere.
@@ -170,6 +177,35 @@ pub enum TurnError {
     /// The vault's store failed: what others sent would go back for a reason that is none.
     #[error("the vault cannot say whom another brand's block is about")]
     Vault(#[from] VaultError),
+    /// What this node has promised to keep of others' logs cannot be kept.
+    #[error(transparent)]
+    Fragments(#[from] FragmentsError),
+}
+
+/// Own final blocks, and what is held of others'.
+struct Past<'a> {
+    published: &'a PublishedLog,
+    fragments: Option<&'a FragmentArchive>,
+}
+
+impl Archive for Past<'_> {
+    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
+        self.published.block(height)
+    }
+    fn held(&self, log: BrandId, from: Height) -> Option<HeldBlock> {
+        self.fragments?.held(log, from)
+    }
+}
+
+/// What handlers are given, made of fields that none of them holds.
+macro_rules! context {
+    ($core:expr, $now:expr) => {
+        Context {
+            now: $now,
+            entropy: &mut *$core.entropy,
+            archive: &Past { published: &$core.published, fragments: $core.fragments.as_ref() },
+        }
+    };
 }
 
 impl Core {
@@ -183,6 +219,7 @@ impl Core {
             points: PointsLedger::default(),
             vault,
             published,
+            fragments: None,
             clearing: Clearing::new(me),
             disputes: Disputes::default(),
             foreign: ForeignLogs::default(),
@@ -247,11 +284,10 @@ impl Core {
             Recorded::Ledger(record) => {
                 let mut out = Outbox::default();
                 self.ledger.replay(&record, &mut out).map_err(|error| error.to_string())?;
-                if let protocol::witness::record::Record::Built(block) = &*record {
-                    self.book.built(block);
-                }
+                self.note_block(&record);
                 let mut turn = Turn { out, ..Turn::default() };
                 self.write_own(&mut turn).map_err(|error| error.to_string())?;
+                self.keep_held(&mut turn).map_err(|error| error.to_string())?;
                 for block in std::mem::take(&mut turn.out.finals) {
                     self.note_final(&block, applications);
                     if block.block.log != self.me() {
@@ -302,10 +338,10 @@ impl Core {
                 }
             }
         }
-        for (_, block) in std::mem::take(&mut self.unapplied) {
-            self.apply(block, now, turn);
-        }
+        self.apply_what_waited(now, turn);
         let brands: Vec<BrandId> = self.ledger.constitution().committee().brands().to_vec();
+        let waits = |log: &BrandId| self.unapplied.keys().any(|(waits, _)| waits == log);
+        let brands: Vec<BrandId> = brands.into_iter().filter(|log| !waits(log)).collect();
         for log in brands {
             let own = self.ledger.witness(self.me());
             let recognised = own.map(|own| own.tip().recognised(log).height).unwrap_or_default();
@@ -314,7 +350,7 @@ impl Core {
                 self.alert(error.to_string());
             }
         }
-        let mut context = Context { now, entropy: &mut *self.entropy, archive: &self.published };
+        let mut context = context!(self, now);
         self.ledger.resume(&mut context, &mut turn.out);
         if let Some(published) = self.published.checkpoint() {
             self.ledger.keep_cosignatures(&published, &self.outside);
@@ -355,7 +391,7 @@ impl Core {
     /// Handles one message.
     pub fn message(&mut self, from: BrandId, message: Message, now: Timestamp, turn: &mut Turn) {
         let before = turn.out.records.len();
-        let mut context = Context { now, entropy: &mut *self.entropy, archive: &self.published };
+        let mut context = context!(self, now);
         let handled = self.ledger.handle(from, message, &mut context, &mut turn.out);
         self.note_built(before, turn);
         if let Err(fault) = handled {
@@ -366,7 +402,7 @@ impl Core {
     /// Lets time pass.
     pub fn tick(&mut self, now: Timestamp, turn: &mut Turn) {
         let before = turn.out.records.len();
-        let mut context = Context { now, entropy: &mut *self.entropy, archive: &self.published };
+        let mut context = context!(self, now);
         self.ledger.tick(&mut context, &mut turn.out);
         self.note_built(before, turn);
         self.close_due(now, turn);
@@ -379,10 +415,15 @@ impl Core {
         loop {
             let heights: Vec<Height> =
                 turn.out.written.iter().map(|block| block.reference().height).collect();
-            if let Err(error) = self.write_own(turn) {
-                self.failure = Some(error);
-                return;
-            }
+            let written = match self.keep_held(turn).and_then(|()| self.write_own(turn)) {
+                Ok(former) => former,
+                Err(error) => {
+                    self.failure = Some(error);
+                    return;
+                }
+            };
+            self.enter_owners(&written, turn);
+            self.apply_what_waited(now, turn);
             let own = turn.out.finals.iter().filter(|block| block.block.log == self.ledger.me());
             turn.final_after.extend(own.map(|block| now.since(block.header.time)));
             for height in heights {
@@ -399,8 +440,7 @@ impl Core {
             self.enter_disputes(turn);
             self.end_partners(now, turn);
             let before = turn.out.records.len();
-            let mut context =
-                Context { now, entropy: &mut *self.entropy, archive: &self.published };
+            let mut context = context!(self, now);
             self.ledger.poll(&mut context, &mut turn.out);
             self.note_built(before, turn);
             for (to, payload) in std::mem::take(&mut turn.out.rejected) {
@@ -431,10 +471,25 @@ impl Core {
     /// What the ledger's records of this turn, from one on, have taken into a block.
     fn note_built(&mut self, from: usize, turn: &Turn) {
         for record in turn.out.records.get(from..).unwrap_or_default() {
-            if let protocol::witness::record::Record::Built(block) = record {
-                self.book.built(block);
-            }
+            self.note_block(record);
         }
+    }
+
+    fn note_block(&mut self, record: &Record) {
+        match record {
+            Record::Built(block) => self.book.built(block),
+            Record::Rebuilt(rebuilt) => self.book.rebuilt(&rebuilt.block),
+            _ => {}
+        }
+    }
+
+    /// What has become final of others' logs, as far as this node is to keep it.
+    fn keep_held(&mut self, turn: &mut Turn) -> Result<(), TurnError> {
+        let held = std::mem::take(&mut turn.out.held);
+        if let Some(fragments) = &mut self.fragments {
+            held.iter().try_for_each(|block| fragments.append(block))?;
+        }
+        Ok(())
     }
 
     /// Shows the own log's checkpoint if it has changed: when the size it signs is in the journal.
@@ -450,8 +505,9 @@ impl Core {
         Ok(())
     }
 
-    /// Own final blocks go to the log's tiles and into the book.
-    fn write_own(&mut self, turn: &mut Turn) -> Result<(), TurnError> {
+    /// Own final blocks go to the log's tiles and into the book. Gives the exchanges of a former life.
+    fn write_own(&mut self, turn: &mut Turn) -> Result<Vec<FormerExchange>, TurnError> {
+        let mut all_former = Vec::new();
         for block in std::mem::take(&mut turn.out.written) {
             let certified = turn
                 .out
@@ -467,11 +523,68 @@ impl Core {
                 block.payloads().iter().filter(|sent| is_exchange(&sent.payload)).count();
             self.stood += u64::try_from(exchanges).unwrap_or(0);
             let until = self.terms(&reference, time).until;
-            if let Err(error) = self.book.written(&block, (time, until), &mut self.points) {
+            let (former, entered) = self.book.written(&block, (time, until), &mut self.points);
+            if let Err(error) = entered {
                 self.alert(error.to_string());
             }
+            all_former.extend(former);
         }
-        Ok(())
+        Ok(all_former)
+    }
+
+    /// Whose exchanges of a former life were, as far as the vault knows.
+    fn enter_owners(&mut self, former: &[FormerExchange], turn: &mut Turn) {
+        let mut owned = Vec::new();
+        for exchange in former {
+            match self.vault.outgoing_member(exchange.to, exchange.handle) {
+                Ok(Some(member)) => owned.push(Owned { leaf: exchange.leaf, member }),
+                Ok(None) => {}
+                Err(error) => self.failure = Some(error.into()),
+            }
+        }
+        if !owned.is_empty() {
+            self.enter(NodeRecord::Owned(owned), turn);
+        }
+    }
+
+    /// Handles what another brand holds of this brand's log.
+    ///
+    /// # Errors
+    /// What of it does not stand.
+    pub fn holdings(
+        &mut self,
+        (from, holdings): (BrandId, Holdings),
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<(), PeerFault> {
+        let message = Message::Holdings(Box::new(holdings));
+        let mut context = context!(self, now);
+        self.ledger.handle(from, message, &mut context, &mut turn.out)
+    }
+
+    /// Blocks of this brand that came back: to the log's tiles and into the book, and nothing else is done.
+    ///
+    /// # Errors
+    /// When they cannot be published, or the vault fails.
+    pub fn settle_rebuilt(&mut self, turn: &mut Turn) -> Result<(), TurnError> {
+        let former = self.write_own(turn)?;
+        self.enter_owners(&former, turn);
+        for block in std::mem::take(&mut turn.out.finals) {
+            self.note_final(&block, &mut turn.applications);
+        }
+        for record in &turn.out.records {
+            self.note_block(record);
+        }
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Final blocks of others that came before it was known what this node itself had made of them.
+    fn apply_what_waited(&mut self, now: Timestamp, turn: &mut Turn) {
+        if !self.unapplied.is_empty() && self.ledger.may_apply() {
+            for (_, block) in std::mem::take(&mut self.unapplied) {
+                self.apply(block, now, turn);
+            }
+        }
     }
 
     /// Takes note of a foreign log's checkpoint that is cosigned, now or before a restart.
@@ -531,6 +644,15 @@ impl Core {
     /// A final block of another log: credits what it sends, sends back what cannot be credited.
     fn apply(&mut self, block: FinalBlock, now: Timestamp, turn: &mut Turn) {
         let (log, height) = (block.block.log, block.block.height);
+        if !self.ledger.may_apply() {
+            self.unapplied.insert((log, height), block);
+            return;
+        }
+        let own = self.ledger.witness(self.me());
+        let recognised = own.map(|own| own.tip().recognised(log).height).unwrap_or_default();
+        if height <= recognised {
+            return self.apply_again(block, now, turn);
+        }
         let payloads = match &block.payloads {
             Ok(payloads) => payloads.clone(),
             Err(violation) => {
@@ -559,7 +681,8 @@ impl Core {
                 }
             }
         }
-        let applied = Applied { log, height, credits, returns: returns.clone(), at: now };
+        let former = None;
+        let applied = Applied { log, height, credits, returns: returns.clone(), at: now, former };
         let terms = self.terms(&block.block, block.header.time);
         match self.book.apply(self.me(), &block, &applied, terms, &mut self.points) {
             Ok(answers) => self.answer_links(&answers, now),
@@ -573,6 +696,36 @@ impl Core {
         if let Err(error) = self.ledger.applied(log, returns, !payloads.is_empty()) {
             self.alert(error.to_string());
         }
+    }
+
+    /// A block that the own log has recognised before this node was rebuilt or restored: what was made of
+    /// it stands in the own log, and only whom it credited is asked.
+    fn apply_again(&mut self, block: FinalBlock, now: Timestamp, turn: &mut Turn) {
+        let (log, height) = (block.block.log, block.block.height);
+        let mut credits = Vec::new();
+        for (leaf, payload) in block.payloads.as_deref().unwrap_or_default() {
+            let Payload::Exchange(exchange) = payload else { continue };
+            match self.vault.standing_by_handle(log, exchange.handle) {
+                Ok(Some(standing)) => {
+                    let (leaf, member) = (*leaf, standing.member);
+                    credits.push(Credit { leaf, member, points: exchange.received });
+                }
+                Err(error @ VaultError::Store(_)) => {
+                    self.failure = Some(error.into());
+                    return;
+                }
+                // not linked here, or no member any more
+                Ok(None) | Err(_) => {}
+            }
+        }
+        let (returns, former) = (Vec::new(), Some(true));
+        let applied = Applied { log, height, credits, returns, at: now, former };
+        let terms = self.terms(&block.block, block.header.time);
+        match self.book.apply(self.me(), &block, &applied, terms, &mut self.points) {
+            Ok(answers) => self.answer_links(&answers, now),
+            Err(error) => self.alert(error.to_string()),
+        }
+        turn.record(NodeRecord::Applied(applied));
     }
 
     /// One payload of another brand's: whom it credits, or why it goes back.

@@ -12,6 +12,7 @@ mod import;
 mod joint;
 pub mod published;
 mod publisher;
+pub mod rebuild;
 pub mod sealed_journal;
 mod sealing;
 mod start;
@@ -26,7 +27,7 @@ use futures::FutureExt as _;
 use protocol::amount::Points;
 use protocol::ids::BrandId;
 use protocol::ledger::Starting;
-use protocol::time::Timestamp;
+use protocol::time::{Milliseconds, Timestamp};
 use protocol::wire::{Frame, Negotiation, Versions};
 use protocol::witness::evidence::Proven;
 use protocol::witness::message::Message;
@@ -62,6 +63,10 @@ const HEAVY_BYTES: usize = 256 * 1024;
 const LONG_TURN_MS: u64 = 250;
 /// Most inputs handled in one turn.
 const BATCH: usize = 256;
+/// How often what is kept of others' logs is brought to the disk.
+const FRAGMENTS_SYNC_AFTER: Milliseconds = Milliseconds::from_seconds(1);
+/// How often it is looked at what of it is older than the retention.
+const FRAGMENTS_LOOK_AFTER: Milliseconds = Milliseconds::from_seconds(24 * 60 * 60);
 /// Most exchanges in one answer.
 const PAGE_MAX: u32 = 1000;
 
@@ -131,6 +136,8 @@ struct Runtime {
     until_final: VecDeque<(u64, oneshot::Sender<()>)>,
     // the operator says that the journal was put back
     restored: bool,
+    fragments_synced: Timestamp,
+    fragments_looked: Timestamp,
 }
 
 enum Input {
@@ -250,11 +257,45 @@ impl Runtime {
                 self.measure();
                 self.core.tick(now(), turn);
                 self.care_for_sealing_keys();
+                self.care_for_fragments();
                 self.joint_tick(turn);
             }
             Input::Ended => return false,
         }
         true
+    }
+
+    /// Once a second brings what is kept of others' logs to the disk, and once a day forgets what is older
+    /// than the retention.
+    fn care_for_fragments(&mut self) {
+        let Some(fragments) = &mut self.core.fragments else { return };
+        let at = now();
+        if at.since(self.fragments_synced) < FRAGMENTS_SYNC_AFTER {
+            return;
+        }
+        self.fragments_synced = at;
+        let files = fragments.to_sync();
+        // the journal has it as well: nothing waits for this
+        tokio::task::spawn_blocking(move || {
+            for file in files {
+                if let Err(error) = file.sync_data() {
+                    tracing::error!(error = %error, "kept fragments cannot be synced");
+                }
+            }
+        });
+        if at.since(self.fragments_looked) < FRAGMENTS_LOOK_AFTER {
+            return;
+        }
+        self.fragments_looked = at;
+        // months of 31 days: never before the retention is over
+        let days = u64::from(self.sealing.months).saturating_mul(31);
+        let age = Milliseconds::from_seconds(days.saturating_mul(24 * 60 * 60));
+        let before = at.unix_ms().saturating_sub(age.get());
+        match fragments.forget_before(Timestamp::from_unix_ms(before)) {
+            Ok(0) => {}
+            Ok(blocks) => tracing::info!(blocks, "fragments older than the retention are gone"),
+            Err(error) => self.core.alert(error.to_string()),
+        }
     }
 
     /// Sets the figures that are states rather than events.

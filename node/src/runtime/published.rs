@@ -22,13 +22,16 @@ use protocol::witness::statement::{Certificate, UnverifiedCertificate};
 
 use super::publisher::{self, Publisher};
 
-/// A published log folder, read as a source of tiles.
+/// A published log folder, read as a source of tiles; what is published no more, from the archive beside
+/// it, if it is there.
 #[derive(Debug, Clone)]
 pub struct LogFolder(pub PathBuf);
 
 impl TileSource for LogFolder {
     fn read(&self, path: &TilePath) -> Option<Vec<u8>> {
-        fs::read(self.0.join(path.to_string())).ok()
+        let name = path.to_string();
+        let archived = || fs::read(self.0.with_file_name("archive").join(&name));
+        fs::read(self.0.join(&name)).or_else(|_| archived()).ok()
     }
 }
 

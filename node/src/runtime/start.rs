@@ -21,6 +21,7 @@ use super::{RunError, Runtime, witnessing};
 use crate::cleanroom::{QueryTimes, RestoreError, Room};
 use crate::config::{ConfigError, DataDirectory};
 use crate::constitutions::{Known, KnownError};
+use crate::fragments::{FragmentArchive, FragmentsError};
 use crate::journal::{Journal, JournalError};
 use crate::keys::{self, KeysError, OwnKeys};
 use crate::metrics::Metrics;
@@ -78,6 +79,9 @@ pub enum StartError {
     /// The own log.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// What is held of others' logs.
+    #[error(transparent)]
+    Fragments(#[from] FragmentsError),
     /// A witness that is to be asked.
     #[error("a witness in node.toml cannot be used: {0}")]
     Witness(#[from] OutsideError),
@@ -154,6 +158,7 @@ async fn start_as(
     known.later().for_each(|draft| ledger.hold(draft.ledger().clone()));
     let published = PublishedLog::open(&data.log())?;
     let mut core = Core::new(ledger, Arc::clone(&vault), published);
+    core.fragments = Some(FragmentArchive::open(data.fragments())?);
     core.to_state = known.stances(data)?;
     core.foreign =
         ForeignLogs::new(settings.witnessing.foreign_logs.iter().map(|key| key.0.clone()));
@@ -233,6 +238,8 @@ async fn start_as(
         stop: None,
         until_final: std::collections::VecDeque::new(),
         restored,
+        fragments_synced: Timestamp::default(),
+        fragments_looked: Timestamp::default(),
     };
     let node = Node::new(commands, watched, brand, data.log());
     let runtime = tokio::spawn(runtime.run());

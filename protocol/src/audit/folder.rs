@@ -23,6 +23,9 @@ pub const CHECKPOINT_FILE: &str = "checkpoint";
 pub const CERTIFICATES_FILE: &str = "certificates";
 /// The newest checkpoint that an outside witness has signed; the audit reads [`CHECKPOINT_FILE`].
 pub const WITNESSED_FILE: &str = "checkpoint.witnessed";
+/// How many entries, from the first, the log's owner has put elsewhere after their retention: a number
+/// and a newline. Those in a folder without this file are all there.
+pub const ARCHIVED_FILE: &str = "archived";
 /// Most bytes of one certificate; one of 21 brands has less than half of it.
 pub const CERTIFICATE_MAX: usize = 4_096;
 
@@ -33,6 +36,14 @@ pub(super) const WIDTH: u64 = TILE_WIDTH as u64;
 const CHUNK: usize = 64 * 1_024;
 /// Certificates that are verified at once.
 const CERTIFICATES_AT_ONCE: usize = 256;
+
+/// Reads [`ARCHIVED_FILE`]; none when it is not in its one form.
+#[must_use]
+pub fn parse_archived(bytes: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
+    let entries: u64 = text.parse().ok()?;
+    (entries.to_string() == text).then_some(entries)
+}
 
 /// One log's folder. Reading is the caller's: a directory, an archive, memory. What cannot be read is
 /// treated as not there.
@@ -48,6 +59,10 @@ pub trait LogFolder: TileSource + Sync {
     fn certificates(&self, offset: u64, most: usize) -> Option<Vec<u8>>;
     /// The names of all files, relative to the folder, with `/` between parts.
     fn files(&self) -> Vec<String>;
+    /// How many entries, from the first, the folder says are elsewhere.
+    fn archived(&self) -> u64 {
+        0
+    }
 }
 
 /// Why the rest of a certificates file cannot be read.
@@ -437,7 +452,7 @@ pub(super) fn other_files<F: LogFolder>(
     size: TreeSize,
     recorder: &mut Recorder,
 ) -> Partials {
-    let known = [CHECKPOINT_FILE, CERTIFICATES_FILE, WITNESSED_FILE];
+    let known = [CHECKPOINT_FILE, CERTIFICATES_FILE, WITNESSED_FILE, ARCHIVED_FILE];
     let names: BTreeSet<String> = folder.files().into_iter().collect();
     let mut partials = Partials::new();
     for name in names.iter().filter(|name| !known.contains(&name.as_str())) {

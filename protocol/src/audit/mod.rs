@@ -18,7 +18,8 @@
 //! through [`LogFolder`] and does no input or output of its own. Entries of other applications (the clean
 //! room's budgets) are passed to an [`Observer`], which audits them.
 //!
-//! Does not do yet: what was deleted after its retention.
+//! Entries that a log's owner has archived after their retention are not there: their hashes are, so that the
+//! tree is checked, and what they say is counted as not checked.
 
 mod across;
 mod blocks;
@@ -45,8 +46,8 @@ use std::collections::BTreeMap;
 
 pub use cores::{Cores, OneCore};
 pub use folder::{
-    CERTIFICATE_MAX, CERTIFICATES_FILE, CHECKPOINT_FILE, CertificateReader, CertificatesError,
-    LogFolder, WITNESSED_FILE,
+    ARCHIVED_FILE, CERTIFICATE_MAX, CERTIFICATES_FILE, CHECKPOINT_FILE, CertificateReader,
+    CertificatesError, LogFolder, WITNESSED_FILE, parse_archived,
 };
 pub use report::{
     Counts, DisclosedTo, FINDINGS_MAX, Finding, LogHead, NotChecked, Reason, Report, Rule,

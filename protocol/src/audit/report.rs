@@ -210,6 +210,8 @@ pub enum Reason {
     /// Certified blocks after the one of the checkpoint, and what they refer to beyond the copy: it was
     /// made in between.
     NotInCheckpoint,
+    /// Entries that the log's owner has put elsewhere after their retention.
+    Archived,
 }
 
 impl fmt::Display for Reason {
@@ -227,6 +229,9 @@ impl fmt::Display for Reason {
             }
             Self::NotInCheckpoint => {
                 "blocks after the checkpoint's, and what they refer to beyond the copy"
+            }
+            Self::Archived => {
+                "entries that were archived after their retention: their hashes are checked, what they say is not"
             }
         })
     }

@@ -105,7 +105,8 @@ impl<G: Guards> Ledger<G> {
                 }
             }
         }
-        for evidence in self.cases.to_enter() {
+        // what is too large for an entry is kept and was passed on
+        for evidence in self.cases.to_enter().filter(Evidence::is_an_entry) {
             // a full queue is emptied in time, and a restart enters it again
             let _ = self.writer.submit_public(PublicEntry::Evidence(Box::new(evidence)));
         }

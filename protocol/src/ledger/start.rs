@@ -170,6 +170,10 @@ impl<G: Guards> Ledger<G> {
         let Some(shown) = handshake.take(&answer, &own, &self.standing, &self.constitutions) else {
             return;
         };
+        // verified with the answer
+        for (log, height) in handshake.certified_by(from) {
+            self.note_certified(log, height);
+        }
         self.judge(shown, context, out);
     }
 

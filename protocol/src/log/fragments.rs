@@ -2,7 +2,7 @@
 //!
 //! One fragment a witness; any `needed` of them rebuild the body. The header commits to the Merkle
 //! root over them, so that a witness can check its own without seeing the others. Does not know who
-//! holds which, and does not fetch: rebuilding a lost log from fragments comes with the ledger issue.
+//! holds which, and does not fetch: that is [`crate::recovery`]'s.
 
 use std::fmt;
 
@@ -85,6 +85,12 @@ impl Shape {
         Self { needed: committee.fragments_needed().min(all).max(1), all }
     }
 
+    /// How many fragments rebuild a body.
+    #[must_use]
+    pub const fn needed(self) -> usize {
+        self.needed
+    }
+
     // Reed-Solomon shards have an even number of bytes
     fn fragment_bytes(self, body_bytes: usize) -> usize {
         let bytes = body_bytes.div_ceil(self.needed).max(2);
@@ -112,6 +118,14 @@ impl Shape {
                 .map_err(|_| FragmentError::Code)?;
             shards.extend(coded);
         }
+        self.commit(shards)
+    }
+
+    /// The root over these shards, and each with its proof. Whether they are a code word is not asked.
+    pub(crate) fn commit(
+        self,
+        shards: Vec<Vec<u8>>,
+    ) -> Result<(FragmentsRoot, Vec<Fragment>), FragmentError> {
         let leaves: Vec<LeafHash> = shards.iter().map(|shard| leaf_hash(shard)).collect();
         let tree = BlockTree::new(&Frontier::empty(), &leaves);
         let count = TreeSize::new(u64::try_from(leaves.len()).map_err(|_| FragmentError::Code)?);

@@ -1,7 +1,8 @@
 //! Evidence that this node holds, one case a brand and log; which logs are frozen for it (rule 14).
 //!
 //! A case is on disk before it is passed on or entered, and is never dropped: there are at most as
-//! many as brands squared, each of at most [`super::evidence::EVIDENCE_MAX`] bytes.
+//! many as brands squared, each of at most [`super::evidence::EVIDENCE_MAX`] bytes, but for one a log that
+//! has a block's fragments in it.
 
 use std::collections::BTreeMap;
 

@@ -18,8 +18,10 @@ use crate::epochs::Constitutions;
 use crate::ids::{BrandId, Height, TreeSize};
 use crate::ledger::log_verifier;
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::recovery::contradiction::{CONTRADICTION_MAX, Contradiction};
 
-/// Most bytes of evidence: it is an entry of a log.
+/// Most bytes of evidence as an entry of a log. Larger is only [`Evidence::Fragments`], which is kept and
+/// passed on and then not entered.
 pub const EVIDENCE_MAX: usize = 16 * 1024;
 
 /// Evidence as it travels and as it is entered in a log.
@@ -41,6 +43,9 @@ pub enum Evidence {
         #[cbor(n(0), with = "minicbor::bytes")] Vec<u8>,
         #[n(1)] Box<UnverifiedCertificate>,
     ),
+    /// A block's fragments that decode to another body than its header says.
+    #[n(3)]
+    Fragments(#[n(0)] Box<Contradiction>),
 }
 
 impl std::fmt::Debug for Evidence {
@@ -57,6 +62,7 @@ impl std::fmt::Debug for Evidence {
             }
             Self::Checkpoints(..) => f.write_str("Evidence(two checkpoints)"),
             Self::Uncertified(..) => f.write_str("Evidence(a checkpoint and a certificate)"),
+            Self::Fragments(it) => write!(f, "Evidence(fragments of {:?})", it.block()),
         }
     }
 }
@@ -70,6 +76,8 @@ pub enum Offence {
     TwoOpenings,
     /// As writer: two trees of one size, or one that was not certified.
     TwoTrees,
+    /// As writer: fragments of another body than the block's.
+    WrongFragments,
     /// As witness: two blocks voted for in one round.
     TwoVotes,
     /// As witness: a block committed, and a later round promised as if it had not been.
@@ -80,7 +88,10 @@ impl Offence {
     /// Whether it was done in writing the own log: then that log is frozen.
     #[must_use]
     pub const fn is_of_writer(self) -> bool {
-        matches!(self, Self::TwoProposals | Self::TwoOpenings | Self::TwoTrees)
+        matches!(
+            self,
+            Self::TwoProposals | Self::TwoOpenings | Self::TwoTrees | Self::WrongFragments
+        )
     }
 
     /// A short name that stays.
@@ -90,6 +101,7 @@ impl Offence {
             Self::TwoProposals => "two-proposals",
             Self::TwoOpenings => "two-openings",
             Self::TwoTrees => "two-trees",
+            Self::WrongFragments => "wrong-fragments",
             Self::TwoVotes => "two-votes",
             Self::ForgottenCommit => "forgotten-commit",
         }
@@ -105,9 +117,12 @@ pub enum EvidenceError {
     /// A signature is wrong, or under a constitution that is not known here.
     #[error("a signature is wrong, or under a constitution that is not known here")]
     Signature,
-    /// Larger than an entry of a log may be.
-    #[error("larger than {EVIDENCE_MAX} bytes")]
-    TooLarge,
+    /// Larger than such evidence may be.
+    #[error("larger than {most} bytes")]
+    TooLarge {
+        /// The most.
+        most: usize,
+    },
 }
 
 /// Evidence that was checked; made by [`Evidence::prove`] alone.
@@ -188,8 +203,12 @@ impl Evidence {
     /// # Errors
     /// When it does not, or cannot be checked here.
     pub fn prove(self, constitutions: &Constitutions) -> Result<Proven, EvidenceError> {
-        if codec::encode(&self).len() > EVIDENCE_MAX {
-            return Err(EvidenceError::TooLarge);
+        let most = match &self {
+            Self::Fragments(_) => CONTRADICTION_MAX,
+            _ => EVIDENCE_MAX,
+        };
+        if self.bytes() > most {
+            return Err(EvidenceError::TooLarge { most });
         }
         let (accused, log, offence) = match &self {
             Self::Statements(one, other) => {
@@ -223,8 +242,31 @@ impl Evidence {
                     .map_err(|_| EvidenceError::Signature)?;
                 (log, log, Offence::TwoTrees)
             }
+            Self::Fragments(contradiction) => {
+                let epoch = contradiction.proposal.body.0.block.epoch;
+                let constitution = constitutions.of(epoch).ok_or(EvidenceError::Signature)?;
+                match contradiction.prove(constitution) {
+                    Some(true) => {}
+                    Some(false) => return Err(EvidenceError::Compatible),
+                    None => return Err(EvidenceError::Signature),
+                }
+                let log = contradiction.log();
+                (log, log, Offence::WrongFragments)
+            }
         };
         Ok(Proven { evidence: self, accused, log, offence })
+    }
+
+    /// How many bytes it takes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        codec::encode(self).len()
+    }
+
+    /// Whether it can be an entry of a log.
+    #[must_use]
+    pub fn is_an_entry(&self) -> bool {
+        self.bytes() <= EVIDENCE_MAX
     }
 
     /// Which height or size it is about, for people.
@@ -232,6 +274,7 @@ impl Evidence {
     pub fn place(&self) -> Place {
         match self {
             Self::Statements(one, _) => Place::Height(one.position().height),
+            Self::Fragments(it) => Place::Height(it.proposal.body.0.block.height),
             Self::Checkpoints(note, _) | Self::Uncertified(note, _) => {
                 let size = SignedCheckpoint::parse(note).map(|note| note.unverified().size());
                 Place::Size(size.unwrap_or_default())

@@ -30,6 +30,8 @@ pub struct Handshake {
 struct Answer {
     // certified heights, of the logs that the signer vouches for
     certified: BTreeMap<BrandId, Height>,
+    // those that it showed, whether or not it vouches
+    shown: BTreeMap<BrandId, Height>,
     open: Option<OpenRound>,
 }
 
@@ -66,6 +68,13 @@ impl Handshake {
         self.answers.len()
     }
 
+    /// How far each log was certified as this brand has shown.
+    #[must_use]
+    pub fn certified_by(&self, brand: BrandId) -> Vec<(BrandId, Height)> {
+        let answer = self.answers.get(&brand);
+        answer.map_or_else(Vec::new, |it| it.shown.iter().map(|(log, at)| (*log, *at)).collect())
+    }
+
     /// Whether this brand has still to answer, or to answer better.
     #[must_use]
     pub fn waits_for(&self, brand: BrandId, standing: &Standing) -> bool {
@@ -89,7 +98,7 @@ impl Handshake {
             return None;
         }
         let shown = self.shown(body, own, standing, constitutions)?;
-        let mut certified = BTreeMap::new();
+        let (mut certified, mut heights) = (BTreeMap::new(), BTreeMap::new());
         let mut open = None;
         if body.logs.len() > LOGS_MAX {
             return None;
@@ -111,6 +120,7 @@ impl Handshake {
                     certificate.clone().verify(constitution).ok()?.block().height
                 }
             };
+            heights.insert(log.log, height);
             if log.vouches {
                 certified.insert(log.log, height);
             }
@@ -118,7 +128,7 @@ impl Handshake {
                 open.clone_from(&log.open);
             }
         }
-        self.answers.insert(answer.signer(), Answer { certified, open });
+        self.answers.insert(answer.signer(), Answer { certified, shown: heights, open });
         Some(shown)
     }
 

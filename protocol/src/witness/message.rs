@@ -20,6 +20,7 @@ use crate::log::entries::Entries;
 use crate::log::fragments::Fragment;
 use crate::log::proof::ConsistencyProof;
 use crate::log::range::{HeaderProof, RangeProof};
+use crate::recovery::held::{Holdings, Recall};
 
 /// Most blocks in one answer to a request to catch up.
 pub const CATCH_UP_BLOCKS_MAX: usize = 32;
@@ -80,6 +81,12 @@ pub enum Message {
     /// Writer to a brand that joined later: where its log took up the constitution they joined with.
     #[n(18)]
     Head(#[n(0)] Box<LogHead>),
+    /// Anyone to anyone: what do you hold of another's log?
+    #[n(20)]
+    Recall(#[n(0)] Recall),
+    /// Its answer.
+    #[n(21)]
+    Holdings(#[n(0)] Box<Holdings>),
 }
 
 impl Message {
@@ -122,6 +129,7 @@ impl Message {
             Self::Blocks(blocks) => {
                 blocks.iter().fold(0, |sum, block| sum.saturating_add(of(&block.delivery)))
             }
+            Self::Holdings(holdings) => holdings.about_bytes().saturating_add(REST),
             _ => 0,
         }
     }

@@ -3,6 +3,7 @@
 //! What follows from a block's bytes (tree, fragments) is computed once and shared by all that is cut
 //! from it; a copy of a block shares it too. Does not build blocks and does not judge them.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use minicbor::{Decode, Encode};
@@ -12,10 +13,13 @@ use super::message::{CertifiedHeader, Delivery, Extension, LeafRun};
 use super::state::Surroundings;
 use crate::codec;
 use crate::constitution::{Constitution, PAYLOAD_MAX};
-use crate::crypto::sealed::{BlockSecret, SealedLeaf};
+use crate::crypto::sealed::{BlockSecret, SealError, SealedLeaf};
 use crate::exchange::Payload;
 use crate::ids::{BrandId, HeaderHash, LeafHash, LeafIndex, RootHash, TreeSize};
-use crate::log::block::{BlockReference, BlockTree, ColumnContent, Entry, Header, PublicEntry};
+use crate::log::block::{
+    BlockReference, BlockTree, ColumnContent, ColumnOpening, Entry, Header, PublicEntry,
+    hash_of_leaves,
+};
 use crate::log::entries::Entries;
 use crate::log::fragments::{Fragment, Shape};
 use crate::log::merkle::{Frontier, leaf_hash};
@@ -128,8 +132,19 @@ impl OwnBlock {
         for leaf in leaves {
             body.push(leaf).ok()?;
         }
+        Some(Self::of_body(reference, (header.clone(), body), contents, before))
+    }
+
+    /// The same from its header leaf and its body.
+    #[must_use]
+    pub fn of_body(
+        reference: BlockReference,
+        (header, body): (Vec<u8>, Entries),
+        contents: Vec<ColumnContent>,
+        before: Frontier,
+    ) -> Self {
         let parts = Parts {
-            header: header.clone(),
+            header,
             body,
             secret: None,
             payloads: Vec::new(),
@@ -138,6 +153,67 @@ impl OwnBlock {
             recognised: Vec::new(),
             reference,
         };
+        Self::from_parts(parts, None)
+    }
+
+    /// A block of the own log with all that its writer knows of it, from its secret: which leaves are
+    /// whose, what they say, the exact totals. `contents` are those of the block before. None when the
+    /// secret is another block's, or what it opens is not what the header commits to.
+    #[must_use]
+    pub fn reopen(
+        reference: BlockReference,
+        (leaf, body): (Vec<u8>, Entries),
+        before: Frontier,
+        secret: BlockSecret,
+        contents: &BTreeMap<BrandId, ColumnContent>,
+    ) -> Option<Self> {
+        let header = Header::from_bytes(&leaf).ok()?;
+        let context = header.context();
+        let hashes = body.hashes();
+        let mut next = usize::try_from(header.public_leaves).ok()?;
+        let mut leaves = body.iter().skip(next).peekable();
+        let mut opened = Vec::with_capacity(header.columns.len());
+        for column in &header.columns {
+            let counterparty = column.counterparty;
+            let key = context.column_key(&secret, counterparty);
+            let mut cipher = context.column(&key);
+            let mut content =
+                contents.get(&counterparty).copied().unwrap_or_else(ColumnContent::nothing);
+            let start = next;
+            content.first = u32::try_from(start).ok()?;
+            // a leaf is the column's when it commits to the key that the column gives for its place
+            while let Some(leaf) = leaves.peek() {
+                let index = header.first.get().checked_add(u64::try_from(next).ok()?)?;
+                let SealedLeaf::Sealed(sealed) =
+                    codec::decode("a sealed entry", leaf, codec::ENTRY_MAX).ok()?;
+                let bytes = match cipher.open(LeafIndex::new(index), sealed) {
+                    Err(SealError::WrongKey) => break,
+                    opened => opened.ok()?,
+                };
+                let payload: Payload =
+                    codec::decode("a sealed payload", bytes, PAYLOAD_MAX).ok()?;
+                content.sent = content.sent.plus(payload.value()).ok()?;
+                leaves.next();
+                next = next.checked_add(1)?;
+            }
+            content.count = u32::try_from(next.checked_sub(start)?).ok()?;
+            content.entries = content.entries.checked_add(u64::from(content.count))?;
+            content.leaves = hash_of_leaves(hashes.get(start..next)?);
+            let opening = ColumnOpening { key, content };
+            opening.check(&context, column).ok()?;
+            opened.push(content);
+        }
+        let mut parts = Parts {
+            header: leaf,
+            body,
+            secret: Some(secret),
+            payloads: Vec::new(),
+            contents: opened,
+            before,
+            recognised: Vec::new(),
+            reference,
+        };
+        parts.payloads = parts.open()?;
         Some(Self::from_parts(parts, None))
     }
 

@@ -63,6 +63,21 @@ pub enum Record {
     /// As a witness that joined later: where a log stood when it took up the joining constitution.
     #[n(12)]
     Headed(#[n(0)] Box<LogHead>),
+    /// As writer: a block that this node had made in a former life, from what others hold of it.
+    #[n(21)]
+    Rebuilt(#[n(0)] Box<Rebuilt>),
+}
+
+/// A block of the own log that was rebuilt.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Rebuilt {
+    /// The block, opened.
+    #[n(0)]
+    pub block: OwnBlock,
+    /// Its certificate; none when it is not final, and a lock forces it.
+    #[n(1)]
+    pub certificate: Option<UnverifiedCertificate>,
 }
 
 /// A round that was joined.
@@ -134,6 +149,7 @@ impl Record {
             Self::Proposed(pledge) => Some(pledge.block.log),
             Self::Opened(opened) => Some(opened.log),
             Self::Headed(head) => Some(head.entry.certificate.pledge.block.log),
+            Self::Rebuilt(rebuilt) => Some(rebuilt.block.reference().log),
             Self::Started(_)
             | Self::Heard(_)
             | Self::Restored(_)
@@ -168,6 +184,7 @@ impl Record {
             Self::Voted(voted) => voted.delivery.as_ref().map_or(0, |all| all.about_bytes()),
             Self::CaughtUp(block) => block.delivery.about_bytes(),
             Self::Built(block) => block.body().as_bytes().len(),
+            Self::Rebuilt(rebuilt) => rebuilt.block.body().as_bytes().len(),
             _ => return 512,
         };
         many.saturating_add(REST)

@@ -162,6 +162,11 @@ impl Standing {
     pub const fn is_declared(&self) -> bool {
         self.declared
     }
+    /// Whether this node was ever restored: then it may have lost keys with what it forgot.
+    #[must_use]
+    pub fn was_restored(&self) -> bool {
+        !self.undecided.is_empty() || !self.fences.is_empty()
+    }
     /// Logs of which a restored node does not know yet how far they were certified.
     #[must_use]
     pub const fn undecided(&self) -> &BTreeSet<BrandId> {

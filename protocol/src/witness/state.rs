@@ -30,6 +30,7 @@ use crate::epochs::adoption::{ProvenEntry, Stances};
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, Round, RoundNonce};
 use crate::log::block::{BlockReference, ColumnContent, ColumnOpening, Header, PublicEntry};
+use crate::log::fragments::Fragment;
 use crate::log::merkle::Frontier;
 use crate::log::resolution::DisputeResolved;
 
@@ -51,6 +52,10 @@ struct Received {
     column: Result<(Vec<(LeafIndex, Payload)>, ColumnContent), Violation>,
     // of this node's own column, if what was wrapped to it opens
     opening: Option<ColumnOpening>,
+    // this node's own, where it is a witness of the block
+    fragment: Option<Fragment>,
+    // what is wrapped to this node does not open with the keys that are left
+    unread: bool,
     // of a column that does not stand: what of it could
     salvaged: Vec<(LeafIndex, Payload)>,
     // what the log offers this node as the end of a dispute
@@ -81,6 +86,8 @@ pub struct Witness<G = Upheld> {
     // exact content of this node's column in the last certified block, and its salt
     content: ColumnContent,
     salt: [u8; 32],
+    // a block could not be read with the keys that are left: the exact content is not known
+    unread: bool,
     dispute: Option<Box<Dispute>>,
     // blocks of the open height that were taken to disk
     taken: usize,
@@ -118,6 +125,7 @@ impl<G: Guards> Witness<G> {
             opened: BTreeMap::new(),
             content: ColumnContent::nothing(),
             salt: [0; 32],
+            unread: false,
             dispute: None,
             taken: 0,
             closing: None,
@@ -203,6 +211,7 @@ impl<G: Guards> Witness<G> {
         let dispute = self.dispute.as_ref().ok_or(AgreeError::NoDispute)?;
         let agreed = dispute.agree()?;
         self.content = agreed.content;
+        self.unread = false;
         self.dispute = None;
         Ok(agreed)
     }

@@ -24,10 +24,9 @@ use super::state::{Outbox, Surroundings, Witness};
 use super::statement::{Commit, Open, Proposal};
 use crate::amount::Value;
 use crate::crypto::Signed;
-use crate::epochs::adoption;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Epoch, HeaderHash};
-use crate::log::block::{ColumnContent, PublicEntry, Recognised};
+use crate::log::block::{BlockReference, ColumnContent, PublicEntry, Recognised};
 use crate::log::settlement::Discharge;
 use crate::time::{Milliseconds, Timestamp};
 
@@ -57,6 +56,8 @@ pub struct Writer<G = Upheld> {
     // blocks of the open height that a witness found to break a rule
     unfit: BTreeSet<HeaderHash>,
     attempt: Option<Attempt>,
+    // the block that a lock forces and that is not here: it was made in a former life
+    missing: Option<BlockReference>,
     stalled: Option<Violation>,
     // logs to which nothing can be sent any more
     ended: BTreeSet<BrandId>,
@@ -79,6 +80,7 @@ impl<G: Guards> Writer<G> {
             blocks: BTreeMap::new(),
             unfit: BTreeSet::new(),
             attempt: None,
+            missing: None,
             stalled: None,
             ended: BTreeSet::new(),
             guards: PhantomData,
@@ -101,6 +103,12 @@ impl<G: Guards> Writer<G> {
     #[must_use]
     pub fn open_block(&self) -> Option<&OwnBlock> {
         self.blocks.values().next()
+    }
+    /// The block that a lock forces this writer to propose and that it does not have: made before its
+    /// disk was lost, and to be had from those who voted for it.
+    #[must_use]
+    pub const fn missing(&self) -> Option<BlockReference> {
+        self.missing
     }
     /// Whether nothing waits and no block is open.
     #[must_use]
@@ -126,44 +134,23 @@ impl<G: Guards> Writer<G> {
         if self.attempt.is_some() || self.stalled.is_some() || !may_act(at, own) {
             return;
         }
+        let Some(height) = own.tip().height.next() else { return };
+        let may_begin = at.standing.may_begin_unopened::<G>(at.me, height);
         // a block may be there since before a crash
         if self.blocks.is_empty() {
             self.drop_outdated(at, own, out);
             let unready = self.set_aside(at, own);
+            // what it had begun at this height is decided first, with nothing to say if need be
             let work = self.acknowledge
+                || !may_begin
                 || !self.public.is_empty()
                 || !self.sealed.is_empty()
                 || at.next.due::<G>(at.now).is_some()
                 || !self.grants(own, &self.waiting_logs(at, own)).is_empty();
-            if !work {
-                unready.into_iter().rev().for_each(|entry| self.public.push_front(entry));
-                return;
-            }
-            if let Some(due) = at.next.due::<G>(at.now)
-                && adoption::switch(&self.public).is_none()
-            {
-                self.submit_together(due.entries());
-            }
-            let (public, sealed) = self.take_submissions(at.constitution);
             unready.into_iter().rev().for_each(|entry| self.public.push_front(entry));
-            match self.build(at, own, entropy, &public, &sealed) {
-                Ok(block) => {
-                    self.acknowledge = false;
-                    out.records.push(Record::Built(Box::new(block.clone())));
-                    self.blocks.insert(block.reference().header, block);
-                }
-                Err(violation) => {
-                    // nothing that was submitted is lost; the node shows why it cannot write
-                    // but for an entry that cannot stand: the log must not wait for it for ever
-                    let (kept, refused) =
-                        public.into_iter().partition(|entry| !is_cause(&violation, entry));
-                    out.outdated.extend::<Vec<_>>(refused);
-                    let kept: Vec<PublicEntry> = kept;
-                    kept.into_iter().rev().for_each(|entry| self.public.push_front(entry));
-                    sealed.into_iter().rev().for_each(|entry| self.sealed.push_front(entry));
-                    self.stalled = Some(violation);
-                    return;
-                }
+            // a restored writer hears first whether a lock forces a block of its former life
+            if !work || may_begin && self.build_next(at, own, entropy, out).is_none() {
+                return;
             }
         }
         self.begin(at, own, entropy, out);
@@ -246,6 +233,9 @@ impl<G: Guards> Writer<G> {
             }
             Record::Final(certificate) => {
                 self.finish(at, certificate.pledge.block.header, out);
+            }
+            Record::Rebuilt(rebuilt) => {
+                self.rebuilt(at, &rebuilt.block, rebuilt.certificate.is_some(), out);
             }
             _ => {}
         }

@@ -44,6 +44,8 @@ pub(super) fn describe(message: Option<&Message>) -> String {
             format!("acknowledgement {}", answer.body.start.incarnation)
         }
         Some(Message::Head(_)) => "head".to_owned(),
+        Some(Message::Recall(recall)) => format!("recall {} from {}", recall.log, recall.from),
+        Some(Message::Holdings(holdings)) => format!("{} held blocks", holdings.held.len()),
     }
 }
 

@@ -10,6 +10,7 @@ mod flood;
 mod partners;
 mod publication;
 mod query;
+mod rebuild;
 mod stock;
 mod stored_formats;
 mod succession;

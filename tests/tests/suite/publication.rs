@@ -183,6 +183,19 @@ async fn logs_are_verified_cosigned_and_proved_without_this_project() {
     let receipt = sender.receipt(id.clone()).await.unwrap();
     check_receipt(&receipt, &key.to_string(), &entries(&files, size));
 
+    // what is not there is not published, unless it was archived: then it is said to be gone
+    let marker = alliance.data(writer).log().join("archived");
+    for (says, status) in [(None, 404), (Some("256\n"), 404), (Some("512\n"), 410)] {
+        if let Some(says) = says {
+            std::fs::write(&marker, says).unwrap();
+        }
+        let path = "/tile/entries/001";
+        let answer = client.send("GET".parse().unwrap(), path, &[], None).await.unwrap();
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.body.windows(8).any(|it| it == b"archived"), status == 410);
+    }
+    std::fs::remove_file(&marker).unwrap();
+
     // another brand cosigns that log on request, at the size of which it holds the certificate
     let signed = SignedCheckpoint::parse(&files["checkpoint"]).unwrap();
     let (witness, witness_shutdown) = serve(&alliance, "fuel_stop");

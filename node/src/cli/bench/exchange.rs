@@ -166,6 +166,7 @@ pub async fn measure(arguments: &ExchangeArguments, io: &Io) -> Result<ExchangeF
             auditor_keys: Vec::new(),
             recovery_keys: alliance.recovery_keys(),
             witnesses: Vec::new(),
+            archive: None,
             json: true,
         })?;
         Some(audited.is_clean())

@@ -52,7 +52,7 @@ impl Core {
             return Ok(received::view(from, leaf, &known.leg));
         }
         let member = self.member(&request.card)?;
-        let known = self.book.received().at(place).filter(|known| known.member == member);
+        let known = self.book.received().at(place).filter(|known| known.member == Some(member));
         let mut leg = known.ok_or_else(unknown)?.leg;
         let points = Points::new(request.points).unwrap_or(Points::MAX);
         let back = leg.send_back(leaf, points, now).map_err(refused)?;

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::super::{
-    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, Cores, KeyHolder, LogFolder, Observer, OpeningKey,
-    Report,
+    ARCHIVED_FILE, Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, Cores, KeyHolder, LogFolder,
+    Observer, OpeningKey, Report, parse_archived,
 };
 use crate::amount::{Points, Value};
 use crate::clearing::{Absent, CheckedClosing, Statement, check_closing, close};
@@ -64,6 +64,10 @@ impl LogFolder for Folder {
     }
     fn files(&self) -> Vec<String> {
         self.0.keys().cloned().collect()
+    }
+    fn archived(&self) -> u64 {
+        let marker = self.0.get(ARCHIVED_FILE);
+        marker.and_then(|marker| parse_archived(marker)).unwrap_or(0)
     }
 }
 
@@ -472,6 +476,15 @@ impl Alliance {
 
     pub(super) fn file(&mut self, log: &str, name: &str) -> &mut Vec<u8> {
         self.folders.get_mut(&brand(log)).unwrap().0.get_mut(name).unwrap()
+    }
+
+    pub(super) fn remove(&mut self, log: &str, name: &str) {
+        self.folders.get_mut(&brand(log)).unwrap().0.remove(name).unwrap();
+    }
+
+    pub(super) fn add(&mut self, log: &str, name: &str, bytes: &[u8]) {
+        let folder = self.folders.get_mut(&brand(log)).unwrap();
+        folder.0.insert(name.to_owned(), bytes.to_vec());
     }
 
     /// Certifies the last block of a log again, as something else.

@@ -1,5 +1,6 @@
 //! The audit against logs that are sound, tampered with, or written against the rules.
 
+mod archived;
 mod disclosures;
 mod disputes;
 mod epochs;

@@ -2,8 +2,8 @@
 //!
 //! [`TileWriter`] turns new leaves into files to write, [`TileReader`] gives back hashes and
 //! leaves, [`rebuild`] checks every file of a size against its entries. Which directory, disk or
-//! server holds the files is the business of a [`TileSource`]. Pruning is not supported: a file,
-//! once published, is served for ever, but for partial ones that a full one has replaced.
+//! server holds the files is the business of a [`TileSource`]. Hash tiles, once published, are served for
+//! ever, but for partial ones that a full one has replaced; full bundles may be archived by their owner.
 
 mod bundle;
 mod path;

@@ -10,12 +10,14 @@ use crate::ids::{BrandId, HeaderHash, Height, LeafIndex};
 use crate::log::block::{BlockReference, ColumnContent, ColumnOpening, Header, PublicEntry};
 use crate::log::fragments::Shape;
 use crate::log::resolution::DisputeResolved;
+use crate::recovery::held::HeldBlock;
 use crate::witness::allowed::{Adjusted, Allowed};
 use crate::witness::build::OwnBlock;
 use crate::witness::guards::{Guard, Guards};
 use crate::witness::message::{CertifiedHeader, Delivery, LeafRun};
 use crate::witness::record::{Opened, Record};
 use crate::witness::rules::{self, CertifiedTotals, Known, Violation};
+use crate::witness::statement::Certificate;
 
 /// Most different blocks of one height a witness keeps. An honest writer goes on with its last one;
 /// whichever is dropped and becomes final after all is asked for again.
@@ -39,6 +41,7 @@ impl<G: Guards> Witness<G> {
             return Err(Violation::Previous);
         }
         let frontier = rules::check_tree::<G>(&self.tip, &header, block, &delivery.extension)?;
+        let mut kept = None;
         if let Some(position) =
             at.constitution.committee().witnesses(self.log).position(|witness| witness == at.me)
         {
@@ -47,12 +50,21 @@ impl<G: Guards> Witness<G> {
             Shape::of(at.constitution.committee())
                 .check(fragment, number, header.body_bytes, &header.fragments)
                 .or_else(|error| G::found(error.into()))?;
+            kept = Some(fragment.clone());
         }
         let public = rules::check_public(&header, delivery.public.as_ref())?;
         let proven = proven(&header, delivery.public.as_ref(), &public);
         let opening = self.opening(at, &header, id);
         let offered = self.offered(at.me, &public);
-        let column = self.check_own_column(at, &header, &opening, delivery, &public);
+        // a restored node may have lost the key that an old block was sealed to, which is nobody's fault but
+        // its own: a quorum has seen that it was the right one
+        let unread =
+            !fresh && at.standing.was_restored() && matches!(opening, Err(SealError::KeyNotHeld));
+        let column = if unread {
+            Ok((Vec::new(), ColumnContent::nothing()))
+        } else {
+            self.check_own_column(at, &header, &opening, delivery, &public)
+        };
         if let Err(violation @ Violation::Delivered { .. }) = &column {
             return Err(violation.clone());
         }
@@ -87,6 +99,8 @@ impl<G: Guards> Witness<G> {
             proven,
             column,
             opening,
+            fragment: kept,
+            unread,
             salvaged,
             offered,
             unsound,
@@ -210,12 +224,20 @@ impl<G: Guards> Witness<G> {
         // what is not in dispute is not restated
         adjusted.restated = adjusted.restated.filter(|_| self.dispute.is_some());
         let content = self.dispute.as_ref().map_or(self.content, |it| it.content());
-        let before = adjusted.base(&content)?;
+        // a block that could not be read leaves the content unknown, but not what a dispute is about
+        let known = self.dispute.is_some() || !self.unread;
+        let before = known.then(|| adjusted.base(&content)).transpose()?;
         let opening =
             opening.as_ref().map_err(|error| Violation::Opening { counterparty, error: *error })?;
         let run = delivery.column.as_ref();
-        let payloads =
-            rules::check_column::<G>(at.constitution, header, at.me, opening, &before, run)?;
+        let payloads = rules::check_column::<G>(
+            at.constitution,
+            header,
+            at.me,
+            opening,
+            before.as_ref(),
+            run,
+        )?;
         Ok((payloads, opening.content))
     }
 
@@ -228,32 +250,78 @@ impl<G: Guards> Witness<G> {
         at: &Surroundings<'_>,
         block: &OwnBlock,
     ) -> Result<(), Violation> {
-        let header = Header::from_bytes(block.header_leaf())?;
-        let public: Vec<(LeafIndex, PublicEntry)> =
-            (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect();
-        let frontier = block.after().map_err(|_| Violation::FirstLeaf)?;
+        let received = own_received(at, block)?;
         let brought = block.recognised(at);
-        self.judge(at, &header, &public, Some(&brought))?;
-        let column = Ok((Vec::new(), ColumnContent::nothing()));
-        let id = block.reference().header;
-        let shown = public.iter().any(|(_, entry)| ProvenEntry::is_shown(entry));
-        let run = if shown { block.public_run(at.constitution) } else { None };
-        let proven = proven(&header, run.as_ref(), &public);
-        let received = Received {
-            judged: true,
-            header,
-            frontier,
-            public,
-            proven,
-            column,
-            opening: None,
-            salvaged: Vec::new(),
-            offered: None,
-            unsound: None,
-        };
-        self.keep(id, received);
+        self.judge(at, &received.header, &received.public, Some(&brought))?;
+        self.keep(block.reference().header, received);
         Ok(())
     }
+
+    /// As writer: takes a block that this node had made in a former life. With its certificate it is
+    /// final; without, it is there for a lock to force. It was judged when it was voted for.
+    ///
+    /// # Errors
+    /// When it does not continue the log, or the certificate is not its own.
+    pub fn rebuilt(
+        &mut self,
+        at: &Surroundings<'_>,
+        block: &OwnBlock,
+        certificate: Option<Certificate>,
+        out: &mut Outbox,
+    ) -> Result<(), Violation> {
+        let reference = block.reference();
+        let received = own_received(at, block)?;
+        let continues = reference.log == self.log
+            && Some(reference.height) == self.tip.height.next()
+            && received.header.previous == self.tip.header
+            && *block.before() == self.tip.frontier;
+        let tree = (received.frontier.size(), received.frontier.root());
+        let is_its = certificate.as_ref().is_none_or(|known| known.block() == reference);
+        if !continues || !is_its || tree != (reference.size, reference.root) {
+            return Err(Violation::Previous);
+        }
+        self.keep(reference.header, received);
+        if let Some(certificate) = certificate {
+            self.conclude(certificate, out);
+        }
+        Ok(())
+    }
+
+    /// What this node holds of a block of the open height that it has taken, for the writer that has
+    /// lost it.
+    #[must_use]
+    pub fn held_open(&self, height: Height, block: HeaderHash) -> Option<HeldBlock> {
+        let received = self.received.get(&block)?;
+        let fragment = received.fragment.clone()?;
+        let header = received.header.to_leaf().0;
+        let open = Some(height) == self.tip.height.next();
+        open.then_some(HeldBlock { header, certificate: None, fragment })
+    }
+}
+
+/// An own block as received, before it is judged.
+fn own_received(at: &Surroundings<'_>, block: &OwnBlock) -> Result<Received, Violation> {
+    let header = Header::from_bytes(block.header_leaf())?;
+    let public: Vec<(LeafIndex, PublicEntry)> =
+        (header.first.get()..).map(LeafIndex::new).zip(block.public()).collect();
+    let frontier = block.after().map_err(|_| Violation::FirstLeaf)?;
+    let shown = public.iter().any(|(_, entry)| ProvenEntry::is_shown(entry));
+    let run = if shown { block.public_run(at.constitution) } else { None };
+    let proven = proven(&header, run.as_ref(), &public);
+    Ok(Received {
+        judged: true,
+        header,
+        frontier,
+        public,
+        proven,
+        column: Ok((Vec::new(), ColumnContent::nothing())),
+        opening: None,
+        fragment: None,
+        unread: false,
+        salvaged: Vec::new(),
+        offered: None,
+        unsound: None,
+    })
 }
 
 /// Whether a rule is about what the judge knows of constitutions, rather than about the block.

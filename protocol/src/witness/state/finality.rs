@@ -7,6 +7,7 @@ use crate::epochs::adoption;
 use crate::ids::{BrandId, HeaderHash, LeafIndex, Round};
 use crate::log::block::{ColumnContent, ColumnOpening, Header, Recognised};
 use crate::log::dispute::{DisputeEvidence, DisputeOpened};
+use crate::recovery::held::HeldBlock;
 use crate::witness::closing;
 use crate::witness::dispute::Dispute;
 use crate::witness::guards::{Guard, Guards};
@@ -51,7 +52,7 @@ impl<G: Guards> Witness<G> {
     }
 
     /// A block is final, or the log is closed without one.
-    fn conclude(&mut self, certificate: Certificate, out: &mut Outbox) {
+    pub(super) fn conclude(&mut self, certificate: Certificate, out: &mut Outbox) {
         if closing::is_last(certificate.pledge().round) {
             self.closing = Some(certificate.clone());
         }
@@ -92,13 +93,19 @@ impl<G: Guards> Witness<G> {
         let Some(received) = self.received.remove(&block.header) else { return };
         let Received { header, frontier, public, proven, column, opening, salvaged, .. } = received;
         let (offered, unsound) = (received.offered, received.unsound);
+        let (fragment, unread) = (received.fragment, received.unread);
         self.stances.certified(&header, &certificate, proven);
         if let Some(draft) = adoption::switch(public.iter().map(|(_, entry)| entry)) {
             self.epoch = draft.epoch;
         }
         self.tip = Tip::after(&header, block.header, frontier);
         self.certificate = Some(certificate.clone());
-        self.header_leaf = Some(header.to_leaf().0);
+        let leaf = header.to_leaf().0;
+        if let Some(fragment) = fragment {
+            let certificate = Some(certificate.as_unverified().clone());
+            out.held.push(HeldBlock { header: leaf.clone(), certificate, fragment });
+        }
+        self.header_leaf = Some(leaf);
         self.joined = Round::new(0);
         self.nonce = None;
         self.votes.clear();
@@ -124,6 +131,7 @@ impl<G: Guards> Witness<G> {
         last.payloads = match (&mut self.dispute, column) {
             (None, Ok((payloads, content))) => {
                 self.content = content;
+                self.unread = unread;
                 Ok(payloads)
             }
             (None, Err(violation)) => {
@@ -138,6 +146,7 @@ impl<G: Guards> Witness<G> {
             }
             (Some(_), Ok((payloads, content))) if G::allow(Guard::DisputeStands, false) => {
                 self.content = content;
+                self.unread = unread;
                 Ok(payloads)
             }
             // it credits only a chain that continues what it verified, or what both sides agreed on
@@ -145,8 +154,11 @@ impl<G: Guards> Witness<G> {
                 let offered = offered.map(|offered| *offered);
                 let failed = column.as_ref().err().cloned();
                 match column {
-                    Ok((payloads, content)) => dispute.take(&last, offered, Ok(content), payloads),
-                    Err(_) => dispute.take(&last, offered, Err(()), salvaged),
+                    Ok((payloads, content)) if !unread => {
+                        dispute.take(&last, offered, Ok(content), payloads)
+                    }
+                    // what could not be read is not what continues it
+                    _ => dispute.take(&last, offered, Err(()), salvaged),
                 }
                 Err(failed.unwrap_or(Violation::ExactTotals { counterparty: self.log }))
             }
@@ -230,6 +242,7 @@ impl<G: Guards> Witness<G> {
                 let mut replayed = Outbox::default();
                 self.caught_up(at, (**block).clone(), &mut replayed)?;
                 out.finals.append(&mut replayed.finals);
+                out.held.append(&mut replayed.held);
             }
             Record::Opened(opened) => {
                 if let Some(opening) = ColumnOpening::from_bytes(&opened.opening) {
@@ -237,6 +250,12 @@ impl<G: Guards> Witness<G> {
                 }
             }
             Record::Built(block) => self.receive_own(at, block)?,
+            Record::Rebuilt(rebuilt) => {
+                let certificate = rebuilt.certificate.clone();
+                let certificate = certificate.map(|it| it.verify(at.constitution)).transpose();
+                let certificate = certificate.map_err(|_| Violation::Previous)?;
+                self.rebuilt(at, &rebuilt.block, certificate, out)?;
+            }
             Record::Proposed(pledge) if self.is_open(pledge) => self.vote(*pledge, self.nonce),
             Record::Headed(head) => {
                 let before = at.constitutions.before(self.epoch);

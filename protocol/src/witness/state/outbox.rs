@@ -4,6 +4,7 @@ use crate::exchange::Payload;
 use crate::ids::{BrandId, LeafIndex};
 use crate::log::block::{BlockReference, Header, PublicEntry};
 use crate::log::dispute::DisputeOpened;
+use crate::recovery::held::HeldBlock;
 use crate::witness::build::OwnBlock;
 use crate::witness::evidence::Evidence;
 use crate::witness::message::Message;
@@ -30,6 +31,9 @@ pub struct Outbox {
     pub written: Vec<OwnBlock>,
     /// Statements that no honest brand makes together; the ledger takes them up.
     pub found: Vec<Evidence>,
+    /// What this node holds, as witness, of blocks that have become final: to be kept as long as the
+    /// alliance's retention says. The records have it too.
+    pub held: Vec<HeldBlock>,
 }
 
 impl Outbox {

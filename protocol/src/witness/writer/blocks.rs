@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Entropy, Writer};
+use super::{Entropy, Writer, is_cause};
+use crate::amount::Value;
 use crate::crypto::sealed::BlockSecret;
 use crate::epochs::adoption;
 use crate::exchange::Payload;
@@ -64,6 +65,79 @@ impl<G: Guards> Writer<G> {
         Ok(block)
     }
 
+    /// Builds a block from what waits, the first of its height.
+    pub(super) fn build_next(
+        &mut self,
+        at: &Surroundings<'_>,
+        own: &mut Witness<G>,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) -> Option<HeaderHash> {
+        self.drop_outdated(at, own, out);
+        let unready = self.set_aside(at, own);
+        if let Some(due) = at.next.due::<G>(at.now)
+            && adoption::switch(&self.public).is_none()
+        {
+            self.submit_together(due.entries());
+        }
+        let (public, sealed) = self.take_submissions(at.constitution);
+        unready.into_iter().rev().for_each(|entry| self.public.push_front(entry));
+        match self.build(at, own, entropy, &public, &sealed) {
+            Ok(block) => {
+                self.acknowledge = false;
+                out.records.push(Record::Built(Box::new(block.clone())));
+                let id = block.reference().header;
+                self.blocks.insert(id, block);
+                Some(id)
+            }
+            Err(violation) => {
+                // nothing that was submitted is lost; the node shows why it cannot write
+                // but for an entry that cannot stand: the log must not wait for it for ever
+                let (kept, refused): (Vec<_>, Vec<_>) =
+                    public.into_iter().partition(|entry| !is_cause(&violation, entry));
+                out.outdated.extend(refused);
+                kept.into_iter().rev().for_each(|entry| self.public.push_front(entry));
+                sealed.into_iter().rev().for_each(|entry| self.sealed.push_front(entry));
+                self.stalled = Some(violation);
+                None
+            }
+        }
+    }
+
+    /// A block of a former life is here: the one that a lock forces, or, certified, a final one. What it
+    /// took is not taken again.
+    pub fn rebuilt(
+        &mut self,
+        at: &Surroundings<'_>,
+        block: &OwnBlock,
+        certified: bool,
+        out: &mut Outbox,
+    ) {
+        let (public, sealed) = block.submissions();
+        // a block of this height that is here already took the same
+        let counted = !self.blocks.is_empty();
+        for entry in &public {
+            if let Some(place) = self.public.iter().position(|waits| waits == entry) {
+                self.public.remove(place);
+            }
+        }
+        for (to, payload) in &sealed {
+            let place = self.sealed.iter().position(|waits| waits.0 == *to && waits.1 == *payload);
+            if let Some(place) = place {
+                self.sealed.remove(place);
+            } else if !counted {
+                let pending = self.pending.entry(*to).or_default();
+                *pending = pending.plus(payload.value()).unwrap_or(Value::MAX);
+            }
+        }
+        self.missing = None;
+        let id = block.reference().header;
+        self.blocks.insert(id, block.clone());
+        if certified {
+            self.finish(at, id, out);
+        }
+    }
+
     /// With no lock any valid block may be proposed: one that was built for this height, byte for
     /// byte, unless more than f witnesses found that it broke a rule, or it has become stale. Then the same
     /// submissions are built into a new one, which replaces it: with no lock among q promises, the own
@@ -79,6 +153,9 @@ impl<G: Guards> Writer<G> {
         let fit = blocks.find(|(id, block)| !self.unfit.contains(id) && !is_stale::<G>(at, block));
         if let Some((id, _)) = fit {
             return Some(*id);
+        }
+        if self.blocks.is_empty() {
+            return self.build_next(at, own, entropy, out);
         }
         let (mut public, mut sealed) = self.blocks.values().next()?.submissions();
         if let Some(due) = at.next.due::<G>(at.now)

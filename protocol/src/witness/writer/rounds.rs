@@ -195,6 +195,7 @@ impl<G: Guards> Writer<G> {
         let Some(block) = self.blocks.remove(&header) else { return };
         self.blocks.clear();
         self.unfit.clear();
+        self.missing = None;
         self.attempt = None;
         let witnesses = at.constitution.committee().witnesses(at.me);
         self.contents = witnesses.zip(block.contents().iter().copied()).collect();
@@ -327,7 +328,11 @@ impl<G: Guards> Writer<G> {
         let Some(locked) = attempt.led.choice::<G>(at) else { return };
         let is_free = G::allow(Guard::LockedProposal, locked.is_none());
         let chosen = match locked {
-            Some(lock) if !is_free => Some(lock.block.header),
+            Some(lock) if !is_free => {
+                let here = self.blocks.contains_key(&lock.block.header);
+                self.missing = (!here).then_some(lock.block);
+                here.then_some(lock.block.header)
+            }
             _ => self.any_block(at, own, entropy, out),
         };
         if let Some(id) = chosen {

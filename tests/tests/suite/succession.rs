@@ -211,6 +211,7 @@ async fn brands_rotate_keys_join_and_leave_while_the_nodes_run() {
         auditor_keys: Vec::new(),
         recovery_keys: alliance.brands.iter().map(recovery).collect(),
         witnesses: Vec::new(),
+        archive: None,
         json: true,
     })
     .unwrap();

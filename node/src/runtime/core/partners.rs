@@ -79,6 +79,10 @@ impl Core {
 
     /// After every turn: what follows from logs that have ended.
     pub(super) fn end_partners(&mut self, now: Timestamp, turn: &mut Turn) {
+        // a restored node closes nothing out before its own log says what it has closed out already
+        if !self.ledger.may_apply() {
+            return;
+        }
         let me = self.me();
         let others = self.ledger.witnesses().map(|(log, _)| log).filter(|log| *log != me);
         let ended = others.filter_map(|log| Some((log, self.ledger.recognised_at_end(log)?)));

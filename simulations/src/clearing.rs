@@ -134,7 +134,7 @@ impl Clearing {
             }
             let me = ledger.me();
             let own = self.headers.iter().filter(|((log, _), _)| *log == me);
-            let last = own.filter(|(_, (_, header))| header.time <= cut_off).last();
+            let last = own.rev().find(|(_, (_, header))| header.time <= cut_off);
             let contents = last.and_then(|((_, height), _)| self.contents.get(height));
             let contents = contents.map(Vec::as_slice).unwrap_or_default();
             let last = last.map(|(_, (id, header))| (header, *id));

@@ -172,14 +172,13 @@ impl Observer {
         let Some(life) = self.lives.present.get_mut(&by) else { return Ok(()) };
         for (_, message) in &report.sent {
             match message {
-                Message::Start(start) => {
-                    if life.start != Some(start.body) {
-                        life.start = Some(start.body);
-                        life.acknowledged.clear();
-                        life.told.clear();
-                        life.signs = false;
-                    }
+                Message::Start(start) if life.start != Some(start.body) => {
+                    life.start = Some(start.body);
+                    life.acknowledged.clear();
+                    life.told.clear();
+                    life.signs = false;
                 }
+                Message::Start(_) => {}
                 Message::Open(_)
                 | Message::Promise(_)
                 | Message::Proposal(_)

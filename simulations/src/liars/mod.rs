@@ -87,7 +87,7 @@ enum Part {
     None,
     Lockbreaker(Box<Lockbreaker>),
     Counterfeiter(Box<Counterfeiter>),
-    Amnesiac(Amnesiac),
+    Amnesiac(Box<Amnesiac>),
     Replayer(Replayer),
 }
 
@@ -122,7 +122,7 @@ impl Villain {
                 fellows(),
                 prng.fork(),
             ))),
-            Liar::Amnesiac => Part::Amnesiac(Amnesiac::new(me, None, prng.fork())),
+            Liar::Amnesiac => Part::Amnesiac(Box::new(Amnesiac::new(me, None, prng.fork()))),
             Liar::Replayer => Part::Replayer(Replayer::new(prng.fork())),
             Liar::Twins | Liar::Spendthrift | Liar::Babbler => Part::None,
         };

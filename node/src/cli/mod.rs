@@ -13,6 +13,7 @@ mod cores;
 pub mod demo;
 pub mod operations;
 pub mod partners;
+pub mod process;
 pub mod returns;
 pub mod run;
 pub mod sealing;

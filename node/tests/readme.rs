@@ -1,6 +1,8 @@
 //! The README's walk of two nodes by hand, line by line with the real binary: nodes in processes of their
 //! own, as somebody with a shell would have them.
 
+mod kills;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;

@@ -15,6 +15,7 @@ pub mod demo;
 pub mod log;
 pub mod operations;
 pub mod partners;
+pub mod process;
 pub mod rebuild;
 pub mod returns;
 pub mod run;

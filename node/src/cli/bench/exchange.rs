@@ -90,10 +90,13 @@ pub struct ExchangeFigures {
     pub floor: Floor,
     /// The peak rate over what the floor alone would allow on these cores.
     pub of_floor: f64,
-    /// Batched double entry in PostgreSQL in the same run, where a server is installed.
+    /// Batched double entry in PostgreSQL in the same run, where a server is installed: a key that is
+    /// taken once, two postings, both balances.
     pub postgres_batched_per_second: Option<f64>,
     /// The peak rate over that.
     pub times_postgres: Option<f64>,
+    /// The least that moves points in PostgreSQL: one row without a key, balances moved by sums.
+    pub postgres_summed_per_second: Option<f64>,
     /// Memory of the process at its largest, in MiB.
     pub memory_mib: u64,
     /// Whether the points of all members came to what they were.
@@ -116,7 +119,7 @@ struct Phase {
 /// When a node fails, an exchange is refused or lost, points come or go, or the audit finds something.
 pub async fn measure(arguments: &ExchangeArguments, io: &Io) -> Result<ExchangeFigures, CliError> {
     let brands = f64::from(arguments.nodes);
-    let postgres_batched_per_second = if arguments.no_postgres {
+    let postgres = if arguments.no_postgres {
         None
     } else {
         io.say("batched double entry in PostgreSQL, if a server is installed");
@@ -192,8 +195,9 @@ pub async fn measure(arguments: &ExchangeArguments, io: &Io) -> Result<ExchangeF
         exchanges_per_block: peak.exchanges as f64 / blocks.max(1) as f64,
         floor,
         of_floor: rate * floor.exchange_us / 1e6 / cores as f64,
-        postgres_batched_per_second,
-        times_postgres: postgres_batched_per_second.map(|postgres| rate / postgres),
+        postgres_batched_per_second: postgres.map(|postgres| postgres.double_entry),
+        times_postgres: postgres.map(|postgres| rate / postgres.double_entry),
+        postgres_summed_per_second: postgres.map(|postgres| postgres.summed),
         memory_mib: process::peak_memory_mib("self").unwrap_or_default(),
         points_conserved,
         audit_sound,
@@ -221,6 +225,9 @@ impl ExchangeFigures {
         if let (Some(rate), Some(times)) = (self.postgres_batched_per_second, self.times_postgres) {
             line("PostgreSQL, batched, a second", format!("{rate:.0}"));
             line("times PostgreSQL", format!("{times:.2}"));
+        }
+        if let Some(rate) = self.postgres_summed_per_second {
+            line("PostgreSQL, sums without keys, a second", format!("{rate:.0}"));
         }
         line("memory at most, MiB", self.memory_mib.to_string());
     }

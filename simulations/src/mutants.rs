@@ -181,7 +181,7 @@ mod tests {
     use crate::parallel;
 
     /// Most seeds for one mutant; most are caught by the first few.
-    const SEEDS_MAX: u64 = 60;
+    const SEEDS_MAX: u64 = 240;
 
     /// Every guard there is, every rule that a guard decides on, every habit, but for [`RARE`]: what
     /// nothing catches is either guarded by nothing or guards nothing.

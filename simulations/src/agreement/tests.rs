@@ -82,7 +82,7 @@ fn one_seed_is_one_run_on_however_many_threads() {
 #[test]
 fn twins_fork_an_alliance_of_three_and_the_observer_sees_it() {
     // evidence stops them almost at once where witnesses freeze the log for it
-    let forked = (0..20).any(|seed| {
+    let forked = (0..200).any(|seed| {
         let (brands, liar) = (Some(3), Some(Liar::Twins));
         let scenario = Scenario { brands, liar, events: 400, ..Scenario::of_seed(seed) };
         let outcome = run_with_guards::<Unfrozen>(scenario, Trace::default());

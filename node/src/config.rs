@@ -25,9 +25,24 @@ pub struct Settings {
     /// it, nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
+    /// MiB by which the journal grows at least before a snapshot of it is written.
+    #[serde(default = "snapshot_mib", skip_serializing_if = "is_snapshot_mib")]
+    pub snapshot_mib: u32,
     /// Witnessing beyond the alliance.
     #[serde(default, skip_serializing_if = "Witnessing::is_empty")]
     pub witnessing: Witnessing,
+}
+
+/// MiB of the journal between two snapshots, unless the settings say otherwise.
+pub const SNAPSHOT_MIB: u32 = 64;
+
+const fn snapshot_mib() -> u32 {
+    SNAPSHOT_MIB
+}
+// as serde asks for it
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_snapshot_mib(found: &u32) -> bool {
+    *found == SNAPSHOT_MIB
 }
 
 impl Settings {
@@ -35,7 +50,8 @@ impl Settings {
     #[must_use]
     pub fn new(brand: BrandId, listen: SocketAddr, https: SocketAddr) -> Self {
         let witnessing = Witnessing::default();
-        Self { brand: brand.to_string(), listen, https, metrics: None, witnessing }
+        let (brand, snapshot_mib) = (brand.to_string(), SNAPSHOT_MIB);
+        Self { brand, listen, https, metrics: None, snapshot_mib, witnessing }
     }
 }
 
@@ -162,6 +178,16 @@ impl DataDirectory {
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.0.join("journal")
+    }
+    /// Certificates and exact contents of the own final blocks.
+    #[must_use]
+    pub fn own_blocks(&self) -> PathBuf {
+        self.0.join("own-blocks")
+    }
+    /// Fragments of others' blocks, once they are in the journal no more.
+    #[must_use]
+    pub fn fragments(&self) -> PathBuf {
+        self.0.join("fragments")
     }
     /// The key-value store.
     #[must_use]

@@ -8,6 +8,7 @@
 mod epochs;
 mod evidence;
 mod outside;
+mod snapshot;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -15,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 pub use self::epochs::{DraftProgress, StanceError};
 
 pub use self::outside::Granted;
+pub use self::snapshot::ReplayError;
 pub use self::start::Starting;
 use crate::clearing;
 use crate::constitution::Constitution;
@@ -42,7 +44,9 @@ use crate::witness::record::Record;
 use crate::witness::rules::Violation;
 use crate::witness::standing::Standing;
 use crate::witness::state::{Next, Outbox, Surroundings, Witness};
-use crate::witness::statement::{Certificate, Open, Statement as _, VotingKeys};
+use crate::witness::statement::{
+    Certificate, Open, Statement as _, UnverifiedCertificate, VotingKeys,
+};
 use crate::witness::writer::{Entropy, SubmitError, Writer};
 
 /// After how long without traffic that carries it a checkpoint is sent for cosignatures.
@@ -79,7 +83,7 @@ pub struct SigningKeys {
 /// Own final blocks, wherever they are kept.
 pub trait Archive {
     /// The final block at a height with its certificate.
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)>;
+    fn block(&self, height: Height) -> Option<(OwnBlock, UnverifiedCertificate)>;
 }
 
 /// What is passed in with every call: the time, randomness, and own blocks of the past.
@@ -626,7 +630,6 @@ impl<G: Guards> Ledger<G> {
             let Ok(deliveries) = block.deliveries(constitution) else { break };
             let Ok(delivery) = deliveries.to(to, false) else { break };
             bytes = block.leaves().fold(bytes, |sum, leaf| sum.saturating_add(leaf.len()));
-            let certificate = certificate.as_unverified().clone();
             blocks.push(CertifiedBlock { certificate, delivery });
             match height.next() {
                 Some(next) => height = next,
@@ -731,12 +734,15 @@ impl<G: Guards> Ledger<G> {
     ///
     /// # Errors
     /// When a record does not fit the ones before: the journal is not this node's, or damaged.
-    pub fn replay(&mut self, record: &Record, out: &mut Outbox) -> Result<(), Violation> {
+    pub fn replay(&mut self, record: &Record, out: &mut Outbox) -> Result<(), ReplayError> {
         let me = self.me;
         let logs = self.witnesses.keys().copied();
         self.standing.replay(record, logs);
-        if let Record::Kept(kept) = record {
-            self.replay_kept(kept);
+        match record {
+            Record::Kept(kept) => self.replay_kept(kept),
+            Record::NodeState(state) => self.take_up_adoptions(&state.adoptions)?,
+            Record::LogState(state) => return Ok(self.take_up_log(state)?),
+            _ => {}
         }
         let Some(log) = record.log() else { return Ok(()) };
         let before = out.written.len();

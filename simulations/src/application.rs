@@ -45,7 +45,7 @@ enum Wanted {
 }
 
 /// What is rebuilt from the log.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Books {
     legs: OutgoingLegs,
     // in the queue, in the open block, or final

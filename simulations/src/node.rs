@@ -16,21 +16,26 @@ use protocol::witness::build::OwnBlock;
 use protocol::witness::guards::{Guards, Upheld};
 use protocol::witness::message::Message;
 use protocol::witness::record::Record;
+use protocol::witness::standing::Standing;
 use protocol::witness::state::{FinalBlock, Outbox};
-use protocol::witness::statement::Certificate;
+use protocol::witness::statement::{Certificate, UnverifiedCertificate};
 
 use crate::alliance::Alliance;
 use crate::application::{Application, Books};
 use crate::disk::Disk;
 use crate::prng::Prng;
 
+/// At every such restart the journal becomes a snapshot.
+const SNAPSHOT_EVERY: usize = 2;
+
 /// The brand's own final blocks, as they would be read from its tiles.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct OwnArchive(BTreeMap<Height, (OwnBlock, Certificate)>);
 
 impl Archive for OwnArchive {
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
-        self.0.get(&height).cloned()
+    fn block(&self, height: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
+        let (block, certificate) = self.0.get(&height)?;
+        Some((block.clone(), certificate.as_unverified().clone()))
     }
 }
 
@@ -104,6 +109,9 @@ pub struct Node<G = Upheld> {
     constitution: Constitution,
     ledger: Option<Ledger<G>>,
     journal: Disk,
+    // what the journal stands for that a snapshot has taken the place of
+    base: (OwnArchive, Books),
+    restarts: usize,
     archive: OwnArchive,
     application: Application,
     books: Books,
@@ -129,6 +137,8 @@ impl<G: Guards> Node<G> {
             constitution,
             ledger: None,
             journal: Disk::default(),
+            base: Default::default(),
+            restarts: 0,
             archive: OwnArchive::default(),
             application: Application::default(),
             books: Books::default(),
@@ -190,15 +200,25 @@ impl<G: Guards> Node<G> {
 
     /// A liar denies that it ever started: its next start is of the first incarnation again.
     pub fn deny_starts(&mut self) {
-        let is_start =
-            |bytes: &Vec<u8>| matches!(Record::from_bytes(bytes), Ok(Record::Started(_)));
-        self.journal.retain(|bytes| !is_start(bytes));
+        let records = std::mem::take(&mut self.journal).read();
+        for bytes in records {
+            match Record::from_bytes(&bytes) {
+                Ok(Record::Started(_)) => {}
+                Ok(Record::NodeState(mut state)) => {
+                    state.standing = Standing::default();
+                    self.journal.append(&Record::NodeState(state).to_bytes());
+                }
+                _ => self.journal.append(&bytes),
+            }
+        }
+        self.journal.sync();
     }
 
     /// The power fails and the disk with it: what a liar can always claim.
     pub fn forget(&mut self) {
         self.crash();
         self.journal = Disk::default();
+        self.base = Default::default();
         self.application = Application::default();
     }
 
@@ -214,8 +234,7 @@ impl<G: Guards> Node<G> {
     ) -> Result<(), String> {
         let keys = alliance.keys(self.brand);
         let mut ledger = Ledger::with_guards(self.brand, self.constitution.clone(), keys);
-        self.archive = OwnArchive::default();
-        self.books = Books::default();
+        (self.archive, self.books) = self.base.clone();
         for (number, bytes) in self.journal.read().iter().enumerate() {
             let mut out = Outbox::default();
             let record = Record::from_bytes(bytes).map_err(|error| error.to_string())?;
@@ -223,6 +242,10 @@ impl<G: Guards> Node<G> {
                 .replay(&record, &mut out)
                 .map_err(|error| format!("record {number} cannot be replayed: {error}"))?;
             self.take_in(out.finals, out.written, report);
+        }
+        self.restarts += 1;
+        if self.restarts.is_multiple_of(SNAPSHOT_EVERY) {
+            self.snapshot(&ledger);
         }
         if let Some(open) = ledger.writer().open_block() {
             self.books.note(open);
@@ -234,6 +257,19 @@ impl<G: Guards> Node<G> {
         self.ledger = Some(ledger);
         self.step(now_ms, report, |ledger, context, out| ledger.resume(context, out));
         Ok(())
+    }
+
+    /// In the place of all records there are those that they come to, as a node compacts its journal. The
+    /// next restart goes by them.
+    fn snapshot(&mut self, ledger: &Ledger<G>) {
+        let records = ledger.snapshot();
+        if records.iter().any(|record| self.habit.forgets(record)) {
+            return;
+        }
+        self.journal = Disk::default();
+        records.iter().for_each(|record| self.journal.append(&record.to_bytes()));
+        self.journal.sync();
+        self.base = (self.archive.clone(), self.books.clone());
     }
 
     /// A message has arrived. Bytes that are no message are dropped.
@@ -298,7 +334,7 @@ impl<G: Guards> Node<G> {
                 Record::Built(block) => report.built.push(*block),
                 Record::Voted(voted) => {
                     let header = voted.pledge.block.header;
-                    let kept = voted.delivery.map(|delivery| (header, delivery.fragment));
+                    let kept = voted.delivery.map(|delivery| (header, delivery.fragment.clone()));
                     report.kept.extend(kept);
                 }
                 Record::CaughtUp(block) => {

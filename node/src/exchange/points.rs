@@ -4,31 +4,42 @@
 //! [`Control`]. The trial balance is zero at all times. Does not decide whether something may move
 //! (rules, consent) and does not write the journal: the runtime does, before anyone is told.
 //!
-//! Not here yet: lots with expiry, coupons, snapshots (the journal is replayed from its start).
+//! Keys of what has earned are kept until a snapshot has them ([`PointsLedger::earned`]); where they go then
+//! is the runtime's to know.
+//!
+//! Not here yet: lots with expiry, coupons.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use minicbor::{Decode, Encode};
 use protocol::amount::Points;
 
 use crate::vault::MemberId;
 
 /// Accounts that are not a member's. Their balances are what the members' add up to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Control {
     /// Points issued for purchases.
+    #[n(0)]
     Earned,
     /// Points burned because they went to another brand.
+    #[n(1)]
     SentAway,
     /// Points issued because they came from another brand.
+    #[n(2)]
     CameIn,
 }
 
 /// One member's points.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Balance {
     /// Can be spent.
+    #[n(0)]
     pub available: Points,
     /// Promised to an exchange that is not final yet.
+    #[n(1)]
     pub held: Points,
 }
 
@@ -48,7 +59,7 @@ pub enum PointsError {
 pub struct PointsLedger {
     members: BTreeMap<MemberId, Balance>,
     control: BTreeMap<Control, u64>,
-    // keys of what has earned, so that nothing earns twice
+    // keys of what has earned since the last snapshot, so that nothing earns twice
     earned: BTreeSet<[u8; 20]>,
 }
 
@@ -67,7 +78,40 @@ impl PointsLedger {
             .map(|(member, _)| *member)
     }
 
-    /// Whether this has earned already.
+    /// All balances, in the order of members' ids.
+    pub fn balances(&self) -> impl Iterator<Item = (MemberId, Balance)> + '_ {
+        self.members.iter().map(|(member, balance)| (*member, *balance))
+    }
+    /// All control accounts.
+    pub fn controls(&self) -> impl Iterator<Item = (Control, u64)> + '_ {
+        self.control.iter().map(|(account, balance)| (*account, *balance))
+    }
+    /// Keys of what has earned since the last snapshot.
+    #[must_use]
+    pub const fn earned(&self) -> &BTreeSet<[u8; 20]> {
+        &self.earned
+    }
+
+    /// Takes up balances from a snapshot.
+    pub fn take_up(&mut self, members: impl IntoIterator<Item = (MemberId, Balance)>) {
+        self.members.extend(members);
+    }
+    /// Takes up control accounts from a snapshot.
+    pub fn take_up_controls(&mut self, control: impl IntoIterator<Item = (Control, u64)>) {
+        self.control.extend(control);
+    }
+    /// Takes up keys of what has earned.
+    pub fn take_up_earned(&mut self, keys: impl IntoIterator<Item = [u8; 20]>) {
+        self.earned.extend(keys);
+    }
+    /// Forgets keys that are kept elsewhere by now.
+    pub fn forget_earned<'a>(&mut self, keys: impl IntoIterator<Item = &'a [u8; 20]>) {
+        for key in keys {
+            self.earned.remove(key);
+        }
+    }
+
+    /// Whether this has earned since the last snapshot.
     #[must_use]
     pub fn has_earned(&self, key: &[u8; 20]) -> bool {
         self.earned.contains(key)

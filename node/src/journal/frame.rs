@@ -1,13 +1,14 @@
-//! The bytes of a segment: a header, then frames; all integers little-endian.
+//! The bytes of a segment or a snapshot: a header, then frames; all integers little-endian.
 //!
 //! ```text
-//! header   "coaljrnl" | version u16 | segment u64 | first 8 bytes of SHA-256 of all before
+//! header   "coaljrnl" or "coalsnap" | version u16 | number u64 | first 8 bytes of SHA-256 of all before
 //! frame    C0 4A 52 0A | body length u32 | records u32 | head check 8 | body | body check 16
 //! body     kind u8 | length u32 | bytes, for each record
 //! ```
 //! Both checks are truncated SHA-256 and cover segment and offset beside the bytes: a frame is valid
 //! in one place only, so an old or repeated piece of a file, or a payload that looks like a frame,
-//! is not taken for one. They find accidents; whoever can write the file can forge them.
+//! is not taken for one. (In a snapshot the place has the highest bit of its number set.) They find
+//! accidents; whoever can write the file can forge them.
 
 use ring::digest::{Context, SHA256};
 
@@ -18,6 +19,7 @@ pub(super) const FRAME_HEAD_BYTES: usize = 20;
 pub(super) const BODY_CHECK_BYTES: usize = 16;
 const RECORD_HEAD_BYTES: usize = 5;
 const SEGMENT_MAGIC: &[u8; 8] = b"coaljrnl";
+const SNAPSHOT_MAGIC: &[u8; 8] = b"coalsnap";
 pub(super) const FRAME_MARKER: [u8; 4] = [0xc0, b'J', b'R', b'\n'];
 
 fn check<const N: usize>(what: &[u8], parts: &[&[u8]]) -> [u8; N] {
@@ -31,16 +33,30 @@ fn check<const N: usize>(what: &[u8], parts: &[&[u8]]) -> [u8; N] {
 }
 
 pub(super) fn segment_header(segment: u64) -> Vec<u8> {
-    let mut bytes = SEGMENT_MAGIC.to_vec();
+    header(SEGMENT_MAGIC, b"segment", segment)
+}
+
+pub(super) fn snapshot_header(number: u64) -> Vec<u8> {
+    header(SNAPSHOT_MAGIC, b"snapshot", number)
+}
+
+/// The place of a snapshot's frames: no segment has it.
+pub(super) const fn place_of_snapshot(number: u64) -> u64 {
+    number | 1 << 63
+}
+
+fn header(magic: &[u8], what: &[u8], number: u64) -> Vec<u8> {
+    let mut bytes = magic.to_vec();
     bytes.extend(FORMAT_VERSION.to_le_bytes());
-    bytes.extend(segment.to_le_bytes());
-    bytes.extend(check::<8>(b"segment", &[&bytes]));
+    bytes.extend(number.to_le_bytes());
+    bytes.extend(check::<8>(what, &[&bytes]));
     bytes
 }
 
 /// The version a header states, if it is a journal's header at all.
 pub(super) fn header_version(header: &[u8]) -> Option<u16> {
-    let version = header.strip_prefix(SEGMENT_MAGIC)?.first_chunk()?;
+    let known = header.strip_prefix(SEGMENT_MAGIC).or_else(|| header.strip_prefix(SNAPSHOT_MAGIC));
+    let version = known?.first_chunk()?;
     Some(u16::from_le_bytes(*version))
 }
 
@@ -101,6 +117,16 @@ pub(super) fn body_checks(segment: u64, offset: u64, head: &[u8], rest: &[u8]) -
     let Some((body, stated)) = rest.split_last_chunk::<BODY_CHECK_BYTES>() else { return false };
     let place = [segment.to_le_bytes(), offset.to_le_bytes()].concat();
     *stated == check::<BODY_CHECK_BYTES>(b"body", &[&place, head, body])
+}
+
+/// The frame that begins these bytes of a file, if it is whole and checks: its length and its records.
+pub(super) fn decode(segment: u64, offset: u64, bytes: &[u8]) -> Option<(usize, Vec<Record>)> {
+    let (head_bytes, rest) = bytes.split_at_checked(FRAME_HEAD_BYTES)?;
+    let head = decode_head(segment, offset, head_bytes)?;
+    let rest = rest.get(..head.body_length + BODY_CHECK_BYTES)?;
+    let records = decode_records(head, rest.get(..head.body_length)?)?;
+    body_checks(segment, offset, head_bytes, rest)
+        .then_some((FRAME_HEAD_BYTES + rest.len(), records))
 }
 
 /// The records of a body that has been checked.

@@ -5,14 +5,18 @@
 
 use std::collections::BTreeMap;
 
+use minicbor::{Decode, Encode};
 use protocol::ids::{BrandId, Height};
 use protocol::log::dispute::DisputeOpened;
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+#[cbor(array)]
 pub struct Disputes {
+    #[n(0)]
     found: BTreeMap<(BrandId, Height), DisputeOpened>,
     // by who opened it: rule numbers
+    #[n(1)]
     certified: BTreeMap<(BrandId, BrandId, Height), u16>,
 }
 

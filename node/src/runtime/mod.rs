@@ -4,17 +4,21 @@
 //! One task takes what has come (messages, commands, ticks), a batch at a time; what that changes is
 //! one append of the journal; only then do messages leave and answers return. Decides nothing itself.
 
+mod carried;
 pub mod clearing;
 mod constitutions;
 pub mod core;
 pub mod disputes;
 mod import;
 mod joint;
+pub mod own_blocks;
 pub mod published;
 mod publisher;
 pub mod sealed_journal;
 mod sealing;
+pub mod snapshot;
 mod start;
+pub mod state_record;
 mod trace;
 mod witnessing;
 
@@ -32,13 +36,16 @@ use protocol::witness::evidence::Proven;
 use protocol::witness::message::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::carried::Carried;
 use self::clearing::PaymentStep;
 use self::constitutions::Following;
-use self::core::{Core, Turn, TurnError, vault_error};
+use self::core::{Core, Turn, TurnError, cold_error, vault_error};
 use self::sealed_journal::RecordCipher;
 use self::sealing::{SealingCare, keys_error};
+use self::snapshot::{SnapshotCare, SnapshotError, WrittenSnapshot};
 use self::trace::Traces;
 use crate::cleanroom::{ReadResult, Room};
+use crate::exchange::book::BookedExchange;
 use crate::exchange::record::EarnedPoints;
 use crate::journal::{GroupCommit, JournalError};
 use crate::metrics::Metrics;
@@ -86,6 +93,8 @@ enum Internal {
     Witness(Box<witnessing::Heard>),
     /// A reading for a joint question has ended.
     Read(Box<ReadResult>),
+    /// A snapshot is written, or not.
+    Snapshot(Result<WrittenSnapshot, SnapshotError>),
 }
 
 /// What people see of a brand besides its id.
@@ -103,8 +112,10 @@ struct Runtime {
     room: Option<Room>,
     // the latest answer, as of how many there were
     latest_release: (usize, Option<ReleaseView>),
-    cipher: RecordCipher,
+    cipher: Arc<RecordCipher>,
     journal: GroupCommit,
+    snapshots: SnapshotCare,
+    carried: Carried,
     network: NetworkHandle,
     inbox: Inbox,
     commands: mpsc::Receiver<Command>,
@@ -152,7 +163,11 @@ impl Input {
 
 /// The time now.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    unix(SystemTime::now())
+}
+
+fn unix(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -213,11 +228,20 @@ impl Runtime {
             if milliseconds >= LONG_TURN_MS {
                 tracing::debug!(bytes, milliseconds, "a long turn");
             }
+            self.care_for_snapshots().await?;
         }
         if let Some(resolving) = self.following.resolving.take() {
             resolving.abort();
         }
         self.network.clone().shut_down().await;
+        // a thread that still writes has the store open
+        while self.snapshots.under_way
+            && let Some(done) = self.internal.recv().await
+        {
+            if let Internal::Snapshot(written) = done {
+                self.snapshot_written(written);
+            }
+        }
         if let Some(reply) = self.stop.take() {
             // whoever asked may be gone
             let _ = reply.send(Ok(()));
@@ -332,7 +356,10 @@ impl Runtime {
         })?;
         if !sealed.is_empty() {
             let begun = Instant::now();
+            let bytes = sealed.iter().map(|record| record.bytes.len() as u64).sum::<u64>();
+            self.snapshots.since += bytes;
             self.journal.append(sealed).await?;
+            self.core.note_recorded(&records);
             self.metrics.observe("journal_append_seconds", begun.elapsed());
         }
         self.core.publish_checkpoint().map_err(TurnError::from)?;
@@ -374,6 +401,7 @@ impl Runtime {
             }
             Internal::Witness(heard) => self.witness_answered(*heard),
             Internal::Read(result) => self.joint_read(*result, turn),
+            Internal::Snapshot(written) => self.snapshot_written(written),
         }
     }
 
@@ -419,14 +447,16 @@ impl Runtime {
             }
             Command::Exchanges { limit, reply } => {
                 let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
-                let views = self.core.book.latest(limit).map(|booked| booked.view()).collect();
-                answer(turn, reply, Ok(views));
+                let latest = self.core.book.latest(limit).map_err(cold_error);
+                let views = latest.map(|all| all.iter().map(BookedExchange::view).collect());
+                answer(turn, reply, views);
             }
             Command::Received { card, limit, reply } => {
                 let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
                 let member = card.map(|card| self.core.member(&card)).transpose();
-                let received =
-                    member.map(|member| self.core.book.received().latest(limit, member).collect());
+                let received = member.and_then(|member| {
+                    self.core.book.received().latest(limit, member).map_err(cold_error)
+                });
                 answer(turn, reply, received);
             }
             Command::SendBack { key, request, reply } => {

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use protocol::log::tiles::{TilePath, TileReader, TileSource, TileWriter, TilesEr
 use protocol::witness::build::OwnBlock;
 use protocol::witness::statement::{Certificate, UnverifiedCertificate};
 
+use super::own_blocks::{OwnBlocks, Past};
 use super::publisher::{self, Publisher};
 
 /// A published log folder, read as a source of tiles.
@@ -59,29 +61,24 @@ impl PublishError {
     }
 }
 
-struct Past {
-    certificate: Certificate,
-    contents: Vec<ColumnContent>,
-}
-
 /// The own log on disk.
 pub struct PublishedLog {
     folder: LogFolder,
     writer: TileWriter,
     certificates: File,
-    // how many certificates the file has
+    // how many certificates the file has, and where those end that were counted at the start
     certified: u64,
+    counted: (u64, Vec<u64>),
     publisher: Publisher,
-    // by height - 1; the journal's replay brings them back at every start
-    past: Vec<Past>,
+    past: OwnBlocks,
 }
 
 impl PublishedLog {
-    /// Opens the folder, making it if need be. `size` is what its checkpoint says.
+    /// Opens the folder, making it if need be.
     ///
     /// # Errors
     /// When the folder cannot be written or its tiles do not hang together.
-    pub fn open(folder: &Path) -> Result<Self, PublishError> {
+    pub fn open(folder: &Path, past: OwnBlocks) -> Result<Self, PublishError> {
         let io = |source| PublishError::io(folder, source);
         fs::create_dir_all(folder).map_err(io)?;
         let source = LogFolder(folder.into());
@@ -96,12 +93,23 @@ impl PublishedLog {
         };
         let writer = TileWriter::read(&source, size).map_err(|error| tiles(folder, &error))?;
         let path = folder.join("certificates");
-        let bytes = fs::read(&path).unwrap_or_default();
-        let (certified, end) = count_certificates(&bytes);
-        let certificates = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
-        certificates.set_len(end).map_err(io)?;
+        let mut certificates =
+            OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(io)?;
+        let mut bytes = Vec::new();
+        // those of blocks that are kept need not be counted again
+        let mut first = past.count();
+        let known = past.certificates_end(Height::new(first)).map_err(io)?;
+        if !has_last(&mut certificates, &past, known).map_err(io)? {
+            first = 0;
+        }
+        let known = if first == 0 { 0 } else { known };
+        certificates.seek(SeekFrom::Start(known)).map_err(io)?;
+        certificates.read_to_end(&mut bytes).map_err(io)?;
+        let ends: Vec<u64> = ends_of(&bytes, first).into_iter().map(|end| known + end).collect();
+        certificates.set_len(ends.last().copied().unwrap_or(known)).map_err(io)?;
+        let (certified, counted) = (first + ends.len() as u64, (first, ends));
         let publisher = Publisher::start(folder, CHECKPOINT_FILE)?;
-        Ok(Self { folder: source, writer, certificates, certified, publisher, past: Vec::new() })
+        Ok(Self { folder: source, writer, certificates, certified, counted, publisher, past })
     }
 
     /// Takes a final block, in order from the first; writes what is not on disk yet.
@@ -146,9 +154,43 @@ impl PublishedLog {
                 .map_err(|source| PublishError::io(&path, source))?;
             self.certified = height;
         }
-        self.past
-            .push(Past { certificate: certificate.clone(), contents: block.contents().to_vec() });
-        Ok(())
+        let past = Past {
+            certificate: certificate.as_unverified().clone(),
+            contents: block.contents().to_vec(),
+        };
+        let added = self.past.append(block.reference().height, &past);
+        let path = self.past.directory().to_path_buf();
+        added.map_err(|source| PublishError::io(&path, source))
+    }
+
+    /// After the journal's last record, by which the own log has come to this height: what was kept of
+    /// later blocks is of a turn that never was.
+    ///
+    /// # Errors
+    /// When it cannot be forgotten.
+    pub fn forget_above(&mut self, height: Height) -> Result<(), PublishError> {
+        let path = self.past.directory().to_path_buf();
+        let io = |source| PublishError::io(&path, source);
+        if self.certified > height.get() {
+            let (first, ends) = &self.counted;
+            let place = height.get().checked_sub(*first).map(usize::try_from);
+            let end = match place {
+                Some(Ok(place)) if (1..=ends.len()).contains(&place) => ends[place - 1],
+                _ => self.past.certificates_end(height).map_err(io)?,
+            };
+            self.certificates.set_len(end).map_err(io)?;
+            self.certified = height.get();
+        }
+        self.past.forget_above(height).map_err(io)
+    }
+
+    /// What has to be synced before a snapshot stands for own blocks.
+    ///
+    /// # Errors
+    /// When the system has no more handles.
+    pub fn to_sync(&self) -> Result<[File; 3], PublishError> {
+        let path = self.past.directory().to_path_buf();
+        self.past.to_sync().map_err(|source| PublishError::io(&path, source))
     }
 
     /// Shows the checkpoint, with the cosignatures it has by now, as soon as what it names is on the disk.
@@ -189,49 +231,63 @@ impl PublishedLog {
 
     /// The exact contents of the columns of the block at a height, in the order of its header's.
     #[must_use]
-    pub fn contents(&self, height: Height) -> Option<&[ColumnContent]> {
-        self.past_at(height).map(|past| past.contents.as_slice())
+    pub fn contents(&self, height: Height) -> Option<Vec<ColumnContent>> {
+        self.past.at(height).map(|past| past.contents)
     }
 
     /// The header of the own block at a height.
     #[must_use]
     pub fn header(&self, height: Height) -> Option<Header> {
-        let size = self.past_at(height)?.certificate.block().size;
-        let last = LeafIndex::new(size.get().checked_sub(1)?);
-        Header::from_bytes(self.reader(size).leaf(last).ok()?.entry()).ok()
+        self.header_of(&self.past.at(height)?.certificate)
     }
 
-    fn past_at(&self, height: Height) -> Option<&Past> {
-        self.past.get(usize::try_from(height.get().checked_sub(1)?).ok()?)
+    fn header_of(&self, certificate: &UnverifiedCertificate) -> Option<Header> {
+        let size = certificate.pledge.block.size;
+        let last = LeafIndex::new(size.get().checked_sub(1)?);
+        Header::from_bytes(self.reader(size).leaf(last).ok()?.entry()).ok()
     }
 }
 
 impl Archive for PublishedLog {
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
-        let past = self.past_at(height)?;
-        let reference = past.certificate.block();
+    fn block(&self, height: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
+        let past = self.past.at(height)?;
+        let reference = past.certificate.pledge.block;
         let reader = self.reader(reference.size);
-        let header = self.header(height)?;
+        let header = self.header_of(&past.certificate)?;
         let before = Frontier::read(&reader, TreeSize::new(header.first.get())).ok()?;
         let leaves = reader.leaves(header.first, reference.size).ok()?;
         let leaves = leaves.into_iter().map(Leaf::into_entry).collect();
-        let block = OwnBlock::restore(reference, leaves, past.contents.clone(), before)?;
-        Some((block, past.certificate.clone()))
+        let block = OwnBlock::restore(reference, leaves, past.contents, before)?;
+        Some((block, past.certificate))
     }
 }
 
-/// How many certificates stand side by side, from the first height on, and where they end: a crash may
-/// have left anything after them.
-fn count_certificates(bytes: &[u8]) -> (u64, u64) {
-    let mut decoder = minicbor::Decoder::new(bytes);
-    let (mut count, mut end) = (0, 0);
-    while let Ok(certificate) = decoder.decode::<UnverifiedCertificate>()
-        && certificate.pledge.block.height.get() == count + 1
-    {
-        count += 1;
-        end = decoder.position() as u64;
+/// Whether the published certificates have, where the kept blocks say, the last one that is kept.
+fn has_last(certificates: &mut File, past: &OwnBlocks, end: u64) -> std::io::Result<bool> {
+    let last = Height::new(past.count());
+    let Some(before) = past.count().checked_sub(1) else { return Ok(true) };
+    let Some(kept) = past.at(last) else { return Ok(false) };
+    let start = past.certificates_end(Height::new(before))?;
+    if certificates.metadata()?.len() < end {
+        return Ok(false);
     }
-    (count, end)
+    let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or(0)];
+    certificates.seek(SeekFrom::Start(start))?;
+    certificates.read_exact(&mut bytes)?;
+    Ok(bytes == codec::encode(&kept.certificate))
+}
+
+/// Where each certificate of these bytes ends, as far as they are those of the heights after the first: a
+/// crash may have left anything after them.
+fn ends_of(bytes: &[u8], first: u64) -> Vec<u64> {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let mut ends = Vec::new();
+    while let Ok(certificate) = decoder.decode::<UnverifiedCertificate>()
+        && certificate.pledge.block.height.get() == first + ends.len() as u64 + 1
+    {
+        ends.push(decoder.position() as u64);
+    }
+    ends
 }
 
 fn tiles(folder: &Path, error: &TilesError) -> PublishError {

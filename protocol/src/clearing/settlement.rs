@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use minicbor::{Decode, Encode};
+
 use super::statement::{Instruction, Statement};
 use crate::ids::{BrandId, StatementHash};
 use crate::log::settlement::{Discharge, Payment};
@@ -36,12 +38,18 @@ pub enum PaymentError {
 }
 
 /// One statement with what has been entered about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Settlement {
+    #[n(0)]
     statement: Statement,
+    #[n(1)]
     hash: StatementHash,
+    #[n(2)]
     agreed: BTreeSet<BrandId>,
+    #[n(3)]
     settled: BTreeMap<(BrandId, BrandId), Payment>,
+    #[n(4)]
     confirmed: BTreeMap<(BrandId, BrandId), Payment>,
 }
 

@@ -19,7 +19,7 @@ use crate::witness::build::OwnBlock;
 use crate::witness::message::Message;
 use crate::witness::record::Record;
 use crate::witness::state::{Outbox, Witness};
-use crate::witness::statement::{Certificate, VotingKeys};
+use crate::witness::statement::{Certificate, UnverifiedCertificate, VotingKeys};
 use crate::witness::writer::Entropy;
 
 #[test]
@@ -71,8 +71,9 @@ impl Entropy for Numbers {
 struct Blocks(BTreeMap<Height, (OwnBlock, Certificate)>);
 
 impl Archive for Blocks {
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
-        self.0.get(&height).cloned()
+    fn block(&self, height: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
+        let (block, certificate) = self.0.get(&height)?;
+        Some((block.clone(), certificate.as_unverified().clone()))
     }
 }
 

@@ -126,6 +126,12 @@ impl<G: Guards> Ledger<G> {
                     self.cases.open(proven, *found);
                 }
             }
+            Kept::Entered(evidence) => {
+                if let Ok(proven) = evidence.clone().prove(&self.constitutions) {
+                    self.cases.open(proven, true);
+                    self.cases.entered(evidence);
+                }
+            }
             Kept::Closes(log) => drop(self.closes.insert(*log)),
         }
     }
@@ -147,7 +153,7 @@ impl<G: Guards> Ledger<G> {
         if let Some(open) = self.writer.open_block() {
             for entry in open.submissions().0 {
                 if let PublicEntry::Evidence(evidence) = entry {
-                    self.cases.entered(&evidence);
+                    self.cases.submitted(&evidence);
                 }
             }
         }

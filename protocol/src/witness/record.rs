@@ -10,9 +10,10 @@ use minicbor::{Decode, Encode};
 use super::build::OwnBlock;
 use super::cases::Kept;
 use super::message::{CertifiedBlock, Delivery};
+use super::snapshot::{Delivered, LogState, NodeState, WriterState};
 use super::standing::{Fence, Heard};
 use super::statement::{Pledge, UnverifiedCertificate, UnverifiedLock};
-use crate::codec::{self, DecodeError, MESSAGE_MAX};
+use crate::codec::{self, DecodeError, MESSAGE_MAX, Shared};
 use crate::epochs::LogHead;
 use crate::ids::{BrandId, HeaderHash, Height, Incarnation, Round, RoundNonce};
 
@@ -63,6 +64,19 @@ pub enum Record {
     /// As a witness that joined later: where a log stood when it took up the joining constitution.
     #[n(12)]
     Headed(#[n(0)] Box<LogHead>),
+    /// In the place of all records before: what they come to for the node as a whole. The state of
+    /// every log follows, then blocks of open heights, the own open block, and the writer's state.
+    #[n(30)]
+    NodeState(#[n(0)] Box<NodeState>),
+    /// In the place of all records before about a log: what they come to.
+    #[n(31)]
+    LogState(#[n(0)] Box<LogState>),
+    /// A block of an open height that was voted for; what opened its column comes before it.
+    #[n(32)]
+    Delivered(#[n(0)] Delivered),
+    /// What the records before come to for the writer of the own log.
+    #[n(33)]
+    WriterState(#[n(0)] Box<WriterState>),
 }
 
 /// A round that was joined.
@@ -117,7 +131,7 @@ pub struct Voted {
     pub nonce: Option<RoundNonce>,
     /// The block, with the fragment that the witness now keeps; none when an earlier record has it.
     #[n(2)]
-    pub delivery: Option<Box<Delivery>>,
+    pub delivery: Option<Shared<Delivery>>,
 }
 
 impl Record {
@@ -134,11 +148,15 @@ impl Record {
             Self::Proposed(pledge) => Some(pledge.block.log),
             Self::Opened(opened) => Some(opened.log),
             Self::Headed(head) => Some(head.entry.certificate.pledge.block.log),
+            Self::LogState(state) => Some(state.log),
+            Self::Delivered(delivered) => Some(delivered.block.log),
+            Self::WriterState(state) => Some(state.log),
             Self::Started(_)
             | Self::Heard(_)
             | Self::Restored(_)
             | Self::Fenced(_)
-            | Self::Kept(_) => None,
+            | Self::Kept(_)
+            | Self::NodeState(_) => None,
         }
     }
 
@@ -167,6 +185,7 @@ impl Record {
         let many = match self {
             Self::Voted(voted) => voted.delivery.as_ref().map_or(0, |all| all.about_bytes()),
             Self::CaughtUp(block) => block.delivery.about_bytes(),
+            Self::Delivered(delivered) => delivered.delivery.about_bytes(),
             Self::Built(block) => block.body().as_bytes().len(),
             _ => return 512,
         };

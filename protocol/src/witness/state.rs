@@ -18,12 +18,14 @@ use super::message::{
 use super::record::{Joined, Opened, Record, Voted};
 use super::rules::{self, CertifiedTotals, Tip, Violation};
 use super::said::{Position, Said, Stage};
+use super::snapshot::{Delivered, LastBlock, LogState, StateError};
 use super::standing::Standing;
 use super::statement::{
     Certificate, Commit, Lock, Open, Pledge, Promise, Proposal, Statement as _,
     UnverifiedCertificate, UnverifiedLock, Vote, VotingKeys,
 };
 use super::watch::Watch;
+use crate::codec::Shared;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{KeyRing, SealError};
 use crate::crypto::{Signed, Verified};
@@ -164,6 +166,8 @@ struct Received {
     column: Result<(Vec<(LeafIndex, Payload)>, ColumnContent), Violation>,
     // of this node's own column, if what was wrapped to it opens
     opening: Option<ColumnOpening>,
+    // as it came, of a block that may have to be taken up again after a restart
+    delivery: Option<Shared<Delivery>>,
 }
 
 /// A witness's state for one log. Rebuilt from records; holds no more than the open height.
@@ -524,8 +528,9 @@ impl<G: Guards> Witness<G> {
                 if !known && delivery.is_some() {
                     self.record_opening(pledge.block.header, out);
                 }
-                let delivery = delivery.filter(|_| !known).map(Box::new);
+                let delivery = delivery.filter(|_| !known).map(Shared::new);
                 self.taken = self.taken.saturating_add(usize::from(delivery.is_some()));
+                self.keep_delivery(pledge.block.header, delivery.as_ref());
                 self.vote(pledge, nonce);
                 out.records.push(Record::Voted(Voted { pledge, nonce, delivery }));
             }
@@ -631,10 +636,24 @@ impl<G: Guards> Witness<G> {
             }
         }
         let opening = opening.ok();
-        let received =
-            Received { judged: fresh, header, frontier, public, proven, column, opening };
+        let received = Received {
+            judged: fresh,
+            header,
+            frontier,
+            public,
+            proven,
+            column,
+            opening,
+            delivery: None,
+        };
         self.keep(id, received);
         Ok(())
+    }
+
+    fn keep_delivery(&mut self, block: HeaderHash, delivery: Option<&Shared<Delivery>>) {
+        if let (Some(received), Some(delivery)) = (self.received.get_mut(&block), delivery) {
+            received.delivery = Some(delivery.clone());
+        }
     }
 
     /// Puts on record what opened the own column of a block that came in: the sealing key will be
@@ -823,7 +842,7 @@ impl<G: Guards> Witness<G> {
     fn finish(&mut self, certificate: Certificate, out: &mut Outbox) {
         let block = certificate.block();
         let Some(received) = self.received.remove(&block.header) else { return };
-        let Received { header, frontier, public, proven, column, opening, judged: _ } = received;
+        let Received { header, frontier, public, proven, column, opening, .. } = received;
         self.stances.certified(&header, &certificate, proven);
         if let Some(draft) = adoption::switch(public.iter().map(|(_, entry)| entry)) {
             self.epoch = draft.epoch;
@@ -925,8 +944,17 @@ impl<G: Guards> Witness<G> {
         let shown = public.iter().any(|(_, entry)| ProvenEntry::is_shown(entry));
         let run = if shown { block.public_run(at.constitution) } else { None };
         let proven = proven(&header, run.as_ref(), &public);
-        let (judged, opening) = (true, None);
-        self.keep(id, Received { judged, header, frontier, public, proven, column, opening });
+        let received = Received {
+            judged: true,
+            header,
+            frontier,
+            public,
+            proven,
+            column,
+            opening: None,
+            delivery: None,
+        };
+        self.keep(id, received);
         Ok(())
     }
 
@@ -963,6 +991,7 @@ impl<G: Guards> Witness<G> {
             Record::Voted(voted) if self.is_open(&voted.pledge) => {
                 if let Some(delivery) = &voted.delivery {
                     self.receive(at, &voted.pledge.block, delivery, false)?;
+                    self.keep_delivery(voted.pledge.block.header, Some(delivery));
                     self.taken = self.taken.saturating_add(1);
                 }
                 self.vote(voted.pledge, voted.nonce);
@@ -995,18 +1024,133 @@ impl<G: Guards> Witness<G> {
                     self.headed(before, (**head).clone(), &mut Outbox::default());
                 }
             }
+            Record::Delivered(delivered) => {
+                self.receive(at, &delivered.block, &delivered.delivery, false)?;
+                self.keep_delivery(delivered.block.header, Some(&delivered.delivery));
+            }
             // of a height that is final by now
             Record::Joined(_)
             | Record::Voted(_)
             | Record::Locked(_)
             | Record::Final(_)
             | Record::Proposed(_) => {}
-            // about this node as a whole
-            Record::Started(_)
+            // about this node as a whole, its writer, or taken up by the ledger
+            Record::NodeState(_)
+            | Record::LogState(_)
+            | Record::WriterState(_)
+            | Record::Started(_)
             | Record::Heard(_)
             | Record::Restored(_)
             | Record::Fenced(_)
             | Record::Kept(_) => {}
+        }
+        Ok(())
+    }
+
+    /// What all records about this log come to, but for the blocks of the open height.
+    #[must_use]
+    pub fn state(&self) -> LogState {
+        let last = match (&self.header_leaf, &self.certificate) {
+            (Some(header), Some(certificate)) => Some(LastBlock {
+                header: header.clone(),
+                certificate: certificate.as_unverified().clone(),
+                frontier: self.tip.frontier.clone(),
+            }),
+            _ => None,
+        };
+        LogState {
+            log: self.log,
+            epoch: self.epoch,
+            awaiting: self.awaiting,
+            stances: self.stances.clone(),
+            last,
+            content: self.content,
+            salt: self.salt,
+            disputed: self.disputed,
+            closing: self.closing.as_ref().map(|closing| closing.as_unverified().clone()),
+            joined: self.joined,
+            nonce: self.nonce,
+            votes: self.votes.clone(),
+            lock: self.lock.as_ref().map(|lock| lock.as_unverified().clone()),
+            taken: u64::try_from(self.taken).unwrap_or(u64::MAX),
+            said: self.watch.iter().cloned().collect(),
+        }
+    }
+
+    /// Blocks of the open height that came in and were voted for, and before each what opened its
+    /// column here.
+    pub fn deliveries(&self) -> impl Iterator<Item = Record> + '_ {
+        self.received.iter().flat_map(|(id, received)| {
+            let delivery = received.delivery.as_ref();
+            let opening = received.opening.as_ref().filter(|_| delivery.is_some());
+            let opened = opening.map(|opening| {
+                let (log, opening) = (self.log, opening.to_bytes().to_vec());
+                Record::Opened(Opened { log, block: *id, opening })
+            });
+            let delivered = delivery.map(|delivery| {
+                let Header { epoch, height, .. } = received.header;
+                let (size, root) = (received.frontier.size(), received.frontier.root());
+                let block =
+                    BlockReference { log: self.log, epoch, height, header: *id, size, root };
+                Record::Delivered(Delivered { block, delivery: delivery.clone() })
+            });
+            opened.into_iter().chain(delivered)
+        })
+    }
+
+    /// Takes a state up again. It comes from this node's own disk; what is signed in it is verified all
+    /// the same, since nothing else makes a certificate or a lock.
+    ///
+    /// # Errors
+    /// When its parts do not fit together, or a constitution is not known.
+    pub fn take_up(
+        &mut self,
+        state: &LogState,
+        constitutions: &Constitutions,
+    ) -> Result<(), StateError> {
+        let log = self.log;
+        let of = |epoch| constitutions.of(epoch).ok_or(StateError::NoEpoch(epoch));
+        let verified = |certificate: &UnverifiedCertificate| {
+            let constitution = of(certificate.pledge.block.epoch)?;
+            let verified = certificate.clone().verify(constitution);
+            verified.map_err(|error| StateError::Quorum { log, error })
+        };
+        if let Some(LastBlock { header: leaf, certificate, frontier }) = &state.last {
+            let certificate = verified(certificate)?;
+            let header = Header::from_bytes(leaf);
+            let header = header.map_err(|error| StateError::Header { log, error })?;
+            let (block, id) =
+                (certificate.block(), crate::log::merkle::leaf_hash(leaf).of_header());
+            if (block.log, block.header, block.size, block.root)
+                != (log, id, frontier.size(), frontier.root())
+            {
+                return Err(StateError::LastBlock(log));
+            }
+            self.tip = Tip::after(&header, id, frontier.clone());
+            self.header_leaf = Some(leaf.clone());
+            self.certificate = Some(certificate);
+        }
+        self.closing = state.closing.as_ref().map(verified).transpose()?;
+        self.lock = match &state.lock {
+            None => None,
+            Some(lock) => {
+                let lock = lock.clone().verify(of(state.epoch)?);
+                Some(lock.map_err(|error| StateError::Quorum { log, error })?)
+            }
+        };
+        self.epoch = state.epoch;
+        self.awaiting = state.awaiting;
+        self.stances = state.stances.clone();
+        self.content = state.content;
+        self.salt = state.salt;
+        self.disputed = state.disputed;
+        self.joined = state.joined;
+        self.nonce = state.nonce;
+        self.votes = state.votes.clone();
+        self.taken = usize::try_from(state.taken).unwrap_or(usize::MAX);
+        for said in &state.said {
+            // what contradicts is evidence already
+            let _ = self.watch.note(said.clone());
         }
         Ok(())
     }

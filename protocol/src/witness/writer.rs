@@ -13,6 +13,7 @@ use super::message::{CertifiedHeader, Message, PromiseMessage, ProposalMessage, 
 use super::record::Record;
 use super::rules::{self, Violation};
 use super::said::Said;
+use super::snapshot::{AttemptState, WriterState};
 use super::start::Presented;
 use super::state::{Outbox, ROUND_MAX, Surroundings, Witness, count_promises, valid_promise};
 use super::statement::{
@@ -974,23 +975,59 @@ impl<G: Guards> Writer<G> {
                 let incarnation = at.standing.incarnation();
                 self.begin_round(at, own, Open { log, epoch, height, round, nonce, incarnation });
             }
-            Record::Proposed(pledge) => {
-                let now = Timestamp::from_unix_ms(0);
-                let attempt = self.attempt.get_or_insert_with(|| Attempt::new(pledge.round, now));
-                let proposal = Signed::sign(at.me, Proposal(*pledge), &at.keys.log);
-                attempt.proposed = Some((*pledge, proposal.signature));
-            }
-            Record::Locked(_) => {
-                if let (Some(attempt), Some(lock)) = (&mut self.attempt, own.lock()) {
-                    let commit = Signed::sign(at.me, Commit(lock.pledge()), &at.keys.vote);
-                    attempt.commits.insert(at.me, commit.signature);
-                    attempt.lock = Some(lock.clone());
-                }
-            }
+            Record::Proposed(pledge) => self.proposed_before(at, *pledge),
+            Record::Locked(_) => self.locked_before(at, own),
             Record::Final(certificate) => {
                 self.finish(at, certificate.pledge.block.header, out);
             }
+            Record::WriterState(state) => self.take_up(at, own, state),
             _ => {}
+        }
+    }
+
+    /// What all records of the own log come to for its writer, beside the open block.
+    #[must_use]
+    pub fn state(&self, log: BrandId) -> WriterState {
+        let begun = |attempt: &&Attempt| attempt.open.is_some() || attempt.proposed.is_some();
+        let attempt = self.attempt.as_ref().filter(begun).map(|attempt| AttemptState {
+            round: attempt.round,
+            opened: attempt.open.map(|open| open.nonce),
+            proposed: attempt.proposed.map(|(pledge, _)| pledge),
+            locked: attempt.lock.is_some(),
+        });
+        let contents = self.contents.iter().map(|(to, content)| (*to, *content)).collect();
+        WriterState { log, contents, attempt }
+    }
+
+    /// Takes such a state up again, by the steps that made it.
+    fn take_up(&mut self, at: &Surroundings<'_>, own: &Witness<G>, state: &WriterState) {
+        self.contents = state.contents.iter().copied().collect();
+        let Some(attempt) = &state.attempt else { return };
+        if let (Some(nonce), Some(height)) = (attempt.opened, own.tip().height.next()) {
+            let (epoch, log, round) = (at.constitution.epoch(), at.me, attempt.round);
+            let incarnation = at.standing.incarnation();
+            self.begin_round(at, own, Open { log, epoch, height, round, nonce, incarnation });
+        }
+        if let Some(pledge) = attempt.proposed {
+            self.proposed_before(at, pledge);
+        }
+        if attempt.locked {
+            self.locked_before(at, own);
+        }
+    }
+
+    fn proposed_before(&mut self, at: &Surroundings<'_>, pledge: Pledge) {
+        let now = Timestamp::from_unix_ms(0);
+        let attempt = self.attempt.get_or_insert_with(|| Attempt::new(pledge.round, now));
+        let proposal = Signed::sign(at.me, Proposal(pledge), &at.keys.log);
+        attempt.proposed = Some((pledge, proposal.signature));
+    }
+
+    fn locked_before(&mut self, at: &Surroundings<'_>, own: &Witness<G>) {
+        if let (Some(attempt), Some(lock)) = (&mut self.attempt, own.lock()) {
+            let commit = Signed::sign(at.me, Commit(lock.pledge()), &at.keys.vote);
+            attempt.commits.insert(at.me, commit.signature);
+            attempt.lock = Some(lock.clone());
         }
     }
 

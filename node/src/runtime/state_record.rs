@@ -1,0 +1,63 @@
+//! What the node's own records come to, in parts of bounded size: the node's part of a snapshot.
+//!
+//! The ledger's part is `protocol::witness::snapshot`. A part is taken up by a core that has nothing yet,
+//! in the order in which [`super::core::Core::snapshot`] gives them; afterwards records of the journal follow.
+
+use minicbor::{Decode, Encode};
+use protocol::exchange::OutgoingLeg;
+use protocol::ids::{BrandId, LeafIndex};
+use protocol::time::Timestamp;
+
+use super::clearing::Cycle;
+use super::disputes::Disputes;
+use crate::cleanroom::CertifiedApplication;
+use crate::exchange::book::{BookState, BookedExchange};
+use crate::exchange::points::{Balance, Control};
+use crate::exchange::received::Received;
+use crate::exchange::record::SendBack;
+use crate::vault::MemberId;
+
+/// Most items of one part.
+pub const ITEMS_MAX: usize = 2048;
+
+/// One part.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(array)]
+pub enum StateRecord {
+    /// Members' points, in the order of their ids.
+    #[n(0)]
+    Balances(#[n(0)] Vec<(MemberId, Balance)>),
+    /// Control accounts.
+    #[n(1)]
+    Controls(#[n(0)] Vec<(Control, u64)>),
+    /// Keys of what has earned since the last snapshot, 20 bytes each, ascending.
+    #[n(2)]
+    EarnedKeys(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// Exchanges in memory, in the order in which they came.
+    #[n(3)]
+    Exchanges(#[n(0)] Vec<BookedExchange>),
+    /// Leaves of the own log of which something may come back, in its order.
+    #[n(4)]
+    Legs(#[n(0)] Vec<(LeafIndex, OutgoingLeg)>),
+    /// Exchanges that came in, those in memory, in the order in which they were credited.
+    #[n(6)]
+    Received(#[n(0)] Vec<(BrandId, LeafIndex, Received)>),
+    /// What was sent back of them, and whether that is in a final block.
+    #[n(7)]
+    SentBack(#[n(0)] Vec<(SendBack, bool)>),
+    /// What the book knows beside.
+    #[n(8)]
+    Book(#[n(0)] Box<BookState>),
+    /// The latest headers of a log, in order: their leaves.
+    #[n(9)]
+    Headers(#[n(0)] BrandId, #[n(1)] Vec<minicbor::bytes::ByteVec>),
+    /// What is known of a cut-off.
+    #[n(10)]
+    Cycle(#[n(0)] Timestamp, #[n(1)] Box<Cycle>),
+    /// Disputes.
+    #[n(11)]
+    Disputes(#[n(0)] Box<Disputes>),
+    /// A certified entry of an application, for the clean room.
+    #[n(12)]
+    Application(#[n(0)] Box<CertifiedApplication>),
+}

@@ -12,6 +12,7 @@ pub mod constitution;
 mod cores;
 pub mod demo;
 pub mod operations;
+pub mod process;
 pub mod returns;
 pub mod run;
 pub mod sealing;

@@ -7,6 +7,7 @@ mod decoders;
 mod documents;
 mod exchange;
 mod flood;
+mod kills;
 mod publication;
 mod query;
 mod stock;

@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alliance_config::{Address, Introduction, Name, Settings, collect, draft, sign};
 use protocol::amount::{Points, Rate};
@@ -17,8 +17,11 @@ use ring::rand::SystemRandom;
 use tempfile::TempDir;
 
 use super::super::CliError;
+use super::super::audit::{self, AuditArguments};
+use super::super::constitution::create;
+use super::super::process::{NodeProcess, Program};
 use super::input;
-use crate::config::{DataDirectory, Settings as NodeSettings};
+use crate::config::{DataDirectory, SNAPSHOT_MIB, Settings as NodeSettings};
 use crate::exchange::record::{EarnedPoints, NodeRecord};
 use crate::journal::Journal;
 use crate::keys;
@@ -68,6 +71,19 @@ struct Brand {
     running: Option<Running>,
 }
 
+/// What an alliance is to be like.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Brands, each with a node of its own.
+    pub brands: u8,
+    /// Members of each brand.
+    pub members: u32,
+    /// MiB of the journal between two snapshots.
+    pub snapshot_mib: u32,
+    /// Whether the nodes are to be served over HTTPS: then each has a certificate and an operator.
+    pub served: bool,
+}
+
 /// The alliance.
 pub struct Alliance {
     // its files go with it
@@ -85,23 +101,35 @@ impl Alliance {
     /// Makes and starts `brands` nodes with so many members each, every one linked to the member of
     /// the same number at every other brand.
     pub async fn start(brands: u8, members: u32) -> Result<Self, CliError> {
+        let plan = Plan { brands, members, snapshot_mib: SNAPSHOT_MIB, served: false };
+        let mut alliance = Self::make(plan)?;
+        alliance.start_here().await?;
+        Ok(alliance)
+    }
+
+    /// Starts all nodes in this process.
+    pub async fn start_here(&mut self) -> Result<(), CliError> {
+        for brand in &mut self.brands {
+            brand.running = Some(start(&brand.data).await?);
+        }
+        self.connect().await
+    }
+
+    /// The same, without starting the nodes.
+    pub fn make(plan: Plan) -> Result<Self, CliError> {
         let folder =
             tempfile::Builder::new().prefix("coalition-bench-").tempdir().map_err(input)?;
-        let mut alliance = Self { folder, brands: Vec::new(), members };
-        for number in 1..=brands {
-            let brand = alliance.make(&format!("brand-{number:02}"))?;
+        let mut alliance = Self { folder, brands: Vec::new(), members: plan.members };
+        for number in 1..=plan.brands {
+            let brand = alliance.make_brand(&format!("brand-{number:02}"), plan)?;
             alliance.brands.push(brand);
         }
         alliance.constitute()?;
         alliance.enrol()?;
-        for brand in &mut alliance.brands {
-            brand.running = Some(start(&brand.data).await?);
-        }
-        alliance.connect().await?;
         Ok(alliance)
     }
 
-    fn make(&self, id: &str) -> Result<Brand, CliError> {
+    fn make_brand(&self, id: &str, plan: Plan) -> Result<Brand, CliError> {
         let id = BrandId::new(id).map_err(input)?;
         let libp2p = free_address()?;
         let https = free_address()?;
@@ -111,10 +139,17 @@ impl Alliance {
             point_value: Rate::new(1_000_000, 1).map_err(input)?,
             libp2p: Address::from_socket(libp2p).map_err(input)?,
             https: Address::from_socket(https).map_err(input)?,
-            settings: NodeSettings::new(id, libp2p, https),
+            settings: NodeSettings {
+                snapshot_mib: plan.snapshot_mib,
+                ..NodeSettings::new(id, libp2p, https)
+            },
         };
         let data = DataDirectory::new(self.folder.path().join(id.as_str()));
-        setup::create(&data, &new)?;
+        if plan.served {
+            create(&data, &new)?;
+        } else {
+            setup::create(&data, &new)?;
+        }
         Ok(Brand { id, data, running: None })
     }
 
@@ -241,14 +276,67 @@ impl Alliance {
         self.brands.iter().map(|brand| folder_bytes(&brand.data.journal())).sum()
     }
 
-    /// Stops every node and puts the published logs side by side; gives that folder and what keeps it.
-    pub async fn stop(mut self) -> Result<(PathBuf, Self), CliError> {
+    /// Stops and starts every node, one after the other; gives how long the slowest took to start.
+    pub async fn restart_all(&mut self) -> Result<Duration, CliError> {
+        self.stop_all().await?;
+        let mut slowest = Duration::ZERO;
+        for brand in &mut self.brands {
+            let began = Instant::now();
+            brand.running = Some(start(&brand.data).await?);
+            slowest = slowest.max(began.elapsed());
+        }
+        Ok(slowest)
+    }
+
+    async fn stop_all(&mut self) -> Result<(), CliError> {
         for brand in &mut self.brands {
             if let Some(running) = brand.running.take() {
                 running.node.stop().await.map_err(input)?;
                 running.runtime.await.map_err(input)?.map_err(input)?;
             }
         }
+        Ok(())
+    }
+
+    /// A process for each brand, not started.
+    pub fn processes(&self, program: &Program) -> Vec<NodeProcess> {
+        let process =
+            |brand: &Brand| NodeProcess::new(brand.id, brand.data.clone(), program.clone());
+        self.brands.iter().map(process).collect()
+    }
+
+    /// How many snapshots the journals have.
+    pub fn snapshots(&self) -> usize {
+        let is_snapshot = |entry: &fs::DirEntry| {
+            entry.path().extension().is_some_and(|extension| extension == "snapshot")
+        };
+        let of = |brand: &Brand| {
+            let entries = fs::read_dir(brand.data.journal()).into_iter().flatten().flatten();
+            entries.filter(is_snapshot).count()
+        };
+        self.brands.iter().map(of).sum()
+    }
+
+    /// What the offline audit finds in the logs of this folder, every leaf opened; and how many sealed
+    /// payloads it opened.
+    pub fn audit(&self, logs: PathBuf) -> Result<(Vec<String>, u64), CliError> {
+        let report = audit::audit(&AuditArguments {
+            logs,
+            constitution: self.constitution(),
+            signatures: self.signatures(),
+            later: Vec::new(),
+            auditor_keys: Vec::new(),
+            recovery_keys: self.recovery_keys(),
+            witnesses: Vec::new(),
+            json: true,
+        })?;
+        let findings = report.ledger.findings.iter().map(|found| format!("{found:?}"));
+        Ok((findings.collect(), report.ledger.counts.payloads))
+    }
+
+    /// Stops every node and puts the published logs side by side; gives that folder and what keeps it.
+    pub async fn stop(mut self) -> Result<(PathBuf, Self), CliError> {
+        self.stop_all().await?;
         let logs = self.folder.path().join("logs");
         let wrong = |source| CliError::File { path: logs.clone(), source };
         fs::create_dir(&logs).map_err(wrong)?;

@@ -7,17 +7,22 @@ mod alliance;
 mod audit;
 mod exchange;
 mod floor;
+mod kills;
 mod ledgers;
+mod memory;
 mod postgres;
 mod process;
 mod witness;
 
 use std::process::ExitCode;
 
+use super::process::Program;
 use super::{CliError, Io};
 
 pub use audit::{AuditBenchArguments, AuditFigures, Auditing, measure as measure_audit};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
+pub use kills::{KillsArguments, KillsFigures, measure as measure_kills};
+pub use memory::{MemoryArguments, MemoryFigures, measure as measure_memory};
 pub use witness::{SizeFigures, WitnessArguments, WitnessFigures, measure as measure_witness};
 
 /// What is measured.
@@ -29,6 +34,10 @@ pub enum BenchCommand {
     Witness(WitnessArguments),
     /// Seconds and memory that the offline audit of a large alliance takes.
     Audit(AuditBenchArguments),
+    /// Memory of nodes over time at a steady rate, and how long they take to start again.
+    Memory(MemoryArguments),
+    /// Nodes killed at random under load: whether anything is lost, or there twice.
+    Kills(KillsArguments),
 }
 
 /// Measures.
@@ -62,6 +71,24 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
                 io.json(&figures)?;
             }
             Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Memory(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = memory::measure(arguments, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Kills(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = kills::measure(arguments, &Program::this()?, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(if figures.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
     }
 }

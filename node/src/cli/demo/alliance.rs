@@ -1,25 +1,21 @@
 //! Five nodes as processes of their own: made, constituted, started, killed, stopped.
 
-use std::fs::{self, File};
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use alliance_config::{Address, Introduction, Settings, collect, draft, sample_alliance, sign};
 use protocol::ids::BrandId;
-use tokio::process::{Child, Command};
 
 use super::super::constitution::{Made, create};
-use super::super::operations::{connect, sign_in};
+use super::super::process::{NodeProcess, Program};
 use super::super::{CliError, Io, OPERATOR};
 use crate::client::Client;
 use crate::config::{DataDirectory, Settings as NodeSettings};
 use crate::keys;
 use crate::setup::{self, NewNode};
 
-/// How long a node may take to start.
-const START: Duration = Duration::from_secs(60);
 /// Name of the auditor whose key opens every log.
 pub const AUDITOR: &str = "demo-auditor";
 
@@ -31,8 +27,7 @@ pub struct Brand {
     pub data: DataDirectory,
     /// What `init` made.
     made: Made,
-    child: Option<Child>,
-    client: Option<Client>,
+    process: NodeProcess,
 }
 
 /// The alliance of the sample.
@@ -45,10 +40,7 @@ pub struct Alliance {
 impl Drop for Alliance {
     fn drop(&mut self) {
         for brand in &mut self.brands {
-            // closing its input would end it too; this does not wait for that
-            if let Some(child) = &mut brand.child {
-                let _ = child.start_kill();
-            }
+            brand.process.abandon();
         }
         if self.temporary {
             let _ = fs::remove_dir_all(&self.folder);
@@ -82,11 +74,11 @@ impl Alliance {
         io.say("They draft a constitution, each signs it, all signatures are collected / 起草章程并逐一签署");
         alliance.constitute()?;
         io.say("Five processes start and connect over libp2p / 启动五个独立进程并互联");
-        for place in 0..alliance.brands.len() {
-            alliance.start(place)?;
+        for brand in &mut alliance.brands {
+            brand.process.start()?;
         }
-        for place in 0..alliance.brands.len() {
-            alliance.wait_until_it_answers(place).await?;
+        for brand in &mut alliance.brands {
+            brand.process.answers().await?;
         }
         Ok(alliance)
     }
@@ -106,7 +98,8 @@ impl Alliance {
         };
         let data = DataDirectory::new(self.folder.join(id.as_str()));
         let made = create(&data, &new)?;
-        Ok(Brand { id, data, made, child: None, client: None })
+        let process = NodeProcess::new(id, data.clone(), Program::this()?);
+        Ok(Brand { id, data, made, process })
     }
 
     fn constitute(&self) -> Result<(), CliError> {
@@ -168,94 +161,27 @@ impl Alliance {
     }
     /// A client of a brand's node, signed in.
     pub fn client(&self, place: usize) -> Result<Client, CliError> {
-        self.brands
-            .get(place)
-            .and_then(|brand| brand.client.clone())
-            .ok_or_else(|| CliError::Input("the node is not running".into()))
-    }
-
-    fn start(&mut self, place: usize) -> Result<(), CliError> {
-        let Some(brand) = self.brands.get_mut(place) else { return Ok(()) };
-        let path = brand.data.path().join("node.log");
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(|source| CliError::File { path, source })?;
-        let program = std::env::current_exe().map_err(input)?;
-        let child = Command::new(program)
-            .arg("run")
-            .arg("--data")
-            .arg(brand.data.path())
-            .arg("--until-stdin-ends")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(input)?;
-        brand.child = Some(child);
-        Ok(())
-    }
-
-    async fn wait_until_it_answers(&mut self, place: usize) -> Result<(), CliError> {
-        let started = Instant::now();
-        let Some(brand) = self.brands.get_mut(place) else { return Ok(()) };
-        loop {
-            if let Some(child) = &mut brand.child
-                && let Ok(Some(status)) = child.try_wait()
-            {
-                let log = brand.data.path().join("node.log");
-                let text = fs::read_to_string(&log).unwrap_or_default();
-                let last = text.lines().last().unwrap_or_default();
-                return Err(CliError::Input(format!("{} ended ({status}): {last}", brand.id)));
-            }
-            // whoever holds the client goes on with it: a restart ends its session, not its address
-            let ready = match &brand.client {
-                Some(client) => sign_in(client, &brand.data, None).await,
-                None => connect(brand.data.path(), None).await.map(|client| {
-                    brand.client = Some(client);
-                }),
-            };
-            match ready {
-                Ok(()) => return Ok(()),
-                Err(error) if started.elapsed() > START => return Err(error),
-                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
+        let brand = self.brands.get(place).ok_or_else(|| input("there is no such node"))?;
+        brand.process.client()
     }
 
     /// Kills one node as a power cut would, and starts it again; gives how long that took.
     pub async fn kill_and_restart(&mut self, place: usize) -> Result<Duration, CliError> {
-        if let Some(brand) = self.brands.get_mut(place) {
-            if let Some(mut child) = brand.child.take() {
-                // SIGKILL: nothing of the process runs after this
-                child.kill().await.map_err(input)?;
-            }
-            // the killed node could not take it away
-            let _ = fs::remove_file(brand.data.addresses());
-        }
+        let brand = self.brands.get_mut(place).ok_or_else(|| input("there is no such node"))?;
+        brand.process.kill().await?;
         let started = Instant::now();
-        self.start(place)?;
-        self.wait_until_it_answers(place).await?;
+        brand.process.start()?;
+        brand.process.answers().await?;
         Ok(started.elapsed())
     }
 
     /// Stops every node; they finish what is under way.
     pub async fn stop(&mut self) {
         for brand in &mut self.brands {
-            if let Some(child) = &mut brand.child {
-                // the end of its input is its sign to stop
-                drop(child.stdin.take());
-            }
+            brand.process.tell_to_stop();
         }
         for brand in &mut self.brands {
-            if let Some(mut child) = brand.child.take() {
-                let ended = tokio::time::timeout(Duration::from_secs(10), child.wait()).await;
-                if ended.is_err() {
-                    let _ = child.kill().await;
-                }
-            }
+            brand.process.stopped().await;
         }
     }
 
@@ -263,7 +189,7 @@ impl Alliance {
     pub fn say_where(&self, io: &Io) {
         io.say("\nThe alliance is left running. Status pages / 联盟仍在运行，状态页：");
         for brand in &self.brands {
-            if let Some(client) = &brand.client {
+            if let Ok(client) = brand.process.client() {
                 io.say(&format!(
                     "  {:<14} https://{}/   user {OPERATOR}, password {}",
                     brand.id,

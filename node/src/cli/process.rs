@@ -1,0 +1,180 @@
+//! A node as a process of its own, and a client that is signed in to it: started, killed, stopped.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use protocol::ids::BrandId;
+use tokio::process::{Child, Command};
+
+use super::CliError;
+use super::operations::{connect, sign_in};
+use crate::client::Client;
+use crate::config::DataDirectory;
+
+/// How long a node may take to start.
+const START: Duration = Duration::from_secs(60);
+/// How long a node may take to stop by itself.
+const STOP: Duration = Duration::from_secs(10);
+/// How often a node that starts is asked whether it is there.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What runs a node whose data directory is in the variable [`Program::DATA`] and, where it is the command
+/// line's own program, in its arguments too.
+#[derive(Debug, Clone)]
+pub struct Program {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+    takes_directory: bool,
+}
+
+impl Program {
+    /// Name of the variable with the data directory.
+    pub const DATA: &str = "COALITION_DATA";
+
+    /// This program, as `coalition run`.
+    ///
+    /// # Errors
+    /// When the system does not say where it is.
+    pub fn this() -> Result<Self, CliError> {
+        let path = std::env::current_exe().map_err(input)?;
+        let arguments = ["run", "--until-stdin-ends", "--data"].map(OsString::from).to_vec();
+        Ok(Self { path, arguments, takes_directory: true })
+    }
+
+    /// Another program that runs the node of the directory in the variable until its input ends.
+    #[must_use]
+    pub fn other(path: PathBuf, arguments: Vec<OsString>) -> Self {
+        Self { path, arguments, takes_directory: false }
+    }
+
+    fn command(&self, data: &DataDirectory) -> Command {
+        let mut command = Command::new(&self.path);
+        command.args(&self.arguments).env(Self::DATA, data.path());
+        if self.takes_directory {
+            command.arg(data.path());
+        }
+        command
+    }
+}
+
+/// One node.
+pub struct NodeProcess {
+    id: BrandId,
+    data: DataDirectory,
+    program: Program,
+    child: Option<Child>,
+    client: Option<Client>,
+}
+
+fn input(error: impl std::fmt::Display) -> CliError {
+    CliError::Input(error.to_string())
+}
+
+impl NodeProcess {
+    /// A node that does not run yet.
+    #[must_use]
+    pub const fn new(id: BrandId, data: DataDirectory, program: Program) -> Self {
+        Self { id, data, program, child: None, client: None }
+    }
+
+    /// A client of the node, signed in.
+    ///
+    /// # Errors
+    /// When it has never answered.
+    pub fn client(&self) -> Result<Client, CliError> {
+        self.client.clone().ok_or_else(|| CliError::Input("the node is not running".into()))
+    }
+
+    /// Starts it, and does not wait.
+    ///
+    /// # Errors
+    /// When the process cannot be made.
+    pub fn start(&mut self) -> Result<(), CliError> {
+        let path = self.data.path().join("node.log");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(|source| CliError::File { path, source })?;
+        let child = self
+            .program
+            .command(&self.data)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(input)?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Waits until it lets its operator in.
+    ///
+    /// # Errors
+    /// When it has ended, with its last words, or takes too long.
+    pub async fn answers(&mut self) -> Result<(), CliError> {
+        let started = Instant::now();
+        loop {
+            if let Some(child) = &mut self.child
+                && let Ok(Some(status)) = child.try_wait()
+            {
+                let log = self.data.path().join("node.log");
+                let text = fs::read_to_string(&log).unwrap_or_default();
+                let last = text.lines().last().unwrap_or_default();
+                return Err(CliError::Input(format!("{} ended ({status}): {last}", self.id)));
+            }
+            // whoever holds the client goes on with it: a restart ends its session, not its address
+            let ready = match &self.client {
+                Some(client) => sign_in(client, &self.data, None).await,
+                None => connect(self.data.path(), None).await.map(|client| {
+                    self.client = Some(client);
+                }),
+            };
+            match ready {
+                Ok(()) => return Ok(()),
+                Err(error) if started.elapsed() > START => return Err(error),
+                Err(_) => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+
+    /// Kills it as a power cut would: with SIGKILL, after which nothing of the process runs.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn kill(&mut self) -> Result<(), CliError> {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await.map_err(input)?;
+        }
+        // the killed node could not take it away
+        let _ = fs::remove_file(self.data.addresses());
+        Ok(())
+    }
+
+    /// Tells it to stop, by the end of its input; it finishes what is under way.
+    pub fn tell_to_stop(&mut self) {
+        if let Some(child) = &mut self.child {
+            drop(child.stdin.take());
+        }
+    }
+
+    /// Waits until it has stopped; kills it when it does not.
+    pub async fn stopped(&mut self) {
+        if let Some(mut child) = self.child.take()
+            && tokio::time::timeout(STOP, child.wait()).await.is_err()
+        {
+            let _ = child.kill().await;
+        }
+    }
+
+    /// Kills it without waiting: closing its input would end it too.
+    pub fn abandon(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.start_kill();
+        }
+    }
+}

@@ -377,6 +377,7 @@ impl World {
 
     fn again_from(&self, who: usize, journal: &[journal::Record]) -> Core {
         // what is published is another process's
+        self.sites[who].core.published.wait().unwrap();
         let folder = self.folders.path().join("again");
         let _ = std::fs::remove_dir_all(&folder);
         copy_folder(&self.folder(who), &folder);

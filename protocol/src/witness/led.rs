@@ -57,7 +57,7 @@ impl Led {
         }
     }
 
-    /// What all witnesses are asked for now.
+    /// What all witnesses are asked for at this step.
     pub(super) const fn step(&self) -> Option<Step> {
         match (&self.lock, &self.proposed, &self.open) {
             (Some(_), ..) => Some(Step::Lock),
@@ -67,7 +67,7 @@ impl Led {
         }
     }
 
-    /// Whether a witness has answered what all are asked for now.
+    /// Whether a witness has answered what all are asked for at this step.
     pub(super) fn has_answered(&self, witness: BrandId) -> bool {
         match self.step() {
             Some(Step::Lock) => self.commits.contains_key(&witness),

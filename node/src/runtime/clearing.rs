@@ -2,7 +2,7 @@
 //!
 //! Keeps count of who has closed and what everyone arrived at; the arithmetic is
 //! `protocol::clearing`'s. Cut-offs come from whoever closes first: the others follow. A calendar of
-//! cut-offs in the constitution's zone comes with the ledger issue.
+//! cut-offs in the constitution's zone is not here yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,8 +3,8 @@
 //! Self-signed: no authority vouches for a node. Its own clients hold a copy of `cert.pem`; a browser
 //! asks once. TLS 1.2 and 1.3 with rustls and ring's algorithms, HTTP/1.1 alone.
 //!
-//! Not here: certificates of an authority, renewal (a new one needs both files removed first), client
-//! certificates.
+//! Not here: certificates of an authority, client certificates; a running node keeps the
+//! certificate it started with.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -14,9 +14,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use zeroize::Zeroizing;
 
@@ -26,6 +28,10 @@ pub const CERTIFICATE_FILE: &str = "cert.pem";
 pub const KEY_FILE: &str = "key.pem";
 /// The name every certificate made here has; clients that pin it ask for this one.
 pub const PINNED_NAME: &str = "localhost";
+
+/// What to do about a certificate that ends.
+pub const RENEWAL: &str = "make a new one with `coalition keys certificate`, restart the node, and \
+    give the new tls/cert.pem to whoever pins the old one";
 
 /// How long a certificate holds: under the 825 days that browsers accept.
 const VALIDITY: Duration = Duration::from_secs(800 * 24 * 3600);
@@ -100,6 +106,26 @@ pub fn create(directory: &Path, host: Option<&str>) -> Result<(), TlsError> {
     write(&directory.join(CERTIFICATE_FILE), certificate.pem().as_bytes(), 0o644)
 }
 
+/// Puts a new key and certificate in the place of the old ones, which stay beside them under other names.
+///
+/// # Errors
+/// See [`TlsError`]; the old ones are then still in place, or both are under their other names.
+pub fn renew(directory: &Path, host: Option<&str>) -> Result<(), TlsError> {
+    let fresh = directory.join("new");
+    let _ = std::fs::remove_dir_all(&fresh); // what an earlier try left
+    create(&fresh, host)?;
+    for file in [CERTIFICATE_FILE, KEY_FILE] {
+        let (path, old) = (directory.join(file), directory.join(format!("{file}.old")));
+        let moved = match std::fs::rename(&path, old) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => std::fs::rename(fresh.join(file), &path),
+        };
+        moved.map_err(|source| TlsError::File { path, action: "written", source })?;
+    }
+    let _ = std::fs::remove_dir(&fresh);
+    Ok(())
+}
+
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
     OpenOptions::new()
         .write(true)
@@ -108,6 +134,24 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
         .open(path)
         .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
         .map_err(|source| TlsError::File { path: path.to_owned(), action: "written", source })
+}
+
+/// Whether the node's certificate will still hold in a while.
+///
+/// # Errors
+/// When the file cannot be read, or the certificate will have ended, or does not hold yet.
+pub fn holds_in(directory: &Path, time: Duration) -> Result<(), TlsError> {
+    let unusable = |source| TlsError::Unusable { source };
+    let certificate = parse_certificate(&read(directory.join(CERTIFICATE_FILE))?)?;
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).map_err(unusable)?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+        .build()
+        .map_err(|_| TlsError::Malformed { what: "the certificate" })?;
+    let name = ServerName::try_from(PINNED_NAME).map_err(|_| TlsError::Host)?;
+    let then = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + time;
+    let then = UnixTime::since_unix_epoch(then);
+    verifier.verify_server_cert(&certificate, &[], &name, &[], then).map(|_| ()).map_err(unusable)
 }
 
 fn read(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, TlsError> {
@@ -204,6 +248,15 @@ mod tests {
         assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         load(&directory).unwrap();
         pinned(&std::fs::read(directory.join(CERTIFICATE_FILE)).unwrap()).unwrap();
+        holds_in(&directory, Duration::ZERO).unwrap();
+        holds_in(&directory, VALIDITY - CLOCK_SLACK).unwrap();
+        assert!(holds_in(&directory, VALIDITY + CLOCK_SLACK).is_err());
+
+        let before = std::fs::read(&key).unwrap();
+        renew(&directory, Some("node.example")).unwrap();
+        renew(&directory, None).unwrap();
+        load(&directory).unwrap();
+        assert_ne!(std::fs::read(&key).unwrap(), before);
 
         let before = std::fs::read(&key).unwrap();
         assert!(matches!(create(&directory, None), Err(TlsError::File { .. })));

@@ -5,8 +5,10 @@
 //! all). Of a session's token only the SHA-256 is kept; looking that up does not help to guess a
 //! token by its timing, since 32 random bytes stand behind it. Does not route and does not know HTTP.
 //!
-//! Not here: second factors, changing or removing a user, reading the file again while the node runs,
-//! sessions that outlive a restart, throttling by network address.
+//! The file is looked at with every request: what `coalition user` changes holds at once, and ends the
+//! sessions of whom it changes. A file that cannot be read lets nobody in.
+//!
+//! Not here: second factors, sessions that outlive a restart, throttling by network address.
 
 mod password;
 mod role;
@@ -183,9 +185,13 @@ struct Sessions {
 #[derive(Clone)]
 pub struct Auth(Arc<Inner>);
 
+/// What tells that a file is another than the one that was read.
+type Version = Option<(SystemTime, u64, u64)>;
+
 struct Inner {
     path: PathBuf,
-    users: RwLock<Users>,
+    // None: it could not be read
+    users: RwLock<(Version, Option<Users>)>,
     sessions: Mutex<Sessions>,
     checks: Arc<tokio::sync::Semaphore>,
 }
@@ -196,10 +202,11 @@ impl Auth {
     /// # Errors
     /// When the file cannot be read.
     pub fn open(path: &Path) -> Result<Self, UsersError> {
+        let version = version(path);
         let users = Users::read(path)?;
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
-            users: RwLock::new(users),
+            users: RwLock::new((version, Some(users))),
             sessions: Mutex::default(),
             checks: Arc::new(tokio::sync::Semaphore::new(CHECKS_AT_ONCE)),
         })))
@@ -210,12 +217,79 @@ impl Auth {
     /// # Errors
     /// See [`UsersError`]; nothing has then changed.
     pub fn add_user(&self, name: &str, roles: &[Role], password: &str) -> Result<(), UsersError> {
-        let mut users = self.0.users.write().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = users.clone();
-        changed.add(name, roles, password)?;
+        self.change(|users| users.add(name, roles, password))
+    }
+
+    /// Takes a user out and writes the file.
+    ///
+    /// # Errors
+    /// See [`UsersError`]; nothing has then changed.
+    pub fn remove_user(&self, name: &str) -> Result<(), UsersError> {
+        self.change(|users| users.remove(name))
+    }
+
+    /// Gives a user other roles and writes the file.
+    ///
+    /// # Errors
+    /// See [`UsersError`]; nothing has then changed.
+    pub fn set_roles(&self, name: &str, roles: &[Role]) -> Result<(), UsersError> {
+        self.change(|users| users.set_roles(name, roles))
+    }
+
+    /// Gives a user another password and writes the file. Blocks for the hash and the disk.
+    ///
+    /// # Errors
+    /// See [`UsersError`]; nothing has then changed.
+    pub fn set_password(&self, name: &str, password: &str) -> Result<(), UsersError> {
+        self.change(|users| users.set_password(name, password))
+    }
+
+    /// Everybody's name and roles, by name.
+    #[must_use]
+    pub fn users(&self) -> Vec<(String, Vec<Role>)> {
+        self.refresh();
+        let users = self.0.users.read().unwrap_or_else(PoisonError::into_inner);
+        let users = users.1.iter().flat_map(Users::iter);
+        users.map(|(name, roles)| (name.to_owned(), roles.to_vec())).collect()
+    }
+
+    fn change(
+        &self,
+        change: impl FnOnce(&mut Users) -> Result<(), UsersError>,
+    ) -> Result<(), UsersError> {
+        let mut held = self.0.users.write().unwrap_or_else(PoisonError::into_inner);
+        // from the file: another process may have changed it
+        let before = Users::read(&self.0.path)?;
+        let mut changed = before.clone();
+        change(&mut changed)?;
         changed.write(&self.0.path)?;
-        *users = changed;
+        self.end_sessions(Some(&before), Some(&changed));
+        *held = (version(&self.0.path), Some(changed));
         Ok(())
+    }
+
+    /// Reads the file again when it is another than the one that was read.
+    fn refresh(&self) {
+        let now = version(&self.0.path);
+        if self.0.users.read().unwrap_or_else(PoisonError::into_inner).0 == now {
+            return;
+        }
+        let mut held = self.0.users.write().unwrap_or_else(PoisonError::into_inner);
+        let users = Users::read(&self.0.path)
+            .inspect_err(|_| tracing::error!("the users' file cannot be read: nobody is let in"))
+            .ok();
+        self.end_sessions(held.1.as_ref(), users.as_ref());
+        *held = (now, users);
+    }
+
+    /// Ends the sessions of those who are gone or not what they were.
+    fn end_sessions(&self, before: Option<&Users>, after: Option<&Users>) {
+        self.sessions().by_token.retain(|_, kept| {
+            let of =
+                |users: Option<&Users>| users.and_then(|it| it.user(&kept.session.user).cloned());
+            let was = of(before);
+            was.is_some() && was == of(after)
+        });
     }
 
     /// Checks a password and begins a session.
@@ -226,6 +300,7 @@ impl Auth {
         if name.len() > NAME_MAX {
             return Err(AuthError::LoginRefused);
         }
+        self.refresh();
         // in this order, so that a flood under one name does not take the places of others
         self.throttled(name, Instant::now())?;
         let place = Arc::clone(&self.0.checks).acquire_owned().await;
@@ -236,7 +311,7 @@ impl Auth {
         let check = move || {
             let _until_done = place; // also when nobody waits for the answer any more
             let users = inner.users.read().unwrap_or_else(PoisonError::into_inner);
-            let user = users.user(&name).cloned();
+            let user = users.1.as_ref().and_then(|users| users.user(&name).cloned());
             drop(users);
             let hash = user.as_ref().map(|user| user.password.as_str());
             let right = password::verify(&password, hash);
@@ -287,6 +362,7 @@ impl Auth {
     /// # Errors
     /// [`AuthError::TokenUnknown`], [`AuthError::TokenExpired`].
     pub fn session(&self, token: &str) -> Result<Session, AuthError> {
+        self.refresh();
         self.session_at(token, Instant::now())
     }
 
@@ -323,6 +399,12 @@ impl Auth {
         let session = Session { user: "test".to_owned(), roles: roles.to_vec() };
         self.begin(session, Instant::now()).unwrap().token.to_string()
     }
+}
+
+fn version(path: &Path) -> Version {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.modified().ok()?, found.len(), found.ino()))
 }
 
 fn token_hash(token: &str) -> TokenHash {
@@ -381,6 +463,41 @@ mod tests {
         let auth = Auth::open(&directory.path().join("users.json")).unwrap();
         assert_eq!(auth.session(&token), Err(AuthError::TokenUnknown));
         assert!(auth.sign_in("ann", "correct horse battery").await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_change_of_the_file_holds_at_once_and_ends_sessions() {
+        let (directory, auth) = auth();
+        let path = directory.path().join("users.json");
+        let password = "correct horse battery";
+        auth.add_user("root", &[Role::Administrator], password).unwrap();
+        let mut tokens = Vec::new();
+        for name in ["ann", "root"] {
+            tokens.push(auth.sign_in(name, password).await.unwrap().token);
+        }
+        // as another process does it
+        let other = Auth::open(&path).unwrap();
+        other.set_roles("ann", &[Role::Officer]).unwrap();
+        assert_eq!(auth.session(&tokens[0]), Err(AuthError::TokenUnknown));
+        assert!(auth.session(&tokens[1]).is_ok(), "the other user's goes on");
+        assert_eq!(auth.sign_in("ann", password).await.unwrap().roles, [Role::Officer]);
+
+        let last = other.remove_user("root");
+        assert!(matches!(last, Err(UsersError::LastAdministrator)));
+        assert!(matches!(
+            other.set_roles("root", &[Role::Store]),
+            Err(UsersError::LastAdministrator)
+        ));
+        assert!(matches!(other.remove_user("bob"), Err(UsersError::Unknown)));
+        other.set_password("root", "another horse battery").unwrap();
+        assert_eq!(auth.session(&tokens[1]), Err(AuthError::TokenUnknown));
+        assert_eq!(auth.sign_in("root", password).await.err(), Some(AuthError::LoginRefused));
+        other.remove_user("ann").unwrap();
+        assert_eq!(auth.users(), [("root".to_owned(), vec![Role::Administrator])]);
+
+        std::fs::write(&path, "damaged").unwrap();
+        let refused = auth.sign_in("root", "another horse battery").await.err();
+        assert_eq!(refused, Some(AuthError::LoginRefused), "fails closed");
     }
 
     #[test]

@@ -47,12 +47,18 @@ pub enum UsersError {
     /// There is one of that name.
     #[error("there is a user of that name already")]
     Exists,
+    /// There is nobody of that name.
+    #[error("there is no user of that name")]
+    Unknown,
+    /// Somebody must be able to run the node.
+    #[error("it is the last administrator: make another one first")]
+    LastAdministrator,
     /// The password will not do.
     #[error(transparent)]
     Password(#[from] password::PasswordError),
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct User {
     pub(super) roles: Vec<Role>,
@@ -132,20 +138,55 @@ impl Users {
         if self.users.contains_key(name) {
             return Err(UsersError::Exists);
         }
-        let mut roles = roles.to_vec();
-        roles.sort_unstable();
-        roles.dedup();
-        if roles.is_empty() {
-            return Err(UsersError::NoRole);
-        }
+        let roles = sorted(roles)?;
         let password = password::hash(password)?;
         self.users.insert(name.to_owned(), User { roles, password });
         Ok(())
     }
 
+    /// Takes a user out.
+    pub(super) fn remove(&mut self, name: &str) -> Result<(), UsersError> {
+        self.users.remove(name).ok_or(UsersError::Unknown)?;
+        self.administered()
+    }
+
+    /// Gives a user other roles.
+    pub(super) fn set_roles(&mut self, name: &str, roles: &[Role]) -> Result<(), UsersError> {
+        let user = self.users.get_mut(name).ok_or(UsersError::Unknown)?;
+        user.roles = sorted(roles)?;
+        self.administered()
+    }
+
+    /// Gives a user another password.
+    pub(super) fn set_password(&mut self, name: &str, password: &str) -> Result<(), UsersError> {
+        let user = self.users.get_mut(name).ok_or(UsersError::Unknown)?;
+        user.password = password::hash(password)?;
+        Ok(())
+    }
+
+    fn administered(&self) -> Result<(), UsersError> {
+        let mut users = self.users.values();
+        if users.any(|user| user.roles.contains(&Role::Administrator)) {
+            return Ok(());
+        }
+        Err(UsersError::LastAdministrator)
+    }
+
+    /// Everybody's name and roles.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[Role])> {
+        self.users.iter().map(|(name, user)| (name.as_str(), user.roles.as_slice()))
+    }
+
     pub(super) fn user(&self, name: &str) -> Option<&User> {
         self.users.get(name)
     }
+}
+
+fn sorted(roles: &[Role]) -> Result<Vec<Role>, UsersError> {
+    let mut roles = roles.to_vec();
+    roles.sort_unstable();
+    roles.dedup();
+    if roles.is_empty() { Err(UsersError::NoRole) } else { Ok(roles) }
 }
 
 fn is_name(text: &str) -> bool {

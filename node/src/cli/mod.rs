@@ -8,6 +8,7 @@ pub mod archived;
 pub mod audit;
 pub mod bench;
 pub mod budget_audit;
+pub mod check;
 pub mod clearing;
 pub mod constitution;
 mod cores;
@@ -17,16 +18,18 @@ pub mod operations;
 pub mod partners;
 pub mod process;
 pub mod rebuild;
+pub mod reference;
 pub mod returns;
 pub mod run;
 pub mod sealing;
+pub mod user;
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use serde::Serialize;
 
 use crate::client::ClientError;
@@ -61,6 +64,13 @@ enum Command {
     },
     /// Run a node until it is told to stop.
     Run(run::RunArguments),
+    /// Check a data directory without running its node; ends with 1 when the node would not start.
+    Check(check::CheckArguments),
+    /// Say who may sign in at a node, and as what.
+    User {
+        #[command(subcommand)]
+        command: user::UserCommand,
+    },
     /// Bring a lost node's log back from what the other brands hold of it.
     Rebuild(rebuild::RebuildArguments),
     /// Archive entries of the published log after their retention.
@@ -112,6 +122,11 @@ enum Command {
     Bench {
         #[command(subcommand)]
         command: bench::BenchCommand,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
     },
     /// Verify a folder of logs offline; ends with 1 when something was found.
     Audit(audit::AuditArguments),
@@ -257,6 +272,16 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
             constitution::run(&command, &mut Io::new(false)).await?
         }
         Command::Run(arguments) => run::run(&arguments).await?,
+        Command::Check(arguments) => {
+            let starts = check::run(&arguments)?;
+            return Ok(if starts { ExitCode::SUCCESS } else { ExitCode::from(1) });
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "coalition", &mut script);
+            std::io::stdout().write_all(&script).map_err(CliError::Stdout)?;
+        }
+        Command::User { command } => user::run(&command)?,
         Command::Rebuild(arguments) => rebuild::run(&arguments).await?,
         Command::Log { command } => log::run(&command, &mut Io::new(true))?,
         Command::Import(arguments) => operations::import(&arguments).await?,

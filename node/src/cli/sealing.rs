@@ -11,7 +11,7 @@ use super::operations::{NodeArguments, client};
 use super::{CliError, Io};
 use crate::config::DataDirectory;
 use crate::service::{DisclosureRequest, DisclosureView, SealingKeyView};
-use crate::setup;
+use crate::{setup, tls};
 
 /// Keys.
 #[derive(Debug, clap::Subcommand)]
@@ -42,6 +42,16 @@ pub enum KeysCommand {
         /// brand that joins does not seal to a destroyed one.
         #[arg(long)]
         keep_signing: bool,
+    },
+    /// Make a new key and certificate for HTTPS; the node takes them up when it is started again. The old
+    /// ones stay beside them.
+    Certificate {
+        /// Data directory.
+        #[arg(long)]
+        data: PathBuf,
+        /// The host name or address under which people reach the node.
+        #[arg(long)]
+        host: Option<String>,
     },
     /// Destroy the keys whose retention is over; the node does so by itself.
     DestroyExpired {
@@ -126,6 +136,16 @@ pub async fn keys(command: &KeysCommand) -> Result<(), CliError> {
                 (false, false) => "no constitution here names the signing keys that were made last: they are introduced again",
             });
             io.say("give the introduction to whoever drafts, and let the others compare its governance key by another way");
+            Ok(())
+        }
+        KeysCommand::Certificate { data, host } => {
+            let data = DataDirectory::new(data);
+            data.settings()?; // is it one?
+            tls::renew(&data.tls(), host.as_deref())
+                .map_err(|error| CliError::Input(error.to_string()))?;
+            let certificate = data.tls().join(tls::CERTIFICATE_FILE);
+            io.json(&certificate)?;
+            io.say("start the node again, and give this certificate to whoever pins the old one");
             Ok(())
         }
         KeysCommand::DestroyExpired { node } => {

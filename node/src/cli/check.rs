@@ -1,0 +1,384 @@
+//! `coalition check`: what can be seen of a data directory without running its node.
+//!
+//! Reads the settings, keys, certificate, users and constitutions that a start would read, changes
+//! nothing, asks nobody. It may run beside the node. Does not look into the journal, the store or the
+//! log: the start and the offline audit do.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{CliError, Io, operator_path};
+use crate::auth::{Auth, Role};
+use crate::config::{DataDirectory, Settings};
+use crate::constitutions::Known;
+use crate::keys::{OwnKeys, recovery_key_path, vault_key_path};
+use crate::outside::OutsideClient;
+use crate::runtime::check_membership;
+use crate::tls;
+use crate::vault::HeldBrandKey;
+use protocol::ids::BrandId;
+
+/// A certificate that ends within this time is a warning.
+const CERTIFICATE_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Less free space than this is a warning: a day's volume should fit.
+const FREE_BYTES: u64 = 2 << 30;
+/// Less than this is an error: the journal needs room for its next appends.
+const FREE_BYTES_LEAST: u64 = 128 << 20;
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct CheckArguments {
+    /// Data directory.
+    #[arg(long)]
+    pub data: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How one thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// As it should be.
+    Ok,
+    /// The node starts; somebody should see to it.
+    Warning,
+    /// The node does not start, or must not run so.
+    Error,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// How it is.
+    pub level: Level,
+    /// What was looked at.
+    pub what: &'static str,
+    /// What was found, and what would be right.
+    pub words: String,
+}
+
+/// Everything that was looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Checks {
+    /// In the order in which a start reads it.
+    pub checks: Vec<Checked>,
+    /// How many errors.
+    pub errors: usize,
+    /// How many warnings.
+    pub warnings: usize,
+}
+
+impl Checks {
+    fn enter(&mut self, level: Level, what: &'static str, words: impl Into<String>) {
+        match level {
+            Level::Ok => {}
+            Level::Warning => self.warnings += 1,
+            Level::Error => self.errors += 1,
+        }
+        self.checks.push(Checked { level, what, words: words.into() });
+    }
+
+    /// Enters the result of something that a start does; gives what it gave.
+    fn tried<T, E: std::fmt::Display>(
+        &mut self,
+        what: &'static str,
+        result: Result<T, E>,
+        words: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        match result {
+            Ok(found) => {
+                self.enter(Level::Ok, what, words(&found));
+                Some(found)
+            }
+            Err(error) => {
+                self.enter(Level::Error, what, error.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// Looks, and prints what it found; gives whether the node could start.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn run(arguments: &CheckArguments) -> Result<bool, CliError> {
+    let checks = check(&DataDirectory::new(&arguments.data));
+    let mut io = Io::new(arguments.json);
+    if arguments.json {
+        io.json(&checks)?;
+    } else {
+        for one in &checks.checks {
+            let level = match one.level {
+                Level::Ok => "ok",
+                Level::Warning => "warning",
+                Level::Error => "error",
+            };
+            io.line(&format!("{level:<8} {:<14} {}", one.what, one.words))?;
+        }
+    }
+    io.say(&format!("{} errors, {} warnings", checks.errors, checks.warnings));
+    Ok(checks.errors == 0)
+}
+
+/// Looks at a data directory.
+#[must_use]
+pub fn check(data: &DataDirectory) -> Checks {
+    let mut checks = Checks::default();
+    let read = checks.tried("node.toml", data.settings(), |(_, brand)| format!("brand {brand}"));
+    directory(data, &mut checks);
+    let own = checks.tried("keys", OwnKeys::read(&data.keys()), |own| {
+        format!("complete, {} sets of signing keys", own.signing.iter().count())
+    });
+    let vault = HeldBrandKey::read(&vault_key_path(&data.keys()));
+    checks.tried("vault key", vault, |_| "readable".into());
+    private_files(data, &mut checks);
+    certificate(data, &mut checks);
+    users(data, &mut checks);
+    if let Some((settings, brand)) = &read {
+        constitutions(data, *brand, own.as_ref(), &mut checks);
+        addresses(settings, &mut checks);
+    }
+    room(data.path(), &mut checks);
+    checks
+}
+
+fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|found| found.permissions().mode() & 0o777)
+}
+
+fn directory(data: &DataDirectory, checks: &mut Checks) {
+    let what = "directory";
+    match mode(data.path()) {
+        None => checks.enter(
+            Level::Error,
+            what,
+            format!(
+                "{} is not there; make a node with `coalition init`, or give the right --data",
+                data.path().display()
+            ),
+        ),
+        Some(mode) if mode & 0o077 != 0 => checks.enter(
+            Level::Warning,
+            what,
+            format!("others on this machine may enter it (mode {mode:o}): chmod 700"),
+        ),
+        Some(_) => checks.enter(Level::Ok, what, "its owner's alone"),
+    }
+}
+
+/// Every file that holds a secret, by the rights on it.
+fn private_files(data: &DataDirectory, checks: &mut Checks) {
+    let mut open = Vec::new();
+    let mut folders = vec![data.keys()];
+    let mut files = vec![data.users(), operator_path(data), data.tls().join(tls::KEY_FILE)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    for path in files {
+        if mode(&path).is_some_and(|mode| mode & 0o077 != 0) {
+            open.push(path.display().to_string());
+        }
+    }
+    if open.is_empty() {
+        checks.enter(Level::Ok, "secret files", "their owner's alone");
+    } else {
+        let words =
+            format!("others may read {}: chmod 600, and rotate what they hold", open.join(", "));
+        checks.enter(Level::Error, "secret files", words);
+    }
+    if recovery_key_path(&data.keys()).exists() {
+        checks.enter(
+            Level::Warning,
+            "recovery key",
+            format!(
+                "{} is still on this machine: it opens this brand's log when all else is lost; move it to where the machine's loss cannot reach it",
+                recovery_key_path(&data.keys()).display()
+            ),
+        );
+    }
+    if operator_path(data).exists() {
+        checks.enter(
+            Level::Warning,
+            "password file",
+            format!(
+                "{} lets every program of this user act as `{}`: remove it where people sign in by themselves",
+                operator_path(data).display(),
+                super::OPERATOR
+            ),
+        );
+    }
+}
+
+fn certificate(data: &DataDirectory, checks: &mut Checks) {
+    let what = "certificate";
+    if let Err(error) = tls::load(&data.tls()) {
+        checks.enter(Level::Error, what, error.to_string());
+        return;
+    }
+    let days = CERTIFICATE_NOTICE.as_secs() / 86_400;
+    match (
+        tls::holds_in(&data.tls(), Duration::ZERO),
+        tls::holds_in(&data.tls(), CERTIFICATE_NOTICE),
+    ) {
+        (Ok(()), Ok(())) => checks.enter(Level::Ok, what, format!("holds {days} days and more")),
+        (Ok(()), Err(_)) => {
+            checks.enter(Level::Warning, what, format!("ends within {days} days: {}", tls::RENEWAL))
+        }
+        (Err(error), _) => checks.enter(Level::Error, what, format!("{error}: {}", tls::RENEWAL)),
+    }
+}
+
+fn users(data: &DataDirectory, checks: &mut Checks) {
+    let Some(auth) = checks
+        .tried("users", Auth::open(&data.users()), |auth| format!("{} users", auth.users().len()))
+    else {
+        return;
+    };
+    for role in [Role::Administrator, Role::Officer] {
+        if !auth.users().iter().any(|(_, roles)| roles.contains(&role)) {
+            let words = format!("nobody has the role {role}: add one with `coalition user add`");
+            checks.enter(Level::Warning, "users", words);
+        }
+    }
+}
+
+fn constitutions(data: &DataDirectory, brand: BrandId, own: Option<&OwnKeys>, checks: &mut Checks) {
+    let what = "constitution";
+    if !data.constitution().exists() {
+        checks.enter(
+            Level::Error,
+            what,
+            "none yet: collect the brands' signatures, then `coalition constitution adopt`",
+        );
+        return;
+    }
+    let known = checks.tried(what, Known::read(data), |known| {
+        format!("signed by all, {} later ones or drafts", known.later().count())
+    });
+    let Some(known) = known else { return };
+    let chain = checks.tried(what, known.chain(brand), |_| format!("names {brand}"));
+    let (Some(chain), Some(own)) = (chain, own) else { return };
+    if let Some(newest) = known.of_chain(&chain).next() {
+        let member = check_membership(newest, brand, own);
+        checks.tried(what, member, |()| "has this node's keys".into());
+    }
+    let stances = known.stances(data);
+    checks.tried("drafts", stances, |stances| format!("{} spoken to", stances.len()));
+}
+
+fn addresses(settings: &Settings, checks: &mut Checks) {
+    if settings.listen == settings.https {
+        let words =
+            format!("listen and https are both {}: give them different ports", settings.https);
+        checks.enter(Level::Error, "addresses", words);
+    }
+    match settings.metrics {
+        Some(address) if !address.ip().is_loopback() => checks.enter(
+            Level::Warning,
+            "metrics",
+            format!("{address} is served in the clear: only the collector should reach it"),
+        ),
+        Some(address) => checks.enter(Level::Ok, "metrics", format!("at {address}")),
+        None => checks.enter(
+            Level::Warning,
+            "metrics",
+            "not served: no alert can fire; set metrics = \"127.0.0.1:9464\" in node.toml",
+        ),
+    }
+    for asked in &settings.witnessing.ask {
+        let client = OutsideClient::new(&asked.url, asked.trusted.as_deref());
+        checks.tried("witness", client, |_| asked.url.clone());
+    }
+}
+
+fn room(path: &Path, checks: &mut Checks) {
+    let Ok(found) = rustix::fs::statvfs(path) else { return };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let words = format!("{} MiB free", free >> 20);
+    let level = match free {
+        ..FREE_BYTES_LEAST => Level::Error,
+        ..FREE_BYTES => Level::Warning,
+        _ => Level::Ok,
+    };
+    checks.enter(level, "disk", words);
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::constitution::{InitArguments, init};
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Init {
+        #[command(flatten)]
+        arguments: InitArguments,
+    }
+
+    fn node() -> (tempfile::TempDir, DataDirectory) {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("a");
+        let words = ["init", "--brand", "alpha", "--name-zh", "甲", "--name-en", "Alpha"];
+        let places = ["--libp2p", "127.0.0.1:7101", "--https", "127.0.0.1:7102", "--data"];
+        let words = words.iter().chain(&places).map(|word| word.to_string());
+        let arguments = words.chain([data.display().to_string()]);
+        init(&Init::parse_from(arguments).arguments).unwrap();
+        (directory, DataDirectory::new(data))
+    }
+
+    fn errors(data: &DataDirectory) -> Vec<&'static str> {
+        let checks = check(data).checks;
+        checks.iter().filter(|one| one.level == Level::Error).map(|one| one.what).collect()
+    }
+
+    #[test]
+    fn a_new_node_lacks_its_constitution_alone() {
+        let (_directory, data) = node();
+        assert_eq!(errors(&data), ["constitution"]);
+        let warned = check(&data);
+        let warned = warned.checks.iter().filter(|one| one.level == Level::Warning);
+        let warned: Vec<_> = warned.map(|one| one.what).collect();
+        assert_eq!(warned, ["recovery key", "password file", "metrics"]);
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        let (_directory, data) = node();
+        let key = data.tls().join(tls::KEY_FILE);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(errors(&data), ["secret files", "constitution"]);
+        fs::remove_file(&key).unwrap();
+        assert_eq!(errors(&data), ["certificate", "constitution"]);
+        fs::write(data.users(), "{}").unwrap();
+        assert_eq!(errors(&data), ["certificate", "users", "constitution"]);
+        fs::remove_file(vault_key_path(&data.keys())).unwrap();
+        let settings = fs::read_to_string(data.settings_path()).unwrap();
+        fs::write(data.settings_path(), settings.replace("7101", "7102")).unwrap();
+        fs::write(data.constitution(), "nonsense").unwrap();
+        let expected = ["vault key", "certificate", "users", "constitution", "addresses"];
+        assert_eq!(errors(&data), expected);
+        fs::write(data.settings_path(), "brand = 1").unwrap();
+        assert_eq!(errors(&data).first(), Some(&"node.toml"));
+    }
+
+    #[test]
+    fn what_is_not_a_data_directory_is_said() {
+        let directory = tempfile::tempdir().unwrap();
+        let checks = check(&DataDirectory::new(directory.path().join("nowhere")));
+        assert!(checks.errors >= 4, "{checks:?}");
+        let said = checks.checks.iter().find(|one| one.what == "directory").unwrap();
+        assert!(said.words.contains("coalition init"), "{}", said.words);
+    }
+}

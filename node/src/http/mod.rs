@@ -19,6 +19,7 @@ mod openapi;
 mod pages;
 mod problem;
 mod published;
+mod ready;
 mod witnessing;
 
 #[cfg(test)]
@@ -54,6 +55,7 @@ use connections::Limited;
 pub use metrics::serve_metrics;
 use openapi::FromTable;
 pub use problem::{PROBLEM_JSON, Problem, ProblemType};
+pub use ready::Readiness;
 
 /// Most bytes of a request's body.
 const BODY_MAX: usize = 64 * 1024;
@@ -124,6 +126,7 @@ macro_rules! routes {
 
 routes! {
     get    "/healthz"                                  api::health           Access::Public;
+    get    "/readyz"                                   ready::ready          Access::Public;
     get    "/api/v1/openapi.json"                      api::openapi          Access::Public;
     post   "/api/v1/sessions"                          api::sign_in          Access::Public;
     delete "/api/v1/sessions"                          api::sign_out         needs::<perm::EndSession>();

@@ -66,8 +66,10 @@ async fn every_route_is_for_whom_the_table_says() {
         let Access::Needs { permission, roles } = route.access else {
             // of the public ones only the sign-ins may ask who is there, and forms for their origin
             let asks = stranger.status == 400 || stranger.status == 403;
+            // the fixture's state is a sample of long ago
+            let stale = route.path == "/readyz" && stranger.status == 503;
             let missing = stranger.status == 404 && code(&stranger) == "not_published";
-            assert!(stranger.status.is_success() || asks || missing, "{}", route.path);
+            assert!(stranger.status.is_success() || asks || missing || stale, "{}", route.path);
             continue;
         };
         assert_eq!(code(&stranger), "token_missing", "{} {}", route.method, route.path);
@@ -94,6 +96,7 @@ async fn public_routes_are_these_and_no_others() {
         public,
         [
             "get /healthz",
+            "get /readyz",
             "get /api/v1/openapi.json",
             "post /api/v1/sessions",
             "get /checkpoint",

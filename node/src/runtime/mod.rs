@@ -309,6 +309,12 @@ impl Runtime {
         ] {
             self.metrics.set(name, "", "", u64::try_from(now).unwrap_or(u64::MAX));
         }
+        if let Ok(found) = rustix::fs::statvfs(self.following.data.path()) {
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            self.metrics.set("disk_free_bytes", "", "", free);
+        }
+        let quorum = self.core.ledger.constitution().committee().quorum();
+        self.metrics.set("quorum_brands", "", "", u64::try_from(quorum).unwrap_or(u64::MAX));
         for (log, witness) in self.core.ledger.witnesses() {
             self.metrics.set("log_height", "log", log, witness.tip().height.get());
             let ledger = &self.core.ledger;

@@ -139,14 +139,48 @@ fn commands(text: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_readmes_commands_are_ones_the_command_line_takes() {
-    let readme = fs::read_to_string(workspace().join("README.md")).unwrap();
-    let commands = commands(&readme);
-    assert!(commands.len() > 10, "{commands:?}");
-    for command in commands {
-        if let Err(error) = Cli::try_parse_from(&command) {
-            panic!("{}: {error}", command.join(" "));
+fn the_documents_commands_are_ones_the_command_line_takes() {
+    for (document, at_least) in
+        [("README.md", 10), ("docs/operate/README.md", 8), ("docs/operate/runbooks.md", 2)]
+    {
+        let text = fs::read_to_string(workspace().join(document)).unwrap();
+        let commands = commands(&text);
+        assert!(commands.len() >= at_least, "{document}: {commands:?}");
+        for command in commands {
+            if let Err(error) = Cli::try_parse_from(&command) {
+                panic!("{document}: {}: {error}", command.join(" "));
+            }
         }
     }
     assert!(Cli::try_parse_from(["coalition", "constitution", "sing"]).is_err());
+}
+
+/// Names after a word that stands at the beginning of a line.
+fn names<'a>(text: &'a str, word: &str) -> Vec<&'a str> {
+    let lines = text.lines().filter_map(|line| line.trim_start().strip_prefix(word));
+    lines.map(str::trim).collect()
+}
+
+#[test]
+fn every_alert_has_its_runbook_and_reads_figures_that_are_there() {
+    let read = |file: &str| fs::read_to_string(workspace().join(file)).unwrap();
+    let (alerts, runbooks) = (read("docs/operate/alerts.yml"), read("docs/operate/runbooks.md"));
+    let named = names(&alerts, "- alert:");
+    assert!(named.len() >= 10);
+    assert_eq!(named, names(&runbooks, "## "), "alerts and runbooks, in the same order");
+    let dashboard = read("docs/operate/dashboard.json");
+    let panels: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    assert!(panels["panels"].as_array().is_some_and(|panels| panels.len() >= 8));
+    let explained = read("docs/observing.md");
+    let is_part = |c: char| c == '_' || c.is_ascii_alphanumeric();
+    for text in [&alerts, &dashboard] {
+        let figures = text.split("coalition_").skip(1);
+        let figures: Vec<&str> =
+            figures.map(|rest| rest.split(|c| !is_part(c)).next().unwrap()).collect();
+        assert!(figures.len() >= 10);
+        for figure in figures {
+            let name = format!("coalition_{}", figure.trim_end_matches("_bucket"));
+            assert!(explained.contains(&name), "{name} is not in docs/observing.md");
+        }
+    }
 }

@@ -132,6 +132,10 @@ permissions! {
     RunQueries: Analyst;
     /// See joint questions and their answers.
     ReadQueries: Analyst | Officer;
+    /// See the console's page of positions, exchanges and clearing.
+    SeePartnerPage: Partner | Officer;
+    /// See the console's compliance report.
+    SeeOfficerPage: Officer;
     /// Stop the node.
     StopNode: Administrator;
 }

@@ -10,6 +10,37 @@ pub(super) const ROWS_MAX: usize = 60;
 const ROW_HEIGHT: usize = 40;
 const AXIS_HEIGHT: usize = 28;
 
+/// A bar of what is owed, to the left or the right of the middle.
+#[derive(Debug, PartialEq)]
+pub(super) struct NetBar {
+    /// Whether this brand owes it.
+    pub(super) owes: bool,
+    pub(super) x: String,
+    pub(super) width: String,
+    pub(super) y: usize,
+    pub(super) label_y: usize,
+}
+
+impl NetBar {
+    /// The bar in a row, where the longest of all is `most`.
+    pub(super) fn of(row: usize, net: i128, most: u128) -> Self {
+        // a quarter of the width at most on each side, in hundredths of a percent
+        let length = (net.unsigned_abs() * 2_500).checked_div(most).unwrap_or(0);
+        let percent = |hundredths: u128| format!("{}.{:02}%", hundredths / 100, hundredths % 100);
+        let x = if net < 0 { 5_000_u128.saturating_sub(length) } else { 5_000 };
+        let y = row * NET_ROW_HEIGHT + 6;
+        Self { owes: net < 0, x: percent(x), width: percent(length), y, label_y: y + 12 }
+    }
+
+    /// Height of a chart of so many.
+    pub(super) fn height(rows: usize) -> u32 {
+        u32::try_from(rows * NET_ROW_HEIGHT + 4).unwrap_or(u32::MAX)
+    }
+}
+
+/// Height of a row of net positions, in CSS pixels.
+const NET_ROW_HEIGHT: usize = 26;
+
 /// A chart of intervals over one axis.
 #[derive(Debug, PartialEq)]
 pub(super) struct IntervalChart {

@@ -4,20 +4,24 @@
 //! proof of [`crate::auth`]; asks nobody for anything itself. Pages are whole without scripts, fonts
 //! or pictures from anywhere; the style sheet is in the binary.
 //!
-//! Not here yet: anything that changes something, further pages, live updates (a page loads itself
-//! anew every five seconds, which can be stopped).
+//! Not here yet: anything that changes something, pages for analysts, staff and administrators, live
+//! updates (the state page loads itself anew every five seconds, which can be stopped).
 
 mod chart;
 mod language;
+mod officer;
+mod partner;
 mod text;
 mod words;
 
 use askama::Template;
 
-use crate::auth::{Authorized, perm};
+use crate::auth::{Authorized, Role, perm};
 use crate::service::{BudgetView, CommitteeView, LogHead, ReleaseView, Status};
 use chart::{BudgetBar, IntervalChart, ROWS_MAX};
 pub use language::Language;
+pub use officer::{OfficerViews, officer_page};
+pub use partner::{PartnerViews, partner_page};
 use text::utc;
 use words::Words;
 
@@ -50,6 +54,36 @@ struct Frame<'a> {
     path: &'static str,
     /// Whether the page can load itself anew, and does.
     refresh: Option<bool>,
+    /// The pages that this user can go to.
+    pages: Vec<Page>,
+}
+
+/// A page of the console that has to be signed in for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Page {
+    /// The state of the node.
+    Status,
+    /// Positions, exchanges, clearing.
+    Partner,
+    /// The compliance report.
+    Officer,
+}
+
+impl Page {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Status => "/",
+            Self::Partner => "/partner",
+            Self::Officer => "/officer",
+        }
+    }
+    const fn name(self, words: &Words) -> &'static str {
+        match self {
+            Self::Status => words.nav_status,
+            Self::Partner => words.nav_partner,
+            Self::Officer => words.nav_officer,
+        }
+    }
 }
 
 impl<'a> Frame<'a> {
@@ -64,6 +98,7 @@ impl<'a> Frame<'a> {
             user: None,
             path: "/",
             refresh: None,
+            pages: Vec::new(),
         }
     }
 }
@@ -124,6 +159,13 @@ struct StatusPage<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "refused.html")]
+struct RefusedPage<'a> {
+    frame: Frame<'a>,
+    needed: String,
+}
+
+#[derive(Template)]
 #[template(path = "sign_in.html")]
 struct SignInPage<'a> {
     frame: Frame<'a>,
@@ -137,6 +179,7 @@ pub fn status_page(
     language: Language,
     proof: &Authorized<perm::ReadStatus>,
     refresh: bool,
+    pages: &[Page],
 ) -> Option<String> {
     let words = Words::of(language);
     let business = Business {
@@ -149,7 +192,7 @@ pub fn status_page(
             .map(|budget| BudgetPart { budget, bar: BudgetBar::of(budget) }),
         release: status.latest_release.as_ref().map(|release| release_part(release, language)),
     };
-    page(status, language, refresh, Some(proof.user()), Some(business))
+    page(status, language, refresh, Some((proof.user(), pages)), Some(business))
 }
 
 /// The page for anyone: the certified heads.
@@ -162,7 +205,7 @@ fn page(
     status: &Status,
     language: Language,
     refresh: bool,
-    user: Option<&str>,
+    user: Option<(&str, &[Page])>,
     business: Option<Business<'_>>,
 ) -> Option<String> {
     let heads = status.heads.iter().map(|head| HeadRow {
@@ -171,7 +214,9 @@ fn page(
         own: head.brand == status.brand,
         time: utc(head.time_ms),
     });
-    let frame = Frame { user, refresh: Some(refresh), ..Frame::new(status, language) };
+    let (user, pages) =
+        user.map_or((None, Vec::new()), |(user, pages)| (Some(user), pages.to_vec()));
+    let frame = Frame { user, pages, refresh: Some(refresh), ..Frame::new(status, language) };
     let page = StatusPage {
         frame,
         heads: heads.collect(),
@@ -194,6 +239,20 @@ pub fn sign_in_page(status: &Status, language: Language, notice: Option<Notice>)
     });
     let frame = Frame { path: "/sign-in", ..Frame::new(status, language) };
     SignInPage { frame, notice }.render().ok()
+}
+
+/// What somebody sees whose roles do not include the page; none only if rendering fails.
+#[must_use]
+pub fn refused_page(
+    status: &Status,
+    language: Language,
+    user: &str,
+    needed: &[Role],
+    pages: &[Page],
+) -> Option<String> {
+    let names: Vec<&str> = needed.iter().map(|role| role.name()).collect();
+    let frame = Frame { user: Some(user), pages: pages.to_vec(), ..Frame::new(status, language) };
+    RefusedPage { frame, needed: names.join(", ") }.render().ok()
 }
 
 fn exchange_rows(status: &Status, words: &'static Words) -> Vec<ExchangeRow> {

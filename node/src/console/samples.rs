@@ -1,6 +1,118 @@
 //! A plausible state of a node, for tests of what is made from it.
 
+use super::{OfficerViews, PartnerViews};
 use crate::service::*;
+
+const YUAN: u64 = 100_000_000;
+
+pub(crate) fn partner() -> PartnerViews {
+    let exposure = |brand: &str, micro_fen| ExposureView {
+        brand: brand.to_owned(),
+        owed_micro_fen: micro_fen,
+        public_micro_fen: micro_fen,
+        limit_micro_fen: 8 * YUAN,
+    };
+    let exposures = vec![exposure("drug", 5 * YUAN), exposure("kids", 0)];
+    let exchange = |id: u8, state: &str, final_ms| ExchangeView {
+        id: format!("{id:02x}").repeat(16),
+        to: "drug".to_owned(),
+        state: state.to_owned(),
+        points_sent: 1_200,
+        points_received: 600,
+        requested_ms: 1_795_291_100_000,
+        final_ms,
+        ..ExchangeView::default()
+    };
+    let position =
+        |brand: &str, net_micro_fen| PositionView { brand: brand.to_owned(), net_micro_fen };
+    let statement = StatementView {
+        cut_off_ms: 1_795_219_200_000,
+        state: "agreed".to_owned(),
+        hash: Some("7e".repeat(32)),
+        positions: vec![position("grocer", 850_000_000), position("drug", -850_000_000)],
+        payments: vec![PaymentView {
+            payer: "drug".to_owned(),
+            payee: "grocer".to_owned(),
+            micro_fen: 850_000_000,
+            cny: "8.50".to_owned(),
+            state: "asked".to_owned(),
+            reference: None,
+        }],
+        closed: vec!["grocer".to_owned(), "drug".to_owned()],
+        agreed: vec!["grocer".to_owned(), "drug".to_owned()],
+        ..StatementView::default()
+    };
+    PartnerViews {
+        status: Status { exposures, ..status() },
+        partners: partners(),
+        exchanges: vec![
+            exchange(1, "acknowledged", Some(1_795_291_100_100)),
+            exchange(2, "held", None),
+        ],
+        received: vec![ReceivedView {
+            from: "kids".to_owned(),
+            leaf: 5_321,
+            points_received: 40,
+            ..ReceivedView::default()
+        }],
+        disputes: disputes(),
+        statement: Some(statement),
+        statement_problem: None,
+        cut_off: "2026-11-21T00:00".to_owned(),
+    }
+}
+
+pub(crate) fn officer() -> OfficerViews {
+    let key = |byte: u8, current| SealingKeyView {
+        key: format!("{byte:02x}").repeat(32),
+        made_ms: 1_793_500_000_000,
+        current,
+        in_use: true,
+        ..SealingKeyView::default()
+    };
+    OfficerViews {
+        status: status(),
+        partners: partners(),
+        disputes: disputes(),
+        constitutions: vec![ConstitutionView {
+            hash: "a1".repeat(32),
+            epoch: 2,
+            is_here: true,
+            adopted: vec!["grocer".to_owned(), "drug".to_owned()],
+            needed: 4,
+            effect_ms: Some(1_798_416_000_000),
+            ..ConstitutionView::default()
+        }],
+        sealing_keys: vec![key(0x11, false), key(0x22, true)],
+    }
+}
+
+fn partners() -> Vec<PartnerView> {
+    let partner = |brand: &str, state: &str, they: u64, we: u64| PartnerView {
+        brand: brand.to_owned(),
+        state: state.to_owned(),
+        they_owe_micro_fen: they,
+        we_owe_micro_fen: we,
+        next: Bilingual { zh: "无需处理".to_owned(), en: "nothing is to be done".to_owned() },
+        ..PartnerView::default()
+    };
+    let evidence = Some("two headers at height 9".to_owned());
+    vec![
+        partner("drug", "running", 15 * YUAN, 3 * YUAN),
+        PartnerView { evidence, ..partner("kids", "frozen", 0, 350_000_000) },
+    ]
+}
+
+fn disputes() -> Vec<DisputeView> {
+    vec![DisputeView {
+        accuser: "grocer".to_owned(),
+        accused: "kids".to_owned(),
+        began: 377,
+        rule: 20,
+        state: "open".to_owned(),
+        ..DisputeView::default()
+    }]
+}
 
 pub(crate) fn status() -> Status {
     let now_ms = 1_795_291_200_000;

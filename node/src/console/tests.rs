@@ -1,9 +1,11 @@
 //! What pages show, what they keep back, and that they need nothing from elsewhere.
 
 use super::*;
-use crate::auth::{Auth, Role};
+use crate::auth::{Auth, Permission as _, Role};
 
-fn proof() -> Authorized<perm::ReadStatus> {
+const PAGES: [Page; 3] = [Page::Status, Page::Partner, Page::Officer];
+
+fn proof<P: crate::auth::Permission>() -> Authorized<P> {
     let directory = tempfile::tempdir().unwrap();
     let auth = Auth::open(&directory.path().join("users.json")).unwrap();
     auth.session(&auth.token_for(&[Role::Officer])).unwrap().authorize().unwrap()
@@ -16,9 +18,12 @@ fn pages() -> Vec<(Language, String)> {
         .into_iter()
         .flat_map(|language| {
             [
-                status_page(&status, language, &proof(), true),
+                status_page(&status, language, &proof(), true, &PAGES),
                 heads_page(&status, language, true),
                 sign_in_page(&status, language, notice),
+                refused_page(&status, language, "ann", perm::SeeOfficerPage::ROLES, &PAGES),
+                partner_page(&samples::partner(), language, &proof(), &PAGES),
+                officer_page(&samples::officer(), language, &proof(), &PAGES),
             ]
             .map(|page| (language, page.unwrap()))
         })
@@ -32,7 +37,7 @@ fn the_whole_page_has_the_figures_in_both_languages() {
         (Language::Chinese, ["鲜品超市", "隐私预算", "已冻结", "以会员为单位的差分隐私"]),
         (Language::English, ["Fresh Grocer", "Privacy budget", "Held", "Differentially private"]),
     ] {
-        let page = status_page(&status, language, &proof(), true).unwrap();
+        let page = status_page(&status, language, &proof(), true, &PAGES).unwrap();
         for word in words {
             assert!(page.contains(word), "{word}");
         }
@@ -76,14 +81,61 @@ fn what_others_wrote_is_escaped() {
     let release = status.latest_release.as_mut().unwrap();
     release.rows[0].keys[0] = attack.to_owned();
     release.statement.en = attack.to_owned();
-    let page = status_page(&status, Language::English, &proof(), true).unwrap();
+    let page = status_page(&status, Language::English, &proof(), true, &PAGES).unwrap();
     assert!(!page.contains("<script") && !page.contains("<img"));
     assert!(page.matches("&#60;script").count() >= 5);
 }
 
 #[test]
+fn a_partner_sees_positions_exchanges_and_the_statement() {
+    for (language, words) in [
+        (Language::Chinese, ["康宁药房", "已确认", "各方一致", "待付款", "与各品牌的往来"]),
+        (
+            Language::English,
+            ["Corning Drugstore", "acknowledged", "agreed by all", "asked for", "Positions"],
+        ),
+    ] {
+        let page = partner_page(&samples::partner(), language, &proof(), &PAGES).unwrap();
+        for word in words {
+            assert!(page.contains(word), "{word}");
+        }
+        // net, owed, the limit used, points of an exchange, a payment
+        for figure in ["+12.00", "−3.50", "62.5%", "1,200", "8.50"] {
+            assert!(page.contains(figure), "{figure}");
+        }
+        let exchange = &samples::partner().exchanges[0].id;
+        assert!(page.contains(&format!("/partner/exchanges/{exchange}/receipt")));
+        assert_eq!(page.matches("/receipt\"").count(), 1, "what is not final has no receipt");
+        for format in ["csv", "pacs.029", "camt.053"] {
+            assert!(page.contains(&format!("/partner/clearings/1795219200000/{format}")));
+        }
+        assert!(page.contains("aria-current=\"page\""));
+    }
+    let nothing = PartnerViews {
+        statement_problem: Some("the cut-off has not passed: wait".into()),
+        ..PartnerViews::default()
+    };
+    let page = partner_page(&nothing, Language::English, &proof(), &PAGES).unwrap();
+    assert!(page.contains("the cut-off has not passed") && !page.contains("/receipt\""));
+}
+
+#[test]
+fn an_officer_sees_whole_roots_evidence_and_rule_changes() {
+    let views = samples::officer();
+    let page = officer_page(&views, Language::English, &proof(), &PAGES).unwrap();
+    for head in &views.status.heads {
+        assert!(page.contains(&head.root), "the whole root of {}", head.brand);
+    }
+    for words in
+        ["two headers at height 9", "2026-12-28", "grocer, drug", "current", "coalition audit"]
+    {
+        assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
 fn an_empty_node_has_a_page() {
-    let page = status_page(&Status::default(), Language::Chinese, &proof(), false).unwrap();
+    let page = status_page(&Status::default(), Language::Chinese, &proof(), false, &PAGES).unwrap();
     assert!(page.contains("还没有发布过联合查询结果"));
     assert!(!page.contains("http-equiv=\"refresh\""), "refreshing was turned off");
 }
@@ -108,7 +160,8 @@ fn pages_stand_under_the_strict_policy_and_for_screen_readers() {
         assert_eq!(page.matches("<h1").count(), 1);
         assert_eq!(page.matches("<table").count(), page.matches("<caption>").count());
         assert_eq!(page.matches("<svg").count(), page.matches("role=\"img\" aria-label=").count());
-        let inputs = page.matches("<input").count();
+        let hidden = page.matches("type=\"hidden\"").count();
+        let inputs = page.matches("<input").count() - hidden;
         assert_eq!(inputs, page.matches("<label for=").count());
     }
 }

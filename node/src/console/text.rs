@@ -39,6 +39,42 @@ pub(super) fn rho(pico: impl Borrow<u64>) -> String {
     format!("{}.{fraction}", pico / PICO)
 }
 
+/// Micro-fen in one yuan.
+const YUAN: u128 = 100_000_000;
+
+/// Micro-fen in yuan, rounded to the fen.
+pub(super) fn yuan(micro_fen: impl Borrow<u64>) -> String {
+    magnitude(u128::from(*micro_fen.borrow()))
+}
+
+/// The same with a sign.
+pub(super) fn signed_yuan(micro_fen: i128) -> String {
+    let text = magnitude(micro_fen.unsigned_abs());
+    let is_zero = text.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    match micro_fen {
+        _ if is_zero => text,
+        ..0 => format!("−{text}"),
+        _ => format!("+{text}"),
+    }
+}
+
+/// As [`signed_yuan`], for templates.
+pub(super) fn signed_yuan_of(micro_fen: &i64) -> String {
+    signed_yuan(i128::from(*micro_fen))
+}
+
+fn magnitude(micro_fen: u128) -> String {
+    let fen = (micro_fen + 500_000) / (YUAN / 100);
+    let whole = u64::try_from(fen / 100).unwrap_or(u64::MAX);
+    format!("{}.{:02}", grouped(whole), fen % 100)
+}
+
+/// A part of a whole in percent, rounded up: a limit is not shown as less used than it is.
+pub(super) fn percent(part: u64, whole: u64) -> String {
+    let tenths = (u128::from(part) * 1_000).div_ceil(u128::from(whole.max(1)));
+    format!("{}.{}%", tenths / 10, tenths % 10)
+}
+
 /// UTC, to the second; none for 0 or what no calendar holds.
 pub(super) fn utc(milliseconds: u64) -> Option<String> {
     let milliseconds = i64::try_from(milliseconds).ok().filter(|milliseconds| *milliseconds > 0)?;
@@ -65,6 +101,13 @@ mod tests {
         assert_eq!(rounded(-0.2), "0");
         assert_eq!(rounded(f64::NAN), "–");
         assert_eq!(rho(0), "0");
+        assert_eq!(yuan(0), "0.00");
+        assert_eq!(yuan(123_456_789_000_u64), "1,234.57");
+        assert_eq!(signed_yuan(-150_000_000), "−1.50");
+        assert_eq!(signed_yuan(499_999), "0.00");
+        assert_eq!(signed_yuan_of(&100_000_000), "+1.00");
+        assert_eq!(percent(1, 1_000_000), "0.1%");
+        assert_eq!(percent(5, 10), "50.0%");
         assert_eq!(rho(62_500_000_000), "0.0625");
         assert_eq!(rho(1_000_000_000_001), "1.000000000001");
     }

@@ -14,6 +14,64 @@ macro_rules! words {
     };
 }
 
+/// The words of a state's stable code; a code that is not known is shown as it is.
+macro_rules! states {
+    ($($(#[$doc:meta])* $name:ident { $($code:literal: $zh:literal, $en:literal;)* })*) => {
+        impl Words {$(
+            $(#[$doc])*
+            pub(super) fn $name<'a>(&self, code: &'a str) -> &'a str {
+                match (code, std::ptr::eq(self, &CHINESE)) {
+                    $(($code, true) => $zh, ($code, false) => $en,)*
+                    _ => code,
+                }
+            }
+        )*}
+    };
+}
+
+states! {
+    /// Of an exchange.
+    exchange_state {
+        "held": "已冻结", "held";
+        "final": "已生效", "final";
+        "acknowledged": "已确认", "acknowledged";
+        "returned": "已退回", "returned";
+        "withdrawn": "已撤回", "withdrawn";
+        "void": "已作废", "void";
+        "refused": "已拒绝", "refused";
+    }
+    /// Of a partner.
+    partner_state {
+        "running": "正常", "running";
+        "disputed": "有争议", "disputed";
+        "frozen": "已冻结", "frozen";
+        "removed": "将被移除", "removed";
+        "closing": "关闭中", "closing";
+        "closed": "已关闭", "closed";
+        "closed_out": "已了结", "closed out";
+    }
+    /// Of a statement.
+    statement_state {
+        "waiting": "等待各品牌关账", "waiting for every brand's closing";
+        "derived": "已生成，等待一致确认", "derived, not yet agreed";
+        "agreed": "各方一致", "agreed by all";
+        "discharged": "已清偿", "discharged";
+        "mismatch": "不一致", "mismatch";
+    }
+    /// Of a payment.
+    payment_state {
+        "asked": "待付款", "asked for";
+        "settled": "付款方称已付", "paid, says the payer";
+        "confirmed": "收款方已确认", "confirmed";
+    }
+    /// Of a dispute.
+    dispute_state {
+        "open": "待提出条款", "open";
+        "offered": "待同意", "offered";
+        "resolved": "已解决", "resolved";
+    }
+}
+
 impl Words {
     pub(super) fn of(language: Language) -> &'static Self {
         match language {
@@ -123,6 +181,83 @@ words! {
     release_hash: "结果哈希", "Hash of the release";
     release_cut: "仅显示前 60 行；全部结果见接口 /api/v1/queries。",
         "The first 60 rows are shown; the API has them all under /api/v1/queries.";
+
+    nav_status: "状态", "State of the node";
+    nav_partner: "合作方", "Partner";
+    nav_officer: "合规", "Compliance";
+    forbidden: "当前账号没有查看此页的角色，需要以下之一：", "Your account has none of the roles that see this page:";
+
+    partner_page: "兑换、额度与清算", "Exchanges, limits and clearing";
+    positions: "与各品牌的往来", "Positions with each brand";
+    positions_caption: "各品牌之间尚未清偿的金额与信用额度", "What is owed and not yet discharged, and the credit limit";
+    net_chart: "净额：向右为对方应付，向左为本品牌应付", "Net: to the right what they owe, to the left what this brand owes";
+    no_partners: "联盟中没有其他品牌。", "There are no other brands.";
+    they_owe: "对方应付", "They owe";
+    we_owe: "本品牌应付", "We owe";
+    limit_used: "额度使用", "Of the limit";
+    next_step: "下一步", "Next step";
+    yuan_note: "金额单位为元，按微分精确记账；此处四舍五入到分。付款在联盟之外、经持牌机构完成。",
+        "In yuan, booked exactly to the micro-fen and rounded to the fen here. Payments are made outside, through a licensed institution.";
+    latest_exchanges: "最近的兑换", "Latest exchanges";
+    latest_caption: "本品牌会员发起的最近 50 笔", "The latest 50 of this brand's members";
+    no_exchanges: "还没有兑换。", "There are no exchanges yet.";
+    requested_at: "申请时间", "Requested at";
+    to_brand: "转往", "To";
+    from_brand: "来自", "From";
+    points_sent: "转出积分", "Points given";
+    points_received: "转入积分", "Points received";
+    points_back: "已退回积分", "Points sent back";
+    receipt: "凭证", "Receipt";
+    download: "下载", "Download";
+    latest_received: "最近转入的兑换", "Latest exchanges that came in";
+    received_caption: "其他品牌会员转入的最近 20 笔", "The latest 20 from other brands' members";
+    clearing: "清算", "Clearing";
+    cut_off: "清算截止时间（UTC）", "Cut-off (UTC)";
+    show: "查看", "Show";
+    statement_hash: "对账单哈希", "Hash of the statement";
+    closed_brands: "已关账品牌", "Brands closed:";
+    agreed_brands: "已确认品牌", "brands agreed:";
+    net_positions: "各品牌净头寸", "Net positions";
+    net: "净额（元）", "Net (yuan)";
+    payments: "应完成的付款", "Payments that settle it";
+    payer: "付款方", "Payer";
+    payee: "收款方", "Payee";
+    amount: "金额（元）", "Amount (yuan)";
+    disputes: "争议", "Disputes";
+    disputes_caption: "已入日志的争议", "Disputes on record";
+    no_disputes: "没有争议。", "There are no disputes.";
+    accuser: "提出方", "Accuser";
+    accused: "被指方", "Accused";
+    rule: "规则", "Rule";
+
+    officer_page: "合规报告", "Compliance report";
+    report_of: "出具方", "Of";
+    heads_check: "默克尔根应与各品牌 /checkpoint 公布的以及您自行下载审计的一致。",
+        "Each root should be the one that the brand's own /checkpoint publishes, and the one that your own audit of its log arrives at.";
+    evidence: "证据与终止", "Evidence and endings";
+    evidence_caption: "本节点对其他品牌日志的判定", "What this node holds of the other brands' logs";
+    proved: "已被证明", "Proved";
+    nothing: "无", "nothing";
+    recognised: "已确认本品牌区块", "Own blocks recognised";
+    rule_changes: "公示中的规则变更", "Rule changes under notice";
+    rule_changes_caption: "后续章程与草案及其采纳情况", "Later constitutions and drafts, and who has adopted them";
+    no_rule_changes: "没有后续章程或草案。", "There is no later constitution and no draft.";
+    hash: "哈希", "Hash";
+    adopted_by: "已采纳", "Adopted by";
+    needed: "所需", "Needed";
+    takes_effect: "生效时间", "Takes effect";
+    keys: "封装密钥", "Sealing keys";
+    keys_caption: "每月轮换，保留期后销毁", "Turned monthly, destroyed after retention";
+    key: "公钥", "Public key";
+    made_at: "生成时间", "Made at";
+    key_current: "当前", "current";
+    key_in_use: "仍在使用", "still in use";
+    key_old: "已停用", "out of use";
+    verify: "不依赖本节点的核验", "Check it without trusting this node";
+    verify_words: "下载各品牌公布的日志（/checkpoint、/certificates、/tile/），在另一台机器上离线审计：",
+        "Download the published logs (/checkpoint, /certificates, /tile/) and audit them offline on another machine:";
+    signature_line: "合规负责人签名", "Compliance officer";
+    date_line: "日期", "Date";
 
     node_time: "节点时间", "Node time";
     refresh_off: "停止自动刷新", "Stop refreshing";

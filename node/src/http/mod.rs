@@ -17,9 +17,11 @@ mod limits;
 mod metrics;
 mod openapi;
 mod pages;
+mod people;
 mod problem;
 mod published;
 mod ready;
+mod visitor;
 mod witnessing;
 
 #[cfg(test)]
@@ -85,6 +87,17 @@ enum Access {
         permission: &'static str,
         roles: &'static [Role],
     },
+    /// A page for users with this permission, by the session in their browser's cookie.
+    Page {
+        #[cfg_attr(not(test), expect(dead_code, reason = "the tests' messages name it"))]
+        permission: &'static str,
+        roles: &'static [Role],
+    },
+}
+
+/// As [`needs`], for a page: the session is in the browser's cookie.
+const fn page<P: Permission>() -> Access {
+    Access::Page { permission: P::NAME, roles: P::ROLES }
 }
 
 const fn needs<P: Permission>() -> Access {
@@ -175,6 +188,10 @@ routes! {
     get    "/sign-in"                                  pages::sign_in_page   Access::Public;
     post   "/sign-in"                                  pages::sign_in        Access::Public;
     post   "/sign-out"                                 pages::sign_out       Access::Public;
+    get    "/partner"                                  people::partner       page::<perm::SeePartnerPage>();
+    get    "/partner/exchanges/{id}/receipt"           people::receipt       page::<perm::SeePartnerPage>();
+    get    "/partner/clearings/{cut_off_ms}/{format}"  people::statement     page::<perm::SeePartnerPage>();
+    get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
     get    "/console.css"                              pages::style_sheet    Access::Public;
 }
 

@@ -6,7 +6,9 @@
 use std::sync::LazyLock;
 
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
+};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi as _};
 
@@ -31,6 +33,11 @@ impl Modify for FromTable {
             "session",
             SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
         );
+        let name = ApiKeyValue::with_description(
+            "__Host-session-BRAND",
+            "what signing in on the page sets in the browser",
+        );
+        components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(name)));
         for route in ROUTES {
             if let Some(operation) = operation(document, route) {
                 complete(operation, route);
@@ -53,6 +60,7 @@ fn complete(operation: &mut Operation, route: &Route) {
     let mut refusals = vec![("default", "Any other refusal")];
     match route.access {
         Access::Public => operation.security = Some(vec![]),
+        Access::Page { .. } => {}
         Access::Needs { roles, .. } => {
             let none: [String; 0] = [];
             operation.security = Some(vec![SecurityRequirement::new("session", none)]);
@@ -61,6 +69,14 @@ fn complete(operation: &mut Operation, route: &Route) {
             let roles: Vec<&str> = roles.iter().map(|role| role.name()).collect();
             operation.description = Some(format!("Needs one of the roles: {}.", roles.join(", ")));
         }
+    }
+    if let Access::Page { roles, .. } = route.access {
+        let none: [String; 0] = [];
+        operation.security = Some(vec![SecurityRequirement::new("cookie", none)]);
+        refusals.push(("403", "The user has none of the roles"));
+        let roles: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+        operation.description =
+            Some(format!("For people with one of the roles: {}.", roles.join(", ")));
     }
     if operation.request_body.is_some() {
         refusals.push(("400", "The body cannot be read, or asks for what cannot be"));

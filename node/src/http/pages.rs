@@ -12,6 +12,7 @@ use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Form, Query};
+use super::visitor::pages_of;
 use super::{App, Problem};
 use crate::auth::{AuthError, Authorized, perm};
 use crate::console::{self, Language, Notice};
@@ -27,7 +28,13 @@ pub(super) struct PageQuery {
 }
 
 impl PageQuery {
-    fn language(&self, headers: &HeaderMap) -> Language {
+    /// Of a request, whatever else it asks for.
+    pub(super) fn of(parts: &Parts) -> Self {
+        let query = axum::extract::Query::<Self>::try_from_uri(&parts.uri);
+        query.map(|axum::extract::Query(query)| query).unwrap_or_default()
+    }
+
+    pub(super) fn language(&self, headers: &HeaderMap) -> Language {
         let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
         let asked = self.lang.as_deref().and_then(Language::from_tag);
         asked.unwrap_or_else(|| Language::preferred(accepted.unwrap_or_default()))
@@ -51,14 +58,16 @@ pub(super) async fn status(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let language = query.language(&headers);
-    let proof: Result<Authorized<perm::ReadStatus>, AuthError> = cookie(&app, &headers)
+    let session = cookie(&app, &headers)
         .ok_or(AuthError::TokenMissing)
-        .and_then(|token| app.auth.session(token))
-        .and_then(|session| session.authorize());
+        .and_then(|token| app.auth.session(token));
+    let pages = session.as_ref().map(pages_of).unwrap_or_default();
+    let proof: Result<Authorized<perm::ReadStatus>, AuthError> =
+        session.and_then(|session| session.authorize());
     let status = app.node.status();
     let refresh = query.refresh.as_deref() != Some("off");
     let page = match proof {
-        Ok(proof) => console::status_page(&status, language, &proof, refresh),
+        Ok(proof) => console::status_page(&status, language, &proof, refresh, &pages),
         Err(_) => console::heads_page(&status, language, refresh),
     };
     rendered(page, StatusCode::OK)
@@ -136,7 +145,7 @@ pub(super) async fn style_sheet() -> impl IntoResponse {
     (headers, console::STYLE_SHEET)
 }
 
-fn rendered(page: Option<String>, status: StatusCode) -> Result<Response, Problem> {
+pub(super) fn rendered(page: Option<String>, status: StatusCode) -> Result<Response, Problem> {
     let page = page.ok_or_else(Problem::internal)?;
     Ok((status, [(header::VARY, "Accept-Language, Cookie")], Html(page)).into_response())
 }
@@ -154,7 +163,7 @@ fn cookie_name(app: &App) -> String {
     format!("__Host-session-{}", app.node.brand())
 }
 
-fn cookie<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
+pub(super) fn cookie<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
     let name = cookie_name(app);
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     values

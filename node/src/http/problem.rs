@@ -82,6 +82,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "route_unknown", detail, remedy)
     }
 
+    /// What was wrong and what to do, for a page.
+    pub(super) fn words(&self) -> String {
+        format!("{}: {}", self.detail, self.remedy)
+    }
+
     pub(super) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -12,7 +12,7 @@ use crate::service::*;
 
 /// A path and a body with which a route's checks of form are passed.
 fn example(route: &Route) -> (String, Option<&'static str>) {
-    let path = route.path.replace("{*path}", "0/000");
+    let path = route.path.replace("{*path}", "0/000").replace("{format}", "csv");
     let path = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
     let body = match (route.method, route.path) {
         ("post", "/api/v1/imports") => Some(r#"{"source":"sample"}"#),
@@ -42,9 +42,13 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
 async fn call(client: &Client, route: &Route, token: Option<&str>) -> Answer {
     let (path, body) = example(route);
     let method = Method::from_bytes(route.method.to_uppercase().as_bytes()).unwrap();
-    let bearer = token.map(|token| format!("Bearer {token}"));
+    let (name, before) = match route.access {
+        Access::Page { .. } => ("cookie", "__Host-session-grocer="),
+        _ => ("authorization", "Bearer "),
+    };
+    let secret = token.map(|token| format!("{before}{token}"));
     let mut headers = vec![("idempotency-key", "k1")];
-    headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+    headers.extend(secret.as_deref().map(|secret| (name, secret)));
     client.send(method, &path, &headers, body.map(Into::into)).await.unwrap()
 }
 
@@ -63,6 +67,17 @@ async fn every_route_is_for_whom_the_table_says() {
     let client = fixture.client();
     for route in ROUTES {
         let stranger = call(&client, route, None).await;
+        if let Access::Page { permission, roles } = route.access {
+            assert_eq!(stranger.status, StatusCode::SEE_OTHER, "{permission} leads to signing in");
+            for role in Role::ALL {
+                let token = fixture.auth.token_for(&[role]);
+                let status = call(&client, route, Some(&token)).await.status;
+                let seen =
+                    if roles.contains(&role) { StatusCode::OK } else { StatusCode::FORBIDDEN };
+                assert_eq!(status, seen, "{} as {role}", route.path);
+            }
+            continue;
+        }
         let Access::Needs { permission, roles } = route.access else {
             // of the public ones only the sign-ins may ask who is there, and forms for their origin
             let asks = stranger.status == 400 || stranger.status == 403;

@@ -1,0 +1,53 @@
+//! Who looks at a page: the session in the browser's cookie, and what its roles let it see.
+//!
+//! A page's handler asks for a [`Visitor`] as an API's handler asks for an `Authorized`. Who is not
+//! signed in is led to the sign-in page, who may not see it is told which role it takes.
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Redirect, Response};
+
+use super::App;
+use super::pages::{PageQuery, cookie, rendered};
+use crate::auth::{Authorized, Permission, Session, perm};
+use crate::console::{self, Language, Page};
+
+/// Somebody signed in who may see a page.
+pub(super) struct Visitor<P> {
+    pub(super) proof: Authorized<P>,
+    pub(super) language: Language,
+    /// The pages there are for it.
+    pub(super) pages: Vec<Page>,
+}
+
+impl<P: Permission> FromRequestParts<App> for Visitor<P> {
+    type Rejection = Response;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
+        let language = PageQuery::of(parts).language(&parts.headers);
+        let session = cookie(app, &parts.headers).and_then(|token| app.auth.session(token).ok());
+        let Some(session) = session else {
+            let path = format!("/sign-in?lang={}", language.tag());
+            return Err(Redirect::to(&path).into_response());
+        };
+        let pages = pages_of(&session);
+        session.authorize().map(|proof| Self { proof, language, pages: pages.clone() }).map_err(
+            |_| {
+                let status = app.node.status();
+                let page =
+                    console::refused_page(&status, language, session.user(), P::ROLES, &pages);
+                rendered(page, StatusCode::FORBIDDEN).into_response()
+            },
+        )
+    }
+}
+
+/// The pages that a session's roles let it see.
+pub(super) fn pages_of(session: &Session) -> Vec<Page> {
+    let sees = [
+        (Page::Status, session.authorize::<perm::ReadStatus>().is_ok()),
+        (Page::Partner, session.authorize::<perm::SeePartnerPage>().is_ok()),
+        (Page::Officer, session.authorize::<perm::SeeOfficerPage>().is_ok()),
+    ];
+    sees.into_iter().filter_map(|(page, seen)| seen.then_some(page)).collect()
+}

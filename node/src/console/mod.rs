@@ -27,6 +27,8 @@ use words::Words;
 
 /// The style sheet, served beside the pages.
 pub const STYLE_SHEET: &str = include_str!("console.css");
+/// The picture on a page's tab.
+pub const ICON: &str = include_str!("icon.svg");
 
 /// What the sign-in page tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -199,7 +199,7 @@ words! {
     yuan_note: "金额单位为元，按微分精确记账；此处四舍五入到分。付款在联盟之外、经持牌机构完成。",
         "In yuan, booked exactly to the micro-fen and rounded to the fen here. Payments are made outside, through a licensed institution.";
     latest_exchanges: "最近的兑换", "Latest exchanges";
-    latest_caption: "本品牌会员发起的最近 50 笔", "The latest 50 of this brand's members";
+    latest_caption: "本品牌会员发起的最近 25 笔", "The latest 25 of this brand's members";
     no_exchanges: "还没有兑换。", "There are no exchanges yet.";
     requested_at: "申请时间", "Requested at";
     to_brand: "转往", "To";

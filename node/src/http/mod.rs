@@ -193,6 +193,7 @@ routes! {
     get    "/partner/clearings/{cut_off_ms}/{format}"  people::statement     page::<perm::SeePartnerPage>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
     get    "/console.css"                              pages::style_sheet    Access::Public;
+    get    "/icon.svg"                                 pages::icon           Access::Public;
 }
 
 fn router(node: Node, auth: Auth) -> Router {

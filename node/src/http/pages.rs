@@ -145,6 +145,17 @@ pub(super) async fn style_sheet() -> impl IntoResponse {
     (headers, console::STYLE_SHEET)
 }
 
+/// The picture on a page's tab.
+#[utoipa::path(get, path = "/icon.svg", tag = "console", responses(
+    (status = 200, description = "The picture", body = String, content_type = "image/svg+xml")))]
+pub(super) async fn icon() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "image/svg+xml"),
+        (header::CACHE_CONTROL, "private, max-age=86400"),
+    ];
+    (headers, console::ICON)
+}
+
 pub(super) fn rendered(page: Option<String>, status: StatusCode) -> Result<Response, Problem> {
     let page = page.ok_or_else(Problem::internal)?;
     Ok((status, [(header::VARY, "Accept-Language, Cookie")], Html(page)).into_response())

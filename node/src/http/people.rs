@@ -18,7 +18,7 @@ use crate::auth::perm;
 use crate::console::{OfficerViews, PartnerViews, officer_page, partner_page};
 use crate::service::ExportFormat;
 
-const EXCHANGES_SHOWN: u32 = 50;
+const EXCHANGES_SHOWN: u32 = 25;
 const RECEIVED_SHOWN: u32 = 20;
 
 /// Which statement is wanted.

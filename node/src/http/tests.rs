@@ -125,6 +125,7 @@ async fn public_routes_are_these_and_no_others() {
             "post /sign-in",
             "post /sign-out",
             "get /console.css",
+            "get /icon.svg",
         ]
     );
 }

@@ -24,6 +24,7 @@ use crate::text::{Address, Name};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Constitution {
     pub(crate) name: Name,
+    pub(crate) is_trial: bool,
     pub(crate) ledger: protocol::constitution::Constitution,
     pub(crate) clean_room: Option<CleanRoom>,
     pub(crate) profiles: BTreeMap<BrandId, BrandProfile>,
@@ -120,6 +121,7 @@ impl Constitution {
             .map_err(|error| ledger_error(&source, &raw.limits, error))?;
         Ok(Self {
             name: Name::trusted(raw.alliance.name_zh, raw.alliance.name_en),
+            is_trial: raw.alliance.trial,
             ledger,
             clean_room,
             profiles,
@@ -132,6 +134,11 @@ impl Constitution {
     #[must_use]
     pub const fn name(&self) -> &Name {
         &self.name
+    }
+    /// Whether the brands say that there are no real members: it may then go without notice.
+    #[must_use]
+    pub const fn is_trial(&self) -> bool {
+        self.is_trial
     }
     /// What it means to the ledger.
     #[must_use]
@@ -184,6 +191,9 @@ fn succession(source: &Source<'_>, raw: &RawConstitution) -> Result<Succession, 
     let first = Succession::default();
     if (raw.epoch == Epoch::new(1)) == raw.previous.is_some() {
         return Err(source.error_at(&["alliance", "epoch"], Problem::Previous));
+    }
+    if raw.notice_days.is_some_and(|days| days.get() == 0) && !raw.trial {
+        return Err(source.error_at(&["alliance", "notice_days"], Problem::NoNotice));
     }
     Ok(Succession {
         previous: raw.previous,
@@ -350,6 +360,11 @@ mod tests {
                 ("epoch = 1", "protocol_version = 9\nepoch = 1"),
                 "alliance.protocol_version",
                 "protocol version 9",
+            ),
+            (
+                ("epoch = 1", "notice_days = 0\nepoch = 1"),
+                "alliance.notice_days",
+                "`trial = true` beside it",
             ),
             (("epoch = 1", "epoch = 2"), "alliance.epoch", "names the one before"),
             (("epoch = 1", "epoch = 0"), "alliance.epoch", "epoch 1"),

@@ -87,6 +87,12 @@ pub enum Problem {
          one has its hash"
     )]
     Previous,
+    /// No notice in an alliance that does not say that it is a trial.
+    #[error(
+        "members would not be told of changes at all: 1 to 366 days, or, while there are no real \
+         members, `trial = true` beside it"
+    )]
+    NoNotice,
     /// Two entries of one brand in a signatures file.
     #[error("{brand} is there twice; keep the newer entry")]
     SignatureTwice {

@@ -27,7 +27,7 @@ const RETURN_WINDOW_MAX_HOURS: u64 = 8_760;
 const PAYLOAD_RETENTION_DEFAULT_MONTHS: u16 = 24;
 /// As long as anything is kept.
 const PAYLOAD_RETENTION_MAX_MONTHS: u16 = 600;
-/// Longest notice, in days. None at all is for alliances that try themselves out: every brand has signed it.
+/// Longest notice, in days. None at all is for alliances that say that they are a trial.
 const NOTICE_MAX_DAYS: u64 = 366;
 /// More than any law asks for.
 const RETENTION_MAX_YEARS: u8 = 50;
@@ -90,6 +90,9 @@ pub(crate) struct RawAlliance {
     /// How long members are told of changes that touch them.
     #[serde(default, deserialize_with = "notice")]
     pub notice_days: Option<Milliseconds>,
+    /// Whether it is an alliance without real members, which may go without notice.
+    #[serde(default)]
+    pub trial: bool,
     /// Brands whose logs are closed although they still are brands.
     #[serde(default)]
     pub frozen: BTreeSet<Id>,

@@ -152,6 +152,7 @@ pub fn compare(present: &Constitution, next: &Constitution) -> Result<Comparison
     // by name, so that what is added must be told of as well
     let Constitution {
         name,
+        is_trial,
         ledger,
         clean_room,
         profiles,
@@ -185,6 +186,14 @@ pub fn compare(present: &Constitution, next: &Constitution) -> Result<Comparison
             next.name.zh()
         ));
     }
+    if *is_trial && !next.is_trial {
+        let words = "it is a trial no more: there are real members / 试运行结束，开始有真实会员";
+        lines.push(words.to_owned());
+    }
+    if next.is_trial && !*is_trial {
+        let words = "it is a trial, without real members, from now on / 改为试运行，没有真实会员";
+        lines.push(words.to_owned());
+    }
     for (brand, profile) in next.profiles() {
         if profiles.get(&brand).is_some_and(|before| before != profile) {
             lines.push(format!("{brand}: name or addresses change / 名称或地址变更"));
@@ -203,7 +212,8 @@ pub fn compare(present: &Constitution, next: &Constitution) -> Result<Comparison
 
 /// Names, addresses and the zone of cut-offs are no emergency either: the brands' among themselves.
 fn reach(changes: &Changes, present: &Constitution, next: &Constitution) -> Reach {
-    let beside = (&present.name, &present.clearing_zone) != (&next.name, &next.clearing_zone)
+    let of = |it: &Constitution| (it.name.clone(), it.is_trial, it.clearing_zone.clone());
+    let beside = of(present) != of(next)
         || next
             .profiles()
             .any(|(brand, profile)| present.profile(brand).is_some_and(|before| before != profile));

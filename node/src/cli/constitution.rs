@@ -439,8 +439,11 @@ fn show(constitution: &Constitution, io: &mut Io) -> Result<(), CliError> {
     let days = ledger.succession().notice.get() / 86_400_000;
     io.line(&format!(
         "members are told {days} days before what touches them changes{}",
-        if days == 0 { " (not at all: for trials only)" } else { "" }
+        if days == 0 { " (not at all)" } else { "" }
     ))?;
+    if constitution.is_trial() {
+        io.line("a trial alliance: there are no real members / 试运行联盟：没有真实会员")?;
+    }
     for (brand, profile) in constitution.profiles() {
         io.line(&format!("  {brand}: {} at {}", both(&profile.name), profile.libp2p))?;
     }

@@ -117,8 +117,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn brands_rotate_keys_join_and_leave_while_the_nodes_run() {
-    let settings =
-        SETTINGS_TEMPLATE.replace("# notice_days = 30", "notice_days = 0 # a trial alliance");
+    let settings = SETTINGS_TEMPLATE.replace("# notice_days = 30", "notice_days = 0\ntrial = true");
     let mut alliance = Alliance::of(&FOUNDERS, &settings).await;
     let path = |name: &str| alliance.folder.path().join(name);
     let mut files = Files { first: (path("c.toml"), path("c.signatures")), later: Vec::new() };
@@ -225,7 +224,8 @@ async fn brands_rotate_keys_join_and_leave_while_the_nodes_run() {
 async fn a_joint_question_goes_by_the_contract_that_running_nodes_have_taken_up() {
     const ACTIVE: &str = "SELECT count(distinct member) AS active FROM purchases";
     let settings = alliance_config::sample_alliance::SETTINGS;
-    let settings = settings.replacen("epoch = 1\n", "epoch = 1\nnotice_days = 0\n", 1);
+    let settings =
+        settings.replacen("epoch = 1\n", "epoch = 1\nnotice_days = 0\ntrial = true\n", 1);
     let ids = alliance_config::sample::BRANDS.map(|brand| brand.id);
     let alliance = Alliance::of(&ids, &settings).await;
     for brand in ids {

@@ -4,6 +4,8 @@
 //! any byte fails here; whoever means it runs the tests with `COALITION_WRITE_VECTORS=1` and commits
 //! the difference with its reason. `protocol/vectors/README.md` says how the files are read.
 
+mod endings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -600,6 +602,7 @@ fn made() -> BTreeMap<&'static str, Json> {
         ("messages.json", messages(&alliance)),
         ("receipts.json", receipts(&alliance)),
         ("clearing.json", clearing(&alliance)),
+        ("endings.json", endings::made(&alliance)),
     ])
 }
 

@@ -30,9 +30,9 @@ pub const ASK_AGAIN_AFTER: Milliseconds = Milliseconds::from_seconds(5);
 /// What of an answer does not hold. It is ignored; the rest of the answer counts.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HoldingsError {
-    /// Not what was asked for, or more than an answer may have.
-    #[error("an answer to something else than was asked")]
-    NotAsked,
+    /// More than an answer may have.
+    #[error("more than {HELD_BLOCKS_MAX} blocks in one answer")]
+    TooMany,
     /// The header or certificate is not that of a block of the log.
     #[error("block {0} comes with a header or a certificate that does not stand")]
     NotCertified(Height),
@@ -202,10 +202,14 @@ impl Collector {
         tip: Height,
         constitutions: &Constitutions,
     ) -> Result<(), HoldingsError> {
-        let Some(peer) = self.peers.get_mut(&from) else { return Err(HoldingsError::NotAsked) };
+        if answer.held.len() > HELD_BLOCKS_MAX {
+            return Err(HoldingsError::TooMany);
+        }
+        // an answer that comes late, or twice, or was asked for in a former life, is nobody's fault
+        let Some(peer) = self.peers.get_mut(&from) else { return Ok(()) };
         let is_asked = peer.asked.is_some_and(|(asked, _)| asked == answer.asked);
-        if !is_asked || peer.answered || answer.held.len() > HELD_BLOCKS_MAX {
-            return Err(HoldingsError::NotAsked);
+        if !is_asked || peer.answered {
+            return Ok(());
         }
         peer.answered = true;
         let asked = answer.asked;

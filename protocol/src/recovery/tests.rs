@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::collector::{Collector, HoldingsError, Spoiled, WholeBlock};
 use super::contradiction::Contradiction;
-use super::held::{HeldBlock, Holdings};
+use super::held::{HELD_BLOCKS_MAX, HeldBlock, Holdings};
 use crate::amount::Points;
 use crate::codec;
 use crate::constitution::Constitution;
@@ -215,9 +215,16 @@ fn a_liars_answer_is_left_out_and_the_others_suffice() {
     let take = |collector: &mut Collector, by, holdings| {
         collector.take(id(&of, by), holdings, Height::new(0), &constitutions)
     };
-    assert_eq!(take(&mut collector, 2, once()), Err(HoldingsError::NotAsked));
+    let many = Holdings { asked, held: vec![all[0].clone(); HELD_BLOCKS_MAX + 1] };
+    assert_eq!(take(&mut collector, 1, many), Err(HoldingsError::TooMany));
+    // nor is it anyone's fault that an answer comes late or again
+    assert_eq!(take(&mut collector, 2, once()), Ok(()));
+    assert_eq!(collector.certified(), Height::new(0));
     assert_eq!(take(&mut collector, 1, once()), Ok(()));
-    assert_eq!(take(&mut collector, 1, once()), Err(HoldingsError::NotAsked));
+    assert_eq!(collector.certified(), Height::new(1));
+    let before = collector.progress(Height::new(0));
+    assert_eq!(take(&mut collector, 1, once()), Ok(()));
+    assert_eq!(collector.progress(Height::new(0)), before);
 }
 
 #[test]

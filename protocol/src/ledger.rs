@@ -17,6 +17,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use self::disputes::Agreements;
 pub use self::disputes::OfferError;
 pub use self::ends::{CLOSE_AFTER, CloseOutError};
 pub use self::epochs::{DraftProgress, StanceError};
@@ -150,6 +151,7 @@ pub struct Ledger<G = Upheld> {
     closes: BTreeSet<BrandId>,
     closers: BTreeMap<BrandId, (Closer, Timestamp)>,
     recovery: Recovery,
+    agreements: Agreements,
 }
 
 /// Something a peer sent that cannot stand: told to the operator, never acted upon.
@@ -229,6 +231,7 @@ impl<G: Guards> Ledger<G> {
             closes: BTreeSet::new(),
             closers: BTreeMap::new(),
             recovery: Recovery::default(),
+            agreements: Agreements::default(),
         }
     }
 
@@ -429,6 +432,10 @@ impl<G: Guards> Ledger<G> {
     fn look_after(&mut self, (finals, written, height): (usize, usize, Height), out: &mut Outbox) {
         self.take_note(out.finals.get(finals..).unwrap_or_default());
         self.note_recognised(out.finals.get(finals..).unwrap_or_default());
+        self.note_agreements(out.finals.get(finals..).unwrap_or_default());
+        if out.finals.len() > finals {
+            self.agree_again(out);
+        }
         self.look_for_evidence(finals, written, out);
         if self.own_height() > height {
             self.sign_checkpoint();
@@ -863,6 +870,7 @@ impl<G: Guards> Ledger<G> {
         }
         self.take_note(out.finals.get(finals..).unwrap_or_default());
         self.note_recognised(out.finals.get(finals..).unwrap_or_default());
+        self.note_agreements(out.finals.get(finals..).unwrap_or_default());
         out.found.clear();
         self.note_entered(out.written.get(before..).unwrap_or_default());
         Ok(())

@@ -22,6 +22,7 @@ use crate::ledger::{Archive, Context, Ledger, LedgerKeys, SigningKeys, StanceErr
 use crate::log::block::{Header, PublicEntry};
 use crate::log::merkle::Leaf;
 use crate::log::tiles::TileWriter;
+use crate::recovery::held::HeldBlock;
 use crate::time::{Milliseconds, Timestamp};
 use crate::witness::build::OwnBlock;
 use crate::witness::message::Message;
@@ -50,12 +51,21 @@ impl Entropy for Numbers {
     }
 }
 
+/// Own blocks, and what is held of others'.
 #[derive(Default)]
-pub(crate) struct Blocks(pub(crate) BTreeMap<Height, (OwnBlock, Certificate)>);
+pub(crate) struct Blocks(
+    pub(crate) BTreeMap<Height, (OwnBlock, Certificate)>,
+    pub(crate) BTreeMap<(BrandId, Height), HeldBlock>,
+);
 
 impl Archive for Blocks {
     fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
         self.0.get(&height).cloned()
+    }
+
+    fn held(&self, log: BrandId, from: Height) -> Option<HeldBlock> {
+        let later = (log, from)..=(log, Height::new(u64::MAX));
+        self.1.range(later).next().map(|(_, held)| held.clone())
     }
 }
 
@@ -280,6 +290,7 @@ impl World {
         action(&mut site.ledger, &mut context, &mut out);
         site.records.append(&mut out.records);
         site.rejected.append(&mut out.rejected);
+        site.blocks.1.extend(out.held.into_iter().map(|held| (held.place().unwrap(), held)));
         let mut written = out.written.into_iter();
         for done in out.finals {
             let (log, height) = (done.block.log, done.block.height);
@@ -417,6 +428,21 @@ impl World {
     pub(crate) fn credited(&self, to: BrandId, from: BrandId) -> Vec<u64> {
         let came = self.sites[&to].credited.get(&from);
         came.into_iter().flatten().map(|exchange| exchange.received.get()).collect()
+    }
+
+    /// A node's disk is gone; its keys, the recovery key among them, are not, but for those that others
+    /// sealed to before this generation.
+    pub(crate) fn lose(&mut self, brand: BrandId, chain: &Constitutions, generation: usize) {
+        self.join(brand, chain);
+        let sealing = KeyRing::new(sealing_secret(brand, generation)).unwrap();
+        let keys = LedgerKeys { sealing, ..private_keys(brand) };
+        self.sites.get_mut(&brand).unwrap().ledger = Ledger::new(brand, chain.clone(), keys);
+        let recovery = SealingSecret::derive(&seed(place(brand), 7)).0;
+        self.call(brand, |ledger, context, out| {
+            ledger.hold_recovery_key(KeyRing::new(recovery).unwrap());
+            ledger.declare_restored(out);
+            ledger.resume(context, out);
+        });
     }
 
     /// A node starts again from what it had on disk.

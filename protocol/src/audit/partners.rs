@@ -75,6 +75,15 @@ fn judge_one<F: LogFolder>(
             && returned.height < place.height
     });
     let total = after.try_fold(it.sent.content.sent, |sum: Value, (.., back)| sum.plus(back.value));
+    // and so does what it gave back by a resolution
+    let mut given = across.resolutions.iter().filter(|(resolved, terms)| {
+        resolved.log == by
+            && terms.sides() == (it.log, by)
+            && resolved.height > Some(it.sent.height)
+            && resolved.height < place.height
+    });
+    let total =
+        total.and_then(|total| given.try_fold(total, |sum, (_, terms)| sum.plus(terms.void)));
     if total == Ok(it.total) {
         count(&mut recorder.counts.closed_out, 1);
     } else {

@@ -1,15 +1,24 @@
 //! How a dispute ends: the accused offers terms in its own log, the accuser agrees in its own.
 
 use super::Ledger;
-use crate::amount::Value;
-use crate::ids::BrandId;
+use crate::amount::{AmountError, Value};
+use crate::ids::{BrandId, Height};
 use crate::log::block::PublicEntry;
 use crate::log::resolution::{DisputeResolved, ResolutionError};
 use crate::witness::cases::Kept;
-use crate::witness::dispute::{AgreeError, Agreed};
+use crate::witness::dispute::{AgreeError, Agreed, Dispute};
 use crate::witness::guards::Guards;
 use crate::witness::record::Record;
-use crate::witness::state::Outbox;
+use crate::witness::state::{FinalBlock, Outbox};
+
+/// What this brand's own certified log says it has agreed to, as accuser.
+#[derive(Debug, Default)]
+pub(super) struct Agreements {
+    // what it gave back by them: to whom, in which block
+    given: Vec<(BrandId, Height, Value)>,
+    // what this node has not acted upon: it was lost, and has its log back from others
+    open: Vec<DisputeResolved>,
+}
 
 /// Why this brand's offer is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -85,5 +94,49 @@ impl<G: Guards> Ledger<G> {
         let agreed = witness.agree()?;
         out.records.push(Record::Kept(Box::new(Kept::Agreed(log))));
         Ok(agreed)
+    }
+
+    /// Takes note of the agreements in final blocks of the own log.
+    pub(super) fn note_agreements(&mut self, finals: &[FinalBlock]) {
+        let me = self.me;
+        for block in finals.iter().filter(|block| block.block.log == me) {
+            for (_, entry) in &block.public {
+                if let PublicEntry::DisputeResolved(it) = entry
+                    && it.accuser == me
+                {
+                    self.agreements.given.push((it.accused, block.block.height, it.void));
+                    self.agreements.open.push((**it).clone());
+                }
+            }
+        }
+    }
+
+    /// What this brand gave back to a log by resolutions in own blocks above a height.
+    pub(super) fn given_above(&self, log: BrandId, height: Height) -> Result<Value, AmountError> {
+        let given = self.agreements.given.iter();
+        let mut given = given.filter(|(to, at, _)| *to == log && *at > height);
+        given.try_fold(Value::ZERO, |sum, (.., void)| sum.plus(*void))
+    }
+
+    /// A dispute whose terms are in the own certified log was resolved in a former life of this node: it is
+    /// resolved again, at the block with the offer, and what came of it follows.
+    pub(super) fn agree_again(&mut self, out: &mut Outbox) {
+        let agreements = std::mem::take(&mut self.agreements.open);
+        for terms in agreements {
+            let Some(witness) = self.witnesses.get_mut(&terms.accused) else { continue };
+            let offer = witness.dispute().and_then(Dispute::offer);
+            if offer.is_some_and(|offer| offer.resolution == terms) {
+                // what the own log says is agreed to was found to stand when it was
+                if let Ok(agreed) = witness.agree() {
+                    out.records.push(Record::Kept(Box::new(Kept::Agreed(terms.accused))));
+                    out.finals.extend(agreed.blocks);
+                    continue;
+                }
+            }
+            // the offer is in the block after the last one considered
+            if witness.tip().height <= terms.last {
+                self.agreements.open.push(terms);
+            }
+        }
     }
 }

@@ -31,6 +31,9 @@ pub enum CloseOutError {
     /// Something to that brand waits for a block or is in one that is not final.
     #[error("something to that brand is on its way into a block")]
     OnItsWay,
+    /// What is to be opened of the ended log could not be read.
+    #[error("the ended log's last block was sealed to a key of this brand that is gone")]
+    NotRead,
     /// What is to be opened does not open.
     #[error("the own block that was last recognised there does not open any more")]
     NotOpened,
@@ -190,15 +193,16 @@ impl<G: Guards> Ledger<G> {
         if !self.writer.is_clear_of(log) {
             return Err(CloseOutError::OnItsWay);
         }
-        let (content, salt) = match witness.dispute() {
-            Some(dispute) => dispute.before(),
-            None => (witness.content(), witness.content_salt()),
+        let opened = match witness.dispute() {
+            Some(dispute) => dispute.before().copied(),
+            None => witness.opened(),
         };
+        let (content, salt) = opened.ok_or(CloseOutError::NotRead)?;
         let height = match witness.dispute() {
             Some(dispute) => crate::ids::Height::new(dispute.began().get().saturating_sub(1)),
             None => witness.tip().height,
         };
-        let received = OpenedColumn { height, content: *content, salt: *salt };
+        let received = OpenedColumn { height, content, salt };
         let sent = match read {
             None => OpenedColumn::nothing(),
             Some((header, id, contents)) => {
@@ -213,7 +217,10 @@ impl<G: Guards> Ledger<G> {
                 OpenedColumn { height, content, salt }
             }
         };
-        let total = sent.content.sent.plus(back).map_err(|_| CloseOutError::Amount)?;
+        // what was given back by a resolution stands, as a return does
+        let given = self.given_above(log, sent.height);
+        let total = sent.content.sent.plus(back).and_then(|total| total.plus(given?));
+        let total = total.map_err(|_| CloseOutError::Amount)?;
         // who has left the alliance has no column any more to compare with
         let ever = self.writer.contents().get(&log).map(|content| content.sent);
         if ever.is_some_and(|ever| total.plus(void) != Ok(ever)) {

@@ -59,15 +59,29 @@ impl<G: Guards> Ledger<G> {
 
     /// Whether what others say may be acted upon. A restored node first finds out what its own log has
     /// recognised and returned, up to the heights at which it may have signed: it would decide the same
-    /// things again, and otherwise.
+    /// things again, and otherwise. And a brand whose log ends credits nothing that its last block does not
+    /// recognise: whoever sent it takes it back.
     #[must_use]
     pub fn may_apply(&self) -> bool {
+        if self.is_ending() {
+            return false;
+        }
         let Some(own) = self.witnesses.get(&self.me) else { return false };
         let next = own.tip().height.next().unwrap_or_default();
         let fence = self.standing.fence(self.me);
         self.standing.has_started()
             && !self.standing.undecided().contains(&self.me)
             && fence.is_none_or(|fence| !standing::is_fenced(fence.certified, next))
+    }
+
+    /// Whether the own log has ended, or its open block ends it.
+    fn is_ending(&self) -> bool {
+        let open = || {
+            let open = self.writer.open_block()?;
+            let draft = adoption::switch(&open.public())?;
+            self.constitutions.of(draft.epoch).map(|next| !next.writes(self.me))
+        };
+        self.is_closed(self.me) || self.removed_from(self.me).is_some() && open() == Some(true)
     }
 
     /// A log is certified up to a height, as was verified.

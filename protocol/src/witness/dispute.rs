@@ -9,7 +9,7 @@
 use super::state::FinalBlock;
 use crate::amount::Value;
 use crate::exchange::Payload;
-use crate::ids::{BrandId, Height, LeafIndex};
+use crate::ids::{BrandId, Commitment, Height, LeafIndex};
 use crate::log::block::{ColumnContent, Header};
 use crate::log::resolution::DisputeResolved;
 
@@ -63,8 +63,10 @@ pub struct Dispute {
     log: BrandId,
     began: Height,
     rule: u16,
-    before: ColumnContent,
-    salt: [u8; 32],
+    // the column in the block before and its salt; none when that block could not be read here
+    before: Option<(ColumnContent, [u8; 32])>,
+    // what that block commits to as the column's content; none when it has no such column
+    committed: Option<Commitment>,
     // blocks with something for this brand, each with what could stand of it
     withheld: Vec<FinalBlock>,
     leaves: usize,
@@ -84,11 +86,17 @@ pub struct Agreed {
 }
 
 impl Dispute {
-    /// A dispute that begins with this block; `before` and its salt are those of the block before.
-    pub(super) fn new(header: &Header, rule: u16, before: ColumnContent, salt: [u8; 32]) -> Self {
+    /// A dispute that begins with this block; `before` and its salt are those of the block before, which
+    /// commits to them.
+    pub(super) fn new(
+        header: &Header,
+        rule: u16,
+        before: Option<(ColumnContent, [u8; 32])>,
+        committed: Option<Commitment>,
+    ) -> Self {
         let (log, began) = (header.log, header.height);
         let (withheld, leaves, is_full) = (Vec::new(), 0, false);
-        Self { log, began, rule, before, salt, withheld, leaves, is_full, offer: None }
+        Self { log, began, rule, before, committed, withheld, leaves, is_full, offer: None }
     }
 
     /// The first block in dispute.
@@ -101,10 +109,20 @@ impl Dispute {
     pub const fn rule(&self) -> u16 {
         self.rule
     }
-    /// The column before it, with the salt it was committed with.
+    /// The column before it, with the salt it was committed with; none when it could not be read here.
     #[must_use]
-    pub const fn before(&self) -> (&ColumnContent, &[u8; 32]) {
-        (&self.before, &self.salt)
+    pub const fn before(&self) -> Option<&(ColumnContent, [u8; 32])> {
+        self.before.as_ref()
+    }
+
+    /// Whether terms begin from what the block before commits to. Who could not read that block is
+    /// shown by them what it says.
+    fn continues(&self, terms: &DisputeResolved) -> bool {
+        match (&self.before, &self.committed) {
+            (Some((before, salt)), _) => (&terms.before, &terms.salt) == (before, salt),
+            (None, Some(committed)) => terms.before.commitment(&terms.salt) == *committed,
+            (None, None) => (terms.before, terms.salt) == (ColumnContent::nothing(), [0; 32]),
+        }
     }
     /// What the accused offers, if it does.
     #[must_use]
@@ -116,9 +134,11 @@ impl Dispute {
         self.withheld.iter().flat_map(|block| block.payloads.iter().flatten())
     }
 
-    /// From what the log's next block is checked: what is offered, or what stood before.
-    pub(super) fn content(&self) -> ColumnContent {
-        self.offer.as_ref().map_or(self.before, |offer| offer.content)
+    /// From what the log's next block is checked: what is offered, or what stood before, where that is
+    /// known.
+    pub(super) fn content(&self) -> Option<ColumnContent> {
+        let offered = self.offer.as_ref().map(|offer| offer.content);
+        offered.or(self.before.map(|(content, _)| content))
     }
 
     /// A further block is final. `column` is what it comes to where it continues from
@@ -131,7 +151,8 @@ impl Dispute {
         salvaged: Vec<(LeafIndex, Payload)>,
     ) {
         if let Some(resolution) = resolution {
-            let (height, content) = (block.header.height, self.before);
+            // below it becomes what the column comes to, or there is no offer
+            let (height, content) = (block.header.height, ColumnContent::nothing());
             self.offer = Some(Offer { resolution, height, content });
         }
         match (&mut self.offer, column) {
@@ -158,9 +179,8 @@ impl Dispute {
     /// When it cannot be agreed to.
     pub fn agree(&self) -> Result<Agreed, AgreeError> {
         let Offer { resolution, content, .. } = self.offer.as_ref().ok_or(AgreeError::NoOffer)?;
-        let same = (resolution.accused, resolution.began) == (self.log, self.began)
-            && (resolution.before, resolution.salt) == (self.before, self.salt);
-        if !same {
+        let same = (resolution.accused, resolution.began) == (self.log, self.began);
+        if !same || !self.continues(resolution) {
             return Err(AgreeError::OtherDispute);
         }
         // what was said after the offer, and is not kept, would never be credited

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use minicbor::{Decode, Encode};
 
+use super::allowed::Adjusted;
 use super::build::BuildError;
 use super::message::{CertifiedHeader, Delivery, Extension, LeafRun};
 use super::state::Surroundings;
@@ -171,14 +172,18 @@ impl OwnBlock {
         let context = header.context();
         let hashes = body.hashes();
         let mut next = usize::try_from(header.public_leaves).ok()?;
+        let public = public_entries(&body);
         let mut leaves = body.iter().skip(next).peekable();
         let mut opened = Vec::with_capacity(header.columns.len());
         for column in &header.columns {
             let counterparty = column.counterparty;
             let key = context.column_key(&secret, counterparty);
             let mut cipher = context.column(&key);
-            let mut content =
+            let before =
                 contents.get(&counterparty).copied().unwrap_or_else(ColumnContent::nothing);
+            // a resolved dispute or a partner closed out changes the totals beside the payloads
+            let adjusted = Adjusted::by(header.log, counterparty, &public);
+            let mut content = adjusted.base(&before).ok()?;
             let start = next;
             content.first = u32::try_from(start).ok()?;
             // a leaf is the column's when it commits to the key that the column gives for its place
@@ -250,12 +255,7 @@ impl OwnBlock {
     /// The public entries that were submitted into the block, in order.
     #[must_use]
     pub fn public(&self) -> Vec<PublicEntry> {
-        let entries = self.parts.body.iter();
-        let public = entries.map_while(|entry| match Entry::from_bytes(entry) {
-            Ok(Entry::Public(public)) => Some(public),
-            _ => None,
-        });
-        public.collect()
+        public_entries(&self.parts.body)
     }
     /// What was submitted into the block, in order.
     #[must_use]
@@ -338,6 +338,15 @@ impl OwnBlock {
         whole.append(leaf_hash(&self.parts.header))?;
         Ok(whole)
     }
+}
+
+/// The public entries of a body, which come first.
+fn public_entries(body: &Entries) -> Vec<PublicEntry> {
+    let public = body.iter().map_while(|entry| match Entry::from_bytes(entry) {
+        Ok(Entry::Public(public)) => Some(public),
+        _ => None,
+    });
+    public.collect()
 }
 
 impl<C> Encode<C> for OwnBlock {

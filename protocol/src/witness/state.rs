@@ -28,7 +28,7 @@ use super::statement::{Certificate, Lock, Pledge, Promise, Statement as _};
 use super::watch::Watch;
 use crate::epochs::adoption::{ProvenEntry, Stances};
 use crate::exchange::Payload;
-use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, Round, RoundNonce};
+use crate::ids::{BrandId, Commitment, Epoch, HeaderHash, Height, LeafIndex, Round, RoundNonce};
 use crate::log::block::{BlockReference, ColumnContent, ColumnOpening, Header, PublicEntry};
 use crate::log::fragments::Fragment;
 use crate::log::merkle::Frontier;
@@ -60,6 +60,8 @@ struct Received {
     salvaged: Vec<(LeafIndex, Payload)>,
     // what the log offers this node as the end of a dispute
     offered: Option<Box<DisputeResolved>>,
+    // what the block before commits to as this node's column
+    committed: Option<Commitment>,
     // the rule that a block which was not judged before it was final is found to break
     unsound: Option<Violation>,
 }
@@ -186,6 +188,11 @@ impl<G: Guards> Witness<G> {
     pub const fn content(&self) -> &ColumnContent {
         &self.content
     }
+    /// The same with the salt it was committed with; none when that block could not be read.
+    #[must_use]
+    pub fn opened(&self) -> Option<(ColumnContent, [u8; 32])> {
+        (!self.unread).then_some((self.content, self.salt))
+    }
     /// Whether a certified block of this log said something to this node that cannot stand.
     #[must_use]
     pub const fn is_disputed(&self) -> bool {
@@ -196,12 +203,6 @@ impl<G: Guards> Witness<G> {
     pub fn dispute(&self) -> Option<&Dispute> {
         self.dispute.as_deref()
     }
-    /// The salt that [`Witness::content`] was committed with.
-    #[must_use]
-    pub const fn content_salt(&self) -> &[u8; 32] {
-        &self.salt
-    }
-
     /// This brand agrees to what the log offers as the end of the dispute: from its next block on the
     /// log is credited again. Gives what is to be credited now.
     ///

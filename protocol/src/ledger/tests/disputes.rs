@@ -9,7 +9,8 @@ use crate::ledger::OfferError;
 use crate::log::block::{ColumnContent, PublicEntry};
 use crate::log::resolution::{DisputeResolved, runs};
 use crate::witness::dispute::AgreeError;
-use crate::world::{World, constitution, id};
+use crate::witness::message::{CertifiedBlock, Message};
+use crate::world::{World, constitution, id, sealing_secret};
 
 type Change = fn(&mut DisputeResolved);
 type Expected = fn(&AgreeError) -> bool;
@@ -263,4 +264,143 @@ fn one_side_alone_resolves_nothing() {
         audited(&world, &chain).findings.iter().map(|it| it.rule.to_string()).collect();
     assert_eq!(rules, ["block/20"]);
     assert!(world.ledger(b).witness(a).unwrap().is_disputed());
+}
+
+#[test]
+fn a_node_that_lost_its_disk_finds_in_its_log_what_it_had_agreed_to() {
+    let (a, b) = (id("a"), id("b"));
+    for (seed, void_all) in [(6, false), (7, true)] {
+        let mut world = disputed(seed);
+        let terms = terms(&world, |payload| is_exchange(payload) && !void_all);
+        offer(&mut world, terms.clone()).unwrap();
+        world.until("b has the offer", |world| {
+            world.ledger(b).witness(a).unwrap().dispute().unwrap().offer().is_some()
+        });
+        agree(&mut world).unwrap();
+        world.exchange(a, b, 7);
+        let expected = if void_all { vec![100, 7] } else { vec![100, 50, 7] };
+        world.until("a hears of it, and exchange goes on", |world| {
+            let column = world.ledger(a).witness(b).unwrap().tip().recognised(a);
+            column.height > terms.last && world.credited(b, a) == expected
+        });
+        let height = world.ledger(b).witness(b).unwrap().tip().height;
+        let contents = world.ledger(b).writer().contents().clone();
+
+        let chain = Constitutions::from(constitution(&audited_draft(4)));
+        world.lose(b, &chain, 0);
+        let mut began = false;
+        world.until("it has both logs again and disputes nothing", |world| {
+            let (own, other) =
+                (world.ledger(b).witness(b).unwrap(), world.ledger(b).witness(a).unwrap());
+            began |= other.is_disputed();
+            world.ledger(b).may_apply()
+                && own.tip().height >= height
+                && other.tip().height > terms.last
+                && !other.is_disputed()
+        });
+        // it was in dispute on the way, from the same block on, and nobody agreed anew
+        assert!(began, "void {void_all}");
+        assert_eq!(agree(&mut world), Err(AgreeError::NoDispute));
+        assert_eq!(world.credited(b, a), expected);
+        assert_eq!(world.ledger(b).writer().contents()[&a].sent, contents[&a].sent);
+        conserved(&world);
+        world.restart(b, &chain, &[], 0);
+        assert!(!world.ledger(b).witness(a).unwrap().is_disputed());
+        world.exchange(a, b, 3);
+        world.until("exchange goes on", |world| world.credited(b, a).last() == Some(&3));
+        conserved(&world);
+        let report = audited(&world, &chain);
+        assert_eq!(found(&report), Vec::<String>::new());
+    }
+}
+
+/// What `b` gave back by the resolution stands, although `a` never saw it.
+#[test]
+fn a_brand_that_fails_after_a_resolution_is_closed_out() {
+    let (a, b) = (id("a"), id("b"));
+    let mut world = disputed(8);
+    let terms = terms(&world, |_| false);
+    assert!(!terms.void.is_zero());
+    offer(&mut world, terms).unwrap();
+    world.until("b has the offer", |world| {
+        world.ledger(b).witness(a).unwrap().dispute().unwrap().offer().is_some()
+    });
+    world.sites.get_mut(&a).unwrap().runs = false;
+    agree(&mut world).unwrap();
+    world.exchange(b, a, 9);
+    world.until("it is in the log of b", |world| world.ledger(b).writer().is_idle());
+    let chain = super::ends::freeze(&mut world, &audited_draft(4), a);
+    super::ends::agree(&mut world, a);
+    let closed = super::ends::close_out(&mut world, a);
+    let of_b = closed.iter().find(|it| it.received.height.get() > 0).unwrap();
+    assert_eq!(of_b.total, world.ledger(b).writer().contents()[&a].sent);
+    let report = audited(&world, &chain);
+    assert_eq!(found(&report), Vec::<String>::new());
+    assert_eq!(report.counts.closed_out, 3, "{:?}", report.not_checked);
+}
+
+/// Who could not read the block before a dispute has no totals to show, and takes those that the log commits to
+/// from the terms that end it.
+#[test]
+fn a_dispute_that_begins_after_a_block_that_cannot_be_read_ends_like_any_other() {
+    let (a, b) = (id("a"), id("b"));
+    let chain = Constitutions::from(constitution(&audited_draft(4)));
+    let mut world = World::new(&audited_draft(4), 9, 10);
+    world.exchange(a, b, 100);
+    world.until("the first is credited", |world| world.credited(b, a) == [100]);
+    // `a` hears of the new key, and says what cannot stand, in one block
+    world.deaf = Some(a);
+    world.call(b, |ledger, _, _| {
+        ledger.turn_sealing_key(sealing_secret(b, 1)).unwrap();
+    });
+    world.exchange(b, a, 10);
+    world.until("b has stated it", |world| world.ledger(b).writer().is_idle());
+    let (block, certificate) = world.sites[&b].blocks.0.last_key_value().unwrap().1.clone();
+    let delivery = block.deliveries(chain.first()).unwrap().to(a, false).unwrap();
+    let certificate = certificate.as_unverified().clone();
+    world.mail.clear();
+    world.deaf = None;
+    world.call(a, |ledger, context, out| {
+        let blocks = vec![CertifiedBlock { certificate, delivery }];
+        ledger.handle(b, Message::Blocks(blocks), context, out).unwrap();
+        ledger.applied(b, Vec::new(), true).unwrap();
+        let handle = MemberHandle::from_bytes([1; 16]);
+        let link = Payload::Link(Link { code: String::new(), handle });
+        ledger.submit_sealed(b, link).unwrap();
+        ledger.poll(context, out);
+    });
+    let disputes = |world: &World| world.ledger(b).witness(a).unwrap().is_disputed();
+    world.until("b disputes", disputes);
+    world.until("it says so", |world| world.ledger(b).writer().is_idle());
+
+    world.lose(b, &chain, 1);
+    world.until("b disputes again", |world| disputes(world) && world.ledger(b).may_apply());
+    assert_eq!(world.ledger(b).witness(a).unwrap().dispute().unwrap().before(), None);
+    let false_before = |it: &mut DisputeResolved| it.before.entries += 1;
+    for (change, expected) in [(Some(false_before), Err(AgreeError::OtherDispute)), (None, Ok(()))]
+    {
+        let mut terms = terms(&world, |_| false);
+        change.into_iter().for_each(|change| change(&mut terms));
+        let last = terms.last;
+        offer(&mut world, terms).unwrap();
+        world.until("b has it", |world| {
+            let dispute = world.ledger(b).witness(a).unwrap().dispute().unwrap();
+            dispute.offer().is_some_and(|offer| offer.height > last)
+        });
+        assert_eq!(agree(&mut world), expected);
+    }
+    world.exchange(a, b, 3);
+    world.until("exchange goes on", |world| world.credited(b, a).last() == Some(&3));
+    let sent = world.ledger(a).writer().contents()[&b].sent;
+    assert_eq!(world.ledger(b).witness(a).unwrap().content().sent, sent);
+    // what it said the second time names the block, and shows no totals
+    let said = world.sites[&b].blocks.0.values().flat_map(|(block, _)| block.public());
+    let said: Vec<bool> = said
+        .filter_map(|entry| match entry {
+            PublicEntry::DisputeOpened(it) => Some(it.evidence.is_some()),
+            _ => None,
+        })
+        .collect();
+    assert!(said.contains(&true) && said.contains(&false), "{said:?}");
+    assert_eq!(found(&audited(&world, &chain)), Vec::<String>::new());
 }

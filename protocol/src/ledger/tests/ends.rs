@@ -52,18 +52,30 @@ fn failed(seed: u64) -> Failed {
     world.sites.get_mut(&d).unwrap().runs = false;
     world.exchange(a, d, 25);
     world.exchange(b, d, 10);
-    let second = following(&first, |it| it.succession.frozen.extend([d]));
-    world.offer(&second);
-    for brand in all() {
-        world.state(brand, &second, Stance::Adopted).unwrap();
-    }
-    world.until("the others are under it", |world| world.all_at(2, &all()));
-    let mut chain = Constitutions::from(constitution(&first));
-    chain.follow(constitution(&second)).unwrap();
+    let second = frozen(&first, d);
+    let chain = freeze(&mut world, &first, d);
     Failed { world, first, second, chain }
 }
 
-fn agree(world: &mut World, log: BrandId) {
+fn frozen(first: &Draft, brand: BrandId) -> Draft {
+    following(first, |it| it.succession.frozen.extend([brand]))
+}
+
+/// The brands that run take up a constitution that freezes another.
+pub(super) fn freeze(world: &mut World, first: &Draft, brand: BrandId) -> Constitutions {
+    let second = frozen(first, brand);
+    world.offer(&second);
+    let others = world.brands();
+    for brand in &others {
+        world.state(*brand, &second, Stance::Adopted).unwrap();
+    }
+    world.until("the others are under it", |world| world.all_at(2, &others));
+    let mut chain = Constitutions::from(constitution(first));
+    chain.follow(constitution(&second)).unwrap();
+    chain
+}
+
+pub(super) fn agree(world: &mut World, log: BrandId) {
     for brand in world.brands() {
         world.call(brand, |ledger, _, out| assert!(ledger.agree_to_close(log, out)));
     }
@@ -72,7 +84,7 @@ fn agree(world: &mut World, log: BrandId) {
     });
 }
 
-fn close_out(world: &mut World, log: BrandId) -> Vec<ClosedOut> {
+pub(super) fn close_out(world: &mut World, log: BrandId) -> Vec<ClosedOut> {
     let mut closed = Vec::new();
     for brand in world.brands() {
         let entry = world.sites.get_mut(&brand).unwrap().close_out(log);

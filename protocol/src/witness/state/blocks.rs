@@ -103,6 +103,7 @@ impl<G: Guards> Witness<G> {
             unread,
             salvaged,
             offered,
+            committed: self.tip.column(at.me).map(|column| column.content),
             unsound,
         };
         self.keep(id, received);
@@ -223,10 +224,12 @@ impl<G: Guards> Witness<G> {
         let mut adjusted = Adjusted::by(self.log, at.me, entries);
         // what is not in dispute is not restated
         adjusted.restated = adjusted.restated.filter(|_| self.dispute.is_some());
-        let content = self.dispute.as_ref().map_or(self.content, |it| it.content());
-        // a block that could not be read leaves the content unknown, but not what a dispute is about
-        let known = self.dispute.is_some() || !self.unread;
-        let before = known.then(|| adjusted.base(&content)).transpose()?;
+        // a block that could not be read leaves the content unknown
+        let content = match &self.dispute {
+            Some(dispute) => adjusted.restated.or(dispute.content()),
+            None => self.opened().map(|(content, _)| content),
+        };
+        let before = content.map(|content| adjusted.base(&content)).transpose()?;
         let opening =
             opening.as_ref().map_err(|error| Violation::Opening { counterparty, error: *error })?;
         let run = delivery.column.as_ref();
@@ -320,6 +323,7 @@ fn own_received(at: &Surroundings<'_>, block: &OwnBlock) -> Result<Received, Vio
         unread: false,
         salvaged: Vec::new(),
         offered: None,
+        committed: None,
         unsound: None,
     })
 }

@@ -93,6 +93,7 @@ impl<G: Guards> Witness<G> {
         let Some(received) = self.received.remove(&block.header) else { return };
         let Received { header, frontier, public, proven, column, opening, salvaged, .. } = received;
         let (offered, unsound) = (received.offered, received.unsound);
+        let committed = received.committed;
         let (fragment, unread) = (received.fragment, received.unread);
         self.stances.certified(&header, &certificate, proven);
         if let Some(draft) = adoption::switch(public.iter().map(|(_, entry)| entry)) {
@@ -112,7 +113,7 @@ impl<G: Guards> Witness<G> {
         self.lock = None;
         self.received.clear();
         self.opened.clear();
-        let before = (self.content, self.salt);
+        let before = self.opened();
         if let Some(opening) = &opening {
             self.salt = header.context().totals_salt(&opening.key);
         }
@@ -139,7 +140,7 @@ impl<G: Guards> Witness<G> {
                 let opened = opening.as_ref();
                 last.dispute =
                     Some(self.opened_dispute(&last.header, block.header, rule, opened, before));
-                let mut dispute = Box::new(Dispute::new(&last.header, rule, before.0, before.1));
+                let mut dispute = Box::new(Dispute::new(&last.header, rule, before, committed));
                 dispute.take(&last, None, Err(()), salvaged);
                 self.dispute = Some(dispute);
                 Err(violation)
@@ -167,14 +168,15 @@ impl<G: Guards> Witness<G> {
     }
 
     /// What goes on record when a final block fails this node's own checks: with the column as it was
-    /// opened and the totals before it, everyone can run them again.
+    /// opened and the totals before it, everyone can run them again. Who could not read the block before
+    /// has no totals to show.
     fn opened_dispute(
         &self,
         header: &Header,
         block: HeaderHash,
         rule: u16,
         opening: Option<&ColumnOpening>,
-        (before, salt): (ColumnContent, [u8; 32]),
+        before: Option<(ColumnContent, [u8; 32])>,
     ) -> Box<DisputeOpened> {
         let content = opening.map(|opening| opening.content);
         let offset = content.map_or(0, |content| u64::from(content.first));
@@ -185,7 +187,7 @@ impl<G: Guards> Witness<G> {
             first: LeafIndex::new(header.first.get().saturating_add(offset)),
             count: content.map_or(0, |content| content.count),
             rule,
-            evidence: opening.map(|opening| DisputeEvidence {
+            evidence: opening.zip(before).map(|(opening, (before, salt))| DisputeEvidence {
                 opening: opening.to_bytes(),
                 before,
                 salt,

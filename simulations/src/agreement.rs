@@ -10,6 +10,7 @@
 //! The liars are those of [`Liar`]; with `n <= 3` none that could fork, since there a fork is detected and
 //! not prevented.
 
+mod ambushes;
 mod calm;
 mod chapters;
 mod constitutions;
@@ -98,6 +99,12 @@ pub struct Counts {
     pub frozen: usize,
     /// Those that were closed for good.
     pub closed: usize,
+    /// Disputes that ended by terms in both logs.
+    pub resolved: usize,
+    /// Offers that an accuser could not agree to, each time it looked.
+    pub declined: usize,
+    /// Ended logs that honest brands have closed out, each counted.
+    pub closed_out: usize,
 }
 
 impl Counts {
@@ -115,6 +122,9 @@ impl Counts {
             discharged: self.discharged + other.discharged,
             frozen: self.frozen + other.frozen,
             closed: self.closed + other.closed,
+            resolved: self.resolved + other.resolved,
+            declined: self.declined + other.declined,
+            closed_out: self.closed_out + other.closed_out,
         }
     }
 }
@@ -142,6 +152,8 @@ pub fn run_with_guards<G: Guards>(scenario: Scenario, trace: Trace) -> Outcome {
         discharged: observer.discharged(),
         frozen: observer.frozen(),
         closed: observer.closed(),
+        resolved: observer.resolved(),
+        closed_out: observer.closed_out(),
         ..simulation.counts
     };
     Outcome {
@@ -182,6 +194,8 @@ struct Simulation<G> {
     requests: u64,
     counts: Counts,
     calm_ms: u64,
+    // the storm is not over
+    is_storming: bool,
     rounds: u32,
     trace: Trace,
 }
@@ -194,7 +208,8 @@ impl<G: Guards> Simulation<G> {
         let first = alliance.constitution().clone();
         let ids = first.committee().brands().to_vec();
         let honest = ids.iter().copied().filter(|id| !liars.contains_key(id)).collect();
-        let observer = Observer::new(first.clone(), honest, restorable.clone());
+        let observer = Observer::new(first.clone(), honest, restorable.clone())
+            .of_outcomes_alone(scenario.outcomes_alone);
         let villains = liars
             .iter()
             .map(|(id, liar)| (*id, Villain::new(*id, *liar, &first, &liars, &mut prng)))
@@ -221,6 +236,7 @@ impl<G: Guards> Simulation<G> {
             requests: 0,
             counts: Counts::default(),
             calm_ms: 0,
+            is_storming: true,
             rounds: 0,
             trace,
         };
@@ -442,15 +458,20 @@ impl<G: Guards> Simulation<G> {
         for (brand, fault) in &report.faults {
             self.trace.note(format_args!("m{machine} blames {brand}: {fault}"));
         }
+        for terms in &report.agreed {
+            self.trace.note(format_args!("m{machine} agrees to {terms:?}"));
+        }
+        self.counts.declined += report.declined;
         let checked = self.observer.check(node, heard, &report, self.now_ms);
-        if !report.built.is_empty()
-            && let Some(villain) = self.villains.get_mut(&from)
-            && let (Some(lockbreaker), Some(ledger)) = (villain.lockbreaker(), node.ledger())
-            && let Some(block) = lockbreaker.rival(ledger, Timestamp::from_unix_ms(self.now_ms))
+        if let Some(built) = report.built.last()
+            && let (Some(villain), Some(ledger)) = (self.villains.get_mut(&from), node.ledger())
         {
-            self.observer.built(block);
+            let now = Timestamp::from_unix_ms(self.now_ms);
+            let rivals = villain.rivals(built, ledger, now);
+            rivals.iter().for_each(|block| self.observer.built(block));
         }
         let honest = self.is_honest(machine);
+        self.ambush(machine, &mut report.sent)?;
         for (to, message) in report.sent.drain(..) {
             match &message {
                 // twins do not want to hear of each other

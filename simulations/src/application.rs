@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::amount::Value;
 use protocol::epochs::adoption::Stance;
 use protocol::exchange::{LegState, OutgoingLegs, Payload, Return, ReturnReason};
 use protocol::ids::{BrandId, ConstitutionHash, Height, LeafIndex};
@@ -59,6 +60,8 @@ pub struct Books {
     returned: BTreeSet<(BrandId, LeafIndex)>,
     // the last block of each log that said something to this brand
     spoken: BTreeMap<BrandId, Height>,
+    // in a block of the own log
+    closed_out: BTreeSet<BrandId>,
 }
 
 /// Leaves that were applied for the first time.
@@ -76,6 +79,21 @@ impl Application {
         if let Some(request) = public_request(&entry) {
             self.wanted.insert(request, Wanted::Public(entry));
         }
+    }
+
+    /// An entry was submitted and will be in no block.
+    pub fn outdated(&mut self, books: &mut Books, entry: &PublicEntry) {
+        if let Some(request) = public_request(entry) {
+            self.wanted.remove(&request);
+            books.submitted.remove(&request);
+        }
+    }
+
+    /// Whether the brand has closed out a log, or is about to.
+    #[must_use]
+    pub fn closes_out(&self, books: &Books, log: BrandId) -> bool {
+        let about = |wanted: &Wanted| matches!(wanted, Wanted::Public(PublicEntry::ClosedOut(it)) if it.log == log);
+        books.closed_out.contains(&log) || self.wanted.values().any(about)
     }
 
     /// The brand wants to say whether it adopts a draft; the last word counts until it is said.
@@ -187,12 +205,12 @@ impl Application {
         }
     }
 
-    /// Another brand's block is final: applies what it says to `me`, each leaf once for ever. Gives as
-    /// well what an honest writer would not have said.
+    /// Another brand's block is final: applies what it says to `me`, each leaf once for ever, and
+    /// `decides` what goes back. Gives as well what an honest writer would not have said.
     pub fn block(
         &mut self,
         books: &mut Books,
-        me: BrandId,
+        (me, decides): (BrandId, bool),
         block: &FinalBlock,
         prng: &mut Prng,
     ) -> (Applied, Option<String>) {
@@ -219,7 +237,7 @@ impl Application {
             self.applied.insert(leaf, payload.clone());
             applied.push((leaf, payload.clone()));
             let returnable = !matches!(payload, Payload::Return(_));
-            if returnable && prng.below(RETURNED_ONE_IN) == 0 {
+            if returnable && decides && prng.below(RETURNED_ONE_IN) == 0 {
                 let reason = ReturnReason::NotLinked;
                 if let Some(back) = Return::whole(*index, reason, payload) {
                     self.returns.insert(leaf, back);
@@ -256,12 +274,31 @@ impl Books {
     pub fn note(&mut self, block: &OwnBlock) {
         let (public, sealed) = block.submissions();
         self.submitted.extend(public.iter().filter_map(public_request));
+        for entry in &public {
+            if let PublicEntry::ClosedOut(it) = entry {
+                self.closed_out.insert(it.log);
+            }
+        }
         for (to, payload) in sealed {
             if let Payload::Return(back) = &payload {
                 self.returned.insert((to, back.original));
             }
             self.submitted.insert(Request::Sealed(to, payload.to_bytes()));
         }
+    }
+
+    /// What exchanges in own blocks above a height were worth that were sent to a brand, and what
+    /// returns there were.
+    #[must_use]
+    pub fn sent_above(&self, to: BrandId, height: Height) -> (Value, Value) {
+        let later = self.legs.iter().filter(|(_, leg)| leg.to == to && leg.height > height);
+        later.fold((Value::ZERO, Value::ZERO), |(sent, back), (_, leg)| {
+            let value = leg.payload.value();
+            match &leg.payload {
+                Payload::Return(_) => (sent, back.plus(value).unwrap_or(Value::MAX)),
+                _ => (sent.plus(value).unwrap_or(Value::MAX), back),
+            }
+        })
     }
 
     /// Leaves sent to these brands that are neither acknowledged nor returned.
@@ -283,6 +320,9 @@ fn public_request(entry: &PublicEntry) -> Option<Request> {
     match entry {
         PublicEntry::Application(_)
         | PublicEntry::Settled(_)
+        | PublicEntry::DisputeOpened(_)
+        | PublicEntry::DisputeResolved(_)
+        | PublicEntry::ClosedOut(_)
         | PublicEntry::SettlementConfirmed(_) => {
             Some(Request::Public(Entry::Public(entry.clone()).to_bytes()))
         }

@@ -12,6 +12,7 @@ use protocol::clearing::{
 use protocol::ids::{BrandId, HeaderHash, Height, StatementHash};
 use protocol::ledger::Ledger;
 use protocol::log::block::{Closing, ColumnContent, Header, PublicEntry, StatementEntry};
+use protocol::log::closed_out::ClosedOut;
 use protocol::log::settlement::{Discharge, Payment};
 use protocol::time::Timestamp;
 use protocol::witness::build::OwnBlock;
@@ -46,6 +47,9 @@ impl Cycle {
 pub struct Clearing {
     headers: BTreeMap<(BrandId, Height), (HeaderHash, Header)>,
     contents: BTreeMap<Height, Vec<ColumnContent>>,
+    // brands whose logs have ended, and entries about them that were not looked at yet
+    absent: Absent,
+    gone: Vec<((BrandId, Height), ClosedOut)>,
     cycles: BTreeMap<Timestamp, Cycle>,
 }
 
@@ -71,11 +75,23 @@ impl Clearing {
         }
     }
 
+    /// An own block that was certified, with the contents of its columns.
+    #[must_use]
+    pub fn own_block(
+        &self,
+        me: BrandId,
+        height: Height,
+    ) -> Option<(&Header, HeaderHash, &[ColumnContent])> {
+        let (id, header) = self.headers.get(&(me, height))?;
+        Some((header, *id, self.contents.get(&height)?))
+    }
+
     /// A block is final; gives what is wrong with its entries about clearing.
     pub fn block(&mut self, block: &FinalBlock) -> Vec<String> {
         let log = block.block.log;
         let key = (log, block.block.height);
         self.headers.insert(key, (block.block.header, block.header.clone()));
+        self.absent.header(&block.header);
         let mut faults = Vec::new();
         for (_, entry) in &block.public {
             let fault = match entry {
@@ -91,6 +107,10 @@ impl Clearing {
                 }
                 PublicEntry::Settled(payment) => self.payment(false, payment),
                 PublicEntry::SettlementConfirmed(payment) => self.payment(true, payment),
+                PublicEntry::ClosedOut(it) => {
+                    self.gone.push((key, (**it).clone()));
+                    Ok(())
+                }
                 _ => Ok(()),
             };
             faults.extend(fault.err());
@@ -146,17 +166,24 @@ impl Clearing {
                 Err(error) => faults.push(error.to_string()),
             }
         }
+        let constitutions = ledger.constitutions();
+        for (by, it) in std::mem::take(&mut self.gone) {
+            // the block was judged by its witnesses
+            match it.end.verify(constitutions) {
+                Ok(end) => self.absent.closed_out(by, &it, &end),
+                Err(_) => self.gone.push((by, it)),
+            }
+        }
+        let absent = &self.absent;
         for (cut_off, cycle) in &mut self.cycles {
             if cycle.settlement.is_none() {
                 let closings = cycle.closings.values();
                 let known = ledger.constitutions();
                 let constitution = Statement::constitution_of(known, cycle.closings.values());
-                // cut-offs after the end of a log are not looked at here: they stay open
-                let absent = Absent::default();
-                let derived = Statement::derive(constitution, *cut_off, closings, &absent);
+                let derived = Statement::derive(constitution, *cut_off, closings, absent);
                 // closings are still to come
                 let Ok(statement) = derived else { continue };
-                let mut settlement = Settlement::new(statement, &absent);
+                let mut settlement = Settlement::new(statement, absent);
                 for (brand, statement) in &cycle.statements {
                     let _ = settlement.agree(*brand, *statement);
                 }

@@ -298,7 +298,10 @@ fn hunt(seeds: u64, only: &str, threads: NonZeroUsize, json: bool) -> ExitCode {
         let hunt = Hunt { mutants, caught, elapsed_ms, list };
         println!("{}", serde_json::to_string(&hunt).unwrap_or_default());
     } else {
-        println!("{mutants} mutants, {caught} caught; `replay --seed N --mutant NAME` shows how");
+        println!(
+            "{mutants} mutants, {caught} caught in {} s; `replay --seed N --mutant NAME` shows how",
+            elapsed_ms / 1000
+        );
     }
     if caught == mutants { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

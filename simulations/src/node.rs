@@ -5,16 +5,21 @@
 //! them, the messages are lost and the records stay. At times the disk is put back to what it was when a
 //! backup was made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::constitution::Constitution;
 use protocol::epochs::Constitutions;
 use protocol::exchange::Payload;
 use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex};
-use protocol::ledger::{Archive, Context, Ledger};
+use protocol::ledger::{Archive, CloseOutError, Context, Ledger};
+use protocol::log::block::PublicEntry;
 use protocol::log::fragments::Fragment;
+use protocol::log::resolution::DisputeResolved;
+use protocol::recovery::held::HeldBlock;
 use protocol::time::Timestamp;
 use protocol::witness::build::OwnBlock;
+use protocol::witness::cases;
+use protocol::witness::dispute::Dispute;
 use protocol::witness::guards::{Guards, Upheld};
 use protocol::witness::message::Message;
 use protocol::witness::record::Record;
@@ -28,13 +33,27 @@ use crate::clearing::Clearing;
 use crate::disk::Disk;
 use crate::prng::Prng;
 
-/// The brand's own final blocks, as they would be read from its tiles.
+/// The brand's own final blocks, as they would be read from its tiles, and what it holds of others'.
 #[derive(Debug, Default)]
-struct OwnArchive(BTreeMap<Height, (OwnBlock, Certificate)>);
+struct Kept {
+    own: BTreeMap<Height, (OwnBlock, Certificate)>,
+    held: BTreeMap<(BrandId, Height), HeldBlock>,
+}
 
-impl Archive for OwnArchive {
+impl Kept {
+    fn hold(&mut self, held: Vec<HeldBlock>) {
+        self.held.extend(held.into_iter().filter_map(|held| Some((held.place()?, held))));
+    }
+}
+
+impl Archive for Kept {
     fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
-        self.0.get(&height).cloned()
+        self.own.get(&height).cloned()
+    }
+
+    fn held(&self, log: BrandId, from: Height) -> Option<HeldBlock> {
+        let later = (log, from)..=(log, Height::new(u64::MAX));
+        self.held.range(later).next().map(|(_, held)| held.clone())
     }
 }
 
@@ -61,6 +80,10 @@ pub struct Report {
     pub restored: bool,
     /// How far it was told that logs were certified, having been put back.
     pub fenced: Vec<Fence>,
+    /// What it has agreed to as the end of disputes, and has that on disk.
+    pub agreed: Vec<DisputeResolved>,
+    /// Offers that it could not agree to.
+    pub declined: usize,
 }
 
 /// What a machine does with the records it should sync before it sends.
@@ -115,6 +138,16 @@ struct Backup {
     built: usize,
 }
 
+/// One in so many looks at an offer ends with a decision.
+const DECIDES_ONE_IN: usize = 3;
+
+/// Logs in dispute that offer something.
+fn offers<G: Guards>(ledger: &Ledger<G>) -> Vec<BrandId> {
+    let offering = |it: &Dispute| it.offer().is_some();
+    let logs = ledger.witnesses().filter(|(_, it)| it.dispute().is_some_and(offering));
+    logs.map(|(log, _)| log).collect()
+}
+
 /// Most backups of a machine that are kept.
 const BACKUPS_MAX: usize = 4;
 
@@ -128,7 +161,7 @@ pub struct Node<G = Upheld> {
     generations: Vec<usize>,
     ledger: Option<Ledger<G>>,
     journal: Disk,
-    archive: OwnArchive,
+    archive: Kept,
     application: Application,
     books: Books,
     clearing: Clearing,
@@ -138,6 +171,10 @@ pub struct Node<G = Upheld> {
     declares: bool,
     // own blocks were built that the disk has forgotten
     lost_blocks: bool,
+    // about to be agreed to
+    agreeing: Option<DisputeResolved>,
+    // final blocks of others that may not be acted upon yet
+    unapplied: Vec<FinalBlock>,
     entropy: Prng,
     skew_ms: i64,
     // in a thousand steps
@@ -162,7 +199,7 @@ impl<G: Guards> Node<G> {
             generations: Vec::new(),
             ledger: None,
             journal: Disk::default(),
-            archive: OwnArchive::default(),
+            archive: Kept::default(),
             application: Application::default(),
             books: Books::default(),
             clearing: Clearing::default(),
@@ -170,6 +207,8 @@ impl<G: Guards> Node<G> {
             built: 0,
             declares: false,
             lost_blocks: false,
+            agreeing: None,
+            unapplied: Vec::new(),
             entropy,
             skew_ms,
             crashes,
@@ -214,6 +253,11 @@ impl<G: Guards> Node<G> {
     #[must_use]
     pub const fn has_lost_blocks(&self) -> bool {
         self.lost_blocks
+    }
+    /// Whether something of a log is final here and was not acted upon yet.
+    #[must_use]
+    pub fn has_unapplied(&self, log: BrandId) -> bool {
+        self.unapplied.iter().any(|block| block.block.log == log)
     }
     /// Whether a constitution's file was brought to it.
     #[must_use]
@@ -288,9 +332,10 @@ impl<G: Guards> Node<G> {
     /// The power fails.
     pub fn crash(&mut self) {
         self.ledger = None;
-        self.archive = OwnArchive::default();
+        self.archive = Kept::default();
         self.books = Books::default();
         self.clearing = Clearing::default();
+        self.unapplied.clear();
     }
 
     /// A liar denies that it ever started: its next start is of the first incarnation again.
@@ -325,15 +370,12 @@ impl<G: Guards> Node<G> {
             ledger
                 .replay(&record, &mut out)
                 .map_err(|error| format!("record {number} cannot be replayed: {error}"))?;
+            self.archive.hold(out.held);
             self.take_in(out.finals, out.written, report);
         }
         if let Some(open) = ledger.writer().open_block() {
             self.books.note(open);
             self.clearing.note(open);
-        }
-        let logs: Vec<BrandId> = ledger.witnesses().map(|(log, _)| log).collect();
-        for log in logs.into_iter().filter(|log| *log != self.brand) {
-            self.application.answer(&mut self.books, &mut ledger, log);
         }
         if std::mem::take(&mut self.declares) {
             let mut out = Outbox::default();
@@ -374,6 +416,8 @@ impl<G: Guards> Node<G> {
         let mut context = Context { now, entropy: &mut self.entropy, archive: &self.archive };
         action(ledger, &mut context, &mut out);
         self.settle(out, report);
+        self.end_disputes(report);
+        self.close_out(report);
         // what was submitted meanwhile, and what the step itself gave reason to say
         let Some(ledger) = &mut self.ledger else { return };
         report.refused += self.application.submit(&mut self.books, ledger);
@@ -390,8 +434,61 @@ impl<G: Guards> Node<G> {
         self.settle(out, report);
     }
 
+    /// Operators look at what is offered as the end of a dispute, and agree if it can be agreed to.
+    fn end_disputes(&mut self, report: &mut Report) {
+        let started = self.ledger.iter().filter(|ledger| ledger.may_apply());
+        let offers: Vec<BrandId> = started.flat_map(offers).collect();
+        for log in offers {
+            // they take their time
+            if self.entropy.below(DECIDES_ONE_IN) > 0 {
+                continue;
+            }
+            let Some(ledger) = &mut self.ledger else { return };
+            let mut out = Outbox::default();
+            match ledger.agree(log, &mut out) {
+                Ok(agreed) => {
+                    out.finals.extend(agreed.blocks);
+                    self.agreeing = Some(agreed.resolution);
+                    self.settle(out, report);
+                    self.agreeing = None;
+                    if let Some(ledger) = &mut self.ledger {
+                        self.application.answer(&mut self.books, ledger, log);
+                    }
+                }
+                Err(_) => report.declined += 1,
+            }
+        }
+    }
+
+    /// Closes out the logs that have ended, once each.
+    fn close_out(&mut self, report: &mut Report) {
+        let Some(ledger) = self.ledger.as_ref().filter(|ledger| ledger.may_apply()) else { return };
+        let logs = ledger.witnesses().map(|(log, _)| log).filter(|log| *log != self.brand);
+        let ended = logs.filter_map(|log| Some((log, ledger.recognised_at_end(log)?)));
+        for (log, read) in ended {
+            if self.application.closes_out(&self.books, log) {
+                continue;
+            }
+            let read_block = self.clearing.own_block(self.brand, read);
+            let void = self.books.sent_above(log, read);
+            if read > Height::new(0) && read_block.is_none() {
+                report.faults.push((self.brand, format!("block {read} cannot be opened")));
+                continue;
+            }
+            match ledger.close_out(log, read_block, void) {
+                Ok(entry) => self.application.want_public(entry),
+                Err(CloseOutError::OnItsWay) => {}
+                Err(error) => {
+                    report.faults.push((self.brand, format!("{log} is not closed out: {error}")));
+                }
+            }
+        }
+    }
+
     fn settle(&mut self, out: Outbox, report: &mut Report) {
-        let crash = self.entropy.per_mille(self.crashes).then(|| self.entropy.below(5));
+        // who sends first is hit just between sending and syncing
+        let places = if self.habit == Habit::SendsFirst { 1 } else { 5 };
+        let crash = self.entropy.per_mille(self.crashes).then(|| self.entropy.below(places));
         let die = |node: &mut Self, report: &mut Report, place| {
             report.crashed = Some(place);
             node.crash();
@@ -418,6 +515,14 @@ impl<G: Guards> Node<G> {
                     report.built.push(*block);
                 }
                 Record::Restored(_) => report.restored = true,
+                // the agreement and what it makes the brand say are one write
+                Record::Kept(kept) if matches!(*kept, cases::Kept::Agreed(_)) => {
+                    if let Some(terms) = self.agreeing.take() {
+                        report.agreed.push(terms.clone());
+                        let entry = PublicEntry::DisputeResolved(Box::new(terms));
+                        self.application.want_public(entry);
+                    }
+                }
                 Record::Fenced(fence) => report.fenced.push(fence),
                 Record::Voted(voted) => {
                     let header = voted.pledge.block.header;
@@ -449,12 +554,35 @@ impl<G: Guards> Node<G> {
         for (to, payload) in &out.rejected {
             self.application.rejected(&mut self.books, *to, payload);
         }
-        let logs: Vec<BrandId> = out.finals.iter().map(|block| block.block.log).collect();
-        self.take_in(out.finals, out.written, report);
-        if let Some(ledger) = &mut self.ledger {
-            for log in logs.into_iter().filter(|log| *log != self.brand) {
-                self.application.answer(&mut self.books, ledger, log);
+        for entry in &out.outdated {
+            self.application.outdated(&mut self.books, entry);
+            if matches!(entry, PublicEntry::DisputeResolved(_) | PublicEntry::ClosedOut(_)) {
+                report.faults.push((self.brand, format!("{entry:?} cannot stand")));
             }
+        }
+        self.archive.hold(out.held);
+        self.take_in(out.finals, out.written, report);
+        self.apply(report);
+    }
+
+    /// Acts upon what others' final blocks say, when that may be done.
+    fn apply(&mut self, report: &mut Report) {
+        let Some(ledger) = self.ledger.as_mut().filter(|ledger| ledger.may_apply()) else { return };
+        let mut logs = BTreeSet::new();
+        for block in std::mem::take(&mut self.unapplied) {
+            let log = block.block.log;
+            let own = ledger.witness(self.brand).map(|own| own.tip().recognised(log).height);
+            // what the own log has recognised was decided in a former life
+            let decides = own.is_none_or(|recognised| block.block.height > recognised);
+            let (me, entropy) = (self.brand, &mut self.entropy);
+            let (applied, fault) =
+                self.application.block(&mut self.books, (me, decides), &block, entropy);
+            report.applied.extend(applied);
+            report.faults.extend(fault.map(|fault| (log, fault)));
+            logs.insert(log);
+        }
+        for log in logs {
+            self.application.answer(&mut self.books, ledger, log);
         }
     }
 
@@ -464,18 +592,17 @@ impl<G: Guards> Node<G> {
             self.clearing.written(&block);
             let reference = block.reference();
             if let Some(same) = finals.iter().find(|same| same.block == reference) {
-                self.archive.0.insert(reference.height, (block, same.certificate.clone()));
+                self.archive.own.insert(reference.height, (block, same.certificate.clone()));
             }
         }
         for block in finals {
             let faults = self.clearing.block(&block);
             report.faults.extend(faults.into_iter().map(|fault| (block.block.log, fault)));
+            if let Some(dispute) = &block.dispute {
+                self.application.want_public(PublicEntry::DisputeOpened(dispute.clone()));
+            }
             if block.block.log != self.brand {
-                let me = self.brand;
-                let (applied, fault) =
-                    self.application.block(&mut self.books, me, &block, &mut self.entropy);
-                report.applied.extend(applied);
-                report.faults.extend(fault.map(|fault| (block.block.log, fault)));
+                self.unapplied.push(block.clone());
             }
             report.finals.push(block);
         }

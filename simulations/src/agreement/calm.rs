@@ -18,6 +18,7 @@ impl<G: Guards> Simulation<G> {
     /// Repairs everything and lets the alliance finish.
     pub(super) fn calm(&mut self) -> Result<(), Violation> {
         self.trace.note(format_args!("the storm is over"));
+        self.is_storming = false;
         self.network.heal();
         self.crash_chance = 0;
         let down = self.stay_down();
@@ -105,6 +106,9 @@ impl<G: Guards> Simulation<G> {
         let newest = self.observer.newest().epoch();
         for (node, ledger) in &running {
             let brand = node.brand();
+            if !ledger.may_apply() && !ledger.is_closed(brand) {
+                return Some(format!("{brand} may not act upon what others say"));
+            }
             if let Some(what) = self.undecided(ledger) {
                 return Some(what);
             }

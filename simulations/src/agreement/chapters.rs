@@ -26,6 +26,11 @@ impl<G: Guards> Simulation<G> {
                 self.clear(machine);
                 Ok(())
             }
+            // these come of themselves; what they put back was kept before
+            Some(Topic::Ambushes) => {
+                self.back_up();
+                self.want(machine)
+            }
             Some(Topic::Closing) => {
                 // few are quick to decide
                 if self.prng.below(8) == 0 {
@@ -53,17 +58,29 @@ impl<G: Guards> Simulation<G> {
     }
 
     fn back_up_or_put_back(&mut self) -> Result<(), Violation> {
+        if self.prng.below(5) < 3 {
+            self.back_up();
+            return Ok(());
+        }
+        self.some_restorable().map_or(Ok(()), |machine| self.put_back(machine))
+    }
+
+    fn back_up(&mut self) {
+        if let Some(machine) = self.some_restorable() {
+            self.machine(machine).back_up();
+        }
+    }
+
+    fn some_restorable(&mut self) -> Option<Machine> {
         let machines = 0..self.machines.len();
         let restorable: Vec<Machine> = machines
             .filter(|machine| self.restorable.contains(&self.machines[*machine].brand()))
             .collect();
-        let Some(machine) = restorable.get(self.prng.below(restorable.len())).copied() else {
-            return Ok(());
-        };
-        if self.prng.below(5) < 3 {
-            self.machine(machine).back_up();
-            return Ok(());
-        }
+        restorable.get(self.prng.below(restorable.len())).copied()
+    }
+
+    /// A disk is put back to a backup, if there is one.
+    pub(super) fn put_back(&mut self, machine: Machine) -> Result<(), Violation> {
         let declared = self.prng.below(2) == 0;
         if !self.machine(machine).put_back(declared) {
             return Ok(());

@@ -10,6 +10,9 @@ use crate::network::Weather;
 use crate::node::Habit;
 use crate::prng::Prng;
 
+/// In a thousand steps of a machine, where machines are ambushed.
+const AMBUSHED_CRASHES: usize = 20;
+
 /// What happens in a run beside exchanges, crashes and bad weather.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum Topic {
@@ -21,11 +24,14 @@ pub enum Topic {
     Clearing,
     /// Brands agree to close the logs of liars.
     Closing,
+    /// Who has just shown something that binds loses power, its messages, or time.
+    Ambushes,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Restores, Self::Constitutions, Self::Clearing, Self::Closing];
+    pub const ALL: [Self; 5] =
+        [Self::Restores, Self::Constitutions, Self::Clearing, Self::Closing, Self::Ambushes];
 }
 
 /// What a run is made of.
@@ -44,6 +50,9 @@ pub struct Scenario {
     pub events: usize,
     /// What all machines do with their disks.
     pub habit: Habit,
+    /// Held to what comes of it alone, not to what each brand signs on the way: of a mutant this shows
+    /// that what it signs wrongly does harm.
+    pub outcomes_alone: bool,
 }
 
 impl Scenario {
@@ -51,7 +60,8 @@ impl Scenario {
     #[must_use]
     pub const fn of_seed(seed: u64) -> Self {
         let (brands, liar, topic) = (None, None, None);
-        Self { seed, brands, liar, topic, events: 700, habit: Habit::Sound }
+        let (events, habit, outcomes_alone) = (700, Habit::Sound, false);
+        Self { seed, brands, liar, topic, events, habit, outcomes_alone }
     }
 }
 
@@ -81,7 +91,7 @@ impl Drawn {
         let mut topics = topics(scenario, prng);
         let liars = liars(scenario, &ids, faults, prng);
         let mut restorable = BTreeSet::new();
-        if topics.contains(&Topic::Restores) {
+        if topics.contains(&Topic::Restores) || topics.contains(&Topic::Ambushes) {
             // of two brands both are needed: there a restored one goes on where the other says
             let most = if ids.len() == 2 { 1 } else { faults };
             let mut honest = ids.clone();
@@ -97,7 +107,10 @@ impl Drawn {
         if liars.is_empty() {
             topics.remove(&Topic::Closing);
         }
-        let crashes = [0, 2, 10].get(prng.below(3)).copied().unwrap_or_default();
+        let mut crashes = [0, 2, 10].get(prng.below(3)).copied().unwrap_or_default();
+        if topics.contains(&Topic::Ambushes) {
+            crashes += AMBUSHED_CRASHES;
+        }
         let weather = Weather {
             loss: [0, 50, 250].get(prng.below(3)).copied().unwrap_or_default(),
             duplication: [0, 100, 300].get(prng.below(3)).copied().unwrap_or_default(),

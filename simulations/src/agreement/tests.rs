@@ -1,7 +1,9 @@
 use std::num::NonZeroUsize;
 
+use protocol::witness::guards::Guard;
+
 use super::*;
-use crate::mutants::Unfrozen;
+use crate::mutants;
 use crate::parallel;
 
 /// Runs scenarios on all cores; what came of them, in their order.
@@ -62,7 +64,21 @@ fn disks_are_put_back_constitutions_follow_money_is_settled_and_logs_are_closed(
     assert!(sound(&of(Topic::Constitutions, None)).constitutions > 5);
     assert!(sound(&of(Topic::Clearing, None)).discharged > 2);
     let closing = sound(&of(Topic::Closing, Some(Liar::Twins)));
-    assert!(closing.frozen > 1 && closing.closed > 1, "{closing:?}");
+    assert!(closing.frozen > 1 && closing.closed > 1 && closing.closed_out > 2, "{closing:?}");
+    let ambushed = sound(&of(Topic::Ambushes, None));
+    assert!(ambushed.crashes > 30 && ambushed.restores > 0, "{ambushed:?}");
+}
+
+/// What cannot stand is disputed; terms that add up end it, and others do not.
+#[test]
+fn disputes_are_resolved_by_terms_that_add_up() {
+    let scenario = |seed| {
+        let (brands, liar) = (Some(4), Some(Liar::Counterfeiter));
+        Scenario { brands, liar, ..Scenario::of_seed(seed) }
+    };
+    let scenarios: Vec<Scenario> = (0..8).map(scenario).collect();
+    let counts = sound(&scenarios);
+    assert!(counts.resolved > 0 && counts.declined > 0, "{counts:?}");
 }
 
 #[test]
@@ -85,7 +101,7 @@ fn twins_fork_an_alliance_of_three_and_the_observer_sees_it() {
     let forked = (0..200).any(|seed| {
         let (brands, liar) = (Some(3), Some(Liar::Twins));
         let scenario = Scenario { brands, liar, events: 400, ..Scenario::of_seed(seed) };
-        let outcome = run_with_guards::<Unfrozen>(scenario, Trace::default());
+        let outcome = mutants::without(Guard::FreezeOnEvidence, scenario);
         outcome.violation.is_some_and(|violation| violation.invariant == "agreement")
     });
     assert!(forked);

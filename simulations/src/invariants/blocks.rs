@@ -2,7 +2,7 @@
 
 use protocol::amount::Value;
 use protocol::exchange::Payload;
-use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex, Round};
+use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex};
 use protocol::log::block::{BlockReference, Header};
 use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::log::fragments::{Fragment, Shape};
@@ -81,13 +81,15 @@ impl Observer {
         ensure(name, columns.eq(witnesses), || format!("columns of {:?}", block.block))?;
         for (column, exact) in block.header.columns.iter().zip(exact) {
             let to = column.counterparty;
-            let mut sent = self.sent.get(&(log, to, before)).copied().unwrap_or_default();
+            let sent = self.sent.get(&(log, to, before)).copied().unwrap_or_default();
+            let mut sent = self.adjusted(block, to, sent);
             for (_, payload) in payloads.values().filter(|(receiver, _)| *receiver == to) {
                 sent = sent.plus(payload.value()).unwrap_or(Value::MAX);
             }
             self.sent.insert((log, to, height), sent);
             let step = constitution.total_step();
-            let known = self.honest.contains(&log) || (by == to && block.payloads.is_ok());
+            let known = self.honest.contains(&log)
+                || (by == to && block.payloads.is_ok() && !self.was_in_dispute(by, block));
             let stepped = column.sent.ceiling_to(step) == Ok(column.sent);
             let right = sent.ceiling_to(step) == Ok(column.sent) && exact.sent == sent;
             ensure(name, stepped && (right || !known), || {
@@ -209,32 +211,6 @@ impl Observer {
         let whole = rebuilt.as_ref().is_ok_and(|body| body.len() == header.body_bytes as usize);
         ensure("certified entries can be recovered", whole, || {
             format!("{:?} from {} fragments: {:?}", block.block, kept.len(), rebuilt.err())
-        })
-    }
-
-    /// Who votes for a block that no lock forces has checked what it says to it; and who has found
-    /// a log false takes nothing of it any more.
-    pub(super) fn invariant_who_votes_finds_nothing_wrong(
-        &mut self,
-        by: BrandId,
-        block: &FinalBlock,
-    ) -> Result<(), Violation> {
-        let BlockReference { log, height, .. } = block.block;
-        let slot = (log, height, Round::new(0));
-        let voted = self.votes.get(&(by, slot)) == Some(&block.block);
-        let before = self.disputed.get(&(by, log)).copied();
-        let first = before.is_none_or(|before| before >= height);
-        ensure(
-            "who votes finds nothing wrong",
-            block.payloads.is_ok() || !voted || !first,
-            || format!("{by} voted for {:?}, then: {:?}", block.block, block.payloads),
-        )?;
-        if block.payloads.is_err() {
-            let before = self.disputed.entry((by, log)).or_insert(height);
-            *before = height.min(*before);
-        }
-        ensure("a dispute stands", block.payloads.is_err() || first, || {
-            format!("{by} takes {:?} of a log it disputes", block.block)
         })
     }
 

@@ -100,7 +100,7 @@ impl Observer {
         ensure("a log goes from epoch to epoch", expected.is_none_or(|it| it == epoch), || {
             format!("{log}/{height} is under epoch {epoch}, not {expected:?}")
         })?;
-        let taken_up = switch(block.public.iter().map(|(_, entry)| entry));
+        let taken_up = switch(self.entries_of(block));
         let next = taken_up.map_or(epoch, |draft| draft.epoch);
         self.constitutional.next.insert((log, height), next);
         Ok(())
@@ -112,7 +112,7 @@ impl Observer {
         &self,
         block: &FinalBlock,
     ) -> Result<(), Violation> {
-        let Some(draft) = switch(block.public.iter().map(|(_, entry)| entry)) else {
+        let Some(draft) = switch(self.entries_of(block)) else {
             return Ok(());
         };
         let log = block.block.log;

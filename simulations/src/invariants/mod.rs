@@ -7,6 +7,7 @@
 
 mod blocks;
 mod constitutions;
+mod disputes;
 mod evidence;
 mod rounds;
 mod settlement;
@@ -24,6 +25,7 @@ use protocol::witness::guards::Guards;
 use protocol::witness::message::Message;
 
 use self::constitutions::Constitutional;
+use self::disputes::Disputes;
 use self::evidence::Cases;
 use self::settlement::Money;
 use self::starts::Lives;
@@ -62,6 +64,8 @@ pub struct Observer {
     honest: BTreeSet<BrandId>,
     // honest ones whose disks may be put back
     restorable: BTreeSet<BrandId>,
+    // what is signed on the way is not looked at
+    outcomes_alone: bool,
     built: BTreeMap<HeaderHash, Contents>,
     finals: BTreeMap<(BrandId, Height), (BlockReference, Header)>,
     // value ever sent, by log, counterparty and height
@@ -80,8 +84,7 @@ pub struct Observer {
     joined: BTreeMap<(BrandId, Slot), RoundNonce>,
     // fragments on honest disks
     fragments: BTreeMap<HeaderHash, BTreeMap<BrandId, Fragment>>,
-    // logs that a brand has found to say what cannot stand, and at which height first
-    disputed: BTreeMap<(BrandId, BrandId), Height>,
+    disputes: Disputes,
     lives: Lives,
     cases: Cases,
     constitutional: Constitutional,
@@ -101,6 +104,7 @@ impl Observer {
             constitutions: BTreeMap::from([(constitution.epoch(), constitution)]),
             honest,
             restorable,
+            outcomes_alone: false,
             built: BTreeMap::new(),
             finals: BTreeMap::new(),
             sent: BTreeMap::new(),
@@ -113,12 +117,19 @@ impl Observer {
             committed: BTreeMap::new(),
             joined: BTreeMap::new(),
             fragments: BTreeMap::new(),
-            disputed: BTreeMap::new(),
+            disputes: Disputes::default(),
             lives: Lives::default(),
             cases: Cases::default(),
             constitutional: Constitutional::default(),
             money: Money::default(),
         }
+    }
+
+    /// The same, who does not look at what is signed on the way.
+    #[must_use]
+    pub const fn of_outcomes_alone(mut self, alone: bool) -> Self {
+        self.outcomes_alone = alone;
+        self
     }
 
     /// The honest brands.
@@ -187,6 +198,7 @@ impl Observer {
         let by = node.brand();
         report.built.iter().for_each(|block| self.built(block));
         report.finals.iter().for_each(|block| self.note_stances(block));
+        report.finals.iter().for_each(|block| self.note_entries(block));
         if !self.honest.contains(&by) {
             return Ok(());
         }
@@ -195,9 +207,12 @@ impl Observer {
             self.fragments.entry(*header).or_default().insert(by, fragment.clone());
         }
         self.check_start(node, heard, report)?;
-        for (to, message) in &report.sent {
-            self.check_message(by, heard, *to, message)?;
+        if !self.outcomes_alone {
+            for (to, message) in &report.sent {
+                self.check_message(by, heard, *to, message)?;
+            }
         }
+        self.note_agreements(by, report);
         for block in &report.finals {
             self.invariant_agreement(block)?;
             self.invariant_one_chain(block)?;
@@ -211,12 +226,19 @@ impl Observer {
             self.invariant_exchanges_have_their_epochs_price(by, block)?;
             self.check_succession(block)?;
             self.check_settlement(block)?;
+            self.check_endings(block)?;
         }
         for (_, message) in &report.sent {
             self.invariant_checkpoints_are_of_final_sizes(by, message)?;
         }
         for (leaf, payload) in &report.applied {
             self.invariant_applied_once_and_as_sent(by, *leaf, payload)?;
+        }
+        let credited = report.applied.iter().map(|((log, _), _)| *log);
+        let logs: BTreeSet<BrandId> =
+            credited.chain(report.finals.iter().map(|block| block.block.log)).collect();
+        for log in logs {
+            self.invariant_credited_is_what_totals_claim(node, log)?;
         }
         self.invariant_one_statement_a_cut_off(node)?;
         self.invariant_no_honest_brand_is_blamed(node, report)?;

@@ -112,8 +112,8 @@ impl Observer {
     ) -> Result<(), Violation> {
         let name = "confirmed is what was paid";
         let log = block.block.log;
-        for (_, entry) in &block.public {
-            match entry {
+        for entry in self.entries_of(block).to_vec() {
+            match &entry {
                 PublicEntry::Statement(statement) => {
                     let key = (statement.cut_off, log);
                     self.money.entered.insert(key, statement.statement);
@@ -143,7 +143,7 @@ impl Observer {
         for column in &block.header.columns {
             let payer = column.counterparty;
             let mut sum = self.money.added_up.get(&(log, payer, before)).copied();
-            for (_, entry) in &block.public {
+            for entry in self.entries_of(block) {
                 if let PublicEntry::SettlementConfirmed(payment) = entry
                     && payment.payer == payer
                 {

@@ -78,7 +78,7 @@ impl Observer {
         self.lives.fences.retain(|(by, _), _| *by != brand);
         self.cases.forget(brand);
         self.lives.heard.retain(|(by, _), _| *by != brand);
-        self.disputed.retain(|(by, _), _| *by != brand);
+        self.disputes.forget(brand);
     }
 
     /// A machine runs again, on what was on its disk.
@@ -113,6 +113,12 @@ impl Observer {
         ensure("what honest brands show of a former life is noticed", noticed, || {
             format!("{by} goes on as if its disk had not been put back")
         })?;
+        let intact = !self.lives.restores.contains_key(&by);
+        ensure(
+            "an intact disk is not taken for a restored one",
+            !(report.restored && intact),
+            || format!("{by} takes note that its disk was put back, which never happened"),
+        )?;
         for fence in &report.fenced {
             let told = life.told.get(&fence.log).copied().unwrap_or_default();
             ensure("a restored node believes who vouches", fence.certified >= told, || {
@@ -130,6 +136,10 @@ impl Observer {
     fn take_answer<G: Guards>(&mut self, node: &Node<G>, heard: Option<&Message>) -> bool {
         let by = node.brand();
         let Some(Message::Acknowledgement(answer)) = heard else { return false };
+        // a machine that is down hears nothing
+        if node.ledger().is_none() {
+            return false;
+        }
         let Some(life) = self.lives.present.get_mut(&by) else { return false };
         if life.start != Some(answer.body.start) || answer.body.brand != by {
             return false;

@@ -9,12 +9,13 @@ use std::collections::BTreeMap;
 use protocol::constitution::Constitution;
 use protocol::crypto::{Signature, Signed};
 use protocol::epochs::adoption;
-use protocol::ids::{BrandId, HeaderHash, Incarnation, Round, RoundNonce};
+use protocol::ids::{BrandId, HeaderHash, Height, Incarnation, Round, RoundNonce};
 use protocol::ledger::{Ledger, LedgerKeys};
-use protocol::log::block::{BlockReference, ColumnContent};
+use protocol::log::block::{BlockReference, ColumnContent, PublicEntry};
 use protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use protocol::log::merkle::leaf_hash;
 use protocol::log::note::KeyName;
+use protocol::log::resolution::DisputeResolved;
 use protocol::time::Timestamp;
 use protocol::witness::build::{OwnBlock, SentPayload};
 use protocol::witness::guards::Guards;
@@ -64,10 +65,14 @@ pub struct Counterfeiter {
     pub(super) contents: BTreeMap<BrandId, ColumnContent>,
     // who was told something false in the last block
     pub(super) deceived: Option<(BrandId, ColumnContent)>,
+    // from which height on a brand takes nothing of this log any more
+    pub(super) disputes: BTreeMap<BrandId, Height>,
+    // terms that were agreed to in this log
+    pub(super) agreed: Vec<DisputeResolved>,
     // of the open height
     blocks: BTreeMap<HeaderHash, Counterfeit>,
     attempt: Option<Attempt>,
-    finals: Vec<(OwnBlock, UnverifiedCertificate, Constitution)>,
+    pub(super) finals: Vec<(OwnBlock, UnverifiedCertificate, Constitution)>,
     // what the observer has not been told of yet
     pub(super) built: Vec<(HeaderHash, Vec<SentPayload>, Vec<ColumnContent>)>,
     pub(super) requests: u64,
@@ -94,6 +99,8 @@ impl Counterfeiter {
             tip: Tip::genesis(),
             contents: BTreeMap::new(),
             deceived: None,
+            disputes: BTreeMap::new(),
+            agreed: Vec::new(),
             blocks: BTreeMap::new(),
             attempt: None,
             finals: Vec::new(),
@@ -210,6 +217,15 @@ impl Counterfeiter {
         let witnesses = self.constitution.committee().witnesses(self.me);
         self.contents = witnesses.zip(block.contents().iter().copied()).collect();
         self.deceived = deceived;
+        if let Some((deceived, _)) = deceived {
+            self.disputes.entry(deceived).or_insert(header.height);
+        }
+        for entry in block.public() {
+            match entry {
+                PublicEntry::DisputeResolved(it) if it.accuser == self.me => self.agreed.push(*it),
+                _ => {}
+            }
+        }
         self.blocks.clear();
         self.attempt = None;
         // some are not told
@@ -279,7 +295,9 @@ impl Counterfeiter {
         ledger: &Ledger<G>,
         now: Timestamp,
     ) -> Vec<(BrandId, Message)> {
-        let pick = self.prng.below(2 * Lie::ALL.len());
+        // who has deceived somebody is good for a while: or no offer would stand long enough
+        let chances = if self.disputes.is_empty() { 2 } else { 6 };
+        let pick = self.prng.below(chances * Lie::ALL.len());
         let Some(counterfeit) = self.build(ledger, now, Lie::ALL.get(pick).copied()) else {
             return Vec::new();
         };

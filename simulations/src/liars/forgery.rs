@@ -62,11 +62,15 @@ pub enum Lie {
     Discharged,
     /// A payment confirmed for another brand.
     ForAnother,
+    /// Terms of a dispute that there is not, or not any more.
+    Resolution,
+    /// A partner closed out whose log goes on.
+    ClosedOut,
 }
 
 impl Lie {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Price,
         Self::Totals,
         Self::PairLimit,
@@ -85,6 +89,8 @@ impl Lie {
         Self::Confirmed,
         Self::Discharged,
         Self::ForAnother,
+        Self::Resolution,
+        Self::ClosedOut,
     ];
 
     /// Whether the header is altered after the block was built: certificates that it carries are lost.
@@ -149,7 +155,13 @@ impl Counterfeiter {
         self.prng.fill(&mut secret);
         self.prng.fill(&mut nonce);
         let hour = Milliseconds::from_seconds(3600);
-        let public = self.entries(ledger, now, lie, to);
+        let mut public = self.entries(ledger, now, lie, to);
+        match lie {
+            Some(Lie::Resolution) => public.extend(self.false_terms(to)),
+            Some(Lie::ClosedOut) => public.extend(self.false_end(ledger, to)),
+            None => public.extend(self.offer(ledger)),
+            Some(_) => {}
+        }
         let plan = Plan {
             public,
             sealed: sealed.into_iter().collect(),

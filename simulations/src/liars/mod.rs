@@ -7,7 +7,9 @@
 
 pub mod amnesiac;
 pub mod counterfeiter;
+pub mod endings;
 pub mod forgery;
+pub mod juggler;
 pub mod lockbreaker;
 pub mod replayer;
 pub mod twins;
@@ -19,12 +21,14 @@ use protocol::crypto::{Signature, Signed};
 use protocol::ids::BrandId;
 use protocol::ledger::Ledger;
 use protocol::time::Timestamp;
+use protocol::witness::build::OwnBlock;
 use protocol::witness::guards::Guards;
 use protocol::witness::message::{Message, PromiseMessage};
 use protocol::witness::statement::{Commit, Endorsement, Open, Pledge, Promise, Vote, VotingKeys};
 
 use self::amnesiac::Amnesiac;
 use self::counterfeiter::Counterfeiter;
+use self::juggler::Juggler;
 use self::lockbreaker::Lockbreaker;
 use self::replayer::Replayer;
 use crate::alliance::{keys, voting_keys};
@@ -40,6 +44,8 @@ pub enum Liar {
     Spendthrift,
     /// Tries to replace what may be final already ([`lockbreaker`]).
     Lockbreaker,
+    /// Keeps several blocks of one height in the air and chooses who hears of what ([`juggler`]).
+    Juggler,
     /// Writes blocks that are false in one of many ways, and withholds ([`counterfeiter`]).
     Counterfeiter,
     /// Sends messages with bytes altered.
@@ -53,10 +59,11 @@ pub enum Liar {
 
 impl Liar {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Twins,
         Self::Spendthrift,
         Self::Lockbreaker,
+        Self::Juggler,
         Self::Counterfeiter,
         Self::Babbler,
         Self::Amnesiac,
@@ -86,6 +93,7 @@ pub struct Villain {
 enum Part {
     None,
     Lockbreaker(Box<Lockbreaker>),
+    Juggler(Box<Juggler>),
     Counterfeiter(Box<Counterfeiter>),
     Amnesiac(Box<Amnesiac>),
     Replayer(Replayer),
@@ -109,6 +117,13 @@ impl Villain {
         let of: BTreeSet<BrandId> = fellows().into_keys().collect();
         let part = match liar {
             Liar::Lockbreaker => Part::Lockbreaker(Box::new(Lockbreaker::new(
+                me,
+                constitution.clone(),
+                voting_keys(me, 0),
+                fellows(),
+                prng.fork(),
+            ))),
+            Liar::Juggler => Part::Juggler(Box::new(Juggler::new(
                 me,
                 constitution.clone(),
                 voting_keys(me, 0),
@@ -157,6 +172,13 @@ impl Villain {
                     None => liar.tick(),
                 });
             }
+            Part::Juggler(liar) => {
+                sent.retain(|(_, message)| liar.lets_out(message));
+                sent.extend(match heard {
+                    Some((from, message)) => liar.hear(from, message),
+                    None => liar.tick(),
+                });
+            }
             Part::Counterfeiter(liar) => {
                 sent.retain(|(_, message)| liar.lets_out(message));
                 sent.extend(match heard {
@@ -171,11 +193,17 @@ impl Villain {
         }
     }
 
-    /// The lockbreaker in it, if it is one.
-    pub fn lockbreaker(&mut self) -> Option<&mut Lockbreaker> {
+    /// The honest part has built a block: gives those that the liar has for the same height.
+    pub fn rivals<G: Guards>(
+        &mut self,
+        built: &OwnBlock,
+        ledger: &Ledger<G>,
+        now: Timestamp,
+    ) -> Vec<OwnBlock> {
         match &mut self.part {
-            Part::Lockbreaker(liar) => Some(liar),
-            _ => None,
+            Part::Lockbreaker(liar) => liar.rival(ledger, now).into_iter().cloned().collect(),
+            Part::Juggler(liar) => liar.rivals(built, ledger, now).to_vec(),
+            _ => Vec::new(),
         }
     }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::collector::{Collector, HoldingsError, Spoiled, WholeBlock};
 use super::contradiction::Contradiction;
 use super::held::{HELD_BLOCKS_MAX, HeldBlock, Holdings};
-use crate::amount::Points;
+use crate::amount::{Points, Value};
 use crate::codec;
 use crate::constitution::Constitution;
 use crate::constitution::tests::{draft, seed};
@@ -394,6 +394,7 @@ struct Site {
     kept: Kept,
     records: Vec<Record>,
     finals: Vec<(BrandId, Height)>,
+    rejected: Vec<(BrandId, Payload)>,
     runs: bool,
 }
 
@@ -422,8 +423,9 @@ impl World {
         };
         for brand in 0..usize::from(n) {
             let ledger = world.ledger(brand);
-            let (kept, records, finals) = (Kept::default(), Vec::new(), Vec::new());
-            world.sites.push(Site { ledger, kept, records, finals, runs: true });
+            let (kept, records) = (Kept::default(), Vec::new());
+            let (finals, rejected) = (Vec::new(), Vec::new());
+            world.sites.push(Site { ledger, kept, records, finals, rejected, runs: true });
         }
         (0..usize::from(n)).for_each(|brand| world.start(brand));
         world.run(30);
@@ -459,6 +461,7 @@ impl World {
         let mut context = Context { now, entropy, archive: &site.kept };
         action(&mut site.ledger, &mut context, &mut out);
         site.records.append(&mut out.records);
+        site.rejected.append(&mut out.rejected);
         for held in out.held {
             site.kept.held.insert(held.place().unwrap(), held);
         }
@@ -613,6 +616,29 @@ fn a_lost_writer_has_its_log_again_and_goes_on() {
         assert!((1..usize::from(n)).all(|brand| world.height(brand, 0) == world.height(0, 0)));
         assert!(world.faults.is_empty(), "{:?}", world.faults);
     }
+}
+
+/// What it takes before it knows its own log may be more than its limits leave room for: that goes back, and
+/// the log goes on.
+#[test]
+fn a_lost_writer_gives_back_what_its_former_life_leaves_no_room_for() {
+    let mut world = World::new(4);
+    world.send((0, 1), 600);
+    world.run(20);
+    world.lose(0);
+    world.declare(0);
+    // of 1,000 points that it may owe
+    world.send((0, 1), 300);
+    world.send((0, 1), 500);
+    world.run(200);
+    let ledger = &world.sites[0].ledger;
+    assert!(ledger.may_apply() && ledger.writer().stalled().is_none());
+    let gone = (id(&world.of, 1), exchange(&world.of, (0, 1), 500));
+    assert_eq!(world.sites[0].rejected, [gone]);
+    let sent = [600, 300].map(|points| exchange(&world.of, (0, 1), points).value());
+    let sent = sent.into_iter().fold(Value::ZERO, |sum, value| sum.plus(value).unwrap());
+    assert_eq!(world.contents(0)[&id(&world.of, 1)].sent, sent);
+    assert!((1..4).all(|brand| world.height(brand, 0) == world.height(0, 0)));
 }
 
 #[test]

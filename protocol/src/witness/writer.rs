@@ -61,6 +61,8 @@ pub struct Writer<G = Upheld> {
     stalled: Option<Violation>,
     // logs to which nothing can be sent any more
     ended: BTreeSet<BrandId>,
+    // what waits was taken before a block of a former life was known
+    overbooked: bool,
     guards: PhantomData<G>,
 }
 
@@ -83,6 +85,7 @@ impl<G: Guards> Writer<G> {
             missing: None,
             stalled: None,
             ended: BTreeSet::new(),
+            overbooked: false,
             guards: PhantomData,
         }
     }

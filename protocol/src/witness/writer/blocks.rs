@@ -74,6 +74,9 @@ impl<G: Guards> Writer<G> {
         out: &mut Outbox,
     ) -> Option<HeaderHash> {
         self.drop_outdated(at, own, out);
+        if std::mem::take(&mut self.overbooked) {
+            self.make_room(at, own, out);
+        }
         let unready = self.set_aside(at, own);
         if let Some(due) = at.next.due::<G>(at.now)
             && adoption::switch(&self.public).is_none()
@@ -114,6 +117,7 @@ impl<G: Guards> Writer<G> {
         out: &mut Outbox,
     ) {
         let (public, sealed) = block.submissions();
+        self.overbooked = true;
         // a block of this height that is here already took the same
         let counted = !self.blocks.is_empty();
         for entry in &public {

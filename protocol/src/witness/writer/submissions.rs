@@ -164,30 +164,61 @@ impl<G: Guards> Writer<G> {
     }
 
     fn has_room(&self, at: &Surroundings<'_>, own: &Witness<G>, to: BrandId, value: Value) -> bool {
-        let constitution = at.constitution;
-        let step = constitution.total_step();
-        let Some(brand) = constitution.brand(at.me) else { return false };
-        let exposures: Option<Vec<Value>> = constitution
-            .committee()
-            .witnesses(at.me)
-            .map(|counterparty| {
-                let sent = self.contents.get(&counterparty).map_or(Value::ZERO, |c| c.sent);
-                let waiting = self.pending.get(&counterparty).copied().unwrap_or_default();
-                let more = if counterparty == to { value } else { Value::ZERO };
-                let ceiling = sent.plus(waiting).ok()?.plus(more).ok()?.ceiling_to(step).ok()?;
-                let recognised = own.tip().recognised(counterparty);
-                let exposure = rules::public_exposure(step, ceiling, &recognised);
-                // what is about to be recognised counts where it is worse: a claim that was paid
-                let next = self.recognise.get(&counterparty);
-                let next = next.map(|(next, _)| rules::public_exposure(step, ceiling, next));
-                let exposure = next.unwrap_or_default().max(exposure);
-                let reserve = step.plus(step).ok()?;
-                // what nothing new is sent to needs no room
-                if counterparty == to { exposure.plus(reserve).ok() } else { Some(exposure) }
-            })
-            .collect();
+        let Some(brand) = at.constitution.brand(at.me) else { return false };
+        let exposures = self.exposures(at, own, Some((to, value)));
+        let exposures: Option<Vec<Value>> =
+            exposures.map(|all| all.into_iter().map(|(_, exposure)| exposure).collect());
         let within = exposures.is_some_and(|exposures| rules::within_limits(brand, &exposures));
         G::allow(Guard::RoomForMore, within)
+    }
+
+    /// What this brand will owe each other one when all that waits is certified, `more` with it and two
+    /// steps of reserve beside that; none when it leaves its range.
+    fn exposures(
+        &self,
+        at: &Surroundings<'_>,
+        own: &Witness<G>,
+        more: Option<(BrandId, Value)>,
+    ) -> Option<Vec<(BrandId, Value)>> {
+        let step = at.constitution.total_step();
+        let of = |counterparty: BrandId| {
+            let sent = self.contents.get(&counterparty).map_or(Value::ZERO, |c| c.sent);
+            let waiting = self.pending.get(&counterparty).copied().unwrap_or_default();
+            let more = more.filter(|(to, _)| *to == counterparty).map(|(_, value)| value);
+            let all = sent.plus(waiting).ok()?.plus(more.unwrap_or_default()).ok()?;
+            let ceiling = all.ceiling_to(step).ok()?;
+            let recognised = own.tip().recognised(counterparty);
+            let exposure = rules::public_exposure(step, ceiling, &recognised);
+            // what is about to be recognised counts where it is worse: a claim that was paid
+            let next = self.recognise.get(&counterparty);
+            let next = next.map(|(next, _)| rules::public_exposure(step, ceiling, next));
+            let exposure = next.unwrap_or_default().max(exposure);
+            let reserve = step.plus(step).ok()?;
+            // what nothing new is sent to needs no room
+            if more.is_some() { exposure.plus(reserve).ok() } else { Some(exposure) }
+        };
+        let witnesses = at.constitution.committee().witnesses(at.me);
+        witnesses.map(|counterparty| Some((counterparty, of(counterparty)?))).collect()
+    }
+
+    /// Gives back, last first, exchanges that wait beyond the limits: a block of a former life has come
+    /// to light and uses the room that they were taken for.
+    pub(super) fn make_room(&mut self, at: &Surroundings<'_>, own: &Witness<G>, out: &mut Outbox) {
+        let Some(brand) = at.constitution.brand(at.me) else { return };
+        while let Some(exposures) = self.exposures(at, own, None) {
+            let values: Vec<Value> = exposures.iter().map(|(_, exposure)| *exposure).collect();
+            if rules::within_limits(brand, &values) {
+                return;
+            }
+            let over = exposures.iter().find(|(_, exposure)| *exposure > brand.pair_limit);
+            let to = over.map(|(to, _)| *to);
+            let last = self.sealed.iter().rposition(|(counterparty, payload)| {
+                let may_go = matches!(payload, Payload::Exchange(_));
+                may_go && to.is_none_or(|to| to == *counterparty)
+            });
+            let Some(submission) = last.and_then(|place| self.sealed.remove(place)) else { return };
+            self.reject(submission, out);
+        }
     }
 
     /// A log has ended: gives back what waits for it, but for returns, which lower what it owes.

@@ -97,6 +97,8 @@ impl Observer {
         report: &Report,
     ) -> Result<(), Violation> {
         let by = node.brand();
+        // a machine that is down hears nothing
+        let heard = heard.filter(|_| node.ledger().is_some() || report.crashed.is_some());
         let is_told = self.take_answer(node, heard);
         if report.restored {
             self.lives.noticed.insert(by);
@@ -136,10 +138,6 @@ impl Observer {
     fn take_answer<G: Guards>(&mut self, node: &Node<G>, heard: Option<&Message>) -> bool {
         let by = node.brand();
         let Some(Message::Acknowledgement(answer)) = heard else { return false };
-        // a machine that is down hears nothing
-        if node.ledger().is_none() {
-            return false;
-        }
         let Some(life) = self.lives.present.get_mut(&by) else { return false };
         if life.start != Some(answer.body.start) || answer.body.brand != by {
             return false;

@@ -306,10 +306,12 @@ fn room(path: &Path, checks: &mut Checks) {
     let Ok(found) = rustix::fs::statvfs(path) else { return };
     let free = found.f_bavail.saturating_mul(found.f_frsize);
     let words = format!("{} MiB free", free >> 20);
-    let level = match free {
-        ..FREE_BYTES_LEAST => Level::Error,
-        ..FREE_BYTES => Level::Warning,
-        _ => Level::Ok,
+    let level = if free < FREE_BYTES_LEAST {
+        Level::Error
+    } else if free < FREE_BYTES {
+        Level::Warning
+    } else {
+        Level::Ok
     };
     checks.enter(level, "disk", words);
 }

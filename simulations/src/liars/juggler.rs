@@ -207,8 +207,8 @@ impl Juggler {
                         messages.extend(self.open_round());
                         messages
                     }
-                    Stage::Other(_) | Stage::Again(_) => self.to_all(&message),
-                    Stage::Any => self.to_some(&message),
+                    Stage::Other(_) | Stage::Again(_) => self.send_all(&message),
+                    Stage::Any => self.send_some(&message),
                 }
             }
             (Message::Commit(commit), Some((pledge, proposal))) if commit.body.0 == pledge => {
@@ -226,7 +226,7 @@ impl Juggler {
                     messages.extend(self.open_round());
                     return messages;
                 }
-                let mut messages = self.to_some(&Message::Certified(certificate.clone()));
+                let mut messages = self.send_some(&Message::Certified(certificate.clone()));
                 if self.prng.below(2) == 0 {
                     // its node goes on with the next height
                     messages.push((self.me, Message::Certified(certificate)));
@@ -359,13 +359,13 @@ impl Juggler {
         witnesses.get(pick).copied().unwrap_or(self.me)
     }
 
-    fn to_all(&self, message: &Message) -> Vec<(BrandId, Message)> {
+    fn send_all(&self, message: &Message) -> Vec<(BrandId, Message)> {
         let witnesses = self.constitution.committee().witnesses(self.me);
         witnesses.map(|to| (to, message.clone())).collect()
     }
 
     /// To one witness, and to some of the others.
-    fn to_some(&mut self, message: &Message) -> Vec<(BrandId, Message)> {
+    fn send_some(&mut self, message: &Message) -> Vec<(BrandId, Message)> {
         let witnesses: Vec<BrandId> = self.constitution.committee().witnesses(self.me).collect();
         let one = self.prng.below(witnesses.len());
         let told = witnesses.into_iter().enumerate();

@@ -174,7 +174,7 @@ fn dataset(contract: &Contract, retention_years: u8) -> DatasetView {
             consent: consent_words(known, purpose.as_str()),
         }
     });
-    let tables = contract.tables().iter().map(|table| table_view(table));
+    let tables = contract.tables().iter().map(table_view);
     let public = contract.public_tables().iter().map(|table| TableView {
         name: table.name().to_owned(),
         public: true,

@@ -1,7 +1,7 @@
 //! `coalition query`, `answers`, `budget`, `datasets` and `policy`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::operations::{NodeArguments, client};
@@ -443,34 +443,42 @@ pub async fn policy(command: &PolicyCommand) -> Result<(), CliError> {
         PolicyCommand::Check { data, file } => {
             let data = DataDirectory::new(data);
             let path = file.clone().unwrap_or_else(|| data.policy());
-            if !path.exists() {
-                return Err(CliError::Input(format!(
-                    "there is no {}: without one the contract's defaults hold",
-                    path.display()
-                )));
-            }
-            let wrong = |error: String| CliError::Input(error);
-            let (_, brand) = data.settings()?;
-            let known = Known::read(&data).map_err(|error| wrong(error.to_string()))?;
-            let chain = known.chain(brand).map_err(|error| wrong(error.to_string()))?;
-            let constitution = known.of_chain(&chain).last();
-            let contract = constitution.and_then(|constitution| constitution.clean_room());
-            let contract = contract.ok_or_else(|| {
-                wrong("the constitution has no clean room: a policy would say nothing".into())
-            })?;
-            let me = brand.as_str().parse().map_err(|_| wrong("the brand has no name".into()))?;
-            let text = PolicyFile::read(&path).map_err(|error| wrong(error.to_string()))?;
-            let text = text.unwrap_or_default();
-            Policy::new(&text, contract.contract(), me)
-                .map_err(|error| wrong(format!("{}: {error}", path.display())))?;
-            io.say(&format!("{} can be used / 策略有效", path.display()));
+            let words = checked_policy(&data, &path).map_err(CliError::Input)?;
+            io.say(&format!("{}: {words}", path.display()));
             Ok(())
         }
     }
 }
 
+/// Whether a policy can be used under the newest constitution of a data directory, in words.
+///
+/// # Errors
+/// What is not right, and where.
+pub fn checked_policy(data: &DataDirectory, path: &Path) -> Result<String, String> {
+    fn words(error: impl std::fmt::Display) -> String {
+        error.to_string()
+    }
+    let Some(file) = PolicyFile::read(path).map_err(words)? else {
+        return Ok("not there: the contract's defaults hold, and no other brand gets this one's own answers".into());
+    };
+    let (_, brand) = data.settings().map_err(words)?;
+    let known = Known::read(data).map_err(words)?;
+    let chain = known.chain(brand).map_err(words)?;
+    let newest = known.of_chain(&chain).next();
+    let Some(room) = newest.and_then(|constitution| constitution.clean_room()) else {
+        return Ok("the constitution has no clean room: it says nothing".into());
+    };
+    let me = brand.as_str().parse().map_err(words)?;
+    let policy = Policy::new(&file, room.contract(), me).map_err(words)?;
+    Ok(format!(
+        "{} analyst accounts, own answers to {} other brands",
+        policy.accounts().len(),
+        policy.packs().len()
+    ))
+}
+
 /// Writes bytes to a file.
-pub(super) fn write(path: &std::path::Path, bytes: &[u8]) -> Result<(), CliError> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     fs::write(path, bytes).map_err(|source| CliError::File { path: path.into(), source })
 }
 

@@ -285,7 +285,7 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
         ("SELECT count(*) FROM purchases WHERE amount_fen > (SELECT avg(amount_fen) FROM purchases)".into(), 422),
         ("SELECT rank() OVER (ORDER BY amount_fen) FROM purchases".into(), 422),
         ("SELECT count(*) FROM (SELECT member FROM purchases LIMIT 1) x".into(), 422),
-        ("SELECT sum(random()) FROM purchases".into(), 422),
+        ("SELECT sum(random()) FROM purchases".into(), 400),
         ("SELECT member FROM purchases".into(), 422),
         ("SELECT * FROM purchases".into(), 422),
         ("DROP TABLE purchases".into(), 400),
@@ -298,6 +298,7 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
         (String::new(), 400),
         ("\u{0}\u{202e}SELECT".into(), 400),
     ];
+    let mut others = Vec::new();
     for scope in [None, Some(Scope::Local), Some(Scope::Pack)] {
         for (sql, status) in &cases {
             let began = Instant::now();
@@ -305,13 +306,16 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
             let planned = analyst.post::<_, PlanView>("/api/v1/queries/plan", &[], &request).await;
             let (found, code) = refused(planned);
             let short: String = sql.chars().take(80).collect();
-            assert_eq!(found, *status, "{short}: {code}");
+            if found != *status {
+                others.push(format!("{scope:?} {short}: {found} {code}"));
+            }
             assert!(began.elapsed().as_secs() < 5, "{short}: {:?}", began.elapsed());
             let request =
                 QueryRequest { sql: sql.clone(), plan: "00".repeat(32), scope, pico_rho: None };
             refused(analyst.post::<_, QueryView>("/api/v1/queries", &[], &request).await);
         }
     }
+    assert!(others.is_empty(), "{others:#?}");
     // absurd costs are refused too
     for pico_rho in [0, u64::MAX] {
         let request = PlanRequest {

@@ -367,7 +367,6 @@ pub const OWNED: &[Alone] = &[
             "cleanroom::exact",
             "runtime::clean_room",
             "http::cleanroom",
-            "http::testing",
             "cli::templates",
         ],
         because: "exact figures go from the engine to the member of staff who asked, and nowhere else: no \

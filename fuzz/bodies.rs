@@ -162,6 +162,7 @@ pub fn clean_room_entry(bytes: &[u8]) {
 /// The clean room's messages between nodes.
 pub fn clean_room_message(bytes: &[u8]) {
     same(bytes, privacy::steps::Message::from_bytes(bytes), |message| message.to_bytes());
+    same(bytes, privacy::PackMessage::from_bytes(bytes), |message| message.to_bytes());
 }
 
 static CONSTITUTION: LazyLock<alliance_config::Constitution> = LazyLock::new(|| {

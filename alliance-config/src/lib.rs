@@ -19,6 +19,7 @@ mod document;
 mod draft;
 pub mod introduction;
 mod problem;
+pub mod questions;
 mod raw;
 mod signatures;
 mod succession;

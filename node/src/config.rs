@@ -218,6 +218,16 @@ impl DataDirectory {
     pub fn addresses(&self) -> PathBuf {
         self.0.join("addresses.json")
     }
+    /// What this brand takes part in and answers.
+    #[must_use]
+    pub fn policy(&self) -> PathBuf {
+        self.0.join("policy.toml")
+    }
+    /// Saved questions of this brand's own.
+    #[must_use]
+    pub fn templates(&self) -> PathBuf {
+        self.0.join("templates")
+    }
     /// The node's own settings.
     #[must_use]
     pub fn settings_path(&self) -> PathBuf {

@@ -9,7 +9,8 @@
 //! The way of a question: [`sql`] binds it to the [`contract`] or refuses it; [`plan`] fixes cells,
 //! sensitivity, cost and noise; [`steps`] has it charged in certified logs ([`accounting`]);
 //! [`mechanism`] draws noise, then [`bounded`] reduces rows to a clipped vector; [`masked_sum`]
-//! hides it; with all openings there is a [`release`].
+//! hides it; with all openings there is a [`release`]. A question about one brand's own members takes
+//! the shorter way through [`alone`].
 //!
 //! A node drives [`CleanRoom`]: it passes in [`CertifiedEntry`]s, messages and the time, carries
 //! out [`Effect`]s in order, and answers [`Effect::Read`] by drawing a [`NoiseShare`], running
@@ -29,6 +30,7 @@
 )]
 
 pub mod accounting;
+pub mod alone;
 pub mod bounded;
 pub mod civil;
 pub mod contract;
@@ -44,6 +46,7 @@ pub mod steps;
 pub mod units;
 
 pub use accounting::{CertifiedCharge, CertifiedLocalCharge, Ledger};
+pub use alone::{LocalEffect, LocalRequest, LocalRoom, PackMessage};
 pub use bounded::{BoundedVector, Collector, MemberSql, member_sql};
 pub use contract::{BudgetProfile, Contract, RawContract};
 pub use ids::{AnalystId, Attempt, ParticipantId, PlanHash, Purpose, QueryId, SnapshotId};

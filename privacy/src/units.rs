@@ -10,43 +10,75 @@ use serde::{Deserialize, Serialize};
 
 use crate::exact;
 
-/// A privacy cost of zero-concentrated differential privacy (Bun and Steinke 2016), in units
-/// of 1e-12 of rho. Costs are rounded up. Nano-rho would lose 2 % at the budgets of `large`.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    Encode,
-    Decode,
-    Serialize,
-    Deserialize,
-)]
-#[cbor(transparent)]
-#[serde(transparent)]
-pub struct PicoRho(#[n(0)] u64);
+/// A whole number of units of 1e-12: what accounts add up.
+macro_rules! pico_amount {
+    ($(#[$doc:meta])* $name:ident, $per:ident: $one:literal) => {
+        $(#[$doc])*
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            PartialEq,
+            Eq,
+            PartialOrd,
+            Ord,
+            Hash,
+            Default,
+            Encode,
+            Decode,
+            Serialize,
+            Deserialize,
+        )]
+        #[cbor(transparent)]
+        #[serde(transparent)]
+        pub struct $name(#[n(0)] u64);
+
+        impl $name {
+            #[doc = concat!("Units in ", $one, ".")]
+            pub const $per: u64 = 1_000_000_000_000;
+            /// Nothing.
+            pub const ZERO: Self = Self(0);
+
+            /// So many units of 1e-12.
+            pub const fn new(units: u64) -> Self {
+                Self(units)
+            }
+
+            /// In units of 1e-12.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+
+            /// Sum; `None` on overflow.
+            pub fn checked_add(self, other: Self) -> Option<Self> {
+                self.0.checked_add(other.0).map(Self)
+            }
+
+            /// Difference; `None` when `other` is larger.
+            pub fn checked_sub(self, other: Self) -> Option<Self> {
+                self.0.checked_sub(other.0).map(Self)
+            }
+
+            /// An equal share among `parts`, rounded down; `None` for no parts.
+            pub fn divided(self, parts: usize) -> Option<Self> {
+                self.0.checked_div(u64::try_from(parts).ok()?).map(Self)
+            }
+        }
+    };
+}
+
+pico_amount!(
+    /// A privacy cost of zero-concentrated differential privacy (Bun and Steinke 2016), in units
+    /// of 1e-12 of rho. Costs are rounded up. Nano-rho would lose 2 % at the budgets of `large`.
+    PicoRho, PER_RHO: "one rho"
+);
+
+pico_amount!(
+    /// A probability with which a guarantee may fail altogether, in units of 1e-12. Deltas add up.
+    PicoDelta, PER_ONE: "a certainty"
+);
 
 impl PicoRho {
-    /// Units in one rho.
-    pub const PER_RHO: u64 = 1_000_000_000_000;
-    /// No cost.
-    pub const ZERO: Self = Self(0);
-
-    /// A cost in pico-rho.
-    pub const fn new(pico_rho: u64) -> Self {
-        Self(pico_rho)
-    }
-
-    /// The cost in pico-rho.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
     /// `numerator / denominator` rho, rounded up; `None` for a zero denominator or overflow.
     pub fn from_ratio_rounded_up(numerator: u64, denominator: u64) -> Option<Self> {
         let scaled = u128::from(numerator).checked_mul(u128::from(Self::PER_RHO))?;
@@ -67,16 +99,6 @@ impl PicoRho {
         exact::gaussian_pico_rho_rounded_up(squared_sensitivity, variance).map(Self)
     }
 
-    /// Sum; `None` on overflow.
-    pub fn checked_add(self, other: Self) -> Option<Self> {
-        self.0.checked_add(other.0).map(Self)
-    }
-
-    /// Difference; `None` when `other` is larger.
-    pub fn checked_sub(self, other: Self) -> Option<Self> {
-        self.0.checked_sub(other.0).map(Self)
-    }
-
     /// `percent / 100` of this, rounded down; `None` above 100 percent.
     pub fn percent(self, percent: u8) -> Option<Self> {
         if percent > 100 {
@@ -84,11 +106,6 @@ impl PicoRho {
         }
         let share = u128::from(self.0).checked_mul(u128::from(percent))?.checked_div(100)?;
         u64::try_from(share).ok().map(Self)
-    }
-
-    /// An equal share among `parts`, rounded down; `None` for no parts.
-    pub fn divided(self, parts: usize) -> Option<Self> {
-        self.0.checked_div(u64::try_from(parts).ok()?).map(Self)
     }
 
     /// In rho, for display only.
@@ -100,48 +117,6 @@ impl PicoRho {
 impl fmt::Display for PicoRho {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:e} rho", self.to_rho())
-    }
-}
-
-/// A probability with which a guarantee may fail altogether, in units of 1e-12. Deltas add up.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    Encode,
-    Decode,
-    Serialize,
-    Deserialize,
-)]
-#[cbor(transparent)]
-#[serde(transparent)]
-pub struct PicoDelta(#[n(0)] u64);
-
-impl PicoDelta {
-    /// Units in a certainty.
-    pub const PER_ONE: u64 = 1_000_000_000_000;
-    /// No probability.
-    pub const ZERO: Self = Self(0);
-
-    /// A probability in units of 1e-12.
-    pub const fn new(pico_delta: u64) -> Self {
-        Self(pico_delta)
-    }
-
-    /// The probability in units of 1e-12.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-
-    /// Sum; `None` on overflow.
-    pub fn checked_add(self, other: Self) -> Option<Self> {
-        self.0.checked_add(other.0).map(Self)
     }
 }
 

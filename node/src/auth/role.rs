@@ -136,6 +136,16 @@ permissions! {
     SeePartnerPage: Partner | Officer;
     /// See the console's compliance report.
     SeeOfficerPage: Officer;
+    /// See every brand's privacy budget.
+    ReadBudgets: Administrator | Analyst | Officer;
+    /// See what may be asked, and saved questions.
+    ReadDatasets: Administrator | Partner | Analyst | Officer | Store;
+    /// See exact figures of this brand's own members. Not for analysts: theirs are noised.
+    ReadFigures: Partner | Store;
+    /// See what this brand takes part in and answers.
+    ReadPolicy: Administrator | Analyst | Officer;
+    /// Let the node read the policy that its operator has put there.
+    TakePolicy: Administrator;
     /// Stop the node.
     StopNode: Administrator;
 }
@@ -179,6 +189,7 @@ mod tests {
         assert!(Authorized::<perm::ExchangePoints>::check("a", &admin).is_none());
         assert!(Authorized::<perm::ReadMembers>::check("a", &admin).is_none());
         assert!(Authorized::<perm::RunQueries>::check("a", &[Role::Officer]).is_none());
+        assert!(Authorized::<perm::ReadFigures>::check("a", &[Role::Analyst]).is_none());
         assert!(Authorized::<perm::ReadStatus>::check("a", &[]).is_none());
     }
 

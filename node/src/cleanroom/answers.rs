@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use privacy::ids::{PlanHash, ReleaseHash};
-use privacy::{AttemptId, ParticipantId, PicoRho, Release, SnapshotId};
+use privacy::release::{PrivacyStatement, ReleasedCell};
+use privacy::{AttemptId, LocalRelease, ParticipantId, PicoRho, Release, SnapshotId};
+
+use crate::service::Scope;
 
 /// A released answer.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -40,6 +43,24 @@ pub struct Answer {
     /// The same as epsilon, for display.
     #[n(9)]
     pub epsilon: f64,
+    /// Whether one brand gave it about its own members alone; not there in answers of before there were
+    /// such.
+    #[n(10)]
+    pub alone: Option<bool>,
+    /// The whole privacy statement, as JSON.
+    #[n(11)]
+    pub privacy: Option<String>,
+}
+
+/// A release as both kinds have it.
+struct Parts<'a> {
+    id: AttemptId,
+    plan: PlanHash,
+    hash: ReleaseHash,
+    rho: PicoRho,
+    columns: &'a [String],
+    cells: &'a [ReleasedCell],
+    statement: &'a PrivacyStatement,
 }
 
 /// One cell.
@@ -70,39 +91,75 @@ pub struct AnswerValue {
 }
 
 impl Answer {
-    /// Of a release, given from these facts.
+    /// Of a joint release, given from these facts.
     #[must_use]
     pub fn of(release: &Release, snapshots: BTreeMap<ParticipantId, SnapshotId>) -> Self {
-        let keys = release.cells().first().map_or(0, |cell| cell.keys.len());
-        let (keys, values) = release.columns().split_at(keys.min(release.columns().len()));
-        let rows = release
-            .cells()
-            .iter()
-            .map(|cell| AnswerRow {
-                keys: cell.keys.clone(),
-                values: cell
-                    .values
-                    .iter()
-                    .map(|noised| AnswerValue {
-                        value: noised.value,
-                        low: noised.low,
-                        high: noised.high,
-                    })
-                    .collect(),
-            })
-            .collect();
-        Self {
+        let parts = Parts {
             id: release.id(),
             plan: release.plan(),
-            snapshots,
             hash: release.hash(),
+            rho: release.rho(),
+            columns: release.columns(),
+            cells: release.cells(),
+            statement: release.statement(),
+        };
+        Self::of_parts(&parts, snapshots, false)
+    }
+
+    /// Of one brand's release about its own members.
+    #[must_use]
+    pub fn of_local(release: &LocalRelease) -> Self {
+        let parts = Parts {
+            id: release.id(),
+            plan: release.plan(),
+            hash: release.hash(),
+            rho: release.rho(),
+            columns: release.columns(),
+            cells: release.cells(),
+            statement: release.statement(),
+        };
+        Self::of_parts(&parts, BTreeMap::from([(release.brand(), release.snapshot())]), true)
+    }
+
+    fn of_parts(
+        parts: &Parts<'_>,
+        snapshots: BTreeMap<ParticipantId, SnapshotId>,
+        alone: bool,
+    ) -> Self {
+        let keys = parts.cells.first().map_or(0, |cell| cell.keys.len());
+        let (keys, values) = parts.columns.split_at(keys.min(parts.columns.len()));
+        let rows = parts.cells.iter().map(|cell| AnswerRow {
+            keys: cell.keys.clone(),
+            values: cell
+                .values
+                .iter()
+                .map(|noised| AnswerValue {
+                    value: noised.value,
+                    low: noised.low,
+                    high: noised.high,
+                })
+                .collect(),
+        });
+        Self {
+            id: parts.id,
+            plan: parts.plan,
+            snapshots,
+            hash: parts.hash,
             keys: keys.to_vec(),
             values: values.to_vec(),
-            rows,
-            rho: release.rho(),
-            year: release.statement().year,
-            epsilon: release.statement().plan.epsilon,
+            rows: rows.collect(),
+            rho: parts.rho,
+            year: parts.statement.year,
+            epsilon: parts.statement.plan.epsilon,
+            alone: Some(alone),
+            privacy: serde_json::to_string(parts.statement).ok(),
         }
+    }
+
+    /// Who gave it.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        if self.alone == Some(true) { Scope::Local } else { Scope::Joint }
     }
 }
 
@@ -146,9 +203,14 @@ impl Answers {
         self.given.is_empty()
     }
 
-    /// The latest.
+    /// The latest joint one.
     #[must_use]
     pub fn latest(&self) -> Option<&Answer> {
-        self.given.last()
+        self.given.iter().rev().find(|answer| answer.scope() == Scope::Joint)
+    }
+
+    /// All, the newest first.
+    pub fn newest(&self) -> impl Iterator<Item = &Answer> {
+        self.given.iter().rev()
     }
 }

@@ -10,25 +10,33 @@
 //! participant is known to answer from other facts by now. A brand's facts are known by the snapshot
 //! it certified last: an import at another brand is noticed with the next question it takes part in.
 //!
-//! Not here yet: local questions about the own members alone, several analysts with shares of the
-//! quota, a policy file, questions about facts that an import replaced while the node was down (such
-//! an attempt fails, and its cost is booked).
+//! A brand also answers alone: its own analysts about its own members, and other brands whose packs
+//! (questions with `brand` among the group keys) its policy agrees to. Exact figures of its own members
+//! are for its own staff and take another way altogether ([`exact`]).
+//!
+//! Not here yet: questions about facts that an import replaced while the node was down (such an attempt
+//! fails, and its cost is booked), groups whose names are private.
 
 pub mod answers;
 mod entry;
+pub mod exact;
 pub mod policy;
 pub mod read;
 mod room;
+pub mod templates;
 pub mod views;
 
 use protocol::ids::BrandId;
 
 pub use entry::{Certified, CertifiedApplication, Names};
 pub use read::{ReadJob, ReadResult};
-pub use room::{QueryTimes, RestoreError, Room};
+pub use room::{QueryTimes, RestoreError, Room, RoomSettings};
 
 /// The clean room among the applications whose entries the logs certify.
 pub const APPLICATION: u16 = 1;
+
+/// Packs among the applications that send messages; they have no entries of their own.
+pub const PACKS: u16 = 2;
 
 /// What the runtime has to do for the clean room. Records are durable before anything is sent or read.
 #[derive(Debug)]
@@ -39,6 +47,8 @@ pub enum Action {
     Append(Vec<u8>),
     /// To another brand, once the records of the turn are durable.
     Send(BrandId, Vec<u8>),
+    /// A message about a pack to another brand, once the records of the turn are durable.
+    SendPack(BrandId, Vec<u8>),
     /// To be read, once the records of the turn are durable.
     Read(Box<ReadJob>),
 }

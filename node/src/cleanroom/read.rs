@@ -63,7 +63,7 @@ pub struct ReadResult {
 /// A reading that failed. Says nothing, on purpose.
 #[derive(Debug, thiserror::Error)]
 #[error("the reading failed")]
-struct Failed;
+pub(super) struct Failed;
 
 /// Reads, within the caps, and returns on a time bucket.
 pub async fn run(job: ReadJob, facts: Arc<Facts>, vault: Arc<Vault>) -> ReadResult {
@@ -104,11 +104,8 @@ async fn draw_then_read(
     Ok((noise, vector))
 }
 
-async fn bounded(
-    job: &ReadJob,
-    facts: &Facts,
-    members: &Consenting,
-) -> Result<BoundedVector, Failed> {
+/// An engine that may not write a file, with a cap on its memory.
+pub(super) fn engine() -> Result<SessionContext, Failed> {
     let no_files = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let environment = RuntimeEnvBuilder::new()
         .with_memory_limit(READ_MEMORY_MAX, 1.0)
@@ -116,7 +113,15 @@ async fn bounded(
         .build_arc()
         .map_err(|_| Failed)?;
     let config = SessionConfig::new().with_target_partitions(1);
-    let session = SessionContext::new_with_config_rt(config, environment);
+    Ok(SessionContext::new_with_config_rt(config, environment))
+}
+
+async fn bounded(
+    job: &ReadJob,
+    facts: &Facts,
+    members: &Consenting,
+) -> Result<BoundedVector, Failed> {
+    let session = engine()?;
     for table in job.plan.tables() {
         facts
             .register(&session, table.name(), &job.snapshot, members, job.not_before)

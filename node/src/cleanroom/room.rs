@@ -4,6 +4,10 @@
 //! it asked. Everything that has to be done comes out as [`Action`]s, in order; the time and random
 //! bytes come in.
 
+mod accounts;
+mod local;
+mod packs;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -15,21 +19,22 @@ use privacy::ids::{Attempt, PlanHash};
 use privacy::plan::QuerySpec;
 use privacy::steps::{DeclineReason, MessageError};
 use privacy::{
-    AttemptId, CalendarYear, CleanRoom, Clock, DpPlan, Effect, MaskingSecret, ParticipantId,
-    PicoRho, Progress, ProposeRequest, QueryId, SnapshotId, UtcMillis,
+    AnalystId, AttemptId, CalendarYear, CleanRoom, Clock, DpPlan, Effect, LocalRoom, MaskingSecret,
+    ParticipantId, PicoRho, Progress, ProposeRequest, QueryId, SnapshotId, UtcMillis,
 };
 use protocol::codec;
 use protocol::ids::BrandId;
 use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::writer::Entropy;
 
+use self::packs::{PackRecord, Packs};
 use super::answers::{Answer, Answers};
-use super::policy::{ANALYST, Policy};
+use super::policy::{Account, Policy, PolicyError, PolicyFile};
 use super::views::internal;
 use super::{Action, Certified, CertifiedApplication, Names, ReadJob, ReadResult, views};
 use crate::journal::RECORD_MAX;
 use crate::purchases::{Facts, Snapshot};
-use crate::service::{BudgetView, PlanView, QueryView, ReleaseView, ServiceError};
+use crate::service::{BudgetView, PlanView, QueryView, Question, ReleaseView, Scope, ServiceError};
 use crate::vault::Purpose;
 
 /// How often what may have been lost is sent again.
@@ -44,6 +49,15 @@ pub struct QueryTimes {
     pub reservation: Milliseconds,
     /// From then until an opening counts as missing.
     pub opening: Milliseconds,
+}
+
+/// What a node's operator sets.
+#[derive(Debug, Clone, Default)]
+pub struct RoomSettings {
+    /// The brand's policy; none for the contract's.
+    pub policy: Option<PolicyFile>,
+    /// Times of the steps.
+    pub times: QueryTimes,
 }
 
 impl Default for QueryTimes {
@@ -68,6 +82,12 @@ enum RoomRecord {
     /// A question was answered.
     #[n(2)]
     Answered(#[n(0)] Answer),
+    /// A step of a local question, in the encoding of `privacy`.
+    #[n(3)]
+    Local(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// A step of a pack.
+    #[n(4)]
+    Pack(#[n(0)] PackRecord),
 }
 
 /// A question of this brand's, until its reservation is certified.
@@ -89,9 +109,13 @@ pub struct Room {
     me: ParticipantId,
     names: Names,
     inner: CleanRoom,
+    // questions about the own members alone
+    local: LocalRoom,
+    packs: Packs,
     zone: TimeZone,
     retention_years: u8,
     times: QueryTimes,
+    policy_file: Option<PolicyFile>,
     policy: Policy,
     facts: Arc<Facts>,
     entropy: Box<dyn Entropy + Send>,
@@ -120,9 +144,15 @@ pub enum RestoreError {
     /// A step's record.
     #[error(transparent)]
     Step(#[from] privacy::steps::RestoreError),
+    /// A step's record of a local question.
+    #[error(transparent)]
+    Local(#[from] privacy::steps::CodecError),
     /// This brand is not in the contract.
     #[error("the contract of the clean room does not name this brand")]
     NotNamed,
+    /// This brand's policy.
+    #[error("policy.toml: {0}")]
+    Policy(#[from] PolicyError),
 }
 
 impl Room {
@@ -136,7 +166,7 @@ impl Room {
         constitution: &alliance_config::Constitution,
         clean_room: &alliance_config::CleanRoom,
         facts: Arc<Facts>,
-        times: QueryTimes,
+        settings: RoomSettings,
         entropy: Box<dyn Entropy + Send>,
         records: &[Vec<u8>],
     ) -> Result<Self, RestoreError> {
@@ -144,16 +174,23 @@ impl Room {
         let names = Names::of(&brands);
         let me = names.participant(me).ok_or(RestoreError::NotNamed)?;
         let (mut steps, mut asked, mut answers) = (Vec::new(), BTreeMap::new(), Answers::default());
+        let (mut local, mut packs) = (Vec::new(), Packs::default());
         for bytes in records {
             match codec::decode("a record of the clean room", bytes, RECORD_MAX)? {
                 RoomRecord::Step(step) => steps.push(step),
                 RoomRecord::Asked(question) => drop(asked.insert(question.id, question)),
                 RoomRecord::Answered(answer) => answers.add(answer),
+                RoomRecord::Local(step) => local.push(step),
+                RoomRecord::Pack(step) => packs.restore(step),
             }
         }
         let contract = clean_room.contract().clone();
+        let RoomSettings { policy: policy_file, times } = settings;
         Ok(Self {
-            policy: Policy::of_contract(&contract),
+            policy: policy(policy_file.as_ref(), &contract, me)?,
+            policy_file,
+            local: LocalRoom::restore(me, contract.clone(), local)?,
+            packs,
             inner: CleanRoom::restore(me, contract, steps)?,
             me,
             names,
@@ -185,7 +222,11 @@ impl Room {
         let names = Names::of(&brands);
         names.brand(self.me).ok_or(RestoreError::NotNamed)?;
         let contract = clean_room.contract().clone();
-        self.policy = Policy::of_contract(&contract);
+        self.policy = policy(self.policy_file.as_ref(), &contract, self.me).unwrap_or_else(|error| {
+            tracing::error!(error = %error, "the policy does not fit the new contract: nothing is answered");
+            Policy::none()
+        });
+        self.local.follow(contract.clone());
         self.inner.follow(contract);
         self.names = names;
         self.zone = constitution.clearing_zone().clone();
@@ -206,7 +247,9 @@ impl Room {
     /// Acts on all that was replayed.
     pub fn resume(&mut self, now: Timestamp) -> Vec<Action> {
         let effects = self.inner.resume(self.clock(now));
-        self.carry_out(effects, now)
+        let mut actions = self.carry_out(effects, now);
+        actions.extend(self.resume_local(now));
+        actions
     }
 
     /// A certified entry of any log, in the log's order.
@@ -217,6 +260,7 @@ impl Room {
             Vec::new()
         });
         let mut actions = self.carry_out(effects, now);
+        actions.extend(self.certified_local(&certified, now));
         // openings that came before the certificates they waited for
         for ((from, _), bytes) in std::mem::take(&mut self.early) {
             actions.extend(self.handle(from, bytes, now));
@@ -271,11 +315,16 @@ impl Room {
         }
         self.resent = now;
         let effects = self.inner.tick(self.clock(now));
-        self.carry_out(effects, now)
+        let mut actions = self.carry_out(effects, now);
+        actions.extend(self.ask_packs_again(now));
+        actions
     }
 
     /// What came of a reading.
     pub fn read(&mut self, result: ReadResult, now: Timestamp) -> Vec<Action> {
+        if self.local.knows(&result.id) {
+            return self.read_local(result, now);
+        }
         let (id, clock) = (result.id, self.clock(now));
         let effects = match result.drawn {
             Some((noise, vector)) => {
@@ -300,11 +349,16 @@ impl Room {
     ///
     /// # Errors
     /// The refusal, which depends on the question and public facts alone.
-    pub fn plan(&self, sql: &str, now: Timestamp) -> Result<PlanView, ServiceError> {
-        let plan = self.planned(&self.spec(sql)?)?;
-        let cost = if self.answer_to(&plan).is_some() { PicoRho::ZERO } else { plan.rho() };
-        let left = self.left(now).checked_sub(cost).unwrap_or(PicoRho::ZERO);
-        Ok(views::plan_view(&plan, sql, cost, left))
+    pub fn plan(&self, question: &Question, now: Timestamp) -> Result<PlanView, ServiceError> {
+        let account = self.account(question)?;
+        if self.scope_of(question)? != Scope::Joint {
+            return self.plan_alone(question, account, now);
+        }
+        let plan = self.planned(&self.spec(question, account)?)?;
+        let answered = self.answer_to(&plan).is_some();
+        let cost = if answered { PicoRho::ZERO } else { plan.rho() };
+        let left = self.left(account, now).checked_sub(cost).unwrap_or(PicoRho::ZERO);
+        Ok(views::plan_view(&plan, &question.sql, Scope::Joint, account, cost, left))
     }
 
     /// Asks a question whose plan was shown. The same question under way, or answered from facts that
@@ -314,11 +368,15 @@ impl Room {
     /// When it is refused, the plan is another, or the accounts do not cover it: nothing was spent.
     pub fn query(
         &mut self,
-        sql: &str,
+        question: &Question,
         shown: &str,
         now: Timestamp,
     ) -> Result<(QueryView, Vec<Action>), ServiceError> {
-        let spec = self.spec(sql)?;
+        let account = self.account(question)?.clone();
+        if self.scope_of(question)? != Scope::Joint {
+            return self.query_alone(question, &account, shown, now);
+        }
+        let spec = self.spec(question, &account)?;
         let plan = self.planned(&spec)?;
         if plan.hash().to_string() != shown {
             return Err(views::plan_changed());
@@ -328,6 +386,10 @@ impl Room {
         }
         if let Some(id) = self.under_way(plan.hash(), now) {
             return Ok((self.view(id, now), Vec::new()));
+        }
+        // what the brand would not take part in, it does not propose
+        if !self.policy.accepts(self.inner.contract(), None, &spec, &plan) {
+            return Err(views::against_policy());
         }
         let snapshot = self.facts.snapshot().map_err(|_| internal())?;
         let (mut query, mut secret) = ([0; 16], [0; 32]);
@@ -339,7 +401,7 @@ impl Room {
             spec,
             secret: MaskingSecret::from_bytes(secret),
             snapshot: SnapshotId(*snapshot.id()),
-            analyst_quota: self.inner.contract().joint_quota(),
+            analyst_quota: account.joint,
             lifetime_millis: self.times.reservation.get(),
             opening_millis: self.times.opening.get(),
         };
@@ -363,6 +425,9 @@ impl Room {
     /// When none is known.
     pub fn query_by_id(&self, id: &str, now: Timestamp) -> Result<QueryView, ServiceError> {
         let query: QueryId = id.parse().map_err(|_| views::unknown_query())?;
+        if let Some(view) = self.alone_by_id(query) {
+            return Ok(view);
+        }
         let mine = AttemptId { proposer: self.me, query, attempt: Attempt::FIRST };
         if self.asked.contains_key(&mine) || self.inner.ledger().facts(&mine).is_some() {
             return Ok(self.view(mine, now));
@@ -406,37 +471,96 @@ impl Room {
         self.answers.len()
     }
 
+    /// The facts there are now, and the first day of them that retention leaves readable.
+    ///
+    /// # Errors
+    /// When they cannot be named.
+    pub fn readable(&self, now: Timestamp) -> Result<(Snapshot, i32), ServiceError> {
+        Ok((self.facts.snapshot().map_err(|_| internal())?, self.not_before(now)))
+    }
+
+    /// The latest answers, newest first.
+    #[must_use]
+    pub fn queries(&self, limit: usize, now: Timestamp) -> Vec<QueryView> {
+        let views = self.answers.newest().take(limit).map(|answer| match answer.scope() {
+            Scope::Joint => self.view(answer.id, now),
+            _ => QueryView {
+                id: answer.id.query.to_string(),
+                plan: answer.plan.to_string(),
+                scope: answer.scope().name().to_owned(),
+                step: "released".to_owned(),
+                release: Some(views::release_view(answer)),
+                ..QueryView::default()
+            },
+        });
+        views.collect()
+    }
+
     // --- plans and accounts
 
-    fn spec(&self, sql: &str) -> Result<QuerySpec, ServiceError> {
-        let contract = self.inner.contract();
+    fn spec(&self, question: &Question, account: &Account) -> Result<QuerySpec, ServiceError> {
         Ok(QuerySpec {
-            sql: sql.to_owned(),
+            sql: question.sql.clone(),
             purpose: Purpose::JointAnalytics.name().parse().map_err(|_| internal())?,
-            analyst: ANALYST.parse().map_err(|_| internal())?,
+            analyst: account.name,
             participants: self.names.participants(),
-            rho: contract.profile().rho_per_query(),
+            rho: self.rho_of(question),
         })
+    }
+
+    /// What a question costs: the profile's cost of a query unless its analyst chooses otherwise.
+    fn rho_of(&self, question: &Question) -> PicoRho {
+        let usual = self.inner.contract().profile().rho_per_query();
+        question.pico_rho.map_or(usual, PicoRho::new)
+    }
+
+    /// Whose share of the quota pays.
+    fn account(&self, question: &Question) -> Result<&Account, ServiceError> {
+        self.policy.account(question.user.as_deref()).ok_or_else(views::no_account)
+    }
+
+    /// Who answers.
+    fn scope_of(&self, question: &Question) -> Result<Scope, ServiceError> {
+        if let Some(scope) = question.scope {
+            return Ok(scope);
+        }
+        let bound = privacy::sql::bind(self.inner.contract(), &question.sql);
+        let bound = bound.map_err(|refusal| views::refusal(&refusal))?;
+        Ok(if bound.is_by_brand() { Scope::Pack } else { Scope::Joint })
     }
 
     fn planned(&self, spec: &QuerySpec) -> Result<DpPlan, ServiceError> {
         DpPlan::new(self.inner.contract(), spec).map_err(|refusal| views::refusal(&refusal))
     }
 
-    /// What is left of this brand's quota, own questions on their way to the log taken off.
-    fn left(&self, now: Timestamp) -> PicoRho {
-        let year = self.clock(now).year;
-        let left = self.inner.ledger().joint_left(self.inner.contract(), self.me, year);
-        left.checked_sub(self.uncertified(now)).unwrap_or(PicoRho::ZERO)
+    /// What is left of this brand's quota, or of an analyst's share of it if that is less, own questions
+    /// on their way to the log taken off.
+    fn left(&self, account: &Account, now: Timestamp) -> PicoRho {
+        let (year, ledger) = (self.clock(now).year, self.inner.ledger());
+        let left = ledger.joint_left(self.inner.contract(), self.me, year);
+        let spent = ledger.analyst_spent(self.me, account.name, year);
+        let share = account.joint.checked_sub(spent).unwrap_or(PicoRho::ZERO);
+        left.min(share).checked_sub(self.uncertified(now)).unwrap_or(PicoRho::ZERO)
     }
 
     /// Certified reservations of this brand that can still lead to hashes.
     fn reserved(&self, now: Timestamp) -> PicoRho {
-        let year = self.clock(now).year;
+        self.reserved_by(self.me, self.clock(now).year, None, now)
+    }
+
+    /// Certified reservations of a brand, or of one analyst there, that can still lead to hashes.
+    fn reserved_by(
+        &self,
+        brand: ParticipantId,
+        year: CalendarYear,
+        analyst: Option<AnalystId>,
+        now: Timestamp,
+    ) -> PicoRho {
         let open = self.inner.ledger().attempts().filter_map(|(id, facts)| {
             let reserve = facts.reserve()?;
-            let open = id.proposer == self.me
+            let open = id.proposer == brand
                 && reserve.year == year
+                && analyst.is_none_or(|analyst| analyst == reserve.analyst)
                 && utc(now) <= reserve.expires_at
                 && facts.charge().is_none()
                 && !facts.is_returned();
@@ -549,7 +673,8 @@ impl Room {
         plan: &DpPlan,
         now: Timestamp,
     ) -> Vec<Effect> {
-        let accepted = self.policy.accepts(self.inner.contract(), spec, plan);
+        let by = Some(id.proposer);
+        let accepted = self.policy.accepts(self.inner.contract(), by, spec, plan);
         // a brand that cannot name its facts takes no part
         let snapshot = self.facts.snapshot().ok().filter(|_| accepted);
         let Some(snapshot) = snapshot else { return self.inner.decline(id) };
@@ -624,9 +749,11 @@ impl Room {
         QueryView {
             id: id.query.to_string(),
             plan: plan.map(|plan| plan.to_string()).unwrap_or_default(),
+            scope: Scope::Joint.name().to_owned(),
             step: step.to_owned(),
             reason: told.then(|| self.reason(&id)),
             release: answer.map(views::release_view),
+            brands: Vec::new(),
         }
     }
 
@@ -649,6 +776,15 @@ impl Room {
         let missing: Vec<String> = missing.map(ToString::to_string).collect();
         format!("no hash in time from: {}; {account}", missing.join(", "))
     }
+}
+
+/// The policy of a file, or without one the contract's.
+fn policy(
+    file: Option<&PolicyFile>,
+    contract: &privacy::Contract,
+    me: ParticipantId,
+) -> Result<Policy, PolicyError> {
+    file.map_or_else(|| Ok(Policy::of_contract(contract)), |file| Policy::new(file, contract, me))
 }
 
 fn record(record: &RoomRecord) -> Action {

@@ -1,19 +1,28 @@
 //! What people see of plans, answers and refusals. Computed from public numbers alone.
 
 use privacy::accounting::OverBudget;
+use privacy::alone::{LocalAskError, PackDecline};
 use privacy::plan::{AggregateSummary, DpPlan};
 use privacy::sql::RefusalCode;
 use privacy::steps::{DeclineReason, ProposeError};
-use privacy::{PicoRho, Refusal};
+use privacy::{PicoRho, QueryId, Refusal};
 
-use super::answers::Answer;
+use super::answers::{Answer, AnswerValue};
+use super::policy::{Account, PolicyError};
 use crate::service::{
-    Bilingual, ErrorKind, NoiseView, PlanView, ReleaseRow, ReleaseView, ServiceError,
+    Bilingual, ErrorKind, NoiseView, PlanView, ReleaseRow, ReleaseView, Scope, ServiceError,
 };
 
 /// A plan, with what it costs now and what is left after it.
 #[must_use]
-pub fn plan_view(plan: &DpPlan, sql: &str, cost: PicoRho, left_after: PicoRho) -> PlanView {
+pub fn plan_view(
+    plan: &DpPlan,
+    sql: &str,
+    scope: Scope,
+    account: &Account,
+    cost: PicoRho,
+    left_after: PicoRho,
+) -> PlanView {
     let summary = plan.summary();
     let sigma = summary.aggregates.iter().map(noise_view).collect();
     let mut warnings: Vec<Bilingual> =
@@ -28,9 +37,13 @@ pub fn plan_view(plan: &DpPlan, sql: &str, cost: PicoRho, left_after: PicoRho) -
     PlanView {
         plan: plan.hash().to_string(),
         sql: sql.split_whitespace().collect::<Vec<_>>().join(" "),
+        scope: scope.name().to_owned(),
+        purpose: plan.purpose().to_string(),
+        analyst: account.name.to_string(),
         participants: plan.participants().iter().map(ToString::to_string).collect(),
         cells: u32::try_from(plan.cells().len()).unwrap_or(u32::MAX),
         cost_pico_rho: cost.get(),
+        rho: cost.to_rho(),
         epsilon: if cost == PicoRho::ZERO { 0.0 } else { summary.epsilon },
         sigma,
         left_after_pico_rho: left_after.get(),
@@ -41,6 +54,8 @@ pub fn plan_view(plan: &DpPlan, sql: &str, cost: PicoRho, left_after: PicoRho) -
 fn noise_view(aggregate: &AggregateSummary) -> NoiseView {
     NoiseView {
         column: aggregate.name.clone(),
+        unit: aggregate.unit.clone(),
+        expected_error: aggregate.expected_absolute_error,
         sigma: aggregate.noise_deviation,
         half_width_95: aggregate.interval_half_width,
         bound: format!("{:.3} {}", aggregate.member_bound, aggregate.unit),
@@ -72,6 +87,20 @@ fn too_noisy(plan: &DpPlan, aggregate: &AggregateSummary) -> Bilingual {
     }
 }
 
+/// Half width of an interval beyond which a value is called noisy, as a part of the value: as
+/// `privacy` has it.
+const NOISY_FROM: f64 = 0.5;
+
+fn quality(value: &AnswerValue) -> &'static str {
+    if !(value.low.is_finite() && value.high.is_finite()) {
+        "insufficient"
+    } else if (value.high - value.low) / 2.0 > NOISY_FROM * value.value.abs() {
+        "noisy"
+    } else {
+        "usable"
+    }
+}
+
 /// An answer.
 #[must_use]
 pub fn release_view(answer: &Answer) -> ReleaseView {
@@ -80,9 +109,12 @@ pub fn release_view(answer: &Answer) -> ReleaseView {
         values: row.values.iter().map(|value| value.value).collect(),
         low: row.values.iter().map(|value| value.low).collect(),
         high: row.values.iter().map(|value| value.high).collect(),
+        quality: row.values.iter().map(|value| quality(value).to_owned()).collect(),
     });
+    let privacy = answer.privacy.as_deref().and_then(|text| serde_json::from_str(text).ok());
     ReleaseView {
         query: answer.id.query.to_string(),
+        scope: answer.scope().name().to_owned(),
         hash: answer.hash.to_string(),
         keys: answer.keys.clone(),
         values: answer.values.clone(),
@@ -91,12 +123,63 @@ pub fn release_view(answer: &Answer) -> ReleaseView {
         epsilon: answer.epsilon,
         participants: answer.snapshots.keys().map(ToString::to_string).collect(),
         statement: statement(answer),
+        privacy: privacy.into_iter().collect(),
+    }
+}
+
+/// The answers of several brands, each about its own members, under one another.
+#[must_use]
+pub fn pack_release(query: QueryId, answers: &[&Answer]) -> ReleaseView {
+    let views: Vec<ReleaseView> = answers.iter().map(|answer| release_view(answer)).collect();
+    let first = views.first().cloned().unwrap_or_default();
+    let mut keys = vec!["brand".to_owned()];
+    keys.extend(first.keys);
+    let rows = views.iter().flat_map(|view| {
+        let brand = view.participants.join(", ");
+        view.rows.iter().map(move |row| {
+            let mut row = row.clone();
+            row.keys.insert(0, brand.clone());
+            row
+        })
+    });
+    let join = |of: fn(&ReleaseView) -> &str| views.iter().map(of).collect::<Vec<_>>();
+    ReleaseView {
+        query: query.to_string(),
+        scope: Scope::Pack.name().to_owned(),
+        hash: join(|view| &view.hash).join(", "),
+        keys,
+        values: first.values,
+        rows: rows.collect(),
+        cost_pico_rho: views.iter().fold(0, |sum, view| sum.saturating_add(view.cost_pico_rho)),
+        epsilon: views.iter().map(|view| view.epsilon).fold(0.0, f64::max),
+        participants: views.iter().flat_map(|view| view.participants.clone()).collect(),
+        statement: Bilingual {
+            zh: join(|view| &view.statement.zh).join(" "),
+            en: join(|view| &view.statement.en).join(" "),
+        },
+        privacy: views.iter().flat_map(|view| view.privacy.clone()).collect(),
     }
 }
 
 fn statement(answer: &Answer) -> Bilingual {
     let (rho, epsilon, year) = (answer.rho.to_rho(), answer.epsilon, answer.year);
     let proposer = answer.id.proposer;
+    if answer.scope() == Scope::Local {
+        return Bilingual {
+            zh: format!(
+                "保护单位：{proposer} 的一个会员账户加入或退出；只含 {proposer} 自己的会员，噪声由其单独加入。\
+                 本次回答花费 rho = {rho}（delta = 1e-6 时 epsilon = {epsilon:.3}），记入 {proposer} 的 {year} 年本地账户。\
+                 95% 区间只覆盖噪声，不覆盖对超出上限的会员的截断。"
+            ),
+            en: format!(
+                "Unit of privacy: {}. {proposer} answers about its own members, with noise of its own. This answer \
+                 cost rho = {rho} (epsilon = {epsilon:.3} at delta 1e-6), charged to {proposer}'s local account of \
+                 {year}. The 95 % intervals cover the noise; clipping of members above the declared bound is not \
+                 covered.",
+                privacy::release::PROTECTED_ALONE
+            ),
+        };
+    }
     Bilingual {
         zh: format!(
             "保护单位：一个人（在每个参与品牌至多一个账户）加入或退出；计数为会员资格数，同一人在每个品牌可各有一份。\
@@ -154,7 +237,9 @@ pub fn propose_error(error: &ProposeError) -> ServiceError {
     }
 }
 
-fn over_budget(over: &OverBudget) -> ServiceError {
+/// The accounts do not cover it.
+#[must_use]
+pub fn over_budget(over: &OverBudget) -> ServiceError {
     let (code, remedy) = match over {
         OverBudget::Brand { .. }
         | OverBudget::Local { .. }
@@ -223,5 +308,89 @@ pub const fn decline_words(reason: DeclineReason) -> &'static str {
         DeclineReason::Budget => "the proposer's account does not cover it",
         DeclineReason::Policy => "its policy does not allow it",
         DeclineReason::Expiry => "the reservation had expired",
+    }
+}
+
+/// Too many local questions at a time.
+#[must_use]
+pub fn too_many_local(error: &LocalAskError) -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "too_many_open",
+        format!("{error} / 进行中的本地查询过多"),
+        "nothing was spent; wait for a query to end / 未消耗预算；请等待进行中的查询结束",
+    )
+}
+
+/// The user has no share of the quota.
+#[must_use]
+pub fn no_account() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "no_account",
+        "no analyst account of this brand is this user's / 该用户不属于本品牌的任何分析账户",
+        "nothing was spent; let the operator add the user to an account in policy.toml / 未消耗预算；请运维人员在 policy.toml 中将该用户加入账户",
+    )
+}
+
+/// The brand's own policy does not allow it.
+#[must_use]
+pub fn against_policy() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "against_policy",
+        "this brand's policy does not allow the question: its purpose, dataset, cost or number of brands / 本品牌策略不允许该问题：用途、数据集、代价或参与方数量不符",
+        "nothing was spent; see policy.toml and `coalition policy` / 未消耗预算；请查看 policy.toml 与 `coalition policy`",
+    )
+}
+
+/// Without `brand` among its group keys a question is no pack.
+#[must_use]
+pub fn no_pack() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Invalid,
+        "no_pack",
+        "a pack has brand among its group keys / 品牌合集须以 brand 为分组键之一",
+        "write SELECT brand, .. GROUP BY brand, or ask with another scope / 请写 SELECT brand, .. GROUP BY brand，或改用其他范围",
+    )
+}
+
+/// The policy file is not right.
+#[must_use]
+pub fn policy_error(error: &PolicyError) -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Invalid,
+        "policy_invalid",
+        error.to_string(),
+        "correct policy.toml in the data directory; the policy before holds on / 请更正数据目录中的 policy.toml；此前的策略继续有效",
+    )
+}
+
+/// Why a brand gives no answer of its own.
+#[must_use]
+pub fn pack_decline(reason: PackDecline) -> Bilingual {
+    let (zh, en) = match reason {
+        PackDecline::Plan => (
+            "无法规划该问题：合约不同，或该品牌没有此类数据",
+            "it cannot plan the question: its contract differs, or it has no such rows",
+        ),
+        PackDecline::Budget => (
+            "其账户或给予提问品牌的份额不足",
+            "its account, or the asking brand's share of it, does not cover the question",
+        ),
+        PackDecline::Policy => ("其策略不允许", "its policy does not allow it"),
+        PackDecline::Failed => ("已记账但未能作答", "it was charged and could not be answered"),
+        PackDecline::Busy => ("进行中的问题过多", "too many questions are under way there"),
+    };
+    Bilingual { zh: zh.to_owned(), en: en.to_owned() }
+}
+
+/// It did not answer in time.
+#[must_use]
+pub fn pack_silent() -> Bilingual {
+    Bilingual {
+        zh: "未在时限内作答；再次提问时，若其已有答案则不再收费".to_owned(),
+        en: "it did not answer in time; asked again, it gives an answer it has by then for nothing"
+            .to_owned(),
     }
 }

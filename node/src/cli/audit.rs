@@ -266,13 +266,17 @@ pub fn print(report: &AuditReport, json: bool, io: &mut Io) -> Result<(), CliErr
     }
     if let Some(budget) = budget {
         io.line(&format!(
-            "privacy budget: {} entries of {} joint queries",
+            "privacy budget: {} entries of {} questions",
             budget.entries, budget.attempts
         ))?;
         for account in &budget.accounts {
             io.line(&format!(
-                "  {}: {} of {} pico-rho charged in {}",
-                account.brand, account.charged_pico_rho, account.quota_pico_rho, account.year
+                "  {} ({}): {} of {} pico-rho charged in {}",
+                account.brand,
+                account.account,
+                account.charged_pico_rho,
+                account.quota_pico_rho,
+                account.year
             ))?;
         }
         for finding in &budget.findings {

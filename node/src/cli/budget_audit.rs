@@ -4,11 +4,11 @@
 //! them. What was answered is not in the logs, so that true inputs and honest noise cannot be checked
 //! here, and no opening or question is at hand offline: only what the entries say of each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alliance_config::CleanRoom;
 use privacy::accounting::{AuditEntry, Finding, Kept, audit};
-use privacy::{CalendarYear, CertifiedEntry, ParticipantId, UtcMillis};
+use privacy::{CalendarYear, CertifiedEntry, ParticipantId, PicoRho, UtcMillis};
 use protocol::audit::EntryPlace;
 use protocol::ids::BrandId;
 use protocol::log::block::ApplicationEntry;
@@ -49,8 +49,10 @@ impl CertifiedEntry for AuditedEntry {
 /// What one brand has been charged in one year.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Account {
-    /// The brand that proposed.
+    /// Whose: the brand that proposed, or that answered about its own members.
     pub brand: String,
+    /// `joint` or `local`.
+    pub account: &'static str,
     /// Calendar year, in the alliance's zone.
     pub year: u16,
     /// Charged, pico-rho.
@@ -95,28 +97,45 @@ impl BudgetEntries {
     pub fn report(&self, room: &CleanRoom, zone: &jiff::tz::TimeZone) -> BudgetReport {
         let entries = self.0.iter().map(|entry| AuditEntry { entry, year: year(entry.time, zone) });
         let (ledger, findings) = audit(room.contract(), entries, &Kept::default());
-        let mut charged: Vec<(ParticipantId, CalendarYear)> = ledger
-            .attempts()
-            .filter_map(|(id, facts)| Some((id.proposer, facts.reserve()?.year)))
-            .collect();
-        charged.sort_unstable();
-        charged.dedup();
-        let quota = room.contract().joint_quota().get();
-        let accounts = charged
-            .into_iter()
-            .map(|(brand, year)| Account {
-                brand: brand.to_string(),
-                year: year.0,
-                charged_pico_rho: ledger.joint_spent(brand, year).get(),
-                quota_pico_rho: quota,
-            })
-            .collect();
+        let contract = room.contract();
+        let (mut joint, mut local) = (BTreeSet::new(), BTreeSet::new());
+        for (id, facts) in ledger.attempts() {
+            joint.extend(facts.reserve().map(|reserve| (id.proposer, reserve.year)));
+            local.extend(facts.local_charge().map(|charge| (id.proposer, charge.entry().year)));
+            // failures after reading are on the local account too
+            local.extend(facts.failures());
+        }
+        let joint = joint.into_iter().map(|(brand, year): (ParticipantId, CalendarYear)| {
+            let charged = ledger.joint_spent(brand, year);
+            account("joint", brand, year, charged, contract.joint_quota())
+        });
+        let local = local.into_iter().map(|(brand, year)| {
+            let charged = ledger.local_spent(brand, year);
+            account("local", brand, year, charged, contract.local_quota())
+        });
+        let accounts = joint.chain(local).collect();
         BudgetReport {
             entries: self.0.len() as u64,
             attempts: ledger.attempts().count() as u64,
             accounts,
             findings,
         }
+    }
+}
+
+fn account(
+    account: &'static str,
+    brand: ParticipantId,
+    year: CalendarYear,
+    charged: PicoRho,
+    quota: PicoRho,
+) -> Account {
+    Account {
+        brand: brand.to_string(),
+        account,
+        year: year.0,
+        charged_pico_rho: charged.get(),
+        quota_pico_rho: quota.get(),
     }
 }
 

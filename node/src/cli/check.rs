@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::queries::checked_policy;
 use super::{CliError, Io, operator_path};
 use crate::auth::{Auth, Role};
+use crate::cleanroom::templates;
 use crate::config::{DataDirectory, Settings};
 use crate::constitutions::Known;
 use crate::keys::{OwnKeys, recovery_key_path, vault_key_path};
@@ -143,6 +145,7 @@ pub fn check(data: &DataDirectory) -> Checks {
     users(data, &mut checks);
     if let Some((settings, brand)) = &read {
         constitutions(data, *brand, own.as_ref(), &mut checks);
+        clean_room(data, &mut checks);
         addresses(settings, &mut checks);
     }
     room(data.path(), &mut checks);
@@ -275,6 +278,16 @@ fn constitutions(data: &DataDirectory, brand: BrandId, own: Option<&OwnKeys>, ch
     }
     let stances = known.stances(data);
     checks.tried("drafts", stances, |stances| format!("{} spoken to", stances.len()));
+}
+
+/// What this brand agrees to, and its saved questions.
+fn clean_room(data: &DataDirectory, checks: &mut Checks) {
+    if data.constitution().exists() {
+        checks.tried("policy", checked_policy(data, &data.policy()), String::clone);
+    }
+    checks.tried("templates", templates::all(&data.templates()), |all| {
+        format!("{} of this brand's own", all.iter().filter(|(_, own)| *own).count())
+    });
 }
 
 fn addresses(settings: &Settings, checks: &mut Checks) {

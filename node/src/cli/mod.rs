@@ -17,11 +17,14 @@ pub mod log;
 pub mod operations;
 pub mod partners;
 pub mod process;
+pub mod queries;
 pub mod rebuild;
 pub mod reference;
+pub mod render;
 pub mod returns;
 pub mod run;
 pub mod sealing;
+pub mod templates;
 pub mod user;
 
 use std::fs;
@@ -114,8 +117,24 @@ enum Command {
         #[command(subcommand)]
         command: sealing::ReceiptCommand,
     },
-    /// Ask a joint question; shows cost and expected error first.
-    Query(operations::QueryArguments),
+    /// Ask a question of all brands, of one, or of each; shows cost and expected error first.
+    Query(queries::QueryArguments),
+    /// List the answers that this brand has.
+    Answers(queries::AnswersArguments),
+    /// Show every brand's privacy budget of a calendar year, by analyst account.
+    Budget(queries::BudgetArguments),
+    /// Show what may be asked: columns, bounds, values, purposes, the consent each needs.
+    Datasets(queries::DatasetsArguments),
+    /// List, show and ask saved questions; exact dashboards for this brand's own staff.
+    Templates {
+        #[command(subcommand)]
+        command: templates::TemplatesCommand,
+    },
+    /// Show what this brand takes part in and answers, or have policy.toml read again.
+    Policy {
+        #[command(subcommand)]
+        command: queries::PolicyCommand,
+    },
     /// Show the state of a running node.
     Status(operations::StatusArguments),
     /// Measure what this machine makes of it.
@@ -297,7 +316,12 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::Keys { command } => sealing::keys(&command).await?,
         Command::Disclose(arguments) => sealing::disclose(&arguments).await?,
         Command::Receipt { command } => sealing::receipt(&command).await?,
-        Command::Query(arguments) => operations::query(&arguments).await?,
+        Command::Query(arguments) => queries::query(&arguments).await?,
+        Command::Answers(arguments) => queries::answers(&arguments).await?,
+        Command::Budget(arguments) => queries::budget(&arguments).await?,
+        Command::Datasets(arguments) => queries::datasets(&arguments).await?,
+        Command::Templates { command } => templates::run(&command).await?,
+        Command::Policy { command } => queries::policy(&command).await?,
         Command::Status(arguments) => operations::status(&arguments).await?,
         Command::Bench { command } => return bench::run(&command).await,
         Command::Audit(arguments) => {

@@ -10,7 +10,7 @@ use super::run::Addresses;
 use super::{CliError, Io, OPERATOR, operator_path};
 use crate::client::Client;
 use crate::config::DataDirectory;
-use crate::http::{LinkCodeRequest, LinkRequest, PlanRequest, QueryRequest};
+use crate::http::{LinkCodeRequest, LinkRequest};
 use crate::service::*;
 
 /// How often a command asks how far something has come.
@@ -109,26 +109,6 @@ pub struct GiveArguments {
     /// Write the receipt (a C2SP tlog-proof) to this file once the exchange is final.
     #[arg(long)]
     receipt: Option<PathBuf>,
-}
-
-/// A joint question.
-#[derive(Debug, clap::Args)]
-pub struct QueryArguments {
-    #[command(flatten)]
-    /// Which node.
-    node: NodeArguments,
-    /// The question: one SELECT of count(*), count(distinct member) or sum(column) from a table of the
-    /// constitution's clean room, with WHERE and GROUP BY.
-    sql: String,
-    /// Show cost and expected error, and spend nothing.
-    #[arg(long)]
-    explain: bool,
-    /// Spend without asking.
-    #[arg(long)]
-    yes: bool,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Which node's state.
@@ -332,118 +312,6 @@ pub(super) fn random_key() -> Result<String, CliError> {
         .fill(&mut bytes)
         .map_err(|_| CliError::Input("the system's random generator failed".into()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Plans, asks, runs, shows.
-///
-/// # Errors
-/// When the node refuses, or the attempt is void.
-pub async fn query(arguments: &QueryArguments) -> Result<(), CliError> {
-    let client = client(&arguments.node).await?;
-    let mut io = Io::new(arguments.json);
-    let sql = arguments.sql.clone();
-    let plan: PlanView =
-        client.post("/api/v1/queries/plan", &[], &PlanRequest { sql: sql.clone() }).await?;
-    explain(&plan, &io);
-    if arguments.explain {
-        return if arguments.json { io.json(&plan) } else { Ok(()) };
-    }
-    if !arguments.yes && !confirmed()? {
-        io.say("nothing was spent");
-        return Ok(());
-    }
-    let request = QueryRequest { sql, plan: plan.plan.clone() };
-    let view: QueryView = client.post("/api/v1/queries", &[], &request).await?;
-    let view = follow_query(&client, view, |step| io.say(&format!("  {step}"))).await?;
-    let Some(release) = &view.release else {
-        return Err(CliError::Input(format!(
-            "the attempt is void: {}",
-            view.reason.unwrap_or_else(|| "a participant did not answer in time".into())
-        )));
-    };
-    if arguments.json {
-        return io.json(release);
-    }
-    io.say(&release.statement.en);
-    table(release, &mut io)
-}
-
-fn confirmed() -> Result<bool, CliError> {
-    eprint!("spend it? [y/N] ");
-    let mut line = String::new();
-    std::io::stdin()
-        .read_line(&mut line)
-        .map_err(|error| CliError::Input(format!("no answer could be read: {error}")))?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes" | "是"))
-}
-
-/// Waits for the end of a query, telling each step once.
-///
-/// # Errors
-/// When the node cannot be reached.
-pub async fn follow_query(
-    client: &Client,
-    mut view: QueryView,
-    mut tell: impl FnMut(&str),
-) -> Result<QueryView, CliError> {
-    let mut told = String::new();
-    loop {
-        if view.step != told {
-            tell(&view.step);
-            told.clone_from(&view.step);
-        }
-        if matches!(view.step.as_str(), "released" | "void") {
-            return Ok(view);
-        }
-        tokio::time::sleep(POLL).await;
-        view = client.get(&format!("/api/v1/queries/{}", view.id)).await?;
-    }
-}
-
-/// Cost and expected error, in words.
-pub fn explain(plan: &PlanView, io: &Io) {
-    io.say(&format!("understood as: {}", plan.sql));
-    io.say(&format!(
-        "{} cells over {}; costs {} pico-rho (epsilon {:.3} at delta 1e-6), leaves {} of this year's quota",
-        plan.cells,
-        plan.participants.join(", "),
-        plan.cost_pico_rho,
-        plan.epsilon,
-        plan.left_after_pico_rho
-    ));
-    for noise in &plan.sigma {
-        io.say(&format!(
-            "  {}: within ±{:.0} in 95 % of cases (sigma {:.1}, bound {}); cells below {:.0} will be noisier than 5 %",
-            noise.column,
-            noise.half_width_95,
-            noise.sigma,
-            noise.bound,
-            noise.smallest_cell_5_percent
-        ));
-    }
-    for warning in &plan.warnings {
-        io.say(&format!("  note: {} / {}", warning.en, warning.zh));
-    }
-}
-
-/// A release as a table of tab-separated values on stdout.
-///
-/// # Errors
-/// When stdout is closed.
-pub fn table(release: &ReleaseView, io: &mut Io) -> Result<(), CliError> {
-    let mut head = release.keys.clone();
-    for value in &release.values {
-        head.extend([value.clone(), format!("{value}_low"), format!("{value}_high")]);
-    }
-    io.line(&head.join("\t"))?;
-    for row in &release.rows {
-        let mut cells = row.keys.clone();
-        for ((value, low), high) in row.values.iter().zip(&row.low).zip(&row.high) {
-            cells.extend([format!("{value:.0}"), format!("{low:.0}"), format!("{high:.0}")]);
-        }
-        io.line(&cells.join("\t"))?;
-    }
-    Ok(())
 }
 
 /// Prints a node's state as JSON.

@@ -166,6 +166,7 @@ mod tests {
             values: vec![*value],
             low: vec![*low],
             high: vec![*high],
+            quality: vec!["usable".to_owned()],
         });
         ReleaseView { rows: rows.collect(), ..ReleaseView::default() }
     }

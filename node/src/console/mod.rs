@@ -7,6 +7,7 @@
 //! Not here yet: anything that changes something, pages for analysts, staff and administrators, live
 //! updates (the state page loads itself anew every five seconds, which can be stopped).
 
+mod budget;
 mod chart;
 mod language;
 mod officer;
@@ -18,6 +19,7 @@ use askama::Template;
 
 use crate::auth::{Authorized, Role, perm};
 use crate::service::{BudgetView, CommitteeView, LogHead, ReleaseView, Status};
+pub use budget::budget_page;
 use chart::{BudgetBar, IntervalChart, ROWS_MAX};
 pub use language::Language;
 pub use officer::{OfficerViews, officer_page};
@@ -69,6 +71,8 @@ pub enum Page {
     Partner,
     /// The compliance report.
     Officer,
+    /// Every brand's privacy budget.
+    Budget,
 }
 
 impl Page {
@@ -77,6 +81,7 @@ impl Page {
             Self::Status => "/",
             Self::Partner => "/partner",
             Self::Officer => "/officer",
+            Self::Budget => "/budget",
         }
     }
     const fn name(self, words: &Words) -> &'static str {
@@ -84,6 +89,7 @@ impl Page {
             Self::Status => words.nav_status,
             Self::Partner => words.nav_partner,
             Self::Officer => words.nav_officer,
+            Self::Budget => words.budget,
         }
     }
 }

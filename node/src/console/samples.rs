@@ -179,9 +179,11 @@ fn release() -> ReleaseView {
         values: vec![*value],
         low: vec![value - 640.0],
         high: vec![value + 640.0],
+        quality: vec![if *value > 1280.0 { "usable" } else { "noisy" }.to_owned()],
     });
     ReleaseView {
         query: "9f".repeat(16),
+        scope: "joint".to_owned(),
         hash: "5d".repeat(32),
         keys: vec!["half_year".to_owned()],
         values: vec!["active_memberships".to_owned()],
@@ -197,5 +199,6 @@ fn release() -> ReleaseView {
                  with or without any one member's data."
                     .to_owned(),
         },
+        privacy: Vec::new(),
     }
 }

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::auth::{Auth, Permission as _, Role};
+use crate::service::{AccountView, AnalystBudgetView, BrandBudgetView, BudgetsView};
 
-const PAGES: [Page; 3] = [Page::Status, Page::Partner, Page::Officer];
+const PAGES: [Page; 4] = [Page::Status, Page::Partner, Page::Officer, Page::Budget];
 
 fn proof<P: crate::auth::Permission>() -> Authorized<P> {
     let directory = tempfile::tempdir().unwrap();
@@ -47,6 +48,41 @@ fn the_whole_page_has_the_figures_in_both_languages() {
         }
         assert!(page.contains("n = 5, f = 1, q = 4"));
         assert!(page.contains("the log of kids is disputed"));
+    }
+}
+
+#[test]
+fn the_budget_page_has_every_account_in_both_languages() {
+    let account = |quota| AccountView {
+        quota_pico_rho: quota,
+        reserved_pico_rho: 1_000_000_000,
+        charged_pico_rho: 2_000_000_000,
+        left_pico_rho: quota.map(|quota: u64| quota - 3_000_000_000),
+    };
+    let analyst = AnalystBudgetView {
+        analyst: "desk<1>".to_owned(),
+        joint: account(None),
+        local: account(Some(6_000_000_000)),
+    };
+    let brand = BrandBudgetView {
+        brand: "grocer".to_owned(),
+        joint: account(Some(18_000_000_000)),
+        local: account(Some(12_000_000_000)),
+        analysts: vec![analyst],
+        ..BrandBudgetView::default()
+    };
+    let budgets = BudgetsView {
+        year: 2026,
+        years: vec![2025, 2026],
+        brands: vec![brand],
+        ..BudgetsView::default()
+    };
+    for (language, word) in [(Language::Chinese, "本地"), (Language::English, "local")] {
+        let page = budget_page(&samples::status(), &budgets, language, &proof(), &PAGES).unwrap();
+        for shown in [word, "0.018", "0.015", "0.012", "0.003", "year=2025", "desk&#60;1&#62;", "–"]
+        {
+            assert!(page.contains(shown), "{shown}\n{page}");
+        }
     }
 }
 

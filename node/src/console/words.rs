@@ -166,6 +166,16 @@ words! {
     budget_quota: "本品牌年度额度", "This brand's quota of the year";
     budget_everyone: "全联盟本年已用", "Spent by all brands together this year";
     budget_bar: "预算使用情况：", "Budget use:";
+    budget_page: "各品牌、各分析账户的预算", "Every brand's and analyst account's budget";
+    budget_of_all: "全联盟一个自然年的总预算", "All brands together in a calendar year:";
+    budget_kind: "账户", "Account";
+    budget_joint: "联合", "joint";
+    budget_local: "本地", "local";
+    budget_analyst: "分析账户", "Analyst account";
+    budget_whole: "全部", "all";
+    budget_share: "额度", "Quota";
+    budget_from_logs: "全部由已认证账本逐条加总得出，任何人都可以重新核算；其他品牌分析账户的额度只有该品牌知道。",
+        "Added up from the certified logs, entry by entry, as anyone can; shares of another brand's analysts are known there alone.";
     budget_none: "本节点没有隐私预算账户。", "This node has no privacy budget account.";
     budget_unit: "以 ρ（零集中差分隐私，zCDP）计。", "In ρ of zero-concentrated differential privacy (zCDP).";
 

@@ -16,7 +16,7 @@ use crate::service::*;
 const PAGE_MAX: u32 = 1000;
 const PAGE_DEFAULT: u32 = 100;
 
-type Result<T, E = Problem> = std::result::Result<T, E>;
+pub(super) type Result<T, E = Problem> = std::result::Result<T, E>;
 
 /// A sign-in.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
@@ -78,24 +78,6 @@ pub struct LinkRequest {
     pub code: String,
 }
 
-/// A question.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PlanRequest {
-    /// The question in SQL.
-    pub sql: String,
-}
-
-/// A question whose plan was seen.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct QueryRequest {
-    /// The question in SQL.
-    pub sql: String,
-    /// Hash of the plan that was shown, hex: confirms its cost.
-    pub plan: String,
-}
-
 /// Which page of card numbers.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -118,10 +100,10 @@ pub(super) struct CardsQuery {
 pub(super) struct LimitQuery {
     /// How many at most, 1 to 1000.
     #[param(minimum = 1, maximum = 1000, default = 100)]
-    limit: Option<u32>,
+    pub(super) limit: Option<u32>,
 }
 
-fn page_size(limit: Option<u32>) -> Result<u32> {
+pub(super) fn page_size(limit: Option<u32>) -> Result<u32> {
     let limit = limit.unwrap_or(PAGE_DEFAULT);
     if (1..=PAGE_MAX).contains(&limit) {
         return Ok(limit);
@@ -584,42 +566,6 @@ pub(super) async fn export(
     };
     let bytes = app.node.export(cut_off_ms, query.format).await?;
     Ok(([(header::CONTENT_TYPE, kind)], bytes))
-}
-
-/// Plans a joint question: cost and expected error. Spends nothing.
-#[utoipa::path(post, path = "/api/v1/queries/plan", tag = "queries", request_body = PlanRequest,
-    responses((status = 200, description = "The plan", body = PlanView)))]
-pub(super) async fn plan(
-    _: Authorized<perm::RunQueries>,
-    State(app): State<App>,
-    Json(request): Json<PlanRequest>,
-) -> Result<Json<PlanView>> {
-    Ok(Json(app.node.plan(request.sql).await?))
-}
-
-/// Runs a planned question, which spends its cost.
-#[utoipa::path(post, path = "/api/v1/queries", tag = "queries", request_body = QueryRequest,
-    responses((status = 202, description = "Under way", body = QueryView)))]
-pub(super) async fn query(
-    _: Authorized<perm::RunQueries>,
-    State(app): State<App>,
-    Json(request): Json<QueryRequest>,
-) -> Result<impl IntoResponse> {
-    let view = app.node.query(request.sql, request.plan).await?;
-    let location = [(header::LOCATION, format!("/api/v1/queries/{}", view.id))];
-    Ok((StatusCode::ACCEPTED, location, Json(view)))
-}
-
-/// One question and, once released, its answer.
-#[utoipa::path(get, path = "/api/v1/queries/{id}", tag = "queries",
-    params(("id" = String, Path, description = "Hex digits")),
-    responses((status = 200, description = "The question", body = QueryView)))]
-pub(super) async fn query_by_id(
-    _: Authorized<perm::ReadQueries>,
-    State(app): State<App>,
-    Path(id): Path<String>,
-) -> Result<Json<QueryView>> {
-    Ok(Json(app.node.query_by_id(id).await?))
 }
 
 /// Stops the node once what is under way is durable.

@@ -11,6 +11,7 @@
 //! Not here: webhooks, server-sent events, conditional requests, limits by caller, mutual TLS.
 
 mod api;
+mod cleanroom;
 mod connections;
 mod extract;
 mod limits;
@@ -49,10 +50,8 @@ use utoipa::OpenApi;
 
 use crate::auth::{Auth, Permission, Role, perm};
 use crate::service::Node;
-pub use api::{
-    CardPage, Health, LinkCodeRequest, LinkRequest, PlanRequest, QueryRequest, SessionRequest,
-    SessionView,
-};
+pub use api::{CardPage, Health, LinkCodeRequest, LinkRequest, SessionRequest, SessionView};
+pub use cleanroom::{FiguresRequest, FillRequest, PlanRequest, QueryRequest};
 use connections::Limited;
 pub use metrics::serve_metrics;
 use openapi::FromTable;
@@ -174,9 +173,17 @@ routes! {
     post   "/api/v1/disputes/{brand}/agreement"        api::agree            needs::<perm::ResolveDisputes>();
     get    "/api/v1/partners"                          api::partners         needs::<perm::ReadPartners>();
     post   "/api/v1/partners/{brand}/closing"          api::close_partner    needs::<perm::ClosePartners>();
-    post   "/api/v1/queries/plan"                      api::plan             needs::<perm::RunQueries>();
-    post   "/api/v1/queries"                           api::query            needs::<perm::RunQueries>();
-    get    "/api/v1/queries/{id}"                      api::query_by_id      needs::<perm::ReadQueries>();
+    post   "/api/v1/queries/plan"                      cleanroom::plan       needs::<perm::RunQueries>();
+    post   "/api/v1/queries"                           cleanroom::query      needs::<perm::RunQueries>();
+    get    "/api/v1/queries"                           cleanroom::queries    needs::<perm::ReadQueries>();
+    get    "/api/v1/queries/{id}"                      cleanroom::query_by_id needs::<perm::ReadQueries>();
+    get    "/api/v1/budgets"                           cleanroom::budgets    needs::<perm::ReadBudgets>();
+    get    "/api/v1/datasets"                          cleanroom::datasets   needs::<perm::ReadDatasets>();
+    get    "/api/v1/templates"                         cleanroom::templates  needs::<perm::ReadDatasets>();
+    post   "/api/v1/templates/{id}/question"           cleanroom::fill       needs::<perm::ReadDatasets>();
+    post   "/api/v1/templates/{id}/figures"            cleanroom::figures    needs::<perm::ReadFigures>();
+    get    "/api/v1/policy"                            cleanroom::policy     needs::<perm::ReadPolicy>();
+    post   "/api/v1/policy"                            cleanroom::read_policy needs::<perm::TakePolicy>();
     post   "/api/v1/stop"                              api::stop             needs::<perm::StopNode>();
     get    "/checkpoint"                               published::checkpoint Access::Public;
     get    "/checkpoint.witnessed"                     published::witnessed  Access::Public;
@@ -191,6 +198,7 @@ routes! {
     get    "/partner"                                  people::partner       page::<perm::SeePartnerPage>();
     get    "/partner/exchanges/{id}/receipt"           people::receipt       page::<perm::SeePartnerPage>();
     get    "/partner/clearings/{cut_off_ms}/{format}"  people::statement     page::<perm::SeePartnerPage>();
+    get    "/budget"                                   cleanroom::budget_page page::<perm::ReadBudgets>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
     get    "/console.css"                              pages::style_sheet    Access::Public;
     get    "/icon.svg"                                 pages::icon           Access::Public;

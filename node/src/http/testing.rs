@@ -175,16 +175,52 @@ fn answer(command: Command) {
         Command::ClosePartner { brand, reply } => {
             reply.send(Ok(PartnerView { brand, ..PartnerView::default() })).ok().map(drop)
         }
-        Command::Plan { sql, reply } => {
-            reply.send(Ok(PlanView { sql, ..PlanView::default() })).ok()
+        Command::CleanRoom(command) => answer_of_clean_room(command, found),
+    };
+}
+
+fn answer_of_clean_room(
+    command: CleanRoomCommand,
+    found: impl Fn(String) -> Result<String, ServiceError>,
+) -> Option<()> {
+    match command {
+        CleanRoomCommand::Plan { question, reply } => {
+            let Question { sql, user, .. } = question;
+            let analyst = user.unwrap_or_default();
+            reply.send(Ok(PlanView { sql, analyst, ..PlanView::default() })).ok()
         }
-        Command::Query { plan, reply, .. } => {
+        CleanRoomCommand::Query { plan, reply, .. } => {
             reply.send(Ok(QueryView { id: "1".to_owned(), plan, ..QueryView::default() })).ok()
         }
-        Command::QueryById { id, reply } => {
+        CleanRoomCommand::QueryById { id, reply } => {
             reply.send(found(id).map(|id| QueryView { id, ..QueryView::default() })).ok()
         }
-    };
+        CleanRoomCommand::Queries { limit, reply } => {
+            reply.send(Ok(vec![QueryView::default(); limit as usize])).ok()
+        }
+        CleanRoomCommand::Budgets { year, reply } => {
+            let year = year.unwrap_or_default();
+            reply.send(Ok(BudgetsView { year, ..BudgetsView::default() })).ok().map(drop)
+        }
+        CleanRoomCommand::Datasets { reply } => {
+            reply.send(Ok(vec![DatasetView::default()])).ok().map(drop)
+        }
+        CleanRoomCommand::Templates { reply } => {
+            reply.send(Ok(vec![TemplateView::default()])).ok().map(drop)
+        }
+        CleanRoomCommand::Fill { template, scope, parameters, reply } => {
+            let scope = scope.unwrap_or(Scope::Local);
+            let sql = format!("{template} {parameters:?}");
+            reply.send(Ok(FilledTemplate { sql, scope, pico_rho: 1 })).ok().map(drop)
+        }
+        CleanRoomCommand::Figures { template, reply, .. } => {
+            let rows = vec![vec!["1253".to_owned()]];
+            reply.send(Ok(FiguresView { template, rows, ..FiguresView::default() })).ok()
+        }
+        CleanRoomCommand::Policy { reply } | CleanRoomCommand::ReadPolicy { reply } => {
+            reply.send(Ok(PolicyView::default())).ok().map(drop)
+        }
+    }
 }
 
 fn not_found() -> ServiceError {

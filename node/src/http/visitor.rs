@@ -48,6 +48,7 @@ pub(super) fn pages_of(session: &Session) -> Vec<Page> {
         (Page::Status, session.authorize::<perm::ReadStatus>().is_ok()),
         (Page::Partner, session.authorize::<perm::SeePartnerPage>().is_ok()),
         (Page::Officer, session.authorize::<perm::SeeOfficerPage>().is_ok()),
+        (Page::Budget, session.authorize::<perm::ReadBudgets>().is_ok()),
     ];
     sees.into_iter().filter_map(|(page, seen)| seen.then_some(page)).collect()
 }

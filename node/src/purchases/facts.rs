@@ -23,7 +23,7 @@ use datafusion::prelude::{ParquetReadOptions, SessionContext, cast, col, lit};
 use ring::digest::{SHA256, digest};
 
 use super::catalogue::Snapshot;
-use crate::vault::{Consenting, DataKey, Purpose};
+use crate::vault::{Consenting, DataKey};
 
 /// Why facts could not be written or shown.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +38,7 @@ pub enum FactsError {
     #[error("the facts could not be opened for a query")]
     Engine(#[from] Box<DataFusionError>),
     /// Consent to something else.
-    #[error("facts are shown for joint analytics only, to members who allow that")]
+    #[error("facts are shown for a purpose that their members allow, and for no other")]
     OtherPurpose,
 }
 
@@ -121,7 +121,7 @@ impl Rows {
     }
 }
 
-/// Registers `table` as the rows of a snapshot from a day on, whose members are among the
+/// Registers `table`, for the purpose that its caller has checked, as the rows of a snapshot from a day on, whose members are among the
 /// consenting; nothing else of the facts can be named in the session.
 pub(super) async fn register(
     session: &SessionContext,
@@ -131,9 +131,6 @@ pub(super) async fn register(
     members: &Consenting,
     not_before: i32,
 ) -> Result<(), FactsError> {
-    if members.purpose() != Purpose::JointAnalytics {
-        return Err(FactsError::OtherPurpose);
-    }
     build(session, table, key, snapshot, members, not_before)
         .await
         .map_err(|error| FactsError::Engine(Box::new(error)))

@@ -25,7 +25,9 @@ use super::line::{COLUMNS, Columns, Line};
 use super::source::{BATCH_ROWS, Source};
 use super::{BasketChange, BasketKey, Fen};
 use crate::store::{Store, StoreError};
-use crate::vault::{BlindIndex, CardNumber, Consenting, DataKey, MemberId, Vault, VaultError};
+use crate::vault::{
+    BlindIndex, CardNumber, Consenting, DataKey, MemberId, Purpose, Vault, VaultError,
+};
 
 /// Rows of one file of facts, at most a batch more.
 const CHUNK_ROWS: u64 = 8 * BATCH_ROWS as u64;
@@ -183,6 +185,28 @@ impl Facts {
         members: &Consenting,
         not_before: i32,
     ) -> Result<(), FactsError> {
+        if members.purpose() != Purpose::JointAnalytics {
+            return Err(FactsError::OtherPurpose);
+        }
+        facts::register(session, table, &self.key, snapshot, members, not_before).await
+    }
+
+    /// The same for exact figures, which only this brand's own staff sees: members who allow the
+    /// programme.
+    ///
+    /// # Errors
+    /// When the consent is to another purpose than the programme, or a file cannot be opened.
+    pub async fn register_for_staff(
+        &self,
+        session: &SessionContext,
+        table: &str,
+        snapshot: &Snapshot,
+        members: &Consenting,
+        not_before: i32,
+    ) -> Result<(), FactsError> {
+        if members.purpose() != Purpose::Programme {
+            return Err(FactsError::OtherPurpose);
+        }
         facts::register(session, table, &self.key, snapshot, members, not_before).await
     }
 

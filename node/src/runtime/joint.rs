@@ -7,9 +7,9 @@ use protocol::witness::message::{ApplicationMessage, Message};
 
 use super::core::Turn;
 use super::{Internal, Runtime, now};
-use crate::cleanroom::{self, APPLICATION, Action, ReadJob, ReadResult, Room, views};
+use crate::cleanroom::{self, APPLICATION, Action, PACKS, ReadJob, ReadResult, Room, views};
 use crate::exchange::record::{NodeRecord, Submission};
-use crate::service::{QueryView, ServiceError};
+use crate::service::{QueryView, Question, ServiceError};
 
 impl Runtime {
     /// The clean room.
@@ -55,12 +55,13 @@ impl Runtime {
         message: ApplicationMessage,
         turn: &mut Turn,
     ) {
-        if let Some(room) = &mut self.room
-            && message.application == APPLICATION
-        {
-            let actions = room.message(from, message.body, now());
-            self.carry_out(actions, turn);
-        }
+        let Some(room) = &mut self.room else { return };
+        let actions = match message.application {
+            APPLICATION => room.message(from, message.body, now()),
+            PACKS => room.pack_message(from, &message.body, now()),
+            _ => return,
+        };
+        self.carry_out(actions, turn);
     }
 
     pub(super) fn joint_tick(&mut self, turn: &mut Turn) {
@@ -80,12 +81,12 @@ impl Runtime {
     /// Asks a question whose plan was shown.
     pub(super) fn ask(
         &mut self,
-        sql: &str,
+        question: &Question,
         plan: &str,
         turn: &mut Turn,
     ) -> Result<QueryView, ServiceError> {
         let room = self.room.as_mut().ok_or_else(views::no_clean_room)?;
-        let (view, actions) = room.query(sql, plan, now())?;
+        let (view, actions) = room.query(question, plan, now())?;
         self.carry_out(actions, turn);
         Ok(view)
     }
@@ -95,10 +96,8 @@ impl Runtime {
             match action {
                 Action::Record(bytes) => turn.record(NodeRecord::CleanRoom(bytes)),
                 Action::Append(body) => self.append(body, turn),
-                Action::Send(to, body) => {
-                    let message = ApplicationMessage { application: APPLICATION, body };
-                    turn.out.messages.push((to, Message::Application(message)));
-                }
+                Action::Send(to, body) => send(APPLICATION, to, body, turn),
+                Action::SendPack(to, body) => send(PACKS, to, body, turn),
                 Action::Read(job) => turn.reads.push(*job),
             }
         }
@@ -128,4 +127,9 @@ impl Runtime {
             });
         }
     }
+}
+
+fn send(application: u16, to: BrandId, body: Vec<u8>, turn: &mut Turn) {
+    let message = ApplicationMessage { application, body };
+    turn.out.messages.push((to, Message::Application(message)));
 }

@@ -4,6 +4,7 @@
 //! One task takes what has come (messages, commands, ticks), a batch at a time; what that changes is
 //! one append of the journal; only then do messages leave and answers return. Decides nothing itself.
 
+mod clean_room;
 pub mod clearing;
 mod constitutions;
 pub mod core;
@@ -559,18 +560,7 @@ impl Runtime {
                 let agreed = self.core.agree_to_close(&brand, now(), turn);
                 answer(turn, reply, agreed);
             }
-            Command::Plan { sql, reply } => {
-                let planned = self.clean_room().and_then(|room| room.plan(&sql, now()));
-                answer(turn, reply, planned);
-            }
-            Command::Query { sql, plan, reply } => {
-                let asked = self.ask(&sql, &plan, turn);
-                answer(turn, reply, asked);
-            }
-            Command::QueryById { id, reply } => {
-                let found = self.clean_room().and_then(|room| room.query_by_id(&id, now()));
-                answer(turn, reply, found);
-            }
+            Command::CleanRoom(command) => self.clean_room_command(command, turn),
             Command::Stop { reply } => self.stop = Some(reply),
         }
     }

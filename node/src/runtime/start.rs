@@ -18,7 +18,8 @@ use super::sealed_journal::{RecordCipher, SealedRecordError};
 use super::sealing::SealingCare;
 use super::trace::Traces;
 use super::{RunError, Runtime, witnessing};
-use crate::cleanroom::{QueryTimes, RestoreError, Room};
+use crate::cleanroom::policy::{PolicyError, PolicyFile};
+use crate::cleanroom::{QueryTimes, RestoreError, Room, RoomSettings};
 use crate::config::{ConfigError, DataDirectory};
 use crate::constitutions::{Known, KnownError};
 use crate::fragments::{FragmentArchive, FragmentsError};
@@ -76,6 +77,9 @@ pub enum StartError {
     /// The clean room.
     #[error(transparent)]
     CleanRoom(#[from] RestoreError),
+    /// This brand's policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The own log.
     #[error(transparent)]
     Publish(#[from] PublishError),
@@ -176,10 +180,12 @@ async fn start_as(
     check_membership(newest, brand, &own)?;
     let names = names(newest);
     let under = under_of(&known, &core.ledger).unwrap_or(newest).clone();
+    let settings_of_room = RoomSettings { policy: PolicyFile::read(&data.policy())?, times };
     let room = under.clean_room().map(|clean_room| {
         let entropy = Box::new(SystemEntropy(SystemRandom::new()));
         let facts = Arc::clone(&facts);
-        let mut room = Room::restore(brand, &under, clean_room, facts, times, entropy, &joint)?;
+        let mut room =
+            Room::restore(brand, &under, clean_room, facts, settings_of_room, entropy, &joint)?;
         applications.iter().for_each(|entry| room.replay(entry));
         Ok::<Room, RestoreError>(room)
     });

@@ -5,6 +5,7 @@
 //! runtime, which owns all state. Does not authorize: a caller holds an `Authorized` token of
 //! [`crate::auth`] before it gets here. Does not render.
 
+mod cleanroom;
 mod views;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use protocol::ids::{BrandId, RequestId};
 use protocol::log::tlog_witness::{AddCheckpoint, Refusal};
 
+pub use cleanroom::*;
 pub use views::*;
 
 /// Where a result goes.
@@ -107,9 +109,7 @@ pub enum Command {
     Agree { with: String, reply: Reply<DisputeView> },
     Partners { reply: Reply<Vec<PartnerView>> },
     ClosePartner { brand: String, reply: Reply<PartnerView> },
-    Plan { sql: String, reply: Reply<PlanView> },
-    Query { sql: String, plan: String, reply: Reply<QueryView> },
-    QueryById { id: String, reply: Reply<QueryView> },
+    CleanRoom(CleanRoomCommand),
     Stop { reply: Reply<()> },
 }
 
@@ -234,12 +234,6 @@ operations! {
     partners() -> Vec<PartnerView> = Partners;
     /// Agrees that the log of a brand that lied or failed be closed for good.
     close_partner(brand: String) -> PartnerView = ClosePartner;
-    /// Plans a query: cost and expected error, nothing spent.
-    plan(sql: String) -> PlanView = Plan;
-    /// Runs a planned query; `plan` is the hash that was shown.
-    query(sql: String, plan: String) -> QueryView = Query;
-    /// One query by its id.
-    query_by_id(id: String) -> QueryView = QueryById;
     /// Stops the node after what is under way is durable.
     stop() -> () = Stop;
 }

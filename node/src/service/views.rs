@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::BrandAnswerView;
+
 /// The state of the node, as a status page shows it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
@@ -445,12 +447,20 @@ pub struct PlanView {
     pub plan: String,
     /// The query as it was understood.
     pub sql: String,
+    /// Who answers: `joint`, `local` or `pack`.
+    pub scope: String,
+    /// What members were asked consent for.
+    pub purpose: String,
+    /// Whose share of the quota pays: an account of this brand's analysts.
+    pub analyst: String,
     /// Who takes part.
     pub participants: Vec<String>,
     /// Number of cells of the answer, known without data.
     pub cells: u32,
-    /// Cost in pico-rho at each participant.
+    /// Cost in pico-rho: of a joint question once, of a pack at each brand that answers.
     pub cost_pico_rho: u64,
+    /// The same in rho, for display.
+    pub rho: f64,
     /// The same as epsilon at delta 1e-6, for display.
     pub epsilon: f64,
     /// Standard deviation of the noise, by output column, for display.
@@ -466,8 +476,12 @@ pub struct PlanView {
 pub struct NoiseView {
     /// The column.
     pub column: String,
+    /// `memberships`, `rows`, `fen` …
+    pub unit: String,
     /// Standard deviation of the whole noise.
     pub sigma: f64,
+    /// Mean absolute error of a cell by noise.
+    pub expected_error: f64,
     /// Half the width of the 95 % interval.
     pub half_width_95: f64,
     /// The bound on one member's contribution (L2), as text.
@@ -483,12 +497,17 @@ pub struct QueryView {
     pub id: String,
     /// Hash of its plan, hex.
     pub plan: String,
-    /// Protocol step: `reserving`, `committing`, `opening`, `released`, or `void`.
+    /// Who answers: `joint`, `local` or `pack`.
+    pub scope: String,
+    /// Protocol step: of a joint question `reserving`, `committing`, `opening`; of a local one `charging`,
+    /// `reading`, `releasing`; of a pack `asking`; then `released`, or `void`.
     pub step: String,
     /// Why it is void.
     pub reason: Option<String>,
     /// The answer, once released.
     pub release: Option<ReleaseView>,
+    /// Of a pack: what each brand answers.
+    pub brands: Vec<BrandAnswerView>,
 }
 
 /// A released answer with its privacy statement.
@@ -496,7 +515,10 @@ pub struct QueryView {
 pub struct ReleaseView {
     /// The query's id, hex.
     pub query: String,
-    /// Hash of the release, hex; every participant's log carries it.
+    /// Who answered: `joint`, `local` or `pack`.
+    pub scope: String,
+    /// Hash of the release, hex: every participant's log carries that of a joint one, its brand's log
+    /// that of a local one. Of a pack those of all its brands, in their order.
     pub hash: String,
     /// Names of the group columns.
     pub keys: Vec<String>,
@@ -512,6 +534,10 @@ pub struct ReleaseView {
     pub participants: Vec<String>,
     /// The privacy statement, Chinese and English.
     pub statement: Bilingual,
+    /// The whole of it for programs: unit, account, year, cost, bounds, noise and intervals of every
+    /// noised column. One of each brand for a pack; empty for answers kept by earlier versions.
+    #[schema(value_type = Vec<Object>)]
+    pub privacy: Vec<serde_json::Value>,
 }
 
 /// One row of a released answer.
@@ -521,10 +547,45 @@ pub struct ReleaseRow {
     pub keys: Vec<String>,
     /// Noised values.
     pub values: Vec<f64>,
-    /// Lower ends of the 95 % intervals.
+    /// Lower ends of the 95 % intervals; null where nothing can be said.
+    #[serde(with = "unbounded::below")]
+    #[schema(value_type = Vec<Option<f64>>)]
     pub low: Vec<f64>,
     /// Upper ends.
+    #[serde(with = "unbounded::above")]
+    #[schema(value_type = Vec<Option<f64>>)]
     pub high: Vec<f64>,
+    /// Of what use each value is: `usable`, `noisy` (the noise is as large as what it hides) or
+    /// `insufficient` (nothing can be said).
+    pub quality: Vec<String>,
+}
+
+/// JSON has no infinity: an end of an interval that is none is null.
+mod unbounded {
+    macro_rules! end {
+        ($name:ident, $infinity:expr) => {
+            pub(in crate::service::views) mod $name {
+                use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+                pub(in crate::service::views) fn serialize<S: Serializer>(
+                    ends: &[f64],
+                    serializer: S,
+                ) -> Result<S::Ok, S::Error> {
+                    let finite = |end: &f64| end.is_finite().then_some(*end);
+                    ends.iter().map(finite).collect::<Vec<_>>().serialize(serializer)
+                }
+
+                pub(in crate::service::views) fn deserialize<'de, D: Deserializer<'de>>(
+                    deserializer: D,
+                ) -> Result<Vec<f64>, D::Error> {
+                    let ends = Vec::<Option<f64>>::deserialize(deserializer)?;
+                    Ok(ends.into_iter().map(|end| end.unwrap_or($infinity)).collect())
+                }
+            }
+        };
+    }
+    end!(below, f64::NEG_INFINITY);
+    end!(above, f64::INFINITY);
 }
 
 /// This brand's budget account.

@@ -13,7 +13,7 @@ use crate::steps::{
     AttemptId, CertifiedEntry, CleanRoomEntry, Commit, FailedAfterReading, LocalCharge,
     LocalReleased, Participate, ReleaseLogged, Reserve,
 };
-use crate::units::{PicoRho, UtcMillis};
+use crate::units::{CalendarYear, PicoRho, UtcMillis};
 
 /// An entry with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +122,11 @@ impl Facts {
     /// Who certified a hash, in time or not.
     pub fn committed_by(&self) -> impl Iterator<Item = ParticipantId> {
         self.commits.keys().copied()
+    }
+
+    /// Who booked the cost of a failure after reading, in which year.
+    pub fn failures(&self) -> impl Iterator<Item = (ParticipantId, CalendarYear)> {
+        self.failed.iter().map(|(writer, placed)| (*writer, placed.entry.year))
     }
 
     /// Who certified that it has not opened and never will.

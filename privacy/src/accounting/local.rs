@@ -59,9 +59,9 @@ impl Ledger {
         let spent = delta_total(
             waiting.clone().map(|other| other.delta).chain([self.delta_spent(brand, year)]),
         );
-        let left = contract.delta_quota().get().saturating_sub(spent.get());
-        if charge.delta.get() > left {
-            let (left, asked) = (PicoDelta::new(left), charge.delta);
+        let left = contract.delta_quota().checked_sub(spent).unwrap_or(PicoDelta::ZERO);
+        if charge.delta > left {
+            let asked = charge.delta;
             return Err(OverBudget::Delta { brand, year, left, asked });
         }
         let waiting = waiting.filter(|other| other.analyst == analyst).map(|other| other.rho);

@@ -275,9 +275,8 @@ impl Contract {
 
     /// The failure probabilities that one brand's local questions may take in a calendar year.
     pub fn delta_quota(&self) -> PicoDelta {
-        let brands = u64::try_from(self.participants.len()).unwrap_or(u64::MAX);
-        let share = self.profile.delta_per_year().get().checked_div(brands).unwrap_or(0);
-        PicoDelta::new(share)
+        let share = self.profile.delta_per_year().divided(self.participants.len());
+        share.unwrap_or(PicoDelta::ZERO)
     }
 
     fn brand_share(&self) -> PicoRho {

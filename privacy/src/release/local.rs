@@ -10,13 +10,10 @@
 
 use std::collections::BTreeMap;
 
-use minicbor::Encode;
 use serde::Serialize;
 
-use super::answer::{self, ReleasedCell, Sums};
-use super::{
-    INTERVAL_NOTE, INTERVAL_PERCENT, PrivacyStatement, ReleaseError, SELECTION_NOTE, column_names,
-};
+use super::answer::ReleasedCell;
+use super::{PrivacyStatement, ReleaseError, Stable};
 use crate::accounting::CertifiedLocalCharge;
 use crate::bounded::BoundedVector;
 use crate::hash;
@@ -26,41 +23,16 @@ use crate::plan::DpPlan;
 use crate::steps::AttemptId;
 use crate::units::PicoRho;
 
-const PROTECTED: &str =
+/// The unit of privacy of a brand's own answer, in words.
+pub const PROTECTED_ALONE: &str =
     "one account of this brand, added or removed; counts are of the brand's own members";
 
 /// A noised answer about one brand's own members.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalRelease {
-    stable: Stable,
+    stable: Stable<SnapshotId>,
     cells: Vec<ReleasedCell>,
     statement: PrivacyStatement,
-}
-
-/// What the release hash covers.
-#[derive(Clone, Debug, PartialEq, Eq, Encode)]
-#[cbor(array)]
-struct Stable {
-    #[n(0)]
-    version: u8,
-    #[n(1)]
-    id: AttemptId,
-    #[n(2)]
-    plan: PlanHash,
-    #[n(3)]
-    sql: SqlHash,
-    #[n(4)]
-    snapshot: SnapshotId,
-    #[n(5)]
-    rho: PicoRho,
-    #[n(6)]
-    columns: Vec<String>,
-    #[n(7)]
-    labels: Vec<Vec<String>>,
-    #[n(8)]
-    scales: Vec<u64>,
-    #[n(9)]
-    values: Vec<i64>,
 }
 
 impl LocalRelease {
@@ -83,31 +55,59 @@ impl LocalRelease {
             .zip(noise.values())
             .map(|(value, noise)| value.checked_add(*noise))
             .collect();
-        let values = summed.filter(|values| ours && values.len() == plan.coordinates());
+        let summed = summed.filter(|_| ours).ok_or(ReleaseError::Plan)?;
+        Self::of_noised(charge, plan, summed)
+    }
+
+    /// A release again from its noised values: read back from the own disk, or sent by the brand that
+    /// made it. What is not what that brand's log certifies is none.
+    pub fn again(
+        charge: &CertifiedLocalCharge,
+        plan: &DpPlan,
+        noised: &[u8],
+        logged: ReleaseHash,
+    ) -> Result<Self, ReleaseError> {
+        let release = Self::unlogged(charge, plan, noised)?;
+        if release.hash() == logged { Ok(release) } else { Err(ReleaseError::NotLogged) }
+    }
+
+    /// As [`Self::again`], for the brand itself, whose log has yet to take the hash.
+    pub(crate) fn unlogged(
+        charge: &CertifiedLocalCharge,
+        plan: &DpPlan,
+        noised: &[u8],
+    ) -> Result<Self, ReleaseError> {
+        if !charge.pays_for(plan) {
+            return Err(ReleaseError::Unpaid);
+        }
+        let (values, rest) = noised.as_chunks::<8>();
+        if !rest.is_empty() {
+            return Err(ReleaseError::Plan);
+        }
+        let values = values.iter().map(|value| i64::from_be_bytes(*value)).collect();
+        Self::of_noised(charge, plan, values)
+    }
+
+    fn of_noised(
+        charge: &CertifiedLocalCharge,
+        plan: &DpPlan,
+        values: Vec<i64>,
+    ) -> Result<Self, ReleaseError> {
+        if values.len() != plan.coordinates() {
+            return Err(ReleaseError::Plan);
+        }
         let charged = charge.entry();
-        let stable = Stable {
-            version: 0,
-            id: charged.id,
-            plan: plan.hash(),
-            sql: plan.sql_hash(),
-            snapshot: charged.snapshot,
-            rho: charged.rho,
-            columns: column_names(plan),
-            labels: plan.cells().iter().map(|cell| cell.labels().to_vec()).collect(),
-            scales: plan.columns().iter().map(|column| column.scale()).collect(),
-            values: values.ok_or(ReleaseError::Plan)?,
-        };
-        let cells = answer::answer(&Sums { plan, values: &stable.values });
-        let statement = PrivacyStatement {
-            unit: PROTECTED,
-            proposer: charged.id.proposer,
-            year: charged.year.0,
-            interval_percent: INTERVAL_PERCENT,
-            interval_note: INTERVAL_NOTE,
-            selection_note: plan.query().selects().then_some(SELECTION_NOTE),
-            plan: plan.summary(),
-        };
+        let stable = Stable::new(charged.id, plan, charged.snapshot, values);
+        let cells = stable.cells(plan);
+        let statement =
+            PrivacyStatement::new(PROTECTED_ALONE, charged.id.proposer, charged.year, plan);
         Ok(Self { stable, cells, statement })
+    }
+
+    /// Every noised value, eight bytes each, big-endian, in the plan's order: what
+    /// [`Self::again`] reads.
+    pub fn noised(&self) -> Vec<u8> {
+        self.stable.values.iter().flat_map(|value| value.to_be_bytes()).collect()
     }
 
     /// The question it answers.
@@ -118,6 +118,16 @@ impl LocalRelease {
     /// The brand it is about.
     pub const fn brand(&self) -> ParticipantId {
         self.stable.id.proposer
+    }
+
+    /// The plan it answers.
+    pub const fn plan(&self) -> PlanHash {
+        self.stable.plan
+    }
+
+    /// The data it answers from.
+    pub const fn snapshot(&self) -> SnapshotId {
+        self.stable.source
     }
 
     /// Hash of the normalised question.
@@ -147,10 +157,7 @@ impl LocalRelease {
 
     /// The hash the brand logs: deterministic CBOR, integers and texts only.
     pub fn hash(&self) -> ReleaseHash {
-        let mut bytes = Vec::new();
-        // Writing to a vector cannot fail.
-        let _ = minicbor::encode(&self.stable, &mut bytes);
-        ReleaseHash(hash::tagged("coalition/privacy/local-release/v0", &[&bytes]))
+        ReleaseHash(hash::tagged("coalition/privacy/local-release/v0", &[&self.stable.bytes()]))
     }
 }
 

@@ -20,10 +20,10 @@ use crate::ids::{ParticipantId, PlanHash, ReleaseHash, SetHash, SqlHash};
 use crate::masked_sum::{self, MaskError, MaskedVector};
 use crate::plan::{DpPlan, PlanSummary};
 use crate::steps::AttemptId;
-use crate::units::PicoRho;
+use crate::units::{CalendarYear, PicoRho};
 use answer::Sums;
 pub use answer::{NoisedValue, Quality, ReleasedCell};
-pub use local::{BrandPack, LocalRelease, PackError};
+pub use local::{BrandPack, LocalRelease, PROTECTED_ALONE, PackError};
 
 /// Stated coverage of the intervals, in percent.
 pub const INTERVAL_PERCENT: u8 = 95;
@@ -37,6 +37,9 @@ pub enum ReleaseError {
     /// The charge is for something else.
     #[error("the certified charge is for another plan, cost or set of participants")]
     Unpaid,
+    /// Not the release whose hash its brand certified.
+    #[error("this is not the release that its brand has certified the hash of")]
+    NotLogged,
     /// An opening that is not what its owner committed to.
     #[error("the opening of {0} does not match its certified hash")]
     Opening(ParticipantId),
@@ -48,15 +51,15 @@ pub enum ReleaseError {
 /// A noised joint answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Release {
-    stable: Stable,
+    stable: Stable<SetHash>,
     cells: Vec<ReleasedCell>,
     statement: PrivacyStatement,
 }
 
-/// What the release hash covers.
+/// What a release hash covers: `S` says which data answered, a set of participants or a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Encode)]
 #[cbor(array)]
-struct Stable {
+struct Stable<S> {
     #[n(0)]
     version: u8,
     #[n(1)]
@@ -66,7 +69,7 @@ struct Stable {
     #[n(3)]
     sql: SqlHash,
     #[n(4)]
-    set: SetHash,
+    source: S,
     #[n(5)]
     rho: PicoRho,
     #[n(6)]
@@ -77,6 +80,37 @@ struct Stable {
     scales: Vec<u64>,
     #[n(9)]
     values: Vec<i64>,
+}
+
+impl<S: Encode<()>> Stable<S> {
+    /// The noised sums of a plan, with all that names them.
+    fn new(id: AttemptId, plan: &DpPlan, source: S, values: Vec<i64>) -> Self {
+        Self {
+            version: 0,
+            id,
+            plan: plan.hash(),
+            sql: plan.sql_hash(),
+            source,
+            rho: plan.rho(),
+            columns: column_names(plan),
+            labels: plan.cells().iter().map(|cell| cell.labels().to_vec()).collect(),
+            scales: plan.columns().iter().map(|column| column.scale()).collect(),
+            values,
+        }
+    }
+
+    /// What is shown of them.
+    fn cells(&self, plan: &DpPlan) -> Vec<ReleasedCell> {
+        answer::answer(&Sums { plan, values: &self.values })
+    }
+
+    /// Deterministic CBOR, integers and texts only.
+    fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // Writing to a vector cannot fail.
+        let _ = minicbor::encode(self, &mut bytes);
+        bytes
+    }
 }
 
 /// What a release promises and to whom it was charged.
@@ -97,6 +131,20 @@ pub struct PrivacyStatement {
     /// Cost, bounds, noise, participants.
     #[serde(flatten)]
     pub plan: PlanSummary,
+}
+
+impl PrivacyStatement {
+    fn new(unit: &'static str, proposer: ParticipantId, year: CalendarYear, plan: &DpPlan) -> Self {
+        Self {
+            unit,
+            proposer,
+            year: year.0,
+            interval_percent: INTERVAL_PERCENT,
+            interval_note: INTERVAL_NOTE,
+            selection_note: plan.query().selects().then_some(SELECTION_NOTE),
+            plan: plan.summary(),
+        }
+    }
 }
 
 /// The unit of privacy, in words. Two accounts of one person at one brand are two units: then the
@@ -131,28 +179,11 @@ impl Release {
         }
         let vectors = openings.iter().map(|(from, (vector, _))| (*from, vector.clone())).collect();
         let values = masked_sum::sum(set, plan.coordinates(), &vectors)?;
-        let stable = Stable {
-            version: 0,
-            id: charge.id(),
-            plan: plan.hash(),
-            sql: plan.sql_hash(),
-            set: set_hash,
-            rho: charge.rho(),
-            columns: column_names(plan),
-            labels: plan.cells().iter().map(|cell| cell.labels().to_vec()).collect(),
-            scales: plan.columns().iter().map(|column| column.scale()).collect(),
-            values,
-        };
-        let cells = answer::answer(&Sums { plan, values: &stable.values });
-        let statement = PrivacyStatement {
-            unit: PROTECTED,
-            proposer: charge.id().proposer,
-            year: charge.reserve().year.0,
-            interval_percent: INTERVAL_PERCENT,
-            interval_note: INTERVAL_NOTE,
-            selection_note: plan.query().selects().then_some(SELECTION_NOTE),
-            plan: plan.summary(),
-        };
+        // a charge that pays for the plan is of the plan's cost
+        let stable = Stable::new(charge.id(), plan, set_hash, values);
+        let cells = stable.cells(plan);
+        let year = charge.reserve().year;
+        let statement = PrivacyStatement::new(PROTECTED, charge.id().proposer, year, plan);
         Ok(Self { stable, cells, statement })
     }
 
@@ -168,7 +199,7 @@ impl Release {
 
     /// The set that answered.
     pub const fn set(&self) -> SetHash {
-        self.stable.set
+        self.stable.source
     }
 
     /// What it cost.
@@ -194,10 +225,7 @@ impl Release {
 
     /// The bytes the release hash covers: deterministic CBOR, integers and texts only.
     pub fn stable_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        // Writing to a vector cannot fail.
-        let _ = minicbor::encode(&self.stable, &mut bytes);
-        bytes
+        self.stable.bytes()
     }
 
     /// The hash every participant logs.

@@ -217,6 +217,16 @@ pub struct Order {
 }
 
 impl BoundQuery {
+    /// How many group keys are shown.
+    pub fn keys_shown(&self) -> usize {
+        self.shown_keys().count()
+    }
+
+    /// Whether every brand answers for itself: `brand` is among the group keys.
+    pub const fn is_by_brand(&self) -> bool {
+        self.by_brand
+    }
+
     /// Hash of the normalised question.
     pub fn hash(&self) -> SqlHash {
         let mut bytes = Vec::new();

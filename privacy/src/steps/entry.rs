@@ -317,7 +317,7 @@ impl Reserve {
 }
 
 /// `[version, value]`.
-pub(super) fn encoded<T: Encode<()>>(value: &T) -> Vec<u8> {
+pub(crate) fn encoded<T: Encode<()>>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
     // Writing to a vector cannot fail.
     let _ = minicbor::encode((ENTRY_VERSION, value), &mut bytes);
@@ -325,7 +325,7 @@ pub(super) fn encoded<T: Encode<()>>(value: &T) -> Vec<u8> {
 }
 
 /// Reads `[version, value]` and accepts only what [`encoded`] writes.
-pub(super) fn decoded<T>(bytes: &[u8], most: usize, what: &'static str) -> Result<T, CodecError>
+pub(crate) fn decoded<T>(bytes: &[u8], most: usize, what: &'static str) -> Result<T, CodecError>
 where
     T: Encode<()> + for<'b> Decode<'b, ()>,
 {

@@ -34,6 +34,7 @@ pub use entry::{
     FailedAfterReading, LocalCharge, LocalReleased, MissingOpening, Participate, ReleaseLogged,
     Reserve,
 };
+pub(crate) use entry::{decoded, encoded};
 pub use message::{DeclineReason, MESSAGE_MAX_BYTES, Message, Opening, Proposal};
 pub use record::{Begun, Drawn, Record};
 pub use room::{CleanRoom, MessageError, ProposeError, ProposeRequest, RestoreError, StepError};

@@ -11,6 +11,7 @@ use protocol::ids::BrandId;
 use super::super::constitution::{Made, create};
 use super::super::process::{NodeProcess, Program};
 use super::super::{CliError, Io, OPERATOR};
+use crate::cleanroom::policy::{PacksSection, PolicyFile};
 use crate::client::Client;
 use crate::config::{DataDirectory, Settings as NodeSettings};
 use crate::keys;
@@ -135,6 +136,18 @@ impl Alliance {
         write(self.signatures(), &collected.signatures.to_text())?;
         for brand in &self.brands {
             setup::adopt(&brand.data, &self.constitution(), &self.signatures())?;
+        }
+        self.agree_to_packs()
+    }
+
+    /// Every brand's operator lets the first brand have its own noised answers: nobody does by default.
+    fn agree_to_packs(&self) -> Result<(), CliError> {
+        let Some(first) = self.brands.first() else { return Ok(()) };
+        let packs = PacksSection { from: vec![first.id.to_string()], percent: 50 };
+        let policy = PolicyFile { packs: Some(packs), ..PolicyFile::default() };
+        let policy = toml::to_string(&policy).map_err(input)?;
+        for brand in self.brands.iter().skip(1) {
+            brand.data.write(&brand.data.policy(), policy.as_bytes())?;
         }
         Ok(())
     }

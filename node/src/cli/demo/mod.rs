@@ -77,6 +77,7 @@ async fn tell(
     steps::exchange(alliance, arguments.exchanges, &mut report, io).await?;
     steps::clear(alliance, &mut report, io).await?;
     steps::ask(alliance, &mut report, io).await?;
+    steps::ask_each(alliance, &mut report, io).await?;
     steps::audit(alliance, &mut report, io).await?;
     report.say(io);
     Ok(report)

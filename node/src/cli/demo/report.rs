@@ -33,6 +33,8 @@ pub struct Report {
     pub clearing_agreed: bool,
     /// The joint question.
     pub query: Query,
+    /// The question that each brand answered for itself.
+    pub pack: Pack,
     /// The offline audit.
     pub audit: Audit,
     /// The node that was killed.
@@ -64,6 +66,17 @@ pub struct Query {
     /// Cells whose 95 % interval holds the truth.
     pub intervals_covering: usize,
     /// From the confirmation to the release.
+    pub seconds: f64,
+}
+
+/// The question that each brand answered for itself, by its own policy and on its own account.
+#[derive(Debug, Default, Serialize)]
+pub struct Pack {
+    /// Brands that answered.
+    pub brands: usize,
+    /// Its cost at each of them.
+    pub rho: f64,
+    /// From the confirmation to the last answer.
     pub seconds: f64,
 }
 
@@ -116,6 +129,7 @@ impl Report {
             && self.exchanges_returned > 0
             && self.exchanges_refused > 0
             && self.query.cells > 0
+            && self.pack.brands == self.brands
     }
 
     /// The figures in words.

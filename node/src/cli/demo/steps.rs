@@ -12,14 +12,15 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::sync::Semaphore;
 
 use super::super::audit::{AuditArguments, audit as run_audit};
-use super::super::operations::{explain, follow_import, follow_query};
+use super::super::operations::follow_import;
+use super::super::queries::{Asked, explain, follow_query};
 use super::super::{CliError, Io};
 use super::alliance::{AUDITOR, Alliance};
 use super::exact;
 use super::members::households;
 use super::report::{Percentiles, Report};
 use crate::client::{Client, ClientError};
-use crate::http::{LinkCodeRequest, LinkRequest, PlanRequest, QueryRequest};
+use crate::http::{FillRequest, LinkCodeRequest, LinkRequest, PlanRequest, QueryRequest};
 use crate::runtime::core::exchange_id;
 use crate::service::*;
 
@@ -469,11 +470,15 @@ pub async fn ask(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<()
     io.say("   联合提问：各品牌数据不出本地，噪声由各方共同加入，任何一方都看不到真值");
     io.say(&format!("   {QUESTION}"));
     let client = alliance.client(0)?;
-    let request = PlanRequest { sql: QUESTION.to_owned() };
+    let request = PlanRequest { sql: QUESTION.to_owned(), ..PlanRequest::default() };
     let plan: PlanView = client.post("/api/v1/queries/plan", &[], &request).await?;
     explain(&plan, io);
     let started = Instant::now();
-    let request = QueryRequest { sql: QUESTION.to_owned(), plan: plan.plan.clone() };
+    let request = QueryRequest {
+        sql: QUESTION.to_owned(),
+        plan: plan.plan.clone(),
+        ..QueryRequest::default()
+    };
     let view: QueryView = client.post("/api/v1/queries", &[], &request).await?;
     let view = follow_query(&client, view, |step| io.say(&format!("   {step}"))).await?;
     let Some(release) = view.release else {
@@ -512,6 +517,34 @@ pub async fn ask(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<()
     Ok(())
 }
 
+/// A saved question that every brand answers for itself: by its own policy, on its own account.
+pub async fn ask_each(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<(), CliError> {
+    io.say("\n   The same, brand by brand: a saved question; each brand that agreed answers about its own members");
+    io.say("   品牌合集：每个同意的品牌就自己的会员作答，费用记入各自账户");
+    let client = alliance.client(0)?;
+    let path = "/api/v1/templates/members/question";
+    let filled: FilledTemplate = client.post(path, &[], &FillRequest::default()).await?;
+    let asked =
+        Asked { sql: filled.sql, scope: Some(filled.scope), pico_rho: Some(filled.pico_rho) };
+    let plan = asked.plan(&client).await?;
+    explain(&plan, io);
+    let started = Instant::now();
+    let release = asked.ask(&client, &plan, io).await?;
+    report.pack.seconds = started.elapsed().as_secs_f64();
+    report.pack.brands = release.rows.len();
+    report.pack.rho = plan.rho;
+    for row in &release.rows {
+        let (Some(value), Some(low), Some(high)) =
+            (row.values.first(), row.low.first(), row.high.first())
+        else {
+            continue;
+        };
+        let brand = row.keys.join(" ");
+        io.say(&format!("   {brand:<14} {value:>8.0}   [{low:>6.0}, {high:>6.0}]"));
+    }
+    Ok(())
+}
+
 /// The offline verifier over a copy of all logs; then one byte of the copy is altered.
 pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<(), CliError> {
     io.say("\n5. Audit: the offline verifier reads a copy of the logs, trusting nobody");
@@ -545,8 +578,12 @@ pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<
     ));
     for account in found.budget.iter().flat_map(|budget| &budget.accounts) {
         io.say(&format!(
-            "   privacy budget of {}, added up again from the logs: {} of {} pico-rho in {}",
-            account.brand, account.charged_pico_rho, account.quota_pico_rho, account.year
+            "   privacy budget of {} ({}), added up again from the logs: {} of {} pico-rho in {}",
+            account.brand,
+            account.account,
+            account.charged_pico_rho,
+            account.quota_pico_rho,
+            account.year
         ));
     }
     for finding in found.budget.iter().flat_map(|budget| &budget.findings) {

@@ -1,0 +1,503 @@
+//! Saved questions with parameters: the shipped ones, and those that a brand keeps as files.
+//!
+//! A template is SQL with parameters in braces. What is filled in is checked by kind first: a value that
+//! the contract declares, a day, a whole number within limits; nothing else reaches the text. A filled
+//! template is a question like any other: it is planned, charged and refused as such. Does not know who
+//! asks, and decides nothing about cost beyond the part of the profile's that a template suggests.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+use privacy::Contract;
+use privacy::contract::{Domain, OTHER};
+use serde::Deserialize;
+
+use crate::problem::FORMAT;
+
+/// Longest file of a template, in bytes.
+pub const TEMPLATE_MAX_BYTES: usize = 16 * 1024;
+/// Most parameters.
+const PARAMETERS_MAX: usize = 16;
+
+/// What a template is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TemplateKind {
+    /// A figure of everyday work, also to be had exactly by the brand's own staff.
+    Dashboard,
+    /// The own figure beside the alliance's.
+    Comparison,
+    /// A campaign and who bought in it.
+    Campaign,
+    /// A treated group beside a control.
+    Experiment,
+    /// What there is.
+    Overview,
+}
+
+impl TemplateKind {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dashboard => "dashboard",
+            Self::Comparison => "comparison",
+            Self::Campaign => "campaign",
+            Self::Experiment => "experiment",
+            Self::Overview => "overview",
+        }
+    }
+}
+
+/// Who can answer a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TemplateScope {
+    /// All brands together.
+    Joint,
+    /// The own brand alone.
+    Local,
+    /// Every brand for itself: `brand` is put among the group keys.
+    Pack,
+}
+
+/// A text in both languages.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Words {
+    /// Chinese.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+/// What a parameter may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParameterKind {
+    /// A declared value of `table.column`.
+    Value {
+        /// `table.column`.
+        column: String,
+    },
+    /// A day.
+    Day,
+    /// A whole number.
+    Number {
+        /// Least.
+        least: i64,
+        /// Greatest.
+        greatest: i64,
+    },
+}
+
+/// A parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name in the braces.
+    pub name: String,
+    /// What it may be.
+    pub kind: ParameterKind,
+    /// What is taken without it.
+    pub default: String,
+    /// What it is.
+    pub words: Words,
+}
+
+/// A saved question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    /// Its name: that of its file.
+    pub id: String,
+    /// What it is for.
+    pub kind: TemplateKind,
+    /// Who can answer it, the usual first.
+    pub scopes: Vec<TemplateScope>,
+    /// The part of the profile's cost of a query that it takes, in percent.
+    pub cost_percent: u8,
+    /// The text.
+    pub sql: String,
+    /// Title.
+    pub title: Words,
+    /// What the answer says and what not.
+    pub note: Words,
+    /// Parameters.
+    pub parameters: Vec<Parameter>,
+}
+
+/// What is wrong with a template, or with what is filled in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("template {id}: {problem}")]
+pub struct TemplateError {
+    /// Which template.
+    pub id: String,
+    /// What was wrong and what would be right.
+    pub problem: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTemplate {
+    format: u64,
+    kind: TemplateKind,
+    scopes: Vec<TemplateScope>,
+    cost_percent: u8,
+    sql: String,
+    title: Words,
+    note: Words,
+    #[serde(default)]
+    parameters: Vec<RawParameter>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawParameter {
+    name: String,
+    kind: RawKind,
+    column: Option<String>,
+    least: Option<i64>,
+    greatest: Option<i64>,
+    default: String,
+    zh: String,
+    en: String,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawKind {
+    Value,
+    Day,
+    Number,
+}
+
+macro_rules! shipped {
+    ($($id:literal),* $(,)?) => {
+        const SHIPPED: &[(&str, &str)] =
+            &[$(($id, include_str!(concat!("../questions/", $id, ".toml")))),*];
+    };
+}
+
+shipped!(
+    "members",
+    "active-members",
+    "sales",
+    "active-rate",
+    "repurchase-rate",
+    "average-basket",
+    "retention",
+    "brand-comparison",
+    "campaign-before-and-during",
+    "campaign-attribution",
+    "experiment-groups",
+    "departments",
+);
+
+/// The templates that ship with the project, over the sample's dataset.
+///
+/// # Errors
+/// None: a test reads them all.
+pub fn shipped() -> Result<Vec<Template>, TemplateError> {
+    SHIPPED.iter().map(|(id, text)| Template::parse(id, text)).collect()
+}
+
+impl Template {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// What is wrong with the text, and where.
+    pub fn parse(id: &str, text: &str) -> Result<Self, TemplateError> {
+        let wrong = |problem: String| TemplateError { id: id.to_owned(), problem };
+        let legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if id.is_empty() || id.len() > 64 || !id.bytes().all(legal) {
+            return Err(wrong("a name is 1 to 64 of a-z, 0-9 and -".into()));
+        }
+        if text.len() > TEMPLATE_MAX_BYTES {
+            return Err(wrong(format!("more than {TEMPLATE_MAX_BYTES} bytes")));
+        }
+        let raw: RawTemplate = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        if raw.format != FORMAT {
+            return Err(wrong(format!("format {} is unknown, this reads {FORMAT}", raw.format)));
+        }
+        if raw.scopes.is_empty() || raw.cost_percent == 0 {
+            return Err(wrong("scopes must not be empty, and cost_percent is at least 1".into()));
+        }
+        if raw.parameters.len() > PARAMETERS_MAX {
+            return Err(wrong(format!("at most {PARAMETERS_MAX} parameters")));
+        }
+        let parameters = raw.parameters.into_iter().map(|raw| parameter(raw).map_err(wrong));
+        let parameters = parameters.collect::<Result<Vec<_>, _>>()?;
+        let (kind, scopes, cost_percent) = (raw.kind, raw.scopes, raw.cost_percent);
+        let (sql, title, note) = (raw.sql, raw.title, raw.note);
+        let id = id.to_owned();
+        let template = Self { id, kind, scopes, cost_percent, sql, title, note, parameters };
+        template.placeholders()?;
+        Ok(template)
+    }
+
+    /// Every brace is a parameter's, and every parameter is used.
+    fn placeholders(&self) -> Result<(), TemplateError> {
+        let mut rest = self.sql.clone();
+        for parameter in &self.parameters {
+            let place = format!("{{{}}}", parameter.name);
+            if !rest.contains(&place) {
+                return Err(self.wrong(format!("{place} is not in the SQL")));
+            }
+            rest = rest.replace(&place, "");
+        }
+        if rest.contains(['{', '}']) {
+            return Err(self.wrong("the SQL has a brace that is no parameter's".into()));
+        }
+        Ok(())
+    }
+
+    /// The question with these parameters, the others by default, under a contract.
+    ///
+    /// # Errors
+    /// A parameter that is unknown, or not what it may be.
+    pub fn fill(
+        &self,
+        contract: &Contract,
+        given: &BTreeMap<String, String>,
+    ) -> Result<String, TemplateError> {
+        if let Some(unknown) = given.keys().find(|name| !self.has(name)) {
+            let known: Vec<&str> = self.parameters.iter().map(|p| p.name.as_str()).collect();
+            return Err(self.wrong(format!(
+                "{unknown:?} is no parameter; its parameters: {}",
+                known.join(", ")
+            )));
+        }
+        let mut sql = self.sql.clone();
+        for parameter in &self.parameters {
+            let text = given.get(&parameter.name).unwrap_or(&parameter.default);
+            let checked = parameter
+                .checked(contract, text)
+                .map_err(|problem| self.wrong(format!("{}: {problem}", parameter.name)))?;
+            sql = sql.replace(&format!("{{{}}}", parameter.name), &checked);
+        }
+        Ok(sql)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.parameters.iter().any(|parameter| parameter.name == name)
+    }
+
+    fn wrong(&self, problem: String) -> TemplateError {
+        TemplateError { id: self.id.clone(), problem }
+    }
+}
+
+/// The question as a pack: `brand` put among its group keys. A text without GROUP BY gets one.
+#[must_use]
+pub fn by_brand(sql: &str) -> String {
+    let lower = sql.to_ascii_lowercase();
+    let selected = match lower.find("select") {
+        Some(0) => format!("SELECT brand, {}", sql.get("select ".len()..).unwrap_or_default()),
+        _ => return sql.to_owned(),
+    };
+    // the outermost GROUP BY is the last one that no parenthesis closes after
+    let outer = selected.to_ascii_lowercase().rfind(" group by ").filter(|at| {
+        let after = selected.get(*at..).unwrap_or_default();
+        after.matches('(').count() == after.matches(')').count()
+    });
+    match outer {
+        Some(at) => {
+            let (before, after) = selected.split_at(at);
+            let keys = after.get(" group by ".len()..).unwrap_or_default();
+            format!("{before} GROUP BY brand, {keys}")
+        }
+        None => format!("{selected} GROUP BY brand"),
+    }
+}
+
+impl Parameter {
+    /// Values that it may have, where that is a list.
+    #[must_use]
+    pub fn choices(&self, contract: &Contract) -> Vec<String> {
+        match &self.kind {
+            ParameterKind::Value { column } => declared(contract, column).unwrap_or_default(),
+            ParameterKind::Day | ParameterKind::Number { .. } => Vec::new(),
+        }
+    }
+
+    fn checked(&self, contract: &Contract, text: &str) -> Result<String, String> {
+        match &self.kind {
+            ParameterKind::Value { column } => {
+                let values = declared(contract, column)
+                    .ok_or_else(|| format!("the contract has no text column {column}"))?;
+                if !values.iter().any(|value| value == text) {
+                    return Err(format!("{text:?} is not declared; one of: {}", values.join(", ")));
+                }
+                Ok(text.replace('\'', "''"))
+            }
+            ParameterKind::Day => {
+                let day: Date =
+                    text.parse().map_err(|_| format!("{text:?} is no day such as 2017-04-01"))?;
+                Ok(day.to_string())
+            }
+            ParameterKind::Number { least, greatest } => match text.parse::<i64>() {
+                Ok(number) if (*least..=*greatest).contains(&number) => Ok(number.to_string()),
+                _ => Err(format!("{text:?} is no whole number from {least} to {greatest}")),
+            },
+        }
+    }
+}
+
+fn declared(contract: &Contract, column: &str) -> Option<Vec<String>> {
+    let (table, column) = column.split_once('.')?;
+    let table = contract.tables().iter().find(|known| known.name() == table)?;
+    let column = table.columns().iter().find(|known| known.name() == column)?;
+    match column.domain() {
+        Domain::Text { values, .. } => {
+            let values = values.iter().map(|value| value.text().to_owned());
+            Some(values.chain([OTHER.to_owned()]).collect())
+        }
+        Domain::Date { .. } | Domain::Integer { .. } => None,
+    }
+}
+
+fn parameter(raw: RawParameter) -> Result<Parameter, String> {
+    let RawParameter { name, kind, column, least, greatest, default, zh, en } = raw;
+    let legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'_');
+    if name.is_empty() || !name.bytes().all(legal) {
+        return Err(format!("{name:?}: a parameter's name is made of a-z and _"));
+    }
+    let kind = match (kind, column, least, greatest) {
+        (RawKind::Value, Some(column), None, None) => ParameterKind::Value { column },
+        (RawKind::Day, None, None, None) => ParameterKind::Day,
+        (RawKind::Number, None, Some(least), Some(greatest)) if least <= greatest => {
+            ParameterKind::Number { least, greatest }
+        }
+        _ => {
+            return Err(format!(
+                "{name}: a value has a column, a number least and greatest, a day neither"
+            ));
+        }
+    };
+    Ok(Parameter { name, kind, default, words: Words { zh, en } })
+}
+
+#[cfg(test)]
+mod tests {
+    use privacy::plan::{LocalQuestion, QuerySpec};
+    use privacy::{DpPlan, PicoRho};
+
+    use super::*;
+    use crate::Constitution;
+
+    fn contract() -> Contract {
+        let text = crate::testing::sample_constitution();
+        Constitution::parse(text.as_bytes()).unwrap().clean_room().unwrap().contract().clone()
+    }
+
+    fn template(id: &str) -> Template {
+        shipped().unwrap().into_iter().find(|template| template.id == id).unwrap()
+    }
+
+    /// Every shipped template, filled by default, is planned in each scope that it names, at its cost,
+    /// under the sample's constitution.
+    #[test]
+    fn every_shipped_template_can_be_asked_of_the_sample() {
+        let contract = contract();
+        let mut planned = 0;
+        for template in shipped().unwrap() {
+            let sql = template.fill(&contract, &BTreeMap::new()).unwrap();
+            let per_query = contract.profile().rho_per_query();
+            let rho = per_query.get() * u64::from(template.cost_percent) / 100;
+            for scope in &template.scopes {
+                let (purpose, analyst) = (contract.purposes()[0], "analyst".parse().unwrap());
+                let local = |sql: &str| LocalQuestion {
+                    sql: sql.into(),
+                    purpose,
+                    analyst,
+                    rho: PicoRho::new(rho),
+                };
+                let plan = match scope {
+                    TemplateScope::Joint => DpPlan::new(
+                        &contract,
+                        &QuerySpec {
+                            sql: sql.clone(),
+                            purpose,
+                            analyst,
+                            participants: contract.participants().to_vec(),
+                            rho: PicoRho::new(rho),
+                        },
+                    ),
+                    TemplateScope::Local => {
+                        DpPlan::local(&contract, contract.participants()[2], &local(&sql))
+                    }
+                    TemplateScope::Pack => DpPlan::local(
+                        &contract,
+                        contract.participants()[2],
+                        &local(&by_brand(&sql)),
+                    ),
+                };
+                let plan = plan.unwrap_or_else(|refusal| {
+                    panic!("{} as {scope:?}: {refusal}\n{sql}", template.id)
+                });
+                assert_eq!(
+                    plan.query().is_by_brand(),
+                    *scope == TemplateScope::Pack,
+                    "{}",
+                    template.id
+                );
+                planned += 1;
+            }
+        }
+        assert!(planned >= 30, "{planned}");
+    }
+
+    #[test]
+    fn what_is_filled_in_is_checked_by_kind() {
+        let contract = contract();
+        let fill = |id: &str, name: &str, value: &str| {
+            let given = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            template(id).fill(&contract, &given).map_err(|error| error.problem)
+        };
+        let sql = fill("campaign-before-and-during", "department", "CNTRL/STORE SUP").unwrap();
+        assert!(sql.contains("department = 'CNTRL/STORE SUP'"), "{sql}");
+        let injected = "GROCERY' OR department = 'FUEL";
+        let refused = fill("campaign-before-and-during", "department", injected).unwrap_err();
+        assert!(refused.contains("is not declared; one of: AUTOMOTIVE"), "{refused}");
+        for day in ["2017-13-01", "2017-04-01' OR '1'='1", ""] {
+            assert!(fill("retention", "split", day).is_err(), "{day}");
+        }
+        assert!(fill("active-rate", "months", "13").unwrap_err().contains("from 1 to 12"));
+        assert!(fill("active-rate", "month", "3").unwrap_err().contains("its parameters: months"));
+    }
+
+    #[test]
+    fn a_template_that_cannot_be_right_is_refused_with_the_reason() {
+        let good = SHIPPED[3].1;
+        assert!(Template::parse("x", good).is_ok());
+        for (from, to, words) in [
+            ("format = 0", "format = 9", "format 9 is unknown"),
+            ("{months}", "{weeks}", "{months} is not in the SQL"),
+            ("least = 1\n", "", "a number least and greatest"),
+            (
+                "scopes = [\"pack\", \"local\", \"joint\"]",
+                "scopes = []",
+                "scopes must not be empty",
+            ),
+            ("kind = \"dashboard\"", "kind = \"chart\"", "unknown variant `chart`"),
+        ] {
+            let refused = Template::parse("x", &good.replace(from, to)).unwrap_err();
+            assert!(refused.problem.contains(words), "{refused}");
+        }
+        assert!(Template::parse("../x", good).is_err());
+    }
+
+    #[test]
+    fn a_pack_groups_by_brand_outside() {
+        assert_eq!(
+            by_brand("SELECT count(*) FROM t"),
+            "SELECT brand, count(*) FROM t GROUP BY brand"
+        );
+        assert_eq!(
+            by_brand("SELECT a, count(*) FROM t GROUP BY a"),
+            "SELECT brand, a, count(*) FROM t GROUP BY brand, a"
+        );
+        assert_eq!(
+            by_brand("SELECT avg(x) FROM (SELECT m, x FROM t GROUP BY m) AS s"),
+            "SELECT brand, avg(x) FROM (SELECT m, x FROM t GROUP BY m) AS s GROUP BY brand"
+        );
+    }
+}

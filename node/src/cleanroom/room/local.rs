@@ -1,0 +1,308 @@
+//! Questions about this brand's own members: asked by its analysts, or for another brand's pack.
+//!
+//! The steps are [`privacy::alone`]'s. An answer that was given is given again with the same bytes and
+//! at no cost as long as this brand's facts are the same.
+
+use privacy::alone::{LocalAskError, LocalEffect, LocalProgress};
+use privacy::ids::Attempt;
+use privacy::plan::LocalQuestion;
+use privacy::steps::CleanRoomEntry;
+use privacy::{
+    AnalystId, AttemptId, CertifiedEntry as _, DpPlan, LocalRequest, PicoRho, QueryId, SnapshotId,
+};
+use protocol::time::Timestamp;
+
+use super::super::answers::Answer;
+use super::super::policy::Account;
+use super::super::views::{self, internal};
+use super::super::{Action, Certified, ReadJob, ReadResult};
+use super::{Room, RoomRecord, record};
+use crate::service::{Bilingual, PlanView, QueryView, Question, Scope, ServiceError};
+use crate::vault::Purpose;
+
+impl Room {
+    /// Plans a local question or a pack.
+    pub(super) fn plan_alone(
+        &self,
+        question: &Question,
+        account: &Account,
+        now: Timestamp,
+    ) -> Result<PlanView, ServiceError> {
+        let (asked, plan) = self.planned_alone(question, account.name)?;
+        let scope = self.scope_of(question)?;
+        let answered = self.answered_alone(&plan).is_some();
+        let cost = if answered { PicoRho::ZERO } else { asked.rho };
+        let left = self.local_left(account.name, account.local, now);
+        let left = left.checked_sub(cost).unwrap_or(PicoRho::ZERO);
+        let mut view = views::plan_view(&plan, &question.sql, scope, account, cost, left);
+        if scope == Scope::Pack {
+            let brands = self.inner.contract().participants().iter();
+            view.participants = brands.map(ToString::to_string).collect();
+            // what others ask for is decided there
+            view.cost_pico_rho = asked.rho.get();
+            view.rho = asked.rho.to_rho();
+            view.epsilon = plan.summary().epsilon;
+            view.warnings.push(pack_words(answered));
+        }
+        Ok(view)
+    }
+
+    /// Asks a local question or a pack.
+    pub(super) fn query_alone(
+        &mut self,
+        question: &Question,
+        account: &Account,
+        shown: &str,
+        now: Timestamp,
+    ) -> Result<(QueryView, Vec<Action>), ServiceError> {
+        let (asked, plan) = self.planned_alone(question, account.name)?;
+        if plan.hash().to_string() != shown {
+            return Err(views::plan_changed());
+        }
+        if self.scope_of(question)? == Scope::Pack {
+            return self.query_pack(asked, &plan, account, now);
+        }
+        let (id, actions) = self.ask_alone(asked, &plan, account.local, now)?;
+        let view = self.local_view(id).ok_or_else(internal)?;
+        Ok((view, actions))
+    }
+
+    fn planned_alone(
+        &self,
+        question: &Question,
+        analyst: AnalystId,
+    ) -> Result<(LocalQuestion, DpPlan), ServiceError> {
+        let asked = LocalQuestion {
+            sql: question.sql.clone(),
+            purpose: Purpose::JointAnalytics.name().parse().map_err(|_| internal())?,
+            analyst,
+            rho: self.rho_of(question),
+        };
+        let plan = DpPlan::local(self.inner.contract(), self.me, &asked)
+            .map_err(|refusal| views::refusal(&refusal))?;
+        if question.scope == Some(Scope::Pack) && !plan.query().is_by_brand() {
+            return Err(views::no_pack());
+        }
+        Ok((asked, plan))
+    }
+
+    /// Has a question about the own members answered, by policy and on the account: the answer there is,
+    /// the question under way, or a new one.
+    pub(super) fn ask_alone(
+        &mut self,
+        question: LocalQuestion,
+        plan: &DpPlan,
+        quota: PicoRho,
+        now: Timestamp,
+    ) -> Result<(AttemptId, Vec<Action>), ServiceError> {
+        if let Some(id) = self.same_alone(plan) {
+            return Ok((id, Vec::new()));
+        }
+        if !self.policy.answers(self.inner.contract(), question.purpose) {
+            return Err(views::against_policy());
+        }
+        let snapshot = self.facts.snapshot().map_err(|_| internal())?;
+        let mut query = [0; 16];
+        self.entropy.fill(&mut query);
+        let query = QueryId(query);
+        let request = LocalRequest {
+            query,
+            question,
+            snapshot: SnapshotId(*snapshot.id()),
+            analyst_quota: quota,
+        };
+        let clock = self.clock(now);
+        let effects = self.local.ask(request, self.inner.ledger(), clock).map_err(ask_error)?;
+        let id = AttemptId { proposer: self.me, query, attempt: Attempt::FIRST };
+        self.snapshots.insert(id, snapshot);
+        Ok((id, self.carry_out_local(effects, now)))
+    }
+
+    /// The question with this plan from the facts there are now that is answered or under way.
+    fn same_alone(&self, plan: &DpPlan) -> Option<AttemptId> {
+        let mine = SnapshotId(*self.facts.snapshot().ok()?.id());
+        self.local.same(plan.hash(), mine, self.inner.ledger())
+    }
+
+    fn answered_alone(&self, plan: &DpPlan) -> Option<&Answer> {
+        self.same_alone(plan).and_then(|id| self.answers.of(&id))
+    }
+
+    /// What is left of the local quota for an account, what is on its way to the log taken off.
+    pub(super) fn local_left(&self, analyst: AnalystId, share: PicoRho, now: Timestamp) -> PicoRho {
+        let (ledger, year) = (self.inner.ledger(), self.clock(now).year);
+        let pending = self.local.pending(ledger);
+        let waiting = |of: Option<AnalystId>| {
+            let charges = pending.iter().filter(|charge| {
+                charge.year == year && of.is_none_or(|analyst| analyst == charge.analyst)
+            });
+            super::sum(charges.map(|charge| charge.rho))
+        };
+        let brand = ledger.local_left(self.inner.contract(), self.me, year);
+        let spent = ledger.local_analyst_spent(self.me, analyst, year);
+        let own = share.checked_sub(spent).unwrap_or(PicoRho::ZERO);
+        let after = |left: PicoRho, waiting| left.checked_sub(waiting).unwrap_or(PicoRho::ZERO);
+        after(brand, waiting(None)).min(after(own, waiting(Some(analyst))))
+    }
+
+    // --- steps
+
+    pub(super) fn resume_local(&mut self, now: Timestamp) -> Vec<Action> {
+        let effects = self.local.resume(self.inner.ledger());
+        self.carry_out_local(effects, now)
+    }
+
+    /// The ledger has taken a certified entry; some are of local questions, own or of other brands.
+    pub(super) fn certified_local(&mut self, entry: &Certified<'_>, now: Timestamp) -> Vec<Action> {
+        let Ok(read) = CleanRoomEntry::from_bytes(entry.bytes()) else { return Vec::new() };
+        let effects = self.local.certified(read.id(), self.inner.ledger());
+        let mut actions = self.carry_out_local(effects, now);
+        if matches!(read, CleanRoomEntry::LocalCharge(_) | CleanRoomEntry::LocalRelease(_)) {
+            actions.extend(self.look_at_arrived());
+        }
+        actions
+    }
+
+    pub(super) fn read_local(&mut self, result: ReadResult, now: Timestamp) -> Vec<Action> {
+        let ReadResult { id, drawn } = result;
+        let effects = match drawn {
+            Some((noise, vector)) => self
+                .local
+                .answered(id, noise, vector, self.inner.ledger())
+                .unwrap_or_else(|error| {
+                    tracing::warn!(error = %error, "a reading came to nothing");
+                    self.local.failed(id)
+                }),
+            None => {
+                tracing::warn!("a local question could not be read; its cost stands");
+                self.local.failed(id)
+            }
+        };
+        self.carry_out_local(effects, now)
+    }
+
+    pub(super) fn carry_out_local(
+        &mut self,
+        effects: Vec<LocalEffect>,
+        now: Timestamp,
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        for effect in effects {
+            match effect {
+                LocalEffect::Persist(step) => {
+                    actions.push(record(&RoomRecord::Local(step.to_bytes())));
+                }
+                LocalEffect::Append(entry) => actions.push(Action::Append(entry.to_bytes())),
+                LocalEffect::Read { id, plan, snapshot } => {
+                    match self.snapshot_of(&id, snapshot) {
+                        Some(snapshot) => actions.push(Action::Read(Box::new(ReadJob {
+                            id,
+                            plan,
+                            participant: self.me,
+                            snapshot,
+                            not_before: self.not_before(now),
+                        }))),
+                        // the facts are others since the charge
+                        None => {
+                            let failed = self.local.failed(id);
+                            actions.extend(self.carry_out_local(failed, now));
+                        }
+                    }
+                }
+                LocalEffect::Released(release) => {
+                    let id = release.id();
+                    if self.answers.of(&id).is_none() {
+                        let answer = Answer::of_local(&release);
+                        actions.push(record(&RoomRecord::Answered(answer.clone())));
+                        self.answers.add(answer);
+                    }
+                    self.snapshots.remove(&id);
+                    actions.extend(self.tell_askers(id));
+                }
+                LocalEffect::Failed(id) => {
+                    self.snapshots.remove(&id);
+                    actions.extend(self.tell_askers(id));
+                }
+            }
+        }
+        actions
+    }
+
+    /// The facts that a charge names, if they are still the facts there are.
+    fn snapshot_of(&self, id: &AttemptId, named: SnapshotId) -> Option<crate::purchases::Snapshot> {
+        if let Some(snapshot) = self.snapshots.get(id) {
+            return Some(snapshot.clone());
+        }
+        self.facts.snapshot().ok().filter(|snapshot| snapshot.id() == named.as_bytes())
+    }
+
+    // --- views
+
+    /// A local question or a pack of this brand's, by the id it was given.
+    pub(super) fn alone_by_id(&self, query: QueryId) -> Option<QueryView> {
+        if let Some(view) = self.pack_view(query) {
+            return Some(view);
+        }
+        self.local_view(AttemptId { proposer: self.me, query, attempt: Attempt::FIRST })
+    }
+
+    pub(super) fn local_view(&self, id: AttemptId) -> Option<QueryView> {
+        let ledger = self.inner.ledger();
+        let progress = self.local.progress(&id, ledger)?;
+        let step = match progress {
+            LocalProgress::Charging => "charging",
+            LocalProgress::Reading => "reading",
+            LocalProgress::Releasing => "releasing",
+            LocalProgress::Released => "released",
+            LocalProgress::Failed | LocalProgress::Dropped => "void",
+        };
+        let charged = ledger.facts(&id).is_some_and(|facts| facts.local_charge().is_some());
+        let account = if charged { "its cost stands" } else { "nothing was spent" };
+        let reason = match progress {
+            LocalProgress::Failed => Some(format!("it could not be read; {account}")),
+            LocalProgress::Dropped => {
+                Some(format!("the contract was changed meanwhile; {account}"))
+            }
+            _ => None,
+        };
+        let answer = self.answers.of(&id);
+        // the log has its hash, and its figures are in this turn's records
+        let step = if step == "released" && answer.is_none() { "releasing" } else { step };
+        Some(QueryView {
+            id: id.query.to_string(),
+            plan: self.local.plan_of(&id).map(|plan| plan.to_string()).unwrap_or_default(),
+            scope: Scope::Local.name().to_owned(),
+            step: step.to_owned(),
+            reason,
+            release: answer.map(views::release_view),
+            brands: Vec::new(),
+        })
+    }
+}
+
+/// Why a question about the own members is not taken.
+pub(super) fn ask_error(error: LocalAskError) -> ServiceError {
+    match error {
+        LocalAskError::Refused(refused) => views::refusal(&refused),
+        LocalAskError::Budget(over) => views::over_budget(&over),
+        LocalAskError::TooMany => views::too_many_local(&error),
+        LocalAskError::Taken => {
+            tracing::error!("a fresh id of a question was taken");
+            internal()
+        }
+    }
+}
+
+fn pack_words(answered: bool) -> Bilingual {
+    let own = if answered { ("", "") } else { (" and here", "（含本品牌）") };
+    Bilingual {
+        zh: format!(
+            "每个同意的品牌各自作答，费用记入各自的本地账户{}；一人若是多个品牌的会员，其代价为各回答之和。已回答过的品牌不再收费。",
+            own.1
+        ),
+        en: format!(
+            "Each brand that agrees answers for itself, at this cost on its own local account{}; for a person at several brands the costs add up. A brand that has answered it before gives the same answer for nothing.",
+            own.0
+        ),
+    }
+}

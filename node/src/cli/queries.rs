@@ -1,0 +1,498 @@
+//! `coalition query`, `answers`, `budget`, `datasets` and `policy`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::operations::{NodeArguments, client};
+use super::render::{Format, render};
+use super::{CliError, Io};
+use crate::cleanroom::policy::{Policy, PolicyFile};
+use crate::client::Client;
+use crate::config::DataDirectory;
+use crate::constitutions::Known;
+use crate::http::{PlanRequest, QueryRequest};
+use crate::service::*;
+
+/// How often a command asks how far a question has come.
+const POLL: Duration = Duration::from_millis(100);
+
+/// How a question is asked and its answer shown.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AskArguments {
+    /// Who answers: joint (all brands together), local (this brand alone) or pack (each brand that
+    /// agrees). Without it, a question with brand among its group keys is a pack, any other joint.
+    #[arg(long)]
+    pub scope: Option<Scope>,
+    /// What it may cost, in rho, such as 0.001; the profile's cost of a query without it.
+    #[arg(long, value_parser = pico_rho)]
+    pub rho: Option<u64>,
+    /// Show cost and expected error, and spend nothing.
+    #[arg(long)]
+    pub explain: bool,
+    /// Spend without asking.
+    #[arg(long)]
+    pub yes: bool,
+    /// table, csv, json, parquet or svg, each with the whole privacy statement.
+    #[arg(long, default_value = "table")]
+    pub format: Format,
+    /// Short for --format json.
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
+    /// Write the answer to this file instead of stdout.
+    #[arg(long)]
+    pub output: Option<PathBuf>,
+}
+
+impl AskArguments {
+    /// The form that was asked for.
+    #[must_use]
+    pub const fn form(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
+}
+
+/// A question.
+#[derive(Debug, clap::Args)]
+pub struct QueryArguments {
+    #[command(flatten)]
+    /// Which node.
+    node: NodeArguments,
+    /// The question: one SELECT; what may be asked is in `coalition datasets`, examples in `coalition
+    /// templates`.
+    sql: String,
+    #[command(flatten)]
+    ask: AskArguments,
+}
+
+/// Which answers.
+#[derive(Debug, clap::Args)]
+pub struct AnswersArguments {
+    #[command(flatten)]
+    /// Which node.
+    node: NodeArguments,
+    /// How many at most, the newest first.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Show one answer by its id.
+    #[arg(long)]
+    id: Option<String>,
+    /// table, csv, json, parquet or svg.
+    #[arg(long, default_value = "table")]
+    format: Format,
+    /// Write the answer to this file instead of stdout.
+    #[arg(long)]
+    output: Option<PathBuf>,
+}
+
+/// Which budget.
+#[derive(Debug, clap::Args)]
+pub struct BudgetArguments {
+    #[command(flatten)]
+    /// Which node.
+    node: NodeArguments,
+    /// The calendar year; the present one without it.
+    #[arg(long)]
+    year: Option<u16>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which datasets.
+#[derive(Debug, clap::Args)]
+pub struct DatasetsArguments {
+    #[command(flatten)]
+    /// Which node.
+    node: NodeArguments,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The brand's policy.
+#[derive(Debug, clap::Subcommand)]
+pub enum PolicyCommand {
+    /// Show the policy in force.
+    Show {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+    },
+    /// Check a policy against the constitution of a data directory; no node need run.
+    Check {
+        /// Data directory of the node.
+        #[arg(long)]
+        data: PathBuf,
+        /// The file; policy.toml of the data directory without it.
+        file: Option<PathBuf>,
+    },
+    /// Let the running node read policy.toml again; it holds from the next question on.
+    Read {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+    },
+}
+
+/// Rho as it is written, in 1e-12, without a float.
+fn pico_rho(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no cost such as 0.001 (at most 12 decimals)");
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    if decimals.len() > 12 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    let pico: u64 = format!("{decimals:0<12}").parse().map_err(|_| wrong())?;
+    let all = whole.checked_mul(1_000_000_000_000).and_then(|whole| whole.checked_add(pico));
+    all.filter(|cost| *cost > 0).ok_or_else(wrong)
+}
+
+/// Plans, asks, runs, shows.
+///
+/// # Errors
+/// When the node refuses, or the attempt is void.
+pub async fn query(arguments: &QueryArguments) -> Result<(), CliError> {
+    let client = client(&arguments.node).await?;
+    let ask = &arguments.ask;
+    let asked = Asked { sql: arguments.sql.clone(), scope: ask.scope, pico_rho: ask.rho };
+    let io = Io::new(ask.form() == Format::Json);
+    let plan = asked.plan(&client).await?;
+    explain(&plan, &io);
+    if ask.explain {
+        return if ask.form() == Format::Json { Io::new(true).json(&plan) } else { Ok(()) };
+    }
+    if !ask.yes && !confirmed()? {
+        io.say("nothing was spent / 未消耗预算");
+        return Ok(());
+    }
+    let release = asked.ask(&client, &plan, &io).await?;
+    render(&release, ask.form(), ask.output.as_deref())
+}
+
+/// A question on its way.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// Its text.
+    pub sql: String,
+    /// Who answers.
+    pub scope: Option<Scope>,
+    /// What it may cost.
+    pub pico_rho: Option<u64>,
+}
+
+impl Asked {
+    /// Plans it.
+    ///
+    /// # Errors
+    /// When the node refuses.
+    pub async fn plan(&self, client: &Client) -> Result<PlanView, CliError> {
+        let Self { sql, scope, pico_rho } = self.clone();
+        let request = PlanRequest { sql, scope, pico_rho };
+        Ok(client.post("/api/v1/queries/plan", &[], &request).await?)
+    }
+
+    /// Asks it, tells each step, and gives the answer.
+    ///
+    /// # Errors
+    /// When the node refuses, or the attempt is void.
+    pub async fn ask(
+        &self,
+        client: &Client,
+        plan: &PlanView,
+        io: &Io,
+    ) -> Result<ReleaseView, CliError> {
+        let Self { sql, scope, pico_rho } = self.clone();
+        let request = QueryRequest { sql, plan: plan.plan.clone(), scope, pico_rho };
+        let view: QueryView = client.post("/api/v1/queries", &[], &request).await?;
+        let view = follow_query(client, view, |step| io.say(&format!("  {step}"))).await?;
+        for brand in &view.brands {
+            if let Some(reason) = &brand.reason {
+                io.say(&format!("  {}: {} / {}", brand.brand, reason.en, reason.zh));
+            }
+        }
+        view.release.ok_or_else(|| {
+            CliError::Input(format!(
+                "the attempt is void: {}",
+                view.reason.unwrap_or_else(|| "a participant did not answer in time".into())
+            ))
+        })
+    }
+}
+
+/// Asks the person at the terminal.
+///
+/// # Errors
+/// When nothing can be read.
+pub fn confirmed() -> Result<bool, CliError> {
+    eprint!("spend it? / 确认消耗？ [y/N] ");
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| CliError::Input(format!("no answer could be read: {error}")))?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes" | "是"))
+}
+
+/// Waits for the end of a query, telling each step once.
+///
+/// # Errors
+/// When the node cannot be reached.
+pub async fn follow_query(
+    client: &Client,
+    mut view: QueryView,
+    mut tell: impl FnMut(&str),
+) -> Result<QueryView, CliError> {
+    let mut told = String::new();
+    loop {
+        let waiting = view.brands.iter().filter(|brand| brand.state == "waiting");
+        let waiting: Vec<&str> = waiting.map(|brand| brand.brand.as_str()).collect();
+        let now = match waiting.as_slice() {
+            [] => view.step.clone(),
+            waiting => format!("{}: {}", view.step, waiting.join(", ")),
+        };
+        if now != told {
+            tell(&now);
+            told = now;
+        }
+        if matches!(view.step.as_str(), "released" | "void") {
+            return Ok(view);
+        }
+        tokio::time::sleep(POLL).await;
+        view = client.get(&format!("/api/v1/queries/{}", view.id)).await?;
+    }
+}
+
+/// Cost and expected error, in words.
+pub fn explain(plan: &PlanView, io: &Io) {
+    io.say(&format!("understood as: {}", plan.sql));
+    io.say(&format!(
+        "{} answer of {}, for {}, by the account {}",
+        plan.scope,
+        plan.participants.join(", "),
+        plan.purpose,
+        plan.analyst
+    ));
+    io.say(&format!(
+        "{} cells; costs rho {} ({} pico-rho; epsilon {:.3} at delta 1e-6), leaves {} pico-rho of this year's quota",
+        plan.cells, plan.rho, plan.cost_pico_rho, plan.epsilon, plan.left_after_pico_rho
+    ));
+    for noise in &plan.sigma {
+        io.say(&format!(
+            "  {} ({}): within ±{:.0} in 95 % of cases, {:.0} off on average (sigma {:.1}, bound {}); cells below {:.0} will be noisier than 5 %",
+            noise.column,
+            noise.unit,
+            noise.half_width_95,
+            noise.expected_error,
+            noise.sigma,
+            noise.bound,
+            noise.smallest_cell_5_percent
+        ));
+    }
+    for warning in &plan.warnings {
+        io.say(&format!("  note: {} / {}", warning.en, warning.zh));
+    }
+}
+
+/// Lists answers, or shows one again: that costs nothing.
+///
+/// # Errors
+/// When the node refuses.
+pub async fn answers(arguments: &AnswersArguments) -> Result<(), CliError> {
+    let client = client(&arguments.node).await?;
+    if let Some(id) = &arguments.id {
+        let view: QueryView = client.get(&format!("/api/v1/queries/{id}")).await?;
+        let release = view.release.ok_or_else(|| {
+            CliError::Input(format!("the question has no answer: it is {}", view.step))
+        })?;
+        return render(&release, arguments.format, arguments.output.as_deref());
+    }
+    let views: Vec<QueryView> =
+        client.get(&format!("/api/v1/queries?limit={}", arguments.limit)).await?;
+    let mut io = Io::new(arguments.format == Format::Json);
+    if io.is_json() {
+        return io.json(&views);
+    }
+    io.line("id\tscope\tbrands\tcells\tpico_rho\tcolumns")?;
+    for view in views {
+        let Some(release) = view.release else { continue };
+        io.line(&format!(
+            "{}\t{}\t{}\t{}\t{}\t{}",
+            view.id,
+            view.scope,
+            release.participants.join(","),
+            release.rows.len(),
+            release.cost_pico_rho,
+            [release.keys, release.values].concat().join(",")
+        ))?;
+    }
+    Ok(())
+}
+
+/// Shows every account of a year.
+///
+/// # Errors
+/// When the node refuses.
+pub async fn budget(arguments: &BudgetArguments) -> Result<(), CliError> {
+    let client = client(&arguments.node).await?;
+    let path = match arguments.year {
+        Some(year) => format!("/api/v1/budgets?year={year}"),
+        None => "/api/v1/budgets".to_owned(),
+    };
+    let view: BudgetsView = client.get(&path).await?;
+    let mut io = Io::new(arguments.json);
+    if arguments.json {
+        return io.json(&view);
+    }
+    io.say(&format!(
+        "{}, profile {}: all brands together may spend rho {} in a calendar year; amounts in pico-rho",
+        view.year,
+        view.profile,
+        view.rho_per_year as f64 / 1e12
+    ));
+    io.line("brand\taccount\tanalyst\tquota\treserved\tcharged\tleft")?;
+    let shown = |amount: Option<u64>| amount.map_or_else(|| "-".to_owned(), |a| a.to_string());
+    let mut row = |brand: &str, account: &str, analyst: &str, of: &AccountView| {
+        io.line(&format!(
+            "{brand}\t{account}\t{analyst}\t{}\t{}\t{}\t{}",
+            shown(of.quota_pico_rho),
+            of.reserved_pico_rho,
+            of.charged_pico_rho,
+            shown(of.left_pico_rho)
+        ))
+    };
+    for brand in &view.brands {
+        row(&brand.brand, "joint", "all", &brand.joint)?;
+        row(&brand.brand, "local", "all", &brand.local)?;
+        for analyst in &brand.analysts {
+            row(&brand.brand, "joint", &analyst.analyst, &analyst.joint)?;
+            row(&brand.brand, "local", &analyst.analyst, &analyst.local)?;
+        }
+    }
+    Ok(())
+}
+
+/// The data dictionary.
+///
+/// # Errors
+/// When the node refuses.
+pub async fn datasets(arguments: &DatasetsArguments) -> Result<(), CliError> {
+    let client = client(&arguments.node).await?;
+    let views: Vec<DatasetView> = client.get("/api/v1/datasets").await?;
+    let mut io = Io::new(arguments.json);
+    if arguments.json {
+        return io.json(&views);
+    }
+    for dataset in &views {
+        io.line(&format!("{} (contract {})", dataset.dataset, dataset.contract))?;
+        for purpose in &dataset.purposes {
+            io.line(&format!("  purpose / 用途  {}", purpose.name))?;
+            io.line(&format!("    {}", purpose.consent.en))?;
+            io.line(&format!("    {}", purpose.consent.zh))?;
+        }
+        io.line(&format!(
+            "  brands / 品牌  {} (a joint answer needs {} / 联合回答至少 {} 个)",
+            dataset.participants.join(", "),
+            dataset.minimum_participants,
+            dataset.minimum_participants
+        ))?;
+        io.line(&format!(
+            "  at most {} members a brand, rows of the last {} years, profile {} / 每品牌会员上限 {}，可查询近 {} 年数据，预算档位 {}",
+            dataset.members_at_most,
+            dataset.retention_years,
+            dataset.profile,
+            dataset.members_at_most,
+            dataset.retention_years,
+            dataset.profile
+        ))?;
+        for table in &dataset.tables {
+            let bound = table.rows_bound.map_or_else(
+                || "public / 公开".to_owned(),
+                |bound| format!("one member's rows count up to {bound} / 单个会员行数上限 {bound}"),
+            );
+            io.line(&format!("  {} ({bound})", table.name))?;
+            for column in &table.columns {
+                let words = &column.words;
+                io.line(&format!("    {:<14} {} / {}", column.name, words.en, words.zh))?;
+                for value in &column.values {
+                    let joint = if value.joint { "" } else { "  [local only / 仅本地]" };
+                    let carriers = value.carriers.join(", ");
+                    io.line(&format!("      {:<20} {carriers}{joint}", value.value))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Shows, checks or re-reads the policy.
+///
+/// # Errors
+/// When it is not right, or the node refuses.
+pub async fn policy(command: &PolicyCommand) -> Result<(), CliError> {
+    let mut io = Io::new(true);
+    match command {
+        PolicyCommand::Show { node } => {
+            let view: PolicyView = client(node).await?.get("/api/v1/policy").await?;
+            io.json(&view)
+        }
+        PolicyCommand::Read { node } => {
+            let client = client(node).await?;
+            let view: PolicyView = client.post("/api/v1/policy", &[], &()).await?;
+            io.json(&view)
+        }
+        PolicyCommand::Check { data, file } => {
+            let data = DataDirectory::new(data);
+            let path = file.clone().unwrap_or_else(|| data.policy());
+            let words = checked_policy(&data, &path).map_err(CliError::Input)?;
+            io.say(&format!("{}: {words}", path.display()));
+            Ok(())
+        }
+    }
+}
+
+/// Whether a policy can be used under the newest constitution of a data directory, in words.
+///
+/// # Errors
+/// What is not right, and where.
+pub fn checked_policy(data: &DataDirectory, path: &Path) -> Result<String, String> {
+    fn words(error: impl std::fmt::Display) -> String {
+        error.to_string()
+    }
+    let Some(file) = PolicyFile::read(path).map_err(words)? else {
+        return Ok("not there: the contract's defaults hold, and no other brand gets this one's own answers".into());
+    };
+    let (_, brand) = data.settings().map_err(words)?;
+    let known = Known::read(data).map_err(words)?;
+    let chain = known.chain(brand).map_err(words)?;
+    let newest = known.of_chain(&chain).next();
+    let Some(room) = newest.and_then(|constitution| constitution.clean_room()) else {
+        return Ok("the constitution has no clean room: it says nothing".into());
+    };
+    let me = brand.as_str().parse().map_err(words)?;
+    let policy = Policy::new(&file, room.contract(), me).map_err(words)?;
+    Ok(format!(
+        "{} analyst accounts, own answers to {} other brands",
+        policy.accounts().len(),
+        policy.packs().len()
+    ))
+}
+
+/// Writes bytes to a file.
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    fs::write(path, bytes).map_err(|source| CliError::File { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rho_is_read_without_a_float() {
+        assert_eq!(pico_rho("0.005"), Ok(5_000_000_000));
+        assert_eq!(pico_rho("0.000000000001"), Ok(1));
+        assert_eq!(pico_rho("1"), Ok(1_000_000_000_000));
+        for wrong in ["0", "-1", "0.0000000000001", "1e-3", "", ".", "99999999"] {
+            assert!(pico_rho(wrong).is_err(), "{wrong}");
+        }
+    }
+}

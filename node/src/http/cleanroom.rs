@@ -1,0 +1,237 @@
+//! Handlers of the clean room: questions, answers, budgets, datasets, templates, exact figures, policy.
+//!
+//! Exact figures have a route of their own, for the brand's own staff; nothing of them is kept, and no
+//! cache may keep the answer.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::App;
+use super::api::{LimitQuery, Result, page_size};
+use super::extract::{Json, Path, Query};
+use super::pages::rendered;
+use super::visitor::Visitor;
+use crate::auth::{Authorized, perm};
+use crate::console;
+use crate::service::*;
+
+/// A question.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanRequest {
+    /// The question in SQL.
+    pub sql: String,
+    /// Who answers; without it a question with `brand` among its group keys is a pack, any other joint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// What it may cost, pico-rho; the profile's cost of a query without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pico_rho: Option<u64>,
+}
+
+/// A question whose plan was seen.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QueryRequest {
+    /// The question in SQL.
+    pub sql: String,
+    /// Hash of the plan that was shown, hex: confirms its cost.
+    pub plan: String,
+    /// Who answers, as planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// What it may cost, as planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pico_rho: Option<u64>,
+}
+
+/// What is filled into a template.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FillRequest {
+    /// Who is to answer; the template's first scope without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// Parameters by name; the others by default.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// Parameters of a dashboard.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FiguresRequest {
+    /// Parameters by name; the others by default.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
+}
+
+/// Which year.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct YearQuery {
+    /// The present one without it.
+    year: Option<u16>,
+}
+
+/// Plans a question: cost and expected error. Spends nothing.
+#[utoipa::path(post, path = "/api/v1/queries/plan", tag = "queries", request_body = PlanRequest,
+    responses((status = 200, description = "The plan", body = PlanView)))]
+pub(super) async fn plan(
+    proof: Authorized<perm::RunQueries>,
+    State(app): State<App>,
+    Json(request): Json<PlanRequest>,
+) -> Result<Json<PlanView>> {
+    let PlanRequest { sql, scope, pico_rho } = request;
+    let user = Some(proof.user().to_owned());
+    Ok(Json(app.node.plan(Question { sql, scope, pico_rho, user }).await?))
+}
+
+/// Runs a planned question, which spends its cost.
+#[utoipa::path(post, path = "/api/v1/queries", tag = "queries", request_body = QueryRequest,
+    responses((status = 202, description = "Under way", body = QueryView)))]
+pub(super) async fn query(
+    proof: Authorized<perm::RunQueries>,
+    State(app): State<App>,
+    Json(request): Json<QueryRequest>,
+) -> Result<impl IntoResponse> {
+    let QueryRequest { sql, plan, scope, pico_rho } = request;
+    let user = Some(proof.user().to_owned());
+    let view = app.node.query(Question { sql, scope, pico_rho, user }, plan).await?;
+    let location = [(header::LOCATION, format!("/api/v1/queries/{}", view.id))];
+    Ok((StatusCode::ACCEPTED, location, Json(view)))
+}
+
+/// One question and, once released, its answer.
+#[utoipa::path(get, path = "/api/v1/queries/{id}", tag = "queries",
+    params(("id" = String, Path, description = "Hex digits")),
+    responses((status = 200, description = "The question", body = QueryView)))]
+pub(super) async fn query_by_id(
+    _: Authorized<perm::ReadQueries>,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<QueryView>> {
+    Ok(Json(app.node.query_by_id(id).await?))
+}
+
+/// The answers that this brand has, newest first: joint ones, its own, and other brands' of packs.
+#[utoipa::path(get, path = "/api/v1/queries", tag = "queries", params(LimitQuery),
+    responses((status = 200, description = "Answered questions", body = [QueryView])))]
+pub(super) async fn queries(
+    _: Authorized<perm::ReadQueries>,
+    State(app): State<App>,
+    Query(query): Query<LimitQuery>,
+) -> Result<Json<Vec<QueryView>>> {
+    Ok(Json(app.node.queries(page_size(query.limit)?).await?))
+}
+
+/// Every brand's accounts of a calendar year, added up from the certified logs.
+#[utoipa::path(get, path = "/api/v1/budgets", tag = "queries", params(YearQuery),
+    responses((status = 200, description = "The accounts", body = BudgetsView)))]
+pub(super) async fn budgets(
+    _: Authorized<perm::ReadBudgets>,
+    State(app): State<App>,
+    Query(query): Query<YearQuery>,
+) -> Result<Json<BudgetsView>> {
+    Ok(Json(app.node.budgets(query.year).await?))
+}
+
+/// Which year, and how it is shown.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct BudgetPageQuery {
+    /// The calendar year; the present one without it.
+    year: Option<u16>,
+    /// `zh` or `en`; without it, what the browser prefers.
+    #[serde(rename = "lang")]
+    _lang: Option<String>,
+}
+
+/// Every brand's privacy budget of a calendar year.
+#[utoipa::path(get, path = "/budget", tag = "console", params(BudgetPageQuery), responses(
+    (status = 200, description = "The page", body = String, content_type = "text/html"),
+    (status = 303, description = "Sign in first")))]
+pub(super) async fn budget_page(
+    State(app): State<App>,
+    visitor: Visitor<perm::ReadBudgets>,
+    Query(query): Query<BudgetPageQuery>,
+) -> Result<Response> {
+    let budgets = app.node.budgets(query.year).await?;
+    let Visitor { proof, language, pages } = visitor;
+    let page = console::budget_page(&app.node.status(), &budgets, language, &proof, &pages);
+    rendered(page, StatusCode::OK)
+}
+
+/// The data dictionary: what may be asked, under which consent, within which bounds.
+#[utoipa::path(get, path = "/api/v1/datasets", tag = "queries",
+    responses((status = 200, description = "The datasets", body = [DatasetView])))]
+pub(super) async fn datasets(
+    _: Authorized<perm::ReadDatasets>,
+    State(app): State<App>,
+) -> Result<Json<Vec<DatasetView>>> {
+    Ok(Json(app.node.datasets().await?))
+}
+
+/// Saved questions with parameters.
+#[utoipa::path(get, path = "/api/v1/templates", tag = "queries",
+    responses((status = 200, description = "The templates", body = [TemplateView])))]
+pub(super) async fn templates(
+    _: Authorized<perm::ReadDatasets>,
+    State(app): State<App>,
+) -> Result<Json<Vec<TemplateView>>> {
+    Ok(Json(app.node.templates().await?))
+}
+
+/// A template as a question, its parameters checked and filled in: to be planned and asked as any other.
+#[utoipa::path(post, path = "/api/v1/templates/{id}/question", tag = "queries",
+    params(("id" = String, Path, description = "The template's name")), request_body = FillRequest,
+    responses((status = 200, description = "The question", body = FilledTemplate)))]
+pub(super) async fn fill(
+    _: Authorized<perm::ReadDatasets>,
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Json(request): Json<FillRequest>,
+) -> Result<Json<FilledTemplate>> {
+    let parameters = request.parameters.into_iter().collect();
+    Ok(Json(app.node.fill_template(id, request.scope, parameters).await?))
+}
+
+/// Exact figures of a dashboard over this brand's own members, for its own staff.
+#[utoipa::path(post, path = "/api/v1/templates/{id}/figures", tag = "queries",
+    params(("id" = String, Path, description = "The template's name")), request_body = FiguresRequest,
+    responses((status = 200, description = "The figures; no cache keeps them", body = FiguresView)))]
+pub(super) async fn figures(
+    _: Authorized<perm::ReadFigures>,
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Json(request): Json<FiguresRequest>,
+) -> Result<impl IntoResponse> {
+    let figures = app.node.figures(id, request.parameters.into_iter().collect()).await?;
+    Ok(([(header::CACHE_CONTROL, "no-store")], Json(figures)))
+}
+
+/// What this brand takes part in and answers.
+#[utoipa::path(get, path = "/api/v1/policy", tag = "queries",
+    responses((status = 200, description = "The policy in force", body = PolicyView)))]
+pub(super) async fn policy(
+    _: Authorized<perm::ReadPolicy>,
+    State(app): State<App>,
+) -> Result<Json<PolicyView>> {
+    Ok(Json(app.node.policy().await?))
+}
+
+/// Reads `policy.toml` of the data directory again; it holds from the next question on.
+#[utoipa::path(post, path = "/api/v1/policy", tag = "queries",
+    responses((status = 200, description = "The policy in force", body = PolicyView)))]
+pub(super) async fn read_policy(
+    _: Authorized<perm::TakePolicy>,
+    State(app): State<App>,
+) -> Result<Json<PolicyView>> {
+    Ok(Json(app.node.read_policy().await?))
+}

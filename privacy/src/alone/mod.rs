@@ -1,0 +1,468 @@
+//! Questions about one brand's own members, as a state machine without IO.
+//!
+//! [`LocalRoom`] is one brand's side of the questions that it answers alone, whoever asks: its own
+//! analysts, or another brand whose question it agreed to. Nobody masks anything and nobody else
+//! adds noise, so there are three steps, each durable before the next:
+//!
+//! 1. **Charge**: the question is planned and the account looked at, then `LocalCharge` is put into
+//!    the own log. Nothing has been read.
+//! 2. **Read**: once the charge is certified, noise is drawn and the bounded figures are read, from the
+//!    data that the charge names. Until a release is stored this may be done again after a crash:
+//!    nobody has seen the first noise. A reading that fails is final, and its charge stands: whether
+//!    one fails may depend on data, so that trying again for nothing would tell more each time.
+//! 3. **Release**: the sum is stored, its hash goes into the own log as `LocalRelease`, and only once
+//!    that is certified is it shown. A disk that was put back to before the release finds it in the log,
+//!    and never reads for that charge again: there are never two noises on one charge.
+//!
+//! The accounts are those of [`Ledger`], which the caller keeps up to date and passes in.
+//!
+//! [`PackMessage`] is how a question with `brand` among its group keys gets to the other brands, and
+//! their answers back.
+
+mod message;
+
+use core::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+
+pub use message::{PackDecline, PackMessage, PackQuestion};
+
+use crate::accounting::{Ledger, OverBudget};
+use crate::bounded::BoundedVector;
+use crate::contract::Contract;
+use crate::ids::{Attempt, ParticipantId, PlanHash, QueryId, SnapshotId};
+use crate::mechanism::NoiseShare;
+use crate::plan::{DpPlan, LocalQuestion};
+use crate::release::{LocalRelease, ReleaseError};
+use crate::sql::Refusal;
+use crate::steps::{
+    AttemptId, CleanRoomEntry, Clock, CodecError, LocalCharge, LocalReleased, MESSAGE_MAX_BYTES,
+    decoded, encoded,
+};
+use crate::units::{PicoDelta, PicoRho};
+
+/// Most local questions of a brand that are under way at a time.
+pub const UNDER_WAY_MAX: usize = 8;
+
+/// What the caller must do, in order.
+#[derive(Clone, Debug)]
+pub enum LocalEffect {
+    /// Seal and store; durable before the next effect.
+    Persist(LocalRecord),
+    /// Put into the own log, to be certified.
+    Append(CleanRoomEntry),
+    /// Draw noise, then read from this data, then call [`LocalRoom::answered`], or
+    /// [`LocalRoom::failed`] when that is impossible.
+    Read {
+        /// The question.
+        id: AttemptId,
+        /// Its plan.
+        plan: Arc<DpPlan>,
+        /// The data that the charge names.
+        snapshot: SnapshotId,
+    },
+    /// Store, then show. Told again after every start.
+    Released(Box<LocalRelease>),
+    /// It could not be read; its charge stands.
+    Failed(AttemptId),
+}
+
+/// A durable step.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub enum LocalRecord {
+    /// A question was admitted.
+    #[n(0)]
+    #[cbor(array)]
+    Asked(#[n(0)] Box<AskedRecord>),
+    /// It was answered: the noised values.
+    #[n(1)]
+    #[cbor(array)]
+    Answered(#[n(0)] AttemptId, #[cbor(n(1), with = "minicbor::bytes")] Vec<u8>),
+    /// It could not be read, and will not be.
+    #[n(2)]
+    #[cbor(array)]
+    Failed(#[n(0)] AttemptId),
+}
+
+/// A question as it was admitted.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct AskedRecord {
+    #[n(0)]
+    question: LocalQuestion,
+    #[n(1)]
+    charge: LocalCharge,
+}
+
+impl LocalRecord {
+    /// The question it belongs to.
+    pub fn id(&self) -> AttemptId {
+        match self {
+            Self::Asked(asked) => asked.charge.id,
+            Self::Answered(id, _) | Self::Failed(id) => *id,
+        }
+    }
+
+    /// Its encoding: to be encrypted before it is stored.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        encoded(self)
+    }
+
+    /// Reads a record.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
+        decoded(bytes, MESSAGE_MAX_BYTES, "record of a local question")
+    }
+}
+
+/// Redacted: records hold questions.
+impl fmt::Debug for LocalRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self {
+            Self::Asked(_) => "Asked",
+            Self::Answered(..) => "Answered",
+            Self::Failed(_) => "Failed",
+        };
+        f.debug_tuple(kind).field(&self.id()).finish()
+    }
+}
+
+/// What a brand passes in for one question.
+#[derive(Clone, Debug)]
+pub struct LocalRequest {
+    /// Drawn at random for a new question.
+    pub query: QueryId,
+    /// The question.
+    pub question: LocalQuestion,
+    /// The data to answer from.
+    pub snapshot: SnapshotId,
+    /// The analyst's share of the brand's local quota.
+    pub analyst_quota: PicoRho,
+}
+
+/// Why a question is not taken. Nothing was spent.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LocalAskError {
+    /// The planner refuses.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The accounts do not cover it.
+    #[error(transparent)]
+    Budget(#[from] OverBudget),
+    /// The question's name is taken.
+    #[error("this question exists; draw a new query id")]
+    Taken,
+    /// Too many at a time.
+    #[error("{UNDER_WAY_MAX} local questions are under way; wait for one to end")]
+    TooMany,
+}
+
+/// Why what came of a reading is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LocalStepError {
+    /// No such question is being read.
+    #[error("no such question waits for a reading")]
+    NotWaiting,
+    /// The figures are not of the plan that was charged; the question has failed.
+    #[error(transparent)]
+    Release(#[from] ReleaseError),
+}
+
+/// Where a question stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LocalProgress {
+    /// Its charge is not certified yet.
+    Charging,
+    /// It is being read.
+    Reading,
+    /// It is answered; the hash of the answer is not certified yet.
+    Releasing,
+    /// It is answered.
+    Released,
+    /// It could not be read; its charge stands.
+    Failed,
+    /// The contract was changed before it was read; a charge that was certified stands.
+    Dropped,
+}
+
+struct Asked {
+    charge: LocalCharge,
+    /// None when the contract in force plans it no more.
+    plan: Option<Arc<DpPlan>>,
+    state: State,
+    /// Emitted in this process.
+    emitted: BTreeSet<Emitted>,
+}
+
+enum State {
+    Open,
+    Answered(Vec<u8>),
+    Failed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Emitted {
+    Charge,
+    Read,
+    Logged,
+    Shown,
+}
+
+/// One brand's local questions.
+pub struct LocalRoom {
+    me: ParticipantId,
+    contract: Contract,
+    asked: BTreeMap<AttemptId, Asked>,
+}
+
+/// Redacted: it holds questions.
+impl fmt::Debug for LocalRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalRoom").field("me", &self.me).finish_non_exhaustive()
+    }
+}
+
+impl LocalRoom {
+    /// A brand without local questions.
+    pub const fn new(me: ParticipantId, contract: Contract) -> Self {
+        Self { me, contract, asked: BTreeMap::new() }
+    }
+
+    /// From the unsealed records of a disk, in the order they were written. [`Self::resume`] next, once
+    /// the ledger has the logs.
+    pub fn restore(
+        me: ParticipantId,
+        contract: Contract,
+        records: impl IntoIterator<Item = impl AsRef<[u8]>>,
+    ) -> Result<Self, CodecError> {
+        let mut room = Self::new(me, contract);
+        for bytes in records {
+            match LocalRecord::from_bytes(bytes.as_ref())? {
+                LocalRecord::Asked(record) => {
+                    let AskedRecord { question, charge } = *record;
+                    let plan = DpPlan::local(&room.contract, me, &question).ok();
+                    let plan = plan.filter(|plan| plan.hash() == charge.plan).map(Arc::new);
+                    room.asked.entry(charge.id).or_insert_with(|| Asked::new(charge, plan));
+                }
+                LocalRecord::Answered(id, noised) => {
+                    if let Some(asked) = room.asked.get_mut(&id) {
+                        asked.state = State::Answered(noised);
+                    }
+                }
+                LocalRecord::Failed(id) => {
+                    if let Some(asked) = room.asked.get_mut(&id) {
+                        asked.state = State::Failed;
+                    }
+                }
+            }
+        }
+        Ok(room)
+    }
+
+    /// Goes by another contract from now on. Questions that were not read yet end here.
+    pub fn follow(&mut self, contract: Contract) {
+        if contract.hash() != self.contract.hash() {
+            let open = |asked: &&mut Asked| matches!(asked.state, State::Open);
+            self.asked.values_mut().filter(open).for_each(|asked| asked.plan = None);
+        }
+        self.contract = contract;
+    }
+
+    /// Goes on with everything after a start.
+    pub fn resume(&mut self, ledger: &Ledger) -> Vec<LocalEffect> {
+        let ids: Vec<AttemptId> = self.asked.keys().copied().collect();
+        ids.into_iter().flat_map(|id| self.advance(id, ledger)).collect()
+    }
+
+    /// Step 1: plans, checks the accounts, charges.
+    pub fn ask(
+        &mut self,
+        request: LocalRequest,
+        ledger: &Ledger,
+        clock: Clock,
+    ) -> Result<Vec<LocalEffect>, LocalAskError> {
+        let LocalRequest { query, question, snapshot, analyst_quota } = request;
+        let plan = DpPlan::local(&self.contract, self.me, &question)?;
+        let id = AttemptId { proposer: self.me, query, attempt: Attempt::FIRST };
+        if self.asked.contains_key(&id) || ledger.facts(&id).is_some() {
+            return Err(LocalAskError::Taken);
+        }
+        let open = self.asked.values().filter(|asked| asked.is_under_way()).count();
+        if open >= UNDER_WAY_MAX {
+            return Err(LocalAskError::TooMany);
+        }
+        let charge = LocalCharge {
+            id,
+            plan: plan.hash(),
+            sql: plan.sql_hash(),
+            contract: plan.contract_hash(),
+            rho: plan.rho(),
+            delta: PicoDelta::ZERO,
+            year: clock.year,
+            analyst: question.analyst,
+            snapshot,
+        };
+        let pending = self.pending(ledger);
+        ledger.admit_local(&self.contract, &charge, analyst_quota, &pending)?;
+        self.asked.insert(id, Asked::new(charge, Some(Arc::new(plan))));
+        let record = LocalRecord::Asked(Box::new(AskedRecord { question, charge }));
+        let mut effects = vec![LocalEffect::Persist(record)];
+        effects.extend(self.advance(id, ledger));
+        Ok(effects)
+    }
+
+    /// The ledger has taken an entry of this question.
+    pub fn certified(&mut self, id: AttemptId, ledger: &Ledger) -> Vec<LocalEffect> {
+        self.advance(id, ledger)
+    }
+
+    /// What was read. Uses noise and figures up.
+    pub fn answered(
+        &mut self,
+        id: AttemptId,
+        noise: NoiseShare,
+        vector: BoundedVector,
+        ledger: &Ledger,
+    ) -> Result<Vec<LocalEffect>, LocalStepError> {
+        let charge = ledger.facts(&id).and_then(|facts| facts.local_charge());
+        let (Some(charge), Some(asked)) = (charge, self.asked.get_mut(&id)) else {
+            return Err(LocalStepError::NotWaiting);
+        };
+        let (Some(plan), State::Open) = (&asked.plan, &asked.state) else {
+            return Err(LocalStepError::NotWaiting);
+        };
+        let noised = LocalRelease::new(&charge, plan, vector, noise)?.noised();
+        asked.state = State::Answered(noised.clone());
+        let mut effects = vec![LocalEffect::Persist(LocalRecord::Answered(id, noised))];
+        effects.extend(self.advance(id, ledger));
+        Ok(effects)
+    }
+
+    /// It could not be read.
+    pub fn failed(&mut self, id: AttemptId) -> Vec<LocalEffect> {
+        match self.asked.get_mut(&id) {
+            Some(asked) if asked.is_under_way() => {
+                asked.state = State::Failed;
+                vec![LocalEffect::Persist(LocalRecord::Failed(id)), LocalEffect::Failed(id)]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether a question is one of these.
+    pub fn knows(&self, id: &AttemptId) -> bool {
+        self.asked.contains_key(id)
+    }
+
+    /// Where a question stands.
+    pub fn progress(&self, id: &AttemptId, ledger: &Ledger) -> Option<LocalProgress> {
+        let asked = self.asked.get(id)?;
+        Some(match (&asked.state, &asked.plan) {
+            (State::Answered(_), _) if logged(ledger, id) => LocalProgress::Released,
+            (State::Answered(_), _) => LocalProgress::Releasing,
+            (State::Failed, _) => LocalProgress::Failed,
+            (State::Open, None) => LocalProgress::Dropped,
+            // a disk that was put back to before the release
+            (State::Open, Some(_)) if logged(ledger, id) => LocalProgress::Failed,
+            (State::Open, Some(_)) if certified(ledger, id) => LocalProgress::Reading,
+            (State::Open, Some(_)) => LocalProgress::Charging,
+        })
+    }
+
+    /// The plan of a question.
+    pub fn plan_of(&self, id: &AttemptId) -> Option<PlanHash> {
+        self.asked.get(id).map(|asked| asked.charge.plan)
+    }
+
+    /// A question with this plan from this data that is under way or answered.
+    pub fn same(&self, plan: PlanHash, snapshot: SnapshotId, ledger: &Ledger) -> Option<AttemptId> {
+        let same = |asked: &Asked| asked.charge.plan == plan && asked.charge.snapshot == snapshot;
+        let alive = |id: &AttemptId, asked: &Asked| match asked.state {
+            State::Open => asked.plan.is_some() && !logged(ledger, id),
+            State::Answered(_) => true,
+            State::Failed => false,
+        };
+        let found = self.asked.iter().find(|(id, asked)| same(asked) && alive(id, asked));
+        found.map(|(id, _)| *id)
+    }
+
+    /// The noised values of an answered question.
+    pub fn noised(&self, id: &AttemptId) -> Option<&[u8]> {
+        match &self.asked.get(id)?.state {
+            State::Answered(noised) => Some(noised),
+            State::Open | State::Failed => None,
+        }
+    }
+
+    /// What was admitted and is not certified yet.
+    pub fn pending(&self, ledger: &Ledger) -> Vec<LocalCharge> {
+        let waiting =
+            self.asked.iter().filter(|(id, asked)| asked.is_under_way() && !certified(ledger, id));
+        waiting.map(|(_, asked)| asked.charge).collect()
+    }
+
+    /// Everything that is due.
+    fn advance(&mut self, id: AttemptId, ledger: &Ledger) -> Vec<LocalEffect> {
+        let Some(asked) = self.asked.get_mut(&id) else { return Vec::new() };
+        let mut effects = Vec::new();
+        let is_certified = certified(ledger, &id);
+        match (&asked.state, &asked.plan) {
+            (State::Open, Some(_)) if !is_certified => {
+                if asked.emitted.insert(Emitted::Charge) {
+                    effects.push(LocalEffect::Append(CleanRoomEntry::LocalCharge(asked.charge)));
+                }
+            }
+            (State::Open, Some(plan)) if !logged(ledger, &id) => {
+                let (plan, snapshot) = (Arc::clone(plan), asked.charge.snapshot);
+                if asked.emitted.insert(Emitted::Read) {
+                    effects.push(LocalEffect::Read { id, plan, snapshot });
+                }
+            }
+            (State::Answered(noised), Some(plan)) => {
+                let facts = ledger.facts(&id);
+                let certified = facts.and_then(|facts| facts.local_release());
+                let charge = facts.and_then(|facts| facts.local_charge());
+                let release =
+                    charge.and_then(|charge| LocalRelease::unlogged(&charge, plan, noised).ok());
+                match (release, certified) {
+                    (Some(release), None) => {
+                        if asked.emitted.insert(Emitted::Logged) {
+                            let entry = LocalReleased { id, release: release.hash() };
+                            effects.push(LocalEffect::Append(CleanRoomEntry::LocalRelease(entry)));
+                        }
+                    }
+                    (Some(release), Some(certified)) if release.hash() == certified => {
+                        if asked.emitted.insert(Emitted::Shown) {
+                            effects.push(LocalEffect::Released(Box::new(release)));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            (State::Open, _) | (State::Answered(_), None) | (State::Failed, _) => {}
+        }
+        effects
+    }
+}
+
+impl Asked {
+    const fn new(charge: LocalCharge, plan: Option<Arc<DpPlan>>) -> Self {
+        Self { charge, plan, state: State::Open, emitted: BTreeSet::new() }
+    }
+
+    const fn is_under_way(&self) -> bool {
+        matches!(self.state, State::Open) && self.plan.is_some()
+    }
+}
+
+fn certified(ledger: &Ledger, id: &AttemptId) -> bool {
+    ledger.facts(id).is_some_and(|facts| facts.local_charge().is_some())
+}
+
+fn logged(ledger: &Ledger, id: &AttemptId) -> bool {
+    ledger.facts(id).is_some_and(|facts| facts.local_release().is_some())
+}
+
+#[cfg(test)]
+mod tests;

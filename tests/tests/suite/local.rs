@@ -1,0 +1,374 @@
+//! Walk 4: questions that brands answer alone, and packs of such answers, over real nodes: policy, charge,
+//! noise, accounts, consent, exact figures, and what hostile texts get.
+
+use std::time::Instant;
+
+use node::auth::{Auth, Role};
+use node::client::{Client, ClientError};
+use node::http::{self, FiguresRequest, PlanRequest, QueryRequest};
+use node::service::*;
+use node::tls;
+use protocol::ids::BrandId;
+
+use super::alliance::{Alliance, eventually};
+
+const MEMBERS: &str = "SELECT count(distinct member) AS members FROM purchases";
+const BY_BRAND: &str =
+    "SELECT brand, count(distinct member) AS members FROM purchases GROUP BY brand";
+
+fn local(sql: &str, pico_rho: u64) -> Question {
+    Question {
+        sql: sql.to_owned(),
+        scope: Some(Scope::Local),
+        pico_rho: Some(pico_rho),
+        user: None,
+    }
+}
+
+async fn ended(node: &Node, id: &str) -> QueryView {
+    let mut view = QueryView::default();
+    eventually("the question ends", async || {
+        view = node.query_by_id(id.to_owned()).await.unwrap();
+        ["released", "void"].contains(&view.step.as_str())
+    })
+    .await;
+    view
+}
+
+/// Plans, asks, waits.
+async fn asked(node: &Node, question: Question) -> (PlanView, QueryView) {
+    let plan = node.plan(question.clone()).await.unwrap();
+    let view = node.query(question, plan.plan.clone()).await.unwrap();
+    (plan, ended(node, &view.id).await)
+}
+
+async fn own_budget(node: &Node) -> BrandBudgetView {
+    let brand = node.brand().to_string();
+    let budgets = node.budgets(None).await.unwrap();
+    budgets.brands.into_iter().find(|of| of.brand == brand).unwrap()
+}
+
+fn policy(alliance: &Alliance, brand: &str, text: &str) {
+    let data = alliance.data(BrandId::new(brand).unwrap());
+    std::fs::write(data.policy(), text).unwrap();
+}
+
+async fn exact_members(node: &Node) -> f64 {
+    let figures = node.figures("members".into(), Vec::new()).await.unwrap();
+    assert_eq!((&figures.columns[..], figures.keys), (&["members".to_owned()][..], 0));
+    assert!(!format!("{figures:?}").contains(&figures.rows[0][0]), "exact figures are printed");
+    figures.rows[0][0].parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brand_answers_alone_charges_itself_and_answers_again_for_nothing() {
+    let mut alliance = Alliance::of_the_sample().await;
+    alliance.import("grocer_one").await;
+    let node = alliance.node("grocer_one");
+    let before = own_budget(&node).await;
+    let quota = before.local.quota_pico_rho.unwrap();
+    assert_eq!((quota, before.local.left_pico_rho), (12_000_000_000, Some(quota)));
+
+    let question = local(MEMBERS, 5_000_000_000);
+    let began = Instant::now();
+    let (plan, view) = asked(&node, question.clone()).await;
+    println!("local question over one node of five: {:?}", began.elapsed());
+    assert_eq!(
+        (plan.scope.as_str(), &plan.participants[..]),
+        ("local", &["grocer_one".into()][..])
+    );
+    assert_eq!(plan.left_after_pico_rho, quota - plan.cost_pico_rho);
+    let release = view.release.expect("a release");
+    assert_eq!((view.step.as_str(), release.scope.as_str()), ("released", "local"));
+    let truth = exact_members(&node).await;
+    assert!(truth > 200.0, "{truth}");
+    assert!((release.rows[0].values[0] - truth).abs() < 6.0 * plan.sigma[0].sigma, "{release:?}");
+    assert_eq!(release.privacy[0]["pico_rho"], 5_000_000_000_u64);
+    assert!(release.statement.en.contains("one account of this brand"), "{}", release.statement.en);
+
+    // charged here, and everyone can add it up
+    let after = own_budget(&node).await;
+    assert_eq!((after.local.charged_pico_rho, after.joint), (plan.cost_pico_rho, before.joint));
+    let other = alliance.node("fuel_stop");
+    eventually("another brand sees the charge", async || {
+        let budgets = other.budgets(None).await.unwrap();
+        let of = budgets.brands.iter().find(|of| of.brand == "grocer_one").unwrap();
+        of.local.charged_pico_rho == plan.cost_pico_rho
+    })
+    .await;
+    // and nobody else the figures
+    assert_eq!(other.queries(10).await.unwrap(), []);
+    assert_eq!(other.query_by_id(view.id.clone()).await.unwrap().release, None);
+
+    // the same question is the same bytes, in other words and after a restart too
+    alliance.restart("grocer_one").await;
+    let node = alliance.node("grocer_one");
+    let reworded = local("select  COUNT(DISTINCT member) AS members from purchases", 5_000_000_000);
+    let (again, same) = asked(&node, reworded).await;
+    assert_eq!((again.cost_pico_rho, &again.plan), (0, &plan.plan));
+    assert_eq!((&same.id, same.release.as_ref()), (&view.id, Some(&release)));
+    assert_eq!(own_budget(&node).await.local, after.local);
+    assert_eq!(node.queries(10).await.unwrap().len(), 1);
+
+    // who withdraws is out from the next question on
+    let cards = node.cards(0, None, 1000).await.unwrap();
+    for card in cards.iter().take(150) {
+        let request =
+            ConsentRequest { purpose: "joint_analytics".into(), granted: false, notice_version: 1 };
+        node.consent(card.clone(), request).await.unwrap();
+    }
+    let (plan, view) = asked(&node, local(MEMBERS, 4_999_999_999)).await;
+    let value = view.release.unwrap().rows[0].values[0];
+    let most = truth - 100.0 + 6.0 * plan.sigma[0].sigma;
+    assert!(value < most, "{value} of {truth}, sigma {}", plan.sigma[0].sigma);
+    // the programme goes on without them leaving it
+    assert_eq!(exact_members(&node).await, truth);
+
+    // what is left does not cover another one: a clean refusal that breaks nothing
+    let question = local(MEMBERS, 4_999_999_998);
+    let plan = node.plan(question.clone()).await.unwrap();
+    let refused = node.query(question, plan.plan).await.unwrap_err();
+    assert_eq!((refused.kind, refused.code), (ErrorKind::Refused, "over_budget"));
+    let (_, small) = asked(&node, local(MEMBERS, 1_000_000_000)).await;
+    assert_eq!(small.step, "released");
+    let node = alliance.node("grocer_one");
+    eventually("nothing needs an operator's eye", async || node.status().alerts.is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pack_is_answered_by_the_brands_whose_policy_says_so() {
+    let mut alliance = Alliance::of_the_sample().await;
+    for brand in ["grocer_one", "grocer_two", "fuel_stop", "health_home"] {
+        alliance.import(brand).await;
+    }
+    let agree = "format = 0\n[packs]\nfrom = [\"grocer_one\"]\npercent = 50\n";
+    for brand in ["grocer_two", "fuel_stop"] {
+        policy(&alliance, brand, agree);
+        let view = alliance.node(brand).read_policy().await.unwrap();
+        assert_eq!((view.file, &view.packs[..]), (true, &["grocer_one".to_owned()][..]));
+    }
+    // to others only
+    policy(&alliance, "health_home", "format = 0\n[packs]\nfrom = [\"fuel_stop\"]\npercent = 50\n");
+    alliance.node("health_home").read_policy().await.unwrap();
+    // a policy that is wrong is refused with its place, and the one before holds
+    policy(&alliance, "fuel_stop", "format = 0\n[packs]\nfrom = [\"nobody\"]\npercent = 50\n");
+    let refused = alliance.node("fuel_stop").read_policy().await.unwrap_err();
+    assert!(refused.message.contains("packs.from: \"nobody\" is no brand"), "{refused}");
+    assert_eq!(alliance.node("fuel_stop").policy().await.unwrap().packs, ["grocer_one"]);
+    policy(&alliance, "fuel_stop", agree);
+
+    let asker = alliance.node("grocer_one");
+    let question = || Question { pico_rho: Some(5_000_000_000), ..BY_BRAND.into() };
+    let (plan, view) = asked(&asker, question()).await;
+    assert_eq!((plan.scope.as_str(), plan.participants.len()), ("pack", 5));
+    assert_eq!((view.scope.as_str(), view.step.as_str()), ("pack", "released"));
+    let states: Vec<(&str, &str)> =
+        view.brands.iter().map(|of| (of.brand.as_str(), of.state.as_str())).collect();
+    assert_eq!(
+        states,
+        [
+            ("fresh_counter", "declined"),
+            ("fuel_stop", "answered"),
+            ("grocer_one", "answered"),
+            ("grocer_two", "answered"),
+            ("health_home", "declined"),
+        ]
+    );
+    assert!(view.brands[0].reason.as_ref().unwrap().en.contains("policy"), "{:?}", view.brands[0]);
+    let release = view.release.clone().unwrap();
+    assert_eq!((&release.keys[..], release.rows.len()), (&["brand".to_owned()][..], 3));
+    for row in &release.rows {
+        let truth = exact_members(&alliance.node(&row.keys[0])).await;
+        assert!((row.values[0] - truth).abs() < 6.0 * plan.sigma[0].sigma, "{row:?} {truth}");
+    }
+    assert_eq!(release.privacy.len(), 3);
+
+    // each has charged its own account, for the asking brand
+    for brand in ["fuel_stop", "grocer_two"] {
+        let budget = own_budget(&alliance.node(brand)).await;
+        let of = budget.analysts.iter().find(|of| of.analyst == "grocer_one").unwrap();
+        assert_eq!(of.local.charged_pico_rho, 5_000_000_000, "{brand}");
+        assert_eq!(of.local.quota_pico_rho, Some(6_000_000_000));
+    }
+    assert_eq!(own_budget(&alliance.node("health_home")).await.local.charged_pico_rho, 0);
+
+    // again: the same bytes from every brand, and nobody is charged again; a restart changes nothing
+    alliance.restart("fuel_stop").await;
+    let (_, again) = asked(&asker, question()).await;
+    assert_eq!(again.release.unwrap().rows, release.rows);
+    for brand in ["fuel_stop", "grocer_two", "grocer_one"] {
+        let budget = own_budget(&alliance.node(brand)).await;
+        assert_eq!(budget.local.charged_pico_rho, 5_000_000_000, "{brand}");
+    }
+    // another question is more than the share covers; the own account still does
+    let (_, other) =
+        asked(&asker, Question { pico_rho: Some(2_000_000_000), ..BY_BRAND.into() }).await;
+    let answered =
+        |view: &QueryView| view.brands.iter().filter(|of| of.state == "answered").count();
+    assert_eq!((other.step.as_str(), answered(&other)), ("released", 1));
+    let fuel = other.brands.iter().find(|of| of.brand == "fuel_stop").unwrap();
+    assert!(fuel.reason.as_ref().unwrap().en.contains("share"), "{fuel:?}");
+}
+
+fn serve(alliance: &Alliance, brand: &str) -> (Auth, Vec<u8>, http::Served) {
+    let data = alliance.data(BrandId::new(brand).unwrap());
+    let auth = Auth::open(&data.users()).unwrap();
+    if !data.tls().exists() {
+        tls::create(&data.tls(), None).unwrap();
+    }
+    let certificate = std::fs::read(data.tls().join(tls::CERTIFICATE_FILE)).unwrap();
+    let config = tls::load(&data.tls()).unwrap();
+    let address = ([127, 0, 0, 1], 0).into();
+    let served = http::serve(alliance.node(brand), auth.clone(), address, config).unwrap();
+    (auth, certificate, served)
+}
+
+const PASSWORD: &str = "correct horse battery staple";
+
+async fn signed_in(
+    auth: &Auth,
+    certificate: &[u8],
+    served: &http::Served,
+    user: &str,
+    role: Role,
+) -> Client {
+    auth.add_user(user, &[role], PASSWORD).unwrap();
+    let client = Client::connect(served.address, certificate).unwrap();
+    client.login(user, PASSWORD).await.unwrap();
+    client
+}
+
+fn refused<T>(result: Result<T, ClientError>) -> (u16, String) {
+    match result {
+        Err(ClientError::Refused { problem, .. }) => {
+            assert!(!problem.detail.is_empty() && !problem.remedy.is_empty(), "{problem:?}");
+            (problem.status, problem.code.into_owned())
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("not refused"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
+    let alliance = Alliance::of_the_sample().await;
+    alliance.import("grocer_one").await;
+    policy(
+        &alliance,
+        "grocer_one",
+        "format = 0\n[[analysts]]\naccount = \"desk\"\nusers = [\"ann\"]\njoint_percent = 50\nlocal_percent = 50\n",
+    );
+    alliance.node("grocer_one").read_policy().await.unwrap();
+    let (auth, certificate, served) = serve(&alliance, "grocer_one");
+    let analyst = signed_in(&auth, &certificate, &served, "ann", Role::Analyst).await;
+    let before: BudgetsView = analyst.get("/api/v1/budgets").await.unwrap();
+
+    let deep = |levels: usize| {
+        format!(
+            "SELECT count(*) FROM purchases WHERE {}quantity > 1{}",
+            "(".repeat(levels),
+            ")".repeat(levels)
+        )
+    };
+    let list: Vec<String> = (0..600).map(|number| number.to_string()).collect();
+    let tables =
+        |n: usize| (0..n).map(|i| format!("purchases p{i}")).collect::<Vec<_>>().join(", ");
+    let cases = [
+        (deep(200), 400),
+        (format!("SELECT {}1{}", "(".repeat(1500), ")".repeat(1500)), 400),
+        (format!("SELECT count(*) FROM purchases WHERE quantity IN ({})", list.join(",")), 400),
+        (format!("SELECT count(*) FROM purchases WHERE {} 1 = 1", "quantity > 1 OR ".repeat(300)), 400),
+        (format!("SELECT count(*) FROM {}", tables(2)), 422),
+        (format!("SELECT count(*) FROM {}", tables(40)), 422),
+        ("SELECT count(*) FROM purchases a CROSS JOIN purchases b".into(), 422),
+        ("SELECT count(*) FROM purchases a JOIN purchases b ON a.quantity = b.quantity".into(), 422),
+        ("SELECT count(*) FROM purchases WHERE amount_fen > (SELECT avg(amount_fen) FROM purchases)".into(), 422),
+        ("SELECT rank() OVER (ORDER BY amount_fen) FROM purchases".into(), 422),
+        ("SELECT count(*) FROM (SELECT member FROM purchases LIMIT 1) x".into(), 422),
+        ("SELECT sum(random()) FROM purchases".into(), 400),
+        ("SELECT member FROM purchases".into(), 422),
+        ("SELECT * FROM purchases".into(), 422),
+        ("DROP TABLE purchases".into(), 400),
+        ("SELECT 1; SELECT 2".into(), 400),
+        ("SELECT count(*) FROM purchases WHERE department = 'NOWHERE'".into(), 400),
+        ("SELECT count(*) FROM information_schema.tables".into(), 400),
+        ("SELECT sum(amount_fen / quantity) FROM purchases".into(), 422),
+        ("SELECT sum(CAST('x' AS INT)) FROM purchases".into(), 422),
+        (format!("SELECT count(*) FROM purchases -- {}", "x".repeat(5000)), 400),
+        (String::new(), 400),
+        ("\u{0}\u{202e}SELECT".into(), 400),
+    ];
+    let mut others = Vec::new();
+    for scope in [None, Some(Scope::Local), Some(Scope::Pack)] {
+        for (sql, status) in &cases {
+            let began = Instant::now();
+            let request = PlanRequest { sql: sql.clone(), scope, pico_rho: None };
+            let planned = analyst.post::<_, PlanView>("/api/v1/queries/plan", &[], &request).await;
+            let (found, code) = refused(planned);
+            let short: String = sql.chars().take(80).collect();
+            if found != *status {
+                others.push(format!("{scope:?} {short}: {found} {code}"));
+            }
+            assert!(began.elapsed().as_secs() < 5, "{short}: {:?}", began.elapsed());
+            let request =
+                QueryRequest { sql: sql.clone(), plan: "00".repeat(32), scope, pico_rho: None };
+            refused(analyst.post::<_, QueryView>("/api/v1/queries", &[], &request).await);
+        }
+    }
+    assert!(others.is_empty(), "{others:#?}");
+    // absurd costs are refused too
+    for pico_rho in [0, u64::MAX] {
+        let request = PlanRequest {
+            sql: MEMBERS.into(),
+            scope: Some(Scope::Local),
+            pico_rho: Some(pico_rho),
+        };
+        let planned = analyst.post::<_, PlanView>("/api/v1/queries/plan", &[], &request).await;
+        assert_eq!(refused(planned), (422, "cost".to_owned()));
+    }
+    let after: BudgetsView = analyst.get("/api/v1/budgets").await.unwrap();
+    assert_eq!(after, before);
+
+    // the share of the quota is the account's, and who is in none spends nothing
+    let own = after.brands.iter().find(|of| of.brand == "grocer_one").unwrap();
+    let [desk] = &own.analysts[..] else { panic!("{own:?}") };
+    assert_eq!((desk.analyst.as_str(), desk.local.left_pico_rho), ("desk", Some(6_000_000_000)));
+    let stranger = signed_in(&auth, &certificate, &served, "bo", Role::Analyst).await;
+    let request = PlanRequest { sql: MEMBERS.into(), ..PlanRequest::default() };
+    let planned = stranger.post::<_, PlanView>("/api/v1/queries/plan", &[], &request).await;
+    assert_eq!(refused(planned), (422, "no_account".to_owned()));
+
+    // exact figures are for the brand's staff, and never for analysts
+    let figures = "/api/v1/templates/members/figures";
+    let empty = FiguresRequest::default();
+    let (status, code) = refused(analyst.post::<_, FiguresView>(figures, &[], &empty).await);
+    assert_eq!((status, code.as_str()), (403, "role_missing"));
+    let clerk = signed_in(&auth, &certificate, &served, "cy", Role::Partner).await;
+    let view: FiguresView = clerk.post(figures, &[], &empty).await.unwrap();
+    assert!(view.rows[0][0].parse::<u64>().unwrap() > 200);
+    let body = serde_json::to_vec(&empty).unwrap();
+    let headers = [("content-type", "application/json")];
+    let post = "POST".parse().unwrap();
+    let answer = clerk.send(post, figures, &headers, Some(body.into())).await.unwrap();
+    assert_eq!(answer.status.as_u16(), 200);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    for (template, parameters, code) in [
+        ("departments", vec![], "not_exact"),
+        ("nothing", vec![], "template_unknown"),
+        ("retention", vec![("split", "2017-07-01' OR '1'='1")], "template_invalid"),
+    ] {
+        let parameters =
+            parameters.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let path = format!("/api/v1/templates/{template}/figures");
+        let request = FiguresRequest { parameters };
+        assert_eq!(refused(clerk.post::<_, FiguresView>(&path, &[], &request).await).1, code);
+    }
+    // every dashboard can be had exactly
+    let templates: Vec<TemplateView> = clerk.get("/api/v1/templates").await.unwrap();
+    for template in templates.iter().filter(|template| template.exact) {
+        let path = format!("/api/v1/templates/{}/figures", template.id);
+        let view: FiguresView = clerk.post(&path, &[], &empty).await.unwrap();
+        assert!(!view.rows.is_empty(), "{}", template.id);
+    }
+    served.shutdown.begin();
+}

@@ -6,10 +6,15 @@ use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use protocol::ids::BrandId;
 use protocol::log::note::{NoteError, SignatureType, VerifierKey};
 use serde::{Deserialize, Serialize};
+
+use crate::store::{
+    InvalidAddress, PostgresAddress, PostgresStore, SledStore, Store, StoreError,
+};
 
 /// The node's own settings, in `node.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +30,14 @@ pub struct Settings {
     /// it, nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
+    /// Address of the PostgreSQL database that keeps members, consent, links and the index of
+    /// purchases. Without it they are in the data directory, in sled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreAddress>,
+    /// PEM file of the authorities that the database's certificate may come from; without it, those
+    /// the system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_trusted: Option<PathBuf>,
     /// Witnessing beyond the alliance.
     #[serde(default, skip_serializing_if = "Witnessing::is_empty")]
     pub witnessing: Witnessing,
@@ -35,7 +48,64 @@ impl Settings {
     #[must_use]
     pub fn new(brand: BrandId, listen: SocketAddr, https: SocketAddr) -> Self {
         let witnessing = Witnessing::default();
-        Self { brand: brand.to_string(), listen, https, metrics: None, witnessing }
+        Self {
+            brand: brand.to_string(),
+            listen,
+            https,
+            metrics: None,
+            store: None,
+            store_trusted: None,
+            witnessing,
+        }
+    }
+
+    /// Opens the store that these settings choose.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open_store(&self, data: &DataDirectory) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(match &self.store {
+            None => Arc::new(SledStore::open(data.store())?),
+            Some(StoreAddress { address, .. }) => {
+                Arc::new(PostgresStore::open(address, self.store_trusted.as_deref())?)
+            }
+        })
+    }
+}
+
+/// Address of a PostgreSQL database.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StoreAddress {
+    text: String,
+    address: PostgresAddress,
+}
+
+impl TryFrom<String> for StoreAddress {
+    type Error = InvalidAddress;
+    fn try_from(text: String) -> Result<Self, InvalidAddress> {
+        Ok(Self { address: PostgresAddress::parse(&text)?, text })
+    }
+}
+
+impl From<StoreAddress> for String {
+    fn from(store: StoreAddress) -> Self {
+        store.text
+    }
+}
+
+impl PartialEq for StoreAddress {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for StoreAddress {}
+
+impl std::fmt::Debug for StoreAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // it may hold a password
+        f.write_str("StoreAddress(..)")
     }
 }
 

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod metrics;
 pub mod net;
 pub mod outside;
+pub mod postgres_cluster;
 pub mod programme;
 pub mod purchases;
 pub mod runtime;

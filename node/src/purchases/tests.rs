@@ -441,6 +441,9 @@ impl Store for Failing {
     fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.store.get(keyspace, key)
     }
+    fn keyspaces(&self) -> Result<Vec<String>, StoreError> {
+        self.store.keyspaces()
+    }
     fn scan(
         &self,
         keyspace: Keyspace,

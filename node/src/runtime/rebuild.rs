@@ -44,7 +44,7 @@ use crate::keys::{self, KeysError, OwnKeys};
 use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, Limits, Network, NetworkConfig, NetworkHandle};
 use crate::purchases::counted_baskets;
-use crate::store::{SledStore, Store};
+use crate::store::Store;
 use crate::vault::{HeldBrandKey, Vault};
 
 /// Movements of points in one record.
@@ -216,7 +216,7 @@ fn open<'a>(
         if !constitutions.iter().copied().filter(with_us).any(|it| fits(it).is_ok()) {
             fits(newest)?;
         }
-        let store: Arc<dyn Store> = Arc::new(SledStore::open(data.store())?);
+        let store = settings.open_store(data)?;
         let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
         let random = Arc::new(SystemRandom::new());
         let vault = Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random);

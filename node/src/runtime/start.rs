@@ -29,7 +29,7 @@ use crate::net::{self, Limits, Network, NetworkConfig, NetworkHandle};
 use crate::outside::OutsideError;
 use crate::purchases::{Facts, ImportError};
 use crate::service::{Node, Status};
-use crate::store::{SledStore, Store, StoreError};
+use crate::store::StoreError;
 use crate::vault::{HeldBrandKey, KeyError, Vault, VaultError};
 
 /// Operations that wait for the runtime.
@@ -146,7 +146,7 @@ async fn start_as(
     for constitution in known.of_chain(&chain).take(1) {
         check_membership(constitution, brand, &own)?;
     }
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(data.store())?);
+    let store = settings.open_store(data)?;
     let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
     let random = Arc::new(SystemRandom::new());
     let vault = Arc::new(Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random));

@@ -12,9 +12,7 @@ use protocol::ids::BrandId;
 use protocol::log::note::{NoteError, SignatureType, VerifierKey};
 use serde::{Deserialize, Serialize};
 
-use crate::store::{
-    InvalidAddress, PostgresAddress, PostgresStore, SledStore, Store, StoreError,
-};
+use crate::store::{InvalidAddress, PostgresAddress, PostgresStore, SledStore, Store, StoreError};
 
 /// The node's own settings, in `node.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,6 +240,11 @@ impl DataDirectory {
     #[must_use]
     pub fn facts(&self) -> PathBuf {
         self.0.join("facts")
+    }
+    /// Mappings for imports, by name.
+    #[must_use]
+    pub fn mappings(&self) -> PathBuf {
+        self.0.join("mappings")
     }
     /// What this node holds of the other brands' logs.
     #[must_use]

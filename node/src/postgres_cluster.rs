@@ -66,12 +66,10 @@ impl Programs {
         } else {
             Command::new(&path)
         };
-        let output = command
-            .args(arguments)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|source| ClusterError::System { action: "run PostgreSQL's programs", source })?;
+        let output =
+            command.args(arguments).current_dir("/").stdin(Stdio::null()).output().map_err(
+                |source| ClusterError::System { action: "run PostgreSQL's programs", source },
+            )?;
         if output.status.success() {
             return Ok(output);
         }

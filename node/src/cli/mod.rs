@@ -13,6 +13,7 @@ pub mod clearing;
 pub mod constitution;
 mod cores;
 pub mod demo;
+pub mod import;
 pub mod log;
 pub mod operations;
 pub mod partners;
@@ -78,8 +79,8 @@ enum Command {
         #[command(subcommand)]
         command: log::LogCommand,
     },
-    /// Import members and purchases (Parquet).
-    Import(operations::ImportArguments),
+    /// Import members and purchases (Parquet, CSV, JSON lines), as a mapping says what the columns mean.
+    Import(import::ImportArguments),
     /// Make a one-time code for linking, or link a member's account by a code.
     Link {
         #[command(subcommand)]
@@ -284,7 +285,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::User { command } => user::run(&command)?,
         Command::Rebuild(arguments) => rebuild::run(&arguments).await?,
         Command::Log { command } => log::run(&command, &mut Io::new(true))?,
-        Command::Import(arguments) => operations::import(&arguments).await?,
+        Command::Import(arguments) => import::import(&arguments).await?,
         Command::Link { command } => operations::link(&command).await?,
         Command::Exchange(arguments) => match (arguments.command, arguments.give) {
             (Some(command), _) => returns::run(&command).await?,

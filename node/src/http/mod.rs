@@ -13,6 +13,7 @@
 mod api;
 mod connections;
 mod extract;
+mod imports;
 mod limits;
 mod metrics;
 mod openapi;
@@ -144,8 +145,9 @@ routes! {
     post   "/api/v1/sessions"                          api::sign_in          Access::Public;
     delete "/api/v1/sessions"                          api::sign_out         needs::<perm::EndSession>();
     get    "/api/v1/status"                            api::status           needs::<perm::ReadStatus>();
-    post   "/api/v1/imports"                           api::import           needs::<perm::ImportData>();
-    get    "/api/v1/imports/latest"                    api::import_progress  needs::<perm::ImportData>();
+    post   "/api/v1/imports"                           imports::import       needs::<perm::ImportData>();
+    get    "/api/v1/imports/latest"                    imports::import_progress needs::<perm::ImportData>();
+    post   "/api/v1/imports/batches"                   imports::import_batch needs::<perm::ImportData>();
     get    "/api/v1/members"                           api::cards            needs::<perm::ReadMembers>();
     get    "/api/v1/members/{card}"                    api::member           needs::<perm::ReadMembers>();
     post   "/api/v1/members/{card}/link-codes"         api::link_code        needs::<perm::ManageMembers>();

@@ -430,7 +430,10 @@ impl Runtime {
 
     fn command(&mut self, command: Command, turn: &mut Turn) {
         match command {
-            Command::Import { source, reply } => answer(turn, reply, self.start_import(source)),
+            Command::Import { source, dry_run, reply } => {
+                answer(turn, reply, self.imports().begin(source, dry_run));
+            }
+            Command::ImportBatch { key, batch, reply } => self.imports().batch(&key, batch, reply),
             Command::ImportProgress { reply } => {
                 let view = self.import.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 answer(turn, reply, Ok(view));
@@ -575,15 +578,14 @@ impl Runtime {
         }
     }
 
-    fn start_import(&self, source: ImportSource) -> Result<(), ServiceError> {
-        import::begin(
-            self.core.me(),
-            source,
-            Arc::clone(&self.core.vault),
-            Arc::clone(&self.facts),
-            self.back.clone(),
-            Arc::clone(&self.import),
-        )
+    fn imports(&self) -> import::Imports {
+        import::Imports {
+            data: self.following.data.clone(),
+            vault: Arc::clone(&self.core.vault),
+            facts: Arc::clone(&self.facts),
+            commands: self.back.clone(),
+            view: Arc::clone(&self.import),
+        }
     }
 
     fn member_view(&self, card: &str) -> Result<MemberView, ServiceError> {

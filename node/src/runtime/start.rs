@@ -242,6 +242,7 @@ async fn start_as(
         fragments_looked: Timestamp::default(),
     };
     let node = Node::new(commands, watched, brand, data.log());
+    runtime.imports().finish();
     let runtime = tokio::spawn(runtime.run());
     Ok(Running { node, network, metrics, runtime })
 }

@@ -5,6 +5,7 @@
 //! runtime, which owns all state. Does not authorize: a caller holds an `Authorized` token of
 //! [`crate::auth`] before it gets here. Does not render.
 
+mod imports;
 mod views;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use protocol::ids::{BrandId, RequestId};
 use protocol::log::tlog_witness::{AddCheckpoint, Refusal};
 
+pub use imports::*;
 pub use views::*;
 
 /// Where a result goes.
@@ -74,7 +76,8 @@ impl ServiceError {
 /// One operation on its way to the runtime, with where its result goes.
 #[allow(missing_docs)] // each is described at the operation of [`Node`] that sends it
 pub enum Command {
-    Import { source: ImportSource, reply: Reply<()> },
+    Import { source: ImportSource, dry_run: bool, reply: Reply<()> },
+    ImportBatch { key: String, batch: ImportBatch, reply: Reply<ImportView> },
     ImportProgress { reply: Reply<ImportView> },
     Member { card: String, reply: Reply<MemberView> },
     Cards { least_points: u64, after: Option<String>, limit: u32, reply: Reply<Vec<String>> },
@@ -167,8 +170,11 @@ macro_rules! operations {
 }
 
 operations! {
-    /// Starts an import; progress is read with [`Node::import_progress`].
-    import(source: ImportSource) -> () = Import;
+    /// Starts an import, or says what one would do; progress is read with [`Node::import_progress`].
+    start_import(source: ImportSource, dry_run: bool) -> () = Import;
+    /// Imports rows that were sent, all at once. The idempotency key makes repeating it safe; other rows
+    /// under the same key are refused.
+    import_batch(key: String, batch: ImportBatch) -> ImportView = ImportBatch;
     /// How far the last import has come.
     import_progress() -> ImportView = ImportProgress;
     /// One member, by card number.
@@ -271,6 +277,14 @@ impl Node {
             .map_err(|_| ServiceError::stopped())?;
         let taken = answer.await.map_err(|_| ServiceError::stopped())??;
         Ok(BatchTaken { taken, all_final })
+    }
+
+    /// Starts an import; progress is read with [`Node::import_progress`].
+    ///
+    /// # Errors
+    /// See [`ServiceError`]; also when the node is stopping.
+    pub async fn import(&self, source: ImportSource) -> Result<(), ServiceError> {
+        self.start_import(source, false).await
     }
 
     /// The state as of the last change; cheap.

@@ -166,7 +166,8 @@ fn many_threads(store: &dyn Store) {
         loop {
             let before = store.get("sum", b"total").unwrap();
             let number = before.as_deref().map_or(0, |bytes| bytes[0]);
-            let condition = Write::Require { keyspace: "sum", key: b"total".to_vec(), value: before };
+            let condition =
+                Write::Require { keyspace: "sum", key: b"total".to_vec(), value: before };
             match store.transaction(&[condition, Write::put("sum", "total", [number + 1])]) {
                 Ok(()) => return,
                 Err(StoreError::Conflict { keyspace }) => assert_eq!(keyspace, "sum"),

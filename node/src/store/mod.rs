@@ -18,6 +18,7 @@
 //! Not here: snapshots of several reads, secondary indices, values over 64 KiB.
 
 mod memory;
+mod overlay;
 mod postgres_store;
 mod sled_store;
 
@@ -26,6 +27,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 pub use memory::MemoryStore;
+pub use overlay::Overlay;
 pub use postgres_store::{InvalidAddress, PostgresAddress, PostgresStore};
 pub use sled_store::SledStore;
 

@@ -254,7 +254,10 @@ mod tests {
         cluster.client("psql", &["-q", "-d", "postgres", "-c", kill]).unwrap();
         let lost = store.transaction(&[Write::put("a", "k", "other")]);
         assert!(lost.is_err());
-        assert!(matches!(store.transaction(&[Write::put("a", "k", "w")]), Err(StoreError::Poisoned)));
+        assert!(matches!(
+            store.transaction(&[Write::put("a", "k", "w")]),
+            Err(StoreError::Poisoned)
+        ));
         assert!(matches!(store.flush(), Err(StoreError::Poisoned)));
         drop(store);
         let store = PostgresStore::open(&address, None).unwrap();

@@ -63,7 +63,11 @@ type Reply<T> = SyncSender<Result<T, StoreError>>;
 
 /// What the store asks of its thread.
 pub(super) enum Job {
-    Get { keyspace: Keyspace, keys: Vec<Vec<u8>>, reply: Reply<Vec<Option<Vec<u8>>>> },
+    Get {
+        keyspace: Keyspace,
+        keys: Vec<Vec<u8>>,
+        reply: Reply<Vec<Option<Vec<u8>>>>,
+    },
     Scan {
         keyspace: Keyspace,
         from: Vec<u8>,
@@ -71,8 +75,13 @@ pub(super) enum Job {
         limit: i64,
         reply: Reply<Vec<Pair>>,
     },
-    Keyspaces { reply: Reply<Vec<String>> },
-    Write { writes: Vec<Write>, reply: Reply<()> },
+    Keyspaces {
+        reply: Reply<Vec<String>>,
+    },
+    Write {
+        writes: Vec<Write>,
+        reply: Reply<()>,
+    },
 }
 
 /// What the thread begins with.
@@ -123,7 +132,8 @@ impl Session {
         for (setting, action) in [("fsync", "fsync"), ("full_page_writes", "full_page_writes")] {
             let row = client.query_one(&format!("SHOW {setting}"), &[]).await;
             if row.map_err(failed())?.try_get::<_, &str>(0).map_err(failed())? != "on" {
-                let told = format!("the server runs with {action} off: it loses what it acknowledged");
+                let told =
+                    format!("the server runs with {action} off: it loses what it acknowledged");
                 let source = std::io::Error::other(told);
                 return Err(backend("rely on its server")(source));
             }
@@ -137,9 +147,10 @@ impl Session {
         }
         take_lock(&client, &opening.place).await?;
         client.batch_execute(SCHEMA).await.map_err(failed())?;
-        let format = client.query_opt(
-            "SELECT value FROM coalition_store WHERE keyspace = ''", &[]
-        ).await.map_err(failed())?;
+        let format = client
+            .query_opt("SELECT value FROM coalition_store WHERE keyspace = ''", &[])
+            .await
+            .map_err(failed())?;
         match format {
             Some(row) if row.try_get::<_, &[u8]>(0).map_err(failed())? == FORMAT_VERSION => {}
             Some(_) => return Err(StoreError::OtherVersion { place: opening.place.clone() }),
@@ -184,7 +195,8 @@ impl Session {
 /// One process at a time: the lock goes with the session that holds it.
 async fn take_lock(client: &Client, place: &str) -> Result<(), StoreError> {
     let failed = || backend::<Error>("take its lock");
-    let lock = "SELECT pg_try_advisory_lock(hashtext('coalition_store'), hashtext(current_schema()))";
+    let lock =
+        "SELECT pg_try_advisory_lock(hashtext('coalition_store'), hashtext(current_schema()))";
     let deadline = tokio::time::Instant::now() + RELEASE_PATIENCE;
     loop {
         let row = client.query_one(lock, &[]).await.map_err(failed())?;
@@ -203,8 +215,7 @@ async fn connect(opening: &Opening) -> Result<Client, StoreError> {
     let connecting = async {
         match &opening.tls {
             None => {
-                let (client, connection) =
-                    opening.config.connect(NoTls).await.map_err(failed())?;
+                let (client, connection) = opening.config.connect(NoTls).await.map_err(failed())?;
                 // ends with the client; an error shows in what is asked of the client
                 tokio::spawn(connection);
                 Ok(client)
@@ -255,7 +266,11 @@ impl Reader {
         }
     }
 
-    async fn get(&self, keyspace: Keyspace, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Error> {
+    async fn get(
+        &self,
+        keyspace: Keyspace,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
         let rows = self.client.query(&self.get, &[&keyspace, &keys]).await?;
         placed(keys.len(), &rows)
     }
@@ -287,7 +302,8 @@ fn placed(wanted: usize, rows: &[tokio_postgres::Row]) -> Result<Vec<Option<Vec<
     let mut values = vec![None; wanted];
     for row in rows {
         let place: i64 = row.try_get(0)?;
-        if let Some(value) = usize::try_from(place - 1).ok().and_then(|place| values.get_mut(place)) {
+        if let Some(value) = usize::try_from(place - 1).ok().and_then(|place| values.get_mut(place))
+        {
             *value = Some(row.try_get(1)?);
         }
     }

@@ -79,6 +79,14 @@ pub struct StoreAddress {
     address: PostgresAddress,
 }
 
+impl StoreAddress {
+    /// The address.
+    #[must_use]
+    pub const fn address(&self) -> &PostgresAddress {
+        &self.address
+    }
+}
+
 impl TryFrom<String> for StoreAddress {
     type Error = InvalidAddress;
     fn try_from(text: String) -> Result<Self, InvalidAddress> {
@@ -241,6 +249,11 @@ impl DataDirectory {
     pub fn facts(&self) -> PathBuf {
         self.0.join("facts")
     }
+    /// A mark that the directory was restored from a backup: the node starts as restored.
+    #[must_use]
+    pub fn restored(&self) -> PathBuf {
+        self.0.join("restored")
+    }
     /// Mappings for imports, by name.
     #[must_use]
     pub fn mappings(&self) -> PathBuf {
@@ -347,6 +360,39 @@ impl DataDirectory {
             path: path.into(),
             source,
         })
+    }
+
+    /// Lets the settings name another store (none: sled in this directory), and leaves every other line
+    /// of theirs as it is.
+    ///
+    /// # Errors
+    /// When they cannot be read or written, or would not be settings any more.
+    pub fn set_store(&self, store: Option<&StoreAddress>) -> Result<(), ConfigError> {
+        let path = self.settings_path();
+        let wrong = |problem: String| ConfigError::Settings { path: path.clone(), problem };
+        let text = String::from_utf8(self.read(&path)?)
+            .map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+        let names_it = |line: &str| {
+            line.trim_start()
+                .strip_prefix("store")
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        // keys of no table stand before the first table
+        let tables = text.lines().position(|line| line.trim_start().starts_with('['));
+        let head = text.lines().take(tables.unwrap_or(usize::MAX)).filter(|line| !names_it(line));
+        let mut lines: Vec<String> = head.map(str::to_owned).collect();
+        if let Some(store) = store {
+            lines.push(format!("store = {}", toml::Value::from(store.text.as_str())));
+        }
+        lines.extend(text.lines().skip(tables.unwrap_or(usize::MAX)).map(str::to_owned));
+        let text = lines.join("\n") + "\n";
+        let settings: Settings = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if settings.store.as_ref() != store {
+            return Err(wrong(
+                "its line `store` could not be changed: change it by hand".to_owned(),
+            ));
+        }
+        self.write(&path, text.as_bytes())
     }
 
     /// Reads the settings.

@@ -1,6 +1,7 @@
 //! The node each brand runs.
 
 pub mod auth;
+pub mod backup;
 pub mod cleanroom;
 pub mod cli;
 pub mod client;

@@ -136,6 +136,8 @@ permissions! {
     SeePartnerPage: Partner | Officer;
     /// See the console's compliance report.
     SeeOfficerPage: Officer;
+    /// Make a backup of the node's data on its own machine.
+    BackUp: Administrator;
     /// Stop the node.
     StopNode: Administrator;
 }

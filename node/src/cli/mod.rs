@@ -6,6 +6,7 @@
 
 pub mod archived;
 pub mod audit;
+pub mod backup;
 pub mod bench;
 pub mod budget_audit;
 pub mod check;
@@ -23,6 +24,7 @@ pub mod reference;
 pub mod returns;
 pub mod run;
 pub mod sealing;
+pub mod store;
 pub mod user;
 
 use std::fs;
@@ -128,6 +130,16 @@ enum Command {
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
+    },
+    /// Make, check and restore backups of a node's data.
+    Backup {
+        #[command(subcommand)]
+        command: backup::BackupCommand,
+    },
+    /// Move a node's store to another backend.
+    Store {
+        #[command(subcommand)]
+        command: store::StoreCommand,
     },
     /// Verify a folder of logs offline; ends with 1 when something was found.
     Audit(audit::AuditArguments),
@@ -301,6 +313,8 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::Query(arguments) => operations::query(&arguments).await?,
         Command::Status(arguments) => operations::status(&arguments).await?,
         Command::Bench { command } => return bench::run(&command).await,
+        Command::Backup { command } => backup::run(&command).await?,
+        Command::Store { command } => store::run(&command, &mut Io::new(true))?,
         Command::Audit(arguments) => {
             let report = audit::audit(&arguments)?;
             audit::print(&report, arguments.json, &mut Io::new(arguments.json))?;

@@ -11,6 +11,7 @@
 //! Not here: webhooks, server-sent events, conditional requests, limits by caller, mutual TLS.
 
 mod api;
+mod backups;
 mod connections;
 mod extract;
 mod imports;
@@ -179,6 +180,8 @@ routes! {
     post   "/api/v1/queries/plan"                      api::plan             needs::<perm::RunQueries>();
     post   "/api/v1/queries"                           api::query            needs::<perm::RunQueries>();
     get    "/api/v1/queries/{id}"                      api::query_by_id      needs::<perm::ReadQueries>();
+    post   "/api/v1/backups"                           backups::back_up      needs::<perm::BackUp>();
+    get    "/api/v1/backups/latest"                    backups::backup_progress needs::<perm::BackUp>();
     post   "/api/v1/stop"                              api::stop             needs::<perm::StopNode>();
     get    "/checkpoint"                               published::checkpoint Access::Public;
     get    "/checkpoint.witnessed"                     published::witnessed  Access::Public;

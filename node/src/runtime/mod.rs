@@ -4,6 +4,7 @@
 //! One task takes what has come (messages, commands, ticks), a batch at a time; what that changes is
 //! one append of the journal; only then do messages leave and answers return. Decides nothing itself.
 
+mod backups;
 pub mod clearing;
 mod constitutions;
 pub mod core;
@@ -120,6 +121,8 @@ struct Runtime {
     names: Vec<BrandNames>,
     facts: Arc<Facts>,
     import: Arc<Mutex<ImportView>>,
+    store: Arc<RecordingStore>,
+    backup: Arc<Mutex<BackupView>>,
     connected: BTreeSet<BrandId>,
     members: u64,
     purchases: u64,
@@ -573,6 +576,16 @@ impl Runtime {
             Command::QueryById { id, reply } => {
                 let found = self.clean_room().and_then(|room| room.query_by_id(&id, now()));
                 answer(turn, reply, found);
+            }
+            Command::BackUp { request, reply } => {
+                let (store, view) = (Arc::clone(&self.store), Arc::clone(&self.backup));
+                let data = self.following.data.clone();
+                let begun = backups::begin(data, self.core.me(), store, request, view);
+                answer(turn, reply, begun);
+            }
+            Command::BackupProgress { reply } => {
+                let view = self.backup.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                answer(turn, reply, Ok(view));
             }
             Command::Stop { reply } => self.stop = Some(reply),
         }

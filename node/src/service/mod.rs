@@ -5,6 +5,7 @@
 //! runtime, which owns all state. Does not authorize: a caller holds an `Authorized` token of
 //! [`crate::auth`] before it gets here. Does not render.
 
+mod backups;
 mod imports;
 mod views;
 
@@ -13,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use protocol::ids::{BrandId, RequestId};
 use protocol::log::tlog_witness::{AddCheckpoint, Refusal};
 
+pub use backups::*;
 pub use imports::*;
 pub use views::*;
 
@@ -113,6 +115,8 @@ pub enum Command {
     Plan { sql: String, reply: Reply<PlanView> },
     Query { sql: String, plan: String, reply: Reply<QueryView> },
     QueryById { id: String, reply: Reply<QueryView> },
+    BackUp { request: BackupRequest, reply: Reply<()> },
+    BackupProgress { reply: Reply<BackupView> },
     Stop { reply: Reply<()> },
 }
 
@@ -246,6 +250,10 @@ operations! {
     query(sql: String, plan: String) -> QueryView = Query;
     /// One query by its id.
     query_by_id(id: String) -> QueryView = QueryById;
+    /// Starts a backup of the node's data into a folder of its machine.
+    back_up(request: BackupRequest) -> () = BackUp;
+    /// How far the last backup has come.
+    backup_progress() -> BackupView = BackupProgress;
     /// Stops the node after what is under way is durable.
     stop() -> () = Stop;
 }

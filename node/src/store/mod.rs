@@ -17,9 +17,11 @@
 //!
 //! Not here: snapshots of several reads, secondary indices, values over 64 KiB.
 
+pub mod copy;
 mod memory;
 mod overlay;
 mod postgres_store;
+mod recording;
 mod sled_store;
 
 use std::error::Error;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 pub use memory::MemoryStore;
 pub use overlay::Overlay;
 pub use postgres_store::{InvalidAddress, PostgresAddress, PostgresStore};
+pub use recording::{Recorded, RecordingStore};
 pub use sled_store::SledStore;
 
 /// A named part of the store, with keys of its own: 1 to 64 bytes, named in the source.

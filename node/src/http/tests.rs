@@ -54,6 +54,9 @@ async fn call(client: &Client, route: &Route, token: Option<&str>) -> Answer {
     };
     let secret = token.map(|token| format!("{before}{token}"));
     let mut headers = vec![("idempotency-key", "k1")];
+    if path.starts_with("/api/v1/imports/batches") {
+        headers.push(("content-type", "application/x-ndjson"));
+    }
     headers.extend(secret.as_deref().map(|secret| (name, secret)));
     client.send(method, &path, &headers, body.map(Into::into)).await.unwrap()
 }

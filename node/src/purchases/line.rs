@@ -22,16 +22,16 @@ pub(super) const DEPARTMENT_MAX: usize = 64;
 impl PurchasesMapping {
     /// Every column that is read, and what it holds.
     pub(super) fn columns(&self) -> Vec<(&str, &'static str)> {
-        let mut columns = vec![
-            (self.basket.as_str(), TEXT),
+        let mut columns = vec![(self.basket.as_str(), TEXT)];
+        if let LineNumber::Column(name) = &self.line {
+            columns.push((name, WHOLE));
+        }
+        columns.extend([
             (self.member.as_str(), TEXT),
             (self.purchased_at.as_str(), DATE),
             (self.quantity.as_str(), WHOLE),
             (self.amount.as_str(), AMOUNT),
-        ];
-        if let LineNumber::Column(name) = &self.line {
-            columns.push((name, WHOLE));
-        }
+        ]);
         if let Department::Column { name, .. } = &self.department {
             columns.push((name, TEXT));
         }

@@ -62,6 +62,8 @@ impl ImportReport {
     pub(super) fn take(&mut self, dropped: &Dropped) {
         self.dropped.clone_from(&dropped.counts);
         self.issues.clone_from(&dropped.issues);
+        // an order is told as a whole, after rows that stand behind its first
+        self.issues.sort_by_key(|issue| issue.place);
     }
 }
 

@@ -47,6 +47,7 @@ use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, NetworkHandle};
 use crate::purchases::Facts;
 use crate::service::*;
+use crate::store::RecordingStore;
 use crate::vault::{LinkState, masked};
 
 pub(crate) use start::check_membership;

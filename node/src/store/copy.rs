@@ -10,7 +10,7 @@
 //! Integers are little-endian; pairs are in order.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::ops::Bound;
 use std::sync::{Mutex, PoisonError};
 

@@ -366,13 +366,13 @@ mod tests {
         let told = consent(
             "source = \"member\"\nnotice_version = 1\nexchange = { default = \"granted\" }\n",
         );
-        assert!(told.starts_with("line 22, members.consent.exchange: consent of all"), "{told}");
+        assert!(told.starts_with("line 23, members.consent.exchange: consent of all"), "{told}");
         let told = consent(
             "source = \"member\"\nnotice_version = 1\nselling = { default = \"granted\" }\n",
         );
-        assert!(told.starts_with("line 22: unknown field `selling`"), "{told}");
+        assert!(told.starts_with("line 23: unknown field `selling`"), "{told}");
         let told =
             consent("source = \"member\"\nnotice_version = 1\nexchange = { column = \"x\" }\n");
-        assert!(told.starts_with("line 22, members.consent.exchange: say which values"), "{told}");
+        assert!(told.starts_with("line 23, members.consent.exchange: say which values"), "{told}");
     }
 }

@@ -135,3 +135,40 @@ fn format(headers: &HeaderMap) -> Result<BatchFormat> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::Method;
+
+    use super::super::testing::Fixture;
+    use super::*;
+    use crate::auth::Role;
+
+    #[tokio::test]
+    async fn a_batch_says_what_it_is_or_hears_what_would_be_right() {
+        let fixture = Fixture::start();
+        let client = fixture.client_as(&[Role::Administrator]);
+        let send = async |query: &str, media: &str, key: &str, body: Vec<u8>| {
+            let path = format!("/api/v1/imports/batches?{query}");
+            let headers = [("content-type", media), ("idempotency-key", key)];
+            let headers = if key.is_empty() { &headers[..1] } else { &headers[..] };
+            let answer =
+                client.send(Method::POST, &path, headers, Some(body.into())).await.unwrap();
+            let told: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+            (answer.status.as_u16(), told)
+        };
+        let (good, rows) = ("kind=purchases&mapping=till", b"a,b\n1,2\n".to_vec());
+        let (status, view) = send(good, "text/csv; charset=utf-8", "k", rows.clone()).await;
+        assert_eq!((status, view["mapping"].as_str()), (200, Some("till k Purchases")));
+        for (query, media, key, body, status, code) in [
+            (good, "application/json", "k", rows.clone(), 415, "rows_expected"),
+            (good, "text/csv", "", rows.clone(), 400, "idempotency_key_missing"),
+            ("kind=receipts&mapping=till", "text/csv", "k", rows.clone(), 400, "parameter_invalid"),
+            (good, "text/csv", "k", Vec::new(), 400, "batch_empty"),
+            (good, "text/csv", "k", vec![b'x'; BATCH_BYTES_MAX + 1], 413, "body_too_large"),
+        ] {
+            let (found, problem) = send(query, media, key, body).await;
+            assert_eq!((found, problem["code"].as_str()), (status, Some(code)), "{query} {media}");
+        }
+    }
+}

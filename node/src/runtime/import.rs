@@ -69,42 +69,39 @@ impl Imports {
 
     /// Imports rows that were sent; the answer says what became of them.
     pub fn batch(self, key: &str, batch: ImportBatch, reply: Reply<ImportView>) {
-        match self.batch_files(&batch) {
-            Err(error) => drop(reply.send(Err(error))),
-            Ok((files, rules)) => {
-                let mut request = digest(&SHA256, &batch.bytes).as_ref().to_vec();
-                request
-                    .extend_from_slice(format!("{:?} {:?} ", batch.kind, batch.format).as_bytes());
-                request.extend_from_slice(rules.mapping.name.as_bytes());
-                let key = digest(&SHA256, key.as_bytes());
-                tokio::task::spawn_blocking(move || {
-                    let view =
-                        self.facts.claim(key.as_ref(), &request).map_err(|error| failed(&error));
-                    let view = view.and_then(|claimed| match claimed {
-                        true => Ok(self.run(&files, &rules, batch.dry_run)),
-                        false => {
-                            self.end_turn();
-                            Err(ServiceError::new(
-                                ErrorKind::Conflict,
-                                "idempotency_key_reused",
-                                "other rows were sent under this Idempotency-Key before",
-                                "send new rows under a new key",
-                            ))
-                        }
-                    });
-                    let view = view.and_then(|view| match view.failed {
-                        Some(problem) => Err(invalid(
-                            "import_failed",
-                            problem,
-                            "mend that, and send the rows again under the same key",
-                        )),
-                        None => Ok(view),
-                    });
-                    // whoever asked may be gone
-                    let _ = reply.send(view);
-                });
+        // whoever asked may be gone
+        let (files, rules) = match self.batch_files(&batch) {
+            Ok(prepared) => prepared,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        let key = digest(&SHA256, key.as_bytes());
+        tokio::task::spawn_blocking(move || {
+            let claimed = batch.dry_run || {
+                let request = request_digest(&batch, &rules.mapping.name);
+                match self.facts.claim(key.as_ref(), &request) {
+                    Ok(claimed) => claimed,
+                    Err(error) => {
+                        self.end_turn();
+                        return drop(reply.send(Err(failed(&error))));
+                    }
+                }
+            };
+            if !claimed {
+                self.end_turn();
+                return drop(reply.send(Err(ServiceError::new(
+                    ErrorKind::Conflict,
+                    "idempotency_key_reused",
+                    "other rows were sent under this Idempotency-Key before",
+                    "send new rows under a new key",
+                ))));
             }
-        }
+            let view = self.run(&files, &rules, batch.dry_run);
+            let remedy = "mend that, and send the rows again under the same key";
+            let _ = reply.send(match view.failed {
+                Some(problem) => Err(invalid("import_failed", problem, remedy)),
+                None => Ok(view),
+            });
+        });
     }
 
     fn batch_files(&self, batch: &ImportBatch) -> Result<(BrandFiles, IntakeRules), ServiceError> {
@@ -255,6 +252,14 @@ impl Imports {
         let (vault, facts) = self.facts.aside(&self.vault, folder.path())?;
         import_brand(&vault, &facts, files, rules, &mut |_| Ok(()), progress)
     }
+}
+
+/// What makes two requests under one idempotency key the same.
+fn request_digest(batch: &ImportBatch, mapping: &str) -> Vec<u8> {
+    let mut context = ring::digest::Context::new(&SHA256);
+    context.update(format!("{:?} {:?} {mapping} ", batch.kind, batch.format).as_bytes());
+    context.update(&batch.bytes);
+    context.finish().as_ref().to_vec()
 }
 
 fn invalid(

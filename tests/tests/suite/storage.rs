@@ -29,7 +29,7 @@ fn rows(kind: BatchKind, format: BatchFormat, dry_run: bool, text: &str) -> Impo
 
 fn order(number: u32, card: &str, fen: u32) -> String {
     let object = serde_json::json!({
-        "order": format!("A{number}"), "no": 1, "card": card, "at": "2026-11-01T12:00:00+08:00",
+        "order": format!("A{number}"), "no": 1, "card": card, "at": "2025-11-01T12:00:00+08:00",
         "dept": "FRESH", "pieces": 1, "fen": fen,
     });
     format!("{object}\n")
@@ -49,7 +49,7 @@ async fn batches_reach_members_points_once_and_a_bad_row_stops_no_good_one() {
     std::fs::write(data.mappings().join("till.toml"), TILL.replace("CNY", "yuan")).unwrap();
     let refused = node.import_batch("k1".into(), sale.clone()).await.unwrap_err();
     assert_eq!(refused.code, "mapping_invalid");
-    assert!(refused.message.starts_with("line 17, purchases.currency"), "{}", refused.message);
+    assert!(refused.message.starts_with("line 18, purchases.currency"), "{}", refused.message);
     std::fs::write(data.mappings().join("till.toml"), TILL).unwrap();
 
     let people = rows(BatchKind::Members, BatchFormat::Csv, false, "card\nW1\nW2\n");

@@ -161,11 +161,8 @@ pub async fn measure(arguments: &ImportBenchArguments, io: &Io) -> Result<Import
         (imported, elapsed, looking.join())
     });
     let imported = imported.map_err(input)?;
-    let look_ups = look_ups
-        .as_mut()
-        .map_err(|_| input("the look-ups failed"))?
-        .as_mut()
-        .map_err(|error| input(error))?;
+    let look_ups =
+        look_ups.as_mut().map_err(|_| input("the look-ups failed"))?.as_mut().map_err(input)?;
     look_ups.sort_unstable();
     let rows = imported.rows_read;
     let kept = imported.rows_kept.max(1) as f64;

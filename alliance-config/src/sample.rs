@@ -58,6 +58,19 @@ pub const BRANDS: [SampleBrand; 5] = [
 /// How purchases earn points in the sample, as TOML.
 pub const EARN_RULE: &str = include_str!("../sample/earn.toml");
 
+/// Names of the shipped mappings: how an import reads the files of known data sets.
+pub const MAPPINGS: [&str; 2] = ["complete-journey", "online-retail"];
+
+/// The shipped mapping of a name, as TOML.
+#[must_use]
+pub fn mapping(name: &str) -> Option<&'static str> {
+    match name {
+        "complete-journey" => Some(include_str!("../sample/mappings/complete-journey.toml")),
+        "online-retail" => Some(include_str!("../sample/mappings/online-retail.toml")),
+        _ => None,
+    }
+}
+
 /// Who gave the data and on what terms; shown wherever the sample is.
 pub const ATTRIBUTION: &str = "Dunnhumby, The Complete Journey (300 households), provided by 84.51°, \
      published as CC0 on CRAN; brands, member ids, match keys and basket numbers are constructed";

@@ -6,10 +6,13 @@ use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use protocol::ids::BrandId;
 use protocol::log::note::{NoteError, SignatureType, VerifierKey};
 use serde::{Deserialize, Serialize};
+
+use crate::store::{InvalidAddress, PostgresAddress, PostgresStore, SledStore, Store, StoreError};
 
 /// The node's own settings, in `node.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +28,14 @@ pub struct Settings {
     /// it, nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
+    /// Address of the PostgreSQL database that keeps members, consent, links and the index of
+    /// purchases. Without it they are in the data directory, in sled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreAddress>,
+    /// PEM file of the authorities that the database's certificate may come from; without it, those
+    /// the system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_trusted: Option<PathBuf>,
     /// Witnessing beyond the alliance.
     #[serde(default, skip_serializing_if = "Witnessing::is_empty")]
     pub witnessing: Witnessing,
@@ -35,7 +46,72 @@ impl Settings {
     #[must_use]
     pub fn new(brand: BrandId, listen: SocketAddr, https: SocketAddr) -> Self {
         let witnessing = Witnessing::default();
-        Self { brand: brand.to_string(), listen, https, metrics: None, witnessing }
+        Self {
+            brand: brand.to_string(),
+            listen,
+            https,
+            metrics: None,
+            store: None,
+            store_trusted: None,
+            witnessing,
+        }
+    }
+
+    /// Opens the store that these settings choose.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn open_store(&self, data: &DataDirectory) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(match &self.store {
+            None => Arc::new(SledStore::open(data.store())?),
+            Some(StoreAddress { address, .. }) => {
+                Arc::new(PostgresStore::open(address, self.store_trusted.as_deref())?)
+            }
+        })
+    }
+}
+
+/// Address of a PostgreSQL database.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StoreAddress {
+    text: String,
+    address: PostgresAddress,
+}
+
+impl StoreAddress {
+    /// The address.
+    #[must_use]
+    pub const fn address(&self) -> &PostgresAddress {
+        &self.address
+    }
+}
+
+impl TryFrom<String> for StoreAddress {
+    type Error = InvalidAddress;
+    fn try_from(text: String) -> Result<Self, InvalidAddress> {
+        Ok(Self { address: PostgresAddress::parse(&text)?, text })
+    }
+}
+
+impl From<StoreAddress> for String {
+    fn from(store: StoreAddress) -> Self {
+        store.text
+    }
+}
+
+impl PartialEq for StoreAddress {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for StoreAddress {}
+
+impl std::fmt::Debug for StoreAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // it may hold a password
+        f.write_str("StoreAddress(..)")
     }
 }
 
@@ -173,6 +249,16 @@ impl DataDirectory {
     pub fn facts(&self) -> PathBuf {
         self.0.join("facts")
     }
+    /// A mark that the directory was restored from a backup: the node starts as restored.
+    #[must_use]
+    pub fn restored(&self) -> PathBuf {
+        self.0.join("restored")
+    }
+    /// Mappings for imports, by name.
+    #[must_use]
+    pub fn mappings(&self) -> PathBuf {
+        self.0.join("mappings")
+    }
     /// What this node holds of the other brands' logs.
     #[must_use]
     pub fn fragments(&self) -> PathBuf {
@@ -284,6 +370,39 @@ impl DataDirectory {
             path: path.into(),
             source,
         })
+    }
+
+    /// Lets the settings name another store (none: sled in this directory), and leaves every other line
+    /// of theirs as it is.
+    ///
+    /// # Errors
+    /// When they cannot be read or written, or would not be settings any more.
+    pub fn set_store(&self, store: Option<&StoreAddress>) -> Result<(), ConfigError> {
+        let path = self.settings_path();
+        let wrong = |problem: String| ConfigError::Settings { path: path.clone(), problem };
+        let text = String::from_utf8(self.read(&path)?)
+            .map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+        let names_it = |line: &str| {
+            line.trim_start()
+                .strip_prefix("store")
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        // keys of no table stand before the first table
+        let tables = text.lines().position(|line| line.trim_start().starts_with('['));
+        let head = text.lines().take(tables.unwrap_or(usize::MAX)).filter(|line| !names_it(line));
+        let mut lines: Vec<String> = head.map(str::to_owned).collect();
+        if let Some(store) = store {
+            lines.push(format!("store = {}", toml::Value::from(store.text.as_str())));
+        }
+        lines.extend(text.lines().skip(tables.unwrap_or(usize::MAX)).map(str::to_owned));
+        let text = lines.join("\n") + "\n";
+        let settings: Settings = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        if settings.store.as_ref() != store {
+            return Err(wrong(
+                "its line `store` could not be changed: change it by hand".to_owned(),
+            ));
+        }
+        self.write(&path, text.as_bytes())
     }
 
     /// Reads the settings.

@@ -3,23 +3,25 @@
 //! Ties the rooms together and decides nothing itself: `purchases` reads and cleans, `vault` knows
 //! the people, `programme` says what is earned, the caller makes that durable.
 
+use std::path::Path;
+
 use alliance_config::sample::{self, SampleBrand};
 use protocol::time::Timestamp;
 
 use crate::programme::{EarnRule, Earned, RuleError};
 use crate::purchases::{
-    Cleaning, Facts, ImportError, ImportReport, MembersReport, Progress, SinkError, Source,
-    import_members,
+    BasketChange, Facts, FileProblem, ImportError, ImportReport, ImportTerms, Mapping,
+    MembersReport, Pace, Progress, SinkError, Source, import_members,
 };
-use crate::vault::{Consent, Vault, sample_rule};
+use crate::vault::Vault;
 
-/// The files of one brand.
+/// What is imported of one brand: either, or members first and then their purchases.
 #[derive(Clone, Debug)]
 pub struct BrandFiles {
     /// One row a member.
-    pub members: Source,
+    pub members: Option<Source>,
     /// One row a line of a receipt.
-    pub purchases: Source,
+    pub purchases: Option<Source>,
 }
 
 impl BrandFiles {
@@ -27,9 +29,31 @@ impl BrandFiles {
     #[must_use]
     pub const fn of_sample(brand: &SampleBrand) -> Self {
         Self {
-            members: Source::Embedded { name: "members.parquet", bytes: brand.members },
-            purchases: Source::Embedded { name: "purchases.parquet", bytes: brand.purchases },
+            members: Some(Source::Embedded { name: "members.parquet", bytes: brand.members }),
+            purchases: Some(Source::Embedded { name: "purchases.parquet", bytes: brand.purchases }),
         }
+    }
+
+    /// The files of a folder, under the names that a mapping has for them.
+    ///
+    /// # Errors
+    /// When none of them is there.
+    pub fn of_folder(folder: &Path, mapping: &Mapping) -> Result<Self, FileProblem> {
+        let find = |names: &[String]| {
+            let paths = names.iter().map(|name| folder.join(name));
+            paths.into_iter().find(|path| path.is_file()).map(Source::File)
+        };
+        let members = mapping.members.as_ref().map_or(&[][..], |members| &members.files);
+        let purchases = mapping.purchases.as_ref().map_or(&[][..], |purchases| &purchases.files);
+        let files = Self { members: find(members), purchases: find(purchases) };
+        if files.members.is_some() || files.purchases.is_some() {
+            return Ok(files);
+        }
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        Err(FileProblem::NoFile {
+            folder: name.unwrap_or_default(),
+            names: [members, purchases].concat().join(", "),
+        })
     }
 }
 
@@ -42,28 +66,45 @@ pub enum Stage {
     Purchases,
 }
 
+/// What baskets earn.
+///
+/// # Errors
+/// When the sample's earning rule is not one, which a test rules out.
+pub fn earn_rule() -> Result<EarnRule, RuleError> {
+    EarnRule::from_toml(sample::EARN_RULE)
+}
+
 /// The rules an import goes by.
 #[derive(Clone, Debug)]
 pub struct IntakeRules {
-    /// Consents recorded for every new member.
-    pub consents: Vec<Consent>,
-    /// How rows are cleaned.
-    pub cleaning: Cleaning,
+    /// What the files mean: columns, units, consent, cleaning.
+    pub mapping: Mapping,
+    /// As of when consents are recorded; no purchase is later than the day after.
+    pub at: Timestamp,
+    /// How fast.
+    pub pace: Pace,
     /// What baskets earn.
     pub earn: EarnRule,
 }
 
 impl IntakeRules {
-    /// The rules of the sample: consents by its stated rule, recorded as of `at`.
+    /// The sample's earning rule under a mapping.
     ///
     /// # Errors
     /// When the sample's earning rule is not one, which a test rules out.
-    pub fn of_sample(at: Timestamp) -> Result<Self, RuleError> {
-        Ok(Self {
-            consents: sample_rule(at).to_vec(),
-            cleaning: Cleaning::of_sample(),
-            earn: EarnRule::from_toml(sample::EARN_RULE)?,
-        })
+    pub fn new(mapping: Mapping, at: Timestamp) -> Result<Self, RuleError> {
+        Ok(Self { mapping, at, pace: Pace::BESIDE, earn: earn_rule()? })
+    }
+
+    /// What a change of baskets earns.
+    #[must_use]
+    pub fn earned(&self, changes: &[BasketChange]) -> Vec<Earned> {
+        changes.iter().filter_map(|change| self.earn.earn(change)).collect()
+    }
+
+    /// Today at the brand, about: a day too late costs nothing, since tomorrow is allowed.
+    fn today(&self) -> i32 {
+        i32::try_from(self.at.unix_ms() / 86_400_000).unwrap_or(i32::MAX)
     }
 }
 
@@ -71,9 +112,9 @@ impl IntakeRules {
 #[derive(Debug, Clone)]
 pub struct BrandImport {
     /// The people.
-    pub members: MembersReport,
+    pub members: Option<MembersReport>,
     /// Their receipts.
-    pub purchases: ImportReport,
+    pub purchases: Option<ImportReport>,
     /// Movements given to `enter`.
     pub movements: u64,
     /// Points of those movements together.
@@ -95,26 +136,27 @@ pub fn import_brand(
     enter: &mut dyn FnMut(&[Earned]) -> Result<(), SinkError>,
     progress: &mut dyn FnMut(Stage, Progress),
 ) -> Result<BrandImport, ImportError> {
-    let members = import_members(vault, &files.members, &rules.consents, &mut |done| {
-        progress(Stage::Members, done);
-    })?;
-    let (mut movements, mut points) = (0u64, 0u64);
-    let purchases = facts.import(
-        vault,
-        &files.purchases,
-        &rules.cleaning,
-        &mut |changes| {
-            let earned: Vec<Earned> =
-                changes.iter().filter_map(|change| rules.earn.earn(change)).collect();
+    let terms = ImportTerms { mapping: &rules.mapping, today: rules.today(), pace: rules.pace };
+    let mut done = BrandImport { members: None, purchases: None, movements: 0, points: 0 };
+    if let Some(source) = &files.members {
+        let mut told = |done| progress(Stage::Members, done);
+        done.members = Some(import_members(vault, source, terms, rules.at, &mut told)?);
+    }
+    if let Some(source) = &files.purchases {
+        let (mut movements, mut points) = (0_u64, 0_u64);
+        let mut sink = |changes: &[BasketChange]| {
+            let earned = rules.earned(changes);
             for earned in &earned {
                 movements = movements.saturating_add(1);
                 points = points.saturating_add(earned.points.get());
             }
             if earned.is_empty() { Ok(()) } else { enter(&earned) }
-        },
-        &mut |done| progress(Stage::Purchases, done),
-    )?;
-    Ok(BrandImport { members, purchases, movements, points })
+        };
+        let mut told = |done| progress(Stage::Purchases, done);
+        done.purchases = Some(facts.import(vault, source, terms, &mut sink, &mut told)?);
+        (done.movements, done.points) = (movements, points);
+    }
+    Ok(done)
 }
 
 #[cfg(test)]
@@ -138,6 +180,12 @@ mod tests {
         rules: IntakeRules,
     }
 
+    fn sample_rules() -> IntakeRules {
+        let mapping = Mapping::shipped("complete-journey").unwrap();
+        let at = Timestamp::from_unix_ms(1_764_000_000_000);
+        IntakeRules { pace: Pace::FULL, ..IntakeRules::new(mapping, at).unwrap() }
+    }
+
     fn brand(name: &str) -> Brand {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(SledStore::open(folder.path().join("store")).unwrap());
@@ -145,7 +193,7 @@ mod tests {
         let id = BrandId::new(name).unwrap();
         let vault = Vault::new(id, store.clone(), key, Arc::new(SystemRandom::new()));
         let facts = Facts::open(folder.path().join("facts"), store, &vault).unwrap();
-        let rules = IntakeRules::of_sample(Timestamp::from_unix_ms(1)).unwrap();
+        let rules = sample_rules();
         let files = BrandFiles::of_sample(alliance_config::sample::brand(name).unwrap());
         Brand { _folder: folder, vault, facts, files, rules }
     }
@@ -165,16 +213,18 @@ mod tests {
             import_brand(vault, facts, files, rules, &mut enter, &mut |_, _| {}).unwrap()
         };
         let first = run();
-        assert_eq!((first.members.rows_read, first.members.enrolled), (160, 160));
+        let (members, purchases) = (first.members.unwrap(), first.purchases.unwrap());
+        assert_eq!((members.rows_read, members.enrolled), (160, 160));
         // the exact figures of the data: 2,094 lines in 2,092 baskets, 54,042.00 yuan
-        assert_eq!((first.purchases.rows_read, first.purchases.rows_kept), (2_094, 2_094));
-        assert_eq!((first.purchases.baskets, first.purchases.amount_fen), (2_092, 5_404_200));
+        assert_eq!((purchases.rows_read, purchases.rows_kept), (2_094, 2_094));
+        assert_eq!((purchases.baskets, purchases.amount_fen), (2_092, 5_404_200));
         // each basket is rounded down by less than a yuan, and a few earn nothing at all
         assert!(first.points <= 54_042 && first.points > 54_042 - 2_092, "{}", first.points);
         assert!(first.movements <= 2_092 && first.movements > 2_000, "{}", first.movements);
         let again = run();
-        assert_eq!((again.members.known, again.movements), (160, 0));
-        assert!(again.purchases.already_imported);
+        let again_members = again.members.unwrap();
+        assert_eq!((again_members.known, again.movements), (160, 0));
+        assert!(again.purchases.unwrap().already_imported);
         let entered: u64 = entered.values().map(|points| points.get()).sum();
         assert_eq!(entered, first.points);
     }
@@ -186,14 +236,11 @@ mod tests {
         let mut progress = |stage, done| last = Some((stage, done));
         let Brand { vault, facts, files, rules, .. } = &brand;
         let done = import_brand(vault, facts, files, rules, &mut |_| Ok(()), &mut progress);
-        let done = done.unwrap();
+        let purchases = done.unwrap().purchases.unwrap();
         // of the 117 lines of quantity 0, three have an amount; the total is that of all lines
-        assert_eq!(done.purchases.dropped, BTreeMap::from([(DropReason::NothingSold, 114)]));
-        assert_eq!(
-            (done.purchases.rows_kept, done.purchases.amount_fen),
-            (23_463 - 114, 8_907_111)
-        );
-        let end = Progress { rows_done: 23_463, rows: 23_463 };
+        assert_eq!(purchases.dropped, BTreeMap::from([(DropReason::NothingSold, 114)]));
+        assert_eq!((purchases.rows_kept, purchases.amount_fen), (23_463 - 114, 8_907_111));
+        let end = Progress { rows_done: 23_463, rows: Some(23_463), permille: 1000 };
         assert_eq!(last, Some((Stage::Purchases, end)));
         let consenting = vault.consenting(Purpose::JointAnalytics).unwrap();
         assert_eq!(consenting.subjects().len(), 294);

@@ -1,6 +1,7 @@
 //! The node each brand runs.
 
 pub mod auth;
+pub mod backup;
 pub mod cleanroom;
 pub mod cli;
 pub mod client;
@@ -16,6 +17,7 @@ pub mod keys;
 pub mod metrics;
 pub mod net;
 pub mod outside;
+pub mod postgres_cluster;
 pub mod programme;
 pub mod purchases;
 pub mod runtime;

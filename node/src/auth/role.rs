@@ -146,6 +146,8 @@ permissions! {
     ReadPolicy: Administrator | Analyst | Officer;
     /// Let the node read the policy that its operator has put there.
     TakePolicy: Administrator;
+    /// Make a backup of the node's data on its own machine.
+    BackUp: Administrator;
     /// Stop the node.
     StopNode: Administrator;
 }

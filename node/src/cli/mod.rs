@@ -6,6 +6,7 @@
 
 pub mod archived;
 pub mod audit;
+pub mod backup;
 pub mod bench;
 pub mod budget_audit;
 pub mod check;
@@ -13,6 +14,7 @@ pub mod clearing;
 pub mod constitution;
 mod cores;
 pub mod demo;
+pub mod import;
 pub mod log;
 pub mod operations;
 pub mod partners;
@@ -24,6 +26,7 @@ pub mod render;
 pub mod returns;
 pub mod run;
 pub mod sealing;
+pub mod store;
 pub mod templates;
 pub mod user;
 
@@ -81,8 +84,8 @@ enum Command {
         #[command(subcommand)]
         command: log::LogCommand,
     },
-    /// Import members and purchases (Parquet).
-    Import(operations::ImportArguments),
+    /// Import members and purchases (Parquet, CSV, JSON lines), as a mapping says what the columns mean.
+    Import(import::ImportArguments),
     /// Make a one-time code for linking, or link a member's account by a code.
     Link {
         #[command(subcommand)]
@@ -146,6 +149,16 @@ enum Command {
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
+    },
+    /// Make, check and restore backups of a node's data.
+    Backup {
+        #[command(subcommand)]
+        command: backup::BackupCommand,
+    },
+    /// Move a node's store to another backend.
+    Store {
+        #[command(subcommand)]
+        command: store::StoreCommand,
     },
     /// Verify a folder of logs offline; ends with 1 when something was found.
     Audit(audit::AuditArguments),
@@ -303,7 +316,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::User { command } => user::run(&command)?,
         Command::Rebuild(arguments) => rebuild::run(&arguments).await?,
         Command::Log { command } => log::run(&command, &mut Io::new(true))?,
-        Command::Import(arguments) => operations::import(&arguments).await?,
+        Command::Import(arguments) => import::import(&arguments).await?,
         Command::Link { command } => operations::link(&command).await?,
         Command::Exchange(arguments) => match (arguments.command, arguments.give) {
             (Some(command), _) => returns::run(&command).await?,
@@ -324,6 +337,8 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::Policy { command } => queries::policy(&command).await?,
         Command::Status(arguments) => operations::status(&arguments).await?,
         Command::Bench { command } => return bench::run(&command).await,
+        Command::Backup { command } => backup::run(&command).await?,
+        Command::Store { command } => store::run(&command, &mut Io::new(true))?,
         Command::Audit(arguments) => {
             let report = audit::audit(&arguments)?;
             audit::print(&report, arguments.json, &mut Io::new(arguments.json))?;

@@ -4,8 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use super::run::Addresses;
 use super::{CliError, Io, OPERATOR, operator_path};
 use crate::client::Client;
@@ -14,7 +12,7 @@ use crate::http::{LinkCodeRequest, LinkRequest};
 use crate::service::*;
 
 /// How often a command asks how far something has come.
-const POLL: Duration = Duration::from_millis(100);
+pub(super) const POLL: Duration = Duration::from_millis(100);
 /// After how long a command says what it waits for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -27,21 +25,6 @@ pub struct NodeArguments {
     /// User to sign in as; the password is then read from the variable COALITION_PASSWORD.
     #[arg(long)]
     pub user: Option<String>,
-}
-
-/// What to import.
-#[derive(Debug, clap::Args)]
-pub struct ImportArguments {
-    #[command(flatten)]
-    /// Which node.
-    node: NodeArguments,
-    /// Folder on the node's machine with members.parquet (member_id, and match_key if known) and
-    /// purchases.parquet (basket_id, line_no, member_id, purchased_at, department, quantity, amount).
-    #[arg(required_unless_present = "sample")]
-    folder: Option<PathBuf>,
-    /// The shipped sample's part of this brand instead.
-    #[arg(long)]
-    sample: bool,
 }
 
 /// Links.
@@ -172,63 +155,6 @@ pub async fn sign_in(
 
 pub(super) async fn client(node: &NodeArguments) -> Result<Client, CliError> {
     connect(&node.data, node.user.as_deref()).await
-}
-
-/// Imports, with progress on stderr and the report on stdout.
-///
-/// # Errors
-/// When the node refuses or the import stops.
-pub async fn import(arguments: &ImportArguments) -> Result<(), CliError> {
-    let client = client(&arguments.node).await?;
-    let source = match &arguments.folder {
-        Some(folder) => {
-            let path = fs::canonicalize(folder)
-                .map_err(|source| CliError::File { path: folder.clone(), source })?;
-            ImportSource::Folder { path: path.to_string_lossy().into_owned() }
-        }
-        None => ImportSource::Sample,
-    };
-    let view = follow_import(&client, &source, &ProgressBar::new(0)).await?;
-    let mut io = Io::new(true);
-    for rule in &view.stated_rules {
-        io.say(&format!("{} / {}", rule.en, rule.zh));
-    }
-    io.say(&format!("{} of {} purchase lines kept", view.rows_kept, view.rows_read));
-    for dropped in &view.dropped {
-        io.say(&format!("{} rows not kept: {}", dropped.rows, dropped.reason));
-        if !dropped.first.is_empty() {
-            io.say(&format!("  the first: {}", dropped.first));
-        }
-    }
-    io.json(&view)
-}
-
-/// Starts an import and waits for its end.
-///
-/// # Errors
-/// When the node refuses or the import stops.
-pub async fn follow_import(
-    client: &Client,
-    source: &ImportSource,
-    bar: &ProgressBar,
-) -> Result<ImportView, CliError> {
-    client.post::<_, ()>("/api/v1/imports", &[], source).await?;
-    if let Ok(style) = ProgressStyle::with_template("{msg:>16} {bar:40} {pos}/{len} rows") {
-        bar.set_style(style);
-    }
-    loop {
-        let view: ImportView = client.get("/api/v1/imports/latest").await?;
-        bar.set_length(view.rows_total);
-        bar.set_position(view.rows_read);
-        if let Some(problem) = view.failed {
-            return Err(CliError::Input(format!("the import stopped: {problem}")));
-        }
-        if view.done {
-            bar.finish_and_clear();
-            return Ok(view);
-        }
-        tokio::time::sleep(POLL).await;
-    }
 }
 
 /// Makes a code, or links by one.

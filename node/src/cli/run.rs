@@ -57,7 +57,8 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
     let auth = Auth::open(&data.users()).map_err(|error| input(&error))?;
     let tls = tls::load(&data.tls()).map_err(|error| input(&error))?;
-    let running = if arguments.restored {
+    let restored = arguments.restored || data.restored().exists();
+    let running = if restored {
         runtime::start_restored(&data).await?
     } else {
         runtime::start(&data).await?
@@ -98,7 +99,11 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     // a node that was killed leaves the file; a client then finds nobody at the address
     let _ = std::fs::remove_file(data.addresses());
     match ended {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(())) => {
+            // that it was restored is in its journal by now; had it been killed, it would be said again
+            let _ = std::fs::remove_file(data.restored());
+            Ok(())
+        }
         Ok(Err(error)) => Err(CliError::Input(error.to_string())),
         Err(error) => Err(CliError::Input(format!("the node failed: {error}"))),
     }

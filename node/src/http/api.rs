@@ -179,28 +179,6 @@ pub(super) async fn status(
     Json(app.node.status())
 }
 
-/// Starts an import.
-#[utoipa::path(post, path = "/api/v1/imports", tag = "imports", request_body = ImportSource,
-    responses((status = 202, description = "Started; see /api/v1/imports/latest")))]
-pub(super) async fn import(
-    _: Authorized<perm::ImportData>,
-    State(app): State<App>,
-    Json(source): Json<ImportSource>,
-) -> Result<impl IntoResponse> {
-    app.node.import(source).await?;
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, "/api/v1/imports/latest")]))
-}
-
-/// How far the latest import has come.
-#[utoipa::path(get, path = "/api/v1/imports/latest", tag = "imports",
-    responses((status = 200, description = "Its progress, or its result", body = ImportView)))]
-pub(super) async fn import_progress(
-    _: Authorized<perm::ImportData>,
-    State(app): State<App>,
-) -> Result<Json<ImportView>> {
-    Ok(Json(app.node.import_progress().await?))
-}
-
 /// Card numbers of members with points to spend.
 #[utoipa::path(get, path = "/api/v1/members", tag = "members", params(CardsQuery),
     responses((status = 200, description = "A page of them", body = CardPage)))]

@@ -11,9 +11,11 @@
 //! Not here: webhooks, server-sent events, conditional requests, limits by caller, mutual TLS.
 
 mod api;
+mod backups;
 mod cleanroom;
 mod connections;
 mod extract;
+mod imports;
 mod limits;
 mod metrics;
 mod openapi;
@@ -143,8 +145,9 @@ routes! {
     post   "/api/v1/sessions"                          api::sign_in          Access::Public;
     delete "/api/v1/sessions"                          api::sign_out         needs::<perm::EndSession>();
     get    "/api/v1/status"                            api::status           needs::<perm::ReadStatus>();
-    post   "/api/v1/imports"                           api::import           needs::<perm::ImportData>();
-    get    "/api/v1/imports/latest"                    api::import_progress  needs::<perm::ImportData>();
+    post   "/api/v1/imports"                           imports::import       needs::<perm::ImportData>();
+    get    "/api/v1/imports/latest"                    imports::import_progress needs::<perm::ImportData>();
+    post   "/api/v1/imports/batches"                   imports::import_batch needs::<perm::ImportData>();
     get    "/api/v1/members"                           api::cards            needs::<perm::ReadMembers>();
     get    "/api/v1/members/{card}"                    api::member           needs::<perm::ReadMembers>();
     post   "/api/v1/members/{card}/link-codes"         api::link_code        needs::<perm::ManageMembers>();
@@ -184,6 +187,8 @@ routes! {
     post   "/api/v1/templates/{id}/figures"            cleanroom::figures    needs::<perm::ReadFigures>();
     get    "/api/v1/policy"                            cleanroom::policy     needs::<perm::ReadPolicy>();
     post   "/api/v1/policy"                            cleanroom::read_policy needs::<perm::TakePolicy>();
+    post   "/api/v1/backups"                           backups::back_up      needs::<perm::BackUp>();
+    get    "/api/v1/backups/latest"                    backups::backup_progress needs::<perm::BackUp>();
     post   "/api/v1/stop"                              api::stop             needs::<perm::StopNode>();
     get    "/checkpoint"                               published::checkpoint Access::Public;
     get    "/checkpoint.witnessed"                     published::witnessed  Access::Public;

@@ -16,6 +16,8 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
     let path = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
     let body = match (route.method, route.path) {
         ("post", "/api/v1/imports") => Some(r#"{"source":"sample"}"#),
+        ("post", "/api/v1/imports/batches") => Some("{}"),
+        ("post", "/api/v1/backups") => Some(r#"{"folder":"/var/backups/kids"}"#),
         ("post", "/api/v1/members/{card}/link-codes") => Some(r#"{"brand":"kids"}"#),
         ("post", "/api/v1/members/{card}/links") => Some(r#"{"brand":"kids","code":"1"}"#),
         ("post", "/api/v1/members/{card}/consents") => {
@@ -35,7 +37,11 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
         _ => None,
     };
     let path = path.collect::<Vec<_>>().join("/");
-    let query = if path.ends_with("/export") { "?format=camt.053" } else { "" };
+    let query = match path.as_str() {
+        path if path.ends_with("/export") => "?format=camt.053",
+        "/api/v1/imports/batches" => "?kind=purchases&mapping=till",
+        _ => "",
+    };
     (path + query, body)
 }
 
@@ -48,6 +54,9 @@ async fn call(client: &Client, route: &Route, token: Option<&str>) -> Answer {
     };
     let secret = token.map(|token| format!("{before}{token}"));
     let mut headers = vec![("idempotency-key", "k1")];
+    if path.starts_with("/api/v1/imports/batches") {
+        headers.push(("content-type", "application/x-ndjson"));
+    }
     headers.extend(secret.as_deref().map(|secret| (name, secret)));
     client.send(method, &path, &headers, body.map(Into::into)).await.unwrap()
 }

@@ -137,6 +137,7 @@ impl EarnRule {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::purchases::Channel;
     use proptest::prelude::*;
 
     fn rule(points: u32, yuan: u32, minimum: i64, most: u64) -> EarnRule {
@@ -175,6 +176,10 @@ mod tests {
             part: 0,
             before: fen(0),
             after: fen(10_000),
+            refund: None,
+            day: 20_000,
+            channel: Channel::Store,
+            departments: Vec::new(),
         };
         assert_eq!(rule(1, 1, 0, 1_000).earn(&change), None);
         let member = Some(MemberId::from_bytes([2; 16]));
@@ -218,6 +223,10 @@ mod tests {
                     part,
                     before: fen(total),
                     after: fen(total + amount),
+                    refund: None,
+                    day: 20_000,
+                    channel: Channel::Store,
+                    departments: Vec::new(),
                 };
                 total += amount;
                 earned += rule.earn(&change).map_or(0, |earned| earned.points.get());

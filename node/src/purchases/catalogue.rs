@@ -1,9 +1,10 @@
-//! The catalogue of facts: which files hold rows, from which source, and which of them count.
+//! The catalogue: imports, the files of facts they wrote, and which of them count.
 //!
-//! A source is imported in chunks, each with a file of its own, so that memory is bounded and an
-//! interrupted import goes on where it was. Its files count once the whole source has been read: a
-//! half-done import is never in a snapshot. A file never changes once it is listed.
+//! An import has a number. Its files, changed baskets and removed facts bear it, and count once its
+//! record says that it is complete: one write makes all of it visible. At most one import is not
+//! complete. A file never changes once it is listed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -11,19 +12,29 @@ use minicbor::{Decode, Encode};
 use protocol::codec;
 use ring::digest::{Context, SHA256};
 
-use super::BasketKey;
+use super::basket::{BASKETS, Basket, OLD_BASKETS, OldBasket, Sealer, StoredBasket};
+use super::report::ImportReport;
+use super::{BasketChange, BasketKey};
 use crate::store::{Keyspace, Store, StoreError, VALUE_MAX, Write};
-use crate::vault::MemberId;
 
 const CHUNKS: Keyspace = "facts_chunk";
-const SOURCES: Keyspace = "facts_source";
-const BASKETS: Keyspace = "purchases_basket";
+const OLD_SOURCES: Keyspace = "facts_source";
+const IMPORTS: Keyspace = "purchases_import";
+const POINTERS: Keyspace = "purchases_import_pointer";
+const CHANGES: Keyspace = "purchases_change";
+const REMOVED: Keyspace = "facts_removed";
+/// Which import is not done.
+const OPEN: &[u8] = b"open";
+/// The number of the next import.
+const NEXT: &[u8] = b"next";
 
-/// Chunks read at a time.
+/// Records read at a time.
 const PAGE: usize = 256;
-
-/// Most lines of one basket: the record of a basket must fit a value of the store.
-pub(super) const BASKET_LINES_MAX: usize = 5_000;
+/// Rows of facts that a file may have: a fact's number is its file's times this, and its place.
+pub(super) const FILE_ROWS_MAX: i64 = 1 << 20;
+/// Bytes of one record of changed baskets, about; one change is far below it, and it must fit a value
+/// of the store.
+const CHANGES_BYTES: usize = 24 * 1024;
 
 /// Why the catalogue does not answer.
 #[derive(Debug, thiserror::Error)]
@@ -32,30 +43,72 @@ pub(super) enum CatalogueError {
     Store(#[from] StoreError),
     #[error("a stored {what} cannot be read: the store is damaged or from another version")]
     Damaged { what: &'static str },
+    #[error("a record could not be sealed")]
+    Sealing,
 }
 
-/// How far a source has been imported.
+/// How far a source was imported by version 0.1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
-pub(super) struct SourceState {
-    /// How often the source was read to its end. Again only for rows whose member was unknown.
+struct OldSource {
     #[n(0)]
-    pub(super) passes: u32,
-    /// Rows of the present pass that are done.
+    passes: u32,
     #[n(1)]
-    pub(super) rows_done: u64,
-    /// Rows of the present or last pass whose member was unknown.
+    rows_done: u64,
     #[n(2)]
-    pub(super) unknown_members: u64,
+    unknown_members: u64,
+}
+
+/// How far an import is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub(super) enum Stage {
+    /// It is being read; nothing of it counts.
+    #[n(0)]
+    Reading,
+    /// It is given up, and what it wrote is being removed.
+    #[n(1)]
+    GivenUp,
+    /// It counts; what its baskets earn is being told.
+    #[n(2)]
+    Telling,
+    /// Nothing is left to do.
+    #[n(3)]
+    Done,
+}
+
+/// An import, by the digest of its source and mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct Import {
+    #[n(0)]
+    pub(super) number: u32,
+    #[n(1)]
+    pub(super) stage: Stage,
+    /// Rows up to this place of the file are in it.
+    #[n(2)]
+    pub(super) place_done: u64,
+    /// Records of changed baskets that are written.
+    #[n(3)]
+    pub(super) changes: u32,
+    /// Of them, those that have been told.
+    #[n(4)]
+    pub(super) told: u32,
+    /// The first file that is this import's.
+    #[n(5)]
+    pub(super) first_file: u32,
+    #[n(6)]
+    pub(super) report: ImportReport,
 }
 
 /// One file of facts.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub(super) struct Chunk {
+    /// Of the source, as version 0.1 knew it.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub(super) source: [u8; 32],
-    /// The pass that wrote it: it counts when more passes than this are complete.
+    /// As version 0.1 counted.
     #[n(1)]
     pub(super) pass: u32,
     #[n(2)]
@@ -63,31 +116,18 @@ pub(super) struct Chunk {
     /// SHA-256 of the file.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub(super) digest: [u8; 32],
+    /// The import that wrote it; none when version 0.1 did.
+    #[n(4)]
+    pub(super) import: Option<u32>,
 }
 
-/// What is known of a basket.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(array)]
-pub(super) struct Basket {
-    /// Whose; none for a guest.
-    #[n(0)]
-    pub(super) member: Option<MemberId>,
-    /// Line numbers, ascending.
-    #[n(1)]
-    pub(super) lines: Vec<u32>,
-    /// Sum of the lines.
-    #[n(2)]
-    pub(super) total_fen: i64,
-    /// How many imports changed it.
-    #[n(3)]
-    pub(super) parts: u32,
-}
-
-/// The facts a query is bound to: a fixed list of files that never change.
+/// The facts a query is bound to: a fixed list of files that never change, without the rows that later
+/// ones replaced.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot {
     id: [u8; 32],
     files: Vec<PathBuf>,
+    removed: Vec<i64>,
 }
 
 impl Snapshot {
@@ -99,6 +139,9 @@ impl Snapshot {
     pub(super) fn files(&self) -> &[PathBuf] {
         &self.files
     }
+    pub(super) fn removed(&self) -> &[i64] {
+        &self.removed
+    }
 }
 
 impl fmt::Debug for Snapshot {
@@ -109,42 +152,102 @@ impl fmt::Debug for Snapshot {
 }
 
 /// Reads and writes of the catalogue in a store.
-pub(super) struct Catalogue<'a>(pub(super) &'a dyn Store);
+pub(super) struct Catalogue<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) sealer: Sealer<'a>,
+}
 
 impl Catalogue<'_> {
-    pub(super) fn source(&self, digest: &[u8; 32]) -> Result<Option<SourceState>, CatalogueError> {
-        self.read(SOURCES, digest, "import's state")
+    pub(super) fn import(&self, digest: &[u8; 32]) -> Result<Option<Import>, CatalogueError> {
+        self.read(IMPORTS, digest, "record of an import")
     }
 
-    pub(super) fn basket(&self, key: BasketKey) -> Result<Option<Basket>, CatalogueError> {
-        self.read(BASKETS, key.as_bytes(), "basket")
+    /// The import that is not done, with its digest.
+    pub(super) fn open_import(&self) -> Result<Option<([u8; 32], Import)>, CatalogueError> {
+        let Some(digest) = self.store.get(POINTERS, OPEN)? else { return Ok(None) };
+        let what = "record of an import";
+        let digest = <[u8; 32]>::try_from(digest.as_slice());
+        let digest = digest.map_err(|_| CatalogueError::Damaged { what })?;
+        let import = self.import(&digest)?.ok_or(CatalogueError::Damaged { what })?;
+        Ok(Some((digest, import)))
     }
 
-    /// Visits the baskets that have been counted, in the order of their keys.
+    /// The import of which nothing counts yet.
+    pub(super) fn incomplete(&self) -> Result<Option<u32>, CatalogueError> {
+        let open = self.open_import()?;
+        let reading =
+            open.filter(|(_, import)| matches!(import.stage, Stage::Reading | Stage::GivenUp));
+        Ok(reading.map(|(_, import)| import.number))
+    }
+
+    pub(super) fn next_number(&self) -> Result<u32, CatalogueError> {
+        Ok(self.read::<u32>(POINTERS, NEXT, "number of the next import")?.unwrap_or(1))
+    }
+
+    /// Whether version 0.1 has read this source to its end.
+    pub(super) fn is_old_import(&self, source: &[u8; 32]) -> Result<bool, CatalogueError> {
+        let old: Option<OldSource> = self.read(OLD_SOURCES, source, "import's state")?;
+        Ok(old.is_some_and(|old| old.passes > 0 && old.rows_done == 0 && old.unknown_members == 0))
+    }
+
+    /// Records of many baskets, as the present import has to see them.
     pub(super) fn baskets(
         &self,
-        mut visit: impl FnMut(BasketKey, &Basket),
-    ) -> Result<(), CatalogueError> {
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = self.0.scan_prefix(BASKETS, &[], after.as_deref(), PAGE)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            after = Some(last.clone());
-            for (key, value) in &page {
-                let key = <[u8; 16]>::try_from(key.as_slice());
-                let key = key.map_err(|_| CatalogueError::Damaged { what: "list of baskets" })?;
-                visit(BasketKey::from_bytes(key), &decode("basket", value)?);
+        keys: &[BasketKey],
+    ) -> Result<Vec<Option<StoredBasket>>, CatalogueError> {
+        let bytes: Vec<Vec<u8>> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
+        let found = self.store.get_many(BASKETS, &bytes)?;
+        let mut baskets = Vec::with_capacity(keys.len());
+        for (key, sealed) in keys.iter().zip(found) {
+            baskets.push(match sealed {
+                Some(sealed) => Some(self.sealer.open(*key, &sealed)?),
+                None => None,
+            });
+        }
+        if self.has_old_baskets()? {
+            let old = self.store.get_many(OLD_BASKETS, &bytes)?;
+            for (basket, old) in baskets.iter_mut().zip(old) {
+                if let (None, Some(old)) = (&basket, old) {
+                    let now = decode::<OldBasket>("basket", &old)?.into_present();
+                    *basket = Some(StoredBasket { import: 0, now, before: None });
+                }
             }
         }
+        Ok(baskets)
     }
 
-    pub(super) fn next_chunk(&self) -> Result<u32, CatalogueError> {
+    fn has_old_baskets(&self) -> Result<bool, CatalogueError> {
+        Ok(!self.store.scan_prefix(OLD_BASKETS, &[], None, 1)?.is_empty())
+    }
+
+    /// Visits the baskets that count, in no order that counts.
+    pub(super) fn each_basket(
+        &self,
+        mut visit: impl FnMut(BasketKey, Basket),
+    ) -> Result<(), CatalogueError> {
+        let incomplete = self.incomplete()?;
+        self.each(OLD_BASKETS, &[], |key, value| {
+            let key = basket_key(key)?;
+            if self.store.get(BASKETS, key.as_bytes())?.is_none() {
+                visit(key, decode::<OldBasket>("basket", value)?.into_present());
+            }
+            Ok(())
+        })?;
+        self.each(BASKETS, &[], |key, value| {
+            let key = basket_key(key)?;
+            if let Some(basket) = self.sealer.open(key, value)?.counting(incomplete) {
+                visit(key, basket);
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn next_file(&self) -> Result<u32, CatalogueError> {
         let mut next = 0;
-        let mut after = None;
-        while let Some((key, _)) = self.0.scan_prefix(CHUNKS, &[], after.as_deref(), PAGE)?.pop() {
-            next = sequence(&key)? + 1;
-            after = Some(key);
-        }
+        self.each(CHUNKS, &[], |key, _| {
+            next = sequence(key)? + 1;
+            Ok(())
+        })?;
         Ok(next)
     }
 
@@ -152,29 +255,159 @@ impl Catalogue<'_> {
         let mut context = Context::new(&SHA256);
         context.update(b"coalition facts snapshot v0");
         let mut files = Vec::new();
-        self.each(|sequence, chunk| {
+        self.each_file(|sequence, chunk| {
             context.update(&sequence.to_be_bytes());
             context.update(&chunk.digest);
             files.push(folder.join(file_name(sequence)));
         })?;
+        let mut removed: Vec<i64> = self.removed()?.into_iter().collect();
+        removed.sort_unstable();
+        removed.iter().for_each(|fact| context.update(&fact.to_be_bytes()));
         let mut id = [0; 32];
         id.copy_from_slice(context.finish().as_ref());
-        Ok(Snapshot { id, files })
+        Ok(Snapshot { id, files, removed })
+    }
+
+    /// Facts that later ones replaced.
+    pub(super) fn removed(&self) -> Result<BTreeSet<i64>, CatalogueError> {
+        let incomplete = self.incomplete()?;
+        let mut removed = BTreeSet::new();
+        self.each(REMOVED, &[], |key, _| {
+            let (import, fact) = removed_of(key)?;
+            if Some(import) != incomplete {
+                removed.insert(fact);
+            }
+            Ok(())
+        })?;
+        Ok(removed)
     }
 
     /// Visits the files that count, in the order of their numbers.
-    pub(super) fn each(&self, mut visit: impl FnMut(u32, &Chunk)) -> Result<(), CatalogueError> {
+    pub(super) fn each_file(
+        &self,
+        mut visit: impl FnMut(u32, &Chunk),
+    ) -> Result<(), CatalogueError> {
+        let incomplete = self.incomplete()?;
+        self.each(CHUNKS, &[], |key, value| {
+            let chunk: Chunk = decode("list entry of facts", value)?;
+            let counts = match chunk.import {
+                Some(import) => Some(import) != incomplete,
+                None => {
+                    let old =
+                        self.read::<OldSource>(OLD_SOURCES, &chunk.source, "import's state")?;
+                    chunk.pass < old.map_or(0, |old| old.passes)
+                }
+            };
+            if counts {
+                visit(sequence(key)?, &chunk);
+            }
+            Ok(())
+        })
+    }
+
+    /// The changed baskets of one record.
+    pub(super) fn changes(
+        &self,
+        import: u32,
+        number: u32,
+    ) -> Result<Vec<BasketChange>, CatalogueError> {
+        let damaged = || CatalogueError::Damaged { what: "change of baskets" };
+        let key = change_key(import, number);
+        let sealed = self.store.get(CHANGES, &key)?.ok_or_else(damaged)?;
+        let bound_to = [b"coalition change v1\0".as_slice(), &key].concat();
+        let opened = self.sealer.key.open(&sealed, &bound_to).map_err(|_| damaged())?;
+        codec::decode("change of baskets", &opened, VALUE_MAX).map_err(|_| damaged())
+    }
+
+    /// Writes changed baskets, to be told when the import counts.
+    pub(super) fn put_changes(
+        &self,
+        import: &mut Import,
+        changes: &[BasketChange],
+    ) -> Result<Vec<Write>, CatalogueError> {
+        let (mut writes, mut rest) = (Vec::new(), changes);
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let fits = rest.iter().take_while(|change| {
+                bytes += change.bytes();
+                bytes <= CHANGES_BYTES
+            });
+            let (changes, left) = rest.split_at(fits.count().max(1));
+            rest = left;
+            let key = change_key(import.number, import.changes);
+            let bound_to = [b"coalition change v1\0".as_slice(), &key].concat();
+            let plain = codec::encode(&changes.to_vec());
+            let sealed = self.sealer.key.seal(&plain, &bound_to, self.sealer.random);
+            writes.push(Write::put(CHANGES, key, sealed.map_err(|_| CatalogueError::Sealing)?));
+            import.changes += 1;
+        }
+        Ok(writes)
+    }
+
+    /// A page of what an import that is given up has written, as the writes that undo it; empty when
+    /// nothing is left. Files to be deleted go into `files`.
+    pub(super) fn undo(
+        &self,
+        import: &Import,
+        files: &mut Vec<u32>,
+    ) -> Result<Vec<Write>, CatalogueError> {
+        let number = import.number.to_be_bytes();
+        let mut writes = Vec::new();
+        let changes = self.store.scan_prefix(CHANGES, &number, None, PAGE)?;
+        for (key, _) in &changes {
+            let place = key.get(4..).and_then(|place| <[u8; 4]>::try_from(place).ok());
+            let place = place.ok_or(CatalogueError::Damaged { what: "change of baskets" })?;
+            let mut keys = Vec::new();
+            for change in self.changes(import.number, u32::from_be_bytes(place))? {
+                keys.push(change.basket);
+                keys.extend(change.refund);
+            }
+            for (key, stored) in keys.iter().zip(self.baskets(&keys)?) {
+                let Some(stored) = stored.filter(|stored| stored.import == import.number) else {
+                    continue;
+                };
+                writes.push(match stored.before {
+                    Some(before) => {
+                        // any number of a complete import will do
+                        self.sealer
+                            .put(*key, &StoredBasket { import: 0, now: before, before: None })?
+                    }
+                    None => Write::delete(BASKETS, *key.as_bytes()),
+                });
+            }
+            writes.push(Write::delete(CHANGES, key.as_slice()));
+        }
+        if !writes.is_empty() {
+            return Ok(writes);
+        }
+        for (key, _) in self.store.scan_prefix(REMOVED, &number, None, PAGE)? {
+            writes.push(Write::delete(REMOVED, key));
+        }
+        self.each(CHUNKS, &[], |key, value| {
+            let chunk: Chunk = decode("list entry of facts", value)?;
+            if chunk.import == Some(import.number) {
+                files.push(sequence(key)?);
+                writes.push(Write::delete(CHUNKS, key));
+            }
+            Ok(())
+        })?;
+        Ok(writes)
+    }
+
+    /// Visits a keyspace's pairs whose keys begin with `prefix`.
+    fn each(
+        &self,
+        keyspace: Keyspace,
+        prefix: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), CatalogueError>,
+    ) -> Result<(), CatalogueError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            let page = self.0.scan_prefix(CHUNKS, &[], after.as_deref(), PAGE)?;
+            let page = self.store.scan_prefix(keyspace, prefix, after.as_deref(), PAGE)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Some(last.clone());
             for (key, value) in &page {
-                let chunk: Chunk = decode("list entry of facts", value)?;
-                let passes = self.source(&chunk.source)?.map_or(0, |state| state.passes);
-                if chunk.pass < passes {
-                    visit(sequence(key)?, &chunk);
-                }
+                visit(key, value)?;
             }
         }
     }
@@ -185,16 +418,32 @@ impl Catalogue<'_> {
         key: &[u8],
         what: &'static str,
     ) -> Result<Option<T>, CatalogueError> {
-        self.0.get(keyspace, key)?.map(|bytes| decode(what, &bytes)).transpose()
+        self.store.get(keyspace, key)?.map(|bytes| decode(what, &bytes)).transpose()
     }
 }
 
-pub(super) fn put_source(digest: &[u8; 32], state: &SourceState) -> Write {
-    Write::put(SOURCES, *digest, codec::encode(state))
+pub(super) fn put_import(digest: &[u8; 32], import: &Import) -> Write {
+    Write::put(IMPORTS, *digest, codec::encode(import))
 }
 
-pub(super) fn put_basket(key: BasketKey, basket: &Basket) -> Write {
-    Write::put(BASKETS, *key.as_bytes(), codec::encode(basket))
+/// Begins an import: its record, that it is open, and the next one's number.
+pub(super) fn begin_import(digest: &[u8; 32], import: &Import) -> [Write; 4] {
+    [
+        Write::require_absent(POINTERS, OPEN),
+        Write::put(POINTERS, OPEN, *digest),
+        Write::put(POINTERS, NEXT, codec::encode(&(import.number + 1))),
+        put_import(digest, import),
+    ]
+}
+
+/// Ends an import that is done.
+pub(super) fn end_import(digest: &[u8; 32], import: &Import) -> [Write; 2] {
+    [put_import(digest, import), Write::delete(POINTERS, OPEN)]
+}
+
+/// Forgets an import that was given up.
+pub(super) fn forget_import(digest: &[u8; 32]) -> [Write; 2] {
+    [Write::delete(IMPORTS, *digest), Write::delete(POINTERS, OPEN)]
 }
 
 /// Lists a file; the transaction fails when the number is taken.
@@ -203,8 +452,36 @@ pub(super) fn list_chunk(sequence: u32, chunk: &Chunk) -> [Write; 2] {
     [Write::require_absent(CHUNKS, key), Write::put(CHUNKS, key, codec::encode(chunk))]
 }
 
+pub(super) fn put_removed(import: u32, fact: i64) -> Write {
+    Write::put(REMOVED, [&import.to_be_bytes()[..], &fact.to_be_bytes()].concat(), [])
+}
+
+pub(super) fn delete_change(import: u32, number: u32) -> Write {
+    Write::delete(CHANGES, change_key(import, number))
+}
+
 pub(super) fn file_name(sequence: u32) -> String {
     format!("facts-{sequence:010}.parquet")
+}
+
+fn change_key(import: u32, number: u32) -> [u8; 8] {
+    (u64::from(import) << 32 | u64::from(number)).to_be_bytes()
+}
+
+fn removed_of(key: &[u8]) -> Result<(u32, i64), CatalogueError> {
+    let parts = key.split_first_chunk::<4>();
+    let fact = parts.and_then(|(_, fact)| <[u8; 8]>::try_from(fact).ok());
+    match (parts, fact) {
+        (Some((import, _)), Some(fact)) => {
+            Ok((u32::from_be_bytes(*import), i64::from_be_bytes(fact)))
+        }
+        _ => Err(CatalogueError::Damaged { what: "list of replaced facts" }),
+    }
+}
+
+fn basket_key(key: &[u8]) -> Result<BasketKey, CatalogueError> {
+    let key = <[u8; 16]>::try_from(key);
+    key.map(BasketKey::from_bytes).map_err(|_| CatalogueError::Damaged { what: "list of baskets" })
 }
 
 fn sequence(key: &[u8]) -> Result<u32, CatalogueError> {

@@ -5,14 +5,19 @@
 
 use datafusion::arrow::array::{
     Array, ArrayRef, Date32Array, Decimal128Array, Float64Array, Int64Array, StringArray,
+    TimestampMicrosecondArray,
 };
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::parquet::errors::ParquetError;
 
-use super::fen::{Fen, InvalidAmount};
+use jiff::tz::TimeZone;
+use minicbor::{Decode, Encode};
+
+use super::fen::{Fen, InvalidAmount, Unit};
+use super::times::{Moment, TimeFormat};
 
 /// Why a file as a whole cannot be imported.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +29,42 @@ pub enum FileProblem {
         file: String,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// The end of its name tells no format.
+    #[error("{file}: is .parquet, .csv or .jsonl by the end of its name")]
+    UnknownFormat {
+        /// Its name.
+        file: String,
+    },
+    /// CSV without names.
+    #[error("{file}: has no first row of names, or it is not UTF-8")]
+    NoHeader {
+        /// Its name.
+        file: String,
+    },
+    /// CSV that names a column twice.
+    #[error("{file}: names column {column} twice")]
+    TwiceNamed {
+        /// Its name.
+        file: String,
+        /// Which.
+        column: String,
+    },
+    /// None of the names that the mapping has.
+    #[error("{folder}: has none of the files {names} that the mapping names")]
+    NoFile {
+        /// The folder.
+        folder: String,
+        /// Names, between commas.
+        names: String,
+    },
+    /// The mapping does not say how such a file is read.
+    #[error("the mapping {mapping} has no [{part}]: add it, as docs/import.md describes")]
+    NotMapped {
+        /// Its name.
+        mapping: String,
+        /// `members` or `purchases`.
+        part: &'static str,
     },
     /// Not Parquet, cut short, or compressed in a way that is not built in.
     #[error("{file}: not a whole Parquet file (Snappy or no compression)")]
@@ -49,7 +90,7 @@ pub enum FileProblem {
         /// Its name.
         file: String,
         /// Which.
-        column: &'static str,
+        column: String,
         /// What it should hold.
         accepted: &'static str,
     },
@@ -59,7 +100,7 @@ pub enum FileProblem {
         /// Its name.
         file: String,
         /// Which.
-        column: &'static str,
+        column: String,
         /// Its type.
         found: DataType,
         /// What it should hold.
@@ -68,64 +109,79 @@ pub enum FileProblem {
 }
 
 /// What is wrong with one cell. The cell itself is not repeated: it may be a member's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error, Encode, Decode)]
+#[cbor(index_only)]
 pub enum CellProblem {
     /// Empty.
     #[error("is empty")]
+    #[n(0)]
     Missing,
     /// Not a text.
     #[error("is not a text")]
+    #[n(1)]
     NotText,
     /// Not a whole number, or too large.
     #[error("is not a whole number in range")]
+    #[n(2)]
     NotWhole,
     /// Not a day.
     #[error("is not a date from 1970 to 2199, as in 2017-03-31 or 2017-03-31 18:05:00")]
+    #[n(3)]
     NotADate,
     /// Not an amount.
-    #[error("is not an amount in yuan with at most two decimal places, up to 10 million")]
+    #[error(
+        "is not an amount to the fen in the unit that the mapping states, up to 10 million yuan"
+    )]
+    #[n(4)]
     NotAnAmount,
+    /// Before or after what can be.
+    #[error("is a day before or after the days that the mapping allows, or later than tomorrow")]
+    #[n(5)]
+    ImpossibleDate,
+    /// A value that the mapping does not explain.
+    #[error("is none of the values that the mapping states")]
+    #[n(6)]
+    NotStated,
     /// Too long or with characters that do not belong.
     #[error("is too long, or has characters that do not belong in it")]
+    #[n(7)]
     NotAnIdentifier,
 }
 
 /// What a column should hold, as errors say it.
-pub(super) const TEXT: &str = "text or whole numbers";
+pub(super) const TEXT: &str = "text, whole numbers or truth values";
 pub(super) const WHOLE: &str = "whole numbers";
 pub(super) const DATE: &str = "dates or timestamps";
-pub(super) const AMOUNT: &str = "decimal numbers of yuan";
+pub(super) const AMOUNT: &str = "decimal numbers";
 
-fn column<'a>(
+/// The column of a name.
+pub(super) fn required<'a>(
     file: &str,
     batch: &'a RecordBatch,
-    name: &'static str,
+    name: &str,
     accepted: &'static str,
-    fits: impl Fn(&DataType) -> bool,
 ) -> Result<&'a ArrayRef, FileProblem> {
-    let found = batch.column_by_name(name).ok_or_else(|| FileProblem::MissingColumn {
-        file: file.to_owned(),
-        column: name,
-        accepted,
-    })?;
-    let value_type = match found.data_type() {
-        DataType::Dictionary(_, values) => values,
-        other => other,
-    };
-    if fits(value_type) { Ok(found) } else { Err(wrong_type(file, name, found, accepted)) }
+    batch.column_by_name(name).ok_or_else(|| missing(file, name, accepted))
 }
 
-fn wrong_type(
-    file: &str,
-    column: &'static str,
-    found: &ArrayRef,
-    accepted: &'static str,
-) -> FileProblem {
+pub(super) fn missing(file: &str, name: &str, accepted: &'static str) -> FileProblem {
+    FileProblem::MissingColumn { file: file.to_owned(), column: name.to_owned(), accepted }
+}
+
+fn wrong_type(file: &str, column: &str, found: &ArrayRef, accepted: &'static str) -> FileProblem {
     FileProblem::WrongType {
         file: file.to_owned(),
-        column,
+        column: column.to_owned(),
         found: found.data_type().clone(),
         accepted,
+    }
+}
+
+/// The type of a column's values, also where they are in a dictionary.
+fn value_type(of: &ArrayRef) -> &DataType {
+    match of.data_type() {
+        DataType::Dictionary(_, values) => values,
+        other => other,
     }
 }
 
@@ -147,7 +203,7 @@ pub(super) struct Column<T> {
 impl<T: Array + Clone + 'static> Column<T> {
     fn cast(
         file: &str,
-        name: &'static str,
+        name: &str,
         original: &ArrayRef,
         to: &DataType,
         accepted: &'static str,
@@ -169,21 +225,15 @@ impl<T: Array + Clone + 'static> Column<T> {
     }
 }
 
-/// Text, or whole numbers as text.
+/// Text, or whole numbers and truth values as text.
 pub(super) type Text = Column<StringArray>;
-/// Whole numbers.
-pub(super) type Whole = Column<Int64Array>;
-/// Days since 1970-01-01.
-pub(super) type Day = Column<Date32Array>;
 
 impl Text {
-    pub(super) fn of(
-        file: &str,
-        batch: &RecordBatch,
-        name: &'static str,
-    ) -> Result<Self, FileProblem> {
-        let fits = |of: &DataType| is_text(of) || of.is_integer() || is_date(of);
-        let found = column(file, batch, name, TEXT, fits)?;
+    pub(super) fn of(file: &str, name: &str, found: &ArrayRef) -> Result<Self, FileProblem> {
+        let of = value_type(found);
+        if !(is_text(of) || of.is_integer() || is_date(of) || *of == DataType::Boolean) {
+            return Err(wrong_type(file, name, found, TEXT));
+        }
         Self::cast(file, name, found, &DataType::Utf8, TEXT, CellProblem::NotText)
     }
 
@@ -194,64 +244,111 @@ impl Text {
     }
 }
 
+/// Whole numbers.
+pub(super) enum Whole {
+    Number(Column<Int64Array>),
+    Text(Text),
+}
+
 impl Whole {
-    pub(super) fn of(
-        file: &str,
-        batch: &RecordBatch,
-        name: &'static str,
-    ) -> Result<Self, FileProblem> {
-        // a float would be cut to a whole number in silence
-        let fits = |of: &DataType| is_text(of) || of.is_integer();
-        let found = column(file, batch, name, WHOLE, fits)?;
-        Self::cast(file, name, found, &DataType::Int64, WHOLE, CellProblem::NotWhole)
+    pub(super) fn of(file: &str, name: &str, found: &ArrayRef) -> Result<Self, FileProblem> {
+        match value_type(found) {
+            of if is_text(of) => Text::of(file, name, found).map(Self::Text),
+            // a float would be cut to a whole number in silence
+            of if of.is_integer() => {
+                let problem = CellProblem::NotWhole;
+                Column::cast(file, name, found, &DataType::Int64, WHOLE, problem).map(Self::Number)
+            }
+            _ => Err(wrong_type(file, name, found, WHOLE)),
+        }
     }
 
     pub(super) fn at(&self, row: usize) -> Result<i64, CellProblem> {
-        if self.is_there(row)? { Ok(self.values.value(row)) } else { Err(CellProblem::Missing) }
+        match self {
+            Self::Number(column) if column.is_there(row)? => Ok(column.values.value(row)),
+            Self::Number(_) => Err(CellProblem::Missing),
+            Self::Text(column) => {
+                let text = column.at(row)?.ok_or(CellProblem::Missing)?;
+                // an exporter's 2.0 is 2
+                let text = match text.split_once('.') {
+                    Some((whole, zeros)) if zeros.bytes().all(|digit| digit == b'0') => whole,
+                    _ => text,
+                };
+                text.parse().map_err(|_| CellProblem::NotWhole)
+            }
+        }
     }
 }
 
-impl Day {
-    /// Days from 1970-01-01 to 2199-12-31.
-    const MAX: i32 = 84_005;
+/// Moments.
+pub(super) enum When {
+    Day(Column<Date32Array>),
+    /// By the brand's own clock.
+    Local(Column<TimestampMicrosecondArray>),
+    /// By the world's.
+    Instant(Column<TimestampMicrosecondArray>),
+    Text(Text),
+}
 
-    pub(super) fn of(
-        file: &str,
-        batch: &RecordBatch,
-        name: &'static str,
-    ) -> Result<Self, FileProblem> {
-        let found = column(file, batch, name, DATE, |of| is_text(of) || is_date(of))?;
-        Self::cast(file, name, found, &DataType::Date32, DATE, CellProblem::NotADate)
+impl When {
+    pub(super) fn of(file: &str, name: &str, found: &ArrayRef) -> Result<Self, FileProblem> {
+        let problem = CellProblem::NotADate;
+        let microseconds = |zone| DataType::Timestamp(TimeUnit::Microsecond, zone);
+        match value_type(found) {
+            of if is_text(of) => Text::of(file, name, found).map(Self::Text),
+            DataType::Date32 | DataType::Date64 => {
+                Column::cast(file, name, found, &DataType::Date32, DATE, problem).map(Self::Day)
+            }
+            DataType::Timestamp(_, None) => {
+                Column::cast(file, name, found, &microseconds(None), DATE, problem).map(Self::Local)
+            }
+            DataType::Timestamp(_, Some(zone)) => {
+                let to = microseconds(Some(zone.clone()));
+                Column::cast(file, name, found, &to, DATE, problem).map(Self::Instant)
+            }
+            _ => Err(wrong_type(file, name, found, DATE)),
+        }
     }
 
-    pub(super) fn at(&self, row: usize) -> Result<i32, CellProblem> {
-        if !self.is_there(row)? {
+    pub(super) fn at(
+        &self,
+        row: usize,
+        format: &TimeFormat,
+        zone: &TimeZone,
+    ) -> Result<Moment, CellProblem> {
+        let there = match self {
+            Self::Day(column) => column.is_there(row)?,
+            Self::Local(column) | Self::Instant(column) => column.is_there(row)?,
+            Self::Text(column) => column.at(row)?.is_some(),
+        };
+        if !there {
             return Err(CellProblem::Missing);
         }
-        let day = self.values.value(row);
-        if (0..=Self::MAX).contains(&day) { Ok(day) } else { Err(CellProblem::NotADate) }
+        let second = |column: &Column<TimestampMicrosecondArray>| {
+            column.values.value(row).div_euclid(1_000_000)
+        };
+        let moment = match self {
+            Self::Day(column) => Moment::of_day(column.values.value(row)),
+            Self::Local(column) => Moment::of_local(second(column)),
+            Self::Instant(column) => Moment::of_instant(second(column), zone),
+            Self::Text(column) => Moment::of_text(column.values.value(row).trim(), format, zone),
+        };
+        moment.ok_or(CellProblem::NotADate)
     }
 }
 
-/// Amounts of money in whatever form the file has them.
+/// Amounts of money, however they are written.
 pub(super) enum Money {
     Decimal(Column<Decimal128Array>, i8),
-    Whole(Whole),
+    Whole(Column<Int64Array>),
     Float(Column<Float64Array>),
     Text(Text),
 }
 
 impl Money {
-    pub(super) fn of(
-        file: &str,
-        batch: &RecordBatch,
-        name: &'static str,
-    ) -> Result<Self, FileProblem> {
-        let fits =
-            |of: &DataType| is_text(of) || of.is_integer() || of.is_floating() || of.is_decimal();
-        let found = column(file, batch, name, AMOUNT, fits)?;
+    pub(super) fn of(file: &str, name: &str, found: &ArrayRef) -> Result<Self, FileProblem> {
         let problem = CellProblem::NotAnAmount;
-        match found.data_type() {
+        match value_type(found) {
             DataType::Decimal32(_, scale)
             | DataType::Decimal64(_, scale)
             | DataType::Decimal128(_, scale)
@@ -264,12 +361,15 @@ impl Money {
                 Column::cast(file, name, found, &DataType::Float64, AMOUNT, problem)
                     .map(Self::Float)
             }
-            of if of.is_integer() => Whole::of(file, batch, name).map(Self::Whole),
-            _ => Text::of(file, batch, name).map(Self::Text),
+            of if of.is_integer() => {
+                Column::cast(file, name, found, &DataType::Int64, AMOUNT, problem).map(Self::Whole)
+            }
+            of if is_text(of) => Text::of(file, name, found).map(Self::Text),
+            _ => Err(wrong_type(file, name, found, AMOUNT)),
         }
     }
 
-    pub(super) fn at(&self, row: usize) -> Result<Fen, CellProblem> {
+    pub(super) fn at(&self, row: usize, unit: Unit) -> Result<Option<Fen>, CellProblem> {
         let there = match self {
             Self::Decimal(column, _) => column.is_there(row)?,
             Self::Whole(column) => column.is_there(row)?,
@@ -277,19 +377,16 @@ impl Money {
             Self::Text(column) => column.at(row)?.is_some(),
         };
         if !there {
-            return Err(CellProblem::Missing);
+            return Ok(None);
         }
         let amount = match self {
-            Self::Decimal(column, scale) => Fen::from_decimal(column.values.value(row), *scale),
-            Self::Whole(column) => Fen::from_decimal(i128::from(column.values.value(row)), 0),
-            Self::Float(column) => Fen::from_float(column.values.value(row)),
-            Self::Text(column) => Fen::from_text(column.values.value(row).trim()),
+            Self::Decimal(column, scale) => {
+                Fen::from_decimal(column.values.value(row), *scale, unit)
+            }
+            Self::Whole(column) => Fen::from_decimal(i128::from(column.values.value(row)), 0, unit),
+            Self::Float(column) => Fen::from_float(column.values.value(row), unit),
+            Self::Text(column) => Fen::from_text(column.values.value(row).trim(), unit),
         };
-        amount.map_err(|_: InvalidAmount| CellProblem::NotAnAmount)
+        amount.map(Some).map_err(|_: InvalidAmount| CellProblem::NotAnAmount)
     }
-}
-
-/// Whether a column is in a schema.
-pub(super) fn has(schema: &Schema, name: &str) -> bool {
-    schema.column_with_name(name).is_some()
 }

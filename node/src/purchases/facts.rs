@@ -51,6 +51,8 @@ pub(super) struct Rows {
     baskets: Vec<i64>,
     quantities: Vec<i64>,
     amounts: Vec<i64>,
+    channels: StringBuilder,
+    facts: Vec<i64>,
 }
 
 /// One fact.
@@ -61,9 +63,12 @@ pub(super) struct Row<'a> {
     pub(super) basket: i64,
     pub(super) quantity: i64,
     pub(super) amount_fen: i64,
+    pub(super) channel: &'static str,
+    /// Which fact it is; never another's.
+    pub(super) fact: i64,
 }
 
-/// Columns of `purchases`.
+/// Columns of a file. The last two are null in what version 0.1 wrote.
 pub(super) fn schema() -> SchemaRef {
     let field = Field::new;
     Arc::new(Schema::new(vec![
@@ -73,6 +78,8 @@ pub(super) fn schema() -> SchemaRef {
         field("basket", DataType::Int64, false),
         field("quantity", DataType::Int64, false),
         field("amount_fen", DataType::Int64, false),
+        field("channel", DataType::Utf8, true),
+        field("fact", DataType::Int64, true),
     ]))
 }
 
@@ -84,6 +91,8 @@ impl Rows {
         self.baskets.push(row.basket);
         self.quantities.push(row.quantity);
         self.amounts.push(row.amount_fen);
+        self.channels.append_value(row.channel);
+        self.facts.push(row.fact);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -99,6 +108,8 @@ impl Rows {
             Arc::new(Int64Array::from(self.baskets)),
             Arc::new(Int64Array::from(self.quantities)),
             Arc::new(Int64Array::from(self.amounts)),
+            Arc::new(self.channels.finish()),
+            Arc::new(Int64Array::from(self.facts)),
         ];
         let batch = RecordBatch::try_new(schema(), columns).map_err(ParquetError::from)?;
         // no column has a key of its own: all are under the footer's
@@ -161,8 +172,21 @@ async fn build(
     let consenting = Schema::new(vec![Field::new("consenting", DataType::Int64, true)]);
     let consenting = RecordBatch::try_new(Arc::new(consenting), vec![Arc::new(subjects)])?;
     // a semi-join keeps each row at most once, and a guest's never: NULL equals nothing
-    let visible = rows
+    let sales = rows
         .filter(col("purchased_on").gt_eq(lit(ScalarValue::Date32(Some(not_before)))))?
+        .filter(col("amount_fen").gt_eq(lit(0_i64)).and(col("quantity").gt_eq(lit(0_i64))))?;
+    let sales = if snapshot.removed().is_empty() {
+        sales
+    } else {
+        let replaced: Int64Array = snapshot.removed().iter().map(|fact| Some(*fact)).collect();
+        let schema = Schema::new(vec![Field::new("replaced", DataType::Int64, true)]);
+        let replaced = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(replaced)])?;
+        let replaced = session.read_batch(replaced)?;
+        // what has no number equals nothing, and stays
+        sales.join(replaced, JoinType::LeftAnti, &["fact"], &["replaced"], None)?
+    };
+    let visible = sales
+        .drop_columns(&["fact"])?
         .join(
             session.read_batch(consenting)?,
             JoinType::LeftSemi,

@@ -3,14 +3,27 @@
 use std::fmt;
 
 /// An amount of money of at most 10 million yuan either way, in fen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Fen(i64);
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    minicbor::Encode,
+    minicbor::Decode,
+)]
+#[cbor(transparent)]
+pub struct Fen(#[n(0)] i64);
 
 /// Why a number is not an amount. The number itself is not repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAmount {
     /// Not a decimal number.
-    #[error("not a decimal number of yuan")]
+    #[error("not a decimal number")]
     NotANumber,
     /// Part of a fen.
     #[error("finer than a fen")]
@@ -18,6 +31,33 @@ pub enum InvalidAmount {
     /// Too much.
     #[error("beyond 10 million yuan")]
     TooLarge,
+}
+
+/// What one unit of a file's amounts is in fen, and what to do with parts of a fen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unit {
+    fen_per_unit: u32,
+    rounding: Rounding,
+}
+
+/// What to do with parts of a fen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rounding {
+    /// The amount is wrong.
+    Refuse,
+    /// To the nearest fen, a half to the even one.
+    HalfEven,
+}
+
+impl Unit {
+    /// Yuan, to the fen.
+    pub const YUAN: Self = Self { fen_per_unit: 100, rounding: Rounding::Refuse };
+
+    /// A unit of 1 to 1,000,000 fen.
+    #[must_use]
+    pub fn new(fen_per_unit: u32, rounding: Rounding) -> Option<Self> {
+        (1..=1_000_000).contains(&fen_per_unit).then_some(Self { fen_per_unit, rounding })
+    }
 }
 
 impl Fen {
@@ -44,6 +84,14 @@ impl Fen {
         self.0
     }
 
+    /// The difference.
+    ///
+    /// # Errors
+    /// [`InvalidAmount::TooLarge`].
+    pub const fn minus(self, other: Self) -> Result<Self, InvalidAmount> {
+        Self::new(self.0 - other.0)
+    }
+
     /// The sum.
     ///
     /// # Errors
@@ -53,34 +101,46 @@ impl Fen {
         Self::new(self.0 + other.0)
     }
 
-    /// `number / 10^places` yuan.
+    /// `number / 10^places` of a unit.
     ///
     /// # Errors
-    /// When that is no whole number of fen, or too large.
-    pub fn from_decimal(number: i128, places: i8) -> Result<Self, InvalidAmount> {
+    /// When that is no whole number of fen and may not be rounded, or too large.
+    pub fn from_decimal(number: i128, places: i8, unit: Unit) -> Result<Self, InvalidAmount> {
         let power = |exponent: i8| {
             u32::try_from(exponent).ok().and_then(|exponent| 10i128.checked_pow(exponent))
         };
-        let fen = if number == 0 {
-            0
-        } else if places <= 2 {
-            let factor = 2i8.checked_sub(places).and_then(power);
-            factor.and_then(|factor| number.checked_mul(factor)).ok_or(InvalidAmount::TooLarge)?
+        if number == 0 {
+            return Ok(Self::ZERO);
+        }
+        let whole = number.checked_mul(i128::from(unit.fen_per_unit));
+        let mut fen = whole.ok_or(InvalidAmount::TooLarge)?;
+        if places <= 0 {
+            let factor = places.checked_neg().and_then(power);
+            fen =
+                factor.and_then(|factor| fen.checked_mul(factor)).ok_or(InvalidAmount::TooLarge)?;
         } else {
-            let divisor = power(places - 2).ok_or(InvalidAmount::FinerThanAFen)?;
-            if number % divisor != 0 {
-                return Err(InvalidAmount::FinerThanAFen);
+            let divisor = power(places).ok_or(InvalidAmount::FinerThanAFen)?;
+            let rest = fen.rem_euclid(divisor);
+            fen = fen.div_euclid(divisor);
+            if rest != 0 {
+                match unit.rounding {
+                    Rounding::Refuse => return Err(InvalidAmount::FinerThanAFen),
+                    Rounding::HalfEven => {
+                        let half = (2 * rest).cmp(&divisor);
+                        let up = half.is_gt() || half.is_eq() && fen % 2 != 0;
+                        fen += i128::from(up);
+                    }
+                }
             }
-            number / divisor
-        };
+        }
         i64::try_from(fen).map_err(|_| InvalidAmount::TooLarge).and_then(Self::new)
     }
 
-    /// A decimal number of yuan such as `12`, `-0.5` or `12.50`; zeros beyond two places are read.
+    /// A decimal number such as `12`, `-0.5` or `12.50`; zeros at the end of a fraction are read.
     ///
     /// # Errors
     /// [`InvalidAmount`].
-    pub fn from_text(text: &str) -> Result<Self, InvalidAmount> {
+    pub fn from_text(text: &str, unit: Unit) -> Result<Self, InvalidAmount> {
         let (sign, digits) = match text.strip_prefix('-') {
             Some(rest) => (-1, rest),
             None => (1, text),
@@ -91,18 +151,18 @@ impl Fen {
         if whole.is_empty() || !all_digits(whole) || !all_digits(fraction) {
             return Err(InvalidAmount::NotANumber);
         }
-        if fraction.len() > 2 {
-            return Err(InvalidAmount::FinerThanAFen);
+        let whole = whole.trim_start_matches('0');
+        // beyond these no amount in range is written, and i128 holds them all
+        if whole.len() > 12 {
+            return Err(InvalidAmount::TooLarge);
         }
-        let mut fen: i64 = 0;
-        for digit in
-            whole.bytes().chain(fraction.bytes()).chain(b"00".iter().copied().skip(fraction.len()))
-        {
-            fen = fen * 10 + i64::from(digit - b'0');
-            // checked at each digit, so that no length of text can wrap
-            Self::new(fen)?;
-        }
-        Self::new(sign * fen)
+        let places = i8::try_from(fraction.len()).ok().filter(|places| *places <= 12);
+        let places = places.ok_or(InvalidAmount::FinerThanAFen)?;
+        let number = whole
+            .bytes()
+            .chain(fraction.bytes())
+            .fold(0, |number: i128, digit| number * 10 + i128::from(digit - b'0'));
+        Self::from_decimal(sign * number, places, unit)
     }
 
     /// A binary float, by the shortest decimal that reads back as the same float: 0.1 means 0.1,
@@ -110,12 +170,12 @@ impl Fen {
     ///
     /// # Errors
     /// [`InvalidAmount`].
-    pub fn from_float(yuan: f64) -> Result<Self, InvalidAmount> {
-        if !yuan.is_finite() {
+    pub fn from_float(amount: f64, unit: Unit) -> Result<Self, InvalidAmount> {
+        if !amount.is_finite() {
             return Err(InvalidAmount::NotANumber);
         }
         // Display of f64 is that decimal, and never in exponent form
-        Self::from_text(&yuan.to_string())
+        Self::from_text(&amount.to_string(), unit)
     }
 }
 
@@ -150,24 +210,53 @@ mod tests {
             ("", Err(NotANumber)),
             ("1,50", Err(NotANumber)),
         ] {
-            assert_eq!(Fen::from_text(text).map(Fen::get), expected, "{text}");
+            assert_eq!(Fen::from_text(text, Unit::YUAN).map(Fen::get), expected, "{text}");
         }
-        assert_eq!(Fen::from_decimal(1, 3), Err(FinerThanAFen));
-        assert_eq!(Fen::from_decimal(i128::MAX, -100), Err(TooLarge));
-        assert_eq!(Fen::from_decimal(0, 127), Ok(Fen::ZERO));
-        assert_eq!(Fen::from_float(f64::NAN), Err(NotANumber));
-        assert_eq!(Fen::from_float(0.1 + 0.2), Err(FinerThanAFen));
+        assert_eq!(Fen::from_decimal(1, 3, Unit::YUAN), Err(FinerThanAFen));
+        assert_eq!(Fen::from_decimal(i128::MAX, -100, Unit::YUAN), Err(TooLarge));
+        assert_eq!(Fen::from_decimal(0, 127, Unit::YUAN), Ok(Fen::ZERO));
+        assert_eq!(Fen::from_float(f64::NAN, Unit::YUAN), Err(NotANumber));
+        assert_eq!(Fen::from_float(0.1 + 0.2, Unit::YUAN), Err(FinerThanAFen));
         assert_eq!(Fen::new(-1205).unwrap().to_string(), "-12.05 yuan");
+    }
+
+    #[test]
+    fn another_unit_is_exact_or_rounded_as_stated() {
+        let fen = Unit::new(1, Rounding::Refuse).unwrap();
+        assert_eq!(Fen::from_text("1250", fen).map(Fen::get), Ok(1250));
+        assert_eq!(Fen::from_text("1250.5", fen), Err(InvalidAmount::FinerThanAFen));
+        let pounds = |rounding| Unit::new(912, rounding).unwrap();
+        assert_eq!(Fen::from_text("0.25", pounds(Rounding::Refuse)).map(Fen::get), Ok(228));
+        assert_eq!(
+            Fen::from_text("0.01", pounds(Rounding::Refuse)),
+            Err(InvalidAmount::FinerThanAFen)
+        );
+        for (text, expected) in
+            [("0.01", 9), ("-0.01", -9), ("0.125", 114), ("2.55", 2_326), ("-2.55", -2_326)]
+        {
+            assert_eq!(
+                Fen::from_text(text, pounds(Rounding::HalfEven)).map(Fen::get),
+                Ok(expected),
+                "{text}"
+            );
+        }
+        let half = Unit::new(5, Rounding::HalfEven).unwrap();
+        for (text, expected) in
+            [("0.1", 0), ("0.3", 2), ("0.5", 2), ("0.7", 4), ("-0.1", 0), ("-0.3", -2)]
+        {
+            assert_eq!(Fen::from_text(text, half).map(Fen::get), Ok(expected), "{text}");
+        }
+        assert!(Unit::new(0, Rounding::Refuse).is_none());
     }
 
     proptest! {
         #[test]
         fn every_form_of_an_amount_reads_the_same(fen in -Fen::MAX..=Fen::MAX) {
             let text = format!("{}{}.{:02}", if fen < 0 { "-" } else { "" }, fen.abs() / 100, fen.abs() % 100);
-            prop_assert_eq!(Fen::from_text(&text).map(Fen::get), Ok(fen));
-            prop_assert_eq!(Fen::from_float(text.parse().unwrap()).map(Fen::get), Ok(fen));
-            prop_assert_eq!(Fen::from_decimal(i128::from(fen), 2).map(Fen::get), Ok(fen));
-            prop_assert_eq!(Fen::from_decimal(i128::from(fen) * 1000, 5).map(Fen::get), Ok(fen));
+            prop_assert_eq!(Fen::from_text(&text, Unit::YUAN).map(Fen::get), Ok(fen));
+            prop_assert_eq!(Fen::from_float(text.parse().unwrap(), Unit::YUAN).map(Fen::get), Ok(fen));
+            prop_assert_eq!(Fen::from_decimal(i128::from(fen), 2, Unit::YUAN).map(Fen::get), Ok(fen));
+            prop_assert_eq!(Fen::from_decimal(i128::from(fen) * 1000, 5, Unit::YUAN).map(Fen::get), Ok(fen));
         }
     }
 }

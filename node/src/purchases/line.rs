@@ -1,89 +1,284 @@
 //! One purchase line out of a batch of columns.
 
-use datafusion::arrow::record_batch::RecordBatch;
+use std::borrow::Cow;
 
-use super::clean::Issue;
+use datafusion::arrow::record_batch::RecordBatch;
+use ring::digest::{SHA256, digest};
+
+use super::clean::{DropReason, Issue};
 use super::columns::{
-    AMOUNT, CellProblem, DATE, Day, FileProblem, Money, TEXT, Text, WHOLE, Whole,
+    AMOUNT, CellProblem, DATE, FileProblem, Money, TEXT, Text, WHOLE, When, Whole, missing,
+    required,
 };
 use super::fen::Fen;
+use super::formats::OpenSource;
+use super::mapping::{Channel, Department, LineNumber, PurchasesMapping};
+use super::times::Moment;
 use crate::vault::CardNumber;
 
 /// Longest name of a department, in bytes.
-const DEPARTMENT_MAX: usize = 64;
+pub(super) const DEPARTMENT_MAX: usize = 64;
 
-const BASKET: &str = "basket_id";
-const LINE: &str = "line_no";
-const MEMBER: &str = "member_id";
-const DAY: &str = "purchased_at";
-const DEPARTMENT: &str = "department";
-const QUANTITY: &str = "quantity";
-const MONEY: &str = "amount";
-/// The columns that a file of purchase lines must have, and what they hold.
-pub(super) const COLUMNS: [(&str, &str); 7] = [
-    (BASKET, TEXT),
-    (LINE, WHOLE),
-    (MEMBER, TEXT),
-    (DAY, DATE),
-    (DEPARTMENT, TEXT),
-    (QUANTITY, WHOLE),
-    (MONEY, AMOUNT),
-];
+impl PurchasesMapping {
+    /// Every column that is read, and what it holds.
+    pub(super) fn columns(&self) -> Vec<(&str, &'static str)> {
+        let mut columns = vec![(self.basket.as_str(), TEXT)];
+        if let LineNumber::Column(name) = &self.line {
+            columns.push((name, WHOLE));
+        }
+        columns.extend([
+            (self.member.as_str(), TEXT),
+            (self.purchased_at.as_str(), DATE),
+            (self.quantity.as_str(), WHOLE),
+            (self.amount.as_str(), AMOUNT),
+        ]);
+        if let Department::Column { name, .. } = &self.department {
+            columns.push((name, TEXT));
+        }
+        columns.extend(self.product.as_deref().map(|name| (name, TEXT)));
+        columns.extend(self.cost.as_deref().map(|name| (name, AMOUNT)));
+        columns.extend(self.channel.column.as_ref().map(|(name, _)| (name.as_str(), TEXT)));
+        if let Some(refunds) = &self.refunds {
+            columns.extend(refunds.marked.as_ref().map(|(name, _)| (name.as_str(), TEXT)));
+            columns.extend(refunds.original.as_deref().map(|name| (name, TEXT)));
+        }
+        columns
+    }
+
+    /// Whether a file has all of them.
+    pub(super) fn check(&self, file: &str, opened: &OpenSource) -> Result<(), FileProblem> {
+        match self.columns().into_iter().find(|(name, _)| !opened.names.contains(*name)) {
+            Some((name, accepted)) => Err(missing(file, name, accepted)),
+            None => Ok(()),
+        }
+    }
+}
 
 /// The columns of a batch.
-pub(super) struct Columns {
+pub(super) struct Columns<'m> {
+    mapping: &'m PurchasesMapping,
+    today: i32,
     basket: Text,
-    line: Whole,
+    line: Option<Whole>,
     member: Text,
-    day: Day,
-    department: Text,
+    at: When,
+    product: Option<Text>,
+    department: Option<Text>,
     quantity: Whole,
     amount: Money,
+    cost: Option<Money>,
+    channel: Option<Text>,
+    marked: Option<Text>,
+    original: Option<Text>,
 }
 
 /// A row whose cells could all be read.
 pub(super) struct Line<'a> {
     pub(super) basket: &'a str,
-    pub(super) number: u32,
+    /// None when it is the line's place in its basket.
+    pub(super) number: Option<u32>,
     pub(super) card: Option<CardNumber>,
-    pub(super) day: i32,
-    pub(super) department: Option<&'a str>,
+    pub(super) at: Moment,
+    pub(super) product: Option<&'a str>,
+    pub(super) department: Option<Cow<'a, str>>,
+    /// Below zero for a refund.
     pub(super) quantity: i64,
+    /// Below zero for a refund.
     pub(super) amount: Fen,
+    pub(super) channel: Channel,
+    pub(super) under_cost: bool,
+    /// The basket that a refund takes back, if it says.
+    pub(super) original: Option<&'a str>,
 }
 
-impl Columns {
-    pub(super) fn of(file: &str, batch: &RecordBatch) -> Result<Self, FileProblem> {
+impl Line<'_> {
+    pub(super) fn is_refund(&self) -> bool {
+        self.quantity < 0 || self.amount < Fen::ZERO
+    }
+}
+
+impl<'m> Columns<'m> {
+    pub(super) fn of(
+        file: &str,
+        batch: &RecordBatch,
+        mapping: &'m PurchasesMapping,
+        today: i32,
+    ) -> Result<Self, FileProblem> {
+        let text = |name: &str| Text::of(file, name, required(file, batch, name, TEXT)?);
+        let whole = |name: &str| Whole::of(file, name, required(file, batch, name, WHOLE)?);
+        let money = |name: &str| Money::of(file, name, required(file, batch, name, AMOUNT)?);
+        let refunds = mapping.refunds.as_ref();
+        let at = required(file, batch, &mapping.purchased_at, DATE)?;
         Ok(Self {
-            basket: Text::of(file, batch, BASKET)?,
-            line: Whole::of(file, batch, LINE)?,
-            member: Text::of(file, batch, MEMBER)?,
-            day: Day::of(file, batch, DAY)?,
-            department: Text::of(file, batch, DEPARTMENT)?,
-            quantity: Whole::of(file, batch, QUANTITY)?,
-            amount: Money::of(file, batch, MONEY)?,
+            mapping,
+            today,
+            basket: text(&mapping.basket)?,
+            line: match &mapping.line {
+                LineNumber::Column(name) => Some(whole(name)?),
+                LineNumber::Place => None,
+            },
+            member: text(&mapping.member)?,
+            at: When::of(file, &mapping.purchased_at, at)?,
+            product: mapping.product.as_deref().map(text).transpose()?,
+            department: match &mapping.department {
+                Department::Column { name, .. } => Some(text(name)?),
+                Department::Always(_) => None,
+            },
+            quantity: whole(&mapping.quantity)?,
+            amount: money(&mapping.amount)?,
+            cost: mapping.cost.as_deref().map(money).transpose()?,
+            channel: mapping.channel.column.as_ref().map(|(name, _)| text(name)).transpose()?,
+            marked: refunds
+                .and_then(|refunds| refunds.marked.as_ref())
+                .map(|(name, _)| text(name))
+                .transpose()?,
+            original: refunds
+                .and_then(|refunds| refunds.original.as_deref())
+                .map(text)
+                .transpose()?,
         })
     }
 
     pub(super) fn line(&self, row: usize) -> Result<Line<'_>, Issue> {
-        let missing = |column| Issue::cell(column, CellProblem::Missing);
-        let basket = self.basket.at(row).map_err(|problem| Issue::cell(BASKET, problem))?;
-        let number = self.line.at(row).map_err(|problem| Issue::cell(LINE, problem))?;
-        let card = self.member.at(row).map_err(|problem| Issue::cell(MEMBER, problem))?;
-        let department =
-            self.department.at(row).map_err(|problem| Issue::cell(DEPARTMENT, problem))?;
-        if department.is_some_and(|name| name.len() > DEPARTMENT_MAX) {
-            return Err(Issue::cell(DEPARTMENT, CellProblem::NotAnIdentifier));
+        let mapping = self.mapping;
+        let cell = |field| move |problem| Issue::cell(field, problem);
+        let there = |field, value: Option<_>| value.ok_or(Issue::cell(field, CellProblem::Missing));
+        let basket = there("basket", self.basket.at(row).map_err(cell("basket"))?)?;
+        let number = match &self.line {
+            None => None,
+            Some(column) => {
+                let number = column.at(row).map_err(cell("line"))?;
+                let number = u32::try_from(number).map_err(|_| CellProblem::NotWhole);
+                Some(number.map_err(cell("line"))?)
+            }
+        };
+        let card = self.member.at(row).map_err(cell("member"))?;
+        let card = match (card, &mapping.guests) {
+            (None, None) => return Err(Issue::row(DropReason::NoMember)),
+            (Some(card), Some(guests)) if guests.contains(card) => None,
+            (card, _) => card,
+        };
+        let wrong_card = |_| Issue::cell("member", CellProblem::NotAnIdentifier);
+        let card = card.map(CardNumber::new).transpose().map_err(wrong_card)?;
+        let at = self.at.at(row, &mapping.time_format, &mapping.zone);
+        let at = at.map_err(cell("purchased_at"))?;
+        if !mapping.cleaning.allows(at.day, self.today) {
+            return Err(Issue::cell("purchased_at", CellProblem::ImpossibleDate));
         }
-        let wrong_card = |_| Issue::cell(MEMBER, CellProblem::NotAnIdentifier);
+        let product = match &self.product {
+            Some(column) => column.at(row).map_err(cell("product"))?,
+            None => None,
+        };
+        let department = self.department(row)?;
+        let quantity = self.quantity.at(row).map_err(cell("quantity"))?;
+        let amount = self.amount.at(row, mapping.unit).map_err(cell("amount"))?;
+        let amount = amount.ok_or(Issue::cell("amount", CellProblem::Missing))?;
+        let channel = self.channel(row)?;
+        let (quantity, amount) = self.signed(row, quantity, amount)?;
+        let under_cost = self.under_cost(row, quantity, amount)?;
+        let original = match &self.original {
+            Some(column) => column.at(row).map_err(cell("refunds.original"))?,
+            None => None,
+        };
         Ok(Line {
-            basket: basket.ok_or_else(|| missing(BASKET))?,
-            number: u32::try_from(number).map_err(|_| Issue::cell(LINE, CellProblem::NotWhole))?,
-            card: card.map(CardNumber::new).transpose().map_err(wrong_card)?,
-            day: self.day.at(row).map_err(|problem| Issue::cell(DAY, problem))?,
+            basket,
+            number,
+            card,
+            at,
+            product,
             department,
-            quantity: self.quantity.at(row).map_err(|problem| Issue::cell(QUANTITY, problem))?,
-            amount: self.amount.at(row).map_err(|problem| Issue::cell(MONEY, problem))?,
+            quantity,
+            amount,
+            channel,
+            under_cost,
+            original,
         })
     }
+
+    fn department(&self, row: usize) -> Result<Option<Cow<'_, str>>, Issue> {
+        let (column, first) = match (&self.department, &self.mapping.department) {
+            (_, Department::Always(name)) => return Ok(Some(Cow::Borrowed(name))),
+            (None, _) => return Ok(None),
+            (Some(column), Department::Column { first, .. }) => (column, *first),
+        };
+        let text = column.at(row).map_err(|problem| Issue::cell("department", problem))?;
+        let text = text.map(|text| match first {
+            None => text,
+            Some(first) => {
+                let end = text.char_indices().nth(first).map_or(text.len(), |(end, _)| end);
+                text.get(..end).unwrap_or(text)
+            }
+        });
+        match text {
+            Some(name) if name.len() > DEPARTMENT_MAX => {
+                Err(Issue::cell("department", CellProblem::NotAnIdentifier))
+            }
+            text => Ok(text.map(Cow::Borrowed)),
+        }
+    }
+
+    fn channel(&self, row: usize) -> Result<Channel, Issue> {
+        let default = self.mapping.channel.default;
+        let wrong = |problem| Issue::cell("channel", problem);
+        let stated = match (&self.channel, &self.mapping.channel.column) {
+            (Some(column), Some((_, values))) => match column.at(row).map_err(wrong)? {
+                Some(text) => Some(*values.get(text).ok_or_else(|| wrong(CellProblem::NotStated))?),
+                None => None,
+            },
+            _ => None,
+        };
+        stated.or(default).ok_or_else(|| wrong(CellProblem::Missing))
+    }
+
+    /// Quantity and amount, below zero if it is a refund; or why it cannot be one.
+    fn signed(&self, row: usize, quantity: i64, amount: Fen) -> Result<(i64, Fen), Issue> {
+        let negative = quantity < 0 || amount < Fen::ZERO;
+        let Some(refunds) = &self.mapping.refunds else {
+            return if negative {
+                Err(Issue::row(DropReason::Negative))
+            } else {
+                Ok((quantity, amount))
+            };
+        };
+        let (Some(column), Some((_, values))) = (&self.marked, &refunds.marked) else {
+            return Ok((quantity, amount));
+        };
+        let cell = column.at(row).map_err(|problem| Issue::cell("refunds", problem))?;
+        match (cell.is_some_and(|cell| values.contains(cell)), negative) {
+            (false, true) => Err(Issue::row(DropReason::Negative)),
+            // some systems mark a refund and write what is paid back without a sign
+            (true, false) => {
+                let back = Fen::new(-amount.get());
+                let back = back.map_err(|_| Issue::cell("amount", CellProblem::NotAnAmount))?;
+                Ok((quantity.saturating_neg(), back))
+            }
+            _ => Ok((quantity, amount)),
+        }
+    }
+
+    fn under_cost(&self, row: usize, quantity: i64, amount: Fen) -> Result<bool, Issue> {
+        let Some(column) = &self.cost else { return Ok(false) };
+        let cost = column.at(row, self.mapping.unit);
+        let cost = cost.map_err(|problem| Issue::cell("cost", problem))?;
+        let sold = quantity > 0 && quantity <= self.mapping.cleaning.most_pieces;
+        Ok(cost.is_some_and(|cost| {
+            sold && i128::from(amount.get()) < i128::from(cost.get()) * i128::from(quantity)
+        }))
+    }
+}
+
+/// What is equal for two lines of the same content, and else not: the first 63 bits of SHA-256.
+pub(super) fn print(line: &Line<'_>, department: &str, at: Moment) -> i64 {
+    let mut bytes = Vec::with_capacity(64 + department.len());
+    bytes.extend_from_slice(&at.day.to_be_bytes());
+    bytes.extend_from_slice(&line.quantity.to_be_bytes());
+    bytes.extend_from_slice(&line.amount.get().to_be_bytes());
+    for text in [line.channel.name(), department, line.product.unwrap_or_default()] {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    }
+    let hash = digest(&SHA256, &bytes);
+    let mut first = [0; 8];
+    first.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+    i64::from_be_bytes(first) & i64::MAX
 }

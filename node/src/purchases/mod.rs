@@ -8,34 +8,51 @@
 //! Never kept: the store and the minute of a purchase. Together they tie the receipts of one person
 //! at different brands to each other (for 99.5 % of the sample), and neither is needed yet.
 //!
-//! Not here yet: CSV, JSON lines and HTTP batches, mapping files, refunds and cancellations,
-//! compaction after erasure, guests who become members. A Parquet file is trusted as far as its
-//! reader is: it comes from the brand's own systems.
+//! What a file's columns mean is stated in a [mapping](Mapping). A refund or cancellation is a basket of its
+//! own, below zero; where it names the basket it takes back, it lowers that one's total. A line that comes
+//! again with other content is a correction: its former fact does not count any more.
+//!
+//! Not here yet: compaction after erasure, guests who become members. Joint questions see sales alone:
+//! refunds are facts of the brand, and lower what baskets earn.
 
+mod basket;
 mod catalogue;
 mod clean;
 mod columns;
+mod engine;
 mod facts;
 mod fen;
+mod formats;
 mod import;
 mod line;
+mod mapping;
 mod members;
-mod source;
+mod orders;
+mod report;
+mod run;
+mod times;
 
 use std::fmt;
 
 pub use catalogue::Snapshot;
-pub use clean::{Adjustment, Cleaning, DropReason, ISSUES_MAX, Issue};
+pub use clean::{Adjustment, DropReason, ISSUES_MAX, Issue};
 pub use columns::{CellProblem, FileProblem};
+pub use engine::rows_read_by_engine;
 pub use facts::FactsError;
-pub use fen::{Fen, InvalidAmount};
-pub use import::{Facts, ImportError, ImportReport, Progress, SinkError, counted_baskets};
+pub use fen::{Fen, InvalidAmount, Rounding, Unit};
+pub use formats::{Counted, Format, Progress, RowProblem, Source};
+pub use import::{Facts, ImportError, ImportTerms, Pace, SinkError};
+pub use mapping::{
+    Channel, Cleaning, ConsentMapping, MAPPING_MAX, Mapping, MappingError, MembersMapping,
+    PurchasesMapping,
+};
 pub use members::{MembersReport, import_members};
-pub use source::Source;
+pub use report::ImportReport;
 
 /// A basket inside this node: a keyed hash of the brand's own number for it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BasketKey([u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
+#[cbor(transparent)]
+pub struct BasketKey(#[cbor(with = "minicbor::bytes")] [u8; 16]);
 
 impl BasketKey {
     /// Takes the bytes as they are.
@@ -64,20 +81,48 @@ impl fmt::Debug for BasketKey {
     }
 }
 
-/// How an import changed a basket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How an import changed a basket: what a programme of points goes by.
+#[derive(Clone, Debug, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(array)]
 pub struct BasketChange {
     /// Whose it is; none for a guest.
+    #[n(0)]
     pub member: Option<crate::vault::MemberId>,
     /// Which.
+    #[n(1)]
     pub basket: BasketKey,
     /// How often it changed before: 0 when it is new.
+    #[n(2)]
     pub part: u32,
     /// Its total before.
+    #[n(3)]
     pub before: Fen,
-    /// Its total now.
+    /// Its total now. Below zero for a refund that names no basket; lower than before when lines were
+    /// corrected, or a refund named this basket.
+    #[n(4)]
     pub after: Fen,
+    /// The refund that lowered it, if one did.
+    #[n(5)]
+    pub refund: Option<BasketKey>,
+    /// Its day by the brand's clock, in days since 1970-01-01.
+    #[n(6)]
+    pub day: i32,
+    /// By which channel it came.
+    #[n(7)]
+    pub channel: Channel,
+    /// What its lines are by department now, in fen.
+    #[n(8)]
+    pub departments: Vec<(String, i64)>,
 }
 
+impl BasketChange {
+    /// Its size when stored, about.
+    fn bytes(&self) -> usize {
+        self.departments.iter().fold(96, |bytes, (name, _)| bytes + name.len() + 12)
+    }
+}
+
+#[cfg(test)]
+mod cases;
 #[cfg(test)]
 mod tests;

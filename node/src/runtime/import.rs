@@ -1,109 +1,288 @@
 //! An import on a thread of its own: the node goes on meanwhile.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use protocol::ids::BrandId;
+use ring::digest::{SHA256, digest};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Internal, now};
+use crate::config::DataDirectory;
 use crate::exchange::record::EarnedPoints;
-use crate::intake::{BrandFiles, BrandImport, IntakeRules, Stage, import_brand};
+use crate::intake::{BrandFiles, BrandImport, IntakeRules, Stage, earn_rule, import_brand};
 use crate::programme::Earned;
-use crate::purchases::{DropReason, Facts, Issue, SinkError, Source};
-use crate::service::{Bilingual, DroppedRows, ErrorKind, ImportSource, ImportView, ServiceError};
+use crate::purchases::{
+    Adjustment, DropReason, Facts, Format, ImportError, Issue, Mapping, SinkError, Source,
+};
+use crate::service::{
+    AdjustedRows, BatchFormat, BatchKind, Bilingual, DroppedRows, ErrorKind, ImportBatch,
+    ImportSource, ImportView, Reply, ServiceError,
+};
 use crate::vault::Vault;
 
-/// Starts an import, unless one is under way.
-pub fn begin(
-    brand: BrandId,
-    source: ImportSource,
-    vault: Arc<Vault>,
-    facts: Arc<Facts>,
-    commands: mpsc::Sender<Internal>,
-    view: Arc<Mutex<ImportView>>,
-) -> Result<(), ServiceError> {
-    let files = files(brand, source)?;
-    let rules = IntakeRules::of_sample(now()).map_err(|error| {
-        ServiceError::new(
-            ErrorKind::Invalid,
-            "earning_rule",
-            error.to_string(),
-            "correct the earning rule and import again",
-        )
-    })?;
-    {
-        let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
+/// Mapping of the shipped sample.
+const SAMPLE: &str = "complete-journey";
+
+/// What imports work on.
+pub struct Imports {
+    pub data: DataDirectory,
+    pub vault: Arc<Vault>,
+    pub facts: Arc<Facts>,
+    pub commands: mpsc::Sender<Internal>,
+    pub view: Arc<Mutex<ImportView>>,
+}
+
+impl Imports {
+    /// Starts an import, unless one is under way.
+    pub fn begin(self, source: ImportSource, dry_run: bool) -> Result<(), ServiceError> {
+        let (files, mapping) = match source {
+            ImportSource::Sample => {
+                let brand = self.vault.brand();
+                let sample = alliance_config::sample::brand(brand.as_str()).ok_or_else(|| {
+                    ServiceError::new(
+                        ErrorKind::NotFound,
+                        "no_sample",
+                        format!("the sample has no part for brand {brand}"),
+                        "import a folder of your own, with a mapping",
+                    )
+                })?;
+                (BrandFiles::of_sample(sample), self.mapping(SAMPLE)?)
+            }
+            ImportSource::Folder { path, mapping } => {
+                let mapping = self.mapping(&mapping)?;
+                let files = BrandFiles::of_folder(Path::new(&path), &mapping).map_err(|error| {
+                    invalid(
+                        "import_file_missing",
+                        error,
+                        "give a folder on the node's machine that has one of them",
+                    )
+                })?;
+                (files, mapping)
+            }
+        };
+        let rules = self.rules(mapping)?;
+        self.take_turn(&rules, dry_run)?;
+        tokio::task::spawn_blocking(move || self.run(&files, &rules, dry_run));
+        Ok(())
+    }
+
+    /// Imports rows that were sent; the answer says what became of them.
+    pub fn batch(self, key: &str, batch: ImportBatch, reply: Reply<ImportView>) {
+        // whoever asked may be gone
+        let (files, rules) = match self.batch_files(&batch) {
+            Ok(prepared) => prepared,
+            Err(error) => return drop(reply.send(Err(error))),
+        };
+        let key = digest(&SHA256, key.as_bytes());
+        tokio::task::spawn_blocking(move || {
+            let claimed = batch.dry_run || {
+                let request = request_digest(&batch, &rules.mapping.name);
+                match self.facts.claim(key.as_ref(), &request) {
+                    Ok(claimed) => claimed,
+                    Err(error) => {
+                        self.end_turn();
+                        return drop(reply.send(Err(failed(&error))));
+                    }
+                }
+            };
+            if !claimed {
+                self.end_turn();
+                return drop(reply.send(Err(ServiceError::new(
+                    ErrorKind::Conflict,
+                    "idempotency_key_reused",
+                    "other rows were sent under this Idempotency-Key before",
+                    "send new rows under a new key",
+                ))));
+            }
+            let view = self.run(&files, &rules, batch.dry_run);
+            let remedy = "mend that, and send the rows again under the same key";
+            let _ = reply.send(match view.failed {
+                Some(problem) => Err(invalid("import_failed", problem, remedy)),
+                None => Ok(view),
+            });
+        });
+    }
+
+    fn batch_files(&self, batch: &ImportBatch) -> Result<(BrandFiles, IntakeRules), ServiceError> {
+        let mapping = self.mapping(&batch.mapping)?;
+        let (format, name) = match batch.format {
+            BatchFormat::JsonLines => (Format::JsonLines, "batch.jsonl"),
+            BatchFormat::Csv => (Format::Csv, "batch.csv"),
+        };
+        let source = Source::Sent { name: name.to_owned(), format, bytes: batch.bytes.clone() };
+        let files = match batch.kind {
+            BatchKind::Members => BrandFiles { members: Some(source), purchases: None },
+            BatchKind::Purchases => BrandFiles { members: None, purchases: Some(source) },
+        };
+        let rules = self.rules(mapping)?;
+        self.take_turn(&rules, batch.dry_run)?;
+        Ok((files, rules))
+    }
+
+    /// Brings to its end what an earlier run of the node left half told.
+    pub fn finish(self) {
+        tokio::task::spawn_blocking(move || {
+            let Ok(earn) = earn_rule() else { return };
+            let mut sink = |changes: &[crate::purchases::BasketChange]| {
+                let earned: Vec<Earned> =
+                    changes.iter().filter_map(|change| earn.earn(change)).collect();
+                if earned.is_empty() { Ok(()) } else { enter(&self.commands, &earned) }
+            };
+            if let Err(error) = self.facts.finish(&mut sink) {
+                tracing::error!(error = %error, "an import that was interrupted could not be finished");
+                let mut view = self.lock();
+                view.failed = Some(told(&error));
+            }
+        });
+    }
+
+    fn mapping(&self, named: &str) -> Result<Mapping, ServiceError> {
+        let wrong = |error: crate::purchases::MappingError| {
+            invalid(
+                "mapping_invalid",
+                error,
+                "correct the mapping; docs/import.md describes the format",
+            )
+        };
+        if named.contains('=') {
+            return Mapping::from_toml(named).map_err(wrong);
+        }
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if named.is_empty() || named.len() > 64 || !named.bytes().all(is_name) {
+            return Err(invalid(
+                "mapping_name",
+                "a mapping's name has 1 to 64 letters, digits, - and _",
+                "give the name of a shipped mapping, or of one in the node's folder mappings",
+            ));
+        }
+        let path = self.data.mappings().join(format!("{named}.toml"));
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            return Mapping::from_toml(&text).map_err(wrong);
+        }
+        Mapping::shipped(named).ok_or_else(|| {
+            ServiceError::new(
+                ErrorKind::NotFound,
+                "mapping_unknown",
+                format!("there is no mapping {named}"),
+                format!(
+                    "put it into the node's folder mappings as {named}.toml, or name a shipped one: {}",
+                    alliance_config::sample::MAPPINGS.join(", ")
+                ),
+            )
+        })
+    }
+
+    fn rules(&self, mapping: Mapping) -> Result<IntakeRules, ServiceError> {
+        IntakeRules::new(mapping, now()).map_err(|error| {
+            invalid("earning_rule", error, "correct the earning rule and import again")
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, ImportView> {
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_turn(&self, rules: &IntakeRules, dry_run: bool) -> Result<(), ServiceError> {
+        let mut view = self.lock();
         if view.running {
             return Err(ServiceError::new(
-                ErrorKind::Conflict,
+                ErrorKind::Unavailable,
                 "import_running",
                 "an import is under way",
                 "wait for it to end, then start the next",
             ));
         }
-        *view = ImportView { running: true, stated_rules: stated_rules(), ..ImportView::default() };
+        *view = ImportView {
+            running: true,
+            dry_run,
+            mapping: rules.mapping.name.clone(),
+            stated_rules: stated_rules(&rules.mapping),
+            ..ImportView::default()
+        };
+        Ok(())
     }
-    tokio::task::spawn_blocking(move || {
-        let mut enter = |earned: &[Earned]| enter(&commands, earned);
+
+    fn end_turn(&self) {
+        self.lock().running = false;
+    }
+
+    /// Imports, and leaves what it did in the view.
+    fn run(&self, files: &BrandFiles, rules: &IntakeRules, dry_run: bool) -> ImportView {
         let mut progress = |stage, progress: crate::purchases::Progress| {
-            let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut view = self.lock();
+            view.permille = progress.permille;
             if stage == Stage::Purchases {
                 view.rows_read = progress.rows_done;
-                view.rows_total = progress.rows;
+                view.rows_total = progress.rows.unwrap_or(0);
             }
         };
-        let done = import_brand(&vault, &facts, &files, &rules, &mut enter, &mut progress);
-        let (members, purchases) = (vault.count().unwrap_or(0), facts.rows().unwrap_or(0));
-        // the node may be stopping; then nobody looks at the figures
-        let _ = commands.blocking_send(Internal::Counted { members, purchases });
-        let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = if dry_run {
+            self.aside(files, rules, &mut progress)
+        } else {
+            let mut enter = |earned: &[Earned]| enter(&self.commands, earned);
+            import_brand(&self.vault, &self.facts, files, rules, &mut enter, &mut progress)
+        };
+        if !dry_run {
+            let (members, purchases) =
+                (self.vault.count().unwrap_or(0), self.facts.rows().unwrap_or(0));
+            // the node may be stopping; then nobody looks at the figures
+            let _ = self.commands.blocking_send(Internal::Counted { members, purchases });
+        }
+        let mut view = self.lock();
         view.running = false;
         match done {
             Ok(done) => finish(&mut view, &done),
-            Err(error) => {
-                let source = std::error::Error::source(&error).map(ToString::to_string);
-                view.failed = Some(match source {
-                    Some(source) => format!("{error}: {source}"),
-                    None => error.to_string(),
-                });
-            }
+            Err(error) => view.failed = Some(told(&error)),
         }
-    });
-    Ok(())
+        view.clone()
+    }
+
+    /// The same in a store and a folder of its own, which go when it is done.
+    fn aside(
+        &self,
+        files: &BrandFiles,
+        rules: &IntakeRules,
+        progress: &mut dyn FnMut(Stage, crate::purchases::Progress),
+    ) -> Result<BrandImport, ImportError> {
+        let folder = tempfile::Builder::new()
+            .prefix("dry-run-")
+            .tempdir_in(self.data.path())
+            .map_err(crate::purchases::FactsError::from)?;
+        let (vault, facts) = self.facts.aside(&self.vault, folder.path())?;
+        import_brand(&vault, &facts, files, rules, &mut |_| Ok(()), progress)
+    }
 }
 
-fn files(brand: BrandId, source: ImportSource) -> Result<BrandFiles, ServiceError> {
-    match source {
-        ImportSource::Sample => alliance_config::sample::brand(brand.as_str())
-            .map(BrandFiles::of_sample)
-            .ok_or_else(|| {
-                ServiceError::new(
-                    ErrorKind::NotFound,
-                    "no_sample",
-                    format!("the sample has no part for brand {brand}"),
-                    "import a folder with members.parquet and purchases.parquet",
-                )
-            }),
-        ImportSource::Folder { path } => {
-            let folder = std::path::Path::new(&path);
-            let file = |name| {
-                let path = folder.join(name);
-                if path.is_file() {
-                    return Ok(Source::File(path));
-                }
-                Err(ServiceError::new(
-                    ErrorKind::Invalid,
-                    "import_file_missing",
-                    format!("there is no {name} in the folder"),
-                    "give the path, on the node's machine, of a folder with members.parquet and purchases.parquet",
-                ))
-            };
-            Ok(BrandFiles {
-                members: file("members.parquet")?,
-                purchases: file("purchases.parquet")?,
-            })
-        }
+/// What makes two requests under one idempotency key the same.
+fn request_digest(batch: &ImportBatch, mapping: &str) -> Vec<u8> {
+    let mut context = ring::digest::Context::new(&SHA256);
+    context.update(format!("{:?} {:?} {mapping} ", batch.kind, batch.format).as_bytes());
+    context.update(&batch.bytes);
+    context.finish().as_ref().to_vec()
+}
+
+fn invalid(
+    code: &'static str,
+    problem: impl std::fmt::Display,
+    remedy: &'static str,
+) -> ServiceError {
+    ServiceError::new(ErrorKind::Invalid, code, problem.to_string(), remedy)
+}
+
+fn failed(error: &ImportError) -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Internal,
+        "import_failed",
+        told(error),
+        "look at the node's log and mend that, then repeat the request",
+    )
+}
+
+fn told(error: &ImportError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
     }
 }
 
@@ -124,45 +303,63 @@ fn enter(commands: &mpsc::Sender<Internal>, earned: &[Earned]) -> Result<(), Sin
 
 fn finish(view: &mut ImportView, done: &BrandImport) {
     view.done = true;
-    view.members = done.members.enrolled + done.members.known;
-    view.rows_read = done.purchases.rows_read;
-    view.rows_kept = done.purchases.rows_kept;
-    view.already_imported = done.purchases.already_imported;
+    view.permille = 1000;
     view.points_earned = done.points;
-    let (members, purchases) = (&done.members, &done.purchases);
-    view.dropped = dropped("members: ", &members.dropped, &members.issues)
-        .chain(dropped("", &purchases.dropped, &purchases.issues))
-        .collect();
+    if let Some(members) = &done.members {
+        view.members = members.enrolled + members.known;
+        view.members_enrolled = members.enrolled;
+        view.consenting = members
+            .consenting
+            .iter()
+            .map(|(purpose, members)| (purpose.name().to_owned(), *members))
+            .collect();
+        rows(view, &members.file, &members.dropped, &members.adjusted, &members.issues);
+    }
+    if let Some(purchases) = &done.purchases {
+        view.rows_read = purchases.rows_read;
+        view.rows_kept = purchases.rows_kept;
+        view.guest_rows = purchases.guest_rows;
+        view.refund_rows = purchases.refund_rows;
+        view.amount_fen = purchases.amount_fen;
+        view.baskets = purchases.baskets;
+        view.already_imported = purchases.already_imported;
+        view.resumed_after = purchases.resumed_after;
+        view.gave_up.clone_from(&purchases.gave_up);
+        rows(view, &purchases.file, &purchases.dropped, &purchases.adjusted, &purchases.issues);
+    }
 }
 
-fn dropped(
-    file: &'static str,
-    rows: &BTreeMap<DropReason, u64>,
+fn rows(
+    view: &mut ImportView,
+    file: &str,
+    dropped: &BTreeMap<DropReason, u64>,
+    adjusted: &BTreeMap<Adjustment, u64>,
     issues: &[Issue],
-) -> impl Iterator<Item = DroppedRows> {
-    rows.iter().map(move |(reason, rows)| {
-        let first = issues.iter().find(|issue| issue.reason == *reason);
-        DroppedRows {
-            reason: format!("{file}{reason}"),
-            rows: *rows,
-            first: first.map(ToString::to_string).unwrap_or_default(),
-        }
-    })
+) {
+    view.dropped.extend(dropped.iter().map(|(reason, rows)| DroppedRows {
+        file: file.to_owned(),
+        code: reason.code().to_owned(),
+        reason: reason.to_string(),
+        rows: *rows,
+        remedy: reason.remedy().to_owned(),
+    }));
+    view.adjusted.extend(adjusted.iter().map(|(what, rows)| AdjustedRows {
+        file: file.to_owned(),
+        code: what.code().to_owned(),
+        what: what.to_string(),
+        rows: *rows,
+    }));
+    view.rejected.extend(issues.iter().map(|issue| format!("{file}, {issue}")));
 }
 
-fn stated_rules() -> Vec<Bilingual> {
-    [
-        (
-            "文件中的会员一律视为已同意积分计划、积分兑换和联合统计（为样本设定的说明性规则，并非真实授权）。",
-            "All members of the file are taken to consent to the programme, to exchange and to joint statistics (a rule stated for the sample, not a real consent).",
-        ),
-        ("金额按人民币元读取，逐分保存。", "Amounts are read as yuan and kept to the fen."),
-        (
-            "每笔购物按消费满 1 元得 1 积分，整单向下取整，每单最高 10000 分。",
-            "Each basket earns one point a yuan, rounded down once for the whole basket, 10,000 at most.",
-        ),
-    ]
-    .into_iter()
-    .map(|(zh, en)| Bilingual { zh: zh.to_owned(), en: en.to_owned() })
-    .collect()
+fn stated_rules(mapping: &Mapping) -> Vec<Bilingual> {
+    let earning = (
+        "每笔购物按消费满 1 元得 1 积分，整单向下取整，每单最高 10000 分。",
+        "Each basket earns one point a yuan, rounded down once for the whole basket, 10,000 at most.",
+    );
+    let stated = mapping.rules.iter().map(|(zh, en)| (zh.as_str(), en.as_str()));
+    stated
+        .chain(std::iter::once(earning))
+        .map(|(zh, en)| Bilingual { zh: zh.to_owned(), en: en.to_owned() })
+        .collect()
 }

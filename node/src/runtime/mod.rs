@@ -4,6 +4,7 @@
 //! One task takes what has come (messages, commands, ticks), a batch at a time; what that changes is
 //! one append of the journal; only then do messages leave and answers return. Decides nothing itself.
 
+mod backups;
 mod clean_room;
 pub mod clearing;
 mod constitutions;
@@ -47,6 +48,7 @@ use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, NetworkHandle};
 use crate::purchases::Facts;
 use crate::service::*;
+use crate::store::RecordingStore;
 use crate::vault::{LinkState, masked};
 
 pub(crate) use start::check_membership;
@@ -121,6 +123,8 @@ struct Runtime {
     names: Vec<BrandNames>,
     facts: Arc<Facts>,
     import: Arc<Mutex<ImportView>>,
+    store: Arc<RecordingStore>,
+    backup: Arc<Mutex<BackupView>>,
     connected: BTreeSet<BrandId>,
     members: u64,
     purchases: u64,
@@ -431,7 +435,10 @@ impl Runtime {
 
     fn command(&mut self, command: Command, turn: &mut Turn) {
         match command {
-            Command::Import { source, reply } => answer(turn, reply, self.start_import(source)),
+            Command::Import { source, dry_run, reply } => {
+                answer(turn, reply, self.imports().begin(source, dry_run));
+            }
+            Command::ImportBatch { key, batch, reply } => self.imports().batch(&key, batch, reply),
             Command::ImportProgress { reply } => {
                 let view = self.import.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 answer(turn, reply, Ok(view));
@@ -561,19 +568,28 @@ impl Runtime {
                 answer(turn, reply, agreed);
             }
             Command::CleanRoom(command) => self.clean_room_command(command, turn),
+            Command::BackUp { request, reply } => {
+                let (store, view) = (Arc::clone(&self.store), Arc::clone(&self.backup));
+                let data = self.following.data.clone();
+                let begun = backups::begin(data, self.core.me(), store, request, view);
+                answer(turn, reply, begun);
+            }
+            Command::BackupProgress { reply } => {
+                let view = self.backup.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                answer(turn, reply, Ok(view));
+            }
             Command::Stop { reply } => self.stop = Some(reply),
         }
     }
 
-    fn start_import(&self, source: ImportSource) -> Result<(), ServiceError> {
-        import::begin(
-            self.core.me(),
-            source,
-            Arc::clone(&self.core.vault),
-            Arc::clone(&self.facts),
-            self.back.clone(),
-            Arc::clone(&self.import),
-        )
+    fn imports(&self) -> import::Imports {
+        import::Imports {
+            data: self.following.data.clone(),
+            vault: Arc::clone(&self.core.vault),
+            facts: Arc::clone(&self.facts),
+            commands: self.back.clone(),
+            view: Arc::clone(&self.import),
+        }
     }
 
     fn member_view(&self, card: &str) -> Result<MemberView, ServiceError> {

@@ -35,16 +35,15 @@ use super::sealed_journal::{RecordCipher, Recorded, SealedRecordError};
 use super::start::StartError;
 use super::{TICK, check_membership, now};
 use crate::cli::archived::ArchivedLog;
-use crate::config::DataDirectory;
+use crate::config::{DataDirectory, Settings};
 use crate::constitutions::{Known, KnownError};
 use crate::exchange::record::{EarnedPoints, NodeRecord};
-use crate::intake::IntakeRules;
+use crate::intake::earn_rule;
 use crate::journal::{Journal, JournalError};
 use crate::keys::{self, KeysError, OwnKeys};
 use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, Limits, Network, NetworkConfig, NetworkHandle};
-use crate::purchases::counted_baskets;
-use crate::store::{SledStore, Store};
+use crate::purchases::Facts;
 use crate::vault::{HeldBrandKey, Vault};
 
 /// Movements of points in one record.
@@ -163,7 +162,8 @@ pub async fn rebuild(
     let (settings, brand) = data.settings().map_err(|error| wrap(error.into()))?;
     let own = OwnKeys::read(&data.keys()).map_err(|error| wrap(error.into()))?;
     let known = Known::read(data).map_err(|error| wrap(error.into()))?;
-    let (mut rebuild, constitutions, store) = open(data, brand, (&own, &known), options.recovery)?;
+    let (mut rebuild, constitutions, facts) =
+        open(data, brand, &settings, (&own, &known), options.recovery)?;
     let peers = peers_among(constitutions.iter().copied(), brand);
     let peers = resolve(&peers).await.map_err(wrap)?;
     let archive = options.archive.unwrap_or_else(|| data.archive());
@@ -182,17 +182,18 @@ pub async fn rebuild(
     let done = rebuild.collect((&network, inbox), options.patience, &mut tell).await;
     network.shut_down().await;
     done?;
-    rebuild.earn_again(&*store)?;
+    rebuild.earn_again(&facts)?;
     rebuild.conclude()
 }
 
-/// A rebuild, the constitutions, newest first, and the store.
-type Opened<'a> = (Rebuild, Vec<&'a Constitution>, Arc<dyn Store>);
+/// A rebuild, the constitutions, newest first, and the facts.
+type Opened<'a> = (Rebuild, Vec<&'a Constitution>, Facts);
 
 /// Reads the data directory and what was taken before.
 fn open<'a>(
     data: &DataDirectory,
     brand: BrandId,
+    settings: &Settings,
     (own, known): (&OwnKeys, &'a Known),
     recovery: Vec<SealingSecret>,
 ) -> Result<Opened<'a>, RebuildError> {
@@ -216,18 +217,19 @@ fn open<'a>(
         if !constitutions.iter().copied().filter(with_us).any(|it| fits(it).is_ok()) {
             fits(newest)?;
         }
-        let store: Arc<dyn Store> = Arc::new(SledStore::open(data.store())?);
+        let store = settings.open_store(data)?;
         let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
         let random = Arc::new(SystemRandom::new());
         let vault = Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random);
+        let facts = Facts::open(data.facts(), Arc::clone(&store), &vault)?;
         let ring = own.sealing.ring().map_err(KeysError::from)?;
         let mut ledger = Ledger::new(brand, chain, own.secrets.ledger(ring)?);
         own.signing.later()?.into_iter().for_each(|set| ledger.add_keys(set));
         known.later().for_each(|draft| ledger.hold(draft.ledger().clone()));
         let core = Core::new(ledger, Arc::new(vault), PublishedLog::open(&data.log())?);
-        Ok((core, RecordCipher::new(own.secrets.journal())?, constitutions, store))
+        Ok((core, RecordCipher::new(own.secrets.journal())?, constitutions, facts))
     };
-    let (mut core, cipher, constitutions, store) = prepared()?;
+    let (mut core, cipher, constitutions, facts) = prepared()?;
     if let Some(ring) = ring {
         core.ledger.hold_recovery_key(ring);
     }
@@ -245,7 +247,7 @@ fn open<'a>(
         core.replay(record, &mut Vec::new()).map_err(StartError::Replay)?;
     }
     let journal = replay.into_journal()?;
-    Ok((Rebuild { core, cipher, journal, brand }, constitutions, store))
+    Ok((Rebuild { core, cipher, journal, brand }, constitutions, facts))
 }
 
 impl Rebuild {
@@ -425,12 +427,11 @@ impl Rebuild {
 
     /// What the purchases earned that a restored store has counted: no log has it, and no import counts
     /// them again.
-    fn earn_again(&mut self, store: &dyn Store) -> Result<(), RebuildError> {
-        let rules = IntakeRules::of_sample(now());
-        let rules = rules.map_err(|error| RebuildError::Stalled(error.to_string()))?;
-        let baskets = counted_baskets(store).map_err(StartError::Facts)?;
+    fn earn_again(&mut self, facts: &Facts) -> Result<(), RebuildError> {
+        let rule = earn_rule().map_err(|error| RebuildError::Stalled(error.to_string()))?;
+        let baskets = facts.counted_baskets().map_err(StartError::Facts)?;
         for baskets in baskets.chunks(EARNED_AT_ONCE) {
-            let earned = baskets.iter().filter_map(|basket| rules.earn.earn(basket));
+            let earned = baskets.iter().filter_map(|basket| rule.earn(basket));
             let earned = earned.map(|earned| EarnedPoints {
                 key: earned.key(),
                 member: earned.member,

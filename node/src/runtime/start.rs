@@ -30,7 +30,7 @@ use crate::net::{self, Limits, Network, NetworkConfig, NetworkHandle};
 use crate::outside::OutsideError;
 use crate::purchases::{Facts, ImportError};
 use crate::service::{Node, Status};
-use crate::store::{SledStore, Store, StoreError};
+use crate::store::{RecordingStore, Store, StoreError};
 use crate::vault::{HeldBrandKey, KeyError, Vault, VaultError};
 
 /// Operations that wait for the runtime.
@@ -150,7 +150,8 @@ async fn start_as(
     for constitution in known.of_chain(&chain).take(1) {
         check_membership(constitution, brand, &own)?;
     }
-    let store: Arc<dyn Store> = Arc::new(SledStore::open(data.store())?);
+    let recording = Arc::new(RecordingStore::new(settings.open_store(data)?));
+    let store: Arc<dyn Store> = recording.clone();
     let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
     let random = Arc::new(SystemRandom::new());
     let vault = Arc::new(Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random));
@@ -229,6 +230,8 @@ async fn start_as(
         names,
         facts,
         import: Arc::new(Mutex::default()),
+        store: recording,
+        backup: Arc::new(Mutex::default()),
         versions: std::collections::BTreeMap::new(),
         sealing: SealingCare {
             keys: own.sealing,
@@ -248,6 +251,7 @@ async fn start_as(
         fragments_looked: Timestamp::default(),
     };
     let node = Node::new(commands, watched, brand, data.log());
+    runtime.imports().finish();
     let runtime = tokio::spawn(runtime.run());
     Ok(Running { node, network, metrics, runtime })
 }

@@ -5,7 +5,9 @@
 //! runtime, which owns all state. Does not authorize: a caller holds an `Authorized` token of
 //! [`crate::auth`] before it gets here. Does not render.
 
+mod backups;
 mod cleanroom;
+mod imports;
 mod views;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -13,7 +15,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use protocol::ids::{BrandId, RequestId};
 use protocol::log::tlog_witness::{AddCheckpoint, Refusal};
 
+pub use backups::*;
 pub use cleanroom::*;
+pub use imports::*;
 pub use views::*;
 
 /// Where a result goes.
@@ -76,7 +80,8 @@ impl ServiceError {
 /// One operation on its way to the runtime, with where its result goes.
 #[allow(missing_docs)] // each is described at the operation of [`Node`] that sends it
 pub enum Command {
-    Import { source: ImportSource, reply: Reply<()> },
+    Import { source: ImportSource, dry_run: bool, reply: Reply<()> },
+    ImportBatch { key: String, batch: ImportBatch, reply: Reply<ImportView> },
     ImportProgress { reply: Reply<ImportView> },
     Member { card: String, reply: Reply<MemberView> },
     Cards { least_points: u64, after: Option<String>, limit: u32, reply: Reply<Vec<String>> },
@@ -110,6 +115,8 @@ pub enum Command {
     Partners { reply: Reply<Vec<PartnerView>> },
     ClosePartner { brand: String, reply: Reply<PartnerView> },
     CleanRoom(CleanRoomCommand),
+    BackUp { request: BackupRequest, reply: Reply<()> },
+    BackupProgress { reply: Reply<BackupView> },
     Stop { reply: Reply<()> },
 }
 
@@ -167,8 +174,11 @@ macro_rules! operations {
 }
 
 operations! {
-    /// Starts an import; progress is read with [`Node::import_progress`].
-    import(source: ImportSource) -> () = Import;
+    /// Starts an import, or says what one would do; progress is read with [`Node::import_progress`].
+    start_import(source: ImportSource, dry_run: bool) -> () = Import;
+    /// Imports rows that were sent, all at once. The idempotency key makes repeating it safe; other rows
+    /// under the same key are refused.
+    import_batch(key: String, batch: ImportBatch) -> ImportView = ImportBatch;
     /// How far the last import has come.
     import_progress() -> ImportView = ImportProgress;
     /// One member, by card number.
@@ -234,6 +244,10 @@ operations! {
     partners() -> Vec<PartnerView> = Partners;
     /// Agrees that the log of a brand that lied or failed be closed for good.
     close_partner(brand: String) -> PartnerView = ClosePartner;
+    /// Starts a backup of the node's data into a folder of its machine.
+    back_up(request: BackupRequest) -> () = BackUp;
+    /// How far the last backup has come.
+    backup_progress() -> BackupView = BackupProgress;
     /// Stops the node after what is under way is durable.
     stop() -> () = Stop;
 }
@@ -265,6 +279,14 @@ impl Node {
             .map_err(|_| ServiceError::stopped())?;
         let taken = answer.await.map_err(|_| ServiceError::stopped())??;
         Ok(BatchTaken { taken, all_final })
+    }
+
+    /// Starts an import; progress is read with [`Node::import_progress`].
+    ///
+    /// # Errors
+    /// See [`ServiceError`]; also when the node is stopping.
+    pub async fn import(&self, source: ImportSource) -> Result<(), ServiceError> {
+        self.start_import(source, false).await
     }
 
     /// The state as of the last change; cheap.

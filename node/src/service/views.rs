@@ -166,33 +166,6 @@ pub struct ExchangeCounts {
     pub sent_back: u64,
 }
 
-/// What an import did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ImportView {
-    /// Whether one is under way.
-    pub running: bool,
-    /// Whether the last one has finished.
-    pub done: bool,
-    /// Why the last one stopped before its end, if it did.
-    pub failed: Option<String>,
-    /// Whether the same files had been imported before: nothing was done then.
-    pub already_imported: bool,
-    /// Members read and kept.
-    pub members: u64,
-    /// Purchase lines read.
-    pub rows_read: u64,
-    /// Purchase lines kept.
-    pub rows_kept: u64,
-    /// Rows that were dropped, by reason; of the file of members, those that begin with `members:`.
-    pub dropped: Vec<DroppedRows>,
-    /// Points earned.
-    pub points_earned: u64,
-    /// The rules that were applied, in plain words (consent, currency, earning), Chinese and English.
-    pub stated_rules: Vec<Bilingual>,
-    /// Total rows of the file, for progress.
-    pub rows_total: u64,
-}
-
 /// A sentence in both languages.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Bilingual {
@@ -200,30 +173,6 @@ pub struct Bilingual {
     pub zh: String,
     /// English.
     pub en: String,
-}
-
-/// Rows an import did not keep.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct DroppedRows {
-    /// Why, a stable code.
-    pub reason: String,
-    /// How many.
-    pub rows: u64,
-    /// The first of them: file, row, column, what was wrong and what would be right.
-    pub first: String,
-}
-
-/// Where an import reads from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case", tag = "source")]
-pub enum ImportSource {
-    /// The shipped sample's part of this brand.
-    Sample,
-    /// A folder on the node's machine with members.parquet and purchases.parquet.
-    Folder {
-        /// Its path.
-        path: String,
-    },
 }
 
 /// A member as staff see one.

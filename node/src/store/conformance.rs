@@ -1,14 +1,18 @@
 //! What every backend must do: the same answers as the model to the same random calls, over restarts.
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use super::*;
+use crate::postgres_cluster::PostgresCluster;
 
 const SPACES: [Keyspace; 3] = ["a", "ab", "b"];
 
 #[derive(Debug, Clone)]
 enum Call {
     Get(Keyspace, Vec<u8>),
+    GetMany(Keyspace, Vec<Vec<u8>>),
+    Keyspaces,
     Scan(Keyspace, Bound<Vec<u8>>, Bound<Vec<u8>>, usize),
     ScanPrefix(Keyspace, Vec<u8>, Option<Vec<u8>>, usize),
     Transaction(Vec<Write>),
@@ -49,6 +53,8 @@ fn write() -> impl Strategy<Value = Write> {
 fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         3 => (keyspace(), key()).prop_map(|(space, key)| Call::Get(space, key)),
+        1 => (keyspace(), prop::collection::vec(key(), 0..5)).prop_map(|(space, keys)| Call::GetMany(space, keys)),
+        1 => Just(Call::Keyspaces),
         3 => (keyspace(), bound(), bound(), 0_usize..6)
             .prop_map(|(space, from, to, limit)| Call::Scan(space, from, to, limit)),
         3 => (keyspace(), key(), prop::option::of(key()), 0_usize..6)
@@ -63,6 +69,12 @@ fn call() -> impl Strategy<Value = Call> {
 fn observe(store: &dyn Store, call: &Call) -> String {
     match call {
         Call::Get(space, key) => format!("{:?}", store.get(space, key)),
+        Call::GetMany(space, keys) => format!("{:?}", store.get_many(space, keys)),
+        Call::Keyspaces => {
+            let mut names = store.keyspaces().unwrap();
+            names.sort();
+            format!("{names:?}")
+        }
         Call::Scan(space, from, to, limit) => {
             let (from, to) = (from.as_ref(), to.as_ref());
             let pairs = store.scan(space, from.map(Vec::as_slice), to.map(Vec::as_slice), *limit);
@@ -82,24 +94,93 @@ fn contents(store: &dyn Store) -> Vec<Vec<Pair>> {
     SPACES.iter().copied().map(all).collect()
 }
 
+/// Does the calls to a backend, which `open` opens anew whenever it is to be reopened, and to the model.
+fn like_the_model<S: Store>(calls: &[Call], open: &dyn Fn() -> S) -> Result<(), TestCaseError> {
+    let model = MemoryStore::new();
+    let mut store = Some(open());
+    for call in calls {
+        if matches!(call, Call::Reopen) {
+            drop(store.take());
+        }
+        let store = store.get_or_insert_with(open);
+        prop_assert_eq!(observe(store, call), observe(&model, call), "{:?}", call);
+    }
+    drop(store);
+    prop_assert_eq!(contents(&open()), contents(&model));
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
     fn store_conformance_sled_answers_like_the_model(calls in prop::collection::vec(call(), 1..40)) {
         let directory = tempfile::tempdir().unwrap();
-        let model = MemoryStore::new();
-        let mut store = SledStore::open(directory.path()).unwrap();
-        for call in &calls {
-            if matches!(call, Call::Reopen) {
-                drop(store);
-                store = SledStore::open(directory.path()).unwrap();
-            }
-            prop_assert_eq!(observe(&store, call), observe(&model, call), "{:?}", call);
-        }
-        drop(store);
-        let store = SledStore::open(directory.path()).unwrap();
-        prop_assert_eq!(contents(&store), contents(&model));
+        like_the_model(&calls, &|| SledStore::open(directory.path()).unwrap())?;
     }
+}
+
+/// A throw-away server; says so when there is none to be had.
+fn cluster() -> Option<PostgresCluster> {
+    let cluster = PostgresCluster::start().unwrap();
+    if cluster.is_none() {
+        eprintln!("skipped: no PostgreSQL is installed (Debian: apt-get install postgresql)");
+    }
+    cluster
+}
+
+fn postgres(cluster: &PostgresCluster, schema: &str) -> PostgresStore {
+    let address = PostgresAddress::parse(&cluster.address(schema)).unwrap();
+    PostgresStore::open(&address, None).unwrap()
+}
+
+#[test]
+fn store_conformance_postgres_answers_like_the_model() {
+    let Some(cluster) = cluster() else { return };
+    let schemas = std::sync::atomic::AtomicU32::new(0);
+    let mut runner = TestRunner::new(ProptestConfig::with_cases(32));
+    let calls = prop::collection::vec(call(), 1..40);
+    let outcome = runner.run(&calls, |calls| {
+        let number = schemas.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        like_the_model(&calls, &|| postgres(&cluster, &format!("case{number}")))
+    });
+    outcome.unwrap();
+}
+
+#[test]
+fn store_conformance_postgres_known_answers() {
+    let Some(cluster) = cluster() else { return };
+    known_answers(&postgres(&cluster, "known"));
+}
+
+#[test]
+fn store_conformance_transactions_of_many_threads_each_happen_once() {
+    let directory = tempfile::tempdir().unwrap();
+    many_threads(&SledStore::open(directory.path()).unwrap());
+    many_threads(&MemoryStore::new());
+    let Some(cluster) = cluster() else { return };
+    many_threads(&postgres(&cluster, "threads"));
+}
+
+fn many_threads(store: &dyn Store) {
+    let add_one = || {
+        loop {
+            let before = store.get("sum", b"total").unwrap();
+            let number = before.as_deref().map_or(0, |bytes| bytes[0]);
+            let condition =
+                Write::Require { keyspace: "sum", key: b"total".to_vec(), value: before };
+            match store.transaction(&[condition, Write::put("sum", "total", [number + 1])]) {
+                Ok(()) => return,
+                Err(StoreError::Conflict { keyspace }) => assert_eq!(keyspace, "sum"),
+                Err(other) => panic!("{other}"),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..10).for_each(|_| add_one()));
+        }
+    });
+    assert_eq!(store.get("sum", b"total").unwrap(), Some(vec![40]));
 }
 
 /// The answers the model itself must give.

@@ -34,6 +34,13 @@ impl Store for MemoryStore {
         Ok(self.map().get(&(keyspace, key.to_vec())).cloned())
     }
 
+    fn keyspaces(&self) -> Result<Vec<String>, StoreError> {
+        let mut names: Vec<String> =
+            self.map().keys().map(|(keyspace, _)| (*keyspace).to_owned()).collect();
+        names.dedup();
+        Ok(names)
+    }
+
     fn scan(
         &self,
         keyspace: Keyspace,

@@ -17,15 +17,21 @@
 //!
 //! Not here: snapshots of several reads, secondary indices, values over 64 KiB.
 
+pub mod copy;
 mod memory;
+mod overlay;
+mod postgres_store;
+mod recording;
 mod sled_store;
 
 use std::error::Error;
 use std::ops::Bound;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use memory::MemoryStore;
+pub use overlay::Overlay;
+pub use postgres_store::{InvalidAddress, PostgresAddress, PostgresStore};
+pub use recording::{Recorded, RecordingStore};
 pub use sled_store::SledStore;
 
 /// A named part of the store, with keys of its own: 1 to 64 bytes, named in the source.
@@ -90,6 +96,12 @@ impl Write {
         Self::Require { keyspace, key: key.into(), value: Some(value.into()) }
     }
 
+    /// Bytes of its key and value.
+    fn bytes(&self) -> usize {
+        let (_, key, value) = self.parts();
+        key.len() + value.len()
+    }
+
     fn parts(&self) -> (Keyspace, &[u8], &[u8]) {
         match self {
             Self::Put { keyspace, key, value } => (keyspace, key, value),
@@ -118,14 +130,15 @@ impl std::fmt::Debug for Write {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     /// Another process has the store open.
-    #[error("{} is in use: stop the other node, or give this one a directory of its own", .directory.display())]
+    #[error("{place} is in use: stop the other node, or give this one a store of its own")]
     InUse {
-        /// The store's directory.
-        directory: PathBuf,
+        /// The store's directory or database.
+        place: String,
     },
     /// The backend or the operating system refused.
     #[error(
-        "the store cannot {action}: check the disk, its free space and the rights on its directory"
+        "the store cannot {action}: check the disk, its free space and the rights on its directory, \
+         or the database's server"
     )]
     Backend {
         /// What was tried.
@@ -134,10 +147,12 @@ pub enum StoreError {
         source: Arc<dyn Error + Send + Sync>,
     },
     /// Written in another format version.
-    #[error("the store in {} has a format this node does not read: use the version that wrote it", .directory.display())]
+    #[error(
+        "the store in {place} has a format this node does not read: use the version that wrote it"
+    )]
     OtherVersion {
-        /// The store's directory.
-        directory: PathBuf,
+        /// The store's directory or database.
+        place: String,
     },
     /// A requirement of the transaction does not hold; nothing was written.
     #[error(
@@ -169,6 +184,24 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// When the backend fails.
     fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The values of many keys, in their order.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn get_many(
+        &self,
+        keyspace: Keyspace,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        keys.iter().map(|key| self.get(keyspace, key)).collect()
+    }
+
+    /// The keyspaces that have a key, in no order that counts.
+    ///
+    /// # Errors
+    /// When the backend fails.
+    fn keyspaces(&self) -> Result<Vec<String>, StoreError>;
 
     /// The first `limit` pairs of a range, in byte order of the keys. An inverted range is empty.
     ///
@@ -224,6 +257,12 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix[..=last].to_vec();
     end[last] += 1;
     Some(end)
+}
+
+/// The least key greater than this one.
+fn next_key(mut key: Vec<u8>) -> Vec<u8> {
+    key.push(0);
+    key
 }
 
 fn check_lengths(writes: &[Write]) -> Result<(), StoreError> {

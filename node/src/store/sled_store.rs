@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Keyspace, Pair, Store, StoreError, Write, after_prefix, check_lengths};
+use super::{Keyspace, Pair, Store, StoreError, Write, after_prefix, check_lengths, next_key};
 
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -58,7 +58,7 @@ impl SledStore {
             None if database.is_empty() => {
                 database.insert(FORMAT_KEY, FORMAT_VERSION).map_err(backend("write"))?;
             }
-            _ => return Err(StoreError::OtherVersion { directory }),
+            _ => return Err(StoreError::OtherVersion { place: directory.display().to_string() }),
         }
         let store = Self {
             database,
@@ -137,6 +137,22 @@ impl Store for SledStore {
         Ok(value.map(|value| value.to_vec()))
     }
 
+    fn keyspaces(&self) -> Result<Vec<String>, StoreError> {
+        self.check_poisoned()?;
+        let (mut names, mut from) = (Vec::new(), vec![1]);
+        // the first key of each keyspace tells its name, and with it where the next one begins
+        while let Some(pair) = self.database.range(from..).next() {
+            let (key, _) = pair.map_err(backend("read"))?;
+            let Some((length, rest)) = key.split_first() else { break };
+            let name = rest.get(..usize::from(*length)).unwrap_or_default();
+            names.push(String::from_utf8_lossy(name).into_owned());
+            let space = key.get(..=usize::from(*length)).unwrap_or(&key);
+            let Some(next) = after_prefix(space) else { break };
+            from = next;
+        }
+        Ok(names)
+    }
+
     fn scan(
         &self,
         keyspace: Keyspace,
@@ -209,12 +225,6 @@ fn full_key(keyspace: Keyspace, key: &[u8]) -> Vec<u8> {
     [&[length], keyspace.as_bytes(), key].concat()
 }
 
-/// The least key greater than this one.
-fn next_key(mut key: Vec<u8>) -> Vec<u8> {
-    key.push(0);
-    key
-}
-
 fn backend<E: std::error::Error + Send + Sync + 'static>(
     action: &'static str,
 ) -> impl FnOnce(E) -> StoreError {
@@ -231,7 +241,7 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => {
-            Err(StoreError::InUse { directory: directory.to_path_buf() })
+            Err(StoreError::InUse { place: directory.display().to_string() })
         }
         Err(TryLockError::Error(error)) => Err(backend::<io::Error>("lock its directory")(error)),
     }
@@ -277,30 +287,5 @@ mod tests {
         let store = SledStore::open(directory.path()).unwrap();
         let last = store.scan("large", Bound::Unbounded, Bound::Unbounded, 99).unwrap();
         assert!(last.len() == 40 && last.iter().all(|(_, value)| value[0] == 3));
-    }
-
-    #[test]
-    fn transactions_of_many_threads_each_happen_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = SledStore::open(directory.path()).unwrap();
-        let add_one = || {
-            loop {
-                let before = store.get("sum", b"total").unwrap();
-                let number = before.as_deref().map_or(0, |bytes| bytes[0]);
-                let condition =
-                    Write::Require { keyspace: "sum", key: b"total".to_vec(), value: before };
-                match store.transaction(&[condition, Write::put("sum", "total", [number + 1])]) {
-                    Ok(()) => return,
-                    Err(StoreError::Conflict { keyspace }) => assert_eq!(keyspace, "sum"),
-                    Err(other) => panic!("{other}"),
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..4 {
-                scope.spawn(|| (0..10).for_each(|_| add_one()));
-            }
-        });
-        assert_eq!(store.get("sum", b"total").unwrap(), Some(vec![40]));
     }
 }

@@ -166,6 +166,13 @@ impl Vault {
         }
     }
 
+    /// The same vault over another store, which must show what this one's shows: for trying something
+    /// out beside it.
+    #[must_use]
+    pub fn over(&self, store: Arc<dyn Store>) -> Self {
+        Self::new(self.brand, store, Arc::clone(&self.key), Arc::clone(&self.random))
+    }
+
     /// Whose it is.
     #[must_use]
     pub const fn brand(&self) -> BrandId {

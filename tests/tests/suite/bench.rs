@@ -2,8 +2,8 @@
 
 use node::cli::Io;
 use node::cli::bench::{
-    AuditBenchArguments, Auditing, ExchangeArguments, WitnessArguments, measure_audit,
-    measure_exchange, measure_witness,
+    AuditBenchArguments, Auditing, ExchangeArguments, ImportBenchArguments, WitnessArguments,
+    measure_audit, measure_exchange, measure_import, measure_witness,
 };
 
 /// A whole alliance under load for a moment: everything that was taken is final and credited, no point
@@ -62,4 +62,15 @@ fn logs_made_up_for_measuring_stand_the_audit_and_an_altered_byte_does_not() {
     assert_eq!((figures.public.payloads, figures.public.returns), (0, 0));
     assert!(figures.opened.payloads > 4_900 && figures.opened.returns > 20, "{figures:?}");
     assert_eq!(figures.altered_found, Some(true));
+}
+
+/// An import beside the engine and the floor: what it kept is there after the store is opened again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_is_measured_and_whole() {
+    let arguments =
+        ImportBenchArguments { members: 300, rows: 3_000, folder: None, mapping: None, json: true };
+    let figures = measure_import(&arguments, &Io::new(true)).await.unwrap();
+    assert_eq!((figures.members, figures.rows, figures.rows_kept), (300, 3_000, 3_000));
+    assert!(figures.synthetic && figures.store_bytes_per_row > 0.0, "{figures:?}");
+    assert!(figures.look_ups > 0 && figures.floor_rows_per_second > 0.0, "{figures:?}");
 }

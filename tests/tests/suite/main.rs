@@ -13,5 +13,6 @@ mod publication;
 mod query;
 mod rebuild;
 mod stock;
+mod storage;
 mod stored_formats;
 mod succession;

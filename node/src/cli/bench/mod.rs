@@ -7,6 +7,7 @@ mod alliance;
 mod audit;
 mod exchange;
 mod floor;
+mod import;
 mod kills;
 mod ledgers;
 mod memory;
@@ -21,6 +22,7 @@ use super::{CliError, Io};
 
 pub use audit::{AuditBenchArguments, AuditFigures, Auditing, measure as measure_audit};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
+pub use import::{ImportBenchArguments, ImportFigures, measure as measure_import};
 pub use kills::{KillsArguments, KillsFigures, measure as measure_kills};
 pub use memory::{MemoryArguments, MemoryFigures, measure as measure_memory};
 pub use witness::{SizeFigures, WitnessArguments, WitnessFigures, measure as measure_witness};
@@ -36,6 +38,9 @@ pub enum BenchCommand {
     Audit(AuditBenchArguments),
     /// Memory of nodes over time at a steady rate, and how long they take to start again.
     Memory(MemoryArguments),
+    /// Rows a second of an import, beside an engine that only reads the same file and the store's own floor;
+    /// look-ups meanwhile, and what so many members take.
+    Import(ImportBenchArguments),
     /// Nodes killed at random under load: whether anything is lost, or there twice.
     Kills(KillsArguments),
 }
@@ -75,6 +80,15 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
         BenchCommand::Memory(arguments) => {
             let mut io = Io::new(arguments.json);
             let figures = memory::measure(arguments, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Import(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = import::measure(arguments, &io).await?;
             figures.tell(&io);
             if arguments.json {
                 io.json(&figures)?;

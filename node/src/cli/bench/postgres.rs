@@ -9,16 +9,12 @@
 //! - **summed**: the least that moves points: one row a transfer, without a key, balances moved by
 //!   the sums of the batch.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-
 use super::super::CliError;
 use super::input;
+use crate::postgres_cluster::PostgresCluster;
 
 /// Transfers in one transaction.
 const BATCH: u32 = 8192;
-/// The server refuses to run as root; this is who it runs as then.
-const USER: &str = "postgres";
 
 const SCHEMA: &str = "\
 CREATE TABLE account (id int PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0));
@@ -65,103 +61,24 @@ pub struct Rates {
     pub summed: f64,
 }
 
-/// A server's programs.
-struct Server {
-    programs: PathBuf,
-    as_user: bool,
-}
-
-impl Server {
-    fn find() -> Option<Self> {
-        let listed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        let mut folders: Vec<PathBuf> = listed.map(|entry| entry.path().join("bin")).collect();
-        folders.sort();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        folders.splice(0..0, std::env::split_paths(&path));
-        let has = |folder: &PathBuf| {
-            ["initdb", "pg_ctl", "pgbench", "psql"].iter().all(|name| folder.join(name).is_file())
-        };
-        let programs = folders.into_iter().rev().find(has)?;
-        let id = Command::new("id").arg("-u").output().ok()?;
-        Some(Self { programs, as_user: id.stdout.trim_ascii() == b"0" })
-    }
-
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<Output, CliError> {
-        let path = self.programs.join(program);
-        let mut command = if self.as_user {
-            let mut command = Command::new("setpriv");
-            let group = format!("--regid={USER}");
-            command.args([&format!("--reuid={USER}"), &group, "--clear-groups"]).arg(&path);
-            command
-        } else {
-            Command::new(&path)
-        };
-        let output = command
-            .args(arguments)
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|source| CliError::File { path: path.clone(), source })?;
-        if output.status.success() {
-            return Ok(output);
-        }
-        let words = String::from_utf8_lossy(&output.stderr);
-        let last = words.lines().last().unwrap_or_default();
-        Err(CliError::Input(format!("{program} failed: {last}")))
-    }
-}
-
 /// Batched transfers a second; none when no server is installed.
 ///
 /// # Errors
 /// When a server is installed and does not do it.
 pub fn batched_per_second(seconds: u32) -> Result<Option<Rates>, CliError> {
-    let Some(server) = Server::find() else { return Ok(None) };
-    let folder = tempfile::Builder::new().prefix("coalition-pg-").tempdir().map_err(input)?;
-    if server.as_user {
-        let given = Command::new("chown").arg(USER).arg(folder.path()).status().map_err(input)?;
-        if !given.success() {
-            return Err(CliError::Input(format!("cannot give a directory to the user {USER}")));
-        }
-    }
-    let data = folder.path().join("data");
-    let text = |path: &Path| path.display().to_string();
-    let (data, socket) = (text(&data), text(folder.path()));
-    server.run("initdb", &["-D", &data, "-A", "trust", "-U", "bench", "--no-instructions"])?;
-    let options = format!(
-        "-c listen_addresses='' -c unix_socket_directories={socket} -c max_wal_size=4GB \
-         -c shared_buffers=512MB"
-    );
-    let log = text(&folder.path().join("log"));
-    server.run("pg_ctl", &["-D", &data, "-w", "-l", &log, "-o", &options, "start"])?;
-    let measured = prepare(&server, &socket).and_then(|()| {
-        let rate = |script| measure(&server, folder.path(), &socket, (script, seconds));
-        Ok(Rates { double_entry: rate(DOUBLE_ENTRY)?, summed: rate(SUMMED)? })
-    });
-    let stopped = server.run("pg_ctl", &["-D", &data, "-w", "-m", "immediate", "stop"]);
-    let rate = measured?;
-    stopped?;
-    Ok(Some(rate))
+    let Some(cluster) = PostgresCluster::start().map_err(input)? else { return Ok(None) };
+    cluster.client("psql", &["-q", "-d", "postgres", "-c", SCHEMA]).map_err(input)?;
+    let rate = |script| measure(&cluster, script, seconds);
+    Ok(Some(Rates { double_entry: rate(DOUBLE_ENTRY)?, summed: rate(SUMMED)? }))
 }
 
-fn prepare(server: &Server, socket: &str) -> Result<(), CliError> {
-    let arguments = ["-h", socket, "-U", "bench", "-q", "-d", "postgres", "-c", SCHEMA];
-    server.run("psql", &arguments).map(drop)
-}
-
-fn measure(
-    server: &Server,
-    folder: &Path,
-    socket: &str,
-    (sql, seconds): (&str, u32),
-) -> Result<f64, CliError> {
-    let script = folder.join("script.sql");
+fn measure(cluster: &PostgresCluster, sql: &str, seconds: u32) -> Result<f64, CliError> {
+    let script = cluster.folder().join("script.sql");
     std::fs::write(&script, sql.replace('\n', " ") + "\n")
         .map_err(|source| CliError::File { path: script.clone(), source })?;
     let (seconds, script) = (seconds.to_string(), script.display().to_string());
-    let mut arguments = vec!["-h", socket, "-U", "bench", "-n", "-c", "2", "-j", "2"];
-    arguments.extend(["-T", &seconds, "-f", &script, "postgres"]);
-    let output = server.run("pgbench", &arguments)?;
+    let arguments = ["-n", "-c", "2", "-j", "2", "-T", &seconds, "-f", &script, "postgres"];
+    let output = cluster.client("pgbench", &arguments).map_err(input)?;
     let words = String::from_utf8_lossy(&output.stdout);
     let rate = words
         .lines()

@@ -12,7 +12,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::sync::Semaphore;
 
 use super::super::audit::{AuditArguments, audit as run_audit};
-use super::super::operations::follow_import;
+use super::super::import::follow_import;
 use super::super::queries::{Asked, explain, follow_query};
 use super::super::{CliError, Io};
 use super::alliance::{AUDITOR, Alliance};
@@ -61,7 +61,7 @@ pub async fn import(alliance: &Alliance, report: &mut Report, io: &Io) -> Result
         async move {
             let brand = alliance.brands().get(place).map(|brand| brand.id.to_string());
             bar.set_message(brand.unwrap_or_default());
-            follow_import(&alliance.client(place)?, &ImportSource::Sample, &bar).await
+            follow_import(&alliance.client(place)?, &ImportSource::Sample, false, &bar).await
         }
     });
     let views = try_join_all(imports).await?;

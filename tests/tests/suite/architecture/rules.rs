@@ -380,6 +380,12 @@ pub const OWNED: &[Alone] = &[
     },
     Alone {
         in_crate: "node",
+        name: "tokio_postgres",
+        owners: &["store::postgres_store"],
+        because: "no type of the store's backend leaks: another backend passes the same suite",
+    },
+    Alone {
+        in_crate: "node",
         name: "libp2p",
         owners: &["net", "runtime", "setup"],
         because: "peers are reached through node::net alone; runtime and setup only turn keys into peer ids",

@@ -1,0 +1,330 @@
+//! What is known of a basket: its lines, its total, and what it was before the import that is under way.
+//!
+//! A record has the basket as the last import left it and, as long as that import is not complete, as it
+//! was before: whoever reads takes the one that counts. So an import of any length becomes visible by one
+//! small write, and one that is given up leaves nothing. Records are sealed under the key of the facts.
+
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+use protocol::codec;
+use ring::rand::SecureRandom;
+
+use super::catalogue::CatalogueError;
+use super::mapping::Channel;
+use super::{BasketKey, Fen};
+use crate::store::{VALUE_MAX, Write};
+use crate::vault::{DataKey, MemberId};
+
+/// Baskets by keyed hash of the brand's number.
+pub(super) const BASKETS: &str = "purchases_basket_sealed";
+/// The same as version 0.1 wrote them: numbers of lines alone.
+pub(super) const OLD_BASKETS: &str = "purchases_basket";
+
+/// Most lines of one basket: the record, with the basket before, must fit a value of the store.
+pub(super) const LINES_MAX: usize = 750;
+/// Most departments of one basket that are counted apart.
+const DEPARTMENTS_MAX: usize = 64;
+/// The fact of a line that version 0.1 imported: which, it did not write down.
+const OLD_FACT: i64 = -1;
+
+/// One line of a basket.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct StoredLine {
+    #[n(0)]
+    pub(super) number: u32,
+    /// Its row among the facts; below zero when that is not known.
+    #[n(1)]
+    pub(super) fact: i64,
+    #[n(2)]
+    pub(super) fen: i64,
+    /// Its department, by its place in the basket's list.
+    #[n(3)]
+    pub(super) department: u16,
+    /// What is equal for equal content.
+    #[n(4)]
+    pub(super) print: i64,
+}
+
+/// A basket.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct Basket {
+    /// Whose; none for a guest.
+    #[n(0)]
+    pub(super) member: Option<MemberId>,
+    /// How many imports changed it.
+    #[n(1)]
+    pub(super) parts: u32,
+    /// Its day, in days since 1970-01-01: that of its first line.
+    #[n(2)]
+    pub(super) day: i32,
+    #[n(3)]
+    pub(super) channel: Channel,
+    /// Given back by other baskets, in fen.
+    #[n(4)]
+    pub(super) given_back: i64,
+    /// For a refund: the basket that it lowers, which is where it counts.
+    #[n(5)]
+    pub(super) lowers: Option<BasketKey>,
+    /// Departments and their sums.
+    #[n(6)]
+    pub(super) departments: Vec<(String, i64)>,
+    /// By number.
+    #[n(7)]
+    pub(super) lines: Vec<StoredLine>,
+}
+
+/// What became of a line that was to be taken into a basket.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    New,
+    /// The same was there.
+    Known,
+    /// Another content was there; its fact does not count any more.
+    Replaces(i64),
+    /// Another content was there, from the same import.
+    Contradicts,
+    TooLarge,
+}
+
+impl Basket {
+    pub(super) fn new(member: Option<MemberId>, day: i32, channel: Channel) -> Self {
+        Self {
+            member,
+            parts: 0,
+            day,
+            channel,
+            given_back: 0,
+            lowers: None,
+            departments: Vec::new(),
+            lines: Vec::new(),
+        }
+    }
+
+    /// Its lines together, without what other baskets gave back.
+    pub(super) fn sum(&self) -> i64 {
+        self.lines.iter().map(|line| line.fen).sum()
+    }
+
+    /// What counts for points: nothing when it lowers another, and never more than was given back.
+    pub(super) fn counted(&self) -> Result<Fen, CatalogueError> {
+        let fen = if self.lowers.is_some() { 0 } else { self.sum() - self.given_back };
+        Fen::new(fen).map_err(|_| CatalogueError::Damaged { what: "basket" })
+    }
+
+    /// Takes a line; `from` is the first fact of the present import.
+    pub(super) fn take(&mut self, line: &NewLine<'_>, from: i64) -> Taken {
+        let place = self.lines.binary_search_by_key(&line.number, |known| known.number);
+        let known = place.ok().and_then(|place| self.lines.get(place));
+        if let Some(known) = known {
+            if known.fact == OLD_FACT || known.print == line.print {
+                return Taken::Known;
+            }
+            if known.fact >= from {
+                return Taken::Contradicts;
+            }
+        }
+        let (before, replaced, department) = match known {
+            Some(known) => (known.fen, Some(known.fact), Some(known.department)),
+            None => (0, None, None),
+        };
+        let total = self.sum() - before + line.fen;
+        if Fen::new(total).is_err()
+            || Fen::new(total - self.given_back).is_err()
+            || (replaced.is_none() && self.lines.len() >= LINES_MAX)
+        {
+            return Taken::TooLarge;
+        }
+        if let Some((_, sum)) = department.and_then(|at| self.departments.get_mut(usize::from(at)))
+        {
+            *sum -= before;
+        }
+        let stored = StoredLine {
+            number: line.number,
+            fact: line.fact,
+            fen: line.fen,
+            department: self.department(line.department, line.fen),
+            print: line.print,
+        };
+        match place {
+            Ok(place) => {
+                if let Some(known) = self.lines.get_mut(place) {
+                    *known = stored;
+                }
+            }
+            Err(place) => self.lines.insert(place, stored),
+        }
+        replaced.map_or(Taken::New, Taken::Replaces)
+    }
+
+    /// Adds to a department's sum, and gives its place; beyond the most, the last takes all.
+    fn department(&mut self, name: &str, fen: i64) -> u16 {
+        let found = self.departments.iter().position(|(known, _)| known == name);
+        let place = match found {
+            Some(place) => place,
+            None if self.departments.len() < DEPARTMENTS_MAX => {
+                self.departments.push((name.to_owned(), 0));
+                self.departments.len() - 1
+            }
+            None => {
+                if let Some((last, _)) = self.departments.last_mut() {
+                    "OTHER".clone_into(last);
+                }
+                DEPARTMENTS_MAX - 1
+            }
+        };
+        if let Some((_, sum)) = self.departments.get_mut(place) {
+            *sum += fen;
+        }
+        u16::try_from(place).unwrap_or(u16::MAX)
+    }
+}
+
+/// A line to be taken into a basket.
+pub(super) struct NewLine<'a> {
+    pub(super) number: u32,
+    pub(super) fact: i64,
+    pub(super) fen: i64,
+    pub(super) department: &'a str,
+    pub(super) print: i64,
+}
+
+/// A basket's record.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct StoredBasket {
+    /// The import that left it so.
+    #[n(0)]
+    pub(super) import: u32,
+    #[n(1)]
+    pub(super) now: Basket,
+    /// What it was before that import; none when it was not.
+    #[n(2)]
+    pub(super) before: Option<Basket>,
+}
+
+impl fmt::Debug for StoredBasket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoredBasket").field("import", &self.import).finish_non_exhaustive()
+    }
+}
+
+impl StoredBasket {
+    /// The basket that counts, when of all imports `incomplete` alone is not complete.
+    pub(super) fn counting(self, incomplete: Option<u32>) -> Option<Basket> {
+        if Some(self.import) == incomplete { self.before } else { Some(self.now) }
+    }
+}
+
+/// How records are sealed.
+pub(super) struct Sealer<'a> {
+    pub(super) key: &'a DataKey,
+    pub(super) random: &'a dyn SecureRandom,
+}
+
+impl Sealer<'_> {
+    pub(super) fn put(
+        &self,
+        key: BasketKey,
+        basket: &StoredBasket,
+    ) -> Result<Write, CatalogueError> {
+        let sealed = self.key.seal(&codec::encode(basket), &place(key), self.random);
+        let sealed = sealed.map_err(|_| CatalogueError::Sealing)?;
+        Ok(Write::put(BASKETS, *key.as_bytes(), sealed))
+    }
+
+    pub(super) fn open(
+        &self,
+        key: BasketKey,
+        sealed: &[u8],
+    ) -> Result<StoredBasket, CatalogueError> {
+        let damaged = || CatalogueError::Damaged { what: "basket" };
+        let opened = self.key.open(sealed, &place(key)).map_err(|_| damaged())?;
+        codec::decode("basket", &opened, VALUE_MAX).map_err(|_| damaged())
+    }
+}
+
+fn place(key: BasketKey) -> Vec<u8> {
+    [b"coalition basket v1\0".as_slice(), key.as_bytes()].concat()
+}
+
+/// A basket as version 0.1 wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct OldBasket {
+    #[n(0)]
+    pub(super) member: Option<MemberId>,
+    #[n(1)]
+    pub(super) lines: Vec<u32>,
+    #[n(2)]
+    pub(super) total_fen: i64,
+    #[n(3)]
+    pub(super) parts: u32,
+}
+
+impl OldBasket {
+    /// In the present form: the whole total stands on the first line, since of which line what was is
+    /// not known.
+    pub(super) fn into_present(self) -> Basket {
+        let mut basket = Basket::new(self.member, 0, Channel::Store);
+        basket.parts = self.parts;
+        basket.departments.push(("UNKNOWN".to_owned(), self.total_fen));
+        let amounts = std::iter::once(self.total_fen).chain(std::iter::repeat(0));
+        basket.lines = self
+            .lines
+            .into_iter()
+            .zip(amounts)
+            .map(|(number, fen)| StoredLine {
+                number,
+                fact: OLD_FACT,
+                fen,
+                department: 0,
+                print: 0,
+            })
+            .collect();
+        basket
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(number: u32, fact: i64, fen: i64, department: &str, print: i64) -> NewLine<'_> {
+        NewLine { number, fact, fen, department, print }
+    }
+
+    #[test]
+    fn a_line_counts_once_and_a_later_import_may_correct_it() {
+        let mut basket = Basket::new(None, 1, Channel::Store);
+        assert_eq!(basket.take(&line(2, 10, 300, "DELI", 1), 10), Taken::New);
+        assert_eq!(basket.take(&line(1, 11, 200, "WINE", 2), 10), Taken::New);
+        assert_eq!(basket.take(&line(2, 12, 300, "DELI", 1), 10), Taken::Known);
+        assert_eq!(basket.take(&line(2, 12, 301, "DELI", 3), 10), Taken::Contradicts);
+        assert_eq!(basket.take(&line(2, 20, 250, "WINE", 3), 20), Taken::Replaces(10));
+        assert_eq!(basket.sum(), 450);
+        assert_eq!(basket.departments, [("DELI".to_owned(), 0), ("WINE".to_owned(), 450)]);
+        assert_eq!(basket.take(&line(3, 21, Fen::MAX, "DELI", 4), 20), Taken::TooLarge);
+        basket.given_back = 50;
+        assert_eq!(basket.counted().unwrap().get(), 400);
+    }
+
+    #[test]
+    fn the_largest_basket_fits_a_value_of_the_store() {
+        let mut basket = Basket::new(Some(MemberId::from_bytes([7; 16])), 20_000, Channel::Store);
+        for number in 0..u32::try_from(LINES_MAX).unwrap() {
+            let name = format!("{:064}", number % 100);
+            let fact = i64::MAX - i64::from(number);
+            let new = line(u32::MAX - number, fact, 1_000_000, &name, i64::MAX);
+            assert_eq!(basket.take(&new, 0), Taken::New);
+        }
+        assert_eq!(basket.take(&line(1, 1, 1, "X", 1), 0), Taken::TooLarge);
+        assert_eq!(basket.departments.len(), DEPARTMENTS_MAX);
+        assert_eq!(basket.departments.iter().map(|(_, fen)| fen).sum::<i64>(), basket.sum());
+        let stored = StoredBasket { import: u32::MAX, before: Some(basket.clone()), now: basket };
+        let bytes = codec::encode(&stored).len();
+        assert!(bytes + 64 <= VALUE_MAX, "{bytes}");
+    }
+}

@@ -1,0 +1,411 @@
+//! Tests of what an import makes of whole files: formats, refunds, guests, corrections, orders sent twice,
+//! dry runs, and both real data sets.
+
+use std::path::PathBuf;
+
+use super::tests::{Shop, now, terms};
+use super::*;
+
+/// A mapping of a till's exports; `more` is added to `[purchases]`.
+fn till(more: &str) -> Mapping {
+    Mapping::from_toml(&format!(
+        "format = \"coalition import 1\"\nname = \"till\"\n\
+         [members]\nfiles = [\"m.csv\"]\n[members.columns]\ncard = \"card\"\nmatch_key = \"key\"\n\
+         [members.consent]\nsource = \"member\"\nnotice_version = 3\n\
+         programme = {{ column = \"points\", granted = [\"yes\", \"1\"], refused = [\"no\"] }}\n\
+         joint_analytics = {{ column = \"sums\", granted = [\"yes\"] }}\n\
+         [purchases]\nfiles = [\"p.csv\", \"p.jsonl\"]\ntime_zone = \"Asia/Shanghai\"\n\
+         basket = \"receipt\"\nline = \"no\"\nmember = \"card\"\npurchased_at = \"at\"\n\
+         department = \"dept\"\nquantity = \"pieces\"\namount = \"yuan\"\ncurrency = \"CNY\"\n\
+         fen_per_unit = 100\n{more}"
+    ))
+    .unwrap()
+}
+
+const MEMBERS: &str =
+    "card,key,points,sums\nC1,person-one,yes,yes\nC2,person-two,no,perhaps\nC3,person-3,,\n";
+
+fn sent(name: &str, text: &str) -> Source {
+    let format = Format::of_name(name).unwrap();
+    Source::Sent { name: name.to_owned(), format, bytes: text.as_bytes().to_vec().into() }
+}
+
+fn shop(mapping: &Mapping) -> Shop {
+    let shop = Shop::open();
+    let source = sent("m.csv", MEMBERS);
+    let report = import_members(&shop.vault, &source, terms(mapping), now(), &mut |_| {}).unwrap();
+    assert_eq!((report.enrolled, report.issues.len()), (3, 0));
+    shop
+}
+
+fn import(shop: &Shop, mapping: &Mapping, source: &Source) -> (ImportReport, Vec<BasketChange>) {
+    let mut changes = Vec::new();
+    let mut sink = |batch: &[BasketChange]| {
+        changes.extend_from_slice(batch);
+        Ok(())
+    };
+    let report =
+        shop.facts.import(&shop.vault, source, terms(mapping), &mut sink, &mut |_| {}).unwrap();
+    (report, changes)
+}
+
+const STORE: &str = "channel = \"store\"\n";
+
+#[test]
+fn consent_is_what_the_file_says_and_nothing_more() {
+    let mapping = till(STORE);
+    let shop = Shop::open();
+    let source = sent("m.csv", MEMBERS);
+    let report = import_members(&shop.vault, &source, terms(&mapping), now(), &mut |_| {}).unwrap();
+    assert_eq!(report.consenting[&crate::vault::Purpose::Programme], 1);
+    assert_eq!(report.adjusted[&Adjustment::ConsentNotUnderstood], 1);
+    let of = |card: &str| {
+        let card = crate::vault::CardNumber::new(card).unwrap();
+        shop.vault.consents(shop.vault.by_card(&card).unwrap().unwrap()).unwrap()
+    };
+    use crate::vault::Purpose::{Exchange, JointAnalytics, Programme};
+    let first = of("C1");
+    assert!(first.allows(Programme) && first.allows(JointAnalytics) && !first.allows(Exchange));
+    assert_eq!(first.in_force(Programme).unwrap().notice_version, 3);
+    // a refusal is recorded; what is not understood, or not said, is no consent
+    let second = of("C2");
+    assert!(!second.in_force(Programme).unwrap().granted);
+    assert!(second.in_force(JointAnalytics).is_none());
+    assert!(of("C3").decisions().is_empty());
+}
+
+#[test]
+fn every_format_says_the_same() {
+    let mapping =
+        till("channels = { column = \"via\", values = { POS = \"store\", APP = \"app\" } }\n");
+    let rows = [
+        ("R1", 1, "C1", "2025-03-31 23:59:59", "DELI", 2, "12.50", "POS"),
+        ("R1", 2, "C1", "2025-03-31 23:59:59", "酒, \"白\"", 1, "0.10", "POS"),
+        ("R2", 1, "C2", "2025-03-31T16:00:00Z", "DELI", 1, "7", "APP"),
+    ];
+    let mut csv = "via,yuan,pieces,dept,at,card,no,receipt,unused\n".to_owned();
+    let mut json = String::new();
+    for (receipt, no, card, at, dept, pieces, yuan, via) in rows {
+        let quoted = dept.replace('"', "\"\"");
+        csv += &format!("{via},{yuan},{pieces},\"{quoted}\",{at},{card},{no},{receipt},x\n");
+        let object = serde_json::json!({
+            "receipt": receipt, "no": no, "card": card, "at": at, "dept": dept, "pieces": pieces,
+            "yuan": yuan.parse::<f64>().unwrap(), "via": via, "unused": null,
+        });
+        json += &format!("{object}\n");
+    }
+    let mut told = Vec::new();
+    for source in [sent("p.csv", &csv), sent("p.jsonl", &json)] {
+        let shop = shop(&mapping);
+        let (report, mut changes) = import(&shop, &mapping, &source);
+        assert_eq!((report.rows_kept, report.amount_fen), (3, 1_960), "{report:?}");
+        changes.sort_by_key(|change| change.after);
+        let snapshot = shop.facts.snapshot().unwrap();
+        // who has not consented is not seen; the last row is the first of April by the brand's clock
+        let seen = "SELECT department, purchased_on, quantity, amount_fen, channel FROM purchases ORDER BY amount_fen";
+        assert_eq!(
+            shop.ask(&snapshot, seen),
+            ["|酒,\"白\"|2025-03-31|1|10|store|", "|DELI|2025-03-31|2|1250|store|"]
+        );
+        let [app, store] = changes.as_slice() else { panic!("{changes:?}") };
+        assert_eq!((app.channel, app.day, app.after.get()), (Channel::App, 20_179, 700));
+        assert!(app.channel.is_online() && !store.channel.is_online());
+        assert_eq!(store.departments, [("DELI".to_owned(), 1_250), ("酒, \"白\"".to_owned(), 10)]);
+        told.push(report.rows_kept);
+    }
+    assert_eq!(told, [3, 3]);
+}
+
+#[test]
+fn broken_rows_of_every_kind_are_told_by_line_without_their_content() {
+    let mapping = till(&format!(
+        "{STORE}[purchases.cleaning]\nearliest = \"2020-01-01\"\n[purchases.guests]\n"
+    ));
+    let shop = shop(&mapping);
+    let text = "receipt,no,card,at,dept,pieces,yuan\n\
+        R1,1,C1,2025-03-31,DELI,1,1.00\n\
+        R2,1,C1,2025-03-31,DELI,1\n\
+        R3,1,C1,2025-02-30,DELI,1,1.00\n\
+        R4,1,C1,1999-12-31,DELI,1,1.00\n\
+        R5,1,C1,2199-01-01,DELI,1,1.00\n\
+        R6,1,13812345678,2025-03-31,DELI,1,1.00\n\
+        R7,x,C1,2025-03-31,DELI,1,1.00\n\
+        R8,1,C1,2025-03-31,DELI,1,1.005\n\
+        R9,1,C1,2025-03-31,DELI,-1,-1.00\n\
+        R10,1,,2025-03-31,DELI,2.0,1.00\n";
+    let (report, changes) = import(&shop, &mapping, &sent("p.csv", text));
+    assert_eq!((report.rows_read, report.rows_kept, report.guest_rows), (10, 2, 1));
+    assert_eq!(changes.len(), 2);
+    let told: Vec<String> = report.issues.iter().map(ToString::to_string).collect();
+    for (place, beginning) in [
+        "line 3: has 6 cells where the first row names 7",
+        "line 4, purchased_at: is not a date",
+        "line 5, purchased_at: is a day before or after",
+        "line 6, purchased_at: is a day before or after",
+        "line 7: no member has this card",
+        "line 8, line: is not a whole number",
+        "line 9, amount: is not an amount",
+        "line 10: a quantity or amount is negative, and nothing tells a refund",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert!(told[place].starts_with(beginning), "{}", told[place]);
+    }
+    assert!(told.iter().all(|told| !told.contains("13812345678") && !told.contains("R6")));
+    assert_eq!(report.dropped[&DropReason::ImpossibleDate], 2);
+}
+
+#[test]
+fn a_purchase_without_a_member_is_a_mistake_until_guests_are_stated() {
+    let text = "receipt,no,card,at,dept,pieces,yuan\nR1,1,,2025-03-31,DELI,1,1\nR2,1,GUEST,2025-03-31,DELI,1,1\n";
+    let strict = till(STORE);
+    let shop_strict = shop(&strict);
+    let (report, _) = import(&shop_strict, &strict, &sent("p.csv", text));
+    assert_eq!(report.dropped[&DropReason::NoMember], 1);
+    assert_eq!(report.dropped[&DropReason::UnknownMember], 1);
+    let open = till(&format!("{STORE}[purchases.guests]\nvalues = [\"GUEST\"]\n"));
+    let shop = shop(&open);
+    let (report, changes) = import(&shop, &open, &sent("p.csv", text));
+    assert_eq!((report.rows_kept, report.guest_rows), (2, 2));
+    assert!(changes.iter().all(|change| change.member.is_none()));
+    let snapshot = shop.facts.snapshot().unwrap();
+    assert_eq!(shop.ask(&snapshot, "SELECT count(*) FROM purchases"), ["|0|"]);
+    assert_eq!(shop.facts.rows().unwrap(), 2);
+}
+
+#[test]
+fn a_refund_lowers_the_basket_it_names_and_else_stands_by_itself() {
+    let mapping = till(&format!(
+        "{STORE}[purchases.refunds]\ncolumn = \"kind\"\nvalues = [\"back\"]\noriginal = \"of\"\n"
+    ));
+    let shop = shop(&mapping);
+    let head = "receipt,no,card,at,dept,pieces,yuan,kind,of\n";
+    let sale = format!(
+        "{head}R1,1,C1,2025-03-31,DELI,2,10.00,sale,\nR1,2,C1,2025-03-31,WINE,1,30.00,sale,\n"
+    );
+    import(&shop, &mapping, &sent("p.csv", &sale));
+    // one is written with a sign, one without; the third names a basket nobody knows, the fourth another's
+    let back = format!(
+        "{head}B1,1,C1,2025-04-02,DELI,-1,-5.00,back,R1\nB1,2,C1,2025-04-02,WINE,1,30.00,back,R1\n\
+         B2,1,C1,2025-04-02,DELI,1,2.00,back,R9\nB3,1,C2,2025-04-02,DELI,1,1.00,back,R1\n\
+         B4,1,C1,2025-04-02,DELI,-1,-1.00,sale,\n"
+    );
+    let source = sent("p.csv", &back);
+    let (report, mut changes) = import(&shop, &mapping, &source);
+    assert_eq!((report.rows_kept, report.refund_rows, report.amount_fen), (3, 3, -3_700));
+    assert_eq!(report.dropped[&DropReason::OthersBasket], 1);
+    assert_eq!(report.dropped[&DropReason::Negative], 1);
+    changes.sort_by_key(|change| change.after);
+    let [alone, lowered] = changes.as_slice() else { panic!("{changes:?}") };
+    assert_eq!((alone.before.get(), alone.after.get(), alone.refund), (0, -200, None));
+    assert_eq!((lowered.part, lowered.before.get(), lowered.after.get()), (1, 4_000, 500));
+    assert!(lowered.refund.is_some());
+    // again, it changes nothing
+    assert!(import(&shop, &mapping, &source).0.already_imported);
+    let again = sent("p.csv", &back.replace("B4,1", "B5,1"));
+    let (report, changes) = import(&shop, &mapping, &again);
+    assert_eq!((report.rows_kept, report.dropped[&DropReason::Duplicate]), (0, 3));
+    assert!(changes.is_empty());
+    // sales alone are seen by joint questions
+    let snapshot = shop.facts.snapshot().unwrap();
+    let seen = shop.ask(&snapshot, "SELECT count(*), sum(amount_fen) FROM purchases");
+    assert_eq!(seen, ["|2|4000|"]);
+    let counted: i64 =
+        shop.facts.counted_baskets().unwrap().iter().map(|basket| basket.after.get()).sum();
+    assert_eq!(counted, 300);
+}
+
+#[test]
+fn a_corrected_line_replaces_the_one_before() {
+    let mapping = till(STORE);
+    let shop = shop(&mapping);
+    let head = "receipt,no,card,at,dept,pieces,yuan\n";
+    let first = format!("{head}R1,1,C1,2025-03-31,DELI,1,99.00\nR1,2,C1,2025-03-31,WINE,1,30.00\n");
+    import(&shop, &mapping, &sent("p.csv", &first));
+    let before = shop.facts.snapshot().unwrap();
+    let corrected = format!(
+        "{head}R1,1,C1,2025-03-31,DELI,1,9.90\nR1,1,C1,2025-03-31,DELI,1,9.80\nR1,2,C1,2025-03-31,WINE,1,30.00\n"
+    );
+    let (report, changes) = import(&shop, &mapping, &sent("p.csv", &corrected));
+    assert_eq!(report.adjusted[&Adjustment::Corrected], 1);
+    assert_eq!(report.dropped[&DropReason::Contradiction], 1);
+    assert_eq!(report.dropped[&DropReason::Duplicate], 1);
+    let [change] = changes.as_slice() else { panic!("{changes:?}") };
+    assert_eq!((change.before.get(), change.after.get()), (12_900, 3_990));
+    assert_eq!(change.departments, [("DELI".to_owned(), 990), ("WINE".to_owned(), 3_000)]);
+    let sum = "SELECT count(*), sum(amount_fen) FROM purchases";
+    let after = shop.facts.snapshot().unwrap();
+    assert_eq!(shop.ask(&after, sum), ["|2|3990|"]);
+    // what a query was bound to stays what it was
+    assert_eq!(shop.ask(&before, sum), ["|2|12900|"]);
+    assert_ne!(before.id(), after.id());
+    assert_eq!(shop.facts.rows().unwrap(), 2);
+}
+
+#[test]
+fn the_same_order_within_a_minute_counts_once() {
+    let mapping = till(STORE);
+    let shop = shop(&mapping);
+    let line = |receipt: &str, no, card: &str, time: &str, dept: &str| {
+        format!("{receipt},{no},{card},2025-03-31 {time},{dept},1,5.00\n")
+    };
+    let text = [
+        "receipt,no,card,at,dept,pieces,yuan\n".to_owned(),
+        line("R1", 1, "C1", "12:00:10", "DELI"),
+        line("R1", 2, "C1", "12:00:10", "WINE"),
+        // sent again, its lines in another order
+        line("R2", 1, "C1", "12:00:50", "WINE"),
+        line("R2", 2, "C1", "12:00:50", "DELI"),
+        // another member's, another order, and the same one later
+        line("R3", 1, "C2", "12:00:50", "WINE"),
+        line("R3", 2, "C2", "12:00:50", "DELI"),
+        line("R4", 1, "C1", "12:00:55", "WINE"),
+        line("R5", 1, "C1", "12:01:11", "DELI"),
+        line("R5", 2, "C1", "12:01:11", "WINE"),
+    ]
+    .concat();
+    let (report, changes) = import(&shop, &mapping, &sent("p.csv", &text));
+    assert_eq!(report.dropped[&DropReason::SameOrderTwice], 2);
+    assert_eq!((report.rows_kept, changes.len()), (7, 4));
+    assert!(report.issues[0].to_string().starts_with("line 4: the member's same order came twice"));
+    // in the next batch too
+    let later =
+        format!("receipt,no,card,at,dept,pieces,yuan\n{}", line("R6", 1, "C1", "12:00:56", "WINE"));
+    let (report, _) = import(&shop, &mapping, &sent("p.csv", &later));
+    assert_eq!(report.dropped[&DropReason::SameOrderTwice], 1);
+    // and not when the mapping says so
+    let kept = till(&format!("{STORE}[purchases.cleaning]\nsame_order_within_seconds = 0\n"));
+    assert_eq!(import(&shop, &kept, &sent("p.csv", &later)).0.rows_kept, 1);
+}
+
+#[test]
+fn a_price_under_cost_is_dropped_or_told() {
+    let text = "receipt,no,card,at,dept,pieces,yuan,cost\nR1,1,C1,2025-03-31,DELI,2,10.00,4.99\n\
+        R1,2,C1,2025-03-31,DELI,2,10.00,5.01\nR1,3,C1,2025-03-31,DELI,1,1.00,\n";
+    let strict = till(&format!("{STORE}cost = \"cost\"\n"));
+    let strict_shop = shop(&strict);
+    let (report, _) = import(&strict_shop, &strict, &sent("p.csv", text));
+    assert_eq!((report.rows_kept, report.dropped[&DropReason::UnderCost]), (2, 1));
+    let kept =
+        till(&format!("{STORE}cost = \"cost\"\n[purchases.cleaning]\nkeep_under_cost = true\n"));
+    let (report, _) = import(&shop(&kept), &kept, &sent("p.csv", text));
+    assert_eq!((report.rows_kept, report.adjusted[&Adjustment::UnderCost]), (3, 1));
+}
+
+#[test]
+fn a_dry_run_says_the_same_and_keeps_nothing() {
+    let mapping = till(&format!("{STORE}[purchases.guests]\n"));
+    let shop = Shop::open();
+    let contents = |shop: &Shop| {
+        let pairs = |name: &String| {
+            let name = super::tests::SPACES.iter().find(|space| *space == name)?;
+            Some(shop.store.scan_prefix(name, b"", None, usize::MAX).unwrap())
+        };
+        shop.store.keyspaces().unwrap().iter().map(pairs).collect::<Vec<_>>()
+    };
+    let before = contents(&shop);
+    assert!(before.iter().all(Option::is_some), "a keyspace that the test does not know");
+    let rows = "receipt,no,card,at,dept,pieces,yuan\nR1,1,C1,2025-03-31,DELI,1,5\nR1,1,C1,2025-03-31,DELI,1,5\n\
+        R2,1,C9,2025-03-31,DELI,1,5\nR3,1,,2025-03-31,DELI,1,5\n";
+    let (members, purchases) = (sent("m.csv", MEMBERS), sent("p.csv", rows));
+    let folder = tempfile::tempdir().unwrap();
+    let (vault, facts) = shop.facts.aside(&shop.vault, folder.path()).unwrap();
+    let enrolled = import_members(&vault, &members, terms(&mapping), now(), &mut |_| {}).unwrap();
+    let mut sink = |_: &[BasketChange]| Ok(());
+    let said = facts.import(&vault, &purchases, terms(&mapping), &mut sink, &mut |_| {}).unwrap();
+    assert_eq!((enrolled.enrolled, said.rows_kept), (3, 2));
+    assert_eq!(contents(&shop), before);
+    assert_eq!(shop.facts.rows().unwrap(), 0);
+
+    let real = import_members(&shop.vault, &members, terms(&mapping), now(), &mut |_| {}).unwrap();
+    assert_eq!(real, enrolled);
+    assert_eq!(import(&shop, &mapping, &purchases).0, said);
+    // over what is there, a dry run sees that it is
+    let (vault, facts) = shop.facts.aside(&shop.vault, &folder.path().join("again")).unwrap();
+    let again = facts.import(&vault, &purchases, terms(&mapping), &mut sink, &mut |_| {}).unwrap();
+    assert_eq!((again.rows_kept, again.dropped[&DropReason::Duplicate]), (0, 3), "{again:?}");
+}
+
+fn shared(part: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("COALITION_SHARED").map(PathBuf::from)?.join("data").join(part);
+    path.is_dir().then_some(path)
+}
+
+fn skipped(part: &str) {
+    eprintln!("skipped: COALITION_SHARED/data/{part} is not there");
+}
+
+fn import_folder(
+    folder: &std::path::Path,
+    mapping: &Mapping,
+) -> (Shop, MembersReport, ImportReport) {
+    let shop = Shop::open();
+    let files = crate::intake::BrandFiles::of_folder(folder, mapping).unwrap();
+    let (members, purchases) = (files.members.unwrap(), files.purchases.unwrap());
+    let members =
+        import_members(&shop.vault, &members, terms(mapping), now(), &mut |_| {}).unwrap();
+    let (purchases, _) = import(&shop, mapping, &purchases);
+    (shop, members, purchases)
+}
+
+/// All four brands of the data, as they are: cancellations, guests, orders sent twice.
+#[test]
+fn online_retail_imports_without_an_edit() {
+    let Some(folder) = shared("online-retail") else { return skipped("online-retail") };
+    let mapping = Mapping::shipped("online-retail").unwrap();
+    // members, lines, lines with nothing sold, negative ones that nothing explains, sent twice, sum in fen
+    for (brand, members, rows, nothing, twice) in [
+        ("brand_22", 4_169, 212_914, 0, 8),
+        ("brand_23", 3_392, 93_500, 0, 7),
+        ("brand_2x", 3_929, 132_030, 0, 13),
+        ("brand_8x", 3_925, 100_470, 0, 4),
+    ] {
+        let (shop, people, report) = import_folder(&folder.join(brand), &mapping);
+        assert_eq!((people.rows_read, people.enrolled), (members, members), "{brand}");
+        assert!(people.consenting.is_empty());
+        let dropped = |reason| report.dropped.get(&reason).copied().unwrap_or(0);
+        eprintln!(
+            "{brand}: {report}; {} guests, {} refunds",
+            report.guest_rows, report.refund_rows
+        );
+        assert_eq!(report.rows_read, rows);
+        assert_eq!(dropped(DropReason::NothingSold), nothing);
+        assert_eq!(dropped(DropReason::SameOrderTwice), twice, "{brand}");
+        let sum: u64 = report.dropped.values().sum();
+        assert_eq!(report.rows_kept + sum, rows);
+        assert_eq!(shop.facts.rows().unwrap(), report.rows_kept);
+    }
+}
+
+/// The sums that the sample of lines, as CSV, has; and the same members.
+#[test]
+fn complete_journey_imports_from_csv_without_an_edit() {
+    let Some(folder) = shared("complete-journey/csv_sample") else {
+        return skipped("complete-journey/csv_sample");
+    };
+    let mapping = Mapping::shipped("complete-journey").unwrap();
+    for brand in ["fresh_counter", "fuel_stop", "grocer_one", "grocer_two", "health_home"] {
+        let (_, people, report) = import_folder(&folder.join(brand), &mapping);
+        eprintln!("{brand}: {report}");
+        assert!(people.enrolled > 0 && people.dropped.is_empty(), "{people:?}");
+        // members are a sample as well: a line's may be missing, and nothing else is wrong
+        assert_eq!(report.rows_read, 2_000);
+        let known = [DropReason::UnknownMember, DropReason::NothingSold];
+        assert!(report.dropped.keys().all(|reason| known.contains(reason)), "{report}");
+        assert!(report.rows_kept > 1_500);
+    }
+}
+
+/// The largest brand of the full data, to the fen.
+#[test]
+fn complete_journey_imports_whole() {
+    let Some(folder) = shared("complete-journey/full") else {
+        return skipped("complete-journey/full");
+    };
+    let mapping = Mapping::shipped("complete-journey").unwrap();
+    let (_, people, report) = import_folder(&folder.join("health_home"), &mapping);
+    eprintln!("{report}");
+    assert_eq!((people.enrolled, report.rows_read), (2_413, 180_296));
+    assert_eq!(report.dropped.keys().collect::<Vec<_>>(), [&DropReason::NothingSold]);
+}

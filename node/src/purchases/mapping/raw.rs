@@ -1,0 +1,498 @@
+//! A mapping as its file has it, and the check.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+
+use super::{
+    Channel, ChannelMapping, Cleaning, ConsentMapping, Decision, Department, LineNumber,
+    MembersMapping, PurchasesMapping, Refunds, attribute,
+};
+use crate::purchases::fen::{Rounding, Unit};
+use crate::purchases::times::{TimeFormat, day_of};
+use crate::vault::{ConsentSource, Purpose};
+
+const FORMAT: &str = "coalition import 1";
+/// Most names and values of any one list.
+const LIST_MAX: usize = 256;
+
+/// What is wrong with which field.
+pub(super) struct Wrong {
+    pub(super) field: String,
+    pub(super) problem: String,
+}
+
+type Checked<T> = Result<T, Wrong>;
+
+fn wrong<T>(field: impl Into<String>, problem: impl Into<String>) -> Checked<T> {
+    Err(Wrong { field: field.into(), problem: problem.into() })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mapping {
+    format: String,
+    name: String,
+    #[serde(default)]
+    rules: Vec<Rule>,
+    members: Option<Members>,
+    purchases: Option<Purchases>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    zh: String,
+    en: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Members {
+    files: Vec<String>,
+    delimiter: Option<String>,
+    columns: BTreeMap<String, String>,
+    consent: Option<Consent>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Consent {
+    source: String,
+    notice_version: u32,
+    because: Option<String>,
+    programme: Option<RawDecision>,
+    exchange: Option<RawDecision>,
+    joint_analytics: Option<RawDecision>,
+    marketing: Option<RawDecision>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDecision {
+    column: Option<String>,
+    #[serde(default)]
+    granted: Vec<String>,
+    #[serde(default)]
+    refused: Vec<String>,
+    default: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Purchases {
+    files: Vec<String>,
+    delimiter: Option<String>,
+    time_zone: String,
+    time_format: Option<String>,
+    basket: String,
+    line: Option<String>,
+    #[serde(default)]
+    line_is_place_in_basket: bool,
+    member: String,
+    purchased_at: String,
+    product: Option<String>,
+    department: Option<String>,
+    department_first_characters: Option<usize>,
+    department_always: Option<String>,
+    quantity: String,
+    amount: String,
+    currency: String,
+    fen_per_unit: u32,
+    #[serde(default)]
+    round_half_even: bool,
+    cost: Option<String>,
+    channel: Option<String>,
+    channels: Option<Channels>,
+    guests: Option<Guests>,
+    refunds: Option<RawRefunds>,
+    #[serde(default)]
+    cleaning: RawCleaning,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Channels {
+    column: String,
+    values: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Guests {
+    /// Values of the member's column that mean a guest, besides an empty cell.
+    #[serde(default)]
+    values: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRefunds {
+    column: Option<String>,
+    #[serde(default)]
+    values: Vec<String>,
+    original: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawCleaning {
+    #[serde(default)]
+    measured_departments: Vec<String>,
+    most_pieces: Option<i64>,
+    same_order_within_seconds: Option<u32>,
+    earliest: Option<String>,
+    latest: Option<String>,
+    #[serde(default)]
+    keep_under_cost: bool,
+}
+
+impl Mapping {
+    pub(super) fn check(self, digest: [u8; 32]) -> Checked<super::Mapping> {
+        if self.format != FORMAT {
+            return wrong("format", format!("is {:?}, should be {FORMAT:?}", self.format));
+        }
+        named("name", &self.name)?;
+        if self.members.is_none() && self.purchases.is_none() {
+            return wrong("", "has neither [members] nor [purchases]");
+        }
+        let because = self.members.as_ref().and_then(|members| members.consent.as_ref());
+        let mut rules: Vec<(String, String)> =
+            self.rules.into_iter().map(|rule| (rule.zh, rule.en)).collect();
+        if let Some(because) = because.and_then(|consent| consent.because.clone()) {
+            rules.push((because.clone(), because));
+        }
+        Ok(super::Mapping {
+            digest,
+            name: self.name,
+            members: self.members.map(Members::check).transpose()?,
+            purchases: self.purchases.map(Purchases::check).transpose()?,
+            rules,
+        })
+    }
+}
+
+impl Members {
+    fn check(self) -> Checked<MembersMapping> {
+        let files = files("members.files", self.files)?;
+        let delimiter = delimiter("members.delimiter", self.delimiter.as_deref())?;
+        let (mut card, mut match_key, mut attributes) = (None, None, Vec::new());
+        for (field, column) in self.columns {
+            let place = format!("members.columns.{field}");
+            named(&place, &column)?;
+            match field.as_str() {
+                "card" => card = Some(column),
+                "match_key" => match_key = Some(column),
+                name => match attribute(name) {
+                    Some(attribute) => attributes.push((attribute, column)),
+                    None => {
+                        return wrong(
+                            place,
+                            "is not a field of a member: card, match_key or an attribute",
+                        );
+                    }
+                },
+            }
+        }
+        let Some(card) = card else {
+            return wrong(
+                "members.columns",
+                "needs card: the column of the brand's own number of a member",
+            );
+        };
+        let consent = self.consent.map(Consent::check).transpose()?;
+        Ok(MembersMapping { files, delimiter, card, match_key, attributes, consent })
+    }
+}
+
+impl Consent {
+    fn check(self) -> Checked<ConsentMapping> {
+        let source = match self.source.as_str() {
+            "member" => ConsentSource::Member,
+            "staff" => ConsentSource::Staff,
+            "sample_rule" => ConsentSource::SampleRule,
+            other => {
+                return wrong(
+                    "members.consent.source",
+                    format!("is {other:?}, should be member, staff or sample_rule"),
+                );
+            }
+        };
+        let mut decisions = Vec::new();
+        for (purpose, raw) in [
+            (Purpose::Programme, self.programme),
+            (Purpose::Exchange, self.exchange),
+            (Purpose::JointAnalytics, self.joint_analytics),
+            (Purpose::Marketing, self.marketing),
+        ] {
+            let Some(raw) = raw else { continue };
+            let field = format!("members.consent.{}", purpose.name());
+            decisions.push((purpose, raw.check(&field, self.because.as_deref())?));
+        }
+        Ok(ConsentMapping { source, notice_version: self.notice_version, decisions })
+    }
+}
+
+impl RawDecision {
+    fn check(self, field: &str, because: Option<&str>) -> Checked<Decision> {
+        let default = match self.default.as_deref() {
+            None => None,
+            Some("granted") => Some(true),
+            Some("refused") => Some(false),
+            Some(other) => {
+                return wrong(field, format!("default is {other:?}, should be granted or refused"));
+            }
+        };
+        if default == Some(true) && because.is_none_or(|because| because.trim().is_empty()) {
+            return wrong(
+                field,
+                "consent of all by default needs `because` under [members.consent]: the words in which \
+                 every report says on what it rests",
+            );
+        }
+        match &self.column {
+            Some(column) => named(field, column)?,
+            None if default.is_none() => return wrong(field, "needs a column or a default"),
+            None => {}
+        }
+        if self.column.is_some() && self.granted.is_empty() {
+            return wrong(field, "say which values of the column mean yes: granted = [\"1\"]");
+        }
+        let (granted, refused) = (values(field, self.granted)?, values(field, self.refused)?);
+        if granted.iter().any(|value| refused.contains(value)) {
+            return wrong(field, "a value cannot mean both yes and no");
+        }
+        Ok(Decision { column: self.column, granted, refused, default })
+    }
+}
+
+impl Purchases {
+    fn check(self) -> Checked<PurchasesMapping> {
+        let at = |field: &str| format!("purchases.{field}");
+        let files = files("purchases.files", self.files)?;
+        let delimiter = delimiter("purchases.delimiter", self.delimiter.as_deref())?;
+        let Ok(zone) = TimeZone::get(&self.time_zone) else {
+            return wrong(at("time_zone"), "no time zone of that name, such as Asia/Shanghai");
+        };
+        let time_format = match self.time_format {
+            None => TimeFormat::Iso,
+            Some(text) => match TimeFormat::stated(&text) {
+                Some(format) => format,
+                None => {
+                    return wrong(
+                        at("time_format"),
+                        "gives no day; %Y, %m, %d, %H, %M, %S and what stands between them, as in \
+                         %d/%m/%Y %H:%M",
+                    );
+                }
+            },
+        };
+        for (field, column) in [
+            ("basket", Some(&self.basket)),
+            ("line", self.line.as_ref()),
+            ("member", Some(&self.member)),
+            ("purchased_at", Some(&self.purchased_at)),
+            ("product", self.product.as_ref()),
+            ("department", self.department.as_ref()),
+            ("department_always", self.department_always.as_ref()),
+            ("quantity", Some(&self.quantity)),
+            ("amount", Some(&self.amount)),
+            ("cost", self.cost.as_ref()),
+        ] {
+            if let Some(column) = column {
+                named(&at(field), column)?;
+            }
+        }
+        let line = match (self.line, self.line_is_place_in_basket) {
+            (Some(column), false) => LineNumber::Column(column),
+            (None, true) => LineNumber::Place,
+            _ => {
+                return wrong(
+                    at("line"),
+                    "name the column of the line's number, or else say line_is_place_in_basket = true",
+                );
+            }
+        };
+        let department = match (self.department, self.department_always) {
+            (Some(name), None) => {
+                let first = self.department_first_characters;
+                if first.is_some_and(|first| first == 0 || first > 64) {
+                    return wrong(at("department_first_characters"), "is 1 to 64");
+                }
+                Department::Column { name, first }
+            }
+            (None, Some(name)) if name.len() <= super::super::line::DEPARTMENT_MAX => {
+                Department::Always(name)
+            }
+            _ => {
+                return wrong(
+                    at("department"),
+                    "name the column of the department, or else say department_always = \"NAME\"",
+                );
+            }
+        };
+        if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase())
+        {
+            return wrong(at("currency"), "is three capital letters (ISO 4217), such as CNY");
+        }
+        let rounding = if self.round_half_even { Rounding::HalfEven } else { Rounding::Refuse };
+        let Some(unit) = Unit::new(self.fen_per_unit, rounding) else {
+            return wrong(
+                at("fen_per_unit"),
+                format!(
+                    "is {}, should be 1 to 1000000: 100 for yuan, 1 for fen",
+                    self.fen_per_unit
+                ),
+            );
+        };
+        let channel = channel(self.channel, self.channels)?;
+        let guests = match self.guests {
+            None => None,
+            Some(guests) => Some(values(&at("guests"), guests.values)?),
+        };
+        let refunds = self.refunds.map(RawRefunds::check).transpose()?;
+        let cleaning = self.cleaning.check()?;
+        Ok(PurchasesMapping {
+            files,
+            delimiter,
+            zone,
+            time_format,
+            basket: self.basket,
+            line,
+            member: self.member,
+            purchased_at: self.purchased_at,
+            product: self.product,
+            department,
+            quantity: self.quantity,
+            amount: self.amount,
+            unit,
+            cost: self.cost,
+            channel,
+            guests,
+            refunds,
+            cleaning,
+        })
+    }
+}
+
+impl RawRefunds {
+    fn check(self) -> Checked<Refunds> {
+        let field = "purchases.refunds";
+        let marked = match self.column {
+            None if self.values.is_empty() => None,
+            Some(column) if !self.values.is_empty() => {
+                named(field, &column)?;
+                Some((column, values(field, self.values)?))
+            }
+            _ => {
+                return wrong(
+                    field,
+                    "column and values belong together; with neither, a negative amount tells a refund",
+                );
+            }
+        };
+        if let Some(original) = &self.original {
+            named("purchases.refunds.original", original)?;
+        }
+        Ok(Refunds { marked, original: self.original })
+    }
+}
+
+impl RawCleaning {
+    fn check(self) -> Checked<Cleaning> {
+        let at = |field: &str| format!("purchases.cleaning.{field}");
+        let day = |field: &str, text: Option<String>| match text {
+            None => Ok(None),
+            Some(text) => match day_of(&text) {
+                Some(day) => Ok(Some(day)),
+                None => wrong(at(field), "is not a day from 1970 to 2199, as in 2017-03-31"),
+            },
+        };
+        let standard = Cleaning::default();
+        let most_pieces = self.most_pieces.unwrap_or(standard.most_pieces);
+        if most_pieces < 1 {
+            return wrong(at("most_pieces"), "is at least 1");
+        }
+        let seconds = self.same_order_within_seconds.unwrap_or(standard.same_order_within_seconds);
+        if seconds > 86_400 {
+            return wrong(at("same_order_within_seconds"), "is at most 86400");
+        }
+        let measured = values(&at("measured_departments"), self.measured_departments)?;
+        Ok(Cleaning {
+            measured_departments: measured,
+            most_pieces,
+            same_order_within_seconds: seconds,
+            earliest: day("earliest", self.earliest)?.unwrap_or(standard.earliest),
+            latest: day("latest", self.latest)?,
+            keep_under_cost: self.keep_under_cost,
+        })
+    }
+}
+
+fn channel(one: Option<String>, many: Option<Channels>) -> Checked<ChannelMapping> {
+    let of = |field: &str, name: &str| match Channel::from_name(name) {
+        Some(channel) => Ok(channel),
+        None => {
+            let names = Channel::ALL.map(Channel::name).join(", ");
+            wrong(field, format!("is {name:?}, should be one of {names}"))
+        }
+    };
+    let default = one.map(|name| of("purchases.channel", &name)).transpose()?;
+    let column = match many {
+        None => None,
+        Some(many) => {
+            named("purchases.channels.column", &many.column)?;
+            if many.values.len() > LIST_MAX {
+                return wrong(
+                    "purchases.channels.values",
+                    format!("has more than {LIST_MAX} values"),
+                );
+            }
+            let mut values = BTreeMap::new();
+            for (value, name) in many.values {
+                values.insert(value, of("purchases.channels.values", &name)?);
+            }
+            Some((many.column, values))
+        }
+    };
+    if column.is_none() && default.is_none() {
+        return wrong(
+            "purchases.channel",
+            "say by which channel: channel = \"store\", or [purchases.channels]",
+        );
+    }
+    Ok(ChannelMapping { column, default })
+}
+
+fn named(field: &str, name: &str) -> Checked<()> {
+    let fits = (1..=128).contains(&name.len()) && !name.chars().any(char::is_control);
+    if fits { Ok(()) } else { wrong(field, "a name has 1 to 128 bytes and no control characters") }
+}
+
+fn files(field: &str, names: Vec<String>) -> Checked<Vec<String>> {
+    if names.is_empty() || names.len() > 16 {
+        return wrong(field, "names 1 to 16 files, of which the first that is there counts");
+    }
+    match names
+        .iter()
+        .find(|name| name.is_empty() || name.contains(['/', '\\', '\0']) || name.starts_with('.'))
+    {
+        Some(name) => wrong(field, format!("{name:?} is no plain file name")),
+        None => Ok(names),
+    }
+}
+
+fn delimiter(field: &str, text: Option<&str>) -> Checked<u8> {
+    match text.unwrap_or(",").as_bytes() {
+        [byte @ (b',' | b';' | b'\t' | b'|')] => Ok(*byte),
+        _ => wrong(field, "is one of , ; | or a tab"),
+    }
+}
+
+fn values(field: &str, values: Vec<String>) -> Checked<BTreeSet<String>> {
+    if values.len() > LIST_MAX {
+        return wrong(field, format!("has more than {LIST_MAX} values"));
+    }
+    Ok(values.into_iter().collect())
+}

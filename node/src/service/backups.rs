@@ -1,0 +1,33 @@
+//! What is asked of a backup, and how far it is.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Where a backup goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackupRequest {
+    /// A folder on the node's machine that is not there yet.
+    pub folder: String,
+}
+
+/// How far the last backup has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackupView {
+    /// Whether one is being made.
+    pub running: bool,
+    /// Whether the last one is complete.
+    pub done: bool,
+    /// Why the last one was not completed, if so.
+    pub failed: Option<String>,
+    /// The folder.
+    pub folder: String,
+    /// Pairs of the store in it.
+    pub pairs: u64,
+    /// Digest of the store's contents, hex.
+    pub store_digest: String,
+    /// Files in it.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}

@@ -185,6 +185,7 @@ shipped!(
     "average-basket",
     "retention",
     "brand-comparison",
+    "spending-comparison",
     "campaign-before-and-during",
     "campaign-attribution",
     "experiment-groups",

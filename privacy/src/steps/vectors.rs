@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::alone::{PackDecline, PackMessage, PackQuestion};
 use crate::bounded::Collector;
 use crate::exact::Rational;
 use crate::ids::{
@@ -102,6 +103,21 @@ fn messages() -> Vec<(&'static str, Message)> {
     ]
 }
 
+fn pack_messages() -> Vec<(&'static str, PackMessage)> {
+    let query = id().query;
+    let question = PackQuestion {
+        sql: "SELECT brand, count(*) FROM purchases GROUP BY brand".into(),
+        purpose: "joint_statistics".parse().unwrap(),
+        rho: PicoRho::new(4_000_000_000),
+    };
+    let noised = vec![0, 0, 0, 0, 0, 0, 1, 0];
+    vec![
+        ("message-pack-ask", PackMessage::Ask(query, question)),
+        ("message-pack-declined", PackMessage::Declined(query, PackDecline::Policy)),
+        ("message-pack-answer", PackMessage::Answer(query, id(), noised)),
+    ]
+}
+
 /// Hashes, the masked vector of a brand with one member and no noise, and what it commits to.
 fn derived() -> Vec<(&'static str, Vec<u8>)> {
     let sql = "SELECT half_year(purchased_on) AS half, count(distinct member) AS m \
@@ -137,6 +153,7 @@ fn the_wire_format_is_frozen() {
     let mut written: BTreeMap<&str, Vec<u8>> = derived().into_iter().collect();
     written.extend(entries().iter().map(|(name, entry)| (*name, entry.to_bytes())));
     written.extend(messages().iter().map(|(name, message)| (*name, message.to_bytes())));
+    written.extend(pack_messages().iter().map(|(name, message)| (*name, message.to_bytes())));
     let mut used = BTreeSet::new();
     for line in VECTORS.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (name, expected) = line.split_once(' ').unwrap();
@@ -160,5 +177,8 @@ fn frozen_entries_and_messages_read_back() {
     }
     for (name, message) in messages() {
         assert_eq!(Message::from_bytes(&message.to_bytes()), Ok(message), "{name}");
+    }
+    for (name, message) in pack_messages() {
+        assert_eq!(PackMessage::from_bytes(&message.to_bytes()), Ok(message), "{name}");
     }
 }

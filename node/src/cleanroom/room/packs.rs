@@ -288,7 +288,10 @@ impl Room {
         }
         match self.taken(from, question, now) {
             Ok((id, mut actions)) => {
-                self.apply(PackRecord::Answering(from, query, id), &mut actions);
+                // an answer that is there needs no record, or asking again would fill the journal
+                if self.local.progress(&id, self.inner.ledger()) != Some(LocalProgress::Released) {
+                    self.apply(PackRecord::Answering(from, query, id), &mut actions);
+                }
                 actions.extend(self.told(from, query, id));
                 actions
             }

@@ -76,7 +76,7 @@ fn disputes_are_resolved_by_terms_that_add_up() {
         let (brands, liar) = (Some(4), Some(Liar::Counterfeiter));
         Scenario { brands, liar, ..Scenario::of_seed(seed) }
     };
-    let scenarios: Vec<Scenario> = (0..8).map(scenario).collect();
+    let scenarios: Vec<Scenario> = (0..24).map(scenario).collect();
     let counts = sound(&scenarios);
     assert!(counts.resolved > 0 && counts.declined > 0, "{counts:?}");
 }

@@ -107,9 +107,14 @@ impl Observer {
         let voted = self.votes.get(&(by, slot)) == Some(&block.block);
         let before = self.disputes.found.get(&(by, log)).copied();
         let first = before.is_none_or(|before| before >= height);
+        // it may have voted for an offer, and agreed to another one before that was final
+        let superseded = self.ended(by, log).next().is_some()
+            && self.entries_of(block).iter().any(|entry| {
+                matches!(entry, PublicEntry::DisputeResolved(it) if it.sides() == (log, by))
+            });
         ensure(
             "who votes finds nothing wrong",
-            block.payloads.is_ok() || !voted || !first,
+            block.payloads.is_ok() || !voted || !first || superseded,
             || format!("{by} voted for {:?}, then: {:?}", block.block, block.payloads),
         )?;
         if block.payloads.is_err() {

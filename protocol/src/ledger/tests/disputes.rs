@@ -404,3 +404,40 @@ fn a_dispute_that_begins_after_a_block_that_cannot_be_read_ends_like_any_other()
     assert!(said.contains(&true) && said.contains(&false), "{said:?}");
     assert_eq!(found(&audited(&world, &chain)), Vec::<String>::new());
 }
+
+#[test]
+fn an_offer_that_is_on_its_way_when_another_is_agreed_to_restates_nothing() {
+    let (a, b) = (id("a"), id("b"));
+    let mut world = disputed(10);
+    let first = terms(&world, is_exchange);
+    offer(&mut world, first).unwrap();
+    let offered =
+        |world: &World| world.ledger(b).witness(a).unwrap().dispute().unwrap().offer().is_some();
+    world.until("b has the offer", offered);
+    let second = terms(&world, |_| false);
+    let last = second.last;
+    offer(&mut world, second).unwrap();
+    // b votes for the block with it, then agrees to the first
+    for (from, to, bytes) in std::mem::take(&mut world.mail) {
+        if (from, to) != (a, b) {
+            world.mail.push_back((from, to, bytes));
+            continue;
+        }
+        let message = Message::from_bytes(&bytes).unwrap();
+        world.call(b, |ledger, context, out| ledger.handle(from, message, context, out).unwrap());
+    }
+    agree(&mut world).unwrap();
+    world.until("b disputes what it did not agree to", |world| {
+        world.ledger(b).witness(a).unwrap().dispute().is_some_and(|it| it.began() > last)
+    });
+    let third = terms(&world, |_| false);
+    offer(&mut world, third).unwrap();
+    world.until("b has the offer", offered);
+    agree(&mut world).unwrap();
+    assert_eq!(world.credited(b, a), [100, 50]);
+    world.until("a hears of it", |world| {
+        world.ledger(a).witness(b).unwrap().tip().recognised(a).height > last
+            && world.ledger(b).writer().is_idle()
+    });
+    conserved(&world);
+}

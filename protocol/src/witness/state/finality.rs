@@ -94,6 +94,14 @@ impl<G: Guards> Witness<G> {
         let Received { header, frontier, public, proven, column, opening, salvaged, .. } = received;
         let (offered, unsound) = (received.offered, received.unsound);
         let committed = received.committed;
+        // it was read as an offer, and this brand has agreed to another since: what is not in dispute is not
+        // restated
+        let (column, salvaged) = match column {
+            Ok((payloads, _)) if offered.is_some() && self.dispute.is_none() => {
+                (Err(Violation::ExactTotals { counterparty: self.log }), payloads)
+            }
+            column => (column, salvaged),
+        };
         let (fragment, unread) = (received.fragment, received.unread);
         self.stances.certified(&header, &certificate, proven);
         if let Some(draft) = adoption::switch(public.iter().map(|(_, entry)| entry)) {

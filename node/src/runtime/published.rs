@@ -1,12 +1,11 @@
 //! The own log on disk in the C2SP layout, and own final blocks read back from it.
 //!
-//! Takes only what is certified: `certificates` at once, tiles and then `checkpoint` behind the loop
+//! Takes only what is certified: tiles, then `certificates`, then `checkpoint` are written behind the loop
 //! ([`super::publisher`]), so that a reader never sees a size whose leaves are not there. What a crash left
 //! unwritten is written again from the journal's replay. Does not decide what is final.
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,7 +20,7 @@ use protocol::log::tiles::{TilePath, TileReader, TileSource, TileWriter, TilesEr
 use protocol::witness::build::OwnBlock;
 use protocol::witness::statement::{Certificate, UnverifiedCertificate};
 
-use super::publisher::{self, Publisher};
+use super::publisher::{self, Final, Publisher};
 
 /// A published log folder, read as a source of tiles; what is published no more, from the archive beside
 /// it, if it is there.
@@ -75,8 +74,7 @@ pub struct PublishedLog {
     size: TreeSize,
     // the latest of them, while they may not be on disk
     latest: VecDeque<OwnBlock>,
-    certificates: File,
-    // how many certificates the file has
+    // how many certificates the file has or will have
     certified: u64,
     publisher: Publisher,
     // by height - 1; the journal's replay brings them back at every start
@@ -108,40 +106,37 @@ impl PublishedLog {
         let certificates = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
         certificates.set_len(end).map_err(io)?;
         let size = writer.size();
-        let publisher = Publisher::start(folder, CHECKPOINT_FILE, writer)?;
+        let publisher = Publisher::start(folder, CHECKPOINT_FILE, (writer, certificates))?;
         let (latest, past) = (VecDeque::new(), Vec::new());
-        Ok(Self { folder: source, size, latest, certificates, certified, publisher, past })
+        Ok(Self { folder: source, size, latest, certified, publisher, past })
     }
 
     /// Takes a final block, in order from the first; what of it is not on disk yet will be.
     ///
     /// # Errors
-    /// When its certificate cannot be written, or the tiles of an earlier block could not be.
+    /// When an earlier one could not be written.
     pub fn append(
         &mut self,
         block: &OwnBlock,
         certificate: &Certificate,
     ) -> Result<(), PublishError> {
         let height = block.reference().height.get();
-        if self.size < block.reference().size {
-            if self.size != block.before().size() {
-                return Err(PublishError::Tiles {
-                    path: self.folder.0.clone(),
-                    problem: format!("they end before block {height}"),
-                });
-            }
-            self.publisher.append(block.clone())?;
-            self.size = block.reference().size;
+        let has_leaves = self.size >= block.reference().size;
+        if !has_leaves && self.size != block.before().size() {
+            return Err(PublishError::Tiles {
+                path: self.folder.0.clone(),
+                problem: format!("they end before block {height}"),
+            });
+        }
+        if !has_leaves || self.certified < height {
+            let bytes = || codec::encode(certificate.as_unverified());
+            let certificate = (self.certified < height).then(bytes);
+            self.publisher.append(Final { block: block.clone(), certificate })?;
+            self.certified = self.certified.max(height);
+            self.size = self.size.max(block.reference().size);
             let written = self.publisher.written(TreeSize::new(0));
             while self.latest.pop_front_if(|known| known.reference().size <= written).is_some() {}
             self.latest.push_back(block.clone());
-        }
-        if self.certified < height {
-            let path = self.folder.0.join("certificates");
-            self.certificates
-                .write_all(&codec::encode(certificate.as_unverified()))
-                .map_err(|source| PublishError::io(&path, source))?;
-            self.certified = height;
         }
         self.past
             .push(Past { certificate: certificate.clone(), contents: block.contents().to_vec() });

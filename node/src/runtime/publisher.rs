@@ -2,8 +2,8 @@
 //!
 //! Own final blocks are handed over in the turn that makes them final, and the checkpoint when that turn is
 //! durable; everything else is a thread's. It writes the tiles that all blocks which came meanwhile have
-//! filled, then the partial ones of the newest checkpoint's size alone, syncs the file system once, and only
-//! then puts the checkpoint in its place and removes the partial tiles that full ones replace: after a crash,
+//! filled, then the partial ones of the newest checkpoint's size alone, then the certificates, syncs the file
+//! system once, and only then puts the checkpoint in its place and removes the partial tiles that full ones replace: after a crash,
 //! whatever a checkpoint names is there, and what it does not name yet is written again from the journal.
 //! Of checkpoints that wait only the newest is shown. Under load it publishes some times a second, so
 //! that a log of many blocks does not cost a partial tile and a sync for each; a lone block is published at
@@ -32,10 +32,27 @@ const WAITING_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of blocks that wait at most: whoever brings more is held up.
 const WAITING_BYTES_MAX: usize = 2 * WAITING_BYTES;
 
+/// A final block for the log's files.
+pub(super) struct Final {
+    /// It.
+    pub(super) block: OwnBlock,
+    /// The bytes of its certificate, unless they are in their file.
+    pub(super) certificate: Option<Vec<u8>>,
+}
+
+impl Final {
+    fn size(&self) -> TreeSize {
+        self.block.reference().size
+    }
+    fn bytes(&self) -> usize {
+        self.block.body().as_bytes().len()
+    }
+}
+
 #[derive(Default)]
 struct Work {
-    // in order, none of it on disk
-    blocks: VecDeque<OwnBlock>,
+    // in order, none of it wholly on disk
+    blocks: VecDeque<Final>,
     waiting_bytes: usize,
     // the newest checkpoint, if it is not shown yet
     checkpoint: Option<SignedCheckpoint>,
@@ -58,14 +75,14 @@ impl Work {
     }
 
     /// What is done next: the blocks up to a checkpoint, or, when somebody waits for more, those beyond it.
-    fn take(&mut self) -> (Vec<OwnBlock>, Option<SignedCheckpoint>) {
+    fn take(&mut self) -> (Vec<Final>, Option<SignedCheckpoint>) {
         let checkpoint = self.checkpoint.take();
         let end = checkpoint.as_ref().map(|it| it.unverified().size());
         let mut blocks = Vec::new();
         while let Some(block) =
-            self.blocks.pop_front_if(|block| end.is_none_or(|end| block.reference().size <= end))
+            self.blocks.pop_front_if(|block| end.is_none_or(|end| block.size() <= end))
         {
-            self.waiting_bytes -= block.body().as_bytes().len();
+            self.waiting_bytes -= block.bytes();
             blocks.push(block);
         }
         (blocks, checkpoint)
@@ -95,15 +112,15 @@ pub(super) struct Publisher {
 }
 
 impl Publisher {
-    /// For the log in a folder, whose tiles have been written up to where `tiles` stands; the checkpoint's
-    /// file is `name` in it.
+    /// For the log in a folder, whose tiles have been written up to where `tiles` stands; the certificates' file
+    /// is open at its end, the checkpoint's is `name` in the folder.
     ///
     /// # Errors
     /// When the folder cannot be opened or no thread can be started.
     pub(super) fn start(
         folder: &Path,
         name: &'static str,
-        tiles: TileWriter,
+        (tiles, certificates): (TileWriter, File),
     ) -> Result<Self, PublishError> {
         let io = |source: std::io::Error| PublishError::io(folder, source);
         let directory = File::open(folder).map_err(io)?;
@@ -112,7 +129,7 @@ impl Publisher {
         let theirs = Arc::clone(&shared);
         let edge = tiles.size();
         let (folder, superseded) = (folder.to_path_buf(), Vec::new());
-        let files = Files { folder, directory, name, tiles, edge, superseded };
+        let files = Files { folder, directory, name, tiles, certificates, edge, superseded };
         let thread = std::thread::Builder::new()
             .name("publisher".to_owned())
             .spawn(move || publish_until_ended(&theirs, files))
@@ -124,7 +141,7 @@ impl Publisher {
     ///
     /// # Errors
     /// When earlier ones could not be written: nothing is published any more.
-    pub(super) fn append(&self, block: OwnBlock) -> Result<(), PublishError> {
+    pub(super) fn append(&self, block: Final) -> Result<(), PublishError> {
         let mut work = self.shared.lock();
         while work.failed.is_none() && work.waiting_bytes > WAITING_BYTES_MAX {
             work = self.shared.wait(work);
@@ -132,7 +149,7 @@ impl Publisher {
         if let Some(error) = &work.failed {
             return Err(error.clone());
         }
-        work.waiting_bytes += block.body().as_bytes().len();
+        work.waiting_bytes += block.bytes();
         work.blocks.push_back(block);
         if work.is_urgent() {
             self.shared.changed.notify_all();
@@ -243,6 +260,7 @@ struct Files {
     directory: File,
     name: &'static str,
     tiles: TileWriter,
+    certificates: File,
     // the last size whose partial tiles were written
     edge: TreeSize,
     // directories of partial tiles that full ones replace
@@ -250,12 +268,13 @@ struct Files {
 }
 
 impl Files {
-    /// Writes the tiles of these blocks, partial ones for the size after the last of them.
-    fn write(&mut self, blocks: &[OwnBlock]) -> Result<(), PublishError> {
+    /// Writes the tiles of these blocks, partial ones for the size after the last of them, and then their
+    /// certificates: a certificate tells who audits the folder that the leaves are there.
+    fn write(&mut self, blocks: &[Final]) -> Result<(), PublishError> {
         let folder = &self.folder;
         let problem = |problem: String| PublishError::Tiles { path: folder.clone(), problem };
-        let mut written = Ok(());
-        for block in blocks {
+        let (mut written, from) = (Ok(()), self.tiles.size());
+        for Final { block, .. } in blocks.iter().filter(|block| block.size() > from) {
             let leaves = block.hashed_leaves().map_err(|error| problem(error.to_string()))?;
             let filled = |file: TileFile| {
                 if written.is_ok() {
@@ -272,7 +291,10 @@ impl Files {
         let superseded = edge.superseded.iter();
         let superseded = superseded.map(|tile| self.folder.join(tile.partials_directory()));
         self.superseded.extend(superseded);
-        Ok(())
+        let certificates = blocks.iter().filter_map(|block| block.certificate.as_deref());
+        self.certificates
+            .write_all(&certificates.collect::<Vec<_>>().concat())
+            .map_err(|source| PublishError::io(&self.folder.join("certificates"), source))
     }
 
     /// All that was written before is on the disk when the checkpoint is in its place. `syncfs` reports
@@ -391,7 +413,24 @@ mod tests {
     }
 
     fn start(folder: &Path) -> Publisher {
-        Publisher::start(folder, NAME, TileWriter::empty()).unwrap()
+        let certificates = File::create(folder.join("certificates")).unwrap();
+        Publisher::start(folder, NAME, (TileWriter::empty(), certificates)).unwrap()
+    }
+
+    fn append(publisher: &Publisher, block: &OwnBlock) -> Result<(), PublishError> {
+        let certificate = Some(vec![block.reference().height.get() as u8]);
+        publisher.append(Final { block: block.clone(), certificate })
+    }
+
+    /// The certificates that are there; the leaves of each are.
+    fn certified(folder: &Path, all: &[OwnBlock]) -> usize {
+        let certificates = fs::read(folder.join("certificates")).unwrap();
+        assert!((1..).take(certificates.len()).eq(certificates.iter().copied()));
+        if let Some(block) = certificates.len().checked_sub(1).map(|last| &all[last]) {
+            let read = rebuild(&LogFolder(folder.into()), block.reference().size, |_, _| {});
+            assert_eq!(read.unwrap().root(), block.reference().root);
+        }
+        certificates.len()
     }
 
     #[test]
@@ -399,18 +438,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let publisher = start(folder.path());
         let all = blocks(&[200, 30, 30, 1, 70_000, 5]);
-        publisher.append(all[0].clone()).unwrap();
+        append(&publisher, &all[0]).unwrap();
         publisher.show(of(&all[0])).unwrap();
         publisher.wait().unwrap();
         let partials = folder.path().join("tile/entries/000.p");
         assert!(shown(folder.path()) == 200 && partials.exists());
         // written, and not shown: nothing goes yet
         for block in &all[1..] {
-            publisher.append(block.clone()).unwrap();
+            append(&publisher, block).unwrap();
             let size = block.reference().size;
             assert!(publisher.written(size) >= size);
         }
         assert!(shown(folder.path()) == 200 && partials.exists());
+        assert_eq!(certified(folder.path(), &all), 6);
         publisher.show(of(&all[5])).unwrap();
         publisher.wait().unwrap();
         assert!(shown(folder.path()) == 70_266 && !partials.exists());
@@ -422,7 +462,7 @@ mod tests {
         let publisher = start(folder.path());
         let all = blocks(&[7; 80]);
         for block in &all {
-            publisher.append(block.clone()).unwrap();
+            append(&publisher, block).unwrap();
             publisher.show(of(block)).unwrap();
         }
         drop(publisher);
@@ -438,7 +478,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let publisher = start(folder.path());
         let all = blocks(&[10, 10]);
-        all.iter().for_each(|block| publisher.append(block.clone()).unwrap());
+        all.iter().for_each(|block| append(&publisher, block).unwrap());
         assert_eq!(publisher.written(TreeSize::new(15)).get(), 20);
         publisher.show(of(&all[0])).unwrap();
         publisher.wait().unwrap();
@@ -453,7 +493,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let publisher = start(folder.path());
         let all = blocks(&[10, 10]);
-        publisher.append(all[0].clone()).unwrap();
+        append(&publisher, &all[0]).unwrap();
         publisher.show(of(&all[1])).unwrap();
         assert!(matches!(publisher.wait(), Err(PublishError::Tiles { .. })));
         assert!(!folder.path().join(NAME).exists());
@@ -466,11 +506,11 @@ mod tests {
         fs::create_dir_all(folder.path().join("checkpoint/full")).unwrap();
         let publisher = start(folder.path());
         let all = blocks(&[10, 10]);
-        publisher.append(all[0].clone()).unwrap();
+        append(&publisher, &all[0]).unwrap();
         publisher.show(of(&all[0])).unwrap();
         assert!(matches!(publisher.wait(), Err(PublishError::Io { .. })));
         fs::remove_dir_all(folder.path().join(NAME)).unwrap();
-        assert!(publisher.append(all[1].clone()).is_err());
+        assert!(append(&publisher, &all[1]).is_err());
         assert!(publisher.show(of(&all[1])).is_err());
         drop(publisher);
         assert!(!folder.path().join(NAME).exists());

@@ -658,9 +658,13 @@ impl World {
         (closings, statements)
     }
 
+    fn wait_until_published(&self) {
+        self.sites.iter().for_each(|site| site.core.published.wait().unwrap());
+    }
+
     /// What is published stands before an auditor with every key, at any moment.
     fn audit(&self) {
-        self.sites.iter().for_each(|site| site.core.published.wait().unwrap());
+        self.wait_until_published();
         let folders = (0..3).map(|who| (brand(who), Directory(self.folder(who)))).collect();
         let keys: Vec<OpeningKey> = (0..3)
             .map(|who| OpeningKey {
@@ -815,6 +819,7 @@ fn what_is_disclosed_is_what_an_auditor_opens_and_a_receipt_opens_its_entry() {
     assert_eq!((view.from, view.to, view.entries), (2, last, 1));
     world.run_until_quiet();
 
+    world.wait_until_published();
     let folders = (0..3).map(|who| (brand(who), Directory(world.folder(who)))).collect();
     let holder = KeyHolder::Auditor("tax_office".to_owned());
     let keys = [OpeningKey { holder, secret: sealing(9, 9).0 }];

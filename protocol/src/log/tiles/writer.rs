@@ -287,7 +287,9 @@ mod tests {
             let tree = BlockTree::new(&frontier, &hashes);
             let leaves = block.iter().map(LeafRef::from);
             writer.fill(leaves, &tree, |file| drop(files.insert(file.path, file.bytes))).unwrap();
-            block.iter().for_each(|leaf| drop(frontier.append(leaf.hash()).unwrap()));
+            for leaf in block {
+                frontier.append(leaf.hash()).unwrap();
+            }
             next += count;
         }
         let edge = writer.edge_since(TreeSize::new(0));

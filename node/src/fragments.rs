@@ -10,10 +10,10 @@
 //!
 //! ```text
 //! file     "coalfrag" | version u16
-//! frame    length u32 | height u64 | time u64 | check 8 | bytes
+//! frame    length u32 | height u64 | time u64 | check u32 | bytes
 //! ```
-//! Integers are little-endian, the check is the beginning of SHA-256 over the brand, all before it in the
-//! frame, and the bytes: a block as it is sent to whoever asks.
+//! Integers are little-endian, the check is CRC-32 (IEEE 802.3) over the brand, all before it in the frame, and
+//! the bytes: a block as it is sent to whoever asks. It finds accidents; a fragment is proven by its own hashes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -21,18 +21,19 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use crc32fast::Hasher;
 use protocol::codec::{self, MESSAGE_MAX};
 use protocol::ids::{BrandId, Height};
 use protocol::log::block::Header;
 use protocol::recovery::held::HeldBlock;
 use protocol::time::{Milliseconds, Timestamp};
-use ring::digest::{Context, SHA256};
 
 const MAGIC: &[u8; 8] = b"coalfrag";
 /// Version of the files. Version 0 promises no compatibility.
 const FORMAT_VERSION: u16 = 0;
 const FILE_HEADER_BYTES: u64 = 10;
-const FRAME_HEADER_BYTES: usize = 28;
+const FRAME_HEADER_BYTES: usize = 24;
+const CHECKED_HEAD_BYTES: usize = 20;
 /// A file is not appended to any more from so many bytes on.
 const FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// Nor when its first block is so much older than the next: what goes, goes by files.
@@ -101,6 +102,8 @@ impl Log {
 pub struct FragmentArchive {
     folder: PathBuf,
     logs: BTreeMap<BrandId, Log>,
+    // the last frame, for its memory
+    frame: Vec<u8>,
 }
 
 impl FragmentArchive {
@@ -125,7 +128,7 @@ impl FragmentArchive {
             }
             logs.insert(brand, log);
         }
-        Ok(Self { folder, logs })
+        Ok(Self { folder, logs, frame: Vec::new() })
     }
 
     /// Takes what is held of a final block; what is there already, or is older, is left as it is.
@@ -146,7 +149,7 @@ impl FragmentArchive {
             log.segments.push(Segment::create(&self.folder.join(brand.as_str()), height, time)?);
         }
         let Some(segment) = log.segments.last_mut() else { return Ok(()) };
-        segment.append(brand, (height, time), block)?;
+        segment.append(brand, (height, time), block, &mut self.frame)?;
         log.is_dirty = true;
         Ok(())
     }
@@ -243,23 +246,24 @@ impl Segment {
         brand: BrandId,
         (height, time): (Height, Timestamp),
         block: &HeldBlock,
+        frame: &mut Vec<u8>,
     ) -> Result<(), FragmentsError> {
-        let body = codec::encode_sized(block, block.about_bytes());
+        frame.clear();
+        frame.resize(FRAME_HEADER_BYTES, 0);
+        codec::encode_into(block, frame);
+        let (head, body) = frame.split_at_mut(FRAME_HEADER_BYTES);
         // a message at most: a witness took it as one
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        let mut head = Vec::with_capacity(FRAME_HEADER_BYTES);
-        head.extend(length.to_le_bytes());
-        head.extend(height.get().to_le_bytes());
-        head.extend(time.unix_ms().to_le_bytes());
-        head.extend(check(brand, &head, &body));
+        head[..4].copy_from_slice(&length.to_le_bytes());
+        head[4..12].copy_from_slice(&height.get().to_le_bytes());
+        head[12..20].copy_from_slice(&time.unix_ms().to_le_bytes());
+        let check = check(brand, &head[..CHECKED_HEAD_BYTES], body);
+        head[CHECKED_HEAD_BYTES..].copy_from_slice(&check);
         // a write that failed may have left something: the next one goes over it
-        self.file
-            .write_all_at(&head, self.bytes)
-            .and_then(|()| self.file.write_all_at(&body, self.bytes + head.len() as u64))
-            .map_err(io_error("append to", &self.path))?;
+        self.file.write_all_at(frame, self.bytes).map_err(io_error("append to", &self.path))?;
         self.blocks.push(Place { height, offset: self.bytes, length });
         self.newest = self.newest.max(time);
-        self.bytes += (head.len() + body.len()) as u64;
+        self.bytes += frame.len() as u64;
         Ok(())
     }
 
@@ -267,21 +271,19 @@ impl Segment {
         let mut bytes = vec![0; FRAME_HEADER_BYTES + place.length as usize];
         self.file.read_exact_at(&mut bytes, place.offset).ok()?;
         let (head, body) = bytes.split_at(FRAME_HEADER_BYTES);
-        if head[20..] != check(brand, &head[..20], body) {
+        if head[CHECKED_HEAD_BYTES..] != check(brand, &head[..CHECKED_HEAD_BYTES], body) {
             return None;
         }
         codec::decode("a kept fragment", body, MESSAGE_MAX).ok()
     }
 }
 
-fn check(brand: BrandId, head: &[u8], body: &[u8]) -> [u8; 8] {
-    let mut context = Context::new(&SHA256);
+fn check(brand: BrandId, head: &[u8], body: &[u8]) -> [u8; 4] {
+    let mut sum = Hasher::new();
     for part in [brand.as_str().as_bytes(), &[0], head, body] {
-        context.update(part);
+        sum.update(part);
     }
-    let mut short = [0; 8];
-    short.copy_from_slice(&context.finish().as_ref()[..8]);
-    short
+    sum.finalize().to_le_bytes()
 }
 
 /// Reads the index of a file. Of the newest one the last frame is looked at, and dropped when it is not

@@ -5,6 +5,8 @@
 //! Shapes are frozen by the vectors in `protocol/vectors`; the version is [`WIRE_VERSION`].
 
 use std::convert::Infallible;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
@@ -97,6 +99,39 @@ pub fn decode<'b, T: Decode<'b, ()> + Encode<()>>(
     let mut compared = Same { rest: bytes };
     let same = minicbor::encode(&value, &mut compared).is_ok() && compared.rest.is_empty();
     if same { Ok(value) } else { Err(DecodeError::NotDeterministic { what }) }
+}
+
+/// Bytes that are made once and go to many places: copies share them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SharedBytes(Arc<Vec<u8>>);
+
+impl From<Vec<u8>> for SharedBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(bytes))
+    }
+}
+
+impl Deref for SharedBytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<C> Encode<C> for SharedBytes {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(self)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for SharedBytes {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        d.bytes().map(|bytes| bytes.to_vec().into())
+    }
 }
 
 /// Takes what is written to it only as long as it is what is expected: encoding into it compares

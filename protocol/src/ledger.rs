@@ -341,6 +341,16 @@ impl<G: Guards> Ledger<G> {
         for (log, witness) in &self.witnesses {
             self.certified.note(*log, witness.tip().header);
         }
+        self.parts_for_submitting(log, now)
+    }
+
+    /// The same for what judges no header: which ones are certified is as it was when a message was last
+    /// handled.
+    fn parts_for_submitting(
+        &mut self,
+        log: BrandId,
+        now: Timestamp,
+    ) -> Option<(Surroundings<'_>, &mut Writer<G>, &mut Witness<G>)> {
         let closes = self.closes(log, now);
         let witness = self.witnesses.get_mut(&log)?;
         let epoch = witness.epoch();
@@ -576,7 +586,7 @@ impl<G: Guards> Ledger<G> {
     /// See [`SubmitError`].
     pub fn submit_sealed(&mut self, to: BrandId, payload: Payload) -> Result<(), SubmitError> {
         let me = self.me;
-        let parts = self.parts(me, Timestamp::default());
+        let parts = self.parts_for_submitting(me, Timestamp::default());
         let (at, writer, own) = parts.ok_or(SubmitError::NoCounterparty(me))?;
         writer.submit_sealed(&at, own, to, payload)
     }

@@ -27,6 +27,29 @@ pub struct CommitThread {
     thread: JoinHandle<Journal>,
 }
 
+/// An append that has its place in the journal's order and may not be on the disk yet.
+///
+/// Dropped, it is made all the same.
+#[derive(Debug)]
+pub struct Appending(oneshot::Receiver<Result<(), JournalError>>);
+
+impl Appending {
+    /// One that a test answers.
+    #[cfg(test)]
+    pub(crate) const fn for_test(answered: oneshot::Receiver<Result<(), JournalError>>) -> Self {
+        Self(answered)
+    }
+
+    /// Waits until the records, and those of all appends before, are on the disk. Waiting may be broken off
+    /// and begun again, but not after it has answered.
+    ///
+    /// # Errors
+    /// Those of [`Journal::append_batch`].
+    pub async fn durable(&mut self) -> Result<(), JournalError> {
+        (&mut self.0).await.map_err(|_| JournalError::Closed)?
+    }
+}
+
 impl GroupCommit {
     /// Appends records as one unit; they are on the disk when this returns.
     ///
@@ -36,11 +59,19 @@ impl GroupCommit {
     /// # Errors
     /// Those of [`Journal::append_batch`].
     pub async fn append(&self, records: Vec<Record>) -> Result<(), JournalError> {
+        self.begin(records).await?.durable().await
+    }
+
+    /// As [`Self::append`], without waiting for the disk: what is begun later comes later.
+    ///
+    /// # Errors
+    /// When the journal does not take so many bytes in one append, or is closed.
+    pub async fn begin(&self, records: Vec<Record>) -> Result<Appending, JournalError> {
         let body_length = frame::checked_body_length(&records)? as usize;
         let (answer, answered) = oneshot::channel();
         let append = Append { records, body_length, answer };
         self.queue.send(append).await.map_err(|_| JournalError::Closed)?;
-        answered.await.map_err(|_| JournalError::Closed)?
+        Ok(Appending(answered))
     }
 }
 

@@ -32,7 +32,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use group::{CommitThread, GroupCommit};
+pub use group::{Appending, CommitThread, GroupCommit};
 pub use replay::Replay;
 
 /// Version of the files. Version 0 promises no compatibility.
@@ -215,11 +215,12 @@ impl Journal {
             self.file = create_segment(&self.directory, next)?;
             (self.segment, self.offset) = (next, frame::SEGMENT_HEADER_BYTES);
         }
-        let bytes = frame::encode(self.segment, self.offset, records, body_length);
         let path = segment_path(&self.directory, self.segment);
-        self.file.write_all(&bytes).map_err(io_error("append to", &path))?;
+        let place = (self.segment, self.offset);
+        let length = frame::write(&mut self.file, place, records, body_length)
+            .map_err(io_error("append to", &path))?;
         self.file.sync_data().map_err(io_error("sync", &path))?;
-        self.offset += bytes.len() as u64;
+        self.offset += length;
         Ok(())
     }
 

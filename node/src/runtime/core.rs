@@ -146,8 +146,9 @@ pub struct Core {
     /// What this brand is to say of drafts of the next constitution.
     pub to_state: Vec<(ConstitutionHash, Stance)>,
     entropy: Box<dyn Entropy + Send>,
-    // the checkpoint as it was last written
+    // the checkpoint as it was last given to the publisher, and as a turn has last seen it
     checkpoint: Option<SignedCheckpoint>,
+    seen_checkpoint: Option<SignedCheckpoint>,
     // ended logs with which something does not add up here
     not_closed_out: BTreeSet<BrandId>,
     // final blocks that the journal has and no Applied record followed
@@ -229,6 +230,7 @@ impl Core {
             to_state: Vec::new(),
             entropy: Box::new(SystemEntropy(SystemRandom::new())),
             checkpoint: None,
+            seen_checkpoint: None,
             not_closed_out: BTreeSet::new(),
             unapplied: BTreeMap::new(),
             stood: 0,
@@ -492,17 +494,39 @@ impl Core {
         Ok(())
     }
 
-    /// Shows the own log's checkpoint if it has changed: when the size it signs is in the journal.
+    /// The own log's checkpoint, if it has changed since this was last asked: to be shown when the size it
+    /// signs is in the journal.
+    pub fn new_checkpoint(&mut self) -> Option<SignedCheckpoint> {
+        let checkpoint = self.ledger.checkpoint()?;
+        if self.seen_checkpoint.as_ref() == Some(checkpoint) {
+            return None;
+        }
+        self.seen_checkpoint = Some(checkpoint.clone());
+        Some(checkpoint.clone())
+    }
+
+    /// Shows a checkpoint of the own log. The size it signs is in the journal.
     ///
     /// # Errors
     /// When what was published before could not be: its disk is of no more use.
-    pub fn publish_checkpoint(&mut self) -> Result<(), PublishError> {
-        let Some(checkpoint) = self.ledger.checkpoint() else { return Ok(()) };
-        if self.checkpoint.as_ref() != Some(checkpoint) {
-            self.published.show(checkpoint)?;
-            self.checkpoint = Some(checkpoint.clone());
-        }
+    pub fn show_checkpoint(&mut self, checkpoint: SignedCheckpoint) -> Result<(), PublishError> {
+        self.published.show(&checkpoint)?;
+        self.checkpoint = Some(checkpoint);
         Ok(())
+    }
+
+    /// The checkpoint that was last shown.
+    #[must_use]
+    pub const fn shown_checkpoint(&self) -> Option<&SignedCheckpoint> {
+        self.checkpoint.as_ref()
+    }
+
+    /// Shows the own log's checkpoint if it has changed. All records so far are in the journal.
+    ///
+    /// # Errors
+    /// As [`Self::show_checkpoint`].
+    pub fn publish_checkpoint(&mut self) -> Result<(), PublishError> {
+        self.new_checkpoint().map_or(Ok(()), |checkpoint| self.show_checkpoint(checkpoint))
     }
 
     /// Own final blocks go to the log's tiles and into the book. Gives the exchanges of a former life.
@@ -654,15 +678,15 @@ impl Core {
             return self.apply_again(block, now, turn);
         }
         let payloads = match &block.payloads {
-            Ok(payloads) => payloads.clone(),
+            Ok(payloads) => payloads.as_slice(),
             Err(violation) => {
                 self.alert(format!("log {log} is in dispute since block {height}: {violation}"));
-                Vec::new()
+                &[]
             }
         };
-        let (mut credits, mut returns) = (Vec::new(), Vec::new());
+        let (mut credits, mut returns) = (Vec::with_capacity(payloads.len()), Vec::new());
         let mut taken = BTreeMap::new();
-        for (leaf, payload) in &payloads {
+        for (leaf, payload) in payloads {
             let received = self.receive(log, *leaf, payload, now).and_then(|credit| match credit {
                 Some(it) if !self.points.takes(&mut taken, it.member, it.points) => {
                     Err(NotCredited::Back(ReturnReason::ReceiverLimit))

@@ -2,7 +2,8 @@
 //! generator, and the only owner of a node's state.
 //!
 //! One task takes what has come (messages, commands, ticks), a batch at a time; what that changes is
-//! one append of the journal; only then do messages leave and answers return. Decides nothing itself.
+//! one append of the journal, and the next batch is taken while that is on its way to the disk. Messages leave
+//! and answers return when it has got there ([`in_flight`]). Decides nothing itself.
 
 mod backups;
 mod clean_room;
@@ -11,6 +12,7 @@ mod constitutions;
 pub mod core;
 pub mod disputes;
 mod import;
+mod in_flight;
 mod joint;
 pub mod published;
 mod publisher;
@@ -29,6 +31,7 @@ use futures::FutureExt as _;
 use protocol::amount::Points;
 use protocol::ids::BrandId;
 use protocol::ledger::Starting;
+use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::time::{Milliseconds, Timestamp};
 use protocol::wire::{Frame, Negotiation, Versions};
 use protocol::witness::evidence::Proven;
@@ -38,12 +41,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::clearing::PaymentStep;
 use self::constitutions::Following;
 use self::core::{Core, Turn, TurnError, vault_error};
+use self::in_flight::InFlight;
 use self::sealed_journal::RecordCipher;
 use self::sealing::{SealingCare, keys_error};
 use self::trace::Traces;
-use crate::cleanroom::{ReadResult, Room};
+use crate::cleanroom::{ReadJob, ReadResult, Room};
 use crate::exchange::record::EarnedPoints;
-use crate::journal::{GroupCommit, JournalError};
+use crate::journal::{GroupCommit, JournalError, Record};
 use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, NetworkHandle};
 use crate::purchases::Facts;
@@ -56,14 +60,17 @@ pub use start::{Running, StartError, start, start_restored, start_with};
 
 /// How often time passes for the state machines.
 const TICK: Duration = Duration::from_millis(100);
-/// Bytes of messages after which a turn takes no more: what it records must fit one append, whatever
-/// the last message and an own block add (see [`crate::journal::BATCH_MAX`]).
-const BATCH_BYTES: usize = protocol::codec::MESSAGE_MAX / 4;
-/// Bytes of messages from which on a turn is not done amid the other tasks: reading and checking a
-/// megabyte takes longer than a vote of another brand should wait to be read.
+/// Bytes of messages after which a turn takes no more: the vote on one block is on its way while the next is
+/// judged. What a turn records must fit one append, whatever the last message and an own block add (see
+/// [`crate::journal::BATCH_MAX`]). From so many on it is not done amid the other tasks: reading and checking
+/// a megabyte takes longer than a vote of another brand should wait to be read.
 const HEAVY_BYTES: usize = 256 * 1024;
+/// Exchanges under way from which on any turn may be one that builds a block of many.
+const MANY_EXCHANGES: u64 = 512;
 /// A turn that took longer is told in the log of who debugs.
 const LONG_TURN_MS: u64 = 250;
+/// Turns that nobody asked for take the status anew when it is as old as this.
+const STATUS_AFTER: Duration = Duration::from_millis(5);
 /// Most inputs handled in one turn.
 const BATCH: usize = 256;
 /// How often what is kept of others' logs is brought to the disk.
@@ -113,6 +120,7 @@ struct Runtime {
     latest_release: (usize, Option<ReleaseView>),
     cipher: RecordCipher,
     journal: GroupCommit,
+    in_flight: InFlight<Outputs>,
     network: NetworkHandle,
     inbox: Inbox,
     commands: mpsc::Receiver<Command>,
@@ -120,6 +128,7 @@ struct Runtime {
     // the way in for the runtime's own jobs
     back: mpsc::Sender<Internal>,
     status: watch::Sender<Status>,
+    status_taken: Instant,
     names: Vec<BrandNames>,
     facts: Arc<Facts>,
     import: Arc<Mutex<ImportView>>,
@@ -145,6 +154,19 @@ struct Runtime {
     fragments_looked: Timestamp,
 }
 
+/// What a turn would have others see, once it is durable.
+struct Outputs {
+    messages: Vec<(BrandId, Message)>,
+    answers: Vec<Box<dyn FnOnce() + Send>>,
+    reads: Vec<ReadJob>,
+    checkpoint: Option<SignedCheckpoint>,
+    // none when it was taken a moment before
+    status: Option<Status>,
+    // how many exchanges stood after it
+    stood: u64,
+    final_after: Vec<Milliseconds>,
+}
+
 enum Input {
     Network(Inbound),
     Command(Command),
@@ -159,6 +181,11 @@ impl Input {
             Self::Network(Inbound::Message { bytes, .. }) => bytes.len(),
             _ => 0,
         }
+    }
+
+    /// Whether it is not to be handled amid the other tasks.
+    const fn is_heavy(&self) -> bool {
+        matches!(self, Self::Command(_)) || self.message_bytes() > HEAVY_BYTES
     }
 }
 
@@ -179,52 +206,42 @@ impl Runtime {
         }
         self.core.resume(now(), &mut turn);
         self.resume_joint(&mut turn);
-        self.conclude(turn, true).await?;
+        let resumed = apart(true, || self.conclude(turn))?;
+        self.persist(resumed).await?;
         while self.stop.is_none() {
+            let has_room = !self.in_flight.is_full();
             let input = tokio::select! {
-                // first what comes seldom: peers that never pause must not keep time from passing
+                // first what others wait for, and what comes seldom: peers that never pause must not
+                // keep time from passing
                 biased;
-                _ = ticks.tick() => Input::Tick,
-                Some(done) = self.internal.recv() => Input::Internal(done),
-                inbound = self.inbox.recv() => inbound.map_or(Input::Ended, Input::Network),
-                command = self.commands.recv() => command.map_or(Input::Ended, Input::Command),
+                durable = self.in_flight.next(), if !self.in_flight.is_empty() => {
+                    if let Some((outputs, took)) = durable? {
+                        self.say(outputs, took)?;
+                    }
+                    continue;
+                }
+                _ = ticks.tick(), if has_room => Input::Tick,
+                Some(done) = self.internal.recv(), if has_room => Input::Internal(done),
+                inbound = self.inbox.recv(), if has_room => {
+                    inbound.map_or(Input::Ended, Input::Network)
+                }
+                command = self.commands.recv(), if has_room => {
+                    command.map_or(Input::Ended, Input::Command)
+                }
             };
             let begun = Instant::now();
-            let mut turn = Turn::default();
-            let mut bytes = input.message_bytes();
-            if !self.take(input, &mut turn) {
-                break;
-            }
-            // what has come meanwhile shares this turn's sync
-            for _ in 0..BATCH {
-                if bytes > BATCH_BYTES {
-                    break;
-                }
-                // dropping this wait loses nothing
-                match self.inbox.recv().now_or_never() {
-                    Some(Some(inbound)) => {
-                        let input = Input::Network(inbound);
-                        bytes += input.message_bytes();
-                        self.take(input, &mut turn);
-                    }
-                    Some(None) | None => break,
-                }
-            }
-            for _ in 0..BATCH {
-                match self.commands.try_recv() {
-                    Ok(command) => drop(self.take(Input::Command(command), &mut turn)),
-                    Err(_) => break,
-                }
-            }
             // building a block of many exchanges takes a while; of few, less than a thread costs
-            let many = bytes > HEAVY_BYTES || !turn.answers.is_empty();
-            apart(many, || self.settle(&mut turn));
-            self.conclude(turn, many).await?;
+            let many = input.is_heavy() || self.core.book.counts().held > MANY_EXCHANGES;
+            let Some(turn) = apart(many, || self.turn(input))? else { break };
+            self.persist(turn).await?;
             self.metrics.observe("turn_seconds", begun.elapsed());
             let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             if milliseconds >= LONG_TURN_MS {
-                tracing::debug!(bytes, milliseconds, "a long turn");
+                tracing::debug!(milliseconds, "a long turn");
             }
+        }
+        while let Some((outputs, took)) = self.in_flight.next().await? {
+            self.say(outputs, took)?;
         }
         if let Some(resolving) = self.following.resolving.take() {
             resolving.abort();
@@ -235,6 +252,38 @@ impl Runtime {
             let _ = reply.send(Ok(()));
         }
         Ok(())
+    }
+
+    /// One turn: handles an input and what has come meanwhile, which shares the turn's records. None when the
+    /// node is to end.
+    fn turn(&mut self, input: Input) -> Result<Option<(Vec<Record>, Outputs)>, RunError> {
+        let mut turn = Turn::default();
+        let mut bytes = input.message_bytes();
+        if !self.take(input, &mut turn) {
+            return Ok(None);
+        }
+        for _ in 0..BATCH {
+            if bytes > HEAVY_BYTES {
+                break;
+            }
+            // dropping this wait loses nothing
+            match self.inbox.recv().now_or_never() {
+                Some(Some(inbound)) => {
+                    let input = Input::Network(inbound);
+                    bytes += input.message_bytes();
+                    self.take(input, &mut turn);
+                }
+                Some(None) | None => break,
+            }
+        }
+        for _ in 0..BATCH {
+            match self.commands.try_recv() {
+                Ok(command) => drop(self.take(Input::Command(command), &mut turn)),
+                Err(_) => break,
+            }
+        }
+        self.settle(&mut turn);
+        self.conclude(turn).map(Some)
     }
 
     /// Handles one input; false when the node is to end.
@@ -369,31 +418,60 @@ impl Runtime {
         }
     }
 
-    /// Persists, then publishes, then sends, then answers.
-    async fn conclude(&mut self, mut turn: Turn, many: bool) -> Result<(), RunError> {
+    /// What a turn has to record, and what it has to say then.
+    fn conclude(&mut self, mut turn: Turn) -> Result<(Vec<Record>, Outputs), RunError> {
         if let Some(error) = self.core.take_failure() {
             tracing::error!(error = %error, "the node stops");
             return Err(error.into());
         }
         let records = turn.take_records();
         let Turn { out, answers, reads, final_after, .. } = turn;
-        for after in final_after {
-            self.metrics.observe("finality_seconds", Duration::from_millis(after.get()));
-        }
         let sealed: Result<Vec<_>, _> =
-            apart(many, || records.iter().map(|record| self.cipher.seal(record)).collect());
+            records.iter().map(|record| self.cipher.seal(record)).collect();
         let sealed = sealed.map_err(|error| {
             tracing::error!(error = %error, "the journal cannot be written");
             JournalError::Poisoned
         })?;
-        if !sealed.is_empty() {
-            let begun = Instant::now();
-            self.journal.append(sealed).await?;
-            self.metrics.observe("journal_append_seconds", begun.elapsed());
+        // who asked for something sees what has come of it; the rest is for people, and ticks come
+        let is_due = !answers.is_empty() || self.status_taken.elapsed() >= STATUS_AFTER;
+        let status = is_due.then(|| self.status_now());
+        let outputs = Outputs {
+            messages: out.messages,
+            answers,
+            reads,
+            checkpoint: self.core.new_checkpoint(),
+            status,
+            stood: self.core.stood(),
+            final_after,
+        };
+        Ok((sealed, outputs))
+    }
+
+    /// Gives a turn's records to the journal; what it has to say waits until they are durable.
+    async fn persist(&mut self, turn: (Vec<Record>, Outputs)) -> Result<(), RunError> {
+        let (records, outputs) = turn;
+        let bytes = records.iter().map(|record| record.bytes.len()).sum();
+        let appending = match records.is_empty() {
+            true => None,
+            false => Some((self.journal.begin(records).await?, bytes)),
+        };
+        self.in_flight.push(appending, outputs);
+        Ok(())
+    }
+
+    /// Publishes, then sends, then answers: what a durable turn has left to be said.
+    fn say(&mut self, outputs: Outputs, took: Option<Duration>) -> Result<(), RunError> {
+        if let Some(took) = took {
+            self.metrics.observe("journal_append_seconds", took);
         }
-        self.core.publish_checkpoint().map_err(TurnError::from)?;
+        for after in outputs.final_after {
+            self.metrics.observe("finality_seconds", Duration::from_millis(after.get()));
+        }
+        if let Some(checkpoint) = outputs.checkpoint {
+            self.core.show_checkpoint(checkpoint).map_err(TurnError::from)?;
+        }
         self.ask_witnesses();
-        for (to, message) in out.messages {
+        for (to, message) in outputs.messages {
             self.metrics.sent(&message);
             self.traces.sent(&self.core.ledger, to, &message);
             // a peer that is away, or behind, hears it again when it asks
@@ -404,18 +482,20 @@ impl Runtime {
             }
         }
         self.traces.settled(&self.core.ledger);
-        self.start_reads(reads);
-        for answer in answers {
+        self.start_reads(outputs.reads);
+        for answer in outputs.answers {
             answer();
         }
         while let Some((_, all_final)) =
-            self.until_final.pop_front_if(|(until, _)| *until <= self.core.stood())
+            self.until_final.pop_front_if(|(until, _)| *until <= outputs.stood)
         {
             // whoever asked may be gone
             let _ = all_final.send(());
         }
         self.follow_constitution();
-        self.show();
+        if let Some(status) = outputs.status {
+            self.status.send_replace(status);
+        }
         Ok(())
     }
 
@@ -657,8 +737,9 @@ impl Runtime {
         self.statement(cut_off)
     }
 
-    /// Shows the state to whoever looks.
-    fn show(&mut self) {
+    /// The state, for whoever looks.
+    fn status_now(&mut self) -> Status {
+        self.status_taken = Instant::now();
         if let Some(room) = &self.room
             && self.latest_release.0 != room.answers()
         {
@@ -703,7 +784,7 @@ impl Runtime {
         }
         alerts.extend(self.core.ledger.cases().iter().map(|case| case_words(&case.proven)));
         alerts.extend(self.core.ledger.starting().map(|starting| starting_words(&starting)));
-        let status = Status {
+        Status {
             alliance: constitution.alliance().to_string(),
             brand: self.core.me().to_string(),
             epoch: constitution.epoch().get(),
@@ -722,8 +803,7 @@ impl Runtime {
             latest_release: self.latest_release.1.clone(),
             now_ms: now().unix_ms(),
             alerts,
-        };
-        self.status.send_replace(status);
+        }
     }
 }
 

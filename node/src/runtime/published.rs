@@ -1,11 +1,11 @@
 //! The own log on disk in the C2SP layout, and own final blocks read back from it.
 //!
-//! Writes only what is certified: tiles first, then `certificates`, and `checkpoint` when both are on the disk
+//! Takes only what is certified: tiles, then `certificates`, then `checkpoint` are written behind the loop
 //! ([`super::publisher`]), so that a reader never sees a size whose leaves are not there. What a crash left
 //! unwritten is written again from the journal's replay. Does not decide what is final.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::collections::VecDeque;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use protocol::log::tiles::{TilePath, TileReader, TileSource, TileWriter, TilesEr
 use protocol::witness::build::OwnBlock;
 use protocol::witness::statement::{Certificate, UnverifiedCertificate};
 
-use super::publisher::{self, Publisher};
+use super::publisher::{self, Final, Publisher};
 
 /// A published log folder, read as a source of tiles; what is published no more, from the archive beside
 /// it, if it is there.
@@ -70,9 +70,11 @@ struct Past {
 /// The own log on disk.
 pub struct PublishedLog {
     folder: LogFolder,
-    writer: TileWriter,
-    certificates: File,
-    // how many certificates the file has
+    // of the blocks that the publisher has been given
+    size: TreeSize,
+    // the latest of them, while they may not be on disk
+    latest: VecDeque<OwnBlock>,
+    // how many certificates the file has or will have
     certified: u64,
     publisher: Publisher,
     // by height - 1; the journal's replay brings them back at every start
@@ -103,51 +105,38 @@ impl PublishedLog {
         let (certified, end) = count_certificates(&bytes);
         let certificates = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
         certificates.set_len(end).map_err(io)?;
-        let publisher = Publisher::start(folder, CHECKPOINT_FILE)?;
-        Ok(Self { folder: source, writer, certificates, certified, publisher, past: Vec::new() })
+        let size = writer.size();
+        let publisher = Publisher::start(folder, CHECKPOINT_FILE, (writer, certificates))?;
+        let (latest, past) = (VecDeque::new(), Vec::new());
+        Ok(Self { folder: source, size, latest, certified, publisher, past })
     }
 
-    /// Takes a final block, in order from the first; writes what is not on disk yet.
+    /// Takes a final block, in order from the first; what of it is not on disk yet will be.
     ///
     /// # Errors
-    /// When it cannot be written. Nothing of the block was then signed or served.
+    /// When an earlier one could not be written.
     pub fn append(
         &mut self,
         block: &OwnBlock,
         certificate: &Certificate,
     ) -> Result<(), PublishError> {
         let height = block.reference().height.get();
-        if self.writer.size() < block.reference().size {
-            if self.writer.size() != block.before().size() {
-                return Err(PublishError::Tiles {
-                    path: self.folder.0.clone(),
-                    problem: format!("they end before block {height}"),
-                });
-            }
-            let leaves: Vec<Leaf> = block
-                .leaves()
-                .map(|leaf| Leaf::new(leaf.to_vec()))
-                .collect::<Result<_, _>>()
-                .map_err(|error| PublishError::Tiles {
-                    path: self.folder.0.clone(),
-                    problem: error.to_string(),
-                })?;
-            let update =
-                self.writer.append(&leaves).map_err(|error| tiles(&self.folder.0, &error))?;
-            for file in update.files {
-                let path = self.folder.0.join(file.path.to_string());
-                write(&path, &file.bytes).map_err(|source| PublishError::io(&path, source))?;
-            }
-            let superseded = update.superseded.iter();
-            self.publisher
-                .supersede(superseded.map(|tile| self.folder.0.join(tile.partials_directory())));
+        let has_leaves = self.size >= block.reference().size;
+        if !has_leaves && self.size != block.before().size() {
+            return Err(PublishError::Tiles {
+                path: self.folder.0.clone(),
+                problem: format!("they end before block {height}"),
+            });
         }
-        if self.certified < height {
-            let path = self.folder.0.join("certificates");
-            self.certificates
-                .write_all(&codec::encode(certificate.as_unverified()))
-                .map_err(|source| PublishError::io(&path, source))?;
-            self.certified = height;
+        if !has_leaves || self.certified < height {
+            let bytes = || codec::encode(certificate.as_unverified());
+            let certificate = (self.certified < height).then(bytes);
+            self.publisher.append(Final { block: block.clone(), certificate })?;
+            self.certified = self.certified.max(height);
+            self.size = self.size.max(block.reference().size);
+            let written = self.publisher.written(TreeSize::new(0));
+            while self.latest.pop_front_if(|known| known.reference().size <= written).is_some() {}
+            self.latest.push_back(block.clone());
         }
         self.past
             .push(Past { certificate: certificate.clone(), contents: block.contents().to_vec() });
@@ -184,10 +173,12 @@ impl PublishedLog {
         publisher::replace(&self.folder.0, WITNESSED_FILE, checkpoint)
     }
 
-    /// Reads leaves and hashes up to a size.
+    /// Reads leaves and hashes up to a size at least, as soon as they can be read: what of them is not on
+    /// disk yet is waited for.
     #[must_use]
     pub fn reader(&self, size: TreeSize) -> TileReader<LogFolder> {
-        TileReader::new(self.folder.clone(), size)
+        // not every size has partial tiles of its own; those that were written last serve every size before
+        TileReader::new(self.folder.clone(), self.publisher.written(size))
     }
 
     /// The exact contents of the columns of the block at a height, in the order of its header's.
@@ -199,9 +190,17 @@ impl PublishedLog {
     /// The header of the own block at a height.
     #[must_use]
     pub fn header(&self, height: Height) -> Option<Header> {
+        if let Some(block) = self.latest(height) {
+            return Header::from_bytes(block.header_leaf()).ok();
+        }
         let size = self.past_at(height)?.certificate.block().size;
         let last = LeafIndex::new(size.get().checked_sub(1)?);
         Header::from_bytes(self.reader(size).leaf(last).ok()?.entry()).ok()
+    }
+
+    /// A block that may not be on disk yet.
+    fn latest(&self, height: Height) -> Option<&OwnBlock> {
+        self.latest.iter().find(|block| block.reference().height == height)
     }
 
     fn past_at(&self, height: Height) -> Option<&Past> {
@@ -212,6 +211,9 @@ impl PublishedLog {
 impl Archive for PublishedLog {
     fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
         let past = self.past_at(height)?;
+        if let Some(block) = self.latest(height) {
+            return Some((block.clone(), past.certificate.clone()));
+        }
         let reference = past.certificate.block();
         let reader = self.reader(reference.size);
         let header = self.header(height)?;
@@ -239,14 +241,4 @@ fn count_certificates(bytes: &[u8]) -> (u64, u64) {
 
 fn tiles(folder: &Path, error: &TilesError) -> PublishError {
     PublishError::Tiles { path: folder.into(), problem: error.to_string() }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    match fs::write(path, bytes) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            path.parent().map_or(Ok(()), fs::create_dir_all)?;
-            fs::write(path, bytes)
-        }
-        written => written,
-    }
 }

@@ -65,7 +65,8 @@ impl Runtime {
 
     /// Asks witnesses for a cosignature of the own checkpoint, now that it is published.
     pub(super) fn ask_witnesses(&mut self) {
-        let Some(checkpoint) = self.core.ledger.checkpoint() else { return };
+        let Some(checkpoint) = self.core.shown_checkpoint().cloned() else { return };
+        let checkpoint = &checkpoint;
         let at = now();
         for (number, asked) in self.asked.iter_mut().enumerate() {
             if asked.under_way || !asked.witness.is_due(checkpoint, at) {

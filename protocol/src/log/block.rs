@@ -576,6 +576,15 @@ impl BlockTree {
         }
         Self { levels }
     }
+
+    /// The leaves from an index on, as far as they are in it.
+    #[must_use]
+    pub fn leaves_from(&self, first: TreeSize) -> &[NodeHash] {
+        // the first may be the peak of the last leaf before the block
+        let Some((known_from, nodes)) = self.levels.first() else { return &[] };
+        let skipped = first.get().checked_sub(*known_from).and_then(|it| usize::try_from(it).ok());
+        skipped.and_then(|skipped| nodes.get(skipped..)).unwrap_or_default()
+    }
 }
 
 impl HashReader for BlockTree {

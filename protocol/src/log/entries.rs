@@ -7,6 +7,8 @@
 //! says.
 
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
@@ -17,24 +19,33 @@ use crate::ids::LeafHash;
 /// Bytes of the length before an entry.
 pub const LENGTH_BYTES: usize = 2;
 
-/// Entries in order.
-#[derive(Clone, Default, PartialEq, Eq)]
+/// Entries in order. Copies, and runs of some of them, share their bytes.
+#[derive(Clone, Default)]
 pub struct Entries {
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
+    // which of them are these
+    place: Range<usize>,
     count: usize,
 }
+
+impl PartialEq for Entries {
+    fn eq(&self, other: &Self) -> bool {
+        self.count == other.count && self.as_bytes() == other.as_bytes()
+    }
+}
+impl Eq for Entries {}
 
 impl Entries {
     /// No entry.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { bytes: Vec::new(), count: 0 }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// No entry, with room for so many bytes, lengths included.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), count: 0 }
+        Self { bytes: Arc::new(Vec::with_capacity(bytes)), ..Self::default() }
     }
 
     /// Reads entries side by side; none when the bytes end amid one.
@@ -46,7 +57,8 @@ impl Entries {
             (_, rest) = split_entry(rest)?;
             count = count.saturating_add(1);
         }
-        Some(Self { bytes, count })
+        let place = 0..bytes.len();
+        Some(Self { bytes: Arc::new(bytes), place, count })
     }
 
     /// Adds one entry.
@@ -65,21 +77,26 @@ impl Entries {
         &mut self,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<LeafHash, EntryTooLong> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; LENGTH_BYTES]);
-        write(&mut self.bytes);
-        let (_, written) = self.bytes.split_at_mut_checked(start).unwrap_or_default();
+        let start = self.place.end;
+        // a copy of its own is made only of what is shared
+        let bytes = Arc::make_mut(&mut self.bytes);
+        // a run of other entries ends before they do
+        bytes.truncate(start);
+        bytes.extend_from_slice(&[0; LENGTH_BYTES]);
+        write(bytes);
+        let (_, written) = bytes.split_at_mut_checked(start).unwrap_or_default();
         let Some((prefix, entry)) = written.split_first_chunk_mut::<LENGTH_BYTES>() else {
             return Err(EntryTooLong::of(0));
         };
         let found = entry.len();
         const { assert!(ENTRY_MAX == u16::MAX as usize) };
         let Ok(length) = u16::try_from(found) else {
-            self.bytes.truncate(start);
+            bytes.truncate(start);
             return Err(EntryTooLong::of(found));
         };
         *prefix = length.to_be_bytes();
         let hash = leaf_hash(entry);
+        self.place.end = bytes.len();
         self.count = self.count.saturating_add(1);
         Ok(hash)
     }
@@ -97,12 +114,12 @@ impl Entries {
     /// The bytes, each entry after its length.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.get(self.place.clone()).unwrap_or_default()
     }
     /// The entries.
     #[must_use]
-    pub const fn iter(&self) -> EntryIter<'_> {
-        EntryIter { rest: self.bytes.as_slice() }
+    pub fn iter(&self) -> EntryIter<'_> {
+        EntryIter { rest: self.as_bytes() }
     }
     /// Their leaf hashes.
     #[must_use]
@@ -112,25 +129,25 @@ impl Entries {
         hashes
     }
 
-    /// Some of them, copied; none when there are not so many.
+    /// Some of them; none when there are not so many.
     #[must_use]
     pub fn run(&self, first: usize, count: usize) -> Option<Self> {
-        let mut rest: &[u8] = &self.bytes;
+        let mut rest = self.as_bytes();
         for _ in 0..first {
             (_, rest) = split_entry(rest)?;
         }
-        let from = rest;
+        let start = self.place.end.checked_sub(rest.len())?;
         for _ in 0..count {
             (_, rest) = split_entry(rest)?;
         }
-        let length = from.len().checked_sub(rest.len())?;
-        Some(Self { bytes: from.get(..length)?.to_vec(), count })
+        let place = start..self.place.end.checked_sub(rest.len())?;
+        Some(Self { bytes: Arc::clone(&self.bytes), place, count })
     }
 }
 
 impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Entries({}, {} bytes)", self.count, self.bytes.len())
+        write!(f, "Entries({}, {} bytes)", self.count, self.place.len())
     }
 }
 
@@ -168,7 +185,7 @@ impl<C> Encode<C> for Entries {
         e: &mut minicbor::Encoder<W>,
         _: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.bytes(&self.bytes)?.ok()
+        e.bytes(self.as_bytes())?.ok()
     }
 }
 
@@ -207,6 +224,12 @@ mod tests {
                 let run = entries.run(first, all.len() - first).unwrap();
                 prop_assert!(run.iter().eq(all[first..].iter().map(Vec::as_slice)));
                 prop_assert_eq!(entries.run(first, all.len() - first + 1), None);
+                // what is added to a run is in nothing that it shared its bytes with
+                let mut longer = entries.run(0, first).unwrap();
+                longer.push(b"more").unwrap();
+                prop_assert_eq!(longer.iter().nth(first), Some(&b"more"[..]));
+                prop_assert_eq!(longer.len(), first + 1);
+                prop_assert_eq!(&read, &entries);
             }
             // wherever it is cut, what is left is whole entries or nothing
             let part = entries.as_bytes()[..cut.index(entries.as_bytes().len() + 1)].to_vec();

@@ -11,6 +11,7 @@ use minicbor::{Decode, Encode};
 use super::block::BlockTree;
 use super::merkle::{Frontier, HashReader as _, leaf_hash};
 use super::proof::InclusionProof;
+use crate::codec::SharedBytes;
 use crate::constitution::Committee;
 use crate::ids::{FragmentsRoot, LeafHash, LeafIndex, RootHash, TreeSize};
 
@@ -22,8 +23,8 @@ pub struct Fragment {
     #[n(0)]
     number: u32,
     /// Its bytes.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    bytes: Vec<u8>,
+    #[n(1)]
+    bytes: SharedBytes,
     /// That it is under the header's root.
     #[n(2)]
     proof: InclusionProof,
@@ -135,7 +136,7 @@ impl Shape {
             .map(|(number, bytes)| {
                 let proof = InclusionProof::prove(&tree, LeafIndex::new(number.into()), count)
                     .map_err(|_| FragmentError::Code)?;
-                Ok(Fragment { number, bytes, proof })
+                Ok(Fragment { number, bytes: bytes.into(), proof })
             })
             .collect::<Result<_, FragmentError>>()?;
         debug_assert!(tree.hash(0, 0).is_some());
@@ -247,7 +248,9 @@ mod tests {
         let (root, fragments) = shape.cut(&[5; 100]).unwrap();
         assert!(shape.check(&fragments[0], 1, 100, &root).is_err());
         let mut altered = fragments[0].clone();
-        altered.bytes[0] ^= 1;
+        let mut bytes = altered.bytes.to_vec();
+        bytes[0] ^= 1;
+        altered.bytes = bytes.into();
         assert!(shape.check(&altered, 0, 100, &root).is_err());
     }
 }

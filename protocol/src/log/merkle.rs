@@ -115,6 +115,46 @@ impl Leaf {
     }
 }
 
+/// An entry of at most [`ENTRY_MAX`] bytes that lies elsewhere, with its hash.
+#[derive(Clone, Copy, Debug)]
+pub struct LeafRef<'a> {
+    entry: &'a [u8],
+    hash: NodeHash,
+}
+
+impl<'a> LeafRef<'a> {
+    /// Takes an entry whose leaf hash is known.
+    ///
+    /// # Errors
+    /// When it is longer than [`ENTRY_MAX`].
+    pub fn new(entry: &'a [u8], hash: impl Into<NodeHash>) -> Result<Self, EntryTooLong> {
+        if entry.len() > ENTRY_MAX {
+            return Err(EntryTooLong { found: entry.len() });
+        }
+        Ok(Self { entry, hash: hash.into() })
+    }
+    /// The same of an entry that is known to be no longer, such as one of [`super::entries::Entries`].
+    pub(crate) const fn of_entry(entry: &'a [u8], hash: NodeHash) -> Self {
+        Self { entry, hash }
+    }
+    /// The bytes of the entry.
+    #[must_use]
+    pub const fn entry(&self) -> &'a [u8] {
+        self.entry
+    }
+    /// Its leaf hash, as the lowest node of the tree.
+    #[must_use]
+    pub const fn node(&self) -> NodeHash {
+        self.hash
+    }
+}
+
+impl<'a> From<&'a Leaf> for LeafRef<'a> {
+    fn from(leaf: &'a Leaf) -> Self {
+        Self { entry: &leaf.entry, hash: leaf.hash.into() }
+    }
+}
+
 /// Where a tree of `length` leaves is split: the largest power of two below `length`, for a length
 /// of at least 2 (RFC 6962, section 2.1).
 pub(super) const fn split(length: u64) -> u64 {
@@ -132,6 +172,13 @@ pub trait HashReader {
 impl<R: HashReader + ?Sized> HashReader for &R {
     fn hash(&self, level: u8, index: u64) -> Option<NodeHash> {
         (**self).hash(level, index)
+    }
+}
+
+/// Nothing is known where there is no reader.
+impl<R: HashReader> HashReader for Option<R> {
+    fn hash(&self, level: u8, index: u64) -> Option<NodeHash> {
+        self.as_ref()?.hash(level, index)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::log::block::{
 };
 use crate::log::entries::Entries;
 use crate::log::fragments::{Fragment, Shape};
-use crate::log::merkle::{Frontier, leaf_hash};
+use crate::log::merkle::{EntryTooLong, Frontier, LeafRef, leaf_hash};
 use crate::log::proof::ConsistencyProof;
 use crate::log::range::{HeaderProof, RangeProof};
 use crate::time::Timestamp;
@@ -277,6 +277,30 @@ impl OwnBlock {
     /// All leaves in order, the header last.
     pub fn leaves(&self) -> impl Iterator<Item = &[u8]> {
         self.parts.body.iter().chain([&self.parts.header[..]])
+    }
+
+    /// The leaves in order, the header last, with their hashes: those that were computed when it was built,
+    /// if it was in this life of the node.
+    ///
+    /// # Errors
+    /// When the header is longer than an entry may be.
+    pub fn hashed_leaves(&self) -> Result<impl Iterator<Item = LeafRef<'_>>, EntryTooLong> {
+        let parts = &self.parts;
+        let hashes =
+            self.derived.get().map(|derived| derived.tree.leaves_from(parts.before.size()));
+        let mut hashes = hashes.filter(|known| known.len() == parts.body.len()).map(<[_]>::iter);
+        let body = parts.body.iter().map(move |entry| {
+            let known = hashes.as_mut().and_then(Iterator::next).copied();
+            LeafRef::of_entry(entry, known.unwrap_or_else(|| leaf_hash(entry).into()))
+        });
+        let header = LeafRef::new(&parts.header, leaf_hash(&parts.header))?;
+        Ok(body.chain([header]))
+    }
+
+    /// What is known of the tree over the body, on the log before it; none until something asked for it.
+    #[must_use]
+    pub fn tree(&self) -> Option<&BlockTree> {
+        self.derived.get().map(|derived| &derived.tree)
     }
 
     /// The certified headers of other logs that this block recognises, those that stand.

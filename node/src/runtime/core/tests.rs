@@ -3,7 +3,7 @@
 //! Three brands in one thread, messages carried by hand as bytes. Sender and receiver are killed,
 //! either just before a turn's records are on the disk (what the vault and the published log hold of
 //! the turn stays) or just after (nothing was said of it yet), and started again from their journals.
-//! Every turn is tried. Each time the alliance must come to the state it comes to undisturbed, what is
+//! Every turn is tried, also with turns before it that are on their way to the disk and are lost with it. Each time the alliance must come to the state it comes to undisturbed, what is
 //! published must stand before an auditor, and nobody may have signed two things. The ledger's
 //! randomness is fixed; the vault's (handles, codes) is not, and nothing depends on it.
 
@@ -120,10 +120,18 @@ struct Kill {
     appended: bool,
 }
 
+/// A turn whose records are on their way to the disk.
+struct Waiting {
+    records: Vec<journal::Record>,
+    checkpoint: Option<SignedCheckpoint>,
+    messages: Vec<(BrandId, Message)>,
+}
+
 struct Site {
     core: Core,
     vault: Arc<Vault>,
     journal: Vec<journal::Record>,
+    waiting: VecDeque<Waiting>,
     turns: usize,
     starts: u64,
 }
@@ -140,6 +148,8 @@ struct World {
     kills: Vec<Kill>,
     // whether a turn takes all that has come
     batched: bool,
+    // how many turns of a node may be on their way to the disk
+    lag: usize,
     said: Said,
     // exchanges that somebody was told of
     answered: Vec<(usize, String)>,
@@ -179,7 +189,8 @@ impl World {
             assert!(enrolled.iter().all(|one| matches!(one, Enrolment::Created(_))));
             let folder = folders.path().join(BRANDS[number]);
             let core = start(&constitution, number, &vault, folder, 0, &[]);
-            Site { core, vault, journal: Vec::new(), turns: 0, starts: 1 }
+            let (journal, waiting) = (Vec::new(), VecDeque::new());
+            Site { core, vault, journal, waiting, turns: 0, starts: 1 }
         });
         let sites = sites.collect();
         let mut world = Self {
@@ -190,6 +201,7 @@ impl World {
             now,
             kills: kills.to_vec(),
             batched: false,
+            lag: 0,
             said: Said::new(),
             answered: Vec::new(),
             cut_off: None,
@@ -219,41 +231,64 @@ impl World {
         let result = act(core, self.now, &mut turn);
         core.settle(self.now, &mut turn);
         if core.take_failure().is_some() {
-            // what was in the way is taken away
-            std::fs::remove_file(self.folder(who).join("tile")).unwrap();
-            self.restart(who);
+            self.clear_the_way(who);
             return None;
         }
         self.conclude(who, turn).then_some(result)
     }
 
+    /// What kept a node from publishing is taken away, and it is started again.
+    fn clear_the_way(&mut self, who: usize) {
+        std::fs::remove_file(self.folder(who).join("tile")).unwrap();
+        self.restart(who);
+    }
+
     /// Persists, then publishes, then sends; false when the node was killed before it had.
     fn conclude(&mut self, who: usize, mut turn: Turn) -> bool {
+        let cipher = cipher(who);
         let records = turn.take_records();
-        if !records.is_empty() {
-            let moment = self.sites[who].turns;
-            self.sites[who].turns += 1;
-            let killed = |kill: &&Kill| (kill.who, kill.turn) == (who, moment);
-            let kill = self.kills.iter().find(killed).copied();
-            if kill.is_none_or(|kill| kill.appended) {
-                let cipher = cipher(who);
-                let sealed = records.iter().map(|record| cipher.seal(record).unwrap());
-                self.sites[who].journal.extend(sealed);
-            }
-            if let Some(kill) = kill {
+        let records: Vec<_> = records.iter().map(|record| cipher.seal(record).unwrap()).collect();
+        let moment = self.sites[who].turns;
+        self.sites[who].turns += usize::from(!records.is_empty());
+        let killed = |kill: &&Kill| (kill.who, kill.turn) == (who, moment);
+        let kill = self.kills.iter().find(killed).copied().filter(|_| !records.is_empty());
+        let site = &mut self.sites[who];
+        let checkpoint = site.core.new_checkpoint();
+        site.waiting.push_back(Waiting { records, checkpoint, messages: turn.out.messages });
+        if let Some(kill) = kill {
+            if kill.appended {
+                let waiting = site.waiting.drain(..);
+                site.journal.extend(waiting.flat_map(|waiting| waiting.records));
+            } else {
                 // what a turn has published that never was
-                if !kill.appended {
-                    self.audit();
-                }
-                self.restart(who);
+                self.audit();
+            }
+            self.restart(who);
+            return false;
+        }
+        let most = self.lag;
+        self.release(who, most)
+    }
+
+    /// Turns reach the disk, the oldest first, until so many are left; false when the node had to be started
+    /// again.
+    fn release(&mut self, who: usize, most: usize) -> bool {
+        while self.sites[who].waiting.len() > most
+            && let Some(oldest) = self.sites[who].waiting.pop_front()
+        {
+            let site = &mut self.sites[who];
+            site.journal.extend(oldest.records);
+            if let Some(checkpoint) = oldest.checkpoint
+                && site.core.show_checkpoint(checkpoint).is_err()
+            {
+                self.clear_the_way(who);
                 return false;
             }
-        }
-        self.sites[who].core.publish_checkpoint().unwrap();
-        for (to, message) in turn.out.messages {
-            self.hear(who, &message);
-            let to = BRANDS.iter().position(|name| *name == to.as_str()).unwrap();
-            self.mail.push_back((who, to, message.into_bytes()));
+            for (to, message) in oldest.messages {
+                self.hear(who, &message);
+                let to = BRANDS.iter().position(|name| *name == to.as_str()).unwrap();
+                self.mail.push_back((who, to, message.into_bytes()));
+            }
         }
         true
     }
@@ -276,7 +311,9 @@ impl World {
         self.restarts += 1;
         let folder = self.folder(who);
         let site = &mut self.sites[who];
-        site.core.published.wait().unwrap();
+        site.waiting.clear();
+        // one that could not publish is started again as well
+        let _ = site.core.published.wait();
         let seed = site.starts;
         site.starts += 1;
         site.core = start(&self.constitution, who, &site.vault, folder, seed, &site.journal);
@@ -285,12 +322,13 @@ impl World {
         }
         let mut turn = Turn::default();
         site.core.resume(self.now, &mut turn);
-        if !self.conclude(who, turn) {
+        if !self.conclude(who, turn) || !self.release(who, 0) {
             return;
         }
         for other in (0..3).filter(|other| *other != who) {
             self.turn(who, |core, _, turn| core.ledger.ask(brand(other), &mut turn.out));
             self.turn(other, |core, _, turn| core.ledger.ask(brand(who), &mut turn.out));
+            let _ = self.release(other, 0) && self.release(who, 0);
         }
         self.shake_hands();
     }
@@ -307,11 +345,17 @@ impl World {
             self.turn(to, |core, now, turn| {
                 core.message(brand(from), Message::from_bytes(&bytes).unwrap(), now, turn);
             });
+            self.release(to, 0);
         }
     }
 
     fn deliver(&mut self, most: usize) -> bool {
         for _ in 0..most {
+            if self.mail.is_empty() {
+                for who in 0..3 {
+                    self.release(who, 0);
+                }
+            }
             let Some(first) = self.mail.pop_front() else { return true };
             let to = first.1;
             let mut taken = vec![first];
@@ -386,7 +430,9 @@ impl World {
         act: impl Fn(&mut Core, Timestamp, &mut Turn) -> Result<R, ServiceError>,
     ) -> R {
         loop {
-            if let Some(answer) = self.turn(who, &act) {
+            if let Some(answer) = self.turn(who, &act)
+                && self.release(who, 0)
+            {
                 return answer.unwrap();
             }
         }
@@ -612,9 +658,13 @@ impl World {
         (closings, statements)
     }
 
+    fn wait_until_published(&self) {
+        self.sites.iter().for_each(|site| site.core.published.wait().unwrap());
+    }
+
     /// What is published stands before an auditor with every key, at any moment.
     fn audit(&self) {
-        self.sites.iter().for_each(|site| site.core.published.wait().unwrap());
+        self.wait_until_published();
         let folders = (0..3).map(|who| (brand(who), Directory(self.folder(who)))).collect();
         let keys: Vec<OpeningKey> = (0..3)
             .map(|who| OpeningKey {
@@ -681,7 +731,7 @@ fn nodes_killed_at_any_turn_lose_nothing_and_do_nothing_twice() {
     let turns = [AMBER, BIRCH].map(|who| undisturbed.sites[who].turns);
     assert!(turns.iter().all(|turns| *turns > PERIOD), "{turns:?}");
     // the receiver of what the sender says is killed too, half a period later
-    let run = |first: usize, appended: bool, batched: bool| {
+    let run = |first: usize, appended: bool, batched: bool, lag: usize| {
         let of = |who, first| {
             (first..4 * PERIOD).step_by(PERIOD).map(move |turn| Kill { who, turn, appended })
         };
@@ -689,15 +739,17 @@ fn nodes_killed_at_any_turn_lose_nothing_and_do_nothing_twice() {
             of(AMBER, first).chain(of(BIRCH, (first + PERIOD / 2) % PERIOD)).collect();
         let killed = std::panic::catch_unwind(|| {
             let mut world = World::new(&kills);
-            world.batched = batched;
+            (world.batched, world.lag) = (batched, lag);
             world.work();
             world.restarts
         });
         assert!(matches!(killed, Ok(2..)), "{killed:?} at {kills:?}");
     };
     std::thread::scope(|scope| {
-        for (appended, batched) in [(true, false), (false, false), (false, true)] {
-            scope.spawn(move || (0..PERIOD).for_each(|first| run(first, appended, batched)));
+        for (appended, batched, lag) in
+            [(true, false, 0), (false, false, 0), (false, true, 0), (false, false, 3)]
+        {
+            scope.spawn(move || (0..PERIOD).for_each(|first| run(first, appended, batched, lag)));
         }
     });
 }
@@ -767,6 +819,7 @@ fn what_is_disclosed_is_what_an_auditor_opens_and_a_receipt_opens_its_entry() {
     assert_eq!((view.from, view.to, view.entries), (2, last, 1));
     world.run_until_quiet();
 
+    world.wait_until_published();
     let folders = (0..3).map(|who| (brand(who), Directory(world.folder(who)))).collect();
     let holder = KeyHolder::Auditor("tax_office".to_owned());
     let keys = [OpeningKey { holder, secret: sealing(9, 9).0 }];

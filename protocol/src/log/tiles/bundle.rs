@@ -1,10 +1,10 @@
 //! Entry bundles: each entry after its length as a big-endian u16.
 
 use crate::codec::ENTRY_MAX;
-use crate::log::merkle::Leaf;
+use crate::log::merkle::LeafRef;
 
 /// Adds one entry to a bundle.
-pub(super) fn push_entry(bundle: &mut Vec<u8>, leaf: &Leaf) {
+pub(super) fn push_entry(bundle: &mut Vec<u8>, leaf: LeafRef<'_>) {
     // a leaf is at most ENTRY_MAX bytes, which is u16::MAX
     const { assert!(ENTRY_MAX == u16::MAX as usize) };
     let length = u16::try_from(leaf.entry().len()).unwrap_or(u16::MAX);
@@ -30,6 +30,7 @@ pub fn parse_bundle(bytes: &[u8], width: u16) -> Option<Vec<&[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::merkle::Leaf;
     use proptest::prelude::*;
 
     proptest! {
@@ -40,7 +41,8 @@ mod tests {
         ) {
             let mut bundle = Vec::new();
             for entry in &entries {
-                push_entry(&mut bundle, &Leaf::new(entry.clone()).unwrap());
+                let leaf = Leaf::new(entry.clone()).unwrap();
+                push_entry(&mut bundle, (&leaf).into());
             }
             let width = u16::try_from(entries.len()).unwrap();
             prop_assert_eq!(parse_bundle(&bundle, width).unwrap(), entries);
@@ -54,7 +56,7 @@ mod tests {
     fn the_longest_entry_fits() {
         let leaf = Leaf::new(vec![5; ENTRY_MAX]).unwrap();
         let mut bundle = Vec::new();
-        push_entry(&mut bundle, &leaf);
+        push_entry(&mut bundle, (&leaf).into());
         assert_eq!(parse_bundle(&bundle, 1).unwrap(), [leaf.entry()]);
     }
 }

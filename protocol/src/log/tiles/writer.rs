@@ -4,7 +4,8 @@ use super::bundle::push_entry;
 use super::reader::{read_bundle, read_hashes};
 use super::{LEVELS, TILE_WIDTH, TileKind, TilePath, TileSource, TilesError, perfect_root};
 use crate::ids::TreeSize;
-use crate::log::merkle::{Frontier, Leaf, NodeHash};
+use crate::log::block::BlockTree;
+use crate::log::merkle::{Frontier, HashReader, Leaf, LeafRef, NodeHash};
 
 /// A file to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl TileWriter {
             if !writer.tiles.first().is_some_and(|tile| hashes.eq(tile.iter().copied())) {
                 return Err(TilesError::Disagrees(path));
             }
-            leaves.iter().for_each(|leaf| push_entry(&mut writer.bundle, leaf));
+            leaves.iter().for_each(|leaf| push_entry(&mut writer.bundle, leaf.into()));
         }
         Ok(writer)
     }
@@ -102,33 +103,61 @@ impl TileWriter {
     pub fn append(&mut self, leaves: &[Leaf]) -> Result<TileUpdate, TilesError> {
         let before = self.size;
         let added = u64::try_from(leaves.len()).map_err(|_| TilesError::Full)?;
-        let after = before.get().checked_add(added).map(TreeSize::new).ok_or(TilesError::Full)?;
-
+        before.get().checked_add(added).ok_or(TilesError::Full)?;
+        let leaves = leaves.iter().map(LeafRef::from);
         let mut update = TileUpdate::default();
+        self.fill(leaves, &None::<&BlockTree>, |file| update.files.push(file))?;
+        let edge = self.edge_since(before);
+        update.files.extend(edge.files);
+        update.superseded = edge.superseded;
+        Ok(update)
+    }
+
+    /// Adds leaves and hands over the tiles and bundles that they fill, in the order in which that
+    /// happens. What of the tree is `known` is not hashed again. The files of the right edge are
+    /// [`Self::edge_since`]'s: who adds many blocks before one of their sizes is published needs them once.
+    ///
+    /// # Errors
+    /// [`TilesError::Full`] beyond 2^64 - 1 leaves; those up to there are then added.
+    pub fn fill<'a>(
+        &mut self,
+        leaves: impl IntoIterator<Item = LeafRef<'a>>,
+        known: &impl HashReader,
+        mut filled: impl FnMut(TileFile),
+    ) -> Result<(), TilesError> {
         for leaf in leaves {
             self.size = self.size.next().ok_or(TilesError::Full)?;
             push_entry(&mut self.bundle, leaf);
-            self.push(leaf, &mut update.files);
+            self.push(leaf.node(), known, &mut filled);
         }
+        Ok(())
+    }
+
+    /// The partial tiles and bundle of this size that a size before had not, and which of that size's
+    /// are full by now.
+    #[must_use]
+    pub fn edge_since(&self, before: TreeSize) -> TileUpdate {
+        let mut update = TileUpdate::default();
         for kind in kinds() {
             let (old, new) =
-                (TilePath::right_edge(kind, before), TilePath::right_edge(kind, after));
+                (TilePath::right_edge(kind, before), TilePath::right_edge(kind, self.size));
             if let Some(path) = new
                 && new != old
             {
                 update.files.push(TileFile { path, bytes: self.right_edge_bytes(kind) });
             }
-            let is_now_full =
-                |old: &TilePath| TilePath::in_tree(kind, old.index(), after) == Some(old.full());
+            let is_now_full = |old: &TilePath| {
+                TilePath::in_tree(kind, old.index(), self.size) == Some(old.full())
+            };
             update.superseded.extend(old.filter(is_now_full).map(|old| old.full()));
         }
-        Ok(update)
+        update
     }
 
     /// Puts the hash of the leaf, already counted in `size`, into the tiles; a tile that it fills
     /// is a file, and its root goes one level up.
-    fn push(&mut self, leaf: &Leaf, files: &mut Vec<TileFile>) {
-        let mut carried = NodeHash::from(leaf.hash());
+    fn push(&mut self, leaf: NodeHash, known: &impl HashReader, filled: &mut impl FnMut(TileFile)) {
+        let mut carried = leaf;
         for (level, tile) in (0..LEVELS).zip(&mut self.tiles) {
             tile.push(carried);
             if tile.len() < usize::from(TILE_WIDTH) {
@@ -136,13 +165,21 @@ impl TileWriter {
             }
             let hashes = std::mem::take(tile);
             let mut file = |kind, bytes| {
-                files.extend(last_full(kind, self.size).map(|path| TileFile { path, bytes }));
+                let path = last_full(kind, self.size);
+                if let Some(path) = path {
+                    filled(TileFile { path, bytes });
+                }
+                path.map(|path| path.index())
             };
             if level == 0 {
-                file(TileKind::Entries, std::mem::take(&mut self.bundle));
+                // the next will be about as long
+                let empty = Vec::with_capacity(self.bundle.len());
+                file(TileKind::Entries, std::mem::replace(&mut self.bundle, empty));
             }
-            file(TileKind::Hashes { level }, tile_bytes(&hashes));
-            match perfect_root(&hashes) {
+            let index = file(TileKind::Hashes { level }, tile_bytes(&hashes));
+            let above = level.saturating_add(1).saturating_mul(8);
+            let root = index.and_then(|index| known.hash(above, index));
+            match root.or_else(|| perfect_root(&hashes)) {
                 Some(root) => carried = root,
                 None => break,
             }
@@ -231,6 +268,35 @@ mod tests {
         let edge = |level| TilePath::right_edge(TileKind::Hashes { level }, size).unwrap();
         assert_eq!(edge(2).to_string(), "tile/2/000.p/1");
         assert!(store.contains_key(&edge(2)) && store.contains_key(&edge(0)));
+    }
+
+    /// Many blocks, each with its own tree at hand, and the edge of the last alone: what a reader of that
+    /// size needs is there, byte for byte.
+    #[test]
+    fn blocks_added_with_what_is_known_of_their_trees_give_the_same_files() {
+        let all = leaves(0..70_000);
+        let (store, expected) = publish(&all, 70_000);
+        let (mut writer, mut frontier) = (TileWriter::empty(), Frontier::empty());
+        let mut files = BTreeMap::new();
+        let mut next = 0;
+        for count in [1, 300, 255, 2_000, 67_444] {
+            let block = &all[next..next + count];
+            // as in a block of a log, the last leaf is not in the tree that is known
+            let (_, body) = block.split_last().unwrap();
+            let hashes: Vec<_> = body.iter().map(Leaf::hash).collect();
+            let tree = BlockTree::new(&frontier, &hashes);
+            let leaves = block.iter().map(LeafRef::from);
+            writer.fill(leaves, &tree, |file| drop(files.insert(file.path, file.bytes))).unwrap();
+            for leaf in block {
+                frontier.append(leaf.hash()).unwrap();
+            }
+            next += count;
+        }
+        let edge = writer.edge_since(TreeSize::new(0));
+        assert!(edge.superseded.is_empty());
+        files.extend(edge.files.into_iter().map(|file| (file.path, file.bytes)));
+        assert_eq!(files, store);
+        assert_eq!(writer, expected);
     }
 
     #[test]

@@ -92,7 +92,7 @@ async fn figures(job: &ExactJob, facts: &Facts, vault: &Vault) -> Result<Figures
         }
     }
     // the engine has no order of its own
-    rows.sort_by(|one: &Vec<String>, two: &Vec<String>| natural(one).cmp(&natural(two)));
+    rows.sort_by_key(|row: &Vec<String>| natural(row));
     Ok(FiguresView { template: job.template.clone(), columns, keys: job.keys, rows, note: note() })
 }
 

@@ -97,12 +97,15 @@ impl MembersMapping {
     }
 }
 
+/// What somebody says to each purpose.
+type Decisions = Vec<(Purpose, bool)>;
+
 struct Intake<'a> {
     vault: &'a Vault,
     mapping: &'a MembersMapping,
     at: Timestamp,
     /// By what they consent to, since those are enrolled together.
-    people: BTreeMap<Vec<(Purpose, bool)>, Vec<(u64, NewMember)>>,
+    people: BTreeMap<Decisions, Vec<(u64, NewMember)>>,
     waiting: usize,
     report: MembersReport,
     dropped: Dropped,

@@ -425,19 +425,21 @@ impl LocalRoom {
                 let charge = facts.and_then(|facts| facts.local_charge());
                 let release =
                     charge.and_then(|charge| LocalRelease::unlogged(&charge, plan, noised).ok());
-                match (release, certified) {
+                let next = match (release, certified) {
                     (Some(release), None) => {
-                        if asked.emitted.insert(Emitted::Logged) {
-                            let entry = LocalReleased { id, release: release.hash() };
-                            effects.push(LocalEffect::Append(CleanRoomEntry::LocalRelease(entry)));
-                        }
+                        let entry = LocalReleased { id, release: release.hash() };
+                        let entry = CleanRoomEntry::LocalRelease(entry);
+                        Some((Emitted::Logged, LocalEffect::Append(entry)))
                     }
                     (Some(release), Some(certified)) if release.hash() == certified => {
-                        if asked.emitted.insert(Emitted::Shown) {
-                            effects.push(LocalEffect::Released(Box::new(release)));
-                        }
+                        Some((Emitted::Shown, LocalEffect::Released(Box::new(release))))
                     }
-                    _ => {}
+                    _ => None,
+                };
+                if let Some((step, effect)) = next
+                    && asked.emitted.insert(step)
+                {
+                    effects.push(effect);
                 }
             }
             (State::Open, _) | (State::Answered(_), None) | (State::Failed, _) => {}

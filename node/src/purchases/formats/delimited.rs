@@ -236,8 +236,10 @@ mod tests {
 
     use super::*;
 
+    type Read = (Vec<(u64, String)>, Vec<(u64, RowProblem)>);
+
     /// Rows of columns `a` and `c` with their lines, and broken rows.
-    fn read(text: &[u8]) -> (Vec<(u64, String)>, Vec<(u64, RowProblem)>) {
+    fn read(text: &[u8]) -> Read {
         let reader = std::io::Cursor::new(text.to_vec());
         let lines = Lines::new("t.csv".into(), Box::new(reader), text.len() as u64);
         let opened = open(lines, &["a", "c", "x"], b',').unwrap();

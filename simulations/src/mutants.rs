@@ -35,7 +35,10 @@ impl Missing {
                 Guard::PromiseQuorum | Guard::LockProven | Guard::LockedBlock => {
                     (Some(Liar::Lockbreaker), None)
                 }
-                Guard::HighestLock | Guard::VoteOfOpening => (Some(Liar::Juggler), None),
+                Guard::HighestLock
+                | Guard::VoteOfOpening
+                | Guard::PromiseOfOpening
+                | Guard::VoteAbove => (Some(Liar::Juggler), None),
                 Guard::LockedProposal => (None, Some(Topic::Ambushes)),
                 Guard::OneVote | Guard::FreezeOnEvidence => (Some(Liar::Twins), None),
                 Guard::CosignCertified | Guard::OwnColumn | Guard::DisputeStands => {

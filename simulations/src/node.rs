@@ -422,9 +422,12 @@ impl<G: Guards> Node<G> {
         let Some(ledger) = &mut self.ledger else { return };
         report.refused += self.application.submit(&mut self.books, ledger);
         self.application.state(ledger);
-        let asked = self.application.cut_offs();
-        let faults = self.clearing.act(ledger, asked, now);
-        report.faults.extend(faults.into_iter().map(|fault| (self.brand, fault)));
+        // a restored node may not have its last blocks back, which it would close without
+        if ledger.may_apply() {
+            let asked = self.application.cut_offs();
+            let faults = self.clearing.act(ledger, asked, now);
+            report.faults.extend(faults.into_iter().map(|fault| (self.brand, fault)));
+        }
         let mut out = Outbox::default();
         for log in self.application.closes() {
             ledger.agree_to_close(*log, &mut out);

@@ -968,8 +968,9 @@ impl Core {
         if self.clearing.has_closed(cut_off) {
             return Ok(());
         }
-        // a block that is open now may still count before the cut-off: it must be decided first
-        if self.ledger.writer().has_open_block_until(cut_off) {
+        // a block that is open now may still count before the cut-off: it must be decided first; and a
+        // restored node may not have its last blocks back yet
+        if !self.ledger.may_apply() || self.ledger.writer().has_open_block_until(cut_off) {
             if new {
                 self.enter(NodeRecord::CloseRequested(cut_off), turn);
             }

@@ -199,6 +199,12 @@ impl<G: Guards> Ledger<G> {
         let Some(witness) = self.witnesses.get(&log) else { return Ok(()) };
         let tip = witness.tip().height;
         let Some(collector) = self.recovery.collectors.get_mut(&log) else { return Ok(()) };
+        // who holds nothing may have voted for the block and not heard that it is certified
+        if answer.held.is_empty()
+            && let Some(certificate) = collector.certificate(answer.asked.from)
+        {
+            out.messages.push((from, Message::Certified(certificate.as_unverified().clone())));
+        }
         let taken = collector.take(from, answer, tip, &self.constitutions);
         let whole = self.take_collected(log, now, out);
         // what came has made room for more

@@ -140,6 +140,12 @@ impl Collector {
         self.certified
     }
 
+    /// The certificate that was shown for a height.
+    #[must_use]
+    pub fn certificate(&self, height: Height) -> Option<&Certificate> {
+        self.heights.get(&height)?.certificate.as_ref()
+    }
+
     /// Collects this block, whether or not it is final, and nothing else until it is whole.
     pub fn want(&mut self, block: Option<BlockReference>) {
         if self.wanted != block {

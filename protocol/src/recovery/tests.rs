@@ -618,6 +618,34 @@ fn a_lost_writer_has_its_log_again_and_goes_on() {
     }
 }
 
+/// One witness has heard that the block is certified: the others have voted for it, and hold it when they hear
+/// of that.
+#[test]
+fn a_certified_block_that_one_witness_knows_of_is_had_from_those_who_voted_for_it() {
+    let mut world = World::new(4);
+    world.send((0, 1), 1);
+    world.run(10);
+    let before = world.height(0, 0);
+    world.loses = |message| matches!(message, Message::Certified(_));
+    world.send((0, 1), 2);
+    world.run(3);
+    let heights: Vec<u64> = (0..4).map(|brand| world.height(brand, 0)).collect();
+    assert_eq!(heights, [before + 1, before, before, before]);
+    let (_, certificate) = world.sites[0].kept.own[&Height::new(before + 1)].clone();
+    let (writer, certificate) = (id(&world.of, 0), certificate.as_unverified().clone());
+    world.call(1, |ledger, context, out| {
+        ledger.handle(writer, Message::Certified(certificate), context, out).unwrap();
+    });
+    assert_eq!(world.height(1, 0), before + 1);
+    world.lose(0);
+    world.loses = |_| false;
+    world.declare(0);
+    world.run(200);
+    assert!(world.sites[0].ledger.may_apply());
+    assert!((0..4).all(|brand| world.height(brand, 0) > before));
+    assert!(world.faults.is_empty(), "{:?}", world.faults);
+}
+
 /// What it takes before it knows its own log may be more than its limits leave room for: that goes back, and
 /// the log goes on.
 #[test]

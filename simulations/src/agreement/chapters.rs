@@ -90,7 +90,16 @@ impl<G: Guards> Simulation<G> {
         let node = &self.machines[machine];
         self.observer.put_back(node.brand(), declared, node.application().applied().iter());
         // at once, or when it comes up again
-        if self.prng.below(2) == 0 { self.restart(machine) } else { Ok(()) }
+        if self.prng.below(2) == 0 {
+            self.restart(machine)?;
+        }
+        // and somebody else starts meanwhile, and asks it what it knows
+        if self.prng.below(3) == 0 {
+            let other = self.prng.below(self.machines.len());
+            self.machine(other).crash();
+            self.restart(other)?;
+        }
+        Ok(())
     }
 
     /// Someone asks for a cut-off, or money is paid.

@@ -57,6 +57,8 @@ enum Stage {
 struct Attempt {
     // none in round 0
     open: Option<Open>,
+    // the same round opened once more for others; what they promise is shown as well
+    again: Option<Open>,
     promises: BTreeMap<BrandId, PromiseMessage>,
     proposed: Option<(Pledge, Signature)>,
     votes: BTreeMap<BrandId, Signature>,
@@ -68,6 +70,7 @@ impl Attempt {
     const fn new(open: Option<Open>) -> Self {
         Self {
             open,
+            again: None,
             promises: BTreeMap::new(),
             proposed: None,
             votes: BTreeMap::new(),
@@ -180,10 +183,11 @@ impl Juggler {
         let Some(attempt) = &mut self.attempt else { return Vec::new() };
         match (message, attempt.proposed) {
             (Message::Promise(message), None)
-                if Some(message.promise.body.open) == attempt.open =>
+                if [attempt.open, attempt.again].contains(&Some(message.promise.body.open)) =>
             {
                 attempt.promises.insert(from, (**message).clone());
-                if attempt.promises.len() >= quorum { self.choose() } else { Vec::new() }
+                let enough = attempt.promises.len() >= quorum;
+                if enough { self.choose() } else { Vec::new() }
             }
             (Message::Vote(vote), Some((pledge, proposal)))
                 if vote.body.0 == pledge && !attempt.is_locked =>
@@ -263,6 +267,7 @@ impl Juggler {
             audience.into_iter().map(|to| (to, sign(open))).collect();
         if self.prng.below(4) == 0 {
             let other = self.opening(height);
+            self.attempt.iter_mut().for_each(|attempt| attempt.again = Some(other));
             let sign = Message::Open(Signed::sign(self.me, other, &self.keys.log));
             messages.extend(others.into_iter().map(|to| (to, sign.clone())));
         }

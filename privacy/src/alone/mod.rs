@@ -426,16 +426,14 @@ impl LocalRoom {
                 let release =
                     charge.and_then(|charge| LocalRelease::unlogged(&charge, plan, noised).ok());
                 match (release, certified) {
-                    (Some(release), None) => {
-                        if asked.emitted.insert(Emitted::Logged) {
-                            let entry = LocalReleased { id, release: release.hash() };
-                            effects.push(LocalEffect::Append(CleanRoomEntry::LocalRelease(entry)));
-                        }
+                    (Some(release), None) if asked.emitted.insert(Emitted::Logged) => {
+                        let entry = LocalReleased { id, release: release.hash() };
+                        effects.push(LocalEffect::Append(CleanRoomEntry::LocalRelease(entry)));
                     }
-                    (Some(release), Some(certified)) if release.hash() == certified => {
-                        if asked.emitted.insert(Emitted::Shown) {
-                            effects.push(LocalEffect::Released(Box::new(release)));
-                        }
+                    (Some(release), Some(certified))
+                        if release.hash() == certified && asked.emitted.insert(Emitted::Shown) =>
+                    {
+                        effects.push(LocalEffect::Released(Box::new(release)));
                     }
                     _ => {}
                 }

@@ -17,7 +17,7 @@ mod words;
 
 use askama::Template;
 
-use crate::auth::{Authorized, Role, perm};
+use crate::auth::{Authorized, perm};
 use crate::service::{BudgetView, CommitteeView, LogHead, ReleaseView, Status};
 pub use budget::budget_page;
 use chart::{BudgetBar, IntervalChart, ROWS_MAX};
@@ -249,18 +249,18 @@ pub fn sign_in_page(status: &Status, language: Language, notice: Option<Notice>)
     SignInPage { frame, notice }.render().ok()
 }
 
-/// What somebody sees whose roles do not include the page; none only if rendering fails.
+/// What somebody sees whose roles do not include the page (`needed` names those that do); none only if
+/// rendering fails.
 #[must_use]
 pub fn refused_page(
     status: &Status,
     language: Language,
     user: &str,
-    needed: &[Role],
+    needed: &[&str],
     pages: &[Page],
 ) -> Option<String> {
-    let names: Vec<&str> = needed.iter().map(|role| role.name()).collect();
     let frame = Frame { user: Some(user), pages: pages.to_vec(), ..Frame::new(status, language) };
-    RefusedPage { frame, needed: names.join(", ") }.render().ok()
+    RefusedPage { frame, needed: needed.join(", ") }.render().ok()
 }
 
 fn exchange_rows(status: &Status, words: &'static Words) -> Vec<ExchangeRow> {

@@ -1,7 +1,7 @@
 //! What pages show, what they keep back, and that they need nothing from elsewhere.
 
 use super::*;
-use crate::auth::{Auth, Permission as _, Role};
+use crate::auth::{Auth, Role};
 use crate::service::{AccountView, AnalystBudgetView, BrandBudgetView, BudgetsView};
 
 const PAGES: [Page; 4] = [Page::Status, Page::Partner, Page::Officer, Page::Budget];
@@ -22,7 +22,7 @@ fn pages() -> Vec<(Language, String)> {
                 status_page(&status, language, &proof(), true, &PAGES),
                 heads_page(&status, language, true),
                 sign_in_page(&status, language, notice),
-                refused_page(&status, language, "ann", perm::SeeOfficerPage::ROLES, &PAGES),
+                refused_page(&status, language, "ann", &["officer"], &PAGES),
                 partner_page(&samples::partner(), language, &proof(), &PAGES),
                 officer_page(&samples::officer(), language, &proof(), &PAGES),
             ]

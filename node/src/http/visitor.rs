@@ -34,8 +34,9 @@ impl<P: Permission> FromRequestParts<App> for Visitor<P> {
         session.authorize().map(|proof| Self { proof, language, pages: pages.clone() }).map_err(
             |_| {
                 let status = app.node.status();
+                let needed: Vec<&str> = P::ROLES.iter().map(|role| role.name()).collect();
                 let page =
-                    console::refused_page(&status, language, session.user(), P::ROLES, &pages);
+                    console::refused_page(&status, language, session.user(), &needed, &pages);
                 rendered(page, StatusCode::FORBIDDEN).into_response()
             },
         )

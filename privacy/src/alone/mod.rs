@@ -425,21 +425,17 @@ impl LocalRoom {
                 let charge = facts.and_then(|facts| facts.local_charge());
                 let release =
                     charge.and_then(|charge| LocalRelease::unlogged(&charge, plan, noised).ok());
-                let next = match (release, certified) {
-                    (Some(release), None) => {
+                match (release, certified) {
+                    (Some(release), None) if asked.emitted.insert(Emitted::Logged) => {
                         let entry = LocalReleased { id, release: release.hash() };
-                        let entry = CleanRoomEntry::LocalRelease(entry);
-                        Some((Emitted::Logged, LocalEffect::Append(entry)))
+                        effects.push(LocalEffect::Append(CleanRoomEntry::LocalRelease(entry)));
                     }
-                    (Some(release), Some(certified)) if release.hash() == certified => {
-                        Some((Emitted::Shown, LocalEffect::Released(Box::new(release))))
+                    (Some(release), Some(certified))
+                        if release.hash() == certified && asked.emitted.insert(Emitted::Shown) =>
+                    {
+                        effects.push(LocalEffect::Released(Box::new(release)));
                     }
-                    _ => None,
-                };
-                if let Some((step, effect)) = next
-                    && asked.emitted.insert(step)
-                {
-                    effects.push(effect);
+                    _ => {}
                 }
             }
             (State::Open, _) | (State::Answered(_), None) | (State::Failed, _) => {}

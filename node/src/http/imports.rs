@@ -33,6 +33,7 @@ pub(super) struct DryRunQuery {
 #[serde(deny_unknown_fields)]
 pub(super) struct BatchQuery {
     /// What the rows are.
+    #[param(inline)]
     kind: BatchKind,
     /// Name of a shipped mapping, or of one in the node's folder `mappings`.
     mapping: String,

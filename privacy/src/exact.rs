@@ -100,7 +100,10 @@ pub(crate) fn shrink(value: i128, bound: u128, norm: &UBig) -> Option<i128> {
 /// when none does.
 pub(crate) fn most_exceeded(norms: impl Iterator<Item = (UBig, u128)>) -> Option<(UBig, u128)> {
     norms.filter(|(norm, bound)| *norm > UBig::from(*bound)).reduce(|one, two| {
-        // N1 / B1 >= N2 / B2; bounds are positive
+        // N1 / B1 >= N2 / B2; of a bound of 0 the quotient is above all others
+        if one.1 == 0 {
+            return one;
+        }
         if &one.0 * UBig::from(two.1) >= &two.0 * UBig::from(one.1) { one } else { two }
     })
 }

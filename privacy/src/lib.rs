@@ -53,7 +53,7 @@ pub use ids::{AnalystId, Attempt, ParticipantId, PlanHash, Purpose, QueryId, Sna
 pub use masked_sum::MaskingSecret;
 pub use mechanism::{NoiseShare, OpendpNoise};
 pub use plan::{DpPlan, LocalQuestion, PlanSummary, QuerySpec};
-pub use release::{BrandPack, LocalRelease, Release};
+pub use release::{BrandPack, LocalRelease, PeriodRelease, Release};
 pub use sql::Refusal;
 pub use steps::{
     AttemptId, CertifiedEntry, CleanRoom, CleanRoomEntry, Clock, Effect, Message, Progress,

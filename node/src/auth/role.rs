@@ -122,6 +122,8 @@ permissions! {
     ResolveDisputes: Partner;
     /// Agree that the log of a brand that lied or failed be closed for good.
     ClosePartners: Partner;
+    /// Agree that a brand that is suspended from joint questions be asked again.
+    ReadmitPartners: Partner;
     /// Enter this brand's closing.
     CloseCycle: Partner;
     /// State and confirm the payments of a clearing statement.

@@ -63,7 +63,7 @@ pub struct ReadResult {
 /// A reading that failed. Says nothing, on purpose.
 #[derive(Debug, thiserror::Error)]
 #[error("the reading failed")]
-pub(super) struct Failed;
+pub(crate) struct Failed;
 
 /// Reads, within the caps, and returns on a time bucket.
 pub async fn run(job: ReadJob, facts: Arc<Facts>, vault: Arc<Vault>) -> ReadResult {
@@ -152,9 +152,11 @@ fn collect(
 }
 
 /// A line's `member`, `cell` and sums.
-type TakeLine<'a> = dyn FnMut(Option<&[u8]>, i64, &[Option<i64>]) -> Result<(), Failed> + 'a;
+pub(crate) type TakeLine<'a> =
+    dyn FnMut(Option<&[u8]>, i64, &[Option<i64>]) -> Result<(), Failed> + 'a;
 
-fn each_line(
+/// Hands out the lines of a bounded query's result.
+pub(crate) fn each_line(
     columns: &[ArrayRef],
     aggregates: usize,
     take: &mut TakeLine<'_>,

@@ -7,6 +7,7 @@
 mod accounts;
 mod local;
 mod packs;
+mod suspension;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -503,7 +504,7 @@ impl Room {
             sql: question.sql.clone(),
             purpose: Purpose::JointAnalytics.name().parse().map_err(|_| internal())?,
             analyst: account.name,
-            participants: self.names.participants(),
+            participants: self.askable(),
             rho: self.rho_of(question),
         })
     }
@@ -674,7 +675,8 @@ impl Room {
         now: Timestamp,
     ) -> Vec<Effect> {
         let by = Some(id.proposer);
-        let accepted = self.policy.accepts(self.inner.contract(), by, spec, plan);
+        let accepted = self.policy.accepts(self.inner.contract(), by, spec, plan)
+            && self.bears_failure(plan.rho(), now);
         // a brand that cannot name its facts takes no part
         let snapshot = self.facts.snapshot().ok().filter(|_| accepted);
         let Some(snapshot) = snapshot else { return self.inner.decline(id) };

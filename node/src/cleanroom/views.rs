@@ -230,6 +230,12 @@ pub fn propose_error(error: &ProposeError) -> ServiceError {
     match error {
         ProposeError::Refused(refused) => refusal(refused),
         ProposeError::Budget(over) => over_budget(over),
+        ProposeError::Suspended(brand) => ServiceError::new(
+            ErrorKind::Refused,
+            "suspended",
+            format!("{brand} is suspended from joint questions / {brand} 已被暂停参与联合查询"),
+            "nothing was spent; see `coalition partner list` / 未消耗预算；见 coalition partner list",
+        ),
         ProposeError::NotAsked(_) | ProposeError::Taken | ProposeError::Lifetime => {
             tracing::error!(error = %error, "a question could not be proposed");
             internal()
@@ -243,6 +249,7 @@ pub fn over_budget(over: &OverBudget) -> ServiceError {
     let (code, remedy) = match over {
         OverBudget::Brand { .. }
         | OverBudget::Local { .. }
+        | OverBudget::Failure { .. }
         | OverBudget::Delta { .. }
         | OverBudget::Analyst { .. } => (
             "over_budget",
@@ -307,6 +314,7 @@ pub const fn decline_words(reason: DeclineReason) -> &'static str {
         DeclineReason::Plan => "it arrives at another plan",
         DeclineReason::Budget => "the proposer's account does not cover it",
         DeclineReason::Policy => "its policy does not allow it",
+        DeclineReason::Suspended => "a brand among those asked is suspended",
         DeclineReason::Expiry => "the reservation had expired",
     }
 }

@@ -51,6 +51,16 @@ pub enum PartnerCommand {
         #[arg(long)]
         brand: String,
     },
+    /// Agree that a brand that is suspended from joint questions, because it did not open what it had
+    /// certified, be asked again. It is when a quorum of the other brands agrees.
+    Readmit {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+        /// Who is suspended.
+        #[arg(long)]
+        brand: String,
+    },
 }
 
 /// Does it.
@@ -94,6 +104,11 @@ pub async fn partner(command: &PartnerCommand) -> Result<(), CliError> {
         PartnerCommand::List(node) => {
             let views: Vec<PartnerView> = client(node).await?.get("/api/v1/partners").await?;
             views.iter().try_for_each(|view| io.json(view))
+        }
+        PartnerCommand::Readmit { node, brand } => {
+            let path = format!("/api/v1/partners/{brand}/readmission");
+            let view: PartnerView = client(node).await?.post(&path, &[], &()).await?;
+            io.json(&view)
         }
         PartnerCommand::Close { node, brand } => {
             let path = format!("/api/v1/partners/{brand}/closing");

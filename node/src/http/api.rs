@@ -467,6 +467,18 @@ pub(super) async fn close_partner(
     Ok((StatusCode::ACCEPTED, Json(app.node.close_partner(brand).await?)))
 }
 
+/// Agrees that a brand that is suspended from joint questions, for an opening that did not come, be asked again.
+#[utoipa::path(post, path = "/api/v1/partners/{brand}/readmission", tag = "partners",
+    params(("brand" = String, Path, description = "Who is suspended")),
+    responses((status = 202, description = "Readmitted when a quorum of the other brands agrees", body = PartnerView)))]
+pub(super) async fn readmit_partner(
+    _: Authorized<perm::ReadmitPartners>,
+    State(app): State<App>,
+    Path(brand): Path<String>,
+) -> Result<impl IntoResponse> {
+    Ok((StatusCode::ACCEPTED, Json(app.node.readmit_partner(brand).await?)))
+}
+
 /// Enters this brand's closing for a cut-off that has passed.
 #[utoipa::path(post, path = "/api/v1/clearings/{cut_off_ms}/closing", tag = "clearings",
     params(("cut_off_ms" = u64, Path, description = "Unix milliseconds")),

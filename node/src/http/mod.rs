@@ -176,6 +176,7 @@ routes! {
     post   "/api/v1/disputes/{brand}/agreement"        api::agree            needs::<perm::ResolveDisputes>();
     get    "/api/v1/partners"                          api::partners         needs::<perm::ReadPartners>();
     post   "/api/v1/partners/{brand}/closing"          api::close_partner    needs::<perm::ClosePartners>();
+    post   "/api/v1/partners/{brand}/readmission"      api::readmit_partner  needs::<perm::ReadmitPartners>();
     post   "/api/v1/queries/plan"                      cleanroom::plan       needs::<perm::RunQueries>();
     post   "/api/v1/queries"                           cleanroom::query      needs::<perm::RunQueries>();
     get    "/api/v1/queries"                           cleanroom::queries    needs::<perm::ReadQueries>();

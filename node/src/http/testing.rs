@@ -183,6 +183,9 @@ fn answer(command: Command) {
         Command::ClosePartner { brand, reply } => {
             reply.send(Ok(PartnerView { brand, ..PartnerView::default() })).ok().map(drop)
         }
+        Command::ReadmitPartner { brand, reply } => {
+            reply.send(Ok(PartnerView { brand, ..PartnerView::default() })).ok().map(drop)
+        }
         Command::CleanRoom(command) => answer_of_clean_room(command, found),
     };
 }

@@ -9,7 +9,7 @@ use super::core::Turn;
 use super::{Internal, Runtime, now};
 use crate::cleanroom::{self, APPLICATION, Action, PACKS, ReadJob, ReadResult, Room, views};
 use crate::exchange::record::{NodeRecord, Submission};
-use crate::service::{QueryView, Question, ServiceError};
+use crate::service::{PartnerView, QueryView, Question, ServiceError};
 
 impl Runtime {
     /// The clean room.
@@ -89,6 +89,27 @@ impl Runtime {
         let (view, actions) = room.query(question, plan, now())?;
         self.carry_out(actions, turn);
         Ok(view)
+    }
+
+    /// Every other brand, with what joint questions say of it.
+    pub(super) fn partner_views(&self) -> Vec<PartnerView> {
+        let mut views = self.core.partner_views(now());
+        if let Some(room) = &self.room {
+            views.iter_mut().for_each(|view| room.tell_suspension(view));
+        }
+        views
+    }
+
+    /// Agrees to readmit a brand that is suspended from joint questions.
+    pub(super) fn readmit(
+        &mut self,
+        brand: &str,
+        turn: &mut Turn,
+    ) -> Result<PartnerView, ServiceError> {
+        let actions = self.clean_room()?.readmit(brand)?;
+        self.carry_out(actions, turn);
+        let view = self.partner_views().into_iter().find(|view| view.brand == brand);
+        view.ok_or_else(views::internal)
     }
 
     fn carry_out(&mut self, actions: Vec<Action>, turn: &mut Turn) {

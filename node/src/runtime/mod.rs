@@ -641,10 +641,14 @@ impl Runtime {
                 answer(turn, reply, agreed);
             }
             Command::Partners { reply } => {
-                answer(turn, reply, Ok(self.core.partner_views(now())));
+                answer(turn, reply, Ok(self.partner_views()));
             }
             Command::ClosePartner { brand, reply } => {
                 let agreed = self.core.agree_to_close(&brand, now(), turn);
+                answer(turn, reply, agreed);
+            }
+            Command::ReadmitPartner { brand, reply } => {
+                let agreed = self.readmit(&brand, turn);
                 answer(turn, reply, agreed);
             }
             Command::CleanRoom(command) => self.clean_room_command(command, turn),
@@ -783,6 +787,7 @@ impl Runtime {
             ));
         }
         alerts.extend(self.core.ledger.cases().iter().map(|case| case_words(&case.proven)));
+        alerts.extend(self.room.iter().flat_map(Room::suspension_alerts));
         alerts.extend(self.core.ledger.starting().map(|starting| starting_words(&starting)));
         Status {
             alliance: constitution.alliance().to_string(),

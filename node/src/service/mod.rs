@@ -114,6 +114,7 @@ pub enum Command {
     Agree { with: String, reply: Reply<DisputeView> },
     Partners { reply: Reply<Vec<PartnerView>> },
     ClosePartner { brand: String, reply: Reply<PartnerView> },
+    ReadmitPartner { brand: String, reply: Reply<PartnerView> },
     CleanRoom(CleanRoomCommand),
     BackUp { request: BackupRequest, reply: Reply<()> },
     BackupProgress { reply: Reply<BackupView> },
@@ -248,6 +249,8 @@ operations! {
     back_up(request: BackupRequest) -> () = BackUp;
     /// How far the last backup has come.
     backup_progress() -> BackupView = BackupProgress;
+    /// Agrees that a brand that is suspended from joint questions be asked again.
+    readmit_partner(brand: String) -> PartnerView = ReadmitPartner;
     /// Stops the node after what is under way is durable.
     stop() -> () = Stop;
 }

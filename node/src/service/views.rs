@@ -141,6 +141,10 @@ pub struct PartnerView {
     pub paid_to_them_micro_fen: u64,
     /// What this brand ever confirmed of its payments, in micro-fen.
     pub paid_by_them_micro_fen: u64,
+    /// The joint question in which it did not open what it had certified, while it is suspended for that.
+    pub suspended_for: Option<String>,
+    /// Who has agreed to readmit it to joint questions.
+    pub readmission_agreed_by: Vec<String>,
     /// What the operator of this brand can do next.
     pub next: Bilingual,
 }

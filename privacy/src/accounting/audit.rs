@@ -79,6 +79,8 @@ pub enum Rule {
     OpenedAfterNotOpened,
     /// Someone committed, and another who never got to a release reports its opening missing.
     MissingOpening,
+    /// A question answered with a brand that was suspended.
+    SuspendedTookPart,
 }
 
 /// One finding.
@@ -187,13 +189,36 @@ fn judge_charge(
         let index = Some(returned.index);
         findings.push(Finding { log: id.proposer, index, rule: Rule::ReturnTooEarly });
     }
-    for (accuser, accused) in &facts.accusations {
+    judge_suspended(contract, ledger, facts, findings);
+    for (accuser, accused) in facts.accusations.keys() {
         let stands = facts.commits.contains_key(accused)
             && !facts.not_opened.contains_key(accused)
             && !facts.releases.contains_key(accuser);
         if stands {
             findings.push(Finding { log: *accused, index: None, rule: Rule::MissingOpening });
         }
+    }
+}
+
+/// A set that was fixed with a suspended brand in it. Who reserves may not have seen the accusations yet:
+/// only what differs by more than clocks may is found.
+fn judge_suspended(
+    contract: &Contract,
+    ledger: &Ledger,
+    facts: &Facts,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(placed) = facts.reserve.as_ref().filter(|_| facts.set().is_some()) else { return };
+    let suspended = placed.entry.participants.iter().any(|brand| {
+        ledger.suspensions(contract, *brand).any(|it| {
+            it.id != placed.entry.id
+                && placed.time > it.since.plus(CLOCK_SKEW_MILLIS)
+                && it.until.is_none_or(|until| placed.time.plus(CLOCK_SKEW_MILLIS) < until)
+        })
+    });
+    if suspended {
+        let (log, index) = (placed.entry.id.proposer, Some(placed.index));
+        findings.push(Finding { log, index, rule: Rule::SuspendedTookPart });
     }
 }
 
@@ -211,6 +236,13 @@ fn judge_local(
         findings.push(Finding { log, index: Some(placed.index), rule: Rule::OverLocalQuota });
     }
     if let Some(placed) = &facts.local_release {
+        let paid = facts.local.as_ref().is_some_and(|charge| charge.index < placed.index);
+        if !paid {
+            let rule = Rule::ReleaseWithoutCharge;
+            findings.push(Finding { log, index: Some(placed.index), rule });
+        }
+    }
+    for placed in facts.periods.values() {
         let paid = facts.local.as_ref().is_some_and(|charge| charge.index < placed.index);
         if !paid {
             let rule = Rule::ReleaseWithoutCharge;

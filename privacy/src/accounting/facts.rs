@@ -4,14 +4,14 @@
 //! in here came through a [`CertifiedEntry`]. Entries of different logs arrive in any order, so
 //! nothing is judged on arrival: first entries are kept, and conclusions are drawn when asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::ids::{ParticipantId, ReleaseHash, SetHash};
 use crate::masked_sum::{ParticipantSet, SetMember};
 use crate::plan::DpPlan;
 use crate::steps::{
     AttemptId, CertifiedEntry, CleanRoomEntry, Commit, FailedAfterReading, LocalCharge,
-    LocalReleased, Participate, ReleaseLogged, Reserve,
+    LocalReleased, Participate, PeriodReleased, ReleaseLogged, Reserve,
 };
 use crate::units::{CalendarYear, PicoRho, UtcMillis};
 
@@ -29,15 +29,18 @@ pub struct Placed<T> {
 /// Why an entry adds nothing to the facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum Contradiction {
-    /// A `Reserve`, `Returned`, `LocalCharge` or `LocalRelease` in another log than the proposer's.
+    /// A `Reserve`, `Returned` or entry of a local question in another log than the proposer's.
     #[error("only the proposer's own log may hold this entry")]
     WrongLog,
     /// A second, different entry where one is allowed.
     #[error("a different entry of this kind is already there for this attempt")]
     Second,
-    /// An entry of an attempt that could never have been charged.
+    /// Nobody certifies that its own opening is missing.
     #[error("an entry accuses its own writer")]
     SelfAccusation,
+    /// Others decide that.
+    #[error("an entry readmits its own writer")]
+    SelfReadmission,
 }
 
 /// The certified facts of one attempt.
@@ -49,10 +52,15 @@ pub struct Facts {
     pub(crate) not_opened: BTreeMap<ParticipantId, Placed<()>>,
     pub(crate) failed: BTreeMap<ParticipantId, Placed<FailedAfterReading>>,
     pub(crate) releases: BTreeMap<ParticipantId, Placed<ReleaseLogged>>,
-    pub(crate) accusations: BTreeSet<(ParticipantId, ParticipantId)>,
+    /// By accuser and accused.
+    pub(crate) accusations: BTreeMap<(ParticipantId, ParticipantId), Placed<()>>,
+    /// By writer and readmitted.
+    pub(crate) readmissions: BTreeMap<(ParticipantId, ParticipantId), Placed<()>>,
     pub(crate) returned: Option<Placed<()>>,
     pub(crate) local: Option<Placed<LocalCharge>>,
     pub(crate) local_release: Option<Placed<LocalReleased>>,
+    /// By period.
+    pub(crate) periods: BTreeMap<u32, Placed<PeriodReleased>>,
 }
 
 impl Facts {
@@ -70,6 +78,7 @@ impl Facts {
             | CleanRoomEntry::Returned(_)
             | CleanRoomEntry::LocalCharge(_)
             | CleanRoomEntry::LocalRelease(_)
+            | CleanRoomEntry::PeriodRelease(_)
                 if !own =>
             {
                 Err(Contradiction::WrongLog)
@@ -77,6 +86,16 @@ impl Facts {
             // one name is one question, joint or local
             CleanRoomEntry::Reserve(_) if self.local.is_some() => Err(Contradiction::Second),
             CleanRoomEntry::LocalCharge(_) if self.reserve.is_some() => Err(Contradiction::Second),
+            // one charge pays for one answer, or for one of each period
+            CleanRoomEntry::LocalRelease(_) if !self.periods.is_empty() => {
+                Err(Contradiction::Second)
+            }
+            CleanRoomEntry::PeriodRelease(_) if self.local_release.is_some() => {
+                Err(Contradiction::Second)
+            }
+            CleanRoomEntry::PeriodRelease(entry) => {
+                keep_of(&mut self.periods, entry.period, index, time, entry)
+            }
             CleanRoomEntry::LocalCharge(entry) => keep(&mut self.local, index, time, entry),
             CleanRoomEntry::LocalRelease(entry) => {
                 keep(&mut self.local_release, index, time, entry)
@@ -98,8 +117,13 @@ impl Facts {
                 Err(Contradiction::SelfAccusation)
             }
             CleanRoomEntry::MissingOpening(entry) => {
-                self.accusations.insert((writer, entry.accused));
-                Ok(())
+                keep_of(&mut self.accusations, (writer, entry.accused), index, time, ())
+            }
+            CleanRoomEntry::Readmit(entry) if entry.brand == writer => {
+                Err(Contradiction::SelfReadmission)
+            }
+            CleanRoomEntry::Readmit(entry) => {
+                keep_of(&mut self.readmissions, (writer, entry.brand), index, time, ())
             }
         }
     }
@@ -117,6 +141,11 @@ impl Facts {
     /// The release logged for a local question.
     pub fn local_release(&self) -> Option<ReleaseHash> {
         self.local_release.as_ref().map(|placed| placed.entry.release)
+    }
+
+    /// The release logged for a period of a standing question.
+    pub fn period_release(&self, period: u32) -> Option<ReleaseHash> {
+        self.periods.get(&period).map(|placed| placed.entry.release)
     }
 
     /// Who certified a hash, in time or not.
@@ -141,7 +170,7 @@ impl Facts {
 
     /// Who (first) reports whose (second) opening missing.
     pub fn accusations(&self) -> impl Iterator<Item = (ParticipantId, ParticipantId)> {
-        self.accusations.iter().copied()
+        self.accusations.keys().copied()
     }
 
     /// The set, once every participant named in the reservation has reserved in time for its plan.
@@ -290,9 +319,9 @@ fn keep<T: PartialEq>(
     }
 }
 
-fn keep_of<T: PartialEq>(
-    all: &mut BTreeMap<ParticipantId, Placed<T>>,
-    writer: ParticipantId,
+fn keep_of<K: Ord, T: PartialEq>(
+    all: &mut BTreeMap<K, Placed<T>>,
+    writer: K,
     index: u64,
     time: UtcMillis,
     entry: T,

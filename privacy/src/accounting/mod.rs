@@ -11,17 +11,18 @@
 //!
 //! A local question is debited in the log of the brand it is about, from that brand's local account,
 //! where failures after reading are booked too; failure probabilities have an account beside it.
-//!
-//! Not here yet: standing queries.
+//! A standing question is such a charge for all its periods.
 
 mod audit;
 mod facts;
 mod local;
+mod suspension;
 
 use std::collections::BTreeMap;
 
 pub use audit::{AuditEntry, Finding, Kept, Rule, audit};
 pub use facts::{CertifiedCharge, CertifiedLocalCharge, Contradiction, Facts, Placed};
+pub use suspension::{Suspension, readmission_quorum};
 
 use crate::contract::Contract;
 use crate::ids::{AnalystId, ParticipantId};
@@ -56,6 +57,20 @@ pub enum OverBudget {
         /// What is left.
         left: PicoRho,
         /// What was asked.
+        asked: PicoRho,
+    },
+    /// Its own reading may fail, which its local account would have to bear.
+    #[error(
+        "a failure after reading would cost {brand} {asked} of its local budget of {year}, of which {left} is left beside what is under way"
+    )]
+    Failure {
+        /// Whose account.
+        brand: ParticipantId,
+        /// Which year's.
+        year: CalendarYear,
+        /// What is left.
+        left: PicoRho,
+        /// What a failure would cost.
         asked: PicoRho,
     },
     /// The brand's quota of failure probabilities.
@@ -228,12 +243,12 @@ impl Ledger {
 }
 
 /// A sum that does not fit counts as everything spent.
-fn total(costs: impl Iterator<Item = PicoRho>) -> PicoRho {
+pub(crate) fn total(costs: impl Iterator<Item = PicoRho>) -> PicoRho {
     let mut costs = costs;
     costs.try_fold(PicoRho::ZERO, PicoRho::checked_add).unwrap_or(PicoRho::new(u64::MAX))
 }
 
-fn remaining(quota: PicoRho, spent: PicoRho) -> PicoRho {
+pub(crate) fn remaining(quota: PicoRho, spent: PicoRho) -> PicoRho {
     quota.checked_sub(spent).unwrap_or(PicoRho::ZERO)
 }
 

@@ -29,7 +29,7 @@ use minicbor::{Decode, Encode};
 
 pub use message::{PackDecline, PackMessage, PackQuestion};
 
-use crate::accounting::{Ledger, OverBudget};
+use crate::accounting::{Ledger, OverBudget, remaining, total};
 use crate::bounded::BoundedVector;
 use crate::contract::Contract;
 use crate::ids::{Attempt, ParticipantId, PlanHash, QueryId, SnapshotId};
@@ -139,6 +139,9 @@ pub struct LocalRequest {
     pub snapshot: SnapshotId,
     /// The analyst's share of the brand's local quota.
     pub analyst_quota: PicoRho,
+    /// What joint attempts under way may yet book on the local account, to be kept free:
+    /// [`CleanRoom::at_risk_locally`](crate::steps::CleanRoom::at_risk_locally).
+    pub at_risk: PicoRho,
 }
 
 /// Why a question is not taken. Nothing was spent.
@@ -282,7 +285,7 @@ impl LocalRoom {
         ledger: &Ledger,
         clock: Clock,
     ) -> Result<Vec<LocalEffect>, LocalAskError> {
-        let LocalRequest { query, question, snapshot, analyst_quota } = request;
+        let LocalRequest { query, question, snapshot, analyst_quota, at_risk } = request;
         let plan = DpPlan::local(&self.contract, self.me, &question)?;
         let id = AttemptId { proposer: self.me, query, attempt: Attempt::FIRST };
         if self.asked.contains_key(&id) || ledger.facts(&id).is_some() {
@@ -305,6 +308,13 @@ impl LocalRoom {
         };
         let pending = self.pending(ledger);
         ledger.admit_local(&self.contract, &charge, analyst_quota, &pending)?;
+        let (brand, year, asked) = (self.me, charge.year, charge.rho);
+        let waiting = pending.iter().filter(|other| other.year == year).map(|other| other.rho);
+        let left = remaining(ledger.local_left(&self.contract, brand, year), total(waiting));
+        let left = remaining(left, at_risk);
+        if asked > left {
+            return Err(OverBudget::Local { brand, year, left, asked }.into());
+        }
         self.asked.insert(id, Asked::new(charge, Some(Arc::new(plan))));
         let record = LocalRecord::Asked(Box::new(AskedRecord { question, charge }));
         let mut effects = vec![LocalEffect::Persist(record)];

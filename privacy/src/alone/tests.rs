@@ -66,6 +66,7 @@ impl Brand {
             },
             snapshot: SnapshotId([9; 32]),
             analyst_quota: sample_contract().local_quota(),
+            at_risk: PicoRho::ZERO,
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use zeroize::Zeroizing;
 
+use super::standing::{Periods, Spent};
 use crate::exact;
 use crate::ids::PlanHash;
 use crate::plan::{DpPlan, Fill, NoisedColumn};
@@ -46,6 +47,14 @@ impl BoundedVector {
 
     pub(crate) fn values(&self) -> &[i64] {
         &self.values
+    }
+
+    /// The sum of so many brands alike: for measuring what an answer about more people would be worth.
+    pub fn of_copies(mut self, copies: u32) -> Result<Self, CollectError> {
+        for value in self.values.iter_mut() {
+            *value = value.checked_mul(i64::from(copies)).ok_or(CollectError::Overflow)?;
+        }
+        Ok(self)
     }
 }
 
@@ -132,6 +141,29 @@ impl<'p> Collector<'p> {
 
     /// Clips every member and adds up.
     pub fn finish(self) -> Result<BoundedVector, CollectError> {
+        self.finished(None)
+    }
+
+    /// The same for the cells of one period of a standing question, each member clipped to what its other
+    /// periods have left; all other cells are 0. What the period takes is put into `spent`, in place of what
+    /// an earlier closing of it took: only before the period was released may it be closed again.
+    pub fn finish_period(
+        mut self,
+        periods: &Periods,
+        period: u32,
+        spent: &mut Spent,
+    ) -> Result<BoundedVector, CollectError> {
+        for lines in self.members.values_mut() {
+            lines.retain(|line| periods.of_cell(line.position) == Some(period));
+        }
+        spent.forget(period);
+        self.finished(Some((period, spent)))
+    }
+
+    fn finished(
+        self,
+        mut standing: Option<(u32, &mut Spent)>,
+    ) -> Result<BoundedVector, CollectError> {
         let columns: Vec<(usize, &NoisedColumn)> = self
             .plan
             .columns()
@@ -140,15 +172,28 @@ impl<'p> Collector<'p> {
             .map(|(index, column)| (self.plan.column_start(index), column))
             .collect();
         let mut values = Zeroizing::new(vec![0i64; self.plan.coordinates()]);
-        for mut lines in self.members.into_values() {
+        for (member, mut lines) in self.members {
             lines.sort_unstable_by_key(|line| line.position);
+            let mut squares = Vec::new();
             for group in columns.chunk_by(|a, b| a.1.measure() == b.1.measure()) {
                 let mut vectors: Vec<Vector> =
                     group.iter().map(|(_, column)| Vector::of(column, &lines)).collect();
+                if let Some((period, spent)) = &standing {
+                    for (place, vector) in (squares.len()..).zip(&mut vectors) {
+                        vector.bound = spent.left(&member, *period, place, vector.bound);
+                    }
+                }
                 clip(&mut vectors);
                 for ((start, _), vector) in group.iter().zip(vectors) {
+                    let square = exact::squared_norm(&vector.values);
+                    squares.push(u128::try_from(square).map_err(|_| CollectError::Overflow)?);
                     vector.add_to(&mut values, *start)?;
                 }
+            }
+            if let Some((period, spent)) = &mut standing
+                && squares.iter().any(|square| *square > 0)
+            {
+                spent.put(&member, *period, &squares);
             }
         }
         Ok(BoundedVector { plan: self.plan.hash(), values })
@@ -233,7 +278,8 @@ fn tree_path(bin: usize, depth: u8) -> impl Iterator<Item = usize> {
 /// Let |v|^2 / C^2 be largest for the vector of squared norm N and squared bound B, and N > B. Every
 /// coordinate x becomes sign(x) floor(sqrt(x^2 B / N)). The new squares of a vector with norm n and
 /// bound b are at most x^2 B / N each, so they add up to at most n B / N <= b, because n / b <= N / B.
-/// All in integers; no rounding is up.
+/// All in integers; no rounding is up. A bound of 0, that of a member whose other periods have used all of it,
+/// is exceeded by any factor: everything becomes 0.
 fn clip(vectors: &mut [Vector]) {
     let tightest = exact::most_exceeded(
         vectors.iter().map(|vector| (exact::squared_norm(&vector.values), vector.bound)),

@@ -10,10 +10,12 @@
 
 mod collect;
 mod emit;
+mod standing;
 mod words;
 
 pub use collect::{BoundedVector, CollectError, Collector};
 pub use emit::{MemberSql, member_sql};
+pub use standing::{Periods, Spent, StandingError};
 
 #[cfg(test)]
 mod sensitivity;

@@ -8,6 +8,7 @@
 
 mod answer;
 mod local;
+mod period;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use minicbor::Encode;
 use serde::Serialize;
 
 use crate::accounting::CertifiedCharge;
+use crate::bounded::StandingError;
 use crate::hash;
 use crate::ids::{ParticipantId, PlanHash, ReleaseHash, SetHash, SqlHash};
 use crate::masked_sum::{self, MaskError, MaskedVector};
@@ -24,6 +26,7 @@ use crate::units::{CalendarYear, PicoRho};
 use answer::Sums;
 pub use answer::{NoisedValue, Quality, ReleasedCell};
 pub use local::{BrandPack, LocalRelease, PROTECTED_ALONE, PackError};
+pub use period::{Closing, PeriodRelease};
 
 /// Stated coverage of the intervals, in percent.
 pub const INTERVAL_PERCENT: u8 = 95;
@@ -46,6 +49,9 @@ pub enum ReleaseError {
     /// Openings that do not add up to an answer.
     #[error(transparent)]
     Sum(#[from] MaskError),
+    /// A period that is not over, or was released.
+    #[error(transparent)]
+    Standing(#[from] StandingError),
 }
 
 /// A noised joint answer.

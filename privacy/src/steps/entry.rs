@@ -101,6 +101,14 @@ pub enum CleanRoomEntry {
     #[n(9)]
     #[cbor(array)]
     LocalRelease(#[n(0)] LocalReleased),
+    /// After step 6: the writer agrees that a brand that did not open may be asked again.
+    #[n(10)]
+    #[cbor(array)]
+    Readmit(#[n(0)] Readmit),
+    /// The one answer to a standing question for one of its periods.
+    #[n(11)]
+    #[cbor(array)]
+    PeriodRelease(#[n(0)] PeriodReleased),
 }
 
 /// The proposer's reservation: debits its account.
@@ -217,6 +225,21 @@ pub struct LocalReleased {
     pub release: ReleaseHash,
 }
 
+/// The answer to a standing question for one period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct PeriodReleased {
+    /// The question.
+    #[n(0)]
+    pub id: AttemptId,
+    /// Which period, from 0.
+    #[n(1)]
+    pub period: u32,
+    /// Hash of the release's stable bytes.
+    #[n(2)]
+    pub release: ReleaseHash,
+}
+
 /// A cost booked locally.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
@@ -242,6 +265,18 @@ pub struct MissingOpening {
     /// Who committed and did not open.
     #[n(1)]
     pub accused: ParticipantId,
+}
+
+/// Agreement to ask a suspended brand again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Readmit {
+    /// The attempt that it did not open in.
+    #[n(0)]
+    pub id: AttemptId,
+    /// Who is readmitted.
+    #[n(1)]
+    pub brand: ParticipantId,
 }
 
 /// The release a participant arrived at.
@@ -287,6 +322,8 @@ impl CleanRoomEntry {
             Self::Release(entry) => entry.id,
             Self::LocalCharge(entry) => entry.id,
             Self::LocalRelease(entry) => entry.id,
+            Self::Readmit(entry) => entry.id,
+            Self::PeriodRelease(entry) => entry.id,
         }
     }
 
@@ -378,6 +415,7 @@ mod tests {
             CleanRoomEntry::NotOpened(id()),
             CleanRoomEntry::Returned(id()),
             CleanRoomEntry::MissingOpening(MissingOpening { id: id(), accused: brand(3) }),
+            CleanRoomEntry::Readmit(Readmit { id: id(), brand: brand(3) }),
         ] {
             let bytes = entry.to_bytes();
             assert_eq!(CleanRoomEntry::from_bytes(&bytes), Ok(entry));

@@ -329,7 +329,7 @@ impl Step<'_> {
         for accused in &reserve.participants {
             let silent = !self.local.openings.contains_key(accused)
                 && !self.facts.not_opened.contains_key(accused)
-                && !self.facts.accusations.contains(&(self.me, *accused));
+                && !self.facts.accusations.contains_key(&(self.me, *accused));
             if silent {
                 let entry = MissingOpening { id: self.id, accused: *accused };
                 let entry = CleanRoomEntry::MissingOpening(entry);

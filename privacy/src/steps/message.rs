@@ -81,6 +81,9 @@ pub enum DeclineReason {
     /// Its own policy: purpose, analyst, or a decision of its operator.
     #[n(3)]
     Policy,
+    /// One of those asked did not open in an earlier question and has not been readmitted.
+    #[n(4)]
+    Suspended,
 }
 
 impl Message {

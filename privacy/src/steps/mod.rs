@@ -13,11 +13,12 @@
 //! 4. **Open**: with all hashes certified, y_i is sent to everyone.
 //! 5. A missing hash voids the attempt: whoever committed certifies `NotOpened` and never opens;
 //!    the proposer takes its quota back once nobody can open.
-//! 6. A missing opening is certified as evidence; the charge stands.
+//! 6. A missing opening is certified as evidence; the charge stands, and the brand is suspended
+//!    ([`accounting`](crate::accounting)) until [`CleanRoom::readmit`] at a quorum of the others.
 //! 7. **Release**: the openings are added; every participant logs the release's hash.
 //!
-//! Not here yet: suspension and readmission of a brand that did not open, reuse of a release for
-//! the same plan, set and snapshot, attachments for large openings, standing queries.
+//! Not here yet: reuse of a release for the same plan, set and snapshot, attachments for large
+//! openings, standing joint questions.
 
 mod entry;
 mod local;
@@ -31,13 +32,15 @@ use serde::Serialize;
 
 pub use entry::{
     AttemptId, CertifiedEntry, CleanRoomEntry, CodecError, Commit, ENTRY_MAX_BYTES, ENTRY_VERSION,
-    FailedAfterReading, LocalCharge, LocalReleased, MissingOpening, Participate, ReleaseLogged,
-    Reserve,
+    FailedAfterReading, LocalCharge, LocalReleased, MissingOpening, Participate, PeriodReleased,
+    Readmit, ReleaseLogged, Reserve,
 };
 pub(crate) use entry::{decoded, encoded};
 pub use message::{DeclineReason, MESSAGE_MAX_BYTES, Message, Opening, Proposal};
 pub use record::{Begun, Drawn, Record};
-pub use room::{CleanRoom, MessageError, ProposeError, ProposeRequest, RestoreError, StepError};
+pub use room::{
+    CleanRoom, MessageError, ProposeError, ProposeRequest, ReadmitError, RestoreError, StepError,
+};
 
 use crate::ids::ParticipantId;
 use crate::plan::{DpPlan, QuerySpec};

@@ -4,12 +4,14 @@ use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::entry::{AttemptId, CertifiedEntry, CodecError, Reserve};
+use super::entry::{AttemptId, CertifiedEntry, CleanRoomEntry, CodecError, Readmit, Reserve};
 use super::local::{Local, Step};
 use super::message::{DeclineReason, Message, Opening, Proposal};
 use super::record::{Begun, Drawn, Record};
 use super::{Clock, Effect, LIFETIME_MAX_MILLIS, Progress};
-use crate::accounting::{EntryError, Facts, Ledger, OPEN_RESERVATIONS_MAX, OverBudget};
+use crate::accounting::{
+    EntryError, Facts, Ledger, OPEN_RESERVATIONS_MAX, OverBudget, remaining, total,
+};
 use crate::bounded::BoundedVector;
 use crate::contract::Contract;
 use crate::ids::{Attempt, ParticipantId, QueryId, SnapshotId};
@@ -18,7 +20,7 @@ use crate::mechanism::NoiseShare;
 use crate::plan::{DpPlan, QuerySpec};
 use crate::release::Release;
 use crate::sql::Refusal;
-use crate::units::{PicoRho, UtcMillis};
+use crate::units::{CalendarYear, PicoRho, UtcMillis};
 
 /// Most proposals of one proposer kept while their reservations are on their way.
 const PROPOSALS_MAX: usize = 4;
@@ -65,9 +67,26 @@ pub enum ProposeError {
     /// The attempt's name is taken.
     #[error("this attempt exists; draw a new query id, or take the next attempt number")]
     Taken,
+    /// One of those asked did not open in an earlier question.
+    #[error("{0} is suspended until a quorum of the other brands readmits it")]
+    Suspended(ParticipantId),
     /// A lifetime that is zero or too long.
     #[error("lifetime and opening time are 1 to {LIFETIME_MAX_MILLIS} ms")]
     Lifetime,
+}
+
+/// Why a brand is not readmitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadmitError {
+    /// There is nothing to readmit it to.
+    #[error("{0} is not suspended")]
+    NotSuspended(ParticipantId),
+    /// Others decide that.
+    #[error("a brand does not readmit itself; the others do")]
+    Itself,
+    /// This brand's agreement is on the record.
+    #[error("this brand has agreed already; others have yet to agree")]
+    Agreed,
 }
 
 /// Why an answer to an effect is not taken.
@@ -225,6 +244,9 @@ impl CleanRoom {
         if self.locals.contains_key(&id) || self.ledger.facts(&id).is_some() {
             return Err(ProposeError::Taken);
         }
+        if let Some(brand) = self.suspended_among(plan.participants()) {
+            return Err(ProposeError::Suspended(brand));
+        }
         let legal = 1..=LIFETIME_MAX_MILLIS;
         if !legal.contains(&request.lifetime_millis) || !legal.contains(&request.opening_millis) {
             return Err(ProposeError::Lifetime);
@@ -244,6 +266,11 @@ impl CleanRoom {
         };
         let pending: Vec<Reserve> = self.uncertified(clock.now).cloned().collect();
         self.ledger.admit(&self.contract, &reserve, request.analyst_quota, &pending, clock.now)?;
+        let (left, asked) = (self.left_for_failures(&reserve, clock.now), reserve.rho);
+        if asked > left {
+            let (brand, year) = (self.me, reserve.year);
+            return Err(OverBudget::Failure { brand, year, left, asked }.into());
+        }
         let begun = Begun {
             id,
             spec: request.spec,
@@ -255,6 +282,38 @@ impl CleanRoom {
         self.locals.insert(id, Local::new(begun, plan));
         effects.extend(self.advance(id, clock, false));
         Ok(effects)
+    }
+
+    fn suspended_among(&self, brands: &[ParticipantId]) -> Option<ParticipantId> {
+        let suspended =
+            |brand: &&ParticipantId| self.ledger.suspended(&self.contract, **brand).is_some();
+        brands.iter().find(suspended).copied()
+    }
+
+    /// Agrees, in the own log, that a suspended brand may be asked again. It may when a quorum of
+    /// the brands beside it agrees ([`readmission_quorum`](crate::accounting::readmission_quorum)).
+    pub fn readmit(&self, brand: ParticipantId) -> Result<Vec<Effect>, ReadmitError> {
+        if brand == self.me {
+            return Err(ReadmitError::Itself);
+        }
+        let standing: Vec<AttemptId> = self
+            .ledger
+            .suspensions(&self.contract, brand)
+            .filter(|suspension| suspension.until.is_none())
+            .map(|suspension| suspension.id)
+            .collect();
+        if standing.is_empty() {
+            return Err(ReadmitError::NotSuspended(brand));
+        }
+        let agreed = |id: &AttemptId| {
+            let mut agreed =
+                self.ledger.facts(id).into_iter().flat_map(|facts| facts.readmitted_by(brand));
+            agreed.any(|writer| writer == self.me)
+        };
+        let due = standing.into_iter().filter(|id| !agreed(id));
+        let effects: Vec<Effect> =
+            due.map(|id| Effect::Append(CleanRoomEntry::Readmit(Readmit { id, brand }))).collect();
+        if effects.is_empty() { Err(ReadmitError::Agreed) } else { Ok(effects) }
     }
 
     /// Own reservations on their way into the log.
@@ -384,7 +443,7 @@ impl CleanRoom {
             || reserve.expires_at > placed.time.plus(LIFETIME_MAX_MILLIS);
         let covered = self.ledger.was_within_quota(&self.contract, &id)
             && self.ledger.open_reservations(id.proposer, clock.now) <= OPEN_RESERVATIONS_MAX
-            && self.could_book_locally(reserve);
+            && reserve.rho <= self.left_for_failures(reserve, clock.now);
         let planned = DpPlan::new(&self.contract, &pending.spec).ok().filter(|plan| {
             plan.hash() == reserve.plan
                 && plan.sql_hash() == reserve.sql
@@ -396,6 +455,9 @@ impl CleanRoom {
         let plan = match (planned, covered, late) {
             (_, _, true) => return self.turn_down(id, DeclineReason::Expiry),
             (None, _, _) => return self.turn_down(id, DeclineReason::Plan),
+            _ if self.suspended_among(&reserve.participants).is_some() => {
+                return self.turn_down(id, DeclineReason::Suspended);
+            }
             (_, false, _) if clock.now <= placed.time.plus(PATIENCE_MILLIS) => return Vec::new(),
             (_, false, _) => return self.turn_down(id, DeclineReason::Budget),
             (Some(plan), true, false) => Arc::new(plan),
@@ -407,10 +469,25 @@ impl CleanRoom {
         vec![Effect::Decide { id, spec, plan }]
     }
 
-    /// Whether the own local account would cover a failure after reading.
-    fn could_book_locally(&self, reserve: &Reserve) -> bool {
+    /// What the own local account has left in a reservation's year for one more failure after reading.
+    fn left_for_failures(&self, reserve: &Reserve, now: UtcMillis) -> PicoRho {
         let spent = self.ledger.local_spent(self.me, reserve.year);
-        spent.checked_add(reserve.rho).is_some_and(|total| total <= self.contract.local_quota())
+        let spent = total([spent, self.at_risk_locally(reserve.year, now)].into_iter());
+        remaining(self.contract.local_quota(), spent)
+    }
+
+    /// What the attempts under way here would book on the own local account if each of them failed after
+    /// reading: to be kept free beside what is booked, by local questions too.
+    pub fn at_risk_locally(&self, year: CalendarYear, now: UtcMillis) -> PicoRho {
+        let at_risk = self.locals.iter().filter_map(|(id, local)| {
+            let facts = self.ledger.facts(id);
+            let reserve = facts.and_then(Facts::reserve).or(local.reserve.as_ref())?;
+            let booked = facts.is_some_and(|facts| facts.failed.contains_key(&self.me));
+            let may_read = now <= reserve.expires_at && !local.not_opened;
+            let open = local.drawn.is_none() && !booked && (local.read_started || may_read);
+            (open && reserve.year == year).then_some(reserve.rho)
+        });
+        total(at_risk)
     }
 
     fn turn_down(&mut self, id: AttemptId, reason: DeclineReason) -> Vec<Effect> {

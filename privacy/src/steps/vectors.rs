@@ -73,6 +73,7 @@ fn entries() -> Vec<(&'static str, CleanRoomEntry)> {
         analyst: "desk".parse().unwrap(),
         snapshot: SnapshotId([6; 32]),
     };
+    let period = PeriodReleased { id, period: 3, release: ReleaseHash([9; 32]) };
     let local_release = LocalReleased { id, release: ReleaseHash([9; 32]) };
     vec![
         ("entry-reserve", CleanRoomEntry::Reserve(reserve())),
@@ -85,6 +86,8 @@ fn entries() -> Vec<(&'static str, CleanRoomEntry)> {
         ("entry-release", CleanRoomEntry::Release(release)),
         ("entry-local-charge", CleanRoomEntry::LocalCharge(local)),
         ("entry-local-release", CleanRoomEntry::LocalRelease(local_release)),
+        ("entry-period-release", CleanRoomEntry::PeriodRelease(period)),
+        ("entry-readmit", CleanRoomEntry::Readmit(Readmit { id, brand: brand(2) })),
     ]
 }
 

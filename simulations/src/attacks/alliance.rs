@@ -3,16 +3,17 @@
 //! Certification, transport and disks are perfect here; what an attacker may see is kept.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use privacy::contract::{Contract, RawColumn, RawContract, RawTable, RawValue};
 use privacy::exact::Rational;
-use privacy::ids::{Attempt, QueryId, SnapshotId};
+use privacy::ids::{Attempt, PlanHash, QueryId, SetHash, SnapshotId, VectorHash};
 use privacy::mechanism::{NoiseError, NoiseSource};
-use privacy::steps::ProposeError;
+use privacy::steps::{Participate, ProposeError};
 use privacy::{
-    BoundedVector, CalendarYear, CertifiedEntry, CleanRoom, Clock, Collector, DpPlan, Effect,
-    MaskingSecret, Message, NoiseShare, OpendpNoise, ParticipantId, PicoRho, ProposeRequest,
-    QuerySpec, Release, UtcMillis,
+    BoundedVector, CalendarYear, CertifiedEntry, CleanRoom, CleanRoomEntry, Clock, Collector,
+    DpPlan, Effect, MaskingSecret, Message, NoiseShare, OpendpNoise, ParticipantId, PicoRho,
+    ProposeRequest, QuerySpec, Release, UtcMillis,
 };
 
 /// How many brands.
@@ -39,6 +40,8 @@ pub enum Mutant {
     WithoutClipping,
     /// Accounts forget what was charged.
     WithoutCharges,
+    /// Secrets for masks can be guessed.
+    PredictableSecrets,
 }
 
 /// A brand's name.
@@ -47,9 +50,54 @@ pub fn brand(index: usize) -> ParticipantId {
     ["brand_a", "brand_b", "brand_c", "brand_d"][index].parse().expect("a name")
 }
 
+/// What one brand does other than it should, at one step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deviation {
+    /// It does not reserve.
+    NoReservation,
+    /// It reserves for another plan.
+    OtherPlan,
+    /// It shows one key to some brands and another to the rest: a fork of its log, which the agreement
+    /// rules out.
+    TwoViews,
+    /// It reads and certifies no hash.
+    NoHash,
+    /// Its hash is for another set.
+    OtherSet,
+    /// Its hash is of no vector it has.
+    OtherVector,
+    /// It keeps its opening to itself, having all others.
+    NoOpening,
+    /// It sends another opening than it certified.
+    OtherOpening,
+    /// Having all openings, it certifies that it has not opened, and takes the quota back.
+    FalseRenouncement,
+}
+
+impl Deviation {
+    /// All of them, in the order of the steps.
+    pub const ALL: [Self; 9] = [
+        Self::NoReservation,
+        Self::OtherPlan,
+        Self::TwoViews,
+        Self::NoHash,
+        Self::OtherSet,
+        Self::OtherVector,
+        Self::NoOpening,
+        Self::OtherOpening,
+        Self::FalseRenouncement,
+    ];
+}
+
+static CONTRACT: LazyLock<Contract> = LazyLock::new(made_contract);
+
 /// The contract under attack: `trial`, where the bound is largest.
 #[must_use]
 pub fn contract() -> Contract {
+    CONTRACT.clone()
+}
+
+fn made_contract() -> Contract {
     let departments =
         (0..DEPARTMENTS).map(|index| RawValue { value: format!("D{index}"), carriers: None });
     let raw = RawContract {
@@ -117,23 +165,23 @@ impl NoiseSource for Kept {
 /// A line of a bounded query: member, cell, sums.
 pub type Line<'a> = (&'a str, i64, &'a [i64]);
 
-/// A brand's noise share with what is in it, and its clipped sums.
+/// A brand's noise share with what is in it, and its clipped sums; none when the reading fails.
 pub fn contribution(
     plan: &DpPlan,
     lines: &[Line<'_>],
     mutant: Mutant,
-) -> (NoiseShare, Vec<i64>, BoundedVector) {
+) -> Option<(NoiseShare, Vec<i64>, BoundedVector)> {
     let source = OpendpNoise::from_system_entropy();
     let mut kept = Kept { source, mutant, drawn: Vec::new() };
-    let noise = NoiseShare::draw(plan, &mut kept).expect("noise");
+    let noise = NoiseShare::draw(plan, &mut kept).ok()?;
     let mut collector = Collector::new(plan);
     for (number, (member, cell, added)) in lines.iter().enumerate() {
         let own = format!("{member}{number}");
         let member = if mutant == Mutant::WithoutClipping { own.as_str() } else { *member };
         let added: Vec<Option<i64>> = added.iter().copied().map(Some).collect();
-        collector.push(Some(member.as_bytes()), *cell, &added).expect("a line of the plan");
+        collector.push(Some(member.as_bytes()), *cell, &added).ok()?;
     }
-    (noise, kept.drawn, collector.finish().expect("bounded"))
+    Some((noise, kept.drawn, collector.finish().ok()?))
 }
 
 struct Entry {
@@ -165,10 +213,30 @@ pub struct Seen {
     pub release: Option<Release>,
     /// Noise by brand: each brand knows its own.
     pub noise: BTreeMap<usize, Vec<i64>>,
-    /// Openings by brand, as they went over the wire.
+    /// Openings by brand: those that went over the wire, and that which a liar kept.
     pub openings: BTreeMap<usize, Vec<u8>>,
     /// The cost, as reserved.
     pub rho: PicoRho,
+    /// Who sent or certified how many bytes, in order: what an eavesdropper sees.
+    pub traffic: Vec<(usize, usize)>,
+    /// Who could not read.
+    pub failed: usize,
+}
+
+impl Seen {
+    /// The sum of all openings by coordinate, once they are all there: what a liar who has them all
+    /// can work out without a release.
+    #[must_use]
+    pub fn sum(&self) -> Option<Vec<i64>> {
+        let all = (0..BRANDS).map(|who| self.openings.get(&who)).collect::<Option<Vec<_>>>()?;
+        let mut sum = vec![0i64; all.first()?.len() / 8];
+        for opening in all {
+            for (to, bytes) in sum.iter_mut().zip(opening.as_chunks::<8>().0) {
+                *to = to.wrapping_add(i64::from_be_bytes(*bytes));
+            }
+        }
+        Some(sum)
+    }
 }
 
 /// All clean rooms with their certified logs.
@@ -178,6 +246,7 @@ pub struct Alliance {
     millis: u64,
     queries: u32,
     mutant: Mutant,
+    liar: Option<(usize, Deviation)>,
 }
 
 impl Alliance {
@@ -185,7 +254,34 @@ impl Alliance {
     #[must_use]
     pub fn new(mutant: Mutant) -> Self {
         let rooms = (0..BRANDS).map(|index| CleanRoom::new(brand(index), contract())).collect();
-        Self { rooms, lengths: [0; BRANDS], millis: 1_790_000_000_000, queries: 0, mutant }
+        Self {
+            rooms,
+            lengths: [0; BRANDS],
+            millis: 1_790_000_000_000,
+            queries: 0,
+            mutant,
+            liar: None,
+        }
+    }
+
+    /// One brand deviates from now on.
+    #[must_use]
+    pub const fn with_liar(mut self, who: usize, deviation: Deviation) -> Self {
+        self.liar = Some((who, deviation));
+        self
+    }
+
+    /// The plan of a question, as every room makes it.
+    #[must_use]
+    pub fn plan(&self, spec: &QuerySpec) -> Option<DpPlan> {
+        DpPlan::new(&CONTRACT, spec).ok()
+    }
+
+    const fn lies(&self, who: usize) -> Option<Deviation> {
+        match self.liar {
+            Some((liar, deviation)) if liar == who => Some(deviation),
+            _ => None,
+        }
     }
 
     /// Lets time pass, so that what is drawn next is other than in another alliance.
@@ -199,7 +295,7 @@ impl Alliance {
         self.rooms[who].ledger().joint_spent(brand(who), YEAR)
     }
 
-    /// Asks through all seven steps. `lines` gives each brand's lines; `silent` never commits.
+    /// Asks through all seven steps. `lines` gives each brand's lines.
     ///
     /// # Errors
     ///
@@ -209,12 +305,10 @@ impl Alliance {
         proposer: usize,
         spec: &QuerySpec,
         lines: &[Vec<Line<'_>>],
-        silent: Option<usize>,
     ) -> Result<Seen, ProposeError> {
         if self.mutant == Mutant::WithoutCharges {
-            let queries = self.queries;
-            *self = Self::new(self.mutant);
-            self.queries = queries;
+            let (queries, liar) = (self.queries, self.liar);
+            *self = Self { queries, liar, ..Self::new(self.mutant) };
         }
         self.queries += 1;
         let mut query = [0u8; 16];
@@ -234,14 +328,15 @@ impl Alliance {
         let mut seen = Seen { rho: spec.rho, ..Seen::default() };
         let mut waiting: Vec<(usize, Effect)> =
             effects.into_iter().map(|effect| (proposer, effect)).collect();
+        let quiet_after = self.millis + LIFETIME_MILLIS / 2;
         for _ in 0..ROUNDS_MAX {
             let mut next = Vec::new();
             for (who, effect) in waiting {
-                self.carry_out(who, effect, lines, silent, &mut seen, &mut next);
+                self.carry_out(who, effect, lines, &mut seen, &mut next);
             }
             waiting = next;
             if waiting.is_empty() {
-                if seen.release.is_some() {
+                if seen.release.is_some() || self.millis > quiet_after {
                     break;
                 }
                 // openings that came before the last hash are sent again
@@ -274,7 +369,7 @@ impl Alliance {
             }
             let mut next = Vec::new();
             for (who, effect) in waiting {
-                self.carry_out(who, effect, &[], None, seen, &mut next);
+                self.carry_out(who, effect, &[], seen, &mut next);
             }
             self.millis += 1_000;
         }
@@ -285,7 +380,6 @@ impl Alliance {
         who: usize,
         effect: Effect,
         lines: &[Vec<Line<'_>>],
-        silent: Option<usize>,
         seen: &mut Seen,
         next: &mut Vec<(usize, Effect)>,
     ) {
@@ -293,24 +387,16 @@ impl Alliance {
         let clock = self.clock();
         match effect {
             Effect::Append(entry) => {
-                let entry = Entry {
-                    writer: brand(who),
-                    index: self.lengths[who],
-                    time: clock.now,
-                    bytes: entry.to_bytes(),
-                };
-                self.lengths[who] += 1;
-                for reader in 0..BRANDS {
-                    let effects = self.rooms[reader].certified(&entry, clock).unwrap_or_default();
-                    next.extend(effects.into_iter().map(|effect| (reader, effect)));
+                if let Some(entry) = self.as_certified(who, entry) {
+                    self.certify(who, &entry, seen, next);
                 }
             }
             Effect::Send { to, message } => {
-                if let Message::Opening(opening) = &message {
-                    seen.openings.insert(who, opening.vector.clone());
-                }
+                let Some(message) = self.as_sent(who, message, seen, next) else { return };
                 let to = (0..BRANDS).find(|index| brand(*index) == to).unwrap_or(who);
-                let sent = self.rooms[to].message(brand(who), &message.to_bytes(), clock);
+                let bytes = message.to_bytes();
+                seen.traffic.push((who, bytes.len()));
+                let sent = self.rooms[to].message(brand(who), &bytes, clock);
                 next.extend(sent.unwrap_or_default().into_iter().map(|effect| (to, effect)));
             }
             Effect::Decide { id, .. } => {
@@ -318,20 +404,102 @@ impl Alliance {
                 let accepted = self.rooms[who].accept(id, secret, SnapshotId([1; 32]), clock);
                 next.extend(accepted.unwrap_or_default().into_iter().map(|effect| (who, effect)));
             }
-            Effect::Read { id, plan } if silent != Some(who) => {
+            Effect::Read { id, plan } => {
                 let lines = lines.get(who).map_or(&[][..], Vec::as_slice);
-                let (noise, drawn, vector) = contribution(&plan, lines, self.mutant);
-                seen.noise.insert(who, drawn);
-                let nonce = [who as u8; 32];
-                let committed = self.rooms[who].commit(id, noise, vector, nonce, clock);
-                next.extend(committed.unwrap_or_default().into_iter().map(|effect| (who, effect)));
+                let effects = match contribution(&plan, lines, self.mutant) {
+                    Some((noise, drawn, vector)) => {
+                        seen.noise.insert(who, drawn);
+                        let nonce = [who as u8; 32];
+                        self.rooms[who].commit(id, noise, vector, nonce, clock).unwrap_or_default()
+                    }
+                    None => {
+                        seen.failed += 1;
+                        self.rooms[who].fail(id, clock)
+                    }
+                };
+                next.extend(effects.into_iter().map(|effect| (who, effect)));
             }
             Effect::Released(release) => seen.release = Some(*release),
-            Effect::Read { .. }
-            | Effect::Persist(_)
-            | Effect::Declined { .. }
-            | Effect::Void(_)
-            | Effect::Forget(_) => {}
+            Effect::Persist(_) | Effect::Declined { .. } | Effect::Void(_) | Effect::Forget(_) => {}
+        }
+    }
+
+    /// What a brand's log gets in place of what its room says.
+    fn as_certified(&self, who: usize, mut entry: CleanRoomEntry) -> Option<CleanRoomEntry> {
+        match (&mut entry, self.lies(who)) {
+            (CleanRoomEntry::Participate(_), Some(Deviation::NoReservation))
+            | (CleanRoomEntry::Commit(_), Some(Deviation::NoHash)) => return None,
+            (CleanRoomEntry::Participate(entry), Some(Deviation::OtherPlan)) => {
+                entry.plan = PlanHash([0; 32]);
+            }
+            (CleanRoomEntry::Commit(entry), Some(Deviation::OtherSet)) => {
+                entry.set = SetHash([0; 32]);
+            }
+            (CleanRoomEntry::Commit(entry), Some(Deviation::OtherVector)) => {
+                entry.vector = VectorHash([0; 32]);
+            }
+            _ => {}
+        }
+        Some(entry)
+    }
+
+    fn certify(
+        &mut self,
+        who: usize,
+        entry: &CleanRoomEntry,
+        seen: &mut Seen,
+        next: &mut Vec<(usize, Effect)>,
+    ) {
+        let clock = self.clock();
+        let other = match (entry, self.lies(who)) {
+            (CleanRoomEntry::Participate(entry), Some(Deviation::TwoViews)) => {
+                let key = self.secret(BRANDS).public_key();
+                Some(CleanRoomEntry::Participate(Participate { key, ..*entry }))
+            }
+            _ => None,
+        };
+        let placed = |entry: &CleanRoomEntry| Entry {
+            writer: brand(who),
+            index: self.lengths[who],
+            time: clock.now,
+            bytes: entry.to_bytes(),
+        };
+        let (to_some, to_others) = (placed(entry), placed(other.as_ref().unwrap_or(entry)));
+        self.lengths[who] += 1;
+        seen.traffic.push((who, to_some.bytes.len()));
+        for reader in 0..BRANDS {
+            let entry = if reader < 2 { &to_others } else { &to_some };
+            let effects = self.rooms[reader].certified(entry, clock).unwrap_or_default();
+            next.extend(effects.into_iter().map(|effect| (reader, effect)));
+        }
+    }
+
+    /// What goes over the wire in place of what a brand's room says. A liar keeps its true opening.
+    fn as_sent(
+        &self,
+        who: usize,
+        mut message: Message,
+        seen: &mut Seen,
+        next: &mut Vec<(usize, Effect)>,
+    ) -> Option<Message> {
+        let Message::Opening(opening) = &mut message else { return Some(message) };
+        let first = seen.openings.insert(who, opening.vector.clone()).is_none();
+        match self.lies(who) {
+            Some(Deviation::NoOpening) => None,
+            Some(Deviation::FalseRenouncement) => {
+                if first {
+                    let entry = CleanRoomEntry::NotOpened(opening.id);
+                    next.push((who, Effect::Append(entry)));
+                    let entry = CleanRoomEntry::Returned(opening.id);
+                    next.push((who, Effect::Append(entry)));
+                }
+                None
+            }
+            Some(Deviation::OtherOpening) => {
+                opening.vector.iter_mut().take(1).for_each(|byte| *byte ^= 1);
+                Some(message)
+            }
+            _ => Some(message),
         }
     }
 

@@ -2,8 +2,9 @@
 
 use node::cli::Io;
 use node::cli::bench::{
-    AuditBenchArguments, Auditing, ExchangeArguments, ImportBenchArguments, WitnessArguments,
-    measure_audit, measure_exchange, measure_import, measure_witness,
+    AuditBenchArguments, Auditing, ExchangeArguments, ImportBenchArguments, QueryArguments,
+    WitnessArguments, measure_audit, measure_exchange, measure_import, measure_query,
+    measure_witness,
 };
 
 /// A whole alliance under load for a moment: everything that was taken is final and credited, no point
@@ -24,6 +25,31 @@ async fn an_alliance_under_load_loses_and_makes_no_point() {
     assert!(figures.points_conserved, "{figures:?}");
     assert_eq!(figures.audit_sound, Some(true), "{figures:?}");
     assert!(figures.finality_p99_ms > 0.0, "{figures:?}");
+}
+
+/// A joint question over nodes that have imported what was made up for them, and what is measured beside it
+/// where no peer is installed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_joint_question_over_made_up_purchases_is_answered() {
+    let arguments = QueryArguments {
+        brands: 3,
+        rows: 3_000,
+        members: 600,
+        largest_rows: 3_000,
+        repetitions: 1,
+        python: vec!["/nowhere/python3".into()],
+        masked_brands: vec![3],
+        seed: 1,
+        json: true,
+    };
+    let figures = measure_query(&arguments, &Io::new(true)).await.unwrap();
+    assert!(figures.joint_seconds > figures.plain_seconds, "{figures:?}");
+    assert_eq!(figures.fastest_peer_seconds, None);
+    assert_eq!((figures.growth.len(), figures.masked_sum.len()), (1, 5));
+    let most = figures.masked_sum.last().unwrap();
+    // each sends its vector of 8 bytes a coordinate to two others, in a frame
+    assert_eq!(most.coordinates, 40_000);
+    assert!((640_000..641_000).contains(&most.bytes_sent_by_each), "{most:?}");
 }
 
 /// What a witness is sent does not grow with the exchanges in a block but for its fragment: a hundred

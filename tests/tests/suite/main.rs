@@ -2,6 +2,7 @@
 
 mod alliance;
 mod architecture;
+mod attacks;
 mod bench;
 mod decoders;
 mod documents;

@@ -110,12 +110,25 @@ impl Room {
             question,
             snapshot: SnapshotId(*snapshot.id()),
             analyst_quota: quota,
+            at_risk: self.inner.at_risk_locally(self.clock(now).year, self.clock(now).now),
         };
         let clock = self.clock(now);
         let effects = self.local.ask(request, self.inner.ledger(), clock).map_err(ask_error)?;
         let id = AttemptId { proposer: self.me, query, attempt: Attempt::FIRST };
         self.snapshots.insert(id, snapshot);
         Ok((id, self.carry_out_local(effects, now)))
+    }
+
+    /// Whether the local account would bear a failure after reading beside all that is under way.
+    pub(super) fn bears_failure(&self, rho: PicoRho, now: Timestamp) -> bool {
+        let (clock, ledger) = (self.clock(now), self.inner.ledger());
+        let left = ledger.local_left(self.inner.contract(), self.me, clock.year);
+        let pending = self.local.pending(ledger);
+        let pending = pending.iter().filter(|charge| charge.year == clock.year);
+        let at_risk = self.inner.at_risk_locally(clock.year, clock.now);
+        let mut taken = pending.map(|charge| charge.rho).chain([at_risk, rho]);
+        let taken = taken.try_fold(PicoRho::ZERO, PicoRho::checked_add);
+        taken.is_some_and(|taken| taken <= left)
     }
 
     /// The question with this plan from the facts there are now that is answered or under way.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alliance_config::{Address, Introduction, Name, Settings, collect, draft, sign};
+use alliance_config::{Address, Constitution, Introduction, Name, Settings, collect, draft, sign};
 use protocol::amount::{Points, Rate};
 use protocol::ids::BrandId;
 use protocol::time::{Milliseconds, Timestamp};
@@ -115,6 +115,11 @@ impl Alliance {
 
     /// The same, without starting the nodes.
     pub fn make(plan: Plan) -> Result<Self, CliError> {
+        Self::make_with(plan, SETTINGS)
+    }
+
+    /// The same under other settings.
+    pub fn make_with(plan: Plan, settings: &str) -> Result<Self, CliError> {
         let folder =
             tempfile::Builder::new().prefix("coalition-bench-").tempdir().map_err(input)?;
         let mut alliance = Self { folder, brands: Vec::new(), members: plan.members };
@@ -122,7 +127,7 @@ impl Alliance {
             let brand = alliance.make_brand(&format!("brand-{number:02}"), plan)?;
             alliance.brands.push(brand);
         }
-        alliance.constitute()?;
+        alliance.constitute(settings)?;
         alliance.enrol()?;
         Ok(alliance)
     }
@@ -148,8 +153,8 @@ impl Alliance {
         Ok(Brand { id, data, running: None })
     }
 
-    fn constitute(&self) -> Result<(), CliError> {
-        let settings = Settings::parse(SETTINGS.as_bytes()).map_err(input)?;
+    fn constitute(&self, settings: &str) -> Result<(), CliError> {
+        let settings = Settings::parse(settings.as_bytes()).map_err(input)?;
         let introductions = self
             .brands
             .iter()
@@ -256,6 +261,15 @@ impl Alliance {
     /// The file of its signatures.
     pub fn signatures(&self) -> PathBuf {
         self.folder.path().join("constitution.signatures")
+    }
+
+    /// The contract of its clean room.
+    pub fn contract(&self) -> Result<privacy::Contract, CliError> {
+        let path = self.constitution();
+        let wrong = |source| CliError::File { path: path.clone(), source };
+        let constitution = Constitution::parse(&fs::read(&path).map_err(wrong)?).map_err(input)?;
+        let clean_room = constitution.clean_room().ok_or_else(|| input("no clean room"))?;
+        Ok(clean_room.contract().clone())
     }
 
     /// Every brand's recovery key, as the audit takes them.

@@ -260,8 +260,17 @@ fn slope(samples: &[Sample]) -> f64 {
 }
 
 fn memory_mib() -> f64 {
+    status_mib("VmRSS:")
+}
+
+/// The most that this process ever held, in MiB.
+pub(super) fn peak_memory_mib() -> f64 {
+    status_mib("VmHWM:")
+}
+
+fn status_mib(field: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|kib| kib.parse().ok());
     kib.unwrap_or(0.0) / 1024.0
 }

@@ -13,6 +13,9 @@ mod ledgers;
 mod memory;
 mod postgres;
 mod process;
+mod query;
+mod rooms;
+mod useful;
 mod witness;
 
 use std::process::ExitCode;
@@ -25,6 +28,8 @@ pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchan
 pub use import::{ImportBenchArguments, ImportFigures, measure as measure_import};
 pub use kills::{KillsArguments, KillsFigures, measure as measure_kills};
 pub use memory::{MemoryArguments, MemoryFigures, measure as measure_memory};
+pub use query::{QueryArguments, QueryFigures, measure as measure_query};
+pub use useful::{UsefulArguments, UsefulFigures, measure as measure_useful};
 pub use witness::{SizeFigures, WitnessArguments, WitnessFigures, measure as measure_witness};
 
 /// What is measured.
@@ -43,6 +48,10 @@ pub enum BenchCommand {
     Import(ImportBenchArguments),
     /// Nodes killed at random under load: whether anything is lost, or there twice.
     Kills(KillsArguments),
+    /// Seconds of a joint question over real nodes, beside plain SQL and other libraries that answer alone.
+    Query(QueryArguments),
+    /// What a real workload is answered, refused and how exactly, at two sizes of alliance.
+    Useful(UsefulArguments),
 }
 
 /// Measures.
@@ -89,6 +98,24 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
         BenchCommand::Import(arguments) => {
             let mut io = Io::new(arguments.json);
             let figures = import::measure(arguments, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Query(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = query::measure(arguments, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Useful(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = useful::measure(arguments, &io).await?;
             figures.tell(&io);
             if arguments.json {
                 io.json(&figures)?;

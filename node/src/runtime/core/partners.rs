@@ -191,6 +191,8 @@ impl Core {
             they_owe_micro_fen: exact_exposure(received, sent, &mirrored).get(),
             paid_to_them_micro_fen: absent.paid(me, log).get(),
             paid_by_them_micro_fen: absent.paid(log, me).get(),
+            suspended_for: None,
+            readmission_agreed_by: Vec::new(),
             next: partner_step(state, log),
         })
     }

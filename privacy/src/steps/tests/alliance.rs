@@ -27,6 +27,15 @@ pub enum Fault {
     OtherSet,
     NoOpening,
     Dead,
+    /// Its reading never comes back.
+    Slow,
+}
+
+/// What happens to a brand between two effects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    Restarts,
+    IsGone,
 }
 
 /// An entry as certified.
@@ -82,6 +91,10 @@ pub struct Alliance {
     pub hidden: BTreeSet<(usize, usize)>,
     pub loss_percent: u8,
     pub crash_percent: u8,
+    /// A brand restarts once, or is gone for good, before the effect of this number.
+    pub cut: Option<(usize, usize, Cut)>,
+    /// Effects of each brand so far.
+    pub carried: Vec<usize>,
     pub reads: Vec<usize>,
     pub releases: Vec<BTreeMap<AttemptId, Release>>,
     pub kept: Kept,
@@ -105,6 +118,8 @@ impl Alliance {
             hidden: BTreeSet::new(),
             loss_percent: 0,
             crash_percent: 0,
+            cut: None,
+            carried: vec![0; n],
             reads: vec![0; n],
             releases: vec![BTreeMap::new(); n],
             kept: Kept::default(),
@@ -147,6 +162,20 @@ impl Alliance {
 
     pub fn propose(&mut self, who: usize, query: u8, sql: &str) -> Result<AttemptId, ProposeError> {
         self.propose_attempt(who, query, 1, sql)
+    }
+
+    /// Asks the first so many brands.
+    pub fn propose_to(
+        &mut self,
+        who: usize,
+        query: u8,
+        brands: usize,
+        sql: &str,
+    ) -> Result<AttemptId, ProposeError> {
+        let n = std::mem::replace(&mut self.n, brands);
+        let proposed = self.propose(who, query, sql);
+        self.n = n;
+        proposed
     }
 
     pub fn propose_attempt(
@@ -231,6 +260,20 @@ impl Alliance {
                 self.restart(who);
                 return;
             }
+            if let Some((brand, before, cut)) = self.cut
+                && (brand, before) == (who, self.carried[who])
+            {
+                self.cut = None;
+                match cut {
+                    Cut::Restarts => self.restart(who),
+                    Cut::IsGone => self.fault = Some((who, Fault::Dead)),
+                }
+                return;
+            }
+            if self.is(who, Fault::Dead) {
+                return;
+            }
+            self.carried[who] += 1;
             match effect {
                 Effect::Persist(record) => self.disks[who].push(record.to_bytes()),
                 Effect::Append(entry) => self.append(who, entry),
@@ -249,7 +292,7 @@ impl Alliance {
         }
     }
 
-    fn append(&mut self, who: usize, mut entry: CleanRoomEntry) {
+    pub fn append(&mut self, who: usize, mut entry: CleanRoomEntry) {
         if self.is(who, Fault::Dead) {
             return;
         }
@@ -393,6 +436,9 @@ impl Alliance {
             }
             Event::Read { brand: who, id, plan } => {
                 self.reads[who] += 1;
+                if self.is(who, Fault::Slow) {
+                    return;
+                }
                 let effects = if self.is(who, Fault::NoHash) {
                     self.rooms[who].fail(id, clock)
                 } else {
@@ -446,6 +492,19 @@ impl Alliance {
             self.second();
         }
         self.settle();
+    }
+
+    /// A restart from a disk with only the first so many records, and with all logs.
+    pub fn restore(&mut self, who: usize, records: usize) {
+        self.disks[who].truncate(records);
+        self.restart_with_all_logs(who);
+    }
+
+    /// Agrees to a readmission.
+    pub fn readmit(&mut self, who: usize, accused: usize) -> Result<(), ReadmitError> {
+        let effects = self.rooms[who].readmit(brand(accused))?;
+        self.carry_out(who, effects);
+        Ok(())
     }
 
     /// Audits all logs with all openings and questions that were kept.

@@ -355,9 +355,17 @@ pub const OWNED: &[Alone] = &[
     Alone {
         in_crate: "node",
         name: "datafusion",
-        owners: &["purchases", "cleanroom::read", "cleanroom::exact", "cli::demo", "cli::render"],
-        because: "the columnar engine stays behind the modules that read facts; the demonstration reads the \
-                  sample's files, and an answer is written as Parquet",
+        owners: &[
+            "purchases",
+            "cleanroom::read",
+            "cleanroom::exact",
+            "cli::demo",
+            "cli::render",
+            "cli::bench::query",
+            "cli::bench::useful",
+        ],
+        because: "the columnar engine stays behind the modules that read facts; the demonstration and measurements \
+                  read files of their own, and an answer is written as Parquet",
     },
     Alone {
         in_crate: "node",

@@ -1,0 +1,277 @@
+//! The workload's data as the clean room would see it: a contract of public facts, and each brand's rows
+//! under its names.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use datafusion::arrow::array::{Array as _, AsArray as _};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Float64Type};
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use privacy::contract::{RawColumn, RawPublicTable, RawTable, RawValue};
+use privacy::{BoundedVector, Collector, Contract, DpPlan, ParticipantId, RawContract, member_sql};
+
+use super::super::super::CliError;
+use super::super::input;
+use crate::cleanroom::read::each_line;
+
+/// The brands of the workload, ascending.
+pub const BRANDS: [&str; 5] =
+    ["fresh_counter", "fuel_stop", "grocer_one", "grocer_two", "health_home"];
+/// Columns of the files that are read.
+const FILES: [&str; 3] = ["members", "purchases", "redemptions"];
+
+/// Departments with the brands that sell from them.
+const DEPARTMENTS: [(&str, &[&str]); 31] = [
+    ("AUTOMOTIVE", &["health_home"]),
+    ("CHEF SHOPPE", &["fresh_counter"]),
+    ("CNTRL/STORE SUP", &["grocer_two"]),
+    ("COSMETICS", &["health_home"]),
+    ("COUPON", &["grocer_one", "grocer_two"]),
+    ("DELI", &["fresh_counter"]),
+    ("DRUG GM", &["health_home"]),
+    ("ELECT &PLUMBING", &["health_home"]),
+    ("FLORAL", &["fresh_counter"]),
+    ("FROZEN GROCERY", &["grocer_one", "grocer_two"]),
+    ("FUEL", &["fuel_stop"]),
+    ("GARDEN CENTER", &["health_home"]),
+    ("GM MERCH EXP", &["health_home"]),
+    ("GROCERY", &["grocer_one", "grocer_two"]),
+    ("MEAT", &["grocer_one", "grocer_two"]),
+    ("MEAT-PCKGD", &["grocer_one", "grocer_two"]),
+    ("MISCELLANEOUS", &["fuel_stop", "grocer_one", "grocer_two"]),
+    ("NUTRITION", &["health_home"]),
+    ("PASTRY", &["fresh_counter"]),
+    ("PHOTO & VIDEO", &["health_home"]),
+    ("POSTAL CENTER", &["health_home"]),
+    ("PROD-WHS SALES", &["grocer_one", "grocer_two"]),
+    ("PRODUCE", &["grocer_one", "grocer_two"]),
+    ("RESTAURANT", &["fresh_counter"]),
+    ("SALAD BAR", &["fresh_counter"]),
+    ("SEAFOOD", &["fresh_counter"]),
+    ("SEAFOOD-PCKGD", &["grocer_one", "grocer_two"]),
+    ("SPIRITS", &["fresh_counter"]),
+    ("TOYS", &["health_home"]),
+    ("TRAVEL & LEISURE", &["health_home"]),
+    ("UNASSIGNED", &["grocer_one", "grocer_two"]),
+];
+
+const AGES: [&str; 7] = ["19-24", "25-34", "35-44", "45-54", "55-64", "65+", "unknown"];
+const INCOMES: [&str; 13] = [
+    "Under 15K",
+    "15-24K",
+    "25-34K",
+    "35-49K",
+    "50-74K",
+    "75-99K",
+    "100-124K",
+    "125-149K",
+    "150-174K",
+    "175-199K",
+    "200-249K",
+    "250K+",
+    "unknown",
+];
+const CAMPAIGNS: [&str; 3] = ["Type A", "Type B", "Type C"];
+
+/// The contract: bounds from the published profile of contributions (about nine in ten members of the busiest
+/// brand are below), never from the answers.
+pub fn contract(profile: &str, members_at_most: u64) -> Result<Contract, CliError> {
+    let value = |value: &str| RawValue { value: value.into(), carriers: None };
+    let text = |name: &str, values: Vec<RawValue>| RawColumn::Text {
+        name: name.into(),
+        values,
+        // every value is declared
+        other_carriers: Some(Vec::new()),
+    };
+    let date = || RawColumn::Date {
+        name: "purchased_on".into(),
+        first: "2017-01-01".into(),
+        last: "2017-12-31".into(),
+    };
+    let integer = |name: &str, unit: &str, minimum, maximum, bound| RawColumn::Integer {
+        name: name.into(),
+        unit: unit.into(),
+        minimum,
+        maximum,
+        bound,
+    };
+    let departments = DEPARTMENTS
+        .iter()
+        .map(|(name, carriers)| RawValue {
+            value: (*name).into(),
+            carriers: Some(carriers.iter().map(ToString::to_string).collect()),
+        })
+        .collect();
+    let table = |name: &str, rows_bound, columns| RawTable {
+        name: name.into(),
+        owner: "member".into(),
+        rows_bound,
+        columns,
+    };
+    let raw = RawContract {
+        dataset: "complete_journey".into(),
+        purposes: vec!["joint_analytics".into()],
+        participants: BRANDS.iter().map(ToString::to_string).collect(),
+        minimum_participants: 3,
+        profile: profile.into(),
+        members_at_most,
+        public_tables: Vec::<RawPublicTable>::new(),
+        tables: vec![
+            table(
+                "members",
+                1,
+                vec![
+                    text("age_band", AGES.iter().map(|it| value(it)).collect()),
+                    text("income_band", INCOMES.iter().map(|it| value(it)).collect()),
+                ],
+            ),
+            table(
+                "purchases",
+                1_000,
+                vec![
+                    date(),
+                    text("department", departments),
+                    text("label", ["National", "Private", "unknown"].map(value).to_vec()),
+                    integer("amount_fen", "fen", 0, 100_000, Some(200_000)),
+                ],
+            ),
+            table(
+                "baskets",
+                100,
+                vec![
+                    date(),
+                    integer("hour_no", "hours", 0, 23, None),
+                    integer("amount_fen", "fen", 0, 100_000, Some(200_000)),
+                    integer("loyalty_fen", "fen", 0, 50_000, Some(20_000)),
+                    integer("coupon_fen", "fen", 0, 50_000, Some(1_000)),
+                ],
+            ),
+            table(
+                "redemptions",
+                5,
+                vec![text("campaign_type", CAMPAIGNS.iter().map(|it| value(it)).collect())],
+            ),
+        ],
+    };
+    raw.try_into().map_err(input)
+}
+
+/// One brand's rows, ready to be asked.
+pub struct Brand {
+    session: SessionContext,
+}
+
+impl Brand {
+    /// Opens a brand's files of a folder like `full/` of the data set.
+    pub async fn open(folder: &Path, brand: &str) -> Result<Self, CliError> {
+        let session =
+            SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        let shared = ["campaigns", "products"].map(|name| ("shared", name));
+        let own = FILES.map(|name| (brand, name));
+        for (place, name) in shared.into_iter().chain(own) {
+            let path = folder.join(place).join(format!("{name}.parquet"));
+            let path = path.to_string_lossy().into_owned();
+            let files = format!("{name}_file");
+            session
+                .register_parquet(&files, &path, ParquetReadOptions::default())
+                .await
+                .map_err(input)?;
+        }
+        for (name, sql) in VIEWS {
+            // read once, so that each question reads memory
+            let batches = session.sql(sql).await.map_err(input)?.cache().await.map_err(input)?;
+            session.register_table(name, batches.into_view()).map_err(input)?;
+        }
+        Ok(Self { session })
+    }
+
+    /// The lines of a plan's bounded query.
+    pub async fn lines(&self, plan: &DpPlan, brand: ParticipantId) -> Result<Lines, CliError> {
+        let sql = member_sql(plan, brand);
+        let frame = self.session.sql(sql.as_str()).await.map_err(input)?;
+        let mut lines = Vec::new();
+        for batch in frame.collect().await.map_err(input)? {
+            each_line(batch.columns(), sql.aggregates(), &mut |member, cell, sums| {
+                lines.push((member.map(<[u8]>::to_vec), cell, sums.to_vec()));
+                Ok(())
+            })
+            .map_err(input)?;
+        }
+        Ok(Lines(lines))
+    }
+
+    /// The exact answer: the labels of each cell with its `values` figures.
+    pub async fn exact(&self, sql: &str, values: usize) -> Result<Exact, CliError> {
+        let frame = self.session.sql(sql).await.map_err(input)?;
+        let mut exact = Exact::new();
+        for batch in frame.collect().await.map_err(input)? {
+            let keys = batch.num_columns().saturating_sub(values);
+            let (keys, figures) = batch.columns().split_at(keys);
+            let texts = keys
+                .iter()
+                .map(|column| cast(column, &DataType::Utf8).map_err(input))
+                .collect::<Result<Vec<_>, _>>()?;
+            let figures = figures
+                .iter()
+                .map(|column| cast(column, &DataType::Float64).map_err(input))
+                .collect::<Result<Vec<_>, _>>()?;
+            for row in 0..batch.num_rows() {
+                let labels = texts.iter().map(|it| it.as_string::<i32>().value(row).to_owned());
+                let figures = figures.iter().map(|it| {
+                    let it = it.as_primitive::<Float64Type>();
+                    if it.is_null(row) { 0.0 } else { it.value(row) }
+                });
+                exact.insert(labels.collect(), figures.collect());
+            }
+        }
+        Ok(exact)
+    }
+}
+
+/// Figures by the labels of their cell.
+pub type Exact = BTreeMap<Vec<String>, Vec<f64>>;
+
+/// The lines of one bounded query.
+pub struct Lines(Vec<(Option<Vec<u8>>, i64, Vec<Option<i64>>)>);
+
+impl Lines {
+    /// Clipped and added up, as if each member were there so many times.
+    pub fn bounded(&self, plan: &DpPlan, copies: u32) -> Result<BoundedVector, CliError> {
+        let mut collector = Collector::new(plan);
+        for (member, cell, sums) in &self.0 {
+            collector.push(member.as_deref(), *cell, sums).map_err(input)?;
+        }
+        collector.finish().and_then(|vector| vector.of_copies(copies)).map_err(input)
+    }
+}
+
+/// What a brand registers: one row for each of a member's rows, whole numbers, declared texts.
+const VIEWS: [(&str, &str); 4] = [
+    (
+        "members",
+        "SELECT member_id AS member, coalesce(age_band, 'unknown') AS age_band, \
+         coalesce(income_band, 'unknown') AS income_band FROM members_file",
+    ),
+    (
+        "purchases",
+        "SELECT member_id AS member, cast(purchased_at AS date) AS purchased_on, p.department AS department, \
+         coalesce(label_type, 'unknown') AS label, \
+         cast(round(amount * 100) AS bigint) AS amount_fen \
+         FROM purchases_file AS p LEFT JOIN products_file AS c ON c.product_id = p.product_id",
+    ),
+    (
+        "baskets",
+        "SELECT member_id AS member, cast(min(purchased_at) AS date) AS purchased_on, \
+         cast(extract(hour FROM min(purchased_at)) AS bigint) AS hour_no, \
+         cast(round(sum(amount) * 100) AS bigint) AS amount_fen, \
+         cast(round(sum(loyalty_discount) * 100) AS bigint) AS loyalty_fen, \
+         cast(round(sum(coupon_discount) * 100) AS bigint) AS coupon_fen \
+         FROM purchases_file GROUP BY member_id, basket_id",
+    ),
+    (
+        "redemptions",
+        "SELECT member_id AS member, campaign_type \
+         FROM redemptions_file AS r JOIN campaigns_file AS c ON c.campaign_id = r.campaign_id",
+    ),
+];

@@ -1,0 +1,190 @@
+//! A standing question: one charge for all its periods, each released when it is over.
+//!
+//! Its plan has the cells of every period, months of a year for instance, with sensitivity and noise of the
+//! whole. The guarantee rests on one fact: **over all periods together, a member's clipped vector of a
+//! column has norm at most C.** Proof: when a period is closed, a member's vector in it is clipped to what
+//! its other closed periods have left of C^2 ([`Spent`]), by integer arithmetic that rounds no square up; so
+//! the sum of squares never exceeds C^2, in whatever order periods are closed. What a member moves depends
+//! on its own rows alone. Each period's Gaussian noise is fresh and drawn once, so that all releases
+//! together are one draw of the mechanism that was charged for the whole; that later questions or rows may
+//! depend on earlier releases costs nothing more (adaptive composition of Gaussian noise with a bound on
+//! the sum of squares: Feldman and Zrnic 2021, theorem 3.1).
+//!
+//! A period is closed from the rows that are there when it is over; rows that come later for it are lost to
+//! the question. [`Spent`] names members: the caller seals it, keeps it with the data, and deletes a member
+//! from it with the member.
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
+
+use crate::civil::CivilDate;
+use crate::plan::DpPlan;
+use crate::sql::expr::Expr;
+
+/// Why a question cannot stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StandingError {
+    /// No key is a period.
+    #[error(
+        "a standing question has one period among its group keys: date_trunc('month', ...), quarter, half_year or year"
+    )]
+    NoPeriod,
+    /// Cells could not be chosen before all periods are there.
+    #[error("a standing question shows every cell: leave HAVING, ORDER BY and LIMIT out")]
+    Selects,
+    /// There is no such period.
+    #[error("the question has {periods} periods, from 0")]
+    Unknown {
+        /// How many there are.
+        periods: u32,
+    },
+    /// Its rows are not all there.
+    #[error("the period is not over: close it after its last day")]
+    NotOver,
+    /// There is one release of it.
+    #[error("the period has been released: its answer is on record")]
+    Released,
+}
+
+/// The periods of a standing question's plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Periods {
+    of_cells: Vec<u32>,
+    last_days: Vec<CivilDate>,
+}
+
+impl Periods {
+    /// The periods of a plan.
+    pub fn of(plan: &DpPlan) -> Result<Self, StandingError> {
+        if plan.query().selects() {
+            return Err(StandingError::Selects);
+        }
+        let mut found = None;
+        let mut below = 1u64;
+        // the last key turns fastest
+        for key in plan.query().keys.iter().rev() {
+            let radix = u64::try_from(key.labels.len()).unwrap_or(u64::MAX);
+            if let Expr::Bucket { bucket, first, last, .. } = key.expr {
+                if found.is_some() {
+                    return Err(StandingError::NoPeriod);
+                }
+                found = Some((below, radix, bucket, first, last));
+            }
+            below = below.saturating_mul(radix);
+        }
+        let Some((below, radix, bucket, first, last)) = found else {
+            return Err(StandingError::NoPeriod);
+        };
+        let mut last_days = Vec::new();
+        let mut start = first.bucket_start(bucket);
+        while start <= last {
+            let Some(end) = start.bucket_end(bucket) else { break };
+            last_days.push(end);
+            let Some(next) = start.next_bucket_start(bucket) else { break };
+            start = next;
+        }
+        let period = |code: u64| {
+            let digit = code.checked_div(below).and_then(|rest| rest.checked_rem(radix));
+            u32::try_from(digit.unwrap_or(u64::MAX)).unwrap_or(u32::MAX)
+        };
+        let of_cells = plan.cells().iter().map(|cell| period(cell.code)).collect();
+        Ok(Self { of_cells, last_days })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.last_days.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.last_days.is_empty()
+    }
+
+    /// Checks that a period is one of them and over on this day.
+    pub fn check_over(&self, period: u32, today: CivilDate) -> Result<(), StandingError> {
+        let last = usize::try_from(period).ok().and_then(|at| self.last_days.get(at));
+        let last = last.ok_or(StandingError::Unknown { periods: self.len() })?;
+        if today > *last { Ok(()) } else { Err(StandingError::NotOver) }
+    }
+
+    /// Which period a cell of the plan belongs to.
+    pub(crate) fn of_cell(&self, position: usize) -> Option<u32> {
+        self.of_cells.get(position).copied()
+    }
+}
+
+/// What each member's closed periods have used of its bound: squared norms in scaled units, by member, then
+/// period, then column.
+#[derive(Clone, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(array)]
+pub struct Spent {
+    #[n(0)]
+    members: BTreeMap<Vec<u8>, BTreeMap<u32, Vec<Square>>>,
+}
+
+/// A square of up to 128 bits.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+#[cbor(array)]
+struct Square {
+    #[n(0)]
+    high: u64,
+    #[n(1)]
+    low: u64,
+}
+
+impl Square {
+    fn of(value: u128) -> Self {
+        Self {
+            high: u64::try_from(value >> 64).unwrap_or(u64::MAX),
+            low: u64::try_from(value & u128::from(u64::MAX)).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn value(self) -> u128 {
+        (u128::from(self.high) << 64) | u128::from(self.low)
+    }
+}
+
+impl Spent {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What is left of a bound for a member's column in a period, beside its other periods.
+    pub(crate) fn left(&self, member: &[u8], period: u32, column: usize, bound: u128) -> u128 {
+        let periods = self.members.get(member).into_iter().flatten();
+        let others = periods.filter(|(other, _)| **other != period);
+        let used = others.filter_map(|(_, columns)| columns.get(column).copied());
+        used.fold(bound, |left, square| left.saturating_sub(square.value()))
+    }
+
+    /// Takes down what a member's columns have in a period.
+    pub(crate) fn put(&mut self, member: &[u8], period: u32, squares: &[u128]) {
+        let squares = squares.iter().map(|square| Square::of(*square)).collect();
+        self.members.entry(member.to_vec()).or_default().insert(period, squares);
+    }
+
+    /// Forgets what a period was closed with, before it is closed again.
+    pub(crate) fn forget(&mut self, period: u32) {
+        for periods in self.members.values_mut() {
+            periods.remove(&period);
+        }
+        self.members.retain(|_, periods| !periods.is_empty());
+    }
+
+    /// Forgets a member, when it is erased: its rows are gone as well.
+    pub fn forget_member(&mut self, member: &[u8]) {
+        self.members.remove(member);
+    }
+}
+
+/// Redacted: it names members.
+impl fmt::Debug for Spent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spent").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,406 @@
+//! The answer to a standing question for one of its periods.
+//!
+//! Made like a local release, for the cells of the period alone, once the period is over and if the log has
+//! no release of it: noise of the other cells that was drawn beside is used up unseen. Why all of it
+//! together costs what was charged is in [`bounded`](crate::bounded).
+
+use minicbor::Encode;
+use serde::Serialize;
+
+use super::answer::{self, ReleasedCell, Sums};
+use super::{PROTECTED_ALONE, PrivacyStatement, ReleaseError, column_names};
+use crate::accounting::Facts;
+use crate::bounded::{BoundedVector, Periods, StandingError};
+use crate::civil::CivilDate;
+use crate::hash;
+use crate::ids::{ParticipantId, PlanHash, ReleaseHash, SqlHash};
+use crate::mechanism::NoiseShare;
+use crate::plan::DpPlan;
+use crate::steps::AttemptId;
+use crate::units::PicoRho;
+
+/// A noised answer of one brand about its own members in one period.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeriodRelease {
+    stable: Stable,
+    cells: Vec<ReleasedCell>,
+    statement: PrivacyStatement,
+}
+
+/// What the release hash covers.
+#[derive(Clone, Debug, PartialEq, Eq, Encode)]
+#[cbor(array)]
+struct Stable {
+    #[n(0)]
+    version: u8,
+    #[n(1)]
+    id: AttemptId,
+    #[n(2)]
+    period: u32,
+    #[n(3)]
+    plan: PlanHash,
+    #[n(4)]
+    sql: SqlHash,
+    #[n(5)]
+    rho: PicoRho,
+    #[n(6)]
+    columns: Vec<String>,
+    #[n(7)]
+    labels: Vec<Vec<String>>,
+    #[n(8)]
+    scales: Vec<u64>,
+    /// Of the period's cells: a column's together, a cell's coordinates together.
+    #[n(9)]
+    values: Vec<i64>,
+}
+
+/// What is closed.
+#[derive(Clone, Copy, Debug)]
+pub struct Closing<'a> {
+    /// What the certified log says of the question.
+    pub facts: &'a Facts,
+    /// Its plan.
+    pub plan: &'a DpPlan,
+    /// The plan's periods.
+    pub periods: &'a Periods,
+    /// Which of them.
+    pub period: u32,
+    /// The day it is, in the alliance's zone.
+    pub today: CivilDate,
+}
+
+impl PeriodRelease {
+    /// Adds the noise to the period's bounded figures, if the certified charge pays for the plan, the period is
+    /// over and was not released. `vector` is of
+    /// [`Collector::finish_period`](crate::bounded::Collector::finish_period).
+    pub fn new(
+        closing: Closing<'_>,
+        vector: BoundedVector,
+        noise: NoiseShare,
+    ) -> Result<Self, ReleaseError> {
+        let Closing { facts, plan, periods, period, today } = closing;
+        let charge = facts.local_charge().filter(|charge| charge.pays_for(plan));
+        let charge = charge.ok_or(ReleaseError::Unpaid)?;
+        periods.check_over(period, today)?;
+        if facts.period_release(period).is_some() || facts.local_release().is_some() {
+            return Err(StandingError::Released.into());
+        }
+        if vector.plan() != plan.hash() || noise.plan() != plan.hash() {
+            return Err(ReleaseError::Plan);
+        }
+        let is_in = |cell: usize| periods.of_cell(cell) == Some(period);
+        let mut all = Vec::with_capacity(plan.coordinates());
+        let mut values = Vec::new();
+        let mut sums = vector.values().iter().zip(noise.values());
+        for column in plan.columns() {
+            for cell in 0..plan.cells().len() {
+                for _ in 0..column.fill().width() {
+                    let (value, noise) = sums.next().ok_or(ReleaseError::Plan)?;
+                    let sum = value.checked_add(*noise).ok_or(ReleaseError::Plan)?;
+                    all.push(if is_in(cell) { sum } else { 0 });
+                    values.extend(is_in(cell).then_some(sum));
+                }
+            }
+        }
+        let cells = answer::answer(&Sums { plan, values: &all }).into_iter().enumerate();
+        let cells: Vec<ReleasedCell> =
+            cells.filter(|(cell, _)| is_in(*cell)).map(|(_, cell)| cell).collect();
+        let charged = charge.entry();
+        let stable = Stable {
+            version: 0,
+            id: charged.id,
+            period,
+            plan: plan.hash(),
+            sql: plan.sql_hash(),
+            rho: charged.rho,
+            columns: column_names(plan),
+            labels: cells.iter().map(|cell| cell.keys.clone()).collect(),
+            scales: plan.columns().iter().map(|column| column.scale()).collect(),
+            values,
+        };
+        let proposer = charged.id.proposer;
+        let statement = PrivacyStatement::new(PROTECTED_ALONE, proposer, charged.year, plan);
+        Ok(Self { stable, cells, statement })
+    }
+
+    /// The question it answers.
+    pub const fn id(&self) -> AttemptId {
+        self.stable.id
+    }
+
+    /// The brand it is about.
+    pub const fn brand(&self) -> ParticipantId {
+        self.stable.id.proposer
+    }
+
+    /// Which period, from 0.
+    pub const fn period(&self) -> u32 {
+        self.stable.period
+    }
+
+    /// Names of the columns: group keys, then the others.
+    pub fn columns(&self) -> &[String] {
+        &self.stable.columns
+    }
+
+    /// The period's cells.
+    pub fn cells(&self) -> &[ReleasedCell] {
+        &self.cells
+    }
+
+    /// What it promises. The cost is that of all periods together.
+    pub const fn statement(&self) -> &PrivacyStatement {
+        &self.statement
+    }
+
+    /// The hash the brand logs: deterministic CBOR, integers and texts only.
+    pub fn hash(&self) -> ReleaseHash {
+        let mut bytes = Vec::new();
+        // Writing to a vector cannot fail.
+        let _ = minicbor::encode(&self.stable, &mut bytes);
+        ReleaseHash(hash::tagged("coalition/privacy/period-release/v0", &[&bytes]))
+    }
+}
+
+/// As JSON for people and programs.
+impl Serialize for PeriodRelease {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut json = serializer.serialize_struct("PeriodRelease", 7)?;
+        json.serialize_field("query", &self.stable.id.query)?;
+        json.serialize_field("brand", &self.brand())?;
+        json.serialize_field("period", &self.stable.period)?;
+        json.serialize_field("hash", &self.hash())?;
+        json.serialize_field("columns", &self.stable.columns)?;
+        json.serialize_field("cells", &self.cells)?;
+        json.serialize_field("privacy", &self.statement)?;
+        json.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::accounting::Ledger;
+    use crate::bounded::{Collector, Spent};
+    use crate::exact::{self, Rational};
+    use crate::ids::{Attempt, QueryId, SnapshotId};
+    use crate::mechanism::{NoiseError, NoiseSource, OpendpNoise};
+    use crate::plan::LocalQuestion;
+    use crate::steps::{
+        CertifiedEntry, CleanRoomEntry, LocalCharge, LocalReleased, PeriodReleased,
+    };
+    use crate::testing::questions::Dice;
+    use crate::testing::{brand, sample_contract};
+    use crate::units::{CalendarYear, PicoDelta, UtcMillis};
+
+    const MONTHLY: &str = "SELECT date_trunc('month', purchased_on) AS month, count(*) AS n, \
+                           sum(amount_fen) AS s FROM purchases GROUP BY 1";
+
+    struct Logged(Vec<u8>, u64);
+    impl CertifiedEntry for Logged {
+        fn writer(&self) -> ParticipantId {
+            brand(2)
+        }
+        fn index(&self) -> u64 {
+            self.1
+        }
+        fn time(&self) -> UtcMillis {
+            UtcMillis(self.1)
+        }
+        fn bytes(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    struct Zero;
+    impl NoiseSource for Zero {
+        fn discrete_gaussian(&mut self, _: &Rational) -> Result<i64, NoiseError> {
+            Ok(0)
+        }
+    }
+
+    fn plan(sql: &str) -> DpPlan {
+        let question = LocalQuestion {
+            sql: sql.into(),
+            purpose: "joint_statistics".parse().unwrap(),
+            analyst: "desk".parse().unwrap(),
+            rho: PicoRho::new(4_000_000_000),
+        };
+        DpPlan::local(&sample_contract(), brand(2), &question).unwrap()
+    }
+
+    fn charged(plan: &DpPlan) -> (Ledger, AttemptId) {
+        let id = AttemptId { proposer: brand(2), query: QueryId([1; 16]), attempt: Attempt::FIRST };
+        let charge = LocalCharge {
+            id,
+            plan: plan.hash(),
+            sql: plan.sql_hash(),
+            contract: plan.contract_hash(),
+            rho: plan.rho(),
+            delta: PicoDelta::ZERO,
+            year: CalendarYear(2026),
+            analyst: "desk".parse().unwrap(),
+            snapshot: SnapshotId([9; 32]),
+        };
+        let mut ledger = Ledger::new();
+        ledger.enter(&Logged(CleanRoomEntry::LocalCharge(charge).to_bytes(), 0)).unwrap();
+        (ledger, id)
+    }
+
+    fn day(year: u16, month: u8) -> CivilDate {
+        CivilDate::new(year, month, 1).unwrap()
+    }
+
+    /// Rows of a member by cell code: counts and spending.
+    fn vector(
+        plan: &DpPlan,
+        rows: &BTreeMap<(u16, i64), (i64, i64)>,
+        period: u32,
+        spent: &mut Spent,
+    ) -> BoundedVector {
+        let periods = Periods::of(plan).unwrap();
+        let mut collector = Collector::new(plan);
+        for ((member, cell), (count, sum)) in rows {
+            collector
+                .push(Some(&member.to_be_bytes()), *cell, &[Some(*count), Some(*sum)])
+                .unwrap();
+        }
+        collector.finish_period(&periods, period, spent).unwrap()
+    }
+
+    #[test]
+    fn a_period_is_released_once_when_it_is_over_and_paid_for() {
+        let plan = plan(MONTHLY);
+        let periods = Periods::of(&plan).unwrap();
+        assert_eq!(periods.len(), 12);
+        let (mut ledger, id) = charged(&plan);
+        let rows = BTreeMap::from([((1, 0), (3, 500)), ((1, 1), (2, 300)), ((2, 1), (1, 20))]);
+        let close = |ledger: &Ledger, period, today, plan: &DpPlan| {
+            let noise = NoiseShare::draw(plan, &mut Zero).unwrap();
+            let figures = vector(plan, &rows, period, &mut Spent::new());
+            let facts = ledger.facts(&id).unwrap();
+            let periods = Periods::of(plan).unwrap();
+            let closing = Closing { facts, plan, periods: &periods, period, today };
+            PeriodRelease::new(closing, figures, noise)
+        };
+        let later = day(2018, 1);
+        let february = close(&ledger, 1, day(2017, 3), &plan).unwrap();
+        assert_eq!(february.cells().len(), 1);
+        assert_eq!(february.cells()[0].keys, plan.cells()[1].labels());
+        let values: Vec<f64> = february.cells()[0].values.iter().map(|it| it.value).collect();
+        assert_eq!(values, [3.0, 320.0]);
+        assert_eq!(
+            close(&ledger, 1, CivilDate::new(2017, 2, 28).unwrap(), &plan),
+            Err(StandingError::NotOver.into())
+        );
+        let unknown = StandingError::Unknown { periods: 12 };
+        assert_eq!(close(&ledger, 12, later, &plan), Err(unknown.into()));
+        let other = super::tests::plan(
+            "SELECT date_trunc('month', purchased_on) AS month, count(*) AS n, sum(2 * amount_fen) AS s FROM purchases GROUP BY 1",
+        );
+        assert_eq!(close(&ledger, 1, later, &other), Err(ReleaseError::Unpaid));
+        // on record: never again, nor the whole at once
+        let released = PeriodReleased { id, period: 1, release: february.hash() };
+        let entry = CleanRoomEntry::PeriodRelease(released).to_bytes();
+        ledger.enter(&Logged(entry, 1)).unwrap();
+        assert_eq!(close(&ledger, 1, later, &plan), Err(StandingError::Released.into()));
+        assert!(close(&ledger, 2, later, &plan).is_ok());
+        let whole = LocalReleased { id, release: february.hash() };
+        let whole = CleanRoomEntry::LocalRelease(whole).to_bytes();
+        assert!(ledger.enter(&Logged(whole, 2)).is_err());
+        let second = PeriodReleased { release: ReleaseHash([0; 32]), ..released };
+        let second = CleanRoomEntry::PeriodRelease(second).to_bytes();
+        assert!(ledger.enter(&Logged(second, 3)).is_err());
+        // all of it was charged once
+        assert_eq!(ledger.local_spent(brand(2), CalendarYear(2026)), plan.rho());
+    }
+
+    /// Whatever the order in which periods are closed, and however often one is closed before it is released,
+    /// a member never moves the whole year by more than the bound that the noise was planned for.
+    #[test]
+    fn over_all_periods_a_member_stays_within_its_bound() {
+        let plan = plan(MONTHLY);
+        let mut dice = Dice(11);
+        let mut tight = 0;
+        for _ in 0..300 {
+            let mut rows = BTreeMap::new();
+            for cell in 0..12 {
+                if dice.below(3) > 0 {
+                    let count = i64::try_from(dice.below(2_000)).unwrap();
+                    let sum = i64::try_from(dice.below(900_000)).unwrap() - 200_000;
+                    rows.insert((7u16, cell), (count, sum));
+                }
+            }
+            let mut order: Vec<u32> = (0..12).collect();
+            for at in (1..12).rev() {
+                order.swap(at, usize::try_from(dice.below(at as u64 + 1)).unwrap());
+            }
+            let mut spent = Spent::new();
+            let mut moved = vec![0i64; plan.coordinates()];
+            for period in order {
+                if dice.below(4) == 0 {
+                    drop(vector(&plan, &rows, period, &mut spent));
+                }
+                let kept = minicbor::to_vec(&spent).unwrap();
+                spent = minicbor::decode(&kept).unwrap();
+                let figures = vector(&plan, &rows, period, &mut spent);
+                moved.iter_mut().zip(figures.values()).for_each(|(to, from)| *to += from);
+            }
+            for (index, column) in plan.columns().iter().enumerate() {
+                let start = plan.column_start(index);
+                let part: Vec<i128> =
+                    moved[start..start + 12].iter().map(|value| i128::from(*value)).collect();
+                let norm = exact::squared_norm(&part);
+                assert!(norm <= column.scaled_squared_bound().into(), "{part:?}");
+                tight += u32::from(norm * 10u8 >= (column.scaled_squared_bound() * 9).into());
+            }
+        }
+        assert!(tight > 100, "the bound was hardly ever reached: {tight}");
+    }
+
+    #[test]
+    fn questions_without_one_period_do_not_stand() {
+        let refused = |sql| Periods::of(&plan(sql)).unwrap_err();
+        assert_eq!(refused("SELECT count(*) FROM purchases"), StandingError::NoPeriod);
+        assert_eq!(
+            refused(
+                "SELECT department, count(*) FROM purchases WHERE department = 'GROCERY' GROUP BY 1"
+            ),
+            StandingError::NoPeriod
+        );
+        assert_eq!(
+            refused(
+                "SELECT half_year(purchased_on), count(*) FROM purchases GROUP BY 1 HAVING count(*) > 3"
+            ),
+            StandingError::Selects
+        );
+        let two = "SELECT half_year(purchased_on), count(*) FROM purchases GROUP BY 1";
+        assert_eq!(Periods::of(&plan(two)).unwrap().len(), 2);
+    }
+
+    /// The noise of a year's periods is that of the plan: a cell has the same deviation whenever it is closed.
+    #[test]
+    fn each_period_has_noise_of_its_own() {
+        let plan = plan(MONTHLY);
+        let (ledger, id) = charged(&plan);
+        let periods = Periods::of(&plan).unwrap();
+        let facts = ledger.facts(&id).unwrap();
+        let mut source = OpendpNoise::from_system_entropy();
+        let mut values = Vec::new();
+        for period in (0..12).cycle().take(1_200) {
+            let noise = NoiseShare::draw(&plan, &mut source).unwrap();
+            let figures = vector(&plan, &BTreeMap::new(), period, &mut Spent::new());
+            let today = day(2018, 1);
+            let closing = Closing { facts, plan: &plan, periods: &periods, period, today };
+            let release = PeriodRelease::new(closing, figures, noise).unwrap();
+            values.push(release.cells()[0].values[0].value);
+        }
+        let deviation = plan.summary().aggregates[0].noise_deviation;
+        let measured = (values.iter().map(|it| it * it).sum::<f64>() / values.len() as f64).sqrt();
+        // 1,200 draws: a deviation of 2 %
+        assert!((measured / deviation - 1.0).abs() < 0.12, "{measured} {deviation}");
+    }
+}

@@ -1,0 +1,267 @@
+//! Failures one by one: at every effect of every brand, from every old state of a disk; and what a
+//! missing opening leads to.
+
+use super::alliance::{Alliance, Cut, Fault, HALVES, LIFETIME};
+use super::*;
+use crate::ids::SnapshotId;
+
+/// How many effects each brand carries out when nothing fails.
+fn effects(n: usize, seed: u64) -> Vec<usize> {
+    let mut alliance = Alliance::new(n, seed);
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    alliance.run_until(|a| a.released_by(id) == n);
+    alliance.settle();
+    alliance.carried
+}
+
+/// A crash before each effect of each brand in turn, between a record and what follows it too. The
+/// attempt goes on after the restart and all release alike, or it is void and nobody does.
+#[test]
+fn a_crash_at_each_point_of_each_brand_goes_on_or_voids() {
+    let (n, mut released) = (3, 0);
+    for (brand, effects) in effects(n, 21).into_iter().enumerate() {
+        assert!(effects >= 8, "{effects}");
+        for before in 0..effects {
+            let mut alliance = Alliance::new(n, 21);
+            alliance.cut = Some((brand, before, Cut::Restarts));
+            let id = alliance.propose(0, 1, HALVES).unwrap();
+            alliance.run_for(4 * LIFETIME);
+            assert!(alliance.cut.is_none(), "brand {brand} has no effect {before}");
+            alliance.check_invariants();
+            let by = alliance.released_by(id);
+            assert!(by == 0 || by == n, "brand {brand}, effect {before}: {by} of {n}");
+            assert!(alliance.reads.iter().all(|reads| *reads <= 1), "read twice");
+            assert_eq!(alliance.audit(), [], "brand {brand}, effect {before}");
+            let spent = alliance.joint_spent(0);
+            assert_eq!(spent, if by == n { RHO } else { PicoRho::ZERO });
+            released += by / n;
+        }
+    }
+    // only a reading that was cut off is lost: the noise in it may have been drawn
+    assert!(released >= 20, "{released}");
+}
+
+/// A brand that is gone for good from each of its effects on: no answer without it, unless its opening
+/// was sent; then all others have one. What was not opened is opened by nobody after it is void.
+#[test]
+fn a_brand_that_dies_at_any_point_leaves_all_others_alike() {
+    let n = 4;
+    for (brand, effects) in effects(n, 22).into_iter().enumerate() {
+        for before in 0..effects {
+            let mut alliance = Alliance::new(n, 22);
+            alliance.cut = Some((brand, before, Cut::IsGone));
+            let id = alliance.propose(0, 1, HALVES).unwrap();
+            alliance.run_for(5 * LIFETIME + VOID_GRACE_MILLIS);
+            alliance.check_invariants();
+            let honest = (0..n).filter(|other| *other != brand);
+            let with: Vec<usize> =
+                honest.filter(|other| alliance.releases[*other].contains_key(&id)).collect();
+            // its opening goes to one after the other, and may be cut off between two of them
+            let opened =
+                alliance.kept.openings.iter().any(|(from, _)| *from == super::brand(brand));
+            assert!(opened || with.is_empty(), "brand {brand}, effect {before}: {with:?}");
+            let facts = alliance.rooms[(brand + 1) % n].ledger().facts(&id);
+            if let Some(facts) = facts.filter(|facts| facts.charge().is_none()) {
+                assert!(alliance.kept.openings.is_empty());
+                assert!(facts.commits.keys().all(|writer| {
+                    facts.not_opened.contains_key(writer) || *writer == super::brand(brand)
+                }));
+            }
+        }
+    }
+}
+
+/// A disk put back to each of its former states, while the logs have gone on: nothing is read a second
+/// time once its hash stands, and nothing but the certified vector is ever opened.
+#[test]
+fn a_disk_from_any_former_state_makes_no_second_vector() {
+    let n = 3;
+    let hashed = |a: &Alliance, id: &AttemptId| {
+        a.rooms[1].ledger().facts(id).is_some_and(|f| f.commits.contains_key(&brand(1)))
+    };
+    for stop in ["hashed", "released"] {
+        for kept in 0..4 {
+            let mut alliance = Alliance::new(n, 23);
+            if stop == "hashed" {
+                alliance.fault = Some((2, Fault::NoHash));
+            }
+            let id = alliance.propose(0, 1, HALVES).unwrap();
+            alliance.run_until(|a| hashed(a, &id) && (stop == "hashed" || a.released_by(id) == n));
+            assert!(alliance.disks[1].len() >= 3, "{}", alliance.disks[1].len());
+            let openings = alliance.kept.openings.len();
+            alliance.restore(1, kept.min(alliance.disks[1].len()));
+            alliance.run_for(4 * LIFETIME);
+            assert_eq!(alliance.reads[1], 1, "{stop}, {kept} records kept");
+            let own = |(from, _): &&(ParticipantId, Opening)| *from == brand(1);
+            assert!(alliance.kept.openings.iter().filter(own).count() <= 1);
+            assert!(stop == "released" || alliance.kept.openings.len() == openings);
+            assert_eq!(alliance.released_by(id), if stop == "released" { n } else { 0 });
+            // the name of the attempt is taken for ever
+            let again = alliance.propose(0, 1, HALVES).unwrap_err();
+            assert!(matches!(again, ProposeError::Taken), "{again}");
+        }
+    }
+}
+
+/// A reading that comes back after the expiry is not masked: its cost is booked.
+#[test]
+fn a_reading_that_takes_too_long_is_a_failure_of_step_5() {
+    let mut alliance = Alliance::new(3, 24);
+    alliance.fault = Some((2, Fault::Slow));
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    alliance.run_for(3 * LIFETIME);
+    let (noise, vector) = alliance.input(2);
+    let clock = alliance.clock();
+    let late = alliance.rooms[2].commit(id, noise, vector, [3; 32], clock);
+    assert_eq!(late.unwrap_err(), StepError::NotWaiting);
+    assert_eq!(alliance.released_by(id), 0);
+    let local = alliance.rooms[0].ledger().local_spent(brand(2), alliance.year());
+    assert_eq!((local, alliance.joint_spent(0)), (RHO, PicoRho::ZERO));
+    assert_eq!(alliance.audit(), []);
+}
+
+/// Failures after reading cannot overdraw the local account: neither one after another, nor at once, nor at
+/// the proposer itself.
+#[test]
+fn failures_after_reading_never_overdraw_the_local_account() {
+    let mut alliance = Alliance::new(3, 29);
+    // 12e9 of local quota hold two failures of 5e9
+    alliance.fault = Some((0, Fault::NoHash));
+    for query in 1..=2 {
+        alliance.propose(0, query, HALVES).unwrap();
+        alliance.run_for(3 * LIFETIME);
+    }
+    let local = |a: &Alliance, who| a.rooms[1].ledger().local_spent(brand(who), a.year()).get();
+    assert_eq!(local(&alliance, 0), 10_000_000_000);
+    let third = alliance.propose(0, 3, HALVES).unwrap_err();
+    assert!(matches!(third, ProposeError::Budget(OverBudget::Failure { .. })), "{third}");
+    // nor does it take part any more
+    let asked = alliance.propose(1, 4, HALVES).unwrap();
+    alliance.run_for(LIFETIME);
+    assert_eq!(alliance.declines_sent(asked), [DeclineReason::Budget]);
+    assert_eq!(alliance.audit(), []);
+
+    // three at once, all of which will fail at one brand: it takes part in two
+    let mut alliance = Alliance::new(4, 30);
+    alliance.fault = Some((3, Fault::NoHash));
+    for (who, query) in [(0, 1), (1, 2), (2, 3)] {
+        alliance.propose(who, query, HALVES).unwrap();
+    }
+    alliance.run_for(4 * LIFETIME);
+    assert!(alliance.reads[3] <= 2, "{}", alliance.reads[3]);
+    assert_eq!(local(&alliance, 3), 5_000_000_000 * alliance.reads[3] as u64);
+    assert_eq!(alliance.audit(), []);
+}
+
+/// Nobody answers a reservation before its expiry: nothing was read, and the quota comes back.
+#[test]
+fn a_reservation_that_expires_returns_its_quota() {
+    let mut alliance = Alliance::new(3, 25);
+    alliance.fault = Some((2, Fault::Declines));
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    alliance.run_for(LIFETIME / 2);
+    assert_eq!(alliance.joint_spent(0), RHO);
+    alliance.run_for(2 * LIFETIME);
+    assert_eq!((alliance.joint_spent(0), alliance.reads.clone()), (PicoRho::ZERO, vec![0; 3]));
+    assert!(alliance.rooms[0].ledger().facts(&id).unwrap().is_returned());
+}
+
+/// Step 6 to its end: evidence of more than t suspends; nobody asks the brand, takes part with it or
+/// is asked by it; a quorum of the others readmits it.
+#[test]
+fn who_does_not_open_is_suspended_until_a_quorum_readmits_it() {
+    let n = 4;
+    let mut alliance = Alliance::new(n, 26);
+    let silent = 3;
+    alliance.fault = Some((silent, Fault::NoOpening));
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    let suspended = |a: &Alliance, who: usize| {
+        let room = &a.rooms[who];
+        room.ledger().suspended(room.contract(), brand(silent))
+    };
+    alliance.run_for(LIFETIME);
+    assert_eq!(suspended(&alliance, 0), None);
+    alliance.run_for(3 * LIFETIME);
+    assert!((0..n).all(|who| suspended(&alliance, who) == Some(id)));
+    alliance.fault = None;
+
+    // nobody asks it, and it asks nobody
+    for who in 0..n {
+        let refused = alliance.propose(who, 2, HALVES).unwrap_err();
+        assert!(matches!(refused, ProposeError::Suspended(it) if it == brand(silent)), "{refused}");
+    }
+    // one who asks all the same finds nobody to take part
+    let forged = alliance.forge_reserve(silent, 3, &spec(HALVES, n), alliance.year());
+    alliance.run_for(LIFETIME / 2);
+    assert_eq!(alliance.declines_sent(forged), [DeclineReason::Suspended; 3]);
+    // the rest go on without it
+    let without = alliance.propose_to(0, 4, 3, HALVES).unwrap();
+    alliance.run_until(|a| a.released_by(without) == 3);
+
+    // it does not readmit itself, and two of three are too few
+    assert_eq!(alliance.readmit(silent, silent).unwrap_err(), ReadmitError::Itself);
+    let honest = ReadmitError::NotSuspended(brand(1));
+    assert_eq!(alliance.readmit(0, 1).unwrap_err(), honest);
+    alliance.readmit(0, silent).unwrap();
+    alliance.readmit(1, silent).unwrap();
+    alliance.settle();
+    assert_eq!(alliance.readmit(0, silent).unwrap_err(), ReadmitError::Agreed);
+    assert_eq!(suspended(&alliance, 2), Some(id));
+    // what a restart reads from the logs is the same
+    alliance.restart(2);
+    assert_eq!(suspended(&alliance, 2), Some(id));
+    alliance.readmit(2, silent).unwrap();
+    alliance.settle();
+    assert!((0..n).all(|who| suspended(&alliance, who).is_none()));
+    let again = alliance.propose(silent, 5, HALVES).unwrap();
+    alliance.run_until(|a| a.released_by(again) == n);
+    alliance.check_invariants();
+}
+
+/// As few accusers as may lie suspend nobody, nor does anyone before the last instant for openings.
+#[test]
+fn a_few_accusers_or_early_ones_suspend_nobody() {
+    let n = 4;
+    let mut alliance = Alliance::new(n, 27);
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    alliance.run_until(|a| a.released_by(id) == n);
+    let accuse =
+        |accused| CleanRoomEntry::MissingOpening(MissingOpening { id, accused: brand(accused) });
+    // two, but in time for an opening
+    alliance.append(1, accuse(3));
+    alliance.append(2, accuse(3));
+    alliance.run_for(3 * LIFETIME);
+    let suspended =
+        |a: &Alliance, who: usize| a.rooms[0].ledger().suspended(a.rooms[0].contract(), brand(who));
+    assert_eq!(suspended(&alliance, 3), None);
+    // one who lies, late
+    alliance.append(1, accuse(2));
+    alliance.settle();
+    assert_eq!(suspended(&alliance, 2), None);
+}
+
+/// An auditor finds who answers with a suspended brand all the same.
+#[test]
+fn an_answer_with_a_suspended_brand_is_found() {
+    let n = 4;
+    let mut alliance = Alliance::new(n, 28);
+    alliance.fault = Some((3, Fault::NoOpening));
+    alliance.propose(0, 1, HALVES).unwrap();
+    alliance.run_for(4 * LIFETIME);
+    alliance.fault = None;
+    alliance.run_for(5 * LIFETIME);
+    let found = |a: &Alliance| a.audit().iter().any(|f| f.rule == Rule::SuspendedTookPart);
+    let id = alliance.forge_reserve(0, 2, &spec(HALVES, n), alliance.year());
+    alliance.settle();
+    // a reservation alone harms nobody
+    assert!(!found(&alliance));
+    let plan = DpPlan::new(&sample_contract(), &spec(HALVES, n)).unwrap();
+    for who in 0..n {
+        let key = crate::masked_sum::MaskingSecret::from_bytes([who as u8 + 1; 32]).public_key();
+        let snapshot = SnapshotId([who as u8; 32]);
+        let entry = Participate { id, plan: plan.hash(), key, snapshot };
+        alliance.append(who, CleanRoomEntry::Participate(entry));
+    }
+    alliance.settle();
+    assert!(found(&alliance));
+}

@@ -1,0 +1,317 @@
+//! Attacks on running nodes' clean rooms, over their own operations: what an analyst, a colluding brand or an
+//! operator with a power switch could try. Attacks by the thousand are in `simulations`.
+
+use std::fs;
+use std::time::Duration;
+
+use node::cleanroom::QueryTimes;
+use node::cli::audit::{AuditArguments, AuditReport, audit};
+use node::runtime;
+use node::service::QueryView;
+use protocol::ids::BrandId;
+use protocol::time::Milliseconds;
+
+use super::alliance::{Alliance, eventually};
+
+const ASKER: &str = "grocer_one";
+const MEMBERS: &str = "SELECT count(distinct member) AS members FROM purchases";
+
+/// Times that let a question fail while a test waits.
+const HASTY: QueryTimes = QueryTimes {
+    reservation: Milliseconds::from_seconds(6),
+    opening: Milliseconds::from_seconds(2),
+};
+
+async fn with_data() -> Alliance {
+    let alliance = Alliance::of_the_sample().await;
+    for brand in alliance.brands.clone() {
+        alliance.import(brand.as_str()).await;
+    }
+    alliance
+}
+
+async fn hasty(alliance: &mut Alliance, brand: &str) {
+    alliance.stop(brand).await;
+    let place = alliance.brands.iter().position(|known| known.as_str() == brand).unwrap();
+    let data = alliance.data(alliance.brands[place]);
+    alliance.nodes[place] = Some(runtime::start_with(&data, HASTY).await.unwrap());
+}
+
+async fn ended(alliance: &Alliance, brand: &str, id: &str) -> QueryView {
+    let mut view = QueryView::default();
+    eventually("the question ends", async || {
+        let found = alliance.node(brand).query_by_id(id.to_owned()).await;
+        view = found.unwrap_or_default();
+        ["released", "void"].contains(&view.step.as_str())
+    })
+    .await;
+    view
+}
+
+/// Plans and asks, and waits for the end.
+async fn ask(alliance: &Alliance, brand: &str, sql: &str) -> Result<QueryView, String> {
+    let node = alliance.node(brand);
+    let plan = node.plan(sql.into()).await.map_err(|error| error.to_string())?;
+    let asked = node.query(sql.into(), plan.plan).await.map_err(|error| error.code.to_owned())?;
+    Ok(ended(alliance, brand, &asked.id).await)
+}
+
+/// Audits copies of all logs, as anyone can.
+fn audited(alliance: &Alliance, name: &str) -> AuditReport {
+    let logs = alliance.folder.path().join(name);
+    for brand in &alliance.brands {
+        copy(&alliance.data(*brand).log(), &logs.join(brand.as_str()));
+    }
+    let recovery = |brand: &BrandId| {
+        format!("{brand}={}", alliance.data(*brand).keys().join("recovery-key").display())
+    };
+    audit(&AuditArguments {
+        logs,
+        constitution: alliance.folder.path().join("c.toml"),
+        signatures: alliance.folder.path().join("c.signatures"),
+        later: Vec::new(),
+        auditor_keys: Vec::new(),
+        recovery_keys: alliance.brands.iter().map(recovery).collect(),
+        witnesses: Vec::new(),
+        archive: None,
+        json: false,
+    })
+    .unwrap()
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (entry, name) = {
+            let entry = entry.unwrap();
+            (entry.path(), entry.file_name())
+        };
+        if entry.is_dir() {
+            copy(&entry, &to.join(name));
+        } else {
+            fs::copy(entry, to.join(name)).unwrap();
+        }
+    }
+}
+
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// Errors, hints, plans, costs and expected errors are functions of the question and the contract: all brands
+/// answer the same before there is any data as after. Nothing is written or spent by any of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_and_plans_are_the_same_with_and_without_data() {
+    let deep =
+        format!("SELECT count(*) FROM purchases WHERE {}1 = 1{}", "(".repeat(300), ")".repeat(300));
+    let nested = (0..60).fold("SELECT member FROM purchases".to_owned(), |inner, at| {
+        format!("SELECT member FROM ({inner}) AS t{at}")
+    });
+    let list: Vec<String> = (0..2_000).map(|at| format!("'D{at}'")).collect();
+    let long_list =
+        format!("SELECT count(*) FROM purchases WHERE department IN ({})", list.join(", "));
+    let questions = [
+        MEMBERS,
+        "SELECT department, sum(amount_fen) FROM purchases GROUP BY department",
+        "SELECT extract(month FROM purchased_on) AS m, avg(amount_fen) FROM purchases GROUP BY 1",
+        "SELECT count(*) FROM purchases WHERE member = 'FS0SE5S4Z7EN'",
+        "SELECT member FROM purchases",
+        "SELECT * FROM purchases",
+        "SELECT count(*) FROM purchases a, purchases b",
+        "SELECT count(*) FROM purchases WHERE amount_fen / 0 > 1",
+        "SELECT count(*) FROM purchases WHERE cast(department AS bigint) > 1",
+        "SELECT count(*) FROM purchases WHERE department ~ 'G.*'",
+        "SELECT count(*) FROM purchases WHERE purchased_on > now()",
+        "SELECT sum(amount_fen) OVER () FROM purchases",
+        "SELECT count(*) FROM purchases WHERE amount_fen > (SELECT avg(amount_fen) FROM purchases)",
+        "SELECT sum(9223372036854775807 * amount_fen) FROM purchases",
+        "SELECT count(*) FROM purchases WHERE amount_fen > 1e400",
+        "SELECT count(*) FROM purchases LIMIT 1",
+        "SELECT count(*) FROM purchases; DROP TABLE purchases",
+        "COPY purchases TO '/tmp/out'",
+        "",
+        "\u{0}",
+        deep.as_str(),
+        nested.as_str(),
+        long_list.as_str(),
+    ];
+    let alliance = Alliance::of_the_sample().await;
+    let mut told = Vec::new();
+    for phase in ["empty", "full"] {
+        if phase == "full" {
+            for brand in alliance.brands.clone() {
+                alliance.import(brand.as_str()).await;
+            }
+        }
+        let node = alliance.node(ASKER);
+        let height = |node: &node::service::Node| -> u64 {
+            node.status().heads.iter().map(|head| head.height).sum()
+        };
+        let before = (node.status().budget, height(&node));
+        let mut all = Vec::new();
+        for sql in questions {
+            let answer = node.plan(sql.into()).await;
+            all.push(
+                answer
+                    .map(|plan| serde_json::to_value(plan).unwrap())
+                    .map_err(|error| (error.kind, error.code, error.message, error.remedy)),
+            );
+            // asking with a plan that was not shown is refused as well
+            let refused = node.query(sql.into(), "0".repeat(64)).await.unwrap_err();
+            assert!(!refused.code.is_empty());
+        }
+        assert_eq!((node.status().budget, height(&node)), before, "{phase}");
+        told.push(all);
+    }
+    assert_eq!(told[0], told[1]);
+    assert!(told[0][0].is_ok() && told[0][2].is_ok());
+    let refused = told[0].iter().filter(|answer| answer.is_err()).count();
+    assert!(refused >= 18, "{refused} of {}: {:?}", questions.len(), told[0]);
+}
+
+/// Averaging: the same question is one answer, at every brand; other words for it cost again, until the quota
+/// refuses, and everything is on the record.
+#[tokio::test(flavor = "multi_thread")]
+async fn averaging_over_running_nodes_is_one_answer_and_then_a_refusal() {
+    let alliance = with_data().await;
+    let first = ask(&alliance, ASKER, MEMBERS).await.unwrap().release.unwrap();
+    for brand in [ASKER, "fuel_stop", "health_home"] {
+        let again = ask(&alliance, brand, MEMBERS).await.unwrap().release.unwrap();
+        assert_eq!(again, first);
+    }
+    let mut answers = vec![first.rows[0].values[0]];
+    let refused = loop {
+        let least = answers.len();
+        let sql = format!("{MEMBERS} WHERE amount_fen > -{least}");
+        match ask(&alliance, ASKER, &sql).await {
+            Ok(view) => answers.push(view.release.unwrap().rows[0].values[0]),
+            Err(code) => break code,
+        }
+        assert!(answers.len() < 10, "nothing is refused");
+    };
+    assert_eq!(refused, "over_budget");
+    assert_eq!(answers.len(), 3, "{answers:?}");
+    assert!(answers.windows(2).any(|pair| (pair[0] - pair[1]).abs() > 1e-9), "the same noise");
+    let budget = alliance.node(ASKER).status().budget.unwrap();
+    assert!(budget.spent_pico_rho <= budget.quota_pico_rho);
+    assert_eq!(budget.spent_pico_rho, 3 * first.cost_pico_rho);
+    eventually("the logs are published", async || {
+        audited(&alliance, "audited").budget.is_some_and(|it| it.attempts == 3)
+    })
+    .await;
+    let report = audited(&alliance, "audited").budget.unwrap();
+    assert_eq!(report.findings, []);
+    // the logs have the hash of a question, never its words
+    let words = b"count(distinct member)";
+    for file in files(&alliance.folder.path().join("audited")) {
+        let bytes = fs::read(&file).unwrap();
+        assert!(bytes.windows(words.len()).all(|part| part != words), "{}", file.display());
+    }
+    let charged: Vec<_> = report.accounts.iter().map(|it| format!("{it:?}")).collect();
+    assert_eq!(charged.len(), 1, "{charged:?}");
+}
+
+/// One brand cannot read what it certified it would: its facts are gone. Nobody learns why; nobody opens;
+/// the quota comes back and the brand books the cost itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reading_that_fails_tells_nobody_why_and_is_booked() {
+    let mut alliance = with_data().await;
+    hasty(&mut alliance, ASKER).await;
+    let broken = alliance.brands.iter().find(|it| it.as_str() == "health_home").copied().unwrap();
+    for file in fs::read_dir(alliance.data(broken).facts()).unwrap() {
+        let file = file.unwrap().path();
+        if file.is_file() {
+            fs::write(file, b"not Parquet any more").unwrap();
+        }
+    }
+    let view = ask(&alliance, ASKER, MEMBERS).await.unwrap();
+    assert_eq!((view.step.as_str(), &view.release), ("void", &None));
+    let reason = view.reason.unwrap();
+    assert!(reason.starts_with("no hash in time from: health_home"), "{reason}");
+    for word in ["Parquet", "file", "facts", "row"] {
+        assert!(!reason.contains(word), "{reason}");
+    }
+    eventually("the brand has booked the failure", async || {
+        let budget = alliance.node(broken.as_str()).status().budget.unwrap();
+        budget.alliance_spent_pico_rho >= budget.quota_pico_rho / 4
+    })
+    .await;
+}
+
+/// A node that takes part, or asks, is killed while a question is under way, and started again: one answer at
+/// all brands, or none at any; no finding in the logs; what is charged is at most what was asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brand_killed_at_any_time_leaves_one_answer_or_none() {
+    let mut alliance = with_data().await;
+    let mut released = 0;
+    let cases = [
+        ("fuel_stop", "grocer_two", 0),
+        ("fuel_stop", "grocer_two", 120),
+        ("grocer_two", "health_home", 350),
+        ("grocer_two", "health_home", 700),
+        ("health_home", "health_home", 200),
+        ("health_home", "health_home", 1_500),
+    ];
+    for brand in ["fuel_stop", "grocer_two", "health_home"] {
+        hasty(&mut alliance, brand).await;
+    }
+    for (number, (asker, killed, after)) in cases.into_iter().enumerate() {
+        let sql = format!("{MEMBERS} WHERE amount_fen > -{}", number + 1);
+        let node = alliance.node(asker);
+        let plan = node.plan(sql.clone().into()).await.unwrap();
+        let asked = match node.query(sql.into(), plan.plan).await {
+            Ok(asked) => asked,
+            // who has failed too often has nothing left that another failure could cost
+            Err(refused) => {
+                assert_eq!((refused.code, number > 3), ("over_budget", true), "{refused}");
+                continue;
+            }
+        };
+        drop(node);
+        tokio::time::sleep(Duration::from_millis(after)).await;
+        kill(&mut alliance, killed).await;
+        let view = ended(&alliance, asker, &asked.id).await;
+        let brands: Vec<String> = alliance.brands.iter().map(ToString::to_string).collect();
+        if view.step == "released" {
+            released += 1;
+            for brand in &brands {
+                let theirs = ended(&alliance, brand, &asked.id).await;
+                assert_eq!(theirs.release, view.release, "{brand}, case {number}");
+            }
+        } else {
+            for brand in &brands {
+                let node = alliance.node(brand);
+                let theirs = node.query_by_id(asked.id.clone()).await.unwrap_or_default();
+                assert_eq!(theirs.release, None, "{brand}, case {number}");
+            }
+        }
+    }
+    println!("{released} of {} questions were answered", cases.len());
+    let report = audited(&alliance, "killed").budget.unwrap();
+    assert_eq!(report.findings, []);
+}
+
+/// The node's loop is dropped where it is, without a word to anyone, and started from its disk.
+async fn kill(alliance: &mut Alliance, brand: &str) {
+    let place = alliance.brands.iter().position(|known| known.as_str() == brand).unwrap();
+    let running = alliance.nodes[place].take().unwrap();
+    running.runtime.abort();
+    let _ = running.runtime.await;
+    drop(running.network);
+    drop(running.node);
+    let data = alliance.data(alliance.brands[place]);
+    // a reading that is under way holds the store for a moment
+    let mut started = None;
+    for _ in 0..100 {
+        match runtime::start_with(&data, HASTY).await {
+            Ok(running) => {
+                started = Some(running);
+                break;
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+    assert!(started.is_some(), "{brand} does not start again");
+    alliance.nodes[place] = started;
+}

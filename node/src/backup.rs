@@ -227,7 +227,7 @@ pub fn verify(folder: &Path) -> Result<Manifest, BackupError> {
 }
 
 /// Restores a verified backup into a new data directory, with the secrets that are kept apart. The node then
-/// starts as restored. `store` is the line of `node.toml` to use instead of the backup's, if given.
+/// starts as restored.
 ///
 /// # Errors
 /// When the directory is there already, the backup is not whole, or the store is not empty or differs

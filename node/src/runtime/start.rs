@@ -210,8 +210,15 @@ async fn start_as(
     let room = under.clean_room().map(|clean_room| {
         let entropy = Box::new(SystemEntropy(SystemRandom::new()));
         let facts = Arc::clone(&facts);
-        let mut room =
-            Room::restore(brand, &under, clean_room, facts, settings_of_room, entropy, &core.joint)?;
+        let mut room = Room::restore(
+            brand,
+            &under,
+            clean_room,
+            facts,
+            settings_of_room,
+            entropy,
+            &core.joint,
+        )?;
         core.applications.iter().for_each(|entry| room.replay(entry));
         Ok::<Room, RestoreError>(room)
     });

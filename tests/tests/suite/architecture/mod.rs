@@ -156,7 +156,7 @@ fn crates_use_only_what_is_to_their_left() {
 fn modules_name_only_what_they_may_know() {
     let root = workspace();
     let wrong = CRATES.iter().flat_map(|rule| {
-        let sources = source::sources_of(&root.join(rule.name));
+        let sources = source::sources_of(&root.join(rule.folder));
         assert!(!sources.is_empty(), "{} has no sources", rule.name);
         let mut wrong = wrong_names(rule.name, &sources, FORBIDDEN);
         wrong.extend(wrong_owners(rule.name, &sources, OWNED));
@@ -170,7 +170,7 @@ fn modules_name_only_what_they_may_know() {
 fn every_row_is_about_a_module_that_exists() {
     let root = workspace();
     for rule in CRATES {
-        let sources = source::sources_of(&root.join(rule.name));
+        let sources = source::sources_of(&root.join(rule.folder));
         let exists = |place: &str| sources.iter().any(|source| within(source, place));
         let forbidden = FORBIDDEN.iter().filter(|row| row.in_crate == rule.name);
         let places =
@@ -189,7 +189,7 @@ fn every_crate_takes_the_workspaces_feature_set() {
         CRATES
             .iter()
             .flat_map(|rule| {
-                let manifest = root.join(rule.name).join("Cargo.toml");
+                let manifest = root.join(rule.folder).join("Cargo.toml");
                 wrong_features(rule.name, &std::fs::read_to_string(manifest).unwrap())
             })
             .collect(),

@@ -3,6 +3,8 @@
 /// What one crate may use of the workspace, and what it must do without.
 pub struct Crate {
     pub name: &'static str,
+    /// Where it is, from the workspace.
+    pub folder: &'static str,
     pub may_use: &'static [&'static str],
     pub without: &'static [&'static str],
     pub because: &'static str,
@@ -44,6 +46,7 @@ const IO: &[&str] = &[
 pub const CRATES: &[Crate] = &[
     Crate {
         name: "protocol",
+        folder: "protocol",
         may_use: &[],
         without: IO,
         because: "protocol is sans-IO and stands alone: the same code runs in a node, in a simulation \
@@ -51,6 +54,7 @@ pub const CRATES: &[Crate] = &[
     },
     Crate {
         name: "privacy",
+        folder: "privacy",
         may_use: &[],
         without: IO,
         because: "privacy is sans-IO and knows nothing of points: a charge reaches it as a trait, so \
@@ -58,25 +62,37 @@ pub const CRATES: &[Crate] = &[
     },
     Crate {
         name: "alliance-config",
+        folder: "alliance-config",
         may_use: &["protocol", "privacy"],
         without: &["tokio", "libp2p", "axum", "sled", "datafusion"],
         because: "a constitution is read and checked without a node",
     },
     Crate {
+        name: "programme",
+        folder: "node/programme",
+        may_use: &["protocol"],
+        without: IO,
+        because: "the rules of a programme are sans-IO: the same events give the same points in a node, in a \
+                  test and in a replay",
+    },
+    Crate {
         name: "node",
-        may_use: &["protocol", "privacy", "alliance-config"],
+        folder: "node",
+        may_use: &["protocol", "privacy", "alliance-config", "programme"],
         without: &[],
         because: "the node drives the crates to its left and is driven by nothing of the workspace",
     },
     Crate {
         name: "simulations",
-        may_use: &["protocol", "privacy", "alliance-config", "node"],
+        folder: "simulations",
+        may_use: &["protocol", "privacy", "alliance-config", "programme", "node"],
         without: &[],
         because: "simulations run the real state machines and are used by nobody",
     },
     Crate {
         name: "tests",
-        may_use: &["protocol", "privacy", "alliance-config", "node", "simulations"],
+        folder: "tests",
+        may_use: &["protocol", "privacy", "alliance-config", "programme", "node", "simulations"],
         without: &[],
         because: "tests see all and are used by nobody",
     },
@@ -167,6 +183,29 @@ pub const FORBIDDEN: &[Forbidden] = &[
                   display, in the modules this row excepts",
     },
     Forbidden {
+        in_crate: "programme",
+        module: "",
+        except: &[],
+        names: CLOCK_AND_GENERATOR,
+        because: DETERMINISTIC,
+    },
+    Forbidden { in_crate: "programme", module: "", except: &[], names: OUTSIDE, because: SANS_IO },
+    Forbidden { in_crate: "programme", module: "", except: &[], names: ORDER, because: SAME_ORDER },
+    Forbidden {
+        in_crate: "programme",
+        module: "",
+        except: &[],
+        names: &["::f32", "::f64"],
+        because: "no float near points: a replay must arrive at the same balance",
+    },
+    Forbidden {
+        in_crate: "programme",
+        module: "",
+        except: &[],
+        names: &["protocol::ledger", "protocol::witness", "protocol::log", "protocol::exchange"],
+        because: "a programme is the brand's own: of the alliance it takes amounts and time, and no rule",
+    },
+    Forbidden {
         in_crate: "alliance-config",
         module: "",
         except: &[],
@@ -228,6 +267,7 @@ pub const FORBIDDEN: &[Forbidden] = &[
             "crate::net",
             "crate::runtime",
             "crate::service",
+            "programme",
             "protocol::amount",
             "libp2p",
         ],

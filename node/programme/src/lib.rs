@@ -1,0 +1,54 @@
+//! The points programme a brand runs its shops on: pure rules, sans-IO.
+//!
+//! Knows: how points are earned, kept in lots, spent and expire; tiers, coupons, rewards, segments,
+//! triggers, tests of offers, signs of fraud, members' requests. The rules are data ([`rules`]), and
+//! say themselves in plain words ([`plain`]). Does not know who the members are (an [`Account`] is an
+//! opaque number), other brands, or where anything is kept: there is no clock, no generator, no file,
+//! no thread and no float here.
+//!
+//! [`Programme`] takes [`Event`]s and makes [`Change`]s. Whoever drives it makes the changes durable
+//! before it tells anyone; replaying them gives the same state, whatever this version would decide
+//! today: a change carries what was decided, not what to decide from.
+
+#![deny(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_types,
+    clippy::disallowed_methods
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+pub mod accounts;
+pub mod calendar;
+pub mod coupons;
+pub mod earn;
+pub mod experiments;
+pub mod fraud;
+mod ids;
+pub mod lots;
+pub mod plain;
+pub mod profile;
+pub mod report;
+pub mod requests;
+pub mod rewards;
+pub mod rules;
+pub mod segments;
+pub mod state;
+pub mod tiers;
+pub mod triggers;
+
+pub use ids::{Account, BasketPart, Fen, InvalidFen, InvalidName, Name};
+pub use rules::Rules;
+pub use state::{Change, Event, Programme, Refusal};

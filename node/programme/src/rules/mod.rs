@@ -1,0 +1,232 @@
+//! The rules as data: one validated, versioned file.
+//!
+//! Whoever holds [`Rules`] knows that they were read whole, that every name in them that refers to
+//! another is there, and that every number is in its range. A file has a `version`, which every
+//! change raises; [`change`] says what differs and what members must be told in advance.
+
+pub mod change;
+mod earning;
+mod offers;
+mod reading;
+mod targets;
+
+use std::collections::BTreeMap;
+
+use protocol::amount::Points;
+use protocol::time::Timestamp;
+
+pub use change::{Difference, RuleChange, RuleChangeError};
+pub(crate) use earning::common_denominator;
+pub use earning::{Earning, Expiry, Referral, SignIn, Spending, Tier, TierBasis, Tiers};
+pub use offers::{CouponKind, Reward};
+pub use reading::Wrong;
+pub use targets::{Experiment, Fraud, Gift, Group, Hours, Lifecycle, Segment, Trigger, When};
+
+use crate::calendar::{Day, Zone};
+use crate::ids::Name;
+use reading::Document;
+
+/// What the first line of a file of this kind says.
+pub const FORMAT: &str = "coalition programme 1";
+/// Most sections of one kind.
+const LIST_MAX: usize = 200;
+
+/// A text for members, in both languages.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Chinese.
+    pub zh: String,
+    /// English.
+    pub en: String,
+}
+
+/// All rules of a brand's programme.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Raised by every change.
+    pub version: u32,
+    /// What the programme is called.
+    pub title: Words,
+    /// Where the brand's midnight is.
+    pub zone: Zone,
+    /// How many days members are told before a change that touches them.
+    pub change_notice_days: u32,
+    /// How points are earned.
+    pub earning: Earning,
+    /// Tiers, lowest first; may be none.
+    pub tiers: Tiers,
+    /// How points are spent at the till.
+    pub spending: Spending,
+    /// How long points are valid.
+    pub expiry: Expiry,
+    /// Coupons, by name.
+    pub coupons: BTreeMap<Name, CouponKind>,
+    /// Rewards for points, by name.
+    pub rewards: BTreeMap<Name, Reward>,
+    /// Groups of members, by name.
+    pub segments: BTreeMap<Name, Segment>,
+    /// What is given when, by name.
+    pub triggers: BTreeMap<Name, Trigger>,
+    /// Tests of offers, by name.
+    pub experiments: BTreeMap<Name, Experiment>,
+    /// What looks like fraud.
+    pub fraud: Fraud,
+    text: String,
+}
+
+impl Rules {
+    /// Reads a file of rules; `templates/programme.toml` of the node's configuration is one, with
+    /// every field explained.
+    ///
+    /// # Errors
+    /// [`Wrong`] says where and what would be right.
+    pub fn from_toml(text: &str) -> Result<Self, Wrong> {
+        let document = Document::parse(text)?;
+        let root = document.root();
+        if root.maybe_text("format")? != Some(FORMAT) {
+            return Err(
+                root.wrong("format", format!("format = {FORMAT:?} is what this version reads"))
+            );
+        }
+        let version = root.small("version", 1..=1_000_000)?;
+        let title = match root.section("title")? {
+            Some(section) => {
+                let words = section.words()?;
+                section.finish()?;
+                words
+            }
+            None => {
+                Words { zh: "会员积分计划".to_owned(), en: "Points programme".to_owned() }
+            }
+        };
+        let minutes = root.small_or("zone_offset_minutes", 0..=840, 480)?;
+        let zone = Zone::new(minutes).unwrap_or_default();
+        let change_notice_days = root.small_or("change_notice_days", 1..=365, 30)?;
+        let earning = Earning::read(&root)?;
+        let tiers = Tiers::read(&root)?;
+        let spending = Spending::read(&root)?;
+        let expiry = Expiry::read(&root)?;
+        let coupons = offers::coupons(&root)?;
+        let rewards = offers::rewards(&root)?;
+        let experiments = targets::experiments(&root, &coupons)?;
+        let segments = targets::segments(&root, &tiers)?;
+        let triggers = targets::triggers(&root, &segments, &coupons, &experiments)?;
+        let fraud = Fraud::read(&root)?;
+        root.finish()?;
+        let text = text.to_owned();
+        Ok(Self {
+            version,
+            title,
+            zone,
+            change_notice_days,
+            earning,
+            tiers,
+            spending,
+            expiry,
+            coupons,
+            rewards,
+            segments,
+            triggers,
+            experiments,
+            fraud,
+            text,
+        })
+    }
+
+    /// The file they were read from.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// When points earned on a day expire: the first moment after their last valid day.
+    #[must_use]
+    pub fn expires(&self, earned: Day) -> Option<Timestamp> {
+        let days = self.expiry.valid_days?;
+        Some(self.zone.start(earned.plus(days).plus(1)))
+    }
+}
+
+/// Points that a rule gives, at most.
+const GIFT_MAX: u64 = 1_000_000;
+
+fn points(number: u64) -> Points {
+    Points::new(number).unwrap_or(Points::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "format = \"coalition programme 1\"\nversion = 1\n";
+
+    fn wrong(text: &str) -> String {
+        Rules::from_toml(&format!("{LEAST}{text}")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_wrong_rule_is_told_with_its_line_its_field_and_what_would_be_right() {
+        for (text, told) in [
+            (
+                "[earning]\npoints_per_yuan = [1, 0]",
+                "line 4: earning.points_per_yuan: a whole number from 1 to 100000 (found 0)",
+            ),
+            (
+                "[earning]\npoints_per_yuan = 1.5",
+                "line 4: earning.points_per_yuan: a ratio of two whole numbers",
+            ),
+            (
+                "[earning]\npoint_per_yuan = [1, 1]",
+                "line 4: earning.point_per_yuan: there is no such field; there are activity",
+            ),
+            ("[earning.channels]\noffline = [0, 1]", "line 4: earning.channels.offline: "),
+            ("[[tier]]\nname = \"Gold\"", "line 4: tier.name: a name is 1 to 40 of a-z"),
+            ("[[tier]]\nname = \"gold\"\nzh = \"金\"", "tier.en: it is missing; what members read"),
+            (
+                "[[tier]]\nname = \"gold\"\nzh = \"金\"\nen = \"Gold\"\nfrom_points = 10\n[[tier]]\nname = \"silver\"\nzh = \"银\"\nen = \"Silver\"\nfrom_points = 10",
+                "line 12: tier.from_points: above the 10 of the tier before",
+            ),
+            (
+                "[expiry]\nvalid_days = 10\nnotice_days = 20",
+                "line 5: expiry.notice_days: a whole number from 1 to 9",
+            ),
+            ("[[trigger]]\nname = \"a\"\nwhen = \"noon\"", "line 5: trigger.when: one of "),
+            (
+                "[[trigger]]\nname = \"a\"\nwhen = \"birthday\"\ncoupon = \"b\"",
+                "line 6: trigger.coupon: there is no [[coupon]] named \"b\"",
+            ),
+            ("version = 2", "line 3: the file: TOML is expected"),
+        ] {
+            let found = wrong(text);
+            assert!(found.contains(told), "{text}\nfound: {found}\nwanted: {told}");
+        }
+        let other = Rules::from_toml("format = \"other\"").unwrap_err();
+        assert_eq!((other.line, other.field.as_str()), (1, "format"));
+    }
+
+    #[test]
+    fn the_template_is_a_programme() {
+        let text = include_str!("../../../../alliance-config/templates/programme.toml");
+        let rules = Rules::from_toml(text).unwrap();
+        assert_eq!((rules.tiers.list.len(), rules.coupons.len(), rules.triggers.len()), (2, 3, 2));
+        let words = crate::plain::statements(&rules);
+        let has = |text: &str| words.iter().any(|it| it.words.en.contains(text));
+        assert!(has("In the shops: 3 points for every 2 yuan."));
+        assert!(has(
+            "Silver: from 3000 points collected in all. Purchases earn 110% of the usual points."
+        ));
+        assert!(words.iter().all(|it| !it.words.zh.is_empty() && !it.words.en.is_empty()));
+    }
+
+    #[test]
+    fn points_are_valid_to_the_end_of_their_last_day() {
+        let rules = Rules::from_toml(&format!("{LEAST}[expiry]\nvalid_days = 1\nnotice_days = 1"))
+            .unwrap_err();
+        assert_eq!(rules.field, "expiry.valid_days");
+        let rules =
+            Rules::from_toml(&format!("{LEAST}[expiry]\nvalid_days = 2\nnotice_days = 1")).unwrap();
+        let expires = rules.expires(Day::new(10)).unwrap();
+        assert_eq!(rules.zone.day(expires), Day::new(13));
+        assert_eq!(rules.zone.day(Timestamp::from_unix_ms(expires.unix_ms() - 1)), Day::new(12));
+    }
+}

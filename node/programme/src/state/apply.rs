@@ -1,0 +1,355 @@
+//! Entering changes: the one place where the state changes, live and in a replay.
+
+use std::collections::btree_map::Entry;
+
+use protocol::amount::Points;
+use protocol::time::{Milliseconds, Timestamp};
+
+use super::{
+    Change, Done, Due, Movement, NOTICES_MAX, Notice, Outcome, Programme, Refusal, Told, Way,
+};
+use crate::accounts::{MoveError, Side};
+use crate::calendar::{DAY_MS, Zone};
+use crate::fraud::{Verdict, minutes};
+use crate::ids::{Account, Name};
+use crate::profile::Profile;
+use crate::rewards::HoldState;
+use crate::rules::{Rules, TierBasis};
+use crate::segments;
+
+/// Purchases after the assignment count for a test's result as long as its rules say; without them
+/// so long.
+const COUNT_DAYS: u32 = 30;
+
+const fn broken(what: &'static str) -> Refusal {
+    Refusal::Broken(what)
+}
+
+impl Programme {
+    /// Enters a change that was made durable before.
+    ///
+    /// # Errors
+    /// [`Refusal::Broken`] when it does not fit: the changes are not those of this programme, or not
+    /// in their order.
+    pub fn replay(&mut self, change: &Change) -> Outcome<()> {
+        for movement in change.movements().into_iter().flatten() {
+            self.book(movement).map_err(|_| broken("points"))?;
+        }
+        match change {
+            Change::Opened { rules, .. } => {
+                let rules = Rules::from_toml(rules).map_err(|_| broken("rules"))?;
+                self.rules = Some(rules);
+            }
+            Change::RulesAnnounced { rules, announced, effective } => {
+                self.announce(rules, *announced, *effective)
+                    .map_err(|_| broken("announced rules"))?;
+                self.state.due.insert((*effective, Due::Rules));
+            }
+            Change::RulesInForce { at } => {
+                let announced = self.announced.take().ok_or(broken("no announced rules"))?;
+                self.rules = Some(announced.rules);
+                self.look_at_all(*at);
+            }
+            Change::RulesWithdrawn { .. } => {
+                self.announced.take().ok_or(broken("no announced rules"))?;
+            }
+            Change::Joined { .. } => self.apply_joined(change),
+            Change::Purchased { account, part, counted, earned, taken_back, .. } => {
+                let rules = self.rules.as_ref().ok_or(broken("no rules"))?;
+                let zone = rules.zone;
+                if !self.state.counted.insert(*part) {
+                    return Err(broken("counted twice"));
+                }
+                let profile = self.state.profiles.entry(*account).or_default();
+                profile.count(counted, &mut self.state.names, zone);
+                profile.earned(*earned, zone.day(counted.at));
+                profile.accumulated = profile.accumulated.saturating_sub(taken_back.get());
+                if counted.first_part {
+                    self.look_later(*account, counted.at);
+                }
+                self.count_for_tests(*account, counted.at, counted.first_part, counted.more.get());
+            }
+            Change::Given { account, points, from, at, .. } => {
+                let day = self.zone().day(*at);
+                if *from != Side::CameIn {
+                    self.state.profiles.entry(*account).or_default().earned(*points, day);
+                }
+            }
+            Change::SignedIn { account, day, streak } => {
+                let profile = self.state.profiles.entry(*account).or_default();
+                (profile.signed_in, profile.streak) = (Some(*day), *streak);
+            }
+            Change::Did { account, activity, day } => {
+                let profile = self.state.profiles.entry(*account).or_default();
+                note(&mut profile.activities, activity, *day);
+            }
+            Change::Referred { account, referrer } => {
+                self.state.profiles.entry(*account).or_default().referrer = None;
+                let profile = self.state.profiles.entry(*referrer).or_default();
+                profile.referred = profile.referred.saturating_add(1);
+            }
+            Change::Paid { key, account, points, worth, .. } => {
+                let done = Done::Paid { account: *account, points: *points, worth: *worth };
+                self.state.done.insert(*key, done);
+            }
+            Change::Expired { .. } | Change::Followed { .. } => {}
+            Change::Told { account, at, notice } => {
+                if let (Some(account), Notice::PointsExpire { at, .. }) = (account, notice) {
+                    let profile = self.state.profiles.entry(*account).or_default();
+                    profile.told_until = profile.told_until.max(Some(*at));
+                }
+                self.state.told_last = self.state.told_last.saturating_add(1);
+                let (number, notice) = (self.state.told_last, notice.clone());
+                self.state.told.push_back(Told { number, account: *account, at: *at, notice });
+                if self.state.told.len() > NOTICES_MAX {
+                    self.state.told.pop_front();
+                }
+            }
+            Change::Ranked { account, rank } => {
+                let profile = self.state.profiles.entry(*account).or_default();
+                profile.rank = *rank;
+                if let Some(last) = profile.last_purchase {
+                    self.look_later(*account, last);
+                }
+            }
+            Change::Fired { account, trigger, at } => {
+                note(&mut self.state.profiles.entry(*account).or_default().fired, trigger, *at);
+            }
+            Change::Assigned { account, experiment, group, at } => {
+                let profile = self.state.profiles.entry(*account).or_default();
+                if profile.tests.iter().all(|(name, ..)| name != experiment) {
+                    profile.tests.push((experiment.clone(), *group, *at));
+                    let result =
+                        self.state.results.entry((experiment.clone(), *group)).or_default();
+                    result.members = result.members.saturating_add(1);
+                }
+            }
+            Change::CouponGiven { code, coupon, key, .. } => {
+                if self.state.coupons.get(*code).is_some() {
+                    return Err(broken("a coupon's code twice"));
+                }
+                self.state.coupons.enter(*code, coupon);
+                if let Some(key) = key {
+                    let done = Done::Claimed { account: coupon.account, code: *code };
+                    self.state.done.insert(*key, done);
+                }
+            }
+            Change::CouponRedeemed { code, redemption } => {
+                if !self.state.coupons.redeem(*code, redemption) {
+                    return Err(broken("a coupon redeemed twice"));
+                }
+            }
+            Change::Stocked { reward, total } => self.state.rewards.put_in(reward, *total),
+            Change::RewardHeld { key, hold, is_virtual } => {
+                self.state.rewards.enter(*key, hold);
+                self.state.due.insert((hold.until, Due::Hold(*key)));
+                if *is_virtual {
+                    let window =
+                        minutes(self.rules.as_ref().map_or(0, |it| it.fraud.virtual_minutes));
+                    self.state.watch.virtual_reward(hold.account, hold.at, window);
+                }
+            }
+            Change::HandedOver { key, .. } => {
+                let closed = self.state.rewards.close(*key, HoldState::HandedOver);
+                closed.ok_or(broken("nothing held to hand over"))?;
+            }
+            Change::HoldEnded { key, .. } => {
+                let closed = self.state.rewards.close(*key, HoldState::Ended);
+                closed.ok_or(broken("nothing held to end"))?;
+            }
+            Change::Stopped { account, stopped } => {
+                self.state.profiles.entry(*account).or_default().stopped = *stopped;
+            }
+            Change::CaseOpened { number, case } => {
+                self.state.watch.enter(*number, case);
+                self.state.due.insert((case.due, Due::Case(*number)));
+            }
+            Change::CaseClosed { number, at, verdict } => {
+                let accounts = self.state.watch.close(*number, *at, *verdict);
+                for account in accounts.ok_or(broken("a case closed twice"))? {
+                    let stopped = *verdict == Verdict::Stopped;
+                    self.state.profiles.entry(account).or_default().stopped = stopped;
+                }
+            }
+            Change::Asked { number, request } => {
+                self.state.requests.enter(*number, request);
+                self.state.due.insert((request.due, Due::Request(*number)));
+            }
+            Change::Answered { number, at, text } => {
+                if !self.state.requests.answer(*number, *at, text) {
+                    return Err(broken("a request answered twice"));
+                }
+            }
+            Change::Forgotten { account } => self.forget(*account),
+            Change::Looked { at } => {
+                let due = self.state.due.pop_first().ok_or(broken("nothing was due"))?;
+                self.come_again(due, *at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows points that moved by the brand's exchanges with others, or were there before the
+    /// programme: the books are kept, nothing is decided. Nothing is followed before there are rules.
+    ///
+    /// # Errors
+    /// [`Refusal::Broken`] when they cannot have moved so; then nothing has changed.
+    pub fn follow(
+        &mut self,
+        account: Account,
+        points: Points,
+        way: Way,
+        now: Timestamp,
+        out: &mut Vec<Change>,
+    ) -> Outcome<()> {
+        let Some(rules) = self.rules.as_ref() else { return Ok(()) };
+        let gives = matches!(way, Way::Give(_));
+        let expires = if gives { rules.expires(rules.zone.day(now)) } else { None };
+        self.enter(Change::Followed { account, points, way, expires }, out)
+    }
+
+    fn book(&mut self, movement: Movement) -> Result<(), MoveError> {
+        let Movement { account, points, way, expires } = movement;
+        let accounts = &mut self.state.accounts;
+        match way {
+            Way::Give(from) => accounts.give(account, from, points, expires)?,
+            Way::Take(to) => accounts.take(account, to, points)?,
+            Way::TakeBack(to) => accounts.take_back(account, to, points)?,
+            Way::Hold => accounts.hold(account, points)?,
+            Way::Release => accounts.release(account, points)?,
+            Way::Settle(to) => accounts.settle(account, to, points)?,
+        }
+        if let Some(expires) = expires {
+            let notice_days = self.rules.as_ref().map_or(0, |rules| rules.expiry.notice_days);
+            let before = u64::from(notice_days).saturating_mul(DAY_MS);
+            let notice = Timestamp::from_unix_ms(expires.unix_ms().saturating_sub(before));
+            self.state.due.insert((expires, Due::Expiry(account)));
+            self.state.due.insert((notice, Due::Notice(account)));
+        }
+        // what was promised has kept points from expiring; now they may
+        if way == Way::Release {
+            self.state.due.insert((Timestamp::from_unix_ms(0), Due::Expiry(account)));
+        }
+        Ok(())
+    }
+
+    pub(super) fn zone(&self) -> Zone {
+        self.rules.as_ref().map(|rules| rules.zone).unwrap_or_default()
+    }
+
+    fn apply_joined(&mut self, change: &Change) {
+        let Change::Joined { account, at, birthday, referrer, device, address } = change else {
+            return;
+        };
+        let zone = self.zone();
+        let profile = self.state.profiles.entry(*account).or_default();
+        profile.joined = Some(*at);
+        profile.birthday = *birthday;
+        profile.referrer = *referrer;
+        if let Some(birthday) = birthday {
+            let next = zone.start(birthday.next_from(zone.day(*at)));
+            self.state.due.insert((next, Due::Birthday(*account)));
+        }
+        if let Some(device) = device {
+            self.state.watch.note_device(*device, *account);
+        }
+        if let Some(address) = address {
+            let window = minutes(self.rules.as_ref().map_or(0, |it| it.fraud.address_minutes));
+            self.state.watch.note_address(*address, *account, *at, window);
+        }
+    }
+
+    /// What comes again: a birthday, a look at a member whom time changes.
+    fn come_again(&mut self, (moment, due): (Timestamp, Due), now: Timestamp) {
+        match due {
+            Due::Birthday(account) => {
+                let birthday =
+                    self.state.profiles.get(&account).and_then(|profile| profile.birthday);
+                if let Some(birthday) = birthday {
+                    let zone = self.zone();
+                    let next = birthday.next_from(zone.day(moment).max(zone.day(now)).plus(1));
+                    self.state.due.insert((zone.start(next), Due::Birthday(account)));
+                }
+            }
+            Due::Look(account) => self.look_later(account, now),
+            _ => {}
+        }
+    }
+
+    /// Notes when, after a moment, time alone may next bring a member into a segment or out of a tier.
+    ///
+    /// A member has one such note, moved when it comes too late: what comes too early looks again.
+    fn look_later(&mut self, account: Account, after: Timestamp) {
+        let Some(rules) = self.rules.as_ref() else { return };
+        let Some(profile) = self.state.profiles.get_mut(&account) else { return };
+        let Some(last) = profile.last_purchase else { return };
+        let zone = rules.zone;
+        let quiet = segments::looks_after(rules).into_iter().map(|days| zone.day(last).plus(days));
+        let tier = match rules.tiers.basis {
+            TierBasis::Rfm { .. } => rules.tiers.of_rank(profile.rank),
+            TierBasis::Points => None,
+        };
+        // by recency, or because a month's purchases count no longer
+        let lost = tier.map(|tier| {
+            let recent = zone.day(last).plus(tier.within_days.saturating_add(1));
+            [recent, zone.day(after).month_after(1)]
+        });
+        let moments = quiet.chain(lost.into_iter().flatten()).map(|day| zone.start(day));
+        let Some(next) = moments.filter(|moment| *moment > after).min() else { return };
+        if profile.look_at.is_none_or(|at| at <= after || next < at) {
+            profile.look_at = Some(next);
+            self.state.due.insert((next, Due::Look(account)));
+        }
+    }
+
+    /// New rules may have new segments: every member is looked at.
+    fn look_at_all(&mut self, at: Timestamp) {
+        for account in self.state.profiles.keys() {
+            self.state.due.insert((at, Due::Look(*account)));
+        }
+    }
+
+    fn count_for_tests(&mut self, account: Account, at: Timestamp, first_part: bool, fen: u64) {
+        let Some(profile) = self.state.profiles.get_mut(&account) else { return };
+        for (name, group, since) in &profile.tests {
+            let experiment = self.rules.as_ref().and_then(|rules| rules.experiments.get(name));
+            let days = experiment.map_or(COUNT_DAYS, |experiment| experiment.count_days);
+            let window = Milliseconds::new(u64::from(days).saturating_mul(DAY_MS));
+            if at < *since || at.since(*since) > window {
+                continue;
+            }
+            let result = self.state.results.entry((name.clone(), *group)).or_default();
+            result.fen = result.fen.saturating_add(fen);
+            if first_part {
+                result.purchases = result.purchases.saturating_add(1);
+                if let Entry::Vacant(entry) = self.state.bought.entry((account, name.clone())) {
+                    entry.insert(at);
+                    result.buyers = result.buyers.saturating_add(1);
+                }
+            }
+        }
+    }
+
+    /// What may still become the member's (something set aside) waits for its end; the books stay.
+    fn forget(&mut self, account: Account) {
+        self.state.profiles.insert(account, Profile::of_erased());
+        self.state.coupons.forget(account);
+        self.state.rewards.forget(account);
+        self.state.watch.forget(account);
+        self.state.requests.forget(account);
+        self.state.bought.retain(|(whose, _), _| *whose != account);
+        for told in &mut self.state.told {
+            if told.account == Some(account) {
+                told.account = None;
+            }
+        }
+    }
+}
+
+/// Sets what is noted under a name.
+fn note<T>(list: &mut Vec<(Name, T)>, name: &Name, value: T) {
+    match list.iter_mut().find(|(known, _)| known == name) {
+        Some((_, old)) => *old = value,
+        None => list.push((name.clone(), value)),
+    }
+}

@@ -1,0 +1,190 @@
+//! What happens to a programme, what comes of it, and why it may be refused.
+
+use protocol::amount::Points;
+use protocol::time::Timestamp;
+
+use crate::accounts::MoveError;
+use crate::calendar::DayOfYear;
+use crate::coupons::{Code, CouponError};
+use crate::earn::Basket;
+use crate::fraud::{Trace, Verdict};
+use crate::ids::{Account, BasketPart, Fen, Name};
+use crate::requests::Key;
+
+/// Part of a basket, new or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Purchase {
+    /// Whose.
+    pub account: Account,
+    /// The same however often it comes.
+    pub part: BasketPart,
+    /// When it was bought.
+    pub at: Timestamp,
+    /// Where: `offline`, `online`, or another name in the rules.
+    pub channel: Name,
+    /// Whether nothing of the basket was there before.
+    pub first_part: bool,
+    /// The basket as it was.
+    pub before: Basket,
+    /// The basket as it is; smaller when goods came back.
+    pub after: Basket,
+}
+
+/// What happens to a programme.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // fields are named as those of what they change
+pub enum Event {
+    /// A member joined; a device and an address are keyed hashes.
+    Joined {
+        account: Account,
+        birthday: Option<DayOfYear>,
+        referrer: Option<Account>,
+        device: Option<Trace>,
+        address: Option<Trace>,
+    },
+    /// A purchase came in, or changed.
+    Purchased(Purchase),
+    /// A member signed in.
+    SignedIn { account: Account },
+    /// A member did something that the rules have points for.
+    Did { account: Account, activity: Name },
+    /// A till takes points for a basket.
+    Pay { key: Key, account: Account, points: Points, basket: Fen },
+    /// A member claims a coupon.
+    ClaimCoupon { key: Key, account: Account, kind: Name },
+    /// A till redeems a coupon.
+    RedeemCoupon { key: Key, code: Code, basket: Fen, place: Name },
+    /// Stock of a reward: so many were put in, ever.
+    Stock { reward: Name, total: u32 },
+    /// A member asks for a reward. The second step is one that only the member can take.
+    HoldReward { key: Key, account: Account, reward: Name, second_step: bool },
+    /// It is handed over.
+    HandOver { key: Key },
+    /// The member gives it up.
+    GiveUp { key: Key },
+    /// A person has looked at a case.
+    Review { case: u64, verdict: Verdict },
+    /// A member asks the service.
+    Ask { account: Account, about: Name, text: String },
+    /// The service answers.
+    Answer { request: u64, text: String },
+    /// Other rules are to hold from a moment on.
+    ProposeRules { rules: String, effective: Timestamp },
+    /// They are not to.
+    WithdrawRules,
+    /// A member was erased.
+    Forget { account: Account },
+}
+
+/// What came of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the names say it
+pub enum Answer {
+    /// It was done.
+    Done,
+    /// It had been done before, under the same key; nothing has changed.
+    Repeated,
+    /// Points earned, or taken back.
+    Earned { earned: Points, taken_back: Points },
+    /// A coupon, with its code.
+    Coupon { code: Code, expires: Timestamp },
+    /// A coupon takes so much off the basket.
+    TakesOff { worth: Fen },
+    /// Set aside until then.
+    SetAside { until: Timestamp },
+    /// The number of a request.
+    Number(u64),
+    /// Nothing was set aside: so many virtual rewards in so short a time need a second step of the
+    /// member's, such as a one-time code; a person looks at the case as well.
+    SecondStepNeeded { case: u64 },
+}
+
+/// Why something was not done. Nothing has changed then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // the messages say it
+pub enum Refusal {
+    #[error("the programme has no rules yet: propose some, with `coalition programme propose`")]
+    NoRules,
+    #[error("the rules do not fit: {0}")]
+    Rules(String),
+    #[error(transparent)]
+    Change(#[from] crate::rules::RuleChangeError),
+    #[error("no other rules are announced")]
+    NothingAnnounced,
+    #[error("the account is stopped until its case is reviewed")]
+    Stopped,
+    #[error(transparent)]
+    Points(#[from] MoveError),
+    #[error("points are spent from {minimum} on, in steps of {step} (found {found})")]
+    Threshold { minimum: u64, step: u64, found: u64 },
+    #[error(
+        "{worth} fen of points are more than the rules let points pay of {basket} fen: at most {most} fen"
+    )]
+    BasketShare { worth: u64, basket: u64, most: u64 },
+    #[error("this key was used for something else; take a new one")]
+    KeyTaken,
+    #[error("the rules have no {what} named \"{name}\"")]
+    Unknown { what: &'static str, name: String },
+    #[error("members cannot claim this coupon: rules give it")]
+    NotClaimable,
+    #[error("there is none left of \"{name}\": {most} at most")]
+    Exhausted { name: String, most: u32 },
+    #[error("a member has at most {most} of \"{name}\"")]
+    EnoughForOne { name: String, most: u32 },
+    #[error(transparent)]
+    Coupon(#[from] CouponError),
+    #[error("nothing is set aside under this key, or no longer")]
+    NotHeld,
+    #[error(
+        "the stock of \"{name}\" cannot be lower than the {taken} that are set aside or handed over"
+    )]
+    StockTaken { name: String, taken: u32 },
+    #[error("{what} {number} is not open")]
+    NotOpen { what: &'static str, number: u64 },
+    #[error("a text has 1 to {most} characters (found {found})")]
+    Text { most: usize, found: usize },
+    #[error("a member joins once")]
+    Joined,
+    #[error("today's points for this were given already")]
+    Today,
+    #[error("nobody brings themselves")]
+    OwnReferrer,
+    /// A fault: what was decided could not be entered. Whoever drives the programme stops.
+    #[error("a change that was decided does not fit the state: {0}")]
+    Broken(&'static str),
+}
+
+impl Refusal {
+    /// A stable code, as in the API.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NoRules => "programme_without_rules",
+            Self::Rules(_) => "rules_invalid",
+            Self::Change(_) => "rules_refused",
+            Self::NothingAnnounced => "no_rules_announced",
+            Self::Stopped => "account_stopped",
+            Self::Points(MoveError::TooFew { .. }) => "balance_too_low",
+            Self::Points(MoveError::Range) => "balance_range",
+            Self::Threshold { .. } => "points_threshold",
+            Self::BasketShare { .. } => "basket_share",
+            Self::KeyTaken => "key_taken",
+            Self::Unknown { .. } => "unknown_name",
+            Self::NotClaimable => "coupon_not_claimable",
+            Self::Exhausted { .. } => "none_left",
+            Self::EnoughForOne { .. } => "enough_for_one",
+            Self::Coupon(CouponError::Unknown) => "coupon_unknown",
+            Self::Coupon(CouponError::Redeemed { .. }) => "coupon_redeemed",
+            Self::Coupon(CouponError::Expired { .. }) => "coupon_expired",
+            Self::Coupon(CouponError::Basket { .. }) => "coupon_basket",
+            Self::NotHeld => "reward_not_held",
+            Self::StockTaken { .. } => "stock_taken",
+            Self::NotOpen { .. } => "not_open",
+            Self::Text { .. } => "text_length",
+            Self::Joined => "joined_already",
+            Self::Today => "given_today",
+            Self::OwnReferrer => "own_referrer",
+            Self::Broken(_) => "programme_broken",
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! One brand's programme at work.
+//!
+//! An event is checked whole, then its changes are entered one by one; each is given out to be made
+//! durable. Entering a change is the same now and when it is replayed ([`Programme::replay`]), so
+//! that what is durable and what is in memory cannot differ.
+
+mod apply;
+mod change;
+mod event;
+mod members;
+mod offers;
+mod staff;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use minicbor::{Decode, Encode};
+use protocol::amount::Points;
+use protocol::time::Timestamp;
+
+pub use change::{Change, Movement, Notice, Way};
+pub use event::{Answer, Event, Purchase, Refusal};
+
+use crate::accounts::Accounts;
+use crate::coupons::{Code, Coupons};
+use crate::experiments::{AssignmentKey, GroupResult};
+use crate::fraud::Watch;
+use crate::ids::{Account, BasketPart, Fen, Name};
+use crate::profile::{Names, Profile};
+use crate::requests::{Key, Requests};
+use crate::rewards::Rewards;
+use crate::rules::{RuleChange, Rules};
+
+/// Most notices that are kept; who pushes messages must read in time.
+const NOTICES_MAX: usize = 10_000;
+
+/// A generator, passed in: coupon codes are drawn from it.
+pub type Random<'a> = &'a mut dyn FnMut(&mut [u8]);
+
+/// What is to be looked at when a moment has come.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(array)]
+enum Due {
+    /// A member's lots expire.
+    #[n(0)]
+    Expiry(#[n(0)] Account),
+    /// A member is to be told that some will.
+    #[n(1)]
+    Notice(#[n(0)] Account),
+    /// A member may have come into a segment, or out of a tier.
+    #[n(2)]
+    Look(#[n(0)] Account),
+    /// A member's birthday.
+    #[n(3)]
+    Birthday(#[n(0)] Account),
+    /// What was set aside was not fetched.
+    #[n(4)]
+    Hold(#[n(0)] Key),
+    /// A case should have been looked at.
+    #[n(5)]
+    Case(#[n(0)] u64),
+    /// A request should have been answered.
+    #[n(6)]
+    Request(#[n(0)] u64),
+    /// The announced rules hold.
+    #[n(7)]
+    Rules,
+}
+
+/// What a request under a key came to, so that it may be repeated.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+enum Done {
+    #[n(0)]
+    Paid {
+        #[n(0)]
+        account: Account,
+        #[n(1)]
+        points: Points,
+        #[n(2)]
+        worth: Fen,
+    },
+    #[n(1)]
+    Claimed {
+        #[n(0)]
+        account: Account,
+        #[n(1)]
+        code: Code,
+    },
+}
+
+/// A notice with its place in the sequence of all.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Told {
+    /// 1, 2, 3 and so on.
+    #[n(0)]
+    pub number: u64,
+    /// To whom; staff if nobody.
+    #[n(1)]
+    pub account: Option<Account>,
+    /// When.
+    #[n(2)]
+    pub at: Timestamp,
+    /// What.
+    #[n(3)]
+    pub notice: Notice,
+}
+
+/// All that changes make.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+struct State {
+    #[n(0)]
+    accounts: Accounts,
+    #[n(1)]
+    profiles: BTreeMap<Account, Profile>,
+    #[n(2)]
+    names: Names,
+    #[n(3)]
+    counted: BTreeSet<BasketPart>,
+    #[n(4)]
+    coupons: Coupons,
+    #[n(5)]
+    rewards: Rewards,
+    #[n(6)]
+    watch: Watch,
+    #[n(7)]
+    requests: Requests,
+    #[n(8)]
+    results: BTreeMap<(Name, u8), GroupResult>,
+    #[n(9)]
+    done: BTreeMap<Key, Done>,
+    #[n(10)]
+    due: BTreeSet<(Timestamp, Due)>,
+    #[n(11)]
+    told: VecDeque<Told>,
+    #[n(12)]
+    told_last: u64,
+    // who of a test has bought
+    #[n(13)]
+    bought: BTreeMap<(Account, Name), Timestamp>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Announced {
+    rules: Rules,
+    change: RuleChange,
+}
+
+/// One brand's programme.
+#[derive(Debug)]
+pub struct Programme {
+    key: AssignmentKey,
+    rules: Option<Rules>,
+    announced: Option<Announced>,
+    state: State,
+}
+
+/// A snapshot that another version wrote, or that is damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a snapshot of the programme cannot be read")]
+pub struct InvalidSnapshot;
+
+type Outcome<T = Answer> = Result<T, Refusal>;
+
+impl Programme {
+    /// A programme without rules and members. The key assigns members to groups of tests.
+    #[must_use]
+    pub fn new(key: &[u8; 32]) -> Self {
+        let key = AssignmentKey::new(key);
+        Self { key, rules: None, announced: None, state: State::default() }
+    }
+
+    /// Begins under first rules. Balances of before are then carried over by [`Self::follow`].
+    ///
+    /// # Errors
+    /// When it has rules already.
+    pub fn open(&mut self, rules: &Rules, now: Timestamp, out: &mut Vec<Change>) -> Outcome<()> {
+        if self.rules.is_some() {
+            return Err(Refusal::Rules("the programme is open: propose a change".to_owned()));
+        }
+        self.enter(Change::Opened { rules: rules.text().to_owned(), at: now }, out)
+    }
+
+    /// Handles what happens.
+    ///
+    /// # Errors
+    /// [`Refusal`]; then nothing has changed, but after [`Refusal::Broken`] the state is not to be
+    /// used any more.
+    pub fn handle(
+        &mut self,
+        event: Event,
+        now: Timestamp,
+        random: Random<'_>,
+        out: &mut Vec<Change>,
+    ) -> Outcome {
+        match event {
+            Event::Joined { .. } => self.joined(event, now, random, out),
+            Event::Purchased(purchase) => self.purchased(purchase, now, random, out),
+            Event::SignedIn { account } => self.signed_in(account, now, random, out),
+            Event::Did { account, activity } => self.did(account, &activity, now, random, out),
+            Event::Pay { key, account, points, basket } => {
+                self.pay(key, account, (points, basket), now, out)
+            }
+            Event::ClaimCoupon { key, account, kind } => {
+                self.claim(key, account, &kind, (now, random), out)
+            }
+            Event::RedeemCoupon { key, code, basket, place } => {
+                self.redeem(key, code, (basket, place), now, out)
+            }
+            Event::Stock { reward, total } => self.stock(&reward, total, out),
+            Event::HoldReward { key, account, reward, second_step } => {
+                self.hold_reward(key, account, (&reward, second_step), now, out)
+            }
+            Event::HandOver { key } => self.close_hold(key, true, out),
+            Event::GiveUp { key } => self.close_hold(key, false, out),
+            Event::Review { case, verdict } => self.review(case, verdict, now, out),
+            Event::Ask { account, about, text } => self.ask(account, about, text, now, out),
+            Event::Answer { request, text } => self.answer(request, text, now, out),
+            Event::ProposeRules { rules, effective } => self.propose(&rules, effective, now, out),
+            Event::WithdrawRules => self.withdraw(now, out),
+            Event::Forget { account } => {
+                self.enter(Change::Forgotten { account }, out)?;
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    /// Enters a change, now or when it is replayed; gives it out.
+    fn enter(&mut self, change: Change, out: &mut Vec<Change>) -> Outcome<()> {
+        self.replay(&change)?;
+        out.push(change);
+        Ok(())
+    }
+
+    fn told(
+        &mut self,
+        account: Option<Account>,
+        at: Timestamp,
+        notice: Notice,
+        out: &mut Vec<Change>,
+    ) -> Outcome<()> {
+        self.enter(Change::Told { account, at, notice }, out)
+    }
+
+    fn rules_now(&self) -> Outcome<&Rules> {
+        self.rules.as_ref().ok_or(Refusal::NoRules)
+    }
+
+    // --- what can be seen
+
+    /// The rules in force.
+    #[must_use]
+    pub const fn rules(&self) -> Option<&Rules> {
+        self.rules.as_ref()
+    }
+    /// The rules to come, and what changes.
+    #[must_use]
+    pub fn announced(&self) -> Option<(&Rules, &RuleChange)> {
+        self.announced.as_ref().map(|it| (&it.rules, &it.change))
+    }
+    /// The books.
+    #[must_use]
+    pub const fn accounts(&self) -> &Accounts {
+        &self.state.accounts
+    }
+    /// What is remembered of a member.
+    #[must_use]
+    pub fn profile(&self, account: Account) -> Profile {
+        self.state.profiles.get(&account).cloned().unwrap_or_default()
+    }
+    /// Names of categories and channels.
+    #[must_use]
+    pub const fn names(&self) -> &Names {
+        &self.state.names
+    }
+    /// All coupons.
+    #[must_use]
+    pub const fn coupons(&self) -> &Coupons {
+        &self.state.coupons
+    }
+    /// All rewards.
+    #[must_use]
+    pub const fn rewards(&self) -> &Rewards {
+        &self.state.rewards
+    }
+    /// Signs of fraud and the queue of reviews.
+    #[must_use]
+    pub const fn watch(&self) -> &Watch {
+        &self.state.watch
+    }
+    /// What members ask.
+    #[must_use]
+    pub const fn requests(&self) -> &Requests {
+        &self.state.requests
+    }
+    /// How the groups of tests do: test, place of the group, result.
+    pub fn results(&self) -> impl Iterator<Item = (&Name, u8, GroupResult)> {
+        self.state.results.iter().map(|((name, group), result)| (name, *group, *result))
+    }
+    /// Notices after a number, oldest first, as far as they are kept.
+    pub fn notices(&self, after: u64) -> impl Iterator<Item = &Told> {
+        self.state.told.iter().filter(move |told| told.number > after)
+    }
+    /// Members that are remembered.
+    #[must_use]
+    pub fn members(&self) -> usize {
+        self.state.profiles.len()
+    }
+    /// Whether this part of a basket has counted.
+    #[must_use]
+    pub fn has_counted(&self, part: BasketPart) -> bool {
+        self.state.counted.contains(&part)
+    }
+
+    // --- snapshots
+
+    /// All of the state, for a snapshot of the journal.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<u8> {
+        let rules = self.rules.as_ref().map(Rules::text);
+        let announced = self
+            .announced
+            .as_ref()
+            .map(|it| (it.rules.text(), it.change.announced, it.change.effective));
+        let mut bytes = Vec::new();
+        // writing into memory does not fail
+        let _ = minicbor::encode((rules, announced, &self.state), &mut bytes);
+        bytes
+    }
+
+    /// The state of a snapshot.
+    ///
+    /// # Errors
+    /// [`InvalidSnapshot`].
+    pub fn restore(key: &[u8; 32], bytes: &[u8]) -> Result<Self, InvalidSnapshot> {
+        type Parts = (Option<String>, Option<(String, Timestamp, Timestamp)>, State);
+        let (rules, announced, state): Parts =
+            minicbor::decode(bytes).map_err(|_| InvalidSnapshot)?;
+        let read = |text: &str| Rules::from_toml(text).map_err(|_| InvalidSnapshot);
+        let rules = rules.as_deref().map(read).transpose()?;
+        let mut programme = Self { key: AssignmentKey::new(key), rules, announced: None, state };
+        if let Some((text, at, effective)) = announced {
+            programme.announce(&text, at, effective).map_err(|_| InvalidSnapshot)?;
+        }
+        Ok(programme)
+    }
+
+    fn announce(&mut self, text: &str, at: Timestamp, effective: Timestamp) -> Outcome<()> {
+        let rules = Rules::from_toml(text).map_err(|error| Refusal::Rules(error.to_string()))?;
+        let change = RuleChange::between(self.rules_now()?, &rules, at, effective)?;
+        self.announced = Some(Announced { rules, change });
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! Events of the brand's people: rules, reviews, answers.
+
+use protocol::time::Timestamp;
+
+use super::{Answer, Change, Notice, Outcome, Programme, Refusal};
+use crate::fraud::Verdict;
+use crate::ids::{Account, Name};
+use crate::requests::{ANSWER_DAYS, Request, TEXT_MAX};
+use crate::rules::{RuleChange, RuleChangeError, Rules};
+
+fn short(text: &str) -> Outcome<()> {
+    let found = text.chars().count();
+    if found == 0 || found > TEXT_MAX {
+        return Err(Refusal::Text { most: TEXT_MAX, found });
+    }
+    Ok(())
+}
+
+impl Programme {
+    pub(super) fn propose(
+        &mut self,
+        text: &str,
+        effective: Timestamp,
+        now: Timestamp,
+        out: &mut Vec<Change>,
+    ) -> Outcome {
+        let rules = Rules::from_toml(text).map_err(|error| Refusal::Rules(error.to_string()))?;
+        if let Some(announced) = &self.announced {
+            return Err(RuleChangeError::Pending { version: announced.rules.version }.into());
+        }
+        let effective = effective.max(now);
+        let change = RuleChange::between(self.rules_now()?, &rules, now, effective)?;
+        let announced =
+            Change::RulesAnnounced { rules: text.to_owned(), announced: now, effective };
+        self.enter(announced, out)?;
+        let version = rules.version;
+        if change.touches_members() {
+            self.told(None, now, Notice::Rules { version, effective }, out)?;
+        }
+        if effective <= now {
+            self.enter(Change::RulesInForce { at: now }, out)?;
+        }
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn withdraw(&mut self, now: Timestamp, out: &mut Vec<Change>) -> Outcome {
+        if self.announced.is_none() {
+            return Err(Refusal::NothingAnnounced);
+        }
+        self.enter(Change::RulesWithdrawn { at: now }, out)?;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn review(
+        &mut self,
+        case: u64,
+        verdict: Verdict,
+        now: Timestamp,
+        out: &mut Vec<Change>,
+    ) -> Outcome {
+        let open = self.state.watch.case(case).is_some_and(|case| case.closed.is_none());
+        if !open {
+            return Err(Refusal::NotOpen { what: "case", number: case });
+        }
+        self.enter(Change::CaseClosed { number: case, at: now, verdict }, out)?;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        account: Account,
+        about: Name,
+        text: String,
+        now: Timestamp,
+        out: &mut Vec<Change>,
+    ) -> Outcome {
+        short(&text)?;
+        let zone = self.rules_now()?.zone;
+        let number = self.state.requests.next();
+        // to the end of the last day
+        let due = zone.start(zone.day(now).plus(ANSWER_DAYS.saturating_add(1)));
+        let due = due.min(now.plus(crate::fraud::minutes(ANSWER_DAYS.saturating_mul(24 * 60))));
+        let request = Request { account, about, text, at: now, due, answer: None };
+        self.enter(Change::Asked { number, request }, out)?;
+        Ok(Answer::Number(number))
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        number: u64,
+        text: String,
+        now: Timestamp,
+        out: &mut Vec<Change>,
+    ) -> Outcome {
+        short(&text)?;
+        let open = self.state.requests.get(number).filter(|request| request.answer.is_none());
+        let account = open.ok_or(Refusal::NotOpen { what: "request", number })?.account;
+        self.enter(Change::Answered { number, at: now, text }, out)?;
+        self.told(Some(account), now, Notice::Answered { request: number }, out)?;
+        Ok(Answer::Done)
+    }
+}

@@ -475,7 +475,7 @@ impl<G: Guards> Node<G> {
             }
             if fails.is_some() {
                 report.crashed = Some("amid a snapshot");
-                return self.crash();
+                self.crash();
             }
         } else if self.fate.per_mille(SNAPSHOTS) {
             let records: Vec<Vec<u8>> = ledger.snapshot().iter().map(Record::to_bytes).collect();

@@ -1,7 +1,7 @@
 //! What the masked sum costs by brands and cells: bytes and seconds of one brand, without reading.
 
 use privacy::contract::{RawColumn, RawTable, RawValue};
-use privacy::{Collector, Contract, QuerySpec, RawContract};
+use privacy::{Collector, Contract, PicoRho, QuerySpec, RawContract};
 use serde::Serialize;
 
 use super::super::super::CliError;
@@ -55,7 +55,8 @@ fn one(
         purpose: "joint_analytics".parse().map_err(input)?,
         analyst: "desk".parse().map_err(input)?,
         participants: contract.participants().to_vec(),
-        rho: contract.profile().rho_per_query(),
+        // a failure has to fit the local account too, which is smaller the more brands there are
+        rho: contract.joint_quota().divided(2).unwrap_or(PicoRho::ZERO),
     };
     let mut coordinates = 0;
     let (_, spent) = rooms::ask(contract, &spec, &mut |_, plan| {

@@ -232,8 +232,11 @@ impl Brand {
 /// Figures by the labels of their cell.
 pub type Exact = BTreeMap<Vec<String>, Vec<f64>>;
 
+/// One of them: whose, in which cell, with which sums.
+type BoundedLine = (Option<Vec<u8>>, i64, Vec<Option<i64>>);
+
 /// The lines of one bounded query.
-pub struct Lines(Vec<(Option<Vec<u8>>, i64, Vec<Option<i64>>)>);
+pub struct Lines(Vec<BoundedLine>);
 
 impl Lines {
     /// Clipped and added up, as if each member were there so many times.

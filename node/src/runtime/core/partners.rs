@@ -114,12 +114,9 @@ impl Core {
 
     fn close_out(&mut self, log: BrandId, read: Height, turn: &mut Turn) {
         let header = self.published.header(read);
-        let contents = self.published.contents(read);
-        let opened = match (read.get(), &header, &contents) {
+        let opened = match (read.get(), &header, self.published.contents(read)) {
             (0, ..) => None,
-            (_, Some(header), Some(contents)) => {
-                Some((header, header.to_leaf().1, contents.as_slice()))
-            }
+            (_, Some(header), Some(contents)) => Some((header, header.to_leaf().1, contents)),
             _ => {
                 let words = format!(
                     "block {read}, the last that {log} recognised, cannot be read: {log} cannot be closed out / \

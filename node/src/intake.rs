@@ -4,6 +4,7 @@
 //! the people, `programme` says what is earned, the caller makes that durable.
 
 use alliance_config::sample::{self, SampleBrand};
+use protocol::ids::BrandId;
 use protocol::time::Timestamp;
 
 use crate::programme::{EarnRule, Earned, RuleError};
@@ -11,7 +12,7 @@ use crate::purchases::{
     Cleaning, Facts, ImportError, ImportReport, MembersReport, Progress, SinkError, Source,
     import_members,
 };
-use crate::vault::{Consent, Vault, sample_rule};
+use crate::vault::{Consent, Vault, sample_rule, sample_rule_to};
 
 /// The files of one brand.
 #[derive(Clone, Debug)]
@@ -59,8 +60,12 @@ impl IntakeRules {
     /// # Errors
     /// When the sample's earning rule is not one, which a test rules out.
     pub fn of_sample(at: Timestamp) -> Result<Self, RuleError> {
+        let receivers = sample::BRANDS.iter().filter_map(|brand| BrandId::new(brand.id).ok());
         Ok(Self {
-            consents: sample_rule(at).to_vec(),
+            consents: sample_rule(at)
+                .into_iter()
+                .chain(receivers.map(|brand| sample_rule_to(brand, at)))
+                .collect(),
             cleaning: Cleaning::of_sample(),
             earn: EarnRule::from_toml(sample::EARN_RULE)?,
         })
@@ -95,7 +100,10 @@ pub fn import_brand(
     enter: &mut dyn FnMut(&[Earned]) -> Result<(), SinkError>,
     progress: &mut dyn FnMut(Stage, Progress),
 ) -> Result<BrandImport, ImportError> {
-    let members = import_members(vault, &files.members, &rules.consents, &mut |done| {
+    // nobody receives from itself
+    let consents: Vec<Consent> =
+        rules.consents.iter().filter(|it| it.receiver != Some(vault.brand())).copied().collect();
+    let members = import_members(vault, &files.members, &consents, &mut |done| {
         progress(Stage::Members, done);
     })?;
     let (mut movements, mut points) = (0u64, 0u64);
@@ -122,7 +130,6 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use protocol::ids::BrandId;
     use ring::rand::SystemRandom;
 
     use super::*;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use minicbor::{Decode, Encode};
 use protocol::codec;
+use protocol::time::Timestamp;
 use ring::digest::{Context, SHA256};
 
 use super::BasketKey;
@@ -18,6 +19,8 @@ use crate::vault::MemberId;
 const CHUNKS: Keyspace = "facts_chunk";
 const SOURCES: Keyspace = "facts_source";
 const BASKETS: Keyspace = "purchases_basket";
+/// Files that compaction has replaced and that are still on the disk.
+const RETIRED: Keyspace = "facts_retired";
 
 /// Chunks read at a time.
 const PAGE: usize = 256;
@@ -138,11 +141,13 @@ impl Catalogue<'_> {
         }
     }
 
+    /// A number that no file has, listed or not listed any more.
     pub(super) fn next_chunk(&self) -> Result<u32, CatalogueError> {
-        let mut next = 0;
+        let retired = retired(self.0)?;
+        let mut next = retired.iter().map(|(sequence, _)| sequence + 1).max().unwrap_or(0);
         let mut after = None;
         while let Some((key, _)) = self.0.scan_prefix(CHUNKS, &[], after.as_deref(), PAGE)?.pop() {
-            next = sequence(&key)? + 1;
+            next = next.max(sequence(&key)? + 1);
             after = Some(key);
         }
         Ok(next)
@@ -160,6 +165,20 @@ impl Catalogue<'_> {
         let mut id = [0; 32];
         id.copy_from_slice(context.finish().as_ref());
         Ok(Snapshot { id, files })
+    }
+
+    /// Every file that is listed, whether or not it counts yet.
+    pub(super) fn all(&self) -> Result<Vec<(u32, Chunk)>, CatalogueError> {
+        let mut all = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.0.scan_prefix(CHUNKS, &[], after.as_deref(), PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(all) };
+            after = Some(last.clone());
+            for (key, value) in &page {
+                all.push((sequence(key)?, decode("list entry of facts", value)?));
+            }
+        }
     }
 
     /// Visits the files that count, in the order of their numbers.
@@ -187,6 +206,46 @@ impl Catalogue<'_> {
     ) -> Result<Option<T>, CatalogueError> {
         self.0.get(keyspace, key)?.map(|bytes| decode(what, &bytes)).transpose()
     }
+}
+
+/// Lists a file in place of another, whose rows it has but for some; none when it has none left. The
+/// former stays on the disk until [`retired`] says since when it is not listed any more.
+pub(super) fn replace_chunk(
+    (former, chunk): (u32, &Chunk),
+    fresh: Option<(u32, &Chunk)>,
+    at: Timestamp,
+) -> Vec<Write> {
+    let key = former.to_be_bytes();
+    let mut writes = vec![
+        Write::require(CHUNKS, key, codec::encode(chunk)),
+        Write::delete(CHUNKS, key),
+        Write::put(RETIRED, key, at.unix_ms().to_be_bytes()),
+    ];
+    if let Some((sequence, chunk)) = fresh {
+        writes.extend(list_chunk(sequence, chunk));
+    }
+    writes
+}
+
+/// Files that are not listed any more, each with the time since when.
+pub(super) fn retired(store: &dyn Store) -> Result<Vec<(u32, Timestamp)>, CatalogueError> {
+    let pairs = store.scan_prefix(RETIRED, &[], None, 100_000)?;
+    let read = |(key, value): &(Vec<u8>, Vec<u8>)| {
+        let at = <[u8; 8]>::try_from(value.as_slice()).map(u64::from_be_bytes);
+        let at = at.map_err(|_| CatalogueError::Damaged { what: "list of former files" })?;
+        Ok((sequence(key)?, Timestamp::from_unix_ms(at)))
+    };
+    pairs.iter().map(read).collect()
+}
+
+/// A file that was not listed any more is gone.
+pub(super) fn forget_retired(sequence: u32) -> Write {
+    Write::delete(RETIRED, sequence.to_be_bytes())
+}
+
+/// Forgets a basket.
+pub(super) fn delete_basket(key: BasketKey) -> Write {
+    Write::delete(BASKETS, *key.as_bytes())
 }
 
 pub(super) fn put_source(digest: &[u8; 32], state: &SourceState) -> Write {

@@ -8,7 +8,9 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Date32Array, Int64Array, StringBuilder};
+use datafusion::arrow::array::{
+    Array as _, ArrayRef, Date32Array, Int64Array, StringArray, StringBuilder,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::{JoinType, ScalarValue};
@@ -61,6 +63,71 @@ pub(super) struct Row<'a> {
     pub(super) basket: i64,
     pub(super) quantity: i64,
     pub(super) amount_fen: i64,
+}
+
+/// One purchase line of a member's, for the member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurchaseLine {
+    /// Days since 1970-01-01.
+    pub day: i32,
+    /// The department.
+    pub department: String,
+    /// Which lines were bought together.
+    pub basket: i64,
+    /// How many.
+    pub quantity: i64,
+    /// For how much, in fen.
+    pub amount_fen: i64,
+}
+
+/// Reads the rows of one file, in batches.
+pub(super) fn read(
+    path: &Path,
+    key: &DataKey,
+) -> Result<datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReader, FactsError> {
+    use datafusion::parquet::arrow::arrow_reader::{
+        ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+    };
+    let decryption = FileDecryptionProperties::builder(key.expose().to_vec()).build()?;
+    let options = ArrowReaderOptions::new().with_file_decryption_properties(decryption);
+    let file = File::open(path)?;
+    Ok(ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?.build()?)
+}
+
+/// The columns of a batch of facts.
+pub(super) struct FactColumns<'a> {
+    pub(super) members: &'a Int64Array,
+    pub(super) days: &'a Date32Array,
+    pub(super) departments: &'a StringArray,
+    pub(super) baskets: &'a Int64Array,
+    pub(super) quantities: &'a Int64Array,
+    pub(super) amounts: &'a Int64Array,
+}
+
+impl<'a> FactColumns<'a> {
+    /// The columns of a batch that [`Rows::write`] wrote.
+    pub(super) fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let whole = |at: usize| batch.columns().get(at)?.as_any().downcast_ref::<Int64Array>();
+        Some(Self {
+            members: whole(0)?,
+            days: batch.columns().get(1)?.as_any().downcast_ref()?,
+            departments: batch.columns().get(2)?.as_any().downcast_ref()?,
+            baskets: whole(3)?,
+            quantities: whole(4)?,
+            amounts: whole(5)?,
+        })
+    }
+
+    pub(super) fn row(&self, at: usize) -> Row<'a> {
+        Row {
+            member: (!self.members.is_null(at)).then(|| self.members.value(at)),
+            day: self.days.value(at),
+            department: self.departments.value(at),
+            basket: self.baskets.value(at),
+            quantity: self.quantities.value(at),
+            amount_fen: self.amounts.value(at),
+        }
+    }
 }
 
 /// Columns of `purchases`.
@@ -159,22 +226,27 @@ async fn build(
             snapshot.files().iter().map(|file| file.display().to_string()).collect();
         session.read_parquet(files, options).await?
     };
-    let subjects: Int64Array =
-        members.subjects().iter().map(|subject| Some(subject.get())).collect();
-    let consenting = Schema::new(vec![Field::new("consenting", DataType::Int64, true)]);
-    let consenting = RecordBatch::try_new(Arc::new(consenting), vec![Arc::new(subjects)])?;
-    // a semi-join keeps each row at most once, and a guest's never: NULL equals nothing
+    // a number of its own and those of merged members: all of it is one person's
+    let own = members.subjects().iter().map(|subject| (*subject, *subject));
+    let numbers = own.chain(members.aliases().iter().copied());
+    let (under, person): (Vec<i64>, Vec<i64>) =
+        numbers.map(|(under, person)| (under.get(), person.get())).unzip();
+    let consenting = Schema::new(vec![
+        Field::new("consenting", DataType::Int64, true),
+        Field::new("person", DataType::Int64, true),
+    ]);
+    let consenting = RecordBatch::try_new(
+        Arc::new(consenting),
+        vec![Arc::new(Int64Array::from(under)), Arc::new(Int64Array::from(person))],
+    )?;
+    // no number is in it twice, so that the join keeps each row at most once, and a guest's never: NULL
+    // equals nothing
     let visible = rows
         .filter(col("purchased_on").gt_eq(lit(ScalarValue::Date32(Some(not_before)))))?
-        .join(
-            session.read_batch(consenting)?,
-            JoinType::LeftSemi,
-            &["member"],
-            &["consenting"],
-            None,
-        )?
+        .join(session.read_batch(consenting)?, JoinType::Inner, &["member"], &["consenting"], None)?
         // whole numbers are short to store and quick to join; a bounded query takes members as text
-        .with_column("member", cast(col("member"), DataType::Utf8))?;
+        .with_column("member", cast(col("person"), DataType::Utf8))?
+        .drop_columns(&["consenting", "person"])?;
     session.register_table(table, visible.into_view())?;
     Ok(())
 }

@@ -120,11 +120,11 @@ impl fmt::Display for ImportReport {
 
 /// The purchase facts of one brand.
 pub struct Facts {
-    folder: PathBuf,
-    store: Arc<dyn Store>,
-    key: DataKey,
+    pub(super) folder: PathBuf,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) key: DataKey,
     // one import at a time: baskets are read, changed and written
-    importing: Mutex<()>,
+    pub(super) importing: Mutex<()>,
     pub(super) chunk_rows: u64,
 }
 

@@ -9,12 +9,13 @@
 //! at different brands to each other (for 99.5 % of the sample), and neither is needed yet.
 //!
 //! Not here yet: CSV, JSON lines and HTTP batches, mapping files, refunds and cancellations,
-//! compaction after erasure, guests who become members. A Parquet file is trusted as far as its
+//! guests who become members. A Parquet file is trusted as far as its
 //! reader is: it comes from the brand's own systems.
 
 mod catalogue;
 mod clean;
 mod columns;
+mod compaction;
 mod facts;
 mod fen;
 mod import;
@@ -27,7 +28,8 @@ use std::fmt;
 pub use catalogue::Snapshot;
 pub use clean::{Adjustment, Cleaning, DropReason, ISSUES_MAX, Issue};
 pub use columns::{CellProblem, FileProblem};
-pub use facts::FactsError;
+pub use compaction::Compacted;
+pub use facts::{FactsError, PurchaseLine};
 pub use fen::{Fen, InvalidAmount};
 pub use import::{Facts, ImportError, ImportReport, Progress, SinkError, counted_baskets};
 pub use members::{MembersReport, import_members};

@@ -552,3 +552,99 @@ fn a_bounded_query_reads_the_view_and_nothing_past_retention() {
     assert_eq!(shop.ask_since(17_167, &snapshot, count), ["|3|"]);
     assert_eq!(shop.ask_since(17_168, &snapshot, count), ["|0|"]);
 }
+
+/// Of a file of facts on the disk: the numbers of its members.
+fn members_in(shop: &Shop, path: &Path) -> Vec<Option<i64>> {
+    let key = shop.vault.file_key("facts").unwrap();
+    let mut members = Vec::new();
+    for batch in facts::read(path, &key).unwrap() {
+        let batch = batch.unwrap();
+        let columns = facts::FactColumns::of(&batch).unwrap();
+        members.extend((0..batch.num_rows()).map(|at| columns.row(at).member));
+    }
+    members
+}
+
+fn fact_files(shop: &Shop) -> Vec<PathBuf> {
+    let folder = shop.folder.path().join("facts");
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn compaction_removes_the_rows_of_erased_members_and_nothing_else() {
+    let shop = Shop::open();
+    shop.enrol(&["C1", "C2", "C3"]);
+    let lines = [
+        (1, 1, Some("C1"), Some("MEAT"), 1, "1.00"),
+        (2, 1, Some("C2"), Some("MEAT"), 1, "2.00"),
+        (3, 1, None, Some("MEAT"), 1, "3.00"),
+        (4, 1, Some("C3"), Some("MEAT"), 1, "4.00"),
+    ];
+    shop.import(&shop.lines("one", &lines));
+    shop.import(&shop.lines("two", &[(5, 1, Some("C2"), Some("MEAT"), 1, "5.00")]));
+    let day = |days: u64| Timestamp::from_unix_ms(1_700_000_000_000 + days * 86_400_000);
+    let nothing = shop.facts.compact(&shop.vault, day(0)).unwrap();
+    assert_eq!(nothing, Compacted::default());
+
+    let card = |text: &str| crate::vault::CardNumber::new(text).unwrap();
+    let gone = shop.vault.by_card(&card("C2")).unwrap().unwrap();
+    let stays = shop.vault.by_card(&card("C1")).unwrap().unwrap();
+    let gone_as = shop.vault.subject(gone).unwrap().get();
+    let before = shop.facts.snapshot().unwrap();
+    assert_eq!(shop.facts.lines_of(&shop.vault.subjects(gone).unwrap()).unwrap().len(), 2);
+    shop.vault.erase(gone, day(0)).unwrap();
+    // out of every answer at once
+    let sum = "select sum(amount_fen) from purchases";
+    assert_eq!(shop.ask(&before, sum), ["|500|"]);
+
+    let done = shop.facts.compact(&shop.vault, day(1)).unwrap();
+    assert_eq!((done.members, done.files, done.rows, done.deleted), (1, 2, 2, 0));
+    let after = shop.facts.snapshot().unwrap();
+    assert_ne!(before.id(), after.id());
+    assert_eq!(shop.ask(&after, sum), ["|500|"]);
+    assert_eq!(shop.facts.rows().unwrap(), 3);
+    // a question that began before still reads what it was bound to, until a day later
+    assert_eq!(shop.ask(&before, sum), ["|500|"]);
+    assert_eq!(fact_files(&shop).len(), 3);
+    assert_eq!(shop.facts.compact(&shop.vault, day(2)).unwrap().deleted, 2);
+    let files = fact_files(&shop);
+    assert_eq!(files.len(), 1);
+    let members = members_in(&shop, &files[0]);
+    assert!(members.len() == 3 && !members.contains(&Some(gone_as)) && members.contains(&None));
+
+    let line = &shop.facts.lines_of(&shop.vault.subjects(stays).unwrap()).unwrap()[..];
+    assert!(matches!(line, [it] if it.amount_fen == 100 && it.department == "MEAT"));
+    assert_eq!(counted_baskets(&*shop.store).unwrap().len(), 2);
+    // numbers of files are not used again
+    shop.import(&shop.lines("three", &[(9, 1, Some("C1"), Some("MEAT"), 1, "9.00")]));
+    assert_eq!(fact_files(&shop).len(), 2);
+    assert_eq!(shop.facts.rows().unwrap(), 4);
+}
+
+#[test]
+fn rows_of_merged_members_are_one_persons() {
+    let shop = Shop::open();
+    shop.enrol(&["C1", "C2", "C3"]);
+    let lines = [
+        (1, 1, Some("C1"), Some("MEAT"), 1, "1.00"),
+        (2, 1, Some("C2"), Some("MEAT"), 1, "2.00"),
+        (4, 1, Some("C3"), Some("MEAT"), 1, "4.00"),
+    ];
+    shop.import(&shop.lines("one", &lines));
+    let [one, other] = ["C1", "C2"].map(|text| {
+        let card = crate::vault::CardNumber::new(text).unwrap();
+        shop.vault.by_card(&card).unwrap().unwrap()
+    });
+    let snapshot = shop.facts.snapshot().unwrap();
+    let sql = "select count(distinct member), sum(amount_fen) from purchases";
+    assert_eq!(shop.ask(&snapshot, sql), ["|3|700|"]);
+    let at = Timestamp::from_unix_ms(1);
+    shop.vault.merge(one, other, "ann", at).unwrap();
+    assert_eq!(shop.ask(&snapshot, sql), ["|2|700|"]);
+    assert_eq!(shop.facts.lines_of(&shop.vault.subjects(one).unwrap()).unwrap().len(), 2);
+    shop.vault.part(one, other, "ann", at).unwrap();
+    assert_eq!(shop.ask(&snapshot, sql), ["|3|700|"]);
+}

@@ -764,6 +764,11 @@ impl Core {
                 Ok(Some(Credit { leaf, member, points: exchange.received }))
             }
             Payload::Return(_) => Ok(None),
+            // a link that is not there any more is dropped already
+            Payload::Unlink(unlink) => match self.vault.drop_incoming(from, unlink.handle) {
+                Ok(_) => Ok(None),
+                Err(error) => Err(Failed(error)),
+            },
         }
     }
 

@@ -259,6 +259,7 @@ impl Auditor<'_> {
             collected: &mut walk.collected,
             recorder: &mut walk.recorder,
             tip: Some(Tip::genesis()),
+            operations: None,
         };
         audit.run(cores, observer);
         walk

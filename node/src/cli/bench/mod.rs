@@ -7,6 +7,7 @@ mod alliance;
 mod audit;
 mod exchange;
 mod floor;
+mod identity;
 mod kills;
 mod ledgers;
 mod memory;
@@ -21,6 +22,7 @@ use super::{CliError, Io};
 
 pub use audit::{AuditBenchArguments, AuditFigures, Auditing, measure as measure_audit};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
+pub use identity::{IdentityArguments, IdentityFigures, measure as measure_identity};
 pub use kills::{KillsArguments, KillsFigures, measure as measure_kills};
 pub use memory::{MemoryArguments, MemoryFigures, measure as measure_memory};
 pub use witness::{SizeFigures, WitnessArguments, WitnessFigures, measure as measure_witness};
@@ -34,6 +36,8 @@ pub enum BenchCommand {
     Witness(WitnessArguments),
     /// Seconds and memory that the offline audit of a large alliance takes.
     Audit(AuditBenchArguments),
+    /// How often the vault finds whose a purchase is, from identifiers with stated noise.
+    Identity(IdentityArguments),
     /// Memory of nodes over time at a steady rate, and how long they take to start again.
     Memory(MemoryArguments),
     /// Nodes killed at random under load: whether anything is lost, or there twice.
@@ -67,6 +71,15 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
         BenchCommand::Witness(arguments) => {
             let mut io = Io::new(arguments.json);
             let figures = witness::measure(arguments, &io)?;
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Identity(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = identity::measure(arguments, &io)?;
+            figures.tell(&io);
             if arguments.json {
                 io.json(&figures)?;
             }

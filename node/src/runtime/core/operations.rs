@@ -22,7 +22,7 @@ use crate::service::{
     ConsentRequest, ErrorKind, ExchangeRequest, ExchangeView, KeyedExchange, ServiceError,
 };
 use crate::vault::{
-    CardNumber, Consent, ConsentSource, LinkCode, LinkState, MemberId, Purpose, Standing,
+    CardNumber, Consent, ConsentSource, Guardian, LinkCode, LinkState, MemberId, Purpose, Standing,
     VaultError,
 };
 
@@ -111,12 +111,25 @@ impl Core {
                 format!("the purposes are {}", known.join(", ")),
             )
         })?;
+        let receiver = request.receiver.as_deref().map(|brand| self.counterparty(brand));
+        let guardian = request.guardian.as_deref().map(|name| {
+            Guardian::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
+                ServiceError::new(
+                    ErrorKind::Invalid,
+                    "guardian_unknown",
+                    "there is no such kind of guardian",
+                    "a guardian is parent or other; leave it out when the member decides",
+                )
+            })
+        });
         let decision = Consent {
             purpose,
             granted: request.granted,
             notice_version: request.notice_version,
             at: now,
             source: ConsentSource::Staff,
+            receiver: receiver.transpose()?,
+            guardian: guardian.transpose()?,
         };
         self.vault.decide(member, decision).map_err(vault_error)
     }
@@ -143,7 +156,7 @@ impl Core {
                 "a link code has ten letters and digits; ask the other brand for a new one",
             )
         })?;
-        self.require_consent(&*self.vault.standing(member).map_err(vault_error)?)?;
+        self.require_consent(&*self.vault.standing(member).map_err(vault_error)?, brand)?;
         let handle = self.vault.handle(member, brand).map_err(vault_error)?;
         let link = Link { code: code.as_str().to_owned(), handle };
         let submission = Submission::Sealed(brand, Payload::Link(link));
@@ -158,14 +171,22 @@ impl Core {
         Ok(brand)
     }
 
-    fn require_consent(&self, standing: &Standing) -> Result<(), ServiceError> {
-        if standing.may_exchange {
+    /// Whatever goes to another brand needs the purpose's consent and one that names the brand (PIPL
+    /// art. 23).
+    fn require_consent(&self, standing: &Standing, to: BrandId) -> Result<(), ServiceError> {
+        let missing = if !standing.may_exchange {
+            "the member has not consented to exchanging points with other brands".to_owned()
+        } else if !standing.may_send_to(to) {
+            format!(
+                "the member has not consented by name to {to} receiving what an exchange tells it"
+            )
+        } else {
             return Ok(());
-        }
+        };
         Err(ServiceError::new(
             ErrorKind::Refused,
             "consent_missing",
-            "the member has not consented to exchanging points with other brands",
+            missing,
             "ask the member for the consent, enter it, and repeat the request",
         ))
     }
@@ -271,7 +292,7 @@ impl Core {
                 "exchange fewer points",
             )
         })?;
-        self.require_consent(&standing)?;
+        self.require_consent(&standing, to)?;
         self.require_running(to)?;
         if self.disputes.is_disputed_by(to, self.me()) {
             // it credits nothing of this log: the member's points would be gone, and none come in
@@ -462,6 +483,24 @@ pub fn vault_error(error: VaultError) -> ServiceError {
             "too_many_decisions",
             error.to_string(),
             "tell the compliance officer",
+        ),
+        VaultError::NoIdentifier | VaultError::TooLong { .. } => ServiceError::new(
+            ErrorKind::Invalid,
+            "member_data_invalid",
+            error.to_string(),
+            "send what fits",
+        ),
+        VaultError::GuardianNeeded => ServiceError::new(
+            ErrorKind::Refused,
+            "guardian_needed",
+            error.to_string(),
+            "enter the decision with guardian: parent or other",
+        ),
+        VaultError::OnHold => ServiceError::new(
+            ErrorKind::Refused,
+            "legal_hold",
+            error.to_string(),
+            "the compliance officer lifts a hold when its reason is gone",
         ),
         VaultError::Store(_) | VaultError::Key(_) | VaultError::Damaged { .. } => {
             tracing::error!(error = %error, "the vault failed");

@@ -33,7 +33,7 @@ use crate::service::{
 };
 use crate::store::MemoryStore;
 use crate::vault::{CardNumber, LinkState};
-use crate::vault::{Enrolment, HeldBrandKey, KEY_BYTES, NewMember, sample_rule};
+use crate::vault::{Enrolment, HeldBrandKey, KEY_BYTES, NewMember, sample_rule, sample_rule_to};
 use protocol::time::Milliseconds;
 
 const BRANDS: [&str; 3] = ["amber", "birch", "cedar"];
@@ -175,7 +175,9 @@ impl World {
                     attributes: BTreeMap::new(),
                 })
                 .collect();
-            let enrolled = vault.enrol(&people, &sample_rule(now)).unwrap();
+            let mut consents = sample_rule(now).to_vec();
+            consents.extend((0..3).map(|other| sample_rule_to(brand(other), now)));
+            let enrolled = vault.enrol(&people, &consents).unwrap();
             assert!(enrolled.iter().all(|one| matches!(one, Enrolment::Created(_))));
             let folder = folders.path().join(BRANDS[number]);
             let core = start(&constitution, number, &vault, folder, 0, &[]);
@@ -430,7 +432,7 @@ impl World {
         self.run_until_quiet();
 
         let withdrawn =
-            ConsentRequest { purpose: "exchange".to_owned(), granted: false, notice_version: 1 };
+            ConsentRequest { purpose: "exchange".to_owned(), ..ConsentRequest::default() };
         self.ask(BIRCH, |core, now, _| core.consent(&card(2), &withdrawn, now));
         self.exchange(AMBER, BIRCH, 1, 100, "one");
         self.exchange(AMBER, BIRCH, 2, 40, "two");

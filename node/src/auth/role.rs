@@ -168,22 +168,30 @@ permissions! {
 /// Proof that someone with permission `P` asks. Only [`super::Session::authorize`] makes one.
 pub struct Authorized<P> {
     user: String,
+    roles: Vec<Role>,
     permission: PhantomData<fn() -> P>,
 }
 
 impl<P: Permission> Authorized<P> {
     /// The one place where such a token comes from.
     pub(super) fn check(user: &str, roles: &[Role]) -> Option<Self> {
-        P::ROLES
-            .iter()
-            .any(|role| roles.contains(role))
-            .then(|| Self { user: user.to_owned(), permission: PhantomData })
+        P::ROLES.iter().any(|role| roles.contains(role)).then(|| Self {
+            user: user.to_owned(),
+            roles: roles.to_vec(),
+            permission: PhantomData,
+        })
     }
 
     /// Who asks.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    /// In which roles.
+    #[must_use]
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
     }
 }
 

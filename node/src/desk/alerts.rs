@@ -108,7 +108,10 @@ impl Watch {
     pub fn operation(&mut self, operation: &Operation) -> Vec<Found> {
         let reads = matches!(operation.deed, Deed::Read | Deed::Export);
         // the member's own session, and the node itself, are no staff
-        if !reads || operation.members == 0 || matches!(operation.by.as_str(), "member" | "coalition") {
+        if !reads
+            || operation.members == 0
+            || matches!(operation.by.as_str(), "member" | "coalition")
+        {
             return Vec::new();
         }
         if self.readers.len() >= COUNTED_MAX {
@@ -120,7 +123,12 @@ impl Watch {
         let user = Some(operation.by.clone());
         let mass = count > u64::from(self.limits.members_an_hour);
         if mass && self.tells(AlertKind::MassReading, &operation.by, operation.at) {
-            found.push(Found { kind: AlertKind::MassReading, user: user.clone(), member: None, count });
+            found.push(Found {
+                kind: AlertKind::MassReading,
+                user: user.clone(),
+                member: None,
+                count,
+            });
         }
         let closed = !is_open(self.limits.open, operation.at);
         if closed && self.tells(AlertKind::OffHours, &operation.by, operation.at) {
@@ -232,7 +240,10 @@ mod tests {
         assert_eq!(watch.gained(one, 900, at(9, 0)), None);
         assert_eq!(watch.gained(other, 900, at(9, 0)), None);
         let found = watch.gained(one, 101, at(9, 59)).unwrap();
-        assert_eq!((found.kind, found.member, found.count), (AlertKind::PointsGrowth, Some(one), 1_001));
+        assert_eq!(
+            (found.kind, found.member, found.count),
+            (AlertKind::PointsGrowth, Some(one), 1_001)
+        );
         assert_eq!(watch.gained(one, 1, at(9, 59)), None);
         assert_eq!(watch.gained(other, 200, at(10, 1)), None, "the first were an hour ago");
     }

@@ -59,7 +59,8 @@ pub fn days_after(from: Timestamp, days: u16) -> Timestamp {
 /// The last moment of a day in China.
 fn end_of(day: Date) -> Timestamp {
     let next = day.tomorrow().unwrap_or(day);
-    let midnight = jiff::tz::offset(8).to_timestamp(next.to_datetime(jiff::civil::Time::midnight()));
+    let midnight =
+        jiff::tz::offset(8).to_timestamp(next.to_datetime(jiff::civil::Time::midnight()));
     let ms = midnight.map_or(i64::MAX, jiff::Timestamp::as_millisecond);
     Timestamp::from_unix_ms(u64::try_from(ms).unwrap_or(0).saturating_sub(1))
 }
@@ -86,7 +87,9 @@ mod tests {
         };
         assert!(!calendar.is_working(day("2026-10-01")) && !calendar.is_working(day("2026-10-03")));
         assert!(calendar.is_working(day("2026-10-10")) && calendar.is_working(day("2026-10-06")));
-        for (days, ends) in [(0, "2026-09-30"), (1, "2026-10-06"), (5, "2026-10-10"), (6, "2026-10-12")] {
+        for (days, ends) in
+            [(0, "2026-09-30"), (1, "2026-10-06"), (5, "2026-10-10"), (6, "2026-10-12")]
+        {
             let at = calendar.working_days_after(noon("2026-09-30"), days);
             assert_eq!(day_in_china(at), day(ends), "{days} working days");
         }

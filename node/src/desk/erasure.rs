@@ -16,7 +16,7 @@ use crate::store::{Keyspace, Write};
 use crate::vault::{MemberId, VaultError, masked};
 
 /// Erasures under way, by member.
-const UNDER_WAY: Keyspace = "desk_erasure";
+pub(super) const UNDER_WAY: Keyspace = "desk_erasure";
 /// Certificates by hash.
 const CERTIFICATES: Keyspace = "desk_certificate";
 /// Hashes of certificates that are not in the brand's log yet.
@@ -24,17 +24,17 @@ const TO_ENTER: Keyspace = "desk_certificate_to_enter";
 
 #[derive(Encode, Decode)]
 #[cbor(array)]
-struct UnderWay {
+pub(super) struct UnderWay {
     #[n(0)]
-    member: MemberId,
+    pub(super) member: MemberId,
     #[n(1)]
-    request: RequestNumber,
+    pub(super) request: RequestNumber,
     #[n(2)]
-    by: String,
+    pub(super) by: String,
     #[n(3)]
-    at: Timestamp,
+    pub(super) at: Timestamp,
     #[n(4)]
-    certificate: String,
+    pub(super) certificate: String,
 }
 
 /// What an erasure gives.

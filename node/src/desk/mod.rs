@@ -14,6 +14,7 @@ mod operations;
 mod record;
 mod records;
 mod requests;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -31,9 +32,11 @@ pub use certificate::{Certificate, certificate_hash, from_hex, hex};
 pub use erasure::Erased;
 pub use export::*;
 pub use operations::{Deed, Head, Note, Operation, OperationLog};
+pub(crate) use record::request_view;
 pub use record::{IdentifierView, MemberRecordView, PairView};
 pub use records::{Assessment, Breach, Occasion};
 pub use requests::{Request, RequestKind, RequestNumber, RequestState};
+pub use settings::DeskSettings;
 
 use crate::metrics::Metrics;
 use crate::store::{Keyspace, Store, StoreError};
@@ -109,6 +112,8 @@ pub struct DeskRules {
     pub facts_days: u16,
     /// How long after it was found a breach must have been told.
     pub breach_within: Milliseconds,
+    /// After which time the head of the operation log goes into the brand's log, if it has grown.
+    pub operations_after: Milliseconds,
     /// What counts as unusual.
     pub limits: Limits,
 }
@@ -471,8 +476,7 @@ impl Desk {
     ) -> Result<Assessment, DeskError> {
         let by = by.to_owned();
         let keep_until = at;
-        let new =
-            Assessment { number: 0, at, by, occasion, purpose, risks, measures, keep_until };
+        let new = Assessment { number: 0, at, by, occasion, purpose, risks, measures, keep_until };
         let entered = self.sealed.assess(new)?;
         let what = format!("assessment {} entered", entered.number);
         self.note(Note::new(&entered.by, Deed::Record, what), at)?;

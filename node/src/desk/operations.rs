@@ -347,7 +347,8 @@ mod tests {
         let note = Note::new("ann", Deed::Correct, "phone").about(member);
         let note = note.changed(Some("138****5678".into()), Some("139****0000".into()));
         let first = operations.write(note, at(5)).unwrap();
-        let second = operations.write(Note::new("olga", Deed::Read, "x".repeat(900)), at(6)).unwrap();
+        let second =
+            operations.write(Note::new("olga", Deed::Read, "x".repeat(900)), at(6)).unwrap();
         assert_eq!((first.number, first.members, second.number), (1, 1, 2));
         assert_eq!(second.what.len(), TEXT_MAX);
         assert_eq!(operations.read(0, 10).unwrap(), [first.clone(), second.clone()]);

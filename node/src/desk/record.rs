@@ -152,7 +152,9 @@ impl Desk {
             let shown = match sees(field_of(held.kind)) {
                 Sight::Nothing => return None,
                 Sight::Masked => held.masked(),
-                Sight::Whole => held.value.as_ref().map_or_else(|| held.masked(), |it| it.to_string()),
+                Sight::Whole => {
+                    held.value.as_ref().map_or_else(|| held.masked(), |it| it.to_string())
+                }
             };
             Some(IdentifierView {
                 kind: held.kind.name().to_owned(),

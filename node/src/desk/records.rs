@@ -200,7 +200,8 @@ impl Sealed {
     fn next_number(&self, keyspace: Keyspace) -> Result<u32, DeskError> {
         let mut next = 1;
         let mut after: Option<Vec<u8>> = None;
-        while let Some((key, _)) = self.store.scan_prefix(keyspace, &[], after.as_deref(), 256)?.pop()
+        while let Some((key, _)) =
+            self.store.scan_prefix(keyspace, &[], after.as_deref(), 256)?.pop()
         {
             let number = <[u8; 4]>::try_from(key.as_slice()).map(u32::from_be_bytes);
             next = number.map_err(|_| DeskError::Damaged("record"))?.saturating_add(1);

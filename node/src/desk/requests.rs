@@ -40,8 +40,7 @@ pub enum RequestKind {
 
 impl RequestKind {
     /// Every kind.
-    pub const ALL: [Self; 4] =
-        [Self::Access, Self::Correction, Self::Erasure, Self::Explanation];
+    pub const ALL: [Self; 4] = [Self::Access, Self::Correction, Self::Erasure, Self::Explanation];
 
     /// Its name in requests and answers.
     #[must_use]
@@ -270,7 +269,7 @@ impl Desk {
     ///
     /// # Errors
     /// When it is not open, or the store fails.
-    pub(super) fn close_request(
+    pub(crate) fn close_request(
         &self,
         id: RequestNumber,
         state: RequestState,

@@ -2,15 +2,26 @@
 //! client.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use protocol::ids::BrandId;
 use protocol::log::tlog_witness::Refusal;
+use protocol::time::Timestamp;
+use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 
 use super::{Served, serve};
 use crate::auth::{Auth, Role};
 use crate::client::Client;
+use crate::desk::{Desk, DeskSettings};
+use crate::metrics::Metrics;
+use crate::purchases::Facts;
 use crate::service::*;
+use crate::store::{MemoryStore, Store};
+use crate::vault::{
+    Attribute, BrandKey, CardNumber, HeldBrandKey, Identifier, IdentifierKind, KEY_BYTES,
+    NewMember, Random, Vault, sample_rule,
+};
 use crate::{console, tls};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
@@ -64,7 +75,28 @@ fn node(published: &Path) -> Node {
         }
         drop(status_sender);
     });
-    Node::new(commands, status, BrandId::new("grocer").unwrap(), published.to_owned())
+    let brand = BrandId::new("grocer").unwrap();
+    Node::new(commands, status, brand, published.to_owned(), desk(brand, published))
+}
+
+/// A real desk over a vault in memory, where one member has the card `1`.
+fn desk(brand: BrandId, folder: &Path) -> (Arc<Desk>, Arc<Facts>) {
+    let random: Random = Arc::new(SystemRandom::new());
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let held = Arc::new(HeldBrandKey::from_bytes(&mut [7; KEY_BYTES]));
+    let key: Arc<dyn BrandKey> = Arc::<HeldBrandKey>::clone(&held);
+    let vault = Arc::new(Vault::new(brand, Arc::clone(&store), key, Arc::clone(&random)));
+    let card = CardNumber::new("1").unwrap();
+    let attributes = [(Attribute::Name, "Li Lei".to_owned())].into();
+    let person = NewMember { card, match_key: None, attributes };
+    vault.enrol(&[person], &sample_rule(Timestamp::from_unix_ms(1))).unwrap();
+    let member = vault.by_card(&CardNumber::new("1").unwrap()).unwrap().unwrap();
+    let phone = Identifier::parse(IdentifierKind::Phone, "13812345678").unwrap();
+    vault.add_identifier(member, &phone, Timestamp::from_unix_ms(2)).unwrap();
+    let facts = Facts::open(folder.join("facts"), Arc::clone(&store), &vault).unwrap();
+    let rules = DeskSettings::default().rules().unwrap();
+    let desk = Desk::open(vault, store, held, random, rules, Metrics::default()).unwrap();
+    (Arc::new(desk), Arc::new(facts))
 }
 
 /// Echoes what it was asked, so that a test sees that the parts of a request arrived.
@@ -92,7 +124,6 @@ fn answer(command: Command) {
         Command::Link { brand, code, reply, .. } => {
             reply.send(Ok(LinkView { brand, state: code })).ok()
         }
-        Command::Consent { card, reply, .. } => reply.send(found(card).map(drop)).ok().map(drop),
         Command::Exchange { key, request, reply } => {
             let view = ExchangeView {
                 id: key,
@@ -180,6 +211,12 @@ fn answer(command: Command) {
         }
         Command::Query { plan, reply, .. } => {
             reply.send(Ok(QueryView { id: "1".to_owned(), plan, ..QueryView::default() })).ok()
+        }
+        Command::Keep { reply, .. } | Command::Unlink { reply, .. } => reply.send(Ok(())).ok(),
+        Command::Answered { reply, .. } => reply.send(Ok("receipt".to_owned())).ok(),
+        Command::Holdings { reply, .. } => {
+            let view = HoldingsView { available: 7, ..HoldingsView::default() };
+            reply.send(Ok(view)).ok().map(drop)
         }
         Command::QueryById { id, reply } => {
             reply.send(found(id).map(|id| QueryView { id, ..QueryView::default() })).ok()

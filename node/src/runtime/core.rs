@@ -4,6 +4,7 @@
 //! [`Turn`] what it says, in its order. Decides nothing about validity (that is `protocol`'s) and
 //! nothing about members (the vault's); ties them.
 
+mod desk;
 mod disputes;
 mod operations;
 mod partners;
@@ -150,6 +151,8 @@ pub struct Core {
     checkpoint: Option<SignedCheckpoint>,
     // ended logs with which something does not add up here
     not_closed_out: BTreeSet<BrandId>,
+    // what the own log has of the desk's
+    kept: desk::Kept,
     // final blocks that the journal has and no Applied record followed
     unapplied: BTreeMap<(BrandId, Height), FinalBlock>,
     // exchanges of members that have become final since the start: they do in the order they came
@@ -230,6 +233,7 @@ impl Core {
             entropy: Box::new(SystemEntropy(SystemRandom::new())),
             checkpoint: None,
             not_closed_out: BTreeSet::new(),
+            kept: desk::Kept::default(),
             unapplied: BTreeMap::new(),
             stood: 0,
             failure: None,
@@ -312,6 +316,7 @@ impl Core {
                     NodeRecord::CloseRequested(cut_off) => drop(self.clearing.request(*cut_off)),
                     NodeRecord::Submitted(Submission::Public(entry)) => {
                         self.clearing.submitted(entry);
+                        self.kept.submitted(entry);
                     }
                     _ => {}
                 }
@@ -614,7 +619,10 @@ impl Core {
         while known.len() > HEADERS_KEPT {
             known.pop_first();
         }
-        for (_, public) in &block.public {
+        for (index, public) in &block.public {
+            if log == self.ledger.me() {
+                self.kept.written(*index, public);
+            }
             match public {
                 PublicEntry::Closing(closing) => self.clearing.closing(log, closing, known),
                 PublicEntry::Statement(statement) => self.clearing.statement(log, statement),

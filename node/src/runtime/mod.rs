@@ -10,6 +10,7 @@ pub mod core;
 pub mod disputes;
 mod import;
 mod joint;
+mod members;
 pub mod published;
 mod publisher;
 pub mod rebuild;
@@ -40,13 +41,14 @@ use self::sealed_journal::RecordCipher;
 use self::sealing::{SealingCare, keys_error};
 use self::trace::Traces;
 use crate::cleanroom::{ReadResult, Room};
+use crate::desk::Desk;
 use crate::exchange::record::EarnedPoints;
 use crate::journal::{GroupCommit, JournalError};
 use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, NetworkHandle};
 use crate::purchases::Facts;
 use crate::service::*;
-use crate::vault::{LinkState, masked};
+use crate::vault::{LinkState, Links, masked};
 
 pub(crate) use start::check_membership;
 pub use start::{Running, StartError, start, start_restored, start_with};
@@ -119,6 +121,7 @@ struct Runtime {
     status: watch::Sender<Status>,
     names: Vec<BrandNames>,
     facts: Arc<Facts>,
+    desk: Arc<Desk>,
     import: Arc<Mutex<ImportView>>,
     connected: BTreeSet<BrandId>,
     members: u64,
@@ -417,6 +420,7 @@ impl Runtime {
     fn internal(&mut self, done: Internal, turn: &mut Turn) {
         match done {
             Internal::Earn { earned, reply } => {
+                self.watch_growth(&earned);
                 self.core.earn(earned, turn);
                 answer(turn, reply, Ok(()));
             }
@@ -452,9 +456,6 @@ impl Runtime {
                     state: link_state(LinkState::Requested).to_owned(),
                 });
                 answer(turn, reply, view);
-            }
-            Command::Consent { card, request, reply } => {
-                answer(turn, reply, self.core.consent(&card, &request, now()));
             }
             Command::Exchange { key, request, reply } => {
                 let taken = self.core.exchange(&key, &request, now(), turn);
@@ -571,6 +572,17 @@ impl Runtime {
                 let found = self.clean_room().and_then(|room| room.query_by_id(&id, now()));
                 answer(turn, reply, found);
             }
+            Command::Keep { entry, reply } => answer(turn, reply, self.core.keep(entry, turn)),
+            Command::Unlink { brand, handle, reply } => {
+                let told = self.core.unlink(brand, handle, turn);
+                answer(turn, reply, told);
+            }
+            Command::Answered { certificate, reply } => {
+                answer(turn, reply, self.core.answered(&certificate));
+            }
+            Command::Holdings { member, reply } => {
+                answer(turn, reply, self.holdings(member));
+            }
             Command::Stop { reply } => self.stop = Some(reply),
         }
     }
@@ -594,16 +606,17 @@ impl Runtime {
             card: masked(card),
             available: balance.available.get(),
             held: balance.held.get(),
-            links: links
-                .outgoing
-                .into_iter()
-                .map(|(brand, state)| {
-                    let ended = self.core.has_ended(brand);
-                    let state = if ended { "ended" } else { link_state(state) };
-                    LinkView { brand: brand.to_string(), state: state.to_owned() }
-                })
-                .collect(),
+            links: self.link_views(links),
         })
+    }
+
+    fn link_views(&self, links: Links) -> Vec<LinkView> {
+        let view = |(brand, state)| {
+            let ended = self.core.has_ended(brand);
+            let state = if ended { "ended" } else { link_state(state) };
+            LinkView { brand: brand.to_string(), state: state.to_owned() }
+        };
+        links.outgoing.into_iter().map(view).collect()
     }
 
     /// Card numbers, in clear: for staff who may manage members.

@@ -17,10 +17,11 @@ use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::{RecordCipher, SealedRecordError};
 use super::sealing::SealingCare;
 use super::trace::Traces;
-use super::{RunError, Runtime, witnessing};
+use super::{RunError, Runtime, members, witnessing};
 use crate::cleanroom::{QueryTimes, RestoreError, Room};
 use crate::config::{ConfigError, DataDirectory};
 use crate::constitutions::{Known, KnownError};
+use crate::desk::{Desk, DeskError};
 use crate::fragments::{FragmentArchive, FragmentsError};
 use crate::journal::{Journal, JournalError};
 use crate::keys::{self, KeysError, OwnKeys};
@@ -30,7 +31,7 @@ use crate::outside::OutsideError;
 use crate::purchases::{Facts, ImportError};
 use crate::service::{Node, Status};
 use crate::store::{SledStore, Store, StoreError};
-use crate::vault::{HeldBrandKey, KeyError, Vault, VaultError};
+use crate::vault::{BrandKey, HeldBrandKey, KeyError, Random, Vault, VaultError};
 
 /// Operations that wait for the runtime.
 const COMMANDS: usize = 1024;
@@ -55,9 +56,15 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The settings of vault or desk.
+    #[error("node.toml or the vault's key: {0}")]
+    Settings(String),
     /// The vault's key.
     #[error(transparent)]
     VaultKey(#[from] KeyError),
+    /// The desk.
+    #[error(transparent)]
+    Desk(#[from] DeskError),
     /// The vault.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -147,9 +154,22 @@ async fn start_as(
         check_membership(constitution, brand, &own)?;
     }
     let store: Arc<dyn Store> = Arc::new(SledStore::open(data.store())?);
-    let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
-    let random = Arc::new(SystemRandom::new());
-    let vault = Arc::new(Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random));
+    let rules = settings.desk.rules().map_err(StartError::Settings)?;
+    let vault_key = settings.vault.brand_key(&keys::vault_key_path(&data.keys()));
+    let vault_key = Arc::new(vault_key.map_err(StartError::Settings)?);
+    let random: Random = Arc::new(SystemRandom::new());
+    let key: Arc<dyn BrandKey> = Arc::<HeldBrandKey>::clone(&vault_key);
+    let vault = Arc::new(Vault::new(brand, Arc::clone(&store), key, Arc::clone(&random)));
+    let metrics = Metrics::default();
+    let desk = Desk::open(
+        Arc::clone(&vault),
+        Arc::clone(&store),
+        vault_key,
+        random,
+        rules,
+        metrics.clone(),
+    );
+    let desk = Arc::new(desk?);
     let facts = Arc::new(Facts::open(data.facts(), Arc::clone(&store), &vault)?);
 
     let keys = own.secrets.ledger(own.sealing.ring().map_err(KeysError::from)?)?;
@@ -190,7 +210,6 @@ async fn start_as(
     }
     let (journal, _thread) = journal.into_group_commit(APPENDS)?;
 
-    let metrics = Metrics::default();
     let chain = core.ledger.constitutions();
     let peers = resolve(&peers_of(&known, chain, brand)).await?;
     let newest = chain.newest().hash();
@@ -206,7 +225,9 @@ async fn start_as(
     let (commands, inbound) = mpsc::channel(COMMANDS);
     let (back, internal) = mpsc::channel(COMMANDS);
     let (status, watched) = watch::channel(Status::default());
+    let facts_of_node = Arc::clone(&facts);
     let runtime = Runtime {
+        desk: Arc::clone(&desk),
         members: vault.count()?,
         purchases: facts.rows()?,
         core,
@@ -241,8 +262,9 @@ async fn start_as(
         fragments_synced: Timestamp::default(),
         fragments_looked: Timestamp::default(),
     };
-    let node = Node::new(commands, watched, brand, data.log());
+    let node = Node::new(commands, watched, brand, data.log(), (desk, facts_of_node));
     let runtime = tokio::spawn(runtime.run());
+    tokio::spawn(members::care(node.clone()));
     Ok(Running { node, network, metrics, runtime })
 }
 

@@ -5,13 +5,22 @@
 //! runtime, which owns all state. Does not authorize: a caller holds an `Authorized` token of
 //! [`crate::auth`] before it gets here. Does not render.
 
+mod members;
 mod views;
+
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use protocol::ids::{BrandId, RequestId};
+use protocol::ids::{BrandId, MemberHandle, RequestId};
+use protocol::log::block::PublicEntry;
 use protocol::log::tlog_witness::{AddCheckpoint, Refusal};
 
+use crate::desk::Desk;
+use crate::purchases::Facts;
+use crate::vault::MemberId;
+
+pub use members::*;
 pub use views::*;
 
 /// Where a result goes.
@@ -74,43 +83,174 @@ impl ServiceError {
 /// One operation on its way to the runtime, with where its result goes.
 #[allow(missing_docs)] // each is described at the operation of [`Node`] that sends it
 pub enum Command {
-    Import { source: ImportSource, reply: Reply<()> },
-    ImportProgress { reply: Reply<ImportView> },
-    Member { card: String, reply: Reply<MemberView> },
-    Cards { least_points: u64, after: Option<String>, limit: u32, reply: Reply<Vec<String>> },
-    LinkCode { card: String, brand: String, reply: Reply<LinkCodeView> },
-    Link { card: String, brand: String, code: String, reply: Reply<LinkView> },
-    Consent { card: String, request: ConsentRequest, reply: Reply<()> },
-    Exchange { key: String, request: ExchangeRequest, reply: Reply<ExchangeView> },
+    Import {
+        source: ImportSource,
+        reply: Reply<()>,
+    },
+    ImportProgress {
+        reply: Reply<ImportView>,
+    },
+    Member {
+        card: String,
+        reply: Reply<MemberView>,
+    },
+    Cards {
+        least_points: u64,
+        after: Option<String>,
+        limit: u32,
+        reply: Reply<Vec<String>>,
+    },
+    LinkCode {
+        card: String,
+        brand: String,
+        reply: Reply<LinkCodeView>,
+    },
+    Link {
+        card: String,
+        brand: String,
+        code: String,
+        reply: Reply<LinkView>,
+    },
+    Consent {
+        card: String,
+        request: ConsentRequest,
+        reply: Reply<()>,
+    },
+    Exchange {
+        key: String,
+        request: ExchangeRequest,
+        reply: Reply<ExchangeView>,
+    },
     ExchangeBatch(ExchangeBatch),
-    ExchangeById { id: String, reply: Reply<ExchangeView> },
-    Exchanges { limit: u32, reply: Reply<Vec<ExchangeView>> },
-    Received { card: Option<String>, limit: u32, reply: Reply<Vec<ReceivedView>> },
-    SendBack { key: String, request: SendBackRequest, reply: Reply<ReceivedView> },
-    Receipt { id: String, reply: Reply<String> },
-    OpenedReceipt { id: String, reply: Reply<String> },
-    SealingKeys { reply: Reply<Vec<SealingKeyView>> },
-    TurnSealingKey { reply: Reply<SealingKeyView> },
-    DestroySealingKeys { reply: Reply<Vec<String>> },
-    Constitutions { reply: Reply<Vec<ConstitutionView>> },
-    ReadConstitutions { reply: Reply<Vec<ConstitutionView>> },
-    Disclose { request: DisclosureRequest, reply: Reply<DisclosureView> },
-    AddCheckpoint { request: AddCheckpoint, reply: Reply<Result<String, Refusal>> },
-    ForeignCheckpoint { origin_hash: String, reply: Reply<String> },
-    Close { cut_off_ms: u64, reply: Reply<StatementView> },
-    Statement { cut_off_ms: u64, reply: Reply<StatementView> },
-    Settled { cut_off_ms: u64, request: PaymentRequest, reply: Reply<StatementView> },
-    Confirm { cut_off_ms: u64, request: PaymentRequest, reply: Reply<StatementView> },
-    Export { cut_off_ms: u64, format: ExportFormat, reply: Reply<Vec<u8>> },
-    Disputes { reply: Reply<Vec<DisputeView>> },
-    Propose { with: String, request: ProposalRequest, reply: Reply<DisputeView> },
-    Agree { with: String, reply: Reply<DisputeView> },
-    Partners { reply: Reply<Vec<PartnerView>> },
-    ClosePartner { brand: String, reply: Reply<PartnerView> },
-    Plan { sql: String, reply: Reply<PlanView> },
-    Query { sql: String, plan: String, reply: Reply<QueryView> },
-    QueryById { id: String, reply: Reply<QueryView> },
-    Stop { reply: Reply<()> },
+    ExchangeById {
+        id: String,
+        reply: Reply<ExchangeView>,
+    },
+    Exchanges {
+        limit: u32,
+        reply: Reply<Vec<ExchangeView>>,
+    },
+    Received {
+        card: Option<String>,
+        limit: u32,
+        reply: Reply<Vec<ReceivedView>>,
+    },
+    SendBack {
+        key: String,
+        request: SendBackRequest,
+        reply: Reply<ReceivedView>,
+    },
+    Receipt {
+        id: String,
+        reply: Reply<String>,
+    },
+    OpenedReceipt {
+        id: String,
+        reply: Reply<String>,
+    },
+    SealingKeys {
+        reply: Reply<Vec<SealingKeyView>>,
+    },
+    TurnSealingKey {
+        reply: Reply<SealingKeyView>,
+    },
+    DestroySealingKeys {
+        reply: Reply<Vec<String>>,
+    },
+    Constitutions {
+        reply: Reply<Vec<ConstitutionView>>,
+    },
+    ReadConstitutions {
+        reply: Reply<Vec<ConstitutionView>>,
+    },
+    Disclose {
+        request: DisclosureRequest,
+        reply: Reply<DisclosureView>,
+    },
+    AddCheckpoint {
+        request: AddCheckpoint,
+        reply: Reply<Result<String, Refusal>>,
+    },
+    ForeignCheckpoint {
+        origin_hash: String,
+        reply: Reply<String>,
+    },
+    Close {
+        cut_off_ms: u64,
+        reply: Reply<StatementView>,
+    },
+    Statement {
+        cut_off_ms: u64,
+        reply: Reply<StatementView>,
+    },
+    Settled {
+        cut_off_ms: u64,
+        request: PaymentRequest,
+        reply: Reply<StatementView>,
+    },
+    Confirm {
+        cut_off_ms: u64,
+        request: PaymentRequest,
+        reply: Reply<StatementView>,
+    },
+    Export {
+        cut_off_ms: u64,
+        format: ExportFormat,
+        reply: Reply<Vec<u8>>,
+    },
+    Disputes {
+        reply: Reply<Vec<DisputeView>>,
+    },
+    Propose {
+        with: String,
+        request: ProposalRequest,
+        reply: Reply<DisputeView>,
+    },
+    Agree {
+        with: String,
+        reply: Reply<DisputeView>,
+    },
+    Partners {
+        reply: Reply<Vec<PartnerView>>,
+    },
+    ClosePartner {
+        brand: String,
+        reply: Reply<PartnerView>,
+    },
+    Plan {
+        sql: String,
+        reply: Reply<PlanView>,
+    },
+    Query {
+        sql: String,
+        plan: String,
+        reply: Reply<QueryView>,
+    },
+    QueryById {
+        id: String,
+        reply: Reply<QueryView>,
+    },
+    /// A public entry of the desk's, once: a head that the log has already is passed over.
+    Keep {
+        entry: PublicEntry,
+        reply: Reply<()>,
+    },
+    Unlink {
+        brand: BrandId,
+        handle: MemberHandle,
+        reply: Reply<()>,
+    },
+    Answered {
+        certificate: [u8; 32],
+        reply: Reply<String>,
+    },
+    Holdings {
+        member: MemberId,
+        reply: Reply<HoldingsView>,
+    },
+    Stop {
+        reply: Reply<()>,
+    },
 }
 
 /// Many requests on their way to the runtime, with where it tells what became of them.
@@ -145,6 +285,8 @@ pub struct Node {
     status: watch::Receiver<Status>,
     brand: BrandId,
     published: std::path::PathBuf,
+    desk: Arc<Desk>,
+    facts: Arc<Facts>,
 }
 
 macro_rules! operations {
@@ -179,8 +321,6 @@ operations! {
     link_code(card: String, brand: String) -> LinkCodeView = LinkCode;
     /// Links a member's account to another brand by the code that brand gave.
     link(card: String, brand: String, code: String) -> LinkView = Link;
-    /// Enters a member's decision on one purpose; it holds from now on.
-    consent(card: String, request: ConsentRequest) -> () = Consent;
     /// Exchanges points. The idempotency key makes repeating it safe; another request under the same
     /// key is refused.
     exchange(key: String, request: ExchangeRequest) -> ExchangeView = Exchange;
@@ -240,6 +380,15 @@ operations! {
     query(sql: String, plan: String) -> QueryView = Query;
     /// One query by its id.
     query_by_id(id: String) -> QueryView = QueryById;
+    /// Enters something of the desk's into the own log: how far the operation log has come, that a
+    /// request was answered.
+    keep(entry: PublicEntry) -> () = Keep;
+    /// Tells a brand that the member it knows by a handle is gone.
+    unlink(brand: BrandId, handle: MemberHandle) -> () = Unlink;
+    /// The receipt that a certificate's hash is in the own log, with the entry.
+    answered(certificate: [u8; 32]) -> String = Answered;
+    /// A member's points, exchanges and links.
+    holdings(member: MemberId) -> HoldingsView = Holdings;
     /// Stops the node after what is under way is durable.
     stop() -> () = Stop;
 }
@@ -251,8 +400,9 @@ impl Node {
         status: watch::Receiver<Status>,
         brand: BrandId,
         published: std::path::PathBuf,
+        (desk, facts): (Arc<Desk>, Arc<Facts>),
     ) -> Self {
-        Self { commands, status, brand, published }
+        Self { commands, status, brand, published, desk, facts }
     }
 
     /// Exchanges points for many members at once. Each request is taken or refused by itself.

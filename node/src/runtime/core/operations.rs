@@ -1,4 +1,4 @@
-//! What staff and members ask of a node: members by card, link codes, links, consents, exchanges,
+//! What staff and members ask of a node: members by card, link codes, links, exchanges,
 //! receipts.
 //!
 //! Each operation checks what only this brand can check, then records and submits in the turn it is
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use protocol::amount::Points;
 use protocol::crypto::sha256;
 use protocol::exchange::{Exchange, Link, Payload, PayloadError};
-use protocol::ids::{BrandId, RequestHash, RequestId};
+use protocol::ids::{BrandId, LeafIndex, RequestHash, RequestId};
 use protocol::log::tlog_proof::TlogProof;
 use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::writer::SubmitError;
@@ -18,13 +18,8 @@ use protocol::witness::writer::SubmitError;
 use super::{Core, Turn};
 use crate::exchange::book::BookedExchange;
 use crate::exchange::record::{NodeRecord, Requested, Submission};
-use crate::service::{
-    ConsentRequest, ErrorKind, ExchangeRequest, ExchangeView, KeyedExchange, ServiceError,
-};
-use crate::vault::{
-    CardNumber, Consent, ConsentSource, Guardian, LinkCode, LinkState, MemberId, Purpose, Standing,
-    VaultError,
-};
+use crate::service::{ErrorKind, ExchangeRequest, ExchangeView, KeyedExchange, ServiceError};
+use crate::vault::{CardNumber, LinkCode, LinkState, MemberId, Standing, VaultError};
 
 /// How long a link code is valid.
 const LINK_CODE_VALID: Milliseconds = Milliseconds::from_seconds(15 * 60);
@@ -89,49 +84,6 @@ impl Core {
         let code =
             self.vault.issue_link_code(member, brand, now, LINK_CODE_VALID).map_err(vault_error)?;
         Ok((code.to_string(), now.plus(LINK_CODE_VALID)))
-    }
-
-    /// Enters a member's decision on one purpose.
-    ///
-    /// # Errors
-    /// When there is no such member or purpose.
-    pub fn consent(
-        &self,
-        card: &str,
-        request: &ConsentRequest,
-        now: Timestamp,
-    ) -> Result<(), ServiceError> {
-        let member = self.member(card)?;
-        let purpose = Purpose::from_name(&request.purpose).ok_or_else(|| {
-            let known: Vec<&str> = Purpose::ALL.iter().map(|purpose| purpose.name()).collect();
-            ServiceError::new(
-                ErrorKind::Invalid,
-                "purpose_unknown",
-                "there is no such purpose",
-                format!("the purposes are {}", known.join(", ")),
-            )
-        })?;
-        let receiver = request.receiver.as_deref().map(|brand| self.counterparty(brand));
-        let guardian = request.guardian.as_deref().map(|name| {
-            Guardian::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
-                ServiceError::new(
-                    ErrorKind::Invalid,
-                    "guardian_unknown",
-                    "there is no such kind of guardian",
-                    "a guardian is parent or other; leave it out when the member decides",
-                )
-            })
-        });
-        let decision = Consent {
-            purpose,
-            granted: request.granted,
-            notice_version: request.notice_version,
-            at: now,
-            source: ConsentSource::Staff,
-            receiver: receiver.transpose()?,
-            guardian: guardian.transpose()?,
-        };
-        self.vault.decide(member, decision).map_err(vault_error)
     }
 
     /// Asks another brand to link the member's account there by the code it gave.
@@ -370,16 +322,18 @@ impl Core {
     /// # Errors
     /// As [`Self::receipt`].
     pub(in crate::runtime) fn tlog_proof(&self, id: &str) -> Result<TlogProof, ServiceError> {
+        self.tlog_proof_at(self.exchange_by_id(id)?.leaf().ok_or_else(not_final)?)
+    }
+
+    /// The proof that an entry of the own log is there.
+    ///
+    /// # Errors
+    /// When it is in no certified block yet, or the log cannot be read.
+    pub(in crate::runtime) fn tlog_proof_at(
+        &self,
+        leaf: LeafIndex,
+    ) -> Result<TlogProof, ServiceError> {
         use protocol::log::proof::InclusionProof;
-        let not_final = || {
-            ServiceError::new(
-                ErrorKind::Refused,
-                "not_final",
-                "the exchange is not in a certified block yet",
-                "ask again in a moment",
-            )
-        };
-        let leaf = self.exchange_by_id(id)?.leaf().ok_or_else(not_final)?;
         // the one that was written: the leaves under it are there
         let checkpoint = self.checkpoint.clone().ok_or_else(not_final)?;
         let size = checkpoint.unverified().size();
@@ -390,6 +344,15 @@ impl Core {
         let proof = InclusionProof::prove(&reader, leaf, size).map_err(|_| internal())?;
         Ok(TlogProof::new(leaf, proof, checkpoint))
     }
+}
+
+fn not_final() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "not_final",
+        "this is not in a certified block yet",
+        "ask again in a moment",
+    )
 }
 
 /// The id that an exchange has under an idempotency key, as its view shows it.

@@ -28,9 +28,7 @@ use crate::exchange::points::Control;
 use crate::exchange::record::EarnedPoints;
 use crate::journal;
 use crate::runtime::sealed_journal::RecordCipher;
-use crate::service::{
-    ConsentRequest, DisclosureRequest, ExchangeRequest, PaymentRequest, SendBackRequest,
-};
+use crate::service::{DisclosureRequest, ExchangeRequest, PaymentRequest, SendBackRequest};
 use crate::store::MemoryStore;
 use crate::vault::{CardNumber, LinkState};
 use crate::vault::{Enrolment, HeldBrandKey, KEY_BYTES, NewMember, sample_rule, sample_rule_to};
@@ -431,9 +429,10 @@ impl World {
         self.ask(AMBER, |core, now, turn| core.link(&card(3), BRANDS[BIRCH], wrong, now, turn));
         self.run_until_quiet();
 
-        let withdrawn =
-            ConsentRequest { purpose: "exchange".to_owned(), ..ConsentRequest::default() };
-        self.ask(BIRCH, |core, now, _| core.consent(&card(2), &withdrawn, now));
+        self.ask(BIRCH, |core, now, _| {
+            let withdrawn = Consent::new(Purpose::Exchange, false, 1, now);
+            core.vault.decide(core.member(&card(2))?, withdrawn).map_err(vault_error)
+        });
         self.exchange(AMBER, BIRCH, 1, 100, "one");
         self.exchange(AMBER, BIRCH, 2, 40, "two");
         self.deliver(2);

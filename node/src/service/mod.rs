@@ -83,174 +83,46 @@ impl ServiceError {
 /// One operation on its way to the runtime, with where its result goes.
 #[allow(missing_docs)] // each is described at the operation of [`Node`] that sends it
 pub enum Command {
-    Import {
-        source: ImportSource,
-        reply: Reply<()>,
-    },
-    ImportProgress {
-        reply: Reply<ImportView>,
-    },
-    Member {
-        card: String,
-        reply: Reply<MemberView>,
-    },
-    Cards {
-        least_points: u64,
-        after: Option<String>,
-        limit: u32,
-        reply: Reply<Vec<String>>,
-    },
-    LinkCode {
-        card: String,
-        brand: String,
-        reply: Reply<LinkCodeView>,
-    },
-    Link {
-        card: String,
-        brand: String,
-        code: String,
-        reply: Reply<LinkView>,
-    },
-    Consent {
-        card: String,
-        request: ConsentRequest,
-        reply: Reply<()>,
-    },
-    Exchange {
-        key: String,
-        request: ExchangeRequest,
-        reply: Reply<ExchangeView>,
-    },
+    Import { source: ImportSource, reply: Reply<()> },
+    ImportProgress { reply: Reply<ImportView> },
+    Member { card: String, reply: Reply<MemberView> },
+    Cards { least_points: u64, after: Option<String>, limit: u32, reply: Reply<Vec<String>> },
+    LinkCode { card: String, brand: String, reply: Reply<LinkCodeView> },
+    Link { card: String, brand: String, code: String, reply: Reply<LinkView> },
+    Exchange { key: String, request: ExchangeRequest, reply: Reply<ExchangeView> },
     ExchangeBatch(ExchangeBatch),
-    ExchangeById {
-        id: String,
-        reply: Reply<ExchangeView>,
-    },
-    Exchanges {
-        limit: u32,
-        reply: Reply<Vec<ExchangeView>>,
-    },
-    Received {
-        card: Option<String>,
-        limit: u32,
-        reply: Reply<Vec<ReceivedView>>,
-    },
-    SendBack {
-        key: String,
-        request: SendBackRequest,
-        reply: Reply<ReceivedView>,
-    },
-    Receipt {
-        id: String,
-        reply: Reply<String>,
-    },
-    OpenedReceipt {
-        id: String,
-        reply: Reply<String>,
-    },
-    SealingKeys {
-        reply: Reply<Vec<SealingKeyView>>,
-    },
-    TurnSealingKey {
-        reply: Reply<SealingKeyView>,
-    },
-    DestroySealingKeys {
-        reply: Reply<Vec<String>>,
-    },
-    Constitutions {
-        reply: Reply<Vec<ConstitutionView>>,
-    },
-    ReadConstitutions {
-        reply: Reply<Vec<ConstitutionView>>,
-    },
-    Disclose {
-        request: DisclosureRequest,
-        reply: Reply<DisclosureView>,
-    },
-    AddCheckpoint {
-        request: AddCheckpoint,
-        reply: Reply<Result<String, Refusal>>,
-    },
-    ForeignCheckpoint {
-        origin_hash: String,
-        reply: Reply<String>,
-    },
-    Close {
-        cut_off_ms: u64,
-        reply: Reply<StatementView>,
-    },
-    Statement {
-        cut_off_ms: u64,
-        reply: Reply<StatementView>,
-    },
-    Settled {
-        cut_off_ms: u64,
-        request: PaymentRequest,
-        reply: Reply<StatementView>,
-    },
-    Confirm {
-        cut_off_ms: u64,
-        request: PaymentRequest,
-        reply: Reply<StatementView>,
-    },
-    Export {
-        cut_off_ms: u64,
-        format: ExportFormat,
-        reply: Reply<Vec<u8>>,
-    },
-    Disputes {
-        reply: Reply<Vec<DisputeView>>,
-    },
-    Propose {
-        with: String,
-        request: ProposalRequest,
-        reply: Reply<DisputeView>,
-    },
-    Agree {
-        with: String,
-        reply: Reply<DisputeView>,
-    },
-    Partners {
-        reply: Reply<Vec<PartnerView>>,
-    },
-    ClosePartner {
-        brand: String,
-        reply: Reply<PartnerView>,
-    },
-    Plan {
-        sql: String,
-        reply: Reply<PlanView>,
-    },
-    Query {
-        sql: String,
-        plan: String,
-        reply: Reply<QueryView>,
-    },
-    QueryById {
-        id: String,
-        reply: Reply<QueryView>,
-    },
-    /// A public entry of the desk's, once: a head that the log has already is passed over.
-    Keep {
-        entry: PublicEntry,
-        reply: Reply<()>,
-    },
-    Unlink {
-        brand: BrandId,
-        handle: MemberHandle,
-        reply: Reply<()>,
-    },
-    Answered {
-        certificate: [u8; 32],
-        reply: Reply<String>,
-    },
-    Holdings {
-        member: MemberId,
-        reply: Reply<HoldingsView>,
-    },
-    Stop {
-        reply: Reply<()>,
-    },
+    ExchangeById { id: String, reply: Reply<ExchangeView> },
+    Exchanges { limit: u32, reply: Reply<Vec<ExchangeView>> },
+    Received { card: Option<String>, limit: u32, reply: Reply<Vec<ReceivedView>> },
+    SendBack { key: String, request: SendBackRequest, reply: Reply<ReceivedView> },
+    Receipt { id: String, reply: Reply<String> },
+    OpenedReceipt { id: String, reply: Reply<String> },
+    SealingKeys { reply: Reply<Vec<SealingKeyView>> },
+    TurnSealingKey { reply: Reply<SealingKeyView> },
+    DestroySealingKeys { reply: Reply<Vec<String>> },
+    Constitutions { reply: Reply<Vec<ConstitutionView>> },
+    ReadConstitutions { reply: Reply<Vec<ConstitutionView>> },
+    Disclose { request: DisclosureRequest, reply: Reply<DisclosureView> },
+    AddCheckpoint { request: AddCheckpoint, reply: Reply<Result<String, Refusal>> },
+    ForeignCheckpoint { origin_hash: String, reply: Reply<String> },
+    Close { cut_off_ms: u64, reply: Reply<StatementView> },
+    Statement { cut_off_ms: u64, reply: Reply<StatementView> },
+    Settled { cut_off_ms: u64, request: PaymentRequest, reply: Reply<StatementView> },
+    Confirm { cut_off_ms: u64, request: PaymentRequest, reply: Reply<StatementView> },
+    Export { cut_off_ms: u64, format: ExportFormat, reply: Reply<Vec<u8>> },
+    Disputes { reply: Reply<Vec<DisputeView>> },
+    Propose { with: String, request: ProposalRequest, reply: Reply<DisputeView> },
+    Agree { with: String, reply: Reply<DisputeView> },
+    Partners { reply: Reply<Vec<PartnerView>> },
+    ClosePartner { brand: String, reply: Reply<PartnerView> },
+    Plan { sql: String, reply: Reply<PlanView> },
+    Query { sql: String, plan: String, reply: Reply<QueryView> },
+    QueryById { id: String, reply: Reply<QueryView> },
+    Keep { entry: PublicEntry, reply: Reply<()> },
+    Unlink { brand: BrandId, handle: MemberHandle, reply: Reply<()> },
+    Answered { certificate: [u8; 32], reply: Reply<String> },
+    Holdings { member: MemberId, reply: Reply<HoldingsView> },
+    Stop { reply: Reply<()> },
 }
 
 /// Many requests on their way to the runtime, with where it tells what became of them.

@@ -317,9 +317,15 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             PublicEntry::Disclosure(disclosure) => {
                 self.judge_disclosure(place, header, disclosure);
             }
-            PublicEntry::OperationLogHead(head) => self.judge_operations(place, *head),
-            // what it is a hash of is the member's
-            PublicEntry::Answered(_) => {}
+            PublicEntry::OperationLogHead(_) | PublicEntry::Answered(_) => {
+                if let PublicEntry::OperationLogHead(head) = entry {
+                    self.judge_operations(place, *head);
+                }
+                let at =
+                    EntryPlace { log: self.log, height: block.height, index, time: header.time };
+                // what a certificate's hash is of, its holder alone can tell
+                observer.kept(&at, entry);
+            }
             PublicEntry::Application(entry) if entry.body.len() > APPLICATION_MAX => {
                 let message = "an application's entry is larger than one may be";
                 self.recorder.find(place, Rule::EntrySize, message);

@@ -30,8 +30,10 @@ use crate::journal;
 use crate::runtime::sealed_journal::RecordCipher;
 use crate::service::{DisclosureRequest, ExchangeRequest, PaymentRequest, SendBackRequest};
 use crate::store::MemoryStore;
-use crate::vault::{CardNumber, LinkState};
-use crate::vault::{Enrolment, HeldBrandKey, KEY_BYTES, NewMember, sample_rule, sample_rule_to};
+use crate::vault::{
+    CardNumber, Consent, Enrolment, HeldBrandKey, KEY_BYTES, LinkState, NewMember, Purpose,
+    sample_rule, sample_rule_to,
+};
 use protocol::time::Milliseconds;
 
 const BRANDS: [&str; 3] = ["amber", "birch", "cedar"];

@@ -31,6 +31,8 @@ pub(super) struct Fixture {
     pub(super) auth: Auth,
     pub(super) served: Served,
     certificate: Vec<u8>,
+    // a node's handle does not keep them alive
+    _desk: (Arc<Desk>, Arc<Facts>),
 }
 
 impl Fixture {
@@ -41,14 +43,15 @@ impl Fixture {
         let certificate = std::fs::read(directory.path().join(tls::CERTIFICATE_FILE)).unwrap();
         let auth = Auth::open(&directory.path().join("users.json")).unwrap();
         auth.add_user("ann", &Role::ALL, PASSWORD).unwrap();
+        let desk = desk(BrandId::new("grocer").unwrap(), directory.path());
         let served = serve(
-            node(directory.path()),
+            node(directory.path(), &desk),
             auth.clone(),
             ([127, 0, 0, 1], 0).into(),
             tls::load(directory.path()).unwrap(),
         )
         .unwrap();
-        Self { directory, auth, served, certificate }
+        Self { directory, auth, served, certificate, _desk: desk }
     }
 
     pub(super) fn client(&self) -> Client {
@@ -62,7 +65,7 @@ impl Fixture {
     }
 }
 
-fn node(published: &Path) -> Node {
+fn node(published: &Path, (desk, facts): &(Arc<Desk>, Arc<Facts>)) -> Node {
     let (commands, mut received) = mpsc::channel(64);
     let (status_sender, status) = watch::channel(console::samples::status());
     tokio::spawn(async move {
@@ -76,7 +79,7 @@ fn node(published: &Path) -> Node {
         drop(status_sender);
     });
     let brand = BrandId::new("grocer").unwrap();
-    Node::new(commands, status, brand, published.to_owned(), desk(brand, published))
+    Node::new(commands, status, brand, published.to_owned(), (desk, facts))
 }
 
 /// A real desk over a vault in memory, where one member has the card `1`.

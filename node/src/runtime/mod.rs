@@ -69,6 +69,8 @@ const BATCH: usize = 256;
 const FRAGMENTS_SYNC_AFTER: Milliseconds = Milliseconds::from_seconds(1);
 /// How often it is looked at what of it is older than the retention.
 const FRAGMENTS_LOOK_AFTER: Milliseconds = Milliseconds::from_seconds(24 * 60 * 60);
+/// How many milliseconds the end of a node waits for what is under way at the desk.
+const DESK_PATIENCE: u32 = 5_000;
 /// Most exchanges in one answer.
 const PAGE_MAX: u32 = 1000;
 
@@ -228,6 +230,13 @@ impl Runtime {
             resolving.abort();
         }
         self.network.clone().shut_down().await;
+        // what is under way at the desk: whoever starts the node again must find the store free
+        for _ in 0..DESK_PATIENCE {
+            if Arc::strong_count(&self.desk) == 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         if let Some(reply) = self.stop.take() {
             // whoever asked may be gone
             let _ = reply.send(Ok(()));

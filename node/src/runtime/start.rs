@@ -262,7 +262,8 @@ async fn start_as(
         fragments_synced: Timestamp::default(),
         fragments_looked: Timestamp::default(),
     };
-    let node = Node::new(commands, watched, brand, data.log(), (desk, facts_of_node));
+    let node = Node::new(commands, watched, brand, data.log(), (&desk, &facts_of_node));
+    drop((desk, facts_of_node));
     let runtime = tokio::spawn(runtime.run());
     tokio::spawn(members::care(node.clone()));
     Ok(Running { node, network, metrics, runtime })

@@ -4,7 +4,6 @@
 //! was checked before; what somebody sees of a member, the table of fields decides.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use protocol::ids::BrandId;
 use protocol::time::Timestamp;
@@ -524,7 +523,7 @@ impl Node {
         &self,
         work: impl FnOnce(&Desk) -> Result<T, DeskError> + Send + 'static,
     ) -> Result<T, ServiceError> {
-        let desk = Arc::clone(&self.desk);
+        let desk = self.desk.upgrade().ok_or_else(ServiceError::stopped)?;
         let done = tokio::task::spawn_blocking(move || work(&desk)).await;
         Ok(done.map_err(|_| ServiceError::stopped())??)
     }
@@ -534,7 +533,8 @@ impl Node {
     /// # Errors
     /// When the store or a file fails.
     pub async fn compact(&self, at: Timestamp) -> Result<Compacted, ServiceError> {
-        let (desk, facts) = (Arc::clone(&self.desk), Arc::clone(&self.facts));
+        let desk = self.desk.upgrade().ok_or_else(ServiceError::stopped)?;
+        let facts = self.facts.upgrade().ok_or_else(ServiceError::stopped)?;
         let done = tokio::task::spawn_blocking(move || facts.compact(desk.vault(), at)).await;
         done.map_err(|_| ServiceError::stopped())?.map_err(|error| {
             tracing::error!(error = %error, "facts could not be compacted");
@@ -654,7 +654,7 @@ impl Node {
                 Ok((member, desk.export(&by, member, at)?, subjects))
             })
             .await?;
-        let facts = Arc::clone(&self.facts);
+        let facts = self.facts.upgrade().ok_or_else(ServiceError::stopped)?;
         let lines = tokio::task::spawn_blocking(move || facts.lines_of(&subjects)).await;
         let lines = lines.map_err(|_| ServiceError::stopped())?.map_err(|error| {
             tracing::error!(error = %error, "facts could not be read for an export");

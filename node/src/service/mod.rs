@@ -8,7 +8,7 @@
 mod members;
 mod views;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -157,8 +157,9 @@ pub struct Node {
     status: watch::Receiver<Status>,
     brand: BrandId,
     published: std::path::PathBuf,
-    desk: Arc<Desk>,
-    facts: Arc<Facts>,
+    // the runtime's: when it ends, nobody holds the store any more
+    desk: Weak<Desk>,
+    facts: Weak<Facts>,
 }
 
 macro_rules! operations {
@@ -272,8 +273,9 @@ impl Node {
         status: watch::Receiver<Status>,
         brand: BrandId,
         published: std::path::PathBuf,
-        (desk, facts): (Arc<Desk>, Arc<Facts>),
+        (desk, facts): (&Arc<Desk>, &Arc<Facts>),
     ) -> Self {
+        let (desk, facts) = (Arc::downgrade(desk), Arc::downgrade(facts));
         Self { commands, status, brand, published, desk, facts }
     }
 

@@ -7,6 +7,7 @@ mod decoders;
 mod documents;
 mod exchange;
 mod flood;
+mod members;
 mod partners;
 mod publication;
 mod query;

@@ -55,16 +55,16 @@ pub struct IntakeRules {
 }
 
 impl IntakeRules {
-    /// The rules of the sample: consents by its stated rule, recorded as of `at`.
+    /// The rules of the sample: consents by its stated rule, recorded as of `at`, to these brands
+    /// receiving what an exchange tells them as well.
     ///
     /// # Errors
     /// When the sample's earning rule is not one, which a test rules out.
-    pub fn of_sample(at: Timestamp) -> Result<Self, RuleError> {
-        let receivers = sample::BRANDS.iter().filter_map(|brand| BrandId::new(brand.id).ok());
+    pub fn of_sample(at: Timestamp, receivers: &[BrandId]) -> Result<Self, RuleError> {
         Ok(Self {
             consents: sample_rule(at)
                 .into_iter()
-                .chain(receivers.map(|brand| sample_rule_to(brand, at)))
+                .chain(receivers.iter().map(|brand| sample_rule_to(*brand, at)))
                 .collect(),
             cleaning: Cleaning::of_sample(),
             earn: EarnRule::from_toml(sample::EARN_RULE)?,
@@ -152,7 +152,7 @@ mod tests {
         let id = BrandId::new(name).unwrap();
         let vault = Vault::new(id, store.clone(), key, Arc::new(SystemRandom::new()));
         let facts = Facts::open(folder.path().join("facts"), store, &vault).unwrap();
-        let rules = IntakeRules::of_sample(Timestamp::from_unix_ms(1)).unwrap();
+        let rules = IntakeRules::of_sample(Timestamp::from_unix_ms(1), &[]).unwrap();
         let files = BrandFiles::of_sample(alliance_config::sample::brand(name).unwrap());
         Brand { _folder: folder, vault, facts, files, rules }
     }

@@ -46,7 +46,6 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    #[allow(clippy::too_many_arguments)] // it is a list of what goes into it
     pub(super) fn new(
         brand: BrandId,
         card: &str,
@@ -125,7 +124,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// Reads hexadecimal.
 #[must_use]
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || !text.is_ascii() {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }
     (0..text.len())

@@ -105,7 +105,7 @@ impl Desk {
     }
 
     /// Finishes what a crash left under way.
-    pub(super) fn finish_erasures(&self, _by: &str) -> Result<(), DeskError> {
+    pub(super) fn finish_erasures(&self) -> Result<(), DeskError> {
         for it in self.sealed.scan::<UnderWay>(UNDER_WAY, None, 10_000)? {
             if self.vault.erased_at(it.member)?.is_some() {
                 self.finish(it)?;

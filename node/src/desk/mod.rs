@@ -16,6 +16,8 @@ mod records;
 mod requests;
 mod settings;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
@@ -25,7 +27,7 @@ use minicbor::{Decode, Encode};
 use protocol::ids::BrandId;
 use protocol::time::{Milliseconds, Timestamp};
 
-use self::alerts::{AlertKind, Found, Limits, Watch};
+use self::alerts::{Found, Limits, Watch};
 use self::deadline::Calendar;
 use self::records::Sealed;
 pub use certificate::{Certificate, certificate_hash, from_hex, hex};
@@ -180,10 +182,7 @@ impl Desk {
         let sealed = Sealed { store, key: vault.file_key("desk")?, random };
         let watch = Mutex::new(Watch::new(rules.limits));
         let desk = Self { vault, log, watch, sealed, rules, metrics, brand_key };
-        for kind in AlertKind::ALL {
-            desk.metrics.set("alerts_raised", "kind", kind.name(), 0);
-        }
-        desk.finish_erasures(NODE)?;
+        desk.finish_erasures()?;
         Ok(desk)
     }
 

@@ -319,7 +319,7 @@ fn unusual_reading_is_told_and_kept() {
     ];
     assert_eq!(said(&desk), expected);
     let text = desk.metrics.render();
-    assert!(text.contains("alerts{kind=\"mass_reading\"} 2"), "{text}");
+    assert!(text.contains("coalition_alerts_total{kind=\"mass_reading\"} 2"), "{text}");
     drop(desk);
     let desk = world.desk();
     assert_eq!(said(&desk), expected);

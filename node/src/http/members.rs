@@ -230,7 +230,7 @@ pub(super) async fn part(
 #[utoipa::path(get, path = "/api/v1/members/{card}/export", tag = "requests",
     params(("card" = String, Path, description = "Card number, or ~ and the id")),
     responses((status = 200, description = "All of it", body = MemberExport)))]
-pub(super) async fn export(
+pub(super) async fn export_member(
     by: Authorized<perm::AnswerRequests>,
     State(app): State<App>,
     Path(card): Path<String>,

@@ -162,7 +162,7 @@ routes! {
     post   "/api/v1/members/{card}/corrections"        members::correct      needs::<perm::CorrectMembers>();
     post   "/api/v1/members/{card}/merges"             members::merge        needs::<perm::CorrectMembers>();
     post   "/api/v1/members/{card}/partings"           members::part         needs::<perm::CorrectMembers>();
-    get    "/api/v1/members/{card}/export"             members::export       needs::<perm::AnswerRequests>();
+    get    "/api/v1/members/{card}/export"             members::export_member     needs::<perm::AnswerRequests>();
     post   "/api/v1/members/{card}/hold"               members::hold         needs::<perm::AnswerRequests>();
     post   "/api/v1/members/{card}/requests"           members::open_request needs::<perm::TakeRequests>();
     post   "/api/v1/sightings"                         members::sight        needs::<perm::BeginMemberSessions>();

@@ -6,22 +6,14 @@ use std::sync::Arc;
 
 use protocol::ids::BrandId;
 use protocol::log::tlog_witness::Refusal;
-use protocol::time::Timestamp;
-use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 
 use super::{Served, serve};
 use crate::auth::{Auth, Role};
 use crate::client::Client;
-use crate::desk::{Desk, DeskSettings};
-use crate::metrics::Metrics;
+use crate::desk::Desk;
 use crate::purchases::Facts;
 use crate::service::*;
-use crate::store::{MemoryStore, Store};
-use crate::vault::{
-    Attribute, BrandKey, CardNumber, HeldBrandKey, Identifier, IdentifierKind, KEY_BYTES,
-    NewMember, Random, Vault, sample_rule,
-};
 use crate::{console, tls};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
@@ -43,7 +35,8 @@ impl Fixture {
         let certificate = std::fs::read(directory.path().join(tls::CERTIFICATE_FILE)).unwrap();
         let auth = Auth::open(&directory.path().join("users.json")).unwrap();
         auth.add_user("ann", &Role::ALL, PASSWORD).unwrap();
-        let desk = desk(BrandId::new("grocer").unwrap(), directory.path());
+        let brand = BrandId::new("grocer").unwrap();
+        let desk = crate::desk::testing::with_one_member(brand, directory.path());
         let served = serve(
             node(directory.path(), &desk),
             auth.clone(),
@@ -80,26 +73,6 @@ fn node(published: &Path, (desk, facts): &(Arc<Desk>, Arc<Facts>)) -> Node {
     });
     let brand = BrandId::new("grocer").unwrap();
     Node::new(commands, status, brand, published.to_owned(), (desk, facts))
-}
-
-/// A real desk over a vault in memory, where one member has the card `1`.
-fn desk(brand: BrandId, folder: &Path) -> (Arc<Desk>, Arc<Facts>) {
-    let random: Random = Arc::new(SystemRandom::new());
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let held = Arc::new(HeldBrandKey::from_bytes(&mut [7; KEY_BYTES]));
-    let key: Arc<dyn BrandKey> = Arc::<HeldBrandKey>::clone(&held);
-    let vault = Arc::new(Vault::new(brand, Arc::clone(&store), key, Arc::clone(&random)));
-    let card = CardNumber::new("1").unwrap();
-    let attributes = [(Attribute::Name, "Li Lei".to_owned())].into();
-    let person = NewMember { card, match_key: None, attributes };
-    vault.enrol(&[person], &sample_rule(Timestamp::from_unix_ms(1))).unwrap();
-    let member = vault.by_card(&CardNumber::new("1").unwrap()).unwrap().unwrap();
-    let phone = Identifier::parse(IdentifierKind::Phone, "13812345678").unwrap();
-    vault.add_identifier(member, &phone, Timestamp::from_unix_ms(2)).unwrap();
-    let facts = Facts::open(folder.join("facts"), Arc::clone(&store), &vault).unwrap();
-    let rules = DeskSettings::default().rules().unwrap();
-    let desk = Desk::open(vault, store, held, random, rules, Metrics::default()).unwrap();
-    (Arc::new(desk), Arc::new(facts))
 }
 
 /// Echoes what it was asked, so that a test sees that the parts of a request arrived.

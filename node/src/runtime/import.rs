@@ -16,7 +16,7 @@ use crate::vault::Vault;
 
 /// Starts an import, unless one is under way.
 pub fn begin(
-    brand: BrandId,
+    (brand, receivers): (BrandId, &[BrandId]),
     source: ImportSource,
     vault: Arc<Vault>,
     facts: Arc<Facts>,
@@ -24,7 +24,7 @@ pub fn begin(
     view: Arc<Mutex<ImportView>>,
 ) -> Result<(), ServiceError> {
     let files = files(brand, source)?;
-    let rules = IntakeRules::of_sample(now()).map_err(|error| {
+    let rules = IntakeRules::of_sample(now(), receivers).map_err(|error| {
         ServiceError::new(
             ErrorKind::Invalid,
             "earning_rule",

@@ -61,7 +61,7 @@ impl Care {
                 self.compacted = at;
             }
             if done.members > 0 {
-                tracing::info!(members = done.members, "facts of erased members are gone");
+                tracing::info!(count = done.members, "facts of erased members are gone");
             }
         }
         if node.at_desk(|desk| Ok(desk.is_rotating())).await? {

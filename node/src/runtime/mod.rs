@@ -597,8 +597,9 @@ impl Runtime {
     }
 
     fn start_import(&self, source: ImportSource) -> Result<(), ServiceError> {
+        let brands = self.core.ledger.constitution().committee().brands();
         import::begin(
-            self.core.me(),
+            (self.core.me(), brands),
             source,
             Arc::clone(&self.core.vault),
             Arc::clone(&self.facts),

@@ -45,7 +45,7 @@ use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, Limits, Network, NetworkConfig, NetworkHandle};
 use crate::purchases::counted_baskets;
 use crate::store::{SledStore, Store};
-use crate::vault::{HeldBrandKey, Vault};
+use crate::vault::Vault;
 
 /// Movements of points in one record.
 const EARNED_AT_ONCE: usize = 4096;
@@ -217,7 +217,9 @@ fn open<'a>(
             fits(newest)?;
         }
         let store: Arc<dyn Store> = Arc::new(SledStore::open(data.store())?);
-        let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
+        let (settings, _) = data.settings()?;
+        let vault_key = settings.vault.brand_key(&keys::vault_key_path(&data.keys()));
+        let vault_key = vault_key.map_err(StartError::Settings)?;
         let random = Arc::new(SystemRandom::new());
         let vault = Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random);
         let ring = own.sealing.ring().map_err(KeysError::from)?;
@@ -426,7 +428,7 @@ impl Rebuild {
     /// What the purchases earned that a restored store has counted: no log has it, and no import counts
     /// them again.
     fn earn_again(&mut self, store: &dyn Store) -> Result<(), RebuildError> {
-        let rules = IntakeRules::of_sample(now());
+        let rules = IntakeRules::of_sample(now(), &[]);
         let rules = rules.map_err(|error| RebuildError::Stalled(error.to_string()))?;
         let baskets = counted_baskets(store).map_err(StartError::Facts)?;
         for baskets in baskets.chunks(EARNED_AT_ONCE) {

@@ -31,7 +31,7 @@ use crate::outside::OutsideError;
 use crate::purchases::{Facts, ImportError};
 use crate::service::{Node, Status};
 use crate::store::{SledStore, Store, StoreError};
-use crate::vault::{BrandKey, HeldBrandKey, KeyError, Random, Vault, VaultError};
+use crate::vault::{BrandKey, HeldBrandKey, Random, Vault, VaultError};
 
 /// Operations that wait for the runtime.
 const COMMANDS: usize = 1024;
@@ -59,9 +59,6 @@ pub enum StartError {
     /// The settings of vault or desk.
     #[error("node.toml or the vault's key: {0}")]
     Settings(String),
-    /// The vault's key.
-    #[error(transparent)]
-    VaultKey(#[from] KeyError),
     /// The desk.
     #[error(transparent)]
     Desk(#[from] DeskError),

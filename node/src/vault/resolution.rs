@@ -82,7 +82,7 @@ pub(super) struct Decision {
     pub(super) member: Option<MemberId>,
     /// Members without a name who are the same person.
     pub(super) absorbed: Vec<MemberId>,
-    /// Which of the identifiers are the member's, by their places.
+    /// Which of the identifiers are the member's, by their places, but for those that come with a merge.
     pub(super) taken: Vec<usize>,
     /// Others who may be the same person.
     pub(super) review: Vec<(MemberId, Reason)>,
@@ -162,9 +162,11 @@ pub(super) fn resolve(seen: &[Seen], known: &[Known]) -> Decision {
     let main = known.iter().find(|it| Some(it.member) == member);
     let mut taken = Vec::new();
     for (place, it @ (kind, _)) in seen.iter().enumerate() {
-        let elsewhere = known
-            .iter()
-            .find(|k| k.has(it) && Some(k.member) != member && !absorbed.contains(&k.member));
+        let elsewhere = known.iter().find(|k| k.has(it) && Some(k.member) != member);
+        // what a merged member has comes with the merge, and goes with its undoing
+        if known.iter().any(|k| absorbed.contains(&k.member) && k.has(it)) {
+            continue;
+        }
         let takes = match kind.strength() {
             Strength::Hint | Strength::Shared => true,
             Strength::Phone | Strength::Proof if elsewhere.is_some() => {

@@ -130,7 +130,7 @@ pub struct MergeView {
     pub absorbed: String,
     /// When, Unix milliseconds.
     pub at_ms: u64,
-    /// `no_name` by the rules, or `reviewed` by a person.
+    /// `no_name` or `halves` by the rules, `reviewed` by a person.
     pub why: String,
     /// When it was undone, Unix milliseconds.
     pub parted_ms: Option<u64>,

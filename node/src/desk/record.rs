@@ -278,6 +278,7 @@ impl From<&Merge> for MergeView {
         let why = match merge.why {
             Why::NoName => "no_name",
             Why::Reviewed => "reviewed",
+            Why::Halves => "halves",
         };
         Self {
             absorbed: member_name(merge.absorbed),

@@ -13,6 +13,7 @@ use protocol::time::Timestamp;
 
 use super::identifier::{Identifier, IdentifierKind, Strength, masked_value};
 use super::keys::KeyError;
+use super::merge::Why;
 use super::record::{Field, Opened, Sealing};
 use super::resolution::{Hash, Known, Reason, Seen, resolve};
 use super::{
@@ -101,7 +102,7 @@ pub struct Sighting {
     pub member: MemberId,
     /// Whether nobody had them before.
     pub is_new: bool,
-    /// Members without a name who were merged into this one.
+    /// Members who were merged into this one.
     pub absorbed: Vec<MemberId>,
     /// Pairs that a person should review.
     pub to_review: Vec<(MemberId, Reason)>,
@@ -131,7 +132,9 @@ pub enum IdentifierError {
 
 impl Vault {
     /// Enters identifiers that were seen together, as of one purchase or visit, and says whose they
-    /// are: by the rules of the vault's resolution. A new member begins with `consents`.
+    /// are: by the rules of the vault's resolution. A new member begins with `consents`. Members with
+    /// names who turn out to be halves of one person are merged if `merge_halves`, else proposed for
+    /// review: whoever merges them must know what else hangs on a member, points for one.
     ///
     /// # Errors
     /// When there is no identifier, or the store, the key or the generator fails.
@@ -139,6 +142,7 @@ impl Vault {
         &self,
         identifiers: &[Identifier],
         consents: &[Consent],
+        merge_halves: bool,
         at: Timestamp,
     ) -> Result<Sighting, VaultError> {
         if identifiers.is_empty() || identifiers.len() > IDENTIFIERS_MAX {
@@ -159,7 +163,7 @@ impl Vault {
                 held: held.iter().map(Held::seen).collect(),
             });
         }
-        let decision = resolve(&seen, &known);
+        let decision = resolve(&seen, &known, merge_halves);
         let taken: Vec<(&Identifier, Hash)> = decision
             .taken
             .iter()
@@ -185,7 +189,9 @@ impl Vault {
         self.store.transaction(&batch.writes)?;
         // each merge is a transaction of its own: after a crash the next sighting does the rest
         for absorbed in &decision.absorbed {
-            self.merge_locked(member, *absorbed, super::merge::Why::NoName, "", at)?;
+            let named = known.iter().any(|it| it.member == *absorbed && it.named);
+            let why = if named { Why::Halves } else { Why::NoName };
+            self.merge_locked(member, *absorbed, why, "", at)?;
         }
         self.remembered.forget(member);
         let to_review = decision.review;

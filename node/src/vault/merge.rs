@@ -38,6 +38,9 @@ pub enum Why {
     /// A person reviewed the pair.
     #[n(1)]
     Reviewed,
+    /// They were halves of one person by the rules.
+    #[n(2)]
+    Halves,
 }
 
 /// A merge, or its undoing.

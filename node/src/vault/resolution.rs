@@ -1,8 +1,12 @@
 //! Whose identifiers these are: the rules by which people are told apart, as one pure function.
 //!
-//! 1. A proof (card, account, match key) says who it is. Where proofs lead to several members who have
-//!    names, the one with the most of them is taken and a person reviews the pair; members without a
-//!    name are merged into it.
+//! 1. A proof (card, account, match key) says who it is. Where proofs, or a proof and a phone number,
+//!    lead to several members, the one with the most of them is taken, those with a name first, and
+//!    members without a name are merged into it. Two with names are halves of one person, as a card and
+//!    an account that were never shown together, unless something speaks against it: different accounts
+//!    of a kind of which a person has one; or different ones of another kind, when they share no
+//!    address, car, device or way of paying though both have one, or when more than one kind differs.
+//!    Halves are merged where that is asked for, else a person reviews the pair, as all other pairs.
 //! 2. Without a proof that is known, a phone number says who it is, for it is one member's: also when
 //!    the card is new, for cards are changed. Not when something speaks against it: another account of
 //!    a kind of which a person has one, or a new card or account together with an address, a device, a
@@ -91,8 +95,9 @@ pub(super) struct Decision {
 /// Most members proposed for review at a time: what more of them share says nothing.
 const REVIEW_MAX: usize = 3;
 
-/// Decides by the rules above. `known` has every member who has one of `seen`.
-pub(super) fn resolve(seen: &[Seen], known: &[Known]) -> Decision {
+/// Decides by the rules above. `known` has every member who has one of `seen`; members with names who
+/// are halves of one person are merged, or only proposed for review.
+pub(super) fn resolve(seen: &[Seen], known: &[Known], merge_halves: bool) -> Decision {
     let mut review = BTreeMap::new();
     let mut absorbed = BTreeSet::new();
     let mut leave_phone = false;
@@ -100,11 +105,25 @@ pub(super) fn resolve(seen: &[Seen], known: &[Known]) -> Decision {
     let by_proof = ranked(seen, known, Strength::Proof);
     let mut main: Option<&Known> = None;
     if let Some((first, _)) = by_proof.first() {
-        main = Some(first);
-        for (other, _) in by_proof.iter().skip(1) {
-            match other.named {
-                true => drop(review.insert(other.member, Reason::Proofs)),
-                false => drop(absorbed.insert(other.member)),
+        let by_phone = ranked(seen, known, Strength::Phone).first().map(|(holder, _)| *holder);
+        // an account that nobody had a name for, and now a phone number that somebody has
+        let names = by_phone.filter(|holder| {
+            !first.named
+                && holder.named
+                && !is_another_person(seen, holder)
+                && by_proof.iter().all(|(it, _)| !differ(it, holder))
+        });
+        let chosen = names.unwrap_or(first);
+        main = Some(chosen);
+        let others = by_proof.iter().map(|(other, _)| (*other, Reason::Proofs));
+        let others = others.chain(by_phone.map(|other| (other, Reason::Phone)));
+        for (other, reason) in others.filter(|(other, _)| other.member != chosen.member) {
+            if !other.named && !differ(other, chosen)
+                || merge_halves && other.named && chosen.named && are_halves(other, chosen)
+            {
+                absorbed.insert(other.member);
+            } else {
+                review.entry(other.member).or_insert(reason);
             }
         }
     } else if let Some((holder, _)) = ranked(seen, known, Strength::Phone).first() {
@@ -211,6 +230,32 @@ fn ranked<'a>(seen: &[Seen], known: &'a [Known], strength: Strength) -> Vec<(&'a
     ranked
 }
 
+/// Whether two members who have names are halves of one person: rule 1.
+fn are_halves(one: &Known, other: &Known) -> bool {
+    if differ(one, other) {
+        return false;
+    }
+    let values = |it: &Known, kind: IdentifierKind| -> BTreeSet<Hash> {
+        it.held.iter().filter(|(held, _)| *held == kind).map(|(_, hash)| *hash).collect()
+    };
+    let (mut different, mut comparable, mut agree) = (0, false, false);
+    for kind in IdentifierKind::ALL {
+        let (here, there) = (values(one, kind), values(other, kind));
+        if here.is_empty() || there.is_empty() {
+            continue;
+        }
+        let shared = !here.is_disjoint(&there);
+        match kind.strength() {
+            Strength::Proof | Strength::Phone => different += u32::from(!shared),
+            Strength::Shared | Strength::Hint => {
+                comparable = true;
+                agree |= shared;
+            }
+        }
+    }
+    different == 0 || agree || different == 1 && !comparable
+}
+
 /// Whether what was seen has an account of a kind of which the holder has another.
 fn differs(seen: &[Seen], holder: &Known, only_single: bool) -> bool {
     seen.iter().any(|it @ (kind, _)| {
@@ -262,7 +307,11 @@ mod tests {
     }
 
     fn decide(list: &[(IdentifierKind, u8)], members: &[Known]) -> Decision {
-        resolve(&seen(list), members)
+        resolve(&seen(list), members, false)
+    }
+
+    fn decide_and_merge(list: &[(IdentifierKind, u8)], members: &[Known]) -> Decision {
+        resolve(&seen(list), members, true)
     }
 
     #[test]
@@ -371,5 +420,42 @@ mod tests {
         let before = [known(1, &[(Card, 1), (WechatUnionId, 5)])];
         let decision = decide(&[(Card, 1), (WechatUnionId, 6)], &before);
         assert_eq!((decision.member, decision.taken), (Some(id(1)), vec![0]));
+    }
+
+    #[test]
+    fn a_card_and_a_phone_that_were_never_shown_together_are_halves() {
+        let halves = || {
+            [known(1, &[(Card, 1), (PaymentToken, 4)]), known(2, &[(Phone, 7), (WechatOpenId, 5)])]
+        };
+        let came = [(Card, 1), (Phone, 7)];
+        let merged = decide_and_merge(&came, &halves());
+        assert_eq!((merged.member, merged.absorbed), (Some(id(1)), vec![id(2)]));
+        assert!(merged.review.is_empty());
+        // or a person says so
+        let reviewed = decide(&came, &halves());
+        assert_eq!((reviewed.absorbed, reviewed.review), (vec![], vec![(id(2), Reason::Phone)]));
+        // another card, another device: another person, whose phone it is
+        let family =
+            [known(1, &[(Card, 1), (Device, 4)]), known(2, &[(Phone, 7), (Card, 2), (Device, 5)])];
+        assert_eq!(decide_and_merge(&came, &family).absorbed, vec![]);
+        // two kinds differ, and nothing agrees
+        let two = [
+            known(1, &[(Card, 1), (AppUserId, 1)]),
+            known(2, &[(Phone, 7), (Card, 2), (AppUserId, 2)]),
+        ];
+        assert_eq!(decide_and_merge(&came, &two).absorbed, vec![]);
+        // a changed card, paid for as before
+        let changed = [
+            known(1, &[(Card, 1), (PaymentToken, 4)]),
+            known(2, &[(Phone, 7), (Card, 2), (PaymentToken, 4)]),
+        ];
+        assert_eq!(decide_and_merge(&came, &changed).absorbed, vec![id(2)]);
+    }
+
+    #[test]
+    fn an_account_without_a_name_joins_the_holder_of_the_phone_it_is_bound_to() {
+        let members = [known(9, &[(WechatOpenId, 5)]), known(1, &[(Card, 1), (Phone, 7)])];
+        let bound = decide(&[(WechatOpenId, 5), (Phone, 7)], &members);
+        assert_eq!((bound.member, bound.absorbed), (Some(id(1)), vec![id(9)]));
     }
 }

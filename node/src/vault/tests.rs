@@ -41,7 +41,7 @@ fn identifiers(list: &[(IdentifierKind, &str)]) -> Vec<Identifier> {
 
 /// A purchase or visit with these identifiers: whose it was.
 fn sight(vault: &Vault, list: &[(IdentifierKind, &str)], ms: u64) -> Sighting {
-    vault.sight(&identifiers(list), &sample_rule(at(1)), at(ms)).unwrap()
+    vault.sight(&identifiers(list), &sample_rule(at(1)), false, at(ms)).unwrap()
 }
 
 fn enrol(vault: &Vault, number: u32) -> MemberId {

@@ -204,7 +204,8 @@ async fn after_an_erasure_the_other_brand_drops_the_link_and_every_proof_still_v
         kept.receipt.is_some()
     })
     .await;
-    let path = |name: &str| alliance.folder.path().join(name);
+    let folder = alliance.folder.path().to_owned();
+    let path = |name: &str| folder.join(name);
     let toml = fs::read(path("c.toml")).unwrap();
     let constitution = alliance_config::Constitution::parse(&toml).unwrap();
     let known = constitution.ledger().clone().into();

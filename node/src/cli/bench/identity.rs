@@ -514,6 +514,7 @@ impl Run {
         &self,
         person: usize,
         later: bool,
+        used: &mut BTreeSet<(usize, IdentifierKind, String)>,
         random: &mut Random,
     ) -> Vec<(IdentifierKind, String)> {
         use IdentifierKind::*;

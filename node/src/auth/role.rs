@@ -79,7 +79,7 @@ mod sealed {
 }
 
 macro_rules! permissions {
-    ($($(#[$doc:meta])* $name:ident: $($role:ident)|+ $(, $before:ident)?;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $($role:ident)|+ $(, $before:literal)?;)*) => {
         /// The permissions, each a type: the role table.
         pub mod perm {
             use super::{Permission, Role, sealed::Sealed};
@@ -91,7 +91,7 @@ macro_rules! permissions {
                 impl Permission for $name {
                     const NAME: &'static str = stringify!($name);
                     const ROLES: &'static [Role] = &[$(Role::$role),+];
-                    $(const BEFORE_SECOND_FACTOR: bool = { let $before = true; $before };)?
+                    $(const BEFORE_SECOND_FACTOR: bool = $before;)?
                 }
             )*
         }
@@ -100,9 +100,9 @@ macro_rules! permissions {
 
 permissions! {
     /// End one's own session.
-    EndSession: Administrator | Partner | Analyst | Officer | Store | App, early;
+    EndSession: Administrator | Partner | Analyst | Officer | Store | App, true;
     /// Set up one's own second factor.
-    SetUpSecondFactor: Administrator | Partner | Analyst | Officer | Store | App, early;
+    SetUpSecondFactor: Administrator | Partner | Analyst | Officer | Store | App, true;
     /// See the state of the node.
     ReadStatus: Administrator | Partner | Analyst | Officer | Store | App;
     /// Import members and purchases, and see how it went.

@@ -581,7 +581,10 @@ impl Runtime {
                 let found = self.clean_room().and_then(|room| room.query_by_id(&id, now()));
                 answer(turn, reply, found);
             }
-            Command::Keep { entry, reply } => answer(turn, reply, self.core.keep(entry, turn)),
+            Command::Keep { entry, reply } => {
+                let kept = self.core.keep(entry, turn);
+                answer(turn, reply, kept);
+            }
             Command::Unlink { brand, handle, reply } => {
                 let told = self.core.unlink(brand, handle, turn);
                 answer(turn, reply, told);

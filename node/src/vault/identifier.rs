@@ -531,7 +531,7 @@ mod tests {
             ),
             (Device, &["0000", "00000000-0000-0000-0000-000000000000", "a b c d e f g h"]),
             (FaceToken, &["short", "has a space in the middle"]),
-            (EcommerceAccount, &["nobody", "t:x", "tmall:", "tmall:a b"]),
+            (EcommerceAccount, &["nobody", "t:x", "jdcom:", "tmall:a b"]),
             (LicencePlate, &["B12345", "粤B1234", "粤BI2345", "美B12345", "粤"]),
             (PaymentToken, &["4111111111111111", "6222020000000000000000x y", "1234567"]),
         ] {

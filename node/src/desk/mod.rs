@@ -15,10 +15,6 @@ mod record;
 mod records;
 mod requests;
 mod settings;
-#[cfg(test)]
-pub(crate) mod testing;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -633,3 +629,8 @@ pub fn member_name(id: MemberId) -> String {
 pub(crate) fn names(brands: &[BrandId]) -> Vec<String> {
     brands.iter().map(ToString::to_string).collect()
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

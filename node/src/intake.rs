@@ -136,6 +136,30 @@ pub fn import_brand(
     enter: &mut dyn FnMut(&[Earned]) -> Result<(), SinkError>,
     progress: &mut dyn FnMut(Stage, Progress),
 ) -> Result<BrandImport, ImportError> {
+    let mut sink = |changes: &[BasketChange]| {
+        let earned = rules.earned(changes);
+        let points = earned.iter().map(|earned| earned.points.get()).sum();
+        if !earned.is_empty() {
+            enter(&earned)?;
+        }
+        Ok((u64::try_from(earned.len()).unwrap_or(u64::MAX), points))
+    };
+    import_into(vault, facts, files, rules, &mut sink, progress)
+}
+
+/// As [`import_brand`], where `sink` says what the changes of baskets earn: movements, and points of
+/// them together.
+///
+/// # Errors
+/// As of [`import_members`] and [`Facts::import`].
+pub fn import_into(
+    vault: &Vault,
+    facts: &Facts,
+    files: &BrandFiles,
+    rules: &IntakeRules,
+    sink: &mut dyn FnMut(&[BasketChange]) -> Result<(u64, u64), SinkError>,
+    progress: &mut dyn FnMut(Stage, Progress),
+) -> Result<BrandImport, ImportError> {
     let terms = ImportTerms { mapping: &rules.mapping, today: rules.today(), pace: rules.pace };
     let mut done = BrandImport { members: None, purchases: None, movements: 0, points: 0 };
     if let Some(source) = &files.members {
@@ -145,12 +169,10 @@ pub fn import_brand(
     if let Some(source) = &files.purchases {
         let (mut movements, mut points) = (0_u64, 0_u64);
         let mut sink = |changes: &[BasketChange]| {
-            let earned = rules.earned(changes);
-            for earned in &earned {
-                movements = movements.saturating_add(1);
-                points = points.saturating_add(earned.points.get());
-            }
-            if earned.is_empty() { Ok(()) } else { enter(&earned) }
+            let (more, earned) = sink(changes)?;
+            movements = movements.saturating_add(more);
+            points = points.saturating_add(earned);
+            Ok(())
         };
         let mut told = |done| progress(Stage::Purchases, done);
         done.purchases = Some(facts.import(vault, source, terms, &mut sink, &mut told)?);

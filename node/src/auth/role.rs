@@ -148,6 +148,12 @@ permissions! {
     TakePolicy: Administrator;
     /// Make a backup of the node's data on its own machine.
     BackUp: Administrator;
+    /// See the programme's books and campaigns.
+    ReadProgramme: Administrator | Partner | Officer;
+    /// Propose rules of the programme, set the stock of rewards.
+    ManageProgramme: Partner;
+    /// Review what looks like fraud, answer members' requests.
+    ReviewProgramme: Officer;
     /// Stop the node.
     StopNode: Administrator;
 }

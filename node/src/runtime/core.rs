@@ -8,11 +8,14 @@ mod disputes;
 mod operations;
 mod partners;
 mod payments;
+pub mod programme;
+mod programme_service;
 mod returns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use ::programme::Programme;
 use protocol::amount::{Rate, Value};
 use protocol::epochs::adoption::Stance;
 use protocol::exchange::{Payload, Return, ReturnReason};
@@ -125,6 +128,8 @@ pub struct Core {
     pub book: Book,
     /// Balances.
     pub points: PointsLedger,
+    /// The points programme; it has no rules until some are taken.
+    pub programme: Programme,
     /// Members.
     pub vault: Arc<Vault>,
     /// The own log on disk.
@@ -181,6 +186,9 @@ pub enum TurnError {
     /// What this node has promised to keep of others' logs cannot be kept.
     #[error(transparent)]
     Fragments(#[from] FragmentsError),
+    /// The programme and the balances are not at one.
+    #[error(transparent)]
+    Programme(#[from] programme::ProgrammeError),
 }
 
 /// Own final blocks, and what is held of others'.
@@ -218,6 +226,7 @@ impl Core {
             ledger,
             book: Book::default(),
             points: PointsLedger::default(),
+            programme: programme::programme_of(&vault),
             vault,
             published,
             fragments: None,
@@ -299,6 +308,9 @@ impl Core {
                 Ok(None)
             }
             Recorded::Node(NodeRecord::CleanRoom(bytes)) => Ok(Some(bytes)),
+            Recorded::Node(NodeRecord::Programme(bytes)) => {
+                self.replay_programme(&bytes).map(|()| None)
+            }
             Recorded::Node(NodeRecord::Applied(applied)) => {
                 let Some(block) = self.unapplied.remove(&(applied.log, applied.height)) else {
                     return Err(format!("no block {} of {} to apply", applied.height, applied.log));
@@ -326,6 +338,7 @@ impl Core {
     /// After the last record: applies what was final and not applied, submits again what is in no
     /// block, and goes on where the node stopped.
     pub fn resume(&mut self, now: Timestamp, turn: &mut Turn) {
+        self.resume_programme();
         for submission in self.book.waiting().cloned().collect::<Vec<_>>() {
             let taken = match submission.clone() {
                 Submission::Public(entry) => self.ledger.submit_public(entry),
@@ -464,6 +477,7 @@ impl Core {
                 break;
             }
         }
+        self.follow_points(now, turn);
         if let Some(violation) = self.ledger.writer().stalled() {
             let words = format!("the own log cannot be written: {violation}");
             self.alert(words);

@@ -10,10 +10,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Internal, now};
 use crate::config::DataDirectory;
 use crate::exchange::record::EarnedPoints;
-use crate::intake::{BrandFiles, BrandImport, IntakeRules, Stage, earn_rule, import_brand};
-use crate::programme::Earned;
+use crate::intake::{
+    BrandFiles, BrandImport, IntakeRules, Stage, earn_rule, import_brand, import_into,
+};
+use crate::programme::{Earned, purchase};
 use crate::purchases::{
-    Adjustment, DropReason, Facts, Format, ImportError, Issue, Mapping, SinkError, Source,
+    Adjustment, BasketChange, DropReason, Facts, Format, ImportError, Issue, Mapping, SinkError,
+    Source,
 };
 use crate::service::{
     AdjustedRows, BatchFormat, BatchKind, Bilingual, DroppedRows, ErrorKind, ImportBatch,
@@ -24,6 +27,27 @@ use crate::vault::Vault;
 /// Mapping of the shipped sample.
 const SAMPLE: &str = "complete-journey";
 
+/// Purchases handed to the programme at a time: a turn waits for no more.
+const PURCHASES: usize = 2048;
+
+/// Hands purchases to the programme: returns what they earned when that is in the journal.
+fn buy(
+    commands: &mpsc::Sender<Internal>,
+    rules: &::programme::Rules,
+    changes: &[BasketChange],
+) -> Result<(u64, u64), SinkError> {
+    let (mut movements, mut points) = (0_u64, 0_u64);
+    for some in changes.chunks(PURCHASES) {
+        let purchases = some.iter().filter_map(|change| purchase(rules, change)).collect();
+        let (reply, answer) = oneshot::channel();
+        commands.blocking_send(Internal::Purchases { purchases, reply })?;
+        let (more, earned) = answer.blocking_recv()??;
+        movements = movements.saturating_add(more);
+        points = points.saturating_add(earned);
+    }
+    Ok((movements, points))
+}
+
 /// What imports work on.
 pub struct Imports {
     pub data: DataDirectory,
@@ -31,6 +55,8 @@ pub struct Imports {
     pub facts: Arc<Facts>,
     pub commands: mpsc::Sender<Internal>,
     pub view: Arc<Mutex<ImportView>>,
+    /// The rules of the programme, if there is one: it is told of purchases instead.
+    pub programme: Option<::programme::Rules>,
 }
 
 impl Imports {
@@ -124,7 +150,10 @@ impl Imports {
     pub fn finish(self) {
         tokio::task::spawn_blocking(move || {
             let Ok(earn) = earn_rule() else { return };
-            let mut sink = |changes: &[crate::purchases::BasketChange]| {
+            let mut sink = |changes: &[BasketChange]| {
+                if let Some(programme) = &self.programme {
+                    return buy(&self.commands, programme, changes).map(drop);
+                }
                 let earned: Vec<Earned> =
                     changes.iter().filter_map(|change| earn.earn(change)).collect();
                 if earned.is_empty() { Ok(()) } else { enter(&self.commands, &earned) }
@@ -219,6 +248,9 @@ impl Imports {
         };
         let done = if dry_run {
             self.aside(files, rules, &mut progress)
+        } else if let Some(programme) = &self.programme {
+            let mut sink = |changes: &[BasketChange]| buy(&self.commands, programme, changes);
+            import_into(&self.vault, &self.facts, files, rules, &mut sink, &mut progress)
         } else {
             let mut enter = |earned: &[Earned]| enter(&self.commands, earned);
             import_brand(&self.vault, &self.facts, files, rules, &mut enter, &mut progress)

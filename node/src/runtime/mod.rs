@@ -95,6 +95,8 @@ pub enum RunError {
 enum Internal {
     /// Points that an import has earned; the answer says that they are durable.
     Earn { earned: Vec<EarnedPoints>, reply: Reply<()> },
+    /// Purchases for the programme; the answer says what they earned, and that it is durable.
+    Purchases { purchases: Vec<::programme::state::Purchase>, reply: Reply<(u64, u64)> },
     /// How much there is after an import.
     Counted { members: u64, purchases: u64 },
     /// A witness outside the alliance has answered, or not.
@@ -310,6 +312,7 @@ impl Runtime {
             Input::Tick => {
                 self.measure();
                 self.core.tick(now(), turn);
+                self.core.tick_programme(now(), turn);
                 self.care_for_sealing_keys();
                 self.care_for_fragments();
                 self.joint_tick(turn);
@@ -505,6 +508,10 @@ impl Runtime {
                 self.core.earn(earned, turn);
                 answer(turn, reply, Ok(()));
             }
+            Internal::Purchases { purchases, reply } => {
+                let earned = self.core.purchases(purchases, now(), turn);
+                answer(turn, reply, Ok(earned));
+            }
             Internal::Counted { members, purchases } => {
                 (self.members, self.purchases) = (members, purchases);
             }
@@ -658,6 +665,7 @@ impl Runtime {
                 let view = self.backup.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 answer(turn, reply, Ok(view));
             }
+            Command::Programme(command) => self.core.programme_command(*command, now(), turn),
             Command::Stop { reply } => self.stop = Some(reply),
         }
     }
@@ -669,6 +677,7 @@ impl Runtime {
             facts: Arc::clone(&self.facts),
             commands: self.back.clone(),
             view: Arc::clone(&self.import),
+            programme: self.core.programme.rules().cloned(),
         }
     }
 

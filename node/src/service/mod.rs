@@ -8,6 +8,7 @@
 mod backups;
 mod cleanroom;
 mod imports;
+mod programme;
 mod views;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,6 +19,7 @@ use protocol::log::tlog_witness::{AddCheckpoint, Refusal};
 pub use backups::*;
 pub use cleanroom::*;
 pub use imports::*;
+pub use programme::*;
 pub use views::*;
 
 /// Where a result goes.
@@ -117,6 +119,7 @@ pub enum Command {
     CleanRoom(CleanRoomCommand),
     BackUp { request: BackupRequest, reply: Reply<()> },
     BackupProgress { reply: Reply<BackupView> },
+    Programme(Box<ProgrammeCommand>),
     Stop { reply: Reply<()> },
 }
 

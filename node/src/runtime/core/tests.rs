@@ -8,6 +8,7 @@
 //! randomness is fixed; the vault's (handles, codes) is not, and nothing depends on it.
 
 mod partners;
+mod programme;
 
 use std::path::PathBuf;
 

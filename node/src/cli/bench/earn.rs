@@ -152,7 +152,8 @@ pub fn measure(arguments: &EarnArguments, io: &Io) -> Result<EarnFigures, CliErr
     let rules = Rules::from_toml(sample::PROGRAMME_TEMPLATE).map_err(input)?;
     let channels = [Name::new("offline").map_err(input)?, Name::new("online").map_err(input)?];
     let system = SystemRandom::new();
-    let mut random = |bytes: &mut [u8]| drop(system.fill(bytes));
+    let mut random =
+        |bytes: &mut [u8]| assert!(system.fill(bytes).is_ok(), "the system's generator failed");
     let (mut programme, mut points) = (Programme::new(&[7; 32]), PointsLedger::default());
     let mut changes = Vec::new();
     programme.open(&rules, Timestamp::from_unix_ms(START_MS), &mut changes).map_err(input)?;

@@ -85,8 +85,8 @@ impl World {
         // some points are held when it begins
         self.take_rules();
         self.run_until_quiet();
-        self.buy(2, 1, (0, 8_000), 0);
-        self.buy(2, 1, (8_000, 3_000), 1);
+        self.buy(2, 9, (0, 8_000), 0);
+        self.buy(2, 9, (8_000, 3_000), 1);
         let claim = || MemberAction::ClaimCoupon { kind: "ten_off".to_owned() };
         let code = self.does("claim", 2, claim()).code.unwrap();
         assert_eq!(self.does("claim", 2, claim()).code.unwrap(), code);
@@ -113,7 +113,7 @@ impl World {
         self.exchange(BIRCH, AMBER, 1, 30, "three");
         self.run_until_quiet();
         // all goods of 30 yuan come back: 15 points are there, the others are owed
-        self.buy(2, 1, (3_000, 0), 2);
+        self.buy(2, 9, (3_000, 0), 2);
         // the second cup is not fetched; then what is left expires
         self.passes(16 * 60);
         self.passes(3 * 24 * 60 * 60);

@@ -289,6 +289,7 @@ async fn foreign_logs_and_witnesses(alliance: &mut Alliance) {
     eventually("the regulator has signed", async || signed_at().is_some()).await;
     let first = signed_at().unwrap();
     let node = alliance.node("fresh_counter");
+    eventually("the node shows its state", async || node.status().now_ms > 0).await;
     node.close(node.status().now_ms - 1).await.unwrap();
     eventually("the regulator has signed a larger tree", async || {
         signed_at().is_some_and(|size| size > first)

@@ -114,6 +114,17 @@ async fn stop(alliance: &mut Alliance, brand: &str) {
 
 /// Loses a brand's disk but for what is named, rebuilds it and starts it.
 async fn lose_and_rebuild(alliance: &mut Alliance, brand: &str, keeps: &[&str]) {
+    // a block whose certificate nobody else has is brought back by its lock, but only once the node runs
+    eventually("everybody has the last block", async || {
+        let running = alliance.nodes.iter().flatten();
+        let heights = running.filter_map(|running| {
+            let heads = running.node.status().heads;
+            heads.into_iter().find(|head| head.brand == brand).map(|head| head.height)
+        });
+        let heights: std::collections::BTreeSet<u64> = heights.collect();
+        heights.len() == 1
+    })
+    .await;
     let before = alliance.node(brand).status();
     stop(alliance, brand).await;
     let place = alliance.brands.iter().position(|known| known.as_str() == brand).unwrap();

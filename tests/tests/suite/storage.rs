@@ -100,9 +100,11 @@ async fn ended(node: &Node) -> ImportView {
     node.import_progress().await.unwrap()
 }
 
-/// What a node says of its members and purchases.
+/// What a node says of its members and purchases: of all of them, by card, since members who are enrolled
+/// again have other numbers, and nodes list them by these.
 async fn said(node: &Node) -> Value {
-    let cards = node.cards(0, None, 20).await.unwrap();
+    let mut cards = node.cards(0, None, 1_000).await.unwrap();
+    cards.sort();
     let mut members = Vec::new();
     for card in cards {
         members.push(serde_json::to_value(node.member(card).await.unwrap()).unwrap());
@@ -115,7 +117,6 @@ fn back_up(to: &std::path::Path) -> BackupRequest {
     BackupRequest { folder: to.display().to_string() }
 }
 
-#[ignore = "not met at present: after the import is done again, the restored node does not say what it had (docs/backup.md)"]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_made_during_an_import_is_restored_and_the_node_starts_as_restored() {
     let mut alliance = Alliance::of_the_sample().await;

@@ -1,6 +1,6 @@
 //! Purchases: files in, cleaned facts out, encrypted and countable by the clean room.
 //!
-//! Knows: Parquet files of members and of purchase lines; what is wrong with a row and how to mend
+//! Knows: files of members and of purchase lines (Parquet, CSV, JSON lines); what is wrong with a row and how to mend
 //! it; facts of date, department, quantity and amount in encrypted Parquet, under numbers that only
 //! the vault can tie to members; snapshots of facts that a query is bound to. Does not know points:
 //! it tells how baskets changed, and [`programme`](crate::programme) says what that earns.

@@ -4,7 +4,10 @@
 //! What `coalition init`, `coalition constitution` and `coalition keys next` do, without the command line.
 
 use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use alliance_config::{Address, BrandProfile, Constitution, Introduction, Name};
 use protocol::amount::Rate;
@@ -201,4 +204,29 @@ pub fn next_keys(
         .to_text(&set.governance()?)
         .map_err(|error| SetupError::Introduction(error.to_string()))?;
     Ok(NextKeys { introduction, made })
+}
+
+/// A loopback address nobody listens at, for alliances of one machine (demonstration, benches, tests).
+///
+/// Its port is below those that systems give to outgoing connections (32768 upwards; RFC 6335 reserves
+/// 49152 upwards for it), so that none of these takes it before, or between two lives of, a node; and no
+/// two calls of a process give the same.
+///
+/// # Errors
+/// When no port can be bound.
+pub fn free_loopback_address() -> io::Result<SocketAddr> {
+    const FIRST: u16 = 10_240;
+    const PORTS: u16 = 22_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // processes that run at the same time begin at different places
+    let begin = u16::try_from(std::process::id().wrapping_mul(977) % u32::from(PORTS)).unwrap_or(0);
+    let mut refused = None;
+    for _ in 0..PORTS {
+        let place = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, FIRST + place)) {
+            Ok(listener) => return listener.local_addr(),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
 }

@@ -4,7 +4,6 @@
 mod kills;
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -95,10 +94,8 @@ fn with_free_ports(lines: Vec<String>) -> Vec<String> {
         .skip(1)
         .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect())
         .collect();
-    let free: Vec<TcpListener> =
-        written.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    for (port, listener) in written.iter().zip(&free) {
-        let now = listener.local_addr().unwrap().port();
+    for port in written {
+        let now = node::setup::free_loopback_address().unwrap().port();
         // no port that was just written is replaced again
         text = text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:\u{1}{now}"));
     }

@@ -1,7 +1,6 @@
 //! A real alliance in one process: data directories, keys, a signed constitution, nodes that talk
 //! libp2p over loopback.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,11 +16,6 @@ pub struct Alliance {
     pub folder: TempDir,
     pub brands: Vec<BrandId>,
     pub nodes: Vec<Option<Running>>,
-}
-
-/// A port that was free a moment ago.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 impl Alliance {
@@ -124,7 +118,8 @@ fn data(folder: &std::path::Path, brand: BrandId) -> DataDirectory {
 }
 
 fn make_node(folder: &std::path::Path, brand: BrandId) -> Introduction {
-    let (libp2p, https) = (free_address(), free_address());
+    let (libp2p, https) =
+        (setup::free_loopback_address().unwrap(), setup::free_loopback_address().unwrap());
     let known = {
         let address = |socket| Address::from_socket(socket).unwrap();
         (address(libp2p), address(https))
@@ -142,13 +137,13 @@ fn make_node(folder: &std::path::Path, brand: BrandId) -> Introduction {
     Introduction::parse(text.as_bytes()).unwrap()
 }
 
-/// Waits until something is so; fails after a minute.
+/// Waits until something is so; fails after three minutes, which a busy machine may need for an import.
 pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..1200 {
+    for _ in 0..3600 {
         if is_so().await {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("{what}: not within a minute");
+    panic!("{what}: not within three minutes");
 }

@@ -270,7 +270,7 @@ async fn foreign_logs_and_witnesses(alliance: &mut Alliance) {
         log_verifier(constitution.ledger(), ours("fresh_counter")).unwrap()
     };
     let url = serve_witness(regulator_key, regulator.clone(), verifier.clone());
-    let dead = super::alliance::free_address();
+    let dead = node::setup::free_loopback_address().unwrap();
     let path = alliance.data(ours("fresh_counter")).settings_path();
     let mut text = std::fs::read_to_string(&path).unwrap();
     for url in [format!("http://{dead}"), url] {

@@ -4,7 +4,6 @@
 //! journal; from then on nothing happens but through the nodes' own operations.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -134,8 +133,8 @@ impl Alliance {
 
     fn make_brand(&self, id: &str, plan: Plan) -> Result<Brand, CliError> {
         let id = BrandId::new(id).map_err(input)?;
-        let libp2p = free_address()?;
-        let https = free_address()?;
+        let libp2p = setup::free_loopback_address().map_err(input)?;
+        let https = setup::free_loopback_address().map_err(input)?;
         let new = NewNode {
             brand: id,
             name: Name::new("测量品牌", id.as_str()).map_err(input)?,
@@ -377,8 +376,4 @@ fn folder_bytes(folder: &Path) -> u64 {
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
     fs::write(path, text).map_err(|source| CliError::File { path: path.into(), source })
-}
-
-fn free_address() -> Result<SocketAddr, CliError> {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(input)
 }

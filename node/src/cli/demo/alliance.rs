@@ -1,7 +1,6 @@
 //! Five nodes as processes of their own: made, constituted, started, killed, stopped.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -88,7 +87,8 @@ impl Alliance {
         let id = BrandId::new(id).map_err(input)?;
         let described = sample_alliance::describe(id)
             .ok_or_else(|| CliError::Input(format!("the sample does not describe {id}")))?;
-        let (libp2p, https) = (free_address()?, free_address()?);
+        let libp2p = setup::free_loopback_address().map_err(input)?;
+        let https = setup::free_loopback_address().map_err(input)?;
         let new = NewNode {
             brand: id,
             name: described.name,
@@ -214,8 +214,4 @@ impl Alliance {
         io.say("(The certificates are self-signed: the browser will ask. / 证书为自签名，浏览器会提示。)");
         io.say("Ctrl-C ends it. / 按 Ctrl-C 结束。");
     }
-}
-
-fn free_address() -> Result<SocketAddr, CliError> {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).map_err(input)
 }

@@ -213,7 +213,7 @@ async fn start_as(
     let (commands, inbound) = mpsc::channel(COMMANDS);
     let (back, internal) = mpsc::channel(COMMANDS);
     let (status, watched) = watch::channel(Status::default());
-    let runtime = Runtime {
+    let mut runtime = Runtime {
         members: vault.count()?,
         purchases: facts.rows()?,
         core,
@@ -252,6 +252,9 @@ async fn start_as(
         fragments_synced: Timestamp::default(),
         fragments_looked: Timestamp::default(),
     };
+    // all of it was read from the disk: who looks at once sees it
+    let found = runtime.status_now();
+    runtime.status.send_replace(found);
     let node = Node::new(commands, watched, brand, data.log());
     runtime.imports().finish();
     let runtime = tokio::spawn(runtime.run());

@@ -43,6 +43,17 @@ impl CivilDate {
         self.month
     }
 
+    /// The day so many days later, up to a month of them; `None` past year 9999.
+    pub(crate) fn plus_days(self, days: u16) -> Option<Self> {
+        let length = u16::from(days_in_month(self.year, self.month)?);
+        let day = u16::from(self.day).checked_add(days)?;
+        let Some(over) = day.checked_sub(length).filter(|over| *over > 0) else {
+            return Self::new(self.year, self.month, u8::try_from(day).ok()?);
+        };
+        let next = self.next_bucket_start(Bucket::Month)?;
+        Self::new(next.year, next.month, u8::try_from(over).ok()?)
+    }
+
     /// How many buckets this day's bucket comes after that of `first`; 0 when it is before it.
     pub(crate) fn buckets_since(self, first: Self, bucket: Bucket) -> u32 {
         let number = |day: Self| {

@@ -16,10 +16,13 @@
 //!
 //! The accounts are those of [`Ledger`], which the caller keeps up to date and passes in.
 //!
+//! A [standing](self::standing) question is charged once, and read and released once for each period.
+//!
 //! [`PackMessage`] is how a question with `brand` among its group keys gets to the other brands, and
 //! their answers back.
 
 mod message;
+pub mod standing;
 
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,20 +31,23 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 
 pub use message::{PackDecline, PackMessage, PackQuestion};
+use standing::Standing;
+pub use standing::{CLOSE_AFTER_DAYS, STANDING_MAX, StandingProgress};
 
 use crate::accounting::{Ledger, OverBudget, remaining, total};
-use crate::bounded::BoundedVector;
+use crate::bounded::{BoundedVector, Periods, StandingError};
+use crate::civil::CivilDate;
 use crate::contract::Contract;
 use crate::ids::{Attempt, ParticipantId, PlanHash, QueryId, SnapshotId};
 use crate::mechanism::NoiseShare;
 use crate::plan::{DpPlan, LocalQuestion};
-use crate::release::{LocalRelease, ReleaseError};
+use crate::release::{LocalRelease, PeriodRelease, ReleaseError};
 use crate::sql::Refusal;
 use crate::steps::{
     AttemptId, CleanRoomEntry, Clock, CodecError, LocalCharge, LocalReleased, MESSAGE_MAX_BYTES,
     decoded, encoded,
 };
-use crate::units::{PicoDelta, PicoRho};
+use crate::units::{CalendarYear, PicoDelta, PicoRho};
 
 /// Most local questions of a brand that are under way at a time.
 pub const UNDER_WAY_MAX: usize = 8;
@@ -63,8 +69,25 @@ pub enum LocalEffect {
         /// The data that the charge names.
         snapshot: SnapshotId,
     },
+    /// Draw noise, then read what this period has from the data there is, clipped to what the closed periods
+    /// have left, and store what it used; then call [`LocalRoom::period_answered`], or
+    /// [`LocalRoom::period_failed`].
+    ReadPeriod {
+        /// The question.
+        id: AttemptId,
+        /// Its plan.
+        plan: Arc<DpPlan>,
+        /// The plan's periods.
+        periods: Periods,
+        /// Which of them.
+        period: u32,
+        /// Those that were closed before: what they used must be there.
+        closed: Vec<u32>,
+    },
     /// Store, then show. Told again after every start.
     Released(Box<LocalRelease>),
+    /// Store, then show. Told again after every start.
+    PeriodReleased(Box<PeriodRelease>),
     /// It could not be read; its charge stands.
     Failed(AttemptId),
 }
@@ -84,6 +107,14 @@ pub enum LocalRecord {
     #[n(2)]
     #[cbor(array)]
     Failed(#[n(0)] AttemptId),
+    /// A period of a standing question was answered: the noised values of its cells.
+    #[n(3)]
+    #[cbor(array)]
+    PeriodAnswered(#[n(0)] AttemptId, #[n(1)] u32, #[cbor(n(2), with = "minicbor::bytes")] Vec<u8>),
+    /// A period could not be read, and will not be.
+    #[n(4)]
+    #[cbor(array)]
+    PeriodFailed(#[n(0)] AttemptId, #[n(1)] u32),
 }
 
 /// A question as it was admitted.
@@ -94,6 +125,9 @@ pub struct AskedRecord {
     question: LocalQuestion,
     #[n(1)]
     charge: LocalCharge,
+    /// Whether it is answered for each of its periods; not there in records of before there were such.
+    #[n(2)]
+    stands: Option<bool>,
 }
 
 impl LocalRecord {
@@ -101,7 +135,10 @@ impl LocalRecord {
     pub fn id(&self) -> AttemptId {
         match self {
             Self::Asked(asked) => asked.charge.id,
-            Self::Answered(id, _) | Self::Failed(id) => *id,
+            Self::Answered(id, _)
+            | Self::Failed(id)
+            | Self::PeriodAnswered(id, ..)
+            | Self::PeriodFailed(id, _) => *id,
         }
     }
 
@@ -123,6 +160,8 @@ impl fmt::Debug for LocalRecord {
             Self::Asked(_) => "Asked",
             Self::Answered(..) => "Answered",
             Self::Failed(_) => "Failed",
+            Self::PeriodAnswered(..) => "PeriodAnswered",
+            Self::PeriodFailed(..) => "PeriodFailed",
         };
         f.debug_tuple(kind).field(&self.id()).finish()
     }
@@ -142,6 +181,8 @@ pub struct LocalRequest {
     /// What joint attempts under way may yet book on the local account, to be kept free:
     /// [`CleanRoom::at_risk_locally`](crate::steps::CleanRoom::at_risk_locally).
     pub at_risk: PicoRho,
+    /// Whether it is charged once and answered for each of its periods.
+    pub stands: bool,
 }
 
 /// Why a question is not taken. Nothing was spent.
@@ -159,6 +200,12 @@ pub enum LocalAskError {
     /// Too many at a time.
     #[error("{UNDER_WAY_MAX} local questions are under way; wait for one to end")]
     TooMany,
+    /// It cannot stand.
+    #[error(transparent)]
+    Standing(#[from] StandingError),
+    /// Too many that stand.
+    #[error("{STANDING_MAX} standing questions have periods left; wait for one to end")]
+    TooManyStanding,
 }
 
 /// Why what came of a reading is not taken.
@@ -181,6 +228,8 @@ pub enum LocalProgress {
     Reading,
     /// It is answered; the hash of the answer is not certified yet.
     Releasing,
+    /// It is answered for each of its periods as they end.
+    Standing,
     /// It is answered.
     Released,
     /// It could not be read; its charge stands.
@@ -194,6 +243,8 @@ struct Asked {
     /// None when the contract in force plans it no more.
     plan: Option<Arc<DpPlan>>,
     state: State,
+    /// Its periods, if it is to be answered for each.
+    standing: Option<Standing>,
     /// Emitted in this process.
     emitted: BTreeSet<Emitted>,
 }
@@ -217,6 +268,7 @@ pub struct LocalRoom {
     me: ParticipantId,
     contract: Contract,
     asked: BTreeMap<AttemptId, Asked>,
+    today: Option<CivilDate>,
 }
 
 /// Redacted: it holds questions.
@@ -229,7 +281,7 @@ impl fmt::Debug for LocalRoom {
 impl LocalRoom {
     /// A brand without local questions.
     pub const fn new(me: ParticipantId, contract: Contract) -> Self {
-        Self { me, contract, asked: BTreeMap::new() }
+        Self { me, contract, asked: BTreeMap::new(), today: None }
     }
 
     /// From the unsealed records of a disk, in the order they were written. [`Self::resume`] next, once
@@ -243,10 +295,26 @@ impl LocalRoom {
         for bytes in records {
             match LocalRecord::from_bytes(bytes.as_ref())? {
                 LocalRecord::Asked(record) => {
-                    let AskedRecord { question, charge } = *record;
+                    let AskedRecord { question, charge, stands } = *record;
                     let plan = DpPlan::local(&room.contract, me, &question).ok();
                     let plan = plan.filter(|plan| plan.hash() == charge.plan).map(Arc::new);
-                    room.asked.entry(charge.id).or_insert_with(|| Asked::new(charge, plan));
+                    let stands = stands == Some(true);
+                    let standing = plan.as_deref().filter(|_| stands).map(Periods::of);
+                    let standing = standing.and_then(Result::ok).map(Standing::new);
+                    // without its periods it is not one to be answered at once
+                    let plan = plan.filter(|_| standing.is_some() == stands);
+                    let asked = || Asked::new(charge, plan, standing);
+                    room.asked.entry(charge.id).or_insert_with(asked);
+                }
+                LocalRecord::PeriodAnswered(id, period, noised) => {
+                    if let Some(standing) = room.standing_of(&id) {
+                        standing.answered.insert(period, noised);
+                    }
+                }
+                LocalRecord::PeriodFailed(id, period) => {
+                    if let Some(standing) = room.standing_of(&id) {
+                        standing.failed.insert(period);
+                    }
                 }
                 LocalRecord::Answered(id, noised) => {
                     if let Some(asked) = room.asked.get_mut(&id) {
@@ -261,6 +329,10 @@ impl LocalRoom {
             }
         }
         Ok(room)
+    }
+
+    fn standing_of(&mut self, id: &AttemptId) -> Option<&mut Standing> {
+        self.asked.get_mut(id)?.standing.as_mut()
     }
 
     /// Goes by another contract from now on. Questions that were not read yet end here.
@@ -285,15 +357,26 @@ impl LocalRoom {
         ledger: &Ledger,
         clock: Clock,
     ) -> Result<Vec<LocalEffect>, LocalAskError> {
-        let LocalRequest { query, question, snapshot, analyst_quota, at_risk } = request;
+        let LocalRequest { query, question, snapshot, analyst_quota, at_risk, stands } = request;
         let plan = DpPlan::local(&self.contract, self.me, &question)?;
+        let standing = if stands { Some(Standing::new(Periods::of(&plan)?)) } else { None };
         let id = AttemptId { proposer: self.me, query, attempt: Attempt::FIRST };
         if self.asked.contains_key(&id) || ledger.facts(&id).is_some() {
             return Err(LocalAskError::Taken);
         }
-        let open = self.asked.values().filter(|asked| asked.is_under_way()).count();
-        if open >= UNDER_WAY_MAX {
+        let open = self.asked.iter().filter(|(id, asked)| match &asked.standing {
+            Some(_) => asked.is_under_way() && !certified(ledger, id),
+            None => asked.is_under_way(),
+        });
+        if open.count() >= UNDER_WAY_MAX {
             return Err(LocalAskError::TooMany);
+        }
+        let left = |asked: &&Asked| {
+            let standing = asked.standing.as_ref().filter(|_| asked.is_under_way());
+            standing.is_some_and(|it| it.progress(asked.charge.year.0, None).next.is_some())
+        };
+        if stands && self.asked.values().filter(left).count() >= STANDING_MAX {
+            return Err(LocalAskError::TooManyStanding);
         }
         let charge = LocalCharge {
             id,
@@ -315,8 +398,9 @@ impl LocalRoom {
         if asked > left {
             return Err(OverBudget::Local { brand, year, left, asked }.into());
         }
-        self.asked.insert(id, Asked::new(charge, Some(Arc::new(plan))));
-        let record = LocalRecord::Asked(Box::new(AskedRecord { question, charge }));
+        self.asked.insert(id, Asked::new(charge, Some(Arc::new(plan)), standing));
+        let stands = stands.then_some(true);
+        let record = LocalRecord::Asked(Box::new(AskedRecord { question, charge, stands }));
         let mut effects = vec![LocalEffect::Persist(record)];
         effects.extend(self.advance(id, ledger));
         Ok(effects)
@@ -339,7 +423,7 @@ impl LocalRoom {
         let (Some(charge), Some(asked)) = (charge, self.asked.get_mut(&id)) else {
             return Err(LocalStepError::NotWaiting);
         };
-        let (Some(plan), State::Open) = (&asked.plan, &asked.state) else {
+        let (Some(plan), State::Open, None) = (&asked.plan, &asked.state, &asked.standing) else {
             return Err(LocalStepError::NotWaiting);
         };
         let noised = LocalRelease::new(&charge, plan, vector, noise)?.noised();
@@ -373,6 +457,7 @@ impl LocalRoom {
             (State::Answered(_), _) => LocalProgress::Releasing,
             (State::Failed, _) => LocalProgress::Failed,
             (State::Open, None) => LocalProgress::Dropped,
+            (State::Open, Some(_)) if asked.standing.is_some() => asked.standing_at(id, ledger),
             // a disk that was put back to before the release
             (State::Open, Some(_)) if logged(ledger, id) => LocalProgress::Failed,
             (State::Open, Some(_)) if certified(ledger, id) => LocalProgress::Reading,
@@ -387,11 +472,31 @@ impl LocalRoom {
 
     /// A question with this plan from this data that is under way or answered.
     pub fn same(&self, plan: PlanHash, snapshot: SnapshotId, ledger: &Ledger) -> Option<AttemptId> {
-        let same = |asked: &Asked| asked.charge.plan == plan && asked.charge.snapshot == snapshot;
+        let same = |asked: &Asked| {
+            asked.charge.plan == plan
+                && asked.charge.snapshot == snapshot
+                && asked.standing.is_none()
+        };
         let alive = |id: &AttemptId, asked: &Asked| match asked.state {
             State::Open => asked.plan.is_some() && !logged(ledger, id),
             State::Answered(_) => true,
             State::Failed => false,
+        };
+        let found = self.asked.iter().find(|(id, asked)| same(asked) && alive(id, asked));
+        found.map(|(id, _)| *id)
+    }
+
+    /// A standing question with this plan, charged to this year, that has periods left or answers.
+    pub fn same_standing(
+        &self,
+        plan: PlanHash,
+        year: CalendarYear,
+        ledger: &Ledger,
+    ) -> Option<AttemptId> {
+        let same = |asked: &Asked| asked.charge.plan == plan && asked.charge.year == year;
+        let alive = |id: &AttemptId, asked: &Asked| {
+            let standing = asked.standing.as_ref().filter(|_| asked.plan.is_some());
+            standing.is_some_and(|it| !it.progress(year.0, ledger.facts(id)).lost)
         };
         let found = self.asked.iter().find(|(id, asked)| same(asked) && alive(id, asked));
         found.map(|(id, _)| *id)
@@ -414,6 +519,7 @@ impl LocalRoom {
 
     /// Everything that is due.
     fn advance(&mut self, id: AttemptId, ledger: &Ledger) -> Vec<LocalEffect> {
+        let today = self.today;
         let Some(asked) = self.asked.get_mut(&id) else { return Vec::new() };
         let mut effects = Vec::new();
         let is_certified = certified(ledger, &id);
@@ -422,6 +528,9 @@ impl LocalRoom {
                 if asked.emitted.insert(Emitted::Charge) {
                     effects.push(LocalEffect::Append(CleanRoomEntry::LocalCharge(asked.charge)));
                 }
+            }
+            (State::Open, _) if asked.standing.is_some() => {
+                effects = standing::advance(id, asked, ledger, today);
             }
             (State::Open, Some(plan)) if !logged(ledger, &id) => {
                 let (plan, snapshot) = (Arc::clone(plan), asked.charge.snapshot);
@@ -455,8 +564,24 @@ impl LocalRoom {
 }
 
 impl Asked {
-    const fn new(charge: LocalCharge, plan: Option<Arc<DpPlan>>) -> Self {
-        Self { charge, plan, state: State::Open, emitted: BTreeSet::new() }
+    const fn new(
+        charge: LocalCharge,
+        plan: Option<Arc<DpPlan>>,
+        standing: Option<Standing>,
+    ) -> Self {
+        Self { charge, plan, state: State::Open, standing, emitted: BTreeSet::new() }
+    }
+
+    /// Where one stands that is answered for each of its periods.
+    fn standing_at(&self, id: &AttemptId, ledger: &Ledger) -> LocalProgress {
+        let progress = |it: &Standing| it.progress(self.charge.year.0, ledger.facts(id));
+        match self.standing.as_ref().map(progress) {
+            _ if !certified(ledger, id) => LocalProgress::Charging,
+            Some(it) if it.lost => LocalProgress::Failed,
+            Some(it) if it.next.is_none() && it.released > 0 => LocalProgress::Released,
+            Some(it) if it.next.is_none() => LocalProgress::Failed,
+            _ => LocalProgress::Standing,
+        }
     }
 
     const fn is_under_way(&self) -> bool {

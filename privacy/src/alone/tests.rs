@@ -67,6 +67,7 @@ impl Brand {
             snapshot: SnapshotId([9; 32]),
             analyst_quota: sample_contract().local_quota(),
             at_risk: PicoRho::ZERO,
+            stands: false,
         }
     }
 
@@ -85,6 +86,9 @@ impl Brand {
                 LocalEffect::Read { id, plan, .. } => self.reads.push((id, plan)),
                 LocalEffect::Released(release) => self.shown.push(*release),
                 LocalEffect::Failed(id) => self.failed.push(id),
+                LocalEffect::ReadPeriod { .. } | LocalEffect::PeriodReleased(_) => {
+                    panic!("nothing stands here")
+                }
             }
         }
     }

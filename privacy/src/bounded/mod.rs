@@ -15,7 +15,7 @@ mod words;
 
 pub use collect::{BoundedVector, CollectError, Collector};
 pub use emit::{MemberSql, member_sql};
-pub use standing::{Periods, Spent, StandingError};
+pub use standing::{Periods, Spent, SpentPage, StandingError};
 
 #[cfg(test)]
 mod sensitivity;

@@ -110,6 +110,11 @@ impl Periods {
         if today > *last { Ok(()) } else { Err(StandingError::NotOver) }
     }
 
+    /// The last day of a period.
+    pub fn last_day(&self, period: u32) -> Option<CivilDate> {
+        self.last_days.get(usize::try_from(period).ok()?).copied()
+    }
+
     /// Which period a cell of the plan belongs to.
     pub(crate) fn of_cell(&self, position: usize) -> Option<u32> {
         self.of_cells.get(position).copied()
@@ -176,9 +181,56 @@ impl Spent {
         self.members.retain(|_, periods| !periods.is_empty());
     }
 
-    /// Forgets a member, when it is erased: its rows are gone as well.
-    pub fn forget_member(&mut self, member: &[u8]) {
-        self.members.remove(member);
+    /// What one period was closed with, in pages of at most so many members, to be stored; the first is
+    /// there for a period in which nobody has anything as well.
+    pub fn pages(&self, period: u32, members_each: usize) -> Vec<SpentPage> {
+        let mut pages = vec![SpentPage { period, members: BTreeMap::new() }];
+        for (member, periods) in &self.members {
+            let Some(squares) = periods.get(&period) else { continue };
+            if pages.last().is_some_and(|page| page.members.len() >= members_each.max(1)) {
+                pages.push(SpentPage { period, members: BTreeMap::new() });
+            }
+            if let Some(page) = pages.last_mut() {
+                page.members.insert(member.clone(), squares.clone());
+            }
+        }
+        pages
+    }
+
+    /// Adds a page that was stored.
+    pub fn add(&mut self, page: SpentPage) {
+        for (member, squares) in page.members {
+            self.members.entry(member).or_default().insert(page.period, squares);
+        }
+    }
+}
+
+/// What some members' vectors had in one period of a standing question: personal data, to be sealed.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct SpentPage {
+    #[n(0)]
+    period: u32,
+    #[n(1)]
+    members: BTreeMap<Vec<u8>, Vec<Square>>,
+}
+
+impl SpentPage {
+    /// The period.
+    pub const fn period(&self) -> u32 {
+        self.period
+    }
+
+    /// Forgets a member, when it is erased: its rows are gone as well. Says whether it was there.
+    pub fn forget_member(&mut self, member: &[u8]) -> bool {
+        self.members.remove(member).is_some()
+    }
+}
+
+/// Redacted: it names members.
+impl fmt::Debug for SpentPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SpentPage").field("period", &self.period).finish_non_exhaustive()
     }
 }
 

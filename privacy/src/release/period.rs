@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::answer::{self, ReleasedCell, Sums};
 use super::{PROTECTED_ALONE, PrivacyStatement, ReleaseError, column_names};
-use crate::accounting::Facts;
+use crate::accounting::{CertifiedLocalCharge, Facts};
 use crate::bounded::{BoundedVector, Periods, StandingError};
 use crate::civil::CivilDate;
 use crate::hash;
@@ -88,23 +88,54 @@ impl PeriodRelease {
         if vector.plan() != plan.hash() || noise.plan() != plan.hash() {
             return Err(ReleaseError::Plan);
         }
-        let is_in = |cell: usize| periods.of_cell(cell) == Some(period);
-        let mut all = Vec::with_capacity(plan.coordinates());
-        let mut values = Vec::new();
         let mut sums = vector.values().iter().zip(noise.values());
-        for column in plan.columns() {
-            for cell in 0..plan.cells().len() {
-                for _ in 0..column.fill().width() {
-                    let (value, noise) = sums.next().ok_or(ReleaseError::Plan)?;
-                    let sum = value.checked_add(*noise).ok_or(ReleaseError::Plan)?;
-                    all.push(if is_in(cell) { sum } else { 0 });
-                    values.extend(is_in(cell).then_some(sum));
-                }
+        let mut values = Vec::new();
+        for is_in in coordinates(plan, periods, period) {
+            let (value, noise) = sums.next().ok_or(ReleaseError::Plan)?;
+            if is_in {
+                values.push(value.checked_add(*noise).ok_or(ReleaseError::Plan)?);
             }
         }
+        Self::of_noised(&charge, plan, periods, period, values)
+    }
+
+    /// A release again from the noised values on the own disk, whose log has yet to take the hash, or has.
+    pub(crate) fn unlogged(
+        charge: &CertifiedLocalCharge,
+        plan: &DpPlan,
+        periods: &Periods,
+        period: u32,
+        noised: &[u8],
+    ) -> Result<Self, ReleaseError> {
+        if !charge.pays_for(plan) {
+            return Err(ReleaseError::Unpaid);
+        }
+        let (values, rest) = noised.as_chunks::<8>();
+        if !rest.is_empty() {
+            return Err(ReleaseError::Plan);
+        }
+        let values = values.iter().map(|value| i64::from_be_bytes(*value)).collect();
+        Self::of_noised(charge, plan, periods, period, values)
+    }
+
+    fn of_noised(
+        charge: &CertifiedLocalCharge,
+        plan: &DpPlan,
+        periods: &Periods,
+        period: u32,
+        values: Vec<i64>,
+    ) -> Result<Self, ReleaseError> {
+        let mut noised = values.iter();
+        let mut all = Vec::with_capacity(plan.coordinates());
+        for is_in in coordinates(plan, periods, period) {
+            all.push(if is_in { *noised.next().ok_or(ReleaseError::Plan)? } else { 0 });
+        }
+        if noised.next().is_some() {
+            return Err(ReleaseError::Plan);
+        }
         let cells = answer::answer(&Sums { plan, values: &all }).into_iter().enumerate();
-        let cells: Vec<ReleasedCell> =
-            cells.filter(|(cell, _)| is_in(*cell)).map(|(_, cell)| cell).collect();
+        let cells = cells.filter(|(cell, _)| periods.of_cell(*cell) == Some(period));
+        let cells: Vec<ReleasedCell> = cells.map(|(_, cell)| cell).collect();
         let charged = charge.entry();
         let stable = Stable {
             version: 0,
@@ -121,6 +152,21 @@ impl PeriodRelease {
         let proposer = charged.id.proposer;
         let statement = PrivacyStatement::new(PROTECTED_ALONE, proposer, charged.year, plan);
         Ok(Self { stable, cells, statement })
+    }
+
+    /// Every noised value of the period, eight bytes each, big-endian, in the plan's order.
+    pub fn noised(&self) -> Vec<u8> {
+        self.stable.values.iter().flat_map(|value| value.to_be_bytes()).collect()
+    }
+
+    /// The plan it answers.
+    pub const fn plan(&self) -> PlanHash {
+        self.stable.plan
+    }
+
+    /// What all periods together cost.
+    pub const fn rho(&self) -> PicoRho {
+        self.stable.rho
     }
 
     /// The question it answers.
@@ -160,6 +206,16 @@ impl PeriodRelease {
         let _ = minicbor::encode(&self.stable, &mut bytes);
         ReleaseHash(hash::tagged("coalition/privacy/period-release/v0", &[&bytes]))
     }
+}
+
+/// Of every coordinate of the plan, whether it is of this period.
+fn coordinates(plan: &DpPlan, periods: &Periods, period: u32) -> impl Iterator<Item = bool> {
+    plan.columns().iter().flat_map(move |column| {
+        (0..plan.cells().len()).flat_map(move |cell| {
+            let is_in = periods.of_cell(cell) == Some(period);
+            std::iter::repeat_n(is_in, column.fill().width())
+        })
+    })
 }
 
 /// As JSON for people and programs.

@@ -28,11 +28,14 @@ use crate::witness::build::OwnBlock;
 use crate::witness::message::Message;
 use crate::witness::record::Record;
 use crate::witness::state::{FinalBlock, Outbox, Witness};
-use crate::witness::statement::{Certificate, VotingKeys};
+use crate::witness::statement::{Certificate, UnverifiedCertificate, VotingKeys};
 use crate::witness::writer::Entropy;
 
 /// A second's steps, and how far a step goes on.
 pub(crate) const STEP: Milliseconds = Milliseconds::new(100);
+
+/// At a restart, so many snapshots of what was before are looked at.
+const SNAPSHOTS: usize = 8;
 
 /// SplitMix64.
 pub(crate) struct Numbers(u64);
@@ -59,8 +62,9 @@ pub(crate) struct Blocks(
 );
 
 impl Archive for Blocks {
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
-        self.0.get(&height).cloned()
+    fn block(&self, height: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
+        let (block, certificate) = self.0.get(&height)?;
+        Some((block.clone(), certificate.as_unverified().clone()))
     }
 
     fn held(&self, log: BrandId, from: Height) -> Option<HeldBlock> {
@@ -73,6 +77,8 @@ pub(crate) struct Site {
     pub(crate) ledger: Ledger,
     pub(crate) blocks: Blocks,
     pub(crate) records: Vec<Record>,
+    // how many there were after each call
+    calls: Vec<usize>,
     // every leaf it has sent
     pub(crate) legs: OutgoingLegs,
     // points of its members that came back to them, by leaf
@@ -260,6 +266,7 @@ impl World {
             ledger,
             blocks: Blocks::default(),
             records: Vec::new(),
+            calls: Vec::new(),
             legs: OutgoingLegs::default(),
             given_back: BTreeMap::new(),
             headers: BTreeMap::new(),
@@ -289,6 +296,7 @@ impl World {
         let mut context = Context { now, entropy, archive: &site.blocks };
         action(&mut site.ledger, &mut context, &mut out);
         site.records.append(&mut out.records);
+        site.calls.push(site.records.len());
         site.rejected.append(&mut out.rejected);
         site.blocks.1.extend(out.held.into_iter().map(|held| (held.place().unwrap(), held)));
         let mut written = out.written.into_iter();
@@ -445,7 +453,7 @@ impl World {
         });
     }
 
-    /// A node starts again from what it had on disk.
+    /// A node starts again from what it had on disk. What snapshots of that would have given is looked at.
     pub(crate) fn restart(
         &mut self,
         brand: BrandId,
@@ -459,17 +467,39 @@ impl World {
             ledger.witnesses().map(of).collect()
         };
         let before = state(&site.ledger);
-        site.ledger = Ledger::new(brand, chain.clone(), private_keys(brand));
-        for generation in 1..=keys {
-            site.ledger.add_keys(signing_keys(brand, generation));
-            site.ledger.turn_sealing_key(sealing_secret(brand, generation)).unwrap();
-        }
-        drafts.iter().for_each(|draft| site.ledger.hold(constitution(draft)));
-        for record in &site.records {
-            let record = Record::from_bytes(&record.to_bytes()).unwrap();
-            site.ledger.replay(&record, &mut Outbox::default()).unwrap();
-        }
+        let fresh = || {
+            let mut ledger = Ledger::new(brand, chain.clone(), private_keys(brand));
+            for generation in 1..=keys {
+                ledger.add_keys(signing_keys(brand, generation));
+                ledger.turn_sealing_key(sealing_secret(brand, generation)).unwrap();
+            }
+            drafts.iter().for_each(|draft| ledger.hold(constitution(draft)));
+            ledger
+        };
+        let replay = |ledger: &mut Ledger, records: &[Record]| {
+            for record in records {
+                let record = Record::from_bytes(&record.to_bytes()).unwrap();
+                ledger.replay(&record, &mut Outbox::default()).unwrap();
+            }
+        };
+        site.ledger = fresh();
+        replay(&mut site.ledger, &site.records);
         assert_eq!(state(&site.ledger), before);
+        // a snapshot after any call, and the records after it, give the same, byte for byte
+        let bytes = |ledger: &Ledger| -> Vec<Vec<u8>> {
+            ledger.snapshot().iter().map(Record::to_bytes).collect()
+        };
+        let expected = bytes(&site.ledger);
+        let apart = site.calls.len().div_ceil(SNAPSHOTS).max(1);
+        for cut in site.calls.iter().rev().step_by(apart) {
+            let (first, rest) = site.records.split_at(*cut);
+            let (mut whole, mut taken_up) = (fresh(), fresh());
+            replay(&mut whole, first);
+            replay(&mut taken_up, &whole.snapshot());
+            assert_eq!(bytes(&taken_up), bytes(&whole), "{brand}, record {cut}");
+            replay(&mut taken_up, rest);
+            assert!(bytes(&taken_up) == expected, "{brand}, snapshot after record {cut}");
+        }
         self.call(brand, |ledger, context, out| ledger.resume(context, out));
     }
 }

@@ -5,6 +5,7 @@ use crate::amount::{AmountError, Value};
 use crate::ids::{BrandId, Height};
 use crate::log::block::PublicEntry;
 use crate::log::resolution::{DisputeResolved, ResolutionError};
+use crate::time::Timestamp;
 use crate::witness::cases::Kept;
 use crate::witness::dispute::{AgreeError, Agreed, Dispute};
 use crate::witness::guards::Guards;
@@ -18,6 +19,22 @@ pub(super) struct Agreements {
     given: Vec<(BrandId, Height, Value)>,
     // what this node has not acted upon: it was lost, and has its log back from others
     open: Vec<DisputeResolved>,
+}
+
+impl Agreements {
+    /// For a snapshot: what was given back, and what has not been acted upon.
+    pub(super) fn state(&self) -> (Vec<(BrandId, Height, Value)>, Vec<DisputeResolved>) {
+        (self.given.clone(), self.open.clone())
+    }
+
+    /// Takes that up again.
+    pub(super) fn take_up(
+        &mut self,
+        given: Vec<(BrandId, Height, Value)>,
+        open: Vec<DisputeResolved>,
+    ) {
+        (self.given, self.open) = (given, open);
+    }
 }
 
 /// Why this brand's offer is not taken.
@@ -90,8 +107,7 @@ impl<G: Guards> Ledger<G> {
     /// # Errors
     /// See [`AgreeError`].
     pub fn agree(&mut self, log: BrandId, out: &mut Outbox) -> Result<Agreed, AgreeError> {
-        let witness = self.witnesses.get_mut(&log).ok_or(AgreeError::NoDispute)?;
-        let agreed = witness.agree()?;
+        let agreed = self.agree_with(log)?;
         out.records.push(Record::Kept(Box::new(Kept::Agreed(log))));
         Ok(agreed)
     }
@@ -123,20 +139,32 @@ impl<G: Guards> Ledger<G> {
     pub(super) fn agree_again(&mut self, out: &mut Outbox) {
         let agreements = std::mem::take(&mut self.agreements.open);
         for terms in agreements {
-            let Some(witness) = self.witnesses.get_mut(&terms.accused) else { continue };
-            let offer = witness.dispute().and_then(Dispute::offer);
+            let witness = self.witnesses.get(&terms.accused);
+            let offer = witness.and_then(|it| it.dispute()).and_then(Dispute::offer);
             if offer.is_some_and(|offer| offer.resolution == terms) {
                 // what the own log says is agreed to was found to stand when it was
-                if let Ok(agreed) = witness.agree() {
+                if let Ok(agreed) = self.agree_with(terms.accused) {
                     out.records.push(Record::Kept(Box::new(Kept::Agreed(terms.accused))));
                     out.finals.extend(agreed.blocks);
                     continue;
                 }
             }
             // the offer is in the block after the last one considered
-            if witness.tip().height <= terms.last {
+            let witness = self.witnesses.get(&terms.accused);
+            if witness.is_some_and(|witness| witness.tip().height <= terms.last) {
                 self.agreements.open.push(terms);
             }
         }
+    }
+
+    /// The same, now or on replay.
+    pub(super) fn agree_with(&mut self, log: BrandId) -> Result<Agreed, AgreeError> {
+        let witness = self.witnesses.get_mut(&log).ok_or(AgreeError::NoDispute)?;
+        let agreed = witness.agree()?;
+        // to a log that has ended nothing comes any more
+        if let Some((at, _, witness)) = self.parts(log, Timestamp::default()) {
+            witness.judge_again(&at);
+        }
+        Ok(agreed)
     }
 }

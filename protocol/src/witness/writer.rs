@@ -7,6 +7,7 @@
 mod blocks;
 mod recognition;
 mod rounds;
+mod snapshot;
 mod submissions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,9 +22,8 @@ use super::message::CertifiedHeader;
 use super::record::Record;
 use super::rules::Violation;
 use super::state::{Outbox, Surroundings, Witness};
-use super::statement::{Commit, Open, Proposal};
+use super::statement::Open;
 use crate::amount::Value;
-use crate::crypto::Signed;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Epoch, HeaderHash};
 use crate::log::block::{BlockReference, ColumnContent, PublicEntry, Recognised};
@@ -106,6 +106,10 @@ impl<G: Guards> Writer<G> {
     #[must_use]
     pub fn open_block(&self) -> Option<&OwnBlock> {
         self.blocks.values().next()
+    }
+    /// All of them: beside the one that was built, one of a former life that a lock may force.
+    pub fn open_blocks(&self) -> impl Iterator<Item = &OwnBlock> {
+        self.blocks.values()
     }
     /// The block that a lock forces this writer to propose and that it does not have: made before its
     /// disk was lost, and to be had from those who voted for it.
@@ -221,25 +225,15 @@ impl<G: Guards> Writer<G> {
                 let incarnation = at.standing.incarnation();
                 self.begin_round(at, own, Open { log, epoch, height, round, nonce, incarnation });
             }
-            Record::Proposed(pledge) => {
-                let now = Timestamp::from_unix_ms(0);
-                let attempt = self.attempt.get_or_insert_with(|| Attempt::new(pledge.round, now));
-                let proposal = Signed::sign(at.me, Proposal(*pledge), &at.keys.log);
-                attempt.led.proposed = Some((*pledge, proposal.signature));
-            }
-            Record::Locked(_) => {
-                if let (Some(attempt), Some(lock)) = (&mut self.attempt, own.lock()) {
-                    let commit = Signed::sign(at.me, Commit(lock.pledge()), &at.keys.vote);
-                    attempt.led.commits.insert(at.me, commit.signature);
-                    attempt.led.lock = Some(lock.clone());
-                }
-            }
+            Record::Proposed(pledge) => self.proposed_before(at, *pledge),
+            Record::Locked(_) => self.locked_before(at, own),
             Record::Final(certificate) => {
                 self.finish(at, certificate.pledge.block.header, out);
             }
             Record::Rebuilt(rebuilt) => {
                 self.rebuilt(at, &rebuilt.block, rebuilt.certificate.is_some(), out);
             }
+            Record::WriterState(state) => self.take_up(at, own, state),
             _ => {}
         }
     }

@@ -11,7 +11,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use minicbor::bytes::ByteVec;
 use protocol::ids::LeafIndex;
@@ -346,6 +346,10 @@ impl Runtime {
     pub(super) async fn care_for_snapshots(&mut self) -> Result<(), RunError> {
         // a restored node first finds out what it had made of others' blocks
         if !self.snapshots.is_due(now()) || !self.core.has_applied_all() {
+            return Ok(());
+        }
+        // a backup copies the journal's files, and none of them goes meanwhile
+        if self.backup.lock().unwrap_or_else(PoisonError::into_inner).running {
             return Ok(());
         }
         // all that it stands for is durable, and its checkpoint is on its way

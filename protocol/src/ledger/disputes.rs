@@ -5,7 +5,6 @@ use crate::amount::{AmountError, Value};
 use crate::ids::{BrandId, Height};
 use crate::log::block::PublicEntry;
 use crate::log::resolution::{DisputeResolved, ResolutionError};
-use crate::time::Timestamp;
 use crate::witness::cases::Kept;
 use crate::witness::dispute::{AgreeError, Agreed, Dispute};
 use crate::witness::guards::Guards;
@@ -159,12 +158,6 @@ impl<G: Guards> Ledger<G> {
 
     /// The same, now or on replay.
     pub(super) fn agree_with(&mut self, log: BrandId) -> Result<Agreed, AgreeError> {
-        let witness = self.witnesses.get_mut(&log).ok_or(AgreeError::NoDispute)?;
-        let agreed = witness.agree()?;
-        // to a log that has ended nothing comes any more
-        if let Some((at, _, witness)) = self.parts(log, Timestamp::default()) {
-            witness.judge_again(&at);
-        }
-        Ok(agreed)
+        self.witnesses.get_mut(&log).ok_or(AgreeError::NoDispute)?.agree()
     }
 }

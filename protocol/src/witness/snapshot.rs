@@ -200,6 +200,9 @@ pub struct Delivered {
     /// fault.
     #[n(2)]
     pub restored: bool,
+    /// Whether it was read as an offer to end a dispute that there was then.
+    #[n(3)]
+    pub offered: bool,
 }
 
 /// What is about the writing of the own log, beside the block that is open.

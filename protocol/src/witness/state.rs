@@ -210,8 +210,7 @@ impl<G: Guards> Witness<G> {
         self.dispute.as_deref()
     }
     /// This brand agrees to what the log offers as the end of the dispute: from its next block on the
-    /// log is credited again. Gives what is to be credited now. What has come in for the open height is to
-    /// be judged again ([`Witness::judge_again`]).
+    /// log is credited again. Gives what is to be credited now.
     ///
     /// # Errors
     /// When there is no offer that can be agreed to.

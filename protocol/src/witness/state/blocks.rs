@@ -31,6 +31,8 @@ pub(super) enum How {
     Again {
         /// Whether this node was a restored one then.
         restored: bool,
+        /// Whether it was read as an offer to end a dispute that there was then.
+        offered: bool,
     },
 }
 
@@ -60,7 +62,7 @@ impl<G: Guards> Witness<G> {
     ) -> Result<(), Violation> {
         let fresh = how == How::Fresh;
         let restored = match how {
-            How::Again { restored } => restored,
+            How::Again { restored, .. } => restored,
             How::Fresh | How::Late => at.standing.was_restored(),
         };
         let header = Header::from_bytes(&delivery.header)?;
@@ -84,7 +86,9 @@ impl<G: Guards> Witness<G> {
         let public = rules::check_public(&header, delivery.public.as_ref())?;
         let proven = proven(&header, delivery.public.as_ref(), &public);
         let opening = self.opening(at, &header, id);
-        let offered = self.offered(at.me, &public);
+        let was_offered = matches!(how, How::Again { offered: true, .. });
+        let offered = (was_offered || self.dispute.is_some()).then(|| self.offered(at.me, &public));
+        let offered = offered.flatten();
         // a restored node may have lost the key that an old block was sealed to, which is nobody's fault but
         // its own: a quorum has seen that it was the right one
         let unread = !fresh && restored && matches!(opening, Err(SealError::KeyNotHeld));
@@ -147,29 +151,6 @@ impl<G: Guards> Witness<G> {
         }
     }
 
-    /// What the log has to continue has changed: blocks of the open height that are here already are judged
-    /// by that, now as after a restart.
-    pub fn judge_again(&mut self, at: &Surroundings<'_>) {
-        for (id, before) in std::mem::take(&mut self.received) {
-            let Some(delivery) = before.delivery.clone() else {
-                self.received.insert(id, before);
-                continue;
-            };
-            if let Some(opening) = before.opening.clone() {
-                self.opened.insert(id, opening);
-            }
-            let block = before.reference(self.log, id);
-            let how = How::Again { restored: before.restored };
-            if self.receive(at, &block, &delivery, how).is_err() {
-                self.received.insert(id, before);
-            } else if let Some(received) = self.received.get_mut(&id) {
-                // whether it was fit for a vote is as it was
-                (received.judged, received.unsound) = (before.judged, before.unsound);
-                received.delivery = Some(delivery);
-            }
-        }
-    }
-
     /// A block by itself and against the one before. `brought` are the certified headers of other logs
     /// that came with it; none when it came without, as a block does that is final.
     fn judge(
@@ -195,13 +176,12 @@ impl<G: Guards> Witness<G> {
         self.judge_entries(at, header, public)
     }
 
-    /// What the log offers this node as the end of a dispute that there is.
+    /// What the log offers this node as the end of a dispute.
     fn offered(
         &self,
         me: BrandId,
         public: &[(LeafIndex, PublicEntry)],
     ) -> Option<Box<DisputeResolved>> {
-        self.dispute.as_ref()?;
         public.iter().find_map(|(_, entry)| match entry {
             PublicEntry::DisputeResolved(it) if it.sides() == (self.log, me) => Some(it.clone()),
             _ => None,

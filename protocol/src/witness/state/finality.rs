@@ -276,7 +276,8 @@ impl<G: Guards> Witness<G> {
                 }
             }
             Record::Delivered(delivered) => {
-                let how = How::Again { restored: delivered.restored };
+                let (restored, offered) = (delivered.restored, delivered.offered);
+                let how = How::Again { restored, offered };
                 self.receive(at, &delivered.block, &delivered.delivery, how)?;
                 self.keep_delivery(delivered.block.header, &delivered.delivery);
             }

@@ -62,8 +62,10 @@ impl<G: Guards> Witness<G> {
                 Record::Opened(Opened { log, block: *id, opening })
             });
             let delivered = delivery.map(|delivery| {
-                let (block, restored) = (received.reference(self.log, *id), received.restored);
-                Record::Delivered(Delivered { block, delivery: delivery.clone(), restored })
+                let block = received.reference(self.log, *id);
+                let (delivery, restored) = (delivery.clone(), received.restored);
+                let offered = received.offered.is_some();
+                Record::Delivered(Delivered { block, delivery, restored, offered })
             });
             opened.into_iter().chain(delivered)
         })

@@ -888,6 +888,7 @@ impl<G: Guards> Ledger<G> {
         self.take_note(out.finals.get(finals..).unwrap_or_default());
         self.note_recognised(out.finals.get(finals..).unwrap_or_default());
         self.note_agreements(out.finals.get(finals..).unwrap_or_default());
+        self.forget_settled();
         out.found.clear();
         self.note_entered(out.written.get(before..).unwrap_or_default());
         Ok(())

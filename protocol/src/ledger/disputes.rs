@@ -156,6 +156,17 @@ impl<G: Guards> Ledger<G> {
         }
     }
 
+    /// On replay: forgets agreements that were acted upon, or that there is nothing to do about.
+    pub(super) fn forget_settled(&mut self) {
+        let witnesses = &self.witnesses;
+        self.agreements.open.retain(|terms| {
+            let witness = witnesses.get(&terms.accused);
+            let offer = witness.and_then(|it| it.dispute()).and_then(Dispute::offer);
+            offer.is_some_and(|offer| offer.resolution == *terms)
+                || witness.is_some_and(|it| it.tip().height <= terms.last)
+        });
+    }
+
     /// The same, now or on replay.
     pub(super) fn agree_with(&mut self, log: BrandId) -> Result<Agreed, AgreeError> {
         self.witnesses.get_mut(&log).ok_or(AgreeError::NoDispute)?.agree()

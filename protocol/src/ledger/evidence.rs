@@ -86,6 +86,7 @@ impl<G: Guards> Ledger<G> {
             Kept::Agreed(log) => {
                 let agreed = self.agree_with(*log);
                 out.finals.extend(agreed.into_iter().flat_map(|it| it.blocks));
+                self.forget_settled();
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::crypto::SigningKey;
 use crate::crypto::sealed::{KeyRing, SealingSecret};
 use crate::epochs::Constitutions;
 use crate::epochs::adoption::Stance;
-use crate::exchange::{Exchange, OutgoingLeg, OutgoingLegs, Payload};
+use crate::exchange::{Exchange, OutgoingLeg, OutgoingLegs, Payload, Return, ReturnReason};
 use crate::ids::{
     BrandId, ConstitutionHash, Epoch, HeaderHash, Height, LeafIndex, MemberHandle, RequestId,
 };
@@ -177,6 +177,8 @@ pub(crate) struct World {
     pub(crate) untold: Option<BrandId>,
     // who hears nothing
     pub(crate) deaf: Option<BrandId>,
+    // who credits nothing
+    pub(crate) sends_back: Option<BrandId>,
     // rules of blocks by which proposals were refused
     pub(crate) refused: Vec<u16>,
 }
@@ -251,6 +253,7 @@ impl World {
             lost_percent,
             untold: None,
             deaf: None,
+            sends_back: None,
             refused: Vec::new(),
         };
         let chain = Constitutions::from(constitution(draft));
@@ -317,15 +320,21 @@ impl World {
                 site.ledger.submit_public(PublicEntry::DisputeOpened(dispute)).unwrap();
             }
             let payloads = done.payloads.unwrap_or_default();
-            let exchanges = payloads.into_iter().filter_map(|(_, payload)| match payload {
-                Payload::Exchange(exchange) => Some(exchange),
+            let exchanges = payloads.into_iter().filter_map(|(leaf, payload)| match payload {
+                Payload::Exchange(exchange) => Some((leaf, exchange)),
                 _ => None,
             });
-            let credited = site.credited.entry(log).or_default();
-            let before = credited.len();
-            credited.extend(exchanges);
-            let answer = credited.len() > before;
-            site.ledger.applied(log, Vec::new(), answer).unwrap();
+            let (mut returns, mut answer) = (Vec::new(), false);
+            for (leaf, exchange) in exchanges {
+                answer = true;
+                if self.sends_back == Some(brand) {
+                    let sent = Payload::Exchange(exchange);
+                    returns.extend(Return::whole(leaf, ReturnReason::NotLinked, &sent));
+                } else {
+                    site.credited.entry(log).or_default().push(exchange);
+                }
+            }
+            site.ledger.applied(log, returns, answer).unwrap();
         }
         if let Some(checkpoint) = site.ledger.checkpoint() {
             let note = checkpoint.to_string().into_bytes();

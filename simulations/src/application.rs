@@ -194,8 +194,8 @@ impl Application {
     pub fn written(&mut self, books: &mut Books, block: &OwnBlock) {
         let height = block.reference().height;
         for sent in block.payloads() {
-            // nothing here is sent back by a member, and nothing is too late
-            let until = Timestamp::from_unix_ms(u64::MAX);
+            // nothing here is sent back by a member, and what is acknowledged is over
+            let until = Timestamp::default();
             books.legs.certified(sent.index, height, until, sent.to, sent.payload.clone());
         }
         books.note(block);

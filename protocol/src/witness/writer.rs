@@ -153,7 +153,7 @@ impl<G: Guards> Writer<G> {
                 || !self.public.is_empty()
                 || !self.sealed.is_empty()
                 || at.next.due::<G>(at.now).is_some()
-                || !self.grants(own, &self.waiting_logs(at, own)).is_empty();
+                || !self.grants(own, &self.recognised_next(at, own)).is_empty();
             unready.into_iter().rev().for_each(|entry| self.public.push_front(entry));
             // a restored writer hears first whether a lock forces a block of its former life
             if !work || may_begin && self.build_next(at, own, entropy, out).is_none() {

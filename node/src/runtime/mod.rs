@@ -681,8 +681,8 @@ impl Runtime {
             Command::BackUp { request, reply } => {
                 let (store, view) = (Arc::clone(&self.store), Arc::clone(&self.backup));
                 let data = self.following.data.clone();
-                let begun = backups::begin(data, self.core.me(), store, request, view);
-                answer(turn, reply, begun);
+                let job = backups::prepare(data, self.core.me(), store, request, view);
+                answer(turn, reply, job.map(|job| self.snapshots.then_back_up(job)));
             }
             Command::BackupProgress { reply } => {
                 let view = self.backup.lock().unwrap_or_else(PoisonError::into_inner).clone();

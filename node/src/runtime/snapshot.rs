@@ -21,7 +21,7 @@ use protocol::time::{Milliseconds, Timestamp};
 use super::core::Core;
 use super::sealed_journal::{RecordCipher, Recorded, SealedRecordError};
 use super::state_record::{ITEMS_MAX, StateRecord};
-use super::{Internal, RunError, Runtime, now};
+use super::{Internal, RunError, Runtime, backups, now};
 use crate::exchange::book::Marks;
 use crate::exchange::cold::{Cold, ColdError, Leaving};
 use crate::exchange::record::NodeRecord;
@@ -306,7 +306,6 @@ impl SnapshotJob {
 }
 
 /// When a snapshot is due.
-#[derive(Debug)]
 pub(super) struct SnapshotCare {
     /// Least bytes of the journal between two.
     pub least: u64,
@@ -324,6 +323,8 @@ pub(super) struct SnapshotCare {
     pub under_way: bool,
     /// Whether the last one failed.
     pub failed: bool,
+    /// A backup that waits for the one that is being written.
+    pub backup: Option<backups::Job>,
 }
 
 impl SnapshotCare {
@@ -335,6 +336,16 @@ impl SnapshotCare {
         let grown = self.since >= self.least.max(self.last_bytes.saturating_mul(GROWTH));
         let pause = PAUSE.get().saturating_mul(self.least.min(PAUSE_BYTES)) / PAUSE_BYTES;
         self.wanted > 0 || grown && age.get() >= pause || self.since > 0 && age >= EVERY
+    }
+
+    /// Starts a backup, at once or when the snapshot that is being written is: it copies the journal's files, and
+    /// none of them may come or go meanwhile. Nor is a snapshot begun until it is made.
+    pub fn then_back_up(&mut self, job: backups::Job) {
+        if self.under_way {
+            self.backup = Some(job);
+        } else {
+            job.start();
+        }
     }
 }
 
@@ -403,6 +414,10 @@ impl Runtime {
     pub(super) fn snapshot_written(&mut self, written: Result<WrittenSnapshot, SnapshotError>) {
         self.snapshots.under_way = false;
         self.snapshots.failed = written.is_err();
+        // a node that stops makes none
+        if let Some(job) = self.snapshots.backup.take().filter(|_| self.stop.is_none()) {
+            job.start();
+        }
         match written {
             Ok(written) => {
                 self.core.points.forget_earned(&written.earned);

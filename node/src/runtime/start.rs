@@ -264,6 +264,7 @@ async fn start_as(
             wanted: 0,
             under_way: false,
             failed: false,
+            backup: None,
         },
         network: network.clone(),
         inbox,

@@ -362,8 +362,8 @@ fn copy_file(
     }
     let (from, to) = (data.path().join(path), folder.join(FILES).join(path));
     let opened = match File::open(&from) {
-        // facts of an import that was given up
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // facts of an import that was given up; of the journal nothing may be gone
+        Err(error) if error.kind() == io::ErrorKind::NotFound && most.is_none() => return Ok(()),
         opened => opened.map_err(failed("read", &from))?,
     };
     if let Some(parent) = to.parent() {

@@ -8,7 +8,9 @@
 //! that the generation that is kept behind the newest is of the present as well, and no file of the
 //! journal has block secrets or column keys of blocks that are final.
 
-use std::collections::{BTreeSet, VecDeque};
+mod care;
+
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError};
@@ -18,10 +20,11 @@ use protocol::ids::LeafIndex;
 use protocol::log::block::Header;
 use protocol::time::{Milliseconds, Timestamp};
 
+pub(super) use self::care::SnapshotCare;
 use super::core::Core;
 use super::sealed_journal::{RecordCipher, Recorded, SealedRecordError};
 use super::state_record::{ITEMS_MAX, StateRecord};
-use super::{Internal, RunError, Runtime, backups, now};
+use super::{Internal, RunError, Runtime, now};
 use crate::exchange::book::Marks;
 use crate::exchange::cold::{Cold, ColdError, Leaving};
 use crate::exchange::record::NodeRecord;
@@ -33,19 +36,8 @@ use crate::store::{Keyspace, Store, StoreError, Write};
 const EARNED: Keyspace = "earned";
 /// Where the highest such number is.
 const EARNED_LATEST: Keyspace = "earned-latest";
-/// The journal grows by so many times the last snapshot before the next one.
-const GROWTH: u64 = 2;
-/// At least so often, if anything was written.
-const EVERY: Milliseconds = Milliseconds::from_seconds(24 * 60 * 60);
-/// A snapshot every so many bytes of the journal comes at most once in [`PAUSE`], a smaller one as much more
-/// often.
-const PAUSE_BYTES: u64 = 64 << 20;
-/// See there.
-const PAUSE: Milliseconds = Milliseconds::from_seconds(20);
 /// So long an exchange stays in memory at least once it is answered or has come in.
 const KEPT: Milliseconds = Milliseconds::from_seconds(120);
-/// After a failure it is tried again in this time.
-const AGAIN: Milliseconds = Milliseconds::from_seconds(60);
 /// Bytes of records that are written at once.
 const AT_ONCE: usize = 4 * 1024 * 1024;
 /// Keys of one transaction of the store.
@@ -305,50 +297,6 @@ impl SnapshotJob {
     }
 }
 
-/// When a snapshot is due.
-pub(super) struct SnapshotCare {
-    /// Least bytes of the journal between two.
-    pub least: u64,
-    /// Bytes of the journal that come after the last one.
-    pub since: u64,
-    /// Bytes of the last one.
-    pub last_bytes: u64,
-    /// When the last was begun, or tried.
-    pub begun: Timestamp,
-    /// Where exchanges were at the last snapshots: what is old enough leaves memory.
-    pub marks: VecDeque<(Timestamp, Marks)>,
-    /// How many are wanted in any case.
-    pub wanted: u32,
-    /// Whether one is being written.
-    pub under_way: bool,
-    /// Whether the last one failed.
-    pub failed: bool,
-    /// A backup that waits for the one that is being written.
-    pub backup: Option<backups::Job>,
-}
-
-impl SnapshotCare {
-    fn is_due(&self, now: Timestamp) -> bool {
-        let age = now.distance(self.begun);
-        if self.under_way || self.failed && age < AGAIN {
-            return false;
-        }
-        let grown = self.since >= self.least.max(self.last_bytes.saturating_mul(GROWTH));
-        let pause = PAUSE.get().saturating_mul(self.least.min(PAUSE_BYTES)) / PAUSE_BYTES;
-        self.wanted > 0 || grown && age.get() >= pause || self.since > 0 && age >= EVERY
-    }
-
-    /// Starts a backup, at once or when the snapshot that is being written is: it copies the journal's files, and
-    /// none of them may come or go meanwhile. Nor is a snapshot begun until it is made.
-    pub fn then_back_up(&mut self, job: backups::Job) {
-        if self.under_way {
-            self.backup = Some(job);
-        } else {
-            job.start();
-        }
-    }
-}
-
 impl Runtime {
     /// Begins a snapshot if it is time, between two turns.
     ///
@@ -412,12 +360,7 @@ impl Runtime {
 
     /// A snapshot is written, or not.
     pub(super) fn snapshot_written(&mut self, written: Result<WrittenSnapshot, SnapshotError>) {
-        self.snapshots.under_way = false;
-        self.snapshots.failed = written.is_err();
-        // a node that stops makes none
-        if let Some(job) = self.snapshots.backup.take().filter(|_| self.stop.is_none()) {
-            job.start();
-        }
+        self.snapshots.ended(written.is_err(), self.stop.is_some());
         match written {
             Ok(written) => {
                 self.core.points.forget_earned(&written.earned);

@@ -320,6 +320,7 @@ impl World {
     fn conclude(&mut self, who: usize, mut turn: Turn) -> bool {
         let cipher = cipher(who);
         let records = turn.take_records();
+        self.sites[who].core.note_recorded(&records);
         let records: Vec<_> = records.iter().map(|record| cipher.seal(record).unwrap()).collect();
         let moment = self.sites[who].turns;
         self.sites[who].turns += usize::from(!records.is_empty());
@@ -630,9 +631,24 @@ impl World {
         self.ask(AMBER, |core, now, turn| core.close(cut_off, now, turn));
         self.cut_off = Some(cut_off);
         self.run_until_quiet();
+        self.note_question(1);
         self.settle(cut_off);
         self.send_back();
+        self.note_question(2);
+        self.run_until_quiet();
         self.check();
+    }
+
+    /// What a question leaves behind: records of the clean room's, and entries that everyone keeps for it.
+    fn note_question(&mut self, number: u8) {
+        for who in [AMBER, BIRCH] {
+            self.ask(who, |core, _, turn| {
+                turn.record(NodeRecord::CleanRoom(vec![number, who as u8]));
+                let said = ApplicationEntry { application: 9, body: vec![number, who as u8] };
+                let entry = Submission::Public(PublicEntry::Application(said));
+                core.submit(entry, turn).map_err(submit_error)
+            });
+        }
     }
 
     /// A member sends 20 of 50 points back, and asks again as one who had no answer.
@@ -947,6 +963,9 @@ fn a_snapshot_and_what_came_after_it_give_the_state_that_all_records_give() {
         world.work();
         world.check_journals();
         world.check_history();
+        let core = &world.again(BIRCH);
+        assert_eq!(core.joint, [[1, BIRCH as u8], [2, BIRCH as u8]]);
+        assert_eq!(core.applications.len(), 4);
     }
 }
 

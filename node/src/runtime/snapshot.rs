@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError};
 use minicbor::bytes::ByteVec;
 use protocol::ids::LeafIndex;
 use protocol::log::block::Header;
-use protocol::time::{Milliseconds, Timestamp};
+use protocol::time::Milliseconds;
 
 pub(super) use self::care::SnapshotCare;
 use super::core::Core;

@@ -135,8 +135,10 @@ impl Book {
             let last = self.answerable.entry(log).or_default();
             *last = height.max(*last);
         }
-        // of what is answered and whose window is over nothing comes back
-        drop(self.legs.settle(log, block.header.time));
+        // of what is answered and whose window is over nothing comes back, but with what is still in dispute
+        if block.payloads.is_ok() {
+            drop(self.legs.settle(log, block.header.time));
+        }
         wrong.map_or(Ok(answers), Err)
     }
 

@@ -117,6 +117,55 @@ fn a_dispute_is_resolved_by_both_operators_and_every_point_is_somewhere() {
     }
 }
 
+/// The window of a leaf ends while a block that sends it back is in dispute: it was sent back in time.
+#[test]
+fn what_was_sent_back_in_time_comes_back_however_long_a_dispute_takes() {
+    [None, Some(3)].into_iter().for_each(send_back_in_a_dispute);
+}
+
+fn send_back_in_a_dispute(every: Option<usize>) {
+    let all = [AMBER, BIRCH, CEDAR];
+    let mut world = World::new(&[]);
+    (world.snapshots, world.leaves) = (every, every.is_some());
+    world.earn(AMBER, 1, 1000);
+    world.earn(BIRCH, 1, 300);
+    world.link(AMBER, BIRCH, 1);
+    world.link(BIRCH, AMBER, 1);
+    world.run_until_quiet();
+    for (points, key) in [(30, "kept"), (20, "back")] {
+        world.exchange(BIRCH, AMBER, 1, points, key);
+        world.run_until_quiet();
+    }
+    dispute(&mut world);
+    let received = world.sites[AMBER].core.book.received().latest(9, None).unwrap();
+    let back = received.iter().min_by_key(|it| it.points_received).unwrap();
+    let request = SendBackRequest {
+        card: card(1),
+        from: BRANDS[BIRCH].to_owned(),
+        leaf: back.leaf,
+        points: back.points_received,
+    };
+    world.ask(AMBER, |core, now, turn| core.send_back("back", &request, now, turn));
+    world.rounds(&all);
+    world.now = world.now.plus(Milliseconds::from_seconds(2 * 86_400));
+    world.ask(AMBER, |core, _, turn| {
+        let said = ApplicationEntry { application: 9, body: vec![1] };
+        core.submit(Submission::Public(PublicEntry::Application(said)), turn).map_err(submit_error)
+    });
+    world.rounds(&all);
+    assert_eq!(world.available(BIRCH, 1), 250);
+    world
+        .ask(AMBER, |core, _, turn| core.propose(BRANDS[BIRCH], &ProposalRequest::default(), turn));
+    world.rounds(&all);
+    world.ask(BIRCH, |core, now, turn| core.agree(BRANDS[AMBER], now, turn));
+    world.run_until_quiet();
+    // and forty more of amber's points, which are twenty here
+    assert_eq!(world.available(BIRCH, 1), 290);
+    assert!(world.sites[BIRCH].core.alerts.iter().all(|alert| !alert.contains("return")));
+    world.same_again(BIRCH);
+    world.audit();
+}
+
 /// The constitution that freezes cedar.
 fn frozen() -> Constitution {
     let first = constitution();

@@ -161,7 +161,7 @@ pub async fn measure(
     io: &Io,
 ) -> Result<KillsFigures, CliError> {
     let plan =
-        Plan { brands: arguments.nodes, members: arguments.members, snapshot_mib: 1, served: true };
+        Plan { brands: arguments.nodes, members: arguments.members, snapshot_mib: 0, served: true };
     io.say(&format!("{} nodes start as processes", arguments.nodes));
     let alliance = Alliance::make(plan)?;
     let mut nodes = alliance.processes(program);

@@ -28,10 +28,8 @@ const PAIRS: &str = "store.pairs";
 const SCAN: &str = "store.scan";
 const FILES: &str = "files";
 /// Folders and files that are copied, in an order in which nothing is ahead of what follows it.
-const COPIED: [&str; 10] = [
-    "log",
+const COPIED: [&str; 8] = [
     "archive",
-    "fragments",
     "facts",
     "constitution.toml",
     "constitution.signatures",
@@ -40,6 +38,8 @@ const COPIED: [&str; 10] = [
     "introduction.toml",
     "node.toml",
 ];
+/// What a snapshot in the journal stands for is in these already: they are copied after it, and may be newer.
+const BESIDE_THE_JOURNAL: [&str; 3] = ["own-blocks", "fragments", "log"];
 /// What whoever restores brings.
 const SECRETS: [&str; 4] = ["keys", "tls", "users.json", "operator-password"];
 /// Largest manifest, in bytes.
@@ -177,6 +177,9 @@ pub fn create(
     copy_tree(data, "facts", folder, None, &mut files)?;
     for (path, bytes) in journal.map_err(failed("list", &data.journal()))? {
         copy_file(data, &path, folder, Some(bytes), &mut files)?;
+    }
+    for name in BESIDE_THE_JOURNAL {
+        copy_tree(data, name, folder, None, &mut files)?;
     }
     let manifest = Manifest {
         format: FORMAT.to_owned(),
@@ -359,8 +362,8 @@ fn copy_file(
     }
     let (from, to) = (data.path().join(path), folder.join(FILES).join(path));
     let opened = match File::open(&from) {
-        // facts of an import that was given up
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // facts of an import that was given up; of the journal nothing may be gone
+        Err(error) if error.kind() == io::ErrorKind::NotFound && most.is_none() => return Ok(()),
         opened => opened.map_err(failed("read", &from))?,
     };
     if let Some(parent) = to.parent() {

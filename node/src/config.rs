@@ -36,9 +36,24 @@ pub struct Settings {
     /// the system trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_trusted: Option<PathBuf>,
+    /// MiB by which the journal grows at least before a snapshot of it is written.
+    #[serde(default = "snapshot_mib", skip_serializing_if = "is_snapshot_mib")]
+    pub snapshot_mib: u32,
     /// Witnessing beyond the alliance.
     #[serde(default, skip_serializing_if = "Witnessing::is_empty")]
     pub witnessing: Witnessing,
+}
+
+/// MiB of the journal between two snapshots, unless the settings say otherwise.
+pub const SNAPSHOT_MIB: u32 = 64;
+
+const fn snapshot_mib() -> u32 {
+    SNAPSHOT_MIB
+}
+// as serde asks for it
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_snapshot_mib(found: &u32) -> bool {
+    *found == SNAPSHOT_MIB
 }
 
 impl Settings {
@@ -53,6 +68,7 @@ impl Settings {
             metrics: None,
             store: None,
             store_trusted: None,
+            snapshot_mib: SNAPSHOT_MIB,
             witnessing,
         }
     }
@@ -238,6 +254,11 @@ impl DataDirectory {
     #[must_use]
     pub fn journal(&self) -> PathBuf {
         self.0.join("journal")
+    }
+    /// Certificates and exact contents of the own final blocks.
+    #[must_use]
+    pub fn own_blocks(&self) -> PathBuf {
+        self.0.join("own-blocks")
     }
     /// The key-value store.
     #[must_use]

@@ -4,8 +4,8 @@
 //! Append-only files, a folder a brand, with an index in memory that is read from them at start. Before it
 //! votes, a witness has its fragment on the disk in the journal, which is the promise; when the block is
 //! final it is written here, and synced within a second. What a crash takes from here comes back
-//! from the journal's replay, so that [`FragmentArchive::sync`] must be called before records are dropped from
-//! the journal. Whole files go when all in them is older than the retention. Decides nothing about
+//! from the journal's replay, so that [`FragmentArchive::newest_files`] are synced before a snapshot takes the
+//! place of the journal's records. Whole files go when all in them is older than the retention. Decides nothing about
 //! validity; what it gives out is judged by whoever asked for it.
 //!
 //! ```text
@@ -146,6 +146,10 @@ impl FragmentArchive {
             segment.bytes >= FILE_BYTES || time.since(segment.first) >= FILE_AGE
         });
         if is_full {
+            // only what is appended to is synced later
+            if let Some(full) = log.segments.last() {
+                full.file.sync_data().map_err(io_error("sync", &full.path))?;
+            }
             log.segments.push(Segment::create(&self.folder.join(brand.as_str()), height, time)?);
         }
         let Some(segment) = log.segments.last_mut() else { return Ok(()) };
@@ -189,6 +193,17 @@ impl FragmentArchive {
             log.is_dirty = false;
         }
         Ok(())
+    }
+
+    /// Handles of the files that are appended to: synced, all that was written is on the disk, whoever else
+    /// is at it.
+    ///
+    /// # Errors
+    /// When the system has no more handles.
+    pub fn newest_files(&self) -> Result<Vec<File>, FragmentsError> {
+        let newest = self.logs.values().filter_map(|log| log.segments.last());
+        let handle = |it: &Segment| it.file.try_clone().map_err(io_error("open", &it.path));
+        newest.map(handle).collect()
     }
 
     /// Handles of the files that wait to be synced, for a thread that may wait for the disk.

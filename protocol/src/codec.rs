@@ -134,6 +134,47 @@ impl<'b, C> Decode<'b, C> for SharedBytes {
     }
 }
 
+/// Something large that more than one holder keeps, in the encoding of what it is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shared<T>(Arc<T>);
+
+impl<T> Shared<T> {
+    /// Shares it.
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<C, T: Encode<C>> Encode<C> for Shared<T> {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        self.0.encode(e, ctx)
+    }
+}
+
+impl<'b, C, T: Decode<'b, C>> Decode<'b, C> for Shared<T> {
+    fn decode(d: &mut minicbor::Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
+        T::decode(d, ctx).map(Self::new)
+    }
+}
+
 /// Takes what is written to it only as long as it is what is expected: encoding into it compares
 /// without a copy.
 struct Same<'b> {

@@ -13,7 +13,7 @@ mod returns;
 
 pub use returns::{IncomingLeg, Part, RETURN_MARGIN, SendBackError};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use minicbor::{Decode, Encode};
@@ -231,20 +231,27 @@ impl Payload {
 }
 
 /// A leaf of the own log on its way to another brand.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct OutgoingLeg {
     /// To whom.
+    #[n(0)]
     pub to: BrandId,
     /// In which block.
+    #[n(1)]
     pub height: Height,
     /// Until when its receiver's member may send it back: that block's time and the window of its
     /// epoch's constitution.
+    #[n(2)]
     pub until: Timestamp,
     /// What it says.
+    #[n(3)]
     pub payload: Payload,
     /// How far it has come.
+    #[n(4)]
     pub state: LegState,
     /// Points of the receiver that have come back of it.
+    #[n(5)]
     pub points_back: Points,
 }
 
@@ -260,32 +267,42 @@ pub struct TakenBack<'a> {
 }
 
 /// How far a certified leaf has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Encode, Decode)]
 #[serde(rename_all = "snake_case")]
+#[cbor(index_only)]
 pub enum LegState {
     /// Certified; the receiver is bound and has not answered yet.
+    #[n(0)]
     Final,
     /// The receiver has recognised its block without returning it.
+    #[n(1)]
     Acknowledged,
     /// All of it has come back; nothing can come back twice.
+    #[n(2)]
     Returned,
     /// It never counts: both sides of a dispute agreed so, or its receiver's log ended without
     /// recognising it.
+    #[n(3)]
     Void,
 }
 
-/// Every leaf the own log has sent, by index.
+/// Every leaf the own log has sent that is not settled, by index.
 #[derive(Clone, Debug, Default)]
 pub struct OutgoingLegs {
     legs: BTreeMap<LeafIndex, OutgoingLeg>,
-    unacknowledged: BTreeMap<(BrandId, Height, LeafIndex), ()>,
+    // by receiver, in the order of the log: what it has not recognised, and some that was void meanwhile
+    unrecognised: BTreeMap<BrandId, VecDeque<(Height, LeafIndex)>>,
+    // by receiver, in the order of the log
+    ageing: BTreeMap<BrandId, VecDeque<LeafIndex>>,
 }
 
 /// Why a return is not accepted. The sender of the return made a certified false claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReturnError {
-    /// Nothing at this index was sent to this brand.
-    #[error("leaf {0} was never sent to the brand that returns it")]
+    /// Nothing at this index was sent to this brand, or it is settled.
+    #[error(
+        "leaf {0} was never sent to the brand that returns it, or its time to come back is over"
+    )]
     Unknown(LeafIndex),
     /// It came back before.
     #[error("leaf {0} was returned before")]
@@ -299,7 +316,7 @@ pub enum ReturnError {
     /// More than is left of it, or a part of what could not be applied.
     #[error("of leaf {0} more or less is returned than may be")]
     TooMuch(LeafIndex),
-    /// A member sends it back after the window.
+    /// A member sends it back after the window, or somebody what was applied.
     #[error("leaf {0} is returned after the time in which it may be")]
     Late(LeafIndex),
 }
@@ -314,26 +331,52 @@ impl OutgoingLegs {
         to: BrandId,
         payload: Payload,
     ) {
-        self.unacknowledged.insert((to, height, index), ());
         let (state, points_back) = (LegState::Final, Points::ZERO);
-        let leg = OutgoingLeg { to, height, until, payload, state, points_back };
+        self.take_up(index, OutgoingLeg { to, height, until, payload, state, points_back });
+    }
+
+    /// Takes up a leaf as it was known before, after all that came before it.
+    pub fn take_up(&mut self, index: LeafIndex, leg: OutgoingLeg) {
+        if leg.state == LegState::Final {
+            self.unrecognised.entry(leg.to).or_default().push_back((leg.height, index));
+        }
+        self.ageing.entry(leg.to).or_default().push_back(index);
         self.legs.insert(index, leg);
+    }
+
+    /// Forgets one leaf that somebody else remembers.
+    pub fn forget(&mut self, index: LeafIndex) {
+        self.legs.remove(&index);
+    }
+
+    /// A block of a receiver's log is made at this time, and all that came before is dealt with: what it
+    /// has answered and whose window is over can never come back, since a log's times do not fall.
+    /// Drops such leaves, the oldest first, and gives them.
+    pub fn settle(&mut self, by: BrandId, at: Timestamp) -> Vec<(LeafIndex, OutgoingLeg)> {
+        let mut settled = Vec::new();
+        let Some(ageing) = self.ageing.get_mut(&by) else { return settled };
+        while let Some(index) = ageing.front() {
+            let is_open = |leg: &&OutgoingLeg| leg.state == LegState::Final || at <= leg.until;
+            if self.legs.get(index).is_some_and(|leg| is_open(&leg)) {
+                break;
+            }
+            settled.extend(self.legs.remove(index).map(|leg| (*index, leg)));
+            ageing.pop_front();
+        }
+        settled
     }
 
     /// The receiver has recognised everything up to a height; gives the leaves that are
     /// acknowledged by it now. Returns that came with it are to be applied first.
     pub fn recognised(&mut self, by: BrandId, up_to: Height) -> Vec<LeafIndex> {
-        let first = (by, Height::new(0), LeafIndex::new(0));
-        let last = (by, up_to, LeafIndex::new(u64::MAX));
-        let keys: Vec<_> = self.unacknowledged.range(first..=last).map(|(key, ())| *key).collect();
         let mut acknowledged = Vec::new();
-        for key in keys {
-            self.unacknowledged.remove(&key);
-            if let Some(leg) = self.legs.get_mut(&key.2)
+        let Some(waiting) = self.unrecognised.get_mut(&by) else { return acknowledged };
+        while let Some((_, index)) = waiting.pop_front_if(|(height, _)| *height <= up_to) {
+            if let Some(leg) = self.legs.get_mut(&index)
                 && leg.state == LegState::Final
             {
                 leg.state = LegState::Acknowledged;
-                acknowledged.push(key.2);
+                acknowledged.push(index);
             }
         }
         acknowledged
@@ -342,9 +385,11 @@ impl OutgoingLegs {
     /// The first block that said something to a brand which it has not recognised.
     #[must_use]
     pub fn unanswered(&self, by: BrandId) -> Option<Height> {
-        let first = (by, Height::new(0), LeafIndex::new(0));
-        let last = (by, Height::new(u64::MAX), LeafIndex::new(u64::MAX));
-        self.unacknowledged.range(first..=last).next().map(|((_, height, _), ())| *height)
+        let mut waiting = self.unrecognised.get(&by)?.iter();
+        // what came back is answered by the block that recognises it alone
+        let waits =
+            |index: &LeafIndex| self.legs.get(index).is_some_and(|leg| leg.state != LegState::Void);
+        waiting.find(|(_, index)| waits(index)).map(|(height, _)| *height)
     }
 
     /// Takes a return that a block of time `at` certified; gives what came back with it. What a member
@@ -389,7 +434,9 @@ impl OutgoingLegs {
         if value != back.value {
             return Err(ReturnError::WrongValue(index));
         }
-        if by_member && at > leg.until {
+        // what is acknowledged was applied: only its member can send it back
+        let late = at > leg.until && (by_member || leg.state == LegState::Acknowledged);
+        if late {
             return Err(ReturnError::Late(index));
         }
         leg.points_back = leg.points_back.plus(back.points).unwrap_or(leg.points_back);
@@ -410,7 +457,6 @@ impl OutgoingLegs {
             let is_open = !matches!(leg.state, LegState::Returned | LegState::Void);
             if is_open && never(*index, leg) {
                 leg.state = LegState::Void;
-                self.unacknowledged.remove(&(to, leg.height, *index));
                 void.push((*index, leg.payload.clone()));
             }
         }
@@ -478,6 +524,39 @@ mod tests {
         for payload in [most, link] {
             assert!(payload.to_bytes().len() <= crate::constitution::PAYLOAD_MIN);
         }
+    }
+
+    #[test]
+    fn a_leaf_is_settled_when_it_is_answered_and_its_window_is_over() {
+        let constitution = Constitution::new(draft(3)).unwrap();
+        let mut legs = OutgoingLegs::default();
+        let sent = Payload::Exchange(exchange(&constitution, 10));
+        let at = Timestamp::from_unix_ms;
+        let leaf = LeafIndex::new;
+        for (index, height, until) in [(3, 1, 100), (4, 1, 100), (9, 2, 200)] {
+            legs.certified(leaf(index), Height::new(height), at(until), id("b"), sent.clone());
+        }
+        // nothing is answered, the window is not over, another brand's block: nothing is settled
+        assert_eq!(legs.settle(id("b"), at(300)), []);
+        legs.recognised(id("b"), Height::new(1));
+        assert_eq!(legs.settle(id("b"), at(100)), []);
+        assert_eq!(legs.settle(id("c"), at(300)), []);
+        let settled = |legs: &mut OutgoingLegs, time| -> Vec<u64> {
+            legs.settle(id("b"), at(time)).into_iter().map(|(index, _)| index.get()).collect()
+        };
+        assert_eq!(settled(&mut legs, 101), [3, 4]);
+        assert_eq!(settled(&mut legs, 300), [0_u64; 0]);
+        let back = Return::whole(leaf(9), ReturnReason::NotLinked, &sent).unwrap();
+        let late = Return { original: leaf(3), ..back.clone() };
+        assert_eq!(
+            legs.returned(id("b"), &late, at(101)).err(),
+            Some(ReturnError::Unknown(leaf(3)))
+        );
+        // what came back whole is settled as well
+        assert!(legs.returned(id("b"), &back, at(150)).unwrap().whole);
+        assert_eq!(settled(&mut legs, 200), [0_u64; 0]);
+        assert_eq!(settled(&mut legs, 201), [9]);
+        assert_eq!(legs.iter().count(), 0);
     }
 
     #[test]

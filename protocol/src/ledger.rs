@@ -11,6 +11,7 @@ mod epochs;
 mod evidence;
 mod outside;
 mod recovery;
+mod snapshot;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use self::epochs::{DraftProgress, StanceError};
 pub use self::outside::Granted;
 use self::recovery::Recovery;
 pub use self::recovery::ReopenError;
+pub use self::snapshot::ReplayError;
 pub use self::start::Starting;
 use crate::clearing;
 use crate::constitution::Constitution;
@@ -54,7 +56,9 @@ use crate::witness::record::Record;
 use crate::witness::rules::Violation;
 use crate::witness::standing::Standing;
 use crate::witness::state::{Next, Outbox, Surroundings, Witness};
-use crate::witness::statement::{Certificate, Open, Statement as _, VotingKeys};
+use crate::witness::statement::{
+    Certificate, Open, Statement as _, UnverifiedCertificate, VotingKeys,
+};
 use crate::witness::writer::{Entropy, SubmitError, Writer};
 
 /// After how long without traffic that carries it a checkpoint is sent for cosignatures.
@@ -91,7 +95,7 @@ pub struct SigningKeys {
 /// Final blocks, wherever they are kept.
 pub trait Archive {
     /// The own final block at a height with its certificate.
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)>;
+    fn block(&self, height: Height) -> Option<(OwnBlock, UnverifiedCertificate)>;
 
     /// What is held of the first block of another's log from a height on, if any is: nothing where
     /// nothing is kept.
@@ -750,7 +754,6 @@ impl<G: Guards> Ledger<G> {
             let Ok(deliveries) = block.deliveries(constitution) else { break };
             let Ok(delivery) = deliveries.to(to, false) else { break };
             bytes = block.leaves().fold(bytes, |sum, leaf| sum.saturating_add(leaf.len()));
-            let certificate = certificate.as_unverified().clone();
             blocks.push(CertifiedBlock { certificate, delivery });
             match height.next() {
                 Some(next) => height = next,
@@ -856,12 +859,16 @@ impl<G: Guards> Ledger<G> {
     ///
     /// # Errors
     /// When a record does not fit the ones before: the journal is not this node's, or damaged.
-    pub fn replay(&mut self, record: &Record, out: &mut Outbox) -> Result<(), Violation> {
+    pub fn replay(&mut self, record: &Record, out: &mut Outbox) -> Result<(), ReplayError> {
         let me = self.me;
         let logs = self.witnesses.keys().copied();
         self.standing.replay(record, logs);
-        if let Record::Kept(kept) = record {
-            self.replay_kept(kept, out);
+        match record {
+            Record::Kept(kept) => self.replay_kept(kept, out),
+            Record::NodeState(state) => self.take_up_chain(state)?,
+            Record::LogState(state) => return Ok(self.take_up_log(state)?),
+            Record::Withheld(withheld) => return Ok(self.take_up_withheld(withheld)?),
+            _ => {}
         }
         let Some(log) = record.log() else { return Ok(()) };
         let before = out.written.len();
@@ -881,6 +888,7 @@ impl<G: Guards> Ledger<G> {
         self.take_note(out.finals.get(finals..).unwrap_or_default());
         self.note_recognised(out.finals.get(finals..).unwrap_or_default());
         self.note_agreements(out.finals.get(finals..).unwrap_or_default());
+        self.forget_settled();
         out.found.clear();
         self.note_entered(out.written.get(before..).unwrap_or_default());
         Ok(())

@@ -14,7 +14,7 @@ use crate::crypto::SigningKey;
 use crate::crypto::sealed::{KeyRing, SealingSecret};
 use crate::epochs::Constitutions;
 use crate::epochs::adoption::Stance;
-use crate::exchange::{Exchange, OutgoingLeg, OutgoingLegs, Payload};
+use crate::exchange::{Exchange, OutgoingLeg, OutgoingLegs, Payload, Return, ReturnReason};
 use crate::ids::{
     BrandId, ConstitutionHash, Epoch, HeaderHash, Height, LeafIndex, MemberHandle, RequestId,
 };
@@ -28,11 +28,14 @@ use crate::witness::build::OwnBlock;
 use crate::witness::message::Message;
 use crate::witness::record::Record;
 use crate::witness::state::{FinalBlock, Outbox, Witness};
-use crate::witness::statement::{Certificate, VotingKeys};
+use crate::witness::statement::{Certificate, UnverifiedCertificate, VotingKeys};
 use crate::witness::writer::Entropy;
 
 /// A second's steps, and how far a step goes on.
 pub(crate) const STEP: Milliseconds = Milliseconds::new(100);
+
+/// At a restart, so many snapshots of what was before are looked at.
+const SNAPSHOTS: usize = 8;
 
 /// SplitMix64.
 pub(crate) struct Numbers(u64);
@@ -59,8 +62,9 @@ pub(crate) struct Blocks(
 );
 
 impl Archive for Blocks {
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
-        self.0.get(&height).cloned()
+    fn block(&self, height: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
+        let (block, certificate) = self.0.get(&height)?;
+        Some((block.clone(), certificate.as_unverified().clone()))
     }
 
     fn held(&self, log: BrandId, from: Height) -> Option<HeldBlock> {
@@ -73,6 +77,8 @@ pub(crate) struct Site {
     pub(crate) ledger: Ledger,
     pub(crate) blocks: Blocks,
     pub(crate) records: Vec<Record>,
+    // how many there were after each call
+    calls: Vec<usize>,
     // every leaf it has sent
     pub(crate) legs: OutgoingLegs,
     // points of its members that came back to them, by leaf
@@ -171,6 +177,8 @@ pub(crate) struct World {
     pub(crate) untold: Option<BrandId>,
     // who hears nothing
     pub(crate) deaf: Option<BrandId>,
+    // who credits nothing
+    pub(crate) sends_back: Option<BrandId>,
     // rules of blocks by which proposals were refused
     pub(crate) refused: Vec<u16>,
 }
@@ -245,6 +253,7 @@ impl World {
             lost_percent,
             untold: None,
             deaf: None,
+            sends_back: None,
             refused: Vec::new(),
         };
         let chain = Constitutions::from(constitution(draft));
@@ -260,6 +269,7 @@ impl World {
             ledger,
             blocks: Blocks::default(),
             records: Vec::new(),
+            calls: Vec::new(),
             legs: OutgoingLegs::default(),
             given_back: BTreeMap::new(),
             headers: BTreeMap::new(),
@@ -289,6 +299,7 @@ impl World {
         let mut context = Context { now, entropy, archive: &site.blocks };
         action(&mut site.ledger, &mut context, &mut out);
         site.records.append(&mut out.records);
+        site.calls.push(site.records.len());
         site.rejected.append(&mut out.rejected);
         site.blocks.1.extend(out.held.into_iter().map(|held| (held.place().unwrap(), held)));
         let mut written = out.written.into_iter();
@@ -309,15 +320,21 @@ impl World {
                 site.ledger.submit_public(PublicEntry::DisputeOpened(dispute)).unwrap();
             }
             let payloads = done.payloads.unwrap_or_default();
-            let exchanges = payloads.into_iter().filter_map(|(_, payload)| match payload {
-                Payload::Exchange(exchange) => Some(exchange),
+            let exchanges = payloads.into_iter().filter_map(|(leaf, payload)| match payload {
+                Payload::Exchange(exchange) => Some((leaf, exchange)),
                 _ => None,
             });
-            let credited = site.credited.entry(log).or_default();
-            let before = credited.len();
-            credited.extend(exchanges);
-            let answer = credited.len() > before;
-            site.ledger.applied(log, Vec::new(), answer).unwrap();
+            let (mut returns, mut answer) = (Vec::new(), false);
+            for (leaf, exchange) in exchanges {
+                answer = true;
+                if self.sends_back == Some(brand) {
+                    let sent = Payload::Exchange(exchange);
+                    returns.extend(Return::whole(leaf, ReturnReason::NotLinked, &sent));
+                } else {
+                    site.credited.entry(log).or_default().push(exchange);
+                }
+            }
+            site.ledger.applied(log, returns, answer).unwrap();
         }
         if let Some(checkpoint) = site.ledger.checkpoint() {
             let note = checkpoint.to_string().into_bytes();
@@ -445,7 +462,7 @@ impl World {
         });
     }
 
-    /// A node starts again from what it had on disk.
+    /// A node starts again from what it had on disk. What snapshots of that would have given is looked at.
     pub(crate) fn restart(
         &mut self,
         brand: BrandId,
@@ -459,17 +476,39 @@ impl World {
             ledger.witnesses().map(of).collect()
         };
         let before = state(&site.ledger);
-        site.ledger = Ledger::new(brand, chain.clone(), private_keys(brand));
-        for generation in 1..=keys {
-            site.ledger.add_keys(signing_keys(brand, generation));
-            site.ledger.turn_sealing_key(sealing_secret(brand, generation)).unwrap();
-        }
-        drafts.iter().for_each(|draft| site.ledger.hold(constitution(draft)));
-        for record in &site.records {
-            let record = Record::from_bytes(&record.to_bytes()).unwrap();
-            site.ledger.replay(&record, &mut Outbox::default()).unwrap();
-        }
+        let fresh = || {
+            let mut ledger = Ledger::new(brand, chain.clone(), private_keys(brand));
+            for generation in 1..=keys {
+                ledger.add_keys(signing_keys(brand, generation));
+                ledger.turn_sealing_key(sealing_secret(brand, generation)).unwrap();
+            }
+            drafts.iter().for_each(|draft| ledger.hold(constitution(draft)));
+            ledger
+        };
+        let replay = |ledger: &mut Ledger, records: &[Record]| {
+            for record in records {
+                let record = Record::from_bytes(&record.to_bytes()).unwrap();
+                ledger.replay(&record, &mut Outbox::default()).unwrap();
+            }
+        };
+        site.ledger = fresh();
+        replay(&mut site.ledger, &site.records);
         assert_eq!(state(&site.ledger), before);
+        // a snapshot after any call, and the records after it, give the same, byte for byte
+        let bytes = |ledger: &Ledger| -> Vec<Vec<u8>> {
+            ledger.snapshot().iter().map(Record::to_bytes).collect()
+        };
+        let expected = bytes(&site.ledger);
+        let apart = site.calls.len().div_ceil(SNAPSHOTS).max(1);
+        for cut in site.calls.iter().rev().step_by(apart) {
+            let (first, rest) = site.records.split_at(*cut);
+            let (mut whole, mut taken_up) = (fresh(), fresh());
+            replay(&mut whole, first);
+            replay(&mut taken_up, &whole.snapshot());
+            assert_eq!(bytes(&taken_up), bytes(&whole), "{brand}, record {cut}");
+            replay(&mut taken_up, rest);
+            assert!(bytes(&taken_up) == expected, "{brand}, snapshot after record {cut}");
+        }
         self.call(brand, |ledger, context, out| ledger.resume(context, out));
     }
 }

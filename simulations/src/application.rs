@@ -52,16 +52,19 @@ enum Wanted {
 }
 
 /// What is rebuilt from the log.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Books {
     legs: OutgoingLegs,
     // in the queue, in the open block, or final
     submitted: BTreeSet<Request>,
     returned: BTreeSet<(BrandId, LeafIndex)>,
+    // the same, final alone
+    entered: (BTreeSet<Request>, BTreeSet<(BrandId, LeafIndex)>),
     // the last block of each log that said something to this brand
     spoken: BTreeMap<BrandId, Height>,
-    // in a block of the own log
+    // in a block of the own log, and in a final one
     closed_out: BTreeSet<BrandId>,
+    closed_out_for_good: BTreeSet<BrandId>,
 }
 
 /// Leaves that were applied for the first time.
@@ -191,11 +194,12 @@ impl Application {
     pub fn written(&mut self, books: &mut Books, block: &OwnBlock) {
         let height = block.reference().height;
         for sent in block.payloads() {
-            // nothing here is sent back by a member
+            // nothing here is sent back by a member, and what is acknowledged is over
             let until = Timestamp::default();
             books.legs.certified(sent.index, height, until, sent.to, sent.payload.clone());
         }
         books.note(block);
+        books.note_final(block);
         let (public, sealed) = block.submissions();
         for request in public.iter().filter_map(public_request) {
             self.wanted.remove(&request);
@@ -272,19 +276,21 @@ impl Application {
 impl Books {
     /// Takes note of what a block of the own log holds, final or open: it need not be submitted.
     pub fn note(&mut self, block: &OwnBlock) {
-        let (public, sealed) = block.submissions();
-        self.submitted.extend(public.iter().filter_map(public_request));
-        for entry in &public {
-            if let PublicEntry::ClosedOut(it) = entry {
-                self.closed_out.insert(it.log);
-            }
-        }
-        for (to, payload) in sealed {
-            if let Payload::Return(back) = &payload {
-                self.returned.insert((to, back.original));
-            }
-            self.submitted.insert(Request::Sealed(to, payload.to_bytes()));
-        }
+        take_note(block, &mut self.submitted, &mut self.returned);
+        self.closed_out.extend(closed_out(block));
+    }
+
+    fn note_final(&mut self, block: &OwnBlock) {
+        take_note(block, &mut self.entered.0, &mut self.entered.1);
+        self.closed_out_for_good.extend(closed_out(block));
+    }
+
+    /// What is left of them when the machine goes down: what only waits is forgotten.
+    #[must_use]
+    pub fn at_rest(&self) -> Self {
+        let (submitted, returned) = self.entered.clone();
+        let closed_out = self.closed_out_for_good.clone();
+        Self { submitted, returned, closed_out, ..self.clone() }
     }
 
     /// What exchanges in own blocks above a height were worth that were sent to a brand, and what
@@ -313,6 +319,28 @@ impl Books {
     pub fn settled(&self) -> (usize, usize) {
         let count = |state| self.legs.iter().filter(|(_, leg)| leg.state == state).count();
         (count(LegState::Acknowledged), count(LegState::Returned))
+    }
+}
+
+fn closed_out(block: &OwnBlock) -> impl Iterator<Item = BrandId> {
+    block.public().into_iter().filter_map(|entry| match entry {
+        PublicEntry::ClosedOut(it) => Some(it.log),
+        _ => None,
+    })
+}
+
+fn take_note(
+    block: &OwnBlock,
+    submitted: &mut BTreeSet<Request>,
+    returned: &mut BTreeSet<(BrandId, LeafIndex)>,
+) {
+    let (public, sealed) = block.submissions();
+    submitted.extend(public.iter().filter_map(public_request));
+    for (to, payload) in sealed {
+        if let Payload::Return(back) = &payload {
+            returned.insert((to, back.original));
+        }
+        submitted.insert(Request::Sealed(to, payload.to_bytes()));
     }
 }
 

@@ -19,7 +19,7 @@ use protocol::witness::build::OwnBlock;
 use protocol::witness::guards::Guards;
 use protocol::witness::state::FinalBlock;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Cycle {
     closings: BTreeMap<BrandId, CheckedClosing>,
     statements: BTreeMap<BrandId, StatementHash>,
@@ -43,7 +43,7 @@ impl Cycle {
 }
 
 /// All cut-offs, as one machine sees them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Clearing {
     headers: BTreeMap<(BrandId, Height), (HeaderHash, Header)>,
     contents: BTreeMap<Height, Vec<ColumnContent>>,
@@ -84,6 +84,17 @@ impl Clearing {
     ) -> Option<(&Header, HeaderHash, &[ColumnContent])> {
         let (id, header) = self.headers.get(&(me, height))?;
         Some((header, *id, self.contents.get(&height)?))
+    }
+
+    /// What is left of it when the machine goes down: own entries that only wait are forgotten.
+    #[must_use]
+    pub fn at_rest(&self, me: BrandId) -> Self {
+        let mut at_rest = self.clone();
+        for cycle in at_rest.cycles.values_mut() {
+            cycle.closed = cycle.closings.contains_key(&me);
+            cycle.entered = cycle.statements.contains_key(&me);
+        }
+        at_rest
     }
 
     /// A block is final; gives what is wrong with its entries about clearing.

@@ -62,13 +62,6 @@ impl Disk {
         records
     }
 
-    /// Keeps these records alone, as if nothing else had ever been written.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Vec<u8>) -> bool) {
-        let records = std::mem::take(self).read();
-        records.iter().filter(|record| keep(record)).for_each(|record| self.append(record));
-        self.sync();
-    }
-
     /// How many records there are.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -2,7 +2,7 @@
 //!
 //! What is simulated here is the world around them: a network that loses, repeats, delays and
 //! reorders ([`network`]), machines that crash at the worst moment and come back with their disk, or with
-//! an older state of it ([`node`], [`disk`]), clocks that disagree, brands that lie together ([`liars`]),
+//! an older state of it or from a snapshot ([`node`], [`disk`], [`storage`]), clocks that disagree, brands that lie together ([`liars`]),
 //! constitutions that follow one another, and money that is paid outside ([`agreement`]). After every
 //! event one function per guarantee looks at what was signed, certified and credited ([`invariants`]).
 //! One seed is one run, byte for byte: [`trace::Trace`] says so. `docs/simulations.md` tells how to
@@ -27,4 +27,5 @@ pub mod network;
 pub mod node;
 pub mod parallel;
 pub mod prng;
+pub mod storage;
 pub mod trace;

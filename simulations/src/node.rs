@@ -3,7 +3,7 @@
 //! The order is the real node's: handle, persist, send, apply. A crash before the records are on disk
 //! loses both records and messages; amid them, the disk keeps some prefix, the last record torn; after
 //! them, the messages are lost and the records stay. At times the disk is put back to what it was when a
-//! backup was made.
+//! backup was made. At random moments a snapshot of the journal is begun ([`crate::storage`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,18 +23,23 @@ use protocol::witness::dispute::Dispute;
 use protocol::witness::guards::{Guards, Upheld};
 use protocol::witness::message::Message;
 use protocol::witness::record::Record;
-use protocol::witness::standing::Fence;
+use protocol::witness::standing::{Fence, Standing};
 use protocol::witness::state::{FinalBlock, Outbox};
-use protocol::witness::statement::Certificate;
+use protocol::witness::statement::{Certificate, UnverifiedCertificate};
 
 use crate::alliance;
 use crate::application::{Application, Books};
 use crate::clearing::Clearing;
-use crate::disk::Disk;
 use crate::prng::Prng;
+use crate::storage::Storage;
+
+/// In a thousand steps, so many snapshots are begun.
+const SNAPSHOTS: usize = 15;
+/// Of so many starts, before one all records ever are replayed, with and without a snapshot amid them.
+const COMPARED_ONE_IN: usize = 8;
 
 /// The brand's own final blocks, as they would be read from its tiles, and what it holds of others'.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Kept {
     own: BTreeMap<Height, (OwnBlock, Certificate)>,
     held: BTreeMap<(BrandId, Height), HeldBlock>,
@@ -47,8 +52,9 @@ impl Kept {
 }
 
 impl Archive for Kept {
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
-        self.own.get(&height).cloned()
+    fn block(&self, height: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
+        let (block, certificate) = self.own.get(&height)?;
+        Some((block.clone(), certificate.as_unverified().clone()))
     }
 
     fn held(&self, log: BrandId, from: Height) -> Option<HeldBlock> {
@@ -129,10 +135,18 @@ impl Habit {
     }
 }
 
+/// What a snapshot stands for beside its records.
+#[derive(Clone, Debug, Default)]
+struct Base {
+    archive: Kept,
+    books: Books,
+    clearing: Clearing,
+}
+
 /// What was on a disk at some time.
 #[derive(Clone)]
 struct Backup {
-    journal: Disk,
+    journal: Storage<Base>,
     application: Application,
     // own blocks built by then
     built: usize,
@@ -160,7 +174,9 @@ pub struct Node<G = Upheld> {
     // generations of its keys after the first
     generations: Vec<usize>,
     ledger: Option<Ledger<G>>,
-    journal: Disk,
+    journal: Storage<Base>,
+    // what becomes of snapshots; apart, so that all else is as it would be without them
+    fate: Prng,
     archive: Kept,
     application: Application,
     books: Books,
@@ -198,7 +214,8 @@ impl<G: Guards> Node<G> {
             files: Vec::new(),
             generations: Vec::new(),
             ledger: None,
-            journal: Disk::default(),
+            journal: Storage::default(),
+            fate: entropy.clone().fork(),
             archive: Kept::default(),
             application: Application::default(),
             books: Books::default(),
@@ -264,7 +281,7 @@ impl<G: Guards> Node<G> {
     pub fn has_file(&self, file: &Constitution) -> bool {
         self.files.iter().any(|known| known.hash() == file.hash())
     }
-    /// Records on disk.
+    /// Records that were ever on its disk.
     #[must_use]
     pub const fn records(&self) -> usize {
         self.journal.len()
@@ -331,7 +348,9 @@ impl<G: Guards> Node<G> {
 
     /// The power fails.
     pub fn crash(&mut self) {
-        self.ledger = None;
+        if self.ledger.take().is_some() {
+            self.journal.lose_power(&mut self.fate);
+        }
         self.archive = Kept::default();
         self.books = Books::default();
         self.clearing = Clearing::default();
@@ -340,15 +359,20 @@ impl<G: Guards> Node<G> {
 
     /// A liar denies that it ever started: its next start is of the first incarnation again.
     pub fn deny_starts(&mut self) {
-        let is_start =
-            |bytes: &Vec<u8>| matches!(Record::from_bytes(bytes), Ok(Record::Started(_)));
-        self.journal.retain(|bytes| !is_start(bytes));
+        self.journal.rewrite(|bytes| match Record::from_bytes(bytes) {
+            Ok(Record::Started(_)) => None,
+            Ok(Record::NodeState(mut state)) => {
+                state.standing = Standing::default();
+                Some(Record::NodeState(state).to_bytes())
+            }
+            _ => Some(bytes.to_vec()),
+        });
     }
 
     /// The power fails and the disk with it: what a liar can always claim.
     pub fn forget(&mut self) {
         self.crash();
-        self.journal = Disk::default();
+        self.journal = Storage::default();
         self.application = Application::default();
     }
 
@@ -357,14 +381,11 @@ impl<G: Guards> Node<G> {
     /// # Errors
     /// When the disk cannot be read back: nothing a node writes may ever have that effect.
     pub fn restart(&mut self, now_ms: u64, report: &mut Report) -> Result<(), String> {
-        let keys = alliance::keys(self.brand, 0);
-        let mut ledger = Ledger::with_guards(self.brand, self.chain.clone(), keys);
-        for generation in &self.generations {
-            ledger.add_keys(alliance::signing_keys(self.brand, *generation));
-        }
-        self.files.iter().for_each(|file| ledger.hold(file.clone()));
+        let mut ledger = self.new_ledger();
         self.crash();
-        for (number, bytes) in self.journal.read().iter().enumerate() {
+        let (records, base) = self.journal.read();
+        Base { archive: self.archive, books: self.books, clearing: self.clearing } = base;
+        for (number, bytes) in records.iter().enumerate() {
             let mut out = Outbox::default();
             let record = Record::from_bytes(bytes).map_err(|error| error.to_string())?;
             ledger
@@ -380,13 +401,91 @@ impl<G: Guards> Node<G> {
         if std::mem::take(&mut self.declares) {
             let mut out = Outbox::default();
             ledger.declare_restored(&mut out);
-            out.records.iter().for_each(|record| self.journal.append(&record.to_bytes()));
-            self.journal.sync();
+            let records: Vec<Vec<u8>> = out.records.iter().map(Record::to_bytes).collect();
+            self.journal.append(&records, None);
             report.restored = true;
         }
         self.ledger = Some(ledger);
         self.step(now_ms, report, |ledger, context, out| ledger.resume(context, out));
         Ok(())
+    }
+
+    fn new_ledger(&self) -> Ledger<G> {
+        let keys = alliance::keys(self.brand, 0);
+        let mut ledger = Ledger::with_guards(self.brand, self.chain.clone(), keys);
+        for generation in &self.generations {
+            ledger.add_keys(alliance::signing_keys(self.brand, *generation));
+        }
+        self.files.iter().for_each(|file| ledger.hold(file.clone()));
+        ledger
+    }
+
+    /// Whether a snapshot made after some append of all there ever were, and the records after it, give
+    /// the state that all records give; looked at before some starts.
+    ///
+    /// # Errors
+    /// When they do not.
+    pub fn snapshots_stand_for_their_records(&mut self) -> Result<(), String> {
+        if self.habit != Habit::Sound || self.fate.below(COMPARED_ONE_IN) > 0 {
+            return Ok(());
+        }
+        let (records, appends) = self.journal.history();
+        let cut = appends[self.fate.below(appends.len())];
+        let (before, after) = records.split_at(cut);
+        let replay = |ledger: &mut Ledger<G>, records: &[Vec<u8>]| {
+            records.iter().try_for_each(|bytes| {
+                let record = Record::from_bytes(bytes).map_err(|error| error.to_string())?;
+                let replayed = ledger.replay(&record, &mut Outbox::default());
+                replayed.map_err(|error| format!("snapshot after record {cut}: {error}"))
+            })
+        };
+        let bytes = |ledger: &Ledger<G>| -> Vec<Vec<u8>> {
+            ledger.snapshot().iter().map(Record::to_bytes).collect()
+        };
+        let (mut whole, mut taken_up) = (self.new_ledger(), self.new_ledger());
+        replay(&mut whole, before)?;
+        replay(&mut taken_up, &bytes(&whole))?;
+        replay(&mut whole, after)?;
+        replay(&mut taken_up, after)?;
+        let (whole, taken_up) = (bytes(&whole), bytes(&taken_up));
+        let other = whole.iter().zip(&taken_up).position(|(one, other)| one != other);
+        match other {
+            None if whole.len() == taken_up.len() => Ok(()),
+            other => Err(format!(
+                "after record {cut} of {}: of {} and {} parts the first that differs is {other:?}",
+                records.len(),
+                whole.len(),
+                taken_up.len(),
+            )),
+        }
+    }
+
+    /// At times a snapshot is begun, and one that was begun is whole after some steps; power may fail then
+    /// as well.
+    fn care_for_snapshots(&mut self, report: &mut Report) {
+        let Some(ledger) = &self.ledger else { return };
+        // a machine that forgets what it should write has no good snapshots either
+        if self.habit != Habit::Sound || !self.unapplied.is_empty() {
+            return;
+        }
+        if self.journal.step() {
+            let fails = self.fate.per_mille(self.crashes).then(|| self.fate.below(2));
+            if fails != Some(0) {
+                self.journal.finish();
+            }
+            if fails.is_some() {
+                report.crashed = Some("amid a snapshot");
+                self.crash();
+            }
+        } else if self.fate.per_mille(SNAPSHOTS) {
+            let records: Vec<Vec<u8>> = ledger.snapshot().iter().map(Record::to_bytes).collect();
+            let base = Base {
+                archive: self.archive.clone(),
+                books: self.books.at_rest(),
+                clearing: self.clearing.at_rest(self.brand),
+            };
+            self.journal.begin(&records, base, &mut self.fate);
+        }
     }
 
     /// A message has arrived. Bytes that are no message are dropped.
@@ -435,6 +534,7 @@ impl<G: Guards> Node<G> {
         let mut context = Context { now, entropy: &mut self.entropy, archive: &self.archive };
         ledger.poll(&mut context, &mut out);
         self.settle(out, report);
+        self.care_for_snapshots(report);
     }
 
     /// Operators look at what is offered as the end of a dispute, and agree if it can be agreed to.
@@ -502,16 +602,12 @@ impl<G: Guards> Node<G> {
             }
             return die(self, report, "before the records");
         }
-        let before = self.journal.len();
         let records: Vec<Record> =
             out.records.into_iter().filter(|record| !self.habit.forgets(record)).collect();
-        records.iter().for_each(|record| self.journal.append(&record.to_bytes()));
-        if crash == Some(1) {
-            self.journal.lose_power(&mut self.entropy);
-        } else {
-            self.journal.sync();
-        }
-        for record in records.into_iter().take(self.journal.len() - before) {
+        let bytes: Vec<Vec<u8>> = records.iter().map(Record::to_bytes).collect();
+        let fails = (crash == Some(1)).then_some(&mut self.entropy);
+        let written = self.journal.append(&bytes, fails);
+        for record in records.into_iter().take(written) {
             match record {
                 Record::Built(block) => {
                     self.built += 1;
@@ -529,7 +625,7 @@ impl<G: Guards> Node<G> {
                 Record::Fenced(fence) => report.fenced.push(fence),
                 Record::Voted(voted) => {
                     let header = voted.pledge.block.header;
-                    let kept = voted.delivery.map(|delivery| (header, delivery.fragment));
+                    let kept = voted.delivery.map(|delivery| (header, delivery.fragment.clone()));
                     report.kept.extend(kept);
                 }
                 Record::CaughtUp(block) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use minicbor::{Decode, Encode};
 use privacy::{CertifiedEntry, ParticipantId, UtcMillis};
 use protocol::ids::{BrandId, LeafIndex};
 use protocol::log::block::{ApplicationEntry, PublicEntry};
@@ -48,12 +49,17 @@ impl Names {
 }
 
 /// An application's entry in a final block. Nothing else makes one, and a final block holds a
-/// certificate, which only its verification makes.
-#[derive(Debug, Clone)]
+/// certificate, which only its verification makes; or it is read back from the node's own snapshot.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+#[cbor(array)]
 pub struct CertifiedApplication {
+    #[n(0)]
     log: BrandId,
+    #[n(1)]
     index: LeafIndex,
+    #[n(2)]
     time: Timestamp,
+    #[n(3)]
     entry: ApplicationEntry,
 }
 

@@ -5,6 +5,7 @@
 //! what may be returned, when a block is final) are `protocol`'s; who a member is, the vault's.
 
 pub mod book;
+pub mod cold;
 pub mod points;
 pub mod received;
 pub mod record;

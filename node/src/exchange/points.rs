@@ -4,31 +4,42 @@
 //! [`Control`]. The trial balance is zero at all times. Does not decide whether something may move
 //! (rules, consent) and does not write the journal: the runtime does, before anyone is told.
 //!
-//! Not here yet: lots with expiry, coupons, snapshots (the journal is replayed from its start).
+//! Keys of what has earned are kept until a snapshot has them ([`PointsLedger::earned`]); where they go then
+//! is the runtime's to know.
+//!
+//! Not here yet: lots with expiry, coupons.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
+use minicbor::{Decode, Encode};
 use protocol::amount::Points;
 
 use crate::vault::MemberId;
 
 /// Accounts that are not a member's. Their balances are what the members' add up to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Control {
     /// Points issued for purchases.
+    #[n(0)]
     Earned,
     /// Points burned because they went to another brand.
+    #[n(1)]
     SentAway,
     /// Points issued because they came from another brand.
+    #[n(2)]
     CameIn,
 }
 
 /// One member's points.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Balance {
     /// Can be spent.
+    #[n(0)]
     pub available: Points,
     /// Promised to an exchange that is not final yet.
+    #[n(1)]
     pub held: Points,
 }
 
@@ -46,10 +57,10 @@ pub enum PointsError {
 /// All balances of one brand.
 #[derive(Debug, Default)]
 pub struct PointsLedger {
-    members: BTreeMap<MemberId, Balance>,
+    members: HashMap<MemberId, Balance>,
     control: BTreeMap<Control, u64>,
-    // keys of what has earned, so that nothing earns twice
-    earned: BTreeSet<[u8; 20]>,
+    // keys of what has earned since the last snapshot, so that nothing earns twice
+    earned: HashSet<[u8; 20]>,
     // what members gave away before this node was rebuilt, beyond what is known of what they had: it is
     // made up for by what they are given next, such as what their purchases earned, imported again
     beyond: BTreeMap<MemberId, Points>,
@@ -62,15 +73,77 @@ impl PointsLedger {
         self.members.get(&member).copied().unwrap_or_default()
     }
 
-    /// Members with at least so many available points, in the order of their ids.
-    pub fn with_at_least(&self, least: Points) -> impl Iterator<Item = MemberId> + '_ {
-        self.members
-            .iter()
-            .filter(move |(_, balance)| balance.available >= least)
-            .map(|(member, _)| *member)
+    /// The first members, in the order of their ids, with at least so many available points; after one, if
+    /// one is given.
+    #[must_use]
+    pub fn with_at_least(
+        &self,
+        least: Points,
+        after: Option<MemberId>,
+        limit: usize,
+    ) -> Vec<MemberId> {
+        // the highest of those that are kept is on top
+        let mut first = BinaryHeap::new();
+        let fits = |member: MemberId| after.is_none_or(|after| member > after);
+        let has = self.members.iter().filter(|(_, balance)| balance.available >= least);
+        for member in has.map(|(member, _)| *member).filter(|member| fits(*member)) {
+            first.push(member);
+            if first.len() > limit {
+                first.pop();
+            }
+        }
+        first.into_sorted_vec()
     }
 
-    /// Whether this has earned already.
+    /// All balances, in the order of members' ids.
+    #[must_use]
+    pub fn balances(&self) -> Vec<(MemberId, Balance)> {
+        let all = self.members.iter().map(|(member, balance)| (*member, *balance));
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable_by_key(|(member, _)| *member);
+        all
+    }
+    /// All control accounts.
+    pub fn controls(&self) -> impl Iterator<Item = (Control, u64)> + '_ {
+        self.control.iter().map(|(account, balance)| (*account, *balance))
+    }
+    /// Keys of what has earned since the last snapshot, ascending.
+    #[must_use]
+    pub fn earned(&self) -> Vec<[u8; 20]> {
+        let mut keys: Vec<_> = self.earned.iter().copied().collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// What members gave away before this node was rebuilt, beyond what is known of what they had.
+    pub fn beyond(&self) -> impl Iterator<Item = (MemberId, Points)> + '_ {
+        self.beyond.iter().map(|(member, points)| (*member, *points))
+    }
+
+    /// Takes up what members gave away beyond what is known of what they had.
+    pub fn take_up_beyond(&mut self, beyond: impl IntoIterator<Item = (MemberId, Points)>) {
+        self.beyond.extend(beyond);
+    }
+    /// Takes up balances from a snapshot.
+    pub fn take_up(&mut self, members: impl IntoIterator<Item = (MemberId, Balance)>) {
+        self.members.extend(members);
+    }
+    /// Takes up control accounts from a snapshot.
+    pub fn take_up_controls(&mut self, control: impl IntoIterator<Item = (Control, u64)>) {
+        self.control.extend(control);
+    }
+    /// Takes up keys of what has earned.
+    pub fn take_up_earned(&mut self, keys: impl IntoIterator<Item = [u8; 20]>) {
+        self.earned.extend(keys);
+    }
+    /// Forgets keys that are kept elsewhere by now.
+    pub fn forget_earned<'a>(&mut self, keys: impl IntoIterator<Item = &'a [u8; 20]>) {
+        for key in keys {
+            self.earned.remove(key);
+        }
+    }
+
+    /// Whether this has earned since the last snapshot.
     #[must_use]
     pub fn has_earned(&self, key: &[u8; 20]) -> bool {
         self.earned.contains(key)

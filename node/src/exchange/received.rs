@@ -2,61 +2,223 @@
 //! what the brand keeps because points are whole (the residue).
 //!
 //! What may come back, and at which amounts, is `protocol::exchange`'s; whose points they are, the
-//! vault's.
+//! vault's. What came in leaves memory with a snapshot (see [`super::book`]) and comes into it again when its
+//! member sends some of it back; its residue stays in the sum.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use minicbor::{Decode, Encode};
 use protocol::exchange::{IncomingLeg, Return, SendBackError};
 use protocol::ids::{BrandId, LeafIndex, RequestId};
 use protocol::time::Timestamp;
 
+use super::cold::{Cold, ColdError, Leaving};
 use super::record::SendBack;
 use crate::service::ReceivedView;
 use crate::vault::MemberId;
+
+/// Numbers that are gone from the order stay in it until they are so many more than those that are there.
+const GONE_MAX: usize = 1024;
 
 /// Where an exchange is: a leaf of another brand's log.
 pub type Place = (BrandId, LeafIndex);
 
 /// One exchange that was credited here.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Received {
     /// Whose points; none when they were credited before this node was rebuilt, and the vault does not
     /// know to whom.
+    #[n(0)]
     pub member: Option<MemberId>,
     /// How much, and how much of it has gone back.
+    #[n(1)]
     pub leg: IncomingLeg,
+    // whether it had left memory before
+    #[n(2)]
+    recalled: bool,
+}
+
+impl Received {
+    /// One that has just been credited.
+    #[must_use]
+    pub const fn new(member: Option<MemberId>, leg: IncomingLeg) -> Self {
+        Self { member, leg, recalled: false }
+    }
 }
 
 /// All of them.
 #[derive(Debug, Default)]
 pub struct ReceivedExchanges {
-    all: BTreeMap<Place, Received>,
-    // in the order in which they were credited
-    order: Vec<Place>,
+    // in memory, each with its number in the order of this run
+    all: HashMap<Place, (u64, Received)>,
+    // by number, in the order in which they were credited; some have left memory
+    order: VecDeque<(u64, Place)>,
+    next: u64,
+    // those that have left memory, and how many
+    cold: Option<Cold>,
+    left: u64,
     sent_back: BTreeMap<RequestId, SendBack>,
+    // keys of what was sent back, by exchange, and how many of them are in no final block
+    back: BTreeMap<Place, (Vec<RequestId>, u64)>,
     // micro-fen, by the brand that owes it; a sum of values, each in its range
     residue: BTreeMap<BrandId, u128>,
 }
 
 impl ReceivedExchanges {
+    /// With a part in the store.
+    #[must_use]
+    pub fn with(cold: Cold) -> Self {
+        Self { cold: Some(cold), ..Self::default() }
+    }
+
     /// An exchange was credited.
     pub fn credited(&mut self, place: Place, received: Received) {
-        if self.all.insert(place, received).is_none() {
-            self.order.push(place);
+        if !self.all.contains_key(&place) {
+            self.take_up(place, received);
             self.rebook(place.0, 0, received.leg.residue().get());
         }
     }
 
-    /// One exchange.
+    /// Takes up an exchange as it was known before, after all that came before it.
+    pub fn take_up(&mut self, place: Place, received: Received) {
+        self.all.insert(place, (self.next, received));
+        self.order.push_back((self.next, place));
+        self.next += 1;
+    }
+
+    /// Takes up what was sent back, and whether it is in a final block.
+    pub fn take_up_sent_back(&mut self, asked: SendBack, is_final: bool) {
+        let (keys, waiting) = self.back.entry((asked.from, asked.leaf)).or_default();
+        keys.push(asked.id);
+        *waiting += u64::from(!is_final);
+        self.sent_back.insert(asked.id, asked);
+    }
+
+    /// Takes up the sums of what is left because points are whole, and how many have left memory.
+    pub fn take_up_residues(&mut self, residue: BTreeMap<BrandId, u128>, left: u64) {
+        self.residue = residue;
+        self.left = left;
+    }
+
+    /// Those in memory, in the order in which they were credited.
+    pub fn iter(&self) -> impl Iterator<Item = (Place, &Received)> {
+        self.order.iter().filter_map(|(number, place)| self.numbered(*number, *place))
+    }
+
+    fn numbered(&self, number: u64, place: Place) -> Option<(Place, &Received)> {
+        let (known, received) = self.all.get(&place)?;
+        (*known == number).then_some((place, received))
+    }
+
+    /// What was sent back of them, in the order in which it was asked for, and whether it is in a final
+    /// block: of one exchange the first are.
+    pub fn all_sent_back(&self) -> impl Iterator<Item = (&SendBack, bool)> {
+        self.back.values().flat_map(|(keys, waiting)| {
+            let is_final = keys.len() as u64 - *waiting;
+            let asked = keys.iter().filter_map(|id| self.sent_back.get(id));
+            (0..).zip(asked).map(move |(number, asked)| (asked, number < is_final))
+        })
+    }
+
+    /// What a member sent back of an exchange is in a final block.
+    pub fn went_back(&mut self, place: Place) {
+        if let Some((_, waiting)) = self.back.get_mut(&place) {
+            *waiting = waiting.saturating_sub(1);
+        }
+    }
+
+    /// Brings an exchange into memory of which some is sent back.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub fn recall(&mut self, place: Place) -> Result<(), ColdError> {
+        if let (None, Some(cold)) = (self.all.get(&place), &self.cold)
+            && let Some(received) = cold.received(place, self.left)?
+        {
+            self.take_up(place, Received { recalled: true, ..received });
+        }
+        Ok(())
+    }
+
+    /// Adds what can leave memory: what came before the one with this number, if nothing of it is sent
+    /// back, or its window is over by the own log's time and nothing is on its way.
+    pub fn leaving(&self, before: u64, own_log: Timestamp, leaving: &mut Leaving) {
+        leaving.first_received = self.left;
+        let old = self.order.iter().take_while(|(number, _)| *number < before);
+        for (place, received) in old.filter_map(|(number, place)| self.numbered(*number, *place)) {
+            let is_over = own_log > received.leg.until();
+            let ended = match self.back.get(&place) {
+                None if !received.recalled => None,
+                None if is_over => Some(Vec::new()),
+                Some((keys, 0)) if is_over => {
+                    Some(keys.iter().filter_map(|id| self.sent_back.get(id)).cloned().collect())
+                }
+                _ => continue,
+            };
+            leaving.received.push((place, *received, ended));
+        }
+    }
+
+    /// What has left memory, unless something of it was sent back meanwhile.
+    pub fn left(&mut self, leaving: &Leaving) {
+        self.left = self.left_with(leaving);
+        for (place, received, sent_back) in &leaving.received {
+            if self.hot(*place) != Some(received) {
+                continue;
+            }
+            self.all.remove(place);
+            self.back.remove(place);
+            for asked in sent_back.iter().flatten() {
+                self.sent_back.remove(&asked.id);
+            }
+        }
+        if self.order.len() > 2 * self.all.len() + GONE_MAX {
+            let all = &self.all;
+            self.order.retain(|(number, place)| all.get(place).is_some_and(|it| it.0 == *number));
+        }
+    }
+
+    /// How many have left memory when these have.
     #[must_use]
-    pub fn at(&self, place: Place) -> Option<&Received> {
-        self.all.get(&place)
+    pub fn left_with(&self, leaving: &Leaving) -> u64 {
+        self.left.max(leaving.first_received + leaving.received.len() as u64)
+    }
+
+    /// The number of the next one.
+    #[must_use]
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// One exchange, if it is in memory.
+    #[must_use]
+    pub fn hot(&self, place: Place) -> Option<&Received> {
+        self.all.get(&place).map(|(_, received)| received)
+    }
+
+    /// One exchange.
+    ///
+    /// # Errors
+    /// When it is not in memory and the store cannot say.
+    pub fn at(&self, place: Place) -> Result<Option<Received>, ColdError> {
+        match (self.hot(place), &self.cold) {
+            (Some(received), _) => Ok(Some(*received)),
+            (None, Some(cold)) => cold.received_last(place, self.left),
+            (None, None) => Ok(None),
+        }
     }
 
     /// What was asked for under an idempotency key.
-    #[must_use]
-    pub fn sent_back(&self, id: RequestId) -> Option<&SendBack> {
-        self.sent_back.get(&id)
+    ///
+    /// # Errors
+    /// When it is not in memory and the store cannot say.
+    pub fn sent_back(&self, id: RequestId) -> Result<Option<SendBack>, ColdError> {
+        match (self.sent_back.get(&id), &self.cold) {
+            (Some(asked), _) => Ok(Some(asked.clone())),
+            (None, Some(cold)) => cold.sent_back(id, self.left),
+            (None, None) => Ok(None),
+        }
     }
 
     /// A member sends some of an exchange back; gives what goes to the other brand.
@@ -65,12 +227,12 @@ impl ReceivedExchanges {
     /// When there is no such exchange, or not so much left of it.
     pub fn send_back(&mut self, asked: &SendBack) -> Result<Return, SendBackError> {
         let left = SendBackError::Left { left: protocol::amount::Points::ZERO };
-        let received = self.all.get_mut(&(asked.from, asked.leaf)).ok_or(left)?;
+        let (_, received) = self.all.get_mut(&(asked.from, asked.leaf)).ok_or(left)?;
         let before = received.leg.residue().get();
         let back = received.leg.take_back(asked.leaf, asked.points)?;
         let after = received.leg.residue().get();
         self.rebook(asked.from, before, after);
-        self.sent_back.insert(asked.id, asked.clone());
+        self.take_up_sent_back(asked.clone(), false);
         Ok(back)
     }
 
@@ -80,7 +242,7 @@ impl ReceivedExchanges {
     /// When there is not so much left of it.
     pub fn sent_back_before(&mut self, place: Place, back: &Return) -> Result<(), SendBackError> {
         let left = SendBackError::Left { left: protocol::amount::Points::ZERO };
-        let received = self.all.get_mut(&place).ok_or(left)?;
+        let (_, received) = self.all.get_mut(&place).ok_or(left)?;
         let before = received.leg.residue().get();
         received.leg.take_back(back.original, back.points)?;
         let after = received.leg.residue().get();
@@ -100,19 +262,31 @@ impl ReceivedExchanges {
     }
 
     /// The latest, newest first; of one member if one is given.
+    ///
+    /// # Errors
+    /// When the store cannot say.
     pub fn latest(
         &self,
         limit: usize,
         member: Option<MemberId>,
-    ) -> impl Iterator<Item = ReceivedView> + '_ {
-        let places = self.order.iter().rev();
-        let known = places.filter_map(|place| Some((place, self.all.get(place)?)));
-        known
-            .filter(move |(_, received)| {
-                member.is_none_or(|member| received.member == Some(member))
-            })
-            .take(limit)
+    ) -> Result<Vec<ReceivedView>, ColdError> {
+        let hot = self.order.iter().rev();
+        let hot = hot.filter_map(|(number, place)| self.numbered(*number, *place));
+        let is_of =
+            |received: &Received| member.is_none_or(|member| received.member == Some(member));
+        let hot = hot.filter(|(_, received)| is_of(received)).take(limit);
+        let mut found: Vec<(Place, Received)> =
+            hot.map(|(place, received)| (place, *received)).collect();
+        let mut known: BTreeSet<Place> = found.iter().map(|(place, _)| *place).collect();
+        if let (Some(cold), true) = (&self.cold, found.len() < limit) {
+            let colder = cold.latest_received(self.left, limit, member)?.into_iter();
+            found.extend(colder.filter(|(place, _)| known.insert(*place)));
+            found.truncate(limit);
+        }
+        Ok(found
+            .iter()
             .map(|((brand, leaf), received)| view(*brand, *leaf, &received.leg))
+            .collect())
     }
 }
 

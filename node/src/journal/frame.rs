@@ -1,7 +1,7 @@
-//! The bytes of a segment: a header, then frames; all integers little-endian.
+//! The bytes of a segment or a snapshot: a header, then frames; all integers little-endian.
 //!
 //! ```text
-//! header   "coaljrnl" | version u16 | segment u64 | first 8 bytes of SHA-256 of all before
+//! header   "coaljrnl" or "coalsnap" | version u16 | number u64 | first 8 bytes of SHA-256 of all before
 //! frame    C0 4A 52 0A | body length u32 | records u32 | head check 8 | body | body check u32
 //! body     kind u8 | length u32 | bytes, for each record
 //! ```
@@ -9,7 +9,8 @@
 //! repeated piece of a file, or a payload that looks like a frame, is not taken for one. The head's is
 //! truncated SHA-256; the body's is CRC-32 (IEEE 802.3) over place, head and body. They find accidents; whoever
 //! can write the file can forge them. A torn body passes once in 2^32, and then its records are still not
-//! those of the node: they are encrypted, and what does not open with the brand's key stops it.
+//! those of the node: they are encrypted, and what does not open with the brand's key stops it. In a snapshot the
+//! place has the highest bit of its number set.
 
 use std::io::{self, IoSlice, Write};
 
@@ -23,6 +24,7 @@ pub(super) const FRAME_HEAD_BYTES: usize = 20;
 pub(super) const BODY_CHECK_BYTES: usize = 4;
 const RECORD_HEAD_BYTES: usize = 5;
 const SEGMENT_MAGIC: &[u8; 8] = b"coaljrnl";
+const SNAPSHOT_MAGIC: &[u8; 8] = b"coalsnap";
 pub(super) const FRAME_MARKER: [u8; 4] = [0xc0, b'J', b'R', b'\n'];
 
 fn check<const N: usize>(what: &[u8], parts: &[&[u8]]) -> [u8; N] {
@@ -36,16 +38,30 @@ fn check<const N: usize>(what: &[u8], parts: &[&[u8]]) -> [u8; N] {
 }
 
 pub(super) fn segment_header(segment: u64) -> Vec<u8> {
-    let mut bytes = SEGMENT_MAGIC.to_vec();
+    header(SEGMENT_MAGIC, b"segment", segment)
+}
+
+pub(super) fn snapshot_header(number: u64) -> Vec<u8> {
+    header(SNAPSHOT_MAGIC, b"snapshot", number)
+}
+
+/// The place of a snapshot's frames: no segment has it.
+pub(super) const fn place_of_snapshot(number: u64) -> u64 {
+    number | 1 << 63
+}
+
+fn header(magic: &[u8], what: &[u8], number: u64) -> Vec<u8> {
+    let mut bytes = magic.to_vec();
     bytes.extend(FORMAT_VERSION.to_le_bytes());
-    bytes.extend(segment.to_le_bytes());
-    bytes.extend(check::<8>(b"segment", &[&bytes]));
+    bytes.extend(number.to_le_bytes());
+    bytes.extend(check::<8>(what, &[&bytes]));
     bytes
 }
 
 /// The version a header states, if it is a journal's header at all.
 pub(super) fn header_version(header: &[u8]) -> Option<u16> {
-    let version = header.strip_prefix(SEGMENT_MAGIC)?.first_chunk()?;
+    let known = header.strip_prefix(SEGMENT_MAGIC).or_else(|| header.strip_prefix(SNAPSHOT_MAGIC));
+    let version = known?.first_chunk()?;
     Some(u16::from_le_bytes(*version))
 }
 

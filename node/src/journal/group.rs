@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{BATCH_MAX, Journal, JournalError, Record, frame, io_error};
+use super::{BATCH_MAX, Journal, JournalError, Record, SnapshotPlace, frame, io_error};
 
 struct Append {
     records: Vec<Record>,
@@ -15,10 +15,15 @@ struct Append {
     answer: oneshot::Sender<Result<(), JournalError>>,
 }
 
+enum Job {
+    Append(Append),
+    Snapshot(oneshot::Sender<Result<SnapshotPlace, JournalError>>),
+}
+
 /// Appends from many tasks to one journal. Clones append to the same journal.
 #[derive(Debug, Clone)]
 pub struct GroupCommit {
-    queue: mpsc::Sender<Append>,
+    queue: mpsc::Sender<Job>,
 }
 
 /// The thread behind a [`GroupCommit`].
@@ -70,8 +75,19 @@ impl GroupCommit {
         let body_length = frame::checked_body_length(&records)? as usize;
         let (answer, answered) = oneshot::channel();
         let append = Append { records, body_length, answer };
-        self.queue.send(append).await.map_err(|_| JournalError::Closed)?;
+        self.queue.send(Job::Append(append)).await.map_err(|_| JournalError::Closed)?;
         Ok(Appending(answered))
+    }
+
+    /// Begins a snapshot of all that was appended before this is called: see
+    /// [`Journal::begin_snapshot`].
+    ///
+    /// # Errors
+    /// Those of [`Journal::begin_snapshot`].
+    pub async fn begin_snapshot(&self) -> Result<SnapshotPlace, JournalError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue.send(Job::Snapshot(answer)).await.map_err(|_| JournalError::Closed)?;
+        answered.await.map_err(|_| JournalError::Closed)?
     }
 }
 
@@ -98,17 +114,28 @@ pub(super) fn start(
     Ok((GroupCommit { queue: sender }, CommitThread { thread }))
 }
 
-fn commit_until_closed(mut journal: Journal, mut queue: mpsc::Receiver<Append>) -> Journal {
+fn commit_until_closed(mut journal: Journal, mut queue: mpsc::Receiver<Job>) -> Journal {
     let mut held_over = None;
     while let Some(first) = held_over.take().or_else(|| queue.blocking_recv()) {
+        let first = match first {
+            Job::Append(first) => first,
+            Job::Snapshot(answer) => {
+                // whoever asked may be gone: then there is none
+                let _ = answer.send(journal.begin_snapshot());
+                continue;
+            }
+        };
         let mut body_length = first.body_length;
         let mut answers = vec![first.answer];
         let mut records = first.records;
         while let Ok(next) = queue.try_recv() {
-            if body_length + next.body_length > BATCH_MAX {
-                held_over = Some(next);
-                break;
-            }
+            let next = match next {
+                Job::Append(next) if body_length + next.body_length <= BATCH_MAX => next,
+                other => {
+                    held_over = Some(other);
+                    break;
+                }
+            };
             body_length += next.body_length;
             records.extend(next.records);
             answers.push(next.answer);

@@ -16,8 +16,10 @@
 //!   Failures?", USENIX ATC 2020).
 //! - One process at a time, by a lock on the file `lock`.
 //!
-//! Not here yet: dropping segments that a snapshot has made superfluous. What the checksums cannot
-//! show: damage that hits the last frame alone looks like a torn write (the [`TornTail`] report says
+//! - A replay does not grow with the history: a [`SnapshotWriter`] puts what the records so far come to in
+//!   their place.
+//!
+//! What the checksums cannot show: damage that hits the last frame alone looks like a torn write (the [`TornTail`] report says
 //! whether the frame was cut short or whole), and a directory put back from a copy looks sound
 //! (rules 11 to 13 of the ledger find that by asking the other brands). Votes, locks and incarnations are
 //! in here alone: keep this directory out of backups, and whoever puts one back says so
@@ -26,6 +28,7 @@
 mod frame;
 mod group;
 mod replay;
+mod snapshot;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -34,6 +37,7 @@ use std::sync::Arc;
 
 pub use group::{Appending, CommitThread, GroupCommit};
 pub use replay::Replay;
+pub use snapshot::{SnapshotPlace, SnapshotWriter};
 
 /// Version of the files. Version 0 promises no compatibility.
 pub const FORMAT_VERSION: u16 = 0;
@@ -207,6 +211,26 @@ impl Journal {
         let written = self.write_frame(records, body_length);
         self.poisoned = written.is_err();
         written
+    }
+
+    /// Begins a snapshot of all that was appended so far: what is appended from now on comes after it.
+    ///
+    /// # Errors
+    /// When the next segment cannot be begun: then nothing is ever appended again.
+    pub fn begin_snapshot(&mut self) -> Result<SnapshotPlace, JournalError> {
+        if self.poisoned {
+            return Err(JournalError::Poisoned);
+        }
+        let next = self.segment + 1;
+        match create_segment(&self.directory, next) {
+            Ok(file) => self.file = file,
+            Err(error) => {
+                self.poisoned = true;
+                return Err(error);
+            }
+        }
+        (self.segment, self.offset) = (next, frame::SEGMENT_HEADER_BYTES);
+        Ok(SnapshotPlace { directory: self.directory.clone(), number: next })
     }
 
     fn write_frame(&mut self, records: &[Record], body_length: u32) -> Result<(), JournalError> {

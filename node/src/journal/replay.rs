@@ -1,14 +1,18 @@
-//! Reading a journal from its first record to its last, a frame at a time.
+//! Reading a journal from its newest snapshot, or its first record, to its last, a frame at a time.
 //!
 //! Decides what is a torn tail and what is damage: in the last segment, a frame that does not check
-//! and after which no valid frame begins is torn; everything else is damage.
+//! and after which no valid frame begins is torn; everything else is damage. A snapshot is read to its
+//! end before anything of it is given: in the place of a damaged one the generation before is taken,
+//! with its segments, as long as that is there.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::frame::{self, BODY_CHECK_BYTES, FRAME_HEAD_BYTES, FRAME_MARKER, SEGMENT_HEADER_BYTES};
+use super::snapshot::{self, SnapshotReader, snapshot_path};
 use super::{
     Journal, JournalError, Record, TornTail, create_segment, io_error, segment_path, sync_directory,
 };
@@ -24,6 +28,15 @@ pub struct Replay {
     segment_bytes: u64,
     lock: File,
     last_segment: u64,
+    // while it is read
+    snapshot: Option<SnapshotReader>,
+    // damaged ones, the newest first
+    damaged: Vec<(u64, JournalError)>,
+    snapshot_time: Option<SystemTime>,
+    snapshot_number: u64,
+    // bytes of snapshot and segments that are read, and of those that were
+    total: u64,
+    behind: u64,
     reading: Option<Segment>,
     // where the next frame begins
     segment: u64,
@@ -47,20 +60,51 @@ impl Replay {
         segment_bytes: u64,
         lock: File,
     ) -> Result<Self, JournalError> {
-        let last_segment = last_segment(&directory)?;
+        snapshot::drop_unfinished(&directory)?;
+        let Base { first_segment, last_segment, snapshot, damaged, total } = base(&directory)?;
         Ok(Self {
             directory,
             segment_bytes,
             lock,
             last_segment,
+            snapshot_time: snapshot.as_ref().and_then(SnapshotReader::written),
+            snapshot_number: if snapshot.is_some() { first_segment } else { 0 },
+            snapshot,
+            damaged,
+            total,
+            behind: 0,
             reading: None,
-            segment: 1,
+            segment: first_segment,
             offset: 0,
             records: VecDeque::new(),
             torn_tail: None,
             failed: None,
             at_end: last_segment == 0,
         })
+    }
+
+    /// Snapshots that were found damaged and passed over.
+    pub fn passed_over(&self) -> impl Iterator<Item = &JournalError> {
+        self.damaged.iter().map(|(_, error)| error)
+    }
+
+    /// When the snapshot that is read was written, by the clock of the system then; none without one.
+    #[must_use]
+    pub const fn snapshot_time(&self) -> Option<SystemTime> {
+        self.snapshot_time
+    }
+
+    /// The number of the snapshot that is read; 0 without one.
+    #[must_use]
+    pub const fn snapshot_number(&self) -> u64 {
+        self.snapshot_number
+    }
+
+    /// How many bytes have been read, and how many there are.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        let snapshot = self.snapshot.as_ref().map_or(0, SnapshotReader::offset);
+        (self.behind + snapshot + self.offset, self.total)
     }
 
     /// Checks what has not been read yet, cuts a torn tail, and opens the journal for appending.
@@ -73,6 +117,9 @@ impl Replay {
         }
         if let Some(error) = self.failed {
             return Err(error);
+        }
+        for (number, _) in &self.damaged {
+            snapshot::put_aside(&self.directory, *number)?;
         }
         let file = if self.offset < SEGMENT_HEADER_BYTES {
             // no segment yet, or one whose creation a crash interrupted before anything was in it
@@ -115,6 +162,14 @@ impl Replay {
             if let Some(record) = self.records.pop_front() {
                 return Ok(Some(record));
             }
+            if let Some(snapshot) = &mut self.snapshot {
+                match snapshot.next() {
+                    Some(record) => return record.map(Some),
+                    None => self.behind += snapshot.offset(),
+                }
+                self.snapshot = None;
+                continue;
+            }
             if self.at_end {
                 return Ok(None);
             }
@@ -133,6 +188,8 @@ impl Replay {
         if self.segment == self.last_segment {
             self.at_end = true;
         } else {
+            self.behind += self.offset;
+            self.offset = 0;
             self.segment += 1;
         }
     }
@@ -262,29 +319,67 @@ impl Iterator for Replay {
     }
 }
 
-/// The number of the last segment, 0 if there is none; they are numbered from 1 without a gap.
-fn last_segment(directory: &std::path::Path) -> Result<u64, JournalError> {
-    let mut numbers = Vec::new();
-    for entry in fs::read_dir(directory).map_err(io_error("list", directory))? {
-        let path = entry.map_err(io_error("list", directory))?.path();
-        if path.extension().is_some_and(|extension| extension == "journal") {
-            let number = path.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-            match number {
-                Some(number) if segment_path(directory, number) == path => numbers.push(number),
-                _ => {
-                    let what = "this file is not named like a segment of a journal";
-                    return Err(JournalError::Damaged { file: path, offset: 0, what });
-                }
-            }
+/// Where reading begins.
+struct Base {
+    first_segment: u64,
+    // 0 when there is no segment at all
+    last_segment: u64,
+    snapshot: Option<SnapshotReader>,
+    damaged: Vec<(u64, JournalError)>,
+    total: u64,
+}
+
+/// The newest snapshot that is sound, else the first segment; segments are numbered from there without a
+/// gap.
+fn base(directory: &std::path::Path) -> Result<Base, JournalError> {
+    let segments = snapshot::numbers(directory, "journal")?;
+    let mut damaged = Vec::new();
+    for number in snapshot::numbers(directory, "snapshot")?.into_iter().rev() {
+        match sound(directory, number) {
+            Ok(snapshot) => return from(directory, number, &segments, Some(snapshot), damaged),
+            // whoever can read it has to
+            Err(error @ JournalError::OtherVersion { .. }) => return Err(error),
+            Err(error) => damaged.push((number, error)),
         }
     }
-    numbers.sort_unstable();
-    match numbers.iter().zip(1..).find(|(number, expected)| *number != expected) {
-        Some((_, missing)) => Err(JournalError::Damaged {
-            file: segment_path(directory, missing),
-            offset: 0,
-            what: "this segment is missing, and later ones are there",
-        }),
-        None => Ok(numbers.last().copied().unwrap_or(0)),
+    match damaged.first() {
+        // the generation before is gone as well: the newest is what has to be told of
+        Some((_, newest)) if segments.first() != Some(&1) => Err(newest.clone()),
+        _ => from(directory, 1, &segments, None, damaged),
     }
+}
+
+/// A snapshot, at its beginning, that has been read to its end once.
+fn sound(directory: &std::path::Path, number: u64) -> Result<SnapshotReader, JournalError> {
+    let path = snapshot_path(directory, number);
+    SnapshotReader::open(&path, number)?.try_for_each(|record| record.map(drop))?;
+    SnapshotReader::open(&path, number)
+}
+
+fn from(
+    directory: &std::path::Path,
+    first_segment: u64,
+    segments: &[u64],
+    snapshot: Option<SnapshotReader>,
+    damaged: Vec<(u64, JournalError)>,
+) -> Result<Base, JournalError> {
+    let missing = |segment| JournalError::Damaged {
+        file: segment_path(directory, segment),
+        offset: 0,
+        what: "this segment is missing, and later ones are there",
+    };
+    let from: Vec<u64> = segments.iter().copied().filter(|it| *it >= first_segment).collect();
+    if let Some((_, gap)) = from.iter().zip(first_segment..).find(|(it, expected)| *it != expected)
+    {
+        return Err(missing(gap));
+    }
+    if from.is_empty() && (snapshot.is_some() || !segments.is_empty() || !damaged.is_empty()) {
+        return Err(missing(first_segment));
+    }
+    let length = |path: PathBuf| fs::metadata(&path).map(|file| file.len()).unwrap_or_default();
+    let of_snapshot = snapshot.as_ref().map(|_| length(snapshot_path(directory, first_segment)));
+    let of_segments = from.iter().map(|segment| length(segment_path(directory, *segment)));
+    let total = of_snapshot.into_iter().chain(of_segments).sum();
+    let last_segment = from.last().copied().unwrap_or(0);
+    Ok(Base { first_segment, last_segment, snapshot, damaged, total })
 }

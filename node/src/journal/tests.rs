@@ -252,3 +252,192 @@ async fn a_write_error_reaches_every_waiting_task() {
     }
     assert!(commit.append(vec![record(1, b"never")]).await.is_err());
 }
+
+/// A journal of `before`, a snapshot that says `says`, then `after`.
+fn write_snapshot(
+    directory: &Path,
+    before: &[Vec<Record>],
+    says: &[Record],
+    after: &[Vec<Record>],
+) {
+    let mut journal = Journal::open_with(directory, 0).unwrap().into_journal().unwrap();
+    for batch in before {
+        journal.append_batch(batch).unwrap();
+    }
+    let mut snapshot = journal.begin_snapshot().unwrap().create().unwrap();
+    for record in says {
+        snapshot.append(std::slice::from_ref(record)).unwrap();
+    }
+    // what is appended meanwhile comes after it
+    let (first, rest) = after.split_at(after.len().min(1));
+    first.iter().for_each(|batch| journal.append_batch(batch).unwrap());
+    let mut read_back = Vec::new();
+    let checked = |record| -> Result<(), JournalError> {
+        read_back.push(record);
+        Ok(())
+    };
+    snapshot.finish(checked).unwrap();
+    assert_eq!(read_back, says);
+    rest.iter().for_each(|batch| journal.append_batch(batch).unwrap());
+}
+
+fn files(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "lock")
+        .collect();
+    names.sort();
+    names
+}
+
+fn says(number: u8) -> Vec<Record> {
+    vec![record(7, b"all before"), record(7, &[number; 40])]
+}
+
+#[test]
+fn a_replay_is_the_newest_snapshot_and_what_came_after_and_one_generation_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    write_snapshot(directory.path(), &sample()[..2], &says(1), &sample()[2..]);
+    assert_eq!(read(directory.path()).unwrap(), [says(1), sample()[2..].concat()].concat());
+    // the first snapshot's generation before is the journal from its start
+    assert!(segment_path(directory.path(), 1).is_file());
+    let kept = |number| snapshot::snapshot_path(directory.path(), number);
+    write_snapshot(directory.path(), &sample(), &says(2), &[]);
+    write_snapshot(directory.path(), &sample(), &says(3), &sample()[..1]);
+    assert_eq!(read(directory.path()).unwrap(), [says(3), sample()[..1].concat()].concat());
+
+    let snapshots = snapshot::numbers(directory.path(), "snapshot").unwrap();
+    let segments = snapshot::numbers(directory.path(), "journal").unwrap();
+    assert_eq!(snapshots.len(), 2, "{snapshots:?}");
+    assert_eq!(segments.first(), snapshots.first(), "nothing older is left");
+    // damage to the newest: the one before it, with its segments; the damaged one is put aside
+    let newest = kept(snapshots[1]);
+    let sound = fs::read(&newest).unwrap();
+    for at in [0, 9, 30, sound.len() / 2, sound.len() - 1] {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 4;
+        fs::write(&newest, &damaged).unwrap();
+        let replay = match Journal::open(directory.path()) {
+            // a version is not damage: the next version may read it
+            Err(JournalError::OtherVersion { .. }) if at == 9 => continue,
+            replay => replay.unwrap(),
+        };
+        assert_eq!(replay.passed_over().count(), 1, "flip at {at}");
+        let records: Result<Vec<_>, _> = replay.collect();
+        let expected = [says(2), sample().concat(), sample()[..1].concat()].concat();
+        assert_eq!(records.unwrap(), expected, "flip at {at}");
+    }
+    let mut damaged = sound.clone();
+    damaged[40] ^= 1;
+    fs::write(&newest, &damaged).unwrap();
+    drop(Journal::open(directory.path()).unwrap().into_journal().unwrap());
+    assert!(newest.with_extension("damaged").is_file() && !newest.is_file());
+
+    // damage to both stops the node and names the place
+    fs::write(&newest, &damaged).unwrap();
+    fs::write(kept(snapshots[0]), b"nothing").unwrap();
+    let error = read(directory.path()).unwrap_err();
+    assert!(matches!(&error, JournalError::Damaged { file, .. } if *file == newest), "{error}");
+}
+
+#[test]
+fn a_snapshot_cut_at_any_byte_is_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    write_snapshot(directory.path(), &sample()[..2], &says(1), &sample()[2..]);
+    let path = snapshot::snapshot_path(directory.path(), 3);
+    let sound = fs::read(&path).unwrap();
+    for length in 0..sound.len() {
+        fs::write(&path, &sound[..length]).unwrap();
+        assert_eq!(read(directory.path()).unwrap(), sample().concat(), "cut at {length}");
+    }
+    fs::write(&path, [&sound[..], &[0]].concat()).unwrap();
+    assert_eq!(read(directory.path()).unwrap(), sample().concat(), "longer");
+    // a snapshot in another's place, and a segment that a snapshot builds upon is gone
+    fs::rename(&path, snapshot::snapshot_path(directory.path(), 2)).unwrap();
+    assert_eq!(read(directory.path()).unwrap(), sample().concat(), "another's place");
+    fs::remove_file(snapshot::snapshot_path(directory.path(), 2)).unwrap();
+    fs::write(&path, &sound).unwrap();
+    fs::remove_file(segment_path(directory.path(), 3)).unwrap();
+    assert!(matches!(read(directory.path()), Err(JournalError::Damaged { .. })));
+}
+
+#[test]
+fn a_crash_at_any_moment_of_a_snapshot_loses_nothing() {
+    // every state of the directory that the steps of a snapshot go through, each of which is synced
+    // before the next: what a replay gives must tell of the same
+    let before = tempfile::tempdir().unwrap();
+    write_snapshot(before.path(), &sample(), &says(1), &sample());
+    write_snapshot(before.path(), &[], &says(2), &sample());
+    let expected = [says(2), sample().concat()].concat();
+    assert_eq!(read(before.path()).unwrap(), expected);
+    let kept = files(before.path());
+
+    let work = tempfile::tempdir().unwrap();
+    let copy = |names: &[String]| {
+        for name in files(work.path()) {
+            fs::remove_file(work.path().join(name)).unwrap();
+        }
+        for name in names {
+            fs::copy(before.path().join(name), work.path().join(name)).unwrap();
+        }
+    };
+    // the next segment, then the unfinished file at any length
+    let next = snapshot::numbers(before.path(), "journal").unwrap().last().unwrap() + 1;
+    let whole = {
+        copy(&kept);
+        write_snapshot(work.path(), &[], &says(3), &[]);
+        fs::read(snapshot::snapshot_path(work.path(), next)).unwrap()
+    };
+    for length in 0..=whole.len() {
+        copy(&kept);
+        fs::write(segment_path(work.path(), next), frame::segment_header(next)).unwrap();
+        let unfinished = snapshot::snapshot_path(work.path(), next).with_extension("unfinished");
+        fs::write(&unfinished, &whole[..length]).unwrap();
+        assert_eq!(read(work.path()).unwrap(), expected, "unfinished at {length}");
+        assert!(!unfinished.is_file(), "what is unfinished is taken away");
+    }
+    // named, and older files deleted one after the other: snapshots first, then segments in order
+    copy(&kept);
+    fs::write(segment_path(work.path(), next), frame::segment_header(next)).unwrap();
+    fs::write(snapshot::snapshot_path(work.path(), next), &whole).unwrap();
+    assert_eq!(read(work.path()).unwrap(), says(3));
+    let snapshots = snapshot::numbers(work.path(), "snapshot").unwrap();
+    let (newest, previous) = (snapshots[snapshots.len() - 1], snapshots[snapshots.len() - 2]);
+    assert_eq!(newest, next);
+    let mut old: Vec<PathBuf> = snapshots
+        .iter()
+        .filter(|number| **number < previous)
+        .map(|number| snapshot::snapshot_path(work.path(), *number))
+        .collect();
+    let segments = snapshot::numbers(work.path(), "journal").unwrap();
+    old.extend(
+        segments.iter().filter(|it| **it < previous).map(|it| segment_path(work.path(), *it)),
+    );
+    assert!(old.len() > 2, "there is something to delete");
+    for path in old {
+        fs::remove_file(path).unwrap();
+        assert_eq!(read(work.path()).unwrap(), says(3));
+        // and the generation before still stands
+        let newest = snapshot::snapshot_path(work.path(), next);
+        fs::write(&newest, &whole[..40]).unwrap();
+        assert_eq!(read(work.path()).unwrap(), expected);
+        fs::write(&newest, &whole).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_of_a_shared_journal_comes_before_what_is_appended_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let journal = Journal::open(directory.path()).unwrap().into_journal().unwrap();
+    let (commit, thread) = journal.into_group_commit(4).unwrap();
+    commit.append(vec![record(1, b"before")]).await.unwrap();
+    let mut snapshot = commit.begin_snapshot().await.unwrap().create().unwrap();
+    commit.append(vec![record(1, b"after")]).await.unwrap();
+    snapshot.append(&[record(7, b"what was before")]).unwrap();
+    snapshot.finish(|_| Ok::<(), JournalError>(())).unwrap();
+    drop(commit);
+    drop(thread.join().unwrap());
+    let found = read(directory.path()).unwrap();
+    assert_eq!(found, [record(7, b"what was before"), record(1, b"after")]);
+}

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use minicbor::{Decode, Encode};
 use protocol::clearing::{Absent, CheckedClosing, Settlement, Statement, check_closing};
 use protocol::epochs::Constitutions;
 use protocol::ids::{BrandId, Height, StatementHash};
@@ -20,31 +21,45 @@ use crate::service::{PaymentView, PositionView, StatementView};
 /// Most cut-offs that are kept.
 const CUT_OFFS_MAX: usize = 1024;
 
-#[derive(Debug, Default)]
-struct Cycle {
+/// What is known of one cut-off.
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+#[cbor(array)]
+pub struct Cycle {
+    #[n(0)]
     closings: BTreeMap<BrandId, CheckedClosing>,
+    #[n(1)]
     statements: BTreeMap<BrandId, StatementHash>,
+    #[n(2)]
     settlement: Option<Settlement>,
     // payments that were certified before the statement could be derived here
+    #[n(3)]
     early: Vec<(PaymentStep, Payment)>,
     // own entries about payments that are on their way or certified
+    #[n(4)]
     payments: BTreeMap<(PaymentStep, BrandId, BrandId), PaymentReference>,
     // whether someone at this brand asked for it
+    #[n(5)]
     requested: bool,
     // whether the own closing is on its way or certified
+    #[n(6)]
     closed: bool,
     // whether the own statement is on its way or certified
+    #[n(7)]
     entered: bool,
     // what could not be accepted, for the operator
+    #[n(8)]
     refused: BTreeSet<String>,
 }
 
 /// What one of its parties says of a payment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum PaymentStep {
     /// The payer: it was made.
+    #[n(0)]
     Settled,
     /// The payee: it has arrived.
+    #[n(1)]
     Confirmed,
 }
 
@@ -109,6 +124,24 @@ impl Clearing {
             self.cycles.pop_first();
         }
         self.cycles.entry(cut_off).or_default()
+    }
+
+    /// All cut-offs that are kept, for a snapshot. Once this brand has closed it is no matter who asked.
+    pub fn cycles(&self) -> impl Iterator<Item = (Timestamp, Cycle)> {
+        self.cycles.iter().map(|(cut_off, cycle)| {
+            let requested = cycle.requested && !cycle.closed;
+            (*cut_off, Cycle { requested, ..cycle.clone() })
+        })
+    }
+
+    /// Takes up a cut-off from a snapshot.
+    pub fn take_up(&mut self, cut_off: Timestamp, cycle: Cycle) {
+        self.cycles.insert(cut_off, cycle);
+    }
+
+    /// Takes up what is known of brands whose logs have ended, from a snapshot.
+    pub fn take_up_absent(&mut self, absent: Absent) {
+        self.absent = absent;
     }
 
     /// A certified closing of a log.

@@ -30,11 +30,11 @@ use protocol::witness::message::Message;
 use protocol::witness::record::Record;
 use protocol::witness::rules::{exact_exposure, public_exposure};
 use protocol::witness::state::{FinalBlock, Outbox};
-use protocol::witness::statement::Certificate;
+use protocol::witness::statement::UnverifiedCertificate;
 use protocol::witness::writer::{Entropy, SubmitError};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-pub use operations::{exchange_id, internal, vault_error};
+pub use operations::{cold_error, exchange_id, internal, vault_error};
 
 pub(super) use self::operations::submit_error;
 
@@ -44,10 +44,12 @@ use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::Recorded;
 use crate::cleanroom::{CertifiedApplication, ReadJob};
 use crate::exchange::book::{Book, BookError, FormerExchange, LinkAnswer, Terms};
+use crate::exchange::cold::Cold;
 use crate::exchange::points::PointsLedger;
 use crate::exchange::record::{Applied, Credit, EarnedPoints, NodeRecord, Owned, Submission};
 use crate::fragments::{FragmentArchive, FragmentsError};
 use crate::service::{ErrorKind, ExposureView, ResidueView, ServiceError};
+use crate::store::{Store, StoreError};
 use crate::vault::{LinkCode, LinkError, Vault, VaultError};
 
 /// Headers kept of every log, for closings.
@@ -127,6 +129,8 @@ pub struct Core {
     pub points: PointsLedger,
     /// Members.
     pub vault: Arc<Vault>,
+    /// What may be looked up: keys of what has earned.
+    pub store: Arc<dyn Store>,
     /// The own log on disk.
     pub published: PublishedLog,
     /// What is held of the others' logs; nothing is kept without.
@@ -139,6 +143,11 @@ pub struct Core {
     pub foreign: ForeignLogs,
     /// Keys of the witnesses outside the alliance that this node asks.
     pub outside: Vec<VerifierKey>,
+    /// What the clean room has recorded, in order, and certified entries of applications: it goes on
+    /// from both.
+    pub joint: Vec<Vec<u8>>,
+    /// See there.
+    pub applications: Vec<CertifiedApplication>,
     /// The latest headers of every log.
     pub headers: BTreeMap<BrandId, BTreeMap<Height, KnownHeader>>,
     /// What needs an operator's eye.
@@ -175,6 +184,9 @@ pub enum TurnError {
     /// An own block is final and its certificate is not at hand: it could not be published.
     #[error("own block {0} is final, and its certificate is not there")]
     Uncertified(Height),
+    /// The store failed: nobody can say whether a purchase has earned before.
+    #[error("the store cannot say what has earned")]
+    Store(#[from] StoreError),
     /// The vault's store failed: what others sent would go back for a reason that is none.
     #[error("the vault cannot say whom another brand's block is about")]
     Vault(#[from] VaultError),
@@ -190,7 +202,7 @@ struct Past<'a> {
 }
 
 impl Archive for Past<'_> {
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
+    fn block(&self, height: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
         self.published.block(height)
     }
     fn held(&self, log: BrandId, from: Height) -> Option<HeldBlock> {
@@ -212,19 +224,27 @@ macro_rules! context {
 impl Core {
     /// The state before the journal is replayed.
     #[must_use]
-    pub fn new(ledger: Ledger, vault: Arc<Vault>, published: PublishedLog) -> Self {
+    pub fn new(
+        ledger: Ledger,
+        vault: Arc<Vault>,
+        (store, cold): (Arc<dyn Store>, Cold),
+        published: PublishedLog,
+    ) -> Self {
         let me = ledger.me();
         Self {
             ledger,
-            book: Book::default(),
+            book: Book::with(cold),
             points: PointsLedger::default(),
             vault,
+            store,
             published,
             fragments: None,
             clearing: Clearing::new(me),
             disputes: Disputes::default(),
             foreign: ForeignLogs::default(),
             outside: Vec::new(),
+            joint: Vec::new(),
+            applications: Vec::new(),
             headers: BTreeMap::new(),
             alerts: VecDeque::new(),
             to_state: Vec::new(),
@@ -273,15 +293,11 @@ impl Core {
 
     // --- replay
 
-    /// Takes one record of the journal; gives back what belongs to the clean room.
+    /// Takes one record of the journal, or of a snapshot.
     ///
     /// # Errors
     /// When the journal does not hang together.
-    pub fn replay(
-        &mut self,
-        record: Recorded,
-        applications: &mut Vec<CertifiedApplication>,
-    ) -> Result<Option<Vec<u8>>, String> {
+    pub fn replay(&mut self, record: Recorded) -> Result<(), String> {
         match record {
             Recorded::Ledger(record) => {
                 let mut out = Outbox::default();
@@ -291,22 +307,28 @@ impl Core {
                 self.write_own(&mut turn).map_err(|error| error.to_string())?;
                 self.keep_held(&mut turn).map_err(|error| error.to_string())?;
                 for block in std::mem::take(&mut turn.out.finals) {
-                    self.note_final(&block, applications);
+                    self.note_final(&block);
                     if block.block.log != self.me() {
                         self.unapplied.insert((block.block.log, block.block.height), block);
                     }
                 }
-                Ok(None)
+                Ok(())
             }
-            Recorded::Node(NodeRecord::CleanRoom(bytes)) => Ok(Some(bytes)),
+            Recorded::State(part) => self.take_up(*part),
+            Recorded::Node(NodeRecord::CleanRoom(bytes)) => {
+                self.joint.push(bytes);
+                Ok(())
+            }
             Recorded::Node(NodeRecord::Applied(applied)) => {
                 let Some(block) = self.unapplied.remove(&(applied.log, applied.height)) else {
                     return Err(format!("no block {} of {} to apply", applied.height, applied.log));
                 };
                 // what was wrong with it was told when it came; what it answers is in the vault
                 let terms = self.terms(&block.block, block.header.time);
-                let _ = self.book.apply(self.me(), &block, &applied, terms, &mut self.points);
-                Ok(None)
+                match self.book.apply(self.me(), &block, &applied, terms, &mut self.points) {
+                    Err(error @ BookError::Cold(_)) => Err(error.to_string()),
+                    _ => Ok(()),
+                }
             }
             Recorded::Node(record) => {
                 self.cosigned(&record);
@@ -318,7 +340,7 @@ impl Core {
                     _ => {}
                 }
                 self.book.enter(&record, &mut self.points).map_err(|error| error.to_string())?;
-                Ok(None)
+                Ok(())
             }
         }
     }
@@ -326,6 +348,11 @@ impl Core {
     /// After the last record: applies what was final and not applied, submits again what is in no
     /// block, and goes on where the node stopped.
     pub fn resume(&mut self, now: Timestamp, turn: &mut Turn) {
+        let own = self.ledger.witness(self.me()).map(|own| own.tip().height);
+        if let Err(error) = self.published.forget_above(own.unwrap_or_default()) {
+            self.failure = Some(error.into());
+            return;
+        }
         for submission in self.book.waiting().cloned().collect::<Vec<_>>() {
             let taken = match submission.clone() {
                 Submission::Public(entry) => self.ledger.submit_public(entry),
@@ -433,7 +460,7 @@ impl Core {
             }
             let finals = std::mem::take(&mut turn.out.finals);
             for block in finals {
-                self.note_final(&block, &mut turn.applications);
+                turn.applications.extend(self.note_final(&block));
                 if block.block.log != self.me() {
                     self.apply(block, now, turn);
                 }
@@ -548,8 +575,11 @@ impl Core {
             self.stood += u64::try_from(exchanges).unwrap_or(0);
             let until = self.terms(&reference, time).until;
             let (former, entered) = self.book.written(&block, (time, until), &mut self.points);
-            if let Err(error) = entered {
-                self.alert(error.to_string());
+            match entered {
+                Ok(()) => {}
+                // a replay does not ask again
+                Err(error @ BookError::Cold(_)) => return Err(error.into()),
+                Err(error) => self.alert(error.to_string()),
             }
             all_former.extend(former);
         }
@@ -594,7 +624,7 @@ impl Core {
         let former = self.write_own(turn)?;
         self.enter_owners(&former, turn);
         for block in std::mem::take(&mut turn.out.finals) {
-            self.note_final(&block, &mut turn.applications);
+            turn.applications.extend(self.note_final(&block));
         }
         for record in &turn.out.records {
             self.note_block(record);
@@ -620,7 +650,8 @@ impl Core {
         }
     }
 
-    fn note_final(&mut self, block: &FinalBlock, applications: &mut Vec<CertifiedApplication>) {
+    /// Takes note of what a final block says in public; gives the entries of applications.
+    fn note_final(&mut self, block: &FinalBlock) -> Vec<CertifiedApplication> {
         let log = block.block.log;
         self.clearing.header(&block.header);
         if let Some(violation) = &block.unsound {
@@ -662,7 +693,24 @@ impl Core {
         if let Some(dispute) = &block.dispute {
             self.disputes.found(dispute);
         }
-        applications.extend(CertifiedApplication::of(block));
+        let applications: Vec<_> = CertifiedApplication::of(block).collect();
+        self.applications.extend_from_slice(&applications);
+        applications
+    }
+
+    /// Whether every final block of another log is dealt with.
+    #[must_use]
+    pub fn has_applied_all(&self) -> bool {
+        self.unapplied.is_empty()
+    }
+
+    /// Takes note of what a turn has recorded for the clean room.
+    pub fn note_recorded(&mut self, records: &[Recorded]) {
+        for record in records {
+            if let Recorded::Node(NodeRecord::CleanRoom(bytes)) = record {
+                self.joint.push(bytes.clone());
+            }
+        }
     }
 
     /// A final block of another log: credits what it sends, sends back what cannot be credited.
@@ -710,6 +758,10 @@ impl Core {
         let terms = self.terms(&block.block, block.header.time);
         match self.book.apply(self.me(), &block, &applied, terms, &mut self.points) {
             Ok(answers) => self.answer_links(&answers, now),
+            Err(error @ BookError::Cold(_)) => {
+                self.failure = Some(error.into());
+                return;
+            }
             Err(error) => self.alert(error.to_string()),
         }
         turn.record(NodeRecord::Applied(applied));
@@ -747,6 +799,10 @@ impl Core {
         let terms = self.terms(&block.block, block.header.time);
         match self.book.apply(self.me(), &block, &applied, terms, &mut self.points) {
             Ok(answers) => self.answer_links(&answers, now),
+            Err(error @ BookError::Cold(_)) => {
+                self.failure = Some(error.into());
+                return;
+            }
             Err(error) => self.alert(error.to_string()),
         }
         turn.record(NodeRecord::Applied(applied));
@@ -829,8 +885,13 @@ impl Core {
         let mut beyond = 0_usize;
         let mut fresh = Vec::new();
         for it in earned {
-            if self.points.has_earned(&it.key) {
-                continue;
+            match self.has_earned(&it.key) {
+                Ok(false) => {}
+                Ok(true) => continue,
+                Err(error) => {
+                    self.failure = Some(error.into());
+                    return;
+                }
             }
             if self.points.takes(&mut taken, it.member, it.points) {
                 fresh.push(it);
@@ -988,10 +1049,10 @@ impl Core {
         let last = Clearing::last_block(cut_off, own).map_err(|_| too_old())?;
         let contents = match last {
             Some((_, header)) => self.published.contents(header.height).ok_or_else(too_old)?,
-            None => &[],
+            None => Vec::new(),
         };
         let last = last.map(|(id, header)| (header, *id));
-        let closing = self.ledger.close(cut_off, last, contents).map_err(|_| internal())?;
+        let closing = self.ledger.close(cut_off, last, &contents).map_err(|_| internal())?;
         let submission = Submission::Public(PublicEntry::Closing(closing));
         self.submit(submission, turn).map_err(submit_error)
     }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use minicbor::{Decode, Encode};
 use protocol::ids::{BrandId, Height};
 use protocol::log::dispute::DisputeOpened;
 use protocol::log::resolution::DisputeResolved;
@@ -17,13 +18,18 @@ use crate::service::{Bilingual, DisputeView};
 type Key = (BrandId, BrandId, Height);
 
 /// All of them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+#[cbor(array)]
 pub struct Disputes {
+    #[n(0)]
     found: BTreeMap<(BrandId, Height), DisputeOpened>,
     // rule numbers
+    #[n(1)]
     certified: BTreeMap<Key, u16>,
     // what the accused last entered in its log
+    #[n(2)]
     offered: BTreeMap<Key, DisputeResolved>,
+    #[n(3)]
     resolved: BTreeSet<Key>,
 }
 

@@ -14,12 +14,15 @@ pub mod disputes;
 mod import;
 mod in_flight;
 mod joint;
+pub mod own_blocks;
 pub mod published;
 mod publisher;
 pub mod rebuild;
 pub mod sealed_journal;
 mod sealing;
+pub mod snapshot;
 mod start;
+pub mod state_record;
 mod trace;
 mod witnessing;
 
@@ -40,12 +43,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::clearing::PaymentStep;
 use self::constitutions::Following;
-use self::core::{Core, Turn, TurnError, vault_error};
+use self::core::{Core, Turn, TurnError, cold_error, vault_error};
 use self::in_flight::InFlight;
 use self::sealed_journal::RecordCipher;
 use self::sealing::{SealingCare, keys_error};
+use self::snapshot::{SnapshotCare, SnapshotError, WrittenSnapshot};
 use self::trace::Traces;
 use crate::cleanroom::{ReadJob, ReadResult, Room};
+use crate::exchange::book::BookedExchange;
 use crate::exchange::record::EarnedPoints;
 use crate::journal::{GroupCommit, JournalError, Record};
 use crate::metrics::Metrics;
@@ -101,6 +106,8 @@ enum Internal {
     Witness(Box<witnessing::Heard>),
     /// A reading for a joint question has ended.
     Read(Box<ReadResult>),
+    /// A snapshot is written, or not.
+    Snapshot(Result<WrittenSnapshot, SnapshotError>),
 }
 
 /// What people see of a brand besides its id.
@@ -118,9 +125,10 @@ struct Runtime {
     room: Option<Room>,
     // the latest answer, as of how many there were
     latest_release: (usize, Option<ReleaseView>),
-    cipher: RecordCipher,
+    cipher: Arc<RecordCipher>,
     journal: GroupCommit,
     in_flight: InFlight<Outputs>,
+    snapshots: SnapshotCare,
     network: NetworkHandle,
     inbox: Inbox,
     commands: mpsc::Receiver<Command>,
@@ -191,7 +199,11 @@ impl Input {
 
 /// The time now.
 pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    unix(SystemTime::now())
+}
+
+fn unix(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -239,6 +251,7 @@ impl Runtime {
             if milliseconds >= LONG_TURN_MS {
                 tracing::debug!(milliseconds, "a long turn");
             }
+            self.care_for_snapshots().await?;
         }
         while let Some((outputs, took)) = self.in_flight.next().await? {
             self.say(outputs, took)?;
@@ -247,6 +260,14 @@ impl Runtime {
             resolving.abort();
         }
         self.network.clone().shut_down().await;
+        // a thread that still writes has the store open
+        while self.snapshots.under_way
+            && let Some(done) = self.internal.recv().await
+        {
+            if let Internal::Snapshot(written) = done {
+                self.snapshot_written(written);
+            }
+        }
         if let Some(reply) = self.stop.take() {
             // whoever asked may be gone
             let _ = reply.send(Ok(()));
@@ -432,6 +453,7 @@ impl Runtime {
             tracing::error!(error = %error, "the journal cannot be written");
             JournalError::Poisoned
         })?;
+        self.core.note_recorded(&records);
         // who asked for something sees what has come of it; the rest is for people, and ticks come
         let is_due = !answers.is_empty() || self.status_taken.elapsed() >= STATUS_AFTER;
         let status = is_due.then(|| self.status_now());
@@ -450,7 +472,8 @@ impl Runtime {
     /// Gives a turn's records to the journal; what it has to say waits until they are durable.
     async fn persist(&mut self, turn: (Vec<Record>, Outputs)) -> Result<(), RunError> {
         let (records, outputs) = turn;
-        let bytes = records.iter().map(|record| record.bytes.len()).sum();
+        let bytes: usize = records.iter().map(|record| record.bytes.len()).sum();
+        self.snapshots.since += bytes as u64;
         let appending = match records.is_empty() {
             true => None,
             false => Some((self.journal.begin(records).await?, bytes)),
@@ -510,6 +533,7 @@ impl Runtime {
             }
             Internal::Witness(heard) => self.witness_answered(*heard),
             Internal::Read(result) => self.joint_read(*result, turn),
+            Internal::Snapshot(written) => self.snapshot_written(written),
         }
     }
 
@@ -558,14 +582,16 @@ impl Runtime {
             }
             Command::Exchanges { limit, reply } => {
                 let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
-                let views = self.core.book.latest(limit).map(|booked| booked.view()).collect();
-                answer(turn, reply, Ok(views));
+                let latest = self.core.book.latest(limit).map_err(cold_error);
+                let views = latest.map(|all| all.iter().map(BookedExchange::view).collect());
+                answer(turn, reply, views);
             }
             Command::Received { card, limit, reply } => {
                 let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
                 let member = card.map(|card| self.core.member(&card)).transpose();
-                let received =
-                    member.map(|member| self.core.book.received().latest(limit, member).collect());
+                let received = member.and_then(|member| {
+                    self.core.book.received().latest(limit, member).map_err(cold_error)
+                });
                 answer(turn, reply, received);
             }
             Command::SendBack { key, request, reply } => {
@@ -655,8 +681,8 @@ impl Runtime {
             Command::BackUp { request, reply } => {
                 let (store, view) = (Arc::clone(&self.store), Arc::clone(&self.backup));
                 let data = self.following.data.clone();
-                let begun = backups::begin(data, self.core.me(), store, request, view);
-                answer(turn, reply, begun);
+                let job = backups::prepare(data, self.core.me(), store, request, view);
+                answer(turn, reply, job.map(|job| self.snapshots.then_back_up(job)));
             }
             Command::BackupProgress { reply } => {
                 let view = self.backup.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -706,11 +732,8 @@ impl Runtime {
         let least = Points::new(least_points).unwrap_or(Points::MAX);
         let after = after.map(|card| self.core.member(card)).transpose()?;
         let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
-        self.core
-            .points
-            .with_at_least(least)
-            .filter(|member| after.is_none_or(|after| *member > after))
-            .take(limit)
+        let members = self.core.points.with_at_least(least, after, limit).into_iter();
+        members
             .map(|member| {
                 let profile = self.core.vault.profile(member).map_err(vault_error)?;
                 Ok(profile.card.expose().to_owned())

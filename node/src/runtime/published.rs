@@ -5,7 +5,8 @@
 //! unwritten is written again from the journal's replay. Does not decide what is final.
 
 use std::collections::VecDeque;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use protocol::log::tiles::{TilePath, TileReader, TileSource, TileWriter, TilesEr
 use protocol::witness::build::OwnBlock;
 use protocol::witness::statement::{Certificate, UnverifiedCertificate};
 
+use super::own_blocks::{OwnBlocks, Past};
 use super::publisher::{self, Final, Publisher};
 
 /// A published log folder, read as a source of tiles; what is published no more, from the archive beside
@@ -62,11 +64,6 @@ impl PublishError {
     }
 }
 
-struct Past {
-    certificate: Certificate,
-    contents: Vec<ColumnContent>,
-}
-
 /// The own log on disk.
 pub struct PublishedLog {
     folder: LogFolder,
@@ -77,16 +74,15 @@ pub struct PublishedLog {
     // how many certificates the file has or will have
     certified: u64,
     publisher: Publisher,
-    // by height - 1; the journal's replay brings them back at every start
-    past: Vec<Past>,
+    past: OwnBlocks,
 }
 
 impl PublishedLog {
-    /// Opens the folder, making it if need be. `size` is what its checkpoint says.
+    /// Opens the folder, making it if need be.
     ///
     /// # Errors
     /// When the folder cannot be written or its tiles do not hang together.
-    pub fn open(folder: &Path) -> Result<Self, PublishError> {
+    pub fn open(folder: &Path, past: OwnBlocks) -> Result<Self, PublishError> {
         let io = |source| PublishError::io(folder, source);
         fs::create_dir_all(folder).map_err(io)?;
         let source = LogFolder(folder.into());
@@ -101,13 +97,22 @@ impl PublishedLog {
         };
         let writer = TileWriter::read(&source, size).map_err(|error| tiles(folder, &error))?;
         let path = folder.join("certificates");
-        let bytes = fs::read(&path).unwrap_or_default();
-        let (certified, end) = count_certificates(&bytes);
-        let certificates = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
-        certificates.set_len(end).map_err(io)?;
-        let size = writer.size();
+        let mut certificates =
+            OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(io)?;
+        let mut bytes = Vec::new();
+        // those of blocks that are kept need not be counted again
+        let mut first = past.count();
+        let known = past.certificates_end(Height::new(first)).map_err(io)?;
+        if !has_last(&mut certificates, &past, known).map_err(io)? {
+            first = 0;
+        }
+        let known = if first == 0 { 0 } else { known };
+        certificates.seek(SeekFrom::Start(known)).map_err(io)?;
+        certificates.read_to_end(&mut bytes).map_err(io)?;
+        let (count, length) = count_certificates(&bytes, first);
+        certificates.set_len(known + length).map_err(io)?;
+        let (certified, size, latest) = (first + count, writer.size(), VecDeque::new());
         let publisher = Publisher::start(folder, CHECKPOINT_FILE, (writer, certificates))?;
-        let (latest, past) = (VecDeque::new(), Vec::new());
         Ok(Self { folder: source, size, latest, certified, publisher, past })
     }
 
@@ -138,9 +143,33 @@ impl PublishedLog {
             while self.latest.pop_front_if(|known| known.reference().size <= written).is_some() {}
             self.latest.push_back(block.clone());
         }
-        self.past
-            .push(Past { certificate: certificate.clone(), contents: block.contents().to_vec() });
-        Ok(())
+        let past = Past {
+            certificate: certificate.as_unverified().clone(),
+            contents: block.contents().to_vec(),
+        };
+        let added = self.past.append(block.reference().height, &past);
+        let path = self.past.directory().to_path_buf();
+        added.map_err(|source| PublishError::io(&path, source))
+    }
+
+    /// After the journal's last record, by which the own log has come to this height: what only this brand
+    /// keeps of later blocks is of a turn that never was, and comes again with them. Their certificates stand.
+    ///
+    /// # Errors
+    /// When it cannot be forgotten.
+    pub fn forget_above(&mut self, height: Height) -> Result<(), PublishError> {
+        let path = self.past.directory().to_path_buf();
+        self.past.forget_above(height).map_err(|source| PublishError::io(&path, source))
+    }
+
+    /// What has to be synced before a snapshot stands for own blocks.
+    ///
+    /// # Errors
+    /// When the system has no more handles.
+    pub fn to_sync(&self) -> Result<Vec<File>, PublishError> {
+        let path = self.past.directory().to_path_buf();
+        let files = self.past.to_sync().map_err(|source| PublishError::io(&path, source))?;
+        Ok(files.into())
     }
 
     /// Shows the checkpoint, with the cosignatures it has by now, as soon as what it names is on the disk.
@@ -183,19 +212,17 @@ impl PublishedLog {
 
     /// The exact contents of the columns of the block at a height, in the order of its header's.
     #[must_use]
-    pub fn contents(&self, height: Height) -> Option<&[ColumnContent]> {
-        self.past_at(height).map(|past| past.contents.as_slice())
+    pub fn contents(&self, height: Height) -> Option<Vec<ColumnContent>> {
+        self.past.at(height).map(|past| past.contents)
     }
 
     /// The header of the own block at a height.
     #[must_use]
     pub fn header(&self, height: Height) -> Option<Header> {
-        if let Some(block) = self.latest(height) {
-            return Header::from_bytes(block.header_leaf()).ok();
+        match self.latest(height) {
+            Some(block) => Header::from_bytes(block.header_leaf()).ok(),
+            None => self.header_of(&self.past.at(height)?.certificate),
         }
-        let size = self.past_at(height)?.certificate.block().size;
-        let last = LeafIndex::new(size.get().checked_sub(1)?);
-        Header::from_bytes(self.reader(size).leaf(last).ok()?.entry()).ok()
     }
 
     /// A block that may not be on disk yet.
@@ -203,35 +230,52 @@ impl PublishedLog {
         self.latest.iter().find(|block| block.reference().height == height)
     }
 
-    fn past_at(&self, height: Height) -> Option<&Past> {
-        self.past.get(usize::try_from(height.get().checked_sub(1)?).ok()?)
+    fn header_of(&self, certificate: &UnverifiedCertificate) -> Option<Header> {
+        let size = certificate.pledge.block.size;
+        let last = LeafIndex::new(size.get().checked_sub(1)?);
+        Header::from_bytes(self.reader(size).leaf(last).ok()?.entry()).ok()
     }
 }
 
 impl Archive for PublishedLog {
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
-        let past = self.past_at(height)?;
+    fn block(&self, height: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
+        let past = self.past.at(height)?;
         if let Some(block) = self.latest(height) {
-            return Some((block.clone(), past.certificate.clone()));
+            return Some((block.clone(), past.certificate));
         }
-        let reference = past.certificate.block();
+        let reference = past.certificate.pledge.block;
         let reader = self.reader(reference.size);
-        let header = self.header(height)?;
+        let header = self.header_of(&past.certificate)?;
         let before = Frontier::read(&reader, TreeSize::new(header.first.get())).ok()?;
         let leaves = reader.leaves(header.first, reference.size).ok()?;
         let leaves = leaves.into_iter().map(Leaf::into_entry).collect();
-        let block = OwnBlock::restore(reference, leaves, past.contents.clone(), before)?;
-        Some((block, past.certificate.clone()))
+        let block = OwnBlock::restore(reference, leaves, past.contents, before)?;
+        Some((block, past.certificate))
     }
 }
 
-/// How many certificates stand side by side, from the first height on, and where they end: a crash may
-/// have left anything after them.
-fn count_certificates(bytes: &[u8]) -> (u64, u64) {
+/// Whether the published certificates have, where the kept blocks say, the last one that is kept.
+fn has_last(certificates: &mut File, past: &OwnBlocks, end: u64) -> std::io::Result<bool> {
+    let last = Height::new(past.count());
+    let Some(before) = past.count().checked_sub(1) else { return Ok(true) };
+    let Some(kept) = past.at(last) else { return Ok(false) };
+    let start = past.certificates_end(Height::new(before))?;
+    if certificates.metadata()?.len() < end {
+        return Ok(false);
+    }
+    let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or(0)];
+    certificates.seek(SeekFrom::Start(start))?;
+    certificates.read_exact(&mut bytes)?;
+    Ok(bytes == codec::encode(&kept.certificate))
+}
+
+/// How many certificates stand side by side, from the height after the first on, and how many bytes they take: a
+/// crash may have left anything after them.
+fn count_certificates(bytes: &[u8], first: u64) -> (u64, u64) {
     let mut decoder = minicbor::Decoder::new(bytes);
     let (mut count, mut end) = (0, 0);
     while let Ok(certificate) = decoder.decode::<UnverifiedCertificate>()
-        && certificate.pledge.block.height.get() == count + 1
+        && certificate.pledge.block.height.get() == first + count + 1
     {
         count += 1;
         end = decoder.position() as u64;

@@ -30,13 +30,14 @@ use ring::rand::SystemRandom;
 
 use super::constitutions::{peers_among, resolve};
 use super::core::{Core, Turn, TurnError};
-use super::published::PublishedLog;
 use super::sealed_journal::{RecordCipher, Recorded, SealedRecordError};
-use super::start::StartError;
+use super::snapshot::forget_later_earned;
+use super::start::{StartError, open_log};
 use super::{TICK, check_membership, now};
 use crate::cli::archived::ArchivedLog;
 use crate::config::{DataDirectory, Settings};
 use crate::constitutions::{Known, KnownError};
+use crate::exchange::cold::Cold;
 use crate::exchange::record::{EarnedPoints, NodeRecord};
 use crate::intake::earn_rule;
 use crate::journal::{Journal, JournalError};
@@ -143,7 +144,7 @@ impl From<JournalError> for RebuildError {
 /// A log that is being rebuilt.
 struct Rebuild {
     core: Core,
-    cipher: RecordCipher,
+    cipher: Arc<RecordCipher>,
     journal: Journal,
     brand: BrandId,
 }
@@ -226,10 +227,13 @@ fn open<'a>(
         let mut ledger = Ledger::new(brand, chain, own.secrets.ledger(ring)?);
         own.signing.later()?.into_iter().for_each(|set| ledger.add_keys(set));
         known.later().for_each(|draft| ledger.hold(draft.ledger().clone()));
-        let core = Core::new(ledger, Arc::new(vault), PublishedLog::open(&data.log())?);
-        Ok((core, RecordCipher::new(own.secrets.journal())?, constitutions, facts))
+        let cipher = Arc::new(RecordCipher::new(own.secrets.journal())?);
+        let published = open_log(data, &cipher)?;
+        let cold = Cold::new(Arc::clone(&store), Arc::clone(&cipher) as _);
+        let core = Core::new(ledger, Arc::new(vault), (Arc::clone(&store), cold), published);
+        Ok((core, cipher, constitutions, facts, store))
     };
-    let (mut core, cipher, constitutions, facts) = prepared()?;
+    let (mut core, cipher, constitutions, facts, store) = prepared()?;
     if let Some(ring) = ring {
         core.ledger.hold_recovery_key(ring);
     }
@@ -244,8 +248,10 @@ fn open<'a>(
             Recorded::Node(NodeRecord::Owned(_) | NodeRecord::Earned(_)) => {}
             _ => return Err(RebuildError::Journal(data.journal())),
         }
-        core.replay(record, &mut Vec::new()).map_err(StartError::Replay)?;
+        core.replay(record).map_err(StartError::Replay)?;
     }
+    // a store that was kept or put back knows of a journal that is gone
+    forget_later_earned(&*store, replay.snapshot_number()).map_err(StartError::Store)?;
     let journal = replay.into_journal()?;
     Ok((Rebuild { core, cipher, journal, brand }, constitutions, facts))
 }
@@ -464,7 +470,7 @@ impl Rebuild {
             let height = tip.map(|tip| tip.recognised(other).height.get());
             (other.to_string(), height.unwrap_or_default())
         };
-        let booked = || self.core.book.latest(usize::MAX);
+        let booked = || self.core.book.exchanges();
         let of_known = booked().filter(|booked| booked.requested.member.is_some());
         Ok(RebuildReport {
             brand: self.brand.to_string(),

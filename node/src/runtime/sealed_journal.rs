@@ -9,11 +9,16 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use protocol::codec::{self, DecodeError};
 use protocol::witness::record::Record as LedgerRecord;
 
+use super::state_record::StateRecord;
+use crate::exchange::cold::Seal;
 use crate::exchange::record::NodeRecord;
 use crate::journal::{RECORD_MAX, Record};
 
 const LEDGER: u8 = 1;
 const NODE: u8 = 2;
+const STATE: u8 = 3;
+/// No record's kind.
+const BESIDE: u8 = 255;
 
 /// One record, in clear.
 #[derive(Debug)]
@@ -22,6 +27,8 @@ pub enum Recorded {
     Ledger(Box<LedgerRecord>),
     /// The node's own.
     Node(NodeRecord),
+    /// In a snapshot: a part of what the node's own records come to.
+    State(Box<StateRecord>),
 }
 
 /// Why a record could not be sealed or opened.
@@ -69,6 +76,7 @@ impl RecordCipher {
         let (kind, about) = match record {
             Recorded::Ledger(record) => (LEDGER, record.about_bytes()),
             Recorded::Node(_) => (NODE, 0),
+            Recorded::State(_) => (STATE, 0),
         };
         // nonce, record and tag in one piece of memory
         let mut bytes = Vec::with_capacity(about + NONCE_LEN + AES_256_GCM.tag_len());
@@ -78,6 +86,7 @@ impl RecordCipher {
         match record {
             Recorded::Ledger(record) => record.write(&mut bytes),
             Recorded::Node(record) => codec::encode_into(record, &mut bytes),
+            Recorded::State(state) => codec::encode_into(state, &mut bytes),
         }
         let (_, plain) = bytes.split_at_mut(NONCE_LEN);
         let tag = self
@@ -111,9 +120,55 @@ impl RecordCipher {
                 plain,
                 RECORD_MAX,
             )?)),
+            STATE => Ok(Recorded::State(codec::decode("a part of a snapshot", plain, RECORD_MAX)?)),
             other => Err(SealedRecordError::Kind(other)),
         }
     }
+
+    /// Seals bytes that are no record of the journal and lie beside it, for what they are about.
+    ///
+    /// # Errors
+    /// When the generator fails.
+    pub fn seal_bytes(&self, about: &[u8], plain: Vec<u8>) -> Result<Vec<u8>, SealedRecordError> {
+        let mut nonce = [0; NONCE_LEN];
+        self.random.fill(&mut nonce).map_err(|_| SealedRecordError::Seal)?;
+        let mut bytes = [&nonce[..], &plain].concat();
+        let (_, plain) = bytes.split_at_mut(NONCE_LEN);
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = self.key.seal_in_place_separate_tag(nonce, beside(about), plain);
+        bytes.extend_from_slice(tag.map_err(|_| SealedRecordError::Seal)?.as_ref());
+        Ok(bytes)
+    }
+
+    /// Opens such bytes.
+    ///
+    /// # Errors
+    /// When this brand did not seal them, or about something else.
+    pub fn open_bytes(
+        &self,
+        about: &[u8],
+        mut bytes: Vec<u8>,
+    ) -> Result<Vec<u8>, SealedRecordError> {
+        let (nonce, sealed) =
+            bytes.split_first_chunk_mut::<NONCE_LEN>().ok_or(SealedRecordError::Open)?;
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let plain = self.key.open_in_place(nonce, beside(about), sealed);
+        Ok(plain.map_err(|_| SealedRecordError::Open)?.to_vec())
+    }
+}
+
+impl Seal for RecordCipher {
+    fn seal(&self, about: &[u8], plain: Vec<u8>) -> Option<Vec<u8>> {
+        self.seal_bytes(about, plain).ok()
+    }
+    fn open(&self, about: &[u8], sealed: Vec<u8>) -> Option<Vec<u8>> {
+        self.open_bytes(about, sealed).ok()
+    }
+}
+
+/// What lies beside the journal is never taken for a record, whose associated data are its kind alone.
+fn beside(about: &[u8]) -> Aad<Vec<u8>> {
+    Aad::from([&[BESIDE], about].concat())
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ use crate::service::*;
 
 /// How often it is looked whether a month or a key's time is over.
 const LOOK_EVERY: Milliseconds = Milliseconds::from_seconds(60);
+/// Snapshots after which no file of the journal is of before the first of them.
+const SNAPSHOTS_TO_FORGET: u32 = 2;
 /// Most blocks disclosed at once.
 const DISCLOSED_MAX: u64 = 10_000;
 
@@ -75,6 +77,8 @@ impl Runtime {
         for key in expired {
             if self.core.ledger.forget_sealing_key(&key) && self.sealing.keys.destroy(&key)? {
                 tracing::info!("an expired sealing key is destroyed");
+                // what it had opened, and what the own log sealed in its time, is to leave the disk
+                self.snapshots.wanted = self.snapshots.wanted.max(SNAPSHOTS_TO_FORGET);
                 destroyed.push(key.to_string());
             }
         }
@@ -137,7 +141,7 @@ impl Core {
             let headers = (first..=end).map(|height| self.published.header(Height::new(height)));
             let headers: Vec<Header> = headers.collect::<Option<_>>().ok_or_else(internal)?;
             let before = Height::new(first - 1);
-            let contents = self.published.contents(before).unwrap_or_default().iter().copied();
+            let contents = self.published.contents(before).unwrap_or_default().into_iter();
             let columns = self.published.header(before).map(|header| header.columns);
             let columns = columns.unwrap_or_default().into_iter();
             let before: BTreeMap<_, _> =

@@ -1,6 +1,8 @@
 //! Starting a node from its data directory: read, replay, connect.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use alliance_config::Constitution;
 use protocol::ids::BrandId;
@@ -13,15 +15,18 @@ use tokio::task::JoinHandle;
 
 use super::constitutions::{Following, names, newest_with, peers_of, resolve, under_of};
 use super::core::{Core, SystemEntropy};
+use super::own_blocks::OwnBlocks;
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::{RecordCipher, SealedRecordError};
 use super::sealing::SealingCare;
+use super::snapshot::{SnapshotCare, forget_later_earned};
 use super::trace::Traces;
-use super::{RunError, Runtime, witnessing};
+use super::{RunError, Runtime, now, unix, witnessing};
 use crate::cleanroom::policy::{PolicyError, PolicyFile};
 use crate::cleanroom::{QueryTimes, RestoreError, Room, RoomSettings};
 use crate::config::{ConfigError, DataDirectory};
 use crate::constitutions::{Known, KnownError};
+use crate::exchange::cold::Cold;
 use crate::fragments::{FragmentArchive, FragmentsError};
 use crate::journal::{Journal, JournalError};
 use crate::keys::{self, KeysError, OwnKeys};
@@ -56,6 +61,14 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What is kept of the own blocks.
+    #[error("{} cannot be read: {source}", .path.display())]
+    OwnBlocks {
+        /// The folder.
+        path: std::path::PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The vault's key.
     #[error(transparent)]
     VaultKey(#[from] KeyError),
@@ -161,21 +174,33 @@ async fn start_as(
     let mut ledger = Ledger::new(brand, chain, keys);
     own.signing.later()?.into_iter().for_each(|set| ledger.add_keys(set));
     known.later().for_each(|draft| ledger.hold(draft.ledger().clone()));
-    let published = PublishedLog::open(&data.log())?;
-    let mut core = Core::new(ledger, Arc::clone(&vault), published);
+    let cipher = Arc::new(RecordCipher::new(own.secrets.journal())?);
+    let published = open_log(data, &cipher)?;
+    let cold = Cold::new(Arc::clone(&store), Arc::clone(&cipher) as _);
+    let mut core = Core::new(ledger, Arc::clone(&vault), (Arc::clone(&store), cold), published);
     core.fragments = Some(FragmentArchive::open(data.fragments())?);
     core.to_state = known.stances(data)?;
     core.foreign =
         ForeignLogs::new(settings.witnessing.foreign_logs.iter().map(|key| key.0.clone()));
     core.outside = settings.witnessing.ask.iter().map(|asked| asked.key.0.clone()).collect();
     let asked = witnessing::asked(&settings.witnessing)?;
-    let cipher = RecordCipher::new(own.secrets.journal())?;
     let mut replay = Journal::open(data.journal())?;
-    let (mut applications, mut joint) = (Vec::new(), Vec::new());
-    for record in replay.by_ref() {
-        let record = cipher.open(record?)?;
-        joint.extend(core.replay(record, &mut applications).map_err(StartError::Replay)?);
+    for error in replay.passed_over() {
+        tracing::error!(error = %error, "a snapshot is damaged; the one before it is taken");
     }
+    let mut progress = Progress::new();
+    while let Some(record) = replay.next() {
+        core.replay(cipher.open(record?)?).map_err(StartError::Replay)?;
+        progress.tell(replay.progress());
+    }
+    forget_later_earned(&*store, replay.snapshot_number())?;
+    let (read, _) = replay.progress();
+    let snapshot_time = match replay.snapshot_time() {
+        Some(time) => unix(time),
+        // what has never been one becomes one; a new journal is none yet
+        None if read > 0 => Timestamp::default(),
+        None => now(),
+    };
     let chain = core.ledger.constitutions();
     let newest = newest_with(&known, chain, brand).ok_or(KnownError::NotMember(brand))?;
     check_membership(newest, brand, &own)?;
@@ -185,9 +210,16 @@ async fn start_as(
     let room = under.clean_room().map(|clean_room| {
         let entropy = Box::new(SystemEntropy(SystemRandom::new()));
         let facts = Arc::clone(&facts);
-        let mut room =
-            Room::restore(brand, &under, clean_room, facts, settings_of_room, entropy, &joint)?;
-        applications.iter().for_each(|entry| room.replay(entry));
+        let mut room = Room::restore(
+            brand,
+            &under,
+            clean_room,
+            facts,
+            settings_of_room,
+            entropy,
+            &core.joint,
+        )?;
+        core.applications.iter().for_each(|entry| room.replay(entry));
         Ok::<Room, RestoreError>(room)
     });
     let room = room.transpose()?;
@@ -222,6 +254,18 @@ async fn start_as(
         cipher,
         journal,
         in_flight: super::in_flight::InFlight::default(),
+        snapshots: SnapshotCare {
+            least: u64::from(settings.snapshot_mib) << 20,
+            // a long tail is soon made short
+            since: read,
+            last_bytes: 0,
+            begun: snapshot_time,
+            marks: VecDeque::new(),
+            wanted: 0,
+            under_way: false,
+            failed: false,
+            backup: None,
+        },
         network: network.clone(),
         inbox,
         commands: inbound,
@@ -247,7 +291,7 @@ async fn start_as(
         metrics: metrics.clone(),
         traces: Traces::default(),
         stop: None,
-        until_final: std::collections::VecDeque::new(),
+        until_final: VecDeque::new(),
         restored,
         fragments_synced: Timestamp::default(),
         fragments_looked: Timestamp::default(),
@@ -259,6 +303,45 @@ async fn start_as(
     runtime.imports().finish();
     let runtime = tokio::spawn(runtime.run());
     Ok(Running { node, network, metrics, runtime })
+}
+
+/// Opens the own log, with what only this brand keeps of it.
+pub(super) fn open_log(
+    data: &DataDirectory,
+    cipher: &Arc<RecordCipher>,
+) -> Result<PublishedLog, StartError> {
+    let own_blocks = OwnBlocks::open(&data.own_blocks(), Arc::clone(cipher));
+    let own_blocks =
+        own_blocks.map_err(|source| StartError::OwnBlocks { path: data.own_blocks(), source })?;
+    Ok(PublishedLog::open(&data.log(), own_blocks)?)
+}
+
+/// Words on stderr while a long journal is read.
+struct Progress {
+    records: u32,
+    told: Instant,
+}
+
+impl Progress {
+    /// How often it is told, and how many records pass before the clock is looked at.
+    const EVERY: Duration = Duration::from_secs(2);
+    const RECORDS: u32 = 64;
+
+    fn new() -> Self {
+        Self { records: 0, told: Instant::now() }
+    }
+
+    fn tell(&mut self, (read, total): (u64, u64)) {
+        self.records = (self.records + 1) % Self::RECORDS;
+        if self.records == 0 && self.told.elapsed() >= Self::EVERY {
+            self.told = Instant::now();
+            let percent = read.saturating_mul(100) / total.max(1);
+            eprintln!(
+                "reading the journal: {percent} % of {} MiB / 正在读取日志：{percent}%",
+                total >> 20
+            );
+        }
+    }
 }
 
 /// Whether the constitution has this brand, under this node's keys.

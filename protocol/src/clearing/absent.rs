@@ -8,6 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use minicbor::{Decode, Encode};
+
 use super::closing::CheckedClosing;
 use super::statement::ClosedBlock;
 use crate::amount::Value;
@@ -19,28 +21,41 @@ use crate::log::closed_out::ClosedOut;
 use crate::witness::ending::EndedLog;
 
 /// What one brand has closed out with an ended log.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 struct Pair {
     // in which block of its own log it says so
+    #[n(0)]
     height: Height,
+    #[n(1)]
     received: Value,
+    #[n(2)]
     sent: Value,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 struct Gone {
+    #[n(0)]
     block: ClosedBlock,
     // what it ever confirmed as payee, by payer
+    #[n(1)]
     confirmed: BTreeMap<BrandId, Value>,
+    #[n(2)]
     pairs: BTreeMap<BrandId, Pair>,
 }
 
 /// All of them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Absent {
+    #[n(0)]
     gone: BTreeMap<BrandId, Gone>,
     // what a brand has last said it ever confirmed, by payee and payer
+    #[n(1)]
     confirmed: BTreeMap<(BrandId, BrandId), Value>,
+    // of the constitutions that are known, which are read again
+    #[cbor(skip)]
     written_off: Vec<(Epoch, WrittenOff)>,
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use minicbor::{Decode, Encode};
+
 use super::statement::ClosedBlock;
 use crate::amount::Value;
 use crate::crypto::sealed::{BlockSecret, KeyRing, SealError};
@@ -29,13 +31,19 @@ pub enum ClosingError {
     Totals(BrandId),
 }
 
-/// A closing that its log bears out; made by [`check_closing`] alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A closing that its log bears out; made by [`check_closing`], or read back from the node's own disk.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct CheckedClosing {
+    #[n(0)]
     cut_off: Timestamp,
+    #[n(1)]
     block: ClosedBlock,
+    #[n(2)]
     epoch: Epoch,
+    #[n(3)]
     sent: BTreeMap<BrandId, Value>,
+    #[n(4)]
     confirmed: BTreeMap<BrandId, Value>,
 }
 

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use minicbor::{Decode, Encode};
+
 use super::absent::Absent;
 use super::statement::{Instruction, Statement};
 use crate::ids::{BrandId, StatementHash};
@@ -38,13 +40,20 @@ pub enum PaymentError {
 }
 
 /// One statement with what has been entered about it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Settlement {
+    #[n(0)]
     statement: Statement,
+    #[n(1)]
     hash: StatementHash,
+    #[n(2)]
     agreed: BTreeSet<BrandId>,
+    #[n(3)]
     absent: BTreeSet<BrandId>,
+    #[n(4)]
     settled: BTreeMap<(BrandId, BrandId), Payment>,
+    #[n(5)]
     confirmed: BTreeMap<(BrandId, BrandId), Payment>,
 }
 

@@ -42,11 +42,14 @@ impl DraftReference {
 }
 
 /// What a brand says of a draft.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Stance {
     /// It adopts it.
+    #[n(0)]
     Adopted,
     /// It will not.
+    #[n(1)]
     Declined,
 }
 
@@ -97,20 +100,29 @@ impl ProvenEntry {
 }
 
 /// What one log has said of the drafts that may follow its constitution, and how it came to that one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Stances {
+    #[n(0)]
     open: BTreeMap<ConstitutionHash, Stance>,
+    #[n(1)]
     shown: Vec<Shown>,
 }
 
 /// A certified stance or switch of a log.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 struct Shown {
+    #[n(0)]
     draft: DraftReference,
     // none: the log took it up
+    #[n(1)]
     stance: Option<Stance>,
+    #[n(2)]
     time: Timestamp,
+    #[n(3)]
     height: Height,
+    #[n(4)]
     entry: CertifiedEntry,
 }
 
@@ -199,11 +211,16 @@ impl Stances {
 }
 
 /// A constitution that q brands have adopted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Adoption {
+    #[n(0)]
     draft: DraftReference,
+    #[n(1)]
     announced: Timestamp,
+    #[n(2)]
     effect: Timestamp,
+    #[n(3)]
     ballots: Vec<CertifiedEntry>,
 }
 

@@ -6,6 +6,8 @@
 //! unit, in whatever order they become final, and a part that is the whole is exact. What rounding
 //! leaves of the value stays in the receiver's residue.
 
+use minicbor::{Decode, Encode};
+
 use crate::amount::{AmountError, Points, Rate, Value, value_of_points};
 use crate::exchange::{Exchange, Payload, Return, ReturnReason};
 use crate::ids::LeafIndex;
@@ -87,15 +89,23 @@ pub enum SendBackError {
 }
 
 /// An exchange that was credited here, as its receiver keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct IncomingLeg {
+    #[n(0)]
     sent: Points,
+    #[n(1)]
     received: Points,
+    #[n(2)]
     owed: Value,
     // settlement value of a point of the receiver when it was credited
+    #[n(3)]
     point_value: Rate,
+    #[n(4)]
     until: Timestamp,
+    #[n(5)]
     points_back: Points,
+    #[n(6)]
     value_back: Value,
 }
 
@@ -129,6 +139,11 @@ impl IncomingLeg {
     #[must_use]
     pub const fn owed(&self) -> Value {
         self.owed
+    }
+    /// The end of its window: what of it is certified later is not taken back.
+    #[must_use]
+    pub const fn until(&self) -> Timestamp {
+        self.until
     }
     /// Until when its member can send it back: the last part of the window is left to certification.
     #[must_use]

@@ -20,6 +20,22 @@ pub(super) struct Agreements {
     open: Vec<DisputeResolved>,
 }
 
+impl Agreements {
+    /// For a snapshot: what was given back, and what has not been acted upon.
+    pub(super) fn state(&self) -> (Vec<(BrandId, Height, Value)>, Vec<DisputeResolved>) {
+        (self.given.clone(), self.open.clone())
+    }
+
+    /// Takes that up again.
+    pub(super) fn take_up(
+        &mut self,
+        given: Vec<(BrandId, Height, Value)>,
+        open: Vec<DisputeResolved>,
+    ) {
+        (self.given, self.open) = (given, open);
+    }
+}
+
 /// Why this brand's offer is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OfferError {
@@ -90,8 +106,7 @@ impl<G: Guards> Ledger<G> {
     /// # Errors
     /// See [`AgreeError`].
     pub fn agree(&mut self, log: BrandId, out: &mut Outbox) -> Result<Agreed, AgreeError> {
-        let witness = self.witnesses.get_mut(&log).ok_or(AgreeError::NoDispute)?;
-        let agreed = witness.agree()?;
+        let agreed = self.agree_with(log)?;
         out.records.push(Record::Kept(Box::new(Kept::Agreed(log))));
         Ok(agreed)
     }
@@ -123,20 +138,37 @@ impl<G: Guards> Ledger<G> {
     pub(super) fn agree_again(&mut self, out: &mut Outbox) {
         let agreements = std::mem::take(&mut self.agreements.open);
         for terms in agreements {
-            let Some(witness) = self.witnesses.get_mut(&terms.accused) else { continue };
-            let offer = witness.dispute().and_then(Dispute::offer);
+            let witness = self.witnesses.get(&terms.accused);
+            let offer = witness.and_then(|it| it.dispute()).and_then(Dispute::offer);
             if offer.is_some_and(|offer| offer.resolution == terms) {
                 // what the own log says is agreed to was found to stand when it was
-                if let Ok(agreed) = witness.agree() {
+                if let Ok(agreed) = self.agree_with(terms.accused) {
                     out.records.push(Record::Kept(Box::new(Kept::Agreed(terms.accused))));
                     out.finals.extend(agreed.blocks);
                     continue;
                 }
             }
             // the offer is in the block after the last one considered
-            if witness.tip().height <= terms.last {
+            let witness = self.witnesses.get(&terms.accused);
+            if witness.is_some_and(|witness| witness.tip().height <= terms.last) {
                 self.agreements.open.push(terms);
             }
         }
+    }
+
+    /// On replay: forgets agreements that were acted upon, or that there is nothing to do about.
+    pub(super) fn forget_settled(&mut self) {
+        let witnesses = &self.witnesses;
+        self.agreements.open.retain(|terms| {
+            let witness = witnesses.get(&terms.accused);
+            let offer = witness.and_then(|it| it.dispute()).and_then(Dispute::offer);
+            offer.is_some_and(|offer| offer.resolution == *terms)
+                || witness.is_some_and(|it| it.tip().height <= terms.last)
+        });
+    }
+
+    /// The same, now or on replay.
+    pub(super) fn agree_with(&mut self, log: BrandId) -> Result<Agreed, AgreeError> {
+        self.witnesses.get_mut(&log).ok_or(AgreeError::NoDispute)?.agree()
     }
 }

@@ -11,7 +11,7 @@ use crate::witness::evidence::{Evidence, Proven};
 use crate::witness::guards::Guards;
 use crate::witness::message::Message;
 use crate::witness::record::Record;
-use crate::witness::state::{Outbox, Witness};
+use crate::witness::state::Outbox;
 
 impl<G: Guards> Ledger<G> {
     /// Evidence that this node holds.
@@ -76,10 +76,17 @@ impl<G: Guards> Ledger<G> {
                     self.cases.open(proven, *found);
                 }
             }
+            Kept::Entered(evidence, found) => {
+                if let Ok(proven) = evidence.clone().prove(&self.constitutions) {
+                    self.cases.open(proven, *found);
+                    self.cases.entered(evidence);
+                }
+            }
             Kept::Closes(log) => drop(self.closes.insert(*log)),
             Kept::Agreed(log) => {
-                let agreed = self.witnesses.get_mut(log).map(Witness::agree);
-                out.finals.extend(agreed.into_iter().flatten().flat_map(|it| it.blocks));
+                let agreed = self.agree_with(*log);
+                out.finals.extend(agreed.into_iter().flat_map(|it| it.blocks));
+                self.forget_settled();
             }
         }
     }
@@ -101,7 +108,7 @@ impl<G: Guards> Ledger<G> {
         if let Some(open) = self.writer.open_block() {
             for entry in open.submissions().0 {
                 if let PublicEntry::Evidence(evidence) = entry {
-                    self.cases.entered(&evidence);
+                    self.cases.submitted(&evidence);
                 }
             }
         }

@@ -380,8 +380,9 @@ struct Kept {
 }
 
 impl Archive for Kept {
-    fn block(&self, height: Height) -> Option<(OwnBlock, Certificate)> {
-        self.own.get(&height).cloned()
+    fn block(&self, height: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
+        let (block, certificate) = self.own.get(&height)?;
+        Some((block.clone(), certificate.as_unverified().clone()))
     }
     fn held(&self, log: BrandId, from: Height) -> Option<HeldBlock> {
         let range = (log, from)..=(log, Height::new(u64::MAX));

@@ -27,6 +27,9 @@ pub enum Kept {
     /// This brand has agreed to what a log in dispute last offered.
     #[n(2)]
     Agreed(#[n(0)] BrandId),
+    /// In a snapshot: the same of evidence that is in a certified block of the own log.
+    #[n(3)]
+    Entered(#[n(0)] Evidence, #[n(1)] bool),
 }
 
 /// One brand's offence in one log.
@@ -37,6 +40,8 @@ pub struct Case {
     /// Whether this node found it.
     pub found: bool,
     submitted: bool,
+    // in a certified block of the own log
+    entered: bool,
 }
 
 /// All cases.
@@ -73,7 +78,7 @@ impl Cases {
         if self.held.contains_key(&key) && !graver {
             return false;
         }
-        self.held.insert(key, Case { proven, found, submitted: false });
+        self.held.insert(key, Case { proven, found, submitted: false, entered: false });
         true
     }
 
@@ -86,11 +91,27 @@ impl Cases {
         })
     }
 
-    /// This evidence is in a block of the own log.
-    pub fn entered(&mut self, evidence: &Evidence) {
+    /// This evidence is in a block of the own log that is not certified yet.
+    pub fn submitted(&mut self, evidence: &Evidence) {
         for case in self.held.values_mut().filter(|case| case.proven.evidence() == evidence) {
             case.submitted = true;
         }
+    }
+
+    /// This evidence is in a certified block of the own log.
+    pub fn entered(&mut self, evidence: &Evidence) {
+        for case in self.held.values_mut().filter(|case| case.proven.evidence() == evidence) {
+            case.submitted = true;
+            case.entered = true;
+        }
+    }
+
+    /// What brings all cases back.
+    pub fn kept(&self) -> impl Iterator<Item = Kept> + '_ {
+        self.held.values().map(|case| match case.proven.evidence().clone() {
+            evidence if case.entered => Kept::Entered(evidence, case.found),
+            evidence => Kept::Evidence(evidence, case.found),
+        })
     }
 
     /// Takes note of a log's signed checkpoint; gives another of the same size that it contradicts.

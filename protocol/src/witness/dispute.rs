@@ -6,11 +6,17 @@
 //! with the accused's offer on the column is checked again, so that whoever agrees goes on from there.
 //! Bounded: a log that says too much in dispute can be resolved by its totals alone.
 
+use minicbor::{Decode, Encode};
+
+use super::snapshot::{DisputeState, StateError, Withheld};
 use super::state::FinalBlock;
+use super::statement::Certificate;
 use crate::amount::Value;
+use crate::codec::DecodeError;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Commitment, Height, LeafIndex};
 use crate::log::block::{ColumnContent, Header};
+use crate::log::merkle::leaf_hash;
 use crate::log::resolution::DisputeResolved;
 
 /// Most blocks with something for this brand that are kept in dispute.
@@ -47,13 +53,17 @@ pub enum AgreeError {
 }
 
 /// What the accused offers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Offer {
     /// The terms.
+    #[n(0)]
     pub resolution: DisputeResolved,
     /// The block with them.
+    #[n(1)]
     pub height: Height,
     // where the column stands by them
+    #[n(2)]
     content: ColumnContent,
 }
 
@@ -168,9 +178,69 @@ impl Dispute {
             self.is_full = true;
             return;
         }
-        self.leaves = leaves;
-        let (public, dispute) = (Vec::new(), None);
-        self.withheld.push(FinalBlock { public, payloads: Ok(salvaged), dispute, ..block.clone() });
+        let (header, certificate) = (block.header.clone(), block.certificate.clone());
+        self.withhold(header, certificate, salvaged);
+    }
+
+    fn withhold(
+        &mut self,
+        header: Header,
+        certificate: Certificate,
+        stands: Vec<(LeafIndex, Payload)>,
+    ) {
+        self.leaves = self.leaves.saturating_add(stands.len());
+        self.withheld.push(FinalBlock {
+            block: certificate.block(),
+            header,
+            certificate,
+            // what it said in public, and what else was wrong with it, was told when it became final
+            public: Vec::new(),
+            payloads: Ok(stands),
+            dispute: None,
+            unsound: None,
+        });
+    }
+
+    /// What is to be taken up again after a restart, beside what is withheld.
+    pub(super) fn state(&self) -> DisputeState {
+        let (began, rule, is_full) = (self.began, self.rule, self.is_full);
+        let before = self.before.map(|(content, salt)| (content, salt.into()));
+        let (committed, offer) = (self.committed, self.offer.clone());
+        DisputeState { began, rule, before, committed, is_full, offer }
+    }
+
+    /// What is withheld, block after block.
+    pub(super) fn withheld_blocks(&self) -> impl Iterator<Item = Withheld> + '_ {
+        self.withheld.iter().map(|block| Withheld {
+            header: block.header.to_leaf().0,
+            certificate: block.certificate.as_unverified().clone(),
+            payloads: block.payloads.clone().unwrap_or_default(),
+        })
+    }
+
+    /// The dispute of a state; what is withheld is added to it ([`Dispute::take_up`]).
+    pub(super) fn of_state(log: BrandId, state: &DisputeState) -> Self {
+        let DisputeState { began, rule, before, committed, is_full, offer } = state.clone();
+        let before = before.map(|(content, salt)| (content, *salt));
+        let (withheld, leaves) = (Vec::new(), 0);
+        Self { log, began, rule, before, committed, withheld, leaves, is_full, offer }
+    }
+
+    /// Takes up a block that is withheld, in order.
+    pub(super) fn take_up(
+        &mut self,
+        it: &Withheld,
+        certificate: Certificate,
+    ) -> Result<(), StateError> {
+        let log = self.log;
+        let header = Header::from_bytes(&it.header);
+        let header = header.map_err(|error: DecodeError| StateError::Header { log, error })?;
+        let is_its = leaf_hash(&it.header).of_header() == certificate.block().header;
+        if !is_its || certificate.block().log != log {
+            return Err(StateError::LastBlock(log));
+        }
+        self.withhold(header, certificate, it.payloads.clone());
+        Ok(())
     }
 
     /// What would come of agreeing to the offer.

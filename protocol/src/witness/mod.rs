@@ -21,6 +21,7 @@ pub mod readers;
 pub mod record;
 pub mod rules;
 pub mod said;
+pub mod snapshot;
 pub mod standing;
 pub mod start;
 pub mod state;

@@ -19,7 +19,7 @@ use crate::exchange::Payload;
 use crate::ids::{BrandId, HeaderHash, LeafHash, LeafIndex, RootHash, TreeSize};
 use crate::log::block::{
     BlockReference, BlockTree, ColumnContent, ColumnOpening, Entry, Header, PublicEntry,
-    hash_of_leaves,
+    Recognised, hash_of_leaves,
 };
 use crate::log::entries::Entries;
 use crate::log::fragments::{Fragment, Shape};
@@ -301,6 +301,18 @@ impl OwnBlock {
     #[must_use]
     pub fn tree(&self) -> Option<&BlockTree> {
         self.derived.get().map(|derived| &derived.tree)
+    }
+
+    /// What this block recognises of each other log, with the proof it carries for it, if it does.
+    #[must_use]
+    pub fn recognises(&self) -> BTreeMap<BrandId, (Recognised, Option<CertifiedHeader>)> {
+        let proof = |log: BrandId| {
+            let of = |it: &&CertifiedHeader| it.certificate.pledge.block.log == log;
+            self.parts.recognised.iter().find(of).cloned()
+        };
+        let header = Header::from_bytes(&self.parts.header);
+        let columns = header.map(|header| header.columns).unwrap_or_default().into_iter();
+        columns.map(|it| (it.counterparty, (it.recognised, proof(it.counterparty)))).collect()
     }
 
     /// The certified headers of other logs that this block recognises, those that stand.

@@ -10,9 +10,10 @@ use minicbor::{Decode, Encode};
 use super::build::OwnBlock;
 use super::cases::Kept;
 use super::message::{CertifiedBlock, Delivery};
+use super::snapshot::{Delivered, LogState, NodeState, Withheld, WriterState};
 use super::standing::{Fence, Heard};
 use super::statement::{Pledge, UnverifiedCertificate, UnverifiedLock};
-use crate::codec::{self, DecodeError, MESSAGE_MAX};
+use crate::codec::{self, DecodeError, MESSAGE_MAX, Shared};
 use crate::epochs::LogHead;
 use crate::ids::{BrandId, HeaderHash, Height, Incarnation, Round, RoundNonce};
 
@@ -66,9 +67,26 @@ pub enum Record {
     /// As writer: a block that this node had made in a former life, from what others hold of it.
     #[n(21)]
     Rebuilt(#[n(0)] Box<Rebuilt>),
+    /// In the place of all records before: what they come to for the node as a whole. The state of
+    /// every log follows, then blocks of open heights, own open blocks ([`Record::Rebuilt`]), and the writer's
+    /// state.
+    #[n(30)]
+    NodeState(#[n(0)] Box<NodeState>),
+    /// In the place of all records before about a log: what they come to.
+    #[n(31)]
+    LogState(#[n(0)] Box<LogState>),
+    /// A block of an open height that was voted for; what opened its column comes before it.
+    #[n(32)]
+    Delivered(#[n(0)] Delivered),
+    /// What the records before come to for the writer of the own log.
+    #[n(33)]
+    WriterState(#[n(0)] Box<WriterState>),
+    /// In a snapshot, after the state of its log: a block in dispute, with what of it could stand.
+    #[n(34)]
+    Withheld(#[n(0)] Box<Withheld>),
 }
 
-/// A block of the own log that was rebuilt.
+/// A block of the own log that was rebuilt, or is taken up from a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Rebuilt {
@@ -132,7 +150,7 @@ pub struct Voted {
     pub nonce: Option<RoundNonce>,
     /// The block, with the fragment that the witness now keeps; none when an earlier record has it.
     #[n(2)]
-    pub delivery: Option<Box<Delivery>>,
+    pub delivery: Option<Shared<Delivery>>,
 }
 
 impl Record {
@@ -150,11 +168,16 @@ impl Record {
             Self::Opened(opened) => Some(opened.log),
             Self::Headed(head) => Some(head.entry.certificate.pledge.block.log),
             Self::Rebuilt(rebuilt) => Some(rebuilt.block.reference().log),
+            Self::LogState(state) => Some(state.log),
+            Self::Delivered(delivered) => Some(delivered.block.log),
+            Self::Withheld(withheld) => Some(withheld.certificate.pledge.block.log),
+            Self::WriterState(state) => Some(state.log),
             Self::Started(_)
             | Self::Heard(_)
             | Self::Restored(_)
             | Self::Fenced(_)
-            | Self::Kept(_) => None,
+            | Self::Kept(_)
+            | Self::NodeState(_) => None,
         }
     }
 
@@ -183,6 +206,7 @@ impl Record {
         let many = match self {
             Self::Voted(voted) => voted.delivery.as_ref().map_or(0, |all| all.about_bytes()),
             Self::CaughtUp(block) => block.delivery.about_bytes(),
+            Self::Delivered(delivered) => delivered.delivery.about_bytes(),
             Self::Built(block) => block.body().as_bytes().len(),
             Self::Rebuilt(rebuilt) => rebuilt.block.body().as_bytes().len(),
             _ => return 512,

@@ -126,23 +126,35 @@ pub struct Heard {
     pub start: Option<Signed<Start>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 struct Known {
+    #[n(0)]
     incarnation: Incarnation,
+    #[n(1)]
     latest: Option<Signed<Start>>,
     // the highest start beside the latest
+    #[n(2)]
     before: Option<Signed<Start>>,
 }
 
 /// What this node may sign.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Standing {
+    #[n(0)]
     incarnation: Incarnation,
+    #[n(1)]
     known: BTreeMap<BrandId, Known>,
+    // of this run: it is in no record
+    #[cbor(skip)]
     started: bool,
+    #[n(2)]
     declared: bool,
     // restored, and how far these were certified is not known yet
+    #[n(3)]
     undecided: BTreeSet<BrandId>,
+    #[n(4)]
     fences: BTreeMap<BrandId, Fence>,
 }
 
@@ -346,6 +358,7 @@ impl Standing {
             Record::Heard(heard) => self.hear(heard),
             Record::Restored(declared) => self.begin_restoring(*declared, logs),
             Record::Fenced(fence) => self.put_up(fence.clone()),
+            Record::NodeState(state) => *self = state.standing.clone(),
             _ => {}
         }
     }

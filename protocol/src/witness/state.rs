@@ -8,6 +8,7 @@ mod blocks;
 mod finality;
 mod outbox;
 mod promises;
+mod snapshot;
 mod surroundings;
 mod voting;
 
@@ -21,11 +22,12 @@ pub use self::surroundings::{Next, Surroundings};
 use super::closing;
 use super::dispute::{AgreeError, Agreed, Dispute};
 use super::guards::{Guard, Guards, Upheld};
-use super::message::{CatchUp, Message, PromiseMessage, Refusal};
+use super::message::{CatchUp, Delivery, Message, PromiseMessage, Refusal};
 use super::rules::{Tip, Violation};
 use super::said::{Position, Said, Stage};
 use super::statement::{Certificate, Lock, Pledge, Promise, Statement as _};
 use super::watch::Watch;
+use crate::codec::Shared;
 use crate::epochs::adoption::{ProvenEntry, Stances};
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Commitment, Epoch, HeaderHash, Height, LeafIndex, Round, RoundNonce};
@@ -64,6 +66,10 @@ struct Received {
     committed: Option<Commitment>,
     // the rule that a block which was not judged before it was final is found to break
     unsound: Option<Violation>,
+    // as it came, of a block that has to be taken up again after a restart
+    delivery: Option<Shared<Delivery>>,
+    // whether this node was a restored one when it came
+    restored: bool,
 }
 
 /// A witness's state for one log. Rebuilt from records; holds no more than the open height.

@@ -17,8 +17,8 @@ use super::standing::Standing;
 use super::start::{Acknowledgement, LogAnswer, Presented, Start};
 use super::state::{Next, Outbox, Surroundings, Witness};
 use super::statement::{
-    Certificate, Commit, Endorsement, Open, Pledge, Promise, Proposal, Statement as _,
-    UnverifiedCertificate, UnverifiedLock, Vote, VotingKeys,
+    Commit, Endorsement, Open, Pledge, Promise, Proposal, Statement as _, UnverifiedCertificate,
+    UnverifiedLock, Vote, VotingKeys,
 };
 use super::writer::{Entropy, QUEUE_MAX};
 use crate::amount::{Points, Value};
@@ -49,7 +49,7 @@ impl Entropy for Counting {
 
 struct NoArchive;
 impl Archive for NoArchive {
-    fn block(&self, _: Height) -> Option<(OwnBlock, Certificate)> {
+    fn block(&self, _: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
         None
     }
 }

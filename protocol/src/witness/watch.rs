@@ -38,6 +38,11 @@ impl Watch {
         evidence
     }
 
+    /// All that is kept.
+    pub fn iter(&self) -> impl Iterator<Item = &Said> {
+        self.kept.values().flat_map(BTreeMap::values)
+    }
+
     /// Forgets what is about heights below this one.
     pub fn forget_below(&mut self, height: Height) {
         for kept in self.kept.values_mut() {

@@ -7,6 +7,7 @@
 mod blocks;
 mod recognition;
 mod rounds;
+mod snapshot;
 mod submissions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,9 +22,8 @@ use super::message::CertifiedHeader;
 use super::record::Record;
 use super::rules::Violation;
 use super::state::{Outbox, Surroundings, Witness};
-use super::statement::{Commit, Open, Proposal};
+use super::statement::Open;
 use crate::amount::Value;
-use crate::crypto::Signed;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Epoch, HeaderHash};
 use crate::log::block::{BlockReference, ColumnContent, PublicEntry, Recognised};
@@ -107,6 +107,10 @@ impl<G: Guards> Writer<G> {
     pub fn open_block(&self) -> Option<&OwnBlock> {
         self.blocks.values().next()
     }
+    /// All of them: beside the one that was built, one of a former life that a lock may force.
+    pub fn open_blocks(&self) -> impl Iterator<Item = &OwnBlock> {
+        self.blocks.values()
+    }
     /// The block that a lock forces this writer to propose and that it does not have: made before its
     /// disk was lost, and to be had from those who voted for it.
     #[must_use]
@@ -149,7 +153,7 @@ impl<G: Guards> Writer<G> {
                 || !self.public.is_empty()
                 || !self.sealed.is_empty()
                 || at.next.due::<G>(at.now).is_some()
-                || !self.grants(own, &self.waiting_logs(at, own)).is_empty();
+                || !self.grants(own, &self.recognised_next(at, own)).is_empty();
             unready.into_iter().rev().for_each(|entry| self.public.push_front(entry));
             // a restored writer hears first whether a lock forces a block of its former life
             if !work || may_begin && self.build_next(at, own, entropy, out).is_none() {
@@ -221,25 +225,15 @@ impl<G: Guards> Writer<G> {
                 let incarnation = at.standing.incarnation();
                 self.begin_round(at, own, Open { log, epoch, height, round, nonce, incarnation });
             }
-            Record::Proposed(pledge) => {
-                let now = Timestamp::from_unix_ms(0);
-                let attempt = self.attempt.get_or_insert_with(|| Attempt::new(pledge.round, now));
-                let proposal = Signed::sign(at.me, Proposal(*pledge), &at.keys.log);
-                attempt.led.proposed = Some((*pledge, proposal.signature));
-            }
-            Record::Locked(_) => {
-                if let (Some(attempt), Some(lock)) = (&mut self.attempt, own.lock()) {
-                    let commit = Signed::sign(at.me, Commit(lock.pledge()), &at.keys.vote);
-                    attempt.led.commits.insert(at.me, commit.signature);
-                    attempt.led.lock = Some(lock.clone());
-                }
-            }
+            Record::Proposed(pledge) => self.proposed_before(at, *pledge),
+            Record::Locked(_) => self.locked_before(at, own),
             Record::Final(certificate) => {
                 self.finish(at, certificate.pledge.block.header, out);
             }
             Record::Rebuilt(rebuilt) => {
                 self.rebuilt(at, &rebuilt.block, rebuilt.certificate.is_some(), out);
             }
+            Record::WriterState(state) => self.take_up(at, own, state),
             _ => {}
         }
     }

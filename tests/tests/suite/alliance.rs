@@ -131,7 +131,8 @@ fn make_node(folder: &std::path::Path, brand: BrandId) -> Introduction {
         point_value: sample.point_value,
         libp2p: known.0,
         https: known.1,
-        settings: NodeSettings::new(brand, libp2p, https),
+        // whatever is tested, it is with snapshots of the journal, as often as they may be
+        settings: NodeSettings { snapshot_mib: 0, ..NodeSettings::new(brand, libp2p, https) },
     };
     let text = setup::create(&data(folder, brand), &new).unwrap();
     Introduction::parse(text.as_bytes()).unwrap()

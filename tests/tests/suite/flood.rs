@@ -16,7 +16,7 @@ use protocol::witness::build::OwnBlock;
 use protocol::witness::message::{CatchUp, Message};
 use protocol::witness::start::Acknowledgement;
 use protocol::witness::state::Outbox;
-use protocol::witness::statement::Certificate;
+use protocol::witness::statement::UnverifiedCertificate;
 use protocol::witness::writer::Entropy;
 
 use super::alliance::{Alliance, eventually};
@@ -82,7 +82,7 @@ impl Entropy for NoEntropy {
 struct NoArchive;
 
 impl Archive for NoArchive {
-    fn block(&self, _: Height) -> Option<(OwnBlock, Certificate)> {
+    fn block(&self, _: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
         None
     }
 }

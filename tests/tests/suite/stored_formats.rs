@@ -158,14 +158,8 @@ async fn write(folder: &Path) {
     fs::write(folder.join("expected.json"), text + "\n").unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_data_directory_of_version_0_opens_and_says_the_same() {
-    let folder = fixture("store-v0");
-    if std::env::var_os("COALITION_WRITE_FIXTURES").is_some() {
-        write(&folder).await;
-    }
-    let expected: Value =
-        serde_json::from_slice(&fs::read(folder.join("expected.json")).unwrap()).unwrap();
+/// A copy of a fixture's data directory, with the ports of this machine and other settings if need be.
+fn copied(folder: &Path, change: impl FnOnce(&mut toml::Table)) -> (tempfile::TempDir, PathBuf) {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("data");
     copy(&folder.join("data"), &path, false);
@@ -175,8 +169,61 @@ async fn a_data_directory_of_version_0_opens_and_says_the_same() {
     for address in ["listen", "https"] {
         settings.insert(address.into(), "127.0.0.1:0".into());
     }
+    change(&mut settings);
     fs::write(path.join("node.toml"), settings.to_string()).unwrap();
+    (temporary, path)
+}
 
+/// Writes `tests/fixtures/snapshot-v0` anew: `store-v0` after two snapshots, so that nothing of its
+/// journal's beginning is left.
+async fn write_snapshots(from: &Path, folder: &Path) {
+    let often = |settings: &mut toml::Table| {
+        settings.insert("snapshot_mib".into(), 0.into());
+    };
+    let (_temporary, path) = copied(from, often);
+    let data = DataDirectory::new(&path);
+    let snapshots = || {
+        let files = fs::read_dir(data.journal()).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|found| found == "snapshot")).count()
+    };
+    for expected in [1, 2] {
+        let running = runtime::start(&data).await.unwrap();
+        eventually("a snapshot is written", async || snapshots() == expected).await;
+        running.node.stop().await.unwrap();
+        drop(running.network);
+        running.runtime.await.unwrap().unwrap();
+    }
+    if folder.exists() {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    copy(&path, &folder.join("data"), true);
+    fs::copy(from.join("expected.json"), folder.join("expected.json")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_of_version_0_opens_and_says_the_same() {
+    let folder = fixture("store-v0");
+    if std::env::var_os("COALITION_WRITE_FIXTURES").is_some() {
+        write(&folder).await;
+    }
+    opens(&folder).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_version_0_opens_and_says_the_same() {
+    let folder = fixture("snapshot-v0");
+    if std::env::var_os("COALITION_WRITE_SNAPSHOTS").is_some() {
+        write_snapshots(&fixture("store-v0"), &folder).await;
+    }
+    let first = folder.join("data/journal/00000000000000000001.journal");
+    assert!(!first.exists() && !first.with_extension("journal.pages").exists());
+    opens(&folder).await;
+}
+
+async fn opens(folder: &Path) {
+    let expected: Value =
+        serde_json::from_slice(&fs::read(folder.join("expected.json")).unwrap()).unwrap();
+    let (_temporary, path) = copied(folder, |_| {});
     let data = DataDirectory::new(&path);
     let running = runtime::start(&data).await.unwrap();
     let node = running.node.clone();

@@ -20,7 +20,7 @@ use super::super::audit::{self, AuditArguments};
 use super::super::constitution::create;
 use super::super::process::{NodeProcess, Program};
 use super::input;
-use crate::config::{DataDirectory, Settings as NodeSettings};
+use crate::config::{DataDirectory, SNAPSHOT_MIB, Settings as NodeSettings};
 use crate::exchange::record::{EarnedPoints, NodeRecord};
 use crate::journal::Journal;
 use crate::keys;
@@ -77,6 +77,8 @@ pub struct Plan {
     pub brands: u8,
     /// Members of each brand.
     pub members: u32,
+    /// MiB of the journal between two snapshots.
+    pub snapshot_mib: u32,
     /// Whether the nodes are to be served over HTTPS: then each has a certificate and an operator.
     pub served: bool,
 }
@@ -98,7 +100,7 @@ impl Alliance {
     /// Makes and starts `brands` nodes with so many members each, every one linked to the member of
     /// the same number at every other brand.
     pub async fn start(brands: u8, members: u32) -> Result<Self, CliError> {
-        let plan = Plan { brands, members, served: false };
+        let plan = Plan { brands, members, snapshot_mib: SNAPSHOT_MIB, served: false };
         let mut alliance = Self::make(plan)?;
         alliance.start_here().await?;
         Ok(alliance)
@@ -141,7 +143,10 @@ impl Alliance {
             point_value: Rate::new(1_000_000, 1).map_err(input)?,
             libp2p: Address::from_socket(libp2p).map_err(input)?,
             https: Address::from_socket(https).map_err(input)?,
-            settings: NodeSettings::new(id, libp2p, https),
+            settings: NodeSettings {
+                snapshot_mib: plan.snapshot_mib,
+                ..NodeSettings::new(id, libp2p, https)
+            },
         };
         let data = DataDirectory::new(self.folder.path().join(id.as_str()));
         if plan.served {
@@ -311,6 +316,18 @@ impl Alliance {
         let process =
             |brand: &Brand| NodeProcess::new(brand.id, brand.data.clone(), program.clone());
         self.brands.iter().map(process).collect()
+    }
+
+    /// How many snapshots the journals have.
+    pub fn snapshots(&self) -> usize {
+        let is_snapshot = |entry: &fs::DirEntry| {
+            entry.path().extension().is_some_and(|extension| extension == "snapshot")
+        };
+        let of = |brand: &Brand| {
+            let entries = fs::read_dir(brand.data.journal()).into_iter().flatten().flatten();
+            entries.filter(is_snapshot).count()
+        };
+        self.brands.iter().map(of).sum()
     }
 
     /// What the offline audit finds in the logs of this folder, every leaf opened; and how many sealed

@@ -3,7 +3,8 @@
 //!
 //! Every node is a process of its own, and the load comes over HTTPS as from anyone: clients repeat a
 //! request under its idempotency key until it is answered. One node at a time is killed with SIGKILL, at a
-//! random moment after the last restart, every fourth time while it still starts. What counts in the end: each request that
+//! random moment after the last restart, every fourth time while it still starts; journals become
+//! snapshots so often that many kills hit one that is being written. What counts in the end: each request that
 //! was answered has moved its points once on both sides, no link is gone, the idempotency keys still stand for
 //! what they stood for, and the logs stand the offline audit with every leaf opened.
 //!
@@ -87,6 +88,8 @@ pub struct KillsFigures {
     pub keys_forgotten: u64,
     /// Sealed payloads that the audit opened: as many as there were exchanges.
     pub payloads_in_logs: u64,
+    /// Snapshots that the journals have in the end, at most two a node.
+    pub snapshots: usize,
     /// Bytes of all journals in the end.
     pub journal_bytes: u64,
     /// What the audit found.
@@ -157,7 +160,8 @@ pub async fn measure(
     program: &Program,
     io: &Io,
 ) -> Result<KillsFigures, CliError> {
-    let plan = Plan { brands: arguments.nodes, members: arguments.members, served: true };
+    let plan =
+        Plan { brands: arguments.nodes, members: arguments.members, snapshot_mib: 0, served: true };
     io.say(&format!("{} nodes start as processes", arguments.nodes));
     let alliance = Alliance::make(plan)?;
     let mut nodes = alliance.processes(program);
@@ -205,7 +209,7 @@ pub async fn measure(
     for node in &mut nodes {
         node.stopped().await;
     }
-    let journal_bytes = alliance.journal_bytes();
+    let (snapshots, journal_bytes) = (alliance.snapshots(), alliance.journal_bytes());
     io.say("the logs go through the offline audit");
     let (logs, alliance) = alliance.stop().await?;
     let (audit_findings, payloads_in_logs) = alliance.audit(logs)?;
@@ -226,6 +230,7 @@ pub async fn measure(
         links_lost,
         keys_forgotten,
         payloads_in_logs,
+        snapshots,
         journal_bytes,
         audit_findings,
     })

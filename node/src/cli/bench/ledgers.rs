@@ -20,7 +20,7 @@ use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::build::OwnBlock;
 use protocol::witness::message::Message;
 use protocol::witness::state::Outbox;
-use protocol::witness::statement::{Certificate, VotingKeys};
+use protocol::witness::statement::{UnverifiedCertificate, VotingKeys};
 use protocol::witness::writer::{Entropy, SubmitError};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -80,7 +80,7 @@ fn other(error: impl std::fmt::Display) -> LedgersError {
 
 struct NoPast;
 impl Archive for NoPast {
-    fn block(&self, _: Height) -> Option<(OwnBlock, Certificate)> {
+    fn block(&self, _: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
         None
     }
 }

@@ -3,7 +3,7 @@
 //! Real nodes in this process, as in `bench exchange`, at a steady rate. What is read is the resident memory of
 //! the process, all nodes together with what makes the requests. The slope is that of the second half, by
 //! least squares: the first fills caches and the headers that are kept of every log. Afterwards every node is
-//! stopped and started again, which is timed: the journal is read from its start.
+//! stopped and started again, which is timed: what a snapshot and its tail take.
 
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,9 @@ pub struct MemoryArguments {
     /// Members of each brand.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     pub members: u32,
+    /// MiB of the journal between two snapshots.
+    #[arg(long, default_value_t = crate::config::SNAPSHOT_MIB)]
+    pub snapshot_mib: u32,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -71,7 +74,7 @@ pub struct MemoryFigures {
     pub slope_kib_per_second: f64,
     /// The same for one exchange, over all nodes.
     pub slope_bytes_per_exchange: f64,
-    /// Bytes of all journals in the end.
+    /// Bytes of all journals and snapshots in the end.
     pub journal_bytes: u64,
     /// From the start of a node until it has read its journal, the slowest of all.
     pub restart_seconds: f64,
@@ -100,7 +103,12 @@ impl MemoryFigures {
 /// # Errors
 /// When a node fails, an exchange is refused or lost, or points come or go.
 pub async fn measure(arguments: &MemoryArguments, io: &Io) -> Result<MemoryFigures, CliError> {
-    let plan = Plan { brands: arguments.nodes, members: arguments.members, served: false };
+    let plan = Plan {
+        brands: arguments.nodes,
+        members: arguments.members,
+        snapshot_mib: arguments.snapshot_mib,
+        served: false,
+    };
     io.say(&format!("{} nodes with {} members each start", arguments.nodes, arguments.members));
     let mut alliance = Alliance::make(plan)?;
     alliance.start_here().await?;

@@ -123,7 +123,7 @@ impl Core {
         let header = self.published.header(height).ok_or_else(too_old)?;
         let contents = self.published.contents(height).ok_or_else(too_old)?;
         let last = Some((&header, header.to_leaf().1));
-        let opened = self.ledger.close(header.time, last, contents).map_err(|_| too_old())?;
+        let opened = self.ledger.close(header.time, last, &contents).map_err(|_| too_old())?;
         let mut columns = opened.columns.into_iter();
         let found = columns.find(|column| column.counterparty == counterparty);
         Ok(found.map_or((ColumnContent::nothing(), [0; 32]), |it| (it.content, it.salt)))

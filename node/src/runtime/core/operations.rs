@@ -17,6 +17,7 @@ use protocol::witness::writer::SubmitError;
 
 use super::{Core, Turn};
 use crate::exchange::book::BookedExchange;
+use crate::exchange::cold::ColdError;
 use crate::exchange::record::{NodeRecord, Requested, Submission};
 use crate::service::{
     ConsentRequest, ErrorKind, ExchangeRequest, ExchangeView, KeyedExchange, ServiceError,
@@ -190,7 +191,8 @@ impl Core {
                 id
             }
         });
-        self.book.exchange(id?).map(|booked| booked.view()).ok_or_else(internal)
+        let booked = self.book.exchange(id?).map_err(cold_error)?;
+        booked.map(|booked| booked.view()).ok_or_else(internal)
     }
 
     /// Takes many requests, each as [`Self::exchange`] does, in one record. Answers for each in order.
@@ -243,7 +245,7 @@ impl Core {
     ) -> Result<Taken, ServiceError> {
         let id = request_id(key)?;
         let hash = request_hash(request);
-        if let Some(known) = self.book.exchange(id) {
+        if let Some(known) = self.book.exchange(id).map_err(cold_error)? {
             let (to, points) = (known.requested.to.as_str(), known.requested.sent.get());
             // a rebuilt log has the exchange and not the words it was asked for in
             let same = known.requested.request.map_or_else(
@@ -325,8 +327,9 @@ impl Core {
     ///
     /// # Errors
     /// When there is none.
-    pub fn exchange_by_id(&self, id: &str) -> Result<&BookedExchange, ServiceError> {
-        parse_id(id).and_then(|id| self.book.exchange(id)).ok_or_else(|| {
+    pub fn exchange_by_id(&self, id: &str) -> Result<BookedExchange, ServiceError> {
+        let found = parse_id(id).map(|id| self.book.exchange(id).map_err(cold_error));
+        found.transpose()?.flatten().ok_or_else(|| {
             ServiceError::new(
                 ErrorKind::NotFound,
                 "exchange_unknown",
@@ -446,6 +449,12 @@ pub fn internal() -> ServiceError {
         "the node could not do this",
         "look at the node's log, and tell its operator",
     )
+}
+
+/// The store cannot say what an exchange was.
+pub fn cold_error(error: ColdError) -> ServiceError {
+    tracing::error!(error = %error, "an exchange cannot be looked up");
+    internal()
 }
 
 /// A failure of the vault, without what it was about.

@@ -114,9 +114,12 @@ impl Core {
 
     fn close_out(&mut self, log: BrandId, read: Height, turn: &mut Turn) {
         let header = self.published.header(read);
-        let opened = match (read.get(), &header, self.published.contents(read)) {
+        let contents = self.published.contents(read);
+        let opened = match (read.get(), &header, &contents) {
             (0, ..) => None,
-            (_, Some(header), Some(contents)) => Some((header, header.to_leaf().1, contents)),
+            (_, Some(header), Some(contents)) => {
+                Some((header, header.to_leaf().1, contents.as_slice()))
+            }
             _ => {
                 let words = format!(
                     "block {read}, the last that {log} recognised, cannot be read: {log} cannot be closed out / \

@@ -6,7 +6,7 @@ use protocol::exchange::{Payload, SendBackError};
 use protocol::ids::{LeafIndex, RequestHash};
 use protocol::time::Timestamp;
 
-use super::operations::{internal, request_id, submit_error};
+use super::operations::{cold_error, internal, request_id, submit_error};
 use super::{Core, Submission, Turn};
 use crate::exchange::received;
 use crate::exchange::record::{NodeRecord, SendBack};
@@ -39,7 +39,7 @@ impl Core {
         self.require_running(from)?;
         let leaf = LeafIndex::new(request.leaf);
         let place = (from, leaf);
-        if let Some(known) = self.book.received().sent_back(id) {
+        if let Some(known) = self.book.received().sent_back(id).map_err(cold_error)? {
             if known.request != hash {
                 return Err(ServiceError::new(
                     ErrorKind::Conflict,
@@ -48,11 +48,12 @@ impl Core {
                     "use a new key for a new request",
                 ));
             }
-            let known = self.book.received().at(place).ok_or_else(internal)?;
+            let known = self.book.received().at(place).map_err(cold_error)?.ok_or_else(internal)?;
             return Ok(received::view(from, leaf, &known.leg));
         }
         let member = self.member(&request.card)?;
-        let known = self.book.received().at(place).filter(|known| known.member == Some(member));
+        let known = self.book.received().at(place).map_err(cold_error)?;
+        let known = known.filter(|known| known.member == Some(member));
         let mut leg = known.ok_or_else(unknown)?.leg;
         let points = Points::new(request.points).unwrap_or(Points::MAX);
         let back = leg.send_back(leaf, points, now).map_err(refused)?;

@@ -28,7 +28,7 @@ use crate::time::Timestamp;
 use crate::witness::build::OwnBlock;
 use crate::witness::message::Message;
 use crate::witness::state::Outbox;
-use crate::witness::statement::{Certificate, VotingKeys};
+use crate::witness::statement::{UnverifiedCertificate, VotingKeys};
 use crate::witness::writer::Entropy;
 
 /// Never the same twice, and the same in every run.
@@ -46,7 +46,7 @@ impl Entropy for Counter {
 struct NoArchive;
 
 impl Archive for NoArchive {
-    fn block(&self, _: Height) -> Option<(OwnBlock, Certificate)> {
+    fn block(&self, _: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
         None
     }
 }

@@ -427,9 +427,13 @@ fn an_offer_that_is_on_its_way_when_another_is_agreed_to_restates_nothing() {
         world.call(b, |ledger, context, out| ledger.handle(from, message, context, out).unwrap());
     }
     agree(&mut world).unwrap();
+    // and it is so after a restart
+    let chain = Constitutions::from(constitution(&audited_draft(4)));
+    world.restart(b, &chain, &[], 0);
     world.until("b disputes what it did not agree to", |world| {
         world.ledger(b).witness(a).unwrap().dispute().is_some_and(|it| it.began() > last)
     });
+    world.restart(b, &chain, &[], 0);
     let third = terms(&world, |_| false);
     offer(&mut world, third).unwrap();
     world.until("b has the offer", offered);

@@ -336,6 +336,11 @@ impl ForeignLogs {
         Ok(())
     }
 
+    /// The last checkpoint cosigned of every log, as its record.
+    pub fn cosigned(&self) -> impl Iterator<Item = Cosigned> + '_ {
+        self.0.values().filter_map(|log| log.latest.as_ref()).map(Cosigned::new)
+    }
+
     /// The last checkpoint cosigned of the log of which `origin_hash` is the SHA-256 of the origin,
     /// in lower-case hex.
     #[must_use]

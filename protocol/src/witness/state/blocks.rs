@@ -1,6 +1,7 @@
 //! A block that came in: its parts checked, and kept until its height is decided.
 
 use super::{Outbox, Received, Surroundings, Witness};
+use crate::codec::Shared;
 use crate::crypto::sealed::SealError;
 use crate::epochs::DraftReference;
 use crate::epochs::adoption::{self, ProvenEntry};
@@ -19,21 +20,51 @@ use crate::witness::record::{Opened, Record};
 use crate::witness::rules::{self, CertifiedTotals, Known, Violation};
 use crate::witness::statement::Certificate;
 
+/// How a block came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// It is proposed, and judged before a vote.
+    Fresh,
+    /// It is forced by a lock, was missed, or is replayed from the record of its vote.
+    Late,
+    /// It was here before.
+    Again {
+        /// Whether this node was a restored one then.
+        restored: bool,
+        /// Whether it was read as an offer to end a dispute that there was then.
+        offered: bool,
+    },
+}
+
+impl Received {
+    /// What a vote would name it by.
+    pub(super) fn reference(&self, log: BrandId, header: HeaderHash) -> BlockReference {
+        let Header { epoch, height, .. } = self.header;
+        let (size, root) = (self.frontier.size(), self.frontier.root());
+        BlockReference { log, epoch, height, header, size, root }
+    }
+}
+
 /// Most different blocks of one height a witness keeps. An honest writer goes on with its last one;
 /// whichever is dropped and becomes final after all is asked for again.
 const BLOCKS_PER_HEIGHT_MAX: usize = 16;
 
 impl<G: Guards> Witness<G> {
-    /// Checks a block's parts and keeps it; `fresh` also judges what only a vote needs. A block that was
-    /// voted for without that, or missed, is judged all the same as far as it can be: it stands with its
-    /// certificate, and what is wrong with it is told.
+    /// Checks a block's parts and keeps it; a fresh one is also judged by what only a vote needs. A block
+    /// that was voted for without that, or missed, is judged all the same as far as it can be: it stands
+    /// with its certificate, and what is wrong with it is told.
     pub(super) fn receive(
         &mut self,
         at: &Surroundings<'_>,
         block: &BlockReference,
         delivery: &Delivery,
-        fresh: bool,
+        how: How,
     ) -> Result<(), Violation> {
+        let fresh = how == How::Fresh;
+        let restored = match how {
+            How::Again { restored, .. } => restored,
+            How::Fresh | How::Late => at.standing.was_restored(),
+        };
         let header = Header::from_bytes(&delivery.header)?;
         let id = crate::log::merkle::leaf_hash(&delivery.header).of_header();
         let names = (header.log, header.height, header.epoch, id);
@@ -55,11 +86,12 @@ impl<G: Guards> Witness<G> {
         let public = rules::check_public(&header, delivery.public.as_ref())?;
         let proven = proven(&header, delivery.public.as_ref(), &public);
         let opening = self.opening(at, &header, id);
-        let offered = self.offered(at.me, &public);
+        let was_offered = matches!(how, How::Again { offered: true, .. });
+        let offered = (was_offered || self.dispute.is_some()).then(|| self.offered(at.me, &public));
+        let offered = offered.flatten();
         // a restored node may have lost the key that an old block was sealed to, which is nobody's fault but
         // its own: a quorum has seen that it was the right one
-        let unread =
-            !fresh && at.standing.was_restored() && matches!(opening, Err(SealError::KeyNotHeld));
+        let unread = !fresh && restored && matches!(opening, Err(SealError::KeyNotHeld));
         let column = if unread {
             Ok((Vec::new(), ColumnContent::nothing()))
         } else {
@@ -105,9 +137,18 @@ impl<G: Guards> Witness<G> {
             offered,
             committed: self.tip.column(at.me).map(|column| column.content),
             unsound,
+            delivery: None,
+            restored,
         };
         self.keep(id, received);
         Ok(())
+    }
+
+    /// Keeps how a block came in: it is on record, and stays with its height.
+    pub(super) fn keep_delivery(&mut self, block: HeaderHash, delivery: &Shared<Delivery>) {
+        if let Some(received) = self.received.get_mut(&block) {
+            received.delivery = Some(delivery.clone());
+        }
     }
 
     /// A block by itself and against the one before. `brought` are the certified headers of other logs
@@ -135,13 +176,12 @@ impl<G: Guards> Witness<G> {
         self.judge_entries(at, header, public)
     }
 
-    /// What the log offers this node as the end of a dispute that there is.
+    /// What the log offers this node as the end of a dispute.
     fn offered(
         &self,
         me: BrandId,
         public: &[(LeafIndex, PublicEntry)],
     ) -> Option<Box<DisputeResolved>> {
-        self.dispute.as_ref()?;
         public.iter().find_map(|(_, entry)| match entry {
             PublicEntry::DisputeResolved(it) if it.sides() == (self.log, me) => Some(it.clone()),
             _ => None,
@@ -325,6 +365,8 @@ fn own_received(at: &Surroundings<'_>, block: &OwnBlock) -> Result<Received, Vio
         offered: None,
         committed: None,
         unsound: None,
+        delivery: None,
+        restored: false,
     })
 }
 

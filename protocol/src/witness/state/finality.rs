@@ -1,5 +1,6 @@
 //! Rules 8, 10 and 12: what is certified, caught up with, and replayed.
 
+use super::blocks::How;
 use super::{FinalBlock, Outbox, Received, Surroundings, Witness};
 use crate::constitution::Constitution;
 use crate::epochs::LogHead;
@@ -80,7 +81,7 @@ impl<G: Guards> Witness<G> {
         if self.received.contains_key(&reference.header) {
             out.records.push(Record::Final(certificate.as_unverified().clone()));
         } else {
-            self.receive(at, &reference, &block.delivery, false)?;
+            self.receive(at, &reference, &block.delivery, How::Late)?;
             self.record_opening(reference.header, out);
             out.records.push(Record::CaughtUp(Box::new(block)));
         }
@@ -233,7 +234,8 @@ impl<G: Guards> Witness<G> {
             }
             Record::Voted(voted) if self.is_open(&voted.pledge) => {
                 if let Some(delivery) = &voted.delivery {
-                    self.receive(at, &voted.pledge.block, delivery, false)?;
+                    self.receive(at, &voted.pledge.block, delivery, How::Late)?;
+                    self.keep_delivery(voted.pledge.block.header, delivery);
                     self.taken = self.taken.saturating_add(1);
                 }
                 self.vote(voted.pledge, voted.nonce);
@@ -273,14 +275,24 @@ impl<G: Guards> Witness<G> {
                     self.headed(before, (**head).clone(), &mut Outbox::default());
                 }
             }
+            Record::Delivered(delivered) => {
+                let (restored, offered) = (delivered.restored, delivered.offered);
+                let how = How::Again { restored, offered };
+                self.receive(at, &delivered.block, &delivered.delivery, how)?;
+                self.keep_delivery(delivered.block.header, &delivered.delivery);
+            }
             // of a height that is final by now
             Record::Joined(_)
             | Record::Voted(_)
             | Record::Locked(_)
             | Record::Final(_)
             | Record::Proposed(_) => {}
-            // about this node as a whole
-            Record::Started(_)
+            // about this node as a whole, its writer, or taken up by the ledger
+            Record::NodeState(_)
+            | Record::LogState(_)
+            | Record::WriterState(_)
+            | Record::Withheld(_)
+            | Record::Started(_)
             | Record::Heard(_)
             | Record::Restored(_)
             | Record::Fenced(_)

@@ -1,7 +1,9 @@
 //! Rules 3 to 7: rounds joined, proposals judged, votes given, locks taken.
 
+use super::blocks::How;
 use super::promises::count_promises;
 use super::{Outbox, ROUND_MAX, Surroundings, Witness};
+use crate::codec::Shared;
 use crate::crypto::{Signed, Verified};
 use crate::ids::{Round, RoundNonce};
 use crate::witness::closing::{self, LastProposal};
@@ -155,16 +157,20 @@ impl<G: Guards> Witness<G> {
                     let violation = Violation::TooManyBlocks { most: BLOCKS_TAKEN_MAX };
                     return self.refuse(leader, refused_at, violation.number(), out);
                 }
+                let how = if forced { How::Late } else { How::Fresh };
                 if !known
                     && let Some(delivery) = &delivery
-                    && let Err(violation) = self.receive(at, &pledge.block, delivery, !forced)
+                    && let Err(violation) = self.receive(at, &pledge.block, delivery, how)
                 {
                     return self.refuse(leader, refused_at, violation.number(), out);
                 }
                 if !known && delivery.is_some() {
                     self.record_opening(pledge.block.header, out);
                 }
-                let delivery = delivery.filter(|_| !known).map(Box::new);
+                let delivery = delivery.filter(|_| !known).map(Shared::new);
+                if let Some(delivery) = &delivery {
+                    self.keep_delivery(pledge.block.header, delivery);
+                }
                 self.taken = self.taken.saturating_add(usize::from(delivery.is_some()));
                 self.vote(pledge, nonce);
                 out.records.push(Record::Voted(Voted { pledge, nonce, delivery }));

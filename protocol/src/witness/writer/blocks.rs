@@ -1,6 +1,6 @@
 //! Own blocks: built from what waits, and built anew when a witness found one unfit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Entropy, Writer, is_cause};
 use crate::amount::Value;
@@ -31,25 +31,12 @@ impl<G: Guards> Writer<G> {
         let (mut secret, mut nonce) = ([0; 32], [0; 16]);
         entropy.fill(&mut secret);
         entropy.fill(&mut nonce);
-        // a log to which a return still waits is not recognised without it; but a block built anew
-        // recognises at least what the first one did, or its entries might pass a limit
-        let first = self.blocks.is_empty();
-        let waiting = self
-            .sealed
-            .iter()
-            .filter(|(_, payload)| first && matches!(payload, Payload::Return(_)));
-        let unanswered: BTreeSet<BrandId> = waiting.map(|(to, _)| *to).collect();
-        let deferred = self.waiting_logs(at, own);
-        let newer = self.recognise.iter().filter(|(log, (recognised, _))| {
-            recognised.height > own.tip().recognised(**log).height
-                && !unanswered.contains(log)
-                && !deferred.contains(log)
-        });
+        let recognised = self.recognised_next(at, own);
         let plan = Plan {
             public: public.to_vec(),
             sealed: columns,
-            recognised: newer.map(|(log, known)| (*log, known.clone())).collect(),
-            discharged: self.grants(own, &unanswered.union(&deferred).copied().collect()),
+            discharged: self.grants(own, &recognised),
+            recognised,
             sealing: at.sealing.current(),
             time: at.now,
             secret: BlockSecret::from_bytes(secret),
@@ -166,7 +153,9 @@ impl<G: Guards> Writer<G> {
             && adoption::switch(&public).is_none()
         {
             public.extend(due.entries());
-            // what has no room beside it goes into the block after it
+            // what has no room beside it goes into the block after it, returns last: what they answer is
+            // recognised with this one
+            sealed.sort_by_key(|(_, payload)| !matches!(payload, Payload::Return(_)));
             let leaves = usize::try_from(BLOCK_LEAVES_MAX).unwrap_or(usize::MAX);
             let room = leaves.saturating_sub(public.len().saturating_add(1));
             let beyond = sealed.split_off(room.min(sealed.len()));

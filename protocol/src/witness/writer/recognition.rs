@@ -8,6 +8,7 @@ use crate::exchange::Payload;
 use crate::ids::BrandId;
 use crate::log::block::{PublicEntry, Recognised};
 use crate::log::settlement::Discharge;
+use crate::witness::build::OwnBlock;
 use crate::witness::guards::Guards;
 use crate::witness::message::CertifiedHeader;
 use crate::witness::rules;
@@ -36,18 +37,48 @@ impl<G: Guards> Writer<G> {
         self.discharge.extend(granted);
     }
 
+    /// What the next block recognises anew of other logs, by what was told with
+    /// [`Self::recognise`]. A log to which a return still waits is not recognised without it: what it recognises
+    /// it has applied or returns. A block that is built anew takes the first one's submissions and no others, so that
+    /// of such a log it recognises what the first one did: less, and its entries might pass a limit; more, and returns
+    /// that came meanwhile would come after what they answer.
+    pub(super) fn recognised_next(
+        &self,
+        at: &Surroundings<'_>,
+        own: &Witness<G>,
+    ) -> BTreeMap<BrandId, (Recognised, CertifiedHeader)> {
+        let returns = self.sealed.iter().filter(|(_, it)| matches!(it, Payload::Return(_)));
+        let unanswered: BTreeSet<BrandId> = returns.map(|(to, _)| *to).collect();
+        let deferred = self.waiting_logs(at, own);
+        let first = self.blocks.values().next().map(OwnBlock::recognises).unwrap_or_default();
+        let mut next = BTreeMap::new();
+        for (log, known) in &self.recognise {
+            let before = own.tip().recognised(*log).height;
+            let known = match first.get(log).filter(|_| unanswered.contains(log)) {
+                Some((stated, Some(proof))) => (*stated, proof.clone()),
+                // of a former life, without its proofs: the newer one has to do
+                Some((stated, None)) if stated.height > before => known.clone(),
+                _ if unanswered.contains(log) => continue,
+                _ => known.clone(),
+            };
+            if known.0.height > before && !deferred.contains(log) {
+                next.insert(*log, known);
+            }
+        }
+        next
+    }
+
     /// What is to be granted and is not yet: as far as the counterparty's log is recognised up to the
-    /// cut-off, so that the header bears it out.
+    /// cut-off with the next block, so that the header bears it out.
     pub(super) fn grants(
         &self,
         own: &Witness<G>,
-        waiting: &BTreeSet<BrandId>,
+        recognised: &BTreeMap<BrandId, (Recognised, CertifiedHeader)>,
     ) -> BTreeMap<BrandId, Discharge> {
         let due = self.discharge.iter().filter(|(log, granted)| {
             let before = own.tip().column(**log).map(|column| column.discharged);
-            let next = self.recognise.get(log).filter(|_| !waiting.contains(log));
             let known = own.tip().recognised(**log).sent;
-            let known = next.map_or(known, |(next, _)| next.sent.max(known));
+            let known = recognised.get(log).map_or(known, |(next, _)| next.sent.max(known));
             granted.cut_off > before.unwrap_or_default().cut_off && granted.received <= known
         });
         due.map(|(log, granted)| (*log, *granted)).collect()

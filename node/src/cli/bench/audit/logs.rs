@@ -27,7 +27,7 @@ use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::build::OwnBlock;
 use protocol::witness::message::Message;
 use protocol::witness::state::{FinalBlock, Outbox};
-use protocol::witness::statement::Certificate;
+use protocol::witness::statement::{Certificate, UnverifiedCertificate};
 use protocol::witness::writer::Entropy;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
@@ -64,7 +64,7 @@ fn stuck(problem: impl std::fmt::Display) -> LogsError {
 /// Nobody falls behind here.
 struct NoPast;
 impl Archive for NoPast {
-    fn block(&self, _: Height) -> Option<(OwnBlock, Certificate)> {
+    fn block(&self, _: Height) -> Option<(OwnBlock, UnverifiedCertificate)> {
         None
     }
 }

@@ -26,6 +26,7 @@ use super::alliance::{Alliance, Plan, SETTINGS};
 use super::input;
 use super::memory::peak_memory_mib;
 use crate::cleanroom::read::each_line;
+use crate::config::SNAPSHOT_MIB;
 use crate::service::{ImportSource, Node};
 use synthetic::{AMOUNT_MAX, GROUPS, Size};
 
@@ -165,7 +166,8 @@ pub async fn measure(arguments: &QueryArguments, io: &Io) -> Result<QueryFigures
 
     io.say("starting the nodes");
     let settings = settings();
-    let plan = Plan { brands: arguments.brands, members: 0, served: false };
+    let plan =
+        Plan { brands: arguments.brands, members: 0, snapshot_mib: SNAPSHOT_MIB, served: false };
     let mut alliance = Alliance::make_with(plan, &settings)?;
     alliance.start_here().await?;
     let nodes = alliance.nodes();
@@ -327,7 +329,7 @@ async fn grown(folder: &Path, size: Size, settings: &str) -> Result<GrowthFigure
     synthetic::plain_file(&file, &[size])?;
     let sql = question(0);
     let plain = plain_seconds(&file, &sql, Some(1)).await?;
-    let plan = Plan { brands: 4, members: 0, served: false };
+    let plan = Plan { brands: 4, members: 0, snapshot_mib: SNAPSHOT_MIB, served: false };
     let contract = Alliance::make_with(plan, settings)?.contract()?;
     let spec = QuerySpec {
         sql,

@@ -32,22 +32,8 @@ impl World {
         core.points.balance(core.member(&card(person)).unwrap()).available.get()
     }
 
-    /// The same from the journal.
-    fn again(&self, who: usize, drafts: &[Constitution]) -> Core {
-        let folder = self.folders.path().join(format!("again-{who}"));
-        let _ = std::fs::remove_dir_all(&folder);
-        let ring = KeyRing::new(sealing(who, 7).0).unwrap();
-        let site = &self.sites[who];
-        let mut core = start_with(&self.constitution, who, &site.vault, (folder, ring), 0, &[]);
-        drafts.iter().for_each(|draft| core.ledger.hold(draft.clone()));
-        for record in &site.journal {
-            core.replay(cipher(who).open(record.clone()).unwrap(), &mut Vec::new()).unwrap();
-        }
-        core
-    }
-
-    fn same_again(&self, who: usize, drafts: &[Constitution]) {
-        let (core, again) = (&self.sites[who].core, self.again(who, drafts));
+    fn same_again(&self, who: usize) {
+        let (core, again) = (&self.sites[who].core, self.again(who));
         for person in 1..=3 {
             let balance = |core: &Core| core.points.balance(core.member(&card(person)).unwrap());
             assert_eq!(balance(&again), balance(core), "{who} {person}");
@@ -73,8 +59,9 @@ fn dispute(world: &mut World) {
 
 #[test]
 fn a_dispute_is_resolved_by_both_operators_and_every_point_is_somewhere() {
-    for void_all in [false, true] {
+    for (void_all, every) in [(false, None), (true, None), (false, Some(1)), (true, Some(3))] {
         let mut world = World::new(&[]);
+        (world.snapshots, world.leaves) = (every, every == Some(3));
         world.earn(AMBER, 1, 1000);
         world.link(AMBER, BIRCH, 1);
         world.run_until_quiet();
@@ -104,10 +91,10 @@ fn a_dispute_is_resolved_by_both_operators_and_every_point_is_somewhere() {
         let offered = world.sites[BIRCH].core.dispute_views().remove(0);
         assert_eq!(offered.state, "offered");
         assert_eq!(offered.leaves_counted, Some(u64::from(!void_all)));
-        world.same_again(BIRCH, &[]);
+        world.same_again(BIRCH);
         assert_eq!(world.available(BIRCH, 1), 50);
         world.ask(BIRCH, |core, now, turn| core.agree(BRANDS[AMBER], now, turn));
-        world.same_again(BIRCH, &[]);
+        world.same_again(BIRCH);
         world.run_until_quiet();
         let (amber, birch) = if void_all { (900, 50) } else { (860, 70) };
         assert_eq!((world.available(AMBER, 1), world.available(BIRCH, 1)), (amber, birch));
@@ -115,7 +102,7 @@ fn a_dispute_is_resolved_by_both_operators_and_every_point_is_somewhere() {
             let core = &world.sites[who].core;
             assert_eq!(core.dispute_views()[0].state, "resolved");
             assert!(core.standing_alerts(world.now).is_empty());
-            world.same_again(who, &[]);
+            world.same_again(who);
         }
         let counts = *world.sites[AMBER].core.book.counts();
         assert_eq!((counts.void, counts.acknowledged), if void_all { (1, 1) } else { (0, 2) });
@@ -128,6 +115,55 @@ fn a_dispute_is_resolved_by_both_operators_and_every_point_is_somewhere() {
         assert_eq!((owed(AMBER), owed(BIRCH)), (credited * 1_000_000, 0));
         world.audit();
     }
+}
+
+/// The window of a leaf ends while a block that sends it back is in dispute: it was sent back in time.
+#[test]
+fn what_was_sent_back_in_time_comes_back_however_long_a_dispute_takes() {
+    [None, Some(3)].into_iter().for_each(send_back_in_a_dispute);
+}
+
+fn send_back_in_a_dispute(every: Option<usize>) {
+    let all = [AMBER, BIRCH, CEDAR];
+    let mut world = World::new(&[]);
+    (world.snapshots, world.leaves) = (every, every.is_some());
+    world.earn(AMBER, 1, 1000);
+    world.earn(BIRCH, 1, 300);
+    world.link(AMBER, BIRCH, 1);
+    world.link(BIRCH, AMBER, 1);
+    world.run_until_quiet();
+    for (points, key) in [(30, "kept"), (20, "back")] {
+        world.exchange(BIRCH, AMBER, 1, points, key);
+        world.run_until_quiet();
+    }
+    dispute(&mut world);
+    let received = world.sites[AMBER].core.book.received().latest(9, None).unwrap();
+    let back = received.iter().min_by_key(|it| it.points_received).unwrap();
+    let request = SendBackRequest {
+        card: card(1),
+        from: BRANDS[BIRCH].to_owned(),
+        leaf: back.leaf,
+        points: back.points_received,
+    };
+    world.ask(AMBER, |core, now, turn| core.send_back("back", &request, now, turn));
+    world.rounds(&all);
+    world.now = world.now.plus(Milliseconds::from_seconds(2 * 86_400));
+    world.ask(AMBER, |core, _, turn| {
+        let said = ApplicationEntry { application: 9, body: vec![1] };
+        core.submit(Submission::Public(PublicEntry::Application(said)), turn).map_err(submit_error)
+    });
+    world.rounds(&all);
+    assert_eq!(world.available(BIRCH, 1), 250);
+    world
+        .ask(AMBER, |core, _, turn| core.propose(BRANDS[BIRCH], &ProposalRequest::default(), turn));
+    world.rounds(&all);
+    world.ask(BIRCH, |core, now, turn| core.agree(BRANDS[AMBER], now, turn));
+    world.run_until_quiet();
+    // and forty more of amber's points, which are twenty here
+    assert_eq!(world.available(BIRCH, 1), 290);
+    assert!(world.sites[BIRCH].core.alerts.iter().all(|alert| !alert.contains("return")));
+    world.same_again(BIRCH);
+    world.audit();
 }
 
 /// The constitution that freezes cedar.
@@ -158,7 +194,14 @@ fn frozen() -> Constitution {
 
 #[test]
 fn a_failed_partner_is_closed_out_and_members_have_their_points_back() {
+    for (every, leaves) in [(None, false), (Some(1), false), (Some(2), true)] {
+        fail_a_partner(every, leaves);
+    }
+}
+
+fn fail_a_partner(every: Option<usize>, leaves: bool) {
     let mut world = World::new(&[]);
+    (world.snapshots, world.leaves) = (every, leaves);
     world.earn(AMBER, 1, 1000);
     world.earn(AMBER, 2, 1000);
     world.link(AMBER, CEDAR, 1);
@@ -178,6 +221,7 @@ fn a_failed_partner_is_closed_out_and_members_have_their_points_back() {
     assert_eq!(refused.unwrap().unwrap_err().code, "log_not_frozen");
 
     let next = frozen();
+    world.drafts.push(next.clone());
     for who in both {
         world.turn(who, |core, _, turn| {
             core.ledger.offer(next.clone()).unwrap();
@@ -200,7 +244,7 @@ fn a_failed_partner_is_closed_out_and_members_have_their_points_back() {
     world.rounds(&both);
     for who in both {
         assert_eq!(state(&world, who).state, "closed_out", "{:?}", world.sites[who].core.alerts);
-        world.same_again(who, std::slice::from_ref(&next));
+        world.same_again(who);
     }
     assert_eq!(world.available(AMBER, 1), 910);
     let view = state(&world, AMBER);

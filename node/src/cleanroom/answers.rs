@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 use privacy::ids::{PlanHash, ReleaseHash};
 use privacy::release::{PrivacyStatement, ReleasedCell};
-use privacy::{AttemptId, LocalRelease, ParticipantId, PicoRho, Release, SnapshotId};
+use privacy::{
+    AttemptId, LocalRelease, ParticipantId, PeriodRelease, PicoRho, Release, SnapshotId,
+};
 
 use crate::service::Scope;
 
@@ -50,6 +52,9 @@ pub struct Answer {
     /// The whole privacy statement, as JSON.
     #[n(11)]
     pub privacy: Option<String>,
+    /// Of a standing question: the periods whose cells these are.
+    #[n(12)]
+    pub periods: Option<Vec<u32>>,
 }
 
 /// A release as both kinds have it.
@@ -121,6 +126,22 @@ impl Answer {
         Self::of_parts(&parts, BTreeMap::from([(release.brand(), release.snapshot())]), true)
     }
 
+    /// Of one period of a standing question.
+    #[must_use]
+    pub fn of_period(release: &PeriodRelease) -> Self {
+        let parts = Parts {
+            id: release.id(),
+            plan: release.plan(),
+            hash: release.hash(),
+            rho: release.rho(),
+            columns: release.columns(),
+            cells: release.cells(),
+            statement: release.statement(),
+        };
+        let periods = Some(vec![release.period()]);
+        Self { periods, ..Self::of_parts(&parts, BTreeMap::new(), true) }
+    }
+
     fn of_parts(
         parts: &Parts<'_>,
         snapshots: BTreeMap<ParticipantId, SnapshotId>,
@@ -153,6 +174,7 @@ impl Answer {
             epsilon: parts.statement.plan.epsilon,
             alone: Some(alone),
             privacy: serde_json::to_string(parts.statement).ok(),
+            periods: None,
         }
     }
 
@@ -178,6 +200,28 @@ impl Answers {
             place.insert(self.given.len());
             self.given.push(answer);
         }
+    }
+
+    /// Adds the cells of a period to the answer of its standing question, unless they are in it. The hash
+    /// is that of the latest.
+    pub fn add_period(&mut self, answer: Answer) {
+        let Some(place) = self.by_attempt.get(&answer.id) else { return self.add(answer) };
+        let Some(there) = self.given.get_mut(*place) else { return };
+        let (Some(known), Some(new)) = (&mut there.periods, answer.periods) else { return };
+        if new.iter().any(|period| known.contains(period)) {
+            return;
+        }
+        known.extend(new);
+        there.hash = answer.hash;
+        there.rows.extend(answer.rows);
+    }
+
+    /// Whether the cells of this period are there.
+    #[must_use]
+    pub fn has_period(&self, answer: &Answer) -> bool {
+        let known = self.of(&answer.id).and_then(|there| there.periods.as_ref());
+        let mut of = answer.periods.iter().flatten();
+        known.is_some_and(|known| of.all(|period| known.contains(period)))
     }
 
     /// Of an attempt.

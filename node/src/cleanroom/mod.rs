@@ -14,6 +14,10 @@
 //! (questions with `brand` among the group keys) its policy agrees to. Exact figures of its own members
 //! are for its own staff and take another way altogether ([`exact`]).
 //!
+//! A local question may stand: it is charged once, and each period among its group keys is answered when
+//! it is over. What members' periods have used of their bounds is with the purchases
+//! (`purchases::standing`).
+//!
 //! Not here yet: questions about facts that an import replaced while the node was down (such an attempt
 //! fails, and its cost is booked), groups whose names are private.
 
@@ -29,7 +33,7 @@ pub mod views;
 use protocol::ids::BrandId;
 
 pub use entry::{Certified, CertifiedApplication, Names};
-pub use read::{ReadJob, ReadResult};
+pub use read::{PeriodJob, ReadJob, ReadResult};
 pub use room::{QueryTimes, RestoreError, Room, RoomSettings};
 
 /// The clean room among the applications whose entries the logs certify.

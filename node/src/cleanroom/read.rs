@@ -16,6 +16,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
+use privacy::bounded::Periods;
 use privacy::{
     AttemptId, BoundedVector, Collector, DpPlan, NoiseShare, OpendpNoise, ParticipantId, member_sql,
 };
@@ -49,6 +50,19 @@ pub struct ReadJob {
     pub snapshot: Snapshot,
     /// First day that retention leaves readable, in days since 1970-01-01.
     pub not_before: i32,
+    /// Of a standing question: the period that is read.
+    pub period: Option<PeriodJob>,
+}
+
+/// A period of a standing question.
+#[derive(Debug)]
+pub struct PeriodJob {
+    /// The plan's periods.
+    pub periods: Periods,
+    /// Which.
+    pub period: u32,
+    /// Those that were closed before.
+    pub closed: Vec<u32>,
 }
 
 /// What came of it.
@@ -56,6 +70,8 @@ pub struct ReadJob {
 pub struct ReadResult {
     /// The attempt.
     pub id: AttemptId,
+    /// Of a standing question: the period.
+    pub period: Option<u32>,
     /// Noise and bounded figures; none when anything failed.
     pub drawn: Option<(NoiseShare, BoundedVector)>,
 }
@@ -68,6 +84,7 @@ pub(crate) struct Failed;
 /// Reads, within the caps, and returns on a time bucket.
 pub async fn run(job: ReadJob, facts: Arc<Facts>, vault: Arc<Vault>) -> ReadResult {
     let (began, id) = (Instant::now(), job.id);
+    let period = job.period.as_ref().map(|job| job.period);
     let read = async {
         let _permit = PERMITS.acquire().await.map_err(|_| Failed)?;
         let engine = tokio::runtime::Handle::current();
@@ -80,7 +97,7 @@ pub async fn run(job: ReadJob, facts: Arc<Facts>, vault: Arc<Vault>) -> ReadResu
     let read = tokio::time::timeout(READ_TIME_MAX, read).await;
     let drawn = read.map_err(|_| Failed).and_then(|read| read).ok();
     tokio::time::sleep_until(began + bucket(began.elapsed())).await;
-    ReadResult { id, drawn }
+    ReadResult { id, period, drawn }
 }
 
 /// The first bucket not before `elapsed`.
@@ -137,7 +154,15 @@ async fn bounded(
     while let Some(batch) = batches.next().await {
         collect(&mut collector, batch.map_err(|_| Failed)?.columns(), sql.aggregates())?;
     }
-    collector.finish().map_err(|_| Failed)
+    let Some(PeriodJob { periods, period, closed }) = &job.period else {
+        return collector.finish().map_err(|_| Failed);
+    };
+    let query = job.id.query.0;
+    let mut spent = facts.spent(&query, closed).map_err(|_| Failed)?;
+    let vector = collector.finish_period(periods, *period, &mut spent).map_err(|_| Failed)?;
+    // what it used is on the disk before its noised figures are
+    facts.put_spent(&query, &spent, *period).map_err(|_| Failed)?;
+    Ok(vector)
 }
 
 /// Lines of `member`, `cell` and the sums.

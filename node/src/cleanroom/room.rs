@@ -7,6 +7,7 @@
 mod accounts;
 mod local;
 mod packs;
+mod standing;
 mod suspension;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -89,6 +90,9 @@ enum RoomRecord {
     /// A step of a pack.
     #[n(4)]
     Pack(#[n(0)] PackRecord),
+    /// A period of a standing question was answered.
+    #[n(5)]
+    Period(#[n(0)] Answer),
 }
 
 /// A question of this brand's, until its reservation is certified.
@@ -181,6 +185,7 @@ impl Room {
                 RoomRecord::Step(step) => steps.push(step),
                 RoomRecord::Asked(question) => drop(asked.insert(question.id, question)),
                 RoomRecord::Answered(answer) => answers.add(answer),
+                RoomRecord::Period(answer) => answers.add_period(answer),
                 RoomRecord::Local(step) => local.push(step),
                 RoomRecord::Pack(step) => packs.restore(step),
             }
@@ -318,6 +323,7 @@ impl Room {
         let effects = self.inner.tick(self.clock(now));
         let mut actions = self.carry_out(effects, now);
         actions.extend(self.ask_packs_again(now));
+        actions.extend(self.close_periods(now));
         actions
     }
 
@@ -352,6 +358,7 @@ impl Room {
     /// The refusal, which depends on the question and public facts alone.
     pub fn plan(&self, question: &Question, now: Timestamp) -> Result<PlanView, ServiceError> {
         let account = self.account(question)?;
+        self.check_stands(question)?;
         if self.scope_of(question)? != Scope::Joint {
             return self.plan_alone(question, account, now);
         }
@@ -374,6 +381,7 @@ impl Room {
         now: Timestamp,
     ) -> Result<(QueryView, Vec<Action>), ServiceError> {
         let account = self.account(question)?.clone();
+        self.check_stands(question)?;
         if self.scope_of(question)? != Scope::Joint {
             return self.query_alone(question, &account, shown, now);
         }
@@ -485,14 +493,14 @@ impl Room {
     pub fn queries(&self, limit: usize, now: Timestamp) -> Vec<QueryView> {
         let views = self.answers.newest().take(limit).map(|answer| match answer.scope() {
             Scope::Joint => self.view(answer.id, now),
-            _ => QueryView {
+            _ => self.local_view(answer.id).unwrap_or_else(|| QueryView {
                 id: answer.id.query.to_string(),
                 plan: answer.plan.to_string(),
                 scope: answer.scope().name().to_owned(),
                 step: "released".to_owned(),
                 release: Some(views::release_view(answer)),
                 ..QueryView::default()
-            },
+            }),
         });
         views.collect()
     }
@@ -645,6 +653,7 @@ impl Room {
                         participant: self.me,
                         snapshot,
                         not_before: self.not_before(now),
+                        period: None,
                     }))),
                     None => effects.extend(self.inner.fail(id, self.clock(now))),
                 },
@@ -756,6 +765,7 @@ impl Room {
             reason: told.then(|| self.reason(&id)),
             release: answer.map(views::release_view),
             brands: Vec::new(),
+            standing: None,
         }
     }
 

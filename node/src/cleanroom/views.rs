@@ -330,6 +330,19 @@ pub fn too_many_local(error: &LocalAskError) -> ServiceError {
     )
 }
 
+/// A question that is to stand and cannot.
+#[must_use]
+pub fn cannot_stand(why: &impl std::fmt::Display) -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "cannot_stand",
+        format!("{why} / 该查询不能作为常设查询"),
+        "ask about this brand's own members by date_trunc('month', ...) or the like, without HAVING, ORDER BY and \
+         LIMIT; docs/guides has an example / 请针对本品牌会员按 date_trunc('month', ...) 等周期分组，不带 HAVING、\
+         ORDER BY、LIMIT",
+    )
+}
+
 /// The user has no share of the quota.
 #[must_use]
 pub fn no_account() -> ServiceError {

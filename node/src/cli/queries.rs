@@ -27,6 +27,10 @@ pub struct AskArguments {
     /// What it may cost, in rho, such as 0.001; the profile's cost of a query without it.
     #[arg(long, value_parser = pico_rho)]
     pub rho: Option<u64>,
+    /// Pay once, and have each period among the group keys answered when it is over: for a local question
+    /// with date_trunc('month', ...) or the like, without HAVING, ORDER BY and LIMIT.
+    #[arg(long)]
+    pub stands: bool,
     /// Show cost and expected error, and spend nothing.
     #[arg(long)]
     pub explain: bool,
@@ -155,7 +159,10 @@ fn pico_rho(text: &str) -> Result<u64, String> {
 pub async fn query(arguments: &QueryArguments) -> Result<(), CliError> {
     let client = client(&arguments.node).await?;
     let ask = &arguments.ask;
-    let asked = Asked { sql: arguments.sql.clone(), scope: ask.scope, pico_rho: ask.rho };
+    let (sql, stands) = (arguments.sql.clone(), ask.stands);
+    // nothing else stands
+    let scope = if stands { ask.scope.or(Some(Scope::Local)) } else { ask.scope };
+    let asked = Asked { sql, scope, pico_rho: ask.rho, stands };
     let io = Io::new(ask.form() == Format::Json);
     let plan = asked.plan(&client).await?;
     explain(&plan, &io);
@@ -166,8 +173,10 @@ pub async fn query(arguments: &QueryArguments) -> Result<(), CliError> {
         io.say("nothing was spent / 未消耗预算");
         return Ok(());
     }
-    let release = asked.ask(&client, &plan, &io).await?;
-    render(&release, ask.form(), ask.output.as_deref())
+    match asked.ask(&client, &plan, &io).await? {
+        Some(release) => render(&release, ask.form(), ask.output.as_deref()),
+        None => Ok(()),
+    }
 }
 
 /// A question on its way.
@@ -179,6 +188,8 @@ pub struct Asked {
     pub scope: Option<Scope>,
     /// What it may cost.
     pub pico_rho: Option<u64>,
+    /// Whether it stands.
+    pub stands: bool,
 }
 
 impl Asked {
@@ -187,12 +198,13 @@ impl Asked {
     /// # Errors
     /// When the node refuses.
     pub async fn plan(&self, client: &Client) -> Result<PlanView, CliError> {
-        let Self { sql, scope, pico_rho } = self.clone();
-        let request = PlanRequest { sql, scope, pico_rho };
+        let Self { sql, scope, pico_rho, stands } = self.clone();
+        let request = PlanRequest { sql, scope, pico_rho, stands };
         Ok(client.post("/api/v1/queries/plan", &[], &request).await?)
     }
 
-    /// Asks it, tells each step, and gives the answer.
+    /// Asks it, tells each step, and gives the answer: none of a standing question whose first period is
+    /// not over.
     ///
     /// # Errors
     /// When the node refuses, or the attempt is void.
@@ -201,9 +213,9 @@ impl Asked {
         client: &Client,
         plan: &PlanView,
         io: &Io,
-    ) -> Result<ReleaseView, CliError> {
-        let Self { sql, scope, pico_rho } = self.clone();
-        let request = QueryRequest { sql, plan: plan.plan.clone(), scope, pico_rho };
+    ) -> Result<Option<ReleaseView>, CliError> {
+        let Self { sql, scope, pico_rho, stands } = self.clone();
+        let request = QueryRequest { sql, plan: plan.plan.clone(), scope, pico_rho, stands };
         let view: QueryView = client.post("/api/v1/queries", &[], &request).await?;
         let view = follow_query(client, view, |step| io.say(&format!("  {step}"))).await?;
         for brand in &view.brands {
@@ -211,12 +223,25 @@ impl Asked {
                 io.say(&format!("  {}: {} / {}", brand.brand, reason.en, reason.zh));
             }
         }
-        view.release.ok_or_else(|| {
-            CliError::Input(format!(
+        if let Some(standing) = &view.standing {
+            io.say(&format!(
+                "  {} of {} periods are answered / 已答复 {}/{} 个周期",
+                standing.released, standing.periods, standing.released, standing.periods
+            ));
+            if let Some(due) = &standing.next_due {
+                io.say(&format!(
+                    "  the next from {due}: coalition answers --id {0} / 下一周期自 {due} 起：coalition answers --id {0}",
+                    view.id
+                ));
+            }
+        }
+        if view.release.is_none() && view.step != "standing" {
+            return Err(CliError::Input(format!(
                 "the attempt is void: {}",
                 view.reason.unwrap_or_else(|| "a participant did not answer in time".into())
-            ))
-        })
+            )));
+        }
+        Ok(view.release)
     }
 }
 
@@ -254,7 +279,8 @@ pub async fn follow_query(
             tell(&now);
             told = now;
         }
-        if matches!(view.step.as_str(), "released" | "void") {
+        let waits = view.standing.as_ref().is_some_and(|it| it.waits) && view.step == "standing";
+        if matches!(view.step.as_str(), "released" | "void") || waits {
             return Ok(view);
         }
         tokio::time::sleep(POLL).await;

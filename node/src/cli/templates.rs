@@ -146,7 +146,7 @@ async fn filled(
     let filled: FilledTemplate =
         client.post(&path, &[], &FillRequest { scope, parameters }).await?;
     let pico_rho = Some(ask.rho.unwrap_or(filled.pico_rho));
-    Ok(Asked { sql: filled.sql, scope: Some(filled.scope), pico_rho })
+    Ok(Asked { sql: filled.sql, scope: Some(filled.scope), pico_rho, stands: ask.stands })
 }
 
 async fn ask_template(
@@ -177,7 +177,7 @@ async fn ask_template(
     }
     let mut releases = Vec::new();
     for (asked, plan) in &planned {
-        releases.push(asked.ask(client, plan, &io).await?);
+        releases.extend(asked.ask(client, plan, &io).await?);
     }
     let release = match releases.as_slice() {
         [own, alliance] => beside(own, alliance),

@@ -32,6 +32,10 @@ pub struct PlanRequest {
     /// What it may cost, pico-rho; the profile's cost of a query without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pico_rho: Option<u64>,
+    /// Whether it is to stand: charged once, and answered for each period among its group keys when it is
+    /// over. For local questions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stands: bool,
 }
 
 /// A question whose plan was seen.
@@ -48,6 +52,9 @@ pub struct QueryRequest {
     /// What it may cost, as planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pico_rho: Option<u64>,
+    /// Whether it stands, as planned.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stands: bool,
 }
 
 /// What is filled into a template.
@@ -88,9 +95,9 @@ pub(super) async fn plan(
     State(app): State<App>,
     Json(request): Json<PlanRequest>,
 ) -> Result<Json<PlanView>> {
-    let PlanRequest { sql, scope, pico_rho } = request;
+    let PlanRequest { sql, scope, pico_rho, stands } = request;
     let user = Some(proof.user().to_owned());
-    Ok(Json(app.node.plan(Question { sql, scope, pico_rho, user }).await?))
+    Ok(Json(app.node.plan(Question { sql, scope, pico_rho, stands, user }).await?))
 }
 
 /// Runs a planned question, which spends its cost.
@@ -101,9 +108,9 @@ pub(super) async fn query(
     State(app): State<App>,
     Json(request): Json<QueryRequest>,
 ) -> Result<impl IntoResponse> {
-    let QueryRequest { sql, plan, scope, pico_rho } = request;
+    let QueryRequest { sql, plan, scope, pico_rho, stands } = request;
     let user = Some(proof.user().to_owned());
-    let view = app.node.query(Question { sql, scope, pico_rho, user }, plan).await?;
+    let view = app.node.query(Question { sql, scope, pico_rho, stands, user }, plan).await?;
     let location = [(header::LOCATION, format!("/api/v1/queries/{}", view.id))];
     Ok((StatusCode::ACCEPTED, location, Json(view)))
 }

@@ -109,7 +109,7 @@ pub struct Facts {
     pub(super) folder: PathBuf,
     pub(super) store: Arc<dyn Store>,
     pub(super) key: DataKey,
-    random: SystemRandom,
+    pub(super) random: SystemRandom,
     // one import at a time: baskets are read, changed and written
     importing: Mutex<Orders>,
     pub(super) chunk_rows: u64,

@@ -30,6 +30,7 @@ mod members;
 mod orders;
 mod report;
 mod run;
+mod standing;
 mod times;
 
 use std::fmt;

@@ -58,6 +58,8 @@ pub struct Question {
     pub scope: Option<Scope>,
     /// What it may cost, pico-rho; the profile's cost of a query without it.
     pub pico_rho: Option<u64>,
+    /// Whether it stands: charged once, and answered for each period among its group keys when it is over.
+    pub stands: bool,
     /// The user who asks; none for a program of the node's own process.
     pub user: Option<String>,
 }

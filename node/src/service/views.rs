@@ -453,7 +453,8 @@ pub struct QueryView {
     /// Who answers: `joint`, `local` or `pack`.
     pub scope: String,
     /// Protocol step: of a joint question `reserving`, `committing`, `opening`; of a local one `charging`,
-    /// `reading`, `releasing`; of a pack `asking`; then `released`, or `void`.
+    /// `reading`, `releasing`; of a standing one `standing` until its last period is answered; of a pack
+    /// `asking`; then `released`, or `void`.
     pub step: String,
     /// Why it is void.
     pub reason: Option<String>,
@@ -461,6 +462,24 @@ pub struct QueryView {
     pub release: Option<ReleaseView>,
     /// Of a pack: what each brand answers.
     pub brands: Vec<BrandAnswerView>,
+    /// Of a standing question: how far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<StandingView>,
+}
+
+/// How far a standing question is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StandingView {
+    /// Periods that it is answered for: those that end in the year which paid.
+    pub periods: u32,
+    /// Periods that are answered.
+    pub released: u32,
+    /// Periods that could not be read.
+    pub failed: u32,
+    /// The day from which the next period is answered, `YYYY-MM-DD`.
+    pub next_due: Option<String>,
+    /// Whether that day is yet to come.
+    pub waits: bool,
 }
 
 /// A released answer with its privacy statement.

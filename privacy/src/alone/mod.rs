@@ -373,7 +373,7 @@ impl LocalRoom {
         }
         let left = |asked: &&Asked| {
             let standing = asked.standing.as_ref().filter(|_| asked.is_under_way());
-            standing.is_some_and(|it| it.progress(asked.charge.year.0, None).next.is_some())
+            standing.is_some_and(|it| it.progress(asked.charge.year.0, None).next_due.is_some())
         };
         if stands && self.asked.values().filter(left).count() >= STANDING_MAX {
             return Err(LocalAskError::TooManyStanding);
@@ -578,9 +578,12 @@ impl Asked {
         match self.standing.as_ref().map(progress) {
             _ if !certified(ledger, id) => LocalProgress::Charging,
             Some(it) if it.lost => LocalProgress::Failed,
-            Some(it) if it.next.is_none() && it.released > 0 => LocalProgress::Released,
-            Some(it) if it.next.is_none() => LocalProgress::Failed,
-            _ => LocalProgress::Standing,
+            // the last ones' hashes are on their way to the log
+            Some(it) if it.released.saturating_add(it.failed) < it.periods => {
+                LocalProgress::Standing
+            }
+            Some(it) if it.released > 0 => LocalProgress::Released,
+            _ => LocalProgress::Failed,
         }
     }
 

@@ -48,8 +48,8 @@ pub struct StandingProgress {
     pub released: u32,
     /// Periods that could not be read.
     pub failed: u32,
-    /// The last day of the next period.
-    pub next: Option<CivilDate>,
+    /// The day from which the next period is read.
+    pub next_due: Option<CivilDate>,
     /// Whether the disk was put back to before a release: no more are answered.
     pub lost: bool,
 }
@@ -78,6 +78,10 @@ impl Standing {
         all.filter(move |(_, last)| last.year() <= year)
     }
 
+    fn next(&self, year: u16) -> Option<(u32, CivilDate)> {
+        self.paid(year).find(|(period, _)| !self.is_done(*period))
+    }
+
     fn is_done(&self, period: u32) -> bool {
         self.answered.contains_key(&period) || self.failed.contains(&period)
     }
@@ -89,7 +93,7 @@ impl Standing {
             periods: count(self.paid(year).count()),
             released: count(self.answered.keys().filter(|period| released(period)).count()),
             failed: count(self.failed.len()),
-            next: self.paid(year).find(|(period, _)| !self.is_done(*period)).map(|(_, last)| last),
+            next_due: self.next(year).and_then(|(_, last)| due(last)),
             lost: facts.is_some_and(|facts| self.is_lost(facts)),
         }
     }
@@ -104,6 +108,11 @@ impl LocalRoom {
         let standing = self.asked.iter().filter(|(_, asked)| asked.standing.is_some());
         let ids: Vec<AttemptId> = standing.map(|(id, _)| *id).collect();
         ids.into_iter().flat_map(|id| self.advance(id, ledger)).collect()
+    }
+
+    /// The day it is, once one has come.
+    pub const fn today(&self) -> Option<CivilDate> {
+        self.today
     }
 
     /// How far a standing question is; none for another.
@@ -161,6 +170,11 @@ impl LocalRoom {
     }
 }
 
+/// The day from which a period that ends on `last` is read.
+fn due(last: CivilDate) -> Option<CivilDate> {
+    last.plus_days(CLOSE_AFTER_DAYS.saturating_add(1))
+}
+
 /// What is due of a standing question whose charge is certified.
 pub(super) fn advance(
     id: AttemptId,
@@ -194,12 +208,11 @@ pub(super) fn advance(
         }
     }
     let is_free = standing.reading.is_none() && certified(ledger, &id) && !standing.is_lost(facts);
-    let due = today.filter(|_| is_free).and_then(|today| {
-        let mut left = standing.paid(asked.charge.year.0);
-        let next = left.find(|(period, _)| !standing.is_done(*period));
-        next.filter(|(_, last)| last.plus_days(CLOSE_AFTER_DAYS).is_some_and(|due| due < today))
+    let next = today.filter(|_| is_free).and_then(|today| {
+        let next = standing.next(asked.charge.year.0);
+        next.filter(|(_, last)| due(*last).is_some_and(|due| due <= today))
     });
-    if let Some((period, _)) = due {
+    if let Some((period, _)) = next {
         standing.reading = Some(period);
         let closed = standing.answered.keys().copied().collect();
         let (plan, periods) = (Arc::clone(plan), standing.periods.clone());

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use alliance_config::{Address, Introduction, Settings, collect, draft, sample_alliance, sign};
 use node::config::{DataDirectory, Settings as NodeSettings};
-use node::runtime::{self, Running};
+use node::runtime::{self, Running, StartError};
 use node::service::Node;
 use node::setup::{self, NewNode};
+use node::store::StoreError;
 use protocol::ids::BrandId;
 use tempfile::TempDir;
 
@@ -66,11 +67,19 @@ impl Alliance {
         make_node(self.folder.path(), brand)
     }
 
-    /// Starts a node that does not run.
+    /// Starts a node that does not run. A reading that was under way holds the store for a moment.
     pub async fn start(&mut self, brand: &str) {
         let place = self.place(brand);
-        let running = runtime::start(&self.data(self.brands[place])).await.unwrap();
-        assert!(self.nodes[place].replace(running).is_none());
+        let data = self.data(self.brands[place]);
+        let mut running = runtime::start(&data).await;
+        for _ in 0..600 {
+            if !matches!(&running, Err(StartError::Store(StoreError::InUse { .. }))) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            running = runtime::start(&data).await;
+        }
+        assert!(self.nodes[place].replace(running.unwrap()).is_none());
     }
 
     fn place(&self, brand: &str) -> usize {

@@ -21,7 +21,7 @@ fn local(sql: &str, pico_rho: u64) -> Question {
         sql: sql.to_owned(),
         scope: Some(Scope::Local),
         pico_rho: Some(pico_rho),
-        user: None,
+        ..Question::default()
     }
 }
 
@@ -302,7 +302,7 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
     for scope in [None, Some(Scope::Local), Some(Scope::Pack)] {
         for (sql, status) in &cases {
             let began = Instant::now();
-            let request = PlanRequest { sql: sql.clone(), scope, pico_rho: None };
+            let request = PlanRequest { sql: sql.clone(), scope, ..PlanRequest::default() };
             let planned = analyst.post::<_, PlanView>("/api/v1/queries/plan", &[], &request).await;
             let (found, code) = refused(planned);
             let short: String = sql.chars().take(80).collect();
@@ -310,8 +310,12 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
                 others.push(format!("{scope:?} {short}: {found} {code}"));
             }
             assert!(began.elapsed().as_secs() < 5, "{short}: {:?}", began.elapsed());
-            let request =
-                QueryRequest { sql: sql.clone(), plan: "00".repeat(32), scope, pico_rho: None };
+            let request = QueryRequest {
+                sql: sql.clone(),
+                plan: "00".repeat(32),
+                scope,
+                ..QueryRequest::default()
+            };
             refused(analyst.post::<_, QueryView>("/api/v1/queries", &[], &request).await);
         }
     }
@@ -322,6 +326,7 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
             sql: MEMBERS.into(),
             scope: Some(Scope::Local),
             pico_rho: Some(pico_rho),
+            stands: false,
         };
         let planned = analyst.post::<_, PlanView>("/api/v1/queries/plan", &[], &request).await;
         assert_eq!(refused(planned), (422, "cost".to_owned()));
@@ -371,4 +376,66 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
         assert!(!view.rows.is_empty(), "{}", template.id);
     }
     served.shutdown.begin();
+}
+
+/// A standing question: one charge pays for every quarter, each is answered once it is over, over a stop in
+/// between.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standing_question_pays_once_and_answers_each_period() {
+    let sql = "SELECT date_trunc('quarter', purchased_on) AS quarter, count(distinct member) AS members \
+               FROM purchases GROUP BY 1";
+    let mut alliance = Alliance::of_the_sample().await;
+    alliance.import("grocer_one").await;
+    let node = alliance.node("grocer_one");
+    let question = Question { stands: true, ..local(sql, 5_000_000_000) };
+    let plan = node.plan(question.clone()).await.unwrap();
+    assert!(plan.warnings.iter().any(|words| words.en.contains("all 4 periods together")));
+    let asked = node.query(question.clone(), plan.plan.clone()).await.unwrap();
+    // stopped on the way: what was not answered is answered after it
+    let mut first = QueryView::default();
+    eventually("a quarter is answered", async || {
+        first = node.query_by_id(asked.id.clone()).await.unwrap();
+        first.release.is_some()
+    })
+    .await;
+    alliance.restart("grocer_one").await;
+    let node = alliance.node("grocer_one");
+    let view = ended(&node, &asked.id).await;
+    let standing = view.standing.clone().unwrap();
+    assert_eq!((standing.periods, standing.released, standing.failed), (4, 4, 0), "{view:?}");
+    let release = view.release.clone().unwrap();
+    let quarters: Vec<&str> = release.rows.iter().map(|row| row.keys[0].as_str()).collect();
+    assert_eq!(quarters, ["2017-Q1", "2017-Q2", "2017-Q3", "2017-Q4"]);
+    let shown = first.release.unwrap().rows;
+    assert_eq!(release.rows[..shown.len()], shown, "what was shown stays as it was");
+
+    // charged once, and asked again it is the same question
+    let charged = own_budget(&node).await.local.charged_pico_rho;
+    assert_eq!(charged, plan.cost_pico_rho);
+    let again = node.plan(question.clone()).await.unwrap();
+    assert_eq!((again.cost_pico_rho, &again.plan), (0, &plan.plan));
+    let same = node.query(question.clone(), again.plan).await.unwrap();
+    assert_eq!((same.id, same.release), (asked.id.clone(), view.release));
+    // the same text as a question of its own is another, and pays
+    let once = Question { stands: false, ..question };
+    assert_eq!(node.plan(once.clone()).await.unwrap().cost_pico_rho, plan.cost_pico_rho);
+
+    let listed = node.queries(10).await.unwrap();
+    assert_eq!(listed.iter().map(|view| view.step.as_str()).collect::<Vec<_>>(), ["released"]);
+
+    // what cannot stand is refused, and nothing is spent
+    for (sql, scope) in [
+        (MEMBERS, Scope::Local),
+        (sql, Scope::Joint),
+        (
+            "SELECT brand, date_trunc('quarter', purchased_on) AS q, count(*) AS n FROM purchases \
+             GROUP BY brand, 2",
+            Scope::Pack,
+        ),
+    ] {
+        let question = Question { stands: true, scope: Some(scope), ..sql.into() };
+        let refused = node.plan(question).await.unwrap_err();
+        assert_eq!((refused.kind, refused.code), (ErrorKind::Refused, "cannot_stand"), "{sql}");
+    }
+    assert_eq!(own_budget(&node).await.local.charged_pico_rho, charged);
 }

@@ -15,7 +15,7 @@ use protocol::time::Timestamp;
 use super::super::answers::Answer;
 use super::super::policy::Account;
 use super::super::views::{self, internal};
-use super::super::{Action, Certified, ReadJob, ReadResult};
+use super::super::{Action, Certified, PeriodJob, ReadJob, ReadResult};
 use super::{Room, RoomRecord, record};
 use crate::service::{Bilingual, PlanView, QueryView, Question, Scope, ServiceError};
 use crate::vault::Purpose;
@@ -30,11 +30,17 @@ impl Room {
     ) -> Result<PlanView, ServiceError> {
         let (asked, plan) = self.planned_alone(question, account.name)?;
         let scope = self.scope_of(question)?;
-        let answered = self.answered_alone(&plan).is_some();
+        let answered = match question.stands {
+            true => self.same_standing(&plan, now).is_some(),
+            false => self.answered_alone(&plan).is_some(),
+        };
         let cost = if answered { PicoRho::ZERO } else { asked.rho };
         let left = self.local_left(account.name, account.local, now);
         let left = left.checked_sub(cost).unwrap_or(PicoRho::ZERO);
         let mut view = views::plan_view(&plan, &question.sql, scope, account, cost, left);
+        if question.stands {
+            view.warnings.push(super::standing::words(&plan)?);
+        }
         if scope == Scope::Pack {
             let brands = self.inner.contract().participants().iter();
             view.participants = brands.map(ToString::to_string).collect();
@@ -62,7 +68,10 @@ impl Room {
         if self.scope_of(question)? == Scope::Pack {
             return self.query_pack(asked, &plan, account, now);
         }
-        let (id, actions) = self.ask_alone(asked, &plan, account.local, now)?;
+        let (id, actions) = match question.stands {
+            true => self.ask_standing(asked, &plan, account.local, now)?,
+            false => self.ask_alone(asked, &plan, account.local, now)?,
+        };
         let view = self.local_view(id).ok_or_else(internal)?;
         Ok((view, actions))
     }
@@ -98,6 +107,17 @@ impl Room {
         if let Some(id) = self.same_alone(plan) {
             return Ok((id, Vec::new()));
         }
+        self.charge_alone(question, quota, false, now)
+    }
+
+    /// Charges a question about the own members, by policy and on the account.
+    pub(super) fn charge_alone(
+        &mut self,
+        question: LocalQuestion,
+        quota: PicoRho,
+        stands: bool,
+        now: Timestamp,
+    ) -> Result<(AttemptId, Vec<Action>), ServiceError> {
         if !self.policy.answers(self.inner.contract(), question.purpose) {
             return Err(views::against_policy());
         }
@@ -111,11 +131,14 @@ impl Room {
             snapshot: SnapshotId(*snapshot.id()),
             analyst_quota: quota,
             at_risk: self.inner.at_risk_locally(self.clock(now).year, self.clock(now).now),
+            stands,
         };
         let clock = self.clock(now);
         let effects = self.local.ask(request, self.inner.ledger(), clock).map_err(ask_error)?;
         let id = AttemptId { proposer: self.me, query, attempt: Attempt::FIRST };
-        self.snapshots.insert(id, snapshot);
+        if !stands {
+            self.snapshots.insert(id, snapshot);
+        }
         Ok((id, self.carry_out_local(effects, now)))
     }
 
@@ -177,7 +200,10 @@ impl Room {
     }
 
     pub(super) fn read_local(&mut self, result: ReadResult, now: Timestamp) -> Vec<Action> {
-        let ReadResult { id, drawn } = result;
+        if let Some(period) = result.period {
+            return self.read_period(result, period, now);
+        }
+        let ReadResult { id, drawn, .. } = result;
         let effects = match drawn {
             Some((noise, vector)) => self
                 .local
@@ -214,12 +240,24 @@ impl Room {
                             participant: self.me,
                             snapshot,
                             not_before: self.not_before(now),
+                            period: None,
                         }))),
                         // the facts are others since the charge
                         None => {
                             let failed = self.local.failed(id);
                             actions.extend(self.carry_out_local(failed, now));
                         }
+                    }
+                }
+                LocalEffect::ReadPeriod { id, plan, periods, period, closed } => {
+                    let job = PeriodJob { periods, period, closed };
+                    actions.extend(self.begin_period(id, plan, job, now));
+                }
+                LocalEffect::PeriodReleased(release) => {
+                    let answer = Answer::of_period(&release);
+                    if !self.answers.has_period(&answer) {
+                        actions.push(record(&RoomRecord::Period(answer.clone())));
+                        self.answers.add_period(answer);
                     }
                 }
                 LocalEffect::Released(release) => {
@@ -266,6 +304,7 @@ impl Room {
             LocalProgress::Charging => "charging",
             LocalProgress::Reading => "reading",
             LocalProgress::Releasing => "releasing",
+            LocalProgress::Standing => "standing",
             LocalProgress::Released => "released",
             LocalProgress::Failed | LocalProgress::Dropped => "void",
         };
@@ -289,6 +328,7 @@ impl Room {
             reason,
             release: answer.map(views::release_view),
             brands: Vec::new(),
+            standing: self.standing_view(&id),
         })
     }
 }
@@ -298,7 +338,8 @@ pub(super) fn ask_error(error: LocalAskError) -> ServiceError {
     match error {
         LocalAskError::Refused(refused) => views::refusal(&refused),
         LocalAskError::Budget(over) => views::over_budget(&over),
-        LocalAskError::TooMany => views::too_many_local(&error),
+        LocalAskError::TooMany | LocalAskError::TooManyStanding => views::too_many_local(&error),
+        LocalAskError::Standing(why) => views::cannot_stand(&why),
         LocalAskError::Taken => {
             tracing::error!("a fresh id of a question was taken");
             internal()

@@ -340,7 +340,8 @@ impl Room {
             LocalProgress::Released => {
                 PackMessage::Answer(query, id, self.local.noised(&id)?.to_vec())
             }
-            LocalProgress::Failed | LocalProgress::Dropped => {
+            // packs do not stand
+            LocalProgress::Failed | LocalProgress::Dropped | LocalProgress::Standing => {
                 PackMessage::Declined(query, PackDecline::Failed)
             }
         };
@@ -414,6 +415,7 @@ impl Room {
             reason: (step == "void").then(|| "no brand answered".to_owned()),
             release,
             brands: brands.into_values().map(|(view, _)| view).collect(),
+            standing: None,
         })
     }
 }

@@ -524,12 +524,13 @@ pub async fn ask_each(alliance: &Alliance, report: &mut Report, io: &Io) -> Resu
     let client = alliance.client(0)?;
     let path = "/api/v1/templates/members/question";
     let filled: FilledTemplate = client.post(path, &[], &FillRequest::default()).await?;
-    let asked =
-        Asked { sql: filled.sql, scope: Some(filled.scope), pico_rho: Some(filled.pico_rho) };
+    let (sql, scope, pico_rho) = (filled.sql, Some(filled.scope), Some(filled.pico_rho));
+    let asked = Asked { sql, scope, pico_rho, stands: false };
     let plan = asked.plan(&client).await?;
     explain(&plan, io);
     let started = Instant::now();
     let release = asked.ask(&client, &plan, io).await?;
+    let release = release.ok_or_else(|| CliError::Input("no brand has answered".into()))?;
     report.pack.seconds = started.elapsed().as_secs_f64();
     report.pack.brands = release.rows.len();
     report.pack.rho = plan.rho;

@@ -170,7 +170,7 @@ fn a_period_is_answered_some_days_after_its_last_and_all_are_charged_once() {
     brand.read();
     let (step, at) = brand.progress();
     assert_eq!(step, LocalProgress::Standing);
-    assert_eq!((at.periods, at.released, at.next), (12, 1, Some(day("2017-02-28"))));
+    assert_eq!((at.periods, at.released, at.next_due), (12, 1, Some(day("2017-03-08"))));
     // a node that was off for a quarter answers what has become due, one period after another
     brand.day("2017-05-20");
     brand.read();
@@ -260,7 +260,7 @@ fn a_reading_that_fails_is_final_for_its_period_and_no_other() {
     brand.restart(brand.disk.len(), "2017-03-11");
     assert!(brand.reads.is_empty());
     let at = brand.progress().1;
-    assert_eq!((at.released, at.failed, at.next), (1, 1, Some(day("2017-03-31"))));
+    assert_eq!((at.released, at.failed, at.next_due), (1, 1, Some(day("2017-04-08"))));
     // what nobody waits for is not taken
     let effects = brand.room.period_failed(id(), 2, &brand.ledger);
     assert!(effects.is_empty());

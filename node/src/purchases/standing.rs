@@ -1,0 +1,133 @@
+//! What members' closed periods have used of their bounds, for the standing questions of the clean room:
+//! personal data, sealed under the key of the facts, in pages by question and period.
+//!
+//! Knows nothing of what the squares mean: that is [`privacy::bounded::Spent`].
+
+use privacy::bounded::{Spent, SpentPage};
+use protocol::codec;
+
+use super::import::{Facts, ImportError};
+use crate::store::{Keyspace, VALUE_MAX, Write};
+
+const SPENT: Keyspace = "standing_spent";
+/// Members of a page: with eight columns' squares each it stays below what the store takes.
+const PAGE_MEMBERS: usize = 250;
+/// Pages read or written at a time.
+const PAGES: usize = 128;
+/// Bytes of a question's id.
+const QUERY: usize = 16;
+
+fn place(query: &[u8; QUERY], period: u32, page: usize) -> Vec<u8> {
+    let page = u32::try_from(page).unwrap_or(u32::MAX);
+    [query.as_slice(), &period.to_be_bytes(), &page.to_be_bytes()].concat()
+}
+
+fn bound_to(key: &[u8]) -> Vec<u8> {
+    [b"coalition standing question v1\0".as_slice(), key].concat()
+}
+
+const fn damaged() -> ImportError {
+    ImportError::Damaged { what: "page of a standing question" }
+}
+
+impl Facts {
+    /// What a question's closed periods have used.
+    ///
+    /// # Errors
+    /// When the store fails, or lacks one of them: without it nothing can be said of what is left.
+    pub fn spent(&self, query: &[u8; QUERY], closed: &[u32]) -> Result<Spent, ImportError> {
+        let mut spent = Spent::new();
+        let mut there = std::collections::BTreeSet::new();
+        self.each_page(query, &mut |_, page| {
+            there.insert(page.period());
+            spent.add(page);
+            Ok(())
+        })?;
+        if closed.iter().any(|period| !there.contains(period)) {
+            return Err(damaged());
+        }
+        Ok(spent)
+    }
+
+    /// Stores what a period used, in place of what an earlier reading of it did.
+    ///
+    /// # Errors
+    /// When the store fails; then the period may not be answered.
+    pub fn put_spent(
+        &self,
+        query: &[u8; QUERY],
+        spent: &Spent,
+        period: u32,
+    ) -> Result<(), ImportError> {
+        let prefix = [query.as_slice(), &period.to_be_bytes()].concat();
+        loop {
+            let old = self.store.scan_prefix(SPENT, &prefix, None, PAGES)?;
+            if old.is_empty() {
+                break;
+            }
+            let gone: Vec<Write> =
+                old.into_iter().map(|(key, _)| Write::delete(SPENT, key)).collect();
+            self.store.transaction(&gone)?;
+        }
+        // the first page, which says that the period is there, last
+        let pages = spent.pages(period, PAGE_MEMBERS);
+        let mut numbered: Vec<(usize, &SpentPage)> = pages.iter().enumerate().collect();
+        numbered.reverse();
+        for some in numbered.chunks(PAGES) {
+            let mut writes = Vec::new();
+            for (number, page) in some {
+                writes.push(self.sealed_page(place(query, period, *number), page)?);
+            }
+            self.store.transaction(&writes)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets members in what all standing questions have used; their facts are to be gone as well.
+    /// `members` are as the facts name them.
+    ///
+    /// # Errors
+    /// When the store fails; it may be called again.
+    pub fn forget_spent(&self, members: &[i64]) -> Result<(), ImportError> {
+        let names: Vec<String> = members.iter().map(ToString::to_string).collect();
+        let mut writes = Vec::new();
+        self.each_page(&[], &mut |key, mut page| {
+            let mut was = false;
+            for name in &names {
+                was |= page.forget_member(name.as_bytes());
+            }
+            if was {
+                writes.push(self.sealed_page(key.to_vec(), &page)?);
+            }
+            Ok(())
+        })?;
+        for some in writes.chunks(PAGES) {
+            self.store.transaction(some)?;
+        }
+        Ok(())
+    }
+
+    fn sealed_page(&self, key: Vec<u8>, page: &SpentPage) -> Result<Write, ImportError> {
+        let sealed = self.key.seal(&codec::encode(page), &bound_to(&key), &self.random);
+        let sealed = sealed.map_err(|_| ImportError::Sealing)?;
+        Ok(Write::put(SPENT, key, sealed))
+    }
+
+    fn each_page(
+        &self,
+        prefix: &[u8],
+        take: &mut dyn FnMut(&[u8], SpentPage) -> Result<(), ImportError>,
+    ) -> Result<(), ImportError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let found = self.store.scan_prefix(SPENT, prefix, after.as_deref(), PAGES)?;
+            let Some((last, _)) = found.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, sealed) in &found {
+                let opened = self.key.open(sealed, &bound_to(key)).map_err(|_| damaged())?;
+                let page = codec::decode("page", &opened, VALUE_MAX).map_err(|_| damaged())?;
+                take(key, page)?;
+            }
+        }
+    }
+}

@@ -131,3 +131,76 @@ impl Facts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use protocol::ids::BrandId;
+    use ring::rand::SystemRandom;
+
+    use super::*;
+    use crate::store::{MemoryStore, Store};
+    use crate::vault::{HeldBrandKey, KEY_BYTES, Vault};
+
+    /// Members, their periods, and what these used of one column.
+    fn spent(of: &[(i64, &[(u32, u64)])]) -> Spent {
+        type Members = BTreeMap<Vec<u8>, BTreeMap<u32, Vec<(u64, u64)>>>;
+        let mut members = Members::new();
+        for (member, periods) in of {
+            let squares = periods.iter().map(|(period, square)| (*period, vec![(0, *square)]));
+            members.insert(member.to_string().into_bytes(), squares.collect());
+        }
+        codec::decode("spent", &codec::encode(&(members,)), VALUE_MAX).unwrap()
+    }
+
+    fn facts() -> (tempfile::TempDir, Arc<MemoryStore>, Facts) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let key = Arc::new(HeldBrandKey::from_bytes(&mut [7; KEY_BYTES]));
+        let brand = BrandId::new("fuel_stop").unwrap();
+        let vault = Vault::new(brand, store.clone(), key, Arc::new(SystemRandom::new()));
+        let facts = Facts::open(folder.path().join("facts"), store.clone(), &vault).unwrap();
+        (folder, store, facts)
+    }
+
+    #[test]
+    fn what_periods_used_is_kept_and_replaced_and_none_of_it_can_be_missing() {
+        let (_folder, store, facts) = facts();
+        let (one, other) = ([1; 16], [2; 16]);
+        let many: Vec<(i64, Vec<(u32, u64)>)> =
+            (0..600).map(|member| (member, vec![(0, 5), (1, u64::MAX)])).collect();
+        let many: Vec<(i64, &[(u32, u64)])> =
+            many.iter().map(|(member, periods)| (*member, periods.as_slice())).collect();
+        let all = spent(&many);
+        facts.put_spent(&one, &all, 0).unwrap();
+        facts.put_spent(&one, &all, 1).unwrap();
+        assert_eq!(facts.spent(&one, &[0, 1]).unwrap(), all);
+        assert_eq!(store.scan_prefix(SPENT, &one, None, 100).unwrap().len(), 6);
+        // a period that is read again is what it is the second time
+        let fewer = spent(&[(3, &[(0, 7)]), (4, &[(1, 9)])]);
+        facts.put_spent(&one, &fewer, 1).unwrap();
+        facts.put_spent(&one, &fewer, 0).unwrap();
+        assert_eq!(facts.spent(&one, &[0, 1]).unwrap(), fewer);
+        // nobody had anything in it: that is known as well
+        facts.put_spent(&one, &fewer, 2).unwrap();
+        assert_eq!(facts.spent(&one, &[0, 1, 2]).unwrap(), fewer);
+        // a closed period that the store does not know: nothing can be said of what is left
+        assert!(facts.spent(&one, &[3]).is_err());
+        assert!(facts.spent(&other, &[0]).is_err());
+        assert_eq!(facts.spent(&other, &[]).unwrap(), Spent::new());
+    }
+
+    #[test]
+    fn an_erased_member_is_forgotten_in_every_question() {
+        let (_folder, store, facts) = facts();
+        let (one, other) = ([1; 16], [2; 16]);
+        facts.put_spent(&one, &spent(&[(3, &[(0, 7)]), (33, &[(0, 8)])]), 0).unwrap();
+        facts.put_spent(&other, &spent(&[(3, &[(0, 7)])]), 0).unwrap();
+        facts.forget_spent(&[3, 99]).unwrap();
+        assert_eq!(facts.spent(&one, &[0]).unwrap(), spent(&[(33, &[(0, 8)])]));
+        assert_eq!(facts.spent(&other, &[0]).unwrap(), Spent::new());
+        assert_eq!(store.scan_prefix(SPENT, &[], None, 100).unwrap().len(), 2);
+    }
+}

@@ -17,6 +17,9 @@ const PAGES: usize = 128;
 /// Bytes of a question's id.
 const QUERY: usize = 16;
 
+/// Takes a page with its key.
+type TakePage<'a> = dyn FnMut(&[u8], SpentPage) -> Result<(), ImportError> + 'a;
+
 fn place(query: &[u8; QUERY], period: u32, page: usize) -> Vec<u8> {
     let page = u32::try_from(page).unwrap_or(u32::MAX);
     [query.as_slice(), &period.to_be_bytes(), &page.to_be_bytes()].concat()
@@ -113,11 +116,7 @@ impl Facts {
         Ok(Write::put(SPENT, key, sealed))
     }
 
-    fn each_page(
-        &self,
-        prefix: &[u8],
-        take: &mut dyn FnMut(&[u8], SpentPage) -> Result<(), ImportError>,
-    ) -> Result<(), ImportError> {
+    fn each_page(&self, prefix: &[u8], take: &mut TakePage<'_>) -> Result<(), ImportError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let found = self.store.scan_prefix(SPENT, prefix, after.as_deref(), PAGES)?;

@@ -451,12 +451,20 @@ impl<G: Guards> Node<G> {
         let other = whole.iter().zip(&taken_up).position(|(one, other)| one != other);
         match other {
             None if whole.len() == taken_up.len() => Ok(()),
-            other => Err(format!(
-                "after record {cut} of {}: of {} and {} parts the first that differs is {other:?}",
-                records.len(),
-                whole.len(),
-                taken_up.len(),
-            )),
+            other => {
+                let shown = |all: &[Vec<u8>]| {
+                    let part = other.and_then(|place| Record::from_bytes(all.get(place)?).ok());
+                    part.map_or_else(|| "nothing".to_owned(), |part| format!("{part:?}"))
+                };
+                Err(format!(
+                    "after record {cut} of {}: of {} and {} parts the first that differs is {other:?}: {} and {}",
+                    records.len(),
+                    whole.len(),
+                    taken_up.len(),
+                    shown(&whole),
+                    shown(&taken_up),
+                ))
+            }
         }
     }
 

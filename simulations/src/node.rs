@@ -405,6 +405,12 @@ impl<G: Guards> Node<G> {
             self.journal.append(&records, None);
             report.restored = true;
         }
+        // what a snapshot stands for is applied, and to be recognised if it is not yet
+        let waits: BTreeSet<BrandId> = self.unapplied.iter().map(|it| it.block.log).collect();
+        let logs: Vec<BrandId> = ledger.witnesses().map(|(log, _)| log).collect();
+        for log in logs.into_iter().filter(|log| *log != self.brand && !waits.contains(log)) {
+            self.application.answer(&mut self.books, &mut ledger, log);
+        }
         self.ledger = Some(ledger);
         self.step(now_ms, report, |ledger, context, out| ledger.resume(context, out));
         Ok(())

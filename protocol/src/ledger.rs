@@ -868,6 +868,8 @@ impl<G: Guards> Ledger<G> {
             Record::NodeState(state) => self.take_up_chain(state)?,
             Record::LogState(state) => return Ok(self.take_up_log(state)?),
             Record::Withheld(withheld) => return Ok(self.take_up_withheld(withheld)?),
+            // of a log that has ended, too, which nothing else is replayed for
+            Record::WriterState(state) => self.writer.take_up_contents(state),
             _ => {}
         }
         let Some(log) = record.log() else { return Ok(()) };

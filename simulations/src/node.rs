@@ -405,6 +405,12 @@ impl<G: Guards> Node<G> {
             self.journal.append(&records, None);
             report.restored = true;
         }
+        // what a snapshot stands for is applied, and to be recognised if it is not yet
+        let waits: BTreeSet<BrandId> = self.unapplied.iter().map(|it| it.block.log).collect();
+        let logs: Vec<BrandId> = ledger.witnesses().map(|(log, _)| log).collect();
+        for log in logs.into_iter().filter(|log| *log != self.brand && !waits.contains(log)) {
+            self.application.answer(&mut self.books, &mut ledger, log);
+        }
         self.ledger = Some(ledger);
         self.step(now_ms, report, |ledger, context, out| ledger.resume(context, out));
         Ok(())
@@ -451,12 +457,20 @@ impl<G: Guards> Node<G> {
         let other = whole.iter().zip(&taken_up).position(|(one, other)| one != other);
         match other {
             None if whole.len() == taken_up.len() => Ok(()),
-            other => Err(format!(
-                "after record {cut} of {}: of {} and {} parts the first that differs is {other:?}",
-                records.len(),
-                whole.len(),
-                taken_up.len(),
-            )),
+            other => {
+                let shown = |all: &[Vec<u8>]| {
+                    let part = other.and_then(|place| Record::from_bytes(all.get(place)?).ok());
+                    part.map_or_else(|| "nothing".to_owned(), |part| format!("{part:?}"))
+                };
+                Err(format!(
+                    "after record {cut} of {}: of {} and {} parts the first that differs is {other:?}: {} and {}",
+                    records.len(),
+                    whole.len(),
+                    taken_up.len(),
+                    shown(&whole),
+                    shown(&taken_up),
+                ))
+            }
         }
     }
 

@@ -185,6 +185,11 @@ fn a_removed_brand_that_runs_ends_its_log_itself() {
     chain.follow(constitution(&second)).unwrap();
     assert_eq!(end.verify(&chain).unwrap().log(), d);
     assert_eq!(end.verify(&constitution(&first).into()), Err(EndError::UnknownConstitution));
+    // what its last block came to is known to its brand after a restart, from a snapshot too
+    let contents = world.ledger(d).writer().contents().clone();
+    assert_ne!(contents[&id("a")].sent, Value::ZERO);
+    world.restart(d, &constitution(&first).into(), &[&second], 0);
+    assert_eq!(*world.ledger(d).writer().contents(), contents);
 }
 
 #[test]

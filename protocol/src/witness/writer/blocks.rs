@@ -153,12 +153,23 @@ impl<G: Guards> Writer<G> {
             && adoption::switch(&public).is_none()
         {
             public.extend(due.entries());
-            // what has no room beside it goes into the block after it, returns last: what they answer is
-            // recognised with this one
+        }
+        let next = adoption::switch(&public).and_then(|draft| at.constitutions.of(draft.epoch));
+        if next.is_some_and(|next| !next.writes(at.me)) {
+            // nothing comes after it: what it recognises is answered in it
+            let waiting = std::mem::take(&mut self.sealed).into_iter();
+            let (returns, waits): (Vec<_>, Vec<_>) =
+                waiting.partition(|(_, payload)| matches!(payload, Payload::Return(_)));
+            sealed.extend(returns);
+            self.sealed = waits.into();
+        }
+        // what has no room goes into the block after it, returns last: what they answer is recognised
+        // with this one
+        let leaves = usize::try_from(BLOCK_LEAVES_MAX).unwrap_or(usize::MAX);
+        let room = leaves.saturating_sub(public.len().saturating_add(1));
+        if sealed.len() > room {
             sealed.sort_by_key(|(_, payload)| !matches!(payload, Payload::Return(_)));
-            let leaves = usize::try_from(BLOCK_LEAVES_MAX).unwrap_or(usize::MAX);
-            let room = leaves.saturating_sub(public.len().saturating_add(1));
-            let beyond = sealed.split_off(room.min(sealed.len()));
+            let beyond = sealed.split_off(room);
             beyond.into_iter().rev().for_each(|waiting| self.sealed.push_front(waiting));
         }
         match self.build(at, own, entropy, &public, &sealed) {

@@ -39,9 +39,9 @@ impl<G: Guards> Writer<G> {
 
     /// What the next block recognises anew of other logs, by what was told with
     /// [`Self::recognise`]. A log to which a return still waits is not recognised without it: what it recognises
-    /// it has applied or returns. A block that is built anew takes the first one's submissions and no others, so that
-    /// of such a log it recognises what the first one did: less, and its entries might pass a limit; more, and returns
-    /// that came meanwhile would come after what they answer.
+    /// it has applied or returns. A block that is built anew takes the first one's submissions and no others, and
+    /// recognises what the first one did: with less its entries might pass a limit; with more of a log to which returns
+    /// wait, these would come after what they answer.
     pub(super) fn recognised_next(
         &self,
         at: &Surroundings<'_>,
@@ -50,19 +50,23 @@ impl<G: Guards> Writer<G> {
         let returns = self.sealed.iter().filter(|(_, it)| matches!(it, Payload::Return(_)));
         let unanswered: BTreeSet<BrandId> = returns.map(|(to, _)| *to).collect();
         let deferred = self.waiting_logs(at, own);
+        let before = |log: &BrandId| own.tip().recognised(*log).height;
+        let mut next: BTreeMap<BrandId, (Recognised, CertifiedHeader)> = BTreeMap::new();
+        // of a former life it is without its proofs: then what is known now has to do
+        let mut unproven = BTreeSet::new();
         let first = self.blocks.values().next().map(OwnBlock::recognises).unwrap_or_default();
-        let mut next = BTreeMap::new();
+        for (log, (stated, proof)) in first {
+            match proof {
+                _ if stated.height <= before(&log) => {}
+                Some(proof) => drop(next.insert(log, (stated, proof))),
+                None => drop(unproven.insert(log)),
+            }
+        }
         for (log, known) in &self.recognise {
-            let before = own.tip().recognised(*log).height;
-            let known = match first.get(log).filter(|_| unanswered.contains(log)) {
-                Some((stated, Some(proof))) => (*stated, proof.clone()),
-                // of a former life, without its proofs: the newer one has to do
-                Some((stated, None)) if stated.height > before => known.clone(),
-                _ if unanswered.contains(log) => continue,
-                _ => known.clone(),
-            };
-            if known.0.height > before && !deferred.contains(log) {
-                next.insert(*log, known);
+            let least = next.get(log).map_or_else(|| before(log), |(stated, _)| stated.height);
+            let waits = unanswered.contains(log) && !unproven.contains(log);
+            if known.0.height > least && !waits && !deferred.contains(log) {
+                next.insert(*log, known.clone());
             }
         }
         next

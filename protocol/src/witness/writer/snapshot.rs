@@ -27,9 +27,13 @@ impl<G: Guards> Writer<G> {
         WriterState { log, contents, attempt }
     }
 
-    /// Takes such a state up again, by the steps that made it.
-    pub(super) fn take_up(&mut self, at: &Surroundings<'_>, own: &Witness<G>, state: &WriterState) {
+    /// Takes up what the last block's columns had.
+    pub fn take_up_contents(&mut self, state: &WriterState) {
         self.contents = state.contents.iter().copied().collect();
+    }
+
+    /// Takes up the round that the open height was in, by the steps that made it.
+    pub(super) fn take_up(&mut self, at: &Surroundings<'_>, own: &Witness<G>, state: &WriterState) {
         let Some(attempt) = &state.attempt else { return };
         if let (Some(nonce), Some(height)) = (attempt.opened, own.tip().height.next()) {
             let (epoch, log, round) = (at.constitution.epoch(), at.me, attempt.round);

@@ -55,8 +55,11 @@ pub const BRANDS: [SampleBrand; 5] = [
     brand!("health_home", 294, 23_463),
 ];
 
-/// How purchases earn points in the sample, as TOML.
-pub const EARN_RULE: &str = include_str!("../sample/earn.toml");
+/// The rules that a programme begins with, as TOML: what purchases earn, and nothing else. They are the
+/// sample's, and a node's until its brand has its own.
+pub const FIRST_RULES: &str = include_str!("../sample/programme.toml");
+/// The rules of a programme with every field there is, each explained: to begin one's own from.
+pub const PROGRAMME_TEMPLATE: &str = include_str!("../templates/programme.toml");
 
 /// Names of the shipped mappings: how an import reads the files of known data sets.
 pub const MAPPINGS: [&str; 2] = ["complete-journey", "online-retail"];

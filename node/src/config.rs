@@ -315,11 +315,6 @@ impl DataDirectory {
     pub fn signatures(&self) -> PathBuf {
         self.0.join("constitution.signatures")
     }
-    /// The earning rule.
-    #[must_use]
-    pub fn earning_rule(&self) -> PathBuf {
-        self.0.join("earning.toml")
-    }
     /// Where a running node writes the addresses it listens on.
     #[must_use]
     pub fn addresses(&self) -> PathBuf {

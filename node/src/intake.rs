@@ -1,14 +1,13 @@
 //! Intake: a brand's files become members, facts and earned points.
 //!
 //! Ties the rooms together and decides nothing itself: `purchases` reads and cleans, `vault` knows
-//! the people, `programme` says what is earned, the caller makes that durable.
+//! the people; the caller hands what baskets have become to the programme, and makes that durable.
 
 use std::path::Path;
 
-use alliance_config::sample::{self, SampleBrand};
+use alliance_config::sample::SampleBrand;
 use protocol::time::Timestamp;
 
-use crate::programme::{EarnRule, Earned, RuleError};
 use crate::purchases::{
     BasketChange, Facts, FileProblem, ImportError, ImportReport, ImportTerms, Mapping,
     MembersReport, Pace, Progress, SinkError, Source, import_members,
@@ -66,14 +65,6 @@ pub enum Stage {
     Purchases,
 }
 
-/// What baskets earn.
-///
-/// # Errors
-/// When the sample's earning rule is not one, which a test rules out.
-pub fn earn_rule() -> Result<EarnRule, RuleError> {
-    EarnRule::from_toml(sample::EARN_RULE)
-}
-
 /// The rules an import goes by.
 #[derive(Clone, Debug)]
 pub struct IntakeRules {
@@ -83,23 +74,13 @@ pub struct IntakeRules {
     pub at: Timestamp,
     /// How fast.
     pub pace: Pace,
-    /// What baskets earn.
-    pub earn: EarnRule,
 }
 
 impl IntakeRules {
-    /// The sample's earning rule under a mapping.
-    ///
-    /// # Errors
-    /// When the sample's earning rule is not one, which a test rules out.
-    pub fn new(mapping: Mapping, at: Timestamp) -> Result<Self, RuleError> {
-        Ok(Self { mapping, at, pace: Pace::BESIDE, earn: earn_rule()? })
-    }
-
-    /// What a change of baskets earns.
+    /// A mapping, beside the node's other work.
     #[must_use]
-    pub fn earned(&self, changes: &[BasketChange]) -> Vec<Earned> {
-        changes.iter().filter_map(|change| self.earn.earn(change)).collect()
+    pub const fn new(mapping: Mapping, at: Timestamp) -> Self {
+        Self { mapping, at, pace: Pace::BESIDE }
     }
 
     /// Today at the brand, about: a day too late costs nothing, since tomorrow is allowed.
@@ -115,16 +96,17 @@ pub struct BrandImport {
     pub members: Option<MembersReport>,
     /// Their receipts.
     pub purchases: Option<ImportReport>,
-    /// Movements given to `enter`.
+    /// Baskets that earned.
     pub movements: u64,
-    /// Points of those movements together.
+    /// What they earned together.
     pub points: u64,
 }
 
 /// Imports a brand's members, then its purchases. Blocks; may be repeated after anything.
 ///
-/// `enter` gets the points earned, in batches, and must have made them durable when it returns; it
-/// must enter a movement whose [`Earned::key`] it has already entered no second time.
+/// `sink` gets the changed baskets, in batches, and says how many earned and how many points together; what
+/// they earned must be durable when it returns, and entered no second time for a basket and part that it
+/// has had.
 ///
 /// # Errors
 /// As of [`import_members`] and [`Facts::import`].
@@ -133,7 +115,7 @@ pub fn import_brand(
     facts: &Facts,
     files: &BrandFiles,
     rules: &IntakeRules,
-    enter: &mut dyn FnMut(&[Earned]) -> Result<(), SinkError>,
+    sink: &mut dyn FnMut(&[BasketChange]) -> Result<(u64, u64), SinkError>,
     progress: &mut dyn FnMut(Stage, Progress),
 ) -> Result<BrandImport, ImportError> {
     let terms = ImportTerms { mapping: &rules.mapping, today: rules.today(), pace: rules.pace };
@@ -145,12 +127,10 @@ pub fn import_brand(
     if let Some(source) = &files.purchases {
         let (mut movements, mut points) = (0_u64, 0_u64);
         let mut sink = |changes: &[BasketChange]| {
-            let earned = rules.earned(changes);
-            for earned in &earned {
-                movements = movements.saturating_add(1);
-                points = points.saturating_add(earned.points.get());
-            }
-            if earned.is_empty() { Ok(()) } else { enter(&earned) }
+            let (more, earned) = sink(changes)?;
+            movements = movements.saturating_add(more);
+            points = points.saturating_add(earned);
+            Ok(())
         };
         let mut told = |done| progress(Stage::Purchases, done);
         done.purchases = Some(facts.import(vault, source, terms, &mut sink, &mut told)?);
@@ -161,13 +141,15 @@ pub fn import_brand(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::Arc;
 
+    use ::programme::Rules;
     use protocol::ids::BrandId;
     use ring::rand::SystemRandom;
 
     use super::*;
+    use crate::programme::would_earn;
     use crate::purchases::DropReason;
     use crate::store::SledStore;
     use crate::vault::{HeldBrandKey, KEY_BYTES, Purpose};
@@ -183,7 +165,7 @@ mod tests {
     fn sample_rules() -> IntakeRules {
         let mapping = Mapping::shipped("complete-journey").unwrap();
         let at = Timestamp::from_unix_ms(1_764_000_000_000);
-        IntakeRules { pace: Pace::FULL, ..IntakeRules::new(mapping, at).unwrap() }
+        IntakeRules { pace: Pace::FULL, ..IntakeRules::new(mapping, at) }
     }
 
     fn brand(name: &str) -> Brand {
@@ -201,16 +183,17 @@ mod tests {
     #[test]
     fn a_brand_of_the_sample_is_imported_once_however_often_it_is_run() {
         let brand = brand("fuel_stop");
-        let mut entered = BTreeMap::new();
+        let earn = Rules::from_toml(alliance_config::sample::FIRST_RULES).unwrap();
+        let mut told = BTreeSet::new();
         let mut run = || {
-            let mut enter = |earned: &[Earned]| {
-                for earned in earned {
-                    assert!(entered.insert(earned.key(), earned.points).is_none());
+            let mut sink = |changes: &[BasketChange]| {
+                for change in changes {
+                    assert!(told.insert((*change.basket.as_bytes(), change.part)));
                 }
-                Ok(())
+                Ok(would_earn(&earn, changes))
             };
             let Brand { vault, facts, files, rules, .. } = &brand;
-            import_brand(vault, facts, files, rules, &mut enter, &mut |_, _| {}).unwrap()
+            import_brand(vault, facts, files, rules, &mut sink, &mut |_, _| {}).unwrap()
         };
         let first = run();
         let (members, purchases) = (first.members.unwrap(), first.purchases.unwrap());
@@ -225,8 +208,7 @@ mod tests {
         let again_members = again.members.unwrap();
         assert_eq!((again_members.known, again.movements), (160, 0));
         assert!(again.purchases.unwrap().already_imported);
-        let entered: u64 = entered.values().map(|points| points.get()).sum();
-        assert_eq!(entered, first.points);
+        assert_eq!(told.len(), 2_092);
     }
 
     #[test]
@@ -235,7 +217,7 @@ mod tests {
         let mut last = None;
         let mut progress = |stage, done| last = Some((stage, done));
         let Brand { vault, facts, files, rules, .. } = &brand;
-        let done = import_brand(vault, facts, files, rules, &mut |_| Ok(()), &mut progress);
+        let done = import_brand(vault, facts, files, rules, &mut |_| Ok((0, 0)), &mut progress);
         let purchases = done.unwrap().purchases.unwrap();
         // of the 117 lines of quantity 0, three have an amount; the total is that of all lines
         assert_eq!(purchases.dropped, BTreeMap::from([(DropReason::NothingSold, 114)]));

@@ -47,19 +47,27 @@ pub enum Side {
     /// Taken back for returned goods.
     #[n(9)]
     Returned,
+    /// Issued by staff, to correct a balance.
+    #[n(10)]
+    Corrections,
+    /// Taken by staff, to correct a balance.
+    #[n(11)]
+    Withdrawn,
 }
 
 impl Side {
     /// All, in the order of a report.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Purchases,
         Self::Activities,
         Self::Campaigns,
+        Self::Corrections,
         Self::CameIn,
         Self::Redeemed,
         Self::Exchanged,
         Self::Expired,
         Self::Returned,
+        Self::Withdrawn,
         Self::Held,
         Self::Members,
     ];
@@ -78,6 +86,8 @@ impl Side {
             Self::Exchanged => "exchanged",
             Self::Expired => "expired",
             Self::Returned => "returned",
+            Self::Corrections => "issued_corrections",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -158,6 +168,12 @@ impl Accounts {
     #[must_use]
     pub fn get(&self, account: Account) -> Option<&Balance> {
         self.members.get(&account)
+    }
+
+    /// Whether no member ever had points.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
     }
 
     /// Every member who ever had points.

@@ -269,6 +269,18 @@ impl Coupons {
         true
     }
 
+    /// The sale it was redeemed for is not made: it can be redeemed again. False when it was not redeemed.
+    pub(crate) fn reopen(&mut self, code: Code) -> bool {
+        let Some(coupon) = self.all.get_mut(&code).filter(|coupon| coupon.redeemed.is_some())
+        else {
+            return false;
+        };
+        coupon.redeemed = None;
+        let count = self.kinds.entry(coupon.kind.clone()).or_default();
+        count.redeemed = count.redeemed.saturating_sub(1);
+        true
+    }
+
     pub(crate) fn forget(&mut self, account: Account) {
         for code in self.of.remove(&account).unwrap_or_default() {
             self.all.remove(&code);

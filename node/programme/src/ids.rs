@@ -34,10 +34,20 @@ impl BasketPart {
     pub const fn from_bytes(bytes: [u8; 20]) -> Self {
         Self(bytes)
     }
-    /// The bytes.
+    /// The bytes: 16 of the basket, then 4 of the part, which counts from 0.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 20] {
         &self.0
+    }
+    /// The basket.
+    #[must_use]
+    pub fn basket(&self) -> [u8; 16] {
+        self.0.first_chunk().copied().unwrap_or_default()
+    }
+    /// Which of its parts: the higher came later.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.0.last_chunk().copied().map(u32::from_be_bytes).unwrap_or_default()
     }
 }
 

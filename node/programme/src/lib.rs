@@ -1,7 +1,7 @@
 //! The points programme a brand runs its shops on: pure rules, sans-IO.
 //!
 //! Knows: how points are earned, kept in lots, spent and expire; tiers, coupons, rewards, segments,
-//! triggers, tests of offers, signs of fraud, members' requests. The rules are data ([`rules`]), and
+//! triggers, tests of offers, signs of fraud, corrections by staff, members' requests. The rules are data ([`rules`]), and
 //! say themselves in plain words ([`plain`]). Does not know who the members are (an [`Account`] is an
 //! opaque number), other brands, or where anything is kept: there is no clock, no generator, no file,
 //! no thread and no float here.
@@ -31,6 +31,8 @@
 )]
 
 pub mod accounts;
+pub mod adjustments;
+pub mod baskets;
 pub mod calendar;
 pub mod coupons;
 pub mod earn;
@@ -45,10 +47,11 @@ pub mod requests;
 pub mod rewards;
 pub mod rules;
 pub mod segments;
+pub mod simulation;
 pub mod state;
 pub mod tiers;
 pub mod triggers;
 
-pub use ids::{Account, BasketPart, Fen, InvalidFen, InvalidName, Name};
+pub use ids::{Account, BasketPart, Fen, InvalidFen, InvalidName, NAME_MAX, Name};
 pub use rules::Rules;
 pub use state::{Change, Event, Programme, Refusal};

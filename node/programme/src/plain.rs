@@ -432,6 +432,16 @@ fn internal(rules: &Rules, all: &mut Statements) {
             counted(fraud.points_per_day.get(), "point")
         ),
     );
+    let alone = rules.alone_points_a_day.get();
+    all.say(
+        "adjustments",
+        Concern::Internal,
+        format!("员工每人每天可单独更正合计 {alone} 积分；超过须由另一人同意。"),
+        format!(
+            "One person of the staff corrects {} a day alone, given and taken together; what goes beyond waits for another person's consent.",
+            counted(alone, "point")
+        ),
+    );
 }
 
 /// What members read of a change to come: one paragraph, then one a difference.

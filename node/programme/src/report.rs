@@ -3,6 +3,8 @@
 //! Liability is stated in points and in fen at the rate at which points pay at the till, exact and
 //! rounded up to a fen. Breakage is what expired of what was issued.
 
+use std::collections::BTreeMap;
+
 use protocol::time::Timestamp;
 
 use crate::accounts::Side;
@@ -16,6 +18,15 @@ pub struct Maturity {
     /// up to so many; for ever without.
     pub to_days: Option<u32>,
     /// so many points.
+    pub points: u128,
+}
+
+/// Points that expire in one month of the brand's calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MonthOfExpiry {
+    /// Year and month of their last valid day; none when they never expire.
+    pub month: Option<(u32, u8)>,
+    /// So many points.
     pub points: u128,
 }
 
@@ -36,7 +47,9 @@ pub struct Report {
     pub owed_points: u128,
     /// When the liability expires.
     pub maturities: Vec<Maturity>,
-    /// Points issued: for purchases, activities, campaigns, and come in.
+    /// The same by month, in their order; what never expires comes last.
+    pub expiring: Vec<MonthOfExpiry>,
+    /// Points issued: for purchases, activities, campaigns, corrections, and come in.
     pub issued_points: u128,
     /// Points that expired.
     pub expired_points: u128,
@@ -56,11 +69,20 @@ pub fn report(programme: &Programme, at: Timestamp) -> Report {
         .zip(BORDERS.into_iter().map(Some).chain([None]))
         .map(|(from_days, to_days)| Maturity { from_days, to_days, points: 0 })
         .collect();
+    let zone = programme.rules().map(|rules| rules.zone).unwrap_or_default();
+    let mut months: BTreeMap<(bool, Option<(u32, u8)>), u128> = BTreeMap::new();
     for (_, balance) in accounts.iter() {
         owed = owed.saturating_add(balance.owed().get().into());
         for lot in balance.lots().as_slice() {
             let points = u128::from(lot.left.get());
             liability = liability.saturating_add(points);
+            let month = lot.expires.map(|expires| {
+                let last = Timestamp::from_unix_ms(expires.unix_ms().saturating_sub(1));
+                let date = zone.day(last).date();
+                (date.year, date.month)
+            });
+            let sum = months.entry((month.is_none(), month)).or_default();
+            *sum = sum.saturating_add(points);
             let days = lot.expires.map(|expires| expires.since(at).get() / crate::calendar::DAY_MS);
             let place = maturities.iter_mut().find(|maturity| match (days, maturity.to_days) {
                 (Some(days), Some(to)) => days < u64::from(to),
@@ -78,7 +100,8 @@ pub fn report(programme: &Programme, at: Timestamp) -> Report {
         above.div_ceil(u128::from(rate.denominator()))
     });
     let came = |side| u128::from(accounts.side(side).unsigned_abs());
-    let issued = [Side::Purchases, Side::Activities, Side::Campaigns, Side::CameIn];
+    let issued =
+        [Side::Purchases, Side::Activities, Side::Campaigns, Side::Corrections, Side::CameIn];
     Report {
         at,
         sides: Side::ALL.into_iter().map(|side| (side, accounts.side(side))).collect(),
@@ -87,6 +110,10 @@ pub fn report(programme: &Programme, at: Timestamp) -> Report {
         liability_fen,
         owed_points: owed,
         maturities,
+        expiring: months
+            .into_iter()
+            .map(|((_, month), points)| MonthOfExpiry { month, points })
+            .collect(),
         issued_points: issued.into_iter().map(came).fold(0, u128::saturating_add),
         expired_points: came(Side::Expired),
     }

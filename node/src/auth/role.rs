@@ -150,6 +150,20 @@ permissions! {
     TakePolicy: Administrator;
     /// Make a backup of the node's data on its own machine.
     BackUp: Administrator;
+    /// See the programme's books and campaigns.
+    ReadProgramme: Administrator | Partner | Officer;
+    /// Propose rules of the programme, set the stock of rewards.
+    ManageProgramme: Partner;
+    /// Enter a purchase at the counter.
+    EnterPurchases: Store;
+    /// Correct a member's balance, alone or with another's consent.
+    AdjustPoints: Store;
+    /// See corrections of balances.
+    ReadAdjustments: Store | Partner | Officer;
+    /// Decide on corrections that wait for a second person.
+    DecideAdjustments: Partner | Officer;
+    /// Review what looks like fraud, answer members' requests.
+    ReviewProgramme: Officer;
     /// Stop the node.
     StopNode: Administrator;
 }

@@ -19,6 +19,8 @@ pub mod log;
 pub mod operations;
 pub mod partners;
 pub mod process;
+pub mod programme;
+mod programme_staff;
 pub mod queries;
 pub mod rebuild;
 pub mod reference;
@@ -107,6 +109,16 @@ enum Command {
     Partner {
         #[command(subcommand)]
         command: partners::PartnerCommand,
+    },
+    /// The points programme: rules, books, points paid and corrected, coupons given, purchases entered.
+    Programme {
+        #[command(subcommand)]
+        command: programme::ProgrammeCommand,
+    },
+    /// Claim a coupon for a member, or redeem one by its code.
+    Coupon {
+        #[command(subcommand)]
+        command: programme::CouponCommand,
     },
     /// List, rotate and destroy this brand's sealing keys; make signing keys to rotate to.
     Keys {
@@ -326,6 +338,8 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::Clearing { command } => clearing::run(&command).await?,
         Command::Dispute { command } => partners::dispute(&command).await?,
         Command::Partner { command } => partners::partner(&command).await?,
+        Command::Programme { command } => programme::run(&command).await?,
+        Command::Coupon { command } => programme::run_coupon(&command).await?,
         Command::Keys { command } => sealing::keys(&command).await?,
         Command::Disclose(arguments) => sealing::disclose(&arguments).await?,
         Command::Receipt { command } => sealing::receipt(&command).await?,

@@ -236,8 +236,10 @@ impl Book {
                     }
                 }
             }
-            // entered with the block it is about, by the clean room, the clearing or the witness
+            // entered with the block it is about, by the clean room, the clearing, the witness or the
+            // programme
             NodeRecord::Applied(_)
+            | NodeRecord::Programme(_)
             | NodeRecord::CleanRoom(_)
             | NodeRecord::CloseRequested(_)
             | NodeRecord::Cosigned(_) => {}

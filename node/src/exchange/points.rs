@@ -4,10 +4,13 @@
 //! [`Control`]. The trial balance is zero at all times. Does not decide whether something may move
 //! (rules, consent) and does not write the journal: the runtime does, before anyone is told.
 //!
-//! Keys of what has earned are kept until a snapshot has them ([`PointsLedger::earned`]); where they go then
-//! is the runtime's to know.
+//! Keys of what has earned before there was a programme are kept until a snapshot has them
+//! ([`PointsLedger::earned`]); where they go then is the runtime's to know.
 //!
-//! Not here yet: lots with expiry, coupons.
+//! Lots, tiers and coupons are the [programme](::programme)'s, which follows every movement ([`Moved`]) and
+//! moves points itself (`movements`).
+
+mod movements;
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
@@ -15,6 +18,8 @@ use minicbor::{Decode, Encode};
 use protocol::amount::Points;
 
 use crate::vault::MemberId;
+
+pub use movements::{Moved, account};
 
 /// Accounts that are not a member's. Their balances are what the members' add up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -29,6 +34,9 @@ pub enum Control {
     /// Points issued because they came from another brand.
     #[n(2)]
     CameIn,
+    /// Points that left by the programme: redeemed, expired, or taken back with returned goods.
+    #[n(3)]
+    Left,
 }
 
 /// One member's points.
@@ -64,6 +72,8 @@ pub struct PointsLedger {
     // what members gave away before this node was rebuilt, beyond what is known of what they had: it is
     // made up for by what they are given next, such as what their purchases earned, imported again
     beyond: BTreeMap<MemberId, Points>,
+    // what moved and the programme has not followed yet; none while there is no programme
+    moved: Option<Vec<Moved>>,
 }
 
 impl PointsLedger {
@@ -165,6 +175,7 @@ impl PointsLedger {
         self.give(member, points)?;
         self.earned.insert(key);
         self.book(Control::Earned, points);
+        self.note(Moved::earned(member, points));
         Ok(true)
     }
 
@@ -177,6 +188,7 @@ impl PointsLedger {
         let available = balance.available.minus(points).map_err(|_| PointsError::TooFew)?;
         let held = balance.held.plus(points).map_err(|_| PointsError::Range)?;
         *balance = Balance { available, held };
+        self.note(Moved::held(member, points));
         Ok(())
     }
 
@@ -187,8 +199,11 @@ impl PointsLedger {
     pub fn release(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
         let balance = self.members.get_mut(&member).ok_or(PointsError::TooFew)?;
         let held = balance.held.minus(points).map_err(|_| PointsError::TooFew)?;
-        let available = balance.available.plus(points).map_err(|_| PointsError::Range)?;
-        *balance = Balance { available, held };
+        balance.available.plus(points).map_err(|_| PointsError::Range)?;
+        balance.held = held;
+        // what is owed comes first
+        self.give(member, points)?;
+        self.note(Moved::released(member, points));
         Ok(())
     }
 
@@ -200,6 +215,7 @@ impl PointsLedger {
         let balance = self.members.get_mut(&member).ok_or(PointsError::TooFew)?;
         balance.held = balance.held.minus(points).map_err(|_| PointsError::TooFew)?;
         self.book(Control::SentAway, points);
+        self.note(Moved::sent_away(member, points));
         Ok(())
     }
 
@@ -211,6 +227,7 @@ impl PointsLedger {
         self.give(member, points)?;
         let gone = self.control.entry(Control::SentAway).or_default();
         *gone = gone.saturating_sub(points.get());
+        self.note(Moved::restored(member, points));
         Ok(())
     }
 
@@ -223,6 +240,7 @@ impl PointsLedger {
         balance.held = balance.held.minus(points).map_err(|_| PointsError::TooFew)?;
         let came = self.control.entry(Control::CameIn).or_default();
         *came = came.saturating_sub(points.get());
+        self.note(Moved::sent_back(member, points));
         Ok(())
     }
 
@@ -254,6 +272,7 @@ impl PointsLedger {
     pub fn credit(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
         self.give(member, points)?;
         self.book(Control::CameIn, points);
+        self.note(Moved::came_in(member, points));
         Ok(())
     }
 
@@ -264,6 +283,7 @@ impl PointsLedger {
     pub fn burned_before(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
         self.take_before(member, points)?;
         self.book(Control::SentAway, points);
+        self.note(Moved::gone_before(member, points));
         Ok(())
     }
 
@@ -279,6 +299,7 @@ impl PointsLedger {
         self.take_before(member, points)?;
         let came = self.control.entry(Control::CameIn).or_default();
         *came = came.saturating_sub(points.get());
+        self.note(Moved::back_before(member, points));
         Ok(())
     }
 
@@ -330,6 +351,7 @@ impl PointsLedger {
         let beyond: i128 = self.beyond.values().map(|points| i128::from(points.get())).sum();
         i128::from(self.control(Control::Earned)) + i128::from(self.control(Control::CameIn))
             - i128::from(self.control(Control::SentAway))
+            - i128::from(self.control(Control::Left))
             - (members - beyond)
     }
 }

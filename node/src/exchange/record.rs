@@ -51,6 +51,9 @@ pub enum NodeRecord {
     /// the log's, or was for a brand that has left.
     #[n(12)]
     Withdrawn(#[n(0)] Submission),
+    /// Changes of the programme's state, in its own encoding.
+    #[n(50)]
+    Programme(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
     /// Whose exchanges of a former life these are, which came back with a rebuilt block.
     #[n(21)]
     Owned(#[n(0)] Vec<Owned>),

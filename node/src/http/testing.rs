@@ -186,6 +186,7 @@ fn answer(command: Command) {
         Command::ReadmitPartner { brand, reply } => {
             reply.send(Ok(PartnerView { brand, ..PartnerView::default() })).ok().map(drop)
         }
+        Command::Programme(command) => programme(*command),
         Command::CleanRoom(command) => answer_of_clean_room(command, found),
     };
 }
@@ -231,6 +232,35 @@ fn answer_of_clean_room(
         CleanRoomCommand::Policy { reply } | CleanRoomCommand::ReadPolicy { reply } => {
             reply.send(Ok(PolicyView::default())).ok().map(drop)
         }
+    }
+}
+
+fn programme(command: ProgrammeCommand) -> Option<()> {
+    use ProgrammeCommand as C;
+    let done = |state: String| Ok(DoneView { state, ..DoneView::default() });
+    match command {
+        C::Rules { reply } => reply.send(Ok(RulesView::default())).ok().map(drop),
+        C::TakeRules { reply, .. } => reply.send(Ok(RulesView::default())).ok().map(drop),
+        C::Report { reply } => reply.send(Ok(ProgrammeReportView::default())).ok().map(drop),
+        C::Member { card, reply } => {
+            reply.send(Ok(ProgrammeMemberView { card, ..ProgrammeMemberView::default() })).ok()
+        }
+        C::ForMember { key, reply, .. } | C::AtTill { key, reply, .. } => {
+            reply.send(done(key)).ok()
+        }
+        C::Manage { reply, .. } | C::Review { reply, .. } => {
+            reply.send(done("done".to_owned())).ok()
+        }
+        C::Check { reply, .. } => reply.send(Ok(RulesCheckView::default())).ok().map(drop),
+        C::Simulate { reply, .. } => reply.send(Ok(SimulationView::default())).ok().map(drop),
+        C::Adjust { by, reply, .. } | C::Decide { by, reply, .. } => reply.send(done(by)).ok(),
+        C::Adjustments { reply } => reply.send(Ok(Vec::new())).ok().map(drop),
+        C::GiveCoupon { key, reply, .. } => reply.send(done(key)).ok(),
+        C::Coupons { reply, .. } => reply.send(Ok(Vec::new())).ok().map(drop),
+        C::Campaigns { reply } => reply.send(Ok(CampaignsView::default())).ok().map(drop),
+        C::Cases { reply } => reply.send(Ok(Vec::new())).ok().map(drop),
+        C::Requests { reply } => reply.send(Ok(Vec::new())).ok().map(drop),
+        C::Notices { reply, .. } => reply.send(Ok(Vec::new())).ok().map(drop),
     }
 }
 

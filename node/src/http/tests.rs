@@ -31,6 +31,24 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
         ("post", path) if path.ends_with("/payments") || path.ends_with("/confirmations") => {
             Some(r#"{"brand":"kids","reference":"HVPS-1"}"#)
         }
+        ("post", "/api/v1/programme/rules") => Some(r#"{"rules":"version = 1"}"#),
+        ("post", path) if path.contains("/programme/rules/") => Some(r#"{"rules":"version = 1"}"#),
+        ("post", path) if path.ends_with("/adjustments") => {
+            Some(r#"{"points":-5,"reason":"a wrong basket"}"#)
+        }
+        ("post", path) if path.ends_with("/decision") => Some(r#"{"agrees":true}"#),
+        ("post", path) if path.ends_with("/coupons") => Some(r#"{"kind":"five_off"}"#),
+        ("post", "/api/v1/purchases") => Some(
+            r#"{"card":"FS0SE5S4Z7EN","receipt":"1","purchased_at":"2026-11-28T10:00:00+08:00","lines":[{"department":"DAIRY","pieces":1,"amount_fen":500}]}"#,
+        ),
+        ("post", "/api/v1/programme/actions") => Some(r#"{"action":"withdraw_rules"}"#),
+        ("post", "/api/v1/programme/members/{card}/actions") => {
+            Some(r#"{"action":"pay","points":500,"basket_fen":9000}"#)
+        }
+        ("post", "/api/v1/programme/till") => Some(r#"{"action":"hand_over","hold":"1"}"#),
+        ("post", "/api/v1/programme/reviews") => {
+            Some(r#"{"action":"review","case":1,"stop":false}"#)
+        }
         ("post", "/api/v1/queries/plan") => Some(r#"{"sql":"SELECT 1"}"#),
         ("post", "/api/v1/queries") => Some(r#"{"sql":"SELECT 1","plan":"00"}"#),
         ("post", _) => Some("{}"),
@@ -123,6 +141,7 @@ async fn public_routes_are_these_and_no_others() {
             "get /readyz",
             "get /api/v1/openapi.json",
             "post /api/v1/sessions",
+            "get /api/v1/programme/rules",
             "get /checkpoint",
             "get /checkpoint.witnessed",
             "get /certificates",

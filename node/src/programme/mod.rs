@@ -1,9 +1,8 @@
-//! The points programme: pure rules, without storage and clock.
+//! Where the purchases of this node meet the rules of its [programme](::programme).
 //!
-//! Knows: how many points a basket earns. Does not know balances: it says what was earned, and
-//! whoever keeps the points enters it. Tiers, expiry, coupons, segments and fraud rules are in the crate
-//! `programme`, which the node does not use yet; nor are there points for refunds.
+//! Knows: members and baskets of the node, and what the rules make of them. The rules themselves, and
+//! everything that has state, are in the crate; storage and clock are the runtime's.
 
 mod earn;
 
-pub use earn::{EarnRule, Earned, RuleError};
+pub use earn::{purchase, would_earn};

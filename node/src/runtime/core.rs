@@ -8,11 +8,15 @@ mod disputes;
 mod operations;
 mod partners;
 mod payments;
+pub mod programme;
+mod programme_service;
+mod programme_staff;
 mod returns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use ::programme::Programme;
 use protocol::amount::{Rate, Value};
 use protocol::epochs::adoption::Stance;
 use protocol::exchange::{Payload, Return, ReturnReason};
@@ -46,7 +50,7 @@ use crate::cleanroom::{CertifiedApplication, ReadJob};
 use crate::exchange::book::{Book, BookError, FormerExchange, LinkAnswer, Terms};
 use crate::exchange::cold::Cold;
 use crate::exchange::points::PointsLedger;
-use crate::exchange::record::{Applied, Credit, EarnedPoints, NodeRecord, Owned, Submission};
+use crate::exchange::record::{Applied, Credit, NodeRecord, Owned, Submission};
 use crate::fragments::{FragmentArchive, FragmentsError};
 use crate::service::{ErrorKind, ExposureView, ResidueView, ServiceError};
 use crate::store::{Store, StoreError};
@@ -127,6 +131,14 @@ pub struct Core {
     pub book: Book,
     /// Balances.
     pub points: PointsLedger,
+    /// The points programme; it has rules from the first turn on.
+    pub programme: Programme,
+    /// The rules it begins with, until the brand takes its own.
+    pub first_rules: ::programme::Rules,
+    // whether anything earned before there was a programme: then its key is looked for
+    has_earned_before: bool,
+    // pieces of its snapshot, until the last has come
+    programme_pieces: Vec<u8>,
     /// Members.
     pub vault: Arc<Vault>,
     /// What may be looked up: keys of what has earned.
@@ -193,6 +205,9 @@ pub enum TurnError {
     /// What this node has promised to keep of others' logs cannot be kept.
     #[error(transparent)]
     Fragments(#[from] FragmentsError),
+    /// The programme and the balances are not at one.
+    #[error(transparent)]
+    Programme(#[from] programme::ProgrammeError),
 }
 
 /// Own final blocks, and what is held of others'.
@@ -235,6 +250,10 @@ impl Core {
             ledger,
             book: Book::with(cold),
             points: PointsLedger::default(),
+            programme: programme::programme_of(&vault),
+            first_rules: programme::first_rules(),
+            has_earned_before: false,
+            programme_pieces: Vec::new(),
             vault,
             store,
             published,
@@ -319,6 +338,7 @@ impl Core {
                 self.joint.push(bytes);
                 Ok(())
             }
+            Recorded::Node(NodeRecord::Programme(bytes)) => self.replay_programme(&bytes),
             Recorded::Node(NodeRecord::Applied(applied)) => {
                 let Some(block) = self.unapplied.remove(&(applied.log, applied.height)) else {
                     return Err(format!("no block {} of {} to apply", applied.height, applied.log));
@@ -353,6 +373,7 @@ impl Core {
             self.failure = Some(error.into());
             return;
         }
+        self.begin_programme(now, turn);
         for submission in self.book.waiting().cloned().collect::<Vec<_>>() {
             let taken = match submission.clone() {
                 Submission::Public(entry) => self.ledger.submit_public(entry),
@@ -491,6 +512,7 @@ impl Core {
                 break;
             }
         }
+        self.follow_points(now, turn);
         if let Some(violation) = self.ledger.writer().stalled() {
             let words = format!("the own log cannot be written: {violation}");
             self.alert(words);
@@ -875,38 +897,6 @@ impl Core {
             Ok(()) => turn.record(record),
             // it would fail on replay as well: it must never have been
             Err(error) => self.failure = Some(error.into()),
-        }
-    }
-
-    /// Enters points that purchases earned, each once. What a balance cannot take is not earned, which
-    /// is shown.
-    pub fn earn(&mut self, earned: Vec<EarnedPoints>, turn: &mut Turn) {
-        let mut taken = BTreeMap::new();
-        let mut beyond = 0_usize;
-        let mut fresh = Vec::new();
-        for it in earned {
-            match self.has_earned(&it.key) {
-                Ok(false) => {}
-                Ok(true) => continue,
-                Err(error) => {
-                    self.failure = Some(error.into());
-                    return;
-                }
-            }
-            if self.points.takes(&mut taken, it.member, it.points) {
-                fresh.push(it);
-            } else {
-                beyond += 1;
-            }
-        }
-        if beyond > 0 {
-            self.alert(format!(
-                "{beyond} purchases earned nothing: the balance would leave its range / {beyond} \
-                 笔购物未计积分：余额超出范围"
-            ));
-        }
-        if !fresh.is_empty() {
-            self.enter(NodeRecord::Earned(fresh), turn);
         }
     }
 

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use ::programme::Rules;
+use ::programme::calendar::Zone;
+use ::programme::plain::statements;
 use ring::digest::{SHA256, digest};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Internal, now};
 use crate::config::DataDirectory;
-use crate::exchange::record::EarnedPoints;
-use crate::intake::{BrandFiles, BrandImport, IntakeRules, Stage, earn_rule, import_brand};
-use crate::programme::Earned;
+use crate::intake::{BrandFiles, BrandImport, IntakeRules, Stage, import_brand};
+use crate::programme::{purchase, would_earn};
 use crate::purchases::{
-    Adjustment, DropReason, Facts, Format, ImportError, Issue, Mapping, SinkError, Source,
+    Adjustment, BasketChange, DropReason, Facts, Format, ImportError, Issue, Mapping, SinkError,
+    Source,
 };
 use crate::service::{
     AdjustedRows, BatchFormat, BatchKind, Bilingual, DroppedRows, ErrorKind, ImportBatch,
@@ -24,6 +27,37 @@ use crate::vault::Vault;
 /// Mapping of the shipped sample.
 const SAMPLE: &str = "complete-journey";
 
+/// Purchases handed to the programme at a time: a turn waits for no more.
+const PURCHASES: usize = 2048;
+
+/// The rules that say what purchases earn.
+const EARNING: [&str; 6] = [
+    "earning/channel/",
+    "earning/category/",
+    "earning/birthday",
+    "earning/minimum",
+    "earning/most",
+    "earning/refund",
+];
+
+/// Hands purchases to the programme: returns what they earned when that is in the journal.
+fn buy(
+    commands: &mpsc::Sender<Internal>,
+    zone: Zone,
+    changes: &[BasketChange],
+) -> Result<(u64, u64), SinkError> {
+    let (mut movements, mut points) = (0_u64, 0_u64);
+    for some in changes.chunks(PURCHASES) {
+        let purchases = some.iter().filter_map(|change| purchase(zone, change)).collect();
+        let (reply, answer) = oneshot::channel();
+        commands.blocking_send(Internal::Purchases { purchases, reply })?;
+        let (more, earned) = answer.blocking_recv()??;
+        movements = movements.saturating_add(more);
+        points = points.saturating_add(earned);
+    }
+    Ok((movements, points))
+}
+
 /// What imports work on.
 pub struct Imports {
     pub data: DataDirectory,
@@ -31,6 +65,8 @@ pub struct Imports {
     pub facts: Arc<Facts>,
     pub commands: mpsc::Sender<Internal>,
     pub view: Arc<Mutex<ImportView>>,
+    /// The rules of the programme, which is told of purchases.
+    pub programme: Rules,
 }
 
 impl Imports {
@@ -61,7 +97,7 @@ impl Imports {
                 (files, mapping)
             }
         };
-        let rules = self.rules(mapping)?;
+        let rules = IntakeRules::new(mapping, now());
         self.take_turn(&rules, dry_run)?;
         tokio::task::spawn_blocking(move || self.run(&files, &rules, dry_run));
         Ok(())
@@ -115,7 +151,7 @@ impl Imports {
             BatchKind::Members => BrandFiles { members: Some(source), purchases: None },
             BatchKind::Purchases => BrandFiles { members: None, purchases: Some(source) },
         };
-        let rules = self.rules(mapping)?;
+        let rules = IntakeRules::new(mapping, now());
         self.take_turn(&rules, batch.dry_run)?;
         Ok((files, rules))
     }
@@ -123,12 +159,8 @@ impl Imports {
     /// Brings to its end what an earlier run of the node left half told.
     pub fn finish(self) {
         tokio::task::spawn_blocking(move || {
-            let Ok(earn) = earn_rule() else { return };
-            let mut sink = |changes: &[crate::purchases::BasketChange]| {
-                let earned: Vec<Earned> =
-                    changes.iter().filter_map(|change| earn.earn(change)).collect();
-                if earned.is_empty() { Ok(()) } else { enter(&self.commands, &earned) }
-            };
+            let zone = self.programme.zone;
+            let mut sink = |changes: &[BasketChange]| buy(&self.commands, zone, changes).map(drop);
             if let Err(error) = self.facts.finish(&mut sink) {
                 tracing::error!(error = %error, "an import that was interrupted could not be finished");
                 let mut view = self.lock();
@@ -173,12 +205,6 @@ impl Imports {
         })
     }
 
-    fn rules(&self, mapping: Mapping) -> Result<IntakeRules, ServiceError> {
-        IntakeRules::new(mapping, now()).map_err(|error| {
-            invalid("earning_rule", error, "correct the earning rule and import again")
-        })
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, ImportView> {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -197,7 +223,7 @@ impl Imports {
             running: true,
             dry_run,
             mapping: rules.mapping.name.clone(),
-            stated_rules: stated_rules(&rules.mapping),
+            stated_rules: stated_rules(&rules.mapping, &self.programme),
             ..ImportView::default()
         };
         Ok(())
@@ -220,8 +246,9 @@ impl Imports {
         let done = if dry_run {
             self.aside(files, rules, &mut progress)
         } else {
-            let mut enter = |earned: &[Earned]| enter(&self.commands, earned);
-            import_brand(&self.vault, &self.facts, files, rules, &mut enter, &mut progress)
+            let zone = self.programme.zone;
+            let mut sink = |changes: &[BasketChange]| buy(&self.commands, zone, changes);
+            import_brand(&self.vault, &self.facts, files, rules, &mut sink, &mut progress)
         };
         if !dry_run {
             let (members, purchases) =
@@ -250,7 +277,8 @@ impl Imports {
             .tempdir_in(self.data.path())
             .map_err(crate::purchases::FactsError::from)?;
         let (vault, facts) = self.facts.aside(&self.vault, folder.path())?;
-        import_brand(&vault, &facts, files, rules, &mut |_| Ok(()), progress)
+        let mut sink = |changes: &[BasketChange]| Ok(would_earn(&self.programme, changes));
+        import_brand(&vault, &facts, files, rules, &mut sink, progress)
     }
 }
 
@@ -284,21 +312,6 @@ fn told(error: &ImportError) -> String {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }
-}
-
-/// Enters earned points durably: returns when the runtime has them in the journal.
-fn enter(commands: &mpsc::Sender<Internal>, earned: &[Earned]) -> Result<(), SinkError> {
-    let earned = earned
-        .iter()
-        .map(|earned| EarnedPoints {
-            key: earned.key(),
-            member: earned.member,
-            points: earned.points,
-        })
-        .collect();
-    let (reply, answer) = oneshot::channel();
-    commands.blocking_send(Internal::Earn { earned, reply })?;
-    answer.blocking_recv()?.map_err(Into::into)
 }
 
 fn finish(view: &mut ImportView, done: &BrandImport) {
@@ -352,14 +365,12 @@ fn rows(
     view.rejected.extend(issues.iter().map(|issue| format!("{file}, {issue}")));
 }
 
-fn stated_rules(mapping: &Mapping) -> Vec<Bilingual> {
-    let earning = (
-        "每笔购物按消费满 1 元得 1 积分，整单向下取整，每单最高 10000 分。",
-        "Each basket earns one point a yuan, rounded down once for the whole basket, 10,000 at most.",
-    );
-    let stated = mapping.rules.iter().map(|(zh, en)| (zh.as_str(), en.as_str()));
-    stated
-        .chain(std::iter::once(earning))
-        .map(|(zh, en)| Bilingual { zh: zh.to_owned(), en: en.to_owned() })
-        .collect()
+/// What a mapping assumes and what baskets earn, in plain words.
+fn stated_rules(mapping: &Mapping, programme: &Rules) -> Vec<Bilingual> {
+    let bilingual = |zh: &str, en: &str| Bilingual { zh: zh.to_owned(), en: en.to_owned() };
+    let assumed = mapping.rules.iter().map(|(zh, en)| bilingual(zh, en));
+    let is_earning =
+        |key: &str| key == "earning" || EARNING.iter().any(|about| key.starts_with(about));
+    let earning = statements(programme).into_iter().filter(|it| is_earning(&it.key));
+    assumed.chain(earning.map(|it| bilingual(&it.words.zh, &it.words.en))).collect()
 }

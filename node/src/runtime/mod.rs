@@ -20,6 +20,7 @@ mod publisher;
 pub mod rebuild;
 pub mod sealed_journal;
 mod sealing;
+mod simulation;
 pub mod snapshot;
 mod start;
 pub mod state_record;
@@ -51,7 +52,6 @@ use self::snapshot::{SnapshotCare, SnapshotError, WrittenSnapshot};
 use self::trace::Traces;
 use crate::cleanroom::{ReadJob, ReadResult, Room};
 use crate::exchange::book::BookedExchange;
-use crate::exchange::record::EarnedPoints;
 use crate::journal::{GroupCommit, JournalError, Record};
 use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, NetworkHandle};
@@ -98,8 +98,8 @@ pub enum RunError {
 
 /// What the runtime's own jobs bring back into the loop.
 enum Internal {
-    /// Points that an import has earned; the answer says that they are durable.
-    Earn { earned: Vec<EarnedPoints>, reply: Reply<()> },
+    /// Purchases for the programme; the answer says what they earned, and that it is durable.
+    Purchases { purchases: Vec<::programme::state::Purchase>, reply: Reply<(u64, u64)> },
     /// How much there is after an import.
     Counted { members: u64, purchases: u64 },
     /// A witness outside the alliance has answered, or not.
@@ -331,6 +331,7 @@ impl Runtime {
             Input::Tick => {
                 self.measure();
                 self.core.tick(now(), turn);
+                self.core.tick_programme(now(), turn);
                 self.care_for_sealing_keys();
                 self.care_for_fragments();
                 self.joint_tick(turn);
@@ -524,9 +525,9 @@ impl Runtime {
 
     fn internal(&mut self, done: Internal, turn: &mut Turn) {
         match done {
-            Internal::Earn { earned, reply } => {
-                self.core.earn(earned, turn);
-                answer(turn, reply, Ok(()));
+            Internal::Purchases { purchases, reply } => {
+                let earned = self.core.purchases(purchases, now(), turn);
+                answer(turn, reply, Ok(earned));
             }
             Internal::Counted { members, purchases } => {
                 (self.members, self.purchases) = (members, purchases);
@@ -688,6 +689,17 @@ impl Runtime {
                 let view = self.backup.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 answer(turn, reply, Ok(view));
             }
+            Command::Programme(command) => match *command {
+                ProgrammeCommand::Simulate { file, reply } => {
+                    simulation::begin(
+                        Arc::clone(&self.facts),
+                        self.core.rules(),
+                        &file.rules,
+                        reply,
+                    );
+                }
+                command => self.core.programme_command(command, now(), turn),
+            },
             Command::Stop { reply } => self.stop = Some(reply),
         }
     }
@@ -699,6 +711,7 @@ impl Runtime {
             facts: Arc::clone(&self.facts),
             commands: self.back.clone(),
             view: Arc::clone(&self.import),
+            programme: self.core.rules(),
         }
     }
 

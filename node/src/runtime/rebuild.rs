@@ -38,12 +38,12 @@ use crate::cli::archived::ArchivedLog;
 use crate::config::{DataDirectory, Settings};
 use crate::constitutions::{Known, KnownError};
 use crate::exchange::cold::Cold;
-use crate::exchange::record::{EarnedPoints, NodeRecord};
-use crate::intake::earn_rule;
+use crate::exchange::record::NodeRecord;
 use crate::journal::{Journal, JournalError};
 use crate::keys::{self, KeysError, OwnKeys};
 use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, Limits, Network, NetworkConfig, NetworkHandle};
+use crate::programme::purchase;
 use crate::purchases::Facts;
 use crate::vault::{HeldBrandKey, Vault};
 
@@ -245,13 +245,17 @@ fn open<'a>(
             Recorded::Ledger(record) if matches!(**record, Record::Restored(_)) => {
                 return Err(RebuildError::Rebuilt);
             }
-            Recorded::Node(NodeRecord::Owned(_) | NodeRecord::Earned(_)) => {}
+            Recorded::Node(
+                NodeRecord::Owned(_) | NodeRecord::Earned(_) | NodeRecord::Programme(_),
+            ) => {}
             _ => return Err(RebuildError::Journal(data.journal())),
         }
         core.replay(record).map_err(StartError::Replay)?;
     }
     // a store that was kept or put back knows of a journal that is gone
     forget_later_earned(&*store, replay.snapshot_number()).map_err(StartError::Store)?;
+    // it goes on following what comes back, if it had begun
+    core.points.watch(core.programme.rules().is_some());
     let journal = replay.into_journal()?;
     Ok((Rebuild { core, cipher, journal, brand }, constitutions, facts))
 }
@@ -265,6 +269,7 @@ impl Rebuild {
     /// Writes what a turn has brought: records, then tiles.
     fn write(&mut self, mut turn: Turn) -> Result<(), RebuildError> {
         let settled = self.core.settle_rebuilt(&mut turn);
+        self.core.follow_points(now(), &mut turn);
         let records = turn.take_records();
         let sealed = records.iter().map(|record| self.cipher.seal(record));
         let sealed: Result<Vec<_>, SealedRecordError> = sealed.collect();
@@ -434,17 +439,15 @@ impl Rebuild {
     /// What the purchases earned that a restored store has counted: no log has it, and no import counts
     /// them again.
     fn earn_again(&mut self, facts: &Facts) -> Result<(), RebuildError> {
-        let rule = earn_rule().map_err(|error| RebuildError::Stalled(error.to_string()))?;
+        let mut turn = Turn::default();
+        self.core.begin_programme(now(), &mut turn);
+        self.write(turn)?;
+        let zone = self.core.rules().zone;
         let baskets = facts.counted_baskets().map_err(StartError::Facts)?;
         for baskets in baskets.chunks(EARNED_AT_ONCE) {
-            let earned = baskets.iter().filter_map(|basket| rule.earn(basket));
-            let earned = earned.map(|earned| EarnedPoints {
-                key: earned.key(),
-                member: earned.member,
-                points: earned.points,
-            });
+            let purchases = baskets.iter().filter_map(|basket| purchase(zone, basket)).collect();
             let mut turn = Turn::default();
-            self.core.earn(earned.collect(), &mut turn);
+            self.core.purchases(purchases, now(), &mut turn);
             self.write(turn)?;
         }
         Ok(())

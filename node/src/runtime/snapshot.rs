@@ -65,6 +65,7 @@ impl Core {
         let leaves: BTreeSet<_> =
             leaving.exchanges.iter().filter_map(|(_, leg)| Some(leg.as_ref()?.0)).collect();
         let places: BTreeSet<_> = leaving.received.iter().map(|(place, ..)| *place).collect();
+        self.programme_parts().into_iter().for_each(&mut state);
         let exchanges = self.book.exchanges().filter(|it| !ids.contains(&it.requested.id));
         chunked(exchanges.cloned(), StateRecord::Exchanges, &mut state);
         let gone = |index: &LeafIndex| leaves.contains(index) || leaving.void.contains(index);
@@ -118,6 +119,7 @@ impl Core {
                 let (keys, _) = keys.as_chunks::<20>();
                 self.points.take_up_earned(keys.iter().copied());
             }
+            StateRecord::Programme(piece, is_last) => self.take_up_programme(&piece, is_last)?,
             StateRecord::Exchanges(exchanges) => {
                 exchanges.into_iter().for_each(|booked| self.book.take_up_exchange(booked));
             }
@@ -165,7 +167,16 @@ impl Core {
         self.book.leaving(before, own.unwrap_or_default())
     }
 
-    /// Whether this has earned already, ever.
+    /// Whether anything has earned before there was a programme.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub(super) fn has_any_earned(&self) -> Result<bool, StoreError> {
+        let kept = self.store.get(EARNED_LATEST, EARNED.as_bytes())?;
+        Ok(kept.is_some() || !self.points.earned().is_empty())
+    }
+
+    /// Whether this has earned before there was a programme, ever.
     ///
     /// # Errors
     /// When the store cannot say.

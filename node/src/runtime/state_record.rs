@@ -72,6 +72,9 @@ pub enum StateRecord {
     /// After a rebuild: what the own log sends back of exchanges that are still to come in again.
     #[n(14)]
     FormerReturns(#[n(0)] Vec<(BrandId, LeafIndex, Vec<Return>)>),
+    /// A piece of the programme's state, and whether it is the last.
+    #[n(16)]
+    Programme(#[n(0)] minicbor::bytes::ByteVec, #[n(1)] bool),
     /// Brands whose logs have ended, with what is closed out with them.
     #[n(15)]
     Absent(#[n(0)] Box<Absent>),

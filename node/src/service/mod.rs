@@ -7,7 +7,11 @@
 
 mod backups;
 mod cleanroom;
+mod counter;
 mod imports;
+mod programme;
+mod programme_rules;
+mod programme_staff;
 mod views;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -17,7 +21,11 @@ use protocol::log::tlog_witness::{AddCheckpoint, Refusal};
 
 pub use backups::*;
 pub use cleanroom::*;
+pub use counter::*;
 pub use imports::*;
+pub use programme::*;
+pub use programme_rules::*;
+pub use programme_staff::*;
 pub use views::*;
 
 /// Where a result goes.
@@ -118,6 +126,7 @@ pub enum Command {
     CleanRoom(CleanRoomCommand),
     BackUp { request: BackupRequest, reply: Reply<()> },
     BackupProgress { reply: Reply<BackupView> },
+    Programme(Box<ProgrammeCommand>),
     Stop { reply: Reply<()> },
 }
 

@@ -32,6 +32,8 @@ pub enum BlindIndex {
     LinkHandle,
     /// A basket's number at the brand.
     Basket,
+    /// What the programme derives secrets, or names for what it remembers, from.
+    Programme,
 }
 
 impl BlindIndex {
@@ -42,6 +44,7 @@ impl BlindIndex {
             Self::LinkCode => b"link code",
             Self::LinkHandle => b"link handle",
             Self::Basket => b"basket",
+            Self::Programme => b"programme",
         }
     }
 }

@@ -10,6 +10,7 @@ mod exchange;
 mod flood;
 mod local;
 mod partners;
+mod programme;
 mod publication;
 mod query;
 mod rebuild;

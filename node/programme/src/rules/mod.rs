@@ -43,7 +43,7 @@ pub struct Words {
 /// All rules of a brand's programme.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Raised by every change.
+    /// Raised by every change; 0 is for what a node begins with.
     pub version: u32,
     /// What the programme is called.
     pub title: Words,
@@ -71,6 +71,8 @@ pub struct Rules {
     pub experiments: BTreeMap<Name, Experiment>,
     /// What looks like fraud.
     pub fraud: Fraud,
+    /// Points that one person of the staff corrects alone on a day; more is for two.
+    pub alone_points_a_day: Points,
     text: String,
 }
 
@@ -88,7 +90,7 @@ impl Rules {
                 root.wrong("format", format!("format = {FORMAT:?} is what this version reads"))
             );
         }
-        let version = root.small("version", 1..=1_000_000)?;
+        let version = root.small("version", 0..=1_000_000)?;
         let title = match root.section("title")? {
             Some(section) => {
                 let words = section.words()?;
@@ -112,6 +114,14 @@ impl Rules {
         let segments = targets::segments(&root, &tiers)?;
         let triggers = targets::triggers(&root, &segments, &coupons, &experiments)?;
         let fraud = Fraud::read(&root)?;
+        let alone_points_a_day = match root.section("adjustments")? {
+            Some(section) => {
+                let alone = section.points_or("alone_points_a_day", 0, GIFT_MAX, ALONE_POINTS)?;
+                section.finish()?;
+                alone
+            }
+            None => points(ALONE_POINTS),
+        };
         root.finish()?;
         let text = text.to_owned();
         Ok(Self {
@@ -129,6 +139,7 @@ impl Rules {
             triggers,
             experiments,
             fraud,
+            alone_points_a_day,
             text,
         })
     }
@@ -147,6 +158,8 @@ impl Rules {
     }
 }
 
+/// Points that one person corrects alone on a day, where the rules do not say.
+const ALONE_POINTS: u64 = 500;
 /// Points that a rule gives, at most.
 const GIFT_MAX: u64 = 1_000_000;
 

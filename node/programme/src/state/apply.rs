@@ -54,12 +54,13 @@ impl Programme {
                 self.announced.take().ok_or(broken("no announced rules"))?;
             }
             Change::Joined { .. } => self.apply_joined(change),
-            Change::Purchased { account, part, counted, earned, taken_back, .. } => {
+            Change::Purchased { account, part, counted, earned, taken_back, basket, .. } => {
                 let rules = self.rules.as_ref().ok_or(broken("no rules"))?;
                 let zone = rules.zone;
-                if !self.state.counted.insert(*part) {
+                if self.state.baskets.has(*part) {
                     return Err(broken("counted twice"));
                 }
+                self.state.baskets.enter(*part, *basket);
                 let profile = self.state.profiles.entry(*account).or_default();
                 profile.count(counted, &mut self.state.names, zone);
                 profile.earned(*earned, zone.day(counted.at));
@@ -89,9 +90,14 @@ impl Programme {
                 profile.referred = profile.referred.saturating_add(1);
             }
             Change::Paid { key, account, points, worth, .. } => {
-                let done = Done::Paid { account: *account, points: *points, worth: *worth };
+                let (account, points, worth) = (*account, *points, *worth);
+                let done = Done::Paid { account, points, worth, reversed: false };
                 self.state.done.insert(*key, done);
             }
+            Change::PaymentReversed { key, .. } => match self.state.done.get_mut(key) {
+                Some(Done::Paid { reversed, .. }) if !*reversed => *reversed = true,
+                _ => return Err(broken("a payment reversed twice")),
+            },
             Change::Expired { .. } | Change::Followed { .. } => {}
             Change::Told { account, at, notice } => {
                 if let (Some(account), Notice::PointsExpire { at, .. }) = (account, notice) {
@@ -137,6 +143,21 @@ impl Programme {
             Change::CouponRedeemed { code, redemption } => {
                 if !self.state.coupons.redeem(*code, redemption) {
                     return Err(broken("a coupon redeemed twice"));
+                }
+            }
+            Change::CouponReopened { code } => {
+                if !self.state.coupons.reopen(*code) {
+                    return Err(broken("a coupon reopened that was not redeemed"));
+                }
+            }
+            Change::AdjustmentEntered { number, adjustment, key, .. } => {
+                let day = self.zone().day(adjustment.at);
+                self.state.adjustments.enter(*number, adjustment, day);
+                self.state.done.insert(*key, Done::Adjusted { number: *number });
+            }
+            Change::AdjustmentDecided { number, state, .. } => {
+                if !self.state.adjustments.decide(*number, state) {
+                    return Err(broken("a correction decided twice"));
                 }
             }
             Change::Stocked { reward, total } => self.state.rewards.put_in(reward, *total),
@@ -337,6 +358,7 @@ impl Programme {
         self.state.rewards.forget(account);
         self.state.watch.forget(account);
         self.state.requests.forget(account);
+        self.state.adjustments.forget(account);
         self.state.bought.retain(|(whose, _), _| *whose != account);
         for told in &mut self.state.told {
             if told.account == Some(account) {

@@ -6,6 +6,8 @@ use protocol::amount::Points;
 use protocol::time::Timestamp;
 
 use crate::accounts::Side;
+use crate::adjustments::{Adjustment, AdjustmentState};
+use crate::baskets::CountedBasket;
 use crate::calendar::{Day, DayOfYear};
 use crate::coupons::{Code, Coupon, Redemption};
 use crate::fraud::{Case, Trace, Verdict};
@@ -201,6 +203,9 @@ pub enum Change {
         taken_back: Points,
         #[n(5)]
         expires: Option<Timestamp>,
+        /// The basket as it has counted with this.
+        #[n(6)]
+        basket: CountedBasket,
     },
     /// Points were given for an activity or by a trigger.
     #[n(6)]
@@ -428,12 +433,64 @@ pub enum Change {
         #[n(3)]
         expires: Option<Timestamp>,
     },
+    /// The goods of a payment are not bought: its points come back.
+    #[n(30)]
+    PaymentReversed {
+        #[n(0)]
+        key: Key,
+        #[n(1)]
+        account: Account,
+        #[n(2)]
+        points: Points,
+        #[n(3)]
+        expires: Option<Timestamp>,
+    },
+    /// A coupon's sale was not made: it can be redeemed again.
+    #[n(31)]
+    CouponReopened {
+        #[n(0)]
+        code: Code,
+    },
+    /// Staff corrects a balance, at once or when another person agrees.
+    #[n(32)]
+    AdjustmentEntered {
+        #[n(0)]
+        number: u64,
+        #[n(1)]
+        adjustment: Adjustment,
+        #[n(2)]
+        key: Key,
+        /// When points that are given expire.
+        #[n(3)]
+        expires: Option<Timestamp>,
+    },
+    /// Another person has agreed to it, or refused it.
+    #[n(33)]
+    AdjustmentDecided {
+        #[n(0)]
+        number: u64,
+        #[n(1)]
+        state: AdjustmentState,
+        #[n(2)]
+        account: Account,
+        /// What moves now: nothing when it was refused.
+        #[n(3)]
+        points: Points,
+        #[n(4)]
+        gives: bool,
+        #[n(5)]
+        expires: Option<Timestamp>,
+    },
     /// What was due first has been looked at.
     #[n(28)]
     Looked {
         #[n(0)]
         at: Timestamp,
     },
+}
+
+const fn correction(gives: bool) -> Way {
+    if gives { Way::Give(Side::Corrections) } else { Way::Take(Side::Withdrawn) }
 }
 
 impl Change {
@@ -477,6 +534,18 @@ impl Change {
             }
             Self::Followed { account, points, way, expires } => {
                 [one(account, points, way, expires), None]
+            }
+            Self::PaymentReversed { account, points, expires, .. } => {
+                [one(account, points, Way::Give(Side::Redeemed), expires), None]
+            }
+            Self::AdjustmentEntered { ref adjustment, expires, .. }
+                if adjustment.state == AdjustmentState::Booked =>
+            {
+                let way = correction(adjustment.gives);
+                [one(adjustment.account, adjustment.points, way, expires), None]
+            }
+            Self::AdjustmentDecided { account, points, gives, expires, .. } => {
+                [one(account, points, correction(gives), expires), None]
             }
             _ => [None, None],
         }

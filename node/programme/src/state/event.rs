@@ -68,6 +68,16 @@ pub enum Event {
     Ask { account: Account, about: Name, text: String },
     /// The service answers.
     Answer { request: u64, text: String },
+    /// Staff gives a member a coupon, whether or not members may claim it.
+    GiveCoupon { key: Key, account: Account, kind: Name },
+    /// A till takes a payment with points back, whole: the goods are not bought.
+    ReversePayment { key: Key, account: Account },
+    /// A till takes the redemption of a coupon back, under the key it was made with.
+    ReopenCoupon { key: Key, code: Code },
+    /// Staff corrects a balance.
+    Adjust { key: Key, account: Account, points: Points, gives: bool, reason: String, by: String },
+    /// Another person agrees to a correction, or refuses it.
+    DecideAdjustment { number: u64, agrees: bool, by: String },
     /// Other rules are to hold from a moment on.
     ProposeRules { rules: String, effective: Timestamp },
     /// They are not to.
@@ -94,6 +104,8 @@ pub enum Answer {
     SetAside { until: Timestamp },
     /// The number of a request.
     Number(u64),
+    /// A correction: its number, and whether it is booked or waits for another person.
+    Adjusted { number: u64, booked: bool },
     /// Nothing was set aside: so many virtual rewards in so short a time need a second step of the
     /// member's, such as a one-time code; a person looks at the case as well.
     SecondStepNeeded { case: u64 },
@@ -143,6 +155,12 @@ pub enum Refusal {
     NotOpen { what: &'static str, number: u64 },
     #[error("a text has 1 to {most} characters (found {found})")]
     Text { most: usize, found: usize },
+    #[error("no payment with points was made under this key for this member")]
+    NotPaid,
+    #[error("who entered a correction does not decide on it: another person does")]
+    OwnAdjustment,
+    #[error("a correction is of one point at least")]
+    NothingToAdjust,
     #[error("a member joins once")]
     Joined,
     #[error("today's points for this were given already")]
@@ -181,6 +199,9 @@ impl Refusal {
             Self::StockTaken { .. } => "stock_taken",
             Self::NotOpen { .. } => "not_open",
             Self::Text { .. } => "text_length",
+            Self::NotPaid => "payment_unknown",
+            Self::OwnAdjustment => "four_eyes",
+            Self::NothingToAdjust => "nothing_to_adjust",
             Self::Joined => "joined_already",
             Self::Today => "given_today",
             Self::OwnReferrer => "own_referrer",

@@ -5,6 +5,7 @@ use protocol::time::{Milliseconds, Timestamp};
 
 use super::{Answer, Change, Event, Notice, Outcome, Programme, Purchase, Random, Refusal};
 use crate::accounts::{MoveError, Side};
+use crate::baskets::CountedBasket;
 use crate::calendar::DAY_MS;
 use crate::coupons::Origin;
 use crate::earn::{self, Terms};
@@ -88,20 +89,34 @@ impl Programme {
         out: &mut Vec<Change>,
     ) -> Outcome {
         let rules = self.rules_now()?;
-        if self.state.counted.contains(&purchase.part) {
+        if self.state.baskets.has(purchase.part) {
             return Ok(Answer::Repeated);
         }
         let Purchase { account, part, at, channel, first_part, before, after } = purchase;
         let known = self.state.profiles.get(&account);
         let day = rules.zone.day(at);
-        let terms = Terms {
-            channel: &channel,
+        let counted = self.state.baskets.get(part);
+        let first = || CountedBasket {
+            part: 0,
             tier: known.map_or(protocol::amount::Rate::ONE, |it| tiers::factor(rules, it)),
             birthday: known.and_then(|it| it.birthday).is_some_and(|it| it.is_on(day)),
+            earned: Points::ZERO,
         };
-        let had = earn::points(&rules.earning, &before, terms);
+        let mut basket = counted.unwrap_or_else(first);
+        let terms = Terms { channel: &channel, tier: basket.tier, birthday: basket.birthday };
+        // what earned before the programme began earned about this
+        let had = counted
+            .map_or_else(|| earn::points(&rules.earning, &before, terms), |counted| counted.earned);
         let has = earn::points(&rules.earning, &after, terms);
-        let (earned, taken_back) = (has.saturating_minus(had), had.saturating_minus(has));
+        // a basket that shrinks gives nothing and one that grows takes nothing, whatever the rules are by now
+        let (mut earned, mut taken_back) = (Points::ZERO, Points::ZERO);
+        if after.total < before.total {
+            taken_back = had.saturating_minus(has);
+        } else {
+            earned = has.saturating_minus(had);
+        }
+        let now_has = had.plus(earned).unwrap_or(Points::MAX).saturating_minus(taken_back);
+        (basket.part, basket.earned) = (part.number(), now_has);
         if !self.state.accounts.takes(account, earned) {
             return Err(MoveError::Range.into());
         }
@@ -117,7 +132,8 @@ impl Programme {
         // valid from the day the brand learned of it: late data shortens nobody's time
         let expires = rules.expires(rules.zone.day(now.max(at)));
         let most_a_day = rules.fraud.points_per_day.get();
-        let change = Change::Purchased { account, part, counted, earned, taken_back, expires };
+        let change =
+            Change::Purchased { account, part, counted, earned, taken_back, expires, basket };
         self.enter(change, out)?;
         if first_part {
             self.reward_referrer(account, now, out)?;

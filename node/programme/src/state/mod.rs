@@ -4,6 +4,7 @@
 //! durable. Entering a change is the same now and when it is replayed ([`Programme::replay`]), so
 //! that what is durable and what is in memory cannot differ.
 
+mod adjust;
 mod apply;
 mod change;
 mod event;
@@ -24,6 +25,8 @@ pub use change::{Change, Movement, Notice, Way};
 pub use event::{Answer, Event, Purchase, Refusal};
 
 use crate::accounts::Accounts;
+use crate::adjustments::Adjustments;
+use crate::baskets::Baskets;
 use crate::coupons::{Code, Coupons};
 use crate::experiments::{AssignmentKey, GroupResult};
 use crate::fraud::Watch;
@@ -81,6 +84,8 @@ enum Done {
         points: Points,
         #[n(2)]
         worth: Fen,
+        #[n(3)]
+        reversed: bool,
     },
     #[n(1)]
     Claimed {
@@ -88,6 +93,11 @@ enum Done {
         account: Account,
         #[n(1)]
         code: Code,
+    },
+    #[n(2)]
+    Adjusted {
+        #[n(0)]
+        number: u64,
     },
 }
 
@@ -120,7 +130,7 @@ struct State {
     #[n(2)]
     names: Names,
     #[n(3)]
-    counted: BTreeSet<BasketPart>,
+    baskets: Baskets,
     #[n(4)]
     coupons: Coupons,
     #[n(5)]
@@ -142,6 +152,8 @@ struct State {
     // who of a test has bought
     #[n(13)]
     bought: BTreeMap<(Account, Name), Timestamp>,
+    #[n(14)]
+    adjustments: Adjustments,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +176,8 @@ pub struct Programme {
 #[error("a snapshot of the programme cannot be read")]
 pub struct InvalidSnapshot;
 
-type Outcome<T = Answer> = Result<T, Refusal>;
+/// What came of it, or why not.
+pub type Outcome<T = Answer> = Result<T, Refusal>;
 
 impl Programme {
     /// A programme without rules and members. The key assigns members to groups of tests.
@@ -174,12 +187,13 @@ impl Programme {
         Self { key, rules: None, announced: None, state: State::default() }
     }
 
-    /// Begins under first rules. Balances of before are then carried over by [`Self::follow`].
+    /// Begins under first rules. Balances of before are then carried over by [`Self::follow`]. As long as
+    /// nobody has anything under them, others may be taken in their place.
     ///
     /// # Errors
-    /// When it has rules already.
+    /// When it is in use already.
     pub fn open(&mut self, rules: &Rules, now: Timestamp, out: &mut Vec<Change>) -> Outcome<()> {
-        if self.rules.is_some() {
+        if !self.is_unused() {
             return Err(Refusal::Rules("the programme is open: propose a change".to_owned()));
         }
         self.enter(Change::Opened { rules: rules.text().to_owned(), at: now }, out)
@@ -220,6 +234,17 @@ impl Programme {
             Event::Review { case, verdict } => self.review(case, verdict, now, out),
             Event::Ask { account, about, text } => self.ask(account, about, text, now, out),
             Event::Answer { request, text } => self.answer(request, text, now, out),
+            Event::GiveCoupon { key, account, kind } => {
+                self.give_coupon(key, account, &kind, (now, random), out)
+            }
+            Event::ReversePayment { key, account } => self.reverse_payment(key, account, now, out),
+            Event::ReopenCoupon { key, code } => self.reopen_coupon(key, code, out),
+            Event::Adjust { key, account, points, gives, reason, by } => {
+                self.adjust(key, account, (points, gives), (reason, by), now, out)
+            }
+            Event::DecideAdjustment { number, agrees, by } => {
+                self.decide_adjustment(number, agrees, by, now, out)
+            }
             Event::ProposeRules { rules, effective } => self.propose(&rules, effective, now, out),
             Event::WithdrawRules => self.withdraw(now, out),
             Event::Forget { account } => {
@@ -248,6 +273,15 @@ impl Programme {
 
     fn rules_now(&self) -> Outcome<&Rules> {
         self.rules.as_ref().ok_or(Refusal::NoRules)
+    }
+
+    /// Whether no member has had anything of it yet: there is nobody who would have to be told of other
+    /// rules.
+    #[must_use]
+    pub fn is_unused(&self) -> bool {
+        self.state.profiles.is_empty()
+            && self.state.accounts.is_empty()
+            && self.state.baskets.is_empty()
     }
 
     // --- what can be seen
@@ -292,6 +326,16 @@ impl Programme {
     pub const fn watch(&self) -> &Watch {
         &self.state.watch
     }
+    /// Corrections by staff.
+    #[must_use]
+    pub const fn adjustments(&self) -> &Adjustments {
+        &self.state.adjustments
+    }
+    /// Baskets that have counted.
+    #[must_use]
+    pub const fn baskets(&self) -> &Baskets {
+        &self.state.baskets
+    }
     /// What members ask.
     #[must_use]
     pub const fn requests(&self) -> &Requests {
@@ -313,7 +357,7 @@ impl Programme {
     /// Whether this part of a basket has counted.
     #[must_use]
     pub fn has_counted(&self, part: BasketPart) -> bool {
-        self.state.counted.contains(&part)
+        self.state.baskets.has(part)
     }
 
     // --- snapshots

@@ -3,9 +3,9 @@
 use protocol::amount::{Points, Rate};
 use protocol::time::Timestamp;
 
-use super::{Answer, Change, Done, Outcome, Programme, Random, Refusal};
+use super::{Answer, Change, Done, Notice, Outcome, Programme, Random, Refusal};
 use crate::accounts::MoveError;
-use crate::coupons::{Code, Coupon, Origin, Redemption};
+use crate::coupons::{Code, Coupon, CouponError, Origin, Redemption};
 use crate::fraud::{Sign, minutes};
 use crate::ids::{Account, Fen, Name};
 use crate::requests::Key;
@@ -30,7 +30,7 @@ impl Programme {
         out: &mut Vec<Change>,
     ) -> Outcome {
         match self.state.done.get(&key) {
-            Some(Done::Paid { account: whose, points: paid, worth })
+            Some(Done::Paid { account: whose, points: paid, worth, reversed: false })
                 if (*whose, *paid) == (account, points) =>
             {
                 return Ok(Answer::TakesOff { worth: *worth });
@@ -73,14 +73,8 @@ impl Programme {
         (now, random): (Timestamp, Random<'_>),
         out: &mut Vec<Change>,
     ) -> Outcome {
-        match self.state.done.get(&key) {
-            Some(Done::Claimed { account: whose, code }) if *whose == account => {
-                let coupon = self.state.coupons.get(*code).filter(|coupon| coupon.kind == *kind);
-                let coupon = coupon.ok_or(Refusal::KeyTaken)?;
-                return Ok(Answer::Coupon { code: *code, expires: coupon.expires });
-            }
-            Some(_) => return Err(Refusal::KeyTaken),
-            None => {}
+        if let Some(given) = self.given(key, account, kind)? {
+            return Ok(given);
         }
         let rules = self.rules_now()?;
         self.not_stopped(account)?;
@@ -93,6 +87,77 @@ impl Programme {
         let (code, expires) =
             self.new_coupon(account, kind, Origin::Claimed, Some(key), (now, random), out)?;
         Ok(Answer::Coupon { code, expires })
+    }
+
+    /// The coupon that was given under a key, if one was.
+    fn given(&self, key: Key, account: Account, kind: &Name) -> Outcome<Option<Answer>> {
+        match self.state.done.get(&key) {
+            Some(Done::Claimed { account: whose, code }) if *whose == account => {
+                let coupon = self.state.coupons.get(*code).filter(|coupon| coupon.kind == *kind);
+                let coupon = coupon.ok_or(Refusal::KeyTaken)?;
+                Ok(Some(Answer::Coupon { code: *code, expires: coupon.expires }))
+            }
+            Some(_) => Err(Refusal::KeyTaken),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn give_coupon(
+        &mut self,
+        key: Key,
+        account: Account,
+        kind: &Name,
+        (now, random): (Timestamp, Random<'_>),
+        out: &mut Vec<Change>,
+    ) -> Outcome {
+        if let Some(given) = self.given(key, account, kind)? {
+            return Ok(given);
+        }
+        self.not_stopped(account)?;
+        let (code, expires) =
+            self.new_coupon(account, kind, Origin::Staff, Some(key), (now, random), out)?;
+        let told = Notice::CouponGiven { kind: kind.clone(), expires };
+        self.told(Some(account), now, told, out)?;
+        Ok(Answer::Coupon { code, expires })
+    }
+
+    pub(super) fn reverse_payment(
+        &mut self,
+        key: Key,
+        account: Account,
+        now: Timestamp,
+        out: &mut Vec<Change>,
+    ) -> Outcome {
+        let (points, reversed) = match self.state.done.get(&key) {
+            Some(Done::Paid { account: whose, points, reversed, .. }) if *whose == account => {
+                (*points, *reversed)
+            }
+            _ => return Err(Refusal::NotPaid),
+        };
+        if reversed {
+            return Ok(Answer::Repeated);
+        }
+        if !self.state.accounts.takes(account, points) {
+            return Err(MoveError::Range.into());
+        }
+        // the lots they came from are not known any more: they are valid as if they were earned today
+        let rules = self.rules_now()?;
+        let expires = rules.expires(rules.zone.day(now));
+        self.enter(Change::PaymentReversed { key, account, points, expires }, out)?;
+        Ok(Answer::Done)
+    }
+
+    pub(super) fn reopen_coupon(&mut self, key: Key, code: Code, out: &mut Vec<Change>) -> Outcome {
+        let coupon = self.state.coupons.get(code).ok_or(CouponError::Unknown)?;
+        match &coupon.redeemed {
+            None => return Ok(Answer::Repeated),
+            Some(by) if by.key == key => {}
+            Some(by) => {
+                return Err(CouponError::Redeemed { at_ms: by.at.unix_ms() }.into());
+            }
+        }
+        self.enter(Change::CouponReopened { code }, out)?;
+        Ok(Answer::Done)
     }
 
     /// Gives a coupon, as far as the rules have any left.
@@ -117,7 +182,7 @@ impl Programme {
         if u32::try_from(mine).unwrap_or(u32::MAX) >= terms.most_per_member {
             return Err(Refusal::EnoughForOne { name: name(), most: terms.most_per_member });
         }
-        let price = if key.is_some() { terms.price } else { Points::ZERO };
+        let price = if origin == Origin::Claimed { terms.price } else { Points::ZERO };
         let last = rules.zone.day(now).plus(terms.valid_days);
         let coupon = Coupon {
             kind: kind.clone(),

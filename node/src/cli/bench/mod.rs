@@ -5,6 +5,7 @@
 
 mod alliance;
 mod audit;
+mod earn;
 mod exchange;
 mod floor;
 mod import;
@@ -24,6 +25,7 @@ use super::process::Program;
 use super::{CliError, Io};
 
 pub use audit::{AuditBenchArguments, AuditFigures, Auditing, measure as measure_audit};
+pub use earn::{EarnArguments, EarnFigures, measure as measure_earn};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
 pub use import::{ImportBenchArguments, ImportFigures, measure as measure_import};
 pub use kills::{KillsArguments, KillsFigures, measure as measure_kills};
@@ -37,6 +39,8 @@ pub use witness::{SizeFigures, WitnessArguments, WitnessFigures, measure as meas
 pub enum BenchCommand {
     /// Exchanges a second of a whole alliance in this process: certified, durable, on both accounts.
     Exchange(ExchangeArguments),
+    /// Purchases a second that a points programme counts, durable, with all its rules.
+    Earn(EarnArguments),
     /// What one block costs a brand that only witnesses it, by the number of exchanges in it.
     Witness(WitnessArguments),
     /// Seconds and memory that the offline audit of a large alliance takes.
@@ -77,6 +81,15 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
                 io.json(&figures)?;
             }
             Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Earn(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = earn::measure(arguments, &io)?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(if figures.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
         BenchCommand::Witness(arguments) => {
             let mut io = Io::new(arguments.json);

@@ -52,6 +52,35 @@ sums AS (SELECT id, sum(moved) AS moved FROM posted GROUP BY id ORDER BY id)
 UPDATE account SET balance = balance + sums.moved FROM sums WHERE account.id = sums.id;
 ";
 
+/// What a purchase leaves behind: a basket's key that is taken once, the member's counts, points by the
+/// day on which they expire, an entry of the books.
+const EARN: &str = "\
+WITH asked AS MATERIALIZED (
+  SELECT gen_random_uuid() AS key, :client_id * 10000000 + (random() * MEMBERS)::int AS member,
+    100 + n % 29900 AS fen, 20454 + n % 7 AS day
+  FROM generate_series(1, 8192) n),
+taken AS (
+  INSERT INTO basket SELECT key, member, fen FROM asked ON CONFLICT DO NOTHING RETURNING key),
+new AS (SELECT asked.*, fen * 3 / 200 AS points FROM asked JOIN taken USING (key)),
+booked AS (INSERT INTO entry SELECT key, member, points FROM new),
+lots AS (
+  INSERT INTO lot SELECT member, day, sum(points) FROM new GROUP BY member, day ORDER BY member, day
+  ON CONFLICT (member, day) DO UPDATE SET points = lot.points + excluded.points)
+INSERT INTO member SELECT member, sum(points), sum(points), count(*), sum(fen) FROM new
+  GROUP BY member ORDER BY member
+  ON CONFLICT (id) DO UPDATE SET balance = member.balance + excluded.balance,
+    accumulated = member.accumulated + excluded.accumulated,
+    purchases = member.purchases + excluded.purchases, fen = member.fen + excluded.fen;
+";
+
+const EARN_SCHEMA: &str = "\
+CREATE TABLE basket (key uuid PRIMARY KEY, member int NOT NULL, fen bigint NOT NULL);
+CREATE TABLE entry (key uuid NOT NULL, member int NOT NULL, points bigint NOT NULL);
+CREATE TABLE lot (member int NOT NULL, day int NOT NULL, points bigint NOT NULL, PRIMARY KEY (member, day));
+CREATE TABLE member (id int PRIMARY KEY, balance bigint NOT NULL, accumulated bigint NOT NULL,
+  purchases bigint NOT NULL, fen bigint NOT NULL);
+";
+
 /// Transfers a second.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
@@ -70,6 +99,17 @@ pub fn batched_per_second(seconds: u32) -> Result<Option<Rates>, CliError> {
     cluster.client("psql", &["-q", "-d", "postgres", "-c", SCHEMA]).map_err(input)?;
     let rate = |script| measure(&cluster, script, seconds);
     Ok(Some(Rates { double_entry: rate(DOUBLE_ENTRY)?, summed: rate(SUMMED)? }))
+}
+
+/// Purchases a second that are counted in batches; none when no server is installed.
+///
+/// # Errors
+/// When a server is installed and does not do it.
+pub fn earned_per_second(seconds: u32, members: u32) -> Result<Option<f64>, CliError> {
+    let script = EARN.replace("MEMBERS", &members.saturating_sub(1).to_string());
+    let Some(cluster) = PostgresCluster::start().map_err(input)? else { return Ok(None) };
+    cluster.client("psql", &["-q", "-d", "postgres", "-c", EARN_SCHEMA]).map_err(input)?;
+    measure(&cluster, &script, seconds).map(Some)
 }
 
 fn measure(cluster: &PostgresCluster, sql: &str, seconds: u32) -> Result<f64, CliError> {

@@ -8,9 +8,11 @@
 //! randomness is fixed; the vault's (handles, codes) is not, and nothing depends on it.
 
 mod partners;
+mod programme;
 
 use std::path::{Path, PathBuf};
 
+use ::programme::Rules;
 use protocol::amount::{Points, Rate, Value};
 use protocol::audit::{Auditor, KeyHolder, OpeningKey, Rule};
 use protocol::codec;
@@ -28,7 +30,6 @@ use crate::cli::audit::Directory;
 use crate::exchange::book::BookedExchange;
 use crate::exchange::cold::{Cold, Leaving};
 use crate::exchange::points::Control;
-use crate::exchange::record::EarnedPoints;
 use crate::journal;
 use crate::runtime::own_blocks::OwnBlocks;
 use crate::runtime::sealed_journal::RecordCipher;
@@ -176,6 +177,8 @@ struct World {
     // whether the statement's payments are to be confirmed by all
     settled: bool,
     restarts: usize,
+    // of the programme of every brand
+    rules: Rules,
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -235,6 +238,11 @@ fn card(number: u32) -> String {
 
 impl World {
     fn new(kills: &[Kill]) -> Self {
+        Self::with_rules(kills, alliance_config::sample::FIRST_RULES)
+    }
+
+    fn with_rules(kills: &[Kill], rules: &str) -> Self {
+        let rules = Rules::from_toml(rules).unwrap();
         let constitution = constitution();
         // in memory where the system has such a place: a killed process loses nothing of it
         let folders = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
@@ -256,7 +264,8 @@ impl World {
             assert!(enrolled.iter().all(|one| matches!(one, Enrolment::Created(_))));
             let folder = folders.path().join(BRANDS[number]);
             let at = (&vault, &store);
-            let core = start(&constitution, number, at, folder, 0, &[]);
+            let mut core = start(&constitution, number, at, folder, 0, &[]);
+            core.first_rules = rules.clone();
             let (journal, history, waiting) = (Vec::new(), Vec::new(), VecDeque::new());
             Site { core, vault, store, journal, history, waiting, turns: 0, starts: 1 }
         });
@@ -280,6 +289,7 @@ impl World {
             cut_off: None,
             settled: false,
             restarts: 0,
+            rules: rules.clone(),
         };
         for who in 0..3 {
             world.turn(who, |core, now, turn| core.resume(now, turn));
@@ -460,6 +470,7 @@ impl World {
         site.starts += 1;
         let at = (&site.vault, &site.store);
         site.core = start(&self.constitution, who, at, folder, seed, &site.journal);
+        site.core.first_rules = self.rules.clone();
         for (_, key) in self.answered.iter().filter(|(whose, _)| *whose == who) {
             assert!(site.core.exchange_by_id(&exchange_id(key)).is_ok(), "{key} is forgotten");
         }
@@ -572,25 +583,27 @@ impl World {
         who: usize,
         act: impl Fn(&mut Core, Timestamp, &mut Turn) -> Result<R, ServiceError>,
     ) -> R {
+        self.try_to(who, act).unwrap()
+    }
+
+    /// The same, when it may be refused.
+    fn try_to<R>(
+        &mut self,
+        who: usize,
+        act: impl Fn(&mut Core, Timestamp, &mut Turn) -> Result<R, ServiceError>,
+    ) -> Result<R, ServiceError> {
         loop {
             if let Some(answer) = self.turn(who, &act)
                 && self.release(who, 0)
             {
-                return answer.unwrap();
+                return answer;
             }
         }
     }
 
+    /// One basket, at a point a yuan.
     fn earn(&mut self, who: usize, person: u32, points: u64) {
-        self.ask(who, |core, _, turn| {
-            let member = core.member(&card(person))?;
-            let key = [person as u8; 20];
-            if !core.has_earned(&key).unwrap() {
-                let points = Points::new(points).unwrap();
-                core.enter(NodeRecord::Earned(vec![EarnedPoints { key, member, points }]), turn);
-            }
-            Ok(())
-        });
+        self.buy(who, person, (person as u8, 0), (0, points * 100));
     }
 
     fn link(&mut self, from: usize, to: usize, person: u32) {

@@ -3,6 +3,7 @@
 mod fraud;
 mod model;
 mod offers;
+mod staff;
 
 use super::*;
 use crate::accounts::{MoveError, Side};

@@ -1,0 +1,158 @@
+//! Handlers of the points programme: the counter's, the manager's, the reviewer's, the app's.
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::extract::{IdempotencyKey, Json, Path, Query};
+use super::{App, Problem};
+use crate::auth::{Authorized, perm};
+use crate::service::*;
+
+type Result<T, E = Problem> = std::result::Result<T, E>;
+
+/// After which notice.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AfterQuery {
+    /// Notices with a higher number.
+    #[serde(default)]
+    after: u64,
+}
+
+/// The rules in plain words, Chinese and English, and the notice of a change to come. For everyone.
+#[utoipa::path(get, path = "/api/v1/programme/rules", tag = "programme",
+    responses((status = 200, description = "The rules", body = RulesView)))]
+pub(super) async fn rules(State(app): State<App>) -> Result<Json<RulesView>> {
+    Ok(Json(app.node.programme_rules().await?))
+}
+
+/// Takes the first rules, or announces others.
+#[utoipa::path(post, path = "/api/v1/programme/rules", tag = "programme", request_body = RulesRequest,
+    responses((status = 200, description = "The rules as members read them now", body = RulesView)))]
+pub(super) async fn take_rules(
+    _: Authorized<perm::ManageProgramme>,
+    State(app): State<App>,
+    Json(request): Json<RulesRequest>,
+) -> Result<Json<RulesView>> {
+    Ok(Json(app.node.take_programme_rules(request).await?))
+}
+
+/// The books: trial balance, liability, breakage.
+#[utoipa::path(get, path = "/api/v1/programme/report", tag = "programme",
+    responses((status = 200, description = "The books", body = ProgrammeReportView)))]
+pub(super) async fn report(
+    _: Authorized<perm::ReadProgramme>,
+    State(app): State<App>,
+) -> Result<Json<ProgrammeReportView>> {
+    Ok(Json(app.node.programme_report().await?))
+}
+
+/// Stock of rewards, coupons, tests of offers.
+#[utoipa::path(get, path = "/api/v1/programme/campaigns", tag = "programme",
+    responses((status = 200, description = "What there is", body = CampaignsView)))]
+pub(super) async fn campaigns(
+    _: Authorized<perm::ReadProgramme>,
+    State(app): State<App>,
+) -> Result<Json<CampaignsView>> {
+    Ok(Json(app.node.programme_campaigns().await?))
+}
+
+/// Sets stock, or withdraws announced rules.
+#[utoipa::path(post, path = "/api/v1/programme/actions", tag = "programme", request_body = ManagerAction,
+    responses((status = 200, description = "Done", body = DoneView)))]
+pub(super) async fn manage(
+    _: Authorized<perm::ManageProgramme>,
+    State(app): State<App>,
+    Json(action): Json<ManagerAction>,
+) -> Result<Json<DoneView>> {
+    Ok(Json(app.node.manage_programme(action).await?))
+}
+
+/// One member: points, lots and their expiry, tier and distance to the next, coupons to redeem.
+#[utoipa::path(get, path = "/api/v1/programme/members/{card}", tag = "programme",
+    params(("card" = String, Path, description = "Card number")),
+    responses((status = 200, description = "The member", body = ProgrammeMemberView)))]
+pub(super) async fn member(
+    _: Authorized<perm::ReadMembers>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+) -> Result<Json<ProgrammeMemberView>> {
+    Ok(Json(app.node.programme_member(card).await?))
+}
+
+/// Does something for a member: join, sign in, an activity, pay with points, claim a coupon, ask for a
+/// reward, ask the service.
+#[utoipa::path(post, path = "/api/v1/programme/members/{card}/actions", tag = "programme",
+    params(("card" = String, Path, description = "Card number"), ("Idempotency-Key" = String, Header,
+        description = "1 to 128 visible ASCII characters; repeating an action under its key is safe")),
+    request_body = MemberAction,
+    responses((status = 200, description = "Done, and durable", body = DoneView)))]
+pub(super) async fn for_member(
+    _: Authorized<perm::ManageMembers>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(action): Json<MemberAction>,
+) -> Result<impl IntoResponse> {
+    Ok(Json(app.node.programme_for_member(key, card, action).await?))
+}
+
+/// Redeems a coupon by its code, hands over a reward, or gives it up.
+#[utoipa::path(post, path = "/api/v1/programme/till", tag = "programme",
+    params(("Idempotency-Key" = String, Header,
+        description = "1 to 128 visible ASCII characters; repeating an action under its key is safe")),
+    request_body = TillAction,
+    responses((status = 200, description = "Done, and durable", body = DoneView)))]
+pub(super) async fn till(
+    _: Authorized<perm::ManageMembers>,
+    State(app): State<App>,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(action): Json<TillAction>,
+) -> Result<Json<DoneView>> {
+    Ok(Json(app.node.programme_at_till(key, action).await?))
+}
+
+/// Cases to be reviewed, the most urgent first.
+#[utoipa::path(get, path = "/api/v1/programme/cases", tag = "programme",
+    responses((status = 200, description = "Open cases", body = [CaseView])))]
+pub(super) async fn cases(
+    _: Authorized<perm::ReviewProgramme>,
+    State(app): State<App>,
+) -> Result<Json<Vec<CaseView>>> {
+    Ok(Json(app.node.programme_cases().await?))
+}
+
+/// Members' requests, open ones first.
+#[utoipa::path(get, path = "/api/v1/programme/requests", tag = "programme",
+    responses((status = 200, description = "Requests", body = [RequestView])))]
+pub(super) async fn requests(
+    _: Authorized<perm::ReviewProgramme>,
+    State(app): State<App>,
+) -> Result<Json<Vec<RequestView>>> {
+    Ok(Json(app.node.programme_requests().await?))
+}
+
+/// Closes a case or answers a request.
+#[utoipa::path(post, path = "/api/v1/programme/reviews", tag = "programme", request_body = ReviewAction,
+    responses((status = 200, description = "Done", body = DoneView)))]
+pub(super) async fn review(
+    _: Authorized<perm::ReviewProgramme>,
+    State(app): State<App>,
+    Json(action): Json<ReviewAction>,
+) -> Result<Json<DoneView>> {
+    Ok(Json(app.node.review_programme(action).await?))
+}
+
+/// Notices for who pushes messages, oldest first.
+#[utoipa::path(get, path = "/api/v1/programme/notices", tag = "programme", params(AfterQuery),
+    responses((status = 200, description = "Notices", body = [NoticeView])))]
+pub(super) async fn notices(
+    _: Authorized<perm::ManageMembers>,
+    State(app): State<App>,
+    Query(query): Query<AfterQuery>,
+) -> Result<Json<Vec<NoticeView>>> {
+    Ok(Json(app.node.programme_notices(query.after).await?))
+}

@@ -1,0 +1,166 @@
+//! What staff does to the programme by hand, and what it looks at before it does: corrections, coupons given,
+//! rules checked.
+
+use ::programme::adjustments::{Adjustment, AdjustmentState};
+use ::programme::calendar::DAY_MS;
+use ::programme::coupons::Origin;
+use ::programme::plain::{Concern, statements};
+use ::programme::rules::{RuleChange, RuleChangeError, Rules, change};
+use ::programme::state::{Answer, Event, Refusal};
+use protocol::time::Timestamp;
+
+use super::programme::{refused, request_key};
+use super::programme_service::{LIST_MAX, done, name, points, words};
+use super::{Core, Turn};
+use crate::exchange::points::account;
+use crate::service::*;
+
+/// What came of a decision on a correction: one that is refused is done with too.
+pub(super) fn decided(agrees: bool, it: Answer) -> DoneView {
+    let mut view = done(it, None);
+    if !agrees {
+        "done".clone_into(&mut view.state);
+    }
+    view
+}
+
+fn signed(adjustment: &Adjustment) -> i64 {
+    // an amount has at most 10^12 points
+    let points = i64::try_from(adjustment.points.get()).unwrap_or(i64::MAX);
+    if adjustment.gives { points } else { points.saturating_neg() }
+}
+
+impl Core {
+    pub(super) fn adjust_points(
+        &mut self,
+        (key, by): (&str, String),
+        card: &str,
+        request: AdjustmentRequest,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<DoneView, ServiceError> {
+        let account = account(self.member(card)?);
+        let event = Event::Adjust {
+            key: request_key("adjust", &format!("{card}\0{key}")),
+            account,
+            points: points(request.points.unsigned_abs())?,
+            gives: request.points > 0,
+            reason: request.reason.trim().to_owned(),
+            by,
+        };
+        self.happen(event, now, turn).map(|it| done(it, None))
+    }
+
+    pub(super) fn give_coupon(
+        &mut self,
+        key: &str,
+        card: &str,
+        kind: &str,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<DoneView, ServiceError> {
+        let member = self.member(card)?;
+        self.require_programme(member)?;
+        let event = Event::GiveCoupon {
+            key: request_key("give", &format!("{card}\0{key}")),
+            account: account(member),
+            kind: name(kind, "kind")?,
+        };
+        self.happen(event, now, turn).map(|it| done(it, None))
+    }
+
+    pub(super) fn adjustment_views(&self) -> Vec<AdjustmentView> {
+        let latest = self.programme.adjustments().latest().take(LIST_MAX);
+        latest
+            .map(|(number, adjustment)| {
+                let (decided_by, decided_ms) = match &adjustment.state {
+                    AdjustmentState::Agreed { at, by } | AdjustmentState::Refused { at, by } => {
+                        (Some(by.clone()), Some(at.unix_ms()))
+                    }
+                    AdjustmentState::Booked | AdjustmentState::Waiting => (None, None),
+                };
+                AdjustmentView {
+                    number,
+                    card: self.masked_card(adjustment.account),
+                    points: signed(adjustment),
+                    reason: adjustment.reason.clone(),
+                    by: adjustment.by.clone(),
+                    at_ms: adjustment.at.unix_ms(),
+                    state: adjustment.state.name().to_owned(),
+                    decided_by,
+                    decided_ms,
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn coupon_views(
+        &self,
+        kind: Option<&str>,
+    ) -> Result<Vec<IssuedCouponView>, ServiceError> {
+        let kind = kind.map(|kind| name(kind, "kind")).transpose()?;
+        let all = self.programme.coupons().iter().map(|(_, coupon)| coupon);
+        let mut all: Vec<_> =
+            all.filter(|it| kind.as_ref().is_none_or(|kind| it.kind == *kind)).collect();
+        all.sort_by_key(|coupon| std::cmp::Reverse(coupon.given));
+        let latest = all.into_iter().take(LIST_MAX);
+        let view = |coupon: &::programme::coupons::Coupon| IssuedCouponView {
+            kind: coupon.kind.to_string(),
+            card: self.masked_card(coupon.account),
+            origin: match &coupon.origin {
+                Origin::Claimed => "claimed".to_owned(),
+                Origin::Staff => "staff".to_owned(),
+                Origin::Trigger(trigger) => trigger.to_string(),
+            },
+            worth_fen: coupon.worth.get(),
+            given_ms: coupon.given.unix_ms(),
+            expires_ms: coupon.expires.unix_ms(),
+            redeemed_ms: coupon.redeemed.as_ref().map(|it| it.at.unix_ms()),
+            place: coupon.redeemed.as_ref().map(|it| it.place.to_string()),
+        };
+        Ok(latest.map(view).collect())
+    }
+
+    /// Rules as they would be taken up now.
+    pub(super) fn check_view(
+        &self,
+        text: &str,
+        now: Timestamp,
+    ) -> Result<RulesCheckView, ServiceError> {
+        let new =
+            Rules::from_toml(text).map_err(|error| refused(&Refusal::Rules(error.to_string())))?;
+        let rules = statements(&new).into_iter().map(|it| RuleView {
+            key: it.key,
+            words: words(&it.words),
+            internal: it.concern == Concern::Internal,
+        });
+        let mut view = RulesCheckView {
+            version: new.version,
+            rules: rules.collect(),
+            earliest_ms: now.unix_ms(),
+            ..RulesCheckView::default()
+        };
+        let old = self.rules();
+        let differences = change::differences(&old, &new);
+        let differences = differences.iter().map(|it| RuleDifferenceView {
+            key: it.key.clone(),
+            words: words(&it.words()),
+            needs_notice: it.needs_notice(),
+        });
+        view.differences = differences.collect();
+        if self.programme.is_unused() {
+            return Ok(view);
+        }
+        if view.differences.iter().any(|it| it.needs_notice) {
+            let notice = u64::from(old.change_notice_days).saturating_mul(DAY_MS);
+            view.earliest_ms = view.earliest_ms.saturating_add(notice);
+        }
+        let pending = self.programme.announced().map(|(rules, _)| rules.version);
+        let earliest = Timestamp::from_unix_ms(view.earliest_ms);
+        view.refused = match pending {
+            Some(version) => Some(RuleChangeError::Pending { version }.to_string()),
+            None => RuleChange::between(&old, &new, now, earliest).err().map(|it| it.to_string()),
+        };
+        Ok(view)
+    }
+}

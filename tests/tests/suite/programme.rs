@@ -1,0 +1,143 @@
+//! The points programme of a running node: purchases at the counter, goods that come back, payments,
+//! corrections, rules tried and announced; and all of it after a restart.
+
+use alliance_config::sample::PROGRAMME_TEMPLATE;
+use node::service::{
+    AdjustmentRequest, ErrorKind, MemberAction, Node, PurchaseLine, PurchaseRequest, RulesFile,
+    RulesRequest,
+};
+
+use super::alliance::Alliance;
+
+const BRAND: &str = "fuel_stop";
+const CARD: &str = "FS0SE5S4Z7EN";
+
+fn line(amount_fen: i64) -> PurchaseLine {
+    PurchaseLine { department: "SNACKS".to_owned(), pieces: amount_fen.signum(), amount_fen }
+}
+
+fn bought(receipt: &str, returns: Option<&str>, lines: &[i64]) -> PurchaseRequest {
+    PurchaseRequest {
+        card: CARD.to_owned(),
+        receipt: receipt.to_owned(),
+        purchased_at: "2026-11-20T12:00:00+08:00".to_owned(),
+        channel: "store".to_owned(),
+        returns: returns.map(str::to_owned),
+        lines: lines.iter().map(|fen| line(*fen)).collect(),
+    }
+}
+
+async fn available(node: &Node) -> u64 {
+    let (member, books) = (
+        node.member(CARD.into()).await.unwrap(),
+        node.programme_member(CARD.into()).await.unwrap(),
+    );
+    // what an exchange may spend, and what the programme's lots come to
+    assert_eq!((member.available, member.held), (books.available, books.held));
+    assert_eq!(books.lots.iter().map(|lot| lot.points).sum::<u64>(), books.available + books.held);
+    let report = node.programme_report().await.unwrap();
+    assert_eq!((report.trial_balance, report.differences), (0, 0));
+    member.available
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_counter_sells_takes_back_and_corrects_and_every_point_is_there_after_a_restart() {
+    let mut alliance = Alliance::of_the_sample().await;
+    // while nobody has anything, rules are taken at once, and others in their place
+    let node = alliance.node(BRAND);
+    let first = "format = \"coalition programme 1\"\nversion = 1\n[expiry]\nvalid_days = 365\n\
+        [[coupon]]\nname = \"sorry\"\nzh = \"致歉\"\nen = \"Sorry\"\nvalid_days = 9\n";
+    for text in [first.replace("365", "30"), first.to_owned()] {
+        let request = RulesRequest { rules: text, effective_ms: None };
+        assert_eq!(node.take_programme_rules(request).await.unwrap().version, 1);
+    }
+    alliance.import(BRAND).await;
+    let base = available(&node).await;
+    assert!(base > 0);
+
+    let sale = bought("T1", None, &[1_000, 550]);
+    let first_time = node.enter_purchase("k1".into(), sale.clone()).await.unwrap();
+    assert_eq!((first_time.state.as_str(), first_time.points_earned), ("counted", 15));
+    for key in ["k1", "k2"] {
+        let again = node.enter_purchase(key.into(), sale.clone()).await.unwrap();
+        assert_eq!((again.state.as_str(), again.points_earned), ("known", 0), "{key}");
+    }
+    assert_eq!(available(&node).await, base + 15);
+    let other = node.enter_purchase("k1".into(), bought("T9", None, &[5])).await.unwrap_err();
+    assert_eq!(other.code, "idempotency_key_reused");
+    let mut nobody = bought("T8", None, &[500]);
+    nobody.card = "NOBODY".to_owned();
+    let refused = node.enter_purchase("k3".into(), nobody).await.unwrap_err();
+    assert_eq!((refused.kind, refused.code), (ErrorKind::Invalid, "purchase_refused"));
+    assert!(!refused.message.contains("NOBODY"), "{}", refused.message);
+
+    // all of it comes back; then something is added to the same receipt: it has earned for that alone
+    node.enter_purchase("k4".into(), bought("T2", Some("T1"), &[-1_550])).await.unwrap();
+    assert_eq!(available(&node).await, base);
+    let more = node.enter_purchase("k5".into(), bought("T1", None, &[1_000, 550, 1_000])).await;
+    assert_eq!(more.unwrap().points_earned, 10);
+    assert_eq!(available(&node).await, base + 10);
+
+    let pay = MemberAction::Pay { points: 8, basket_fen: 500 };
+    let act = async |node: &Node, key: &str, action: MemberAction| {
+        node.programme_for_member(key.into(), CARD.into(), action).await
+    };
+    assert_eq!(act(&node, "p1", pay.clone()).await.unwrap().takes_off_fen, Some(8));
+    let reverse = MemberAction::ReversePayment { payment: "p1".to_owned() };
+    assert_eq!(act(&node, "r", reverse.clone()).await.unwrap().state, "done");
+    assert_eq!(act(&node, "r", reverse).await.unwrap().state, "repeated");
+    act(&node, "p2", pay).await.unwrap();
+    assert_eq!(available(&node).await, base + 2);
+
+    let adjust = async |key: &str, points: i64| {
+        let request = AdjustmentRequest { points, reason: "a till was offline".to_owned() };
+        node.adjust_points(key.into(), CARD.into(), "li".into(), request).await.unwrap()
+    };
+    assert_eq!(adjust("a1", 100).await.state, "done");
+    let waiting = adjust("a2", 401).await;
+    assert_eq!(waiting.state, "waiting");
+    let number = waiting.number.unwrap();
+    let own = node.decide_adjustment(number, true, "li".into()).await.unwrap_err();
+    assert_eq!(own.code, "four_eyes");
+    node.decide_adjustment(number, true, "wang".into()).await.unwrap();
+    assert_eq!(available(&node).await, base + 503);
+    let given = node.give_coupon("g".into(), CARD.into(), "sorry".into()).await.unwrap();
+    assert!(given.code.is_some());
+
+    // rules tried on the past: the same purchases, and twice the points
+    let text = format!(
+        "{}\n[earning]\npoints_per_yuan = [2, 1]\n",
+        first.replace("version = 1", "version = 2")
+    );
+    let file = RulesFile { rules: text.clone() };
+    let tried = node.simulate_programme_rules(file.clone()).await.unwrap();
+    assert_eq!(tried.purchases, 2_093);
+    let (old, new) = (&tried.in_force, &tried.proposed);
+    assert!(new.earned_points >= 2 * old.earned_points && new.earned_points > 100_000);
+    assert_eq!(old.earned_points, old.expired_points + old.left_points);
+    // tiers within reach of who buys petrol
+    let rules = PROGRAMME_TEMPLATE.replace("from_points = 3000", "from_points = 300");
+    let all = node.simulate_programme_rules(RulesFile { rules }).await.unwrap().proposed;
+    assert!(all.tiers.iter().any(|it| it.tier.as_deref() == Some("silver")), "{:?}", all.tiers);
+    let checked = node.check_programme_rules(file).await.unwrap();
+    assert!(checked.refused.is_none() && checked.differences.iter().any(|it| it.needs_notice));
+    let now = RulesRequest { rules: text.clone(), effective_ms: Some(1) };
+    let refused = node.take_programme_rules(now).await.unwrap_err();
+    assert_eq!(refused.code, "rules_refused");
+    let request = RulesRequest { rules: text, effective_ms: None };
+    let view = node.take_programme_rules(request).await.unwrap();
+    assert_eq!((view.version, view.announced.is_empty()), (1, false));
+
+    let before = node.programme_member(CARD.into()).await.unwrap();
+    assert_eq!(before.coupons.len(), 1);
+    let report = node.programme_report().await.unwrap();
+    alliance.stop(BRAND).await;
+    alliance.start(BRAND).await;
+    let node = alliance.node(BRAND);
+    assert_eq!(available(&node).await, base + 503);
+    assert_eq!(node.programme_member(CARD.into()).await.unwrap(), before);
+    let after = node.programme_report().await.unwrap();
+    assert_eq!((after.accounts, after.expiring), (report.accounts, report.expiring));
+    assert_eq!(node.adjustments().await.unwrap().len(), 2);
+    assert_eq!(node.issued_coupons(Some("sorry".into())).await.unwrap().len(), 1);
+}

@@ -143,7 +143,21 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub async fn login(&self, user: &str, password: &str) -> Result<SessionView, ClientError> {
-        let request = SessionRequest { user: user.to_owned(), password: password.to_owned() };
+        self.login_with(user, password, None).await
+    }
+
+    /// Signs in with a code of the second factor; later requests are made in that session.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn login_with(
+        &self,
+        user: &str,
+        password: &str,
+        code: Option<String>,
+    ) -> Result<SessionView, ClientError> {
+        let (user, password) = (user.to_owned(), password.to_owned());
+        let request = SessionRequest { user, password, code };
         let session: SessionView = self.post("/api/v1/sessions", &[], &request).await?;
         self.use_token(&session.token);
         Ok(session)

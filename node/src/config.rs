@@ -8,11 +8,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use protocol::crypto::sealed::Cipher;
 use protocol::ids::BrandId;
 use protocol::log::note::{NoteError, SignatureType, VerifierKey};
 use serde::{Deserialize, Serialize};
 
+use crate::desk::DeskSettings;
 use crate::store::{InvalidAddress, PostgresAddress, PostgresStore, SledStore, Store, StoreError};
+use crate::vault::HeldBrandKey;
 
 /// The node's own settings, in `node.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,49 @@ pub struct Settings {
     /// Witnessing beyond the alliance.
     #[serde(default, skip_serializing_if = "Witnessing::is_empty")]
     pub witnessing: Witnessing,
+    /// How members' fields are kept.
+    #[serde(default, skip_serializing_if = "VaultSettings::is_default")]
+    pub vault: VaultSettings,
+    /// What the brand answers its members for.
+    #[serde(default, skip_serializing_if = "DeskSettings::is_default")]
+    pub desk: DeskSettings,
+}
+
+/// How members' fields are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VaultSettings {
+    /// `aes-256-gcm`, which is the default, or `sm4-gcm`. What was sealed with the other still opens, and
+    /// is sealed anew when the key is rotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cipher: Option<String>,
+    /// The environment variable that holds the brand key, in place of the key file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_variable: Option<String>,
+}
+
+impl VaultSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The brand key, from where the settings say.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong: the cipher's name, the file, the variable.
+    pub fn brand_key(&self, file: &Path) -> Result<HeldBrandKey, String> {
+        let cipher = match &self.cipher {
+            None => Cipher::default(),
+            Some(name) => Cipher::from_name(name).ok_or_else(|| {
+                format!("vault.cipher: {name:?} is neither aes-256-gcm nor sm4-gcm")
+            })?,
+        };
+        let key = match &self.key_variable {
+            None => HeldBrandKey::read(file),
+            Some(name) => HeldBrandKey::from_environment(name),
+        };
+        Ok(key.map_err(|error| error.to_string())?.sealing_with(cipher))
+    }
 }
 
 /// MiB of the journal between two snapshots, unless the settings say otherwise.
@@ -70,6 +116,8 @@ impl Settings {
             store_trusted: None,
             snapshot_mib: SNAPSHOT_MIB,
             witnessing,
+            vault: VaultSettings::default(),
+            desk: DeskSettings::default(),
         }
     }
 

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use alliance_config::sample::SampleBrand;
+use protocol::ids::BrandId;
 use protocol::time::Timestamp;
 
 use crate::purchases::{
@@ -70,6 +71,8 @@ pub enum Stage {
 pub struct IntakeRules {
     /// What the files mean: columns, units, consent, cleaning.
     pub mapping: Mapping,
+    /// The brands of the alliance.
+    pub brands: Vec<BrandId>,
     /// As of when consents are recorded; no purchase is later than the day after.
     pub at: Timestamp,
     /// How fast.
@@ -77,10 +80,10 @@ pub struct IntakeRules {
 }
 
 impl IntakeRules {
-    /// A mapping, beside the node's other work.
+    /// A mapping, for a brand of an alliance, beside the node's other work.
     #[must_use]
-    pub const fn new(mapping: Mapping, at: Timestamp) -> Self {
-        Self { mapping, at, pace: Pace::BESIDE }
+    pub const fn new(mapping: Mapping, brands: Vec<BrandId>, at: Timestamp) -> Self {
+        Self { mapping, brands, at, pace: Pace::BESIDE }
     }
 
     /// Today at the brand, about: a day too late costs nothing, since tomorrow is allowed.
@@ -118,7 +121,12 @@ pub fn import_brand(
     sink: &mut dyn FnMut(&[BasketChange]) -> Result<(u64, u64), SinkError>,
     progress: &mut dyn FnMut(Stage, Progress),
 ) -> Result<BrandImport, ImportError> {
-    let terms = ImportTerms { mapping: &rules.mapping, today: rules.today(), pace: rules.pace };
+    let terms = ImportTerms {
+        mapping: &rules.mapping,
+        brands: &rules.brands,
+        today: rules.today(),
+        pace: rules.pace,
+    };
     let mut done = BrandImport { members: None, purchases: None, movements: 0, points: 0 };
     if let Some(source) = &files.members {
         let mut told = |done| progress(Stage::Members, done);
@@ -145,7 +153,6 @@ mod tests {
     use std::sync::Arc;
 
     use ::programme::Rules;
-    use protocol::ids::BrandId;
     use ring::rand::SystemRandom;
 
     use super::*;
@@ -165,7 +172,8 @@ mod tests {
     fn sample_rules() -> IntakeRules {
         let mapping = Mapping::shipped("complete-journey").unwrap();
         let at = Timestamp::from_unix_ms(1_764_000_000_000);
-        IntakeRules { pace: Pace::FULL, ..IntakeRules::new(mapping, at) }
+        let brands = ["fuel_stop", "health_home"].map(|name| BrandId::new(name).unwrap()).to_vec();
+        IntakeRules { pace: Pace::FULL, ..IntakeRules::new(mapping, brands, at) }
     }
 
     fn brand(name: &str) -> Brand {
@@ -226,5 +234,10 @@ mod tests {
         assert_eq!(last, Some((Stage::Purchases, end)));
         let consenting = vault.consenting(Purpose::JointAnalytics).unwrap();
         assert_eq!(consenting.subjects().len(), 294);
+        // the sample's rule names every other brand as a receiver, and itself none
+        let member = vault.members(None, 1).unwrap()[0];
+        let fuel_stop = BrandId::new("fuel_stop").unwrap();
+        let receivers = vault.consents(member).unwrap().receivers(Purpose::Exchange);
+        assert_eq!(receivers, [fuel_stop]);
     }
 }

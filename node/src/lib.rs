@@ -8,6 +8,7 @@ pub mod client;
 pub mod config;
 pub mod console;
 pub mod constitutions;
+pub mod desk;
 pub mod exchange;
 pub mod fragments;
 pub mod http;

@@ -41,6 +41,18 @@ pub enum Payload {
     /// Sends an earlier link or exchange of the other side back.
     #[n(2)]
     Return(#[n(0)] Return),
+    /// The sender's member is gone: the receiver is to drop the link. Never itself returned.
+    #[n(3)]
+    Unlink(#[n(0)] Unlink),
+}
+
+/// Ends a link that the sender's member had to an account of the receiver's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Unlink {
+    /// Who the person was between these two brands.
+    #[n(0)]
+    pub handle: MemberHandle,
 }
 
 /// A one-time code that the receiver gave its member, who brought it to the sender.
@@ -200,7 +212,7 @@ impl Payload {
                 return Err(PayloadError::LinkCode);
             }
             // what a return takes back is only known to the brand whose log the original is in
-            Self::Link(_) | Self::Return(_) => {}
+            Self::Link(_) | Self::Return(_) | Self::Unlink(_) => {}
         }
         Ok(payload)
     }
@@ -223,7 +235,7 @@ impl Payload {
     #[must_use]
     pub const fn value(&self) -> Value {
         match self {
-            Self::Link(_) => Value::ZERO,
+            Self::Link(_) | Self::Unlink(_) => Value::ZERO,
             Self::Exchange(exchange) => exchange.owed,
             Self::Return(back) => back.value,
         }
@@ -415,7 +427,9 @@ impl OutgoingLegs {
         }
         let by_member = back.reason == ReturnReason::Member;
         let (value, points, whole) = match &leg.payload {
-            Payload::Return(_) => return Err(ReturnError::OfReturn(index)),
+            Payload::Return(_) | Payload::Unlink(_) => {
+                return Err(ReturnError::OfReturn(index));
+            }
             Payload::Link(_) if by_member || !back.points.is_zero() => {
                 return Err(ReturnError::TooMuch(index));
             }

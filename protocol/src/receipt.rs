@@ -16,7 +16,7 @@ use crate::epochs::Constitutions;
 use crate::exchange::Payload;
 use crate::ids::{BlockNonce, BrandId, LeafIndex};
 use crate::ledger::log_verifier;
-use crate::log::block::{Entry, Header};
+use crate::log::block::{Entry, Header, PublicEntry};
 use crate::log::merkle::leaf_hash;
 use crate::log::tlog_proof::{TlogProof, TlogProofError};
 
@@ -36,6 +36,16 @@ struct Opening {
     #[cbor(n(3), with = "minicbor::bytes")]
     key: Vec<u8>,
     #[cbor(n(4), with = "minicbor::bytes")]
+    leaf: Vec<u8>,
+}
+
+/// An entry that everyone may read, beside the proof that it is in a log.
+#[derive(Encode, Decode)]
+#[cbor(array)]
+struct ShownLeaf {
+    #[n(0)]
+    log: BrandId,
+    #[cbor(n(1), with = "minicbor::bytes")]
     leaf: Vec<u8>,
 }
 
@@ -105,21 +115,62 @@ pub fn verify(receipt: &[u8], constitutions: &Constitutions) -> Result<Shown, Re
     let opening: Opening = codec::decode("what opens the entry", extra, OPENING_MAX)?;
     let Opening { log, nonce, cipher, leaf, key } = opening;
     let (key, index) = (Zeroizing::new(key), receipt.index());
-    // a log's key may have changed since: any that the alliance agreed on for it does
-    let keys = constitutions.iter().filter_map(|known| log_verifier(known, log));
-    let mut verified = Err(ReceiptError::Stranger(log));
-    for verifier in keys {
-        verified = receipt.verify(leaf_hash(&leaf), &verifier).map(drop).map_err(Into::into);
-        if verified.is_ok() {
-            break;
-        }
-    }
-    verified?;
+    in_log(&receipt, log, &leaf, constitutions)?;
     let context = SealingContext { log, nonce, cipher };
     let key = EntryKey::from_bytes(cipher, &key).ok_or(SealError::WrongKey)?;
     let payload = unseal(&context, &key, index, &leaf)?;
     let payload = Payload::decode(&payload).map_err(ReceiptError::Payload)?;
     Ok(Shown { log, index, payload, key })
+}
+
+/// Adds to a receipt the entry itself, where it is one that everyone may read.
+///
+/// # Errors
+/// When the leaf is none such, or the proof cannot carry it.
+pub fn show(receipt: TlogProof, log: BrandId, leaf: &[u8]) -> Result<TlogProof, ReceiptError> {
+    public(leaf)?;
+    Ok(receipt.with_extra(codec::encode(&ShownLeaf { log, leaf: leaf.to_vec() }))?)
+}
+
+/// Verifies a receipt that shows an entry that everyone may read: that the entry is in the log of a
+/// brand of the alliance, as its checkpoint says; gives the log, the place and the entry.
+///
+/// # Errors
+/// The first thing that does not hold.
+pub fn verify_public(
+    receipt: &[u8],
+    constitutions: &Constitutions,
+) -> Result<(BrandId, LeafIndex, PublicEntry), ReceiptError> {
+    let receipt = TlogProof::parse(receipt)?;
+    let extra = receipt.extra().ok_or(ReceiptError::NotOpened)?;
+    let shown: ShownLeaf = codec::decode("the entry that is shown", extra, OPENING_MAX)?;
+    in_log(&receipt, shown.log, &shown.leaf, constitutions)?;
+    Ok((shown.log, receipt.index(), public(&shown.leaf)?))
+}
+
+fn public(leaf: &[u8]) -> Result<PublicEntry, ReceiptError> {
+    match Entry::from_bytes(leaf)? {
+        Entry::Public(entry) => Ok(entry),
+        Entry::Header(_) | Entry::Sealed(_) => Err(ReceiptError::NotOpened),
+    }
+}
+
+fn in_log(
+    receipt: &TlogProof,
+    log: BrandId,
+    leaf: &[u8],
+    constitutions: &Constitutions,
+) -> Result<(), ReceiptError> {
+    // a log's key may have changed since: any that the alliance agreed on for it does
+    let keys = constitutions.iter().filter_map(|known| log_verifier(known, log));
+    let mut verified = Err(ReceiptError::Stranger(log));
+    for verifier in keys {
+        verified = receipt.verify(leaf_hash(leaf), &verifier).map(drop).map_err(Into::into);
+        if verified.is_ok() {
+            break;
+        }
+    }
+    verified
 }
 
 fn unseal(
@@ -166,6 +217,10 @@ mod tests {
     const SECRET: BlockSecret = BlockSecret::from_bytes([1; 32]);
 
     fn world(cipher: Cipher) -> World {
+        world_with(cipher, Vec::new())
+    }
+
+    fn world_with(cipher: Cipher, public: Vec<PublicEntry>) -> World {
         let constitution =
             Constitution::new(crate::constitution::Draft { cipher, ..draft(4) }).unwrap();
         let [a, b, c] = ["a", "b", "c"].map(|id| BrandId::new(id).unwrap());
@@ -177,7 +232,7 @@ mod tests {
             Payload::Exchange(priced.unwrap())
         };
         let plan = Plan {
-            public: Vec::new(),
+            public,
             sealed: [(b, vec![exchange(b, 3), exchange(b, 3)]), (c, vec![exchange(c, 5)])].into(),
             recognised: BTreeMap::new(),
             discharged: BTreeMap::new(),
@@ -247,6 +302,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_receipt_shows_an_entry_that_everyone_may_read() {
+        use crate::log::kept::Answered;
+        let entry = PublicEntry::Answered(Answered { certificate: [5; 32] });
+        let world = world_with(Cipher::default(), vec![entry.clone()]);
+        let a = BrandId::new("a").unwrap();
+        let verify = |receipt: &TlogProof| {
+            verify_public(receipt.to_string().as_bytes(), &world.constitutions)
+        };
+        let shown = show(world.receipt(0), a, &world.leaves[0]).unwrap();
+        assert_eq!(verify(&shown), Ok((a, LeafIndex::new(0), entry)));
+        // another certificate under the same proof, another log, an entry that is sealed, none at all
+        let other = Entry::Public(PublicEntry::Answered(Answered { certificate: [6; 32] }));
+        let forged = show(world.receipt(0), a, &other.to_bytes()).unwrap();
+        assert!(matches!(verify(&forged), Err(ReceiptError::Proof(_))));
+        let moved = show(world.receipt(0), BrandId::new("b").unwrap(), &world.leaves[0]).unwrap();
+        assert!(matches!(verify(&moved), Err(ReceiptError::Proof(_))));
+        let sealed = show(world.receipt(1), a, &world.leaves[1]);
+        assert_eq!(sealed.err(), Some(ReceiptError::NotOpened));
+        assert_eq!(verify(&world.receipt(0)), Err(ReceiptError::NotOpened));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::constitution::{Access, Auditor, Constitution, Draft};
 use crate::crypto::sealed::{BlockSecret, Cipher, EntryKey, KeyRing, SealingSecret};
 use crate::crypto::{Signable, Signed, SigningKey};
 use crate::disclosure::disclose;
-use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason};
+use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason, Unlink};
 use crate::ids::{
     BlockNonce, BrandId, HeaderHash, Height, Incarnation, LeafIndex, MemberHandle, RequestId,
     Round, RoundNonce, StartNonce,
@@ -31,6 +31,7 @@ use crate::log::block::{
     StatementEntry,
 };
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::log::kept::{Answered, OperationLogHead};
 use crate::log::merkle::{Frontier, leaf_hash};
 use crate::log::note::KeyName;
 use crate::log::proof::InclusionProof;
@@ -171,7 +172,10 @@ impl Alliance {
                 public: vec![
                     PublicEntry::Statement(statement),
                     PublicEntry::Disclosure(disclosure),
+                    PublicEntry::OperationLogHead(OperationLogHead { entries: 12, head: [4; 32] }),
+                    PublicEntry::Answered(Answered { certificate: [3; 32] }),
                 ],
+                sealed: [(b, vec![Payload::Unlink(Unlink { handle })])].into(),
                 recognised: [(b, recognised)].into(),
                 ..plan(a, 3)
             },

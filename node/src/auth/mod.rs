@@ -8,11 +8,15 @@
 //! The file is looked at with every request: what `coalition user` changes holds at once, and ends the
 //! sessions of whom it changes. A file that cannot be read lets nobody in.
 //!
-//! Not here: second factors, sessions that outlive a restart, throttling by network address.
+//! Not here: sessions that outlive a restart, throttling by network address.
 
+mod fields;
+mod members;
 mod password;
 mod role;
+mod second_factor;
 mod throttle;
+mod totp;
 mod users;
 
 use std::collections::BTreeMap;
@@ -26,11 +30,15 @@ use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
+pub use fields::{MemberField, Sight};
+pub use members::{MEMBER_SESSION_LIFETIME, MemberSession, MemberToken};
 pub use password::{PASSWORD_MAX, PASSWORD_MIN, PasswordError, generate as generate_password};
 pub use role::{Authorized, InvalidRole, Permission, Role, perm};
+pub use second_factor::SecondFactorSetup;
+use second_factor::Shown;
 use throttle::Throttle;
-use users::Users;
 pub use users::{NAME_MAX, UsersError};
+use users::{User, Users};
 
 /// How long a session lasts, used or not.
 pub const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 60);
@@ -68,6 +76,15 @@ pub enum AuthError {
         /// When to try again.
         retry_seconds: u64,
     },
+    /// Name and password are right, and the second factor is not there.
+    #[error("this user signs in with a code of the second factor as well")]
+    CodeNeeded,
+    /// The code is wrong, too old or used.
+    #[error("the code of the second factor is wrong, too old, or was used already")]
+    CodeWrong,
+    /// The role needs a second factor that the user does not have yet.
+    #[error("users with this role need a second factor")]
+    SecondFactorMissing,
     /// The system gives no random numbers, or a thread was lost.
     #[error("this node cannot check a sign-in now")]
     Unavailable,
@@ -96,6 +113,9 @@ impl AuthError {
             Self::RoleMissing { .. } => "role_missing",
             Self::LoginRefused => "login_refused",
             Self::LoginThrottled { .. } => "login_throttled",
+            Self::CodeNeeded => "code_needed",
+            Self::CodeWrong => "code_wrong",
+            Self::SecondFactorMissing => "second_factor_missing",
             Self::Unavailable => "login_unavailable",
         }
     }
@@ -123,6 +143,18 @@ impl AuthError {
                 "check both; an administrator of this node can add a user".to_owned()
             }
             Self::LoginThrottled { retry_seconds } => format!("wait {retry_seconds} s"),
+            Self::CodeNeeded => {
+                "send the six digits that the authenticator shows, or a recovery code, as code"
+                    .to_owned()
+            }
+            Self::CodeWrong => {
+                "wait for the next code; look whether the clocks of telephone and node agree"
+                    .to_owned()
+            }
+            Self::SecondFactorMissing => {
+                "set one up by POST /api/v1/second-factor and confirm it, then sign in again"
+                    .to_owned()
+            }
             Self::Unavailable => "try again in a moment".to_owned(),
         }
     }
@@ -133,6 +165,8 @@ impl AuthError {
 pub struct Session {
     user: String,
     roles: Vec<Role>,
+    // has a role that needs a second factor, and none
+    lacks_second_factor: bool,
 }
 
 impl Session {
@@ -153,8 +187,12 @@ impl Session {
     /// # Errors
     /// [`AuthError::RoleMissing`].
     pub fn authorize<P: Permission>(&self) -> Result<Authorized<P>, AuthError> {
-        Authorized::check(&self.user, &self.roles)
-            .ok_or(AuthError::RoleMissing { needed: P::ROLES })
+        let authorized = Authorized::check(&self.user, &self.roles)
+            .ok_or(AuthError::RoleMissing { needed: P::ROLES })?;
+        if self.lacks_second_factor && !P::BEFORE_SECOND_FACTOR {
+            return Err(AuthError::SecondFactorMissing);
+        }
+        Ok(authorized)
     }
 }
 
@@ -179,6 +217,9 @@ type TokenHash = [u8; 32];
 struct Sessions {
     by_token: BTreeMap<TokenHash, Kept>,
     throttle: Throttle,
+    // the last step of each user whose code was used
+    used_steps: BTreeMap<String, u64>,
+    members: members::MemberSessions,
 }
 
 /// The users of a node and their sessions. Cheap to clone.
@@ -193,6 +234,8 @@ struct Inner {
     // None: it could not be read
     users: RwLock<(Version, Option<Users>)>,
     sessions: Mutex<Sessions>,
+    // roles that need a second factor
+    required: RwLock<Vec<Role>>,
     checks: Arc<tokio::sync::Semaphore>,
 }
 
@@ -208,6 +251,7 @@ impl Auth {
             path: path.to_owned(),
             users: RwLock::new((version, Some(users))),
             sessions: Mutex::default(),
+            required: RwLock::default(),
             checks: Arc::new(tokio::sync::Semaphore::new(CHECKS_AT_ONCE)),
         })))
     }
@@ -292,11 +336,33 @@ impl Auth {
         });
     }
 
-    /// Checks a password and begins a session.
+    fn change_user(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut User) -> Result<(), UsersError>,
+    ) -> Result<(), UsersError> {
+        self.change(|users| change(users.user_mut(name).ok_or(UsersError::Unknown)?))
+    }
+
+    /// Checks a password of a user without a second factor and begins a session.
     ///
     /// # Errors
-    /// [`AuthError::LoginRefused`], [`AuthError::LoginThrottled`], [`AuthError::Unavailable`].
+    /// As [`Self::sign_in_with`].
     pub async fn sign_in(&self, name: &str, password: &str) -> Result<SignedIn, AuthError> {
+        self.sign_in_with(name, password, None).await
+    }
+
+    /// Checks a password, and the code of the second factor where there is one, and begins a session.
+    ///
+    /// # Errors
+    /// [`AuthError::LoginRefused`], [`AuthError::LoginThrottled`], [`AuthError::CodeNeeded`],
+    /// [`AuthError::CodeWrong`], [`AuthError::Unavailable`].
+    pub async fn sign_in_with(
+        &self,
+        name: &str,
+        password: &str,
+        code: Option<&str>,
+    ) -> Result<SignedIn, AuthError> {
         if name.len() > NAME_MAX {
             return Err(AuthError::LoginRefused);
         }
@@ -306,7 +372,7 @@ impl Auth {
         let place = Arc::clone(&self.0.checks).acquire_owned().await;
         let place = place.map_err(|_| AuthError::Unavailable)?;
 
-        let (inner, name) = (Arc::clone(&self.0), name.to_owned());
+        let (inner, name, name_of) = (Arc::clone(&self.0), name.to_owned(), name.to_owned());
         let password = Zeroizing::new(password.to_owned());
         let check = move || {
             let _until_done = place; // also when nobody waits for the answer any more
@@ -315,11 +381,24 @@ impl Auth {
             drop(users);
             let hash = user.as_ref().map(|user| user.password.as_str());
             let right = password::verify(&password, hash);
-            user.filter(|_| right).map(|user| Session { user: name, roles: user.roles })
+            user.filter(|_| right)
         };
-        let session = tokio::task::spawn_blocking(check).await;
-        let session = session.map_err(|_| AuthError::Unavailable)?;
-        self.begin(session.ok_or(AuthError::LoginRefused)?, Instant::now())
+        let user = tokio::task::spawn_blocking(check).await;
+        let user = user.map_err(|_| AuthError::Unavailable)?.ok_or(AuthError::LoginRefused)?;
+        let asked = user.second_factor.as_ref().filter(|factor| factor.is_asked());
+        let shown = match (asked, code) {
+            (None, _) => Shown::NotAsked,
+            (Some(_), None) => return Err(AuthError::CodeNeeded),
+            (Some(factor), Some(code)) => {
+                let used = self.sessions().used_steps.get(&name_of).copied();
+                let shown = factor.check(code, second_factor::unix_seconds(), used);
+                shown.ok_or(AuthError::CodeWrong)?
+            }
+        };
+        let lacks_second_factor = asked.is_none() && self.requires_second_factor(&user.roles);
+        self.use_up(&name_of, shown)?;
+        let session = Session { user: name_of, roles: user.roles, lacks_second_factor };
+        self.begin(session, Instant::now())
     }
 
     fn throttled(&self, name: &str, now: Instant) -> Result<(), AuthError> {
@@ -396,7 +475,8 @@ impl Auth {
     /// A session without a password check, for tests of what comes after it.
     #[cfg(test)]
     pub(crate) fn token_for(&self, roles: &[Role]) -> String {
-        let session = Session { user: "test".to_owned(), roles: roles.to_vec() };
+        let roles = roles.to_vec();
+        let session = Session { user: "test".to_owned(), roles, lacks_second_factor: false };
         self.begin(session, Instant::now()).unwrap().token.to_string()
     }
 }
@@ -504,7 +584,11 @@ mod tests {
     fn sessions_of_one_user_are_bounded_and_others_stay() {
         let (_directory, auth) = auth();
         let start = Instant::now();
-        let session = |user: &str| Session { user: user.to_owned(), roles: vec![Role::Store] };
+        let session = |user: &str| Session {
+            user: user.to_owned(),
+            roles: vec![Role::Store],
+            lacks_second_factor: false,
+        };
         let other = auth.begin(session("bob"), start).unwrap().token;
         let tokens: Vec<_> = (0..=SESSIONS_OF_USER_MAX as u64)
             .map(|s| auth.begin(session("ann"), start + Duration::from_secs(s)).unwrap().token)

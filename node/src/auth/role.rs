@@ -22,12 +22,15 @@ pub enum Role {
     Officer,
     /// Staff at the counter: members, links, exchanges for a member.
     Store,
+    /// The brand's own app or mini-program, which knows who its member is: begins members' sessions,
+    /// tells what was seen of people. Not for people.
+    App,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Self; 5] =
-        [Self::Administrator, Self::Partner, Self::Analyst, Self::Officer, Self::Store];
+    pub const ALL: [Self; 6] =
+        [Self::Administrator, Self::Partner, Self::Analyst, Self::Officer, Self::Store, Self::App];
 
     /// Its name in files, requests and messages.
     #[must_use]
@@ -38,6 +41,7 @@ impl Role {
             Self::Analyst => "analyst",
             Self::Officer => "officer",
             Self::Store => "store",
+            Self::App => "app",
         }
     }
 }
@@ -57,7 +61,7 @@ impl std::str::FromStr for Role {
 
 /// A text is not the name of a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a role: administrator, partner, analyst, officer or store")]
+#[error("not a role: administrator, partner, analyst, officer, store or app")]
 pub struct InvalidRole;
 
 /// Something that may be permitted. Its implementors are in [`perm`] and nowhere else.
@@ -66,6 +70,8 @@ pub trait Permission: sealed::Sealed {
     const NAME: &'static str;
     /// The roles that have it.
     const ROLES: &'static [Role];
+    /// Whether it is given to who still has to set up a second factor.
+    const BEFORE_SECOND_FACTOR: bool = false;
 }
 
 mod sealed {
@@ -73,7 +79,7 @@ mod sealed {
 }
 
 macro_rules! permissions {
-    ($($(#[$doc:meta])* $name:ident: $($role:ident)|+;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $($role:ident)|+ $(, $before:literal)?;)*) => {
         /// The permissions, each a type: the role table.
         pub mod perm {
             use super::{Permission, Role, sealed::Sealed};
@@ -85,6 +91,7 @@ macro_rules! permissions {
                 impl Permission for $name {
                     const NAME: &'static str = stringify!($name);
                     const ROLES: &'static [Role] = &[$(Role::$role),+];
+                    $(const BEFORE_SECOND_FACTOR: bool = $before;)?
                 }
             )*
         }
@@ -93,15 +100,33 @@ macro_rules! permissions {
 
 permissions! {
     /// End one's own session.
-    EndSession: Administrator | Partner | Analyst | Officer | Store;
+    EndSession: Administrator | Partner | Analyst | Officer | Store | App, true;
+    /// Set up one's own second factor.
+    SetUpSecondFactor: Administrator | Partner | Analyst | Officer | Store | App, true;
     /// See the state of the node.
-    ReadStatus: Administrator | Partner | Analyst | Officer | Store;
+    ReadStatus: Administrator | Partner | Analyst | Officer | Store | App;
     /// Import members and purchases, and see how it went.
     ImportData: Administrator;
     /// See members' cards, points and links.
     ReadMembers: Store;
     /// Link members' accounts to other brands.
     ManageMembers: Store;
+    /// See what the brand holds of a member, each field as the table of fields says.
+    ReadMemberRecords: Store | Officer;
+    /// Correct what is known of members, review pairs, merge and part them, on a member's word.
+    CorrectMembers: Store;
+    /// Begin sessions of members whom the app has recognised, tell what was seen of people.
+    BeginMemberSessions: App;
+    /// Enter members' requests.
+    TakeRequests: Store | Officer;
+    /// See and answer members' requests, erase members, put them under a legal hold.
+    AnswerRequests: Officer;
+    /// See who did what with members' data, and what is unusual in it.
+    ReadOperations: Officer;
+    /// Keep the record of impact assessments and breaches.
+    KeepRecords: Officer;
+    /// Rotate the key of the vault.
+    RotateVaultKey: Administrator;
     /// Exchange a member's points.
     ExchangePoints: Store;
     /// See exchanges and their receipts.
@@ -171,22 +196,30 @@ permissions! {
 /// Proof that someone with permission `P` asks. Only [`super::Session::authorize`] makes one.
 pub struct Authorized<P> {
     user: String,
+    roles: Vec<Role>,
     permission: PhantomData<fn() -> P>,
 }
 
 impl<P: Permission> Authorized<P> {
     /// The one place where such a token comes from.
     pub(super) fn check(user: &str, roles: &[Role]) -> Option<Self> {
-        P::ROLES
-            .iter()
-            .any(|role| roles.contains(role))
-            .then(|| Self { user: user.to_owned(), permission: PhantomData })
+        P::ROLES.iter().any(|role| roles.contains(role)).then(|| Self {
+            user: user.to_owned(),
+            roles: roles.to_vec(),
+            permission: PhantomData,
+        })
     }
 
     /// Who asks.
     #[must_use]
     pub fn user(&self) -> &str {
         &self.user
+    }
+
+    /// In which roles.
+    #[must_use]
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
     }
 }
 

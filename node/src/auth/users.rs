@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::second_factor::SecondFactor;
 use super::{Role, password};
 
 /// Most bytes of the file.
@@ -42,7 +43,9 @@ pub enum UsersError {
     #[error("a user name has 1 to {NAME_MAX} of a-z, 0-9, '.', '_' and '-'")]
     Name,
     /// A user without a role could do nothing.
-    #[error("a user has at least one role of: administrator, partner, analyst, officer, store")]
+    #[error(
+        "a user has at least one role of: administrator, partner, analyst, officer, store, app"
+    )]
     NoRole,
     /// There is one of that name.
     #[error("there is a user of that name already")]
@@ -53,16 +56,36 @@ pub enum UsersError {
     /// Somebody must be able to run the node.
     #[error("it is the last administrator: make another one first")]
     LastAdministrator,
+    /// A second factor must be taken away before another is set up.
+    #[error("the user has a second factor; an administrator of the machine can take it away first")]
+    SecondFactorInUse,
+    /// There is none, or the code is not of it.
+    #[error("the user has no second factor with such a code")]
+    NoSecondFactor,
+    /// The system gives no random numbers.
+    #[error("the system's random generator failed")]
+    Random,
     /// The password will not do.
     #[error(transparent)]
     Password(#[from] password::PasswordError),
 }
 
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct User {
     pub(super) roles: Vec<Role>,
     pub(super) password: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) second_factor: Option<SecondFactor>,
+}
+
+impl PartialEq for User {
+    /// Whether a session of the one may go on as one of the other: a second factor counts once it is in
+    /// use, and which recovery codes are left does not.
+    fn eq(&self, other: &Self) -> bool {
+        let asked = |user: &Self| user.second_factor.as_ref().is_some_and(SecondFactor::is_asked);
+        (&self.roles, &self.password, asked(self)) == (&other.roles, &other.password, asked(other))
+    }
 }
 
 #[derive(Clone, Default, Serialize, Deserialize)]
@@ -140,7 +163,7 @@ impl Users {
         }
         let roles = sorted(roles)?;
         let password = password::hash(password)?;
-        self.users.insert(name.to_owned(), User { roles, password });
+        self.users.insert(name.to_owned(), User { roles, password, second_factor: None });
         Ok(())
     }
 
@@ -175,6 +198,10 @@ impl Users {
     /// Everybody's name and roles.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[Role])> {
         self.users.iter().map(|(name, user)| (name.as_str(), user.roles.as_slice()))
+    }
+
+    pub(super) fn user_mut(&mut self, name: &str) -> Option<&mut User> {
+        self.users.get_mut(name)
     }
 
     pub(super) fn user(&self, name: &str) -> Option<&User> {

@@ -16,7 +16,8 @@ use protocol::audit::{
 };
 use protocol::epochs::Constitutions;
 use protocol::ids::BrandId;
-use protocol::log::block::ApplicationEntry;
+use protocol::log::block::{ApplicationEntry, PublicEntry};
+use protocol::log::kept::OperationLogHead;
 use protocol::log::note::{NoteError, VerifierKey};
 use protocol::log::tiles::{TilePath, TileSource};
 
@@ -106,6 +107,7 @@ struct Watch<'a> {
     bar: &'a ProgressBar,
     done: u64,
     budget: BudgetEntries,
+    operations: Vec<OperationLogHead>,
 }
 
 impl Observer for Watch<'_> {
@@ -117,6 +119,11 @@ impl Observer for Watch<'_> {
     fn application(&mut self, at: &EntryPlace, entry: &ApplicationEntry) {
         self.budget.take(at, entry);
     }
+    fn kept(&mut self, _: &EntryPlace, entry: &PublicEntry) {
+        if let PublicEntry::OperationLogHead(head) = entry {
+            self.operations.push(*head);
+        }
+    }
 }
 
 /// Both halves of an audit.
@@ -127,6 +134,9 @@ pub struct AuditReport {
     pub ledger: Report,
     /// The privacy budget; none when the constitution has no clean room.
     pub budget: Option<BudgetReport>,
+    /// What each log says of its brand's operation log, in order.
+    #[serde(skip)]
+    pub operations: BTreeMap<BrandId, Vec<OperationLogHead>>,
 }
 
 impl AuditReport {
@@ -210,22 +220,24 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
     }
     let brands = logs.brands();
     let walked = cores.each(&brands, |brand| {
-        let mut watch = Watch { bar: &bar, done: 0, budget: BudgetEntries::default() };
+        let (budget, operations) = (BudgetEntries::default(), Vec::new());
+        let mut watch = Watch { bar: &bar, done: 0, budget, operations };
         let walk = auditor.walk(&logs, *brand, &cores, &mut watch);
-        (*brand, walk, watch.budget)
+        (*brand, walk, watch.budget, watch.operations)
     });
     bar.finish_and_clear();
     let mut walks = Vec::new();
-    let mut budgets = BTreeMap::new();
-    for (brand, walk, budget) in walked {
+    let (mut budgets, mut operations) = (BTreeMap::new(), BTreeMap::new());
+    for (brand, walk, budget, heads) in walked {
         walks.push(walk);
         budgets.insert(brand, budget);
+        operations.insert(brand, heads);
     }
     let ledger = auditor.conclude(logs, walks);
     let zone = constitution.clearing_zone();
     let budget =
         constitution.clean_room().map(|room| BudgetEntries::gathered(budgets).report(room, zone));
-    Ok(AuditReport { ledger, budget })
+    Ok(AuditReport { ledger, budget, operations })
 }
 
 /// Prints a report: words or one JSON object, on stdout.
@@ -237,7 +249,7 @@ pub fn print(report: &AuditReport, json: bool, io: &mut Io) -> Result<(), CliErr
         return io.json(report);
     }
     let is_clean = report.is_clean();
-    let AuditReport { ledger: report, budget } = report;
+    let AuditReport { ledger: report, budget, .. } = report;
     let counts = &report.counts;
     io.line(&format!(
         "audited {} logs of alliance {}: {} blocks, {} entries, {} certificates, {} signatures, {} sealed entries opened",

@@ -138,8 +138,15 @@ pub fn check(data: &DataDirectory) -> Checks {
     let own = checks.tried("keys", OwnKeys::read(&data.keys()), |own| {
         format!("complete, {} sets of signing keys", own.signing.iter().count())
     });
-    let vault = HeldBrandKey::read(&vault_key_path(&data.keys()));
+    let file = vault_key_path(&data.keys());
+    let vault = match &read {
+        Some((settings, _)) => settings.vault.brand_key(&file),
+        None => HeldBrandKey::read(&file).map_err(|error| error.to_string()),
+    };
     checks.tried("vault key", vault, |_| "readable".into());
+    if let Some((settings, _)) = &read {
+        checks.tried("desk", settings.desk.rules(), |_| "its settings are read".into());
+    }
     private_files(data, &mut checks);
     certificate(data, &mut checks);
     users(data, &mut checks);

@@ -16,6 +16,8 @@ mod cores;
 pub mod demo;
 pub mod import;
 pub mod log;
+pub mod members;
+pub mod operation_log;
 pub mod operations;
 pub mod partners;
 pub mod process;
@@ -150,6 +152,38 @@ enum Command {
         #[command(subcommand)]
         command: queries::PolicyCommand,
     },
+    /// Show, correct, merge and part members, find them by any identifier, hold them.
+    Member {
+        #[command(subcommand)]
+        command: members::MemberCommand,
+    },
+    /// Enter and list members' consents, by purpose and by receiving brand.
+    Consent {
+        #[command(subcommand)]
+        command: members::ConsentCommand,
+    },
+    /// Enter and answer members' requests, erasure among them; verify a certificate offline.
+    Request {
+        #[command(subcommand)]
+        command: members::RequestCommand,
+    },
+    /// Keep the record of impact assessments and breaches.
+    Record {
+        #[command(subcommand)]
+        command: members::RecordCommand,
+    },
+    /// Rotate the key of the vault.
+    Vault {
+        #[command(subcommand)]
+        command: members::VaultCommand,
+    },
+    /// Print who did what with members' data, or verify such a list offline.
+    Operations {
+        #[command(subcommand)]
+        command: operation_log::OperationsCommand,
+    },
+    /// Print what an officer has to look at: clocks that have run out, unusual use of members' data.
+    Alerts(operation_log::AlertsArguments),
     /// Show the state of a running node.
     Status(operations::StatusArguments),
     /// Measure what this machine makes of it.
@@ -349,6 +383,13 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::Datasets(arguments) => queries::datasets(&arguments).await?,
         Command::Templates { command } => templates::run(&command).await?,
         Command::Policy { command } => queries::policy(&command).await?,
+        Command::Member { command } => members::member(&command).await?,
+        Command::Consent { command } => members::consent(&command).await?,
+        Command::Request { command } => members::request(&command).await?,
+        Command::Record { command } => members::record(&command).await?,
+        Command::Vault { command } => members::vault(&command).await?,
+        Command::Operations { command } => return operation_log::run(&command).await,
+        Command::Alerts(arguments) => operation_log::alerts(&arguments).await?,
         Command::Status(arguments) => operations::status(&arguments).await?,
         Command::Bench { command } => return bench::run(&command).await,
         Command::Backup { command } => backup::run(&command).await?,

@@ -149,7 +149,9 @@ pub async fn sign_in(
             (user, password)
         }
     };
-    client.login(user, password.trim()).await?;
+    // of the second factor, where the user has one
+    let code = std::env::var("COALITION_CODE").ok();
+    client.login_with(user, password.trim(), code).await?;
     Ok(())
 }
 

@@ -56,6 +56,7 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     let (settings, brand) = data.settings()?;
     let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
     let auth = Auth::open(&data.users()).map_err(|error| input(&error))?;
+    auth.require_second_factor(&settings.desk.second_factor);
     let tls = tls::load(&data.tls()).map_err(|error| input(&error))?;
     let restored = arguments.restored || data.restored().exists();
     let running = if restored {

@@ -53,6 +53,13 @@ pub enum UserCommand {
         /// Its password.
         password: PasswordArguments,
     },
+    /// Take a user's second factor away, for whoever has lost program and recovery codes; its sessions
+    /// end.
+    SecondFactor {
+        #[command(flatten)]
+        /// Whom.
+        user: UserArguments,
+    },
     /// Take a user out; its sessions end.
     Remove {
         #[command(flatten)]
@@ -118,6 +125,11 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
             let users = auth.users();
             let roles = users.iter().find(|(name, _)| *name == user.name);
             told(&mut io, user, roles.map_or(&[], |(_, roles)| roles), made)
+        }
+        UserCommand::SecondFactor { user } => {
+            open(&user.data)?.remove_second_factor(&user.name).map_err(input)?;
+            io.say("the user signs in by the password alone now; let a new one be set up");
+            Ok(())
         }
         UserCommand::Remove { user } => {
             open(&user.data)?.remove_user(&user.name).map_err(input)?;

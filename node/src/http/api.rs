@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{IdempotencyKey, Json, Path, Query, bearer};
+use super::members::asker;
 use super::{App, Problem};
 use crate::auth::{Authorized, Role, perm};
+use crate::desk::Deed;
 use crate::service::*;
 
 /// Most items of one page.
@@ -27,6 +29,9 @@ pub struct SessionRequest {
     /// The password.
     #[schema(format = Password)]
     pub password: String,
+    /// Six digits of the second factor, or a recovery code, where the user has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 /// A session that has begun.
@@ -148,7 +153,8 @@ pub(super) async fn sign_in(
     State(app): State<App>,
     Json(request): Json<SessionRequest>,
 ) -> Result<impl IntoResponse> {
-    let begun = app.auth.sign_in(&request.user, &request.password).await?;
+    let code = request.code.as_deref();
+    let begun = app.auth.sign_in_with(&request.user, &request.password, code).await?;
     let view = SessionView {
         token: begun.token.to_string(),
         expires_ms: begun.expires_ms,
@@ -183,12 +189,13 @@ pub(super) async fn status(
 #[utoipa::path(get, path = "/api/v1/members", tag = "members", params(CardsQuery),
     responses((status = 200, description = "A page of them", body = CardPage)))]
 pub(super) async fn cards(
-    _: Authorized<perm::ReadMembers>,
+    by: Authorized<perm::ReadMembers>,
     State(app): State<App>,
     Query(query): Query<CardsQuery>,
 ) -> Result<Json<CardPage>> {
     let limit = page_size(query.limit)?;
     let cards = app.node.cards(query.least_points, query.after, limit).await?;
+    app.node.note_many(&asker(&by), "a list of card numbers", cards.len()).await?;
     let full = u32::try_from(cards.len()).is_ok_and(|length| length >= limit);
     let next = cards.last().filter(|_| full).cloned();
     Ok(Json(CardPage { cards, next }))
@@ -199,10 +206,11 @@ pub(super) async fn cards(
     params(("card" = String, Path, description = "Card number")),
     responses((status = 200, description = "The member", body = MemberView)))]
 pub(super) async fn member(
-    _: Authorized<perm::ReadMembers>,
+    by: Authorized<perm::ReadMembers>,
     State(app): State<App>,
     Path(card): Path<String>,
 ) -> Result<Json<MemberView>> {
+    app.node.note(&asker(&by), Deed::Read, "points and links", &card).await?;
     Ok(Json(app.node.member(card).await?))
 }
 
@@ -211,11 +219,12 @@ pub(super) async fn member(
     params(("card" = String, Path, description = "Card number")), request_body = LinkCodeRequest,
     responses((status = 201, description = "The code, shown this once", body = LinkCodeView)))]
 pub(super) async fn link_code(
-    _: Authorized<perm::ManageMembers>,
+    by: Authorized<perm::ManageMembers>,
     State(app): State<App>,
     Path(card): Path<String>,
     Json(request): Json<LinkCodeRequest>,
 ) -> Result<impl IntoResponse> {
+    app.node.note(&asker(&by), Deed::Link, "a code for another brand", &card).await?;
     Ok((StatusCode::CREATED, Json(app.node.link_code(card, request.brand).await?)))
 }
 
@@ -224,11 +233,12 @@ pub(super) async fn link_code(
     params(("card" = String, Path, description = "Card number")), request_body = LinkRequest,
     responses((status = 202, description = "On its way to the other brand", body = LinkView)))]
 pub(super) async fn link(
-    _: Authorized<perm::ManageMembers>,
+    by: Authorized<perm::ManageMembers>,
     State(app): State<App>,
     Path(card): Path<String>,
     Json(request): Json<LinkRequest>,
 ) -> Result<impl IntoResponse> {
+    app.node.note(&asker(&by), Deed::Link, "a link to another brand", &card).await?;
     let view = app.node.link(card, request.brand, request.code).await?;
     Ok((StatusCode::ACCEPTED, Json(view)))
 }
@@ -238,12 +248,12 @@ pub(super) async fn link(
     params(("card" = String, Path, description = "Card number")), request_body = ConsentRequest,
     responses((status = 204, description = "It holds from now on")))]
 pub(super) async fn consent(
-    _: Authorized<perm::ManageMembers>,
+    by: Authorized<perm::ManageMembers>,
     State(app): State<App>,
     Path(card): Path<String>,
     Json(request): Json<ConsentRequest>,
 ) -> Result<impl IntoResponse> {
-    app.node.consent(card, request).await?;
+    app.node.decide(by.user(), card, request).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -253,11 +263,12 @@ pub(super) async fn consent(
         description = "1 to 128 visible ASCII characters; repeating a request under its key is safe")),
     responses((status = 202, description = "Accepted; final once its block is certified", body = ExchangeView)))]
 pub(super) async fn exchange(
-    _: Authorized<perm::ExchangePoints>,
+    by: Authorized<perm::ExchangePoints>,
     State(app): State<App>,
     IdempotencyKey(key): IdempotencyKey,
     Json(request): Json<ExchangeRequest>,
 ) -> Result<impl IntoResponse> {
+    app.node.note(&asker(&by), Deed::Exchange, "points to another brand", &request.card).await?;
     let view = app.node.exchange(key, request).await?;
     let location = [(header::LOCATION, format!("/api/v1/exchanges/{}", view.id))];
     Ok((StatusCode::ACCEPTED, location, Json(view)))

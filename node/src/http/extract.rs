@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{App, Problem};
-use crate::auth::{AuthError, Authorized, Permission};
+use crate::auth::{AuthError, Authorized, MemberSession, Permission};
 
 /// Most characters of an idempotency key.
 const IDEMPOTENCY_KEY_MAX: usize = 128;
@@ -32,6 +32,14 @@ impl<P: Permission> FromRequestParts<App> for Authorized<P> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let session = app.auth.session(bearer(&parts.headers)?)?;
         Ok(session.authorize()?)
+    }
+}
+
+/// A member's session: no user's token is one.
+impl FromRequestParts<App> for MemberSession {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        Ok(app.auth.member_session(bearer(&parts.headers)?)?)
     }
 }
 

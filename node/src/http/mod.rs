@@ -17,6 +17,7 @@ mod connections;
 mod extract;
 mod imports;
 mod limits;
+mod members;
 mod metrics;
 mod openapi;
 mod pages;
@@ -57,6 +58,9 @@ use crate::service::Node;
 pub use api::{CardPage, Health, LinkCodeRequest, LinkRequest, SessionRequest, SessionView};
 pub use cleanroom::{FiguresRequest, FillRequest, PlanRequest, QueryRequest};
 use connections::Limited;
+pub use members::{
+    CodeRequest, MemberSessionRequest, MemberSessionView, OwnErasureRequest, SecondFactorView,
+};
 pub use metrics::serve_metrics;
 use openapi::FromTable;
 pub use problem::{PROBLEM_JSON, Problem, ProblemType};
@@ -96,6 +100,8 @@ enum Access {
         permission: &'static str,
         roles: &'static [Role],
     },
+    /// A member, about nothing but the member's own.
+    Member,
 }
 
 /// As [`needs`], for a page: the session is in the browser's cookie.
@@ -155,6 +161,39 @@ routes! {
     post   "/api/v1/members/{card}/link-codes"         api::link_code        needs::<perm::ManageMembers>();
     post   "/api/v1/members/{card}/links"              api::link             needs::<perm::ManageMembers>();
     post   "/api/v1/members/{card}/consents"           api::consent          needs::<perm::ManageMembers>();
+    get    "/api/v1/members/{card}/record"             members::record       needs::<perm::ReadMemberRecords>();
+    post   "/api/v1/members/look-up"                   members::look_up      needs::<perm::ReadMemberRecords>();
+    post   "/api/v1/members/{card}/corrections"        members::correct      needs::<perm::CorrectMembers>();
+    post   "/api/v1/members/{card}/merges"             members::merge        needs::<perm::CorrectMembers>();
+    post   "/api/v1/members/{card}/partings"           members::part         needs::<perm::CorrectMembers>();
+    get    "/api/v1/members/{card}/export"             members::export_member     needs::<perm::AnswerRequests>();
+    post   "/api/v1/members/{card}/hold"               members::hold         needs::<perm::AnswerRequests>();
+    post   "/api/v1/members/{card}/requests"           members::open_request needs::<perm::TakeRequests>();
+    post   "/api/v1/sightings"                         members::sight        needs::<perm::BeginMemberSessions>();
+    get    "/api/v1/pairs"                             members::pairs        needs::<perm::CorrectMembers>();
+    post   "/api/v1/pairs/judgements"                  members::judge        needs::<perm::CorrectMembers>();
+    get    "/api/v1/requests"                          members::requests     needs::<perm::AnswerRequests>();
+    get    "/api/v1/requests/{id}"                     members::request      needs::<perm::AnswerRequests>();
+    post   "/api/v1/requests/{id}/answer"              members::answer       needs::<perm::AnswerRequests>();
+    get    "/api/v1/certificates/{hash}"               members::certificate  Access::Public;
+    get    "/api/v1/operations"                        members::operations   needs::<perm::ReadOperations>();
+    get    "/api/v1/alerts"                            members::alerts       needs::<perm::ReadOperations>();
+    post   "/api/v1/assessments"                       members::assess       needs::<perm::KeepRecords>();
+    get    "/api/v1/assessments"                       members::assessments  needs::<perm::KeepRecords>();
+    post   "/api/v1/breaches"                          members::enter_breach needs::<perm::KeepRecords>();
+    get    "/api/v1/breaches"                          members::breaches     needs::<perm::KeepRecords>();
+    post   "/api/v1/breaches/{number}/notices"         members::breach_told  needs::<perm::KeepRecords>();
+    post   "/api/v1/vault/rotation"                    members::rotate       needs::<perm::RotateVaultKey>();
+    get    "/api/v1/vault/rotation"                    members::rotation     needs::<perm::RotateVaultKey>();
+    post   "/api/v1/second-factor"                     members::second_factor needs::<perm::SetUpSecondFactor>();
+    post   "/api/v1/second-factor/confirmation"        members::confirm_second_factor needs::<perm::SetUpSecondFactor>();
+    post   "/api/v1/member-sessions"                   members::begin_session needs::<perm::BeginMemberSessions>();
+    get    "/api/v1/me"                                members::own_data     Access::Member;
+    post   "/api/v1/me/consents"                       members::own_consent  Access::Member;
+    post   "/api/v1/me/corrections"                    members::own_correction Access::Member;
+    get    "/api/v1/me/requests"                       members::own_requests Access::Member;
+    post   "/api/v1/me/requests"                       members::own_request  Access::Member;
+    post   "/api/v1/me/erasure"                        members::own_erasure  Access::Member;
     post   "/api/v1/exchanges"                         api::exchange         needs::<perm::ExchangePoints>();
     get    "/api/v1/exchanges"                         api::exchanges        needs::<perm::ReadExchanges>();
     get    "/api/v1/exchanges/received"                api::received         needs::<perm::ReadExchanges>();

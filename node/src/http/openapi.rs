@@ -38,6 +38,8 @@ impl Modify for FromTable {
             "what signing in on the page sets in the browser",
         );
         components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(name)));
+        components
+            .add_security_scheme("member", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
         for route in ROUTES {
             if let Some(operation) = operation(document, route) {
                 complete(operation, route);
@@ -61,6 +63,13 @@ fn complete(operation: &mut Operation, route: &Route) {
     match route.access {
         Access::Public => operation.security = Some(vec![]),
         Access::Page { .. } => {}
+        Access::Member => {
+            let none: [String; 0] = [];
+            operation.security = Some(vec![SecurityRequirement::new("member", none)]);
+            refusals.push(("401", "No member's session, or one that is over"));
+            operation.description =
+                Some("For the member, with the token of a member's session.".to_owned());
+        }
         Access::Needs { roles, .. } => {
             let none: [String; 0] = [];
             operation.security = Some(vec![SecurityRequirement::new("session", none)]);

@@ -126,8 +126,12 @@ impl From<AuthError> for Problem {
                 let challenge = challenge("Bearer error=\"invalid_token\"");
                 (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, challenge)))
             }
-            AuthError::LoginRefused => (StatusCode::UNAUTHORIZED, None),
-            AuthError::RoleMissing { .. } => (StatusCode::FORBIDDEN, None),
+            AuthError::LoginRefused | AuthError::CodeNeeded | AuthError::CodeWrong => {
+                (StatusCode::UNAUTHORIZED, None)
+            }
+            AuthError::RoleMissing { .. } | AuthError::SecondFactorMissing => {
+                (StatusCode::FORBIDDEN, None)
+            }
             AuthError::LoginThrottled { retry_seconds } => (
                 StatusCode::TOO_MANY_REQUESTS,
                 Some((header::RETRY_AFTER, HeaderValue::from(retry_seconds))),

@@ -2,6 +2,7 @@
 //! client.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use protocol::ids::BrandId;
 use protocol::log::tlog_witness::Refusal;
@@ -10,6 +11,8 @@ use tokio::sync::{mpsc, watch};
 use super::{Served, serve};
 use crate::auth::{Auth, Role};
 use crate::client::Client;
+use crate::desk::Desk;
+use crate::purchases::Facts;
 use crate::service::*;
 use crate::{console, tls};
 
@@ -20,6 +23,8 @@ pub(super) struct Fixture {
     pub(super) auth: Auth,
     pub(super) served: Served,
     certificate: Vec<u8>,
+    // a node's handle does not keep them alive
+    _desk: (Arc<Desk>, Arc<Facts>),
 }
 
 impl Fixture {
@@ -30,14 +35,16 @@ impl Fixture {
         let certificate = std::fs::read(directory.path().join(tls::CERTIFICATE_FILE)).unwrap();
         let auth = Auth::open(&directory.path().join("users.json")).unwrap();
         auth.add_user("ann", &Role::ALL, PASSWORD).unwrap();
+        let brand = BrandId::new("grocer").unwrap();
+        let desk = crate::desk::testing::with_one_member(brand, directory.path());
         let served = serve(
-            node(directory.path()),
+            node(directory.path(), &desk),
             auth.clone(),
             ([127, 0, 0, 1], 0).into(),
             tls::load(directory.path()).unwrap(),
         )
         .unwrap();
-        Self { directory, auth, served, certificate }
+        Self { directory, auth, served, certificate, _desk: desk }
     }
 
     pub(super) fn client(&self) -> Client {
@@ -51,7 +58,7 @@ impl Fixture {
     }
 }
 
-fn node(published: &Path) -> Node {
+fn node(published: &Path, (desk, facts): &(Arc<Desk>, Arc<Facts>)) -> Node {
     let (commands, mut received) = mpsc::channel(64);
     let (status_sender, status) = watch::channel(console::samples::status());
     tokio::spawn(async move {
@@ -64,7 +71,8 @@ fn node(published: &Path) -> Node {
         }
         drop(status_sender);
     });
-    Node::new(commands, status, BrandId::new("grocer").unwrap(), published.to_owned())
+    let brand = BrandId::new("grocer").unwrap();
+    Node::new(commands, status, brand, published.to_owned(), (desk, facts))
 }
 
 /// Echoes what it was asked, so that a test sees that the parts of a request arrived.
@@ -100,7 +108,6 @@ fn answer(command: Command) {
         Command::Link { brand, code, reply, .. } => {
             reply.send(Ok(LinkView { brand, state: code })).ok()
         }
-        Command::Consent { card, reply, .. } => reply.send(found(card).map(drop)).ok().map(drop),
         Command::Exchange { key, request, reply } => {
             let view = ExchangeView {
                 id: key,
@@ -187,6 +194,12 @@ fn answer(command: Command) {
             reply.send(Ok(PartnerView { brand, ..PartnerView::default() })).ok().map(drop)
         }
         Command::Programme(command) => programme(*command),
+        Command::Keep { reply, .. } | Command::Unlink { reply, .. } => reply.send(Ok(())).ok(),
+        Command::Answered { reply, .. } => reply.send(Ok("receipt".to_owned())).ok(),
+        Command::Holdings { reply, .. } => {
+            let view = HoldingsView { available: 7, ..HoldingsView::default() };
+            reply.send(Ok(view)).ok().map(drop)
+        }
         Command::CleanRoom(command) => answer_of_clean_room(command, found),
     };
 }

@@ -7,7 +7,7 @@ use super::tests::{Shop, now, terms};
 use super::*;
 
 /// A mapping of a till's exports; `more` is added to `[purchases]`.
-fn till(more: &str) -> Mapping {
+pub(super) fn till(more: &str) -> Mapping {
     Mapping::from_toml(&format!(
         "format = \"coalition import 1\"\nname = \"till\"\n\
          [members]\nfiles = [\"m.csv\"]\n[members.columns]\ncard = \"card\"\nmatch_key = \"key\"\n\
@@ -25,12 +25,12 @@ fn till(more: &str) -> Mapping {
 const MEMBERS: &str =
     "card,key,points,sums\nC1,person-one,yes,yes\nC2,person-two,no,perhaps\nC3,person-3,,\n";
 
-fn sent(name: &str, text: &str) -> Source {
+pub(super) fn sent(name: &str, text: &str) -> Source {
     let format = Format::of_name(name).unwrap();
     Source::Sent { name: name.to_owned(), format, bytes: text.as_bytes().to_vec().into() }
 }
 
-fn shop(mapping: &Mapping) -> Shop {
+pub(super) fn shop(mapping: &Mapping) -> Shop {
     let shop = Shop::open();
     let source = sent("m.csv", MEMBERS);
     let report = import_members(&shop.vault, &source, terms(mapping), now(), &mut |_| {}).unwrap();
@@ -38,7 +38,11 @@ fn shop(mapping: &Mapping) -> Shop {
     shop
 }
 
-fn import(shop: &Shop, mapping: &Mapping, source: &Source) -> (ImportReport, Vec<BasketChange>) {
+pub(super) fn import(
+    shop: &Shop,
+    mapping: &Mapping,
+    source: &Source,
+) -> (ImportReport, Vec<BasketChange>) {
     let mut changes = Vec::new();
     let mut sink = |batch: &[BasketChange]| {
         changes.extend_from_slice(batch);
@@ -72,6 +76,40 @@ fn consent_is_what_the_file_says_and_nothing_more() {
     assert!(!second.in_force(Programme).unwrap().granted);
     assert!(second.in_force(JointAnalytics).is_none());
     assert!(of("C3").decisions().is_empty());
+}
+
+#[test]
+fn who_agreed_to_exchange_agreed_to_the_brands_that_the_mapping_names() {
+    use crate::vault::Purpose::Exchange;
+    use protocol::ids::BrandId;
+    let [own, grocer, fuel] =
+        ["corner_shop", "grocer", "fuel_stop"].map(|name| BrandId::new(name).unwrap());
+    let enrol = |consent: &str| {
+        let mapping = Mapping::from_toml(&format!(
+            "format = \"coalition import 1\"\nname = \"till\"\n\
+             [members]\nfiles = [\"m.csv\"]\n[members.columns]\ncard = \"card\"\n\
+             [members.consent]\nsource = \"member\"\nnotice_version = 3\n{consent}\
+             exchange = {{ column = \"points\", granted = [\"yes\"], refused = [\"no\"] }}\n"
+        ));
+        let mapping = mapping.unwrap();
+        let shop = Shop::open();
+        let alliance = [own, grocer, fuel];
+        let terms = ImportTerms { brands: &alliance, ..terms(&mapping) };
+        import_members(&shop.vault, &sent("m.csv", MEMBERS), terms, now(), &mut |_| {}).unwrap();
+        ["C1", "C2", "C3"].map(|card| {
+            let card = crate::vault::CardNumber::new(card).unwrap();
+            let history = shop.vault.consents(shop.vault.by_card(&card).unwrap().unwrap()).unwrap();
+            let mut receivers = history.receivers(Exchange);
+            receivers.sort();
+            assert_eq!(history.allows_to(Exchange, grocer), receivers.contains(&grocer));
+            receivers
+        })
+    };
+    // only who agreed, and nobody to the brand itself
+    assert_eq!(enrol("receivers = [\"grocer\"]\n"), [vec![grocer], vec![], vec![]]);
+    let all = "receivers = [\"*\"]\nbecause = \"the form names them all\"\n";
+    assert_eq!(enrol(all), [vec![fuel, grocer], vec![], vec![]]);
+    assert_eq!(enrol(""), [vec![], vec![], vec![]]);
 }
 
 #[test]

@@ -2,20 +2,23 @@
 //!
 //! An import has a number. Its files, changed baskets and removed facts bear it, and count once its
 //! record says that it is complete: one write makes all of it visible. At most one import is not
-//! complete. A file never changes once it is listed.
+//! complete. A file never changes once it is listed: compaction lists its next version.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use minicbor::{Decode, Encode};
 use protocol::codec;
+use protocol::time::Timestamp;
 use ring::digest::{Context, SHA256};
 
 use super::basket::{BASKETS, Basket, OLD_BASKETS, OldBasket, Sealer, StoredBasket};
+use super::import::ImportError;
 use super::report::ImportReport;
 use super::{BasketChange, BasketKey};
 use crate::store::{Keyspace, Store, StoreError, VALUE_MAX, Write};
+use crate::vault::MemberId;
 
 const CHUNKS: Keyspace = "facts_chunk";
 const OLD_SOURCES: Keyspace = "facts_source";
@@ -23,6 +26,8 @@ const IMPORTS: Keyspace = "purchases_import";
 const POINTERS: Keyspace = "purchases_import_pointer";
 const CHANGES: Keyspace = "purchases_change";
 const REMOVED: Keyspace = "facts_removed";
+/// Files that compaction has replaced and that are still on the disk.
+const RETIRED: Keyspace = "facts_retired";
 /// Which import is not done.
 const OPEN: &[u8] = b"open";
 /// The number of the next import.
@@ -119,6 +124,38 @@ pub(super) struct Chunk {
     /// The import that wrote it; none when version 0.1 did.
     #[n(4)]
     pub(super) import: Option<u32>,
+    /// How often compaction wrote it anew; none if never.
+    #[n(5)]
+    pub(super) version: Option<u32>,
+}
+
+/// A file on the disk: one of the versions of a file of facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct File {
+    pub(super) sequence: u32,
+    pub(super) version: Option<u32>,
+}
+
+impl File {
+    /// Its name. The number is the file's own as long as anything refers to its facts; a version's name
+    /// is never another's.
+    pub(super) fn name(self) -> String {
+        let Self { sequence, version } = self;
+        match version {
+            None => format!("facts-{sequence:010}.parquet"),
+            Some(version) => format!("facts-{sequence:010}-{version}.parquet"),
+        }
+    }
+
+    fn key(self) -> [u8; 8] {
+        (u64::from(self.sequence) << 32 | u64::from(self.version.unwrap_or(0))).to_be_bytes()
+    }
+}
+
+impl Chunk {
+    pub(super) const fn file(&self, sequence: u32) -> File {
+        File { sequence, version: self.version }
+    }
 }
 
 /// The facts a query is bound to: a fixed list of files that never change, without the rows that later
@@ -242,10 +279,40 @@ impl Catalogue<'_> {
         })
     }
 
+    /// Pages of whose baskets are kept, whether or not they count yet: a basket that an import has
+    /// changed was the same member's before.
+    pub(super) fn each_owner(
+        &self,
+        mut visit: impl FnMut(&[(BasketKey, MemberId)]) -> Result<(), ImportError>,
+    ) -> Result<(), ImportError> {
+        for (keyspace, old) in [(OLD_BASKETS, true), (BASKETS, false)] {
+            let mut after: Option<Vec<u8>> = None;
+            loop {
+                let page = self.store.scan_prefix(keyspace, &[], after.as_deref(), PAGE)?;
+                let Some((last, _)) = page.last() else { break };
+                after = Some(last.clone());
+                let mut owners = Vec::new();
+                for (key, value) in &page {
+                    let key = basket_key(key)?;
+                    let member = if old {
+                        decode::<OldBasket>("basket", value)?.member
+                    } else {
+                        self.sealer.open(key, value)?.now.member
+                    };
+                    owners.extend(member.map(|member| (key, member)));
+                }
+                visit(&owners)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A number that no file has: none that is listed, and none that is still on the disk.
     pub(super) fn next_file(&self) -> Result<u32, CatalogueError> {
-        let mut next = 0;
+        let retired = self.retired()?;
+        let mut next = retired.iter().map(|(file, _)| file.sequence + 1).max().unwrap_or(0);
         self.each(CHUNKS, &[], |key, _| {
-            next = sequence(key)? + 1;
+            next = next.max(sequence(key)? + 1);
             Ok(())
         })?;
         Ok(next)
@@ -258,7 +325,7 @@ impl Catalogue<'_> {
         self.each_file(|sequence, chunk| {
             context.update(&sequence.to_be_bytes());
             context.update(&chunk.digest);
-            files.push(folder.join(file_name(sequence)));
+            files.push(folder.join(chunk.file(sequence).name()));
         })?;
         let mut removed: Vec<i64> = self.removed()?.into_iter().collect();
         removed.sort_unstable();
@@ -305,6 +372,49 @@ impl Catalogue<'_> {
         })
     }
 
+    /// Every file that is listed, whether or not it counts yet.
+    pub(super) fn all_files(&self) -> Result<Vec<(u32, Chunk)>, CatalogueError> {
+        let mut all = Vec::new();
+        self.each(CHUNKS, &[], |key, value| {
+            all.push((sequence(key)?, decode("list entry of facts", value)?));
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// A file's list entry.
+    pub(super) fn chunk(&self, sequence: u32) -> Result<Option<Chunk>, CatalogueError> {
+        self.read(CHUNKS, &sequence.to_be_bytes(), "list entry of facts")
+    }
+
+    /// Every replaced fact with the import that replaced it, whether or not that counts yet.
+    pub(super) fn all_removed(&self) -> Result<BTreeMap<i64, u32>, CatalogueError> {
+        let mut all = BTreeMap::new();
+        self.each(REMOVED, &[], |key, _| {
+            let (import, fact) = removed_of(key)?;
+            all.insert(fact, import);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// Files that are not listed any more, each with the time since when.
+    pub(super) fn retired(&self) -> Result<Vec<(File, Timestamp)>, CatalogueError> {
+        let damaged = || CatalogueError::Damaged { what: "list of former files" };
+        let mut all = Vec::new();
+        self.each(RETIRED, &[], |key, value| {
+            let number = <[u8; 8]>::try_from(key).map(u64::from_be_bytes);
+            let at = <[u8; 8]>::try_from(value).map(u64::from_be_bytes);
+            let (Ok(number), Ok(at)) = (number, at) else { return Err(damaged()) };
+            let sequence = u32::try_from(number >> 32).map_err(|_| damaged())?;
+            let version = u32::try_from(number & 0xffff_ffff).map_err(|_| damaged())?;
+            let version = Some(version).filter(|version| *version > 0);
+            all.push((File { sequence, version }, Timestamp::from_unix_ms(at)));
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
     /// The changed baskets of one record.
     pub(super) fn changes(
         &self,
@@ -349,7 +459,7 @@ impl Catalogue<'_> {
     pub(super) fn undo(
         &self,
         import: &Import,
-        files: &mut Vec<u32>,
+        files: &mut Vec<File>,
     ) -> Result<Vec<Write>, CatalogueError> {
         let number = import.number.to_be_bytes();
         let mut writes = Vec::new();
@@ -386,7 +496,7 @@ impl Catalogue<'_> {
         self.each(CHUNKS, &[], |key, value| {
             let chunk: Chunk = decode("list entry of facts", value)?;
             if chunk.import == Some(import.number) {
-                files.push(sequence(key)?);
+                files.push(chunk.file(sequence(key)?));
                 writes.push(Write::delete(CHUNKS, key));
             }
             Ok(())
@@ -422,6 +532,37 @@ impl Catalogue<'_> {
     }
 }
 
+/// Lists a file's next version, which has its rows but for some, in its place. The former stays on the
+/// disk until [`Catalogue::retired`] says since when it is not listed any more.
+pub(super) fn replace_chunk(
+    sequence: u32,
+    (former, fresh): (&Chunk, &Chunk),
+    at: Timestamp,
+) -> [Write; 3] {
+    let key = sequence.to_be_bytes();
+    let retired = File { sequence, version: former.version };
+    [
+        Write::require(CHUNKS, key, codec::encode(former)),
+        Write::put(CHUNKS, key, codec::encode(fresh)),
+        Write::put(RETIRED, retired.key(), at.unix_ms().to_be_bytes()),
+    ]
+}
+
+/// A file that was not listed any more is gone.
+pub(super) fn forget_retired(file: File) -> Write {
+    Write::delete(RETIRED, file.key())
+}
+
+/// A replaced fact is none any more, since its row is gone.
+pub(super) fn delete_removed(import: u32, fact: i64) -> Write {
+    Write::delete(REMOVED, removed_key(import, fact))
+}
+
+/// Forgets a basket.
+pub(super) fn delete_basket(key: BasketKey) -> [Write; 2] {
+    [Write::delete(BASKETS, *key.as_bytes()), Write::delete(OLD_BASKETS, *key.as_bytes())]
+}
+
 pub(super) fn put_import(digest: &[u8; 32], import: &Import) -> Write {
     Write::put(IMPORTS, *digest, codec::encode(import))
 }
@@ -453,15 +594,15 @@ pub(super) fn list_chunk(sequence: u32, chunk: &Chunk) -> [Write; 2] {
 }
 
 pub(super) fn put_removed(import: u32, fact: i64) -> Write {
-    Write::put(REMOVED, [&import.to_be_bytes()[..], &fact.to_be_bytes()].concat(), [])
+    Write::put(REMOVED, removed_key(import, fact), [])
+}
+
+fn removed_key(import: u32, fact: i64) -> Vec<u8> {
+    [&import.to_be_bytes()[..], &fact.to_be_bytes()].concat()
 }
 
 pub(super) fn delete_change(import: u32, number: u32) -> Write {
     Write::delete(CHANGES, change_key(import, number))
-}
-
-pub(super) fn file_name(sequence: u32) -> String {
-    format!("facts-{sequence:010}.parquet")
 }
 
 fn change_key(import: u32, number: u32) -> [u8; 8] {

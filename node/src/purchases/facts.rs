@@ -8,12 +8,17 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Date32Array, Int64Array, StringBuilder};
+use datafusion::arrow::array::{
+    Array as _, ArrayRef, Date32Array, Int64Array, StringArray, StringBuilder,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::{JoinType, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use datafusion::parquet::basic::Compression;
 use datafusion::parquet::encryption::decrypt::FileDecryptionProperties;
 use datafusion::parquet::encryption::encrypt::FileEncryptionProperties;
@@ -52,7 +57,7 @@ pub(super) struct Rows {
     quantities: Vec<i64>,
     amounts: Vec<i64>,
     channels: StringBuilder,
-    facts: Vec<i64>,
+    facts: Vec<Option<i64>>,
 }
 
 /// One fact.
@@ -63,9 +68,86 @@ pub(super) struct Row<'a> {
     pub(super) basket: i64,
     pub(super) quantity: i64,
     pub(super) amount_fen: i64,
-    pub(super) channel: &'static str,
+    /// None in what version 0.1 wrote, as the next.
+    pub(super) channel: Option<&'a str>,
     /// Which fact it is; never another's.
-    pub(super) fact: i64,
+    pub(super) fact: Option<i64>,
+}
+
+/// One purchase line of a member's, for the member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PurchaseLine {
+    /// Days since 1970-01-01.
+    pub day: i32,
+    /// The department.
+    pub department: String,
+    /// Which lines were bought together.
+    pub basket: i64,
+    /// How many; below zero for what was given back.
+    pub quantity: i64,
+    /// For how much, in fen; below zero for what was given back.
+    pub amount_fen: i64,
+    /// By which channel; none for what version 0.1 imported.
+    pub channel: Option<String>,
+}
+
+/// Reads the rows of one file, in batches.
+pub(super) fn read(path: &Path, key: &DataKey) -> Result<ParquetRecordBatchReader, FactsError> {
+    let decryption = FileDecryptionProperties::builder(key.expose().to_vec()).build()?;
+    let options = ArrowReaderOptions::new().with_file_decryption_properties(decryption);
+    let file = File::open(path)?;
+    Ok(ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)?.build()?)
+}
+
+/// The columns of a batch of facts.
+pub(super) struct FactColumns<'a> {
+    members: &'a Int64Array,
+    days: &'a Date32Array,
+    departments: &'a StringArray,
+    baskets: &'a Int64Array,
+    quantities: &'a Int64Array,
+    amounts: &'a Int64Array,
+    // absent in what version 0.1 wrote
+    channels: Option<&'a StringArray>,
+    facts: Option<&'a Int64Array>,
+}
+
+impl<'a> FactColumns<'a> {
+    /// The columns of a batch that [`Rows::write`] wrote, in this version or the first.
+    pub(super) fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let whole = |at: usize| batch.columns().get(at)?.as_any().downcast_ref::<Int64Array>();
+        let (channels, facts) = match batch.num_columns() {
+            6 => (None, None),
+            8 => {
+                let channels = batch.columns().get(6)?.as_any().downcast_ref::<StringArray>()?;
+                (Some(channels), Some(whole(7)?))
+            }
+            _ => return None,
+        };
+        Some(Self {
+            members: whole(0)?,
+            days: batch.columns().get(1)?.as_any().downcast_ref()?,
+            departments: batch.columns().get(2)?.as_any().downcast_ref()?,
+            baskets: whole(3)?,
+            quantities: whole(4)?,
+            amounts: whole(5)?,
+            channels,
+            facts,
+        })
+    }
+
+    pub(super) fn row(&self, at: usize) -> Row<'a> {
+        Row {
+            member: (!self.members.is_null(at)).then(|| self.members.value(at)),
+            day: self.days.value(at),
+            department: self.departments.value(at),
+            basket: self.baskets.value(at),
+            quantity: self.quantities.value(at),
+            amount_fen: self.amounts.value(at),
+            channel: self.channels.filter(|all| !all.is_null(at)).map(|all| all.value(at)),
+            fact: self.facts.filter(|all| !all.is_null(at)).map(|all| all.value(at)),
+        }
+    }
 }
 
 /// Columns of a file. The last two are null in what version 0.1 wrote.
@@ -91,7 +173,7 @@ impl Rows {
         self.baskets.push(row.basket);
         self.quantities.push(row.quantity);
         self.amounts.push(row.amount_fen);
-        self.channels.append_value(row.channel);
+        self.channels.append_option(row.channel);
         self.facts.push(row.fact);
     }
 
@@ -118,11 +200,14 @@ impl Rows {
             .set_compression(Compression::SNAPPY)
             .with_file_encryption_properties(encryption)
             .build();
-        // a former run may have left a file here that was never listed
-        let file = File::create(path)?;
+        // under its name it is whole, for whoever copies the folder meanwhile; a former run may have left
+        // a file there that was never listed
+        let part = path.with_extension("part");
+        let file = File::create(&part)?;
         let mut writer = ArrowWriter::try_new(file, schema(), Some(properties))?;
         writer.write(&batch)?;
         writer.into_inner()?.sync_all()?;
+        std::fs::rename(&part, path)?;
         if let Some(folder) = path.parent() {
             File::open(folder)?.sync_all()?;
         }
@@ -167,11 +252,19 @@ async fn build(
             snapshot.files().iter().map(|file| file.display().to_string()).collect();
         session.read_parquet(files, options).await?
     };
-    let subjects: Int64Array =
-        members.subjects().iter().map(|subject| Some(subject.get())).collect();
-    let consenting = Schema::new(vec![Field::new("consenting", DataType::Int64, true)]);
-    let consenting = RecordBatch::try_new(Arc::new(consenting), vec![Arc::new(subjects)])?;
-    // a semi-join keeps each row at most once, and a guest's never: NULL equals nothing
+    // a number of its own and those of merged members: all of it is one person's
+    let own = members.subjects().iter().map(|subject| (*subject, *subject));
+    let numbers = own.chain(members.aliases().iter().copied());
+    let (under, person): (Vec<i64>, Vec<i64>) =
+        numbers.map(|(under, person)| (under.get(), person.get())).unzip();
+    let consenting = Schema::new(vec![
+        Field::new("consenting", DataType::Int64, true),
+        Field::new("person", DataType::Int64, true),
+    ]);
+    let consenting = RecordBatch::try_new(
+        Arc::new(consenting),
+        vec![Arc::new(Int64Array::from(under)), Arc::new(Int64Array::from(person))],
+    )?;
     let sales = rows
         .filter(col("purchased_on").gt_eq(lit(ScalarValue::Date32(Some(not_before)))))?
         .filter(col("amount_fen").gt_eq(lit(0_i64)).and(col("quantity").gt_eq(lit(0_i64))))?;
@@ -185,17 +278,14 @@ async fn build(
         // what has no number equals nothing, and stays
         sales.join(replaced, JoinType::LeftAnti, &["fact"], &["replaced"], None)?
     };
+    // no number is in it twice, so that the join keeps each row at most once, and a guest's never: NULL
+    // equals nothing
     let visible = sales
         .drop_columns(&["fact"])?
-        .join(
-            session.read_batch(consenting)?,
-            JoinType::LeftSemi,
-            &["member"],
-            &["consenting"],
-            None,
-        )?
+        .join(session.read_batch(consenting)?, JoinType::Inner, &["member"], &["consenting"], None)?
         // whole numbers are short to store and quick to join; a bounded query takes members as text
-        .with_column("member", cast(col("member"), DataType::Utf8))?;
+        .with_column("member", cast(col("person"), DataType::Utf8))?
+        .drop_columns(&["consenting", "person"])?;
     session.register_table(table, visible.into_view())?;
     Ok(())
 }

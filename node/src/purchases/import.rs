@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use datafusion::prelude::SessionContext;
+use protocol::ids::BrandId;
 use ring::digest::{Context, SHA256};
 use ring::rand::SystemRandom;
 
 use super::basket::Sealer;
 use super::catalogue::{
     Catalogue, CatalogueError, Import, Snapshot, Stage, begin_import, delete_change, end_import,
-    file_name, forget_import, put_import,
+    forget_import, put_import,
 };
 use super::columns::FileProblem;
 use super::facts::{self, FactsError};
@@ -98,6 +99,8 @@ impl Pace {
 pub struct ImportTerms<'a> {
     /// What the columns mean.
     pub mapping: &'a Mapping,
+    /// The brands of the alliance: whom a mapping's `receivers = ["*"]` means.
+    pub brands: &'a [BrandId],
     /// Today, in days since 1970-01-01: no purchase is later than tomorrow.
     pub today: i32,
     /// How fast.
@@ -111,7 +114,7 @@ pub struct Facts {
     pub(super) key: DataKey,
     pub(super) random: SystemRandom,
     // one import at a time: baskets are read, changed and written
-    importing: Mutex<Orders>,
+    pub(super) importing: Mutex<Orders>,
     pub(super) chunk_rows: u64,
 }
 
@@ -254,7 +257,7 @@ impl Facts {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<ImportReport, ImportError> {
         let mut orders = self.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.settle(sink)?;
+        self.settle(vault, sink)?;
         let file = source.name();
         let mapping = terms.mapping.purchases.as_ref().ok_or_else(|| FileProblem::NotMapped {
             mapping: terms.mapping.name.clone(),
@@ -298,7 +301,7 @@ impl Facts {
         let mut run = Run::new(self, vault, mapping, &terms, &mut orders, digest, import)?;
         run.read(&file, opened, terms.pace, progress)?;
         let mut import = run.count()?;
-        self.tell(&digest, &mut import, sink)?;
+        self.tell(vault, &digest, &mut import, sink)?;
         Ok(import.report)
     }
 
@@ -306,22 +309,24 @@ impl Facts {
     /// given up. To be called at start.
     ///
     /// # Errors
-    /// When the store or the sink fails.
+    /// When the vault, the store or the sink fails.
     pub fn finish(
         &self,
+        vault: &Vault,
         sink: &mut dyn FnMut(&[BasketChange]) -> Result<(), SinkError>,
     ) -> Result<(), ImportError> {
         let _importing = self.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.settle(sink)
+        self.settle(vault, sink)
     }
 
     fn settle(
         &self,
+        vault: &Vault,
         sink: &mut dyn FnMut(&[BasketChange]) -> Result<(), SinkError>,
     ) -> Result<(), ImportError> {
         match self.catalogue().open_import()? {
             Some((digest, mut import)) if import.stage == Stage::Telling => {
-                self.tell(&digest, &mut import, sink)
+                self.tell(vault, &digest, &mut import, sink)
             }
             Some((digest, import)) if import.stage == Stage::GivenUp => self.undo(&digest, &import),
             _ => Ok(()),
@@ -330,6 +335,7 @@ impl Facts {
 
     fn tell(
         &self,
+        vault: &Vault,
         digest: &[u8; 32],
         import: &mut Import,
         sink: &mut dyn FnMut(&[BasketChange]) -> Result<(), SinkError>,
@@ -343,6 +349,9 @@ impl Facts {
                 changes.extend(self.catalogue().changes(import.number, number)?);
                 writes.push(delete_change(import.number, number));
             }
+            // whoever was erased since earns nothing
+            let erased = vault.erased_among(changes.iter().filter_map(|change| change.member))?;
+            changes.retain(|change| change.member.is_none_or(|member| !erased.contains(&member)));
             sink(&changes).map_err(ImportError::Sink)?;
             import.told = until;
             writes.push(put_import(digest, import));
@@ -374,7 +383,7 @@ impl Facts {
             self.store.transaction(&writes)?;
             for file in files {
                 // listed no more: one that cannot be deleted is overwritten by whoever takes its number
-                let _ = std::fs::remove_file(self.folder.join(file_name(file)));
+                let _ = std::fs::remove_file(self.folder.join(file.name()));
             }
         }
         Ok(self.store.transaction(&forget_import(digest))?)

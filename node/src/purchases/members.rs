@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use datafusion::arrow::record_batch::RecordBatch;
+use protocol::ids::BrandId;
 use protocol::time::Timestamp;
 
 use super::clean::{Adjustment, DropReason, Dropped, Issue};
@@ -67,6 +68,7 @@ pub fn import_members(
     let mut intake = Intake {
         vault,
         mapping,
+        brands: terms.brands,
         at,
         people: BTreeMap::new(),
         waiting: 0,
@@ -103,6 +105,7 @@ type Decisions = Vec<(Purpose, bool)>;
 struct Intake<'a> {
     vault: &'a Vault,
     mapping: &'a MembersMapping,
+    brands: &'a [BrandId],
     at: Timestamp,
     /// By what they consent to, since those are enrolled together.
     people: BTreeMap<Decisions, Vec<(u64, NewMember)>>,
@@ -144,7 +147,7 @@ impl Intake<'_> {
         for (decisions, people) in std::mem::take(&mut self.people) {
             let (places, people): (Vec<u64>, Vec<NewMember>) = people.into_iter().unzip();
             let consents = self.mapping.consent.as_ref().map_or_else(Vec::new, |consent| {
-                decisions.iter().map(|decision| consent.entry(*decision, self.at)).collect()
+                consent.entries(&decisions, (self.vault.brand(), self.brands), self.at)
             });
             for (place, enrolment) in places.into_iter().zip(self.vault.enrol(&people, &consents)?)
             {
@@ -171,8 +174,27 @@ impl Intake<'_> {
 }
 
 impl ConsentMapping {
-    fn entry(&self, (purpose, granted): (Purpose, bool), at: Timestamp) -> Consent {
-        Consent { purpose, granted, notice_version: self.notice_version, at, source: self.source }
+    /// What is recorded of somebody's decisions. Who agreed to exchange agreed to the receivers that the
+    /// mapping names, each in a consent of its own (PIPL art. 23).
+    fn entries(
+        &self,
+        decisions: &[(Purpose, bool)],
+        (own, alliance): (BrandId, &[BrandId]),
+        at: Timestamp,
+    ) -> Vec<Consent> {
+        let entry = |purpose, granted, receiver| Consent {
+            source: self.source,
+            receiver,
+            ..Consent::new(purpose, granted, self.notice_version, at)
+        };
+        let mut entries: Vec<Consent> =
+            decisions.iter().map(|(purpose, granted)| entry(*purpose, *granted, None)).collect();
+        if decisions.contains(&(Purpose::Exchange, true)) {
+            let receivers = self.receivers.of(own, alliance);
+            entries
+                .extend(receivers.into_iter().map(|to| entry(Purpose::Exchange, true, Some(to))));
+        }
+        entries
     }
 }
 

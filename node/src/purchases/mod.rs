@@ -12,13 +12,14 @@
 //! own, below zero; where it names the basket it takes back, it lowers that one's total. A line that comes
 //! again with other content is a correction: its former fact does not count any more.
 //!
-//! Not here yet: compaction after erasure, guests who become members. Joint questions see sales alone:
+//! Not here yet: guests who become members. Joint questions see sales alone:
 //! refunds are facts of the brand, and lower what baskets earn.
 
 mod basket;
 mod catalogue;
 mod clean;
 mod columns;
+mod compaction;
 mod engine;
 mod facts;
 mod fen;
@@ -38,8 +39,9 @@ use std::fmt;
 pub use catalogue::Snapshot;
 pub use clean::{Adjustment, DropReason, ISSUES_MAX, Issue};
 pub use columns::{CellProblem, FileProblem};
+pub use compaction::Compacted;
 pub use engine::rows_read_by_engine;
-pub use facts::FactsError;
+pub use facts::{FactsError, PurchaseLine};
 pub use fen::{Fen, InvalidAmount, Rounding, Unit};
 pub use formats::{Counted, Format, Progress, RowProblem, Source};
 pub use import::{Facts, ImportError, ImportTerms, Pace, SinkError};
@@ -125,5 +127,7 @@ impl BasketChange {
 
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod erasures;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::basket::{Basket, LINES_MAX, NewLine, StoredBasket, Taken};
 use super::catalogue::{
-    Chunk, FILE_ROWS_MAX, Import, Stage, file_name, list_chunk, put_import, put_removed,
+    Chunk, FILE_ROWS_MAX, File, Import, Stage, list_chunk, put_import, put_removed,
 };
 use super::clean::{Adjustment, DropReason, Dropped, Issue};
 use super::facts::{Row, Rows};
@@ -20,7 +20,7 @@ use super::orders::{Orders, Places};
 use super::times::Moment;
 use super::{BasketChange, BasketKey, Fen};
 use crate::store::Write;
-use crate::vault::{BlindIndex, CardNumber, MemberId, Vault};
+use crate::vault::{BlindIndex, CardNumber, MemberId, Vault, VaultError};
 
 /// Cards remembered at a time.
 const CARDS_MAX: usize = 100_000;
@@ -277,6 +277,7 @@ impl<'a> Run<'a> {
                 self.refuse(line.place, Issue::row(DropReason::SameOrderTwice));
                 continue;
             }
+            let line = self.as_before_merge(key, line)?;
             match self.take(key, &line)? {
                 Err(reason) => self.refuse(line.place, Issue::row(reason)),
                 Ok(replaces) => self.keep(key, &line, replaces),
@@ -297,6 +298,27 @@ impl<'a> Run<'a> {
         // the same lines in any order, whenever they were
         let content = lines.iter().fold(0_i64, |sum, line| sum.wrapping_add(line.timeless));
         self.orders.is_repeated(member, content, at, key, within)
+    }
+
+    /// A line of a basket of somebody who was merged into the buyer meanwhile, or of a refund that
+    /// names one: it stays with the basket, so that both go back together when the merge is undone.
+    fn as_before_merge(
+        &mut self,
+        key: BasketKey,
+        mut line: Waiting,
+    ) -> Result<Waiting, ImportError> {
+        for basket in [Some(key), line.original].into_iter().flatten() {
+            self.open_basket(basket)?;
+            let owner = self.open.get(&basket).and_then(|open| open.basket.member);
+            let (Some(owner), Some((buyer, _))) = (owner, line.buyer) else { continue };
+            if owner != buyer
+                && let Some((into, subject)) = self.vault.merged_into(owner)?
+                && into == buyer
+            {
+                line.buyer = Some((owner, subject.get()));
+            }
+        }
+        Ok(line)
     }
 
     /// Takes a line into its basket: gives the fact that it replaces, if any, or says why not.
@@ -378,8 +400,8 @@ impl<'a> Run<'a> {
             basket: key.fact_number(),
             quantity: line.quantity,
             amount_fen: line.amount.get(),
-            channel: line.channel.name(),
-            fact,
+            channel: Some(line.channel.name()),
+            fact: Some(fact),
         });
     }
 
@@ -389,10 +411,11 @@ impl<'a> Run<'a> {
         let rows = std::mem::take(&mut self.rows);
         if rows.len() > 0 {
             let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
-            let path = self.facts.folder.join(file_name(self.next_file));
-            let digest = rows.write(&path, &self.facts.key)?;
             let import = Some(self.import.number);
-            let chunk = Chunk { source: self.digest, pass: 0, rows: count, digest, import };
+            let (source, version) = (self.digest, None);
+            let path = self.facts.folder.join(File { sequence: self.next_file, version }.name());
+            let digest = rows.write(&path, &self.facts.key)?;
+            let chunk = Chunk { source, pass: 0, rows: count, digest, import, version };
             writes.extend(list_chunk(self.next_file, &chunk));
             self.next_file += 1;
         }
@@ -491,7 +514,11 @@ impl<'a> Run<'a> {
             return Ok(*known);
         }
         let found = match self.vault.by_card(card)? {
-            Some(id) => Some((id, self.vault.subject(id)?.get())),
+            // erased between the one and the other
+            Some(id) => match self.vault.subject(id) {
+                Err(VaultError::UnknownMember) => None,
+                subject => Some((id, subject?.get())),
+            },
             None => None,
         };
         if self.cards.len() >= CARDS_MAX {

@@ -22,7 +22,7 @@ use crate::store::{Keyspace, MemoryStore, Pair, Store, StoreError, Write};
 use crate::vault::{Consent, Consenting, HeldBrandKey, KEY_BYTES, Purpose, Vault, sample_rule};
 
 /// The shipped mapping, without the attributes that these tests' lists do not have.
-fn sample() -> Mapping {
+pub(super) fn sample() -> Mapping {
     let text = alliance_config::sample::mapping("complete-journey").unwrap();
     let absent = [
         "product",
@@ -39,7 +39,7 @@ fn sample() -> Mapping {
 }
 
 pub(super) fn terms(mapping: &Mapping) -> ImportTerms<'_> {
-    ImportTerms { mapping, today: 20_400, pace: Pace::FULL }
+    ImportTerms { mapping, brands: &[], today: 20_400, pace: Pace::FULL }
 }
 
 pub(super) fn now() -> Timestamp {
@@ -50,12 +50,12 @@ pub(super) fn now() -> Timestamp {
 pub(super) const SPACES: [Keyspace; 3] = ["vault_brand_key", "vault_member", "facts_chunk"];
 
 /// A line as a test writes it: basket, line, card, department, quantity, amount.
-type Line<'a> = (i32, i32, Option<&'a str>, Option<&'a str>, i32, &'a str);
+pub(super) type Line<'a> = (i32, i32, Option<&'a str>, Option<&'a str>, i32, &'a str);
 
 const MORNING: i64 = 1_483_255_980_000_000; // 2017-01-01 07:33:00
 
 pub(super) struct Shop {
-    folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
     pub(super) store: Arc<dyn Store>,
     pub(super) vault: Vault,
     pub(super) facts: Facts,
@@ -66,7 +66,7 @@ impl Shop {
         Self::with(Arc::new(MemoryStore::new()))
     }
 
-    fn with(store: Arc<dyn Store>) -> Self {
+    pub(super) fn with(store: Arc<dyn Store>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = Arc::new(HeldBrandKey::from_bytes(&mut [7; KEY_BYTES]));
         let brand = BrandId::new("corner_shop").unwrap();
@@ -88,7 +88,7 @@ impl Shop {
         Source::File(path)
     }
 
-    fn enrol(&self, cards: &[&str]) -> MembersReport {
+    pub(super) fn enrol(&self, cards: &[&str]) -> MembersReport {
         let keys: Vec<String> =
             cards.iter().map(|card| format!("key of {card}").replace(' ', "-")).collect();
         let source = self.file(
@@ -102,7 +102,7 @@ impl Shop {
         import_members(&self.vault, &source, terms(&sample()), now(), &mut |_| {}).unwrap()
     }
 
-    fn lines(&self, name: &str, lines: &[Line<'_>]) -> Source {
+    pub(super) fn lines(&self, name: &str, lines: &[Line<'_>]) -> Source {
         let amounts: StringArray = lines.iter().map(|line| Some(line.5)).collect();
         self.lines_with(name, lines, Arc::new(amounts))
     }
@@ -130,7 +130,7 @@ impl Shop {
         )
     }
 
-    fn import(&self, source: &Source) -> (ImportReport, Vec<BasketChange>) {
+    pub(super) fn import(&self, source: &Source) -> (ImportReport, Vec<BasketChange>) {
         let mut changes = Vec::new();
         let mut sink = |batch: &[BasketChange]| {
             changes.extend_from_slice(batch);
@@ -461,9 +461,9 @@ fn facts_encrypted_at_rest() {
 }
 
 /// A store that fails at its n-th transaction, as a machine that goes down would.
-struct Failing {
-    store: Arc<MemoryStore>,
-    left: AtomicU32,
+pub(super) struct Failing {
+    pub(super) store: Arc<MemoryStore>,
+    pub(super) left: AtomicU32,
 }
 
 impl Store for Failing {

@@ -4,6 +4,7 @@
 //! [`Turn`] what it says, in its order. Decides nothing about validity (that is `protocol`'s) and
 //! nothing about members (the vault's); ties them.
 
+mod desk;
 mod disputes;
 mod operations;
 mod partners;
@@ -54,7 +55,7 @@ use crate::exchange::record::{Applied, Credit, NodeRecord, Owned, Submission};
 use crate::fragments::{FragmentArchive, FragmentsError};
 use crate::service::{ErrorKind, ExposureView, ResidueView, ServiceError};
 use crate::store::{Store, StoreError};
-use crate::vault::{LinkCode, LinkError, Vault, VaultError};
+use crate::vault::{LinkCode, LinkError, MemberId, Vault, VaultError};
 
 /// Headers kept of every log, for closings.
 const HEADERS_KEPT: usize = 4096;
@@ -91,6 +92,8 @@ pub struct Turn {
     pub final_after: Vec<Milliseconds>,
     /// What the clean room reads once the records are durable.
     pub reads: Vec<ReadJob>,
+    /// What members gained by purchases, for who watches for the unusual.
+    pub gained: Vec<(MemberId, u64)>,
 }
 
 impl Turn {
@@ -172,6 +175,8 @@ pub struct Core {
     seen_checkpoint: Option<SignedCheckpoint>,
     // ended logs with which something does not add up here
     not_closed_out: BTreeSet<BrandId>,
+    // what the own log has of the desk's
+    pub(in crate::runtime) kept: desk::Kept,
     // final blocks that the journal has and no Applied record followed
     unapplied: BTreeMap<(BrandId, Height), FinalBlock>,
     // exchanges of members that have become final since the start: they do in the order they came
@@ -271,6 +276,7 @@ impl Core {
             checkpoint: None,
             seen_checkpoint: None,
             not_closed_out: BTreeSet::new(),
+            kept: desk::Kept::default(),
             unapplied: BTreeMap::new(),
             stood: 0,
             failure: None,
@@ -356,6 +362,7 @@ impl Core {
                     NodeRecord::CloseRequested(cut_off) => drop(self.clearing.request(*cut_off)),
                     NodeRecord::Submitted(Submission::Public(entry)) => {
                         self.clearing.submitted(entry);
+                        self.kept.submitted(entry);
                     }
                     _ => {}
                 }
@@ -691,7 +698,10 @@ impl Core {
         while known.len() > HEADERS_KEPT {
             known.pop_first();
         }
-        for (_, public) in &block.public {
+        for (index, public) in &block.public {
+            if log == self.ledger.me() {
+                self.kept.written(*index, public);
+            }
             match public {
                 PublicEntry::Closing(closing) => self.clearing.closing(log, closing, known),
                 PublicEntry::Statement(statement) => self.clearing.statement(log, statement),
@@ -866,6 +876,11 @@ impl Core {
                 Ok(Some(Credit { leaf, member, points: exchange.received }))
             }
             Payload::Return(_) => Ok(None),
+            // a link that is not there any more is dropped already
+            Payload::Unlink(unlink) => match self.vault.drop_incoming(from, unlink.handle) {
+                Ok(_) => Ok(None),
+                Err(error) => Err(Failed(error)),
+            },
         }
     }
 

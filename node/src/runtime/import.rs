@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ::programme::Rules;
 use ::programme::calendar::Zone;
 use ::programme::plain::statements;
+use protocol::ids::BrandId;
 use ring::digest::{SHA256, digest};
 use tokio::sync::{mpsc, oneshot};
 
@@ -61,6 +62,7 @@ fn buy(
 /// What imports work on.
 pub struct Imports {
     pub data: DataDirectory,
+    pub brands: Vec<BrandId>,
     pub vault: Arc<Vault>,
     pub facts: Arc<Facts>,
     pub commands: mpsc::Sender<Internal>,
@@ -97,7 +99,7 @@ impl Imports {
                 (files, mapping)
             }
         };
-        let rules = IntakeRules::new(mapping, now());
+        let rules = IntakeRules::new(mapping, self.brands.clone(), now());
         self.take_turn(&rules, dry_run)?;
         tokio::task::spawn_blocking(move || self.run(&files, &rules, dry_run));
         Ok(())
@@ -151,7 +153,7 @@ impl Imports {
             BatchKind::Members => BrandFiles { members: Some(source), purchases: None },
             BatchKind::Purchases => BrandFiles { members: None, purchases: Some(source) },
         };
-        let rules = IntakeRules::new(mapping, now());
+        let rules = IntakeRules::new(mapping, self.brands.clone(), now());
         self.take_turn(&rules, batch.dry_run)?;
         Ok((files, rules))
     }
@@ -161,7 +163,7 @@ impl Imports {
         tokio::task::spawn_blocking(move || {
             let zone = self.programme.zone;
             let mut sink = |changes: &[BasketChange]| buy(&self.commands, zone, changes).map(drop);
-            if let Err(error) = self.facts.finish(&mut sink) {
+            if let Err(error) = self.facts.finish(&self.vault, &mut sink) {
                 tracing::error!(error = %error, "an import that was interrupted could not be finished");
                 let mut view = self.lock();
                 view.failed = Some(told(&error));

@@ -14,6 +14,7 @@ pub mod disputes;
 mod import;
 mod in_flight;
 mod joint;
+mod members;
 pub mod own_blocks;
 pub mod published;
 mod publisher;
@@ -51,6 +52,7 @@ use self::sealing::{SealingCare, keys_error};
 use self::snapshot::{SnapshotCare, SnapshotError, WrittenSnapshot};
 use self::trace::Traces;
 use crate::cleanroom::{ReadJob, ReadResult, Room};
+use crate::desk::Desk;
 use crate::exchange::book::BookedExchange;
 use crate::journal::{GroupCommit, JournalError, Record};
 use crate::metrics::Metrics;
@@ -58,7 +60,7 @@ use crate::net::{Inbound, Inbox, NetworkHandle};
 use crate::purchases::Facts;
 use crate::service::*;
 use crate::store::RecordingStore;
-use crate::vault::{LinkState, masked};
+use crate::vault::{LinkState, Links, masked};
 
 pub(crate) use start::check_membership;
 pub use start::{Running, StartError, start, start_restored, start_with};
@@ -82,6 +84,8 @@ const BATCH: usize = 256;
 const FRAGMENTS_SYNC_AFTER: Milliseconds = Milliseconds::from_seconds(1);
 /// How often it is looked at what of it is older than the retention.
 const FRAGMENTS_LOOK_AFTER: Milliseconds = Milliseconds::from_seconds(24 * 60 * 60);
+/// How many milliseconds the end of a node waits for what is under way at the desk.
+const DESK_PATIENCE: u32 = 5_000;
 /// Most exchanges in one answer.
 const PAGE_MAX: u32 = 1000;
 
@@ -139,6 +143,7 @@ struct Runtime {
     status_taken: Instant,
     names: Vec<BrandNames>,
     facts: Arc<Facts>,
+    desk: Arc<Desk>,
     import: Arc<Mutex<ImportView>>,
     store: Arc<RecordingStore>,
     backup: Arc<Mutex<BackupView>>,
@@ -267,6 +272,13 @@ impl Runtime {
             if let Internal::Snapshot(written) = done {
                 self.snapshot_written(written);
             }
+        }
+        // what is under way at the desk: whoever starts the node again must find the store free
+        for _ in 0..DESK_PATIENCE {
+            if Arc::strong_count(&self.desk) == 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         if let Some(reply) = self.stop.take() {
             // whoever asked may be gone
@@ -527,6 +539,7 @@ impl Runtime {
         match done {
             Internal::Purchases { purchases, reply } => {
                 let earned = self.core.purchases(purchases, now(), turn);
+                self.watch_growth(&std::mem::take(&mut turn.gained));
                 answer(turn, reply, Ok(earned));
             }
             Internal::Counted { members, purchases } => {
@@ -565,9 +578,6 @@ impl Runtime {
                     state: link_state(LinkState::Requested).to_owned(),
                 });
                 answer(turn, reply, view);
-            }
-            Command::Consent { card, request, reply } => {
-                answer(turn, reply, self.core.consent(&card, &request, now()));
             }
             Command::Exchange { key, request, reply } => {
                 let taken = self.core.exchange(&key, &request, now(), turn);
@@ -700,6 +710,20 @@ impl Runtime {
                 }
                 command => self.core.programme_command(command, now(), turn),
             },
+            Command::Keep { entry, reply } => {
+                let kept = self.core.keep(entry, turn);
+                answer(turn, reply, kept);
+            }
+            Command::Unlink { brand, handle, reply } => {
+                let told = self.core.unlink(brand, handle, turn);
+                answer(turn, reply, told);
+            }
+            Command::Answered { certificate, reply } => {
+                answer(turn, reply, self.core.answered(&certificate));
+            }
+            Command::Holdings { member, reply } => {
+                answer(turn, reply, self.holdings(member));
+            }
             Command::Stop { reply } => self.stop = Some(reply),
         }
     }
@@ -707,6 +731,7 @@ impl Runtime {
     fn imports(&self) -> import::Imports {
         import::Imports {
             data: self.following.data.clone(),
+            brands: self.core.ledger.constitution().committee().brands().to_vec(),
             vault: Arc::clone(&self.core.vault),
             facts: Arc::clone(&self.facts),
             commands: self.back.clone(),
@@ -723,16 +748,17 @@ impl Runtime {
             card: masked(card),
             available: balance.available.get(),
             held: balance.held.get(),
-            links: links
-                .outgoing
-                .into_iter()
-                .map(|(brand, state)| {
-                    let ended = self.core.has_ended(brand);
-                    let state = if ended { "ended" } else { link_state(state) };
-                    LinkView { brand: brand.to_string(), state: state.to_owned() }
-                })
-                .collect(),
+            links: self.link_views(links),
         })
+    }
+
+    fn link_views(&self, links: Links) -> Vec<LinkView> {
+        let view = |(brand, state)| {
+            let ended = self.core.has_ended(brand);
+            let state = if ended { "ended" } else { link_state(state) };
+            LinkView { brand: brand.to_string(), state: state.to_owned() }
+        };
+        links.outgoing.into_iter().map(view).collect()
     }
 
     /// Card numbers, in clear: for staff who may manage members.

@@ -45,7 +45,7 @@ use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, Limits, Network, NetworkConfig, NetworkHandle};
 use crate::programme::purchase;
 use crate::purchases::Facts;
-use crate::vault::{HeldBrandKey, Vault};
+use crate::vault::Vault;
 
 /// Movements of points in one record.
 const EARNED_AT_ONCE: usize = 4096;
@@ -219,7 +219,8 @@ fn open<'a>(
             fits(newest)?;
         }
         let store = settings.open_store(data)?;
-        let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
+        let vault_key = settings.vault.brand_key(&keys::vault_key_path(&data.keys()));
+        let vault_key = vault_key.map_err(StartError::Settings)?;
         let random = Arc::new(SystemRandom::new());
         let vault = Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random);
         let facts = Facts::open(data.facts(), Arc::clone(&store), &vault)?;

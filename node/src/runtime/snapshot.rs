@@ -96,6 +96,7 @@ impl Core {
         }
         state(StateRecord::Absent(Box::new(self.clearing.absent().clone())));
         state(StateRecord::Disputes(Box::new(self.disputes.clone())));
+        self.kept.snapshot(&mut state);
         for entry in &self.applications {
             state(StateRecord::Application(Box::new(entry.clone())));
         }
@@ -155,6 +156,8 @@ impl Core {
             }
             StateRecord::Cycle(cut_off, cycle) => self.clearing.take_up(cut_off, *cycle),
             StateRecord::Disputes(disputes) => self.disputes = *disputes,
+            StateRecord::Operations(entries) => self.kept.take_up_operations(entries),
+            StateRecord::Answered(all) => self.kept.take_up_answered(all),
             StateRecord::Application(entry) => self.applications.push(*entry),
         }
         Ok(())
@@ -223,7 +226,7 @@ pub(super) fn forget_later_earned(store: &dyn Store, taken: u64) -> Result<(), S
     store.transaction(&[Write::put(EARNED_LATEST, EARNED, taken.to_be_bytes())])
 }
 
-fn chunked<T>(
+pub(super) fn chunked<T>(
     items: impl Iterator<Item = T>,
     part: impl Fn(Vec<T>) -> StateRecord,
     state: &mut impl FnMut(StateRecord),

@@ -21,11 +21,12 @@ use super::sealed_journal::{RecordCipher, SealedRecordError};
 use super::sealing::SealingCare;
 use super::snapshot::{SnapshotCare, forget_later_earned};
 use super::trace::Traces;
-use super::{RunError, Runtime, now, unix, witnessing};
+use super::{RunError, Runtime, members, now, unix, witnessing};
 use crate::cleanroom::policy::{PolicyError, PolicyFile};
 use crate::cleanroom::{QueryTimes, RestoreError, Room, RoomSettings};
 use crate::config::{ConfigError, DataDirectory};
 use crate::constitutions::{Known, KnownError};
+use crate::desk::{Desk, DeskError};
 use crate::exchange::cold::Cold;
 use crate::fragments::{FragmentArchive, FragmentsError};
 use crate::journal::{Journal, JournalError};
@@ -36,7 +37,7 @@ use crate::outside::OutsideError;
 use crate::purchases::{Facts, ImportError};
 use crate::service::{Node, Status};
 use crate::store::{RecordingStore, Store, StoreError};
-use crate::vault::{HeldBrandKey, KeyError, Vault, VaultError};
+use crate::vault::{BrandKey, HeldBrandKey, Random, Vault, VaultError};
 
 /// Operations that wait for the runtime.
 const COMMANDS: usize = 1024;
@@ -69,9 +70,12 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The vault's key.
+    /// The settings of vault or desk.
+    #[error("node.toml or the vault's key: {0}")]
+    Settings(String),
+    /// The desk.
     #[error(transparent)]
-    VaultKey(#[from] KeyError),
+    Desk(#[from] DeskError),
     /// The vault.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -165,9 +169,22 @@ async fn start_as(
     }
     let recording = Arc::new(RecordingStore::new(settings.open_store(data)?));
     let store: Arc<dyn Store> = recording.clone();
-    let vault_key = HeldBrandKey::read(&keys::vault_key_path(&data.keys()))?;
-    let random = Arc::new(SystemRandom::new());
-    let vault = Arc::new(Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random));
+    let rules = settings.desk.rules().map_err(StartError::Settings)?;
+    let vault_key = settings.vault.brand_key(&keys::vault_key_path(&data.keys()));
+    let vault_key = Arc::new(vault_key.map_err(StartError::Settings)?);
+    let random: Random = Arc::new(SystemRandom::new());
+    let key: Arc<dyn BrandKey> = Arc::<HeldBrandKey>::clone(&vault_key);
+    let vault = Arc::new(Vault::new(brand, Arc::clone(&store), key, Arc::clone(&random)));
+    let metrics = Metrics::default();
+    let desk = Desk::open(
+        Arc::clone(&vault),
+        Arc::clone(&store),
+        vault_key,
+        random,
+        rules,
+        metrics.clone(),
+    );
+    let desk = Arc::new(desk?);
     let facts = Arc::new(Facts::open(data.facts(), Arc::clone(&store), &vault)?);
 
     let keys = own.secrets.ledger(own.sealing.ring().map_err(KeysError::from)?)?;
@@ -229,7 +246,6 @@ async fn start_as(
     }
     let (journal, _thread) = journal.into_group_commit(APPENDS)?;
 
-    let metrics = Metrics::default();
     let chain = core.ledger.constitutions();
     let peers = resolve(&peers_of(&known, chain, brand)).await?;
     let newest = chain.newest().hash();
@@ -245,7 +261,9 @@ async fn start_as(
     let (commands, inbound) = mpsc::channel(COMMANDS);
     let (back, internal) = mpsc::channel(COMMANDS);
     let (status, watched) = watch::channel(Status::default());
+    let facts_of_node = Arc::clone(&facts);
     let mut runtime = Runtime {
+        desk: Arc::clone(&desk),
         members: vault.count()?,
         purchases: facts.rows()?,
         core,
@@ -299,9 +317,11 @@ async fn start_as(
     // all of it was read from the disk: who looks at once sees it
     let found = runtime.status_now();
     runtime.status.send_replace(found);
-    let node = Node::new(commands, watched, brand, data.log());
+    let node = Node::new(commands, watched, brand, data.log(), (&desk, &facts_of_node));
+    drop((desk, facts_of_node));
     runtime.imports().finish();
     let runtime = tokio::spawn(runtime.run());
+    tokio::spawn(members::care(node.clone()));
     Ok(Running { node, network, metrics, runtime })
 }
 

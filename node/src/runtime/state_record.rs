@@ -3,6 +3,7 @@
 //! The ledger's part is `protocol::witness::snapshot`. A part is taken up by a core that has nothing yet,
 //! in the order in which [`super::core::Core::snapshot`] gives them; afterwards records of the journal follow.
 
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 use protocol::amount::Points;
 use protocol::clearing::Absent;
@@ -78,4 +79,10 @@ pub enum StateRecord {
     /// Brands whose logs have ended, with what is closed out with them.
     #[n(15)]
     Absent(#[n(0)] Box<Absent>),
+    /// How many entries of the operation log the own log vouches for, or is to.
+    #[n(20)]
+    Operations(#[n(0)] u64),
+    /// Hashes of certificates that members were given, ascending, and where in the own log they are.
+    #[n(21)]
+    Answered(#[n(0)] Vec<(ByteArray<32>, LeafIndex)>),
 }

@@ -9,20 +9,29 @@ mod backups;
 mod cleanroom;
 mod counter;
 mod imports;
+mod members;
 mod programme;
 mod programme_rules;
 mod programme_staff;
 mod views;
 
+use std::sync::{Arc, Weak};
+
 use tokio::sync::{mpsc, oneshot, watch};
 
-use protocol::ids::{BrandId, RequestId};
+use protocol::ids::{BrandId, MemberHandle, RequestId};
+use protocol::log::block::PublicEntry;
 use protocol::log::tlog_witness::{AddCheckpoint, Refusal};
+
+use crate::desk::Desk;
+use crate::purchases::Facts;
+use crate::vault::MemberId;
 
 pub use backups::*;
 pub use cleanroom::*;
 pub use counter::*;
 pub use imports::*;
+pub use members::*;
 pub use programme::*;
 pub use programme_rules::*;
 pub use programme_staff::*;
@@ -95,7 +104,6 @@ pub enum Command {
     Cards { least_points: u64, after: Option<String>, limit: u32, reply: Reply<Vec<String>> },
     LinkCode { card: String, brand: String, reply: Reply<LinkCodeView> },
     Link { card: String, brand: String, code: String, reply: Reply<LinkView> },
-    Consent { card: String, request: ConsentRequest, reply: Reply<()> },
     Exchange { key: String, request: ExchangeRequest, reply: Reply<ExchangeView> },
     ExchangeBatch(ExchangeBatch),
     ExchangeById { id: String, reply: Reply<ExchangeView> },
@@ -127,6 +135,10 @@ pub enum Command {
     BackUp { request: BackupRequest, reply: Reply<()> },
     BackupProgress { reply: Reply<BackupView> },
     Programme(Box<ProgrammeCommand>),
+    Keep { entry: PublicEntry, reply: Reply<()> },
+    Unlink { brand: BrandId, handle: MemberHandle, reply: Reply<()> },
+    Answered { certificate: [u8; 32], reply: Reply<String> },
+    Holdings { member: MemberId, reply: Reply<HoldingsView> },
     Stop { reply: Reply<()> },
 }
 
@@ -162,6 +174,9 @@ pub struct Node {
     status: watch::Receiver<Status>,
     brand: BrandId,
     published: std::path::PathBuf,
+    // the runtime's: when it ends, nobody holds the store any more
+    desk: Weak<Desk>,
+    facts: Weak<Facts>,
 }
 
 macro_rules! operations {
@@ -199,8 +214,6 @@ operations! {
     link_code(card: String, brand: String) -> LinkCodeView = LinkCode;
     /// Links a member's account to another brand by the code that brand gave.
     link(card: String, brand: String, code: String) -> LinkView = Link;
-    /// Enters a member's decision on one purpose; it holds from now on.
-    consent(card: String, request: ConsentRequest) -> () = Consent;
     /// Exchanges points. The idempotency key makes repeating it safe; another request under the same
     /// key is refused.
     exchange(key: String, request: ExchangeRequest) -> ExchangeView = Exchange;
@@ -260,6 +273,15 @@ operations! {
     backup_progress() -> BackupView = BackupProgress;
     /// Agrees that a brand that is suspended from joint questions be asked again.
     readmit_partner(brand: String) -> PartnerView = ReadmitPartner;
+    /// Enters something of the desk's into the own log: how far the operation log has come, that a
+    /// request was answered.
+    keep(entry: PublicEntry) -> () = Keep;
+    /// Tells a brand that the member it knows by a handle is gone.
+    unlink(brand: BrandId, handle: MemberHandle) -> () = Unlink;
+    /// The receipt that a certificate's hash is in the own log, with the entry.
+    answered(certificate: [u8; 32]) -> String = Answered;
+    /// A member's points, exchanges and links.
+    holdings(member: MemberId) -> HoldingsView = Holdings;
     /// Stops the node after what is under way is durable.
     stop() -> () = Stop;
 }
@@ -271,8 +293,10 @@ impl Node {
         status: watch::Receiver<Status>,
         brand: BrandId,
         published: std::path::PathBuf,
+        (desk, facts): (&Arc<Desk>, &Arc<Facts>),
     ) -> Self {
-        Self { commands, status, brand, published }
+        let (desk, facts) = (Arc::downgrade(desk), Arc::downgrade(facts));
+        Self { commands, status, brand, published, desk, facts }
     }
 
     /// Exchanges points for many members at once. Each request is taken or refused by itself.

@@ -211,7 +211,7 @@ pub struct LinkCodeView {
 }
 
 /// A member's decision on one purpose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConsentRequest {
     /// `programme`, `exchange`, `joint_analytics` or `marketing`.
@@ -220,6 +220,13 @@ pub struct ConsentRequest {
     pub granted: bool,
     /// Version of the notice the member was shown.
     pub notice_version: u32,
+    /// The brand that receives the data, when this is the separate consent to that: exchanging with a
+    /// brand needs both the purpose's and the one that names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receiver: Option<String>,
+    /// `parent` or `other` when a guardian decides for a child under 14.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guardian: Option<String>,
 }
 
 /// A request to exchange a member's points.

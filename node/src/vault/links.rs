@@ -27,6 +27,8 @@ const CODE_OF_MEMBER: &str = "vault_link_code_of_member";
 const HANDLES: &str = "vault_link_handle";
 /// Links by member, direction and brand.
 const LINKS: &str = "vault_link";
+/// Handles of erased members whose brands are still to be told, each followed by the brand.
+const UNLINKS: &str = "vault_unlink";
 
 /// Crockford's base 32: no I, L, O or U, which people read as others.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -378,9 +380,9 @@ impl Vault {
         &self,
         member: MemberId,
         secret: &MemberSecret,
+        erasure: &mut Erasure,
         batch: &mut Batch,
-    ) -> Result<Erasure, VaultError> {
-        let mut erasure = Erasure { outgoing: Vec::new(), incoming: Vec::new() };
+    ) -> Result<(), VaultError> {
         if let Some(hash) = self.store.get(CODE_OF_MEMBER, member.as_bytes())? {
             batch.delete(CODES, &hash);
             batch.delete(CODE_OF_MEMBER, member.as_bytes());
@@ -388,14 +390,67 @@ impl Vault {
         for (direction, brand, link) in self.links_of(member)? {
             match direction {
                 Direction::Outgoing => {
-                    erasure.outgoing.push((brand, record::handle_of(secret, brand)));
+                    let handle = record::handle_of(secret, brand);
+                    batch.put(UNLINKS, &unlink_key(brand, handle), Vec::new());
+                    erasure.outgoing.push((brand, handle));
                 }
                 Direction::Incoming => erasure.incoming.push(brand),
             }
             batch.delete(HANDLES, &link.handle_hash);
             batch.delete(LINKS, &link_key(member, direction, brand));
         }
-        Ok(erasure)
+        Ok(())
+    }
+
+    /// Brands that are to be told that a member is gone, with the handle by which they knew the member,
+    /// at most `most`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn unlinks(&self, most: usize) -> Result<Vec<(BrandId, MemberHandle)>, VaultError> {
+        let pairs = self.store.scan_prefix(UNLINKS, &[], None, most)?;
+        let read = |(key, _): &(Vec<u8>, Vec<u8>)| {
+            let (handle, brand) = key.split_first_chunk::<16>().ok_or(damaged("ended link"))?;
+            let brand = std::str::from_utf8(brand).map_err(|_| damaged("ended link"))?;
+            let brand = BrandId::new(brand).map_err(|_| damaged("ended link"))?;
+            Ok((brand, MemberHandle::from_bytes(*handle)))
+        };
+        pairs.iter().map(read).collect()
+    }
+
+    /// Enters that a brand was told.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn forget_unlink(&self, brand: BrandId, handle: MemberHandle) -> Result<(), VaultError> {
+        let _writing = self.lock();
+        let mut batch = Batch::default();
+        batch.delete(UNLINKS, &unlink_key(brand, handle));
+        Ok(self.store.transaction(&batch.writes)?)
+    }
+
+    /// Adds to a merge that handles of one member stand for another from now on.
+    pub(super) fn move_handles(
+        &self,
+        from: MemberId,
+        to: MemberId,
+        batch: &mut Batch,
+    ) -> Result<(), VaultError> {
+        for (_, _, link) in self.links_of(from)? {
+            batch.put(HANDLES, &link.handle_hash, to.as_bytes().to_vec());
+        }
+        Ok(())
+    }
+
+    /// Adds to the undoing of a merge that handles stand for their member again; those that were
+    /// dropped meanwhile stay so.
+    pub(super) fn return_handles(&self, to: MemberId, batch: &mut Batch) -> Result<(), VaultError> {
+        for (_, _, link) in self.links_of(to)? {
+            if self.store.get(HANDLES, &link.handle_hash)?.is_some() {
+                batch.put(HANDLES, &link.handle_hash, to.as_bytes().to_vec());
+            }
+        }
+        Ok(())
     }
 
     fn write_outgoing(
@@ -462,6 +517,10 @@ impl Vault {
         value.extend_from_slice(counterparty.as_str().as_bytes());
         self.key.blind(BlindIndex::LinkHandle, &value)
     }
+}
+
+fn unlink_key(brand: BrandId, handle: MemberHandle) -> Vec<u8> {
+    [handle.as_bytes().as_slice(), brand.as_str().as_bytes()].concat()
 }
 
 fn link_key(member: MemberId, direction: Direction, counterparty: BrandId) -> Vec<u8> {

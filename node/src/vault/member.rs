@@ -54,6 +54,9 @@ impl FactsSubject {
         bytes.iter_mut().zip(digest).for_each(|(to, from)| *to = *from);
         Self(i64::from_be_bytes(bytes) & i64::MAX)
     }
+    pub(super) const fn from_stored(bytes: [u8; 8]) -> Self {
+        Self(i64::from_be_bytes(bytes))
+    }
     /// The number, as it is in the facts' column `member`.
     #[must_use]
     pub const fn get(self) -> i64 {
@@ -117,7 +120,7 @@ identifiers! {
     MatchKey, "a match key", 8..=128;
 }
 
-/// Attributes of a member that the sample has.
+/// What a brand may know of a member beside identifiers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Attribute {
@@ -145,11 +148,20 @@ pub enum Attribute {
     /// Number of children.
     #[n(7)]
     KidsCount,
+    /// Date of birth, `YYYY-MM-DD`: of a person under 14 a guardian decides (PIPL art. 31).
+    #[n(8)]
+    BirthDate,
+    /// The person's name.
+    #[n(9)]
+    Name,
+    /// Where the person lives, or wants to be written to.
+    #[n(10)]
+    Address,
 }
 
 impl Attribute {
     /// Every attribute, in the order of their codes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::FirstPurchase,
         Self::AgeBand,
         Self::IncomeBand,
@@ -158,6 +170,9 @@ impl Attribute {
         Self::HouseholdSize,
         Self::HouseholdComposition,
         Self::KidsCount,
+        Self::BirthDate,
+        Self::Name,
+        Self::Address,
     ];
 
     /// The column it is imported from.
@@ -172,7 +187,16 @@ impl Attribute {
             Self::HouseholdSize => "household_size",
             Self::HouseholdComposition => "household_comp",
             Self::KidsCount => "kids_count",
+            Self::BirthDate => "birth_date",
+            Self::Name => "name",
+            Self::Address => "address",
         }
+    }
+
+    /// The attribute of a column's name.
+    #[must_use]
+    pub fn from_column(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|attribute| attribute.column() == name)
     }
 }
 

@@ -1,21 +1,29 @@
 //! The vault: who the members are, encrypted at rest, and what they allowed.
 //!
 //! Knows: members by opaque id; every field of a member sealed under the member's own data key,
-//! that key wrapped by the brand's key; card numbers and match keys findable by keyed hash;
-//! consent by purpose; pseudonyms made from a per-member secret; links to accounts at other
-//! brands. Does not know points, purchases, the network or the clock, and logs nothing.
+//! that key wrapped by the brand's key; identifiers of thirteen kinds findable by keyed hash, and by
+//! which rules they are one person's; consent by purpose and by receiving brand; pseudonyms made from
+//! a per-member secret; links to accounts at other brands; legal holds. Does not know points,
+//! purchases, the network or the clock, and logs nothing.
 //!
 //! Erasure destroys the wrapped data key in the store. What the store's backend keeps of an
 //! overwritten record until it reuses the space (sled: its segments) still opens with the brand's
-//! key; changing the brand's key closes that, and is not here yet. Nor are: identity resolution
-//! beyond equal identifiers, correction, export, an operation log, roles, legal hold.
+//! key of that time; rotating the brand's key destroys that.
 
+mod brand_key;
 mod consent;
+mod correction;
+mod hold;
+mod identifier;
+mod identity;
 mod keys;
 mod links;
 mod mask;
 mod member;
+mod merge;
 mod record;
+mod resolution;
+mod rewrap;
 mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,14 +34,25 @@ use protocol::ids::{BrandId, MemberHandle};
 use protocol::time::Timestamp;
 use ring::rand::SecureRandom;
 
-pub use consent::{Consent, ConsentHistory, ConsentSource, DECISIONS_MAX, Purpose, sample_rule};
-pub use keys::{BlindIndex, BrandKey, DataKey, HeldBrandKey, KEY_BYTES, KeyError};
+pub use brand_key::HeldBrandKey;
+pub use consent::{
+    Consent, ConsentHistory, ConsentSource, DECIDES_FROM, DECISIONS_MAX, Guardian, Purpose,
+    day_in_china, is_child, sample_rule, sample_rule_to,
+};
+pub use correction::CorrectionError;
+pub use hold::{LegalHold, REASON_MAX};
+pub use identifier::{Identifier, IdentifierKind, NotAnIdentifier, Strength, masked_value};
+pub use identity::{HeldIdentifier, IDENTIFIERS_MAX, IdentifierError, Sighting};
+pub use keys::{BlindIndex, BrandKey, DataKey, KEY_BYTES, KeyError};
 pub use links::{InvalidLinkCode, LinkCode, LinkError, LinkState, Links};
 pub use mask::masked;
 pub use member::{
     ATTRIBUTE_MAX, Attribute, CardNumber, FactsSubject, InvalidIdentifier, MatchKey, MemberId,
     NewMember, Profile,
 };
+pub use merge::{Judged, Merge, MergeError, Pair, Parted, Why};
+pub use resolution::Reason;
+pub use rewrap::Rewrapped;
 
 use crate::store::{Keyspace, Store, StoreError, Write};
 use record::{Field, Opened, Sealing};
@@ -49,6 +68,8 @@ const IDENTIFIERS: &str = "vault_identifier";
 const SUBJECTS: &str = "vault_subject";
 /// When a member was erased, by id.
 const ERASED: &str = "vault_erased";
+/// Numbers in facts of members who were erased, until compaction has removed their rows.
+const ERASED_SUBJECTS: &str = "vault_erased_subject";
 /// Wrapped keys that belong to the brand and not to a member.
 const BRAND_KEYS: &str = "vault_brand_key";
 
@@ -79,6 +100,25 @@ pub enum VaultError {
     /// Consent decisions are capped.
     #[error("the member already has {DECISIONS_MAX} consent decisions, the most that are kept")]
     TooManyDecisions,
+    /// There is nothing by which anyone could be known, or too much.
+    #[error("1 to {IDENTIFIERS_MAX} identifiers are possible at a time")]
+    NoIdentifier,
+    /// A child's consent without a guardian's.
+    #[error(
+        "the member is under {DECIDES_FROM}: a parent or guardian must give this consent (PIPL art. 31)"
+    )]
+    GuardianNeeded,
+    /// What must be kept.
+    #[error("the member is under a legal hold: nothing is erased until it is lifted")]
+    OnHold,
+    /// A text beyond its limit.
+    #[error("a {what} has at most {most} bytes")]
+    TooLong {
+        /// What.
+        what: &'static str,
+        /// How many bytes it may have.
+        most: usize,
+    },
 }
 
 /// What became of one enrolment.
@@ -98,6 +138,7 @@ pub enum Enrolment {
 pub struct Consenting {
     purpose: Purpose,
     subjects: Vec<FactsSubject>,
+    aliases: Vec<(FactsSubject, FactsSubject)>,
 }
 
 impl Consenting {
@@ -110,6 +151,12 @@ impl Consenting {
     #[must_use]
     pub fn subjects(&self) -> &[FactsSubject] {
         &self.subjects
+    }
+    /// Further numbers under which facts of theirs are, each with the member's own: of members who were
+    /// merged into them. Both together are one person's rows.
+    #[must_use]
+    pub fn aliases(&self) -> &[(FactsSubject, FactsSubject)] {
+        &self.aliases
     }
 }
 
@@ -127,6 +174,8 @@ pub struct Erasure {
     pub outgoing: Vec<(BrandId, MemberHandle)>,
     /// Brands whose member was linked to this one; what they send later has no receiver.
     pub incoming: Vec<BrandId>,
+    /// Numbers under which facts of the member are, until compaction removes them.
+    pub subjects: Vec<FactsSubject>,
 }
 
 /// The members of one brand.
@@ -234,7 +283,14 @@ impl Vault {
         sealing.add(Field::Secret, secret.expose())?;
         sealing.add(Field::Card, person.card.expose().as_bytes())?;
         sealing.add(Field::Identifiers, &identifiers.concat())?;
-        let history = ConsentHistory::beginning_with(consents);
+        let born = person.attributes.get(&Attribute::BirthDate);
+        let child = |it: &Consent| correction::is_childs(born.map(String::as_str), it.at);
+        let by_law: Vec<Consent> = consents
+            .iter()
+            .filter(|it| !it.granted || it.guardian.is_some() || !child(it))
+            .copied()
+            .collect();
+        let history = ConsentHistory::beginning_with(&by_law);
         sealing.add(Field::Consents, &protocol::codec::encode(&history))?;
         for (attribute, value) in &person.attributes {
             sealing.add(Field::Attribute(*attribute), value.as_bytes())?;
@@ -344,6 +400,13 @@ impl Vault {
     pub fn decide(&self, id: MemberId, decision: Consent) -> Result<(), VaultError> {
         let _writing = self.lock();
         let mut opened = self.open(id)?;
+        let born = opened.text(Field::Attribute(Attribute::BirthDate))?;
+        if decision.granted
+            && decision.guardian.is_none()
+            && correction::is_childs(born.as_deref().map(String::as_str), decision.at)
+        {
+            return Err(VaultError::GuardianNeeded);
+        }
         let mut history = opened.consents()?;
         if !history.push(decision) {
             return Err(VaultError::TooManyDecisions);
@@ -386,34 +449,55 @@ impl Vault {
     /// # Errors
     /// When the store or the key fails; then nobody is taken to consent.
     pub fn consenting(&self, purpose: Purpose) -> Result<Consenting, VaultError> {
-        let mut subjects = Vec::new();
+        let (mut subjects, mut aliases) = (Vec::new(), Vec::new());
         self.each(|id, bytes| {
             let opened = Opened::open(self.brand, id, bytes, &*self.key)?;
             if opened.consents()?.allows(purpose) {
-                subjects.push(record::subject_of(&opened.secret()?));
+                let own = record::subject_of(&opened.secret()?);
+                subjects.push(own);
+                aliases.extend(opened.aliases()?.into_iter().map(|alias| (alias, own)));
             }
             Ok(())
         })?;
         subjects.sort_unstable();
-        Ok(Consenting { purpose, subjects })
+        aliases.sort_unstable();
+        Ok(Consenting { purpose, subjects, aliases })
     }
 
     /// Erases a member: destroys the data key and with it every field, pseudonym and consent, and
-    /// drops the look-ups and links. Facts then belong to a number that nobody has.
+    /// drops the look-ups and links; members who were merged into this one go with it. Facts then
+    /// belong to numbers that nobody has.
     ///
     /// # Errors
-    /// When there is no such member, or the store or the key fails; then nothing was erased.
+    /// When there is no such member, a legal hold forbids it, or the store or the key fails; then
+    /// nothing was erased.
     pub fn erase(&self, id: MemberId, at: Timestamp) -> Result<Erasure, VaultError> {
         let _writing = self.lock();
         let opened = self.open(id)?;
-        let secret = opened.secret()?;
-        let mut batch = Batch::default();
-        batch.delete(MEMBERS, id.as_bytes());
-        for hash in opened.identifiers()? {
-            batch.delete(IDENTIFIERS, &hash);
+        let merged = self.absorbed_by(id)?;
+        if opened.hold()?.is_some() {
+            return Err(VaultError::OnHold);
         }
-        batch.put(ERASED, id.as_bytes(), at.unix_ms().to_be_bytes().to_vec());
-        let erasure = self.drop_links(id, &secret, &mut batch)?;
+        let mut batch = Batch::default();
+        let mut erasure = Erasure { outgoing: vec![], incoming: vec![], subjects: vec![] };
+        let merged = merged.iter().map(|(id, opened)| (*id, opened, merge::ABSORBED));
+        for (id, opened, keyspace) in [(id, &opened, MEMBERS)].into_iter().chain(merged) {
+            let secret = opened.secret()?;
+            batch.delete(keyspace, id.as_bytes());
+            for held in opened.held(self)? {
+                batch.delete_index(held.kind, &held.hash, id);
+            }
+            batch.put(ERASED, id.as_bytes(), at.unix_ms().to_be_bytes().to_vec());
+            self.drop_links(id, &secret, &mut erasure, &mut batch)?;
+            self.drop_merges(id, &mut batch)?;
+            let subject = record::subject_of(&secret);
+            batch.put(
+                ERASED_SUBJECTS,
+                &subject.get().to_be_bytes(),
+                at.unix_ms().to_be_bytes().to_vec(),
+            );
+            erasure.subjects.push(subject);
+        }
         self.store.transaction(&batch.writes)?;
         self.remembered.forget_all();
         Ok(erasure)
@@ -429,13 +513,28 @@ impl Vault {
         Ok(Some(Timestamp::from_unix_ms(u64::from_be_bytes(bytes))))
     }
 
+    /// Those of these who were erased.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn erased_among(
+        &self,
+        members: impl IntoIterator<Item = MemberId>,
+    ) -> Result<BTreeSet<MemberId>, VaultError> {
+        let members: BTreeSet<MemberId> = members.into_iter().collect();
+        let keys: Vec<Vec<u8>> = members.iter().map(|id| id.as_bytes().to_vec()).collect();
+        let found = self.store.get_many(ERASED, &keys)?;
+        let erased = members.into_iter().zip(found).filter(|(_, erased)| erased.is_some());
+        Ok(erased.map(|(id, _)| id).collect())
+    }
+
     /// A key of the brand's for files outside the store, made at the first use of `name`.
     ///
     /// # Errors
     /// When the store, the key or the generator fails.
     pub fn file_key(&self, name: &'static str) -> Result<DataKey, VaultError> {
         let _writing = self.lock();
-        let bound_to = format!("coalition vault file key v0\0{}\0{name}", self.brand).into_bytes();
+        let bound_to = file_key_place(self.brand, name.as_bytes());
         if let Some(wrapped) = self.store.get(BRAND_KEYS, name.as_bytes())? {
             return Ok(self.key.unwrap(&wrapped, &bound_to)?);
         }
@@ -444,6 +543,53 @@ impl Vault {
         batch.put(BRAND_KEYS, name.as_bytes(), self.key.wrap(&key, &bound_to, &*self.random)?);
         self.store.transaction(&batch.writes)?;
         Ok(key)
+    }
+
+    /// Numbers in facts of members who were erased, with the time of the erasure: those after `after`,
+    /// at most `most`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn erased_subjects(
+        &self,
+        after: Option<FactsSubject>,
+        most: usize,
+    ) -> Result<Vec<(FactsSubject, Timestamp)>, VaultError> {
+        let after = after.map(|subject| subject.get().to_be_bytes());
+        let after = after.as_ref().map(<[u8; 8]>::as_slice);
+        let pairs = self.store.scan_prefix(ERASED_SUBJECTS, &[], after, most)?;
+        let read = |(key, value): (Vec<u8>, Vec<u8>)| {
+            let key = <[u8; 8]>::try_from(key.as_slice()).map_err(|_| damaged("erasure"))?;
+            let at = <[u8; 8]>::try_from(value.as_slice()).map_err(|_| damaged("erasure"))?;
+            Ok((FactsSubject::from_stored(key), Timestamp::from_unix_ms(u64::from_be_bytes(at))))
+        };
+        pairs.into_iter().map(read).collect()
+    }
+
+    /// Enters that no fact is under these numbers any more.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn forget_erased(&self, subjects: &[FactsSubject]) -> Result<(), VaultError> {
+        let _writing = self.lock();
+        let mut batch = Batch::default();
+        for subject in subjects {
+            batch.delete(ERASED_SUBJECTS, &subject.get().to_be_bytes());
+            batch.delete(SUBJECTS, &subject.get().to_be_bytes());
+        }
+        Ok(self.store.transaction(&batch.writes)?)
+    }
+
+    /// Every number under which facts of a member are: the own one first, then those of members who
+    /// were merged into this one.
+    ///
+    /// # Errors
+    /// When there is no such member, or the store or the key fails.
+    pub fn subjects(&self, id: MemberId) -> Result<Vec<FactsSubject>, VaultError> {
+        let opened = self.open(id)?;
+        let mut subjects = vec![record::subject_of(&opened.secret()?)];
+        subjects.extend(opened.aliases()?);
+        Ok(subjects)
     }
 
     /// Hashes a value under the brand's key, for finding it again without keeping it.
@@ -507,6 +653,13 @@ impl Batch {
     fn delete(&mut self, keyspace: Keyspace, key: &[u8]) {
         self.writes.push(Write::delete(keyspace, key));
     }
+}
+
+/// What a wrapped key of the brand's is bound to.
+fn file_key_place(brand: BrandId, name: &[u8]) -> Vec<u8> {
+    let mut place = format!("coalition vault file key v0\0{brand}\0").into_bytes();
+    place.extend_from_slice(name);
+    place
 }
 
 const fn damaged(what: &'static str) -> VaultError {

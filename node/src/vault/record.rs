@@ -6,16 +6,18 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use protocol::codec;
+use protocol::crypto::sealed::Cipher;
 use protocol::ids::{BrandId, MemberHandle};
 use ring::rand::SecureRandom;
 use zeroize::Zeroizing;
 
-use super::keys::{BrandKey, DataKey, MemberSecret};
+use super::hold::LegalHold;
+use super::keys::{self, BrandKey, DataKey, MemberSecret};
 use super::member::{Attribute, FactsSubject, MemberId};
 use super::{ConsentHistory, VaultError, damaged};
 
 /// Largest stored record, in bytes: a thousand decisions of consent and every attribute fit.
-const RECORD_MAX: usize = crate::store::VALUE_MAX;
+pub(super) const RECORD_MAX: usize = crate::store::VALUE_MAX;
 
 /// One field of a member.
 #[derive(Clone, Copy)]
@@ -24,10 +26,16 @@ pub(super) enum Field {
     Secret,
     /// External card number.
     Card,
-    /// The keyed hashes under which the member is found, 32 bytes each.
+    /// The keyed hashes of card and match key, 32 bytes each: what an enrolment enters.
     Identifiers,
     /// [`ConsentHistory`].
     Consents,
+    /// Everything by which the member is known, in place of [`Self::Identifiers`].
+    Identity,
+    /// Numbers in facts of members who were merged into this one, 8 bytes each.
+    Aliases,
+    /// [`LegalHold`].
+    Hold,
     /// An attribute's text.
     Attribute(Attribute),
 }
@@ -39,6 +47,9 @@ impl Field {
             Self::Card => 1,
             Self::Identifiers => 2,
             Self::Consents => 3,
+            Self::Identity => 4,
+            Self::Aliases => 5,
+            Self::Hold => 6,
             Self::Attribute(attribute) => 16 + attribute as u8,
         }
     }
@@ -63,13 +74,13 @@ struct SealedField {
 }
 
 /// What a ciphertext of a member is bound to.
-fn bound_to(brand: BrandId, id: MemberId, field: Option<Field>) -> Vec<u8> {
+fn bound_to(brand: BrandId, id: MemberId, field: Option<u8>) -> Vec<u8> {
     let mut place = b"coalition vault member v0\0".to_vec();
     place.extend_from_slice(brand.as_str().as_bytes());
     place.push(0);
     place.extend_from_slice(id.as_bytes());
     // the wrapped key is of no field, and so one byte shorter
-    place.extend(field.map(Field::code));
+    place.extend(field);
     place
 }
 
@@ -78,6 +89,7 @@ pub(super) struct Sealing<'a> {
     brand: BrandId,
     id: MemberId,
     key: DataKey,
+    cipher: Cipher,
     random: &'a dyn SecureRandom,
     record: Record,
 }
@@ -91,12 +103,13 @@ impl<'a> Sealing<'a> {
     ) -> Result<Self, VaultError> {
         let key = DataKey::generate(random)?;
         let wrapped_key = brand_key.wrap(&key, &bound_to(brand, id, None), random)?.into();
-        Ok(Self { brand, id, key, random, record: Record { wrapped_key, fields: Vec::new() } })
+        let record = Record { wrapped_key, fields: Vec::new() };
+        Ok(Self { brand, id, key, cipher: brand_key.cipher(), random, record })
     }
 
     pub(super) fn add(&mut self, field: Field, plaintext: &[u8]) -> Result<(), VaultError> {
-        let place = bound_to(self.brand, self.id, Some(field));
-        let sealed = self.key.seal(plaintext, &place, self.random)?.into();
+        let place = bound_to(self.brand, self.id, Some(field.code()));
+        let sealed = self.key.seal_with(self.cipher, plaintext, &place, self.random)?.into();
         self.record.fields.push(SealedField { code: field.code(), sealed });
         Ok(())
     }
@@ -111,6 +124,7 @@ pub(super) struct Opened {
     brand: BrandId,
     id: MemberId,
     key: DataKey,
+    cipher: Cipher,
     record: Record,
 }
 
@@ -124,14 +138,41 @@ impl Opened {
         let record: Record = codec::decode("a member's record", bytes, RECORD_MAX)
             .map_err(|_| damaged("member's record"))?;
         let key = brand_key.unwrap(&record.wrapped_key, &bound_to(brand, id, None))?;
-        Ok(Self { brand, id, key, record })
+        Ok(Self { brand, id, key, cipher: brand_key.cipher(), record })
     }
 
-    fn field(&self, field: Field) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+    /// Whether the data key is wrapped by the newest brand key, of a record that is not opened.
+    pub(super) fn is_current(bytes: &[u8], brand_key: &dyn BrandKey) -> Result<bool, VaultError> {
+        let record: Record = codec::decode("a member's record", bytes, RECORD_MAX)
+            .map_err(|_| damaged("member's record"))?;
+        Ok(brand_key.is_current(&record.wrapped_key))
+    }
+
+    /// Wraps the data key by the newest brand key, and seals anew what is sealed with another cipher
+    /// than the configured one.
+    pub(super) fn rewrap(
+        &mut self,
+        brand_key: &dyn BrandKey,
+        random: &dyn SecureRandom,
+    ) -> Result<(), VaultError> {
+        let place = bound_to(self.brand, self.id, None);
+        self.record.wrapped_key = brand_key.wrap(&self.key, &place, random)?.into();
+        for field in &mut self.record.fields {
+            if keys::cipher_of(&field.sealed) == Some(self.cipher) {
+                continue;
+            }
+            let place = bound_to(self.brand, self.id, Some(field.code));
+            let opened = self.key.open(&field.sealed, &place)?;
+            field.sealed = self.key.seal_with(self.cipher, &opened, &place, random)?.into();
+        }
+        Ok(())
+    }
+
+    pub(super) fn field(&self, field: Field) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         let Some(found) = self.record.fields.iter().find(|found| found.code == field.code()) else {
             return Ok(None);
         };
-        let place = bound_to(self.brand, self.id, Some(field));
+        let place = bound_to(self.brand, self.id, Some(field.code()));
         Ok(Some(self.key.open(&found.sealed, &place)?))
     }
 
@@ -146,7 +187,8 @@ impl Opened {
         MemberSecret::from_opened(&bytes).ok_or(damaged("secret"))
     }
 
-    pub(super) fn identifiers(&self) -> Result<Vec<[u8; 32]>, VaultError> {
+    /// The keyed hashes that an enrolment entered.
+    pub(super) fn hashes(&self) -> Result<Vec<[u8; 32]>, VaultError> {
         let bytes = self.field(Field::Identifiers)?.ok_or(damaged("list of identifiers"))?;
         let (hashes, rest) = bytes.as_chunks::<32>();
         if rest.is_empty() { Ok(hashes.to_vec()) } else { Err(damaged("list of identifiers")) }
@@ -164,11 +206,21 @@ impl Opened {
         plaintext: &[u8],
         random: &dyn SecureRandom,
     ) -> Result<(), VaultError> {
-        let place = bound_to(self.brand, self.id, Some(field));
-        let sealed = self.key.seal(plaintext, &place, random)?.into();
-        self.record.fields.retain(|found| found.code != field.code());
+        let place = bound_to(self.brand, self.id, Some(field.code()));
+        let sealed = self.key.seal_with(self.cipher, plaintext, &place, random)?.into();
+        self.remove(field);
         self.record.fields.push(SealedField { code: field.code(), sealed });
         Ok(())
+    }
+
+    pub(super) fn remove(&mut self, field: Field) {
+        self.record.fields.retain(|found| found.code != field.code());
+    }
+
+    pub(super) fn hold(&self) -> Result<Option<LegalHold>, VaultError> {
+        let Some(bytes) = self.field(Field::Hold)? else { return Ok(None) };
+        let hold = codec::decode("a legal hold", &bytes, RECORD_MAX);
+        hold.map(Some).map_err(|_| damaged("legal hold"))
     }
 
     pub(super) fn into_bytes(self) -> Vec<u8> {

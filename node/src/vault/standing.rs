@@ -23,10 +23,18 @@ pub struct Standing {
     pub member: MemberId,
     /// Whether exchanging points with other brands is consented to.
     pub may_exchange: bool,
+    // brands that were named in a consent of their own
+    receivers: Vec<BrandId>,
     outgoing: Vec<(BrandId, LinkState, MemberHandle)>,
 }
 
 impl Standing {
+    /// Whether giving data to a brand, as an exchange with it does, is consented to by name.
+    #[must_use]
+    pub fn may_send_to(&self, receiver: BrandId) -> bool {
+        self.receivers.contains(&receiver)
+    }
+
     /// How far the link to a brand has come, and by which handle that brand knows the member.
     #[must_use]
     pub fn outgoing(&self, counterparty: BrandId) -> Option<(LinkState, MemberHandle)> {
@@ -146,9 +154,11 @@ impl Vault {
         let opened = self.open(member)?;
         let secret = opened.secret()?;
         let links = self.links(member)?.outgoing.into_iter();
+        let consents = opened.consents()?;
         let standing = Arc::new(Standing {
             member,
-            may_exchange: opened.consents()?.allows(Purpose::Exchange),
+            may_exchange: consents.allows(Purpose::Exchange),
+            receivers: consents.receivers(Purpose::Exchange),
             outgoing: links
                 .map(|(brand, state)| (brand, state, record::handle_of(&secret, brand)))
                 .collect(),
@@ -167,7 +177,7 @@ mod tests {
 
     use super::*;
     use crate::store::MemoryStore;
-    use crate::vault::{Consent, ConsentSource, Enrolment, HeldBrandKey, NewMember, sample_rule};
+    use crate::vault::{Consent, Enrolment, HeldBrandKey, NewMember, sample_rule};
 
     fn vault(name: &str) -> (Vault, MemberId, CardNumber) {
         let key = HeldBrandKey::from_bytes(&mut [7; 32]);
@@ -205,15 +215,12 @@ mod tests {
         b.drop_incoming(a.brand(), handle).unwrap();
         assert_eq!(by_handle(), None);
 
-        let withdrawn = Consent {
-            purpose: Purpose::Exchange,
-            granted: false,
-            notice_version: 1,
-            at: now,
-            source: ConsentSource::Member,
-        };
+        assert!(!seen().may_send_to(to));
+        a.decide(member, crate::vault::sample_rule_to(to, now)).unwrap();
+        assert!(seen().may_send_to(to));
+        let withdrawn = Consent::new(Purpose::Exchange, false, 1, now);
         a.decide(member, withdrawn).unwrap();
-        assert!(!seen().may_exchange);
+        assert!(!seen().may_exchange && !seen().may_send_to(to));
         a.erase(member, now).unwrap();
         assert_eq!(a.standing_by_card(&card).unwrap(), None);
     }

@@ -35,6 +35,15 @@ fn person(number: u32) -> NewMember {
     }
 }
 
+fn identifiers(list: &[(IdentifierKind, &str)]) -> Vec<Identifier> {
+    list.iter().map(|(kind, text)| Identifier::parse(*kind, text).unwrap()).collect()
+}
+
+/// A purchase or visit with these identifiers: whose it was.
+fn sight(vault: &Vault, list: &[(IdentifierKind, &str)], ms: u64) -> Sighting {
+    vault.sight(&identifiers(list), &sample_rule(at(1)), false, at(ms)).unwrap()
+}
+
 fn enrol(vault: &Vault, number: u32) -> MemberId {
     match vault.enrol(&[person(number)], &sample_rule(at(1))).unwrap().as_slice() {
         [Enrolment::Created(id)] => *id,
@@ -259,7 +268,7 @@ fn found_in_files(folder: &Path, needle: &[u8]) -> bool {
 }
 
 #[test]
-fn encrypted_at_rest() {
+fn member_fields_encrypted_at_rest() {
     let folder = tempfile::tempdir().unwrap();
     {
         let store = Arc::new(SledStore::open(folder.path()).unwrap());
@@ -285,4 +294,276 @@ fn encrypted_at_rest() {
         }
         assert!(!found_in_files(folder.path(), vault.file_key("facts").unwrap().expose()));
     }
+}
+
+#[test]
+fn one_member_is_found_by_many_identifiers() {
+    use IdentifierKind::*;
+    let vault = vault();
+    let all = [
+        (Phone, "138 1234 5678"),
+        (Card, "CARD-1"),
+        (MatchKey, "matchkey-1"),
+        (WechatOpenId, "oABCDEFGHIJKLMNOPQRST"),
+        (WechatUnionId, "uABCDEFGHIJKLMNOPQRST"),
+        (AlipayUserId, "2088123456789012"),
+        (AppUserId, "app.user-1"),
+        (Email, "Li.Lei@Example.com"),
+        (Device, "8C:1A:2B:3C:4D:5E"),
+        (FaceToken, "face-token-of-the-camera"),
+        (EcommerceAccount, "tmall:li.lei"),
+        (LicencePlate, "粤B·12345"),
+        (PaymentToken, "token-of-the-bank"),
+    ];
+    let first = sight(&vault, &all, 10);
+    assert!(first.is_new && first.to_review.is_empty());
+    for (kind, text) in all {
+        let [identifier] = identifiers(&[(kind, text)]).try_into().unwrap();
+        assert_eq!(vault.by_identifier(&identifier).unwrap(), Some(first.member), "{kind}");
+    }
+    assert_eq!(vault.by_card(&CardNumber::new("CARD-1").unwrap()).unwrap(), Some(first.member));
+    let held = vault.identifiers(first.member).unwrap();
+    assert_eq!(held.len(), all.len());
+    for it in &held {
+        assert_eq!(it.value.is_some(), it.kind.keeps_value(), "{}", it.kind);
+        assert_eq!((it.first_seen, it.last_seen), (Some(at(10)), Some(at(10))));
+    }
+    let again = sight(&vault, &[(Phone, "+8613812345678"), (Device, "another-device")], 20);
+    assert_eq!((again.member, again.is_new), (first.member, false));
+    let held = vault.identifiers(first.member).unwrap();
+    assert_eq!(held.len(), all.len() + 1);
+    assert_eq!(held[0].last_seen, Some(at(20)));
+    // an enrolled member's card and match key are identifiers like any other
+    let enrolled = enrol(&vault, 5);
+    let other = sight(&vault, &[(Card, "CARD-0000005"), (Phone, "13900000000")], 30);
+    assert_eq!(other.member, enrolled);
+    assert_eq!(vault.identifiers(enrolled).unwrap().len(), 3);
+}
+
+#[test]
+fn an_identifier_is_entered_and_removed_on_the_members_word() {
+    use IdentifierKind::*;
+    let vault = vault();
+    let (one, other) = (enrol(&vault, 1), enrol(&vault, 2));
+    let [phone] = identifiers(&[(Phone, "13812345678")]).try_into().unwrap();
+    vault.add_identifier(one, &phone, at(5)).unwrap();
+    let taken = vault.add_identifier(other, &phone, at(6));
+    assert!(matches!(taken, Err(IdentifierError::Taken(Phone))), "{taken:?}");
+    vault.remove_identifier(one, &phone).unwrap();
+    assert!(matches!(vault.remove_identifier(one, &phone), Err(IdentifierError::Absent(Phone))));
+    vault.add_identifier(other, &phone, at(7)).unwrap();
+    assert_eq!(vault.by_identifier(&phone).unwrap(), Some(other));
+    // a card stays until there is another
+    let [card, fresh] = identifiers(&[(Card, "CARD-0000001"), (Card, "NEW-1")]).try_into().unwrap();
+    assert!(matches!(vault.remove_identifier(one, &card), Err(IdentifierError::Last)));
+    vault.add_identifier(one, &fresh, at(8)).unwrap();
+    vault.remove_identifier(one, &card).unwrap();
+    assert_eq!(vault.profile(one).unwrap().card.expose(), "NEW-1");
+    assert_eq!(vault.by_identifier(&card).unwrap(), None);
+}
+
+/// All that a vault says of a member.
+fn said(vault: &Vault, id: MemberId) -> String {
+    let profile = vault.profile(id).unwrap();
+    let held: Vec<String> = vault
+        .identifiers(id)
+        .unwrap()
+        .iter()
+        .map(|it| format!("{} {:?} {:?}", it.kind, it.value, it.first_seen))
+        .collect();
+    format!(
+        "{} {:?} {:?} {:?} {:?} {held:?}",
+        profile.card.expose(),
+        profile.attributes,
+        vault.consents(id).unwrap(),
+        vault.subjects(id).unwrap().iter().map(|it| it.get()).collect::<Vec<_>>(),
+        vault.links(id).unwrap(),
+    )
+}
+
+#[test]
+fn anonymous_history_joins_its_person_and_a_merge_is_undone_exactly() {
+    use IdentifierKind::*;
+    let (vault, there) = (vault(), brand("grocer_one"));
+    let named = enrol(&vault, 1);
+    let visit = [(Device, "device-of-the-phone"), (WechatOpenId, "oABCDEFGHIJKLMNOPQRST")];
+    let nameless = sight(&vault, &visit, 5);
+    assert!(nameless.is_new);
+    assert!(vault.profile(nameless.member).unwrap().card.expose().starts_with("M-"));
+    let link = vault.request_link(nameless.member, there, at(6)).unwrap();
+    vault.confirm_link(nameless.member, there, at(6)).unwrap();
+    let before = [said(&vault, named), said(&vault, nameless.member)];
+
+    let bought = sight(&vault, &[(Card, "CARD-0000001"), visit[1]], 9);
+    assert_eq!((bought.member, bought.absorbed), (named, vec![nameless.member]));
+    assert_eq!(vault.count().unwrap(), 1);
+    let [device] = identifiers(&visit[..1]).try_into().unwrap();
+    assert_eq!(vault.by_identifier(&device).unwrap(), Some(named));
+    assert_eq!(vault.outgoing_member(there, link).unwrap(), Some(named));
+    // one person in every answer, with both histories
+    let consenting = vault.consenting(Purpose::JointAnalytics).unwrap();
+    let [own, alias] = vault.subjects(named).unwrap().try_into().unwrap();
+    assert_eq!(consenting.subjects(), [own]);
+    assert_eq!(consenting.aliases(), [(alias, own)]);
+    let merges = vault.merges(named).unwrap();
+    assert_eq!((merges[0].why, merges[0].by.as_str()), (Why::NoName, ""));
+
+    vault.part(named, nameless.member, "ann", at(12)).unwrap();
+    assert_eq!([said(&vault, named), said(&vault, nameless.member)], before);
+    assert_eq!(vault.by_identifier(&device).unwrap(), Some(nameless.member));
+    assert_eq!(vault.outgoing_member(there, link).unwrap(), Some(nameless.member));
+    assert!(vault.consenting(Purpose::JointAnalytics).unwrap().aliases().is_empty());
+    let parted = vault.merges(named).unwrap()[0].parted.clone().unwrap();
+    assert_eq!((parted.at, parted.by.as_str()), (at(12), "ann"));
+    let again = vault.part(named, nameless.member, "ann", at(13));
+    assert!(matches!(again, Err(MergeError::UnknownMerge)), "{again:?}");
+}
+
+#[test]
+fn merges_are_undone_in_the_order_they_stand_on_each_other() {
+    let vault = vault();
+    let [a, b, c] = [1, 2, 3].map(|number| enrol(&vault, number));
+    let before = [a, b, c].map(|id| said(&vault, id));
+    vault.merge(a, b, "ann", at(5)).unwrap();
+    vault.merge(a, c, "ann", at(6)).unwrap();
+    assert!(matches!(vault.merge(a, a, "ann", at(6)), Err(MergeError::Same)));
+    assert!(matches!(vault.part(a, b, "ann", at(7)), Err(MergeError::NotLast)));
+    vault.part(a, c, "ann", at(8)).unwrap();
+    vault.part(a, b, "ann", at(9)).unwrap();
+    assert_eq!([a, b, c].map(|id| said(&vault, id)), before);
+}
+
+#[test]
+fn a_pair_is_reviewed_once() {
+    use IdentifierKind::*;
+    let vault = vault();
+    let one = sight(&vault, &[(Card, "C1"), (Email, "family@example.com")], 5);
+    let other = sight(&vault, &[(Card, "C2"), (Email, "family@example.com")], 6);
+    assert_eq!(other.to_review, [(one.member, Reason::Shared)]);
+    let third = sight(&vault, &[(Card, "C3"), (Email, "family@example.com")], 7);
+    let pairs = vault.pairs_to_review(None, 10).unwrap();
+    assert_eq!(pairs.len(), 3);
+    vault.judge((one.member, other.member), true, "ann", at(8)).unwrap();
+    vault.judge((one.member, third.member), false, "ann", at(9)).unwrap();
+    assert_eq!(vault.by_card(&CardNumber::new("C2").unwrap()).unwrap(), Some(one.member));
+    let again = vault.judge((one.member, third.member), true, "ann", at(9));
+    assert!(matches!(again, Err(MergeError::UnknownPair)), "{again:?}");
+    // nobody asks again
+    sight(&vault, &[(Card, "C3"), (Email, "family@example.com")], 10);
+    let open = vault.pairs_to_review(None, 10).unwrap();
+    assert!(open.iter().all(|pair| pair.other != one.member && pair.one != one.member));
+}
+
+#[test]
+fn erasing_a_member_erases_those_who_were_merged_into_it() {
+    let vault = vault();
+    let [a, b, c] = [1, 2, 3].map(|number| enrol(&vault, number));
+    vault.merge(b, c, "ann", at(5)).unwrap();
+    vault.merge(a, b, "ann", at(6)).unwrap();
+    let subjects = vault.subjects(a).unwrap();
+    assert_eq!(subjects.len(), 3);
+    let hold = LegalHold { reason: "court order 1".into(), by: "olga".into(), at: at(6) };
+    vault.set_hold(a, Some(&hold)).unwrap();
+    assert!(matches!(vault.erase(a, at(7)), Err(VaultError::OnHold)));
+    assert_eq!(vault.hold(a).unwrap(), Some(hold));
+    vault.set_hold(a, None).unwrap();
+
+    let erasure = vault.erase(a, at(7)).unwrap();
+    let sorted = |mut list: Vec<FactsSubject>| {
+        list.sort();
+        list
+    };
+    assert_eq!(sorted(erasure.subjects), sorted(subjects.clone()));
+    for (number, id) in [(1, a), (2, b), (3, c)] {
+        assert_eq!(vault.by_card(&person(number).card).unwrap(), None);
+        assert_eq!(vault.erased_at(id).unwrap(), Some(at(7)));
+        assert!(vault.store.get(merge::ABSORBED, id.as_bytes()).unwrap().is_none());
+    }
+    assert!(matches!(vault.part(a, b, "ann", at(8)), Err(MergeError::UnknownMerge)));
+    assert_eq!(vault.erased_subjects(None, 10).unwrap().len(), 3);
+    vault.forget_erased(&subjects).unwrap();
+    assert!(vault.erased_subjects(None, 10).unwrap().is_empty());
+}
+
+#[test]
+fn a_child_needs_a_guardian_and_a_corrected_birth_date_withdraws() {
+    let vault = vault();
+    let id = enrol(&vault, 1);
+    // 2026-06-01 00:00 in China
+    let now = at(1_780_243_200_000);
+    let born = |text: &str| [(Attribute::BirthDate, Some(text.to_owned()))].into();
+    let wrong = vault.correct(id, &born("1.6.2012"), now);
+    assert!(matches!(wrong, Err(CorrectionError::NotADate(Attribute::BirthDate))), "{wrong:?}");
+    assert!(vault.consents(id).unwrap().allows(Purpose::Programme));
+    let before = vault.correct(id, &born("2012-06-02"), now).unwrap();
+    assert_eq!(before[&Attribute::BirthDate], None);
+    let history = vault.consents(id).unwrap();
+    assert!(Purpose::ALL.iter().all(|purpose| !history.allows(*purpose)));
+
+    let yes = Consent::new(Purpose::Programme, true, 2, now);
+    let refused = vault.decide(id, yes);
+    assert!(matches!(refused, Err(VaultError::GuardianNeeded)), "{refused:?}");
+    vault.decide(id, Consent { guardian: Some(Guardian::Parent), ..yes }).unwrap();
+    assert!(vault.consents(id).unwrap().allows(Purpose::Programme));
+    // the day after, the member decides alone
+    let tomorrow = now.plus(Milliseconds::from_seconds(24 * 3600));
+    vault.decide(id, Consent { at: tomorrow, ..yes }).unwrap();
+    // withdrawing never needs anyone
+    let mut child = person(2);
+    child.attributes.insert(Attribute::BirthDate, "2020-01-01".into());
+    let enrolled = vault.enrol(&[child], &sample_rule(now)).unwrap();
+    let [Enrolment::Created(child)] = enrolled[..] else { panic!("{enrolled:?}") };
+    assert!(!vault.consents(child).unwrap().allows(Purpose::Programme));
+    vault.decide(child, Consent::new(Purpose::Marketing, false, 2, now)).unwrap();
+}
+
+#[test]
+fn the_brand_key_is_rotated_while_the_vault_is_used_and_after_an_interruption() {
+    use protocol::crypto::sealed::Cipher;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("brand.key");
+    let random = Arc::new(SystemRandom::new());
+    let store = Arc::new(MemoryStore::new());
+    HeldBrandKey::create(&path, &*random).unwrap();
+    let old_file = std::fs::read(&path).unwrap();
+    let open = |cipher| {
+        let key = Arc::new(HeldBrandKey::read(&path).unwrap().sealing_with(cipher));
+        let vault = Vault::new(brand("fuel_stop"), store.clone(), key.clone(), random.clone());
+        (key, vault)
+    };
+    let (key, vault) = open(Cipher::Aes256Gcm);
+    let ids: Vec<MemberId> = (0..300).map(|number| enrol(&vault, number)).collect();
+    vault.merge(ids[0], ids[1], "ann", at(2)).unwrap();
+    let file_key = *vault.file_key("facts").unwrap().expose();
+    let nothing = vault.rewrap(&mut |_| {}).unwrap();
+    assert_eq!((nothing.looked_at, nothing.rewrapped), (299, 0));
+
+    key.begin_rotation(&*random).unwrap();
+    // both keys open; what is written now is under the new one
+    enrol(&vault, 1_000);
+    vault.decide(ids[2], Consent::new(Purpose::Marketing, true, 1, at(3))).unwrap();
+    // interrupted: another process goes on, and with another cipher
+    drop((key, vault));
+    let (key, vault) = open(Cipher::Sm4Gcm);
+    assert!(key.is_rotating());
+    let mut pages = 0;
+    let done = vault.rewrap(&mut |_| pages += 1).unwrap();
+    // every record, the merged one and the brand's own key
+    assert_eq!((done.looked_at, done.rewrapped), (300, 302));
+    assert!(pages > 2);
+    assert_eq!(vault.rewrap(&mut |_| {}).unwrap().rewrapped, 0);
+    key.end_rotation().unwrap();
+
+    let (_, vault) = open(Cipher::Sm4Gcm);
+    for (number, id) in (0..).zip(&ids).filter(|(number, _)| *number != 1) {
+        assert_eq!(vault.profile(*id).unwrap().card, person(number).card);
+        assert_eq!(vault.by_card(&person(number).card).unwrap(), Some(*id));
+    }
+    vault.part(ids[0], ids[1], "ann", at(4)).unwrap();
+    assert_eq!(vault.profile(ids[1]).unwrap().card, person(1).card);
+    assert_eq!(*vault.file_key("facts").unwrap().expose(), file_key);
+    // the key of before opens nothing: whatever the disk still has of an erased member is closed
+    std::fs::write(&path, old_file).unwrap();
+    let (_, vault) = open(Cipher::Aes256Gcm);
+    assert!(matches!(vault.profile(ids[5]), Err(VaultError::Key(KeyError::Unopened))));
 }

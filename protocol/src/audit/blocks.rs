@@ -23,6 +23,7 @@ use crate::epochs::adoption::Stances;
 use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
 use crate::log::block::{APPLICATION_MAX, Closing, Header, PublicEntry};
 use crate::log::fragments::FragmentError;
+use crate::log::kept::OperationLogHead;
 use crate::log::merkle::Frontier;
 use crate::witness::allowed::Allowed;
 use crate::witness::guards::Upheld;
@@ -83,6 +84,8 @@ pub(super) struct LogAudit<'a, F> {
     pub(super) recorder: &'a mut Recorder,
     // none when the block before could not be read
     pub(super) tip: Option<Tip>,
+    // what it last said of its operation log
+    pub(super) operations: Option<OperationLogHead>,
 }
 
 impl<'a, F: LogFolder> LogAudit<'a, F> {
@@ -174,6 +177,20 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
         let of = (block, &parts.header, constitution);
         self.opener.judge(of, (parts.sealed, &parts.public), self.collected, self.recorder);
         self.judge_epochs(place, &parts.header, &parts.public);
+    }
+
+    fn judge_operations(&mut self, place: Place, head: OperationLogHead) {
+        if let Some(before) = self.operations
+            && head.entries <= before.entries
+        {
+            let message = format!(
+                "an operation log that had {} entries has {}",
+                before.entries, head.entries
+            );
+            self.recorder.find(place, Rule::OperationLog, message);
+            return;
+        }
+        self.operations = Some(head);
     }
 
     fn judge_header(&mut self, place: Place, tip: &Tip, parts: &Parts) {
@@ -299,6 +316,15 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             }
             PublicEntry::Disclosure(disclosure) => {
                 self.judge_disclosure(place, header, disclosure);
+            }
+            PublicEntry::OperationLogHead(_) | PublicEntry::Answered(_) => {
+                if let PublicEntry::OperationLogHead(head) = entry {
+                    self.judge_operations(place, *head);
+                }
+                let at =
+                    EntryPlace { log: self.log, height: block.height, index, time: header.time };
+                // what a certificate's hash is of, its holder alone can tell
+                observer.kept(&at, entry);
             }
             PublicEntry::Application(entry) if entry.body.len() > APPLICATION_MAX => {
                 let message = "an application's entry is larger than one may be";

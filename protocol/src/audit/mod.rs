@@ -57,7 +57,7 @@ use crate::crypto::sealed::SealingSecret;
 use crate::epochs::Constitutions;
 use crate::epochs::adoption::Stances;
 use crate::ids::{BrandId, Epoch, Height, LeafIndex, TreeSize};
-use crate::log::block::ApplicationEntry;
+use crate::log::block::{ApplicationEntry, PublicEntry};
 use crate::log::note::VerifierKey;
 use crate::time::Timestamp;
 use crate::witness::rules::Tip;
@@ -109,6 +109,10 @@ pub trait Observer {
     }
     /// A certified entry of another application, in the order of each log, log after log.
     fn application(&mut self, at: &EntryPlace, entry: &ApplicationEntry) {
+        let _ = (at, entry);
+    }
+    /// A certified entry about something that a brand keeps: an operation log's head, a certificate.
+    fn kept(&mut self, at: &EntryPlace, entry: &PublicEntry) {
         let _ = (at, entry);
     }
 }
@@ -259,6 +263,7 @@ impl Auditor<'_> {
             collected: &mut walk.collected,
             recorder: &mut walk.recorder,
             tip: Some(Tip::genesis()),
+            operations: None,
         };
         audit.run(cores, observer);
         walk

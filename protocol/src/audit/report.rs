@@ -102,6 +102,8 @@ pub enum Rule {
     PartnerTotals,
     /// What a log said to a brand is not acknowledged for a day.
     ExchangeUnanswered,
+    /// An operation log has become shorter, or has two heads at one length.
+    OperationLog,
 }
 
 impl fmt::Display for Rule {
@@ -151,6 +153,7 @@ impl fmt::Display for Rule {
             Self::LogEnded => "log/ended",
             Self::PartnerTotals => "partner/totals",
             Self::ExchangeUnanswered => "exchange/unanswered",
+            Self::OperationLog => "operations/head",
         })
     }
 }

@@ -54,8 +54,8 @@ fn part(
 }
 
 impl Return {
-    /// Takes back all of what a leaf said, because it could not be applied. None for a return: it is
-    /// never itself returned.
+    /// Takes back all of what a leaf said, because it could not be applied. None for a return and
+    /// for the end of a link: they are never themselves returned.
     #[must_use]
     pub const fn whole(
         original: LeafIndex,
@@ -65,7 +65,7 @@ impl Return {
         let (value, points) = match payload {
             Payload::Link(_) => (Value::ZERO, Points::ZERO),
             Payload::Exchange(exchange) => (exchange.owed, exchange.received),
-            Payload::Return(_) => return None,
+            Payload::Return(_) | Payload::Unlink(_) => return None,
         };
         Some(Self { original, reason, value, points })
     }

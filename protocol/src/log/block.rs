@@ -13,6 +13,7 @@ use minicbor::{Decode, Encode};
 
 use super::closed_out::ClosedOut;
 use super::dispute::{DisputeOpened, OPENING_BYTES};
+use super::kept::{Answered, OperationLogHead};
 use super::merkle::{Frontier, HashReader, NodeHash, leaf_hash};
 use super::resolution::DisputeResolved;
 use super::settlement::{Discharge, Payment};
@@ -118,6 +119,12 @@ pub enum PublicEntry {
     /// This log takes up the next constitution: its next block is under it.
     #[n(9)]
     Switch(#[n(0)] DraftReference),
+    /// How far this brand's operation log has come.
+    #[n(20)]
+    OperationLogHead(#[n(0)] OperationLogHead),
+    /// A member's request was answered, and the member has a certificate with this hash.
+    #[n(21)]
+    Answered(#[n(0)] Answered),
 }
 
 /// Totals of one writer at a cut-off, opened so that everyone can net them.

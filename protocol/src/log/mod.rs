@@ -14,6 +14,7 @@ pub mod closed_out;
 pub mod dispute;
 pub mod entries;
 pub mod fragments;
+pub mod kept;
 pub mod merkle;
 pub mod note;
 pub mod proof;

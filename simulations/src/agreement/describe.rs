@@ -69,6 +69,8 @@ pub(super) fn describe_entries(entries: &[(LeafIndex, PublicEntry)]) -> String {
         PublicEntry::Adopted(draft) => format!(", adopts {}", draft.constitution),
         PublicEntry::Declined(draft) => format!(", declines {}", draft.constitution),
         PublicEntry::Ballot(_) => ", shows a ballot".to_owned(),
+        PublicEntry::OperationLogHead(head) => format!(", has {} operations", head.entries),
+        PublicEntry::Answered(_) => ", has answered a member".to_owned(),
         PublicEntry::Switch(draft) => format!(", takes up {}", draft.constitution),
     };
     entries.iter().map(word).collect()

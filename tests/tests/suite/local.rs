@@ -113,9 +113,13 @@ async fn a_brand_answers_alone_charges_itself_and_answers_again_for_nothing() {
     // who withdraws is out from the next question on
     let cards = node.cards(0, None, 1000).await.unwrap();
     for card in cards.iter().take(150) {
-        let request =
-            ConsentRequest { purpose: "joint_analytics".into(), granted: false, notice_version: 1 };
-        node.consent(card.clone(), request).await.unwrap();
+        let request = ConsentRequest {
+            purpose: "joint_analytics".into(),
+            granted: false,
+            notice_version: 1,
+            ..ConsentRequest::default()
+        };
+        node.decide("ann", card.clone(), request).await.unwrap();
     }
     let (plan, view) = asked(&node, local(MEMBERS, 4_999_999_999)).await;
     let value = view.release.unwrap().rows[0].values[0];

@@ -9,6 +9,7 @@ mod documents;
 mod exchange;
 mod flood;
 mod local;
+mod members;
 mod partners;
 mod programme;
 mod publication;

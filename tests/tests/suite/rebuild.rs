@@ -114,15 +114,21 @@ async fn stop(alliance: &mut Alliance, brand: &str) {
 
 /// Loses a brand's disk but for what is named, rebuilds it and starts it.
 async fn lose_and_rebuild(alliance: &mut Alliance, brand: &str, keeps: &[&str]) {
-    // a block whose certificate nobody else has is brought back by its lock, but only once the node runs
-    eventually("everybody has the last block", async || {
+    // a block whose certificate nobody else has is brought back by its lock, but only once the node runs;
+    // the desk says within some seconds of the last operation how far its log has come
+    let mut quiet = (0, std::time::Instant::now());
+    eventually("everybody has the last block, and no other comes", async || {
         let running = alliance.nodes.iter().flatten();
         let heights = running.filter_map(|running| {
             let heads = running.node.status().heads;
             heads.into_iter().find(|head| head.brand == brand).map(|head| head.height)
         });
         let heights: std::collections::BTreeSet<u64> = heights.collect();
-        heights.len() == 1
+        let height = heights.first().copied().unwrap_or_default();
+        if heights.len() != 1 || height != quiet.0 {
+            quiet = (height, std::time::Instant::now());
+        }
+        heights.len() == 1 && quiet.1.elapsed() >= std::time::Duration::from_secs(4)
     })
     .await;
     let before = alliance.node(brand).status();

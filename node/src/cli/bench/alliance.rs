@@ -31,7 +31,7 @@ use crate::setup::{self, NewNode};
 use crate::store::{SledStore, Store};
 use crate::vault::{
     CardNumber, Consent, ConsentSource, Enrolment, HeldBrandKey, MemberId, NewMember, Purpose,
-    Vault,
+    Vault, sample_rule_to,
 };
 
 /// How long the nodes may take to find each other.
@@ -197,13 +197,13 @@ impl Alliance {
                 })
                 .collect::<Result<_, CliError>>()?;
             let consent = Consent {
-                purpose: Purpose::Exchange,
-                granted: true,
-                notice_version: 1,
-                at: now,
                 source: ConsentSource::SampleRule,
+                ..Consent::new(Purpose::Exchange, true, 1, now)
             };
-            let enrolled = vault.enrol(&people, &[consent]).map_err(input)?;
+            let others = self.brands.iter().map(|other| other.id).filter(|id| *id != brand.id);
+            let named = others.map(|other| sample_rule_to(other, now));
+            let consents: Vec<Consent> = std::iter::once(consent).chain(named).collect();
+            let enrolled = vault.enrol(&people, &consents).map_err(input)?;
             let ids: Vec<MemberId> = enrolled
                 .into_iter()
                 .filter_map(|one| match one {

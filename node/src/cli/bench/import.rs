@@ -137,7 +137,7 @@ pub async fn measure(arguments: &ImportBenchArguments, io: &Io) -> Result<Import
     let place = folder.path().join("node");
     let (vault, facts) = open(&place)?;
     io.say(&format!("{} members are enrolled", arguments.members));
-    let terms = |mapping| ImportTerms { mapping, today: TODAY, pace: Pace::FULL };
+    let terms = |mapping| ImportTerms { mapping, brands: &[], today: TODAY, pace: Pace::FULL };
     let at = Timestamp::from_unix_ms(1);
     let began = Instant::now();
     let list = Source::File(members);

@@ -8,6 +8,7 @@ mod audit;
 mod earn;
 mod exchange;
 mod floor;
+mod identity;
 mod import;
 mod kills;
 mod ledgers;
@@ -27,6 +28,7 @@ use super::{CliError, Io};
 pub use audit::{AuditBenchArguments, AuditFigures, Auditing, measure as measure_audit};
 pub use earn::{EarnArguments, EarnFigures, measure as measure_earn};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
+pub use identity::{IdentityArguments, IdentityFigures, measure as measure_identity};
 pub use import::{ImportBenchArguments, ImportFigures, measure as measure_import};
 pub use kills::{KillsArguments, KillsFigures, measure as measure_kills};
 pub use memory::{MemoryArguments, MemoryFigures, measure as measure_memory};
@@ -45,6 +47,8 @@ pub enum BenchCommand {
     Witness(WitnessArguments),
     /// Seconds and memory that the offline audit of a large alliance takes.
     Audit(AuditBenchArguments),
+    /// How often the vault finds whose a purchase is, from identifiers with stated noise.
+    Identity(IdentityArguments),
     /// Memory of nodes over time at a steady rate, and how long they take to start again.
     Memory(MemoryArguments),
     /// Rows a second of an import, beside an engine that only reads the same file and the store's own floor;
@@ -94,6 +98,15 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
         BenchCommand::Witness(arguments) => {
             let mut io = Io::new(arguments.json);
             let figures = witness::measure(arguments, &io)?;
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Identity(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = identity::measure(arguments, &io)?;
+            figures.tell(&io);
             if arguments.json {
                 io.json(&figures)?;
             }

@@ -299,7 +299,8 @@ async fn return_one(alliance: &Alliance, links: &[Link], io: &Io) -> Result<bool
     let path = format!("/api/v1/members/{}/consents", link.card_there);
     let consent = async |granted| {
         let purpose = "exchange".to_owned();
-        let request = ConsentRequest { purpose, granted, notice_version: 1 };
+        let request =
+            ConsentRequest { purpose, granted, notice_version: 1, ..ConsentRequest::default() };
         there.post::<_, ()>(&path, &[], &request).await
     };
     consent(false).await?;

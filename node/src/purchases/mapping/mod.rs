@@ -16,6 +16,8 @@ use ring::digest::{SHA256, digest};
 
 use super::fen::Unit;
 use super::times::TimeFormat;
+use protocol::ids::BrandId;
+
 use crate::vault::{Attribute, ConsentSource, Purpose};
 
 /// Most bytes of a mapping.
@@ -75,6 +77,28 @@ pub struct ConsentMapping {
     pub(super) source: ConsentSource,
     pub(super) notice_version: u32,
     pub(super) decisions: Vec<(Purpose, Decision)>,
+    /// To whom `exchange` was consented by name; none recorded where the mapping states none.
+    pub(super) receivers: Receivers,
+}
+
+/// Brands that a consent names as receivers of the data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Receivers {
+    /// These.
+    Named(Vec<BrandId>),
+    /// Every brand that the alliance has at the time of the import.
+    All,
+}
+
+impl Receivers {
+    /// They, but for the brand itself: nobody receives from itself.
+    pub(super) fn of(&self, own: BrandId, alliance: &[BrandId]) -> Vec<BrandId> {
+        let brands = match self {
+            Self::Named(brands) => brands,
+            Self::All => alliance,
+        };
+        brands.iter().copied().filter(|brand| *brand != own).collect()
+    }
 }
 
 /// How consent to one purpose is told: by a column whose values are stated, or the same for all.
@@ -374,5 +398,13 @@ mod tests {
         let told =
             consent("source = \"member\"\nnotice_version = 1\nexchange = { column = \"x\" }\n");
         assert!(told.starts_with("line 23, members.consent.exchange: say which values"), "{told}");
+        let exchange = "exchange = { column = \"x\", granted = [\"1\"] }\n";
+        let by_member = "source = \"member\"\nnotice_version = 1\n";
+        let told = consent(&format!("{by_member}receivers = [\"grocer\"]\n"));
+        assert!(told.contains("members.consent.receivers: names who receives"), "{told}");
+        let told = consent(&format!("{by_member}{exchange}receivers = [\"*\"]\n"));
+        assert!(told.contains("receivers: consent to every brand of the alliance needs"), "{told}");
+        let told = consent(&format!("{by_member}{exchange}receivers = [\"*\", \"grocer\"]\n"));
+        assert!(told.contains("receivers: \"*\" is no brand's id"), "{told}");
     }
 }

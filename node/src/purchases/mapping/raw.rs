@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
+use protocol::ids::BrandId;
 use serde::Deserialize;
 
 use super::{
     Channel, ChannelMapping, Cleaning, ConsentMapping, Decision, Department, LineNumber,
-    MembersMapping, PurchasesMapping, Refunds, attribute,
+    MembersMapping, PurchasesMapping, Receivers, Refunds, attribute,
 };
 use crate::purchases::fen::{Rounding, Unit};
 use crate::purchases::times::{TimeFormat, day_of};
@@ -62,6 +63,9 @@ struct Consent {
     source: String,
     notice_version: u32,
     because: Option<String>,
+    /// Of what an exchange tells: ids of brands, or `*` alone.
+    #[serde(default)]
+    receivers: Vec<String>,
     programme: Option<RawDecision>,
     exchange: Option<RawDecision>,
     joint_analytics: Option<RawDecision>,
@@ -230,8 +234,44 @@ impl Consent {
             let field = format!("members.consent.{}", purpose.name());
             decisions.push((purpose, raw.check(&field, self.because.as_deref())?));
         }
-        Ok(ConsentMapping { source, notice_version: self.notice_version, decisions })
+        let named_exchange = decisions.iter().any(|(purpose, _)| *purpose == Purpose::Exchange);
+        let receivers = receivers(self.receivers, named_exchange, self.because.as_deref())?;
+        Ok(ConsentMapping { source, notice_version: self.notice_version, decisions, receivers })
     }
+}
+
+fn receivers(named: Vec<String>, has_exchange: bool, because: Option<&str>) -> Checked<Receivers> {
+    let field = "members.consent.receivers";
+    if named.is_empty() {
+        return Ok(Receivers::Named(Vec::new()));
+    }
+    if !has_exchange {
+        return wrong(
+            field,
+            "names who receives what an exchange tells, so exchange must be stated too",
+        );
+    }
+    if named == ["*"] {
+        if because.is_none_or(|because| because.trim().is_empty()) {
+            return wrong(
+                field,
+                "consent to every brand of the alliance needs `because` under [members.consent]: the \
+                 words in which every report says on what it rests",
+            );
+        }
+        return Ok(Receivers::All);
+    }
+    let mut brands = Vec::new();
+    for name in values(field, named)? {
+        let Ok(brand) = BrandId::new(&name) else {
+            return wrong(
+                field,
+                format!("{name:?} is no brand's id; \"*\" alone means every brand"),
+            );
+        };
+        brands.push(brand);
+    }
+    Ok(Receivers::Named(brands))
 }
 
 impl RawDecision {

@@ -1,4 +1,4 @@
-//! What staff and members ask of a node: members by card, link codes, links, consents, exchanges,
+//! What staff and members ask of a node: members by card, link codes, links, exchanges,
 //! receipts.
 //!
 //! Each operation checks what only this brand can check, then records and submits in the turn it is
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use protocol::amount::Points;
 use protocol::crypto::sha256;
 use protocol::exchange::{Exchange, Link, Payload, PayloadError};
-use protocol::ids::{BrandId, RequestHash, RequestId};
+use protocol::ids::{BrandId, LeafIndex, RequestHash, RequestId};
 use protocol::log::tlog_proof::TlogProof;
 use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::writer::SubmitError;
@@ -19,13 +19,8 @@ use super::{Core, Turn};
 use crate::exchange::book::BookedExchange;
 use crate::exchange::cold::ColdError;
 use crate::exchange::record::{NodeRecord, Requested, Submission};
-use crate::service::{
-    ConsentRequest, ErrorKind, ExchangeRequest, ExchangeView, KeyedExchange, ServiceError,
-};
-use crate::vault::{
-    CardNumber, Consent, ConsentSource, LinkCode, LinkState, MemberId, Purpose, Standing,
-    VaultError,
-};
+use crate::service::{ErrorKind, ExchangeRequest, ExchangeView, KeyedExchange, ServiceError};
+use crate::vault::{CardNumber, LinkCode, LinkState, MemberId, Standing, VaultError};
 
 /// How long a link code is valid.
 const LINK_CODE_VALID: Milliseconds = Milliseconds::from_seconds(15 * 60);
@@ -92,36 +87,6 @@ impl Core {
         Ok((code.to_string(), now.plus(LINK_CODE_VALID)))
     }
 
-    /// Enters a member's decision on one purpose.
-    ///
-    /// # Errors
-    /// When there is no such member or purpose.
-    pub fn consent(
-        &self,
-        card: &str,
-        request: &ConsentRequest,
-        now: Timestamp,
-    ) -> Result<(), ServiceError> {
-        let member = self.member(card)?;
-        let purpose = Purpose::from_name(&request.purpose).ok_or_else(|| {
-            let known: Vec<&str> = Purpose::ALL.iter().map(|purpose| purpose.name()).collect();
-            ServiceError::new(
-                ErrorKind::Invalid,
-                "purpose_unknown",
-                "there is no such purpose",
-                format!("the purposes are {}", known.join(", ")),
-            )
-        })?;
-        let decision = Consent {
-            purpose,
-            granted: request.granted,
-            notice_version: request.notice_version,
-            at: now,
-            source: ConsentSource::Staff,
-        };
-        self.vault.decide(member, decision).map_err(vault_error)
-    }
-
     /// Asks another brand to link the member's account there by the code it gave.
     ///
     /// # Errors
@@ -144,7 +109,7 @@ impl Core {
                 "a link code has ten letters and digits; ask the other brand for a new one",
             )
         })?;
-        self.require_consent(&*self.vault.standing(member).map_err(vault_error)?)?;
+        self.require_consent(&*self.vault.standing(member).map_err(vault_error)?, brand)?;
         let handle = self.vault.handle(member, brand).map_err(vault_error)?;
         let link = Link { code: code.as_str().to_owned(), handle };
         let submission = Submission::Sealed(brand, Payload::Link(link));
@@ -159,14 +124,22 @@ impl Core {
         Ok(brand)
     }
 
-    fn require_consent(&self, standing: &Standing) -> Result<(), ServiceError> {
-        if standing.may_exchange {
+    /// Whatever goes to another brand needs the purpose's consent and one that names the brand (PIPL
+    /// art. 23).
+    fn require_consent(&self, standing: &Standing, to: BrandId) -> Result<(), ServiceError> {
+        let missing = if !standing.may_exchange {
+            "the member has not consented to exchanging points with other brands".to_owned()
+        } else if !standing.may_send_to(to) {
+            format!(
+                "the member has not consented by name to {to} receiving what an exchange tells it"
+            )
+        } else {
             return Ok(());
-        }
+        };
         Err(ServiceError::new(
             ErrorKind::Refused,
             "consent_missing",
-            "the member has not consented to exchanging points with other brands",
+            missing,
             "ask the member for the consent, enter it, and repeat the request",
         ))
     }
@@ -273,7 +246,7 @@ impl Core {
                 "exchange fewer points",
             )
         })?;
-        self.require_consent(&standing)?;
+        self.require_consent(&standing, to)?;
         self.require_running(to)?;
         if self.disputes.is_disputed_by(to, self.me()) {
             // it credits nothing of this log: the member's points would be gone, and none come in
@@ -352,16 +325,18 @@ impl Core {
     /// # Errors
     /// As [`Self::receipt`].
     pub(in crate::runtime) fn tlog_proof(&self, id: &str) -> Result<TlogProof, ServiceError> {
+        self.tlog_proof_at(self.exchange_by_id(id)?.leaf().ok_or_else(not_final)?)
+    }
+
+    /// The proof that an entry of the own log is there.
+    ///
+    /// # Errors
+    /// When it is in no certified block yet, or the log cannot be read.
+    pub(in crate::runtime) fn tlog_proof_at(
+        &self,
+        leaf: LeafIndex,
+    ) -> Result<TlogProof, ServiceError> {
         use protocol::log::proof::InclusionProof;
-        let not_final = || {
-            ServiceError::new(
-                ErrorKind::Refused,
-                "not_final",
-                "the exchange is not in a certified block yet",
-                "ask again in a moment",
-            )
-        };
-        let leaf = self.exchange_by_id(id)?.leaf().ok_or_else(not_final)?;
         // the one that was written: the leaves under it are there
         let checkpoint = self.checkpoint.clone().ok_or_else(not_final)?;
         let size = checkpoint.unverified().size();
@@ -372,6 +347,15 @@ impl Core {
         let proof = InclusionProof::prove(&reader, leaf, size).map_err(|_| internal())?;
         Ok(TlogProof::new(leaf, proof, checkpoint))
     }
+}
+
+fn not_final() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "not_final",
+        "this is not in a certified block yet",
+        "ask again in a moment",
+    )
 }
 
 /// The id that an exchange has under an idempotency key, as its view shows it.
@@ -471,6 +455,24 @@ pub fn vault_error(error: VaultError) -> ServiceError {
             "too_many_decisions",
             error.to_string(),
             "tell the compliance officer",
+        ),
+        VaultError::NoIdentifier | VaultError::TooLong { .. } => ServiceError::new(
+            ErrorKind::Invalid,
+            "member_data_invalid",
+            error.to_string(),
+            "send what fits",
+        ),
+        VaultError::GuardianNeeded => ServiceError::new(
+            ErrorKind::Refused,
+            "guardian_needed",
+            error.to_string(),
+            "enter the decision with guardian: parent or other",
+        ),
+        VaultError::OnHold => ServiceError::new(
+            ErrorKind::Refused,
+            "legal_hold",
+            error.to_string(),
+            "the compliance officer lifts a hold when its reason is gone",
         ),
         VaultError::Store(_) | VaultError::Key(_) | VaultError::Damaged { .. } => {
             tracing::error!(error = %error, "the vault failed");

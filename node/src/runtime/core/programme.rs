@@ -22,7 +22,7 @@ use crate::journal::RECORD_MAX;
 use crate::runtime::state_record::StateRecord;
 use crate::service::{ErrorKind, ServiceError};
 use crate::store::StoreError;
-use crate::vault::{BlindIndex, Vault};
+use crate::vault::{BlindIndex, MemberId, Vault};
 
 /// Changes of one record at most.
 const CHANGES: usize = 4096;
@@ -227,11 +227,13 @@ impl Core {
                     return (0, 0);
                 }
             }
+            let member = MemberId::from_bytes(*purchase.account.as_bytes());
             let event = Event::Purchased(purchase);
             match self.programme.handle(event, now, &mut random, &mut changes) {
                 Ok(Answer::Earned { earned, .. }) if !earned.is_zero() => {
                     movements = movements.saturating_add(1);
                     points = points.saturating_add(earned.get());
+                    turn.gained.push((member, earned.get()));
                 }
                 Ok(_) => {}
                 Err(error @ Refusal::Broken(_)) => {

@@ -35,12 +35,12 @@ use crate::runtime::own_blocks::OwnBlocks;
 use crate::runtime::sealed_journal::RecordCipher;
 use crate::runtime::snapshot::keep_earned;
 use crate::runtime::state_record::StateRecord;
-use crate::service::{
-    ConsentRequest, DisclosureRequest, ExchangeRequest, PaymentRequest, SendBackRequest,
-};
+use crate::service::{DisclosureRequest, ExchangeRequest, PaymentRequest, SendBackRequest};
 use crate::store::MemoryStore;
-use crate::vault::{CardNumber, LinkState};
-use crate::vault::{Enrolment, HeldBrandKey, KEY_BYTES, NewMember, sample_rule};
+use crate::vault::{
+    CardNumber, Consent, Enrolment, HeldBrandKey, KEY_BYTES, LinkState, NewMember, Purpose,
+    sample_rule, sample_rule_to,
+};
 use protocol::time::Milliseconds;
 
 const BRANDS: [&str; 3] = ["amber", "birch", "cedar"];
@@ -260,7 +260,9 @@ impl World {
                     attributes: BTreeMap::new(),
                 })
                 .collect();
-            let enrolled = vault.enrol(&people, &sample_rule(now)).unwrap();
+            let mut consents = sample_rule(now).to_vec();
+            consents.extend((0..3).map(|other| sample_rule_to(brand(other), now)));
+            let enrolled = vault.enrol(&people, &consents).unwrap();
             assert!(enrolled.iter().all(|one| matches!(one, Enrolment::Created(_))));
             let folder = folders.path().join(BRANDS[number]);
             let at = (&vault, &store);
@@ -631,9 +633,10 @@ impl World {
         self.ask(AMBER, |core, now, turn| core.link(&card(3), BRANDS[BIRCH], wrong, now, turn));
         self.run_until_quiet();
 
-        let withdrawn =
-            ConsentRequest { purpose: "exchange".to_owned(), granted: false, notice_version: 1 };
-        self.ask(BIRCH, |core, now, _| core.consent(&card(2), &withdrawn, now));
+        self.ask(BIRCH, |core, now, _| {
+            let withdrawn = Consent::new(Purpose::Exchange, false, 1, now);
+            core.vault.decide(core.member(&card(2))?, withdrawn).map_err(vault_error)
+        });
         self.exchange(AMBER, BIRCH, 1, 100, "one");
         self.exchange(AMBER, BIRCH, 2, 40, "two");
         self.deliver(2);
@@ -980,6 +983,34 @@ fn a_snapshot_and_what_came_after_it_give_the_state_that_all_records_give() {
         assert_eq!(core.joint, [[1, BIRCH as u8], [2, BIRCH as u8]]);
         assert_eq!(core.applications.len(), 4);
     }
+}
+
+#[test]
+fn what_the_desk_has_entered_is_known_after_a_snapshot() {
+    use protocol::log::kept::{Answered, OperationLogHead};
+    let head = |entries| PublicEntry::OperationLogHead(OperationLogHead { entries, head: [4; 32] });
+    let answered = || PublicEntry::Answered(Answered { certificate: [5; 32] });
+    let mut world = World::new(&[]);
+    world.work();
+    world.ask(AMBER, |core, _, turn| core.keep(answered(), turn));
+    world.run_until_quiet();
+    world.ask(AMBER, |core, _, turn| core.keep(head(7), turn));
+    // one is in a final block, the other on its way
+    world.snapshot(AMBER);
+    let mut again = world.again(AMBER);
+    assert_eq!(again.kept, world.sites[AMBER].core.kept);
+    assert_ne!(again.kept, super::desk::Kept::default());
+    for known in [answered(), head(7), head(6)] {
+        let mut turn = Turn::default();
+        again.keep(known, &mut turn).unwrap();
+        assert!(turn.records.is_empty());
+    }
+    let mut turn = Turn::default();
+    again.keep(head(8), &mut turn).unwrap();
+    assert_eq!(turn.records.len(), 1);
+    world.run_until_quiet();
+    world.snapshot(AMBER);
+    assert_eq!(world.again(AMBER).kept, world.sites[AMBER].core.kept);
 }
 
 #[test]

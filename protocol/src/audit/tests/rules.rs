@@ -6,9 +6,13 @@ use crate::amount::{Points, Value};
 use crate::audit::OpeningKey;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{BlockSecret, Cipher, SealingContext, SealingSecret, Wrapped};
-use crate::exchange::{Payload, ReturnReason};
-use crate::ids::{Commitment, Epoch, FragmentsRoot, HeaderHash, Height, RootHash, StatementHash};
+use crate::exchange::{Payload, Return, ReturnReason, Unlink};
+use crate::ids::{
+    Commitment, Epoch, FragmentsRoot, HeaderHash, Height, LeafIndex, MemberHandle, RootHash,
+    StatementHash,
+};
 use crate::log::block::{Closing, Entry, PublicEntry, Recognised, StatementEntry};
+use crate::log::kept::{Answered, OperationLogHead};
 use crate::time::Timestamp;
 use crate::witness::rules::Tip;
 
@@ -398,4 +402,34 @@ fn closings_and_statements_that_do_not_follow() {
     let other = states(Some(StatementHash::from_bytes([7; 32])), true);
     assert_eq!(other, ["c 2 8 clearing/statement"]);
     assert_eq!(states(None, false), ["c 1 0 clearing/incomplete"]);
+}
+
+/// A brand that has said how long its operation log is cannot say less, or the same again, later.
+#[test]
+fn an_operation_log_does_not_grow_shorter() {
+    let mut it = Alliance::new(4);
+    for (entries, head) in [(3, 1), (5, 2), (5, 3), (4, 4), (6, 5)] {
+        let public = vec![
+            PublicEntry::OperationLogHead(OperationLogHead { entries, head: [head; 32] }),
+            PublicEntry::Answered(Answered { certificate: [head; 32] }),
+        ];
+        it.block("a", Content { public, ..Content::default() });
+    }
+    let report = it.audit(&[]);
+    let found: Vec<String> =
+        places(&report).into_iter().filter(|place| place.contains("operations")).collect();
+    assert_eq!(found, ["a 3 16 operations/head", "a 4 24 operations/head"]);
+}
+
+/// That a member's link ends is worth nothing and comes back never.
+#[test]
+fn the_end_of_a_link_moves_no_value() {
+    let mut it = Alliance::new(4);
+    let handle = MemberHandle::from_bytes([7; 16]);
+    let unlink = Payload::Unlink(Unlink { handle });
+    assert_eq!(unlink.value(), Value::ZERO);
+    assert_eq!(Return::whole(LeafIndex::new(1), ReturnReason::NotLinked, &unlink), None);
+    let sealed = vec![(brand("b"), unlink)];
+    it.block("a", Content { sealed, ..Content::default() });
+    assert_eq!(places(&it.audit(&[])), Vec::<String>::new());
 }

@@ -49,6 +49,7 @@ card = \"member_id\"
 [members.consent]
 source = \"sample_rule\"
 notice_version = 1
+receivers = [\"*\"]
 because = \"There are no such people. 数据为虚构。\"
 programme = { default = \"granted\" }
 exchange = { default = \"granted\" }

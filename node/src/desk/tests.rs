@@ -1,0 +1,377 @@
+use std::path::PathBuf;
+
+use ring::rand::SystemRandom;
+
+use super::*;
+use crate::auth::Role;
+use crate::store::MemoryStore;
+use crate::vault::{
+    BrandKey, ConsentSource, Enrolment, IdentifierKind, NewMember, Purpose, sample_rule,
+};
+
+const HOUR: u64 = 3_600_000;
+const DAY: u64 = 24 * HOUR;
+/// Ten in the morning in China, on a Friday.
+const START: u64 = 1_780_020_000_000;
+
+struct World {
+    _folder: tempfile::TempDir,
+    key_file: PathBuf,
+    store: Arc<MemoryStore>,
+}
+
+fn at(ms: u64) -> Timestamp {
+    Timestamp::from_unix_ms(START + ms)
+}
+
+fn brand(id: &str) -> BrandId {
+    BrandId::new(id).unwrap()
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key_file = folder.path().join("brand.key");
+        HeldBrandKey::create(&key_file, &SystemRandom::new()).unwrap();
+        Self { _folder: folder, key_file, store: Arc::new(MemoryStore::new()) }
+    }
+
+    /// The desk, as after a start.
+    fn desk(&self) -> Desk {
+        let random: Random = Arc::new(SystemRandom::new());
+        let held = Arc::new(HeldBrandKey::read(&self.key_file).unwrap());
+        let key: Arc<dyn BrandKey> = Arc::<HeldBrandKey>::clone(&held);
+        let store: Arc<dyn Store> = self.store.clone();
+        let vault =
+            Arc::new(Vault::new(brand("grocer"), Arc::clone(&store), key, Arc::clone(&random)));
+        let text = "open_hours = \"08:00-22:00\"\nmembers_an_hour = 3";
+        let rules = toml::from_str::<DeskSettings>(text).unwrap().rules().unwrap();
+        Desk::open(vault, store, held, random, rules, Metrics::default()).unwrap()
+    }
+}
+
+fn enrol(desk: &Desk, card: &str) -> MemberId {
+    let attributes = [(Attribute::Name, "Han Meimei".to_owned())].into();
+    let card = CardNumber::new(card).unwrap();
+    let person = NewMember { card, match_key: None, attributes };
+    let enrolled = desk.vault().enrol(&[person], &sample_rule(at(0))).unwrap();
+    let [Enrolment::Created(id)] = enrolled[..] else { panic!("{enrolled:?}") };
+    id
+}
+
+fn phone(text: &str) -> Identifier {
+    Identifier::parse(IdentifierKind::Phone, text).unwrap()
+}
+
+#[test]
+fn whatever_is_done_is_in_the_operation_log_with_before_and_after_masked() {
+    let world = World::new();
+    let desk = world.desk();
+    let member = enrol(&desk, "CARD-1234567");
+    desk.add_identifier("ann", member, &phone("13812345678"), at(1)).unwrap();
+    let values = [(Attribute::Name, Some("Li Lei the Second".to_owned()))].into();
+    desk.correct("ann", member, &values, at(2)).unwrap();
+    desk.decide("ann", member, Consent::new(Purpose::Marketing, true, 3, at(3))).unwrap();
+    desk.record("ann", &[Role::Store], member, at(4)).unwrap();
+    desk.set_hold("olga", member, Some("court order 7".to_owned()), at(5)).unwrap();
+    let log = desk.log().read(0, 100).unwrap();
+    let said: Vec<(&str, &str, &str, Option<&str>, Option<&str>)> = log
+        .iter()
+        .map(|it| {
+            let (before, after) = (it.before.as_deref(), it.after.as_deref());
+            (it.by.as_str(), it.deed.name(), it.what.as_str(), before, after)
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("ann", "correct", "phone", None, Some("138****5678")),
+            ("ann", "correct", "name", Some("Han****imei"), Some("Li ****cond")),
+            ("ann", "consent", "marketing", None, Some("granted")),
+            ("ann", "read", "the member's record", None, None),
+            ("olga", "hold", "put on", None, Some("court order 7")),
+        ]
+    );
+    assert!(log.iter().all(|it| it.member == Some(member) && it.members == 1));
+}
+
+#[test]
+fn people_see_of_a_member_what_the_table_of_fields_says() {
+    use crate::auth::{MemberField, Sight};
+    let world = World::new();
+    let desk = world.desk();
+    let member = enrol(&desk, "CARD-1234567");
+    let texts = [
+        (IdentifierKind::Phone, "13812345678"),
+        (IdentifierKind::Email, "han.meimei@example.com"),
+        (IdentifierKind::Device, "device-of-hers"),
+    ];
+    for (kind, text) in texts {
+        let identifier = Identifier::parse(kind, text).unwrap();
+        desk.add_identifier("ann", member, &identifier, at(1)).unwrap();
+    }
+    let all = Attribute::ALL.into_iter().map(|attribute| {
+        let date = matches!(attribute, Attribute::BirthDate | Attribute::FirstPurchase);
+        let value = if date { "1990-05-06" } else { "something long to mask" };
+        (attribute, Some(value.to_owned()))
+    });
+    desk.correct("ann", member, &all.collect(), at(2)).unwrap();
+    desk.set_hold("olga", member, Some("court order 7".to_owned()), at(3)).unwrap();
+    let kinds = [
+        (MemberField::Phone, "phone", "13812345678"),
+        (MemberField::Card, "card", "CARD-1234567"),
+        (MemberField::Identifiers, "email", "han.meimei@example.com"),
+        (MemberField::Tokens, "device", "device-of-hers"),
+    ];
+    let attributes = [
+        (MemberField::Name, "name", "something long to mask"),
+        (MemberField::Address, "address", "something long to mask"),
+        (MemberField::BirthDate, "birth_date", "1990-05-06"),
+        (MemberField::Profile, "age_band", "something long to mask"),
+    ];
+    // every role alone, and every pair of them
+    let alone = Role::ALL.into_iter().map(|role| vec![role]);
+    let pairs = Role::ALL.into_iter().flat_map(|a| Role::ALL.map(|b| vec![a, b]));
+    for roles in alone.chain(pairs) {
+        let record = desk.record("someone", &roles, member, at(4)).unwrap();
+        let text = serde_json::to_string(&record).unwrap();
+        for (field, kind, whole) in kinds {
+            let shown = record.identifiers.iter().find(|it| it.kind == kind);
+            let sight = field.seen_by_any(&roles);
+            assert_eq!(shown.is_some(), sight > Sight::Nothing, "{roles:?} {kind}");
+            assert!(!text.contains(whole), "{roles:?} {kind}");
+        }
+        for (field, name, whole) in attributes {
+            let shown = record.attributes.get(name);
+            match field.seen_by_any(&roles) {
+                Sight::Nothing => assert_eq!(shown, None, "{roles:?} {name}"),
+                Sight::Masked => assert!(shown.is_some_and(|it| it != whole), "{roles:?} {name}"),
+                Sight::Whole => assert_eq!(shown.map(String::as_str), Some(whole)),
+            }
+        }
+        let whole = |field: MemberField| field.seen_by_any(&roles) == Sight::Whole;
+        assert_eq!(record.consents.is_some(), whole(MemberField::Consents), "{roles:?}");
+        assert_eq!(record.requests.is_some(), whole(MemberField::Requests), "{roles:?}");
+        assert_eq!(record.merges.is_some(), whole(MemberField::Merges), "{roles:?}");
+        assert_eq!(record.legal_hold.is_some(), whole(MemberField::Hold), "{roles:?}");
+    }
+}
+
+#[test]
+fn an_export_has_all_that_the_vault_and_the_desk_hold() {
+    let world = World::new();
+    let desk = world.desk();
+    let member = enrol(&desk, "CARD-1234567");
+    let other = enrol(&desk, "CARD-7654321");
+    desk.add_identifier("ann", member, &phone("13812345678"), at(1)).unwrap();
+    let decision = Consent {
+        source: ConsentSource::Staff,
+        receiver: Some(brand("kids")),
+        ..Consent::new(Purpose::Exchange, true, 3, at(3))
+    };
+    desk.decide("ann", member, decision).unwrap();
+    desk.merge("ann", (member, other), at(4)).unwrap();
+    let words = Some("all of it, please".to_owned());
+    desk.open_request(MEMBER, member, RequestKind::Access, words, at(5)).unwrap();
+    desk.set_hold("olga", member, Some("court order 7".to_owned()), at(6)).unwrap();
+    let export = desk.export(MEMBER, member, at(7)).unwrap();
+    let mut values: Vec<&str> =
+        export.identifiers.iter().filter_map(|it| it.value.as_deref()).collect();
+    values.sort_unstable();
+    assert_eq!(values, ["+8613812345678", "CARD-1234567", "CARD-7654321"]);
+    assert_eq!(export.attributes["name"], "Han Meimei");
+    assert_eq!(export.consents.len(), 4);
+    assert_eq!(export.consents[3].receiver.as_deref(), Some("kids"));
+    assert_eq!(export.requests[0].words.as_deref(), Some("all of it, please"));
+    assert_eq!(export.merges[0].absorbed, member_name(other));
+    assert_eq!(export.legal_hold.as_deref(), Some("court order 7"));
+    let json = serde_json::to_string(&export).unwrap();
+    assert_eq!(serde_json::from_str::<MemberExport>(&json).unwrap(), export);
+    // every field of a stored member has its place in the export: a new one must get one
+    let places = ["identifiers", "attributes", "consents", "merges", "legal_hold"];
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(places.iter().all(|place| value.get(place).is_some()));
+}
+
+#[test]
+fn requests_have_two_clocks_and_are_answered_once() {
+    let world = World::new();
+    let desk = world.desk();
+    let member = enrol(&desk, "CARD-1");
+    let asked = |kind, ms| desk.open_request("ann", member, kind, None, at(ms)).unwrap();
+    let first = asked(RequestKind::Explanation, 0);
+    // Friday the 29th of May 2026: seven days on, and fifteen working days on
+    let day = |at| crate::vault::day_in_china(at).to_string();
+    assert_eq!(day(first.answer_by), "2026-06-05");
+    assert_eq!(day(first.done_by), "2026-06-19");
+    let second = asked(RequestKind::Correction, 2 * DAY);
+    let due: Vec<_> = desk.open_requests(10).unwrap().iter().map(|it| it.id).collect();
+    assert_eq!(due, [first.id, second.id]);
+    assert!(desk.standing(at(5 * DAY)).unwrap().is_empty());
+    assert_eq!(desk.standing(at(8 * DAY)).unwrap().len(), 1);
+    // an answer stops the first clock and not the second
+    desk.answer_request(first.id, at(6 * DAY)).unwrap();
+    assert!(!desk.request(first.id).unwrap().is_overdue(at(8 * DAY)));
+    assert!(desk.request(first.id).unwrap().is_overdue(at(22 * DAY)));
+    let done = RequestState::Done { at: at(7 * DAY), by: "olga".into(), certificate: None };
+    desk.close_request(first.id, done.clone(), at(7 * DAY)).unwrap();
+    assert!(matches!(desk.close_request(first.id, done, at(8 * DAY)), Err(DeskError::Closed)));
+    assert_eq!(desk.open_requests(10).unwrap().len(), 1);
+    assert_eq!(desk.requests_of(member).unwrap().len(), 2);
+    assert!(matches!(
+        desk.request(RequestNumber::parse(&"0".repeat(32)).unwrap()),
+        Err(DeskError::UnknownRequest)
+    ));
+    for _ in 0..31 {
+        asked(RequestKind::Explanation, 0);
+    }
+    let many = desk.open_request("ann", member, RequestKind::Access, None, at(0));
+    assert!(matches!(many, Err(DeskError::TooManyRequests)), "{many:?}");
+}
+
+#[test]
+fn an_erasure_gives_a_certificate_and_leaves_nothing_of_the_member() {
+    let world = World::new();
+    let desk = world.desk();
+    let member = enrol(&desk, "CARD-1234567");
+    let kids = brand("kids");
+    let handle = desk.vault().request_link(member, kids, at(1)).unwrap();
+    let words = Some("forget me, Han Meimei".to_owned());
+    let other =
+        desk.open_request(MEMBER, member, RequestKind::Access, words.clone(), at(2)).unwrap();
+    let request = desk.open_request(MEMBER, member, RequestKind::Erasure, words, at(3)).unwrap();
+    assert!(matches!(desk.erase("olga", other.id, at(4)), Err(DeskError::OtherKind)));
+    desk.set_hold("olga", member, Some("court order 7".to_owned()), at(4)).unwrap();
+    let held = desk.erase("olga", request.id, at(5));
+    assert!(matches!(held, Err(DeskError::Vault(VaultError::OnHold))), "{held:?}");
+    desk.set_hold("olga", member, None, at(6)).unwrap();
+
+    let erased = desk.erase("olga", request.id, at(7)).unwrap();
+    assert!(matches!(desk.member("CARD-1234567"), Err(DeskError::UnknownMember)));
+    assert!(matches!(desk.member(&member_name(member)), Err(DeskError::Vault(_))));
+    let certificate: Certificate = serde_json::from_str(&erased.certificate).unwrap();
+    assert!(certificate.is_about("CARD-1234567"));
+    assert_eq!(certificate.told, ["kids"]);
+    assert_eq!(certificate_hash(&erased.certificate), erased.hash);
+    assert_eq!(desk.certificate(&erased.hash).unwrap(), Some(erased.certificate.clone()));
+    // on its way to the log and to the other brand, until both are said to be done
+    assert_eq!(desk.certificates_to_enter(10).unwrap(), [erased.hash]);
+    assert_eq!(desk.brands_to_tell(10).unwrap(), [(kids, handle)]);
+    desk.certificate_entered(&erased.hash).unwrap();
+    desk.brand_told(kids, handle).unwrap();
+    assert!(desk.certificates_to_enter(10).unwrap().is_empty());
+    assert!(desk.brands_to_tell(10).unwrap().is_empty());
+    // what was asked is closed and has no words any more
+    for id in [request.id, other.id] {
+        let request = desk.request(id).unwrap();
+        assert!(!request.is_open() && request.words.is_none());
+    }
+    assert!(matches!(desk.erase("olga", request.id, at(8)), Err(DeskError::Closed)));
+}
+
+#[test]
+fn an_erasure_that_a_crash_cut_short_is_finished_or_never_was() {
+    use crate::desk::erasure::UnderWay;
+    let world = World::new();
+    let desk = world.desk();
+    let [gone, stays] = ["CARD-1", "CARD-2"].map(|card| enrol(&desk, card));
+    let requests = [gone, stays]
+        .map(|it| desk.open_request(MEMBER, it, RequestKind::Erasure, None, at(1)).unwrap().id);
+    for (member, request) in [gone, stays].into_iter().zip(requests) {
+        let under_way =
+            UnderWay { member, request, by: "olga".into(), at: at(2), certificate: "{}".into() };
+        desk.sealed.put(erasure::UNDER_WAY, member.as_bytes(), &under_way).unwrap();
+    }
+    // of one the vault had erased when the power went
+    desk.vault().erase(gone, at(2)).unwrap();
+    drop(desk);
+    let desk = world.desk();
+    assert!(!desk.request(requests[0]).unwrap().is_open());
+    assert_eq!(desk.certificates_to_enter(10).unwrap(), [certificate_hash("{}")]);
+    assert!(desk.request(requests[1]).unwrap().is_open());
+    assert!(desk.member("CARD-2").is_ok());
+    drop(desk);
+    assert_eq!(world.desk().certificates_to_enter(10).unwrap().len(), 1, "once");
+}
+
+#[test]
+fn unusual_reading_is_told_and_kept() {
+    let world = World::new();
+    let desk = world.desk();
+    let member = enrol(&desk, "CARD-1");
+    for minute in 0..4 {
+        desk.record("ann", &[Role::Store], member, at(minute * 60_000)).unwrap();
+    }
+    desk.note(Note::new("bob", Deed::Read, "a list").about_many(500), at(HOUR)).unwrap();
+    // eleven in the evening
+    desk.record("eve", &[Role::Store], member, at(13 * HOUR)).unwrap();
+    desk.gained(member, 60_000, at(13 * HOUR)).unwrap();
+    let said = |desk: &Desk| {
+        let alerts = desk.alerts(0, 10).unwrap();
+        let said = alerts.iter().map(|it| format!("{} {:?} {}", it.kind, it.user, it.count));
+        said.collect::<Vec<_>>()
+    };
+    let expected = [
+        "mass_reading Some(\"ann\") 4",
+        "mass_reading Some(\"bob\") 500",
+        "off_hours Some(\"eve\") 1",
+        "points_growth None 60000",
+    ];
+    assert_eq!(said(&desk), expected);
+    let text = desk.metrics.render();
+    assert!(text.contains("coalition_alerts_total{kind=\"mass_reading\"} 2"), "{text}");
+    drop(desk);
+    let desk = world.desk();
+    assert_eq!(said(&desk), expected);
+    let logged = desk.log().read(0, 100).unwrap();
+    assert_eq!(logged.iter().filter(|it| it.deed == Deed::Alert && it.by == NODE).count(), 4);
+}
+
+#[test]
+fn assessments_and_breaches_are_on_record_with_their_clocks() {
+    let world = World::new();
+    let desk = world.desk();
+    let texts = || ["exchange".to_owned(), "brands learn of it".to_owned(), "handles".to_owned()];
+    let first = desk.assess("olga", Occasion::Provided, texts(), at(0)).unwrap();
+    let second = desk.assess("olga", Occasion::Sensitive, texts(), at(1)).unwrap();
+    assert_eq!((first.number, second.number), (1, 2));
+    assert!(second.keep_until.since(at(1)) >= Milliseconds::from_seconds(3 * 365 * 24 * 3600));
+    assert_eq!(desk.assessments().unwrap(), [first, second]);
+    let empty = [" ".to_owned(), String::new(), String::new()];
+    assert!(matches!(desk.assess("olga", Occasion::Other, empty, at(2)), Err(DeskError::Text)));
+
+    let words = ["a stolen laptop".to_owned(), "keys rotated".to_owned()];
+    let breach = desk.breach("olga", at(0), words, 120, at(HOUR)).unwrap();
+    assert_eq!(breach.tell_by, at(DAY), "the clock runs from when it was found");
+    assert!(desk.standing(at(DAY)).unwrap().is_empty());
+    assert_eq!(desk.standing(at(DAY + 1)).unwrap().len(), 1);
+    let told = desk.told("olga", 1, (true, false), None, at(2 * HOUR)).unwrap();
+    assert!(told.is_open());
+    let why = Some("the disk was encrypted".to_owned());
+    let told = desk.told("olga", 1, (true, false), why, at(3 * HOUR)).unwrap();
+    assert_eq!((told.is_open(), told.authority_told), (false, Some(at(2 * HOUR))));
+    assert!(desk.standing(at(2 * DAY)).unwrap().is_empty());
+    assert!(matches!(
+        desk.told("olga", 9, (true, true), None, at(0)),
+        Err(DeskError::UnknownRecord)
+    ));
+}
+
+#[test]
+fn the_vaults_key_is_rotated_from_the_desk() {
+    let world = World::new();
+    let desk = world.desk();
+    let member = enrol(&desk, "CARD-1");
+    desk.begin_rotation("root", at(0)).unwrap();
+    assert!(desk.is_rotating());
+    drop(desk);
+    // a restart in the middle
+    let desk = world.desk();
+    assert!(desk.is_rotating());
+    desk.rewrap(at(1)).unwrap();
+    assert!(!desk.is_rotating());
+    drop(desk);
+    let desk = world.desk();
+    assert_eq!(desk.member("CARD-1").unwrap(), member);
+    assert_eq!(desk.log().read(0, 10).unwrap().len(), 2);
+}

@@ -1,0 +1,509 @@
+//! Routes about members: for staff and officers, for the brand's app, and for the member.
+//!
+//! The member's own begin with `/api/v1/me` and take a member's session, which the brand's app begins.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::api::{LimitQuery, page_size};
+use super::extract::{Json, Path, Query};
+use super::{App, Problem};
+use crate::auth::{Authorized, MemberSession, Permission, perm};
+use crate::desk::{Deed, MEMBER, MemberExport, MemberRecordView, PairView, RequestView};
+use crate::service::*;
+
+type Result<T, E = Problem> = std::result::Result<T, E>;
+
+/// Who asks, for the operations of the desk.
+pub(super) fn asker<P: Permission>(by: &Authorized<P>) -> Asker {
+    Asker { user: by.user().to_owned(), roles: by.roles().to_vec() }
+}
+
+/// After which entry, and how many.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AfterQuery {
+    /// Entries after this number.
+    #[serde(default)]
+    after: u64,
+    /// How many at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// Whose requests.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RequestsQuery {
+    /// A card number, or `~` and the id: all requests of that member. Without it, those that are open.
+    card: Option<String>,
+    /// How many at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// Whose session.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MemberSessionRequest {
+    /// The card number, or `~` and the id, of the member whom the app has recognised.
+    pub card: String,
+}
+
+/// A member's session that has begun.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct MemberSessionView {
+    /// The bearer token, shown this once.
+    pub token: String,
+    /// When the session ends, Unix milliseconds.
+    pub expires_ms: u64,
+}
+
+/// A second factor that is being set up.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct SecondFactorView {
+    /// The secret, as it is typed into an authenticator.
+    pub secret: String,
+    /// The same as a link, for a picture.
+    pub uri: String,
+    /// Codes for whoever loses the authenticator; each is good for one sign-in.
+    pub recovery_codes: Vec<String>,
+}
+
+/// A code of the second factor.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CodeRequest {
+    /// Six digits.
+    pub code: String,
+}
+
+/// Erases the member, for good.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OwnErasureRequest {
+    /// Must be `erase`: nothing brings the account, its points or its links back.
+    pub confirm: String,
+}
+
+/// Begins to set up the caller's second factor.
+#[utoipa::path(post, path = "/api/v1/second-factor", tag = "sessions",
+    responses((status = 200, description = "What an authenticator needs, once", body = SecondFactorView)))]
+pub(super) async fn second_factor(
+    by: Authorized<perm::SetUpSecondFactor>,
+    State(app): State<App>,
+) -> Result<Json<SecondFactorView>> {
+    let (auth, user) = (app.auth.clone(), by.user().to_owned());
+    let setup = tokio::task::spawn_blocking(move || auth.set_up_second_factor(&user)).await;
+    let setup = setup.map_err(|_| Problem::internal())?.map_err(|error| {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "second_factor_refused",
+            error.to_string(),
+            "an administrator takes a lost one away with `coalition user second-factor`",
+        )
+    })?;
+    let (secret, uri, recovery_codes) = (setup.secret, setup.uri, setup.recovery_codes);
+    Ok(Json(SecondFactorView { secret, uri, recovery_codes }))
+}
+
+/// Takes the caller's second factor into use, by a first code. Ends the caller's sessions.
+#[utoipa::path(post, path = "/api/v1/second-factor/confirmation", tag = "sessions",
+    request_body = CodeRequest, responses((status = 204, description = "In use from now on")))]
+pub(super) async fn confirm_second_factor(
+    by: Authorized<perm::SetUpSecondFactor>,
+    State(app): State<App>,
+    Json(request): Json<CodeRequest>,
+) -> Result<StatusCode> {
+    let (auth, user) = (app.auth.clone(), by.user().to_owned());
+    let done =
+        tokio::task::spawn_blocking(move || auth.confirm_second_factor(&user, &request.code)).await;
+    done.map_err(|_| Problem::internal())??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the brand holds of a member, each field as the caller's roles see it.
+#[utoipa::path(get, path = "/api/v1/members/{card}/record", tag = "members",
+    params(("card" = String, Path, description = "Card number, or ~ and the id")),
+    responses((status = 200, description = "The member, masked", body = MemberRecordView)))]
+pub(super) async fn record(
+    by: Authorized<perm::ReadMemberRecords>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+) -> Result<Json<MemberRecordView>> {
+    Ok(Json(app.node.member_record(&asker(&by), card).await?))
+}
+
+/// Finds a member by any identifier that one member has at a time.
+#[utoipa::path(post, path = "/api/v1/members/look-up", tag = "members",
+    request_body = IdentifierRequest,
+    responses((status = 200, description = "The member, masked", body = MemberRecordView)))]
+pub(super) async fn look_up(
+    by: Authorized<perm::ReadMemberRecords>,
+    State(app): State<App>,
+    Json(request): Json<IdentifierRequest>,
+) -> Result<Json<MemberRecordView>> {
+    Ok(Json(app.node.look_up(&asker(&by), request).await?))
+}
+
+/// Corrects what is known of a member, on the member's word.
+#[utoipa::path(post, path = "/api/v1/members/{card}/corrections", tag = "members",
+    params(("card" = String, Path, description = "Card number, or ~ and the id")),
+    request_body = CorrectionRequest, responses((status = 204, description = "Corrected")))]
+pub(super) async fn correct(
+    by: Authorized<perm::CorrectMembers>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+    Json(request): Json<CorrectionRequest>,
+) -> Result<StatusCode> {
+    app.node.correct_member(by.user(), card, request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Tells which identifiers were seen together, as in one purchase, and hears whose they are.
+#[utoipa::path(post, path = "/api/v1/sightings", tag = "members", request_body = SightingRequest,
+    responses((status = 200, description = "Whose they are", body = SightingView)))]
+pub(super) async fn sight(
+    by: Authorized<perm::BeginMemberSessions>,
+    State(app): State<App>,
+    Json(request): Json<SightingRequest>,
+) -> Result<Json<SightingView>> {
+    Ok(Json(app.node.sight(&asker(&by), request).await?))
+}
+
+/// Pairs of members who may be one person.
+#[utoipa::path(get, path = "/api/v1/pairs", tag = "members", params(LimitQuery),
+    responses((status = 200, description = "Those nobody has reviewed", body = [PairView])))]
+pub(super) async fn pairs(
+    _: Authorized<perm::CorrectMembers>,
+    State(app): State<App>,
+    Query(query): Query<LimitQuery>,
+) -> Result<Json<Vec<PairView>>> {
+    Ok(Json(app.node.pairs(page_size(query.limit)?).await?))
+}
+
+/// Says whether a pair is one person; if so, the other is merged into the one.
+#[utoipa::path(post, path = "/api/v1/pairs/judgements", tag = "members",
+    request_body = JudgementRequest, responses((status = 204, description = "Entered")))]
+pub(super) async fn judge(
+    by: Authorized<perm::CorrectMembers>,
+    State(app): State<App>,
+    Json(request): Json<JudgementRequest>,
+) -> Result<StatusCode> {
+    app.node.judge(&asker(&by), request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Merges another member into this one.
+#[utoipa::path(post, path = "/api/v1/members/{card}/merges", tag = "members",
+    params(("card" = String, Path, description = "Who stays: card number, or ~ and the id")),
+    request_body = MergeRequest, responses((status = 204, description = "Merged")))]
+pub(super) async fn merge(
+    by: Authorized<perm::CorrectMembers>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+    Json(request): Json<MergeRequest>,
+) -> Result<StatusCode> {
+    app.node.merge_members(&asker(&by), card, request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Undoes the last merge into this member.
+#[utoipa::path(post, path = "/api/v1/members/{card}/partings", tag = "members",
+    params(("card" = String, Path, description = "Who stayed: card number, or ~ and the id")),
+    request_body = MergeRequest, responses((status = 204, description = "Parted")))]
+pub(super) async fn part(
+    by: Authorized<perm::CorrectMembers>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+    Json(request): Json<MergeRequest>,
+) -> Result<StatusCode> {
+    app.node.part_members(&asker(&by), card, request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Everything that is held of a member, for the member.
+#[utoipa::path(get, path = "/api/v1/members/{card}/export", tag = "requests",
+    params(("card" = String, Path, description = "Card number, or ~ and the id")),
+    responses((status = 200, description = "All of it", body = MemberExport)))]
+pub(super) async fn export_member(
+    by: Authorized<perm::AnswerRequests>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+) -> Result<Json<MemberExport>> {
+    Ok(Json(app.node.export_member(by.user(), card).await?))
+}
+
+/// Puts a member under a legal hold, or lifts it.
+#[utoipa::path(post, path = "/api/v1/members/{card}/hold", tag = "requests",
+    params(("card" = String, Path, description = "Card number, or ~ and the id")),
+    request_body = HoldRequest, responses((status = 204, description = "Entered")))]
+pub(super) async fn hold(
+    by: Authorized<perm::AnswerRequests>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+    Json(request): Json<HoldRequest>,
+) -> Result<StatusCode> {
+    app.node.hold_member(&asker(&by), card, request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Enters a request of a member's; its clocks begin.
+#[utoipa::path(post, path = "/api/v1/members/{card}/requests", tag = "requests",
+    params(("card" = String, Path, description = "Card number, or ~ and the id")),
+    request_body = RequestRequest,
+    responses((status = 200, description = "The request", body = RequestView)))]
+pub(super) async fn open_request(
+    by: Authorized<perm::TakeRequests>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+    Json(request): Json<RequestRequest>,
+) -> Result<Json<RequestView>> {
+    Ok(Json(app.node.open_request(by.user(), card, request).await?))
+}
+
+/// Open requests, those that are due first; or all of one member.
+#[utoipa::path(get, path = "/api/v1/requests", tag = "requests", params(RequestsQuery),
+    responses((status = 200, description = "Requests", body = [RequestView])))]
+pub(super) async fn requests(
+    _: Authorized<perm::AnswerRequests>,
+    State(app): State<App>,
+    Query(query): Query<RequestsQuery>,
+) -> Result<Json<Vec<RequestView>>> {
+    Ok(Json(app.node.requests(query.card, page_size(query.limit)?).await?))
+}
+
+/// One request.
+#[utoipa::path(get, path = "/api/v1/requests/{id}", tag = "requests",
+    params(("id" = String, Path, description = "32 hexadecimal digits")),
+    responses((status = 200, description = "The request", body = RequestView)))]
+pub(super) async fn request(
+    _: Authorized<perm::AnswerRequests>,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<Json<RequestView>> {
+    Ok(Json(app.node.request(id).await?))
+}
+
+/// Answers a request: done, answered first, or refused. A request for erasure that is done erases.
+#[utoipa::path(post, path = "/api/v1/requests/{id}/answer", tag = "requests",
+    params(("id" = String, Path, description = "32 hexadecimal digits")),
+    request_body = AnswerRequest,
+    responses((status = 200, description = "The request", body = RequestView)))]
+pub(super) async fn answer(
+    by: Authorized<perm::AnswerRequests>,
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Json(request): Json<AnswerRequest>,
+) -> Result<Json<RequestView>> {
+    Ok(Json(app.node.answer_request(by.user(), id, request).await?))
+}
+
+/// A certificate of an erasure and its receipt. Its hash, which only its holder knows, is enough.
+#[utoipa::path(get, path = "/api/v1/certificates/{hash}", tag = "requests",
+    params(("hash" = String, Path, description = "SHA-256 of the certificate, hexadecimal")),
+    responses((status = 200, description = "Certificate and receipt", body = CertificateView)))]
+pub(super) async fn certificate(
+    State(app): State<App>,
+    Path(hash): Path<String>,
+) -> Result<Json<CertificateView>> {
+    Ok(Json(app.node.certificate(hash).await?))
+}
+
+/// Who did what with members' data.
+#[utoipa::path(get, path = "/api/v1/operations", tag = "officer", params(AfterQuery),
+    responses((status = 200, description = "Entries, oldest first", body = [OperationView])))]
+pub(super) async fn operations(
+    _: Authorized<perm::ReadOperations>,
+    State(app): State<App>,
+    Query(query): Query<AfterQuery>,
+) -> Result<Json<Vec<OperationView>>> {
+    Ok(Json(app.node.operations(query.after, page_size(query.limit)?).await?))
+}
+
+/// What an officer has to look at.
+#[utoipa::path(get, path = "/api/v1/alerts", tag = "officer", params(AfterQuery),
+    responses((status = 200, description = "Standing and found", body = AlertsView)))]
+pub(super) async fn alerts(
+    _: Authorized<perm::ReadOperations>,
+    State(app): State<App>,
+    Query(query): Query<AfterQuery>,
+) -> Result<Json<AlertsView>> {
+    Ok(Json(app.node.alerts(query.after, page_size(query.limit)?).await?))
+}
+
+/// Enters an impact assessment (PIPL art. 55).
+#[utoipa::path(post, path = "/api/v1/assessments", tag = "officer",
+    request_body = AssessmentRequest,
+    responses((status = 200, description = "As entered", body = AssessmentView)))]
+pub(super) async fn assess(
+    by: Authorized<perm::KeepRecords>,
+    State(app): State<App>,
+    Json(request): Json<AssessmentRequest>,
+) -> Result<Json<AssessmentView>> {
+    Ok(Json(app.node.assess(&asker(&by), request).await?))
+}
+
+/// Impact assessments, oldest first.
+#[utoipa::path(get, path = "/api/v1/assessments", tag = "officer",
+    responses((status = 200, description = "All of them", body = [AssessmentView])))]
+pub(super) async fn assessments(
+    _: Authorized<perm::KeepRecords>,
+    State(app): State<App>,
+) -> Result<Json<Vec<AssessmentView>>> {
+    Ok(Json(app.node.assessments().await?))
+}
+
+/// Enters a breach; its clock runs from when it was found (PIPL art. 57).
+#[utoipa::path(post, path = "/api/v1/breaches", tag = "officer", request_body = BreachRequest,
+    responses((status = 200, description = "As entered", body = BreachView)))]
+pub(super) async fn enter_breach(
+    by: Authorized<perm::KeepRecords>,
+    State(app): State<App>,
+    Json(request): Json<BreachRequest>,
+) -> Result<Json<BreachView>> {
+    Ok(Json(app.node.enter_breach(&asker(&by), request).await?))
+}
+
+/// Breaches, oldest first.
+#[utoipa::path(get, path = "/api/v1/breaches", tag = "officer",
+    responses((status = 200, description = "All of them", body = [BreachView])))]
+pub(super) async fn breaches(
+    _: Authorized<perm::KeepRecords>,
+    State(app): State<App>,
+) -> Result<Json<Vec<BreachView>>> {
+    Ok(Json(app.node.breaches().await?))
+}
+
+/// Enters who was told of a breach.
+#[utoipa::path(post, path = "/api/v1/breaches/{number}/notices", tag = "officer",
+    params(("number" = u32, Path, description = "Its number")), request_body = ToldRequest,
+    responses((status = 200, description = "As it stands", body = BreachView)))]
+pub(super) async fn breach_told(
+    by: Authorized<perm::KeepRecords>,
+    State(app): State<App>,
+    Path(number): Path<u32>,
+    Json(request): Json<ToldRequest>,
+) -> Result<Json<BreachView>> {
+    Ok(Json(app.node.breach_told(&asker(&by), number, request).await?))
+}
+
+/// Begins to rotate the key of the vault.
+#[utoipa::path(post, path = "/api/v1/vault/rotation", tag = "node",
+    responses((status = 200, description = "Under way", body = RotationView)))]
+pub(super) async fn rotate(
+    by: Authorized<perm::RotateVaultKey>,
+    State(app): State<App>,
+) -> Result<Json<RotationView>> {
+    Ok(Json(app.node.rotate_vault_key(&asker(&by)).await?))
+}
+
+/// Whether the key of the vault is being rotated.
+#[utoipa::path(get, path = "/api/v1/vault/rotation", tag = "node",
+    responses((status = 200, description = "Under way, or not", body = RotationView)))]
+pub(super) async fn rotation(
+    _: Authorized<perm::RotateVaultKey>,
+    State(app): State<App>,
+) -> Result<Json<RotationView>> {
+    Ok(Json(app.node.rotation().await?))
+}
+
+/// Begins a session for a member whom the brand's app has recognised.
+#[utoipa::path(post, path = "/api/v1/member-sessions", tag = "me",
+    request_body = MemberSessionRequest,
+    responses((status = 200, description = "The token, once", body = MemberSessionView)))]
+pub(super) async fn begin_session(
+    by: Authorized<perm::BeginMemberSessions>,
+    State(app): State<App>,
+    Json(request): Json<MemberSessionRequest>,
+) -> Result<Json<MemberSessionView>> {
+    let card = request.card.clone();
+    app.node.at_desk(move |desk| desk.member(&card)).await?;
+    app.node.note(&asker(&by), Deed::Session, "a member's session begun", &request.card).await?;
+    let token = app.auth.begin_member_session(&by, &request.card)?;
+    Ok(Json(MemberSessionView { token: token.token.to_string(), expires_ms: token.expires_ms }))
+}
+
+/// All that the brand holds of the member.
+#[utoipa::path(get, path = "/api/v1/me", tag = "me",
+    responses((status = 200, description = "All of it, machine-readable", body = MemberExport)))]
+pub(super) async fn own_data(
+    member: MemberSession,
+    State(app): State<App>,
+) -> Result<Json<MemberExport>> {
+    Ok(Json(app.node.export_member(MEMBER, member.card().to_owned()).await?))
+}
+
+/// The member's decision on the use of the data.
+#[utoipa::path(post, path = "/api/v1/me/consents", tag = "me", request_body = ConsentRequest,
+    responses((status = 204, description = "Entered")))]
+pub(super) async fn own_consent(
+    member: MemberSession,
+    State(app): State<App>,
+    Json(request): Json<ConsentRequest>,
+) -> Result<StatusCode> {
+    app.node.decide(MEMBER, member.card().to_owned(), request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The member's own corrections.
+#[utoipa::path(post, path = "/api/v1/me/corrections", tag = "me", request_body = CorrectionRequest,
+    responses((status = 204, description = "Corrected")))]
+pub(super) async fn own_correction(
+    member: MemberSession,
+    State(app): State<App>,
+    Json(request): Json<CorrectionRequest>,
+) -> Result<StatusCode> {
+    app.node.correct_member(MEMBER, member.card().to_owned(), request).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The member's requests.
+#[utoipa::path(get, path = "/api/v1/me/requests", tag = "me",
+    responses((status = 200, description = "All of them", body = [RequestView])))]
+pub(super) async fn own_requests(
+    member: MemberSession,
+    State(app): State<App>,
+) -> Result<Json<Vec<RequestView>>> {
+    Ok(Json(app.node.requests(Some(member.card().to_owned()), 1_000).await?))
+}
+
+/// Enters a request of the member's; its clocks begin.
+#[utoipa::path(post, path = "/api/v1/me/requests", tag = "me", request_body = RequestRequest,
+    responses((status = 200, description = "The request", body = RequestView)))]
+pub(super) async fn own_request(
+    member: MemberSession,
+    State(app): State<App>,
+    Json(request): Json<RequestRequest>,
+) -> Result<Json<RequestView>> {
+    Ok(Json(app.node.open_request(MEMBER, member.card().to_owned(), request).await?))
+}
+
+/// Erases the member, at once and for good; the answer names the certificate.
+#[utoipa::path(post, path = "/api/v1/me/erasure", tag = "me", request_body = OwnErasureRequest,
+    responses((status = 200, description = "Erased; certificate names what to keep", body = RequestView)))]
+pub(super) async fn own_erasure(
+    member: MemberSession,
+    State(app): State<App>,
+    Json(request): Json<OwnErasureRequest>,
+) -> Result<Json<RequestView>> {
+    if request.confirm != "erase" {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "not_confirmed",
+            "an erasure is confirmed by the word erase",
+            "send {\"confirm\":\"erase\"}; nothing brings the account back",
+        ));
+    }
+    let card = member.card();
+    let asked = RequestRequest { kind: "erasure".to_owned(), words: None };
+    let opened = app.node.open_request(MEMBER, card.to_owned(), asked).await?;
+    let answer = AnswerRequest { outcome: "done".to_owned(), why: None };
+    let done = app.node.answer_request(MEMBER, opened.id, answer).await?;
+    app.auth.end_member_sessions(card);
+    Ok(Json(done))
+}

@@ -126,8 +126,8 @@ fn bars<'a>(expiring: &'a [MonthView], never: &'static str) -> Vec<MonthBar<'a>>
     let shown = expiring.iter().take(MONTHS_SHOWN).enumerate();
     shown
         .map(|(row, it)| {
-            // 12 to 82 percent: labels have the rest
-            let hundredths = u128::from(it.points) * 7_000 / u128::from(most);
+            // 24 to 78 percent: labels have the rest, on a phone too
+            let hundredths = u128::from(it.points) * 5_400 / u128::from(most);
             let y = row * ROW_HEIGHT + 6;
             MonthBar {
                 month: it.month.as_deref().unwrap_or(never),

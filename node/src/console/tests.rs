@@ -261,7 +261,7 @@ fn a_manager_sees_rules_liability_expiry_and_corrections() {
         for word in said {
             assert!(page.contains(word), "{word}");
         }
-        for figure in ["1,234,567", "12,345.67", "3.7%", "−4,321", "−600", "70.00%", "35.00%"] {
+        for figure in ["1,234,567", "12,345.67", "3.7%", "−4,321", "−600", "54.00%", "27.00%"] {
             assert!(page.contains(figure), "{figure}");
         }
         assert!(page.contains("&#60;script") && !page.contains("role=\"alert\""));

@@ -181,6 +181,8 @@ permissions! {
     ManageProgramme: Partner;
     /// Enter a purchase at the counter.
     EnterPurchases: Store;
+    /// See the console's page for the counter, and do there what the API lets the role do.
+    UseCounterPage: Store;
     /// Correct a member's balance, alone or with another's consent.
     AdjustPoints: Store;
     /// See corrections of balances.

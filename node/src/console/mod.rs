@@ -1,10 +1,10 @@
-//! The console: read-only pages for people, in Chinese and English.
+//! The console: pages for people, in Chinese and English; the counter's alone has forms that change something.
 //!
 //! Knows how to render views of [`crate::service`]. Renders the full page only for who holds the
 //! proof of [`crate::auth`]; asks nobody for anything itself. Pages are whole without scripts, fonts
 //! or pictures from anywhere; the style sheet is in the binary.
 //!
-//! Not here yet: anything that changes something, pages for analysts, staff and administrators, live
+//! Not here yet: pages for analysts, live
 //! updates (the state page loads itself anew every five seconds, which can be stopped).
 
 mod budget;
@@ -12,6 +12,7 @@ mod chart;
 mod language;
 mod officer;
 mod partner;
+mod programme;
 mod text;
 mod words;
 
@@ -24,6 +25,7 @@ use chart::{BudgetBar, IntervalChart, ROWS_MAX};
 pub use language::Language;
 pub use officer::{OfficerViews, officer_page};
 pub use partner::{PartnerViews, partner_page};
+pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
 use text::utc;
 use words::Words;
 
@@ -73,6 +75,10 @@ pub enum Page {
     Officer,
     /// Every brand's privacy budget.
     Budget,
+    /// The points programme.
+    Programme,
+    /// The counter.
+    Staff,
 }
 
 impl Page {
@@ -82,6 +88,8 @@ impl Page {
             Self::Partner => "/partner",
             Self::Officer => "/officer",
             Self::Budget => "/budget",
+            Self::Programme => "/programme",
+            Self::Staff => "/staff",
         }
     }
     const fn name(self, words: &Words) -> &'static str {
@@ -90,6 +98,8 @@ impl Page {
             Self::Partner => words.nav_partner,
             Self::Officer => words.nav_officer,
             Self::Budget => words.budget,
+            Self::Programme => words.nav_programme,
+            Self::Staff => words.nav_staff,
         }
     }
 }

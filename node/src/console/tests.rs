@@ -2,14 +2,86 @@
 
 use super::*;
 use crate::auth::{Auth, Role};
-use crate::service::{AccountView, AnalystBudgetView, BrandBudgetView, BudgetsView};
+use crate::service::*;
 
-const PAGES: [Page; 4] = [Page::Status, Page::Partner, Page::Officer, Page::Budget];
+const PAGES: [Page; 6] =
+    [Page::Status, Page::Partner, Page::Officer, Page::Programme, Page::Staff, Page::Budget];
+
+fn words(zh: &str, en: &str) -> Bilingual {
+    Bilingual { zh: zh.to_owned(), en: en.to_owned() }
+}
+
+fn programme() -> ProgrammeViews {
+    let month = |month: Option<&str>, points| MonthView { month: month.map(str::to_owned), points };
+    ProgrammeViews {
+        status: samples::status(),
+        rules: RulesView {
+            version: 3,
+            title: words("会员积分计划", "Points programme"),
+            rules: vec![words("每消费 1 元得 1 积分。", "Purchases earn 1 point for each yuan.")],
+            announced: vec![words("规则将变更。", "The rules change.")],
+            announced_from_ms: Some(1),
+        },
+        report: ProgrammeReportView {
+            liability_points: 1_234_567,
+            liability_fen: 1_234_567,
+            breakage_per_mille: Some(37),
+            accounts: vec![SideView { account: "expired".to_owned(), points: -4_321 }],
+            expiring: vec![month(Some("2026-12"), 1_000), month(None, 500)],
+            ..ProgrammeReportView::default()
+        },
+        campaigns: CampaignsView {
+            coupons: vec![CouponKindView { kind: "five_off".to_owned(), given: 7, redeemed: 5 }],
+            ..CampaignsView::default()
+        },
+        adjustments: vec![AdjustmentView {
+            number: 8,
+            card: "FS0****Z7EN".to_owned(),
+            points: -600,
+            reason: "<script>".to_owned(),
+            by: "li".to_owned(),
+            at_ms: 1_790_000_000_000,
+            state: "agreed".to_owned(),
+            decided_by: Some("wang".to_owned()),
+            decided_ms: None,
+        }],
+    }
+}
+
+fn counter() -> StaffViews {
+    StaffViews {
+        status: samples::status(),
+        card: "FS0SE5S4Z7EN".to_owned(),
+        member: Some(ProgrammeMemberView {
+            card: "FS0****Z7EN".to_owned(),
+            available: 4_711,
+            owed: 3,
+            lots: vec![LotView { points: 4_711, expires_ms: Some(1_790_000_000_000) }],
+            tier_words: Some(words("金卡", "Gold")),
+            next_tier: Some(NextTierView {
+                words: words("黑卡", "Black"),
+                points: 99,
+                ..NextTierView::default()
+            }),
+            coupons: vec![CouponView {
+                code: "0000-0000-0000-0000".to_owned(),
+                words: words("五元券", "Five yuan off"),
+                worth_fen: 500,
+                ..CouponView::default()
+            }],
+            ..ProgrammeMemberView::default()
+        }),
+        done: Some(words("已录入", "Entered")),
+        problem: Some("why not".to_owned()),
+        key: "00".to_owned(),
+        now: "2026-11-28T10:00".to_owned(),
+    }
+}
 
 fn proof<P: crate::auth::Permission>() -> Authorized<P> {
     let directory = tempfile::tempdir().unwrap();
     let auth = Auth::open(&directory.path().join("users.json")).unwrap();
-    auth.session(&auth.token_for(&[Role::Officer])).unwrap().authorize().unwrap()
+    auth.session(&auth.token_for(&Role::ALL)).unwrap().authorize().unwrap()
 }
 
 fn pages() -> Vec<(Language, String)> {
@@ -25,6 +97,8 @@ fn pages() -> Vec<(Language, String)> {
                 refused_page(&status, language, "ann", &["officer"], &PAGES),
                 partner_page(&samples::partner(), language, &proof(), &PAGES),
                 officer_page(&samples::officer(), language, &proof(), &PAGES),
+                programme_page(&programme(), language, &proof(), &PAGES),
+                staff_page(&counter(), language, &proof(), &PAGES),
             ]
             .map(|page| (language, page.unwrap()))
         })
@@ -167,6 +241,51 @@ fn an_officer_sees_whole_roots_evidence_and_rule_changes() {
     {
         assert!(page.contains(words), "{words}");
     }
+}
+
+#[test]
+fn a_manager_sees_rules_liability_expiry_and_corrections() {
+    for (language, said) in [
+        (Language::Chinese, ["每消费 1 元得 1 积分。", "长期有效", "经同意记账 wang", "何时到期"]),
+        (
+            Language::English,
+            [
+                "1 point for each yuan",
+                "never",
+                "booked with the consent of wang",
+                "When points expire",
+            ],
+        ),
+    ] {
+        let page = programme_page(&programme(), language, &proof(), &PAGES).unwrap();
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        for figure in ["1,234,567", "12,345.67", "3.7%", "−4,321", "−600", "54.00%", "27.00%"] {
+            assert!(page.contains(figure), "{figure}");
+        }
+        assert!(page.contains("&#60;script") && !page.contains("role=\"alert\""));
+    }
+    let wrong = ProgrammeViews {
+        report: ProgrammeReportView { differences: 1, ..ProgrammeReportView::default() },
+        ..ProgrammeViews::default()
+    };
+    let page = programme_page(&wrong, Language::English, &proof(), &PAGES).unwrap();
+    assert!(page.contains("The books do not balance"));
+}
+
+#[test]
+fn a_counter_sees_a_masked_member_and_no_coupons_code() {
+    let page = staff_page(&counter(), Language::English, &proof(), &PAGES).unwrap();
+    for word in ["FS0****Z7EN", "4,711", "Gold", "99 points", "Five yuan off", "2026-09-21"] {
+        assert!(page.contains(word), "{word}");
+    }
+    assert!(!page.contains("0000-0000"), "a code is the member's to show");
+    // the card is in what the forms send, and nowhere else
+    assert_eq!(page.matches("FS0SE5S4Z7EN").count(), 2);
+    assert_eq!(page.matches("name=\"card\" value=\"FS0SE5S4Z7EN\"").count(), 2);
+    let nobody = staff_page(&StaffViews::default(), Language::English, &proof(), &PAGES).unwrap();
+    assert_eq!(nobody.matches("<form").count(), 2, "signing out, and looking up");
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod pages;
 mod people;
 mod problem;
 mod programme;
+mod programme_pages;
 mod programme_staff;
 mod published;
 mod ready;
@@ -266,6 +267,9 @@ routes! {
     get    "/partner/exchanges/{id}/receipt"           people::receipt       page::<perm::SeePartnerPage>();
     get    "/partner/clearings/{cut_off_ms}/{format}"  people::statement     page::<perm::SeePartnerPage>();
     get    "/budget"                                   cleanroom::budget_page page::<perm::ReadBudgets>();
+    get    "/programme"                                programme_pages::programme page::<perm::ReadProgramme>();
+    get    "/staff"                                    programme_pages::staff page::<perm::UseCounterPage>();
+    post   "/staff"                                    programme_pages::staff_form page::<perm::UseCounterPage>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
     get    "/console.css"                              pages::style_sheet    Access::Public;
     get    "/icon.svg"                                 pages::icon           Access::Public;

@@ -52,6 +52,7 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
         ("post", path) if path.ends_with("/payments") || path.ends_with("/confirmations") => {
             Some(r#"{"brand":"kids","reference":"HVPS-1"}"#)
         }
+        ("post", "/staff") => Some("action=look&card=FS0SE5S4Z7EN"),
         ("post", "/api/v1/programme/rules") => Some(r#"{"rules":"version = 1"}"#),
         ("post", path) if path.contains("/programme/rules/") => Some(r#"{"rules":"version = 1"}"#),
         ("post", path) if path.ends_with("/adjustments") => {
@@ -95,6 +96,10 @@ async fn call(client: &Client, route: &Route, token: Option<&str>) -> Answer {
     let mut headers = vec![("idempotency-key", "k1")];
     if path.starts_with("/api/v1/imports/batches") {
         headers.push(("content-type", "application/x-ndjson"));
+    }
+    let origin = format!("https://{}", client.address());
+    if (route.method, matches!(route.access, Access::Page { .. })) == ("post", true) {
+        headers.extend(form(&origin));
     }
     headers.extend(secret.as_deref().map(|secret| (name, secret)));
     client.send(method, &path, &headers, body.map(Into::into)).await.unwrap()

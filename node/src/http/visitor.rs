@@ -49,6 +49,8 @@ pub(super) fn pages_of(session: &Session) -> Vec<Page> {
         (Page::Status, session.authorize::<perm::ReadStatus>().is_ok()),
         (Page::Partner, session.authorize::<perm::SeePartnerPage>().is_ok()),
         (Page::Officer, session.authorize::<perm::SeeOfficerPage>().is_ok()),
+        (Page::Programme, session.authorize::<perm::ReadProgramme>().is_ok()),
+        (Page::Staff, session.authorize::<perm::UseCounterPage>().is_ok()),
         (Page::Budget, session.authorize::<perm::ReadBudgets>().is_ok()),
     ];
     sees.into_iter().filter_map(|(page, seen)| seen.then_some(page)).collect()

@@ -22,6 +22,9 @@ const CERTIFICATES: Keyspace = "desk_certificate";
 /// Hashes of certificates that are not in the brand's log yet.
 const TO_ENTER: Keyspace = "desk_certificate_to_enter";
 
+/// Erased members whom the points programme has not forgotten yet.
+const TO_FORGET: Keyspace = "desk_member_to_forget";
+
 #[derive(Encode, Decode)]
 #[cbor(array)]
 pub(super) struct UnderWay {
@@ -90,6 +93,7 @@ impl Desk {
         let entered = [
             self.sealed.write(CERTIFICATES, &hash, &certificate)?,
             Write::put(TO_ENTER, hash, Vec::new()),
+            Write::put(TO_FORGET, *member.as_bytes(), Vec::new()),
         ];
         self.sealed.store.transaction(&entered)?;
         let done =
@@ -142,6 +146,26 @@ impl Desk {
     /// When the store fails.
     pub fn certificate_entered(&self, hash: &[u8; 32]) -> Result<(), DeskError> {
         Ok(self.sealed.store.transaction(&[Write::delete(TO_ENTER, *hash)])?)
+    }
+
+    /// Erased members whom the points programme is to forget.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn members_to_forget(&self, most: usize) -> Result<Vec<MemberId>, DeskError> {
+        let keys = self.sealed.store.scan_prefix(TO_FORGET, &[], None, most)?;
+        let read = |(key, _): &(Vec<u8>, Vec<u8>)| <[u8; 16]>::try_from(key.as_slice());
+        let members: Result<Vec<_>, _> = keys.iter().map(read).collect();
+        let members = members.map_err(|_| DeskError::Damaged("list of erased members"))?;
+        Ok(members.into_iter().map(MemberId::from_bytes).collect())
+    }
+
+    /// Enters that the points programme has forgotten a member, durably.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn member_forgotten(&self, member: MemberId) -> Result<(), DeskError> {
+        Ok(self.sealed.store.transaction(&[Write::delete(TO_FORGET, *member.as_bytes())])?)
     }
 
     /// Brands that are to be told that a member is gone, with the handle by which they know the member.

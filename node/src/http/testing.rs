@@ -194,7 +194,9 @@ fn answer(command: Command) {
             reply.send(Ok(PartnerView { brand, ..PartnerView::default() })).ok().map(drop)
         }
         Command::Programme(command) => programme(*command),
-        Command::Keep { reply, .. } | Command::Unlink { reply, .. } => reply.send(Ok(())).ok(),
+        Command::Keep { reply, .. }
+        | Command::Unlink { reply, .. }
+        | Command::ForgetMember { reply, .. } => reply.send(Ok(())).ok(),
         Command::Answered { reply, .. } => reply.send(Ok("receipt".to_owned())).ok(),
         Command::Holdings { reply, .. } => {
             let view = HoldingsView { available: 7, ..HoldingsView::default() };

@@ -65,6 +65,7 @@ impl Facts {
             done.rows += removed;
         }
         self.forget_baskets(vault)?;
+        self.forget_spent(&gone)?;
         // last: as long as they are listed, all of it is done again
         let subjects: Vec<FactsSubject> = erased.into_iter().map(|(subject, _)| subject).collect();
         vault.forget_erased(&subjects)?;

@@ -489,3 +489,16 @@ fn a_backup_beside_a_compaction_has_the_files_that_its_store_lists() {
     }
     assert_eq!(restored.facts.compact(&restored.vault, day(3)).unwrap().deleted, 2);
 }
+
+#[test]
+fn what_standing_questions_know_of_an_erased_member_goes_with_its_rows() {
+    let shop = Shop::open();
+    shop.enrol(&["C1", "C2"]);
+    shop.import(&shop.lines("one.parquet", &[line(1, "C1", "1.00"), line(2, "C2", "2.00")]));
+    let stays = shop.vault.subject(member(&shop, "C2")).unwrap().get();
+    let gone = erase(&shop, "C1");
+    let (query, of) = ([1; 16], super::standing::tests::spent);
+    shop.facts.put_spent(&query, &of(&[(gone, &[(0, 5)]), (stays, &[(0, 6)])]), 0).unwrap();
+    assert_eq!(shop.facts.compact(&shop.vault, day(0)).unwrap().members, 1);
+    assert_eq!(shop.facts.spent(&query, &[0]).unwrap(), of(&[(stays, &[(0, 6)])]));
+}

@@ -3,6 +3,8 @@
 //!
 //! Knows nothing of what the squares mean: that is [`privacy::bounded::Spent`].
 
+use std::collections::BTreeSet;
+
 use privacy::bounded::{Spent, SpentPage};
 use protocol::codec;
 
@@ -40,7 +42,7 @@ impl Facts {
     /// When the store fails, or lacks one of them: without it nothing can be said of what is left.
     pub fn spent(&self, query: &[u8; QUERY], closed: &[u32]) -> Result<Spent, ImportError> {
         let mut spent = Spent::new();
-        let mut there = std::collections::BTreeSet::new();
+        let mut there = BTreeSet::new();
         self.each_page(query, &mut |_, page| {
             there.insert(page.period());
             spent.add(page);
@@ -91,7 +93,7 @@ impl Facts {
     ///
     /// # Errors
     /// When the store fails; it may be called again.
-    pub fn forget_spent(&self, members: &[i64]) -> Result<(), ImportError> {
+    pub(super) fn forget_spent(&self, members: &BTreeSet<i64>) -> Result<(), ImportError> {
         let names: Vec<String> = members.iter().map(ToString::to_string).collect();
         let mut writes = Vec::new();
         self.each_page(&[], &mut |key, mut page| {
@@ -132,7 +134,7 @@ impl Facts {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -144,7 +146,7 @@ mod tests {
     use crate::vault::{HeldBrandKey, KEY_BYTES, Vault};
 
     /// Members, their periods, and what these used of one column.
-    fn spent(of: &[(i64, &[(u32, u64)])]) -> Spent {
+    pub(in super::super) fn spent(of: &[(i64, &[(u32, u64)])]) -> Spent {
         type Members = BTreeMap<Vec<u8>, BTreeMap<u32, Vec<(u64, u64)>>>;
         let mut members = Members::new();
         for (member, periods) in of {
@@ -197,7 +199,7 @@ mod tests {
         let (one, other) = ([1; 16], [2; 16]);
         facts.put_spent(&one, &spent(&[(3, &[(0, 7)]), (33, &[(0, 8)])]), 0).unwrap();
         facts.put_spent(&other, &spent(&[(3, &[(0, 7)])]), 0).unwrap();
-        facts.forget_spent(&[3, 99]).unwrap();
+        facts.forget_spent(&[3, 99].into()).unwrap();
         assert_eq!(facts.spent(&one, &[0]).unwrap(), spent(&[(33, &[(0, 8)])]));
         assert_eq!(facts.spent(&other, &[0]).unwrap(), Spent::new());
         assert_eq!(store.scan_prefix(SPENT, &[], None, 100).unwrap().len(), 2);

@@ -1,4 +1,4 @@
-//! What goes on around members beside requests: brands told that a member is gone, certificates and the
+//! What goes on around members beside requests: brands and the points programme told that a member is gone, certificates and the
 //! operation log's head entered into the brand's log, facts compacted, a rotation finished.
 //!
 //! Each step may be done twice and is remembered as done only once it is durable.
@@ -47,6 +47,10 @@ impl Care {
         for (brand, handle) in node.at_desk(|desk| desk.brands_to_tell(AT_ONCE)).await? {
             node.unlink(brand, handle).await?;
             node.at_desk(move |desk| desk.brand_told(brand, handle)).await?;
+        }
+        for member in node.at_desk(|desk| desk.members_to_forget(AT_ONCE)).await? {
+            node.forget_member(member).await?;
+            node.at_desk(move |desk| desk.member_forgotten(member)).await?;
         }
         for certificate in node.at_desk(|desk| desk.certificates_to_enter(AT_ONCE)).await? {
             node.keep(PublicEntry::Answered(Answered { certificate })).await?;

@@ -718,6 +718,10 @@ impl Runtime {
                 let told = self.core.unlink(brand, handle, turn);
                 answer(turn, reply, told);
             }
+            Command::ForgetMember { member, reply } => {
+                let forgotten = self.core.forget_member(member, now(), turn);
+                answer(turn, reply, forgotten);
+            }
             Command::Answered { certificate, reply } => {
                 answer(turn, reply, self.core.answered(&certificate));
             }

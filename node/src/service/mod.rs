@@ -137,6 +137,7 @@ pub enum Command {
     Programme(Box<ProgrammeCommand>),
     Keep { entry: PublicEntry, reply: Reply<()> },
     Unlink { brand: BrandId, handle: MemberHandle, reply: Reply<()> },
+    ForgetMember { member: MemberId, reply: Reply<()> },
     Answered { certificate: [u8; 32], reply: Reply<String> },
     Holdings { member: MemberId, reply: Reply<HoldingsView> },
     Stop { reply: Reply<()> },
@@ -278,6 +279,9 @@ operations! {
     keep(entry: PublicEntry) -> () = Keep;
     /// Tells a brand that the member it knows by a handle is gone.
     unlink(brand: BrandId, handle: MemberHandle) -> () = Unlink;
+    /// Has the points programme forget an erased member: coupons, requests, alerts, what was bought. The
+    /// books keep the account's sums under its random number.
+    forget_member(member: MemberId) -> () = ForgetMember;
     /// The receipt that a certificate's hash is in the own log, with the entry.
     answered(certificate: [u8; 32]) -> String = Answered;
     /// A member's points, exchanges and links.

@@ -185,6 +185,11 @@ async fn after_an_erasure_the_other_brand_drops_the_link_and_every_proof_still_v
     };
     assert!(linked().await);
 
+    let asked =
+        MemberAction::Ask { about: "other".to_owned(), text: "where are my points?".to_owned() };
+    here.programme_for_member("asked".to_owned(), card.clone(), asked).await.unwrap();
+    assert_eq!(here.programme_requests().await.unwrap().len(), 1);
+
     let asked = RequestRequest { kind: "erasure".to_owned(), words: None };
     let opened = here.open_request(MEMBER, card.clone(), asked).await.unwrap();
     let done = AnswerRequest { outcome: "done".to_owned(), why: None };
@@ -193,6 +198,11 @@ async fn after_an_erasure_the_other_brand_drops_the_link_and_every_proof_still_v
     // gone at once, here
     let gone = here.member(card.clone()).await.unwrap_err();
     assert_eq!(gone.code, "member_unknown");
+    // in the points programme
+    eventually("the programme forgets", async || {
+        here.programme_requests().await.unwrap().is_empty()
+    })
+    .await;
     // and soon there
     eventually("the other brand drops the link", async || !linked().await).await;
 

@@ -207,6 +207,19 @@ impl Core {
         }
     }
 
+    /// Forgets an erased member but for its sums in the books.
+    ///
+    /// # Errors
+    /// When the programme's state does not take it.
+    pub fn forget_member(
+        &mut self,
+        member: MemberId,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<(), ServiceError> {
+        self.happen(Event::Forget { account: account(member) }, now, turn).map(drop)
+    }
+
     /// Purchases come in; gives how many earned points, and how many.
     pub fn purchases(
         &mut self,

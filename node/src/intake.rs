@@ -105,6 +105,9 @@ pub struct BrandImport {
     pub points: u64,
 }
 
+/// Has changed baskets counted; gives how many movements came of it, and how many points.
+pub type Counting<'a> = dyn FnMut(&[BasketChange]) -> Result<(u64, u64), SinkError> + 'a;
+
 /// Imports a brand's members, then its purchases. Blocks; may be repeated after anything.
 ///
 /// `sink` gets the changed baskets, in batches, and says how many earned and how many points together; what
@@ -118,7 +121,7 @@ pub fn import_brand(
     facts: &Facts,
     files: &BrandFiles,
     rules: &IntakeRules,
-    sink: &mut dyn FnMut(&[BasketChange]) -> Result<(u64, u64), SinkError>,
+    sink: &mut Counting<'_>,
     progress: &mut dyn FnMut(Stage, Progress),
 ) -> Result<BrandImport, ImportError> {
     let terms = ImportTerms {

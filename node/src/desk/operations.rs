@@ -352,7 +352,7 @@ mod tests {
         assert_eq!((first.number, first.members, second.number), (1, 1, 2));
         assert_eq!(second.what.len(), TEXT_MAX);
         assert_eq!(operations.read(0, 10).unwrap(), [first.clone(), second.clone()]);
-        assert_eq!(operations.read(1, 10).unwrap(), [second.clone()]);
+        assert_eq!(operations.read(1, 10).unwrap(), std::slice::from_ref(&second));
         let head = Head::default().after(&first).after(&second);
         assert_eq!(operations.head(), head);
         // a restart finds the same head

@@ -75,15 +75,12 @@ fn whatever_is_done_is_in_the_operation_log_with_before_and_after_masked() {
     desk.record("ann", &[Role::Store], member, at(4)).unwrap();
     desk.set_hold("olga", member, Some("court order 7".to_owned()), at(5)).unwrap();
     let log = desk.log().read(0, 100).unwrap();
-    let said: Vec<(&str, &str, &str, Option<&str>, Option<&str>)> = log
-        .iter()
-        .map(|it| {
-            let (before, after) = (it.before.as_deref(), it.after.as_deref());
-            (it.by.as_str(), it.deed.name(), it.what.as_str(), before, after)
-        })
-        .collect();
+    let said = log.iter().map(|it| {
+        let (before, after) = (it.before.as_deref(), it.after.as_deref());
+        (it.by.as_str(), it.deed.name(), it.what.as_str(), before, after)
+    });
     assert_eq!(
-        said,
+        said.collect::<Vec<_>>(),
         [
             ("ann", "correct", "phone", None, Some("138****5678")),
             ("ann", "correct", "name", Some("Han****imei"), Some("Li ****cond")),

@@ -351,7 +351,7 @@ fn phone(text: &str) -> Option<String> {
         return None;
     }
     let mainland = |it: &str| {
-        it.len() == 11 && it.starts_with('1') && it.bytes().nth(1).is_some_and(|b| b >= b'3')
+        it.len() == 11 && it.starts_with('1') && it.as_bytes().get(1).is_some_and(|b| *b >= b'3')
     };
     if let Some(national) = digits.strip_prefix("86")
         && mainland(national)

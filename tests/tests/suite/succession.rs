@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use alliance_config::{Constitution, Introduction, SETTINGS_TEMPLATE, draft_next};
 use node::cli::audit::{AuditArguments, audit};
-use node::service::ExchangeRequest;
+use node::service::{ConsentRequest, ExchangeRequest};
 use node::setup;
 use protocol::epochs::adoption::Stance;
 use protocol::ids::{BrandId, Epoch};
@@ -161,6 +161,23 @@ async fn brands_rotate_keys_join_and_leave_while_the_nodes_run() {
     })
     .await;
     alliance.import(NEWCOMER).await;
+    // who consented to the founders has not to a brand that came later, until asked
+    let there = alliance.node(a).cards(100, None, 1).await.unwrap().remove(0);
+    let code = {
+        let newcomer = alliance.node(NEWCOMER);
+        let card = newcomer.cards(0, None, 1).await.unwrap().remove(0);
+        newcomer.link_code(card, a.into()).await.unwrap().code
+    };
+    let refused = alliance.node(a).link(there.clone(), NEWCOMER.into(), code).await.unwrap_err();
+    assert_eq!(refused.code, "consent_missing");
+    let consent = ConsentRequest {
+        purpose: "exchange".into(),
+        granted: true,
+        notice_version: 1,
+        receiver: Some(NEWCOMER.into()),
+        ..ConsentRequest::default()
+    };
+    alliance.node(a).decide("ann", there, consent).await.unwrap();
     let there = link(&alliance, a, NEWCOMER).await;
     exchange(&alliance, a, NEWCOMER, &there).await;
     let back = link(&alliance, NEWCOMER, b).await;

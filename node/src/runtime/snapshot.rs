@@ -36,8 +36,9 @@ use crate::store::{Keyspace, Store, StoreError, Write};
 const EARNED: Keyspace = "earned";
 /// Where the highest such number is.
 const EARNED_LATEST: Keyspace = "earned-latest";
-/// So long an exchange stays in memory at least once it is answered or has come in.
-const KEPT: Milliseconds = Milliseconds::from_seconds(120);
+/// So long an exchange stays in memory at least once it is answered or has come in. A day, since the store
+/// takes far more memory while many exchanges come to it than they took (docs/performance.md).
+const KEPT: Milliseconds = Milliseconds::from_seconds(24 * 60 * 60);
 /// Bytes of records that are written at once.
 const AT_ONCE: usize = 4 * 1024 * 1024;
 /// Keys of one transaction of the store.

@@ -1,6 +1,9 @@
 //! What members' closed periods have used of their bounds, for the standing questions of the clean room:
 //! personal data, sealed under the key of the facts, in pages by question and period.
 //!
+//! Not here yet: members who are merged between two periods. What each used stays under its own number, so that
+//! the merged one may use up to as much as they might have apart.
+//!
 //! Knows nothing of what the squares mean: that is [`privacy::bounded::Spent`].
 
 use std::collections::BTreeSet;

@@ -11,7 +11,7 @@ use super::{Batch, MEMBERS, MemberId, Vault, VaultError};
 /// Longest reason, in bytes.
 pub const REASON_MAX: usize = 512;
 
-/// That a member's data is kept for now.
+/// That a member's data is kept until this is taken off.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct LegalHold {

@@ -1,10 +1,13 @@
 //! A real alliance in one process: data directories, keys, a signed constitution, nodes that talk
 //! libp2p over loopback.
 
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use alliance_config::{Address, Introduction, Settings, collect, draft, sample_alliance, sign};
+use node::cli::CliError;
+use node::cli::audit::{AuditArguments, AuditReport, audit};
 use node::config::{DataDirectory, Settings as NodeSettings};
 use node::runtime::{self, Running, StartError};
 use node::service::Node;
@@ -107,6 +110,41 @@ impl Alliance {
     pub async fn restart(&mut self, brand: &str) {
         self.stop(brand).await;
         self.start(brand).await;
+    }
+
+    /// Stops every node, so that the logs are of one moment, and audits them as anyone can. `later` are the
+    /// constitutions that followed the first.
+    pub async fn audited(&mut self, later: Vec<PathBuf>) -> AuditReport {
+        for place in 0..self.brands.len() {
+            if self.nodes[place].is_some() {
+                let brand = self.brands[place];
+                self.stop(brand.as_str()).await;
+            }
+        }
+        self.audit(later).unwrap()
+    }
+
+    /// Audits the logs as they are. While nodes run, a log that is read later may recognise what one read
+    /// earlier did not have yet: a finding of this moment.
+    pub fn audit(&self, later: Vec<PathBuf>) -> Result<AuditReport, CliError> {
+        let logs = tempfile::tempdir().unwrap();
+        for brand in &self.brands {
+            symlink(self.data(*brand).log(), logs.path().join(brand.as_str())).unwrap();
+        }
+        // a recovery key that was taken offline is beside the data directories
+        let recovery_key = |brand: &BrandId| {
+            let offline = self.folder.path().join(format!("{brand}.recovery"));
+            let beside = node::keys::recovery_key_path(&self.data(*brand).keys());
+            format!("{brand}={}", if offline.exists() { offline } else { beside }.display())
+        };
+        audit(&AuditArguments {
+            logs: logs.path().to_owned(),
+            constitution: self.folder.path().join("c.toml"),
+            signatures: self.folder.path().join("c.signatures"),
+            later,
+            recovery_keys: self.brands.iter().map(recovery_key).collect(),
+            ..AuditArguments::default()
+        })
     }
 
     /// Imports the sample into one brand.

@@ -5,10 +5,8 @@ use std::fs;
 use std::time::Duration;
 
 use node::cleanroom::QueryTimes;
-use node::cli::audit::{AuditArguments, AuditReport, audit};
 use node::runtime;
 use node::service::QueryView;
-use protocol::ids::BrandId;
 use protocol::time::Milliseconds;
 
 use super::alliance::{Alliance, eventually};
@@ -56,44 +54,6 @@ async fn ask(alliance: &Alliance, brand: &str, sql: &str) -> Result<QueryView, S
     let plan = node.plan(sql.into()).await.map_err(|error| error.to_string())?;
     let asked = node.query(sql.into(), plan.plan).await.map_err(|error| error.code.to_owned())?;
     Ok(ended(alliance, brand, &asked.id).await)
-}
-
-/// Audits copies of all logs, as anyone can.
-fn audited(alliance: &Alliance, name: &str) -> AuditReport {
-    let logs = alliance.folder.path().join(name);
-    for brand in &alliance.brands {
-        copy(&alliance.data(*brand).log(), &logs.join(brand.as_str()));
-    }
-    let recovery = |brand: &BrandId| {
-        format!("{brand}={}", alliance.data(*brand).keys().join("recovery-key").display())
-    };
-    audit(&AuditArguments {
-        logs,
-        constitution: alliance.folder.path().join("c.toml"),
-        signatures: alliance.folder.path().join("c.signatures"),
-        later: Vec::new(),
-        auditor_keys: Vec::new(),
-        recovery_keys: alliance.brands.iter().map(recovery).collect(),
-        witnesses: Vec::new(),
-        archive: None,
-        json: false,
-    })
-    .unwrap()
-}
-
-fn copy(from: &std::path::Path, to: &std::path::Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let (entry, name) = {
-            let entry = entry.unwrap();
-            (entry.path(), entry.file_name())
-        };
-        if entry.is_dir() {
-            copy(&entry, &to.join(name));
-        } else {
-            fs::copy(entry, to.join(name)).unwrap();
-        }
-    }
 }
 
 fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
@@ -176,7 +136,7 @@ async fn refusals_and_plans_are_the_same_with_and_without_data() {
 /// refuses, and everything is on the record.
 #[tokio::test(flavor = "multi_thread")]
 async fn averaging_over_running_nodes_is_one_answer_and_then_a_refusal() {
-    let alliance = with_data().await;
+    let mut alliance = with_data().await;
     let first = ask(&alliance, ASKER, MEMBERS).await.unwrap().release.unwrap();
     for brand in [ASKER, "fuel_stop", "health_home"] {
         let again = ask(&alliance, brand, MEMBERS).await.unwrap().release.unwrap();
@@ -199,14 +159,17 @@ async fn averaging_over_running_nodes_is_one_answer_and_then_a_refusal() {
     assert!(budget.spent_pico_rho <= budget.quota_pico_rho);
     assert_eq!(budget.spent_pico_rho, 3 * first.cost_pico_rho);
     eventually("the logs are published", async || {
-        audited(&alliance, "audited").budget.is_some_and(|it| it.attempts == 3)
+        alliance
+            .audit(Vec::new())
+            .is_ok_and(|report| report.budget.is_some_and(|budget| budget.attempts == 3))
     })
     .await;
-    let report = audited(&alliance, "audited").budget.unwrap();
+    let report = alliance.audited(Vec::new()).await.budget.unwrap();
     assert_eq!(report.findings, []);
     // the logs have the hash of a question, never its words
     let words = b"count(distinct member)";
-    for file in files(&alliance.folder.path().join("audited")) {
+    let logs = alliance.brands.iter().flat_map(|brand| files(&alliance.data(*brand).log()));
+    for file in logs {
         let bytes = fs::read(&file).unwrap();
         assert!(bytes.windows(words.len()).all(|part| part != words), "{}", file.display());
     }
@@ -291,7 +254,7 @@ async fn a_brand_killed_at_any_time_leaves_one_answer_or_none() {
         }
     }
     println!("{released} of {} questions were answered", cases.len());
-    let report = audited(&alliance, "killed").budget.unwrap();
+    let report = alliance.audited(Vec::new()).await.budget.unwrap();
     assert_eq!(report.findings, []);
 }
 

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 
 use node::auth::Role;
-use node::cli::audit::{AuditArguments, audit};
 use node::cli::{members, operation_log};
 use node::desk::{Certificate, MEMBER};
 use node::service::*;
@@ -238,19 +237,7 @@ async fn after_an_erasure_the_other_brand_drops_the_link_and_every_proof_still_v
     assert!(operations.iter().any(|it| it.deed == node::desk::Deed::Erase));
     drop((here, there));
 
-    let logs = path("logs");
-    fs::create_dir(&logs).unwrap();
-    for brand in alliance.brands.clone() {
-        alliance.stop(brand.as_str()).await;
-        std::os::unix::fs::symlink(alliance.data(brand).log(), logs.join(brand.as_str())).unwrap();
-    }
-    let report = audit(&AuditArguments {
-        logs,
-        constitution: path("c.toml"),
-        signatures: path("c.signatures"),
-        ..AuditArguments::default()
-    })
-    .unwrap();
+    let report = alliance.audited(Vec::new()).await;
     assert!(report.is_clean(), "{:?}", report.ledger.findings);
     // and the log vouches for the operation log
     let brand = *alliance.brands.iter().find(|brand| brand.as_str() == HERE).unwrap();

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use node::cli::audit::{AuditArguments, audit};
 use node::cli::rebuild::{RebuildArguments, run};
 use node::runtime;
 use node::service::{ExchangeRequest, Node, Status};
-use protocol::ids::BrandId;
 
 use super::alliance::{Alliance, eventually};
 
@@ -240,32 +238,7 @@ async fn a_lost_node_is_rebuilt_from_fragments_and_goes_on() {
     let status = alliance.node("fuel_stop").status();
     let faults: Vec<_> = status.alerts.iter().filter(|it| !it.contains("was restored")).collect();
     assert!(faults.is_empty(), "{faults:?}");
-    let logs = alliance.folder.path().join("logs");
-    for brand in alliance.brands.clone() {
-        let folder = alliance.data(brand).log();
-        for (name, bytes) in files(&folder) {
-            let path = logs.join(brand.as_str()).join(name);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, bytes).unwrap();
-        }
-    }
-    let recovery = |brand: &BrandId| {
-        let offline = alliance.folder.path().join(format!("{brand}.recovery"));
-        let beside = alliance.data(*brand).keys().join("recovery-key");
-        format!("{brand}={}", if offline.exists() { offline } else { beside }.display())
-    };
-    let report = audit(&AuditArguments {
-        logs,
-        constitution: alliance.folder.path().join("c.toml"),
-        signatures: alliance.folder.path().join("c.signatures"),
-        later: Vec::new(),
-        auditor_keys: Vec::new(),
-        recovery_keys: alliance.brands.iter().map(recovery).collect(),
-        witnesses: Vec::new(),
-        archive: None,
-        json: false,
-    })
-    .unwrap();
+    let report = alliance.audited(Vec::new()).await;
     assert!(report.is_clean(), "{:?}", report.ledger.findings);
     assert!(report.ledger.counts.payloads >= 10);
 }

@@ -1,11 +1,10 @@
 //! One constitution after another among running nodes: a brand rotates its keys, one joins, one leaves.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use alliance_config::{Constitution, Introduction, SETTINGS_TEMPLATE, draft_next};
-use node::cli::audit::{AuditArguments, audit};
 use node::service::{ConsentRequest, ExchangeRequest};
 use node::setup;
 use protocol::epochs::adoption::Stance;
@@ -100,19 +99,6 @@ async fn exchange(alliance: &Alliance, from: &str, to: &str, card: &str) {
         sender.exchange_by_id(taken.id.clone()).await.unwrap().state == "acknowledged"
     })
     .await;
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let to = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            fs::copy(entry.path(), to).unwrap();
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,26 +197,7 @@ async fn brands_rotate_keys_join_and_leave_while_the_nodes_run() {
     exchange(&alliance, NEWCOMER, b, &back).await;
     exchange(&alliance, a, b, &card).await;
 
-    let logs = alliance.folder.path().join("logs");
-    for brand in &alliance.brands {
-        copy(&alliance.data(*brand).log(), &logs.join(brand.as_str()));
-    }
-    let recovery = |brand: &BrandId| {
-        let file = node::keys::recovery_key_path(&alliance.data(*brand).keys());
-        format!("{brand}={}", file.display())
-    };
-    let report = audit(&AuditArguments {
-        logs,
-        constitution: files.first.0,
-        signatures: files.first.1,
-        later: files.later,
-        auditor_keys: Vec::new(),
-        recovery_keys: alliance.brands.iter().map(recovery).collect(),
-        witnesses: Vec::new(),
-        archive: None,
-        json: true,
-    })
-    .unwrap();
+    let report = alliance.audited(files.later).await;
     assert!(report.is_clean(), "{}", serde_json::to_string_pretty(&report).unwrap());
     assert_eq!(report.ledger.epoch, Epoch::new(4));
 }

@@ -552,7 +552,7 @@ pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<
     io.say("\n5. Audit: the offline verifier reads a copy of the logs, trusting nobody");
     io.say("   审计：离线核验全部账本副本，不信任任何一方");
     let logs = alliance.subfolder("audit");
-    copy_logs(alliance, &logs)?;
+    tokio::task::block_in_place(|| copy_logs(alliance, &logs))?;
     let arguments = AuditArguments {
         logs: logs.clone(),
         constitution: alliance.constitution(),
@@ -607,7 +607,7 @@ pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<
     Ok(())
 }
 
-/// Copies what the nodes publish: all checkpoints first, so that the logs may go on growing.
+/// Copies what the nodes publish: all checkpoints first, of one moment, so that the logs may go on growing.
 fn copy_logs(alliance: &Alliance, to: &Path) -> Result<(), CliError> {
     let copy = |from: &Path, to: &Path| -> Result<(), CliError> {
         if let Some(parent) = to.parent() {
@@ -616,10 +616,22 @@ fn copy_logs(alliance: &Alliance, to: &Path) -> Result<(), CliError> {
         }
         fs::copy(from, to).map(drop).map_err(|source| CliError::File { path: from.into(), source })
     };
-    for name in ["checkpoint", "certificates"] {
-        for brand in alliance.brands() {
-            copy(&brand.data.log().join(name), &to.join(brand.id.as_str()).join(name))?;
+    let heads = || -> Vec<(PathBuf, PathBuf)> {
+        let brands = alliance.brands().iter();
+        let both = brands.flat_map(|brand| {
+            let to = to.join(brand.id.as_str());
+            ["certificates", "checkpoint"].map(|name| (brand.data.log().join(name), to.join(name)))
+        });
+        both.collect()
+    };
+    // a log that goes on while the others are copied would recognise blocks that their copies do not have
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        heads().iter().try_for_each(|(from, to)| copy(from, to))?;
+        if heads().iter().all(|(from, to)| fs::read(from).ok() == fs::read(to).ok()) {
+            break;
         }
+        std::thread::sleep(POLL);
     }
     for brand in alliance.brands() {
         let log = brand.data.log();

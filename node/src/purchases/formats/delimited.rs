@@ -14,7 +14,8 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 struct Records {
     lines: Lines,
-    delimiter: u8,
+    // built once: its tables cost more than many records
+    reader: Reader,
     record: Vec<u8>,
     // lines after the first of a record that was never closed, with their numbers, to be read as rows of
     // their own; none for one that is too long
@@ -37,7 +38,7 @@ pub(super) fn open(
 ) -> Result<OpenSource, FileProblem> {
     let mut records = Records {
         lines,
-        delimiter,
+        reader: ReaderBuilder::new().delimiter(delimiter).build(),
         record: Vec::new(),
         put_back: VecDeque::new(),
         cells: vec![0; ROW_MAX + 2],
@@ -148,12 +149,12 @@ impl Records {
     }
 
     fn split(&mut self) -> Record {
-        let mut reader: Reader = ReaderBuilder::new().delimiter(self.delimiter).build();
+        self.reader.reset();
         let (mut input, mut filled, mut ended) = (self.record.as_slice(), 0, 0);
         loop {
             let cells = self.cells.get_mut(filled..).unwrap_or_default();
             let ends = self.ends.get_mut(ended..).unwrap_or_default();
-            let (result, read, wrote, made) = reader.read_record(input, cells, ends);
+            let (result, read, wrote, made) = self.reader.read_record(input, cells, ends);
             let read_all = read == input.len();
             filled += wrote;
             ended += made;

@@ -21,6 +21,7 @@ pub mod outside;
 pub mod postgres_cluster;
 pub mod programme;
 pub mod purchases;
+pub mod rendering;
 pub mod runtime;
 pub mod sealing_keys;
 pub mod service;

@@ -163,6 +163,9 @@ permissions! {
     SeePartnerPage: Partner | Officer;
     /// See the console's compliance report.
     SeeOfficerPage: Officer;
+    /// See the console's page of requests, operations, breaches and assessments, and do there what the API
+    /// lets the role do.
+    UseRecordsPage: Officer;
     /// See every brand's privacy budget.
     ReadBudgets: Administrator | Analyst | Officer;
     /// See what may be asked, and saved questions.

@@ -26,7 +26,6 @@ mod programme_staff;
 pub mod queries;
 pub mod rebuild;
 pub mod reference;
-pub mod render;
 pub mod returns;
 pub mod run;
 pub mod sealing;

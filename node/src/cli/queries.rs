@@ -1,17 +1,18 @@
 //! `coalition query`, `answers`, `budget`, `datasets` and `policy`.
 
 use std::fs;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::operations::{NodeArguments, client};
-use super::render::{Format, render};
 use super::{CliError, Io};
 use crate::cleanroom::policy::{Policy, PolicyFile};
 use crate::client::Client;
 use crate::config::DataDirectory;
 use crate::constitutions::Known;
 use crate::http::{PlanRequest, QueryRequest};
+use crate::rendering::{self, Format};
 use crate::service::*;
 
 /// How often a command asks how far a question has come.
@@ -139,17 +140,25 @@ pub enum PolicyCommand {
     },
 }
 
-/// Rho as it is written, in 1e-12, without a float.
-fn pico_rho(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no cost such as 0.001 (at most 12 decimals)");
-    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-    if decimals.len() > 12 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(wrong());
+/// Shows an answer on stdout, or writes it to a file.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn render(
+    release: &ReleaseView,
+    format: Format,
+    output: Option<&Path>,
+) -> Result<(), CliError> {
+    let bytes =
+        rendering::bytes(release, format).map_err(|error| CliError::Input(error.to_string()))?;
+    let stdout = std::io::stdout();
+    match output {
+        Some(path) => write(path, &bytes),
+        None if format == Format::Parquet && stdout.is_terminal() => Err(CliError::Input(
+            "Parquet is not for a terminal: give --output FILE, or a pipe".into(),
+        )),
+        None => stdout.lock().write_all(&bytes).map_err(CliError::Stdout),
     }
-    let whole: u64 = whole.parse().map_err(|_| wrong())?;
-    let pico: u64 = format!("{decimals:0<12}").parse().map_err(|_| wrong())?;
-    let all = whole.checked_mul(1_000_000_000_000).and_then(|whole| whole.checked_add(pico));
-    all.filter(|cost| *cost > 0).ok_or_else(wrong)
 }
 
 /// Plans, asks, runs, shows.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::operations::{NodeArguments, client};
-use super::queries::{AskArguments, Asked, confirmed, explain};
-use super::render::{Format, render};
+use super::queries::{AskArguments, Asked, confirmed, explain, render};
 use super::{CliError, Io};
 use crate::client::Client;
 use crate::http::{FiguresRequest, FillRequest};
+use crate::rendering::Format;
 use crate::service::*;
 
 /// Saved questions.

@@ -66,6 +66,30 @@ impl Language {
     }
 }
 
+/// Words of a page that is whole in both languages: they stand side by side in its template. With `words`,
+/// the node's own words as well.
+macro_rules! say {
+    ($page:ident) => {
+        impl $page<'_> {
+            const fn say<'w>(&self, zh: &'w str, en: &'w str) -> &'w str {
+                match self.language {
+                    $crate::console::Language::Chinese => zh,
+                    $crate::console::Language::English => en,
+                }
+            }
+        }
+    };
+    ($page:ident, words) => {
+        say!($page);
+        impl $page<'_> {
+            fn words<'w>(&self, words: &'w $crate::service::Bilingual) -> &'w str {
+                self.say(&words.zh, &words.en)
+            }
+        }
+    };
+}
+pub(super) use say;
+
 #[cfg(test)]
 mod tests {
     use super::Language::{Chinese, English};

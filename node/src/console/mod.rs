@@ -1,11 +1,10 @@
-//! The console: pages for people, in Chinese and English; the counter's alone has forms that change something.
+//! The console: pages for people, in Chinese and English; the counter's, the analyst's and the officer's have forms that change something.
 //!
 //! Knows how to render views of [`crate::service`]. Renders the full page only for who holds the
 //! proof of [`crate::auth`]; asks nobody for anything itself. Pages are whole without scripts, fonts
 //! or pictures from anywhere; the style sheet is in the binary.
 //!
-//! Not here yet: pages for analysts, live
-//! updates (the state page loads itself anew every five seconds, which can be stopped).
+//! Not here yet: live updates (pages load themselves anew every five seconds, which can be stopped).
 
 mod budget;
 mod chart;
@@ -13,6 +12,8 @@ mod language;
 mod officer;
 mod partner;
 mod programme;
+mod questions;
+mod records;
 mod text;
 mod words;
 
@@ -23,9 +24,13 @@ use crate::service::{BudgetView, CommitteeView, LogHead, ReleaseView, Status};
 pub use budget::budget_page;
 use chart::{BudgetBar, IntervalChart, ROWS_MAX};
 pub use language::Language;
+use language::say;
 pub use officer::{OfficerViews, officer_page};
 pub use partner::{PartnerViews, partner_page};
 pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
+pub use questions::{Asking, PARAMETER, QuestionsViews, question_page, questions_page};
+pub use records::{Done, RecordsViews, records_page};
+pub use text::rho;
 use text::utc;
 use words::Words;
 
@@ -57,7 +62,7 @@ struct Frame<'a> {
     brand_name: &'a str,
     user: Option<&'a str>,
     /// The path the language switch stays on.
-    path: &'static str,
+    path: &'a str,
     /// Whether the page can load itself anew, and does.
     refresh: Option<bool>,
     /// The pages that this user can go to.
@@ -71,8 +76,12 @@ pub enum Page {
     Status,
     /// Positions, exchanges, clearing.
     Partner,
+    /// Joint and local questions.
+    Questions,
     /// The compliance report.
     Officer,
+    /// Requests, operations, breaches, assessments.
+    Records,
     /// Every brand's privacy budget.
     Budget,
     /// The points programme.
@@ -86,7 +95,9 @@ impl Page {
         match self {
             Self::Status => "/",
             Self::Partner => "/partner",
+            Self::Questions => "/questions",
             Self::Officer => "/officer",
+            Self::Records => "/records",
             Self::Budget => "/budget",
             Self::Programme => "/programme",
             Self::Staff => "/staff",
@@ -96,7 +107,9 @@ impl Page {
         match self {
             Self::Status => words.nav_status,
             Self::Partner => words.nav_partner,
+            Self::Questions => words.nav_questions,
             Self::Officer => words.nav_officer,
+            Self::Records => words.nav_records,
             Self::Budget => words.budget,
             Self::Programme => words.nav_programme,
             Self::Staff => words.nav_staff,

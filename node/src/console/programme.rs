@@ -3,8 +3,8 @@
 
 use askama::Template;
 
-use super::text::{self, utc};
-use super::{Frame, Language, Page};
+use super::text;
+use super::{Frame, Language, Page, say};
 use crate::auth::{Authorized, perm};
 use crate::service::{
     AdjustmentView, Bilingual, CampaignsView, MonthView, ProgrammeMemberView, ProgrammeReportView,
@@ -49,29 +49,8 @@ struct ProgrammePage<'a> {
     language: Language,
 }
 
-/// Words of a page that is whole in both languages: they stand side by side in its template.
-macro_rules! say {
-    ($page:ident) => {
-        impl $page<'_> {
-            const fn say<'w>(&self, zh: &'w str, en: &'w str) -> &'w str {
-                match self.language {
-                    Language::Chinese => zh,
-                    Language::English => en,
-                }
-            }
-            fn words<'w>(&self, words: &'w Bilingual) -> &'w str {
-                self.say(&words.zh, &words.en)
-            }
-            fn day(&self, milliseconds: &u64) -> String {
-                let time = utc(*milliseconds).unwrap_or_default();
-                time.split(' ').next().unwrap_or_default().to_owned()
-            }
-        }
-    };
-}
-
-say!(ProgrammePage);
-say!(StaffPage);
+say!(ProgrammePage, words);
+say!(StaffPage, words);
 
 /// Fen in yuan.
 fn yuan(fen: &u64) -> String {

@@ -1,6 +1,7 @@
 //! A plausible state of a node, for tests of what is made from it.
 
-use super::{OfficerViews, PartnerViews};
+use super::{Asking, OfficerViews, PartnerViews, QuestionsViews, RecordsViews};
+use crate::desk::RequestView;
 use crate::service::*;
 
 const YUAN: u64 = 100_000_000;
@@ -168,6 +169,137 @@ pub(crate) fn status() -> Status {
         latest_release: Some(release()),
         now_ms,
         alerts: vec!["the log of kids is disputed: look at its evidence".to_owned()],
+    }
+}
+
+pub(crate) fn questions() -> QuestionsViews {
+    let words = |zh: &str, en: &str| Bilingual { zh: zh.to_owned(), en: en.to_owned() };
+    let noise = NoiseView {
+        column: "active".to_owned(),
+        unit: "memberships".to_owned(),
+        sigma: 516.4,
+        expected_error: 412.0,
+        half_width_95: 1_013.0,
+        bound: "1".to_owned(),
+        smallest_cell_5_percent: 8_240.0,
+    };
+    let parameter = ParameterView {
+        name: "department".to_owned(),
+        words: words("品类", "Department"),
+        kind: "value".to_owned(),
+        default: "DAIRY".to_owned(),
+        choices: vec!["BAKERY".to_owned(), "DAIRY".to_owned()],
+    };
+    let template = TemplateView {
+        id: "active_members".to_owned(),
+        title: words("活跃会员", "Active members"),
+        scopes: vec![Scope::Joint],
+        parameters: vec![parameter],
+        ..TemplateView::default()
+    };
+    let column = ColumnView {
+        name: "purchased_on".to_owned(),
+        kind: "date".to_owned(),
+        least: Some("2017-01-01".to_owned()),
+        greatest: Some("2017-12-31".to_owned()),
+        words: words("购买日期", "the day of purchase"),
+        ..ColumnView::default()
+    };
+    let table =
+        TableView { name: "purchases".to_owned(), columns: vec![column], ..TableView::default() };
+    QuestionsViews {
+        status: status(),
+        asking: Asking {
+            sql: "SELECT count(*) FROM purchases WHERE a < b".to_owned(),
+            scope: Some(Scope::Joint),
+            rho: "0.005".to_owned(),
+            stands: true,
+        },
+        plan: Some(PlanView {
+            plan: "pla9".to_owned(),
+            sql: "SELECT count(*) FROM purchases".to_owned(),
+            scope: "joint".to_owned(),
+            cells: 2,
+            cost_pico_rho: 5_000_000_000,
+            epsilon: 0.43,
+            sigma: vec![noise],
+            left_after_pico_rho: 12_500_000_000,
+            warnings: vec![words("噪声与数值相当", "as much noise as answer")],
+            ..PlanView::default()
+        }),
+        datasets: vec![DatasetView { tables: vec![table], ..DatasetView::default() }],
+        templates: vec![template],
+        answers: vec![answered()],
+        problem: None,
+    }
+}
+
+pub(crate) fn records() -> RecordsViews {
+    const AT: u64 = 1_790_000_000_000;
+    let member = format!("~{}", "a7".repeat(16));
+    let request = RequestView {
+        id: "11".repeat(16),
+        kind: "erasure".to_owned(),
+        member: member.clone(),
+        opened_ms: AT,
+        answer_by_ms: AT,
+        done_by_ms: AT,
+        answered_ms: None,
+        overdue: true,
+        state: "open".to_owned(),
+        why: None,
+        words: Some("<script>".to_owned()),
+        certificate: None,
+    };
+    let alert = AlertView {
+        number: 90,
+        at_ms: AT,
+        kind: "mass_reading".to_owned(),
+        user: Some("li".to_owned()),
+        member: None,
+        count: 4_000,
+    };
+    let operation = OperationView {
+        number: 91,
+        at_ms: AT,
+        by: "li".to_owned(),
+        deed: "correct".to_owned(),
+        member: Some(member),
+        members: 1,
+        what: "phone".to_owned(),
+        before: Some("138****5678".to_owned()),
+        after: Some("139****0000".to_owned()),
+    };
+    let open = BreachView {
+        number: 1,
+        found_ms: AT,
+        what: "a lost phone".to_owned(),
+        members: 3,
+        open: true,
+        ..BreachView::default()
+    };
+    let told = BreachView { number: 2, open: false, ..open.clone() };
+    RecordsViews {
+        status: status(),
+        requests: vec![request],
+        alerts: AlertsView { standing: Vec::new(), alerts: vec![alert] },
+        operations: vec![operation],
+        older: 90,
+        breaches: vec![open, told],
+        assessments: vec![AssessmentView::default()],
+        done: None,
+        problem: None,
+    }
+}
+
+pub(crate) fn answered() -> QueryView {
+    let release = release();
+    QueryView {
+        id: release.query.clone(),
+        scope: "joint".to_owned(),
+        step: "released".to_owned(),
+        release: Some(release),
+        ..QueryView::default()
     }
 }
 

@@ -4,8 +4,16 @@ use super::*;
 use crate::auth::{Auth, Role};
 use crate::service::*;
 
-const PAGES: [Page; 6] =
-    [Page::Status, Page::Partner, Page::Officer, Page::Programme, Page::Staff, Page::Budget];
+const PAGES: [Page; 8] = [
+    Page::Status,
+    Page::Partner,
+    Page::Questions,
+    Page::Officer,
+    Page::Records,
+    Page::Programme,
+    Page::Staff,
+    Page::Budget,
+];
 
 fn words(zh: &str, en: &str) -> Bilingual {
     Bilingual { zh: zh.to_owned(), en: en.to_owned() }
@@ -99,6 +107,9 @@ fn pages() -> Vec<(Language, String)> {
                 officer_page(&samples::officer(), language, &proof(), &PAGES),
                 programme_page(&programme(), language, &proof(), &PAGES),
                 staff_page(&counter(), language, &proof(), &PAGES),
+                records_page(&samples::records(), language, &proof(), &PAGES),
+                questions_page(&samples::questions(), language, &proof(), &PAGES),
+                question_page(&status, &samples::answered(), language, true, &proof(), &PAGES),
             ]
             .map(|page| (language, page.unwrap()))
         })
@@ -289,6 +300,91 @@ fn a_counter_sees_a_masked_member_and_no_coupons_code() {
 }
 
 #[test]
+fn an_analyst_sees_cost_and_error_before_anything_is_spent() {
+    let views = samples::questions();
+    for (language, said) in [
+        (Language::Chinese, ["花费与预期误差", "噪声与数值相当", "活跃会员", "购买日期"]),
+        (
+            Language::English,
+            [
+                "Cost and expected error",
+                "as much noise as answer",
+                "Active members",
+                "day of purchase",
+            ],
+        ),
+    ] {
+        let page = questions_page(&views, language, &proof(), &PAGES).unwrap();
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        for figure in ["0.005", "±412", "±1,013", "8,240", "0.0125", "value=\"pla9\""] {
+            assert!(page.contains(figure), "{figure}\n{page}");
+        }
+        assert!(page.contains("a &#60; b") && !page.contains("a < b"));
+        assert_eq!(page.matches(" selected").count(), 2, "who answers, and a template's default");
+    }
+    let refused = QuestionsViews {
+        problem: Some("no column brnd: it is brand".to_owned()),
+        plan: None,
+        ..samples::questions()
+    };
+    let page = questions_page(&refused, Language::English, &proof(), &PAGES).unwrap();
+    assert!(page.contains("it is brand") && !page.contains("name=\"plan\""));
+}
+
+#[test]
+fn a_question_shows_its_step_and_then_its_answer() {
+    let status = samples::status();
+    let page = |query: &QueryView, refresh| {
+        question_page(&status, query, Language::English, refresh, &proof(), &PAGES).unwrap()
+    };
+    let answered = page(&samples::answered(), true);
+    assert!(
+        answered.contains("11,873") && answered.contains("/parquet") && answered.contains("<svg")
+    );
+    assert!(!answered.contains("http-equiv=\"refresh\""), "it has ended");
+    assert_eq!(answered.matches("✓").count(), 3);
+    let waiting = QueryView { step: "committing".to_owned(), release: None, ..samples::answered() };
+    let shown = page(&waiting, true);
+    assert!(shown.contains("http-equiv=\"refresh\"") && shown.contains("aria-current=\"step\""));
+    assert_eq!(shown.matches("✓").count(), 1);
+    assert!(!page(&waiting, false).contains("http-equiv=\"refresh\""));
+    let void = QueryView {
+        step: "void".to_owned(),
+        reason: Some("<b>kids</b> stayed away".to_owned()),
+        ..waiting
+    };
+    assert!(page(&void, true).contains("nothing was released: &#60;b&#62;kids"));
+}
+
+#[test]
+fn an_officer_sees_requests_operations_and_breaches_with_their_clocks() {
+    let views = samples::records();
+    for (language, said) in [
+        (Language::Chinese, ["删除该会员", "已逾期", "大量读取会员: 4,000", "更早的记录"]),
+        (
+            Language::English,
+            ["erase this member", "overdue", "members read in numbers: 4,000", "Older entries"],
+        ),
+    ] {
+        let page = records_page(&views, language, &proof(), &PAGES).unwrap();
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        for shown in ["before=91", "138****5678", "2026-09-21", "a lost phone", "name=\"request\""]
+        {
+            assert!(page.contains(shown), "{shown}");
+        }
+        assert!(page.contains("&#60;script") && !page.contains("role=\"alert\""));
+        // a breach of which everybody was told has no form any more
+        assert_eq!(page.matches("value=\"told\"").count(), 1);
+    }
+    let nothing = records_page(&RecordsViews::default(), Language::English, &proof(), &PAGES);
+    assert!(nothing.unwrap().contains("No request is open."));
+}
+
+#[test]
 fn an_empty_node_has_a_page() {
     let page = status_page(&Status::default(), Language::Chinese, &proof(), false, &PAGES).unwrap();
     assert!(page.contains("还没有发布过联合查询结果"));
@@ -316,8 +412,9 @@ fn pages_stand_under_the_strict_policy_and_for_screen_readers() {
         assert_eq!(page.matches("<table").count(), page.matches("<caption>").count());
         assert_eq!(page.matches("<svg").count(), page.matches("role=\"img\" aria-label=").count());
         let hidden = page.matches("type=\"hidden\"").count();
-        let inputs = page.matches("<input").count() - hidden;
-        assert_eq!(inputs, page.matches("<label for=").count());
+        let fields = ["<input", "<select", "<textarea"].map(|field| page.matches(field).count());
+        let labels = page.matches("<label for=").count();
+        assert_eq!(fields.iter().sum::<usize>() - hidden, labels);
     }
 }
 

@@ -28,7 +28,8 @@ pub(super) fn rounded(value: impl Borrow<f64>) -> String {
 }
 
 /// Pico-rho as rho, exact, without idle zeros.
-pub(super) fn rho(pico: impl Borrow<u64>) -> String {
+#[must_use]
+pub fn rho(pico: impl Borrow<u64>) -> String {
     const PICO: u64 = 1_000_000_000_000;
     let pico: u64 = *pico.borrow();
     let fraction = format!("{:012}", pico % PICO);
@@ -80,6 +81,12 @@ pub(super) fn utc(milliseconds: u64) -> Option<String> {
     let milliseconds = i64::try_from(milliseconds).ok().filter(|milliseconds| *milliseconds > 0)?;
     let time = jiff::Timestamp::from_millisecond(milliseconds).ok()?;
     Some(time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
+}
+
+/// The day of it, UTC; nothing for what no calendar holds.
+pub(super) fn day(milliseconds: impl Borrow<u64>) -> String {
+    let time = utc(*milliseconds.borrow()).unwrap_or_default();
+    time.split(' ').next().unwrap_or_default().to_owned()
 }
 
 /// The first characters of a hash.

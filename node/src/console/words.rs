@@ -194,9 +194,11 @@ words! {
 
     nav_status: "状态", "State of the node";
     nav_partner: "合作方", "Partner";
+    nav_questions: "提问", "Questions";
     nav_programme: "积分计划", "Points programme";
     nav_staff: "柜台", "Counter";
     nav_officer: "合规", "Compliance";
+    nav_records: "个人信息台账", "Records";
     forbidden: "当前账号没有查看此页的角色，需要以下之一：", "Your account has none of the roles that see this page:";
 
     partner_page: "兑换、额度与清算", "Exchanges, limits and clearing";

@@ -27,7 +27,9 @@ mod programme;
 mod programme_pages;
 mod programme_staff;
 mod published;
+mod question_pages;
 mod ready;
+mod record_pages;
 mod visitor;
 mod witnessing;
 
@@ -266,10 +268,16 @@ routes! {
     get    "/partner"                                  people::partner       page::<perm::SeePartnerPage>();
     get    "/partner/exchanges/{id}/receipt"           people::receipt       page::<perm::SeePartnerPage>();
     get    "/partner/clearings/{cut_off_ms}/{format}"  people::statement     page::<perm::SeePartnerPage>();
+    get    "/questions"                                question_pages::questions page::<perm::RunQueries>();
+    post   "/questions"                                question_pages::question_form page::<perm::RunQueries>();
+    get    "/questions/{id}"                           question_pages::question_by_id page::<perm::RunQueries>();
+    get    "/questions/{id}/{format}"                  question_pages::answer page::<perm::RunQueries>();
     get    "/budget"                                   cleanroom::budget_page page::<perm::ReadBudgets>();
     get    "/programme"                                programme_pages::programme page::<perm::ReadProgramme>();
     get    "/staff"                                    programme_pages::staff page::<perm::UseCounterPage>();
     post   "/staff"                                    programme_pages::staff_form page::<perm::UseCounterPage>();
+    get    "/records"                                  record_pages::records page::<perm::UseRecordsPage>();
+    post   "/records"                                  record_pages::record_form page::<perm::UseRecordsPage>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
     get    "/console.css"                              pages::style_sheet    Access::Public;
     get    "/icon.svg"                                 pages::icon           Access::Public;

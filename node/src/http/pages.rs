@@ -34,6 +34,11 @@ impl PageQuery {
         query.map(|axum::extract::Query(query)| query).unwrap_or_default()
     }
 
+    /// Whether a page that can load itself anew does.
+    pub(super) fn refreshes(&self) -> bool {
+        self.refresh.as_deref() != Some("off")
+    }
+
     pub(super) fn language(&self, headers: &HeaderMap) -> Language {
         let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
         let asked = self.lang.as_deref().and_then(Language::from_tag);
@@ -65,7 +70,7 @@ pub(super) async fn status(
     let proof: Result<Authorized<perm::ReadStatus>, AuthError> =
         session.and_then(|session| session.authorize());
     let status = app.node.status();
-    let refresh = query.refresh.as_deref() != Some("off");
+    let refresh = query.refreshes();
     let page = match proof {
         Ok(proof) => console::status_page(&status, language, &proof, refresh, &pages),
         Err(_) => console::heads_page(&status, language, refresh),

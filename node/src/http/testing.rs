@@ -220,7 +220,8 @@ fn answer_of_clean_room(
             reply.send(Ok(QueryView { id: "1".to_owned(), plan, ..QueryView::default() })).ok()
         }
         CleanRoomCommand::QueryById { id, reply } => {
-            reply.send(found(id).map(|id| QueryView { id, ..QueryView::default() })).ok()
+            let release = Some(ReleaseView::default());
+            reply.send(found(id).map(|id| QueryView { id, release, ..QueryView::default() })).ok()
         }
         CleanRoomCommand::Queries { limit, reply } => {
             reply.send(Ok(vec![QueryView::default(); limit as usize])).ok()

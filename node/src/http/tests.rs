@@ -52,6 +52,8 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
         ("post", path) if path.ends_with("/payments") || path.ends_with("/confirmations") => {
             Some(r#"{"brand":"kids","reference":"HVPS-1"}"#)
         }
+        ("post", "/questions") => Some("action=plan&sql=SELECT+1"),
+        ("post", "/records") => Some("action=told&number=1&who=authority&why="),
         ("post", "/staff") => Some("action=look&card=FS0SE5S4Z7EN"),
         ("post", "/api/v1/programme/rules") => Some(r#"{"rules":"version = 1"}"#),
         ("post", path) if path.contains("/programme/rules/") => Some(r#"{"rules":"version = 1"}"#),

@@ -48,7 +48,9 @@ pub(super) fn pages_of(session: &Session) -> Vec<Page> {
     let sees = [
         (Page::Status, session.authorize::<perm::ReadStatus>().is_ok()),
         (Page::Partner, session.authorize::<perm::SeePartnerPage>().is_ok()),
+        (Page::Questions, session.authorize::<perm::RunQueries>().is_ok()),
         (Page::Officer, session.authorize::<perm::SeeOfficerPage>().is_ok()),
+        (Page::Records, session.authorize::<perm::UseRecordsPage>().is_ok()),
         (Page::Programme, session.authorize::<perm::ReadProgramme>().is_ok()),
         (Page::Staff, session.authorize::<perm::UseCounterPage>().is_ok()),
         (Page::Budget, session.authorize::<perm::ReadBudgets>().is_ok()),

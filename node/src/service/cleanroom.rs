@@ -312,6 +312,22 @@ pub struct PolicyView {
     pub accounts: Vec<String>,
 }
 
+/// A cost as people write it, in rho with at most twelve decimals, as pico-rho.
+///
+/// # Errors
+/// What would be right.
+pub fn pico_rho(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is no cost such as 0.001 (at most 12 decimals)");
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    if decimals.len() > 12 || !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(wrong());
+    }
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    let pico: u64 = format!("{decimals:0<12}").parse().map_err(|_| wrong())?;
+    let all = whole.checked_mul(1_000_000_000_000).and_then(|whole| whole.checked_add(pico));
+    all.filter(|cost| *cost > 0).ok_or_else(wrong)
+}
+
 /// One operation of the clean room.
 #[allow(missing_docs)] // each is described at the operation of [`Node`] that sends it
 pub enum CleanRoomCommand {

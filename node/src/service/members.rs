@@ -13,9 +13,8 @@ use utoipa::ToSchema;
 use super::{ConsentRequest, ErrorKind, ExchangeView, LinkView, Node, ReceivedView, ServiceError};
 use crate::auth::{MemberField, Role, Sight};
 use crate::desk::{
-    Assessment, Breach, Deed, Desk, DeskError, ExportedLine, MEMBER, MemberExport,
-    MemberRecordView, Note, Occasion, Operation, PairView, RequestKind, RequestNumber,
-    RequestState, RequestView, hex, member_name, request_view,
+    Deed, Desk, DeskError, ExportedLine, MEMBER, MemberExport, MemberRecordView, Note, PairView,
+    member_name,
 };
 use crate::purchases::Compacted;
 use crate::runtime::core::vault_error;
@@ -26,7 +25,7 @@ use crate::vault::{
 };
 
 /// Most entries of one page.
-const PAGE_MAX: u32 = 1_000;
+pub(super) const PAGE_MAX: u32 = 1_000;
 
 /// Who asks: a user of the node with roles.
 #[derive(Debug, Clone)]
@@ -126,41 +125,6 @@ pub struct JudgementRequest {
     pub same: bool,
 }
 
-/// A request of a member's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RequestRequest {
-    /// `access`, `correction`, `erasure` or `explanation`.
-    pub kind: String,
-    /// The member's own words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub words: Option<String>,
-}
-
-/// How a request is answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AnswerRequest {
-    /// `done`: erases, where the request asks for that; else it says that it was done. `answered`: only
-    /// stops the first clock. `refused`: with the reason that the law gives.
-    pub outcome: String,
-    /// Why it is refused.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub why: Option<String>,
-}
-
-/// A certificate and, once it is in the log, the receipt of its entry.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CertificateView {
-    /// The certificate, JSON as text: its SHA-256 over these bytes is in the brand's log.
-    pub certificate: String,
-    /// Its SHA-256, hexadecimal.
-    pub hash: String,
-    /// The receipt, a C2SP tlog-proof with the entry; none until the entry is certified.
-    pub receipt: Option<String>,
-}
-
 /// Whether a member is under a legal hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -169,228 +133,11 @@ pub struct HoldRequest {
     pub reason: Option<String>,
 }
 
-/// One entry of the operation log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OperationView {
-    /// Its number, from 1.
-    pub number: u64,
-    /// When, Unix milliseconds.
-    pub at_ms: u64,
-    /// Who: a user, `member`, or `coalition` for the node itself.
-    pub by: String,
-    /// What kind of thing was done.
-    pub deed: String,
-    /// The member, as this node numbers members.
-    pub member: Option<String>,
-    /// How many members it was about.
-    pub members: u32,
-    /// What was done.
-    pub what: String,
-    /// What it was before, masked.
-    pub before: Option<String>,
-    /// What it is now, masked.
-    pub after: Option<String>,
-}
-
-/// Something unusual.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct AlertView {
-    /// Number of its entry in the operation log.
-    pub number: u64,
-    /// When, Unix milliseconds.
-    pub at_ms: u64,
-    /// `mass_reading`, `off_hours` or `points_growth`.
-    pub kind: String,
-    /// The user, where one is meant.
-    pub user: Option<String>,
-    /// The member, where one is meant.
-    pub member: Option<String>,
-    /// How many members or points.
-    pub count: u64,
-}
-
-/// What an officer has to look at.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct AlertsView {
-    /// What is so now, in English and Chinese.
-    pub standing: Vec<String>,
-    /// What was found in the operation log and in points, oldest first.
-    pub alerts: Vec<AlertView>,
-}
-
-/// An assessment (PIPL art. 55, 56).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AssessmentRequest {
-    /// `sensitive`, `automated`, `provided`, `abroad` or `other`.
-    pub occasion: String,
-    /// What is processed, for what, and why that is lawful and needed.
-    pub purpose: String,
-    /// What it does to people, and the risks.
-    pub risks: String,
-    /// What protects them.
-    pub measures: String,
-}
-
-/// An assessment on record.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct AssessmentView {
-    /// Its number.
-    pub number: u32,
-    /// When it was entered, Unix milliseconds.
-    pub at_ms: u64,
-    /// By whom.
-    pub by: String,
-    /// Why it was needed.
-    pub occasion: String,
-    /// What is processed, for what.
-    pub purpose: String,
-    /// What it does to people, and the risks.
-    pub risks: String,
-    /// What protects them.
-    pub measures: String,
-    /// Until when it must be kept, Unix milliseconds.
-    pub keep_until_ms: u64,
-}
-
-/// A breach (PIPL art. 57).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BreachRequest {
-    /// When it was found, Unix milliseconds; now if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub found_ms: Option<u64>,
-    /// Which kinds of data, why, and what harm it may do.
-    pub what: String,
-    /// What was done, and what members can do.
-    pub measures: String,
-    /// How many members, as far as that is known.
-    pub members: u64,
-}
-
-/// Who was told of a breach.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ToldRequest {
-    /// The authority was told, now.
-    #[serde(default)]
-    pub authority: bool,
-    /// The members were told, now.
-    #[serde(default)]
-    pub members: bool,
-    /// Why members need not be told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_told_because: Option<String>,
-}
-
-/// A breach on record.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct BreachView {
-    /// Its number.
-    pub number: u32,
-    /// When it was found, Unix milliseconds.
-    pub found_ms: u64,
-    /// Who entered it.
-    pub by: String,
-    /// What happened.
-    pub what: String,
-    /// What was done.
-    pub measures: String,
-    /// How many members.
-    pub members: u64,
-    /// By when authority and members must have been told, Unix milliseconds.
-    pub tell_by_ms: u64,
-    /// When the authority was told, Unix milliseconds.
-    pub authority_told_ms: Option<u64>,
-    /// When the members were told, Unix milliseconds.
-    pub members_told_ms: Option<u64>,
-    /// Why members need not be told.
-    pub not_told_because: Option<String>,
-    /// Whether somebody has still to be told.
-    pub open: bool,
-    /// Whether the time for that has passed.
-    pub overdue: bool,
-}
-
 /// The rotation of the vault's key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RotationView {
     /// Whether one is under way.
     pub rotating: bool,
-}
-
-impl From<&Operation> for OperationView {
-    fn from(it: &Operation) -> Self {
-        Self {
-            number: it.number,
-            at_ms: it.at.unix_ms(),
-            by: it.by.clone(),
-            deed: it.deed.name().to_owned(),
-            member: it.member.map(member_name),
-            members: it.members,
-            what: it.what.clone(),
-            before: it.before.clone(),
-            after: it.after.clone(),
-        }
-    }
-}
-
-impl OperationView {
-    /// The entry whose hash is chained, read back; none when a field is not one.
-    #[must_use]
-    pub fn to_operation(&self) -> Option<Operation> {
-        let member = match &self.member {
-            None => None,
-            Some(name) => {
-                let bytes = crate::desk::from_hex(name.strip_prefix('~')?)?;
-                Some(MemberId::from_bytes(bytes.try_into().ok()?))
-            }
-        };
-        Some(Operation {
-            number: self.number,
-            at: Timestamp::from_unix_ms(self.at_ms),
-            by: self.by.clone(),
-            deed: Deed::from_name(&self.deed)?,
-            member,
-            members: self.members,
-            what: self.what.clone(),
-            before: self.before.clone(),
-            after: self.after.clone(),
-        })
-    }
-}
-
-impl From<&Assessment> for AssessmentView {
-    fn from(it: &Assessment) -> Self {
-        Self {
-            number: it.number,
-            at_ms: it.at.unix_ms(),
-            by: it.by.clone(),
-            occasion: it.occasion.name().to_owned(),
-            purpose: it.purpose.clone(),
-            risks: it.risks.clone(),
-            measures: it.measures.clone(),
-            keep_until_ms: it.keep_until.unix_ms(),
-        }
-    }
-}
-
-fn breach_view(it: &Breach, at: Timestamp) -> BreachView {
-    BreachView {
-        number: it.number,
-        found_ms: it.found.unix_ms(),
-        by: it.by.clone(),
-        what: it.what.clone(),
-        measures: it.measures.clone(),
-        members: it.members,
-        tell_by_ms: it.tell_by.unix_ms(),
-        authority_told_ms: it.authority_told.map(Timestamp::unix_ms),
-        members_told_ms: it.members_told.map(Timestamp::unix_ms),
-        not_told_because: it.not_told_because.clone(),
-        open: it.is_open(),
-        overdue: it.is_open() && at > it.tell_by,
-    }
 }
 
 impl From<DeskError> for ServiceError {
@@ -454,11 +201,15 @@ impl From<DeskError> for ServiceError {
     }
 }
 
-fn invalid(code: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> ServiceError {
+pub(super) fn invalid(
+    code: &'static str,
+    what: impl Into<String>,
+    remedy: impl Into<String>,
+) -> ServiceError {
     ServiceError::new(ErrorKind::Invalid, code, what, remedy)
 }
 
-fn names<const N: usize>(names: [&str; N]) -> String {
+pub(super) fn names<const N: usize>(names: [&str; N]) -> String {
     format!("one of {}", names.join(", "))
 }
 
@@ -469,17 +220,6 @@ fn identifier(request: &IdentifierRequest) -> Result<Identifier, ServiceError> {
     })?;
     Identifier::parse(kind, &request.value)
         .map_err(|error| invalid("identifier_invalid", error.to_string(), kind.looks_like()))
-}
-
-fn request_id(text: &str) -> Result<RequestNumber, ServiceError> {
-    RequestNumber::parse(text).ok_or_else(|| DeskError::UnknownRequest.into())
-}
-
-fn request_kind(text: &str) -> Result<RequestKind, ServiceError> {
-    RequestKind::from_name(text).ok_or_else(|| {
-        let kinds = names(RequestKind::ALL.map(RequestKind::name));
-        invalid("request_kind", "there is no such kind of request", kinds)
-    })
 }
 
 /// A decision as it was sent, with the brand it names among the alliance's.
@@ -846,218 +586,6 @@ impl Node {
         self.at_desk(move |desk| desk.set_hold(&by, desk.member(&card)?, request.reason, at)).await
     }
 
-    /// Enters a request of a member's.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn open_request(
-        &self,
-        by: &str,
-        card: String,
-        request: RequestRequest,
-    ) -> Result<RequestView, ServiceError> {
-        let kind = request_kind(&request.kind)?;
-        let (by, at) = (by.to_owned(), now());
-        self.at_desk(move |desk| {
-            let member = desk.member(&card)?;
-            let what = format!("request for {} entered", kind.name());
-            desk.note(Note::new(&by, Deed::Request, what).about(member), at)?;
-            let opened = desk.open_request(&by, member, kind, request.words, at)?;
-            Ok(request_view(&opened, at))
-        })
-        .await
-    }
-
-    /// Open requests, those that are due first; or all of one member.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn requests(
-        &self,
-        card: Option<String>,
-        limit: u32,
-    ) -> Result<Vec<RequestView>, ServiceError> {
-        let (most, at) = (usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0), now());
-        self.at_desk(move |desk| match card {
-            Some(card) => desk.request_views(desk.member(&card)?, at),
-            None => {
-                let open = desk.open_requests(most)?;
-                Ok(open.iter().map(|request| request_view(request, at)).collect())
-            }
-        })
-        .await
-    }
-
-    /// One request.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn request(&self, id: String) -> Result<RequestView, ServiceError> {
-        let (id, at) = (request_id(&id)?, now());
-        self.at_desk(move |desk| Ok(request_view(&desk.request(id)?, at))).await
-    }
-
-    /// Answers a request: done, answered first, or refused.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn answer_request(
-        &self,
-        by: &str,
-        id: String,
-        answer: AnswerRequest,
-    ) -> Result<RequestView, ServiceError> {
-        let (id, by, at) = (request_id(&id)?, by.to_owned(), now());
-        let outcomes = ["done", "answered", "refused"];
-        if !outcomes.contains(&answer.outcome.as_str()) {
-            return Err(invalid("outcome_unknown", "there is no such outcome", names(outcomes)));
-        }
-        let why = answer.why.filter(|why| !why.trim().is_empty());
-        if answer.outcome == "refused" && why.is_none() {
-            return Err(invalid(
-                "reason_missing",
-                "a refusal needs the reason that the law gives",
-                "send it as why",
-            ));
-        }
-        self.at_desk(move |desk| desk.answer(&by, id, &answer.outcome, why, at)).await
-    }
-
-    /// A certificate and, once it is in the log, its receipt.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn certificate(&self, hash: String) -> Result<CertificateView, ServiceError> {
-        let unknown = || {
-            ServiceError::new(
-                ErrorKind::NotFound,
-                "certificate_unknown",
-                "there is no certificate with this hash",
-                "ask by the SHA-256 of the certificate, in hexadecimal",
-            )
-        };
-        let bytes = crate::desk::from_hex(&hash).and_then(|it| <[u8; 32]>::try_from(it).ok());
-        let bytes = bytes.ok_or_else(unknown)?;
-        let certificate = self.at_desk(move |desk| desk.certificate(&bytes)).await?;
-        let certificate = certificate.ok_or_else(unknown)?;
-        let receipt = match self.answered(bytes).await {
-            Ok(receipt) => Some(receipt),
-            Err(error) if error.code == "not_final" => None,
-            Err(error) => return Err(error),
-        };
-        Ok(CertificateView { certificate, hash: hex(&bytes), receipt })
-    }
-
-    /// Entries of the operation log after a number.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn operations(
-        &self,
-        after: u64,
-        limit: u32,
-    ) -> Result<Vec<OperationView>, ServiceError> {
-        let most = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
-        let operations = self.at_desk(move |desk| desk.log().read(after, most)).await?;
-        Ok(operations.iter().map(OperationView::from).collect())
-    }
-
-    /// What an officer has to look at.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn alerts(&self, after: u64, limit: u32) -> Result<AlertsView, ServiceError> {
-        let (most, at) = (usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0), now());
-        self.at_desk(move |desk| {
-            let alerts = desk.alerts(after, most)?;
-            let view = |alert: crate::desk::Alert| AlertView {
-                number: alert.number,
-                at_ms: alert.at.unix_ms(),
-                kind: alert.kind,
-                user: alert.user,
-                member: alert.member.map(member_name),
-                count: alert.count,
-            };
-            let alerts = alerts.into_iter().map(view).collect();
-            Ok(AlertsView { standing: desk.standing(at)?, alerts })
-        })
-        .await
-    }
-
-    /// Enters an assessment.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn assess(
-        &self,
-        asker: &Asker,
-        request: AssessmentRequest,
-    ) -> Result<AssessmentView, ServiceError> {
-        let occasion = Occasion::from_name(&request.occasion).ok_or_else(|| {
-            let known = names(Occasion::ALL.map(Occasion::name));
-            invalid("occasion_unknown", "there is no such occasion", known)
-        })?;
-        let texts = [request.purpose, request.risks, request.measures];
-        let (by, at) = (asker.user.clone(), now());
-        let entered = self.at_desk(move |desk| desk.assess(&by, occasion, texts, at)).await?;
-        Ok(AssessmentView::from(&entered))
-    }
-
-    /// Every assessment, oldest first.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn assessments(&self) -> Result<Vec<AssessmentView>, ServiceError> {
-        let all = self.at_desk(Desk::assessments).await?;
-        Ok(all.iter().map(AssessmentView::from).collect())
-    }
-
-    /// Enters a breach.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn enter_breach(
-        &self,
-        asker: &Asker,
-        request: BreachRequest,
-    ) -> Result<BreachView, ServiceError> {
-        let (by, at) = (asker.user.clone(), now());
-        let found = request.found_ms.map_or(at, Timestamp::from_unix_ms);
-        if found > at {
-            let remedy = "give the moment at which it was found";
-            return Err(invalid("time_in_future", "found_ms has not come yet", remedy));
-        }
-        let (texts, members) = ([request.what, request.measures], request.members);
-        let entered = self.at_desk(move |desk| desk.breach(&by, found, texts, members, at)).await?;
-        Ok(breach_view(&entered, at))
-    }
-
-    /// Every breach, oldest first.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn breaches(&self) -> Result<Vec<BreachView>, ServiceError> {
-        let (all, at) = (self.at_desk(Desk::breaches).await?, now());
-        Ok(all.iter().map(|breach| breach_view(breach, at)).collect())
-    }
-
-    /// Enters who was told of a breach.
-    ///
-    /// # Errors
-    /// See [`ServiceError`].
-    pub async fn breach_told(
-        &self,
-        asker: &Asker,
-        number: u32,
-        request: ToldRequest,
-    ) -> Result<BreachView, ServiceError> {
-        let (by, at) = (asker.user.clone(), now());
-        let told = (request.authority, request.members);
-        let why = request.not_told_because;
-        let breach = self.at_desk(move |desk| desk.told(&by, number, told, why, at)).await?;
-        Ok(breach_view(&breach, at))
-    }
-
     /// Begins to rotate the vault's key; the node wraps everything again while it runs.
     ///
     /// # Errors
@@ -1087,39 +615,6 @@ impl Node {
     /// See [`ServiceError`].
     pub async fn rotation(&self) -> Result<RotationView, ServiceError> {
         self.at_desk(|desk| Ok(RotationView { rotating: desk.is_rotating() })).await
-    }
-}
-
-impl Desk {
-    /// Answers a request as an officer says.
-    fn answer(
-        &self,
-        by: &str,
-        id: RequestNumber,
-        outcome: &str,
-        why: Option<String>,
-        at: Timestamp,
-    ) -> Result<RequestView, DeskError> {
-        let request = self.request(id)?;
-        let what = format!("request for {}: {outcome}", request.kind.name());
-        let note = Note::new(by, Deed::Request, what).about(request.member);
-        self.note(note.changed(None, why.clone()), at)?;
-        let request = match (outcome, why) {
-            ("answered", _) => self.answer_request(id, at)?,
-            ("refused", Some(why)) => {
-                let state = RequestState::Refused { at, by: by.to_owned(), why };
-                self.close_request(id, state, at)?
-            }
-            _ if request.kind == RequestKind::Erasure => {
-                self.erase(by, id, at)?;
-                self.request(id)?
-            }
-            _ => {
-                let state = RequestState::Done { at, by: by.to_owned(), certificate: None };
-                self.close_request(id, state, at)?
-            }
-        };
-        Ok(request_view(&request, at))
     }
 }
 

@@ -13,6 +13,8 @@ mod members;
 mod programme;
 mod programme_rules;
 mod programme_staff;
+mod records;
+mod requests;
 mod views;
 
 use std::sync::{Arc, Weak};
@@ -35,6 +37,8 @@ pub use members::*;
 pub use programme::*;
 pub use programme_rules::*;
 pub use programme_staff::*;
+pub use records::*;
+pub use requests::*;
 pub use views::*;
 
 /// Where a result goes.

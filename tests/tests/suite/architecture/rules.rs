@@ -400,7 +400,7 @@ pub const OWNED: &[Alone] = &[
             "cleanroom::read",
             "cleanroom::exact",
             "cli::demo",
-            "cli::render",
+            "rendering",
             "cli::bench::query",
             "cli::bench::useful",
         ],

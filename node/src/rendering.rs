@@ -4,8 +4,6 @@
 //! header (most readers take a comment character), in Parquet in the file's key-value metadata, in SVG in
 //! `desc`, `metadata` and below the chart, in a table below it.
 
-use std::io::{IsTerminal as _, Write as _};
-use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -16,8 +14,6 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::parquet::file::properties::WriterProperties;
 
-use super::CliError;
-use super::queries::write;
 use crate::service::{ReleaseRow, ReleaseView};
 
 /// A form of an answer.
@@ -49,31 +45,16 @@ impl FromStr for Format {
     }
 }
 
-/// Shows an answer on stdout, or writes it to a file.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn render(
-    release: &ReleaseView,
-    format: Format,
-    output: Option<&Path>,
-) -> Result<(), CliError> {
-    let bytes = bytes(release, format)?;
-    let stdout = std::io::stdout();
-    match output {
-        Some(path) => write(path, &bytes),
-        None if format == Format::Parquet && stdout.is_terminal() => Err(CliError::Input(
-            "Parquet is not for a terminal: give --output FILE, or a pipe".into(),
-        )),
-        None => stdout.lock().write_all(&bytes).map_err(CliError::Stdout),
-    }
-}
+/// An answer cannot be put into a form; the library's words, which quote no figure.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer cannot be put into this form: {0}")]
+pub struct Unrepresentable(String);
 
 /// An answer in a form.
 ///
 /// # Errors
 /// When it cannot be represented.
-pub fn bytes(release: &ReleaseView, format: Format) -> Result<Vec<u8>, CliError> {
+pub fn bytes(release: &ReleaseView, format: Format) -> Result<Vec<u8>, Unrepresentable> {
     Ok(match format {
         Format::Table => table(release).into_bytes(),
         Format::Csv => csv(release).into_bytes(),
@@ -86,8 +67,8 @@ pub fn bytes(release: &ReleaseView, format: Format) -> Result<Vec<u8>, CliError>
     })
 }
 
-fn unrepresentable(error: impl std::fmt::Display) -> CliError {
-    CliError::Input(format!("the answer cannot be put into this form: {error}"))
+fn unrepresentable(error: impl std::fmt::Display) -> Unrepresentable {
+    Unrepresentable(error.to_string())
 }
 
 /// As many decimals as the interval is worth.

@@ -96,10 +96,19 @@ async fn done(app: &App, by: &Asker, form: RecordForm) -> Result<Done, ServiceEr
             Ok(Done::Breach)
         }
         RecordForm::Told { number: of, who, why } => {
+            let why = said(why);
+            if who == "need_not" && why.is_none() {
+                return Err(ServiceError::new(
+                    ErrorKind::Invalid,
+                    "reason_missing",
+                    "that members need not be told has no reason / 未写无需告知的理由",
+                    "write why / 请写明理由",
+                ));
+            }
             let told = ToldRequest {
                 authority: who == "authority",
                 members: who == "members",
-                not_told_because: said(why).filter(|_| who == "need_not"),
+                not_told_because: why.filter(|_| who == "need_not"),
             };
             app.node.breach_told(by, number(&of)?, told).await?;
             Ok(Done::Told)

@@ -6,13 +6,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use alliance_config::{Address, Introduction, Settings, collect, draft, sample_alliance, sign};
+use node::auth::Auth;
 use node::cli::CliError;
 use node::cli::audit::{AuditArguments, AuditReport, audit};
 use node::config::{DataDirectory, Settings as NodeSettings};
+use node::http;
 use node::runtime::{self, Running, StartError};
 use node::service::Node;
 use node::setup::{self, NewNode};
 use node::store::StoreError;
+use node::tls;
 use protocol::ids::BrandId;
 use tempfile::TempDir;
 
@@ -95,6 +98,20 @@ impl Alliance {
 
     pub fn node(&self, brand: &str) -> Node {
         self.nodes[self.place(brand)].as_ref().unwrap().node.clone()
+    }
+
+    /// Serves a node over HTTPS as `coalition run` does; with its users and its certificate.
+    pub fn serve(&self, brand: &str) -> (Auth, Vec<u8>, http::Served) {
+        let data = self.data(BrandId::new(brand).unwrap());
+        let auth = Auth::open(&data.users()).unwrap();
+        if !data.tls().exists() {
+            tls::create(&data.tls(), None).unwrap();
+        }
+        let certificate = std::fs::read(data.tls().join(tls::CERTIFICATE_FILE)).unwrap();
+        let config = tls::load(&data.tls()).unwrap();
+        let address = ([127, 0, 0, 1], 0).into();
+        let served = http::serve(self.node(brand), auth.clone(), address, config).unwrap();
+        (auth, certificate, served)
     }
 
     /// Stops one node as its operator would.

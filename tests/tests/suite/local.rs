@@ -7,7 +7,6 @@ use node::auth::{Auth, Role};
 use node::client::{Client, ClientError};
 use node::http::{self, FiguresRequest, PlanRequest, QueryRequest};
 use node::service::*;
-use node::tls;
 use protocol::ids::BrandId;
 
 use super::alliance::{Alliance, eventually};
@@ -214,19 +213,6 @@ async fn a_pack_is_answered_by_the_brands_whose_policy_says_so() {
     assert!(fuel.reason.as_ref().unwrap().en.contains("share"), "{fuel:?}");
 }
 
-fn serve(alliance: &Alliance, brand: &str) -> (Auth, Vec<u8>, http::Served) {
-    let data = alliance.data(BrandId::new(brand).unwrap());
-    let auth = Auth::open(&data.users()).unwrap();
-    if !data.tls().exists() {
-        tls::create(&data.tls(), None).unwrap();
-    }
-    let certificate = std::fs::read(data.tls().join(tls::CERTIFICATE_FILE)).unwrap();
-    let config = tls::load(&data.tls()).unwrap();
-    let address = ([127, 0, 0, 1], 0).into();
-    let served = http::serve(alliance.node(brand), auth.clone(), address, config).unwrap();
-    (auth, certificate, served)
-}
-
 const PASSWORD: &str = "correct horse battery staple";
 
 async fn signed_in(
@@ -263,7 +249,7 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
         "format = 0\n[[analysts]]\naccount = \"desk\"\nusers = [\"ann\"]\njoint_percent = 50\nlocal_percent = 50\n",
     );
     alliance.node("grocer_one").read_policy().await.unwrap();
-    let (auth, certificate, served) = serve(&alliance, "grocer_one");
+    let (auth, certificate, served) = alliance.serve("grocer_one");
     let analyst = signed_in(&auth, &certificate, &served, "ann", Role::Analyst).await;
     let before: BudgetsView = analyst.get("/api/v1/budgets").await.unwrap();
 

@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 
-use node::auth::Auth;
 use node::client::{Answer, Client};
+use node::http;
 use node::service::ExchangeRequest;
-use node::{http, tls};
 use protocol::crypto::SigningKey;
 use protocol::ids::{BrandId, TreeSize};
 use protocol::ledger::{log_verifier, witness_verifier};
@@ -75,17 +74,8 @@ fn regulator() -> (SigningKey, VerifierKey) {
     (key, verifier)
 }
 
-/// Serves a node over HTTPS as `coalition run` does.
 fn serve(alliance: &Alliance, brand: &str) -> (Client, http::Shutdown) {
-    let data = alliance.data(BrandId::new(brand).unwrap());
-    let auth = Auth::open(&data.users()).unwrap();
-    if !data.tls().exists() {
-        tls::create(&data.tls(), None).unwrap();
-    }
-    let config = tls::load(&data.tls()).unwrap();
-    let served = http::serve(alliance.node(brand), auth, ([127, 0, 0, 1], 0).into(), config);
-    let served = served.unwrap();
-    let certificate = std::fs::read(data.tls().join(tls::CERTIFICATE_FILE)).unwrap();
+    let (_, certificate, served) = alliance.serve(brand);
     (Client::connect(served.address, &certificate).unwrap(), served.shutdown)
 }
 

@@ -53,11 +53,14 @@ pub enum Side {
     /// Taken by staff, to correct a balance.
     #[n(11)]
     Withdrawn,
+    /// Moved from one member to another when both were found to be one: always comes to zero.
+    #[n(12)]
+    Merged,
 }
 
 impl Side {
     /// All, in the order of a report.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Purchases,
         Self::Activities,
         Self::Campaigns,
@@ -68,6 +71,7 @@ impl Side {
         Self::Expired,
         Self::Returned,
         Self::Withdrawn,
+        Self::Merged,
         Self::Held,
         Self::Members,
     ];
@@ -88,6 +92,7 @@ impl Side {
             Self::Returned => "returned",
             Self::Corrections => "issued_corrections",
             Self::Withdrawn => "withdrawn",
+            Self::Merged => "merged",
         }
     }
 }

@@ -146,6 +146,12 @@ impl Adjustments {
         true
     }
 
+    pub(crate) fn move_to(&mut self, from: Account, into: Account) {
+        for adjustment in self.all.values_mut().filter(|it| it.account == from) {
+            adjustment.account = into;
+        }
+    }
+
     /// The reasons may name who was erased; the amounts are the books'. What waited will not be.
     pub(crate) fn forget(&mut self, account: Account) {
         for adjustment in self.all.values_mut().filter(|it| it.account == account) {

@@ -226,6 +226,16 @@ impl Coupons {
         self.kinds.iter().map(|(kind, count)| (kind, *count))
     }
 
+    pub(crate) fn move_to(&mut self, from: Account, into: Account) {
+        let codes = self.of.remove(&from).unwrap_or_default();
+        for code in &codes {
+            self.all.get_mut(code).into_iter().for_each(|coupon| coupon.account = into);
+        }
+        if !codes.is_empty() {
+            self.of.entry(into).or_default().extend(codes);
+        }
+    }
+
     pub(crate) fn enter(&mut self, code: Code, coupon: &Coupon) {
         let count = self.kinds.entry(coupon.kind.clone()).or_default();
         count.given = count.given.saturating_add(1);

@@ -218,6 +218,28 @@ impl Watch {
         Some(case.accounts.clone())
     }
 
+    pub(crate) fn move_to(&mut self, from: Account, into: Account) {
+        let of_cases = self.cases.values_mut().map(|case| &mut case.accounts);
+        for accounts in self.devices.values_mut().chain(of_cases) {
+            if let Some(place) = accounts.iter().position(|it| *it == from) {
+                // one person with one account, where both were
+                if accounts.contains(&into) {
+                    accounts.remove(place);
+                } else if let Some(account) = accounts.get_mut(place) {
+                    *account = into;
+                }
+            }
+        }
+        for (_, account) in self.addresses.values_mut().flatten().filter(|(_, it)| *it == from) {
+            *account = into;
+        }
+        if let Some(seen) = self.virtual_rewards.remove(&from) {
+            let all = self.virtual_rewards.entry(into).or_default();
+            all.extend(seen);
+            all.make_contiguous().sort_unstable();
+        }
+    }
+
     pub(crate) fn forget(&mut self, account: Account) {
         for accounts in self.devices.values_mut() {
             accounts.retain(|it| *it != account);

@@ -179,6 +179,75 @@ impl Profile {
         Self { stopped: true, ..Self::default() }
     }
 
+    /// Adds what is remembered of another who was the same person: a stop of either holds, and of what
+    /// only one of them can have, this one's comes first.
+    pub(crate) fn take_over(&mut self, other: Self) {
+        fn add<N: Ord + Default + Copy>(
+            list: &mut Vec<(u16, N)>,
+            other: Vec<(u16, N)>,
+            most: usize,
+            sum: impl Fn(N, N) -> N,
+        ) {
+            for (number, count) in other {
+                let mine = entry(list, number, most);
+                mine.into_iter().for_each(|mine| *mine = sum(*mine, count));
+            }
+        }
+        fn later<T: Ord>(list: &mut Vec<(Name, T)>, other: Vec<(Name, T)>) {
+            for (name, when) in other {
+                match list.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, mine)) if *mine >= when => {}
+                    Some((_, mine)) => *mine = when,
+                    None => list.push((name, when)),
+                }
+            }
+        }
+        self.joined = self.joined.into_iter().chain(other.joined).min();
+        self.birthday = self.birthday.or(other.birthday);
+        self.accumulated = self.accumulated.saturating_add(other.accumulated);
+        self.purchases = self.purchases.saturating_add(other.purchases);
+        self.last_purchase = self.last_purchase.max(other.last_purchase);
+        for theirs in other.months {
+            let place = self.months.partition_point(|month| month.number < theirs.number);
+            match self.months.get_mut(place).filter(|month| month.number == theirs.number) {
+                Some(month) => {
+                    month.purchases = month.purchases.saturating_add(theirs.purchases);
+                    month.fen = month.fen.saturating_add(theirs.fen);
+                }
+                None => self.months.insert(place, theirs),
+            }
+        }
+        let many = self.months.len().saturating_sub(MONTHS_MAX);
+        self.months.drain(..many);
+        add(&mut self.categories, other.categories, CATEGORIES_MAX, u64::saturating_add);
+        add(&mut self.channels, other.channels, CHANNELS_MAX, u32::saturating_add);
+        for (mine, theirs) in self.hours.iter_mut().zip(other.hours) {
+            *mine = mine.saturating_add(theirs);
+        }
+        if other.signed_in > self.signed_in {
+            (self.signed_in, self.streak) = (other.signed_in, other.streak);
+        }
+        self.referrer = self.referrer.or(other.referrer);
+        self.referred = self.referred.saturating_add(other.referred);
+        self.day_points = match self.day_points.0.cmp(&other.day_points.0) {
+            std::cmp::Ordering::Equal => {
+                (self.day_points.0, self.day_points.1.saturating_add(other.day_points.1))
+            }
+            std::cmp::Ordering::Less => other.day_points,
+            std::cmp::Ordering::Greater => self.day_points,
+        };
+        self.stopped |= other.stopped;
+        self.rank = self.rank.max(other.rank);
+        later(&mut self.fired, other.fired);
+        later(&mut self.activities, other.activities);
+        for test in other.tests {
+            if self.tests.iter().all(|(name, ..)| *name != test.0) {
+                self.tests.push(test);
+            }
+        }
+        self.told_until = self.told_until.max(other.told_until);
+    }
+
     /// Takes note of a purchase.
     pub(crate) fn count(&mut self, counted: &Counted, names: &mut Names, zone: Zone) {
         let number = zone.day(counted.at).month_number();

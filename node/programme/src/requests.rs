@@ -101,6 +101,11 @@ impl Requests {
         request.answer = Some((at, text.to_owned()));
         true
     }
+    pub(crate) fn move_to(&mut self, from: Account, into: Account) {
+        for request in self.all.values_mut().filter(|request| request.account == from) {
+            request.account = into;
+        }
+    }
     pub(crate) fn forget(&mut self, account: Account) {
         self.all.retain(|_, request| request.account != account);
     }

@@ -155,6 +155,19 @@ impl Rewards {
         Some((hold.account, hold.points))
     }
 
+    pub(crate) fn move_to(&mut self, from: Account, into: Account) {
+        for hold in self.holds.values_mut().filter(|hold| hold.account == from) {
+            hold.account = into;
+        }
+        let taken: Vec<_> =
+            self.taken.keys().filter(|(whose, _)| *whose == from).cloned().collect();
+        for key in taken {
+            let many = self.taken.remove(&key).unwrap_or_default();
+            let sum = self.taken.entry((into, key.1)).or_default();
+            *sum = sum.saturating_add(many);
+        }
+    }
+
     pub(crate) fn forget(&mut self, account: Account) {
         self.holds.retain(|_, hold| hold.account != account || hold.state == HoldState::Held);
         self.taken.retain(|(whose, _), _| *whose != account);

@@ -69,6 +69,7 @@ impl ProgrammePage<'_> {
             "exchanged" => ("转往其他品牌", "Went to other brands"),
             "expired" => ("已过期", "Expired"),
             "returned" => ("退货收回", "Taken back with returned goods"),
+            "merged" => ("合并会员间移转（应为零）", "Moved between merged members (zero)"),
             "withdrawn" => ("更正收回", "Taken by corrections"),
             "held" => ("冻结中", "Set aside"),
             "members" => ("会员可用", "With members"),

@@ -168,6 +168,25 @@ impl Desk {
         Ok(self.sealed.store.transaction(&[Write::delete(TO_FORGET, *member.as_bytes())])?)
     }
 
+    /// Members who were merged or parted, of which the points programme is to be told.
+    ///
+    /// # Errors
+    /// As of [`crate::vault::Vault::merges_to_tell`].
+    pub fn merges_to_tell(
+        &self,
+        most: usize,
+    ) -> Result<Vec<(MemberId, Option<MemberId>)>, DeskError> {
+        Ok(self.vault.merges_to_tell(most)?)
+    }
+
+    /// Enters that the points programme was told of one.
+    ///
+    /// # Errors
+    /// As of [`crate::vault::Vault::merge_told`].
+    pub fn merge_told(&self, told: (MemberId, Option<MemberId>)) -> Result<(), DeskError> {
+        Ok(self.vault.merge_told(told)?)
+    }
+
     /// Brands that are to be told that a member is gone, with the handle by which they know the member.
     ///
     /// # Errors

@@ -197,6 +197,7 @@ fn answer(command: Command) {
         Command::Keep { reply, .. }
         | Command::Unlink { reply, .. }
         | Command::ForgetMember { reply, .. } => reply.send(Ok(())).ok(),
+        Command::MoveMember { reply, .. } => reply.send(Ok(true)).ok().map(drop),
         Command::Answered { reply, .. } => reply.send(Ok("receipt".to_owned())).ok(),
         Command::Holdings { reply, .. } => {
             let view = HoldingsView { available: 7, ..HoldingsView::default() };

@@ -1,4 +1,5 @@
-//! What goes on around members beside requests: brands and the points programme told that a member is gone, certificates and the
+//! What goes on around members beside requests: brands and the points programme told that a member is gone, the programme
+//! told that two are one, certificates and the
 //! operation log's head entered into the brand's log, facts compacted, a rotation finished.
 //!
 //! Each step may be done twice and is remembered as done only once it is durable.
@@ -51,6 +52,11 @@ impl Care {
         for member in node.at_desk(|desk| desk.members_to_forget(AT_ONCE)).await? {
             node.forget_member(member).await?;
             node.at_desk(move |desk| desk.member_forgotten(member)).await?;
+        }
+        for (from, into) in node.at_desk(|desk| desk.merges_to_tell(AT_ONCE)).await? {
+            if node.move_member(from, into).await? {
+                node.at_desk(move |desk| desk.merge_told((from, into))).await?;
+            }
         }
         for certificate in node.at_desk(|desk| desk.certificates_to_enter(AT_ONCE)).await? {
             node.keep(PublicEntry::Answered(Answered { certificate })).await?;

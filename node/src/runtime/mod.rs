@@ -722,6 +722,10 @@ impl Runtime {
                 let forgotten = self.core.forget_member(member, now(), turn);
                 answer(turn, reply, forgotten);
             }
+            Command::MoveMember { from, into, reply } => {
+                let moved = self.core.move_member(from, into, now(), turn);
+                answer(turn, reply, moved);
+            }
             Command::Answered { certificate, reply } => {
                 answer(turn, reply, self.core.answered(&certificate));
             }

@@ -526,8 +526,7 @@ impl Node {
     /// Merges a member into another.
     ///
     /// # Errors
-    /// See [`ServiceError`]; also when the member who would go has points, which have no way to the
-    /// other yet.
+    /// See [`ServiceError`].
     pub async fn merge_members(
         &self,
         asker: &Asker,
@@ -535,19 +534,11 @@ impl Node {
         request: MergeRequest,
     ) -> Result<(), ServiceError> {
         let (by, at) = (asker.user.clone(), now());
-        let (into, absorbed) = self
-            .at_desk(move |desk| Ok((desk.member(&card)?, desk.member(&request.absorbed)?)))
-            .await?;
-        let holdings = self.holdings(absorbed).await?;
-        if holdings.available > 0 || holdings.held > 0 {
-            return Err(ServiceError::new(
-                ErrorKind::Refused,
-                "member_has_points",
-                "the member who would be merged has points",
-                "let the member spend or exchange them first",
-            ));
-        }
-        self.at_desk(move |desk| desk.merge(&by, (into, absorbed), at)).await
+        self.at_desk(move |desk| {
+            let (into, absorbed) = (desk.member(&card)?, desk.member(&request.absorbed)?);
+            desk.merge(&by, (into, absorbed), at)
+        })
+        .await
     }
 
     /// Undoes a merge.

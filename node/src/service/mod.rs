@@ -142,6 +142,7 @@ pub enum Command {
     Keep { entry: PublicEntry, reply: Reply<()> },
     Unlink { brand: BrandId, handle: MemberHandle, reply: Reply<()> },
     ForgetMember { member: MemberId, reply: Reply<()> },
+    MoveMember { from: MemberId, into: Option<MemberId>, reply: Reply<bool> },
     Answered { certificate: [u8; 32], reply: Reply<String> },
     Holdings { member: MemberId, reply: Reply<HoldingsView> },
     Stop { reply: Reply<()> },
@@ -286,6 +287,10 @@ operations! {
     /// Has the points programme forget an erased member: coupons, requests, alerts, what was bought. The
     /// books keep the account's sums under its random number.
     forget_member(member: MemberId) -> () = ForgetMember;
+    /// Has the points programme take over into one member's account what another has who was merged into
+    /// that one, or leave the other's alone again. False while some of the points are promised: to be asked
+    /// again.
+    move_member(from: MemberId, into: Option<MemberId>) -> bool = MoveMember;
     /// The receipt that a certificate's hash is in the own log, with the entry.
     answered(certificate: [u8; 32]) -> String = Answered;
     /// A member's points, exchanges and links.

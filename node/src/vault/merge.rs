@@ -24,6 +24,8 @@ pub(super) const ABSORBED: &str = "vault_absorbed";
 const MERGES: &str = "vault_merge";
 /// Pairs to review, the smaller id first.
 const PAIRS: &str = "vault_pair";
+/// Members who were merged or parted, of which the points programme is to be told.
+const TO_TELL: &str = "vault_merge_to_tell";
 /// Most merges of one member.
 const MERGES_MAX: usize = 64;
 const STORED_MAX: usize = crate::store::VALUE_MAX;
@@ -211,6 +213,7 @@ impl Vault {
         let merge = Merge { into, absorbed, at, why, by: by.to_owned(), parted: None };
         let number = self.store.scan_prefix(MERGES, into.as_bytes(), None, 4 * MERGES_MAX)?.len();
         batch.put(MERGES, &merge_key(into, number), codec::encode(&merge));
+        batch.put(TO_TELL, absorbed.as_bytes(), Vec::new());
         self.store.transaction(&batch.writes)?;
         self.remembered.forget_all();
         Ok(())
@@ -278,6 +281,7 @@ impl Vault {
         batch.delete(ABSORBED, absorbed.as_bytes());
         let parted = Some(Parted { at, by: by.to_owned() });
         batch.put(MERGES, key, codec::encode(&Merge { parted, ..merge.clone() }));
+        batch.put(TO_TELL, absorbed.as_bytes(), Vec::new());
         self.store.transaction(&batch.writes).map_err(VaultError::from)?;
         self.remembered.forget_all();
         Ok(())
@@ -415,6 +419,42 @@ impl Vault {
             }
         }
         Err(damaged("merged member"))
+    }
+
+    /// Members who were merged or parted, of which the points programme is to be told, with whom they are
+    /// merged into now, if anybody; at most `most`.
+    ///
+    /// # Errors
+    /// When the store or the key fails.
+    pub fn merges_to_tell(
+        &self,
+        most: usize,
+    ) -> Result<Vec<(MemberId, Option<MemberId>)>, VaultError> {
+        let _writing = self.lock();
+        let keys = self.store.scan_prefix(TO_TELL, &[], None, most)?;
+        let now = |(key, _): &(Vec<u8>, Vec<u8>)| {
+            let absorbed = member_id(key)?;
+            Ok((absorbed, self.merged_into(absorbed)?.map(|(into, _)| into)))
+        };
+        keys.iter().map(now).collect()
+    }
+
+    /// Enters that the points programme was told of this, durably; unless it is otherwise by now.
+    ///
+    /// # Errors
+    /// When the store or the key fails.
+    pub fn merge_told(
+        &self,
+        (absorbed, told): (MemberId, Option<MemberId>),
+    ) -> Result<(), VaultError> {
+        let _writing = self.lock();
+        let now = self.merged_into(absorbed)?.map(|(into, _)| into);
+        if now == told {
+            let mut batch = Batch::default();
+            batch.delete(TO_TELL, absorbed.as_bytes());
+            self.store.transaction(&batch.writes)?;
+        }
+        Ok(())
     }
 
     /// Adds to an erasure what is kept of the merges of a member.

@@ -128,9 +128,11 @@ async fn a_whole_nodes_data_is_encrypted_at_rest() {
         add(kind.name(), value);
         add(kind.name(), Identifier::parse(kind, value).unwrap().expose());
     }
+    // a member may have bought first on a day that the contract names
+    let public = fs::read_to_string(alliance.folder.path().join("c.toml")).unwrap();
     for (name, value) in &export.attributes {
         // words of four letters may be anywhere
-        if value.len() >= 8 {
+        if value.len() >= 8 && !public.contains(value) {
             add(name, value);
         }
     }

@@ -2,12 +2,13 @@
 //! corrections, rules tried and announced; and all of it after a restart.
 
 use alliance_config::sample::PROGRAMME_TEMPLATE;
+use node::auth::Role;
 use node::service::{
-    AdjustmentRequest, ErrorKind, MemberAction, Node, PurchaseLine, PurchaseRequest, RulesFile,
-    RulesRequest,
+    AdjustmentRequest, Asker, ErrorKind, MemberAction, MergeRequest, Node, PurchaseLine,
+    PurchaseRequest, RulesFile, RulesRequest,
 };
 
-use super::alliance::Alliance;
+use super::alliance::{Alliance, eventually};
 
 const BRAND: &str = "fuel_stop";
 const CARD: &str = "FS0SE5S4Z7EN";
@@ -140,4 +141,40 @@ async fn a_counter_sells_takes_back_and_corrects_and_every_point_is_there_after_
     assert_eq!((after.accounts, after.expiring), (report.accounts, report.expiring));
     assert_eq!(node.adjustments().await.unwrap().len(), 2);
     assert_eq!(node.issued_coupons(Some("sorry".into())).await.unwrap().len(), 1);
+}
+
+/// Two members are merged: what the one had is the other's, found by either card, and stays there when they
+/// are parted again; purchases are each one's own then.
+#[tokio::test(flavor = "multi_thread")]
+async fn points_of_merged_members_are_the_ones_who_stays() {
+    let mut alliance = Alliance::of_the_sample().await;
+    alliance.import(BRAND).await;
+    let node = alliance.node(BRAND);
+    let cards = node.cards(1, None, 100).await.unwrap();
+    let other = cards.into_iter().find(|card| card != CARD).unwrap();
+    let of = async |node: &Node, card: &str| node.member(card.to_owned()).await.unwrap().available;
+    let (mine, theirs) = (available(&node).await, of(&node, &other).await);
+    assert!(mine > 0 && theirs > 0);
+    let asker = Asker { user: "ann".to_owned(), roles: Role::ALL.to_vec() };
+    let merge = MergeRequest { absorbed: other.clone() };
+    node.merge_members(&asker, CARD.into(), merge).await.unwrap();
+    eventually("the points have moved", async || available(&node).await == mine + theirs).await;
+    // the merged member's card is the other's now
+    assert_eq!(of(&node, &other).await, mine + theirs);
+    let record = node.member_record(&asker, CARD.into()).await.unwrap();
+    let absorbed = record.merges.unwrap()[0].absorbed.clone();
+    drop(node);
+
+    alliance.restart(BRAND).await;
+    let node = alliance.node(BRAND);
+    assert_eq!(available(&node).await, mine + theirs);
+    let part = MergeRequest { absorbed };
+    node.part_members(&asker, CARD.into(), part).await.unwrap();
+    assert_eq!(of(&node, &other).await, 0);
+    assert_eq!(available(&node).await, mine + theirs);
+    let sale = PurchaseRequest { card: other.clone(), ..bought("T9", None, &[900]) };
+    let done = node.enter_purchase("k9".into(), sale).await.unwrap();
+    assert_eq!(done.state, "counted");
+    assert_eq!(of(&node, &other).await, done.points_earned);
+    assert_eq!(available(&node).await, mine + theirs);
 }

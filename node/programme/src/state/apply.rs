@@ -201,6 +201,16 @@ impl Programme {
                     return Err(broken("a request answered twice"));
                 }
             }
+            Change::Moved { .. } => {}
+            Change::Merged { from, into, at } => self.apply_merged(*from, *into, *at),
+            Change::Parted { account } => {
+                let into =
+                    self.state.merged.remove(account).ok_or(broken("a merge undone twice"))?;
+                // a stop is not undone by parting
+                if self.state.profiles.get(&into).is_some_and(|profile| profile.stopped) {
+                    self.state.profiles.entry(*account).or_default().stopped = true;
+                }
+            }
             Change::Forgotten { account } => self.forget(*account),
             Change::Looked { at } => {
                 let due = self.state.due.pop_first().ok_or(broken("nothing was due"))?;
@@ -360,6 +370,7 @@ impl Programme {
         self.state.requests.forget(account);
         self.state.adjustments.forget(account);
         self.state.bought.retain(|(whose, _), _| *whose != account);
+        self.state.merged.retain(|from, into| *from != account && *into != account);
         for told in &mut self.state.told {
             if told.account == Some(account) {
                 told.account = None;

@@ -481,6 +481,37 @@ pub enum Change {
         #[n(5)]
         expires: Option<Timestamp>,
     },
+    /// Points of a member who was merged went to the one who stays, in lots as they were.
+    #[n(34)]
+    Moved {
+        #[n(0)]
+        from: Account,
+        #[n(1)]
+        into: Account,
+        #[n(2)]
+        points: Points,
+        #[n(3)]
+        expires: Option<Timestamp>,
+        /// What the member owed, rather than had.
+        #[n(4)]
+        owed: bool,
+    },
+    /// A member was merged into another.
+    #[n(35)]
+    Merged {
+        #[n(0)]
+        from: Account,
+        #[n(1)]
+        into: Account,
+        #[n(2)]
+        at: Timestamp,
+    },
+    /// The merge was undone.
+    #[n(36)]
+    Parted {
+        #[n(0)]
+        account: Account,
+    },
     /// What was due first has been looked at.
     #[n(28)]
     Looked {
@@ -547,6 +578,14 @@ impl Change {
             Self::AdjustmentDecided { account, points, gives, expires, .. } => {
                 [one(account, points, correction(gives), expires), None]
             }
+            Self::Moved { from, into, points, expires, owed: false } => [
+                one(from, points, Way::Take(Side::Merged), None),
+                one(into, points, Way::Give(Side::Merged), expires),
+            ],
+            Self::Moved { from, into, points, owed: true, .. } => [
+                one(into, points, Way::TakeBack(Side::Merged), None),
+                one(from, points, Way::Give(Side::Merged), None),
+            ],
             _ => [None, None],
         }
     }

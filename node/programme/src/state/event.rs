@@ -82,6 +82,10 @@ pub enum Event {
     ProposeRules { rules: String, effective: Timestamp },
     /// They are not to.
     WithdrawRules,
+    /// Two members are one: all that the first has is the other's from now on. A stop of either holds.
+    Merge { from: Account, into: Account },
+    /// They were not: what comes to the first stays there again. What was moved stays with the other.
+    Part { account: Account },
     /// A member was erased.
     Forget { account: Account },
 }
@@ -100,6 +104,8 @@ pub enum Answer {
     Coupon { code: Code, expires: Timestamp },
     /// A coupon takes so much off the basket.
     TakesOff { worth: Fen },
+    /// Some of the points are set aside for something promised: to be asked again when they are not.
+    Waits,
     /// Set aside until then.
     SetAside { until: Timestamp },
     /// The number of a request.

@@ -9,6 +9,7 @@ mod apply;
 mod change;
 mod event;
 mod members;
+mod merge;
 mod offers;
 mod staff;
 #[cfg(test)]
@@ -154,6 +155,9 @@ struct State {
     bought: BTreeMap<(Account, Name), Timestamp>,
     #[n(14)]
     adjustments: Adjustments,
+    // who was merged into whom
+    #[cbor(n(15), default)]
+    merged: BTreeMap<Account, Account>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,6 +251,8 @@ impl Programme {
             }
             Event::ProposeRules { rules, effective } => self.propose(&rules, effective, now, out),
             Event::WithdrawRules => self.withdraw(now, out),
+            Event::Merge { from, into } => self.merge(from, into, now, out),
+            Event::Part { account } => self.part(account, out),
             Event::Forget { account } => {
                 self.enter(Change::Forgotten { account }, out)?;
                 Ok(Answer::Done)
@@ -353,6 +359,11 @@ impl Programme {
     #[must_use]
     pub fn members(&self) -> usize {
         self.state.profiles.len()
+    }
+    /// Into whom a member was merged.
+    #[must_use]
+    pub fn merged_into(&self, account: Account) -> Option<Account> {
+        self.state.merged.get(&account).copied()
     }
     /// Whether this part of a basket has counted.
     #[must_use]

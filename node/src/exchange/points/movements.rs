@@ -87,7 +87,7 @@ impl PointsLedger {
         let (member, points) = (member(movement.account), movement.points);
         match movement.way {
             // what had left comes back
-            Way::Give(Side::Redeemed) => {
+            Way::Give(Side::Redeemed | Side::Merged) => {
                 self.give(member, points)?;
                 let left = self.control.entry(Control::Left).or_default();
                 *left = left.saturating_sub(points.get());

@@ -171,9 +171,17 @@ impl Core {
         }
         let mut changes = Vec::with_capacity(moved.len());
         for it in moved {
-            let account = account(it.member);
-            if let Err(error) = self.programme.follow(account, it.points, it.way, now, &mut changes)
+            let from = account(it.member);
+            let mut done = self.programme.follow(from, it.points, it.way, now, &mut changes);
+            // points that come back to who was merged meanwhile are the other's
+            if let Some(into) = self.programme.merged_into(from)
+                && matches!(it.way, Way::Give(_) | Way::Release)
             {
+                let merge = Event::Merge { from, into };
+                let moves = |_| self.programme.handle(merge, now, &mut random, &mut changes);
+                done = done.and_then(moves).map(drop);
+            }
+            if let Err(error) = done {
                 self.failure = Some(TurnError::Programme(ProgrammeError::Changes(error)));
                 return;
             }
@@ -218,6 +226,26 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<(), ServiceError> {
         self.happen(Event::Forget { account: account(member) }, now, turn).map(drop)
+    }
+
+    /// Moves to the member who stays what another has who was merged, or takes note that they were parted;
+    /// false while some of the points are promised.
+    ///
+    /// # Errors
+    /// When the programme does not take it.
+    pub fn move_member(
+        &mut self,
+        from: MemberId,
+        into: Option<MemberId>,
+        now: Timestamp,
+        turn: &mut Turn,
+    ) -> Result<bool, ServiceError> {
+        let from = account(from);
+        let event = match into {
+            Some(into) => Event::Merge { from, into: account(into) },
+            None => Event::Part { account: from },
+        };
+        Ok(self.happen(event, now, turn)? != Answer::Waits)
     }
 
     /// Purchases come in; gives how many earned points, and how many.

@@ -97,7 +97,7 @@ fn birthday(text: &str) -> Result<DayOfYear, ServiceError> {
 pub(super) fn done(done: Answer, hold: Option<Key>) -> DoneView {
     let mut view = DoneView { state: "done".to_owned(), ..DoneView::default() };
     match done {
-        Answer::Done => {}
+        Answer::Done | Answer::Waits => {}
         Answer::Repeated => "repeated".clone_into(&mut view.state),
         Answer::Earned { earned, .. } => view.earned = Some(earned.get()),
         Answer::Coupon { code, expires } => {

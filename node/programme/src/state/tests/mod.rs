@@ -1,6 +1,7 @@
 //! The programme at work, event by event; [`model`] compares it with another implementation.
 
 mod fraud;
+mod merge;
 mod model;
 mod offers;
 mod staff;

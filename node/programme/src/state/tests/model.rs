@@ -81,6 +81,21 @@ impl Model {
             }
         }
     }
+    fn merge(&mut self, from: u8, into: u8) {
+        let Purse { points, debt, .. } = std::mem::take(self.purse(from));
+        let there = debt.min(self.free(into));
+        let purse = self.purse(into);
+        purse.points.drain(..there);
+        purse.debt += debt - there;
+        for point in points {
+            if purse.debt > 0 {
+                purse.debt -= 1;
+            } else {
+                purse.points.push(point);
+            }
+        }
+        purse.points.sort_unstable();
+    }
     fn midnight(&mut self, today: u64) {
         let whose: Vec<u8> = self.purses.keys().copied().collect();
         for who in whose {
@@ -103,6 +118,7 @@ enum Act {
     GiveUp(u8),
     Send(u8, u64),
     Receive(u8, u64),
+    Merge(u8, u8),
     Days(u64),
 }
 
@@ -118,6 +134,7 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => who().prop_map(Act::GiveUp),
         1 => (who(), 1..30_u64).prop_map(|(who, points)| Act::Send(who, points)),
         1 => (who(), 1..30_u64).prop_map(|(who, points)| Act::Receive(who, points)),
+        1 => (who(), who()).prop_map(|(from, into)| Act::Merge(from, into)),
         3 => (1..6_u64).prop_map(Act::Days),
     ]
 }
@@ -220,6 +237,15 @@ impl Both {
                     .unwrap();
                 self.model.come(who, usize::try_from(number).unwrap(), last_day, "came in");
             }
+            Act::Merge(from, into) => {
+                let event = Event::Merge { from: member(from), into: member(into) };
+                let waits = from != into && self.model.purse(from).promised > 0;
+                let expected = if waits { Answer::Waits } else { Answer::Done };
+                assert_eq!(self.world.handle(event), Ok(expected));
+                if from != into && !waits {
+                    self.model.merge(from, into);
+                }
+            }
             Act::Days(days) => {
                 for _ in 0..days {
                     self.world.now += DAY_MS;
@@ -282,6 +308,7 @@ impl Both {
             ("exchanged", Side::Exchanged),
             ("expired", Side::Expired),
             ("returned", Side::Returned),
+            ("merged", Side::Merged),
         ] {
             let expected = self.model.flows.get(why).copied().unwrap_or_default();
             assert_eq!(

@@ -43,6 +43,8 @@ enum Act {
     Send(u32, u64),
     Receive(u32, u64),
     Deliver(usize),
+    Merge(u32, u32),
+    Part(u32),
     Quiet,
     Hours(u64),
     Kill,
@@ -64,6 +66,8 @@ fn acts() -> impl Strategy<Value = Act> {
         2 => (who(), 1..40_u64).prop_map(|(who, points)| Act::Send(who, points)),
         1 => (who(), 1..20_u64).prop_map(|(who, points)| Act::Receive(who, points)),
         3 => (1..6_usize).prop_map(Act::Deliver),
+        1 => (who(), who()).prop_map(|(from, into)| Act::Merge(from, into)),
+        1 => who().prop_map(Act::Part),
         1 => Just(Act::Quiet),
         2 => (1..40_u64).prop_map(Act::Hours),
         2 => Just(Act::Kill),
@@ -144,6 +148,19 @@ impl Shop {
             self.world.answered.push((from, key));
         }
         asked.is_ok()
+    }
+
+    /// Points move between members; none is made or lost by it.
+    fn merged(&mut self, from: u32, into: Option<u32>) {
+        let moved = self.world.ask(AMBER, |core, now, turn| {
+            let from = core.member(&card(from)).unwrap();
+            let into = into.map(|into| core.member(&card(into)).unwrap());
+            core.move_member(from, into, now, turn)
+        });
+        if moved && into.is_some_and(|into| into != from) {
+            // whoever stays has paid
+            self.payments.remove(&from);
+        }
     }
 
     fn act(&mut self, act: Act) {
@@ -228,6 +245,8 @@ impl Shop {
                 }
             }
             Act::Deliver(messages) => drop(self.world.deliver(messages)),
+            Act::Merge(from, into) => self.merged(from, Some(into)),
+            Act::Part(who) => self.merged(who, None),
             Act::Quiet => self.world.run_until_quiet(),
             Act::Hours(hours) => self.world.passes(hours * 60 * 60),
             Act::Kill => self.world.restart(AMBER),

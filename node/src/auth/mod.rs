@@ -206,6 +206,21 @@ pub struct SignedIn {
     pub roles: Vec<Role>,
 }
 
+/// Somebody who may sign in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The name.
+    pub name: String,
+    /// The roles.
+    pub roles: Vec<Role>,
+    /// Whether a second factor is asked for.
+    pub second_factor: bool,
+    /// Whether one of the roles may do nothing without one.
+    pub must_have_one: bool,
+    /// How many sessions are open.
+    pub sessions: usize,
+}
+
 struct Kept {
     session: Session,
     expires: Instant,
@@ -295,6 +310,29 @@ impl Auth {
         let users = self.0.users.read().unwrap_or_else(PoisonError::into_inner);
         let users = users.1.iter().flat_map(Users::iter);
         users.map(|(name, roles)| (name.to_owned(), roles.to_vec())).collect()
+    }
+
+    /// Everybody who may sign in, by name, with how.
+    #[must_use]
+    pub fn people(&self) -> Vec<Person> {
+        self.refresh();
+        let users = self.0.users.read().unwrap_or_else(PoisonError::into_inner);
+        let sessions = self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = |name: &str| {
+            let now = Instant::now();
+            let theirs = sessions.by_token.values();
+            theirs.filter(|kept| kept.session.user == name && kept.expires > now).count()
+        };
+        let users = users.1.iter().flat_map(Users::with_second_factor);
+        users
+            .map(|(name, roles, second_factor)| Person {
+                name: name.to_owned(),
+                roles: roles.to_vec(),
+                second_factor,
+                must_have_one: self.requires_second_factor(roles),
+                sessions: open(name),
+            })
+            .collect()
     }
 
     fn change(

@@ -166,6 +166,9 @@ permissions! {
     /// See the console's page of requests, operations, breaches and assessments, and do there what the API
     /// lets the role do.
     UseRecordsPage: Officer;
+    /// See the console's page of users, keys, backups and constitutions, and do there what the API lets the
+    /// role do.
+    UseAdministrationPage: Administrator;
     /// See every brand's privacy budget.
     ReadBudgets: Administrator | Analyst | Officer;
     /// See what may be asked, and saved questions.

@@ -195,6 +195,14 @@ impl Users {
         Err(UsersError::LastAdministrator)
     }
 
+    /// Everybody by name, with whether a second factor is asked for.
+    pub(super) fn with_second_factor(&self) -> impl Iterator<Item = (&str, &[Role], bool)> {
+        let asked = |user: &User| user.second_factor.as_ref().is_some_and(SecondFactor::is_asked);
+        self.users
+            .iter()
+            .map(move |(name, user)| (name.as_str(), user.roles.as_slice(), asked(user)))
+    }
+
     /// Everybody's name and roles.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &[Role])> {
         self.users.iter().map(|(name, user)| (name.as_str(), user.roles.as_slice()))

@@ -1,4 +1,4 @@
-//! The console: pages for people, in Chinese and English; the counter's, the analyst's and the officer's have forms that change something.
+//! The console: pages for people, in Chinese and English; those of the counter, of analysts, of officers and of administrators have forms that change something.
 //!
 //! Knows how to render views of [`crate::service`]. Renders the full page only for who holds the
 //! proof of [`crate::auth`]; asks nobody for anything itself. Pages are whole without scripts, fonts
@@ -6,6 +6,7 @@
 //!
 //! Not here yet: live updates (pages load themselves anew every five seconds, which can be stopped).
 
+mod administration;
 mod budget;
 mod chart;
 mod language;
@@ -21,6 +22,7 @@ use askama::Template;
 
 use crate::auth::{Authorized, perm};
 use crate::service::{BudgetView, CommitteeView, LogHead, ReleaseView, Status};
+pub use administration::{Administered, AdministrationViews, administration_page};
 pub use budget::budget_page;
 use chart::{BudgetBar, IntervalChart, ROWS_MAX};
 pub use language::Language;
@@ -82,6 +84,8 @@ pub enum Page {
     Officer,
     /// Requests, operations, breaches, assessments.
     Records,
+    /// Users, keys, backups, constitutions.
+    Administration,
     /// Every brand's privacy budget.
     Budget,
     /// The points programme.
@@ -98,6 +102,7 @@ impl Page {
             Self::Questions => "/questions",
             Self::Officer => "/officer",
             Self::Records => "/records",
+            Self::Administration => "/administration",
             Self::Budget => "/budget",
             Self::Programme => "/programme",
             Self::Staff => "/staff",
@@ -110,6 +115,7 @@ impl Page {
             Self::Questions => words.nav_questions,
             Self::Officer => words.nav_officer,
             Self::Records => words.nav_records,
+            Self::Administration => words.nav_administration,
             Self::Budget => words.budget,
             Self::Programme => words.nav_programme,
             Self::Staff => words.nav_staff,

@@ -1,6 +1,9 @@
 //! A plausible state of a node, for tests of what is made from it.
 
-use super::{Asking, OfficerViews, PartnerViews, QuestionsViews, RecordsViews};
+use super::{
+    AdministrationViews, Asking, OfficerViews, PartnerViews, QuestionsViews, RecordsViews,
+};
+use crate::auth::{Person, Role};
 use crate::desk::RequestView;
 use crate::service::*;
 
@@ -231,6 +234,38 @@ pub(crate) fn questions() -> QuestionsViews {
         templates: vec![template],
         answers: vec![answered()],
         problem: None,
+    }
+}
+
+pub(crate) fn administration() -> AdministrationViews {
+    let person = |name: &str, roles: &[Role], second_factor| Person {
+        name: name.to_owned(),
+        roles: roles.to_vec(),
+        second_factor,
+        must_have_one: roles.contains(&Role::Officer),
+        sessions: 1,
+    };
+    AdministrationViews {
+        status: status(),
+        people: vec![
+            person("wu", &[Role::Officer, Role::Analyst], false),
+            person("chen", &[Role::Officer], true),
+            person("li", &[Role::Store], false),
+        ],
+        sealing_keys: officer().sealing_keys,
+        backup: BackupView {
+            done: true,
+            folder: "</var>".to_owned(),
+            pairs: 52_736,
+            ..BackupView::default()
+        },
+        constitutions: vec![ConstitutionView {
+            adopted: vec!["grocer".to_owned(), "drug".to_owned(), "kids".to_owned()],
+            needed: 4,
+            is_here: false,
+            ..ConstitutionView::default()
+        }],
+        ..AdministrationViews::default()
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::auth::{Auth, Role};
 use crate::service::*;
 
-const PAGES: [Page; 8] = [
+const PAGES: [Page; 9] = [
     Page::Status,
     Page::Partner,
     Page::Questions,
@@ -12,6 +12,7 @@ const PAGES: [Page; 8] = [
     Page::Records,
     Page::Programme,
     Page::Staff,
+    Page::Administration,
     Page::Budget,
 ];
 
@@ -107,6 +108,7 @@ fn pages() -> Vec<(Language, String)> {
                 officer_page(&samples::officer(), language, &proof(), &PAGES),
                 programme_page(&programme(), language, &proof(), &PAGES),
                 staff_page(&counter(), language, &proof(), &PAGES),
+                administration_page(&samples::administration(), language, &proof(), &PAGES),
                 records_page(&samples::records(), language, &proof(), &PAGES),
                 questions_page(&samples::questions(), language, &proof(), &PAGES),
                 question_page(&status, &samples::answered(), language, true, &proof(), &PAGES),
@@ -382,6 +384,34 @@ fn an_officer_sees_requests_operations_and_breaches_with_their_clocks() {
     }
     let nothing = records_page(&RecordsViews::default(), Language::English, &proof(), &PAGES);
     assert!(nothing.unwrap().contains("No request is open."));
+}
+
+#[test]
+fn an_administrator_sees_users_keys_backup_and_constitutions() {
+    let views = samples::administration();
+    for (language, said) in [
+        (Language::Chinese, ["必须设置", "缺少，先取得文件", "最近一次已完成", "正常"]),
+        (
+            Language::English,
+            ["must be set up", "missing: get the file", "the latest is complete", "in order"],
+        ),
+    ] {
+        let page = administration_page(&views, language, &proof(), &PAGES).unwrap();
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        for shown in ["officer, analyst", "3 / 4", "52,736", "&#60;/var&#62;", "rotate_vault_key"] {
+            assert!(page.contains(shown), "{shown}");
+        }
+        assert_eq!(page.matches("必须设置").count() + page.matches("must be set up").count(), 1);
+    }
+    let empty = AdministrationViews {
+        rotation: RotationView { rotating: true },
+        ..AdministrationViews::default()
+    };
+    let page = administration_page(&empty, Language::English, &proof(), &PAGES).unwrap();
+    assert!(page.contains("none since the node was started") && page.contains("being rotated"));
+    assert!(!page.contains("value=\"rotate_vault_key\""), "one is under way");
 }
 
 #[test]

@@ -198,6 +198,7 @@ words! {
     nav_programme: "积分计划", "Points programme";
     nav_staff: "柜台", "Counter";
     nav_officer: "合规", "Compliance";
+    nav_administration: "运维", "Administration";
     nav_records: "个人信息台账", "Records";
     forbidden: "当前账号没有查看此页的角色，需要以下之一：", "Your account has none of the roles that see this page:";
 

@@ -10,6 +10,7 @@
 //!
 //! Not here: webhooks, server-sent events, conditional requests, limits by caller, mutual TLS.
 
+mod administration_pages;
 mod api;
 mod backups;
 mod cleanroom;
@@ -276,6 +277,8 @@ routes! {
     get    "/programme"                                programme_pages::programme page::<perm::ReadProgramme>();
     get    "/staff"                                    programme_pages::staff page::<perm::UseCounterPage>();
     post   "/staff"                                    programme_pages::staff_form page::<perm::UseCounterPage>();
+    get    "/administration"                           administration_pages::administration page::<perm::UseAdministrationPage>();
+    post   "/administration"                           administration_pages::administration_form page::<perm::UseAdministrationPage>();
     get    "/records"                                  record_pages::records page::<perm::UseRecordsPage>();
     post   "/records"                                  record_pages::record_form page::<perm::UseRecordsPage>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();

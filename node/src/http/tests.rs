@@ -53,6 +53,7 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
             Some(r#"{"brand":"kids","reference":"HVPS-1"}"#)
         }
         ("post", "/questions") => Some("action=plan&sql=SELECT+1"),
+        ("post", "/administration") => Some("action=turn_sealing_key"),
         ("post", "/records") => Some("action=told&number=1&who=authority&why="),
         ("post", "/staff") => Some("action=look&card=FS0SE5S4Z7EN"),
         ("post", "/api/v1/programme/rules") => Some(r#"{"rules":"version = 1"}"#),

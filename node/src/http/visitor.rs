@@ -53,6 +53,7 @@ pub(super) fn pages_of(session: &Session) -> Vec<Page> {
         (Page::Records, session.authorize::<perm::UseRecordsPage>().is_ok()),
         (Page::Programme, session.authorize::<perm::ReadProgramme>().is_ok()),
         (Page::Staff, session.authorize::<perm::UseCounterPage>().is_ok()),
+        (Page::Administration, session.authorize::<perm::UseAdministrationPage>().is_ok()),
         (Page::Budget, session.authorize::<perm::ReadBudgets>().is_ok()),
     ];
     sees.into_iter().filter_map(|(page, seen)| seen.then_some(page)).collect()

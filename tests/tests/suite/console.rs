@@ -55,11 +55,12 @@ fn hidden<'p>(page: &'p str, name: &str) -> &'p str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_analyst_and_an_officer_do_their_work_on_pages() {
+async fn an_analyst_an_officer_and_an_administrator_do_their_work_on_pages() {
     let alliance = Alliance::of_the_sample().await;
     alliance.import("grocer_one").await;
     let (auth, certificate, served) = alliance.serve("grocer_one");
     auth.add_user("lin", &[Role::Analyst], PASSWORD).unwrap();
+    auth.add_user("ops", &[Role::Administrator], PASSWORD).unwrap();
     auth.add_user("wu", &[Role::Officer], PASSWORD).unwrap();
     let client = || Client::connect(served.address, &certificate).unwrap();
     let analyst = Browser::sign_in(client(), "lin").await;
@@ -140,5 +141,24 @@ async fn an_analyst_and_an_officer_do_their_work_on_pages() {
     let fields = [("action", "told"), ("number", &number), ("who", "need_not"), ("why", " ")];
     let refused = page(&officer.post("/records?lang=en", &fields).await);
     assert!(refused.contains("role=\"alert\"") && refused.contains("write why"), "{refused}");
+
+    // and an administrator backs it all up, once
+    let administrator = Browser::sign_in(client(), "ops").await;
+    let shown = page(&administrator.get("/administration?lang=en").await);
+    assert!(
+        shown.contains("none since the node was started") && shown.contains("<td>officer</td>")
+    );
+    let folder = alliance.folder.path().join("backup");
+    let fields = [("action", "back_up"), ("folder", folder.to_str().unwrap())];
+    let begun = page(&administrator.post("/administration?lang=en", &fields).await);
+    assert!(begun.contains("The backup has begun."), "{begun}");
+    eventually("the backup is complete", async || {
+        let shown = page(&administrator.get("/administration?lang=en").await);
+        shown.contains("the latest is complete")
+    })
+    .await;
+    let again = page(&administrator.post("/administration?lang=en", &fields).await);
+    assert!(again.contains("role=\"alert\""), "a folder that is there is not written over");
+    assert_eq!(analyst.get("/administration").await.status, StatusCode::FORBIDDEN);
     served.shutdown.begin();
 }

@@ -1,0 +1,104 @@
+//! The administrator's page: users, keys, backups, constitutions; its forms do what the API's routes do.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::extract::Form;
+use super::members::asker;
+use super::pages::{SameOrigin, rendered};
+use super::visitor::Visitor;
+use super::{App, Problem};
+use crate::auth::perm;
+use crate::console::{Administered, AdministrationViews, administration_page};
+use crate::service::{Asker, BackupRequest, ServiceError};
+
+/// What a form of the page asks for.
+#[derive(Deserialize, ToSchema)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub(super) enum AdministrationForm {
+    /// Backs the node's data up into a new folder of its machine.
+    BackUp { folder: String },
+    /// Makes a new sealing key before its month is over.
+    TurnSealingKey,
+    /// Begins to rotate the vault's key.
+    RotateVaultKey,
+    /// Reads the files of constitutions again.
+    ReadConstitutions,
+}
+
+/// Users, keys, the latest backup and import, constitutions.
+#[utoipa::path(get, path = "/administration", tag = "console", responses(
+    (status = 200, description = "The page", body = String, content_type = "text/html"),
+    (status = 303, description = "Sign in first")))]
+pub(super) async fn administration(
+    State(app): State<App>,
+    visitor: Visitor<perm::UseAdministrationPage>,
+) -> Result<Response, Problem> {
+    shown(&app, &visitor, AdministrationViews::default()).await
+}
+
+/// Does what a form of the page asks for, and shows the page again.
+#[utoipa::path(post, path = "/administration", tag = "console",
+    request_body(content = AdministrationForm, content_type = "application/x-www-form-urlencoded"),
+    responses((status = 200, description = "The page", body = String, content_type = "text/html"),
+    (status = 303, description = "Sign in first")))]
+pub(super) async fn administration_form(
+    State(app): State<App>,
+    visitor: Visitor<perm::UseAdministrationPage>,
+    _: SameOrigin,
+    Form(form): Form<AdministrationForm>,
+) -> Result<Response, Problem> {
+    let mut views = AdministrationViews::default();
+    match done(&app, &asker(&visitor.proof), form).await {
+        Ok(done) => views.done = Some(done),
+        Err(error) => views.problem = Some(Problem::from(error).words()),
+    }
+    shown(&app, &visitor, views).await
+}
+
+async fn done(
+    app: &App,
+    by: &Asker,
+    form: AdministrationForm,
+) -> Result<Administered, ServiceError> {
+    Ok(match form {
+        AdministrationForm::BackUp { folder } => {
+            app.node.back_up(BackupRequest { folder: folder.trim().to_owned() }).await?;
+            Administered::BackUp
+        }
+        AdministrationForm::TurnSealingKey => {
+            app.node.turn_sealing_key().await?;
+            Administered::SealingKey
+        }
+        AdministrationForm::RotateVaultKey => {
+            app.node.rotate_vault_key(by).await?;
+            Administered::VaultKey
+        }
+        AdministrationForm::ReadConstitutions => {
+            app.node.read_constitutions().await?;
+            Administered::Constitutions
+        }
+    })
+}
+
+async fn shown(
+    app: &App,
+    visitor: &Visitor<perm::UseAdministrationPage>,
+    views: AdministrationViews,
+) -> Result<Response, Problem> {
+    let views = AdministrationViews {
+        status: app.node.status(),
+        people: app.auth.people(),
+        sealing_keys: app.node.sealing_keys().await?,
+        rotation: app.node.rotation().await?,
+        backup: app.node.backup_progress().await?,
+        import: app.node.import_progress().await?,
+        constitutions: app.node.constitutions().await?,
+        ..views
+    };
+    let page = administration_page(&views, visitor.language, &visitor.proof, &visitor.pages);
+    rendered(page, StatusCode::OK)
+}

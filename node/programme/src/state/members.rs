@@ -192,8 +192,7 @@ impl Programme {
     }
 
     pub(super) fn not_stopped(&self, account: Account) -> Outcome<()> {
-        let stopped = self.state.profiles.get(&account).is_some_and(|profile| profile.stopped);
-        if stopped { Err(Refusal::Stopped) } else { Ok(()) }
+        if self.is_stopped(account) { Err(Refusal::Stopped) } else { Ok(()) }
     }
 
     pub(super) fn signed_in(

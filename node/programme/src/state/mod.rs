@@ -312,6 +312,11 @@ impl Programme {
     pub fn profile(&self, account: Account) -> Profile {
         self.state.profiles.get(&account).cloned().unwrap_or_default()
     }
+    /// Whether an account is stopped: nothing of it may be spent until its case is reviewed.
+    #[must_use]
+    pub fn is_stopped(&self, account: Account) -> bool {
+        self.state.profiles.get(&account).is_some_and(|profile| profile.stopped)
+    }
     /// Names of categories and channels.
     #[must_use]
     pub const fn names(&self) -> &Names {

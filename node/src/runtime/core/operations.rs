@@ -18,6 +18,7 @@ use protocol::witness::writer::SubmitError;
 use super::{Core, Turn};
 use crate::exchange::book::BookedExchange;
 use crate::exchange::cold::ColdError;
+use crate::exchange::points::account;
 use crate::exchange::record::{NodeRecord, Requested, Submission};
 use crate::service::{ErrorKind, ExchangeRequest, ExchangeView, KeyedExchange, ServiceError};
 use crate::vault::{CardNumber, LinkCode, LinkState, MemberId, Standing, VaultError};
@@ -266,6 +267,14 @@ impl Core {
             ));
         };
         let member = standing.member;
+        if self.programme.is_stopped(account(member)) {
+            return Err(ServiceError::new(
+                ErrorKind::Refused,
+                "account_stopped",
+                "the account is stopped until its case is reviewed",
+                "let whoever reviews cases of fraud look at it",
+            ));
+        }
         let pair = (self.me(), to);
         let exchange = Exchange::price(self.ledger.constitution(), pair, handle, id, sent)
             .map_err(price_error)?;

@@ -219,6 +219,30 @@ fn trial_balance_is_zero_and_nothing_is_redeemed_twice_when_a_node_is_killed_at_
 }
 
 /// A journal of a version that had no programme.
+/// What was earned by fraud does not leave for another brand while its case waits for review.
+#[test]
+fn a_stopped_account_exchanges_nothing_until_it_is_cleared() {
+    let mut world = World::with_rules(&[], RULES);
+    world.earn(AMBER, 1, 500);
+    world.link(AMBER, BIRCH, 1);
+    world.run_until_quiet();
+    let stop = |world: &mut World, stopped| {
+        let core = &mut world.sites[AMBER].core;
+        let account = account(core.member(&card(1)).unwrap());
+        let change = ::programme::state::Change::Stopped { account, stopped };
+        core.programme.replay(&change).unwrap();
+    };
+    let ask = |world: &mut World, key: &str| {
+        let request = ExchangeRequest { card: card(1), to: BRANDS[BIRCH].to_owned(), points: 20 };
+        world.try_to(AMBER, |core, now, turn| core.exchange(key, &request, now, turn))
+    };
+    stop(&mut world, true);
+    assert_eq!(ask(&mut world, "one").unwrap_err().code, "account_stopped");
+    world.balances(AMBER);
+    stop(&mut world, false);
+    ask(&mut world, "two").unwrap();
+}
+
 #[test]
 fn points_of_before_there_was_a_programme_are_taken_over_whole() {
     let mut world = World::new(&[]);

@@ -77,9 +77,8 @@ fn disks_are_put_back_constitutions_follow_money_is_settled_and_logs_are_closed(
 fn what_once_broke_a_guarantee_does_not_break_it_again() {
     let constitutions = [90_023, 90_065, 90_108, 90_171].map(|seed| (Topic::Constitutions, seed));
     let restores = [49].map(|seed| (Topic::Restores, seed));
-    let scenarios: Vec<Scenario> = constitutions
-        .into_iter()
-        .chain(restores)
+    let topics = constitutions.into_iter().chain(restores);
+    let scenarios: Vec<Scenario> = topics
         .map(|(topic, seed)| Scenario { topic: Some(topic), ..Scenario::of_seed(seed) })
         .collect();
     sound(&scenarios);

@@ -91,6 +91,8 @@ pub(crate) struct Site {
     pub(crate) credited: BTreeMap<BrandId, Vec<Exchange>>,
     pub(crate) rejected: Vec<(BrandId, Payload)>,
     pub(crate) runs: bool,
+    // others' final blocks that may not be acted upon yet
+    unapplied: Vec<FinalBlock>,
 }
 
 impl Site {
@@ -278,6 +280,7 @@ impl World {
             credited: BTreeMap::new(),
             rejected: Vec::new(),
             runs: true,
+            unapplied: Vec::new(),
         };
         self.sites.insert(brand, site);
         self.call(brand, |ledger, context, out| ledger.resume(context, out));
@@ -315,10 +318,15 @@ impl World {
                 site.blocks.0.insert(height, (block, done.certificate));
                 continue;
             }
-            site.answered(log, &done);
             if let Some(dispute) = done.dispute.clone() {
                 site.ledger.submit_public(PublicEntry::DisputeOpened(dispute)).unwrap();
             }
+            site.unapplied.push(done);
+        }
+        let due = site.ledger.may_apply().then(|| std::mem::take(&mut site.unapplied));
+        for done in due.into_iter().flatten() {
+            let log = done.block.log;
+            site.answered(log, &done);
             let payloads = done.payloads.unwrap_or_default();
             let exchanges = payloads.into_iter().filter_map(|(leaf, payload)| match payload {
                 Payload::Exchange(exchange) => Some((leaf, exchange)),
@@ -363,6 +371,20 @@ impl World {
                 continue;
             }
             let message = Message::from_bytes(&bytes).unwrap();
+            self.call(to, |ledger, context, out| {
+                ledger.handle(from, message, context, out).unwrap();
+                ledger.poll(context, out);
+            });
+        }
+    }
+
+    /// Delivers all that is on its way, but for what is lost.
+    pub(crate) fn deliver(&mut self, lost: impl Fn(BrandId, &Message) -> bool) {
+        while let Some((from, to, bytes)) = self.mail.pop_front() {
+            let message = Message::from_bytes(&bytes).unwrap();
+            if lost(to, &message) || !self.sites[&to].runs {
+                continue;
+            }
             self.call(to, |ledger, context, out| {
                 ledger.handle(from, message, context, out).unwrap();
                 ledger.poll(context, out);

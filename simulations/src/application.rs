@@ -181,7 +181,8 @@ impl Application {
                 Err(
                     SubmitError::CreditLimit { .. }
                     | SubmitError::OtherPrice { .. }
-                    | SubmitError::NoCounterparty(_),
+                    | SubmitError::NoCounterparty(_)
+                    | SubmitError::Ended { .. },
                 ) => refused.push(request.clone()),
                 Err(_) => {}
             }

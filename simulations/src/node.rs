@@ -530,10 +530,11 @@ impl<G: Guards> Node<G> {
         action(ledger, &mut context, &mut out);
         self.settle(out, report);
         self.end_disputes(report);
-        self.close_out(report);
         // what was submitted meanwhile, and what the step itself gave reason to say
         let Some(ledger) = &mut self.ledger else { return };
         report.refused += self.application.submit(&mut self.books, ledger);
+        self.close_out(report);
+        let Some(ledger) = &mut self.ledger else { return };
         self.application.state(ledger);
         // a restored node may not have its last blocks back, which it would close without
         if ledger.may_apply() {

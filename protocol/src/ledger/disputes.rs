@@ -106,6 +106,10 @@ impl<G: Guards> Ledger<G> {
     /// # Errors
     /// See [`AgreeError`].
     pub fn agree(&mut self, log: BrandId, out: &mut Outbox) -> Result<Agreed, AgreeError> {
+        // what is closed out by then, or about to be, counts from before the dispute
+        if self.is_closed(log) {
+            return Err(AgreeError::Ended);
+        }
         let agreed = self.agree_with(log)?;
         out.records.push(Record::Kept(Box::new(Kept::Agreed(log))));
         Ok(agreed)

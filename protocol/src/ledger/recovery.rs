@@ -59,14 +59,19 @@ impl<G: Guards> Ledger<G> {
 
     /// Whether what others say may be acted upon. A restored node first finds out what its own log has
     /// recognised and returned, up to the heights at which it may have signed: it would decide the same
-    /// things again, and otherwise. And a brand whose log ends credits nothing that its last block does not
-    /// recognise: whoever sent it takes it back.
+    /// things again, and otherwise. A brand whose log ends credits nothing that its last block does not
+    /// recognise: whoever sent it takes it back. And a log that has more than one constitution to take up
+    /// takes up the first before anything else: brands that leave with it are its witnesses until then, and
+    /// cannot judge what is certified under the one after it.
     #[must_use]
     pub fn may_apply(&self) -> bool {
         if self.is_ending() {
             return false;
         }
         let Some(own) = self.witnesses.get(&self.me) else { return false };
+        if own.epoch().next().is_some_and(|next| next < self.constitutions.newest().epoch()) {
+            return false;
+        }
         let next = own.tip().height.next().unwrap_or_default();
         let fence = self.standing.fence(self.me);
         self.standing.has_started()

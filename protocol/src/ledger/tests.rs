@@ -2,6 +2,7 @@
 
 mod disputes;
 mod ends;
+mod lagging;
 mod returns;
 
 use std::collections::BTreeMap;

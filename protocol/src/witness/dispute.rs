@@ -33,6 +33,11 @@ pub enum AgreeError {
     /// Nothing is offered, or what was is void since the log said again what cannot stand.
     #[error("the accused brand's log has no offer that can be agreed to; ask its operator for one")]
     NoOffer,
+    /// The log has ended: what it sent is closed out as it stood before the dispute.
+    #[error(
+        "the accused brand's log has ended; it is closed out, and nothing is agreed to any more"
+    )]
+    Ended,
     /// It begins elsewhere.
     #[error("the offer is about other blocks, or begins from other totals than were agreed before")]
     OtherDispute,

@@ -27,12 +27,39 @@ pub struct Handshake {
     pub announced: Timestamp,
 }
 
+/// All that one brand has answered to the start. Its answers may come in another order than they were
+/// given: the most that any of them proved counts.
+#[derive(Default)]
 struct Answer {
     // certified heights, of the logs that the signer vouches for
     certified: BTreeMap<BrandId, Height>,
     // those that it showed, whether or not it vouches
     shown: BTreeMap<BrandId, Height>,
-    open: Option<OpenRound>,
+    // of the height after this one
+    open: Option<(Height, OpenRound)>,
+}
+
+impl Answer {
+    fn take(&mut self, log: BrandId, height: Height, vouches: bool) {
+        raise(&mut self.shown, log, height);
+        if vouches {
+            raise(&mut self.certified, log, height);
+        }
+    }
+
+    fn take_open(&mut self, height: Height, open: &OpenRound) {
+        let far = |height: Height, open: &OpenRound| {
+            (height, open.round, open.lock.as_ref().map(|lock| lock.pledge.round))
+        };
+        if self.open.as_ref().is_none_or(|(at, known)| far(*at, known) < far(height, open)) {
+            self.open = Some((height, open.clone()));
+        }
+    }
+}
+
+fn raise(heights: &mut BTreeMap<BrandId, Height>, log: BrandId, height: Height) {
+    let known = heights.entry(log).or_insert(height);
+    *known = height.max(*known);
 }
 
 /// What an answer shows, beside that it is one.
@@ -83,7 +110,7 @@ impl Handshake {
         })
     }
 
-    /// Takes an answer. None if it is to another start, or does not prove what it says. `own` is how
+    /// Takes an answer, beside others of the same brand. None if it is to another start, or does not prove what it says. `own` is how
     /// far this node can have gone: until it has started, what it found on its disk.
     pub fn take(
         &mut self,
@@ -98,8 +125,7 @@ impl Handshake {
             return None;
         }
         let shown = self.shown(body, own, standing, constitutions)?;
-        let (mut certified, mut heights) = (BTreeMap::new(), BTreeMap::new());
-        let mut open = None;
+        let mut proved = Vec::new();
         if body.logs.len() > LOGS_MAX {
             return None;
         }
@@ -120,15 +146,16 @@ impl Handshake {
                     certificate.clone().verify(constitution).ok()?.block().height
                 }
             };
-            heights.insert(log.log, height);
-            if log.vouches {
-                certified.insert(log.log, height);
-            }
-            if log.log == answer.signer() {
-                open.clone_from(&log.open);
+            proved.push((log, height));
+        }
+        let signer = answer.signer();
+        let known = self.answers.entry(signer).or_default();
+        for (log, height) in proved {
+            known.take(log.log, height, log.vouches);
+            if let Some(open) = log.open.as_ref().filter(|_| log.log == signer) {
+                known.take_open(height, open);
             }
         }
-        self.answers.insert(answer.signer(), Answer { certified, shown: heights, open });
         Some(shown)
     }
 
@@ -194,6 +221,7 @@ impl Handshake {
         }
         let certified = heights.into_iter().max().unwrap_or_default().max(tip);
         let writer = self.answers.get(&log).and_then(|answer| answer.open.clone());
+        let writer = writer.map(|(_, open)| open);
         let resume = writer.filter(|_| committee.size() == 2 && log != self.start.signer);
         Some(Fence { log, certified, resume })
     }

@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 use super::allowed::Adjusted;
 use super::build::BuildError;
 use super::message::{CertifiedHeader, Delivery, Extension, LeafRun};
-use super::state::Surroundings;
+use super::state::{Brought, Surroundings, read_certified};
 use crate::codec;
 use crate::constitution::{Constitution, PAYLOAD_MAX};
 use crate::crypto::sealed::{BlockSecret, SealError, SealedLeaf};
@@ -315,10 +315,9 @@ impl OwnBlock {
         columns.map(|it| (it.counterparty, (it.recognised, proof(it.counterparty)))).collect()
     }
 
-    /// The certified headers of other logs that this block recognises, those that stand.
-    #[must_use]
-    pub fn recognised(&self, at: &Surroundings<'_>) -> Vec<(HeaderHash, Header)> {
-        super::state::read_certified(at, &self.parts.recognised)
+    /// The certified headers of other logs that this block recognises, as far as they stand.
+    pub(super) fn recognised(&self, at: &Surroundings<'_>) -> Brought {
+        read_certified(at, &self.parts.recognised)
     }
 
     /// Prepares the proofs and fragments that every receiver's view is cut from.

@@ -17,7 +17,7 @@ use super::readers::{Stated, check_sealing, secret_readers};
 use crate::amount::{AmountError, Value};
 use crate::constitution::{Brand, Constitution};
 use crate::crypto::sealed::Sealing;
-use crate::ids::{BrandId, HeaderHash, Height, LeafIndex, TreeSize};
+use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, TreeSize};
 use crate::log::block::{
     BLOCK_LEAVES_MAX, BLOCK_LEAVES_MIN, BODY_MAX, BlockReference, Column, Entry, Header,
     PublicEntry, Recognised,
@@ -122,6 +122,8 @@ pub enum Known<'a> {
     Certified(CertifiedTotals<'a>),
     /// Nothing, though the block should have brought it.
     Missing,
+    /// What the block brought is certified under a constitution that the judge does not know.
+    Unjudged(Epoch),
     /// Nothing: a final block comes without what was judged before it became final.
     NotBrought,
 }
@@ -227,6 +229,10 @@ fn check_totals<'a, G: Guards>(
                             })
                     }
                     Known::Missing => false,
+                    // that says nothing about the block
+                    Known::Unjudged(epoch) => {
+                        return Err(Violation::UnknownEpoch { counterparty, epoch });
+                    }
                     Known::NotBrought => true,
                 };
             if !right {

@@ -15,7 +15,7 @@ mod voting;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-pub(super) use self::blocks::read_certified;
+pub(super) use self::blocks::{Brought, read_certified};
 pub use self::outbox::{FinalBlock, Outbox};
 pub use self::promises::{count_promises, valid_promise};
 pub use self::surroundings::{Next, Surroundings};

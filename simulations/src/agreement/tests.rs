@@ -72,6 +72,18 @@ fn disks_are_put_back_constitutions_follow_money_is_settled_and_logs_are_closed(
     assert!(ambushed.crashes > 30 && ambushed.restores > 0, "{ambushed:?}");
 }
 
+/// Runs that once broke a guarantee, each by what it asked for.
+#[test]
+fn what_once_broke_a_guarantee_does_not_break_it_again() {
+    let constitutions = [90_023, 90_065, 90_108, 90_171].map(|seed| (Topic::Constitutions, seed));
+    let restores = [49].map(|seed| (Topic::Restores, seed));
+    let topics = constitutions.into_iter().chain(restores);
+    let scenarios: Vec<Scenario> = topics
+        .map(|(topic, seed)| Scenario { topic: Some(topic), ..Scenario::of_seed(seed) })
+        .collect();
+    sound(&scenarios);
+}
+
 /// What cannot stand is disputed; terms that add up end it, and others do not.
 #[test]
 fn disputes_are_resolved_by_terms_that_add_up() {

@@ -56,6 +56,8 @@ impl Attempt {
 /// The writer.
 pub struct Counterfeiter {
     pub(super) me: BrandId,
+    // signs checkpoints of what may never be final, which is evidence and stops its log soon
+    is_rash: bool,
     // that its log is under
     pub(super) constitution: Constitution,
     keys: LedgerKeys,
@@ -83,14 +85,16 @@ pub struct Counterfeiter {
 impl Counterfeiter {
     /// The false writer of a brand's log.
     #[must_use]
-    pub const fn new(
+    pub fn new(
         me: BrandId,
         constitution: Constitution,
         keys: LedgerKeys,
         fellows: Conspiracy,
-        prng: Prng,
+        mut prng: Prng,
     ) -> Self {
+        let is_rash = prng.below(2) == 0;
         Self {
+            is_rash,
             me,
             constitution,
             keys,
@@ -141,7 +145,7 @@ impl Counterfeiter {
                 self.propose_new(ledger, now)
             }
             (Some(_), 0) => self.open_round(),
-            (Some(_), 1) => self.checkpoint(),
+            (Some(_), 1) if self.is_rash => self.checkpoint(),
             (Some(attempt), 2) if attempt.proposed.is_none() && attempt.open.is_some() => {
                 self.choose(ledger, now)
             }

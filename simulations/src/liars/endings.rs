@@ -57,7 +57,8 @@ impl Counterfeiter {
             void,
             entries,
         };
-        // one micro-fen more than the leaves are worth, or from another total
+        // one micro-fen more than the leaves are worth, or from another total, or as if what the block with
+        // them says, or the last one did, were not counted beside them
         match self.prng.below(8) {
             0 => {
                 let one = Value::new(1).ok()?;
@@ -65,6 +66,8 @@ impl Counterfeiter {
                 terms.void = void.saturating_minus(one);
             }
             1 => terms.salt[0] ^= 1,
+            2 => terms.last = terms.last.next()?,
+            3 => terms.last = Height::new(terms.last.get().checked_sub(1)?).max(began),
             _ => {}
         }
         Some(PublicEntry::DisputeResolved(Box::new(terms)))

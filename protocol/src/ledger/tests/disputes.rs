@@ -5,12 +5,12 @@ use crate::amount::Value;
 use crate::epochs::Constitutions;
 use crate::exchange::{Exchange, Link, Payload};
 use crate::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestId};
-use crate::ledger::OfferError;
+use crate::ledger::{CloseOutError, OfferError};
 use crate::log::block::{ColumnContent, PublicEntry};
 use crate::log::resolution::{DisputeResolved, runs};
 use crate::witness::dispute::AgreeError;
 use crate::witness::message::{CertifiedBlock, Message};
-use crate::world::{World, constitution, id, sealing_secret};
+use crate::world::{STEP, World, constitution, id, sealing_secret};
 
 type Change = fn(&mut DisputeResolved);
 type Expected = fn(&AgreeError) -> bool;
@@ -336,6 +336,68 @@ fn a_brand_that_fails_after_a_resolution_is_closed_out() {
     assert_eq!(of_b.total, world.ledger(b).writer().contents()[&a].sent);
     let report = audited(&world, &chain);
     assert_eq!(found(&report), Vec::<String>::new());
+    assert_eq!(report.counts.closed_out, 3, "{:?}", report.not_checked);
+}
+
+/// The accuser hears that the accused's log has ended while its agreement is on its way into a block: what it
+/// gives back by that is in the totals that it closes out.
+#[test]
+fn an_agreement_that_is_on_its_way_goes_before_a_closing_out() {
+    let (a, b) = (id("a"), id("b"));
+    let mut world = disputed(11);
+    let terms = terms(&world, is_exchange);
+    assert!(!terms.void.is_zero() || !terms.counted.is_zero());
+    offer(&mut world, terms).unwrap();
+    world.until("b has the offer", |world| {
+        world.ledger(b).witness(a).unwrap().dispute().unwrap().offer().is_some()
+    });
+    world.sites.get_mut(&a).unwrap().runs = false;
+    let chain = super::ends::freeze(&mut world, &audited_draft(4), a);
+    agree(&mut world).unwrap();
+    for brand in world.brands() {
+        world.call(brand, |ledger, _, out| assert!(ledger.agree_to_close(a, out)));
+    }
+    let unheard = |to: BrandId, message: &Message| {
+        to == b && matches!(message, Message::Vote(vote) if vote.body.0.block.log == b)
+    };
+    while !world.ledger(b).is_closed(a) {
+        world.now = world.now.plus(STEP);
+        for brand in world.brands() {
+            world.call(brand, |ledger, context, out| ledger.tick(context, out));
+        }
+        world.deliver(unheard);
+    }
+    let nothing = (Value::ZERO, Value::ZERO);
+    assert_eq!(world.ledger(b).close_out(a, None, nothing), Err(CloseOutError::OnItsWay));
+    world.until("it is in the log of b", |world| world.ledger(b).writer().is_idle());
+    assert_eq!(world.credited(b, a), [100, 50]);
+    super::ends::close_out(&mut world, a);
+    let report = audited(&world, &chain);
+    assert_eq!(found(&report), Vec::<String>::new());
+    assert_eq!(report.counts.closed_out, 3, "{:?}", report.not_checked);
+}
+
+/// What was in dispute when the log ended is closed out as it stood before, and no terms change that.
+#[test]
+fn nothing_is_agreed_to_when_the_log_has_ended() {
+    let (a, b) = (id("a"), id("b"));
+    let mut world = disputed(12);
+    let terms = terms(&world, is_exchange);
+    offer(&mut world, terms).unwrap();
+    world.until("b has the offer", |world| {
+        world.ledger(b).witness(a).unwrap().dispute().unwrap().offer().is_some()
+    });
+    world.sites.get_mut(&a).unwrap().runs = false;
+    let chain = super::ends::freeze(&mut world, &audited_draft(4), a);
+    super::ends::agree(&mut world, a);
+    assert_eq!(agree(&mut world), Err(AgreeError::Ended));
+    super::ends::close_out(&mut world, a);
+    assert_eq!(agree(&mut world), Err(AgreeError::Ended));
+    assert_eq!(world.credited(b, a), [100]);
+    // what was found stays found
+    let report = audited(&world, &chain);
+    let blamed = found(&report);
+    assert!(matches!(blamed.as_slice(), [it] if it.contains("block/20")), "{blamed:?}");
     assert_eq!(report.counts.closed_out, 3, "{:?}", report.not_checked);
 }
 

@@ -6,20 +6,6 @@ use crate::time::Milliseconds;
 use crate::witness::message::Message;
 use crate::world::{World, first_draft};
 
-/// Delivers all that is on its way, but for what is lost.
-fn deliver(world: &mut World, lost: impl Fn(BrandId, &Message) -> bool) {
-    while let Some((from, to, bytes)) = world.mail.pop_front() {
-        let message = Message::from_bytes(&bytes).unwrap();
-        if lost(to, &message) {
-            continue;
-        }
-        world.call(to, |ledger, context, out| {
-            ledger.handle(from, message, context, out).unwrap();
-            ledger.poll(context, out);
-        });
-    }
-}
-
 /// A block that is built anew takes the entries of the first one alone: a return that came meanwhile waits
 /// for the next block, and so does the recognition of what it answers.
 #[test]
@@ -36,10 +22,10 @@ fn a_block_that_is_built_anew_does_not_recognise_what_a_later_return_answers() {
         is_its && [c, d].contains(&to)
     };
     world.exchange(a, c, 5);
-    deliver(&mut world, of_a);
+    world.deliver(of_a);
     assert_eq!(world.ledger(a).witness(a).unwrap().tip().height, Height::new(0));
     world.exchange(b, a, 7);
-    deliver(&mut world, of_a);
+    world.deliver(of_a);
     assert_eq!(world.ledger(a).witness(b).unwrap().tip().height, Height::new(1));
     let before = world.ledger(a).writer().open_block().unwrap().reference();
 

@@ -235,6 +235,16 @@ pub enum Violation {
         /// Which one.
         draft: ConstitutionHash,
     },
+    /// 37 as well.
+    #[error(
+        "what it recognises of {counterparty} is certified under the constitution of epoch {epoch}, which is not known here; give this node its file"
+    )]
+    UnknownEpoch {
+        /// Of whom.
+        counterparty: BrandId,
+        /// Which epoch's.
+        epoch: Epoch,
+    },
     /// 38.
     #[error("the constitution that it takes up may not follow: {0}")]
     Succession(SuccessionError),
@@ -340,7 +350,7 @@ impl Violation {
             Self::EarlierDraft { .. } => 34,
             Self::TooFewAdoptions { .. } => 35,
             Self::TooEarly { .. } => 36,
-            Self::UnknownConstitution { .. } => 37,
+            Self::UnknownConstitution { .. } | Self::UnknownEpoch { .. } => 37,
             Self::Succession(_) => 38,
             Self::SwitchDue { .. } => 39,
             Self::Confirmed { .. } => 45,

@@ -7,7 +7,7 @@ use crate::epochs::DraftReference;
 use crate::epochs::adoption::{self, ProvenEntry};
 use crate::epochs::entries::Judge;
 use crate::exchange::Payload;
-use crate::ids::{BrandId, HeaderHash, Height, LeafIndex};
+use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex};
 use crate::log::block::{BlockReference, ColumnContent, ColumnOpening, Header, PublicEntry};
 use crate::log::fragments::Shape;
 use crate::log::resolution::DisputeResolved;
@@ -158,18 +158,13 @@ impl<G: Guards> Witness<G> {
         at: &Surroundings<'_>,
         header: &Header,
         public: &[(LeafIndex, PublicEntry)],
-        brought: Option<&[(HeaderHash, Header)]>,
+        brought: Option<&Brought>,
     ) -> Result<(), Violation> {
         let entries = || public.iter().map(|(_, entry)| entry);
         let known = (at.constitution, at.constitutions);
         let allowed = Allowed::by::<G>(known, &self.tip, header, entries())?;
         rules::check_header::<G>(at.constitution, &self.tip, header, &allowed, |log, height| {
-            let Some(brought) = brought else { return Known::NotBrought };
-            let mut brought = brought.iter();
-            let found = brought.find(|(_, header)| (header.log, header.height) == (log, height));
-            found.map_or(Known::Missing, |(id, content)| {
-                Known::Certified(CertifiedTotals { header: *id, content })
-            })
+            brought.map_or(Known::NotBrought, |brought| brought.known(log, height))
         })?;
         rules::check_payments::<G>(at.constitution, &self.tip, header, public)?;
         rules::check_entries::<G>(at.constitution, header, entries())?;
@@ -372,7 +367,12 @@ fn own_received(at: &Surroundings<'_>, block: &OwnBlock) -> Result<Received, Vio
 
 /// Whether a rule is about what the judge knows of constitutions, rather than about the block.
 const fn is_of_knowledge(violation: &Violation) -> bool {
-    matches!(violation, Violation::UnknownConstitution { .. } | Violation::SwitchDue { .. })
+    matches!(
+        violation,
+        Violation::UnknownConstitution { .. }
+            | Violation::UnknownEpoch { .. }
+            | Violation::SwitchDue { .. }
+    )
 }
 
 /// Public entries that are shown to others, each with its proof.
@@ -393,24 +393,50 @@ fn proven(
     entries.collect()
 }
 
+/// Headers of other logs that came with a block.
+#[derive(Default)]
+pub(in crate::witness) struct Brought {
+    certified: Vec<(HeaderHash, Header)>,
+    // under constitutions that are not known here
+    unjudged: Vec<(BrandId, Height, Epoch)>,
+}
+
+impl Brought {
+    fn known(&self, log: BrandId, height: Height) -> Known<'_> {
+        let mut certified = self.certified.iter();
+        if let Some((id, content)) = certified.find(|(_, it)| (it.log, it.height) == (log, height))
+        {
+            return Known::Certified(CertifiedTotals { header: *id, content });
+        }
+        let mut unjudged = self.unjudged.iter();
+        let found = unjudged.find(|(of, at, _)| (*of, *at) == (log, height));
+        found.map_or(Known::Missing, |(.., epoch)| Known::Unjudged(*epoch))
+    }
+}
+
 /// Reads headers whose certificates stand, each under the constitution of its own epoch. A header
 /// that is known to be certified needs no second look at its certificate.
 pub(in crate::witness) fn read_certified(
     at: &Surroundings<'_>,
     carried: &[CertifiedHeader],
-) -> Vec<(HeaderHash, Header)> {
-    carried
-        .iter()
-        .filter_map(|carried| {
-            let id = crate::log::merkle::leaf_hash(&carried.header).of_header();
-            let header = Header::from_bytes(&carried.header).ok()?;
-            if at.certified.contains(header.log, id) {
-                return Some((id, header));
-            }
-            let constitution = at.constitutions.of(carried.certificate.pledge.block.epoch)?;
-            let certificate = carried.certificate.clone().verify(constitution).ok()?;
-            (certificate.block().header == id && certificate.block().log == header.log)
-                .then_some((id, header))
-        })
-        .collect()
+) -> Brought {
+    let mut brought = Brought::default();
+    for carried in carried {
+        let id = crate::log::merkle::leaf_hash(&carried.header).of_header();
+        let Ok(header) = Header::from_bytes(&carried.header) else { continue };
+        if at.certified.contains(header.log, id) {
+            brought.certified.push((id, header));
+            continue;
+        }
+        let epoch = carried.certificate.pledge.block.epoch;
+        let Some(constitution) = at.constitutions.of(epoch) else {
+            brought.unjudged.push((header.log, header.height, epoch));
+            continue;
+        };
+        let Ok(certificate) = carried.certificate.clone().verify(constitution) else { continue };
+        if certificate.block().header == id && certificate.block().log == header.log {
+            brought.certified.push((id, header));
+        }
+    }
+    brought
 }

@@ -265,6 +265,34 @@ fn rule_12_only_those_who_vouch_decide_and_more_of_them_when_it_was_declared() {
     }
 }
 
+/// The network brings an older answer after a newer one: what the newer one proved stays known.
+#[test]
+fn rule_12_of_a_brands_answers_to_one_start_the_furthest_counts() {
+    let alliance = alliance();
+    let certificate = alliance.certificate(pledge(&alliance.block(1), 0), A);
+    let mut ledger = alliance.ledger(B);
+    call(&mut ledger, |ledger, _, out| ledger.declare_restored(out));
+    let start = announced(&resumed(&mut ledger));
+    let older = alliance.answer(ledger.me(), start);
+    let mut newer = older.clone();
+    let of_a = newer.logs.iter_mut().find(|log| log.log == alliance.id(A)).unwrap();
+    of_a.certificate = Some(certificate);
+    // restored itself by then: of what it vouched for before, it has forgotten nothing
+    let mut silent = newer.clone();
+    silent.logs.iter_mut().for_each(|log| log.vouches = false);
+    for answer in [newer, silent, older.clone()] {
+        alliance.acknowledge(&mut ledger, A, answer);
+    }
+    alliance.acknowledge(&mut ledger, C, older.clone());
+    let out = alliance.acknowledge(&mut ledger, D, older);
+    let fences = out.records.iter().filter_map(|record| match record {
+        Record::Fenced(fence) => Some((fence.log, fence.certified.get())),
+        _ => None,
+    });
+    let fences: BTreeMap<BrandId, u64> = fences.collect();
+    assert_eq!((fences.len(), fences[&alliance.id(A)]), (4, 1));
+}
+
 #[test]
 fn rule_13_a_restored_writer_opens_a_round_and_counts_the_others_promises_only() {
     let alliance = alliance();

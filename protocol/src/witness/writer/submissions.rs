@@ -239,11 +239,18 @@ impl<G: Guards> Writer<G> {
         }
     }
 
-    /// Whether nothing to a brand waits or is in a block that is not final.
+    /// Whether nothing to a brand, and no terms with it, wait or are in a block that is not final.
     #[must_use]
     pub fn is_clear_of(&self, log: BrandId) -> bool {
+        let is_about = |entry: &PublicEntry| match entry {
+            PublicEntry::DisputeResolved(it) => [it.accused, it.accuser].contains(&log),
+            _ => false,
+        };
         let mut built = self.blocks.values().flat_map(|block| block.payloads());
-        self.sealed.iter().all(|(to, _)| *to != log) && built.all(|sent| sent.to != log)
+        self.sealed.iter().all(|(to, _)| *to != log)
+            && built.all(|sent| sent.to != log)
+            && !self.public.iter().any(is_about)
+            && !self.blocks.values().any(|block| block.public().iter().any(is_about))
     }
 
     fn reject(&mut self, (to, payload): (BrandId, Payload), out: &mut Outbox) {

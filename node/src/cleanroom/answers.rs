@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use privacy::ids::{PlanHash, ReleaseHash};
-use privacy::release::{PrivacyStatement, ReleasedCell};
+use privacy::release::Released;
 use privacy::{
     AttemptId, LocalRelease, ParticipantId, PeriodRelease, PicoRho, Release, SnapshotId,
 };
@@ -57,17 +57,6 @@ pub struct Answer {
     pub periods: Option<Vec<u32>>,
 }
 
-/// A release as both kinds have it.
-struct Parts<'a> {
-    id: AttemptId,
-    plan: PlanHash,
-    hash: ReleaseHash,
-    rho: PicoRho,
-    columns: &'a [String],
-    cells: &'a [ReleasedCell],
-    statement: &'a PrivacyStatement,
-}
-
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 #[cbor(array)]
@@ -99,57 +88,31 @@ impl Answer {
     /// Of a joint release, given from these facts.
     #[must_use]
     pub fn of(release: &Release, snapshots: BTreeMap<ParticipantId, SnapshotId>) -> Self {
-        let parts = Parts {
-            id: release.id(),
-            plan: release.plan(),
-            hash: release.hash(),
-            rho: release.rho(),
-            columns: release.columns(),
-            cells: release.cells(),
-            statement: release.statement(),
-        };
-        Self::of_parts(&parts, snapshots, false)
+        Self::of_released(release, snapshots, false)
     }
 
     /// Of one brand's release about its own members.
     #[must_use]
     pub fn of_local(release: &LocalRelease) -> Self {
-        let parts = Parts {
-            id: release.id(),
-            plan: release.plan(),
-            hash: release.hash(),
-            rho: release.rho(),
-            columns: release.columns(),
-            cells: release.cells(),
-            statement: release.statement(),
-        };
-        Self::of_parts(&parts, BTreeMap::from([(release.brand(), release.snapshot())]), true)
+        let snapshots = BTreeMap::from([(release.brand(), release.snapshot())]);
+        Self::of_released(release, snapshots, true)
     }
 
     /// Of one period of a standing question.
     #[must_use]
     pub fn of_period(release: &PeriodRelease) -> Self {
-        let parts = Parts {
-            id: release.id(),
-            plan: release.plan(),
-            hash: release.hash(),
-            rho: release.rho(),
-            columns: release.columns(),
-            cells: release.cells(),
-            statement: release.statement(),
-        };
         let periods = Some(vec![release.period()]);
-        Self { periods, ..Self::of_parts(&parts, BTreeMap::new(), true) }
+        Self { periods, ..Self::of_released(release, BTreeMap::new(), true) }
     }
 
-    fn of_parts(
-        parts: &Parts<'_>,
+    fn of_released(
+        release: &impl Released,
         snapshots: BTreeMap<ParticipantId, SnapshotId>,
         alone: bool,
     ) -> Self {
-        let keys = parts.cells.first().map_or(0, |cell| cell.keys.len());
-        let (keys, values) = parts.columns.split_at(keys.min(parts.columns.len()));
-        let rows = parts.cells.iter().map(|cell| AnswerRow {
+        let (columns, statement) = (release.columns(), release.statement());
+        let (keys, values) = columns.split_at(statement.plan.keys.min(columns.len()));
+        let rows = release.cells().iter().map(|cell| AnswerRow {
             keys: cell.keys.clone(),
             values: cell
                 .values
@@ -162,18 +125,18 @@ impl Answer {
                 .collect(),
         });
         Self {
-            id: parts.id,
-            plan: parts.plan,
+            id: release.id(),
+            plan: release.plan(),
             snapshots,
-            hash: parts.hash,
+            hash: release.hash(),
             keys: keys.to_vec(),
             values: values.to_vec(),
             rows: rows.collect(),
-            rho: parts.rho,
-            year: parts.statement.year,
-            epsilon: parts.statement.plan.epsilon,
+            rho: release.rho(),
+            year: statement.year,
+            epsilon: statement.plan.epsilon,
             alone: Some(alone),
-            privacy: serde_json::to_string(parts.statement).ok(),
+            privacy: serde_json::to_string(statement).ok(),
             periods: None,
         }
     }

@@ -47,7 +47,7 @@ use crate::steps::{
     AttemptId, CleanRoomEntry, Clock, CodecError, LocalCharge, LocalReleased, MESSAGE_MAX_BYTES,
     decoded, encoded,
 };
-use crate::units::{CalendarYear, PicoDelta, PicoRho};
+use crate::units::{CalendarYear, PicoRho};
 
 /// Most local questions of a brand that are under way at a time.
 pub const UNDER_WAY_MAX: usize = 8;
@@ -384,7 +384,7 @@ impl LocalRoom {
             sql: plan.sql_hash(),
             contract: plan.contract_hash(),
             rho: plan.rho(),
-            delta: PicoDelta::ZERO,
+            delta: plan.delta(),
             year: clock.year,
             analyst: question.analyst,
             snapshot,

@@ -1,14 +1,15 @@
 //! Gathers what the engine returned, clips each member, adds up.
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use zeroize::Zeroizing;
 
 use super::standing::{Periods, Spent};
+use crate::contract::{OTHER, VALUE_MAX_BYTES};
 use crate::exact;
 use crate::ids::PlanHash;
-use crate::plan::{DpPlan, Fill, NoisedColumn};
+use crate::plan::{DpPlan, Fill, NoisedColumn, PrivateGroups};
 
 /// Longest member id in bytes.
 const MEMBER_MAX_BYTES: usize = 256;
@@ -27,6 +28,9 @@ pub enum CollectError {
     /// More members than the contract's public cap.
     #[error("there are more members than the contract's cap `members_at_most`")]
     Members,
+    /// More private groups than the contract's public cap.
+    #[error("there are more private groups than the contract's cap `groups_at_most`")]
+    Groups,
     /// A sum that does not fit, which the plan's proof rules out for honest input.
     #[error("a sum of bounded values does not fit 64 bits")]
     Overflow,
@@ -38,6 +42,8 @@ pub enum CollectError {
 pub struct BoundedVector {
     plan: PlanHash,
     values: Zeroizing<Vec<i64>>,
+    /// Names of the private groups, ascending; none where cells are public.
+    groups: Zeroizing<Vec<String>>,
 }
 
 impl BoundedVector {
@@ -47,6 +53,10 @@ impl BoundedVector {
 
     pub(crate) fn values(&self) -> &[i64] {
         &self.values
+    }
+
+    pub(crate) fn groups(&self) -> &[String] {
+        &self.groups
     }
 
     /// The sum of so many brands alike: for measuring what an answer about more people would be worth.
@@ -70,6 +80,8 @@ pub struct Collector<'p> {
     plan: &'p DpPlan,
     /// Position in the vector by the cell's code.
     positions: BTreeMap<u64, usize>,
+    /// Number of a private group by its name, in the order in which they came.
+    groups: BTreeMap<String, usize>,
     members: BTreeMap<Box<[u8]>, Vec<Line>>,
 }
 
@@ -99,7 +111,7 @@ impl<'p> Collector<'p> {
     /// An empty collector for a plan.
     pub fn new(plan: &'p DpPlan) -> Self {
         let positions = plan.cells().iter().enumerate().map(|(at, cell)| (cell.code, at)).collect();
-        Self { plan, positions, members: BTreeMap::new() }
+        Self { plan, positions, groups: BTreeMap::new(), members: BTreeMap::new() }
     }
 
     /// Takes one line: `member`, `cell`, and `a0`, `a1`, ... of the bounded query. Lines without
@@ -112,17 +124,55 @@ impl<'p> Collector<'p> {
         cell: i64,
         added: &[Option<i64>],
     ) -> Result<(), CollectError> {
-        let Some(member) = member.filter(|member| !member.is_empty()) else { return Ok(()) };
-        let expected = self.plan.added().len();
-        if added.len() != expected || expected > ADDED_MAX || member.len() > MEMBER_MAX_BYTES {
+        if self.plan.private().is_some() {
             return Err(CollectError::Shape);
         }
+        let Some(member) = member.filter(|member| !member.is_empty()) else { return Ok(()) };
         let bins = u64::try_from(self.plan.bins()).map_err(|_| CollectError::Cell)?;
         let code = u64::try_from(cell).map_err(|_| CollectError::Cell)?;
         let (code, bin) =
             code.checked_div(bins).zip(code.checked_rem(bins)).ok_or(CollectError::Cell)?;
         let position = *self.positions.get(&code).ok_or(CollectError::Cell)?;
         let bin = usize::try_from(bin).map_err(|_| CollectError::Cell)?;
+        self.take(member, position, bin, added)
+    }
+
+    /// Takes one line of a question with private groups: as [`Self::push`], with the group's name in place of
+    /// a cell. What is no name to be shown (absent, empty, too long, with control characters) counts under
+    /// [`OTHER`].
+    pub fn push_group(
+        &mut self,
+        member: Option<&[u8]>,
+        group: Option<&str>,
+        added: &[Option<i64>],
+    ) -> Result<(), CollectError> {
+        if self.plan.private().is_none() {
+            return Err(CollectError::Shape);
+        }
+        let Some(member) = member.filter(|member| !member.is_empty()) else { return Ok(()) };
+        let name = group.filter(|name| is_shown(name)).unwrap_or(OTHER);
+        let position = match self.groups.get(name) {
+            Some(position) => *position,
+            None => {
+                let next = self.groups.len();
+                self.groups.insert(name.to_owned(), next);
+                next
+            }
+        };
+        self.take(member, position, 0, added)
+    }
+
+    fn take(
+        &mut self,
+        member: &[u8],
+        position: usize,
+        bin: usize,
+        added: &[Option<i64>],
+    ) -> Result<(), CollectError> {
+        let expected = self.plan.added().len();
+        if added.len() != expected || expected > ADDED_MAX || member.len() > MEMBER_MAX_BYTES {
+            return Err(CollectError::Shape);
+        }
         let mut line = Line { position, bin, added: [0; ADDED_MAX] };
         for (to, from) in line.added.iter_mut().zip(added) {
             *to = from.unwrap_or(0);
@@ -140,8 +190,51 @@ impl<'p> Collector<'p> {
     }
 
     /// Clips every member and adds up.
-    pub fn finish(self) -> Result<BoundedVector, CollectError> {
-        self.finished(None)
+    pub fn finish(mut self) -> Result<BoundedVector, CollectError> {
+        let groups = match self.plan.private().copied() {
+            Some(private) => self.limit_groups(&private)?,
+            None => Vec::new(),
+        };
+        self.finished(groups, None)
+    }
+
+    /// Leaves every member in the private groups in which it has most rows, as many as it may count in, and
+    /// forgets groups in which nobody is left. Which they are is decided from the member's own rows and from
+    /// names alone: an order in which groups came would be of other members' making. Gives the
+    /// names of those that are left, ascending; positions become places among them.
+    fn limit_groups(&mut self, private: &PrivateGroups) -> Result<Vec<String>, CollectError> {
+        let most = usize::from(private.member_groups);
+        let counted = self.plan.columns().get(usize::from(private.column));
+        let Some(Fill::Presence(rows)) = counted.map(|column| column.fill()) else {
+            return Err(CollectError::Shape);
+        };
+        let named = core::mem::take(&mut self.groups);
+        let by_position: BTreeMap<usize, &str> =
+            named.iter().map(|(name, position)| (*position, name.as_str())).collect();
+        let mut left = BTreeSet::new();
+        for lines in self.members.values_mut() {
+            let mut of: BTreeMap<usize, i128> = BTreeMap::new();
+            for line in lines.iter() {
+                let sum = of.entry(line.position).or_default();
+                *sum = sum.saturating_add(line.value(rows));
+            }
+            let mut by_rows: Vec<(usize, i128)> = of.into_iter().collect();
+            by_rows.sort_by_key(|(at, rows)| (core::cmp::Reverse(*rows), by_position.get(at)));
+            let kept: BTreeSet<usize> = by_rows.into_iter().take(most).map(|(at, _)| at).collect();
+            lines.retain(|line| kept.contains(&line.position));
+            left.extend(kept);
+        }
+        if left.len() > usize::from(private.groups_at_most) {
+            return Err(CollectError::Groups);
+        }
+        let named: Vec<(String, usize)> =
+            named.into_iter().filter(|(_, position)| left.contains(position)).collect();
+        let places: BTreeMap<usize, usize> =
+            named.iter().enumerate().map(|(place, (_, position))| (*position, place)).collect();
+        for line in self.members.values_mut().flatten() {
+            line.position = *places.get(&line.position).ok_or(CollectError::Cell)?;
+        }
+        Ok(named.into_iter().map(|(name, _)| name).collect())
     }
 
     /// The same for the cells of one period of a standing question, each member clipped to what its other
@@ -157,21 +250,27 @@ impl<'p> Collector<'p> {
             lines.retain(|line| periods.of_cell(line.position) == Some(period));
         }
         spent.forget(period);
-        self.finished(Some((period, spent)))
+        self.finished(Vec::new(), Some((period, spent)))
     }
 
     fn finished(
         self,
+        groups: Vec<String>,
         mut standing: Option<(u32, &mut Spent)>,
     ) -> Result<BoundedVector, CollectError> {
+        let cells = match self.plan.private() {
+            Some(_) => groups.len(),
+            None => self.plan.cells().len(),
+        };
         let columns: Vec<(usize, &NoisedColumn)> = self
             .plan
             .columns()
             .iter()
             .enumerate()
-            .map(|(index, column)| (self.plan.column_start(index), column))
+            .map(|(index, column)| (self.plan.column_start(index, cells), column))
             .collect();
-        let mut values = Zeroizing::new(vec![0i64; self.plan.coordinates()]);
+        let all = self.plan.column_start(columns.len(), cells);
+        let mut values = Zeroizing::new(vec![0i64; all]);
         for (member, mut lines) in self.members {
             lines.sort_unstable_by_key(|line| line.position);
             let mut squares = Vec::new();
@@ -196,8 +295,13 @@ impl<'p> Collector<'p> {
                 spent.put(&member, *period, &squares);
             }
         }
-        Ok(BoundedVector { plan: self.plan.hash(), values })
+        Ok(BoundedVector { plan: self.plan.hash(), values, groups: Zeroizing::new(groups) })
     }
+}
+
+/// Whether a private group's name may be shown as it is.
+fn is_shown(name: &str) -> bool {
+    !name.is_empty() && name.len() <= VALUE_MAX_BYTES && !name.chars().any(char::is_control)
 }
 
 /// One member's vector of one column, in scaled units; coordinates that are not there are 0.

@@ -31,8 +31,14 @@ pub const PARTICIPANTS_MAX: usize = 64;
 pub const CARRIERS_MIN: usize = 3;
 /// Most public values of one text column, `OTHER` not counted.
 pub const VALUES_MAX: usize = 1_000;
+/// Longest text that is shown as a value, in bytes.
+pub const VALUE_MAX_BYTES: usize = 128;
 /// Most rows of one public table.
 pub const PUBLIC_ROWS_MAX: usize = 1_000;
+/// Most groups of a column whose values are not public.
+pub const GROUPS_MAX: usize = 1_000;
+/// Into how many questions with private groups a brand's yearly delta is divided.
+pub const PRIVATE_QUESTIONS: usize = 10;
 /// Label of the cell for values outside the declared ones.
 pub const OTHER: &str = "OTHER";
 /// Part of a brand's yearly budget for joint questions, in percent; the rest is for local ones.
@@ -192,6 +198,20 @@ pub enum Domain {
         #[n(3)]
         bound: Option<GridBound>,
     },
+    /// Texts that are not public.
+    #[n(3)]
+    #[cbor(array)]
+    Private {
+        /// The brands' column.
+        #[n(0)]
+        column: String,
+        /// In at most how many groups one member counts.
+        #[n(1)]
+        member_groups: u16,
+        /// Public cap on the groups of one brand.
+        #[n(2)]
+        groups_at_most: u16,
+    },
 }
 
 /// A public value of a text column.
@@ -277,6 +297,11 @@ impl Contract {
     pub fn delta_quota(&self) -> PicoDelta {
         let share = self.profile.delta_per_year().divided(self.participants.len());
         share.unwrap_or(PicoDelta::ZERO)
+    }
+
+    /// The failure probability that one question with private groups takes: a tenth of the brand's year.
+    pub fn delta_per_question(&self) -> PicoDelta {
+        self.delta_quota().divided(PRIVATE_QUESTIONS).unwrap_or(PicoDelta::ZERO)
     }
 
     fn brand_share(&self) -> PicoRho {

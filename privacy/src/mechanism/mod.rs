@@ -67,11 +67,11 @@ pub struct NoiseShare {
 }
 
 impl NoiseShare {
-    /// Draws a share: a value for every coordinate.
+    /// Draws a share: a value for every coordinate, of private groups for as many as there can be.
     pub fn draw(plan: &DpPlan, source: &mut impl NoiseSource) -> Result<Self, NoiseError> {
         let mut values = Zeroizing::new(Vec::with_capacity(plan.coordinates()));
         for column in plan.columns() {
-            for _ in 0..plan.cells().len().saturating_mul(column.fill().width()) {
+            for _ in 0..plan.cells_at_most().saturating_mul(column.fill().width()) {
                 values.push(source.discrete_gaussian(column.share_deviation())?);
             }
         }

@@ -8,7 +8,7 @@ use super::{DpPlan, NoisedColumn};
 use crate::exact;
 use crate::ids::ParticipantId;
 use crate::sql::{Measure, Output, OutputOf};
-use crate::units::{DisplayDelta, PicoRho};
+use crate::units::{DisplayDelta, PicoDelta, PicoRho};
 
 /// Two-sided 95 % quantile of the normal distribution.
 pub(crate) const QUANTILE_95: f64 = 1.959_963_984_540_054;
@@ -32,7 +32,7 @@ pub struct PlanSummary {
     pub participants: Vec<ParticipantId>,
     /// Colluders the noise allows for.
     pub tolerated_colluders: usize,
-    /// Number of cells.
+    /// Number of cells; of private groups the most there can be.
     pub cells: usize,
     /// Noised values in all: what is masked and opened, eight bytes each.
     pub coordinates: usize,
@@ -40,10 +40,30 @@ pub struct PlanSummary {
     pub selects: bool,
     /// Tables read.
     pub tables: Vec<String>,
+    /// How many columns of the answer are group keys, which come first.
+    pub keys: usize,
     /// The columns of the answer that are no keys.
     pub outputs: Vec<OutputSummary>,
     /// One entry a noised column.
     pub aggregates: Vec<AggregateSummary>,
+    /// What decides which groups are shown, where their names are private.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private: Option<PrivateSummary>,
+}
+
+/// How groups whose names are private are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PrivateSummary {
+    /// In at most how many groups one member counts: those in which it has most rows.
+    pub member_groups: u16,
+    /// Public cap on their number.
+    pub groups_at_most: u16,
+    /// With which probability this question may show a group that only one member is in; charged.
+    pub delta: f64,
+    /// The same, exact.
+    pub pico_delta: PicoDelta,
+    /// The least noised count of members of a group that is shown.
+    pub threshold: f64,
 }
 
 /// One column of the answer.
@@ -106,12 +126,23 @@ impl PlanSummary {
             delta: delta.to_f64(),
             participants: plan.participants.clone(),
             tolerated_colluders: plan.tolerated,
-            cells: plan.cells.len(),
+            cells: plan.cells_at_most(),
             coordinates: plan.coordinates(),
             selects: plan.query.selects(),
             tables: plan.tables().map(|table| table.name().to_owned()).collect(),
+            keys: plan.query.keys_shown(),
             outputs: outputs(plan),
             aggregates: plan.columns.iter().map(|a| AggregateSummary::of(a, n)).collect(),
+            private: plan.private.as_ref().map(|groups| {
+                let scale = plan.columns.get(usize::from(groups.column)).map_or(1, |c| c.scale());
+                PrivateSummary {
+                    member_groups: groups.member_groups,
+                    groups_at_most: groups.groups_at_most,
+                    delta: groups.delta.get() as f64 / PicoDelta::PER_ONE as f64,
+                    pico_delta: groups.delta,
+                    threshold: groups.threshold as f64 / scale as f64,
+                }
+            }),
         }
     }
 }

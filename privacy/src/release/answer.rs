@@ -64,13 +64,15 @@ impl NoisedValue {
 /// The sums of a plan's noised columns, by cell.
 pub(super) struct Sums<'a> {
     pub(super) plan: &'a DpPlan,
+    /// Every cell's labels, one a group key.
+    pub(super) labels: &'a [Vec<String>],
     pub(super) values: &'a [i64],
 }
 
 /// Every cell that the question asks to see, in its order.
 pub(super) fn answer(sums: &Sums<'_>) -> Vec<ReleasedCell> {
     let query = sums.plan.query();
-    let mut rows: Vec<(usize, Vec<NoisedValue>)> = (0..sums.plan.cells().len())
+    let mut rows: Vec<(usize, Vec<NoisedValue>)> = (0..sums.labels.len())
         .map(|cell| (cell, sums.outputs(cell)))
         .filter(|(_, outputs)| {
             query.having.as_ref().is_none_or(|having| holds(having, outputs) == Some(true))
@@ -87,7 +89,7 @@ pub(super) fn answer(sums: &Sums<'_>) -> Vec<ReleasedCell> {
             let values = shown
                 .filter(|(output, _)| output.shown && !matches!(output.of, OutputOf::Key(_)))
                 .map(|(_, value)| value);
-            let keys = sums.plan.cells().get(cell)?.labels();
+            let keys = sums.labels.get(cell)?;
             let keys = query.shown_keys().filter_map(|(_, key)| keys.get(key).cloned());
             Some(ReleasedCell { keys: keys.collect(), values: values.collect() })
         })
@@ -100,9 +102,10 @@ impl Sums<'_> {
         let query = self.plan.query();
         let outputs = query.outputs.iter().map(|output| match output.of {
             OutputOf::Key(key) => {
-                let place = self.plan.cells().get(cell).and_then(|cell| {
+                // private groups are in the order of their names
+                let place = query.private.map(|_| cell).or_else(|| {
                     let labels = &query.keys.get(usize::from(key))?.labels;
-                    let label = cell.labels().get(usize::from(key))?;
+                    let label = self.labels.get(cell)?.get(usize::from(key))?;
                     labels.iter().position(|known| known == label)
                 });
                 let place = place.unwrap_or(usize::MAX) as f64;
@@ -230,7 +233,7 @@ impl Sums<'_> {
     fn value(&self, column: usize, cell: usize, coordinate: usize) -> f64 {
         let found = self.plan.columns().get(column).and_then(|planned| {
             let within = cell.checked_mul(planned.fill().width())?.checked_add(coordinate)?;
-            let at = self.plan.column_start(column).checked_add(within)?;
+            let at = self.plan.column_start(column, self.labels.len()).checked_add(within)?;
             Some(*self.values.get(at)? as f64 / planned.scale() as f64)
         });
         found.unwrap_or(0.0)

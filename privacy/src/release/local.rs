@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::answer::ReleasedCell;
-use super::{PrivacyStatement, ReleaseError, Stable};
+use super::{PrivacyStatement, ReleaseError, Stable, private};
 use crate::accounting::CertifiedLocalCharge;
 use crate::bounded::BoundedVector;
 use crate::hash;
@@ -33,6 +33,13 @@ pub struct LocalRelease {
     stable: Stable<SnapshotId>,
     cells: Vec<ReleasedCell>,
     statement: PrivacyStatement,
+    private: bool,
+}
+
+/// Noised values of cells with these labels, a column's cells together.
+pub(super) struct Noised {
+    pub(super) labels: Vec<Vec<String>>,
+    pub(super) values: Vec<i64>,
 }
 
 impl LocalRelease {
@@ -48,15 +55,20 @@ impl LocalRelease {
         if !charge.pays_for(plan) {
             return Err(ReleaseError::Unpaid);
         }
-        let ours = vector.plan() == plan.hash() && noise.plan() == plan.hash();
-        let summed: Option<Vec<i64>> = vector
-            .values()
-            .iter()
-            .zip(noise.values())
-            .map(|(value, noise)| value.checked_add(*noise))
-            .collect();
-        let summed = summed.filter(|_| ours).ok_or(ReleaseError::Plan)?;
-        Self::of_noised(charge, plan, summed)
+        if vector.plan() != plan.hash() || noise.plan() != plan.hash() {
+            return Err(ReleaseError::Plan);
+        }
+        let noised = match plan.private() {
+            Some(groups) => private::noised(plan, groups, &vector, &noise)?,
+            None => {
+                let sums = vector.values().iter().zip(noise.values());
+                let values: Option<Vec<i64>> =
+                    sums.map(|(value, noise)| value.checked_add(*noise)).collect();
+                let values = values.ok_or(ReleaseError::Plan)?;
+                Noised { labels: super::public_labels(plan), values }
+            }
+        };
+        Self::of_noised(charge, plan, noised)
     }
 
     /// A release again from its noised values: read back from the own disk, or sent by the brand that
@@ -80,33 +92,43 @@ impl LocalRelease {
         if !charge.pays_for(plan) {
             return Err(ReleaseError::Unpaid);
         }
-        let (values, rest) = noised.as_chunks::<8>();
-        if !rest.is_empty() {
-            return Err(ReleaseError::Plan);
-        }
-        let values = values.iter().map(|value| i64::from_be_bytes(*value)).collect();
-        Self::of_noised(charge, plan, values)
+        let noised = match plan.private() {
+            Some(groups) => private::read(plan, groups, noised)?,
+            None => {
+                let (values, rest) = noised.as_chunks::<8>();
+                if !rest.is_empty() {
+                    return Err(ReleaseError::Plan);
+                }
+                let values = values.iter().map(|value| i64::from_be_bytes(*value)).collect();
+                Noised { labels: super::public_labels(plan), values }
+            }
+        };
+        Self::of_noised(charge, plan, noised)
     }
 
     fn of_noised(
         charge: &CertifiedLocalCharge,
         plan: &DpPlan,
-        values: Vec<i64>,
+        noised: Noised,
     ) -> Result<Self, ReleaseError> {
-        if values.len() != plan.coordinates() {
+        let Noised { labels, values } = noised;
+        if values.len() != plan.column_start(plan.columns().len(), labels.len()) {
             return Err(ReleaseError::Plan);
         }
         let charged = charge.entry();
-        let stable = Stable::new(charged.id, plan, charged.snapshot, values);
+        let stable = Stable::new(charged.id, plan, charged.snapshot, labels, values);
         let cells = stable.cells(plan);
         let statement =
             PrivacyStatement::new(PROTECTED_ALONE, charged.id.proposer, charged.year, plan);
-        Ok(Self { stable, cells, statement })
+        Ok(Self { stable, cells, statement, private: plan.private().is_some() })
     }
 
-    /// Every noised value, eight bytes each, big-endian, in the plan's order: what
-    /// [`Self::again`] reads.
+    /// Every noised value, eight bytes each, big-endian, in the plan's order; of private groups those that are
+    /// shown, with their names: what [`Self::again`] reads.
     pub fn noised(&self) -> Vec<u8> {
+        if self.private {
+            return private::written(&self.stable.labels, &self.stable.values);
+        }
         self.stable.values.iter().flat_map(|value| value.to_be_bytes()).collect()
     }
 

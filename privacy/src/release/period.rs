@@ -8,7 +8,7 @@ use minicbor::Encode;
 use serde::Serialize;
 
 use super::answer::{self, ReleasedCell, Sums};
-use super::{PROTECTED_ALONE, PrivacyStatement, ReleaseError, column_names};
+use super::{PROTECTED_ALONE, PrivacyStatement, ReleaseError, column_names, public_labels};
 use crate::accounting::{CertifiedLocalCharge, Facts};
 use crate::bounded::{BoundedVector, Periods, StandingError};
 use crate::civil::CivilDate;
@@ -133,7 +133,9 @@ impl PeriodRelease {
         if noised.next().is_some() {
             return Err(ReleaseError::Plan);
         }
-        let cells = answer::answer(&Sums { plan, values: &all }).into_iter().enumerate();
+        let labels = public_labels(plan);
+        let cells =
+            answer::answer(&Sums { plan, labels: &labels, values: &all }).into_iter().enumerate();
         let cells = cells.filter(|(cell, _)| periods.of_cell(*cell) == Some(period));
         let cells: Vec<ReleasedCell> = cells.map(|(_, cell)| cell).collect();
         let charged = charge.entry();
@@ -400,13 +402,12 @@ mod tests {
                 if dice.below(4) == 0 {
                     drop(vector(&plan, &rows, period, &mut spent));
                 }
-                let kept = minicbor::to_vec(&spent).unwrap();
-                spent = minicbor::decode(&kept).unwrap();
+                spent = stored(&spent);
                 let figures = vector(&plan, &rows, period, &mut spent);
                 moved.iter_mut().zip(figures.values()).for_each(|(to, from)| *to += from);
             }
             for (index, column) in plan.columns().iter().enumerate() {
-                let start = plan.column_start(index);
+                let start = plan.column_start(index, plan.cells().len());
                 let part: Vec<i128> =
                     moved[start..start + 12].iter().map(|value| i128::from(*value)).collect();
                 let norm = exact::squared_norm(&part);
@@ -415,6 +416,102 @@ mod tests {
             }
         }
         assert!(tight > 100, "the bound was hardly ever reached: {tight}");
+    }
+
+    /// As it comes back from a disk.
+    fn stored(spent: &Spent) -> Spent {
+        let mut read = Spent::new();
+        for page in (0..12).flat_map(|period| spent.pages(period, 2)) {
+            let page = minicbor::to_vec(&page).unwrap();
+            read.add(minicbor::decode(&page).unwrap());
+        }
+        read
+    }
+
+    /// Two members who are merged when some periods are closed, and parted after some more: from the merger on
+    /// they move the whole by no more than one member may, or nothing any more where they had by then; and each of
+    /// them alone never moves more than its bound. `carried` is whether a reading is told of the merger.
+    fn merged_run(plan: &DpPlan, seed: u64, carried: bool) -> bool {
+        let mut dice = Dice(seed);
+        let bounds: Vec<u128> = plan.columns().iter().map(|it| it.scaled_squared_bound()).collect();
+        let (merged_at, parted_at) = (dice.below(8), 8 + dice.below(4));
+        let mut spent = Spent::new();
+        let mut moved = vec![0i64; plan.coordinates()];
+        let (mut before, mut within) = (vec![0i64; plan.coordinates()], true);
+        for period in 0..12u32 {
+            let merged = (merged_at..parted_at).contains(&u64::from(period));
+            let mut rows = BTreeMap::new();
+            for member in [7u16, 8] {
+                let count = i64::try_from(dice.below(700)).unwrap();
+                let sum = i64::try_from(dice.below(300_000)).unwrap() - 60_000;
+                let under = if merged { 7 } else { member };
+                let line = rows.entry((under, i64::from(period))).or_insert((0, 0));
+                *line = (line.0 + count, line.1 + sum);
+            }
+            spent = stored(&spent);
+            let name = |member: u16| member.to_be_bytes().to_vec();
+            if merged && carried {
+                spent.merge([(name(8), name(7))]);
+            }
+            let figures = vector(plan, &rows, period, &mut spent);
+            moved.iter_mut().zip(figures.values()).for_each(|(to, from)| *to += from);
+            if u64::from(period) < merged_at {
+                before.clone_from(&moved);
+            }
+            if u64::from(period) >= parted_at {
+                break;
+            }
+            for (index, bound) in bounds.iter().enumerate() {
+                let norm = |values: &[i64]| {
+                    let start = plan.column_start(index, plan.cells().len());
+                    let part = values[start..start + 12].iter().map(|value| i128::from(*value));
+                    exact::squared_norm(&part.collect::<Vec<_>>())
+                };
+                let most = norm(&before).max((*bound).into());
+                within &= u64::from(period) < merged_at || norm(&moved) <= most;
+            }
+        }
+        within
+    }
+
+    #[test]
+    fn members_who_are_merged_between_periods_move_the_whole_as_one() {
+        let plan = plan(MONTHLY);
+        assert!((0..200).all(|seed| merged_run(&plan, seed, true)));
+        // the runs are such that it shows when nothing is carried over
+        let shows = (0..200).filter(|seed| !merged_run(&plan, *seed, false)).count();
+        assert!(shows > 20, "{shows}");
+    }
+
+    #[test]
+    fn what_was_used_together_stays_used_when_members_are_parted_or_one_is_erased() {
+        let name = |member: u16| member.to_be_bytes().to_vec();
+        let mut spent = Spent::new();
+        spent.merge([(name(8), name(7)), (name(9), name(7))]);
+        spent.put(&name(7), 0, &[90]);
+        let mut parted = stored(&spent);
+        for member in [7, 8, 9] {
+            assert_eq!(parted.left(&name(member), 1, 0, 100), 10, "{member}");
+        }
+        // once, though all three are one
+        parted.merge([(name(8), name(7)), (name(9), name(7))]);
+        assert_eq!(parted.left(&name(7), 1, 0, 100), 10);
+        parted.put(&name(7), 1, &[10]);
+        assert_eq!(stored(&parted).left(&name(9), 2, 0, 100), 0);
+        // apart, then one: the sum of both lengths
+        let mut apart = Spent::new();
+        apart.put(&name(7), 0, &[9]);
+        apart.put(&name(8), 0, &[16]);
+        assert_eq!(apart.left(&name(7), 1, 0, 100), 91);
+        apart.merge([(name(8), name(7))]);
+        assert_eq!(apart.left(&name(7), 1, 0, 100), 51);
+        // who is erased is named no more, and the others have used what they had
+        let mut page = spent.pages(0, 9).remove(0);
+        assert!(page.forget_member(&name(7)) && !page.forget_member(&name(7)));
+        assert!(!format!("{:?}", minicbor::to_vec(&page).unwrap()).contains("0, 7"));
+        let mut read = Spent::new();
+        read.add(page);
+        assert_eq!([7, 8, 9].map(|member| read.left(&name(member), 1, 0, 100)), [100, 10, 10]);
     }
 
     #[test]

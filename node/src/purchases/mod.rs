@@ -51,6 +51,7 @@ pub use mapping::{
 };
 pub use members::{MembersReport, import_members};
 pub use report::ImportReport;
+pub use standing::Reading;
 
 /// A basket inside this node: a keyed hash of the brand's own number for it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]

@@ -3,6 +3,7 @@
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
 
+use dashu::integer::UBig;
 use zeroize::Zeroizing;
 
 use super::standing::{Periods, Spent};
@@ -267,9 +268,9 @@ impl<'p> Collector<'p> {
             .columns()
             .iter()
             .enumerate()
-            .map(|(index, column)| (self.plan.column_start(index, cells), column))
+            .map(|(index, column)| (self.plan.gathered_start(index, cells), column))
             .collect();
-        let all = self.plan.column_start(columns.len(), cells);
+        let all = self.plan.gathered_start(columns.len(), cells);
         let mut values = Zeroizing::new(vec![0i64; all]);
         for (member, mut lines) in self.members {
             lines.sort_unstable_by_key(|line| line.position);
@@ -284,7 +285,7 @@ impl<'p> Collector<'p> {
                 }
                 clip(&mut vectors);
                 for ((start, _), vector) in group.iter().zip(vectors) {
-                    let square = exact::squared_norm(&vector.values);
+                    let square = vector.squared_norm();
                     squares.push(u128::try_from(square).map_err(|_| CollectError::Overflow)?);
                     vector.add_to(&mut values, *start)?;
                 }
@@ -309,6 +310,9 @@ struct Vector {
     /// Coordinates in ascending order, each once.
     coordinates: Vec<usize>,
     values: Vec<i128>,
+    /// So many coordinates, from each multiple of it on, count by the sum of their magnitudes: bins of one
+    /// histogram of which something is chosen. Elsewhere 1.
+    together: usize,
     /// C^2 in scaled units.
     bound: u128,
 }
@@ -333,6 +337,11 @@ impl Vector {
                     parts.push((start, yes));
                     parts.push((start.saturating_add(1), rows.saturating_sub(yes)));
                 }
+                Fill::Bins { rows, .. } => {
+                    let bins =
+                        cell.iter().map(|line| (start.saturating_add(line.bin), line.value(rows)));
+                    parts.extend(bins);
+                }
                 Fill::Tree { rows, depth } => {
                     for line in cell {
                         let path = tree_path(line.bin, depth);
@@ -345,14 +354,32 @@ impl Vector {
         }
         parts.sort_unstable_by_key(|(coordinate, _)| *coordinate);
         let scale = i128::from(column.scale());
+        let (together, least) = match fill {
+            Fill::Bins { .. } => (width.max(1), 0),
+            _ => (1, i128::MIN),
+        };
         let (coordinates, values) = parts
             .chunk_by(|a, b| a.0 == b.0)
             .filter_map(|same| {
                 let sum = same.iter().fold(0i128, |sum, (_, value)| sum.saturating_add(*value));
-                Some((same.first()?.0, sum.saturating_mul(scale)))
+                Some((same.first()?.0, sum.max(least).saturating_mul(scale)))
             })
             .unzip();
-        Self { coordinates, values, bound: column.scaled_squared_bound() }
+        Self { coordinates, values, together, bound: column.scaled_squared_bound() }
+    }
+
+    /// The sum of the squares of what counts together.
+    fn squared_norm(&self) -> UBig {
+        if self.together == 1 {
+            return exact::squared_norm(&self.values);
+        }
+        let of = |coordinate: &usize| coordinate.checked_div(self.together);
+        let mut values = self.values.iter();
+        let cells = self.coordinates.chunk_by(|a, b| of(a) == of(b)).map(|cell| {
+            let some = values.by_ref().take(cell.len());
+            some.fold(0i128, |sum, value| sum.saturating_add(value.saturating_abs()))
+        });
+        exact::squared_norm(&cells.collect::<Vec<_>>())
     }
 
     fn add_to(self, values: &mut [i64], start: usize) -> Result<(), CollectError> {
@@ -382,12 +409,12 @@ fn tree_path(bin: usize, depth: u8) -> impl Iterator<Item = usize> {
 /// Let |v|^2 / C^2 be largest for the vector of squared norm N and squared bound B, and N > B. Every
 /// coordinate x becomes sign(x) floor(sqrt(x^2 B / N)). The new squares of a vector with norm n and
 /// bound b are at most x^2 B / N each, so they add up to at most n B / N <= b, because n / b <= N / B.
+/// The same holds where coordinates count by the sum of their magnitudes, which shrinks with each of them.
 /// All in integers; no rounding is up. A bound of 0, that of a member whose other periods have used all of it,
 /// is exceeded by any factor: everything becomes 0.
 fn clip(vectors: &mut [Vector]) {
-    let tightest = exact::most_exceeded(
-        vectors.iter().map(|vector| (exact::squared_norm(&vector.values), vector.bound)),
-    );
+    let tightest =
+        exact::most_exceeded(vectors.iter().map(|vector| (vector.squared_norm(), vector.bound)));
     let Some((norm, bound)) = tightest else { return };
     for value in vectors.iter_mut().flat_map(|vector| vector.values.iter_mut()) {
         // The norm is positive here, and no coordinate grows; a failure would deny by zero.
@@ -414,7 +441,7 @@ mod tests {
     fn clip(vector: &mut Vec<i128>, bound: u128) {
         let values = core::mem::take(vector);
         let coordinates = (0..values.len()).collect();
-        let mut vectors = [Vector { coordinates, values, bound }];
+        let mut vectors = [Vector { coordinates, values, together: 1, bound }];
         super::clip(&mut vectors);
         *vector = core::mem::take(&mut vectors[0].values);
     }

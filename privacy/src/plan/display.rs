@@ -89,7 +89,7 @@ pub enum OutputKind {
     Rate,
     /// A quotient of two noised sums, with Fieller's interval.
     Quotient,
-    /// A quantile read off a noised histogram.
+    /// A quantile: read off a noised histogram, or of a brand's own chosen by the exponential mechanism.
     Quantile,
 }
 
@@ -174,6 +174,9 @@ fn outputs(plan: &DpPlan) -> Vec<OutputSummary> {
 
 impl AggregateSummary {
     fn of(aggregate: &NoisedColumn, n: usize) -> Self {
+        if let Some(widest) = widest_choice(aggregate) {
+            return Self::chosen(aggregate, widest);
+        }
         let deviation = noise_deviation(aggregate, n);
         let bound = (aggregate.squared_bound() as f64).sqrt();
         Self {
@@ -187,6 +190,28 @@ impl AggregateSummary {
             smallest_cell: MEDIAN_ABSOLUTE * deviation / 0.05,
         }
     }
+
+    /// Of a column from which quantiles are chosen, in rows that their ranks are off: an exponential error, as if
+    /// rows lay evenly.
+    fn chosen(aggregate: &NoisedColumn, mean: f64) -> Self {
+        let bound = (aggregate.squared_bound() as f64).sqrt();
+        Self {
+            name: aggregate.name().to_owned(),
+            unit: format!("{} of rank", aggregate.unit()),
+            member_bound: bound,
+            sensitivity: bound,
+            noise_deviation: mean * core::f64::consts::SQRT_2,
+            expected_absolute_error: mean,
+            interval_half_width: mean * 20f64.ln(),
+            smallest_cell: mean * core::f64::consts::LN_2 / 0.05,
+        }
+    }
+}
+
+/// The mean error, in rows, of the rank of that chosen quantile which is off the most.
+fn widest_choice(aggregate: &NoisedColumn) -> Option<f64> {
+    let errors = aggregate.choices().iter().filter_map(|choice| choice.rank_error());
+    errors.map(|error| exact::to_f64(&error) / aggregate.scale() as f64).reduce(f64::max)
 }
 
 /// Standard deviation of the sum of all n shares, in the aggregate's unit.

@@ -326,6 +326,13 @@ impl DpPlan {
     pub(crate) fn column_start(&self, column: usize, cells: usize) -> usize {
         let before = self.columns.iter().take(column);
         before
+            .fold(0, |sum, column| sum.saturating_add(cells.saturating_mul(column.fill().shown())))
+    }
+
+    /// The same of what is gathered at a brand.
+    pub(crate) fn gathered_start(&self, column: usize, cells: usize) -> usize {
+        let before = self.columns.iter().take(column);
+        before
             .fold(0, |sum, column| sum.saturating_add(cells.saturating_mul(column.fill().width())))
     }
 

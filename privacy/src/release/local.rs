@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::answer::ReleasedCell;
-use super::{PrivacyStatement, ReleaseError, Stable, private};
+use super::{PrivacyStatement, ReleaseError, Stable, noised, private};
 use crate::accounting::CertifiedLocalCharge;
 use crate::bounded::BoundedVector;
 use crate::hash;
@@ -61,10 +61,7 @@ impl LocalRelease {
         let noised = match plan.private() {
             Some(groups) => private::noised(plan, groups, &vector, &noise)?,
             None => {
-                let sums = vector.values().iter().zip(noise.values());
-                let values: Option<Vec<i64>> =
-                    sums.map(|(value, noise)| value.checked_add(*noise)).collect();
-                let values = values.ok_or(ReleaseError::Plan)?;
+                let values = noised::noised(plan, &vector, &noise, |_| true)?;
                 Noised { labels: super::public_labels(plan), values }
             }
         };

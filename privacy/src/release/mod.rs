@@ -8,6 +8,7 @@
 
 mod answer;
 mod local;
+mod noised;
 mod period;
 mod private;
 
@@ -38,6 +39,9 @@ pub enum ReleaseError {
     /// Vector, noise and plan do not belong together, or a sum does not fit.
     #[error("these figures and this noise are not of the plan that was charged")]
     Plan,
+    /// What was drawn for a choice lies between two bins to all its 256 bits.
+    #[error("what was drawn does not decide a quantile; the question has failed")]
+    Undecided,
     /// The charge is for something else.
     #[error("the certified charge is for another plan, cost or set of participants")]
     Unpaid,

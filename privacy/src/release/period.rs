@@ -8,7 +8,7 @@ use minicbor::Encode;
 use serde::Serialize;
 
 use super::answer::{self, ReleasedCell, Sums};
-use super::{PROTECTED_ALONE, PrivacyStatement, ReleaseError, column_names, public_labels};
+use super::{PROTECTED_ALONE, PrivacyStatement, ReleaseError, column_names, noised, public_labels};
 use crate::accounting::{CertifiedLocalCharge, Facts};
 use crate::bounded::{BoundedVector, Periods, StandingError};
 use crate::civil::CivilDate;
@@ -85,17 +85,8 @@ impl PeriodRelease {
         if facts.period_release(period).is_some() || facts.local_release().is_some() {
             return Err(StandingError::Released.into());
         }
-        if vector.plan() != plan.hash() || noise.plan() != plan.hash() {
-            return Err(ReleaseError::Plan);
-        }
-        let mut sums = vector.values().iter().zip(noise.values());
-        let mut values = Vec::new();
-        for is_in in coordinates(plan, periods, period) {
-            let (value, noise) = sums.next().ok_or(ReleaseError::Plan)?;
-            if is_in {
-                values.push(value.checked_add(*noise).ok_or(ReleaseError::Plan)?);
-            }
-        }
+        let is_in = |cell| periods.of_cell(cell) == Some(period);
+        let values = noised::noised(plan, &vector, &noise, is_in)?;
         Self::of_noised(&charge, plan, periods, period, values)
     }
 
@@ -215,7 +206,7 @@ fn coordinates(plan: &DpPlan, periods: &Periods, period: u32) -> impl Iterator<I
     plan.columns().iter().flat_map(move |column| {
         (0..plan.cells().len()).flat_map(move |cell| {
             let is_in = periods.of_cell(cell) == Some(period);
-            std::iter::repeat_n(is_in, column.fill().width())
+            std::iter::repeat_n(is_in, column.fill().shown())
         })
     })
 }

@@ -47,7 +47,7 @@ pub(super) fn noised(
     let mut values = Vec::new();
     for (column, planned) in plan.columns().iter().enumerate() {
         for group in &shown {
-            for within in 0..planned.fill().width() {
+            for within in 0..planned.fill().shown() {
                 values.push(sum(column, *group, within)?);
             }
         }

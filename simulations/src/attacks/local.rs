@@ -10,13 +10,17 @@ use privacy::{
     LocalRequest, LocalRoom, NoiseShare, PicoRho, UtcMillis,
 };
 
-use super::alliance::{Entry, Kept, Mutant, SPENDING_BOUND, YEAR, brand, contract};
+use super::alliance::{Entry, Kept, Mutant, YEAR, brand, contract};
 use super::statistics::Attack;
 use super::{Run, campaign};
 use crate::prng::Prng;
 
-pub(super) const ATTACKS: [Run; 3] =
-    [own_quantiles, a_shop_with_one_too_few, a_shop_of_ones_own];
+pub(super) const ATTACKS: [Run; 3] = [own_quantiles, a_shop_with_one_too_few, a_shop_of_ones_own];
+
+/// The bin in the middle.
+const MIDDLE: i64 = 256;
+/// Rows that a member may have.
+const ROWS: i64 = 100;
 
 /// A brand that answers alone, with its log.
 struct Brand {
@@ -78,7 +82,8 @@ impl Brand {
         let index = self.entries;
         self.entries += 1;
         let time = UtcMillis(index);
-        let id = self.ledger.enter(&Entry { writer: brand(0), index, time, bytes: entry.to_bytes() });
+        let id =
+            self.ledger.enter(&Entry { writer: brand(0), index, time, bytes: entry.to_bytes() });
         Some(self.room.certified(id.ok()?, &self.ledger))
     }
 
@@ -124,34 +129,43 @@ fn question(sql: &str, rho: PicoRho) -> LocalQuestion {
     }
 }
 
-/// The median of members of whom as many spend nothing as spend a lot, and of one who spends a lot as often as it
-/// counts: until the account is empty.
+/// The median where as many rows lie in the middle as at the top, and one whose rows at the bottom, thirty times
+/// what it may have, would bring it from the middle to below: until the account is empty.
 pub(super) fn own_quantiles(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
-    let questions = 3;
+    let (questions, many) = (3, 30);
+    let own = |number: i64| match mutant {
+        Mutant::WithoutClipping => format!("target{number}"),
+        _ => "target".to_owned(),
+    };
     campaign("a brand's own quantiles", trials, random, |is_in, _| {
         let mut brand = Brand::new(mutant);
         let rho = contract().local_quota().divided(questions).unwrap_or(PicoRho::ZERO);
-        let mut score = 0.0;
+        let lines = |plan: &DpPlan| {
+            let mut collector = Collector::new(plan);
+            for number in 0..many {
+                for (name, bin) in [("middle", MIDDLE), ("top", 511)] {
+                    let name = format!("{name}{number}");
+                    collector.push(Some(name.as_bytes()), bin, &[Some(ROWS)]).ok()?;
+                }
+                if is_in {
+                    collector.push(Some(own(number).as_bytes()), 0, &[Some(ROWS)]).ok()?;
+                }
+            }
+            collector.finish().ok()
+        };
+        let mut below = 0.0;
         for number in 0..questions {
             // other words, or the answer would be the same
             let sql = format!(
-                "SELECT quantile(amount_fen, 0.5) AS m FROM purchases WHERE amount_fen > -{}",
+                "SELECT quantile(amount_fen, 0.5) AS m FROM purchases WHERE amount_fen <> {}",
                 number + 1
             );
-            let lines = |plan: &DpPlan| {
-                let mut collector = Collector::new(plan);
-                for (member, bin, rows) in [("poor", 0, 100), ("rich", 511, 100), ("target", 511, 100)] {
-                    if is_in || member != "target" {
-                        collector.push(Some(member.as_bytes()), bin, &[Some(rows)]).ok()?;
-                    }
-                }
-                collector.finish().ok()
-            };
             let release = brand.ask(question(&sql, rho), lines);
-            let value = release.map_or(0.0, |release| release.cells()[0].values[0].value);
-            score += value / SPENDING_BOUND as f64 / questions as f64;
+            let value = release.map_or(f64::MAX, |release| release.cells()[0].values[0].value);
+            // bins of two fen
+            below += f64::from(u8::from(value < 2.0 * MIDDLE as f64)) / questions as f64;
         }
-        (score, brand.charged())
+        (below, brand.charged())
     })
 }
 
@@ -187,4 +201,17 @@ fn a_shop_with_one_too_few(mutant: Mutant, trials: u32, random: &mut Prng) -> At
 /// A shop in which nobody but the target has ever been.
 pub(super) fn a_shop_of_ones_own(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
     shops("a shop of one's own", mutant, trials, random, |_| 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_attack_asks_and_is_charged() {
+        for attack in ATTACKS {
+            let attack = attack(Mutant::None, 1, &mut Prng::new(1));
+            assert!(attack.rho > 0.0, "{attack:?}");
+        }
+    }
 }

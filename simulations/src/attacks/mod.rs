@@ -111,7 +111,7 @@ const MUTANTS: [Hunted; 7] = [
     Hunted { mutant: Mutant::WeakNoise, trials: 150, attack: sybil_analysts },
     Hunted { mutant: Mutant::WithoutClipping, trials: 150, attack: outlier_spender },
     Hunted { mutant: Mutant::PredictableSecrets, trials: 150, attack: one_opening_alone },
-    Hunted { mutant: Mutant::WithoutNoise, trials: 100, attack: local::own_quantiles },
+    Hunted { mutant: Mutant::WithoutClipping, trials: 100, attack: local::own_quantiles },
     Hunted { mutant: Mutant::WithoutThreshold, trials: 100, attack: local::a_shop_of_ones_own },
 ];
 

@@ -1,6 +1,7 @@
 //! What the unit tests of this crate share: the contract of the sample alliance, random questions
 //! and databases, and a reference evaluator.
 
+pub(crate) mod alone;
 pub(crate) mod evaluate;
 pub(crate) mod questions;
 

@@ -299,6 +299,14 @@ impl Contract {
         share.unwrap_or(PicoDelta::ZERO)
     }
 
+    /// What a question costs unless its analyst chooses otherwise: the profile's cost of a query, or what a brand
+    /// has in a year where that is less. Of a joint question each participant's local account has to be able to
+    /// bear the failure, so that it is no more than either quota.
+    pub fn rho_per_question(&self) -> PicoRho {
+        let quota = self.joint_quota().min(self.local_quota());
+        self.profile.rho_per_query().min(quota)
+    }
+
     /// The failure probability that one question with private groups takes: a tenth of the brand's year.
     pub fn delta_per_question(&self) -> PicoDelta {
         self.delta_quota().divided(PRIVATE_QUESTIONS).unwrap_or(PicoDelta::ZERO)
@@ -362,6 +370,32 @@ mod tests {
         let spent = (contract.joint_quota().get() + contract.local_quota().get()) * 5;
         assert!(spent <= contract.profile().rho_per_year().get());
         assert_eq!(contract.joint_quota(), PicoRho::new(18_000_000_000));
+    }
+
+    /// With many brands a brand's share of the year is less than the profile's cost of a query: the usual cost
+    /// falls to what can be paid, at every profile.
+    #[test]
+    fn the_usual_cost_is_one_that_a_brand_has() {
+        for profile in ["large", "standard", "trial"] {
+            for number in [3usize, 5, 10, 20, 64] {
+                let mut raw = raw_contract();
+                raw.profile = profile.into();
+                raw.participants = (0..number).map(|at| format!("b{at:02}")).collect();
+                raw.tables.truncate(1);
+                raw.public_tables.clear();
+                let RawColumn::Text { values, .. } = &mut raw.tables[0].columns[1] else {
+                    panic!()
+                };
+                values.iter_mut().for_each(|value| value.carriers = None);
+                let contract = Contract::try_from(raw).unwrap();
+                let usual = contract.rho_per_question();
+                assert!(usual > PicoRho::ZERO && usual <= contract.joint_quota());
+                assert!(
+                    usual <= contract.local_quota() && usual <= contract.profile().rho_per_query()
+                );
+                assert_eq!(usual == contract.profile().rho_per_query(), number <= 10, "{number}");
+            }
+        }
     }
 
     #[test]

@@ -140,7 +140,7 @@ impl DpPlan {
     pub fn new(contract: &Contract, spec: &QuerySpec) -> Result<Self, Refusal> {
         check_participants(contract, &spec.participants)?;
         check_purpose(contract, spec.purpose)?;
-        check_cost(spec.rho, contract.joint_quota())?;
+        check_cost(contract, spec.rho, contract.joint_quota())?;
         let query = sql::bind(contract, &spec.sql)?;
         if query.by_brand {
             return Err(one_brand_each());
@@ -165,7 +165,7 @@ impl DpPlan {
             return Err(unknown_brand(brand));
         }
         check_purpose(contract, question.purpose)?;
-        check_cost(question.rho, contract.local_quota())?;
+        check_cost(contract, question.rho, contract.local_quota())?;
         let query = sql::bind(contract, &question.sql)?;
         let (purpose, rho) = (question.purpose, question.rho);
         let asked = Asked { query, purpose, participants: &[brand], tolerated: 0, rho };
@@ -440,9 +440,31 @@ fn check_purpose(contract: &Contract, purpose: Purpose) -> Result<(), Refusal> {
     ))
 }
 
-fn check_cost(rho: PicoRho, quota: PicoRho) -> Result<(), Refusal> {
-    let within = rho > PicoRho::ZERO && rho <= quota;
-    if within { Ok(()) } else { Err(too_costly()) }
+fn check_cost(contract: &Contract, rho: PicoRho, quota: PicoRho) -> Result<(), Refusal> {
+    if rho > PicoRho::ZERO && rho <= quota {
+        return Ok(());
+    }
+    let (profile, brands) = (contract.profile().name(), contract.participants().len());
+    let usual = contract.rho_per_question();
+    Err(Refusal::new(
+        RefusalCode::Cost,
+        [
+            format!(
+                "this costs {rho}; in a year one of {brands} brands has {quota} for such questions under the profile {profile}"
+            ),
+            format!(
+                "该问题开销为 {rho}；在 {profile} 档位下，{brands} 个品牌中每个品牌一年的该类额度为 {quota}"
+            ),
+        ],
+        [
+            format!(
+                "ask with {usual} or less; more a question takes a profile with more rho, or fewer brands in the contract"
+            ),
+            format!(
+                "请以不超过 {usual} 的开销提问；若需更多，须采用 rho 更高的档位或减少契约中的品牌"
+            ),
+        ],
+    ))
 }
 
 fn check_coordinates(columns: &[NoisedColumn], cells: usize) -> Result<(), Refusal> {
@@ -524,10 +546,10 @@ fn too_costly() -> Refusal {
     Refusal::new(
         RefusalCode::Cost,
         [
-            "the privacy cost is zero or above a brand's yearly quota",
-            "隐私开销为零，或超出品牌的年度额度",
+            "the privacy cost is too small for so many noised columns",
+            "隐私开销过小，不足以分给这些加噪列",
         ],
-        ["use the profile's cost per query", "请使用档位规定的单次查询开销"],
+        ["ask with more rho or fewer aggregates", "请提高 rho 或减少聚合"],
     )
 }
 

@@ -198,7 +198,7 @@ fn dataset(contract: &Contract, retention_years: u8) -> DatasetView {
         members_at_most: contract.members_at_most(),
         retention_years,
         profile: contract.profile().name().to_owned(),
-        rho_per_query: contract.profile().rho_per_query().get(),
+        rho_per_query: contract.rho_per_question().get(),
         tables: tables.chain(public).collect(),
     }
 }

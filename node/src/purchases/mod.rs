@@ -20,6 +20,7 @@ mod catalogue;
 mod clean;
 mod columns;
 mod compaction;
+mod ended;
 mod engine;
 mod facts;
 mod fen;

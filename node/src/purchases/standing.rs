@@ -212,7 +212,7 @@ pub(super) mod tests {
         spent
     }
 
-    fn facts() -> (tempfile::TempDir, Arc<MemoryStore>, Facts) {
+    pub(in super::super) fn facts() -> (tempfile::TempDir, Arc<MemoryStore>, Facts) {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(MemoryStore::default());
         let key = Arc::new(HeldBrandKey::from_bytes(&mut [7; KEY_BYTES]));

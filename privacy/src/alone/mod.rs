@@ -444,6 +444,32 @@ impl LocalRoom {
         }
     }
 
+    /// Whether nothing more comes of a question: its answer is on record, or it failed. One that stands has
+    /// never ended here: its answer grows.
+    pub fn has_ended(&self, id: &AttemptId, ledger: &Ledger) -> bool {
+        self.asked.get(id).is_some_and(|asked| {
+            let shown = match asked.state {
+                State::Answered(_) => logged(ledger, id),
+                State::Failed => certified(ledger, id),
+                State::Open => false,
+            };
+            shown && asked.standing.is_none()
+        })
+    }
+
+    /// Every question that has ended.
+    pub fn ended<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = AttemptId> + 'a {
+        self.asked.keys().copied().filter(|id| self.has_ended(id, ledger))
+    }
+
+    /// Forgets a question that has ended, whose answer the caller keeps; its records may be deleted. The log has
+    /// its charge, so that its name is never taken again.
+    pub fn forget(&mut self, id: &AttemptId, ledger: &Ledger) {
+        if self.has_ended(id, ledger) {
+            self.asked.remove(id);
+        }
+    }
+
     /// Whether a question is one of these.
     pub fn knows(&self, id: &AttemptId) -> bool {
         self.asked.contains_key(id)

@@ -118,7 +118,7 @@ const TAIL_BITS: usize = 256;
 /// Weights below 2^-192 are bounded as a geometric series instead of one by one.
 const TAIL_CUT_BITS: usize = 64;
 /// Largest standard deviation of which tails are bounded: the work grows with it.
-const TAIL_DEVIATION_MAX: u128 = 100_000;
+const TAIL_DEVIATION_MAX: u128 = 10_000;
 
 /// `e^-q` in fixed point, rounded down and up, for 0 <= q <= 1.
 ///

@@ -16,7 +16,7 @@ use crate::units::PicoDelta;
 /// The least count at which a private group may be shown: `deviation` is that of the noise on the
 /// group's count of distinct members, `groups` how many groups one member counts in at most, `one` what a
 /// member counts for, all in the units of the count. `None`
-/// when there is none: noise of a deviation below 1 or above 100,000, or delta zero.
+/// when there is none: noise of a deviation below 1 or above 10,000, or delta zero.
 pub fn least_threshold(
     deviation: &Rational,
     groups: u64,

@@ -249,61 +249,20 @@ mod tests {
     use crate::accounting::Ledger;
     use crate::bounded::Collector;
     use crate::exact;
-    use crate::ids::{Attempt, QueryId};
     use crate::mechanism::OpendpNoise;
     use crate::plan::LocalQuestion;
-    use crate::steps::{CertifiedEntry, CleanRoomEntry, LocalCharge, LocalReleased};
-    use crate::testing::{brand, sample_contract};
-    use crate::units::{CalendarYear, PicoDelta, UtcMillis};
-
-    struct Logged(Vec<u8>, u64, usize);
-    impl CertifiedEntry for Logged {
-        fn writer(&self) -> ParticipantId {
-            brand(self.2)
-        }
-        fn index(&self) -> u64 {
-            self.1
-        }
-        fn time(&self) -> UtcMillis {
-            UtcMillis(self.1)
-        }
-        fn bytes(&self) -> &[u8] {
-            &self.0
-        }
-    }
+    use crate::steps::{CleanRoomEntry, LocalCharge, LocalReleased};
+    use crate::testing::{
+        Logged, brand, certified_local, local_charge, local_question, sample_contract,
+    };
+    use crate::units::{CalendarYear, PicoDelta};
 
     fn question(sql: &str) -> LocalQuestion {
-        LocalQuestion {
-            sql: sql.into(),
-            purpose: "joint_statistics".parse().unwrap(),
-            analyst: "desk".parse().unwrap(),
-            rho: PicoRho::new(4_000_000_000),
-        }
+        local_question(sql, 4_000_000_000)
     }
 
     fn charge(plan: &DpPlan, of: usize, query: u8) -> LocalCharge {
-        LocalCharge {
-            id: AttemptId {
-                proposer: brand(of),
-                query: QueryId([query; 16]),
-                attempt: Attempt::FIRST,
-            },
-            plan: plan.hash(),
-            sql: plan.sql_hash(),
-            contract: plan.contract_hash(),
-            rho: plan.rho(),
-            delta: PicoDelta::ZERO,
-            year: CalendarYear(2026),
-            analyst: "desk".parse().unwrap(),
-            snapshot: SnapshotId([9; 32]),
-        }
-    }
-
-    fn certified(charge: LocalCharge, of: usize) -> CertifiedLocalCharge {
-        let mut ledger = Ledger::new();
-        let entry = Logged(CleanRoomEntry::LocalCharge(charge).to_bytes(), 4, of);
-        let id = ledger.enter(&entry).unwrap();
-        ledger.facts(&id).unwrap().local_charge().unwrap()
+        local_charge(plan, brand(of), query)
     }
 
     const BY_BRAND: &str = "SELECT brand, department, count(distinct member) AS m FROM purchases \
@@ -316,7 +275,7 @@ mod tests {
             collector.push(Some(&member.to_be_bytes()), 0, &[Some(1)]).unwrap();
         }
         let noise = NoiseShare::draw(&plan, &mut OpendpNoise::from_system_entropy()).unwrap();
-        let charge = certified(charge(&plan, of, 1), of);
+        let charge = certified_local(charge(&plan, of, 1));
         LocalRelease::new(&charge, &plan, collector.finish().unwrap(), noise).unwrap()
     }
 
@@ -374,8 +333,7 @@ mod tests {
             let vector = Collector::new(&plan).finish().unwrap();
             let noise =
                 NoiseShare::draw(noise_of, &mut OpendpNoise::from_system_entropy()).unwrap();
-            let of = crate::testing::BRANDS.iter().position(|b| *b == charge.id.proposer.as_str());
-            let charge = certified(charge, of.unwrap());
+            let charge = certified_local(charge);
             LocalRelease::new(&charge, &plan, vector, noise).map(|release| release.rho())
         };
         assert_eq!(attempt(charge(&plan, 2, 1), &plan), Ok(plan.rho()));
@@ -399,7 +357,7 @@ mod tests {
             let admitted = ledger.admit_local(&contract, &charge, everything, &[]);
             assert_eq!(admitted.is_ok(), query <= 3, "{query}");
             let entry = CleanRoomEntry::LocalCharge(charge);
-            let id = ledger.enter(&Logged(entry.to_bytes(), u64::from(query), 2)).unwrap();
+            let id = ledger.enter(&Logged::of(&entry, u64::from(query), brand(2))).unwrap();
             assert_eq!(ledger.was_within_local_quota(&contract, &id), query <= 3);
         }
         assert_eq!(ledger.local_spent(brand(2), year).get(), 16_000_000_000);
@@ -415,8 +373,9 @@ mod tests {
         assert!(fresh.admit_local(&contract, &one, everything, &[charge(&plan, 2, 8); 3]).is_err());
         let risky = LocalCharge { delta: PicoDelta::new(200_001), ..one };
         assert!(fresh.admit_local(&contract, &risky, everything, &[]).is_err());
-        let entry = CleanRoomEntry::LocalCharge(one).to_bytes();
-        assert!(Ledger::new().enter(&Logged(entry, 1, 3)).is_err(), "another brand's log");
+        let entry = CleanRoomEntry::LocalCharge(one);
+        let other = Logged::of(&entry, 1, brand(3));
+        assert!(Ledger::new().enter(&other).is_err(), "another brand's log");
     }
 
     #[test]
@@ -432,7 +391,7 @@ mod tests {
         let findings = |entries: Vec<CleanRoomEntry>, year: u16| -> Vec<Rule> {
             let logged: Vec<Logged> = (0..)
                 .zip(entries)
-                .map(|(index, entry)| Logged(entry.to_bytes(), index, 2))
+                .map(|(index, entry)| Logged::of(&entry, index, brand(2)))
                 .collect();
             let entries = logged.iter().map(|entry| AuditEntry { entry, year: CalendarYear(year) });
             audit(&contract, entries, &Kept::default()).1.iter().map(|f| f.rule).collect()

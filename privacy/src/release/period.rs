@@ -234,68 +234,29 @@ mod tests {
     use super::*;
     use crate::accounting::Ledger;
     use crate::bounded::{Collector, Spent};
-    use crate::exact::{self, Rational};
-    use crate::ids::{Attempt, QueryId, SnapshotId};
-    use crate::mechanism::{NoiseError, NoiseSource, OpendpNoise};
-    use crate::plan::LocalQuestion;
-    use crate::steps::{
-        CertifiedEntry, CleanRoomEntry, LocalCharge, LocalReleased, PeriodReleased,
-    };
+    use crate::exact;
+    use crate::mechanism::OpendpNoise;
+    use crate::steps::{CleanRoomEntry, LocalReleased, PeriodReleased};
     use crate::testing::questions::Dice;
-    use crate::testing::{brand, sample_contract};
-    use crate::units::{CalendarYear, PicoDelta, UtcMillis};
+    use crate::testing::{Logged, Silent, brand, local_charge, local_question, sample_contract};
+    use crate::units::CalendarYear;
 
     const MONTHLY: &str = "SELECT date_trunc('month', purchased_on) AS month, count(*) AS n, \
                            sum(amount_fen) AS s FROM purchases GROUP BY 1";
 
-    struct Logged(Vec<u8>, u64);
-    impl CertifiedEntry for Logged {
-        fn writer(&self) -> ParticipantId {
-            brand(2)
-        }
-        fn index(&self) -> u64 {
-            self.1
-        }
-        fn time(&self) -> UtcMillis {
-            UtcMillis(self.1)
-        }
-        fn bytes(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
-    struct Zero;
-    impl NoiseSource for Zero {
-        fn discrete_gaussian(&mut self, _: &Rational) -> Result<i64, NoiseError> {
-            Ok(0)
-        }
+    fn logged(entry: CleanRoomEntry, index: u64) -> Logged {
+        Logged::of(&entry, index, brand(2))
     }
 
     fn plan(sql: &str) -> DpPlan {
-        let question = LocalQuestion {
-            sql: sql.into(),
-            purpose: "joint_statistics".parse().unwrap(),
-            analyst: "desk".parse().unwrap(),
-            rho: PicoRho::new(4_000_000_000),
-        };
+        let question = local_question(sql, 4_000_000_000);
         DpPlan::local(&sample_contract(), brand(2), &question).unwrap()
     }
 
     fn charged(plan: &DpPlan) -> (Ledger, AttemptId) {
-        let id = AttemptId { proposer: brand(2), query: QueryId([1; 16]), attempt: Attempt::FIRST };
-        let charge = LocalCharge {
-            id,
-            plan: plan.hash(),
-            sql: plan.sql_hash(),
-            contract: plan.contract_hash(),
-            rho: plan.rho(),
-            delta: PicoDelta::ZERO,
-            year: CalendarYear(2026),
-            analyst: "desk".parse().unwrap(),
-            snapshot: SnapshotId([9; 32]),
-        };
         let mut ledger = Ledger::new();
-        ledger.enter(&Logged(CleanRoomEntry::LocalCharge(charge).to_bytes(), 0)).unwrap();
+        let charge = CleanRoomEntry::LocalCharge(local_charge(plan, brand(2), 1));
+        let id = ledger.enter(&logged(charge, 0)).unwrap();
         (ledger, id)
     }
 
@@ -328,7 +289,7 @@ mod tests {
         let (mut ledger, id) = charged(&plan);
         let rows = BTreeMap::from([((1, 0), (3, 500)), ((1, 1), (2, 300)), ((2, 1), (1, 20))]);
         let close = |ledger: &Ledger, period, today, plan: &DpPlan| {
-            let noise = NoiseShare::draw(plan, &mut Zero).unwrap();
+            let noise = NoiseShare::draw(plan, &mut Silent).unwrap();
             let figures = vector(plan, &rows, period, &mut Spent::new());
             let facts = ledger.facts(&id).unwrap();
             let periods = Periods::of(plan).unwrap();
@@ -353,16 +314,16 @@ mod tests {
         assert_eq!(close(&ledger, 1, later, &other), Err(ReleaseError::Unpaid));
         // on record: never again, nor the whole at once
         let released = PeriodReleased { id, period: 1, release: february.hash() };
-        let entry = CleanRoomEntry::PeriodRelease(released).to_bytes();
-        ledger.enter(&Logged(entry, 1)).unwrap();
+        let entry = CleanRoomEntry::PeriodRelease(released);
+        ledger.enter(&logged(entry, 1)).unwrap();
         assert_eq!(close(&ledger, 1, later, &plan), Err(StandingError::Released.into()));
         assert!(close(&ledger, 2, later, &plan).is_ok());
         let whole = LocalReleased { id, release: february.hash() };
-        let whole = CleanRoomEntry::LocalRelease(whole).to_bytes();
-        assert!(ledger.enter(&Logged(whole, 2)).is_err());
+        let whole = CleanRoomEntry::LocalRelease(whole);
+        assert!(ledger.enter(&logged(whole, 2)).is_err());
         let second = PeriodReleased { release: ReleaseHash([0; 32]), ..released };
-        let second = CleanRoomEntry::PeriodRelease(second).to_bytes();
-        assert!(ledger.enter(&Logged(second, 3)).is_err());
+        let second = CleanRoomEntry::PeriodRelease(second);
+        assert!(ledger.enter(&logged(second, 3)).is_err());
         // all of it was charged once
         assert_eq!(ledger.local_spent(brand(2), CalendarYear(2026)), plan.rho());
     }

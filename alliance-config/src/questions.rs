@@ -351,7 +351,7 @@ fn declared(contract: &Contract, column: &str) -> Option<Vec<String>> {
             let values = values.iter().map(|value| value.text().to_owned());
             Some(values.chain([OTHER.to_owned()]).collect())
         }
-        Domain::Date { .. } | Domain::Integer { .. } => None,
+        Domain::Date { .. } | Domain::Integer { .. } | Domain::Private { .. } => None,
     }
 }
 

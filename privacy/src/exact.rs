@@ -48,6 +48,11 @@ pub(crate) fn divided(value: &Rational, divisor: u128) -> Option<Rational> {
     (divisor != 0).then(|| value / integer(divisor))
 }
 
+/// `value / by`; `None` when that is zero.
+pub(crate) fn quotient(value: &Rational, by: &Rational) -> Option<Rational> {
+    (*by != RBig::ZERO).then(|| value / by)
+}
+
 /// `value * factor`.
 pub(crate) fn times(value: &Rational, factor: u128) -> Rational {
     value * integer(factor)
@@ -113,7 +118,7 @@ const TAIL_BITS: usize = 256;
 /// Weights below 2^-192 are bounded as a geometric series instead of one by one.
 const TAIL_CUT_BITS: usize = 64;
 /// Largest standard deviation of which tails are bounded: the work grows with it.
-const TAIL_DEVIATION_MAX: u128 = 100_000;
+const TAIL_DEVIATION_MAX: u128 = 10_000;
 
 /// `e^-q` in fixed point, rounded down and up, for 0 <= q <= 1.
 ///
@@ -129,6 +134,91 @@ fn exponential_of_minus(q: &Rational) -> (UBig, UBig) {
     let more = &sum + term * q / integer(60) * integer(2);
     let one = RBig::from(UBig::ONE << TAIL_BITS);
     ((&one / more).floor().unsigned_abs(), (one / sum).ceil().unsigned_abs())
+}
+
+/// The largest multiple of 2^-20 that is at most `sqrt(8 rho)`: the epsilon at which choosing by the exponential
+/// mechanism costs `rho` (epsilon^2 / 8); `None` when that is zero.
+pub(crate) fn epsilon_of_choice(rho: PicoRho) -> Option<Rational> {
+    let scaled = RBig::from(UBig::from(rho.get()) << (2 * SCALE_FRACTION_BITS)) * integer(8)
+        / integer(u128::from(PicoRho::PER_RHO));
+    let root = scaled.floor().unsigned_abs().sqrt();
+    let unit = UBig::ONE << SCALE_FRACTION_BITS;
+    (root != UBig::ZERO).then(|| RBig::from_parts(IBig::from(root), unit))
+}
+
+/// `e^-(rate d)` for whole d, between two fixed-point numbers.
+pub(crate) struct Powers {
+    /// Of `e^-(rate 2^j)`, rounded down and up.
+    doubled: Vec<(UBig, UBig)>,
+}
+
+impl Powers {
+    /// For 0 < rate <= 1; otherwise `None`.
+    pub(crate) fn of(rate: &Rational) -> Option<Self> {
+        if *rate <= RBig::ZERO || *rate > RBig::ONE {
+            return None;
+        }
+        let mut doubled = vec![exponential_of_minus(rate)];
+        while let Some(last) = doubled.last().filter(|_| doubled.len() < 128) {
+            let square = product(last, last);
+            doubled.push(square);
+        }
+        Some(Self { doubled })
+    }
+
+    fn at(&self, distance: u128) -> (UBig, UBig) {
+        let mut power = (UBig::ONE << TAIL_BITS, UBig::ONE << TAIL_BITS);
+        for (j, factor) in self.doubled.iter().enumerate().rev() {
+            if distance >> j & 1 == 1 {
+                power = product(&power, factor);
+                if power.1 <= UBig::ONE {
+                    break;
+                }
+            }
+        }
+        power
+    }
+}
+
+fn product(one: &(UBig, UBig), two: &(UBig, UBig)) -> (UBig, UBig) {
+    let below = (&one.0 * &two.0) >> TAIL_BITS;
+    let above = (&one.1 * &two.1) >> TAIL_BITS;
+    (below, above + UBig::ONE)
+}
+
+/// The index i that a uniform real number in [0, 1) falls on when it is divided in parts proportional to
+/// `e^-(rate d_i)`, exactly; of the number the first 256 bits are given. `None` where those do not decide, which
+/// happens with a probability of less than 2^-100 for the lists and rates of plans.
+///
+/// Proof: let C_i be the sum of the first i weights and W of all. The number u is in [U, U+1) / 2^256. If
+/// U W >= C_i 2^256 and (U+1) W <= C_(i+1) 2^256 for the largest and least that each may be, then C_i / W <= u <
+/// C_(i+1) / W, which is part i. What is compared is never in favour of a part.
+pub(crate) fn weighted_choice(
+    powers: &Powers,
+    distances: &[u128],
+    bits: &[u8; 32],
+) -> Option<usize> {
+    let nearest = distances.iter().min()?;
+    let (mut below, mut above) = (UBig::ZERO, UBig::ZERO);
+    let mut sums = vec![(UBig::ZERO, UBig::ZERO)];
+    let mut last: Option<(u128, (UBig, UBig))> = None;
+    for distance in distances {
+        let weight = match &last {
+            Some((same, weight)) if same == distance => weight.clone(),
+            _ => powers.at(distance - nearest),
+        };
+        below += &weight.0;
+        above += &weight.1;
+        sums.push((below.clone(), above.clone()));
+        last = Some((*distance, weight));
+    }
+    let number = UBig::from_be_bytes(bits);
+    let from = &number * &below;
+    let to = (number + UBig::ONE) * &above;
+    sums.windows(2).position(|ends| match ends {
+        [start, end] => from >= &start.1 << TAIL_BITS && to <= &end.0 << TAIL_BITS,
+        _ => false,
+    })
 }
 
 /// The least t with `groups * P(x >= t) <= bound` for the discrete Gaussian x of this standard

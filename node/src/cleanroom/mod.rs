@@ -18,8 +18,13 @@
 //! it is over. What members' periods have used of their bounds is with the purchases
 //! (`purchases::standing`).
 //!
+//! Groups whose names are private (`kind = "private"` in the contract) are asked locally or as packs: a group is
+//! shown when its noised count of members reaches a threshold, which the brand's delta of the year pays for.
+//!
+//! Ended questions leave memory but for the newest, and are looked up in the store (`room::ended`).
+//!
 //! Not here yet: questions about facts that an import replaced while the node was down (such an attempt
-//! fails, and its cost is booked), groups whose names are private.
+//! fails, and its cost is booked).
 
 pub mod answers;
 mod entry;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray as _};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray as _, Int64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
 use datafusion::execution::context::SQLOptions;
@@ -23,8 +23,8 @@ use privacy::{
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::purchases::{Facts, Snapshot};
-use crate::vault::{Consenting, Purpose, Vault};
+use crate::purchases::{Facts, Reading, Snapshot};
+use crate::vault::{Consenting, FactsSubject, Purpose, Vault};
 
 /// Longest reading.
 const READ_TIME_MAX: Duration = Duration::from_secs(60);
@@ -116,8 +116,10 @@ async fn draw_then_read(
 ) -> Result<(NoiseShare, BoundedVector), Failed> {
     let mut source = OpendpNoise::from_system_entropy();
     let noise = NoiseShare::draw(&job.plan, &mut source).map_err(|_| Failed)?;
+    // before it is known who consents: whoever is erased from here on is not stored again
+    let reading = job.period.as_ref().map(|_| facts.begin_reading());
     let members = vault.consenting(Purpose::JointAnalytics).map_err(|_| Failed)?;
-    let vector = bounded(job, facts, &members).await?;
+    let vector = bounded(job, facts, &members, reading.as_ref()).await?;
     Ok((noise, vector))
 }
 
@@ -137,6 +139,7 @@ async fn bounded(
     job: &ReadJob,
     facts: &Facts,
     members: &Consenting,
+    reading: Option<&Reading<'_>>,
 ) -> Result<BoundedVector, Failed> {
     let session = engine()?;
     for table in job.plan.tables() {
@@ -152,16 +155,25 @@ async fn bounded(
     let mut batches = frame.execute_stream().await.map_err(|_| Failed)?;
     let mut collector = Collector::new(&job.plan);
     while let Some(batch) = batches.next().await {
-        collect(&mut collector, batch.map_err(|_| Failed)?.columns(), sql.aggregates())?;
+        let batch = batch.map_err(|_| Failed)?;
+        if sql.has_private_groups() {
+            collect_groups(&mut collector, batch.columns(), sql.aggregates())?;
+        } else {
+            collect(&mut collector, batch.columns(), sql.aggregates())?;
+        }
     }
-    let Some(PeriodJob { periods, period, closed }) = &job.period else {
+    let (Some(PeriodJob { periods, period, closed }), Some(reading)) = (&job.period, reading)
+    else {
         return collector.finish().map_err(|_| Failed);
     };
     let query = job.id.query.0;
     let mut spent = facts.spent(&query, closed).map_err(|_| Failed)?;
+    // as the view of the facts names them
+    let name = |subject: &FactsSubject| subject.get().to_string().into_bytes();
+    spent.merge(members.aliases().iter().map(|(former, member)| (name(former), name(member))));
     let vector = collector.finish_period(periods, *period, &mut spent).map_err(|_| Failed)?;
     // what it used is on the disk before its noised figures are
-    facts.put_spent(&query, &spent, *period).map_err(|_| Failed)?;
+    facts.put_spent(reading, &query, &spent, *period).map_err(|_| Failed)?;
     Ok(vector)
 }
 
@@ -176,6 +188,42 @@ fn collect(
     })
 }
 
+/// Lines of `member`, the private group and the sums.
+fn collect_groups(
+    collector: &mut Collector<'_>,
+    columns: &[ArrayRef],
+    aggregates: usize,
+) -> Result<(), Failed> {
+    let [member, group, sums @ ..] = columns else { return Err(Failed) };
+    let text = |column: &ArrayRef| cast(column, &DataType::Utf8).map_err(|_| Failed);
+    let (member, group) = (text(member)?, text(group)?);
+    let member = member.as_string_opt::<i32>().ok_or(Failed)?;
+    let group = group.as_string_opt::<i32>().ok_or(Failed)?;
+    let sums = numbers(sums, aggregates)?;
+    for row in 0..member.len() {
+        let name = member.is_valid(row).then(|| member.value(row).as_bytes());
+        let group = group.is_valid(row).then(|| group.value(row));
+        collector.push_group(name, group, &line(&sums, row)).map_err(|_| Failed)?;
+    }
+    Ok(())
+}
+
+/// The sums as columns of whole numbers.
+fn numbers(sums: &[ArrayRef], aggregates: usize) -> Result<Vec<Int64Array>, Failed> {
+    if sums.len() != aggregates {
+        return Err(Failed);
+    }
+    let whole = |column: &ArrayRef| {
+        let column = cast(column, &DataType::Int64).map_err(|_| Failed)?;
+        column.as_primitive_opt::<Int64Type>().cloned().ok_or(Failed)
+    };
+    sums.iter().map(whole).collect()
+}
+
+fn line(sums: &[Int64Array], row: usize) -> Vec<Option<i64>> {
+    sums.iter().map(|sums| sums.is_valid(row).then(|| sums.value(row))).collect()
+}
+
 /// A line's `member`, `cell` and sums.
 pub(crate) type TakeLine<'a> =
     dyn FnMut(Option<&[u8]>, i64, &[Option<i64>]) -> Result<(), Failed> + 'a;
@@ -187,26 +235,17 @@ pub(crate) fn each_line(
     take: &mut TakeLine<'_>,
 ) -> Result<(), Failed> {
     let [member, cell, sums @ ..] = columns else { return Err(Failed) };
-    if sums.len() != aggregates {
-        return Err(Failed);
-    }
-    let whole = |column: &ArrayRef| cast(column, &DataType::Int64).map_err(|_| Failed);
     let member = cast(member, &DataType::Utf8).map_err(|_| Failed)?;
     let member = member.as_string_opt::<i32>().ok_or(Failed)?;
-    let cell = whole(cell)?;
+    let cell = cast(cell, &DataType::Int64).map_err(|_| Failed)?;
     let cell = cell.as_primitive_opt::<Int64Type>().ok_or(Failed)?;
-    let sums = sums.iter().map(whole).collect::<Result<Vec<_>, _>>()?;
-    let sums: Option<Vec<_>> =
-        sums.iter().map(|sums| sums.as_primitive_opt::<Int64Type>()).collect();
-    let sums = sums.ok_or(Failed)?;
+    let sums = numbers(sums, aggregates)?;
     for row in 0..member.len() {
         let name = member.is_valid(row).then(|| member.value(row).as_bytes());
         if cell.is_null(row) {
             return Err(Failed);
         }
-        let line: Vec<Option<i64>> =
-            sums.iter().map(|sums| sums.is_valid(row).then(|| sums.value(row))).collect();
-        take(name, cell.value(row), &line)?;
+        take(name, cell.value(row), &line(&sums, row))?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! bytes come in.
 
 mod accounts;
+mod ended;
 mod local;
 mod packs;
 mod standing;
@@ -178,7 +179,8 @@ impl Room {
         let brands: Vec<BrandId> = constitution.profiles().map(|(brand, _)| brand).collect();
         let names = Names::of(&brands);
         let me = names.participant(me).ok_or(RestoreError::NotNamed)?;
-        let (mut steps, mut asked, mut answers) = (Vec::new(), BTreeMap::new(), Answers::default());
+        let mut answers = Answers::new(Arc::clone(&facts));
+        let (mut steps, mut asked) = (Vec::new(), BTreeMap::new());
         let (mut local, mut packs) = (Vec::new(), Packs::default());
         for bytes in records {
             match codec::decode("a record of the clean room", bytes, RECORD_MAX)? {
@@ -471,13 +473,13 @@ impl Room {
     /// The latest answer.
     #[must_use]
     pub fn latest_release(&self) -> Option<ReleaseView> {
-        self.answers.latest().map(views::release_view)
+        self.answers.latest().map(|answer| views::release_view(&answer))
     }
 
-    /// How many answers there are.
+    /// How many answers were given since the start.
     #[must_use]
-    pub fn answers(&self) -> usize {
-        self.answers.len()
+    pub const fn answers(&self) -> usize {
+        self.answers.added()
     }
 
     /// The facts there are now, and the first day of them that retention leaves readable.
@@ -498,7 +500,7 @@ impl Room {
                 plan: answer.plan.to_string(),
                 scope: answer.scope().name().to_owned(),
                 step: "released".to_owned(),
-                release: Some(views::release_view(answer)),
+                release: Some(views::release_view(&answer)),
                 ..QueryView::default()
             }),
         });
@@ -519,7 +521,7 @@ impl Room {
 
     /// What a question costs: the profile's cost of a query unless its analyst chooses otherwise.
     fn rho_of(&self, question: &Question) -> PicoRho {
-        let usual = self.inner.contract().profile().rho_per_query();
+        let usual = self.inner.contract().rho_per_question();
         question.pico_rho.map_or(usual, PicoRho::new)
     }
 
@@ -593,7 +595,7 @@ impl Room {
     }
 
     /// An answer to this plan, from facts that are not known to have changed since.
-    fn answer_to(&self, plan: &DpPlan) -> Option<&Answer> {
+    fn answer_to(&self, plan: &DpPlan) -> Option<Arc<Answer>> {
         let mine = self.facts.snapshot().ok()?;
         let mut known = self.known_snapshots();
         known.insert(self.me, SnapshotId(*mine.id()));
@@ -754,7 +756,7 @@ impl Room {
         let plan = reserved
             .map(|reserve| reserve.plan)
             .or_else(|| self.asked.get(&id).map(|asked| asked.plan))
-            .or_else(|| answer.map(|answer| answer.plan));
+            .or_else(|| answer.as_ref().map(|answer| answer.plan));
         let step = self.step(&id, now);
         let told = step == "void" || self.declined.contains_key(&id);
         QueryView {
@@ -763,7 +765,7 @@ impl Room {
             scope: Scope::Joint.name().to_owned(),
             step: step.to_owned(),
             reason: told.then(|| self.reason(&id)),
-            release: answer.map(views::release_view),
+            release: answer.as_deref().map(views::release_view),
             brands: Vec::new(),
             standing: None,
         }

@@ -108,7 +108,7 @@ pub fn filled(
         .fill(contract, &parameters.into_iter().collect())
         .map_err(|error| invalid(&error))?;
     let sql = if chosen == Scope::Pack { by_brand(&sql) } else { sql };
-    let usual = contract.profile().rho_per_query().get();
+    let usual = contract.rho_per_question().get();
     let pico_rho = usual.saturating_mul(u64::from(template.cost_percent)) / 100;
     Ok(FilledTemplate { sql, scope: chosen, pico_rho })
 }

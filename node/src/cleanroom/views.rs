@@ -2,7 +2,7 @@
 
 use privacy::accounting::OverBudget;
 use privacy::alone::{LocalAskError, PackDecline};
-use privacy::plan::{AggregateSummary, DpPlan};
+use privacy::plan::{AggregateSummary, DpPlan, PrivateSummary};
 use privacy::sql::RefusalCode;
 use privacy::steps::{DeclineReason, ProposeError};
 use privacy::{PicoRho, QueryId, Refusal};
@@ -27,6 +27,7 @@ pub fn plan_view(
     let sigma = summary.aggregates.iter().map(noise_view).collect();
     let mut warnings: Vec<Bilingual> =
         summary.aggregates.iter().map(|aggregate| too_noisy(plan, aggregate)).collect();
+    warnings.extend(summary.private.as_ref().map(private_words));
     if cost == PicoRho::ZERO {
         warnings.push(Bilingual {
             zh: "同一问题已有已发布的答案，再次查询将返回同一答案，不消耗隐私预算。".to_owned(),
@@ -41,14 +42,40 @@ pub fn plan_view(
         purpose: plan.purpose().to_string(),
         analyst: account.name.to_string(),
         participants: plan.participants().iter().map(ToString::to_string).collect(),
-        cells: u32::try_from(plan.cells().len()).unwrap_or(u32::MAX),
+        cells: u32::try_from(plan.cells_at_most()).unwrap_or(u32::MAX),
         cost_pico_rho: cost.get(),
         rho: cost.to_rho(),
         epsilon: if cost == PicoRho::ZERO { 0.0 } else { summary.epsilon },
+        cost_pico_delta: if cost == PicoRho::ZERO { 0 } else { plan.delta().get() },
         sigma,
         left_after_pico_rho: left_after.get(),
         warnings,
     }
+}
+
+/// Which private groups are shown, and what that costs.
+fn private_words(private: &PrivateSummary) -> Bilingual {
+    let PrivateSummary { member_groups, threshold, delta, .. } = private;
+    Bilingual {
+        zh: format!(
+            "分组名称不公开：加噪会员数达到 {threshold} 的组才显示；每位会员至多计入其记录最多的 {member_groups} 组；显示出仅含一位会员的组的概率至多 {delta:e}，计入本品牌年度 delta 账户。"
+        ),
+        en: format!(
+            "Names of groups are private: a group is shown when its noised count of members reaches {threshold}; a member counts in the {member_groups} groups at most in which it has most rows. With probability {delta:e} at most a group that only one member is in is shown; that is charged to the brand's delta of the year."
+        ),
+    }
+}
+
+/// The same of an answer.
+fn private_statement(privacy: Option<&serde_json::Value>) -> Option<Bilingual> {
+    let private = privacy?.get("private")?;
+    let (threshold, delta) = (private.get("threshold")?, private.get("delta")?.as_f64()?);
+    Some(Bilingual {
+        zh: format!(" 仅显示加噪会员数达到 {threshold} 的组，另计 delta = {delta:e}。"),
+        en: format!(
+            " Only groups whose noised count of members reaches {threshold} are shown, at a delta of {delta:e} beside."
+        ),
+    })
 }
 
 fn noise_view(aggregate: &AggregateSummary) -> NoiseView {
@@ -111,7 +138,13 @@ pub fn release_view(answer: &Answer) -> ReleaseView {
         high: row.values.iter().map(|value| value.high).collect(),
         quality: row.values.iter().map(|value| quality(value).to_owned()).collect(),
     });
-    let privacy = answer.privacy.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let privacy: Option<serde_json::Value> =
+        answer.privacy.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    let mut statement = statement(answer);
+    if let Some(more) = private_statement(privacy.as_ref()) {
+        statement.zh.push_str(&more.zh);
+        statement.en.push_str(&more.en);
+    }
     ReleaseView {
         query: answer.id.query.to_string(),
         scope: answer.scope().name().to_owned(),
@@ -122,7 +155,7 @@ pub fn release_view(answer: &Answer) -> ReleaseView {
         cost_pico_rho: answer.rho.get(),
         epsilon: answer.epsilon,
         participants: answer.snapshots.keys().map(ToString::to_string).collect(),
-        statement: statement(answer),
+        statement,
         privacy: privacy.into_iter().collect(),
     }
 }

@@ -307,8 +307,12 @@ pub fn explain(plan: &PlanView, io: &Io) {
         plan.purpose,
         plan.analyst
     ));
+    let delta = match plan.cost_pico_delta {
+        0 => String::new(),
+        delta => format!(" and delta {:e}", delta as f64 / 1e12),
+    };
     io.say(&format!(
-        "{} cells; costs rho {} ({} pico-rho; epsilon {:.3} at delta 1e-6), leaves {} pico-rho of this year's quota",
+        "{} cells; costs rho {} ({} pico-rho; epsilon {:.3} at delta 1e-6){delta}, leaves {} pico-rho of this year's quota",
         plan.cells, plan.rho, plan.cost_pico_rho, plan.epsilon, plan.left_after_pico_rho
     ));
     for noise in &plan.sigma {

@@ -105,6 +105,7 @@ impl QuestionsPage<'_> {
             "member" => self.say("会员", "member"),
             "text" => self.say("文本", "text"),
             "date" => self.say("日期", "date"),
+            "private" => self.say("不公开的文本", "private text"),
             _ => self.say("整数", "integer"),
         }
     }

@@ -498,7 +498,14 @@ fn what_standing_questions_know_of_an_erased_member_goes_with_its_rows() {
     let stays = shop.vault.subject(member(&shop, "C2")).unwrap().get();
     let gone = erase(&shop, "C1");
     let (query, of) = ([1; 16], super::standing::tests::spent);
-    shop.facts.put_spent(&query, &of(&[(gone, &[(0, 5)]), (stays, &[(0, 6)])]), 0).unwrap();
+    shop.facts
+        .put_spent(
+            &shop.facts.begin_reading(),
+            &query,
+            &of(&[(gone, &[(0, 5)]), (stays, &[(0, 6)])]),
+            0,
+        )
+        .unwrap();
     assert_eq!(shop.facts.compact(&shop.vault, day(0)).unwrap().members, 1);
     assert_eq!(shop.facts.spent(&query, &[0]).unwrap(), of(&[(stays, &[(0, 6)])]));
 }

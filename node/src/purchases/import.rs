@@ -28,6 +28,7 @@ use super::mapping::Mapping;
 use super::orders::Orders;
 use super::report::ImportReport;
 use super::run::Run;
+use super::standing::Readings;
 use super::{BasketChange, Fen};
 use crate::store::{Overlay, SledStore, Store, StoreError, Write};
 use crate::vault::{Consenting, DataKey, Purpose, Vault, VaultError};
@@ -115,6 +116,8 @@ pub struct Facts {
     pub(super) random: SystemRandom,
     // one import at a time: baskets are read, changed and written
     pub(super) importing: Mutex<Orders>,
+    // of periods of standing questions
+    pub(super) readings: Mutex<Readings>,
     pub(super) chunk_rows: u64,
 }
 
@@ -138,7 +141,15 @@ impl Facts {
         std::fs::create_dir_all(&folder).map_err(FactsError::from)?;
         let key = vault.file_key("facts")?;
         let random = SystemRandom::new();
-        Ok(Self { folder, store, key, random, importing: Mutex::default(), chunk_rows: CHUNK_ROWS })
+        Ok(Self {
+            folder,
+            store,
+            key,
+            random,
+            importing: Mutex::default(),
+            readings: Mutex::default(),
+            chunk_rows: CHUNK_ROWS,
+        })
     }
 
     /// A vault and facts that show what these show, and write into `folder` alone: an import into them

@@ -20,6 +20,7 @@ mod catalogue;
 mod clean;
 mod columns;
 mod compaction;
+mod ended;
 mod engine;
 mod facts;
 mod fen;
@@ -51,6 +52,7 @@ pub use mapping::{
 };
 pub use members::{MembersReport, import_members};
 pub use report::ImportReport;
+pub use standing::Reading;
 
 /// A basket inside this node: a keyed hash of the brand's own number for it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]

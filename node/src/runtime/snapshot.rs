@@ -340,6 +340,10 @@ impl Runtime {
         care.marks.push_back((at, self.core.book.marks()));
         let (leaving, records) = tokio::task::block_in_place(|| {
             let leaving = self.core.leaving(old);
+            if let Some(room) = &mut self.room {
+                let joint = std::mem::take(&mut self.core.joint);
+                self.core.joint = room.let_ended_leave(joint, now());
+            }
             let records = self.core.snapshot(&leaving);
             (leaving, records)
         });

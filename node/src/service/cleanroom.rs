@@ -174,7 +174,7 @@ pub struct ValueView {
 pub struct ColumnView {
     /// Its name in SQL.
     pub name: String,
-    /// `member`, `text`, `date` or `integer`.
+    /// `member`, `text`, `date`, `integer`, or `private`: a text whose values are not public.
     pub kind: String,
     /// Of an integer.
     pub unit: Option<String>,
@@ -182,7 +182,8 @@ pub struct ColumnView {
     pub least: Option<String>,
     /// Greatest value, or last day.
     pub greatest: Option<String>,
-    /// L2 bound of one member's sums at one brand; without one it cannot be summed.
+    /// L2 bound of one member's sums at one brand; without one it cannot be summed. Of a private column: in how
+    /// many groups one member counts at most.
     pub bound: Option<u64>,
     /// Declared values of a text; `OTHER` stands for all others.
     pub values: Vec<ValueView>,

@@ -415,7 +415,7 @@ pub struct PlanView {
     pub analyst: String,
     /// Who takes part.
     pub participants: Vec<String>,
-    /// Number of cells of the answer, known without data.
+    /// Number of cells of the answer, known without data; of private groups the most there can be.
     pub cells: u32,
     /// Cost in pico-rho: of a joint question once, of a pack at each brand that answers.
     pub cost_pico_rho: u64,
@@ -423,6 +423,10 @@ pub struct PlanView {
     pub rho: f64,
     /// The same as epsilon at delta 1e-6, for display.
     pub epsilon: f64,
+    /// What it costs beside: the probability, in 1e-12, with which it may show a private group that only one
+    /// member is in.
+    #[serde(default)]
+    pub cost_pico_delta: u64,
     /// Standard deviation of the noise, by output column, for display.
     pub sigma: Vec<NoiseView>,
     /// What is left of the proposer's quota this year after it, pico-rho.

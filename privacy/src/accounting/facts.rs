@@ -299,6 +299,7 @@ impl CertifiedLocalCharge {
     pub fn pays_for(&self, plan: &DpPlan) -> bool {
         self.0.plan == plan.hash()
             && self.0.rho == plan.rho()
+            && self.0.delta == plan.delta()
             && plan.participants() == [self.0.id.proposer]
     }
 }

@@ -47,7 +47,7 @@ use crate::steps::{
     AttemptId, CleanRoomEntry, Clock, CodecError, LocalCharge, LocalReleased, MESSAGE_MAX_BYTES,
     decoded, encoded,
 };
-use crate::units::{CalendarYear, PicoDelta, PicoRho};
+use crate::units::{CalendarYear, PicoRho};
 
 /// Most local questions of a brand that are under way at a time.
 pub const UNDER_WAY_MAX: usize = 8;
@@ -384,7 +384,7 @@ impl LocalRoom {
             sql: plan.sql_hash(),
             contract: plan.contract_hash(),
             rho: plan.rho(),
-            delta: PicoDelta::ZERO,
+            delta: plan.delta(),
             year: clock.year,
             analyst: question.analyst,
             snapshot,
@@ -441,6 +441,32 @@ impl LocalRoom {
                 vec![LocalEffect::Persist(LocalRecord::Failed(id)), LocalEffect::Failed(id)]
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// Whether nothing more comes of a question: its answer is on record, or it failed. One that stands has
+    /// never ended here: its answer grows.
+    pub fn has_ended(&self, id: &AttemptId, ledger: &Ledger) -> bool {
+        self.asked.get(id).is_some_and(|asked| {
+            let shown = match asked.state {
+                State::Answered(_) => logged(ledger, id),
+                State::Failed => certified(ledger, id),
+                State::Open => false,
+            };
+            shown && asked.standing.is_none()
+        })
+    }
+
+    /// Every question that has ended.
+    pub fn ended<'a>(&'a self, ledger: &'a Ledger) -> impl Iterator<Item = AttemptId> + 'a {
+        self.asked.keys().copied().filter(|id| self.has_ended(id, ledger))
+    }
+
+    /// Forgets a question that has ended, whose answer the caller keeps; its records may be deleted. The log has
+    /// its charge, so that its name is never taken again.
+    pub fn forget(&mut self, id: &AttemptId, ledger: &Ledger) {
+        if self.has_ended(id, ledger) {
+            self.asked.remove(id);
         }
     }
 

@@ -1,14 +1,16 @@
 //! Gathers what the engine returned, clips each member, adds up.
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use dashu::integer::UBig;
 use zeroize::Zeroizing;
 
 use super::standing::{Periods, Spent};
+use crate::contract::{OTHER, VALUE_MAX_BYTES};
 use crate::exact;
 use crate::ids::PlanHash;
-use crate::plan::{DpPlan, Fill, NoisedColumn};
+use crate::plan::{DpPlan, Fill, NoisedColumn, PrivateGroups};
 
 /// Longest member id in bytes.
 const MEMBER_MAX_BYTES: usize = 256;
@@ -27,6 +29,9 @@ pub enum CollectError {
     /// More members than the contract's public cap.
     #[error("there are more members than the contract's cap `members_at_most`")]
     Members,
+    /// More private groups than the contract's public cap.
+    #[error("there are more private groups than the contract's cap `groups_at_most`")]
+    Groups,
     /// A sum that does not fit, which the plan's proof rules out for honest input.
     #[error("a sum of bounded values does not fit 64 bits")]
     Overflow,
@@ -38,6 +43,8 @@ pub enum CollectError {
 pub struct BoundedVector {
     plan: PlanHash,
     values: Zeroizing<Vec<i64>>,
+    /// Names of the private groups, ascending; none where cells are public.
+    groups: Zeroizing<Vec<String>>,
 }
 
 impl BoundedVector {
@@ -47,6 +54,10 @@ impl BoundedVector {
 
     pub(crate) fn values(&self) -> &[i64] {
         &self.values
+    }
+
+    pub(crate) fn groups(&self) -> &[String] {
+        &self.groups
     }
 
     /// The sum of so many brands alike: for measuring what an answer about more people would be worth.
@@ -70,6 +81,8 @@ pub struct Collector<'p> {
     plan: &'p DpPlan,
     /// Position in the vector by the cell's code.
     positions: BTreeMap<u64, usize>,
+    /// Number of a private group by its name, in the order in which they came.
+    groups: BTreeMap<String, usize>,
     members: BTreeMap<Box<[u8]>, Vec<Line>>,
 }
 
@@ -99,7 +112,7 @@ impl<'p> Collector<'p> {
     /// An empty collector for a plan.
     pub fn new(plan: &'p DpPlan) -> Self {
         let positions = plan.cells().iter().enumerate().map(|(at, cell)| (cell.code, at)).collect();
-        Self { plan, positions, members: BTreeMap::new() }
+        Self { plan, positions, groups: BTreeMap::new(), members: BTreeMap::new() }
     }
 
     /// Takes one line: `member`, `cell`, and `a0`, `a1`, ... of the bounded query. Lines without
@@ -112,17 +125,55 @@ impl<'p> Collector<'p> {
         cell: i64,
         added: &[Option<i64>],
     ) -> Result<(), CollectError> {
-        let Some(member) = member.filter(|member| !member.is_empty()) else { return Ok(()) };
-        let expected = self.plan.added().len();
-        if added.len() != expected || expected > ADDED_MAX || member.len() > MEMBER_MAX_BYTES {
+        if self.plan.private().is_some() {
             return Err(CollectError::Shape);
         }
+        let Some(member) = member.filter(|member| !member.is_empty()) else { return Ok(()) };
         let bins = u64::try_from(self.plan.bins()).map_err(|_| CollectError::Cell)?;
         let code = u64::try_from(cell).map_err(|_| CollectError::Cell)?;
         let (code, bin) =
             code.checked_div(bins).zip(code.checked_rem(bins)).ok_or(CollectError::Cell)?;
         let position = *self.positions.get(&code).ok_or(CollectError::Cell)?;
         let bin = usize::try_from(bin).map_err(|_| CollectError::Cell)?;
+        self.take(member, position, bin, added)
+    }
+
+    /// Takes one line of a question with private groups: as [`Self::push`], with the group's name in place of
+    /// a cell. What is no name to be shown (absent, empty, too long, with control characters) counts under
+    /// [`OTHER`].
+    pub fn push_group(
+        &mut self,
+        member: Option<&[u8]>,
+        group: Option<&str>,
+        added: &[Option<i64>],
+    ) -> Result<(), CollectError> {
+        if self.plan.private().is_none() {
+            return Err(CollectError::Shape);
+        }
+        let Some(member) = member.filter(|member| !member.is_empty()) else { return Ok(()) };
+        let name = group.filter(|name| is_shown(name)).unwrap_or(OTHER);
+        let position = match self.groups.get(name) {
+            Some(position) => *position,
+            None => {
+                let next = self.groups.len();
+                self.groups.insert(name.to_owned(), next);
+                next
+            }
+        };
+        self.take(member, position, 0, added)
+    }
+
+    fn take(
+        &mut self,
+        member: &[u8],
+        position: usize,
+        bin: usize,
+        added: &[Option<i64>],
+    ) -> Result<(), CollectError> {
+        let expected = self.plan.added().len();
+        if added.len() != expected || expected > ADDED_MAX || member.len() > MEMBER_MAX_BYTES {
+            return Err(CollectError::Shape);
+        }
         let mut line = Line { position, bin, added: [0; ADDED_MAX] };
         for (to, from) in line.added.iter_mut().zip(added) {
             *to = from.unwrap_or(0);
@@ -140,8 +191,51 @@ impl<'p> Collector<'p> {
     }
 
     /// Clips every member and adds up.
-    pub fn finish(self) -> Result<BoundedVector, CollectError> {
-        self.finished(None)
+    pub fn finish(mut self) -> Result<BoundedVector, CollectError> {
+        let groups = match self.plan.private().copied() {
+            Some(private) => self.limit_groups(&private)?,
+            None => Vec::new(),
+        };
+        self.finished(groups, None)
+    }
+
+    /// Leaves every member in the private groups in which it has most rows, as many as it may count in, and
+    /// forgets groups in which nobody is left. Which they are is decided from the member's own rows and from
+    /// names alone: an order in which groups came would be of other members' making. Gives the
+    /// names of those that are left, ascending; positions become places among them.
+    fn limit_groups(&mut self, private: &PrivateGroups) -> Result<Vec<String>, CollectError> {
+        let most = usize::from(private.member_groups);
+        let counted = self.plan.columns().get(usize::from(private.column));
+        let Some(Fill::Presence(rows)) = counted.map(|column| column.fill()) else {
+            return Err(CollectError::Shape);
+        };
+        let named = core::mem::take(&mut self.groups);
+        let by_position: BTreeMap<usize, &str> =
+            named.iter().map(|(name, position)| (*position, name.as_str())).collect();
+        let mut left = BTreeSet::new();
+        for lines in self.members.values_mut() {
+            let mut of: BTreeMap<usize, i128> = BTreeMap::new();
+            for line in lines.iter() {
+                let sum = of.entry(line.position).or_default();
+                *sum = sum.saturating_add(line.value(rows));
+            }
+            let mut by_rows: Vec<(usize, i128)> = of.into_iter().collect();
+            by_rows.sort_by_key(|(at, rows)| (core::cmp::Reverse(*rows), by_position.get(at)));
+            let kept: BTreeSet<usize> = by_rows.into_iter().take(most).map(|(at, _)| at).collect();
+            lines.retain(|line| kept.contains(&line.position));
+            left.extend(kept);
+        }
+        if left.len() > usize::from(private.groups_at_most) {
+            return Err(CollectError::Groups);
+        }
+        let named: Vec<(String, usize)> =
+            named.into_iter().filter(|(_, position)| left.contains(position)).collect();
+        let places: BTreeMap<usize, usize> =
+            named.iter().enumerate().map(|(place, (_, position))| (*position, place)).collect();
+        for line in self.members.values_mut().flatten() {
+            line.position = *places.get(&line.position).ok_or(CollectError::Cell)?;
+        }
+        Ok(named.into_iter().map(|(name, _)| name).collect())
     }
 
     /// The same for the cells of one period of a standing question, each member clipped to what its other
@@ -157,21 +251,27 @@ impl<'p> Collector<'p> {
             lines.retain(|line| periods.of_cell(line.position) == Some(period));
         }
         spent.forget(period);
-        self.finished(Some((period, spent)))
+        self.finished(Vec::new(), Some((period, spent)))
     }
 
     fn finished(
         self,
+        groups: Vec<String>,
         mut standing: Option<(u32, &mut Spent)>,
     ) -> Result<BoundedVector, CollectError> {
+        let cells = match self.plan.private() {
+            Some(_) => groups.len(),
+            None => self.plan.cells().len(),
+        };
         let columns: Vec<(usize, &NoisedColumn)> = self
             .plan
             .columns()
             .iter()
             .enumerate()
-            .map(|(index, column)| (self.plan.column_start(index), column))
+            .map(|(index, column)| (self.plan.gathered_start(index, cells), column))
             .collect();
-        let mut values = Zeroizing::new(vec![0i64; self.plan.coordinates()]);
+        let all = self.plan.gathered_start(columns.len(), cells);
+        let mut values = Zeroizing::new(vec![0i64; all]);
         for (member, mut lines) in self.members {
             lines.sort_unstable_by_key(|line| line.position);
             let mut squares = Vec::new();
@@ -185,7 +285,7 @@ impl<'p> Collector<'p> {
                 }
                 clip(&mut vectors);
                 for ((start, _), vector) in group.iter().zip(vectors) {
-                    let square = exact::squared_norm(&vector.values);
+                    let square = vector.squared_norm();
                     squares.push(u128::try_from(square).map_err(|_| CollectError::Overflow)?);
                     vector.add_to(&mut values, *start)?;
                 }
@@ -196,8 +296,13 @@ impl<'p> Collector<'p> {
                 spent.put(&member, *period, &squares);
             }
         }
-        Ok(BoundedVector { plan: self.plan.hash(), values })
+        Ok(BoundedVector { plan: self.plan.hash(), values, groups: Zeroizing::new(groups) })
     }
+}
+
+/// Whether a private group's name may be shown as it is.
+fn is_shown(name: &str) -> bool {
+    !name.is_empty() && name.len() <= VALUE_MAX_BYTES && !name.chars().any(char::is_control)
 }
 
 /// One member's vector of one column, in scaled units; coordinates that are not there are 0.
@@ -205,6 +310,9 @@ struct Vector {
     /// Coordinates in ascending order, each once.
     coordinates: Vec<usize>,
     values: Vec<i128>,
+    /// So many coordinates, from each multiple of it on, count by the sum of their magnitudes: bins of one
+    /// histogram of which something is chosen. Elsewhere 1.
+    together: usize,
     /// C^2 in scaled units.
     bound: u128,
 }
@@ -229,6 +337,11 @@ impl Vector {
                     parts.push((start, yes));
                     parts.push((start.saturating_add(1), rows.saturating_sub(yes)));
                 }
+                Fill::Bins { rows, .. } => {
+                    let bins =
+                        cell.iter().map(|line| (start.saturating_add(line.bin), line.value(rows)));
+                    parts.extend(bins);
+                }
                 Fill::Tree { rows, depth } => {
                     for line in cell {
                         let path = tree_path(line.bin, depth);
@@ -241,14 +354,32 @@ impl Vector {
         }
         parts.sort_unstable_by_key(|(coordinate, _)| *coordinate);
         let scale = i128::from(column.scale());
+        let (together, least) = match fill {
+            Fill::Bins { .. } => (width.max(1), 0),
+            _ => (1, i128::MIN),
+        };
         let (coordinates, values) = parts
             .chunk_by(|a, b| a.0 == b.0)
             .filter_map(|same| {
                 let sum = same.iter().fold(0i128, |sum, (_, value)| sum.saturating_add(*value));
-                Some((same.first()?.0, sum.saturating_mul(scale)))
+                Some((same.first()?.0, sum.max(least).saturating_mul(scale)))
             })
             .unzip();
-        Self { coordinates, values, bound: column.scaled_squared_bound() }
+        Self { coordinates, values, together, bound: column.scaled_squared_bound() }
+    }
+
+    /// The sum of the squares of what counts together.
+    fn squared_norm(&self) -> UBig {
+        if self.together == 1 {
+            return exact::squared_norm(&self.values);
+        }
+        let of = |coordinate: &usize| coordinate.checked_div(self.together);
+        let mut values = self.values.iter();
+        let cells = self.coordinates.chunk_by(|a, b| of(a) == of(b)).map(|cell| {
+            let some = values.by_ref().take(cell.len());
+            some.fold(0i128, |sum, value| sum.saturating_add(value.saturating_abs()))
+        });
+        exact::squared_norm(&cells.collect::<Vec<_>>())
     }
 
     fn add_to(self, values: &mut [i64], start: usize) -> Result<(), CollectError> {
@@ -278,12 +409,12 @@ fn tree_path(bin: usize, depth: u8) -> impl Iterator<Item = usize> {
 /// Let |v|^2 / C^2 be largest for the vector of squared norm N and squared bound B, and N > B. Every
 /// coordinate x becomes sign(x) floor(sqrt(x^2 B / N)). The new squares of a vector with norm n and
 /// bound b are at most x^2 B / N each, so they add up to at most n B / N <= b, because n / b <= N / B.
+/// The same holds where coordinates count by the sum of their magnitudes, which shrinks with each of them.
 /// All in integers; no rounding is up. A bound of 0, that of a member whose other periods have used all of it,
 /// is exceeded by any factor: everything becomes 0.
 fn clip(vectors: &mut [Vector]) {
-    let tightest = exact::most_exceeded(
-        vectors.iter().map(|vector| (exact::squared_norm(&vector.values), vector.bound)),
-    );
+    let tightest =
+        exact::most_exceeded(vectors.iter().map(|vector| (vector.squared_norm(), vector.bound)));
     let Some((norm, bound)) = tightest else { return };
     for value in vectors.iter_mut().flat_map(|vector| vector.values.iter_mut()) {
         // The norm is positive here, and no coordinate grows; a failure would deny by zero.
@@ -310,7 +441,7 @@ mod tests {
     fn clip(vector: &mut Vec<i128>, bound: u128) {
         let values = core::mem::take(vector);
         let coordinates = (0..values.len()).collect();
-        let mut vectors = [Vector { coordinates, values, bound }];
+        let mut vectors = [Vector { coordinates, values, together: 1, bound }];
         super::clip(&mut vectors);
         *vector = core::mem::take(&mut vectors[0].values);
     }

@@ -14,25 +14,31 @@ use super::words::{predicate, scalar};
 use crate::contract::{Domain, Table};
 use crate::ids::ParticipantId;
 use crate::plan::{Added, DpPlan, carriers};
-use crate::sql::expr::{Predicate, Range};
+use crate::sql::expr::{Expr, Predicate, Range};
 use crate::sql::relation::{Computed, MemberQuery, Relation, Source, World};
 use crate::sql::{Bins, Measure};
 
 /// The bounded query of one participant.
 ///
-/// Its result has one row per member and cell: `member` (text), `cell` (the cell's code, bigint),
-/// then `a0`, `a1`, ... (bigint), one for each thing the plan adds up. `member` is for the
-/// [`Collector`](super::Collector) alone.
+/// Its result has one row per member and cell: `member` (text), `cell` (the cell's code, bigint; the
+/// group's own text where group names are private), then `a0`, `a1`, ... (bigint), one for each thing the
+/// plan adds up. `member` is for the [`Collector`](super::Collector) alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberSql {
     text: String,
     aggregates: usize,
+    private: bool,
 }
 
 impl MemberSql {
     /// The SQL text.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Whether `cell` is the text of a group whose name is private.
+    pub const fn has_private_groups(&self) -> bool {
+        self.private
     }
 
     /// How many columns `a0`, `a1`, ... the result has.
@@ -49,7 +55,7 @@ pub fn member_sql(plan: &DpPlan, participant: ParticipantId) -> MemberSql {
     let writer = Writer { tables: plan.contract_tables(), participant };
     // Writing to a string cannot fail.
     let _ = writer.question(&mut text, plan);
-    MemberSql { text, aggregates: plan.added().len() }
+    MemberSql { text, aggregates: plan.added().len(), private: plan.private().is_some() }
 }
 
 struct Writer<'a> {
@@ -256,6 +262,8 @@ impl Writer<'_> {
                 write!(w, " WHEN 1 = 0 THEN 0 ELSE {} END", values.len())?;
             }
             Domain::Date { .. } => write!(w, "\"{name}\"")?,
+            // as it is: what it may be is decided when lines are gathered
+            Domain::Private { column, .. } => write!(w, "\"{column}\"")?,
             Domain::Integer { minimum, maximum, .. } => write!(
                 w,
                 "CASE WHEN \"{name}\" > {maximum} THEN {maximum} WHEN \"{name}\" < {minimum} THEN \
@@ -284,7 +292,7 @@ impl Writer<'_> {
                         write!(w, " AND {} <> {other}", self.column(table, *index)?)?;
                     }
                 }
-                Domain::Integer { .. } => {}
+                Domain::Integer { .. } | Domain::Private { .. } => {}
             }
         }
         Ok(())
@@ -301,6 +309,9 @@ fn where_(w: &mut String, filter: Option<&Predicate>, offset: u16) -> fmt::Resul
 /// The code of a row's cell: the keys' indices as digits, the last key turning fastest; where
 /// quantiles are asked for, the bin after them.
 fn cell_code(plan: &DpPlan) -> Result<String, fmt::Error> {
+    if let Some(private) = &plan.query().private {
+        return scalar(&Expr::Column(private.column), 0);
+    }
     let mut code = "0".to_owned();
     for key in &plan.query().keys {
         let radix = key.labels.len();

@@ -47,7 +47,8 @@ fn within_bounds(plan: &DpPlan, moved: &[i128], accounts: u64, what: &str) -> u6
     let accounts = u128::from(accounts);
     let mut used = 0;
     for (index, column) in plan.columns().iter().enumerate() {
-        let part = &moved[plan.column_start(index)..plan.column_start(index + 1)];
+        let at = |column| plan.column_start(column, plan.cells().len());
+        let part = &moved[at(index)..at(index + 1)];
         let planned = n * n * accounts * accounts * column.scaled_squared_bound();
         let found = exact::squared_norm(part);
         assert!(found <= planned.into(), "{what}: {} moved {found} of {planned}", column.name());

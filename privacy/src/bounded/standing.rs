@@ -10,12 +10,17 @@
 //! depend on earlier releases costs nothing more (adaptive composition of Gaussian noise with a bound on
 //! the sum of squares: Feldman and Zrnic 2021, theorem 3.1).
 //!
+//! Members who are merged between two periods are one from then on: of each closed period the one has used
+//! what they used there together, and a sum of two vectors is no longer than both lengths ([`Spent::merge`]).
+//! If they had used more than C^2 by then, being two, the one moves nothing any more. What the one uses each
+//! of them has used, should they be parted again.
+//!
 //! A period is closed from the rows that are there when it is over; rows that come later for it are lost to
 //! the question. [`Spent`] names members: the caller seals it, keeps it with the data, and deletes a member
 //! from it with the member.
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 
@@ -123,11 +128,13 @@ impl Periods {
 
 /// What each member's closed periods have used of its bound: squared norms in scaled units, by member, then
 /// period, then column.
-#[derive(Clone, PartialEq, Eq, Default, Encode, Decode)]
-#[cbor(array)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Spent {
-    #[n(0)]
     members: BTreeMap<Vec<u8>, BTreeMap<u32, Vec<Square>>>,
+    /// Under which member's name a merged one's use of a period is.
+    together: BTreeMap<Vec<u8>, BTreeMap<u32, Vec<u8>>>,
+    /// The former names of members who are merged now.
+    merged: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
 }
 
 /// A square of up to 128 bits.
@@ -159,18 +166,43 @@ impl Spent {
         Self::default()
     }
 
+    /// Says which members are merged now: each former name with the member's. To be called once, before
+    /// anything is clipped.
+    pub fn merge(&mut self, names: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) {
+        for (former, member) in names {
+            self.merged.entry(member).or_default().push(former);
+        }
+    }
+
     /// What is left of a bound for a member's column in a period, beside its other periods.
     pub(crate) fn left(&self, member: &[u8], period: u32, column: usize, bound: u128) -> u128 {
-        let periods = self.members.get(member).into_iter().flatten();
-        let others = periods.filter(|(other, _)| **other != period);
-        let used = others.filter_map(|(_, columns)| columns.get(column).copied());
-        used.fold(bound, |left, square| left.saturating_sub(square.value()))
+        let mut used: BTreeMap<u32, BTreeSet<&[u8]>> = BTreeMap::new();
+        let former = self.merged.get(member).into_iter().flatten().map(Vec::as_slice);
+        for name in former.chain([member]) {
+            for other in self.members.get(name).into_iter().flat_map(BTreeMap::keys) {
+                used.entry(*other).or_default().insert(name);
+            }
+            for (other, under) in self.together.get(name).into_iter().flatten() {
+                used.entry(*other).or_default().insert(under);
+            }
+        }
+        let others = used.into_iter().filter(|(other, _)| *other != period);
+        others.fold(bound, |left, (other, names)| {
+            let squares = names.into_iter().filter_map(|name| {
+                let square = self.members.get(name)?.get(&other)?.get(column).copied()?;
+                Some(square.value())
+            });
+            left.saturating_sub(joined(squares))
+        })
     }
 
     /// Takes down what a member's columns have in a period.
     pub(crate) fn put(&mut self, member: &[u8], period: u32, squares: &[u128]) {
         let squares = squares.iter().map(|square| Square::of(*square)).collect();
         self.members.entry(member.to_vec()).or_default().insert(period, squares);
+        for former in self.merged.get(member).into_iter().flatten() {
+            self.together.entry(former.clone()).or_default().insert(period, member.to_vec());
+        }
     }
 
     /// Forgets what a period was closed with, before it is closed again.
@@ -179,19 +211,37 @@ impl Spent {
             periods.remove(&period);
         }
         self.members.retain(|_, periods| !periods.is_empty());
+        for periods in self.together.values_mut() {
+            periods.remove(&period);
+        }
+        self.together.retain(|_, periods| !periods.is_empty());
     }
 
     /// What one period was closed with, in pages of at most so many members, to be stored; the first is
     /// there for a period in which nobody has anything as well.
     pub fn pages(&self, period: u32, members_each: usize) -> Vec<SpentPage> {
-        let mut pages = vec![SpentPage { period, members: BTreeMap::new() }];
+        let mut under: BTreeMap<&[u8], Vec<&[u8]>> = BTreeMap::new();
+        for (former, periods) in &self.together {
+            if let Some(member) = periods.get(&period) {
+                under.entry(member).or_default().push(former);
+            }
+        }
+        let mut pages = vec![SpentPage::empty(period)];
+        let mut names = 0usize;
         for (member, periods) in &self.members {
             let Some(squares) = periods.get(&period) else { continue };
-            if pages.last().is_some_and(|page| page.members.len() >= members_each.max(1)) {
-                pages.push(SpentPage { period, members: BTreeMap::new() });
+            let former = under.get(member.as_slice()).map_or(&[][..], Vec::as_slice);
+            if names >= members_each.max(1) {
+                pages.push(SpentPage::empty(period));
+                names = 0;
             }
+            names = names.saturating_add(1).saturating_add(former.len());
             if let Some(page) = pages.last_mut() {
                 page.members.insert(member.clone(), squares.clone());
+                for name in former {
+                    let together = page.together.get_or_insert_default();
+                    together.insert(name.to_vec(), member.clone());
+                }
             }
         }
         pages
@@ -202,7 +252,24 @@ impl Spent {
         for (member, squares) in page.members {
             self.members.entry(member).or_default().insert(page.period, squares);
         }
+        for (former, member) in page.together.into_iter().flatten() {
+            self.together.entry(former).or_default().insert(page.period, member);
+        }
     }
+}
+
+/// The square of the sum of the roots, which are rounded up where there is more than one.
+fn joined(squares: impl Iterator<Item = u128>) -> u128 {
+    let squares: Vec<u128> = squares.collect();
+    if let [only] = squares.as_slice() {
+        return *only;
+    }
+    let root = |square: u128| {
+        let floor = square.isqrt();
+        floor.saturating_add(u128::from(floor.saturating_mul(floor) < square))
+    };
+    let sum = squares.into_iter().map(root).fold(0, u128::saturating_add);
+    sum.saturating_mul(sum)
 }
 
 /// What some members' vectors had in one period of a standing question: personal data, to be sealed.
@@ -213,17 +280,45 @@ pub struct SpentPage {
     period: u32,
     #[n(1)]
     members: BTreeMap<Vec<u8>, Vec<Square>>,
+    /// Members who were merged into one of these when the period was closed; not there for none, nor in pages
+    /// of before they were kept.
+    #[n(2)]
+    together: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
 impl SpentPage {
+    const fn empty(period: u32) -> Self {
+        Self { period, members: BTreeMap::new(), together: None }
+    }
+
     /// The period.
     pub const fn period(&self) -> u32 {
         self.period
     }
 
-    /// Forgets a member, when it is erased: its rows are gone as well. Says whether it was there.
+    /// Forgets a member, when it is erased: its rows are gone as well. What others used together with it
+    /// stays theirs. Says whether it was there.
     pub fn forget_member(&mut self, member: &[u8]) -> bool {
-        self.members.remove(member).is_some()
+        let mut together = self.together.take().unwrap_or_default();
+        let was_merged = together.remove(member).is_some();
+        let squares = self.members.remove(member);
+        let there = was_merged || squares.is_some();
+        if let Some(squares) = squares {
+            let others: Vec<Vec<u8>> = together
+                .iter()
+                .filter(|(_, of)| *of == member)
+                .map(|(name, _)| name.clone())
+                .collect();
+            if let Some((heir, rest)) = others.split_first() {
+                together.remove(heir);
+                for name in rest {
+                    together.insert(name.clone(), heir.clone());
+                }
+                self.members.insert(heir.clone(), squares);
+            }
+        }
+        self.together = (!together.is_empty()).then_some(together);
+        there
     }
 }
 

@@ -48,7 +48,7 @@ fn tables(contract: &Contract, database: &Database) -> Value {
     let tables = contract.tables().iter().map(|table| {
         let columns = table.columns().iter().map(|column| {
             let kind = match column.domain() {
-                Domain::Text { .. } => "text",
+                Domain::Text { .. } | Domain::Private { .. } => "text",
                 Domain::Date { .. } => "date",
                 Domain::Integer { .. } => "integer",
             };

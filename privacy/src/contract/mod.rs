@@ -31,8 +31,14 @@ pub const PARTICIPANTS_MAX: usize = 64;
 pub const CARRIERS_MIN: usize = 3;
 /// Most public values of one text column, `OTHER` not counted.
 pub const VALUES_MAX: usize = 1_000;
+/// Longest text that is shown as a value, in bytes.
+pub const VALUE_MAX_BYTES: usize = 128;
 /// Most rows of one public table.
 pub const PUBLIC_ROWS_MAX: usize = 1_000;
+/// Most groups of a column whose values are not public.
+pub const GROUPS_MAX: usize = 1_000;
+/// Into how many questions with private groups a brand's yearly delta is divided.
+pub const PRIVATE_QUESTIONS: usize = 10;
 /// Label of the cell for values outside the declared ones.
 pub const OTHER: &str = "OTHER";
 /// Part of a brand's yearly budget for joint questions, in percent; the rest is for local ones.
@@ -192,6 +198,20 @@ pub enum Domain {
         #[n(3)]
         bound: Option<GridBound>,
     },
+    /// Texts that are not public.
+    #[n(3)]
+    #[cbor(array)]
+    Private {
+        /// The brands' column.
+        #[n(0)]
+        column: String,
+        /// In at most how many groups one member counts.
+        #[n(1)]
+        member_groups: u16,
+        /// Public cap on the groups of one brand.
+        #[n(2)]
+        groups_at_most: u16,
+    },
 }
 
 /// A public value of a text column.
@@ -279,6 +299,19 @@ impl Contract {
         share.unwrap_or(PicoDelta::ZERO)
     }
 
+    /// What a question costs unless its analyst chooses otherwise: the profile's cost of a query, or what a brand
+    /// has in a year where that is less. Of a joint question each participant's local account has to be able to
+    /// bear the failure, so that it is no more than either quota.
+    pub fn rho_per_question(&self) -> PicoRho {
+        let quota = self.joint_quota().min(self.local_quota());
+        self.profile.rho_per_query().min(quota)
+    }
+
+    /// The failure probability that one question with private groups takes: a tenth of the brand's year.
+    pub fn delta_per_question(&self) -> PicoDelta {
+        self.delta_quota().divided(PRIVATE_QUESTIONS).unwrap_or(PicoDelta::ZERO)
+    }
+
     fn brand_share(&self) -> PicoRho {
         self.profile.rho_per_year().divided(self.participants.len()).unwrap_or(PicoRho::ZERO)
     }
@@ -337,6 +370,32 @@ mod tests {
         let spent = (contract.joint_quota().get() + contract.local_quota().get()) * 5;
         assert!(spent <= contract.profile().rho_per_year().get());
         assert_eq!(contract.joint_quota(), PicoRho::new(18_000_000_000));
+    }
+
+    /// With many brands a brand's share of the year is less than the profile's cost of a query: the usual cost
+    /// falls to what can be paid, at every profile.
+    #[test]
+    fn the_usual_cost_is_one_that_a_brand_has() {
+        for profile in ["large", "standard", "trial"] {
+            for number in [3usize, 5, 10, 20, 64] {
+                let mut raw = raw_contract();
+                raw.profile = profile.into();
+                raw.participants = (0..number).map(|at| format!("b{at:02}")).collect();
+                raw.tables.truncate(1);
+                raw.public_tables.clear();
+                let RawColumn::Text { values, .. } = &mut raw.tables[0].columns[1] else {
+                    panic!()
+                };
+                values.iter_mut().for_each(|value| value.carriers = None);
+                let contract = Contract::try_from(raw).unwrap();
+                let usual = contract.rho_per_question();
+                assert!(usual > PicoRho::ZERO && usual <= contract.joint_quota());
+                assert!(
+                    usual <= contract.local_quota() && usual <= contract.profile().rho_per_query()
+                );
+                assert_eq!(usual == contract.profile().rho_per_query(), number <= 10, "{number}");
+            }
+        }
     }
 
     #[test]

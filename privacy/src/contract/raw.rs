@@ -61,6 +61,19 @@ pub enum RawColumn {
         #[serde(default)]
         other_carriers: Option<Vec<String>>,
     },
+    /// A text whose values are not public: a question about a brand's own members may group by it, and
+    /// shows a group only where enough members are in it.
+    Private {
+        /// Its name in SQL.
+        name: String,
+        /// The brands' column, if that is called otherwise.
+        #[serde(default)]
+        column: Option<String>,
+        /// In at most how many groups one member counts: those in which it has most rows.
+        member_groups: u16,
+        /// Public cap on the groups of one brand (not their number, which is never shown).
+        groups_at_most: u16,
+    },
     /// A day. Rows outside the range are not read.
     Date {
         /// Its name in SQL.

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CARRIERS_MIN, Column, Contract, ContractError, Domain, OTHER, PARTICIPANTS_MAX,
+    CARRIERS_MIN, Column, Contract, ContractError, Domain, GROUPS_MAX, OTHER, PARTICIPANTS_MAX,
     PUBLIC_ROWS_MAX, PublicRow, PublicTable, RawColumn, RawContract, RawPublicTable, RawTable,
-    RawValue, Table, TextValue, VALUES_MAX,
+    RawValue, Table, TextValue, VALUE_MAX_BYTES, VALUES_MAX,
 };
 use crate::civil::CivilDate;
 use crate::ids::ParticipantId;
@@ -14,7 +14,6 @@ use crate::units::GridBound;
 const TABLES_MAX: usize = 32;
 const COLUMNS_MAX: usize = 64;
 const IDENTIFIER_MAX_BYTES: usize = 63;
-const VALUE_MAX_BYTES: usize = 128;
 const MEMBERS_MAX: u64 = 10_000_000_000;
 
 impl TryFrom<RawContract> for Contract {
@@ -124,6 +123,17 @@ fn validated_column(
             identifier(table, &name)?;
             let at = format!("{table}.{name}");
             let domain = text_domain(&at, values, other_carriers, all)?;
+            Ok(Column { name, domain })
+        }
+        RawColumn::Private { name, column, member_groups, groups_at_most } => {
+            identifier(table, &name)?;
+            let at = format!("{table}.{name}");
+            let column = column.unwrap_or_else(|| name.clone());
+            identifier(&format!("{at}.column"), &column)?;
+            let most = usize::from(groups_at_most);
+            count(&format!("{at}.groups_at_most"), most, 1, GROUPS_MAX)?;
+            count(&format!("{at}.member_groups"), usize::from(member_groups), 1, most)?;
+            let domain = Domain::Private { column, member_groups, groups_at_most };
             Ok(Column { name, domain })
         }
         RawColumn::Date { name, first, last } => {

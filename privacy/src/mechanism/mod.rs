@@ -5,11 +5,11 @@
 //! default generator: opendp takes the operating system's entropy through its thread generator,
 //! which cannot be injected; seeded sources for simulations are other types, in other crates.
 //!
-//! [`threshold`] says how large a noised count must be before a private group may be shown.
-//!
-//! Not here yet: the exponential mechanism, which would read a local quantile at less cost than a
-//! noised histogram.
+//! [`threshold`] says how large a noised count must be before a private group may be shown; [`choice`] is
+//! the exponential mechanism, by which a brand's own quantiles are chosen. What it takes of randomness is drawn
+//! before the data is read, too.
 
+pub(crate) mod choice;
 pub mod threshold;
 
 use core::fmt;
@@ -36,6 +36,11 @@ pub enum NoiseError {
 pub trait NoiseSource {
     /// A draw with probability proportional to exp(-x^2 / (2 deviation^2)) for every integer x.
     fn discrete_gaussian(&mut self, deviation: &Rational) -> Result<i64, NoiseError>;
+
+    /// 256 fair bits, for a choice. A source without them answers no quantile of a brand's own.
+    fn bits(&mut self) -> Result<[u8; 32], NoiseError> {
+        Err(NoiseError::Generator)
+    }
 }
 
 /// The production source, and the only one a node has.
@@ -57,6 +62,13 @@ impl NoiseSource for OpendpNoise {
             .map_err(|_| NoiseError::Generator)?;
         i64::try_from(draw).map_err(|_| NoiseError::Range)
     }
+
+    fn bits(&mut self) -> Result<[u8; 32], NoiseError> {
+        let mut bits = [0; 32];
+        let filled = opendp::traits::samplers::fill_bytes(&mut bits);
+        filled.map_err(|_| NoiseError::Generator)?;
+        Ok(bits)
+    }
 }
 
 /// One participant's noise for one plan: e_i of every coordinate. Drawn before the data is read,
@@ -64,18 +76,26 @@ impl NoiseSource for OpendpNoise {
 pub struct NoiseShare {
     plan: PlanHash,
     values: Zeroizing<Vec<i64>>,
+    /// For what is chosen, in the order of its coordinates, where `values` has 0.
+    choices: Zeroizing<Vec<[u8; 32]>>,
 }
 
 impl NoiseShare {
-    /// Draws a share: a value for every coordinate.
+    /// Draws a share: a value for every coordinate, of private groups for as many as there can be.
     pub fn draw(plan: &DpPlan, source: &mut impl NoiseSource) -> Result<Self, NoiseError> {
         let mut values = Zeroizing::new(Vec::with_capacity(plan.coordinates()));
+        let mut choices = Zeroizing::new(Vec::new());
         for column in plan.columns() {
-            for _ in 0..plan.cells().len().saturating_mul(column.fill().width()) {
-                values.push(source.discrete_gaussian(column.share_deviation())?);
+            for _ in 0..plan.cells_at_most().saturating_mul(column.fill().shown()) {
+                if column.choices().is_empty() {
+                    values.push(source.discrete_gaussian(column.share_deviation())?);
+                } else {
+                    choices.push(source.bits()?);
+                    values.push(0);
+                }
             }
         }
-        Ok(Self { plan: plan.hash(), values })
+        Ok(Self { plan: plan.hash(), values, choices })
     }
 
     pub(crate) const fn plan(&self) -> PlanHash {
@@ -84,6 +104,10 @@ impl NoiseShare {
 
     pub(crate) fn values(&self) -> &[i64] {
         &self.values
+    }
+
+    pub(crate) fn choices(&self) -> &[[u8; 32]] {
+        &self.choices
     }
 }
 

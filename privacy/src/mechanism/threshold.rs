@@ -6,18 +6,26 @@
 //! most m P(1 + x >= T) for the discrete Gaussian noise x (union bound), and T is the least for which
 //! that is at most delta. The tail is bounded exactly, on integers (`exact::least_tail`).
 //!
-//! Not here yet: the questions that use it.
+//! That holds for groups in which a member is alone. All other groups are there without the member too, with
+//! the same noise, so that all a question shows is delta-approximate rho-zCDP (Bun and Steinke 2016, definition
+//! 8.1); both parts add up over questions (lemma 8.2).
 
 use crate::exact::{self, Rational};
 use crate::units::PicoDelta;
 
 /// The least count at which a private group may be shown: `deviation` is that of the noise on the
-/// group's count of distinct members, `groups` how many groups one member counts in at most. `None`
-/// when there is none: noise of a deviation below 1 or above 100,000, or delta zero.
-pub fn least_threshold(deviation: &Rational, groups: u64, delta: PicoDelta) -> Option<u64> {
+/// group's count of distinct members, `groups` how many groups one member counts in at most, `one` what a
+/// member counts for, all in the units of the count. `None`
+/// when there is none: noise of a deviation below 1 or above 10,000, or delta zero.
+pub fn least_threshold(
+    deviation: &Rational,
+    groups: u64,
+    one: u64,
+    delta: PicoDelta,
+) -> Option<u64> {
     let delta =
         exact::divided(&exact::integer(u128::from(delta.get())), u128::from(PicoDelta::PER_ONE))?;
-    exact::least_tail(deviation, groups, &delta)?.checked_add(1)
+    exact::least_tail(deviation, groups, &delta)?.checked_add(one)
 }
 
 #[cfg(test)]
@@ -25,7 +33,7 @@ mod tests {
     use super::*;
 
     fn threshold(deviation: u128, groups: u64, pico_delta: u64) -> Option<u64> {
-        least_threshold(&exact::integer(deviation), groups, PicoDelta::new(pico_delta))
+        least_threshold(&exact::integer(deviation), groups, 1, PicoDelta::new(pico_delta))
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{DpPlan, NoisedColumn};
 use crate::exact;
 use crate::ids::ParticipantId;
 use crate::sql::{Measure, Output, OutputOf};
-use crate::units::{DisplayDelta, PicoRho};
+use crate::units::{DisplayDelta, PicoDelta, PicoRho};
 
 /// Two-sided 95 % quantile of the normal distribution.
 pub(crate) const QUANTILE_95: f64 = 1.959_963_984_540_054;
@@ -32,7 +32,7 @@ pub struct PlanSummary {
     pub participants: Vec<ParticipantId>,
     /// Colluders the noise allows for.
     pub tolerated_colluders: usize,
-    /// Number of cells.
+    /// Number of cells; of private groups the most there can be.
     pub cells: usize,
     /// Noised values in all: what is masked and opened, eight bytes each.
     pub coordinates: usize,
@@ -40,10 +40,30 @@ pub struct PlanSummary {
     pub selects: bool,
     /// Tables read.
     pub tables: Vec<String>,
+    /// How many columns of the answer are group keys, which come first.
+    pub keys: usize,
     /// The columns of the answer that are no keys.
     pub outputs: Vec<OutputSummary>,
     /// One entry a noised column.
     pub aggregates: Vec<AggregateSummary>,
+    /// What decides which groups are shown, where their names are private.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private: Option<PrivateSummary>,
+}
+
+/// How groups whose names are private are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct PrivateSummary {
+    /// In at most how many groups one member counts: those in which it has most rows.
+    pub member_groups: u16,
+    /// Public cap on their number.
+    pub groups_at_most: u16,
+    /// With which probability this question may show a group that only one member is in; charged.
+    pub delta: f64,
+    /// The same, exact.
+    pub pico_delta: PicoDelta,
+    /// The least noised count of members of a group that is shown.
+    pub threshold: f64,
 }
 
 /// One column of the answer.
@@ -69,7 +89,7 @@ pub enum OutputKind {
     Rate,
     /// A quotient of two noised sums, with Fieller's interval.
     Quotient,
-    /// A quantile read off a noised histogram.
+    /// A quantile: read off a noised histogram, or of a brand's own chosen by the exponential mechanism.
     Quantile,
 }
 
@@ -106,12 +126,23 @@ impl PlanSummary {
             delta: delta.to_f64(),
             participants: plan.participants.clone(),
             tolerated_colluders: plan.tolerated,
-            cells: plan.cells.len(),
+            cells: plan.cells_at_most(),
             coordinates: plan.coordinates(),
             selects: plan.query.selects(),
             tables: plan.tables().map(|table| table.name().to_owned()).collect(),
+            keys: plan.query.keys_shown(),
             outputs: outputs(plan),
             aggregates: plan.columns.iter().map(|a| AggregateSummary::of(a, n)).collect(),
+            private: plan.private.as_ref().map(|groups| {
+                let scale = plan.columns.get(usize::from(groups.column)).map_or(1, |c| c.scale());
+                PrivateSummary {
+                    member_groups: groups.member_groups,
+                    groups_at_most: groups.groups_at_most,
+                    delta: groups.delta.get() as f64 / PicoDelta::PER_ONE as f64,
+                    pico_delta: groups.delta,
+                    threshold: groups.threshold as f64 / scale as f64,
+                }
+            }),
         }
     }
 }
@@ -143,6 +174,9 @@ fn outputs(plan: &DpPlan) -> Vec<OutputSummary> {
 
 impl AggregateSummary {
     fn of(aggregate: &NoisedColumn, n: usize) -> Self {
+        if let Some(widest) = widest_choice(aggregate) {
+            return Self::chosen(aggregate, widest);
+        }
         let deviation = noise_deviation(aggregate, n);
         let bound = (aggregate.squared_bound() as f64).sqrt();
         Self {
@@ -156,6 +190,28 @@ impl AggregateSummary {
             smallest_cell: MEDIAN_ABSOLUTE * deviation / 0.05,
         }
     }
+
+    /// Of a column from which quantiles are chosen, in rows that their ranks are off: an exponential error, as if
+    /// rows lay evenly.
+    fn chosen(aggregate: &NoisedColumn, mean: f64) -> Self {
+        let bound = (aggregate.squared_bound() as f64).sqrt();
+        Self {
+            name: aggregate.name().to_owned(),
+            unit: format!("{} of rank", aggregate.unit()),
+            member_bound: bound,
+            sensitivity: bound,
+            noise_deviation: mean * core::f64::consts::SQRT_2,
+            expected_absolute_error: mean,
+            interval_half_width: mean * 20f64.ln(),
+            smallest_cell: mean * core::f64::consts::LN_2 / 0.05,
+        }
+    }
+}
+
+/// The mean error, in rows, of the rank of that chosen quantile which is off the most.
+fn widest_choice(aggregate: &NoisedColumn) -> Option<f64> {
+    let errors = aggregate.choices().iter().filter_map(|choice| choice.rank_error());
+    errors.map(|error| exact::to_f64(&error) / aggregate.scale() as f64).reduce(f64::max)
 }
 
 /// Standard deviation of the sum of all n shares, in the aggregate's unit.

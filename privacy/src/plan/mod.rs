@@ -35,7 +35,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use cells::carriers;
 pub use cells::{CELLS_MAX, Cell};
-pub use display::{AggregateSummary, OutputKind, OutputSummary, PlanSummary, epsilon};
+pub use display::{
+    AggregateSummary, OutputKind, OutputSummary, PlanSummary, PrivateSummary, epsilon,
+};
 pub(crate) use display::{QUANTILE_95, interval_half_width, noise_deviation};
 pub use noised::NoisedColumn;
 pub(crate) use noised::{Added, Fill};
@@ -43,8 +45,9 @@ pub(crate) use noised::{Added, Fill};
 use crate::contract::{BudgetProfile, CARRIERS_MIN, Contract, Table};
 use crate::hash;
 use crate::ids::{AnalystId, ContractHash, ParticipantId, PlanHash, Purpose, SqlHash};
+use crate::mechanism::threshold::least_threshold;
 use crate::sql::{self, AGGREGATES_MAX, BoundQuery, Measure, Refusal, RefusalCode};
-use crate::units::PicoRho;
+use crate::units::{PicoDelta, PicoRho};
 use noised::{Adders, HashedColumn};
 
 /// Most coordinates of a question: cells times what each noised column has in a cell.
@@ -91,6 +94,27 @@ pub struct LocalQuestion {
     pub rho: PicoRho,
 }
 
+/// What a question with private groups adds to a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
+#[cbor(array)]
+pub struct PrivateGroups {
+    /// In at most how many groups one member counts.
+    #[n(0)]
+    pub member_groups: u16,
+    /// Public cap on the groups of one brand: for so many noise is drawn.
+    #[n(1)]
+    pub groups_at_most: u16,
+    /// With which probability it may show a group that only one member is in.
+    #[n(2)]
+    pub delta: PicoDelta,
+    /// The noised column that counts members.
+    #[n(3)]
+    pub(crate) column: u16,
+    /// The least noised count, in scaled units, of a group that is shown.
+    #[n(4)]
+    pub(crate) threshold: u64,
+}
+
 /// A planned question. Cheap to make again; never stored.
 #[derive(Clone, Debug)]
 pub struct DpPlan {
@@ -107,6 +131,7 @@ pub struct DpPlan {
     cells: Vec<Cell>,
     added: Vec<Added>,
     columns: Vec<NoisedColumn>,
+    private: Option<PrivateGroups>,
     hash: PlanHash,
 }
 
@@ -115,10 +140,13 @@ impl DpPlan {
     pub fn new(contract: &Contract, spec: &QuerySpec) -> Result<Self, Refusal> {
         check_participants(contract, &spec.participants)?;
         check_purpose(contract, spec.purpose)?;
-        check_cost(spec.rho, contract.joint_quota())?;
+        check_cost(contract, spec.rho, contract.joint_quota())?;
         let query = sql::bind(contract, &spec.sql)?;
         if query.by_brand {
             return Err(one_brand_each());
+        }
+        if query.private.is_some() {
+            return Err(private_alone());
         }
         let tolerated = tolerated_colluders(spec.participants.len());
         let (purpose, rho) = (spec.purpose, spec.rho);
@@ -137,7 +165,7 @@ impl DpPlan {
             return Err(unknown_brand(brand));
         }
         check_purpose(contract, question.purpose)?;
-        check_cost(question.rho, contract.local_quota())?;
+        check_cost(contract, question.rho, contract.local_quota())?;
         let query = sql::bind(contract, &question.sql)?;
         let (purpose, rho) = (question.purpose, question.rho);
         let asked = Asked { query, purpose, participants: &[brand], tolerated: 0, rho };
@@ -154,8 +182,15 @@ impl DpPlan {
             honest: n.checked_sub(tolerated).ok_or_else(too_costly)? as u128,
             members_at_most: contract.members_at_most(),
         };
-        let (added, columns) = noised::columns(&query, tables, cells.len(), adders, rho)?;
-        check_coordinates(&columns, cells.len())?;
+        // of private groups a member reaches no more than those it counts in
+        let reached = query.private.map_or(cells.len(), |key| usize::from(key.member_groups));
+        let (added, columns) = noised::columns(&query, tables, reached, adders, rho)?;
+        let private = match query.private {
+            Some(key) => Some(private_groups(key, &columns, contract.delta_per_question())?),
+            None => None,
+        };
+        let most = private.map_or(cells.len(), |groups| usize::from(groups.groups_at_most));
+        check_coordinates(&columns, most)?;
         let mut plan = Self {
             contract: contract.hash(),
             sql: query.hash(),
@@ -170,6 +205,7 @@ impl DpPlan {
             cells,
             added,
             columns,
+            private,
             hash: PlanHash([0; 32]),
         };
         plan.hash = plan.computed_hash();
@@ -240,6 +276,22 @@ impl DpPlan {
         &self.cells
     }
 
+    /// Its private groups, if its group key has values that are not public. It then has one cell, of which
+    /// there are as many as groups turn out to be.
+    pub const fn private(&self) -> Option<&PrivateGroups> {
+        self.private.as_ref()
+    }
+
+    /// The failure probability it takes beside its cost.
+    pub fn delta(&self) -> PicoDelta {
+        self.private.map_or(PicoDelta::ZERO, |groups| groups.delta)
+    }
+
+    /// How many cells there are, or private groups at most.
+    pub fn cells_at_most(&self) -> usize {
+        self.private.map_or(self.cells.len(), |groups| usize::from(groups.groups_at_most))
+    }
+
     /// The noised columns, in the order of every vector and release.
     pub fn columns(&self) -> &[NoisedColumn] {
         &self.columns
@@ -264,17 +316,24 @@ impl DpPlan {
         self.members_at_most
     }
 
-    /// Length of a masked vector: a column's cells together, a cell's coordinates together.
+    /// Length of a masked vector: a column's cells together, a cell's coordinates together. Of private
+    /// groups the most there can be.
     pub fn coordinates(&self) -> usize {
-        self.column_start(self.columns.len())
+        self.column_start(self.columns.len(), self.cells_at_most())
     }
 
-    /// Where a column's coordinates begin.
-    pub(crate) fn column_start(&self, column: usize) -> usize {
+    /// Where a column's coordinates begin when there are so many cells.
+    pub(crate) fn column_start(&self, column: usize, cells: usize) -> usize {
         let before = self.columns.iter().take(column);
-        before.fold(0, |sum, column| {
-            sum.saturating_add(self.cells.len().saturating_mul(column.fill().width()))
-        })
+        before
+            .fold(0, |sum, column| sum.saturating_add(cells.saturating_mul(column.fill().shown())))
+    }
+
+    /// The same of what is gathered at a brand.
+    pub(crate) fn gathered_start(&self, column: usize, cells: usize) -> usize {
+        let before = self.columns.iter().take(column);
+        before
+            .fold(0, |sum, column| sum.saturating_add(cells.saturating_mul(column.fill().width())))
     }
 
     /// Cost, bounds and expected error, for people. Computed from public numbers only.
@@ -295,6 +354,7 @@ impl DpPlan {
             rho: self.rho,
             cells: &self.cells,
             columns: self.columns.iter().map(NoisedColumn::hashed).collect(),
+            private: self.private,
         };
         // Writing to a vector cannot fail.
         let _ = minicbor::encode(&hashed, &mut bytes);
@@ -326,6 +386,8 @@ struct HashedPlan<'a> {
     cells: &'a [Cell],
     #[n(9)]
     columns: Vec<HashedColumn<'a>>,
+    #[n(10)]
+    private: Option<PrivateGroups>,
 }
 
 /// A bound question with whom it is asked and what it may cost.
@@ -378,9 +440,31 @@ fn check_purpose(contract: &Contract, purpose: Purpose) -> Result<(), Refusal> {
     ))
 }
 
-fn check_cost(rho: PicoRho, quota: PicoRho) -> Result<(), Refusal> {
-    let within = rho > PicoRho::ZERO && rho <= quota;
-    if within { Ok(()) } else { Err(too_costly()) }
+fn check_cost(contract: &Contract, rho: PicoRho, quota: PicoRho) -> Result<(), Refusal> {
+    if rho > PicoRho::ZERO && rho <= quota {
+        return Ok(());
+    }
+    let (profile, brands) = (contract.profile().name(), contract.participants().len());
+    let usual = contract.rho_per_question();
+    Err(Refusal::new(
+        RefusalCode::Cost,
+        [
+            format!(
+                "this costs {rho}; in a year one of {brands} brands has {quota} for such questions under the profile {profile}"
+            ),
+            format!(
+                "该问题开销为 {rho}；在 {profile} 档位下，{brands} 个品牌中每个品牌一年的该类额度为 {quota}"
+            ),
+        ],
+        [
+            format!(
+                "ask with {usual} or less; more a question takes a profile with more rho, or fewer brands in the contract"
+            ),
+            format!(
+                "请以不超过 {usual} 的开销提问；若需更多，须采用 rho 更高的档位或减少契约中的品牌"
+            ),
+        ],
+    ))
 }
 
 fn check_coordinates(columns: &[NoisedColumn], cells: usize) -> Result<(), Refusal> {
@@ -412,6 +496,44 @@ fn one_brand_each() -> Refusal {
     )
 }
 
+fn private_alone() -> Refusal {
+    Refusal::new(
+        RefusalCode::Unsupported,
+        [
+            "groups whose names are private are not asked of all brands together",
+            "不能向全体品牌联合查询名称不公开的分组",
+        ],
+        [
+            "ask one brand with scope local, or every brand for itself with brand among the keys",
+            "请以 local 范围向单一品牌提问，或将 brand 列入分组键由各品牌分别作答",
+        ],
+    )
+}
+
+/// The count of members by which groups are shown, and the threshold for it.
+fn private_groups(
+    key: sql::PrivateKey,
+    columns: &[NoisedColumn],
+    delta: PicoDelta,
+) -> Result<PrivateGroups, Refusal> {
+    let sql::PrivateKey { members, member_groups, groups_at_most, .. } = key;
+    let counted = (0u16..).zip(columns).find(|(_, column)| column.measure() == members);
+    let (at, column) = counted.ok_or_else(overflow)?;
+    let (deviation, scale) = (column.share_deviation(), column.scale());
+    let threshold = least_threshold(deviation, u64::from(member_groups), scale, delta);
+    let threshold = threshold.ok_or_else(|| {
+        Refusal::new(
+            RefusalCode::Cost,
+            [
+                "at this cost no group could be shown: the noise is too large for a threshold",
+                "在此开销下无法显示任何分组：噪声过大，无法设定阈值",
+            ],
+            ["ask with more rho or fewer columns", "请提高 rho 或减少列"],
+        )
+    })?;
+    Ok(PrivateGroups { member_groups, groups_at_most, delta, column: at, threshold })
+}
+
 fn unknown_brand(brand: ParticipantId) -> Refusal {
     Refusal::new(
         RefusalCode::Participants,
@@ -424,10 +546,10 @@ fn too_costly() -> Refusal {
     Refusal::new(
         RefusalCode::Cost,
         [
-            "the privacy cost is zero or above a brand's yearly quota",
-            "隐私开销为零，或超出品牌的年度额度",
+            "the privacy cost is too small for so many noised columns",
+            "隐私开销过小，不足以分给这些加噪列",
         ],
-        ["use the profile's cost per query", "请使用档位规定的单次查询开销"],
+        ["ask with more rho or fewer aggregates", "请提高 rho 或减少聚合"],
     )
 }
 

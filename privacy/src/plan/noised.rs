@@ -9,6 +9,7 @@ use minicbor::Encode;
 
 use super::{overflow, too_costly};
 use crate::exact::{self, Rational};
+use crate::mechanism::choice::{CHOSEN, Choice};
 use crate::sql::expr::Expr;
 use crate::sql::relation::Tables;
 use crate::sql::{Amount, BoundQuery, Measure, OutputOf, Refusal};
@@ -65,20 +66,44 @@ pub(crate) enum Fill {
         #[n(1)]
         depth: u8,
     },
+    /// 2^depth bins, of which three are chosen for every quantile.
+    #[n(4)]
+    #[cbor(array)]
+    Bins {
+        /// Rows of a bin.
+        #[n(0)]
+        rows: u16,
+        /// Levels.
+        #[n(1)]
+        depth: u8,
+        /// How many quantiles.
+        #[n(2)]
+        quantiles: u8,
+    },
 }
 
 impl Fill {
-    /// Coordinates a cell.
+    /// Coordinates a cell of what is gathered.
     pub(crate) fn width(self) -> usize {
         match self {
             Self::Value(_) | Self::Presence(_) => 1,
             Self::YesNo { .. } => 2,
-            Self::Tree { depth, .. } => {
-                let leaves = 1usize.checked_shl(u32::from(depth)).unwrap_or(1);
-                leaves.saturating_mul(2).saturating_sub(2)
-            }
+            Self::Tree { depth, .. } => leaves(depth).saturating_mul(2).saturating_sub(2),
+            Self::Bins { depth, .. } => leaves(depth),
         }
     }
+
+    /// Coordinates a cell of what is shown: as many, but of chosen bins their numbers.
+    pub(crate) fn shown(self) -> usize {
+        match self {
+            Self::Bins { quantiles, .. } => usize::from(quantiles).saturating_mul(CHOSEN),
+            other => other.width(),
+        }
+    }
+}
+
+fn leaves(depth: u8) -> usize {
+    1usize.checked_shl(u32::from(depth)).unwrap_or(1)
 }
 
 /// One noised column of a plan.
@@ -93,6 +118,7 @@ pub struct NoisedColumn {
     rho: PicoRho,
     scaled_squared_bound: u128,
     share_deviation: Rational,
+    choices: Vec<Choice>,
 }
 
 /// A column before noise is chosen for it.
@@ -101,6 +127,8 @@ struct Column {
     measure: u16,
     fill: Fill,
     bound: MemberBound,
+    /// Thousandths of quantiles that are chosen.
+    quantiles: Vec<u16>,
 }
 
 /// What bounds one member's vector of a column.
@@ -132,7 +160,7 @@ pub(super) fn columns(
     let mut columns = Vec::new();
     for (index, measure) in (0u16..).zip(&query.measures) {
         let name = measure_name(query, index);
-        let of = Bounds { query, tables, cells };
+        let of = Bounds { query, tables, cells, alone: adders.participants == 1 };
         for column in of.columns(&mut added, index, name, measure)? {
             columns.push(column);
         }
@@ -160,10 +188,28 @@ fn measure_name(query: &BoundQuery, index: u16) -> String {
     shown.map_or_else(|| format!("unshown_{index}"), |output| output.name.clone())
 }
 
+/// The quantiles that are asked of a histogram, each once.
+pub(super) fn quantiles_of(query: &BoundQuery, of: u16) -> Vec<u16> {
+    let mut all = Vec::new();
+    for output in &query.outputs {
+        match output.of {
+            OutputOf::Quantile { measure, permille }
+                if measure == of && !all.contains(&permille) =>
+            {
+                all.push(permille);
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
 struct Bounds<'a> {
     query: &'a BoundQuery,
     tables: Tables<'a>,
     cells: usize,
+    /// Whether one brand answers alone.
+    alone: bool,
 }
 
 impl Bounds<'_> {
@@ -177,13 +223,19 @@ impl Bounds<'_> {
         Ok(match of {
             Measure::One(amount) => {
                 let (fill, bound) = self.amount(added, amount)?;
-                vec![Column { name, measure, fill, bound }]
+                vec![Column { name, measure, fill, bound, quantiles: Vec::new() }]
             }
             Measure::Rate(expr) => {
                 let yes = number_of(added, Added::Sum(expr.clone()));
                 let rows = number_of(added, Added::Count);
                 let bound = self.rows();
-                vec![Column { name, measure, fill: Fill::YesNo { yes, rows }, bound }]
+                vec![Column {
+                    name,
+                    measure,
+                    fill: Fill::YesNo { yes, rows },
+                    bound,
+                    quantiles: Vec::new(),
+                }]
             }
             Measure::Ratio { numerator, denominator, .. } => {
                 let (top, mut over) = self.amount(added, numerator)?;
@@ -191,19 +243,29 @@ impl Bounds<'_> {
                 // one factor for both: what shrinks one shrinks the other
                 let clips = over.clips || under.clips;
                 (over.clips, under.clips) = (clips, clips);
-                let part = |part: &str| format!("{name} ({part})");
-                vec![
-                    Column { name: part("numerator"), measure, fill: top, bound: over },
-                    Column { name: part("denominator"), measure, fill: bottom, bound: under },
-                ]
+                let column = |part: &str, fill, bound| Column {
+                    name: format!("{name} ({part})"),
+                    measure,
+                    fill,
+                    bound,
+                    quantiles: Vec::new(),
+                };
+                vec![column("numerator", top, over), column("denominator", bottom, under)]
             }
             Measure::Histogram(bins) => {
                 let rows = number_of(added, Added::Count);
+                if self.alone {
+                    let quantiles = quantiles_of(self.query, measure);
+                    let number = u8::try_from(quantiles.len()).map_err(|_| overflow())?;
+                    let fill = Fill::Bins { rows, depth: bins.depth, quantiles: number };
+                    return Ok(vec![Column { name, measure, fill, bound: self.rows(), quantiles }]);
+                }
                 let fill = Fill::Tree { rows, depth: bins.depth };
                 // A row is counted once on each level; rows in one bin add up on all of them.
                 let MemberBound { squared, unit, clips } = self.rows();
                 let squared = squared.checked_mul(u128::from(bins.depth)).ok_or_else(overflow)?;
-                vec![Column { name, measure, fill, bound: MemberBound { squared, unit, clips } }]
+                let bound = MemberBound { squared, unit, clips };
+                vec![Column { name, measure, fill, bound, quantiles: Vec::new() }]
             }
         })
     }
@@ -260,7 +322,7 @@ fn number_of(added: &mut Vec<Added>, wanted: Added) -> u16 {
 
 impl NoisedColumn {
     fn new(column: Column, adders: Adders, rho: PicoRho) -> Result<Self, Refusal> {
-        let Column { name, measure, fill, bound } = column;
+        let Column { name, measure, fill, bound, quantiles } = column;
         let MemberBound { squared: squared_bound, unit, clips } = bound;
         let n = adders.participants;
         let sensitivity =
@@ -270,8 +332,9 @@ impl NoisedColumn {
             .ok_or_else(too_costly)?;
         let enough = |scale: u64| {
             let square = u128::from(scale).saturating_mul(u128::from(scale));
-            let wide = exact::times(&share, square)
-                >= exact::integer(SHARE_DEVIATION_MIN.saturating_mul(SHARE_DEVIATION_MIN));
+            let wide = !quantiles.is_empty()
+                || exact::times(&share, square)
+                    >= exact::integer(SHARE_DEVIATION_MIN.saturating_mul(SHARE_DEVIATION_MIN));
             let resolution = CLIP_RESOLUTION.saturating_mul(CLIP_RESOLUTION);
             wide && (!clips || squared_bound.saturating_mul(square) >= resolution)
         };
@@ -280,7 +343,17 @@ impl NoisedColumn {
             scale = scale.checked_mul(2).filter(|s| *s <= SCALE_MAX).ok_or_else(too_costly)?;
         }
         let square = u128::from(scale).saturating_mul(u128::from(scale));
-        let share_deviation = exact::square_root_rounded_up(&exact::times(&share, square));
+        let scaled_squared_bound = squared_bound.checked_mul(square).ok_or_else(overflow)?;
+        let mut share_deviation = exact::square_root_rounded_up(&exact::times(&share, square));
+        let mut choices = Vec::with_capacity(quantiles.len());
+        let part = rho.divided(quantiles.len()).unwrap_or(PicoRho::ZERO);
+        for permille in quantiles {
+            let bound = ceiling_root(scaled_squared_bound);
+            let choice = Choice::new(permille, bound, part).ok_or_else(too_costly)?;
+            // what is chosen has no such noise: this is the mean error of a rank, the last quantile's
+            share_deviation = choice.rank_error().ok_or_else(overflow)?;
+            choices.push(choice);
+        }
         Ok(Self {
             name,
             unit,
@@ -289,8 +362,9 @@ impl NoisedColumn {
             squared_bound,
             scale,
             rho,
-            scaled_squared_bound: squared_bound.checked_mul(square).ok_or_else(overflow)?,
+            scaled_squared_bound,
             share_deviation,
+            choices,
         })
     }
 
@@ -350,7 +424,13 @@ impl NoisedColumn {
         self.scaled_squared_bound
     }
 
-    /// Standard deviation of one participant's noise in a cell, in scaled units.
+    /// The quantiles that are chosen from it; none for a column of sums.
+    pub(crate) fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
+    /// Standard deviation of one participant's noise in a cell, in scaled units; where quantiles are chosen, the
+    /// mean error of a chosen rank.
     pub const fn share_deviation(&self) -> &Rational {
         &self.share_deviation
     }

@@ -122,6 +122,11 @@ fn who_asks_whom_for_what_and_how_much_is_checked() {
     assert_eq!(refused(|s| s.purpose = "marketing".parse().unwrap()), RefusalCode::Purpose);
     assert_eq!(refused(|s| s.rho = PicoRho::ZERO), RefusalCode::Cost);
     assert_eq!(refused(|s| s.rho = PicoRho::new(18_000_000_001)), RefusalCode::Cost);
+    let mut dear = spec(sql, 5);
+    dear.rho = PicoRho::new(18_000_000_001);
+    let refusal = DpPlan::new(&sample_contract(), &dear).unwrap_err();
+    assert!(refusal.to_string().contains("one of 5 brands has"), "{refusal}");
+    assert!(refusal.hint().en.starts_with("ask with "), "{refusal}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 
 use serde::Serialize;
 
+use crate::mechanism::choice::CHOSEN;
 use crate::plan::{DpPlan, QUANTILE_95, interval_half_width, noise_deviation};
 use crate::sql::{BoundQuery, Condition, Measure, OutputOf};
 
@@ -64,13 +65,15 @@ impl NoisedValue {
 /// The sums of a plan's noised columns, by cell.
 pub(super) struct Sums<'a> {
     pub(super) plan: &'a DpPlan,
+    /// Every cell's labels, one a group key.
+    pub(super) labels: &'a [Vec<String>],
     pub(super) values: &'a [i64],
 }
 
 /// Every cell that the question asks to see, in its order.
 pub(super) fn answer(sums: &Sums<'_>) -> Vec<ReleasedCell> {
     let query = sums.plan.query();
-    let mut rows: Vec<(usize, Vec<NoisedValue>)> = (0..sums.plan.cells().len())
+    let mut rows: Vec<(usize, Vec<NoisedValue>)> = (0..sums.labels.len())
         .map(|cell| (cell, sums.outputs(cell)))
         .filter(|(_, outputs)| {
             query.having.as_ref().is_none_or(|having| holds(having, outputs) == Some(true))
@@ -87,7 +90,7 @@ pub(super) fn answer(sums: &Sums<'_>) -> Vec<ReleasedCell> {
             let values = shown
                 .filter(|(output, _)| output.shown && !matches!(output.of, OutputOf::Key(_)))
                 .map(|(_, value)| value);
-            let keys = sums.plan.cells().get(cell)?.labels();
+            let keys = sums.labels.get(cell)?;
             let keys = query.shown_keys().filter_map(|(_, key)| keys.get(key).cloned());
             Some(ReleasedCell { keys: keys.collect(), values: values.collect() })
         })
@@ -100,9 +103,10 @@ impl Sums<'_> {
         let query = self.plan.query();
         let outputs = query.outputs.iter().map(|output| match output.of {
             OutputOf::Key(key) => {
-                let place = self.plan.cells().get(cell).and_then(|cell| {
+                // private groups are in the order of their names
+                let place = query.private.map(|_| cell).or_else(|| {
                     let labels = &query.keys.get(usize::from(key))?.labels;
-                    let label = cell.labels().get(usize::from(key))?;
+                    let label = self.labels.get(cell)?.get(usize::from(key))?;
                     labels.iter().position(|known| known == label)
                 });
                 let place = place.unwrap_or(usize::MAX) as f64;
@@ -110,7 +114,10 @@ impl Sums<'_> {
             }
             OutputOf::Measure(measure) => self.measure(usize::from(measure), cell),
             OutputOf::Quantile { measure, permille } => {
-                self.quantile(usize::from(measure), cell, f64::from(permille) / 1_000.0)
+                let measure = usize::from(measure);
+                let chosen = self.chosen(measure, cell, permille);
+                chosen
+                    .unwrap_or_else(|| self.quantile(measure, cell, f64::from(permille) / 1_000.0))
             }
         });
         outputs.collect()
@@ -158,6 +165,35 @@ impl Sums<'_> {
             }
             _ => NoisedValue::insufficient(0.0),
         }
+    }
+
+    /// A quantile whose bins were chosen, the outermost of which enclose it. `None` where it is read off a noised
+    /// histogram.
+    fn chosen(&self, index: usize, cell: usize, permille: u16) -> Option<NoisedValue> {
+        let columns = self.columns_of(index);
+        let (Measure::Histogram(bins), [column]) =
+            (self.plan.query().measures.get(index)?, columns.as_slice())
+        else {
+            return None;
+        };
+        let planned = self.plan.columns().get(*column)?;
+        let at = planned.choices().iter().position(|choice| choice.permille() == permille)?;
+        let from = cell
+            .checked_mul(planned.fill().shown())?
+            .checked_add(at.checked_mul(CHOSEN)?)?
+            .checked_add(self.plan.column_start(*column, self.labels.len()))?;
+        let chosen = self.values.get(from..from.checked_add(CHOSEN)?)?;
+        let [low, own, high] = chosen else { return None };
+        // whole numbers of a bin: from its edge to the one before the next
+        let width = bins.width as f64;
+        let edge = |bin: &i64| bins.least as f64 + width * *bin as f64;
+        let value = edge(own) + (width - 1.0) / 2.0;
+        let last = i64::try_from(bins.leaves()).ok()?.checked_sub(1)?;
+        if *low == 0 && *high == last {
+            return Some(NoisedValue::insufficient(value));
+        }
+        let (low, high) = (edge(low), edge(high) + width - 1.0);
+        Some(NoisedValue::new(value, low.min(value), high.max(value)))
     }
 
     /// The quantile of a cell's noised histogram. At a bin's lower edge x, with L what lies below
@@ -229,8 +265,8 @@ impl Sums<'_> {
     /// A noised sum, in its unit.
     fn value(&self, column: usize, cell: usize, coordinate: usize) -> f64 {
         let found = self.plan.columns().get(column).and_then(|planned| {
-            let within = cell.checked_mul(planned.fill().width())?.checked_add(coordinate)?;
-            let at = self.plan.column_start(column).checked_add(within)?;
+            let within = cell.checked_mul(planned.fill().shown())?.checked_add(coordinate)?;
+            let at = self.plan.column_start(column, self.labels.len()).checked_add(within)?;
             Some(*self.values.get(at)? as f64 / planned.scale() as f64)
         });
         found.unwrap_or(0.0)

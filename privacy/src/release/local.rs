@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::answer::ReleasedCell;
-use super::{PrivacyStatement, ReleaseError, Stable};
+use super::{PrivacyStatement, ReleaseError, Stable, noised, private};
 use crate::accounting::CertifiedLocalCharge;
 use crate::bounded::BoundedVector;
 use crate::hash;
@@ -33,6 +33,13 @@ pub struct LocalRelease {
     stable: Stable<SnapshotId>,
     cells: Vec<ReleasedCell>,
     statement: PrivacyStatement,
+    private: bool,
+}
+
+/// Noised values of cells with these labels, a column's cells together.
+pub(super) struct Noised {
+    pub(super) labels: Vec<Vec<String>>,
+    pub(super) values: Vec<i64>,
 }
 
 impl LocalRelease {
@@ -48,15 +55,17 @@ impl LocalRelease {
         if !charge.pays_for(plan) {
             return Err(ReleaseError::Unpaid);
         }
-        let ours = vector.plan() == plan.hash() && noise.plan() == plan.hash();
-        let summed: Option<Vec<i64>> = vector
-            .values()
-            .iter()
-            .zip(noise.values())
-            .map(|(value, noise)| value.checked_add(*noise))
-            .collect();
-        let summed = summed.filter(|_| ours).ok_or(ReleaseError::Plan)?;
-        Self::of_noised(charge, plan, summed)
+        if vector.plan() != plan.hash() || noise.plan() != plan.hash() {
+            return Err(ReleaseError::Plan);
+        }
+        let noised = match plan.private() {
+            Some(groups) => private::noised(plan, groups, &vector, &noise)?,
+            None => {
+                let values = noised::noised(plan, &vector, &noise, |_| true)?;
+                Noised { labels: super::public_labels(plan), values }
+            }
+        };
+        Self::of_noised(charge, plan, noised)
     }
 
     /// A release again from its noised values: read back from the own disk, or sent by the brand that
@@ -80,33 +89,43 @@ impl LocalRelease {
         if !charge.pays_for(plan) {
             return Err(ReleaseError::Unpaid);
         }
-        let (values, rest) = noised.as_chunks::<8>();
-        if !rest.is_empty() {
-            return Err(ReleaseError::Plan);
-        }
-        let values = values.iter().map(|value| i64::from_be_bytes(*value)).collect();
-        Self::of_noised(charge, plan, values)
+        let noised = match plan.private() {
+            Some(groups) => private::read(plan, groups, noised)?,
+            None => {
+                let (values, rest) = noised.as_chunks::<8>();
+                if !rest.is_empty() {
+                    return Err(ReleaseError::Plan);
+                }
+                let values = values.iter().map(|value| i64::from_be_bytes(*value)).collect();
+                Noised { labels: super::public_labels(plan), values }
+            }
+        };
+        Self::of_noised(charge, plan, noised)
     }
 
     fn of_noised(
         charge: &CertifiedLocalCharge,
         plan: &DpPlan,
-        values: Vec<i64>,
+        noised: Noised,
     ) -> Result<Self, ReleaseError> {
-        if values.len() != plan.coordinates() {
+        let Noised { labels, values } = noised;
+        if values.len() != plan.column_start(plan.columns().len(), labels.len()) {
             return Err(ReleaseError::Plan);
         }
         let charged = charge.entry();
-        let stable = Stable::new(charged.id, plan, charged.snapshot, values);
+        let stable = Stable::new(charged.id, plan, charged.snapshot, labels, values);
         let cells = stable.cells(plan);
         let statement =
             PrivacyStatement::new(PROTECTED_ALONE, charged.id.proposer, charged.year, plan);
-        Ok(Self { stable, cells, statement })
+        Ok(Self { stable, cells, statement, private: plan.private().is_some() })
     }
 
-    /// Every noised value, eight bytes each, big-endian, in the plan's order: what
-    /// [`Self::again`] reads.
+    /// Every noised value, eight bytes each, big-endian, in the plan's order; of private groups those that are
+    /// shown, with their names: what [`Self::again`] reads.
     pub fn noised(&self) -> Vec<u8> {
+        if self.private {
+            return private::written(&self.stable.labels, &self.stable.values);
+        }
         self.stable.values.iter().flat_map(|value| value.to_be_bytes()).collect()
     }
 
@@ -230,61 +249,20 @@ mod tests {
     use crate::accounting::Ledger;
     use crate::bounded::Collector;
     use crate::exact;
-    use crate::ids::{Attempt, QueryId};
     use crate::mechanism::OpendpNoise;
     use crate::plan::LocalQuestion;
-    use crate::steps::{CertifiedEntry, CleanRoomEntry, LocalCharge, LocalReleased};
-    use crate::testing::{brand, sample_contract};
-    use crate::units::{CalendarYear, PicoDelta, UtcMillis};
-
-    struct Logged(Vec<u8>, u64, usize);
-    impl CertifiedEntry for Logged {
-        fn writer(&self) -> ParticipantId {
-            brand(self.2)
-        }
-        fn index(&self) -> u64 {
-            self.1
-        }
-        fn time(&self) -> UtcMillis {
-            UtcMillis(self.1)
-        }
-        fn bytes(&self) -> &[u8] {
-            &self.0
-        }
-    }
+    use crate::steps::{CleanRoomEntry, LocalCharge, LocalReleased};
+    use crate::testing::{
+        Logged, brand, certified_local, local_charge, local_question, sample_contract,
+    };
+    use crate::units::{CalendarYear, PicoDelta};
 
     fn question(sql: &str) -> LocalQuestion {
-        LocalQuestion {
-            sql: sql.into(),
-            purpose: "joint_statistics".parse().unwrap(),
-            analyst: "desk".parse().unwrap(),
-            rho: PicoRho::new(4_000_000_000),
-        }
+        local_question(sql, 4_000_000_000)
     }
 
     fn charge(plan: &DpPlan, of: usize, query: u8) -> LocalCharge {
-        LocalCharge {
-            id: AttemptId {
-                proposer: brand(of),
-                query: QueryId([query; 16]),
-                attempt: Attempt::FIRST,
-            },
-            plan: plan.hash(),
-            sql: plan.sql_hash(),
-            contract: plan.contract_hash(),
-            rho: plan.rho(),
-            delta: PicoDelta::ZERO,
-            year: CalendarYear(2026),
-            analyst: "desk".parse().unwrap(),
-            snapshot: SnapshotId([9; 32]),
-        }
-    }
-
-    fn certified(charge: LocalCharge, of: usize) -> CertifiedLocalCharge {
-        let mut ledger = Ledger::new();
-        let entry = Logged(CleanRoomEntry::LocalCharge(charge).to_bytes(), 4, of);
-        let id = ledger.enter(&entry).unwrap();
-        ledger.facts(&id).unwrap().local_charge().unwrap()
+        local_charge(plan, brand(of), query)
     }
 
     const BY_BRAND: &str = "SELECT brand, department, count(distinct member) AS m FROM purchases \
@@ -297,7 +275,7 @@ mod tests {
             collector.push(Some(&member.to_be_bytes()), 0, &[Some(1)]).unwrap();
         }
         let noise = NoiseShare::draw(&plan, &mut OpendpNoise::from_system_entropy()).unwrap();
-        let charge = certified(charge(&plan, of, 1), of);
+        let charge = certified_local(charge(&plan, of, 1));
         LocalRelease::new(&charge, &plan, collector.finish().unwrap(), noise).unwrap()
     }
 
@@ -355,8 +333,7 @@ mod tests {
             let vector = Collector::new(&plan).finish().unwrap();
             let noise =
                 NoiseShare::draw(noise_of, &mut OpendpNoise::from_system_entropy()).unwrap();
-            let of = crate::testing::BRANDS.iter().position(|b| *b == charge.id.proposer.as_str());
-            let charge = certified(charge, of.unwrap());
+            let charge = certified_local(charge);
             LocalRelease::new(&charge, &plan, vector, noise).map(|release| release.rho())
         };
         assert_eq!(attempt(charge(&plan, 2, 1), &plan), Ok(plan.rho()));
@@ -380,7 +357,7 @@ mod tests {
             let admitted = ledger.admit_local(&contract, &charge, everything, &[]);
             assert_eq!(admitted.is_ok(), query <= 3, "{query}");
             let entry = CleanRoomEntry::LocalCharge(charge);
-            let id = ledger.enter(&Logged(entry.to_bytes(), u64::from(query), 2)).unwrap();
+            let id = ledger.enter(&Logged::of(&entry, u64::from(query), brand(2))).unwrap();
             assert_eq!(ledger.was_within_local_quota(&contract, &id), query <= 3);
         }
         assert_eq!(ledger.local_spent(brand(2), year).get(), 16_000_000_000);
@@ -396,8 +373,9 @@ mod tests {
         assert!(fresh.admit_local(&contract, &one, everything, &[charge(&plan, 2, 8); 3]).is_err());
         let risky = LocalCharge { delta: PicoDelta::new(200_001), ..one };
         assert!(fresh.admit_local(&contract, &risky, everything, &[]).is_err());
-        let entry = CleanRoomEntry::LocalCharge(one).to_bytes();
-        assert!(Ledger::new().enter(&Logged(entry, 1, 3)).is_err(), "another brand's log");
+        let entry = CleanRoomEntry::LocalCharge(one);
+        let other = Logged::of(&entry, 1, brand(3));
+        assert!(Ledger::new().enter(&other).is_err(), "another brand's log");
     }
 
     #[test]
@@ -413,7 +391,7 @@ mod tests {
         let findings = |entries: Vec<CleanRoomEntry>, year: u16| -> Vec<Rule> {
             let logged: Vec<Logged> = (0..)
                 .zip(entries)
-                .map(|(index, entry)| Logged(entry.to_bytes(), index, 2))
+                .map(|(index, entry)| Logged::of(&entry, index, brand(2)))
                 .collect();
             let entries = logged.iter().map(|entry| AuditEntry { entry, year: CalendarYear(year) });
             audit(&contract, entries, &Kept::default()).1.iter().map(|f| f.rule).collect()

@@ -8,7 +8,9 @@
 
 mod answer;
 mod local;
+mod noised;
 mod period;
+mod private;
 
 use std::collections::BTreeMap;
 
@@ -37,6 +39,9 @@ pub enum ReleaseError {
     /// Vector, noise and plan do not belong together, or a sum does not fit.
     #[error("these figures and this noise are not of the plan that was charged")]
     Plan,
+    /// What was drawn for a choice lies between two bins to all its 256 bits.
+    #[error("what was drawn does not decide a quantile; the question has failed")]
+    Undecided,
     /// The charge is for something else.
     #[error("the certified charge is for another plan, cost or set of participants")]
     Unpaid,
@@ -53,6 +58,54 @@ pub enum ReleaseError {
     #[error(transparent)]
     Standing(#[from] StandingError),
 }
+
+/// What every kind of release has.
+pub trait Released {
+    /// The question it answers.
+    fn id(&self) -> AttemptId;
+    /// The plan it answers.
+    fn plan(&self) -> PlanHash;
+    /// The hash that is logged.
+    fn hash(&self) -> ReleaseHash;
+    /// What it cost.
+    fn rho(&self) -> PicoRho;
+    /// Names of the columns: group keys, then the others.
+    fn columns(&self) -> &[String];
+    /// The cells that are shown.
+    fn cells(&self) -> &[ReleasedCell];
+    /// What it promises.
+    fn statement(&self) -> &PrivacyStatement;
+}
+
+macro_rules! released {
+    ($($release:ty),*) => {$(
+        impl Released for $release {
+            fn id(&self) -> AttemptId {
+                self.id()
+            }
+            fn plan(&self) -> PlanHash {
+                self.plan()
+            }
+            fn hash(&self) -> ReleaseHash {
+                self.hash()
+            }
+            fn rho(&self) -> PicoRho {
+                self.rho()
+            }
+            fn columns(&self) -> &[String] {
+                self.columns()
+            }
+            fn cells(&self) -> &[ReleasedCell] {
+                self.cells()
+            }
+            fn statement(&self) -> &PrivacyStatement {
+                self.statement()
+            }
+        }
+    )*};
+}
+
+released!(Release, LocalRelease, PeriodRelease);
 
 /// A noised joint answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,7 +143,13 @@ struct Stable<S> {
 
 impl<S: Encode<()>> Stable<S> {
     /// The noised sums of a plan, with all that names them.
-    fn new(id: AttemptId, plan: &DpPlan, source: S, values: Vec<i64>) -> Self {
+    fn new(
+        id: AttemptId,
+        plan: &DpPlan,
+        source: S,
+        labels: Vec<Vec<String>>,
+        values: Vec<i64>,
+    ) -> Self {
         Self {
             version: 0,
             id,
@@ -99,7 +158,7 @@ impl<S: Encode<()>> Stable<S> {
             source,
             rho: plan.rho(),
             columns: column_names(plan),
-            labels: plan.cells().iter().map(|cell| cell.labels().to_vec()).collect(),
+            labels,
             scales: plan.columns().iter().map(|column| column.scale()).collect(),
             values,
         }
@@ -107,7 +166,7 @@ impl<S: Encode<()>> Stable<S> {
 
     /// What is shown of them.
     fn cells(&self, plan: &DpPlan) -> Vec<ReleasedCell> {
-        answer::answer(&Sums { plan, values: &self.values })
+        answer::answer(&Sums { plan, labels: &self.labels, values: &self.values })
     }
 
     /// Deterministic CBOR, integers and texts only.
@@ -186,7 +245,7 @@ impl Release {
         let vectors = openings.iter().map(|(from, (vector, _))| (*from, vector.clone())).collect();
         let values = masked_sum::sum(set, plan.coordinates(), &vectors)?;
         // a charge that pays for the plan is of the plan's cost
-        let stable = Stable::new(charge.id(), plan, set_hash, values);
+        let stable = Stable::new(charge.id(), plan, set_hash, public_labels(plan), values);
         let cells = stable.cells(plan);
         let year = charge.reserve().year;
         let statement = PrivacyStatement::new(PROTECTED, charge.id().proposer, year, plan);
@@ -254,6 +313,11 @@ impl Serialize for Release {
         json.serialize_field("privacy", &self.statement)?;
         json.end()
     }
+}
+
+/// Labels of every cell of a plan whose cells are public.
+fn public_labels(plan: &DpPlan) -> Vec<Vec<String>> {
+    plan.cells().iter().map(|cell| cell.labels().to_vec()).collect()
 }
 
 fn column_names(plan: &DpPlan) -> Vec<String> {

@@ -8,7 +8,7 @@ use minicbor::Encode;
 use serde::Serialize;
 
 use super::answer::{self, ReleasedCell, Sums};
-use super::{PROTECTED_ALONE, PrivacyStatement, ReleaseError, column_names};
+use super::{PROTECTED_ALONE, PrivacyStatement, ReleaseError, column_names, noised, public_labels};
 use crate::accounting::{CertifiedLocalCharge, Facts};
 use crate::bounded::{BoundedVector, Periods, StandingError};
 use crate::civil::CivilDate;
@@ -85,17 +85,8 @@ impl PeriodRelease {
         if facts.period_release(period).is_some() || facts.local_release().is_some() {
             return Err(StandingError::Released.into());
         }
-        if vector.plan() != plan.hash() || noise.plan() != plan.hash() {
-            return Err(ReleaseError::Plan);
-        }
-        let mut sums = vector.values().iter().zip(noise.values());
-        let mut values = Vec::new();
-        for is_in in coordinates(plan, periods, period) {
-            let (value, noise) = sums.next().ok_or(ReleaseError::Plan)?;
-            if is_in {
-                values.push(value.checked_add(*noise).ok_or(ReleaseError::Plan)?);
-            }
-        }
+        let is_in = |cell| periods.of_cell(cell) == Some(period);
+        let values = noised::noised(plan, &vector, &noise, is_in)?;
         Self::of_noised(&charge, plan, periods, period, values)
     }
 
@@ -133,7 +124,9 @@ impl PeriodRelease {
         if noised.next().is_some() {
             return Err(ReleaseError::Plan);
         }
-        let cells = answer::answer(&Sums { plan, values: &all }).into_iter().enumerate();
+        let labels = public_labels(plan);
+        let cells =
+            answer::answer(&Sums { plan, labels: &labels, values: &all }).into_iter().enumerate();
         let cells = cells.filter(|(cell, _)| periods.of_cell(*cell) == Some(period));
         let cells: Vec<ReleasedCell> = cells.map(|(_, cell)| cell).collect();
         let charged = charge.entry();
@@ -213,7 +206,7 @@ fn coordinates(plan: &DpPlan, periods: &Periods, period: u32) -> impl Iterator<I
     plan.columns().iter().flat_map(move |column| {
         (0..plan.cells().len()).flat_map(move |cell| {
             let is_in = periods.of_cell(cell) == Some(period);
-            std::iter::repeat_n(is_in, column.fill().width())
+            std::iter::repeat_n(is_in, column.fill().shown())
         })
     })
 }
@@ -241,68 +234,29 @@ mod tests {
     use super::*;
     use crate::accounting::Ledger;
     use crate::bounded::{Collector, Spent};
-    use crate::exact::{self, Rational};
-    use crate::ids::{Attempt, QueryId, SnapshotId};
-    use crate::mechanism::{NoiseError, NoiseSource, OpendpNoise};
-    use crate::plan::LocalQuestion;
-    use crate::steps::{
-        CertifiedEntry, CleanRoomEntry, LocalCharge, LocalReleased, PeriodReleased,
-    };
+    use crate::exact;
+    use crate::mechanism::OpendpNoise;
+    use crate::steps::{CleanRoomEntry, LocalReleased, PeriodReleased};
     use crate::testing::questions::Dice;
-    use crate::testing::{brand, sample_contract};
-    use crate::units::{CalendarYear, PicoDelta, UtcMillis};
+    use crate::testing::{Logged, Silent, brand, local_charge, local_question, sample_contract};
+    use crate::units::CalendarYear;
 
     const MONTHLY: &str = "SELECT date_trunc('month', purchased_on) AS month, count(*) AS n, \
                            sum(amount_fen) AS s FROM purchases GROUP BY 1";
 
-    struct Logged(Vec<u8>, u64);
-    impl CertifiedEntry for Logged {
-        fn writer(&self) -> ParticipantId {
-            brand(2)
-        }
-        fn index(&self) -> u64 {
-            self.1
-        }
-        fn time(&self) -> UtcMillis {
-            UtcMillis(self.1)
-        }
-        fn bytes(&self) -> &[u8] {
-            &self.0
-        }
-    }
-
-    struct Zero;
-    impl NoiseSource for Zero {
-        fn discrete_gaussian(&mut self, _: &Rational) -> Result<i64, NoiseError> {
-            Ok(0)
-        }
+    fn logged(entry: CleanRoomEntry, index: u64) -> Logged {
+        Logged::of(&entry, index, brand(2))
     }
 
     fn plan(sql: &str) -> DpPlan {
-        let question = LocalQuestion {
-            sql: sql.into(),
-            purpose: "joint_statistics".parse().unwrap(),
-            analyst: "desk".parse().unwrap(),
-            rho: PicoRho::new(4_000_000_000),
-        };
+        let question = local_question(sql, 4_000_000_000);
         DpPlan::local(&sample_contract(), brand(2), &question).unwrap()
     }
 
     fn charged(plan: &DpPlan) -> (Ledger, AttemptId) {
-        let id = AttemptId { proposer: brand(2), query: QueryId([1; 16]), attempt: Attempt::FIRST };
-        let charge = LocalCharge {
-            id,
-            plan: plan.hash(),
-            sql: plan.sql_hash(),
-            contract: plan.contract_hash(),
-            rho: plan.rho(),
-            delta: PicoDelta::ZERO,
-            year: CalendarYear(2026),
-            analyst: "desk".parse().unwrap(),
-            snapshot: SnapshotId([9; 32]),
-        };
         let mut ledger = Ledger::new();
-        ledger.enter(&Logged(CleanRoomEntry::LocalCharge(charge).to_bytes(), 0)).unwrap();
+        let charge = CleanRoomEntry::LocalCharge(local_charge(plan, brand(2), 1));
+        let id = ledger.enter(&logged(charge, 0)).unwrap();
         (ledger, id)
     }
 
@@ -335,7 +289,7 @@ mod tests {
         let (mut ledger, id) = charged(&plan);
         let rows = BTreeMap::from([((1, 0), (3, 500)), ((1, 1), (2, 300)), ((2, 1), (1, 20))]);
         let close = |ledger: &Ledger, period, today, plan: &DpPlan| {
-            let noise = NoiseShare::draw(plan, &mut Zero).unwrap();
+            let noise = NoiseShare::draw(plan, &mut Silent).unwrap();
             let figures = vector(plan, &rows, period, &mut Spent::new());
             let facts = ledger.facts(&id).unwrap();
             let periods = Periods::of(plan).unwrap();
@@ -360,16 +314,16 @@ mod tests {
         assert_eq!(close(&ledger, 1, later, &other), Err(ReleaseError::Unpaid));
         // on record: never again, nor the whole at once
         let released = PeriodReleased { id, period: 1, release: february.hash() };
-        let entry = CleanRoomEntry::PeriodRelease(released).to_bytes();
-        ledger.enter(&Logged(entry, 1)).unwrap();
+        let entry = CleanRoomEntry::PeriodRelease(released);
+        ledger.enter(&logged(entry, 1)).unwrap();
         assert_eq!(close(&ledger, 1, later, &plan), Err(StandingError::Released.into()));
         assert!(close(&ledger, 2, later, &plan).is_ok());
         let whole = LocalReleased { id, release: february.hash() };
-        let whole = CleanRoomEntry::LocalRelease(whole).to_bytes();
-        assert!(ledger.enter(&Logged(whole, 2)).is_err());
+        let whole = CleanRoomEntry::LocalRelease(whole);
+        assert!(ledger.enter(&logged(whole, 2)).is_err());
         let second = PeriodReleased { release: ReleaseHash([0; 32]), ..released };
-        let second = CleanRoomEntry::PeriodRelease(second).to_bytes();
-        assert!(ledger.enter(&Logged(second, 3)).is_err());
+        let second = CleanRoomEntry::PeriodRelease(second);
+        assert!(ledger.enter(&logged(second, 3)).is_err());
         // all of it was charged once
         assert_eq!(ledger.local_spent(brand(2), CalendarYear(2026)), plan.rho());
     }
@@ -400,13 +354,12 @@ mod tests {
                 if dice.below(4) == 0 {
                     drop(vector(&plan, &rows, period, &mut spent));
                 }
-                let kept = minicbor::to_vec(&spent).unwrap();
-                spent = minicbor::decode(&kept).unwrap();
+                spent = stored(&spent);
                 let figures = vector(&plan, &rows, period, &mut spent);
                 moved.iter_mut().zip(figures.values()).for_each(|(to, from)| *to += from);
             }
             for (index, column) in plan.columns().iter().enumerate() {
-                let start = plan.column_start(index);
+                let start = plan.column_start(index, plan.cells().len());
                 let part: Vec<i128> =
                     moved[start..start + 12].iter().map(|value| i128::from(*value)).collect();
                 let norm = exact::squared_norm(&part);
@@ -415,6 +368,102 @@ mod tests {
             }
         }
         assert!(tight > 100, "the bound was hardly ever reached: {tight}");
+    }
+
+    /// As it comes back from a disk.
+    fn stored(spent: &Spent) -> Spent {
+        let mut read = Spent::new();
+        for page in (0..12).flat_map(|period| spent.pages(period, 2)) {
+            let page = minicbor::to_vec(&page).unwrap();
+            read.add(minicbor::decode(&page).unwrap());
+        }
+        read
+    }
+
+    /// Two members who are merged when some periods are closed, and parted after some more: from the merger on
+    /// they move the whole by no more than one member may, or nothing any more where they had by then; and each of
+    /// them alone never moves more than its bound. `carried` is whether a reading is told of the merger.
+    fn merged_run(plan: &DpPlan, seed: u64, carried: bool) -> bool {
+        let mut dice = Dice(seed);
+        let bounds: Vec<u128> = plan.columns().iter().map(|it| it.scaled_squared_bound()).collect();
+        let (merged_at, parted_at) = (dice.below(8), 8 + dice.below(4));
+        let mut spent = Spent::new();
+        let mut moved = vec![0i64; plan.coordinates()];
+        let (mut before, mut within) = (vec![0i64; plan.coordinates()], true);
+        for period in 0..12u32 {
+            let merged = (merged_at..parted_at).contains(&u64::from(period));
+            let mut rows = BTreeMap::new();
+            for member in [7u16, 8] {
+                let count = i64::try_from(dice.below(700)).unwrap();
+                let sum = i64::try_from(dice.below(300_000)).unwrap() - 60_000;
+                let under = if merged { 7 } else { member };
+                let line = rows.entry((under, i64::from(period))).or_insert((0, 0));
+                *line = (line.0 + count, line.1 + sum);
+            }
+            spent = stored(&spent);
+            let name = |member: u16| member.to_be_bytes().to_vec();
+            if merged && carried {
+                spent.merge([(name(8), name(7))]);
+            }
+            let figures = vector(plan, &rows, period, &mut spent);
+            moved.iter_mut().zip(figures.values()).for_each(|(to, from)| *to += from);
+            if u64::from(period) < merged_at {
+                before.clone_from(&moved);
+            }
+            if u64::from(period) >= parted_at {
+                break;
+            }
+            for (index, bound) in bounds.iter().enumerate() {
+                let norm = |values: &[i64]| {
+                    let start = plan.column_start(index, plan.cells().len());
+                    let part = values[start..start + 12].iter().map(|value| i128::from(*value));
+                    exact::squared_norm(&part.collect::<Vec<_>>())
+                };
+                let most = norm(&before).max((*bound).into());
+                within &= u64::from(period) < merged_at || norm(&moved) <= most;
+            }
+        }
+        within
+    }
+
+    #[test]
+    fn members_who_are_merged_between_periods_move_the_whole_as_one() {
+        let plan = plan(MONTHLY);
+        assert!((0..200).all(|seed| merged_run(&plan, seed, true)));
+        // the runs are such that it shows when nothing is carried over
+        let shows = (0..200).filter(|seed| !merged_run(&plan, *seed, false)).count();
+        assert!(shows > 20, "{shows}");
+    }
+
+    #[test]
+    fn what_was_used_together_stays_used_when_members_are_parted_or_one_is_erased() {
+        let name = |member: u16| member.to_be_bytes().to_vec();
+        let mut spent = Spent::new();
+        spent.merge([(name(8), name(7)), (name(9), name(7))]);
+        spent.put(&name(7), 0, &[90]);
+        let mut parted = stored(&spent);
+        for member in [7, 8, 9] {
+            assert_eq!(parted.left(&name(member), 1, 0, 100), 10, "{member}");
+        }
+        // once, though all three are one
+        parted.merge([(name(8), name(7)), (name(9), name(7))]);
+        assert_eq!(parted.left(&name(7), 1, 0, 100), 10);
+        parted.put(&name(7), 1, &[10]);
+        assert_eq!(stored(&parted).left(&name(9), 2, 0, 100), 0);
+        // apart, then one: the sum of both lengths
+        let mut apart = Spent::new();
+        apart.put(&name(7), 0, &[9]);
+        apart.put(&name(8), 0, &[16]);
+        assert_eq!(apart.left(&name(7), 1, 0, 100), 91);
+        apart.merge([(name(8), name(7))]);
+        assert_eq!(apart.left(&name(7), 1, 0, 100), 51);
+        // who is erased is named no more, and the others have used what they had
+        let mut page = spent.pages(0, 9).remove(0);
+        assert!(page.forget_member(&name(7)) && !page.forget_member(&name(7)));
+        assert!(!format!("{:?}", minicbor::to_vec(&page).unwrap()).contains("0, 7"));
+        let mut read = Spent::new();
+        read.add(page);
+        assert_eq!([7, 8, 9].map(|member| read.left(&name(member), 1, 0, 100)), [100, 10, 10]);
     }
 
     #[test]

@@ -82,7 +82,8 @@ pub(crate) fn compare(
     let bound = match &typed.kind {
         Kind::Text(labels) => compare_text(&typed, labels, comparison, right),
         Kind::Day(first, last) => compare_day(&typed, *first, *last, comparison, right),
-        Kind::Number => compare_number(names, typed, comparison, right),
+        // a private one is not bound here
+        Kind::Number | Kind::Private { .. } => compare_number(names, typed, comparison, right),
     };
     bound.map_err(|refusal| refusal.at(right.span()))
 }

@@ -29,7 +29,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 
 pub use query::BoundQuery;
-pub(crate) use query::{Amount, Bins, Condition, Key, Measure, Output, OutputOf};
+pub(crate) use query::{Amount, Bins, Condition, Key, Measure, Output, OutputOf, PrivateKey};
 pub use refusal::{Bilingual, Position, Refusal, RefusalCode};
 pub(crate) use refusal::{too_complex, unsupported};
 

@@ -43,6 +43,28 @@ pub struct BoundQuery {
     /// Whether every brand answers for itself: `brand` among the group keys.
     #[n(8)]
     pub(crate) by_brand: bool,
+    /// The one group key, where its values are not public. `None` for none: then the encoding, and with it
+    /// the hash, is that of a question without.
+    #[n(9)]
+    pub(crate) private: Option<PrivateKey>,
+}
+
+/// A group key whose values are not public. [`OutputOf::Key`] of 0 shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode)]
+#[cbor(array)]
+pub struct PrivateKey {
+    /// The column of the relation.
+    #[n(0)]
+    pub(crate) column: u16,
+    /// The measure that counts members, by which groups are shown.
+    #[n(1)]
+    pub(crate) members: u16,
+    /// In at most how many groups one member counts.
+    #[n(2)]
+    pub(crate) member_groups: u16,
+    /// Public cap on the groups of one brand.
+    #[n(3)]
+    pub(crate) groups_at_most: u16,
 }
 
 /// A group key: an expression with a public list of values.
@@ -261,6 +283,9 @@ impl BoundQuery {
         }
         for key in &self.keys {
             key.expr.columns(visit);
+        }
+        if let Some(private) = &self.private {
+            visit(private.column);
         }
         for measure in &self.measures {
             measure.columns(visit);

@@ -502,6 +502,7 @@ fn table_range(table: &Table, column: u16) -> Range {
         Some(Domain::Integer { minimum, maximum, .. }) => {
             Range::Integers(i128::from(*minimum), i128::from(*maximum))
         }
-        None => Range::only(0),
+        // never compared nor computed with
+        Some(Domain::Private { .. }) | None => Range::only(0),
     }
 }

@@ -17,8 +17,10 @@ use crate::civil::{Bucket, CivilDate};
 
 /// Binds an expression on one row.
 pub(crate) fn bind_scalar(names: &dyn Names, expr: &Sql) -> Result<Typed, Refusal> {
-    if let Some(found) = names.resolve(expr) {
-        return found;
+    match names.resolve(expr) {
+        Some(Ok(Typed { kind: Kind::Private { .. }, .. })) => return Err(private(expr)),
+        Some(found) => return found,
+        None => {}
     }
     let bound = match expr {
         Sql::Nested(inner) => return bind_scalar(names, inner),
@@ -68,12 +70,21 @@ pub(crate) fn bind_scalar(names: &dyn Names, expr: &Sql) -> Result<Typed, Refusa
     bound.map_err(|refusal| refusal.at(expr.span()))
 }
 
+/// Values that are not public are grouped by, and nothing else.
+fn private(expr: &Sql) -> Refusal {
+    let hint = [
+        "the values of this column are not public: only GROUP BY the column itself is possible, locally",
+        "该列取值不公开：只能在本地查询中直接以该列 GROUP BY",
+    ];
+    unsupported("a private column in an expression", "在表达式中使用私有列", hint).at(expr.span())
+}
+
 /// Binds an expression whose value is a number.
 pub(crate) fn bind_number(names: &dyn Names, expr: &Sql) -> Result<Expr, Refusal> {
     let Typed { expr: bound, kind } = bind_scalar(names, expr)?;
     match kind {
         Kind::Number => Ok(bound),
-        Kind::Text(_) | Kind::Day(..) => Err(Refusal::new(
+        Kind::Text(_) | Kind::Day(..) | Kind::Private { .. } => Err(Refusal::new(
             RefusalCode::OutsideDomain,
             ["this is not a number", "此处不是数值"],
             ["use a column of whole numbers", "请使用整数列"],

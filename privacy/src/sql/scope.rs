@@ -33,6 +33,9 @@ pub(crate) enum Kind {
     Day(CivilDate, CivilDate),
     /// A whole number.
     Number,
+    /// A text that is not public: in at most how many groups a member counts, and how many there are at
+    /// most.
+    Private { member_groups: u16, groups_at_most: u16 },
 }
 
 impl Kind {
@@ -44,6 +47,9 @@ impl Kind {
             }
             Domain::Date { first, last } => Self::Day(*first, *last),
             Domain::Integer { .. } => Self::Number,
+            Domain::Private { member_groups, groups_at_most, .. } => {
+                Self::Private { member_groups: *member_groups, groups_at_most: *groups_at_most }
+            }
         }
     }
 }

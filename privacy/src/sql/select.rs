@@ -11,7 +11,7 @@ use super::call::{Argument, Call, is_aggregate};
 use super::clauses::{Clauses, limit, plain_select, unwrapped};
 use super::expr::{Expr, Operator};
 use super::member::{ordinal, row_filter};
-use super::query::{Amount, Bins, BoundQuery, Key, Measure, Output, OutputOf};
+use super::query::{Amount, Bins, BoundQuery, Key, Measure, Output, OutputOf, PrivateKey};
 use super::refusal::{too_complex, unsupported};
 use super::scalar::{bind_number, bind_scalar};
 use super::scope::{Binder, Kind, Named, Names, Scope, Typed, folded, name_parts};
@@ -29,6 +29,7 @@ pub(crate) struct Question<'s, 'b, 'c> {
     measures: Vec<Measure>,
     pub(crate) outputs: Vec<Output>,
     by_brand: bool,
+    private: Option<PrivateKey>,
 }
 
 /// Binds a whole question.
@@ -50,6 +51,7 @@ pub(crate) fn bind_question(
         measures: Vec::new(),
         outputs: Vec::new(),
         by_brand: false,
+        private: None,
     };
     let mut names = BTreeSet::new();
     for item in &select.projection {
@@ -83,7 +85,8 @@ pub(crate) fn bind_question(
         select.having.as_ref().map(|having| bind_having(&mut question, having)).transpose()?;
     let order = order_by.map_or(Ok(Vec::new()), |order| bind_order(&mut question, order))?;
     let limit = limit(query)?;
-    let Question { keys, measures, outputs, by_brand, .. } = question;
+    question.count_private_groups()?;
+    let Question { keys, measures, outputs, by_brand, private, .. } = question;
     if measures.len() > AGGREGATES_MAX {
         return Err(too_complex("aggregates", "聚合", AGGREGATES_MAX));
     }
@@ -97,6 +100,7 @@ pub(crate) fn bind_question(
         order,
         limit,
         by_brand,
+        private,
     })
 }
 
@@ -112,6 +116,16 @@ impl Question<'_, '_, '_> {
         if measures(expr) {
             return self.measure(expr);
         }
+        if let Some(key) = self.private_key(expr) {
+            if self.private.is_some() || !self.keys.is_empty() {
+                return Err(private_alone());
+            }
+            self.private = Some(key);
+            return Ok(OutputOf::Key(0));
+        }
+        if self.private.is_some() {
+            return Err(private_alone());
+        }
         let key = self.key(expr)?;
         if self.keys.contains(&key) {
             let hint = ["select each group key once", "每个分组键只选择一次"];
@@ -122,6 +136,36 @@ impl Question<'_, '_, '_> {
             return Err(too_complex("group keys", "分组键", KEYS_MAX));
         }
         Ok(OutputOf::Key(position(self.keys.len().saturating_sub(1))))
+    }
+
+    /// The key of a column whose values are not public.
+    fn private_key(&self, expr: &Sql) -> Option<PrivateKey> {
+        match self.scope.resolve(expr)?.ok()? {
+            Typed {
+                expr: Expr::Column(column),
+                kind: Kind::Private { member_groups, groups_at_most },
+            } => Some(PrivateKey { column, members: 0, member_groups, groups_at_most }),
+            _ => None,
+        }
+    }
+
+    /// Whether a private group is shown is decided by a count of its members, which is charged like any
+    /// other column.
+    fn count_private_groups(&mut self) -> Result<(), Refusal> {
+        if self.private.is_none() {
+            return Ok(());
+        }
+        if self.measures.iter().any(|measure| matches!(measure, Measure::Histogram(_))) {
+            let hint = [
+                "ask for the quantile by public keys, or for avg(..)",
+                "请按公开键查询分位数，或改用 avg(..)",
+            ];
+            return Err(unsupported("a quantile in private groups", "私有分组内的分位数", hint));
+        }
+        let members = self.intern(Measure::One(Amount::Members));
+        self.output(OutputOf::Measure(members));
+        self.private = self.private.map(|key| PrivateKey { members, ..key });
+        Ok(())
     }
 
     fn key(&self, expr: &Sql) -> Result<Key, Refusal> {
@@ -139,6 +183,7 @@ impl Question<'_, '_, '_> {
                 ];
                 Err(unsupported("grouping by single days", "按天分组", hint))
             }
+            Kind::Private { .. } => Err(private_alone()),
             Kind::Number => {
                 let (least, greatest) =
                     self.scope.range(&bound).integers().unwrap_or((0, i128::MAX));
@@ -372,7 +417,8 @@ impl Question<'_, '_, '_> {
                 }
             };
         }
-        if grouped.len() == self.keys.len() && brand == self.by_brand {
+        let keys = self.keys.len().saturating_add(usize::from(self.private.is_some()));
+        if grouped.len() == keys && brand == self.by_brand {
             return Ok(());
         }
         Err(Refusal::new(
@@ -400,6 +446,11 @@ impl Question<'_, '_, '_> {
         if measures(expr) {
             return Ok(None);
         }
+        if let (Some(named), Some(key)) = (self.private_key(expr), self.private) {
+            let of = OutputOf::Key(0);
+            let place = self.outputs.iter().position(|output| output.of == of);
+            return Ok(place.filter(|_| named.column == key.column));
+        }
         let key = self.key(expr)?;
         let Some(at) = self.keys.iter().position(|known| *known == key) else { return Ok(None) };
         let of = OutputOf::Key(position(at));
@@ -414,6 +465,14 @@ impl Question<'_, '_, '_> {
             self.outputs.len().saturating_sub(1)
         }))
     }
+}
+
+fn private_alone() -> Refusal {
+    let hint = [
+        "group by the private column alone (beside brand), and put conditions on others into WHERE",
+        "请只以该私有列分组（brand 除外），其他条件写入 WHERE",
+    ];
+    unsupported("a private column beside other group keys", "私有列与其他分组键并用", hint)
 }
 
 /// Whether an expression has an aggregate in it where values after noise may stand.

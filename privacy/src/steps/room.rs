@@ -389,6 +389,18 @@ impl CleanRoom {
         }
     }
 
+    /// Whether nothing more comes of an attempt that this participant took part in.
+    pub fn has_ended(&self, id: &AttemptId) -> bool {
+        self.locals.get(id).is_some_and(Local::is_forgotten)
+    }
+
+    /// Forgets an attempt that has ended: its records may be deleted, and what is certified of it stays.
+    pub fn forget(&mut self, id: &AttemptId) {
+        if self.has_ended(id) {
+            self.locals.remove(id);
+        }
+    }
+
     fn proposal(
         &mut self,
         from: ParticipantId,
@@ -399,7 +411,9 @@ impl CleanRoom {
         if from != id.proposer || from == self.me || !spec.participants.contains(&self.me) {
             return Err(MessageError::Stranger(from));
         }
-        if self.locals.contains_key(&id) || self.declined.contains(&id) {
+        // one that has ended may be forgotten here
+        let settled = self.ledger.facts(&id).is_some_and(Facts::is_settled);
+        if settled || self.locals.contains_key(&id) || self.declined.contains(&id) {
             return Ok(Vec::new());
         }
         if !self.proposals.contains_key(&id) {

@@ -183,6 +183,8 @@ impl Evaluator<'_> {
                 let number = number.unwrap_or(0).clamp(*minimum, *maximum);
                 Some(Value::Number(i128::from(number)))
             }
+            // its text is looked at by those who ask for private groups
+            (Domain::Private { .. }, Raw::Text(_)) => Some(Value::Number(0)),
             _ => panic!("a value of another type than its column"),
         }
     }

@@ -54,7 +54,7 @@ pub(crate) fn open_contract() -> Contract {
             RawColumn::Integer { minimum, maximum, bound, .. } => {
                 (*minimum, *maximum, *bound) = (-1_000, 1_000, Some(1_000));
             }
-            RawColumn::Date { .. } => {}
+            RawColumn::Date { .. } | RawColumn::Private { .. } => {}
         }
     }
     raw.try_into().unwrap()

@@ -22,7 +22,7 @@ pub const BRANDS: usize = 4;
 pub const DEPARTMENTS: usize = 8;
 /// L2 bound of a member's spending in fen.
 pub const SPENDING_BOUND: i64 = 1_000;
-const YEAR: CalendarYear = CalendarYear(2026);
+pub(super) const YEAR: CalendarYear = CalendarYear(2026);
 const LIFETIME_MILLIS: u64 = 60_000;
 /// Rounds of effects after which a question is given up.
 const ROUNDS_MAX: usize = 64;
@@ -42,6 +42,8 @@ pub enum Mutant {
     WithoutCharges,
     /// Secrets for masks can be guessed.
     PredictableSecrets,
+    /// Every private group that is there is shown, as often as its noise is not below zero.
+    WithoutThreshold,
 }
 
 /// A brand's name.
@@ -118,6 +120,12 @@ fn made_contract() -> Contract {
                     values: departments.collect(),
                     other_carriers: None,
                 },
+                RawColumn::Private {
+                    name: "shop".into(),
+                    column: None,
+                    member_groups: 2,
+                    groups_at_most: 8,
+                },
                 RawColumn::Integer {
                     name: "amount_fen".into(),
                     unit: "fen".into(),
@@ -144,10 +152,16 @@ pub fn question(sql: &str, analyst: &str, participants: &[usize], rho: PicoRho) 
 }
 
 /// Noise from the production source, kept for those who drew it.
-struct Kept {
+pub(super) struct Kept {
     source: OpendpNoise,
     mutant: Mutant,
     drawn: Vec<i64>,
+}
+
+impl Kept {
+    pub(super) const fn new(mutant: Mutant) -> Self {
+        Self { source: OpendpNoise::from_system_entropy(), mutant, drawn: Vec::new() }
+    }
 }
 
 impl NoiseSource for Kept {
@@ -160,6 +174,10 @@ impl NoiseSource for Kept {
         self.drawn.push(draw);
         Ok(draw)
     }
+
+    fn bits(&mut self) -> Result<[u8; 32], NoiseError> {
+        self.source.bits()
+    }
 }
 
 /// A line of a bounded query: member, cell, sums.
@@ -171,8 +189,7 @@ pub fn contribution(
     lines: &[Line<'_>],
     mutant: Mutant,
 ) -> Option<(NoiseShare, Vec<i64>, BoundedVector)> {
-    let source = OpendpNoise::from_system_entropy();
-    let mut kept = Kept { source, mutant, drawn: Vec::new() };
+    let mut kept = Kept::new(mutant);
     let noise = NoiseShare::draw(plan, &mut kept).ok()?;
     let mut collector = Collector::new(plan);
     for (number, (member, cell, added)) in lines.iter().enumerate() {
@@ -184,11 +201,11 @@ pub fn contribution(
     Some((noise, kept.drawn, collector.finish().ok()?))
 }
 
-struct Entry {
-    writer: ParticipantId,
-    index: u64,
-    time: UtcMillis,
-    bytes: Vec<u8>,
+pub(super) struct Entry {
+    pub(super) writer: ParticipantId,
+    pub(super) index: u64,
+    pub(super) time: UtcMillis,
+    pub(super) bytes: Vec<u8>,
 }
 
 impl CertifiedEntry for Entry {

@@ -10,10 +10,11 @@
 //! accounts that forget, some attack must exceed its bound.
 //!
 //! A colluder that deviates at a step, and what can be seen beside the answers, are in [`deviations`].
-//! Attacks on running nodes are in `tests/`. Not here yet: local releases.
+//! Answers of one brand about its own members are attacked in [`local`]. Attacks on running nodes are in `tests/`.
 
 pub mod alliance;
 mod deviations;
+mod local;
 pub mod statistics;
 
 use privacy::{PicoRho, Release};
@@ -92,7 +93,7 @@ const ATTACKS: [Run; 10] = [
 ];
 
 fn attacks() -> impl Iterator<Item = Run> {
-    ATTACKS.into_iter().chain(deviations::ATTACKS)
+    ATTACKS.into_iter().chain(local::ATTACKS).chain(deviations::ATTACKS)
 }
 
 /// A mutant with the attack that notices it, and the trials it takes.
@@ -103,13 +104,15 @@ struct Hunted {
     attack: Run,
 }
 
-const MUTANTS: [Hunted; 5] = [
+const MUTANTS: [Hunted; 7] = [
     // hundreds of questions a trial: what they cost together lets few trials show it
     Hunted { mutant: Mutant::WithoutCharges, trials: 24, attack: averaging_in_two },
     Hunted { mutant: Mutant::WithoutNoise, trials: 150, attack: one_question },
     Hunted { mutant: Mutant::WeakNoise, trials: 150, attack: sybil_analysts },
     Hunted { mutant: Mutant::WithoutClipping, trials: 150, attack: outlier_spender },
     Hunted { mutant: Mutant::PredictableSecrets, trials: 150, attack: one_opening_alone },
+    Hunted { mutant: Mutant::WithoutClipping, trials: 100, attack: local::own_quantiles },
+    Hunted { mutant: Mutant::WithoutThreshold, trials: 100, attack: local::a_shop_of_ones_own },
 ];
 
 impl Hunted {

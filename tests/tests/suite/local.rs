@@ -139,6 +139,55 @@ async fn a_brand_answers_alone_charges_itself_and_answers_again_for_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn private_groups_are_shown_above_their_threshold_and_charged_a_delta() {
+    let mut alliance = Alliance::of_the_sample().await;
+    alliance.import("grocer_one").await;
+    let node = alliance.node("grocer_one");
+    let sql = "SELECT department_name, count(distinct member) AS members FROM purchases \
+               GROUP BY department_name ORDER BY members DESC";
+    let (plan, view) = asked(&node, local(sql, 12_000_000_000)).await;
+    assert_eq!((plan.cells, plan.cost_pico_delta), (200, 20_000));
+    let told = plan.warnings.iter().find(|warning| warning.en.contains("private")).unwrap();
+    assert!(
+        told.en.contains("5 groups at most") && told.zh.contains("阈值")
+            || told.zh.contains("达到")
+    );
+    let release = view.release.expect("a release");
+    assert_eq!(
+        (&release.keys[..], &release.values[..]),
+        (&["department_name".to_owned()][..], &["members".to_owned()][..])
+    );
+    let threshold = release.privacy[0]["private"]["threshold"].as_f64().unwrap();
+    assert!((50.0..120.0).contains(&threshold), "{threshold}");
+    // of some two dozen departments those that most members have bought in
+    assert!((1..12).contains(&release.rows.len()), "{release:?}");
+    assert!(release.rows.iter().any(|row| row.keys == ["GROCERY"]), "{release:?}");
+    for row in &release.rows {
+        assert!(row.values[0] >= threshold, "{row:?}");
+    }
+    assert!(
+        release.statement.en.contains("noised count of members reaches"),
+        "{}",
+        release.statement.en
+    );
+    let charged = own_budget(&node).await;
+    assert_eq!((charged.delta_quota, charged.delta_charged), (200_000, 20_000));
+    // the same question is the same bytes for nothing, after a restart too
+    alliance.restart("grocer_one").await;
+    let node = alliance.node("grocer_one");
+    let (again, same) = asked(&node, local(sql, 12_000_000_000)).await;
+    assert_eq!((again.cost_pico_rho, again.cost_pico_delta), (0, 0));
+    assert_eq!(same.release.as_ref(), Some(&release));
+    // all brands together are not asked for them
+    let joint = Question { scope: Some(Scope::Joint), ..local(sql, 5_000_000_000) };
+    let refused = node.plan(joint).await.unwrap_err();
+    assert_eq!((refused.kind, refused.code), (ErrorKind::Refused, "unsupported"));
+    let datasets = node.datasets().await.unwrap();
+    let column = datasets[0].tables[0].columns.iter().find(|c| c.name == "department_name");
+    assert!(column.is_some_and(|column| column.kind == "private" && column.values.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pack_is_answered_by_the_brands_whose_policy_says_so() {
     let mut alliance = Alliance::of_the_sample().await;
     for brand in ["grocer_one", "grocer_two", "fuel_stop", "health_home"] {

@@ -198,7 +198,7 @@ fn dataset(contract: &Contract, retention_years: u8) -> DatasetView {
         members_at_most: contract.members_at_most(),
         retention_years,
         profile: contract.profile().name().to_owned(),
-        rho_per_query: contract.profile().rho_per_query().get(),
+        rho_per_query: contract.rho_per_question().get(),
         tables: tables.chain(public).collect(),
     }
 }
@@ -261,6 +261,20 @@ fn column_view(column: &Column) -> ColumnView {
                 ..ColumnView::default()
             }
         }
+        Domain::Private { member_groups, groups_at_most, .. } => ColumnView {
+            name,
+            kind: "private".to_owned(),
+            bound: Some(u64::from(*member_groups)),
+            words: Bilingual {
+                zh: format!(
+                    "取值不公开的文本：只能在本地查询中以它分组；一位会员至多计入其记录最多的 {member_groups} 组，一个品牌至多 {groups_at_most} 组，人数达到阈值的组才显示"
+                ),
+                en: format!(
+                    "a text whose values are not public: to be grouped by alone, locally; a member counts in the {member_groups} groups at most in which it has most rows, a brand has {groups_at_most} at most, and a group is shown when enough members are in it"
+                ),
+            },
+            ..ColumnView::default()
+        },
         Domain::Date { first, last } => ColumnView {
             name,
             kind: "date".to_owned(),

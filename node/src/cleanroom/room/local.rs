@@ -3,6 +3,8 @@
 //! The steps are [`privacy::alone`]'s. An answer that was given is given again with the same bytes and
 //! at no cost as long as this brand's facts are the same.
 
+use std::sync::Arc;
+
 use privacy::alone::{LocalAskError, LocalEffect, LocalProgress};
 use privacy::ids::Attempt;
 use privacy::plan::LocalQuestion;
@@ -154,13 +156,21 @@ impl Room {
         taken.is_some_and(|taken| taken <= left)
     }
 
-    /// The question with this plan from the facts there are now that is answered or under way.
+    /// The question with this plan from the facts there are now that is answered or under way, in memory or not.
     fn same_alone(&self, plan: &DpPlan) -> Option<AttemptId> {
         let mine = SnapshotId(*self.facts.snapshot().ok()?.id());
-        self.local.same(plan.hash(), mine, self.inner.ledger())
+        let known = self.local.same(plan.hash(), mine, self.inner.ledger());
+        known.or_else(|| {
+            let is_same = |answer: &Arc<Answer>| {
+                answer.id.proposer == self.me
+                    && answer.snapshots.get(&self.me) == Some(&mine)
+                    && answer.periods.is_none()
+            };
+            self.answers.to_plan(plan.hash()).find(is_same).map(|answer| answer.id)
+        })
     }
 
-    fn answered_alone(&self, plan: &DpPlan) -> Option<&Answer> {
+    fn answered_alone(&self, plan: &DpPlan) -> Option<Arc<Answer>> {
         self.same_alone(plan).and_then(|id| self.answers.of(&id))
     }
 
@@ -299,7 +309,7 @@ impl Room {
 
     pub(super) fn local_view(&self, id: AttemptId) -> Option<QueryView> {
         let ledger = self.inner.ledger();
-        let progress = self.local.progress(&id, ledger)?;
+        let progress = self.local_progress(&id)?;
         let step = match progress {
             LocalProgress::Charging => "charging",
             LocalProgress::Reading => "reading",
@@ -322,11 +332,11 @@ impl Room {
         let step = if step == "released" && answer.is_none() { "releasing" } else { step };
         Some(QueryView {
             id: id.query.to_string(),
-            plan: self.local.plan_of(&id).map(|plan| plan.to_string()).unwrap_or_default(),
+            plan: self.plan_of(&id).map(|plan| plan.to_string()).unwrap_or_default(),
             scope: Scope::Local.name().to_owned(),
             step: step.to_owned(),
             reason,
-            release: answer.map(views::release_view),
+            release: answer.as_deref().map(views::release_view),
             brands: Vec::new(),
             standing: self.standing_view(&id),
         })

@@ -6,6 +6,7 @@
 //! counts when it is what its brand's log certifies, so that messages need no authority.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use privacy::alone::{LocalProgress, PackDecline, PackMessage, PackQuestion};
@@ -85,15 +86,30 @@ pub(super) enum Outcome {
     Silent,
 }
 
-#[derive(Debug)]
-struct Pack {
+/// A pack with what came of it so far.
+#[derive(Debug, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct Pack {
+    #[n(0)]
     asked: PackAsked,
+    #[n(1)]
     outcomes: BTreeMap<ParticipantId, Outcome>,
 }
 
 impl Pack {
     fn waiting(&self) -> impl Iterator<Item = ParticipantId> {
         self.asked.others.iter().copied().filter(|brand| !self.outcomes.contains_key(brand))
+    }
+}
+
+impl PackRecord {
+    /// The pack of this brand's that it is about, or the question that answers another's.
+    pub(super) const fn about(&self) -> Result<QueryId, AttemptId> {
+        match self {
+            Self::Asked(asked) => Ok(asked.query),
+            Self::Part(query, ..) => Ok(*query),
+            Self::Answering(_, _, id) => Err(*id),
+        }
     }
 }
 
@@ -106,6 +122,33 @@ pub(super) struct Packs {
 }
 
 impl Packs {
+    /// Packs of which nothing more comes, but for the newest `kept`, each with this brand's own question.
+    pub(super) fn ended(&self, kept: usize) -> Vec<(QueryId, AttemptId)> {
+        let over = self.asked.values().filter(|pack| pack.waiting().next().is_none());
+        let mut over: Vec<&PackAsked> = over.map(|pack| &pack.asked).collect();
+        over.sort_by_key(|asked| core::cmp::Reverse(asked.until));
+        over.into_iter().skip(kept).map(|asked| (asked.query, asked.own)).collect()
+    }
+
+    /// Whether a pack under way is answered with this question of this brand's.
+    pub(super) fn awaits(&self, id: &AttemptId) -> bool {
+        let open = |pack: &Pack| pack.waiting().next().is_some() && pack.asked.own == *id;
+        self.asked.values().any(open)
+    }
+
+    pub(super) fn get(&self, query: &QueryId) -> Option<&Pack> {
+        self.asked.get(query)
+    }
+
+    pub(super) fn forget(&mut self, query: &QueryId) {
+        self.asked.remove(query);
+    }
+
+    /// Forgets for whom a question is answered.
+    pub(super) fn forget_answering(&mut self, id: &AttemptId) {
+        self.answering.retain(|_, answering| answering != id);
+    }
+
     /// Applies a record of the journal.
     pub(super) fn restore(&mut self, record: PackRecord) {
         match record {
@@ -289,7 +332,7 @@ impl Room {
         match self.taken(from, question, now) {
             Ok((id, mut actions)) => {
                 // an answer that is there needs no record, or asking again would fill the journal
-                if self.local.progress(&id, self.inner.ledger()) != Some(LocalProgress::Released) {
+                if self.local_progress(&id) != Some(LocalProgress::Released) {
                     self.apply(PackRecord::Answering(from, query, id), &mut actions);
                 }
                 actions.extend(self.told(from, query, id));
@@ -333,13 +376,11 @@ impl Room {
 
     /// What another brand is told of its pack now; nothing while the question is under way.
     fn told(&self, from: ParticipantId, query: QueryId, id: AttemptId) -> Option<Action> {
-        let message = match self.local.progress(&id, self.inner.ledger())? {
+        let message = match self.local_progress(&id)? {
             LocalProgress::Charging | LocalProgress::Reading | LocalProgress::Releasing => {
                 return None;
             }
-            LocalProgress::Released => {
-                PackMessage::Answer(query, id, self.local.noised(&id)?.to_vec())
-            }
+            LocalProgress::Released => PackMessage::Answer(query, id, self.noised(&id)?),
             // packs do not stand
             LocalProgress::Failed | LocalProgress::Dropped | LocalProgress::Standing => {
                 PackMessage::Declined(query, PackDecline::Failed)
@@ -363,9 +404,16 @@ impl Room {
 
     /// A pack, its brands in order.
     pub(super) fn pack_view(&self, query: QueryId) -> Option<QueryView> {
-        let pack = self.packs.asked.get(&query)?;
+        let ended;
+        let pack = match self.packs.asked.get(&query) {
+            Some(pack) => pack,
+            None => {
+                ended = self.ended_pack(query)?;
+                &ended
+            }
+        };
         let own = self.local_view(pack.asked.own);
-        let mut brands: BTreeMap<ParticipantId, (BrandAnswerView, Option<&Answer>)> =
+        let mut brands: BTreeMap<ParticipantId, (BrandAnswerView, Option<Arc<Answer>>)> =
             BTreeMap::new();
         let part = |brand: ParticipantId, state: &str| BrandAnswerView {
             brand: brand.to_string(),
@@ -375,8 +423,8 @@ impl Room {
         let answered = |brand, id: &AttemptId| {
             let answer = self.answers.of(id);
             let view = BrandAnswerView {
-                hash: answer.map(|answer| answer.hash.to_string()),
-                cost_pico_rho: answer.map_or(0, |answer| answer.rho.get()),
+                hash: answer.as_ref().map(|answer| answer.hash.to_string()),
+                cost_pico_rho: answer.as_ref().map_or(0, |answer| answer.rho.get()),
                 ..part(brand, "answered")
             };
             (view, answer)
@@ -400,7 +448,8 @@ impl Room {
             brands.insert(*brand, view);
         }
         let waiting = brands.values().any(|(view, _)| view.state == "waiting");
-        let answers: Vec<&Answer> = brands.values().filter_map(|(_, answer)| *answer).collect();
+        let answers: Vec<&Answer> =
+            brands.values().filter_map(|(_, answer)| answer.as_deref()).collect();
         let step = match (waiting, answers.is_empty()) {
             (true, _) => "asking",
             (false, false) => "released",

@@ -21,7 +21,8 @@ impl Room {
     pub(super) fn check_stands(&self, question: &Question) -> Result<(), ServiceError> {
         if question.stands && self.scope_of(question)? != Scope::Local {
             return Err(views::cannot_stand(
-                &"joint questions and packs are answered once: only a local question stands",
+                &"joint questions and packs are answered once: only a local question stands; asked by months when they \
+                  are over, a joint question costs the same",
             ));
         }
         Ok(())

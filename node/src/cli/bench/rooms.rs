@@ -11,8 +11,8 @@ use privacy::steps::LocalCharge;
 use privacy::{
     AttemptId, BoundedVector, CalendarYear, CertifiedEntry, CleanRoom, CleanRoomEntry, Clock,
     Contract, DpPlan, Effect, Ledger, LocalRelease, MaskingSecret, Message, NoiseShare,
-    OpendpNoise, ParticipantId, PicoDelta, PicoRho, ProposeRequest, QueryId, QuerySpec, Release,
-    SnapshotId, UtcMillis,
+    OpendpNoise, ParticipantId, PicoRho, ProposeRequest, QueryId, QuerySpec, Release, SnapshotId,
+    UtcMillis,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -187,7 +187,7 @@ pub fn ask_locally(
         sql: plan.sql_hash(),
         contract: plan.contract_hash(),
         rho: plan.rho(),
-        delta: PicoDelta::ZERO,
+        delta: plan.delta(),
         year: YEAR,
         analyst,
         snapshot: SnapshotId([0; 32]),

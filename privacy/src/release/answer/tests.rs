@@ -13,6 +13,11 @@ fn other_plan(sql: &str) -> DpPlan {
     plan(sql)
 }
 
+/// What is shown of these sums.
+fn cells(plan: &DpPlan, values: &[i64]) -> Vec<ReleasedCell> {
+    answer(&Sums { plan, labels: &crate::release::public_labels(plan), values })
+}
+
 /// What is shown of these lines without noise: member, cell, sums.
 fn exact(plan: &DpPlan, lines: &[(&str, i64, &[i64])]) -> Vec<ReleasedCell> {
     let mut collector = Collector::new(plan);
@@ -20,7 +25,7 @@ fn exact(plan: &DpPlan, lines: &[(&str, i64, &[i64])]) -> Vec<ReleasedCell> {
         let added: Vec<Option<i64>> = added.iter().copied().map(Some).collect();
         collector.push(Some(member.as_bytes()), *cell, &added).unwrap();
     }
-    answer(&Sums { plan, values: collector.finish().unwrap().values() })
+    cells(plan, collector.finish().unwrap().values())
 }
 
 fn noise(plan: &DpPlan, column: usize, source: &mut OpendpNoise) -> i64 {
@@ -108,7 +113,7 @@ fn intervals_of_quotients_cover_as_often_as_they_say() {
                         + noise(&plan, column, &mut source)
                 })
                 .collect();
-            let value = answer(&Sums { plan: &plan, values: &values })[0].values[0];
+            let value = cells(&plan, &values)[0].values[0];
             value.low <= truth && truth <= value.high
         });
         // 95 % with a deviation of 0.56 %
@@ -136,13 +141,13 @@ fn quantiles_are_read_off_the_tree() {
     // one histogram serves both; a member has one row, so one node on each of nine levels
     assert_eq!((plan.columns().len(), plan.columns()[0].squared_bound()), (1, 9));
     let values = spending(&plan);
-    let cell = &answer(&Sums { plan: &plan, values: &values })[0];
+    let cell = &cells(&plan, &values)[0];
     for (value, truth) in cell.values.iter().zip([500.0, 900.0]) {
         assert!((value.value - truth).abs() <= 4.0, "{value:?} {truth}");
         assert!(value.low <= truth && truth <= value.high, "{value:?}");
     }
     let nobody = vec![0; plan.coordinates()];
-    let cell = &answer(&Sums { plan: &plan, values: &nobody })[0];
+    let cell = &cells(&plan, &nobody)[0];
     assert_eq!(cell.values[0].quality, Quality::Insufficient);
 }
 
@@ -153,7 +158,7 @@ fn intervals_of_quantiles_cover_as_often_as_they_say() {
     let mut source = OpendpNoise::from_system_entropy();
     let percent = percent_within(150, || {
         let noised: Vec<i64> = values.iter().map(|v| v + noise(&plan, 0, &mut source)).collect();
-        let value = answer(&Sums { plan: &plan, values: &noised })[0].values[0];
+        let value = cells(&plan, &noised)[0].values[0];
         value.low <= 500.0 && 500.0 <= value.high
     });
     // whatever crosses anywhere is in: at least 95 %, with a deviation of 1.8 %
@@ -167,13 +172,13 @@ fn cells_are_chosen_and_ordered_by_noised_values() {
     let plan = plan(sql);
     let scale = i64::try_from(plan.columns()[0].scale()).unwrap();
     let values: Vec<i64> = [50, 7, 200, 401].iter().map(|n| n * scale).collect();
-    let shown = answer(&Sums { plan: &plan, values: &values });
+    let shown = cells(&plan, &values);
     let keys: Vec<&str> = shown.iter().map(|cell| cell.keys[0].as_str()).collect();
     assert_eq!(keys, ["FUEL", "GROCERY"]);
     assert!(plan.query().selects());
     let values: Vec<i64> = [50, 50, 200, 50].iter().map(|n| n * scale).collect();
     let plan = other_plan("SELECT department, count(*) AS n FROM purchases GROUP BY 1 ORDER BY 2");
-    let shown = answer(&Sums { plan: &plan, values: &values });
+    let shown = cells(&plan, &values);
     let keys: Vec<&str> = shown.iter().map(|cell| cell.keys[0].as_str()).collect();
     // equal values keep the order of the public domain
     assert_eq!(keys, ["GROCERY", "PRODUCE", "OTHER", "FUEL"]);
@@ -190,5 +195,5 @@ fn what_only_having_names_is_noised_and_paid_for_too() {
     let scale = exact::integer(u128::from(hidden.columns()[1].scale()));
     assert!(scale > exact::integer(0));
     let values = vec![10 * hidden.columns()[0].scale() as i64, -1];
-    assert!(answer(&Sums { plan: &hidden, values: &values }).is_empty());
+    assert!(cells(&hidden, &values).is_empty());
 }

@@ -1,0 +1,204 @@
+//! A brand's clean room alone, with a log that certifies at once, whose ended questions leave.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use privacy::{Collector, NoiseShare, OpendpNoise};
+use protocol::codec;
+use protocol::ids::{BrandId, LeafIndex};
+use protocol::log::block::ApplicationEntry;
+use protocol::time::{Milliseconds, Timestamp};
+use protocol::witness::writer::Entropy;
+use ring::rand::SystemRandom;
+
+use super::super::super::{
+    APPLICATION, Action, CertifiedApplication, ReadResult, Room, RoomSettings,
+};
+use crate::purchases::Facts;
+use crate::service::{QueryView, Question, Scope};
+use crate::store::MemoryStore;
+use crate::vault::{HeldBrandKey, KEY_BYTES, Vault};
+
+const CONSTITUTION: &str =
+    include_str!("../../../../../alliance-config/formats/v0/constitution.toml");
+const BRAND: &str = "grocer_one";
+
+struct Counter(u8);
+impl Entropy for Counter {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        self.0 += 1;
+        bytes.fill(self.0);
+    }
+}
+
+struct Brand {
+    _folder: tempfile::TempDir,
+    facts: Arc<Facts>,
+    room: Room,
+    records: Vec<Vec<u8>>,
+    log: Vec<CertifiedApplication>,
+    fails: bool,
+    now: Timestamp,
+}
+
+fn brand() -> BrandId {
+    BrandId::new(BRAND).unwrap()
+}
+
+fn room(facts: &Arc<Facts>, drawn: u8, records: &[Vec<u8>]) -> Room {
+    let constitution = alliance_config::Constitution::parse(CONSTITUTION.as_bytes()).unwrap();
+    let clean_room = constitution.clean_room().unwrap();
+    let (facts, entropy) = (Arc::clone(facts), Box::new(Counter(drawn)));
+    let settings = RoomSettings::default();
+    Room::restore(brand(), &constitution, clean_room, facts, settings, entropy, records).unwrap()
+}
+
+impl Brand {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(MemoryStore::default());
+        let key = Arc::new(HeldBrandKey::from_bytes(&mut [7; KEY_BYTES]));
+        let vault = Vault::new(brand(), store.clone(), key, Arc::new(SystemRandom::new()));
+        let facts = Arc::new(Facts::open(folder.path().join("facts"), store, &vault).unwrap());
+        let room = room(&facts, 0, &[]);
+        let now = Timestamp::from_unix_ms(1_790_000_000_000);
+        let (records, log) = (Vec::new(), Vec::new());
+        Self { _folder: folder, facts, room, records, log, fails: false, now }
+    }
+
+    fn restart(&mut self) {
+        self.room = room(&self.facts, 100, &self.records);
+        self.log.iter().for_each(|entry| self.room.replay(entry));
+        let actions = self.room.resume(self.now);
+        self.carry_out(actions);
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        let mut actions: VecDeque<Action> = actions.into();
+        while let Some(action) = actions.pop_front() {
+            match action {
+                Action::Record(bytes) => self.records.push(bytes),
+                Action::Append(body) => {
+                    let index = LeafIndex::new(self.log.len() as u64);
+                    let entry = ApplicationEntry { application: APPLICATION, body };
+                    let entry = codec::encode(&(brand(), index, self.now, entry));
+                    let entry: CertifiedApplication =
+                        codec::decode("entry", &entry, usize::MAX).unwrap();
+                    self.log.push(entry.clone());
+                    actions.extend(self.room.certified(&entry, self.now));
+                }
+                Action::Read(job) => {
+                    let drawn = (!self.fails).then(|| {
+                        let mut source = OpendpNoise::from_system_entropy();
+                        let noise = NoiseShare::draw(&job.plan, &mut source).unwrap();
+                        (noise, Collector::new(&job.plan).finish().unwrap())
+                    });
+                    let result = ReadResult { id: job.id, period: None, drawn };
+                    actions.extend(self.room.read(result, self.now));
+                }
+                Action::Send(..) | Action::SendPack(..) => {}
+            }
+        }
+    }
+
+    fn question(number: u32, scope: Scope) -> Question {
+        let key = if scope == Scope::Pack { "brand, " } else { "" };
+        let group = if scope == Scope::Pack { " GROUP BY brand" } else { "" };
+        Question {
+            sql: format!(
+                "SELECT {key}count(*) AS n FROM purchases WHERE quantity > {number}{group}"
+            ),
+            scope: Some(scope),
+            pico_rho: Some(1_000_000),
+            ..Question::default()
+        }
+    }
+
+    fn ask(&mut self, number: u32, scope: Scope) -> QueryView {
+        let question = Self::question(number, scope);
+        let plan = self.room.plan(&question, self.now).unwrap();
+        let (view, actions) = self.room.query(&question, &plan.plan, self.now).unwrap();
+        self.carry_out(actions);
+        self.room.query_by_id(&view.id, self.now).unwrap()
+    }
+
+    fn leave(&mut self, kept: usize) {
+        let records = std::mem::take(&mut self.records);
+        self.records = self.room.let_leave(records, kept, self.now);
+    }
+
+    fn later(&mut self) {
+        self.now = self.now.plus(Milliseconds::from_seconds(1_000));
+        let actions = self.room.tick(self.now);
+        self.carry_out(actions);
+    }
+}
+
+#[test]
+fn ended_questions_leave_memory_and_are_answered_as_before() {
+    let mut brand = Brand::new();
+    let mut views: Vec<QueryView> = Vec::new();
+    for number in 0..6 {
+        views.push(brand.ask(number, Scope::Local));
+        assert_eq!(views.last().unwrap().step, "released");
+        brand.later();
+    }
+    // three records a question: asked, answered, shown
+    assert_eq!(brand.records.len(), 18);
+    brand.leave(4);
+    assert_eq!(brand.records.len(), 12);
+    brand.later();
+    brand.leave(2);
+    assert_eq!(brand.records.len(), 6);
+    for restarted in [false, true] {
+        if restarted {
+            brand.restart();
+        }
+        let records = brand.records.len();
+        for (number, view) in (0..).zip(&views) {
+            let question = Brand::question(number, Scope::Local);
+            assert_eq!(brand.room.plan(&question, brand.now).unwrap().cost_pico_rho, 0);
+            assert_eq!(brand.ask(number, Scope::Local), *view, "{number} {restarted}");
+            assert_eq!(brand.room.query_by_id(&view.id, brand.now).unwrap(), *view);
+        }
+        // the newest first, wherever they are
+        let ids =
+            |views: &[QueryView]| views.iter().map(|view| view.id.clone()).collect::<Vec<_>>();
+        let mut newest = ids(&brand.room.queries(10, brand.now));
+        newest.reverse();
+        assert_eq!(newest, ids(&views));
+        assert_eq!(brand.room.queries(3, brand.now).len(), 3);
+        assert_eq!((brand.records.len(), brand.log.len()), (records, 12), "{restarted}");
+    }
+    // another question is another charge
+    assert_eq!(brand.ask(6, Scope::Local).step, "released");
+    assert_eq!(brand.log.len(), 14);
+}
+
+#[test]
+fn a_failed_question_and_a_pack_leave_and_say_the_same() {
+    let mut brand = Brand::new();
+    brand.fails = true;
+    let failed = brand.ask(0, Scope::Local);
+    assert_eq!(failed.step, "void");
+    brand.fails = false;
+    let pack = brand.ask(1, Scope::Pack);
+    assert_eq!(pack.step, "asking");
+    // while others may answer, nothing of the pack leaves
+    brand.leave(0);
+    assert_eq!(brand.room.query_by_id(&pack.id, brand.now).unwrap(), pack);
+    brand.later();
+    let over = brand.room.query_by_id(&pack.id, brand.now).unwrap();
+    assert_eq!(over.step, "released");
+    brand.leave(0);
+    assert_eq!(brand.records, Vec::<Vec<u8>>::new());
+    brand.restart();
+    assert_eq!(brand.room.query_by_id(&pack.id, brand.now).unwrap(), over);
+    assert_eq!(brand.room.query_by_id(&failed.id, brand.now).unwrap(), failed);
+    // a failed one is read again at another charge only
+    assert_ne!(brand.ask(0, Scope::Local).id, failed.id);
+    // who asks for the pack's question again is answered from the store
+    let (own, entries) = (brand.room.queries(9, brand.now), brand.log.len());
+    brand.ask(1, Scope::Pack);
+    assert_eq!((brand.log.len(), own.len()), (entries, 2));
+}

@@ -1,0 +1,217 @@
+//! Attacks on what one brand answers about its own members: quantiles, and groups whose names are private.
+//!
+//! The steps are those of [`privacy::alone`], with a log that certifies at once. A question with private groups
+//! also takes a delta, which is too small to be seen here: the bound is that of rho alone.
+
+use privacy::ids::{QueryId, SnapshotId};
+use privacy::plan::LocalQuestion;
+use privacy::{
+    BoundedVector, CleanRoomEntry, Clock, Collector, DpPlan, Ledger, LocalEffect, LocalRelease,
+    LocalRequest, LocalRoom, NoiseShare, PicoRho, UtcMillis,
+};
+
+use super::alliance::{Entry, Kept, Mutant, YEAR, brand, contract};
+use super::statistics::Attack;
+use super::{Run, campaign};
+use crate::prng::Prng;
+
+pub(super) const ATTACKS: [Run; 3] = [own_quantiles, a_shop_with_one_too_few, a_shop_of_ones_own];
+
+/// The bin in the middle.
+const MIDDLE: i64 = 256;
+/// Rows that a member may have.
+const ROWS: i64 = 100;
+
+/// A brand that answers alone, with its log.
+struct Brand {
+    room: LocalRoom,
+    ledger: Ledger,
+    entries: u64,
+    mutant: Mutant,
+}
+
+impl Brand {
+    fn new(mutant: Mutant) -> Self {
+        let room = LocalRoom::new(brand(0), contract());
+        Self { room, ledger: Ledger::new(), entries: 0, mutant }
+    }
+
+    fn charged(&self) -> PicoRho {
+        self.ledger.local_spent(brand(0), YEAR)
+    }
+
+    /// Charges, reads what `lines` gives for the plan, and shows.
+    fn ask(
+        &mut self,
+        question: LocalQuestion,
+        lines: impl Fn(&DpPlan) -> Option<BoundedVector>,
+    ) -> Option<LocalRelease> {
+        let mut query = [0; 16];
+        query[..8].copy_from_slice(&self.entries.to_be_bytes());
+        let request = LocalRequest {
+            query: QueryId(query),
+            question,
+            snapshot: SnapshotId([1; 32]),
+            analyst_quota: contract().local_quota(),
+            at_risk: PicoRho::ZERO,
+            stands: false,
+        };
+        let clock = Clock { now: UtcMillis(self.entries), year: YEAR };
+        let mut effects = self.room.ask(request, &self.ledger, clock).ok()?;
+        while !effects.is_empty() {
+            let mut next = Vec::new();
+            for effect in effects {
+                match effect {
+                    LocalEffect::Append(entry) => next.extend(self.certify(&entry)?),
+                    LocalEffect::Read { id, plan, .. } => {
+                        let noise = self.noise(&plan)?;
+                        let vector = lines(&plan)?;
+                        let answered = self.room.answered(id, noise, vector, &self.ledger);
+                        next.extend(answered.ok()?);
+                    }
+                    LocalEffect::Released(release) => return Some(*release),
+                    _ => {}
+                }
+            }
+            effects = next;
+        }
+        None
+    }
+
+    fn certify(&mut self, entry: &CleanRoomEntry) -> Option<Vec<LocalEffect>> {
+        let index = self.entries;
+        self.entries += 1;
+        let time = UtcMillis(index);
+        let id =
+            self.ledger.enter(&Entry { writer: brand(0), index, time, bytes: entry.to_bytes() });
+        Some(self.room.certified(id.ok()?, &self.ledger))
+    }
+
+    fn noise(&self, plan: &DpPlan) -> Option<NoiseShare> {
+        let mut source = Lifted { kept: Kept::new(self.mutant), by: 0 };
+        if self.mutant == Mutant::WithoutThreshold {
+            source.by = threshold(plan)? - 1;
+        }
+        NoiseShare::draw(plan, &mut source).ok()
+    }
+}
+
+/// Noise with so much added: as if a threshold were so much less.
+struct Lifted {
+    kept: Kept,
+    by: i64,
+}
+
+impl privacy::mechanism::NoiseSource for Lifted {
+    fn discrete_gaussian(
+        &mut self,
+        deviation: &privacy::exact::Rational,
+    ) -> Result<i64, privacy::mechanism::NoiseError> {
+        Ok(self.kept.discrete_gaussian(deviation)? + self.by)
+    }
+
+    fn bits(&mut self) -> Result<[u8; 32], privacy::mechanism::NoiseError> {
+        self.kept.bits()
+    }
+}
+
+/// The least noised count of a shop that is shown.
+fn threshold(plan: &DpPlan) -> Option<i64> {
+    plan.summary().private.map(|private| private.threshold as i64)
+}
+
+fn question(sql: &str, rho: PicoRho) -> LocalQuestion {
+    LocalQuestion {
+        sql: sql.into(),
+        purpose: "joint_analytics".parse().expect("a name"),
+        analyst: "desk".parse().expect("a name"),
+        rho,
+    }
+}
+
+/// The median where as many rows lie in the middle as at the top, and one whose rows at the bottom, thirty times
+/// what it may have, would bring it from the middle to below: until the account is empty.
+pub(super) fn own_quantiles(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
+    let (questions, many) = (3, 30);
+    let own = |number: i64| match mutant {
+        Mutant::WithoutClipping => format!("target{number}"),
+        _ => "target".to_owned(),
+    };
+    campaign("a brand's own quantiles", trials, random, |is_in, _| {
+        let mut brand = Brand::new(mutant);
+        let rho = contract().local_quota().divided(questions).unwrap_or(PicoRho::ZERO);
+        let lines = |plan: &DpPlan| {
+            let mut collector = Collector::new(plan);
+            for number in 0..many {
+                for (name, bin) in [("middle", MIDDLE), ("top", 511)] {
+                    let name = format!("{name}{number}");
+                    collector.push(Some(name.as_bytes()), bin, &[Some(ROWS)]).ok()?;
+                }
+                if is_in {
+                    collector.push(Some(own(number).as_bytes()), 0, &[Some(ROWS)]).ok()?;
+                }
+            }
+            collector.finish().ok()
+        };
+        let mut below = 0.0;
+        for number in 0..questions {
+            // other words, or the answer would be the same
+            let sql = format!(
+                "SELECT quantile(amount_fen, 0.5) AS m FROM purchases WHERE amount_fen <> {}",
+                number + 1
+            );
+            let release = brand.ask(question(&sql, rho), lines);
+            let value = release.map_or(f64::MAX, |release| release.cells()[0].values[0].value);
+            // bins of two fen
+            below += f64::from(u8::from(value < 2.0 * MIDDLE as f64)) / questions as f64;
+        }
+        (below, brand.charged())
+    })
+}
+
+fn shops(
+    name: &'static str,
+    mutant: Mutant,
+    trials: u32,
+    random: &mut Prng,
+    others: impl Fn(i64) -> i64,
+) -> Attack {
+    let sql = "SELECT shop, count(distinct member) AS n FROM purchases GROUP BY shop";
+    campaign(name, trials, random, |is_in, _| {
+        let mut brand = Brand::new(mutant);
+        let lines = |plan: &DpPlan| {
+            let mut collector = Collector::new(plan);
+            for member in i64::from(!is_in)..=others(threshold(plan)?) {
+                let name = member.to_be_bytes();
+                collector.push_group(Some(&name), Some("theirs"), &[Some(1)]).ok()?;
+            }
+            collector.finish().ok()
+        };
+        let release = brand.ask(question(sql, contract().local_quota()), lines);
+        let shown = release.is_some_and(|release| !release.cells().is_empty());
+        (f64::from(u8::from(shown)), brand.charged())
+    })
+}
+
+/// A shop with one member less than it takes to be shown, or with the target.
+fn a_shop_with_one_too_few(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
+    shops("a shop with one too few", mutant, trials, random, |threshold| threshold - 1)
+}
+
+/// A shop in which nobody but the target has ever been.
+pub(super) fn a_shop_of_ones_own(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
+    shops("a shop of one's own", mutant, trials, random, |_| 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_attack_asks_and_is_charged() {
+        for attack in ATTACKS {
+            let attack = attack(Mutant::None, 1, &mut Prng::new(1));
+            assert!(attack.rho > 0.0, "{attack:?}");
+        }
+    }
+}

@@ -158,7 +158,8 @@ async fn points_of_merged_members_are_the_ones_who_stays() {
     let asker = Asker { user: "ann".to_owned(), roles: Role::ALL.to_vec() };
     let merge = MergeRequest { absorbed: other.clone() };
     node.merge_members(&asker, CARD.into(), merge).await.unwrap();
-    eventually("the points have moved", async || available(&node).await == mine + theirs).await;
+    eventually("the points have moved", async || of(&node, CARD).await == mine + theirs).await;
+    assert_eq!(available(&node).await, mine + theirs);
     // the merged member's card is the other's now
     assert_eq!(of(&node, &other).await, mine + theirs);
     let record = node.member_record(&asker, CARD.into()).await.unwrap();

@@ -15,7 +15,7 @@ use super::settlement::Payments;
 use super::silence::{self, Answers};
 use crate::clearing::{Absent, CheckedClosing, ClearingError, Settlement, Statement};
 use crate::epochs::Constitutions;
-use crate::exchange::{OutgoingLegs, Return, ReturnError};
+use crate::exchange::{OutgoingLegs, Return, ReturnError, ReturnReason};
 use crate::ids::{BrandId, Height};
 use crate::log::block::{Header, StatementEntry};
 use crate::log::closed_out::ClosedOut;
@@ -23,13 +23,23 @@ use crate::log::dispute::DisputeOpened;
 use crate::log::resolution::DisputeResolved;
 use crate::time::Timestamp;
 
+/// Something that came back.
+#[derive(Debug)]
+pub(super) struct ReturnEntry {
+    pub(super) place: Place,
+    at: Timestamp,
+    pub(super) to: BrandId,
+    pub(super) back: Return,
+    // up to where the other log had been recognised by the block before: what is sent there was applied
+    acknowledged: Height,
+}
+
 /// What one log says that others must bear out; collected while it is walked.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
     blocks: u64,
     opened: u64,
-    // where and when, to whom, what
-    returns: Vec<(Place, Timestamp, BrandId, Return)>,
+    returns: Vec<ReturnEntry>,
     closings: BTreeMap<Timestamp, CheckedClosing>,
     unreadable: BTreeSet<Timestamp>,
     statements: Vec<(Place, StatementEntry)>,
@@ -61,7 +71,8 @@ impl Collected {
 
     /// Takes note of an opened leaf that returns something to another brand.
     pub(super) fn returned(&mut self, place: Place, at: Timestamp, to: BrandId, back: Return) {
-        self.returns.push((place, at, to, back));
+        let acknowledged = self.answers.recognised_before(to);
+        self.returns.push(ReturnEntry { place, at, to, back, acknowledged });
     }
 
     pub(super) fn dispute(&mut self, place: Place, dispute: &DisputeOpened) {
@@ -111,8 +122,7 @@ pub(super) struct Across {
     epochs: EpochsAcross,
     // logs of which every leaf of every block could be opened
     pub(super) opened: BTreeSet<BrandId>,
-    // where and when, to whom, what
-    pub(super) returns: Vec<(Place, Timestamp, BrandId, Return)>,
+    pub(super) returns: Vec<ReturnEntry>,
     pub(super) closings: BTreeMap<Timestamp, BTreeMap<BrandId, CheckedClosing>>,
     unreadable: BTreeSet<Timestamp>,
     pub(super) damaged: BTreeSet<BrandId>,
@@ -182,7 +192,8 @@ impl Across {
         recorder: &mut Recorder,
     ) {
         let mut legs: BTreeMap<BrandId, OutgoingLegs> = BTreeMap::new();
-        for (place, at, log, back) in std::mem::take(&mut self.returns) {
+        for entry in std::mem::take(&mut self.returns) {
+            let ReturnEntry { place, at, to: log, back, acknowledged } = entry;
             let legs = legs.entry(log).or_default();
             if legs.leg(back.original).is_none()
                 && let Some(it) = originals.open(log, back.original)
@@ -190,7 +201,17 @@ impl Across {
                 let Original { height, until, to, payload } = it;
                 legs.certified(back.original, height, until, to, payload);
             }
+            let sent = legs.leg(back.original).map(|leg| leg.height);
+            let applied = back.reason != ReturnReason::Member
+                && sent.is_some_and(|height| height <= acknowledged);
             match legs.returned(place.log, &back, at) {
+                Ok(_) if applied => {
+                    let leaf = back.original;
+                    let message = format_args!(
+                        "a return to {log}: leaf {leaf} was acknowledged by an earlier block, so that it was credited; only its member can send it back"
+                    );
+                    recorder.find(place, Rule::ExchangeReturn, message);
+                }
                 Ok(_) => count(&mut recorder.counts.returns, 1),
                 Err(ReturnError::Unknown(_)) if !self.opened.contains(&log) => {
                     recorder.not_checked(place.log, Reason::OtherLegUnopened, 1);

@@ -68,13 +68,13 @@ fn judge_one<F: LogFolder>(
         return;
     }
     // what came back after the last block that was recognised lowers what the other owes: it counts
-    let mut after = across.returns.iter().filter(|(returned, _, to, _)| {
-        returned.log == by
-            && *to == it.log
-            && returned.height > Some(it.sent.height)
-            && returned.height < place.height
+    let mut after = across.returns.iter().filter(|returned| {
+        returned.place.log == by
+            && returned.to == it.log
+            && returned.place.height > Some(it.sent.height)
+            && returned.place.height < place.height
     });
-    let total = after.try_fold(it.sent.content.sent, |sum: Value, (.., back)| sum.plus(back.value));
+    let total = after.try_fold(it.sent.content.sent, |sum: Value, it| sum.plus(it.back.value));
     // and so does what it gave back by a resolution
     let mut given = across.resolutions.iter().filter(|(resolved, terms)| {
         resolved.log == by

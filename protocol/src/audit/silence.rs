@@ -18,7 +18,8 @@ const ANSWER_WITHIN: Milliseconds = Milliseconds::from_seconds(24 * 60 * 60);
 pub(super) struct Answers {
     // blocks that say something to a brand, in order; 16 bytes each
     said: BTreeMap<BrandId, Vec<(Height, Timestamp)>>,
-    recognised: BTreeMap<BrandId, Height>,
+    // up to which block it has recognised each log, and had before its last block
+    recognised: BTreeMap<BrandId, (Height, Height)>,
     newest: Timestamp,
 }
 
@@ -33,8 +34,14 @@ impl Answers {
     pub(super) fn header(&mut self, header: &Header) {
         self.newest = self.newest.max(header.time);
         for column in &header.columns {
-            self.recognised.insert(column.counterparty, column.recognised.height);
+            let known = self.recognised.entry(column.counterparty).or_default();
+            *known = (column.recognised.height, known.0);
         }
+    }
+
+    /// Up to which block it had recognised a log before its last block.
+    pub(super) fn recognised_before(&self, log: BrandId) -> Height {
+        self.recognised.get(&log).map(|(_, before)| *before).unwrap_or_default()
     }
 }
 
@@ -49,7 +56,8 @@ pub(super) fn judge(
     let now = logs.values().map(|log| log.newest).max().unwrap_or_default();
     for (log, of) in logs {
         for (to, blocks) in &of.said {
-            let answers = logs.get(to).and_then(|other| other.recognised.get(log)).copied();
+            let answers = logs.get(to).and_then(|other| other.recognised.get(log));
+            let answers = answers.map(|(now, _)| *now);
             let first = blocks.iter().find(|(height, _)| Some(*height) > answers);
             let Some((height, at)) = first else { continue };
             // it will never answer, and what was said to it is void

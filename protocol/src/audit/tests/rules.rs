@@ -337,6 +337,26 @@ fn returns_of_what_was_not_sent_or_came_back_before() {
     }
 }
 
+/// What a block acknowledges it has applied: what could not be goes back with that block or before it.
+#[test]
+fn a_return_of_what_was_acknowledged_by_an_earlier_block() {
+    let returns = |acknowledged_first, reason| {
+        let mut it = Alliance::new(4);
+        let sealed = vec![it.exchange("a", "b", 9)];
+        it.block("a", Content { sealed, ..Content::default() });
+        if acknowledged_first {
+            it.block("b", Content { recognised: vec![brand("a")], ..Content::default() });
+        }
+        let sealed = vec![(brand("a"), it.back_as(reason, 0, 9, 9_000_000))];
+        let recognised = if acknowledged_first { Vec::new() } else { vec![brand("a")] };
+        it.block("b", Content { sealed, recognised, ..Content::default() });
+        places(&it.audit(&[Alliance::auditor_key()]))
+    };
+    assert!(returns(false, ReturnReason::NotLinked).is_empty());
+    assert_eq!(returns(true, ReturnReason::NotLinked), ["b 2 8 exchange/return"]);
+    assert!(returns(true, ReturnReason::Member).is_empty());
+}
+
 #[test]
 fn parts_that_members_send_back() {
     let returns = |backs: &[(u64, u64)], wait| {

@@ -2,9 +2,10 @@
 //!
 //! Devices and addresses come as keyed hashes; what they are is not known here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use minicbor::{Decode, Encode};
+use protocol::shared_map::SharedMap;
 use protocol::time::{Milliseconds, Timestamp};
 
 use crate::ids::Account;
@@ -94,13 +95,13 @@ pub struct Case {
 #[cbor(array)]
 pub struct Watch {
     #[n(0)]
-    devices: BTreeMap<Trace, Vec<Account>>,
+    devices: SharedMap<Trace, Vec<Account>>,
     #[n(1)]
-    addresses: BTreeMap<Trace, VecDeque<(Timestamp, Account)>>,
+    addresses: SharedMap<Trace, VecDeque<(Timestamp, Account)>>,
     #[n(2)]
-    virtual_rewards: BTreeMap<Account, VecDeque<Timestamp>>,
+    virtual_rewards: SharedMap<Account, VecDeque<Timestamp>>,
     #[n(3)]
-    cases: BTreeMap<u64, Case>,
+    cases: SharedMap<u64, Case>,
 }
 
 fn forget_before<T>(
@@ -126,7 +127,7 @@ pub const fn minutes(minutes: u32) -> Milliseconds {
 impl Watch {
     /// Notes on which device an account was opened.
     pub(crate) fn note_device(&mut self, device: Trace, account: Account) {
-        let accounts = self.devices.entry(device).or_default();
+        let accounts = self.devices.get_or_default(device);
         if !accounts.contains(&account) && accounts.len() < ACCOUNTS_MAX {
             accounts.push(account);
         }
@@ -146,7 +147,7 @@ impl Watch {
         now: Timestamp,
         window: Milliseconds,
     ) {
-        let seen = self.addresses.entry(address).or_default();
+        let seen = self.addresses.get_or_default(address);
         seen.push_back((now, account));
         forget_before(seen, |(at, _)| *at, now, window);
     }
@@ -165,7 +166,7 @@ impl Watch {
         now: Timestamp,
         window: Milliseconds,
     ) {
-        let seen = self.virtual_rewards.entry(account).or_default();
+        let seen = self.virtual_rewards.get_or_default(account);
         seen.push_back(now);
         forget_before(seen, |at| *at, now, window);
     }
@@ -241,12 +242,14 @@ impl Watch {
     }
 
     pub(crate) fn forget(&mut self, account: Account) {
-        for accounts in self.devices.values_mut() {
-            accounts.retain(|it| *it != account);
-        }
-        for seen in self.addresses.values_mut() {
-            seen.retain(|(_, it)| *it != account);
-        }
+        self.devices.change_where(
+            |_, accounts| accounts.contains(&account),
+            |_, accounts| accounts.retain(|it| *it != account),
+        );
+        self.addresses.change_where(
+            |_, seen| seen.iter().any(|(_, it)| *it == account),
+            |_, seen| seen.retain(|(_, it)| *it != account),
+        );
         self.devices.retain(|_, accounts| !accounts.is_empty());
         self.addresses.retain(|_, seen| !seen.is_empty());
         self.virtual_rewards.remove(&account);

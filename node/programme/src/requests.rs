@@ -1,9 +1,8 @@
 //! What members ask of the brand's service, tracked to an answer; and the keys of requests that may
 //! be repeated.
 
-use std::collections::BTreeMap;
-
 use minicbor::{Decode, Encode};
+use protocol::shared_map::SharedMap;
 use protocol::time::Timestamp;
 
 use crate::ids::{Account, Name};
@@ -70,7 +69,7 @@ impl std::fmt::Debug for Request {
 #[cbor(array)]
 pub struct Requests {
     #[n(0)]
-    all: BTreeMap<u64, Request>,
+    all: SharedMap<u64, Request>,
     #[n(1)]
     last: u64,
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use protocol::amount::Points;
+use protocol::shared_map::SharedMap;
 use protocol::time::Timestamp;
 
 use crate::ids::{Account, Name};
@@ -81,9 +82,9 @@ pub struct Rewards {
     #[n(0)]
     stocks: BTreeMap<Name, Stock>,
     #[n(1)]
-    holds: BTreeMap<Key, Hold>,
+    holds: SharedMap<Key, Hold>,
     #[n(2)]
-    taken: BTreeMap<(Account, Name), u32>,
+    taken: SharedMap<(Account, Name), u32>,
 }
 
 impl Rewards {
@@ -136,7 +137,7 @@ impl Rewards {
     pub(crate) fn enter(&mut self, key: Key, hold: &Hold) {
         let stock = self.stocks.entry(hold.reward.clone()).or_default();
         stock.held = stock.held.saturating_add(1);
-        let taken = self.taken.entry((hold.account, hold.reward.clone())).or_default();
+        let taken = self.taken.get_or_default((hold.account, hold.reward.clone()));
         *taken = taken.saturating_add(1);
         self.holds.insert(key, hold.clone());
     }

@@ -1038,7 +1038,7 @@ fn a_snapshot_is_of_its_moment_however_late_it_is_written() {
             .collect();
         // exchanges both ways, some of which goes back
         for number in 0..40 {
-            world.exchange(AMBER, BIRCH, 1, 1 + number, &format!("late-{number}"));
+            world.exchange(AMBER, BIRCH, 1, 2 + number % 5, &format!("late-{number}"));
             world.earn(BIRCH, 1, 3);
         }
         world.run_until_quiet();

@@ -148,9 +148,7 @@ impl Adjustments {
     }
 
     pub(crate) fn move_to(&mut self, from: Account, into: Account) {
-        for adjustment in self.all.values_mut().filter(|it| it.account == from) {
-            adjustment.account = into;
-        }
+        self.all.change_where(|_, it| it.account == from, |_, it| it.account = into);
     }
 
     /// The reasons may name who was erased; the amounts are the books'. What waited will not be.

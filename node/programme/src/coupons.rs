@@ -233,7 +233,7 @@ impl Coupons {
             self.all.get_mut(code).into_iter().for_each(|coupon| coupon.account = into);
         }
         if !codes.is_empty() {
-            self.of.entry(into).or_default().extend(codes);
+            self.of.get_or_default(into).extend(codes);
         }
     }
 

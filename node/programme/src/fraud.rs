@@ -220,8 +220,7 @@ impl Watch {
     }
 
     pub(crate) fn move_to(&mut self, from: Account, into: Account) {
-        let of_cases = self.cases.values_mut().map(|case| &mut case.accounts);
-        for accounts in self.devices.values_mut().chain(of_cases) {
+        let become_one = |accounts: &mut Vec<Account>| {
             if let Some(place) = accounts.iter().position(|it| *it == from) {
                 // one person with one account, where both were
                 if accounts.contains(&into) {
@@ -230,12 +229,25 @@ impl Watch {
                     *account = into;
                 }
             }
-        }
-        for (_, account) in self.addresses.values_mut().flatten().filter(|(_, it)| *it == from) {
-            *account = into;
-        }
+        };
+        self.cases.change_where(
+            |_, case| case.accounts.contains(&from),
+            |_, case| become_one(&mut case.accounts),
+        );
+        self.devices.change_where(
+            |_, accounts| accounts.contains(&from),
+            |_, accounts| become_one(accounts),
+        );
+        self.addresses.change_where(
+            |_, seen| seen.iter().any(|(_, it)| *it == from),
+            |_, seen| {
+                for (_, account) in seen.iter_mut().filter(|(_, it)| *it == from) {
+                    *account = into;
+                }
+            },
+        );
         if let Some(seen) = self.virtual_rewards.remove(&from) {
-            let all = self.virtual_rewards.entry(into).or_default();
+            let all = self.virtual_rewards.get_or_default(into);
             all.extend(seen);
             all.make_contiguous().sort_unstable();
         }

@@ -101,9 +101,7 @@ impl Requests {
         true
     }
     pub(crate) fn move_to(&mut self, from: Account, into: Account) {
-        for request in self.all.values_mut().filter(|request| request.account == from) {
-            request.account = into;
-        }
+        self.all.change_where(|_, it| it.account == from, |_, it| it.account = into);
     }
     pub(crate) fn forget(&mut self, account: Account) {
         self.all.retain(|_, request| request.account != account);

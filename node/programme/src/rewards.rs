@@ -157,14 +157,12 @@ impl Rewards {
     }
 
     pub(crate) fn move_to(&mut self, from: Account, into: Account) {
-        for hold in self.holds.values_mut().filter(|hold| hold.account == from) {
-            hold.account = into;
-        }
+        self.holds.change_where(|_, it| it.account == from, |_, it| it.account = into);
         let taken: Vec<_> =
             self.taken.keys().filter(|(whose, _)| *whose == from).cloned().collect();
         for key in taken {
             let many = self.taken.remove(&key).unwrap_or_default();
-            let sum = self.taken.entry((into, key.1)).or_default();
+            let sum = self.taken.get_or_default((into, key.1));
             *sum = sum.saturating_add(many);
         }
     }

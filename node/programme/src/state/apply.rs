@@ -206,7 +206,7 @@ impl Programme {
                     self.state.merged.remove(account).ok_or(broken("a merge undone twice"))?;
                 // a stop is not undone by parting
                 if self.state.profiles.get(&into).is_some_and(|profile| profile.stopped) {
-                    self.state.profiles.entry(*account).or_default().stopped = true;
+                    self.state.profiles.get_or_default(*account).stopped = true;
                 }
             }
             Change::Forgotten { account } => self.forget(*account),

@@ -158,7 +158,7 @@ struct State {
     adjustments: Adjustments,
     // who was merged into whom
     #[cbor(n(15), default)]
-    merged: BTreeMap<Account, Account>,
+    merged: SharedMap<Account, Account>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

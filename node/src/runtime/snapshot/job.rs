@@ -193,8 +193,7 @@ impl Runtime {
         let begun = Instant::now();
         if let Some(room) = &mut self.room {
             let joint = std::mem::take(&mut self.core.joint);
-            self.core.joint =
-                tokio::task::block_in_place(|| room.let_ended_leave(joint, now()));
+            self.core.joint = tokio::task::block_in_place(|| room.let_ended_leave(joint, now()));
         }
         let Some(copy) = self.core.copy() else { return Ok(()) };
         let care = &mut self.snapshots;

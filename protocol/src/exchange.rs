@@ -23,6 +23,7 @@ use crate::amount::{Points, QuoteError, Value, quote};
 use crate::codec::{self, DecodeError};
 use crate::constitution::{Constitution, PAYLOAD_MAX};
 use crate::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestId};
+use crate::shared_map::SharedMap;
 use crate::time::Timestamp;
 
 /// Longest one-time link code, in bytes.
@@ -301,7 +302,7 @@ pub enum LegState {
 /// Every leaf the own log has sent that is not settled, by index.
 #[derive(Clone, Debug, Default)]
 pub struct OutgoingLegs {
-    legs: BTreeMap<LeafIndex, OutgoingLeg>,
+    legs: SharedMap<LeafIndex, OutgoingLeg>,
     // by receiver, in the order of the log: what it has not recognised, and some that was void meanwhile
     unrecognised: BTreeMap<BrandId, VecDeque<(Height, LeafIndex)>>,
     // by receiver, in the order of the log
@@ -466,14 +467,15 @@ impl OutgoingLegs {
         to: BrandId,
         never: impl Fn(LeafIndex, &OutgoingLeg) -> bool,
     ) -> Vec<(LeafIndex, Payload)> {
+        let is_open = |leg: &OutgoingLeg| !matches!(leg.state, LegState::Returned | LegState::Void);
         let mut void = Vec::new();
-        for (index, leg) in self.legs.iter_mut().filter(|(_, leg)| leg.to == to) {
-            let is_open = !matches!(leg.state, LegState::Returned | LegState::Void);
-            if is_open && never(*index, leg) {
+        self.legs.change_where(
+            |index, leg| leg.to == to && is_open(leg) && never(*index, leg),
+            |index, leg| {
                 leg.state = LegState::Void;
                 void.push((*index, leg.payload.clone()));
-            }
-        }
+            },
+        );
         void
     }
 
@@ -481,6 +483,12 @@ impl OutgoingLegs {
     #[must_use]
     pub fn leg(&self, index: LeafIndex) -> Option<&OutgoingLeg> {
         self.legs.get(&index)
+    }
+
+    /// All leaves as they are now, for whoever writes them down.
+    #[must_use]
+    pub fn copy(&self) -> SharedMap<LeafIndex, OutgoingLeg> {
+        self.legs.clone()
     }
 
     /// All leaves, in the order of the log.

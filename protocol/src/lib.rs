@@ -37,6 +37,7 @@ pub mod ledger;
 pub mod log;
 pub mod receipt;
 pub mod recovery;
+pub mod shared_map;
 pub mod time;
 #[cfg(test)]
 mod vectors;

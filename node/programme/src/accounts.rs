@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use protocol::amount::Points;
+use protocol::shared_map::SharedMap;
 use protocol::time::Timestamp;
 
 use crate::ids::Account;
@@ -156,7 +157,7 @@ pub enum MoveError {
 #[cbor(array)]
 pub struct Accounts {
     #[n(0)]
-    members: BTreeMap<Account, Balance>,
+    members: SharedMap<Account, Balance>,
     // what has come to each side less what has left it
     #[n(1)]
     sides: BTreeMap<Side, i64>,
@@ -218,7 +219,7 @@ impl Accounts {
         points: Points,
         expires: Option<Timestamp>,
     ) -> Result<(), MoveError> {
-        let balance = self.members.entry(account).or_default();
+        let balance = self.members.get_or_default(account);
         let fills = points.min(balance.owed);
         balance.lots.add(expires, points.saturating_minus(fills)).map_err(|_| MoveError::Range)?;
         balance.owed = balance.owed.saturating_minus(fills);
@@ -257,7 +258,7 @@ impl Accounts {
         to: Side,
         points: Points,
     ) -> Result<(), MoveError> {
-        let balance = self.members.entry(account).or_default();
+        let balance = self.members.get_or_default(account);
         let there = points.min(balance.available());
         let owed =
             balance.owed.plus(points.saturating_minus(there)).map_err(|_| MoveError::Range)?;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use protocol::amount::Points;
+use protocol::shared_map::SharedMap;
 use protocol::time::Timestamp;
 
 use crate::calendar::Day;
@@ -103,7 +104,7 @@ impl std::fmt::Debug for Adjustment {
 #[cbor(array)]
 pub struct Adjustments {
     #[n(0)]
-    all: BTreeMap<u64, Adjustment>,
+    all: SharedMap<u64, Adjustment>,
     // what each person has booked alone on the latest day with any
     #[n(1)]
     alone: BTreeMap<String, (Day, u64)>,
@@ -147,19 +148,18 @@ impl Adjustments {
     }
 
     pub(crate) fn move_to(&mut self, from: Account, into: Account) {
-        for adjustment in self.all.values_mut().filter(|it| it.account == from) {
-            adjustment.account = into;
-        }
+        self.all.change_where(|_, it| it.account == from, |_, it| it.account = into);
     }
 
     /// The reasons may name who was erased; the amounts are the books'. What waited will not be.
     pub(crate) fn forget(&mut self, account: Account) {
-        for adjustment in self.all.values_mut().filter(|it| it.account == account) {
+        let theirs = |_: &u64, it: &Adjustment| it.account == account;
+        self.all.change_where(theirs, |_, adjustment| {
             adjustment.reason.clear();
             if adjustment.state == AdjustmentState::Waiting {
                 let (at, by) = (adjustment.at, String::new());
                 adjustment.state = AdjustmentState::Refused { at, by };
             }
-        }
+        });
     }
 }

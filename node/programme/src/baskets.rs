@@ -4,11 +4,10 @@
 //! back take away what they had given, whatever tier the member has by then, and a basket that shrinks
 //! and grows again has earned once.
 
-use std::collections::BTreeMap;
-
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 use protocol::amount::{Points, Rate};
+use protocol::shared_map::SharedMap;
 
 use crate::ids::BasketPart;
 
@@ -33,7 +32,7 @@ pub struct CountedBasket {
 /// All baskets that have counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(transparent)]
-pub struct Baskets(#[n(0)] BTreeMap<ByteArray<16>, CountedBasket>);
+pub struct Baskets(#[n(0)] SharedMap<ByteArray<16>, CountedBasket>);
 
 impl Baskets {
     /// A basket, by any of its parts.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use minicbor::{Decode, Encode};
+use protocol::shared_map::SharedMap;
 use protocol::time::Timestamp;
 
 use crate::ids::{Account, Fen, Name};
@@ -190,9 +191,9 @@ pub struct KindCount {
 #[cbor(array)]
 pub struct Coupons {
     #[n(0)]
-    all: BTreeMap<Code, Coupon>,
+    all: SharedMap<Code, Coupon>,
     #[n(1)]
-    of: BTreeMap<Account, Vec<Code>>,
+    of: SharedMap<Account, Vec<Code>>,
     #[n(2)]
     kinds: BTreeMap<Name, KindCount>,
 }
@@ -232,14 +233,14 @@ impl Coupons {
             self.all.get_mut(code).into_iter().for_each(|coupon| coupon.account = into);
         }
         if !codes.is_empty() {
-            self.of.entry(into).or_default().extend(codes);
+            self.of.get_or_default(into).extend(codes);
         }
     }
 
     pub(crate) fn enter(&mut self, code: Code, coupon: &Coupon) {
         let count = self.kinds.entry(coupon.kind.clone()).or_default();
         count.given = count.given.saturating_add(1);
-        self.of.entry(coupon.account).or_default().push(code);
+        self.of.get_or_default(coupon.account).push(code);
         self.all.insert(code, coupon.clone());
     }
 

@@ -2,9 +2,10 @@
 //!
 //! Devices and addresses come as keyed hashes; what they are is not known here.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use minicbor::{Decode, Encode};
+use protocol::shared_map::SharedMap;
 use protocol::time::{Milliseconds, Timestamp};
 
 use crate::ids::Account;
@@ -94,13 +95,13 @@ pub struct Case {
 #[cbor(array)]
 pub struct Watch {
     #[n(0)]
-    devices: BTreeMap<Trace, Vec<Account>>,
+    devices: SharedMap<Trace, Vec<Account>>,
     #[n(1)]
-    addresses: BTreeMap<Trace, VecDeque<(Timestamp, Account)>>,
+    addresses: SharedMap<Trace, VecDeque<(Timestamp, Account)>>,
     #[n(2)]
-    virtual_rewards: BTreeMap<Account, VecDeque<Timestamp>>,
+    virtual_rewards: SharedMap<Account, VecDeque<Timestamp>>,
     #[n(3)]
-    cases: BTreeMap<u64, Case>,
+    cases: SharedMap<u64, Case>,
 }
 
 fn forget_before<T>(
@@ -126,7 +127,7 @@ pub const fn minutes(minutes: u32) -> Milliseconds {
 impl Watch {
     /// Notes on which device an account was opened.
     pub(crate) fn note_device(&mut self, device: Trace, account: Account) {
-        let accounts = self.devices.entry(device).or_default();
+        let accounts = self.devices.get_or_default(device);
         if !accounts.contains(&account) && accounts.len() < ACCOUNTS_MAX {
             accounts.push(account);
         }
@@ -146,7 +147,7 @@ impl Watch {
         now: Timestamp,
         window: Milliseconds,
     ) {
-        let seen = self.addresses.entry(address).or_default();
+        let seen = self.addresses.get_or_default(address);
         seen.push_back((now, account));
         forget_before(seen, |(at, _)| *at, now, window);
     }
@@ -165,7 +166,7 @@ impl Watch {
         now: Timestamp,
         window: Milliseconds,
     ) {
-        let seen = self.virtual_rewards.entry(account).or_default();
+        let seen = self.virtual_rewards.get_or_default(account);
         seen.push_back(now);
         forget_before(seen, |at| *at, now, window);
     }
@@ -219,8 +220,7 @@ impl Watch {
     }
 
     pub(crate) fn move_to(&mut self, from: Account, into: Account) {
-        let of_cases = self.cases.values_mut().map(|case| &mut case.accounts);
-        for accounts in self.devices.values_mut().chain(of_cases) {
+        let become_one = |accounts: &mut Vec<Account>| {
             if let Some(place) = accounts.iter().position(|it| *it == from) {
                 // one person with one account, where both were
                 if accounts.contains(&into) {
@@ -229,24 +229,39 @@ impl Watch {
                     *account = into;
                 }
             }
-        }
-        for (_, account) in self.addresses.values_mut().flatten().filter(|(_, it)| *it == from) {
-            *account = into;
-        }
+        };
+        self.cases.change_where(
+            |_, case| case.accounts.contains(&from),
+            |_, case| become_one(&mut case.accounts),
+        );
+        self.devices.change_where(
+            |_, accounts| accounts.contains(&from),
+            |_, accounts| become_one(accounts),
+        );
+        self.addresses.change_where(
+            |_, seen| seen.iter().any(|(_, it)| *it == from),
+            |_, seen| {
+                for (_, account) in seen.iter_mut().filter(|(_, it)| *it == from) {
+                    *account = into;
+                }
+            },
+        );
         if let Some(seen) = self.virtual_rewards.remove(&from) {
-            let all = self.virtual_rewards.entry(into).or_default();
+            let all = self.virtual_rewards.get_or_default(into);
             all.extend(seen);
             all.make_contiguous().sort_unstable();
         }
     }
 
     pub(crate) fn forget(&mut self, account: Account) {
-        for accounts in self.devices.values_mut() {
-            accounts.retain(|it| *it != account);
-        }
-        for seen in self.addresses.values_mut() {
-            seen.retain(|(_, it)| *it != account);
-        }
+        self.devices.change_where(
+            |_, accounts| accounts.contains(&account),
+            |_, accounts| accounts.retain(|it| *it != account),
+        );
+        self.addresses.change_where(
+            |_, seen| seen.iter().any(|(_, it)| *it == account),
+            |_, seen| seen.retain(|(_, it)| *it != account),
+        );
         self.devices.retain(|_, accounts| !accounts.is_empty());
         self.addresses.retain(|_, seen| !seen.is_empty());
         self.virtual_rewards.remove(&account);

@@ -1,9 +1,8 @@
 //! What members ask of the brand's service, tracked to an answer; and the keys of requests that may
 //! be repeated.
 
-use std::collections::BTreeMap;
-
 use minicbor::{Decode, Encode};
+use protocol::shared_map::SharedMap;
 use protocol::time::Timestamp;
 
 use crate::ids::{Account, Name};
@@ -70,7 +69,7 @@ impl std::fmt::Debug for Request {
 #[cbor(array)]
 pub struct Requests {
     #[n(0)]
-    all: BTreeMap<u64, Request>,
+    all: SharedMap<u64, Request>,
     #[n(1)]
     last: u64,
 }
@@ -102,9 +101,7 @@ impl Requests {
         true
     }
     pub(crate) fn move_to(&mut self, from: Account, into: Account) {
-        for request in self.all.values_mut().filter(|request| request.account == from) {
-            request.account = into;
-        }
+        self.all.change_where(|_, it| it.account == from, |_, it| it.account = into);
     }
     pub(crate) fn forget(&mut self, account: Account) {
         self.all.retain(|_, request| request.account != account);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use protocol::amount::Points;
+use protocol::shared_map::SharedMap;
 use protocol::time::Timestamp;
 
 use crate::ids::{Account, Name};
@@ -81,9 +82,9 @@ pub struct Rewards {
     #[n(0)]
     stocks: BTreeMap<Name, Stock>,
     #[n(1)]
-    holds: BTreeMap<Key, Hold>,
+    holds: SharedMap<Key, Hold>,
     #[n(2)]
-    taken: BTreeMap<(Account, Name), u32>,
+    taken: SharedMap<(Account, Name), u32>,
 }
 
 impl Rewards {
@@ -136,7 +137,7 @@ impl Rewards {
     pub(crate) fn enter(&mut self, key: Key, hold: &Hold) {
         let stock = self.stocks.entry(hold.reward.clone()).or_default();
         stock.held = stock.held.saturating_add(1);
-        let taken = self.taken.entry((hold.account, hold.reward.clone())).or_default();
+        let taken = self.taken.get_or_default((hold.account, hold.reward.clone()));
         *taken = taken.saturating_add(1);
         self.holds.insert(key, hold.clone());
     }
@@ -156,14 +157,12 @@ impl Rewards {
     }
 
     pub(crate) fn move_to(&mut self, from: Account, into: Account) {
-        for hold in self.holds.values_mut().filter(|hold| hold.account == from) {
-            hold.account = into;
-        }
+        self.holds.change_where(|_, it| it.account == from, |_, it| it.account = into);
         let taken: Vec<_> =
             self.taken.keys().filter(|(whose, _)| *whose == from).cloned().collect();
         for key in taken {
             let many = self.taken.remove(&key).unwrap_or_default();
-            let sum = self.taken.entry((into, key.1)).or_default();
+            let sum = self.taken.get_or_default((into, key.1));
             *sum = sum.saturating_add(many);
         }
     }

@@ -8,21 +8,27 @@
 //! ([`super::cold`]), found under the same ids and idempotency keys, and comes into memory again when something
 //! of it comes back. Nothing that is sent or written depends on the order of a hash map here.
 
+mod copy;
 mod ends;
 mod exchange;
+mod exchanges;
 mod memory;
 mod others;
 mod own;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::amount::{Rate, Value};
 use protocol::exchange::{OutgoingLegs, Payload, Return, ReturnError, SendBackError};
 use protocol::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestId};
 use protocol::log::resolution::DisputeResolved;
+use protocol::shared_map::SharedMap;
 use protocol::time::Timestamp;
 
+pub use self::copy::BookCopy;
+pub(super) use self::copy::LEAVING_MAX;
 pub use self::exchange::{BookedExchange, ExchangeState, reason_code};
+use self::exchanges::Exchanges;
 pub use self::memory::{BookState, Marks};
 use super::cold::{Cold, ColdError};
 use super::points::{PointsError, PointsLedger};
@@ -80,10 +86,7 @@ pub struct Terms {
 /// The book.
 #[derive(Debug, Default)]
 pub struct Book {
-    exchanges: HashMap<RequestId, BookedExchange>,
-    // by number, in the order they came; some have left memory
-    order: VecDeque<(u64, RequestId)>,
-    next: u64,
+    exchanges: Exchanges,
     legs: OutgoingLegs,
     // of own blocks that have just become final
     fresh: BTreeMap<Height, Vec<RequestId>>,
@@ -105,7 +108,7 @@ pub struct Book {
     // up to which height own blocks have been built in this life
     built: Height,
     // what the own log sends back of exchanges that are still to come in again, after a rebuild
-    former_returns: BTreeMap<Place, Vec<Return>>,
+    former_returns: SharedMap<Place, Vec<Return>>,
     counts: ExchangeCounts,
 }
 

@@ -265,6 +265,14 @@ impl Cold {
     /// # Errors
     /// When it cannot be written; memory then keeps it.
     pub fn take(&self, leaving: &Leaving) -> Result<(), ColdError> {
+        self.take_at(leaving, || {})
+    }
+
+    /// The same; between two transactions of the store this is done.
+    ///
+    /// # Errors
+    /// Those of [`Self::take`].
+    pub fn take_at(&self, leaving: &Leaving, mut between: impl FnMut()) -> Result<(), ColdError> {
         let numbered = (leaving.first..).zip(&leaving.exchanges);
         for piece in numbered.collect::<Vec<_>>().chunks(AT_ONCE) {
             let mut writes = Vec::new();
@@ -280,6 +288,7 @@ impl Cold {
                 }
             }
             self.store.transaction(&writes)?;
+            between();
         }
         let numbered = (leaving.first_received..).zip(&leaving.received);
         for piece in numbered.collect::<Vec<_>>().chunks(AT_ONCE) {
@@ -300,6 +309,7 @@ impl Cold {
                 }
             }
             self.store.transaction(&writes)?;
+            between();
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 pub mod book;
 pub mod cold;
+mod index;
 pub mod points;
 pub mod received;
 pub mod record;

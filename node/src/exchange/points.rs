@@ -12,10 +12,11 @@
 
 mod movements;
 
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use minicbor::{Decode, Encode};
 use protocol::amount::Points;
+use protocol::shared_map::SharedMap;
 
 use crate::vault::MemberId;
 
@@ -65,7 +66,7 @@ pub enum PointsError {
 /// All balances of one brand.
 #[derive(Debug, Default)]
 pub struct PointsLedger {
-    members: HashMap<MemberId, Balance>,
+    members: SharedMap<MemberId, Balance>,
     control: BTreeMap<Control, u64>,
     // keys of what has earned since the last snapshot, so that nothing earns twice
     earned: HashSet<[u8; 20]>,
@@ -92,26 +93,17 @@ impl PointsLedger {
         after: Option<MemberId>,
         limit: usize,
     ) -> Vec<MemberId> {
-        // the highest of those that are kept is on top
-        let mut first = BinaryHeap::new();
-        let fits = |member: MemberId| after.is_none_or(|after| member > after);
-        let has = self.members.iter().filter(|(_, balance)| balance.available >= least);
-        for member in has.map(|(member, _)| *member).filter(|member| fits(*member)) {
-            first.push(member);
-            if first.len() > limit {
-                first.pop();
-            }
-        }
-        first.into_sorted_vec()
+        let first = after.unwrap_or(MemberId::from_bytes([0; 16]));
+        let fits = self.members.from_key(&first).filter(|(member, balance)| {
+            after.is_none_or(|after| **member > after) && balance.available >= least
+        });
+        fits.take(limit).map(|(member, _)| *member).collect()
     }
 
-    /// All balances, in the order of members' ids.
+    /// All balances, as they are now, in the order of members' ids.
     #[must_use]
-    pub fn balances(&self) -> Vec<(MemberId, Balance)> {
-        let all = self.members.iter().map(|(member, balance)| (*member, *balance));
-        let mut all: Vec<_> = all.collect();
-        all.sort_unstable_by_key(|(member, _)| *member);
-        all
+    pub fn balances(&self) -> SharedMap<MemberId, Balance> {
+        self.members.clone()
     }
     /// All control accounts.
     pub fn controls(&self) -> impl Iterator<Item = (Control, u64)> + '_ {
@@ -304,7 +296,7 @@ impl PointsLedger {
     }
 
     fn take_before(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
-        let balance = self.members.entry(member).or_default();
+        let balance = self.members.get_or_default(member);
         let there = points.min(balance.available);
         let rest = points.saturating_minus(there);
         let beyond = self.beyond.get(&member).copied().unwrap_or_default();
@@ -319,7 +311,7 @@ impl PointsLedger {
     fn give(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
         let beyond = self.beyond.get(&member).copied().unwrap_or_default();
         let made_up = points.min(beyond);
-        let balance = self.members.entry(member).or_default();
+        let balance = self.members.get_or_default(member);
         let given = points.saturating_minus(made_up);
         balance.available = balance.available.plus(given).map_err(|_| PointsError::Range)?;
         match beyond.saturating_minus(made_up) {

@@ -5,20 +5,20 @@
 //! vault's. What came in leaves memory with a snapshot (see [`super::book`]) and comes into it again when its
 //! member sends some of it back; its residue stays in the sum.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use minicbor::{Decode, Encode};
 use protocol::exchange::{IncomingLeg, Return, SendBackError};
 use protocol::ids::{BrandId, LeafIndex, RequestId};
+use protocol::shared_map::SharedMap;
 use protocol::time::Timestamp;
 
+use super::book::LEAVING_MAX;
 use super::cold::{Cold, ColdError, Leaving};
+use super::index::Index;
 use super::record::SendBack;
 use crate::service::ReceivedView;
 use crate::vault::MemberId;
-
-/// Numbers that are gone from the order stay in it until they are so many more than those that are there.
-const GONE_MAX: usize = 1024;
 
 /// Where an exchange is: a leaf of another brand's log.
 pub type Place = (BrandId, LeafIndex);
@@ -47,20 +47,75 @@ impl Received {
     }
 }
 
+/// Those in memory, as they are at some moment.
+#[derive(Clone, Debug, Default)]
+pub struct ReceivedCopy {
+    // by number, in the order in which they were credited
+    all: SharedMap<u64, (Place, Received)>,
+    sent_back: SharedMap<RequestId, SendBack>,
+    // keys of what was sent back, by exchange, and how many of them are in no final block
+    back: SharedMap<Place, (Vec<RequestId>, u64)>,
+    // how many had left memory before
+    left: u64,
+}
+
+impl ReceivedCopy {
+    /// Those that are in memory still when these have left, in the order in which they were credited.
+    pub fn iter(&self, leaving: &Leaving) -> impl Iterator<Item = (Place, &Received)> {
+        let gone = places(leaving);
+        let all = self.all.values().map(|(place, received)| (*place, received));
+        all.filter(move |(place, _)| !gone.contains(place))
+    }
+
+    /// What was sent back of them, in the order in which it was asked for, and whether it is in a final
+    /// block: of one exchange the first are.
+    pub fn all_sent_back(&self, leaving: &Leaving) -> impl Iterator<Item = (&SendBack, bool)> {
+        let gone = places(leaving);
+        let back = self.back.iter().filter(move |(place, _)| !gone.contains(place));
+        back.flat_map(|(_, (keys, waiting))| {
+            let is_final = keys.len() as u64 - *waiting;
+            let asked = keys.iter().filter_map(|id| self.sent_back.get(id));
+            (0..).zip(asked).map(move |(number, asked)| (asked, number < is_final))
+        })
+    }
+
+    /// Adds what can leave memory: what came before the one with this number, if nothing of it is sent
+    /// back, or its window is over by the own log's time and nothing is on its way.
+    pub(super) fn leaving(&self, before: u64, own_log: Timestamp, leaving: &mut Leaving) {
+        leaving.first_received = self.left;
+        let old = self.all.iter().take_while(|(number, _)| **number < before);
+        for (_, (place, received)) in old {
+            if leaving.received.len() >= LEAVING_MAX {
+                break;
+            }
+            let is_over = own_log > received.leg.until();
+            let ended = match self.back.get(place) {
+                None if !received.recalled => None,
+                None if is_over => Some(Vec::new()),
+                Some((keys, 0)) if is_over => {
+                    Some(keys.iter().filter_map(|id| self.sent_back.get(id)).cloned().collect())
+                }
+                _ => continue,
+            };
+            leaving.received.push((*place, *received, ended));
+        }
+    }
+}
+
+fn places(leaving: &Leaving) -> BTreeSet<Place> {
+    leaving.received.iter().map(|(place, ..)| *place).collect()
+}
+
 /// All of them.
 #[derive(Debug, Default)]
 pub struct ReceivedExchanges {
-    // in memory, each with its number in the order of this run
-    all: HashMap<Place, (u64, Received)>,
-    // by number, in the order in which they were credited; some have left memory
-    order: VecDeque<(u64, Place)>,
+    // those in memory, with what was sent back of them
+    hot: ReceivedCopy,
+    numbers: Index<Place>,
     next: u64,
     // those that have left memory, and how many
     cold: Option<Cold>,
     left: u64,
-    sent_back: BTreeMap<RequestId, SendBack>,
-    // keys of what was sent back, by exchange, and how many of them are in no final block
-    back: BTreeMap<Place, (Vec<RequestId>, u64)>,
     // micro-fen, by the brand that owes it; a sum of values, each in its range
     residue: BTreeMap<BrandId, u128>,
 }
@@ -74,7 +129,7 @@ impl ReceivedExchanges {
 
     /// An exchange was credited.
     pub fn credited(&mut self, place: Place, received: Received) {
-        if !self.all.contains_key(&place) {
+        if self.numbers.get(&place).is_none() {
             self.take_up(place, received);
             self.rebook(place.0, 0, received.leg.residue().get());
         }
@@ -82,17 +137,19 @@ impl ReceivedExchanges {
 
     /// Takes up an exchange as it was known before, after all that came before it.
     pub fn take_up(&mut self, place: Place, received: Received) {
-        self.all.insert(place, (self.next, received));
-        self.order.push_back((self.next, place));
+        if let Some(before) = self.numbers.insert(place, self.next) {
+            self.hot.all.remove(&before);
+        }
+        self.hot.all.insert(self.next, (place, received));
         self.next += 1;
     }
 
     /// Takes up what was sent back, and whether it is in a final block.
     pub fn take_up_sent_back(&mut self, asked: SendBack, is_final: bool) {
-        let (keys, waiting) = self.back.entry((asked.from, asked.leaf)).or_default();
+        let (keys, waiting) = self.hot.back.get_or_default((asked.from, asked.leaf));
         keys.push(asked.id);
         *waiting += u64::from(!is_final);
-        self.sent_back.insert(asked.id, asked);
+        self.hot.sent_back.insert(asked.id, asked);
     }
 
     /// Takes up the sums of what is left because points are whole, and how many have left memory.
@@ -101,29 +158,15 @@ impl ReceivedExchanges {
         self.left = left;
     }
 
-    /// Those in memory, in the order in which they were credited.
-    pub fn iter(&self) -> impl Iterator<Item = (Place, &Received)> {
-        self.order.iter().filter_map(|(number, place)| self.numbered(*number, *place))
-    }
-
-    fn numbered(&self, number: u64, place: Place) -> Option<(Place, &Received)> {
-        let (known, received) = self.all.get(&place)?;
-        (*known == number).then_some((place, received))
-    }
-
-    /// What was sent back of them, in the order in which it was asked for, and whether it is in a final
-    /// block: of one exchange the first are.
-    pub fn all_sent_back(&self) -> impl Iterator<Item = (&SendBack, bool)> {
-        self.back.values().flat_map(|(keys, waiting)| {
-            let is_final = keys.len() as u64 - *waiting;
-            let asked = keys.iter().filter_map(|id| self.sent_back.get(id));
-            (0..).zip(asked).map(move |(number, asked)| (asked, number < is_final))
-        })
+    /// Those in memory, as they are now.
+    #[must_use]
+    pub fn copy(&self) -> ReceivedCopy {
+        ReceivedCopy { left: self.left, ..self.hot.clone() }
     }
 
     /// What a member sent back of an exchange is in a final block.
     pub fn went_back(&mut self, place: Place) {
-        if let Some((_, waiting)) = self.back.get_mut(&place) {
+        if let Some((_, waiting)) = self.hot.back.get_mut(&place) {
             *waiting = waiting.saturating_sub(1);
         }
     }
@@ -133,7 +176,7 @@ impl ReceivedExchanges {
     /// # Errors
     /// When the store cannot say.
     pub fn recall(&mut self, place: Place) -> Result<(), ColdError> {
-        if let (None, Some(cold)) = (self.all.get(&place), &self.cold)
+        if let (None, Some(cold)) = (self.numbers.get(&place), &self.cold)
             && let Some(received) = cold.received(place, self.left)?
         {
             self.take_up(place, Received { recalled: true, ..received });
@@ -141,48 +184,32 @@ impl ReceivedExchanges {
         Ok(())
     }
 
-    /// Adds what can leave memory: what came before the one with this number, if nothing of it is sent
-    /// back, or its window is over by the own log's time and nothing is on its way.
-    pub fn leaving(&self, before: u64, own_log: Timestamp, leaving: &mut Leaving) {
-        leaving.first_received = self.left;
-        let old = self.order.iter().take_while(|(number, _)| *number < before);
-        for (place, received) in old.filter_map(|(number, place)| self.numbered(*number, *place)) {
-            let is_over = own_log > received.leg.until();
-            let ended = match self.back.get(&place) {
-                None if !received.recalled => None,
-                None if is_over => Some(Vec::new()),
-                Some((keys, 0)) if is_over => {
-                    Some(keys.iter().filter_map(|id| self.sent_back.get(id)).cloned().collect())
-                }
-                _ => continue,
-            };
-            leaving.received.push((place, *received, ended));
+    /// These have left memory from now on: [`Self::leave`] takes them out.
+    pub(super) fn leaves(&mut self, leaving: &Leaving) {
+        self.left = self.left.max(leaving.first_received + leaving.received.len() as u64);
+    }
+
+    /// Takes one out of memory, unless something of it was sent back meanwhile.
+    pub(super) fn leave(
+        &mut self,
+        (place, received, sent_back): (Place, Received, Option<Vec<SendBack>>),
+    ) {
+        if self.hot(place) != Some(&received) {
+            return;
+        }
+        if let Some(number) = self.numbers.remove(&place) {
+            self.hot.all.remove(&number);
+        }
+        self.hot.back.remove(&place);
+        for asked in sent_back.iter().flatten() {
+            self.hot.sent_back.remove(&asked.id);
         }
     }
 
-    /// What has left memory, unless something of it was sent back meanwhile.
-    pub fn left(&mut self, leaving: &Leaving) {
-        self.left = self.left_with(leaving);
-        for (place, received, sent_back) in &leaving.received {
-            if self.hot(*place) != Some(received) {
-                continue;
-            }
-            self.all.remove(place);
-            self.back.remove(place);
-            for asked in sent_back.iter().flatten() {
-                self.sent_back.remove(&asked.id);
-            }
-        }
-        if self.order.len() > 2 * self.all.len() + GONE_MAX {
-            let all = &self.all;
-            self.order.retain(|(number, place)| all.get(place).is_some_and(|it| it.0 == *number));
-        }
-    }
-
-    /// How many have left memory when these have.
+    /// How many have left memory.
     #[must_use]
-    pub fn left_with(&self, leaving: &Leaving) -> u64 {
-        self.left.max(leaving.first_received + leaving.received.len() as u64)
+    pub const fn left(&self) -> u64 {
+        self.left
     }
 
     /// The number of the next one.
@@ -194,7 +221,13 @@ impl ReceivedExchanges {
     /// One exchange, if it is in memory.
     #[must_use]
     pub fn hot(&self, place: Place) -> Option<&Received> {
-        self.all.get(&place).map(|(_, received)| received)
+        let (_, received) = self.hot.all.get(&self.numbers.get(&place)?)?;
+        Some(received)
+    }
+
+    fn hot_mut(&mut self, place: Place) -> Option<&mut Received> {
+        let number = self.numbers.get(&place)?;
+        self.hot.all.get_mut(&number).map(|(_, received)| received)
     }
 
     /// One exchange.
@@ -214,7 +247,7 @@ impl ReceivedExchanges {
     /// # Errors
     /// When it is not in memory and the store cannot say.
     pub fn sent_back(&self, id: RequestId) -> Result<Option<SendBack>, ColdError> {
-        match (self.sent_back.get(&id), &self.cold) {
+        match (self.hot.sent_back.get(&id), &self.cold) {
             (Some(asked), _) => Ok(Some(asked.clone())),
             (None, Some(cold)) => cold.sent_back(id, self.left),
             (None, None) => Ok(None),
@@ -227,7 +260,7 @@ impl ReceivedExchanges {
     /// When there is no such exchange, or not so much left of it.
     pub fn send_back(&mut self, asked: &SendBack) -> Result<Return, SendBackError> {
         let left = SendBackError::Left { left: protocol::amount::Points::ZERO };
-        let (_, received) = self.all.get_mut(&(asked.from, asked.leaf)).ok_or(left)?;
+        let received = self.hot_mut((asked.from, asked.leaf)).ok_or(left)?;
         let before = received.leg.residue().get();
         let back = received.leg.take_back(asked.leaf, asked.points)?;
         let after = received.leg.residue().get();
@@ -242,7 +275,7 @@ impl ReceivedExchanges {
     /// When there is not so much left of it.
     pub fn sent_back_before(&mut self, place: Place, back: &Return) -> Result<(), SendBackError> {
         let left = SendBackError::Left { left: protocol::amount::Points::ZERO };
-        let (_, received) = self.all.get_mut(&place).ok_or(left)?;
+        let received = self.hot_mut(place).ok_or(left)?;
         let before = received.leg.residue().get();
         received.leg.take_back(back.original, back.points)?;
         let after = received.leg.residue().get();
@@ -270,8 +303,7 @@ impl ReceivedExchanges {
         limit: usize,
         member: Option<MemberId>,
     ) -> Result<Vec<ReceivedView>, ColdError> {
-        let hot = self.order.iter().rev();
-        let hot = hot.filter_map(|(number, place)| self.numbered(*number, *place));
+        let hot = self.hot.all.values().rev().map(|(place, received)| (*place, received));
         let is_of =
             |received: &Received| member.is_none_or(|member| received.member == Some(member));
         let hot = hot.filter(|(_, received)| is_of(received)).take(limit);

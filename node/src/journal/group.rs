@@ -38,6 +38,22 @@ pub struct CommitThread {
 #[derive(Debug)]
 pub struct Appending(oneshot::Receiver<Result<(), JournalError>>);
 
+/// A snapshot that has its place in the journal's order; what it stands for may not be on the disk yet.
+///
+/// Dropped, there is none, and the journal goes on in its next segment all the same.
+#[derive(Debug)]
+pub struct SnapshotBeginning(oneshot::Receiver<Result<SnapshotPlace, JournalError>>);
+
+impl SnapshotBeginning {
+    /// Waits until all that it stands for is on the disk; gives its place. For a thread, not for a task.
+    ///
+    /// # Errors
+    /// Those of [`Journal::begin_snapshot`], and that the journal is closed, or does not take what came before.
+    pub fn place(self) -> Result<SnapshotPlace, JournalError> {
+        self.0.blocking_recv().map_err(|_| JournalError::Closed)?
+    }
+}
+
 impl Appending {
     /// One that a test answers.
     #[cfg(test)]
@@ -79,15 +95,15 @@ impl GroupCommit {
         Ok(Appending(answered))
     }
 
-    /// Begins a snapshot of all that was appended before this is called: see
-    /// [`Journal::begin_snapshot`].
+    /// Begins a snapshot of all that was begun to be appended before this is called, without waiting for the
+    /// disk: see [`Journal::begin_snapshot`].
     ///
     /// # Errors
-    /// Those of [`Journal::begin_snapshot`].
-    pub async fn begin_snapshot(&self) -> Result<SnapshotPlace, JournalError> {
+    /// When the journal is closed.
+    pub async fn begin_snapshot(&self) -> Result<SnapshotBeginning, JournalError> {
         let (answer, answered) = oneshot::channel();
         self.queue.send(Job::Snapshot(answer)).await.map_err(|_| JournalError::Closed)?;
-        answered.await.map_err(|_| JournalError::Closed)?
+        Ok(SnapshotBeginning(answered))
     }
 }
 

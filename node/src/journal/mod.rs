@@ -35,7 +35,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use group::{Appending, CommitThread, GroupCommit};
+pub use group::{Appending, CommitThread, GroupCommit, SnapshotBeginning};
 pub use replay::Replay;
 pub use snapshot::{SnapshotPlace, SnapshotWriter};
 

@@ -72,6 +72,15 @@ impl SnapshotWriter {
         self.write(records)
     }
 
+    /// Brings what was added so far to the disk, so that the end of it has little left to bring.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn sync(&mut self) -> Result<(), JournalError> {
+        self.file.flush().map_err(io_error("write", &self.path))?;
+        self.file.get_ref().sync_data().map_err(io_error("sync", &self.path))
+    }
+
     fn write(&mut self, records: &[Record]) -> Result<(), JournalError> {
         let body_length = frame::checked_body_length(records)?;
         let place = (frame::place_of_snapshot(self.number), self.offset);

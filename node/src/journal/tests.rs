@@ -432,7 +432,9 @@ async fn a_snapshot_of_a_shared_journal_comes_before_what_is_appended_after_it()
     let journal = Journal::open(directory.path()).unwrap().into_journal().unwrap();
     let (commit, thread) = journal.into_group_commit(4).unwrap();
     commit.append(vec![record(1, b"before")]).await.unwrap();
-    let mut snapshot = commit.begin_snapshot().await.unwrap().create().unwrap();
+    let beginning = commit.begin_snapshot().await.unwrap();
+    let place = tokio::task::spawn_blocking(|| beginning.place()).await.unwrap();
+    let mut snapshot = place.unwrap().create().unwrap();
     commit.append(vec![record(1, b"after")]).await.unwrap();
     snapshot.append(&[record(7, b"what was before")]).unwrap();
     snapshot.finish(|_| Ok::<(), JournalError>(())).unwrap();

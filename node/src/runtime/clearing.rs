@@ -13,6 +13,7 @@ use protocol::ids::{BrandId, Height, StatementHash};
 use protocol::log::block::{Closing, Header, PublicEntry, StatementEntry};
 use protocol::log::closed_out::ClosedOut;
 use protocol::log::settlement::{Discharge, Payment, PaymentReference};
+use protocol::shared_map::SharedMap;
 use protocol::time::Timestamp;
 
 use super::core::KnownHeader;
@@ -149,7 +150,7 @@ impl Clearing {
         &mut self,
         log: BrandId,
         closing: &Closing,
-        headers: &BTreeMap<Height, KnownHeader>,
+        headers: &SharedMap<Height, KnownHeader>,
     ) {
         let mine = self.me == log;
         let cycle = self.cycle(closing.cut_off);
@@ -309,7 +310,7 @@ impl Clearing {
     /// When the blocks of that time are not at hand any more.
     pub fn last_block(
         cut_off: Timestamp,
-        own: Option<&BTreeMap<Height, KnownHeader>>,
+        own: Option<&SharedMap<Height, KnownHeader>>,
     ) -> Result<Option<&KnownHeader>, TooOld> {
         let Some(own) = own else { return Ok(None) };
         let last = own.values().rev().find(|(_, header)| header.time <= cut_off);

@@ -4,7 +4,7 @@
 //! [`Turn`] what it says, in its order. Decides nothing about validity (that is `protocol`'s) and
 //! nothing about members (the vault's); ties them.
 
-mod desk;
+pub(super) mod desk;
 mod disputes;
 mod operations;
 mod partners;
@@ -29,6 +29,7 @@ use protocol::log::dispute::DisputeOpened;
 use protocol::log::note::VerifierKey;
 use protocol::log::tlog_witness::ForeignLogs;
 use protocol::recovery::held::{HeldBlock, Holdings};
+use protocol::shared_map::SharedMap;
 use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::build::OwnBlock;
 use protocol::witness::message::Message;
@@ -162,9 +163,9 @@ pub struct Core {
     /// from both.
     pub joint: Vec<Vec<u8>>,
     /// See there.
-    pub applications: Vec<CertifiedApplication>,
+    pub applications: Vec<Arc<CertifiedApplication>>,
     /// The latest headers of every log.
-    pub headers: BTreeMap<BrandId, BTreeMap<Height, KnownHeader>>,
+    pub headers: BTreeMap<BrandId, SharedMap<Height, KnownHeader>>,
     /// What needs an operator's eye.
     pub alerts: VecDeque<String>,
     /// What this brand is to say of drafts of the next constitution.
@@ -726,7 +727,7 @@ impl Core {
             self.disputes.found(dispute);
         }
         let applications: Vec<_> = CertifiedApplication::of(block).collect();
-        self.applications.extend_from_slice(&applications);
+        self.applications.extend(applications.iter().cloned().map(Arc::new));
         applications
     }
 

@@ -29,6 +29,7 @@ mod trace;
 mod witnessing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -266,6 +267,8 @@ impl Runtime {
         }
         self.network.clone().shut_down().await;
         // a thread that still writes has the store open
+        self.core.published.close();
+        self.snapshots.hurried.store(true, Ordering::Relaxed);
         while self.snapshots.under_way
             && let Some(done) = self.internal.recv().await
         {

@@ -22,7 +22,7 @@ use protocol::witness::build::OwnBlock;
 use protocol::witness::statement::{Certificate, UnverifiedCertificate};
 
 use super::own_blocks::{OwnBlocks, Past};
-use super::publisher::{self, Final, Publisher};
+use super::publisher::{self, Final, Publisher, Showing};
 
 /// A published log folder, read as a source of tiles; what is published no more, from the archive beside
 /// it, if it is there.
@@ -48,6 +48,9 @@ pub enum PublishError {
         /// What the system said.
         source: Arc<std::io::Error>,
     },
+    /// The node stops.
+    #[error("the log was closed before its newest checkpoint was shown")]
+    Closed,
     /// The tiles are not what was written.
     #[error("the log's tiles in {} are damaged ({problem}); restore the folder", .path.display())]
     Tiles {
@@ -186,6 +189,17 @@ impl PublishedLog {
     /// When it could not be.
     pub fn wait(&self) -> Result<(), PublishError> {
         self.publisher.wait()
+    }
+
+    /// Nothing more is published than what was given to this: the node stops.
+    pub(super) fn close(&self) {
+        self.publisher.close();
+    }
+
+    /// For a thread that waits until all blocks that were given to this are shown, of turns that are on their way
+    /// to the disk.
+    pub(super) fn showing(&self) -> Showing {
+        self.publisher.showing(self.size)
     }
 
     /// The checkpoint as it was last written, if it can be read.

@@ -59,6 +59,8 @@ struct Work {
     // a size whose tiles somebody waits for, and the one up to which they can be read
     wanted: TreeSize,
     written: TreeSize,
+    // the size of the last checkpoint that was shown
+    shown: TreeSize,
     hurried: bool,
     at_work: bool,
     ended: bool,
@@ -124,7 +126,7 @@ impl Publisher {
     ) -> Result<Self, PublishError> {
         let io = |source: std::io::Error| PublishError::io(folder, source);
         let directory = File::open(folder).map_err(io)?;
-        let work = Work { written: tiles.size(), ..Work::default() };
+        let work = Work { written: tiles.size(), shown: tiles.size(), ..Work::default() };
         let shared = Arc::new(Shared { work: Mutex::new(work), changed: Condvar::new() });
         let theirs = Arc::clone(&shared);
         let edge = tiles.size();
@@ -186,6 +188,17 @@ impl Publisher {
         work.failed.clone().map_or(Ok(()), Err)
     }
 
+    /// Ends when what waits is done; whoever waits for more hears so.
+    pub(super) fn close(&self) {
+        self.shared.lock().ended = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// For a thread that waits until a checkpoint of this size, or a later one, is shown.
+    pub(super) fn showing(&self, size: TreeSize) -> Showing {
+        Showing { shared: Arc::clone(&self.shared), size }
+    }
+
     /// Up to which size the tiles can be read: that of `size` at least, if they are to come to it at all.
     pub(super) fn written(&self, size: TreeSize) -> TreeSize {
         let mut work = self.shared.lock();
@@ -201,10 +214,35 @@ impl Publisher {
     }
 }
 
+/// A checkpoint that is shown soon: all turns before are on their way to the disk.
+pub(super) struct Showing {
+    shared: Arc<Shared>,
+    size: TreeSize,
+}
+
+impl Showing {
+    /// Waits until it is shown, and with it all is on the disk that it names.
+    ///
+    /// # Errors
+    /// When it could not be, or the log was closed before.
+    pub(super) fn wait(self) -> Result<(), PublishError> {
+        let mut work = self.shared.lock();
+        while work.failed.is_none() && work.shown < self.size {
+            if work.ended && !work.at_work && work.checkpoint.is_none() {
+                return Err(PublishError::Closed);
+            }
+            work.hurried = true;
+            self.shared.changed.notify_all();
+            work = self.shared.wait(work);
+        }
+        work.hurried = false;
+        work.failed.clone().map_or(Ok(()), Err)
+    }
+}
+
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.shared.lock().ended = true;
-        self.shared.changed.notify_all();
+        self.close();
         if let Some(thread) = self.thread.take() {
             // what it could not do is done again from the journal
             let _ = thread.join();
@@ -237,13 +275,19 @@ fn publish_until_ended(shared: &Shared, mut files: Files) {
         next = Instant::now() + PAUSE;
         let mut done = files.write(&blocks);
         drop(blocks);
+        let mut shown = None;
         if done.is_ok() {
             shared.lock().written = files.tiles.size();
             shared.changed.notify_all();
-            done = checkpoint.map_or(Ok(()), |checkpoint| files.show(&checkpoint));
+            match checkpoint.map(|checkpoint| files.show(&checkpoint)) {
+                Some(Ok(size)) => shown = size,
+                Some(Err(error)) => done = Err(error),
+                None => {}
+            }
         }
         let mut work = shared.lock();
         work.at_work = false;
+        work.shown = shown.unwrap_or(work.shown);
         work.failed = done.err();
         let failed = work.failed.is_some();
         drop(work);
@@ -298,13 +342,15 @@ impl Files {
     }
 
     /// All that was written before is on the disk when the checkpoint is in its place. `syncfs` reports
-    /// what could not be written since the directory was opened (Linux 5.8 and later).
-    fn show(&mut self, checkpoint: &SignedCheckpoint) -> Result<(), PublishError> {
-        match checkpoint.unverified().size().cmp(&self.edge) {
+    /// what could not be written since the directory was opened (Linux 5.8 and later). Gives the size that is
+    /// shown by it, if it is.
+    fn show(&mut self, checkpoint: &SignedCheckpoint) -> Result<Option<TreeSize>, PublishError> {
+        let size = checkpoint.unverified().size();
+        match size.cmp(&self.edge) {
             Ordering::Equal => {}
             // its own partial tiles were not written: those of a later size were, whose checkpoint comes
             // as soon as its turn is durable
-            Ordering::Less => return Ok(()),
+            Ordering::Less => return Ok(None),
             Ordering::Greater => {
                 let problem = "they end before the size of the checkpoint".to_owned();
                 return Err(PublishError::Tiles { path: self.folder.clone(), problem });
@@ -317,7 +363,7 @@ impl Files {
             // a convenience once the full one is there
             let _ = fs::remove_dir_all(partials);
         }
-        Ok(())
+        Ok(Some(size))
     }
 }
 
@@ -470,6 +516,27 @@ mod tests {
         // few of the sizes in between have had tiles of their own
         let widths = fs::read_dir(folder.path().join("tile/entries/002.p")).unwrap().count();
         assert!(widths < 20, "{widths}");
+    }
+
+    #[test]
+    fn who_waits_for_a_size_hears_when_it_is_shown_or_that_it_never_will_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = start(folder.path());
+        let all = blocks(&[10, 10, 10]);
+        all[..2].iter().for_each(|block| append(&publisher, block).unwrap());
+        let wait = |block: &OwnBlock| {
+            let showing = publisher.showing(block.reference().size);
+            std::thread::spawn(move || showing.wait())
+        };
+        let (first, second, third) = (wait(&all[0]), wait(&all[1]), wait(&all[2]));
+        publisher.show(of(&all[1])).unwrap();
+        assert!(first.join().unwrap().is_ok() && second.join().unwrap().is_ok());
+        assert_eq!(shown(folder.path()), 20);
+        assert!(!third.is_finished());
+        publisher.close();
+        assert!(matches!(third.join().unwrap(), Err(PublishError::Closed)));
+        assert!(matches!(publisher.showing(TreeSize::new(21)).wait(), Err(PublishError::Closed)));
+        assert!(publisher.showing(TreeSize::new(20)).wait().is_ok());
     }
 
     /// The turn of a later block had its tiles read before an earlier one was durable.

@@ -281,6 +281,8 @@ async fn start_as(
             marks: VecDeque::new(),
             wanted: 0,
             under_way: false,
+            leaving: None,
+            hurried: Arc::default(),
             failed: false,
             backup: None,
         },

@@ -97,8 +97,19 @@ impl SledStore {
             }
         }
         self.database.apply_batch(batch).map_err(self.poison("write"))?;
+        self.drop_garbage(writes.len())?;
         // under the lock, so the number grows in the order of the batches
         Ok(self.applied.fetch_add(1, Ordering::AcqRel) + 1)
+    }
+
+    /// Frees what a batch has replaced. sled leaves that to a collector that frees five hundred things every 128 times
+    /// somebody enters the database. A batch enters it once, whatever it replaces: memory grew by 17 KiB for every
+    /// exchange that came in batches of a thousand. A read enters it once too.
+    fn drop_garbage(&self, writes: usize) -> Result<(), StoreError> {
+        for _ in 0..writes {
+            self.database.get(FORMAT_KEY).map_err(backend("read"))?;
+        }
+        Ok(())
     }
 
     /// Returns once that many transactions are on the disk; whoever comes first syncs for all.

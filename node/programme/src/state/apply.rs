@@ -1,7 +1,5 @@
 //! Entering changes: the one place where the state changes, live and in a replay.
 
-use std::collections::btree_map::Entry;
-
 use protocol::amount::Points;
 use protocol::time::{Milliseconds, Timestamp};
 
@@ -61,7 +59,7 @@ impl Programme {
                     return Err(broken("counted twice"));
                 }
                 self.state.baskets.enter(*part, *basket);
-                let profile = self.state.profiles.entry(*account).or_default();
+                let profile = self.state.profiles.get_or_default(*account);
                 profile.count(counted, &mut self.state.names, zone);
                 profile.earned(*earned, zone.day(counted.at));
                 profile.accumulated = profile.accumulated.saturating_sub(taken_back.get());
@@ -73,20 +71,20 @@ impl Programme {
             Change::Given { account, points, from, at, .. } => {
                 let day = self.zone().day(*at);
                 if *from != Side::CameIn {
-                    self.state.profiles.entry(*account).or_default().earned(*points, day);
+                    self.state.profiles.get_or_default(*account).earned(*points, day);
                 }
             }
             Change::SignedIn { account, day, streak } => {
-                let profile = self.state.profiles.entry(*account).or_default();
+                let profile = self.state.profiles.get_or_default(*account);
                 (profile.signed_in, profile.streak) = (Some(*day), *streak);
             }
             Change::Did { account, activity, day } => {
-                let profile = self.state.profiles.entry(*account).or_default();
+                let profile = self.state.profiles.get_or_default(*account);
                 note(&mut profile.activities, activity, *day);
             }
             Change::Referred { account, referrer } => {
-                self.state.profiles.entry(*account).or_default().referrer = None;
-                let profile = self.state.profiles.entry(*referrer).or_default();
+                self.state.profiles.get_or_default(*account).referrer = None;
+                let profile = self.state.profiles.get_or_default(*referrer);
                 profile.referred = profile.referred.saturating_add(1);
             }
             Change::Paid { key, account, points, worth, .. } => {
@@ -101,7 +99,7 @@ impl Programme {
             Change::Expired { .. } | Change::Followed { .. } => {}
             Change::Told { account, at, notice } => {
                 if let (Some(account), Notice::PointsExpire { at, .. }) = (account, notice) {
-                    let profile = self.state.profiles.entry(*account).or_default();
+                    let profile = self.state.profiles.get_or_default(*account);
                     profile.told_until = profile.told_until.max(Some(*at));
                 }
                 self.state.told_last = self.state.told_last.saturating_add(1);
@@ -112,17 +110,17 @@ impl Programme {
                 }
             }
             Change::Ranked { account, rank } => {
-                let profile = self.state.profiles.entry(*account).or_default();
+                let profile = self.state.profiles.get_or_default(*account);
                 profile.rank = *rank;
                 if let Some(last) = profile.last_purchase {
                     self.look_later(*account, last);
                 }
             }
             Change::Fired { account, trigger, at } => {
-                note(&mut self.state.profiles.entry(*account).or_default().fired, trigger, *at);
+                note(&mut self.state.profiles.get_or_default(*account).fired, trigger, *at);
             }
             Change::Assigned { account, experiment, group, at } => {
-                let profile = self.state.profiles.entry(*account).or_default();
+                let profile = self.state.profiles.get_or_default(*account);
                 if profile.tests.iter().all(|(name, ..)| name != experiment) {
                     profile.tests.push((experiment.clone(), *group, *at));
                     let result =
@@ -179,7 +177,7 @@ impl Programme {
                 closed.ok_or(broken("nothing held to end"))?;
             }
             Change::Stopped { account, stopped } => {
-                self.state.profiles.entry(*account).or_default().stopped = *stopped;
+                self.state.profiles.get_or_default(*account).stopped = *stopped;
             }
             Change::CaseOpened { number, case } => {
                 self.state.watch.enter(*number, case);
@@ -189,7 +187,7 @@ impl Programme {
                 let accounts = self.state.watch.close(*number, *at, *verdict);
                 for account in accounts.ok_or(broken("a case closed twice"))? {
                     let stopped = *verdict == Verdict::Stopped;
-                    self.state.profiles.entry(account).or_default().stopped = stopped;
+                    self.state.profiles.get_or_default(account).stopped = stopped;
                 }
             }
             Change::Asked { number, request } => {
@@ -208,7 +206,7 @@ impl Programme {
                     self.state.merged.remove(account).ok_or(broken("a merge undone twice"))?;
                 // a stop is not undone by parting
                 if self.state.profiles.get(&into).is_some_and(|profile| profile.stopped) {
-                    self.state.profiles.entry(*account).or_default().stopped = true;
+                    self.state.profiles.get_or_default(*account).stopped = true;
                 }
             }
             Change::Forgotten { account } => self.forget(*account),
@@ -273,7 +271,7 @@ impl Programme {
             return;
         };
         let zone = self.zone();
-        let profile = self.state.profiles.entry(*account).or_default();
+        let profile = self.state.profiles.get_or_default(*account);
         profile.joined = Some(*at);
         profile.birthday = *birthday;
         profile.referrer = *referrer;
@@ -353,8 +351,9 @@ impl Programme {
             result.fen = result.fen.saturating_add(fen);
             if first_part {
                 result.purchases = result.purchases.saturating_add(1);
-                if let Entry::Vacant(entry) = self.state.bought.entry((account, name.clone())) {
-                    entry.insert(at);
+                let bought = (account, name.clone());
+                if !self.state.bought.contains_key(&bought) {
+                    self.state.bought.insert(bought, at);
                     result.buyers = result.buyers.saturating_add(1);
                 }
             }

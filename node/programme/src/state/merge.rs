@@ -55,11 +55,9 @@ impl Programme {
         state.merged.insert(from, into);
         // who stays stands for oneself
         state.merged.remove(&into);
-        for target in state.merged.values_mut().filter(|target| **target == from) {
-            *target = into;
-        }
+        state.merged.change_where(|_, target| *target == from, |_, target| *target = into);
         let theirs = state.profiles.remove(&from).unwrap_or_default();
-        let profile = state.profiles.entry(into).or_default();
+        let profile = state.profiles.get_or_default(into);
         let told = profile.birthday.is_some();
         profile.take_over(theirs);
         let birthday = profile.birthday.filter(|_| !told);
@@ -68,18 +66,23 @@ impl Programme {
         state.watch.move_to(from, into);
         state.requests.move_to(from, into);
         state.adjustments.move_to(from, into);
-        for done in state.done.values_mut() {
-            if let Done::Paid { account, .. } | Done::Claimed { account, .. } = done
-                && *account == from
-            {
-                *account = into;
-            }
-        }
+        let whose = |done: &Done| match done {
+            Done::Paid { account, .. } | Done::Claimed { account, .. } => Some(*account),
+            Done::Adjusted { .. } => None,
+        };
+        state.done.change_where(
+            |_, done| whose(done) == Some(from),
+            |_, done| {
+                if let Done::Paid { account, .. } | Done::Claimed { account, .. } = done {
+                    *account = into;
+                }
+            },
+        );
         let bought: Vec<_> =
             state.bought.keys().filter(|(whose, _)| *whose == from).cloned().collect();
         for key in bought {
             if let Some(when) = state.bought.remove(&key) {
-                state.bought.entry((into, key.1)).or_insert(when);
+                state.bought.get_or_insert_with((into, key.1), || when);
             }
         }
         for told in &mut state.told {

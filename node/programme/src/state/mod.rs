@@ -16,10 +16,11 @@ mod staff;
 mod tests;
 mod time;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use minicbor::{Decode, Encode};
 use protocol::amount::Points;
+use protocol::shared_map::{SharedMap, SharedSet};
 use protocol::time::Timestamp;
 
 pub use change::{Change, Movement, Notice, Way};
@@ -127,7 +128,7 @@ struct State {
     #[n(0)]
     accounts: Accounts,
     #[n(1)]
-    profiles: BTreeMap<Account, Profile>,
+    profiles: SharedMap<Account, Profile>,
     #[n(2)]
     names: Names,
     #[n(3)]
@@ -143,21 +144,21 @@ struct State {
     #[n(8)]
     results: BTreeMap<(Name, u8), GroupResult>,
     #[n(9)]
-    done: BTreeMap<Key, Done>,
+    done: SharedMap<Key, Done>,
     #[n(10)]
-    due: BTreeSet<(Timestamp, Due)>,
+    due: SharedSet<(Timestamp, Due)>,
     #[n(11)]
     told: VecDeque<Told>,
     #[n(12)]
     told_last: u64,
     // who of a test has bought
     #[n(13)]
-    bought: BTreeMap<(Account, Name), Timestamp>,
+    bought: SharedMap<(Account, Name), Timestamp>,
     #[n(14)]
     adjustments: Adjustments,
     // who was merged into whom
     #[cbor(n(15), default)]
-    merged: BTreeMap<Account, Account>,
+    merged: SharedMap<Account, Account>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +174,25 @@ pub struct Programme {
     rules: Option<Rules>,
     announced: Option<Announced>,
     state: State,
+}
+
+/// A programme's state at some moment.
+#[derive(Clone, Debug)]
+pub struct ProgrammeCopy {
+    rules: Option<String>,
+    announced: Option<(String, Timestamp, Timestamp)>,
+    state: State,
+}
+
+impl ProgrammeCopy {
+    /// All of it, for a snapshot of the journal.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // writing into memory does not fail
+        let _ = minicbor::encode((&self.rules, &self.announced, &self.state), &mut bytes);
+        bytes
+    }
 }
 
 /// A snapshot that another version wrote, or that is damaged.
@@ -378,18 +398,24 @@ impl Programme {
 
     // --- snapshots
 
+    /// The state as it is now, for a snapshot of the journal: what grows with members is shared with it, not
+    /// copied.
+    #[must_use]
+    pub fn copy(&self) -> ProgrammeCopy {
+        let announced = self.announced.as_ref();
+        let text = |rules: &Rules| rules.text().to_owned();
+        ProgrammeCopy {
+            rules: self.rules.as_ref().map(text),
+            announced: announced
+                .map(|it| (text(&it.rules), it.change.announced, it.change.effective)),
+            state: self.state.clone(),
+        }
+    }
+
     /// All of the state, for a snapshot of the journal.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {
-        let rules = self.rules.as_ref().map(Rules::text);
-        let announced = self
-            .announced
-            .as_ref()
-            .map(|it| (it.rules.text(), it.change.announced, it.change.effective));
-        let mut bytes = Vec::new();
-        // writing into memory does not fail
-        let _ = minicbor::encode((rules, announced, &self.state), &mut bytes);
-        bytes
+        self.copy().to_bytes()
     }
 
     /// The state of a snapshot.

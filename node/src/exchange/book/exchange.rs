@@ -55,9 +55,6 @@ pub struct BookedExchange {
     pub(super) final_at: Option<Timestamp>,
     #[n(6)]
     pub(super) answered_at: Option<Timestamp>,
-    // its place in the order of this run
-    #[cbor(skip)]
-    pub(super) number: u64,
 }
 
 impl BookedExchange {
@@ -71,7 +68,6 @@ impl BookedExchange {
             height: None,
             final_at: None,
             answered_at: None,
-            number: 0,
         }
     }
 

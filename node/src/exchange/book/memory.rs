@@ -5,25 +5,20 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 use protocol::amount::Value;
-use protocol::exchange::{LegState, OutgoingLeg, Return};
+use protocol::exchange::{OutgoingLeg, Return};
 use protocol::ids::{BrandId, Height, LeafIndex};
 use protocol::log::resolution::DisputeResolved;
-use protocol::time::Timestamp;
 
-use super::{Book, BookedExchange, ExchangeState};
+use super::{Book, BookCopy, BookedExchange, ExchangeState};
 use crate::exchange::cold::{ColdError, Leaving};
 use crate::exchange::received::{Place, ReceivedExchanges};
 use crate::service::ExchangeCounts;
 
-/// Numbers that are gone from the order of exchanges stay in it until they are so many more than those that
-/// are there.
-const GONE_MAX: usize = 1024;
-
 /// Places in the order of this run: what is before them was there when they were made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
-    exchanges: u64,
-    received: u64,
+    pub(super) exchanges: u64,
+    pub(super) received: u64,
 }
 
 /// What the book knows beside its exchanges, for a snapshot.
@@ -73,88 +68,53 @@ impl Book {
         Ok(())
     }
 
-    /// What can leave memory with a snapshot: answered exchanges that came before the one with this number,
-    /// and what came in before that one, but for those of which something has come back and more may. From a
-    /// log that has ended nothing comes back.
-    #[must_use]
-    pub fn leaving(&self, before: Marks, own_log: Timestamp) -> Leaving {
-        let mut leaving = Leaving { first: self.left, ..Leaving::default() };
-        if self.cold.is_none() {
-            return leaving;
-        }
-        let is_over =
-            |leg: &OutgoingLeg| leg.state == LegState::Void && self.ended.contains_key(&leg.to);
-        if !self.ended.is_empty() {
-            let over = self.legs.iter().filter(|(_, leg)| is_over(leg));
-            leaving.void = over.map(|(index, _)| index).collect();
-        }
-        let old = self.order.iter().take_while(|(number, _)| *number < before.exchanges);
-        for booked in old.filter_map(|(number, id)| self.numbered(*number, *id)) {
-            let leg = booked.leaf.and_then(|leaf| Some((leaf, self.legs.leg(leaf)?)));
-            let leg = leg.filter(|(_, leg)| !is_over(leg));
-            let leaves = match (booked.state, &leg) {
-                (ExchangeState::Held | ExchangeState::Final, _) => false,
-                (_, None) => true,
-                (_, Some((_, leg))) => {
-                    leg.state == LegState::Acknowledged && leg.points_back.is_zero()
-                }
-            };
-            if leaves {
-                let leg = leg.map(|(leaf, leg)| (leaf, leg.clone()));
-                leaving.exchanges.push((booked.clone(), leg));
-            }
-        }
-        self.received.leaving(before.received, own_log, &mut leaving);
-        leaving
+    /// What leaves memory is in the store, and has left it from now on: [`Self::leave`] takes it out.
+    pub fn leaves(&mut self, leaving: &Leaving) {
+        self.left = self.left.max(leaving.first + leaving.exchanges.len() as u64);
+        self.received.leaves(leaving);
     }
 
-    /// What has left memory, unless something has happened to it meanwhile.
-    pub fn left(&mut self, leaving: &Leaving) {
-        self.left = self.left.max(leaving.first + leaving.exchanges.len() as u64);
-        for (booked, leg) in &leaving.exchanges {
-            let id = booked.requested.id;
-            if let Some((leaf, leg)) = leg {
-                if self.legs.leg(*leaf).is_some_and(|known| known != leg) {
-                    continue;
+    /// Takes so many out of memory of what leaves it, but for what something has happened to meanwhile; says
+    /// whether that was all.
+    pub fn leave(&mut self, leaving: &mut Leaving, most: usize) -> bool {
+        for _ in 0..most {
+            if let Some((booked, leg)) = leaving.exchanges.pop() {
+                let id = booked.requested.id;
+                if let Some((leaf, leg)) = leg {
+                    if self.legs.leg(leaf).is_some_and(|known| *known != leg) {
+                        continue;
+                    }
+                    self.legs.forget(leaf);
                 }
-                self.legs.forget(*leaf);
-            }
-            if self.exchanges.get(&id).is_some_and(|known| known.state == booked.state) {
-                self.exchanges.remove(&id);
+                if self.exchanges.get(&id).is_some_and(|known| known.state == booked.state) {
+                    self.exchanges.remove(&id);
+                }
+            } else if let Some(leaf) = leaving.void.pop() {
+                self.legs.forget(leaf);
+            } else if let Some(received) = leaving.received.pop() {
+                self.received.leave(received);
+            } else {
+                return true;
             }
         }
-        leaving.void.iter().for_each(|leaf| self.legs.forget(*leaf));
-        if self.order.len() > 2 * self.exchanges.len() + GONE_MAX {
-            let exchanges = &self.exchanges;
-            self.order.retain(|(number, id)| {
-                exchanges.get(id).is_some_and(|booked| booked.number == *number)
-            });
-        }
-        self.received.left(leaving);
+        false
     }
 
     /// Where the next exchanges will be.
     #[must_use]
     pub fn marks(&self) -> Marks {
-        Marks { exchanges: self.next, received: self.received.next() }
-    }
-
-    fn numbered(&self, number: u64, id: protocol::ids::RequestId) -> Option<&BookedExchange> {
-        self.exchanges.get(&id).filter(|booked| booked.number == number)
+        Marks { exchanges: self.exchanges.next(), received: self.received.next() }
     }
 
     /// Exchanges in memory, the newest first.
     pub(super) fn newest_first(&self) -> impl Iterator<Item = &BookedExchange> {
-        self.order.iter().rev().filter_map(|(number, id)| self.numbered(*number, *id))
+        self.exchanges.iter().rev()
     }
 
     /// Takes up an exchange, after all that came before it.
-    pub fn take_up_exchange(&mut self, mut booked: BookedExchange) {
+    pub fn take_up_exchange(&mut self, booked: BookedExchange) {
         self.counts.held += u64::from(booked.state == ExchangeState::Held);
-        booked.number = self.next;
-        self.next += 1;
-        self.order.push_back((booked.number, booked.requested.id));
-        self.exchanges.insert(booked.requested.id, booked);
+        self.exchanges.push(booked);
     }
 }
 
@@ -162,22 +122,26 @@ impl Book {
 impl Book {
     /// Exchanges in memory, in the order in which they came.
     pub fn exchanges(&self) -> impl Iterator<Item = &BookedExchange> {
-        self.order.iter().filter_map(|(number, id)| self.numbered(*number, *id))
+        self.exchanges.iter()
     }
 
-    /// What this brand has offered as the end of disputes, by who disputes.
-    pub fn offered(&self) -> impl Iterator<Item = (BrandId, &DisputeResolved)> {
-        self.offered.iter().flat_map(|(brand, all)| all.iter().map(|one| (*brand, one)))
-    }
-
-    /// What the own log sends back of exchanges that are still to come in again, after a rebuild.
-    pub fn former_returns(&self) -> impl Iterator<Item = (Place, &Vec<Return>)> {
-        self.former_returns.iter().map(|(place, back)| (*place, back))
-    }
-
-    /// All else, but for what waits and what came in, when this leaves.
+    /// All of it that a snapshot has, as it is now. What grows with the exchanges is shared, not copied.
     #[must_use]
-    pub fn state(&self, leaving: &Leaving) -> BookState {
+    pub fn copy(&self) -> BookCopy {
+        BookCopy {
+            exchanges: self.exchanges.copy(),
+            legs: self.legs.copy(),
+            ended: self.ended.clone(),
+            left: self.cold.is_some().then_some(self.left),
+            state: self.state(),
+            received: self.received.copy(),
+            waiting: self.waiting.clone(),
+            offered: self.offered.clone(),
+            former_returns: self.former_returns.clone(),
+        }
+    }
+
+    fn state(&self) -> BookState {
         let counts = &self.counts;
         let residues = self.received.residues().iter().map(|(brand, residue)| {
             let (upper, lower) = ((*residue >> 64) as u64, *residue as u64);
@@ -196,16 +160,13 @@ impl Book {
                 counts.sent_back,
             ],
             residues: residues.collect(),
-            left: (
-                self.left.max(leaving.first + leaving.exchanges.len() as u64),
-                self.received.left_with(leaving),
-            ),
+            left: (self.left, self.received.left()),
             ended: pairs(&self.ended),
             void: pairs(&self.void),
         }
     }
 
-    /// Takes up what [`Self::state`] gave.
+    /// Takes up what a [`BookCopy`] gave of it.
     pub fn take_up(&mut self, state: &BookState) {
         self.applied = state.applied.iter().copied().collect();
         self.answerable = state.answerable.iter().copied().collect();

@@ -183,7 +183,7 @@ impl Book {
     ) -> Result<(), BookError> {
         self.received.recall(place)?;
         let Some(received) = self.received.hot(place).copied() else {
-            self.former_returns.entry(place).or_default().push(back.clone());
+            self.former_returns.get_or_default(place).push(back.clone());
             return Ok(());
         };
         if back.reason != ReturnReason::Member {

@@ -1,13 +1,12 @@
 //! What the desk enters into the brand's own log: how far the operation log has come, that requests
 //! were answered, that members are gone.
 
-use std::collections::BTreeMap;
-
 use minicbor::bytes::ByteArray;
 use protocol::exchange::{Payload, Unlink};
 use protocol::ids::{BrandId, LeafIndex, MemberHandle};
 use protocol::log::block::{Entry, PublicEntry};
 use protocol::log::kept::{Answered, OperationLogHead};
+use protocol::shared_map::SharedMap;
 use protocol::witness::writer::SubmitError;
 
 use super::operations::internal;
@@ -18,10 +17,10 @@ use crate::runtime::state_record::StateRecord;
 use crate::service::{ErrorKind, ServiceError};
 
 /// What of it the own log has, or is on its way there.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::runtime) struct Kept {
     operations: u64,
-    answered: BTreeMap<[u8; 32], LeafIndex>,
+    answered: SharedMap<[u8; 32], LeafIndex>,
 }
 
 impl Kept {
@@ -49,7 +48,7 @@ impl Kept {
         match entry {
             PublicEntry::OperationLogHead(_) => self.submitted(entry),
             PublicEntry::Answered(answered) => {
-                self.answered.entry(answered.certificate).or_insert(index);
+                self.answered.get_or_insert_with(answered.certificate, || index);
             }
             _ => {}
         }

@@ -7,7 +7,7 @@
 use ::programme::accounts::Side;
 use ::programme::requests::Key;
 use ::programme::rules::Rules;
-use ::programme::state::{Answer, Change, Event, Purchase, Refusal, Way};
+use ::programme::state::{Answer, Change, Event, ProgrammeCopy, Purchase, Refusal, Way};
 use ::programme::{Account, BasketPart, Programme};
 use alliance_config::sample;
 use protocol::codec;
@@ -84,6 +84,17 @@ fn follow(points: &mut PointsLedger, change: &Change) -> Result<(), PointsError>
     Ok(())
 }
 
+/// The programme's part of a snapshot of the node's state, in pieces of bounded size.
+pub(in crate::runtime) fn programme_parts(programme: &ProgrammeCopy) -> Vec<StateRecord> {
+    let bytes = programme.to_bytes();
+    let pieces = bytes.chunks(PIECE);
+    let last = pieces.len().saturating_sub(1);
+    let piece = |(place, bytes): (usize, &[u8])| {
+        StateRecord::Programme(bytes.to_vec().into(), place == last)
+    };
+    pieces.enumerate().map(piece).collect()
+}
+
 impl Core {
     /// Enters changes that the journal has.
     ///
@@ -132,7 +143,7 @@ impl Core {
         }
         let mut changes = Vec::new();
         self.programme.open(&self.first_rules, now, &mut changes)?;
-        for (member, balance) in &balances {
+        for (member, balance) in balances.iter() {
             let account: Account = account(*member);
             let all = balance.available.plus(balance.held).unwrap_or(balance.available);
             let came = Way::Give(Side::CameIn);
@@ -297,17 +308,6 @@ impl Core {
     /// Whether a basket earned before there was a programme.
     fn earned_before(&self, part: BasketPart) -> Result<bool, StoreError> {
         if self.has_earned_before { self.has_earned(part.as_bytes()) } else { Ok(false) }
-    }
-
-    /// The programme's part of a snapshot of the node's state, in pieces of bounded size.
-    pub(in crate::runtime) fn programme_parts(&self) -> Vec<StateRecord> {
-        let bytes = self.programme.snapshot();
-        let pieces = bytes.chunks(PIECE);
-        let last = pieces.len().saturating_sub(1);
-        let piece = |(place, bytes): (usize, &[u8])| {
-            StateRecord::Programme(bytes.to_vec().into(), place == last)
-        };
-        pieces.enumerate().map(piece).collect()
     }
 
     /// Takes up a piece of it.

@@ -33,7 +33,7 @@ use crate::exchange::points::Control;
 use crate::journal;
 use crate::runtime::own_blocks::OwnBlocks;
 use crate::runtime::sealed_journal::RecordCipher;
-use crate::runtime::snapshot::keep_earned;
+use crate::runtime::snapshot::{StateCopy, keep_earned};
 use crate::runtime::state_record::StateRecord;
 use crate::service::{DisclosureRequest, ExchangeRequest, PaymentRequest, SendBackRequest};
 use crate::store::MemoryStore;
@@ -207,7 +207,7 @@ fn digest(core: &Core) -> Vec<String> {
     let cycles = clearing
         .cycles()
         .map(|(cut_off, cycle)| codec::encode(&StateRecord::Cycle(cut_off, Box::new(cycle))));
-    let records = core.snapshot(&Leaving::default()).unwrap().into_iter();
+    let records = records(core.copy().unwrap(), &Leaving::default()).into_iter();
     let bytes = records.filter_map(|record| match record {
         Recorded::Ledger(mut record) => {
             if let protocol::witness::record::Record::LogState(state) = &mut *record {
@@ -226,6 +226,16 @@ fn digest(core: &Core) -> Vec<String> {
         format!("{:02x?} {} bytes {:02x?}", &bytes[..4.min(bytes.len())], bytes.len(), &hash[..6])
     };
     bytes.chain(cycles).map(short).collect()
+}
+
+fn records(copy: StateCopy, leaving: &Leaving) -> Vec<Recorded> {
+    let mut records = Vec::new();
+    let taken = copy.records(leaving, |record| {
+        records.push(record);
+        Ok::<(), std::convert::Infallible>(())
+    });
+    taken.unwrap();
+    records
 }
 
 fn cipher(number: usize) -> RecordCipher {
@@ -394,20 +404,19 @@ impl World {
         self.compare(who);
         let site = &mut self.sites[who];
         // all that can leave memory does
-        let leaving = if self.leaves {
-            site.core.leaving(site.core.book.marks())
-        } else {
-            Leaving::default()
-        };
+        let copy = site.core.copy().expect("between two turns nothing waits");
+        let mut leaving =
+            if self.leaves { copy.leaving(site.core.book.marks()) } else { Leaving::default() };
         let cipher = Arc::new(cipher(who));
         Cold::new(Arc::clone(&site.store), Arc::clone(&cipher) as _).take(&leaving).unwrap();
-        let records = site.core.snapshot(&leaving).expect("between two turns nothing waits");
-        site.journal = records.iter().map(|record| cipher.seal(record).unwrap()).collect();
+        site.journal =
+            records(copy, &leaving).iter().map(|record| cipher.seal(record).unwrap()).collect();
         let earned = site.core.points.earned();
         keep_earned(&*site.store, &earned, 1).unwrap();
         site.core.points.forget_earned(&earned);
-        site.core.book.left(&leaving);
         self.left += leaving.exchanges.len() + leaving.received.len();
+        site.core.book.leaves(&leaving);
+        while !site.core.book.leave(&mut leaving, 2) {}
         // and so is what the snapshot gives
         self.compare(who);
     }
@@ -797,8 +806,8 @@ impl World {
             };
             assert_eq!(came_in(&again), came_in(&from_start), "{who}");
             assert_eq!(again.book.counts(), from_start.book.counts(), "{who}");
-            for (member, balance) in from_start.points.balances() {
-                assert_eq!(again.points.balance(member), balance, "{who}");
+            for (member, balance) in from_start.points.balances().iter() {
+                assert_eq!(again.points.balance(*member), *balance, "{who}");
             }
         }
     }
@@ -1011,6 +1020,49 @@ fn what_the_desk_has_entered_is_known_after_a_snapshot() {
     world.run_until_quiet();
     world.snapshot(AMBER);
     assert_eq!(world.again(AMBER).kept, world.sites[AMBER].core.kept);
+}
+
+/// The thread that writes a snapshot may be as late as it likes: it is of the moment at which it was begun.
+#[test]
+fn a_snapshot_is_of_its_moment_however_late_it_is_written() {
+    for leaves in [false, true] {
+        let mut world = World::new(&[]);
+        world.work();
+        let begun: Vec<_> = [AMBER, BIRCH]
+            .into_iter()
+            .map(|who| {
+                let site = &world.sites[who];
+                let copy = site.core.copy().unwrap();
+                (who, copy, digest(&site.core), site.core.book.marks(), site.journal.len())
+            })
+            .collect();
+        // exchanges both ways, some of which goes back
+        for number in 0..40 {
+            world.exchange(AMBER, BIRCH, 1, 2 + number % 5, &format!("late-{number}"));
+            world.earn(BIRCH, 1, 3);
+        }
+        world.run_until_quiet();
+        for (who, copy, before, marks, length) in begun {
+            let mut leaving = if leaves { copy.leaving(marks) } else { Leaving::default() };
+            assert_eq!(leaves, !leaving.exchanges.is_empty() || !leaving.received.is_empty());
+            let cipher = Arc::new(cipher(who));
+            let store = Arc::clone(&world.sites[who].store);
+            Cold::new(store, Arc::clone(&cipher) as _).take(&leaving).unwrap();
+            let written = records(copy, &leaving);
+            let written: Vec<_> =
+                written.iter().map(|record| cipher.seal(record).unwrap()).collect();
+            if !leaves {
+                assert_eq!(digest(&world.again_from(who, &written)), before, "{who}");
+            }
+            let since = world.sites[who].journal[length..].to_vec();
+            let all = [written, since].concat();
+            let site = &mut world.sites[who];
+            site.core.book.leaves(&leaving);
+            while !site.core.book.leave(&mut leaving, 1) {}
+            let again = world.again_from(who, &all);
+            assert_eq!(digest(&again), digest(&world.sites[who].core), "{who}");
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! When a snapshot is due, and what waits for one.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use protocol::time::{Milliseconds, Timestamp};
 
 use crate::exchange::book::Marks;
+use crate::exchange::cold::Leaving;
 use crate::runtime::backups;
 
 /// The journal grows by so many times the last snapshot before the next one.
@@ -35,6 +38,10 @@ pub struct SnapshotCare {
     pub wanted: u32,
     /// Whether one is being written.
     pub under_way: bool,
+    /// What left memory with the last one and is in it still.
+    pub leaving: Option<Leaving>,
+    /// Set when the node stops: whoever writes one does not give way any more.
+    pub hurried: Arc<AtomicBool>,
     /// Whether the last one failed.
     pub failed: bool,
     /// A backup that waits for the one that is being written.
@@ -44,7 +51,7 @@ pub struct SnapshotCare {
 impl SnapshotCare {
     pub fn is_due(&self, now: Timestamp) -> bool {
         let age = now.distance(self.begun);
-        if self.under_way || self.failed && age < AGAIN {
+        if self.under_way || self.leaving.is_some() || self.failed && age < AGAIN {
             return false;
         }
         let grown = self.since >= self.least.max(self.last_bytes.saturating_mul(GROWTH));
@@ -73,7 +80,7 @@ impl SnapshotCare {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use protocol::ids::BrandId;
 
@@ -101,6 +108,8 @@ mod tests {
             marks: VecDeque::new(),
             wanted: 0,
             under_way: true,
+            leaving: None,
+            hurried: Arc::default(),
             failed: false,
             backup: None,
         };

@@ -1,0 +1,63 @@
+//! Exchanges in memory: found by their ids, kept in the order in which they came.
+
+use protocol::ids::RequestId;
+use protocol::shared_map::SharedMap;
+
+use super::BookedExchange;
+use crate::exchange::index::Index;
+
+/// All that are in memory.
+#[derive(Debug, Default)]
+pub(super) struct Exchanges {
+    by_number: SharedMap<u64, BookedExchange>,
+    numbers: Index<RequestId>,
+    next: u64,
+}
+
+impl Exchanges {
+    /// One by its id.
+    pub fn get(&self, id: &RequestId) -> Option<&BookedExchange> {
+        self.by_number.get(&self.numbers.get(id)?)
+    }
+
+    /// One by its id, to change it.
+    pub fn get_mut(&mut self, id: &RequestId) -> Option<&mut BookedExchange> {
+        self.by_number.get_mut(&self.numbers.get(id)?)
+    }
+
+    /// Whether there is one with this id.
+    pub fn contains_key(&self, id: &RequestId) -> bool {
+        self.numbers.get(id).is_some()
+    }
+
+    /// Adds one, after all that came before it.
+    pub fn push(&mut self, booked: BookedExchange) {
+        if let Some(before) = self.numbers.insert(booked.requested.id, self.next) {
+            self.by_number.remove(&before);
+        }
+        self.by_number.insert(self.next, booked);
+        self.next += 1;
+    }
+
+    /// Takes one away.
+    pub fn remove(&mut self, id: &RequestId) {
+        if let Some(number) = self.numbers.remove(id) {
+            self.by_number.remove(&number);
+        }
+    }
+
+    /// The number of the next one.
+    pub const fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// In the order in which they came.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &BookedExchange> {
+        self.by_number.values()
+    }
+
+    /// The same by their numbers, as they are now.
+    pub fn copy(&self) -> SharedMap<u64, BookedExchange> {
+        self.by_number.clone()
+    }
+}

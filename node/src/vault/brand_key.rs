@@ -372,7 +372,9 @@ mod tests {
             format!("wrap {good} blind {good} {good}"),
         ] {
             write_private(&path, &text).unwrap();
+            // the folder's random name may have any letters
             let error = HeldBrandKey::read(&path).unwrap_err().to_string();
+            let error = error.replace(&path.display().to_string(), "");
             assert!(!error.contains("zz") && !error.contains(&good[2..]), "{error}");
             std::fs::remove_file(&path).unwrap();
         }

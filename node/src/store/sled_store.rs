@@ -107,7 +107,8 @@ impl SledStore {
     /// exchange that came in batches of a thousand. A read enters it once too.
     fn drop_garbage(&self, writes: usize) -> Result<(), StoreError> {
         for _ in 0..writes {
-            self.database.get(FORMAT_KEY).map_err(backend("read"))?;
+            // the batch is applied: what fails now must not be taken for a refusal
+            self.database.get(FORMAT_KEY).map_err(self.poison("read"))?;
         }
         Ok(())
     }

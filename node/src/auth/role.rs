@@ -18,7 +18,8 @@ pub enum Role {
     Partner,
     /// Asks joint questions.
     Analyst,
-    /// Compliance officer: reads what others do, discloses blocks to auditors, changes nothing else.
+    /// Compliance officer: reads what others do, answers members' requests and erases, keeps the records that
+    /// the law asks for, discloses blocks to auditors.
     Officer,
     /// Staff at the counter: members, links, exchanges for a member.
     Store,

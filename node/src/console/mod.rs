@@ -1,4 +1,5 @@
-//! The console: pages for people, in Chinese and English; those of the counter, of analysts, of officers and of administrators have forms that change something.
+//! The console: pages for people, in Chinese and English; those of the counter, of analysts, of officers and of
+//! administrators have forms that change something.
 //!
 //! Knows how to render views of [`crate::service`]. Renders the full page only for who holds the
 //! proof of [`crate::auth`]; asks nobody for anything itself. Pages are whole without scripts, fonts

@@ -63,6 +63,12 @@ pub const fn stance(entry: &PublicEntry) -> Option<(DraftReference, Stance)> {
     }
 }
 
+/// Whether an entry says what a brand makes of drafts: a stance, or the refusals that it rests on.
+#[must_use]
+pub const fn is_of_drafts(entry: &PublicEntry) -> bool {
+    stance(entry).is_some() || matches!(entry, PublicEntry::Ballot(_))
+}
+
 /// The constitution that a block takes up, if it takes up one.
 #[must_use]
 pub fn switch<'a>(entries: impl IntoIterator<Item = &'a PublicEntry>) -> Option<DraftReference> {

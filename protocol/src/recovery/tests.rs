@@ -14,10 +14,11 @@ use crate::constitution::tests::{draft, seed};
 use crate::crypto::sealed::{BlockSecret, KeyRing, SealingSecret};
 use crate::crypto::{Signed, SigningKey};
 use crate::epochs::Constitutions;
+use crate::epochs::adoption::{DraftReference, Stance};
 use crate::exchange::{Exchange, Payload};
 use crate::ids::{BlockNonce, BrandId, Height, MemberHandle, RequestId, Round};
 use crate::ledger::{Archive, Context, Ledger, LedgerKeys, PeerFault};
-use crate::log::block::{BlockReference, ColumnContent, Header};
+use crate::log::block::{BlockReference, ColumnContent, Header, PublicEntry};
 use crate::log::fragments::{Fragment, Shape};
 use crate::log::merkle::Frontier;
 use crate::time::{Milliseconds, Timestamp};
@@ -31,6 +32,7 @@ use crate::witness::statement::{
     Certificate, Commit, Endorsement, Pledge, Proposal, UnverifiedCertificate, VotingKeys,
 };
 use crate::witness::writer::Entropy;
+use crate::world::following;
 
 const NOW: Timestamp = Timestamp::from_unix_ms(1_700_000_000_000);
 
@@ -396,6 +398,7 @@ struct Site {
     records: Vec<Record>,
     finals: Vec<(BrandId, Height)>,
     rejected: Vec<(BrandId, Payload)>,
+    outdated: Vec<PublicEntry>,
     runs: bool,
 }
 
@@ -425,8 +428,16 @@ impl World {
         for brand in 0..usize::from(n) {
             let ledger = world.ledger(brand);
             let (kept, records) = (Kept::default(), Vec::new());
-            let (finals, rejected) = (Vec::new(), Vec::new());
-            world.sites.push(Site { ledger, kept, records, finals, rejected, runs: true });
+            let (finals, rejected, outdated) = (Vec::new(), Vec::new(), Vec::new());
+            world.sites.push(Site {
+                ledger,
+                kept,
+                records,
+                finals,
+                rejected,
+                outdated,
+                runs: true,
+            });
         }
         (0..usize::from(n)).for_each(|brand| world.start(brand));
         world.run(30);
@@ -463,6 +474,7 @@ impl World {
         action(&mut site.ledger, &mut context, &mut out);
         site.records.append(&mut out.records);
         site.rejected.append(&mut out.rejected);
+        site.outdated.append(&mut out.outdated);
         for held in out.held {
             site.kept.held.insert(held.place().unwrap(), held);
         }
@@ -667,6 +679,42 @@ fn a_lost_writer_gives_back_what_its_former_life_leaves_no_room_for() {
     let sent = [600, 300].map(|points| exchange(&world.of, (0, 1), points).value());
     let sent = sent.into_iter().fold(Value::ZERO, |sum, value| sum.plus(value).unwrap());
     assert_eq!(world.contents(0)[&id(&world.of, 1)].sent, sent);
+    assert!((1..4).all(|brand| world.height(brand, 0) == world.height(0, 0)));
+}
+
+/// What it wants to say of a draft before it knows its own log may come after what its former life said of it:
+/// that goes back, and the log goes on.
+#[test]
+fn a_lost_writer_does_not_contradict_what_its_former_life_said_of_a_draft() {
+    let mut world = World::new(4);
+    let draft = following(&draft(4), |it| it.payload_size = 200);
+    let offered = Constitution::new(draft.clone()).unwrap();
+    let state = |world: &mut World, stance| {
+        let offered = offered.clone();
+        world.call(0, |ledger, _, _| {
+            drop(ledger.offer(offered).unwrap());
+            ledger.state(draft.hash, stance).unwrap();
+        });
+    };
+    state(&mut world, Stance::Adopted);
+    world.run(30);
+    let said = |world: &World| {
+        let own = world.sites[0].ledger.witness(id(&world.of, 0)).unwrap();
+        own.stances().on(&draft.hash)
+    };
+    assert_eq!(said(&world), Some(Stance::Adopted));
+    world.lose(0);
+    world.declare(0);
+    state(&mut world, Stance::Declined);
+    world.run(200);
+    let ledger = &world.sites[0].ledger;
+    assert!(ledger.may_apply() && ledger.writer().stalled().is_none());
+    assert_eq!(said(&world), Some(Stance::Adopted));
+    assert_eq!(world.sites[0].outdated, [PublicEntry::Declined(DraftReference::to(&offered))]);
+    let height = world.height(0, 0);
+    world.send((0, 1), 9);
+    world.run(50);
+    assert!(world.height(0, 0) > height);
     assert!((1..4).all(|brand| world.height(brand, 0) == world.height(0, 0)));
 }
 

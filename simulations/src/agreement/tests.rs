@@ -78,8 +78,11 @@ fn what_once_broke_a_guarantee_does_not_break_it_again() {
     let constitutions = [90_023, 90_065, 90_108, 90_171].map(|seed| (Topic::Constitutions, seed));
     let restores = [49].map(|seed| (Topic::Restores, seed));
     let topics = constitutions.into_iter().chain(restores);
+    // a brand whose disk was put back while it adopted a constitution wanted to say it a second time
+    let stated_twice = Scenario::of_seed(30_042);
     let scenarios: Vec<Scenario> = topics
         .map(|(topic, seed)| Scenario { topic: Some(topic), ..Scenario::of_seed(seed) })
+        .chain([stated_twice])
         .collect();
     sound(&scenarios);
 }

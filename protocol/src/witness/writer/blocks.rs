@@ -1,6 +1,6 @@
 //! Own blocks: built from what waits, and built anew when a witness found one unfit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{Entropy, Writer, is_cause};
 use crate::amount::Value;
@@ -111,6 +111,14 @@ impl<G: Guards> Writer<G> {
             if let Some(place) = self.public.iter().position(|waits| waits == entry) {
                 self.public.remove(place);
             }
+        }
+        if public.iter().any(adoption::is_of_drafts) {
+            // what a former life wanted said of drafts before this block may have been said in it or in
+            // one before it, and may come too late behind it: what is still wanted is asked for anew
+            let (old, kept) =
+                std::mem::take(&mut self.public).into_iter().partition(adoption::is_of_drafts);
+            self.public = kept;
+            out.outdated.extend::<VecDeque<_>>(old);
         }
         for (to, payload) in &sealed {
             let place = self.sealed.iter().position(|waits| waits.0 == *to && waits.1 == *payload);

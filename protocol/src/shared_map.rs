@@ -18,18 +18,37 @@ const PIECE: usize = 128;
 /// Two pieces that are next to each other become one when they have no more than so many.
 const JOINED: usize = PIECE / 2;
 
+/// Entries that lie together. Keys are apart from values, so that a search touches few lines of memory
+/// however large the values are.
+#[derive(Clone)]
+struct Entries<K, V> {
+    // ascending, each once, never none
+    keys: Vec<K>,
+    // as many, in the same order
+    values: Vec<V>,
+}
+
+impl<K, V> Entries<K, V> {
+    fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> + Clone {
+        self.keys.iter().zip(&self.values)
+    }
+}
+
 #[derive(Clone)]
 struct Piece<K, V> {
     // of its first entry
     first: K,
-    // ascending, never none
-    entries: Arc<Vec<(K, V)>>,
+    entries: Arc<Entries<K, V>>,
 }
 
 impl<K: Clone, V> Piece<K, V> {
-    fn of(entries: Vec<(K, V)>) -> Option<Self> {
-        let first = entries.first()?.0.clone();
-        Some(Self { first, entries: Arc::new(entries) })
+    fn of(keys: Vec<K>, values: Vec<V>) -> Option<Self> {
+        let first = keys.first()?.clone();
+        Some(Self { first, entries: Arc::new(Entries { keys, values }) })
+    }
+
+    fn keys(&self) -> &[K] {
+        &self.entries.keys
     }
 }
 
@@ -59,7 +78,7 @@ impl<K, V> SharedMap<K, V> {
     }
     /// All entries, ascending.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> + Clone {
-        self.pieces.iter().flat_map(|piece| piece.entries.iter().map(|(key, value)| (key, value)))
+        self.pieces.iter().flat_map(|piece| piece.entries.iter())
     }
     /// All keys, ascending.
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> + Clone {
@@ -80,8 +99,8 @@ impl<K: Ord, V> SharedMap<K, V> {
     /// Where a key is: its piece and its place there; or where it would be.
     fn find(&self, key: &K) -> Result<(usize, usize), (usize, usize)> {
         let place = self.place(key);
-        let entries = self.pieces.get(place).map(|piece| piece.entries.as_slice());
-        let found = entries.unwrap_or_default().binary_search_by(|(known, _)| known.cmp(key));
+        let keys = self.pieces.get(place).map(Piece::keys).unwrap_or_default();
+        let found = keys.binary_search(key);
         found.map(|at| (place, at)).map_err(|at| (place, at))
     }
 
@@ -89,7 +108,7 @@ impl<K: Ord, V> SharedMap<K, V> {
     #[must_use]
     pub fn get(&self, key: &K) -> Option<&V> {
         let (place, at) = self.find(key).ok()?;
-        self.pieces.get(place)?.entries.get(at).map(|(_, value)| value)
+        self.pieces.get(place)?.entries.values.get(at)
     }
     /// Whether there is something under a key.
     #[must_use]
@@ -109,13 +128,10 @@ impl<K: Ord, V> SharedMap<K, V> {
     /// Entries from a key on, ascending.
     pub fn from_key<'a>(&'a self, key: &K) -> impl Iterator<Item = (&'a K, &'a V)> {
         let place = self.place(key);
-        let first =
-            self.pieces.get(place).map(|piece| piece.entries.as_slice()).unwrap_or_default();
-        let at = first.partition_point(|(known, _)| known < key);
-        let later = self.pieces.get(place.saturating_add(1)..).unwrap_or_default();
-        let first = first.get(at..).unwrap_or_default().iter();
-        let later = later.iter().flat_map(|piece| piece.entries.iter());
-        first.chain(later).map(|(key, value)| (key, value))
+        let pieces = self.pieces.get(place..).unwrap_or_default();
+        let at = pieces.first().map_or(0, |piece| piece.keys().partition_point(|it| it < key));
+        // all before it are in the first of these pieces
+        pieces.iter().flat_map(|piece| piece.entries.iter()).skip(at)
     }
 }
 
@@ -130,13 +146,13 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     /// Adds what is not there where it would be; gives where it is.
     fn add(&mut self, (place, at): (usize, usize), key: K, value: V) -> (usize, usize) {
         self.count = self.count.saturating_add(1);
-        let length = self.pieces.get(place).map_or(PIECE, |piece| piece.entries.len());
+        let length = self.pieces.get(place).map_or(PIECE, |piece| piece.keys().len());
         let (mut place, mut at) = (place, at);
         if length >= PIECE {
             let is_end = place.saturating_add(1) >= self.pieces.len() && at >= length;
             if self.pieces.is_empty() || is_end {
                 // what grows at its end fills its pieces
-                self.pieces.extend(Piece::of(vec![(key, value)]));
+                self.pieces.extend(Piece::of(vec![key], vec![value]));
                 return (self.pieces.len().saturating_sub(1), 0);
             }
             self.split(place);
@@ -148,14 +164,16 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
             if at == 0 {
                 piece.first = key.clone();
             }
-            Arc::make_mut(&mut piece.entries).insert(at, (key, value));
+            let entries = Arc::make_mut(&mut piece.entries);
+            entries.keys.insert(at, key);
+            entries.values.insert(at, value);
         }
         (place, at)
     }
 
     fn entry(&mut self, (place, at): (usize, usize)) -> Option<&mut V> {
         let entries = &mut self.pieces.get_mut(place)?.entries;
-        Arc::make_mut(entries).get_mut(at).map(|(_, value)| value)
+        Arc::make_mut(entries).values.get_mut(at)
     }
 
     /// What is under a key, to change it; what a function gives if there was nothing.
@@ -178,7 +196,8 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     fn split(&mut self, place: usize) {
         let Some(piece) = self.pieces.get_mut(place) else { return };
         let entries = Arc::make_mut(&mut piece.entries);
-        let later = Piece::of(entries.split_off(entries.len() / 2));
+        let half = entries.keys.len() / 2;
+        let later = Piece::of(entries.keys.split_off(half), entries.values.split_off(half));
         if let Some(later) = later {
             self.pieces.insert(place.saturating_add(1), later);
         }
@@ -199,17 +218,18 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let place = self.place(key);
         let piece = self.pieces.get_mut(place)?;
-        let at = piece.entries.binary_search_by(|(known, _)| known.cmp(key)).ok()?;
+        let at = piece.keys().binary_search(key).ok()?;
         self.count = self.count.saturating_sub(1);
-        if piece.entries.len() == 1 {
+        if piece.keys().len() == 1 {
             let gone = self.pieces.remove(place).entries;
             let gone = Arc::try_unwrap(gone).unwrap_or_else(|shared| (*shared).clone());
-            return gone.into_iter().next().map(|(_, value)| value);
+            return gone.values.into_iter().next();
         }
         let entries = Arc::make_mut(&mut piece.entries);
-        let (_, value) = entries.remove(at);
-        let left = entries.len();
-        if let (0, Some((first, _))) = (at, entries.first()) {
+        entries.keys.remove(at);
+        let value = entries.values.remove(at);
+        let left = entries.keys.len();
+        if let (0, Some(first)) = (at, entries.keys.first()) {
             piece.first = first.clone();
         }
         self.join(place, left);
@@ -220,13 +240,15 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     fn join(&mut self, place: usize, left: usize) {
         let after = place.saturating_add(1);
         let Some(next) = self.pieces.get(after) else { return };
-        if left.saturating_add(next.entries.len()) > JOINED {
+        if left.saturating_add(next.keys().len()) > JOINED {
             return;
         }
         let next = self.pieces.remove(after).entries;
         if let Some(piece) = self.pieces.get_mut(place) {
             let next = Arc::try_unwrap(next).unwrap_or_else(|shared| (*shared).clone());
-            Arc::make_mut(&mut piece.entries).extend(next);
+            let entries = Arc::make_mut(&mut piece.entries);
+            entries.keys.extend(next.keys);
+            entries.values.extend(next.values);
         }
     }
 
@@ -245,7 +267,8 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     ) {
         for piece in &mut self.pieces {
             if piece.entries.iter().any(|(key, value)| which(key, value)) {
-                let entries = Arc::make_mut(&mut piece.entries).iter_mut();
+                let Entries { keys, values } = Arc::make_mut(&mut piece.entries);
+                let entries = keys.iter().zip(values);
                 let chosen = entries.filter(|(key, value)| which(key, value));
                 chosen.for_each(|(key, value)| change(key, value));
             }
@@ -425,9 +448,10 @@ mod tests {
 
     fn sound(map: &SharedMap<u16, u32>) {
         let entries = || map.pieces.iter().map(|piece| &piece.entries);
-        assert!(entries().all(|it| (1..=PIECE).contains(&it.len())));
-        assert!(map.pieces.iter().all(|piece| piece.first == piece.entries[0].0));
-        assert_eq!(entries().map(|it| it.len()).sum::<usize>(), map.len());
+        assert!(entries().all(|it| (1..=PIECE).contains(&it.keys.len())));
+        assert!(entries().all(|it| it.keys.len() == it.values.len()));
+        assert!(map.pieces.iter().all(|piece| piece.first == piece.entries.keys[0]));
+        assert_eq!(entries().map(|it| it.keys.len()).sum::<usize>(), map.len());
         assert!(map.keys().is_sorted_by(|one, next| one < next));
     }
 

@@ -200,10 +200,13 @@ fn collect_groups(
     let member = member.as_string_opt::<i32>().ok_or(Failed)?;
     let group = group.as_string_opt::<i32>().ok_or(Failed)?;
     let sums = numbers(sums, aggregates)?;
+    let mut added = Vec::with_capacity(aggregates);
     for row in 0..member.len() {
         let name = member.is_valid(row).then(|| member.value(row).as_bytes());
         let group = group.is_valid(row).then(|| group.value(row));
-        collector.push_group(name, group, &line(&sums, row)).map_err(|_| Failed)?;
+        added.clear();
+        added.extend(line(&sums, row));
+        collector.push_group(name, group, &added).map_err(|_| Failed)?;
     }
     Ok(())
 }
@@ -220,8 +223,8 @@ fn numbers(sums: &[ArrayRef], aggregates: usize) -> Result<Vec<Int64Array>, Fail
     sums.iter().map(whole).collect()
 }
 
-fn line(sums: &[Int64Array], row: usize) -> Vec<Option<i64>> {
-    sums.iter().map(|sums| sums.is_valid(row).then(|| sums.value(row))).collect()
+fn line(sums: &[Int64Array], row: usize) -> impl Iterator<Item = Option<i64>> {
+    sums.iter().map(move |sums| sums.is_valid(row).then(|| sums.value(row)))
 }
 
 /// A line's `member`, `cell` and sums.
@@ -240,12 +243,15 @@ pub(crate) fn each_line(
     let cell = cast(cell, &DataType::Int64).map_err(|_| Failed)?;
     let cell = cell.as_primitive_opt::<Int64Type>().ok_or(Failed)?;
     let sums = numbers(sums, aggregates)?;
+    let mut added = Vec::with_capacity(aggregates);
     for row in 0..member.len() {
         let name = member.is_valid(row).then(|| member.value(row).as_bytes());
         if cell.is_null(row) {
             return Err(Failed);
         }
-        take(name, cell.value(row), &line(&sums, row))?;
+        added.clear();
+        added.extend(line(&sums, row));
+        take(name, cell.value(row), &added)?;
     }
     Ok(())
 }
@@ -324,6 +330,10 @@ mod tests {
             let sums = if batch.num_rows() == 0 { batch.num_columns() - 2 } else { sums };
             let mut take = |member: Option<&[u8]>, cell, line: &[Option<i64>]| {
                 let member = String::from_utf8(member.unwrap().to_vec()).unwrap();
+                // who gathers leaves them out
+                if member.is_empty() {
+                    return Ok(());
+                }
                 let sums = line.iter().map(|sum| sum.unwrap()).collect();
                 assert_eq!(lines.insert((member, cell), sums), None, "{question}");
                 Ok(())

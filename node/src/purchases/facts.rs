@@ -24,7 +24,7 @@ use datafusion::parquet::encryption::decrypt::FileDecryptionProperties;
 use datafusion::parquet::encryption::encrypt::FileEncryptionProperties;
 use datafusion::parquet::errors::ParquetError;
 use datafusion::parquet::file::properties::WriterProperties;
-use datafusion::prelude::{ParquetReadOptions, SessionContext, cast, col, lit};
+use datafusion::prelude::{ParquetReadOptions, SessionContext, col, lit};
 use ring::digest::{SHA256, digest};
 
 use super::catalogue::Snapshot;
@@ -283,8 +283,8 @@ async fn build(
     let visible = sales
         .drop_columns(&["fact"])?
         .join(session.read_batch(consenting)?, JoinType::Inner, &["member"], &["consenting"], None)?
-        // whole numbers are short to store and quick to join; a bounded query takes members as text
-        .with_column("member", cast(col("person"), DataType::Utf8))?
+        // whole numbers are short to store, quick to join and to group by
+        .with_column("member", col("person"))?
         .drop_columns(&["consenting", "person"])?;
     session.register_table(table, visible.into_view())?;
     Ok(())

@@ -20,9 +20,9 @@ use crate::sql::{Bins, Measure};
 
 /// The bounded query of one participant.
 ///
-/// Its result has one row per member and cell: `member` (text), `cell` (the cell's code, bigint; the
-/// group's own text where group names are private), then `a0`, `a1`, ... (bigint), one for each thing the
-/// plan adds up. `member` is for the [`Collector`](super::Collector) alone.
+/// Its result has one row per member and cell: `member` (text or a whole number, as the tables have it),
+/// `cell` (the cell's code, bigint; the group's own text where group names are private), then `a0`, `a1`, ...
+/// (bigint), one for each thing the plan adds up. `member` is for the [`Collector`](super::Collector) alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemberSql {
     text: String,
@@ -250,16 +250,21 @@ impl Writer<'_> {
         let mut w = String::new();
         match column.domain() {
             Domain::Text { values, .. } => {
-                write!(w, "CASE")?;
+                let mut branches = String::new();
                 for (value, text) in (0u16..).zip(values) {
                     // A value its contract does not let this brand carry counts as OTHER.
                     if carriers(table, index, value).contains(&self.participant) {
                         let quoted = text.text().replace('\'', "''");
-                        write!(w, " WHEN \"{name}\" = '{quoted}' THEN {value}")?;
+                        write!(branches, " WHEN '{quoted}' THEN {value}")?;
                     }
                 }
-                // A CASE needs a branch even where the brand carries no declared value.
-                write!(w, " WHEN 1 = 0 THEN 0 ELSE {} END", values.len())?;
+                let other = values.len();
+                // Literals alone: engines look such a CASE up. It needs a branch, which a brand that
+                // carries no declared value does not have.
+                match branches.as_str() {
+                    "" => write!(w, "{other}")?,
+                    branches => write!(w, "CASE \"{name}\"{branches} ELSE {other} END")?,
+                }
             }
             Domain::Date { .. } => write!(w, "\"{name}\"")?,
             // as it is: what it may be is decided when lines are gathered
@@ -277,8 +282,9 @@ impl Writer<'_> {
     /// `OTHER` where the contract says this brand has no such values.
     fn row_filter(&self, w: &mut String, table: &Table, used: &BTreeSet<u16>) -> fmt::Result {
         let owner = table.owner();
-        // SQL would group all guests into one member.
-        write!(w, "\"{owner}\" IS NOT NULL AND \"{owner}\" <> ''")?;
+        // SQL would group all guests into one member. An owner that is an empty text is one member as well,
+        // whom the collector leaves out: here owners may be numbers, which are quicker to group by.
+        write!(w, "\"{owner}\" IS NOT NULL")?;
         for index in used {
             let column = table.columns().get(usize::from(*index)).ok_or(fmt::Error)?;
             let name = column.name();

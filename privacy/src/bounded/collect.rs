@@ -1,7 +1,7 @@
 //! Gathers what the engine returned, clips each member, adds up.
 
 use core::fmt;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use dashu::integer::UBig;
 use zeroize::Zeroizing;
@@ -83,8 +83,7 @@ pub struct Collector<'p> {
     positions: BTreeMap<u64, usize>,
     /// Number of a private group by its name, in the order in which they came.
     groups: BTreeMap<String, usize>,
-    /// In no order: what they add up to has none.
-    members: HashMap<Box<[u8]>, Vec<Line>>,
+    members: BTreeMap<Box<[u8]>, Vec<Line>>,
 }
 
 /// One line of the engine's answer; sums the plan does not have are 0.
@@ -113,7 +112,7 @@ impl<'p> Collector<'p> {
     /// An empty collector for a plan.
     pub fn new(plan: &'p DpPlan) -> Self {
         let positions = plan.cells().iter().enumerate().map(|(at, cell)| (cell.code, at)).collect();
-        Self { plan, positions, groups: BTreeMap::new(), members: HashMap::new() }
+        Self { plan, positions, groups: BTreeMap::new(), members: BTreeMap::new() }
     }
 
     /// Takes one line: `member`, `cell`, and `a0`, `a1`, ... of the bounded query. Lines without

@@ -46,7 +46,9 @@ impl<K: Clone, V> Piece<K, V> {
         let first = keys.first()?.clone();
         Some(Self { first, entries: Arc::new(Entries { keys, values }) })
     }
+}
 
+impl<K, V> Piece<K, V> {
     fn keys(&self) -> &[K] {
         &self.entries.keys
     }

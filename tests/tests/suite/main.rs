@@ -20,3 +20,4 @@ mod stock;
 mod storage;
 mod stored_formats;
 mod succession;
+mod surface;

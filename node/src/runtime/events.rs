@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use protocol::time::Timestamp;
 
 use super::{Runtime, now};
-use crate::service::{EVENTS_KEPT, EventSource, Events, Happened, QueryView};
+use crate::service::{EventSource, Events, Happened, QueryView};
 
 /// Questions whose steps are looked at; of more the first ones in the order of their numbers.
 const QUERIES_MAX: usize = 1024;
@@ -49,10 +49,9 @@ fn is_over(step: &str) -> bool {
 impl Runtime {
     /// What the turn has changed that is told of.
     pub(super) fn take_happened(&mut self) -> Vec<Happened> {
+        // of more than are kept too: a reader must know that it missed some
         let changed = self.core.book.take_changed();
-        // more than are kept need not be made
-        let from = changed.len().saturating_sub(EVENTS_KEPT);
-        let changed = changed.into_iter().skip(from).map(|booked| Happened::Exchange {
+        let changed = changed.into_iter().map(|booked| Happened::Exchange {
             id: booked.requested.id,
             to: booked.requested.to,
             state: booked.state.name(),

@@ -112,10 +112,7 @@ impl Webhooks {
     /// Writes the file. One that cannot be written is told, and tried again with the next change.
     async fn save(&self) {
         let webhooks = self.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let state = webhooks.state();
-            webhooks.write(&state)
-        });
+        let written = tokio::task::spawn_blocking(move || webhooks.write_now());
         if let Ok(Err(error)) = written.await {
             tracing::error!(error = %error, "webhooks are not saved");
         }

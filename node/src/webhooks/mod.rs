@@ -30,12 +30,12 @@ use self::target::Target;
 pub use self::target::TargetError;
 use self::target::Way;
 use crate::metrics::Metrics;
-use crate::service::{EXCHANGE_STATE, EventView, QUERY_STEP};
+use crate::service::{EXCHANGE_STATE, EventView, QUERY_STEP, RESET};
 use crate::tls::TlsError;
 
 /// Most webhooks of a node.
 pub const WEBHOOKS_MAX: usize = 16;
-/// Deliveries that wait for one receiver; of more the oldest are given up.
+/// Deliveries that wait for one receiver; in place of more it is told that it missed some.
 const PENDING_MAX: usize = 2000;
 /// Deliveries that are remembered of each receiver.
 const LOG_MAX: usize = 200;
@@ -224,6 +224,8 @@ struct Inner {
     settings: WebhookSettings,
     way: Mutex<Option<Arc<Way>>>,
     state: Mutex<State>,
+    // held while the file is written, and taken before the state is
+    writing: Mutex<()>,
     // something waits that did not
     woken: Notify,
     metrics: Metrics,
@@ -251,6 +253,14 @@ fn random_hex(bytes: usize) -> Result<String, WebhookError> {
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+fn not_written(source: std::io::Error) -> WebhookError {
+    WebhookError::File { action: "written", source }
+}
+
+fn encoded(state: &State) -> Result<Vec<u8>, WebhookError> {
+    serde_json::to_vec(state).map_err(|error| not_written(error.into()))
+}
+
 impl Webhooks {
     /// Reads the file; one that is not there has none.
     ///
@@ -275,6 +285,7 @@ impl Webhooks {
             settings,
             way: Mutex::default(),
             state: Mutex::new(state),
+            writing: Mutex::default(),
             woken: Notify::new(),
             metrics,
         })))
@@ -409,19 +420,25 @@ impl Webhooks {
         &self,
         change: impl FnOnce(&mut State) -> Result<T, WebhookError>,
     ) -> Result<T, WebhookError> {
+        let _alone = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self.state();
         let mut changed = State { hooks: state.hooks.clone() };
         let done = change(&mut changed)?;
-        self.write(&changed)?;
+        self.write(&encoded(&changed)?)?;
         *state = changed;
         drop(state);
         self.measure();
         Ok(done)
     }
 
-    fn write(&self, state: &State) -> Result<(), WebhookError> {
-        let failed = |source| WebhookError::File { action: "written", source };
-        let bytes = serde_json::to_vec(state).map_err(|error| failed(error.into()))?;
+    /// Writes the state as it is, while others may go on with it.
+    fn write_now(&self) -> Result<(), WebhookError> {
+        let _alone = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = encoded(&self.state())?;
+        self.write(&bytes)
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), WebhookError> {
         let part = self.0.path.with_extension("part");
         let written = fs::OpenOptions::new()
             .write(true)
@@ -431,11 +448,11 @@ impl Webhooks {
             .mode(0o600)
             .open(&part)
             .and_then(|mut file| {
-                file.write_all(&bytes)?;
+                file.write_all(bytes)?;
                 file.sync_all()?;
                 fs::rename(&part, &self.0.path)
             });
-        written.map_err(failed)
+        written.map_err(not_written)
     }
 
     /// Sets the figures that are states.
@@ -452,31 +469,42 @@ impl Webhooks {
     /// Has something wait for those who asked for its kind; `stream.reset` is for everyone. True if it does for
     /// anyone.
     fn enqueue(&self, view: &EventView) -> bool {
-        let Ok(body) = serde_json::to_string(view) else { return false };
         let (at, mut any) = (now_ms(), false);
+        let is_reset = view.kind == RESET;
         let mut state = self.state();
-        let is_reset = view.kind == crate::service::RESET;
         for hook in state.hooks.values_mut() {
             if hook.disabled || !is_reset && !hook.events.contains(&view.kind) {
                 continue;
             }
-            let Ok(number) = random_hex(16) else { continue };
-            if hook.pending.len() >= PENDING_MAX {
-                hook.pending.pop_front();
-                self.0.metrics.count("webhook_deliveries", "outcome", "given_up");
+            let full = hook.pending.len() >= PENDING_MAX;
+            if full && hook.pending.back().is_some_and(|last| last.kind == RESET) {
+                continue;
             }
-            hook.pending.push_back(Pending {
-                id: format!("msg_{number}"),
-                kind: view.kind.clone(),
-                body: body.clone(),
-                since_ms: at,
-                attempts: 0,
-                next_ms: 0,
-            });
+            let waits = if full {
+                // in place of the last, and of all that come while so many wait
+                hook.pending.pop_back();
+                self.0.metrics.count("webhook_deliveries", "outcome", "given_up");
+                pending(&EventView::reset("too_many_waited"), at)
+            } else {
+                pending(view, at)
+            };
+            hook.pending.extend(waits);
             any = true;
         }
         any
     }
+}
+
+/// Something to be delivered; none when the system gives no random numbers.
+fn pending(view: &EventView, at: u64) -> Option<Pending> {
+    Some(Pending {
+        id: format!("msg_{}", random_hex(16).ok()?),
+        kind: view.kind.clone(),
+        body: serde_json::to_string(view).ok()?,
+        since_ms: at,
+        attempts: 0,
+        next_ms: 0,
+    })
 }
 
 fn view(id: &str, hook: &Hook) -> WebhookView {

@@ -253,10 +253,15 @@ fn webhooks_are_bounded_and_wrong_ones_are_refused() {
 
     // a receiver that is away for long costs bounded memory
     let view = EventView { kind: QUERY_STEP.to_owned(), ..EventView::reset("") };
-    for _ in 0..=PENDING_MAX {
+    for _ in 0..PENDING_MAX + 7 {
         webhooks.enqueue(&view);
     }
     assert!(webhooks.all().iter().all(|hook| hook.waiting == PENDING_MAX as u64));
+    let state = webhooks.state();
+    let last: Vec<&str> =
+        state.hooks.values().map(|hook| hook.pending.back().unwrap().kind.as_str()).collect();
+    assert_eq!(last, [crate::service::RESET; WEBHOOKS_MAX], "each is told that it missed some");
+    drop(state);
 
     // what cannot be written has not happened
     std::fs::remove_file(&path).unwrap();

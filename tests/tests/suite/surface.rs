@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 
 use node::auth::Role;
 use node::client::Client;
+use node::http::{MemberSessionRequest, MemberSessionView};
 use node::service::{EventView, ReceivedView};
 use node::webhooks::{DeliveryView, WebhookRequest, WebhookView};
 use protocol::ledger::log_verifier;
@@ -222,7 +223,7 @@ async fn schemathesis_finds_nothing() {
         return;
     }
     let alliance = Alliance::of_the_sample().await;
-    linked(&alliance).await;
+    let card = linked(&alliance).await;
     let (auth, certificate, served) = alliance.serve(SENDER);
     auth.add_user("all", &Role::ALL, PASSWORD).unwrap();
     let client = Client::connect(served.address, &certificate).unwrap();
@@ -233,32 +234,26 @@ async fn schemathesis_finds_nothing() {
     let document = alliance.folder.path().join("openapi.json");
     std::fs::write(&document, client.get_bytes("/api/v1/openapi.json").await.unwrap()).unwrap();
     let configuration = clients().join("schemathesis.toml");
-    let authorization = format!("Authorization: Bearer {token}");
-    let output = tokio::task::block_in_place(|| {
-        python(
-            alliance.folder.path(),
-            &[
-                "-m",
-                "schemathesis.cli",
-                "--config-file",
-                configuration.to_str().unwrap(),
-                "run",
-                document.to_str().unwrap(),
-                "--url",
-                &base,
-                "--tls-verify",
-                trusted.to_str().unwrap(),
-                "--header",
-                &authorization,
-                "--seed",
-                "20261129",
-            ],
-        )
-    });
-    let words = String::from_utf8_lossy(&output.stdout).into_owned();
-    println!("{}", words.lines().rev().take(12).collect::<Vec<_>>().join("\n"));
-    // that it has looked at all
-    assert!(words.contains("generated"), "{words}");
+    let look = |token: &str, which: [&str; 2]| {
+        let authorization = format!("Authorization: Bearer {token}");
+        let mut arguments = vec!["-m", "schemathesis.cli"];
+        arguments.extend(["--config-file", configuration.to_str().unwrap()]);
+        arguments.extend(["run", document.to_str().unwrap(), "--url", &base]);
+        arguments.extend(["--tls-verify", trusted.to_str().unwrap()]);
+        arguments.extend(["--header", &authorization, which[0], which[1]]);
+        let folder = alliance.folder.path();
+        let output = tokio::task::block_in_place(|| python(folder, &arguments));
+        let words = String::from_utf8_lossy(&output.stdout).into_owned();
+        println!("{}", words.lines().rev().take(12).collect::<Vec<_>>().join("\n"));
+        // that it has looked at all
+        assert!(words.contains("generated"), "{words}");
+    };
+    // members' routes take a member's token
+    let request = MemberSessionRequest { card };
+    let member: MemberSessionView =
+        client.post("/api/v1/member-sessions", &[], &request).await.unwrap();
+    look(&token, ["--exclude-tag", "me"]);
+    look(&member.token, ["--include-tag", "me"]);
     let log = alliance.node(SENDER).status();
     assert!(log.heads.iter().all(|head| !head.frozen && !head.closed), "{:?}", log.alerts);
     served.shutdown.begin();

@@ -16,6 +16,7 @@ mod backups;
 mod cleanroom;
 mod conditional;
 mod connections;
+mod deliveries;
 mod events;
 mod examples;
 mod extract;

@@ -52,6 +52,7 @@ impl Modify for FromTable {
         let paths = std::mem::take(&mut document.paths.paths).into_iter();
         document.paths.paths = paths.map(|(path, it)| (path.replace("{*", "{"), it)).collect();
         super::schemas::complete(document);
+        document.webhooks = Some(super::deliveries::deliveries());
         for route in ROUTES {
             if let Some(operation) = operation(document, route) {
                 complete(operation, route);

@@ -9,6 +9,8 @@ use utoipa::openapi::{KnownFormat, OpenApi, RefOr, Schema, SchemaFormat};
 /// Parameters whose form is known by their names.
 const FORMS: [(&str, &str); 2] = [("Idempotency-Key", "^[!-~]{1,128}$"), ("card", "^[!-~]{1,64}$")];
 
+const U32_MAX: usize = 0xffff_ffff;
+
 /// Completes every schema of a document.
 pub(super) fn complete(document: &mut OpenApi) {
     let components = document.components.get_or_insert_default();
@@ -49,11 +51,15 @@ fn schema(given: &mut RefOr<Schema>) {
     let RefOr::T(given) = given else { return };
     match given {
         Schema::Object(object) => {
-            let is_long = object.format == Some(SchemaFormat::KnownFormat(KnownFormat::Int64));
-            // u64: the format would end at 2^63 - 1
-            if is_long && object.minimum.is_some() {
-                object.format = Some(SchemaFormat::Custom("uint64".to_owned()));
-                object.maximum.get_or_insert(Number::UInt(usize::MAX));
+            // without a sign: the formats of those with one would end at half
+            let wide = match &object.format {
+                Some(SchemaFormat::KnownFormat(KnownFormat::Int64)) => Some(("uint64", usize::MAX)),
+                Some(SchemaFormat::KnownFormat(KnownFormat::Int32)) => Some(("uint32", U32_MAX)),
+                _ => None,
+            };
+            if let Some((format, most)) = wide.filter(|_| object.minimum.is_some()) {
+                object.format = Some(SchemaFormat::Custom(format.to_owned()));
+                object.maximum.get_or_insert(Number::UInt(most));
             }
             object.properties.values_mut().for_each(schema);
             if let Some(AdditionalProperties::RefOr(more)) =

@@ -2,8 +2,9 @@
 //! administrators have forms that change something.
 //!
 //! Knows how to render views of [`crate::service`]. Renders the full page only for who holds the
-//! proof of [`crate::auth`]; asks nobody for anything itself. Pages are whole without scripts, fonts
-//! or pictures from anywhere; the style sheet is in the binary.
+//! proof of [`crate::auth`]; asks nobody for anything itself. All pages but that one are whole without scripts, and all without fonts
+//! or pictures from anywhere; the style sheet and two scripts are in the binary: one makes the page of
+//! questions quicker to use, one verifies receipts.
 //!
 //! Not here yet: live updates (pages load themselves anew every five seconds, which can be stopped).
 
@@ -15,6 +16,7 @@ mod officer;
 mod partner;
 mod programme;
 mod questions;
+mod receipt;
 mod records;
 mod text;
 mod words;
@@ -32,6 +34,7 @@ pub use officer::{OfficerViews, officer_page};
 pub use partner::{PartnerViews, partner_page};
 pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
 pub use questions::{Asking, PARAMETER, QuestionsViews, question_page, questions_page};
+pub use receipt::receipt_page;
 pub use records::{Done, RecordsViews, records_page};
 pub use text::rho;
 use text::utc;
@@ -39,6 +42,10 @@ use words::Words;
 
 /// The style sheet, served beside the pages.
 pub const STYLE_SHEET: &str = include_str!("console.css");
+/// The script of the page of questions, which does the same without it.
+pub const SCRIPT: &str = include_str!("console.js");
+/// The script that verifies a receipt.
+pub const RECEIPT_SCRIPT: &str = include_str!("receipt.js");
 /// The picture on a page's tab.
 pub const ICON: &str = include_str!("icon.svg");
 

@@ -13,6 +13,33 @@ use crate::service::{
 /// Declared values shown of a column.
 const VALUES_SHOWN: usize = 24;
 
+/// Words of the SQL that is answered, as one may want them next; columns and tables come from the data set.
+const SQL_WORDS: [&str; 23] = [
+    "SELECT ",
+    "FROM ",
+    "WHERE ",
+    "GROUP BY ",
+    "HAVING ",
+    "ORDER BY ",
+    "LIMIT ",
+    "BETWEEN ",
+    "AND ",
+    "CASE WHEN ",
+    "count(*)",
+    "sum(",
+    "avg(",
+    "median(",
+    "quantile(",
+    "half_year(",
+    "extract(month FROM ",
+    "date_trunc('month', ",
+    "least(",
+    "greatest(",
+    "abs(",
+    "coalesce(",
+    "DATE '",
+];
+
 /// A question as it stands in the form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asking {
@@ -116,6 +143,23 @@ impl QuestionsPage<'_> {
             (Some(least), Some(greatest)) => format!("{least} … {greatest} {unit}"),
             _ => unit.to_owned(),
         }
+    }
+    /// What may be written into a question, a line each.
+    fn words_of_sql(&self) -> String {
+        let tables = self.views.datasets.iter().flat_map(|dataset| &dataset.tables);
+        let mut words: Vec<String> = SQL_WORDS.map(str::to_owned).into();
+        for table in tables {
+            words.push(table.name.clone());
+            for column in &table.columns {
+                words.push(column.name.clone());
+                if column.kind == "member" {
+                    words.push(format!("count(distinct {})", column.name));
+                }
+            }
+        }
+        words.sort();
+        words.dedup();
+        words.join("\n")
     }
     /// Names a template's field: no name of a parameter is one of the form's own.
     fn field(&self, parameter: &ParameterView) -> String {

@@ -424,6 +424,8 @@ fn an_empty_node_has_a_page() {
 #[test]
 fn pages_stand_under_the_strict_policy_and_for_screen_readers() {
     for (language, page) in pages() {
+        let script = |name| format!("<script src=\"/{name}.js\" defer></script>");
+        let page = page.replace(&script("console"), "").replace(&script("receipt"), "");
         for forbidden in [
             "<script",
             " style=",

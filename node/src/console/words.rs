@@ -224,6 +224,8 @@ words! {
     points_back: "已退回积分", "Points sent back";
     receipt: "凭证", "Receipt";
     download: "下载", "Download";
+    for_the_member: "交会员", "For the member";
+    verify_receipt: "核验回执", "Verify a receipt";
     latest_received: "最近转入的兑换", "Latest exchanges that came in";
     received_caption: "其他品牌会员转入的最近 20 笔", "The latest 20 from other brands' members";
     clearing: "清算", "Clearing";

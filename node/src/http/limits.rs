@@ -27,8 +27,9 @@ pub(super) const REQUESTS_MAX: usize = 256;
 /// Checkpoints of other logs that are being considered at once.
 pub(super) const WITNESSING_MAX: usize = 16;
 
-/// Nothing but this node's own style sheet and pictures; no scripts at all.
+/// Nothing but this node's own style sheet, pictures and scripts, which ask nobody but this node; none in a page.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; \
+     script-src 'self'; connect-src 'self'; trusted-types node; require-trusted-types-for 'script'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// What supervisors and balancers ask, which no caller's limit may fail.

@@ -294,6 +294,7 @@ routes! {
     post   "/sign-out"                                 pages::sign_out       Access::Public;
     get    "/partner"                                  people::partner       page::<perm::SeePartnerPage>();
     get    "/partner/exchanges/{id}/receipt"           people::receipt       page::<perm::SeePartnerPage>();
+    get    "/partner/exchanges/{id}/opened-receipt"    people::opened_receipt page::<perm::SeePartnerPage>();
     get    "/partner/clearings/{cut_off_ms}/{format}"  people::statement     page::<perm::SeePartnerPage>();
     get    "/questions"                                question_pages::questions page::<perm::RunQueries>();
     post   "/questions"                                question_pages::question_form page::<perm::RunQueries>();
@@ -309,6 +310,9 @@ routes! {
     post   "/records"                                  record_pages::record_form page::<perm::UseRecordsPage>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
     get    "/console.css"                              pages::style_sheet    Access::Public;
+    get    "/verify"                                   pages::verify         Access::Public;
+    get    "/receipt.js"                               pages::receipt_script Access::Public;
+    get    "/console.js"                               pages::script         Access::Public;
     get    "/icon.svg"                                 pages::icon           Access::Public;
 }
 

@@ -150,6 +150,44 @@ pub(super) async fn style_sheet() -> impl IntoResponse {
     (headers, console::STYLE_SHEET)
 }
 
+/// The script of the page of questions.
+#[utoipa::path(get, path = "/console.js", tag = "console", responses(
+    (status = 200, description = "The script", body = String, content_type = "text/javascript")))]
+pub(super) async fn script() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, "private, max-age=300"),
+    ];
+    (headers, console::SCRIPT)
+}
+
+/// The script that verifies a receipt.
+#[utoipa::path(get, path = "/receipt.js", tag = "console", responses(
+    (status = 200, description = "The script", body = String, content_type = "text/javascript")))]
+pub(super) async fn receipt_script() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, "private, max-age=300"),
+    ];
+    (headers, console::RECEIPT_SCRIPT)
+}
+
+/// The page on which anyone verifies a receipt, in the browser.
+#[utoipa::path(get, path = "/verify", tag = "console", params(PageQuery), responses(
+    (status = 200, description = "The page", body = String, content_type = "text/html")))]
+pub(super) async fn verify(
+    State(app): State<App>,
+    Query(query): Query<PageQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let language = query.language(&headers);
+    let session = cookie(&app, &headers).and_then(|token| app.auth.session(token).ok());
+    let user = session.as_ref().map(|session| (session.user(), pages_of(session)));
+    let user = user.as_ref().map(|(user, pages)| (*user, pages.as_slice()));
+    let (status, keys) = (app.node.status(), app.node.log_keys().await?);
+    rendered(console::receipt_page(&status, &keys, language, user), StatusCode::OK)
+}
+
 /// The picture on a page's tab.
 #[utoipa::path(get, path = "/icon.svg", tag = "console", responses(
     (status = 200, description = "The picture", body = String, content_type = "image/svg+xml")))]

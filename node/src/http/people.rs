@@ -86,6 +86,19 @@ pub(super) async fn receipt(
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], receipt).into_response())
 }
 
+/// The receipt with what opens its entry and no other, as a file: for the member.
+#[utoipa::path(get, path = "/partner/exchanges/{id}/opened-receipt", tag = "console",
+    params(("id" = String, Path)), responses(
+    (status = 200, description = "A C2SP tlog-proof with an extra line", body = String, content_type = "text/plain")))]
+pub(super) async fn opened_receipt(
+    State(app): State<App>,
+    _: Visitor<perm::SeePartnerPage>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let receipt = app.node.opened_receipt(id).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], receipt).into_response())
+}
+
 /// A clearing statement, as a file.
 #[utoipa::path(get, path = "/partner/clearings/{cut_off_ms}/{format}", tag = "console",
     params(("cut_off_ms" = u64, Path), ("format" = String, Path, description = "`csv`, `pacs.029` or `camt.053`")), responses(

@@ -97,6 +97,7 @@ fn answer(command: Command) {
         Command::Constitutions { reply } | Command::ReadConstitutions { reply } => {
             reply.send(Ok(Vec::new())).ok().map(drop)
         }
+        Command::LogKeys { reply } => reply.send(Ok(Vec::new())).ok(),
         Command::Import { reply, .. } | Command::Stop { reply } => reply.send(Ok(())).ok(),
         Command::BackUp { reply, .. } => reply.send(Ok(())).ok(),
         Command::BackupProgress { reply } => reply.send(Ok(BackupView::default())).ok().map(drop),

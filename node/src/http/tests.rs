@@ -144,6 +144,9 @@ async fn public_routes_are_these_and_no_others() {
             "post /sign-in",
             "post /sign-out",
             "get /console.css",
+            "get /verify",
+            "get /receipt.js",
+            "get /console.js",
             "get /icon.svg",
         ]
     );

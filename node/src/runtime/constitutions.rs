@@ -7,12 +7,14 @@
 //! touches members does not come before its notice has passed. Not here: a clean room where there was
 //! none, whose accounts would have to be read from the whole journal: that takes a start, and is said.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use alliance_config::{Constitution, Host};
 use protocol::epochs::Constitutions;
 use protocol::ids::{BrandId, ConstitutionHash};
-use protocol::ledger::Ledger;
+use protocol::ledger::{Ledger, log_verifier, witness_verifier};
+use protocol::log::note::VerifierKey;
 use tokio::task::AbortHandle;
 
 use super::core::{Turn, internal};
@@ -83,6 +85,24 @@ impl Runtime {
             return Err(refused("not_stated", error, remedy));
         }
         Ok(self.constitution_views())
+    }
+
+    /// The keys of every log and of every witness, under each constitution.
+    pub(super) fn log_key_views(&self) -> Vec<LogKeysView> {
+        let mut views: BTreeMap<BrandId, LogKeysView> = BTreeMap::new();
+        let take_up = |keys: &mut Vec<String>, key: Option<VerifierKey>| {
+            let new = key.map(|key| key.to_string()).filter(|key| !keys.contains(key));
+            keys.extend(new);
+        };
+        for constitution in self.core.ledger.constitutions().iter() {
+            for brand in constitution.committee().brands() {
+                let view = views.entry(*brand).or_default();
+                (view.brand, view.origin) = (brand.to_string(), constitution.origin(*brand));
+                take_up(&mut view.log, log_verifier(constitution, *brand));
+                take_up(&mut view.witness, witness_verifier(constitution, *brand));
+            }
+        }
+        views.into_values().collect()
     }
 
     /// Every constitution after the first, drafts too, and how far each has come.

@@ -631,6 +631,7 @@ impl Runtime {
                 let done = self.destroy_expired_sealing_keys().map_err(|error| keys_error(&error));
                 answer(turn, reply, done);
             }
+            Command::LogKeys { reply } => answer(turn, reply, Ok(self.log_key_views())),
             Command::Constitutions { reply } => {
                 answer(turn, reply, Ok(self.constitution_views()));
             }

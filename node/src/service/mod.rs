@@ -121,6 +121,7 @@ pub enum Command {
     SealingKeys { reply: Reply<Vec<SealingKeyView>> },
     TurnSealingKey { reply: Reply<SealingKeyView> },
     DestroySealingKeys { reply: Reply<Vec<String>> },
+    LogKeys { reply: Reply<Vec<LogKeysView>> },
     Constitutions { reply: Reply<Vec<ConstitutionView>> },
     ReadConstitutions { reply: Reply<Vec<ConstitutionView>> },
     Disclose { request: DisclosureRequest, reply: Reply<DisclosureView> },
@@ -245,6 +246,8 @@ operations! {
     turn_sealing_key() -> SealingKeyView = TurnSealingKey;
     /// Destroys the sealing keys whose retention is over; gives their public halves.
     destroy_sealing_keys() -> Vec<String> = DestroySealingKeys;
+    /// The keys of every log and of every witness, under each constitution.
+    log_keys() -> Vec<LogKeysView> = LogKeys;
     /// Every constitution after the first, drafts too, and how far each has come.
     constitutions() -> Vec<ConstitutionView> = Constitutions;
     /// Reads the constitutions that have come into the data directory, and says in the own log what this

@@ -78,6 +78,19 @@ pub struct LogHead {
     pub closed: bool,
 }
 
+/// The keys by which anyone knows a brand's checkpoints and cosignatures: verifier keys of c2sp.org/signed-note.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogKeysView {
+    /// Whose.
+    pub brand: String,
+    /// The origin of its checkpoints.
+    pub origin: String,
+    /// Of its log, each that a constitution has given it.
+    pub log: Vec<String>,
+    /// Of its cosignatures, likewise.
+    pub witness: Vec<String>,
+}
+
 /// A dispute on record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DisputeView {

@@ -85,7 +85,8 @@ impl Target {
         }
         let address: Option<IpAddr> = host.parse().ok();
         let loopback = host == "localhost" || address.is_some_and(|it| it.is_loopback());
-        if !is_tls && !(loopback && allow_private) {
+        let to_itself = loopback && allow_private;
+        if !(is_tls || to_itself) {
             return Err(TargetError::Clear);
         }
         let private = loopback || address.is_some_and(|address| !is_public(address));

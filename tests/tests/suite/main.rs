@@ -4,6 +4,7 @@ mod alliance;
 mod architecture;
 mod attacks;
 mod bench;
+mod browser;
 mod console;
 mod decoders;
 mod documents;

@@ -14,8 +14,10 @@ use protocol::log::note::{NoteError, SignatureType, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 use crate::desk::DeskSettings;
+use crate::http::RateLimits;
 use crate::store::{InvalidAddress, PostgresAddress, PostgresStore, SledStore, Store, StoreError};
 use crate::vault::HeldBrandKey;
+use crate::webhooks::WebhookSettings;
 
 /// The node's own settings, in `node.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +53,12 @@ pub struct Settings {
     /// What the brand answers its members for.
     #[serde(default, skip_serializing_if = "DeskSettings::is_default")]
     pub desk: DeskSettings,
+    /// How many requests each caller may make over HTTPS.
+    #[serde(default, skip_serializing_if = "RateLimits::is_default")]
+    pub rate_limits: RateLimits,
+    /// How what happens is sent to who asked for it.
+    #[serde(default, skip_serializing_if = "WebhookSettings::is_default")]
+    pub webhooks: WebhookSettings,
 }
 
 /// How members' fields are kept.
@@ -118,6 +126,8 @@ impl Settings {
             witnessing,
             vault: VaultSettings::default(),
             desk: DeskSettings::default(),
+            rate_limits: RateLimits::default(),
+            webhooks: WebhookSettings::default(),
         }
     }
 
@@ -378,6 +388,11 @@ impl DataDirectory {
     pub fn templates(&self) -> PathBuf {
         self.0.join("templates")
     }
+    /// Who is sent what happens, and what waits to be sent.
+    #[must_use]
+    pub fn webhooks(&self) -> PathBuf {
+        self.0.join("webhooks.json")
+    }
     /// The node's own settings.
     #[must_use]
     pub fn settings_path(&self) -> PathBuf {
@@ -479,6 +494,8 @@ impl DataDirectory {
         let wrong = |problem: String| ConfigError::Settings { path: path.clone(), problem };
         let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".into()))?;
         let settings: Settings = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        settings.rate_limits.check().map_err(&wrong)?;
+        settings.webhooks.check().map_err(&wrong)?;
         let brand = BrandId::new(&settings.brand).map_err(|error| wrong(error.to_string()))?;
         Ok((settings, brand))
     }

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::Uri;
 use hyper::client::conn::http1::handshake;
-use hyper::header::{CONTENT_TYPE, HOST, USER_AGENT};
-use hyper::{Request, Uri};
+use hyper::header::{HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -114,26 +114,50 @@ impl OutsideClient {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let lost = |_| OutsideError::Unreachable;
-        let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(lost)?;
-        // ends when the request has been answered, and with the time-out at the latest
-        let connection = tokio::spawn(connection);
-        let _ends = AbortOnDrop(connection);
-        let host = match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
-        };
-        let request = Request::post(&self.path)
-            .header(HOST, host)
-            .header(USER_AGENT, concat!("coalition/", env!("CARGO_PKG_VERSION")))
-            .header(CONTENT_TYPE, "text/plain; charset=utf-8")
-            .body(Full::new(Bytes::from(body)))
-            .map_err(|_| OutsideError::Url)?;
-        let (head, body) = sender.send_request(request).await.map_err(lost)?.into_parts();
-        let body = Limited::new(body, ANSWER_MAX).collect().await;
-        let body = body.map_err(|_| OutsideError::TooLong)?.to_bytes();
-        Ok(HttpAnswer { status: head.status.as_u16(), body })
+        let (host, port, path) = (self.host.as_str(), self.port, self.path.as_str());
+        let headers = vec![("content-type", "text/plain; charset=utf-8".to_owned())];
+        request(stream, Request { host, port, path, headers, body }).await
     }
+}
+
+/// What is sent on a connection.
+pub(crate) struct Request<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    pub(crate) path: &'a str,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: String,
+}
+
+/// Posts on a connection, and ends it.
+///
+/// # Errors
+/// When there is no answer within the limits, but for that of time, which is the caller's.
+pub(crate) async fn request<S>(stream: S, asked: Request<'_>) -> Result<HttpAnswer, OutsideError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let lost = |_| OutsideError::Unreachable;
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    // ends when the request has been answered, and with the time-out at the latest
+    let connection = tokio::spawn(connection);
+    let _ends = AbortOnDrop(connection);
+    let Request { host, port, path, headers, body } = asked;
+    let host = match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    };
+    let mut request = hyper::Request::post(path)
+        .header(HOST, host)
+        .header(USER_AGENT, concat!("coalition/", env!("CARGO_PKG_VERSION")));
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    let request = request.body(Full::new(Bytes::from(body))).map_err(|_| OutsideError::Url)?;
+    let (head, body) = sender.send_request(request).await.map_err(lost)?.into_parts();
+    let body = Limited::new(body, ANSWER_MAX).collect().await;
+    let body = body.map_err(|_| OutsideError::TooLong)?.to_bytes();
+    Ok(HttpAnswer { status: head.status.as_u16(), body })
 }
 
 struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);

@@ -8,7 +8,7 @@
 //! The file is looked at with every request: what `coalition user` changes holds at once, and ends the
 //! sessions of whom it changes. A file that cannot be read lets nobody in.
 //!
-//! Not here: sessions that outlive a restart, throttling by network address.
+//! Not here: sessions that outlive a restart, limits by caller and network address (`http::rates`).
 
 mod fields;
 mod members;
@@ -194,6 +194,23 @@ impl Session {
         }
         Ok(authorized)
     }
+}
+
+/// Who a request is counted for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// A user.
+    User {
+        /// The name.
+        name: String,
+        /// Whether it is a program: a user with the role `app`.
+        machine: bool,
+    },
+    /// A member.
+    Member {
+        /// The session: its `Debug` does not show the card.
+        session: MemberSession,
+    },
 }
 
 /// What a sign-in gives: the token, once.
@@ -490,6 +507,17 @@ impl Auth {
             return Err(AuthError::TokenExpired);
         }
         Ok(kept.session.clone())
+    }
+
+    /// Whose token it is, if a session of it goes on: for counting, not for letting in. The users' file is not
+    /// looked at.
+    #[must_use]
+    pub fn caller(&self, token: &str) -> Option<Caller> {
+        let now = Instant::now();
+        if let Ok(Session { user, roles, .. }) = self.session_at(token, now) {
+            return Some(Caller::User { name: user, machine: roles.contains(&Role::App) });
+        }
+        self.member_session(token).ok().map(|session| Caller::Member { session })
     }
 
     /// Ends a session; one that is not there is ended already.

@@ -160,6 +160,10 @@ permissions! {
     RunQueries: Analyst;
     /// See joint questions and their answers.
     ReadQueries: Analyst | Officer;
+    /// Follow what happens to exchanges and questions: each role the kind that it may read.
+    ReadEvents: Partner | Analyst | Officer | Store;
+    /// Say who is sent what happens to exchanges and questions.
+    ManageWebhooks: Administrator;
     /// See the console's page of positions, exchanges and clearing.
     SeePartnerPage: Partner | Officer;
     /// See the console's compliance report.

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
@@ -10,7 +11,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::CliError;
 use crate::auth::Auth;
 use crate::config::DataDirectory;
+use crate::webhooks::Webhooks;
 use crate::{http, runtime, telemetry, tls};
+
+/// How long the end of a node waits for its webhooks to be written.
+const DELIVERING_GRACE: Duration = Duration::from_secs(5);
 
 /// How a node is run.
 #[derive(Debug, clap::Args)]
@@ -64,10 +69,16 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     } else {
         runtime::start(&data).await?
     };
-    let served =
-        http::serve(running.node.clone(), auth, settings.https, tls).map_err(|source| {
+    let metrics = running.metrics.clone();
+    let webhooks = Webhooks::open(&data.webhooks(), settings.webhooks, metrics.clone());
+    let webhooks = webhooks.map_err(|error| input(&error))?;
+    let delivering = tokio::spawn(webhooks.clone().run(running.node.events().clone()));
+    let options = http::ServeOptions { rate_limits: settings.rate_limits, metrics, webhooks };
+    let served = http::serve(running.node.clone(), auth, settings.https, tls, options).map_err(
+        |source| {
             CliError::Input(format!("cannot listen for HTTPS at {}: {source}", settings.https))
-        })?;
+        },
+    )?;
     if let Some(address) = settings.metrics {
         let metrics = http::serve_metrics(running.metrics.clone(), address).await;
         let (address, _) = metrics.map_err(|source| {
@@ -97,6 +108,8 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
         }
     };
     served.shutdown.begin();
+    // what was not delivered is written; a disk that hangs is waited for no longer
+    let _ = tokio::time::timeout(DELIVERING_GRACE, delivering).await;
     // a node that was killed leaves the file; a client then finds nobody at the address
     let _ = std::fs::remove_file(data.addresses());
     match ended {

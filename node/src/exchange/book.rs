@@ -157,6 +157,10 @@ impl Book {
         }
         Ok(found)
     }
+    /// Exchanges whose state is another than when this was last asked; from the first time on.
+    pub fn take_changed(&mut self) -> Vec<&BookedExchange> {
+        self.exchanges.take_changed()
+    }
     /// How many exchanges are in which state.
     #[must_use]
     pub const fn counts(&self) -> &ExchangeCounts {

@@ -84,6 +84,7 @@ pub struct FiguresRequest {
 #[serde(deny_unknown_fields)]
 pub(super) struct YearQuery {
     /// The present one without it.
+    #[param(minimum = 0, maximum = 65535)]
     year: Option<u16>,
 }
 

@@ -1,18 +1,22 @@
-//! What every request passes: an id, limits of time and number, headers of every answer, a log line.
+//! What every request passes: an id, limits of rate, time and number, headers of every answer, a log line.
 //!
 //! The line has the route's template, never the path: paths hold card numbers.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
+use super::extract::bearer;
+use super::pages::cookie;
 use super::problem::ProblemCode;
+use super::rates::Counted;
 use super::{App, Problem};
 
 /// Longest time a request may take until its answer begins.
@@ -28,6 +32,9 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img
      script-src 'self'; connect-src 'self'; trusted-types node; require-trusted-types-for 'script'; \
      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// What supervisors and balancers ask, which no caller's limit may fail.
+pub(super) const UNCOUNTED: [&str; 2] = ["/healthz", "/readyz"];
+
 /// Around everything.
 pub(super) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
@@ -36,14 +43,24 @@ pub(super) async fn around(State(app): State<App>, request: Request, next: Next)
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("none", MatchedPath::as_str);
 
-    let place = if route == "/healthz" { None } else { Some(app.places.try_acquire()) };
-    let mut response = match place {
-        Some(Err(_)) => too_busy().into_response(),
-        // the place is held until the answer is made
-        Some(Ok(_)) | None => answer(request, next).await,
+    let counted = (!UNCOUNTED.contains(&route)).then(|| counted(&app, &request));
+    let refusal = counted.as_ref().and_then(Counted::refusal);
+    let mut response = match refusal {
+        Some(refusal) => refusal.into_response(),
+        None => {
+            let place = if route == "/healthz" { None } else { Some(app.places.try_acquire()) };
+            match place {
+                Some(Err(_)) => too_busy().into_response(),
+                // the place is held until the answer is made
+                Some(Ok(_)) | None => answer(request, next).await,
+            }
+        }
     };
 
     let headers = response.headers_mut();
+    if let Some(counted) = counted {
+        counted.write(headers);
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert("x-request-id", id);
     }
@@ -67,6 +84,19 @@ pub(super) async fn around(State(app): State<App>, request: Request, next: Next)
         tracing::debug!(request = id, method, route, status, milliseconds, "request answered");
     }
     response
+}
+
+/// Counts a request for who makes it.
+fn counted(app: &App, request: &Request) -> Counted {
+    let headers = request.headers();
+    let token = bearer(headers).ok().or_else(|| cookie(app, headers));
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(from)| from.ip());
+    let counted = app.rates.count(token.and_then(|token| app.auth.caller(token)), from);
+    if counted.is_refused() {
+        app.metrics.count("http_rate_limited", "policy", counted.kind().name());
+    }
+    counted
 }
 
 async fn answer(request: Request, next: Next) -> Response {

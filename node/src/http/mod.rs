@@ -8,13 +8,17 @@
 //! its permission by its first argument; a test calls every route as every role and holds the table
 //! against what it finds.
 //!
-//! Not here: webhooks, server-sent events, conditional requests, limits by caller, mutual TLS.
+//! Not here: mutual TLS.
 
 mod administration_pages;
 mod api;
 mod backups;
 mod cleanroom;
+mod conditional;
 mod connections;
+mod deliveries;
+mod events;
+mod examples;
 mod extract;
 mod imports;
 mod limits;
@@ -29,9 +33,12 @@ mod programme_pages;
 mod programme_staff;
 mod published;
 mod question_pages;
+mod rates;
 mod ready;
 mod record_pages;
+mod schemas;
 mod visitor;
+mod webhooks;
 mod witnessing;
 
 #[cfg(test)]
@@ -47,7 +54,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, StatusCode, Uri};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
@@ -58,7 +65,9 @@ use tokio::task::JoinHandle;
 use utoipa::OpenApi;
 
 use crate::auth::{Auth, Permission, Role, perm};
+use crate::metrics::Metrics;
 use crate::service::Node;
+use crate::webhooks::Webhooks;
 pub use api::{CardPage, Health, LinkCodeRequest, LinkRequest, SessionRequest, SessionView};
 pub use cleanroom::{FiguresRequest, FillRequest, PlanRequest, QueryRequest};
 use connections::Limited;
@@ -68,6 +77,7 @@ pub use members::{
 pub use metrics::serve_metrics;
 use openapi::FromTable;
 pub use problem::{PROBLEM_JSON, Problem, ProblemType};
+pub use rates::{RateLimit, RateLimits};
 pub use ready::Readiness;
 
 /// Most bytes of a request's body.
@@ -85,6 +95,12 @@ struct App {
     places: Arc<Semaphore>,
     // for requests of other logs: they must not crowd out people's
     witnessing: Arc<Semaphore>,
+    rates: Arc<rates::Rates>,
+    metrics: Metrics,
+    // rules are looked at and replaced by one request at a time
+    replacing: Arc<tokio::sync::Mutex<()>>,
+    streams: events::Streams,
+    webhooks: Webhooks,
 }
 
 /// Who may call a route.
@@ -140,7 +156,9 @@ macro_rules! routes {
             info(
                 title = "Coalition node",
                 description = "What a brand's node offers its people and their programs. \
-                    Refusals are problem+json with `code` and `remedy`.",
+                    Refusals are problem+json with `code` and `remedy`. Every answer but those about \
+                    health has `RateLimit` and `RateLimit-Policy` \
+                    (draft-ietf-httpapi-ratelimit-headers): what the caller may still ask.",
             ),
             paths($($module::$handler),*),
             components(schemas(Problem)),
@@ -226,6 +244,14 @@ routes! {
     post   "/api/v1/queries"                           cleanroom::query      needs::<perm::RunQueries>();
     get    "/api/v1/queries"                           cleanroom::queries    needs::<perm::ReadQueries>();
     get    "/api/v1/queries/{id}"                      cleanroom::query_by_id needs::<perm::ReadQueries>();
+    get    "/api/v1/events"                            events::events        needs::<perm::ReadEvents>();
+    post   "/api/v1/webhooks"                          webhooks::register_webhook    needs::<perm::ManageWebhooks>();
+    get    "/api/v1/webhooks"                          webhooks::webhooks    needs::<perm::ManageWebhooks>();
+    get    "/api/v1/webhooks/{id}"                     webhooks::webhook     needs::<perm::ManageWebhooks>();
+    delete "/api/v1/webhooks/{id}"                     webhooks::remove_webhook      needs::<perm::ManageWebhooks>();
+    post   "/api/v1/webhooks/{id}/secret"              webhooks::rotate_secret      needs::<perm::ManageWebhooks>();
+    post   "/api/v1/webhooks/{id}/enabling"            webhooks::enable_webhook      needs::<perm::ManageWebhooks>();
+    get    "/api/v1/webhooks/{id}/deliveries"          webhooks::webhook_deliveries  needs::<perm::ManageWebhooks>();
     get    "/api/v1/budgets"                           cleanroom::budgets    needs::<perm::ReadBudgets>();
     get    "/api/v1/datasets"                          cleanroom::datasets   needs::<perm::ReadDatasets>();
     get    "/api/v1/templates"                         cleanroom::templates  needs::<perm::ReadDatasets>();
@@ -290,18 +316,35 @@ routes! {
     get    "/icon.svg"                                 pages::icon           Access::Public;
 }
 
-fn router(node: Node, auth: Auth) -> Router {
+/// What a server is given beside the node.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// How many requests each caller may make.
+    pub rate_limits: RateLimits,
+    /// Where what is counted goes.
+    pub metrics: Metrics,
+    /// Who is sent what happens.
+    pub webhooks: Webhooks,
+}
+
+fn router(node: Node, auth: Auth, options: ServeOptions) -> Router {
     let places = |most| Arc::new(Semaphore::new(most));
     let app = App {
         node,
         auth,
         places: places(limits::REQUESTS_MAX),
         witnessing: places(limits::WITNESSING_MAX),
+        rates: Arc::new(rates::Rates::new(options.rate_limits)),
+        metrics: options.metrics,
+        replacing: Arc::default(),
+        streams: events::Streams::default(),
+        webhooks: options.webhooks,
     };
     routes()
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(from_fn(conditional::around))
         .layer(from_fn_with_state(app.clone(), limits::around))
         .with_state(app)
 }
@@ -349,6 +392,7 @@ pub fn serve(
     auth: Auth,
     address: SocketAddr,
     tls: Arc<ServerConfig>,
+    options: ServeOptions,
 ) -> io::Result<Served> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
@@ -359,6 +403,8 @@ pub fn serve(
         .handle(handle.clone())
         .http1_only();
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let task = tokio::spawn(server.serve(router(node, auth).into_make_service()));
+    let router = router(node, auth, options);
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let task = tokio::spawn(server.serve(service));
     Ok(Served { address, task, shutdown: Shutdown(handle) })
 }

@@ -1,19 +1,26 @@
 //! The OpenAPI document: generated from the route table and the handlers' types.
 //!
-//! What the table knows is added here rather than by hand at each handler: who may call a route, and
-//! that every refusal is a problem.
+//! What the table knows is added here rather than by hand at each handler: who may call a route, that
+//! every refusal is a problem, the limit of requests, which answers have an ETag.
 
 use std::sync::LazyLock;
 
-use utoipa::openapi::path::Operation;
+use axum::http::StatusCode;
+use utoipa::openapi::header::{Header, HeaderBuilder};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityRequirement, SecurityScheme,
 };
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
+use utoipa::openapi::{
+    ContentBuilder, Object, OpenApi, Ref, RefOr, Response, ResponseBuilder, Type,
+};
 use utoipa::{Modify, OpenApi as _};
 
+use super::conditional::REVALIDATED;
+use super::limits::UNCOUNTED;
 use super::problem::PROBLEM_JSON;
-use super::{Access, ROUTES, Route};
+use super::{Access, Problem, ROUTES, Route, examples};
+use crate::auth::Role;
 
 static JSON: LazyLock<String> =
     LazyLock::new(|| super::Document::openapi().to_pretty_json().unwrap_or_default() + "\n");
@@ -40,6 +47,12 @@ impl Modify for FromTable {
         components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(name)));
         components
             .add_security_scheme("member", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        components.responses.extend(shared().map(|(name, response)| (name, response.into())));
+        // what catches the rest of a path has another form here
+        let paths = std::mem::take(&mut document.paths.paths).into_iter();
+        document.paths.paths = paths.map(|(path, it)| (path.replace("{*", "{"), it)).collect();
+        super::schemas::complete(document);
+        document.webhooks = Some(super::deliveries::deliveries());
         for route in ROUTES {
             if let Some(operation) = operation(document, route) {
                 complete(operation, route);
@@ -49,7 +62,7 @@ impl Modify for FromTable {
 }
 
 fn operation<'d>(document: &'d mut OpenApi, route: &Route) -> Option<&'d mut Operation> {
-    let item = document.paths.paths.get_mut(route.path)?;
+    let item = document.paths.paths.get_mut(&route.path.replace("{*", "{"))?;
     match route.method {
         "get" => item.get.as_mut(),
         "post" => item.post.as_mut(),
@@ -58,44 +71,188 @@ fn operation<'d>(document: &'d mut OpenApi, route: &Route) -> Option<&'d mut Ope
     }
 }
 
+/// A refusal as a problem.
+fn problem(words: &str, example: Option<serde_json::Value>) -> ResponseBuilder {
+    let schema = Some(Ref::from_schema_name("Problem"));
+    let content = ContentBuilder::new().schema(schema).example(example).build();
+    ResponseBuilder::new().description(words).content(PROBLEM_JSON, content)
+}
+
+fn header(kind: Type, words: &str, example: serde_json::Value) -> Header {
+    let builder = HeaderBuilder::new().schema(Some(Object::with_type(kind)));
+    builder.description(Some(words)).example(Some(example)).build()
+}
+
+/// What a route has whose answers have tags.
+fn revalidated(operation: &mut Operation) {
+    let tag = || header(Type::String, "Changes with the answer", "\"q1w2e3\"".into());
+    let asked = ParameterBuilder::new()
+        .name("If-None-Match")
+        .parameter_in(ParameterIn::Header)
+        .description(Some("The ETag of an answer that the caller has"))
+        .schema(Some(Object::with_type(Type::String)));
+    operation.parameters.get_or_insert_default().push(asked.build().into());
+    let responses = &mut operation.responses.responses;
+    if let Some(RefOr::T(answer)) = responses.get_mut("200") {
+        answer.headers.insert("ETag".to_owned(), tag().into());
+    }
+    let known = ResponseBuilder::new().description("The caller has it as it is");
+    responses.insert("304".to_owned(), known.header("ETag", tag()).build().into());
+}
+
+/// The refusals that routes share: name, status, code of the example, when.
+const SHARED: [(&str, &str, u16, &str, &str); 10] = [
+    (
+        "BadRequest",
+        "400",
+        400,
+        "json_unexpected",
+        "The request cannot be read, or asks for what cannot be",
+    ),
+    ("Unauthorized", "401", 401, "token_missing", "No session of this kind, or one that is over"),
+    (
+        "Forbidden",
+        "403",
+        403,
+        "role_missing",
+        "The user has none of the roles, or no second factor",
+    ),
+    ("NotFound", "404", 404, "unknown", "There is no such thing"),
+    ("Conflict", "409", 409, "idempotency_key_reused", "It clashes with what is there"),
+    ("TooLarge", "413", 413, "body_too_large", "The body is too large"),
+    ("UnsupportedMediaType", "415", 415, "json_expected", "The body is of another media type"),
+    (
+        "Refused",
+        "422",
+        422,
+        "balance_too_low",
+        "Understood, and refused by a rule: balance, limit, budget",
+    ),
+    (
+        "TooManyRequests",
+        "429",
+        429,
+        "rate_limited",
+        "The caller's requests of this time are used up, or sign-ins under this name",
+    ),
+    (
+        "Unavailable",
+        "503",
+        503,
+        "too_busy",
+        "Not now: the node is busy or stopping. Repeating it is safe",
+    ),
+];
+
+fn shared() -> impl Iterator<Item = (String, Response)> {
+    SHARED.into_iter().map(|(name, _, status, code, words)| {
+        let status = StatusCode::from_u16(status).unwrap_or_default();
+        let example =
+            Problem::new(status, code, "what was wrong, and where", "what would be right");
+        let mut response = problem(words, serde_json::to_value(example).ok());
+        if name == "TooManyRequests" {
+            response = limited(response);
+        }
+        if ["TooManyRequests", "Unavailable"].contains(&name) {
+            let words = "Seconds until it is worth trying again";
+            response = response.header("Retry-After", header(Type::Integer, words, 3.into()));
+        }
+        if name == "Unauthorized" {
+            let words = "`Bearer`, with `error=\"invalid_token\"` for a token that is none";
+            response =
+                response.header("WWW-Authenticate", header(Type::String, words, "Bearer".into()));
+        }
+        (name.to_owned(), response.build())
+    })
+}
+
+/// With the headers that say what is left.
+fn limited(response: ResponseBuilder) -> ResponseBuilder {
+    let state = "The policy that counted the request, requests left (`r`), seconds until all are there again (`t`)";
+    let policy = "`address`, `members`, `staff` or `machines`: requests (`q`) within seconds (`w`)";
+    response
+        .header("RateLimit", header(Type::String, state, "\"staff\";r=0;t=60".into()))
+        .header("RateLimit-Policy", header(Type::String, policy, "\"staff\";q=3000;w=60".into()))
+}
+
+/// The name of an operation, which is a handler's, with what tells it from others of that name.
+fn name(operation: &mut Operation) {
+    let is = |tag: &str| operation.tags.iter().flatten().any(|of| of == tag);
+    let before = match (is("console"), is("programme")) {
+        (true, _) => "page_",
+        (_, true) => "programme_",
+        (false, false) => return,
+    };
+    if let Some(id) = operation.operation_id.as_mut().filter(|id| !id.starts_with(before)) {
+        id.insert_str(0, before);
+    }
+}
+
 fn complete(operation: &mut Operation, route: &Route) {
-    let mut refusals = vec![("default", "Any other refusal")];
+    name(operation);
+    let mut refusals = Vec::new();
+    let none: [String; 0] = [];
+    let names = |roles: &[Role]| {
+        let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
+        names.join(", ")
+    };
+    let mut who = None;
     match route.access {
         Access::Public => operation.security = Some(vec![]),
-        Access::Page { .. } => {}
+        Access::Page { roles, .. } => {
+            operation.security = Some(vec![SecurityRequirement::new("cookie", none)]);
+            refusals.push("403");
+            who = Some(format!("For people with one of the roles: {}.", names(roles)));
+        }
         Access::Member => {
-            let none: [String; 0] = [];
             operation.security = Some(vec![SecurityRequirement::new("member", none)]);
-            refusals.push(("401", "No member's session, or one that is over"));
-            operation.description =
-                Some("For the member, with the token of a member's session.".to_owned());
+            refusals.push("401");
+            who = Some("For the member, with the token of a member's session.".to_owned());
         }
         Access::Needs { roles, .. } => {
-            let none: [String; 0] = [];
             operation.security = Some(vec![SecurityRequirement::new("session", none)]);
-            refusals.push(("401", "No session, or one that is over"));
-            refusals.push(("403", "The user has none of the roles"));
-            let roles: Vec<&str> = roles.iter().map(|role| role.name()).collect();
-            operation.description = Some(format!("Needs one of the roles: {}.", roles.join(", ")));
+            refusals.extend(["401", "403"]);
+            who = Some(format!("Needs one of the roles: {}.", names(roles)));
         }
     }
-    if let Access::Page { roles, .. } = route.access {
-        let none: [String; 0] = [];
-        operation.security = Some(vec![SecurityRequirement::new("cookie", none)]);
-        refusals.push(("403", "The user has none of the roles"));
-        let roles: Vec<&str> = roles.iter().map(|role| role.name()).collect();
-        operation.description =
-            Some(format!("For people with one of the roles: {}.", roles.join(", ")));
+    if let Some(who) = who {
+        let more = operation.description.take().filter(|more| !more.is_empty());
+        operation.description = Some(more.map_or(who.clone(), |more| format!("{more}\n\n{who}")));
     }
-    if operation.request_body.is_some() {
-        refusals.push(("400", "The body cannot be read, or asks for what cannot be"));
-        refusals.push(("413", "The body is too large"));
+    let takes_body = operation.request_body.is_some();
+    if takes_body || operation.parameters.as_ref().is_some_and(|all| !all.is_empty()) {
+        refusals.push("400");
     }
-    for (status, words) in refusals {
-        let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-        let response =
-            ResponseBuilder::new().description(words).content(PROBLEM_JSON, problem).build();
-        operation.responses.responses.entry(status.to_owned()).or_insert(response.into());
+    if takes_body {
+        refusals.extend(["413", "415"]);
+    }
+    if let Some(RefOr::T(body)) = operation.request_body.as_mut()
+        && let Some(RefOr::T(content)) = body.content.get_mut("application/json")
+    {
+        let example = examples::body(route.path);
+        content.example = example.and_then(|text| serde_json::from_str(text).ok());
+    }
+    if route.path.starts_with("/api/") && !matches!(route.access, Access::Page { .. }) {
+        if route.path.contains('{') {
+            refusals.push("404");
+        }
+        if route.method == "post" {
+            refusals.extend(["409", "422"]);
+        }
+    }
+    if !UNCOUNTED.contains(&route.path) {
+        refusals.extend(["429", "503"]);
+    }
+    if route.method == "get" && REVALIDATED.iter().any(|(path, _)| *path == route.path) {
+        revalidated(operation);
+    }
+    let responses = &mut operation.responses.responses;
+    let other = problem("Any other refusal", None).build();
+    responses.entry("default".to_owned()).or_insert(other.into());
+    for status in refusals {
+        let Some((name, ..)) = SHARED.iter().find(|(_, of, ..)| *of == status) else { continue };
+        let shared = Ref::from_response_name(*name);
+        responses.entry(status.to_owned()).or_insert(shared.into());
     }
 }
 
@@ -128,6 +285,18 @@ mod tests {
             });
             assert!(operation.summary.is_some(), "{} has no summary", route.path);
             assert!(operation.responses.responses.contains_key("default"));
+            let counted = operation.responses.responses.contains_key("429");
+            assert_eq!(counted, !["/healthz", "/readyz"].contains(&route.path), "{}", route.path);
+        }
+        let operations = document
+            .paths
+            .paths
+            .values()
+            .flat_map(|item| [&item.get, &item.post, &item.delete].into_iter().flatten());
+        let mut names: Vec<_> = operations.map(|it| it.operation_id.clone().unwrap()).collect();
+        names.sort_unstable();
+        for pair in names.windows(2) {
+            assert_ne!(pair[0], pair[1], "two operations of one name");
         }
         let documented = document.paths.paths.values().map(|item| {
             [&item.get, &item.post, &item.delete, &item.put, &item.patch]
@@ -136,6 +305,34 @@ mod tests {
                 .count()
         });
         assert_eq!(documented.sum::<usize>(), ROUTES.len(), "the document has more than the table");
+    }
+
+    #[test]
+    fn every_body_in_json_has_an_example_that_its_schema_names_the_fields_of() {
+        let document: serde_json::Value = serde_json::from_str(json()).unwrap();
+        let mut bodies = 0;
+        for route in ROUTES {
+            let pointer = |rest: &str| {
+                let path = route.path.replace('~', "~0").replace('/', "~1");
+                document.pointer(&format!("/paths/{path}/{}/{rest}", route.method))
+            };
+            let Some(body) = pointer("requestBody/content/application~1json") else { continue };
+            bodies += 1;
+            let example = body["example"].as_object();
+            let example = example.unwrap_or_else(|| panic!("{} has no example", route.path));
+            let reference = body["schema"]["$ref"].as_str().unwrap().trim_start_matches('#');
+            let schema = document.pointer(reference).unwrap();
+            // of what is one of several only the tests that send it know
+            if let Some(fields) = schema.get("properties").and_then(|fields| fields.as_object()) {
+                for name in example.keys() {
+                    assert!(fields.contains_key(name), "{}: {name}", route.path);
+                }
+                for name in schema["required"].as_array().into_iter().flatten() {
+                    assert!(example.contains_key(name.as_str().unwrap()), "{}: {name}", route.path);
+                }
+            }
+        }
+        assert!(bodies > 30, "{bodies}");
     }
 
     #[test]

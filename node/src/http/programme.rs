@@ -5,6 +5,7 @@ use axum::response::IntoResponse;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::conditional::IfMatch;
 use super::extract::{IdempotencyKey, Json, Path, Query};
 use super::{App, Problem};
 use crate::auth::{Authorized, perm};
@@ -31,12 +32,21 @@ pub(super) async fn rules(State(app): State<App>) -> Result<Json<RulesView>> {
 
 /// Takes the first rules, or announces others.
 #[utoipa::path(post, path = "/api/v1/programme/rules", tag = "programme", request_body = RulesRequest,
-    responses((status = 200, description = "The rules as members read them now", body = RulesView)))]
+    params(("If-Match" = Option<String>, Header,
+        description = "The ETag of the rules that the new ones were written after: they are taken if nobody changed those meanwhile")),
+    responses(
+        (status = 200, description = "The rules as members read them now", body = RulesView),
+        (status = 412, description = "The rules were changed meanwhile", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn take_rules(
     _: Authorized<perm::ManageProgramme>,
     State(app): State<App>,
+    seen: IfMatch,
     Json(request): Json<RulesRequest>,
 ) -> Result<Json<RulesView>> {
+    let _alone = app.replacing.lock().await;
+    if seen.is_stated() {
+        seen.check(&app.node.programme_rules().await?)?;
+    }
     Ok(Json(app.node.take_programme_rules(request).await?))
 }
 

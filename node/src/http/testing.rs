@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use protocol::ids::BrandId;
 use protocol::log::tlog_witness::Refusal;
+use protocol::time::Timestamp;
 use tokio::sync::{mpsc, watch};
 
-use super::{Served, serve};
+use super::{RateLimits, ServeOptions, Served, serve};
 use crate::auth::{Auth, Role};
 use crate::client::Client;
 use crate::desk::Desk;
+use crate::metrics::Metrics;
 use crate::purchases::Facts;
 use crate::service::*;
+use crate::webhooks::{WebhookSettings, Webhooks};
 use crate::{console, tls};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
@@ -22,29 +25,41 @@ pub(super) struct Fixture {
     pub(super) directory: tempfile::TempDir,
     pub(super) auth: Auth,
     pub(super) served: Served,
+    /// What happens at the node; dropping it ends the node's events.
+    pub(super) events: EventSource,
     certificate: Vec<u8>,
     // a node's handle does not keep them alive
     _desk: (Arc<Desk>, Arc<Facts>),
 }
 
 impl Fixture {
-    /// Must be called within a tokio runtime.
+    /// Must be called within a tokio runtime. With limits that no test reaches by accident.
     pub(super) fn start() -> Self {
+        Self::start_with(RateLimits::widest(), Metrics::default())
+    }
+
+    pub(super) fn start_with(rate_limits: RateLimits, metrics: Metrics) -> Self {
         let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("webhooks.json");
+        let settings = WebhookSettings::default();
+        let webhooks = Webhooks::open(&path, settings, metrics.clone()).unwrap();
+        let options = ServeOptions { rate_limits, metrics, webhooks };
         tls::create(directory.path(), None).unwrap();
         let certificate = std::fs::read(directory.path().join(tls::CERTIFICATE_FILE)).unwrap();
         let auth = Auth::open(&directory.path().join("users.json")).unwrap();
         auth.add_user("ann", &Role::ALL, PASSWORD).unwrap();
         let brand = BrandId::new("grocer").unwrap();
         let desk = crate::desk::testing::with_one_member(brand, directory.path());
+        let events = EventSource(Events::new(Timestamp::from_unix_ms(1)));
         let served = serve(
-            node(directory.path(), &desk),
+            node(directory.path(), &desk, events.0.clone()),
             auth.clone(),
             ([127, 0, 0, 1], 0).into(),
             tls::load(directory.path()).unwrap(),
+            options,
         )
         .unwrap();
-        Self { directory, auth, served, certificate, _desk: desk }
+        Self { directory, auth, served, events, certificate, _desk: desk }
     }
 
     pub(super) fn client(&self) -> Client {
@@ -58,7 +73,7 @@ impl Fixture {
     }
 }
 
-fn node(published: &Path, (desk, facts): &(Arc<Desk>, Arc<Facts>)) -> Node {
+fn node(published: &Path, (desk, facts): &(Arc<Desk>, Arc<Facts>), events: Events) -> Node {
     let (commands, mut received) = mpsc::channel(64);
     let (status_sender, status) = watch::channel(console::samples::status());
     tokio::spawn(async move {
@@ -72,7 +87,7 @@ fn node(published: &Path, (desk, facts): &(Arc<Desk>, Arc<Facts>)) -> Node {
         drop(status_sender);
     });
     let brand = BrandId::new("grocer").unwrap();
-    Node::new(commands, status, brand, published.to_owned(), (desk, facts))
+    Node::new(commands, status, brand, published.to_owned(), (desk, facts), events)
 }
 
 /// Echoes what it was asked, so that a test sees that the parts of a request arrived.

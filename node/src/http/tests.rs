@@ -1,5 +1,9 @@
 //! The surface over real sockets and TLS: who gets where, what bad requests hear, what is public.
 
+mod conditional;
+mod events;
+mod rates;
+
 use std::time::{Duration, Instant};
 
 use hyper::{Method, StatusCode};
@@ -15,74 +19,18 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
     let path = route.path.replace("{*path}", "0/000").replace("{format}", "csv");
     let path = path.split('/').map(|part| if part.starts_with('{') { "1" } else { part });
     let body = match (route.method, route.path) {
-        ("post", "/api/v1/imports") => Some(r#"{"source":"sample"}"#),
-        ("post", "/api/v1/imports/batches") => Some("{}"),
-        ("post", "/api/v1/backups") => Some(r#"{"folder":"/var/backups/kids"}"#),
-        ("post", "/api/v1/members/{card}/link-codes") => Some(r#"{"brand":"kids"}"#),
-        ("post", "/api/v1/members/{card}/links") => Some(r#"{"brand":"kids","code":"1"}"#),
-        ("post", "/api/v1/members/{card}/consents") => {
-            Some(r#"{"purpose":"exchange","granted":true,"notice_version":1}"#)
-        }
-        ("post", "/api/v1/members/look-up") => Some(r#"{"kind":"phone","value":"13812345678"}"#),
-        ("post", path) if path.ends_with("/merges") || path.ends_with("/partings") => {
-            Some(r#"{"absorbed":"2"}"#)
-        }
-        ("post", path) if path.ends_with("/hold") => Some(r#"{"reason":null}"#),
-        ("post", path) if path.ends_with("/requests") => Some(r#"{"kind":"access"}"#),
-        ("post", path) if path.ends_with("/answer") => Some(r#"{"outcome":"answered"}"#),
-        ("post", "/api/v1/sightings") => {
-            Some(r#"{"identifiers":[{"kind":"phone","value":"13812345678"}]}"#)
-        }
-        ("post", "/api/v1/pairs/judgements") => Some(r#"{"one":"1","other":"2","same":true}"#),
-        ("post", "/api/v1/assessments") => {
-            Some(r#"{"occasion":"other","purpose":"a","risks":"b","measures":"c"}"#)
-        }
-        ("post", "/api/v1/breaches") => Some(r#"{"what":"a","measures":"b","members":1}"#),
-        ("post", "/api/v1/second-factor/confirmation") => Some(r#"{"code":"000000"}"#),
-        ("post", "/api/v1/member-sessions") => Some(r#"{"card":"1"}"#),
-        ("post", "/api/v1/me/consents") => {
-            Some(r#"{"purpose":"exchange","granted":true,"notice_version":1}"#)
-        }
-        ("post", "/api/v1/me/erasure") => Some(r#"{"confirm":"no"}"#),
-        ("post", "/api/v1/disclosures") => Some(r#"{"auditor":"tax","from":1,"to":2}"#),
-        ("post", "/api/v1/exchanges") => Some(r#"{"card":"1","to":"kids","points":5}"#),
-        ("post", "/api/v1/exchanges/received/returns") => {
-            Some(r#"{"card":"1","from":"kids","leaf":7,"points":5}"#)
-        }
-        ("post", path) if path.ends_with("/payments") || path.ends_with("/confirmations") => {
-            Some(r#"{"brand":"kids","reference":"HVPS-1"}"#)
-        }
         ("post", "/questions") => Some("action=plan&sql=SELECT+1"),
         ("post", "/administration") => Some("action=turn_sealing_key"),
         ("post", "/records") => Some("action=told&number=1&who=authority&why="),
         ("post", "/staff") => Some("action=look&card=FS0SE5S4Z7EN"),
-        ("post", "/api/v1/programme/rules") => Some(r#"{"rules":"version = 1"}"#),
-        ("post", path) if path.contains("/programme/rules/") => Some(r#"{"rules":"version = 1"}"#),
-        ("post", path) if path.ends_with("/adjustments") => {
-            Some(r#"{"points":-5,"reason":"a wrong basket"}"#)
-        }
-        ("post", path) if path.ends_with("/decision") => Some(r#"{"agrees":true}"#),
-        ("post", path) if path.ends_with("/coupons") => Some(r#"{"kind":"five_off"}"#),
-        ("post", "/api/v1/purchases") => Some(
-            r#"{"card":"FS0SE5S4Z7EN","receipt":"1","purchased_at":"2026-11-28T10:00:00+08:00","lines":[{"department":"DAIRY","pieces":1,"amount_fen":500}]}"#,
-        ),
-        ("post", "/api/v1/programme/actions") => Some(r#"{"action":"withdraw_rules"}"#),
-        ("post", "/api/v1/programme/members/{card}/actions") => {
-            Some(r#"{"action":"pay","points":500,"basket_fen":9000}"#)
-        }
-        ("post", "/api/v1/programme/till") => Some(r#"{"action":"hand_over","hold":"1"}"#),
-        ("post", "/api/v1/programme/reviews") => {
-            Some(r#"{"action":"review","case":1,"stop":false}"#)
-        }
-        ("post", "/api/v1/queries/plan") => Some(r#"{"sql":"SELECT 1"}"#),
-        ("post", "/api/v1/queries") => Some(r#"{"sql":"SELECT 1","plan":"00"}"#),
-        ("post", _) => Some("{}"),
+        ("post", path) => Some(examples::body(path).unwrap_or("{}")),
         _ => None,
     };
     let path = path.collect::<Vec<_>>().join("/");
     let query = match path.as_str() {
         path if path.ends_with("/export") => "?format=camt.053",
         "/api/v1/imports/batches" => "?kind=purchases&mapping=till",
+        "/api/v1/events" => "?follow=false",
         _ => "",
     };
     (path + query, body)

@@ -41,7 +41,7 @@ pub fn prepare(
         let mut view = view.lock().unwrap_or_else(PoisonError::into_inner);
         if view.running {
             return Err(ServiceError::new(
-                ErrorKind::Unavailable,
+                ErrorKind::Conflict,
                 "backup_running",
                 "a backup is being made",
                 "wait for it to end, then start the next",

@@ -21,10 +21,13 @@ impl Runtime {
             }
             CleanRoomCommand::Query { question, plan, reply } => {
                 let asked = self.ask(&question, &plan, turn);
+                asked.iter().for_each(|view| self.events.follow(view));
                 answer(turn, reply, asked);
             }
             CleanRoomCommand::QueryById { id, reply } => {
                 let found = self.clean_room().and_then(|room| room.query_by_id(&id, now()));
+                // one that was asked before a restart, too
+                found.iter().for_each(|view| self.events.follow(view));
                 answer(turn, reply, found);
             }
             CleanRoomCommand::Queries { limit, reply } => {

@@ -215,7 +215,7 @@ impl Imports {
         let mut view = self.lock();
         if view.running {
             return Err(ServiceError::new(
-                ErrorKind::Unavailable,
+                ErrorKind::Conflict,
                 "import_running",
                 "an import is under way",
                 "wait for it to end, then start the next",

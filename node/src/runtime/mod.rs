@@ -11,6 +11,7 @@ pub mod clearing;
 mod constitutions;
 pub mod core;
 pub mod disputes;
+mod events;
 mod import;
 mod in_flight;
 mod joint;
@@ -47,6 +48,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::clearing::PaymentStep;
 use self::constitutions::Following;
 use self::core::{Core, Turn, TurnError, cold_error, vault_error};
+use self::events::EventCare;
 use self::in_flight::InFlight;
 use self::sealed_journal::RecordCipher;
 use self::sealing::{SealingCare, keys_error};
@@ -166,6 +168,7 @@ struct Runtime {
     restored: bool,
     fragments_synced: Timestamp,
     fragments_looked: Timestamp,
+    events: EventCare,
 }
 
 /// What a turn would have others see, once it is durable.
@@ -179,6 +182,7 @@ struct Outputs {
     // how many exchanges stood after it
     stood: u64,
     final_after: Vec<Milliseconds>,
+    happened: Vec<Happened>,
 }
 
 enum Input {
@@ -481,6 +485,7 @@ impl Runtime {
             status,
             stood: self.core.stood(),
             final_after,
+            happened: self.take_happened(),
         };
         Ok((sealed, outputs))
     }
@@ -521,6 +526,7 @@ impl Runtime {
             }
         }
         self.traces.settled(&self.core.ledger);
+        self.events.tell(outputs.happened);
         self.start_reads(outputs.reads);
         for answer in outputs.answers {
             answer();

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::constitutions::{Following, names, newest_with, peers_of, resolve, under_of};
 use super::core::{Core, SystemEntropy};
+use super::events::EventCare;
 use super::own_blocks::OwnBlocks;
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::{RecordCipher, SealedRecordError};
@@ -315,11 +316,13 @@ async fn start_as(
         restored,
         fragments_synced: Timestamp::default(),
         fragments_looked: Timestamp::default(),
+        events: EventCare::new(now()),
     };
+    let events = runtime.events.events().clone();
     // all of it was read from the disk: who looks at once sees it
     let found = runtime.status_now();
     runtime.status.send_replace(found);
-    let node = Node::new(commands, watched, brand, data.log(), (&desk, &facts_of_node));
+    let node = Node::new(commands, watched, brand, data.log(), (&desk, &facts_of_node), events);
     drop((desk, facts_of_node));
     runtime.imports().finish();
     let runtime = tokio::spawn(runtime.run());

@@ -8,6 +8,7 @@
 mod backups;
 mod cleanroom;
 mod counter;
+mod events;
 mod imports;
 mod members;
 mod programme;
@@ -32,6 +33,7 @@ use crate::vault::MemberId;
 pub use backups::*;
 pub use cleanroom::*;
 pub use counter::*;
+pub use events::*;
 pub use imports::*;
 pub use members::*;
 pub use programme::*;
@@ -184,6 +186,7 @@ pub struct Node {
     // the runtime's: when it ends, nobody holds the store any more
     desk: Weak<Desk>,
     facts: Weak<Facts>,
+    events: Events,
 }
 
 macro_rules! operations {
@@ -310,9 +313,16 @@ impl Node {
         brand: BrandId,
         published: std::path::PathBuf,
         (desk, facts): (&Arc<Desk>, &Arc<Facts>),
+        events: Events,
     ) -> Self {
         let (desk, facts) = (Arc::downgrade(desk), Arc::downgrade(facts));
-        Self { commands, status, brand, published, desk, facts }
+        Self { commands, status, brand, published, desk, facts, events }
+    }
+
+    /// What happens at the node, as it happens.
+    #[must_use]
+    pub const fn events(&self) -> &Events {
+        &self.events
     }
 
     /// Exchanges points for many members at once. Each request is taken or refused by itself.

@@ -69,6 +69,7 @@ pub struct HoldView {
 
 /// A member's request to the service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ServiceRequestView)]
 pub struct RequestView {
     /// Its number.
     pub number: u64,

@@ -16,6 +16,7 @@ use node::service::Node;
 use node::setup::{self, NewNode};
 use node::store::StoreError;
 use node::tls;
+use node::webhooks::{WebhookSettings, Webhooks};
 use protocol::ids::BrandId;
 use tempfile::TempDir;
 
@@ -110,7 +111,13 @@ impl Alliance {
         let certificate = std::fs::read(data.tls().join(tls::CERTIFICATE_FILE)).unwrap();
         let config = tls::load(&data.tls()).unwrap();
         let address = ([127, 0, 0, 1], 0).into();
-        let served = http::serve(self.node(brand), auth.clone(), address, config).unwrap();
+        let metrics = self.nodes[self.place(brand)].as_ref().unwrap().metrics.clone();
+        let settings = WebhookSettings { allow_private: true, ..WebhookSettings::default() };
+        let webhooks = Webhooks::open(&data.webhooks(), settings, metrics.clone()).unwrap();
+        tokio::spawn(webhooks.clone().run(self.node(brand).events().clone()));
+        let rate_limits = http::RateLimits::widest();
+        let options = http::ServeOptions { rate_limits, metrics, webhooks };
+        let served = http::serve(self.node(brand), auth.clone(), address, config, options).unwrap();
         (auth, certificate, served)
     }
 

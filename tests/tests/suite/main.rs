@@ -21,3 +21,4 @@ mod stock;
 mod storage;
 mod stored_formats;
 mod succession;
+mod surface;

@@ -22,6 +22,7 @@ use super::super::process::{NodeProcess, Program};
 use super::input;
 use crate::config::{DataDirectory, SNAPSHOT_MIB, Settings as NodeSettings};
 use crate::exchange::record::{EarnedPoints, NodeRecord};
+use crate::http::RateLimits;
 use crate::journal::Journal;
 use crate::keys;
 use crate::runtime::sealed_journal::{RecordCipher, Recorded};
@@ -145,6 +146,7 @@ impl Alliance {
             https: Address::from_socket(https).map_err(input)?,
             settings: NodeSettings {
                 snapshot_mib: plan.snapshot_mib,
+                rate_limits: RateLimits::widest(),
                 ..NodeSettings::new(id, libp2p, https)
             },
         };

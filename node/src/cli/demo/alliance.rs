@@ -13,6 +13,7 @@ use super::super::{CliError, Io, OPERATOR};
 use crate::cleanroom::policy::{PacksSection, PolicyFile};
 use crate::client::Client;
 use crate::config::{DataDirectory, Settings as NodeSettings};
+use crate::http::RateLimits;
 use crate::keys;
 use crate::setup::{self, NewNode};
 
@@ -95,7 +96,11 @@ impl Alliance {
             point_value: described.point_value,
             libp2p: Address::from_socket(libp2p).map_err(input)?,
             https: Address::from_socket(https).map_err(input)?,
-            settings: NodeSettings::new(id, libp2p, https),
+            // one person's session does at once what a brand's tills do in an hour
+            settings: NodeSettings {
+                rate_limits: RateLimits::widest(),
+                ..NodeSettings::new(id, libp2p, https)
+            },
         };
         let data = DataDirectory::new(self.folder.join(id.as_str()));
         let made = create(&data, &new)?;

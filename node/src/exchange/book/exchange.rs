@@ -34,6 +34,21 @@ pub enum ExchangeState {
     Void,
 }
 
+impl ExchangeState {
+    /// Its name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Final => "final",
+            Self::Acknowledged => "acknowledged",
+            Self::Returned(_) => "returned",
+            Self::Withdrawn => "withdrawn",
+            Self::Void => "void",
+        }
+    }
+}
+
 /// One exchange.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 #[cbor(array)]
@@ -85,19 +100,15 @@ impl BookedExchange {
     /// What people see of it.
     #[must_use]
     pub fn view(&self) -> ExchangeView {
-        let (state, reason) = match self.state {
-            ExchangeState::Held => ("held", None),
-            ExchangeState::Final => ("final", None),
-            ExchangeState::Acknowledged => ("acknowledged", None),
-            ExchangeState::Returned(reason) => ("returned", Some(reason_code(reason))),
-            ExchangeState::Withdrawn => ("withdrawn", None),
-            ExchangeState::Void => ("void", None),
+        let reason = match self.state {
+            ExchangeState::Returned(reason) => Some(reason_code(reason)),
+            _ => None,
         };
         let requested = &self.requested;
         ExchangeView {
             id: requested.id.to_string(),
             to: requested.to.to_string(),
-            state: state.to_owned(),
+            state: self.state.name().to_owned(),
             points_sent: requested.sent.get(),
             points_received: requested.received.get(),
             points_back: self.points_back.get(),

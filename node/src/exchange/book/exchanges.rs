@@ -1,9 +1,11 @@
 //! Exchanges in memory: found by their ids, kept in the order in which they came.
 
+use std::collections::HashSet;
+
 use protocol::ids::RequestId;
 use protocol::shared_map::SharedMap;
 
-use super::BookedExchange;
+use super::{BookedExchange, ExchangeState};
 use crate::exchange::index::Index;
 
 /// All that are in memory.
@@ -12,6 +14,8 @@ pub(super) struct Exchanges {
     by_number: SharedMap<u64, BookedExchange>,
     numbers: Index<RequestId>,
     next: u64,
+    // what may have changed, with the state before (none: it is new); nothing is noted before somebody looks
+    changed: Option<Vec<(RequestId, Option<ExchangeState>)>>,
 }
 
 impl Exchanges {
@@ -22,7 +26,11 @@ impl Exchanges {
 
     /// One by its id, to change it.
     pub fn get_mut(&mut self, id: &RequestId) -> Option<&mut BookedExchange> {
-        self.by_number.get_mut(&self.numbers.get(id)?)
+        let booked = self.by_number.get_mut(&self.numbers.get(id)?)?;
+        if let Some(changed) = &mut self.changed {
+            changed.push((*id, Some(booked.state)));
+        }
+        Some(booked)
     }
 
     /// Whether there is one with this id.
@@ -32,6 +40,11 @@ impl Exchanges {
 
     /// Adds one, after all that came before it.
     pub fn push(&mut self, booked: BookedExchange) {
+        if let Some(changed) = &mut self.changed {
+            // one that is over comes from the store: it is not new
+            let before = Some(booked.state).filter(|state| *state != ExchangeState::Held);
+            changed.push((booked.requested.id, before));
+        }
         if let Some(before) = self.numbers.insert(booked.requested.id, self.next) {
             self.by_number.remove(&before);
         }
@@ -44,6 +57,16 @@ impl Exchanges {
         if let Some(number) = self.numbers.remove(id) {
             self.by_number.remove(&number);
         }
+    }
+
+    /// Those whose state is another than when this was last asked; from the first time on.
+    pub fn take_changed(&mut self) -> Vec<&BookedExchange> {
+        let changed = self.changed.replace(Vec::new()).unwrap_or_default();
+        let mut seen = HashSet::new();
+        // the state before the first change counts
+        let first = changed.into_iter().filter(|(id, _)| seen.insert(*id));
+        let now = first.filter_map(|(id, before)| Some((self.get(&id)?, before)));
+        now.filter(|(booked, before)| Some(booked.state) != *before).map(|(it, _)| it).collect()
     }
 
     /// The number of the next one.

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::CliError;
 use crate::auth::Auth;
 use crate::config::DataDirectory;
-use crate::{http, runtime, telemetry, tls};
+use crate::{http, postgres, runtime, telemetry, tls};
 
 /// How a node is run.
 #[derive(Debug, clap::Args)]
@@ -35,6 +35,9 @@ pub struct Addresses {
     pub libp2p: SocketAddr,
     /// For people and programs.
     pub https: SocketAddr,
+    /// For SQL clients, where it listens for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<SocketAddr>,
 }
 
 /// Runs a node until a signal, the end of standard input if so asked, or an administrator stops it.
@@ -64,6 +67,20 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     } else {
         runtime::start(&data).await?
     };
+    let of_postgres = match settings.postgres {
+        None => None,
+        Some(address) => {
+            let certificate = tls::certificate(&data.tls()).map_err(|error| input(&error))?;
+            let (node, metrics) = (running.node.clone(), running.metrics.clone());
+            let served =
+                postgres::serve(node, auth.clone(), metrics, address, &tls, &certificate).await;
+            let served = served.map_err(|source| {
+                CliError::Input(format!("cannot listen for SQL clients at {address}: {source}"))
+            })?;
+            eprintln!("SQL clients at {}, over TLS: dbname=coalition", served.address);
+            Some(served)
+        }
+    };
     let served =
         http::serve(running.node.clone(), auth, settings.https, tls).map_err(|source| {
             CliError::Input(format!("cannot listen for HTTPS at {}: {source}", settings.https))
@@ -75,7 +92,11 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
         })?;
         eprintln!("figures at http://{address}/metrics");
     }
-    let addresses = Addresses { libp2p: running.network.local_address(), https: served.address };
+    let addresses = Addresses {
+        libp2p: running.network.local_address(),
+        https: served.address,
+        postgres: of_postgres.as_ref().map(|served| served.address),
+    };
     let text = serde_json::to_vec(&addresses).map_err(|error| input(&error))?;
     data.write(&data.addresses(), &text)?;
     eprintln!(
@@ -97,6 +118,9 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
         }
     };
     served.shutdown.begin();
+    if let Some(served) = &of_postgres {
+        served.stop();
+    }
     // a node that was killed leaves the file; a client then finds nobody at the address
     let _ = std::fs::remove_file(data.addresses());
     match ended {

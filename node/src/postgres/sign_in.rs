@@ -39,7 +39,7 @@ pub enum Stage {
     /// The client's first message of SCRAM is awaited.
     Named(String),
     /// Its proof is awaited.
-    Challenged(DatabaseSignIn),
+    Challenged(Box<DatabaseSignIn>),
     /// Over, either way.
     Over,
 }
@@ -153,11 +153,11 @@ impl StartupHandler for Connection {
                 let (begun, first) = self.challenged(&name, message)?;
                 let first = Authentication::SASLContinue(first.into());
                 client.send(PgWireBackendMessage::Authentication(first)).await?;
-                Stage::Challenged(begun)
+                Stage::Challenged(Box::new(begun))
             }
             (Stage::Challenged(begun), PgWireFrontendMessage::PasswordMessageFamily(message)) => {
                 let PasswordMessageFamily::Raw(proof) = message else { return Err(unexpected()) };
-                let signed_in = self.door.auth.finish_database_sign_in(begun, &proof);
+                let signed_in = self.door.auth.finish_database_sign_in(*begun, &proof);
                 let (user, last) = signed_in.map_err(|error| self.refused(error))?;
                 self.entered(client, user, last).await?;
                 Stage::Over

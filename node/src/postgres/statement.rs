@@ -16,7 +16,7 @@ use sqlparser::ast::{
 };
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, Tokenizer};
+use sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 pub use self::columns::output_name;
 use self::columns::{bounds, inner_of, projected, shown, wrapped};
@@ -30,6 +30,8 @@ pub const TEXT_MAX: usize = 32 * 1024;
 const DEPTH_MAX: usize = 24;
 /// Most statements of one text.
 const STATEMENTS_MAX: usize = 32;
+/// Most semicolons of one text.
+const SEPARATORS_MAX: usize = 64;
 
 /// The only schema that has tables.
 pub const SCHEMA: &str = "public";
@@ -148,14 +150,11 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Refused> {
     }
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location();
     let tokens = tokens.map_err(|error| syntax(&error.to_string()))?;
-    let starts: Vec<usize> = line_starts(text);
-    let place = |line: u64, column: u64| -> usize {
-        let line = usize::try_from(line).unwrap_or_default().saturating_sub(1);
-        let start = starts.get(line).copied().unwrap_or(text.len());
-        let column = usize::try_from(column).unwrap_or_default().saturating_sub(1);
-        let rest = text.get(start..).unwrap_or_default();
-        start + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at)
-    };
+    let separators = tokens.iter().filter(|token| token.token == Token::SemiColon).count();
+    if separators > SEPARATORS_MAX {
+        let hint = format!("send at most {STATEMENTS_MAX} statements at a time");
+        return Err(Refused::new(TOO_COMPLEX, "too many semicolons in one text", hint));
+    }
     let mut parsed = Vec::new();
     let mut begin = 0;
     let mut words: Vec<Token> = Vec::new();
@@ -173,7 +172,7 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Refused> {
     for token in tokens {
         match token.token {
             Token::SemiColon => {
-                let end = place(token.span.start.line, token.span.start.column);
+                let end = place(text, token.span.start);
                 one(&mut words, text.get(begin..end).unwrap_or_default())?;
                 begin = end.saturating_add(1);
             }
@@ -188,8 +187,24 @@ pub fn parse(text: &str) -> Result<Vec<Parsed>, Refused> {
     Ok(parsed)
 }
 
-fn line_starts(text: &str) -> Vec<usize> {
-    std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect()
+/// Where a line and a column of a text are, in bytes.
+fn place(text: &str, at: Location) -> usize {
+    let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).saturating_sub(1);
+    let mut starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1));
+    let start = starts.nth(number(at.line)).unwrap_or(text.len());
+    let rest = text.get(start..).unwrap_or_default();
+    start + rest.char_indices().nth(number(at.column)).map_or(rest.len(), |(at, _)| at)
+}
+
+/// A text from one of its tokens on, white space not counted.
+fn from_token(text: &str, token: usize) -> &str {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location();
+    let mut tokens = tokens
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|token| !matches!(token.token, Token::Whitespace(_)));
+    let at = tokens.nth(token).map_or(text.len(), |token| place(text, token.span.start));
+    text.get(at..).unwrap_or_default()
 }
 
 fn asked(text: &str, explain: Option<Explain>) -> Result<Asked, Refused> {

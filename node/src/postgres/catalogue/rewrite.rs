@@ -213,7 +213,7 @@ impl Rewriter<'_> {
         bare.selection = Some(literal(Value::Boolean(false)));
         bare.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
         bare.having = None;
-        query.body = Box::new(SetExpr::Select(Box::new(bare)));
+        *query.body = SetExpr::Select(Box::new(bare));
         query.with = None;
         query.order_by = None;
     }

@@ -4,7 +4,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::Token;
 
 use super::super::errors::{NO_SETTING, Refused, SYNTAX, UNSUPPORTED};
-use super::{Explain, Parsed, asked};
+use super::{Explain, Parsed, asked, from_token};
 
 pub(super) fn syntax(why: &str) -> Refused {
     Refused::new(SYNTAX, format!("this is not SQL: {why}"), "check the text at the place named")
@@ -186,13 +186,12 @@ fn explain(words: &[Token], text: &str) -> Result<Parsed, Refused> {
     } else if options.iter().any(|token| named(token, "XML") || named(token, "YAML")) {
         return Err(Refused::new(UNSUPPORTED, "there is no such format", "FORMAT TEXT or JSON"));
     }
-    // what is explained begins at the first SELECT, WITH or bracket after the options
-    let lower = text.to_ascii_lowercase();
-    let from = match options.is_empty() {
-        true => lower.find("explain").map(|at| at + "explain".len()),
-        false if words.get(1) == Some(&Token::LParen) => lower.find(')').map(|at| at + 1),
-        false => ["verbose"].iter().find_map(|word| lower.find(word).map(|at| at + word.len())),
+    let bracketed = words.get(1) == Some(&Token::LParen);
+    let skipped = match (options.is_empty(), bracketed, closing) {
+        (true, ..) => 1,
+        (false, true, Some(closing)) => closing + 1,
+        (false, ..) => 2,
     };
-    let inner = from.and_then(|from| text.get(from..)).unwrap_or_default();
+    let inner = from_token(text, skipped);
     Ok(Parsed::Ask(Box::new(asked(inner, Some(form))?)))
 }

@@ -103,6 +103,7 @@ fn what_is_not_done_here_is_refused_with_what_is() {
     }
     assert_eq!(parse(&" ".repeat(TEXT_MAX + 1)).unwrap_err().state, TOO_COMPLEX);
     assert_eq!(parse(&"BEGIN;".repeat(STATEMENTS_MAX + 1)).unwrap_err().state, TOO_COMPLEX);
+    assert_eq!(parse(&";".repeat(TEXT_MAX)).unwrap_err().state, TOO_COMPLEX);
     let deep = format!("SELECT {}1{}", "(".repeat(2_000), ")".repeat(2_000));
     assert_eq!(parse(&deep).unwrap_err().state, TOO_COMPLEX);
 }
@@ -196,6 +197,7 @@ fn an_explanation_is_of_the_question_after_it() {
         ("explain verbose SELECT count(*) FROM purchases", Explain::Text),
         ("EXPLAIN (FORMAT JSON) SELECT count(*) FROM purchases", Explain::Json),
         ("EXPLAIN (COSTS OFF) SELECT count(*) FROM purchases", Explain::Text),
+        ("/* explain é\n) */ EXPLAIN -- it\n  SELECT count(*) FROM purchases ;", Explain::Text),
     ] {
         let Parsed::Ask(asked) = one(text) else { panic!("{text}") };
         assert_eq!(asked.explain, Some(form), "{text}");

@@ -33,6 +33,10 @@ pub struct Settings {
     /// it, nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<SocketAddr>,
+    /// Where BI and SQL clients are listened for over the PostgreSQL protocol, over TLS: the clean room as
+    /// a database. Without it, nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<SocketAddr>,
     /// Address of the PostgreSQL database that keeps members, consent, links and the index of
     /// purchases. Without it they are in the data directory, in sled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -120,6 +124,7 @@ impl Settings {
             listen,
             https,
             metrics: None,
+            postgres: None,
             store: None,
             store_trusted: None,
             snapshot_mib: SNAPSHOT_MIB,

@@ -18,6 +18,7 @@ pub mod keys;
 pub mod metrics;
 pub mod net;
 pub mod outside;
+pub mod postgres;
 pub mod postgres_cluster;
 pub mod programme;
 pub mod purchases;

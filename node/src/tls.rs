@@ -184,6 +184,14 @@ pub fn load(directory: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     Ok(Arc::new(config))
 }
 
+/// The node's certificate, DER: what a sign-in over it can be bound to.
+///
+/// # Errors
+/// When the file is missing or damaged.
+pub fn certificate(directory: &Path) -> Result<Vec<u8>, TlsError> {
+    Ok(parse_certificate(&read(directory.join(CERTIFICATE_FILE))?)?.to_vec())
+}
+
 /// What a client trusts: this certificate and no other, under the name [`PINNED_NAME`].
 ///
 /// # Errors

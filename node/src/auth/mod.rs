@@ -10,10 +10,12 @@
 //!
 //! Not here: sessions that outlive a restart, limits by caller and network address (`http::rates`).
 
+mod database;
 mod fields;
 mod members;
 mod password;
 mod role;
+mod scram;
 mod second_factor;
 mod throttle;
 mod totp;
@@ -30,10 +32,14 @@ use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
+pub use database::{
+    DATABASE_PASSWORD_DAYS_MAX, DatabaseSignIn, DatabaseUser, MadeDatabasePassword,
+};
 pub use fields::{MemberField, Sight};
 pub use members::{MEMBER_SESSION_LIFETIME, MemberSession, MemberToken};
 pub use password::{PASSWORD_MAX, PASSWORD_MIN, PasswordError, generate as generate_password};
 pub use role::{Authorized, InvalidRole, Permission, Role, perm};
+pub use scram::ScramError;
 pub use second_factor::SecondFactorSetup;
 use second_factor::Shown;
 use throttle::Throttle;
@@ -249,6 +255,7 @@ type TokenHash = [u8; 32];
 struct Sessions {
     by_token: BTreeMap<TokenHash, Kept>,
     throttle: Throttle,
+    database_throttle: Throttle,
     // the last step of each user whose code was used
     used_steps: BTreeMap<String, u64>,
     members: members::MemberSessions,
@@ -457,9 +464,7 @@ impl Auth {
     }
 
     fn throttled(&self, name: &str, now: Instant) -> Result<(), AuthError> {
-        self.sessions().throttle.begin(name, now).map_err(|wait| AuthError::LoginThrottled {
-            retry_seconds: wait.as_secs() + u64::from(wait.subsec_nanos() > 0),
-        })
+        self.sessions().throttle.begin(name, now).map_err(throttled)
     }
 
     fn begin(&self, session: Session, now: Instant) -> Result<SignedIn, AuthError> {
@@ -545,6 +550,10 @@ impl Auth {
         let session = Session { user: "test".to_owned(), roles, lacks_second_factor: false };
         self.begin(session, Instant::now()).unwrap().token.to_string()
     }
+}
+
+const fn throttled(wait: Duration) -> AuthError {
+    AuthError::LoginThrottled { retry_seconds: wait.as_secs() + (wait.subsec_nanos() > 0) as u64 }
 }
 
 fn version(path: &Path) -> Version {

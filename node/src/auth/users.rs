@@ -8,8 +8,12 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 
+use super::database::{DATABASE_PASSWORD_DAYS_MAX, DatabasePassword};
 use super::second_factor::SecondFactor;
 use super::{Role, password};
 
@@ -62,6 +66,9 @@ pub enum UsersError {
     /// There is none, or the code is not of it.
     #[error("the user has no second factor with such a code")]
     NoSecondFactor,
+    /// A database password holds for some days.
+    #[error("a database password holds for 1 to {DATABASE_PASSWORD_DAYS_MAX} days")]
+    Days,
     /// The system gives no random numbers.
     #[error("the system's random generator failed")]
     Random,
@@ -77,11 +84,13 @@ pub(super) struct User {
     pub(super) password: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) second_factor: Option<SecondFactor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) database: Option<DatabasePassword>,
 }
 
 impl PartialEq for User {
     /// Whether a session of the one may go on as one of the other: a second factor counts once it is in
-    /// use, and which recovery codes are left does not.
+    /// use, and which recovery codes are left does not. The database password is another door.
     fn eq(&self, other: &Self) -> bool {
         let asked = |user: &Self| user.second_factor.as_ref().is_some_and(SecondFactor::is_asked);
         (&self.roles, &self.password, asked(self)) == (&other.roles, &other.password, asked(other))
@@ -94,6 +103,9 @@ pub(super) struct Users {
     version: u32,
     #[serde(default)]
     users: BTreeMap<String, User>,
+    /// Of which salts are made for names that nobody has; drawn with the first database password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nobody: Option<String>,
 }
 
 impl Users {
@@ -118,7 +130,9 @@ impl Users {
             return Err(malformed(format!("version {}, this node reads 0", read.version)));
         }
         for (name, user) in &read.users {
-            if !is_name(name) || user.roles.is_empty() || !password::is_hash(&user.password) {
+            let database = user.database.as_ref().is_none_or(DatabasePassword::is_one);
+            let hash = password::is_hash(&user.password);
+            if !is_name(name) || user.roles.is_empty() || !hash || !database {
                 return Err(malformed(
                     "a user's name, roles or hash is not one: restore the file, or remove it \
                      and add the users again"
@@ -163,7 +177,8 @@ impl Users {
         }
         let roles = sorted(roles)?;
         let password = password::hash(password)?;
-        self.users.insert(name.to_owned(), User { roles, password, second_factor: None });
+        self.users
+            .insert(name.to_owned(), User { roles, password, second_factor: None, database: None });
         Ok(())
     }
 
@@ -185,6 +200,27 @@ impl Users {
         let user = self.users.get_mut(name).ok_or(UsersError::Unknown)?;
         user.password = password::hash(password)?;
         Ok(())
+    }
+
+    /// Gives a user a database password; none takes it away.
+    pub(super) fn set_database_password(
+        &mut self,
+        name: &str,
+        database: Option<DatabasePassword>,
+    ) -> Result<(), UsersError> {
+        let user = self.users.get_mut(name).ok_or(UsersError::Unknown)?;
+        if database.is_some() && self.nobody.is_none() {
+            let mut secret = [0; 32];
+            SystemRandom::new().fill(&mut secret).map_err(|_| UsersError::Random)?;
+            self.nobody = Some(URL_SAFE_NO_PAD.encode(secret));
+        }
+        user.database = database;
+        Ok(())
+    }
+
+    /// Of which salts are made for names that nobody has.
+    pub(super) fn secret_of_nobody(&self) -> &[u8] {
+        self.nobody.as_deref().unwrap_or_default().as_bytes()
     }
 
     fn administered(&self) -> Result<(), UsersError> {

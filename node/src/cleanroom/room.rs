@@ -384,6 +384,13 @@ impl Room {
     ) -> Result<(QueryView, Vec<Action>), ServiceError> {
         let account = self.account(question)?.clone();
         self.check_stands(question)?;
+        if let Some(most) = question.most_pico_rho {
+            // an answer may have gone since the plan was seen, with facts that came
+            let cost = self.plan(question, now)?.cost_pico_rho;
+            if cost > most {
+                return Err(views::cost_unconfirmed(cost, most));
+            }
+        }
         if self.scope_of(question)? != Scope::Joint {
             return self.query_alone(question, &account, shown, now);
         }

@@ -318,6 +318,19 @@ pub fn plan_changed() -> ServiceError {
     )
 }
 
+/// It would cost more than was confirmed.
+#[must_use]
+pub fn cost_unconfirmed(cost: u64, most: u64) -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "cost_unconfirmed",
+        format!(
+            "it costs {cost} pico-rho and at most {most} are confirmed / 代价为 {cost} pico-rho，仅确认了 {most}"
+        ),
+        "nothing was spent; confirm what it costs / 未消耗预算；请确认其代价",
+    )
+}
+
 /// A fault of this node; what it was is in its log.
 #[must_use]
 pub fn internal() -> ServiceError {

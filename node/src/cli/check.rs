@@ -303,6 +303,16 @@ fn addresses(settings: &Settings, checks: &mut Checks) {
             format!("listen and https are both {}: give them different ports", settings.https);
         checks.enter(Level::Error, "addresses", words);
     }
+    if let Some(address) = settings.postgres {
+        let taken = [Some(settings.listen), Some(settings.https), settings.metrics];
+        if taken.contains(&Some(address)) {
+            let words =
+                format!("postgres = {address} is taken by another of this node's listeners");
+            checks.enter(Level::Error, "postgres", words);
+        } else {
+            checks.enter(Level::Ok, "postgres", format!("SQL clients at {address}, over TLS"));
+        }
+    }
     match settings.metrics {
         Some(address) if !address.ip().is_loopback() => checks.enter(
             Level::Warning,
@@ -393,6 +403,19 @@ mod tests {
         assert_eq!(errors(&data), expected);
         fs::write(data.settings_path(), "brand = 1").unwrap();
         assert_eq!(errors(&data).first(), Some(&"node.toml"));
+    }
+
+    #[test]
+    fn sql_clients_have_a_port_of_their_own() {
+        let (_directory, data) = node();
+        let settings = fs::read_to_string(data.settings_path()).unwrap();
+        for (port, expected) in [(7102, Level::Error), (7103, Level::Ok)] {
+            let with = format!("postgres = \"127.0.0.1:{port}\"\n{settings}");
+            fs::write(data.settings_path(), with).unwrap();
+            let checks = check(&data).checks;
+            let found = checks.iter().find(|one| one.what == "postgres").unwrap();
+            assert_eq!(found.level, expected, "{}", found.words);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::CliError;
 use crate::auth::Auth;
 use crate::config::DataDirectory;
 use crate::webhooks::Webhooks;
-use crate::{http, runtime, telemetry, tls};
+use crate::{http, postgres, runtime, telemetry, tls};
 
 /// How long the end of a node waits for its webhooks to be written.
 const DELIVERING_GRACE: Duration = Duration::from_secs(5);
@@ -40,6 +40,9 @@ pub struct Addresses {
     pub libp2p: SocketAddr,
     /// For people and programs.
     pub https: SocketAddr,
+    /// For SQL clients, where it listens for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<SocketAddr>,
 }
 
 /// Runs a node until a signal, the end of standard input if so asked, or an administrator stops it.
@@ -69,6 +72,20 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     } else {
         runtime::start(&data).await?
     };
+    let of_postgres = match settings.postgres {
+        None => None,
+        Some(address) => {
+            let certificate = tls::certificate(&data.tls()).map_err(|error| input(&error))?;
+            let (node, metrics) = (running.node.clone(), running.metrics.clone());
+            let served =
+                postgres::serve(node, auth.clone(), metrics, address, &tls, &certificate).await;
+            let served = served.map_err(|source| {
+                CliError::Input(format!("cannot listen for SQL clients at {address}: {source}"))
+            })?;
+            eprintln!("SQL clients at {}, over TLS: dbname=coalition", served.address);
+            Some(served)
+        }
+    };
     let metrics = running.metrics.clone();
     let webhooks = Webhooks::open(&data.webhooks(), settings.webhooks, metrics.clone());
     let webhooks = webhooks.map_err(|error| input(&error))?;
@@ -86,7 +103,11 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
         })?;
         eprintln!("figures at http://{address}/metrics");
     }
-    let addresses = Addresses { libp2p: running.network.local_address(), https: served.address };
+    let addresses = Addresses {
+        libp2p: running.network.local_address(),
+        https: served.address,
+        postgres: of_postgres.as_ref().map(|served| served.address),
+    };
     let text = serde_json::to_vec(&addresses).map_err(|error| input(&error))?;
     data.write(&data.addresses(), &text)?;
     eprintln!(
@@ -110,6 +131,9 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     served.shutdown.begin();
     // what was not delivered is written; a disk that hangs is waited for no longer
     let _ = tokio::time::timeout(DELIVERING_GRACE, delivering).await;
+    if let Some(served) = &of_postgres {
+        served.stop();
+    }
     // a node that was killed leaves the file; a client then finds nobody at the address
     let _ = std::fs::remove_file(data.addresses());
     match ended {

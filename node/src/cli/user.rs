@@ -60,6 +60,19 @@ pub enum UserCommand {
         /// Whom.
         user: UserArguments,
     },
+    /// Make a user's database password, with which programs ask over the PostgreSQL protocol, in place
+    /// of one that is there; it is printed once.
+    DatabasePassword {
+        #[command(flatten)]
+        /// Whom.
+        user: UserArguments,
+        /// Days after which it opens nothing, at most 366.
+        #[arg(long, default_value_t = 90)]
+        days: u16,
+        /// Take it away instead; what is signed in by it ends with its next statement.
+        #[arg(long, conflicts_with = "days")]
+        remove: bool,
+    },
     /// Take a user out; its sessions end.
     Remove {
         #[command(flatten)]
@@ -93,6 +106,16 @@ struct UserView<'a> {
     roles: &'a [Role],
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
+}
+
+#[derive(Debug, Serialize)]
+struct DatabasePasswordView<'a> {
+    user: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_password: Option<&'a str>,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<String>,
 }
 
 /// Does it.
@@ -129,6 +152,24 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
         UserCommand::SecondFactor { user } => {
             open(&user.data)?.remove_second_factor(&user.name).map_err(input)?;
             io.say("the user signs in by the password alone now; let a new one be set up");
+            Ok(())
+        }
+        UserCommand::DatabasePassword { user, remove: true, .. } => {
+            open(&user.data)?.remove_database_password(&user.name).map_err(input)?;
+            let none =
+                DatabasePasswordView { user: &user.name, database_password: None, expires: None };
+            io.json(&none)
+        }
+        UserCommand::DatabasePassword { user, days, remove: false } => {
+            let auth = open(&user.data)?;
+            let made = auth.make_database_password(&user.name, *days).map_err(input)?;
+            let expires = i64::try_from(made.expires).unwrap_or(i64::MAX);
+            io.json(&DatabasePasswordView {
+                user: &user.name,
+                database_password: Some(&made.password),
+                expires: jiff::Timestamp::from_second(expires).ok().map(|time| time.to_string()),
+            })?;
+            io.say("note the password; it is not shown again");
             Ok(())
         }
         UserCommand::Remove { user } => {

@@ -98,7 +98,11 @@ pub(super) async fn plan(
 ) -> Result<Json<PlanView>> {
     let PlanRequest { sql, scope, pico_rho, stands } = request;
     let user = Some(proof.user().to_owned());
-    Ok(Json(app.node.plan(Question { sql, scope, pico_rho, stands, user }).await?))
+    Ok(Json(
+        app.node
+            .plan(Question { sql, scope, pico_rho, stands, user, ..Question::default() })
+            .await?,
+    ))
 }
 
 /// Runs a planned question, which spends its cost.
@@ -111,7 +115,10 @@ pub(super) async fn query(
 ) -> Result<impl IntoResponse> {
     let QueryRequest { sql, plan, scope, pico_rho, stands } = request;
     let user = Some(proof.user().to_owned());
-    let view = app.node.query(Question { sql, scope, pico_rho, stands, user }, plan).await?;
+    let view = app
+        .node
+        .query(Question { sql, scope, pico_rho, stands, user, ..Question::default() }, plan)
+        .await?;
     let location = [(header::LOCATION, format!("/api/v1/queries/{}", view.id))];
     Ok((StatusCode::ACCEPTED, location, Json(view)))
 }

@@ -163,7 +163,7 @@ fn question(asking: &Asking, user: String) -> Result<Question, ServiceError> {
         ServiceError::new(ErrorKind::Invalid, "cost_malformed", words, remedy)
     })?;
     let Asking { sql, scope, stands, .. } = asking.clone();
-    Ok(Question { sql, scope, pico_rho, stands, user: Some(user) })
+    Ok(Question { sql, scope, pico_rho, stands, user: Some(user), ..Question::default() })
 }
 
 /// One question: its progress by protocol step, and its answer.

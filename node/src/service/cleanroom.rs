@@ -62,6 +62,9 @@ pub struct Question {
     pub stands: bool,
     /// The user who asks; none for a program of the node's own process.
     pub user: Option<String>,
+    /// The most it may cost when it is asked, pico-rho, where its cost was confirmed as a limit rather than
+    /// as a plan that was seen; none: what the plan says.
+    pub most_pico_rho: Option<u64>,
 }
 
 impl From<String> for Question {

@@ -130,6 +130,10 @@ async fn a_brand_answers_alone_charges_itself_and_answers_again_for_nothing() {
     // what is left does not cover another one: a clean refusal that breaks nothing
     let question = local(MEMBERS, 4_999_999_998);
     let plan = node.plan(question.clone()).await.unwrap();
+    // nor is more spent than was confirmed, whatever the plan said
+    let most = Question { most_pico_rho: Some(4_999_999_997), ..question.clone() };
+    let refused = node.query(most, plan.plan.clone()).await.unwrap_err();
+    assert_eq!((refused.kind, refused.code), (ErrorKind::Refused, "cost_unconfirmed"));
     let refused = node.query(question, plan.plan).await.unwrap_err();
     assert_eq!((refused.kind, refused.code), (ErrorKind::Refused, "over_budget"));
     let (_, small) = asked(&node, local(MEMBERS, 1_000_000_000)).await;

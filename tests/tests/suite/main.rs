@@ -13,6 +13,7 @@ mod flood;
 mod local;
 mod members;
 mod partners;
+mod postgres_clients;
 mod programme;
 mod publication;
 mod query;

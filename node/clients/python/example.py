@@ -76,12 +76,12 @@ def main():
     sql = "SELECT count(distinct member) AS members FROM purchases"
     plan, answer = question(analyst, sql)
 
-    # refusals say what would be right, and who may not look is told so
+    # a refusal has a stable code and says what would be right
     try:
-        analyst.member(given.card)
-        raise SystemExit("an analyst saw a member")
+        store.exchange({"card": given.card, "to": given.to, "points": 10**9}, idempotency_key=idempotency_key())
+        raise SystemExit("more points were exchanged than there are")
     except Refused as refused:
-        assert (refused.status, refused.code) == (403, "role_missing"), refused
+        assert (refused.status, refused.code) == (422, "balance_too_low"), refused
 
     print(
         json.dumps(

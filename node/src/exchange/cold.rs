@@ -7,8 +7,14 @@
 //! has its number, and a reader says how many have left as far as it knows. So it is after a crash between
 //! the store and the snapshot, and where a journal was put back to an older state.
 //!
+//! A store pays for every key, in time and in memory, for as long as it is there. So entries lie in pages of
+//! neighbours by number, each sealed as one value, and so do the numbers of leaves; what has a key of its own is an
+//! exchange's id and whose one is that came in. An index may lead to an entry that is another's by now:
+//! whoever follows it looks whether it is the one.
+//!
 //! The truth is the logs' and the journal's: what is here was in both before.
 
+use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -24,15 +30,24 @@ use super::record::SendBack;
 use crate::store::{Keyspace, Store, StoreError, VALUE_MAX, Write};
 use crate::vault::MemberId;
 
-const EXCHANGES: Keyspace = "exchanges";
-const ENDED: Keyspace = "exchanges-ended";
-const LEGS: Keyspace = "exchanges-by-leaf";
-const ORDER: Keyspace = "exchanges-by-number";
-const RECEIVED: Keyspace = "received";
-const RECEIVED_ENDED: Keyspace = "received-ended";
-const RECEIVED_ORDER: Keyspace = "received-by-number";
-const RECEIVED_OF: Keyspace = "received-by-member";
+/// Entries, by page.
+const EXCHANGES: Keyspace = "exchange-pages";
+/// Numbers of first and of last entries, by id.
+const NUMBERS: Keyspace = "exchange-numbers";
+const ENDED_NUMBERS: Keyspace = "exchange-numbers-ended";
+/// Numbers of first entries, by page of leaves.
+const LEAVES: Keyspace = "exchange-leaves";
+/// Those that came in likewise; their numbers by log and page of leaves.
+const RECEIVED: Keyspace = "received-pages";
+const RECEIVED_LEAVES: Keyspace = "received-leaves";
+const RECEIVED_ENDED_LEAVES: Keyspace = "received-leaves-ended";
+/// Member and number, with nothing under them.
+const RECEIVED_OF: Keyspace = "received-numbers-of";
 const SENT_BACK: Keyspace = "sent-back";
+/// Entries of one page.
+const PAGE: u64 = 32;
+/// Leaves of one page.
+const LEAF_PAGE: u64 = 64;
 /// Entries of one transaction.
 const AT_ONCE: usize = 1024;
 
@@ -75,19 +90,34 @@ pub struct Leaving {
     pub void: Vec<LeafIndex>,
 }
 
-#[derive(Encode, Decode)]
+#[derive(Clone, Encode, Decode)]
 #[cbor(array)]
 struct Entry {
     #[n(0)]
     booked: BookedExchange,
     #[n(1)]
     leg: Option<(LeafIndex, OutgoingLeg)>,
-    #[n(2)]
-    number: u64,
 }
 
-/// Something of an exchange that came in, with its number.
-#[derive(Encode, Decode)]
+#[derive(Clone, Encode, Decode)]
+#[cbor(array)]
+struct ReceivedEntry {
+    #[n(0)]
+    brand: BrandId,
+    #[n(1)]
+    leaf: LeafIndex,
+    #[n(2)]
+    received: Received,
+}
+
+impl ReceivedEntry {
+    const fn place(&self) -> Place {
+        (self.brand, self.leaf)
+    }
+}
+
+/// Something with its number.
+#[derive(Clone, Encode, Decode)]
 #[cbor(array)]
 struct Numbered<T> {
     #[n(0)]
@@ -96,9 +126,38 @@ struct Numbered<T> {
     number: u64,
 }
 
-fn below<T>(numbered: Option<Numbered<T>>, left: u64) -> Option<T> {
-    numbered.filter(|known| known.number < left).map(|known| known.it)
+/// Numbers of a page of leaves, by the leaf's place in it.
+#[derive(Default)]
+struct LeafPage(BTreeMap<u8, u64>);
+
+impl LeafPage {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (records, []) = bytes.as_chunks::<9>() else { return None };
+        let record = |[place, number @ ..]: &[u8; 9]| (*place, u64::from_be_bytes(*number));
+        Some(Self(records.iter().map(record).collect()))
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let record = |(place, number): (&u8, &u64)| [&[*place][..], &number.to_be_bytes()].concat();
+        self.0.iter().flat_map(record).collect()
+    }
 }
+
+/// The key of a leaf's page under a prefix, and the leaf's place in it.
+fn leaf_place(prefix: &[u8], leaf: LeafIndex) -> (Vec<u8>, u8) {
+    let page = leaf.get().checked_div(LEAF_PAGE).unwrap_or_default();
+    let place = leaf.get().checked_rem(LEAF_PAGE).unwrap_or_default();
+    let key = [prefix, &page.to_be_bytes()].concat();
+    // a page has no more than 64
+    (key, u8::try_from(place).unwrap_or_default())
+}
+
+const fn page_of(number: u64) -> u64 {
+    number / PAGE
+}
+
+/// Numbers that are written with one transaction, by page of leaves.
+type LeafPages = BTreeMap<(Keyspace, Vec<u8>), LeafPage>;
 
 /// The store, for exchanges.
 #[derive(Clone)]
@@ -140,9 +199,61 @@ impl Cold {
         value.map(Some).map_err(|_| ColdError::Damaged)
     }
 
-    fn entry(&self, keyspace: Keyspace, key: &[u8], left: u64) -> Result<Option<Entry>, ColdError> {
-        let entry: Option<Entry> = self.at(keyspace, key)?;
-        Ok(entry.filter(|entry| entry.number < left))
+    /// The entries of a page, by number.
+    fn page<T>(&self, keyspace: Keyspace, page: u64) -> Result<Vec<Numbered<T>>, ColdError>
+    where
+        T: for<'b> Decode<'b, ()> + Encode<()>,
+    {
+        Ok(self.at(keyspace, &page.to_be_bytes())?.unwrap_or_default())
+    }
+
+    /// The entry of a number, when so many have left.
+    fn numbered<T>(
+        &self,
+        keyspace: Keyspace,
+        number: Option<u64>,
+        left: u64,
+    ) -> Result<Option<T>, ColdError>
+    where
+        T: for<'b> Decode<'b, ()> + Encode<()>,
+    {
+        let Some(number) = number.filter(|number| *number < left) else { return Ok(None) };
+        let mut page = self.page(keyspace, page_of(number))?.into_iter();
+        Ok(page.find(|entry| entry.number == number).map(|entry| entry.it))
+    }
+
+    /// The number under a key.
+    fn number(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<u64>, ColdError> {
+        let Some(bytes) = self.store.get(keyspace, key)? else { return Ok(None) };
+        let number = bytes.try_into().map_err(|_| ColdError::Damaged)?;
+        Ok(Some(u64::from_be_bytes(number)))
+    }
+
+    fn leaf_page(&self, keyspace: Keyspace, key: &[u8]) -> Result<LeafPage, ColdError> {
+        let bytes = self.store.get(keyspace, key)?.unwrap_or_default();
+        LeafPage::read(&bytes).ok_or(ColdError::Damaged)
+    }
+
+    /// The number of a leaf under a prefix.
+    fn number_of_leaf(
+        &self,
+        keyspace: Keyspace,
+        prefix: &[u8],
+        leaf: LeafIndex,
+    ) -> Result<Option<u64>, ColdError> {
+        let (key, place) = leaf_place(prefix, leaf);
+        Ok(self.leaf_page(keyspace, &key)?.0.get(&place).copied())
+    }
+
+    fn entry(
+        &self,
+        numbers: Keyspace,
+        id: RequestId,
+        left: u64,
+    ) -> Result<Option<Entry>, ColdError> {
+        let number = self.number(numbers, id.as_bytes())?;
+        let entry: Option<Entry> = self.numbered(EXCHANGES, number, left)?;
+        Ok(entry.filter(|entry| entry.booked.requested.id == id))
     }
 
     /// An exchange by its id, as it is known last, when so many have left.
@@ -150,8 +261,8 @@ impl Cold {
     /// # Errors
     /// When the store cannot say.
     pub fn exchange(&self, id: RequestId, left: u64) -> Result<Option<BookedExchange>, ColdError> {
-        let entry = match self.entry(ENDED, id.as_bytes(), left)? {
-            None => self.entry(EXCHANGES, id.as_bytes(), left)?,
+        let entry = match self.entry(ENDED_NUMBERS, id, left)? {
+            None => self.entry(NUMBERS, id, left)?,
             ended => ended,
         };
         Ok(entry.map(|entry| entry.booked))
@@ -167,12 +278,31 @@ impl Cold {
         leaf: LeafIndex,
         left: u64,
     ) -> Result<Option<(BookedExchange, OutgoingLeg)>, ColdError> {
-        let Some(id) = self.store.get(LEGS, &leaf.get().to_be_bytes())? else { return Ok(None) };
-        if self.entry(ENDED, &id, left)?.is_some() {
-            return Ok(None);
+        let number = self.number_of_leaf(LEAVES, &[], leaf)?;
+        let Some(entry) = self.numbered::<Entry>(EXCHANGES, number, left)? else { return Ok(None) };
+        let Some((_, leg)) = entry.leg.filter(|(at, _)| *at == leaf) else { return Ok(None) };
+        let ended = self.entry(ENDED_NUMBERS, entry.booked.requested.id, left)?;
+        Ok(ended.is_none().then_some((entry.booked, leg)))
+    }
+
+    /// The latest entries below a number, the latest first, until `take` says that there are enough.
+    fn latest_entries<T>(
+        &self,
+        keyspace: Keyspace,
+        below: u64,
+        mut take: impl FnMut(T) -> Result<bool, ColdError>,
+    ) -> Result<(), ColdError>
+    where
+        T: for<'b> Decode<'b, ()> + Encode<()>,
+    {
+        for page in (0..below.div_ceil(PAGE)).rev() {
+            for entry in self.page::<T>(keyspace, page)?.into_iter().rev() {
+                if entry.number < below && !take(entry.it)? {
+                    return Ok(());
+                }
+            }
         }
-        let entry = self.entry(EXCHANGES, &id, left)?;
-        Ok(entry.and_then(|entry| Some((entry.booked, entry.leg?.1))))
+        Ok(())
     }
 
     /// Exchanges by their numbers, the highest first.
@@ -181,11 +311,24 @@ impl Cold {
     /// When the store cannot say.
     pub fn latest(&self, below: u64, limit: usize) -> Result<Vec<BookedExchange>, ColdError> {
         let mut found = Vec::new();
-        for id in self.keys(ORDER, &[], below, limit)? {
-            let id = id.try_into().map_err(|_| ColdError::Damaged)?;
-            found.extend(self.exchange(RequestId::from_bytes(id), below)?);
-        }
+        self.latest_entries(EXCHANGES, below, |entry: Entry| {
+            if found.len() < limit {
+                found.extend(self.exchange(entry.booked.requested.id, below)?);
+            }
+            Ok(found.len() < limit)
+        })?;
         Ok(found)
+    }
+
+    fn received_in(
+        &self,
+        leaves: Keyspace,
+        place: Place,
+        left: u64,
+    ) -> Result<Option<Received>, ColdError> {
+        let number = self.number_of_leaf(leaves, &prefix_of(place.0), place.1)?;
+        let entry: Option<ReceivedEntry> = self.numbered(RECEIVED, number, left)?;
+        Ok(entry.filter(|entry| entry.place() == place).map(|entry| entry.received))
     }
 
     /// An exchange that came in, as it left memory first.
@@ -193,7 +336,7 @@ impl Cold {
     /// # Errors
     /// When the store cannot say.
     pub fn received(&self, place: Place, left: u64) -> Result<Option<Received>, ColdError> {
-        Ok(below(self.at(RECEIVED, &key_of(place))?, left))
+        self.received_in(RECEIVED_LEAVES, place, left)
     }
 
     /// The same, as it is known last.
@@ -201,7 +344,7 @@ impl Cold {
     /// # Errors
     /// When the store cannot say.
     pub fn received_last(&self, place: Place, left: u64) -> Result<Option<Received>, ColdError> {
-        match below(self.at(RECEIVED_ENDED, &key_of(place))?, left) {
+        match self.received_in(RECEIVED_ENDED_LEAVES, place, left)? {
             None => self.received(place, left),
             ended => Ok(ended),
         }
@@ -217,14 +360,22 @@ impl Cold {
         limit: usize,
         member: Option<MemberId>,
     ) -> Result<Vec<(Place, Received)>, ColdError> {
-        let keys = match member {
-            Some(member) => self.keys(RECEIVED_OF, member.as_bytes(), below, limit)?,
-            None => self.keys(RECEIVED_ORDER, &[], below, limit)?,
-        };
         let mut found = Vec::new();
-        for key in keys {
-            let place = place_of(&key).ok_or(ColdError::Damaged)?;
-            found.extend(self.received_last(place, below)?.map(|received| (place, received)));
+        let mut take = |entry: ReceivedEntry| {
+            if found.len() < limit {
+                let last = self.received_last(entry.place(), below)?;
+                found.extend(last.map(|received| (entry.place(), received)));
+            }
+            Ok(found.len() < limit)
+        };
+        match member {
+            None => self.latest_entries(RECEIVED, below, take)?,
+            Some(member) => self.latest_numbers(member, below, |number| {
+                let entry: Option<ReceivedEntry> = self.numbered(RECEIVED, Some(number), below)?;
+                // or it is another's by now
+                let entry = entry.filter(|entry| entry.received.member == Some(member));
+                entry.map_or(Ok(true), &mut take)
+            })?,
         }
         Ok(found)
     }
@@ -234,30 +385,75 @@ impl Cold {
     /// # Errors
     /// When the store cannot say.
     pub fn sent_back(&self, id: RequestId, left: u64) -> Result<Option<SendBack>, ColdError> {
-        Ok(below(self.at(SENT_BACK, id.as_bytes())?, left))
+        let asked: Option<Numbered<SendBack>> = self.at(SENT_BACK, id.as_bytes())?;
+        Ok(asked.filter(|asked| asked.number < left).map(|asked| asked.it))
     }
 
-    /// The latest values below a number under a prefix, the latest first.
-    fn keys(
+    /// The latest numbers below one of what came in for a member, the latest first, until `take` says that there
+    /// are enough.
+    fn latest_numbers(
         &self,
-        keyspace: Keyspace,
-        prefix: &[u8],
+        member: MemberId,
         below: u64,
-        limit: usize,
-    ) -> Result<Vec<Vec<u8>>, ColdError> {
-        let key = |number: u64| [prefix, &number.to_be_bytes()].concat();
-        // numbers under a prefix are not dense: what is before is looked at in larger and larger pieces
-        let (mut found, mut end, mut step) = (Vec::new(), below, limit.max(64) as u64);
-        while end > 0 && found.len() < limit {
+        mut take: impl FnMut(u64) -> Result<bool, ColdError>,
+    ) -> Result<(), ColdError> {
+        let key = |number: u64| [&member.as_bytes()[..], &number.to_be_bytes()].concat();
+        // a member's numbers are not dense: what is before is looked at in larger and larger pieces
+        let (mut end, mut step) = (below, 1024_u64);
+        while end > 0 {
             let start = end.saturating_sub(step);
             let (from, to) = (key(start), key(end));
             let (from, to) = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
-            let piece = self.store.scan(keyspace, from, to, usize::MAX)?;
-            found.extend(piece.into_iter().rev().map(|(_, value)| value));
+            let piece = self.store.scan(RECEIVED_OF, from, to, usize::MAX)?;
+            for (key, _) in piece.into_iter().rev() {
+                let (_, number) = key.split_last_chunk().ok_or(ColdError::Damaged)?;
+                if !take(u64::from_be_bytes(*number))? {
+                    return Ok(());
+                }
+            }
             (end, step) = (start, step.saturating_mul(8));
         }
-        found.truncate(limit);
-        Ok(found)
+        Ok(())
+    }
+
+    /// Writes entries into their pages. What an attempt that came to nothing left there goes.
+    fn put_pages<T>(
+        &self,
+        keyspace: Keyspace,
+        entries: &[Numbered<T>],
+        writes: &mut Vec<Write>,
+    ) -> Result<(), ColdError>
+    where
+        T: for<'b> Decode<'b, ()> + Encode<()> + Clone,
+    {
+        for of_page in entries.chunk_by(|one, next| page_of(one.number) == page_of(next.number)) {
+            let Some(first) = of_page.first().map(|entry| entry.number) else { continue };
+            let mut page = self.page(keyspace, page_of(first))?;
+            page.retain(|entry| entry.number < first);
+            page.extend_from_slice(of_page);
+            writes.push(self.put(keyspace, &page_of(first).to_be_bytes(), &page)?);
+        }
+        Ok(())
+    }
+
+    /// Notes the number of a leaf.
+    fn note_leaf(
+        &self,
+        pages: &mut LeafPages,
+        keyspace: Keyspace,
+        (key, place): (Vec<u8>, u8),
+        number: u64,
+    ) -> Result<(), ColdError> {
+        let page = match pages.entry((keyspace, key)) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(vacant) => {
+                let (keyspace, key) = vacant.key();
+                let page = self.leaf_page(keyspace, key)?;
+                vacant.insert(page)
+            }
+        };
+        page.0.insert(place, number);
+        Ok(())
     }
 
     /// Takes what leaves memory; it is on the disk when this returns. Done twice it is done once.
@@ -273,69 +469,80 @@ impl Cold {
     /// # Errors
     /// Those of [`Self::take`].
     pub fn take_at(&self, leaving: &Leaving, mut between: impl FnMut()) -> Result<(), ColdError> {
-        let numbered = (leaving.first..).zip(&leaving.exchanges);
-        for piece in numbered.collect::<Vec<_>>().chunks(AT_ONCE) {
-            let mut writes = Vec::new();
-            for (number, (booked, leg)) in piece {
-                let number = *number;
-                let id = booked.requested.id;
-                let entry = Entry { booked: booked.clone(), leg: leg.clone(), number };
-                let keyspace = if leg.is_some() { EXCHANGES } else { ENDED };
-                writes.push(self.put(keyspace, id.as_bytes(), &entry)?);
-                writes.push(Write::put(ORDER, number.to_be_bytes(), *id.as_bytes()));
-                if let Some((leaf, _)) = leg {
-                    writes.push(Write::put(LEGS, leaf.get().to_be_bytes(), *id.as_bytes()));
+        let exchanges = leaving.exchanges.chunks(AT_ONCE);
+        for (first, piece) in (leaving.first..).step_by(AT_ONCE).zip(exchanges) {
+            let entry = |(number, (booked, leg)): (u64, &(BookedExchange, _))| Numbered {
+                it: Entry { booked: booked.clone(), leg: Option::clone(leg) },
+                number,
+            };
+            let entries: Vec<_> = (first..).zip(piece).map(entry).collect();
+            let (mut writes, mut leaves) = (Vec::new(), LeafPages::new());
+            self.put_pages(EXCHANGES, &entries, &mut writes)?;
+            for Numbered { it, number } in &entries {
+                let numbers = if it.leg.is_some() { NUMBERS } else { ENDED_NUMBERS };
+                let id = it.booked.requested.id;
+                writes.push(Write::put(numbers, id.as_bytes(), number.to_be_bytes()));
+                if let Some((leaf, _)) = it.leg {
+                    self.note_leaf(&mut leaves, LEAVES, leaf_place(&[], leaf), *number)?;
                 }
             }
-            self.store.transaction(&writes)?;
+            self.write(writes, leaves)?;
             between();
         }
-        let numbered = (leaving.first_received..).zip(&leaving.received);
-        for piece in numbered.collect::<Vec<_>>().chunks(AT_ONCE) {
-            let mut writes = Vec::new();
-            for (number, (place, received, ended)) in piece {
-                let key = key_of(*place);
-                let keyspace = if ended.is_none() { RECEIVED } else { RECEIVED_ENDED };
-                let number = *number;
-                writes.push(self.put(keyspace, &key, &Numbered { it: *received, number })?);
-                writes.push(Write::put(RECEIVED_ORDER, number.to_be_bytes(), key.clone()));
-                if let Some(member) = received.member {
+        let received = leaving.received.chunks(AT_ONCE);
+        for (first, piece) in (leaving.first_received..).step_by(AT_ONCE).zip(received) {
+            let entry = |(number, ((brand, leaf), received, _)): (u64, &(Place, Received, _))| {
+                let (brand, leaf, received) = (*brand, *leaf, *received);
+                Numbered { it: ReceivedEntry { brand, leaf, received }, number }
+            };
+            let entries: Vec<_> = (first..).zip(piece).map(entry).collect();
+            let (mut writes, mut leaves) = (Vec::new(), LeafPages::new());
+            self.put_pages(RECEIVED, &entries, &mut writes)?;
+            for (Numbered { it, number }, (.., ended)) in entries.iter().zip(piece) {
+                let keyspace =
+                    if ended.is_none() { RECEIVED_LEAVES } else { RECEIVED_ENDED_LEAVES };
+                let place = leaf_place(&prefix_of(it.brand), it.leaf);
+                self.note_leaf(&mut leaves, keyspace, place, *number)?;
+                if let Some(member) = it.received.member {
                     let of = [&member.as_bytes()[..], &number.to_be_bytes()].concat();
-                    writes.push(Write::put(RECEIVED_OF, of, key));
+                    writes.push(Write::put(RECEIVED_OF, of, []));
                 }
                 for asked in ended.iter().flatten() {
-                    let asked_for = Numbered { it: asked.clone(), number };
+                    let asked_for = Numbered { it: asked.clone(), number: *number };
                     writes.push(self.put(SENT_BACK, asked.id.as_bytes(), &asked_for)?);
                 }
             }
-            self.store.transaction(&writes)?;
+            self.write(writes, leaves)?;
             between();
         }
         Ok(())
     }
+
+    fn write(&self, mut writes: Vec<Write>, leaves: LeafPages) -> Result<(), ColdError> {
+        let leaves = leaves.into_iter();
+        writes
+            .extend(leaves.map(|((keyspace, key), page)| Write::put(keyspace, key, page.bytes())));
+        Ok(self.store.transaction(&writes)?)
+    }
+}
+
+/// Before a page of leaves of a brand's log. Names do not contain zeros.
+fn prefix_of(brand: BrandId) -> Vec<u8> {
+    [brand.as_str().as_bytes(), &[0]].concat()
 }
 
 fn about(keyspace: Keyspace, key: &[u8]) -> Vec<u8> {
     [keyspace.as_bytes(), &[0], key].concat()
 }
 
-fn key_of((brand, leaf): Place) -> Vec<u8> {
-    [&leaf.get().to_be_bytes()[..], brand.as_str().as_bytes()].concat()
-}
-
-fn place_of(key: &[u8]) -> Option<Place> {
-    let (leaf, brand) = key.split_first_chunk()?;
-    let brand = BrandId::new(std::str::from_utf8(brand).ok()?).ok()?;
-    Some((brand, LeafIndex::new(u64::from_be_bytes(*leaf))))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::record::Requested;
     use super::*;
     use crate::store::MemoryStore;
     use protocol::amount::{Points, Rate, Value};
-    use protocol::exchange::{Exchange, IncomingLeg};
-    use protocol::ids::{MemberHandle, RequestHash};
+    use protocol::exchange::{Exchange, IncomingLeg, LegState};
+    use protocol::ids::{Height, MemberHandle, RequestHash};
     use protocol::time::Timestamp;
 
     struct Clear;
@@ -397,5 +604,160 @@ mod tests {
         assert_eq!(cold.sent_back(asked.id, 6).unwrap(), Some(asked));
         let latest = |below, whose| cold.latest_received(below, 9, whose).unwrap().len();
         assert_eq!((latest(0, None), latest(1, None), latest(6, Some(member))), (0, 1, 2));
+    }
+
+    /// What leaves, what comes back and leaves again, and attempts that came to nothing between, against a
+    /// list of all of it.
+    #[test]
+    fn every_reader_finds_what_had_left_by_then() {
+        let cold = Cold::new(Arc::new(MemoryStore::new()), Arc::new(Clear));
+        let mut random = Random(7);
+        let members: Vec<MemberId> = (0..3).map(member).collect();
+        // what is in memory: the number of an exchange, and whether it has left before
+        let mut memory: Vec<(u64, bool)> = Vec::new();
+        let (mut made, mut left) = (0, 0);
+        let mut known: Vec<(u64, bool)> = Vec::new();
+        for round in 0..120_u64 {
+            let fresh = random.below(40);
+            memory.extend((made..made + fresh).map(|which| (which, false)));
+            made += fresh;
+            // some in any order, since some wait for an answer longer than others
+            let mut going = Vec::new();
+            memory.retain(|it| {
+                let goes = random.below(3) > 0;
+                going.extend(goes.then_some(*it));
+                !goes
+            });
+            if random.below(2) == 0 {
+                going.reverse();
+            }
+            let leaving = Leaving {
+                first: left,
+                exchanges: going.iter().map(|it| exchange(*it)).collect(),
+                first_received: left,
+                received: going.iter().map(|it| received(*it, &members)).collect(),
+                void: Vec::new(),
+            };
+            cold.take(&leaving).unwrap();
+            if random.below(3) == 0 {
+                // a crash before the snapshot that says so
+                memory.extend(going);
+                continue;
+            }
+            left += going.len() as u64;
+            known.extend(going);
+            // something of a few comes back
+            for _ in 0..random.below(4) {
+                let which = random.below(made);
+                if known.contains(&(which, false))
+                    && !known.contains(&(which, true))
+                    && !memory.contains(&(which, true))
+                {
+                    memory.push((which, true));
+                }
+            }
+            if round % 8 == 0 {
+                for as_of in [0, random.below(left + 1), left] {
+                    compare(&cold, &known, made, as_of, &members);
+                }
+            }
+        }
+        assert!(left > 1_000 && known.iter().any(|(_, ended)| *ended));
+    }
+
+    fn compare(cold: &Cold, known: &[(u64, bool)], made: u64, as_of: u64, members: &[MemberId]) {
+        let then = &known[..usize::try_from(as_of).unwrap()];
+        let last = |which: u64| {
+            let ended = then.contains(&(which, true));
+            then.iter().any(|it| it.0 == which).then_some((which, ended))
+        };
+        for which in 0..made {
+            let id = exchange((which, false)).0.requested.id;
+            let expected = last(which).map(|it| exchange(it).0);
+            assert_eq!(cold.exchange(id, as_of).unwrap(), expected);
+            let open = last(which).filter(|(_, ended)| !ended).map(exchange);
+            let open = open.map(|(booked, leg)| (booked, leg.unwrap().1));
+            assert_eq!(cold.leg(LeafIndex::new(which * 3), as_of).unwrap(), open);
+            let place = received((which, false), members).0;
+            let expected = last(which).map(|it| received(it, members).1);
+            assert_eq!(cold.received_last(place, as_of).unwrap(), expected);
+            let first = expected.map(|_| received((which, false), members).1);
+            assert_eq!(cold.received(place, as_of).unwrap(), first);
+        }
+        let latest = then.iter().rev().map(|it| last(it.0).unwrap());
+        let expected: Vec<_> = latest.clone().take(9).map(|it| exchange(it).0).collect();
+        assert_eq!(cold.latest(as_of, 9).unwrap(), expected);
+        for whose in members.iter().copied().map(Some).chain([None]) {
+            let all = latest.clone().map(|it| received(it, members));
+            let all = all.filter(|it| whose.is_none() || it.1.member == whose);
+            let expected: Vec<_> = all.take(7).map(|(place, it, _)| (place, it)).collect();
+            assert_eq!(cold.latest_received(as_of, 7, whose).unwrap(), expected);
+        }
+    }
+
+    /// Exchange number so and so, as it leaves first or, ended, for the second time.
+    fn exchange((which, ended): (u64, bool)) -> (BookedExchange, Option<(LeafIndex, OutgoingLeg)>) {
+        let mut id = [0; 16];
+        // ids are in no order
+        id[..8].copy_from_slice(&which.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+        let (points, at) = (Points::new(1 + u64::from(ended)).unwrap(), Timestamp::default());
+        let (to, owed) = (BrandId::new("other").unwrap(), Value::new(9).unwrap());
+        let handle = MemberHandle::from_bytes([1; 16]);
+        let requested = Requested {
+            id: RequestId::from_bytes(id),
+            request: None,
+            member: None,
+            to,
+            sent: points,
+            received: points,
+            owed,
+            at,
+            handle,
+        };
+        let leaf = LeafIndex::new(which * 3);
+        let leg = OutgoingLeg {
+            to,
+            height: Height::new(1),
+            until: at,
+            payload: requested.payload(),
+            state: LegState::Final,
+            points_back: Points::ZERO,
+        };
+        (BookedExchange::held(requested), (!ended).then_some((leaf, leg)))
+    }
+
+    fn received(
+        (which, ended): (u64, bool),
+        members: &[MemberId],
+    ) -> (Place, Received, Option<Vec<SendBack>>) {
+        let points = Points::new(1 + u64::from(ended)).unwrap();
+        let exchange = Exchange {
+            handle: MemberHandle::from_bytes([1; 16]),
+            request: RequestId::from_bytes([2; 16]),
+            sent: points,
+            received: points,
+            owed: Value::new(100).unwrap(),
+        };
+        let leg = IncomingLeg::new(&exchange, Rate::ONE, Timestamp::default());
+        let brand = BrandId::new(if which.is_multiple_of(2) { "even" } else { "odd" }).unwrap();
+        let member = members[usize::try_from(which % 3).unwrap()];
+        let place = (brand, LeafIndex::new(which * 5));
+        (place, Received::new(Some(member), leg), ended.then(Vec::new))
+    }
+
+    fn member(which: u8) -> MemberId {
+        minicbor::decode(&[&[0x50], &[which; 16][..]].concat()).unwrap()
+    }
+
+    /// A generator of numbers that are the same each time (xorshift, Marsaglia 2003).
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, most: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % most.max(1)
+        }
     }
 }

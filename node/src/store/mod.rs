@@ -146,6 +146,17 @@ pub enum StoreError {
         /// The reason it gave.
         source: Arc<dyn Error + Send + Sync>,
     },
+    /// Its files are there and the backend does not read them.
+    #[error(
+        "the store in {place} does not open ({reason}): check the disk and the rights on the directory; if both are in \
+         order the store is damaged, and a backup has to be restored"
+    )]
+    NotOpened {
+        /// Its directory.
+        place: String,
+        /// What the backend says: of its files, not of what is in them.
+        reason: String,
+    },
     /// Written in another format version.
     #[error(
         "the store in {place} has a format this node does not read: use the version that wrote it"

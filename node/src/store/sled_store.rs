@@ -50,7 +50,10 @@ impl SledStore {
         fs::create_dir_all(&directory).map_err(backend("create its directory"))?;
         let lock = lock(&directory)?;
         let path = directory.join("sled");
-        let database = open_database(&path).map_err(backend("open its database"))?;
+        let database = open_database(&path).map_err(|error| StoreError::NotOpened {
+            place: directory.display().to_string(),
+            reason: error.to_string(),
+        })?;
         let data_file = File::open(path.join("db")).map_err(backend("open its data file"))?;
         let format = database.get(FORMAT_KEY).map_err(backend("read"))?;
         match format {

@@ -74,7 +74,7 @@ pub struct BookedExchange {
 
 impl BookedExchange {
     /// One that is in no block yet.
-    pub(super) const fn held(requested: Requested) -> Self {
+    pub(in crate::exchange) const fn held(requested: Requested) -> Self {
         Self {
             requested,
             state: ExchangeState::Held,

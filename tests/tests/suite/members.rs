@@ -239,10 +239,15 @@ async fn after_an_erasure_the_other_brand_drops_the_link_and_every_proof_still_v
     assert!(operations.iter().any(|it| it.deed == node::desk::Deed::Erase));
     drop((here, there));
 
+    let brand = *alliance.brands.iter().find(|brand| brand.as_str() == HERE).unwrap();
+    eventually("the log says where the operation log is", async || {
+        let report = alliance.audit(Vec::new());
+        report.is_ok_and(|report| report.operations.get(&brand).is_some_and(|it| !it.is_empty()))
+    })
+    .await;
     let report = alliance.audited(Vec::new()).await;
     assert!(report.is_clean(), "{:?}", report.ledger.findings);
     // and the log vouches for the operation log
-    let brand = *alliance.brands.iter().find(|brand| brand.as_str() == HERE).unwrap();
     let heads = &report.operations[&brand];
     assert!(!heads.is_empty());
     let verified = operation_log::verify(&operations, heads);

@@ -4,6 +4,7 @@
 //! settings must not open the console. Salted keys are kept, with a day on which they end. A second factor
 //! is not asked for: a program has none; whoever may make such a password is at the node's machine.
 
+use std::fmt;
 use std::time::Instant;
 
 use ring::hmac;
@@ -41,12 +42,20 @@ impl DatabasePassword {
 }
 
 /// A database password as it is made, shown once.
-#[derive(Debug)]
 pub struct MadeDatabasePassword {
     /// The password.
     pub password: Zeroizing<String>,
     /// When it ends, Unix seconds.
     pub expires: u64,
+}
+
+/// Without the password: who has it signs in.
+impl fmt::Debug for MadeDatabasePassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MadeDatabasePassword")
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A sign-in by a database password that is under way.
@@ -222,6 +231,7 @@ mod tests {
         let kept = std::fs::read_to_string(directory.path().join("users.json")).unwrap();
         assert_eq!(made.password.len(), 24);
         assert!(!kept.contains(made.password.as_str()) && kept.contains("stored_key"));
+        assert!(!format!("{made:?}").contains(made.password.as_str()));
         assert!(made.expires > unix_seconds() + 29 * 86_400);
         for days in [0, DATABASE_PASSWORD_DAYS_MAX + 1] {
             assert!(matches!(auth.make_database_password("lin", days), Err(UsersError::Days)));

@@ -44,6 +44,8 @@ const RECEIVED_ENDED_LEAVES: Keyspace = "received-leaves-ended";
 /// Member and number, with nothing under them.
 const RECEIVED_OF: Keyspace = "received-numbers-of";
 const SENT_BACK: Keyspace = "sent-back";
+/// Where builds before 29 November 2026 had numbers, beside a key for each entry.
+const FORMER: [Keyspace; 2] = ["exchanges-by-number", "received-by-number"];
 /// Entries of one page.
 const PAGE: u64 = 32;
 /// Leaves of one page.
@@ -71,6 +73,12 @@ pub enum ColdError {
     /// The generator failed.
     #[error("an exchange could not be encrypted")]
     Seal,
+    /// Exchanges are there in a form that is not read: their idempotency keys would be taken a second time.
+    #[error(
+        "the store has exchanges in the form of an earlier build, which this one does not read: run that build, or \
+         rebuild the node with `coalition rebuild` in a new data directory"
+    )]
+    Former,
 }
 
 /// What leaves memory with a snapshot, in order: exchanges with the leg that can still come back, if it
@@ -177,6 +185,19 @@ impl Cold {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, seal: Arc<dyn Seal>) -> Self {
         Self { store, seal }
+    }
+
+    /// Whether all exchanges in the store are in the form that is read here; to be asked before a node starts.
+    ///
+    /// # Errors
+    /// [`ColdError::Former`] when some are not; or the store cannot say.
+    pub fn check_form(&self) -> Result<(), ColdError> {
+        for keyspace in FORMER {
+            if !self.store.scan(keyspace, Bound::Unbounded, Bound::Unbounded, 1)?.is_empty() {
+                return Err(ColdError::Former);
+            }
+        }
+        Ok(())
     }
 
     fn put<T: Encode<()>>(
@@ -604,6 +625,20 @@ mod tests {
         assert_eq!(cold.sent_back(asked.id, 6).unwrap(), Some(asked));
         let latest = |below, whose| cold.latest_received(below, 9, whose).unwrap().len();
         assert_eq!((latest(0, None), latest(1, None), latest(6, Some(member))), (0, 1, 2));
+    }
+
+    /// What is not read must not be taken for absent: a key would be taken a second time.
+    #[test]
+    fn a_store_of_the_former_form_is_refused() {
+        let store = Arc::new(MemoryStore::new());
+        let cold = Cold::new(store.clone(), Arc::new(Clear));
+        cold.check_form().unwrap();
+        for keyspace in FORMER {
+            store.transaction(&[Write::put(keyspace, [0; 8], [1; 16])]).unwrap();
+            assert!(matches!(cold.check_form(), Err(ColdError::Former)));
+            store.transaction(&[Write::delete(keyspace, [0; 8])]).unwrap();
+        }
+        cold.check_form().unwrap();
     }
 
     /// What leaves, what comes back and leaves again, and attempts that came to nothing between, against a

@@ -28,7 +28,7 @@ use crate::cleanroom::{QueryTimes, RestoreError, Room, RoomSettings};
 use crate::config::{ConfigError, DataDirectory};
 use crate::constitutions::{Known, KnownError};
 use crate::desk::{Desk, DeskError};
-use crate::exchange::cold::Cold;
+use crate::exchange::cold::{Cold, ColdError};
 use crate::fragments::{FragmentArchive, FragmentsError};
 use crate::journal::{Journal, JournalError};
 use crate::keys::{self, KeysError, OwnKeys};
@@ -63,6 +63,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Exchanges in the store.
+    #[error(transparent)]
+    Cold(#[from] ColdError),
     /// What is kept of the own blocks.
     #[error("{} cannot be read: {source}", .path.display())]
     OwnBlocks {
@@ -195,6 +198,7 @@ async fn start_as(
     let cipher = Arc::new(RecordCipher::new(own.secrets.journal())?);
     let published = open_log(data, &cipher)?;
     let cold = Cold::new(Arc::clone(&store), Arc::clone(&cipher) as _);
+    cold.check_form()?;
     let mut core = Core::new(ledger, Arc::clone(&vault), (Arc::clone(&store), cold), published);
     core.fragments = Some(FragmentArchive::open(data.fragments())?);
     core.to_state = known.stances(data)?;

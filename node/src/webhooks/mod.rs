@@ -96,7 +96,7 @@ pub struct WebhookRequest {
 }
 
 /// A webhook.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WebhookView {
     /// Its number: 16 hex digits.
     #[schema(example = "0123456789abcdef")]
@@ -119,6 +119,14 @@ pub struct WebhookView {
     /// The secret, in the answer that makes it and no other: `whsec_` and base64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+}
+
+/// Without the secret, and without the URL, which may have one in it.
+impl std::fmt::Debug for WebhookView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { id, state, .. } = self;
+        f.debug_struct("WebhookView").field("id", id).field("state", state).finish_non_exhaustive()
+    }
 }
 
 /// One attempt to deliver something. Without what was delivered.

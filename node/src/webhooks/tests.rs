@@ -123,6 +123,7 @@ async fn what_happens_is_delivered_signed_tried_again_and_survives_a_restart() {
     let events = vec![EXCHANGE_STATE.to_owned()];
     let made = webhooks.register(&WebhookRequest { url, events }).unwrap();
     let secret = made.secret.clone().unwrap();
+    assert!(!format!("{made:?}").contains(&secret));
     assert_eq!((made.state.as_str(), made.id.len()), ("active", 16));
     assert_eq!(webhooks.one(&made.id).unwrap(), WebhookView { secret: None, ..made.clone() });
 

@@ -1,19 +1,27 @@
 //! Step 3 at this brand: noise first, then the bounded query over the own facts.
 //!
 //! The engine sees the rows of one snapshot whose members consent, and nothing else; it may not write
-//! a file, so that no row lies on a disk in clear, and has a cap on memory and time. What it returns
+//! a file, so that no row lies on a disk in clear, and has a cap on memory and time: one that ran out of
+//! time stops, and until it has it keeps its place among those that run at a time. What it returns
 //! goes through [`privacy::Collector`], whose integer code is the bound. Why a reading failed is not
 //! told: it may depend on data. How long one took is told in steps that double.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray as _, Int64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
+use datafusion::config::ConfigOptions;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
 use privacy::bounded::Periods;
@@ -85,19 +93,38 @@ pub(crate) struct Failed;
 pub async fn run(job: ReadJob, facts: Arc<Facts>, vault: Arc<Vault>) -> ReadResult {
     let (began, id) = (Instant::now(), job.id);
     let period = job.period.as_ref().map(|job| job.period);
-    let read = async {
-        let _permit = PERMITS.acquire().await.map_err(|_| Failed)?;
-        let engine = tokio::runtime::Handle::current();
-        // the engine keeps a thread busy: not one that messages wait for
-        let work = tokio::task::spawn_blocking(move || {
-            engine.block_on(draw_then_read(&job, &facts, &vault))
-        });
-        work.await.map_err(|_| Failed)?
-    };
-    let read = tokio::time::timeout(READ_TIME_MAX, read).await;
-    let drawn = read.map_err(|_| Failed).and_then(|read| read).ok();
+    let read = within(&PERMITS, READ_TIME_MAX, move || async move {
+        draw_then_read(&job, &facts, &vault).await
+    });
+    let drawn = read.await.and_then(|read| read).ok();
     tokio::time::sleep_until(began + bucket(began.elapsed())).await;
     ReadResult { id, period, drawn }
+}
+
+/// Does work that keeps a thread busy, beside no more than there are permits for, and stops it when the time is
+/// over. The permit and the clock are with the work itself: work that was given up from outside would run on, and
+/// as many beside it as were given up. Work that never yields is still waited for no longer than twice the
+/// time, and keeps its permit.
+pub(super) async fn within<T, F>(
+    permits: &'static Semaphore,
+    most: Duration,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Result<T, Failed>
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    let until = Instant::now() + most;
+    let permit = tokio::time::timeout_at(until, permits.acquire()).await;
+    let permit = permit.map_err(|_| Failed)?.map_err(|_| Failed)?;
+    let engine = tokio::runtime::Handle::current();
+    // a thread that no messages wait for
+    let busy = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        engine.block_on(async { tokio::time::timeout_at(until, work()).await })
+    });
+    let done = tokio::time::timeout_at(until + most, busy).await;
+    done.map_err(|_| Failed)?.map_err(|_| Failed)?.map_err(|_| Failed)
 }
 
 /// The first bucket not before `elapsed`.
@@ -123,7 +150,38 @@ async fn draw_then_read(
     Ok((noise, vector))
 }
 
-/// An engine that may not write a file, with a cap on its memory.
+/// Has joins yield. The engine's own rule has those operators yield that read, and takes it that the others make no
+/// more than they read: a join makes more, and would not see that its time is over.
+#[derive(Debug)]
+struct JoinsYield;
+
+impl PhysicalOptimizerRule for JoinsYield {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let wrapped = plan.transform_up(|plan| {
+            let joins = plan.children().len() > 1;
+            Ok(if joins {
+                Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>)
+            } else {
+                Transformed::no(plan)
+            })
+        });
+        Ok(wrapped?.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "joins_yield"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// An engine that may not write a file, with a cap on its memory, and that can be stopped.
 pub(super) fn engine() -> Result<SessionContext, Failed> {
     let no_files = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let environment = RuntimeEnvBuilder::new()
@@ -132,7 +190,13 @@ pub(super) fn engine() -> Result<SessionContext, Failed> {
         .build_arc()
         .map_err(|_| Failed)?;
     let config = SessionConfig::new().with_target_partitions(1);
-    Ok(SessionContext::new_with_config_rt(config, environment))
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(environment)
+        .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(JoinsYield))
+        .build();
+    Ok(SessionContext::new_with_state(state))
 }
 
 async fn bounded(
@@ -259,6 +323,7 @@ pub(crate) fn each_line(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use datafusion::arrow::array::{Date32Array, Int64Array, RecordBatch, StringArray};
     use datafusion::arrow::datatypes::{Field, Schema};
@@ -270,6 +335,56 @@ mod tests {
     fn buckets_double() {
         let at = |ms| bucket(Duration::from_millis(ms)).as_millis();
         assert_eq!([at(0), at(250), at(251), at(1001)], [250, 250, 500, 2000]);
+    }
+
+    /// What was begun, and what has gone on since.
+    static SPUN: AtomicU64 = AtomicU64::new(0);
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_reading_that_runs_out_of_time_stops_and_makes_room_for_the_next() {
+        static ONE: Semaphore = Semaphore::const_new(1);
+        let most = Duration::from_millis(50);
+        let spins = || async {
+            while SPUN.fetch_add(1, Ordering::Relaxed) < u64::MAX {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(within(&ONE, most, spins).await.is_err());
+        let spun = SPUN.load(Ordering::Relaxed);
+        assert!(spun > 0);
+        tokio::time::sleep(most).await;
+        assert_eq!(SPUN.load(Ordering::Relaxed), spun, "it went on");
+        assert!(matches!(within(&ONE, most, || async { 7 }).await, Ok(7)));
+        // what does not yield is given up, and keeps its place until it ends
+        let stuck = || async { std::thread::sleep(Duration::from_millis(400)) };
+        assert!(within(&ONE, most, stuck).await.is_err());
+        assert_eq!(ONE.available_permits(), 0);
+        assert!(within(&ONE, most, || async {}).await.is_err(), "another ran beside it");
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(ONE.available_permits(), 1);
+    }
+
+    /// One member with a thousand rows, joined eight times: more than any machine would finish.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_engine_stops_in_the_middle_of_a_join() {
+        static ONE: Semaphore = Semaphore::const_new(1);
+        let joins = || async {
+            let session = engine().unwrap();
+            let member: ArrayRef = Arc::new(StringArray::from(vec!["m"; 1_000]));
+            let schema = Schema::new(vec![Field::new("member", DataType::Utf8, true)]);
+            let batch = RecordBatch::try_new(Arc::new(schema), vec![member]).unwrap();
+            session.register_batch("purchases", batch).unwrap();
+            let more: String = (1..8)
+                .map(|at| format!(" JOIN purchases p{at} ON p0.member = p{at}.member"))
+                .collect();
+            let sql = format!("SELECT p0.member, COUNT(*) FROM purchases p0{more} GROUP BY 1");
+            session.sql(&sql).await.unwrap().collect().await.map(|_| ()).unwrap();
+        };
+        let began = Instant::now();
+        assert!(within(&ONE, Duration::from_secs(1), joins).await.is_err());
+        // by its own clock, not because it was given up after twice the time
+        assert!(began.elapsed() < Duration::from_millis(1_900), "{:?}", began.elapsed());
+        assert_eq!(ONE.available_permits(), 1);
     }
 
     const VECTORS: &str = include_str!("../../../privacy/vectors/bounded-sql.json");

@@ -53,6 +53,9 @@ use noised::{Adders, HashedColumn};
 /// Most coordinates of a question: cells times what each noised column has in a cell.
 pub const COORDINATES_MAX: usize = CELLS_MAX * AGGREGATES_MAX;
 
+/// Most rows that a join may make of one member's, by the declared bounds of what is joined.
+pub const JOINED_ROWS_MAX: u64 = 1_000_000;
+
 /// What an analyst asks: sent by the proposer to every participant, who plans it anew.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -176,6 +179,7 @@ impl DpPlan {
         let Asked { query, purpose, participants, tolerated, rho } = asked;
         let tables = contract.tables();
         let n = participants.len();
+        check_joins(&query, tables)?;
         let cells = cells::enumerate(&query, tables, participants, CARRIERS_MIN.min(n))?;
         let adders = Adders {
             participants: n as u128,
@@ -463,6 +467,30 @@ fn check_cost(contract: &Contract, rho: PicoRho, quota: PicoRho) -> Result<(), R
             format!(
                 "请以不超过 {usual} 的开销提问；若需更多，须采用 rho 更高的档位或减少契约中的品牌"
             ),
+        ],
+    ))
+}
+
+/// A question is answered in time by public facts alone, as far as the contract's bounds hold: whether a
+/// reading fails must not hang on one member's rows, multiplied.
+fn check_joins(query: &BoundQuery, tables: &[Table]) -> Result<(), Refusal> {
+    let rows = query.from.joined_rows(tables);
+    if rows <= JOINED_ROWS_MAX {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::TooComplex,
+        [
+            format!(
+                "by the contract's bounds this join makes up to {rows} rows of one member's; at most {JOINED_ROWS_MAX} are joined"
+            ),
+            format!(
+                "按契约的上界，该连接最多会为一位会员生成 {rows} 行；上限为 {JOINED_ROWS_MAX} 行"
+            ),
+        ],
+        [
+            "join fewer tables, or make few rows a member of them first, in subqueries grouped by the member",
+            "请减少连接的表，或先用按会员分组的子查询把每位会员的行数降下来",
         ],
     ))
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::contract::RawColumn;
 use crate::exact;
-use crate::testing::{brand, raw_contract, sample_contract, spec};
+use crate::testing::{brand, local_question, raw_contract, sample_contract, spec};
 
 fn plan(sql: &str) -> DpPlan {
     DpPlan::new(&sample_contract(), &spec(sql, 5)).unwrap()
@@ -258,4 +258,46 @@ fn too_many_cells_and_values_are_refused() {
     let histograms =
         "SELECT least(greatest(quantity, 0), 100) q, median(amount_fen) FROM purchases GROUP BY 1";
     assert_eq!(refused(histograms), TooManyCells);
+}
+
+/// Whether a reading ends in time must not hang on one member's rows, multiplied: a count of members is bounded
+/// by its cells however many rows are joined.
+#[test]
+fn joins_that_multiply_a_members_rows_are_refused() {
+    let joined = |tables: usize, first: &str| {
+        let more =
+            (1..tables).map(|at| format!(" JOIN purchases p{at} ON p0.member = p{at}.member"));
+        let more: String = more.collect();
+        format!("SELECT count(distinct p0.member) FROM {first} p0{more}")
+    };
+    for (sql, rows) in [
+        (joined(2, "purchases"), "4000000"),
+        (joined(8, "purchases"), "18446744073709551615"),
+        (
+            "SELECT count(*) FROM (SELECT a.member, count(*) n FROM purchases a JOIN purchases b \
+             ON a.member = b.member GROUP BY a.member) x"
+                .to_owned(),
+            "4000000",
+        ),
+    ] {
+        for refusal in [
+            DpPlan::new(&sample_contract(), &spec(&sql, 5)).unwrap_err(),
+            DpPlan::local(&sample_contract(), brand(2), &local_question(&sql, 4_000_000_000))
+                .unwrap_err(),
+        ] {
+            assert_eq!(refusal.code(), RefusalCode::TooComplex, "{sql}: {refusal}");
+            assert!(refusal.to_string().contains(rows), "{refusal}");
+            assert!(refusal.hint().en.contains("subqueries grouped by the member"), "{refusal}");
+        }
+    }
+    // as many rows as a member's are counted for, and joins of what has one row a member
+    assert_eq!(joined_rows(&joined(2, "visits")), 1_000_000);
+    let one = "(SELECT member, count(*) n FROM purchases GROUP BY member)";
+    assert_eq!(joined_rows(&joined(2, one)), 2_000);
+    assert_eq!(joined_rows("SELECT count(*) FROM purchases"), 0);
+}
+
+fn joined_rows(sql: &str) -> u64 {
+    let plan = plan(sql);
+    plan.query().from.joined_rows(plan.contract_tables())
 }

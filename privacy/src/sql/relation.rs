@@ -199,6 +199,16 @@ impl Relation {
         )
     }
 
+    /// The most rows that a join makes of one member's, here or in a subquery, by the tables' declared
+    /// bounds; 0 where nothing is joined.
+    pub(crate) fn joined_rows(&self, tables: Tables<'_>) -> u64 {
+        let own = if self.sources.len() > 1 { self.rows(tables).most } else { 0 };
+        self.sources.iter().fold(own, |most, source| match source {
+            Source::Table { .. } => most,
+            Source::Members(query) => most.max(query.from.joined_rows(tables)),
+        })
+    }
+
     /// What bounds a member's sums of an expression; `None` when the contract lets nobody sum a
     /// column in it. The better of two: what it is made of, and its range for every row.
     pub(crate) fn sum_bound(&self, expr: &Expr, tables: Tables<'_>) -> Option<SumBound> {

@@ -316,6 +316,12 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
     let list: Vec<String> = (0..600).map(|number| number.to_string()).collect();
     let tables =
         |n: usize| (0..n).map(|i| format!("purchases p{i}")).collect::<Vec<_>>().join(", ");
+    // each table again multiplies a member's rows
+    let multiplied = |n: usize| {
+        let more = (1..n).map(|i| format!(" JOIN purchases p{i} ON p0.member = p{i}.member"));
+        let more: String = more.collect();
+        format!("SELECT count(distinct p0.member) FROM purchases p0{more}")
+    };
     let cases = [
         (deep(200), 400),
         (format!("SELECT {}1{}", "(".repeat(1500), ")".repeat(1500)), 400),
@@ -338,6 +344,8 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
         ("SELECT sum(amount_fen / quantity) FROM purchases".into(), 422),
         ("SELECT sum(CAST('x' AS INT)) FROM purchases".into(), 422),
         (format!("SELECT count(*) FROM purchases -- {}", "x".repeat(5000)), 400),
+        (multiplied(2), 400),
+        (multiplied(8), 400),
         (String::new(), 400),
         ("\u{0}\u{202e}SELECT".into(), 400),
     ];

@@ -90,9 +90,11 @@ pub async fn answer(
     let (datasets, asker) = (datasets.to_vec(), asker.clone());
     let engine = tokio::runtime::Handle::current();
     let work = async move {
-        let _permit = PERMITS.acquire().await.map_err(|_| internal())?;
-        // the engine keeps a thread busy: not one that messages wait for
+        let permit = PERMITS.acquire().await.map_err(|_| internal())?;
+        // the engine keeps a thread busy: not one that messages wait for. It has the permit as long as it is, or
+        // what is given up would let more run beside it
         let work = move || {
+            let _permit = permit;
             let rows = tokio::time::timeout(TIME_MAX, read_all(query, &datasets, &asker));
             engine.block_on(rows).map_err(|_| too_long())?
         };

@@ -39,7 +39,7 @@ use protocol::ids::BrandId;
 
 pub use entry::{Certified, CertifiedApplication, Names};
 pub use read::{PeriodJob, ReadJob, ReadResult};
-pub use room::{QueryTimes, RestoreError, Room, RoomSettings};
+pub use room::{FormerContract, QueryTimes, RestoreError, Room, RoomSettings};
 
 /// The clean room among the applications whose entries the logs certify.
 pub const APPLICATION: u16 = 1;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use minicbor::{Decode, Encode};
+use privacy::accounting::InForce;
 use privacy::ids::{Attempt, PlanHash};
 use privacy::plan::QuerySpec;
 use privacy::steps::{DeclineReason, MessageError};
@@ -69,6 +70,23 @@ impl Default for QueryTimes {
             reservation: Milliseconds::from_seconds(120),
             opening: Milliseconds::from_seconds(120),
         }
+    }
+}
+
+/// A contract that the alliance was under before.
+#[derive(Debug, Clone)]
+pub struct FormerContract {
+    /// The contract.
+    pub contract: privacy::Contract,
+    /// The calendar year in which it came into force, in the alliance's zone.
+    pub from: CalendarYear,
+    /// The last year in which it was.
+    pub until: CalendarYear,
+}
+
+impl FormerContract {
+    const fn in_force(&self) -> InForce<'_> {
+        InForce { contract: &self.contract, from: self.from, until: self.until }
     }
 }
 
@@ -162,7 +180,7 @@ pub enum RestoreError {
 }
 
 impl Room {
-    /// From the records of the journal, in order. [`Self::replay`] the certified entries next, then
+    /// From the records of the journal, in order, and the contracts of before. [`Self::replay`] the certified entries next, then
     /// [`Self::resume`].
     ///
     /// # Errors
@@ -175,6 +193,7 @@ impl Room {
         settings: RoomSettings,
         entropy: Box<dyn Entropy + Send>,
         records: &[Vec<u8>],
+        former: &[FormerContract],
     ) -> Result<Self, RestoreError> {
         let brands: Vec<BrandId> = constitution.profiles().map(|(brand, _)| brand).collect();
         let names = Names::of(&brands);
@@ -194,12 +213,14 @@ impl Room {
         }
         let contract = clean_room.contract().clone();
         let RoomSettings { policy: policy_file, times } = settings;
+        let mut inner = CleanRoom::restore(me, contract.clone(), steps)?;
+        former.iter().for_each(|former| inner.was_under(former.in_force()));
         Ok(Self {
             policy: policy(policy_file.as_ref(), &contract, me)?,
             policy_file,
-            local: LocalRoom::restore(me, contract.clone(), local)?,
+            local: LocalRoom::restore(me, contract, local)?,
             packs,
-            inner: CleanRoom::restore(me, contract, steps)?,
+            inner,
             me,
             names,
             zone: constitution.clearing_zone().clone(),
@@ -217,7 +238,8 @@ impl Room {
         })
     }
 
-    /// Goes by the contract of another constitution. Questions under way end here; their charges stand.
+    /// Goes by the contract of another constitution. Questions under way end here; their charges stand, and what
+    /// the contract of before promised for the year holds on.
     ///
     /// # Errors
     /// When it does not name this brand.
@@ -225,6 +247,7 @@ impl Room {
         &mut self,
         constitution: &alliance_config::Constitution,
         clean_room: &alliance_config::CleanRoom,
+        former: &[FormerContract],
     ) -> Result<(), RestoreError> {
         let brands: Vec<BrandId> = constitution.profiles().map(|(brand, _)| brand).collect();
         let names = Names::of(&brands);
@@ -236,6 +259,7 @@ impl Room {
         });
         self.local.follow(contract.clone());
         self.inner.follow(contract);
+        former.iter().for_each(|former| self.inner.was_under(former.in_force()));
         self.names = names;
         self.zone = constitution.clearing_zone().clone();
         self.retention_years = clean_room.retention_years();
@@ -470,7 +494,7 @@ impl Room {
         BudgetView {
             year: year.0,
             profile: contract.profile().name().to_owned(),
-            quota_pico_rho: contract.joint_quota().get(),
+            quota_pico_rho: self.joint_quota(self.me, year).get(),
             spent_pico_rho: booked.saturating_sub(open),
             reserved_pico_rho: open.saturating_add(self.uncertified(now).get()),
             alliance_spent_pico_rho: everyone.fold(0, u64::saturating_add),

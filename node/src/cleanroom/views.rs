@@ -281,6 +281,7 @@ pub fn propose_error(error: &ProposeError) -> ServiceError {
 pub fn over_budget(over: &OverBudget) -> ServiceError {
     let (code, remedy) = match over {
         OverBudget::Brand { .. }
+        | OverBudget::Year { .. }
         | OverBudget::Local { .. }
         | OverBudget::Failure { .. }
         | OverBudget::Delta { .. }

@@ -15,11 +15,12 @@ use protocol::audit::{
     LogsRead, Observer, OpeningKey, Report,
 };
 use protocol::epochs::Constitutions;
-use protocol::ids::BrandId;
+use protocol::ids::{BrandId, Epoch};
 use protocol::log::block::{ApplicationEntry, PublicEntry};
 use protocol::log::kept::OperationLogHead;
 use protocol::log::note::{NoteError, VerifierKey};
 use protocol::log::tiles::{TilePath, TileSource};
+use protocol::time::Timestamp;
 
 use serde::Serialize;
 
@@ -116,6 +117,9 @@ impl Observer for Watch<'_> {
         self.bar.inc(done.saturating_sub(self.done));
         self.done = done;
     }
+    fn block(&mut self, _: BrandId, epoch: Epoch, time: Timestamp) {
+        self.budget.block(epoch, time);
+    }
     fn application(&mut self, at: &EntryPlace, entry: &ApplicationEntry) {
         self.budget.take(at, entry);
     }
@@ -186,12 +190,14 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         }
     }
     let mut constitutions = Constitutions::from(constitution.ledger().clone());
+    let mut documents = vec![constitution];
     for path in &arguments.later {
         let later = Constitution::parse(&read(path)?)
             .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))?;
         constitutions
             .follow(later.ledger().clone())
             .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))?;
+        documents.push(later);
     }
     let of = |brand: BrandId| {
         let log = arguments.logs.join(brand.as_str());
@@ -234,9 +240,7 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         operations.insert(brand, heads);
     }
     let ledger = auditor.conclude(logs, walks);
-    let zone = constitution.clearing_zone();
-    let budget =
-        constitution.clean_room().map(|room| BudgetEntries::gathered(budgets).report(room, zone));
+    let budget = BudgetEntries::gathered(budgets).report(&documents);
     Ok(AuditReport { ledger, budget, operations })
 }
 
@@ -289,6 +293,12 @@ pub fn print(report: &AuditReport, json: bool, io: &mut Io) -> Result<(), CliErr
                 account.charged_pico_rho,
                 account.quota_pico_rho,
                 account.year
+            ))?;
+        }
+        for year in &budget.years {
+            io.line(&format!(
+                "  all brands: {} of {} pico-rho charged in {}",
+                year.charged_pico_rho, year.promised_pico_rho, year.year
             ))?;
         }
         for finding in &budget.findings {

@@ -13,7 +13,9 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::constitutions::{Following, names, newest_with, peers_of, resolve, under_of};
+use super::constitutions::{
+    Following, former_contracts, names, newest_with, peers_of, resolve, under_of,
+};
 use super::core::{Core, SystemEntropy};
 use super::events::EventCare;
 use super::own_blocks::OwnBlocks;
@@ -240,6 +242,7 @@ async fn start_as(
             settings_of_room,
             entropy,
             &core.joint,
+            &former_contracts(&known, &core.ledger, &under),
         )?;
         core.applications.iter().for_each(|entry| room.replay(entry));
         Ok::<Room, RestoreError>(room)

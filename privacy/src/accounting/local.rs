@@ -19,7 +19,8 @@ impl Ledger {
         brand: ParticipantId,
         year: CalendarYear,
     ) -> PicoRho {
-        remaining(contract.local_quota(), self.local_spent(brand, year))
+        let own = remaining(self.quotas(contract, year).1, self.local_spent(brand, year));
+        own.min(self.together_left(contract, brand, year))
     }
 
     /// The failure probabilities a brand's local questions have taken in a year.
@@ -52,7 +53,7 @@ impl Ledger {
         let waiting = pending.iter().filter(|other| other.year == year);
         let spent =
             total(waiting.clone().map(|other| other.rho).chain([self.local_spent(brand, year)]));
-        let left = remaining(contract.local_quota(), spent);
+        let left = remaining(self.quotas(contract, year).1, spent);
         if asked > left {
             return Err(OverBudget::Local { brand, year, left, asked });
         }
@@ -60,6 +61,14 @@ impl Ledger {
             waiting.clone().map(|other| other.delta).chain([self.delta_spent(brand, year)]),
         );
         let left = contract.delta_quota().checked_sub(spent).unwrap_or(PicoDelta::ZERO);
+        let pending_rho = total(waiting.clone().map(|other| other.rho));
+        let own = [self.joint_spent(brand, year), self.local_spent(brand, year), pending_rho];
+        let of_year = self.left_of_year(contract, brand, year, (total(own.into_iter()), spent));
+        if asked > of_year.together {
+            let (promise, left) = (self.promise(contract, year), of_year.together);
+            return Err(OverBudget::Year { brand, year, promise, left, asked });
+        }
+        let left = left.min(of_year.delta);
         if charge.delta > left {
             let asked = charge.delta;
             return Err(OverBudget::Delta { brand, year, left, asked });
@@ -79,18 +88,36 @@ impl Ledger {
         let Some(this) = self.facts(id).and_then(|facts| facts.local.as_ref()) else {
             return false;
         };
+        let (rho, delta) = self.local_until(id.proposer, this.entry.year, this.index);
+        contract.participants().contains(&id.proposer)
+            && rho <= contract.local_quota()
+            && delta <= contract.delta_quota()
+    }
+
+    /// Whether a *certified* local charge is within its brand's quotas and the year's promise, for the brand itself
+    /// before it reads.
+    pub fn is_covered_locally(&self, contract: &Contract, id: &AttemptId) -> bool {
+        let Some(this) = self.facts(id).and_then(|facts| facts.local.as_ref()) else {
+            return false;
+        };
         let (brand, year) = (id.proposer, this.entry.year);
-        let rho = total(
-            self.local_bookings(brand, year)
-                .filter(|(index, _)| *index <= this.index)
-                .map(|(_, rho)| rho),
-        );
-        let delta = delta_total(
-            self.local_charges(brand, year)
-                .filter(|(index, _)| *index <= this.index)
-                .map(|(_, charge)| charge.delta),
-        );
-        rho <= contract.local_quota() && delta <= contract.delta_quota()
+        let joint = total(self.joint_until(brand, year, this.index));
+        let (local, _) = self.local_until(brand, year, this.index);
+        self.was_within_local_quota(contract, id)
+            && local <= self.quotas(contract, year).1
+            && self.is_of_the_year(contract, brand, year, (joint, this.index))
+    }
+
+    /// What stands on a brand's local account up to a place in its log.
+    pub(super) fn local_until(
+        &self,
+        brand: ParticipantId,
+        year: CalendarYear,
+        place: u64,
+    ) -> (PicoRho, PicoDelta) {
+        let bookings = self.local_bookings(brand, year).filter(|(index, _)| *index <= place);
+        let charges = self.local_charges(brand, year).filter(|(index, _)| *index <= place);
+        (total(bookings.map(|(_, rho)| rho)), delta_total(charges.map(|(_, charge)| charge.delta)))
     }
 
     /// Everything on a brand's local account, with its place in the brand's log.

@@ -12,17 +12,22 @@
 //! A local question is debited in the log of the brand it is about, from that brand's local account,
 //! where failures after reading are booked too; failure probabilities have an account beside it.
 //! A standing question is such a charge for all its periods.
+//!
+//! All accounts of a year together stay within what was promised for it, also where one contract follows another
+//! in it: [`InForce`].
 
 mod audit;
 mod facts;
 mod local;
 mod suspension;
+mod year;
 
 use std::collections::BTreeMap;
 
 pub use audit::{AuditEntry, Finding, Kept, Rule, audit};
 pub use facts::{CertifiedCharge, CertifiedLocalCharge, Contradiction, Facts, Placed};
 pub use suspension::{Suspension, readmission_quorum};
+pub use year::{Booking, InForce};
 
 use crate::contract::Contract;
 use crate::ids::{AnalystId, ParticipantId};
@@ -42,6 +47,22 @@ pub enum OverBudget {
         brand: ParticipantId,
         /// Which year's.
         year: CalendarYear,
+        /// What is left.
+        left: PicoRho,
+        /// What was asked.
+        asked: PicoRho,
+    },
+    /// What was promised for the year to everybody.
+    #[error(
+        "all brands together may be charged {promise} in {year}, under whatever contract: beside what the others were charged or may be, {left} of it is left for {brand}, this question costs {asked}; wait for the new year"
+    )]
+    Year {
+        /// Whose account.
+        brand: ParticipantId,
+        /// Which year's.
+        year: CalendarYear,
+        /// What was promised.
+        promise: PicoRho,
         /// What is left.
         left: PicoRho,
         /// What was asked.
@@ -120,12 +141,14 @@ pub enum EntryError {
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     attempts: BTreeMap<AttemptId, Facts>,
+    /// Contracts of before.
+    former: Vec<year::Former>,
 }
 
 impl Ledger {
     /// An empty ledger.
     pub const fn new() -> Self {
-        Self { attempts: BTreeMap::new() }
+        Self { attempts: BTreeMap::new(), former: Vec::new() }
     }
 
     /// Enters a certified entry. The same entry again changes nothing.
@@ -158,7 +181,21 @@ impl Ledger {
         brand: ParticipantId,
         year: CalendarYear,
     ) -> PicoRho {
-        remaining(contract.joint_quota(), self.joint_spent(brand, year))
+        let quota = self.quotas(contract, year).0;
+        let own = remaining(quota, self.joint_spent(brand, year));
+        own.min(self.together_left(contract, brand, year))
+    }
+
+    /// What a brand has left of the year's promise, on both its accounts together.
+    fn together_left(
+        &self,
+        contract: &Contract,
+        brand: ParticipantId,
+        year: CalendarYear,
+    ) -> PicoRho {
+        let own = [self.joint_spent(brand, year), self.local_spent(brand, year)];
+        let own = (total(own.into_iter()), self.delta_spent(brand, year));
+        self.left_of_year(contract, brand, year, own).together
     }
 
     /// What one analyst has spent of it.
@@ -193,9 +230,15 @@ impl Ledger {
         let waiting = pending.iter().filter(|other| other.year == year);
         let spent =
             total(waiting.clone().map(|other| other.rho).chain([self.joint_spent(brand, year)]));
-        let left = remaining(contract.joint_quota(), spent);
+        let left = remaining(self.quotas(contract, year).0, spent);
         if asked > left {
             return Err(OverBudget::Brand { brand, year, left, asked });
+        }
+        let pending_rho = total(waiting.clone().map(|other| other.rho));
+        let left = remaining(self.together_left(contract, brand, year), pending_rho);
+        if asked > left {
+            let promise = self.promise(contract, year);
+            return Err(OverBudget::Year { brand, year, promise, left, asked });
         }
         let waiting = waiting.filter(|other| other.analyst == analyst).map(|other| other.rho);
         let spent = total(waiting.chain([self.analyst_spent(brand, analyst, year)]));
@@ -210,24 +253,60 @@ impl Ledger {
         Ok(())
     }
 
+    /// Whether a *certified* reservation is within its brand's quota and the year's promise, for who is to take
+    /// part now.
+    pub fn is_covered(&self, contract: &Contract, id: &AttemptId) -> bool {
+        let Some(this) = self.attempts.get(id).and_then(|facts| facts.reserve.as_ref()) else {
+            return false;
+        };
+        let joint = total(self.joint_until(id.proposer, this.entry.year, this.index));
+        self.was_within_quota(contract, id)
+            && joint <= self.quotas(contract, this.entry.year).0
+            && self.is_of_the_year(contract, id.proposer, this.entry.year, (joint, this.index))
+    }
+
+    /// Whether what a brand was charged up to a place in its log, so much of it on the joint account, leaves the
+    /// others what the year's promise has for them.
+    fn is_of_the_year(
+        &self,
+        contract: &Contract,
+        brand: ParticipantId,
+        year: CalendarYear,
+        (joint, place): (PicoRho, u64),
+    ) -> bool {
+        let (local, delta) = self.local_until(brand, year, place);
+        let own = total([joint, local].into_iter());
+        let before = self.left_of_year(contract, brand, year, (PicoRho::ZERO, PicoDelta::ZERO));
+        own <= before.together && delta <= before.delta
+    }
+
+    /// What stands on a brand's joint account up to a place in its log.
+    fn joint_until(
+        &self,
+        brand: ParticipantId,
+        year: CalendarYear,
+        place: u64,
+    ) -> impl Iterator<Item = PicoRho> {
+        self.of_proposer(brand).filter_map(move |facts| {
+            let placed = facts.reserve.as_ref()?;
+            let returned = facts.returned.as_ref().filter(|_| facts.is_returned());
+            let returned_before = returned.is_some_and(|returned| returned.index < place);
+            let counts = placed.entry.year == year
+                && placed.index <= place
+                && (placed.index == place || !returned_before);
+            counts.then_some(placed.entry.rho)
+        })
+    }
+
     /// Whether a *certified* reservation was within its brand's quota where it stands in the
     /// proposer's log: later charges do not count, returns count if they stand before it.
     pub fn was_within_quota(&self, contract: &Contract, id: &AttemptId) -> bool {
         let Some(this) = self.attempts.get(id).and_then(|facts| facts.reserve.as_ref()) else {
             return false;
         };
-        let before = self.of_proposer(id.proposer).filter_map(|facts| {
-            let placed = facts.reserve.as_ref()?;
-            let returned_before = facts.is_returned()
-                && facts.returned.as_ref().is_some_and(|returned| returned.index < this.index);
-            let counts = placed.entry.year == this.entry.year
-                && placed.index < this.index
-                && !returned_before;
-            counts.then_some(placed.entry.rho)
-        });
-        total(before)
-            .checked_add(this.entry.rho)
-            .is_some_and(|spent| spent <= contract.joint_quota())
+        contract.participants().contains(&id.proposer)
+            && total(self.joint_until(id.proposer, this.entry.year, this.index))
+                <= contract.joint_quota()
     }
 
     fn of_proposer(&self, brand: ParticipantId) -> impl Iterator<Item = &Facts> {

@@ -549,6 +549,19 @@ impl LocalRoom {
         let Some(asked) = self.asked.get_mut(&id) else { return Vec::new() };
         let mut effects = Vec::new();
         let is_certified = certified(ledger, &id);
+        if is_certified
+            && asked.waits(ledger, &id)
+            && !ledger.is_covered_locally(&self.contract, &id)
+        {
+            // a joint question came before it in the own log, or a charge under the contract before this one in
+            // another's: there is no place for it in the year
+            if asked.standing.is_some() {
+                asked.plan = None;
+                return effects;
+            }
+            asked.state = State::Failed;
+            return vec![LocalEffect::Persist(LocalRecord::Failed(id)), LocalEffect::Failed(id)];
+        }
         match (&asked.state, &asked.plan) {
             (State::Open, Some(_)) if !is_certified => {
                 if asked.emitted.insert(Emitted::Charge) {
@@ -611,6 +624,14 @@ impl Asked {
             Some(it) if it.released > 0 => LocalProgress::Released,
             _ => LocalProgress::Failed,
         }
+    }
+
+    /// Whether nothing was read for it in this process, nor logged in any.
+    fn waits(&self, ledger: &Ledger, id: &AttemptId) -> bool {
+        self.is_under_way()
+            && !self.emitted.contains(&Emitted::Read)
+            && !logged(ledger, id)
+            && self.standing.as_ref().is_none_or(Standing::is_fresh)
     }
 
     const fn is_under_way(&self) -> bool {

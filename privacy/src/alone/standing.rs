@@ -66,6 +66,11 @@ impl Standing {
         }
     }
 
+    /// Whether nothing was read for it.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.reading.is_none() && self.answered.is_empty() && self.failed.is_empty()
+    }
+
     fn is_lost(&self, facts: &Facts) -> bool {
         (0..self.periods.len()).any(|period| {
             facts.period_release(period).is_some() && !self.answered.contains_key(&period)

@@ -285,12 +285,19 @@ impl Contract {
     /// What one brand may spend on joint questions it proposes in a calendar year: 60 % of an
     /// equal share of the profile's rho, rounded down.
     pub fn joint_quota(&self) -> PicoRho {
-        self.brand_share().percent(JOINT_PERCENT).unwrap_or(PicoRho::ZERO)
+        self.quotas_of(self.profile.rho_per_year()).0
     }
 
     /// What one brand may spend on questions about its own members only: the rest of its share.
     pub fn local_quota(&self) -> PicoRho {
-        self.brand_share().checked_sub(self.joint_quota()).unwrap_or(PicoRho::ZERO)
+        self.quotas_of(self.profile.rho_per_year()).1
+    }
+
+    /// One brand's quotas, joint and local, where all brands together have so much in a year.
+    pub(crate) fn quotas_of(&self, rho_per_year: PicoRho) -> (PicoRho, PicoRho) {
+        let share = rho_per_year.divided(self.participants.len()).unwrap_or(PicoRho::ZERO);
+        let joint = share.percent(JOINT_PERCENT).unwrap_or(PicoRho::ZERO);
+        (joint, share.checked_sub(joint).unwrap_or(PicoRho::ZERO))
     }
 
     /// The failure probabilities that one brand's local questions may take in a calendar year.
@@ -310,10 +317,6 @@ impl Contract {
     /// The failure probability that one question with private groups takes: a tenth of the brand's year.
     pub fn delta_per_question(&self) -> PicoDelta {
         self.delta_quota().divided(PRIVATE_QUESTIONS).unwrap_or(PicoDelta::ZERO)
-    }
-
-    fn brand_share(&self) -> PicoRho {
-        self.profile.rho_per_year().divided(self.participants.len()).unwrap_or(PicoRho::ZERO)
     }
 
     /// Hash of the whole contract: two nodes plan alike only under the same one.

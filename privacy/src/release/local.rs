@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn the_audit_finds_local_charges_above_the_quota_and_unpaid_releases() {
-        use crate::accounting::{AuditEntry, Kept, Rule, audit};
+        use crate::accounting::{AuditEntry, InForce, Kept, Rule, audit};
         let contract = sample_contract();
         let plan = DpPlan::local(&contract, brand(2), &question(BY_BRAND)).unwrap();
         let released = |query: u8| {
@@ -393,8 +393,10 @@ mod tests {
                 .zip(entries)
                 .map(|(index, entry)| Logged::of(&entry, index, brand(2)))
                 .collect();
-            let entries = logged.iter().map(|entry| AuditEntry { entry, year: CalendarYear(year) });
-            audit(&contract, entries, &Kept::default()).1.iter().map(|f| f.rule).collect()
+            let (year, under) = (CalendarYear(year), Some(contract.hash()));
+            let entries = logged.iter().map(|entry| AuditEntry { entry, year, under });
+            let contracts = [InForce::always(&contract)];
+            audit(&contracts, entries, &Kept::default()).1.iter().map(|f| f.rule).collect()
         };
         assert_eq!(findings(vec![charged(1), released(1)], 2026), Vec::<Rule>::new());
         assert_eq!(findings(vec![released(1), charged(1)], 2026), [Rule::ReleaseWithoutCharge]);

@@ -10,7 +10,7 @@ use super::message::{DeclineReason, Message, Opening, Proposal};
 use super::record::{Begun, Drawn, Record};
 use super::{Clock, Effect, LIFETIME_MAX_MILLIS, Progress};
 use crate::accounting::{
-    EntryError, Facts, Ledger, OPEN_RESERVATIONS_MAX, OverBudget, remaining, total,
+    EntryError, Facts, InForce, Ledger, OPEN_RESERVATIONS_MAX, OverBudget, remaining, total,
 };
 use crate::bounded::BoundedVector;
 use crate::contract::Contract;
@@ -207,6 +207,12 @@ impl CleanRoom {
             }
         }
         Ok(room)
+    }
+
+    /// Takes note of a contract of before, whose promise for the year holds on: after [`Self::restore`] of each
+    /// that there was, and with [`Self::follow`] of the one that ends.
+    pub fn was_under(&mut self, former: InForce<'_>) {
+        self.ledger.was_under(former);
     }
 
     /// Goes by another contract from now on. Attempts planned under the one before cannot go on here, nor
@@ -455,7 +461,7 @@ impl CleanRoom {
         let late = clock.now > reserve.expires_at
             || clock.year != reserve.year
             || reserve.expires_at > placed.time.plus(LIFETIME_MAX_MILLIS);
-        let covered = self.ledger.was_within_quota(&self.contract, &id)
+        let covered = self.ledger.is_covered(&self.contract, &id)
             && self.ledger.open_reservations(id.proposer, clock.now) <= OPEN_RESERVATIONS_MAX
             && reserve.rho <= self.left_for_failures(reserve, clock.now);
         let planned = DpPlan::new(&self.contract, &pending.spec).ok().filter(|plan| {
@@ -485,9 +491,8 @@ impl CleanRoom {
 
     /// What the own local account has left in a reservation's year for one more failure after reading.
     fn left_for_failures(&self, reserve: &Reserve, now: UtcMillis) -> PicoRho {
-        let spent = self.ledger.local_spent(self.me, reserve.year);
-        let spent = total([spent, self.at_risk_locally(reserve.year, now)].into_iter());
-        remaining(self.contract.local_quota(), spent)
+        let left = self.ledger.local_left(&self.contract, self.me, reserve.year);
+        remaining(left, self.at_risk_locally(reserve.year, now))
     }
 
     /// What the attempts under way here would book on the own local account if each of them failed after

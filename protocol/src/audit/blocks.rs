@@ -170,6 +170,7 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             None => self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1),
         }
         self.collected.header(header);
+        observer.block(self.log, header.epoch, header.time);
         let after = Tip::after(header, parts.id, block.after.clone());
         self.tip = Some(after).filter(|_| block.settled.continues);
         self.recorder.append(std::mem::take(&mut parts.unreadable));
@@ -321,8 +322,7 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
                 if let PublicEntry::OperationLogHead(head) = entry {
                     self.judge_operations(place, *head);
                 }
-                let at =
-                    EntryPlace { log: self.log, height: block.height, index, time: header.time };
+                let at = self.entry_place(block, index, header);
                 // what a certificate's hash is of, its holder alone can tell
                 observer.kept(&at, entry);
             }
@@ -348,11 +348,15 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             }
             PublicEntry::Application(entry) => {
                 count(&mut self.recorder.counts.applications, 1);
-                let at =
-                    EntryPlace { log: self.log, height: block.height, index, time: header.time };
+                let at = self.entry_place(block, index, header);
                 observer.application(&at, entry);
             }
         }
+    }
+
+    const fn entry_place(&self, block: &Block, index: LeafIndex, header: &Header) -> EntryPlace {
+        let (height, time, epoch) = (block.height, header.time, header.epoch);
+        EntryPlace { log: self.log, height, index, time, epoch }
     }
 
     fn judge_disclosure(&mut self, place: Place, header: &Header, disclosure: &Disclosure) {

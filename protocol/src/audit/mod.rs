@@ -99,6 +99,8 @@ pub struct EntryPlace {
     pub index: LeafIndex,
     /// The block's time.
     pub time: Timestamp,
+    /// Of which epoch the constitution is that the block is under.
+    pub epoch: Epoch,
 }
 
 /// Sees the audit while it runs.
@@ -106,6 +108,10 @@ pub trait Observer {
     /// A block of `log` is done: its first `done` of `all` entries.
     fn progress(&mut self, log: BrandId, done: u64, all: u64) {
         let _ = (log, done, all);
+    }
+    /// A certified block of `log` at this time, under the constitution of this epoch.
+    fn block(&mut self, log: BrandId, epoch: Epoch, time: Timestamp) {
+        let _ = (log, epoch, time);
     }
     /// A certified entry of another application, in the order of each log, log after log.
     fn application(&mut self, at: &EntryPlace, entry: &ApplicationEntry) {

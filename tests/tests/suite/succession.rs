@@ -211,7 +211,7 @@ async fn a_joint_question_goes_by_the_contract_that_running_nodes_have_taken_up(
     let settings =
         settings.replacen("epoch = 1\n", "epoch = 1\nnotice_days = 0\ntrial = true\n", 1);
     let ids = alliance_config::sample::BRANDS.map(|brand| brand.id);
-    let alliance = Alliance::of(&ids, &settings).await;
+    let mut alliance = Alliance::of(&ids, &settings).await;
     for brand in ids {
         alliance.import(brand).await;
     }
@@ -245,4 +245,16 @@ async fn a_joint_question_goes_by_the_contract_that_running_nodes_have_taken_up(
     let (second, after) = ask().await;
     assert_ne!(first, second);
     assert!(after >= 2 * spent && spent > 0, "{spent} {after}");
+
+    // each charge is judged by the contract that its log was under, and the year by both
+    drop(asker);
+    let report = alliance.audited(vec![next]).await;
+    assert!(report.is_clean(), "{}", serde_json::to_string_pretty(&report).unwrap());
+    let budget = report.budget.unwrap();
+    let charged: Vec<u64> = budget.years.iter().map(|year| year.charged_pico_rho).collect();
+    assert_eq!(charged.iter().sum::<u64>(), after);
+    assert!(budget.years.iter().all(|year| year.promised_pico_rho == 150_000_000_000));
+    // without the second, what was charged under it is found
+    let alone = alliance.audit(Vec::new()).unwrap().budget.unwrap();
+    assert!(!alone.findings.is_empty());
 }

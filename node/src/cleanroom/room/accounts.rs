@@ -100,9 +100,13 @@ impl Room {
         });
         BrandBudgetView {
             brand: brand.to_string(),
-            joint: joint(ledger.joint_spent(brand, year), None, Some(contract.joint_quota())),
+            joint: joint(
+                ledger.joint_spent(brand, year),
+                None,
+                Some(self.joint_quota(brand, year)),
+            ),
             local: account(
-                Some(contract.local_quota()),
+                Some(self.local_quota(brand, year)),
                 waiting(None),
                 ledger.local_spent(brand, year),
             ),
@@ -110,6 +114,23 @@ impl Room {
             delta_charged: ledger.delta_spent(brand, year).get(),
             analysts: analysts.collect(),
         }
+    }
+
+    /// What a brand may be charged on its joint account in a year, all in all: its share, or less where a contract of
+    /// before has promised less or others were charged more under it.
+    pub(super) fn joint_quota(&self, brand: ParticipantId, year: CalendarYear) -> PicoRho {
+        let (ledger, contract) = (self.inner.ledger(), self.inner.contract());
+        let spent = ledger.joint_spent(brand, year);
+        let left = ledger.joint_left(contract, brand, year);
+        ledger.quotas(contract, year).0.min(add(spent, left))
+    }
+
+    /// The same on its local account.
+    fn local_quota(&self, brand: ParticipantId, year: CalendarYear) -> PicoRho {
+        let (ledger, contract) = (self.inner.ledger(), self.inner.contract());
+        let spent = ledger.local_spent(brand, year);
+        let left = ledger.local_left(contract, brand, year);
+        ledger.quotas(contract, year).1.min(add(spent, left))
     }
 
     /// What may be asked.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::*;
-use crate::accounting::{AuditEntry, Finding, Kept, Rule, audit};
+use crate::accounting::{AuditEntry, Finding, InForce, Kept, Rule, audit};
 use crate::bounded::{BoundedVector, Collector};
 use crate::exact::Rational;
 use crate::ids::{Attempt, ParticipantId, QueryId, ReleaseHash, SetHash, SnapshotId};
@@ -509,8 +509,14 @@ impl Alliance {
 
     /// Audits all logs with all openings and questions that were kept.
     pub fn audit(&self) -> Vec<Finding> {
-        let entries = self.logs.iter().flatten().map(|entry| AuditEntry { entry, year: YEAR });
-        audit(&sample_contract(), entries, &self.kept).1
+        self.audited(self.logs.iter().flatten())
+    }
+
+    fn audited<'a>(&self, entries: impl Iterator<Item = &'a Certified>) -> Vec<Finding> {
+        let contract = sample_contract();
+        let under = Some(contract.hash());
+        let entries = entries.map(|entry| AuditEntry { entry, year: YEAR, under });
+        audit(&[InForce::always(&contract)], entries, &self.kept).1
     }
 
     /// A brand's logged release with another hash, in place of the one it logged.
@@ -534,8 +540,7 @@ impl Alliance {
                 *entry = forged.clone();
             }
         }
-        let entries = entries.iter().map(|entry| AuditEntry { entry, year: YEAR });
-        audit(&sample_contract(), entries, &self.kept).1.iter().map(|f| f.rule).collect()
+        self.audited(entries.iter()).iter().map(|finding| finding.rule).collect()
     }
 
     /// What must hold whatever happened.

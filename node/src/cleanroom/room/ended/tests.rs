@@ -50,7 +50,8 @@ fn room(facts: &Arc<Facts>, drawn: u8, records: &[Vec<u8>]) -> Room {
     let clean_room = constitution.clean_room().unwrap();
     let (facts, entropy) = (Arc::clone(facts), Box::new(Counter(drawn)));
     let settings = RoomSettings::default();
-    Room::restore(brand(), &constitution, clean_room, facts, settings, entropy, records).unwrap()
+    Room::restore(brand(), &constitution, clean_room, facts, settings, entropy, records, &[])
+        .unwrap()
 }
 
 impl Brand {

@@ -142,11 +142,12 @@ async fn draw_then_read(
     vault: &Vault,
 ) -> Result<(NoiseShare, BoundedVector), Failed> {
     let mut source = OpendpNoise::from_system_entropy();
-    let noise = NoiseShare::draw(&job.plan, &mut source).map_err(|_| Failed)?;
+    let mut noise = NoiseShare::draw(&job.plan, &mut source).map_err(|_| Failed)?;
     // before it is known who consents: whoever is erased from here on is not stored again
     let reading = job.period.as_ref().map(|_| facts.begin_reading());
     let members = vault.consenting(Purpose::JointAnalytics).map_err(|_| Failed)?;
     let vector = bounded(job, facts, &members, reading.as_ref()).await?;
+    noise.cover(&job.plan, &vector, &mut source).map_err(|_| Failed)?;
     Ok((noise, vector))
 }
 

@@ -1,7 +1,23 @@
 //! Gathers what the engine returned, clips each member, adds up.
+//!
+//! **Whether it can be done does not hang on one member.** A failure is seen by everybody and has no noise, so that
+//! none of it may be within reach of data that keeps to the contract, with or without any one member's rows:
+//!
+//! - A member's lines are netted to as many as the plan has cells, or the contract private groups; of more private
+//!   groups, which only data beyond the contract has, those of the least names count. That is decided from the
+//!   member's own lines, whatever their order.
+//! - More members than the contract's cap are gathered; each coordinate of the sum is then moved into what so many
+//!   members can make at most. That is a contraction of each coordinate, so that no difference grows by it,
+//!   and with the plan's proof no sum overflows.
+//! - More private groups than the contract's cap are kept; noise is drawn for each of them, and what is left out is left
+//!   out after the noise ([`crate::release`]).
+//!
+//! Memory is bounded by the far limits ([`MEMBERS_FAR`], [`GROUPS_FAR`]), many times what the contract allows.
 
+use core::cmp::Ordering;
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dashu::integer::UBig;
 use zeroize::Zeroizing;
@@ -16,6 +32,12 @@ use crate::plan::{DpPlan, Fill, NoisedColumn, PrivateGroups};
 const MEMBER_MAX_BYTES: usize = 256;
 /// Most things an engine adds up for a plan: two for each of four measures.
 const ADDED_MAX: usize = 8;
+/// So many times the contract's cap on members end the reading.
+pub const MEMBERS_FAR: u64 = 16;
+/// So many private groups end the reading: a hundred times what a contract may allow.
+pub const GROUPS_FAR: usize = 100_000;
+/// Lines of a member that are netted no sooner.
+const LINES_NETTED_FROM: usize = 16;
 
 /// The engine's answer cannot be used; the attempt fails. No variant carries data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,14 +48,14 @@ pub enum CollectError {
     /// A cell that the plan does not have.
     #[error("the engine returned a cell that the plan does not have")]
     Cell,
-    /// More members than the contract's public cap.
-    #[error("there are more members than the contract's cap `members_at_most`")]
+    /// Many times more members than the contract's public cap.
+    #[error("there are {MEMBERS_FAR} times more members than the contract's cap `members_at_most`")]
     Members,
-    /// More private groups than the contract's public cap.
-    #[error("there are more private groups than the contract's cap `groups_at_most`")]
+    /// Many times more private groups than any contract's public cap.
+    #[error("there are more than {GROUPS_FAR} private groups")]
     Groups,
-    /// A sum that does not fit, which the plan's proof rules out for honest input.
-    #[error("a sum of bounded values does not fit 64 bits")]
+    /// Several lines of one member and cell whose sum does not fit: an engine that groups has one.
+    #[error("a sum of one member's does not fit 64 bits")]
     Overflow,
 }
 
@@ -82,7 +104,9 @@ pub struct Collector<'p> {
     /// Position in the vector by the cell's code.
     positions: BTreeMap<u64, usize>,
     /// Number of a private group by its name, in the order in which they came.
-    groups: BTreeMap<String, usize>,
+    groups: BTreeMap<Arc<str>, usize>,
+    /// Names of private groups by their number.
+    names: Vec<Arc<str>>,
     members: BTreeMap<Box<[u8]>, Vec<Line>>,
 }
 
@@ -112,7 +136,8 @@ impl<'p> Collector<'p> {
     /// An empty collector for a plan.
     pub fn new(plan: &'p DpPlan) -> Self {
         let positions = plan.cells().iter().enumerate().map(|(at, cell)| (cell.code, at)).collect();
-        Self { plan, positions, groups: BTreeMap::new(), members: BTreeMap::new() }
+        let (groups, names, members) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        Self { plan, positions, groups, names, members }
     }
 
     /// Takes one line: `member`, `cell`, and `a0`, `a1`, ... of the bounded query. Lines without
@@ -155,8 +180,9 @@ impl<'p> Collector<'p> {
         let position = match self.groups.get(name) {
             Some(position) => *position,
             None => {
-                let next = self.groups.len();
-                self.groups.insert(name.to_owned(), next);
+                let (next, name): (usize, Arc<str>) = (self.names.len(), name.into());
+                self.names.push(Arc::clone(&name));
+                self.groups.insert(name, next);
                 next
             }
         };
@@ -178,16 +204,25 @@ impl<'p> Collector<'p> {
         for (to, from) in line.added.iter_mut().zip(added) {
             *to = from.unwrap_or(0);
         }
+        let at_most = self.lines_at_most();
         if let Some(lines) = self.members.get_mut(member) {
             lines.push(line);
+            if lines.len() >= at_most.saturating_mul(2).max(LINES_NETTED_FROM) {
+                net(lines, at_most, &self.names)?;
+            }
             return Ok(());
         }
-        let cap = usize::try_from(self.plan.members_at_most()).unwrap_or(usize::MAX);
-        if self.members.len() >= cap {
+        let far = self.plan.members_at_most().saturating_mul(MEMBERS_FAR);
+        if self.members.len() >= usize::try_from(far).unwrap_or(usize::MAX) {
             return Err(CollectError::Members);
         }
         self.members.insert(member.into(), vec![line]);
         Ok(())
+    }
+
+    /// Lines that one member has at most, each of another cell and bin, or private group.
+    fn lines_at_most(&self) -> usize {
+        self.plan.cells_at_most().saturating_mul(self.plan.bins()).max(1)
     }
 
     /// Clips every member and adds up.
@@ -209,33 +244,35 @@ impl<'p> Collector<'p> {
         let Some(Fill::Presence(rows)) = counted.map(|column| column.fill()) else {
             return Err(CollectError::Shape);
         };
-        let named = core::mem::take(&mut self.groups);
-        let by_position: BTreeMap<usize, &str> =
-            named.iter().map(|(name, position)| (*position, name.as_str())).collect();
+        let (named, at_most) = (core::mem::take(&mut self.groups), self.lines_at_most());
+        let names = core::mem::take(&mut self.names);
         let mut left = BTreeSet::new();
         for lines in self.members.values_mut() {
+            if lines.len() > at_most {
+                net(lines, at_most, &names)?;
+            }
             let mut of: BTreeMap<usize, i128> = BTreeMap::new();
             for line in lines.iter() {
                 let sum = of.entry(line.position).or_default();
                 *sum = sum.saturating_add(line.value(rows));
             }
             let mut by_rows: Vec<(usize, i128)> = of.into_iter().collect();
-            by_rows.sort_by_key(|(at, rows)| (core::cmp::Reverse(*rows), by_position.get(at)));
+            by_rows.sort_by_key(|(at, rows)| (core::cmp::Reverse(*rows), names.get(*at)));
             let kept: BTreeSet<usize> = by_rows.into_iter().take(most).map(|(at, _)| at).collect();
             lines.retain(|line| kept.contains(&line.position));
             left.extend(kept);
         }
-        if left.len() > usize::from(private.groups_at_most) {
+        if left.len() > GROUPS_FAR {
             return Err(CollectError::Groups);
         }
-        let named: Vec<(String, usize)> =
+        let named: Vec<(Arc<str>, usize)> =
             named.into_iter().filter(|(_, position)| left.contains(position)).collect();
         let places: BTreeMap<usize, usize> =
             named.iter().enumerate().map(|(place, (_, position))| (*position, place)).collect();
         for line in self.members.values_mut().flatten() {
             line.position = *places.get(&line.position).ok_or(CollectError::Cell)?;
         }
-        Ok(named.into_iter().map(|(name, _)| name).collect())
+        Ok(named.into_iter().map(|(name, _)| (*name).to_owned()).collect())
     }
 
     /// The same for the cells of one period of a standing question, each member clipped to what its other
@@ -271,7 +308,7 @@ impl<'p> Collector<'p> {
             .map(|(index, column)| (self.plan.gathered_start(index, cells), column))
             .collect();
         let all = self.plan.gathered_start(columns.len(), cells);
-        let mut values = Zeroizing::new(vec![0i64; all]);
+        let mut sums = Zeroizing::new(vec![0i128; all]);
         for (member, mut lines) in self.members {
             lines.sort_unstable_by_key(|line| line.position);
             let mut squares = Vec::new();
@@ -287,7 +324,7 @@ impl<'p> Collector<'p> {
                 for ((start, _), vector) in group.iter().zip(vectors) {
                     let square = vector.squared_norm();
                     squares.push(u128::try_from(square).map_err(|_| CollectError::Overflow)?);
-                    vector.add_to(&mut values, *start)?;
+                    vector.add_to(&mut sums, *start)?;
                 }
             }
             if let Some((period, spent)) = &mut standing
@@ -296,8 +333,44 @@ impl<'p> Collector<'p> {
                 spent.put(&member, *period, &squares);
             }
         }
+        let mut values = Zeroizing::new(Vec::with_capacity(all));
+        for (index, column) in self.plan.columns().iter().enumerate() {
+            let at = |column| self.plan.gathered_start(column, cells);
+            let most = column.most_of(self.plan.members_at_most());
+            let sums = sums.get(at(index)..at(index.saturating_add(1)));
+            for sum in sums.ok_or(CollectError::Cell)? {
+                let sum = (*sum).clamp(i128::from(most).saturating_neg(), i128::from(most));
+                values.push(i64::try_from(sum).map_err(|_| CollectError::Overflow)?);
+            }
+        }
         Ok(BoundedVector { plan: self.plan.hash(), values, groups: Zeroizing::new(groups) })
     }
+}
+
+/// Adds up a member's lines of the same cell and bin. Of lines of private groups no more than so many are kept, of the
+/// least names: a name that is left out once is beyond so many others, and stays so.
+fn net(lines: &mut Vec<Line>, at_most: usize, names: &[Arc<str>]) -> Result<(), CollectError> {
+    let order = |one: &Line, two: &Line| match (names.get(one.position), names.get(two.position)) {
+        (Some(one), Some(two)) => one.cmp(two),
+        _ => (one.position, one.bin).cmp(&(two.position, two.bin)),
+    };
+    lines.sort_unstable_by(order);
+    let mut netted: Vec<Line> = Vec::with_capacity(at_most.min(lines.len()));
+    for line in lines.iter() {
+        match netted.last_mut() {
+            Some(last) if order(last, line) == Ordering::Equal => {
+                for (sum, more) in last.added.iter_mut().zip(&line.added) {
+                    *sum = sum.checked_add(*more).ok_or(CollectError::Overflow)?;
+                }
+            }
+            _ => netted.push(*line),
+        }
+    }
+    if !names.is_empty() {
+        netted.truncate(at_most);
+    }
+    *lines = netted;
+    Ok(())
 }
 
 /// Whether a private group's name may be shown as it is.
@@ -382,12 +455,12 @@ impl Vector {
         exact::squared_norm(&cells.collect::<Vec<_>>())
     }
 
-    fn add_to(self, values: &mut [i64], start: usize) -> Result<(), CollectError> {
+    fn add_to(self, sums: &mut [i128], start: usize) -> Result<(), CollectError> {
         for (coordinate, value) in self.coordinates.into_iter().zip(self.values) {
             let at = start.checked_add(coordinate).ok_or(CollectError::Cell)?;
-            let sum = values.get_mut(at).ok_or(CollectError::Cell)?;
-            let value = i64::try_from(value).map_err(|_| CollectError::Overflow)?;
-            *sum = sum.checked_add(value).ok_or(CollectError::Overflow)?;
+            let sum = sums.get_mut(at).ok_or(CollectError::Cell)?;
+            // a clipped value is below 2^63, and there are fewer than 2^64 members
+            *sum = sum.saturating_add(value);
         }
         Ok(())
     }
@@ -429,7 +502,7 @@ mod tests {
     use super::{CollectError, Collector, Vector};
     use crate::exact;
     use crate::plan::DpPlan;
-    use crate::testing::{sample_contract, spec};
+    use crate::testing::{raw_contract, sample_contract, spec};
 
     fn plan(sql: &str) -> DpPlan {
         DpPlan::new(&sample_contract(), &spec(sql, 5)).unwrap()
@@ -547,6 +620,52 @@ mod tests {
         assert_eq!(collector.push(Some(b"a"), 1, &[Some(1)]), Err(CollectError::Cell));
         assert_eq!(collector.push(Some(b"a"), -1, &[Some(1)]), Err(CollectError::Cell));
         assert_eq!(collector.push(Some(b"a"), 0, &[]), Err(CollectError::Shape));
+    }
+
+    /// A member more than the contract's cap makes no failure, which everybody would see, and moves the sum by no
+    /// more than it was planned for.
+    #[test]
+    fn one_member_beyond_the_cap_is_no_failure() {
+        let mut raw = raw_contract();
+        raw.members_at_most = 3;
+        let contract = raw.try_into().unwrap();
+        let sql = "SELECT count(distinct member), sum(amount_fen) FROM purchases";
+        let plan = DpPlan::new(&contract, &spec(sql, 5)).unwrap();
+        let sums = |members: u8| {
+            let mut collector = Collector::new(&plan);
+            for member in 0..members {
+                collector.push(Some(&[member]), 0, &[Some(9), Some(i64::MAX)])?;
+            }
+            collector.finish().map(|vector| vector.values().to_vec())
+        };
+        let most = |members: i64| {
+            let bounds = plan.columns().iter().map(|column| {
+                i64::try_from(column.scaled_squared_bound().isqrt()).unwrap() * members
+            });
+            Ok(bounds.collect::<Vec<i64>>())
+        };
+        assert_eq!(sums(2), most(2));
+        assert_eq!(sums(3), most(3));
+        assert_eq!(sums(4), most(3));
+        assert_eq!(sums(48), most(3));
+        // far beyond any contract's data
+        assert_eq!(sums(49), Err(CollectError::Members));
+    }
+
+    /// However many lines of a member come, and in whatever order, as many are kept as it has cells.
+    #[test]
+    fn lines_of_a_member_are_netted_as_they_come() {
+        let plan = plan(SPENT);
+        let mut collector = Collector::new(&plan);
+        for round in 0..10_000i64 {
+            collector.push(Some(b"a"), round % 2, &[Some(3), Some(1)]).unwrap();
+            assert!(collector.members.values().all(|lines| lines.len() <= 16));
+        }
+        let mut once = Collector::new(&plan);
+        for cell in 0..2 {
+            once.push(Some(b"a"), cell, &[Some(15_000), Some(5_000)]).unwrap();
+        }
+        assert_eq!(collector.finish().unwrap().values(), once.finish().unwrap().values());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use core::fmt;
 use dashu::integer::IBig;
 use zeroize::Zeroizing;
 
+use crate::bounded::BoundedVector;
 use crate::exact::Rational;
 use crate::ids::PlanHash;
 use crate::plan::DpPlan;
@@ -73,9 +74,15 @@ impl NoiseSource for OpendpNoise {
 
 /// One participant's noise for one plan: e_i of every coordinate. Drawn before the data is read,
 /// so that the time drawing takes tells nothing of it. Used once: masking consumes it.
+///
+/// Where a brand has more private groups than its contract allows, that of the others is drawn after the reading
+/// ([`Self::cover`]): how long it takes tells of their number, as the reading itself does, within the time to which a
+/// reading is rounded up. That they get none, or make the reading fail, would tell it without any noise.
 pub struct NoiseShare {
     plan: PlanHash,
     values: Zeroizing<Vec<i64>>,
+    /// Of private groups beyond those of `values`, a column's together.
+    beyond: Zeroizing<Vec<i64>>,
     /// For what is chosen, in the order of its coordinates, where `values` has 0.
     choices: Zeroizing<Vec<[u8; 32]>>,
 }
@@ -95,7 +102,31 @@ impl NoiseShare {
                 }
             }
         }
-        Ok(Self { plan: plan.hash(), values, choices })
+        let beyond = Zeroizing::new(Vec::new());
+        Ok(Self { plan: plan.hash(), values, beyond, choices })
+    }
+
+    /// Draws for private groups beyond those that the contract allows, if the reading found any. To be called
+    /// after every reading.
+    pub fn cover(
+        &mut self,
+        plan: &DpPlan,
+        vector: &BoundedVector,
+        source: &mut impl NoiseSource,
+    ) -> Result<(), NoiseError> {
+        let more = vector.groups().len().saturating_sub(plan.cells_at_most());
+        self.beyond.clear();
+        for column in plan.columns() {
+            for _ in 0..more.saturating_mul(column.fill().shown()) {
+                self.beyond.push(source.discrete_gaussian(column.share_deviation())?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What [`Self::cover`] drew.
+    pub(crate) fn beyond(&self) -> &[i64] {
+        &self.beyond
     }
 
     pub(crate) const fn plan(&self) -> PlanHash {

@@ -424,6 +424,13 @@ impl NoisedColumn {
         self.scaled_squared_bound
     }
 
+    /// What so many members, each within the bound, can make a coordinate of at most, in scaled units. Of the
+    /// contract's cap on members it fits: that is proved.
+    pub(crate) fn most_of(&self, members: u64) -> i64 {
+        let most = ceiling_root(self.scaled_squared_bound).saturating_mul(u128::from(members));
+        i64::try_from(most).unwrap_or(i64::MAX)
+    }
+
     /// The quantiles that are chosen from it; none for a column of sums.
     pub(crate) fn choices(&self) -> &[Choice] {
         &self.choices

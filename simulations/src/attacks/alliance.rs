@@ -91,6 +91,10 @@ impl Deviation {
     ];
 }
 
+/// Members, and shops, that a brand may have.
+pub(super) const MEMBERS_MAX: u64 = 1_000;
+pub(super) const SHOPS_MAX: u16 = 8;
+
 static CONTRACT: LazyLock<Contract> = LazyLock::new(made_contract);
 
 /// The contract under attack: `trial`, where the bound is largest.
@@ -108,7 +112,7 @@ fn made_contract() -> Contract {
         participants: (0..BRANDS).map(|index| brand(index).to_string()).collect(),
         minimum_participants: 3,
         profile: "trial".into(),
-        members_at_most: 100_000,
+        members_at_most: MEMBERS_MAX,
         public_tables: Vec::new(),
         tables: vec![RawTable {
             name: "purchases".into(),
@@ -124,7 +128,7 @@ fn made_contract() -> Contract {
                     name: "shop".into(),
                     column: None,
                     member_groups: 2,
-                    groups_at_most: 8,
+                    groups_at_most: SHOPS_MAX,
                 },
                 RawColumn::Integer {
                     name: "amount_fen".into(),

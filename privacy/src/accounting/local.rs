@@ -39,6 +39,17 @@ impl Ledger {
         total(own.map(|(_, charge)| charge.rho))
     }
 
+    /// What a brand has booked in a year for readings that failed of another's questions.
+    pub fn failed_for(
+        &self,
+        brand: ParticipantId,
+        proposer: ParticipantId,
+        year: CalendarYear,
+    ) -> PicoRho {
+        let failed = self.of_proposer(proposer).filter_map(|facts| facts.failed.get(&brand));
+        total(failed.map(|placed| placed.entry).filter(|it| it.year == year).map(|it| it.rho))
+    }
+
     /// Whether a new local charge fits: the brand's quotas and the analyst's share. Decided from
     /// certified charges and the brand's own `pending` ones, before anything is read.
     pub fn admit_local(

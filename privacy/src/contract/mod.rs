@@ -43,6 +43,9 @@ pub const PRIVATE_QUESTIONS: usize = 10;
 pub const OTHER: &str = "OTHER";
 /// Part of a brand's yearly budget for joint questions, in percent; the rest is for local ones.
 pub const JOINT_PERCENT: u8 = 60;
+/// Part of a brand's local quota, in percent, that readings which failed may take of it for one other brand's
+/// questions.
+pub const FAILURES_PERCENT: u8 = 50;
 
 /// Why a contract is refused. `at` is the place in the contract, such as `tables.purchases.owner`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -306,12 +309,22 @@ impl Contract {
         share.unwrap_or(PicoDelta::ZERO)
     }
 
-    /// What a question costs unless its analyst chooses otherwise: the profile's cost of a query, or what a brand
-    /// has in a year where that is less. Of a joint question each participant's local account has to be able to
-    /// bear the failure, so that it is no more than either quota.
+    /// What a question costs unless its analyst chooses otherwise: the profile's cost of a query, or what a joint
+    /// question may cost at most where that is less.
     pub fn rho_per_question(&self) -> PicoRho {
-        let quota = self.joint_quota().min(self.local_quota());
-        self.profile.rho_per_query().min(quota)
+        self.profile.rho_per_query().min(self.rho_per_question_at_most())
+    }
+
+    /// What a joint question costs at most: no more than its proposer may make fail at another brand.
+    pub fn rho_per_question_at_most(&self) -> PicoRho {
+        self.joint_quota().min(self.failure_quota())
+    }
+
+    /// What the failed readings of one other brand's questions may take of a brand's local quota in a year. The proposer's
+    /// own quota comes back when a reading fails: without a share of its own, it could have each other brand's local
+    /// account emptied for nothing.
+    pub fn failure_quota(&self) -> PicoRho {
+        self.local_quota().percent(FAILURES_PERCENT).unwrap_or(PicoRho::ZERO)
     }
 
     /// The failure probability that one question with private groups takes: a tenth of the brand's year.

@@ -143,7 +143,7 @@ impl DpPlan {
     pub fn new(contract: &Contract, spec: &QuerySpec) -> Result<Self, Refusal> {
         check_participants(contract, &spec.participants)?;
         check_purpose(contract, spec.purpose)?;
-        check_cost(contract, spec.rho, contract.joint_quota())?;
+        check_cost(contract, spec.rho, contract.rho_per_question_at_most())?;
         let query = sql::bind(contract, &spec.sql)?;
         if query.by_brand {
             return Err(one_brand_each());
@@ -454,10 +454,10 @@ fn check_cost(contract: &Contract, rho: PicoRho, quota: PicoRho) -> Result<(), R
         RefusalCode::Cost,
         [
             format!(
-                "this costs {rho}; in a year one of {brands} brands has {quota} for such questions under the profile {profile}"
+                "this costs {rho}; under the profile {profile} one of {brands} brands may spend {quota} on such a question"
             ),
             format!(
-                "该问题开销为 {rho}；在 {profile} 档位下，{brands} 个品牌中每个品牌一年的该类额度为 {quota}"
+                "该问题开销为 {rho}；在 {profile} 档位下，{brands} 个品牌中每个品牌的此类问题单次上限为 {quota}"
             ),
         ],
         [

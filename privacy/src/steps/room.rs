@@ -489,24 +489,40 @@ impl CleanRoom {
         vec![Effect::Decide { id, spec, plan }]
     }
 
-    /// What the own local account has left in a reservation's year for one more failure after reading.
+    /// What the own local account has left in a reservation's year for one more failure after reading: all that is
+    /// free, and of others' questions no more than what one brand may make fail.
     fn left_for_failures(&self, reserve: &Reserve, now: UtcMillis) -> PicoRho {
-        let left = self.ledger.local_left(&self.contract, self.me, reserve.year);
-        remaining(left, self.at_risk_locally(reserve.year, now))
+        let (year, proposer) = (reserve.year, reserve.id.proposer);
+        let left = self.ledger.local_left(&self.contract, self.me, year);
+        let left = remaining(left, self.at_risk_locally(year, now));
+        if proposer == self.me {
+            return left;
+        }
+        let booked = self.ledger.failed_for(self.me, proposer, year);
+        let at_risk = self.at_risk(year, now).filter(|(of, _)| *of == proposer);
+        let taken = total(at_risk.map(|(_, rho)| rho).chain([booked]));
+        left.min(remaining(self.contract.failure_quota(), taken))
     }
 
     /// What the attempts under way here would book on the own local account if each of them failed after
     /// reading: to be kept free beside what is booked, by local questions too.
     pub fn at_risk_locally(&self, year: CalendarYear, now: UtcMillis) -> PicoRho {
-        let at_risk = self.locals.iter().filter_map(|(id, local)| {
+        total(self.at_risk(year, now).map(|(_, rho)| rho))
+    }
+
+    fn at_risk(
+        &self,
+        year: CalendarYear,
+        now: UtcMillis,
+    ) -> impl Iterator<Item = (ParticipantId, PicoRho)> {
+        self.locals.iter().filter_map(move |(id, local)| {
             let facts = self.ledger.facts(id);
             let reserve = facts.and_then(Facts::reserve).or(local.reserve.as_ref())?;
             let booked = facts.is_some_and(|facts| facts.failed.contains_key(&self.me));
             let may_read = now <= reserve.expires_at && !local.not_opened;
             let open = local.drawn.is_none() && !booked && (local.read_started || may_read);
-            (open && reserve.year == year).then_some(reserve.rho)
-        });
-        total(at_risk)
+            (open && reserve.year == year).then_some((id.proposer, reserve.rho))
+        })
     }
 
     fn turn_down(&mut self, id: AttemptId, reason: DeclineReason) -> Vec<Effect> {

@@ -106,7 +106,7 @@ struct Hunted {
 
 const MUTANTS: [Hunted; 7] = [
     // hundreds of questions a trial: what they cost together lets few trials show it
-    Hunted { mutant: Mutant::WithoutCharges, trials: 24, attack: averaging_in_two },
+    Hunted { mutant: Mutant::WithoutCharges, trials: 24, attack: averaging_in_three },
     Hunted { mutant: Mutant::WithoutNoise, trials: 150, attack: one_question },
     Hunted { mutant: Mutant::WeakNoise, trials: 150, attack: sybil_analysts },
     Hunted { mutant: Mutant::WithoutClipping, trials: 150, attack: outlier_spender },
@@ -176,9 +176,10 @@ fn quota() -> PicoRho {
     contract().joint_quota()
 }
 
-/// What one question may cost: its failure has to fit each participant's local account too.
+/// What one question may cost: a third of the quota, because its failure has to fit into what one brand may make
+/// fail at another.
 fn largest() -> PicoRho {
-    part(quota(), 2)
+    contract().rho_per_question_at_most()
 }
 
 fn part(of: PicoRho, parts: usize) -> PicoRho {
@@ -204,9 +205,9 @@ fn averaging_by_repetition(mutant: Mutant, trials: u32, random: &mut Prng) -> At
     repetition("averaging by repetition", part(quota(), 4), mutant, trials, random)
 }
 
-/// A question that takes half the quota, as often as it is answered: twice.
-fn averaging_in_two(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
-    repetition("averaging in two", largest(), mutant, trials, random)
+/// A question that takes a third of the quota, as often as it is answered: three times.
+fn averaging_in_three(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
+    repetition("averaging in three", largest(), mutant, trials, random)
 }
 
 fn repetition(
@@ -255,7 +256,7 @@ fn sybil_analysts(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
         let mut answers = Vec::new();
         for proposer in ALL {
             for name in ["desk", "lab", "board"] {
-                let spec = question(MEMBERS, name, &ALL, part(quota(), 2));
+                let spec = question(MEMBERS, name, &ALL, largest());
                 let values = ask(&mut alliance, proposer, &spec, &honest(is_in, ONE), &[COLLUDER]);
                 answers.extend(values.map(|values| values[0] / HONEST));
             }
@@ -270,9 +271,8 @@ fn differencing_by_predicates(mutant: Mutant, trials: u32, random: &mut Prng) ->
     let without = "SELECT count(distinct member) FROM purchases WHERE amount_fen <> 777";
     campaign("differencing by predicates", trials, random, |is_in, _| {
         let mut alliance = Alliance::new(mutant);
-        let half = part(quota(), 2);
         let mut of = |sql, lines: &[Vec<Line<'_>>]| {
-            let spec = question(sql, "desk", &ALL, half);
+            let spec = question(sql, "desk", &ALL, largest());
             ask(&mut alliance, 0, &spec, lines, &[COLLUDER]).map_or(0.0, |values| values[0])
         };
         // the member's only purchase is the rare one
@@ -289,9 +289,8 @@ fn differencing_by_participant_sets(mutant: Mutant, trials: u32, random: &mut Pr
         if is_in {
             lines[2] = ONE.to_vec();
         }
-        let half = part(quota(), 2);
         let mut of = |participants: &[usize]| {
-            let spec = question(MEMBERS, "desk", participants, half);
+            let spec = question(MEMBERS, "desk", participants, largest());
             ask(&mut alliance, 0, &spec, &lines, &[COLLUDER]).map_or(0.0, |values| values[0])
         };
         (of(&ALL) - of(&[0, 1, COLLUDER]), alliance.charged(0))

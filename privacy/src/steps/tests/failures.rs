@@ -153,6 +153,34 @@ fn failures_after_reading_never_overdraw_the_local_account() {
     assert_eq!(alliance.audit(), []);
 }
 
+/// One whose questions make readings fail gets its quota back each time: what it may have booked on another's local
+/// account is bounded, and others' questions and the brand's own are left the rest.
+#[test]
+fn one_brands_failing_questions_take_no_more_than_their_share() {
+    let mut alliance = Alliance::new(3, 31);
+    alliance.fault = Some((1, Fault::NoHash));
+    let local = |a: &Alliance| a.rooms[0].ledger().local_spent(brand(1), a.year());
+    let share = sample_contract().failure_quota();
+    assert_eq!(share, PicoRho::new(6_000_000_000));
+    for query in 1..=4 {
+        let asked = alliance.propose(0, query, HALVES).unwrap();
+        alliance.run_for(3 * LIFETIME);
+        let declined = alliance.declines_sent(asked);
+        // one failure of 5e9 is within it, two are not
+        let expected = if query == 1 { vec![] } else { vec![DeclineReason::Budget] };
+        assert_eq!(declined, expected, "{query}");
+        assert_eq!(alliance.joint_spent(0), PicoRho::ZERO, "the quota comes back");
+        assert!(local(&alliance) <= share);
+    }
+    assert_eq!(alliance.rooms[0].ledger().failed_for(brand(1), brand(0), alliance.year()), RHO);
+    // another's question finds the rest
+    let asked = alliance.propose(2, 9, HALVES).unwrap();
+    alliance.run_for(3 * LIFETIME);
+    assert_eq!(alliance.declines_sent(asked), []);
+    assert_eq!((alliance.reads[1], local(&alliance).get()), (2, 10_000_000_000));
+    assert_eq!(alliance.audit(), []);
+}
+
 /// Nobody answers a reservation before its expiry: nothing was read, and the quota comes back.
 #[test]
 fn a_reservation_that_expires_returns_its_quota() {

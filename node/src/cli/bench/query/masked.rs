@@ -1,7 +1,7 @@
 //! What the masked sum costs by brands and cells: bytes and seconds of one brand, without reading.
 
 use privacy::contract::{RawColumn, RawTable, RawValue};
-use privacy::{Collector, Contract, PicoRho, QuerySpec, RawContract};
+use privacy::{Collector, Contract, QuerySpec, RawContract};
 use serde::Serialize;
 
 use super::super::super::CliError;
@@ -56,7 +56,7 @@ fn one(
         analyst: "desk".parse().map_err(input)?,
         participants: contract.participants().to_vec(),
         // a failure has to fit the local account too, which is smaller the more brands there are
-        rho: contract.joint_quota().divided(2).unwrap_or(PicoRho::ZERO),
+        rho: contract.rho_per_question_at_most(),
     };
     let mut coordinates = 0;
     let (_, spent) = rooms::ask(contract, &spec, &mut |_, plan| {

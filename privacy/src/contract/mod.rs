@@ -39,6 +39,9 @@ pub const PUBLIC_ROWS_MAX: usize = 1_000;
 pub const GROUPS_MAX: usize = 1_000;
 /// Into how many questions with private groups a brand's yearly delta is divided.
 pub const PRIVATE_QUESTIONS: usize = 10;
+/// A question costs at least the usual divided by this: what it asks of every brand and every log is not a thousand
+/// times less when its answer is a thousand times less exact, and accounts grow with every one.
+pub const CHEAPEST: u64 = 1_000;
 /// Label of the cell for values outside the declared ones.
 pub const OTHER: &str = "OTHER";
 /// Part of a brand's yearly budget for joint questions, in percent; the rest is for local ones.
@@ -318,6 +321,11 @@ impl Contract {
     /// What a joint question costs at most: no more than its proposer may make fail at another brand.
     pub fn rho_per_question_at_most(&self) -> PicoRho {
         self.joint_quota().min(self.failure_quota())
+    }
+
+    /// What a question costs at least.
+    pub fn rho_per_question_at_least(&self) -> PicoRho {
+        PicoRho::new(self.rho_per_question().get().div_ceil(CHEAPEST).max(1))
     }
 
     /// What the failed readings of one other brand's questions may take of a brand's local quota in a year. The proposer's

@@ -445,11 +445,24 @@ fn check_purpose(contract: &Contract, purpose: Purpose) -> Result<(), Refusal> {
 }
 
 fn check_cost(contract: &Contract, rho: PicoRho, quota: PicoRho) -> Result<(), Refusal> {
-    if rho > PicoRho::ZERO && rho <= quota {
+    let (least, usual) = (contract.rho_per_question_at_least(), contract.rho_per_question());
+    if rho >= least && rho <= quota {
         return Ok(());
     }
+    if rho < least {
+        return Err(Refusal::new(
+            RefusalCode::Cost,
+            [
+                format!("this costs {rho}; a question costs at least {least}"),
+                format!("该问题开销为 {rho}；每个问题的开销至少为 {least}"),
+            ],
+            [
+                format!("ask with {usual}: with less than a thousandth of it the answer is noise"),
+                format!("请以 {usual} 的开销提问：低于其千分之一时，答案只是噪声"),
+            ],
+        ));
+    }
     let (profile, brands) = (contract.profile().name(), contract.participants().len());
-    let usual = contract.rho_per_question();
     Err(Refusal::new(
         RefusalCode::Cost,
         [

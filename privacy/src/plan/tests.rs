@@ -122,6 +122,17 @@ fn who_asks_whom_for_what_and_how_much_is_checked() {
     assert_eq!(refused(|s| s.purpose = "marketing".parse().unwrap()), RefusalCode::Purpose);
     assert_eq!(refused(|s| s.rho = PicoRho::ZERO), RefusalCode::Cost);
     assert_eq!(refused(|s| s.rho = PicoRho::new(6_000_000_001)), RefusalCode::Cost);
+    // a thousandth of the usual cost is the least
+    assert_eq!(refused(|s| s.rho = PicoRho::new(1)), RefusalCode::Cost);
+    assert_eq!(refused(|s| s.rho = PicoRho::new(4_999_999)), RefusalCode::Cost);
+    let mut cheap = spec(sql, 5);
+    cheap.rho = PicoRho::new(5_000_000);
+    assert!(DpPlan::new(&sample_contract(), &cheap).is_ok());
+    cheap.rho = PicoRho::new(4_999_999);
+    let refusal = DpPlan::new(&sample_contract(), &cheap).unwrap_err();
+    assert!(refusal.to_string().contains("at least 5e-6 rho"), "{refusal}");
+    let local = DpPlan::local(&sample_contract(), brand(2), &local_question(sql, 4_999_999));
+    assert_eq!(local.unwrap_err().code(), RefusalCode::Cost);
     let mut dear = spec(sql, 5);
     dear.rho = PicoRho::new(6_000_000_001);
     let refusal = DpPlan::new(&sample_contract(), &dear).unwrap_err();

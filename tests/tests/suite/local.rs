@@ -372,7 +372,7 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
     }
     assert!(others.is_empty(), "{others:#?}");
     // absurd costs are refused too
-    for pico_rho in [0, u64::MAX] {
+    for pico_rho in [0, 1, 4_999_999, u64::MAX] {
         let request = PlanRequest {
             sql: MEMBERS.into(),
             scope: Some(Scope::Local),

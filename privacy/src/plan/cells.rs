@@ -19,13 +19,16 @@ use crate::civil::{Bucket, CivilDate};
 use crate::contract::{CARRIERS_MIN, Domain, OTHER, Table};
 use crate::ids::ParticipantId;
 use crate::sql::expr::Range;
-use crate::sql::relation::{Base, Tables, World};
+use crate::sql::relation::{Base, Tables, World, weight_in};
 use crate::sql::{BoundQuery, Key, Refusal, RefusalCode};
 
 /// Most cells of a question.
 pub const CELLS_MAX: usize = 10_000;
 /// Most combinations of public values looked at while cells are enumerated.
 const COMBINATIONS_MAX: usize = 100_000;
+/// Most steps over all combinations: what is looked at of each, times how many there are. A node plans between two
+/// messages, so that this is a small part of a second.
+const WORK_MAX: u64 = 5_000_000;
 /// Most cells found, repeats counted, while combinations are looked at.
 const FOUND_MAX: usize = 1_000_000;
 
@@ -70,6 +73,10 @@ pub(crate) fn enumerate(
         .try_fold(1usize, |product, axis| product.checked_mul(axis.points.len()))
         .filter(|product| *product <= COMBINATIONS_MAX)
         .ok_or_else(too_many)?;
+    // the carriers of each text, of all who are asked
+    let carried = axes.values().filter(|axis| axis.texts).count();
+    let carried = carried.saturating_mul(participants.len());
+    check_work(query, tables, axes.len().saturating_add(carried), combinations)?;
     let mut codes = BTreeSet::new();
     let mut found = 0usize;
     for number in 0..combinations {
@@ -109,6 +116,39 @@ pub(crate) fn enumerate(
         ));
     }
     Ok(codes.into_iter().map(|code| Cell { code, labels: labels(&query.keys, code) }).collect())
+}
+
+fn check_work(
+    query: &BoundQuery,
+    tables: Tables<'_>,
+    beside: usize,
+    combinations: usize,
+) -> Result<(), Refusal> {
+    let weights = query.from.weights(tables);
+    let of = |column| weight_in(&weights, column);
+    let filter = query.filter.as_ref().map_or(0, |filter| filter.weight(&of));
+    let keys = query.keys.iter().map(|key| key.expr.weight(&of)).fold(0, u64::saturating_add);
+    let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let each = [query.from.work(tables), filter, keys, wide(beside)].into_iter();
+    let work = each.fold(0, u64::saturating_add).saturating_mul(wide(combinations));
+    if work <= WORK_MAX {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::TooComplex,
+        [
+            format!(
+                "to plan this, {combinations} combinations of public values are looked at in {work} steps; at most {WORK_MAX}"
+            ),
+            format!(
+                "规划该问题需以 {work} 步检查 {combinations} 种公开取值组合；上限为 {WORK_MAX} 步"
+            ),
+        ],
+        [
+            "use fewer conditions, or fewer columns with many values",
+            "请减少条件，或减少取值很多的列",
+        ],
+    ))
 }
 
 /// The codes of all cells in which a row of this world may land: the keys' indices as digits, the

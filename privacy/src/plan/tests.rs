@@ -312,3 +312,54 @@ fn joined_rows(sql: &str) -> u64 {
     let plan = plan(sql);
     plan.query().from.joined_rows(plan.contract_tables())
 }
+
+/// Planning happens in a node's one loop, for whoever asks: what would take long is refused before it does.
+#[test]
+fn what_takes_long_to_plan_is_refused_soon() {
+    let mut raw = raw_contract();
+    let many = |name: &str| RawColumn::Text {
+        name: name.into(),
+        values: (0..300).map(|at| crate::testing::value(&format!("{name}{at}"), None)).collect(),
+        other_carriers: None,
+    };
+    raw.tables[0].columns.extend([many("brand_of"), many("size_of")]);
+    let contract = Contract::try_from(raw).unwrap();
+    let planned = |sql: &str| {
+        let began = std::time::Instant::now();
+        let planned = DpPlan::new(&contract, &spec(sql, 5)).map_err(|refusal| refusal.code());
+        (planned, began.elapsed().as_secs())
+    };
+    // 301 * 301 combinations, of each of which all of these are looked at
+    let conditions: Vec<String> = (0..150).map(|at| format!("quantity <> {at}")).collect();
+    let conditions = conditions.join(" AND ");
+    let wide = format!(
+        "SELECT count(*) FROM purchases WHERE brand_of <> 'x' AND size_of <> 'y' AND {conditions}"
+    );
+    let wide = wide.replace("'x'", "'brand_of1'").replace("'y'", "'size_of1'");
+    let (refused, seconds) = planned(&wide);
+    assert_eq!(refused.unwrap_err(), RefusalCode::TooComplex);
+    assert!(seconds < 2);
+    // with few conditions, or few combinations, it is planned
+    let few =
+        "SELECT count(*) FROM purchases WHERE brand_of <> 'brand_of1' AND size_of <> 'size_of1'";
+    let (accepted, seconds) = planned(few);
+    assert!(accepted.is_ok() && seconds < 10, "{seconds}");
+    let (accepted, _) = planned(&format!("SELECT count(*) FROM purchases WHERE {conditions}"));
+    assert!(accepted.is_ok());
+    // a subquery's column named again and again at each level, and an expression that doubles itself
+    let mut nested = "SELECT member, quantity a FROM purchases".to_owned();
+    for level in 0..6 {
+        let named = vec!["a"; 40].join(", ");
+        nested = format!("SELECT member, least({named}) a FROM ({nested}) l{level}");
+    }
+    let doubled = format!("{}quantity{}", "abs(".repeat(22), ")".repeat(22));
+    for sql in [
+        format!("SELECT sum(a) FROM ({nested}) x"),
+        format!("SELECT count(*) FROM ({nested}) x WHERE a > 3"),
+        format!("SELECT sum({doubled}) FROM purchases"),
+    ] {
+        let (refused, seconds) = planned(&sql);
+        assert_eq!(refused.unwrap_err(), RefusalCode::TooComplex, "{sql}");
+        assert!(seconds < 2, "{seconds}: {sql}");
+    }
+}

@@ -47,6 +47,8 @@ pub const KEY_POINTS_MAX: i128 = 1_001;
 pub const AGGREGATES_MAX: usize = 4;
 /// Most comparisons of a question, list elements counted.
 pub const COMPARISONS_MAX: usize = 256;
+/// Most steps to work out one expression, with what it names of subqueries.
+pub const WEIGHT_MAX: u64 = 4_096;
 /// Most tables and subqueries of a question, each use counted.
 pub const RELATIONS_MAX: usize = 8;
 /// Most columns of a subquery.

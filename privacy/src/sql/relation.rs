@@ -188,6 +188,36 @@ impl Relation {
         })
     }
 
+    /// How many steps it takes to work out where a value of each column lies.
+    pub(crate) fn weights(&self, tables: Tables<'_>) -> Vec<u64> {
+        let mut all = Vec::new();
+        for source in &self.sources {
+            match source {
+                Source::Table { .. } => {
+                    all.extend(core::iter::repeat_n(1, usize::from(source.width(tables))));
+                }
+                Source::Members(query) => all.extend(query.weights(tables)),
+            }
+        }
+        all
+    }
+
+    /// How many steps [`Self::possible`] takes.
+    pub(crate) fn work(&self, tables: Tables<'_>) -> u64 {
+        self.sources.iter().fold(1, |sum, source| match source {
+            Source::Table { .. } => sum,
+            Source::Members(query) => {
+                let of = |filter: &Option<Predicate>, weights: &[u64]| {
+                    filter.as_ref().map_or(0, |it| it.weight(&|column| weight_in(weights, column)))
+                };
+                let filter = of(&query.filter, &query.from.weights(tables));
+                let having = of(&query.having, &query.weights(tables));
+                let inner = query.from.work(tables);
+                sum.saturating_add(inner).saturating_add(filter).saturating_add(having)
+            }
+        })
+    }
+
     /// How many rows a member has.
     pub(crate) fn rows(&self, tables: Tables<'_>) -> Rows {
         self.sources.iter().map(|source| source.rows(tables)).fold(
@@ -447,6 +477,14 @@ impl MemberQuery {
         }
     }
 
+    fn weights(&self, tables: Tables<'_>) -> Vec<u64> {
+        let inner = self.from.weights(tables);
+        let of = |computed: &Computed| {
+            computed.expr().map_or(0, |expr| expr.weight(&|column| weight_in(&inner, column)))
+        };
+        self.columns.iter().map(|computed| of(computed).saturating_add(1)).collect()
+    }
+
     fn rows(&self, tables: Tables<'_>) -> Rows {
         let inner = self.from.rows(tables);
         if !self.grouped {
@@ -501,6 +539,11 @@ impl Computed {
     pub(crate) const fn aggregates(&self) -> bool {
         !matches!(self, Self::Row(_))
     }
+}
+
+/// A column's weight among those of its relation.
+pub(crate) fn weight_in(weights: &[u64], column: u16) -> u64 {
+    weights.get(usize::from(column)).copied().unwrap_or(1)
 }
 
 fn table_range(table: &Table, column: u16) -> Range {

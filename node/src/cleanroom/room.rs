@@ -458,7 +458,7 @@ impl Room {
         self.asked.insert(id, asked.clone());
         let mut actions = vec![record(&RoomRecord::Asked(asked))];
         actions.extend(self.carry_out(effects, now));
-        Ok((self.view(id, now), actions))
+        Ok((QueryView { newly_asked: true, ..self.view(id, now) }, actions))
     }
 
     /// A question of any brand's, by its id.
@@ -797,8 +797,18 @@ impl Room {
             step: step.to_owned(),
             reason: told.then(|| self.reason(&id)),
             release: answer.as_deref().map(views::release_view),
-            brands: Vec::new(),
-            standing: None,
+            charged_pico_rho: self.charged_joint(&id, now).get(),
+            ..QueryView::default()
+        }
+    }
+
+    /// What stands on this brand's account for a joint question, or is on its way there.
+    fn charged_joint(&self, id: &AttemptId, now: Timestamp) -> PicoRho {
+        let facts = self.inner.ledger().facts(id).filter(|_| id.proposer == self.me);
+        match (facts.and_then(|facts| Some((facts, facts.reserve()?))), self.asked.get(id)) {
+            (Some((facts, reserve)), _) if !facts.is_returned() => reserve.rho,
+            (None, Some(asked)) if utc(now) <= asked.expires_at => asked.rho,
+            _ => PicoRho::ZERO,
         }
     }
 

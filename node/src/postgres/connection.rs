@@ -248,7 +248,8 @@ impl Connection {
         self.door.node.datasets().await.unwrap_or_default()
     }
 
-    /// Plans a question, takes its cost off the budget, asks it and waits for its answer.
+    /// Plans a question, takes its cost off the budget, asks it and waits for its answer; what was not charged is given
+    /// back.
     async fn answered<C>(
         &self,
         client: &mut C,
@@ -263,28 +264,43 @@ impl Connection {
         let node = &self.door.node;
         let settings = self.settings().clone();
         let mut question = question::question(asked, &settings, user);
+        self.give_back_returned().await;
         let plan = node.plan(question.clone()).await.map_err(Refused::from)?;
         let cost = plan.cost_pico_rho;
-        {
+        let spent = {
             // checked and taken at once; before it is asked, so that a client that goes away has spent it
             let mut settings = self.settings();
             question::confirmed(&plan, &settings)?;
-            settings.spend(cost);
-        }
+            settings.spend(cost)
+        };
         question.most_pico_rho = Some(cost);
         let began = Instant::now();
         let mut view = match node.query(question, plan.plan).await {
             Ok(view) => view,
             Err(error) => {
-                self.settings().give_back(cost);
+                self.settings().charged(spent, 0);
                 return Err(Refused::from(error).into());
             }
         };
+        let mut spent = Some(spent);
+        if !view.newly_asked {
+            // it is under way or answered: who asked it first has paid
+            spent.take().into_iter().for_each(|spent| self.settings().charged(spent, 0));
+        }
         let mut told = String::new();
         let mut tick = began;
         let patience = settings.statement_timeout().unwrap_or(WAIT_MAX).min(WAIT_MAX);
         loop {
-            if let Some(table) = question::outcome(&view, asked, &settings)? {
+            let outcome = question::outcome(&view, asked, &settings);
+            if !matches!(outcome, Ok(None))
+                && let Some(spent) = spent.take()
+            {
+                self.settings().charged(spent, view.charged_pico_rho);
+                if view.step == "void" && view.charged_pico_rho > 0 {
+                    self.settings().may_come_back(view.id.clone(), spent);
+                }
+            }
+            if let Some(table) = outcome? {
                 return Ok(table);
             }
             if view.step != told {
@@ -302,6 +318,18 @@ impl Connection {
             }
             tokio::time::sleep_until(tick).await;
             view = node.query_by_id(view.id.clone()).await.map_err(Refused::from)?;
+        }
+    }
+
+    /// Gives back what was taken for questions that came to nothing and whose cost was returned since.
+    async fn give_back_returned(&self) {
+        let unsettled = self.settings().unsettled();
+        for (id, spent) in unsettled {
+            let view = self.door.node.query_by_id(id.clone()).await;
+            match view.map(|view| view.charged_pico_rho) {
+                Ok(0) => self.settings().charged(spent, 0),
+                _ => self.settings().may_come_back(id, spent),
+            }
         }
     }
 

@@ -486,6 +486,13 @@ pub struct QueryView {
     pub release: Option<ReleaseView>,
     /// Of a pack: what each brand answers.
     pub brands: Vec<BrandAnswerView>,
+    /// What stands charged for it, pico-rho: on this brand's account, or of a pack on the account of any brand that
+    /// had not answered it before it was asked. 0 once a cost was returned, and for another brand's question.
+    #[serde(default)]
+    pub charged_pico_rho: u64,
+    /// Whether this call has asked it: a question that was answered or under way is not asked again.
+    #[serde(default)]
+    pub newly_asked: bool,
     /// Of a standing question: how far it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<StandingView>,

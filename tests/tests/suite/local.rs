@@ -218,6 +218,7 @@ async fn a_pack_is_answered_by_the_brands_whose_policy_says_so() {
     let (plan, view) = asked(&asker, question()).await;
     assert_eq!((plan.scope.as_str(), plan.participants.len()), ("pack", 5));
     assert_eq!((view.scope.as_str(), view.step.as_str()), ("pack", "released"));
+    assert_eq!(view.charged_pico_rho, 5_000_000_000);
     let states: Vec<(&str, &str)> =
         view.brands.iter().map(|of| (of.brand.as_str(), of.state.as_str())).collect();
     assert_eq!(
@@ -252,6 +253,7 @@ async fn a_pack_is_answered_by_the_brands_whose_policy_says_so() {
     alliance.restart("fuel_stop").await;
     let (_, again) = asked(&asker, question()).await;
     assert_eq!(again.release.unwrap().rows, release.rows);
+    assert_eq!(again.charged_pico_rho, 0, "every answer was there");
     for brand in ["fuel_stop", "grocer_two", "grocer_one"] {
         let budget = own_budget(&alliance.node(brand)).await;
         assert_eq!(budget.local.charged_pico_rho, 5_000_000_000, "{brand}");

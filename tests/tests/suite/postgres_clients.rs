@@ -273,6 +273,14 @@ async fn psql_lists_explains_confirms_and_gets_noised_answers() {
     }
     assert_eq!(node.status().budget.unwrap().spent_pico_rho, joint.cost_pico_rho);
     assert_eq!(psql.run(&format!("{BY_HALF};")).await.output, said.output, "for nothing");
+    // a pack whose answers are there takes nothing off the budget, though nobody knows before it is asked
+    let pack = "SELECT brand, count(*) AS n FROM purchases GROUP BY brand";
+    let script = format!(
+        "SET coalition.rho = '0.001'; SET coalition.budget = '0.002'; {pack}; SHOW coalition.budget; {pack}; SHOW coalition.budget;"
+    );
+    let rows = psql.rows(&script).await;
+    assert_eq!((&rows[0], &rows[1]), (&rows[2], &rows[3]), "{rows:?}");
+    assert_eq!((rows[0][0].as_str(), &rows[1][..]), ("grocer_one", &["0.001".to_owned()][..]));
     let figures = door.metrics.render();
     assert!(
         figures.contains("coalition_postgres_statements_total{kind=\"question\"}"),

@@ -75,7 +75,8 @@ impl Room {
             false => self.ask_alone(asked, &plan, account.local, now)?,
         };
         let view = self.local_view(id).ok_or_else(internal)?;
-        Ok((view, actions))
+        // what was answered or is under way needs nothing to be done
+        Ok((QueryView { newly_asked: !actions.is_empty(), ..view }, actions))
     }
 
     fn planned_alone(
@@ -337,9 +338,19 @@ impl Room {
             step: step.to_owned(),
             reason,
             release: answer.as_deref().map(views::release_view),
-            brands: Vec::new(),
+            charged_pico_rho: self.charged_alone(&id).get(),
             standing: self.standing_view(&id),
+            ..QueryView::default()
         })
+    }
+
+    /// What stands on the local account for a question, or is on its way there.
+    fn charged_alone(&self, id: &AttemptId) -> PicoRho {
+        let ledger = self.inner.ledger();
+        let certified = ledger.facts(id).and_then(|facts| facts.local_charge());
+        let pending = || self.local.pending(ledger).into_iter().find(|charge| charge.id == *id);
+        let charge = certified.map(|charge| *charge.entry()).or_else(pending);
+        charge.map_or(PicoRho::ZERO, |charge| charge.rho)
     }
 }
 

@@ -5,7 +5,7 @@
 //! its own account; it knows the asking brand as one analyst, however many people ask there. An answer
 //! counts when it is what its brand's log certifies, so that messages need no authority.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
@@ -119,6 +119,8 @@ pub(super) struct Packs {
     asked: BTreeMap<QueryId, Pack>,
     answering: BTreeMap<(ParticipantId, QueryId), AttemptId>,
     arrived: BTreeMap<(ParticipantId, QueryId), (AttemptId, Vec<u8>)>,
+    /// Of packs that were asked since the start: questions that were charged before.
+    before: BTreeMap<QueryId, BTreeSet<AttemptId>>,
 }
 
 impl Packs {
@@ -142,6 +144,12 @@ impl Packs {
 
     pub(super) fn forget(&mut self, query: &QueryId) {
         self.asked.remove(query);
+        self.before.remove(query);
+    }
+
+    /// Whether a question was charged for this pack, as far as is known.
+    fn is_new(&self, query: &QueryId, id: &AttemptId) -> bool {
+        self.before.get(query).is_none_or(|before| !before.contains(id))
     }
 
     /// Forgets for whom a question is answered.
@@ -181,7 +189,18 @@ impl Room {
             return Ok((view, Vec::new()));
         }
         let LocalQuestion { sql, purpose, rho, .. } = question.clone();
+        let sql_hash = plan.sql_hash();
+        let charged = |ledger: &privacy::Ledger| -> BTreeSet<AttemptId> {
+            let all =
+                ledger.attempts().filter_map(|(id, facts)| Some((*id, facts.local_charge()?)));
+            all.filter(|(_, charge)| charge.entry().sql == sql_hash).map(|(id, _)| id).collect()
+        };
+        let mut before = charged(self.inner.ledger());
         let (own, mut actions) = self.ask_alone(question, plan, account.local, now)?;
+        if actions.is_empty() {
+            // it is under way, and not certified yet perhaps
+            before.insert(own);
+        }
         let mut query = [0; 16];
         self.entropy.fill(&mut query);
         let query = QueryId(query);
@@ -197,9 +216,10 @@ impl Room {
             until: utc(now.plus(self.times.reservation)),
         };
         self.apply(PackRecord::Asked(asked), &mut actions);
+        self.packs.before.insert(query, before);
         actions.extend(self.asks(query));
         let view = self.pack_view(query).ok_or_else(views::internal)?;
-        Ok((view, actions))
+        Ok((QueryView { newly_asked: true, ..view }, actions))
     }
 
     fn pack_under_way(&self, plan: PlanHash) -> Option<QueryId> {
@@ -456,6 +476,15 @@ impl Room {
             (false, true) => "void",
         };
         let release = (step == "released").then(|| views::pack_release(query, &answers));
+        // a brand that failed after its charge says no more than that
+        let own_new = own.as_ref().is_some_and(|own| own.charged_pico_rho > 0)
+            && self.packs.is_new(&query, &pack.asked.own);
+        let charged = own_new
+            || pack.outcomes.values().any(|outcome| match outcome {
+                Outcome::Answered(id) => self.packs.is_new(&query, id),
+                Outcome::Declined(reason) => *reason == PackDecline::Failed,
+                Outcome::Silent => false,
+            });
         Some(QueryView {
             id: query.to_string(),
             plan: pack.asked.plan.to_string(),
@@ -464,7 +493,8 @@ impl Room {
             reason: (step == "void").then(|| "no brand answered".to_owned()),
             release,
             brands: brands.into_values().map(|(view, _)| view).collect(),
-            standing: None,
+            charged_pico_rho: if charged { pack.asked.rho.get() } else { 0 },
+            ..QueryView::default()
         })
     }
 }

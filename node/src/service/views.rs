@@ -501,7 +501,7 @@ pub struct QueryView {
 /// How far a standing question is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StandingView {
-    /// Periods that it is answered for: those that end in the year which paid.
+    /// Periods that it is answered for: those that are read in the year which paid.
     pub periods: u32,
     /// Periods that are answered.
     pub released: u32,

@@ -71,7 +71,7 @@ pub struct Closing<'a> {
 
 impl PeriodRelease {
     /// Adds the noise to the period's bounded figures, if the certified charge pays for the plan, the period is
-    /// over and was not released. `vector` is of
+    /// over and was not released, and the year that pays is not over. `vector` is of
     /// [`Collector::finish_period`](crate::bounded::Collector::finish_period).
     pub fn new(
         closing: Closing<'_>,
@@ -82,6 +82,9 @@ impl PeriodRelease {
         let charge = facts.local_charge().filter(|charge| charge.pays_for(plan));
         let charge = charge.ok_or(ReleaseError::Unpaid)?;
         periods.check_over(period, today)?;
+        if today.year() > charge.entry().year.0 {
+            return Err(StandingError::OtherYear.into());
+        }
         if facts.period_release(period).is_some() || facts.local_release().is_some() {
             return Err(StandingError::Released.into());
         }
@@ -306,6 +309,9 @@ mod tests {
             close(&ledger, 1, CivilDate::new(2017, 2, 28).unwrap(), &plan),
             Err(StandingError::NotOver.into())
         );
+        // a year's charge pays for what that year shows
+        assert_eq!(close(&ledger, 1, day(2027, 1), &plan), Err(StandingError::OtherYear.into()));
+        assert!(close(&ledger, 1, day(2026, 12), &plan).is_ok());
         let unknown = StandingError::Unknown { periods: 12 };
         assert_eq!(close(&ledger, 12, later, &plan), Err(unknown.into()));
         let other = super::tests::plan(

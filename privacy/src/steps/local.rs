@@ -221,6 +221,7 @@ impl Step<'_> {
             && self.facts.not_opened.is_empty();
         if fresh
             && self.clock.now <= reserve.expires_at
+            && self.clock.year == reserve.year
             && self.facts.set().is_some_and(|set| self.is_mine(&set))
         {
             self.local.read_started = true;

@@ -195,8 +195,11 @@ impl Room {
     // --- steps
 
     pub(super) fn resume_local(&mut self, now: Timestamp) -> Vec<Action> {
+        // the day first: what was charged in a year is read in it
+        let mut actions = self.close_periods(now);
         let effects = self.local.resume(self.inner.ledger());
-        self.carry_out_local(effects, now)
+        actions.extend(self.carry_out_local(effects, now));
+        actions
     }
 
     /// The ledger has taken a certified entry; some are of local questions, own or of other brands.

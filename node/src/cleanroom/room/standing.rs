@@ -122,10 +122,10 @@ pub(super) fn words(plan: &DpPlan) -> Result<Bilingual, ServiceError> {
     let periods = Periods::of(plan).map_err(|error| views::cannot_stand(&error))?.len();
     Ok(Bilingual {
         zh: format!(
-            "常设查询：费用一次付清，共 {periods} 个周期；每个周期结束满 {CLOSE_AFTER_DAYS} 天后的次日起作答，只回答在付费年份内结束的周期。"
+            "常设查询：费用一次付清，共 {periods} 个周期；每个周期结束满 {CLOSE_AFTER_DAYS} 天后的次日起作答，只回答作答日在付费年份内的周期，年末最后几天结束的周期须在次年另问。"
         ),
         en: format!(
-            "It stands: this cost pays for all {periods} periods together. Each is answered once {CLOSE_AFTER_DAYS} whole days have passed since its last, and only those that end in the year which pays."
+            "It stands: this cost pays for all {periods} periods together. Each is answered once {CLOSE_AFTER_DAYS} whole days have passed since its last, and only those of which that day is in the year which pays: what ends in its last days is asked for in the next."
         ),
     })
 }

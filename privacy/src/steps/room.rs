@@ -1,7 +1,7 @@
 //! One participant's clean room: all attempts it knows of.
 
 use core::fmt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::entry::{AttemptId, CertifiedEntry, CleanRoomEntry, CodecError, Readmit, Reserve};
@@ -145,8 +145,9 @@ pub struct CleanRoom {
     locals: BTreeMap<AttemptId, Local>,
     /// Proposals without a decision yet.
     proposals: BTreeMap<AttemptId, Pending>,
-    /// Attempts this participant will have no part in.
-    declined: BTreeSet<AttemptId>,
+    /// Attempts this participant will have no part in, each until its reservation has expired: then it is too late for
+    /// it anyway.
+    declined: BTreeMap<AttemptId, UtcMillis>,
 }
 
 /// Redacted: attempts hold keys, questions and masked vectors.
@@ -177,7 +178,7 @@ impl CleanRoom {
             heads: BTreeMap::new(),
             locals: BTreeMap::new(),
             proposals: BTreeMap::new(),
-            declined: BTreeSet::new(),
+            declined: BTreeMap::new(),
         }
     }
 
@@ -219,7 +220,12 @@ impl CleanRoom {
     /// begin again; their charges stand.
     pub fn follow(&mut self, contract: Contract) {
         if contract.hash() != self.contract.hash() {
-            self.declined.extend(std::mem::take(&mut self.locals).into_keys());
+            for (id, local) in std::mem::take(&mut self.locals) {
+                let reserve = self.ledger.facts(&id).and_then(Facts::reserve);
+                if let Some(reserve) = reserve.or(local.reserve.as_ref()) {
+                    self.declined.insert(id, reserve.expires_at);
+                }
+            }
             self.proposals.clear();
         }
         self.contract = contract;
@@ -361,10 +367,14 @@ impl CleanRoom {
             // One with a reservation and no plan yet is still to be declined.
             clock.now <= until || (reserve.is_some() && pending.plan.is_none())
         });
+        self.declined.retain(|_, until| clock.now <= *until);
         self.locals.retain(|id, local| {
-            let over =
-                ledger.facts(id).and_then(Facts::reserve).is_some_and(|r| clock.now > r.open_by);
-            !(local.is_forgotten() && over)
+            match (ledger.facts(id).and_then(Facts::reserve), &local.reserve) {
+                (Some(reserve), _) => !(local.is_forgotten() && clock.now > reserve.open_by),
+                // one that never came into the own log: should it yet, its charge stands
+                (None, Some(own)) => clock.now <= own.expires_at.plus(LIFETIME_MAX_MILLIS),
+                (None, None) => true,
+            }
         });
         let waiting: Vec<AttemptId> = self.proposals.keys().copied().collect();
         let mut effects: Vec<Effect> =
@@ -419,7 +429,7 @@ impl CleanRoom {
         }
         // one that has ended may be forgotten here
         let settled = self.ledger.facts(&id).is_some_and(Facts::is_settled);
-        if settled || self.locals.contains_key(&id) || self.declined.contains(&id) {
+        if settled || self.locals.contains_key(&id) || self.declined.contains_key(&id) {
             return Ok(Vec::new());
         }
         if !self.proposals.contains_key(&id) {
@@ -461,6 +471,10 @@ impl CleanRoom {
         let late = clock.now > reserve.expires_at
             || clock.year != reserve.year
             || reserve.expires_at > placed.time.plus(LIFETIME_MAX_MILLIS);
+        // before anything is planned for it: who asks again does not make this brand work
+        if late {
+            return self.turn_down(id, DeclineReason::Expiry);
+        }
         let covered = self.ledger.is_covered(&self.contract, &id)
             && self.ledger.open_reservations(id.proposer, clock.now) <= OPEN_RESERVATIONS_MAX
             && reserve.rho <= self.left_for_failures(reserve, clock.now);
@@ -472,15 +486,14 @@ impl CleanRoom {
                 && plan.rho() == reserve.rho
                 && pending.spec.analyst == reserve.analyst
         });
-        let plan = match (planned, covered, late) {
-            (_, _, true) => return self.turn_down(id, DeclineReason::Expiry),
-            (None, _, _) => return self.turn_down(id, DeclineReason::Plan),
+        let plan = match (planned, covered) {
+            (None, _) => return self.turn_down(id, DeclineReason::Plan),
             _ if self.suspended_among(&reserve.participants).is_some() => {
                 return self.turn_down(id, DeclineReason::Suspended);
             }
-            (_, false, _) if clock.now <= placed.time.plus(PATIENCE_MILLIS) => return Vec::new(),
-            (_, false, _) => return self.turn_down(id, DeclineReason::Budget),
-            (Some(plan), true, false) => Arc::new(plan),
+            (_, false) if clock.now <= placed.time.plus(PATIENCE_MILLIS) => return Vec::new(),
+            (_, false) => return self.turn_down(id, DeclineReason::Budget),
+            (Some(plan), true) => Arc::new(plan),
         };
         let spec = pending.spec.clone();
         if let Some(pending) = self.proposals.get_mut(&id) {
@@ -527,8 +540,20 @@ impl CleanRoom {
 
     fn turn_down(&mut self, id: AttemptId, reason: DeclineReason) -> Vec<Effect> {
         self.proposals.remove(&id);
-        self.declined.insert(id);
+        self.decline_until_over(id);
         vec![Effect::Send { to: id.proposer, message: Message::Declined(id, reason) }]
+    }
+
+    fn decline_until_over(&mut self, id: AttemptId) {
+        if let Some(reserve) = self.ledger.facts(&id).and_then(Facts::reserve) {
+            self.declined.insert(id, reserve.expires_at);
+        }
+    }
+
+    /// How many attempts are declined and not over.
+    #[cfg(test)]
+    pub(super) fn declined(&self) -> usize {
+        self.declined.len()
     }
 
     /// Takes part: answers [`Effect::Decide`].
@@ -544,7 +569,7 @@ impl CleanRoom {
         };
         let reserve = self.ledger.facts(&id).and_then(Facts::reserve);
         if reserve.is_none_or(|reserve| clock.now > reserve.expires_at) {
-            self.declined.insert(id);
+            self.decline_until_over(id);
             return Err(StepError::Expired);
         }
         let begun = Begun { id, spec, secret: *secret.as_bytes(), snapshot, reserve: None };

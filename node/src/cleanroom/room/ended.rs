@@ -6,7 +6,8 @@
 //! snapshot from then on. A crash in between leaves it in the journal, so that it leaves again. What is in
 //! the store is looked up as if it were here: the same question gets the same answer for nothing. What stays are
 //! the certified entries, of which accounts are made, standing questions, and joint attempts that are
-//! void and whose quota did not come back.
+//! void and whose quota did not come back: as many as that quota pays for. Of void ones whose quota did, the newest
+//! of this brand's stay, for the words of who declined.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +18,7 @@ use protocol::codec;
 use protocol::time::Timestamp;
 
 use super::packs::Pack;
-use super::{Room, RoomRecord};
+use super::{Asked, Room, RoomRecord};
 use crate::journal::RECORD_MAX;
 use crate::purchases::ImportError;
 use crate::service::Scope;
@@ -104,7 +105,30 @@ impl Room {
             self.declined.remove(&id);
             gone.questions.insert(id);
         }
+        self.let_void_leave(gone, kept, now);
         Ok(())
+    }
+
+    /// Joint attempts that are void for good: own ones beyond the newest, whose plan and cost the certified entries
+    /// still tell, and of all of them the records.
+    fn let_void_leave(&mut self, gone: &mut Gone, kept: usize, now: Timestamp) {
+        let (inner, ledger) = (&self.inner, self.inner.ledger());
+        let over = |id: &AttemptId| inner.progress(id, super::utc(now)).is_none();
+        let returned = ledger.attempts().filter(|(id, facts)| facts.is_returned() && over(id));
+        let mut void: BTreeSet<AttemptId> = returned.map(|(id, _)| *id).collect();
+        // never certified, and too late for it since long
+        let lost = self.asked.keys().filter(|id| {
+            over(id) && ledger.facts(id).is_none_or(|facts| facts.reserve().is_none())
+        });
+        void.extend(lost);
+        let mut own: Vec<&Asked> =
+            self.asked.values().filter(|asked| void.contains(&asked.id)).collect();
+        own.sort_by_key(|asked| core::cmp::Reverse(asked.expires_at));
+        let newest: BTreeSet<AttemptId> = own.iter().take(kept).map(|asked| asked.id).collect();
+        void.retain(|id| !newest.contains(id));
+        self.asked.retain(|id, _| !void.contains(id));
+        self.declined.retain(|id, _| !void.contains(id));
+        gone.questions.extend(void);
     }
 
     /// Where an own question stands that is in memory or has left it.

@@ -70,6 +70,9 @@ pub(super) struct PackAsked {
     /// Who has not answered by then does not.
     #[n(7)]
     until: UtcMillis,
+    /// Questions with the same text that were charged before; not there in records of before they were kept.
+    #[n(8)]
+    before: Option<BTreeSet<AttemptId>>,
 }
 
 /// What came of one brand.
@@ -97,6 +100,11 @@ pub(super) struct Pack {
 }
 
 impl Pack {
+    /// Whether a question was charged for this pack, as far as is known.
+    fn is_new(&self, id: &AttemptId) -> bool {
+        self.asked.before.as_ref().is_none_or(|before| !before.contains(id))
+    }
+
     fn waiting(&self) -> impl Iterator<Item = ParticipantId> {
         self.asked.others.iter().copied().filter(|brand| !self.outcomes.contains_key(brand))
     }
@@ -119,8 +127,6 @@ pub(super) struct Packs {
     asked: BTreeMap<QueryId, Pack>,
     answering: BTreeMap<(ParticipantId, QueryId), AttemptId>,
     arrived: BTreeMap<(ParticipantId, QueryId), (AttemptId, Vec<u8>)>,
-    /// Of packs that were asked since the start: questions that were charged before.
-    before: BTreeMap<QueryId, BTreeSet<AttemptId>>,
 }
 
 impl Packs {
@@ -144,12 +150,6 @@ impl Packs {
 
     pub(super) fn forget(&mut self, query: &QueryId) {
         self.asked.remove(query);
-        self.before.remove(query);
-    }
-
-    /// Whether a question was charged for this pack, as far as is known.
-    fn is_new(&self, query: &QueryId, id: &AttemptId) -> bool {
-        self.before.get(query).is_none_or(|before| !before.contains(id))
     }
 
     /// Forgets for whom a question is answered.
@@ -214,9 +214,9 @@ impl Room {
             own,
             others: others.filter(|brand| *brand != self.me).collect(),
             until: utc(now.plus(self.times.reservation)),
+            before: Some(before),
         };
         self.apply(PackRecord::Asked(asked), &mut actions);
-        self.packs.before.insert(query, before);
         actions.extend(self.asks(query));
         let view = self.pack_view(query).ok_or_else(views::internal)?;
         Ok((QueryView { newly_asked: true, ..view }, actions))
@@ -478,10 +478,10 @@ impl Room {
         let release = (step == "released").then(|| views::pack_release(query, &answers));
         // a brand that failed after its charge says no more than that
         let own_new = own.as_ref().is_some_and(|own| own.charged_pico_rho > 0)
-            && self.packs.is_new(&query, &pack.asked.own);
+            && pack.is_new(&pack.asked.own);
         let charged = own_new
             || pack.outcomes.values().any(|outcome| match outcome {
-                Outcome::Answered(id) => self.packs.is_new(&query, id),
+                Outcome::Answered(id) => pack.is_new(id),
                 Outcome::Declined(reason) => *reason == PackDecline::Failed,
                 Outcome::Silent => false,
             });

@@ -181,6 +181,21 @@ fn one_brands_failing_questions_take_no_more_than_their_share() {
     assert_eq!(alliance.audit(), []);
 }
 
+/// What was declined is remembered until it is too late for it, and is declined then without being planned again.
+#[test]
+fn what_was_declined_is_forgotten_once_it_is_too_late_for_it() {
+    let mut alliance = Alliance::new(3, 32);
+    alliance.fault = Some((2, Fault::Declines));
+    for query in 1..=6 {
+        alliance.propose(0, query, HALVES).unwrap();
+        alliance.run_for(LIFETIME / 2);
+        assert_eq!(alliance.rooms[2].declined(), 1, "{query}");
+        alliance.run_for(3 * LIFETIME);
+        assert_eq!(alliance.rooms[2].declined(), 0, "{query}");
+    }
+    assert_eq!(alliance.audit(), []);
+}
+
 /// Nobody answers a reservation before its expiry: nothing was read, and the quota comes back.
 #[test]
 fn a_reservation_that_expires_returns_its_quota() {

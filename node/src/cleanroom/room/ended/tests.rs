@@ -110,7 +110,7 @@ impl Brand {
                 "SELECT {key}count(*) AS n FROM purchases WHERE quantity > {number}{group}"
             ),
             scope: Some(scope),
-            pico_rho: Some(1_000_000),
+            pico_rho: Some(5_000_000),
             ..Question::default()
         }
     }
@@ -202,4 +202,43 @@ fn a_failed_question_and_a_pack_leave_and_say_the_same() {
     let (own, entries) = (brand.room.queries(9, brand.now), brand.log.len());
     brand.ask(1, Scope::Pack);
     assert_eq!((brand.log.len(), own.len()), (entries, 2));
+}
+
+/// Void joint questions whose cost came back leave too, but for the newest; what is certified still tells of them.
+#[test]
+fn void_joint_questions_leave_once_their_cost_is_back() {
+    let mut brand = Brand::new();
+    let mut views = Vec::new();
+    for number in 0..6 {
+        let asked = brand.ask(number, Scope::Joint);
+        assert_eq!((asked.step.as_str(), asked.charged_pico_rho), ("reserving", 5_000_000));
+        brand.later();
+        // all other logs are certified past the expiry without a hash
+        for other in alliance_config::sample::BRANDS.map(|other| other.id) {
+            let (log, now) = (BrandId::new(other).unwrap(), brand.now);
+            let actions = brand.room.head(log, now, now);
+            brand.carry_out(actions);
+        }
+        brand.later();
+        views.push(brand.room.query_by_id(&asked.id, brand.now).unwrap());
+    }
+    for view in &views {
+        assert_eq!((view.step.as_str(), view.charged_pico_rho), ("void", 0), "{view:?}");
+    }
+    assert_eq!(brand.room.asked.len(), 6);
+    let records = brand.records.len();
+    brand.leave(2);
+    assert_eq!((brand.room.asked.len(), brand.records.len()), (2, records / 3));
+    for restarted in [false, true] {
+        if restarted {
+            brand.restart();
+        }
+        for view in &views {
+            assert_eq!(brand.room.query_by_id(&view.id, brand.now).unwrap(), *view, "{restarted}");
+        }
+    }
+    brand.later();
+    brand.leave(0);
+    assert!(brand.room.asked.is_empty() && brand.room.declined.is_empty());
+    assert_eq!(brand.records, Vec::<Vec<u8>>::new());
 }

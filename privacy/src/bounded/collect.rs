@@ -54,8 +54,8 @@ pub enum CollectError {
     /// Many times more private groups than any contract's public cap.
     #[error("there are more than {GROUPS_FAR} private groups")]
     Groups,
-    /// Several lines of one member and cell whose sum does not fit: an engine that groups has one.
-    #[error("a sum of one member's does not fit 64 bits")]
+    /// A sum that does not fit, which the plan's proof rules out.
+    #[error("a sum of bounded values does not fit 64 bits")]
     Overflow,
 }
 
@@ -121,6 +121,15 @@ struct Line {
 }
 
 impl Line {
+    /// The sum of two lines, if it fits one.
+    fn with(&self, other: &Self) -> Option<Self> {
+        let mut sum = *self;
+        for (sum, more) in sum.added.iter_mut().zip(&other.added) {
+            *sum = sum.checked_add(*more)?;
+        }
+        Some(sum)
+    }
+
     fn value(&self, added: u16) -> i128 {
         self.added.get(usize::from(added)).map_or(0, |value| i128::from(*value))
     }
@@ -208,7 +217,7 @@ impl<'p> Collector<'p> {
         if let Some(lines) = self.members.get_mut(member) {
             lines.push(line);
             if lines.len() >= at_most.saturating_mul(2).max(LINES_NETTED_FROM) {
-                net(lines, at_most, &self.names)?;
+                net(lines, at_most, &self.names);
             }
             return Ok(());
         }
@@ -249,7 +258,7 @@ impl<'p> Collector<'p> {
         let mut left = BTreeSet::new();
         for lines in self.members.values_mut() {
             if lines.len() > at_most {
-                net(lines, at_most, &names)?;
+                net(lines, at_most, &names);
             }
             let mut of: BTreeMap<usize, i128> = BTreeMap::new();
             for line in lines.iter() {
@@ -347,30 +356,31 @@ impl<'p> Collector<'p> {
     }
 }
 
-/// Adds up a member's lines of the same cell and bin. Of lines of private groups no more than so many are kept, of the
-/// least names: a name that is left out once is beyond so many others, and stays so.
-fn net(lines: &mut Vec<Line>, at_most: usize, names: &[Arc<str>]) -> Result<(), CollectError> {
+/// Adds up a member's lines of the same cell and bin; what would not fit a line stays in several, as only an
+/// engine that does not group returns it. Of private groups no more than so many are kept, of the least
+/// names: a name that is left out once is beyond so many others, and stays so.
+fn net(lines: &mut Vec<Line>, at_most: usize, names: &[Arc<str>]) {
     let order = |one: &Line, two: &Line| match (names.get(one.position), names.get(two.position)) {
         (Some(one), Some(two)) => one.cmp(two),
         _ => (one.position, one.bin).cmp(&(two.position, two.bin)),
     };
     lines.sort_unstable_by(order);
     let mut netted: Vec<Line> = Vec::with_capacity(at_most.min(lines.len()));
+    let mut different = 0usize;
     for line in lines.iter() {
-        match netted.last_mut() {
-            Some(last) if order(last, line) == Ordering::Equal => {
-                for (sum, more) in last.added.iter_mut().zip(&line.added) {
-                    *sum = sum.checked_add(*more).ok_or(CollectError::Overflow)?;
-                }
+        let same = netted.last_mut().filter(|last| order(last, line) == Ordering::Equal);
+        if same.is_none() {
+            different = different.saturating_add(1);
+            if different > at_most && !names.is_empty() {
+                break;
             }
-            _ => netted.push(*line),
+        }
+        match same.and_then(|last| Some((last.with(line)?, last))) {
+            Some((sum, last)) => *last = sum,
+            None => netted.push(*line),
         }
     }
-    if !names.is_empty() {
-        netted.truncate(at_most);
-    }
     *lines = netted;
-    Ok(())
 }
 
 /// Whether a private group's name may be shown as it is.

@@ -122,7 +122,9 @@ fn traffic(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
 fn rows_that_fail(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
     let name = "rows made to fail the reading";
     let hostile: [&[i64]; 4] = [&[i64::MAX], &[i64::MAX], &[i64::MIN], &[-1]];
-    let lines: Vec<Line<'_>> = hostile.iter().map(|sums| ("target", 0, *sums)).collect();
+    // more of them than are gathered without being netted
+    let hostile = hostile.iter().cycle().take(100);
+    let lines: Vec<Line<'_>> = hostile.map(|sums| ("target", 0, *sums)).collect();
     campaign(name, trials.min(100), random, |is_in, _| {
         let mut alliance = Alliance::new(mutant);
         let sql = "SELECT sum(amount_fen) FROM purchases";

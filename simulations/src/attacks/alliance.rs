@@ -36,6 +36,11 @@ pub enum Mutant {
     WithoutNoise,
     /// Noise of a quarter of the planned deviation.
     WeakNoise,
+    /// Noise of half the planned variance.
+    HalfVariance,
+    /// Each brand's noise is planned as if no brand colluded: a variance of sigma^2 / n in place of
+    /// sigma^2 / (n - t).
+    SharedByAll,
     /// Every row counts as a member of its own.
     WithoutClipping,
     /// Accounts forget what was charged.
@@ -166,6 +171,17 @@ impl Kept {
     pub(super) const fn new(mutant: Mutant) -> Self {
         Self { source: OpendpNoise::from_system_entropy(), mutant, drawn: Vec::new() }
     }
+
+    /// Forgets what was drawn.
+    pub(super) fn forget(&mut self) {
+        self.drawn.clear();
+    }
+
+    /// A draw of so many ten thousandths of a deviation.
+    fn narrowed(&mut self, deviation: &Rational, parts: u32) -> Result<i64, NoiseError> {
+        let narrowed = deviation * Rational::from(parts) / Rational::from(10_000u32);
+        self.source.discrete_gaussian(&narrowed)
+    }
 }
 
 impl NoiseSource for Kept {
@@ -173,6 +189,9 @@ impl NoiseSource for Kept {
         let draw = match self.mutant {
             Mutant::WithoutNoise => 0,
             Mutant::WeakNoise => self.source.discrete_gaussian(deviation)? / 4,
+            // the root of 1/2, and of 3/4
+            Mutant::HalfVariance => self.narrowed(deviation, 7_071)?,
+            Mutant::SharedByAll => self.narrowed(deviation, 8_660)?,
             _ => self.source.discrete_gaussian(deviation)?,
         };
         self.drawn.push(draw);

@@ -17,18 +17,24 @@ mod deviations;
 mod local;
 pub mod statistics;
 
-use privacy::{PicoRho, Release};
+use privacy::mechanism::NoiseSource as _;
+use privacy::{DpPlan, PicoRho, Release};
 use serde::Serialize;
 
 use crate::parallel;
 use crate::prng::Prng;
-use alliance::{Alliance, BRANDS, DEPARTMENTS, Line, Mutant, SPENDING_BOUND, contract, question};
+use alliance::{
+    Alliance, BRANDS, DEPARTMENTS, Kept, Line, Mutant, SPENDING_BOUND, contract, question,
+};
 use statistics::{Attack, Guesses};
 
 /// The brand that colludes with the attacker.
 const COLLUDER: usize = BRANDS - 1;
 const ALL: [usize; BRANDS] = [0, 1, 2, 3];
 const MEMBERS: &str = "SELECT count(distinct member) FROM purchases";
+/// Draws of the noise alone a side: so many for each trial, and no more than so many.
+const DRAWS_A_TRIAL: u32 = 5_000;
+const DRAWS_MAX: u32 = 2_000_000;
 /// Repetitions after which a mutant's accounts are taken to be endless.
 const REPETITIONS_MAX: usize = 300;
 
@@ -79,7 +85,8 @@ pub fn run(trials: u32, seed: u64) -> Report {
 /// An attack with so many trials with and as many without the member.
 type Run = fn(Mutant, u32, &mut Prng) -> Attack;
 
-const ATTACKS: [Run; 10] = [
+const ATTACKS: [Run; 11] = [
+    noise_alone,
     one_question,
     averaging_by_repetition,
     averaging_by_rephrasing,
@@ -104,9 +111,12 @@ struct Hunted {
     attack: Run,
 }
 
-const MUTANTS: [Hunted; 7] = [
+const MUTANTS: [Hunted; 9] = [
     // hundreds of questions a trial: what they cost together lets few trials show it
     Hunted { mutant: Mutant::WithoutCharges, trials: 24, attack: averaging_in_three },
+    // an eighth less deviation takes two million draws a side
+    Hunted { mutant: Mutant::SharedByAll, trials: 400, attack: noise_alone },
+    Hunted { mutant: Mutant::HalfVariance, trials: 30, attack: noise_alone },
     Hunted { mutant: Mutant::WithoutNoise, trials: 150, attack: one_question },
     Hunted { mutant: Mutant::WeakNoise, trials: 150, attack: sybil_analysts },
     Hunted { mutant: Mutant::WithoutClipping, trials: 150, attack: outlier_spender },
@@ -190,6 +200,30 @@ const ROW: &[i64] = &[1];
 const ONE: &[Line<'static>] = &[("target", 0, ROW)];
 /// Brands at which a member is, that do not collude.
 const HONEST: f64 = (BRANDS - 1) as f64;
+
+/// The noise that honest brands add for one question, drawn over and over: what tells a deviation that is a little too
+/// small. The member is at every honest brand, so that the sum moves by as much as there are of them, where the plan
+/// has noise for all: the bound is that of this part.
+fn noise_alone(mutant: Mutant, trials: u32, _: &mut Prng) -> Attack {
+    let name = "the noise of the honest alone";
+    let spec = question(MEMBERS, "desk", &ALL, largest());
+    let mut guesses = Guesses::default();
+    let plan = DpPlan::new(&contract(), &spec).ok();
+    let column = plan.as_ref().and_then(|plan| plan.columns().first());
+    let Some(column) = column else { return Attack::new(name, guesses, 0.0) };
+    let (deviation, scale) = (column.share_deviation(), column.scale() as f64);
+    let mut kept = Kept::new(mutant);
+    for is_in in [true, false] {
+        for _ in 0..trials.saturating_mul(DRAWS_A_TRIAL).min(DRAWS_MAX) {
+            let sum: i64 = (1..BRANDS).filter_map(|_| kept.discrete_gaussian(deviation).ok()).sum();
+            let score = sum as f64 / scale / HONEST + f64::from(u8::from(is_in));
+            guesses.add(is_in, score > 0.5);
+        }
+        kept.forget();
+    }
+    let part = HONEST / BRANDS as f64;
+    Attack::new(name, guesses, spec.rho.to_rho() * part * part)
+}
 
 fn one_question(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
     campaign("membership inference by one question", trials, random, |is_in, _| {
@@ -389,8 +423,29 @@ mod tests {
             assert!(!attack.exceeds(), "{attack:?}");
             assert!(attack.rho > 0.0 || attack.bound == 0.0, "nothing was asked: {attack:?}");
         }
-        for hunted in MUTANTS.into_iter().filter(|h| h.mutant != Mutant::WithoutCharges) {
+        let costly = [Mutant::WithoutCharges, Mutant::SharedByAll];
+        for hunted in MUTANTS.into_iter().filter(|h| !costly.contains(&h.mutant)) {
             assert!(hunted.run(1).exceeds(), "{:?}", hunted.mutant);
         }
+    }
+
+    /// What accounts that forget let through shows in the sums, whatever the noise was: every brand asks until it is
+    /// refused, and all that was answered is no more than the quota that was there.
+    #[test]
+    fn what_was_answered_is_no_more_than_the_accounts_hold() {
+        let answered = |mutant| {
+            let mut alliance = Alliance::new(mutant);
+            let spec = question(MEMBERS, "desk", &ALL, largest());
+            let asked = (0..10).map_while(|_| alliance.ask(0, &spec, &honest(true, ONE)).ok());
+            let released: Vec<PicoRho> =
+                asked.filter(|seen| seen.release.is_some()).map(|seen| seen.rho).collect();
+            (sum(released), alliance.charged(0))
+        };
+        let (answered_for, charged) = answered(Mutant::None);
+        assert_eq!((answered_for, charged), (quota(), quota()));
+        let (answered_for, charged) = answered(Mutant::WithoutCharges);
+        assert!(answered_for > quota() && charged < answered_for, "{answered_for} {charged}");
+        // another kind of mutant does not move the accounts
+        assert_eq!(answered(Mutant::WeakNoise), (quota(), quota()));
     }
 }

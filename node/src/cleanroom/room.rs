@@ -82,6 +82,8 @@ pub struct FormerContract {
     pub from: CalendarYear,
     /// The last year in which it was.
     pub until: CalendarYear,
+    /// The brands that were under it: what one was charged that has left since counts on.
+    pub brands: Vec<BrandId>,
 }
 
 impl FormerContract {
@@ -132,6 +134,8 @@ struct Asked {
 pub struct Room {
     me: ParticipantId,
     names: Names,
+    // with those that have left, whose charges of the year count
+    everyone: Names,
     inner: CleanRoom,
     // questions about the own members alone
     local: LocalRoom,
@@ -222,6 +226,7 @@ impl Room {
             packs,
             inner,
             me,
+            everyone: everyone(brands, former),
             names,
             zone: constitution.clearing_zone().clone(),
             retention_years: clean_room.retention_years(),
@@ -260,6 +265,7 @@ impl Room {
         self.local.follow(contract.clone());
         self.inner.follow(contract);
         former.iter().for_each(|former| self.inner.was_under(former.in_force()));
+        self.everyone = everyone(brands, former);
         self.names = names;
         self.zone = constitution.clearing_zone().clone();
         self.retention_years = clean_room.retention_years();
@@ -270,7 +276,7 @@ impl Room {
 
     /// Takes a certified entry of before the start, without acting on it.
     pub fn replay(&mut self, entry: &CertifiedApplication) {
-        let Some(certified) = Certified::of(entry, &self.names) else { return };
+        let Some(certified) = Certified::of(entry, &self.everyone) else { return };
         if let Err(error) = self.inner.replay(&certified) {
             tracing::warn!(log = %entry.log(), error = %error, "an entry of the clean room is void");
         }
@@ -286,7 +292,7 @@ impl Room {
 
     /// A certified entry of any log, in the log's order.
     pub fn certified(&mut self, entry: &CertifiedApplication, now: Timestamp) -> Vec<Action> {
-        let Some(certified) = Certified::of(entry, &self.names) else { return Vec::new() };
+        let Some(certified) = Certified::of(entry, &self.everyone) else { return Vec::new() };
         let effects = self.inner.certified(&certified, self.clock(now)).unwrap_or_else(|error| {
             tracing::warn!(log = %entry.log(), error = %error, "an entry of the clean room is void");
             Vec::new()
@@ -831,6 +837,12 @@ impl Room {
         let missing: Vec<String> = missing.map(ToString::to_string).collect();
         format!("no hash in time from: {}; {account}", missing.join(", "))
     }
+}
+
+/// The names of these brands and of those under contracts of before.
+fn everyone(mut brands: Vec<BrandId>, former: &[FormerContract]) -> Names {
+    brands.extend(former.iter().flat_map(|former| &former.brands));
+    Names::of(&brands)
 }
 
 /// The policy of a file, or without one the contract's.

@@ -296,7 +296,8 @@ impl Connection {
                 && let Some(spent) = spent.take()
             {
                 self.settings().charged(spent, view.charged_pico_rho);
-                if view.step == "void" && view.charged_pico_rho > 0 {
+                let joint = view.scope == "joint";
+                if joint && view.step == "void" && view.charged_pico_rho > 0 {
                     self.settings().may_come_back(view.id.clone(), spent);
                 }
             }

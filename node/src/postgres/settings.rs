@@ -252,9 +252,13 @@ impl Settings {
 
     /// Keeps in mind that a question's cost may yet be returned.
     pub fn may_come_back(&mut self, question: String, spent: Spent) {
-        if self.unsettled.len() < UNSETTLED_MAX && spent.of == self.budgets {
-            self.unsettled.push((question, spent));
+        if spent.of != self.budgets {
+            return;
         }
+        if self.unsettled.len() >= UNSETTLED_MAX {
+            self.unsettled.remove(0);
+        }
+        self.unsettled.push((question, spent));
     }
 
     /// The questions whose cost may yet be returned; they are to be put back if it was not.

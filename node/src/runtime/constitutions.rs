@@ -234,6 +234,7 @@ pub(super) fn former_contracts(
             contract,
             from: year(effect(one), zone),
             until: year(before(effect(next)), zone),
+            brands: one.profiles().map(|(brand, _)| brand).collect(),
         })
     });
     former.collect()

@@ -325,9 +325,7 @@ fn what_takes_long_to_plan_is_refused_soon() {
     raw.tables[0].columns.extend([many("brand_of"), many("size_of")]);
     let contract = Contract::try_from(raw).unwrap();
     let planned = |sql: &str| {
-        let began = std::time::Instant::now();
-        let planned = DpPlan::new(&contract, &spec(sql, 5)).map_err(|refusal| refusal.code());
-        (planned, began.elapsed().as_secs())
+        DpPlan::new(&contract, &spec(sql, 5)).map(|plan| plan.hash()).map_err(|no| no.code())
     };
     // 301 * 301 combinations, of each of which all of these are looked at
     let conditions: Vec<String> = (0..150).map(|at| format!("quantity <> {at}")).collect();
@@ -336,16 +334,13 @@ fn what_takes_long_to_plan_is_refused_soon() {
         "SELECT count(*) FROM purchases WHERE brand_of <> 'x' AND size_of <> 'y' AND {conditions}"
     );
     let wide = wide.replace("'x'", "'brand_of1'").replace("'y'", "'size_of1'");
-    let (refused, seconds) = planned(&wide);
-    assert_eq!(refused.unwrap_err(), RefusalCode::TooComplex);
-    assert!(seconds < 2);
+    assert_eq!(planned(&wide), Err(RefusalCode::TooComplex));
     // with few conditions, or few combinations, it is planned
     let few =
         "SELECT count(*) FROM purchases WHERE brand_of <> 'brand_of1' AND size_of <> 'size_of1'";
-    let (accepted, seconds) = planned(few);
-    assert!(accepted.is_ok() && seconds < 10, "{seconds}");
-    let (accepted, _) = planned(&format!("SELECT count(*) FROM purchases WHERE {conditions}"));
-    assert!(accepted.is_ok());
+    assert!(planned(few).is_ok());
+    let one = format!("SELECT count(*) FROM purchases WHERE {conditions}");
+    assert!(planned(&one).is_ok());
     // a subquery's column named again and again at each level, and an expression that doubles itself
     let mut nested = "SELECT member, quantity a FROM purchases".to_owned();
     for level in 0..6 {
@@ -358,8 +353,7 @@ fn what_takes_long_to_plan_is_refused_soon() {
         format!("SELECT count(*) FROM ({nested}) x WHERE a > 3"),
         format!("SELECT sum({doubled}) FROM purchases"),
     ] {
-        let (refused, seconds) = planned(&sql);
-        assert_eq!(refused.unwrap_err(), RefusalCode::TooComplex, "{sql}");
-        assert!(seconds < 2, "{seconds}: {sql}");
+        // by the count of steps: taken, they would not end
+        assert_eq!(planned(&sql), Err(RefusalCode::TooComplex), "{sql}");
     }
 }

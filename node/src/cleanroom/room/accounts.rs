@@ -43,7 +43,7 @@ impl Room {
             year: year.0,
             years: years.into_iter().collect(),
             profile: contract.profile().name().to_owned(),
-            rho_per_year: contract.profile().rho_per_year().get(),
+            rho_per_year: self.inner.ledger().promise(contract, year).get(),
             brands: brands.collect(),
         }
     }

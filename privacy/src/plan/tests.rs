@@ -347,7 +347,7 @@ fn what_takes_long_to_plan_is_refused_soon() {
         let named = vec!["a"; 40].join(", ");
         nested = format!("SELECT member, least({named}) a FROM ({nested}) l{level}");
     }
-    let doubled = format!("{}quantity{}", "abs(".repeat(22), ")".repeat(22));
+    let doubled = format!("{}quantity{}", "abs(".repeat(14), ")".repeat(14));
     for sql in [
         format!("SELECT sum(a) FROM ({nested}) x"),
         format!("SELECT count(*) FROM ({nested}) x WHERE a > 3"),

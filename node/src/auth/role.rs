@@ -201,7 +201,11 @@ permissions! {
     /// Decide on corrections that wait for a second person.
     DecideAdjustments: Partner | Officer;
     /// Review what looks like fraud, answer members' requests.
-    ReviewProgramme: Officer;
+    ReviewProgramme: Partner | Officer;
+    /// See the console's page of reviews, and do there what the API lets the role do.
+    UseReviewsPage: Partner | Officer;
+    /// See the console's pages of rules, segments and campaigns, and do there what the API lets the role do.
+    UseProgrammePages: Partner;
     /// Stop the node.
     StopNode: Administrator;
 }

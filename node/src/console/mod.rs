@@ -12,12 +12,14 @@ mod administration;
 mod budget;
 mod chart;
 mod language;
+mod manager;
 mod officer;
 mod partner;
 mod programme;
 mod questions;
 mod receipt;
 mod records;
+mod reviews;
 mod text;
 mod words;
 
@@ -30,12 +32,17 @@ pub use budget::budget_page;
 use chart::{BudgetBar, IntervalChart, ROWS_MAX};
 pub use language::Language;
 use language::say;
+pub use manager::{
+    CampaignsViews, GROUPS, Managed, RulesViews, SegmentsViews, campaigns_page, rules_page,
+    segments_page,
+};
 pub use officer::{OfficerViews, officer_page};
 pub use partner::{PartnerViews, partner_page};
 pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
 pub use questions::{Asking, PARAMETER, QuestionsViews, question_page, questions_page};
 pub use receipt::receipt_page;
 pub use records::{Done, RecordsViews, records_page};
+pub use reviews::{Reviewed, ReviewsViews, reviews_page};
 pub use text::rho;
 use text::utc;
 use words::Words;
@@ -98,6 +105,14 @@ pub enum Page {
     Budget,
     /// The points programme.
     Programme,
+    /// Its rules, and a change of them.
+    Rules,
+    /// Its segments.
+    Segments,
+    /// Its campaigns.
+    Campaigns,
+    /// What is to be reviewed.
+    Reviews,
     /// The counter.
     Staff,
 }
@@ -113,6 +128,10 @@ impl Page {
             Self::Administration => "/administration",
             Self::Budget => "/budget",
             Self::Programme => "/programme",
+            Self::Rules => "/programme/rules",
+            Self::Segments => "/programme/segments",
+            Self::Campaigns => "/programme/campaigns",
+            Self::Reviews => "/programme/reviews",
             Self::Staff => "/staff",
         }
     }
@@ -126,6 +145,10 @@ impl Page {
             Self::Administration => words.nav_administration,
             Self::Budget => words.budget,
             Self::Programme => words.nav_programme,
+            Self::Rules => words.nav_rules,
+            Self::Segments => words.nav_segments,
+            Self::Campaigns => words.nav_campaigns,
+            Self::Reviews => words.nav_reviews,
             Self::Staff => words.nav_staff,
         }
     }

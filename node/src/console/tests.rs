@@ -4,13 +4,17 @@ use super::*;
 use crate::auth::{Auth, Role};
 use crate::service::*;
 
-const PAGES: [Page; 9] = [
+const PAGES: [Page; 13] = [
     Page::Status,
     Page::Partner,
     Page::Questions,
     Page::Officer,
     Page::Records,
     Page::Programme,
+    Page::Rules,
+    Page::Segments,
+    Page::Campaigns,
+    Page::Reviews,
     Page::Staff,
     Page::Administration,
     Page::Budget,
@@ -54,6 +58,124 @@ fn programme() -> ProgrammeViews {
             decided_by: Some("wang".to_owned()),
             decided_ms: None,
         }],
+    }
+}
+
+fn rules() -> RulesViews {
+    RulesViews {
+        status: samples::status(),
+        rules: programme().rules,
+        file: RulesFileView { version: 3, notice_days: 30, ..RulesFileView::default() },
+        text: "version = 4\n# </textarea><script>".to_owned(),
+        check: Some(RulesCheckView {
+            version: 4,
+            differences: vec![RuleDifferenceView {
+                key: "expiry".to_owned(),
+                words: words("原为：365 天", "Was: 365 days"),
+                needs_notice: true,
+            }],
+            earliest_ms: 1_790_000_000_000,
+            ..RulesCheckView::default()
+        }),
+        simulation: Some(SimulationView { purchases: 4_321, ..SimulationView::default() }),
+        ..RulesViews::default()
+    }
+}
+
+fn segments() -> SegmentsViews {
+    let terms = SegmentRequest {
+        zh: "流失会员".to_owned(),
+        en: "Lost members".to_owned(),
+        quiet_days: Some(30),
+        spent_at_least_fen: Some(100_000),
+        hours: Some("evening".to_owned()),
+        ..SegmentRequest::default()
+    };
+    let segment = |name: &str, in_rules, members| SegmentView {
+        name: name.to_owned(),
+        terms: terms.clone(),
+        in_rules,
+        members,
+    };
+    SegmentsViews {
+        status: samples::status(),
+        segments: SegmentsView {
+            members: 2_000,
+            segments: vec![segment("lost", true, 500), segment("away", false, 7)],
+            asked: None,
+            tiers: vec!["gold".to_owned()],
+        },
+        draft: SegmentRequest { tier_at_least: Some("gold".to_owned()), ..terms },
+        done: Some(Managed::Counted { inside: 7, members: 2_000 }),
+        ..SegmentsViews::default()
+    }
+}
+
+fn campaigns() -> CampaignsViews {
+    let group = |name: &str, coupon: Option<&str>, buyers| CampaignGroupView {
+        name: name.to_owned(),
+        share: 1,
+        coupon: coupon.map(str::to_owned),
+        members: 100,
+        buyers,
+        fen: 123_400,
+        coupons_given: 100,
+        coupons_redeemed: 41,
+        ..CampaignGroupView::default()
+    };
+    let campaign = |name: &str, stage: &str| CampaignView {
+        name: name.to_owned(),
+        words: words("春季", "Spring"),
+        segment: "away".to_owned(),
+        stage: stage.to_owned(),
+        from: "2026-12-01".to_owned(),
+        to: "2026-12-31".to_owned(),
+        count_days: 30,
+        by: "mia".to_owned(),
+        groups: vec![group("a", Some("ten"), 30), group("control", None, 20)],
+        ..CampaignView::default()
+    };
+    CampaignsViews {
+        status: samples::status(),
+        campaigns: CampaignsView {
+            kinds: vec![CouponOfferView {
+                kind: "ten".to_owned(),
+                words: words("十元券", "Ten off"),
+            }],
+            campaigns: vec![campaign("spring", "running"), campaign("autumn", "ended")],
+            ..CampaignsView::default()
+        },
+        segments: segments().segments,
+        today: "2026-11-29".to_owned(),
+        ..CampaignsViews::default()
+    }
+}
+
+fn reviews() -> ReviewsViews {
+    let case = |number, verdict: Option<&str>| CaseView {
+        number,
+        sign: "device".to_owned(),
+        cards: vec!["FS0****Z7EN".to_owned()],
+        accounts: 6,
+        due_ms: 1,
+        verdict: verdict.map(str::to_owned),
+        closed_ms: verdict.map(|_| 1_790_000_000_000),
+        reviewer: verdict.map(|_| "eva".to_owned()),
+        reason: verdict.map(|_| "one phone".to_owned()),
+        ..CaseView::default()
+    };
+    ReviewsViews {
+        status: samples::status(),
+        open: vec![case(1, None)],
+        closed: vec![case(2, Some("stopped"))],
+        waiting: programme().adjustments,
+        requests: vec![RequestView {
+            number: 5,
+            about: "complaint".to_owned(),
+            text: "<img src=x>".to_owned(),
+            ..RequestView::default()
+        }],
+        ..ReviewsViews::default()
     }
 }
 
@@ -108,6 +230,10 @@ fn pages() -> Vec<(Language, String)> {
                 officer_page(&samples::officer(), language, &proof(), &PAGES),
                 programme_page(&programme(), language, &proof(), &PAGES),
                 staff_page(&counter(), language, &proof(), &PAGES),
+                rules_page(&rules(), language, &proof(), &PAGES),
+                segments_page(&segments(), language, &proof(), &PAGES),
+                campaigns_page(&campaigns(), language, &proof(), &PAGES),
+                reviews_page(&reviews(), language, &proof(), &PAGES),
                 administration_page(&samples::administration(), language, &proof(), &PAGES),
                 records_page(&samples::records(), language, &proof(), &PAGES),
                 questions_page(&samples::questions(), language, &proof(), &PAGES),
@@ -285,6 +411,80 @@ fn a_manager_sees_rules_liability_expiry_and_corrections() {
     };
     let page = programme_page(&wrong, Language::English, &proof(), &PAGES).unwrap();
     assert!(page.contains("The books do not balance"));
+}
+
+#[test]
+fn a_manager_sees_what_a_change_of_rules_needs_before_it_is_proposed() {
+    for (language, said) in [
+        (Language::Chinese, ["须公告", "最早生效", "4,321", "2026-09-21", "原为：365 天"]),
+        (
+            Language::English,
+            ["needs notice", "at the earliest", "4,321", "2026-09-21", "Was: 365 days"],
+        ),
+    ] {
+        let page = rules_page(&rules(), language, &proof(), &PAGES).unwrap();
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        assert!(page.contains("&#60;script") && page.matches("</textarea>").count() == 1);
+    }
+}
+
+#[test]
+fn a_manager_sees_how_many_are_in_a_segment_and_how_groups_of_a_campaign_do() {
+    for (language, said) in [
+        (
+            Language::Chinese,
+            ["25.0%", "30 天未消费", "1,000.00", "多在晚上", "共 2,000 名会员中有 7 名"],
+        ),
+        (
+            Language::English,
+            [
+                "25.0%",
+                "no purchase for 30 days",
+                "1,000.00",
+                "in the evening",
+                "7 of 2,000 members",
+            ],
+        ),
+    ] {
+        let page = segments_page(&segments(), language, &proof(), &PAGES).unwrap();
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        assert_eq!(
+            page.matches("value=\"drop\"").count(),
+            1,
+            "the rules' own are not dropped here"
+        );
+        assert_eq!(page.matches(" selected").count(), 2, "tier and hours of the draft");
+    }
+    for (language, said) in [
+        (Language::Chinese, ["十元券", "对照（无）", "进行中", "已结束"]),
+        (Language::English, ["Ten off", "nothing: control", "running", "ended"]),
+    ] {
+        let page = campaigns_page(&campaigns(), language, &proof(), &PAGES).unwrap();
+        for word in said.into_iter().chain(["30.0%", "+10.0 [−2.1, +21.7]", "12.34", "41 / 100"])
+        {
+            assert!(page.contains(word), "{word}");
+        }
+        assert_eq!(page.matches("value=\"end\"").count(), 1, "what has ended is not ended again");
+    }
+}
+
+#[test]
+fn who_reviews_sees_cases_reasons_corrections_and_requests() {
+    for (language, said) in [
+        (Language::Chinese, ["同一设备", "停用", "已逾期", "待第二人同意"]),
+        (Language::English, ["one device", "stopped", "overdue", "second person"]),
+    ] {
+        let page = reviews_page(&reviews(), language, &proof(), &PAGES).unwrap();
+        for word in said.into_iter().chain(["FS0****Z7EN", "one phone", "eva", "−600", "complaint"])
+        {
+            assert!(page.contains(word), "{word}");
+        }
+        assert!(page.contains("&#60;img") && !page.contains("<img"));
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::visitor::pages_of;
 use super::{App, Problem};
 use crate::auth::{AuthError, Authorized, perm};
 use crate::console::{self, Language, Notice};
+use crate::service::{ErrorKind, ServiceError};
 
 /// How a page is asked for.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -197,6 +198,18 @@ pub(super) async fn icon() -> impl IntoResponse {
         (header::CACHE_CONTROL, "private, max-age=86400"),
     ];
     (headers, console::ICON)
+}
+
+/// A whole number as a form has it.
+pub(super) fn number<N: std::str::FromStr>(text: &str) -> Result<N, ServiceError> {
+    text.trim().parse().map_err(|_| {
+        ServiceError::new(
+            ErrorKind::Invalid,
+            "number_malformed",
+            "this is no whole number / 不是整数",
+            "write digits only / 只写数字",
+        )
+    })
 }
 
 pub(super) fn rendered(page: Option<String>, status: StatusCode) -> Result<Response, Problem> {

@@ -181,7 +181,7 @@ fn wrong_amount() -> ServiceError {
 }
 
 /// Yuan as people write them, in fen.
-fn fen(text: &str) -> Result<i64, ServiceError> {
+pub(super) fn fen(text: &str) -> Result<i64, ServiceError> {
     let text = text.trim();
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -200,6 +200,11 @@ fn local_minute(now_ms: u64) -> String {
     time.map(|time| time.strftime("%Y-%m-%dT%H:%M").to_string()).unwrap_or_default()
 }
 
+/// The day it is in China, as browsers write it.
+pub(super) fn china_day(now_ms: u64) -> String {
+    local_minute(now_ms).split('T').next().unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,5 +218,6 @@ mod tests {
             assert!(fen(wrong).is_err(), "{wrong}");
         }
         assert_eq!(local_minute(1_790_000_000_000), "2026-09-21T22:13");
+        assert_eq!(china_day(1_790_000_000_000), "2026-09-21");
     }
 }

@@ -22,6 +22,7 @@ mod publisher;
 pub mod rebuild;
 pub mod sealed_journal;
 mod sealing;
+mod segments;
 mod simulation;
 pub mod snapshot;
 mod start;
@@ -717,6 +718,9 @@ impl Runtime {
                         &file.rules,
                         reply,
                     );
+                }
+                ProgrammeCommand::Segments { asked, reply } => {
+                    segments::begin(&self.core, asked, now(), reply);
                 }
                 command => self.core.programme_command(command, now(), turn),
             },

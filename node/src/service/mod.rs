@@ -6,6 +6,7 @@
 //! [`crate::auth`] before it gets here. Does not render.
 
 mod backups;
+mod campaigns;
 mod cleanroom;
 mod counter;
 mod events;
@@ -31,6 +32,7 @@ use crate::purchases::Facts;
 use crate::vault::MemberId;
 
 pub use backups::*;
+pub use campaigns::*;
 pub use cleanroom::*;
 pub use counter::*;
 pub use events::*;

@@ -14,6 +14,7 @@ use protocol::time::Timestamp;
 
 use super::super::answer;
 use super::super::simulation::months;
+use super::campaigns::segment_terms;
 use super::operations::vault_error;
 use super::programme::request_key;
 use super::programme_staff::decided;
@@ -42,7 +43,7 @@ pub(super) fn name(text: &str, field: &str) -> Result<Name, ServiceError> {
     Name::new(text).map_err(wrong)
 }
 
-fn fen(number: u64, field: &str) -> Result<Fen, ServiceError> {
+pub(super) fn fen(number: u64, field: &str) -> Result<Fen, ServiceError> {
     let wrong = |error: programme::InvalidFen| {
         invalid("amount_range", format!("{field}: {error}"), "give the amount in fen")
     };
@@ -155,31 +156,47 @@ impl Core {
                 let did = self.at_till(&key, action, now, turn);
                 answer(turn, reply, did);
             }
-            C::Manage { action, reply } => {
+            C::Manage { action, by, reply } => {
                 let event = match action {
                     ManagerAction::Stock { reward, total } => {
                         name(&reward, "reward").map(|reward| Event::Stock { reward, total })
                     }
                     ManagerAction::WithdrawRules {} => Ok(Event::WithdrawRules),
+                    ManagerAction::KeepSegment { name: segment, terms } => name(&segment, "name")
+                        .and_then(|name| {
+                            Ok(Event::KeepSegment { name, terms: segment_terms(terms)? })
+                        }),
+                    ManagerAction::DropSegment { name: segment } => {
+                        name(&segment, "name").map(|name| Event::DropSegment { name })
+                    }
+                    ManagerAction::MakeCampaign { name: campaign, terms } => {
+                        self.campaign_event(&campaign, terms, by)
+                    }
+                    ManagerAction::EndCampaign { name: campaign } => {
+                        name(&campaign, "name").map(|name| Event::EndCampaign { name })
+                    }
                 };
                 let did = event.and_then(|event| self.happen(event, now, turn));
                 answer(turn, reply, did.map(|it| done(it, None)));
             }
-            C::Review { action, reply } => {
+            C::Review { action, by, reply } => {
                 let event = match action {
-                    ReviewAction::Review { case, stop } => {
+                    ReviewAction::Review { case, stop, reason } => {
                         let verdict = if stop { Verdict::Stopped } else { Verdict::Cleared };
-                        Event::Review { case, verdict }
+                        let reason = reason.filter(|reason| !reason.trim().is_empty());
+                        Event::Review { case, verdict, by, reason }
                     }
                     ReviewAction::Answer { request, text } => Event::Answer { request, text },
                 };
                 let did = self.happen(event, now, turn);
                 answer(turn, reply, did.map(|it| done(it, None)));
             }
-            C::Campaigns { reply } => answer(turn, reply, Ok(self.campaigns_view())),
+            C::Campaigns { reply } => answer(turn, reply, Ok(self.campaigns_view(now))),
             C::Check { file, reply } => answer(turn, reply, self.check_view(&file.rules, now)),
-            // on a thread of its own: see `runtime::simulation`
+            // on threads of their own: see `runtime::simulation` and `runtime::segments`
             C::Simulate { reply, .. } => drop(reply),
+            C::Segments { reply, .. } => drop(reply),
+            C::RulesFile { reply } => answer(turn, reply, Ok(self.rules_file_view())),
             C::Adjust { key, card, by, request, reply } => {
                 let did = self.adjust_points((&key, by), &card, request, now, turn);
                 answer(turn, reply, did);
@@ -195,7 +212,7 @@ impl Core {
                 answer(turn, reply, did);
             }
             C::Coupons { kind, reply } => answer(turn, reply, self.coupon_views(kind.as_deref())),
-            C::Cases { reply } => answer(turn, reply, Ok(self.case_views())),
+            C::Cases { closed, reply } => answer(turn, reply, Ok(self.case_views(closed))),
             C::Requests { reply } => answer(turn, reply, Ok(self.request_views())),
             C::Notices { after, reply } => answer(turn, reply, Ok(self.notice_views(after))),
         }
@@ -431,7 +448,7 @@ impl Core {
         card.unwrap_or_else(|_| "****".to_owned())
     }
 
-    fn campaigns_view(&self) -> CampaignsView {
+    fn campaigns_view(&self, now: Timestamp) -> CampaignsView {
         let Some(rules) = self.programme.rules() else { return CampaignsView::default() };
         let stock = rules.rewards.iter().map(|(name, reward)| {
             let stock = self.programme.rewards().stock(name);
@@ -449,7 +466,9 @@ impl Core {
             given: count.given,
             redeemed: count.redeemed,
         });
-        let experiments = self.programme.results().map(|(test, group, result)| {
+        let of_rules = self.programme.results();
+        let of_rules = of_rules.filter(|(test, ..)| !self.programme.is_campaign(test));
+        let experiments = of_rules.map(|(test, group, result)| {
             let groups = rules.experiments.get(test).map(|test| test.groups.as_slice());
             let named = groups.and_then(|groups| groups.get(usize::from(group)));
             GroupView {
@@ -465,12 +484,23 @@ impl Core {
             stock: stock.collect(),
             coupons: kinds.collect(),
             experiments: experiments.collect(),
+            kinds: rules
+                .coupons
+                .iter()
+                .map(|(kind, it)| CouponOfferView {
+                    kind: kind.to_string(),
+                    words: words(&it.words),
+                })
+                .collect(),
+            campaigns: self.campaign_list(now),
         }
     }
 
-    fn case_views(&self) -> Vec<CaseView> {
-        let open = self.programme.watch().cases().filter(|(_, case)| case.closed.is_none());
-        let mut views: Vec<CaseView> = open
+    /// Open cases, the most urgent first; or those that are closed, the latest first.
+    fn case_views(&self, closed: bool) -> Vec<CaseView> {
+        let cases = self.programme.watch().cases();
+        let cases = cases.filter(|(_, case)| case.closed.is_some() == closed);
+        let mut views: Vec<CaseView> = cases
             .map(|(number, case)| CaseView {
                 number,
                 sign: case.sign.name().to_owned(),
@@ -483,9 +513,18 @@ impl Core {
                 accounts: u64::try_from(case.accounts.len()).unwrap_or(u64::MAX),
                 opened_ms: case.opened.unix_ms(),
                 due_ms: case.due.unix_ms(),
+                verdict: case.closed.map(|(_, verdict)| verdict.name().to_owned()),
+                closed_ms: case.closed.map(|(at, _)| at.unix_ms()),
+                reviewer: case.reviewer.clone(),
+                reason: case.reason.clone(),
             })
             .collect();
-        views.sort_by_key(|view| view.due_ms);
+        if closed {
+            views.sort_by_key(|view| (std::cmp::Reverse(view.closed_ms), view.number));
+            views.truncate(LIST_MAX);
+        } else {
+            views.sort_by_key(|view| (view.due_ms, view.number));
+        }
         views
     }
 

@@ -118,6 +118,8 @@ permissions! {
     CorrectMembers: Store;
     /// Begin sessions of members whom the app has recognised, tell what was seen of people.
     BeginMemberSessions: App;
+    /// Hand out codes with which members open their own pages.
+    HandOutMemberCodes: Store | App;
     /// Enter members' requests.
     TakeRequests: Store | Officer;
     /// See and answer members' requests, erase members, put them under a legal hold.

@@ -14,6 +14,7 @@ mod chart;
 mod language;
 mod manager;
 mod officer;
+mod own;
 mod partner;
 mod programme;
 mod questions;
@@ -37,6 +38,7 @@ pub use manager::{
     segments_page,
 };
 pub use officer::{OfficerViews, officer_page};
+pub use own::{OwnViews, member_words, own_erased_page, own_page, own_sign_in_page};
 pub use partner::{PartnerViews, partner_page};
 pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
 pub use questions::{Asking, PARAMETER, QuestionsViews, question_page, questions_page};

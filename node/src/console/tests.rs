@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::auth::{Auth, Role};
+use crate::desk::{IdentifierView, MemberRecordView, RequestView as LegalRequestView};
 use crate::service::*;
 
 const PAGES: [Page; 13] = [
@@ -182,7 +183,21 @@ fn reviews() -> ReviewsViews {
 fn counter() -> StaffViews {
     StaffViews {
         status: samples::status(),
-        card: "FS0SE5S4Z7EN".to_owned(),
+        record: Some(MemberRecordView {
+            member: "~0a0b".to_owned(),
+            identifiers: vec![IdentifierView {
+                kind: "phone".to_owned(),
+                shown: "138****5678".to_owned(),
+                first_seen_ms: None,
+                last_seen_ms: None,
+            }],
+            ..MemberRecordView::default()
+        }),
+        code: Some(MemberCodeView {
+            code: "7QZ4-M3KD-0X9V".to_owned(),
+            path: "/my/sign-in?code=7QZ4-M3KD-0X9V".to_owned(),
+            expires_ms: 1,
+        }),
         member: Some(ProgrammeMemberView {
             card: "FS0****Z7EN".to_owned(),
             available: 4_711,
@@ -209,6 +224,52 @@ fn counter() -> StaffViews {
     }
 }
 
+fn own() -> OwnViews {
+    let counter = counter();
+    OwnViews {
+        status: samples::status(),
+        account: OwnAccountView {
+            card: "FS0****Z7EN".to_owned(),
+            programme: counter.member.map(|member| ProgrammeMemberView {
+                claimable: vec![ClaimView {
+                    kind: "five_off".to_owned(),
+                    words: words("五元券", "Five yuan off"),
+                    price_points: 500,
+                    worth_fen: 500,
+                }],
+                ..member
+            }),
+            links: vec![LinkView { brand: "kids".to_owned(), state: "linked".to_owned() }],
+            exchanges: samples::partner().exchanges,
+            consents: vec![
+                OwnConsentView {
+                    purpose: "marketing".to_owned(),
+                    granted: true,
+                    at_ms: Some(1_790_000_000_000),
+                    ..OwnConsentView::default()
+                },
+                OwnConsentView {
+                    purpose: "exchange".to_owned(),
+                    receiver: Some("kids".to_owned()),
+                    ..OwnConsentView::default()
+                },
+            ],
+            notice_version: 4,
+            requests: vec![LegalRequestView {
+                kind: "correction".to_owned(),
+                state: "open".to_owned(),
+                opened_ms: 1_790_000_000_000,
+                ..LegalRequestView::default()
+            }],
+            ..OwnAccountView::default()
+        },
+        rules: programme().rules,
+        key: "k".to_owned(),
+        done: Some(words("已同意。", "You have agreed.")),
+        problem: Some(member_words("other", "<script>")),
+    }
+}
+
 fn proof<P: crate::auth::Permission>() -> Authorized<P> {
     let directory = tempfile::tempdir().unwrap();
     let auth = Auth::open(&directory.path().join("users.json")).unwrap();
@@ -230,6 +291,9 @@ fn pages() -> Vec<(Language, String)> {
                 officer_page(&samples::officer(), language, &proof(), &PAGES),
                 programme_page(&programme(), language, &proof(), &PAGES),
                 staff_page(&counter(), language, &proof(), &PAGES),
+                own_page(&own(), language),
+                own_sign_in_page(&status, "7QZ4", true, language),
+                own_erased_page(&status, &LegalRequestView::default(), language),
                 rules_page(&rules(), language, &proof(), &PAGES),
                 segments_page(&segments(), language, &proof(), &PAGES),
                 campaigns_page(&campaigns(), language, &proof(), &PAGES),
@@ -494,11 +558,52 @@ fn a_counter_sees_a_masked_member_and_no_coupons_code() {
         assert!(page.contains(word), "{word}");
     }
     assert!(!page.contains("0000-0000"), "a code is the member's to show");
-    // the card is in what the forms send, and nowhere else
-    assert_eq!(page.matches("FS0SE5S4Z7EN").count(), 2);
-    assert_eq!(page.matches("name=\"card\" value=\"FS0SE5S4Z7EN\"").count(), 2);
+    assert!(page.contains("138****5678") && page.contains("7QZ4-M3KD-0X9V"));
+    // forms name the member by the node's own number
+    assert_eq!(page.matches("name=\"member\" value=\"~0a0b\"").count(), 3);
     let nobody = staff_page(&StaffViews::default(), Language::English, &proof(), &PAGES).unwrap();
     assert_eq!(nobody.matches("<form").count(), 2, "signing out, and looking up");
+}
+
+#[test]
+fn a_member_sees_the_own_account_and_decides_on_it() {
+    for (language, said) in [
+        (
+            Language::Chinese,
+            ["可用积分", "金卡", "99 积分", "五元券", "接收优惠信息", "立即删除", "第 4 版"],
+        ),
+        (
+            Language::English,
+            [
+                "Points to spend",
+                "Gold",
+                "99 points",
+                "Five yuan off",
+                "Offers made to you",
+                "At once, and for good",
+                "version 4",
+            ],
+        ),
+    ] {
+        let page = own_page(&own(), language).unwrap();
+        for word in said.into_iter().chain(["4,711", "FS0****Z7EN", "0000-0000-0000-0000"]) {
+            assert!(page.contains(word), "{word}\n{page}");
+        }
+        let exchange = &own().account.exchanges[0].id;
+        assert!(page.contains(&format!("/my/exchanges/{exchange}/receipt")));
+        assert_eq!(page.matches("/receipt\"").count(), 1, "what is under way has no receipt");
+        assert_eq!(page.matches("name=\"granted\" value=\"no\"").count(), 1);
+        assert_eq!(page.matches("name=\"granted\" value=\"yes\"").count(), 1);
+        assert!(page.contains("&#60;script") && !page.contains("<script"));
+        // nothing of the console's: no page of it, no way to sign in to it
+        assert!(!page.contains("href=\"/sign-in") && !page.contains("/partner"));
+    }
+    let held = OwnViews {
+        account: OwnAccountView { on_hold: true, ..OwnAccountView::default() },
+        ..OwnViews::default()
+    };
+    let page = own_page(&held, Language::English).unwrap();
+    assert!(page.contains("keeps this account") && !page.contains("name=\"confirm\""));
 }
 
 #[test]

@@ -26,6 +26,7 @@ mod manager_pages;
 mod members;
 mod metrics;
 mod openapi;
+mod own_pages;
 mod pages;
 mod people;
 mod problem;
@@ -124,6 +125,8 @@ enum Access {
     },
     /// A member, about nothing but the member's own.
     Member,
+    /// A page for a member, by the session in the browser's cookie.
+    MemberPage,
 }
 
 /// As [`needs`], for a page: the session is in the browser's cookie.
@@ -212,6 +215,10 @@ routes! {
     post   "/api/v1/second-factor"                     members::second_factor needs::<perm::SetUpSecondFactor>();
     post   "/api/v1/second-factor/confirmation"        members::confirm_second_factor needs::<perm::SetUpSecondFactor>();
     post   "/api/v1/member-sessions"                   members::begin_session needs::<perm::BeginMemberSessions>();
+    post   "/api/v1/member-codes"                      members::hand_out_code needs::<perm::HandOutMemberCodes>();
+    get    "/api/v1/me/account"                        members::own_account  Access::Member;
+    get    "/api/v1/me/exchanges/{id}/receipt"         members::own_receipt  Access::Member;
+    post   "/api/v1/me/actions"                        members::own_action   Access::Member;
     get    "/api/v1/me"                                members::own_data     Access::Member;
     post   "/api/v1/me/consents"                       members::own_consent  Access::Member;
     post   "/api/v1/me/corrections"                    members::own_correction Access::Member;
@@ -322,6 +329,13 @@ routes! {
     get    "/records"                                  record_pages::records page::<perm::UseRecordsPage>();
     post   "/records"                                  record_pages::record_form page::<perm::UseRecordsPage>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
+    get    "/my"                                       own_pages::account    Access::MemberPage;
+    post   "/my"                                       own_pages::account_form Access::MemberPage;
+    get    "/my/export"                                own_pages::export     Access::MemberPage;
+    get    "/my/exchanges/{id}/receipt"                own_pages::receipt    Access::MemberPage;
+    get    "/my/sign-in"                               own_pages::sign_in_page Access::Public;
+    post   "/my/sign-in"                               own_pages::sign_in    Access::Public;
+    post   "/my/sign-out"                              own_pages::sign_out   Access::Public;
     get    "/console.css"                              pages::style_sheet    Access::Public;
     get    "/verify"                                   pages::verify         Access::Public;
     get    "/receipt.js"                               pages::receipt_script Access::Public;

@@ -8,6 +8,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -230,8 +231,18 @@ fn cookie_name(app: &App) -> String {
     format!("__Host-session-{}", app.node.brand())
 }
 
+/// A key under which the forms of a page do what they do, once.
+pub(super) fn fresh_key() -> Result<String, Problem> {
+    let mut key = [0; 16];
+    SystemRandom::new().fill(&mut key).map_err(|_| Problem::internal())?;
+    Ok(key.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 pub(super) fn cookie<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
-    let name = cookie_name(app);
+    cookie_named(&cookie_name(app), headers)
+}
+
+pub(super) fn cookie_named<'h>(name: &str, headers: &'h HeaderMap) -> Option<&'h str> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     values
         .flat_map(|value| value.split(';'))

@@ -7,8 +7,10 @@ use utoipa::IntoParams;
 
 use super::conditional::IfMatch;
 use super::extract::{IdempotencyKey, Json, Path, Query};
+use super::members::asker;
 use super::{App, Problem};
 use crate::auth::{Authorized, perm};
+use crate::desk::Deed;
 use crate::service::*;
 
 type Result<T, E = Problem> = std::result::Result<T, E>;
@@ -118,10 +120,11 @@ pub(super) async fn rules_file(
     params(("card" = String, Path, description = "Card number")),
     responses((status = 200, description = "The member", body = ProgrammeMemberView)))]
 pub(super) async fn member(
-    _: Authorized<perm::ReadMembers>,
+    by: Authorized<perm::ReadMembers>,
     State(app): State<App>,
     Path(card): Path<String>,
 ) -> Result<Json<ProgrammeMemberView>> {
+    app.node.note(&asker(&by), Deed::Read, "points, lots, tier and coupons", &card).await?;
     Ok(Json(app.node.programme_member(card).await?))
 }
 

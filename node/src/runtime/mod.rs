@@ -767,7 +767,7 @@ impl Runtime {
         let balance = self.core.points.balance(member);
         let links = self.core.vault.links(member).map_err(vault_error)?;
         Ok(MemberView {
-            card: masked(card),
+            card: self.core.vault.masked_card(member).map_err(vault_error)?,
             available: balance.available.get(),
             held: balance.held.get(),
             links: self.link_views(links),

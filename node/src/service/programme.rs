@@ -55,6 +55,32 @@ pub struct CouponView {
     pub redeemed_ms: Option<u64>,
 }
 
+/// A coupon that members may claim.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClaimView {
+    /// Its kind.
+    pub kind: String,
+    /// What members read.
+    pub words: Bilingual,
+    /// What it costs.
+    pub price_points: u64,
+    /// What it takes off, in fen.
+    pub worth_fen: u64,
+}
+
+/// A reward that is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RewardOfferView {
+    /// Its name.
+    pub reward: String,
+    /// What members read.
+    pub words: Bilingual,
+    /// What it costs.
+    pub price_points: u64,
+    /// How many are left.
+    pub left: u32,
+}
+
 /// A reward set aside.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HoldView {
@@ -123,6 +149,10 @@ pub struct ProgrammeMemberView {
     pub stopped: bool,
     /// The member's requests.
     pub requests: Vec<RequestView>,
+    /// Coupons that members may claim.
+    pub claimable: Vec<ClaimView>,
+    /// Rewards that are there to be asked for.
+    pub rewards: Vec<RewardOfferView>,
 }
 
 /// The rules as members read them.

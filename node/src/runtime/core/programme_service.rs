@@ -5,7 +5,7 @@ use ::programme::coupons::{Code, Coupon};
 use ::programme::fraud::{Trace, Verdict};
 use ::programme::plain::{self, Concern};
 use ::programme::requests::{Key, Request};
-use ::programme::rules::{Rules, Words};
+use ::programme::rules::{CouponKind, Rules, Words};
 use ::programme::state::{Answer, Event, Notice, Told};
 use ::programme::tiers::{self, Distance};
 use ::programme::{Account, Fen, InvalidName, Name, report, segments};
@@ -21,7 +21,7 @@ use super::programme_staff::decided;
 use super::{Core, Turn};
 use crate::exchange::points::account;
 use crate::service::*;
-use crate::vault::{BlindIndex, MemberId, masked};
+use crate::vault::{BlindIndex, MemberId};
 
 /// Cards shown of a case.
 const CARDS_SHOWN: usize = 20;
@@ -384,6 +384,7 @@ impl Core {
         now: Timestamp,
     ) -> Result<ProgrammeMemberView, ServiceError> {
         let member = account(self.member(card)?);
+        let shown = self.masked_card(member);
         let programme = &self.programme;
         let no_rules = ::programme::state::Refusal::NoRules;
         let rules = programme.rules().ok_or_else(|| super::programme::refused(&no_rules))?;
@@ -396,7 +397,7 @@ impl Core {
         let requests = programme.requests().iter().filter(|(_, request)| request.account == member);
         let inside = segments::of(rules, &profile, programme.names(), now);
         Ok(ProgrammeMemberView {
-            card: masked(card),
+            card: shown.clone(),
             available: balance.available().get(),
             held: balance.held().get(),
             owed: balance.owed().get(),
@@ -437,9 +438,21 @@ impl Core {
             streak: profile.streak,
             stopped: profile.stopped,
             requests: requests
-                .map(|(number, request)| request_view(number, request, masked(card)))
+                .map(|(number, request)| request_view(number, request, shown.clone()))
                 .collect(),
+            claimable: claimable(rules),
+            rewards: self.reward_offers(rules),
         })
+    }
+
+    fn reward_offers(&self, rules: &Rules) -> Vec<RewardOfferView> {
+        let offers = rules.rewards.iter().map(|(name, reward)| RewardOfferView {
+            reward: name.to_string(),
+            words: words(&reward.words),
+            price_points: reward.price.get(),
+            left: self.programme.rewards().stock(name).left(),
+        });
+        offers.filter(|offer| offer.left > 0).collect()
     }
 
     pub(super) fn masked_card(&self, account: Account) -> String {
@@ -614,6 +627,18 @@ impl Core {
         };
         Bilingual { zh, en }
     }
+}
+
+/// What members may claim.
+fn claimable(rules: &Rules) -> Vec<ClaimView> {
+    let kinds = rules.coupons.iter().filter(|(_, kind)| kind.claimable);
+    let view = |(name, kind): (&Name, &CouponKind)| ClaimView {
+        kind: name.to_string(),
+        words: words(&kind.words),
+        price_points: kind.price.get(),
+        worth_fen: kind.worth.get(),
+    };
+    kinds.map(view).collect()
 }
 
 fn coupon_view(rules: &Rules, code: Code, coupon: &Coupon) -> CouponView {

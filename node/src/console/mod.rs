@@ -1,5 +1,5 @@
-//! The console: pages for people, in Chinese and English; those of the counter, of analysts, of officers and of
-//! administrators have forms that change something.
+//! The console: pages for people, in Chinese and English; those of the counter, of programme managers, of analysts, of
+//! officers and of administrators have forms that change something, and so has a member's own page.
 //!
 //! Knows how to render views of [`crate::service`]. Renders the full page only for who holds the
 //! proof of [`crate::auth`]; asks nobody for anything itself. All pages but that one are whole without scripts, and all without fonts

@@ -57,7 +57,7 @@ pub struct OwnAccountView {
 }
 
 /// A code with which a member opens the own pages.
-#[derive(Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct MemberCodeView {
     /// The code, shown this once: good for one sign-in.
     pub code: String,
@@ -65,6 +65,13 @@ pub struct MemberCodeView {
     pub path: String,
     /// Until when it can be used, Unix milliseconds.
     pub expires_ms: u64,
+}
+
+impl std::fmt::Debug for MemberCodeView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // whoever has it is the member
+        f.write_str("MemberCodeView(..)")
+    }
 }
 
 /// What a member does by oneself.

@@ -331,11 +331,11 @@ routes! {
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
     get    "/my"                                       own_pages::account    Access::MemberPage;
     post   "/my"                                       own_pages::account_form Access::MemberPage;
-    get    "/my/export"                                own_pages::export     Access::MemberPage;
-    get    "/my/exchanges/{id}/receipt"                own_pages::receipt    Access::MemberPage;
-    get    "/my/sign-in"                               own_pages::sign_in_page Access::Public;
-    post   "/my/sign-in"                               own_pages::sign_in    Access::Public;
-    post   "/my/sign-out"                              own_pages::sign_out   Access::Public;
+    get    "/my/export"                                own_pages::own_export   Access::MemberPage;
+    get    "/my/exchanges/{id}/receipt"                own_pages::own_receipt  Access::MemberPage;
+    get    "/my/sign-in"                               own_pages::own_sign_in_form Access::Public;
+    post   "/my/sign-in"                               own_pages::own_sign_in Access::Public;
+    post   "/my/sign-out"                              own_pages::own_sign_out Access::Public;
     get    "/console.css"                              pages::style_sheet    Access::Public;
     get    "/verify"                                   pages::verify         Access::Public;
     get    "/receipt.js"                               pages::receipt_script Access::Public;

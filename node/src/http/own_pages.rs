@@ -71,7 +71,7 @@ pub(super) struct CodeForm {
 /// The page where a member types the code. Opening it uses nothing up: pictures of links are made by machines.
 #[utoipa::path(get, path = "/my/sign-in", tag = "console", params(OwnQuery), responses(
     (status = 200, description = "The page", body = String, content_type = "text/html")))]
-pub(super) async fn sign_in_page(
+pub(super) async fn own_sign_in_form(
     State(app): State<App>,
     Query(query): Query<OwnQuery>,
     Query(page): Query<PageQuery>,
@@ -86,7 +86,7 @@ pub(super) async fn sign_in_page(
 #[utoipa::path(post, path = "/my/sign-in", tag = "console", params(PageQuery),
     request_body(content = CodeForm, content_type = "application/x-www-form-urlencoded"),
     responses((status = 303, description = "Signed in, on to the member's page")))]
-pub(super) async fn sign_in(
+pub(super) async fn own_sign_in(
     State(app): State<App>,
     _: SameOrigin,
     Query(page): Query<PageQuery>,
@@ -111,7 +111,7 @@ pub(super) async fn sign_in(
 /// Ends the member's session.
 #[utoipa::path(post, path = "/my/sign-out", tag = "console", params(PageQuery),
     responses((status = 303, description = "Signed out")))]
-pub(super) async fn sign_out(
+pub(super) async fn own_sign_out(
     State(app): State<App>,
     _: SameOrigin,
     Query(page): Query<PageQuery>,
@@ -288,7 +288,7 @@ async fn shown(app: &App, visitor: &OwnVisitor, views: OwnViews) -> Result<Respo
 #[utoipa::path(get, path = "/my/export", tag = "console", responses(
     (status = 200, description = "All of it, machine-readable", content_type = "application/json"),
     (status = 303, description = "Type a code first")))]
-pub(super) async fn export(
+pub(super) async fn own_export(
     State(app): State<App>,
     visitor: OwnVisitor,
 ) -> Result<Response, Problem> {
@@ -309,7 +309,7 @@ pub(super) async fn export(
     params(("id" = String, Path)), responses(
     (status = 200, description = "A C2SP tlog-proof with an extra line", body = String, content_type = "text/plain"),
     (status = 303, description = "Type a code first")))]
-pub(super) async fn receipt(
+pub(super) async fn own_receipt(
     State(app): State<App>,
     visitor: OwnVisitor,
     Path(id): Path<String>,

@@ -1,6 +1,7 @@
 //! The README's walk of two nodes by hand, line by line with the real binary: nodes in processes of their
 //! own, as somebody with a shell would have them.
 
+mod imports;
 mod kills;
 
 use std::fs;

@@ -69,6 +69,17 @@ pub enum Verdict {
     Stopped,
 }
 
+impl Verdict {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cleared => "cleared",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
 /// Something for a person to look at.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
@@ -88,6 +99,12 @@ pub struct Case {
     /// What was found, and when.
     #[n(4)]
     pub closed: Option<(Timestamp, Verdict)>,
+    /// Who found it.
+    #[cbor(n(5), default)]
+    pub reviewer: Option<String>,
+    /// Why: always there where accounts were stopped.
+    #[cbor(n(6), default)]
+    pub reason: Option<String>,
 }
 
 /// What has been seen.
@@ -211,11 +228,12 @@ impl Watch {
     pub(crate) fn close(
         &mut self,
         number: u64,
-        at: Timestamp,
-        verdict: Verdict,
+        (at, verdict): (Timestamp, Verdict),
+        (reviewer, reason): (Option<String>, Option<String>),
     ) -> Option<Vec<Account>> {
         let case = self.cases.get_mut(&number).filter(|case| case.closed.is_none())?;
         case.closed = Some((at, verdict));
+        (case.reviewer, case.reason) = (reviewer, reason);
         Some(case.accounts.clone())
     }
 

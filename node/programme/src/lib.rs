@@ -1,7 +1,7 @@
 //! The points programme a brand runs its shops on: pure rules, sans-IO.
 //!
 //! Knows: how points are earned, kept in lots, spent and expire; tiers, coupons, rewards, segments,
-//! triggers, tests of offers, signs of fraud, corrections by staff, members' requests. The rules are data ([`rules`]), and
+//! triggers, tests of offers, campaigns, signs of fraud, corrections by staff, members' requests. The rules are data ([`rules`]), and
 //! say themselves in plain words ([`plain`]). Does not know who the members are (an [`Account`] is an
 //! opaque number), other brands, or where anything is kept: there is no clock, no generator, no file,
 //! no thread and no float here.
@@ -34,6 +34,7 @@ pub mod accounts;
 pub mod adjustments;
 pub mod baskets;
 pub mod calendar;
+pub mod campaigns;
 pub mod coupons;
 pub mod earn;
 pub mod experiments;

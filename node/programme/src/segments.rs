@@ -1,13 +1,120 @@
 //! Who is in a segment: decided from a member's profile, when it changes or when time passes.
+//!
+//! Segments are in the rules, or staff keeps them beside the rules ([`SegmentTerms`]): for campaigns, which
+//! come and go faster than rules do.
 
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode};
 use protocol::time::Timestamp;
 
-use crate::ids::Name;
+use crate::campaigns::{WrongTerms, titled};
+use crate::ids::{Fen, Name};
 use crate::profile::{Names, Profile};
-use crate::rules::{Rules, Segment};
+use crate::rules::{Hours, Lifecycle, Rules, Segment, Words};
 
 /// Months whose spending a segment looks at.
 const MONTHS: u32 = 12;
+/// Most days without a purchase that a segment may ask for.
+const QUIET_DAYS_MAX: u32 = 3_650;
+/// Most segments that staff keeps.
+pub const KEPT_MAX: usize = 200;
+
+/// A segment as staff keeps it: a tier by its name, since rules change and ranks with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct SegmentTerms {
+    /// What staff read.
+    #[n(0)]
+    pub words: Words,
+    /// This tier or above.
+    #[n(1)]
+    pub tier_at_least: Option<Name>,
+    /// No purchase for at least so many days, and one before.
+    #[n(2)]
+    pub quiet_days: Option<u32>,
+    /// Spent at least so much in the last twelve months.
+    #[n(3)]
+    pub spent_at_least: Option<Fen>,
+    /// The category most was spent on.
+    #[n(4)]
+    pub category: Option<Name>,
+    /// The channel most purchases came by.
+    #[n(5)]
+    pub channel: Option<Name>,
+    /// The part of the day most purchases are in.
+    #[n(6)]
+    pub hours: Option<Hours>,
+    /// Where in the time with the brand.
+    #[n(7)]
+    pub lifecycle: Option<Lifecycle>,
+}
+
+impl SegmentTerms {
+    /// Those of a segment of the rules.
+    #[must_use]
+    pub fn of(segment: &Segment, rules: &Rules) -> Self {
+        let tier = segment.tier_at_least.and_then(|rank| rules.tiers.of_rank(rank));
+        Self {
+            words: segment.words.clone(),
+            tier_at_least: tier.map(|tier| tier.name.clone()),
+            quiet_days: segment.quiet_days,
+            spent_at_least: segment.spent_at_least,
+            category: segment.category.clone(),
+            channel: segment.channel.clone(),
+            hours: segment.hours,
+            lifecycle: segment.lifecycle,
+        }
+    }
+
+    /// The segment under these rules; none when they do not have its tier any more: nobody is in it then.
+    #[must_use]
+    pub fn under(&self, rules: &Rules) -> Option<Segment> {
+        let tier_at_least = match &self.tier_at_least {
+            Some(tier) => Some(rules.tiers.rank(tier)?),
+            None => None,
+        };
+        Some(Segment {
+            words: self.words.clone(),
+            tier_at_least,
+            quiet_days: self.quiet_days,
+            spent_at_least: self.spent_at_least,
+            category: self.category.clone(),
+            channel: self.channel.clone(),
+            hours: self.hours,
+            lifecycle: self.lifecycle,
+        })
+    }
+
+    /// Whether the rules have its tier, and its numbers are in their range.
+    ///
+    /// # Errors
+    /// [`WrongTerms`] says which field, and what would be right.
+    pub fn check(&self, rules: &Rules) -> Result<(), WrongTerms> {
+        titled(&self.words)?;
+        if let Some(tier) = self.tier_at_least.as_ref().filter(|it| rules.tiers.rank(it).is_none())
+        {
+            let problem = format!("the rules have no tier \"{tier}\"");
+            return Err(WrongTerms { field: "tier_at_least", problem });
+        }
+        if let Some(days) = self.quiet_days.filter(|days| !(1..=QUIET_DAYS_MAX).contains(days)) {
+            let problem = format!("1 to {QUIET_DAYS_MAX} (found {days})");
+            return Err(WrongTerms { field: "quiet_days", problem });
+        }
+        Ok(())
+    }
+}
+
+/// How many members are in each segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SegmentCounts {
+    /// Members in all.
+    pub members: u64,
+    /// By segment, those of the rules and those that staff keeps.
+    pub inside: BTreeMap<Name, u64>,
+    /// In the segment that was asked about beside them.
+    pub asked: u64,
+}
 
 /// Whether a member fulfils all that a segment states.
 #[must_use]
@@ -39,13 +146,22 @@ pub fn of<'r>(rules: &'r Rules, profile: &Profile, names: &Names, now: Timestamp
     inside.map(|(name, _)| name).collect()
 }
 
-/// Days without a purchase after which some segment may be entered: when to look again.
+/// Days without a purchase after which some segment of the rules, or of a campaign, may be entered: when to
+/// look again.
 #[must_use]
-pub fn looks_after(rules: &Rules) -> Vec<u32> {
-    let mut days: Vec<u32> = rules.segments.values().filter_map(|it| it.quiet_days).collect();
-    // lifecycle's own borders
-    if rules.segments.values().any(|segment| segment.lifecycle.is_some()) {
-        days.extend([91, 181]);
+pub fn looks_after<'s>(
+    rules: &Rules,
+    campaigns: impl Iterator<Item = &'s SegmentTerms>,
+) -> Vec<u32> {
+    let of_rules = rules.segments.values().map(|it| (it.quiet_days, it.lifecycle));
+    let all = of_rules.chain(campaigns.map(|it| (it.quiet_days, it.lifecycle)));
+    let mut days = Vec::new();
+    for (quiet_days, lifecycle) in all {
+        days.extend(quiet_days);
+        // lifecycle's own borders
+        if lifecycle.is_some() {
+            days.extend([91, 181]);
+        }
     }
     days.sort_unstable();
     days.dedup();

@@ -36,7 +36,9 @@ pub use database::{
     DATABASE_PASSWORD_DAYS_MAX, DatabaseSignIn, DatabaseUser, MadeDatabasePassword,
 };
 pub use fields::{MemberField, Sight};
-pub use members::{MEMBER_SESSION_LIFETIME, MemberSession, MemberToken};
+pub use members::{
+    MEMBER_CODE_LIFETIME, MEMBER_SESSION_LIFETIME, MemberCode, MemberSession, MemberToken,
+};
 pub use password::{PASSWORD_MAX, PASSWORD_MIN, PasswordError, generate as generate_password};
 pub use role::{Authorized, InvalidRole, Permission, Role, perm};
 pub use scram::ScramError;
@@ -88,6 +90,9 @@ pub enum AuthError {
     /// The code is wrong, too old or used.
     #[error("the code of the second factor is wrong, too old, or was used already")]
     CodeWrong,
+    /// No code that was handed out to a member, or one that was used or is over.
+    #[error("the code is wrong, was used already, or is over")]
+    MemberCode,
     /// The role needs a second factor that the user does not have yet.
     #[error("users with this role need a second factor")]
     SecondFactorMissing,
@@ -121,6 +126,7 @@ impl AuthError {
             Self::LoginThrottled { .. } => "login_throttled",
             Self::CodeNeeded => "code_needed",
             Self::CodeWrong => "code_wrong",
+            Self::MemberCode => "member_code_wrong",
             Self::SecondFactorMissing => "second_factor_missing",
             Self::Unavailable => "login_unavailable",
         }
@@ -156,6 +162,9 @@ impl AuthError {
             Self::CodeWrong => {
                 "wait for the next code; look whether the clocks of telephone and node agree"
                     .to_owned()
+            }
+            Self::MemberCode => {
+                "ask for a new one, at the counter or in the brand's app".to_owned()
             }
             Self::SecondFactorMissing => {
                 "set one up by POST /api/v1/second-factor and confirm it, then sign in again"

@@ -118,6 +118,8 @@ permissions! {
     CorrectMembers: Store;
     /// Begin sessions of members whom the app has recognised, tell what was seen of people.
     BeginMemberSessions: App;
+    /// Hand out codes with which members open their own pages.
+    HandOutMemberCodes: Store | App;
     /// Enter members' requests.
     TakeRequests: Store | Officer;
     /// See and answer members' requests, erase members, put them under a legal hold.
@@ -201,7 +203,11 @@ permissions! {
     /// Decide on corrections that wait for a second person.
     DecideAdjustments: Partner | Officer;
     /// Review what looks like fraud, answer members' requests.
-    ReviewProgramme: Officer;
+    ReviewProgramme: Partner | Officer;
+    /// See the console's page of reviews, and do there what the API lets the role do.
+    UseReviewsPage: Partner | Officer;
+    /// See the console's pages of rules, segments and campaigns, and do there what the API lets the role do.
+    UseProgrammePages: Partner;
     /// Stop the node.
     StopNode: Administrator;
 }

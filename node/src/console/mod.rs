@@ -1,5 +1,5 @@
-//! The console: pages for people, in Chinese and English; those of the counter, of analysts, of officers and of
-//! administrators have forms that change something.
+//! The console: pages for people, in Chinese and English; those of the counter, of programme managers, of analysts, of
+//! officers and of administrators have forms that change something, and so has a member's own page.
 //!
 //! Knows how to render views of [`crate::service`]. Renders the full page only for who holds the
 //! proof of [`crate::auth`]; asks nobody for anything itself. All pages but that one are whole without scripts, and all without fonts
@@ -12,12 +12,15 @@ mod administration;
 mod budget;
 mod chart;
 mod language;
+mod manager;
 mod officer;
+mod own;
 mod partner;
 mod programme;
 mod questions;
 mod receipt;
 mod records;
+mod reviews;
 mod text;
 mod words;
 
@@ -30,12 +33,18 @@ pub use budget::budget_page;
 use chart::{BudgetBar, IntervalChart, ROWS_MAX};
 pub use language::Language;
 use language::say;
+pub use manager::{
+    CampaignsViews, GROUPS, Managed, RulesViews, SegmentsViews, campaigns_page, rules_page,
+    segments_page,
+};
 pub use officer::{OfficerViews, officer_page};
+pub use own::{OwnViews, member_words, own_erased_page, own_page, own_sign_in_page};
 pub use partner::{PartnerViews, partner_page};
 pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
 pub use questions::{Asking, PARAMETER, QuestionsViews, question_page, questions_page};
 pub use receipt::receipt_page;
 pub use records::{Done, RecordsViews, records_page};
+pub use reviews::{Reviewed, ReviewsViews, reviews_page};
 pub use text::rho;
 use text::utc;
 use words::Words;
@@ -98,6 +107,14 @@ pub enum Page {
     Budget,
     /// The points programme.
     Programme,
+    /// Its rules, and a change of them.
+    Rules,
+    /// Its segments.
+    Segments,
+    /// Its campaigns.
+    Campaigns,
+    /// What is to be reviewed.
+    Reviews,
     /// The counter.
     Staff,
 }
@@ -113,6 +130,10 @@ impl Page {
             Self::Administration => "/administration",
             Self::Budget => "/budget",
             Self::Programme => "/programme",
+            Self::Rules => "/programme/rules",
+            Self::Segments => "/programme/segments",
+            Self::Campaigns => "/programme/campaigns",
+            Self::Reviews => "/programme/reviews",
             Self::Staff => "/staff",
         }
     }
@@ -126,6 +147,10 @@ impl Page {
             Self::Administration => words.nav_administration,
             Self::Budget => words.budget,
             Self::Programme => words.nav_programme,
+            Self::Rules => words.nav_rules,
+            Self::Segments => words.nav_segments,
+            Self::Campaigns => words.nav_campaigns,
+            Self::Reviews => words.nav_reviews,
             Self::Staff => words.nav_staff,
         }
     }

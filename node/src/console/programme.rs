@@ -6,9 +6,10 @@ use askama::Template;
 use super::text;
 use super::{Frame, Language, Page, say};
 use crate::auth::{Authorized, perm};
+use crate::desk::MemberRecordView;
 use crate::service::{
-    AdjustmentView, Bilingual, CampaignsView, MonthView, ProgrammeMemberView, ProgrammeReportView,
-    RulesView, Status,
+    AdjustmentView, Bilingual, CampaignsView, MemberCodeView, MonthView, ProgrammeMemberView,
+    ProgrammeReportView, RulesView, Status,
 };
 
 /// Months shown of what expires.
@@ -148,10 +149,12 @@ pub fn programme_page(
 pub struct StaffViews {
     /// The state of the node.
     pub status: Status,
-    /// The card as it was typed; it is in the page's forms, and shown masked.
-    pub card: String,
-    /// The member, if there is one.
+    /// The member, masked, if one was found.
+    pub record: Option<MemberRecordView>,
+    /// The same in the programme.
     pub member: Option<ProgrammeMemberView>,
+    /// A code for the member's own pages that was handed out.
+    pub code: Option<MemberCodeView>,
     /// What was done, in words.
     pub done: Option<Bilingual>,
     /// Why it was not, in the node's words.
@@ -168,6 +171,20 @@ struct StaffPage<'a> {
     frame: Frame<'a>,
     views: &'a StaffViews,
     language: Language,
+}
+
+impl StaffPage<'_> {
+    fn identifier(&self, kind: &str) -> &'static str {
+        match kind {
+            "phone" => self.say("手机", "Telephone"),
+            "card" => self.say("卡", "Card"),
+            "email" => self.say("邮箱", "E-mail"),
+            "wechat_open_id" | "wechat_union_id" => self.say("微信", "WeChat"),
+            "alipay_user_id" => self.say("支付宝", "Alipay"),
+            "licence_plate" => self.say("车牌", "Plate"),
+            _ => self.say("其他账号", "Other account"),
+        }
+    }
 }
 
 /// The counter's page; none only if rendering fails.

@@ -2,15 +2,20 @@
 
 use super::*;
 use crate::auth::{Auth, Role};
+use crate::desk::{IdentifierView, MemberRecordView, RequestView as LegalRequestView};
 use crate::service::*;
 
-const PAGES: [Page; 9] = [
+const PAGES: [Page; 13] = [
     Page::Status,
     Page::Partner,
     Page::Questions,
     Page::Officer,
     Page::Records,
     Page::Programme,
+    Page::Rules,
+    Page::Segments,
+    Page::Campaigns,
+    Page::Reviews,
     Page::Staff,
     Page::Administration,
     Page::Budget,
@@ -57,10 +62,142 @@ fn programme() -> ProgrammeViews {
     }
 }
 
+fn rules() -> RulesViews {
+    RulesViews {
+        status: samples::status(),
+        rules: programme().rules,
+        file: RulesFileView { version: 3, notice_days: 30, ..RulesFileView::default() },
+        text: "version = 4\n# </textarea><script>".to_owned(),
+        check: Some(RulesCheckView {
+            version: 4,
+            differences: vec![RuleDifferenceView {
+                key: "expiry".to_owned(),
+                words: words("原为：365 天", "Was: 365 days"),
+                needs_notice: true,
+            }],
+            earliest_ms: 1_790_000_000_000,
+            ..RulesCheckView::default()
+        }),
+        simulation: Some(SimulationView { purchases: 4_321, ..SimulationView::default() }),
+        ..RulesViews::default()
+    }
+}
+
+fn segments() -> SegmentsViews {
+    let terms = SegmentRequest {
+        zh: "流失会员".to_owned(),
+        en: "Lost members".to_owned(),
+        quiet_days: Some(30),
+        spent_at_least_fen: Some(100_000),
+        hours: Some("evening".to_owned()),
+        ..SegmentRequest::default()
+    };
+    let segment = |name: &str, in_rules, members| SegmentView {
+        name: name.to_owned(),
+        terms: terms.clone(),
+        in_rules,
+        members,
+    };
+    SegmentsViews {
+        status: samples::status(),
+        segments: SegmentsView {
+            members: 2_000,
+            segments: vec![segment("lost", true, 500), segment("away", false, 7)],
+            asked: None,
+            tiers: vec!["gold".to_owned()],
+        },
+        draft: SegmentRequest { tier_at_least: Some("gold".to_owned()), ..terms },
+        done: Some(Managed::Counted { inside: 7, members: 2_000 }),
+        ..SegmentsViews::default()
+    }
+}
+
+fn campaigns() -> CampaignsViews {
+    let group = |name: &str, coupon: Option<&str>, buyers| CampaignGroupView {
+        name: name.to_owned(),
+        share: 1,
+        coupon: coupon.map(str::to_owned),
+        members: 100,
+        buyers,
+        fen: 123_400,
+        coupons_given: 100,
+        coupons_redeemed: 41,
+        ..CampaignGroupView::default()
+    };
+    let campaign = |name: &str, stage: &str| CampaignView {
+        name: name.to_owned(),
+        words: words("春季", "Spring"),
+        segment: "away".to_owned(),
+        stage: stage.to_owned(),
+        from: "2026-12-01".to_owned(),
+        to: "2026-12-31".to_owned(),
+        count_days: 30,
+        by: "mia".to_owned(),
+        groups: vec![group("a", Some("ten"), 30), group("control", None, 20)],
+        ..CampaignView::default()
+    };
+    CampaignsViews {
+        status: samples::status(),
+        campaigns: CampaignsView {
+            kinds: vec![CouponOfferView {
+                kind: "ten".to_owned(),
+                words: words("十元券", "Ten off"),
+            }],
+            campaigns: vec![campaign("spring", "running"), campaign("autumn", "ended")],
+            ..CampaignsView::default()
+        },
+        segments: segments().segments,
+        today: "2026-11-29".to_owned(),
+        ..CampaignsViews::default()
+    }
+}
+
+fn reviews() -> ReviewsViews {
+    let case = |number, verdict: Option<&str>| CaseView {
+        number,
+        sign: "device".to_owned(),
+        cards: vec!["FS0****Z7EN".to_owned()],
+        accounts: 6,
+        due_ms: 1,
+        verdict: verdict.map(str::to_owned),
+        closed_ms: verdict.map(|_| 1_790_000_000_000),
+        reviewer: verdict.map(|_| "eva".to_owned()),
+        reason: verdict.map(|_| "one phone".to_owned()),
+        ..CaseView::default()
+    };
+    ReviewsViews {
+        status: samples::status(),
+        open: vec![case(1, None)],
+        closed: vec![case(2, Some("stopped"))],
+        waiting: programme().adjustments,
+        requests: vec![RequestView {
+            number: 5,
+            about: "complaint".to_owned(),
+            text: "<img src=x>".to_owned(),
+            ..RequestView::default()
+        }],
+        ..ReviewsViews::default()
+    }
+}
+
 fn counter() -> StaffViews {
     StaffViews {
         status: samples::status(),
-        card: "FS0SE5S4Z7EN".to_owned(),
+        record: Some(MemberRecordView {
+            member: "~0a0b".to_owned(),
+            identifiers: vec![IdentifierView {
+                kind: "phone".to_owned(),
+                shown: "138****5678".to_owned(),
+                first_seen_ms: None,
+                last_seen_ms: None,
+            }],
+            ..MemberRecordView::default()
+        }),
+        code: Some(MemberCodeView {
+            code: "7QZ4-M3KD-0X9V".to_owned(),
+            path: "/my/sign-in?code=7QZ4-M3KD-0X9V".to_owned(),
+            expires_ms: 1,
+        }),
         member: Some(ProgrammeMemberView {
             card: "FS0****Z7EN".to_owned(),
             available: 4_711,
@@ -87,6 +224,52 @@ fn counter() -> StaffViews {
     }
 }
 
+fn own() -> OwnViews {
+    let counter = counter();
+    OwnViews {
+        status: samples::status(),
+        account: OwnAccountView {
+            card: "FS0****Z7EN".to_owned(),
+            programme: counter.member.map(|member| ProgrammeMemberView {
+                claimable: vec![ClaimView {
+                    kind: "five_off".to_owned(),
+                    words: words("五元券", "Five yuan off"),
+                    price_points: 500,
+                    worth_fen: 500,
+                }],
+                ..member
+            }),
+            links: vec![LinkView { brand: "kids".to_owned(), state: "linked".to_owned() }],
+            exchanges: samples::partner().exchanges,
+            consents: vec![
+                OwnConsentView {
+                    purpose: "marketing".to_owned(),
+                    granted: true,
+                    at_ms: Some(1_790_000_000_000),
+                    ..OwnConsentView::default()
+                },
+                OwnConsentView {
+                    purpose: "exchange".to_owned(),
+                    receiver: Some("kids".to_owned()),
+                    ..OwnConsentView::default()
+                },
+            ],
+            notice_version: 4,
+            requests: vec![LegalRequestView {
+                kind: "correction".to_owned(),
+                state: "open".to_owned(),
+                opened_ms: 1_790_000_000_000,
+                ..LegalRequestView::default()
+            }],
+            ..OwnAccountView::default()
+        },
+        rules: programme().rules,
+        key: "k".to_owned(),
+        done: Some(words("已同意。", "You have agreed.")),
+        problem: Some(member_words("other", "<script>")),
+    }
+}
+
 fn proof<P: crate::auth::Permission>() -> Authorized<P> {
     let directory = tempfile::tempdir().unwrap();
     let auth = Auth::open(&directory.path().join("users.json")).unwrap();
@@ -108,6 +291,13 @@ fn pages() -> Vec<(Language, String)> {
                 officer_page(&samples::officer(), language, &proof(), &PAGES),
                 programme_page(&programme(), language, &proof(), &PAGES),
                 staff_page(&counter(), language, &proof(), &PAGES),
+                own_page(&own(), language),
+                own_sign_in_page(&status, "7QZ4", true, language),
+                own_erased_page(&status, &LegalRequestView::default(), language),
+                rules_page(&rules(), language, &proof(), &PAGES),
+                segments_page(&segments(), language, &proof(), &PAGES),
+                campaigns_page(&campaigns(), language, &proof(), &PAGES),
+                reviews_page(&reviews(), language, &proof(), &PAGES),
                 administration_page(&samples::administration(), language, &proof(), &PAGES),
                 records_page(&samples::records(), language, &proof(), &PAGES),
                 questions_page(&samples::questions(), language, &proof(), &PAGES),
@@ -288,17 +478,132 @@ fn a_manager_sees_rules_liability_expiry_and_corrections() {
 }
 
 #[test]
+fn a_manager_sees_what_a_change_of_rules_needs_before_it_is_proposed() {
+    for (language, said) in [
+        (Language::Chinese, ["须公告", "最早生效", "4,321", "2026-09-21", "原为：365 天"]),
+        (
+            Language::English,
+            ["needs notice", "at the earliest", "4,321", "2026-09-21", "Was: 365 days"],
+        ),
+    ] {
+        let page = rules_page(&rules(), language, &proof(), &PAGES).unwrap();
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        assert!(page.contains("&#60;script") && page.matches("</textarea>").count() == 1);
+    }
+}
+
+#[test]
+fn a_manager_sees_how_many_are_in_a_segment_and_how_groups_of_a_campaign_do() {
+    for (language, said) in [
+        (
+            Language::Chinese,
+            ["25.0%", "30 天未消费", "1,000.00", "多在晚上", "共 2,000 名会员中有 7 名"],
+        ),
+        (
+            Language::English,
+            [
+                "25.0%",
+                "no purchase for 30 days",
+                "1,000.00",
+                "in the evening",
+                "7 of 2,000 members",
+            ],
+        ),
+    ] {
+        let page = segments_page(&segments(), language, &proof(), &PAGES).unwrap();
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        assert_eq!(
+            page.matches("value=\"drop\"").count(),
+            1,
+            "the rules' own are not dropped here"
+        );
+        assert_eq!(page.matches(" selected").count(), 2, "tier and hours of the draft");
+    }
+    for (language, said) in [
+        (Language::Chinese, ["十元券", "对照（无）", "进行中", "已结束"]),
+        (Language::English, ["Ten off", "nothing: control", "running", "ended"]),
+    ] {
+        let page = campaigns_page(&campaigns(), language, &proof(), &PAGES).unwrap();
+        for word in said.into_iter().chain(["30.0%", "+10.0 [−2.1, +21.7]", "12.34", "41 / 100"])
+        {
+            assert!(page.contains(word), "{word}");
+        }
+        assert_eq!(page.matches("value=\"end\"").count(), 1, "what has ended is not ended again");
+    }
+}
+
+#[test]
+fn who_reviews_sees_cases_reasons_corrections_and_requests() {
+    for (language, said) in [
+        (Language::Chinese, ["同一设备", "停用", "已逾期", "待第二人同意"]),
+        (Language::English, ["one device", "stopped", "overdue", "second person"]),
+    ] {
+        let page = reviews_page(&reviews(), language, &proof(), &PAGES).unwrap();
+        for word in said.into_iter().chain(["FS0****Z7EN", "one phone", "eva", "−600", "complaint"])
+        {
+            assert!(page.contains(word), "{word}");
+        }
+        assert!(page.contains("&#60;img") && !page.contains("<img"));
+    }
+}
+
+#[test]
 fn a_counter_sees_a_masked_member_and_no_coupons_code() {
     let page = staff_page(&counter(), Language::English, &proof(), &PAGES).unwrap();
     for word in ["FS0****Z7EN", "4,711", "Gold", "99 points", "Five yuan off", "2026-09-21"] {
         assert!(page.contains(word), "{word}");
     }
     assert!(!page.contains("0000-0000"), "a code is the member's to show");
-    // the card is in what the forms send, and nowhere else
-    assert_eq!(page.matches("FS0SE5S4Z7EN").count(), 2);
-    assert_eq!(page.matches("name=\"card\" value=\"FS0SE5S4Z7EN\"").count(), 2);
+    assert!(page.contains("138****5678") && page.contains("7QZ4-M3KD-0X9V"));
+    // forms name the member by the node's own number
+    assert_eq!(page.matches("name=\"member\" value=\"~0a0b\"").count(), 3);
     let nobody = staff_page(&StaffViews::default(), Language::English, &proof(), &PAGES).unwrap();
     assert_eq!(nobody.matches("<form").count(), 2, "signing out, and looking up");
+}
+
+#[test]
+fn a_member_sees_the_own_account_and_decides_on_it() {
+    for (language, said) in [
+        (
+            Language::Chinese,
+            ["可用积分", "金卡", "99 积分", "五元券", "接收优惠信息", "立即删除", "第 4 版"],
+        ),
+        (
+            Language::English,
+            [
+                "Points to spend",
+                "Gold",
+                "99 points",
+                "Five yuan off",
+                "Offers made to you",
+                "At once, and for good",
+                "version 4",
+            ],
+        ),
+    ] {
+        let page = own_page(&own(), language).unwrap();
+        for word in said.into_iter().chain(["4,711", "FS0****Z7EN", "0000-0000-0000-0000"]) {
+            assert!(page.contains(word), "{word}\n{page}");
+        }
+        let exchange = &own().account.exchanges[0].id;
+        assert!(page.contains(&format!("/my/exchanges/{exchange}/receipt")));
+        assert_eq!(page.matches("/receipt\"").count(), 1, "what is under way has no receipt");
+        assert_eq!(page.matches("name=\"granted\" value=\"no\"").count(), 1);
+        assert_eq!(page.matches("name=\"granted\" value=\"yes\"").count(), 1);
+        assert!(page.contains("&#60;script") && !page.contains("<script"));
+        // nothing of the console's: no page of it, no way to sign in to it
+        assert!(!page.contains("href=\"/sign-in") && !page.contains("/partner"));
+    }
+    let held = OwnViews {
+        account: OwnAccountView { on_hold: true, ..OwnAccountView::default() },
+        ..OwnViews::default()
+    };
+    let page = own_page(&held, Language::English).unwrap();
+    assert!(page.contains("keeps this account") && !page.contains("name=\"confirm\""));
 }
 
 #[test]

@@ -89,6 +89,12 @@ pub(super) fn day(milliseconds: impl Borrow<u64>) -> String {
     time.split(' ').next().unwrap_or_default().to_owned()
 }
 
+/// The day of it in China; nothing for what no calendar holds.
+pub(super) fn china_day(milliseconds: u64) -> String {
+    const EIGHT_HOURS: u64 = 8 * 60 * 60 * 1000;
+    day(milliseconds.saturating_add(EIGHT_HOURS))
+}
+
 /// The first characters of a hash.
 pub(super) fn short(hash: &str) -> String {
     hash.chars().take(12).collect()
@@ -122,6 +128,7 @@ mod tests {
     #[test]
     fn times_are_utc_or_absent() {
         assert_eq!(utc(1_790_000_000_000).as_deref(), Some("2026-09-21 14:13:20 UTC"));
+        assert_eq!(china_day(1_790_006_400_000), "2026-09-22");
         assert_eq!(utc(0), None);
         assert_eq!(utc(u64::MAX), None);
     }

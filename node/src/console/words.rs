@@ -196,6 +196,10 @@ words! {
     nav_partner: "合作方", "Partner";
     nav_questions: "提问", "Questions";
     nav_programme: "积分计划", "Points programme";
+    nav_rules: "规则", "Rules";
+    nav_segments: "人群", "Segments";
+    nav_campaigns: "活动", "Campaigns";
+    nav_reviews: "复核", "Reviews";
     nav_staff: "柜台", "Counter";
     nav_officer: "合规", "Compliance";
     nav_administration: "运维", "Administration";

@@ -36,6 +36,8 @@ pub use records::{Assessment, Breach, Occasion};
 pub use requests::{Request, RequestKind, RequestNumber, RequestState};
 pub use settings::DeskSettings;
 
+use zeroize::Zeroizing;
+
 use crate::metrics::Metrics;
 use crate::store::{Keyspace, Store, StoreError};
 use crate::vault::{
@@ -114,6 +116,10 @@ pub struct DeskRules {
     pub operations_after: Milliseconds,
     /// What counts as unusual.
     pub limits: Limits,
+    /// Version of the notice that members' own pages show.
+    pub notice_version: u32,
+    /// Where it is.
+    pub notice_url: Option<String>,
 }
 
 /// An alert as it is kept.
@@ -215,6 +221,15 @@ impl Desk {
         }
         let card = CardNumber::new(name).map_err(|_| DeskError::UnknownMember)?;
         self.vault.by_card(&card)?.ok_or(DeskError::UnknownMember)
+    }
+
+    /// The card number of the member who is named so.
+    ///
+    /// # Errors
+    /// When nobody is, or the store or the key fails.
+    pub fn card_of(&self, name: &str) -> Result<Zeroizing<String>, DeskError> {
+        let profile = self.vault.profile(self.member(name)?)?;
+        Ok(Zeroizing::new(profile.card.expose().to_owned()))
     }
 
     /// Enters what somebody is about to do; on the disk when this returns. Gives what is unusual in it.

@@ -38,6 +38,11 @@ pub struct DeskSettings {
     pub operations_minutes: u32,
     /// Roles whose users need a second factor.
     pub second_factor: Vec<Role>,
+    /// Version of the notice on the use of data that members are shown on their own pages: what they agree
+    /// to there is entered with it.
+    pub notice_version: u32,
+    /// Where that notice is, `https://...`; members' pages name it.
+    pub notice_url: String,
 }
 
 impl Default for DeskSettings {
@@ -54,6 +59,8 @@ impl Default for DeskSettings {
             points_an_hour: 50_000,
             operations_minutes: 60,
             second_factor: Vec::new(),
+            notice_version: 1,
+            notice_url: String::new(),
         }
     }
 }
@@ -88,6 +95,12 @@ impl DeskSettings {
         if self.operations_minutes == 0 {
             return Err("desk.operations_minutes: 0 is not 1 or more".to_owned());
         }
+        if self.notice_version == 0 {
+            return Err("desk.notice_version: 0 is not 1 or more".to_owned());
+        }
+        if !self.notice_url.is_empty() && !self.notice_url.starts_with("https://") {
+            return Err("desk.notice_url: it begins with https://, or is empty".to_owned());
+        }
         Ok(DeskRules {
             answer_days: self.answer_days,
             done_working_days: self.done_working_days,
@@ -103,6 +116,8 @@ impl DeskSettings {
                 open: open_hours(&self.open_hours)?,
                 points_an_hour: self.points_an_hour,
             },
+            notice_version: self.notice_version,
+            notice_url: (!self.notice_url.is_empty()).then(|| self.notice_url.clone()),
         })
     }
 }
@@ -135,6 +150,8 @@ mod tests {
             ("facts_days = 1", "desk.facts_days"),
             ("answer_days = 0", "desk.answer_days"),
             ("operations_minutes = 0", "desk.operations_minutes"),
+            ("notice_version = 0", "desk.notice_version"),
+            ("notice_url = \"http://grocer.example\"", "desk.notice_url"),
         ] {
             assert!(read(text).unwrap_err().starts_with(named), "{text}");
         }

@@ -35,6 +35,7 @@ use super::points::{PointsError, PointsLedger};
 use super::received::{Place, ReceivedExchanges};
 use super::record::{NodeRecord, Requested, Submission};
 use crate::service::ExchangeCounts;
+use crate::vault::MemberId;
 
 /// A link that has ended one way or the other, for the vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +153,25 @@ impl Book {
         let mut known: BTreeSet<RequestId> = found.iter().map(|it| it.requested.id).collect();
         if let (Some(cold), true) = (&self.cold, found.len() < limit) {
             let colder = cold.latest(self.left, limit)?.into_iter();
+            found.extend(colder.filter(|it| known.insert(it.requested.id)));
+            found.truncate(limit);
+        }
+        Ok(found)
+    }
+    /// A member's latest exchanges, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub fn latest_of(
+        &self,
+        member: MemberId,
+        limit: usize,
+    ) -> Result<Vec<BookedExchange>, ColdError> {
+        let own = self.newest_first().filter(|it| it.requested.member == Some(member));
+        let mut found: Vec<_> = own.take(limit).cloned().collect();
+        let mut known: BTreeSet<RequestId> = found.iter().map(|it| it.requested.id).collect();
+        if let (Some(cold), true) = (&self.cold, found.len() < limit) {
+            let colder = cold.latest_of(member, self.left, limit)?.into_iter();
             found.extend(colder.filter(|it| known.insert(it.requested.id)));
             found.truncate(limit);
         }

@@ -9,7 +9,7 @@
 //!
 //! A store pays for every key, in time and in memory, for as long as it is there. So entries lie in pages of
 //! neighbours by number, each sealed as one value, and so do the numbers of leaves; what has a key of its own is an
-//! exchange's id and whose one is that came in. An index may lead to an entry that is another's by now:
+//! exchange's id and whose one is. An index may lead to an entry that is another's by now:
 //! whoever follows it looks whether it is the one.
 //!
 //! The truth is the logs' and the journal's: what is here was in both before.
@@ -35,6 +35,8 @@ const EXCHANGES: Keyspace = "exchange-pages";
 /// Numbers of first and of last entries, by id.
 const NUMBERS: Keyspace = "exchange-numbers";
 const ENDED_NUMBERS: Keyspace = "exchange-numbers-ended";
+/// Member and number, with nothing under them.
+const EXCHANGES_OF: Keyspace = "exchange-numbers-of";
 /// Numbers of first entries, by page of leaves.
 const LEAVES: Keyspace = "exchange-leaves";
 /// Those that came in likewise; their numbers by log and page of leaves.
@@ -341,6 +343,29 @@ impl Cold {
         Ok(found)
     }
 
+    /// A member's exchanges, by their numbers, the highest first; one that left twice is there twice.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub fn latest_of(
+        &self,
+        member: MemberId,
+        below: u64,
+        limit: usize,
+    ) -> Result<Vec<BookedExchange>, ColdError> {
+        let mut found: Vec<BookedExchange> = Vec::new();
+        self.latest_numbers(EXCHANGES_OF, member, below, |number| {
+            let entry: Option<Entry> = self.numbered(EXCHANGES, Some(number), below)?;
+            // or it is another's by now
+            let entry = entry.filter(|it| it.booked.requested.member == Some(member));
+            if let Some(entry) = entry.filter(|_| found.len() < limit) {
+                found.extend(self.exchange(entry.booked.requested.id, below)?);
+            }
+            Ok(found.len() < limit)
+        })?;
+        Ok(found)
+    }
+
     fn received_in(
         &self,
         leaves: Keyspace,
@@ -391,7 +416,7 @@ impl Cold {
         };
         match member {
             None => self.latest_entries(RECEIVED, below, take)?,
-            Some(member) => self.latest_numbers(member, below, |number| {
+            Some(member) => self.latest_numbers(RECEIVED_OF, member, below, |number| {
                 let entry: Option<ReceivedEntry> = self.numbered(RECEIVED, Some(number), below)?;
                 // or it is another's by now
                 let entry = entry.filter(|entry| entry.received.member == Some(member));
@@ -410,22 +435,23 @@ impl Cold {
         Ok(asked.filter(|asked| asked.number < left).map(|asked| asked.it))
     }
 
-    /// The latest numbers below one of what came in for a member, the latest first, until `take` says that there
-    /// are enough.
+    /// The latest numbers below one of what is a member's, the latest first, until `take` says that there are
+    /// enough.
     fn latest_numbers(
         &self,
+        keyspace: Keyspace,
         member: MemberId,
         below: u64,
         mut take: impl FnMut(u64) -> Result<bool, ColdError>,
     ) -> Result<(), ColdError> {
-        let key = |number: u64| [&member.as_bytes()[..], &number.to_be_bytes()].concat();
+        let key = |number| number_of(member, number);
         // a member's numbers are not dense: what is before is looked at in larger and larger pieces
         let (mut end, mut step) = (below, 1024_u64);
         while end > 0 {
             let start = end.saturating_sub(step);
             let (from, to) = (key(start), key(end));
             let (from, to) = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
-            let piece = self.store.scan(RECEIVED_OF, from, to, usize::MAX)?;
+            let piece = self.store.scan(keyspace, from, to, usize::MAX)?;
             for (key, _) in piece.into_iter().rev() {
                 let (_, number) = key.split_last_chunk().ok_or(ColdError::Damaged)?;
                 if !take(u64::from_be_bytes(*number))? {
@@ -503,6 +529,9 @@ impl Cold {
                 let numbers = if it.leg.is_some() { NUMBERS } else { ENDED_NUMBERS };
                 let id = it.booked.requested.id;
                 writes.push(Write::put(numbers, id.as_bytes(), number.to_be_bytes()));
+                if let Some(member) = it.booked.requested.member {
+                    writes.push(Write::put(EXCHANGES_OF, number_of(member, *number), []));
+                }
                 if let Some((leaf, _)) = it.leg {
                     self.note_leaf(&mut leaves, LEAVES, leaf_place(&[], leaf), *number)?;
                 }
@@ -525,8 +554,7 @@ impl Cold {
                 let place = leaf_place(&prefix_of(it.brand), it.leaf);
                 self.note_leaf(&mut leaves, keyspace, place, *number)?;
                 if let Some(member) = it.received.member {
-                    let of = [&member.as_bytes()[..], &number.to_be_bytes()].concat();
-                    writes.push(Write::put(RECEIVED_OF, of, []));
+                    writes.push(Write::put(RECEIVED_OF, number_of(member, *number), []));
                 }
                 for asked in ended.iter().flatten() {
                     let asked_for = Numbered { it: asked.clone(), number: *number };
@@ -545,6 +573,11 @@ impl Cold {
             .extend(leaves.map(|((keyspace, key), page)| Write::put(keyspace, key, page.bytes())));
         Ok(self.store.transaction(&writes)?)
     }
+}
+
+/// The key of a number among a member's.
+fn number_of(member: MemberId, number: u64) -> Vec<u8> {
+    [&member.as_bytes()[..], &number.to_be_bytes()].concat()
 }
 
 /// Before a page of leaves of a brand's log. Names do not contain zeros.
@@ -722,6 +755,12 @@ mod tests {
         let latest = then.iter().rev().map(|it| last(it.0).unwrap());
         let expected: Vec<_> = latest.clone().take(9).map(|it| exchange(it).0).collect();
         assert_eq!(cold.latest(as_of, 9).unwrap(), expected);
+        for whose in members {
+            let all = latest.clone().map(|it| exchange(it).0);
+            let all = all.filter(|it| it.requested.member == Some(*whose));
+            let expected: Vec<_> = all.take(7).collect();
+            assert_eq!(cold.latest_of(*whose, as_of, 7).unwrap(), expected);
+        }
         for whose in members.iter().copied().map(Some).chain([None]) {
             let all = latest.clone().map(|it| received(it, members));
             let all = all.filter(|it| whose.is_none() || it.1.member == whose);
@@ -741,7 +780,7 @@ mod tests {
         let requested = Requested {
             id: RequestId::from_bytes(id),
             request: None,
-            member: None,
+            member: Some(member(u8::try_from(which % 3).unwrap())),
             to,
             sent: points,
             received: points,

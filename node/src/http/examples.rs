@@ -26,6 +26,11 @@ pub(super) fn body(path: &str) -> Option<&'static str> {
         "/api/v1/breaches" => Some(r#"{"what":"a","measures":"b","members":1}"#),
         "/api/v1/second-factor/confirmation" => Some(r#"{"code":"000000"}"#),
         "/api/v1/member-sessions" => Some(r#"{"card":"1"}"#),
+        "/api/v1/member-codes" => Some(r#"{"card":"1"}"#),
+        "/api/v1/me/actions" => Some(r#"{"action":"claim_coupon","kind":"five_off"}"#),
+        "/api/v1/programme/segments/count" => {
+            Some(r#"{"zh":"沉睡会员","en":"Quiet members","quiet_days":60}"#)
+        }
         "/api/v1/me/consents" => {
             Some(r#"{"purpose":"exchange","granted":true,"notice_version":1}"#)
         }

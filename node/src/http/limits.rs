@@ -14,6 +14,7 @@ use futures::FutureExt as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::extract::bearer;
+use super::own_pages::member_cookie;
 use super::pages::cookie;
 use super::problem::ProblemCode;
 use super::rates::Counted;
@@ -90,6 +91,7 @@ pub(super) async fn around(State(app): State<App>, request: Request, next: Next)
 fn counted(app: &App, request: &Request) -> Counted {
     let headers = request.headers();
     let token = bearer(headers).ok().or_else(|| cookie(app, headers));
+    let token = token.or_else(|| member_cookie(app, headers));
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(from)| from.ip());
     let counted = app.rates.count(token.and_then(|token| app.auth.caller(token)), from);

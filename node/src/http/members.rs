@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::api::{LimitQuery, page_size};
-use super::extract::{Json, Path, Query};
+use super::extract::{IdempotencyKey, Json, Path, Query};
 use super::{App, Problem};
 use crate::auth::{Authorized, MemberSession, Permission, perm};
 use crate::desk::{Deed, MEMBER, MemberExport, MemberRecordView, PairView, RequestView};
@@ -421,11 +421,73 @@ pub(super) async fn begin_session(
     State(app): State<App>,
     Json(request): Json<MemberSessionRequest>,
 ) -> Result<Json<MemberSessionView>> {
-    let card = request.card.clone();
-    app.node.at_desk(move |desk| desk.member(&card)).await?;
-    app.node.note(&asker(&by), Deed::Session, "a member's session begun", &request.card).await?;
-    let token = app.auth.begin_member_session(&by, &request.card)?;
+    let card = app.node.card_of(request.card).await?;
+    app.node.note(&asker(&by), Deed::Session, "a member's session begun", &card).await?;
+    let token = app.auth.begin_member_session(&by, &card)?;
     Ok(Json(MemberSessionView { token: token.token.to_string(), expires_ms: token.expires_ms }))
+}
+
+/// Hands out a code with which the member opens the own pages (`/my`), once, within ten minutes. Staff hands
+/// it to who is before them; the app sends it to its member.
+#[utoipa::path(post, path = "/api/v1/member-codes", tag = "me",
+    request_body = MemberSessionRequest,
+    responses((status = 200, description = "The code, once", body = MemberCodeView)))]
+pub(super) async fn hand_out_code(
+    by: Authorized<perm::HandOutMemberCodes>,
+    State(app): State<App>,
+    Json(request): Json<MemberSessionRequest>,
+) -> Result<Json<MemberCodeView>> {
+    Ok(Json(handed_out(&app, &by, request.card).await?))
+}
+
+/// A code for a member, on record.
+pub(super) async fn handed_out(
+    app: &App,
+    by: &Authorized<perm::HandOutMemberCodes>,
+    member: String,
+) -> Result<MemberCodeView> {
+    let card = app.node.card_of(member).await?;
+    app.node.note(&asker(by), Deed::Session, "a code for the member's own pages", &card).await?;
+    let code = app.auth.hand_out_member_code(by, &card)?;
+    let path = format!("/my/sign-in?code={}", code.code.as_str());
+    Ok(MemberCodeView { code: code.code.to_string(), path, expires_ms: code.expires_ms })
+}
+
+/// The member's own account: points, lots, tier, coupons, links, exchanges, consents, requests.
+#[utoipa::path(get, path = "/api/v1/me/account", tag = "me",
+    responses((status = 200, description = "The account", body = OwnAccountView)))]
+pub(super) async fn own_account(
+    member: MemberSession,
+    State(app): State<App>,
+) -> Result<Json<OwnAccountView>> {
+    Ok(Json(app.node.own_account(member.card().to_owned()).await?))
+}
+
+/// The receipt of an exchange of the member's own, with what opens its entry and no other.
+#[utoipa::path(get, path = "/api/v1/me/exchanges/{id}/receipt", tag = "me",
+    params(("id" = String, Path, description = "32 hex digits")),
+    responses((status = 200, description = "A C2SP tlog-proof with an extra line", body = String, content_type = "text/plain")))]
+pub(super) async fn own_receipt(
+    member: MemberSession,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<String> {
+    Ok(app.node.own_receipt(member.card().to_owned(), id).await?)
+}
+
+/// Does something for the member oneself: sign in for the day, claim a coupon, ask for a reward, ask the
+/// service.
+#[utoipa::path(post, path = "/api/v1/me/actions", tag = "me", request_body = OwnAction,
+    params(("Idempotency-Key" = String, Header,
+        description = "1 to 128 visible ASCII characters; repeating an action under its key is safe")),
+    responses((status = 200, description = "Done, and durable", body = DoneView)))]
+pub(super) async fn own_action(
+    member: MemberSession,
+    State(app): State<App>,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(action): Json<OwnAction>,
+) -> Result<Json<DoneView>> {
+    Ok(Json(app.node.own_action(key, member.card().to_owned(), action).await?))
 }
 
 /// All that the brand holds of the member.
@@ -499,11 +561,16 @@ pub(super) async fn own_erasure(
             "send {\"confirm\":\"erase\"}; nothing brings the account back",
         ));
     }
+    Ok(Json(erased(&app, &member).await?))
+}
+
+/// Erases the member whose session it is, and ends all sessions of that member.
+pub(super) async fn erased(app: &App, member: &MemberSession) -> Result<RequestView> {
     let card = member.card();
     let asked = RequestRequest { kind: "erasure".to_owned(), words: None };
     let opened = app.node.open_request(MEMBER, card.to_owned(), asked).await?;
     let answer = AnswerRequest { outcome: "done".to_owned(), why: None };
     let done = app.node.answer_request(MEMBER, opened.id, answer).await?;
     app.auth.end_member_sessions(card);
-    Ok(Json(done))
+    Ok(done)
 }

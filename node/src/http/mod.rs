@@ -22,9 +22,11 @@ mod examples;
 mod extract;
 mod imports;
 mod limits;
+mod manager_pages;
 mod members;
 mod metrics;
 mod openapi;
+mod own_pages;
 mod pages;
 mod people;
 mod problem;
@@ -36,6 +38,7 @@ mod question_pages;
 mod rates;
 mod ready;
 mod record_pages;
+mod review_pages;
 mod schemas;
 mod visitor;
 mod webhooks;
@@ -122,6 +125,8 @@ enum Access {
     },
     /// A member, about nothing but the member's own.
     Member,
+    /// A page for a member, by the session in the browser's cookie.
+    MemberPage,
 }
 
 /// As [`needs`], for a page: the session is in the browser's cookie.
@@ -210,6 +215,10 @@ routes! {
     post   "/api/v1/second-factor"                     members::second_factor needs::<perm::SetUpSecondFactor>();
     post   "/api/v1/second-factor/confirmation"        members::confirm_second_factor needs::<perm::SetUpSecondFactor>();
     post   "/api/v1/member-sessions"                   members::begin_session needs::<perm::BeginMemberSessions>();
+    post   "/api/v1/member-codes"                      members::hand_out_code needs::<perm::HandOutMemberCodes>();
+    get    "/api/v1/me/account"                        members::own_account  Access::Member;
+    get    "/api/v1/me/exchanges/{id}/receipt"         members::own_receipt  Access::Member;
+    post   "/api/v1/me/actions"                        members::own_action   Access::Member;
     get    "/api/v1/me"                                members::own_data     Access::Member;
     post   "/api/v1/me/consents"                       members::own_consent  Access::Member;
     post   "/api/v1/me/corrections"                    members::own_correction Access::Member;
@@ -265,6 +274,9 @@ routes! {
     post   "/api/v1/programme/rules"                   programme::take_rules needs::<perm::ManageProgramme>();
     get    "/api/v1/programme/report"                  programme::report     needs::<perm::ReadProgramme>();
     get    "/api/v1/programme/campaigns"               programme::campaigns  needs::<perm::ReadProgramme>();
+    get    "/api/v1/programme/segments"                programme::segments   needs::<perm::ReadProgramme>();
+    post   "/api/v1/programme/segments/count"          programme::count_segment needs::<perm::ManageProgramme>();
+    get    "/api/v1/programme/rules/file"              programme::rules_file needs::<perm::ManageProgramme>();
     post   "/api/v1/programme/actions"                 programme::manage     needs::<perm::ManageProgramme>();
     get    "/api/v1/programme/members/{card}"          programme::member     needs::<perm::ReadMembers>();
     post   "/api/v1/programme/members/{card}/actions"  programme::for_member needs::<perm::ManageMembers>();
@@ -302,6 +314,14 @@ routes! {
     get    "/questions/{id}/{format}"                  question_pages::answer page::<perm::RunQueries>();
     get    "/budget"                                   cleanroom::budget_page page::<perm::ReadBudgets>();
     get    "/programme"                                programme_pages::programme page::<perm::ReadProgramme>();
+    get    "/programme/rules"                          manager_pages::rules page::<perm::UseProgrammePages>();
+    post   "/programme/rules"                          manager_pages::rules_form page::<perm::UseProgrammePages>();
+    get    "/programme/segments"                       manager_pages::segments page::<perm::UseProgrammePages>();
+    post   "/programme/segments"                       manager_pages::segments_form page::<perm::UseProgrammePages>();
+    get    "/programme/campaigns"                      manager_pages::campaigns page::<perm::UseProgrammePages>();
+    post   "/programme/campaigns"                      manager_pages::campaigns_form page::<perm::UseProgrammePages>();
+    get    "/programme/reviews"                        review_pages::reviews page::<perm::UseReviewsPage>();
+    post   "/programme/reviews"                        review_pages::reviews_form page::<perm::UseReviewsPage>();
     get    "/staff"                                    programme_pages::staff page::<perm::UseCounterPage>();
     post   "/staff"                                    programme_pages::staff_form page::<perm::UseCounterPage>();
     get    "/administration"                           administration_pages::administration page::<perm::UseAdministrationPage>();
@@ -309,6 +329,13 @@ routes! {
     get    "/records"                                  record_pages::records page::<perm::UseRecordsPage>();
     post   "/records"                                  record_pages::record_form page::<perm::UseRecordsPage>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
+    get    "/my"                                       own_pages::account    Access::MemberPage;
+    post   "/my"                                       own_pages::account_form Access::MemberPage;
+    get    "/my/export"                                own_pages::own_export   Access::MemberPage;
+    get    "/my/exchanges/{id}/receipt"                own_pages::own_receipt  Access::MemberPage;
+    get    "/my/sign-in"                               own_pages::own_sign_in_form Access::Public;
+    post   "/my/sign-in"                               own_pages::own_sign_in Access::Public;
+    post   "/my/sign-out"                              own_pages::own_sign_out Access::Public;
     get    "/console.css"                              pages::style_sheet    Access::Public;
     get    "/verify"                                   pages::verify         Access::Public;
     get    "/receipt.js"                               pages::receipt_script Access::Public;

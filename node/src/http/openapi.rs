@@ -204,6 +204,7 @@ fn complete(operation: &mut Operation, route: &Route) {
             refusals.push("403");
             who = Some(format!("For people with one of the roles: {}.", names(roles)));
         }
+        Access::MemberPage => operation.security = Some(vec![]),
         Access::Member => {
             operation.security = Some(vec![SecurityRequirement::new("member", none)]);
             refusals.push("401");

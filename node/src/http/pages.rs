@@ -8,6 +8,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -16,6 +17,7 @@ use super::visitor::pages_of;
 use super::{App, Problem};
 use crate::auth::{AuthError, Authorized, perm};
 use crate::console::{self, Language, Notice};
+use crate::service::{ErrorKind, ServiceError};
 
 /// How a page is asked for.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -199,6 +201,18 @@ pub(super) async fn icon() -> impl IntoResponse {
     (headers, console::ICON)
 }
 
+/// A whole number as a form has it.
+pub(super) fn number<N: std::str::FromStr>(text: &str) -> Result<N, ServiceError> {
+    text.trim().parse().map_err(|_| {
+        ServiceError::new(
+            ErrorKind::Invalid,
+            "number_malformed",
+            "this is no whole number / 不是整数",
+            "write digits only / 只写数字",
+        )
+    })
+}
+
 pub(super) fn rendered(page: Option<String>, status: StatusCode) -> Result<Response, Problem> {
     let page = page.ok_or_else(Problem::internal)?;
     Ok((status, [(header::VARY, "Accept-Language, Cookie")], Html(page)).into_response())
@@ -217,8 +231,18 @@ fn cookie_name(app: &App) -> String {
     format!("__Host-session-{}", app.node.brand())
 }
 
+/// A key under which the forms of a page do what they do, once.
+pub(super) fn fresh_key() -> Result<String, Problem> {
+    let mut key = [0; 16];
+    SystemRandom::new().fill(&mut key).map_err(|_| Problem::internal())?;
+    Ok(key.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 pub(super) fn cookie<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
-    let name = cookie_name(app);
+    cookie_named(&cookie_name(app), headers)
+}
+
+pub(super) fn cookie_named<'h>(name: &str, headers: &'h HeaderMap) -> Option<&'h str> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     values
         .flat_map(|value| value.split(';'))

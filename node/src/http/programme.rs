@@ -7,8 +7,10 @@ use utoipa::IntoParams;
 
 use super::conditional::IfMatch;
 use super::extract::{IdempotencyKey, Json, Path, Query};
+use super::members::asker;
 use super::{App, Problem};
 use crate::auth::{Authorized, perm};
+use crate::desk::Deed;
 use crate::service::*;
 
 type Result<T, E = Problem> = std::result::Result<T, E>;
@@ -60,7 +62,7 @@ pub(super) async fn report(
     Ok(Json(app.node.programme_report().await?))
 }
 
-/// Stock of rewards, coupons, tests of offers.
+/// Stock of rewards, coupons, tests of offers, campaigns with the results of their groups.
 #[utoipa::path(get, path = "/api/v1/programme/campaigns", tag = "programme",
     responses((status = 200, description = "What there is", body = CampaignsView)))]
 pub(super) async fn campaigns(
@@ -70,15 +72,47 @@ pub(super) async fn campaigns(
     Ok(Json(app.node.programme_campaigns().await?))
 }
 
-/// Sets stock, or withdraws announced rules.
+/// Sets stock, withdraws announced rules, keeps or drops segments, makes or ends campaigns.
 #[utoipa::path(post, path = "/api/v1/programme/actions", tag = "programme", request_body = ManagerAction,
     responses((status = 200, description = "Done", body = DoneView)))]
 pub(super) async fn manage(
-    _: Authorized<perm::ManageProgramme>,
+    by: Authorized<perm::ManageProgramme>,
     State(app): State<App>,
     Json(action): Json<ManagerAction>,
 ) -> Result<Json<DoneView>> {
-    Ok(Json(app.node.manage_programme(action).await?))
+    Ok(Json(app.node.manage_programme(action, by.user().to_owned()).await?))
+}
+
+/// Segments, those of the rules and those that staff keeps, with how many members each has.
+#[utoipa::path(get, path = "/api/v1/programme/segments", tag = "programme",
+    responses((status = 200, description = "The segments", body = SegmentsView)))]
+pub(super) async fn segments(
+    _: Authorized<perm::ReadProgramme>,
+    State(app): State<App>,
+) -> Result<Json<SegmentsView>> {
+    Ok(Json(app.node.programme_segments(None).await?))
+}
+
+/// The same, and how many members a segment would have. Nothing is kept.
+#[utoipa::path(post, path = "/api/v1/programme/segments/count", tag = "programme",
+    request_body = SegmentRequest,
+    responses((status = 200, description = "The segments; `asked` has the number", body = SegmentsView)))]
+pub(super) async fn count_segment(
+    _: Authorized<perm::ManageProgramme>,
+    State(app): State<App>,
+    Json(request): Json<SegmentRequest>,
+) -> Result<Json<SegmentsView>> {
+    Ok(Json(app.node.programme_segments(Some(request)).await?))
+}
+
+/// The rules in force and those announced, as files, for who changes them.
+#[utoipa::path(get, path = "/api/v1/programme/rules/file", tag = "programme",
+    responses((status = 200, description = "The files", body = RulesFileView)))]
+pub(super) async fn rules_file(
+    _: Authorized<perm::ManageProgramme>,
+    State(app): State<App>,
+) -> Result<Json<RulesFileView>> {
+    Ok(Json(app.node.programme_rules_file().await?))
 }
 
 /// One member: points, lots and their expiry, tier and distance to the next, coupons to redeem.
@@ -86,10 +120,11 @@ pub(super) async fn manage(
     params(("card" = String, Path, description = "Card number")),
     responses((status = 200, description = "The member", body = ProgrammeMemberView)))]
 pub(super) async fn member(
-    _: Authorized<perm::ReadMembers>,
+    by: Authorized<perm::ReadMembers>,
     State(app): State<App>,
     Path(card): Path<String>,
 ) -> Result<Json<ProgrammeMemberView>> {
+    app.node.note(&asker(&by), Deed::Read, "points, lots, tier and coupons", &card).await?;
     Ok(Json(app.node.programme_member(card).await?))
 }
 
@@ -125,14 +160,25 @@ pub(super) async fn till(
     Ok(Json(app.node.programme_at_till(key, action).await?))
 }
 
-/// Cases to be reviewed, the most urgent first.
-#[utoipa::path(get, path = "/api/v1/programme/cases", tag = "programme",
-    responses((status = 200, description = "Open cases", body = [CaseView])))]
+/// Which cases.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CasesQuery {
+    /// Those that are closed, the latest first, at most a thousand; without it, those that are open.
+    #[serde(default)]
+    closed: bool,
+}
+
+/// Cases to be reviewed, the most urgent first; or those that were.
+#[utoipa::path(get, path = "/api/v1/programme/cases", tag = "programme", params(CasesQuery),
+    responses((status = 200, description = "Cases", body = [CaseView])))]
 pub(super) async fn cases(
     _: Authorized<perm::ReviewProgramme>,
     State(app): State<App>,
+    Query(query): Query<CasesQuery>,
 ) -> Result<Json<Vec<CaseView>>> {
-    Ok(Json(app.node.programme_cases().await?))
+    Ok(Json(app.node.programme_cases(query.closed).await?))
 }
 
 /// Members' requests, open ones first.
@@ -149,11 +195,11 @@ pub(super) async fn requests(
 #[utoipa::path(post, path = "/api/v1/programme/reviews", tag = "programme", request_body = ReviewAction,
     responses((status = 200, description = "Done", body = DoneView)))]
 pub(super) async fn review(
-    _: Authorized<perm::ReviewProgramme>,
+    by: Authorized<perm::ReviewProgramme>,
     State(app): State<App>,
     Json(action): Json<ReviewAction>,
 ) -> Result<Json<DoneView>> {
-    Ok(Json(app.node.review_programme(action).await?))
+    Ok(Json(app.node.review_programme(action, by.user().to_owned()).await?))
 }
 
 /// Notices for who pushes messages, oldest first.

@@ -1,22 +1,26 @@
 //! The console's pages of the points programme: the manager's, and the counter's, whose forms do what the
 //! API does.
 //!
-//! A member is looked up by a form that is posted, so that no card is in an address, a history or a log.
+//! A member is looked up by a form that is posted, so that no card or telephone number is in an address, a
+//! history or a log; what was found is named by the node's own number from then on.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::extract::Form;
-use super::pages::{SameOrigin, rendered};
+use super::members::{asker, handed_out};
+use super::pages::{SameOrigin, fresh_key, rendered};
 use super::visitor::Visitor;
 use super::{App, Problem};
-use crate::auth::perm;
+use crate::auth::{Authorized, perm};
 use crate::console::{ProgrammeViews, StaffViews, programme_page, staff_page};
-use crate::service::{Bilingual, PurchaseLine, PurchaseRequest, ServiceError, TillAction};
+use crate::desk::MemberRecordView;
+use crate::service::{
+    Bilingual, IdentifierRequest, PurchaseLine, PurchaseRequest, ServiceError, TillAction,
+};
 
 /// Corrections shown.
 const ADJUSTMENTS_SHOWN: usize = 25;
@@ -55,23 +59,26 @@ pub(super) async fn staff(
     rendered(staff_page(&views, visitor.language, &visitor.proof, &visitor.pages), StatusCode::OK)
 }
 
-/// What a form of the counter's page asks for.
+/// What a form of the counter's page asks for. A member is named as this node numbers members, so that no
+/// card and no telephone number is in a page.
 #[derive(Deserialize, ToSchema)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub(super) enum StaffForm {
-    /// Looks a member up.
-    Look { card: String },
+    /// Looks a member up by an identifier: `kind` is `card`, `phone` or another that one member has at a time.
+    Look { kind: String, value: String },
     /// Redeems a coupon.
-    Redeem { card: String, key: String, code: String, yuan: String, place: String },
+    Redeem { member: String, key: String, code: String, yuan: String, place: String },
     /// Enters a purchase of one line.
     Purchase {
-        card: String,
+        member: String,
         key: String,
         receipt: String,
         at: String,
         department: String,
         yuan: String,
     },
+    /// Hands out a code for the member's own pages.
+    HandOut { member: String },
 }
 
 /// Does what a form of the counter's page asks for, and shows the member again.
@@ -86,42 +93,72 @@ pub(super) async fn staff_form(
     Form(form): Form<StaffForm>,
 ) -> Result<Response, Problem> {
     let mut views = StaffViews { status: app.node.status(), ..StaffViews::default() };
-    let did = match form {
-        StaffForm::Look { card } => {
-            views.card = card;
-            Ok(None)
+    let found = match form {
+        StaffForm::Look { kind, value } => {
+            let asked = IdentifierRequest { kind, value };
+            app.node.look_up(&asker(&visitor.proof), asked).await.map_err(Problem::from)
         }
-        StaffForm::Redeem { card, key, code, yuan, place } => {
-            views.card = card;
-            redeem(&app, key, code, &yuan, place).await.map(Some)
+        StaffForm::Redeem { member, key, code, yuan, place } => {
+            did(&mut views, redeem(&app, key, code, &yuan, place).await);
+            seen(&app, &visitor, member).await
         }
-        StaffForm::Purchase { card, key, receipt, at, department, yuan } => {
-            views.card.clone_from(&card);
+        StaffForm::Purchase { member, key, receipt, at, department, yuan } => {
             let line = fen(&yuan).map(|amount_fen| PurchaseLine {
                 department,
                 pieces: amount_fen.signum(),
                 amount_fen,
             });
-            purchase(&app, key, (card, receipt, at), line).await.map(Some)
+            let entered = match app.node.card_of(member.clone()).await {
+                Ok(card) => purchase(&app, key, (card.to_string(), receipt, at), line).await,
+                Err(error) => Err(error),
+            };
+            did(&mut views, entered);
+            seen(&app, &visitor, member).await
+        }
+        StaffForm::HandOut { member } => {
+            let by: Authorized<perm::HandOutMemberCodes> = visitor.session.authorize()?;
+            match handed_out(&app, &by, member.clone()).await {
+                Ok(code) => views.code = Some(code),
+                Err(problem) => views.problem = Some(problem.words()),
+            }
+            seen(&app, &visitor, member).await
         }
     };
-    match did {
-        Ok(done) => views.done = done,
+    match found {
+        Ok(record) => show(&app, record, &mut views).await,
+        Err(problem) if views.problem.is_none() => views.problem = Some(problem.words()),
+        Err(_) => {}
+    }
+    views.key = fresh_key()?;
+    views.now = local_minute(views.status.now_ms);
+    rendered(staff_page(&views, visitor.language, &visitor.proof, &visitor.pages), StatusCode::OK)
+}
+
+fn did(views: &mut StaffViews, done: Result<Bilingual, ServiceError>) {
+    match done {
+        Ok(done) => views.done = Some(done),
         Err(error) => views.problem = Some(Problem::from(error).words()),
     }
-    views.card = views.card.trim().to_owned();
-    match app.node.programme_member(views.card.clone()).await {
+}
+
+/// The member who was looked up before, as staff sees one: each time an entry of the operation log.
+async fn seen(
+    app: &App,
+    visitor: &Visitor<perm::UseCounterPage>,
+    member: String,
+) -> Result<MemberRecordView, Problem> {
+    Ok(app.node.member_record(&asker(&visitor.proof), member).await?)
+}
+
+async fn show(app: &App, record: MemberRecordView, views: &mut StaffViews) {
+    match app.node.programme_member(record.member.clone()).await {
         Ok(member) => views.member = Some(member),
         Err(error) if views.problem.is_none() => {
             views.problem = Some(Problem::from(error).words());
         }
         Err(_) => {}
     }
-    let mut key = [0; 16];
-    SystemRandom::new().fill(&mut key).map_err(|_| Problem::internal())?;
-    views.key = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    views.now = local_minute(views.status.now_ms);
-    rendered(staff_page(&views, visitor.language, &visitor.proof, &visitor.pages), StatusCode::OK)
+    views.record = Some(record);
 }
 
 async fn redeem(
@@ -181,7 +218,7 @@ fn wrong_amount() -> ServiceError {
 }
 
 /// Yuan as people write them, in fen.
-fn fen(text: &str) -> Result<i64, ServiceError> {
+pub(super) fn fen(text: &str) -> Result<i64, ServiceError> {
     let text = text.trim();
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -200,6 +237,11 @@ fn local_minute(now_ms: u64) -> String {
     time.map(|time| time.strftime("%Y-%m-%dT%H:%M").to_string()).unwrap_or_default()
 }
 
+/// The day it is in China, as browsers write it.
+pub(super) fn china_day(now_ms: u64) -> String {
+    local_minute(now_ms).split('T').next().unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,5 +255,6 @@ mod tests {
             assert!(fen(wrong).is_err(), "{wrong}");
         }
         assert_eq!(local_minute(1_790_000_000_000), "2026-09-21T22:13");
+        assert_eq!(china_day(1_790_000_000_000), "2026-09-21");
     }
 }

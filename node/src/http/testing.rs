@@ -291,7 +291,9 @@ fn programme(command: ProgrammeCommand) -> Option<()> {
         C::GiveCoupon { key, reply, .. } => reply.send(done(key)).ok(),
         C::Coupons { reply, .. } => reply.send(Ok(Vec::new())).ok().map(drop),
         C::Campaigns { reply } => reply.send(Ok(CampaignsView::default())).ok().map(drop),
-        C::Cases { reply } => reply.send(Ok(Vec::new())).ok().map(drop),
+        C::Segments { reply, .. } => reply.send(Ok(SegmentsView::default())).ok().map(drop),
+        C::RulesFile { reply } => reply.send(Ok(RulesFileView::default())).ok().map(drop),
+        C::Cases { reply, .. } => reply.send(Ok(Vec::new())).ok().map(drop),
         C::Requests { reply } => reply.send(Ok(Vec::new())).ok().map(drop),
         C::Notices { reply, .. } => reply.send(Ok(Vec::new())).ok().map(drop),
     }

@@ -22,7 +22,13 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
         ("post", "/questions") => Some("action=plan&sql=SELECT+1"),
         ("post", "/administration") => Some("action=turn_sealing_key"),
         ("post", "/records") => Some("action=told&number=1&who=authority&why="),
-        ("post", "/staff") => Some("action=look&card=FS0SE5S4Z7EN"),
+        ("post", "/staff") => Some("action=look&kind=card&value=1"),
+        ("post", "/programme/rules") => Some("action=withdraw"),
+        ("post", "/programme/segments") => Some("action=drop&name=a"),
+        ("post", "/programme/campaigns") => Some("action=end&name=a"),
+        ("post", "/programme/reviews") => Some("action=agree&adjustment=1"),
+        ("post", "/my") => Some("action=request&kind=access&words="),
+        ("post", "/my/sign-in") => Some("code=1"),
         ("post", path) => Some(examples::body(path).unwrap_or("{}")),
         _ => None,
     };
@@ -41,6 +47,7 @@ async fn call(client: &Client, route: &Route, token: Option<&str>) -> Answer {
     let method = Method::from_bytes(route.method.to_uppercase().as_bytes()).unwrap();
     let (name, before) = match route.access {
         Access::Page { .. } => ("cookie", "__Host-session-grocer="),
+        Access::MemberPage => ("cookie", "__Host-member-grocer="),
         _ => ("authorization", "Bearer "),
     };
     let secret = token.map(|token| format!("{before}{token}"));
@@ -49,7 +56,8 @@ async fn call(client: &Client, route: &Route, token: Option<&str>) -> Answer {
         headers.push(("content-type", "application/x-ndjson"));
     }
     let origin = format!("https://{}", client.address());
-    if (route.method, matches!(route.access, Access::Page { .. })) == ("post", true) {
+    let is_page = matches!(route.access, Access::Page { .. } | Access::MemberPage);
+    if (route.method, is_page) == ("post", true) {
         headers.extend(form(&origin));
     }
     headers.extend(secret.as_deref().map(|secret| (name, secret)));
@@ -79,6 +87,16 @@ async fn every_route_is_for_whom_the_table_says() {
                 let seen =
                     if roles.contains(&role) { StatusCode::OK } else { StatusCode::FORBIDDEN };
                 assert_eq!(status, seen, "{} as {role}", route.path);
+            }
+            continue;
+        }
+        if matches!(route.access, Access::MemberPage) {
+            // nobody and no user of the node, whatever the roles
+            let user = fixture.auth.token_for(&Role::ALL);
+            for answer in [stranger, call(&client, route, Some(&user)).await] {
+                assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", route.path);
+                let to = answer.headers["location"].to_str().unwrap();
+                assert!(to.starts_with("/my/sign-in?"), "{} leads to {to}", route.path);
             }
             continue;
         }
@@ -143,6 +161,9 @@ async fn public_routes_are_these_and_no_others() {
             "get /sign-in",
             "post /sign-in",
             "post /sign-out",
+            "get /my/sign-in",
+            "post /my/sign-in",
+            "post /my/sign-out",
             "get /console.css",
             "get /verify",
             "get /receipt.js",
@@ -354,6 +375,94 @@ async fn a_browser_signs_in_looks_and_signs_out() {
     assert!(signed_out.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
     assert!(!page(&get("/?lang=en", &cookie).await).contains("1,469,307"));
     assert!(page(&get("/sign-in?lang=en", &cookie).await).contains("session is over"));
+}
+
+#[tokio::test]
+async fn a_member_opens_the_own_pages_by_a_code_that_is_good_once() {
+    let fixture = Fixture::start();
+    let client = fixture.client();
+    let origin = format!("https://{}", client.address());
+    let get = async |path: &str, cookie: &str| {
+        client.send(Method::GET, path, &[("cookie", cookie)], None).await.unwrap()
+    };
+    let post = async |path: &str, cookie: &str, body: String| {
+        let mut headers = form(&origin).to_vec();
+        headers.push(("cookie", cookie));
+        client.send(Method::POST, path, &headers, Some(body.into())).await.unwrap()
+    };
+    let page = |answer: &Answer| String::from_utf8(answer.body.to_vec()).unwrap();
+
+    // handed out at the counter, on record
+    let staff = fixture.auth.token_for(&[Role::Store]);
+    let staff = format!("__Host-session-grocer={staff}");
+    let looked = post("/staff?lang=en", &staff, "action=look&kind=phone&value=13812345678".into());
+    let looked = page(&looked.await);
+    assert!(looked.contains("138****5678") && !looked.contains("13812345678"), "{looked}");
+    let member = looked.split("name=\"member\" value=\"").nth(1).unwrap();
+    let member = member.split('"').next().unwrap();
+    let body = format!("action=hand_out&member={}", member.replace('~', "%7E"));
+    let handed = page(&post("/staff?lang=en", &staff, body).await);
+    let once = handed.split("<strong class=\"code\">").nth(1).unwrap().split('<').next().unwrap();
+    let officer = fixture.client_as(&[Role::Officer]);
+    let log: Vec<OperationView> = officer.get("/api/v1/operations").await.unwrap();
+    let said: Vec<&str> = log.iter().map(|it| it.what.as_str()).collect();
+    assert!(said.contains(&"a code for the member's own pages"), "{said:?}");
+    assert!(log.iter().all(|it| !format!("{it:?}").contains("13812345678")), "{log:?}");
+    // a number that nobody has is a trace, too, without the number
+    let nobody = post("/staff?lang=en", &staff, "action=look&kind=phone&value=13900000000".into());
+    assert!(page(&nobody.await).contains("no member has"));
+    let log: Vec<OperationView> = officer.get("/api/v1/operations").await.unwrap();
+    assert_eq!(log.last().unwrap().what, "a look-up that found nobody");
+
+    // looking at the link uses nothing up; a form of elsewhere opens nothing
+    let shown = get(&format!("/my/sign-in?lang=en&code={once}"), "").await;
+    assert!(page(&shown).contains(once));
+    let foreign = [("origin", "https://elsewhere.example"), form(&origin)[1]];
+    let body = format!("code={once}");
+    let answer = client.send(Method::POST, "/my/sign-in", &foreign, Some(body.clone().into()));
+    assert_eq!(code(&answer.await.unwrap()), "origin_foreign");
+    let begun = post("/my/sign-in?lang=en", "", body.clone()).await;
+    assert_eq!(
+        (begun.status, &begun.headers["location"]),
+        (StatusCode::SEE_OTHER, &"/my?lang=en".parse().unwrap())
+    );
+    let cookie = begun.headers["set-cookie"].to_str().unwrap();
+    assert!(cookie.ends_with("Path=/; Secure; HttpOnly; SameSite=Strict"), "{cookie}");
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    let again = post("/my/sign-in?lang=en", "", body).await;
+    assert_eq!(again.status, StatusCode::UNAUTHORIZED);
+    assert!(page(&again).contains("was used already"));
+
+    // the own account and nothing of the console's
+    let own = page(&get("/my?lang=en", &cookie).await);
+    assert!(own.contains("My account") && own.contains("Take back"), "{own}");
+    assert_eq!(get("/staff", &cookie).await.status, StatusCode::SEE_OTHER);
+    let token = cookie.split_once('=').unwrap().1;
+    assert_eq!(get("/staff", &format!("__Host-session-grocer={token}")).await.status, 303);
+    let told = "action=consent&purpose=exchange&receiver=&granted=no&notice=1".to_owned();
+    assert!(page(&post("/my?lang=en", &cookie, told).await).contains("taken your agreement back"));
+    let stale = "action=consent&purpose=exchange&receiver=&granted=yes&notice=9".to_owned();
+    assert!(
+        page(&post("/my?lang=en", &cookie, stale).await)
+            .contains("notice on the use of data was changed")
+    );
+    let asked = "action=request&kind=correction&words=my+name".to_owned();
+    let asked = page(&post("/my?lang=en", &cookie, asked).await);
+    assert!(asked.contains("Your request is entered") && asked.contains("to be done by"));
+    let export = get("/my/export", &cookie).await;
+    assert!(export.headers["content-disposition"].to_str().unwrap().starts_with("attachment"));
+    let export: serde_json::Value = serde_json::from_slice(&export.body).unwrap();
+    assert_eq!(export["attributes"]["name"], "Li Lei");
+    let foreign = get("/my/exchanges/7/receipt", &cookie).await;
+    assert_eq!((foreign.status.as_u16(), code(&foreign).as_str()), (404, "exchange_unknown"));
+
+    // not confirmed, nothing is erased; confirmed, the session is over
+    let kept = page(&post("/my?lang=en", &cookie, "action=erase".into()).await);
+    assert!(kept.contains("nothing was erased"));
+    let erased = post("/my?lang=en", &cookie, "action=erase&confirm=erase".into()).await;
+    assert!(erased.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
+    assert!(page(&erased).contains("/api/v1/certificates/"), "{}", page(&erased));
+    assert_eq!(get("/my", &cookie).await.status, StatusCode::SEE_OTHER);
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ use crate::console::{self, Language, Page};
 /// Somebody signed in who may see a page.
 pub(super) struct Visitor<P> {
     pub(super) proof: Authorized<P>,
+    /// For what else on the page has a permission of its own.
+    pub(super) session: Session,
     pub(super) language: Language,
     /// The pages there are for it.
     pub(super) pages: Vec<Page>,
@@ -31,15 +33,16 @@ impl<P: Permission> FromRequestParts<App> for Visitor<P> {
             return Err(Redirect::to(&path).into_response());
         };
         let pages = pages_of(&session);
-        session.authorize().map(|proof| Self { proof, language, pages: pages.clone() }).map_err(
-            |_| {
+        match session.authorize() {
+            Ok(proof) => Ok(Self { proof, session, language, pages }),
+            Err(_) => {
                 let status = app.node.status();
                 let needed: Vec<&str> = P::ROLES.iter().map(|role| role.name()).collect();
                 let page =
                     console::refused_page(&status, language, session.user(), &needed, &pages);
-                rendered(page, StatusCode::FORBIDDEN).into_response()
-            },
-        )
+                Err(rendered(page, StatusCode::FORBIDDEN).into_response())
+            }
+        }
     }
 }
 
@@ -52,6 +55,10 @@ pub(super) fn pages_of(session: &Session) -> Vec<Page> {
         (Page::Officer, session.authorize::<perm::SeeOfficerPage>().is_ok()),
         (Page::Records, session.authorize::<perm::UseRecordsPage>().is_ok()),
         (Page::Programme, session.authorize::<perm::ReadProgramme>().is_ok()),
+        (Page::Rules, session.authorize::<perm::UseProgrammePages>().is_ok()),
+        (Page::Segments, session.authorize::<perm::UseProgrammePages>().is_ok()),
+        (Page::Campaigns, session.authorize::<perm::UseProgrammePages>().is_ok()),
+        (Page::Reviews, session.authorize::<perm::UseReviewsPage>().is_ok()),
         (Page::Staff, session.authorize::<perm::UseCounterPage>().is_ok()),
         (Page::Administration, session.authorize::<perm::UseAdministrationPage>().is_ok()),
         (Page::Budget, session.authorize::<perm::ReadBudgets>().is_ok()),

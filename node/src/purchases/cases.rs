@@ -113,6 +113,55 @@ fn who_agreed_to_exchange_agreed_to_the_brands_that_the_mapping_names() {
 }
 
 #[test]
+fn a_packed_file_in_gbk_is_read_and_a_wrong_byte_costs_one_row() {
+    use std::io::Write as _;
+    let mapping = till("encoding = \"GBK\"\nchannel = \"store\"\n");
+    let shop = shop(&mapping);
+    let text = "receipt,no,card,at,dept,pieces,yuan\n\
+                R1,1,C1,2025-03-31 10:00:00,蔬菜,2,12.50\n\
+                R1,2,C1,2025-03-31 10:00:00,水果,1,1\n";
+    let mut bytes = encoding_rs::GBK.encode(text).0.into_owned();
+    bytes.extend_from_slice(b"R2,1,C1,2025-03-31 11:00:00,\xff,1,3\n");
+    bytes.extend_from_slice(b"R3,1,C1,2025-03-31 12:00:00,DELI,1,4\n");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.csv.gz");
+    // several packed files joined are one
+    let mut packed = Vec::new();
+    for part in [&bytes[..60], &bytes[60..]] {
+        let mut encoder =
+            flate2::write::GzEncoder::new(&mut packed, flate2::Compression::default());
+        encoder.write_all(part).unwrap();
+        encoder.finish().unwrap();
+    }
+    // cut short, nothing of it counts
+    std::fs::write(&path, &packed[..packed.len() - 12]).unwrap();
+    let source = Source::File(path.clone());
+    let mut none = |_: &[BasketChange]| Ok(());
+    let cut = shop.facts.import(&shop.vault, &source, terms(&mapping), &mut none, &mut |_| {});
+    assert!(cut.unwrap_err().to_string().starts_with("p.csv.gz: cannot be read"));
+    assert_eq!(shop.facts.rows().unwrap(), 0);
+
+    std::fs::write(&path, &packed).unwrap();
+    let (report, _) = import(&shop, &mapping, &source);
+    assert_eq!((report.rows_read, report.rows_kept, report.amount_fen), (4, 3, 1_750));
+    let told: Vec<String> = report.issues.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1);
+    assert!(
+        told[0].starts_with("line 4: has a sequence of bytes that is none in GB18030"),
+        "{told:?}"
+    );
+    // Chinese departments are as they were written
+    let snapshot = shop.facts.snapshot().unwrap();
+    let rows = shop
+        .ask(&snapshot, "SELECT department, sum(amount_fen) FROM purchases GROUP BY 1 ORDER BY 2");
+    assert_eq!(rows, ["|水果|100|", "|DELI|400|", "|蔬菜|1250|"]);
+    // text that is packed otherwise, or Parquet that is packed once more, has a name of no format
+    for name in ["p.parquet.gz", "p.csv.zip", "p.gz"] {
+        assert_eq!(Format::of_name(name), None, "{name}");
+    }
+}
+
+#[test]
 fn every_format_says_the_same() {
     let mapping =
         till("channels = { column = \"via\", values = { POS = \"store\", APP = \"app\" } }\n");

@@ -31,13 +31,15 @@ pub enum FileProblem {
         source: std::io::Error,
     },
     /// The end of its name tells no format.
-    #[error("{file}: is .parquet, .csv or .jsonl by the end of its name")]
+    #[error("{file}: is .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz by the end of its name")]
     UnknownFormat {
         /// Its name.
         file: String,
     },
     /// CSV without names.
-    #[error("{file}: has no first row of names, or it is not UTF-8")]
+    #[error(
+        "{file}: has no first row of names, or it is not in the encoding that the mapping says"
+    )]
     NoHeader {
         /// Its name.
         file: String,

@@ -286,7 +286,7 @@ impl Facts {
             return Ok(ImportReport { already_imported: true, ..fresh });
         }
         let columns: Vec<&str> = mapping.columns().into_iter().map(|(name, _)| name).collect();
-        let opened = source.open(&columns, mapping.delimiter)?;
+        let opened = source.open(&columns, mapping.text)?;
         mapping.check(&file, &opened)?;
 
         let gave_up = self.give_up_other(&digest)?;

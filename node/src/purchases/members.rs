@@ -61,7 +61,7 @@ pub fn import_members(
     })?;
     let file = source.name();
     let wanted = mapping.columns();
-    let opened = source.open(&wanted, mapping.delimiter)?;
+    let opened = source.open(&wanted, mapping.text)?;
     if let Some(column) = wanted.iter().find(|name| !opened.names.contains(**name)) {
         return Err(missing(&file, column, TEXT).into());
     }

@@ -4,6 +4,7 @@
 //! [`Turn`] what it says, in its order. Decides nothing about validity (that is `protocol`'s) and
 //! nothing about members (the vault's); ties them.
 
+pub(super) mod campaigns;
 pub(super) mod desk;
 mod disputes;
 mod operations;

@@ -22,6 +22,7 @@ mod publisher;
 pub mod rebuild;
 pub mod sealed_journal;
 mod sealing;
+mod segments;
 mod simulation;
 pub mod snapshot;
 mod start;
@@ -718,6 +719,9 @@ impl Runtime {
                         reply,
                     );
                 }
+                ProgrammeCommand::Segments { asked, reply } => {
+                    segments::begin(&self.core, asked, now(), reply);
+                }
                 command => self.core.programme_command(command, now(), turn),
             },
             Command::Keep { entry, reply } => {
@@ -763,7 +767,7 @@ impl Runtime {
         let balance = self.core.points.balance(member);
         let links = self.core.vault.links(member).map_err(vault_error)?;
         Ok(MemberView {
-            card: masked(card),
+            card: self.core.vault.masked_card(member).map_err(vault_error)?,
             available: balance.available.get(),
             held: balance.held.get(),
             links: self.link_views(links),

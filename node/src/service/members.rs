@@ -282,7 +282,7 @@ impl Node {
         })
     }
 
-    fn others(&self) -> Vec<BrandId> {
+    pub(super) fn others(&self) -> Vec<BrandId> {
         let brands = self.status().heads;
         let ids = brands.iter().filter_map(|head| BrandId::new(&head.brand).ok());
         ids.filter(|id| *id != self.brand()).collect()
@@ -353,9 +353,15 @@ impl Node {
         request: IdentifierRequest,
     ) -> Result<MemberRecordView, ServiceError> {
         let identifier = identifier(&request)?;
+        let (by, at) = (asker.user.clone(), now());
         let member = self
-            .at_desk(move |desk| {
-                desk.vault().by_identifier(&identifier)?.ok_or(DeskError::UnknownMember)
+            .at_desk(move |desk| match desk.vault().by_identifier(&identifier)? {
+                Some(member) => Ok(member),
+                None => {
+                    // who tries numbers leaves a trace, too; the number is in none
+                    desk.note(Note::new(&by, Deed::Read, "a look-up that found nobody"), at)?;
+                    Err(DeskError::UnknownMember)
+                }
             })
             .await?;
         self.record_of(asker, member).await

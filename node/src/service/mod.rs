@@ -6,11 +6,13 @@
 //! [`crate::auth`] before it gets here. Does not render.
 
 mod backups;
+mod campaigns;
 mod cleanroom;
 mod counter;
 mod events;
 mod imports;
 mod members;
+mod own;
 mod programme;
 mod programme_rules;
 mod programme_staff;
@@ -31,11 +33,13 @@ use crate::purchases::Facts;
 use crate::vault::MemberId;
 
 pub use backups::*;
+pub use campaigns::*;
 pub use cleanroom::*;
 pub use counter::*;
 pub use events::*;
 pub use imports::*;
 pub use members::*;
+pub use own::*;
 pub use programme::*;
 pub use programme_rules::*;
 pub use programme_staff::*;

@@ -7,8 +7,9 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::{
-    AdjustmentRequest, AdjustmentView, Bilingual, Command, IssuedCouponView, MonthView, Node,
-    Reply, RulesCheckView, RulesFile, ServiceError, SimulationView,
+    AdjustmentRequest, AdjustmentView, Bilingual, CampaignRequest, CampaignView, Command,
+    CouponOfferView, IssuedCouponView, MonthView, Node, Reply, RulesCheckView, RulesFile,
+    RulesFileView, SegmentRequest, SegmentsView, ServiceError, SimulationView,
 };
 
 /// Points that expire together.
@@ -52,6 +53,32 @@ pub struct CouponView {
     pub expires_ms: u64,
     /// When it was redeemed.
     pub redeemed_ms: Option<u64>,
+}
+
+/// A coupon that members may claim.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClaimView {
+    /// Its kind.
+    pub kind: String,
+    /// What members read.
+    pub words: Bilingual,
+    /// What it costs.
+    pub price_points: u64,
+    /// What it takes off, in fen.
+    pub worth_fen: u64,
+}
+
+/// A reward that is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RewardOfferView {
+    /// Its name.
+    pub reward: String,
+    /// What members read.
+    pub words: Bilingual,
+    /// What it costs.
+    pub price_points: u64,
+    /// How many are left.
+    pub left: u32,
 }
 
 /// A reward set aside.
@@ -122,6 +149,10 @@ pub struct ProgrammeMemberView {
     pub stopped: bool,
     /// The member's requests.
     pub requests: Vec<RequestView>,
+    /// Coupons that members may claim.
+    pub claimable: Vec<ClaimView>,
+    /// Rewards that are there to be asked for.
+    pub rewards: Vec<RewardOfferView>,
 }
 
 /// The rules as members read them.
@@ -252,8 +283,12 @@ pub struct CampaignsView {
     pub stock: Vec<StockView>,
     /// Coupons by kind.
     pub coupons: Vec<CouponKindView>,
-    /// Tests by group.
+    /// Tests of the rules by group.
     pub experiments: Vec<GroupView>,
+    /// Kinds of coupons that the rules have, to be given.
+    pub kinds: Vec<CouponOfferView>,
+    /// Campaigns made by hand, the latest to begin first.
+    pub campaigns: Vec<CampaignView>,
 }
 
 /// Something to be reviewed.
@@ -271,6 +306,18 @@ pub struct CaseView {
     pub opened_ms: u64,
     /// By when it is to be reviewed.
     pub due_ms: u64,
+    /// `cleared` or `stopped`; none while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// When that was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_ms: Option<u64>,
+    /// By whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewer: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A notice for who pushes messages.
@@ -406,6 +453,30 @@ pub enum ManagerAction {
     },
     /// Withdraws the rules that are announced.
     WithdrawRules {},
+    /// Keeps a segment beside those of the rules, or changes one.
+    KeepSegment {
+        /// Its name: 1 to 40 of a-z, 0-9, _ and -.
+        name: String,
+        /// Who is in it.
+        terms: SegmentRequest,
+    },
+    /// Keeps it no longer; campaigns that were made for it go on.
+    DropSegment {
+        /// Which.
+        name: String,
+    },
+    /// Makes a campaign.
+    MakeCampaign {
+        /// Its name: 1 to 40 of a-z, 0-9, _ and -. Repeating it with the same terms is safe.
+        name: String,
+        /// What it is to be.
+        terms: CampaignRequest,
+    },
+    /// Ends a campaign before its last day; what was given stays given.
+    EndCampaign {
+        /// Which.
+        name: String,
+    },
 }
 
 /// What an officer decides.
@@ -418,6 +489,9 @@ pub enum ReviewAction {
         case: u64,
         /// Whether its accounts are stopped; otherwise they go on.
         stop: bool,
+        /// Why, at most 500 characters; must be there where accounts are stopped.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Answers a member's request.
     Answer {
@@ -458,14 +532,23 @@ pub enum ProgrammeCommand {
     },
     Manage {
         action: ManagerAction,
+        by: String,
         reply: Reply<DoneView>,
     },
     Review {
         action: ReviewAction,
+        by: String,
         reply: Reply<DoneView>,
     },
     Campaigns {
         reply: Reply<CampaignsView>,
+    },
+    Segments {
+        asked: Option<SegmentRequest>,
+        reply: Reply<SegmentsView>,
+    },
+    RulesFile {
+        reply: Reply<RulesFileView>,
     },
     Check {
         file: RulesFile,
@@ -502,6 +585,7 @@ pub enum ProgrammeCommand {
         reply: Reply<Vec<IssuedCouponView>>,
     },
     Cases {
+        closed: bool,
         reply: Reply<Vec<CaseView>>,
     },
     Requests {
@@ -547,11 +631,15 @@ operations! {
     /// Does something at a till; the key makes repeating it safe.
     programme_at_till(key: String, action: TillAction) -> DoneView = AtTill;
     /// Does what the programme's manager asks for.
-    manage_programme(action: ManagerAction) -> DoneView = Manage;
+    manage_programme(action: ManagerAction, by: String) -> DoneView = Manage;
     /// Closes a case or answers a request.
-    review_programme(action: ReviewAction) -> DoneView = Review;
-    /// Stock, coupons, tests of offers.
+    review_programme(action: ReviewAction, by: String) -> DoneView = Review;
+    /// Stock, coupons, tests of offers, campaigns.
     programme_campaigns() -> CampaignsView = Campaigns;
+    /// Segments with how many members each has; and how many the one asked about would have.
+    programme_segments(asked: Option<SegmentRequest>) -> SegmentsView = Segments;
+    /// The rules in force and those announced, as files.
+    programme_rules_file() -> RulesFileView = RulesFile;
     /// What is wrong with rules, how they read, and what would differ; nothing is taken up.
     check_programme_rules(file: RulesFile) -> RulesCheckView = Check;
     /// What rules would have come to on the purchases of the past; nothing is taken up.
@@ -567,8 +655,8 @@ operations! {
     give_coupon(key: String, card: String, kind: String) -> DoneView = GiveCoupon;
     /// Coupons of a kind or of all, the latest first, without their codes.
     issued_coupons(kind: Option<String>) -> Vec<IssuedCouponView> = Coupons;
-    /// Open cases, the most urgent first.
-    programme_cases() -> Vec<CaseView> = Cases;
+    /// Open cases, the most urgent first; or those that are closed, the latest first.
+    programme_cases(closed: bool) -> Vec<CaseView> = Cases;
     /// Members' requests, open ones first.
     programme_requests() -> Vec<RequestView> = Requests;
     /// Notices after a number, for who pushes messages.

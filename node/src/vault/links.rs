@@ -429,25 +429,30 @@ impl Vault {
         Ok(self.store.transaction(&batch.writes)?)
     }
 
-    /// Adds to a merge that handles of one member stand for another from now on.
+    /// Adds to a merge that handles of one member, and of those who were merged into that one before, stand for
+    /// another from now on.
     pub(super) fn move_handles(
         &self,
         from: MemberId,
         to: MemberId,
         batch: &mut Batch,
     ) -> Result<(), VaultError> {
-        for (_, _, link) in self.links_of(from)? {
-            batch.put(HANDLES, &link.handle_hash, to.as_bytes().to_vec());
+        for whose in self.with_absorbed(from)? {
+            for (_, _, link) in self.links_of(whose)? {
+                batch.put(HANDLES, &link.handle_hash, to.as_bytes().to_vec());
+            }
         }
         Ok(())
     }
 
-    /// Adds to the undoing of a merge that handles stand for their member again; those that were
-    /// dropped meanwhile stay so.
+    /// Adds to the undoing of a merge that handles stand for their member again, with those of who was merged
+    /// into that one before; those that were dropped meanwhile stay so.
     pub(super) fn return_handles(&self, to: MemberId, batch: &mut Batch) -> Result<(), VaultError> {
-        for (_, _, link) in self.links_of(to)? {
-            if self.store.get(HANDLES, &link.handle_hash)?.is_some() {
-                batch.put(HANDLES, &link.handle_hash, to.as_bytes().to_vec());
+        for whose in self.with_absorbed(to)? {
+            for (_, _, link) in self.links_of(whose)? {
+                if self.store.get(HANDLES, &link.handle_hash)?.is_some() {
+                    batch.put(HANDLES, &link.handle_hash, to.as_bytes().to_vec());
+                }
             }
         }
         Ok(())

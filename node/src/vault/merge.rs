@@ -140,7 +140,9 @@ pub enum MergeError {
     #[error("no such merge of this member stands; it may have been undone already")]
     UnknownMerge,
     /// A later merge stands on it.
-    #[error("a later merge of this member must be undone first")]
+    #[error(
+        "a later merge of this member, into another or of another into this one, must be undone first"
+    )]
     NotLast,
     /// Too many.
     #[error("{MERGES_MAX} members were merged into this one already, the most that are kept")]
@@ -237,6 +239,11 @@ impl Vault {
             Ok(None) => return Err(MergeError::UnknownMerge),
             Err(error) => return Err(VaultError::from(error).into()),
         };
+        // what stands on it is undone first: who stayed then is merged into another by now
+        let into_absorbed = self.store.get(ABSORBED, into.as_bytes()).map_err(VaultError::from)?;
+        if into_absorbed.is_some() && kept.into == into {
+            return Err(MergeError::NotLast);
+        }
         let merges = self.numbered_merges(into)?;
         let standing = |merge: &Merge| merge.parted.is_none();
         let last = merges.iter().rev().find(|(_, merge)| standing(merge));
@@ -281,7 +288,10 @@ impl Vault {
         batch.delete(ABSORBED, absorbed.as_bytes());
         let parted = Some(Parted { at, by: by.to_owned() });
         batch.put(MERGES, key, codec::encode(&Merge { parted, ..merge.clone() }));
-        batch.put(TO_TELL, absorbed.as_bytes(), Vec::new());
+        // who was merged into that one before is told anew: into whom, by now, is another
+        for id in self.with_absorbed(absorbed)? {
+            batch.put(TO_TELL, id.as_bytes(), Vec::new());
+        }
         self.store.transaction(&batch.writes).map_err(VaultError::from)?;
         self.remembered.forget_all();
         Ok(())
@@ -370,26 +380,31 @@ impl Vault {
         Ok(())
     }
 
+    /// A member and all who were merged into that one and are not parted again, over all merges on the way.
+    pub(super) fn with_absorbed(&self, into: MemberId) -> Result<Vec<MemberId>, VaultError> {
+        let mut all = vec![into];
+        let mut next = 0;
+        while let Some(into) = all.get(next).copied() {
+            next += 1;
+            let standing = self.merges(into)?.into_iter().filter(|merge| merge.parted.is_none());
+            all.extend(standing.map(|merge| merge.absorbed));
+        }
+        Ok(all)
+    }
+
     /// The members who were merged into one and are not parted again, with their records.
     pub(super) fn absorbed_by(
         &self,
         into: MemberId,
     ) -> Result<Vec<(MemberId, Opened)>, VaultError> {
         let mut absorbed = Vec::new();
-        let mut open = vec![into];
-        while let Some(into) = open.pop() {
-            for merge in self.merges(into)? {
-                if merge.parted.is_some() {
-                    continue;
-                }
-                let Some(bytes) = self.store.get(ABSORBED, merge.absorbed.as_bytes())? else {
-                    continue;
-                };
-                let kept: Absorbed = decode("merged member", &bytes)?;
-                let opened = Opened::open(self.brand, merge.absorbed, &kept.record, &*self.key)?;
-                absorbed.push((merge.absorbed, opened));
-                open.push(merge.absorbed);
-            }
+        for id in self.with_absorbed(into)? {
+            let Some(bytes) = self.store.get(ABSORBED, id.as_bytes())?.filter(|_| id != into)
+            else {
+                continue;
+            };
+            let kept: Absorbed = decode("merged member", &bytes)?;
+            absorbed.push((id, Opened::open(self.brand, id, &kept.record, &*self.key)?));
         }
         Ok(absorbed)
     }

@@ -434,6 +434,54 @@ fn merges_are_undone_in_the_order_they_stand_on_each_other() {
 }
 
 #[test]
+fn a_chain_of_merges_is_undone_from_its_end_and_everything_leads_where_it_led() {
+    let (vault, there) = (vault(), brand("grocer_one"));
+    let [a, b, c] = [1, 2, 3].map(|number| enrol(&vault, number));
+    let handles = [a, b, c].map(|id| {
+        let handle = vault.request_link(id, there, at(4)).unwrap();
+        vault.confirm_link(id, there, at(4)).unwrap();
+        handle
+    });
+    let leads = || handles.map(|handle| vault.outgoing_member(there, handle).unwrap().unwrap());
+    let told = || {
+        let mut told = vault.merges_to_tell(10).unwrap();
+        told.iter().for_each(|it| vault.merge_told(*it).unwrap());
+        told.sort();
+        told
+    };
+    let sorted = |mut expected: Vec<(MemberId, Option<MemberId>)>| {
+        expected.sort();
+        expected
+    };
+    let alone = [a, b, c].map(|id| said(&vault, id));
+    vault.merge(b, a, "ann", at(5)).unwrap();
+    assert_eq!((told(), leads()), (vec![(a, Some(b))], [b, b, c]));
+    let two = [b, c].map(|id| said(&vault, id));
+    vault.merge(c, b, "ann", at(6)).unwrap();
+    assert_eq!((told(), leads()), (vec![(b, Some(c))], [c, c, c]));
+    assert_eq!(vault.merged_into(a).unwrap().unwrap().0, c);
+    assert_eq!(vault.subjects(c).unwrap().len(), 3);
+    for number in [1, 2, 3] {
+        assert_eq!(vault.by_card(&person(number).card).unwrap(), Some(c));
+    }
+
+    // the first merge has another on it; nobody was merged into the last directly but the second
+    assert!(matches!(vault.part(b, a, "ann", at(7)), Err(MergeError::NotLast)));
+    assert!(matches!(vault.part(c, a, "ann", at(7)), Err(MergeError::UnknownMerge)));
+    assert_eq!(leads(), [c, c, c]);
+    vault.part(c, b, "ann", at(8)).unwrap();
+    assert_eq!([b, c].map(|id| said(&vault, id)), two);
+    assert_eq!(leads(), [b, b, c]);
+    // the first is the second's again, and the programme hears of both
+    assert_eq!(told(), sorted(vec![(a, Some(b)), (b, None)]));
+    assert_eq!(vault.merged_into(a).unwrap().unwrap().0, b);
+    vault.part(b, a, "ann", at(9)).unwrap();
+    assert_eq!([a, b, c].map(|id| said(&vault, id)), alone);
+    assert_eq!((told(), leads()), (vec![(a, None)], [a, b, c]));
+    assert!(told().is_empty());
+}
+
+#[test]
 fn a_pair_is_reviewed_once() {
     use IdentifierKind::*;
     let vault = vault();

@@ -4,8 +4,9 @@
 use alliance_config::sample::PROGRAMME_TEMPLATE;
 use node::auth::Role;
 use node::service::{
-    AdjustmentRequest, Asker, ErrorKind, MemberAction, MergeRequest, Node, PurchaseLine,
-    PurchaseRequest, RulesFile, RulesRequest,
+    AdjustmentRequest, Asker, CampaignGroupRequest, CampaignGroupView, CampaignRequest, ErrorKind,
+    ManagerAction, MemberAction, MergeRequest, Node, PurchaseLine, PurchaseRequest, RulesFile,
+    RulesRequest, SegmentRequest,
 };
 
 use super::alliance::{Alliance, eventually};
@@ -178,4 +179,87 @@ async fn points_of_merged_members_are_the_ones_who_stays() {
     assert_eq!(done.state, "counted");
     assert_eq!(of(&node, &other).await, done.points_earned);
     assert_eq!(available(&node).await, mine + theirs);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_is_made_by_hand_counts_its_groups_and_is_there_after_a_restart() {
+    let mut alliance = Alliance::of_the_sample().await;
+    let node = alliance.node(BRAND);
+    let rules = "format = \"coalition programme 1\"\nversion = 1\n\
+        [[coupon]]\nname = \"ten\"\nzh = \"十元券\"\nen = \"Ten off\"\nworth_fen = 1000\nvalid_days = 9\n";
+    let request = RulesRequest { rules: rules.to_owned(), effective_ms: None };
+    node.take_programme_rules(request).await.unwrap();
+    alliance.import(BRAND).await;
+    let manage = async |node: &Node, action: ManagerAction| {
+        node.manage_programme(action, "mia".to_owned()).await
+    };
+    let terms = SegmentRequest {
+        zh: "消费过的会员".to_owned(),
+        en: "Who has bought".to_owned(),
+        spent_at_least_fen: Some(1),
+        ..SegmentRequest::default()
+    };
+    let counted = node.programme_segments(Some(terms.clone())).await.unwrap();
+    assert!(counted.segments.is_empty() && counted.asked.unwrap() > 100, "{counted:?}");
+    let keep = |terms| ManagerAction::KeepSegment { name: "bought".to_owned(), terms };
+    manage(&node, keep(terms.clone())).await.unwrap();
+    let wrong = SegmentRequest { hours: Some("noon".to_owned()), ..terms };
+    let refused = manage(&node, keep(wrong)).await.unwrap_err();
+    assert_eq!((refused.kind, refused.code), (ErrorKind::Invalid, "value_unknown"));
+    let kept = node.programme_segments(None).await.unwrap();
+    assert_eq!(kept.segments[0].members, counted.asked.unwrap());
+
+    let now_ms = i64::try_from(node.status().now_ms).unwrap();
+    let now = jiff::Timestamp::from_millisecond(now_ms).unwrap();
+    let today = jiff::tz::offset(8).to_datetime(now).date().to_string();
+    let group = |name: &str, coupon: Option<&str>| CampaignGroupRequest {
+        name: name.to_owned(),
+        share: 1,
+        coupon: coupon.map(str::to_owned),
+        points: None,
+    };
+    let terms = CampaignRequest {
+        zh: "春季".to_owned(),
+        en: "Spring".to_owned(),
+        segment: "bought".to_owned(),
+        groups: vec![group("ten", Some("ten")), group("control", None)],
+        from: today.clone(),
+        to: today,
+        count_days: 30,
+    };
+    let make = |terms| ManagerAction::MakeCampaign { name: "spring".to_owned(), terms };
+    let wrong = CampaignRequest { groups: vec![group("nine", Some("nine"))], ..terms.clone() };
+    let refused = manage(&node, make(wrong)).await.unwrap_err();
+    assert_eq!((refused.kind, refused.code), (ErrorKind::Invalid, "terms_invalid"));
+    assert!(refused.message.starts_with("coupon: "), "{}", refused.message);
+    manage(&node, make(terms.clone())).await.unwrap();
+    assert_eq!(manage(&node, make(terms.clone())).await.unwrap().state, "repeated");
+    let members = counted.asked.unwrap();
+    let groups = async |node: &Node| {
+        let view = node.programme_campaigns().await.unwrap();
+        assert!(view.experiments.is_empty(), "a campaign is no test of the rules");
+        let campaign = view.campaigns.into_iter().next().unwrap();
+        let of = |it: &CampaignGroupView| (it.members, it.coupons_given);
+        (campaign.stage, of(&campaign.groups[0]), of(&campaign.groups[1]))
+    };
+    eventually("all members are in a group", async || {
+        let (_, one, other) = groups(&node).await;
+        one.0 + other.0 == members
+    })
+    .await;
+    let found = groups(&node).await;
+    let (stage, (offered, given), (control, nothing)) = found.clone();
+    assert_eq!((stage.as_str(), given, nothing), ("running", offered, 0));
+    // half expected; five standard deviations of 300 are 43
+    assert!(offered.abs_diff(control) < 90, "{found:?}");
+    let issued = node.issued_coupons(Some("ten".to_owned())).await.unwrap();
+    assert!(issued.iter().all(|coupon| coupon.origin == "spring"));
+
+    alliance.restart(BRAND).await;
+    let node = alliance.node(BRAND);
+    assert_eq!(groups(&node).await, found);
+    manage(&node, ManagerAction::EndCampaign { name: "spring".to_owned() }).await.unwrap();
+    assert_eq!(groups(&node).await.0, "ended");
+    manage(&node, ManagerAction::DropSegment { name: "bought".to_owned() }).await.unwrap();
+    assert!(node.programme_segments(None).await.unwrap().segments.is_empty());
 }

@@ -12,6 +12,7 @@ mod targets;
 
 use std::collections::BTreeMap;
 
+use minicbor::{Decode, Encode};
 use protocol::amount::Points;
 use protocol::time::Timestamp;
 
@@ -32,11 +33,14 @@ pub const FORMAT: &str = "coalition programme 1";
 const LIST_MAX: usize = 200;
 
 /// A text for members, in both languages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Words {
     /// Chinese.
+    #[n(0)]
     pub zh: String,
     /// English.
+    #[n(1)]
     pub en: String,
 }
 
@@ -161,7 +165,7 @@ impl Rules {
 /// Points that one person corrects alone on a day, where the rules do not say.
 const ALONE_POINTS: u64 = 500;
 /// Points that a rule gives, at most.
-const GIFT_MAX: u64 = 1_000_000;
+pub(crate) const GIFT_MAX: u64 = 1_000_000;
 
 fn points(number: u64) -> Points {
     Points::new(number).unwrap_or(Points::MAX)

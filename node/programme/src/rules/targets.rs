@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use minicbor::{Decode, Encode};
 use protocol::amount::Points;
 
 use super::reading::Section;
@@ -9,19 +10,38 @@ use super::{CouponKind, GIFT_MAX, LIST_MAX, Tiers, Words, Wrong};
 use crate::ids::{Fen, Name};
 
 /// A part of the day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Hours {
     /// 6 to 11.
+    #[n(0)]
     Morning,
     /// 12 to 17.
+    #[n(1)]
     Afternoon,
     /// 18 to 23.
+    #[n(2)]
     Evening,
     /// 0 to 5.
+    #[n(3)]
     Night,
 }
 
 impl Hours {
+    /// Every part of the day.
+    pub const ALL: [Self; 4] = [Self::Morning, Self::Afternoon, Self::Evening, Self::Night];
+
+    /// Its name in rules and requests.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Morning => "morning",
+            Self::Afternoon => "afternoon",
+            Self::Evening => "evening",
+            Self::Night => "night",
+        }
+    }
+
     /// The part of the day of an hour.
     #[must_use]
     pub const fn of(hour: u8) -> Self {
@@ -35,18 +55,41 @@ impl Hours {
 }
 
 /// Where a member is in the time with the brand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Lifecycle {
     /// Never bought.
+    #[n(0)]
     New,
     /// One purchase, in the last 90 days.
+    #[n(1)]
     First,
     /// More than one purchase, the last in the last 90 days.
+    #[n(2)]
     Active,
     /// Last purchase 91 to 180 days ago.
+    #[n(3)]
     Quiet,
     /// Last purchase longer ago.
+    #[n(4)]
     Lost,
+}
+
+impl Lifecycle {
+    /// Every one of them.
+    pub const ALL: [Self; 5] = [Self::New, Self::First, Self::Active, Self::Quiet, Self::Lost];
+
+    /// Its name in rules and requests.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::First => "first",
+            Self::Active => "active",
+            Self::Quiet => "quiet",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 /// A group of members: who fulfils all that it states.
@@ -173,25 +216,8 @@ pub(super) fn segments(
             },
             category: item.maybe_name("category")?,
             channel: item.maybe_name("channel")?,
-            hours: item.one_of(
-                "hours",
-                &[
-                    ("morning", Hours::Morning),
-                    ("afternoon", Hours::Afternoon),
-                    ("evening", Hours::Evening),
-                    ("night", Hours::Night),
-                ],
-            )?,
-            lifecycle: item.one_of(
-                "lifecycle",
-                &[
-                    ("new", Lifecycle::New),
-                    ("first", Lifecycle::First),
-                    ("active", Lifecycle::Active),
-                    ("quiet", Lifecycle::Quiet),
-                    ("lost", Lifecycle::Lost),
-                ],
-            )?,
+            hours: item.one_of("hours", &Hours::ALL.map(|it| (it.name(), it)))?,
+            lifecycle: item.one_of("lifecycle", &Lifecycle::ALL.map(|it| (it.name(), it)))?,
         };
         item.finish()?;
         if all.insert(name, segment).is_some() {

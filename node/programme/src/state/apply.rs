@@ -8,6 +8,8 @@ use super::{
 };
 use crate::accounts::{MoveError, Side};
 use crate::calendar::{DAY_MS, Zone};
+use crate::campaigns::Stage;
+use crate::coupons::Code;
 use crate::fraud::{Verdict, minutes};
 use crate::ids::{Account, Name};
 use crate::profile::Profile;
@@ -133,6 +135,7 @@ impl Programme {
                     return Err(broken("a coupon's code twice"));
                 }
                 self.state.coupons.enter(*code, coupon);
+                self.count_coupon(&coupon.origin, 1, 0);
                 if let Some(key) = key {
                     let done = Done::Claimed { account: coupon.account, code: *code };
                     self.state.done.insert(*key, done);
@@ -142,11 +145,13 @@ impl Programme {
                 if !self.state.coupons.redeem(*code, redemption) {
                     return Err(broken("a coupon redeemed twice"));
                 }
+                self.count_redeemed(*code, 1);
             }
             Change::CouponReopened { code } => {
                 if !self.state.coupons.reopen(*code) {
                     return Err(broken("a coupon reopened that was not redeemed"));
                 }
+                self.count_redeemed(*code, -1);
             }
             Change::AdjustmentEntered { number, adjustment, key, .. } => {
                 let day = self.zone().day(adjustment.at);
@@ -183,8 +188,9 @@ impl Programme {
                 self.state.watch.enter(*number, case);
                 self.state.due.insert((case.due, Due::Case(*number)));
             }
-            Change::CaseClosed { number, at, verdict } => {
-                let accounts = self.state.watch.close(*number, *at, *verdict);
+            Change::CaseClosed { number, at, verdict, by, reason } => {
+                let said = (by.clone(), reason.clone());
+                let accounts = self.state.watch.close(*number, (*at, *verdict), said);
                 for account in accounts.ok_or(broken("a case closed twice"))? {
                     let stopped = *verdict == Verdict::Stopped;
                     self.state.profiles.get_or_default(account).stopped = stopped;
@@ -198,6 +204,21 @@ impl Programme {
                 if !self.state.requests.answer(*number, *at, text) {
                     return Err(broken("a request answered twice"));
                 }
+            }
+            Change::SegmentKept { name, terms } => {
+                self.state.segments.insert(name.clone(), terms.clone());
+            }
+            Change::SegmentDropped { name } => {
+                self.state.segments.remove(name).ok_or(broken("a segment dropped twice"))?;
+            }
+            Change::CampaignMade { name, campaign } => {
+                self.state.due.insert((campaign.from, Due::Campaign(name.clone())));
+                self.state.campaigns.insert(name.clone(), campaign.clone());
+            }
+            Change::CampaignStarted { at, .. } => self.look_at_all(*at),
+            Change::CampaignEnded { name, at } => {
+                let campaign = self.state.campaigns.get_mut(name);
+                campaign.ok_or(broken("a campaign that is not there ended"))?.ended = Some(*at);
             }
             Change::Moved { .. } => {}
             Change::Merged { from, into, at } => self.apply_merged(*from, *into, *at),
@@ -313,7 +334,10 @@ impl Programme {
         let Some(profile) = self.state.profiles.get_mut(&account) else { return };
         let Some(last) = profile.last_purchase else { return };
         let zone = rules.zone;
-        let quiet = segments::looks_after(rules).into_iter().map(|days| zone.day(last).plus(days));
+        let open = self.state.campaigns.values();
+        let open = open.filter(|it| it.stage(after) != Stage::Ended).map(|it| &it.members);
+        let quiet = segments::looks_after(rules, open);
+        let quiet = quiet.into_iter().map(|days| zone.day(last).plus(days));
         let tier = match rules.tiers.basis {
             TierBasis::Rfm { .. } => rules.tiers.of_rank(profile.rank),
             TierBasis::Points => None,
@@ -342,7 +366,9 @@ impl Programme {
         let Some(profile) = self.state.profiles.get_mut(&account) else { return };
         for (name, group, since) in &profile.tests {
             let experiment = self.rules.as_ref().and_then(|rules| rules.experiments.get(name));
-            let days = experiment.map_or(COUNT_DAYS, |experiment| experiment.count_days);
+            let campaign = self.state.campaigns.get(name).map(|campaign| campaign.count_days);
+            let days = experiment.map(|experiment| experiment.count_days).or(campaign);
+            let days = days.unwrap_or(COUNT_DAYS);
             let window = Milliseconds::new(u64::from(days).saturating_mul(DAY_MS));
             if at < *since || at.since(*since) > window {
                 continue;
@@ -358,6 +384,11 @@ impl Programme {
                 }
             }
         }
+    }
+
+    fn count_redeemed(&mut self, code: Code, redeemed: i64) {
+        let origin = self.state.coupons.get(code).map(|coupon| coupon.origin.clone());
+        origin.into_iter().for_each(|origin| self.count_coupon(&origin, 0, redeemed));
     }
 
     /// What may still become the member's (something set aside) waits for its end; the books stay.

@@ -9,12 +9,14 @@ use crate::accounts::Side;
 use crate::adjustments::{Adjustment, AdjustmentState};
 use crate::baskets::CountedBasket;
 use crate::calendar::{Day, DayOfYear};
+use crate::campaigns::Campaign;
 use crate::coupons::{Code, Coupon, Redemption};
 use crate::fraud::{Case, Trace, Verdict};
 use crate::ids::{Account, BasketPart, Fen, Name};
 use crate::profile::Counted;
 use crate::requests::{Key, Request};
 use crate::rewards::Hold;
+use crate::segments::SegmentTerms;
 
 /// How points of one member move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -396,6 +398,10 @@ pub enum Change {
         at: Timestamp,
         #[n(2)]
         verdict: Verdict,
+        #[n(3)]
+        by: Option<String>,
+        #[n(4)]
+        reason: Option<String>,
     },
     /// A member asks the service.
     #[n(25)]
@@ -511,6 +517,44 @@ pub enum Change {
     Parted {
         #[n(0)]
         account: Account,
+    },
+    /// Staff keeps a segment beside those of the rules, new or changed.
+    #[n(37)]
+    SegmentKept {
+        #[n(0)]
+        name: Name,
+        #[n(1)]
+        terms: SegmentTerms,
+    },
+    /// And does not any more.
+    #[n(38)]
+    SegmentDropped {
+        #[n(0)]
+        name: Name,
+    },
+    /// A campaign was made.
+    #[n(39)]
+    CampaignMade {
+        #[n(0)]
+        name: Name,
+        #[n(1)]
+        campaign: Campaign,
+    },
+    /// It begins: members are looked at.
+    #[n(40)]
+    CampaignStarted {
+        #[n(0)]
+        name: Name,
+        #[n(1)]
+        at: Timestamp,
+    },
+    /// It was ended before its time.
+    #[n(41)]
+    CampaignEnded {
+        #[n(0)]
+        name: Name,
+        #[n(1)]
+        at: Timestamp,
     },
     /// What was due first has been looked at.
     #[n(28)]

@@ -5,11 +5,13 @@ use protocol::time::Timestamp;
 
 use crate::accounts::MoveError;
 use crate::calendar::DayOfYear;
+use crate::campaigns::{CampaignTerms, WrongTerms};
 use crate::coupons::{Code, CouponError};
 use crate::earn::Basket;
 use crate::fraud::{Trace, Verdict};
 use crate::ids::{Account, BasketPart, Fen, Name};
 use crate::requests::Key;
+use crate::segments::SegmentTerms;
 
 /// Part of a basket, new or changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +64,8 @@ pub enum Event {
     HandOver { key: Key },
     /// The member gives it up.
     GiveUp { key: Key },
-    /// A person has looked at a case.
-    Review { case: u64, verdict: Verdict },
+    /// A person has looked at a case; who stops accounts says why.
+    Review { case: u64, verdict: Verdict, by: String, reason: Option<String> },
     /// A member asks the service.
     Ask { account: Account, about: Name, text: String },
     /// The service answers.
@@ -82,6 +84,14 @@ pub enum Event {
     ProposeRules { rules: String, effective: Timestamp },
     /// They are not to.
     WithdrawRules,
+    /// Staff keeps a segment beside those of the rules, or changes one.
+    KeepSegment { name: Name, terms: SegmentTerms },
+    /// Staff keeps it no longer; campaigns that were made for it go on.
+    DropSegment { name: Name },
+    /// Staff makes a campaign.
+    MakeCampaign { name: Name, terms: CampaignTerms, by: String },
+    /// Staff ends it before its time: what was given stays given.
+    EndCampaign { name: Name },
     /// Two members are one: all that the first has is the other's from now on. A stop of either holds.
     Merge { from: Account, into: Account },
     /// They were not: what comes to the first stays there again. What was moved stays with the other.
@@ -167,6 +177,14 @@ pub enum Refusal {
     OwnAdjustment,
     #[error("a correction is of one point at least")]
     NothingToAdjust,
+    #[error(transparent)]
+    Terms(#[from] WrongTerms),
+    #[error("there is a {what} named \"{name}\" already")]
+    NameTaken { what: &'static str, name: String },
+    #[error("there are {most} {what} already, which is the most")]
+    TooMany { what: &'static str, most: usize },
+    #[error("accounts are stopped for a stated reason")]
+    ReasonMissing,
     #[error("a member joins once")]
     Joined,
     #[error("today's points for this were given already")]
@@ -208,6 +226,10 @@ impl Refusal {
             Self::NotPaid => "payment_unknown",
             Self::OwnAdjustment => "four_eyes",
             Self::NothingToAdjust => "nothing_to_adjust",
+            Self::Terms(_) => "terms_invalid",
+            Self::NameTaken { .. } => "name_taken",
+            Self::TooMany { .. } => "too_many",
+            Self::ReasonMissing => "reason_missing",
             Self::Joined => "joined_already",
             Self::Today => "given_today",
             Self::OwnReferrer => "own_referrer",

@@ -75,7 +75,8 @@ impl Programme {
         let hours = self.rules_now()?.fraud.review_hours;
         let due = now.plus(minutes(hours.saturating_mul(60)));
         let number = self.state.watch.next_case();
-        let case = Case { sign, accounts, opened: now, due, closed: None };
+        let (closed, reviewer, reason) = (None, None, None);
+        let case = Case { sign, accounts, opened: now, due, closed, reviewer, reason };
         self.enter(Change::CaseOpened { number, case }, out)?;
         self.told(None, now, Notice::Review { case: number }, out)?;
         Ok(number)
@@ -270,7 +271,7 @@ impl Programme {
         Ok(higher)
     }
 
-    /// After anything about a member has changed: the tier, then the triggers.
+    /// After anything about a member has changed: the tier, then the triggers, then running campaigns.
     pub(super) fn set_off(
         &mut self,
         account: Account,
@@ -282,7 +283,7 @@ impl Programme {
         let higher = self.rank_again(account, now, out)?;
         let rules = self.rules_now()?;
         let Some(profile) = self.state.profiles.get(&account) else { return Ok(()) };
-        if profile.stopped || rules.triggers.is_empty() {
+        if profile.stopped {
             return Ok(());
         }
         let mut whens = whens.to_vec();
@@ -295,16 +296,16 @@ impl Programme {
         for (trigger, gift) in due {
             let fired = Change::Fired { account, trigger: trigger.clone(), at: now };
             self.enter(fired, out)?;
-            self.gift(account, &gift, &trigger, now, random, out)?;
+            self.gift(account, &gift, &Origin::Trigger(trigger), now, random, out)?;
         }
-        Ok(())
+        self.join_campaigns(account, now, random, out)
     }
 
-    fn gift(
+    pub(super) fn gift(
         &mut self,
         account: Account,
         gift: &Gift,
-        trigger: &Name,
+        origin: &Origin,
         now: Timestamp,
         random: Random<'_>,
         out: &mut Vec<Change>,
@@ -315,7 +316,7 @@ impl Programme {
                 self.told(Some(account), now, Notice::PointsGiven { points: *points }, out)
             }
             Gift::Coupon(kind) => {
-                let origin = Origin::Trigger(trigger.clone());
+                let origin = origin.clone();
                 match self.new_coupon(account, kind, origin, None, (now, random), out) {
                     Ok((_, expires)) => {
                         let kind = kind.clone();
@@ -339,7 +340,7 @@ impl Programme {
                 match gift {
                     // a group gives no other test: the rules say so
                     Some(Gift::Experiment(_)) | None => Ok(()),
-                    Some(gift) => self.gift(account, &gift, trigger, now, random, out),
+                    Some(gift) => self.gift(account, &gift, origin, now, random, out),
                 }
             }
         }

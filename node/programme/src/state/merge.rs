@@ -18,6 +18,10 @@ impl Programme {
         if from == into {
             return Ok(Answer::Done);
         }
+        // who stays was merged into another, and is not any more: a stop of that other's holds
+        if self.state.merged.contains_key(&into) {
+            self.enter(Change::Parted { account: into }, out)?;
+        }
         let balance = self.state.accounts.balance(from);
         if !balance.held().is_zero() {
             return Ok(Answer::Waits);

@@ -6,6 +6,7 @@
 
 mod adjust;
 mod apply;
+mod campaigns;
 mod change;
 mod event;
 mod members;
@@ -29,6 +30,7 @@ pub use event::{Answer, Event, Purchase, Refusal};
 use crate::accounts::Accounts;
 use crate::adjustments::Adjustments;
 use crate::baskets::Baskets;
+use crate::campaigns::Campaign;
 use crate::coupons::{Code, Coupons};
 use crate::experiments::{AssignmentKey, GroupResult};
 use crate::fraud::Watch;
@@ -37,6 +39,7 @@ use crate::profile::{Names, Profile};
 use crate::requests::{Key, Requests};
 use crate::rewards::Rewards;
 use crate::rules::{RuleChange, Rules};
+use crate::segments::SegmentTerms;
 
 /// Most notices that are kept; who pushes messages must read in time.
 const NOTICES_MAX: usize = 10_000;
@@ -72,6 +75,9 @@ enum Due {
     /// The announced rules hold.
     #[n(7)]
     Rules,
+    /// A campaign begins.
+    #[n(8)]
+    Campaign(#[n(0)] Name),
 }
 
 /// What a request under a key came to, so that it may be repeated.
@@ -159,6 +165,11 @@ struct State {
     // who was merged into whom
     #[cbor(n(15), default)]
     merged: SharedMap<Account, Account>,
+    // those that staff keeps beside the rules
+    #[cbor(n(16), default)]
+    segments: BTreeMap<Name, SegmentTerms>,
+    #[cbor(n(17), default)]
+    campaigns: BTreeMap<Name, Campaign>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -255,7 +266,9 @@ impl Programme {
             }
             Event::HandOver { key } => self.close_hold(key, true, out),
             Event::GiveUp { key } => self.close_hold(key, false, out),
-            Event::Review { case, verdict } => self.review(case, verdict, now, out),
+            Event::Review { case, verdict, by, reason } => {
+                self.review(case, verdict, (by, reason), now, out)
+            }
             Event::Ask { account, about, text } => self.ask(account, about, text, now, out),
             Event::Answer { request, text } => self.answer(request, text, now, out),
             Event::GiveCoupon { key, account, kind } => {
@@ -271,6 +284,12 @@ impl Programme {
             }
             Event::ProposeRules { rules, effective } => self.propose(&rules, effective, now, out),
             Event::WithdrawRules => self.withdraw(now, out),
+            Event::KeepSegment { name, terms } => self.keep_segment(name, terms, out),
+            Event::DropSegment { name } => self.drop_segment(name, out),
+            Event::MakeCampaign { name, terms, by } => {
+                self.make_campaign(name, terms, by, now, out)
+            }
+            Event::EndCampaign { name } => self.end_campaign(name, now, out),
             Event::Merge { from, into } => self.merge(from, into, now, out),
             Event::Part { account } => self.part(account, out),
             Event::Forget { account } => {

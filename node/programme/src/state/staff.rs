@@ -16,6 +16,10 @@ fn short(text: &str) -> Outcome<()> {
     Ok(())
 }
 
+fn named_already(field: &str, what: &str, name: &Name) -> Refusal {
+    Refusal::Rules(format!("{field}: {what} is named \"{name}\": take another name"))
+}
+
 impl Programme {
     pub(super) fn propose(
         &mut self,
@@ -27,6 +31,15 @@ impl Programme {
         let rules = Rules::from_toml(text).map_err(|error| Refusal::Rules(error.to_string()))?;
         if let Some(announced) = &self.announced {
             return Err(RuleChangeError::Pending { version: announced.rules.version }.into());
+        }
+        // results of tests and campaigns are counted under one name, and a name is one segment
+        let campaigns = &self.state.campaigns;
+        if let Some(name) = rules.experiments.keys().find(|it| campaigns.contains_key(*it)) {
+            return Err(named_already("experiment.name", "a campaign", name));
+        }
+        let kept = &self.state.segments;
+        if let Some(name) = rules.segments.keys().find(|it| kept.contains_key(*it)) {
+            return Err(named_already("segment.name", "a segment that staff keeps", name));
         }
         let effective = effective.max(now);
         let change = RuleChange::between(self.rules_now()?, &rules, now, effective)?;
@@ -55,6 +68,7 @@ impl Programme {
         &mut self,
         case: u64,
         verdict: Verdict,
+        (by, reason): (String, Option<String>),
         now: Timestamp,
         out: &mut Vec<Change>,
     ) -> Outcome {
@@ -62,7 +76,13 @@ impl Programme {
         if !open {
             return Err(Refusal::NotOpen { what: "case", number: case });
         }
-        self.enter(Change::CaseClosed { number: case, at: now, verdict }, out)?;
+        match &reason {
+            Some(reason) => short(reason)?,
+            None if verdict == Verdict::Stopped => return Err(Refusal::ReasonMissing),
+            None => {}
+        }
+        let by = Some(by);
+        self.enter(Change::CaseClosed { number: case, at: now, verdict, by, reason }, out)?;
         Ok(Answer::Done)
     }
 

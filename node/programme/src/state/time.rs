@@ -93,6 +93,7 @@ impl Programme {
                     self.enter(Change::RulesInForce { at: now }, out)?;
                 }
             }
+            Due::Campaign(name) => self.start_campaign(name, now, out)?,
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ use jiff::tz::TimeZone;
 use ring::digest::{SHA256, digest};
 
 use super::fen::Unit;
+use super::formats::TextTerms;
+use super::formats::TextTerms;
 use super::times::TimeFormat;
 use protocol::ids::BrandId;
 
@@ -64,7 +66,7 @@ pub struct Mapping {
 pub struct MembersMapping {
     /// Names under which the file may lie in a folder; the first that is there counts.
     pub files: Vec<String>,
-    pub(super) delimiter: u8,
+    pub(super) text: TextTerms,
     pub(super) card: String,
     pub(super) match_key: Option<String>,
     pub(super) attributes: Vec<(Attribute, String)>,
@@ -116,7 +118,7 @@ pub(super) struct Decision {
 pub struct PurchasesMapping {
     /// Names under which the file may lie in a folder; the first that is there counts.
     pub files: Vec<String>,
-    pub(super) delimiter: u8,
+    pub(super) text: TextTerms,
     pub(super) zone: TimeZone,
     pub(super) time_format: TimeFormat,
     pub(super) basket: String,

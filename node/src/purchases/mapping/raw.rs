@@ -11,6 +11,7 @@ use super::{
     MembersMapping, PurchasesMapping, Receivers, Refunds, attribute,
 };
 use crate::purchases::fen::{Rounding, Unit};
+use crate::purchases::formats::{Encoding, TextTerms};
 use crate::purchases::times::{TimeFormat, day_of};
 use crate::vault::{ConsentSource, Purpose};
 
@@ -53,6 +54,7 @@ struct Rule {
 struct Members {
     files: Vec<String>,
     delimiter: Option<String>,
+    encoding: Option<String>,
     columns: BTreeMap<String, String>,
     consent: Option<Consent>,
 }
@@ -88,6 +90,7 @@ struct RawDecision {
 struct Purchases {
     files: Vec<String>,
     delimiter: Option<String>,
+    encoding: Option<String>,
     time_zone: String,
     time_format: Option<String>,
     basket: String,
@@ -180,7 +183,7 @@ impl Mapping {
 impl Members {
     fn check(self) -> Checked<MembersMapping> {
         let files = files("members.files", self.files)?;
-        let delimiter = delimiter("members.delimiter", self.delimiter.as_deref())?;
+        let text = text_terms("members", self.delimiter.as_deref(), self.encoding.as_deref())?;
         let (mut card, mut match_key, mut attributes) = (None, None, Vec::new());
         for (field, column) in self.columns {
             let place = format!("members.columns.{field}");
@@ -206,7 +209,7 @@ impl Members {
             );
         };
         let consent = self.consent.map(Consent::check).transpose()?;
-        Ok(MembersMapping { files, delimiter, card, match_key, attributes, consent })
+        Ok(MembersMapping { files, text, card, match_key, attributes, consent })
     }
 }
 
@@ -311,7 +314,7 @@ impl Purchases {
     fn check(self) -> Checked<PurchasesMapping> {
         let at = |field: &str| format!("purchases.{field}");
         let files = files("purchases.files", self.files)?;
-        let delimiter = delimiter("purchases.delimiter", self.delimiter.as_deref())?;
+        let text = text_terms("purchases", self.delimiter.as_deref(), self.encoding.as_deref())?;
         let Ok(zone) = TimeZone::get(&self.time_zone) else {
             return wrong(at("time_zone"), "no time zone of that name, such as Asia/Shanghai");
         };
@@ -395,7 +398,7 @@ impl Purchases {
         let cleaning = self.cleaning.check()?;
         Ok(PurchasesMapping {
             files,
-            delimiter,
+            text,
             zone,
             time_format,
             basket: self.basket,
@@ -523,11 +526,15 @@ fn files(field: &str, names: Vec<String>) -> Checked<Vec<String>> {
     }
 }
 
-fn delimiter(field: &str, text: Option<&str>) -> Checked<u8> {
-    match text.unwrap_or(",").as_bytes() {
-        [byte @ (b',' | b';' | b'\t' | b'|')] => Ok(*byte),
-        _ => wrong(field, "is one of , ; | or a tab"),
-    }
+fn text_terms(part: &str, delimiter: Option<&str>, encoding: Option<&str>) -> Checked<TextTerms> {
+    let delimiter = match delimiter.unwrap_or(",").as_bytes() {
+        [byte @ (b',' | b';' | b'\t' | b'|')] => *byte,
+        _ => return wrong(format!("{part}.delimiter"), "is one of , ; | or a tab"),
+    };
+    let Some(encoding) = encoding.map_or(Some(Encoding::Utf8), Encoding::from_name) else {
+        return wrong(format!("{part}.encoding"), "is one of utf-8, gb18030 or gbk");
+    };
+    Ok(TextTerms { delimiter, encoding })
 }
 
 fn values(field: &str, values: Vec<String>) -> Checked<BTreeSet<String>> {

@@ -40,7 +40,22 @@ impl Core {
     /// # Errors
     /// When the number is malformed or nobody has it.
     pub fn member(&self, card: &str) -> Result<MemberId, ServiceError> {
+        if let Some(id) = card.strip_prefix('~') {
+            return self.member_by_id(id);
+        }
         self.vault.by_card(&card_number(card)?).map_err(vault_error)?.ok_or_else(member_unknown)
+    }
+
+    /// The member whom this node numbers so: pages name members without their cards.
+    fn member_by_id(&self, id: &str) -> Result<MemberId, ServiceError> {
+        let bytes = crate::desk::from_hex(id).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+        let id = MemberId::from_bytes(bytes.ok_or_else(member_unknown)?);
+        // unknown and erased ones are nobody
+        match self.vault.consents(id) {
+            Ok(_) => Ok(id),
+            Err(VaultError::UnknownMember) => Err(member_unknown()),
+            Err(error) => Err(vault_error(error)),
+        }
     }
 
     /// What an exchange asks of the member with a card number.

@@ -384,6 +384,10 @@ pub(in crate::runtime) fn refused(refusal: &Refusal) -> ServiceError {
         R::NotPaid => {
             (ErrorKind::NotFound, "give the idempotency key of the payment, and its member")
         }
+        R::Terms(_) => (ErrorKind::Invalid, "correct the field and send it again"),
+        R::NameTaken { .. } => (ErrorKind::Conflict, "take another name"),
+        R::TooMany { .. } => (ErrorKind::Refused, "end or drop some that are there"),
+        R::ReasonMissing => (ErrorKind::Invalid, "send it as reason"),
         R::NothingToAdjust => (ErrorKind::Invalid, "give a number of points other than zero"),
         R::OwnAdjustment => (ErrorKind::Refused, "ask somebody else who may decide on corrections"),
         R::KeyTaken => (ErrorKind::Conflict, "take a fresh idempotency key"),

@@ -5,7 +5,7 @@ use ::programme::coupons::{Code, Coupon};
 use ::programme::fraud::{Trace, Verdict};
 use ::programme::plain::{self, Concern};
 use ::programme::requests::{Key, Request};
-use ::programme::rules::{Rules, Words};
+use ::programme::rules::{CouponKind, Rules, Words};
 use ::programme::state::{Answer, Event, Notice, Told};
 use ::programme::tiers::{self, Distance};
 use ::programme::{Account, Fen, InvalidName, Name, report, segments};
@@ -14,13 +14,14 @@ use protocol::time::Timestamp;
 
 use super::super::answer;
 use super::super::simulation::months;
+use super::campaigns::segment_terms;
 use super::operations::vault_error;
 use super::programme::request_key;
 use super::programme_staff::decided;
 use super::{Core, Turn};
 use crate::exchange::points::account;
 use crate::service::*;
-use crate::vault::{BlindIndex, MemberId, masked};
+use crate::vault::{BlindIndex, MemberId};
 
 /// Cards shown of a case.
 const CARDS_SHOWN: usize = 20;
@@ -42,7 +43,7 @@ pub(super) fn name(text: &str, field: &str) -> Result<Name, ServiceError> {
     Name::new(text).map_err(wrong)
 }
 
-fn fen(number: u64, field: &str) -> Result<Fen, ServiceError> {
+pub(super) fn fen(number: u64, field: &str) -> Result<Fen, ServiceError> {
     let wrong = |error: programme::InvalidFen| {
         invalid("amount_range", format!("{field}: {error}"), "give the amount in fen")
     };
@@ -155,31 +156,47 @@ impl Core {
                 let did = self.at_till(&key, action, now, turn);
                 answer(turn, reply, did);
             }
-            C::Manage { action, reply } => {
+            C::Manage { action, by, reply } => {
                 let event = match action {
                     ManagerAction::Stock { reward, total } => {
                         name(&reward, "reward").map(|reward| Event::Stock { reward, total })
                     }
                     ManagerAction::WithdrawRules {} => Ok(Event::WithdrawRules),
+                    ManagerAction::KeepSegment { name: segment, terms } => name(&segment, "name")
+                        .and_then(|name| {
+                            Ok(Event::KeepSegment { name, terms: segment_terms(terms)? })
+                        }),
+                    ManagerAction::DropSegment { name: segment } => {
+                        name(&segment, "name").map(|name| Event::DropSegment { name })
+                    }
+                    ManagerAction::MakeCampaign { name: campaign, terms } => {
+                        self.campaign_event(&campaign, terms, by)
+                    }
+                    ManagerAction::EndCampaign { name: campaign } => {
+                        name(&campaign, "name").map(|name| Event::EndCampaign { name })
+                    }
                 };
                 let did = event.and_then(|event| self.happen(event, now, turn));
                 answer(turn, reply, did.map(|it| done(it, None)));
             }
-            C::Review { action, reply } => {
+            C::Review { action, by, reply } => {
                 let event = match action {
-                    ReviewAction::Review { case, stop } => {
+                    ReviewAction::Review { case, stop, reason } => {
                         let verdict = if stop { Verdict::Stopped } else { Verdict::Cleared };
-                        Event::Review { case, verdict }
+                        let reason = reason.filter(|reason| !reason.trim().is_empty());
+                        Event::Review { case, verdict, by, reason }
                     }
                     ReviewAction::Answer { request, text } => Event::Answer { request, text },
                 };
                 let did = self.happen(event, now, turn);
                 answer(turn, reply, did.map(|it| done(it, None)));
             }
-            C::Campaigns { reply } => answer(turn, reply, Ok(self.campaigns_view())),
+            C::Campaigns { reply } => answer(turn, reply, Ok(self.campaigns_view(now))),
             C::Check { file, reply } => answer(turn, reply, self.check_view(&file.rules, now)),
-            // on a thread of its own: see `runtime::simulation`
+            // on threads of their own: see `runtime::simulation` and `runtime::segments`
             C::Simulate { reply, .. } => drop(reply),
+            C::Segments { reply, .. } => drop(reply),
+            C::RulesFile { reply } => answer(turn, reply, Ok(self.rules_file_view())),
             C::Adjust { key, card, by, request, reply } => {
                 let did = self.adjust_points((&key, by), &card, request, now, turn);
                 answer(turn, reply, did);
@@ -195,7 +212,7 @@ impl Core {
                 answer(turn, reply, did);
             }
             C::Coupons { kind, reply } => answer(turn, reply, self.coupon_views(kind.as_deref())),
-            C::Cases { reply } => answer(turn, reply, Ok(self.case_views())),
+            C::Cases { closed, reply } => answer(turn, reply, Ok(self.case_views(closed))),
             C::Requests { reply } => answer(turn, reply, Ok(self.request_views())),
             C::Notices { after, reply } => answer(turn, reply, Ok(self.notice_views(after))),
         }
@@ -367,6 +384,7 @@ impl Core {
         now: Timestamp,
     ) -> Result<ProgrammeMemberView, ServiceError> {
         let member = account(self.member(card)?);
+        let shown = self.masked_card(member);
         let programme = &self.programme;
         let no_rules = ::programme::state::Refusal::NoRules;
         let rules = programme.rules().ok_or_else(|| super::programme::refused(&no_rules))?;
@@ -379,7 +397,7 @@ impl Core {
         let requests = programme.requests().iter().filter(|(_, request)| request.account == member);
         let inside = segments::of(rules, &profile, programme.names(), now);
         Ok(ProgrammeMemberView {
-            card: masked(card),
+            card: shown.clone(),
             available: balance.available().get(),
             held: balance.held().get(),
             owed: balance.owed().get(),
@@ -420,9 +438,21 @@ impl Core {
             streak: profile.streak,
             stopped: profile.stopped,
             requests: requests
-                .map(|(number, request)| request_view(number, request, masked(card)))
+                .map(|(number, request)| request_view(number, request, shown.clone()))
                 .collect(),
+            claimable: claimable(rules),
+            rewards: self.reward_offers(rules),
         })
+    }
+
+    fn reward_offers(&self, rules: &Rules) -> Vec<RewardOfferView> {
+        let offers = rules.rewards.iter().map(|(name, reward)| RewardOfferView {
+            reward: name.to_string(),
+            words: words(&reward.words),
+            price_points: reward.price.get(),
+            left: self.programme.rewards().stock(name).left(),
+        });
+        offers.filter(|offer| offer.left > 0).collect()
     }
 
     pub(super) fn masked_card(&self, account: Account) -> String {
@@ -431,7 +461,7 @@ impl Core {
         card.unwrap_or_else(|_| "****".to_owned())
     }
 
-    fn campaigns_view(&self) -> CampaignsView {
+    fn campaigns_view(&self, now: Timestamp) -> CampaignsView {
         let Some(rules) = self.programme.rules() else { return CampaignsView::default() };
         let stock = rules.rewards.iter().map(|(name, reward)| {
             let stock = self.programme.rewards().stock(name);
@@ -449,7 +479,9 @@ impl Core {
             given: count.given,
             redeemed: count.redeemed,
         });
-        let experiments = self.programme.results().map(|(test, group, result)| {
+        let of_rules = self.programme.results();
+        let of_rules = of_rules.filter(|(test, ..)| !self.programme.is_campaign(test));
+        let experiments = of_rules.map(|(test, group, result)| {
             let groups = rules.experiments.get(test).map(|test| test.groups.as_slice());
             let named = groups.and_then(|groups| groups.get(usize::from(group)));
             GroupView {
@@ -465,12 +497,23 @@ impl Core {
             stock: stock.collect(),
             coupons: kinds.collect(),
             experiments: experiments.collect(),
+            kinds: rules
+                .coupons
+                .iter()
+                .map(|(kind, it)| CouponOfferView {
+                    kind: kind.to_string(),
+                    words: words(&it.words),
+                })
+                .collect(),
+            campaigns: self.campaign_list(now),
         }
     }
 
-    fn case_views(&self) -> Vec<CaseView> {
-        let open = self.programme.watch().cases().filter(|(_, case)| case.closed.is_none());
-        let mut views: Vec<CaseView> = open
+    /// Open cases, the most urgent first; or those that are closed, the latest first.
+    fn case_views(&self, closed: bool) -> Vec<CaseView> {
+        let cases = self.programme.watch().cases();
+        let cases = cases.filter(|(_, case)| case.closed.is_some() == closed);
+        let mut views: Vec<CaseView> = cases
             .map(|(number, case)| CaseView {
                 number,
                 sign: case.sign.name().to_owned(),
@@ -483,9 +526,18 @@ impl Core {
                 accounts: u64::try_from(case.accounts.len()).unwrap_or(u64::MAX),
                 opened_ms: case.opened.unix_ms(),
                 due_ms: case.due.unix_ms(),
+                verdict: case.closed.map(|(_, verdict)| verdict.name().to_owned()),
+                closed_ms: case.closed.map(|(at, _)| at.unix_ms()),
+                reviewer: case.reviewer.clone(),
+                reason: case.reason.clone(),
             })
             .collect();
-        views.sort_by_key(|view| view.due_ms);
+        if closed {
+            views.sort_by_key(|view| (std::cmp::Reverse(view.closed_ms), view.number));
+            views.truncate(LIST_MAX);
+        } else {
+            views.sort_by_key(|view| (view.due_ms, view.number));
+        }
         views
     }
 
@@ -575,6 +627,18 @@ impl Core {
         };
         Bilingual { zh, en }
     }
+}
+
+/// What members may claim.
+fn claimable(rules: &Rules) -> Vec<ClaimView> {
+    let kinds = rules.coupons.iter().filter(|(_, kind)| kind.claimable);
+    let view = |(name, kind): (&Name, &CouponKind)| ClaimView {
+        kind: name.to_string(),
+        words: words(&kind.words),
+        price_points: kind.price.get(),
+        worth_fen: kind.worth.get(),
+    };
+    kinds.map(view).collect()
 }
 
 fn coupon_view(rules: &Rules, code: Code, coupon: &Coupon) -> CouponView {

@@ -110,7 +110,7 @@ impl Core {
             origin: match &coupon.origin {
                 Origin::Claimed => "claimed".to_owned(),
                 Origin::Staff => "staff".to_owned(),
-                Origin::Trigger(trigger) => trigger.to_string(),
+                Origin::Trigger(name) | Origin::Campaign(name, _) => name.to_string(),
             },
             worth_fen: coupon.worth.get(),
             given_ms: coupon.given.unix_ms(),

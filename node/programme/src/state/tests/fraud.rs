@@ -1,7 +1,7 @@
 //! What looks like fraud: stopped, reviewed, or asked for a second step.
 
 use super::*;
-use crate::fraud::{Sign, Trace, Verdict};
+use crate::fraud::{Sign, Trace};
 
 fn open(world: &mut World, who: u8, device: Option<u8>, address: Option<u8>) {
     let trace = |number: u8| Trace::from_bytes([number; 16]);
@@ -33,9 +33,9 @@ fn many_accounts_on_a_device_stop_at_once_until_a_person_clears_them() {
     assert_eq!(world.handle(pay()), Err(Refusal::Stopped));
     assert_eq!(world.handle(Event::SignedIn { account: member(4) }), Err(Refusal::Stopped));
     world.survives();
-    world.handle(Event::Review { case: number, verdict: Verdict::Cleared }).unwrap();
+    world.handle(review(number, Verdict::Cleared, None)).unwrap();
     assert!(world.handle(pay()).is_ok());
-    let again = Event::Review { case: number, verdict: Verdict::Stopped };
+    let again = review(number, Verdict::Stopped, Some("too many"));
     assert_eq!(world.handle(again), Err(Refusal::NotOpen { what: "case", number }));
     world.survives();
 }
@@ -57,7 +57,14 @@ fn a_burst_from_an_address_is_reviewed_within_a_day_or_told_as_late() {
     world.days(1);
     let late = Notice::Late { request: None, case: Some(1) };
     assert!(world.programme.notices(0).any(|told| told.notice == late));
-    world.handle(Event::Review { case: 1, verdict: Verdict::Stopped }).unwrap();
+    assert_eq!(
+        world.handle(review(1, Verdict::Stopped, None)).unwrap_err(),
+        Refusal::ReasonMissing
+    );
+    world.handle(review(1, Verdict::Stopped, Some("one phone, six people"))).unwrap();
+    let closed = world.programme.watch().case(1).unwrap();
+    assert_eq!(closed.reviewer.as_deref(), Some("eva"));
+    assert_eq!(closed.reason.as_deref(), Some("one phone, six people"));
     assert!(
         world.programme.profile(member(4)).stopped && !world.programme.profile(member(1)).stopped
     );

@@ -1,5 +1,6 @@
 //! The programme at work, event by event; [`model`] compares it with another implementation.
 
+mod campaigns;
 mod fraud;
 mod merge;
 mod model;
@@ -10,6 +11,7 @@ use super::*;
 use crate::accounts::{MoveError, Side};
 use crate::calendar::DAY_MS;
 use crate::earn::Basket;
+use crate::fraud::Verdict;
 
 pub(super) const START: u64 = 20_000 * DAY_MS;
 
@@ -29,6 +31,10 @@ pub(super) fn key(number: u64) -> Key {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     Key::from_bytes(bytes)
+}
+
+pub(super) fn review(case: u64, verdict: Verdict, reason: Option<&str>) -> Event {
+    Event::Review { case, verdict, by: "eva".to_owned(), reason: reason.map(str::to_owned) }
 }
 
 /// A programme with a clock, a generator and everything that became durable.

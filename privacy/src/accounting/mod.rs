@@ -14,6 +14,7 @@
 //! A standing question is such a charge for all its periods.
 
 mod audit;
+mod evidence;
 mod facts;
 mod local;
 mod suspension;
@@ -21,6 +22,7 @@ mod suspension;
 use std::collections::BTreeMap;
 
 pub use audit::{AuditEntry, Finding, Kept, Rule, audit};
+pub use evidence::Evidence;
 pub use facts::{CertifiedCharge, CertifiedLocalCharge, Contradiction, Facts, Placed};
 pub use suspension::{Suspension, readmission_quorum};
 

@@ -323,6 +323,11 @@ impl DataDirectory {
     pub fn own_blocks(&self) -> PathBuf {
         self.0.join("own-blocks")
     }
+    /// Questions and openings of answered joint questions.
+    #[must_use]
+    pub fn openings(&self) -> PathBuf {
+        self.0.join("openings")
+    }
     /// The key-value store.
     #[must_use]
     pub fn store(&self) -> PathBuf {

@@ -21,6 +21,8 @@
 //! Groups whose names are private (`kind = "private"` in the contract) are asked locally or as packs: a group is
 //! shown when its noised count of members reaches a threshold, which the brand's delta of the year pays for.
 //!
+//! Openings of answered questions are kept for the audit window ([`evidence`]).
+//!
 //! Ended questions leave memory but for the newest, and are looked up in the store (`room::ended`).
 //!
 //! Not here yet: questions about facts that an import replaced while the node was down (such an attempt
@@ -28,6 +30,7 @@
 
 pub mod answers;
 mod entry;
+pub mod evidence;
 pub mod exact;
 pub mod policy;
 pub mod read;
@@ -35,6 +38,7 @@ mod room;
 pub mod templates;
 pub mod views;
 
+use privacy::accounting::Evidence;
 use protocol::ids::BrandId;
 
 pub use entry::{Certified, CertifiedApplication, Names};
@@ -60,4 +64,6 @@ pub enum Action {
     SendPack(BrandId, Vec<u8>),
     /// To be read, once the records of the turn are durable.
     Read(Box<ReadJob>),
+    /// For who audits, beside everything else: other participants have it too.
+    Keep(Box<Evidence>),
 }

@@ -243,13 +243,17 @@ async fn bounded(
 }
 
 /// Lines of `member`, `cell` and the sums.
-fn collect(
+pub(crate) fn collect(
     collector: &mut Collector<'_>,
     columns: &[ArrayRef],
     aggregates: usize,
 ) -> Result<(), Failed> {
     each_line(columns, aggregates, &mut |member, cell, sums| {
-        collector.push(member, cell, sums).map_err(|_| Failed)
+        let taken = match member {
+            Owner::Number(member) => collector.push_numbered(member, cell, sums),
+            Owner::Name(member) => collector.push(member, cell, sums),
+        };
+        taken.map_err(|_| Failed)
     })
 }
 
@@ -292,9 +296,15 @@ fn line(sums: &[Int64Array], row: usize) -> impl Iterator<Item = Option<i64>> {
     sums.iter().map(move |sums| sums.is_valid(row).then(|| sums.value(row)))
 }
 
+/// Whose a line is, as the table names members: the facts by whole numbers, others may by texts.
+#[derive(Clone, Copy)]
+pub(crate) enum Owner<'a> {
+    Number(Option<i64>),
+    Name(Option<&'a [u8]>),
+}
+
 /// A line's `member`, `cell` and sums.
-pub(crate) type TakeLine<'a> =
-    dyn FnMut(Option<&[u8]>, i64, &[Option<i64>]) -> Result<(), Failed> + 'a;
+pub(crate) type TakeLine<'a> = dyn FnMut(Owner<'_>, i64, &[Option<i64>]) -> Result<(), Failed> + 'a;
 
 /// Hands out the lines of a bounded query's result.
 pub(crate) fn each_line(
@@ -303,22 +313,28 @@ pub(crate) fn each_line(
     take: &mut TakeLine<'_>,
 ) -> Result<(), Failed> {
     let [member, cell, sums @ ..] = columns else { return Err(Failed) };
-    let member = cast(member, &DataType::Utf8).map_err(|_| Failed)?;
-    let member = member.as_string_opt::<i32>().ok_or(Failed)?;
     let cell = cast(cell, &DataType::Int64).map_err(|_| Failed)?;
     let cell = cell.as_primitive_opt::<Int64Type>().ok_or(Failed)?;
     let sums = numbers(sums, aggregates)?;
     let mut added = Vec::with_capacity(aggregates);
-    for row in 0..member.len() {
-        let name = member.is_valid(row).then(|| member.value(row).as_bytes());
+    let mut each = |row: usize, owner: Owner<'_>| {
         if cell.is_null(row) {
             return Err(Failed);
         }
         added.clear();
         added.extend(line(&sums, row));
-        take(name, cell.value(row), &added)?;
+        take(owner, cell.value(row), &added)
+    };
+    if let Some(member) = member.as_primitive_opt::<Int64Type>() {
+        return (0..member.len()).try_for_each(|row| {
+            each(row, Owner::Number(member.is_valid(row).then(|| member.value(row))))
+        });
     }
-    Ok(())
+    let member = cast(member, &DataType::Utf8).map_err(|_| Failed)?;
+    let member = member.as_string_opt::<i32>().ok_or(Failed)?;
+    (0..member.len()).try_for_each(|row| {
+        each(row, Owner::Name(member.is_valid(row).then(|| member.value(row).as_bytes())))
+    })
 }
 
 #[cfg(test)]
@@ -444,8 +460,9 @@ mod tests {
         let mut lines = BTreeMap::new();
         for batch in answer(session, question["bounded"].as_str().unwrap()).await {
             let sums = if batch.num_rows() == 0 { batch.num_columns() - 2 } else { sums };
-            let mut take = |member: Option<&[u8]>, cell, line: &[Option<i64>]| {
-                let member = String::from_utf8(member.unwrap().to_vec()).unwrap();
+            let mut take = |member: Owner<'_>, cell, line: &[Option<i64>]| {
+                let Owner::Name(Some(member)) = member else { panic!("a member without a name") };
+                let member = String::from_utf8(member.to_vec()).unwrap();
                 // who gathers leaves them out
                 if member.is_empty() {
                     return Ok(());

@@ -703,6 +703,9 @@ impl Room {
                         members.map(|(brand, member)| (*brand, member.snapshot)).collect();
                     let answer = Answer::of(&release, snapshots);
                     actions.push(record(&RoomRecord::Answered(answer.clone())));
+                    actions.extend(
+                        self.inner.evidence(&release.id()).map(|it| Action::Keep(Box::new(it))),
+                    );
                     self.answers.add(answer);
                 }
                 Effect::Declined { id, by, reason } => drop(self.declined.insert(id, (by, reason))),

@@ -1,6 +1,7 @@
 //! The clean room's place in the loop: certified entries, messages, ticks and readings go in, and what
 //! it wants done is done in the turn's order (records, then log and messages, then readings).
 
+use privacy::accounting::Evidence;
 use protocol::ids::BrandId;
 use protocol::log::block::{ApplicationEntry, PublicEntry};
 use protocol::witness::message::{ApplicationMessage, Message};
@@ -120,8 +121,20 @@ impl Runtime {
                 Action::Send(to, body) => send(APPLICATION, to, body, turn),
                 Action::SendPack(to, body) => send(PACKS, to, body, turn),
                 Action::Read(job) => turn.reads.push(*job),
+                Action::Keep(evidence) => self.keep(evidence),
             }
         }
+    }
+
+    /// Openings are kept beside the records: when the folder cannot be written, the answer stands, and the
+    /// other participants have them.
+    fn keep(&self, evidence: Box<Evidence>) {
+        let folder = self.following.data.openings();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = cleanroom::evidence::keep(&folder, &evidence, now()) {
+                tracing::error!(folder = %folder.display(), error = %error, "openings are not kept");
+            }
+        });
     }
 
     /// Into the own log; not again after a restart when it is on its way there.

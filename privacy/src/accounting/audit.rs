@@ -80,6 +80,8 @@ pub enum Rule {
     ReleaseMismatch,
     /// An opening that does not match its hash.
     OpeningMismatch,
+    /// A question that was kept and is not the one that was reserved: nothing was added up.
+    QuestionMismatch,
     /// Someone opened although it had certified that it never would.
     OpenedAfterNotOpened,
     /// Someone committed, and another who never got to a release reports its opening missing.
@@ -327,10 +329,14 @@ fn judge_sum(
     if vectors.len() != charge.commits().len() {
         return;
     }
-    let made = DpPlan::new(contract, spec)
-        .ok()
-        .and_then(|plan| Release::from_openings(&charge, &plan, &vectors).ok())
-        .map(|release| release.hash());
+    let plan = DpPlan::new(contract, spec).ok().filter(|plan| charge.pays_for(plan));
+    let Some(plan) = plan else {
+        let asked = facts.reserve().map(|reserve| reserve.id.proposer);
+        let rule = Rule::QuestionMismatch;
+        findings.extend(asked.map(|log| Finding { log, index: None, rule }));
+        return;
+    };
+    let made = Release::from_openings(&charge, &plan, &vectors).ok().map(|release| release.hash());
     for (writer, placed) in &facts.releases {
         if made != Some(placed.entry.release) {
             let index = Some(placed.index);

@@ -17,6 +17,7 @@
 //! in it: [`InForce`].
 
 mod audit;
+mod evidence;
 mod facts;
 mod local;
 mod suspension;
@@ -25,6 +26,7 @@ mod year;
 use std::collections::BTreeMap;
 
 pub use audit::{AuditEntry, Finding, Kept, Rule, audit};
+pub use evidence::Evidence;
 pub use facts::{CertifiedCharge, CertifiedLocalCharge, Contradiction, Facts, Placed};
 pub use suspension::{Suspension, readmission_quorum};
 pub use year::{Booking, InForce};

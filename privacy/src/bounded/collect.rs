@@ -30,14 +30,12 @@ use crate::plan::{DpPlan, Fill, NoisedColumn, PrivateGroups};
 
 /// Longest member id in bytes.
 const MEMBER_MAX_BYTES: usize = 256;
-/// Most things an engine adds up for a plan: two for each of four measures.
-const ADDED_MAX: usize = 8;
 /// So many times the contract's cap on members end the reading.
 pub const MEMBERS_FAR: u64 = 16;
 /// So many private groups end the reading: a hundred times what a contract may allow.
 pub const GROUPS_FAR: usize = 100_000;
-/// Lines of a member that are netted no sooner.
-const LINES_NETTED_FROM: usize = 16;
+/// Lines that are netted no sooner.
+const LINES_NETTED_FROM: usize = if cfg!(test) { 16 } else { 1 << 21 };
 
 /// The engine's answer cannot be used; the attempt fails. No variant carries data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +52,9 @@ pub enum CollectError {
     /// Many times more private groups than any contract's public cap.
     #[error("there are more than {GROUPS_FAR} private groups")]
     Groups,
+    /// More lines than can be numbered, after those of a member and cell are netted.
+    #[error("the engine returned more lines than a reading may have")]
+    Lines,
     /// A sum that does not fit, which the plan's proof rules out.
     #[error("a sum of bounded values does not fit 64 bits")]
     Overflow,
@@ -99,39 +100,118 @@ impl fmt::Debug for BoundedVector {
 }
 
 /// Gathers lines of the bounded query, in any order.
+///
+/// Lines lie as they came, and are put in order once, by member and cell, when all are there.
 pub struct Collector<'p> {
     plan: &'p DpPlan,
-    /// Position in the vector by the cell's code.
-    positions: BTreeMap<u64, usize>,
+    /// Position in the vector by the cell's code, where that is another number.
+    positions: BTreeMap<u64, u32>,
     /// Number of a private group by its name, in the order in which they came.
-    groups: BTreeMap<Arc<str>, usize>,
+    groups: BTreeMap<Arc<str>, u32>,
     /// Names of private groups by their number.
     names: Vec<Arc<str>>,
-    members: BTreeMap<Box<[u8]>, Vec<Line>>,
+    members: Members,
+    lines: Vec<Line>,
+    /// What each line adds, one after the other.
+    added: Vec<i64>,
+    /// So many lines are netted before another is taken.
+    net_at: usize,
 }
 
-/// One line of the engine's answer; sums the plan does not have are 0.
-#[derive(Clone, Copy)]
-struct Line {
-    /// Position of the cell in the plan.
-    position: usize,
-    /// Bin within the cell.
-    bin: usize,
-    added: [i64; ADDED_MAX],
+/// How an engine names members: it does so in one way.
+enum Members {
+    /// None has come yet.
+    Unknown,
+    /// By whole numbers.
+    Numbered,
+    /// By texts, which are given numbers in the order in which they come.
+    Named(BTreeMap<Box<[u8]>, i64>),
 }
 
-impl Line {
-    /// The sum of two lines, if it fits one.
-    fn with(&self, other: &Self) -> Option<Self> {
-        let mut sum = *self;
-        for (sum, more) in sum.added.iter_mut().zip(&other.added) {
-            *sum = sum.checked_add(*more)?;
+impl Members {
+    fn named(&mut self, name: &[u8], at_most: u64) -> Result<i64, CollectError> {
+        if matches!(self, Self::Unknown) {
+            *self = Self::Named(BTreeMap::new());
         }
-        Some(sum)
+        let Self::Named(numbers) = self else { return Err(CollectError::Shape) };
+        if name.len() > MEMBER_MAX_BYTES {
+            return Err(CollectError::Shape);
+        }
+        if let Some(number) = numbers.get(name) {
+            return Ok(*number);
+        }
+        let number =
+            i64::try_from(numbers.len()).ok().filter(|number| number.unsigned_abs() < at_most);
+        let number = number.ok_or(CollectError::Members)?;
+        numbers.insert(name.into(), number);
+        Ok(number)
     }
 
-    fn value(&self, added: u16) -> i128 {
-        self.added.get(usize::from(added)).map_or(0, |value| i128::from(*value))
+    fn numbered(&mut self) -> Result<(), CollectError> {
+        match self {
+            Self::Unknown => *self = Self::Numbered,
+            Self::Numbered => {}
+            Self::Named(_) => return Err(CollectError::Shape),
+        }
+        Ok(())
+    }
+
+    /// Each number's name, for who keeps something of members by name.
+    fn names(&self) -> BTreeMap<i64, &[u8]> {
+        let Self::Named(numbers) = self else { return BTreeMap::new() };
+        numbers.iter().map(|(name, number)| (*number, &**name)).collect()
+    }
+}
+
+/// One line of the engine's answer.
+#[derive(Clone, Copy)]
+struct Line {
+    member: i64,
+    /// Position of the cell in the plan.
+    position: u32,
+    /// Bin within the cell.
+    bin: u32,
+    /// Which line it was, to find what it adds.
+    number: u32,
+}
+
+/// Lines with what they add.
+#[derive(Clone, Copy)]
+struct Lines<'a> {
+    lines: &'a [Line],
+    added: &'a [i64],
+    /// How many things each line adds.
+    width: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// What one line adds.
+    fn line(&self, line: &Line) -> &'a [i64] {
+        let start = usize::try_from(line.number).ok().and_then(|at| at.checked_mul(self.width));
+        let end = start.and_then(|start| start.checked_add(self.width));
+        start.zip(end).and_then(|(start, end)| self.added.get(start..end)).unwrap_or_default()
+    }
+
+    /// What one line adds of one thing.
+    fn value(&self, line: &Line, added: u16) -> i128 {
+        self.line(line).get(usize::from(added)).map_or(0, |value| i128::from(*value))
+    }
+
+    /// All lines of a cell, netted: saturation is out of reach of as many lines as there may be.
+    fn netted(&self, added: u16) -> i128 {
+        self.lines.iter().fold(0, |sum, line| sum.saturating_add(self.value(line, added)))
+    }
+
+    fn each(self, same: impl Fn(&Line, &Line) -> bool + 'a) -> impl Iterator<Item = Self> + 'a {
+        self.lines.chunk_by(same).map(move |lines| Self { lines, ..self })
+    }
+
+    fn of_members(self) -> impl Iterator<Item = Self> + 'a {
+        self.each(|a, b| a.member == b.member)
+    }
+
+    fn of_cells(self) -> impl Iterator<Item = Self> + 'a {
+        self.each(|a, b| a.position == b.position)
     }
 }
 
@@ -144,9 +224,21 @@ impl fmt::Debug for Collector<'_> {
 impl<'p> Collector<'p> {
     /// An empty collector for a plan.
     pub fn new(plan: &'p DpPlan) -> Self {
-        let positions = plan.cells().iter().enumerate().map(|(at, cell)| (cell.code, at)).collect();
-        let (groups, names, members) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        Self { plan, positions, groups, names, members }
+        let cells = (0u32..).zip(plan.cells());
+        let positions = cells
+            .filter(|(at, cell)| u64::from(*at) != cell.code)
+            .map(|(at, cell)| (cell.code, at))
+            .collect();
+        Self {
+            plan,
+            positions,
+            groups: BTreeMap::new(),
+            names: Vec::new(),
+            members: Members::Unknown,
+            lines: Vec::new(),
+            added: Vec::new(),
+            net_at: LINES_NETTED_FROM,
+        }
     }
 
     /// Takes one line: `member`, `cell`, and `a0`, `a1`, ... of the bounded query. Lines without
@@ -163,13 +255,41 @@ impl<'p> Collector<'p> {
             return Err(CollectError::Shape);
         }
         let Some(member) = member.filter(|member| !member.is_empty()) else { return Ok(()) };
+        let member = self.members.named(member, self.members_at_most())?;
+        let (position, bin) = self.place(cell)?;
+        self.take(member, position, bin, added)
+    }
+
+    /// The same where members are whole numbers, which are nobody's names.
+    pub fn push_numbered(
+        &mut self,
+        member: Option<i64>,
+        cell: i64,
+        added: &[Option<i64>],
+    ) -> Result<(), CollectError> {
+        if self.plan.private().is_some() {
+            return Err(CollectError::Shape);
+        }
+        let Some(member) = member else { return Ok(()) };
+        self.members.numbered()?;
+        let (position, bin) = self.place(cell)?;
+        self.take(member, position, bin, added)
+    }
+
+    /// The position of a cell in the plan, and the bin within it.
+    fn place(&self, cell: i64) -> Result<(u32, u32), CollectError> {
         let bins = u64::try_from(self.plan.bins()).map_err(|_| CollectError::Cell)?;
         let code = u64::try_from(cell).map_err(|_| CollectError::Cell)?;
         let (code, bin) =
             code.checked_div(bins).zip(code.checked_rem(bins)).ok_or(CollectError::Cell)?;
-        let position = *self.positions.get(&code).ok_or(CollectError::Cell)?;
-        let bin = usize::try_from(bin).map_err(|_| CollectError::Cell)?;
-        self.take(member, position, bin, added)
+        let bin = u32::try_from(bin).map_err(|_| CollectError::Cell)?;
+        // most plans number their cells from 0 on
+        let at = usize::try_from(code).ok().and_then(|at| self.plan.cells().get(at));
+        let position = match at.filter(|at| at.code == code) {
+            Some(_) => u32::try_from(code).ok(),
+            None => self.positions.get(&code).copied(),
+        };
+        Ok((position.ok_or(CollectError::Cell)?, bin))
     }
 
     /// Takes one line of a question with private groups: as [`Self::push`], with the group's name in place of
@@ -185,11 +305,13 @@ impl<'p> Collector<'p> {
             return Err(CollectError::Shape);
         }
         let Some(member) = member.filter(|member| !member.is_empty()) else { return Ok(()) };
+        let member = self.members.named(member, self.members_at_most())?;
         let name = group.filter(|name| is_shown(name)).unwrap_or(OTHER);
         let position = match self.groups.get(name) {
             Some(position) => *position,
             None => {
-                let (next, name): (usize, Arc<str>) = (self.names.len(), name.into());
+                let next = u32::try_from(self.names.len()).map_err(|_| CollectError::Groups)?;
+                let name: Arc<str> = name.into();
                 self.names.push(Arc::clone(&name));
                 self.groups.insert(name, next);
                 next
@@ -200,38 +322,93 @@ impl<'p> Collector<'p> {
 
     fn take(
         &mut self,
-        member: &[u8],
-        position: usize,
-        bin: usize,
+        member: i64,
+        position: u32,
+        bin: u32,
         added: &[Option<i64>],
     ) -> Result<(), CollectError> {
-        let expected = self.plan.added().len();
-        if added.len() != expected || expected > ADDED_MAX || member.len() > MEMBER_MAX_BYTES {
+        if added.len() != self.plan.added().len() {
             return Err(CollectError::Shape);
         }
-        let mut line = Line { position, bin, added: [0; ADDED_MAX] };
-        for (to, from) in line.added.iter_mut().zip(added) {
-            *to = from.unwrap_or(0);
+        if self.lines.len() >= self.net_at {
+            self.net()?;
+            self.net_at = self.lines.len().saturating_mul(2).max(LINES_NETTED_FROM);
         }
-        let at_most = self.lines_at_most();
-        if let Some(lines) = self.members.get_mut(member) {
-            lines.push(line);
-            if lines.len() >= at_most.saturating_mul(2).max(LINES_NETTED_FROM) {
-                net(lines, at_most, &self.names);
-            }
-            return Ok(());
-        }
-        let far = self.plan.members_at_most().saturating_mul(MEMBERS_FAR);
-        if self.members.len() >= usize::try_from(far).unwrap_or(usize::MAX) {
-            return Err(CollectError::Members);
-        }
-        self.members.insert(member.into(), vec![line]);
+        let number = u32::try_from(self.lines.len()).map_err(|_| CollectError::Lines)?;
+        self.lines.push(Line { member, position, bin, number });
+        self.added.extend(added.iter().map(|added| added.unwrap_or(0)));
         Ok(())
     }
 
-    /// Lines that one member has at most, each of another cell and bin, or private group.
-    fn lines_at_most(&self) -> usize {
+    /// Members that end the reading.
+    const fn members_at_most(&self) -> u64 {
+        self.plan.members_at_most().saturating_mul(MEMBERS_FAR)
+    }
+
+    /// Cells and bins, or private groups, in which one member has lines at most.
+    fn places_at_most(&self) -> usize {
         self.plan.cells_at_most().saturating_mul(self.plan.bins()).max(1)
+    }
+
+    /// Adds up each member's lines of the same cell and bin; what would not fit a line stays in several, as only an
+    /// engine that does not group returns it. Of private groups a member keeps no more than so many, those of the
+    /// least names: a name that is left out once is beyond so many others, and stays so.
+    fn net(&mut self) -> Result<(), CollectError> {
+        let at_most = self.places_at_most();
+        let names = &self.names;
+        let order = |one: &Line, two: &Line| {
+            let named =
+                |line: &Line| usize::try_from(line.position).ok().and_then(|at| names.get(at));
+            let places = match (named(one), named(two)) {
+                (Some(one), Some(two)) => one.cmp(two),
+                _ => (one.position, one.bin).cmp(&(two.position, two.bin)),
+            };
+            one.member.cmp(&two.member).then(places)
+        };
+        let mut lines = core::mem::take(&mut self.lines);
+        lines.sort_unstable_by(order);
+        let all = Lines { lines: &lines, added: &self.added, width: self.plan.added().len() };
+        let (mut netted, mut added) = (Vec::new(), Vec::new());
+        let mut members = 0u64;
+        for member in all.of_members() {
+            members = members.saturating_add(1);
+            if members > self.members_at_most() {
+                return Err(CollectError::Members);
+            }
+            let places = member.each(|a, b| order(a, b) == Ordering::Equal);
+            for place in places.take(if names.is_empty() { usize::MAX } else { at_most }) {
+                let Some(first) = place.lines.first() else { continue };
+                let mut sum = place.line(first).to_vec();
+                let mut put = |sum: &[i64]| {
+                    let number = u32::try_from(netted.len()).map_err(|_| CollectError::Lines)?;
+                    netted.push(Line { number, ..*first });
+                    added.extend_from_slice(sum);
+                    Ok(())
+                };
+                for line in place.lines.iter().skip(1).map(|line| place.line(line)) {
+                    let both = sum.iter().zip(line).map(|(one, two)| one.checked_add(*two));
+                    match both.collect::<Option<Vec<i64>>>() {
+                        Some(both) => sum = both,
+                        None => {
+                            put(&sum)?;
+                            sum = line.to_vec();
+                        }
+                    }
+                }
+                put(&sum)?;
+            }
+        }
+        (self.lines, self.added) = (netted, added);
+        Ok(())
+    }
+
+    /// Puts lines in order: by member, then by cell.
+    fn sort(&mut self) {
+        self.lines.sort_unstable_by_key(|line| (line.member, line.position));
+    }
+
+    fn lines(&self) -> Lines<'_> {
+        Lines { lines: &self.lines, added: &self.added, width: self.plan.added().len() }
     }
 
     /// Clips every member and adds up.
@@ -253,32 +430,32 @@ impl<'p> Collector<'p> {
         let Some(Fill::Presence(rows)) = counted.map(|column| column.fill()) else {
             return Err(CollectError::Shape);
         };
-        let (named, at_most) = (core::mem::take(&mut self.groups), self.lines_at_most());
+        // a member of more private groups than the contract has is left in those of the least names
+        self.net()?;
+        let named = core::mem::take(&mut self.groups);
         let names = core::mem::take(&mut self.names);
-        let mut left = BTreeSet::new();
-        for lines in self.members.values_mut() {
-            if lines.len() > at_most {
-                net(lines, at_most, &names);
-            }
-            let mut of: BTreeMap<usize, i128> = BTreeMap::new();
-            for line in lines.iter() {
-                let sum = of.entry(line.position).or_default();
-                *sum = sum.saturating_add(line.value(rows));
-            }
-            let mut by_rows: Vec<(usize, i128)> = of.into_iter().collect();
-            by_rows.sort_by_key(|(at, rows)| (core::cmp::Reverse(*rows), names.get(*at)));
-            let kept: BTreeSet<usize> = by_rows.into_iter().take(most).map(|(at, _)| at).collect();
-            lines.retain(|line| kept.contains(&line.position));
+        let name = |position: u32| usize::try_from(position).ok().and_then(|at| names.get(at));
+        self.sort();
+        let (mut left, mut lines) = (BTreeSet::new(), Vec::with_capacity(self.lines.len()));
+        for member in self.lines().of_members() {
+            let mut by_rows: Vec<(u32, i128)> = member
+                .of_cells()
+                .filter_map(|cell| Some((cell.lines.first()?.position, cell.netted(rows))))
+                .collect();
+            by_rows.sort_by_key(|(at, rows)| (core::cmp::Reverse(*rows), name(*at)));
+            let kept: BTreeSet<u32> = by_rows.into_iter().take(most).map(|(at, _)| at).collect();
+            lines.extend(member.lines.iter().filter(|line| kept.contains(&line.position)));
             left.extend(kept);
         }
+        self.lines = lines;
         if left.len() > GROUPS_FAR {
             return Err(CollectError::Groups);
         }
-        let named: Vec<(Arc<str>, usize)> =
+        let named: Vec<(Arc<str>, u32)> =
             named.into_iter().filter(|(_, position)| left.contains(position)).collect();
-        let places: BTreeMap<usize, usize> =
-            named.iter().enumerate().map(|(place, (_, position))| (*position, place)).collect();
-        for line in self.members.values_mut().flatten() {
+        let places: BTreeMap<u32, u32> =
+            (0u32..).zip(&named).map(|(place, (_, position))| (*position, place)).collect();
+        for line in &mut self.lines {
             line.position = *places.get(&line.position).ok_or(CollectError::Cell)?;
         }
         Ok(named.into_iter().map(|(name, _)| (*name).to_owned()).collect())
@@ -293,15 +470,16 @@ impl<'p> Collector<'p> {
         period: u32,
         spent: &mut Spent,
     ) -> Result<BoundedVector, CollectError> {
-        for lines in self.members.values_mut() {
-            lines.retain(|line| periods.of_cell(line.position) == Some(period));
-        }
+        self.lines.retain(|line| {
+            let cell = usize::try_from(line.position).ok();
+            cell.and_then(|cell| periods.of_cell(cell)) == Some(period)
+        });
         spent.forget(period);
         self.finished(Vec::new(), Some((period, spent)))
     }
 
     fn finished(
-        self,
+        mut self,
         groups: Vec<String>,
         mut standing: Option<(u32, &mut Spent)>,
     ) -> Result<BoundedVector, CollectError> {
@@ -318,28 +496,51 @@ impl<'p> Collector<'p> {
             .collect();
         let all = self.plan.gathered_start(columns.len(), cells);
         let mut sums = Zeroizing::new(vec![0i128; all]);
-        for (member, mut lines) in self.members {
-            lines.sort_unstable_by_key(|line| line.position);
+        self.sort();
+        let names = match &standing {
+            Some(_) => self.members.names(),
+            None => BTreeMap::new(),
+        };
+        let mut members = 0u64;
+        // each measure's columns, with room for one member's vectors that is used for all
+        let mut measures: Vec<(&[(usize, &NoisedColumn)], Vec<Vector>)> = columns
+            .chunk_by(|a, b| a.1.measure() == b.1.measure())
+            .map(|of| (of, of.iter().map(|_| Vector::default()).collect()))
+            .collect();
+        let mut parts = Vec::new();
+        for lines in self.lines().of_members() {
+            members = members.saturating_add(1);
+            if members > self.members_at_most() {
+                return Err(CollectError::Members);
+            }
+            let number = lines.lines.first().map_or(0, |line| line.member);
+            let mut standing = standing.as_mut().map(|(period, spent)| {
+                let name = names.get(&number).map(|name| name.to_vec());
+                (name.unwrap_or_else(|| number.to_string().into_bytes()), *period, spent)
+            });
             let mut squares = Vec::new();
-            for group in columns.chunk_by(|a, b| a.1.measure() == b.1.measure()) {
-                let mut vectors: Vec<Vector> =
-                    group.iter().map(|(_, column)| Vector::of(column, &lines)).collect();
-                if let Some((period, spent)) = &standing {
-                    for (place, vector) in (squares.len()..).zip(&mut vectors) {
-                        vector.bound = spent.left(&member, *period, place, vector.bound);
+            for (columns, vectors) in &mut measures {
+                for ((_, column), vector) in columns.iter().zip(vectors.iter_mut()) {
+                    vector.fill(column, lines, &mut parts);
+                }
+                if let Some((member, period, spent)) = &standing {
+                    for (place, vector) in (squares.len()..).zip(vectors.iter_mut()) {
+                        vector.bound = spent.left(member, *period, place, vector.bound);
                     }
                 }
-                clip(&mut vectors);
-                for ((start, _), vector) in group.iter().zip(vectors) {
-                    let square = vector.squared_norm();
-                    squares.push(u128::try_from(square).map_err(|_| CollectError::Overflow)?);
+                clip(vectors);
+                for ((start, _), vector) in columns.iter().zip(vectors.iter()) {
+                    if standing.is_some() {
+                        let square = vector.squared_norm();
+                        squares.push(u128::try_from(square).map_err(|_| CollectError::Overflow)?);
+                    }
                     vector.add_to(&mut sums, *start)?;
                 }
             }
-            if let Some((period, spent)) = &mut standing
+            if let Some((member, period, spent)) = &mut standing
                 && squares.iter().any(|square| *square > 0)
             {
-                spent.put(&member, *period, &squares);
+                spent.put(member, *period, &squares);
             }
         }
         let mut values = Zeroizing::new(Vec::with_capacity(all));
@@ -356,39 +557,13 @@ impl<'p> Collector<'p> {
     }
 }
 
-/// Adds up a member's lines of the same cell and bin; what would not fit a line stays in several, as only an
-/// engine that does not group returns it. Of private groups no more than so many are kept, of the least
-/// names: a name that is left out once is beyond so many others, and stays so.
-fn net(lines: &mut Vec<Line>, at_most: usize, names: &[Arc<str>]) {
-    let order = |one: &Line, two: &Line| match (names.get(one.position), names.get(two.position)) {
-        (Some(one), Some(two)) => one.cmp(two),
-        _ => (one.position, one.bin).cmp(&(two.position, two.bin)),
-    };
-    lines.sort_unstable_by(order);
-    let mut netted: Vec<Line> = Vec::with_capacity(at_most.min(lines.len()));
-    let mut different = 0usize;
-    for line in lines.iter() {
-        let same = netted.last_mut().filter(|last| order(last, line) == Ordering::Equal);
-        if same.is_none() {
-            different = different.saturating_add(1);
-            if different > at_most && !names.is_empty() {
-                break;
-            }
-        }
-        match same.and_then(|last| Some((last.with(line)?, last))) {
-            Some((sum, last)) => *last = sum,
-            None => netted.push(*line),
-        }
-    }
-    *lines = netted;
-}
-
 /// Whether a private group's name may be shown as it is.
 fn is_shown(name: &str) -> bool {
     !name.is_empty() && name.len() <= VALUE_MAX_BYTES && !name.chars().any(char::is_control)
 }
 
 /// One member's vector of one column, in scaled units; coordinates that are not there are 0.
+#[derive(Default)]
 struct Vector {
     /// Coordinates in ascending order, each once.
     coordinates: Vec<usize>,
@@ -401,35 +576,33 @@ struct Vector {
 }
 
 impl Vector {
-    /// All lines of a cell, netted, as the column takes them.
-    fn of(column: &NoisedColumn, lines: &[Line]) -> Self {
+    /// Becomes that of a member's lines, those of each cell netted, as the column takes them. `parts` is room.
+    fn fill(&mut self, column: &NoisedColumn, lines: Lines<'_>, parts: &mut Vec<(usize, i128)>) {
         let fill = column.fill();
         let width = fill.width();
-        let mut parts: Vec<(usize, i128)> = Vec::with_capacity(lines.len());
-        for cell in lines.chunk_by(|a, b| a.position == b.position) {
-            let Some(first) = cell.first() else { continue };
-            let start = first.position.saturating_mul(width);
-            let netted = |added: u16| {
-                cell.iter().fold(0i128, |sum, line| sum.saturating_add(line.value(added)))
-            };
+        parts.clear();
+        for cell in lines.of_cells() {
+            let position = cell.lines.first().and_then(|line| usize::try_from(line.position).ok());
+            let Some(position) = position else { continue };
+            let start = position.saturating_mul(width);
+            let bin = |line: &Line| usize::try_from(line.bin).unwrap_or(usize::MAX);
             match fill {
-                Fill::Value(added) => parts.push((start, netted(added))),
-                Fill::Presence(added) => parts.push((start, i128::from(netted(added) > 0))),
+                Fill::Value(added) => parts.push((start, cell.netted(added))),
+                Fill::Presence(added) => parts.push((start, i128::from(cell.netted(added) > 0))),
                 Fill::YesNo { yes, rows } => {
-                    let (yes, rows) = (netted(yes), netted(rows));
+                    let (yes, rows) = (cell.netted(yes), cell.netted(rows));
                     parts.push((start, yes));
                     parts.push((start.saturating_add(1), rows.saturating_sub(yes)));
                 }
                 Fill::Bins { rows, .. } => {
-                    let bins =
-                        cell.iter().map(|line| (start.saturating_add(line.bin), line.value(rows)));
-                    parts.extend(bins);
+                    let value = |line| (start.saturating_add(bin(line)), cell.value(line, rows));
+                    parts.extend(cell.lines.iter().map(value));
                 }
                 Fill::Tree { rows, depth } => {
-                    for line in cell {
-                        let path = tree_path(line.bin, depth);
+                    for line in cell.lines {
+                        let path = tree_path(bin(line), depth);
                         parts.extend(
-                            path.map(|node| (start.saturating_add(node), line.value(rows))),
+                            path.map(|node| (start.saturating_add(node), cell.value(line, rows))),
                         );
                     }
                 }
@@ -441,14 +614,35 @@ impl Vector {
             Fill::Bins { .. } => (width.max(1), 0),
             _ => (1, i128::MIN),
         };
-        let (coordinates, values) = parts
-            .chunk_by(|a, b| a.0 == b.0)
-            .filter_map(|same| {
-                let sum = same.iter().fold(0i128, |sum, (_, value)| sum.saturating_add(*value));
-                Some((same.first()?.0, sum.max(least).saturating_mul(scale)))
-            })
-            .unzip();
-        Self { coordinates, values, together, bound: column.scaled_squared_bound() }
+        self.coordinates.clear();
+        self.values.clear();
+        for same in parts.chunk_by(|a, b| a.0 == b.0) {
+            let Some((coordinate, _)) = same.first() else { continue };
+            let sum = same.iter().fold(0i128, |sum, (_, value)| sum.saturating_add(*value));
+            self.coordinates.push(*coordinate);
+            self.values.push(sum.max(least).saturating_mul(scale));
+        }
+        self.together = together;
+        self.bound = column.scaled_squared_bound();
+    }
+
+    /// Whether it is within its bound: in machine integers, where they are large enough.
+    fn is_within(&self) -> bool {
+        match self.small_squared_norm() {
+            Some(norm) => norm <= self.bound,
+            None => self.squared_norm() <= UBig::from(self.bound),
+        }
+    }
+
+    /// [`Self::squared_norm`] of one whose coordinates count by themselves; none where it is too large for this.
+    fn small_squared_norm(&self) -> Option<u128> {
+        if self.together != 1 {
+            return None;
+        }
+        self.values.iter().try_fold(0u128, |sum, value| {
+            let magnitude = value.unsigned_abs();
+            sum.checked_add(magnitude.checked_mul(magnitude)?)
+        })
     }
 
     /// The sum of the squares of what counts together.
@@ -465,12 +659,12 @@ impl Vector {
         exact::squared_norm(&cells.collect::<Vec<_>>())
     }
 
-    fn add_to(self, sums: &mut [i128], start: usize) -> Result<(), CollectError> {
-        for (coordinate, value) in self.coordinates.into_iter().zip(self.values) {
-            let at = start.checked_add(coordinate).ok_or(CollectError::Cell)?;
+    fn add_to(&self, sums: &mut [i128], start: usize) -> Result<(), CollectError> {
+        for (coordinate, value) in self.coordinates.iter().zip(&self.values) {
+            let at = start.checked_add(*coordinate).ok_or(CollectError::Cell)?;
             let sum = sums.get_mut(at).ok_or(CollectError::Cell)?;
             // a clipped value is below 2^63, and there are fewer than 2^64 members
-            *sum = sum.saturating_add(value);
+            *sum = sum.saturating_add(*value);
         }
         Ok(())
     }
@@ -496,6 +690,9 @@ fn tree_path(bin: usize, depth: u8) -> impl Iterator<Item = usize> {
 /// All in integers; no rounding is up. A bound of 0, that of a member whose other periods have used all of it,
 /// is exceeded by any factor: everything becomes 0.
 fn clip(vectors: &mut [Vector]) {
+    if vectors.iter().all(Vector::is_within) {
+        return;
+    }
     let tightest =
         exact::most_exceeded(vectors.iter().map(|vector| (vector.squared_norm(), vector.bound)));
     let Some((norm, bound)) = tightest else { return };
@@ -589,6 +786,53 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Whether an engine names members by numbers or by texts, and in whatever order and pieces it
+        /// returns their lines, the sum is the same.
+        #[test]
+        fn names_pieces_and_order_of_lines_change_nothing(
+            lines in prop::collection::vec((any::<i64>(), 0i64..2, -9_000_000i64..9_000_000, 0i64..50), 0..60),
+            apart in prop::collection::vec(any::<bool>(), 60),
+            turn in 0usize..60,
+        ) {
+            let plan = plan(SPENT);
+            let (mut numbered, mut named) = (Collector::new(&plan), Collector::new(&plan));
+            for (member, cell, amount, rows) in &lines {
+                let member = member % 5;
+                numbered.push_numbered(Some(member), *cell, &[Some(*amount), Some(*rows)]).unwrap();
+            }
+            let mut pieces = Vec::new();
+            for ((member, cell, amount, rows), apart) in lines.iter().zip(apart) {
+                let name = format!("m{}", member % 5);
+                if apart {
+                    pieces.push((name.clone(), *cell, amount - 77, 0));
+                    pieces.push((name, *cell, 77, *rows));
+                } else {
+                    pieces.push((name, *cell, *amount, *rows));
+                }
+            }
+            let middle = turn.min(pieces.len());
+            pieces.rotate_left(middle);
+            for (member, cell, amount, rows) in &pieces {
+                named.push(Some(member.as_bytes()), *cell, &[Some(*amount), Some(*rows)]).unwrap();
+            }
+            let (numbered, named) = (numbered.finish().unwrap(), named.finish().unwrap());
+            prop_assert_eq!(numbered.values(), named.values());
+        }
+    }
+
+    #[test]
+    fn an_engine_names_members_in_one_way() {
+        let plan = plan("SELECT count(*) FROM purchases");
+        let mut collector = Collector::new(&plan);
+        collector.push_numbered(None, 0, &[Some(1)]).unwrap();
+        collector.push_numbered(Some(7), 0, &[Some(1)]).unwrap();
+        assert_eq!(collector.push(Some(b"7"), 0, &[Some(1)]), Err(CollectError::Shape));
+        let mut collector = Collector::new(&plan);
+        collector.push(Some(b"7"), 0, &[Some(1)]).unwrap();
+        assert_eq!(collector.push_numbered(Some(7), 0, &[Some(1)]), Err(CollectError::Shape));
+    }
+
     /// Trap 9, again where the engine's answer arrives.
     #[test]
     fn trap_9_lines_without_a_member_are_left_out() {
@@ -669,7 +913,7 @@ mod tests {
         let mut collector = Collector::new(&plan);
         for round in 0..10_000i64 {
             collector.push(Some(b"a"), round % 2, &[Some(3), Some(1)]).unwrap();
-            assert!(collector.members.values().all(|lines| lines.len() <= 16));
+            assert!(collector.lines.len() <= 16 && collector.added.len() <= 32);
         }
         let mut once = Collector::new(&plan);
         for cell in 0..2 {

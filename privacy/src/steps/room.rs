@@ -10,7 +10,8 @@ use super::message::{DeclineReason, Message, Opening, Proposal};
 use super::record::{Begun, Drawn, Record};
 use super::{Clock, Effect, LIFETIME_MAX_MILLIS, Progress};
 use crate::accounting::{
-    EntryError, Facts, InForce, Ledger, OPEN_RESERVATIONS_MAX, OverBudget, remaining, total,
+    EntryError, Evidence, Facts, InForce, Ledger, OPEN_RESERVATIONS_MAX, OverBudget, remaining,
+    total,
 };
 use crate::bounded::BoundedVector;
 use crate::contract::Contract;
@@ -656,6 +657,16 @@ impl CleanRoom {
     /// since.
     pub fn release(&self, id: &AttemptId) -> Option<&Release> {
         self.locals.get(id).and_then(|local| local.release.as_ref())
+    }
+
+    /// The question and all openings of an attempt whose release was made in this process: for who audits it.
+    pub fn evidence(&self, id: &AttemptId) -> Option<Evidence> {
+        let local = self.locals.get(id).filter(|local| local.release.is_some())?;
+        let set = self.ledger.facts(id)?.set()?.hash();
+        let openings = local.openings.iter().map(|(from, (vector, nonce))| {
+            (*from, Opening { id: *id, set, vector: vector.to_bytes(), nonce: *nonce })
+        });
+        Some(Evidence { id: *id, spec: local.spec.clone(), openings: openings.collect() })
     }
 
     fn advance_all(&mut self, clock: Clock, resend: bool) -> Vec<Effect> {

@@ -97,7 +97,7 @@ impl Brand {
                     let result = ReadResult { id: job.id, period: None, drawn };
                     actions.extend(self.room.read(result, self.now));
                 }
-                Action::Send(..) | Action::SendPack(..) => {}
+                Action::Send(..) | Action::SendPack(..) | Action::Keep(_) => {}
             }
         }
     }

@@ -25,7 +25,7 @@ use super::super::{CliError, Io};
 use super::alliance::{Alliance, Plan, SETTINGS};
 use super::input;
 use super::memory::peak_memory_mib;
-use crate::cleanroom::read::each_line;
+use crate::cleanroom::read::collect;
 use crate::config::SNAPSHOT_MIB;
 use crate::service::{ImportSource, Node};
 use synthetic::{AMOUNT_MAX, GROUPS, Size};
@@ -344,22 +344,12 @@ async fn grown(folder: &Path, size: Size, settings: &str) -> Result<GrowthFigure
     let began = Instant::now();
     let session = session(&file, Some(1)).await?;
     let bounded = privacy::member_sql(&plan, brand);
-    // members are texts to a bounded query
-    let rows = session
-        .sql("SELECT cast(member AS varchar) AS member, purchased_on, department, amount_fen FROM purchases")
-        .await
-        .map_err(input)?;
-    session.deregister_table("purchases").map_err(input)?;
-    session.register_table("purchases", rows.into_view()).map_err(input)?;
     let frame = session.sql(bounded.as_str()).await.map_err(input)?;
     let mut batches = frame.execute_stream().await.map_err(input)?;
     let mut collector = Collector::new(&plan);
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(input)?;
-        each_line(batch.columns(), bounded.aggregates(), &mut |member, cell, sums| {
-            collector.push(member, cell, sums).map_err(|_| crate::cleanroom::read::Failed)
-        })
-        .map_err(input)?;
+        collect(&mut collector, batch.columns(), bounded.aggregates()).map_err(input)?;
     }
     drop(collector.finish().map_err(input)?);
     let bounded = began.elapsed();

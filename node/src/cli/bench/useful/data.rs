@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use datafusion::arrow::array::{Array as _, AsArray as _};
+use datafusion::arrow::array::{Array as _, AsArray as _, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
@@ -13,7 +13,7 @@ use privacy::{BoundedVector, Collector, Contract, DpPlan, ParticipantId, RawCont
 
 use super::super::super::CliError;
 use super::super::input;
-use crate::cleanroom::read::each_line;
+use crate::cleanroom::read::collect;
 
 /// The brands of the workload, ascending.
 pub const BRANDS: [&str; 5] =
@@ -190,15 +190,8 @@ impl Brand {
     pub async fn lines(&self, plan: &DpPlan, brand: ParticipantId) -> Result<Lines, CliError> {
         let sql = member_sql(plan, brand);
         let frame = self.session.sql(sql.as_str()).await.map_err(input)?;
-        let mut lines = Vec::new();
-        for batch in frame.collect().await.map_err(input)? {
-            each_line(batch.columns(), sql.aggregates(), &mut |member, cell, sums| {
-                lines.push((member.map(<[u8]>::to_vec), cell, sums.to_vec()));
-                Ok(())
-            })
-            .map_err(input)?;
-        }
-        Ok(Lines(lines))
+        let batches = frame.collect().await.map_err(input)?;
+        Ok(Lines { batches, aggregates: sql.aggregates() })
     }
 
     /// The exact answer: the labels of each cell with its `values` figures.
@@ -232,18 +225,18 @@ impl Brand {
 /// Figures by the labels of their cell.
 pub type Exact = BTreeMap<Vec<String>, Vec<f64>>;
 
-/// One of them: whose, in which cell, with which sums.
-type BoundedLine = (Option<Vec<u8>>, i64, Vec<Option<i64>>);
-
 /// The lines of one bounded query.
-pub struct Lines(Vec<BoundedLine>);
+pub struct Lines {
+    batches: Vec<RecordBatch>,
+    aggregates: usize,
+}
 
 impl Lines {
     /// Clipped and added up, as if each member were there so many times.
     pub fn bounded(&self, plan: &DpPlan, copies: u32) -> Result<BoundedVector, CliError> {
         let mut collector = Collector::new(plan);
-        for (member, cell, sums) in &self.0 {
-            collector.push(member.as_deref(), *cell, sums).map_err(input)?;
+        for batch in &self.batches {
+            collect(&mut collector, batch.columns(), self.aggregates).map_err(input)?;
         }
         collector.finish().and_then(|vector| vector.of_copies(copies)).map_err(input)
     }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::ids::BrandId;
@@ -105,9 +105,7 @@ impl NodeProcess {
     pub async fn answers(&mut self) -> Result<(), CliError> {
         let started = Instant::now();
         loop {
-            if let Some(child) = &mut self.child
-                && let Ok(Some(status)) = child.try_wait()
-            {
+            if let Some(status) = self.ended() {
                 let log = self.data.path().join("node.log");
                 let text = fs::read_to_string(&log).unwrap_or_default();
                 let last = text.lines().last().unwrap_or_default();
@@ -126,6 +124,11 @@ impl NodeProcess {
                 Err(_) => tokio::time::sleep(POLL).await,
             }
         }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
     }
 
     /// Kills it as a power cut would: with SIGKILL, after which nothing of the process runs.

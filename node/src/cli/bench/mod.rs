@@ -25,6 +25,7 @@ use std::process::ExitCode;
 use super::process::Program;
 use super::{CliError, Io};
 
+pub use alliance::{Alliance, POINTS, Places, Plan, SETTINGS, card};
 pub use audit::{AuditBenchArguments, AuditFigures, Auditing, measure as measure_audit};
 pub use earn::{EarnArguments, EarnFigures, measure as measure_earn};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};

@@ -10,6 +10,7 @@
 //!
 //! Not here: sessions that outlive a restart, limits by caller and network address (`http::rates`).
 
+mod certificates;
 mod database;
 mod fields;
 mod members;
@@ -88,6 +89,19 @@ pub enum AuthError {
     /// The code is wrong, too old or used.
     #[error("the code of the second factor is wrong, too old, or was used already")]
     CodeWrong,
+    /// The connection's certificate is nobody's.
+    #[error("no user of this node has the connection's client certificate on record")]
+    CertificateUnknown,
+    /// No authority vouches for the connection's certificate any more.
+    #[error(
+        "the connection's client certificate has ended, was revoked, or its authority is trusted no more"
+    )]
+    CertificateEnded,
+    /// The user is a program, and the certificate is missing or another's.
+    #[error(
+        "this user is let in only over a connection with a client certificate that is on record for it"
+    )]
+    CertificateNeeded,
     /// The role needs a second factor that the user does not have yet.
     #[error("users with this role need a second factor")]
     SecondFactorMissing,
@@ -121,6 +135,9 @@ impl AuthError {
             Self::LoginThrottled { .. } => "login_throttled",
             Self::CodeNeeded => "code_needed",
             Self::CodeWrong => "code_wrong",
+            Self::CertificateUnknown => "client_certificate_unknown",
+            Self::CertificateEnded => "client_certificate_ended",
+            Self::CertificateNeeded => "client_certificate_needed",
             Self::SecondFactorMissing => "second_factor_missing",
             Self::Unavailable => "login_unavailable",
         }
@@ -155,6 +172,20 @@ impl AuthError {
             }
             Self::CodeWrong => {
                 "wait for the next code; look whether the clocks of telephone and node agree"
+                    .to_owned()
+            }
+            Self::CertificateUnknown => {
+                "an administrator of the node's machine can put its name on record with \
+                `coalition user certificate`; or sign in by POST /api/v1/sessions"
+                    .to_owned()
+            }
+            Self::CertificateEnded => {
+                "connect again with a certificate that an authority of this node vouches for now"
+                    .to_owned()
+            }
+            Self::CertificateNeeded => {
+                "connect with that certificate; an administrator of the node's machine can \
+                put one on record with `coalition user certificate`"
                     .to_owned()
             }
             Self::SecondFactorMissing => {

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::extract::bearer;
+use super::extract::{Credentials, bearer};
 use super::pages::cookie;
 use super::problem::ProblemCode;
 use super::rates::Counted;
@@ -92,7 +92,11 @@ fn counted(app: &App, request: &Request) -> Counted {
     let token = bearer(headers).ok().or_else(|| cookie(app, headers));
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(from)| from.ip());
-    let counted = app.rates.count(token.and_then(|token| app.auth.caller(token)), from);
+    let caller = match token {
+        Some(token) => app.auth.caller(token),
+        None => Credentials::of(headers, request.extensions()).caller(app),
+    };
+    let counted = app.rates.count(caller, from);
     if counted.is_refused() {
         app.metrics.count("http_rate_limited", "policy", counted.kind().name());
     }

@@ -7,8 +7,6 @@
 //! Routes, their documentation and their permissions are one table, in this file. A handler asks for
 //! its permission by its first argument; a test calls every route as every role and holds the table
 //! against what it finds.
-//!
-//! Not here: mutual TLS.
 
 mod administration_pages;
 mod api;
@@ -57,9 +55,8 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
-use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use utoipa::OpenApi;
@@ -67,10 +64,11 @@ use utoipa::OpenApi;
 use crate::auth::{Auth, Permission, Role, perm};
 use crate::metrics::Metrics;
 use crate::service::Node;
+use crate::tls::ServerTls;
 use crate::webhooks::Webhooks;
 pub use api::{CardPage, Health, LinkCodeRequest, LinkRequest, SessionRequest, SessionView};
 pub use cleanroom::{FiguresRequest, FillRequest, PlanRequest, QueryRequest};
-use connections::Limited;
+use connections::{Limited, WithCertificate};
 pub use members::{
     CodeRequest, MemberSessionRequest, MemberSessionView, OwnErasureRequest, SecondFactorView,
 };
@@ -101,6 +99,7 @@ struct App {
     replacing: Arc<tokio::sync::Mutex<()>>,
     streams: events::Streams,
     webhooks: Webhooks,
+    tls: ServerTls,
 }
 
 /// Who may call a route.
@@ -327,7 +326,7 @@ pub struct ServeOptions {
     pub webhooks: Webhooks,
 }
 
-fn router(node: Node, auth: Auth, options: ServeOptions) -> Router {
+fn router(node: Node, auth: Auth, tls: ServerTls, options: ServeOptions) -> Router {
     let places = |most| Arc::new(Semaphore::new(most));
     let app = App {
         node,
@@ -339,6 +338,7 @@ fn router(node: Node, auth: Auth, options: ServeOptions) -> Router {
         replacing: Arc::default(),
         streams: events::Streams::default(),
         webhooks: options.webhooks,
+        tls,
     };
     routes()
         .fallback(no_such_route)
@@ -391,19 +391,29 @@ pub fn serve(
     node: Node,
     auth: Auth,
     address: SocketAddr,
-    tls: Arc<ServerConfig>,
+    tls: ServerTls,
     options: ServeOptions,
 ) -> io::Result<Served> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let handle = Handle::new();
-    let mut server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(tls))?
-        .map(|tls| tls.acceptor(Limited::default()))
+    let mut changes = tls.watch();
+    let config = RustlsConfig::from_config(Arc::clone(&changes.borrow_and_update().https));
+    let renewed = config.clone();
+    // ends with the last that could change it
+    tokio::spawn(async move {
+        while changes.changed().await.is_ok() {
+            renewed.reload_from_config(Arc::clone(&changes.borrow_and_update().https));
+        }
+    });
+    let acceptor = RustlsAcceptor::new(config).acceptor(Limited::default());
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(WithCertificate::new(acceptor, tls.clone()))
         .handle(handle.clone())
         .http1_only();
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let router = router(node, auth, options);
+    let router = router(node, auth, tls, options);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let task = tokio::spawn(server.serve(service));
     Ok(Served { address, task, shutdown: Shutdown(handle) })

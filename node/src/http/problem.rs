@@ -126,9 +126,12 @@ impl From<AuthError> for Problem {
                 let challenge = challenge("Bearer error=\"invalid_token\"");
                 (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, challenge)))
             }
-            AuthError::LoginRefused | AuthError::CodeNeeded | AuthError::CodeWrong => {
-                (StatusCode::UNAUTHORIZED, None)
-            }
+            AuthError::LoginRefused
+            | AuthError::CodeNeeded
+            | AuthError::CodeWrong
+            | AuthError::CertificateUnknown
+            | AuthError::CertificateEnded
+            | AuthError::CertificateNeeded => (StatusCode::UNAUTHORIZED, None),
             AuthError::RoleMissing { .. } | AuthError::SecondFactorMissing => {
                 (StatusCode::FORBIDDEN, None)
             }

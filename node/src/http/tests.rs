@@ -1,5 +1,6 @@
 //! The surface over real sockets and TLS: who gets where, what bad requests hear, what is public.
 
+mod certificates;
 mod conditional;
 mod events;
 mod rates;

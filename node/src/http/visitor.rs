@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::App;
+use super::extract::Credentials;
 use super::pages::{PageQuery, cookie, rendered};
 use crate::auth::{Authorized, Permission, Session, perm};
 use crate::console::{self, Language, Page};
@@ -26,6 +27,9 @@ impl<P: Permission> FromRequestParts<App> for Visitor<P> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let language = PageQuery::of(parts).language(&parts.headers);
         let session = cookie(app, &parts.headers).and_then(|token| app.auth.session(token).ok());
+        // a program's session is no person's, wherever programs have to show a certificate
+        let credentials = Credentials::of(&parts.headers, &parts.extensions);
+        let session = session.filter(|session| credentials.fit(app, session).is_ok());
         let Some(session) = session else {
             let path = format!("/sign-in?lang={}", language.tag());
             return Err(Redirect::to(&path).into_response());

@@ -126,6 +126,15 @@ impl NodeProcess {
         }
     }
 
+    /// Makes another client: the node's certificate is another than when the first was made.
+    ///
+    /// # Errors
+    /// When the node does not answer, or does not let its operator in.
+    pub async fn connect_anew(&mut self) -> Result<(), CliError> {
+        self.client = Some(connect(self.data.path(), None).await?);
+        Ok(())
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())

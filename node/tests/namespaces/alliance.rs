@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use node::cli::CliError;
 use node::cli::bench::{Alliance, POINTS, Places, Plan, SETTINGS, card};
 use node::cli::process::{NodeProcess, Program};
 use node::client::{Client, ClientError};
@@ -118,6 +119,11 @@ impl Separated {
         if let Err(error) = node.answers().await {
             panic!("{number}: {error}\n{}", std::fs::read_to_string(log).unwrap_or_default());
         }
+    }
+
+    /// Makes another client of a node, whose certificate is another now.
+    pub async fn connect_anew(&mut self, number: u8) -> Result<(), CliError> {
+        self.nodes.get_mut(&number).unwrap().connect_anew().await
     }
 
     /// Starts a node that does not run, and waits until it answers.

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use node::cli::bench::card;
 use node::client::ClientError;
 use node::service::ExchangeRequest;
+use node::tls;
 
 use self::alliance::{PATIENCE, Separated, eventually};
 use self::network::{Needs, in_namespaces};
@@ -211,6 +212,71 @@ fn a_full_disk_stops_a_node_and_costs_nothing() {
         alliance.start_all().await;
         alliance.end().await;
     });
+}
+
+/// A certificate that ends shuts out who pins it, and nobody else: the nodes go on among themselves. It is replaced while
+/// the node runs.
+#[test]
+fn a_certificate_that_ends_is_replaced_while_the_node_goes_on() {
+    let name = "namespaces::a_certificate_that_ends_is_replaced_while_the_node_goes_on";
+    in_namespaces(name, Needs::Network, async || {
+        let mut alliance = Separated::running(4).await;
+        let directory = alliance.data(1).path().to_owned();
+        let life = Duration::from_secs(15);
+        let made = Instant::now();
+        short_lived_certificate(&alliance.data(1).tls(), life);
+        eventually("the node serves with it", async || alliance.connect_anew(1).await.is_ok())
+            .await;
+        let before = alliance.exchange(1, 2, 0, 3).await;
+        alliance.acknowledged(&[before]).await;
+
+        tokio::time::sleep((life + Duration::from_secs(2)).saturating_sub(made.elapsed())).await;
+        let refused = alliance.connect_anew(1).await.unwrap_err().to_string();
+        assert!(refused.contains("cannot be reached"), "{refused}");
+        let checked = coalition(&["check", "--data", &directory.display().to_string()]);
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+        assert!(!checked.status.success(), "{said}");
+        let told = said.lines().find(|line| line.contains("certificate")).unwrap();
+        assert!(told.starts_with("error") && told.contains("keys certificate"), "{told}");
+        // the others do not need it
+        let to_it = alliance.exchange(2, 1, 1, 5).await;
+        let among = alliance.exchange(3, 4, 2, 7).await;
+        alliance.acknowledged(&[to_it, among]).await;
+
+        let host = network::own(1, 0).ip().to_string();
+        let data = directory.display().to_string();
+        let renewed = coalition(&["keys", "certificate", "--data", &data, "--host", &host]);
+        assert!(renewed.status.success(), "{renewed:?}");
+        eventually("the node serves with the new one", async || {
+            alliance.connect_anew(1).await.is_ok()
+        })
+        .await;
+        assert!(!alliance.has_ended(1), "it was not started again");
+        assert!(coalition(&["check", "--data", &data]).status.success());
+        alliance.end().await;
+    });
+}
+
+fn coalition(arguments: &[&str]) -> std::process::Output {
+    Command::new(super::BINARY).args(arguments).output().unwrap()
+}
+
+/// Puts a certificate in the place of a node's that ends soon.
+fn short_lived_certificate(directory: &Path, life: Duration) {
+    let names = vec![tls::PINNED_NAME.to_owned()];
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    let now = std::time::SystemTime::now();
+    params.not_before = (now - Duration::from_secs(3600)).into();
+    params.not_after = (now + life).into();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    for (file, text) in
+        [(tls::KEY_FILE, key.serialize_pem()), (tls::CERTIFICATE_FILE, certificate.pem())]
+    {
+        let part = directory.join("part");
+        std::fs::write(&part, text).unwrap();
+        std::fs::rename(part, directory.join(file)).unwrap();
+    }
 }
 
 /// Moves a directory to a file system of its own.

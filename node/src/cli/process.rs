@@ -135,6 +135,24 @@ impl NodeProcess {
         Ok(())
     }
 
+    /// The process, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// Whose node it is.
+    #[must_use]
+    pub const fn brand(&self) -> BrandId {
+        self.id
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub const fn data(&self) -> &DataDirectory {
+        &self.data
+    }
+
     /// How it ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())

@@ -155,6 +155,8 @@ macro_rules! routes {
             info(
                 title = "Coalition node",
                 description = "What a brand's node offers its people and their programs. \
+                    Where a route needs a session, a program may come with a client certificate that is \
+                    on record for its user in place of the token. \
                     Refusals are problem+json with `code` and `remedy`. Every answer but those about \
                     health has `RateLimit` and `RateLimit-Policy` \
                     (draft-ietf-httpapi-ratelimit-headers): what the caller may still ask.",

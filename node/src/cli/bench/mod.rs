@@ -5,6 +5,7 @@
 
 mod alliance;
 mod audit;
+mod day;
 mod earn;
 mod exchange;
 mod floor;
@@ -27,6 +28,7 @@ use super::{CliError, Io};
 
 pub use alliance::{Alliance, POINTS, Places, Plan, SETTINGS, card};
 pub use audit::{AuditBenchArguments, AuditFigures, Auditing, measure as measure_audit};
+pub use day::{DayArguments, DayFigures, measure as measure_day};
 pub use earn::{EarnArguments, EarnFigures, measure as measure_earn};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
 pub use identity::{IdentityArguments, IdentityFigures, measure as measure_identity};
@@ -57,6 +59,9 @@ pub enum BenchCommand {
     Import(ImportBenchArguments),
     /// Nodes killed at random under load: whether anything is lost, or there twice.
     Kills(KillsArguments),
+    /// A day of an alliance within minutes: imports, exchanges, questions, keys turned, a cut-off cleared, one node lost
+    /// with its disk and put back; memory over time.
+    Day(DayArguments),
     /// Seconds of a joint question over real nodes, beside plain SQL and other libraries that answer alone.
     Query(QueryArguments),
     /// What a real workload is answered, refused and how exactly, at two sizes of alliance.
@@ -148,6 +153,15 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
                 io.json(&figures)?;
             }
             Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Day(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = day::measure(arguments, &Program::this()?, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(if figures.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
         BenchCommand::Kills(arguments) => {
             let mut io = Io::new(arguments.json);

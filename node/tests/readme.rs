@@ -2,7 +2,7 @@
 //! own, as somebody with a shell would have them. Beside it what else needs nodes as processes: kills, and namespaces of
 //! their own.
 
-mod day;
+mod benches;
 mod kills;
 mod namespaces;
 

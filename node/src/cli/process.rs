@@ -1,7 +1,7 @@
 //! A node as a process of its own, and a client that is signed in to it: started, killed, stopped.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,12 @@ impl Program {
     #[must_use]
     pub const fn at(path: PathBuf) -> Self {
         Self(path)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     fn command(&self, data: &DataDirectory) -> Command {

@@ -4,6 +4,7 @@
 //! what the hashes, signatures and syncs it needs would cost alone. Nothing here is used by a node.
 
 mod alliance;
+mod api;
 mod audit;
 mod day;
 mod earn;
@@ -27,6 +28,7 @@ use super::process::Program;
 use super::{CliError, Io};
 
 pub use alliance::{Alliance, POINTS, Places, Plan, SETTINGS, card};
+pub use api::{ApiArguments, ApiFigures, RequestFigures, measure as measure_api};
 pub use audit::{AuditBenchArguments, AuditFigures, Auditing, measure as measure_audit};
 pub use day::{DayArguments, DayFigures, measure as measure_day};
 pub use earn::{EarnArguments, EarnFigures, measure as measure_earn};
@@ -48,6 +50,8 @@ pub enum BenchCommand {
     Earn(EarnArguments),
     /// What one block costs a brand that only witnesses it, by the number of exchanges in it.
     Witness(WitnessArguments),
+    /// Requests a second over HTTPS and their times, beside a server that only says hello.
+    Api(ApiArguments),
     /// Seconds and memory that the offline audit of a large alliance takes.
     Audit(AuditBenchArguments),
     /// How often the vault finds whose a purchase is, from identifiers with stated noise.
@@ -77,6 +81,19 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
         BenchCommand::Exchange(arguments) => {
             let mut io = Io::new(arguments.json);
             let figures = exchange::measure(arguments, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Api(ApiArguments { hello: Some(folder), .. }) => {
+            api::say_hello(folder, &mut Io::new(true)).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Api(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = api::measure(arguments, &Program::this()?, &io).await?;
             figures.tell(&io);
             if arguments.json {
                 io.json(&figures)?;

@@ -32,8 +32,8 @@ impl Auth {
     pub fn certificates(&self) -> Vec<(String, BTreeSet<String>)> {
         self.refresh();
         let users = self.0.users.read().unwrap_or_else(PoisonError::into_inner);
-        let users = users.1.iter().flat_map(Users::with_certificates);
-        users.map(|(name, certificates)| (name.to_owned(), certificates.clone())).collect()
+        let users = users.1.iter().flat_map(Users::all);
+        users.map(|(name, user)| (name.to_owned(), user.certificates.clone())).collect()
     }
 
     /// What a request is that has a certificate with these names and no token.

@@ -33,6 +33,7 @@ use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
+use database::DatabasePassword;
 pub use database::{
     DATABASE_PASSWORD_DAYS_MAX, DatabaseSignIn, DatabaseUser, MadeDatabasePassword,
 };
@@ -273,6 +274,10 @@ pub struct Person {
     pub must_have_one: bool,
     /// How many sessions are open.
     pub sessions: usize,
+    /// How many client certificates are on record.
+    pub certificates: usize,
+    /// Until when a database password opens the clean room to SQL clients, Unix seconds.
+    pub database_until: Option<u64>,
 }
 
 struct Kept {
@@ -378,16 +383,27 @@ impl Auth {
             let theirs = sessions.by_token.values();
             theirs.filter(|kept| kept.session.user == name && kept.expires > now).count()
         };
-        let users = users.1.iter().flat_map(Users::with_second_factor);
+        let users = users.1.iter().flat_map(Users::all);
         users
-            .map(|(name, roles, second_factor)| Person {
+            .map(|(name, user)| Person {
                 name: name.to_owned(),
-                roles: roles.to_vec(),
-                second_factor,
-                must_have_one: self.requires_second_factor(roles),
+                roles: user.roles.clone(),
+                second_factor: user.asks_second_factor(),
+                must_have_one: self.requires_second_factor(&user.roles),
                 sessions: open(name),
+                certificates: user.certificates.len(),
+                database_until: user.database.as_ref().and_then(DatabasePassword::opens_until),
             })
             .collect()
+    }
+
+    /// Ends a user's sessions, and says how many there were. What the user may do does not change: with the password
+    /// another one begins.
+    pub fn end_sessions_of(&self, name: &str) -> usize {
+        let mut sessions = self.sessions();
+        let before = sessions.by_token.len();
+        sessions.by_token.retain(|_, kept| kept.session.user != name);
+        before - sessions.by_token.len()
     }
 
     fn change(
@@ -684,6 +700,26 @@ mod tests {
         std::fs::write(&path, "damaged").unwrap();
         let refused = auth.sign_in("root", "another horse battery").await.err();
         assert_eq!(refused, Some(AuthError::LoginRefused), "fails closed");
+    }
+
+    #[tokio::test]
+    async fn an_administrator_ends_one_users_sessions_and_no_others() {
+        let (_directory, auth) = auth();
+        let password = "correct horse battery";
+        auth.add_user("bob", &[Role::Store], password).unwrap();
+        let mut tokens = Vec::new();
+        for name in ["ann", "ann", "bob"] {
+            tokens.push(auth.sign_in(name, password).await.unwrap().token);
+        }
+        auth.make_database_password("ann", 30).unwrap();
+        auth.add_certificate("bob", "CN=bob").unwrap();
+        let people = auth.people();
+        let seen = |it: &Person| (it.sessions, it.certificates, it.database_until.is_some());
+        assert_eq!(people.iter().map(seen).collect::<Vec<_>>(), [(2, 0, true), (1, 1, false)]);
+        assert_eq!(auth.end_sessions_of("ann"), 2);
+        assert_eq!(auth.session(&tokens[0]), Err(AuthError::TokenUnknown));
+        assert!(auth.session(&tokens[2]).is_ok());
+        assert_eq!(auth.end_sessions_of("nobody"), 0);
     }
 
     #[test]

@@ -109,13 +109,21 @@ pub(super) struct User {
     pub(super) certificates: BTreeSet<String>,
 }
 
+impl User {
+    /// Whether a second factor is asked for.
+    pub(super) fn asks_second_factor(&self) -> bool {
+        self.second_factor.as_ref().is_some_and(SecondFactor::is_asked)
+    }
+}
+
 impl PartialEq for User {
     /// Whether a session of the one may go on as one of the other: a second factor counts once it is in
     /// use, and which recovery codes are left does not. The database password is another door, and a
     /// certificate is looked up with every request.
     fn eq(&self, other: &Self) -> bool {
-        let asked = |user: &Self| user.second_factor.as_ref().is_some_and(SecondFactor::is_asked);
-        (&self.roles, &self.password, asked(self)) == (&other.roles, &other.password, asked(other))
+        let of =
+            |user: &Self| (user.roles.clone(), user.password.clone(), user.asks_second_factor());
+        of(self) == of(other)
     }
 }
 
@@ -296,17 +304,9 @@ impl Users {
         Err(UsersError::LastAdministrator)
     }
 
-    /// Everybody by name, with whether a second factor is asked for.
-    pub(super) fn with_second_factor(&self) -> impl Iterator<Item = (&str, &[Role], bool)> {
-        let asked = |user: &User| user.second_factor.as_ref().is_some_and(SecondFactor::is_asked);
-        self.users
-            .iter()
-            .map(move |(name, user)| (name.as_str(), user.roles.as_slice(), asked(user)))
-    }
-
-    /// Everybody by name, with the certificates on record.
-    pub(super) fn with_certificates(&self) -> impl Iterator<Item = (&str, &BTreeSet<String>)> {
-        self.users.iter().map(|(name, user)| (name.as_str(), &user.certificates))
+    /// Everybody, by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &User)> {
+        self.users.iter().map(|(name, user)| (name.as_str(), user))
     }
 
     /// Everybody's name and roles.

@@ -30,7 +30,7 @@ pub use budget::budget_page;
 use chart::{BudgetBar, IntervalChart, ROWS_MAX};
 pub use language::Language;
 use language::say;
-pub use officer::{OfficerViews, officer_page};
+pub use officer::{OfficerViews, officer_page, report_file};
 pub use partner::{PartnerViews, partner_page};
 pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
 pub use questions::{Asking, PARAMETER, QuestionsViews, question_page, questions_page};

@@ -257,6 +257,26 @@ fn an_officer_sees_whole_roots_evidence_and_rule_changes() {
 }
 
 #[test]
+fn a_report_file_stands_by_itself() {
+    let views = samples::officer();
+    for language in [Language::Chinese, Language::English] {
+        let file = report_file(&views, language, &proof()).unwrap();
+        for head in &views.status.heads {
+            assert!(file.contains(&head.root), "the whole root of {}", head.brand);
+        }
+        // nothing that runs, nothing from anywhere else, and where a hand signs
+        for forbidden in
+            ["<script", "<link", "<img", " src=", "url(", "@import", "onclick", "href=\"http"]
+        {
+            assert!(!file.contains(forbidden), "{forbidden}");
+        }
+        assert!(file.contains("default-src &#39;none&#39;") || file.contains("default-src 'none'"));
+        assert!(file.contains("________") && file.contains("@media print"));
+        assert!(file.contains(&format!("<html lang=\"{}\"", language.html_tag())));
+    }
+}
+
+#[test]
 fn a_manager_sees_rules_liability_expiry_and_corrections() {
     for (language, said) in [
         (Language::Chinese, ["每消费 1 元得 1 积分。", "长期有效", "经同意记账 wang", "何时到期"]),
@@ -400,7 +420,18 @@ fn an_administrator_sees_users_keys_backup_and_constitutions() {
         for word in said {
             assert!(page.contains(word), "{word}");
         }
-        for shown in ["officer, analyst", "3 / 4", "52,736", "&#60;/var&#62;", "rotate_vault_key"] {
+        for shown in [
+            "officer, analyst",
+            "3 / 4",
+            "52,736",
+            "&#60;/var&#62;",
+            "rotate_vault_key",
+            "value=\"end_sessions\"",
+            // the database password's, the certificate's and the first authority's last day
+            "2026-09-21",
+            "2027-01-15",
+            "2026-11-18",
+        ] {
             assert!(page.contains(shown), "{shown}");
         }
         assert_eq!(page.matches("必须设置").count() + page.matches("must be set up").count(), 1);

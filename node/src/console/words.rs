@@ -275,6 +275,8 @@ words! {
         "Download the published logs (/checkpoint, /certificates, /tile/) and audit them offline on another machine:";
     signature_line: "合规负责人签名", "Compliance officer";
     date_line: "日期", "Date";
+    report_file: "下载报告文件", "Download the report as a file";
+    report_file_hint: "单个 HTML 文件，可打印；电子签名与核验：", "One HTML file that can be printed; to sign and verify it:";
 
     node_time: "节点时间", "Node time";
     refresh_off: "停止自动刷新", "Stop refreshing";

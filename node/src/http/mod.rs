@@ -282,6 +282,7 @@ routes! {
     get    "/api/v1/programme/cases"                   programme::cases      needs::<perm::ReviewProgramme>();
     get    "/api/v1/programme/requests"                programme::requests   needs::<perm::ReviewProgramme>();
     post   "/api/v1/programme/reviews"                 programme::review     needs::<perm::ReviewProgramme>();
+    get    "/api/v1/report"                            people::report        needs::<perm::SeeOfficerPage>();
     post   "/api/v1/stop"                              api::stop             needs::<perm::StopNode>();
     get    "/checkpoint"                               published::checkpoint Access::Public;
     get    "/checkpoint.witnessed"                     published::witnessed  Access::Public;
@@ -310,6 +311,7 @@ routes! {
     get    "/records"                                  record_pages::records page::<perm::UseRecordsPage>();
     post   "/records"                                  record_pages::record_form page::<perm::UseRecordsPage>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
+    get    "/officer/report"                           people::officer_report page::<perm::SeeOfficerPage>();
     get    "/console.css"                              pages::style_sheet    Access::Public;
     get    "/verify"                                   pages::verify         Access::Public;
     get    "/receipt.js"                               pages::receipt_script Access::Public;

@@ -31,6 +31,8 @@ use crate::tls;
 const MEMBERS: u32 = 200;
 /// Requests before those that count: connections open and caches fill.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// How long the first block may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How it is measured.
 #[derive(Debug, Clone, clap::Args)]
@@ -183,6 +185,16 @@ pub async fn measure(
     let of_node = clients(first.client()?.address())?;
     for client in &of_node {
         sign_in(client, first.data(), None).await?;
+    }
+    // a log that has a block, so that there is a checkpoint
+    let asks = of_node.first().ok_or_else(|| input("there is no client"))?;
+    Asked::Exchange.ask(asks, "first", 0).await?;
+    let began = Instant::now();
+    while Asked::Checkpoint.ask(asks, "first", 0).await.is_err() {
+        if began.elapsed() > PATIENCE {
+            return Err(input("no block is certified in time"));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let mut requests = Vec::new();
     for asked in Asked::OF_THE_NODE {

@@ -236,6 +236,9 @@ async fn an_upgrade_a_backup_a_restore_and_a_way_back_are_rehearsed_on_a_former_
         let auth = node::auth::Auth::open(&data.users()).unwrap();
         auth.add_user("ops", &node::auth::Role::ALL, "correct horse battery staple").unwrap();
 
+        let policy = format!("format = 0\n[packs]\nfrom = [\"{OTHER}\"]\npercent = 50\n");
+        fs::write(data.policy(), &policy).unwrap();
+
         // before: a copy is put aside, and the check finds nothing that would keep it from starting
         let aside = DataDirectory::new(temporary.path().join("aside"));
         copy(data.path(), aside.path(), false);
@@ -270,6 +273,8 @@ async fn an_upgrade_a_backup_a_restore_and_a_way_back_are_rehearsed_on_a_former_
         assert_eq!(node::backup::verify(&backup).unwrap().brand, BRAND);
         let restored = DataDirectory::new(temporary.path().join("restored"));
         node::backup::restore(&backup, &restored, data.path()).unwrap();
+        // without it, what the operator agreed to would be forgotten
+        assert_eq!(fs::read_to_string(restored.policy()).unwrap(), policy);
         let running = runtime::start_restored(&restored).await.unwrap();
         says(&running.node, &expected).await;
         eventually("it says that it was restored", async || {

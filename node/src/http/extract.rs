@@ -36,20 +36,25 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
 pub(super) struct Credentials {
     token: Result<Zeroizing<String>, AuthError>,
     certificate: Option<Arc<ClientCertificate>>,
+    /// Whether the certificate counts without a token.
+    stands_alone: bool,
 }
 
 impl Credentials {
     /// Of a request.
     ///
     /// A browser shows a certificate unasked, as it sends a cookie, to whatever page makes it: so a certificate by
-    /// itself opens nothing to a request that says that it comes from a browser.
+    /// itself opens nothing to a request that says that it comes from a browser. Nor does it save a wrong token.
     pub(super) fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
         let token = bearer(headers).map(|token| Zeroizing::new(token.to_owned()));
-        let from_browser = ["origin", "sec-fetch-site", "cookie"];
-        let alone = !headers.contains_key(header::AUTHORIZATION);
-        let browser = alone && from_browser.iter().any(|name| headers.contains_key(*name));
+        let says_otherwise = ["authorization", "origin", "sec-fetch-site", "cookie"];
+        let stands_alone = !says_otherwise.iter().any(|name| headers.contains_key(*name));
         let certificate = extensions.get::<Peer>().and_then(|peer| peer.0.clone());
-        Self { token, certificate: certificate.filter(|_| !browser) }
+        Self { token, certificate, stands_alone }
+    }
+
+    fn alone(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_deref().filter(|_| self.stands_alone)
     }
 
     /// Whose they are, now.
@@ -60,7 +65,7 @@ impl Credentials {
         let token = match &self.token {
             Ok(token) => token,
             Err(missing) => {
-                let Some(certificate) = &self.certificate else { return Err(*missing) };
+                let certificate = self.alone().ok_or(*missing)?;
                 if !app.tls.vouches_for(certificate) {
                     return Err(AuthError::CertificateEnded);
                 }
@@ -88,7 +93,7 @@ impl Credentials {
 
     /// Who is counted for a request that has no token; not for letting in.
     pub(super) fn caller(&self, app: &App) -> Option<Caller> {
-        let session = app.auth.session_by_certificate(self.certificate.as_ref()?.names()).ok()?;
+        let session = app.auth.session_by_certificate(self.alone()?.names()).ok()?;
         let machine = session.roles().contains(&Role::App);
         Some(Caller::User { name: session.user().to_owned(), machine })
     }

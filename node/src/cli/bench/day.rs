@@ -24,6 +24,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use super::super::operations::sign_in;
@@ -493,22 +494,39 @@ impl Day {
         self.load.clients.get(place).ok_or_else(|| input("there is no such node"))
     }
 
-    /// Does something until the node has done it: it may be away, or have forgotten its sessions.
-    async fn insist<T>(
+    /// Asks until the node answers: it may be away, or have forgotten its sessions.
+    async fn get<T: DeserializeOwned>(&self, client: &Client, path: &str) -> Result<T, CliError> {
+        let began = Instant::now();
+        loop {
+            if let Some(done) = patient(client.get(path).await)? {
+                return Ok(done);
+            }
+            self.pause(began, path).await?;
+        }
+    }
+
+    /// The same for what changes something; asked again, it must do no harm.
+    async fn post<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
-        what: &str,
-        mut asked: impl AsyncFnMut() -> Result<T, ClientError>,
+        client: &Client,
+        path: &str,
+        body: &B,
     ) -> Result<T, CliError> {
         let began = Instant::now();
         loop {
-            if let Some(done) = patient(asked().await)? {
+            if let Some(done) = patient(client.post(path, &[], body).await)? {
                 return Ok(done);
             }
-            if began.elapsed() > PATIENCE {
-                return Err(input(format!("{what}: not within {} s", PATIENCE.as_secs())));
-            }
-            tokio::time::sleep(POLL).await;
+            self.pause(began, path).await?;
         }
+    }
+
+    async fn pause(&self, began: Instant, what: &str) -> Result<(), CliError> {
+        if began.elapsed() > PATIENCE {
+            return Err(input(format!("{what}: not within {} s", PATIENCE.as_secs())));
+        }
+        tokio::time::sleep(POLL).await;
+        Ok(())
     }
 
     /// Begins sessions anew before they end.
@@ -670,9 +688,7 @@ impl Day {
             let (pico_rho, scope) = (Some(PICO_RHO + attempt), Some(asked.scope));
             let request =
                 PlanRequest { sql: asked.sql.clone(), scope, pico_rho, ..PlanRequest::default() };
-            let plan: PlanView = self
-                .insist("a plan", async || client.post("/api/v1/queries/plan", &[], &request).await)
-                .await?;
+            let plan: PlanView = self.post(client, "/api/v1/queries/plan", &request).await?;
             let request = QueryRequest {
                 sql: asked.sql.clone(),
                 plan: plan.plan,
@@ -680,13 +696,10 @@ impl Day {
                 pico_rho,
                 ..QueryRequest::default()
             };
-            let view: QueryView = self
-                .insist("a question", async || client.post("/api/v1/queries", &[], &request).await)
-                .await?;
+            let view: QueryView = self.post(client, "/api/v1/queries", &request).await?;
             let path = format!("/api/v1/queries/{}", view.id);
             let ended = loop {
-                let view: QueryView =
-                    self.insist("an answer", async || client.get(&path).await).await?;
+                let view: QueryView = self.get(client, &path).await?;
                 if view.step == "released" || view.step == "void" {
                     break view;
                 }
@@ -712,24 +725,16 @@ impl Day {
     async fn turn_keys(&self, backups: &Path) -> Result<u64, CliError> {
         let mut turned = 0;
         for client in &self.load.clients {
-            let _: SealingKeyView = self
-                .insist("a sealing key", async || {
-                    client.post("/api/v1/sealing-keys", &[], &()).await
-                })
-                .await?;
+            let _: SealingKeyView = self.post(client, "/api/v1/sealing-keys", &()).await?;
             turned += 1;
         }
         let client = self.client(1)?;
         let path = "/api/v1/vault/rotation";
-        let mut view: RotationView =
-            self.insist("the vault's key", async || client.post(path, &[], &()).await).await?;
+        let mut view: RotationView = self.post(client, path, &()).await?;
         let began = Instant::now();
         while view.rotating {
-            if began.elapsed() > PATIENCE {
-                return Err(input("the vault's key is not turned in time"));
-            }
-            tokio::time::sleep(POLL).await;
-            view = self.insist("the vault's key", async || client.get(path).await).await?;
+            self.pause(began, path).await?;
+            view = self.get(client, path).await?;
         }
         let (client, data) = (self.client(2)?, self.data.get(2).ok_or_else(|| input("no third"))?);
         let next = backups.join("next-tls");
@@ -757,24 +762,16 @@ impl Day {
         let began = Instant::now();
         let folder = backups.join("backup").to_string_lossy().into_owned();
         let request = BackupRequest { folder };
-        self.insist("a backup", async || {
-            client.post::<_, ()>("/api/v1/backups", &[], &request).await
-        })
-        .await?;
+        self.post::<_, ()>(client, "/api/v1/backups", &request).await?;
         loop {
-            let view: BackupView = self
-                .insist("a backup", async || client.get("/api/v1/backups/latest").await)
-                .await?;
+            let view: BackupView = self.get(client, "/api/v1/backups/latest").await?;
             if let Some(failed) = view.failed {
                 return Err(input(format!("the backup was not completed: {failed}")));
             }
             if view.done {
                 break;
             }
-            if began.elapsed() > PATIENCE {
-                return Err(input("the backup is not complete in time"));
-            }
-            tokio::time::sleep(POLL).await;
+            self.pause(began, "a backup").await?;
         }
         let seconds = began.elapsed().as_secs_f64();
         let kept = kept(backups);
@@ -830,13 +827,11 @@ impl Day {
     async fn clear(&self) -> Result<f64, CliError> {
         let began = Instant::now();
         let first = self.client(0)?;
-        let status: Status =
-            self.insist("a status", async || first.get("/api/v1/status").await).await?;
+        let status: Status = self.get(first, "/api/v1/status").await?;
         let cut_off = status.now_ms - 1;
         let path = format!("/api/v1/clearings/{cut_off}");
         let closing = format!("{path}/closing");
-        let _: StatementView =
-            self.insist("a closing", async || first.post(&closing, &[], &()).await).await?;
+        let _: StatementView = self.post(first, &closing, &()).await?;
         for client in &self.load.clients {
             loop {
                 let view: Result<StatementView, ClientError> = client.get(&path).await;
@@ -876,8 +871,7 @@ impl Day {
 }
 
 async fn own_height(client: &Client, day: &Day) -> Result<u64, CliError> {
-    let status: Status =
-        day.insist("a status", async || client.get("/api/v1/status").await).await?;
+    let status: Status = day.get(client, "/api/v1/status").await?;
     let own = status.heads.iter().find(|head| head.brand == status.brand);
     Ok(own.map_or(0, |own| own.height))
 }

@@ -45,6 +45,8 @@ pub use scram::ScramError;
 pub use second_factor::SecondFactorSetup;
 use second_factor::Shown;
 use throttle::Throttle;
+#[cfg(test)]
+pub(crate) use totp::tests_code;
 pub use users::{NAME_MAX, UsersError};
 use users::{User, Users};
 

@@ -18,6 +18,7 @@ mod programme;
 mod questions;
 mod receipt;
 mod records;
+mod second_factor;
 mod text;
 mod words;
 
@@ -36,6 +37,7 @@ pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
 pub use questions::{Asking, PARAMETER, QuestionsViews, question_page, questions_page};
 pub use receipt::receipt_page;
 pub use records::{Done, RecordsViews, records_page};
+pub use second_factor::{SecondFactorViews, second_factor_page};
 pub use text::rho;
 use text::utc;
 use words::Words;
@@ -61,6 +63,10 @@ pub enum Notice {
     },
     /// The session has ended.
     SessionOver,
+    /// A code of the second factor is asked for.
+    CodeNeeded,
+    /// The code is not right.
+    CodeWrong,
 }
 
 /// What every page has.
@@ -215,6 +221,7 @@ struct RefusedPage<'a> {
 struct SignInPage<'a> {
     frame: Frame<'a>,
     notice: Option<String>,
+    asks_code: bool,
 }
 
 /// The whole status page; none only if rendering fails.
@@ -277,13 +284,16 @@ fn page(
 #[must_use]
 pub fn sign_in_page(status: &Status, language: Language, notice: Option<Notice>) -> Option<String> {
     let words = Words::of(language);
+    let asks_code = matches!(notice, Some(Notice::CodeNeeded | Notice::CodeWrong));
     let notice = notice.map(|notice| match notice {
         Notice::Refused => words.refused.to_owned(),
         Notice::Throttled { retry_seconds } => format!("{} {retry_seconds}", words.throttled),
         Notice::SessionOver => words.session_over.to_owned(),
+        Notice::CodeNeeded => words.code_needed.to_owned(),
+        Notice::CodeWrong => words.code_wrong.to_owned(),
     });
     let frame = Frame { path: "/sign-in", ..Frame::new(status, language) };
-    SignInPage { frame, notice }.render().ok()
+    SignInPage { frame, notice, asks_code }.render().ok()
 }
 
 /// What somebody sees whose roles do not include the page (`needed` names those that do); none only if

@@ -93,6 +93,36 @@ fn proof<P: crate::auth::Permission>() -> Authorized<P> {
     auth.session(&auth.token_for(&Role::ALL)).unwrap().authorize().unwrap()
 }
 
+fn second_factor() -> SecondFactorViews {
+    let setup = crate::auth::SecondFactorSetup {
+        secret: "JBSWY3DPEHPK3PXP".into(),
+        uri: "otpauth://totp/Coalition:ann?secret=JBSWY3DPEHPK3PXP".into(),
+        recovery_codes: vec!["aaaa-bbbb".into(), "cccc-dddd".into()],
+    };
+    SecondFactorViews { must_have_one: true, setup: Some(setup), ..SecondFactorViews::default() }
+}
+
+#[test]
+fn a_second_factor_is_set_up_on_a_page() {
+    for (language, said) in [
+        (Language::Chinese, ["必须设置第二因素", "恢复码", "动态码"]),
+        (Language::English, ["needs a second factor", "recovery codes", "Code of the second"]),
+    ] {
+        let page =
+            second_factor_page(&samples::status(), &second_factor(), language, &proof(), &PAGES);
+        let page = page.unwrap();
+        for words in said.iter().chain(&["JBSW Y3DP EHPK 3PXP", "cccc-dddd", "one-time-code"]) {
+            assert!(page.contains(words), "{words}");
+        }
+        let in_use = SecondFactorViews { in_use: true, ..SecondFactorViews::default() };
+        let page = second_factor_page(&samples::status(), &in_use, language, &proof(), &PAGES);
+        assert!(!page.unwrap().contains("value=\"begin\""), "there is one already");
+    }
+    let asked = |notice| sign_in_page(&samples::status(), Language::English, Some(notice)).unwrap();
+    assert!(asked(Notice::CodeNeeded).contains("aria-invalid"));
+    assert!(!asked(Notice::Refused).contains("aria-invalid"));
+}
+
 fn pages() -> Vec<(Language, String)> {
     let status = samples::status();
     let notice = Some(Notice::Throttled { retry_seconds: 8 });
@@ -110,6 +140,7 @@ fn pages() -> Vec<(Language, String)> {
                 staff_page(&counter(), language, &proof(), &PAGES),
                 administration_page(&samples::administration(), language, &proof(), &PAGES),
                 records_page(&samples::records(), language, &proof(), &PAGES),
+                second_factor_page(&status, &second_factor(), language, &proof(), &PAGES),
                 questions_page(&samples::questions(), language, &proof(), &PAGES),
                 question_page(&status, &samples::answered(), language, true, &proof(), &PAGES),
             ]

@@ -35,6 +35,7 @@ mod rates;
 mod ready;
 mod record_pages;
 mod schemas;
+mod second_factor_pages;
 mod visitor;
 mod webhooks;
 mod witnessing;
@@ -308,6 +309,8 @@ routes! {
     post   "/staff"                                    programme_pages::staff_form page::<perm::UseCounterPage>();
     get    "/administration"                           administration_pages::administration page::<perm::UseAdministrationPage>();
     post   "/administration"                           administration_pages::administration_form page::<perm::UseAdministrationPage>();
+    get    "/second-factor"                            second_factor_pages::second_factor page::<perm::SetUpSecondFactor>();
+    post   "/second-factor"                            second_factor_pages::second_factor_form page::<perm::SetUpSecondFactor>();
     get    "/records"                                  record_pages::records page::<perm::UseRecordsPage>();
     post   "/records"                                  record_pages::record_form page::<perm::UseRecordsPage>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use super::App;
 use super::extract::Credentials;
 use super::pages::{PageQuery, cookie, rendered};
-use crate::auth::{Authorized, Permission, Session, perm};
+use crate::auth::{AuthError, Authorized, Permission, Session, perm};
 use crate::console::{self, Language, Page};
 
 /// Somebody signed in who may see a page.
@@ -36,7 +36,12 @@ impl<P: Permission> FromRequestParts<App> for Visitor<P> {
         };
         let pages = pages_of(&session);
         session.authorize().map(|proof| Self { proof, language, pages: pages.clone() }).map_err(
-            |_| {
+            |error| {
+                // what is missing is in the user's own hands
+                if error == AuthError::SecondFactorMissing {
+                    let path = format!("/second-factor?lang={}", language.tag());
+                    return Redirect::to(&path).into_response();
+                }
                 let status = app.node.status();
                 let needed: Vec<&str> = P::ROLES.iter().map(|role| role.name()).collect();
                 let page =

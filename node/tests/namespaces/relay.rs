@@ -132,8 +132,14 @@ async fn carry(
             }
         }
     };
-    // the reader ends first where the connection ends: what is under way still arrives
-    tokio::join!(read, write);
+    tokio::select! {
+        // at the end of what was read, and at once where it breaks
+        () = write => {}
+        () = async {
+            read.await;
+            std::future::pending::<()>().await;
+        } => {}
+    }
 }
 
 fn next(chance: &Mutex<u64>) -> u64 {

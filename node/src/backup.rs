@@ -28,13 +28,15 @@ const PAIRS: &str = "store.pairs";
 const SCAN: &str = "store.scan";
 const FILES: &str = "files";
 /// Folders and files that are copied, in an order in which nothing is ahead of what follows it.
-const COPIED: [&str; 8] = [
+const COPIED: [&str; 10] = [
     "archive",
     "facts",
     "constitution.toml",
     "constitution.signatures",
     "constitutions",
     "mappings",
+    "policy.toml",
+    "templates",
     "introduction.toml",
     "node.toml",
 ];

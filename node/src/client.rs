@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use crate::http::{Problem, SessionRequest, SessionView};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, ClientIdentity, TlsError};
 
 /// Connections open at once; further requests wait.
 const CONNECTIONS_MAX: usize = 8;
@@ -123,7 +123,19 @@ impl Client {
     /// # Errors
     /// When the certificate is not one.
     pub fn connect(base: SocketAddr, certificate_pem: &[u8]) -> Result<Self, ClientError> {
-        let connector = TlsConnector::from(tls::pinned(certificate_pem)?);
+        Self::connect_as(base, certificate_pem, None)
+    }
+
+    /// The same for a client that shows a certificate of its own.
+    ///
+    /// # Errors
+    /// When a certificate is not one, or the key is not its key.
+    pub fn connect_as(
+        base: SocketAddr,
+        certificate_pem: &[u8],
+        own: Option<&ClientIdentity>,
+    ) -> Result<Self, ClientError> {
+        let connector = TlsConnector::from(tls::pinned_with(certificate_pem, own)?);
         Ok(Self(Arc::new(Inner {
             address: base,
             connector,

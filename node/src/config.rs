@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::desk::DeskSettings;
 use crate::http::RateLimits;
 use crate::store::{InvalidAddress, PostgresAddress, PostgresStore, SledStore, Store, StoreError};
+use crate::tls::{ClientCertificateSettings, ServerTls, TlsError};
 use crate::vault::HeldBrandKey;
 use crate::webhooks::WebhookSettings;
 
@@ -63,6 +64,9 @@ pub struct Settings {
     /// How what happens is sent to who asked for it.
     #[serde(default, skip_serializing_if = "WebhookSettings::is_default")]
     pub webhooks: WebhookSettings,
+    /// Which certificates of clients are taken over HTTPS, and who has to come with one.
+    #[serde(default, skip_serializing_if = "ClientCertificateSettings::is_default")]
+    pub client_certificates: ClientCertificateSettings,
 }
 
 /// How members' fields are kept.
@@ -133,7 +137,16 @@ impl Settings {
             desk: DeskSettings::default(),
             rate_limits: RateLimits::default(),
             webhooks: WebhookSettings::default(),
+            client_certificates: ClientCertificateSettings::default(),
         }
+    }
+
+    /// Reads what the node serves TLS with.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or the settings could check nobody.
+    pub fn open_tls(&self, data: &DataDirectory) -> Result<ServerTls, TlsError> {
+        ServerTls::open(&data.tls(), &self.client_certificates.under(data.path()))
     }
 
     /// Opens the store that these settings choose.
@@ -506,6 +519,7 @@ impl DataDirectory {
         let settings: Settings = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         settings.rate_limits.check().map_err(&wrong)?;
         settings.webhooks.check().map_err(&wrong)?;
+        settings.client_certificates.check().map_err(&wrong)?;
         let brand = BrandId::new(&settings.brand).map_err(|error| wrong(error.to_string()))?;
         Ok((settings, brand))
     }

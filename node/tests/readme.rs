@@ -1,8 +1,11 @@
 //! The README's walk of two nodes by hand, line by line with the real binary: nodes in processes of their
-//! own, as somebody with a shell would have them.
+//! own, as somebody with a shell would have them. Beside it what else needs nodes as processes: kills, and namespaces of
+//! their own.
 
+mod benches;
 mod imports;
 mod kills;
+mod namespaces;
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -10,6 +10,7 @@
 //!
 //! Not here: sessions that outlive a restart, limits by caller and network address (`http::rates`).
 
+mod certificates;
 mod database;
 mod fields;
 mod members;
@@ -32,6 +33,7 @@ use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
+use database::DatabasePassword;
 pub use database::{
     DATABASE_PASSWORD_DAYS_MAX, DatabaseSignIn, DatabaseUser, MadeDatabasePassword,
 };
@@ -45,6 +47,8 @@ pub use scram::ScramError;
 pub use second_factor::SecondFactorSetup;
 use second_factor::Shown;
 use throttle::Throttle;
+#[cfg(test)]
+pub(crate) use totp::tests_code;
 pub use users::{NAME_MAX, UsersError};
 use users::{User, Users};
 
@@ -93,6 +97,19 @@ pub enum AuthError {
     /// No code that was handed out to a member, or one that was used or is over.
     #[error("the code is wrong, was used already, or is over")]
     MemberCode,
+    /// The connection's certificate is nobody's.
+    #[error("no user of this node has the connection's client certificate on record")]
+    CertificateUnknown,
+    /// No authority vouches for the connection's certificate any more.
+    #[error(
+        "the connection's client certificate has ended, was revoked, or its authority is trusted no more"
+    )]
+    CertificateEnded,
+    /// The user is a program, and the certificate is missing or another's.
+    #[error(
+        "this user is let in only over a connection with a client certificate that is on record for it"
+    )]
+    CertificateNeeded,
     /// The role needs a second factor that the user does not have yet.
     #[error("users with this role need a second factor")]
     SecondFactorMissing,
@@ -127,6 +144,9 @@ impl AuthError {
             Self::CodeNeeded => "code_needed",
             Self::CodeWrong => "code_wrong",
             Self::MemberCode => "member_code_wrong",
+            Self::CertificateUnknown => "client_certificate_unknown",
+            Self::CertificateEnded => "client_certificate_ended",
+            Self::CertificateNeeded => "client_certificate_needed",
             Self::SecondFactorMissing => "second_factor_missing",
             Self::Unavailable => "login_unavailable",
         }
@@ -165,6 +185,20 @@ impl AuthError {
             }
             Self::MemberCode => {
                 "ask for a new one, at the counter or in the brand's app".to_owned()
+            }
+            Self::CertificateUnknown => {
+                "an administrator of the node's machine can put its name on record with \
+                `coalition user certificate`; or sign in by POST /api/v1/sessions"
+                    .to_owned()
+            }
+            Self::CertificateEnded => {
+                "connect again with a certificate that an authority of this node vouches for now"
+                    .to_owned()
+            }
+            Self::CertificateNeeded => {
+                "connect with that certificate; an administrator of the node's machine can \
+                put one on record with `coalition user certificate`"
+                    .to_owned()
             }
             Self::SecondFactorMissing => {
                 "set one up by POST /api/v1/second-factor and confirm it, then sign in again"
@@ -251,6 +285,10 @@ pub struct Person {
     pub must_have_one: bool,
     /// How many sessions are open.
     pub sessions: usize,
+    /// How many client certificates are on record.
+    pub certificates: usize,
+    /// Until when a database password opens the clean room to SQL clients, Unix seconds.
+    pub database_until: Option<u64>,
 }
 
 struct Kept {
@@ -356,16 +394,27 @@ impl Auth {
             let theirs = sessions.by_token.values();
             theirs.filter(|kept| kept.session.user == name && kept.expires > now).count()
         };
-        let users = users.1.iter().flat_map(Users::with_second_factor);
+        let users = users.1.iter().flat_map(Users::all);
         users
-            .map(|(name, roles, second_factor)| Person {
+            .map(|(name, user)| Person {
                 name: name.to_owned(),
-                roles: roles.to_vec(),
-                second_factor,
-                must_have_one: self.requires_second_factor(roles),
+                roles: user.roles.clone(),
+                second_factor: user.asks_second_factor(),
+                must_have_one: self.requires_second_factor(&user.roles),
                 sessions: open(name),
+                certificates: user.certificates.len(),
+                database_until: user.database.as_ref().and_then(DatabasePassword::opens_until),
             })
             .collect()
+    }
+
+    /// Ends a user's sessions, and says how many there were. What the user may do does not change: with the password
+    /// another one begins.
+    pub fn end_sessions_of(&self, name: &str) -> usize {
+        let mut sessions = self.sessions();
+        let before = sessions.by_token.len();
+        sessions.by_token.retain(|_, kept| kept.session.user != name);
+        before - sessions.by_token.len()
     }
 
     fn change(
@@ -662,6 +711,26 @@ mod tests {
         std::fs::write(&path, "damaged").unwrap();
         let refused = auth.sign_in("root", "another horse battery").await.err();
         assert_eq!(refused, Some(AuthError::LoginRefused), "fails closed");
+    }
+
+    #[tokio::test]
+    async fn an_administrator_ends_one_users_sessions_and_no_others() {
+        let (_directory, auth) = auth();
+        let password = "correct horse battery";
+        auth.add_user("bob", &[Role::Store], password).unwrap();
+        let mut tokens = Vec::new();
+        for name in ["ann", "ann", "bob"] {
+            tokens.push(auth.sign_in(name, password).await.unwrap().token);
+        }
+        auth.make_database_password("ann", 30).unwrap();
+        auth.add_certificate("bob", "CN=bob").unwrap();
+        let people = auth.people();
+        let seen = |it: &Person| (it.sessions, it.certificates, it.database_until.is_some());
+        assert_eq!(people.iter().map(seen).collect::<Vec<_>>(), [(2, 0, true), (1, 1, false)]);
+        assert_eq!(auth.end_sessions_of("ann"), 2);
+        assert_eq!(auth.session(&tokens[0]), Err(AuthError::TokenUnknown));
+        assert!(auth.session(&tokens[2]).is_ok());
+        assert_eq!(auth.end_sessions_of("nobody"), 0);
     }
 
     #[test]

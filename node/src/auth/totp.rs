@@ -158,7 +158,7 @@ pub(super) fn recovery_hash(code: &str) -> String {
 
 /// The code that a program with this secret shows some steps from now.
 #[cfg(test)]
-pub(super) fn tests_code(secret: &str, unix_seconds: u64, steps: i64) -> String {
+pub(crate) fn tests_code(secret: &str, unix_seconds: u64, steps: i64) -> String {
     let secret = Secret::from_base32(secret).unwrap();
     secret.code((unix_seconds / STEP_SECONDS).checked_add_signed(steps).unwrap(), DIGITS)
 }

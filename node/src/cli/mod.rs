@@ -26,6 +26,7 @@ mod programme_staff;
 pub mod queries;
 pub mod rebuild;
 pub mod reference;
+pub mod report;
 pub mod returns;
 pub mod run;
 pub mod sealing;
@@ -132,6 +133,11 @@ enum Command {
     Receipt {
         #[command(subcommand)]
         command: sealing::ReceiptCommand,
+    },
+    /// Fetch the compliance report as a file, sign it, verify one that was signed.
+    Report {
+        #[command(subcommand)]
+        command: report::ReportCommand,
     },
     /// Ask a question of all brands, of one, or of each; shows cost and expected error first.
     Query(queries::QueryArguments),
@@ -375,6 +381,7 @@ async fn dispatch(command: Command) -> Result<ExitCode, CliError> {
         Command::Coupon { command } => programme::run_coupon(&command).await?,
         Command::Keys { command } => sealing::keys(&command).await?,
         Command::Disclose(arguments) => sealing::disclose(&arguments).await?,
+        Command::Report { command } => report::run(&command).await?,
         Command::Receipt { command } => sealing::receipt(&command).await?,
         Command::Query(arguments) => queries::query(&arguments).await?,
         Command::Answers(arguments) => queries::answers(&arguments).await?,

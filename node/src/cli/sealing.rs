@@ -145,7 +145,7 @@ pub async fn keys(command: &KeysCommand) -> Result<(), CliError> {
                 .map_err(|error| CliError::Input(error.to_string()))?;
             let certificate = data.tls().join(tls::CERTIFICATE_FILE);
             io.json(&certificate)?;
-            io.say("start the node again, and give this certificate to whoever pins the old one");
+            io.say("a running node takes it up by itself; give it to whoever pins the old one");
             Ok(())
         }
         KeysCommand::DestroyExpired { node } => {

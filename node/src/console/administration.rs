@@ -19,6 +19,10 @@ pub struct AdministrationViews {
     pub people: Vec<Person>,
     /// This brand's sealing keys.
     pub sealing_keys: Vec<SealingKeyView>,
+    /// When the node's certificate ends, Unix milliseconds.
+    pub certificate_ends_ms: u64,
+    /// How many authorities vouch for clients' certificates, and when the first of them ends.
+    pub client_authorities: Option<(usize, u64)>,
     /// Whether the vault's key is being rotated.
     pub rotation: RotationView,
     /// The latest backup.
@@ -33,6 +37,9 @@ pub struct AdministrationViews {
     pub problem: Option<String>,
 }
 
+/// What ends within this time is shown as ending soon: 30 days.
+const NOTICE_MS: u64 = 30 * 86_400_000;
+
 /// What a form of the page did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Administered {
@@ -44,6 +51,8 @@ pub enum Administered {
     VaultKey,
     /// The files of constitutions were read again.
     Constitutions,
+    /// So many sessions of a user were ended.
+    Sessions(usize),
 }
 
 #[derive(Template)]
@@ -60,8 +69,20 @@ impl AdministrationPage<'_> {
     fn time(&self, milliseconds: &u64) -> String {
         text::utc(*milliseconds).unwrap_or_else(|| "–".to_owned())
     }
-    fn done(&self, done: &Administered) -> &'static str {
-        match done {
+    fn day(&self, seconds: &u64) -> String {
+        let time = text::utc(seconds.saturating_mul(1000)).unwrap_or_default();
+        time.chars().take(10).collect()
+    }
+    fn ends_soon(&self, milliseconds: &u64) -> bool {
+        *milliseconds < self.views.status.now_ms.saturating_add(NOTICE_MS)
+    }
+    fn done(&self, done: &Administered) -> String {
+        let words = match done {
+            Administered::Sessions(count) => {
+                return self
+                    .say("已结束会话数：{}", "Sessions that were ended: {}")
+                    .replace("{}", &count.to_string());
+            }
             Administered::BackUp => self.say("备份已开始。", "The backup has begun."),
             Administered::SealingKey => {
                 self.say("已启用新的密封密钥。", "There is a new sealing key.")
@@ -72,7 +93,8 @@ impl AdministrationPage<'_> {
             Administered::Constitutions => {
                 self.say("章程文件已重新读取。", "The files of constitutions were read again.")
             }
-        }
+        };
+        words.to_owned()
     }
     fn roles(&self, person: &Person) -> String {
         person.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")

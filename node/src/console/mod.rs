@@ -21,6 +21,7 @@ mod questions;
 mod receipt;
 mod records;
 mod reviews;
+mod second_factor;
 mod text;
 mod words;
 
@@ -37,7 +38,7 @@ pub use manager::{
     CampaignsViews, GROUPS, Managed, RulesViews, SegmentsViews, campaigns_page, rules_page,
     segments_page,
 };
-pub use officer::{OfficerViews, officer_page};
+pub use officer::{OfficerViews, officer_page, report_file};
 pub use own::{OwnViews, member_words, own_erased_page, own_page, own_sign_in_page};
 pub use partner::{PartnerViews, partner_page};
 pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
@@ -45,6 +46,7 @@ pub use questions::{Asking, PARAMETER, QuestionsViews, question_page, questions_
 pub use receipt::receipt_page;
 pub use records::{Done, RecordsViews, records_page};
 pub use reviews::{Reviewed, ReviewsViews, reviews_page};
+pub use second_factor::{SecondFactorViews, second_factor_page};
 pub use text::rho;
 use text::utc;
 use words::Words;
@@ -70,6 +72,10 @@ pub enum Notice {
     },
     /// The session has ended.
     SessionOver,
+    /// A code of the second factor is asked for.
+    CodeNeeded,
+    /// The code is not right.
+    CodeWrong,
 }
 
 /// What every page has.
@@ -240,6 +246,7 @@ struct RefusedPage<'a> {
 struct SignInPage<'a> {
     frame: Frame<'a>,
     notice: Option<String>,
+    asks_code: bool,
 }
 
 /// The whole status page; none only if rendering fails.
@@ -302,13 +309,16 @@ fn page(
 #[must_use]
 pub fn sign_in_page(status: &Status, language: Language, notice: Option<Notice>) -> Option<String> {
     let words = Words::of(language);
+    let asks_code = matches!(notice, Some(Notice::CodeNeeded | Notice::CodeWrong));
     let notice = notice.map(|notice| match notice {
         Notice::Refused => words.refused.to_owned(),
         Notice::Throttled { retry_seconds } => format!("{} {retry_seconds}", words.throttled),
         Notice::SessionOver => words.session_over.to_owned(),
+        Notice::CodeNeeded => words.code_needed.to_owned(),
+        Notice::CodeWrong => words.code_wrong.to_owned(),
     });
     let frame = Frame { path: "/sign-in", ..Frame::new(status, language) };
-    SignInPage { frame, notice }.render().ok()
+    SignInPage { frame, notice, asks_code }.render().ok()
 }
 
 /// What somebody sees whose roles do not include the page (`needed` names those that do); none only if

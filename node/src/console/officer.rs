@@ -1,6 +1,6 @@
 //! The compliance officer's page: every log's certified head with its root, evidence and alerts, rule
 //! changes under notice, this brand's keys, budget accounts, and how to check all of it without trusting
-//! this node. Laid out so that it can be printed, signed and filed.
+//! this node. As a page, and as a file that can be printed, signed and filed.
 
 use askama::Template;
 
@@ -25,25 +25,35 @@ pub struct OfficerViews {
     pub sealing_keys: Vec<SealingKeyView>,
 }
 
-#[derive(Template)]
-#[template(path = "officer.html")]
-struct OfficerPage<'a> {
-    frame: Frame<'a>,
-    views: &'a OfficerViews,
-    now: String,
-    language: Language,
+macro_rules! reports {
+    ($($path:literal $name:ident { $($field:ident: $type:ty)? })*) => {$(
+        #[derive(Template)]
+        #[template(path = $path)]
+        struct $name<'a> {
+            frame: Frame<'a>,
+            views: &'a OfficerViews,
+            now: String,
+            language: Language,
+            $($field: $type,)?
+        }
+
+        impl $name<'_> {
+            fn name<'n>(&'n self, brand: &'n str) -> &'n str {
+                brand_name(&self.views.status, brand, self.language)
+            }
+            fn time(&self, milliseconds: &u64) -> String {
+                utc(*milliseconds).unwrap_or_else(|| "–".to_owned())
+            }
+            fn effect(&self, milliseconds: &Option<u64>) -> String {
+                milliseconds.and_then(utc).unwrap_or_else(|| "–".to_owned())
+            }
+        }
+    )*};
 }
 
-impl OfficerPage<'_> {
-    fn name<'n>(&'n self, brand: &'n str) -> &'n str {
-        brand_name(&self.views.status, brand, self.language)
-    }
-    fn time(&self, milliseconds: &u64) -> String {
-        utc(*milliseconds).unwrap_or_else(|| "–".to_owned())
-    }
-    fn effect(&self, milliseconds: &Option<u64>) -> String {
-        milliseconds.and_then(utc).unwrap_or_else(|| "–".to_owned())
-    }
+reports! {
+    "officer.html" OfficerPage {}
+    "report.html" ReportFile { style: &'static str }
 }
 
 /// The officer's page; none only if rendering fails.
@@ -62,4 +72,17 @@ pub fn officer_page(
     };
     let now = utc(views.status.now_ms).unwrap_or_default();
     OfficerPage { frame, views, now, language }.render().ok()
+}
+
+/// The report as a file that stands by itself, to be signed and filed: without scripts, and asking nobody for anything.
+/// None only if rendering fails.
+#[must_use]
+pub fn report_file(
+    views: &OfficerViews,
+    language: Language,
+    _: &Authorized<perm::SeeOfficerPage>,
+) -> Option<String> {
+    let frame = Frame::new(&views.status, language);
+    let now = utc(views.status.now_ms).unwrap_or_default();
+    ReportFile { frame, views, now, language, style: super::STYLE_SHEET }.render().ok()
 }

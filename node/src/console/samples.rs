@@ -244,6 +244,8 @@ pub(crate) fn administration() -> AdministrationViews {
         second_factor,
         must_have_one: roles.contains(&Role::Officer),
         sessions: 1,
+        certificates: usize::from(roles.contains(&Role::Store)),
+        database_until: roles.contains(&Role::Analyst).then_some(1_790_000_000),
     };
     AdministrationViews {
         status: status(),
@@ -253,6 +255,8 @@ pub(crate) fn administration() -> AdministrationViews {
             person("li", &[Role::Store], false),
         ],
         sealing_keys: officer().sealing_keys,
+        certificate_ends_ms: 1_800_000_000_000,
+        client_authorities: Some((2, 1_795_000_000_000)),
         backup: BackupView {
             done: true,
             folder: "</var>".to_owned(),

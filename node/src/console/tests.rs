@@ -276,6 +276,36 @@ fn proof<P: crate::auth::Permission>() -> Authorized<P> {
     auth.session(&auth.token_for(&Role::ALL)).unwrap().authorize().unwrap()
 }
 
+fn second_factor() -> SecondFactorViews {
+    let setup = crate::auth::SecondFactorSetup {
+        secret: "JBSWY3DPEHPK3PXP".into(),
+        uri: "otpauth://totp/Coalition:ann?secret=JBSWY3DPEHPK3PXP".into(),
+        recovery_codes: vec!["aaaa-bbbb".into(), "cccc-dddd".into()],
+    };
+    SecondFactorViews { must_have_one: true, setup: Some(setup), ..SecondFactorViews::default() }
+}
+
+#[test]
+fn a_second_factor_is_set_up_on_a_page() {
+    for (language, said) in [
+        (Language::Chinese, ["必须设置第二因素", "恢复码", "动态码"]),
+        (Language::English, ["needs a second factor", "recovery codes", "Code of the second"]),
+    ] {
+        let page =
+            second_factor_page(&samples::status(), &second_factor(), language, &proof(), &PAGES);
+        let page = page.unwrap();
+        for words in said.iter().chain(&["JBSW Y3DP EHPK 3PXP", "cccc-dddd", "one-time-code"]) {
+            assert!(page.contains(words), "{words}");
+        }
+        let in_use = SecondFactorViews { in_use: true, ..SecondFactorViews::default() };
+        let page = second_factor_page(&samples::status(), &in_use, language, &proof(), &PAGES);
+        assert!(!page.unwrap().contains("value=\"begin\""), "there is one already");
+    }
+    let asked = |notice| sign_in_page(&samples::status(), Language::English, Some(notice)).unwrap();
+    assert!(asked(Notice::CodeNeeded).contains("aria-invalid"));
+    assert!(!asked(Notice::Refused).contains("aria-invalid"));
+}
+
 fn pages() -> Vec<(Language, String)> {
     let status = samples::status();
     let notice = Some(Notice::Throttled { retry_seconds: 8 });
@@ -300,6 +330,7 @@ fn pages() -> Vec<(Language, String)> {
                 reviews_page(&reviews(), language, &proof(), &PAGES),
                 administration_page(&samples::administration(), language, &proof(), &PAGES),
                 records_page(&samples::records(), language, &proof(), &PAGES),
+                second_factor_page(&status, &second_factor(), language, &proof(), &PAGES),
                 questions_page(&samples::questions(), language, &proof(), &PAGES),
                 question_page(&status, &samples::answered(), language, true, &proof(), &PAGES),
             ]
@@ -443,6 +474,26 @@ fn an_officer_sees_whole_roots_evidence_and_rule_changes() {
         ["two headers at height 9", "2026-12-28", "grocer, drug", "current", "coalition audit"]
     {
         assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn a_report_file_stands_by_itself() {
+    let views = samples::officer();
+    for language in [Language::Chinese, Language::English] {
+        let file = report_file(&views, language, &proof()).unwrap();
+        for head in &views.status.heads {
+            assert!(file.contains(&head.root), "the whole root of {}", head.brand);
+        }
+        // nothing that runs, nothing from anywhere else, and where a hand signs
+        for forbidden in
+            ["<script", "<link", "<img", " src=", "url(", "@import", "onclick", "href=\"http"]
+        {
+            assert!(!file.contains(forbidden), "{forbidden}");
+        }
+        assert!(file.contains("default-src &#39;none&#39;") || file.contains("default-src 'none'"));
+        assert!(file.contains("________") && file.contains("@media print"));
+        assert!(file.contains(&format!("<html lang=\"{}\"", language.html_tag())));
     }
 }
 
@@ -705,7 +756,18 @@ fn an_administrator_sees_users_keys_backup_and_constitutions() {
         for word in said {
             assert!(page.contains(word), "{word}");
         }
-        for shown in ["officer, analyst", "3 / 4", "52,736", "&#60;/var&#62;", "rotate_vault_key"] {
+        for shown in [
+            "officer, analyst",
+            "3 / 4",
+            "52,736",
+            "&#60;/var&#62;",
+            "rotate_vault_key",
+            "value=\"end_sessions\"",
+            // the database password's, the certificate's and the first authority's last day
+            "2026-09-21",
+            "2027-01-15",
+            "2026-11-18",
+        ] {
             assert!(page.contains(shown), "{shown}");
         }
         assert_eq!(page.matches("必须设置").count() + page.matches("must be set up").count(), 1);

@@ -91,6 +91,12 @@ words! {
     signed_in_as: "当前用户：", "Signed in as";
     user: "用户名", "User name";
     password: "密码", "Password";
+    code: "动态码", "Code of the second factor";
+    code_if_any: "动态码或恢复码（如已设置第二因素）", "Code of the second factor, if you have one";
+    code_needed: "此账号已启用第二因素：请再次输入密码，并输入验证器显示的动态码。",
+        "This user has a second factor: enter the password again, and the code that the authenticator shows.";
+    code_wrong: "动态码不正确、已过期或已用过：请等待下一个动态码。",
+        "The code is wrong, too old, or was used already: wait for the next one.";
     sign_in_for_more: "会员、兑换、隐私预算与查询结果需登录后查看。",
         "Sign in to see members, exchanges, the privacy budget and released answers.";
     sign_in_note: "账号由本节点管理员创建。登录状态保持 30 分钟。",
@@ -279,6 +285,8 @@ words! {
         "Download the published logs (/checkpoint, /certificates, /tile/) and audit them offline on another machine:";
     signature_line: "合规负责人签名", "Compliance officer";
     date_line: "日期", "Date";
+    report_file: "下载报告文件", "Download the report as a file";
+    report_file_hint: "单个 HTML 文件，可打印；电子签名与核验：", "One HTML file that can be printed; to sign and verify it:";
 
     node_time: "节点时间", "Node time";
     refresh_off: "停止自动刷新", "Stop refreshing";

@@ -27,6 +27,8 @@ pub(super) enum AdministrationForm {
     RotateVaultKey,
     /// Reads the files of constitutions again.
     ReadConstitutions,
+    /// Ends a user's sessions.
+    EndSessions { user: String },
 }
 
 /// Users, keys, the latest backup and import, constitutions.
@@ -81,6 +83,9 @@ async fn done(
             app.node.read_constitutions().await?;
             Administered::Constitutions
         }
+        AdministrationForm::EndSessions { user } => {
+            Administered::Sessions(app.auth.end_sessions_of(user.trim()))
+        }
     })
 }
 
@@ -89,7 +94,11 @@ async fn shown(
     visitor: &Visitor<perm::UseAdministrationPage>,
     views: AdministrationViews,
 ) -> Result<Response, Problem> {
+    let tls = app.tls.current();
+    let of_clients = tls.client_authorities();
     let views = AdministrationViews {
+        certificate_ends_ms: tls.ends.saturating_mul(1000),
+        client_authorities: of_clients.map(|(count, ends)| (count, ends.saturating_mul(1000))),
         status: app.node.status(),
         people: app.auth.people(),
         sealing_keys: app.node.sealing_keys().await?,

@@ -17,10 +17,9 @@ use futures::{Stream, stream};
 use serde::Deserialize;
 use tokio::sync::watch;
 use utoipa::IntoParams;
-use zeroize::Zeroizing;
 
 use super::api::Result;
-use super::extract::{Query, bearer};
+use super::extract::{Credentials, Query};
 use super::{App, Problem};
 use crate::auth::{Authorized, Permission, Role, perm};
 use crate::service::{Event, EventView, Events, Happened, Place};
@@ -63,6 +62,7 @@ pub(super) async fn events(
     by: Authorized<perm::ReadEvents>,
     State(app): State<App>,
     Query(query): Query<EventsQuery>,
+    credentials: Credentials,
     headers: HeaderMap,
 ) -> Result<Response> {
     let place = last_read(&headers)?;
@@ -80,7 +80,7 @@ pub(super) async fn events(
         newest: events.watch(),
         place: place.unwrap_or_else(|| Ok(events.since(None, 0).place)),
         sees: Sees::of(by.roles()),
-        token: Zeroizing::new(bearer(&headers)?.to_owned()),
+        credentials,
         follow: query.follow,
         waiting: Vec::new(),
         begun: false,
@@ -135,7 +135,7 @@ struct Reader {
     newest: watch::Receiver<Option<u64>>,
     place: std::result::Result<Place, ()>,
     sees: Sees,
-    token: Zeroizing<String>,
+    credentials: Credentials,
     follow: bool,
     // what was read and not said, newest first
     waiting: Vec<Sse>,
@@ -164,7 +164,7 @@ impl Reader {
     }
 
     fn session_goes_on(&self) -> bool {
-        self.app.auth.session(&self.token).is_ok()
+        self.credentials.session(&self.app).is_ok()
     }
 }
 

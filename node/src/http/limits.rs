@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::extract::bearer;
+use super::extract::{Credentials, bearer};
 use super::own_pages::member_cookie;
 use super::pages::cookie;
 use super::problem::ProblemCode;
@@ -94,7 +94,11 @@ fn counted(app: &App, request: &Request) -> Counted {
     let token = token.or_else(|| member_cookie(app, headers));
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(from)| from.ip());
-    let counted = app.rates.count(token.and_then(|token| app.auth.caller(token)), from);
+    let caller = match token {
+        Some(token) => app.auth.caller(token),
+        None => Credentials::of(headers, request.extensions()).caller(app),
+    };
+    let counted = app.rates.count(caller, from);
     if counted.is_refused() {
         app.metrics.count("http_rate_limited", "policy", counted.kind().name());
     }

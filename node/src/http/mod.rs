@@ -7,8 +7,6 @@
 //! Routes, their documentation and their permissions are one table, in this file. A handler asks for
 //! its permission by its first argument; a test calls every route as every role and holds the table
 //! against what it finds.
-//!
-//! Not here: mutual TLS.
 
 mod administration_pages;
 mod api;
@@ -40,6 +38,7 @@ mod ready;
 mod record_pages;
 mod review_pages;
 mod schemas;
+mod second_factor_pages;
 mod visitor;
 mod webhooks;
 mod witnessing;
@@ -60,9 +59,8 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
-use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use utoipa::OpenApi;
@@ -70,10 +68,11 @@ use utoipa::OpenApi;
 use crate::auth::{Auth, Permission, Role, perm};
 use crate::metrics::Metrics;
 use crate::service::Node;
+use crate::tls::ServerTls;
 use crate::webhooks::Webhooks;
 pub use api::{CardPage, Health, LinkCodeRequest, LinkRequest, SessionRequest, SessionView};
 pub use cleanroom::{FiguresRequest, FillRequest, PlanRequest, QueryRequest};
-use connections::Limited;
+use connections::{Limited, WithCertificate};
 pub use members::{
     CodeRequest, MemberSessionRequest, MemberSessionView, OwnErasureRequest, SecondFactorView,
 };
@@ -104,6 +103,7 @@ struct App {
     replacing: Arc<tokio::sync::Mutex<()>>,
     streams: events::Streams,
     webhooks: Webhooks,
+    tls: ServerTls,
 }
 
 /// Who may call a route.
@@ -161,6 +161,8 @@ macro_rules! routes {
             info(
                 title = "Coalition node",
                 description = "What a brand's node offers its people and their programs. \
+                    Where a route needs a session, a program may come with a client certificate that is \
+                    on record for its user in place of the token. \
                     Refusals are problem+json with `code` and `remedy`. Every answer but those about \
                     health has `RateLimit` and `RateLimit-Policy` \
                     (draft-ietf-httpapi-ratelimit-headers): what the caller may still ask.",
@@ -293,6 +295,7 @@ routes! {
     get    "/api/v1/programme/cases"                   programme::cases      needs::<perm::ReviewProgramme>();
     get    "/api/v1/programme/requests"                programme::requests   needs::<perm::ReviewProgramme>();
     post   "/api/v1/programme/reviews"                 programme::review     needs::<perm::ReviewProgramme>();
+    get    "/api/v1/report"                            people::report        needs::<perm::SeeOfficerPage>();
     post   "/api/v1/stop"                              api::stop             needs::<perm::StopNode>();
     get    "/checkpoint"                               published::checkpoint Access::Public;
     get    "/checkpoint.witnessed"                     published::witnessed  Access::Public;
@@ -326,6 +329,8 @@ routes! {
     post   "/staff"                                    programme_pages::staff_form page::<perm::UseCounterPage>();
     get    "/administration"                           administration_pages::administration page::<perm::UseAdministrationPage>();
     post   "/administration"                           administration_pages::administration_form page::<perm::UseAdministrationPage>();
+    get    "/second-factor"                            second_factor_pages::second_factor page::<perm::SetUpSecondFactor>();
+    post   "/second-factor"                            second_factor_pages::second_factor_form page::<perm::SetUpSecondFactor>();
     get    "/records"                                  record_pages::records page::<perm::UseRecordsPage>();
     post   "/records"                                  record_pages::record_form page::<perm::UseRecordsPage>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
@@ -336,6 +341,7 @@ routes! {
     get    "/my/sign-in"                               own_pages::own_sign_in_form Access::Public;
     post   "/my/sign-in"                               own_pages::own_sign_in Access::Public;
     post   "/my/sign-out"                              own_pages::own_sign_out Access::Public;
+    get    "/officer/report"                           people::officer_report page::<perm::SeeOfficerPage>();
     get    "/console.css"                              pages::style_sheet    Access::Public;
     get    "/verify"                                   pages::verify         Access::Public;
     get    "/receipt.js"                               pages::receipt_script Access::Public;
@@ -354,7 +360,7 @@ pub struct ServeOptions {
     pub webhooks: Webhooks,
 }
 
-fn router(node: Node, auth: Auth, options: ServeOptions) -> Router {
+fn router(node: Node, auth: Auth, tls: ServerTls, options: ServeOptions) -> Router {
     let places = |most| Arc::new(Semaphore::new(most));
     let app = App {
         node,
@@ -366,6 +372,7 @@ fn router(node: Node, auth: Auth, options: ServeOptions) -> Router {
         replacing: Arc::default(),
         streams: events::Streams::default(),
         webhooks: options.webhooks,
+        tls,
     };
     routes()
         .fallback(no_such_route)
@@ -418,19 +425,29 @@ pub fn serve(
     node: Node,
     auth: Auth,
     address: SocketAddr,
-    tls: Arc<ServerConfig>,
+    tls: ServerTls,
     options: ServeOptions,
 ) -> io::Result<Served> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let handle = Handle::new();
-    let mut server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(tls))?
-        .map(|tls| tls.acceptor(Limited::default()))
+    let mut changes = tls.watch();
+    let config = RustlsConfig::from_config(Arc::clone(&changes.borrow_and_update().https));
+    let renewed = config.clone();
+    // ends with the last that could change it
+    tokio::spawn(async move {
+        while changes.changed().await.is_ok() {
+            renewed.reload_from_config(Arc::clone(&changes.borrow_and_update().https));
+        }
+    });
+    let acceptor = RustlsAcceptor::new(config).acceptor(Limited::default());
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(WithCertificate::new(acceptor, tls.clone()))
         .handle(handle.clone())
         .http1_only();
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let router = router(node, auth, options);
+    let router = router(node, auth, tls, options);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let task = tokio::spawn(server.serve(service));
     Ok(Served { address, task, shutdown: Shutdown(handle) })

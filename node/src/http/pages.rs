@@ -12,7 +12,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Form, Query};
+use super::extract::{Credentials, Form, Query};
 use super::visitor::pages_of;
 use super::{App, Problem};
 use crate::auth::{AuthError, Authorized, perm};
@@ -54,6 +54,9 @@ pub(super) struct SignInForm {
     user: String,
     #[schema(format = Password)]
     password: String,
+    /// Of the second factor; empty for who has none.
+    #[serde(default)]
+    code: String,
 }
 
 /// The status page: all of it to who is signed in, the certified heads to anyone.
@@ -62,12 +65,14 @@ pub(super) struct SignInForm {
 pub(super) async fn status(
     State(app): State<App>,
     Query(query): Query<PageQuery>,
+    credentials: Credentials,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let language = query.language(&headers);
     let session = cookie(&app, &headers)
         .ok_or(AuthError::TokenMissing)
-        .and_then(|token| app.auth.session(token));
+        .and_then(|token| app.auth.session(token))
+        .and_then(|session| credentials.fit(&app, &session).map(|()| session));
     let pages = session.as_ref().map(pages_of).unwrap_or_default();
     let proof: Result<Authorized<perm::ReadStatus>, AuthError> =
         session.and_then(|session| session.authorize());
@@ -106,7 +111,9 @@ pub(super) async fn sign_in(
     Form(form): Form<SignInForm>,
 ) -> Result<Response, Problem> {
     let language = query.language(&headers);
-    let (notice, status) = match app.auth.sign_in(form.user.trim(), &form.password).await {
+    let code = Some(form.code.trim()).filter(|code| !code.is_empty());
+    let begun = app.auth.sign_in_with(form.user.trim(), &form.password, code).await;
+    let (notice, status) = match begun {
         Ok(begun) => {
             let cookie = format!(
                 "{}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
@@ -119,6 +126,8 @@ pub(super) async fn sign_in(
             (Notice::Throttled { retry_seconds }, StatusCode::TOO_MANY_REQUESTS)
         }
         Err(AuthError::LoginRefused) => (Notice::Refused, StatusCode::UNAUTHORIZED),
+        Err(AuthError::CodeNeeded) => (Notice::CodeNeeded, StatusCode::UNAUTHORIZED),
+        Err(AuthError::CodeWrong) => (Notice::CodeWrong, StatusCode::UNAUTHORIZED),
         Err(error) => return Err(error.into()),
     };
     rendered(console::sign_in_page(&app.node.status(), language, Some(notice)), status)

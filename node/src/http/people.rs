@@ -8,14 +8,16 @@ use axum::response::{IntoResponse, Response};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Path, Query};
 use super::pages::rendered;
 use super::visitor::Visitor;
 use super::{App, Problem};
-use crate::auth::perm;
-use crate::console::{OfficerViews, PartnerViews, officer_page, partner_page};
+use crate::auth::{Authorized, perm};
+use crate::console::{
+    Language, OfficerViews, PartnerViews, officer_page, partner_page, report_file, utc,
+};
 use crate::service::ExportFormat;
 
 const EXCHANGES_SHOWN: u32 = 25;
@@ -124,12 +126,75 @@ pub(super) async fn officer(
     State(app): State<App>,
     visitor: Visitor<perm::SeeOfficerPage>,
 ) -> Result<Response, Problem> {
-    let views = OfficerViews {
+    let views = officer_views(&app).await?;
+    rendered(officer_page(&views, visitor.language, &visitor.proof, &visitor.pages), StatusCode::OK)
+}
+
+async fn officer_views(app: &App) -> Result<OfficerViews, Problem> {
+    Ok(OfficerViews {
         status: app.node.status(),
         partners: app.node.partners().await?,
         disputes: app.node.disputes().await?,
         constitutions: app.node.constitutions().await?,
         sealing_keys: app.node.sealing_keys().await?,
+    })
+}
+
+/// The same as a file that stands by itself, to be signed and filed.
+#[utoipa::path(get, path = "/officer/report", tag = "console", responses(
+    (status = 200, description = "The file", body = String, content_type = "text/html"),
+    (status = 303, description = "Sign in first")))]
+pub(super) async fn officer_report(
+    State(app): State<App>,
+    visitor: Visitor<perm::SeeOfficerPage>,
+) -> Result<Response, Problem> {
+    let views = officer_views(&app).await?;
+    file(&views, report_file(&views, visitor.language, &visitor.proof))
+}
+
+/// In which language.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ReportQuery {
+    /// `zh` or `en`; without it, English.
+    lang: Option<ReportLanguage>,
+}
+
+/// A language of the console.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ReportLanguage {
+    /// Chinese.
+    Zh,
+    /// English.
+    #[default]
+    En,
+}
+
+/// The compliance report of one moment, as a file that stands by itself: one HTML document without scripts, which
+/// `coalition report sign` signs.
+#[utoipa::path(get, path = "/api/v1/report", tag = "node", params(ReportQuery), responses(
+    (status = 200, description = "The file", body = String, content_type = "text/html")))]
+pub(super) async fn report(
+    by: Authorized<perm::SeeOfficerPage>,
+    State(app): State<App>,
+    Query(query): Query<ReportQuery>,
+) -> Result<Response, Problem> {
+    let views = officer_views(&app).await?;
+    let language = match query.lang.unwrap_or_default() {
+        ReportLanguage::Zh => Language::Chinese,
+        ReportLanguage::En => Language::English,
     };
-    rendered(officer_page(&views, visitor.language, &visitor.proof, &visitor.pages), StatusCode::OK)
+    file(&views, report_file(&views, language, &by))
+}
+
+/// A report as a download: its own styles are not for a page of this origin.
+fn file(views: &OfficerViews, text: Option<String>) -> Result<Response, Problem> {
+    let text = text.ok_or_else(Problem::internal)?;
+    let made = utc(views.status.now_ms).unwrap_or_default();
+    let day: String = made.chars().take(10).collect();
+    let name = format!("attachment; filename=\"report-{}-{day}.html\"", views.status.brand);
+    let headers =
+        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_DISPOSITION, &name)];
+    Ok((headers, text).into_response())
 }

@@ -129,7 +129,10 @@ impl From<AuthError> for Problem {
             AuthError::LoginRefused
             | AuthError::CodeNeeded
             | AuthError::CodeWrong
-            | AuthError::MemberCode => (StatusCode::UNAUTHORIZED, None),
+            | AuthError::MemberCode
+            | AuthError::CertificateUnknown
+            | AuthError::CertificateEnded
+            | AuthError::CertificateNeeded => (StatusCode::UNAUTHORIZED, None),
             AuthError::RoleMissing { .. } | AuthError::SecondFactorMissing => {
                 (StatusCode::FORBIDDEN, None)
             }

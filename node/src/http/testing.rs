@@ -16,6 +16,7 @@ use crate::desk::Desk;
 use crate::metrics::Metrics;
 use crate::purchases::Facts;
 use crate::service::*;
+use crate::tls::ServerTls;
 use crate::webhooks::{WebhookSettings, Webhooks};
 use crate::{console, tls};
 
@@ -39,6 +40,15 @@ impl Fixture {
     }
 
     pub(super) fn start_with(rate_limits: RateLimits, metrics: Metrics) -> Self {
+        Self::start_tls(rate_limits, metrics, |directory| tls::load(directory).unwrap())
+    }
+
+    /// The same, under the TLS that is made in its directory, where certificate and key are.
+    pub(super) fn start_tls(
+        rate_limits: RateLimits,
+        metrics: Metrics,
+        tls_of: impl FnOnce(&Path) -> ServerTls,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("webhooks.json");
         let settings = WebhookSettings::default();
@@ -55,7 +65,7 @@ impl Fixture {
             node(directory.path(), &desk, events.0.clone()),
             auth.clone(),
             ([127, 0, 0, 1], 0).into(),
-            tls::load(directory.path()).unwrap(),
+            tls_of(directory.path()),
             options,
         )
         .unwrap();

@@ -1,5 +1,6 @@
 //! The surface over real sockets and TLS: who gets where, what bad requests hear, what is public.
 
+mod certificates;
 mod conditional;
 mod events;
 mod rates;
@@ -21,6 +22,7 @@ fn example(route: &Route) -> (String, Option<&'static str>) {
     let body = match (route.method, route.path) {
         ("post", "/questions") => Some("action=plan&sql=SELECT+1"),
         ("post", "/administration") => Some("action=turn_sealing_key"),
+        ("post", "/second-factor") => Some("action=begin"),
         ("post", "/records") => Some("action=told&number=1&who=authority&why="),
         ("post", "/staff") => Some("action=look&kind=card&value=1"),
         ("post", "/programme/rules") => Some("action=withdraw"),
@@ -375,6 +377,68 @@ async fn a_browser_signs_in_looks_and_signs_out() {
     assert!(signed_out.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
     assert!(!page(&get("/?lang=en", &cookie).await).contains("1,469,307"));
     assert!(page(&get("/sign-in?lang=en", &cookie).await).contains("session is over"));
+}
+
+/// Whoever must have a second factor is led to set one up, with a browser alone, and is then asked for it.
+#[tokio::test]
+async fn a_second_factor_is_set_up_and_asked_for_on_pages() {
+    let fixture = Fixture::start();
+    fixture.auth.add_user("olga", &[Role::Officer], PASSWORD).unwrap();
+    fixture.auth.require_second_factor(&[Role::Officer]);
+    let client = fixture.client();
+    let origin = format!("https://{}", client.address());
+    let page = |answer: &Answer| String::from_utf8(answer.body.to_vec()).unwrap();
+    let post = async |path: &str, cookie: &str, body: String| {
+        let headers = [form(&origin), [("cookie", cookie), ("x", "y")]].concat();
+        client.send(Method::POST, path, &headers, Some(body.into())).await.unwrap()
+    };
+    let sign_in = async |code: &str| {
+        let body = format!("user=olga&password=correct+horse%20battery&code={code}");
+        post("/sign-in?lang=en", "", body).await
+    };
+    let cookie_of = |answer: &Answer| {
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
+        let set = answer.headers["set-cookie"].to_str().unwrap();
+        set.split(';').next().unwrap().to_owned()
+    };
+
+    let cookie = cookie_of(&sign_in("").await);
+    let led = client.send(Method::GET, "/officer", &[("cookie", &cookie)], None).await.unwrap();
+    assert_eq!(led.status, StatusCode::SEE_OTHER);
+    assert!(led.headers["location"].to_str().unwrap().starts_with("/second-factor"));
+    let path = "/second-factor?lang=en";
+    let begun = post(path, &cookie, "action=begin".into()).await;
+    let text = page(&begun);
+    let (_, rest) = text.split_once("secret=").unwrap();
+    let secret: String = rest.chars().take_while(char::is_ascii_alphanumeric).collect();
+    let wrong = post(path, &cookie, "action=confirm&code=000000".into()).await;
+    assert!(page(&wrong).contains("wrong or too old") && page(&wrong).contains("id=\"code\""));
+    let now = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        now.unwrap().as_secs()
+    };
+    let code = crate::auth::tests_code(&secret, now(), -1);
+    let confirmed = post(path, &cookie, format!("action=confirm&code={code}")).await;
+    assert!(confirmed.headers["location"].to_str().unwrap().starts_with("/sign-in"));
+
+    // from now on it is asked for, and then everything is open
+    let asked = sign_in("").await;
+    assert_eq!(asked.status, StatusCode::UNAUTHORIZED);
+    assert!(page(&asked).contains("has a second factor"));
+    assert!(page(&sign_in("123456").await).contains("wait for the next one"));
+    let cookie = cookie_of(&sign_in(&crate::auth::tests_code(&secret, now(), 0)).await);
+    let seen = client.send(Method::GET, "/officer", &[("cookie", &cookie)], None).await.unwrap();
+    assert_eq!(seen.status, StatusCode::OK);
+    let own = client.send(Method::GET, path, &[("cookie", &cookie)], None).await.unwrap();
+    assert!(page(&own).contains("In use"));
+    // and an administrator ends the session
+    let cookie_of_ann =
+        format!("__Host-session-grocer={}", fixture.auth.token_for(&[Role::Administrator]));
+    let body = "action=end_sessions&user=olga".to_owned();
+    let ended = post("/administration?lang=en", &cookie_of_ann, body).await;
+    assert!(page(&ended).contains("Sessions that were ended: 1"), "{}", page(&ended));
+    let over = client.send(Method::GET, "/officer", &[("cookie", &cookie)], None).await.unwrap();
+    assert!(over.headers["location"].to_str().unwrap().starts_with("/sign-in"));
 }
 
 #[tokio::test]

@@ -9,8 +9,9 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::App;
+use super::extract::Credentials;
 use super::pages::{PageQuery, cookie, rendered};
-use crate::auth::{Authorized, Permission, Session, perm};
+use crate::auth::{AuthError, Authorized, Permission, Session, perm};
 use crate::console::{self, Language, Page};
 
 /// Somebody signed in who may see a page.
@@ -28,6 +29,9 @@ impl<P: Permission> FromRequestParts<App> for Visitor<P> {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Response> {
         let language = PageQuery::of(parts).language(&parts.headers);
         let session = cookie(app, &parts.headers).and_then(|token| app.auth.session(token).ok());
+        // a program's session is no person's, wherever programs have to show a certificate
+        let credentials = Credentials::of(&parts.headers, &parts.extensions);
+        let session = session.filter(|session| credentials.fit(app, session).is_ok());
         let Some(session) = session else {
             let path = format!("/sign-in?lang={}", language.tag());
             return Err(Redirect::to(&path).into_response());
@@ -35,6 +39,11 @@ impl<P: Permission> FromRequestParts<App> for Visitor<P> {
         let pages = pages_of(&session);
         match session.authorize() {
             Ok(proof) => Ok(Self { proof, session, language, pages }),
+            // what is missing is in the user's own hands
+            Err(AuthError::SecondFactorMissing) => {
+                let path = format!("/second-factor?lang={}", language.tag());
+                Err(Redirect::to(&path).into_response())
+            }
             Err(_) => {
                 let status = app.node.status();
                 let needed: Vec<&str> = P::ROLES.iter().map(|role| role.name()).collect();

@@ -42,6 +42,8 @@ pub struct Connection {
     pub(super) door: Arc<Door>,
     /// How long a message may be.
     pub(super) limit: Arc<AtomicUsize>,
+    /// Hash of the certificate that the sign-in is bound to.
+    pub(super) certificate_hash: Arc<[u8]>,
     pub(super) stage: Mutex<Stage>,
     user: Mutex<Option<DatabaseUser>>,
     settings: Mutex<Settings>,
@@ -55,10 +57,15 @@ fn held<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Connection {
-    pub(super) fn new(door: Arc<Door>, limit: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(
+        door: Arc<Door>,
+        limit: Arc<AtomicUsize>,
+        certificate_hash: Arc<[u8]>,
+    ) -> Self {
         Self {
             door,
             limit,
+            certificate_hash,
             stage: Mutex::default(),
             user: Mutex::default(),
             settings: Mutex::default(),

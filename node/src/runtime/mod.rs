@@ -8,6 +8,7 @@
 mod backups;
 mod clean_room;
 pub mod clearing;
+mod clock;
 mod constitutions;
 pub mod core;
 pub mod disputes;
@@ -47,6 +48,7 @@ use protocol::witness::message::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::clearing::PaymentStep;
+use self::clock::ClockRefusals;
 use self::constitutions::Following;
 use self::core::{Core, Turn, TurnError, cold_error, vault_error};
 use self::events::EventCare;
@@ -162,6 +164,7 @@ struct Runtime {
     asked: Vec<witnessing::Asked>,
     metrics: Metrics,
     traces: Traces,
+    clock: ClockRefusals,
     stop: Option<Reply<()>>,
     // who waits until so many exchanges stand
     until_final: VecDeque<(u64, oneshot::Sender<()>)>,
@@ -437,6 +440,9 @@ impl Runtime {
             Ok(Frame::Message(message)) => {
                 self.metrics.received(&message);
                 self.traces.received(&self.core.ledger, from, &message, &self.metrics);
+                if let Message::Refusal(refusal) = &message {
+                    self.clock.received(from, refusal, self.core.me(), Instant::now());
+                }
                 self.core.message(from, message, now(), turn);
             }
             Err(error) => {
@@ -870,6 +876,7 @@ impl Runtime {
                 committee.quorum()
             ));
         }
+        alerts.extend(self.clock.alert(committee.faults(), Instant::now()));
         alerts.extend(self.core.ledger.cases().iter().map(|case| case_words(&case.proven)));
         alerts.extend(self.room.iter().flat_map(Room::suspension_alerts));
         alerts.extend(self.core.ledger.starting().map(|starting| starting_words(&starting)));

@@ -13,6 +13,7 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::clock::ClockRefusals;
 use super::constitutions::{
     Following, former_contracts, names, newest_with, peers_of, resolve, under_of,
 };
@@ -318,6 +319,7 @@ async fn start_as(
         asked,
         metrics: metrics.clone(),
         traces: Traces::default(),
+        clock: ClockRefusals::default(),
         stop: None,
         until_final: VecDeque::new(),
         restored,

@@ -53,13 +53,11 @@ impl Door {
             tls::create(&data.tls(), None).unwrap();
         }
         let auth = Auth::open(&data.users()).unwrap();
-        let (config, known) =
-            (tls::load(&data.tls()).unwrap(), tls::certificate(&data.tls()).unwrap());
+        let config = tls::load(&data.tls()).unwrap();
         let metrics = Metrics::default();
         let address = ([127, 0, 0, 1], 0).into();
         let node = alliance.node(brand);
-        let served =
-            postgres::serve(node, auth.clone(), metrics.clone(), address, &config, &known).await;
+        let served = postgres::serve(node, auth.clone(), metrics.clone(), address, &config).await;
         let certificate = data.tls().join(tls::CERTIFICATE_FILE);
         Self { served: served.unwrap(), auth, metrics, certificate }
     }

@@ -220,17 +220,96 @@ async fn a_snapshot_of_version_0_opens_and_says_the_same() {
     opens(&folder).await;
 }
 
+/// An upgrade and both ways back, as the operator's guide has them, from what a former version left: the check, the
+/// start, a backup while it serves; the same directory again; the backup in the place of a lost directory; the copy
+/// that was put aside before. Each says what the former version said.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_a_backup_a_restore_and_a_way_back_are_rehearsed_on_a_former_directory() {
+    for version in ["store-v0", "snapshot-v0"] {
+        let folder = fixture(version);
+        let expected: Value =
+            serde_json::from_slice(&fs::read(folder.join("expected.json")).unwrap()).unwrap();
+        let (temporary, path) = copied(&folder, |_| {});
+        let data = DataDirectory::new(&path);
+        // neither is in a fixture, as neither is in a backup
+        node::tls::create(&data.tls(), None).unwrap();
+        let auth = node::auth::Auth::open(&data.users()).unwrap();
+        auth.add_user("ops", &node::auth::Role::ALL, "correct horse battery staple").unwrap();
+
+        let policy = format!("format = 0\n[packs]\nfrom = [\"{OTHER}\"]\npercent = 50\n");
+        fs::write(data.policy(), &policy).unwrap();
+
+        // before: a copy is put aside, and the check finds nothing that would keep it from starting
+        let aside = DataDirectory::new(temporary.path().join("aside"));
+        copy(data.path(), aside.path(), false);
+        let checks = node::cli::check::check(&data);
+        // both ports are chosen by the system here, which is told
+        let errors: Vec<_> = checks
+            .checks
+            .iter()
+            .filter(|it| it.level == node::cli::check::Level::Error && it.what != "addresses")
+            .collect();
+        assert!(errors.is_empty(), "{errors:?}");
+
+        // the upgrade, and a backup of the node as it serves
+        let running = runtime::start(&data).await.unwrap();
+        says(&running.node, &expected).await;
+        let backup = temporary.path().join("backup");
+        let request = node::service::BackupRequest { folder: backup.display().to_string() };
+        running.node.back_up(request).await.unwrap();
+        eventually("the backup is complete", async || {
+            let view = running.node.backup_progress().await.unwrap();
+            assert_eq!(view.failed, None);
+            view.done
+        })
+        .await;
+        stop(running).await;
+        // again, as the new version left it
+        let running = runtime::start(&data).await.unwrap();
+        says(&running.node, &expected).await;
+        stop(running).await;
+
+        // the directory is lost: the backup with the keys that were kept apart
+        assert_eq!(node::backup::verify(&backup).unwrap().brand, BRAND);
+        let restored = DataDirectory::new(temporary.path().join("restored"));
+        node::backup::restore(&backup, &restored, data.path()).unwrap();
+        // without it, what the operator agreed to would be forgotten
+        assert_eq!(fs::read_to_string(restored.policy()).unwrap(), policy);
+        let running = runtime::start_restored(&restored).await.unwrap();
+        says(&running.node, &expected).await;
+        eventually("it says that it was restored", async || {
+            running.node.status().alerts.iter().any(|alert| alert.contains("was restored"))
+        })
+        .await;
+        stop(running).await;
+
+        // back: the copy, which has not run since
+        let running = runtime::start(&aside).await.unwrap();
+        says(&running.node, &expected).await;
+        stop(running).await;
+    }
+}
+
+/// Holds what a node says against what a former version said.
+async fn says(node: &Node, expected: &Value) {
+    eventually("the node has replayed", async || !node.status().heads.is_empty()).await;
+    let text = |name: &str| expected[name].as_str().unwrap().to_owned();
+    assert_eq!(said(node, &text("card"), &text("exchange_id")).await, *expected);
+}
+
+async fn stop(running: runtime::Running) {
+    running.node.stop().await.unwrap();
+    drop(running.network);
+    running.runtime.await.unwrap().unwrap();
+}
+
 async fn opens(folder: &Path) {
     let expected: Value =
         serde_json::from_slice(&fs::read(folder.join("expected.json")).unwrap()).unwrap();
     let (_temporary, path) = copied(folder, |_| {});
     let data = DataDirectory::new(&path);
     let running = runtime::start(&data).await.unwrap();
-    let node = running.node.clone();
-    eventually("the node has replayed", async || !node.status().heads.is_empty()).await;
-    let text = |name: &str| expected[name].as_str().unwrap().to_owned();
-    let found = said(&node, &text("card"), &text("exchange_id")).await;
-    assert_eq!(found, expected);
+    says(&running.node, &expected).await;
 
     // and its published log is vouched for up to the head it tells
     let read = |path: PathBuf| fs::read(path).unwrap();
@@ -243,7 +322,5 @@ async fn opens(folder: &Path) {
     let head = expected["heads"].as_array().unwrap().iter().find(|head| head["brand"] == BRAND);
     assert_eq!(note.verify(&log).unwrap().size().get(), head.unwrap()["size"]);
 
-    node.stop().await.unwrap();
-    drop(running.network);
-    running.runtime.await.unwrap().unwrap();
+    stop(running).await;
 }

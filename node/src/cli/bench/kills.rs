@@ -134,21 +134,21 @@ impl Chance {
 }
 
 /// One request that was answered.
-struct Answered {
-    from: usize,
-    key: String,
-    id: String,
-    request: ExchangeRequest,
-    received: u64,
+pub(super) struct Answered {
+    pub(super) from: usize,
+    pub(super) key: String,
+    pub(super) id: String,
+    pub(super) request: ExchangeRequest,
+    pub(super) received: u64,
 }
 
 /// The brands under load.
-struct Load {
-    clients: Vec<Client>,
-    brands: Vec<String>,
-    members: u32,
-    ends: AtomicBool,
-    numbers: Vec<AtomicU64>,
+pub(super) struct Load {
+    pub(super) clients: Vec<Client>,
+    pub(super) brands: Vec<String>,
+    pub(super) members: u32,
+    pub(super) ends: AtomicBool,
+    pub(super) numbers: Vec<AtomicU64>,
 }
 
 /// Kills, restarts, compares. Every node runs as this program says.
@@ -282,27 +282,36 @@ impl Load {
         let (Some(client), Some(next)) = (self.clients.get(from), self.numbers.get(from)) else {
             return Ok(Vec::new());
         };
-        let others = self.brands.len() as u64 - 1;
         let mut answered = Vec::new();
         while !self.ends.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let to = (from as u64 + 1 + number % others) % (others + 1);
-            let member = (number / others) % u64::from(self.members);
-            let request = ExchangeRequest {
-                card: card(member as u32),
-                to: self.brands.get(to as usize).cloned().unwrap_or_default(),
-                points: 1 + number % 5,
-            };
-            let key = format!("kills-{from}-{number}");
-            let view = insist(client, &key, &request).await?;
-            let (id, received) = (view.id, view.points_received);
-            answered.push(Answered { from, key, id, request, received });
+            answered.push(self.ask(client, from, number).await?);
         }
         Ok(answered)
     }
 
+    /// Asks a node for its exchange of a number, until it is answered.
+    pub(super) async fn ask(
+        &self,
+        client: &Client,
+        from: usize,
+        number: u64,
+    ) -> Result<Answered, CliError> {
+        let others = self.brands.len() as u64 - 1;
+        let to = (from as u64 + 1 + number % others) % (others + 1);
+        let member = (number / others) % u64::from(self.members);
+        let request = ExchangeRequest {
+            card: card(member as u32),
+            to: self.brands.get(to as usize).cloned().unwrap_or_default(),
+            points: 1 + number % 5,
+        };
+        let key = format!("load-{from}-{number}");
+        let view = insist(client, &key, &request).await?;
+        Ok(Answered { from, key, id: view.id, request, received: view.points_received })
+    }
+
     /// Waits until nothing is under way anywhere; gives what every node says then.
-    async fn at_rest(&self) -> Result<Vec<Status>, CliError> {
+    pub(super) async fn at_rest(&self) -> Result<Vec<Status>, CliError> {
         let began = Instant::now();
         loop {
             let mut all = Vec::new();
@@ -323,7 +332,7 @@ impl Load {
     }
 
     /// Uses some keys again: the node must answer with what they stood for. Gives how many it did not.
-    async fn ask_again(&self, answered: &[Answered]) -> Result<u64, CliError> {
+    pub(super) async fn ask_again(&self, answered: &[Answered]) -> Result<u64, CliError> {
         let mut forgotten = 0;
         let step = answered.len().div_ceil(ASKED_AGAIN).max(1);
         for known in answered.iter().step_by(step) {
@@ -336,7 +345,7 @@ impl Load {
 
     /// Compares every account and link; gives how many accounts have too little, too much, and how many
     /// links are gone.
-    async fn compare(&self, answered: &[Answered]) -> Result<(u64, u64, u64), CliError> {
+    pub(super) async fn compare(&self, answered: &[Answered]) -> Result<(u64, u64, u64), CliError> {
         let places: BTreeMap<&str, usize> =
             self.brands.iter().map(String::as_str).zip(0..).collect();
         let mut expected: BTreeMap<(usize, String), u64> = BTreeMap::new();
@@ -371,7 +380,7 @@ impl Load {
 }
 
 /// Asks until the node has taken the request: it may be away, and the key makes asking again safe.
-async fn insist(
+pub(super) async fn insist(
     client: &Client,
     key: &str,
     request: &ExchangeRequest,
@@ -391,7 +400,7 @@ async fn insist(
 }
 
 /// A node that is away, or has forgotten its sessions in a restart, is asked again.
-fn patient<T>(asked: Result<T, ClientError>) -> Result<Option<T>, CliError> {
+pub(super) fn patient<T>(asked: Result<T, ClientError>) -> Result<Option<T>, CliError> {
     match asked {
         Ok(view) => Ok(Some(view)),
         Err(ClientError::Unreachable { .. } | ClientError::Timeout { .. }) => Ok(None),

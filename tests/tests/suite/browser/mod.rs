@@ -1,6 +1,7 @@
 //! Every page in a real browser, at a running node with the sample's members: what it shows and refuses, in both
 //! languages, on a wide screen and on a phone, bright and dark, with the keyboard alone; that it asks nobody else for anything.
 
+mod figures;
 mod members;
 mod webdriver;
 

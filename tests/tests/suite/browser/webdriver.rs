@@ -164,6 +164,28 @@ impl Browser {
         self.post("/goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
     }
 
+    /// The cookie that the page's server has set, as it is sent.
+    pub async fn cookie(&self) -> String {
+        let path = format!("{}/cookie", self.session);
+        let cookies = self.call(Method::GET, &path, Value::Null).await;
+        let cookies = cookies.as_array().unwrap().iter();
+        let text = |it: &Value, name: &str| it[name].as_str().unwrap().to_owned();
+        let pairs = cookies.map(|it| format!("{}={}", text(it, "name"), text(it, "value")));
+        pairs.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Keeps nothing from one page to the next but cookies.
+    pub async fn without_cache(&self) {
+        self.devtools("Network.enable", json!({})).await;
+        self.devtools("Network.setCacheDisabled", json!({ "cacheDisabled": true })).await;
+    }
+
+    /// Runs a script in each page before its own.
+    pub async fn before_each_page(&self, script: &str) {
+        let source = json!({ "source": script });
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", source).await;
+    }
+
     /// What the console said since it was last asked.
     pub async fn complaints(&self) -> Vec<String> {
         let said = self.post("/se/log", json!({ "type": "browser" })).await;

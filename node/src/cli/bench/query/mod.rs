@@ -28,7 +28,9 @@ use super::memory::peak_memory_mib;
 use crate::cleanroom::read::collect;
 use crate::config::SNAPSHOT_MIB;
 use crate::service::{ImportSource, Node};
-use synthetic::{AMOUNT_MAX, GROUPS, Size};
+pub(super) use synthetic::GROUPS;
+pub(super) use synthetic::department;
+use synthetic::{AMOUNT_MAX, Size};
 
 const PEERS: &str = include_str!("peers.py");
 /// How long one question, or one import, may take.
@@ -229,7 +231,7 @@ fn question(number: u32) -> String {
 }
 
 /// The bench's settings with a clean room over the made-up purchases.
-fn settings() -> String {
+pub(super) fn settings() -> String {
     let departments: Vec<String> = (0..GROUPS)
         .map(|index| format!("{{ value = \"{}\" }}", synthetic::department(index)))
         .collect();

@@ -20,6 +20,7 @@ use protocol::log::block::{ApplicationEntry, PublicEntry};
 use protocol::log::kept::OperationLogHead;
 use protocol::log::note::{NoteError, VerifierKey};
 use protocol::log::tiles::{TilePath, TileSource};
+use protocol::time::Milliseconds;
 
 use serde::Serialize;
 
@@ -186,13 +187,17 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         }
     }
     let mut constitutions = Constitutions::from(constitution.ledger().clone());
+    let mut retention_months = constitution.payload_retention_months();
     for path in &arguments.later {
         let later = Constitution::parse(&read(path)?)
             .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))?;
         constitutions
             .follow(later.ledger().clone())
             .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))?;
+        retention_months = retention_months.min(later.payload_retention_months());
     }
+    // no key is destroyed sooner than after so many of the shortest months
+    let retention = u64::from(retention_months) * 28 * 24 * 60 * 60;
     let of = |brand: BrandId| {
         let log = arguments.logs.join(brand.as_str());
         let archive = arguments.archive.as_ref().map(|folder| folder.join(brand.as_str()));
@@ -209,6 +214,7 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         constitutions: &constitutions,
         keys: &opening,
         outside_witnesses: &outside_witnesses,
+        payload_retention: Some(Milliseconds::from_seconds(retention)),
     };
     let folders: Vec<(BrandId, ArchivedLog)> = folders.into_iter().collect();
     let cores = AllCores::of_machine();

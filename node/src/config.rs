@@ -214,6 +214,10 @@ pub struct Witnessing {
     /// Verifier keys of foreign logs; a log's origin is its key's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foreign_logs: Vec<LogKey>,
+    /// After this node was put back to an older state: the number that its alert tells, by which the operator
+    /// says that nothing was cosigned of foreign logs beyond what the node knows of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_restore: Option<u64>,
     /// Witnesses that are asked to cosign the own log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ask: Vec<AskedWitness>,

@@ -213,7 +213,9 @@ impl<G: Guards> Simulation<G> {
             .of_outcomes_alone(scenario.outcomes_alone);
         let villains = liars
             .iter()
-            .map(|(id, liar)| (*id, Villain::new(*id, *liar, &first, &liars, &mut prng)))
+            .map(|(id, liar)| {
+                (*id, Villain::new(*id, (*liar, scenario.lie), &first, &liars, &mut prng))
+            })
             .collect();
         let mut simulation = Self {
             prng,
@@ -400,6 +402,10 @@ impl<G: Guards> Simulation<G> {
 
     /// A member or an operator wants something of a brand.
     fn want(&mut self, machine: Machine) -> Result<(), Violation> {
+        if self.topics.contains(&Topic::Credit) && self.prng.below(3) == 0 {
+            self.send_back(machine);
+            return self.tick(machine);
+        }
         self.requests += 1;
         let (number, from) = (self.requests, self.machines[machine].brand());
         // at the prices of the constitution that the brand's log is under

@@ -20,7 +20,7 @@ use protocol::log::block::{ApplicationEntry, PublicEntry};
 use protocol::log::kept::OperationLogHead;
 use protocol::log::note::{NoteError, VerifierKey};
 use protocol::log::tiles::{TilePath, TileSource};
-use protocol::time::Timestamp;
+use protocol::time::{Milliseconds, Timestamp};
 
 use serde::Serialize;
 
@@ -190,6 +190,7 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         }
     }
     let mut constitutions = Constitutions::from(constitution.ledger().clone());
+    let mut retention_months = constitution.payload_retention_months();
     let mut documents = vec![constitution];
     for path in &arguments.later {
         let later = Constitution::parse(&read(path)?)
@@ -197,8 +198,11 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         constitutions
             .follow(later.ledger().clone())
             .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))?;
+        retention_months = retention_months.min(later.payload_retention_months());
         documents.push(later);
     }
+    // no key is destroyed sooner than after so many of the shortest months
+    let retention = u64::from(retention_months) * 28 * 24 * 60 * 60;
     let of = |brand: BrandId| {
         let log = arguments.logs.join(brand.as_str());
         let archive = arguments.archive.as_ref().map(|folder| folder.join(brand.as_str()));
@@ -215,6 +219,7 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         constitutions: &constitutions,
         keys: &opening,
         outside_witnesses: &outside_witnesses,
+        payload_retention: Some(Milliseconds::from_seconds(retention)),
     };
     let folders: Vec<(BrandId, ArchivedLog)> = folders.into_iter().collect();
     let cores = AllCores::of_machine();

@@ -19,7 +19,7 @@ mod own;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::amount::{Rate, Value};
-use protocol::exchange::{OutgoingLegs, Payload, Return, ReturnError, SendBackError};
+use protocol::exchange::{OutgoingLegs, Payload, Return, ReturnError, ReturnReason, SendBackError};
 use protocol::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestId};
 use protocol::log::resolution::DisputeResolved;
 use protocol::shared_map::SharedMap;
@@ -289,6 +289,12 @@ impl Book {
         Ok(())
     }
 
+    /// As [`ReceivedExchanges::credited`].
+    #[cfg(test)]
+    pub(super) fn credited_for_test(&mut self, place: Place, received: super::received::Received) {
+        self.received.credited(place, received);
+    }
+
     fn withdraw(
         &mut self,
         submission: &Submission,
@@ -296,6 +302,12 @@ impl Book {
     ) -> Result<(), BookError> {
         if let Some(place) = self.waiting.iter().position(|waits| waits == submission) {
             self.waiting.remove(place);
+        }
+        if let Submission::Sealed(from, Payload::Return(back)) = submission
+            && back.reason == ReturnReason::Member
+            && let Some(asked) = self.received.withdrawn(*from, back)
+        {
+            points.release(asked.member, asked.points)?;
         }
         let Submission::Sealed(_, Payload::Exchange(exchange)) = submission else { return Ok(()) };
         let booked = self.exchanges.get_mut(&exchange.request);

@@ -269,6 +269,30 @@ impl ReceivedExchanges {
         Ok(back)
     }
 
+    /// What a member sent back will be in no block: it is the member's again, and can be asked for again under
+    /// the same key. Gives what was asked for.
+    pub fn withdrawn(&mut self, from: BrandId, back: &Return) -> Option<SendBack> {
+        let place = (from, back.original);
+        let (keys, waiting) = self.hot.back.get_mut(&place)?;
+        let is_final = keys.len() - usize::try_from(*waiting).unwrap_or(0);
+        let is_it = |id: &RequestId| {
+            self.hot.sent_back.get(id).is_some_and(|asked| asked.points == back.points)
+        };
+        let number = keys.iter().skip(is_final).position(is_it)?;
+        let id = keys.remove(is_final + number);
+        *waiting = waiting.saturating_sub(1);
+        if keys.is_empty() {
+            self.hot.back.remove(&place);
+        }
+        let asked = self.hot.sent_back.remove(&id)?;
+        let received = self.hot_mut(place)?;
+        let before = received.leg.residue().get();
+        received.leg.keep(back);
+        let after = received.leg.residue().get();
+        self.rebook(from, before, after);
+        Some(asked)
+    }
+
     /// Some of an exchange was sent back before this node was rebuilt.
     ///
     /// # Errors
@@ -334,5 +358,79 @@ pub fn view(brand: BrandId, leaf: LeafIndex, leg: &IncomingLeg) -> ReceivedView 
         owed_micro_fen: leg.owed().get(),
         residue_micro_fen: leg.residue().get(),
         returnable_until_ms: until.unix_ms(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::amount::{Points, Rate, Value};
+    use protocol::exchange::{Exchange, Payload};
+    use protocol::ids::{MemberHandle, RequestHash};
+
+    use super::super::book::Book;
+    use super::super::points::PointsLedger;
+    use super::super::record::{NodeRecord, Submission};
+    use super::*;
+
+    /// What was to go back and is in no block is the member's again, and can be asked for again under the same
+    /// key.
+    #[test]
+    fn what_is_withdrawn_did_not_go_back() {
+        let points = |number| Points::new(number).unwrap();
+        let member: MemberId = minicbor::decode(&[&[0x50], &[9; 16][..]].concat()).unwrap();
+        let exchange = Exchange {
+            handle: MemberHandle::from_bytes([1; 16]),
+            request: RequestId::from_bytes([2; 16]),
+            sent: points(20),
+            received: points(10),
+            owed: Value::new(105).unwrap(),
+        };
+        let until = Timestamp::from_unix_ms(1_000_000);
+        let leg = IncomingLeg::new(&exchange, Rate::new(10, 1).unwrap(), until);
+        let (from, leaf) = (BrandId::new("other").unwrap(), LeafIndex::new(7));
+        let asked = |key: u8, number| SendBack {
+            id: RequestId::from_bytes([key; 16]),
+            request: RequestHash::from_bytes([key; 32]),
+            from,
+            leaf,
+            member,
+            points: points(number),
+            at: Timestamp::from_unix_ms(5),
+        };
+        let (mut book, mut ledger) = (Book::default(), PointsLedger::default());
+        book.credited_for_test((from, leaf), Received::new(Some(member), leg));
+        ledger.credit(member, points(10)).unwrap();
+        let residue = book.received().residues().clone();
+        for asked in [asked(3, 4), asked(4, 3)] {
+            book.enter(&NodeRecord::SendBack(asked), &mut ledger).unwrap();
+        }
+        let both = book.received().hot((from, leaf)).unwrap().leg;
+        assert_eq!((both.points_back(), ledger.balance(member).held), (points(7), points(7)));
+
+        let mut first = leg;
+        let back = first.take_back(leaf, points(4)).unwrap();
+        let submission = Submission::Sealed(from, Payload::Return(back));
+        book.enter(&NodeRecord::Withdrawn(submission.clone()), &mut ledger).unwrap();
+        let balance = ledger.balance(member);
+        assert_eq!((balance.available, balance.held), (points(7), points(3)));
+        let left = book.received().hot((from, leaf)).unwrap().leg;
+        assert_eq!(left.points_back(), points(3));
+        assert_eq!(book.received().sent_back(asked(3, 4).id).unwrap(), None);
+        assert!(book.received().sent_back(asked(4, 3).id).unwrap().is_some());
+        // a second time there is nothing to withdraw
+        book.enter(&NodeRecord::Withdrawn(submission), &mut ledger).unwrap();
+        assert_eq!(ledger.balance(member), balance);
+
+        book.enter(&NodeRecord::SendBack(asked(3, 4)), &mut ledger).unwrap();
+        assert_eq!(book.received().hot((from, leaf)).unwrap().leg, both);
+        for number in [4, 3] {
+            let back = leg.clone().take_back(leaf, points(number)).unwrap();
+            let submission = Submission::Sealed(from, Payload::Return(back));
+            book.enter(&NodeRecord::Withdrawn(submission), &mut ledger).unwrap();
+        }
+        assert_eq!(book.received().hot((from, leaf)).unwrap().leg, leg);
+        assert_eq!(*book.received().residues(), residue);
+        assert_eq!(ledger.balance(member).available, points(10));
+        assert_eq!(ledger.trial_balance(), 0);
     }
 }

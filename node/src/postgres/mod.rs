@@ -12,7 +12,7 @@
 //! Not here: cursors, COPY, prepared statements in SQL (PREPARE), TLS without its request (`sslnegotiation`).
 
 mod answer;
-mod bounded;
+pub mod bounded;
 mod catalogue;
 mod connection;
 mod errors;

@@ -5,4 +5,5 @@
 
 mod earn;
 
+pub use ::programme::rules::Rules;
 pub use earn::{purchase, would_earn};

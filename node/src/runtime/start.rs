@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use alliance_config::Constitution;
-use protocol::ids::BrandId;
+use protocol::ids::{BrandId, Incarnation};
 use protocol::ledger::Ledger;
 use protocol::log::tlog_witness::ForeignLogs;
 use protocol::time::Timestamp;
@@ -206,7 +206,8 @@ async fn start_as(
     core.fragments = Some(FragmentArchive::open(data.fragments())?);
     core.to_state = known.stances(data)?;
     core.foreign =
-        ForeignLogs::new(settings.witnessing.foreign_logs.iter().map(|key| key.0.clone()));
+        ForeignLogs::new(settings.witnessing.foreign_logs.iter().map(|key| key.0.clone()))
+            .confirmed(settings.witnessing.confirmed_restore.map(Incarnation::new));
     core.outside = settings.witnessing.ask.iter().map(|asked| asked.key.0.clone()).collect();
     let asked = witnessing::asked(&settings.witnessing)?;
     let mut replay = Journal::open(data.journal())?;

@@ -54,6 +54,13 @@ impl Runtime {
             let origin = request.unverified().origin();
             tracing::warn!(log = %origin, "a log has asked for a cosignature of a tree that does not continue what it had");
         }
+        if let Err(Refusal::Restored { incarnation }) = &granted {
+            let (origin, number) = (request.unverified().origin(), incarnation.get());
+            self.core.alert(format!(
+                "the foreign log {origin} is not cosigned: this node was put back to an older state and may have cosigned more since. When you have made sure with that log or its monitors that it has not, set confirmed_restore = {number} under [witnessing] in node.toml / \
+                 未为外部日志 {origin} 联署：本节点曾恢复到较早状态，此后可能已联署过更新的检查点。向该日志或其监督者核实并无更新后，在 node.toml 的 [witnessing] 下设置 confirmed_restore = {number}"
+            ));
+        }
         let granted = granted?;
         if let Some(cosigned) = granted.record {
             let record = NodeRecord::Cosigned(cosigned);

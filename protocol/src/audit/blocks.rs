@@ -86,6 +86,8 @@ pub(super) struct LogAudit<'a, F> {
     pub(super) tip: Option<Tip>,
     // what it last said of its operation log
     pub(super) operations: Option<OperationLogHead>,
+    // the block by which it took up a constitution under which it is not written
+    pub(super) ended: Option<Height>,
 }
 
 impl<'a, F: LogFolder> LogAudit<'a, F> {
@@ -162,6 +164,12 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             parts = again;
         }
         let header = &parts.header;
+        if let Some(ended) = self.ended {
+            let message = format_args!(
+                "it comes after block {ended}, by which the log took up a constitution under which it is not written"
+            );
+            self.recorder.goes_on(place, message);
+        }
         match tip {
             Some(tip) => {
                 self.judge_header(place, &tip, &parts);

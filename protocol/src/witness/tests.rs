@@ -1,6 +1,7 @@
 //! The rules of the agreement, each attacked by itself. Whole alliances are run in `simulations/`.
 
 mod evidence;
+mod floods;
 mod start;
 
 use std::collections::BTreeMap;

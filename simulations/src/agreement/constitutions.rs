@@ -91,7 +91,8 @@ impl<G: Guards> Simulation<G> {
         let some = self.prng.below(honest.len());
         let one = *honest.get(some)?;
         let faulty = self.liars.len() + self.restorable.len();
-        match self.prng.below(7) {
+        let kinds = if self.topics.contains(&Topic::Credit) { 11 } else { 7 };
+        match self.prng.below(kinds) {
             0 => {
                 let others: Vec<BrandId> =
                     members.into_iter().filter(|other| *other != one).collect();
@@ -111,6 +112,8 @@ impl<G: Guards> Simulation<G> {
                 let number: usize = last.as_str().get(1..)?.parse().ok()?;
                 Some(Amendment::Join(brand_of(number + 1)))
             }
+            7..10 => Some(Amendment::HalfLimits),
+            10 => Some(Amendment::Step),
             // as many may be faulty as before, and somebody must be left to exchange with
             5 => {
                 let faults = members.len().saturating_sub(2) / 3;

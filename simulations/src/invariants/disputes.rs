@@ -260,7 +260,7 @@ impl Observer {
     }
 
     /// The chain of constitutions that were adopted.
-    fn chain(&self) -> Constitutions {
+    pub(super) fn chain(&self) -> Constitutions {
         let mut all = self.constitutions.values().cloned();
         let Some(first) = all.next() else { unreachable!("there is a first one") };
         let mut chain = Constitutions::from(first);

@@ -58,6 +58,8 @@ pub struct Counterfeiter {
     pub(super) me: BrandId,
     // signs checkpoints of what may never be final, which is evidence and stops its log soon
     is_rash: bool,
+    // what is false about every other block of it, if about one
+    favourite: Option<Lie>,
     // that its log is under
     pub(super) constitution: Constitution,
     keys: LedgerKeys,
@@ -95,6 +97,7 @@ impl Counterfeiter {
         let is_rash = prng.below(2) == 0;
         Self {
             is_rash,
+            favourite: None,
             me,
             constitution,
             keys,
@@ -112,6 +115,14 @@ impl Counterfeiter {
             requests: 0,
             incarnation: Incarnation::new(0),
         }
+    }
+
+    /// The same with something that is false about every other block of it.
+    #[must_use]
+    pub fn with_favourite(mut self, lie: Option<Lie>) -> Self {
+        self.favourite = lie;
+        self.is_rash &= lie.is_none();
+        self
     }
 
     /// Whether a message of the node is let out: nothing about its own log is.
@@ -302,7 +313,12 @@ impl Counterfeiter {
         // who has deceived somebody is good for a while: or no offer would stand long enough
         let chances = if self.disputes.is_empty() { 2 } else { 6 };
         let pick = self.prng.below(chances * Lie::ALL.len());
-        let Some(counterfeit) = self.build(ledger, now, Lie::ALL.get(pick).copied()) else {
+        let any = Lie::ALL.get(pick).copied();
+        let lie = match self.favourite {
+            Some(favourite) => (self.prng.below(2) == 0).then_some(favourite),
+            None => any,
+        };
+        let Some(counterfeit) = self.build(ledger, now, lie) else {
             return Vec::new();
         };
         let reference = counterfeit.block.reference();

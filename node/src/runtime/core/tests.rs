@@ -891,8 +891,12 @@ impl World {
             })
             .collect();
         let constitutions = self.constitution.clone().into();
-        let auditor =
-            Auditor { constitutions: &constitutions, keys: &keys, outside_witnesses: &[] };
+        let auditor = Auditor {
+            constitutions: &constitutions,
+            keys: &keys,
+            outside_witnesses: &[],
+            payload_retention: None,
+        };
         let report = auditor.audit(&folders, &mut ());
         // before the first checkpoint there is none
         let mut findings =
@@ -1199,7 +1203,12 @@ fn what_is_disclosed_is_what_an_auditor_opens_and_a_receipt_opens_its_entry() {
     let holder = KeyHolder::Auditor("tax_office".to_owned());
     let keys = [OpeningKey { holder, secret: sealing(9, 9).0 }];
     let constitutions = world.constitution.clone().into();
-    let auditor = Auditor { constitutions: &constitutions, keys: &keys, outside_witnesses: &[] };
+    let auditor = Auditor {
+        constitutions: &constitutions,
+        keys: &keys,
+        outside_witnesses: &[],
+        payload_retention: None,
+    };
     let report = auditor.audit(&folders, &mut ());
     assert!(report.is_clean(), "{:?}", report.findings);
     assert!(report.counts.payloads > 0);

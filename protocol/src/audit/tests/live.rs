@@ -216,7 +216,12 @@ fn what_ledgers_write_is_sound() {
         live.machines.into_iter().map(|(brand, machine)| (brand, machine.folder)).collect();
     let keys = [Alliance::auditor_key()];
     let constitutions = live.constitution.clone().into();
-    let auditor = Auditor { constitutions: &constitutions, keys: &keys, outside_witnesses: &[] };
+    let auditor = Auditor {
+        constitutions: &constitutions,
+        keys: &keys,
+        outside_witnesses: &[],
+        payload_retention: None,
+    };
     let report = auditor.audit(&folders, &mut ());
     assert_eq!(places(&report), Vec::<String>::new(), "{:?}", report.findings);
     assert_eq!(report.not_checked, []);

@@ -1,8 +1,10 @@
 //! The audit against logs that are sound, tampered with, or written against the rules.
 
 mod archived;
+mod covered;
 mod disclosures;
 mod disputes;
+mod ends;
 mod epochs;
 pub(crate) mod fixture;
 mod live;

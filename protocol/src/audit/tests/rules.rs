@@ -3,7 +3,7 @@
 use super::fixture::{Alliance, Content, Draft, application_leaf, brand};
 use super::places;
 use crate::amount::{Points, Value};
-use crate::audit::OpeningKey;
+use crate::audit::{OpeningKey, Reason};
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{BlockSecret, Cipher, SealingContext, SealingSecret, Wrapped};
 use crate::exchange::{Payload, Return, ReturnReason, Unlink};
@@ -13,7 +13,7 @@ use crate::ids::{
 };
 use crate::log::block::{Closing, Entry, PublicEntry, Recognised, StatementEntry};
 use crate::log::kept::{Answered, OperationLogHead};
-use crate::time::Timestamp;
+use crate::time::{Milliseconds, Timestamp};
 use crate::witness::rules::Tip;
 
 /// Two blocks of `a`, the second spoilt; what a reader without keys finds.
@@ -291,6 +291,42 @@ fn an_auditors_later_key_counts_from_its_time() {
     assert!(both.is_clean() && both.counts.payloads == 2);
     assert_eq!(places(&it.audit(&[second]))[0], "a 1 - sealed/secret");
     assert_eq!(places(&it.audit(&[first])), ["a 2 - sealed/secret"]);
+}
+
+/// The key of the first block was destroyed after its retention: what it said is not checkable, which is no
+/// fault of who wrote it and never means that it was sound.
+#[test]
+fn what_was_sealed_to_a_destroyed_key_is_not_checkable() {
+    let mut it = Alliance::with(4, |draft| {
+        let later = SealingSecret::derive(&[78; 32]).1;
+        draft.auditors[0].later = vec![(Timestamp::from_unix_ms(1_015), later)];
+    });
+    for _ in 0..2 {
+        let sealed = vec![it.exchange("a", "b", 3)];
+        it.block("a", Content { sealed, ..Content::default() });
+    }
+    let kept =
+        [OpeningKey { secret: SealingSecret::derive(&[78; 32]).0, ..Alliance::auditor_key() }];
+    assert_eq!(places(&it.audit(&kept))[0], "a 1 - sealed/secret");
+    it.retention = Some(Milliseconds::new(5));
+    let report = it.audit(&kept);
+    assert_eq!(places(&report), Vec::<String>::new());
+    let of = |reason| report.not_checked.iter().find(|it| it.reason == reason).map(|it| it.count);
+    assert_eq!((of(Reason::Deleted), report.counts.payloads), (Some(7), 1));
+    assert!(of(Reason::TotalsUnknown).is_some());
+    // what is not so old, or was sealed otherwise than with a key that is gone, stays a finding
+    let lost = [Alliance::auditor_key()];
+    assert_eq!(places(&it.audit(&lost)), ["a 2 - sealed/secret"]);
+    let mut it = Alliance::new(4);
+    it.retention = Some(Milliseconds::new(5));
+    it.spoilt_block("a", Content::default(), |it, _, _| {
+        let context = it.header.context();
+        let secret = &mut it.header.secrets[2];
+        *secret = SECRET_1.wrap_again(context, "regulator", secret, &[7; 32]);
+    });
+    it.wait(60);
+    it.block("b", Content::default());
+    assert_eq!(places(&it.audit(&lost)), ["a 1 - sealed/secret"]);
 }
 
 #[test]

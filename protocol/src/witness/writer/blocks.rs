@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Entropy, Writer, is_cause};
-use crate::amount::Value;
 use crate::crypto::sealed::BlockSecret;
 use crate::epochs::adoption;
 use crate::exchange::Payload;
@@ -31,7 +30,7 @@ impl<G: Guards> Writer<G> {
         let (mut secret, mut nonce) = ([0; 32], [0; 16]);
         entropy.fill(&mut secret);
         entropy.fill(&mut nonce);
-        let recognised = self.recognised_next(at, own);
+        let recognised = self.recognised_next(own);
         let plan = Plan {
             public: public.to_vec(),
             sealed: columns,
@@ -61,10 +60,8 @@ impl<G: Guards> Writer<G> {
         out: &mut Outbox,
     ) -> Option<HeaderHash> {
         self.drop_outdated(at, own, out);
-        if std::mem::take(&mut self.overbooked) {
-            self.make_room(at, own, out);
-        }
-        let unready = self.set_aside(at, own);
+        let aside = self.make_room(at, own, out);
+        let unready = self.set_aside(at.me);
         if let Some(due) = at.next.due::<G>(at.now)
             && adoption::switch(&self.public).is_none()
         {
@@ -72,7 +69,9 @@ impl<G: Guards> Writer<G> {
         }
         let (public, sealed) = self.take_submissions(at.constitution);
         unready.into_iter().rev().for_each(|entry| self.public.push_front(entry));
-        match self.build(at, own, entropy, &public, &sealed) {
+        let built = self.build(at, own, entropy, &public, &sealed);
+        self.put_back(aside);
+        match built {
             Ok(block) => {
                 self.acknowledge = false;
                 out.records.push(Record::Built(Box::new(block.clone())));
@@ -104,7 +103,6 @@ impl<G: Guards> Writer<G> {
         out: &mut Outbox,
     ) {
         let (public, sealed) = block.submissions();
-        self.overbooked = true;
         // a block of this height that is here already took the same
         let counted = !self.blocks.is_empty();
         for entry in &public {
@@ -125,8 +123,7 @@ impl<G: Guards> Writer<G> {
             if let Some(place) = place {
                 self.sealed.remove(place);
             } else if !counted {
-                let pending = self.pending.entry(*to).or_default();
-                *pending = pending.plus(payload.value()).unwrap_or(Value::MAX);
+                self.pending.entry(*to).or_default().add(payload);
             }
         }
         self.missing = None;
@@ -156,6 +153,7 @@ impl<G: Guards> Writer<G> {
         if self.blocks.is_empty() {
             return self.build_next(at, own, entropy, out);
         }
+        self.deferred = self.waiting_logs(at, own);
         let (mut public, mut sealed) = self.blocks.values().next()?.submissions();
         if let Some(due) = at.next.due::<G>(at.now)
             && adoption::switch(&public).is_none()
@@ -166,8 +164,9 @@ impl<G: Guards> Writer<G> {
         if next.is_some_and(|next| !next.writes(at.me)) {
             // nothing comes after it: what it recognises is answered in it
             let waiting = std::mem::take(&mut self.sealed).into_iter();
-            let (returns, waits): (Vec<_>, Vec<_>) =
-                waiting.partition(|(_, payload)| matches!(payload, Payload::Return(_)));
+            let (returns, waits): (Vec<_>, Vec<_>) = waiting.partition(|(to, payload)| {
+                matches!(payload, Payload::Return(_)) && !self.deferred.contains(to)
+            });
             sealed.extend(returns);
             self.sealed = waits.into();
         }

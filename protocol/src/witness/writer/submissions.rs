@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
 use super::Writer;
-use crate::amount::Value;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::sealed_leaf_bytes;
 use crate::epochs::adoption::{self, Stance};
@@ -13,8 +12,7 @@ use crate::exchange::Payload;
 use crate::ids::{BrandId, ConstitutionHash};
 use crate::log::block::{APPLICATION_MAX, BLOCK_LEAVES_MAX, BODY_MAX, PublicEntry};
 use crate::log::entries::LENGTH_BYTES;
-use crate::witness::guards::{Guard, Guards};
-use crate::witness::rules;
+use crate::witness::guards::Guards;
 use crate::witness::state::{Outbox, Surroundings, Witness};
 
 /// Most submissions that wait for a block.
@@ -96,9 +94,10 @@ impl<G: Guards> Writer<G> {
         entries.into_iter().rev().for_each(|entry| self.public.push_front(entry));
     }
 
-    /// Takes a sealed payload into the next block. An exchange is taken only while the brand stays
-    /// two steps below its limits, so that a return always has room. A return is always taken, and
-    /// goes before all else that waits: what it answers is recognised with it and not before.
+    /// Takes a sealed payload into the next block. What a member wishes, an exchange or to send one back,
+    /// is taken only while the brand stays two steps below its limits, so that what could not be applied
+    /// always has room to come back. Such a return is always taken; returns go before all else that waits:
+    /// what they answer is recognised with them and not before.
     ///
     /// # Errors
     /// When a limit would be passed, or too many wait.
@@ -119,20 +118,20 @@ impl<G: Guards> Writer<G> {
         if !answers && self.sealed.len() >= QUEUE_MAX {
             return Err(SubmitError::QueueFull);
         }
-        if let Payload::Exchange(exchange) = &payload {
-            if exchange.check(at.constitution, (at.me, to)).is_err() {
-                return Err(SubmitError::OtherPrice { to });
-            }
-            if !self.has_room(at, own, to, payload.value()) {
-                return Err(SubmitError::CreditLimit { to });
-            }
+        if let Payload::Exchange(exchange) = &payload
+            && exchange.check(at.constitution, (at.me, to)).is_err()
+        {
+            return Err(SubmitError::OtherPrice { to });
+        }
+        if !self.has_room(at, own, to, &payload) {
+            return Err(SubmitError::CreditLimit { to });
         }
         self.enqueue(to, payload);
         Ok(())
     }
 
     /// Takes back into the queue what was taken before a restart and is in no block. No limit is
-    /// asked: it was when it was taken, and returns that came in since go before it.
+    /// asked: it was when it was taken, and is again before it goes into a block.
     ///
     /// # Errors
     /// When the counterparty is none.
@@ -152,72 +151,11 @@ impl<G: Guards> Writer<G> {
     }
 
     fn enqueue(&mut self, to: BrandId, payload: Payload) {
-        let value = payload.value();
-        let answers = matches!(payload, Payload::Return(_));
-        let pending = self.pending.entry(to).or_default();
-        *pending = pending.plus(value).unwrap_or(Value::MAX);
-        if answers {
+        self.pending.entry(to).or_default().add(&payload);
+        if matches!(payload, Payload::Return(_)) {
             self.sealed.push_front((to, payload));
         } else {
             self.sealed.push_back((to, payload));
-        }
-    }
-
-    fn has_room(&self, at: &Surroundings<'_>, own: &Witness<G>, to: BrandId, value: Value) -> bool {
-        let Some(brand) = at.constitution.brand(at.me) else { return false };
-        let exposures = self.exposures(at, own, Some((to, value)));
-        let exposures: Option<Vec<Value>> =
-            exposures.map(|all| all.into_iter().map(|(_, exposure)| exposure).collect());
-        let within = exposures.is_some_and(|exposures| rules::within_limits(brand, &exposures));
-        G::allow(Guard::RoomForMore, within)
-    }
-
-    /// What this brand will owe each other one when all that waits is certified, `more` with it and two
-    /// steps of reserve beside that; none when it leaves its range.
-    fn exposures(
-        &self,
-        at: &Surroundings<'_>,
-        own: &Witness<G>,
-        more: Option<(BrandId, Value)>,
-    ) -> Option<Vec<(BrandId, Value)>> {
-        let step = at.constitution.total_step();
-        let of = |counterparty: BrandId| {
-            let sent = self.contents.get(&counterparty).map_or(Value::ZERO, |c| c.sent);
-            let waiting = self.pending.get(&counterparty).copied().unwrap_or_default();
-            let more = more.filter(|(to, _)| *to == counterparty).map(|(_, value)| value);
-            let all = sent.plus(waiting).ok()?.plus(more.unwrap_or_default()).ok()?;
-            let ceiling = all.ceiling_to(step).ok()?;
-            let recognised = own.tip().recognised(counterparty);
-            let exposure = rules::public_exposure(step, ceiling, &recognised);
-            // what is about to be recognised counts where it is worse: a claim that was paid
-            let next = self.recognise.get(&counterparty);
-            let next = next.map(|(next, _)| rules::public_exposure(step, ceiling, next));
-            let exposure = next.unwrap_or_default().max(exposure);
-            let reserve = step.plus(step).ok()?;
-            // what nothing new is sent to needs no room
-            if more.is_some() { exposure.plus(reserve).ok() } else { Some(exposure) }
-        };
-        let witnesses = at.constitution.committee().witnesses(at.me);
-        witnesses.map(|counterparty| Some((counterparty, of(counterparty)?))).collect()
-    }
-
-    /// Gives back, last first, exchanges that wait beyond the limits: a block of a former life has come
-    /// to light and uses the room that they were taken for.
-    pub(super) fn make_room(&mut self, at: &Surroundings<'_>, own: &Witness<G>, out: &mut Outbox) {
-        let Some(brand) = at.constitution.brand(at.me) else { return };
-        while let Some(exposures) = self.exposures(at, own, None) {
-            let values: Vec<Value> = exposures.iter().map(|(_, exposure)| *exposure).collect();
-            if rules::within_limits(brand, &values) {
-                return;
-            }
-            let over = exposures.iter().find(|(_, exposure)| *exposure > brand.pair_limit);
-            let to = over.map(|(to, _)| *to);
-            let last = self.sealed.iter().rposition(|(counterparty, payload)| {
-                let may_go = matches!(payload, Payload::Exchange(_));
-                may_go && to.is_none_or(|to| to == *counterparty)
-            });
-            let Some(submission) = last.and_then(|place| self.sealed.remove(place)) else { return };
-            self.reject(submission, out);
         }
     }
 
@@ -253,9 +191,8 @@ impl<G: Guards> Writer<G> {
             && !self.blocks.values().any(|block| block.public().iter().any(is_about))
     }
 
-    fn reject(&mut self, (to, payload): (BrandId, Payload), out: &mut Outbox) {
-        let pending = self.pending.entry(to).or_default();
-        *pending = pending.saturating_minus(payload.value());
+    pub(super) fn reject(&mut self, (to, payload): (BrandId, Payload), out: &mut Outbox) {
+        self.pending.entry(to).or_default().take(&payload);
         out.rejected.push((to, payload));
     }
 

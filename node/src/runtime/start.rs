@@ -228,6 +228,7 @@ async fn start_as(
     check_membership(newest, brand, &own)?;
     let names = names(newest);
     let under = under_of(&known, &core.ledger).unwrap_or(newest).clone();
+    core.calendar = under.cut_offs().cloned();
     let settings_of_room = RoomSettings { policy: PolicyFile::read(&data.policy())?, times };
     let room = under.clean_room().map(|clean_room| {
         let entropy = Box::new(SystemEntropy(SystemRandom::new()));

@@ -7,6 +7,7 @@
 //! published must stand before an auditor, and nobody may have signed two things. The ledger's
 //! randomness is fixed; the vault's (handles, codes) is not, and nothing depends on it.
 
+mod clearing;
 mod partners;
 mod programme;
 
@@ -203,7 +204,7 @@ fn digest(core: &Core) -> Vec<String> {
         clearing.take_up(cut_off, cycle);
     }
     clearing.take_up_absent(core.clearing.absent().clone());
-    let _ = clearing.derive(core.ledger.constitutions());
+    clearing.derive(core.ledger.constitutions());
     let cycles = clearing
         .cycles()
         .map(|(cut_off, cycle)| codec::encode(&StateRecord::Cycle(cut_off, Box::new(cycle))));

@@ -761,7 +761,7 @@ impl Core {
                 PublicEntry::SettlementConfirmed(payment) => {
                     self.clearing.payment(log, PaymentStep::Confirmed, payment);
                 }
-                PublicEntry::DisputeOpened(dispute) => self.disputes.certified(log, dispute),
+                PublicEntry::DisputeOpened(dispute) => self.dispute_opened(log, dispute),
                 PublicEntry::DisputeResolved(resolution) => {
                     self.disputes.resolution(log, resolution);
                 }
@@ -778,6 +778,19 @@ impl Core {
         let applications: Vec<_> = CertifiedApplication::of(block).collect();
         self.applications.extend(applications.iter().cloned().map(Arc::new));
         applications
+    }
+
+    /// A certified dispute counts when it is about a block of another brand that there is, as far as is known
+    /// here: a log may be ahead of what has come of it.
+    fn dispute_opened(&mut self, accuser: BrandId, dispute: &DisputeOpened) {
+        let log = dispute.log;
+        let Some(witness) = self.ledger.witness(log).filter(|_| log != accuser) else { return };
+        let is_ahead = log == self.me() && dispute.height > witness.tip().height;
+        let known = self.headers.get(&log).and_then(|known| known.get(&dispute.height));
+        let is_another = known.is_some_and(|(id, _)| *id != dispute.block);
+        if dispute.height.get() > 0 && !is_ahead && !is_another {
+            self.disputes.certified(accuser, dispute);
+        }
     }
 
     /// Whether every final block of another log is dealt with.

@@ -79,7 +79,7 @@ impl Core {
                 }
             }
             StateRecord::Cycle(cut_off, cycle) => self.clearing.take_up(cut_off, *cycle),
-            StateRecord::Disputes(disputes) => self.disputes = *disputes,
+            StateRecord::Disputes(disputes) => self.disputes.take_up(*disputes),
             StateRecord::Operations(entries) => self.kept.take_up_operations(entries),
             StateRecord::Answered(all) => self.kept.take_up_answered(all),
             StateRecord::Application(entry) => self.applications.push(entry.into()),

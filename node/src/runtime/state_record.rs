@@ -58,7 +58,7 @@ pub enum StateRecord {
     /// What is known of a cut-off.
     #[n(9)]
     Cycle(#[n(0)] Timestamp, #[n(1)] Box<Cycle>),
-    /// Disputes.
+    /// Disputes of one log by one brand; what this node has found itself.
     #[n(10)]
     Disputes(#[n(0)] Box<Disputes>),
     /// A certified entry of an application, for the clean room.

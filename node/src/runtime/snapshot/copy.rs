@@ -151,7 +151,9 @@ impl StateCopy {
             state(StateRecord::Cycle(*cut_off, Box::new(cycle.clone())));
         }
         state(StateRecord::Absent(Box::new(self.absent.clone())));
-        state(StateRecord::Disputes(Box::new(self.disputes.clone())));
+        for part in self.disputes.parts() {
+            state(StateRecord::Disputes(Box::new(part)));
+        }
         self.kept.snapshot(state);
         for entry in &self.applications {
             state(StateRecord::Application(Box::new(CertifiedApplication::clone(entry))));

@@ -46,6 +46,7 @@ pub use operations::{cold_error, exchange_id, internal, vault_error};
 
 pub(super) use self::operations::submit_error;
 
+use super::applications::Applications;
 use super::clearing::{Clearing, PaymentStep};
 use super::disputes::Disputes;
 use super::published::{PublishError, PublishedLog};
@@ -169,7 +170,7 @@ pub struct Core {
     /// from both.
     pub joint: Vec<Vec<u8>>,
     /// See there.
-    pub applications: Vec<Arc<CertifiedApplication>>,
+    pub applications: Applications,
     /// The latest headers of every log.
     pub headers: BTreeMap<BrandId, SharedMap<Height, KnownHeader>>,
     /// What needs an operator's eye.
@@ -300,7 +301,7 @@ impl Core {
             foreign: ForeignLogs::default(),
             outside: Vec::new(),
             joint: Vec::new(),
-            applications: Vec::new(),
+            applications: Applications::default(),
             headers: BTreeMap::new(),
             alerts: VecDeque::new(),
             to_state: Vec::new(),
@@ -775,8 +776,9 @@ impl Core {
         if let Some(dispute) = &block.dispute {
             self.disputes.found(dispute);
         }
-        let applications: Vec<_> = CertifiedApplication::of(block).collect();
-        self.applications.extend(applications.iter().cloned().map(Arc::new));
+        let applications = CertifiedApplication::of(block).filter(CertifiedApplication::reads);
+        let applications: Vec<_> = applications.collect();
+        applications.iter().cloned().for_each(|entry| self.applications.push(entry));
         applications
     }
 

@@ -5,6 +5,7 @@
 //! one append of the journal, and the next batch is taken while that is on its way to the disk. Messages leave
 //! and answers return when it has got there ([`in_flight`]). Decides nothing itself.
 
+pub mod applications;
 mod backups;
 mod clean_room;
 pub mod clearing;

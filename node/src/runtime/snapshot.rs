@@ -82,7 +82,8 @@ impl Core {
             StateRecord::Disputes(disputes) => self.disputes.take_up(*disputes),
             StateRecord::Operations(entries) => self.kept.take_up_operations(entries),
             StateRecord::Answered(all) => self.kept.take_up_answered(all),
-            StateRecord::Application(entry) => self.applications.push(entry.into()),
+            StateRecord::StoredApplications(count) => self.applications.take_up_stored(count),
+            StateRecord::Application(entry) => self.applications.push(*entry),
         }
         Ok(())
     }

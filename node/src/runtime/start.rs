@@ -13,6 +13,7 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::applications::ApplicationsError;
 use super::constitutions::{Following, names, newest_with, peers_of, resolve, under_of};
 use super::core::{Core, SystemEntropy};
 use super::events::EventCare;
@@ -98,6 +99,9 @@ pub enum StartError {
     /// The clean room.
     #[error(transparent)]
     CleanRoom(#[from] RestoreError),
+    /// Entries that the clean room's accounts are made of.
+    #[error(transparent)]
+    Applications(#[from] ApplicationsError),
     /// This brand's policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -242,8 +246,8 @@ async fn start_as(
             entropy,
             &core.joint,
         )?;
-        core.applications.iter().for_each(|entry| room.replay(entry));
-        Ok::<Room, RestoreError>(room)
+        core.applications.visit(&*store, |entry| room.replay(entry))?;
+        Ok::<Room, StartError>(room)
     });
     let room = room.transpose()?;
     let journal = replay.into_journal()?;

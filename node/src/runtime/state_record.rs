@@ -61,7 +61,10 @@ pub enum StateRecord {
     /// Disputes of one log by one brand; what this node has found itself.
     #[n(10)]
     Disputes(#[n(0)] Box<Disputes>),
-    /// A certified entry of an application, for the clean room.
+    /// How many certified entries of the clean room are in the store.
+    #[n(22)]
+    StoredApplications(#[n(0)] u64),
+    /// A certified entry of the clean room, of those that come after them.
     #[n(11)]
     Application(#[n(0)] Box<CertifiedApplication>),
     /// What members gave away before this node was rebuilt, beyond what is known of what they had.

@@ -46,7 +46,10 @@ pub struct StateCopy {
     absent: Absent,
     disputes: Disputes,
     kept: Kept,
-    applications: Vec<Arc<CertifiedApplication>>,
+    /// Entries of the clean room since the last snapshot, and how many come before them in the store.
+    pub applications: Vec<Arc<CertifiedApplication>>,
+    /// See there.
+    pub stored_applications: u64,
     joint: Vec<Vec<u8>>,
     cosigned: Vec<Cosigned>,
     // the time of the own log's last block
@@ -75,7 +78,8 @@ impl Core {
             absent: self.clearing.absent().clone(),
             disputes: self.disputes.clone(),
             kept: self.kept.clone(),
-            applications: self.applications.clone(),
+            applications: self.applications.latest().to_vec(),
+            stored_applications: self.applications.stored(),
             joint: self.joint.clone(),
             cosigned: self.foreign.cosigned().collect(),
             own_log: own.unwrap_or_default(),
@@ -155,6 +159,7 @@ impl StateCopy {
             state(StateRecord::Disputes(Box::new(part)));
         }
         self.kept.snapshot(state);
+        state(StateRecord::StoredApplications(self.stored_applications));
         for entry in &self.applications {
             state(StateRecord::Application(Box::new(CertifiedApplication::clone(entry))));
         }

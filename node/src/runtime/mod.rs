@@ -58,6 +58,7 @@ use self::trace::Traces;
 use crate::cleanroom::{ReadJob, ReadResult, Room};
 use crate::desk::Desk;
 use crate::exchange::book::BookedExchange;
+use crate::exchange::points::Control;
 use crate::journal::{GroupCommit, JournalError, Record};
 use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, NetworkHandle};
@@ -883,6 +884,7 @@ impl Runtime {
             exchanges: *self.core.book.counts(),
             exposures: self.core.exposures(),
             residues: self.core.residues(),
+            suspense_points: self.core.points.control(Control::Suspense),
             members: self.members,
             purchases: self.purchases,
             budget: self.room.as_ref().map(|room| room.budget(now())),

@@ -69,6 +69,7 @@ impl Core {
                 }
             }
             StateRecord::Beyond(all) => self.points.take_up_beyond(all),
+            StateRecord::Erased(all) => self.points.take_up_erased(all),
             StateRecord::Absent(absent) => self.clearing.take_up_absent(*absent),
             StateRecord::Headers(log, leaves) => {
                 let known = self.headers.entry(log).or_default();

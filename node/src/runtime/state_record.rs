@@ -70,6 +70,9 @@ pub enum StateRecord {
     /// What members gave away before this node was rebuilt, beyond what is known of what they had.
     #[n(12)]
     Beyond(#[n(0)] Vec<(MemberId, Points)>),
+    /// Members who were erased, of whom something may still come back, and when.
+    #[n(23)]
+    Erased(#[n(0)] Vec<(MemberId, Timestamp)>),
     /// What this brand has offered as the end of a dispute, and to whom.
     #[n(13)]
     Offered(#[n(0)] BrandId, #[n(1)] Box<DisputeResolved>),

@@ -37,6 +37,7 @@ pub struct StateCopy {
     balances: SharedMap<MemberId, Balance>,
     controls: Vec<(Control, u64)>,
     beyond: Vec<(MemberId, Points)>,
+    erased: Vec<(MemberId, Timestamp)>,
     /// Keys of what has earned since the last snapshot, ascending.
     pub earned: Vec<[u8; 20]>,
     programme: ProgrammeCopy,
@@ -70,6 +71,7 @@ impl Core {
             balances: self.points.balances(),
             controls: self.points.controls().collect(),
             beyond: self.points.beyond().collect(),
+            erased: self.points.erased().collect(),
             earned: self.points.earned(),
             programme: self.programme.copy(),
             book: self.book.copy(),
@@ -125,6 +127,7 @@ impl StateCopy {
         chunked(balances, StateRecord::Balances, state);
         chunked(self.controls.iter().copied(), StateRecord::Controls, state);
         chunked(self.beyond.iter().copied(), StateRecord::Beyond, state);
+        chunked(self.erased.iter().copied(), StateRecord::Erased, state);
         let keys = |keys: Vec<[u8; 20]>| StateRecord::EarnedKeys(keys.concat());
         chunked(self.earned.iter().copied(), keys, state);
         programme_parts(&self.programme).into_iter().for_each(&mut *state);

@@ -18,6 +18,7 @@ mod in_flight;
 mod joint;
 mod members;
 pub mod own_blocks;
+pub mod pace;
 pub mod published;
 mod publisher;
 pub mod rebuild;
@@ -51,6 +52,7 @@ use self::constitutions::Following;
 use self::core::{Core, Turn, TurnError, cold_error, vault_error};
 use self::events::EventCare;
 use self::in_flight::InFlight;
+use self::pace::{Admission, Paces};
 use self::sealed_journal::RecordCipher;
 use self::sealing::{SealingCare, keys_error};
 use self::snapshot::{SnapshotCare, SnapshotError, WrittenSnapshot};
@@ -161,6 +163,7 @@ struct Runtime {
     following: Following,
     // witnesses outside the alliance
     asked: Vec<witnessing::Asked>,
+    paces: Paces,
     metrics: Metrics,
     traces: Traces,
     stop: Option<Reply<()>>,
@@ -437,6 +440,15 @@ impl Runtime {
             }
             Ok(Frame::Message(message)) => {
                 self.metrics.received(&message);
+                if let Admission::TooFast { tell } = self.paces.admit(from, &message) {
+                    self.metrics.count("blocks_held_back", "brand", from);
+                    if tell {
+                        self.core.alert(format!(
+                            "{from} writes its log faster than any node may: its blocks wait / {from} 写入日志过快，其区块须等待"
+                        ));
+                    }
+                    return;
+                }
                 self.traces.received(&self.core.ledger, from, &message, &self.metrics);
                 self.core.message(from, message, now(), turn);
             }

@@ -318,6 +318,7 @@ async fn start_as(
         connected: std::collections::BTreeSet::new(),
         following: Following { data: data.clone(), known, newest, under, resolving: None },
         asked,
+        paces: super::pace::Paces::default(),
         metrics: metrics.clone(),
         traces: Traces::default(),
         stop: None,

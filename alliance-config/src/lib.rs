@@ -15,6 +15,7 @@
 //! business. Committed examples of every released format are in `formats/`, and keep loading.
 
 mod constitution;
+mod cut_offs;
 mod document;
 mod draft;
 pub mod introduction;
@@ -32,6 +33,7 @@ pub mod sample;
 pub mod sample_alliance;
 
 pub use constitution::{BrandProfile, CleanRoom, Constitution};
+pub use cut_offs::{CutOffs, Period};
 pub use document::{Document, FileError, Place};
 pub use draft::{DraftError, SETTINGS_TEMPLATE, Settings, draft};
 pub use introduction::Introduction;
@@ -72,6 +74,7 @@ mod tests {
         assert_eq!(ledger.total_step().get(), 10_000_000_000);
         assert_eq!(ledger.return_window().get(), 72 * 3_600_000);
         assert_eq!(constitution.clearing_zone().iana_name(), Some("Asia/Shanghai"));
+        assert_eq!(constitution.cut_offs(), None);
         let contract = constitution.clean_room().unwrap().contract();
         assert_eq!((contract.dataset(), contract.tables().len()), ("purchases_2017", 1));
 

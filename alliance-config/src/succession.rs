@@ -14,6 +14,7 @@ use protocol::ids::BrandId;
 use protocol::time::{Milliseconds, Timestamp};
 
 use crate::constitution::Constitution;
+use crate::cut_offs::CutOffs;
 use crate::document::{Document, FileError, Source};
 use crate::draft::{BRANDS_HEADER, DraftError, HEADER, Settings, write_next};
 use crate::introduction::Introduction;
@@ -157,6 +158,7 @@ pub fn compare(present: &Constitution, next: &Constitution) -> Result<Comparison
         clean_room,
         profiles,
         clearing_zone,
+        cut_offs,
         payload_retention_months,
     } = present;
     let changes = Changes::between(ledger, next.ledger())?;
@@ -202,6 +204,15 @@ pub fn compare(present: &Constitution, next: &Constitution) -> Result<Comparison
     if *clearing_zone != next.clearing_zone {
         lines.push("the clearing zone changes / 清分时区变更".to_owned());
     }
+    if *cut_offs != next.cut_offs {
+        let none = "none";
+        let words = |it: &Option<CutOffs>| it.as_ref().map_or(none, |it| it.period().name());
+        let (was, is) = (words(cut_offs), words(&next.cut_offs));
+        lines.push(format!(
+            "clearing cut-offs: {is}, so far {was}; look at their time as well / 清分截止周期：{is}（原 {was}），\
+             并请核对截止时刻"
+        ));
+    }
     Ok(Comparison {
         lines,
         reach: reach(&changes, present, next),
@@ -210,9 +221,11 @@ pub fn compare(present: &Constitution, next: &Constitution) -> Result<Comparison
     })
 }
 
-/// Names, addresses and the zone of cut-offs are no emergency either: the brands' among themselves.
+/// Names, addresses, the zone and the calendar of cut-offs are no emergency either: the brands' among themselves.
 fn reach(changes: &Changes, present: &Constitution, next: &Constitution) -> Reach {
-    let of = |it: &Constitution| (it.name.clone(), it.is_trial, it.clearing_zone.clone());
+    let of = |it: &Constitution| {
+        (it.name.clone(), it.is_trial, it.clearing_zone.clone(), it.cut_offs.clone())
+    };
     let beside = of(present) != of(next)
         || next
             .profiles()
@@ -444,6 +457,9 @@ mod tests {
         let (words, reach) = told("name_en = \"My Alliance\"", "name_en = \"Ours\"");
         assert_eq!(reach, Reach::Brands);
         assert!(words.contains("becomes Ours"), "{words}");
+        let (words, reach) = told("cut_offs = \"monthly\"", "cut_offs = \"daily\"");
+        assert_eq!(reach, Reach::Brands);
+        assert!(words.contains("cut-offs: daily, so far monthly"), "{words}");
         let (words, _) = told("epoch = 2", "epoch = 2\nnotice_days = 10");
         assert!(words.contains("10 days before, so far 30"), "{words}");
         let (words, reach) = told("epoch = 2", "epoch = 2\nfrozen = [\"c\"]");

@@ -149,6 +149,7 @@ pub(crate) fn status() -> Status {
         heads: heads.collect(),
         exposures: Vec::new(),
         residues: Vec::new(),
+        suspense_points: 0,
         exchanges: ExchangeCounts {
             held: 3,
             r#final: 12,

@@ -251,6 +251,7 @@ impl Book {
                 self.ended.insert(ended.log, ended.read);
                 self.void_after_end(ended.log, ended.at, points)?;
             }
+            NodeRecord::Erased(member, at) => points.erase(*member, *at),
             NodeRecord::Owned(all) => {
                 for owned in all {
                     self.own(owned, points)?;

@@ -171,6 +171,7 @@ impl Runtime {
     /// The own log is under another constitution.
     fn go_by(&mut self, now: Constitution) {
         tracing::info!(epoch = %now.ledger().epoch(), "the own log is under another constitution");
+        self.core.calendar = now.cut_offs().cloned();
         self.sealing.zone = now.clearing_zone().clone();
         self.sealing.months = now.payload_retention_months();
         let followed = match (&mut self.room, now.clean_room()) {

@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ::programme::Programme;
+use alliance_config::CutOffs;
 use protocol::amount::{Rate, Value};
 use protocol::epochs::adoption::Stance;
 use protocol::exchange::{Payload, Return, ReturnReason};
@@ -27,6 +28,7 @@ use protocol::ledger::{Archive, Context, Ledger, PeerFault, StanceError};
 use protocol::log::block::{BlockReference, Header, PublicEntry};
 use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::log::dispute::DisputeOpened;
+use protocol::log::merkle::leaf_hash;
 use protocol::log::note::VerifierKey;
 use protocol::log::tlog_witness::ForeignLogs;
 use protocol::recovery::held::{HeldBlock, Holdings};
@@ -45,6 +47,7 @@ pub use operations::{cold_error, exchange_id, internal, vault_error};
 
 pub(super) use self::operations::submit_error;
 
+use super::applications::Applications;
 use super::clearing::{Clearing, PaymentStep};
 use super::disputes::Disputes;
 use super::published::{PublishError, PublishedLog};
@@ -154,6 +157,10 @@ pub struct Core {
     pub fragments: Option<FragmentArchive>,
     /// Closings and statements.
     pub clearing: Clearing,
+    /// When this brand closes by itself: the calendar of the constitution that its log is under.
+    pub calendar: Option<CutOffs>,
+    // the time of the own log's first block, once it is known
+    begun: Option<Timestamp>,
     /// What was found wanting in certified blocks, here and elsewhere.
     pub disputes: Disputes,
     /// Foreign logs that this node witnesses.
@@ -164,7 +171,7 @@ pub struct Core {
     /// from both.
     pub joint: Vec<Vec<u8>>,
     /// See there.
-    pub applications: Vec<Arc<CertifiedApplication>>,
+    pub applications: Applications,
     /// The latest headers of every log.
     pub headers: BTreeMap<BrandId, SharedMap<Height, KnownHeader>>,
     /// What needs an operator's eye.
@@ -243,6 +250,29 @@ macro_rules! context {
     };
 }
 
+/// Certified headers: the latest are in memory, those before them on the disk.
+struct Headers<'a> {
+    latest: &'a BTreeMap<BrandId, SharedMap<Height, KnownHeader>>,
+    published: &'a PublishedLog,
+    fragments: Option<&'a FragmentArchive>,
+    me: BrandId,
+}
+
+impl Headers<'_> {
+    fn at(&self, log: BrandId, height: Height) -> Option<KnownHeader> {
+        if let Some(known) = self.latest.get(&log).and_then(|known| known.get(&height)) {
+            return Some(known.clone());
+        }
+        if log == self.me {
+            return self.published.header(height).map(|header| (header.to_leaf().1, header));
+        }
+        let held = self.fragments?.held(log, height)?;
+        let header = Header::from_bytes(&held.header).ok()?;
+        let is_it = (header.log, header.height) == (log, height);
+        is_it.then(|| (leaf_hash(&held.header).of_header(), header))
+    }
+}
+
 impl Core {
     /// The state before the journal is replayed.
     #[must_use]
@@ -266,11 +296,13 @@ impl Core {
             published,
             fragments: None,
             clearing: Clearing::new(me),
+            calendar: None,
+            begun: None,
             disputes: Disputes::default(),
             foreign: ForeignLogs::default(),
             outside: Vec::new(),
             joint: Vec::new(),
-            applications: Vec::new(),
+            applications: Applications::default(),
             headers: BTreeMap::new(),
             alerts: VecDeque::new(),
             to_state: Vec::new(),
@@ -700,20 +732,38 @@ impl Core {
         while known.len() > HEADERS_KEPT {
             known.pop_first();
         }
+        let mut closings = block.public.iter().filter_map(|(_, public)| match public {
+            PublicEntry::Closing(closing) => Some(closing),
+            _ => None,
+        });
+        // one a block counts: looking its block up may take a read of the disk
+        if let Some(closing) = closings.next() {
+            let past = Headers {
+                latest: &self.headers,
+                published: &self.published,
+                fragments: self.fragments.as_ref(),
+                me: self.ledger.me(),
+            };
+            if let Err(error) = self.clearing.closing(log, closing, |height| past.at(log, height)) {
+                let at = closing.cut_off.unix_ms();
+                self.alert(format!(
+                    "cut-off {at}: the closing of {log} does not stand ({error}) / {log} 在 {at} 的清算登记不成立"
+                ));
+            }
+        }
         for (index, public) in &block.public {
             if log == self.ledger.me() {
                 self.kept.written(*index, public);
             }
             match public {
-                PublicEntry::Closing(closing) => self.clearing.closing(log, closing, known),
                 PublicEntry::Statement(statement) => self.clearing.statement(log, statement),
                 PublicEntry::Settled(payment) => {
-                    self.clearing.payment(PaymentStep::Settled, payment);
+                    self.clearing.payment(log, PaymentStep::Settled, payment);
                 }
                 PublicEntry::SettlementConfirmed(payment) => {
-                    self.clearing.payment(PaymentStep::Confirmed, payment);
+                    self.clearing.payment(log, PaymentStep::Confirmed, payment);
                 }
-                PublicEntry::DisputeOpened(dispute) => self.disputes.certified(log, dispute),
+                PublicEntry::DisputeOpened(dispute) => self.dispute_opened(log, dispute),
                 PublicEntry::DisputeResolved(resolution) => {
                     self.disputes.resolution(log, resolution);
                 }
@@ -727,9 +777,23 @@ impl Core {
         if let Some(dispute) = &block.dispute {
             self.disputes.found(dispute);
         }
-        let applications: Vec<_> = CertifiedApplication::of(block).collect();
-        self.applications.extend(applications.iter().cloned().map(Arc::new));
+        let applications = CertifiedApplication::of(block).filter(CertifiedApplication::reads);
+        let applications: Vec<_> = applications.collect();
+        applications.iter().cloned().for_each(|entry| self.applications.push(entry));
         applications
+    }
+
+    /// A certified dispute counts when it is about a block of another brand that there is, as far as is known
+    /// here: a log may be ahead of what has come of it.
+    fn dispute_opened(&mut self, accuser: BrandId, dispute: &DisputeOpened) {
+        let log = dispute.log;
+        let Some(witness) = self.ledger.witness(log).filter(|_| log != accuser) else { return };
+        let is_ahead = log == self.me() && dispute.height > witness.tip().height;
+        let known = self.headers.get(&log).and_then(|known| known.get(&dispute.height));
+        let is_another = known.is_some_and(|(id, _)| *id != dispute.block);
+        if dispute.height.get() > 0 && !is_ahead && !is_another {
+            self.disputes.certified(accuser, dispute);
+        }
     }
 
     /// Whether every final block of another log is dealt with.
@@ -1032,49 +1096,95 @@ impl Core {
                 "close after the cut-off; blocks may still be written before it",
             ));
         }
-        let new = self.clearing.request(cut_off);
         if self.clearing.has_closed(cut_off) {
             return Ok(());
         }
-        // a block that is open now may still count before the cut-off: it must be decided first; and a
-        // restored node may not have its last blocks back yet
-        if !self.ledger.may_apply() || self.ledger.writer().has_open_block_until(cut_off) {
+        if let Some(last) = self.clearing.last_closed().filter(|last| cut_off < *last) {
+            return Err(ServiceError::new(
+                ErrorKind::Refused,
+                "cut_off_superseded",
+                format!("this brand has closed the later cut-off {}", last.unix_ms()),
+                "the later statement counts everything before it as well: pay by that one",
+            ));
+        }
+        if self.clearing.has_many_requests() {
+            return Err(ServiceError::new(
+                ErrorKind::Unavailable,
+                "cut_offs_waiting",
+                "many cut-offs wait to be closed already",
+                "repeat it when blocks are certified again",
+            ));
+        }
+        let new = self.clearing.request(cut_off);
+        if !self.may_close(cut_off) {
             if new {
                 self.enter(NodeRecord::CloseRequested(cut_off), turn);
             }
             return Ok(());
         }
+        let closed = self.enter_closing(cut_off, turn);
+        if closed.is_err() {
+            self.clearing.cannot_close(cut_off);
+        }
+        closed
+    }
+
+    /// Whether the own closing of a cut-off can be made now.
+    fn may_close(&self, cut_off: Timestamp) -> bool {
+        let is_closing = |entry: &PublicEntry| matches!(entry, PublicEntry::Closing(_));
+        let waits = |it: &Submission| matches!(it, Submission::Public(entry) if is_closing(entry));
+        let open = self.ledger.writer().open_block();
+        // a block that is open now may still count before the cut-off: it must be decided first; and a
+        // restored node may not have its last blocks back yet. Of two closings the first is to be final first
+        self.ledger.may_apply()
+            && !self.ledger.writer().has_open_block_until(cut_off)
+            && !self.book.waiting().any(waits)
+            && !open.is_some_and(|block| block.submissions().0.iter().any(is_closing))
+    }
+
+    /// Enters this brand's closing for a cut-off.
+    fn enter_closing(&mut self, cut_off: Timestamp, turn: &mut Turn) -> Result<(), ServiceError> {
         let too_old = || {
             ServiceError::new(
                 ErrorKind::Refused,
                 "cut_off_too_old",
-                "the blocks around this cut-off are not at hand any more",
+                "the blocks around this cut-off are not at hand any more, or their sealing key was destroyed",
                 "choose a later cut-off",
             )
         };
         let own = self.headers.get(&self.me());
-        let last = Clearing::last_block(cut_off, own).map_err(|_| too_old())?;
-        let contents = match last {
+        let earlier = |height| self.published.header(height).map(|it| (it.to_leaf().1, it));
+        let last = Clearing::last_block(cut_off, own, earlier).map_err(|_| too_old())?;
+        let contents = match &last {
             Some((_, header)) => self.published.contents(header.height).ok_or_else(too_old)?,
             None => Vec::new(),
         };
-        let last = last.map(|(id, header)| (header, *id));
-        let closing = self.ledger.close(cut_off, last, &contents).map_err(|_| internal())?;
+        let last = last.as_ref().map(|(id, header)| (header, *id));
+        let closing = self.ledger.close(cut_off, last, &contents).map_err(|_| too_old())?;
         let submission = Submission::Public(PublicEntry::Closing(closing));
         self.submit(submission, turn).map_err(submit_error)
     }
 
-    /// Closes where another brand has closed: a cut-off is the alliance's.
+    /// Closes what is due: see [`Clearing::due`].
     fn close_due(&mut self, now: Timestamp, turn: &mut Turn) {
-        for cut_off in self.clearing.due(now) {
-            if let Err(error) = self.close(cut_off, now, turn) {
-                self.alert(format!("cut-off {}: {error}", cut_off.unix_ms()));
-            }
+        if self.ledger.is_closed(self.me()) || self.ledger.is_frozen(self.me()) {
+            return;
+        }
+        if self.begun.is_none() && self.calendar.is_some() {
+            self.begun = self.published.header(Height::new(1)).map(|header| header.time);
+        }
+        let due = self.clearing.due(now, self.calendar.as_ref(), self.begun);
+        if let Some(cut_off) = due.filter(|cut_off| self.may_close(*cut_off))
+            && let Err(error) = self.enter_closing(cut_off, turn)
+        {
+            self.clearing.cannot_close(cut_off);
+            self.alert(format!("cut-off {}: {error}", cut_off.unix_ms()));
         }
     }
 
     fn derive_statements(&mut self, turn: &mut Turn) {
-        for entry in self.clearing.derive(self.ledger.constitutions()) {
+        let Some(entries) = self.clearing.derive(self.ledger.constitutions()) else { return };
+        for entry in entries {
             let submission = Submission::Public(PublicEntry::Statement(entry));
             if let Err(error) = self.submit(submission, turn) {
                 self.alert(error.to_string());

@@ -5,6 +5,7 @@
 //! one append of the journal, and the next batch is taken while that is on its way to the disk. Messages leave
 //! and answers return when it has got there ([`in_flight`]). Decides nothing itself.
 
+pub mod applications;
 mod backups;
 mod clean_room;
 pub mod clearing;
@@ -18,6 +19,7 @@ mod in_flight;
 mod joint;
 mod members;
 pub mod own_blocks;
+pub mod pace;
 pub mod published;
 mod publisher;
 pub mod rebuild;
@@ -53,6 +55,7 @@ use self::constitutions::Following;
 use self::core::{Core, Turn, TurnError, cold_error, vault_error};
 use self::events::EventCare;
 use self::in_flight::InFlight;
+use self::pace::{Admission, Paces};
 use self::sealed_journal::RecordCipher;
 use self::sealing::{SealingCare, keys_error};
 use self::snapshot::{SnapshotCare, SnapshotError, WrittenSnapshot};
@@ -60,6 +63,7 @@ use self::trace::Traces;
 use crate::cleanroom::{ReadJob, ReadResult, Room};
 use crate::desk::Desk;
 use crate::exchange::book::BookedExchange;
+use crate::exchange::points::Control;
 use crate::journal::{GroupCommit, JournalError, Record};
 use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, NetworkHandle};
@@ -162,6 +166,7 @@ struct Runtime {
     following: Following,
     // witnesses outside the alliance
     asked: Vec<witnessing::Asked>,
+    paces: Paces,
     metrics: Metrics,
     traces: Traces,
     clock: ClockRefusals,
@@ -439,6 +444,15 @@ impl Runtime {
             }
             Ok(Frame::Message(message)) => {
                 self.metrics.received(&message);
+                if let Admission::TooFast { tell } = self.paces.admit(from, &message) {
+                    self.metrics.count("blocks_held_back", "brand", from);
+                    if tell {
+                        self.core.alert(format!(
+                            "{from} writes its log faster than any node may: its blocks wait / {from} 写入日志过快，其区块须等待"
+                        ));
+                    }
+                    return;
+                }
                 self.traces.received(&self.core.ledger, from, &message, &self.metrics);
                 if let Message::Refusal(refusal) = &message {
                     self.clock.received(from, refusal, self.core.me(), Instant::now());
@@ -893,6 +907,7 @@ impl Runtime {
             exchanges: *self.core.book.counts(),
             exposures: self.core.exposures(),
             residues: self.core.residues(),
+            suspense_points: self.core.points.control(Control::Suspense),
             members: self.members,
             purchases: self.purchases,
             budget: self.room.as_ref().map(|room| room.budget(now())),

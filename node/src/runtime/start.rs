@@ -13,6 +13,7 @@ use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::applications::ApplicationsError;
 use super::clock::ClockRefusals;
 use super::constitutions::{
     Following, former_contracts, names, newest_with, peers_of, resolve, under_of,
@@ -101,6 +102,9 @@ pub enum StartError {
     /// The clean room.
     #[error(transparent)]
     CleanRoom(#[from] RestoreError),
+    /// Entries that the clean room's accounts are made of.
+    #[error(transparent)]
+    Applications(#[from] ApplicationsError),
     /// This brand's policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -232,6 +236,7 @@ async fn start_as(
     check_membership(newest, brand, &own)?;
     let names = names(newest);
     let under = under_of(&known, &core.ledger).unwrap_or(newest).clone();
+    core.calendar = under.cut_offs().cloned();
     let settings_of_room = RoomSettings { policy: PolicyFile::read(&data.policy())?, times };
     let room = under.clean_room().map(|clean_room| {
         let entropy = Box::new(SystemEntropy(SystemRandom::new()));
@@ -246,8 +251,8 @@ async fn start_as(
             &core.joint,
             &former_contracts(&known, &core.ledger, &under),
         )?;
-        core.applications.iter().for_each(|entry| room.replay(entry));
-        Ok::<Room, RestoreError>(room)
+        core.applications.visit(&*store, |entry| room.replay(entry))?;
+        Ok::<Room, StartError>(room)
     });
     let room = room.transpose()?;
     let journal = replay.into_journal()?;
@@ -318,6 +323,7 @@ async fn start_as(
         connected: std::collections::BTreeSet::new(),
         following: Following { data: data.clone(), known, newest, under, resolving: None },
         asked,
+        paces: super::pace::Paces::default(),
         metrics: metrics.clone(),
         traces: Traces::default(),
         clock: ClockRefusals::default(),

@@ -24,6 +24,9 @@ pub struct Status {
     pub exposures: Vec<ExposureView>,
     /// What this brand keeps of others' debts because points are whole.
     pub residues: Vec<ResidueView>,
+    /// Points that came back for members who were erased meanwhile: the brand's books say what becomes of
+    /// them.
+    pub suspense_points: u64,
     /// Members in the vault.
     pub members: u64,
     /// Purchase lines imported and kept.

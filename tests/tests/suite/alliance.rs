@@ -103,6 +103,15 @@ impl Alliance {
 
     /// Serves a node over HTTPS as `coalition run` does; with its users and its certificate.
     pub fn serve(&self, brand: &str) -> (Auth, Vec<u8>, http::Served) {
+        self.serve_with(brand, http::RateLimits::widest())
+    }
+
+    /// The same with these limits of requests.
+    pub fn serve_with(
+        &self,
+        brand: &str,
+        rate_limits: http::RateLimits,
+    ) -> (Auth, Vec<u8>, http::Served) {
         let data = self.data(BrandId::new(brand).unwrap());
         let auth = Auth::open(&data.users()).unwrap();
         if !data.tls().exists() {
@@ -115,7 +124,6 @@ impl Alliance {
         let settings = WebhookSettings { allow_private: true, ..WebhookSettings::default() };
         let webhooks = Webhooks::open(&data.webhooks(), settings, metrics.clone()).unwrap();
         tokio::spawn(webhooks.clone().run(self.node(brand).events().clone()));
-        let rate_limits = http::RateLimits::widest();
         let options = http::ServeOptions { rate_limits, metrics, webhooks };
         let served = http::serve(self.node(brand), auth.clone(), address, config, options).unwrap();
         (auth, certificate, served)

@@ -4,10 +4,12 @@
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::path::Path;
 
 use node::client::{Answer, Client};
 use node::http;
 use node::service::ExchangeRequest;
+use node::tls;
 use protocol::crypto::SigningKey;
 use protocol::ids::{BrandId, TreeSize};
 use protocol::ledger::{log_verifier, witness_verifier};
@@ -84,6 +86,80 @@ async fn add_checkpoint(client: &Client, request: &AddCheckpoint) -> Answer {
     let body = request.to_string().into_bytes().into();
     let post = "POST".parse().unwrap();
     client.send(post, "/add-checkpoint", &headers, Some(body)).await.unwrap()
+}
+
+/// The program of `docs/verify`, from files and over HTTPS from a node that lets it ask little at a time;
+/// where Go or its packages are not installed this says so.
+async fn go_reads(alliance: &Alliance, brand: &str, keys: &[String; 2]) {
+    const PACKAGES: &str = "/usr/share/gocode";
+    let work = alliance.folder.path().join("go");
+    std::fs::create_dir_all(&work).unwrap();
+    let program = work.join("verify");
+    let has_packages = Path::new(PACKAGES).join("src/golang.org/x/mod/sumdb/tlog").is_dir();
+    let built = std::process::Command::new("go")
+        .args(["build", "-o"])
+        .args([program.as_path(), Path::new("../docs/verify/verify.go")])
+        .envs([("GO111MODULE", "off"), ("GOPATH", PACKAGES), ("GOFLAGS", "")])
+        .env("GOCACHE", work.join("cache"))
+        .output();
+    let Some(built) = built.ok().filter(|_| has_packages) else {
+        eprintln!("skipped: apt-get install golang-go golang-golang-x-mod-dev");
+        return;
+    };
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let data = alliance.data(BrandId::new(brand).unwrap());
+    let certificate = data.tls().join(tls::CERTIFICATE_FILE);
+    let run = async |from: String| {
+        let mut run = std::process::Command::new(&program);
+        run.args([&keys[0], &from, &keys[1]]).env("VERIFY_CA", &certificate);
+        let run = tokio::task::spawn_blocking(move || run.output().unwrap()).await.unwrap();
+        (
+            run.status.success(),
+            String::from_utf8_lossy(&[run.stdout, run.stderr].concat()).into_owned(),
+        )
+    };
+    let folder = data.log().display().to_string();
+    let (verified, said) = run(folder.clone()).await;
+    assert!(verified && said.contains("signed by"), "{said}");
+    // every third file has to be waited for
+    let log = http::RateLimit { requests: 2, seconds: 2 };
+    let limits = http::RateLimits { log, ..http::RateLimits::widest() };
+    let (_, _, served) = alliance.serve_with(brand, limits);
+    let (verified, said) = run(format!("https://{}", served.address)).await;
+    assert!(verified, "{said}");
+    served.shutdown.begin();
+    // and a log with a byte changed is none
+    let copy = work.join("log");
+    copy_all(Path::new(&folder), &copy);
+    spoil_all(&copy.join("tile/entries"));
+    let (verified, said) = run(copy.display().to_string()).await;
+    assert!(!verified && said.contains("NOT VERIFIED"), "{said}");
+}
+
+fn spoil_all(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            spoil_all(&path);
+        } else {
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[40] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+}
+
+fn copy_all(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap().path();
+        let to = to.join(entry.file_name().unwrap());
+        if entry.is_dir() {
+            copy_all(&entry, &to);
+        } else {
+            std::fs::copy(&entry, &to).unwrap();
+        }
+    }
 }
 
 /// Fetches what a stock client would: the checkpoint, then the tiles its size has.
@@ -180,6 +256,8 @@ async fn logs_are_verified_cosigned_and_proved_without_this_project() {
     let size = check_log(&files, &key.to_string());
     let receipt = sender.receipt(id.clone()).await.unwrap();
     check_receipt(&receipt, &key.to_string(), &entries(&files, size));
+    let witness = witness_verifier(constitution, BrandId::new("fuel_stop").unwrap()).unwrap();
+    go_reads(&alliance, "fresh_counter", &[key.to_string(), witness.to_string()]).await;
 
     // what is not there is not published, unless it was archived: then it is said to be gone
     let marker = alliance.data(writer).log().join("archived");

@@ -5,9 +5,10 @@
 //! another brand may ask for again, are in the store first; then it is forgotten, and its records are in no
 //! snapshot from then on. A crash in between leaves it in the journal, so that it leaves again. What is in
 //! the store is looked up as if it were here: the same question gets the same answer for nothing. What stays are
-//! the certified entries, of which accounts are made, standing questions, and joint attempts that are
-//! void and whose quota did not come back: as many as that quota pays for. Of void ones whose quota did, the newest
-//! of this brand's stay, for the words of who declined.
+//! standing questions, joint attempts that are void and whose quota did not come back (as many as that quota pays
+//! for), and, of all there were, what accounts count; the certified entries are in the store
+//! (`runtime::applications`). Of void ones whose quota did come back, the newest of this brand's stay, for the words
+//! of who declined.
 
 use std::collections::BTreeSet;
 

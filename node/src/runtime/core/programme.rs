@@ -226,7 +226,7 @@ impl Core {
         }
     }
 
-    /// Forgets an erased member but for its sums in the books.
+    /// Forgets an erased member but for its sums in the books; what still comes back for it is in suspense.
     ///
     /// # Errors
     /// When the programme's state does not take it.
@@ -236,7 +236,9 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<(), ServiceError> {
-        self.happen(Event::Forget { account: account(member) }, now, turn).map(drop)
+        self.happen(Event::Forget { account: account(member) }, now, turn)?;
+        self.enter(NodeRecord::Erased(member, now), turn);
+        Ok(())
     }
 
     /// Moves to the member who stays what another has who was merged, or takes note that they were parted;

@@ -304,3 +304,28 @@ fn points_of_before_there_was_a_programme_are_taken_over_whole() {
     assert_eq!((side(Side::CameIn), side(Side::Returned)), (-1040, 600));
     assert_eq!(side(Side::Exchanged), 100);
 }
+
+#[test]
+fn what_comes_back_for_an_erased_member_is_in_suspense() {
+    let mut world = World::new(&[]);
+    world.earn(AMBER, 2, 500);
+    world.link(AMBER, BIRCH, 2);
+    world.run_until_quiet();
+    world.ask(BIRCH, |core, now, _| {
+        let withdrawn = Consent::new(Purpose::Exchange, false, 1, now);
+        core.vault.decide(core.member(&card(2))?, withdrawn).map_err(vault_error)
+    });
+    world.exchange(AMBER, BIRCH, 2, 40, "late");
+    world.ask(AMBER, |core, now, turn| core.forget_member(core.member(&card(2))?, now, turn));
+    world.run_until_quiet();
+    world.snapshot(AMBER);
+    let core = &world.sites[AMBER].core;
+    assert_eq!(core.book.counts().returned, 1);
+    assert_eq!(core.points.control(Control::Suspense), 40);
+    assert_eq!(core.points.control(Control::SentAway), 0);
+    assert_eq!(core.points.balance(core.member(&card(2)).unwrap()).available.get(), 460);
+    assert_eq!((core.points.trial_balance(), core.points.differences(&core.programme)), (0, 0));
+    let again = world.again(AMBER);
+    assert_eq!(again.points.control(Control::Suspense), 40);
+    assert_eq!(again.points.erased().count(), 1);
+}

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use alliance_config::Constitution;
 use indicatif::{ProgressBar, ProgressStyle};
+use privacy::accounting::Kept;
 use protocol::audit::{
     Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, Cores as _, EntryPlace, KeyHolder, LogFolder,
     LogsRead, Observer, OpeningKey, Report,
@@ -28,6 +29,7 @@ use super::archived::ArchivedLog;
 use super::budget_audit::{BudgetEntries, BudgetReport};
 use super::cores::AllCores;
 use super::{CliError, Io};
+use crate::cleanroom::evidence;
 use crate::keys;
 
 /// Where an audit reads from.
@@ -58,6 +60,10 @@ pub struct AuditArguments {
     /// counted as not checked.
     #[arg(long, value_name = "FOLDER")]
     pub archive: Option<PathBuf>,
+    /// Folder of the openings that a node has kept (`openings` in its data directory): answers to joint questions are
+    /// added up from them again. Of several brands' folders each attempt needs one.
+    #[arg(long, value_name = "FOLDER")]
+    pub openings: Vec<PathBuf>,
     /// Print the report as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -245,7 +251,11 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         operations.insert(brand, heads);
     }
     let ledger = auditor.conclude(logs, walks);
-    let budget = BudgetEntries::gathered(budgets).report(&documents);
+    let mut kept = Kept::default();
+    for folder in &arguments.openings {
+        evidence::read(folder, &mut kept).map_err(|error| CliError::Input(error.to_string()))?;
+    }
+    let budget = BudgetEntries::gathered(budgets).report(&documents, &kept);
     Ok(AuditReport { ledger, budget, operations })
 }
 
@@ -287,8 +297,8 @@ pub fn print(report: &AuditReport, json: bool, io: &mut Io) -> Result<(), CliErr
     }
     if let Some(budget) = budget {
         io.line(&format!(
-            "privacy budget: {} entries of {} questions",
-            budget.entries, budget.attempts
+            "privacy budget: {} entries of {} questions; {} answers added up again from openings",
+            budget.entries, budget.attempts, budget.added_up
         ))?;
         for account in &budget.accounts {
             io.line(&format!(

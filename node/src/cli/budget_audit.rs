@@ -2,7 +2,8 @@
 //!
 //! `protocol::audit` hands over every certified entry of the clean room; `privacy::accounting` judges
 //! them. What was answered is not in the logs, so that true inputs and honest noise cannot be checked
-//! here, and no opening or question is at hand offline: only what the entries say of each other.
+//! here. Where a brand's kept openings are given, each answer is added up from them again, and compared with the
+//! hash that every participant logged; without them only what the entries say of each other is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,6 +101,8 @@ pub struct BudgetReport {
     pub entries: u64,
     /// Attempts they tell of.
     pub attempts: u64,
+    /// Answers that were added up again from openings that a brand has kept.
+    pub added_up: u64,
     /// Every account with a charge.
     pub accounts: Vec<Account>,
     /// Every year with a charge.
@@ -143,7 +146,7 @@ impl BudgetEntries {
     /// Adds all accounts up, each charge by the contract of its log at that place; none when no constitution
     /// has a clean room.
     #[must_use]
-    pub fn report(&self, constitutions: &[Constitution]) -> Option<BudgetReport> {
+    pub fn report(&self, constitutions: &[Constitution], kept: &Kept) -> Option<BudgetReport> {
         let of_epoch: BTreeMap<Epoch, (&TimeZone, Option<&Contract>)> = constitutions
             .iter()
             .map(|it| {
@@ -175,7 +178,7 @@ impl BudgetEntries {
             let under = contract.map(Contract::hash);
             AuditEntry { entry, year: year(entry.time, zone), under }
         });
-        let (ledger, findings) = audit(&contracts, entries, &Kept::default());
+        let (ledger, findings) = audit(&contracts, entries, kept);
         let by_hash: BTreeMap<_, &Contract> =
             contracts.iter().map(|it| (it.contract.hash(), it.contract)).collect();
         // the contract of the last charge of each account
@@ -219,6 +222,8 @@ impl BudgetEntries {
         Some(BudgetReport {
             entries: self.entries.len() as u64,
             attempts: ledger.attempts().count() as u64,
+            added_up: ledger.attempts().filter(|(id, facts)| kept.is_whole(id, facts)).count()
+                as u64,
             accounts: joint.chain(local).collect(),
             years: totals,
             findings,

@@ -3,9 +3,11 @@
 //! The logs have hashes of both. Nobody learns more from it than from the release: each opening is masked by
 //! secrets shared with every other participant, and their sum is the noised figures.
 
+use std::collections::BTreeSet;
+
 use minicbor::{Decode, Encode};
 
-use super::Kept;
+use super::{Facts, Kept};
 use crate::ids::ParticipantId;
 use crate::plan::QuerySpec;
 use crate::steps::{AttemptId, CodecError, MESSAGE_MAX_BYTES, Opening, decoded, encoded};
@@ -51,6 +53,14 @@ impl Evidence {
 }
 
 impl Kept {
+    /// Whether an attempt's answer can be added up again: its question is there, and an opening for each hash.
+    pub fn is_whole(&self, id: &AttemptId, facts: &Facts) -> bool {
+        let there: BTreeSet<ParticipantId> =
+            self.openings.iter().filter(|(_, it)| it.id == *id).map(|(from, _)| *from).collect();
+        self.questions.contains_key(id)
+            && facts.charge().is_some_and(|charge| charge.commits().keys().copied().eq(there))
+    }
+
     /// Adds what a participant kept. What several kept of one attempt is the same or contradicts itself, which
     /// the audit finds: openings are compared with their hashes one by one.
     pub fn add(&mut self, evidence: Evidence) {

@@ -174,9 +174,16 @@ impl Alliance {
             constitution: self.folder.path().join("c.toml"),
             signatures: self.folder.path().join("c.signatures"),
             later,
+            openings: self.openings(),
             recovery_keys: self.brands.iter().map(recovery_key).collect(),
             ..AuditArguments::default()
         })
+    }
+
+    /// The folders of the openings that brands have kept.
+    pub fn openings(&self) -> Vec<PathBuf> {
+        let folders = self.brands.iter().map(|brand| self.data(*brand).openings());
+        folders.filter(|folder| folder.is_dir()).collect()
     }
 
     /// Imports the sample into one brand.

@@ -1,12 +1,14 @@
 //! Attacks on running nodes' clean rooms, over their own operations: what an analyst, a colluding brand or an
 //! operator with a power switch could try. Attacks by the thousand are in `simulations`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
 use node::cleanroom::QueryTimes;
 use node::runtime;
 use node::service::QueryView;
+use privacy::accounting::{Evidence, Rule};
 use protocol::time::Milliseconds;
 
 use super::alliance::{Alliance, eventually};
@@ -132,6 +134,35 @@ async fn refusals_and_plans_are_the_same_with_and_without_data() {
     assert!(refused >= 18, "{refused} of {}: {:?}", questions.len(), told[0]);
 }
 
+/// One figure of one kept opening, or the words of one kept question, altered.
+fn altered_openings_are_found(alliance: &Alliance) {
+    let folders = alliance.openings();
+    assert_eq!(folders.len(), alliance.brands.len());
+    for folder in &folders[1..] {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    let kept = files(&folders[0]);
+    assert_eq!(kept.len(), 3, "{kept:?}");
+    let honest = Evidence::from_bytes(&fs::read(&kept[0]).unwrap()).unwrap();
+    let mut figure = honest.clone();
+    figure.openings[1].1.vector[0] ^= 1;
+    let mut words = honest.clone();
+    words.spec.sql = words.spec.sql.replace("purchases", "purchases WHERE amount_fen > 5");
+    for (altered, found) in [
+        (honest, &[][..]),
+        (figure, &[Rule::OpeningMismatch, Rule::ReleaseMismatch][..]),
+        (words, &[Rule::QuestionMismatch][..]),
+    ] {
+        fs::write(&kept[0], altered.to_bytes()).unwrap();
+        let report = alliance.audit(Vec::new()).unwrap().budget.unwrap();
+        let rules: BTreeSet<Rule> = report.findings.iter().map(|finding| finding.rule).collect();
+        assert_eq!(rules, found.iter().copied().collect::<BTreeSet<Rule>>());
+    }
+    fs::write(&kept[0], b"no openings").unwrap();
+    let damaged = alliance.audit(Vec::new()).unwrap_err().to_string();
+    assert!(damaged.contains("not the openings of an attempt"), "{damaged}");
+}
+
 /// Averaging: the same question is one answer, at every brand; other words for it cost again, until the quota
 /// refuses, and everything is on the record.
 #[tokio::test(flavor = "multi_thread")]
@@ -166,6 +197,9 @@ async fn averaging_over_running_nodes_is_one_answer_and_then_a_refusal() {
     .await;
     let report = alliance.audited(Vec::new()).await.budget.unwrap();
     assert_eq!(report.findings, []);
+    // each answer adds up from the openings that any one brand has kept, and no other does
+    assert_eq!((report.attempts, report.added_up), (3, 3));
+    altered_openings_are_found(&alliance);
     // the logs have the hash of a question, never its words
     let words = b"count(distinct member)";
     let logs = alliance.brands.iter().flat_map(|brand| files(&alliance.data(*brand).log()));

@@ -382,6 +382,7 @@ impl Alliance {
             logs,
             constitution: self.constitution(),
             signatures: self.signatures(),
+            openings: Vec::new(),
             archive: None,
             later: Vec::new(),
             auditor_keys: Vec::new(),

@@ -169,6 +169,7 @@ pub async fn measure(arguments: &ExchangeArguments, io: &Io) -> Result<ExchangeF
             auditor_keys: Vec::new(),
             recovery_keys: alliance.recovery_keys(),
             witnesses: Vec::new(),
+            openings: Vec::new(),
             archive: None,
             json: true,
         })?;

@@ -561,6 +561,7 @@ pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<
         auditor_keys: vec![format!("{AUDITOR}={}", alliance.auditor_key().display())],
         recovery_keys: Vec::new(),
         witnesses: Vec::new(),
+        openings: Vec::new(),
         archive: None,
         json: false,
     };

@@ -295,7 +295,7 @@ routes! {
     get    "/api/v1/programme/cases"                   programme::cases      needs::<perm::ReviewProgramme>();
     get    "/api/v1/programme/requests"                programme::requests   needs::<perm::ReviewProgramme>();
     post   "/api/v1/programme/reviews"                 programme::review     needs::<perm::ReviewProgramme>();
-    get    "/api/v1/report"                            people::report        needs::<perm::SeeOfficerPage>();
+    get    "/api/v1/report"                            people::compliance_report needs::<perm::SeeOfficerPage>();
     post   "/api/v1/stop"                              api::stop             needs::<perm::StopNode>();
     get    "/checkpoint"                               published::checkpoint Access::Public;
     get    "/checkpoint.witnessed"                     published::witnessed  Access::Public;
@@ -329,7 +329,7 @@ routes! {
     post   "/staff"                                    programme_pages::staff_form page::<perm::UseCounterPage>();
     get    "/administration"                           administration_pages::administration page::<perm::UseAdministrationPage>();
     post   "/administration"                           administration_pages::administration_form page::<perm::UseAdministrationPage>();
-    get    "/second-factor"                            second_factor_pages::second_factor page::<perm::SetUpSecondFactor>();
+    get    "/second-factor"                            second_factor_pages::second_factor_page page::<perm::SetUpSecondFactor>();
     post   "/second-factor"                            second_factor_pages::second_factor_form page::<perm::SetUpSecondFactor>();
     get    "/records"                                  record_pages::records page::<perm::UseRecordsPage>();
     post   "/records"                                  record_pages::record_form page::<perm::UseRecordsPage>();

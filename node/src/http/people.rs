@@ -175,7 +175,7 @@ pub(super) enum ReportLanguage {
 /// `coalition report sign` signs.
 #[utoipa::path(get, path = "/api/v1/report", tag = "node", params(ReportQuery), responses(
     (status = 200, description = "The file", body = String, content_type = "text/html")))]
-pub(super) async fn report(
+pub(super) async fn compliance_report(
     by: Authorized<perm::SeeOfficerPage>,
     State(app): State<App>,
     Query(query): Query<ReportQuery>,
@@ -194,7 +194,9 @@ fn file(views: &OfficerViews, text: Option<String>) -> Result<Response, Problem>
     let made = utc(views.status.now_ms).unwrap_or_default();
     let day: String = made.chars().take(10).collect();
     let name = format!("attachment; filename=\"report-{}-{day}.html\"", views.status.brand);
-    let headers =
-        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_DISPOSITION, &name)];
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CONTENT_DISPOSITION, name.as_str()),
+    ];
     Ok((headers, text).into_response())
 }

@@ -11,7 +11,7 @@ use super::pages::{SameOrigin, rendered};
 use super::visitor::Visitor;
 use super::{App, Problem};
 use crate::auth::perm;
-use crate::console::{SecondFactorViews, second_factor_page};
+use crate::console::{self, SecondFactorViews};
 
 /// What a form of the page asks for.
 #[derive(Deserialize, ToSchema)]
@@ -30,7 +30,7 @@ pub(super) enum SecondFactorForm {
 #[utoipa::path(get, path = "/second-factor", tag = "console", responses(
     (status = 200, description = "The page", body = String, content_type = "text/html"),
     (status = 303, description = "Sign in first")))]
-pub(super) async fn second_factor(
+pub(super) async fn second_factor_page(
     State(app): State<App>,
     visitor: Visitor<perm::SetUpSecondFactor>,
 ) -> Result<Response, Problem> {
@@ -84,6 +84,7 @@ fn shown(
         ..views
     };
     let (status, language) = (app.node.status(), visitor.language);
-    let page = second_factor_page(&status, &views, language, &visitor.proof, &visitor.pages);
+    let page =
+        console::second_factor_page(&status, &views, language, &visitor.proof, &visitor.pages);
     rendered(page, StatusCode::OK)
 }

@@ -116,7 +116,13 @@ impl Ledger {
         let (local, _) = self.local_until(brand, year, this.index);
         self.was_within_local_quota(contract, id)
             && local <= self.quotas(contract, year).1
-            && self.is_of_the_year(contract, brand, year, (joint, this.index))
+            && self.is_of_the_year(
+                contract,
+                brand,
+                year,
+                (joint, this.index),
+                this.entry.delta > PicoDelta::ZERO,
+            )
     }
 
     /// What stands on a brand's local account up to a place in its log.

@@ -264,22 +264,29 @@ impl Ledger {
         let joint = total(self.joint_until(id.proposer, this.entry.year, this.index));
         self.was_within_quota(contract, id)
             && joint <= self.quotas(contract, this.entry.year).0
-            && self.is_of_the_year(contract, id.proposer, this.entry.year, (joint, this.index))
+            && self.is_of_the_year(
+                contract,
+                id.proposer,
+                this.entry.year,
+                (joint, this.index),
+                false,
+            )
     }
 
     /// Whether what a brand was charged up to a place in its log, so much of it on the joint account, leaves the
-    /// others what the year's promise has for them.
+    /// others what the year's promise has for them; of delta too where what stands there takes some.
     fn is_of_the_year(
         &self,
         contract: &Contract,
         brand: ParticipantId,
         year: CalendarYear,
         (joint, place): (PicoRho, u64),
+        takes_delta: bool,
     ) -> bool {
         let (local, delta) = self.local_until(brand, year, place);
         let own = total([joint, local].into_iter());
         let before = self.left_of_year(contract, brand, year, (PicoRho::ZERO, PicoDelta::ZERO));
-        own <= before.together && delta <= before.delta
+        own <= before.together && (!takes_delta || delta <= before.delta)
     }
 
     /// What stands on a brand's joint account up to a place in its log.

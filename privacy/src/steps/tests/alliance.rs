@@ -80,6 +80,8 @@ pub struct Alliance {
     pub rooms: Vec<CleanRoom>,
     pub disks: Vec<Vec<Vec<u8>>>,
     logs: Vec<Vec<Certified>>,
+    /// What the next questions cost; the usual if none.
+    pub rho: Option<PicoRho>,
     /// How many entries of each log each brand has seen.
     seen: Vec<Vec<usize>>,
     events: Vec<Event>,
@@ -109,6 +111,7 @@ impl Alliance {
             rooms: (0..n).map(|i| CleanRoom::new(brand(i), sample_contract())).collect(),
             disks: vec![Vec::new(); n],
             logs: vec![Vec::new(); n],
+            rho: None,
             seen: vec![vec![0; n]; n],
             events: Vec::new(),
             random: seed | 1,
@@ -185,10 +188,12 @@ impl Alliance {
         attempt: u32,
         sql: &str,
     ) -> Result<AttemptId, ProposeError> {
+        let mut spec = spec(sql, self.n);
+        spec.rho = self.rho.unwrap_or(spec.rho);
         let request = ProposeRequest {
             query: QueryId([query; 16]),
             attempt: Attempt(attempt),
-            spec: spec(sql, self.n),
+            spec,
             secret: self.secret(),
             snapshot: SnapshotId([1; 32]),
             analyst_quota: PicoRho::new(u64::MAX),

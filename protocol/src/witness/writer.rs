@@ -147,7 +147,7 @@ impl<G: Guards> Writer<G> {
         // a block may be there since before a crash
         if self.blocks.is_empty() {
             self.drop_outdated(at, own, out);
-            let aside = self.make_room(at, own, out);
+            let aside = self.make_room(&BTreeSet::new(), at, own, out);
             let unready = self.set_aside(at.me);
             // what it had begun at this height is decided first, with nothing to say if need be
             let work = self.acknowledge

@@ -229,3 +229,37 @@ fn wishes_that_wait_and_have_no_room_any_more_are_given_back() {
     settled(&mut world, [a, b]);
     assert_eq!(world.sites[&b].given_back[&leaf], 60);
 }
+
+/// A brand sends in one go more than can be sent back in one block: what is sent back then is recognised
+/// later, as far as that has room, and all of it in the end.
+#[test]
+fn more_than_a_block_takes_is_sent_back_within_the_limits() {
+    let mut first = first_draft(4);
+    // a block has 128 leaves of them, or 127 beside its header
+    first.payload_size = 65_000;
+    let [a, b] = [id("a"), id("b")];
+    let brand = first.brands.get_mut(&a).unwrap();
+    (brand.pair_limit, brand.total_limit) = (value(300), value(2_000));
+    let mut world = World::new(&first, 15, 0);
+    world.step();
+    world.sends_back = Some(a);
+    // while a block of a's own is open, three come in
+    let votes = |to: BrandId, message: &Message| to == a && matches!(message, Message::Vote(_));
+    let entry = ApplicationEntry { application: 1, body: vec![1] };
+    world.call(a, |ledger, context, out| {
+        ledger.submit_public(PublicEntry::Application(entry)).unwrap();
+        ledger.poll(context, out);
+    });
+    world.deliver(votes);
+    for _ in 0..3 {
+        for _ in 0..50 {
+            world.exchange(b, a, 5);
+        }
+        world.deliver(votes);
+    }
+    world.until("all is back", |world| world.sites[&b].given_back.values().sum::<u64>() == 750);
+    assert_eq!(world.ledger(a).writer().stalled(), None);
+    settled(&mut world, [a, b]);
+    goes_on(&mut world, a);
+    assert!(owed(&world, a, b) <= value(20));
+}

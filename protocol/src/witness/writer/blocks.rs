@@ -1,6 +1,6 @@
 //! Own blocks: built from what waits, and built anew when a witness found one unfit.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Entropy, Writer, is_cause};
 use crate::crypto::sealed::BlockSecret;
@@ -9,7 +9,7 @@ use crate::exchange::Payload;
 use crate::ids::{BlockNonce, BrandId, HeaderHash};
 use crate::log::block::{BLOCK_LEAVES_MAX, PublicEntry};
 use crate::witness::build::{BuildError, OwnBlock, Plan};
-use crate::witness::guards::Guards;
+use crate::witness::guards::{Guard, Guards};
 use crate::witness::record::Record;
 use crate::witness::rules::{self, Violation};
 use crate::witness::state::{Outbox, Surroundings, Witness};
@@ -60,7 +60,35 @@ impl<G: Guards> Writer<G> {
         out: &mut Outbox,
     ) -> Option<HeaderHash> {
         self.drop_outdated(at, own, out);
-        let aside = self.make_room(at, own, out);
+        let mut without = BTreeSet::new();
+        loop {
+            let built = self.build_without(&without, at, own, entropy, out);
+            // more answers to a log than a block takes go before what they answer is recognised: where that
+            // has no room, they wait, and nothing else does
+            let over = match &built {
+                Err(Violation::PairLimit { counterparty }) => BTreeSet::from([*counterparty]),
+                Err(Violation::TotalLimit) => {
+                    at.constitution.committee().witnesses(at.me).collect()
+                }
+                _ => BTreeSet::new(),
+            };
+            if G::allow(Guard::RoomForMore, over.is_subset(&without)) {
+                return built.map_err(|violation| self.stalled = Some(violation)).ok();
+            }
+            without.extend(over);
+        }
+    }
+
+    /// The same without answers to these logs, which are not recognised.
+    fn build_without(
+        &mut self,
+        without: &BTreeSet<BrandId>,
+        at: &Surroundings<'_>,
+        own: &mut Witness<G>,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) -> Result<HeaderHash, Violation> {
+        let aside = self.make_room(without, at, own, out);
         let unready = self.set_aside(at.me);
         if let Some(due) = at.next.due::<G>(at.now)
             && adoption::switch(&self.public).is_none()
@@ -69,15 +97,14 @@ impl<G: Guards> Writer<G> {
         }
         let (public, sealed) = self.take_submissions(at.constitution);
         unready.into_iter().rev().for_each(|entry| self.public.push_front(entry));
-        let built = self.build(at, own, entropy, &public, &sealed);
-        self.put_back(aside);
-        match built {
+        match self.build(at, own, entropy, &public, &sealed) {
             Ok(block) => {
+                self.put_back(aside);
                 self.acknowledge = false;
                 out.records.push(Record::Built(Box::new(block.clone())));
                 let id = block.reference().header;
                 self.blocks.insert(id, block);
-                Some(id)
+                Ok(id)
             }
             Err(violation) => {
                 // nothing that was submitted is lost; the node shows why it cannot write
@@ -87,8 +114,8 @@ impl<G: Guards> Writer<G> {
                 out.outdated.extend(refused);
                 kept.into_iter().rev().for_each(|entry| self.public.push_front(entry));
                 sealed.into_iter().rev().for_each(|entry| self.sealed.push_front(entry));
-                self.stalled = Some(violation);
-                None
+                self.put_back(aside);
+                Err(violation)
             }
         }
     }

@@ -4,7 +4,7 @@
 //! A block that its own writer would find over a limit stops the log, and nothing in it could make room
 //! again: neither a closing nor what another brand sent meanwhile. So nothing is built that is over one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Writer;
 use crate::amount::Value;
@@ -179,14 +179,17 @@ impl<G: Guards> Writer<G> {
 
     /// Before a block is built: settles which logs it does not recognise, gives back the wishes, last first,
     /// that it has no room for (a constitution has lowered a limit since they were taken, or a block of a former
-    /// life has come to light), and takes the answers that wait out of the queue.
+    /// life has come to light), and takes the answers that wait out of the queue. `without` are logs that are not
+    /// recognised in any case.
     pub(super) fn make_room(
         &mut self,
+        without: &BTreeSet<BrandId>,
         at: &Surroundings<'_>,
         own: &Witness<G>,
         out: &mut Outbox,
     ) -> Vec<(BrandId, Payload)> {
         self.deferred = self.waiting_logs(at, own);
+        self.deferred.extend(without);
         let Some(most) = Self::most_owed(at, own) else { return Vec::new() };
         let step = at.constitution.total_step();
         // what is not claimed yet cannot be sent back
@@ -200,19 +203,10 @@ impl<G: Guards> Writer<G> {
             self.sealed = kept.into();
             early.into_iter().for_each(|submission| self.reject(submission, out));
         }
+        let mut exposures: BTreeMap<BrandId, Value>;
         loop {
-            let of = |log: BrandId| {
-                let Pending { all, answers } = self.pending(log);
-                let owed = if self.deferred.contains(&log) {
-                    let waits = all.saturating_minus(answers);
-                    self.owed(step, log, waits, &own.tip().recognised(log))
-                } else {
-                    self.owed(step, log, all, &self.recognised_then(own, log))
-                };
-                (log, owed.unwrap_or(Value::MAX))
-            };
-            let witnesses = at.constitution.committee().witnesses(at.me);
-            let exposures: BTreeMap<BrandId, Value> = witnesses.map(of).collect();
+            let of = |log| (log, self.owed_then(step, own, log, Value::ZERO));
+            exposures = at.constitution.committee().witnesses(at.me).map(of).collect();
             if G::allow(Guard::RoomForMore, most.allows(&exposures)) {
                 break;
             }
@@ -226,14 +220,45 @@ impl<G: Guards> Writer<G> {
             self.reject(submission, out);
         }
         let waits =
-            |(to, payload): &(BrandId, Payload)| is_answer(payload) && self.deferred.contains(to);
-        if !self.sealed.iter().any(waits) {
+            |to: &BrandId, payload: &Payload| is_answer(payload) && self.deferred.contains(to);
+        if !self.sealed.iter().any(|(to, payload)| waits(to, payload)) {
             return Vec::new();
         }
-        let (aside, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.sealed).into_iter().partition(waits);
-        self.sealed = kept.into();
+        // an answer may go before what it answers is recognised, as far as that has room
+        let mut early: BTreeMap<BrandId, Value> = BTreeMap::new();
+        let (mut aside, mut kept) = (Vec::new(), VecDeque::with_capacity(self.sealed.len()));
+        for (to, payload) in std::mem::take(&mut self.sealed) {
+            if !waits(&to, &payload) {
+                kept.push_back((to, payload));
+                continue;
+            }
+            let before = early.get(&to).copied().unwrap_or_default();
+            let answered = before.plus(payload.value()).unwrap_or(Value::MAX);
+            let known = exposures.insert(to, self.owed_then(step, own, to, answered));
+            if most.allows(&exposures) {
+                early.insert(to, answered);
+                kept.push_back((to, payload));
+            } else {
+                exposures.extend(known.map(|known| (to, known)));
+                aside.push((to, payload));
+            }
+        }
+        self.sealed = kept;
         aside
+    }
+
+    /// What is owed publicly to a counterparty with the next block, with so much of the answers to a log that
+    /// it does not recognise.
+    fn owed_then(&self, step: Value, own: &Witness<G>, log: BrandId, early: Value) -> Value {
+        let Pending { all, answers } = self.pending(log);
+        let owed = if self.deferred.contains(&log) {
+            let waits = all.saturating_minus(answers).plus(early);
+            let waits = waits.unwrap_or(Value::MAX);
+            self.owed(step, log, waits, &own.tip().recognised(log))
+        } else {
+            self.owed(step, log, all, &self.recognised_then(own, log))
+        };
+        owed.unwrap_or(Value::MAX)
     }
 
     /// Puts answers that were taken out of the queue back before all else.

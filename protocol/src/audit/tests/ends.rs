@@ -63,9 +63,9 @@ fn a_partner_is_closed_out_with_the_totals_that_the_logs_have() {
     };
     assert_eq!(judged(|_| {}), (Vec::new(), 1));
     // within a step of the right total: no rule of a block, one for who knows the exact totals
-    let (places, closed_out) = judged(|it| it.total = value(32));
+    let (places, counted) = judged(|it| it.total = value(32));
     assert!(places.contains(&"a 3 16 partner/totals".to_owned()), "{places:?}");
-    assert_eq!(closed_out, 0);
+    assert_eq!(counted, 0);
     let (places, _) = judged(|it| it.received.content.entries += 1);
     assert!(places.contains(&"a 3 - block/66".to_owned()), "{places:?}");
     let (places, _) = judged(|it| it.sent.salt = [1; 32]);

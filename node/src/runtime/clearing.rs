@@ -388,7 +388,7 @@ impl Clearing {
             let at = cut_off.unix_ms();
             if cycle.mismatch() {
                 faults.push(format!(
-                    "cut-off {at}: brands have entered different statements; nothing of it may be paid until                      the logs are audited / 清算截止 {at}：各品牌清算单不一致，审计日志之前不得付款"
+                    "cut-off {at}: brands have entered different statements; nothing of it may be paid until the logs are audited / 清算截止 {at}：各品牌清算单不一致，审计日志之前不得付款"
                 ));
             }
             for refused in &cycle.refused {

@@ -336,7 +336,8 @@ mod tests {
         assert!(knock(&mut behaviour, "/ip4/10.0.0.2/tcp/1").is_some());
         assert!(knock(&mut behaviour, "/ip6/2001:db8:0:1::1/tcp/1").is_some());
         // one that has shown its key, whosever it is, makes room
-        let (peer, from) = (PeerId::random(), "/ip4/10.0.0.1/tcp/1".parse().unwrap());
+        let key = libp2p::identity::PublicKey::from(super::super::keypair([1; 32]).public());
+        let (peer, from) = (key.to_peer_id(), "/ip4/10.0.0.1/tcp/1".parse().unwrap());
         let shown = open.pop().unwrap();
         let shown = behaviour.handle_established_inbound_connection(shown, peer, &here, &from);
         assert!(shown.is_err());

@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(numbers(&back), (0..10).collect::<Vec<_>>());
         // and goes on with others
         of(100, 103).into_iter().for_each(|entry| back.push(CertifiedApplication::clone(&entry)));
-        keep(&store, back.stored(), &back.latest().to_vec()).unwrap();
+        keep(&store, back.stored(), back.latest()).unwrap();
         back.are_stored(3);
         assert_eq!(numbers(&back), (0..10).chain(100..103).collect::<Vec<_>>());
         // a store that has not all is told

@@ -751,6 +751,7 @@ impl Core {
                 ));
             }
         }
+        let mut ended = BTreeSet::new();
         for (index, public) in &block.public {
             if log == self.ledger.me() {
                 self.kept.written(*index, public);
@@ -767,7 +768,9 @@ impl Core {
                 PublicEntry::DisputeResolved(resolution) => {
                     self.disputes.resolution(log, resolution);
                 }
-                PublicEntry::ClosedOut(entry) => {
+                PublicEntry::ClosedOut(entry)
+                    if self.ledger.witness(entry.log).is_some() && ended.insert(entry.log) =>
+                {
                     let by = (log, block.block.height);
                     self.clearing.closed_out(by, entry, self.ledger.constitutions());
                 }

@@ -89,7 +89,7 @@ impl Disputes {
         let pairs: BTreeSet<_> = self.certified.keys().map(|(by, log, _)| (*by, *log)).collect();
         let found =
             (!self.found.is_empty()).then(|| Self { found: self.found.clone(), ..Self::default() });
-        let of_pair = |(accuser, log)| {
+        let of_pair = move |(accuser, log)| {
             let mut part = Self::default();
             for key in self.of_pair(accuser, log) {
                 part.certified.extend(self.certified.get(&key).map(|rule| (key, *rule)));
@@ -162,7 +162,7 @@ impl Disputes {
     #[must_use]
     pub fn alerts(&self, me: BrandId) -> Vec<String> {
         let is_own = |(by, log, _): &Key| *by == me || *log == me;
-        let open = || self.certified.iter().filter(|(key, _)| !self.resolved.contains(key));
+        let open = || self.certified.iter().filter(|(key, _)| !self.resolved.contains(*key));
         let first = open().filter(|(key, _)| is_own(key));
         let first = first.chain(open().filter(|(key, _)| !is_own(key))).take(ALERTS_MAX);
         let words = first.map(|(key, rule)| {

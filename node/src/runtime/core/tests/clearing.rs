@@ -85,7 +85,7 @@ fn the_calendars_cut_offs_are_closed_by_the_tick_once_each() {
         for who in 0..3 {
             assert_eq!(world.state(who, midnight(day)).as_deref(), Some("agreed"), "{day} {who}");
         }
-        world.trade(&format!("on {day}"));
+        world.trade(&format!("on-{day}"));
         let heights = |world: &World| {
             let tip = |site: &Site| site.core.ledger.witness(site.core.me()).unwrap().tip().height;
             world.sites.iter().map(tip).collect::<Vec<_>>()
@@ -191,7 +191,7 @@ fn an_old_cut_off_is_closed_from_what_is_on_the_disk() {
     world.trade("one");
     let cut_off = world.now;
     for number in 0..12 {
-        world.trade(&format!("more {number}"));
+        world.trade(&format!("more-{number}"));
     }
     // as after thousands of blocks
     let mut times = Vec::new();

@@ -542,7 +542,9 @@ impl Alliance {
         let log = brand(log);
         let written = self.written.get_mut(&log).unwrap();
         let mut frontier = written.tip.frontier.clone();
-        leaves.iter().for_each(|leaf| drop(frontier.append(leaf_hash(leaf)).unwrap()));
+        for leaf in &leaves {
+            frontier.append(leaf_hash(leaf)).unwrap();
+        }
         let block = BlockReference {
             log,
             epoch: self.constitution.epoch(),

@@ -30,7 +30,9 @@ impl<G: Guards> Writer<G> {
         let (mut secret, mut nonce) = ([0; 32], [0; 16]);
         entropy.fill(&mut secret);
         entropy.fill(&mut nonce);
-        let recognised = self.recognised_next(own);
+        let mut recognised = self.recognised_next(own);
+        // a brand that has left has no column any more, and nothing of it is brought
+        recognised.retain(|log, _| at.constitution.committee().contains(*log));
         let plan = Plan {
             public: public.to_vec(),
             sealed: columns,

@@ -93,14 +93,16 @@ impl Terms {
         }
     }
 
-    /// Of all contracts that were in force in a year until this one was; none where none was.
+    /// Of all contracts that were in force in a year until this one was, or of all where it was not; none where none
+    /// was. The same contract may be in the list more often, of constitutions that changed something else.
     pub(super) fn until(
         contracts: &[InForce<'_>],
         year: CalendarYear,
         last: Option<ContractHash>,
     ) -> Option<Self> {
-        let here = contracts.iter().position(|it| Some(it.contract.hash()) == last);
-        let until = contracts.get(..=here?).unwrap_or(contracts);
+        let is_last = |it: &InForce<'_>| it.covers(year) && Some(it.contract.hash()) == last;
+        let here = contracts.iter().position(is_last);
+        let until = here.and_then(|here| contracts.get(..=here)).unwrap_or(contracts);
         let of = until.iter().filter(|it| it.covers(year)).map(|it| Self::of(it.contract));
         of.reduce(Self::and)
     }

@@ -197,6 +197,30 @@ fn three_brands_spend_their_thirds_and_a_fourth_that_joins_finds_nothing_left() 
     assert_eq!(world.findings(&[&three, &four]), [Rule::OverYear]);
 }
 
+/// A constitution that changes no contract leaves it in the list twice: the years of either are judged.
+#[test]
+fn a_year_under_a_contract_of_before_is_judged_too() {
+    let three = contract(&[0, 1, 2], "trial");
+    let mut world = World::new();
+    for who in 0..3 {
+        world.queries += 1;
+        // a half each, as no honest brand would be charged
+        let half = three.profile().rho_per_year().get() / 2;
+        let entry = CleanRoomEntry::Reserve(joint(&three, who, world.queries, half));
+        world.logs[who].push(Logged::of(&entry, u64::from(world.queries), brand(who)));
+    }
+    let last_year = CalendarYear(2025);
+    let twice = [
+        InForce { contract: &three, from: last_year, until: last_year },
+        InForce { contract: &three, from: YEAR, until: YEAR },
+    ];
+    let terms = super::Terms::until(&twice, YEAR, Some(three.hash())).unwrap();
+    assert_eq!(terms.rho, three.profile().rho_per_year());
+    assert!(super::Terms::until(&twice, CalendarYear(2024), Some(three.hash())).is_none());
+    // each is above its brand's quota, and a finding of its own
+    assert_eq!(world.findings(&[&three, &three]), [Rule::OverQuota; 3]);
+}
+
 #[test]
 fn what_others_have_not_spent_is_theirs_and_one_contract_leaves_every_quota_whole() {
     let (three, four) = (contract(&[0, 1, 2], "trial"), contract(&[0, 1, 2, 3], "trial"));

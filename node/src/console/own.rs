@@ -203,7 +203,7 @@ impl OwnPage<'_> {
     }
 }
 
-fn frame(status: &Status, path: &'static str, language: Language) -> Frame<'_> {
+fn frame<'a>(status: &'a Status, path: &'static str, language: Language) -> Frame<'a> {
     Frame { path, ..Frame::new(status, language) }
 }
 

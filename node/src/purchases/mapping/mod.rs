@@ -16,7 +16,6 @@ use ring::digest::{SHA256, digest};
 
 use super::fen::Unit;
 use super::formats::TextTerms;
-use super::formats::TextTerms;
 use super::times::TimeFormat;
 use protocol::ids::BrandId;
 

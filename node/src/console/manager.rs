@@ -7,8 +7,8 @@ use super::text;
 use super::{Frame, Language, Page, say};
 use crate::auth::{Authorized, perm};
 use crate::service::{
-    Bilingual, CampaignGroupView, CampaignView, CampaignsView, RulesCheckView, RulesFileView,
-    RulesView, SegmentRequest, SegmentView, SegmentsView, SimulationView, Status,
+    CampaignGroupView, CampaignView, CampaignsView, RulesCheckView, RulesFileView, RulesView,
+    SegmentRequest, SegmentView, SegmentsView, SimulationView, Status,
 };
 
 /// Groups that the form of a campaign has room for.

@@ -70,7 +70,7 @@ use crate::net::{Inbound, Inbox, NetworkHandle};
 use crate::purchases::Facts;
 use crate::service::*;
 use crate::store::RecordingStore;
-use crate::vault::{LinkState, Links, masked};
+use crate::vault::{LinkState, Links};
 
 pub(crate) use start::check_membership;
 pub use start::{Running, StartError, start, start_restored, start_with};

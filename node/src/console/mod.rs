@@ -47,8 +47,7 @@ pub use receipt::receipt_page;
 pub use records::{Done, RecordsViews, records_page};
 pub use reviews::{Reviewed, ReviewsViews, reviews_page};
 pub use second_factor::{SecondFactorViews, second_factor_page};
-pub use text::rho;
-use text::utc;
+pub use text::{rho, utc};
 use words::Words;
 
 /// The style sheet, served beside the pages.

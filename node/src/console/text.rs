@@ -77,7 +77,7 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
 }
 
 /// UTC, to the second; none for 0 or what no calendar holds.
-pub(super) fn utc(milliseconds: u64) -> Option<String> {
+pub fn utc(milliseconds: u64) -> Option<String> {
     let milliseconds = i64::try_from(milliseconds).ok().filter(|milliseconds| *milliseconds > 0)?;
     let time = jiff::Timestamp::from_millisecond(milliseconds).ok()?;
     Some(time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())

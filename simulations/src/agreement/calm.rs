@@ -122,15 +122,12 @@ impl<G: Guards> Simulation<G> {
                 return Some(format!("{brand} waits for certification"));
             }
             // what has no room waits until something comes the other way
-            let no_room = |ledger: &Ledger<G>| {
-                self.topics.contains(&Topic::Credit).then(|| ledger.writer().deferred())
-            };
-            if !ledger.writer().is_idle() && no_room(ledger).is_none_or(BTreeSet::is_empty) {
+            if !ledger.writer().is_idle() && self.no_room(ledger).is_none_or(BTreeSet::is_empty) {
                 return Some(format!("{brand} has a block open: {:?}", ledger.writer().stalled()));
             }
             let mut answering = writers.clone();
             for (_, peer) in &running {
-                if no_room(peer).is_some_and(|waits| waits.contains(&brand)) {
+                if self.no_room(peer).is_some_and(|waits| waits.contains(&brand)) {
                     answering.remove(&peer.me());
                 }
             }
@@ -160,6 +157,11 @@ impl<G: Guards> Simulation<G> {
             }
         }
         self.unclosed(&running)
+    }
+
+    /// What has no room within the limits waits until something comes the other way.
+    fn no_room<'l>(&self, ledger: &'l Ledger<G>) -> Option<&'l BTreeSet<BrandId>> {
+        self.topics.contains(&Topic::Credit).then(|| ledger.writer().deferred())
     }
 
     /// Whether cut-offs can be settled: all brands must close, and confirm.

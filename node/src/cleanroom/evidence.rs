@@ -42,7 +42,7 @@ pub enum EvidenceError {
 pub fn keep(folder: &Path, evidence: &Evidence, now: Timestamp) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     // names sort by time; an attempt that is kept again after a restart has the same bytes
-    let name = format!("{:013}-{}-{}", now.unix_ms(), evidence.id.query, evidence.id.attempt.get());
+    let name = format!("{:013}-{}-{}", now.unix_ms(), evidence.id.query, evidence.id.attempt);
     let part = folder.join(format!("{name}.part"));
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;

@@ -178,7 +178,7 @@ pub(super) async fn budget_page(
     Query(query): Query<BudgetPageQuery>,
 ) -> Result<Response> {
     let budgets = app.node.budgets(query.year).await?;
-    let Visitor { proof, language, pages } = visitor;
+    let Visitor { proof, language, pages, .. } = visitor;
     let page = console::budget_page(&app.node.status(), &budgets, language, &proof, &pages);
     rendered(page, StatusCode::OK)
 }

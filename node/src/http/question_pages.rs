@@ -178,7 +178,7 @@ pub(super) async fn question_by_id(
     Query(query): Query<PageQuery>,
 ) -> Result<Response, Problem> {
     let view = app.node.query_by_id(id).await?;
-    let Visitor { proof, language, pages } = visitor;
+    let Visitor { proof, language, pages, .. } = visitor;
     let (status, refresh) = (app.node.status(), query.refreshes());
     let page = console::question_page(&status, &view, language, refresh, &proof, &pages);
     rendered(page, StatusCode::OK)

@@ -461,7 +461,7 @@ impl Clearing {
             return Ok(newest.find(|(_, header)| header.time <= cut_off).cloned());
         }
         // no block is before the one before it
-        let (mut before, mut after) = (0, first.get());
+        let (mut before, mut after) = (0_u64, first.get());
         let mut last = None;
         while let Some(height) = Some(before.midpoint(after)).filter(|height| *height > before) {
             let known = earlier(Height::new(height)).ok_or(TooOld)?;

@@ -79,6 +79,7 @@ impl Missing {
                     (None, Some(Topic::Constitutions))
                 }
                 Guard::StatementAgreed | Guard::PaymentsConfirmed => (None, Some(Topic::Clearing)),
+                Guard::RoomToSendBack => (None, Some(Topic::Credit)),
                 _ => (None, None),
             },
             Self::Rule(30..=36) => (Some(Liar::Counterfeiter), Some(Topic::Constitutions)),

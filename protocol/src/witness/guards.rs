@@ -59,6 +59,8 @@ guards! {
     DisputeStands,
     /// A writer takes an exchange only while it stays within its limits.
     RoomForMore,
+    /// A writer takes what a member sends back only while it stays within its limits.
+    RoomToSendBack,
     /// Rule 11: nothing is signed before q-1 others have acknowledged the start.
     AwaitAcknowledgements,
     /// Rule 11: openings and proposals of an incarnation that another has followed do not count.

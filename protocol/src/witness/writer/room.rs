@@ -75,7 +75,19 @@ impl<G: Guards> Writer<G> {
             exposures.get(&to).is_some_and(|owed| *owed <= brand.pair_limit)
                 && rules::sum(&exposures).is_some_and(|owed| owed <= brand.total_limit)
         });
-        G::allow(Guard::RoomForMore, within)
+        let guard = match payload {
+            Payload::Return(_) => Guard::RoomToSendBack,
+            _ => Guard::RoomForMore,
+        };
+        G::allow(guard, within)
+    }
+
+    /// Whether it may be given back for want of room.
+    fn may_be_given_back(payload: &Payload) -> bool {
+        match payload {
+            Payload::Return(_) => is_wish(payload) && !G::allow(Guard::RoomToSendBack, false),
+            _ => is_wish(payload),
+        }
     }
 
     /// What this brand will owe each other one when all that waits is certified and so much more, with two
@@ -195,7 +207,7 @@ impl<G: Guards> Writer<G> {
         // what is not claimed yet cannot be sent back
         let before_its_time = |(to, payload): &(BrandId, Payload)| {
             let is_return = matches!(payload, Payload::Return(_));
-            is_return && is_wish(payload) && self.deferred.contains(to)
+            is_return && Self::may_be_given_back(payload) && self.deferred.contains(to)
         };
         if self.sealed.iter().any(before_its_time) {
             let (early, kept): (Vec<_>, Vec<_>) =
@@ -214,7 +226,8 @@ impl<G: Guards> Writer<G> {
             let over = over.map(|(log, _)| *log);
             let counts = |to: &BrandId| exposures.get(to).is_some_and(|owed| !owed.is_zero());
             let last = self.sealed.iter().rposition(|(to, payload)| {
-                is_wish(payload) && over.map_or_else(|| counts(to), |over| over == *to)
+                Self::may_be_given_back(payload)
+                    && over.map_or_else(|| counts(to), |over| over == *to)
             });
             let Some(submission) = last.and_then(|place| self.sealed.remove(place)) else { break };
             self.reject(submission, out);

@@ -54,9 +54,9 @@ impl Disputes {
             return;
         }
         self.certified.entry((accuser, log, dispute.height)).or_insert(dispute.rule);
-        while self.of_pair(accuser, log).count() > KEPT_MAX
-            && let Some(oldest) = self.of_pair(accuser, log).find(|it| self.resolved.contains(it))
-        {
+        while self.of_pair(accuser, log).count() > KEPT_MAX {
+            let oldest = self.of_pair(accuser, log).find(|it| self.resolved.contains(it));
+            let Some(oldest) = oldest else { break };
             self.certified.remove(&oldest);
             self.offered.remove(&oldest);
             self.resolved.remove(&oldest);

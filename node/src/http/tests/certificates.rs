@@ -139,7 +139,8 @@ async fn a_certificate_on_record_is_its_user_without_a_password() {
     // a token counts before the certificate, and a wrong one is not saved by it
     let ann = fixture.auth.token_for(&[Role::Analyst]);
     let bearer = format!("Bearer {ann}");
-    let queries = till.send(Method::GET, "/api/v1/queries", &[("authorization", &bearer)], None);
+    let headers = [("authorization", bearer.as_str())];
+    let queries = till.send(Method::GET, "/api/v1/queries", &headers, None);
     assert_eq!(queries.await.unwrap().status, StatusCode::OK);
     assert_eq!(refused(&till, &[("authorization", "Bearer wrong")]).await, "token_unknown");
     assert_eq!(refused(&till, &[("authorization", "Basic dGlsbA==")]).await, "token_missing");

@@ -117,9 +117,10 @@ fn exports_of_any_settlement_read_as_iso_20022() {
     assert!(read.status.success(), "{said}{}", String::from_utf8_lossy(&read.stderr));
     assert_eq!(said.lines().count(), files.len());
     // and it is a parser that refuses what is none
-    let broken = std::fs::read_to_string(&files[0]).unwrap().replacen("CtrlSum>", "Sum>", 2);
-    std::fs::write(&files[0], broken).unwrap();
-    assert!(!python().arg(script).arg(&files[0]).output().unwrap().status.success());
+    let request = files.iter().find(|path| path.to_string_lossy().contains("-pacs")).unwrap();
+    let broken = std::fs::read_to_string(request).unwrap().replacen("CtrlSum>", "Sum>", 2);
+    std::fs::write(request, broken).unwrap();
+    assert!(!python().arg(script).arg(request).output().unwrap().status.success());
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -39,13 +39,13 @@ async fn manage(browser: &Browser, origin: &str) {
     browser.picture("rules-wrong").await;
 
     browser.go(&format!("{origin}/programme/segments?lang=en")).await;
-    browser.type_into("#name", "spenders").await;
-    browser.type_into("#zh", "大额会员").await;
-    browser.type_into("#en", "Big spenders").await;
-    browser.type_into("#spent", "0.01").await;
+    browser.type_into("#name", "away").await;
+    browser.type_into("#zh", "沉睡会员").await;
+    browser.type_into("#en", "Who has been away").await;
+    browser.type_into("#quiet", "1").await;
     browser.click("button[value=count]").await;
     says(browser, " members.").await;
-    assert_eq!(browser.run("return document.getElementById('spent').value").await, "0.01");
+    assert_eq!(browser.run("return document.getElementById('quiet').value").await, "1");
     browser.click("button[value=keep]").await;
     says(browser, "It is kept.").await;
     looks_right(browser, "segments").await;
@@ -55,7 +55,7 @@ async fn manage(browser: &Browser, origin: &str) {
     browser.type_into("#name", "spring").await;
     browser.type_into("#zh", "春季回馈").await;
     browser.type_into("#en", "Spring thanks").await;
-    browser.click("#segment option[value=spenders]").await;
+    browser.click("#segment option[value=away]").await;
     let today = browser.run("return document.getElementById('from').value").await;
     fill(browser, "#to", today.as_str().unwrap()).await;
     browser.click("#offer-1 option[value=points]").await;

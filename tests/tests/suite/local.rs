@@ -346,7 +346,7 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
         ("SELECT sum(amount_fen / quantity) FROM purchases".into(), 422),
         ("SELECT sum(CAST('x' AS INT)) FROM purchases".into(), 422),
         (format!("SELECT count(*) FROM purchases -- {}", "x".repeat(5000)), 400),
-        (multiplied(2), 400),
+        (multiplied(3), 400),
         (multiplied(8), 400),
         (format!("SELECT sum({}quantity{}) FROM purchases", "abs(".repeat(20), ")".repeat(20)), 400),
         (String::new(), 400),

@@ -61,7 +61,8 @@ fn write_files(folder: &Path) {
     let (bytes, _, wrong) = encoding_rs::GBK.encode(&text);
     assert!(!wrong);
     let file = std::fs::File::create(folder.join("p.csv.gz")).unwrap();
-    let mut packed = GzEncoder::new(file, Compression::fast());
+    // packed, and not smaller: how much of it is read is then how many rows are, about
+    let mut packed = GzEncoder::new(file, Compression::none());
     packed.write_all(&bytes).unwrap();
     packed.finish().unwrap();
 }
@@ -117,7 +118,7 @@ async fn an_import_that_is_killed_shows_nothing_half_done_and_goes_on() {
 
     let mut client = start(&mut node).await;
     // while it begins, on its way, and with a transaction behind it
-    for permille in [0, 400, 900] {
+    for permille in [0, 400, 970] {
         let () = client.post("/api/v1/imports", &[], &source).await.unwrap();
         let killed = progress(&client, |it| it.permille >= permille && it.running).await;
         assert!(!killed.done, "the import was faster than the test");

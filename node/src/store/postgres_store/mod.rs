@@ -291,8 +291,8 @@ mod tests {
         };
         let store =
             PostgresStore::open(&address("localhost", "verify-full"), Some(&trusted)).unwrap();
-        store.transaction(&[Write::put("a", "k", vec![7; 100_000])]).unwrap();
-        assert_eq!(store.get("a", b"k").unwrap().map(|value| value.len()), Some(100_000));
+        store.transaction(&[Write::put("a", "k", vec![7; 60_000])]).unwrap();
+        assert_eq!(store.get("a", b"k").unwrap().map(|value| value.len()), Some(60_000));
         // as the server sees it, every one of the store's connections
         let asked = "SELECT count(*) || ' ' || bool_and(ssl) FROM pg_stat_ssl \
                      JOIN pg_stat_activity USING (pid) WHERE application_name = 'coalition'";

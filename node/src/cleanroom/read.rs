@@ -397,10 +397,13 @@ mod tests {
             let sql = format!("SELECT p0.member, COUNT(*) FROM purchases p0{more} GROUP BY 1");
             session.sql(&sql).await.unwrap().collect().await.map(|_| ()).unwrap();
         };
+        // some hundred batches pass before the clock is looked at: seconds, where the engine is not optimised and the
+        // machine is busy
+        let most = Duration::from_secs(8);
         let began = Instant::now();
-        assert!(within(&ONE, Duration::from_secs(1), joins).await.is_err());
+        assert!(within(&ONE, most, joins).await.is_err());
         // by its own clock, not because it was given up after twice the time
-        assert!(began.elapsed() < Duration::from_millis(1_900), "{:?}", began.elapsed());
+        assert!(began.elapsed() < 2 * most, "{:?}", began.elapsed());
         assert_eq!(ONE.available_permits(), 1);
     }
 

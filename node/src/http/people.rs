@@ -157,6 +157,7 @@ pub(super) async fn officer_report(
 #[into_params(parameter_in = Query)]
 pub(super) struct ReportQuery {
     /// `zh` or `en`; without it, English.
+    #[param(inline)]
     lang: Option<ReportLanguage>,
 }
 

@@ -188,7 +188,9 @@ pub fn is_name(text: &str) -> bool {
         text.strip_prefix(kind).is_some_and(|rest| !rest.is_empty() && rest.is_ascii())
     });
     let is_subject = text.split_once('=').is_some_and(|(kind, rest)| {
-        !rest.is_empty() && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
+        !rest.is_empty()
+            && !kind.is_empty()
+            && kind.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.')
     });
     text.len() <= CERTIFICATE_NAME_MAX
         && !text.chars().any(char::is_control)

@@ -190,8 +190,9 @@ async fn a_stolen_token_of_a_program_opens_nothing_without_its_certificate() {
     assert_eq!(page.status, StatusCode::SEE_OTHER);
     // people sign in as ever
     let ann = client(&fixture, None);
-    ann.login("ann", PASSWORD).await.unwrap();
-    assert_eq!(cards(&ann, &[]).await.unwrap().status, StatusCode::OK);
+    let bearer = format!("Bearer {}", &*ann.login("ann", PASSWORD).await.unwrap().token);
+    let headers = [("authorization", bearer.as_str())];
+    assert_eq!(cards(&ann, &headers).await.unwrap().status, StatusCode::OK);
 }
 
 #[tokio::test]

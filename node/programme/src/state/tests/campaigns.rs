@@ -19,7 +19,6 @@ zh = "十元券"
 en = "Ten off"
 worth_fen = 1000
 valid_days = 30
-valid_days = 30
 [[segment]]
 name = "gold"
 zh = "金卡会员"

@@ -487,7 +487,7 @@ impl<'p> Collector<'p> {
             Some(_) => groups.len(),
             None => self.plan.cells().len(),
         };
-        let columns: Vec<(usize, &NoisedColumn)> = self
+        let columns: Vec<ColumnAt<'_>> = self
             .plan
             .columns()
             .iter()
@@ -503,7 +503,7 @@ impl<'p> Collector<'p> {
         };
         let mut members = 0u64;
         // each measure's columns, with room for one member's vectors that is used for all
-        let mut measures: Vec<(&[(usize, &NoisedColumn)], Vec<Vector>)> = columns
+        let mut measures: Vec<(&[ColumnAt<'_>], Vec<Vector>)> = columns
             .chunk_by(|a, b| a.1.measure() == b.1.measure())
             .map(|of| (of, of.iter().map(|_| Vector::default()).collect()))
             .collect();
@@ -556,6 +556,9 @@ impl<'p> Collector<'p> {
         Ok(BoundedVector { plan: self.plan.hash(), values, groups: Zeroizing::new(groups) })
     }
 }
+
+/// A column, behind where it begins.
+type ColumnAt<'p> = (usize, &'p NoisedColumn);
 
 /// Whether a private group's name may be shown as it is.
 fn is_shown(name: &str) -> bool {

@@ -208,6 +208,10 @@ fn from_token(text: &str, token: usize) -> &str {
 }
 
 fn asked(text: &str, explain: Option<Explain>) -> Result<Asked, Refused> {
+    if privacy::sql::calls_nested(text) > privacy::sql::CALLS_MAX {
+        let hint = format!("use at most {}", privacy::sql::CALLS_MAX);
+        return Err(Refused::new(TOO_COMPLEX, "too many function calls inside one another", hint));
+    }
     let mut statements = Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(DEPTH_MAX)
         .try_with_sql(text)

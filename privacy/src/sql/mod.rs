@@ -17,6 +17,7 @@ mod clauses;
 mod condition;
 pub(crate) mod expr;
 mod member;
+mod nesting;
 mod query;
 mod refusal;
 pub(crate) mod relation;
@@ -28,6 +29,7 @@ use sqlparser::ast::{Query, Spanned, Statement, With};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 
+pub use nesting::{CALLS_MAX, calls_nested};
 pub use query::BoundQuery;
 pub(crate) use query::{Amount, Bins, Condition, Key, Measure, Output, OutputOf, PrivateKey};
 pub use refusal::{Bilingual, Position, Refusal, RefusalCode};
@@ -86,6 +88,9 @@ fn named_parts(with: &With) -> Result<Vec<(String, &Query)>, Refusal> {
 fn parse(sql: &str) -> Result<Query, Refusal> {
     if sql.len() > SQL_MAX_BYTES {
         return Err(too_complex("bytes of SQL", "SQL 字节数", SQL_MAX_BYTES));
+    }
+    if calls_nested(sql) > CALLS_MAX {
+        return Err(too_complex("function calls inside one another", "函数嵌套", CALLS_MAX));
     }
     let mut statements = Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(DEPTH_MAX)

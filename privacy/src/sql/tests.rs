@@ -236,3 +236,34 @@ fn subqueries_nest_as_deep_as_the_limits_allow() {
                  SELECT count(*) FROM c x JOIN c y ON x.member = y.member";
     assert_eq!(refused(twice).code(), RefusalCode::TooComplex);
 }
+
+/// The parser's time doubles with each function call inside another: they are counted before it sees them.
+#[test]
+fn calls_inside_one_another_are_counted_before_the_text_is_parsed() {
+    let nested = |open: &str, close: &str, levels: usize| {
+        format!(
+            "SELECT sum({}amount_fen{}) FROM purchases",
+            open.repeat(levels),
+            close.repeat(levels)
+        )
+    };
+    for (open, close) in
+        [("abs(", ")"), ("least(1, ", ")"), ("abs /* ( */ (", ")"), ("\"abs\"((", "))")]
+    {
+        let refusal = refused(&nested(open, close, 23));
+        assert_eq!(refusal.code(), RefusalCode::TooComplex, "{refusal}");
+        assert!(refusal.to_string().contains("calls inside one another"), "{refusal}");
+        assert_eq!(calls_nested(&nested(open, close, 23)), 24);
+    }
+    assert!(bind(&sample_contract(), &nested("abs(", ")", CALLS_MAX - 1)).is_ok());
+    // brackets alone, conditions and subqueries are no calls, and texts have none
+    for (sql, calls) in [
+        ("SELECT count(*) FROM ((((((((((p)))))))))) WHERE a IN (((1))) AND (NOT (b OR (c)))", 1),
+        ("SELECT sum(a) FROM (SELECT b FROM (SELECT least(c, abs(d)) b FROM e) f) g", 2),
+        ("SELECT 'abs(abs(abs(' || abs(1), abs(2)", 1),
+        ("abs(abs(", 2),
+        ("'", 0),
+    ] {
+        assert_eq!(calls_nested(sql), calls, "{sql}");
+    }
+}

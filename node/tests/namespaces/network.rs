@@ -63,8 +63,8 @@ pub fn in_namespaces(test: &str, needs: Needs, scenario: impl AsyncFnOnce()) {
 }
 
 fn lacking(needs: Needs) -> Option<String> {
-    let script = "ip link set lo up && ip link add a type veth peer name b \
-                  && tc qdisc add dev a root tbf rate 1mbit burst 16kb latency 100ms \
+    let script = "ip link set lo up && ip link add probe0 type veth peer name probe1 \
+                  && tc qdisc add dev probe0 root tbf rate 1mbit burst 16kb latency 100ms \
                   && mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip netns add n \
                   && ip netns exec n true";
     let tried =

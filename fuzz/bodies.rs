@@ -8,15 +8,17 @@
 
 use std::sync::LazyLock;
 
+use protocol::audit::{CertificateReader, LogFolder, parse_archived};
 use protocol::codec::{self, DecodeError, MESSAGE_MAX};
 use protocol::log::block::{ColumnOpening, Entry, Header};
 use protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use protocol::log::note::{NoteSignature, SignedNote, VerifierKey};
 use protocol::log::proof::{ConsistencyProof, InclusionProof};
-use protocol::log::tiles::{TilePath, parse_bundle};
+use protocol::log::tiles::{TilePath, TileSource, parse_bundle};
 use protocol::log::tlog_proof::TlogProof;
 use protocol::log::tlog_witness::{AddCheckpoint, Answer, Cosigned, ForeignLogs, OutsideWitness};
 use protocol::time::Timestamp;
+use protocol::wire::{Frame, Negotiation, Versions};
 use protocol::witness::message::Message;
 use protocol::witness::record::Record;
 
@@ -30,11 +32,13 @@ pub const BODIES: &[(&str, Body)] = &[
     ("add_checkpoint", add_checkpoint),
     ("alliance_files", alliance_files),
     ("bundle", bundle),
+    ("certificates", certificates),
     ("checkpoint", checkpoint),
     ("clean_room_entry", clean_room_entry),
     ("clean_room_message", clean_room_message),
     ("entry", entry),
     ("header", header),
+    ("hello", hello),
     ("message", message),
     ("note", note),
     ("proof", proof),
@@ -59,6 +63,63 @@ fn text(bytes: &[u8]) -> &str {
 /// A message between nodes.
 pub fn message(bytes: &[u8]) {
     same(bytes, Message::from_bytes(bytes), Message::into_bytes);
+}
+
+/// The first frame of a connection, or any other: a hello is told back as it came, and says which versions
+/// are spoken from then on.
+pub fn hello(bytes: &[u8]) {
+    let mut negotiation = Negotiation::default();
+    let before = negotiation;
+    match negotiation.receive(bytes) {
+        Ok(Frame::Hello(versions)) => {
+            assert_eq!(Negotiation::new(versions).hello(), bytes);
+            assert_eq!(negotiation.other(), Some(versions));
+            assert_eq!(negotiation.version(), Versions::SPOKEN.common(versions));
+        }
+        Ok(Frame::Message(message)) => {
+            assert_eq!(negotiation, before);
+            assert_eq!(negotiation.send(message).as_deref(), Some(bytes));
+        }
+        Err(_) => assert_eq!(negotiation, before),
+    }
+}
+
+/// The certificates of a published log, given in short reads, and what it says is archived: what is read is
+/// what the file begins with.
+pub fn certificates(bytes: &[u8]) {
+    struct Folder<'a>(&'a [u8]);
+    impl TileSource for Folder<'_> {
+        fn read(&self, _: &TilePath) -> Option<Vec<u8>> {
+            None
+        }
+    }
+    impl LogFolder for Folder<'_> {
+        fn checkpoint(&self) -> Option<Vec<u8>> {
+            None
+        }
+        fn certificates(&self, offset: u64, most: usize) -> Option<Vec<u8>> {
+            let rest = self.0.get(usize::try_from(offset).ok()?..)?;
+            Some(rest[..rest.len().min(most).min(97)].to_vec())
+        }
+        fn files(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+    let folder = Folder(bytes);
+    let read: Vec<_> = CertificateReader::new(&folder).collect();
+    let mut written = Vec::new();
+    for (number, certificate) in read.iter().enumerate() {
+        match certificate {
+            Ok(certificate) => written.extend(codec::encode(certificate)),
+            // nothing tells where another would begin
+            Err(_) => assert_eq!(number + 1, read.len()),
+        }
+    }
+    assert!(bytes.starts_with(&written));
+    assert!(read.last().is_some_and(Result::is_err) || written == bytes);
+    if let Some(entries) = parse_archived(bytes) {
+        assert_eq!(format!("{entries}\n").as_bytes(), bytes);
+    }
 }
 
 /// A record of the journal, once it is open.

@@ -14,9 +14,12 @@ use protocol::crypto::sha256;
 use protocol::ids::{BrandId, ConstitutionHash, Epoch};
 use protocol::time::Timestamp;
 
+use crate::cut_offs::CutOffs;
 use crate::document::{Document, FileError, Source};
 use crate::problem::{Problem, contract_place};
-use crate::raw::{RawAuditor, RawBrand, RawBrandLimits, RawCleanRoom, RawConstitution, RawLimits};
+use crate::raw::{
+    RawAuditor, RawBrand, RawBrandLimits, RawCleanRoom, RawClearing, RawConstitution, RawLimits,
+};
 use crate::text::{Address, Name};
 
 /// A checked constitution. That it is checked says nothing of who signed it: see
@@ -29,6 +32,7 @@ pub struct Constitution {
     pub(crate) clean_room: Option<CleanRoom>,
     pub(crate) profiles: BTreeMap<BrandId, BrandProfile>,
     pub(crate) clearing_zone: TimeZone,
+    pub(crate) cut_offs: Option<CutOffs>,
     pub(crate) payload_retention_months: u16,
 }
 
@@ -73,6 +77,7 @@ impl Constitution {
         let raw: RawConstitution = source.read()?;
         check_references(&source, &raw)?;
         let succession = succession(&source, &raw)?;
+        let cut_offs = cut_offs(&source, &raw.clearing)?;
         let clean_room = match raw.clean_room {
             Some(clean_room) => Some(checked_clean_room(&source, clean_room, &raw.brands)?),
             None => None,
@@ -126,6 +131,7 @@ impl Constitution {
             clean_room,
             profiles,
             clearing_zone: raw.clearing.zone,
+            cut_offs,
             payload_retention_months: raw.ledger.payload_retention_months,
         })
     }
@@ -164,6 +170,11 @@ impl Constitution {
     pub const fn clearing_zone(&self) -> &TimeZone {
         &self.clearing_zone
     }
+    /// When brands open what they owe each other; none when the alliance has agreed on no calendar.
+    #[must_use]
+    pub const fn cut_offs(&self) -> Option<&CutOffs> {
+        self.cut_offs.as_ref()
+    }
     /// How many whole months a sealing key is kept after the month in which it was replaced; what was
     /// sealed to it can be opened until then.
     #[must_use]
@@ -174,6 +185,15 @@ impl Constitution {
     #[must_use]
     pub const fn hash(&self) -> ConstitutionHash {
         self.ledger.hash()
+    }
+}
+
+fn cut_offs(source: &Source<'_>, raw: &RawClearing) -> Result<Option<CutOffs>, FileError> {
+    match (raw.cut_offs, raw.cut_off_time) {
+        (None, Some(_)) => Err(source.error_at(&["clearing", "cut_off_time"], Problem::CutOffTime)),
+        (period, at) => {
+            Ok(period.map(|period| CutOffs::new(period, at.unwrap_or_default(), raw.zone.clone())))
+        }
     }
 }
 
@@ -372,6 +392,26 @@ mod tests {
             (("name_en = \"My Alliance\"", "name_en = \"\""), "alliance.name_en", "1 to 64"),
             (("\"Asia/Shanghai\"", "\"Asia/Atlantis\""), "clearing.zone", "IANA"),
             (
+                ("cut_offs = \"monthly\"", "cut_offs = \"hourly\""),
+                "clearing.cut_offs",
+                "\"weekly\" (Mondays)",
+            ),
+            (
+                ("cut_offs = \"monthly\"", "cut_off_time = \"17:00\""),
+                "clearing.cut_off_time",
+                "there are no cut-offs",
+            ),
+            (
+                ("cut_offs = ", "cut_off_time = \"24:00\"\ncut_offs = "),
+                "clearing.cut_off_time",
+                "\"00:00\" to \"23:59\"",
+            ),
+            (
+                ("cut_offs = ", "cut_off_time = \"7:00\"\ncut_offs = "),
+                "clearing.cut_off_time",
+                "\"00:00\" to \"23:59\"",
+            ),
+            (
                 ("total_step_fen = 10000", "total_step_fen = 0"),
                 "ledger.total_step_fen",
                 "1 to 1000",
@@ -569,12 +609,45 @@ mod tests {
                 "1, 2 or 5 times",
             ),
             (
+                ("bound = 500000", "bound = 1000000000000000"),
+                format!("{table}.amount_fen.bound"),
+                "largest value of a row is 100000000; write that or less",
+            ),
+            (
+                ("bound = 500000", "bound = 500000\nbound_by_brand = { fuel_stop = 300000 }"),
+                format!("{table}.amount_fen.bound_by_brand.fuel_stop"),
+                "1, 2 or 5 times",
+            ),
+            (
+                ("bound = 500000", "bound = 500000\nbound_by_brand = { nobody = 200000 }"),
+                format!("{table}.amount_fen.bound_by_brand.nobody"),
+                "not among the participants",
+            ),
+            (
+                (
+                    "rows_bound = 1000",
+                    "rows_bound = 1000\nrows_bound_by_brand = { fuel_stop = 1000 }",
+                ),
+                format!("{table}.rows_bound_by_brand.fuel_stop"),
+                "the bound of all brands",
+            ),
+            (
                 (
                     "{ value = \"AUTOMOTIVE\", carriers = [\"health_home\"] }",
                     "{ value = \"AUTOMOTIVE\", carriers = [\"nobody\"] }",
                 ),
                 format!("{table}.department"),
                 "not among the participants",
+            ),
+            (
+                ("bound = 500000", "bound = 500000\ncarriers = [\"nobody\"]"),
+                format!("{table}.amount_fen"),
+                "not among the participants",
+            ),
+            (
+                ("bound = 500000", "bound = 500000\ncarriers = []"),
+                format!("{table}.amount_fen.carriers"),
+                "1 to 5 allowed",
             ),
         ] {
             let changed = text.replacen(change.0, change.1, 1);

@@ -15,6 +15,7 @@
 //! business. Committed examples of every released format are in `formats/`, and keep loading.
 
 mod constitution;
+mod cut_offs;
 mod document;
 mod draft;
 pub mod introduction;
@@ -26,12 +27,14 @@ mod succession;
 #[cfg(test)]
 mod testing;
 mod text;
+mod words;
 
 pub mod sample;
 
 pub mod sample_alliance;
 
 pub use constitution::{BrandProfile, CleanRoom, Constitution};
+pub use cut_offs::{CutOffs, Period};
 pub use document::{Document, FileError, Place};
 pub use draft::{DraftError, SETTINGS_TEMPLATE, Settings, draft};
 pub use introduction::Introduction;
@@ -40,8 +43,12 @@ pub use signatures::{
     Collected, LoadError, Ratified, SIGNED_DOMAIN, SignError, SignatureEntry, SignatureProblem,
     SignatureProblems, Signatures, collect, load, sign,
 };
-pub use succession::{Comparison, FollowError, NextError, compare, draft_next, load_next};
+pub use succession::{
+    Comparison, FollowError, NextError, Parting, compare, draft_freezing, draft_next,
+    draft_parting, load_next,
+};
 pub use text::{Address, Host, InvalidAddress, InvalidName, NAME_MAX_CHARACTERS, Name};
+pub use words::{Line, Sentence, Topic};
 
 /// A public sealing key as the files write it, for an auditor's entry in the settings.
 #[must_use]
@@ -72,6 +79,7 @@ mod tests {
         assert_eq!(ledger.total_step().get(), 10_000_000_000);
         assert_eq!(ledger.return_window().get(), 72 * 3_600_000);
         assert_eq!(constitution.clearing_zone().iana_name(), Some("Asia/Shanghai"));
+        assert_eq!(constitution.cut_offs(), None);
         let contract = constitution.clean_room().unwrap().contract();
         assert_eq!((contract.dataset(), contract.tables().len()), ("purchases_2017", 1));
 

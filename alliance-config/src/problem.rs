@@ -57,6 +57,12 @@ pub enum Problem {
         /// Its name.
         auditor: BrandId,
     },
+    /// A time of the day of cut-offs that are not there.
+    #[error(
+        "there are no cut-offs that this would be the time of: write `cut_offs = \"monthly\"`, \"weekly\" \
+         or \"daily\" beside it, or leave it out"
+    )]
+    CutOffTime,
     /// Too few brands for joint questions.
     #[error(
         "{found} brands cannot ask joint questions, with fewer than {CARRIERS_MIN} one learns the \
@@ -119,6 +125,7 @@ pub(crate) fn contract_place(error: &ContractError) -> &str {
         | ContractError::Count { at, .. }
         | ContractError::UnknownCarrier { at, .. }
         | ContractError::Bound { at, .. }
+        | ContractError::Unreachable { at, .. }
         | ContractError::Range { at, .. } => at,
         ContractError::Profile => "profile",
     }

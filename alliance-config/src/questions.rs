@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 use privacy::Contract;
-use privacy::contract::{Domain, OTHER};
+use privacy::contract::{Column, Domain, OTHER};
 use serde::Deserialize;
 
 use crate::problem::FORMAT;
@@ -114,6 +114,8 @@ pub struct Template {
     pub scopes: Vec<TemplateScope>,
     /// The part of the profile's cost of a query that it takes, in percent.
     pub cost_percent: u8,
+    /// Columns without which it cannot be asked and which not every contract has, each `table.column`.
+    pub needs: Vec<String>,
     /// The text.
     pub sql: String,
     /// Title.
@@ -141,6 +143,8 @@ struct RawTemplate {
     kind: TemplateKind,
     scopes: Vec<TemplateScope>,
     cost_percent: u8,
+    #[serde(default)]
+    needs: Vec<String>,
     sql: String,
     title: Words,
     note: Words,
@@ -186,10 +190,21 @@ shipped!(
     "retention",
     "brand-comparison",
     "spending-comparison",
+    "monthly-active-comparison",
+    "electronic-card-comparison",
+    "redemption-comparison",
+    "basket-comparison",
+    "acquisition-comparison",
+    "redemption-by-month",
+    "net-sales",
     "campaign-before-and-during",
     "campaign-attribution",
     "experiment-groups",
     "departments",
+    "members-by-age",
+    "sales-by-age",
+    "sales-by-region",
+    "stores-of-region",
 );
 
 /// The templates that ship with the project, over the sample's dataset.
@@ -227,15 +242,18 @@ impl Template {
         let parameters = raw.parameters.into_iter().map(|raw| parameter(raw).map_err(wrong));
         let parameters = parameters.collect::<Result<Vec<_>, _>>()?;
         let (kind, scopes, cost_percent) = (raw.kind, raw.scopes, raw.cost_percent);
-        let (sql, title, note) = (raw.sql, raw.title, raw.note);
+        let (needs, sql, title, note) = (raw.needs, raw.sql, raw.title, raw.note);
+        if let Some(needed) = needs.iter().find(|needed| !needed.contains('.')) {
+            return Err(wrong(format!("needs {needed:?}: a column is written table.column")));
+        }
         let id = id.to_owned();
-        let template = Self { id, kind, scopes, cost_percent, sql, title, note, parameters };
-        template.placeholders()?;
+        let template = Self { id, kind, scopes, cost_percent, needs, sql, title, note, parameters };
+        template.check_parameters()?;
         Ok(template)
     }
 
     /// Every brace is a parameter's, and every parameter is used.
-    fn placeholders(&self) -> Result<(), TemplateError> {
+    fn check_parameters(&self) -> Result<(), TemplateError> {
         let mut rest = self.sql.clone();
         for parameter in &self.parameters {
             let place = format!("{{{}}}", parameter.name);
@@ -253,7 +271,7 @@ impl Template {
     /// The question with these parameters, the others by default, under a contract.
     ///
     /// # Errors
-    /// A parameter that is unknown, or not what it may be.
+    /// A parameter that is unknown, or not what it may be; a column that the contract does not have.
     pub fn fill(
         &self,
         contract: &Contract,
@@ -266,6 +284,11 @@ impl Template {
                 known.join(", ")
             )));
         }
+        if let Some(absent) = self.absent(contract).first() {
+            return Err(self.wrong(format!(
+                "the contract has no column {absent}, which this asks about: a later constitution may bring it"
+            )));
+        }
         let mut sql = self.sql.clone();
         for parameter in &self.parameters {
             let text = given.get(&parameter.name).unwrap_or(&parameter.default);
@@ -275,6 +298,13 @@ impl Template {
             sql = sql.replace(&format!("{{{}}}", parameter.name), &checked);
         }
         Ok(sql)
+    }
+
+    /// Columns that it needs and the contract does not have: with any it cannot be asked.
+    #[must_use]
+    pub fn absent(&self, contract: &Contract) -> Vec<&str> {
+        let absent = self.needs.iter().filter(|needed| column(contract, needed).is_none());
+        absent.map(String::as_str).collect()
     }
 
     fn has(&self, name: &str) -> bool {
@@ -342,11 +372,15 @@ impl Parameter {
     }
 }
 
-fn declared(contract: &Contract, column: &str) -> Option<Vec<String>> {
-    let (table, column) = column.split_once('.')?;
+/// The column that is written `table.column`.
+fn column<'c>(contract: &'c Contract, name: &str) -> Option<&'c Column> {
+    let (table, column) = name.split_once('.')?;
     let table = contract.tables().iter().find(|known| known.name() == table)?;
-    let column = table.columns().iter().find(|known| known.name() == column)?;
-    match column.domain() {
+    table.columns().iter().find(|known| known.name() == column)
+}
+
+fn declared(contract: &Contract, name: &str) -> Option<Vec<String>> {
+    match column(contract, name)?.domain() {
         Domain::Text { values, .. } => {
             let values = values.iter().map(|value| value.text().to_owned());
             Some(values.chain([OTHER.to_owned()]).collect())
@@ -384,8 +418,24 @@ mod tests {
     use super::*;
     use crate::Constitution;
 
+    /// The sample's, with what a pilot may add to it and with the column that its data do not have.
     fn contract() -> Contract {
+        let card = "[[clean_room.tables.columns]]\nkind = \"integer\"\nname = \"electronic_card\"\n\
+                    unit = \"cards\"\nminimum = 0\nmaximum = 1\n";
+        let settings = format!(
+            "{}\n{card}{}",
+            crate::sample_alliance::SETTINGS,
+            crate::sample_alliance::PILOT_TABLES
+        );
+        let text = crate::testing::constitution_of(&settings);
+        Constitution::parse(text.as_bytes()).unwrap().clean_room().unwrap().contract().clone()
+    }
+
+    fn contract_with(columns: &str) -> Contract {
+        let first = "[[clean_room.tables.columns]]\nkind = \"date\"";
         let text = crate::testing::sample_constitution();
+        assert!(text.contains(first));
+        let text = text.replacen(first, &format!("{columns}{first}"), 1);
         Constitution::parse(text.as_bytes()).unwrap().clean_room().unwrap().contract().clone()
     }
 
@@ -443,7 +493,7 @@ mod tests {
                 planned += 1;
             }
         }
-        assert!(planned >= 30, "{planned}");
+        assert!(planned >= 54, "{planned}");
     }
 
     #[test]
@@ -465,6 +515,77 @@ mod tests {
         assert!(fill("active-rate", "month", "3").unwrap_err().contains("its parameters: months"));
     }
 
+    /// Each measure of the brand comparison is there, is asked of the own brand and of all, and has both
+    /// languages.
+    #[test]
+    fn the_brand_comparison_is_whole() {
+        let comparisons: Vec<Template> = shipped()
+            .unwrap()
+            .into_iter()
+            .filter(|template| template.kind == TemplateKind::Comparison)
+            .collect();
+        for (id, measure) in [
+            ("monthly-active-comparison", "active_members"),
+            ("electronic-card-comparison", "electronic_card_share"),
+            ("redemption-comparison", "monthly_redemption_rate"),
+            ("basket-comparison", "average_basket_fen"),
+            ("acquisition-comparison", "coupon_fen_per_new_member"),
+        ] {
+            let found = comparisons.iter().find(|template| template.id == id);
+            assert!(found.is_some_and(|found| found.sql.contains(measure)), "{id}");
+        }
+        let chinese = |text: &str| text.chars().any(|letter| ('一'..='龥').contains(&letter));
+        for template in &comparisons {
+            assert_eq!(template.scopes, [TemplateScope::Local, TemplateScope::Joint]);
+            for words in [&template.title, &template.note] {
+                assert!(chinese(&words.zh) && !chinese(&words.en), "{}", template.id);
+            }
+        }
+    }
+
+    /// A year of one of five brands at `trial` pays for the five measures of the comparison, of its own members and of
+    /// all: a brand's share holds 2.4 local questions at the usual cost.
+    #[test]
+    fn a_year_of_five_brands_pays_for_the_whole_comparison() {
+        let contract = contract();
+        assert_eq!((contract.participants().len(), contract.profile().name()), (5, "trial"));
+        let (purpose, analyst) = (contract.purposes()[0], "analyst".parse().unwrap());
+        let usual = contract.rho_per_question().get();
+        let (mut local, mut joint) = (0, 0);
+        for measure in ["monthly-active", "electronic-card", "redemption", "basket", "acquisition"]
+        {
+            let template = template(&format!("{measure}-comparison"));
+            let sql = template.fill(&contract, &BTreeMap::new()).unwrap();
+            let rho = PicoRho::new(usual * u64::from(template.cost_percent) / 100);
+            let participants = contract.participants().to_vec();
+            let asked = QuerySpec { sql: sql.clone(), purpose, analyst, participants, rho };
+            joint += DpPlan::new(&contract, &asked).unwrap().rho().get();
+            let alone = LocalQuestion { sql, purpose, analyst, rho };
+            let brand = contract.participants()[2];
+            local += DpPlan::local(&contract, brand, &alone).unwrap().rho().get();
+        }
+        assert!(local <= contract.local_quota().get(), "{local}");
+        assert!(joint <= contract.joint_quota().get(), "{joint}");
+    }
+
+    #[test]
+    fn what_the_contract_has_no_column_for_is_refused_by_its_name() {
+        let sample = contract_with("");
+        let cards = template("electronic-card-comparison");
+        assert_eq!(cards.absent(&sample), ["purchases.electronic_card"]);
+        let refused = cards.fill(&sample, &BTreeMap::new()).unwrap_err();
+        assert!(
+            refused.problem.starts_with("the contract has no column purchases.electronic_card"),
+            "{refused}"
+        );
+        assert!(cards.fill(&contract(), &BTreeMap::new()).is_ok());
+        assert_eq!(template("members-by-age").absent(&sample), ["members.age_band"]);
+        let stores = template("stores-of-region");
+        assert_eq!(stores.absent(&sample), ["purchases.region", "purchases.store"]);
+        let others = ["redemption-comparison", "basket-comparison", "acquisition-comparison"];
+        assert!(others.iter().all(|id| template(id).fill(&sample, &BTreeMap::new()).is_ok()));
+    }
+
     #[test]
     fn a_template_that_cannot_be_right_is_refused_with_the_reason() {
         let good = SHIPPED[3].1;
@@ -479,6 +600,7 @@ mod tests {
                 "scopes must not be empty",
             ),
             ("kind = \"dashboard\"", "kind = \"chart\"", "unknown variant `chart`"),
+            ("format = 0", "format = 0\nneeds = [\"receipt\"]", "a column is written table.column"),
         ] {
             let refused = Template::parse("x", &good.replace(from, to)).unwrap_err();
             assert!(refused.problem.contains(words), "{refused}");

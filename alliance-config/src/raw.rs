@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::civil::Date;
+use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use privacy::contract::{RawPublicTable, RawTable};
 use protocol::amount::Value;
@@ -17,6 +17,7 @@ use protocol::time::{Milliseconds, Timestamp};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::cut_offs::Period;
 use crate::text::{Address, Id, Ratio, ed25519, name_part, x25519};
 
 /// Micro-fen in a fen.
@@ -107,6 +108,12 @@ pub(crate) struct RawAlliance {
 pub(crate) struct RawClearing {
     #[serde(deserialize_with = "zone")]
     pub zone: TimeZone,
+    /// How often brands open what they owe each other; without it, when their operators say so.
+    #[serde(default, deserialize_with = "period")]
+    pub cut_offs: Option<Period>,
+    /// At which time of the day.
+    #[serde(default, deserialize_with = "time_of_day")]
+    pub cut_off_time: Option<Time>,
     /// Debts of and to brands that write no more, settled by this constitution.
     #[serde(default)]
     pub written_off: Vec<RawWrittenOff>,
@@ -300,6 +307,26 @@ fn zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeZone, D::Error
     TimeZone::get(&name).ok().filter(|zone| zone.iana_name() == Some(name.as_str())).ok_or_else(
         || D::Error::custom("no zone of the IANA database; write one such as \"Asia/Shanghai\""),
     )
+}
+
+fn period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Period>, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let known = Period::ALL.into_iter().find(|period| period.name() == name);
+    known.map(Some).ok_or_else(|| {
+        D::Error::custom(
+            "cut-offs are \"daily\", \"weekly\" (Mondays) or \"monthly\" (the first day)",
+        )
+    })
+}
+
+fn time_of_day<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Time>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    // the one form: jiff would take others too
+    let time = Time::strptime("%H:%M", &text).ok();
+    let exact = time.filter(|time| time.strftime("%H:%M").to_string() == text);
+    exact
+        .map(Some)
+        .ok_or_else(|| D::Error::custom("a time of the day is written \"00:00\" to \"23:59\""))
 }
 
 fn return_window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Milliseconds, D::Error> {

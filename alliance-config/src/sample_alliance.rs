@@ -12,6 +12,10 @@ use crate::Name;
 /// The settings file, as text.
 pub const SETTINGS: &str = include_str!("../sample/alliance.toml");
 
+/// What a pilot may put at the end of [`SETTINGS`], as text: tables and columns that the sample itself has not, so that its
+/// contract stays what it was.
+pub const PILOT_TABLES: &str = include_str!("../sample/pilot-tables.toml");
+
 /// Id, names, and the settlement value of one point in micro-fen.
 const BRANDS: [(&str, &str, &str, u32); 5] = [
     ("fresh_counter", "鲜食柜台", "Fresh Counter", 1_250_000),

@@ -61,6 +61,11 @@ pub(crate) fn constitution(n: u8) -> String {
 
 /// The sample alliance's constitution, its brands in the order of their ids.
 pub(crate) fn sample_constitution() -> String {
+    constitution_of(sample_alliance::SETTINGS)
+}
+
+/// A constitution of the sample's brands by other settings.
+pub(crate) fn constitution_of(settings: &str) -> String {
     let brands: Vec<_> = (0..)
         .zip(sample::BRANDS)
         .map(|(brand, sample)| {
@@ -71,5 +76,5 @@ pub(crate) fn sample_constitution() -> String {
             Introduction::new(id, profile, described.point_value, keys(brand))
         })
         .collect();
-    draft(&brands, &Settings::parse(sample_alliance::SETTINGS.as_bytes()).unwrap()).unwrap()
+    draft(&brands, &Settings::parse(settings.as_bytes()).unwrap()).unwrap()
 }

@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -39,21 +40,43 @@ func check(err error) {
 type source struct {
 	prefix string
 	client *http.Client
+	// tiles that were read: every entry asks for its own again
+	tiles map[string][]byte
 }
+
+// A node counts the requests of an address and says when the next may come.
+const (
+	retries = 20
+	longest = 5 * time.Minute
+)
 
 func (s *source) read(name string) ([]byte, error) {
 	if s.client == nil {
 		return os.ReadFile(filepath.Join(s.prefix, name))
 	}
-	answer, err := s.client.Get(strings.TrimSuffix(s.prefix, "/") + "/" + name)
-	if err != nil {
-		return nil, err
+	for attempt := 0; ; attempt++ {
+		answer, err := s.client.Get(strings.TrimSuffix(s.prefix, "/") + "/" + name)
+		if err != nil {
+			return nil, err
+		}
+		data, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if answer.StatusCode == 200 {
+			return data, err
+		}
+		busy := answer.StatusCode == 429 || answer.StatusCode == 503
+		if !busy || attempt == retries {
+			return nil, fmt.Errorf("%s: %s", name, answer.Status)
+		}
+		pause := time.Second
+		if seconds, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil && seconds > 0 {
+			pause = time.Duration(seconds) * time.Second
+		}
+		if pause > longest {
+			return nil, fmt.Errorf("%s: %s, and not before %s", name, answer.Status, pause)
+		}
+		time.Sleep(pause)
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != 200 {
-		return nil, fmt.Errorf("%s: %s", name, answer.Status)
-	}
-	return io.ReadAll(answer.Body)
 }
 
 // name is a tile's in C2SP tlog-tiles, where the height is always 8 and not said.
@@ -68,9 +91,13 @@ func (s *source) SaveTiles([]tlog.Tile, [][]byte) {}
 func (s *source) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	var data [][]byte
 	for _, tile := range tiles {
-		bytes, err := s.read(name(tile))
-		if err != nil {
-			return nil, err
+		bytes, known := s.tiles[name(tile)]
+		if !known {
+			var err error
+			if bytes, err = s.read(name(tile)); err != nil {
+				return nil, err
+			}
+			s.tiles[name(tile)] = bytes
 		}
 		data = append(data, bytes)
 	}
@@ -118,8 +145,8 @@ func (c *cosigner) Verify(text, signature []byte) bool {
 	if len(signature) != 8+ed25519.SignatureSize {
 		return false
 	}
-	time := binary.BigEndian.Uint64(signature)
-	message := fmt.Sprintf("cosignature/v1\ntime %d\n%s", time, text)
+	at := binary.BigEndian.Uint64(signature)
+	message := fmt.Sprintf("cosignature/v1\ntime %d\n%s", at, text)
 	return ed25519.Verify(c.key, []byte(message), signature[8:])
 }
 
@@ -147,7 +174,7 @@ func main() {
 	}
 	log, err := note.NewVerifier(os.Args[1])
 	check(err)
-	files := &source{prefix: os.Args[2]}
+	files := &source{prefix: os.Args[2], tiles: map[string][]byte{}}
 	if strings.HasPrefix(os.Args[2], "http") {
 		files.client = http.DefaultClient
 		if ca := os.Getenv("VERIFY_CA"); ca != "" {

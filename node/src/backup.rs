@@ -28,13 +28,16 @@ const PAIRS: &str = "store.pairs";
 const SCAN: &str = "store.scan";
 const FILES: &str = "files";
 /// Folders and files that are copied, in an order in which nothing is ahead of what follows it.
-const COPIED: [&str; 8] = [
+const COPIED: [&str; 11] = [
     "archive",
     "facts",
     "constitution.toml",
     "constitution.signatures",
     "constitutions",
+    "drafts",
     "mappings",
+    "policy.toml",
+    "templates",
     "introduction.toml",
     "node.toml",
 ];

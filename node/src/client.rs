@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, LINK};
 use hyper::{HeaderMap, Request};
 pub use hyper::{Method, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -24,7 +24,7 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use crate::http::{Problem, SessionRequest, SessionView};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, ClientIdentity, TlsError};
 
 /// Connections open at once; further requests wait.
 const CONNECTIONS_MAX: usize = 8;
@@ -123,7 +123,19 @@ impl Client {
     /// # Errors
     /// When the certificate is not one.
     pub fn connect(base: SocketAddr, certificate_pem: &[u8]) -> Result<Self, ClientError> {
-        let connector = TlsConnector::from(tls::pinned(certificate_pem)?);
+        Self::connect_as(base, certificate_pem, None)
+    }
+
+    /// The same for a client that shows a certificate of its own.
+    ///
+    /// # Errors
+    /// When a certificate is not one, or the key is not its key.
+    pub fn connect_as(
+        base: SocketAddr,
+        certificate_pem: &[u8],
+        own: Option<&ClientIdentity>,
+    ) -> Result<Self, ClientError> {
+        let connector = TlsConnector::from(tls::pinned_with(certificate_pem, own)?);
         Ok(Self(Arc::new(Inner {
             address: base,
             connector,
@@ -176,6 +188,41 @@ impl Client {
     /// See [`ClientError`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         decode(&self.success(Method::GET, path, &[], None).await?)
+    }
+
+    /// Gets one page of a list, and the path of the next one, if there is one.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn get_page<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<(Vec<T>, Option<String>), ClientError> {
+        let answer = self.success(Method::GET, path, &[], None).await?;
+        let link = answer.headers.get(LINK).and_then(|link| link.to_str().ok());
+        let route = path.split('?').next().unwrap_or(path);
+        let next = link.and_then(next_page).map(|query| format!("{route}{query}"));
+        Ok((decode(&answer)?, next))
+    }
+
+    /// Gets a list page by page, so many of its items at most.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn get_list<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        most: usize,
+    ) -> Result<Vec<T>, ClientError> {
+        let mut all = Vec::new();
+        let mut path = Some(path.to_owned());
+        while let Some(page) = path.filter(|_| all.len() < most) {
+            let (items, next) = self.get_page(&page).await?;
+            all.extend(items);
+            path = next;
+        }
+        all.truncate(most);
+        Ok(all)
     }
 
     /// Gets bytes.
@@ -343,6 +390,12 @@ impl Client {
     ) -> ClientError {
         ClientError::Unreachable { address: self.0.address, source: source.into() }
     }
+}
+
+/// The next page of a list, relative to its route, as the node's `Link` has it.
+fn next_page(link: &str) -> Option<&str> {
+    let (query, _) = link.strip_prefix('<')?.split_once(">; rel=\"next\"")?;
+    Some(query).filter(|query| query.starts_with('?'))
 }
 
 fn decode<T: DeserializeOwned>(answer: &Answer) -> Result<T, ClientError> {

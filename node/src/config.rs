@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::desk::DeskSettings;
 use crate::http::RateLimits;
 use crate::store::{InvalidAddress, PostgresAddress, PostgresStore, SledStore, Store, StoreError};
-use crate::vault::HeldBrandKey;
+use crate::tls::{ClientCertificateSettings, OutgoingCertificate, ServerTls, TlsError};
+use crate::vault::{BrandKey, HeldBrandKey};
 use crate::webhooks::WebhookSettings;
 
 /// The node's own settings, in `node.toml`.
@@ -48,6 +49,9 @@ pub struct Settings {
     /// MiB by which the journal grows at least before a snapshot of it is written.
     #[serde(default = "snapshot_mib", skip_serializing_if = "is_snapshot_mib")]
     pub snapshot_mib: u32,
+    /// Days after which the last whole backup is too old, which is an alert then; 0 for never.
+    #[serde(default = "backup_alert_days", skip_serializing_if = "is_backup_alert_days")]
+    pub backup_alert_days: u32,
     /// Witnessing beyond the alliance.
     #[serde(default, skip_serializing_if = "Witnessing::is_empty")]
     pub witnessing: Witnessing,
@@ -63,6 +67,36 @@ pub struct Settings {
     /// How what happens is sent to who asked for it.
     #[serde(default, skip_serializing_if = "WebhookSettings::is_default")]
     pub webhooks: WebhookSettings,
+    /// Which certificates of clients are taken over HTTPS, and who has to come with one.
+    #[serde(default, skip_serializing_if = "ClientCertificateSettings::is_default")]
+    pub client_certificates: ClientCertificateSettings,
+    /// How the node audits all brands' logs by itself.
+    #[serde(default, skip_serializing_if = "AuditSettings::is_default")]
+    pub audit: AuditSettings,
+}
+
+/// How the node audits all brands' logs by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditSettings {
+    /// Hours from one audit to the next; 0 for none but those that are asked for.
+    pub every_hours: u32,
+    /// PEM file of what the other brands' nodes are known by over HTTPS, from the data directory unless absolute: their
+    /// certificates, or their authorities'. Without it, the authorities that the system trusts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trusted: Option<PathBuf>,
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        Self { every_hours: 24, trusted: None }
+    }
+}
+
+impl AuditSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How members' fields are kept.
@@ -83,11 +117,12 @@ impl VaultSettings {
         *self == Self::default()
     }
 
-    /// The brand key, from where the settings say.
+    /// The brand key, from where the settings say: the one place where a node chooses among what implements
+    /// [`BrandKey`].
     ///
     /// # Errors
     /// A sentence that says what is wrong: the cipher's name, the file, the variable.
-    pub fn brand_key(&self, file: &Path) -> Result<HeldBrandKey, String> {
+    pub fn brand_key(&self, file: &Path) -> Result<Arc<dyn BrandKey>, String> {
         let cipher = match &self.cipher {
             None => Cipher::default(),
             Some(name) => Cipher::from_name(name).ok_or_else(|| {
@@ -98,7 +133,7 @@ impl VaultSettings {
             None => HeldBrandKey::read(file),
             Some(name) => HeldBrandKey::from_environment(name),
         };
-        Ok(key.map_err(|error| error.to_string())?.sealing_with(cipher))
+        Ok(Arc::new(key.map_err(|error| error.to_string())?.sealing_with(cipher)))
     }
 }
 
@@ -112,6 +147,18 @@ const fn snapshot_mib() -> u32 {
 #[allow(clippy::trivially_copy_pass_by_ref)]
 const fn is_snapshot_mib(found: &u32) -> bool {
     *found == SNAPSHOT_MIB
+}
+
+/// Days after which a backup is too old, unless the settings say otherwise.
+pub const BACKUP_ALERT_DAYS: u32 = 7;
+
+const fn backup_alert_days() -> u32 {
+    BACKUP_ALERT_DAYS
+}
+// as serde asks for it
+#[allow(clippy::trivially_copy_pass_by_ref)]
+const fn is_backup_alert_days(found: &u32) -> bool {
+    *found == BACKUP_ALERT_DAYS
 }
 
 impl Settings {
@@ -128,12 +175,31 @@ impl Settings {
             store: None,
             store_trusted: None,
             snapshot_mib: SNAPSHOT_MIB,
+            backup_alert_days: BACKUP_ALERT_DAYS,
             witnessing,
             vault: VaultSettings::default(),
             desk: DeskSettings::default(),
             rate_limits: RateLimits::default(),
             webhooks: WebhookSettings::default(),
+            client_certificates: ClientCertificateSettings::default(),
+            audit: AuditSettings::default(),
         }
+    }
+
+    /// Reads what the node serves TLS with.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged, or the settings could check nobody.
+    pub fn open_tls(&self, data: &DataDirectory) -> Result<ServerTls, TlsError> {
+        let tls = ServerTls::open(&data.tls(), &self.client_certificates.under(data.path()))?;
+        Ok(tls.showing(self.shown(data.path())))
+    }
+
+    /// The certificates that the node shows to others' servers, with paths from a directory.
+    fn shown(&self, directory: &Path) -> Vec<OutgoingCertificate> {
+        let witnesses = self.witnessing.ask.iter().filter_map(|asked| asked.own_under(directory));
+        let receivers = self.webhooks.under(directory).client_certificate;
+        witnesses.chain(receivers).collect()
     }
 
     /// Opens the store that these settings choose.
@@ -201,6 +267,10 @@ pub struct Witnessing {
     /// Verifier keys of foreign logs; a log's origin is its key's name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foreign_logs: Vec<LogKey>,
+    /// After this node was put back to an older state: the number that its alert tells, by which the operator
+    /// says that nothing was cosigned of foreign logs beyond what the node knows of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_restore: Option<u64>,
     /// Witnesses that are asked to cosign the own log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ask: Vec<AskedWitness>,
@@ -223,6 +293,17 @@ pub struct AskedWitness {
     /// PEM file of the certificates it may be known by; without it, those the system trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted: Option<PathBuf>,
+    /// What is shown to it if it asks for a client's certificate; without it, nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<OutgoingCertificate>,
+}
+
+impl AskedWitness {
+    /// The certificate that is shown to it, with paths from a directory.
+    #[must_use]
+    pub fn own_under(&self, directory: &Path) -> Option<OutgoingCertificate> {
+        self.client_certificate.as_ref().map(|own| own.under(directory))
+    }
 }
 
 macro_rules! keys {
@@ -323,6 +404,11 @@ impl DataDirectory {
     pub fn own_blocks(&self) -> PathBuf {
         self.0.join("own-blocks")
     }
+    /// Questions and openings of answered joint questions.
+    #[must_use]
+    pub fn openings(&self) -> PathBuf {
+        self.0.join("openings")
+    }
     /// The key-value store.
     #[must_use]
     pub fn store(&self) -> PathBuf {
@@ -342,6 +428,21 @@ impl DataDirectory {
     #[must_use]
     pub fn mappings(&self) -> PathBuf {
         self.0.join("mappings")
+    }
+    /// Copies of all brands' logs, for the node's own audit.
+    #[must_use]
+    pub fn audited_logs(&self) -> PathBuf {
+        self.0.join("audit").join("logs")
+    }
+    /// What the last of the node's own audits found.
+    #[must_use]
+    pub fn audit_report(&self) -> PathBuf {
+        self.0.join("audit").join("report.json")
+    }
+    /// When that was, and how it went.
+    #[must_use]
+    pub fn last_audit(&self) -> PathBuf {
+        self.0.join("audit").join("last.json")
     }
     /// What this node holds of the other brands' logs.
     #[must_use]
@@ -373,10 +474,15 @@ impl DataDirectory {
     pub fn constitutions(&self) -> PathBuf {
         self.0.join("constitutions")
     }
-    /// Its signatures.
+    /// The first constitution's signatures.
     #[must_use]
     pub fn signatures(&self) -> PathBuf {
         self.0.join("constitution.signatures")
+    }
+    /// Drafts of the next constitution that this brand looks at, and has not taken.
+    #[must_use]
+    pub fn drafts(&self) -> PathBuf {
+        self.0.join("drafts")
     }
     /// Where a running node writes the addresses it listens on.
     #[must_use]
@@ -397,6 +503,11 @@ impl DataDirectory {
     #[must_use]
     pub fn webhooks(&self) -> PathBuf {
         self.0.join("webhooks.json")
+    }
+    /// What is known of the last backup.
+    #[must_use]
+    pub fn last_backup(&self) -> PathBuf {
+        self.0.join("last-backup.json")
     }
     /// The node's own settings.
     #[must_use]
@@ -501,6 +612,7 @@ impl DataDirectory {
         let settings: Settings = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         settings.rate_limits.check().map_err(&wrong)?;
         settings.webhooks.check().map_err(&wrong)?;
+        settings.client_certificates.check().map_err(&wrong)?;
         let brand = BrandId::new(&settings.brand).map_err(|error| wrong(error.to_string()))?;
         Ok((settings, brand))
     }

@@ -233,7 +233,8 @@ impl Known {
     }
 }
 
-fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+/// The TOML files of a folder; none when it is not there.
+pub(crate) fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     let failed = |source| ConfigError::Io { action: "read", path: folder.into(), source };
     if !folder.exists() {
         return Ok(Vec::new());

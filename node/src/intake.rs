@@ -9,6 +9,7 @@ use alliance_config::sample::SampleBrand;
 use protocol::ids::BrandId;
 use protocol::time::Timestamp;
 
+use crate::programme::Earned;
 use crate::purchases::{
     BasketChange, Facts, FileProblem, ImportError, ImportReport, ImportTerms, Mapping,
     MembersReport, Pace, Progress, SinkError, Source, import_members,
@@ -99,18 +100,16 @@ pub struct BrandImport {
     pub members: Option<MembersReport>,
     /// Their receipts.
     pub purchases: Option<ImportReport>,
-    /// Baskets that earned.
-    pub movements: u64,
-    /// What they earned together.
-    pub points: u64,
+    /// What these came to in the programme.
+    pub earned: Earned,
 }
 
-/// Has changed baskets counted; gives how many movements came of it, and how many points.
-pub type Counting<'a> = dyn FnMut(&[BasketChange]) -> Result<(u64, u64), SinkError> + 'a;
+/// Has changed baskets counted; gives what came of it.
+pub type Counting<'a> = dyn FnMut(&[BasketChange]) -> Result<Earned, SinkError> + 'a;
 
 /// Imports a brand's members, then its purchases. Blocks; may be repeated after anything.
 ///
-/// `sink` gets the changed baskets, in batches, and says how many earned and how many points together; what
+/// `sink` gets the changed baskets, in batches, and says what they earned; what
 /// they earned must be durable when it returns, and entered no second time for a basket and part that it
 /// has had.
 ///
@@ -130,22 +129,20 @@ pub fn import_brand(
         today: rules.today(),
         pace: rules.pace,
     };
-    let mut done = BrandImport { members: None, purchases: None, movements: 0, points: 0 };
+    let mut done = BrandImport { members: None, purchases: None, earned: Earned::default() };
     if let Some(source) = &files.members {
         let mut told = |done| progress(Stage::Members, done);
         done.members = Some(import_members(vault, source, terms, rules.at, &mut told)?);
     }
     if let Some(source) = &files.purchases {
-        let (mut movements, mut points) = (0_u64, 0_u64);
+        let mut earned = Earned::default();
         let mut sink = |changes: &[BasketChange]| {
-            let (more, earned) = sink(changes)?;
-            movements = movements.saturating_add(more);
-            points = points.saturating_add(earned);
+            earned = earned.and(sink(changes)?);
             Ok(())
         };
         let mut told = |done| progress(Stage::Purchases, done);
         done.purchases = Some(facts.import(vault, source, terms, &mut sink, &mut told)?);
-        (done.movements, done.points) = (movements, points);
+        done.earned = earned;
     }
     Ok(done)
 }
@@ -197,13 +194,16 @@ mod tests {
         let earn = Rules::from_toml(alliance_config::sample::FIRST_RULES).unwrap();
         let mut told = BTreeSet::new();
         let mut run = || {
+            let Brand { vault, facts, files, rules, .. } = &brand;
             let mut sink = |changes: &[BasketChange]| {
                 for change in changes {
                     assert!(told.insert((*change.basket.as_bytes(), change.part)));
                 }
-                Ok(would_earn(&earn, changes))
+                let agreed = |member| {
+                    vault.consents(member).map(|consents| consents.allows(Purpose::Programme))
+                };
+                Ok(would_earn(&earn, changes, agreed).unwrap())
             };
-            let Brand { vault, facts, files, rules, .. } = &brand;
             import_brand(vault, facts, files, rules, &mut sink, &mut |_, _| {}).unwrap()
         };
         let first = run();
@@ -213,11 +213,13 @@ mod tests {
         assert_eq!((purchases.rows_read, purchases.rows_kept), (2_094, 2_094));
         assert_eq!((purchases.baskets, purchases.amount_fen), (2_092, 5_404_200));
         // each basket is rounded down by less than a yuan, and a few earn nothing at all
-        assert!(first.points <= 54_042 && first.points > 54_042 - 2_092, "{}", first.points);
-        assert!(first.movements <= 2_092 && first.movements > 2_000, "{}", first.movements);
+        let Earned { movements, points, without_consent } = first.earned;
+        assert!(points <= 54_042 && points > 54_042 - 2_092, "{points}");
+        assert!(movements <= 2_092 && movements > 2_000, "{movements}");
+        assert_eq!(without_consent, 0, "the sample's rule states their consent");
         let again = run();
         let again_members = again.members.unwrap();
-        assert_eq!((again_members.known, again.movements), (160, 0));
+        assert_eq!((again_members.known, again.earned.movements), (160, 0));
         assert!(again.purchases.unwrap().already_imported);
         assert_eq!(told.len(), 2_092);
     }
@@ -228,7 +230,8 @@ mod tests {
         let mut last = None;
         let mut progress = |stage, done| last = Some((stage, done));
         let Brand { vault, facts, files, rules, .. } = &brand;
-        let done = import_brand(vault, facts, files, rules, &mut |_| Ok((0, 0)), &mut progress);
+        let done =
+            import_brand(vault, facts, files, rules, &mut |_| Ok(Earned::default()), &mut progress);
         let purchases = done.unwrap().purchases.unwrap();
         // of the 117 lines of quantity 0, three have an amount; the total is that of all lines
         assert_eq!(purchases.dropped, BTreeMap::from([(DropReason::NothingSold, 114)]));

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod backup;
+pub mod charts;
 pub mod cleanroom;
 pub mod cli;
 pub mod client;
@@ -9,6 +10,7 @@ pub mod config;
 pub mod console;
 pub mod constitutions;
 pub mod desk;
+pub mod drafts;
 pub mod exchange;
 pub mod fragments;
 pub mod http;

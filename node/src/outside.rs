@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::tls::{self, TlsError};
+use crate::tls::{OutgoingCertificate, OutgoingTls, TlsError};
 
 /// Longest wait for an answer, from the first packet to the last.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,9 +32,12 @@ pub enum OutsideError {
     /// The address cannot be used.
     #[error("the URL of a witness is http:// or https://, a host, and a path without a query")]
     Url,
-    /// The certificate it is to be known by.
+    /// The certificate it is to be known by, or that is shown to it.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A certificate is to be shown where there is no TLS.
+    #[error("a client_certificate is shown over https:// alone, and this URL begins with http://")]
+    Clear,
     /// Not reached, or hung up.
     #[error("it cannot be reached, or hangs up")]
     Unreachable,
@@ -60,16 +63,20 @@ pub struct OutsideClient {
     host: String,
     port: u16,
     path: String,
-    tls: Option<TlsConnector>,
+    tls: Option<OutgoingTls>,
 }
 
 impl OutsideClient {
     /// The witness whose submission prefix is `url`. Over TLS it is known by a certificate of the
-    /// authorities in the file `trusted`, or of those the system trusts.
+    /// authorities in the file `trusted`, or of those the system trusts, and shown the certificate `own` if it asks.
     ///
     /// # Errors
-    /// When the URL is none, or there are no certificates to trust.
-    pub fn new(url: &str, trusted: Option<&Path>) -> Result<Self, OutsideError> {
+    /// When the URL is none, there are no certificates to trust, or the own one cannot be used.
+    pub fn new(
+        url: &str,
+        trusted: Option<&Path>,
+        own: Option<&OutgoingCertificate>,
+    ) -> Result<Self, OutsideError> {
         let url: Uri = url.parse().map_err(|_| OutsideError::Url)?;
         let is_tls = match url.scheme_str() {
             Some("https") => true,
@@ -80,7 +87,11 @@ impl OutsideClient {
         if url.query().is_some() {
             return Err(OutsideError::Url);
         }
-        let tls = if is_tls { Some(TlsConnector::from(tls::trusting(trusted)?)) } else { None };
+        let tls = match (is_tls, own) {
+            (true, _) => Some(OutgoingTls::open(trusted, own)?),
+            (false, Some(_)) => return Err(OutsideError::Clear),
+            (false, None) => None,
+        };
         let port = url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let path = format!("{}/add-checkpoint", url.path().trim_end_matches('/'));
         Ok(Self { host, port, path, tls })
@@ -104,7 +115,9 @@ impl OutsideClient {
             Some(tls) => {
                 let name =
                     ServerName::try_from(self.host.clone()).map_err(|_| OutsideError::Url)?;
-                let stream = tls.connect(name, tcp).await.map_err(|_| OutsideError::Unreachable)?;
+                let connector = TlsConnector::from(tls.config());
+                let stream = connector.connect(name, tcp).await;
+                let stream = stream.map_err(|_| OutsideError::Unreachable)?;
                 self.send(stream, body).await
             }
         }
@@ -129,6 +142,14 @@ pub(crate) struct Request<'a> {
     pub(crate) body: String,
 }
 
+/// A host and its port as a request names them.
+pub(crate) fn authority(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
 /// Posts on a connection, and ends it.
 ///
 /// # Errors
@@ -143,12 +164,8 @@ where
     let connection = tokio::spawn(connection);
     let _ends = AbortOnDrop(connection);
     let Request { host, port, path, headers, body } = asked;
-    let host = match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    };
     let mut request = hyper::Request::post(path)
-        .header(HOST, host)
+        .header(HOST, authority(host, port))
         .header(USER_AGENT, concat!("coalition/", env!("CARGO_PKG_VERSION")));
     for (name, value) in headers {
         request = request.header(name, value);
@@ -177,15 +194,16 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::tls::testing::Demanding;
 
     #[test]
     fn urls_that_lead_nowhere_are_refused() {
         for url in ["", "witness.example", "ftp://a/b", "http://", "http://a/b?c=d", "https:///a"] {
-            assert!(matches!(OutsideClient::new(url, None), Err(OutsideError::Url)), "{url}");
+            assert!(matches!(OutsideClient::new(url, None, None), Err(OutsideError::Url)), "{url}");
         }
-        let client = OutsideClient::new("http://witness.example:81/prefix/", None).unwrap();
+        let client = OutsideClient::new("http://witness.example:81/prefix/", None, None).unwrap();
         assert_eq!((client.port, client.path.as_str()), (81, "/prefix/add-checkpoint"));
-        let client = OutsideClient::new("http://[::1]", None).unwrap();
+        let client = OutsideClient::new("http://[::1]", None, None).unwrap();
         assert_eq!((client.host.as_str(), client.port), ("::1", 80));
     }
 
@@ -200,7 +218,24 @@ mod tests {
             let _ = stream.write_all(&answer).await;
             String::from_utf8(heard[..read].to_vec()).unwrap()
         });
-        (OutsideClient::new(&url, None).unwrap(), heard)
+        (OutsideClient::new(&url, None, None).unwrap(), heard)
+    }
+
+    #[tokio::test]
+    async fn a_witness_that_wants_a_certificate_is_shown_the_one_of_the_settings() {
+        let server = Demanding::start().await;
+        let url = format!("https://localhost:{}/w", server.port);
+        let (trusted, own) = (server.trusted(), server.own());
+        let without = OutsideClient::new(&url, Some(&trusted), None).unwrap();
+        let refused = without.add_checkpoint(String::new()).await;
+        assert!(matches!(refused, Err(OutsideError::Unreachable)), "{refused:?}");
+        let with = OutsideClient::new(&url, Some(&trusted), Some(&own)).unwrap();
+        assert_eq!(with.add_checkpoint(String::new()).await.unwrap().status, 200);
+        // one that was renewed is shown from then on
+        server.certify_again();
+        assert_eq!(with.add_checkpoint(String::new()).await.unwrap().status, 200);
+        let clear = OutsideClient::new("http://localhost/w", None, Some(&own));
+        assert!(matches!(clear, Err(OutsideError::Clear)));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! A throw-away PostgreSQL cluster of the programs that are installed: for tests and comparisons.
 //!
-//! It lives in a temporary directory, listens on a Unix socket there and nowhere else, and goes with the
-//! value. Durable as a real one: fsync and synchronous_commit stay on. A server refuses to run as root,
+//! It lives in a temporary directory, listens on a Unix socket there, and over TLS on this machine where that
+//! is asked for, and goes with the value. Durable as a real one: fsync and synchronous_commit stay on. A server refuses to run as root,
 //! so root runs it as the user `postgres`, whom Debian's package makes.
 
 use std::path::{Path, PathBuf};
@@ -37,6 +37,20 @@ pub enum ClusterError {
     },
 }
 
+/// Writes a file that its owner alone reads: a server takes no key that others could.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = std::fs::OpenOptions::new();
+    options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?
+        .write_all(text.as_bytes())
+}
+
 /// A server's programs.
 struct Programs {
     folder: PathBuf,
@@ -54,6 +68,23 @@ impl Programs {
         let folder = folders.into_iter().rev().find(has)?;
         let id = Command::new("id").arg("-u").output().ok()?;
         Some(Self { folder, as_user: id.stdout.trim_ascii() == b"0" })
+    }
+
+    /// Gives a file or a directory to who runs the server.
+    fn give(&self, path: &Path) -> Result<(), ClusterError> {
+        if !self.as_user {
+            return Ok(());
+        }
+        let given = Command::new("chown").arg(USER).arg(path).status();
+        let given = given
+            .map_err(|source| ClusterError::System { action: "give a directory away", source })?;
+        if given.success() {
+            return Ok(());
+        }
+        Err(ClusterError::Failed {
+            program: "chown".to_owned(),
+            said: format!("a file or directory could not be given to the user {USER}"),
+        })
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Result<Output, ClusterError> {
@@ -83,6 +114,7 @@ impl Programs {
 pub struct PostgresCluster {
     programs: Programs,
     folder: TempDir,
+    port: u16,
 }
 
 impl PostgresCluster {
@@ -91,34 +123,64 @@ impl PostgresCluster {
     /// # Errors
     /// When a server is installed and does not start.
     pub fn start() -> Result<Option<Self>, ClusterError> {
+        Self::start_with(None)
+    }
+
+    /// The same, listening on this machine over TCP as well, where it takes nobody without TLS.
+    ///
+    /// # Errors
+    /// When a server is installed and does not start.
+    pub fn start_over_tls(certificate: &str, key: &str) -> Result<Option<Self>, ClusterError> {
+        Self::start_with(Some((certificate, key)))
+    }
+
+    fn start_with(tls: Option<(&str, &str)>) -> Result<Option<Self>, ClusterError> {
         let Some(programs) = Programs::find() else { return Ok(None) };
         let system = |action| move |source| ClusterError::System { action, source };
         let folder = tempfile::Builder::new()
             .prefix("coalition-pg-")
             .tempdir()
             .map_err(system("make a temporary directory"))?;
-        if programs.as_user {
-            let given = Command::new("chown").arg(USER).arg(folder.path()).status();
-            if !given.map_err(system("give a directory away"))?.success() {
-                return Err(ClusterError::Failed {
-                    program: "chown".to_owned(),
-                    said: format!("a directory could not be given to the user {USER}"),
-                });
-            }
-        }
-        let cluster = Self { programs, folder };
+        programs.give(folder.path())?;
+        let mut cluster = Self { programs, folder, port: 0 };
         let data = cluster.text("data");
         cluster.run(
             "initdb",
             &["-D", &data, "-A", "trust", "-U", ROLE, "--no-instructions", "--encoding=UTF8"],
         )?;
         let socket = cluster.folder.path().display();
-        let options = format!(
-            "-c listen_addresses='' -c unix_socket_directories={socket} -c max_wal_size=4GB \
-             -c shared_buffers=512MB"
+        let mut options = format!(
+            "-c unix_socket_directories={socket} -c max_wal_size=4GB -c shared_buffers=512MB"
         );
+        match tls {
+            None => options += " -c listen_addresses=''",
+            Some((certificate, key)) => {
+                // free a moment ago
+                let address = crate::setup::free_loopback_address();
+                let port = address.map_err(system("find a free port"))?.port();
+                let host = "local all all trust\nhostssl all all 127.0.0.1/32 trust\n";
+                for (name, text) in
+                    [("server.pem", certificate), ("server.key", key), ("data/pg_hba.conf", host)]
+                {
+                    let path = cluster.folder.path().join(name);
+                    write_private(&path, text).map_err(system("write the server's files"))?;
+                    cluster.programs.give(&path)?;
+                }
+                let (certificate, key) = (cluster.text("server.pem"), cluster.text("server.key"));
+                options += &format!(
+                    " -c listen_addresses=127.0.0.1 -c port={port} -c ssl=on \
+                     -c ssl_cert_file={certificate} -c ssl_key_file={key}"
+                );
+                cluster.port = port;
+            }
+        }
         let log = cluster.text("log");
-        cluster.run("pg_ctl", &["-D", &data, "-w", "-l", &log, "-o", &options, "start"])?;
+        // a slow machine takes more than the minute that it would wait
+        let patience = "300";
+        cluster.run(
+            "pg_ctl",
+            &["-D", &data, "-w", "-t", patience, "-l", &log, "-o", &options, "start"],
+        )?;
         Ok(Some(cluster))
     }
 
@@ -135,13 +197,24 @@ impl PostgresCluster {
         format!("host={socket} user={ROLE} dbname=postgres options='-c search_path={schema}'")
     }
 
+    /// Where a client finds it over TCP, by a name of this machine, under a schema that it makes; only of one
+    /// that was started over TLS.
+    #[must_use]
+    pub fn address_over_tls(&self, host: &str, schema: &str) -> String {
+        let port = self.port;
+        format!(
+            "host={host} port={port} user={ROLE} dbname=postgres options='-c search_path={schema}'"
+        )
+    }
+
     /// Runs one of the server's programs against the cluster.
     ///
     /// # Errors
     /// When it is not there or fails.
     pub fn client(&self, program: &str, arguments: &[&str]) -> Result<Output, ClusterError> {
         let socket = self.folder.path().display().to_string();
-        let whole = [&["-h", socket.as_str(), "-U", ROLE], arguments].concat();
+        let port = if self.port == 0 { "5432".to_owned() } else { self.port.to_string() };
+        let whole = [&["-h", socket.as_str(), "-p", port.as_str(), "-U", ROLE], arguments].concat();
         self.run(program, &whole)
     }
 

@@ -14,6 +14,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::parquet::file::properties::WriterProperties;
 
+use crate::charts::{self, Interval, escaped};
 use crate::service::{ReleaseRow, ReleaseView};
 
 /// A form of an answer.
@@ -114,9 +115,15 @@ fn cells(release: &ReleaseView) -> Vec<Vec<String>> {
 
 fn table(release: &ReleaseView) -> String {
     let cells = cells(release);
-    let width = |place: usize| {
-        cells.iter().filter_map(|row| row.get(place)).map(|cell| cell.chars().count()).max()
-    };
+    // looked for once: there may be a hundred thousand rows
+    let mut widths: Vec<usize> = Vec::new();
+    for row in &cells {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let width = |place: usize| widths.get(place).copied();
     let mut text = String::new();
     for row in &cells {
         let padded = row.iter().enumerate().map(|(place, cell)| {
@@ -224,65 +231,39 @@ fn parquet(release: &ReleaseView) -> Result<Vec<u8>, datafusion::parquet::errors
     writer.into_inner()
 }
 
-/// Most rows drawn of one column.
-const ROWS_MAX: usize = 200;
-const ROW: usize = 26;
-const LABELS: f64 = 220.0;
-const WIDTH: f64 = 900.0;
+/// Columns of a line of the statement, as wide as the charts.
+const STATEMENT_COLUMNS: usize = 108;
 
 /// One chart for each column under one another: a dot for the value, a bar for its interval.
 fn svg(release: &ReleaseView) -> String {
     let mut body = String::new();
-    let mut top = 0;
+    let mut top: u32 = 0;
     for (place, value) in release.values.iter().enumerate() {
-        let rows: Vec<(&ReleaseRow, [f64; 3])> = release
-            .rows
-            .iter()
-            .filter_map(|row| {
-                let ends = [*row.low.get(place)?, *row.values.get(place)?, *row.high.get(place)?];
-                ends.iter().all(|end| end.is_finite()).then_some((row, ends))
+        let intervals = release.rows.iter().filter_map(|row| {
+            let label = if row.keys.is_empty() { value.clone() } else { row.keys.join(" · ") };
+            let middle = *row.values.get(place)?;
+            Some(Interval {
+                label,
+                shown: number(middle, row, place),
+                low: *row.low.get(place)?,
+                value: middle,
+                high: *row.high.get(place)?,
+                faint: row.quality.get(place).is_some_and(|quality| quality != "usable"),
             })
-            .take(ROWS_MAX)
-            .collect();
+        });
+        let intervals: Vec<Interval> = intervals.collect();
         top += 30;
         body +=
             &format!("<text x=\"8\" y=\"{top}\" font-weight=\"bold\">{}</text>\n", escaped(value));
-        top += 8;
-        let least = rows.iter().map(|(_, [low, ..])| *low).fold(0.0, f64::min);
-        let most = rows.iter().map(|(_, [.., high])| *high).fold(0.0, f64::max);
-        let span = if most > least { most - least } else { 1.0 };
-        let x = |value: f64| LABELS + (WIDTH - LABELS - 90.0) * (value - least) / span;
-        for (row, [low, middle, high]) in &rows {
-            let y = top + ROW / 2;
-            let label = if row.keys.is_empty() { value.clone() } else { row.keys.join(" · ") };
-            let label: String = label.chars().take(34).collect();
-            let faint = row.quality.get(place).is_some_and(|quality| quality != "usable");
-            let colour = if faint { "#b45309" } else { "#1d4ed8" };
-            let figure = number(*middle, row, place);
-            let (low, middle, high) = (x(*low), x(*middle), x(*high));
-            body += &format!(
-                "<text x=\"8\" y=\"{}\">{}</text>\
-                 <path d=\"M{low:.1} {y}H{high:.1}M{low:.1} {}v8M{high:.1} {}v8\" stroke=\"{colour}\" fill=\"none\"/>\
-                 <circle cx=\"{middle:.1}\" cy=\"{y}\" r=\"4\" fill=\"{colour}\"/>\
-                 <text x=\"{:.0}\" y=\"{}\">{figure}</text>\n",
-                y + 4,
-                escaped(&label),
-                y - 4,
-                y - 4,
-                WIDTH - 84.0,
-                y + 4,
-            );
-            top += ROW;
+        top += 10;
+        if let Some(chart) = charts::intervals(&intervals, &charts::plain) {
+            body += &format!("<g transform=\"translate(0 {top})\">\n{}</g>\n", chart.body());
+            top += chart.height();
         }
-        let zero = x(0.0);
-        body += &format!(
-            "<path d=\"M{zero:.1} {}V{top}\" stroke=\"#9ca3af\" stroke-dasharray=\"3 3\"/>\n",
-            top - rows.len() * ROW
-        );
     }
     top += 10;
     for line in [&release.statement.en, &release.statement.zh] {
-        for part in wrapped(line, 128) {
+        for part in wrapped(line, STATEMENT_COLUMNS) {
             top += 15;
             body += &format!(
                 "<text x=\"8\" y=\"{top}\" font-size=\"10\" fill=\"#4b5563\">{}</text>\n",
@@ -291,15 +272,14 @@ fn svg(release: &ReleaseView) -> String {
         }
     }
     let whole = statement(release).join("\n");
+    let (width, height) = (charts::WIDTH, top + 14);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{}\" viewBox=\"0 0 {WIDTH} {}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n<title>{}</title>\n<desc>{}</desc>\n<metadata>{}</metadata>\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{body}</svg>\n",
-        top + 14,
-        top + 14,
         escaped(&release.values.join(", ")),
         escaped(&format!(
-            "Dots are noised values, bars their 95 % intervals; orange ones are not to be relied on. {}",
+            "Dots are noised values, bars their 95 % intervals; brown ones are not to be relied on. {}",
             release.statement.en
         )),
         escaped(&whole),
@@ -323,10 +303,6 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
     }
     lines.push(line);
     lines
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -359,6 +335,7 @@ mod tests {
                     quality: vec!["noisy".to_owned(), "insufficient".to_owned()],
                 },
             ],
+            rows_in_all: 2,
             cost_pico_rho: 5,
             epsilon: 0.1,
             participants: vec!["grocer_one".to_owned()],

@@ -9,6 +9,8 @@
 //!   fields of the spans that an event is in, which stand before its text. The list has
 //!   names for brands, numbers, files, rules and error texts (our errors never carry personal data
 //!   or keys), none for members, requests' bodies, queries, addresses or keys.
+//! - A panic's words are anybody's, and may quote a row: once logging is set up, of a panic only source file and
+//!   line are printed, as an event like any other.
 //! - Other crates' words are not ours to vouch for (an SQL engine's error may quote a value): of their
 //!   events only level, module and source line are printed, of their spans nothing.
 //! - A value is cut at 512 characters and has no control characters, so it cannot forge a line.
@@ -16,6 +18,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -47,6 +50,7 @@ pub const FIELDS: &[&str] = &[
     "kind",
     "lane",
     "limit",
+    "line",
     "log",
     "method",
     "milliseconds",
@@ -84,14 +88,28 @@ pub enum TelemetryError {
     Twice,
 }
 
-/// Sends this process's events to stderr, at the level of `COALITION_LOG` (if unset, `info`).
+/// Sends this process's events to stderr, at the level of `COALITION_LOG` (if unset, `info`), and of its panics the
+/// place alone: of the whole process, so that it is for a program to call and not for what tests call too.
 ///
 /// # Errors
 /// When the variable is not understood, or logging was set up before.
 pub fn start() -> Result<(), TelemetryError> {
+    // first: whatever becomes of logging, no panic tells its words
+    std::panic::set_hook(Box::new(|panic| tell_place(panic.location())));
     let levels = std::env::var(LEVEL_VARIABLE).unwrap_or_default();
     let subscriber = subscriber(&levels, io::stderr)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::Twice)
+}
+
+/// Where a thread panicked. Paths of other crates begin on the machine that built them: of those the file alone.
+fn tell_place(place: Option<&Location<'_>>) {
+    let path = place.map_or("?", |place| place.file());
+    let file = match path.starts_with('/') {
+        true => path.rsplit('/').next().unwrap_or("?"),
+        false => path,
+    };
+    let line = place.map_or(0, |place| place.line());
+    tracing::error!(file, line, "a thread panicked");
 }
 
 fn subscriber<W>(levels: &str, writer: W) -> Result<impl Subscriber, TelemetryError>
@@ -311,6 +329,46 @@ mod tests {
         let expected = "[agreement log=kids height=7 card=(withheld)] received brand=books rule=56";
         assert!(line.contains(expected), "{line}");
         assert!(!line.contains("C1") && !line.contains("Ann") && !line.contains("scan"), "{line}");
+    }
+
+    /// The hook is the whole process's, so that it is set in another one: this test again.
+    #[test]
+    fn a_panic_is_told_by_its_place_and_never_by_its_words() {
+        const CHILD: &str = "COALITION_TEST_PANICS";
+        if std::env::var_os(CHILD).is_some() {
+            start().unwrap();
+            let thread: std::thread::JoinHandle<()> = std::thread::spawn(|| {
+                let row = ["SECRET".to_owned()];
+                panic!("cannot read the row of {}", row[0]);
+            });
+            assert!(thread.join().is_err());
+            return;
+        }
+        let test = "telemetry::tests::a_panic_is_told_by_its_place_and_never_by_its_words";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([test, "--exact", "--nocapture"])
+            .env(CHILD, "1")
+            .env(LEVEL_VARIABLE, "info")
+            .output()
+            .unwrap();
+        let [out, told] = [output.stdout, output.stderr]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(output.status.success() && out.contains("1 passed"), "{out}{told}");
+        assert!(!told.contains("SECRET") && !out.contains("SECRET"), "{out}{told}");
+        let lines: Vec<&str> =
+            told.lines().filter(|line| line.contains("a thread panicked")).collect();
+        let [line] = &lines[..] else { panic!("{told}") };
+        assert!(line.contains("ERROR node::telemetry") && line.contains("telemetry.rs"), "{line}");
+        let (_, number) = line.rsplit_once(" line=").unwrap();
+        assert!(number.trim().parse::<u32>().is_ok_and(|number| number > 0), "{line}");
+    }
+
+    #[test]
+    fn a_path_of_the_machine_that_built_it_is_not_told() {
+        let told = printed("info", || tell_place(Some(Location::caller())));
+        assert!(told.contains(" line=") && !told.contains(" file=/"), "{told}");
+        let unknown = printed("info", || tell_place(None));
+        assert!(unknown.contains("a thread panicked file=? line=0"), "{unknown}");
     }
 
     #[test]

@@ -1,7 +1,13 @@
 //! The README's walk of two nodes by hand, line by line with the real binary: nodes in processes of their
-//! own, as somebody with a shell would have them.
+//! own, as somebody with a shell would have them. Beside it what else needs nodes as processes: kills, and namespaces of
+//! their own; and what commands print.
 
+mod benches;
+mod commands;
+mod imports;
 mod kills;
+mod namespaces;
+mod processes;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +18,7 @@ use std::time::{Duration, Instant};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_coalition");
 /// How long a line may fail because the nodes are not there yet.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

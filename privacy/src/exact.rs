@@ -5,6 +5,8 @@
 //! function. That is why this file alone is excused from the lint on arithmetic.
 #![allow(clippy::arithmetic_side_effects)]
 
+use std::collections::BTreeMap;
+
 use dashu::base::{BitTest, SquareRoot, UnsignedAbs};
 use dashu::integer::{IBig, UBig};
 use dashu::rational::RBig;
@@ -76,6 +78,32 @@ pub(crate) fn square_root_rounded_up(value: &Rational) -> Rational {
     let floor = integer_part.sqrt();
     let root = if &floor * &floor == integer_part { floor } else { floor + UBig::ONE };
     RBig::from_parts(IBig::from(root), unit)
+}
+
+/// `(sqrt(a) + sqrt(b) + ...)^2`, where it fits: never less, and exactly that where all are equal or squares.
+///
+/// Proof: of each value v that is there m times, the sum has m sqrt(v), so that the square has m^2 v, and of each
+/// two values u and v twice the product of their parts, which is the root of 4 m^2 k^2 u v. Each of these roots is
+/// rounded up; the root of an integer square is that integer.
+pub(crate) fn squared_sum_of_roots(squares: &[u128]) -> Option<u128> {
+    let mut counted: BTreeMap<u128, u32> = BTreeMap::new();
+    for square in squares {
+        let count = counted.entry(*square).or_default();
+        *count = count.checked_add(1)?;
+    }
+    let mut sum = UBig::ZERO;
+    let mut before: Vec<(UBig, UBig)> = Vec::with_capacity(counted.len());
+    for (square, count) in counted {
+        let (square, count) = (UBig::from(square), UBig::from(count));
+        sum += &count * &count * &square;
+        for (other, times) in &before {
+            let product = UBig::from(4u8) * &count * &count * times * times * &square * other;
+            let floor = product.sqrt();
+            sum += if &floor * &floor == product { floor } else { floor + UBig::ONE };
+        }
+        before.push((square, count));
+    }
+    u128::try_from(sum).ok()
 }
 
 /// Numerator and denominator in lowest terms, big-endian: a canonical form to hash.
@@ -295,6 +323,35 @@ mod tests {
             let below = &root - RBig::from_parts(IBig::ONE, UBig::ONE << SCALE_FRACTION_BITS);
             prop_assert!(below <= RBig::ZERO || squared(&below) < value);
         }
+    }
+
+    proptest! {
+        /// Against the sum of the roots in floating point, and from above against integers alone.
+        #[test]
+        fn a_squared_sum_of_roots_is_never_below_it(
+            squares in prop::collection::vec(1u64..1_000_000_000_000, 1..9),
+        ) {
+            let wide: Vec<u128> = squares.iter().map(|square| u128::from(*square)).collect();
+            let found = squared_sum_of_roots(&wide).unwrap();
+            let roots = squares.iter().map(|square| (*square as f64).sqrt()).sum::<f64>();
+            // each of at most 28 pairs is rounded up by less than one
+            prop_assert!((found as f64) >= roots * roots * 0.999_999_999);
+            prop_assert!((found as f64) <= roots * roots * 1.000_000_001 + 28.0);
+            let up = squares.iter().map(|square| u128::from(square.isqrt()) + 1).sum::<u128>();
+            prop_assert!(found <= up * up);
+        }
+    }
+
+    #[test]
+    fn a_squared_sum_of_equal_roots_or_of_squares_roots_is_exact() {
+        assert_eq!(squared_sum_of_roots(&[]), Some(0));
+        assert_eq!(squared_sum_of_roots(&[2, 2, 2]), Some(18));
+        assert_eq!(squared_sum_of_roots(&[25, 4, 25, 9]), Some(15 * 15));
+        // (1 + sqrt 2)^2 = 5.83
+        assert_eq!(squared_sum_of_roots(&[1, 2]), Some(6));
+        assert_eq!(squared_sum_of_roots(&[u128::MAX, 1]), None);
+        let most = 1_000_000_000_000_000u128;
+        assert_eq!(squared_sum_of_roots(&[most * most; 64]), Some(64 * 64 * most * most));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //!
 //! Keys, nonces and storage are the caller's. Dropouts are not repaired: the attempt is void.
 
+use core::borrow::Borrow;
 use core::fmt;
 use std::collections::BTreeMap;
 
@@ -241,19 +242,24 @@ fn pad(
 }
 
 /// Adds one vector of each participant of the set; the pads cancel. Signed: two's complement.
-pub(crate) fn sum(
+pub(crate) fn sum<V: Borrow<MaskedVector>>(
     set: &ParticipantSet,
     coordinates: usize,
-    openings: &BTreeMap<ParticipantId, MaskedVector>,
+    openings: &BTreeMap<ParticipantId, V>,
 ) -> Result<Vec<i64>, MaskError> {
+    let whole = |vector: &V| {
+        let vector: &MaskedVector = vector.borrow();
+        vector.len() == coordinates
+    };
     let complete = openings.len() == set.members.len()
         && openings.keys().eq(set.members.keys())
-        && openings.values().all(|vector| vector.len() == coordinates);
+        && openings.values().all(whole);
     if !complete {
         return Err(MaskError::Incomplete);
     }
     let mut total = vec![0u64; coordinates];
     for vector in openings.values() {
+        let vector: &MaskedVector = vector.borrow();
         for (sum, value) in total.iter_mut().zip(&vector.0) {
             *sum = sum.wrapping_add(*value);
         }
@@ -309,7 +315,7 @@ mod tests {
         members: [u8; 2],
         noise: i64,
     ) -> MaskedVector {
-        let mut collector = Collector::new(plan);
+        let mut collector = Collector::new(plan, brand(index));
         for (cell, count) in (0i64..).zip(members) {
             for member in 0..count {
                 collector.push(Some(&[b'm', member]), cell, &[Some(1)]).unwrap();
@@ -382,7 +388,7 @@ mod tests {
         let plan = plan(3);
         let mut set = set(&plan, 1);
         set.members.get_mut(&brand(2)).unwrap().key = MaskingKey([0; 32]);
-        let vector = Collector::new(&plan).finish().unwrap();
+        let vector = Collector::new(&plan, plan.participants()[0]).finish().unwrap();
         let share = NoiseShare::draw(&plan, &mut Fixed(0)).unwrap();
         let refused = mask(vector, share, brand(0), &secret(0), &set);
         assert_eq!(refused.unwrap_err(), MaskError::Key(brand(2)));

@@ -204,6 +204,28 @@ impl GridBound {
         None
     }
 
+    /// The smallest bound that is no less than this, of those there are.
+    pub fn at_least(number: u64) -> Self {
+        let mut step = 1u64;
+        while step < Self::MAX {
+            for digit in [1u64, 2, 5] {
+                let bound = step.saturating_mul(digit);
+                if number <= bound {
+                    return Self(bound);
+                }
+            }
+            step = step.saturating_mul(10);
+        }
+        Self(Self::MAX)
+    }
+
+    /// The smallest bound that is no less than a noised figure; `None` of what is no number. What is answered is public,
+    /// so that this decides nothing about a guarantee.
+    pub fn of_answer(answered: f64) -> Option<Self> {
+        // a cast keeps to its range: what lies below zero is 0, what does not fit is the greatest number
+        answered.is_finite().then(|| Self::at_least(answered.ceil() as u64))
+    }
+
     /// The bound itself.
     pub const fn get(self) -> u64 {
         self.0
@@ -245,5 +267,24 @@ mod tests {
         assert!(GridBound::new(GridBound::MAX).is_some());
         assert!(GridBound::new(GridBound::MAX * 2).is_none());
         assert!(GridBound::new(u64::MAX).is_none());
+        for (number, bound) in [(0, 1), (1, 1), (3, 5), (6, 10), (101, 200), (999_999, 1_000_000)] {
+            assert_eq!(GridBound::at_least(number).get(), bound);
+        }
+        for (answered, bound) in
+            [(12_345.6, 20_000), (20_000.0, 20_000), (20_000.1, 50_000), (0.0, 1), (-7.5, 1)]
+        {
+            assert_eq!(
+                GridBound::of_answer(answered).map(GridBound::get),
+                Some(bound),
+                "{answered}"
+            );
+        }
+        assert_eq!(GridBound::of_answer(1e300).map(GridBound::get), Some(GridBound::MAX));
+        for answered in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(GridBound::of_answer(answered), None);
+        }
+        for number in [GridBound::MAX - 1, GridBound::MAX, u64::MAX] {
+            assert_eq!(GridBound::at_least(number).get(), GridBound::MAX);
+        }
     }
 }

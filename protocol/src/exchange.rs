@@ -6,8 +6,7 @@
 //! what it could not apply it sends back as a [`Return`] in that block or an earlier one.
 //!
 //! Knows prices and what may be returned. Does not know members, balances or earning rules: a person
-//! is a handle made for this pair of brands. Does not do yet: a person's second link, late returns to
-//! suspense after an erasure.
+//! is a handle made for this pair of brands. Does not do yet: a person's second link.
 
 mod returns;
 

@@ -515,7 +515,7 @@ impl<G: Guards> Ledger<G> {
             Message::Certified(certificate)
                 if log == me && certificate.pledge.block.header == HeaderHash::NOTHING =>
             {
-                if let Ok(certificate) = certificate.verify(at.constitution) {
+                if let Ok(certificate) = certificate.verify_under::<G>(at.constitution) {
                     witness.certified(certificate, out);
                     writer.abandon();
                 }
@@ -526,7 +526,7 @@ impl<G: Guards> Ledger<G> {
             Message::Certified(certificate) => {
                 let height = certificate.pledge.block.height;
                 if height > witness.tip().height
-                    && let Ok(certificate) = certificate.verify(at.constitution)
+                    && let Ok(certificate) = certificate.verify_under::<G>(at.constitution)
                 {
                     witness.certified(certificate, out);
                     self.note_certified(log, height);

@@ -18,7 +18,7 @@ use crate::codec;
 use crate::constitution::tests::{draft, seed};
 use crate::constitution::{Access, Auditor, Constitution, Draft};
 use crate::crypto::sealed::{BlockSecret, Cipher, EntryKey, KeyRing, SealingSecret};
-use crate::crypto::{Signable, Signed, SigningKey};
+use crate::crypto::{Signable, Signed, SigningKey, sha256};
 use crate::disclosure::disclose;
 use crate::exchange::{Exchange, Link, Payload, Return, ReturnReason, Unlink};
 use crate::ids::{
@@ -587,7 +587,9 @@ fn clearing(alliance: &Alliance) -> Json {
         let entry = Entry::Public(PublicEntry::Closing(closing)).to_bytes();
         closings.push(json!({ "log": log, "entry": hex(entry) }));
     }
-    let statement = Statement::derive(constitution, cut_off, &checked, &Absent::default()).unwrap();
+    let constitutions = constitution.clone().into();
+    let statement =
+        Statement::derive(&constitutions, cut_off, &checked, &Absent::default()).unwrap();
     json!({
         "closings": closings, "statement": hex(statement.to_bytes()),
         "hash": hex(statement.hash().as_bytes()),
@@ -630,11 +632,52 @@ fn the_wire_format_is_the_one_of_the_vectors() {
     for (name, content) in &made {
         assert!(read(name) == *content, "{name}: the code makes other bytes than were frozen");
     }
-    let known: BTreeSet<_> = made.keys().copied().chain(["README.md"]).collect();
+    let known: BTreeSet<_> = made.keys().copied().chain(["README.md", SUMS]).collect();
     for entry in fs::read_dir(folder()).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         assert!(known.contains(name.as_str()), "{name} is used by no test");
     }
+}
+
+/// What each file was when it was frozen, as `sha256sum` writes it: whoever makes the files anew makes other files.
+const SUMS: &str = "SHA256SUMS";
+
+#[test]
+fn the_committed_vectors_are_those_that_were_frozen() {
+    let sums = fs::read_to_string(folder().join(SUMS)).unwrap();
+    let line = |line: &str| {
+        let (sum, name) = line.split_once("  ").unwrap();
+        (name.to_owned(), sum.to_owned())
+    };
+    let frozen: BTreeMap<String, String> = sums.lines().map(line).collect();
+    let there: BTreeMap<String, String> = fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".json"))
+        .map(|name| {
+            let bytes = fs::read(folder().join(&name)).unwrap();
+            (name, hex(sha256(&[&bytes])))
+        })
+        .collect();
+    assert_eq!(there, frozen, "protocol/spec/README.md says what a change takes");
+}
+
+/// Whether there is an entry, or a message, of this number: one without any field is of none, or lacks some.
+fn is_known<T: for<'b> minicbor::Decode<'b, ()>>(number: u8) -> bool {
+    let bytes = [0x82, number, 0x80];
+    let read = minicbor::decode::<T>(&bytes);
+    !read.is_err_and(|error| error.is_unknown_variant())
+}
+
+#[test]
+fn entries_and_messages_have_the_numbers_of_the_specification() {
+    // CBOR says what is below 24 in one byte
+    let known = |is_known: fn(u8) -> bool| (0..24).filter(|it| is_known(*it)).collect::<Vec<_>>();
+    let entries = [0, 1, 2, 3, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 20, 21];
+    assert_eq!(known(is_known::<PublicEntry>), entries);
+    let messages = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 18, 20, 21];
+    assert_eq!(known(is_known::<Message>), messages);
+    assert_eq!(codec::WIRE_VERSION, 0);
 }
 
 /// The other direction: whoever has only the files can read them with this crate.

@@ -5,7 +5,8 @@
 //! as many brands lie as the alliance tolerates. In some runs disks are put back to older states,
 //! constitutions follow one another, brands clear and settle, the logs of liars are closed
 //! ([`scenario::Topic`]). After it everything that was wanted must be certified, answered and known to all within
-//! [`CALM_MOST_MS`] of simulated time.
+//! [`CALM_MOST_MS`] of simulated time, and what comes after all else within some more: one brand that joins last, a
+//! last cut-off.
 //!
 //! The liars are those of [`Liar`]; with `n <= 3` none that could fork, since there a fork is detected and
 //! not prevented.
@@ -106,6 +107,8 @@ pub struct Counts {
     pub declined: usize,
     /// Ended logs that honest brands have closed out, each counted.
     pub closed_out: usize,
+    /// Statements derived by a brand that joined after another, which they count, had ended.
+    pub joined: usize,
 }
 
 impl Counts {
@@ -126,6 +129,7 @@ impl Counts {
             resolved: self.resolved + other.resolved,
             declined: self.declined + other.declined,
             closed_out: self.closed_out + other.closed_out,
+            joined: self.joined + other.joined,
         }
     }
 }
@@ -190,6 +194,10 @@ struct Simulation<G> {
     settled_on: Option<ConstitutionHash>,
     generations: BTreeMap<BrandId, usize>,
     cut_offs: BTreeSet<Timestamp>,
+    // where constitutions follow one another: the one that all are asked for when all is over
+    last_cut_off: Option<Timestamp>,
+    // after the storm one more has joined, or cannot
+    has_joined_last: bool,
     // payments that were made: cut-off, payer, payee
     bank: BTreeMap<(Timestamp, BrandId, BrandId), Value>,
     requests: u64,
@@ -213,7 +221,9 @@ impl<G: Guards> Simulation<G> {
             .of_outcomes_alone(scenario.outcomes_alone);
         let villains = liars
             .iter()
-            .map(|(id, liar)| (*id, Villain::new(*id, *liar, &first, &liars, &mut prng)))
+            .map(|(id, liar)| {
+                (*id, Villain::new(*id, (*liar, scenario.lie), &first, &liars, &mut prng))
+            })
             .collect();
         let mut simulation = Self {
             prng,
@@ -233,6 +243,8 @@ impl<G: Guards> Simulation<G> {
             settled_on: None,
             generations: BTreeMap::new(),
             cut_offs: BTreeSet::new(),
+            last_cut_off: None,
+            has_joined_last: false,
             bank: BTreeMap::new(),
             requests: 0,
             counts: Counts::default(),
@@ -400,6 +412,10 @@ impl<G: Guards> Simulation<G> {
 
     /// A member or an operator wants something of a brand.
     fn want(&mut self, machine: Machine) -> Result<(), Violation> {
+        if self.topics.contains(&Topic::Credit) && self.prng.below(3) == 0 {
+            self.send_back(machine);
+            return self.tick(machine);
+        }
         self.requests += 1;
         let (number, from) = (self.requests, self.machines[machine].brand());
         // at the prices of the constitution that the brand's log is under

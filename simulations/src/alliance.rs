@@ -18,6 +18,8 @@ pub const PAIR_LIMIT: u64 = 400_000_000;
 pub const TOTAL_LIMIT: u64 = 600_000_000;
 /// The step of public totals.
 pub const TOTAL_STEP: u64 = 10_000_000;
+/// How long members can send back what they were credited.
+pub const RETURN_WINDOW: Milliseconds = Milliseconds::from_seconds(86_400);
 /// How long members are told of a change before it takes effect.
 pub const NOTICE: Milliseconds = Milliseconds::from_seconds(30);
 
@@ -35,6 +37,10 @@ pub enum Amendment {
     Rate(BrandId, BrandId),
     /// Every brand may owe a fifth more.
     Limits,
+    /// Every brand may owe half as much, whatever it owes.
+    HalfLimits,
+    /// Public totals go in steps twice as large.
+    Step,
     /// The size of sealed payloads.
     PayloadSize(usize),
     /// A brand's keys: those of this generation from now on.
@@ -71,7 +77,7 @@ impl Alliance {
             rates: BTreeMap::new(),
             total_step: Value::new(TOTAL_STEP).expect("in range"),
             payload_size: 160,
-            return_window: Milliseconds::from_seconds(86_400),
+            return_window: RETURN_WINDOW,
             protocol_version: 0,
             // both ciphers are simulated
             cipher: if brands % 2 == 1 { Cipher::Sm4Gcm } else { Cipher::Aes256Gcm },
@@ -168,6 +174,24 @@ pub fn amended(before: &Draft, amendment: Amendment, number: u8) -> Draft {
                 let more = |limit: Value| Value::new(limit.get() + PAIR_LIMIT / 5);
                 brand.pair_limit = more(brand.pair_limit).unwrap_or(brand.pair_limit);
                 brand.total_limit = more(brand.total_limit).unwrap_or(brand.total_limit);
+            }
+        }
+        Amendment::HalfLimits => {
+            for brand in next.brands.values_mut() {
+                let half = |limit: Value| {
+                    Value::new(limit.get() / 2).and_then(|half| half.ceiling_to(before.total_step))
+                };
+                brand.pair_limit = half(brand.pair_limit).unwrap_or(brand.pair_limit);
+                brand.total_limit = half(brand.total_limit).unwrap_or(brand.total_limit);
+            }
+        }
+        Amendment::Step => {
+            let step = before.total_step;
+            next.total_step = step.plus(step).unwrap_or(step);
+            for brand in next.brands.values_mut() {
+                let stepped = |limit: Value| limit.ceiling_to(next.total_step).unwrap_or(limit);
+                brand.pair_limit = stepped(brand.pair_limit);
+                brand.total_limit = stepped(brand.total_limit);
             }
         }
         Amendment::PayloadSize(bytes) => next.payload_size = bytes,

@@ -5,9 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::amount::Value;
+use protocol::amount::{Points, Value};
 use protocol::epochs::adoption::Stance;
-use protocol::exchange::{LegState, OutgoingLegs, Payload, Return, ReturnReason};
+use protocol::exchange::{Exchange, LegState, OutgoingLegs, Payload, Return, ReturnReason};
 use protocol::ids::{BrandId, ConstitutionHash, Height, LeafIndex};
 use protocol::ledger::{Ledger, StanceError};
 use protocol::log::block::{Entry, PublicEntry};
@@ -17,6 +17,7 @@ use protocol::witness::guards::Guards;
 use protocol::witness::state::FinalBlock;
 use protocol::witness::writer::SubmitError;
 
+use crate::alliance::RETURN_WINDOW;
 use crate::prng::Prng;
 
 /// One in so many entries cannot be applied and goes back.
@@ -65,6 +66,31 @@ pub struct Books {
     // in a block of the own log, and in a final one
     closed_out: BTreeSet<BrandId>,
     closed_out_for_good: BTreeSet<BrandId>,
+}
+
+/// An exchange that was credited, as far as its member can send it back.
+#[derive(Clone, Debug)]
+pub struct Returnable {
+    /// Whose log it is in.
+    pub log: BrandId,
+    /// Where.
+    pub leaf: LeafIndex,
+    exchange: Exchange,
+    /// Points that have not been sent back.
+    pub left: Points,
+    // parts that have
+    parts: BTreeSet<Points>,
+}
+
+impl Returnable {
+    /// What goes back of it; none when it comes to nothing, or would read like what was sent back before.
+    #[must_use]
+    pub fn part(&self, points: Points) -> Option<Return> {
+        let part = self.exchange.part(points).ok()?;
+        let sound = points <= self.left && !part.sent.is_zero() && !self.parts.contains(&points);
+        let (reason, value) = (ReturnReason::Member, part.value);
+        sound.then_some(Return { original: self.leaf, reason, value, points })
+    }
 }
 
 /// Leaves that were applied for the first time.
@@ -195,8 +221,7 @@ impl Application {
     pub fn written(&mut self, books: &mut Books, block: &OwnBlock) {
         let height = block.reference().height;
         for sent in block.payloads() {
-            // nothing here is sent back by a member, and what is acknowledged is over
-            let until = Timestamp::default();
+            let until = block.time().unwrap_or_default().plus(RETURN_WINDOW);
             books.legs.certified(sent.index, height, until, sent.to, sent.payload.clone());
         }
         books.note(block);
@@ -229,6 +254,11 @@ impl Application {
         for (index, payload) in payloads {
             books.spoken.insert(log, block.block.height);
             if let Payload::Return(back) = payload {
+                let leg = books.legs.leg(back.original);
+                let acknowledged = leg.is_some_and(|leg| leg.state == LegState::Acknowledged);
+                if acknowledged && back.reason != ReturnReason::Member {
+                    fault = Some(format!("leaf {} comes back acknowledged", back.original));
+                }
                 let taken = books.legs.returned(log, back, block.header.time);
                 fault = taken.err().map(|error| error.to_string()).or(fault);
             }
@@ -253,6 +283,36 @@ impl Application {
             books.legs.recognised(log, column.recognised.height);
         }
         (applied, fault)
+    }
+
+    /// What members could still send back: of each exchange that was credited and stays so, what is left.
+    #[must_use]
+    pub fn returnable(&self, books: &Books) -> Vec<Returnable> {
+        let asked: BTreeSet<&Request> = self.wanted.keys().chain(&books.submitted).collect();
+        let mut gone: BTreeMap<(BrandId, LeafIndex), BTreeSet<Points>> = BTreeMap::new();
+        for request in asked {
+            if let Request::Sealed(to, bytes) = request
+                && let Ok(Payload::Return(back)) = Payload::decode(bytes)
+            {
+                gone.entry((*to, back.original)).or_default().insert(back.points);
+            }
+        }
+        let mut left = Vec::new();
+        for ((log, leaf), payload) in &self.applied {
+            let Payload::Exchange(exchange) = payload else { continue };
+            if self.returns.contains_key(&(*log, *leaf)) {
+                continue;
+            }
+            let parts = gone.get(&(*log, *leaf)).cloned().unwrap_or_default();
+            let back =
+                parts.iter().fold(Points::ZERO, |sum, it| sum.plus(*it).unwrap_or(Points::MAX));
+            let rest = exchange.received.saturating_minus(back);
+            if !rest.is_zero() {
+                let (log, leaf, exchange) = (*log, *leaf, exchange.clone());
+                left.push(Returnable { log, leaf, exchange, left: rest, parts });
+            }
+        }
+        left
     }
 
     /// Tells the ledger how far a log has been applied, with what goes back.

@@ -4,15 +4,18 @@
 //! Rebuilt from the logs at every start. Knows nothing of the money: who pays what, and that it arrived,
 //! the world says ([`crate::agreement`]).
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::clearing::{
     Absent, CheckedClosing, Instruction, PaymentError, Settlement, Statement, check_closing,
 };
+use protocol::epochs::{Constitutions, LogHead};
 use protocol::ids::{BrandId, HeaderHash, Height, StatementHash};
 use protocol::ledger::Ledger;
 use protocol::log::block::{Closing, ColumnContent, Header, PublicEntry, StatementEntry};
 use protocol::log::closed_out::ClosedOut;
+use protocol::log::merkle::leaf_hash;
 use protocol::log::settlement::{Discharge, Payment};
 use protocol::time::Timestamp;
 use protocol::witness::build::OwnBlock;
@@ -50,6 +53,8 @@ pub struct Clearing {
     // brands whose logs have ended, and entries about them that were not looked at yet
     absent: Absent,
     gone: Vec<((BrandId, Height), ClosedOut)>,
+    // closings whose words on such brands were not looked at yet
+    again: Vec<(Closing, CheckedClosing)>,
     cycles: BTreeMap<Timestamp, Cycle>,
 }
 
@@ -97,6 +102,15 @@ impl Clearing {
         at_rest
     }
 
+    /// A log begins for this brand, which joined with it, after this block.
+    pub fn headed(&mut self, head: &LogHead) {
+        if let Ok(header) = Header::from_bytes(&head.entry.header) {
+            let id = leaf_hash(&head.entry.header).of_header();
+            self.absent.begins(&header);
+            self.headers.insert((header.log, header.height), (id, header));
+        }
+    }
+
     /// A block is final; gives what is wrong with its entries about clearing.
     pub fn block(&mut self, block: &FinalBlock) -> Vec<String> {
         let log = block.block.log;
@@ -130,13 +144,22 @@ impl Clearing {
     }
 
     fn closing(&mut self, log: BrandId, closing: &Closing) -> Result<(), String> {
+        // who joined is not shown blocks before, and cannot count what closes one of them
+        let mut shown = self.headers.range((log, Height::new(0))..).map(|(key, _)| *key);
+        let first = shown.next().filter(|(of, _)| *of == log).map(|(_, height)| height);
+        if first.is_some_and(|first| first > closing.height.max(Height::new(1))) {
+            return Ok(());
+        }
         let closed = self.headers.get(&(log, closing.height)).map(|(id, header)| (header, *id));
         let next = closing.height.next().and_then(|next| self.headers.get(&(log, next)));
         let (_, next) = next.ok_or_else(|| format!("{log}: the block after it is not at hand"))?;
         let checked = check_closing(closing, closed, next);
         let checked = checked.map_err(|error| format!("{log}: {error}"))?;
         let cycle = self.cycles.entry(closing.cut_off).or_default();
-        cycle.closings.entry(log).or_insert(checked);
+        if let Entry::Vacant(place) = cycle.closings.entry(log) {
+            self.again.push((closing.clone(), checked.clone()));
+            place.insert(checked);
+        }
         Ok(())
     }
 
@@ -154,44 +177,37 @@ impl Clearing {
         asked: &BTreeSet<Timestamp>,
         now: Timestamp,
     ) -> Vec<String> {
+        let me = ledger.me();
+        let mut faults = self.count_absent(me, ledger.constitutions());
         let seen = self.cycles.iter().filter(|(_, cycle)| !cycle.closings.is_empty());
         let wanted: BTreeSet<Timestamp> = seen.map(|(at, _)| *at).chain(asked.clone()).collect();
-        let mut faults = Vec::new();
         for cut_off in wanted {
             let closed = self.cycles.get(&cut_off).is_some_and(|cycle| cycle.closed);
             // a block that is open now may still count before the cut-off
             if closed || cut_off >= now || ledger.writer().has_open_block_until(cut_off) {
                 continue;
             }
-            let me = ledger.me();
             let own = self.headers.iter().filter(|((log, _), _)| *log == me);
             let last = own.rev().find(|(_, (_, header))| header.time <= cut_off);
             let contents = last.and_then(|((_, height), _)| self.contents.get(height));
             let contents = contents.map(Vec::as_slice).unwrap_or_default();
             let last = last.map(|(_, (id, header))| (header, *id));
+            let closed_out =
+                self.absent.say_again(me, last.map(|(header, _)| header), ledger.constitutions());
             match ledger.close(cut_off, last, contents) {
                 Ok(closing) => {
+                    let closing = Closing { closed_out, ..closing };
                     self.cycles.entry(cut_off).or_default().closed =
                         ledger.submit_public(PublicEntry::Closing(closing)).is_ok();
                 }
                 Err(error) => faults.push(error.to_string()),
             }
         }
-        let constitutions = ledger.constitutions();
-        for (by, it) in std::mem::take(&mut self.gone) {
-            // the block was judged by its witnesses
-            match it.end.verify(constitutions) {
-                Ok(end) => self.absent.closed_out(by, &it, &end),
-                Err(_) => self.gone.push((by, it)),
-            }
-        }
         let absent = &self.absent;
         for (cut_off, cycle) in &mut self.cycles {
             if cycle.settlement.is_none() {
-                let closings = cycle.closings.values();
-                let known = ledger.constitutions();
-                let constitution = Statement::constitution_of(known, cycle.closings.values());
-                let derived = Statement::derive(constitution, *cut_off, closings, absent);
+                let (known, closings) = (ledger.constitutions(), cycle.closings.values());
+                let derived = Statement::derive(known, *cut_off, closings, absent);
                 // closings are still to come
                 let Ok(statement) = derived else { continue };
                 let mut settlement = Settlement::new(statement, absent);
@@ -203,6 +219,9 @@ impl Clearing {
                     faults.extend(cycle.enter(confirmed, payment).err().map(|it| it.to_string()));
                 }
             }
+            if let Some(settlement) = &mut cycle.settlement {
+                settlement.ended(absent);
+            }
             if let Some(settlement) = &cycle.settlement
                 && !cycle.entered
             {
@@ -210,8 +229,42 @@ impl Clearing {
                 cycle.entered = ledger.submit_public(PublicEntry::Statement(entry)).is_ok();
             }
         }
-        ledger.discharge(self.discharges::<G>(ledger.me()));
+        ledger.discharge(self.discharges::<G>(me));
         faults
+    }
+
+    /// Takes note of brands whose logs have ended, and of what closings say again of them; gives what is wrong.
+    fn count_absent(&mut self, me: BrandId, constitutions: &Constitutions) -> Vec<String> {
+        for (by, it) in std::mem::take(&mut self.gone) {
+            // the block was judged by its witnesses; what ended by a constitution that is not known waits
+            self.absent.entered(by, &it, constitutions);
+        }
+        self.absent.read(constitutions);
+        let mut faults = Vec::new();
+        for (closing, checked) in std::mem::take(&mut self.again) {
+            let log = checked.debtor();
+            let from = self.absent.follows(me, log, constitutions);
+            if let Err(error) = self.absent.said_again((&closing, &checked), from, constitutions) {
+                faults.push(format!("{log}: {error}"));
+                if let Some(cycle) = self.cycles.get_mut(&closing.cut_off) {
+                    cycle.closings.remove(&log);
+                }
+            }
+        }
+        faults
+    }
+
+    /// Whether these have all closed a cut-off, as far as this machine has seen.
+    #[must_use]
+    pub fn have_closed(&self, cut_off: Timestamp, brands: &BTreeSet<BrandId>) -> bool {
+        let cycle = self.cycles.get(&cut_off);
+        cycle.is_some_and(|it| brands.iter().all(|brand| it.closings.contains_key(brand)))
+    }
+
+    /// What is known here of brands whose logs have ended.
+    #[must_use]
+    pub const fn absent(&self) -> &Absent {
+        &self.absent
     }
 
     /// What a brand grants: by the newest statement that all have entered and all payees confirmed.
@@ -230,10 +283,7 @@ impl Clearing {
     #[must_use]
     pub fn payable(&self, me: BrandId) -> Vec<(&Settlement, Instruction)> {
         let Some(newest) = self.settlements().next_back() else { return Vec::new() };
-        let brands = newest.statement().positions.iter().map(|position| position.brand);
-        let entered = self.cycles.get(&newest.cut_off()).map(|cycle| &cycle.statements);
-        let agreed = |brand| entered.and_then(|all| all.get(&brand)) == Some(&newest.hash());
-        if !brands.into_iter().all(agreed) {
+        if !newest.is_agreed() {
             return Vec::new();
         }
         let own = newest.statement().instructions.iter().filter(|it| it.payer == me);

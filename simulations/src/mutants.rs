@@ -11,11 +11,35 @@ use protocol::witness::rules::Violation;
 use serde::Serialize;
 
 use crate::agreement::{Liar, Outcome, Scenario, Topic, run_with_guards};
+use crate::liars::forgery::Lie;
 use crate::node::Habit;
 use crate::trace::Trace;
 
-/// Rules of a block ([`Violation::number`]) that are told to the guards one by one.
-const RULES: [u16; 18] = [5, 8, 9, 10, 11, 12, 13, 14, 16, 21, 34, 35, 36, 45, 46, 47, 65, 66];
+/// Rules of a block ([`Violation::NUMBERS`]) to which no mutant is blind, and why. All others have one.
+const NO_MUTANT: [(u16, &str); 16] = [
+    (1, "not told to the guards: what cannot be read cannot be taken"),
+    (3, "a quorum's signatures are verified under the constitution of the epoch that they name"),
+    (4, "what is pledged is of the open height, and a header is of the height that is pledged"),
+    (6, "a tree whose leaves begin elsewhere does not extend the last one, which is rule 15"),
+    (15, "no liar has a tree that does not extend its own: who decodes it sees that (recovery)"),
+    (17, "not told to the guards: entries that are not the counted ones cannot be judged"),
+    (18, "of the own column: without the guard OwnColumn"),
+    (19, "of the own column: without the guard OwnColumn"),
+    (20, "of the own column: without the guard OwnColumn"),
+    (22, "not told to the guards: a sum that has no value"),
+    (23, "not told to the guards: about what was brought, not about the block"),
+    (24, "not told to the guards: about the disk, not about the block"),
+    (25, "not told to the guards: about what was brought, not about the block"),
+    (37, "about what the judge knows, not about the block"),
+    (38, "no file that may not follow is brought to anybody (epochs::tests)"),
+    (39, "about what the judge knows: others may have voted who do not (epochs::tests)"),
+];
+
+/// Rules of a block that mutants are blind to, one each.
+fn rules() -> impl Iterator<Item = u16> {
+    let excepted = |number: &u16| NO_MUTANT.iter().any(|(other, _)| other == number);
+    Violation::NUMBERS.iter().copied().filter(move |number| !excepted(number))
+}
 
 /// What a mutant goes without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +65,10 @@ impl Missing {
                 | Guard::VoteAbove => (Some(Liar::Juggler), None),
                 Guard::LockedProposal => (None, Some(Topic::Ambushes)),
                 Guard::OneVote | Guard::FreezeOnEvidence => (Some(Liar::Twins), None),
-                Guard::CosignCertified | Guard::OwnColumn | Guard::DisputeStands => {
-                    (Some(Liar::Counterfeiter), None)
-                }
+                Guard::CosignCertified
+                | Guard::CommitQuorum
+                | Guard::OwnColumn
+                | Guard::DisputeStands => (Some(Liar::Counterfeiter), None),
                 Guard::ClosingAgreed => (Some(Liar::Twins), Some(Topic::Closing)),
                 Guard::NoticeRestore
                 | Guard::RestoredWitness
@@ -55,10 +80,20 @@ impl Missing {
                     (None, Some(Topic::Constitutions))
                 }
                 Guard::StatementAgreed | Guard::PaymentsConfirmed => (None, Some(Topic::Clearing)),
+                Guard::RoomToSendBack => (None, Some(Topic::Credit)),
                 _ => (None, None),
             },
-            Self::Rule(34..=36) => (Some(Liar::Counterfeiter), Some(Topic::Constitutions)),
+            Self::Rule(30..=36) => (Some(Liar::Counterfeiter), Some(Topic::Constitutions)),
             Self::Rule(_) => (Some(Liar::Counterfeiter), None),
+        }
+    }
+
+    /// What is false about what it would have refused.
+    const fn lie(self) -> Option<Lie> {
+        match self {
+            Self::Rule(rule) => Lie::against(rule),
+            Self::Guard(Guard::CommitQuorum) => Some(Lie::Commits),
+            Self::Nothing | Self::Guard(_) => None,
         }
     }
 
@@ -154,23 +189,26 @@ impl Mutant {
     pub fn run(&self, seed: u64, trace: Trace) -> Outcome {
         let (liar, topic) = match self.habit {
             Habit::Sound => self.missing.matters_with(),
+            // where no disk is put back, all that is honest counts for what can be recovered
+            Habit::ForgetsFragments => (None, None),
             _ => (None, Some(Topic::Ambushes)),
         };
         let brands = (liar.is_some() || topic.is_some()).then_some(4);
         let (habit, outcomes_alone) = (self.habit, self.missing.does_harm());
         let of_seed = Scenario::of_seed(seed);
-        let scenario = Scenario { habit, liar, topic, brands, outcomes_alone, ..of_seed };
+        let lie = self.missing.lie();
+        let scenario = Scenario { habit, liar, lie, topic, brands, outcomes_alone, ..of_seed };
         lacking(self.missing, scenario, trace)
     }
 }
 
-/// All mutants: without each guard in turn, blind to each rule of a block that a guard decides on, and with
-/// each bad habit.
+/// All mutants: without each guard in turn, blind to each rule of a block but those that [`NO_MUTANT`] says
+/// why not of, and with each bad habit.
 #[must_use]
 pub fn all() -> Vec<Mutant> {
     let guards =
         Guard::ALL.iter().map(|guard| (format!("without {guard:?}"), Missing::Guard(*guard)));
-    let rules = RULES.map(|rule| (format!("blind to rule {rule}"), Missing::Rule(rule)));
+    let rules = rules().map(|rule| (format!("blind to rule {rule}"), Missing::Rule(rule)));
     let maimed = guards.chain(rules).map(|(name, missing)| {
         let habit = Habit::Sound;
         Mutant { name, missing, habit }
@@ -190,6 +228,19 @@ mod tests {
 
     /// Most seeds for one mutant; most are caught by the first few.
     const SEEDS_MAX: u64 = 240;
+
+    /// What is excepted is a rule, once, and every other one is broken by some lie.
+    #[test]
+    fn every_rule_of_a_block_has_a_mutant_and_a_lie_or_a_reason() {
+        for (number, why) in NO_MUTANT {
+            assert!(Violation::NUMBERS.contains(&number) && !why.is_empty());
+            assert_eq!(Lie::against(number), None, "{number}");
+        }
+        // what is told to a counterparty alone has lies of its own
+        let without: Vec<u16> = rules().filter(|rule| Lie::against(*rule).is_none()).collect();
+        assert_eq!(without, [21]);
+        assert_eq!(rules().count() + NO_MUTANT.len(), Violation::NUMBERS.len());
+    }
 
     /// Every guard there is, every rule that a guard decides on, every habit: what
     /// nothing catches is either guarded by nothing or guards nothing.
@@ -212,6 +263,7 @@ mod tests {
     fn what_breaks_without_a_guard_is_what_it_protects() {
         let known = [
             ("without CommitAbove", "no vote or commit below a promise"),
+            ("without CommitQuorum", "final blocks have commits of a quorum"),
             ("without AwaitAcknowledgements", "nothing is signed before acknowledgements"),
             ("without ClosingAgreed", "closed once and by a quorum"),
             ("without PaymentsConfirmed", "discharged by all and every payee"),

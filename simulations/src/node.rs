@@ -22,7 +22,7 @@ use protocol::witness::cases;
 use protocol::witness::dispute::Dispute;
 use protocol::witness::guards::{Guards, Upheld};
 use protocol::witness::message::Message;
-use protocol::witness::record::Record;
+use protocol::witness::record::{Record, Voted};
 use protocol::witness::standing::{Fence, Standing};
 use protocol::witness::state::{FinalBlock, Outbox};
 use protocol::witness::statement::{Certificate, UnverifiedCertificate};
@@ -110,22 +110,35 @@ pub enum Habit {
     ForgetsBuilt,
     /// Never writes what it proposed.
     ForgetsProposed,
+    /// Writes what it voted for without the block's fragment, which it would keep.
+    ForgetsFragments,
 }
 
 impl Habit {
     /// Those that break something.
-    pub const BAD: [Self; 6] = [
+    pub const BAD: [Self; 7] = [
         Self::SendsFirst,
         Self::ForgetsJoined,
         Self::ForgetsVoted,
         Self::ForgetsLocked,
         Self::ForgetsBuilt,
         Self::ForgetsProposed,
+        Self::ForgetsFragments,
     ];
+
+    /// What it writes of a record, if anything.
+    fn written(self, record: Record) -> Option<Record> {
+        match record {
+            Record::Voted(voted) if self == Self::ForgetsFragments => {
+                Some(Record::Voted(Voted { delivery: None, ..voted }))
+            }
+            record => (!self.forgets(&record)).then_some(record),
+        }
+    }
 
     const fn forgets(self, record: &Record) -> bool {
         match self {
-            Self::Sound | Self::SendsFirst => false,
+            Self::Sound | Self::SendsFirst | Self::ForgetsFragments => false,
             Self::ForgetsJoined => matches!(record, Record::Joined(_)),
             Self::ForgetsVoted => matches!(record, Record::Voted(_)),
             Self::ForgetsLocked => matches!(record, Record::Locked(_)),
@@ -391,6 +404,9 @@ impl<G: Guards> Node<G> {
             ledger
                 .replay(&record, &mut out)
                 .map_err(|error| format!("record {number} cannot be replayed: {error}"))?;
+            if let Record::Headed(head) = &record {
+                self.clearing.headed(head);
+            }
             self.archive.hold(out.held);
             self.take_in(out.finals, out.written, report);
         }
@@ -618,7 +634,7 @@ impl<G: Guards> Node<G> {
             return die(self, report, "before the records");
         }
         let records: Vec<Record> =
-            out.records.into_iter().filter(|record| !self.habit.forgets(record)).collect();
+            out.records.into_iter().filter_map(|record| self.habit.written(record)).collect();
         let bytes: Vec<Vec<u8>> = records.iter().map(Record::to_bytes).collect();
         let fails = (crash == Some(1)).then_some(&mut self.entropy);
         let written = self.journal.append(&bytes, fails);
@@ -637,6 +653,7 @@ impl<G: Guards> Node<G> {
                         self.application.want_public(entry);
                     }
                 }
+                Record::Headed(head) => self.clearing.headed(&head),
                 Record::Fenced(fence) => report.fenced.push(fence),
                 Record::Voted(voted) => {
                     let header = voted.pledge.block.header;

@@ -19,13 +19,14 @@ HEAD = '''"""A typed client of a Coalition node. Generated from its OpenAPI docu
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from typing import Any, Dict, Iterator, List, Literal, Optional, TypedDict, Union, cast
+from typing import Any, Callable, Dict, Iterator, List, Literal, Optional, Tuple, TypedDict, Union, cast
 
 
 class Refused(Exception):
@@ -59,6 +60,7 @@ class Client:
         self.timeout = timeout
         self.attempts = attempts
         self.token: Optional[str] = None
+        self.next: Optional[Tuple[str, str]] = None
         self._tags: Dict[str, Any] = {}
         context = ssl.create_default_context(cafile=trusted)
         https = urllib.request.HTTPSHandler(context=context)
@@ -97,6 +99,7 @@ class Client:
                     is_json = answer.headers.get_content_type() == "application/json"
                     decoded = json.loads(content) if is_json and content else content or None
                     tag = answer.headers.get("ETag")
+                    self.next = self._following(answer.headers.get("Link"))
                     if method == "GET" and tag and is_json:
                         if len(self._tags) >= 256:
                             self._tags.clear()
@@ -104,6 +107,7 @@ class Client:
                     return decoded
             except urllib.error.HTTPError as error:
                 if error.code == 304 and known is not None:
+                    self.next = self._following(error.headers.get("Link"))
                     return json.loads(known[1])
                 content = error.read()
                 try:
@@ -117,6 +121,20 @@ class Client:
                     raise problem from None
                 time.sleep(min(wait if wait is not None else 2.0**attempt, 60.0))
         raise AssertionError("unreachable")
+
+    @staticmethod
+    def _following(link: Optional[str]) -> Optional[Tuple[str, str]]:
+        found = re.match(r"<\\?(before|after)=([^&>]+)", link or "")
+        return (found.group(1), found.group(2)) if found else None
+
+    def every(self, get: Callable[..., List[Any]], **parameters: Any) -> Iterator[Any]:
+        """All items of a list, page by page: `client.every(client.exchanges, to="kids")`. Where the page after the one
+        that was got last begins is in `client.next`: a parameter's name and its value, or nothing at the end."""
+        place: Optional[Dict[str, Any]] = parameters
+        while place is not None:
+            items = get(**place)
+            place = {**parameters, self.next[0]: self.next[1]} if self.next else None
+            yield from items
 
     def events(self, last_event_id: Optional[str] = None, follow: bool = True) -> Iterator[tuple[str, EventView]]:
         """What happens at the node: the id of each event, for going on behind it, and the event."""

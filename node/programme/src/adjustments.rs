@@ -111,14 +111,21 @@ pub struct Adjustments {
 }
 
 impl Adjustments {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &Adjustment)> {
+        self.all.iter().map(|(number, adjustment)| (*number, adjustment))
+    }
+
     /// A correction by its number.
     #[must_use]
     pub fn get(&self, number: u64) -> Option<&Adjustment> {
         self.all.get(&number)
     }
-    /// All, the latest first.
-    pub fn latest(&self) -> impl Iterator<Item = (u64, &Adjustment)> {
-        self.all.iter().rev().map(|(number, adjustment)| (*number, adjustment))
+    /// All before a number, or all, the latest first.
+    pub fn before(&self, number: Option<u64>) -> impl Iterator<Item = (u64, &Adjustment)> {
+        let end = number.unwrap_or(u64::MAX).min(self.next());
+        // numbers follow each other
+        let numbers = (1..end).rev();
+        numbers.filter_map(|number| Some((number, self.all.get(&number)?)))
     }
     /// The number of the next: 1, 2, 3 and so on.
     #[must_use]

@@ -27,6 +27,25 @@ pub struct CountedBasket {
     /// What it has earned, less what was taken back.
     #[n(3)]
     pub earned: Points,
+    /// What it would have earned beside that, had its member taken part at the time: nobody has these points,
+    /// and a consent given later brings none of them back.
+    #[cbor(n(4), default)]
+    pub forgone: Points,
+}
+
+impl CountedBasket {
+    /// What all of it comes to, whether the member has that or not.
+    pub(crate) fn comes_to(&self) -> Points {
+        self.earned.plus(self.forgone).unwrap_or(Points::MAX)
+    }
+
+    /// Takes so much off what it comes to, first off what nobody has; gives what is to be taken back.
+    pub(crate) fn take_off(&mut self, points: Points) -> Points {
+        let taken_back = points.saturating_minus(self.forgone);
+        self.forgone = self.forgone.saturating_minus(points);
+        self.earned = self.earned.saturating_minus(taken_back);
+        taken_back
+    }
 }
 
 /// All baskets that have counted.

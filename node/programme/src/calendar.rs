@@ -149,6 +149,12 @@ impl Day {
     }
 }
 
+impl fmt::Display for DayOfYear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}-{:02}", self.month, self.day)
+    }
+}
+
 impl DayOfYear {
     /// A day of a year; the 29th of February is one.
     #[must_use]

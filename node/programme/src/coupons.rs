@@ -96,6 +96,9 @@ pub enum Origin {
     /// Staff gave it.
     #[n(2)]
     Staff,
+    /// A campaign gave it, to the group in this place.
+    #[n(3)]
+    Campaign(#[n(0)] Name, #[n(1)] u8),
 }
 
 /// That a coupon was redeemed.

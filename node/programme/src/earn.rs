@@ -71,7 +71,7 @@ fn exact(earning: &Earning, basket: &Basket, terms: Terms<'_>) -> Option<Points>
     }
     weighed = weighed.checked_add(rest.checked_mul(common)?)?;
     let birthday = if terms.birthday { earning.birthday } else { Rate::ONE };
-    let rate = earning.channels.get(terms.channel).copied().unwrap_or(earning.points_per_yuan);
+    let rate = earning.rate(terms.channel);
     let (mut above, mut below) = (weighed, common.checked_mul(100)?);
     for factor in [rate, terms.tier, birthday] {
         above = above.checked_mul(u128::from(factor.numerator()))?;

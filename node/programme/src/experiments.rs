@@ -28,6 +28,12 @@ pub struct GroupResult {
     /// What these came to, in fen.
     #[n(3)]
     pub fen: u64,
+    /// Coupons that a campaign gave them.
+    #[cbor(n(4), default)]
+    pub coupons_given: u64,
+    /// Of those, redeemed.
+    #[cbor(n(5), default)]
+    pub coupons_redeemed: u64,
 }
 
 /// The key of the assignments of one brand.

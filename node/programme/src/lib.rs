@@ -1,10 +1,10 @@
 //! The points programme a brand runs its shops on: pure rules, sans-IO.
 //!
 //! Knows: how points are earned, kept in lots, spent and expire; tiers, coupons, rewards, segments,
-//! triggers, tests of offers, signs of fraud, corrections by staff, members' requests. The rules are data ([`rules`]), and
+//! triggers, tests of offers, campaigns, which offers are marketing and need a consent, signs of fraud, corrections by staff, members' requests. The rules are data ([`rules`]), and
 //! say themselves in plain words ([`plain`]). Does not know who the members are (an [`Account`] is an
 //! opaque number), other brands, or where anything is kept: there is no clock, no generator, no file,
-//! no thread and no float here.
+//! no thread and no float here. Whose consents are in force is asked of whoever drives it ([`marketing`]).
 //!
 //! [`Programme`] takes [`Event`]s and makes [`Change`]s. Whoever drives it makes the changes durable
 //! before it tells anyone; replaying them gives the same state, whatever this version would decide
@@ -34,12 +34,14 @@ pub mod accounts;
 pub mod adjustments;
 pub mod baskets;
 pub mod calendar;
+pub mod campaigns;
 pub mod coupons;
 pub mod earn;
 pub mod experiments;
 pub mod fraud;
 mod ids;
 pub mod lots;
+pub mod marketing;
 pub mod plain;
 pub mod profile;
 pub mod report;

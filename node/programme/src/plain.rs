@@ -3,9 +3,12 @@
 //! Every rule is one [`Statement`] under a key that stays the same when its numbers change, so that
 //! two versions can be compared sentence by sentence.
 
+use std::collections::BTreeMap;
+
 use protocol::amount::Rate;
 
-use crate::ids::Fen;
+use crate::ids::{Fen, Name};
+use crate::marketing::is_marketing;
 use crate::rules::{CouponKind, Gift, Reward, RuleChange, Rules, Tier, TierBasis, When, Words};
 
 /// Whom a statement concerns.
@@ -82,9 +85,12 @@ pub fn statements(rules: &Rules) -> Vec<Statement> {
     }
     all.terms(
         "changes",
-        format!("影响会员的规则变更至少提前 {} 天公告，公告期内旧规则继续有效。", rules.change_notice_days),
         format!(
-            "A change of these rules that affects members is announced at least {} before it takes effect; until then the rules stay as they are.",
+            "影响会员的规则变更至少提前 {} 天公告，联盟章程规定更长的从其规定；公告期内旧规则继续有效。",
+            rules.change_notice_days
+        ),
+        format!(
+            "A change of these rules that affects members is announced at least {} before it takes effect, and no later than the alliance's constitution says; until then the rules stay as they are.",
             counted(rules.change_notice_days.into(), "day")
         ),
     );
@@ -118,6 +124,21 @@ fn earning(rules: &Rules, all: &mut Statements) {
             &format!("earning/category/{category}"),
             format!("品类 {category}：积分按 {} 计算。", factor(*rate)),
             format!("Category {category}: {} of the usual points.", factor(*rate)),
+        );
+    }
+    let mut departments: BTreeMap<&Name, Vec<&str>> = BTreeMap::new();
+    for (department, category) in &earning.departments {
+        departments.entry(category).or_default().push(department);
+    }
+    for (category, departments) in departments {
+        // what has no factor of its own is for segments alone
+        let earns = earning.categories.contains_key(category);
+        let concern = if earns { Concern::Terms } else { Concern::Internal };
+        all.say(
+            &format!("earning/department/{category}"),
+            concern,
+            format!("品类 {category} 包括：{}。", departments.join("、")),
+            format!("Category {category} is: {}.", departments.join(", ")),
         );
     }
     if earning.birthday != Rate::ONE {
@@ -154,6 +175,9 @@ fn channel_words(channel: &str) -> (String, String) {
     match channel {
         "offline" => ("门店".to_owned(), "In the shops".to_owned()),
         "online" => ("线上".to_owned(), "Online".to_owned()),
+        "app" => ("App".to_owned(), "In the app".to_owned()),
+        "mini_program" => ("小程序".to_owned(), "In the mini-program".to_owned()),
+        "ecommerce" => ("电商平台".to_owned(), "At e-commerce platforms".to_owned()),
         other => (format!("渠道 {other}"), format!("Channel {other}")),
     }
 }
@@ -381,12 +405,17 @@ fn internal(rules: &Rules, all: &mut Statements) {
         let among = trigger.segment.as_ref().map(|it| format!(" ({it})")).unwrap_or_default();
         let (zh_gift, en_gift) = gift_words(Some(&trigger.gift));
         let days = trigger.again_after_days;
+        let (zh_only, en_only) = if is_marketing(trigger) {
+            ("仅限同意营销的会员，", " to who consents to marketing")
+        } else {
+            ("", "")
+        };
         all.say(
             &format!("trigger/{name}"),
             Concern::Internal,
-            format!("会员{zh_when}{among}时送{zh_gift}，{days} 天内一次。"),
+            format!("会员{zh_when}{among}时送{zh_gift}，{zh_only}{days} 天内一次。"),
             format!(
-                "When a member {en_when}{among}: {en_gift}, once in {}.",
+                "When a member {en_when}{among}: {en_gift}{en_only}, once in {}.",
                 counted(days.into(), "day")
             ),
         );
@@ -412,24 +441,32 @@ fn internal(rules: &Rules, all: &mut Statements) {
         "fraud",
         Concern::Internal,
         format!(
-            "同一设备超过 {} 个账户立即停用；同一地址 {} 分钟内超过 {} 个账户，{} 小时内复核；{} 分钟内超过 {} 件虚拟礼品须二次验证；一天获得超过 {} 积分告警。",
+            "{} 小时内复核。同一设备超过 {} 个账户：{}；同一地址 {} 分钟内超过 {} 个账户：{}；{} 分钟内超过 {} 件虚拟礼品：{}；一天获得超过 {} 积分：{}。",
+            fraud.review_hours,
             fraud.accounts_per_device,
+            fraud.device_action.words().0,
             fraud.address_minutes,
             fraud.accounts_per_address,
-            fraud.review_hours,
+            fraud.address_action.words().0,
             fraud.virtual_minutes,
             fraud.virtual_rewards,
-            fraud.points_per_day.get()
+            fraud.virtual_action.words().0,
+            fraud.points_per_day.get(),
+            fraud.growth_action.words().0,
         ),
         format!(
-            "More than {} accounts on a device stop at once; more than {} from an address in {} are reviewed within {}; more than {} virtual rewards in {} need a second step; more than {} in a day alert.",
+            "Reviewed within {}: more than {} accounts on a device ({}); more than {} from an address in {} ({}); more than {} virtual rewards in {} ({}); more than {} in a day ({}).",
+            counted(fraud.review_hours.into(), "hour"),
             fraud.accounts_per_device,
+            fraud.device_action.words().1,
             fraud.accounts_per_address,
             counted(fraud.address_minutes.into(), "minute"),
-            counted(fraud.review_hours.into(), "hour"),
+            fraud.address_action.words().1,
             fraud.virtual_rewards,
             counted(fraud.virtual_minutes.into(), "minute"),
-            counted(fraud.points_per_day.get(), "point")
+            fraud.virtual_action.words().1,
+            counted(fraud.points_per_day.get(), "point"),
+            fraud.growth_action.words().1,
         ),
     );
     let alone = rules.alone_points_a_day.get();

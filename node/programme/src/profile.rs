@@ -9,7 +9,7 @@ use protocol::time::Timestamp;
 
 use crate::calendar::{Day, DayOfYear, Zone};
 use crate::ids::{Account, Fen, Name};
-use crate::rules::{Hours, Lifecycle};
+use crate::rules::{Hours, Lifecycle, is_online};
 
 /// Months of purchases that are kept.
 const MONTHS_MAX: usize = 24;
@@ -129,6 +129,44 @@ pub struct Profile {
     /// When it is next to be looked at whether time alone has changed a segment or the tier.
     #[n(20)]
     pub look_at: Option<Timestamp>,
+    /// Does not take part: no purchase is remembered, and no segment, tier or offer looks at the member.
+    #[cbor(n(21), default)]
+    pub outside: bool,
+    /// Whether it was asked of whoever keeps birth dates when the birthday is.
+    #[cbor(n(22), default)]
+    pub birthday_asked: bool,
+    /// Held for review: nothing leaves the account.
+    #[cbor(n(23), default)]
+    pub held: bool,
+}
+
+/// What is remembered of one member, with names for numbers: for the member.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // fields are named as those of a profile
+pub struct Remembered {
+    pub joined: Option<Timestamp>,
+    pub birthday: Option<DayOfYear>,
+    pub accumulated: u64,
+    pub purchases: u32,
+    pub last_purchase: Option<Timestamp>,
+    pub months: Vec<Month>,
+    pub categories: Vec<(Name, u64)>,
+    pub channels: Vec<(Name, u32)>,
+    pub hours: [u32; 4],
+    pub streak: u32,
+    pub signed_in: Option<Day>,
+    /// Whether somebody who brought this member is still to be rewarded.
+    pub is_referred: bool,
+    pub referred: u32,
+    pub day_points: (Day, u64),
+    pub stopped: bool,
+    pub rank: u8,
+    pub fired: Vec<(Name, Timestamp)>,
+    pub tests: Vec<(Name, u8, Timestamp)>,
+    pub told_until: Option<Timestamp>,
+    pub activities: Vec<(Name, Day)>,
+    pub outside: bool,
+    pub held: bool,
 }
 
 /// What a purchase adds to a profile or takes from it.
@@ -153,6 +191,9 @@ pub struct Counted {
     /// By how much its categories grew.
     #[n(5)]
     pub categories: Vec<(Name, Fen)>,
+    /// In which hour of the day it was; none where that is not known, as of earlier versions.
+    #[n(6)]
+    pub hour: Option<u8>,
 }
 
 fn most<T: Copy, N: Ord + Copy + Default>(list: &[(T, N)]) -> Option<T> {
@@ -173,10 +214,106 @@ fn entry<N: Default>(list: &mut Vec<(u16, N)>, number: u16, most: usize) -> Opti
     list.get_mut(place).map(|(_, count)| count)
 }
 
+impl Month {
+    /// The year and the month of it, 1 to 12.
+    #[must_use]
+    pub const fn year_and_month(self) -> (u32, u32) {
+        let before = self.number.saturating_sub(1);
+        // by a number that is not zero
+        (before.wrapping_div(12), before.wrapping_rem(12).saturating_add(1))
+    }
+}
+
 impl Profile {
     /// What remains of a member who was erased: that nothing may be spent.
     pub(crate) fn of_erased() -> Self {
         Self { stopped: true, ..Self::default() }
+    }
+
+    /// All of it, for the member.
+    #[must_use]
+    pub fn remembered(&self, names: &Names) -> Remembered {
+        fn named<N: Copy>(list: &[(u16, N)], names: &Names) -> Vec<(Name, N)> {
+            list.iter().filter_map(|(it, count)| Some((names.name(*it)?.clone(), *count))).collect()
+        }
+        let Self {
+            joined,
+            birthday,
+            accumulated,
+            purchases,
+            last_purchase,
+            months,
+            categories,
+            channels,
+            hours,
+            streak,
+            signed_in,
+            // another member's
+            referrer,
+            referred,
+            day_points,
+            stopped,
+            rank,
+            fired,
+            tests,
+            told_until,
+            activities,
+            // when the member is looked at next
+            look_at: _,
+            outside,
+            // whether the vault was asked for it
+            birthday_asked: _,
+            held,
+        } = self.clone();
+        Remembered {
+            joined,
+            birthday,
+            accumulated,
+            purchases,
+            last_purchase,
+            months,
+            categories: named(&categories, names),
+            channels: named(&channels, names),
+            hours,
+            streak,
+            signed_in,
+            is_referred: referrer.is_some(),
+            referred,
+            day_points,
+            stopped,
+            rank,
+            fired,
+            tests,
+            told_until,
+            activities,
+            outside,
+            held,
+        }
+    }
+
+    /// What remains of a member who no longer agrees to take part: what was given and when, so that nothing is
+    /// given twice, and a stop. Purchases, birthday and tier are gone; of offers only that they were had.
+    pub(crate) fn leave(&mut self) {
+        let old = std::mem::take(self);
+        *self = Self {
+            joined: old.joined,
+            signed_in: old.signed_in,
+            day_points: old.day_points,
+            stopped: old.stopped,
+            held: old.held,
+            fired: old.fired,
+            told_until: old.told_until,
+            activities: old.activities,
+            referred: old.referred,
+            // that an offer was had, not when: it is not made again, and no purchase counts for it
+            tests: old
+                .tests
+                .into_iter()
+                .map(|(name, group, _)| (name, group, Timestamp::from_unix_ms(0)))
+                .collect(),
+            outside: true,
+            ..Self::default()
+        };
     }
 
     /// Adds what is remembered of another who was the same person: a stop of either holds, and of what
@@ -237,6 +374,7 @@ impl Profile {
             std::cmp::Ordering::Greater => self.day_points,
         };
         self.stopped |= other.stopped;
+        self.held |= other.held;
         self.rank = self.rank.max(other.rank);
         later(&mut self.fired, other.fired);
         later(&mut self.activities, other.activities);
@@ -246,6 +384,10 @@ impl Profile {
             }
         }
         self.told_until = self.told_until.max(other.told_until);
+        // what was agreed is known of the one who stays alone
+        if self.outside {
+            self.leave();
+        }
     }
 
     /// Takes note of a purchase.
@@ -277,7 +419,8 @@ impl Profile {
             let baskets = entry(&mut self.channels, number, CHANNELS_MAX);
             baskets.into_iter().for_each(|baskets| *baskets = baskets.saturating_add(1));
         }
-        let part = match Hours::of(zone.hour(counted.at)) {
+        let Some(hour) = counted.hour else { return };
+        let part = match Hours::of(hour) {
             Hours::Morning => 0,
             Hours::Afternoon => 1,
             Hours::Evening => 2,
@@ -291,6 +434,11 @@ impl Profile {
     /// Takes note of points earned on a day.
     pub(crate) fn earned(&mut self, points: Points, day: Day) {
         self.accumulated = self.accumulated.saturating_add(points.get());
+        self.gained(points, day);
+    }
+
+    /// Takes note of points that came on a day, by whatever way.
+    pub(crate) fn gained(&mut self, points: Points, day: Day) {
         let before = if self.day_points.0 == day { self.day_points.1 } else { 0 };
         self.day_points = (day, before.saturating_add(points.get()));
     }
@@ -318,6 +466,23 @@ impl Profile {
     #[must_use]
     pub fn channel<'n>(&self, names: &'n Names) -> Option<&'n Name> {
         names.name(most(&self.channels)?)
+    }
+
+    /// Whether most purchases came by a channel: `online` is all that is not a shop's, by whatever name it was counted.
+    #[must_use]
+    pub fn is_mostly_by(&self, channel: &Name, names: &Names) -> bool {
+        if !matches!(channel.as_str(), "online" | "offline") {
+            return self.channel(names) == Some(channel);
+        }
+        let mut sides: Vec<(bool, u32)> = Vec::new();
+        for (number, baskets) in &self.channels {
+            let side = names.name(*number).is_some_and(is_online);
+            match sides.iter_mut().find(|(known, _)| *known == side) {
+                Some((_, sum)) => *sum = sum.saturating_add(*baskets),
+                None => sides.push((side, *baskets)),
+            }
+        }
+        most(&sides) == Some(is_online(channel))
     }
 
     /// The part of the day most purchases are in.

@@ -109,6 +109,11 @@ impl Rewards {
         mine.map(|(key, hold)| (*key, hold))
     }
 
+    /// All that a member has asked for, whatever became of it.
+    pub(crate) fn of(&self, account: Account) -> impl Iterator<Item = &Hold> {
+        self.holds.values().filter(move |hold| hold.account == account)
+    }
+
     /// How many a member has taken or has waiting.
     #[must_use]
     pub fn taken(&self, account: Account, reward: &Name) -> u32 {

@@ -4,6 +4,7 @@
 //! theirs: tiers rise and fall, triggers fire, points expire. Nothing is known of what members would have
 //! done otherwise, nor of what purchases do not tell (birthdays, sign-ins, what would have been spent on
 //! rewards), so that points redeemed are left out: what is left at the end is the most that would be owed.
+//! For the same reason every member is taken to consent to marketing.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +67,7 @@ pub fn simulate(rules: &Rules, mut purchases: Vec<Purchase>) -> Outcome<Simulati
         drawn = drawn.saturating_add(1);
         bytes.iter_mut().zip(drawn.to_be_bytes()).for_each(|(to, from)| *to = from);
     };
+    let consents = |_: Account| true;
     let mut out = Vec::new();
     programme.open(rules, from, &mut out)?;
     let mut members: BTreeMap<Account, ()> = BTreeMap::new();
@@ -75,19 +77,20 @@ pub fn simulate(rules: &Rules, mut purchases: Vec<Purchase>) -> Outcome<Simulati
         let day = rules.zone.day(now);
         if day > today {
             today = day;
-            while programme.tick(rules.zone.start(day), DUE, &mut random, &mut out)? {
+            while programme.tick(rules.zone.start(day), DUE, &mut random, &consents, &mut out)? {
                 count_coupons(&mut came, &mut out);
             }
         }
         members.insert(purchase.account, ());
         // a balance that is full earns nothing, as in a node
-        if programme.handle(Event::Purchased(purchase), now, &mut random, &mut out).is_ok() {
+        let event = Event::Purchased(purchase);
+        if programme.handle(event, now, &mut random, &consents, &mut out).is_ok() {
             came.purchases = came.purchases.saturating_add(1);
             came.spent_fen = came.spent_fen.saturating_add(total.into());
         }
         count_coupons(&mut came, &mut out);
     }
-    while programme.tick(to, DUE, &mut random, &mut out)? {}
+    while programme.tick(to, DUE, &mut random, &consents, &mut out)? {}
     count_coupons(&mut came, &mut out);
     let figures = report::report(&programme, to);
     let side = |side| u128::from(programme.accounts().side(side).unsigned_abs());
@@ -127,6 +130,7 @@ mod tests {
                 |at| if at < 16 { number } else { 0 },
             )),
             at: Timestamp::from_unix_ms(20_000 * DAY_MS + day * DAY_MS),
+            hour: None,
             channel: Name::new("offline").unwrap(),
             first_part: true,
             before: Basket::default(),

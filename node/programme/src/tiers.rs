@@ -45,7 +45,7 @@ pub fn rank(rules: &Rules, profile: &Profile, now: Timestamp) -> u8 {
 #[must_use]
 pub fn standing<'r>(rules: &'r Rules, profile: &Profile, now: Timestamp) -> Standing<'r> {
     let tier = rules.tiers.of_rank(profile.rank);
-    let next = rules.tiers.of_rank(profile.rank.saturating_add(1));
+    let next = rules.tiers.of_rank(profile.rank.saturating_add(1)).filter(|_| !profile.outside);
     let next = next.map(|tier| {
         let nothing = Distance::Points(0);
         (tier, missing(rules, tier, profile, now).unwrap_or(nothing))

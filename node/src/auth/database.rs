@@ -39,6 +39,11 @@ impl DatabasePassword {
     fn holds(&self) -> bool {
         unix_seconds() < self.expires
     }
+
+    /// Until when it opens something, Unix seconds; none once it is over.
+    pub(super) fn opens_until(&self) -> Option<u64> {
+        self.holds().then_some(self.expires)
+    }
 }
 
 /// A database password as it is made, shown once.

@@ -1,7 +1,10 @@
-//! Who sees what of a member: one table of fields and roles, the only place where that is decided.
+//! Who sees what of a member: one table of fields and roles, by which the record of a member, lists of members and
+//! notices to members are shown.
 //!
 //! A phone number is never in clear for people: the member alone, through the member's own session, gets
-//! it whole. What a role does not see is not in the answer at all.
+//! it whole. What a role does not see is not in the answer at all. A card number is whole for the brand's own app, a program,
+//! in the notices that it pushes, and nowhere else; people name a member by the card they were shown, or by `~` and the id.
+//! What members' requests and service requests say in their own words is shown to who answers them as it was written.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -61,6 +64,9 @@ fields! {
     Phone "phone": Store Masked, Officer Masked;
     /// Card numbers.
     Card "card": Store Masked, Officer Masked;
+    /// The card, or the number that the vault gave to who has none, by which a member is named to a till and messages are
+    /// addressed: for the brand's app, which has the member before it and opens the member's own session.
+    AddressedCard "addressed_card": Store Masked, App Whole;
     /// Accounts, addresses, plates: every other identifier whose value is kept.
     Identifiers "identifiers": Store Masked, Officer Masked;
     /// That there is a device, a face token, a payment token.
@@ -105,7 +111,10 @@ mod tests {
     fn who_has_nothing_to_do_with_members_sees_nothing_of_them() {
         for role in [Role::Administrator, Role::Partner, Role::Analyst, Role::App] {
             for field in MemberField::ALL {
-                assert_eq!(field.seen_by(role), Sight::Nothing, "{role} {}", field.name());
+                // the app is no person
+                let is_apps = (role, *field) == (Role::App, MemberField::AddressedCard);
+                let sight = if is_apps { Sight::Whole } else { Sight::Nothing };
+                assert_eq!(field.seen_by(role), sight, "{role} {}", field.name());
             }
         }
         assert_eq!(MemberField::Phone.seen_by_any(&[]), Sight::Nothing);

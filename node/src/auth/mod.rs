@@ -10,6 +10,7 @@
 //!
 //! Not here: sessions that outlive a restart, limits by caller and network address (`http::rates`).
 
+mod certificates;
 mod database;
 mod fields;
 mod members;
@@ -17,6 +18,7 @@ mod password;
 mod role;
 mod scram;
 mod second_factor;
+mod standing;
 mod throttle;
 mod totp;
 mod users;
@@ -32,18 +34,24 @@ use ring::digest;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use zeroize::Zeroizing;
 
+use database::DatabasePassword;
 pub use database::{
     DATABASE_PASSWORD_DAYS_MAX, DatabaseSignIn, DatabaseUser, MadeDatabasePassword,
 };
 pub use fields::{MemberField, Sight};
-pub use members::{MEMBER_SESSION_LIFETIME, MemberSession, MemberToken};
+pub use members::{
+    MEMBER_CODE_LIFETIME, MEMBER_SESSION_LIFETIME, MemberCode, MemberSession, MemberToken,
+};
 pub use password::{PASSWORD_MAX, PASSWORD_MIN, PasswordError, generate as generate_password};
 pub use role::{Authorized, InvalidRole, Permission, Role, perm};
 pub use scram::ScramError;
 pub use second_factor::SecondFactorSetup;
 use second_factor::Shown;
+pub use standing::UserStanding;
 use throttle::Throttle;
-pub use users::{NAME_MAX, UsersError};
+#[cfg(test)]
+pub(crate) use totp::tests_code;
+pub use users::{NAME_MAX, UsersError, is_name as is_user_name};
 use users::{User, Users};
 
 /// How long a session lasts, used or not.
@@ -88,6 +96,22 @@ pub enum AuthError {
     /// The code is wrong, too old or used.
     #[error("the code of the second factor is wrong, too old, or was used already")]
     CodeWrong,
+    /// No code that was handed out to a member, or one that was used or is over.
+    #[error("the code is wrong, was used already, or is over")]
+    MemberCode,
+    /// The connection's certificate is nobody's.
+    #[error("no user of this node has the connection's client certificate on record")]
+    CertificateUnknown,
+    /// No authority vouches for the connection's certificate any more.
+    #[error(
+        "the connection's client certificate has ended, was revoked, or its authority is trusted no more"
+    )]
+    CertificateEnded,
+    /// The user is a program, and the certificate is missing or another's.
+    #[error(
+        "this user is let in only over a connection with a client certificate that is on record for it"
+    )]
+    CertificateNeeded,
     /// The role needs a second factor that the user does not have yet.
     #[error("users with this role need a second factor")]
     SecondFactorMissing,
@@ -121,6 +145,10 @@ impl AuthError {
             Self::LoginThrottled { .. } => "login_throttled",
             Self::CodeNeeded => "code_needed",
             Self::CodeWrong => "code_wrong",
+            Self::MemberCode => "member_code_wrong",
+            Self::CertificateUnknown => "client_certificate_unknown",
+            Self::CertificateEnded => "client_certificate_ended",
+            Self::CertificateNeeded => "client_certificate_needed",
             Self::SecondFactorMissing => "second_factor_missing",
             Self::Unavailable => "login_unavailable",
         }
@@ -155,6 +183,23 @@ impl AuthError {
             }
             Self::CodeWrong => {
                 "wait for the next code; look whether the clocks of telephone and node agree"
+                    .to_owned()
+            }
+            Self::MemberCode => {
+                "ask for a new one, at the counter or in the brand's app".to_owned()
+            }
+            Self::CertificateUnknown => {
+                "an administrator of the node's machine can put its name on record with \
+                `coalition user certificate`; or sign in by POST /api/v1/sessions"
+                    .to_owned()
+            }
+            Self::CertificateEnded => {
+                "connect again with a certificate that an authority of this node vouches for"
+                    .to_owned()
+            }
+            Self::CertificateNeeded => {
+                "connect with that certificate; an administrator of the node's machine can \
+                put one on record with `coalition user certificate`"
                     .to_owned()
             }
             Self::SecondFactorMissing => {
@@ -242,6 +287,10 @@ pub struct Person {
     pub must_have_one: bool,
     /// How many sessions are open.
     pub sessions: usize,
+    /// How many client certificates are on record.
+    pub certificates: usize,
+    /// Until when a database password opens the clean room to SQL clients, Unix seconds.
+    pub database_until: Option<u64>,
 }
 
 struct Kept {
@@ -276,6 +325,8 @@ struct Inner {
     // roles that need a second factor
     required: RwLock<Vec<Role>>,
     checks: Arc<tokio::sync::Semaphore>,
+    // the clock of one-time codes; tests stop it
+    unix_seconds: fn() -> u64,
 }
 
 impl Auth {
@@ -284,6 +335,17 @@ impl Auth {
     /// # Errors
     /// When the file cannot be read.
     pub fn open(path: &Path) -> Result<Self, UsersError> {
+        Self::open_with_clock(path, second_factor::unix_seconds)
+    }
+
+    /// Opens it with a clock that stands still, for which [`tests_code`] makes codes: between two steps
+    /// of the true one, what is a code at one line of a test is none at the next.
+    #[cfg(test)]
+    pub(crate) fn open_stopped(path: &Path) -> Result<Self, UsersError> {
+        Self::open_with_clock(path, || totp::TESTS_NOW)
+    }
+
+    fn open_with_clock(path: &Path, unix_seconds: fn() -> u64) -> Result<Self, UsersError> {
         let version = version(path);
         let users = Users::read(path)?;
         Ok(Self(Arc::new(Inner {
@@ -292,6 +354,7 @@ impl Auth {
             sessions: Mutex::default(),
             required: RwLock::default(),
             checks: Arc::new(tokio::sync::Semaphore::new(CHECKS_AT_ONCE)),
+            unix_seconds,
         })))
     }
 
@@ -347,16 +410,27 @@ impl Auth {
             let theirs = sessions.by_token.values();
             theirs.filter(|kept| kept.session.user == name && kept.expires > now).count()
         };
-        let users = users.1.iter().flat_map(Users::with_second_factor);
+        let users = users.1.iter().flat_map(Users::all);
         users
-            .map(|(name, roles, second_factor)| Person {
+            .map(|(name, user)| Person {
                 name: name.to_owned(),
-                roles: roles.to_vec(),
-                second_factor,
-                must_have_one: self.requires_second_factor(roles),
+                roles: user.roles.clone(),
+                second_factor: user.asks_second_factor(),
+                must_have_one: self.requires_second_factor(&user.roles),
                 sessions: open(name),
+                certificates: user.certificates.len(),
+                database_until: user.database.as_ref().and_then(DatabasePassword::opens_until),
             })
             .collect()
+    }
+
+    /// Ends a user's sessions, and says how many there were. What the user may do does not change: with the password
+    /// another one begins.
+    pub fn end_sessions_of(&self, name: &str) -> usize {
+        let mut sessions = self.sessions();
+        let before = sessions.by_token.len();
+        sessions.by_token.retain(|_, kept| kept.session.user != name);
+        before - sessions.by_token.len()
     }
 
     fn change(
@@ -425,6 +499,33 @@ impl Auth {
         password: &str,
         code: Option<&str>,
     ) -> Result<SignedIn, AuthError> {
+        let session = self.checked(name, password, code).await?;
+        self.begin(session, Instant::now())
+    }
+
+    /// Checks once more, before a weighty act, that it is the user who asks: the password, and a code of the second
+    /// factor where there is one. Counts as a sign-in for whoever guesses; begins no session.
+    ///
+    /// # Errors
+    /// As [`Self::sign_in_with`].
+    pub async fn confirm(
+        &self,
+        name: &str,
+        password: &str,
+        code: Option<&str>,
+    ) -> Result<(), AuthError> {
+        let session = self.checked(name, password, code).await?;
+        self.sessions().throttle.succeeded(&session.user);
+        Ok(())
+    }
+
+    /// Checks a password, and the code where there is a second factor, which is then used up.
+    async fn checked(
+        &self,
+        name: &str,
+        password: &str,
+        code: Option<&str>,
+    ) -> Result<Session, AuthError> {
         if name.len() > NAME_MAX {
             return Err(AuthError::LoginRefused);
         }
@@ -453,14 +554,13 @@ impl Auth {
             (Some(_), None) => return Err(AuthError::CodeNeeded),
             (Some(factor), Some(code)) => {
                 let used = self.sessions().used_steps.get(&name_of).copied();
-                let shown = factor.check(code, second_factor::unix_seconds(), used);
+                let shown = factor.check(code, (self.0.unix_seconds)(), used);
                 shown.ok_or(AuthError::CodeWrong)?
             }
         };
         let lacks_second_factor = asked.is_none() && self.requires_second_factor(&user.roles);
         self.use_up(&name_of, shown)?;
-        let session = Session { user: name_of, roles: user.roles, lacks_second_factor };
-        self.begin(session, Instant::now())
+        Ok(Session { user: name_of, roles: user.roles, lacks_second_factor })
     }
 
     fn throttled(&self, name: &str, now: Instant) -> Result<(), AuthError> {
@@ -574,7 +674,7 @@ mod tests {
 
     fn auth() -> (tempfile::TempDir, Auth) {
         let directory = tempfile::tempdir().unwrap();
-        let auth = Auth::open(&directory.path().join("users.json")).unwrap();
+        let auth = Auth::open_stopped(&directory.path().join("users.json")).unwrap();
         auth.add_user("ann", &[Role::Store], "correct horse battery").unwrap();
         (directory, auth)
     }
@@ -605,9 +705,35 @@ mod tests {
                 let refused = auth.sign_in(name, "wrong horse battery").await.err();
                 assert_eq!(refused, Some(AuthError::LoginRefused));
             }
+            auth.sessions().throttle.put_off(name, Duration::from_secs(600));
             let refused = auth.sign_in(name, "correct horse battery").await.err();
             assert!(matches!(refused, Some(AuthError::LoginThrottled { retry_seconds: 1.. })));
         }
+    }
+
+    #[tokio::test]
+    async fn a_confirmation_takes_password_and_code_and_begins_no_session() {
+        let (_directory, auth) = auth();
+        auth.confirm("ann", "correct horse battery", None).await.unwrap();
+        let wrong = auth.confirm("ann", "wrong horse battery", None).await;
+        assert_eq!(wrong, Err(AuthError::LoginRefused));
+        assert_eq!(auth.people()[0].sessions, 0);
+        let setup = auth.set_up_second_factor("ann").unwrap();
+        let code = |step| totp::tests_code(&setup.secret, step);
+        auth.confirm_second_factor("ann", &code(-1)).unwrap();
+        let without = auth.confirm("ann", "correct horse battery", None).await;
+        assert_eq!(without, Err(AuthError::CodeNeeded));
+        let once = code(0);
+        auth.confirm("ann", "correct horse battery", Some(&once)).await.unwrap();
+        let again = auth.confirm("ann", "correct horse battery", Some(&once)).await;
+        assert_eq!(again, Err(AuthError::CodeWrong), "a code counts once, whatever for");
+        // who guesses is slowed down as at the sign-in
+        for _ in 0..6 {
+            let _ = auth.confirm("ann", "wrong horse battery", None).await;
+        }
+        auth.sessions().throttle.put_off("ann", Duration::from_secs(600));
+        let slowed = auth.sign_in("ann", "correct horse battery").await.err();
+        assert!(matches!(slowed, Some(AuthError::LoginThrottled { .. })));
     }
 
     #[tokio::test]
@@ -653,6 +779,26 @@ mod tests {
         std::fs::write(&path, "damaged").unwrap();
         let refused = auth.sign_in("root", "another horse battery").await.err();
         assert_eq!(refused, Some(AuthError::LoginRefused), "fails closed");
+    }
+
+    #[tokio::test]
+    async fn an_administrator_ends_one_users_sessions_and_no_others() {
+        let (_directory, auth) = auth();
+        let password = "correct horse battery";
+        auth.add_user("bob", &[Role::Store], password).unwrap();
+        let mut tokens = Vec::new();
+        for name in ["ann", "ann", "bob"] {
+            tokens.push(auth.sign_in(name, password).await.unwrap().token);
+        }
+        auth.make_database_password("ann", 30).unwrap();
+        auth.add_certificate("bob", "CN=bob").unwrap();
+        let people = auth.people();
+        let seen = |it: &Person| (it.sessions, it.certificates, it.database_until.is_some());
+        assert_eq!(people.iter().map(seen).collect::<Vec<_>>(), [(2, 0, true), (1, 1, false)]);
+        assert_eq!(auth.end_sessions_of("ann"), 2);
+        assert_eq!(auth.session(&tokens[0]), Err(AuthError::TokenUnknown));
+        assert!(auth.session(&tokens[2]).is_ok());
+        assert_eq!(auth.end_sessions_of("nobody"), 0);
     }
 
     #[test]

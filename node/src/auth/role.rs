@@ -24,7 +24,7 @@ pub enum Role {
     /// Staff at the counter: members, links, exchanges for a member.
     Store,
     /// The brand's own app or mini-program, which knows who its member is: begins members' sessions,
-    /// tells what was seen of people. Not for people.
+    /// tells what was seen of people. Also a till's or customer system that sends rows. Not for people.
     App,
 }
 
@@ -108,16 +108,26 @@ permissions! {
     ReadStatus: Administrator | Partner | Analyst | Officer | Store | App;
     /// Import members and purchases, and see how it went.
     ImportData: Administrator;
+    /// Send rows of members and purchases, as tills and customer systems do, and see what became of them.
+    SendBatches: Administrator | App;
     /// See members' cards, points and links.
     ReadMembers: Store;
     /// Link members' accounts to other brands.
     ManageMembers: Store;
+    /// Read what is to be told to members, for the brand's own messages.
+    PushNotices: Store | App;
     /// See what the brand holds of a member, each field as the table of fields says.
     ReadMemberRecords: Store | Officer;
+    /// Enrol members at the counter.
+    EnrolMembers: Store;
     /// Correct what is known of members, review pairs, merge and part them, on a member's word.
     CorrectMembers: Store;
     /// Begin sessions of members whom the app has recognised, tell what was seen of people.
     BeginMemberSessions: App;
+    /// Do for a member in the programme what the member has asked the app for.
+    ActForAppsMembers: App;
+    /// Hand out codes with which members open their own pages.
+    HandOutMemberCodes: Store | App;
     /// Enter members' requests.
     TakeRequests: Store | Officer;
     /// See and answer members' requests, erase members, put them under a legal hold.
@@ -160,20 +170,28 @@ permissions! {
     RunQueries: Analyst;
     /// See joint questions and their answers.
     ReadQueries: Analyst | Officer;
-    /// Follow what happens to exchanges and questions: each role the kind that it may read.
-    ReadEvents: Partner | Analyst | Officer | Store;
-    /// Say who is sent what happens to exchanges and questions.
+    /// See of every question what was asked, when and by whom; without it that of one's own.
+    ReadAskedTexts: Officer;
+    /// Follow what happens to exchanges, questions and clearings, and that there are notices: each role the kind that it
+    /// may read.
+    ReadEvents: Partner | Analyst | Officer | Store | App;
+    /// Say who is sent what happens to exchanges, questions and clearings, and that there are notices.
     ManageWebhooks: Administrator;
     /// See the console's page of positions, exchanges and clearing.
     SeePartnerPage: Partner | Officer;
     /// See the console's compliance report.
     SeeOfficerPage: Officer;
+    /// Have the node audit copies of all logs, and see what it found.
+    AuditLogs: Officer;
     /// See the console's page of requests, operations, breaches and assessments, and do there what the API
     /// lets the role do.
     UseRecordsPage: Officer;
     /// See the console's page of users, keys, backups and constitutions, and do there what the API lets the
     /// role do.
     UseAdministrationPage: Administrator;
+    /// See who may sign in, add and remove users, change their roles, replace passwords, take second factors away, end
+    /// sessions.
+    ManageUsers: Administrator;
     /// See every brand's privacy budget.
     ReadBudgets: Administrator | Analyst | Officer;
     /// See what may be asked, and saved questions.
@@ -201,7 +219,11 @@ permissions! {
     /// Decide on corrections that wait for a second person.
     DecideAdjustments: Partner | Officer;
     /// Review what looks like fraud, answer members' requests.
-    ReviewProgramme: Officer;
+    ReviewProgramme: Partner | Officer;
+    /// See the console's page of reviews, and do there what the API lets the role do.
+    UseReviewsPage: Partner | Officer;
+    /// See the console's pages of rules, segments and campaigns, and do there what the API lets the role do.
+    UseProgrammePages: Partner;
     /// Stop the node.
     StopNode: Administrator;
 }
@@ -234,6 +256,12 @@ impl<P: Permission> Authorized<P> {
     pub fn roles(&self) -> &[Role] {
         &self.roles
     }
+
+    /// Whether whoever asks has another permission beside: for a part of what is shown.
+    #[must_use]
+    pub fn also<Q: Permission>(&self) -> bool {
+        Q::ROLES.iter().any(|role| self.roles.contains(role))
+    }
 }
 
 impl<P: Permission> fmt::Debug for Authorized<P> {
@@ -252,8 +280,17 @@ mod tests {
         assert!(Authorized::<perm::StopNode>::check("a", &admin).is_some());
         assert!(Authorized::<perm::ExchangePoints>::check("a", &admin).is_none());
         assert!(Authorized::<perm::ReadMembers>::check("a", &admin).is_none());
+        // a till sends rows, and reaches no file of the node's machine
+        let till = Authorized::<perm::SendBatches>::check("till", &[Role::App]).unwrap();
+        assert!(!till.also::<perm::ImportData>() && !till.also::<perm::StopNode>());
+        assert!(Authorized::<perm::SendBatches>::check("a", &[Role::Store]).is_none());
         assert!(Authorized::<perm::RunQueries>::check("a", &[Role::Officer]).is_none());
         assert!(Authorized::<perm::ReadFigures>::check("a", &[Role::Analyst]).is_none());
+        let reads_texts = |roles: &[Role]| {
+            let proof = Authorized::<perm::ReadQueries>::check("a", roles).unwrap();
+            proof.also::<perm::ReadAskedTexts>()
+        };
+        assert!(reads_texts(&[Role::Officer]) && !reads_texts(&[Role::Analyst]));
         assert!(Authorized::<perm::ReadStatus>::check("a", &[]).is_none());
     }
 

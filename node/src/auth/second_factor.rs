@@ -106,7 +106,7 @@ impl Auth {
         let mut step = None;
         let confirmed = self.change_user(name, |user| {
             let factor = user.second_factor.as_mut().ok_or(UsersError::NoSecondFactor)?;
-            match factor.check(code, unix_seconds(), None) {
+            match factor.check(code, (self.0.unix_seconds)(), None) {
                 Some(Shown::Code(used)) => step = Some(used),
                 _ => return Err(UsersError::NoSecondFactor),
             }
@@ -177,14 +177,14 @@ mod tests {
     const PASSWORD: &str = "correct horse battery";
 
     fn code_of(setup: &SecondFactorSetup, step: i64) -> String {
-        totp::tests_code(&setup.secret, super::unix_seconds(), step)
+        totp::tests_code(&setup.secret, step)
     }
 
     #[tokio::test]
     async fn a_second_factor_is_asked_for_once_it_was_confirmed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("users.json");
-        let auth = Auth::open(&path).unwrap();
+        let auth = Auth::open_stopped(&path).unwrap();
         auth.add_user("olga", &[Role::Officer], PASSWORD).unwrap();
         let setup = auth.set_up_second_factor("olga").unwrap();
         // not asked for before a first code was right
@@ -213,13 +213,13 @@ mod tests {
     async fn a_recovery_code_counts_once_also_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("users.json");
-        let auth = Auth::open(&path).unwrap();
+        let auth = Auth::open_stopped(&path).unwrap();
         auth.add_user("olga", &[Role::Officer], PASSWORD).unwrap();
         let setup = auth.set_up_second_factor("olga").unwrap();
         auth.confirm_second_factor("olga", &code_of(&setup, 0)).unwrap();
         let spare = setup.recovery_codes[3].clone();
         assert!(auth.sign_in_with("olga", PASSWORD, Some(&spare)).await.is_ok());
-        let auth = Auth::open(&path).unwrap();
+        let auth = Auth::open_stopped(&path).unwrap();
         let again = auth.sign_in_with("olga", PASSWORD, Some(&spare)).await.err();
         assert_eq!(again, Some(AuthError::CodeWrong));
         let text = std::fs::read_to_string(&path).unwrap();
@@ -231,7 +231,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_must_have_one_may_only_set_it_up() {
         let directory = tempfile::tempdir().unwrap();
-        let auth = Auth::open(&directory.path().join("users.json")).unwrap();
+        let auth = Auth::open_stopped(&directory.path().join("users.json")).unwrap();
         auth.add_user("olga", &[Role::Officer], PASSWORD).unwrap();
         auth.add_user("ann", &[Role::Store], PASSWORD).unwrap();
         auth.require_second_factor(&[Role::Officer]);

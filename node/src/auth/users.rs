@@ -2,7 +2,7 @@
 //!
 //! Written whole beside the old one, synced, then renamed over it: a crash leaves one or the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,9 +16,12 @@ use serde::{Deserialize, Serialize};
 use super::database::{DATABASE_PASSWORD_DAYS_MAX, DatabasePassword};
 use super::second_factor::SecondFactor;
 use super::{Role, password};
+use crate::tls::{CERTIFICATE_NAME_MAX, is_certificate_name};
 
 /// Most bytes of the file.
 const FILE_MAX: u64 = 1 << 20;
+/// Certificates of one user.
+const CERTIFICATES_MAX: usize = 32;
 /// Longest user name, in bytes.
 pub const NAME_MAX: usize = 64;
 
@@ -69,6 +72,21 @@ pub enum UsersError {
     /// A database password holds for some days.
     #[error("a database password holds for 1 to {DATABASE_PASSWORD_DAYS_MAX} days")]
     Days,
+    /// The text is no name of a certificate.
+    #[error(
+        "a certificate's name is its subject, as CN=till-7,O=Alpha, or dns: or uri: with a name of it, at most \
+         {CERTIFICATE_NAME_MAX} bytes"
+    )]
+    CertificateName,
+    /// A certificate is one user's.
+    #[error("that certificate is another user's: take it off there first")]
+    CertificateTaken,
+    /// So many are enough.
+    #[error("a user has at most {CERTIFICATES_MAX} certificates: take one off first")]
+    CertificatesMax,
+    /// It is not on record.
+    #[error("the user has no certificate of that name")]
+    NoCertificate,
     /// The system gives no random numbers.
     #[error("the system's random generator failed")]
     Random,
@@ -86,14 +104,26 @@ pub(super) struct User {
     pub(super) second_factor: Option<SecondFactor>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) database: Option<DatabasePassword>,
+    /// Names of client certificates that are the user's.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) certificates: BTreeSet<String>,
+}
+
+impl User {
+    /// Whether a second factor is asked for.
+    pub(super) fn asks_second_factor(&self) -> bool {
+        self.second_factor.as_ref().is_some_and(SecondFactor::is_asked)
+    }
 }
 
 impl PartialEq for User {
     /// Whether a session of the one may go on as one of the other: a second factor counts once it is in
-    /// use, and which recovery codes are left does not. The database password is another door.
+    /// use, and which recovery codes are left does not. The database password is another door, and a
+    /// certificate is looked up with every request.
     fn eq(&self, other: &Self) -> bool {
-        let asked = |user: &Self| user.second_factor.as_ref().is_some_and(SecondFactor::is_asked);
-        (&self.roles, &self.password, asked(self)) == (&other.roles, &other.password, asked(other))
+        let of =
+            |user: &Self| (user.roles.clone(), user.password.clone(), user.asks_second_factor());
+        of(self) == of(other)
     }
 }
 
@@ -132,7 +162,8 @@ impl Users {
         for (name, user) in &read.users {
             let database = user.database.as_ref().is_none_or(DatabasePassword::is_one);
             let hash = password::is_hash(&user.password);
-            if !is_name(name) || user.roles.is_empty() || !hash || !database {
+            let certificates = user.certificates.iter().all(|name| is_certificate_name(name));
+            if !is_name(name) || user.roles.is_empty() || !hash || !database || !certificates {
                 return Err(malformed(
                     "a user's name, roles or hash is not one: restore the file, or remove it \
                      and add the users again"
@@ -177,8 +208,14 @@ impl Users {
         }
         let roles = sorted(roles)?;
         let password = password::hash(password)?;
-        self.users
-            .insert(name.to_owned(), User { roles, password, second_factor: None, database: None });
+        let user = User {
+            roles,
+            password,
+            second_factor: None,
+            database: None,
+            certificates: BTreeSet::new(),
+        };
+        self.users.insert(name.to_owned(), user);
         Ok(())
     }
 
@@ -218,6 +255,42 @@ impl Users {
         Ok(())
     }
 
+    /// Puts a client certificate's name on record as a user's, or takes it off.
+    pub(super) fn set_certificate(
+        &mut self,
+        name: &str,
+        certificate: &str,
+        on_record: bool,
+    ) -> Result<(), UsersError> {
+        if !is_certificate_name(certificate) {
+            return Err(UsersError::CertificateName);
+        }
+        let of_another = |(other, user): (&String, &User)| {
+            other != name && user.certificates.contains(certificate)
+        };
+        if on_record && self.users.iter().any(of_another) {
+            return Err(UsersError::CertificateTaken);
+        }
+        let user = self.users.get_mut(name).ok_or(UsersError::Unknown)?;
+        if !on_record {
+            let was = user.certificates.remove(certificate);
+            return if was { Ok(()) } else { Err(UsersError::NoCertificate) };
+        }
+        if user.certificates.len() >= CERTIFICATES_MAX {
+            return Err(UsersError::CertificatesMax);
+        }
+        user.certificates.insert(certificate.to_owned());
+        Ok(())
+    }
+
+    /// Whose certificate it is that has these names: nobody's when they are several users'.
+    pub(super) fn of_certificate(&self, names: &[String]) -> Option<(&str, &User)> {
+        let has = |user: &User| names.iter().any(|name| user.certificates.contains(name));
+        let mut found = self.users.iter().filter(|(_, user)| has(user));
+        let one = found.next()?;
+        found.next().is_none().then_some((one.0.as_str(), one.1))
+    }
+
     /// Of which salts are made for names that nobody has.
     pub(super) fn secret_of_nobody(&self) -> &[u8] {
         self.nobody.as_deref().unwrap_or_default().as_bytes()
@@ -231,12 +304,9 @@ impl Users {
         Err(UsersError::LastAdministrator)
     }
 
-    /// Everybody by name, with whether a second factor is asked for.
-    pub(super) fn with_second_factor(&self) -> impl Iterator<Item = (&str, &[Role], bool)> {
-        let asked = |user: &User| user.second_factor.as_ref().is_some_and(SecondFactor::is_asked);
-        self.users
-            .iter()
-            .map(move |(name, user)| (name.as_str(), user.roles.as_slice(), asked(user)))
+    /// Everybody, by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&str, &User)> {
+        self.users.iter().map(|(name, user)| (name.as_str(), user))
     }
 
     /// Everybody's name and roles.
@@ -260,7 +330,9 @@ fn sorted(roles: &[Role]) -> Result<Vec<Role>, UsersError> {
     if roles.is_empty() { Err(UsersError::NoRole) } else { Ok(roles) }
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether a text can be a user's name.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
     (1..=NAME_MAX).contains(&text.len())
         && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
 }

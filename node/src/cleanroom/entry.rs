@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
-use privacy::{CertifiedEntry, ParticipantId, UtcMillis};
+use privacy::{CertifiedEntry, CleanRoomEntry, ParticipantId, UtcMillis};
 use protocol::ids::{BrandId, LeafIndex};
 use protocol::log::block::{ApplicationEntry, PublicEntry};
 use protocol::time::Timestamp;
@@ -81,6 +81,19 @@ impl CertifiedApplication {
     #[must_use]
     pub const fn log(&self) -> BrandId {
         self.log
+    }
+
+    /// Where in it.
+    #[must_use]
+    pub const fn index(&self) -> LeafIndex {
+        self.index
+    }
+
+    /// Whether it is the clean room's and reads: all else is void for everyone.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        self.entry.application == APPLICATION
+            && CleanRoomEntry::from_bytes(&self.entry.body).is_ok()
     }
 }
 

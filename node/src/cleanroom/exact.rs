@@ -1,10 +1,12 @@
 //! Exact figures of a brand's own members, for its own staff.
 //!
 //! Nothing of the clean room's is used here, and nothing from here reaches it: no plan, no account, no
-//! release, no journal, no log. Only the text of a shipped or saved dashboard is run, never one that came
-//! with a request; only over members who consent to the programme; and the figures go to the one who asked
+//! release, no journal, no log. Only the text of a shipped or saved dashboard is run, or this module's own for a
+//! period ([`PeriodJob`]), never one that came with a request; only over members who consent to the programme; and the figures go to the one who asked
 //! and nowhere else. They can neither be printed nor be recorded: [`FiguresView`] shows none in `Debug`,
 //! and errors say nothing of them.
+
+mod period;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,16 +16,25 @@ use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::SessionContext;
+use tokio::sync::Semaphore;
 
-use super::read::engine;
-use crate::purchases::{Facts, Snapshot};
+use super::read::{engine, within};
+use crate::purchases::{
+    CAMPAIGNS_TABLE, Facts, MEMBERS_TABLE, Refunds, Snapshot, register_members_for_staff,
+};
 use crate::service::{Bilingual, FiguresView};
 use crate::vault::{Purpose, Vault};
+
+pub use period::{PeriodJob, read_period};
 
 /// Longest reading.
 const TIME_MAX: Duration = Duration::from_secs(60);
 /// Most rows shown.
 const ROWS_MAX: usize = 10_000;
+/// Readings at a time; more wait, within their time.
+const READS_AT_ONCE: usize = 2;
+
+static PERMITS: Semaphore = Semaphore::const_new(READS_AT_ONCE);
 
 /// A dashboard to read.
 pub struct ExactJob {
@@ -55,24 +66,59 @@ pub async fn read(
     facts: Arc<Facts>,
     vault: Arc<Vault>,
 ) -> Result<FiguresView, Unreadable> {
-    let runtime = tokio::runtime::Handle::current();
-    let work = tokio::task::spawn_blocking(move || runtime.block_on(figures(&job, &facts, &vault)));
-    let read = tokio::time::timeout(TIME_MAX, work).await;
-    read.map_err(|_| Unreadable)?.map_err(|_| Unreadable)?
+    let read =
+        within(&PERMITS, TIME_MAX, move || async move { figures(&job, &facts, &vault).await });
+    read.await.map_err(|_| Unreadable)?
 }
 
-async fn figures(job: &ExactJob, facts: &Facts, vault: &Vault) -> Result<FiguresView, Unreadable> {
-    let members = vault.consenting(Purpose::Programme).map_err(|_| Unreadable)?;
+async fn figures(
+    job: &ExactJob,
+    facts: &Facts,
+    vault: &Arc<Vault>,
+) -> Result<FiguresView, Unreadable> {
+    let members = Arc::new(vault.consenting(Purpose::Programme).map_err(|_| Unreadable)?);
     let session: SessionContext = engine().map_err(|_| Unreadable)?;
+    let refunds = Refunds::for_query(&job.sql);
     for table in &job.tables {
+        if table == MEMBERS_TABLE {
+            register_members_for_staff(&session, vault, &job.snapshot, &members)
+                .map_err(|_| Unreadable)?;
+            continue;
+        }
+        if table == CAMPAIGNS_TABLE {
+            facts
+                .register_campaigns_for_staff(
+                    &session,
+                    vault,
+                    &job.snapshot,
+                    &members,
+                    job.not_before,
+                )
+                .await
+                .map_err(|_| Unreadable)?;
+            continue;
+        }
         facts
-            .register_for_staff(&session, table, &job.snapshot, &members, job.not_before)
+            .register_for_staff(&session, table, &job.snapshot, &members, job.not_before, refunds)
             .await
             .map_err(|_| Unreadable)?;
     }
+    let (columns, rows) = asked(&session, &job.sql).await?;
+    let shown = |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default).collect();
+    let mut rows: Vec<Vec<String>> = rows.into_iter().map(shown).collect();
+    // the engine has no order of its own
+    rows.sort_by_key(|row: &Vec<String>| natural(row));
+    Ok(FiguresView { template: job.template.clone(), columns, keys: job.keys, rows, note: note() })
+}
+
+/// Rows as text; none for null.
+type Rows = Vec<Vec<Option<String>>>;
+
+/// The names of a text's columns, and its rows.
+async fn asked(session: &SessionContext, sql: &str) -> Result<(Vec<String>, Rows), Unreadable> {
     let query_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let frame = session.sql_with_options(&job.sql, query_only).await.map_err(|_| Unreadable)?;
+    let frame = session.sql_with_options(sql, query_only).await.map_err(|_| Unreadable)?;
     let columns: Vec<String> =
         frame.schema().fields().iter().map(|field| field.name().clone()).collect();
     let batches = frame.collect().await.map_err(|_| Unreadable)?;
@@ -88,12 +134,10 @@ async fn figures(job: &ExactJob, facts: &Facts, vault: &Vault) -> Result<Figures
                 let text = text.as_string_opt::<i32>()?;
                 text.is_valid(row).then(|| text.value(row).to_owned())
             };
-            rows.push(texts.iter().map(|text| cell(text).unwrap_or_default()).collect());
+            rows.push(texts.iter().map(cell).collect());
         }
     }
-    // the engine has no order of its own
-    rows.sort_by_key(|row: &Vec<String>| natural(row));
-    Ok(FiguresView { template: job.template.clone(), columns, keys: job.keys, rows, note: note() })
+    Ok((columns, rows))
 }
 
 /// Numbers by size, texts by letters.

@@ -21,6 +21,8 @@
 //! Groups whose names are private (`kind = "private"` in the contract) are asked locally or as packs: a group is
 //! shown when its noised count of members reaches a threshold, which the brand's delta of the year pays for.
 //!
+//! Openings of answered questions are kept for the audit window ([`evidence`]), and given from there to who lacks one.
+//!
 //! Ended questions leave memory but for the newest, and are looked up in the store (`room::ended`).
 //!
 //! Not here yet: questions about facts that an import replaced while the node was down (such an attempt
@@ -28,6 +30,7 @@
 
 pub mod answers;
 mod entry;
+pub mod evidence;
 pub mod exact;
 pub mod policy;
 pub mod read;
@@ -35,11 +38,14 @@ mod room;
 pub mod templates;
 pub mod views;
 
+use privacy::AttemptId;
+use privacy::accounting::Evidence;
+use privacy::ids::VectorHash;
 use protocol::ids::BrandId;
 
 pub use entry::{Certified, CertifiedApplication, Names};
 pub use read::{PeriodJob, ReadJob, ReadResult};
-pub use room::{QueryTimes, RestoreError, Room, RoomSettings};
+pub use room::{FormerContract, Kept, QueryTimes, RestoreError, Room, RoomSettings};
 
 /// The clean room among the applications whose entries the logs certify.
 pub const APPLICATION: u16 = 1;
@@ -60,4 +66,15 @@ pub enum Action {
     SendPack(BrandId, Vec<u8>),
     /// To be read, once the records of the turn are durable.
     Read(Box<ReadJob>),
+    /// For who audits, beside everything else: other participants have it too.
+    Keep(Box<Evidence>),
+    /// One opening of what was kept goes to another brand, by its certified hash; if it is there.
+    Give {
+        /// To whom.
+        to: BrandId,
+        /// The attempt.
+        id: AttemptId,
+        /// Which opening.
+        vector: VectorHash,
+    },
 }

@@ -54,7 +54,8 @@ pub struct JointSection {
     /// About which datasets; the contract's without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub datasets: Option<Vec<String>>,
-    /// Fewest brands that must answer together; the contract's without it.
+    /// Fewest brands that must answer together; without it the contract's, of questions to all brands that are not
+    /// suspended: one that leaves some out is taken part in where this is written alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_participants: Option<usize>,
     /// Whose questions: `brand`, or `brand/account` for one analyst account there; everyone's without it.
@@ -165,6 +166,7 @@ pub struct Policy {
     joint_purposes: BTreeSet<Purpose>,
     joint_datasets: BTreeSet<String>,
     minimum_participants: usize,
+    takes_chosen_sets: bool,
     joint_from: Option<Vec<(ParticipantId, Option<AnalystId>)>>,
     joint_most: PicoRho,
     local_purposes: BTreeSet<Purpose>,
@@ -185,6 +187,7 @@ impl Policy {
             joint_purposes: purposes.clone(),
             joint_datasets: datasets.clone(),
             minimum_participants: contract.minimum_participants(),
+            takes_chosen_sets: false,
             joint_from: None,
             joint_most: joint,
             local_purposes: purposes,
@@ -201,6 +204,7 @@ impl Policy {
             joint_purposes: BTreeSet::new(),
             joint_datasets: BTreeSet::new(),
             minimum_participants: usize::MAX,
+            takes_chosen_sets: false,
             joint_from: None,
             joint_most: PicoRho::ZERO,
             local_purposes: BTreeSet::new(),
@@ -240,6 +244,7 @@ impl Policy {
                 );
             }
             policy.minimum_participants = *minimum;
+            policy.takes_chosen_sets = true;
         }
         if let Some(from) = from {
             policy.joint_from = Some(askers(from, contract)?);
@@ -284,6 +289,12 @@ impl Policy {
     #[must_use]
     pub const fn packs(&self) -> &BTreeMap<ParticipantId, PicoRho> {
         &self.packs
+    }
+
+    /// Whether to take part in joint questions that leave out brands which are not suspended.
+    #[must_use]
+    pub const fn takes_chosen_sets(&self) -> bool {
+        self.takes_chosen_sets
     }
 
     /// Whether to take part in a joint question of another brand, or, without one, of an own analyst.
@@ -508,6 +519,7 @@ mod tests {
                 name: "purchases".into(),
                 owner: "member".into(),
                 rows_bound: 1_000,
+                rows_bound_by_brand: BTreeMap::new(),
                 columns: vec![column],
             }],
         };
@@ -547,7 +559,11 @@ mod tests {
         // the contract serves it, but the vault knows no consent to it
         let research = QuerySpec { purpose: "research".parse().unwrap(), ..spec.clone() };
         assert!(!accepts("format = 0", "b", &research));
-        assert!(!accepts("format = 0\n[joint]\nminimum_participants = 4", "b", &spec));
+        let four = "format = 0\n[joint]\nminimum_participants = 4";
+        assert!(!accepts(four, "b", &spec));
+        // that brands are left out is agreed to by writing how many there must be, and not by itself
+        assert!(policy(four).unwrap().takes_chosen_sets());
+        assert!(!policy("format = 0").unwrap().takes_chosen_sets());
         assert!(!accepts("format = 0\n[joint]\npurposes = [\"research\"]", "b", &spec));
         assert!(!accepts("format = 0\n[joint]\ndatasets = []", "b", &spec));
         assert!(!accepts("format = 0\n[joint]\nmost_pico_rho = 4999999999", "b", &spec));

@@ -1,19 +1,28 @@
 //! Step 3 at this brand: noise first, then the bounded query over the own facts.
 //!
-//! The engine sees the rows of one snapshot whose members consent, and nothing else; it may not write
-//! a file, so that no row lies on a disk in clear, and has a cap on memory and time. What it returns
+//! The engine sees the rows of one snapshot whose members consent, under the name that they are kept by and no other
+//! ([`crate::purchases::ReadableTable`]): purchases and, where a question names them, what is known of the members; and
+//! nothing else. It may not write a file, so that no row lies on a disk in clear, and has a cap on memory and time: one that ran out of
+//! time stops, and until it has it keeps its place among those that run at a time. What it returns
 //! goes through [`privacy::Collector`], whose integer code is the bound. Why a reading failed is not
 //! told: it may depend on data. How long one took is told in steps that double.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray as _, Int64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Int64Type};
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
+use datafusion::config::ConfigOptions;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::StreamExt as _;
 use privacy::bounded::Periods;
@@ -23,7 +32,9 @@ use privacy::{
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use crate::purchases::{Facts, Reading, Snapshot};
+use crate::purchases::{
+    CAMPAIGNS_TABLE, Facts, MEMBERS_TABLE, Reading, Refunds, Snapshot, register_members,
+};
 use crate::vault::{Consenting, FactsSubject, Purpose, Vault};
 
 /// Longest reading.
@@ -85,19 +96,38 @@ pub(crate) struct Failed;
 pub async fn run(job: ReadJob, facts: Arc<Facts>, vault: Arc<Vault>) -> ReadResult {
     let (began, id) = (Instant::now(), job.id);
     let period = job.period.as_ref().map(|job| job.period);
-    let read = async {
-        let _permit = PERMITS.acquire().await.map_err(|_| Failed)?;
-        let engine = tokio::runtime::Handle::current();
-        // the engine keeps a thread busy: not one that messages wait for
-        let work = tokio::task::spawn_blocking(move || {
-            engine.block_on(draw_then_read(&job, &facts, &vault))
-        });
-        work.await.map_err(|_| Failed)?
-    };
-    let read = tokio::time::timeout(READ_TIME_MAX, read).await;
-    let drawn = read.map_err(|_| Failed).and_then(|read| read).ok();
+    let read = within(&PERMITS, READ_TIME_MAX, move || async move {
+        draw_then_read(&job, &facts, &vault).await
+    });
+    let drawn = read.await.and_then(|read| read).ok();
     tokio::time::sleep_until(began + bucket(began.elapsed())).await;
     ReadResult { id, period, drawn }
+}
+
+/// Does work that keeps a thread busy, beside no more than there are permits for, and stops it when the time is
+/// over. The permit and the clock are with the work itself: work that was given up from outside would run on, and
+/// as many beside it as were given up. Work that never yields is still waited for no longer than twice the
+/// time, and keeps its permit.
+pub(super) async fn within<T, F>(
+    permits: &'static Semaphore,
+    most: Duration,
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Result<T, Failed>
+where
+    T: Send + 'static,
+    F: Future<Output = T>,
+{
+    let until = Instant::now() + most;
+    let permit = tokio::time::timeout_at(until, permits.acquire()).await;
+    let permit = permit.map_err(|_| Failed)?.map_err(|_| Failed)?;
+    let engine = tokio::runtime::Handle::current();
+    // a thread that no messages wait for
+    let busy = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        engine.block_on(async { tokio::time::timeout_at(until, work()).await })
+    });
+    let done = tokio::time::timeout_at(until + most, busy).await;
+    done.map_err(|_| Failed)?.map_err(|_| Failed)?.map_err(|_| Failed)
 }
 
 /// The first bucket not before `elapsed`.
@@ -112,19 +142,51 @@ fn bucket(elapsed: Duration) -> Duration {
 async fn draw_then_read(
     job: &ReadJob,
     facts: &Facts,
-    vault: &Vault,
+    vault: &Arc<Vault>,
 ) -> Result<(NoiseShare, BoundedVector), Failed> {
     let mut source = OpendpNoise::from_system_entropy();
-    let noise = NoiseShare::draw(&job.plan, &mut source).map_err(|_| Failed)?;
+    let mut noise = NoiseShare::draw(&job.plan, &mut source).map_err(|_| Failed)?;
     // before it is known who consents: whoever is erased from here on is not stored again
     let reading = job.period.as_ref().map(|_| facts.begin_reading());
-    let members = vault.consenting(Purpose::JointAnalytics).map_err(|_| Failed)?;
-    let vector = bounded(job, facts, &members, reading.as_ref()).await?;
+    let members = Arc::new(vault.consenting(Purpose::JointAnalytics).map_err(|_| Failed)?);
+    let vector = bounded(job, facts, vault, &members, reading.as_ref()).await?;
+    noise.cover(&job.plan, &vector, &mut source).map_err(|_| Failed)?;
     Ok((noise, vector))
 }
 
-/// An engine that may not write a file, with a cap on its memory.
-pub(super) fn engine() -> Result<SessionContext, Failed> {
+/// Has joins yield. The engine's own rule has those operators yield that read, and takes it that the others make no
+/// more than they read: a join makes more, and would not see that its time is over.
+#[derive(Debug)]
+struct JoinsYield;
+
+impl PhysicalOptimizerRule for JoinsYield {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let wrapped = plan.transform_up(|plan| {
+            let joins = plan.children().len() > 1;
+            Ok(if joins {
+                Transformed::yes(Arc::new(CooperativeExec::new(plan)) as Arc<dyn ExecutionPlan>)
+            } else {
+                Transformed::no(plan)
+            })
+        });
+        Ok(wrapped?.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "joins_yield"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// An engine that may not write a file, with a cap on its memory, and that can be stopped.
+pub(crate) fn engine() -> Result<SessionContext, Failed> {
     let no_files = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let environment = RuntimeEnvBuilder::new()
         .with_memory_limit(READ_MEMORY_MAX, 1.0)
@@ -132,28 +194,47 @@ pub(super) fn engine() -> Result<SessionContext, Failed> {
         .build_arc()
         .map_err(|_| Failed)?;
     let config = SessionConfig::new().with_target_partitions(1);
-    Ok(SessionContext::new_with_config_rt(config, environment))
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(environment)
+        .with_default_features()
+        .with_physical_optimizer_rule(Arc::new(JoinsYield))
+        .build();
+    Ok(SessionContext::new_with_state(state))
 }
 
 async fn bounded(
     job: &ReadJob,
     facts: &Facts,
-    members: &Consenting,
+    vault: &Arc<Vault>,
+    members: &Arc<Consenting>,
     reading: Option<&Reading<'_>>,
 ) -> Result<BoundedVector, Failed> {
     let session = engine()?;
+    let sql = member_sql(&job.plan, job.participant);
+    let refunds = Refunds::for_query(sql.as_str());
     for table in job.plan.tables() {
+        if table.name() == MEMBERS_TABLE {
+            register_members(&session, vault, &job.snapshot, members).map_err(|_| Failed)?;
+            continue;
+        }
+        if table.name() == CAMPAIGNS_TABLE {
+            facts
+                .register_campaigns(&session, vault, &job.snapshot, members, job.not_before)
+                .await
+                .map_err(|_| Failed)?;
+            continue;
+        }
         facts
-            .register(&session, table.name(), &job.snapshot, members, job.not_before)
+            .register(&session, table.name(), &job.snapshot, members, job.not_before, refunds)
             .await
             .map_err(|_| Failed)?;
     }
-    let sql = member_sql(&job.plan, job.participant);
     let query_only =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let frame = session.sql_with_options(sql.as_str(), query_only).await.map_err(|_| Failed)?;
     let mut batches = frame.execute_stream().await.map_err(|_| Failed)?;
-    let mut collector = Collector::new(&job.plan);
+    let mut collector = Collector::new(&job.plan, job.participant);
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(|_| Failed)?;
         if sql.has_private_groups() {
@@ -178,13 +259,17 @@ async fn bounded(
 }
 
 /// Lines of `member`, `cell` and the sums.
-fn collect(
+pub(crate) fn collect(
     collector: &mut Collector<'_>,
     columns: &[ArrayRef],
     aggregates: usize,
 ) -> Result<(), Failed> {
     each_line(columns, aggregates, &mut |member, cell, sums| {
-        collector.push(member, cell, sums).map_err(|_| Failed)
+        let taken = match member {
+            Owner::Number(member) => collector.push_numbered(member, cell, sums),
+            Owner::Name(member) => collector.push(member, cell, sums),
+        };
+        taken.map_err(|_| Failed)
     })
 }
 
@@ -227,9 +312,15 @@ fn line(sums: &[Int64Array], row: usize) -> impl Iterator<Item = Option<i64>> {
     sums.iter().map(move |sums| sums.is_valid(row).then(|| sums.value(row)))
 }
 
+/// Whose a line is, as the table names members: the facts by whole numbers, others may by texts.
+#[derive(Clone, Copy)]
+pub(crate) enum Owner<'a> {
+    Number(Option<i64>),
+    Name(Option<&'a [u8]>),
+}
+
 /// A line's `member`, `cell` and sums.
-pub(crate) type TakeLine<'a> =
-    dyn FnMut(Option<&[u8]>, i64, &[Option<i64>]) -> Result<(), Failed> + 'a;
+pub(crate) type TakeLine<'a> = dyn FnMut(Owner<'_>, i64, &[Option<i64>]) -> Result<(), Failed> + 'a;
 
 /// Hands out the lines of a bounded query's result.
 pub(crate) fn each_line(
@@ -238,38 +329,106 @@ pub(crate) fn each_line(
     take: &mut TakeLine<'_>,
 ) -> Result<(), Failed> {
     let [member, cell, sums @ ..] = columns else { return Err(Failed) };
-    let member = cast(member, &DataType::Utf8).map_err(|_| Failed)?;
-    let member = member.as_string_opt::<i32>().ok_or(Failed)?;
     let cell = cast(cell, &DataType::Int64).map_err(|_| Failed)?;
     let cell = cell.as_primitive_opt::<Int64Type>().ok_or(Failed)?;
     let sums = numbers(sums, aggregates)?;
     let mut added = Vec::with_capacity(aggregates);
-    for row in 0..member.len() {
-        let name = member.is_valid(row).then(|| member.value(row).as_bytes());
+    let mut each = |row: usize, owner: Owner<'_>| {
         if cell.is_null(row) {
             return Err(Failed);
         }
         added.clear();
         added.extend(line(&sums, row));
-        take(name, cell.value(row), &added)?;
+        take(owner, cell.value(row), &added)
+    };
+    if let Some(member) = member.as_primitive_opt::<Int64Type>() {
+        return (0..member.len()).try_for_each(|row| {
+            each(row, Owner::Number(member.is_valid(row).then(|| member.value(row))))
+        });
     }
-    Ok(())
+    let member = cast(member, &DataType::Utf8).map_err(|_| Failed)?;
+    let member = member.as_string_opt::<i32>().ok_or(Failed)?;
+    (0..member.len()).try_for_each(|row| {
+        each(row, Owner::Name(member.is_valid(row).then(|| member.value(row).as_bytes())))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use datafusion::arrow::array::{Date32Array, Int64Array, RecordBatch, StringArray};
     use datafusion::arrow::datatypes::{Field, Schema};
     use serde_json::Value;
 
     use super::*;
+    use crate::postgres_cluster::PostgresCluster;
 
     #[test]
     fn buckets_double() {
         let at = |ms| bucket(Duration::from_millis(ms)).as_millis();
         assert_eq!([at(0), at(250), at(251), at(1001)], [250, 250, 500, 2000]);
+    }
+
+    /// What was begun, and what has gone on since.
+    static SPUN: AtomicU64 = AtomicU64::new(0);
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_reading_that_runs_out_of_time_stops_and_makes_room_for_the_next() {
+        static ONE: Semaphore = Semaphore::const_new(1);
+        // within this a busy machine has begun to spin, and within twice as long stopped
+        let most = Duration::from_secs(2);
+        let spins = || async {
+            while SPUN.fetch_add(1, Ordering::Relaxed) < u64::MAX {
+                tokio::task::yield_now().await;
+            }
+        };
+        assert!(within(&ONE, most, spins).await.is_err());
+        let spun = SPUN.load(Ordering::Relaxed);
+        assert!(spun > 0);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(SPUN.load(Ordering::Relaxed), spun, "it went on");
+        assert!(matches!(within(&ONE, READ_TIME_MAX, || async { 7 }).await, Ok(7)));
+        // what does not yield is given up, and keeps its place until it ends
+        let most = Duration::from_millis(50);
+        let (end, ends) = std::sync::mpsc::channel::<()>();
+        let stuck = move || async move {
+            let _ = ends.recv();
+        };
+        assert!(within(&ONE, most, stuck).await.is_err());
+        assert_eq!(ONE.available_permits(), 0);
+        assert!(within(&ONE, most, || async {}).await.is_err(), "another ran beside it");
+        drop(end);
+        assert!(matches!(within(&ONE, READ_TIME_MAX, || async { 7 }).await, Ok(7)));
+        assert_eq!(ONE.available_permits(), 1);
+    }
+
+    /// One member with a thousand rows, joined eight times: more than any machine would finish.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_engine_stops_in_the_middle_of_a_join() {
+        static ONE: Semaphore = Semaphore::const_new(1);
+        let joins = || async {
+            let session = engine().unwrap();
+            let member: ArrayRef = Arc::new(StringArray::from(vec!["m"; 1_000]));
+            let schema = Schema::new(vec![Field::new("member", DataType::Utf8, true)]);
+            let batch = RecordBatch::try_new(Arc::new(schema), vec![member]).unwrap();
+            session.register_batch("purchases", batch).unwrap();
+            // small batches: some hundred of them pass before the clock is looked at, which is seconds where the engine
+            // is not optimised and the machine is busy, and would be more than there are with large ones
+            session.sql("SET datafusion.execution.batch_size = 512").await.map(drop).unwrap();
+            let more: String = (1..8)
+                .map(|at| format!(" JOIN purchases p{at} ON p0.member = p{at}.member"))
+                .collect();
+            let sql = format!("SELECT p0.member, COUNT(*) FROM purchases p0{more} GROUP BY 1");
+            session.sql(&sql).await.unwrap().collect().await.map(|_| ()).unwrap();
+        };
+        let most = Duration::from_secs(8);
+        let began = Instant::now();
+        assert!(within(&ONE, most, joins).await.is_err());
+        // by its own clock, not because it was given up after twice the time
+        assert!(began.elapsed() < 2 * most, "{:?}", began.elapsed());
+        assert_eq!(ONE.available_permits(), 1);
     }
 
     const VECTORS: &str = include_str!("../../../privacy/vectors/bounded-sql.json");
@@ -328,8 +487,9 @@ mod tests {
         let mut lines = BTreeMap::new();
         for batch in answer(session, question["bounded"].as_str().unwrap()).await {
             let sums = if batch.num_rows() == 0 { batch.num_columns() - 2 } else { sums };
-            let mut take = |member: Option<&[u8]>, cell, line: &[Option<i64>]| {
-                let member = String::from_utf8(member.unwrap().to_vec()).unwrap();
+            let mut take = |member: Owner<'_>, cell, line: &[Option<i64>]| {
+                let Owner::Name(Some(member)) = member else { panic!("a member without a name") };
+                let member = String::from_utf8(member.to_vec()).unwrap();
                 // who gathers leaves them out
                 if member.is_empty() {
                     return Ok(());
@@ -363,6 +523,95 @@ mod tests {
             assert!(questions.len() >= 12, "{}", questions.len());
             for question in questions {
                 assert_eq!(lines(&session, question).await, expected(question), "{question}");
+            }
+        }
+    }
+
+    /// A value as SQL writes it.
+    fn literal(kind: &str, value: &Value) -> String {
+        match value {
+            Value::Null => "NULL".to_owned(),
+            Value::String(text) => {
+                let quoted = text.replace('\'', "''");
+                if kind == "date" { format!("DATE '{quoted}'") } else { format!("'{quoted}'") }
+            }
+            number => number.to_string(),
+        }
+    }
+
+    /// The tables in a schema of their own, for a server of SQL.
+    fn loading(schema: &str, tables: &Value) -> String {
+        let mut sql = format!("CREATE SCHEMA {schema};\nSET search_path TO {schema};\n");
+        for (name, table) in tables.as_object().unwrap() {
+            let columns = table["columns"].as_array().unwrap();
+            let kinds: Vec<&str> =
+                columns.iter().map(|column| column[1].as_str().unwrap()).collect();
+            let declared = columns.iter().zip(&kinds).map(|(column, kind)| {
+                let kind = if *kind == "integer" { "bigint" } else { *kind };
+                format!("\"{}\" {kind}", column[0].as_str().unwrap())
+            });
+            let declared = declared.collect::<Vec<_>>().join(", ");
+            sql += &format!("CREATE TABLE \"{name}\" ({declared});\n");
+            for row in table["rows"].as_array().unwrap() {
+                let cells = row.as_array().unwrap().iter().zip(&kinds);
+                let cells = cells.map(|(cell, kind)| literal(kind, cell)).collect::<Vec<_>>();
+                sql += &format!("INSERT INTO \"{name}\" VALUES ({});\n", cells.join(", "));
+            }
+        }
+        sql
+    }
+
+    /// A whole number as a server writes it, which adds up whole numbers to decimals.
+    fn whole(text: &str) -> i64 {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        assert!(fraction.bytes().all(|digit| digit == b'0'), "{text}");
+        whole.parse().unwrap()
+    }
+
+    /// The text is what any engine understands: where the programs of a PostgreSQL server are installed, it answers
+    /// every bounded query as the reference evaluator does too.
+    #[test]
+    fn postgresql_answers_bounded_queries_as_the_reference_does() {
+        let Some(cluster) = PostgresCluster::start().unwrap() else {
+            assert!(std::env::var_os("COALITION_SHARED").is_none(), "nothing may be skipped here");
+            eprintln!("no PostgreSQL server is installed here: nothing was compared");
+            return;
+        };
+        let vectors: Value = serde_json::from_str(VECTORS).unwrap();
+        for part in ["dirty", "clean"] {
+            let questions = vectors[part]["questions"].as_array().unwrap();
+            let mut script = loading(part, &vectors[part]["tables"]);
+            for (number, question) in questions.iter().enumerate() {
+                let bounded = question["bounded"].as_str().unwrap();
+                script += &format!("\\echo question {number}\n{bounded};\n");
+            }
+            let file = cluster.folder().join(format!("{part}.sql"));
+            std::fs::write(&file, script).unwrap();
+            let file = file.display().to_string();
+            let stop = "ON_ERROR_STOP=1";
+            let quiet = ["-d", "postgres", "-X", "-A", "-t", "-q", "-F", "\t", "-v", stop, "-f"];
+            let said = cluster.client("psql", &[&quiet[..], &[file.as_str()]].concat()).unwrap();
+            let said = String::from_utf8(said.stdout).unwrap();
+            let mut answers: Vec<BTreeMap<(String, i64), Vec<i64>>> = Vec::new();
+            for line in said.lines().filter(|line| !line.is_empty()) {
+                if let Some(number) = line.strip_prefix("question ") {
+                    assert_eq!(number.parse(), Ok(answers.len()));
+                    answers.push(BTreeMap::new());
+                    continue;
+                }
+                let cells: Vec<&str> = line.split('\t').collect();
+                let [member, cell, sums @ ..] = &cells[..] else { panic!("{line}") };
+                // who gathers leaves them out
+                if !member.is_empty() {
+                    let sums = sums.iter().map(|sum| whole(sum)).collect();
+                    let lines = answers.last_mut().unwrap();
+                    let before = lines.insert(((*member).to_owned(), whole(cell)), sums);
+                    assert_eq!(before, None, "{line}");
+                }
+            }
+            assert_eq!(answers.len(), questions.len());
+            for (answer, question) in answers.iter().zip(questions) {
+                assert_eq!(*answer, expected(question), "{question}");
             }
         }
     }

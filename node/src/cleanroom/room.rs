@@ -5,9 +5,13 @@
 //! bytes come in.
 
 mod accounts;
+mod bound;
 mod ended;
+mod history;
+mod kept;
 mod local;
 mod packs;
+mod sets;
 mod standing;
 mod suspension;
 
@@ -18,6 +22,8 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use minicbor::{Decode, Encode};
+use privacy::accounting::InForce;
+use privacy::alone::LocalRecord;
 use privacy::ids::{Attempt, PlanHash};
 use privacy::plan::QuerySpec;
 use privacy::steps::{DeclineReason, MessageError};
@@ -31,19 +37,27 @@ use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::writer::Entropy;
 
 use self::packs::{PackRecord, Packs};
-use super::answers::{Answer, Answers};
+use self::sets::Sets;
+use super::answers::{Answer, Answers, AskedText};
 use super::policy::{Account, Policy, PolicyError, PolicyFile};
-use super::views::internal;
+use super::views::{Rows, internal};
 use super::{Action, Certified, CertifiedApplication, Names, ReadJob, ReadResult, views};
 use crate::journal::RECORD_MAX;
-use crate::purchases::{Facts, Snapshot};
+use crate::purchases::{
+    CAMPAIGNS_TABLE, CampaignMembers, Facts, ImportError, MEMBERS_TABLE, NoCampaigns, Snapshot,
+    Unreadable,
+};
 use crate::service::{BudgetView, PlanView, QueryView, Question, ReleaseView, Scope, ServiceError};
 use crate::vault::Purpose;
 
 /// How often what may have been lost is sent again.
 const RESEND_EVERY: Milliseconds = Milliseconds::new(2_000);
-/// Most openings kept that came before the certificates they wait for.
+/// Most openings kept that came before the certificates they wait for, and their bytes: a few questions' of the largest.
 const EARLY_MAX: usize = 64;
+const EARLY_MAX_BYTES: usize = 64 << 20;
+/// So many bytes of answers within a tick, and the other openings that came early wait for the next: a turn's records,
+/// with an answer more and the blocks of the turn, are to fit one append of the journal.
+const ANSWERED_MAX_BYTES: usize = 4 << 20;
 
 /// How long the steps of a question may take.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +86,25 @@ impl Default for QueryTimes {
     }
 }
 
+/// A contract that the alliance was under before.
+#[derive(Debug, Clone)]
+pub struct FormerContract {
+    /// The contract.
+    pub contract: privacy::Contract,
+    /// The calendar year in which it came into force, in the alliance's zone.
+    pub from: CalendarYear,
+    /// The last year in which it was.
+    pub until: CalendarYear,
+    /// The brands that were under it: what one was charged that has left since counts on.
+    pub brands: Vec<BrandId>,
+}
+
+impl FormerContract {
+    const fn in_force(&self) -> InForce<'_> {
+        InForce { contract: &self.contract, from: self.from, until: self.until }
+    }
+}
+
 /// What the clean room writes into the journal.
 #[derive(Debug, Encode, Decode)]
 #[cbor(array)]
@@ -85,9 +118,10 @@ enum RoomRecord {
     /// A question was answered.
     #[n(2)]
     Answered(#[n(0)] Answer),
-    /// A step of a local question, in the encoding of `privacy`.
+    /// A step of a local question, in the encoding of `privacy`; with the first one what was asked, where it was
+    /// asked here. That is not there in records of before it was kept.
     #[n(3)]
-    Local(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    Local(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>, #[n(1)] Option<AskedText>),
     /// A step of a pack.
     #[n(4)]
     Pack(#[n(0)] PackRecord),
@@ -108,12 +142,17 @@ struct Asked {
     rho: PicoRho,
     #[n(3)]
     expires_at: UtcMillis,
+    /// Not there in records of before it was kept.
+    #[n(4)]
+    text: Option<AskedText>,
 }
 
 /// This brand's clean room.
 pub struct Room {
     me: ParticipantId,
     names: Names,
+    // with those that have left, whose charges of the year count
+    everyone: Names,
     inner: CleanRoom,
     // questions about the own members alone
     local: LocalRoom,
@@ -123,14 +162,25 @@ pub struct Room {
     times: QueryTimes,
     policy_file: Option<PolicyFile>,
     policy: Policy,
+    // what the contract names and nothing is kept of here
+    unreadable: Vec<Unreadable>,
     facts: Arc<Facts>,
+    // who is in which campaign, as it was told last
+    campaigns: Option<Arc<dyn CampaignMembers>>,
     entropy: Box<dyn Entropy + Send>,
+    // whom answered questions were put to
+    sets: Sets,
     // the facts that attempts under way are bound to
     snapshots: BTreeMap<AttemptId, Snapshot>,
     asked: BTreeMap<AttemptId, Asked>,
+    // what was asked in local questions that are in memory
+    texts: BTreeMap<AttemptId, AskedText>,
     declined: BTreeMap<AttemptId, (ParticipantId, DeclineReason)>,
     answers: Answers,
     early: BTreeMap<(ParticipantId, AttemptId), Vec<u8>>,
+    // bytes of answers since the last tick, and whether openings wait for the next
+    answered: usize,
+    held_back: bool,
     heads: BTreeMap<BrandId, Timestamp>,
     resent: Timestamp,
 }
@@ -161,9 +211,17 @@ pub enum RestoreError {
     Policy(#[from] PolicyError),
 }
 
+/// What is kept of a room from before a start.
+#[derive(Clone, Copy, Default)]
+pub struct Kept<'a> {
+    /// Its records of the journal, in order.
+    pub records: &'a [Vec<u8>],
+    /// The contracts of before.
+    pub former: &'a [FormerContract],
+}
+
 impl Room {
-    /// From the records of the journal, in order. [`Self::replay`] the certified entries next, then
-    /// [`Self::resume`].
+    /// As it was. [`Self::replay`] the certified entries next, then [`Self::resume`].
     ///
     /// # Errors
     /// When a record does not read.
@@ -174,50 +232,67 @@ impl Room {
         facts: Arc<Facts>,
         settings: RoomSettings,
         entropy: Box<dyn Entropy + Send>,
-        records: &[Vec<u8>],
+        kept: Kept<'_>,
     ) -> Result<Self, RestoreError> {
+        let Kept { records, former } = kept;
         let brands: Vec<BrandId> = constitution.profiles().map(|(brand, _)| brand).collect();
         let names = Names::of(&brands);
         let me = names.participant(me).ok_or(RestoreError::NotNamed)?;
         let mut answers = Answers::new(Arc::clone(&facts));
         let (mut steps, mut asked) = (Vec::new(), BTreeMap::new());
         let (mut local, mut packs) = (Vec::new(), Packs::default());
+        let mut texts = BTreeMap::new();
         for bytes in records {
             match codec::decode("a record of the clean room", bytes, RECORD_MAX)? {
                 RoomRecord::Step(step) => steps.push(step),
                 RoomRecord::Asked(question) => drop(asked.insert(question.id, question)),
                 RoomRecord::Answered(answer) => answers.add(answer),
                 RoomRecord::Period(answer) => answers.add_period(answer),
-                RoomRecord::Local(step) => local.push(step),
+                RoomRecord::Local(step, text) => {
+                    if let Some(text) = text {
+                        texts.insert(LocalRecord::from_bytes(&step)?.id(), text);
+                    }
+                    local.push(step);
+                }
                 RoomRecord::Pack(step) => packs.restore(step),
             }
         }
         let contract = clean_room.contract().clone();
         let RoomSettings { policy: policy_file, times } = settings;
+        let mut inner = CleanRoom::restore(me, contract.clone(), steps)?;
+        former.iter().for_each(|former| inner.was_under(former.in_force()));
         Ok(Self {
             policy: policy(policy_file.as_ref(), &contract, me)?,
             policy_file,
-            local: LocalRoom::restore(me, contract.clone(), local)?,
+            unreadable: kept::unreadable_of(&contract),
+            local: LocalRoom::restore(me, contract, local)?,
             packs,
-            inner: CleanRoom::restore(me, contract, steps)?,
+            inner,
             me,
+            everyone: everyone(brands, former),
             names,
             zone: constitution.clearing_zone().clone(),
             retention_years: clean_room.retention_years(),
             times,
             facts,
+            campaigns: None,
             entropy,
+            sets: Sets::default(),
             snapshots: BTreeMap::new(),
             asked,
+            texts,
             declined: BTreeMap::new(),
             answers,
             early: BTreeMap::new(),
+            answered: 0,
+            held_back: false,
             heads: BTreeMap::new(),
             resent: Timestamp::default(),
         })
     }
 
-    /// Goes by the contract of another constitution. Questions under way end here; their charges stand.
+    /// Goes by the contract of another constitution. Questions under way end here; their charges stand, and what
+    /// the contract of before promised for the year holds on.
     ///
     /// # Errors
     /// When it does not name this brand.
@@ -225,6 +300,7 @@ impl Room {
         &mut self,
         constitution: &alliance_config::Constitution,
         clean_room: &alliance_config::CleanRoom,
+        former: &[FormerContract],
     ) -> Result<(), RestoreError> {
         let brands: Vec<BrandId> = constitution.profiles().map(|(brand, _)| brand).collect();
         let names = Names::of(&brands);
@@ -234,8 +310,11 @@ impl Room {
             tracing::error!(error = %error, "the policy does not fit the new contract: nothing is answered");
             Policy::none()
         });
+        self.unreadable = kept::unreadable_of(&contract);
         self.local.follow(contract.clone());
         self.inner.follow(contract);
+        former.iter().for_each(|former| self.inner.was_under(former.in_force()));
+        self.everyone = everyone(brands, former);
         self.names = names;
         self.zone = constitution.clearing_zone().clone();
         self.retention_years = clean_room.retention_years();
@@ -246,10 +325,11 @@ impl Room {
 
     /// Takes a certified entry of before the start, without acting on it.
     pub fn replay(&mut self, entry: &CertifiedApplication) {
-        let Some(certified) = Certified::of(entry, &self.names) else { return };
+        let Some(certified) = Certified::of(entry, &self.everyone) else { return };
         if let Err(error) = self.inner.replay(&certified) {
             tracing::warn!(log = %entry.log(), error = %error, "an entry of the clean room is void");
         }
+        self.note_set(&certified);
     }
 
     /// Acts on all that was replayed.
@@ -262,16 +342,33 @@ impl Room {
 
     /// A certified entry of any log, in the log's order.
     pub fn certified(&mut self, entry: &CertifiedApplication, now: Timestamp) -> Vec<Action> {
-        let Some(certified) = Certified::of(entry, &self.names) else { return Vec::new() };
+        let Some(certified) = Certified::of(entry, &self.everyone) else { return Vec::new() };
         let effects = self.inner.certified(&certified, self.clock(now)).unwrap_or_else(|error| {
             tracing::warn!(log = %entry.log(), error = %error, "an entry of the clean room is void");
             Vec::new()
         });
+        self.note_set(&certified);
         let mut actions = self.carry_out(effects, now);
         actions.extend(self.certified_local(&certified, now));
-        // openings that came before the certificates they waited for
-        for ((from, _), bytes) in std::mem::take(&mut self.early) {
-            actions.extend(self.handle(from, bytes, now));
+        actions.extend(self.take_early(now));
+        actions
+    }
+
+    /// Openings that came before the certificates they waited for, of questions whose certificates are all there now.
+    fn take_early(&mut self, now: Timestamp) -> Vec<Action> {
+        let ledger = self.inner.ledger();
+        let charged = |id: &AttemptId| ledger.facts(id).is_some_and(|it| it.charge().is_some());
+        let due: Vec<(ParticipantId, AttemptId)> =
+            self.early.keys().filter(|(_, id)| charged(id)).copied().collect();
+        let mut actions = Vec::new();
+        for place in due {
+            if self.answered > ANSWERED_MAX_BYTES {
+                self.held_back = true;
+                break;
+            }
+            if let Some(bytes) = self.early.remove(&place) {
+                actions.extend(self.handle(place.0, bytes, now));
+            }
         }
         actions
     }
@@ -311,19 +408,27 @@ impl Room {
         let Ok(message) = privacy::Message::from_bytes(&body) else { return };
         let id = message.id();
         let known = self.inner.progress(&id, UtcMillis(0)).is_some();
-        if known && (self.early.len() < EARLY_MAX || self.early.contains_key(&(from, id))) {
+        let bytes: usize = self.early.values().map(Vec::len).sum();
+        let fits = self.early.len() < EARLY_MAX && bytes + body.len() <= EARLY_MAX_BYTES;
+        // it is sent again to who has none
+        if known && (fits || self.early.contains_key(&(from, id))) {
             self.early.insert((from, id), body);
         }
     }
 
     /// Lets time pass.
     pub fn tick(&mut self, now: Timestamp) -> Vec<Action> {
+        self.answered = 0;
+        let mut actions = match std::mem::take(&mut self.held_back) {
+            true => self.take_early(now),
+            false => Vec::new(),
+        };
         if now.since(self.resent) < RESEND_EVERY {
-            return Vec::new();
+            return actions;
         }
         self.resent = now;
         let effects = self.inner.tick(self.clock(now));
-        let mut actions = self.carry_out(effects, now);
+        actions.extend(self.carry_out(effects, now));
         actions.extend(self.ask_packs_again(now));
         actions.extend(self.close_periods(now));
         actions
@@ -359,16 +464,25 @@ impl Room {
     /// # Errors
     /// The refusal, which depends on the question and public facts alone.
     pub fn plan(&self, question: &Question, now: Timestamp) -> Result<PlanView, ServiceError> {
+        if question.chooses_bound {
+            return self.plan_choosing(question, now);
+        }
         let account = self.account(question)?;
         self.check_stands(question)?;
+        self.check_named(question)?;
         if self.scope_of(question)? != Scope::Joint {
             return self.plan_alone(question, account, now);
         }
         let plan = self.planned(&self.spec(question, account)?)?;
         let answered = self.answer_to(&plan).is_some();
+        if !answered {
+            self.check_set(&plan, now)?;
+        }
         let cost = if answered { PicoRho::ZERO } else { plan.rho() };
         let left = self.left(account, now).checked_sub(cost).unwrap_or(PicoRho::ZERO);
-        Ok(views::plan_view(&plan, &question.sql, Scope::Joint, account, cost, left))
+        let mut view = views::plan_view(&plan, &question.sql, Scope::Joint, account, cost, left);
+        view.warnings.extend(self.left_out_words(&plan));
+        Ok(view)
     }
 
     /// Asks a question whose plan was shown. The same question under way, or answered from facts that
@@ -382,8 +496,12 @@ impl Room {
         shown: &str,
         now: Timestamp,
     ) -> Result<(QueryView, Vec<Action>), ServiceError> {
+        if question.chooses_bound {
+            return self.query_choosing(question, shown, now);
+        }
         let account = self.account(question)?.clone();
         self.check_stands(question)?;
+        self.check_named(question)?;
         if let Some(most) = question.most_pico_rho {
             // an answer may have gone since the plan was seen, with facts that came
             let cost = self.plan(question, now)?.cost_pico_rho;
@@ -405,11 +523,12 @@ impl Room {
         if let Some(id) = self.under_way(plan.hash(), now) {
             return Ok((self.view(id, now), Vec::new()));
         }
+        self.check_set(&plan, now)?;
         // what the brand would not take part in, it does not propose
         if !self.policy.accepts(self.inner.contract(), None, &spec, &plan) {
             return Err(views::against_policy());
         }
-        let snapshot = self.facts.snapshot().map_err(|_| internal())?;
+        let snapshot = self.snapshot().map_err(|_| internal())?;
         let (mut query, mut secret) = ([0; 16], [0; 32]);
         self.entropy.fill(&mut query);
         self.entropy.fill(&mut secret);
@@ -429,12 +548,13 @@ impl Room {
             .map_err(|error| views::propose_error(&error))?;
         let id = AttemptId { proposer: self.me, query: QueryId(query), attempt: Attempt::FIRST };
         let expires_at = utc(now.plus(self.times.reservation));
-        let asked = Asked { id, plan: plan.hash(), rho: plan.rho(), expires_at };
+        let text = Some(AskedText::of(question, now));
+        let asked = Asked { id, plan: plan.hash(), rho: plan.rho(), expires_at, text };
         self.snapshots.insert(id, snapshot);
         self.asked.insert(id, asked.clone());
         let mut actions = vec![record(&RoomRecord::Asked(asked))];
         actions.extend(self.carry_out(effects, now));
-        Ok((self.view(id, now), actions))
+        Ok((QueryView { newly_asked: true, ..self.view(id, now) }, actions))
     }
 
     /// A question of any brand's, by its id.
@@ -442,17 +562,30 @@ impl Room {
     /// # Errors
     /// When none is known.
     pub fn query_by_id(&self, id: &str, now: Timestamp) -> Result<QueryView, ServiceError> {
+        self.query_rows(id, Rows::ALL, now)
+    }
+
+    /// The same with some rows of its answer.
+    ///
+    /// # Errors
+    /// When none is known.
+    pub fn query_rows(
+        &self,
+        id: &str,
+        rows: Rows,
+        now: Timestamp,
+    ) -> Result<QueryView, ServiceError> {
         let query: QueryId = id.parse().map_err(|_| views::unknown_query())?;
-        if let Some(view) = self.alone_by_id(query) {
+        if let Some(view) = self.alone_by_id(query, rows) {
             return Ok(view);
         }
         let mine = AttemptId { proposer: self.me, query, attempt: Attempt::FIRST };
         if self.asked.contains_key(&mine) || self.inner.ledger().facts(&mine).is_some() {
-            return Ok(self.view(mine, now));
+            return Ok(self.view_of(mine, rows, now));
         }
         let attempts = self.inner.ledger().attempts().map(|(id, _)| *id);
         let found = attempts.filter(|id| id.query == query).max_by_key(|id| id.attempt);
-        found.map(|id| self.view(id, now)).ok_or_else(views::unknown_query)
+        found.map(|id| self.view_of(id, rows, now)).ok_or_else(views::unknown_query)
     }
 
     /// This brand's account of the year.
@@ -470,17 +603,17 @@ impl Room {
         BudgetView {
             year: year.0,
             profile: contract.profile().name().to_owned(),
-            quota_pico_rho: contract.joint_quota().get(),
+            quota_pico_rho: self.joint_quota(self.me, year).get(),
             spent_pico_rho: booked.saturating_sub(open),
             reserved_pico_rho: open.saturating_add(self.uncertified(now).get()),
             alliance_spent_pico_rho: everyone.fold(0, u64::saturating_add),
         }
     }
 
-    /// The latest answer.
+    /// The first rows of the latest answer.
     #[must_use]
     pub fn latest_release(&self) -> Option<ReleaseView> {
-        self.answers.latest().map(|answer| views::release_view(&answer))
+        self.answers.latest().map(|answer| views::release_view(&answer, Rows::FIRST))
     }
 
     /// How many answers were given since the start.
@@ -494,24 +627,37 @@ impl Room {
     /// # Errors
     /// When they cannot be named.
     pub fn readable(&self, now: Timestamp) -> Result<(Snapshot, i32), ServiceError> {
-        Ok((self.facts.snapshot().map_err(|_| internal())?, self.not_before(now)))
+        Ok((self.snapshot().map_err(|_| internal())?, self.not_before(now)))
     }
 
-    /// The latest answers, newest first.
+    /// The facts there are now, with what is known of members and with who is in campaigns, where the contract lets
+    /// them be asked about: who came, was corrected or came into a campaign since an answer makes another snapshot.
+    fn snapshot(&self) -> Result<Snapshot, ImportError> {
+        let snapshot = if self.has_table(MEMBERS_TABLE) {
+            self.facts.snapshot_with_members()?
+        } else {
+            self.facts.snapshot()?
+        };
+        if !self.asks_of_campaigns() {
+            return Ok(snapshot);
+        }
+        let campaigns = self.campaigns.clone().unwrap_or_else(|| Arc::new(NoCampaigns));
+        Ok(snapshot.with_campaigns(campaigns))
+    }
+
+    /// Whether the contract lets campaigns be asked about.
     #[must_use]
-    pub fn queries(&self, limit: usize, now: Timestamp) -> Vec<QueryView> {
-        let views = self.answers.newest().take(limit).map(|answer| match answer.scope() {
-            Scope::Joint => self.view(answer.id, now),
-            _ => self.local_view(answer.id).unwrap_or_else(|| QueryView {
-                id: answer.id.query.to_string(),
-                plan: answer.plan.to_string(),
-                scope: answer.scope().name().to_owned(),
-                step: "released".to_owned(),
-                release: Some(views::release_view(&answer)),
-                ..QueryView::default()
-            }),
-        });
-        views.collect()
+    pub fn asks_of_campaigns(&self) -> bool {
+        self.has_table(CAMPAIGNS_TABLE)
+    }
+
+    /// Goes by these members of campaigns from the next snapshot on.
+    pub fn see_campaigns(&mut self, members: Arc<dyn CampaignMembers>) {
+        self.campaigns = Some(members);
+    }
+
+    fn has_table(&self, name: &str) -> bool {
+        self.inner.contract().tables().iter().any(|table| table.name() == name)
     }
 
     // --- plans and accounts
@@ -521,7 +667,7 @@ impl Room {
             sql: question.sql.clone(),
             purpose: Purpose::JointAnalytics.name().parse().map_err(|_| internal())?,
             analyst: account.name,
-            participants: self.askable(),
+            participants: self.asked_of(question)?,
             rho: self.rho_of(question),
         })
     }
@@ -548,7 +694,10 @@ impl Room {
     }
 
     fn planned(&self, spec: &QuerySpec) -> Result<DpPlan, ServiceError> {
-        DpPlan::new(self.inner.contract(), spec).map_err(|refusal| views::refusal(&refusal))
+        let plan = DpPlan::new(self.inner.contract(), spec);
+        let plan = plan.map_err(|refusal| views::refusal(&refusal))?;
+        self.check_kept(&plan)?;
+        Ok(plan)
     }
 
     /// What is left of this brand's quota, or of an analyst's share of it if that is less, own questions
@@ -574,10 +723,9 @@ impl Room {
         analyst: Option<AnalystId>,
         now: Timestamp,
     ) -> PicoRho {
-        let open = self.inner.ledger().attempts().filter_map(|(id, facts)| {
+        let open = self.inner.ledger().not_over(brand, utc(now)).filter_map(|(_, facts)| {
             let reserve = facts.reserve()?;
-            let open = id.proposer == brand
-                && reserve.year == year
+            let open = reserve.year == year
                 && analyst.is_none_or(|analyst| analyst == reserve.analyst)
                 && utc(now) <= reserve.expires_at
                 && facts.charge().is_none()
@@ -603,25 +751,18 @@ impl Room {
 
     /// An answer to this plan, from facts that are not known to have changed since.
     fn answer_to(&self, plan: &DpPlan) -> Option<Arc<Answer>> {
-        let mine = self.facts.snapshot().ok()?;
+        let mine = self.snapshot().ok()?;
         let mut known = self.known_snapshots();
         known.insert(self.me, SnapshotId(*mine.id()));
-        self.answers.to_plan(plan.hash()).find(|answer| {
+        let known_alike = |answer: &Arc<Answer>| {
             answer.snapshots.iter().all(|(brand, snapshot)| known.get(brand) == Some(snapshot))
-        })
+        };
+        self.answers.to_plan(plan.hash()).map(|listed| listed.answer).find(known_alike)
     }
 
     /// The snapshot that each participant certified last, in sets that are complete.
     fn known_snapshots(&self) -> BTreeMap<ParticipantId, SnapshotId> {
-        let mut sets: Vec<_> = self
-            .inner
-            .ledger()
-            .attempts()
-            .filter_map(|(_, facts)| Some((facts.reserve()?.expires_at, facts.set()?)))
-            .collect();
-        sets.sort_by_key(|(expires_at, _)| *expires_at);
-        let members = sets.iter().flat_map(|(_, set)| set.members());
-        members.map(|(brand, member)| (*brand, member.snapshot)).collect()
+        self.inner.ledger().snapshots().collect()
     }
 
     fn clock(&self, now: Timestamp) -> Clock {
@@ -652,6 +793,10 @@ impl Room {
                         actions.push(Action::Send(brand, message.to_bytes()));
                     }
                 }
+                Effect::Give { to, id, vector } => {
+                    let brand = self.names.brand(to);
+                    actions.extend(brand.map(|to| Action::Give { to, id, vector }));
+                }
                 Effect::Decide { id, spec, plan } => {
                     effects.extend(self.decide(id, &spec, &plan, now));
                 }
@@ -671,8 +816,13 @@ impl Room {
                     let members = set.iter().flat_map(|set| set.members());
                     let snapshots =
                         members.map(|(brand, member)| (*brand, member.snapshot)).collect();
-                    let answer = Answer::of(&release, snapshots);
-                    actions.push(record(&RoomRecord::Answered(answer.clone())));
+                    let answer = Answer::of(&release, snapshots).given(utc(now));
+                    let answered = codec::encode(&RoomRecord::Answered(answer.clone()));
+                    self.answered = self.answered.saturating_add(answered.len());
+                    actions.push(Action::Record(answered));
+                    actions.extend(
+                        self.inner.evidence(&release.id()).map(|it| Action::Keep(Box::new(it))),
+                    );
                     self.answers.add(answer);
                 }
                 Effect::Declined { id, by, reason } => drop(self.declined.insert(id, (by, reason))),
@@ -692,11 +842,15 @@ impl Room {
         plan: &DpPlan,
         now: Timestamp,
     ) -> Vec<Effect> {
+        if self.not_kept(plan).is_some() {
+            return self.inner.decline_unreadable(id);
+        }
         let by = Some(id.proposer);
         let accepted = self.policy.accepts(self.inner.contract(), by, spec, plan)
+            && self.takes_set(plan, Some(id), now)
             && self.bears_failure(plan.rho(), now);
         // a brand that cannot name its facts takes no part
-        let snapshot = self.facts.snapshot().ok().filter(|_| accepted);
+        let snapshot = self.snapshot().ok().filter(|_| accepted);
         let Some(snapshot) = snapshot else { return self.inner.decline(id) };
         let mut secret = [0; 32];
         self.entropy.fill(&mut secret);
@@ -714,7 +868,7 @@ impl Room {
         }
         let set = self.inner.ledger().facts(id)?.set()?;
         let bound = set.members().get(&self.me)?.snapshot;
-        self.facts.snapshot().ok().filter(|snapshot| snapshot.id() == bound.as_bytes())
+        self.snapshot().ok().filter(|snapshot| snapshot.id() == bound.as_bytes())
     }
 
     /// First day that retention leaves readable, in days since 1970-01-01.
@@ -758,6 +912,10 @@ impl Room {
     }
 
     fn view(&self, id: AttemptId, now: Timestamp) -> QueryView {
+        self.view_of(id, Rows::ALL, now)
+    }
+
+    fn view_of(&self, id: AttemptId, rows: Rows, now: Timestamp) -> QueryView {
         let answer = self.answers.of(&id);
         let reserved = self.inner.ledger().facts(&id).and_then(|facts| facts.reserve());
         let plan = reserved
@@ -766,25 +924,38 @@ impl Room {
             .or_else(|| answer.as_ref().map(|answer| answer.plan));
         let step = self.step(&id, now);
         let told = step == "void" || self.declined.contains_key(&id);
-        QueryView {
+        let view = QueryView {
             id: id.query.to_string(),
             plan: plan.map(|plan| plan.to_string()).unwrap_or_default(),
             scope: Scope::Joint.name().to_owned(),
             step: step.to_owned(),
-            reason: told.then(|| self.reason(&id)),
-            release: answer.as_deref().map(views::release_view),
-            brands: Vec::new(),
-            standing: None,
+            reason: told.then(|| self.reason(&id, now)),
+            release: answer.as_deref().map(|answer| views::release_view(answer, rows)),
+            charged_pico_rho: self.charged_joint(&id, now).get(),
+            ..QueryView::default()
+        };
+        history::with_text(view, self.text_of(&id))
+    }
+
+    /// What stands on this brand's account for a joint question, or is on its way there.
+    fn charged_joint(&self, id: &AttemptId, now: Timestamp) -> PicoRho {
+        let facts = self.inner.ledger().facts(id).filter(|_| id.proposer == self.me);
+        match (facts.and_then(|facts| Some((facts, facts.reserve()?))), self.asked.get(id)) {
+            (Some((facts, reserve)), _) if !facts.is_returned() => reserve.rho,
+            (None, Some(asked)) if utc(now) <= asked.expires_at => asked.rho,
+            _ => PicoRho::ZERO,
         }
     }
 
     /// Why an attempt is void, or will be.
-    fn reason(&self, id: &AttemptId) -> String {
+    fn reason(&self, id: &AttemptId, now: Timestamp) -> String {
         let facts = self.inner.ledger().facts(id);
         let returned = facts.is_some_and(|facts| facts.is_returned());
         let account = if returned { "its cost was returned" } else { "its cost still stands" };
         if let Some((by, reason)) = self.declined.get(id) {
-            return format!("{by} takes no part: {}; {account}", views::decline_words(*reason));
+            let again = self.without(id, *by, *reason, now).unwrap_or_default();
+            let words = views::decline_words(*reason);
+            return format!("{by} takes no part: {words}; {account}{again}");
         }
         let Some((facts, reserve)) = facts.and_then(|f| Some((f, f.reserve()?))) else {
             return "its reservation was not certified in time; nothing was spent".to_owned();
@@ -792,11 +963,18 @@ impl Room {
         if facts.set().is_none() {
             return format!("not every brand reserved in time; {account}");
         }
-        let committed: Vec<ParticipantId> = facts.committed_by().collect();
-        let missing = reserve.participants.iter().filter(|brand| !committed.contains(brand));
+        // a hash for another set is none
+        let hashed: Vec<ParticipantId> = facts.hashed_by().collect();
+        let missing = reserve.participants.iter().filter(|brand| !hashed.contains(brand));
         let missing: Vec<String> = missing.map(ToString::to_string).collect();
         format!("no hash in time from: {}; {account}", missing.join(", "))
     }
+}
+
+/// The names of these brands and of those under contracts of before.
+fn everyone(mut brands: Vec<BrandId>, former: &[FormerContract]) -> Names {
+    brands.extend(former.iter().flat_map(|former| &former.brands));
+    Names::of(&brands)
 }
 
 /// The policy of a file, or without one the contract's.

@@ -158,6 +158,7 @@ pub fn view(template: &Template, own: bool, contract: &Contract) -> TemplateView
         sql: template.sql.clone(),
         exact: is_for_staff(template),
         own,
+        absent: template.absent(contract).into_iter().map(str::to_owned).collect(),
     }
 }
 

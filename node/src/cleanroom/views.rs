@@ -3,15 +3,19 @@
 use privacy::accounting::OverBudget;
 use privacy::alone::{LocalAskError, PackDecline};
 use privacy::plan::{AggregateSummary, DpPlan, PrivateSummary};
+use privacy::release::Quality;
 use privacy::sql::RefusalCode;
 use privacy::steps::{DeclineReason, ProposeError};
-use privacy::{PicoRho, QueryId, Refusal};
+use privacy::{Contract, ParticipantId, PicoRho, QueryId, Refusal};
 
 use super::answers::{Answer, AnswerValue};
 use super::policy::{Account, PolicyError};
+use crate::purchases::{Unreadable, unreadable};
 use crate::service::{
-    Bilingual, ErrorKind, NoiseView, PlanView, ReleaseRow, ReleaseView, Scope, ServiceError,
+    Bilingual, BoundAtView, ErrorKind, NoiseView, PlanView, ReleaseRow, ReleaseView, Scope,
+    ServiceError,
 };
+use crate::vault;
 
 /// A plan, with what it costs now and what is left after it.
 #[must_use]
@@ -49,6 +53,7 @@ pub fn plan_view(
         cost_pico_delta: if cost == PicoRho::ZERO { 0 } else { plan.delta().get() },
         sigma,
         left_after_pico_rho: left_after.get(),
+        bound_choice: None,
         warnings,
     }
 }
@@ -78,6 +83,16 @@ fn private_statement(privacy: Option<&serde_json::Value>) -> Option<Bilingual> {
     })
 }
 
+/// That the cells shown were chosen by their noised values, if they were.
+fn selection_statement(privacy: Option<&serde_json::Value>) -> Option<Bilingual> {
+    privacy?.get("selection_note")?.as_str()?;
+    Some(Bilingual {
+        zh: " 显示哪些单元格由加噪值决定（HAVING、ORDER BY 或 LIMIT）：噪声偏向者更易入选，其区间的覆盖率低于所标。".to_owned(),
+        en: " Which cells are shown was decided by their noised values (HAVING, ORDER BY or LIMIT): those that the noise favoured are among them, and their intervals cover less often than stated."
+            .to_owned(),
+    })
+}
+
 fn noise_view(aggregate: &AggregateSummary) -> NoiseView {
     NoiseView {
         column: aggregate.name.clone(),
@@ -85,8 +100,46 @@ fn noise_view(aggregate: &AggregateSummary) -> NoiseView {
         expected_error: aggregate.expected_absolute_error,
         sigma: aggregate.noise_deviation,
         half_width_95: aggregate.interval_half_width,
-        bound: format!("{:.3} {}", aggregate.member_bound, aggregate.unit),
+        bound: bound_text(aggregate.member_bound, aggregate),
+        bounds_by_brand: aggregate
+            .bounds_by_brand
+            .iter()
+            .map(|own| BoundAtView {
+                brand: own.brand.to_string(),
+                bound: bound_text(own.member_bound, aggregate),
+                expected_error: aggregate.expected_absolute_error,
+            })
+            .collect(),
         smallest_cell_5_percent: aggregate.smallest_cell,
+    }
+}
+
+fn bound_text(bound: f64, aggregate: &AggregateSummary) -> String {
+    format!("{bound:.3} {}", aggregate.unit)
+}
+
+/// The bounds of a pack's answers, each brand's by its own plan, where they are not all the same: beside the noise of
+/// this brand's.
+pub fn add_bounds_of_pack(view: &mut PlanView, plans: &[DpPlan]) {
+    let summaries: Vec<_> = plans
+        .iter()
+        .filter_map(|plan| Some((*plan.participants().first()?, plan.summary())))
+        .collect();
+    for (at, noise) in view.sigma.iter_mut().enumerate() {
+        let bounds: Vec<BoundAtView> = summaries
+            .iter()
+            .filter_map(|(brand, summary)| {
+                let aggregate = summary.aggregates.get(at)?;
+                Some(BoundAtView {
+                    brand: brand.to_string(),
+                    bound: bound_text(aggregate.member_bound, aggregate),
+                    expected_error: aggregate.expected_absolute_error,
+                })
+            })
+            .collect();
+        if bounds.iter().any(|one| one.bound != noise.bound) {
+            noise.bounds_by_brand = bounds;
+        }
     }
 }
 
@@ -95,7 +148,11 @@ fn too_noisy(plan: &DpPlan, aggregate: &AggregateSummary) -> Bilingual {
     let AggregateSummary { name, unit, smallest_cell: smallest, .. } = aggregate;
     let smallest = smallest.ceil();
     let brands = plan.participants().len() as f64;
-    let largest = brands * plan.members_at_most() as f64 * aggregate.member_bound;
+    let bounds: f64 = match aggregate.bounds_by_brand.is_empty() {
+        true => brands * aggregate.member_bound,
+        false => aggregate.bounds_by_brand.iter().map(|own| own.member_bound).sum(),
+    };
+    let largest = plan.members_at_most() as f64 * bounds;
     if smallest > largest {
         return Bilingual {
             zh: format!(
@@ -114,24 +171,36 @@ fn too_noisy(plan: &DpPlan, aggregate: &AggregateSummary) -> Bilingual {
     }
 }
 
-/// Half width of an interval beyond which a value is called noisy, as a part of the value: as
-/// `privacy` has it.
-const NOISY_FROM: f64 = 0.5;
-
 fn quality(value: &AnswerValue) -> &'static str {
-    if !(value.low.is_finite() && value.high.is_finite()) {
-        "insufficient"
-    } else if (value.high - value.low) / 2.0 > NOISY_FROM * value.value.abs() {
-        "noisy"
-    } else {
-        "usable"
+    match Quality::of(value.value, value.low, value.high) {
+        Quality::Usable => "usable",
+        Quality::Noisy => "noisy",
+        Quality::Insufficient => "insufficient",
     }
 }
 
-/// An answer.
+/// Which rows of an answer are looked at: a long one is given in pages.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows {
+    /// How many are left out before them.
+    pub from: usize,
+    /// How many there are at most.
+    pub most: usize,
+}
+
+impl Rows {
+    /// All of them.
+    pub const ALL: Self = Self { from: 0, most: usize::MAX };
+    /// None of them.
+    pub const NONE: Self = Self { from: 0, most: 0 };
+    /// The first few, where answers are listed.
+    pub const FIRST: Self = Self { from: 0, most: 100 };
+}
+
+/// An answer, with some of its rows.
 #[must_use]
-pub fn release_view(answer: &Answer) -> ReleaseView {
-    let rows = answer.rows.iter().map(|row| ReleaseRow {
+pub fn release_view(answer: &Answer, of: Rows) -> ReleaseView {
+    let rows = answer.rows.iter().skip(of.from).take(of.most).map(|row| ReleaseRow {
         keys: row.keys.clone(),
         values: row.values.iter().map(|value| value.value).collect(),
         low: row.values.iter().map(|value| value.low).collect(),
@@ -141,7 +210,8 @@ pub fn release_view(answer: &Answer) -> ReleaseView {
     let privacy: Option<serde_json::Value> =
         answer.privacy.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let mut statement = statement(answer);
-    if let Some(more) = private_statement(privacy.as_ref()) {
+    let more = [private_statement(privacy.as_ref()), selection_statement(privacy.as_ref())];
+    for more in more.into_iter().flatten() {
         statement.zh.push_str(&more.zh);
         statement.en.push_str(&more.en);
     }
@@ -152,6 +222,7 @@ pub fn release_view(answer: &Answer) -> ReleaseView {
         keys: answer.keys.clone(),
         values: answer.values.clone(),
         rows: rows.collect(),
+        rows_in_all: length(answer),
         cost_pico_rho: answer.rho.get(),
         epsilon: answer.epsilon,
         participants: answer.snapshots.keys().map(ToString::to_string).collect(),
@@ -160,10 +231,21 @@ pub fn release_view(answer: &Answer) -> ReleaseView {
     }
 }
 
-/// The answers of several brands, each about its own members, under one another.
+fn length(answer: &Answer) -> u32 {
+    u32::try_from(answer.rows.len()).unwrap_or(u32::MAX)
+}
+
+/// The answers of several brands, each about its own members, under one another, with some of their rows.
 #[must_use]
-pub fn pack_release(query: QueryId, answers: &[&Answer]) -> ReleaseView {
-    let views: Vec<ReleaseView> = answers.iter().map(|answer| release_view(answer)).collect();
+pub fn pack_release(query: QueryId, answers: &[&Answer], of: Rows) -> ReleaseView {
+    let mut left = of;
+    let mut views: Vec<ReleaseView> = Vec::with_capacity(answers.len());
+    for answer in answers {
+        let view = release_view(answer, left);
+        left.from = left.from.saturating_sub(answer.rows.len());
+        left.most = left.most.saturating_sub(view.rows.len());
+        views.push(view);
+    }
     let first = views.first().cloned().unwrap_or_default();
     let mut keys = vec!["brand".to_owned()];
     keys.extend(first.keys);
@@ -183,6 +265,7 @@ pub fn pack_release(query: QueryId, answers: &[&Answer]) -> ReleaseView {
         keys,
         values: first.values,
         rows: rows.collect(),
+        rows_in_all: answers.iter().fold(0, |sum: u32, it| sum.saturating_add(length(it))),
         cost_pico_rho: views.iter().fold(0, |sum, view| sum.saturating_add(view.cost_pico_rho)),
         epsilon: views.iter().map(|view| view.epsilon).fold(0.0, f64::max),
         participants: views.iter().flat_map(|view| view.participants.clone()).collect(),
@@ -269,6 +352,12 @@ pub fn propose_error(error: &ProposeError) -> ServiceError {
             format!("{brand} is suspended from joint questions / {brand} 已被暂停参与联合查询"),
             "nothing was spent; see `coalition partner list` / 未消耗预算；见 coalition partner list",
         ),
+        ProposeError::Busy { .. } => ServiceError::new(
+            ErrorKind::Refused,
+            "too_many_open",
+            format!("{error} / 进行中的查询占用的内存已达上限"),
+            "nothing was spent; wait for a query to end, or ask for fewer cells / 未消耗预算；请等待进行中的查询结束，或减少单元格",
+        ),
         ProposeError::NotAsked(_) | ProposeError::Taken | ProposeError::Lifetime => {
             tracing::error!(error = %error, "a question could not be proposed");
             internal()
@@ -281,6 +370,7 @@ pub fn propose_error(error: &ProposeError) -> ServiceError {
 pub fn over_budget(over: &OverBudget) -> ServiceError {
     let (code, remedy) = match over {
         OverBudget::Brand { .. }
+        | OverBudget::Year { .. }
         | OverBudget::Local { .. }
         | OverBudget::Failure { .. }
         | OverBudget::Delta { .. }
@@ -353,15 +443,27 @@ pub fn unknown_query() -> ServiceError {
     )
 }
 
+/// What a page of accounts is to begin after is no name.
+#[must_use]
+pub fn no_analyst() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Invalid,
+        "analyst_invalid",
+        "after is no name of an analyst account / after 不是分析账户名",
+        "give what the page before says under next, or nothing / 使用上一页返回的 next，或不提供",
+    )
+}
+
 /// Why a brand took no part, in a word or two.
 #[must_use]
 pub const fn decline_words(reason: DeclineReason) -> &'static str {
     match reason {
-        DeclineReason::Plan => "it arrives at another plan",
+        DeclineReason::Plan => "it arrives at another plan, or keeps nothing of what is asked",
         DeclineReason::Budget => "the proposer's account does not cover it",
         DeclineReason::Policy => "its policy does not allow it",
         DeclineReason::Suspended => "a brand among those asked is suspended",
         DeclineReason::Expiry => "the reservation had expired",
+        DeclineReason::Busy => "questions under way hold all the memory it has for them",
     }
 }
 
@@ -379,10 +481,24 @@ pub fn too_many_local(error: &LocalAskError) -> ServiceError {
 /// A question that is to stand and cannot.
 #[must_use]
 pub fn cannot_stand(why: &impl std::fmt::Display) -> ServiceError {
+    stands_not(format!("{why} / 该查询不能作为常设查询"))
+}
+
+/// A joint question or a pack does not stand. Months that are asked one by one are paid for one by one, each up to the
+/// whole bound of a member: what is said is what pays for them once.
+#[must_use]
+pub fn only_local_stands() -> ServiceError {
+    stands_not(
+        "only a local question stands; one joint question, asked when the year is over and grouped by months, pays for \
+         all its months once / 只有本地查询可常设；年度结束后提一次按月分组的联合查询，各月只付一次",
+    )
+}
+
+fn stands_not(message: impl Into<String>) -> ServiceError {
     ServiceError::new(
         ErrorKind::Refused,
         "cannot_stand",
-        format!("{why} / 该查询不能作为常设查询"),
+        message,
         "ask about this brand's own members by date_trunc('month', ...) or the like, without HAVING, ORDER BY and \
          LIMIT; docs/guides has an example / 请针对本品牌会员按 date_trunc('month', ...) 等周期分组，不带 HAVING、\
          ORDER BY、LIMIT",
@@ -411,6 +527,86 @@ pub fn against_policy() -> ServiceError {
     )
 }
 
+/// The contract names what this node keeps nothing of, and the question would read it.
+#[must_use]
+pub fn not_kept_here(what: &Unreadable) -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "not_kept_here",
+        format!("{} / {}", what.en(), what.zh()),
+        "nothing was spent; ask about the tables and columns that this node keeps, or let the operator look for a version that keeps it / 未消耗预算；请改问本节点所保存的表和列，或请运维人员查找支持的版本",
+    )
+}
+
+/// A question that names its brands and is not a joint one.
+#[must_use]
+pub fn no_set() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Invalid,
+        "no_set",
+        "only a joint question names the brands that it is put to / 仅联合查询可指定参与品牌",
+        "leave the brands out, or ask with the scope joint / 请勿指定品牌，或改用 joint 范围",
+    )
+}
+
+/// The brands that a question names are not those it can be put to.
+#[must_use]
+pub fn set_invalid(en: &str, zh: &str, known: &[ParticipantId]) -> ServiceError {
+    let known = known.iter().map(ParticipantId::as_str).collect::<Vec<_>>().join(", ");
+    ServiceError::new(
+        ErrorKind::Invalid,
+        "participants",
+        format!("{en} / {zh}"),
+        format!(
+            "the contract's brands: {known}; name each once, this one among them / 契约的品牌：{known}；每个品牌写一次，须含本品牌"
+        ),
+    )
+}
+
+/// This brand's policy does not leave brands out.
+#[must_use]
+pub fn set_against_policy() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "against_policy",
+        "this brand's policy takes no part in questions that leave out brands / 本品牌策略不参与未包含全部品牌的查询",
+        "nothing was spent; ask all brands, or write minimum_participants under [joint] in policy.toml / 未消耗预算；请询问全部品牌，或在 policy.toml 的 [joint] 中写明 minimum_participants",
+    )
+}
+
+/// Beside an answer of this year, one of these brands would tell what too few have.
+#[must_use]
+pub fn set_tells_apart(group: &[ParticipantId]) -> ServiceError {
+    let group = group.iter().map(ParticipantId::as_str).collect::<Vec<_>>().join(", ");
+    ServiceError::new(
+        ErrorKind::Refused,
+        "set_tells_apart",
+        format!(
+            "beside what was asked this year of other brands, an answer of these would tell the total of fewer than three: {group} / 与本年度已向其他品牌组合提出的查询相减，将得出不足三个品牌的合计：{group}"
+        ),
+        "nothing was spent; ask the same brands as before, or brands that are three and more apart from them, or wait for the new year / 未消耗预算；请询问与此前相同的品牌，或与其相差至少三个品牌的组合，或待新年度",
+    )
+}
+
+/// What in a contract a node of this version does not serve, for who is about to sign it or runs under it.
+#[must_use]
+pub fn contract_warnings(contract: &Contract) -> Vec<Bilingual> {
+    let unreadable = unreadable(contract).into_iter().map(|what| Bilingual {
+        zh: format!("{}；读取它的查询将被拒绝，不收费", what.zh()),
+        en: format!("{}; questions that read it are refused, at no cost", what.en()),
+    });
+    let served = vault::Purpose::JointAnalytics.name();
+    let purposes = contract.purposes().iter().filter(|purpose| purpose.as_str() != served);
+    let purposes = purposes.map(|purpose| Bilingual {
+        zh: format!("purposes：会员库不记录对 {purpose} 的同意，该用途的查询不予回答；仅 {served} 可用"),
+        en: format!(
+            "purposes: the vault keeps no consent to {purpose}, and no question is answered for it; {served} is the one \
+             that is served"
+        ),
+    });
+    unreadable.chain(purposes).collect()
+}
+
 /// Without `brand` among its group keys a question is no pack.
 #[must_use]
 pub fn no_pack() -> ServiceError {
@@ -419,6 +615,52 @@ pub fn no_pack() -> ServiceError {
         "no_pack",
         "a pack has brand among its group keys / 品牌合集须以 brand 为分组键之一",
         "write SELECT brand, .. GROUP BY brand, or ask with another scope / 请写 SELECT brand, .. GROUP BY brand，或改用其他范围",
+    )
+}
+
+/// A bound that cannot be chosen for this question, beside what its SQL says.
+#[must_use]
+pub fn no_bound_choice() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Invalid,
+        "no_bound_choice",
+        "a bound is chosen for a question that is answered once, by all brands together or by this one / 仅可为一次性作答的联合或本地问题选择上界",
+        "ask it without a standing answer, with the scope joint or local / 请取消长期作答，并使用 joint 或 local 范围",
+    )
+}
+
+/// The question for the bound has no answer here that a bound could be taken from.
+#[must_use]
+pub fn no_bound_answer() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::NotFound,
+        "no_bound_answer",
+        "there is no answer to the question for this bound / 没有该上界问题的答案",
+        "nothing was spent for the question itself; ask it without bound_from, and give the id of what is asked first once that is released / 问题本身未消耗预算；请先不带 bound_from 提问，待第一步发布后再附其编号",
+    )
+}
+
+/// What was answered to the question for the bound is no number.
+#[must_use]
+pub fn no_bound_in_answer() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "no_bound_in_answer",
+        "no bound follows from what was answered: its noise is too large / 噪声过大，无法由答案得出上界",
+        "nothing was spent for the question itself; ask with more rho, or with the contract's bound / 问题本身未消耗预算；请提高 rho，或使用契约的上界",
+    )
+}
+
+/// Both questions cost more than is left.
+#[must_use]
+pub fn both_over_budget(cost: PicoRho, left: PicoRho) -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Refused,
+        "over_budget",
+        format!(
+            "the question and the one for its bound cost {cost} together, and {left} is left / 两个问题合计 {cost}，剩余 {left}"
+        ),
+        "nothing was spent; ask with less, or next year / 未消耗预算；请降低开销，或于下一年度再问",
     )
 }
 
@@ -459,5 +701,31 @@ pub fn pack_silent() -> Bilingual {
         zh: "未在时限内作答；再次提问时，若其已有答案则不再收费".to_owned(),
         en: "it did not answer in time; asked again, it gives an answer it has by then for nothing"
             .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_value_is_judged_as_at_its_release() {
+        let of = |low: f64, high: f64| quality(&AnswerValue { value: 100.0, low, high });
+        assert_eq!((of(86.0, 114.0), of(85.0, 115.0)), ("usable", "noisy"));
+        assert_eq!(of(f64::NEG_INFINITY, f64::INFINITY), "insufficient");
+    }
+
+    #[test]
+    fn that_cells_were_chosen_is_said_where_they_were() {
+        let words = |note: serde_json::Value| {
+            selection_statement(Some(&serde_json::json!({ "selection_note": note })))
+        };
+        assert!(
+            words("cells were chosen".into()).is_some_and(|it| it.en.contains("noised values"))
+        );
+        assert_eq!(words(serde_json::Value::Null), None);
+        // answers of earlier versions have no statement, or none of this
+        assert_eq!(selection_statement(None), None);
+        assert_eq!(selection_statement(Some(&serde_json::json!({}))), None);
     }
 }

@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 
 use alliance_config::Constitution;
 use indicatif::{ProgressBar, ProgressStyle};
+use privacy::accounting::Kept;
 use protocol::audit::{
-    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, Cores as _, EntryPlace, KeyHolder, LogFolder,
-    LogsRead, Observer, OpeningKey, Report,
+    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, Cores, EntryPlace, KeyHolder, LogFolder, LogsRead,
+    Observer, OpeningKey, Report,
 };
 use protocol::epochs::Constitutions;
-use protocol::ids::BrandId;
+use protocol::ids::{BrandId, Epoch};
 use protocol::log::block::{ApplicationEntry, PublicEntry};
 use protocol::log::kept::OperationLogHead;
 use protocol::log::note::{NoteError, VerifierKey};
 use protocol::log::tiles::{TilePath, TileSource};
+use protocol::time::{Milliseconds, Timestamp};
 
 use serde::Serialize;
 
@@ -27,6 +29,7 @@ use super::archived::ArchivedLog;
 use super::budget_audit::{BudgetEntries, BudgetReport};
 use super::cores::AllCores;
 use super::{CliError, Io};
+use crate::cleanroom::evidence;
 use crate::keys;
 
 /// Where an audit reads from.
@@ -57,6 +60,10 @@ pub struct AuditArguments {
     /// counted as not checked.
     #[arg(long, value_name = "FOLDER")]
     pub archive: Option<PathBuf>,
+    /// Folder of the openings that a node has kept (`openings` in its data directory): answers to joint questions are
+    /// added up from them again. Of several brands' folders each attempt needs one.
+    #[arg(long, value_name = "FOLDER")]
+    pub openings: Vec<PathBuf>,
     /// Print the report as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -103,18 +110,22 @@ impl LogFolder for Directory {
 }
 
 /// Watches one log's walk.
-struct Watch<'a> {
-    bar: &'a ProgressBar,
+struct Watch<'a, T> {
+    told: &'a T,
+    // entries of all logs
+    all: u64,
     done: u64,
     budget: BudgetEntries,
     operations: Vec<OperationLogHead>,
 }
 
-impl Observer for Watch<'_> {
+impl<T: Fn(BrandId, u64, u64)> Observer for Watch<'_, T> {
     fn progress(&mut self, log: BrandId, done: u64, _all: u64) {
-        self.bar.set_message(log.to_string());
-        self.bar.inc(done.saturating_sub(self.done));
+        (self.told)(log, done.saturating_sub(self.done), self.all);
         self.done = done;
+    }
+    fn block(&mut self, _: BrandId, epoch: Epoch, time: Timestamp) {
+        self.budget.block(epoch, time);
     }
     fn application(&mut self, at: &EntryPlace, entry: &ApplicationEntry) {
         self.budget.take(at, entry);
@@ -186,58 +197,118 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         }
     }
     let mut constitutions = Constitutions::from(constitution.ledger().clone());
+    let mut documents = vec![constitution];
     for path in &arguments.later {
         let later = Constitution::parse(&read(path)?)
             .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))?;
         constitutions
             .follow(later.ledger().clone())
             .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))?;
+        documents.push(later);
     }
-    let of = |brand: BrandId| {
-        let log = arguments.logs.join(brand.as_str());
-        let archive = arguments.archive.as_ref().map(|folder| folder.join(brand.as_str()));
-        log.is_dir().then(|| (brand, ArchivedLog::new(log, archive)))
-    };
-    let folders: BTreeMap<BrandId, ArchivedLog> =
-        constitutions.brands().into_iter().filter_map(of).collect();
     let outside_witnesses = arguments
         .witnesses
         .iter()
         .map(|key| key.parse().map_err(|error: NoteError| CliError::Input(error.to_string())))
         .collect::<Result<Vec<VerifierKey>, CliError>>()?;
-    let auditor = Auditor {
-        constitutions: &constitutions,
+    let audited = Audited {
+        documents: &documents,
         keys: &opening,
         outside_witnesses: &outside_witnesses,
+        openings: &arguments.openings,
     };
-    let folders: Vec<(BrandId, ArchivedLog)> = folders.into_iter().collect();
-    let cores = AllCores::of_machine();
-    let read = cores.each(&folders, |(brand, folder)| auditor.read(*brand, folder, &cores));
-    let logs = LogsRead::new(auditor.constitutions, read);
-    let bar = ProgressBar::new(logs.entries());
+    let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{msg:>16} {bar:40} {pos}/{len} entries") {
         bar.set_style(style);
     }
-    let brands = logs.brands();
-    let walked = cores.each(&brands, |brand| {
-        let (budget, operations) = (BudgetEntries::default(), Vec::new());
-        let mut watch = Watch { bar: &bar, done: 0, budget, operations };
-        let walk = auditor.walk(&logs, *brand, &cores, &mut watch);
-        (*brand, walk, watch.budget, watch.operations)
-    });
+    let of = |brand: BrandId| {
+        let log = arguments.logs.join(brand.as_str());
+        let archive = arguments.archive.as_ref().map(|folder| folder.join(brand.as_str()));
+        log.is_dir().then(|| ArchivedLog::new(log, archive))
+    };
+    let told = |log: BrandId, done: u64, all: u64| {
+        bar.set_length(all);
+        bar.set_message(log.to_string());
+        bar.inc(done);
+    };
+    let report = audited.audit(of, &AllCores::of_machine(), &told)?;
     bar.finish_and_clear();
-    let mut walks = Vec::new();
-    let (mut budgets, mut operations) = (BTreeMap::new(), BTreeMap::new());
-    for (brand, walk, budget, heads) in walked {
-        walks.push(walk);
-        budgets.insert(brand, budget);
-        operations.insert(brand, heads);
+    Ok(report)
+}
+
+/// What logs are audited by, wherever they are.
+pub struct Audited<'a> {
+    /// The constitutions that a log was under, from the first on.
+    pub documents: &'a [Constitution],
+    /// Keys that open what is sealed.
+    pub keys: &'a [OpeningKey],
+    /// Witnesses outside the alliance whose cosignatures are checked too.
+    pub outside_witnesses: &'a [VerifierKey],
+    /// Folders of openings that nodes have kept.
+    pub openings: &'a [PathBuf],
+}
+
+impl Audited<'_> {
+    /// Audits the logs that `folder` has. `told` hears of a log, how many more of its entries are done, and how many
+    /// all logs have.
+    ///
+    /// # Errors
+    /// When the constitutions do not follow each other, or an opening does not read; a finding is no error.
+    pub fn audit<F: LogFolder>(
+        &self,
+        folder: impl Fn(BrandId) -> Option<F>,
+        cores: &impl Cores,
+        told: &(impl Fn(BrandId, u64, u64) + Sync),
+    ) -> Result<AuditReport, CliError> {
+        let (first, later) = self
+            .documents
+            .split_first()
+            .ok_or_else(|| CliError::Input("there is no constitution to audit by".to_owned()))?;
+        let mut constitutions = Constitutions::from(first.ledger().clone());
+        let mut retention_months = first.payload_retention_months();
+        for next in later {
+            constitutions.follow(next.ledger().clone()).map_err(|error| {
+                CliError::Input(format!("the constitution {}: {error}", next.hash()))
+            })?;
+            retention_months = retention_months.min(next.payload_retention_months());
+        }
+        // no key is destroyed sooner than after so many of the shortest months
+        let retention = u64::from(retention_months) * 28 * 24 * 60 * 60;
+        let auditor = Auditor {
+            constitutions: &constitutions,
+            keys: self.keys,
+            outside_witnesses: self.outside_witnesses,
+            payload_retention: Some(Milliseconds::from_seconds(retention)),
+        };
+        let brands = constitutions.brands().into_iter();
+        let folders: Vec<(BrandId, F)> =
+            brands.filter_map(|brand| Some((brand, folder(brand)?))).collect();
+        let read = cores.each(&folders, |(brand, folder)| auditor.read(*brand, folder, cores));
+        let logs = LogsRead::new(auditor.constitutions, read);
+        let all = logs.entries();
+        let brands = logs.brands();
+        let walked = cores.each(&brands, |brand| {
+            let (budget, operations) = (BudgetEntries::default(), Vec::new());
+            let mut watch = Watch { told, all, done: 0, budget, operations };
+            let walk = auditor.walk(&logs, *brand, cores, &mut watch);
+            (*brand, walk, watch.budget, watch.operations)
+        });
+        let mut walks = Vec::new();
+        let (mut budgets, mut operations) = (BTreeMap::new(), BTreeMap::new());
+        for (brand, walk, budget, heads) in walked {
+            walks.push(walk);
+            budgets.insert(brand, budget);
+            operations.insert(brand, heads);
+        }
+        let ledger = auditor.conclude(logs, walks);
+        let mut kept = Kept::default();
+        for folder in self.openings {
+            evidence::read(folder, &mut kept)
+                .map_err(|error| CliError::Input(error.to_string()))?;
+        }
+        let budget = BudgetEntries::gathered(budgets).report(self.documents, &kept);
+        Ok(AuditReport { ledger, budget, operations })
     }
-    let ledger = auditor.conclude(logs, walks);
-    let zone = constitution.clearing_zone();
-    let budget =
-        constitution.clean_room().map(|room| BudgetEntries::gathered(budgets).report(room, zone));
-    Ok(AuditReport { ledger, budget, operations })
 }
 
 /// Prints a report: words or one JSON object, on stdout.
@@ -278,8 +349,8 @@ pub fn print(report: &AuditReport, json: bool, io: &mut Io) -> Result<(), CliErr
     }
     if let Some(budget) = budget {
         io.line(&format!(
-            "privacy budget: {} entries of {} questions",
-            budget.entries, budget.attempts
+            "privacy budget: {} entries of {} questions; {} answers added up again from openings",
+            budget.entries, budget.attempts, budget.added_up
         ))?;
         for account in &budget.accounts {
             io.line(&format!(
@@ -289,6 +360,12 @@ pub fn print(report: &AuditReport, json: bool, io: &mut Io) -> Result<(), CliErr
                 account.charged_pico_rho,
                 account.quota_pico_rho,
                 account.year
+            ))?;
+        }
+        for year in &budget.years {
+            io.line(&format!(
+                "  all brands: {} of {} pico-rho charged in {}",
+                year.charged_pico_rho, year.promised_pico_rho, year.year
             ))?;
         }
         for finding in &budget.findings {

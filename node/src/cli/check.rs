@@ -7,21 +7,20 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use super::queries::checked_policy;
 use super::{CliError, Io, operator_path};
 use crate::auth::{Auth, Role};
-use crate::cleanroom::templates;
+use crate::cleanroom::{templates, views};
 use crate::config::{DataDirectory, Settings};
 use crate::constitutions::Known;
 use crate::keys::{OwnKeys, recovery_key_path, vault_key_path};
 use crate::outside::OutsideClient;
 use crate::runtime::check_membership;
-use crate::tls;
-use crate::vault::HeldBrandKey;
+use crate::tls::{self, CertificateRequired, OutgoingTls};
 use protocol::ids::BrandId;
 
 /// A certificate that ends within this time is a warning.
@@ -139,21 +138,24 @@ pub fn check(data: &DataDirectory) -> Checks {
         format!("complete, {} sets of signing keys", own.signing.iter().count())
     });
     let file = vault_key_path(&data.keys());
-    let vault = match &read {
-        Some((settings, _)) => settings.vault.brand_key(&file),
-        None => HeldBrandKey::read(&file).map_err(|error| error.to_string()),
-    };
-    checks.tried("vault key", vault, |_| "readable".into());
+    let settings = read.as_ref().map(|(settings, _)| settings.vault.clone());
+    let version = settings
+        .unwrap_or_default()
+        .brand_key(&file)
+        .and_then(|key| key.version().map_err(|error| error.to_string()));
+    checks.tried("vault key", version, |version| format!("readable, version {version}"));
     if let Some((settings, _)) = &read {
         checks.tried("desk", settings.desk.rules(), |_| "its settings are read".into());
     }
-    private_files(data, &mut checks);
+    private_files(data, read.as_ref().map(|(settings, _)| settings), &mut checks);
     certificate(data, &mut checks);
     users(data, &mut checks);
     if let Some((settings, brand)) = &read {
         constitutions(data, *brand, own.as_ref(), &mut checks);
         clean_room(data, &mut checks);
-        addresses(settings, &mut checks);
+        contract(data, *brand, &mut checks);
+        addresses(data, settings, &mut checks);
+        client_certificates(data, settings, &mut checks);
     }
     room(data.path(), &mut checks);
     checks
@@ -183,11 +185,22 @@ fn directory(data: &DataDirectory, checks: &mut Checks) {
     }
 }
 
+/// The private keys of the certificates that are shown to others' servers.
+fn outgoing_keys(data: &DataDirectory, settings: &Settings) -> Vec<PathBuf> {
+    let of_witnesses =
+        settings.witnessing.ask.iter().filter_map(|it| it.client_certificate.as_ref());
+    let all = of_witnesses.chain(&settings.webhooks.client_certificate);
+    all.map(|own| own.under(data.path()).key).collect()
+}
+
 /// Every file that holds a secret, by the rights on it.
-fn private_files(data: &DataDirectory, checks: &mut Checks) {
+fn private_files(data: &DataDirectory, settings: Option<&Settings>, checks: &mut Checks) {
     let mut open = Vec::new();
     let mut folders = vec![data.keys()];
-    let mut files = vec![data.users(), operator_path(data), data.tls().join(tls::KEY_FILE)];
+    let of_tls = [tls::KEY_FILE, tls::CLIENT_KEY_FILE].map(|file| data.tls().join(file));
+    let mut files = vec![data.users(), operator_path(data)];
+    files.extend(of_tls);
+    files.extend(settings.into_iter().flat_map(|settings| outgoing_keys(data, settings)));
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
@@ -232,21 +245,90 @@ fn private_files(data: &DataDirectory, checks: &mut Checks) {
 
 fn certificate(data: &DataDirectory, checks: &mut Checks) {
     let what = "certificate";
-    if let Err(error) = tls::load(&data.tls()) {
-        checks.enter(Level::Error, what, error.to_string());
-        return;
-    }
+    let ends = match tls::load(&data.tls()) {
+        Ok(server) => date(server.current().ends),
+        Err(error) => return checks.enter(Level::Error, what, error.to_string()),
+    };
     let days = CERTIFICATE_NOTICE.as_secs() / 86_400;
     match (
         tls::holds_in(&data.tls(), Duration::ZERO),
         tls::holds_in(&data.tls(), CERTIFICATE_NOTICE),
     ) {
-        (Ok(()), Ok(())) => checks.enter(Level::Ok, what, format!("holds {days} days and more")),
-        (Ok(()), Err(_)) => {
-            checks.enter(Level::Warning, what, format!("ends within {days} days: {}", tls::RENEWAL))
-        }
+        (Ok(()), Ok(())) => checks.enter(Level::Ok, what, format!("holds until {ends}")),
+        (Ok(()), Err(_)) => checks.enter(
+            Level::Warning,
+            what,
+            format!("ends within {days} days, on {ends}: {}", tls::RENEWAL),
+        ),
         (Err(error), _) => checks.enter(Level::Error, what, format!("{error}: {}", tls::RENEWAL)),
     }
+}
+
+/// Those that vouch for clients, and whether who has to come with a certificate can.
+fn client_certificates(data: &DataDirectory, settings: &Settings, checks: &mut Checks) {
+    let what = "client certs";
+    let clients = &settings.client_certificates;
+    if clients.is_default() {
+        return;
+    }
+    let opened = settings.open_tls(data);
+    if opened.is_err() && tls::load(&data.tls()).is_err() {
+        return; // the node's own, which is told of elsewhere
+    }
+    let Some(server) = checks.tried(what, opened, |server| {
+        let (count, first_end) = server.current().client_authorities().unwrap_or_default();
+        let required = match clients.required {
+            CertificateRequired::Never => "nobody has to come with one",
+            CertificateRequired::Programs => "programs have to come with one",
+            CertificateRequired::Everyone => "every connection has to come with one",
+        };
+        format!("{count} authorities, the first ends on {}; {required}", date(first_end))
+    }) else {
+        return;
+    };
+    let (_, first_end) = server.current().client_authorities().unwrap_or_default();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if first_end < (now + CERTIFICATE_NOTICE).as_secs() {
+        let words = format!(
+            "an authority of clients ends on {}: put the one that follows beside it in the same file now",
+            date(first_end)
+        );
+        checks.enter(Level::Warning, what, words);
+    }
+    let has_own = data.tls().join(tls::CLIENT_CERTIFICATE_FILE).exists();
+    if clients.required == CertificateRequired::Everyone && !has_own {
+        checks.enter(
+            Level::Warning,
+            what,
+            format!(
+                "commands on this machine do not reach the node: put a certificate for them at {} and its key at {}",
+                data.tls().join(tls::CLIENT_CERTIFICATE_FILE).display(),
+                data.tls().join(tls::CLIENT_KEY_FILE).display()
+            ),
+        );
+    }
+    let Ok(auth) = Auth::open(&data.users()) else { return };
+    let without: Vec<String> = auth
+        .certificates()
+        .into_iter()
+        .zip(auth.users())
+        .filter(|((_, on_record), (_, roles))| on_record.is_empty() && roles.contains(&Role::App))
+        .map(|((name, _), _)| name)
+        .collect();
+    if clients.required == CertificateRequired::Programs && !without.is_empty() {
+        let words = format!(
+            "no certificate is on record for {}: they are not let in; `coalition user certificate` enters one",
+            without.join(", ")
+        );
+        checks.enter(Level::Warning, what, words);
+    }
+}
+
+/// The day of a time in Unix seconds, UTC.
+fn date(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX);
+    time.strftime("%Y-%m-%d").to_string()
 }
 
 fn users(data: &DataDirectory, checks: &mut Checks) {
@@ -297,7 +379,22 @@ fn clean_room(data: &DataDirectory, checks: &mut Checks) {
     });
 }
 
-fn addresses(settings: &Settings, checks: &mut Checks) {
+/// What the dataset contract names and this version does not serve. What cannot be read is told of elsewhere.
+fn contract(data: &DataDirectory, brand: BrandId, checks: &mut Checks) {
+    let Ok(known) = Known::read(data) else { return };
+    let Ok(chain) = known.chain(brand) else { return };
+    let newest = known.of_chain(&chain).next();
+    let Some(room) = newest.and_then(|constitution| constitution.clean_room()) else { return };
+    let warnings = views::contract_warnings(room.contract());
+    if warnings.is_empty() {
+        checks.enter(Level::Ok, "contract", "all that it names is kept here");
+    }
+    for words in warnings {
+        checks.enter(Level::Warning, "contract", format!("{} / {}", words.en, words.zh));
+    }
+}
+
+fn addresses(data: &DataDirectory, settings: &Settings, checks: &mut Checks) {
     if settings.listen == settings.https {
         let words =
             format!("listen and https are both {}: give them different ports", settings.https);
@@ -327,8 +424,20 @@ fn addresses(settings: &Settings, checks: &mut Checks) {
         ),
     }
     for asked in &settings.witnessing.ask {
-        let client = OutsideClient::new(&asked.url, asked.trusted.as_deref());
+        let own = asked.own_under(data.path());
+        let client = OutsideClient::new(&asked.url, asked.trusted.as_deref(), own.as_ref());
         checks.tried("witness", client, |_| asked.url.clone());
+    }
+    let webhooks = settings.webhooks.under(data.path());
+    if let Some(own) = &webhooks.client_certificate {
+        let opened = OutgoingTls::open(webhooks.trusted.as_deref(), Some(own));
+        checks.tried("webhooks", opened, |_| "show a certificate to receivers that ask".into());
+    }
+    if let Some(trusted) = &settings.audit.trusted {
+        let opened = OutgoingTls::open(Some(&data.path().join(trusted)), None);
+        checks.tried("audit", opened, |_| {
+            format!("other brands' nodes are known by {}", trusted.display())
+        });
     }
 }
 
@@ -416,6 +525,76 @@ mod tests {
             let found = checks.iter().find(|one| one.what == "postgres").unwrap();
             assert_eq!(found.level, expected, "{}", found.words);
         }
+    }
+
+    #[test]
+    fn certificates_that_are_shown_to_others_are_looked_at() {
+        let (_directory, data) = node();
+        let settings = fs::read_to_string(data.settings_path()).unwrap();
+        // the node's own serve here as another's
+        let trusted = data.tls().join(tls::CERTIFICATE_FILE);
+        let with = format!(
+            "{settings}\n[webhooks]\ntrusted = {trusted:?}\n\
+             client_certificate = {{ certificate = \"tls/cert.pem\", key = \"tls/shown.pem\" }}\n"
+        );
+        fs::write(data.settings_path(), with).unwrap();
+        assert_eq!(errors(&data), ["constitution", "webhooks"], "the key is missing");
+        let key = data.tls().join("shown.pem");
+        fs::copy(data.tls().join(tls::KEY_FILE), &key).unwrap();
+        assert_eq!(errors(&data), ["constitution"]);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(errors(&data), ["secret files", "constitution", "webhooks"]);
+    }
+
+    #[test]
+    fn what_others_are_known_by_in_an_audit_is_looked_at() {
+        let (_directory, data) = node();
+        let settings = fs::read_to_string(data.settings_path()).unwrap();
+        fs::write(data.path().join("nonsense.pem"), "nonsense").unwrap();
+        for (file, expected) in [
+            ("nowhere.pem", &["constitution", "audit"][..]),
+            ("nonsense.pem", &["constitution", "audit"][..]),
+            ("tls/cert.pem", &["constitution"][..]),
+        ] {
+            let with = format!("{settings}\n[audit]\ntrusted = \"{file}\"\n");
+            fs::write(data.settings_path(), with).unwrap();
+            assert_eq!(errors(&data), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn client_certificates_are_looked_at() {
+        let (_directory, data) = node();
+        let settings = fs::read_to_string(data.settings_path()).unwrap();
+        let with = |text: &str| {
+            fs::write(data.settings_path(), format!("{settings}\n[client_certificates]\n{text}"))
+                .unwrap();
+            let all = check(&data).checks;
+            let found = all.into_iter().filter(|one| one.what == "client certs");
+            found.map(|one| (one.level, one.words)).collect::<Vec<_>>()
+        };
+        assert!(with("required = \"programs\"").is_empty());
+        let refused = data.settings().unwrap_err().to_string();
+        assert!(refused.contains("set authorities"), "{refused}");
+        let found = with("authorities = \"nowhere.pem\"");
+        assert!(matches!(&found[..], [(Level::Error, words)] if words.contains("nowhere.pem")));
+        // its own certificate will do as an authority here; it ends in 800 days
+        let found = with("authorities = \"tls/cert.pem\"");
+        assert!(matches!(&found[..], [(Level::Ok, words)] if words.starts_with("1 authorities")));
+        let auth = Auth::open(&data.users()).unwrap();
+        auth.add_user("till", &[Role::App], "correct horse battery").unwrap();
+        let found = with("authorities = \"tls/cert.pem\"\nrequired = \"programs\"");
+        let warned = found.iter().filter(|(level, _)| *level == Level::Warning);
+        assert!(warned.map(|(_, words)| words).any(|words| words.contains("till")), "{found:?}");
+        for user in auth.users() {
+            if user.1.contains(&Role::App) {
+                auth.add_certificate(&user.0, &format!("CN={}", user.0)).unwrap();
+            }
+        }
+        let found = with("authorities = \"tls/cert.pem\"\nrequired = \"programs\"");
+        assert_eq!(found.len(), 1, "{found:?}");
+        let found = with("authorities = \"tls/cert.pem\"\nrequired = \"everyone\"");
+        assert!(found.iter().any(|(_, words)| words.contains("client-cert.pem")), "{found:?}");
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use alliance_config::{
-    Address, Constitution, Introduction, Name, SETTINGS_TEMPLATE, Settings, Signatures, collect,
-    compare, draft, draft_next, sign,
+    Address, Constitution, Introduction, Name, Parting, SETTINGS_TEMPLATE, Sentence, Settings,
+    Signatures, collect, compare, draft, draft_parting, sign,
 };
 use protocol::amount::Rate;
 use protocol::epochs::adoption::Stance;
@@ -16,6 +16,7 @@ use protocol::ledger::{log_verifier, witness_verifier};
 use super::operations::{NodeArguments, client};
 use super::{CliError, Io, OPERATOR, operator_path};
 use crate::auth::{Auth, Role, generate_password};
+use crate::cleanroom::views;
 use crate::client::ClientError;
 use crate::config::{DataDirectory, Settings as NodeSettings};
 use crate::keys::{self, OwnKeys};
@@ -75,7 +76,8 @@ pub enum ConstitutionCommand {
         #[arg(required = true)]
         introductions: Vec<PathBuf>,
     },
-    /// Check a constitution and show what it says.
+    /// Check a constitution and show what it says; warns of what its dataset contract names and this version does not
+    /// serve.
     Check {
         /// The constitution.
         constitution: PathBuf,
@@ -129,6 +131,13 @@ pub enum ConstitutionCommand {
         /// A brand that leaves.
         #[arg(long = "leave", value_name = "BRAND")]
         leaving: Vec<String>,
+        /// A brand whose log is closed although it stays a brand: one that failed, or whose keys are stolen. Beside
+        /// new keys it is an emergency, which needs no notice.
+        #[arg(long = "freeze", value_name = "BRAND")]
+        freezing: Vec<String>,
+        /// End the clean room: its section is left out. Needed where fewer than three brands are left.
+        #[arg(long)]
+        without_clean_room: bool,
         /// Introductions of brands that join, or of brands with new keys (see `keys next`) or addresses.
         introductions: Vec<PathBuf>,
     },
@@ -263,7 +272,7 @@ fn rate(text: &str) -> Result<Rate, CliError> {
 pub async fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliError> {
     let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
     match command {
-        ConstitutionCommand::Template => io.text(SETTINGS_TEMPLATE),
+        ConstitutionCommand::Template => io.document("settings", SETTINGS_TEMPLATE),
         ConstitutionCommand::Draft { settings, out, introductions } => {
             let settings = Settings::parse(&read(settings)?).map_err(|error| input(&error))?;
             let introductions = introductions
@@ -284,17 +293,24 @@ pub async fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliEr
         ConstitutionCommand::Check { constitution } => {
             let checked =
                 Constitution::parse(&read(constitution)?).map_err(|error| input(&error))?;
-            show(&checked, io)
+            show(&checked, io)?;
+            // what is refused by one version may be served by another: the constitution is no worse for it
+            let rooms = checked.clean_room().into_iter();
+            for words in rooms.flat_map(|room| views::contract_warnings(room.contract())) {
+                io.say(&format!("warning: {} / {}", words.en, words.zh));
+            }
+            Ok(())
         }
         ConstitutionCommand::Keys { constitution } => {
             let checked =
                 Constitution::parse(&read(constitution)?).map_err(|error| input(&error))?;
             let ledger = checked.ledger();
+            let mut keys = Vec::new();
             for (brand, _) in ledger.brands() {
-                let keys = [log_verifier(ledger, brand), witness_verifier(ledger, brand)];
-                keys.into_iter().flatten().try_for_each(|key| io.line(&key.to_string()))?;
+                let of_brand = [log_verifier(ledger, brand), witness_verifier(ledger, brand)];
+                keys.extend(of_brand.into_iter().flatten().map(|key| key.to_string()));
             }
-            Ok(())
+            lines(&keys, io)
         }
         ConstitutionCommand::Sign { data, out, constitution } => {
             let data = DataDirectory::new(data);
@@ -332,7 +348,14 @@ pub async fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliEr
             io.say("the constitution is in the data directory; start the node with `run`");
             Ok(())
         }
-        ConstitutionCommand::Next { present, out, leaving, introductions } => {
+        ConstitutionCommand::Next {
+            present,
+            out,
+            leaving,
+            freezing,
+            without_clean_room,
+            introductions,
+        } => {
             let introductions = introductions
                 .iter()
                 .map(|path| {
@@ -340,11 +363,13 @@ pub async fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliEr
                         .map_err(|error| CliError::Input(format!("{}: {error}", path.display())))
                 })
                 .collect::<Result<Vec<_>, _>>()?;
-            let leaving = leaving
-                .iter()
-                .map(|id| BrandId::new(id).map_err(|error| input(&error)))
-                .collect::<Result<Vec<_>, _>>()?;
-            let text = draft_next(&read(present)?, &introductions, &leaving)
+            let (leaving, freezing) = (brand_ids(leaving)?, brand_ids(freezing)?);
+            let parting = Parting {
+                leaving: &leaving,
+                freezing: &freezing,
+                ends_clean_room: *without_clean_room,
+            };
+            let text = draft_parting(&read(present)?, &introductions, &parting)
                 .map_err(|error| input(&error))?;
             write(out, text.as_bytes())?;
             io.say("drafted: change what is to change, then read `constitution compare`");
@@ -357,10 +382,16 @@ pub async fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliEr
             };
             let comparison =
                 compare(&parse(present)?, &parse(next)?).map_err(|error| input(&error))?;
-            for line in &comparison.lines {
-                io.line(line)?;
+            let when = comparison.when();
+            if io.is_json() {
+                let both = |it: &Sentence| serde_json::json!({ "zh": it.zh, "en": it.en });
+                let changes: Vec<_> = comparison.lines.iter().map(|it| both(&it.words)).collect();
+                return io.json(&serde_json::json!({ "changes": changes, "when": both(&when) }));
             }
-            io.line(&comparison.when())
+            for line in &comparison.lines {
+                io.line(&line.to_string())?;
+            }
+            io.line(&when.to_string())
         }
         ConstitutionCommand::Take { node, adopt, decline, constitution, signatures } => {
             let stance = match (adopt, decline) {
@@ -375,12 +406,22 @@ pub async fn run(command: &ConstitutionCommand, io: &mut Io) -> Result<(), CliEr
             views.iter().try_for_each(|view| io.json(view))
         }
         ConstitutionCommand::AuditorKey { out, months } => {
-            for key in keys::create_auditor_keys(out, *months)? {
-                io.line(&alliance_config::sealing_key_text(&key))?;
-            }
-            Ok(())
+            let keys = keys::create_auditor_keys(out, *months)?;
+            let keys: Vec<String> = keys.iter().map(alliance_config::sealing_key_text).collect();
+            lines(&keys, io)
         }
     }
+}
+
+/// A line each, or one list.
+fn lines(of: &[String], io: &mut Io) -> Result<(), CliError> {
+    if io.is_json() { io.json(&of) } else { of.iter().try_for_each(|line| io.line(line)) }
+}
+
+fn brand_ids(of: &[String]) -> Result<Vec<BrandId>, CliError> {
+    of.iter()
+        .map(|id| BrandId::new(id).map_err(|error| CliError::Input(error.to_string())))
+        .collect()
 }
 
 /// Takes a file into the data directory, and tells the node if it runs.
@@ -422,6 +463,28 @@ async fn take(
 fn show(constitution: &Constitution, io: &mut Io) -> Result<(), CliError> {
     let ledger = constitution.ledger();
     let committee = ledger.committee();
+    let days = ledger.succession().notice.get() / 86_400_000;
+    if io.is_json() {
+        let brands = constitution.profiles().map(|(brand, profile)| {
+            let (zh, en) = (profile.name.zh(), profile.name.en());
+            let (brand, libp2p) = (brand.to_string(), profile.libp2p.to_string());
+            serde_json::json!({ "brand": brand, "zh": zh, "en": en, "libp2p": libp2p })
+        });
+        let room = constitution.clean_room();
+        return io.json(&serde_json::json!({
+            "alliance": ledger.alliance().to_string(),
+            "zh": constitution.name().zh(),
+            "en": constitution.name().en(),
+            "epoch": ledger.epoch().get(),
+            "hash": constitution.hash().to_string(),
+            "brands": brands.collect::<Vec<_>>(),
+            "faults_tolerated": committee.faults(),
+            "quorum": committee.quorum(),
+            "notice_days": days,
+            "trial": constitution.is_trial(),
+            "clean_room": room.map(|room| room.contract().profile().name()),
+        }));
+    }
     io.line(&format!(
         "alliance {} ({}), epoch {}",
         ledger.alliance(),
@@ -436,7 +499,6 @@ fn show(constitution: &Constitution, io: &mut Io) -> Result<(), CliError> {
         committee.quorum(),
         if committee.faults() == 0 { " (a fork would be detected, not prevented)" } else { "" }
     ))?;
-    let days = ledger.succession().notice.get() / 86_400_000;
     io.line(&format!(
         "members are told {days} days before what touches them changes{}",
         if days == 0 { " (not at all)" } else { "" }

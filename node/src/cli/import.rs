@@ -1,5 +1,6 @@
 //! `coalition import`: a brand's files into its running node, or what they would become.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -78,6 +79,34 @@ fn mapping_text(mapping: &str) -> Result<String, CliError> {
     }
 }
 
+/// What became of members who were known, and of whoever came without a card; where there is any of it.
+fn tell_members(view: &ImportView, io: &Io) {
+    let listed = |by: &BTreeMap<String, u64>| {
+        let each: Vec<String> =
+            by.iter().map(|(purpose, members)| format!("{purpose} {members}")).collect();
+        if each.is_empty() { "none".to_owned() } else { each.join(", ") }
+    };
+    let (given, withdrawn) = (&view.consents_given, &view.consents_withdrawn);
+    let changed = view.members_updated + view.members_new_cards;
+    if changed > 0 || !given.is_empty() || !withdrawn.is_empty() {
+        io.say(&format!(
+            "of known members: {} changed, {} new cards; consents given: {}; refused or withdrawn: {}",
+            view.members_updated,
+            view.members_new_cards,
+            listed(given),
+            listed(withdrawn)
+        ));
+    }
+    let ImportView { members_sighted, members_merged, pairs_to_review, .. } = view;
+    let refused = view.identifiers_refused;
+    if members_sighted + members_merged + pairs_to_review + refused > 0 {
+        io.say(&format!(
+            "by phone numbers and accounts: {members_sighted} new members without a card, {members_merged} merged, \
+             {pairs_to_review} pairs to review, {refused} identifiers not entered"
+        ));
+    }
+}
+
 /// The report in words.
 fn tell(view: &ImportView, io: &Io) {
     if view.dry_run {
@@ -116,6 +145,14 @@ fn tell(view: &ImportView, io: &Io) {
         view.baskets,
         view.points_earned
     ));
+    if view.baskets_without_consent > 0 {
+        io.say(&format!(
+            "{} baskets kept, earned nothing: their members have not agreed to take part in the programme / \
+             {} 笔已保存、未计积分：会员未同意参加积分计划",
+            view.baskets_without_consent, view.baskets_without_consent
+        ));
+    }
+    tell_members(view, io);
     for adjusted in &view.adjusted {
         io.say(&format!("{}: {} rows: {}", adjusted.file, adjusted.rows, adjusted.what));
     }

@@ -32,6 +32,34 @@ pub enum MemberCommand {
         #[arg(long, requires = "kind")]
         value: Option<String>,
     },
+    /// Enrol a person at the counter: with a card, or by a phone number or an account, and with what the person
+    /// agreed to. The same person again changes nothing that stands.
+    Enrol {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+        /// Card number; without it a phone number or an account says who it is.
+        #[arg(long, required_unless_present = "identifiers")]
+        card: Option<String>,
+        /// By what else the person is known, as KIND=VALUE such as phone=13812345678; repeat for each.
+        #[arg(long = "identifier", value_name = "KIND=VALUE")]
+        identifiers: Vec<String>,
+        /// An attribute, as NAME=VALUE.
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        set: Vec<String>,
+        /// What the person agreed to: programme, exchange, joint_analytics or marketing; repeat for each.
+        #[arg(long = "consent", value_name = "PURPOSE", requires = "notice")]
+        consents: Vec<String>,
+        /// A brand that the person agreed may receive what an exchange tells; repeat for each.
+        #[arg(long = "receiver", value_name = "BRAND", requires = "notice")]
+        receivers: Vec<String>,
+        /// Version of the notice that the person was shown.
+        #[arg(long)]
+        notice: Option<u32>,
+        /// parent or other, when a guardian decides for a child under 14.
+        #[arg(long)]
+        guardian: Option<String>,
+    },
     /// Print everything that is held of a member, in clear, as JSON: for the member.
     Export {
         #[command(flatten)]
@@ -306,7 +334,8 @@ fn pair<'a>(text: &'a str, example: &str) -> Result<(&'a str, &'a str), CliError
         .ok_or_else(|| CliError::Input(format!("write it as {example}: there is no = in it")))
 }
 
-fn identifiers(list: &[String]) -> Result<Vec<IdentifierRequest>, CliError> {
+/// Identifiers as the command line has them: KIND=VALUE each.
+pub(super) fn identifiers(list: &[String]) -> Result<Vec<IdentifierRequest>, CliError> {
     let read = |text: &String| {
         let (kind, value) = pair(text, "phone=13812345678")?;
         Ok(IdentifierRequest { kind: kind.to_owned(), value: value.to_owned() })
@@ -336,6 +365,39 @@ pub async fn member(command: &MemberCommand) -> Result<(), CliError> {
                 client.post("/api/v1/members/look-up", &[], &request).await?;
             io.json(&record)
         }
+        MemberCommand::Enrol {
+            node,
+            card,
+            identifiers: known_by,
+            set,
+            consents,
+            receivers,
+            notice,
+            guardian,
+        } => {
+            let granted = |purpose: &str, receiver: Option<&String>| ConsentRequest {
+                purpose: purpose.to_owned(),
+                granted: true,
+                notice_version: notice.unwrap_or_default(),
+                receiver: receiver.cloned(),
+                guardian: guardian.clone(),
+            };
+            let to = receivers.iter().map(|receiver| granted("exchange", Some(receiver)));
+            let purposes = consents.iter().map(|purpose| granted(purpose, None));
+            let mut request = EnrolmentRequest {
+                card: card.clone(),
+                identifiers: identifiers(known_by)?,
+                consents: purposes.chain(to).collect(),
+                ..EnrolmentRequest::default()
+            };
+            for text in set {
+                let (name, value) = pair(text, "birth_date=1990-05-06")?;
+                request.attributes.insert(name.to_owned(), value.to_owned());
+            }
+            let view: EnrolmentView =
+                client(node).await?.post("/api/v1/members", &[], &request).await?;
+            io.json(&view)
+        }
         MemberCommand::Export { node, card } => {
             let path = format!("/api/v1/members/{}/export", part(card));
             let export: Value = client(node).await?.get(&path).await?;
@@ -358,7 +420,8 @@ pub async fn member(command: &MemberCommand) -> Result<(), CliError> {
             Ok(())
         }
         MemberCommand::Pairs { node } => {
-            let pairs: Vec<PairView> = client(node).await?.get("/api/v1/pairs?limit=1000").await?;
+            let path = "/api/v1/pairs?limit=1000";
+            let pairs: Vec<PairView> = client(node).await?.get_list(path, usize::MAX).await?;
             pairs.iter().try_for_each(|pair| io.json(pair))
         }
         MemberCommand::Judge { node, one, other, same, .. } => {
@@ -436,7 +499,7 @@ async fn answer(
 ///
 /// # Errors
 /// When the node refuses, or a certificate does not verify.
-pub async fn request(command: &RequestCommand) -> Result<(), CliError> {
+pub async fn request(command: &RequestCommand, json: bool) -> Result<(), CliError> {
     let mut io = Io::new(true);
     match command {
         RequestCommand::Open { node, card, kind, words } => {
@@ -448,7 +511,7 @@ pub async fn request(command: &RequestCommand) -> Result<(), CliError> {
         RequestCommand::List { node, card } => {
             let of = card.as_ref().map_or_else(String::new, |card| format!("&card={}", part(card)));
             let path = format!("/api/v1/requests?limit=1000{of}");
-            let views: Vec<RequestView> = client(node).await?.get(&path).await?;
+            let views: Vec<RequestView> = client(node).await?.get_list(&path, usize::MAX).await?;
             views.iter().try_for_each(|view| io.json(view))
         }
         RequestCommand::Done { node, id } => answer(node, id, "done", None).await,
@@ -473,7 +536,8 @@ pub async fn request(command: &RequestCommand) -> Result<(), CliError> {
             let view: CertificateView = serde_json::from_slice(&read(certificate)?)
                 .map_err(|error| CliError::Input(format!("no certificate: {error}")))?;
             let known = constitution.ledger().clone().into();
-            io.line(&verify(&view, &known, card.as_deref())?)
+            let says = verify(&view, &known, card.as_deref())?;
+            if json { io.json(&serde_json::json!({ "says": says })) } else { io.line(&says) }
         }
     }
 }
@@ -534,7 +598,8 @@ pub async fn record(command: &RecordCommand) -> Result<(), CliError> {
             io.json(&view)
         }
         RecordCommand::Assessments { node } => {
-            let views: Vec<AssessmentView> = client(node).await?.get("/api/v1/assessments").await?;
+            let path = "/api/v1/assessments";
+            let views: Vec<AssessmentView> = client(node).await?.get_list(path, usize::MAX).await?;
             views.iter().try_for_each(|view| io.json(view))
         }
         RecordCommand::Breach { node } => {
@@ -544,7 +609,8 @@ pub async fn record(command: &RecordCommand) -> Result<(), CliError> {
             io.json(&view)
         }
         RecordCommand::Breaches { node } => {
-            let views: Vec<BreachView> = client(node).await?.get("/api/v1/breaches").await?;
+            let path = "/api/v1/breaches";
+            let views: Vec<BreachView> = client(node).await?.get_list(path, usize::MAX).await?;
             views.iter().try_for_each(|view| io.json(view))
         }
         RecordCommand::Told { node, number, authority, members, not_told_because } => {

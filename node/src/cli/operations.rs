@@ -10,6 +10,7 @@ use crate::client::Client;
 use crate::config::DataDirectory;
 use crate::http::{LinkCodeRequest, LinkRequest};
 use crate::service::*;
+use crate::tls::ClientIdentity;
 
 /// How often a command asks how far something has come.
 pub(super) const POLL: Duration = Duration::from_millis(100);
@@ -121,7 +122,10 @@ pub async fn connect(data: &Path, user: Option<&str>) -> Result<Client, CliError
     let certificate = data.tls().join("cert.pem");
     let pem =
         fs::read(&certificate).map_err(|source| CliError::File { path: certificate, source })?;
-    let client = Client::connect(addresses.https, &pem)?;
+    // where the node wants a certificate of everyone
+    let own =
+        ClientIdentity::beside(&data.tls()).map_err(|error| CliError::Input(error.to_string()))?;
+    let client = Client::connect_as(addresses.https, &pem, own.as_ref())?;
     sign_in(&client, &data, user).await?;
     Ok(client)
 }

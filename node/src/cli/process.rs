@@ -1,8 +1,8 @@
 //! A node as a process of its own, and a client that is signed in to it: started, killed, stopped.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::ids::BrandId;
@@ -14,9 +14,9 @@ use crate::client::Client;
 use crate::config::DataDirectory;
 
 /// How long a node may take to start.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_secs(180);
 /// How long a node may take to stop by itself.
-const STOP: Duration = Duration::from_secs(10);
+const STOP: Duration = Duration::from_secs(60);
 /// How often a node that starts is asked whether it is there.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -37,6 +37,12 @@ impl Program {
     #[must_use]
     pub const fn at(path: PathBuf) -> Self {
         Self(path)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     fn command(&self, data: &DataDirectory) -> Command {
@@ -105,12 +111,12 @@ impl NodeProcess {
     pub async fn answers(&mut self) -> Result<(), CliError> {
         let started = Instant::now();
         loop {
-            if let Some(child) = &mut self.child
-                && let Ok(Some(status)) = child.try_wait()
-            {
+            if let Some(status) = self.ended() {
                 let log = self.data.path().join("node.log");
                 let text = fs::read_to_string(&log).unwrap_or_default();
-                let last = text.lines().last().unwrap_or_default();
+                // what still ran beside it may have said something after
+                let last = text.lines().rfind(|line| line.starts_with("error: "));
+                let last = last.or_else(|| text.lines().last()).unwrap_or_default();
                 return Err(CliError::Input(format!("{} ended ({status}): {last}", self.id)));
             }
             // whoever holds the client goes on with it: a restart ends its session, not its address
@@ -126,6 +132,38 @@ impl NodeProcess {
                 Err(_) => tokio::time::sleep(POLL).await,
             }
         }
+    }
+
+    /// Makes another client: the node's certificate is another than when the first was made.
+    ///
+    /// # Errors
+    /// When the node does not answer, or does not let its operator in.
+    pub async fn connect_anew(&mut self) -> Result<(), CliError> {
+        self.client = Some(connect(self.data.path(), None).await?);
+        Ok(())
+    }
+
+    /// The process, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// Whose node it is.
+    #[must_use]
+    pub const fn brand(&self) -> BrandId {
+        self.id
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub const fn data(&self) -> &DataDirectory {
+        &self.data
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().and_then(|child| child.try_wait().ok().flatten())
     }
 
     /// Kills it as a power cut would: with SIGKILL, after which nothing of the process runs.

@@ -124,6 +124,27 @@ fn rules(path: &Path) -> Result<Rules, CliError> {
     Rules::from_toml(&read(path)?).map_err(wrong)
 }
 
+/// A rule, or a difference between two, as one line of JSON.
+#[derive(serde::Serialize)]
+struct RuleLine {
+    key: String,
+    zh: String,
+    en: String,
+    /// Of a rule: whether it is for staff alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    internal: Option<bool>,
+    /// Of a difference: whether members must be told before it takes effect.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs_notice: Option<bool>,
+}
+
+impl RuleLine {
+    fn new(key: String, words: Words, internal: Option<bool>, needs_notice: Option<bool>) -> Self {
+        let Words { zh, en } = words;
+        Self { key, zh, en, internal, needs_notice }
+    }
+}
+
 fn line(about: &str, words: &Words) -> String {
     format!("{about}\n  {}\n  {}\n", words.zh, words.en)
 }
@@ -132,14 +153,19 @@ fn line(about: &str, words: &Words) -> String {
 ///
 /// # Errors
 /// When a file is wrong or the node refuses.
-pub async fn run(command: &ProgrammeCommand) -> Result<(), CliError> {
-    let mut io = Io::new(true);
+pub async fn run(command: &ProgrammeCommand, json: bool) -> Result<(), CliError> {
+    let mut io = Io::new(json);
     match command {
-        ProgrammeCommand::Staff(command) => super::programme_staff::run(command).await,
-        ProgrammeCommand::Template => io.text(sample::PROGRAMME_TEMPLATE),
+        ProgrammeCommand::Staff(command) => super::programme_staff::run(command, json).await,
+        ProgrammeCommand::Template => io.document("rules", sample::PROGRAMME_TEMPLATE),
         ProgrammeCommand::Check { file, from: None } => {
             let rules = rules(file)?;
             for it in statements(&rules) {
+                if json {
+                    let is_internal = it.concern == Concern::Internal;
+                    io.json(&RuleLine::new(it.key, it.words, Some(is_internal), None))?;
+                    continue;
+                }
                 let staff = if it.concern == Concern::Internal { " (staff)" } else { "" };
                 io.text(&line(&format!("{}{staff}", it.key), &it.words))?;
             }
@@ -148,9 +174,15 @@ pub async fn run(command: &ProgrammeCommand) -> Result<(), CliError> {
         ProgrammeCommand::Check { file, from: Some(from) } => {
             let (old, new) = (rules(from)?, rules(file)?);
             for it in differences(&old, &new) {
+                if json {
+                    let (words, needs_notice) = (it.words(), it.needs_notice());
+                    io.json(&RuleLine::new(it.key, words, None, Some(needs_notice)))?;
+                    continue;
+                }
                 let days = old.change_notice_days;
                 let notice = if it.needs_notice() {
-                    format!(" ({days} days' notice)")
+                    // a constitution may ask for more
+                    format!(" (at least {days} days' notice)")
                 } else {
                     String::new()
                 };
@@ -173,7 +205,7 @@ pub async fn run(command: &ProgrammeCommand) -> Result<(), CliError> {
         ProgrammeCommand::Report { node, csv } => {
             let view: ProgrammeReportView =
                 client(node).await?.get("/api/v1/programme/report").await?;
-            if *csv {
+            if *csv && !json {
                 io.text(&table(&view))?;
             } else {
                 io.json(&view)?;

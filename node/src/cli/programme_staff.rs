@@ -1,18 +1,19 @@
 //! What staff does to the programme by hand, from the command line: rules tried on the past, points paid and
-//! corrected, coupons given, a purchase entered.
+//! corrected, coupons given, rewards stocked, set aside and handed over, a purchase entered.
 
 use std::path::PathBuf;
 
 use ::programme::rules::Rules;
 
+use super::members::identifiers;
 use super::operations::{NodeArguments, client, random_key};
 use super::programme::read;
 use super::{CliError, Io};
 use crate::client::Client;
 use crate::service::{
-    AdjustmentRequest, AdjustmentView, DecisionRequest, DoneView, GiveCouponRequest,
-    IssuedCouponView, MemberAction, PurchaseLine, PurchaseRequest, PurchaseView, RulesFile,
-    SimulatedRulesView, SimulationView,
+    AdjustmentRequest, AdjustmentView, CampaignsView, DecisionRequest, DoneView, GiveCouponRequest,
+    IssuedCouponView, ManagerAction, MemberAction, OneTimeCode, PurchaseLine, PurchaseRequest,
+    PurchaseView, RulesFile, SimulatedRulesView, SimulationView, TillAction,
 };
 
 /// By hand.
@@ -35,8 +36,11 @@ pub enum StaffCommand {
         /// Which node.
         node: NodeArguments,
         /// Card number.
-        #[arg(long)]
-        card: String,
+        #[arg(long, required_unless_present = "identifiers")]
+        card: Option<String>,
+        /// By what else the member is known, as KIND=VALUE such as phone=13812345678; repeat for each kind.
+        #[arg(long = "identifier", value_name = "KIND=VALUE")]
+        identifiers: Vec<String>,
         /// Number of the receipt.
         #[arg(long)]
         receipt: String,
@@ -137,6 +141,55 @@ pub enum StaffCommand {
         #[arg(long)]
         key: Option<String>,
     },
+    /// List the stock of rewards; with one and a number, say how many of it were put in, ever.
+    Stock {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+        /// Its name in the rules.
+        #[arg(long, requires = "total")]
+        reward: Option<String>,
+        /// How many were put in, ever: what is set aside or was handed over is among them.
+        #[arg(long, requires = "reward")]
+        total: Option<u32>,
+    },
+    /// Set a reward aside for a member, who pays for it with points; prints what it is handed over by.
+    Reserve {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+        /// Card number.
+        #[arg(long)]
+        card: String,
+        /// Its name in the rules.
+        #[arg(long)]
+        reward: String,
+        /// The one-time code that the brand's app has sent the member, where a second step was asked for: again under
+        /// the same key.
+        #[arg(long)]
+        code: Option<String>,
+        /// Idempotency key; the same key repeats nothing. A random one if not given.
+        #[arg(long)]
+        key: Option<String>,
+    },
+    /// Hand over a reward that was set aside, once.
+    HandOver {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+        /// What it is handed over by: 32 hexadecimal digits, which the member has.
+        #[arg(long)]
+        hold: String,
+    },
+    /// Give up a reward that was set aside: its points are the member's again.
+    GiveUp {
+        #[command(flatten)]
+        /// Which node.
+        node: NodeArguments,
+        /// What it would have been handed over by.
+        #[arg(long)]
+        hold: String,
+    },
     /// List coupons, the latest first, without their codes.
     Coupons {
         #[command(flatten)]
@@ -195,11 +248,18 @@ async fn for_member(
     Ok(client.post(&path, &[("idempotency-key", key)], action).await?)
 }
 
+/// What a hold names is done once whatever the key: each time has a key of its own.
+async fn at_till(client: &Client, action: &TillAction) -> Result<DoneView, CliError> {
+    let key = random_key()?;
+    let headers = [("idempotency-key", key.as_str())];
+    Ok(client.post("/api/v1/programme/till", &headers, action).await?)
+}
+
 /// Does it.
 ///
 /// # Errors
 /// When a file is wrong or the node refuses.
-pub async fn run(command: &StaffCommand) -> Result<(), CliError> {
+pub async fn run(command: &StaffCommand, json: bool) -> Result<(), CliError> {
     use StaffCommand as C;
     let mut io = Io::new(true);
     let keyed = |key: &Option<String>| key.clone().map_or_else(random_key, Ok);
@@ -211,12 +271,23 @@ pub async fn run(command: &StaffCommand) -> Result<(), CliError> {
             let path = "/api/v1/programme/rules/simulation";
             let view: SimulationView =
                 client(node).await?.post(path, &[], &RulesFile { rules: text }).await?;
-            if *as_table { io.text(&table(&view)) } else { io.json(&view) }
+            if *as_table && !json { io.text(&table(&view)) } else { io.json(&view) }
         }
-        C::Purchase { node, card, receipt, at, channel, returns, lines, key } => {
+        C::Purchase {
+            node,
+            card,
+            identifiers: known_by,
+            receipt,
+            at,
+            channel,
+            returns,
+            lines,
+            key,
+        } => {
             let lines = lines.iter().map(|text| line(text)).collect::<Result<_, _>>()?;
             let request = PurchaseRequest {
-                card: card.clone(),
+                card: card.clone().unwrap_or_default(),
+                identifiers: identifiers(known_by)?,
                 receipt: receipt.clone(),
                 purchased_at: at.clone(),
                 channel: channel.clone(),
@@ -254,7 +325,7 @@ pub async fn run(command: &StaffCommand) -> Result<(), CliError> {
         }
         C::Adjustments { node } => {
             let path = "/api/v1/programme/adjustments";
-            let view: Vec<AdjustmentView> = client(node).await?.get(path).await?;
+            let view: Vec<AdjustmentView> = client(node).await?.get_list(path, usize::MAX).await?;
             io.json(&view)
         }
         C::Decide { node, number, refuse } => {
@@ -271,10 +342,35 @@ pub async fn run(command: &StaffCommand) -> Result<(), CliError> {
             let view: DoneView = client(node).await?.post(&path, &headers, &request).await?;
             io.json(&view)
         }
+        C::Stock { node, reward, total } => {
+            let client = client(node).await?;
+            let (Some(reward), Some(total)) = (reward, total) else {
+                let view: CampaignsView = client.get("/api/v1/programme/campaigns").await?;
+                return io.json(&view.stock);
+            };
+            let action = ManagerAction::Stock { reward: reward.clone(), total: *total };
+            let view: DoneView = client.post("/api/v1/programme/actions", &[], &action).await?;
+            io.json(&view)
+        }
+        C::Reserve { node, card, reward, code, key } => {
+            let (reward, code) = (reward.clone(), code.clone().map(OneTimeCode));
+            let action = MemberAction::HoldReward { reward, code, second_step: false };
+            let key = keyed(key)?;
+            io.json(&for_member(&client(node).await?, card, &key, &action).await?)
+        }
+        C::HandOver { node, hold } => {
+            let action = TillAction::HandOver { hold: hold.clone() };
+            io.json(&at_till(&client(node).await?, &action).await?)
+        }
+        C::GiveUp { node, hold } => {
+            let action = TillAction::GiveUp { hold: hold.clone() };
+            io.json(&at_till(&client(node).await?, &action).await?)
+        }
         C::Coupons { node, kind } => {
             let query = kind.as_ref().map(|kind| format!("?kind={kind}")).unwrap_or_default();
             let path = format!("/api/v1/programme/coupons{query}");
-            let view: Vec<IssuedCouponView> = client(node).await?.get(&path).await?;
+            let view: Vec<IssuedCouponView> =
+                client(node).await?.get_list(&path, usize::MAX).await?;
             io.json(&view)
         }
     }
@@ -282,7 +378,30 @@ pub async fn run(command: &StaffCommand) -> Result<(), CliError> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn stock_is_listed_without_a_reward_and_set_with_one_and_its_number() {
+        let parses = |arguments: &str| {
+            let all = format!("coalition programme {arguments} --data d");
+            Cli::try_parse_from(all.split(' ')).is_ok()
+        };
+        for right in [
+            "stock",
+            "stock --reward towel --total 0",
+            "reserve --card C --reward towel --code 123456789012 --key K",
+            "hand-over --hold 00",
+            "give-up --hold 00",
+        ] {
+            assert!(parses(right), "{right}");
+        }
+        for wrong in ["stock --reward towel", "stock --total 7", "hand-over", "reserve --card C"] {
+            assert!(!parses(wrong), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_line_is_department_pieces_and_fen() {

@@ -10,6 +10,7 @@ use super::{CliError, Io};
 use crate::cleanroom::policy::{Policy, PolicyFile};
 use crate::client::Client;
 use crate::config::DataDirectory;
+use crate::console::utc;
 use crate::constitutions::Known;
 use crate::http::{PlanRequest, QueryRequest};
 use crate::rendering::{self, Format};
@@ -32,6 +33,15 @@ pub struct AskArguments {
     /// with date_trunc('month', ...) or the like, without HAVING, ORDER BY and LIMIT.
     #[arg(long)]
     pub stands: bool,
+    /// Choose the bound on what one member contributes to the question's one sum first: a tenth of the cost pays for a
+    /// question for members' sums, whose answer bounds the question itself. Joint or local.
+    #[arg(long, conflicts_with = "stands")]
+    pub choose_bound: bool,
+    /// Ask these brands together, this one among them, in place of all that are not suspended; separated by commas.
+    /// Others take part where their policies say from how many brands on. A set is refused whose answer, less another of
+    /// the year, would be the total of fewer than three brands.
+    #[arg(long, value_name = "BRANDS", value_delimiter = ',')]
+    pub with: Option<Vec<String>>,
     /// Show cost and expected error, and spend nothing.
     #[arg(long)]
     pub explain: bool,
@@ -77,7 +87,7 @@ pub struct AnswersArguments {
     /// Which node.
     node: NodeArguments,
     /// How many at most, the newest first.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Show one answer by its id.
     #[arg(long)]
@@ -171,7 +181,14 @@ pub async fn query(arguments: &QueryArguments) -> Result<(), CliError> {
     let (sql, stands) = (arguments.sql.clone(), ask.stands);
     // nothing else stands
     let scope = if stands { ask.scope.or(Some(Scope::Local)) } else { ask.scope };
-    let asked = Asked { sql, scope, pico_rho: ask.rho, stands };
+    let asked = Asked {
+        sql,
+        scope,
+        pico_rho: ask.rho,
+        stands,
+        chooses_bound: ask.choose_bound,
+        participants: ask.with.clone(),
+    };
     let io = Io::new(ask.form() == Format::Json);
     let plan = asked.plan(&client).await?;
     explain(&plan, &io);
@@ -199,6 +216,10 @@ pub struct Asked {
     pub pico_rho: Option<u64>,
     /// Whether it stands.
     pub stands: bool,
+    /// Whether its bound is chosen first.
+    pub chooses_bound: bool,
+    /// The brands that it is put to; none for all that are not suspended.
+    pub participants: Option<Vec<String>>,
 }
 
 impl Asked {
@@ -207,8 +228,9 @@ impl Asked {
     /// # Errors
     /// When the node refuses.
     pub async fn plan(&self, client: &Client) -> Result<PlanView, CliError> {
-        let Self { sql, scope, pico_rho, stands } = self.clone();
-        let request = PlanRequest { sql, scope, pico_rho, stands };
+        let Self { sql, scope, pico_rho, stands, chooses_bound: choose_bound, participants } =
+            self.clone();
+        let request = PlanRequest { sql, scope, pico_rho, stands, choose_bound, participants };
         Ok(client.post("/api/v1/queries/plan", &[], &request).await?)
     }
 
@@ -223,10 +245,8 @@ impl Asked {
         plan: &PlanView,
         io: &Io,
     ) -> Result<Option<ReleaseView>, CliError> {
-        let Self { sql, scope, pico_rho, stands } = self.clone();
-        let request = QueryRequest { sql, plan: plan.plan.clone(), scope, pico_rho, stands };
-        let view: QueryView = client.post("/api/v1/queries", &[], &request).await?;
-        let view = follow_query(client, view, |step| io.say(&format!("  {step}"))).await?;
+        let view = self.asked(client, plan, io).await?;
+        let view = whole(client, view).await?;
         for brand in &view.brands {
             if let Some(reason) = &brand.reason {
                 io.say(&format!("  {}: {} / {}", brand.brand, reason.en, reason.zh));
@@ -251,6 +271,54 @@ impl Asked {
             )));
         }
         Ok(view.release)
+    }
+}
+
+impl Asked {
+    /// Asks it and waits for its end: of one whose bound is chosen first, that of the question for the bound too.
+    async fn asked(
+        &self,
+        client: &Client,
+        plan: &PlanView,
+        io: &Io,
+    ) -> Result<QueryView, CliError> {
+        let mut bound_from = None;
+        loop {
+            let Self { sql, scope, pico_rho, stands, chooses_bound: choose_bound, participants } =
+                self.clone();
+            let plan = plan.plan.clone();
+            let again = bound_from.is_some();
+            let request = QueryRequest {
+                sql,
+                plan,
+                scope,
+                pico_rho,
+                stands,
+                choose_bound,
+                bound_from,
+                participants,
+            };
+            let view: QueryView = client.post("/api/v1/queries", &[], &request).await?;
+            let chosen = view.chosen_bound.clone();
+            if let Some(bound) = chosen.as_ref().and_then(|chosen| chosen.bound) {
+                io.say(&format!(
+                    "  the bound on what one member contributes is {bound} / 单一会员贡献的上界为 {bound}"
+                ));
+            }
+            let view = follow_query(client, view, |step| io.say(&format!("  {step}"))).await?;
+            match chosen.filter(|chosen| chosen.bound.is_none()) {
+                Some(chosen) if view.step == "released" && !again => {
+                    bound_from = Some(chosen.query);
+                }
+                Some(_) if view.step == "void" => {
+                    io.say(
+                        "  the question for the bound came to nothing; the question itself cost nothing / 上界问题未能作答；问题本身未消耗预算",
+                    );
+                    return Ok(view);
+                }
+                _ => return Ok(view),
+            }
+        }
     }
 }
 
@@ -297,6 +365,27 @@ pub async fn follow_query(
     }
 }
 
+/// The question with all rows of its answer, of which the node gives a page at a time.
+async fn whole(client: &Client, mut view: QueryView) -> Result<QueryView, CliError> {
+    loop {
+        let Some(release) = &mut view.release else { return Ok(view) };
+        let from = release.rows.len();
+        if from >= release.rows_in_all as usize {
+            return Ok(view);
+        }
+        let path = format!("/api/v1/queries/{}?from={from}", view.id);
+        let next: QueryView = client.get(&path).await?;
+        let same = |next: &ReleaseView| next.hash == release.hash && !next.rows.is_empty();
+        let next = next.release.filter(same).ok_or_else(|| {
+            CliError::Input(
+                "the answer got another period meanwhile: ask for it again / 答案在此期间新增了一期：请重新获取"
+                    .to_owned(),
+            )
+        })?;
+        release.rows.extend(next.rows);
+    }
+}
+
 /// Cost and expected error, in words.
 pub fn explain(plan: &PlanView, io: &Io) {
     io.say(&format!("understood as: {}", plan.sql));
@@ -326,43 +415,81 @@ pub fn explain(plan: &PlanView, io: &Io) {
             noise.bound,
             noise.smallest_cell_5_percent
         ));
+        for own in &noise.bounds_by_brand {
+            io.say(&format!(
+                "    at {}: bound {}, {:.0} off on average",
+                own.brand, own.bound, own.expected_error
+            ));
+        }
+    }
+    if let Some(choice) = &plan.bound_choice {
+        io.say(&format!(
+            "  first, for {} pico-rho, the question for the bound: {}",
+            choice.cost_pico_rho, choice.sql
+        ));
+        for noise in &choice.sigma {
+            io.say(&format!(
+                "    {} ({}): {:.0} off on average; the bound is at most {}",
+                noise.column, noise.unit, noise.expected_error, choice.most
+            ));
+        }
+        io.say(&format!(
+            "  then, for {} pico-rho, the question itself within that bound",
+            choice.rest_pico_rho
+        ));
     }
     for warning in &plan.warnings {
         io.say(&format!("  note: {} / {}", warning.en, warning.zh));
     }
 }
 
-/// Lists answers, or shows one again: that costs nothing.
+/// The columns of the list of questions.
+const LISTED: &str = "id\tscope\tbrands\tcells\tpico_rho\tcolumns\tstep\tasked\tby\tsql";
+
+/// A line of the list; what was asked is in one line, whatever its layout.
+fn listed(view: QueryView) -> String {
+    let charged = view.charged_pico_rho;
+    let cost = view.release.as_ref().map_or(charged, |release| release.cost_pico_rho);
+    let release = view.release.unwrap_or_default();
+    let sql = view.sql.unwrap_or_default();
+    format!(
+        "{}\t{}\t{}\t{}\t{cost}\t{}\t{}\t{}\t{}\t{}",
+        view.id,
+        view.scope,
+        release.participants.join(","),
+        release.rows.len().max(release.rows_in_all as usize),
+        [release.keys, release.values].concat().join(","),
+        view.step,
+        view.asked_ms.and_then(utc).unwrap_or_default(),
+        view.asked_by.unwrap_or_default(),
+        sql.split_whitespace().collect::<Vec<_>>().join(" ")
+    )
+}
+
+/// Lists questions with their answers, or shows one again: that costs nothing.
 ///
 /// # Errors
 /// When the node refuses.
-pub async fn answers(arguments: &AnswersArguments) -> Result<(), CliError> {
+pub async fn answers(arguments: &AnswersArguments, json: bool) -> Result<(), CliError> {
+    let format = if json { Format::Json } else { arguments.format };
     let client = client(&arguments.node).await?;
     if let Some(id) = &arguments.id {
-        let view: QueryView = client.get(&format!("/api/v1/queries/{id}")).await?;
+        let view = client.get(&format!("/api/v1/queries/{id}")).await?;
+        let view = whole(&client, view).await?;
         let release = view.release.ok_or_else(|| {
             CliError::Input(format!("the question has no answer: it is {}", view.step))
         })?;
-        return render(&release, arguments.format, arguments.output.as_deref());
+        return render(&release, format, arguments.output.as_deref());
     }
-    let views: Vec<QueryView> =
-        client.get(&format!("/api/v1/queries?limit={}", arguments.limit)).await?;
-    let mut io = Io::new(arguments.format == Format::Json);
+    let path = format!("/api/v1/queries?limit={}", arguments.limit.min(1000));
+    let views: Vec<QueryView> = client.get_list(&path, arguments.limit as usize).await?;
+    let mut io = Io::new(format == Format::Json);
     if io.is_json() {
         return io.json(&views);
     }
-    io.line("id\tscope\tbrands\tcells\tpico_rho\tcolumns")?;
+    io.line(LISTED)?;
     for view in views {
-        let Some(release) = view.release else { continue };
-        io.line(&format!(
-            "{}\t{}\t{}\t{}\t{}\t{}",
-            view.id,
-            view.scope,
-            release.participants.join(","),
-            release.rows.len(),
-            release.cost_pico_rho,
-            [release.keys, release.values].concat().join(",")
-        ))?;
+        io.line(&listed(view))?;
     }
     Ok(())
 }
@@ -377,7 +504,18 @@ pub async fn budget(arguments: &BudgetArguments) -> Result<(), CliError> {
         Some(year) => format!("/api/v1/budgets?year={year}"),
         None => "/api/v1/budgets".to_owned(),
     };
-    let view: BudgetsView = client.get(&path).await?;
+    let mut view: BudgetsView = client.get(&path).await?;
+    // all pages are one answer here
+    while let Some(after) = view.next.take() {
+        let page: BudgetsView =
+            client.get(&format!("/api/v1/budgets?year={}&after={after}", view.year)).await?;
+        for more in page.brands {
+            if let Some(of) = view.brands.iter_mut().find(|of| of.brand == more.brand) {
+                of.analysts.extend(more.analysts);
+            }
+        }
+        view.next = page.next;
+    }
     let mut io = Io::new(arguments.json);
     if arguments.json {
         return io.json(&view);
@@ -449,6 +587,12 @@ pub async fn datasets(arguments: &DatasetsArguments) -> Result<(), CliError> {
                 |bound| format!("one member's rows count up to {bound} / 单个会员行数上限 {bound}"),
             );
             io.line(&format!("  {} ({bound})", table.name))?;
+            for own in &table.rows_bound_by_brand {
+                io.line(&format!(
+                    "    at {}: up to {} rows / {}：上限 {} 行",
+                    own.brand, own.bound, own.brand, own.bound
+                ))?;
+            }
             for column in &table.columns {
                 let words = &column.words;
                 io.line(&format!("    {:<14} {} / {}", column.name, words.en, words.zh))?;
@@ -524,6 +668,29 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_question_is_a_line_whatever_its_text_and_with_or_without_one() {
+        let view = QueryView {
+            id: "9f".to_owned(),
+            scope: "joint".to_owned(),
+            step: "opening".to_owned(),
+            charged_pico_rho: 7,
+            ..QueryView::default()
+        };
+        let columns = LISTED.split('\t').count();
+        assert_eq!(listed(view.clone()), "9f\tjoint\t\t0\t7\t\topening\t\t\t");
+        let asked = QueryView {
+            sql: Some("SELECT\tcount(*)\n  FROM purchases".to_owned()),
+            asked_ms: Some(1_790_000_000_000),
+            asked_by: Some("lin".to_owned()),
+            ..view
+        };
+        let line = listed(asked);
+        let end = "\topening\t2026-09-21 14:13:20 UTC\tlin\tSELECT count(*) FROM purchases";
+        assert!(line.ends_with(end), "{line}");
+        assert_eq!(line.split('\t').count(), columns);
+    }
 
     #[test]
     fn rho_is_read_without_a_float() {

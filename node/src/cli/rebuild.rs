@@ -55,8 +55,6 @@ pub struct RebuildArguments {
 /// # Errors
 /// When the data directory lacks what cannot be made anew, or blocks do not come; what came stays.
 pub async fn run(arguments: &RebuildArguments) -> Result<(), CliError> {
-    // fails only when logging has been set up already
-    let _ = crate::telemetry::start();
     let mut io = Io::new(true);
     let data = DataDirectory::new(&arguments.data);
     prepare(&data, arguments, &io)?;

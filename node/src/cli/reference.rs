@@ -15,7 +15,8 @@ pub fn reference() -> String {
     command.build();
     let mut text = String::from(
         "# Commands\n\nWhat `coalition help COMMAND` prints, of every command. Data goes to stdout, words to \
-         stderr. Exit status: 0; 2 when it failed; 1 when `audit` or `check` found something.\n",
+         stderr; with `--json`, which all take, data are JSON. Exit status: 0; 2 when it failed; 1 when `audit` or \
+         `check` found something.\n",
     );
     section(&mut command, &mut text);
     text

@@ -7,7 +7,7 @@ use crate::service::{ReceivedView, SendBackRequest};
 /// What to do about exchanges that came in.
 #[derive(Debug, clap::Subcommand)]
 pub enum ReceivedCommand {
-    /// List exchanges that came in from other brands, newest first.
+    /// List exchanges that came in from other brands, newest first: so many, page by page.
     Received {
         #[command(flatten)]
         /// Which node.
@@ -15,6 +15,9 @@ pub enum ReceivedCommand {
         /// Only those of the member with this card number.
         #[arg(long)]
         card: Option<String>,
+        /// How many at most.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
     },
     /// Send points that came from another brand back to it: all of an exchange or a part.
     Return {
@@ -46,10 +49,12 @@ pub enum ReceivedCommand {
 pub async fn run(command: &ReceivedCommand) -> Result<(), CliError> {
     let mut io = Io::new(true);
     match command {
-        ReceivedCommand::Received { node, card } => {
-            let of = card.as_ref().map(|card| format!("?card={card}")).unwrap_or_default();
-            let path = format!("/api/v1/exchanges/received{of}");
-            let list: Vec<ReceivedView> = client(node).await?.get(&path).await?;
+        ReceivedCommand::Received { node, card, limit } => {
+            let of = card.as_ref().map(|card| format!("&card={card}")).unwrap_or_default();
+            let page = (*limit).clamp(1, 1000);
+            let path = format!("/api/v1/exchanges/received?limit={page}{of}");
+            let list: Vec<ReceivedView> =
+                client(node).await?.get_list(&path, *limit as usize).await?;
             list.iter().try_for_each(|view| io.json(view))
         }
         ReceivedCommand::Return { node, card, from, leaf, points, key } => {

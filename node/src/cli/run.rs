@@ -12,7 +12,7 @@ use super::CliError;
 use crate::auth::Auth;
 use crate::config::DataDirectory;
 use crate::webhooks::Webhooks;
-use crate::{http, postgres, runtime, telemetry, tls};
+use crate::{http, postgres, runtime};
 
 /// How long the end of a node waits for its webhooks to be written.
 const DELIVERING_GRACE: Duration = Duration::from_secs(5);
@@ -50,8 +50,6 @@ pub struct Addresses {
 /// # Errors
 /// When it does not start, or has to stop because its journal cannot be written.
 pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
-    // fails only when logging has been set up already
-    let _ = telemetry::start();
     let data = DataDirectory::new(&arguments.data);
     for (file, remedy) in [
         (data.settings_path(), "make a node there with `coalition init`"),
@@ -65,7 +63,7 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     let input = |error: &dyn std::fmt::Display| CliError::Input(error.to_string());
     let auth = Auth::open(&data.users()).map_err(|error| input(&error))?;
     auth.require_second_factor(&settings.desk.second_factor);
-    let tls = tls::load(&data.tls()).map_err(|error| input(&error))?;
+    let tls = settings.open_tls(&data).map_err(|error| input(&error))?;
     let restored = arguments.restored || data.restored().exists();
     let running = if restored {
         runtime::start_restored(&data).await?
@@ -75,10 +73,8 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
     let of_postgres = match settings.postgres {
         None => None,
         Some(address) => {
-            let certificate = tls::certificate(&data.tls()).map_err(|error| input(&error))?;
             let (node, metrics) = (running.node.clone(), running.metrics.clone());
-            let served =
-                postgres::serve(node, auth.clone(), metrics, address, &tls, &certificate).await;
+            let served = postgres::serve(node, auth.clone(), metrics, address, &tls).await;
             let served = served.map_err(|source| {
                 CliError::Input(format!("cannot listen for SQL clients at {address}: {source}"))
             })?;
@@ -87,9 +83,12 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
         }
     };
     let metrics = running.metrics.clone();
-    let webhooks = Webhooks::open(&data.webhooks(), settings.webhooks, metrics.clone());
+    let following = tokio::spawn(tls.clone().follow(metrics.clone()));
+    let webhooks =
+        Webhooks::open(&data.webhooks(), settings.webhooks.under(data.path()), metrics.clone());
     let webhooks = webhooks.map_err(|error| input(&error))?;
     let delivering = tokio::spawn(webhooks.clone().run(running.node.events().clone()));
+    let following_users = tokio::spawn(running.node.clone().follow_users(auth.clone()));
     let options = http::ServeOptions { rate_limits: settings.rate_limits, metrics, webhooks };
     let served = http::serve(running.node.clone(), auth, settings.https, tls, options).map_err(
         |source| {
@@ -129,6 +128,8 @@ pub async fn run(arguments: &RunArguments) -> Result<(), CliError> {
         }
     };
     served.shutdown.begin();
+    following.abort();
+    following_users.abort();
     // what was not delivered is written; a disk that hangs is waited for no longer
     let _ = tokio::time::timeout(DELIVERING_GRACE, delivering).await;
     if let Some(served) = &of_postgres {

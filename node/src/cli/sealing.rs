@@ -110,7 +110,7 @@ pub enum ReceiptCommand {
 ///
 /// # Errors
 /// When the node refuses, or a file cannot be read or written.
-pub async fn keys(command: &KeysCommand) -> Result<(), CliError> {
+pub async fn keys(command: &KeysCommand, json: bool) -> Result<(), CliError> {
     const PATH: &str = "/api/v1/sealing-keys";
     let mut io = Io::new(true);
     match command {
@@ -129,7 +129,7 @@ pub async fn keys(command: &KeysCommand) -> Result<(), CliError> {
                 .map_err(|error| CliError::Input(format!("{}: {error}", present.display())))?;
             let data = DataDirectory::new(data);
             let next = setup::next_keys(&data, &constitution, *keep_signing)?;
-            io.text(&next.introduction)?;
+            Io::new(json).document("introduction", &next.introduction)?;
             io.say(match (keep_signing, next.made) {
                 (true, _) => "the signing keys stay; the introduction names the newest sealing key",
                 (false, true) => "made the next signing keys; they are in the data directory, not in the introduction",
@@ -145,7 +145,7 @@ pub async fn keys(command: &KeysCommand) -> Result<(), CliError> {
                 .map_err(|error| CliError::Input(error.to_string()))?;
             let certificate = data.tls().join(tls::CERTIFICATE_FILE);
             io.json(&certificate)?;
-            io.say("start the node again, and give this certificate to whoever pins the old one");
+            io.say("a running node takes it up by itself; give it to whoever pins the old one");
             Ok(())
         }
         KeysCommand::DestroyExpired { node } => {
@@ -172,13 +172,14 @@ pub async fn disclose(arguments: &DiscloseArguments) -> Result<(), CliError> {
 ///
 /// # Errors
 /// When the node refuses, a file cannot be read, or the receipt does not show what it should.
-pub async fn receipt(command: &ReceiptCommand) -> Result<(), CliError> {
+pub async fn receipt(command: &ReceiptCommand, json: bool) -> Result<(), CliError> {
+    let mut io = Io::new(json);
     match command {
         ReceiptCommand::Show { node, id, open } => {
             let kind = if *open { "opened-receipt" } else { "receipt" };
             let path = format!("/api/v1/exchanges/{id}/{kind}");
             let bytes = client(node).await?.get_bytes(&path).await?;
-            Io::new(false).text(&String::from_utf8_lossy(&bytes))
+            io.document("receipt", &String::from_utf8_lossy(&bytes))
         }
         ReceiptCommand::Verify { receipt, constitution, signatures } => {
             let read = |path: &PathBuf| {
@@ -203,7 +204,11 @@ pub async fn receipt(command: &ReceiptCommand) -> Result<(), CliError> {
                 // a link's code and handle are for its two brands
                 _ => "an entry that is no exchange and no return".to_owned(),
             };
-            Io::new(false).line(&format!("entry {} of {} says: {says}", shown.index, shown.log))
+            if json {
+                let (log, entry) = (shown.log.to_string(), shown.index.get());
+                return io.json(&serde_json::json!({ "log": log, "entry": entry, "says": says }));
+            }
+            io.line(&format!("entry {} of {} says: {says}", shown.index, shown.log))
         }
     }
 }

@@ -69,10 +69,10 @@ fn pair(text: &str) -> Result<(String, String), String> {
 ///
 /// # Errors
 /// When the node refuses.
-pub async fn run(command: &TemplatesCommand) -> Result<(), CliError> {
+pub async fn run(command: &TemplatesCommand, json: bool) -> Result<(), CliError> {
     match command {
         TemplatesCommand::List { node, json } => list(&client(node).await?, *json).await,
-        TemplatesCommand::Show { node, name } => show(&client(node).await?, name).await,
+        TemplatesCommand::Show { node, name } => show(&client(node).await?, name, json).await,
         TemplatesCommand::Ask { node, name, parameters, ask } => {
             ask_template(&client(node).await?, name, parameters, ask).await
         }
@@ -109,15 +109,31 @@ async fn list(client: &Client, json: bool) -> Result<(), CliError> {
             template.title.en,
             template.title.zh
         ))?;
+        absent(&template, &io);
     }
     Ok(())
 }
 
-async fn show(client: &Client, name: &str) -> Result<(), CliError> {
+/// What the contract does not have, where that is why a template cannot be asked.
+fn absent(template: &TemplateView, io: &Io) {
+    if !template.absent.is_empty() {
+        let columns = template.absent.join(", ");
+        io.say(&format!(
+            "{}: cannot be asked, the contract has no {columns} / 无法提问：合约没有 {columns}",
+            template.id
+        ));
+    }
+}
+
+async fn show(client: &Client, name: &str, json: bool) -> Result<(), CliError> {
     let template = one(client, name).await?;
-    let mut io = Io::new(false);
+    let mut io = Io::new(json);
+    if json {
+        return io.json(&template);
+    }
     io.line(&format!("{} / {}", template.title.en, template.title.zh))?;
     io.line(&format!("{}\n{}", template.note.en, template.note.zh))?;
+    absent(&template, &io);
     for parameter in &template.parameters {
         io.line(&format!(
             "  {}={}  {} / {} ({})",
@@ -146,7 +162,15 @@ async fn filled(
     let filled: FilledTemplate =
         client.post(&path, &[], &FillRequest { scope, parameters }).await?;
     let pico_rho = Some(ask.rho.unwrap_or(filled.pico_rho));
-    Ok(Asked { sql: filled.sql, scope: Some(filled.scope), pico_rho, stands: ask.stands })
+    Ok(Asked {
+        sql: filled.sql,
+        scope: Some(filled.scope),
+        pico_rho,
+        stands: ask.stands,
+        chooses_bound: ask.choose_bound,
+        // of a comparison the figure of this brand alone names none
+        participants: ask.with.clone().filter(|_| filled.scope == Scope::Joint),
+    })
 }
 
 async fn ask_template(
@@ -192,8 +216,10 @@ fn beside(own: &ReleaseView, alliance: &ReleaseView) -> ReleaseView {
     let named = |of: &str, values: &[String]| {
         values.iter().map(|value| format!("{of}_{value}")).collect::<Vec<_>>()
     };
+    let theirs: BTreeMap<&Vec<String>, &ReleaseRow> =
+        alliance.rows.iter().map(|row| (&row.keys, row)).collect();
     let rows = own.rows.iter().filter_map(|row| {
-        let other = alliance.rows.iter().find(|other| other.keys == row.keys)?;
+        let other = theirs.get(&row.keys)?;
         let join = |one: &[f64], two: &[f64]| [one, two].concat();
         Some(ReleaseRow {
             keys: row.keys.clone(),
@@ -203,13 +229,15 @@ fn beside(own: &ReleaseView, alliance: &ReleaseView) -> ReleaseView {
             quality: [row.quality.clone(), other.quality.clone()].concat(),
         })
     });
+    let rows: Vec<ReleaseRow> = rows.collect();
     ReleaseView {
         query: format!("{}, {}", own.query, alliance.query),
         scope: "comparison".to_owned(),
         hash: format!("{}, {}", own.hash, alliance.hash),
         keys: own.keys.clone(),
         values: [named("own", &own.values), named("alliance", &alliance.values)].concat(),
-        rows: rows.collect(),
+        rows_in_all: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+        rows,
         cost_pico_rho: own.cost_pico_rho.saturating_add(alliance.cost_pico_rho),
         epsilon: own.epsilon.max(alliance.epsilon),
         participants: alliance.participants.clone(),

@@ -4,6 +4,7 @@
 //! administrator. A running node takes a change up with the next request. Passwords are never arguments:
 //! one is made and printed once, or read from standard input.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 use super::{CliError, Io};
 use crate::auth::{Auth, PASSWORD_MAX, Role, generate_password};
 use crate::config::DataDirectory;
+use crate::tls;
 
 /// What to do with users.
 #[derive(Debug, clap::Subcommand)]
@@ -73,6 +75,22 @@ pub enum UserCommand {
         #[arg(long, conflicts_with = "days")]
         remove: bool,
     },
+    /// Put the name of a client certificate on record as a program's, or take one off: requests over a connection with
+    /// that certificate are the user's, without a password.
+    Certificate {
+        #[command(flatten)]
+        /// Whom.
+        user: UserArguments,
+        /// The name: the subject as RFC 4514 writes it (CN=till-7,O=Alpha), or dns: or uri: with an alternative name.
+        #[arg(long, required_unless_present = "file", conflicts_with = "file")]
+        subject: Option<String>,
+        /// A certificate in PEM whose subject is meant, or its first alternative name where it has none.
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// Take it off instead; the next request over such a connection is refused.
+        #[arg(long)]
+        remove: bool,
+    },
     /// Take a user out; its sessions end.
     Remove {
         #[command(flatten)]
@@ -106,6 +124,16 @@ struct UserView<'a> {
     roles: &'a [Role],
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<&'a str>,
+    /// Names of client certificates on record.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    certificates: BTreeSet<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct CertificateView<'a> {
+    user: &'a str,
+    certificate: &'a str,
+    on_record: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -127,8 +155,11 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
     let mut io = Io::new(true);
     match command {
         UserCommand::List { data } => {
-            for (user, roles) in open(data)?.users() {
-                io.json(&UserView { user: &user, roles: &roles, password: None })?;
+            let auth = open(data)?;
+            let mut on_record: BTreeMap<_, _> = auth.certificates().into_iter().collect();
+            for (user, roles) in auth.users() {
+                let certificates = on_record.remove(&user).unwrap_or_default();
+                io.json(&UserView { user: &user, roles: &roles, password: None, certificates })?;
             }
             Ok(())
         }
@@ -139,7 +170,7 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
         }
         UserCommand::Roles { user, roles } => {
             open(&user.data)?.set_roles(&user.name, roles).map_err(input)?;
-            io.json(&UserView { user: &user.name, roles, password: None })
+            io.json(&UserView::new(user, roles, None))
         }
         UserCommand::Password { user, password } => {
             let (given, made) = password.get()?;
@@ -172,10 +203,34 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
             io.say("note the password; it is not shown again");
             Ok(())
         }
+        UserCommand::Certificate { user, subject, file, remove } => {
+            let name = match (subject, file) {
+                (Some(subject), _) => subject.clone(),
+                (None, Some(file)) => tls::names_in(file).map_err(input)?.remove(0),
+                (None, None) => return Err(input("give --subject or --file")),
+            };
+            let auth = open(&user.data)?;
+            if *remove {
+                auth.remove_certificate(&user.name, &name).map_err(input)?;
+            } else {
+                auth.add_certificate(&user.name, &name).map_err(input)?;
+                let (settings, _) = DataDirectory::new(&user.data).settings()?;
+                if settings.client_certificates.authorities.is_none() {
+                    io.say("node.toml names no authorities under [client_certificates]: no certificate counts yet");
+                }
+            }
+            io.json(&CertificateView { user: &user.name, certificate: &name, on_record: !remove })
+        }
         UserCommand::Remove { user } => {
             open(&user.data)?.remove_user(&user.name).map_err(input)?;
-            io.json(&UserView { user: &user.name, roles: &[], password: None })
+            io.json(&UserView::new(user, &[], None))
         }
+    }
+}
+
+impl<'a> UserView<'a> {
+    fn new(user: &'a UserArguments, roles: &'a [Role], password: Option<&'a str>) -> Self {
+        Self { user: &user.name, roles, password, certificates: BTreeSet::new() }
     }
 }
 
@@ -196,7 +251,7 @@ fn told(
     made: Option<Zeroizing<String>>,
 ) -> Result<(), CliError> {
     let password = made.as_ref().map(|made| made.as_str());
-    io.json(&UserView { user: &user.name, roles, password })?;
+    io.json(&UserView::new(user, roles, password))?;
     if password.is_some() {
         io.say("note the password; it is not shown again");
     }

@@ -4,10 +4,11 @@
 use askama::Template;
 
 use super::text;
+use super::users::does;
 use super::{Frame, Language, Page, say};
 use crate::auth::{Authorized, Person, perm};
 use crate::service::{
-    BackupView, ConstitutionView, ImportView, RotationView, SealingKeyView, Status,
+    BackupView, ConstitutionView, DraftView, ImportView, RotationView, SealingKeyView, Status,
 };
 
 /// Everything that the page is made from.
@@ -17,8 +18,16 @@ pub struct AdministrationViews {
     pub status: Status,
     /// Who may sign in.
     pub people: Vec<Person>,
+    /// The names of all roles.
+    pub roles: Vec<&'static str>,
     /// This brand's sealing keys.
     pub sealing_keys: Vec<SealingKeyView>,
+    /// When the node's certificate ends, Unix milliseconds.
+    pub certificate_ends_ms: u64,
+    /// How many authorities vouch for clients' certificates, and when the first of them ends.
+    pub client_authorities: Option<(usize, u64)>,
+    /// When the first of the certificates ends that the node shows to others' servers, Unix milliseconds.
+    pub shown_ends_ms: Option<u64>,
     /// Whether the vault's key is being rotated.
     pub rotation: RotationView,
     /// The latest backup.
@@ -27,11 +36,18 @@ pub struct AdministrationViews {
     pub import: ImportView,
     /// Constitutions after the first, and drafts.
     pub constitutions: Vec<ConstitutionView>,
+    /// Drafts of the next, to be read, signed and decided on.
+    pub drafts: Vec<DraftView>,
+    /// Whether the administrator is asked for a code beside the password.
+    pub has_second_factor: bool,
     /// What a form of the page did.
     pub done: Option<Administered>,
     /// Why it did not, in the node's words.
     pub problem: Option<String>,
 }
+
+/// What ends within this time is shown as ending soon: 30 days.
+const NOTICE_MS: u64 = 30 * 86_400_000;
 
 /// What a form of the page did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +60,10 @@ pub enum Administered {
     VaultKey,
     /// The files of constitutions were read again.
     Constitutions,
+    /// So many sessions of a user were ended.
+    Sessions(usize),
+    /// A draft was forgotten.
+    DraftRemoved,
 }
 
 #[derive(Template)]
@@ -60,8 +80,20 @@ impl AdministrationPage<'_> {
     fn time(&self, milliseconds: &u64) -> String {
         text::utc(*milliseconds).unwrap_or_else(|| "–".to_owned())
     }
-    fn done(&self, done: &Administered) -> &'static str {
-        match done {
+    fn day(&self, seconds: &u64) -> String {
+        let time = text::utc(seconds.saturating_mul(1000)).unwrap_or_default();
+        time.chars().take(10).collect()
+    }
+    fn ends_soon(&self, milliseconds: &u64) -> bool {
+        *milliseconds < self.views.status.now_ms.saturating_add(NOTICE_MS)
+    }
+    fn done(&self, done: &Administered) -> String {
+        let words = match done {
+            Administered::Sessions(count) => {
+                return self
+                    .say("已结束会话数：{}", "Sessions that were ended: {}")
+                    .replace("{}", &count.to_string());
+            }
             Administered::BackUp => self.say("备份已开始。", "The backup has begun."),
             Administered::SealingKey => {
                 self.say("已启用新的密封密钥。", "There is a new sealing key.")
@@ -72,10 +104,24 @@ impl AdministrationPage<'_> {
             Administered::Constitutions => {
                 self.say("章程文件已重新读取。", "The files of constitutions were read again.")
             }
+            Administered::DraftRemoved => self.say("草案已移除。", "The draft was removed."),
+        };
+        words.to_owned()
+    }
+    fn draft_state(&self, draft: &DraftView) -> &'static str {
+        match draft.state.as_str() {
+            "unsigned" => self.say("等待加入品牌签名", "brands that join have to sign"),
+            "ready" => self.say("可以表态", "can be adopted"),
+            "taken" => self.say("已接收", "taken"),
+            "passed" => self.say("已过期", "passed"),
+            _ => "–",
         }
     }
     fn roles(&self, person: &Person) -> String {
         person.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
+    }
+    fn does(&self, role: &str) -> &'static str {
+        does(role, self.language)
     }
     fn lacks(&self, person: &Person) -> bool {
         person.must_have_one && !person.second_factor

@@ -1,4 +1,4 @@
-// Makes the page of questions quicker to use: words of the data set while one types, and what a question would cost.
+// Makes the page of questions quicker to use: words and values of the data set while one types, and what a question would cost.
 // Without it the page does the same by its button. It asks this node alone, and nothing that spends.
 'use strict';
 (() => {
@@ -12,12 +12,25 @@
   // pages of this node alone become parts of the page
   const same = { createHTML: text => text };
   const policy = window.trustedTypes?.createPolicy('node', same) ?? same;
-  const words = sql.dataset.words.split('\n');
+  // a value's column is after a tab
+  const words = sql.dataset.words.split('\n').map(line => line.split('\t'));
 
   // --- words of the data set
 
   let chosen = -1;
-  const before = () => sql.value.slice(0, sql.selectionStart).match(/[A-Za-z_][A-Za-z0-9_]*$/)?.[0] ?? '';
+  // what is begun before the cursor: a word or, within quotes, a value with its first quote
+  const before = () => {
+    const text = sql.value.slice(0, sql.selectionStart);
+    const quoted = text.split("'").length % 2 === 0;
+    return quoted ? text.slice(text.lastIndexOf("'")) : text.match(/[A-Za-z_][A-Za-z0-9_]*$/)?.[0] ?? '';
+  };
+  // values are those of the column that was named last
+  const fitting = begun => {
+    const text = sql.value.slice(0, sql.selectionStart - begun.length).toLowerCase();
+    const has = name => words.some(([, of]) => of?.toLowerCase() === name);
+    const column = begun.startsWith("'") ? text.match(/[a-z_][a-z0-9_]*/g)?.findLast(has) : undefined;
+    return words.filter(([, of]) => of?.toLowerCase() === column).map(([word]) => word);
+  };
   const options = () => [...list.children];
   const close = () => {
     list.hidden = true;
@@ -26,7 +39,9 @@
   };
   const take = word => {
     const start = sql.selectionStart - before().length;
-    sql.setRangeText(word, start, sql.selectionEnd, 'end');
+    // a value brings its last quote: one that is there is not doubled
+    const closes = word.startsWith("'") && sql.value[sql.selectionEnd] === "'";
+    sql.setRangeText(word, start, sql.selectionEnd + Number(closes), 'end');
     close();
     sql.focus();
     ask();
@@ -39,7 +54,7 @@
   const open = all => {
     const begun = before().toLowerCase();
     const fits = word => word.toLowerCase().startsWith(begun) && word.toLowerCase() !== begun;
-    const found = begun || all ? words.filter(fits).slice(0, SHOWN) : [];
+    const found = begun || all ? fitting(begun).filter(fits).slice(0, SHOWN) : [];
     if (!found.length || sql.selectionStart !== sql.selectionEnd) return close();
     list.replaceChildren(...found.map((word, place) => {
       const option = document.createElement('li');
@@ -104,5 +119,5 @@
     pause = setTimeout(show, PAUSE_MS);
   };
   sql.addEventListener('input', () => { open(false); ask(); });
-  for (const id of ['scope', 'rho', 'stands']) document.getElementById(id)?.addEventListener('input', ask);
+  for (const id of ['scope', 'rho', 'stands', 'choose-bound']) document.getElementById(id)?.addEventListener('input', ask);
 })();

@@ -47,6 +47,14 @@ impl Language {
         }
     }
 
+    /// The one of these words that is in it.
+    pub(super) const fn say<'w>(self, zh: &'w str, en: &'w str) -> &'w str {
+        match self {
+            Self::Chinese => zh,
+            Self::English => en,
+        }
+    }
+
     /// What an `Accept-Language` header (RFC 9110, section 12.5.4) prefers; English when it names
     /// neither.
     #[must_use]
@@ -72,10 +80,7 @@ macro_rules! say {
     ($page:ident) => {
         impl $page<'_> {
             const fn say<'w>(&self, zh: &'w str, en: &'w str) -> &'w str {
-                match self.language {
-                    $crate::console::Language::Chinese => zh,
-                    $crate::console::Language::English => en,
-                }
+                self.language.say(zh, en)
             }
         }
     };

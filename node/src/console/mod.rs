@@ -1,43 +1,63 @@
-//! The console: pages for people, in Chinese and English; those of the counter, of analysts, of officers and of
-//! administrators have forms that change something.
+//! The console: pages for people, in Chinese and English; those of the counter, of programme managers, of analysts, of
+//! officers and of administrators have forms that change something, and so has a member's own page.
 //!
 //! Knows how to render views of [`crate::service`]. Renders the full page only for who holds the
-//! proof of [`crate::auth`]; asks nobody for anything itself. All pages but that one are whole without scripts, and all without fonts
-//! or pictures from anywhere; the style sheet and two scripts are in the binary: one makes the page of
-//! questions quicker to use, one verifies receipts.
+//! proof of [`crate::auth`]; asks nobody for anything itself. All pages but the one that verifies receipts are whole
+//! without scripts, and all without fonts or pictures from anywhere; the style sheet and three scripts are in the binary:
+//! one makes the page of questions quicker to use, one keeps the partner's list of exchanges up to
+//! date, one verifies receipts.
 //!
-//! Not here yet: live updates (pages load themselves anew every five seconds, which can be stopped).
+//! The overview and the page of a question under way load themselves anew, which can be stopped. Not here yet: live
+//! updates of other pages but that list.
 
 mod administration;
 mod budget;
 mod chart;
+mod drafts;
+mod figures;
 mod language;
+mod manager;
 mod officer;
+mod own;
 mod partner;
 mod programme;
 mod questions;
 mod receipt;
 mod records;
+mod refusals;
+mod reviews;
+mod second_factor;
 mod text;
+mod users;
 mod words;
 
 use askama::Template;
 
 use crate::auth::{Authorized, perm};
-use crate::service::{BudgetView, CommitteeView, LogHead, ReleaseView, Status};
+use crate::service::{BudgetView, CommitteeView, LinkView, LogHead, ReleaseView, Status};
 pub use administration::{Administered, AdministrationViews, administration_page};
 pub use budget::budget_page;
-use chart::{BudgetBar, IntervalChart, ROWS_MAX};
+use chart::{BudgetBar, ROWS_MAX};
+pub use drafts::{DraftDone, DraftViews, draft_page};
+pub use figures::{DashboardViews, FiguresViews, dashboard_page, figures_page};
 pub use language::Language;
 use language::say;
-pub use officer::{OfficerViews, officer_page};
-pub use partner::{PartnerViews, partner_page};
+pub use manager::{
+    CampaignsViews, GROUPS, Managed, RulesViews, SegmentsViews, campaigns_page, rules_page,
+    segments_page,
+};
+pub use officer::{OfficerViews, officer_page, report_file};
+pub use own::{OwnViews, member_words, own_erased_page, own_page, own_sign_in_page};
+pub use partner::{ExchangeListing, PartnerViews, partner_page};
 pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
-pub use questions::{Asking, PARAMETER, QuestionsViews, question_page, questions_page};
+pub use questions::{Asking, PARAMETER, QuestionsViews, WITH, question_page, questions_page};
 pub use receipt::receipt_page;
 pub use records::{Done, RecordsViews, records_page};
-pub use text::rho;
-use text::utc;
+pub use refusals::refusal;
+pub use reviews::{Reviewed, ReviewsViews, reviews_page};
+pub use second_factor::{SecondFactorViews, second_factor_page};
+pub use text::{rho, utc};
+pub use users::{MadePassword, RoleBox, UserDone, UserViews, user_page};
 use words::Words;
 
 /// The style sheet, served beside the pages.
@@ -46,6 +66,8 @@ pub const STYLE_SHEET: &str = include_str!("console.css");
 pub const SCRIPT: &str = include_str!("console.js");
 /// The script that verifies a receipt.
 pub const RECEIPT_SCRIPT: &str = include_str!("receipt.js");
+/// The script that keeps the partner's list of exchanges as it is.
+pub const PARTNER_SCRIPT: &str = include_str!("partner.js");
 /// The picture on a page's tab.
 pub const ICON: &str = include_str!("icon.svg");
 
@@ -61,6 +83,10 @@ pub enum Notice {
     },
     /// The session has ended.
     SessionOver,
+    /// A code of the second factor is asked for.
+    CodeNeeded,
+    /// The code is not right.
+    CodeWrong,
 }
 
 /// What every page has.
@@ -73,6 +99,8 @@ struct Frame<'a> {
     user: Option<&'a str>,
     /// The path the language switch stays on.
     path: &'a str,
+    /// What of the page's address the language switch keeps beside the language.
+    kept: Vec<(String, String)>,
     /// Whether the page can load itself anew, and does.
     refresh: Option<bool>,
     /// The pages that this user can go to.
@@ -96,8 +124,18 @@ pub enum Page {
     Administration,
     /// Every brand's privacy budget.
     Budget,
+    /// Exact figures of the brand's own members.
+    Figures,
     /// The points programme.
     Programme,
+    /// Its rules, and a change of them.
+    Rules,
+    /// Its segments.
+    Segments,
+    /// Its campaigns.
+    Campaigns,
+    /// What is to be reviewed.
+    Reviews,
     /// The counter.
     Staff,
 }
@@ -112,7 +150,12 @@ impl Page {
             Self::Records => "/records",
             Self::Administration => "/administration",
             Self::Budget => "/budget",
+            Self::Figures => "/figures",
             Self::Programme => "/programme",
+            Self::Rules => "/programme/rules",
+            Self::Segments => "/programme/segments",
+            Self::Campaigns => "/programme/campaigns",
+            Self::Reviews => "/programme/reviews",
             Self::Staff => "/staff",
         }
     }
@@ -125,7 +168,12 @@ impl Page {
             Self::Records => words.nav_records,
             Self::Administration => words.nav_administration,
             Self::Budget => words.budget,
+            Self::Figures => words.nav_figures,
             Self::Programme => words.nav_programme,
+            Self::Rules => words.nav_rules,
+            Self::Segments => words.nav_segments,
+            Self::Campaigns => words.nav_campaigns,
+            Self::Reviews => words.nav_reviews,
             Self::Staff => words.nav_staff,
         }
     }
@@ -142,9 +190,18 @@ impl<'a> Frame<'a> {
             brand_name: own.map_or(&status.brand, |head| name(head, language)),
             user: None,
             path: "/",
+            kept: Vec::new(),
             refresh: None,
             pages: Vec::new(),
         }
+    }
+
+    /// The same as it stands in an address, after the language.
+    fn kept_query(&self) -> String {
+        let pair = |(name, value): &(String, String)| {
+            format!("&{}={}", text::in_query(name), text::in_query(value))
+        };
+        self.kept.iter().map(pair).collect()
     }
 }
 
@@ -153,6 +210,29 @@ fn name(head: &LogHead, language: Language) -> &str {
         Language::Chinese => &head.name_zh,
         Language::English => &head.name_en,
     }
+}
+
+/// Another brand, as the forms name it that deal with it for a member.
+struct OtherBrand<'a> {
+    id: &'a str,
+    name: &'a str,
+    /// Whether the member's account there is linked.
+    linked: bool,
+}
+
+/// The other brands whose logs go on.
+fn other_brands<'a>(
+    status: &'a Status,
+    links: &[LinkView],
+    language: Language,
+) -> Vec<OtherBrand<'a>> {
+    let others = status.heads.iter().filter(|head| head.brand != status.brand && !head.closed);
+    let other = |head: &'a LogHead| OtherBrand {
+        id: &head.brand,
+        name: name(head, language),
+        linked: links.iter().any(|link| link.brand == head.brand && link.state == "linked"),
+    };
+    others.map(other).collect()
 }
 
 /// One row of the table of heads.
@@ -179,7 +259,7 @@ struct BudgetPart<'a> {
 struct ReleasePart<'a> {
     release: &'a ReleaseView,
     statement: &'a str,
-    chart: Option<IntervalChart>,
+    chart: Option<String>,
     cut: bool,
 }
 
@@ -215,6 +295,7 @@ struct RefusedPage<'a> {
 struct SignInPage<'a> {
     frame: Frame<'a>,
     notice: Option<String>,
+    asks_code: bool,
 }
 
 /// The whole status page; none only if rendering fails.
@@ -277,13 +358,16 @@ fn page(
 #[must_use]
 pub fn sign_in_page(status: &Status, language: Language, notice: Option<Notice>) -> Option<String> {
     let words = Words::of(language);
+    let asks_code = matches!(notice, Some(Notice::CodeNeeded | Notice::CodeWrong));
     let notice = notice.map(|notice| match notice {
         Notice::Refused => words.refused.to_owned(),
         Notice::Throttled { retry_seconds } => format!("{} {retry_seconds}", words.throttled),
         Notice::SessionOver => words.session_over.to_owned(),
+        Notice::CodeNeeded => words.code_needed.to_owned(),
+        Notice::CodeWrong => words.code_wrong.to_owned(),
     });
     let frame = Frame { path: "/sign-in", ..Frame::new(status, language) };
-    SignInPage { frame, notice }.render().ok()
+    SignInPage { frame, notice, asks_code }.render().ok()
 }
 
 /// What somebody sees whose roles do not include the page (`needed` names those that do); none only if
@@ -322,8 +406,8 @@ fn release_part(release: &ReleaseView, language: Language) -> ReleasePart<'_> {
             Language::Chinese => &release.statement.zh,
             Language::English => &release.statement.en,
         },
-        chart: IntervalChart::of(release),
-        cut: release.rows.len() > ROWS_MAX,
+        chart: chart::release(release, language),
+        cut: release.rows.len() > ROWS_MAX || release.rows_in_all > ROWS_MAX as u32,
     }
 }
 

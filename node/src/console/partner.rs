@@ -3,11 +3,69 @@
 
 use askama::Template;
 
-use super::chart::NetBar;
+use super::chart::{self, Net, Payment};
 use super::text::{self, signed_yuan, yuan};
 use super::{Frame, Language, Page, name};
 use crate::auth::{Authorized, perm};
-use crate::service::{DisputeView, ExchangeView, PartnerView, ReceivedView, StatementView, Status};
+use crate::service::{
+    ClearingPage, DisputeView, ExchangeView, ListedState, PartnerView, ReceivedView, StatementView,
+    Status,
+};
+
+/// Pages that the way back to the newest exchanges leads over, at most.
+const TRAIL_MAX: usize = 40;
+
+/// Which exchanges are shown, and where the pages before and behind them begin.
+#[derive(Debug, Default)]
+pub struct ExchangeListing {
+    /// Only those to this brand, if it is not empty.
+    pub to: String,
+    /// Only those that have come so far.
+    pub state: Option<ListedState>,
+    /// Where the page begins; at the newest without it.
+    pub place: Option<String>,
+    /// Where the pages before it begin, but for the first, the newest first.
+    pub trail: Vec<String>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+}
+
+impl ExchangeListing {
+    /// Whether there may be exchanges that are not in it.
+    fn is_narrowed(&self) -> bool {
+        !self.to.is_empty() || self.state.is_some() || self.place.is_some()
+    }
+
+    fn link(&self, language: Language, place: Option<&str>, trail: &[String]) -> String {
+        let mut link = format!("/partner?lang={}", language.tag());
+        for (name, value) in [
+            ("to", self.to.as_str()),
+            ("state", self.state.map(ListedState::name).unwrap_or_default()),
+            ("exchanges", place.unwrap_or_default()),
+            ("trail", &trail.join(".")),
+        ] {
+            if !value.is_empty() {
+                link.extend(["&", name, "=", value]);
+            }
+        }
+        link + "#latest-title"
+    }
+
+    fn older(&self, language: Language) -> Option<String> {
+        let next = self.next.as_deref()?;
+        let trail: Vec<String> = self.trail.iter().chain(&self.place).cloned().collect();
+        let kept = trail.get(trail.len().saturating_sub(TRAIL_MAX)..).unwrap_or_default();
+        Some(self.link(language, Some(next), kept))
+    }
+
+    fn newer(&self, language: Language) -> Option<String> {
+        self.place.as_ref()?;
+        Some(match self.trail.split_last() {
+            Some((place, trail)) => self.link(language, Some(place), trail),
+            None => self.link(language, None, &[]),
+        })
+    }
+}
 
 /// Everything that the page is made from.
 #[derive(Debug, Default)]
@@ -16,12 +74,16 @@ pub struct PartnerViews {
     pub status: Status,
     /// Every other brand.
     pub partners: Vec<PartnerView>,
-    /// The latest exchanges of this brand's members.
+    /// Exchanges of this brand's members, a page of them.
     pub exchanges: Vec<ExchangeView>,
+    /// Which these are.
+    pub listing: ExchangeListing,
     /// The latest that came in.
     pub received: Vec<ReceivedView>,
     /// Disputes on record.
     pub disputes: Vec<DisputeView>,
+    /// The cut-offs that are known, a page of them.
+    pub clearings: ClearingPage,
     /// A statement that was asked for.
     pub statement: Option<StatementView>,
     /// Why there is none, in the node's words.
@@ -36,16 +98,27 @@ struct PartnerRow<'a> {
     next: &'a str,
     net: String,
     limit: Option<(String, String)>,
-    bar: NetBar,
+}
+
+/// Something to choose in a list.
+struct Choice<'a> {
+    value: &'a str,
+    name: &'a str,
+    chosen: bool,
 }
 
 #[derive(Template)]
 #[template(path = "partner.html")]
 struct PartnerPage<'a> {
     frame: Frame<'a>,
+    brands: Vec<Choice<'a>>,
+    states: Vec<Choice<'a>>,
+    newer: Option<String>,
+    older: Option<String>,
     views: &'a PartnerViews,
     rows: Vec<PartnerRow<'a>>,
-    bars_height: u32,
+    net_flow: Option<String>,
+    payment_flow: Option<String>,
     language: Language,
 }
 
@@ -76,12 +149,10 @@ pub fn partner_page(
     let net = |view: &PartnerView| {
         i128::from(view.they_owe_micro_fen) - i128::from(view.we_owe_micro_fen)
     };
-    let most = views.partners.iter().map(|view| net(view).unsigned_abs()).max().unwrap_or(0);
     let rows: Vec<PartnerRow<'_>> = views
         .partners
         .iter()
-        .enumerate()
-        .map(|(position, view)| {
+        .map(|view| {
             let exposure = views.status.exposures.iter().find(|it| it.brand == view.brand);
             let limit = exposure.filter(|it| it.limit_micro_fen > 0).map(|it| {
                 let used = text::percent(it.public_micro_fen, it.limit_micro_fen);
@@ -96,16 +167,53 @@ pub fn partner_page(
                 },
                 net: signed_yuan(net(view)),
                 limit,
-                bar: NetBar::of(position, net(view), most),
             }
         })
         .collect();
-    let bars_height = NetBar::height(rows.len());
+    let name_of = |brand| brand_name(&views.status, brand, language);
+    let nets: Vec<Net<'_>> =
+        rows.iter().map(|row| Net { name: row.name, micro_fen: net(row.view) }).collect();
+    let net_flow = chart::net_flow(name_of(views.status.brand.as_str()), &nets, language);
+    let payments = views.statement.iter().flat_map(|statement| &statement.payments);
+    let payments = payments.map(|it| Payment {
+        payer: name_of(it.payer.as_str()),
+        payee: name_of(it.payee.as_str()),
+        micro_fen: it.micro_fen,
+        is_own: it.payer == views.status.brand,
+    });
+    let payment_flow = chart::payment_flow(&payments.collect::<Vec<_>>(), language);
     let frame = Frame {
         user: Some(proof.user()),
         path: "/partner",
         pages: pages.to_vec(),
         ..Frame::new(&views.status, language)
     };
-    PartnerPage { frame, views, rows, bars_height, language }.render().ok()
+    let listing = &views.listing;
+    let brands = rows.iter().map(|row| Choice {
+        value: &row.view.brand,
+        name: row.name,
+        chosen: row.view.brand == listing.to,
+    });
+    let brands = brands.collect();
+    let states = ListedState::ALL.map(|state| Choice {
+        value: state.name(),
+        name: frame.words.exchange_state(state.name()),
+        chosen: listing.state == Some(state),
+    });
+    let (newer, older) = (listing.newer(language), listing.older(language));
+    let states = states.into();
+    PartnerPage {
+        frame,
+        brands,
+        states,
+        newer,
+        older,
+        views,
+        rows,
+        net_flow,
+        payment_flow,
+        language,
+    }
+    .render()
+    .ok()
 }

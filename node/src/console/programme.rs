@@ -3,18 +3,22 @@
 
 use askama::Template;
 
+use super::chart;
+use super::own::{left, returnable, said, use_of_data};
+use super::partner::brand_name;
 use super::text;
-use super::{Frame, Language, Page, say};
+use super::{Frame, Language, OtherBrand, Page, other_brands, say};
 use crate::auth::{Authorized, perm};
+use crate::charts::Bar;
+use crate::desk::MemberRecordView;
 use crate::service::{
-    AdjustmentView, Bilingual, CampaignsView, MonthView, ProgrammeMemberView, ProgrammeReportView,
+    AdjustmentView, Bilingual, CampaignsView, CouponOfferView, LinkCodeView, LinkView,
+    MemberCodeView, OwnConsentView, ProgrammeMemberView, ProgrammeReportView, ReceivedView,
     RulesView, Status,
 };
 
 /// Months shown of what expires.
 const MONTHS_SHOWN: usize = 24;
-/// Height of a row of months, in CSS pixels.
-const ROW_HEIGHT: usize = 26;
 
 /// Everything that the programme's page is made from.
 #[derive(Debug, Default)]
@@ -31,21 +35,13 @@ pub struct ProgrammeViews {
     pub adjustments: Vec<AdjustmentView>,
 }
 
-struct MonthBar<'a> {
-    month: &'a str,
-    points: u64,
-    y: usize,
-    label_y: usize,
-    width: String,
-}
-
 #[derive(Template)]
 #[template(path = "programme.html")]
 struct ProgrammePage<'a> {
     frame: Frame<'a>,
     views: &'a ProgrammeViews,
-    months: Vec<MonthBar<'a>>,
-    height: usize,
+    months: Vec<(&'a str, u64)>,
+    chart: Option<String>,
     language: Language,
 }
 
@@ -57,25 +53,33 @@ fn yuan(fen: &u64) -> String {
     format!("{}.{:02}", text::grouped(fen / 100), fen % 100)
 }
 
+/// What an account of the books is called.
+pub(super) fn account_name(account: &str, language: Language) -> &'static str {
+    let (zh, en) = match account {
+        "issued_purchases" => ("消费发放", "Issued for purchases"),
+        "issued_activities" => ("活动发放", "Issued for activities"),
+        "issued_campaigns" => ("营销发放", "Issued by campaigns"),
+        "issued_corrections" => ("更正发放", "Issued by corrections"),
+        "came_in" => ("其他品牌转入", "Came in from other brands"),
+        "redeemed" => ("已使用", "Redeemed"),
+        "exchanged" => ("转往其他品牌", "Went to other brands"),
+        "expired" => ("已过期", "Expired"),
+        "returned" => ("退货收回", "Taken back with returned goods"),
+        "merged" => ("合并会员间移转（应为零）", "Moved between merged members (zero)"),
+        "withdrawn" => ("更正收回", "Taken by corrections"),
+        "held" => ("冻结中", "Set aside"),
+        "members" => ("会员可用", "With members"),
+        _ => ("其他", "Other"),
+    };
+    match language {
+        Language::Chinese => zh,
+        Language::English => en,
+    }
+}
+
 impl ProgrammePage<'_> {
     fn account(&self, account: &str) -> &'static str {
-        let (zh, en) = match account {
-            "issued_purchases" => ("消费发放", "Issued for purchases"),
-            "issued_activities" => ("活动发放", "Issued for activities"),
-            "issued_campaigns" => ("营销发放", "Issued by campaigns"),
-            "issued_corrections" => ("更正发放", "Issued by corrections"),
-            "came_in" => ("其他品牌转入", "Came in from other brands"),
-            "redeemed" => ("已使用", "Redeemed"),
-            "exchanged" => ("转往其他品牌", "Went to other brands"),
-            "expired" => ("已过期", "Expired"),
-            "returned" => ("退货收回", "Taken back with returned goods"),
-            "merged" => ("合并会员间移转（应为零）", "Moved between merged members (zero)"),
-            "withdrawn" => ("更正收回", "Taken by corrections"),
-            "held" => ("冻结中", "Set aside"),
-            "members" => ("会员可用", "With members"),
-            _ => ("其他", "Other"),
-        };
-        self.say(zh, en)
+        account_name(account, self.language)
     }
     fn signed(&self, points: &i64) -> String {
         let number = text::grouped(points.unsigned_abs());
@@ -100,26 +104,6 @@ impl ProgrammePage<'_> {
     }
 }
 
-/// Bars of what expires, the longest over most of the width.
-fn bars<'a>(expiring: &'a [MonthView], never: &'static str) -> Vec<MonthBar<'a>> {
-    let most = expiring.iter().map(|it| it.points).max().unwrap_or(0).max(1);
-    let shown = expiring.iter().take(MONTHS_SHOWN).enumerate();
-    shown
-        .map(|(row, it)| {
-            // 24 to 78 percent: labels have the rest, on a phone too
-            let hundredths = u128::from(it.points) * 5_400 / u128::from(most);
-            let y = row * ROW_HEIGHT + 6;
-            MonthBar {
-                month: it.month.as_deref().unwrap_or(never),
-                points: it.points,
-                y,
-                label_y: y + 12,
-                width: format!("{}.{:02}%", hundredths / 100, hundredths % 100),
-            }
-        })
-        .collect()
-}
-
 /// The programme's page; none only if rendering fails.
 #[must_use]
 pub fn programme_page(
@@ -132,15 +116,26 @@ pub fn programme_page(
         Language::Chinese => "长期有效",
         Language::English => "never",
     };
-    let months = bars(&views.report.expiring, never);
-    let height = months.len() * ROW_HEIGHT + 4;
+    let expiring = views.report.expiring.iter().take(MONTHS_SHOWN);
+    let months: Vec<(&str, u64)> =
+        expiring.map(|it| (it.month.as_deref().unwrap_or(never), it.points)).collect();
+    let bars = months.iter().map(|(month, points)| Bar {
+        label: (*month).to_owned(),
+        shown: text::grouped(points),
+        value: *points as f64,
+    });
+    let title = match language {
+        Language::Chinese => "按最后有效月份的积分",
+        Language::English => "Points by the month of their last valid day",
+    };
+    let chart = chart::exact_bars(&bars.collect::<Vec<_>>(), title, title);
     let frame = Frame {
         user: Some(proof.user()),
         path: "/programme",
         pages: pages.to_vec(),
         ..Frame::new(&views.status, language)
     };
-    ProgrammePage { frame, views, months, height, language }.render().ok()
+    ProgrammePage { frame, views, months, chart, language }.render().ok()
 }
 
 /// What the counter's page is made from.
@@ -148,10 +143,24 @@ pub fn programme_page(
 pub struct StaffViews {
     /// The state of the node.
     pub status: Status,
-    /// The card as it was typed; it is in the page's forms, and shown masked.
-    pub card: String,
-    /// The member, if there is one.
+    /// The member, masked, if one was found.
+    pub record: Option<MemberRecordView>,
+    /// The same in the programme.
     pub member: Option<ProgrammeMemberView>,
+    /// The member's links to other brands.
+    pub links: Vec<LinkView>,
+    /// What came in for the member from other brands.
+    pub received: Vec<ReceivedView>,
+    /// Each use of the data, and whether it is agreed to.
+    pub consents: Vec<OwnConsentView>,
+    /// Version of the notice that holds now.
+    pub notice_version: u32,
+    /// Kinds of coupons that this user may give.
+    pub kinds: Vec<CouponOfferView>,
+    /// A code for the member's own pages that was handed out.
+    pub code: Option<MemberCodeView>,
+    /// A code for linking that was made.
+    pub link_code: Option<LinkCodeView>,
     /// What was done, in words.
     pub done: Option<Bilingual>,
     /// Why it was not, in the node's words.
@@ -167,7 +176,53 @@ pub struct StaffViews {
 struct StaffPage<'a> {
     frame: Frame<'a>,
     views: &'a StaffViews,
+    /// Brands to deal with.
+    others: Vec<OtherBrand<'a>>,
+    /// Whether the member's account at one of them is linked.
+    linked: bool,
+    /// What can go back to where it came from.
+    returnable: Vec<&'a ReceivedView>,
     language: Language,
+}
+
+impl StaffPage<'_> {
+    fn brand<'w>(&'w self, id: &'w str) -> &'w str {
+        brand_name(&self.views.status, id, self.language)
+    }
+    fn link(&self, link: &LinkView) -> &'static str {
+        match link.state.as_str() {
+            "linked" => self.say("已关联", "linked"),
+            "requested" => self.say("等待对方确认", "waits for the other brand"),
+            _ => self.say("未成", "not linked"),
+        }
+    }
+    fn left(&self, received: &ReceivedView) -> u64 {
+        left(received)
+    }
+    fn purpose(&self, consent: &OwnConsentView) -> String {
+        use_of_data(consent, &self.views.status, self.language)
+    }
+    fn said(&self, consent: &OwnConsentView) -> String {
+        said(consent, self.language)
+    }
+    /// What a form calls a use of the data.
+    fn of(&self, consent: &OwnConsentView) -> String {
+        match &consent.receiver {
+            Some(receiver) => format!("{} {receiver}", consent.purpose),
+            None => consent.purpose.clone(),
+        }
+    }
+    fn identifier(&self, kind: &str) -> &'static str {
+        match kind {
+            "phone" => self.say("手机", "Telephone"),
+            "card" => self.say("卡", "Card"),
+            "email" => self.say("邮箱", "E-mail"),
+            "wechat_open_id" | "wechat_union_id" => self.say("微信", "WeChat"),
+            "alipay_user_id" => self.say("支付宝", "Alipay"),
+            "licence_plate" => self.say("车牌", "Plate"),
+            _ => self.say("其他账号", "Other account"),
+        }
+    }
 }
 
 /// The counter's page; none only if rendering fails.
@@ -184,5 +239,14 @@ pub fn staff_page(
         pages: pages.to_vec(),
         ..Frame::new(&views.status, language)
     };
-    StaffPage { frame, views, language }.render().ok()
+    let others = other_brands(&views.status, &views.links, language);
+    let page = StaffPage {
+        frame,
+        views,
+        linked: others.iter().any(|other| other.linked),
+        others,
+        returnable: returnable(&views.received, views.status.now_ms),
+        language,
+    };
+    page.render().ok()
 }

@@ -13,8 +13,14 @@ use crate::service::{
 /// Declared values shown of a column.
 const VALUES_SHOWN: usize = 24;
 
+/// Declared values, of all columns together, that the editor offers while one types.
+const VALUES_OFFERED: usize = 500;
+
+/// Characters of a question's text that are shown where questions are listed.
+const TEXT_SHOWN: usize = 160;
+
 /// Words of the SQL that is answered, as one may want them next; columns and tables come from the data set.
-const SQL_WORDS: [&str; 23] = [
+const SQL_WORDS: [&str; 24] = [
     "SELECT ",
     "FROM ",
     "WHERE ",
@@ -27,6 +33,7 @@ const SQL_WORDS: [&str; 23] = [
     "CASE WHEN ",
     "count(*)",
     "sum(",
+    "sum_within(",
     "avg(",
     "median(",
     "quantile(",
@@ -40,6 +47,9 @@ const SQL_WORDS: [&str; 23] = [
     "DATE '",
 ];
 
+/// How fields of the form that name a brand begin; the brand follows.
+pub const WITH: &str = "with.";
+
 /// A question as it stands in the form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asking {
@@ -51,6 +61,10 @@ pub struct Asking {
     pub rho: String,
     /// Whether it is to stand.
     pub stands: bool,
+    /// Whether its bound is to be chosen first.
+    pub chooses_bound: bool,
+    /// The brands that are ticked; none for all.
+    pub participants: Option<Vec<String>>,
 }
 
 /// Everything that the page of questions is made from.
@@ -68,8 +82,12 @@ pub struct QuestionsViews {
     pub datasets: Vec<DatasetView>,
     /// Saved questions.
     pub templates: Vec<TemplateView>,
-    /// The latest answers.
+    /// Questions, the newest first, with their answers.
     pub answers: Vec<QueryView>,
+    /// Whether there are newer ones before them.
+    pub has_newer: bool,
+    /// Where the older ones begin, if there are some.
+    pub older: Option<String>,
 }
 
 #[derive(Template)]
@@ -88,6 +106,13 @@ struct QuestionPage<'a> {
     part: Option<ReleasePart<'a>>,
     steps: Vec<Step>,
     language: Language,
+}
+
+/// A brand that a joint question may be put to.
+struct BrandBox<'a> {
+    brand: &'a str,
+    is_ticked: bool,
+    is_own: bool,
 }
 
 /// A step of the protocol, and whether the question has come to it.
@@ -117,6 +142,18 @@ impl QuestionsPage<'_> {
     fn scope<'s>(&self, name: &'s str) -> &'s str {
         scope(self.language, name)
     }
+    /// The brands of the contract, each with whether it is ticked and whether it is this one.
+    fn brands(&self) -> Vec<BrandBox<'_>> {
+        let ticked = self.views.asking.participants.as_ref();
+        let brands = self.views.datasets.first().into_iter().flat_map(|set| &set.participants);
+        brands
+            .map(|brand| BrandBox {
+                brand,
+                is_ticked: ticked.is_none_or(|ticked| ticked.contains(brand)),
+                is_own: *brand == self.views.status.brand,
+            })
+            .collect()
+    }
     fn is_asked(&self, scope: Option<Scope>) -> bool {
         self.views.asking.scope == scope
     }
@@ -144,10 +181,17 @@ impl QuestionsPage<'_> {
             _ => unit.to_owned(),
         }
     }
-    /// What may be written into a question, a line each.
+    /// What may be written into a question, a line each; a declared value as it is written in SQL, and its column after a
+    /// tab.
     fn words_of_sql(&self) -> String {
         let tables = self.views.datasets.iter().flat_map(|dataset| &dataset.tables);
         let mut words: Vec<String> = SQL_WORDS.map(str::to_owned).into();
+        let columns = tables.clone().flat_map(|table| &table.columns);
+        let values = columns.flat_map(|column| {
+            let of_column = column.values.iter();
+            of_column.map(move |it| format!("'{}'\t{}", it.value.replace('\'', "''"), column.name))
+        });
+        words.extend(values.filter(|value| !value.contains('\n')).take(VALUES_OFFERED));
         for table in tables {
             words.push(table.name.clone());
             for column in &table.columns {
@@ -171,6 +215,35 @@ impl QuestionsPage<'_> {
         });
         names.unwrap_or_default().join(", ")
     }
+    fn asked(&self, query: &QueryView) -> String {
+        asked(query)
+    }
+    fn state(&self, query: &QueryView) -> &'static str {
+        match query.step.as_str() {
+            "released" => self.say("已发布", "released"),
+            "void" => self.say("已作废", "void"),
+            "standing" => self.say("按期作答", "answered by periods"),
+            _ => self.say("进行中", "under way"),
+        }
+    }
+    /// What the answer cost whoever gave it, or what stands charged for the question.
+    fn cost(&self, query: &QueryView) -> u64 {
+        query.release.as_ref().map_or(query.charged_pico_rho, |release| release.cost_pico_rho)
+    }
+    fn short_sql(&self, sql: &str) -> String {
+        let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+        let end = line.char_indices().nth(TEXT_SHOWN);
+        match end {
+            Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+            None => line,
+        }
+    }
+}
+
+/// When a question was asked, and by whom, where that is known.
+fn asked(query: &QueryView) -> String {
+    let at = query.asked_ms.and_then(text::utc);
+    at.into_iter().chain(query.asked_by.clone()).collect::<Vec<_>>().join(" · ")
 }
 
 /// Before the name of a parameter, in the name of its field.
@@ -179,6 +252,9 @@ pub const PARAMETER: &str = "parameter.";
 impl QuestionPage<'_> {
     fn scope<'s>(&self, name: &'s str) -> &'s str {
         scope(self.language, name)
+    }
+    fn asked(&self, query: &QueryView) -> String {
+        asked(query)
     }
     fn state(&self, state: &str) -> &'static str {
         match state {

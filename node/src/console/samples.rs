@@ -1,7 +1,8 @@
 //! A plausible state of a node, for tests of what is made from it.
 
 use super::{
-    AdministrationViews, Asking, OfficerViews, PartnerViews, QuestionsViews, RecordsViews,
+    AdministrationViews, Asking, ExchangeListing, OfficerViews, PartnerViews, QuestionsViews,
+    RecordsViews,
 };
 use crate::auth::{Person, Role};
 use crate::desk::RequestView;
@@ -53,6 +54,7 @@ pub(crate) fn partner() -> PartnerViews {
             exchange(1, "acknowledged", Some(1_795_291_100_100)),
             exchange(2, "held", None),
         ],
+        listing: ExchangeListing::default(),
         received: vec![ReceivedView {
             from: "kids".to_owned(),
             leaf: 5_321,
@@ -60,9 +62,10 @@ pub(crate) fn partner() -> PartnerViews {
             ..ReceivedView::default()
         }],
         disputes: disputes(),
+        clearings: clearings(),
         statement: Some(statement),
         statement_problem: None,
-        cut_off: "2026-11-21T00:00".to_owned(),
+        cut_off: "2026-11-21T00:00:00.000".to_owned(),
     }
 }
 
@@ -87,7 +90,9 @@ pub(crate) fn officer() -> OfficerViews {
             effect_ms: Some(1_798_416_000_000),
             ..ConstitutionView::default()
         }],
+        drafts: vec![draft()],
         sealing_keys: vec![key(0x11, false), key(0x22, true)],
+        ..OfficerViews::default()
     }
 }
 
@@ -103,8 +108,37 @@ fn partners() -> Vec<PartnerView> {
     let evidence = Some("two headers at height 9".to_owned());
     vec![
         partner("drug", "running", 15 * YUAN, 3 * YUAN),
-        PartnerView { evidence, ..partner("kids", "frozen", 0, 350_000_000) },
+        PartnerView {
+            evidence,
+            suspended_for: Some("9b".repeat(16)),
+            readmission_agreed_by: vec!["drug".to_owned()],
+            ..partner("kids", "frozen", 0, 350_000_000)
+        },
     ]
+}
+
+/// A statement to be paid, the one before it, and a cut-off that is not closed by all yet.
+fn clearings() -> ClearingPage {
+    let clearing = |cut_off_ms: u64, state: &str| ClearingView {
+        cut_off_ms,
+        cut_off: cut_off_text(cut_off_ms),
+        state: state.to_owned(),
+        ..ClearingView::default()
+    };
+    let net = Some(850_000_000);
+    let agreed = ClearingView {
+        net_micro_fen: net,
+        payments: 1,
+        to_confirm: 1,
+        ..clearing(1_795_219_200_000, "agreed")
+    };
+    let earlier = ClearingView {
+        superseded: true,
+        net_micro_fen: net,
+        ..clearing(1_793_462_399_999, "derived")
+    };
+    let clearings = vec![clearing(1_796_054_399_999, "waiting"), agreed, earlier];
+    ClearingPage { clearings, next: Some(1_793_462_399_999) }
 }
 
 fn disputes() -> Vec<DisputeView> {
@@ -140,6 +174,13 @@ pub(crate) fn status() -> Status {
         disputed: index == 2,
         frozen: false,
         closed: index == 4,
+        witness: (index > 0).then(|| WitnessView {
+            vote_milliseconds: (index != 3).then_some(37),
+            voted_at_ms: (index != 3).then_some(now_ms - 900),
+            refused_rule: (index == 2).then_some(20),
+            refused_at_ms: (index == 2).then_some(now_ms - 3_600_000),
+            unacknowledged_ms: (index == 3).then_some(93_600_000),
+        }),
     });
     Status {
         alliance: "示例积分联盟 Sample Alliance".to_owned(),
@@ -149,6 +190,7 @@ pub(crate) fn status() -> Status {
         heads: heads.collect(),
         exposures: Vec::new(),
         residues: Vec::new(),
+        suspense_points: 0,
         exchanges: ExchangeCounts {
             held: 3,
             r#final: 12,
@@ -184,6 +226,7 @@ pub(crate) fn questions() -> QuestionsViews {
         expected_error: 412.0,
         half_width_95: 1_013.0,
         bound: "1".to_owned(),
+        bounds_by_brand: Vec::new(),
         smallest_cell_5_percent: 8_240.0,
     };
     let parameter = ParameterView {
@@ -208,8 +251,16 @@ pub(crate) fn questions() -> QuestionsViews {
         words: words("购买日期", "the day of purchase"),
         ..ColumnView::default()
     };
-    let table =
-        TableView { name: "purchases".to_owned(), columns: vec![column], ..TableView::default() };
+    let department = ColumnView {
+        name: "department".to_owned(),
+        kind: "text".to_owned(),
+        values: ["DAIRY", "LET'S EAT"]
+            .map(|value| ValueView { value: value.to_owned(), ..ValueView::default() })
+            .to_vec(),
+        ..ColumnView::default()
+    };
+    let columns = vec![column, department];
+    let table = TableView { name: "purchases".to_owned(), columns, ..TableView::default() };
     QuestionsViews {
         status: status(),
         asking: Asking {
@@ -217,6 +268,8 @@ pub(crate) fn questions() -> QuestionsViews {
             scope: Some(Scope::Joint),
             rho: "0.005".to_owned(),
             stands: true,
+            chooses_bound: false,
+            participants: None,
         },
         plan: Some(PlanView {
             plan: "pla9".to_owned(),
@@ -230,10 +283,15 @@ pub(crate) fn questions() -> QuestionsViews {
             warnings: vec![words("噪声与数值相当", "as much noise as answer")],
             ..PlanView::default()
         }),
-        datasets: vec![DatasetView { tables: vec![table], ..DatasetView::default() }],
+        datasets: vec![DatasetView {
+            participants: ["grocer_one", "grocer_two"].map(str::to_owned).to_vec(),
+            tables: vec![table],
+            ..DatasetView::default()
+        }],
         templates: vec![template],
         answers: vec![answered()],
         problem: None,
+        ..QuestionsViews::default()
     }
 }
 
@@ -244,6 +302,8 @@ pub(crate) fn administration() -> AdministrationViews {
         second_factor,
         must_have_one: roles.contains(&Role::Officer),
         sessions: 1,
+        certificates: usize::from(roles.contains(&Role::Store)),
+        database_until: roles.contains(&Role::Analyst).then_some(1_790_000_000),
     };
     AdministrationViews {
         status: status(),
@@ -252,11 +312,20 @@ pub(crate) fn administration() -> AdministrationViews {
             person("chen", &[Role::Officer], true),
             person("li", &[Role::Store], false),
         ],
+        roles: Role::ALL.map(|role| role.name()).to_vec(),
         sealing_keys: officer().sealing_keys,
+        certificate_ends_ms: 1_800_000_000_000,
+        client_authorities: Some((2, 1_795_000_000_000)),
+        shown_ends_ms: Some(1_810_000_000_000),
         backup: BackupView {
             done: true,
             folder: "</var>".to_owned(),
             pairs: 52_736,
+            made_ms: Some(1_795_000_000_000),
+            whole: Some(WholeBackupView {
+                folder: "</var>".to_owned(),
+                made_ms: 1_795_000_000_000,
+            }),
             ..BackupView::default()
         },
         constitutions: vec![ConstitutionView {
@@ -265,7 +334,49 @@ pub(crate) fn administration() -> AdministrationViews {
             is_here: false,
             ..ConstitutionView::default()
         }],
+        drafts: vec![draft()],
         ..AdministrationViews::default()
+    }
+}
+
+pub(crate) fn draft() -> DraftView {
+    let change = |topic: &str, zh: &str, en: &str| DraftChangeView {
+        topic: topic.to_owned(),
+        words: Bilingual { zh: zh.to_owned(), en: en.to_owned() },
+    };
+    let brand = |brand: &str, place: &str, signed, stance: Option<&str>| DraftBrandView {
+        brand: brand.to_owned(),
+        name: Bilingual { zh: format!("{brand} <shop> 店"), en: format!("{brand} <shop>") },
+        place: place.to_owned(),
+        signed,
+        stance: stance.map(str::to_owned),
+    };
+    DraftView {
+        hash: "b2".repeat(32),
+        epoch: 3,
+        follows: "a1".repeat(32),
+        state: "ready".to_owned(),
+        when: Bilingual {
+            zh: "涉及会员：30 日后生效".to_owned(),
+            en: "members are touched: 30 days".to_owned(),
+        },
+        changes: vec![
+            change(
+                "rates",
+                "grocer -> drug：兑换比率由 1/2 改为 2/5",
+                "grocer -> drug: rate 1/2 becomes 2/5",
+            ),
+            change("budget", "每年隐私预算 rho 0.01", "the privacy budget of a year is rho 0.01"),
+            change("rates", "drug -> kids：新增兑换", "drug -> kids: exchange at 1/1"),
+        ],
+        brands: vec![
+            brand("grocer", "stays", false, None),
+            brand("drug", "stays", true, Some("adopted")),
+            brand("toys", "joins", true, None),
+            brand("kids", "leaves", false, Some("declined")),
+        ],
+        needed: 4,
+        has_own_keys: true,
     }
 }
 
@@ -334,6 +445,9 @@ pub(crate) fn answered() -> QueryView {
         scope: "joint".to_owned(),
         step: "released".to_owned(),
         release: Some(release),
+        sql: Some("SELECT half_year(purchased_on) AS half_year,\n count(*) FROM b".to_owned()),
+        asked_ms: Some(1_790_000_000_000),
+        asked_by: Some("lin".to_owned()),
         ..QueryView::default()
     }
 }
@@ -346,7 +460,7 @@ fn release() -> ReleaseView {
         values: vec![*value],
         low: vec![value - 640.0],
         high: vec![value + 640.0],
-        quality: vec![if *value > 1280.0 { "usable" } else { "noisy" }.to_owned()],
+        quality: vec![if *value > 4_405.0 { "usable" } else { "noisy" }.to_owned()],
     });
     ReleaseView {
         query: "9f".repeat(16),
@@ -355,6 +469,7 @@ fn release() -> ReleaseView {
         keys: vec!["half_year".to_owned()],
         values: vec!["active_memberships".to_owned()],
         rows: rows.collect(),
+        rows_in_all: 4,
         cost_pico_rho: 62_500_000_000,
         epsilon: 1.9204,
         participants: ["grocer", "drug", "kids", "home", "fuel"].map(str::to_owned).to_vec(),

@@ -1,16 +1,24 @@
 //! What pages show, what they keep back, and that they need nothing from elsewhere.
 
+mod figures;
+
 use super::*;
 use crate::auth::{Auth, Role};
+use crate::desk::{IdentifierView, MemberRecordView, RequestView as LegalRequestView};
 use crate::service::*;
 
-const PAGES: [Page; 9] = [
+const PAGES: [Page; 14] = [
     Page::Status,
     Page::Partner,
     Page::Questions,
     Page::Officer,
     Page::Records,
+    Page::Figures,
     Page::Programme,
+    Page::Rules,
+    Page::Segments,
+    Page::Campaigns,
+    Page::Reviews,
     Page::Staff,
     Page::Administration,
     Page::Budget,
@@ -57,10 +65,145 @@ fn programme() -> ProgrammeViews {
     }
 }
 
+fn rules() -> RulesViews {
+    RulesViews {
+        status: samples::status(),
+        rules: programme().rules,
+        file: RulesFileView { version: 3, notice_days: 30, ..RulesFileView::default() },
+        text: "version = 4\n# </textarea><script>".to_owned(),
+        check: Some(RulesCheckView {
+            version: 4,
+            differences: vec![RuleDifferenceView {
+                key: "expiry".to_owned(),
+                words: words("原为：365 天", "Was: 365 days"),
+                needs_notice: true,
+            }],
+            earliest_ms: 1_790_000_000_000,
+            ..RulesCheckView::default()
+        }),
+        simulation: Some(SimulationView { purchases: 4_321, ..SimulationView::default() }),
+        ..RulesViews::default()
+    }
+}
+
+fn segments() -> SegmentsViews {
+    let terms = SegmentRequest {
+        zh: "流失会员".to_owned(),
+        en: "Lost members".to_owned(),
+        quiet_days: Some(30),
+        spent_at_least_fen: Some(100_000),
+        hours: Some("evening".to_owned()),
+        ..SegmentRequest::default()
+    };
+    let segment = |name: &str, in_rules, members| SegmentView {
+        name: name.to_owned(),
+        terms: terms.clone(),
+        in_rules,
+        members,
+    };
+    SegmentsViews {
+        status: samples::status(),
+        segments: SegmentsView {
+            members: 2_000,
+            segments: vec![segment("lost", true, 500), segment("away", false, 7)],
+            asked: None,
+            tiers: vec!["gold".to_owned()],
+        },
+        draft: SegmentRequest { tier_at_least: Some("gold".to_owned()), ..terms },
+        done: Some(Managed::Counted { inside: 7, members: 2_000 }),
+        ..SegmentsViews::default()
+    }
+}
+
+fn campaigns() -> CampaignsViews {
+    let group = |name: &str, coupon: Option<&str>, buyers| CampaignGroupView {
+        name: name.to_owned(),
+        share: 1,
+        coupon: coupon.map(str::to_owned),
+        members: 100,
+        buyers,
+        fen: 123_400,
+        coupons_given: 100,
+        coupons_redeemed: 41,
+        ..CampaignGroupView::default()
+    };
+    let campaign = |name: &str, stage: &str| CampaignView {
+        name: name.to_owned(),
+        words: words("春季", "Spring"),
+        segment: "away".to_owned(),
+        stage: stage.to_owned(),
+        from: "2026-12-01".to_owned(),
+        to: "2026-12-31".to_owned(),
+        count_days: 30,
+        by: "mia".to_owned(),
+        left_out: 4_711,
+        groups: vec![group("a", Some("ten"), 30), group("control", None, 20)],
+        ..CampaignView::default()
+    };
+    CampaignsViews {
+        status: samples::status(),
+        campaigns: CampaignsView {
+            kinds: vec![CouponOfferView {
+                kind: "ten".to_owned(),
+                words: words("十元券", "Ten off"),
+            }],
+            triggers: vec![TriggerView { trigger: "win_back".to_owned(), left_out: 58 }],
+            campaigns: vec![campaign("spring", "running"), campaign("autumn", "ended")],
+            ..CampaignsView::default()
+        },
+        segments: segments().segments,
+        today: "2026-11-29".to_owned(),
+        ..CampaignsViews::default()
+    }
+}
+
+fn reviews() -> ReviewsViews {
+    let case = |number, verdict: Option<&str>| CaseView {
+        number,
+        sign: "device".to_owned(),
+        action: "hold".to_owned(),
+        cards: vec!["FS0****Z7EN".to_owned()],
+        accounts: 6,
+        due_ms: 1,
+        verdict: verdict.map(str::to_owned),
+        closed_ms: verdict.map(|_| 1_790_000_000_000),
+        reviewer: verdict.map(|_| "eva".to_owned()),
+        reason: verdict.map(|_| "one phone".to_owned()),
+        ..CaseView::default()
+    };
+    ReviewsViews {
+        status: samples::status(),
+        open: vec![case(1, None)],
+        closed: vec![case(2, Some("stopped"))],
+        waiting: programme().adjustments,
+        requests: vec![RequestView {
+            number: 5,
+            about: "complaint".to_owned(),
+            text: "<img src=x>".to_owned(),
+            ..RequestView::default()
+        }],
+        ..ReviewsViews::default()
+    }
+}
+
 fn counter() -> StaffViews {
     StaffViews {
         status: samples::status(),
-        card: "FS0SE5S4Z7EN".to_owned(),
+        record: Some(MemberRecordView {
+            member: "~0a0b".to_owned(),
+            identifiers: vec![IdentifierView {
+                kind: "phone".to_owned(),
+                shown: "138****5678".to_owned(),
+                first_seen_ms: None,
+                last_seen_ms: None,
+            }],
+            ..MemberRecordView::default()
+        }),
+        code: Some(MemberCodeView {
+            code: "7QZ4-M3KD-0X9V".to_owned(),
+            path: "/my/sign-in?code=7QZ4-M3KD-0X9V".to_owned(),
+            expires_ms: 1,
+        }),
         member: Some(ProgrammeMemberView {
             card: "FS0****Z7EN".to_owned(),
             available: 4_711,
@@ -78,8 +221,36 @@ fn counter() -> StaffViews {
                 worth_fen: 500,
                 ..CouponView::default()
             }],
+            holds: vec![HoldView {
+                hold: "a1b2c3".to_owned(),
+                reward: "mug".to_owned(),
+                words: words("马克杯", "Mug"),
+                points: 900,
+                until_ms: 1_790_000_000_000,
+            }],
             ..ProgrammeMemberView::default()
         }),
+        links: vec![LinkView { brand: "kids".to_owned(), state: "linked".to_owned() }],
+        received: came_in(),
+        consents: vec![
+            OwnConsentView {
+                purpose: "marketing".to_owned(),
+                granted: true,
+                at_ms: Some(1_790_000_000_000),
+                notice_version: Some(3),
+                ..OwnConsentView::default()
+            },
+            OwnConsentView {
+                purpose: "exchange".to_owned(),
+                receiver: Some("kids".to_owned()),
+                ..OwnConsentView::default()
+            },
+        ],
+        notice_version: 4,
+        kinds: vec![CouponOfferView {
+            kind: "ten".to_owned(), words: words("十元券", "Ten off")
+        }],
+        link_code: Some(LinkCodeView { code: "K7M2Q4XW9P".to_owned(), expires_ms: 1 }),
         done: Some(words("已录入", "Entered")),
         problem: Some("why not".to_owned()),
         key: "00".to_owned(),
@@ -87,10 +258,107 @@ fn counter() -> StaffViews {
     }
 }
 
+/// One exchange of which some can go back, and one too late for it.
+fn came_in() -> Vec<ReceivedView> {
+    let one = ReceivedView {
+        from: "kids".to_owned(),
+        leaf: 5_321,
+        points_received: 40,
+        points_back: 15,
+        returnable_until_ms: u64::MAX,
+        ..ReceivedView::default()
+    };
+    vec![ReceivedView { leaf: 5_320, returnable_until_ms: 1, ..one.clone() }, one]
+}
+
+fn own() -> OwnViews {
+    let counter = counter();
+    OwnViews {
+        status: samples::status(),
+        account: OwnAccountView {
+            card: "FS0****Z7EN".to_owned(),
+            programme: counter.member.map(|member| ProgrammeMemberView {
+                claimable: vec![ClaimView {
+                    kind: "five_off".to_owned(),
+                    words: words("五元券", "Five yuan off"),
+                    price_points: 500,
+                    worth_fen: 500,
+                }],
+                holds: vec![HoldView {
+                    reward: "towel_2".to_owned(),
+                    words: words("毛巾", "Beach towel"),
+                    ..HoldView::default()
+                }],
+                ..member
+            }),
+            links: vec![LinkView { brand: "kids".to_owned(), state: "linked".to_owned() }],
+            exchanges: samples::partner().exchanges,
+            received: came_in(),
+            consents: vec![
+                OwnConsentView {
+                    purpose: "marketing".to_owned(),
+                    granted: true,
+                    at_ms: Some(1_790_000_000_000),
+                    notice_version: Some(3),
+                    ..OwnConsentView::default()
+                },
+                OwnConsentView {
+                    purpose: "exchange".to_owned(),
+                    receiver: Some("kids".to_owned()),
+                    ..OwnConsentView::default()
+                },
+            ],
+            notice_version: 4,
+            requests: vec![LegalRequestView {
+                kind: "correction".to_owned(),
+                state: "open".to_owned(),
+                opened_ms: 1_790_000_000_000,
+                ..LegalRequestView::default()
+            }],
+            ..OwnAccountView::default()
+        },
+        rules: programme().rules,
+        key: "k".to_owned(),
+        done: Some(words("已同意。", "You have agreed.")),
+        problem: Some(member_words("other", None, "<script>")),
+        link_code: Some(LinkCodeView { code: "K7M2Q4XW9P".to_owned(), expires_ms: 1 }),
+    }
+}
+
 fn proof<P: crate::auth::Permission>() -> Authorized<P> {
     let directory = tempfile::tempdir().unwrap();
     let auth = Auth::open(&directory.path().join("users.json")).unwrap();
     auth.session(&auth.token_for(&Role::ALL)).unwrap().authorize().unwrap()
+}
+
+fn second_factor() -> SecondFactorViews {
+    let setup = crate::auth::SecondFactorSetup {
+        secret: "JBSWY3DPEHPK3PXP".into(),
+        uri: "otpauth://totp/Coalition:ann?secret=JBSWY3DPEHPK3PXP".into(),
+        recovery_codes: vec!["aaaa-bbbb".into(), "cccc-dddd".into()],
+    };
+    SecondFactorViews { must_have_one: true, setup: Some(setup), ..SecondFactorViews::default() }
+}
+
+#[test]
+fn a_second_factor_is_set_up_on_a_page() {
+    for (language, said) in [
+        (Language::Chinese, ["必须设置第二因素", "恢复码", "动态码"]),
+        (Language::English, ["needs a second factor", "recovery codes", "Code of the second"]),
+    ] {
+        let page =
+            second_factor_page(&samples::status(), &second_factor(), language, &proof(), &PAGES);
+        let page = page.unwrap();
+        for words in said.iter().chain(&["JBSW Y3DP EHPK 3PXP", "cccc-dddd", "one-time-code"]) {
+            assert!(page.contains(words), "{words}");
+        }
+        let in_use = SecondFactorViews { in_use: true, ..SecondFactorViews::default() };
+        let page = second_factor_page(&samples::status(), &in_use, language, &proof(), &PAGES);
+        assert!(!page.unwrap().contains("value=\"begin\""), "there is one already");
+    }
+    let asked = |notice| sign_in_page(&samples::status(), Language::English, Some(notice)).unwrap();
+    assert!(asked(Notice::CodeNeeded).contains("aria-invalid"));
+    assert!(!asked(Notice::Refused).contains("aria-invalid"));
 }
 
 fn pages() -> Vec<(Language, String)> {
@@ -108,10 +376,22 @@ fn pages() -> Vec<(Language, String)> {
                 officer_page(&samples::officer(), language, &proof(), &PAGES),
                 programme_page(&programme(), language, &proof(), &PAGES),
                 staff_page(&counter(), language, &proof(), &PAGES),
+                own_page(&own(), language),
+                own_sign_in_page(&status, "7QZ4", true, language),
+                own_erased_page(&status, &LegalRequestView::default(), language),
+                rules_page(&rules(), language, &proof(), &PAGES),
+                segments_page(&segments(), language, &proof(), &PAGES),
+                campaigns_page(&campaigns(), language, &proof(), &PAGES),
+                reviews_page(&reviews(), language, &proof(), &PAGES),
                 administration_page(&samples::administration(), language, &proof(), &PAGES),
+                draft_page(&draft_views(), language, &proof(), &PAGES),
+                user_page(&user_views(), language, &proof(), &PAGES),
                 records_page(&samples::records(), language, &proof(), &PAGES),
+                second_factor_page(&status, &second_factor(), language, &proof(), &PAGES),
                 questions_page(&samples::questions(), language, &proof(), &PAGES),
                 question_page(&status, &samples::answered(), language, true, &proof(), &PAGES),
+                figures_page(&figures::sample(), language, &proof(), &PAGES),
+                dashboard_page(&figures::dashboard(), language, &proof(), &PAGES),
             ]
             .map(|page| (language, page.unwrap()))
         })
@@ -162,14 +442,27 @@ fn the_budget_page_has_every_account_in_both_languages() {
         year: 2026,
         years: vec![2025, 2026],
         brands: vec![brand],
+        next: Some("desk_2".to_owned()),
         ..BudgetsView::default()
     };
     for (language, word) in [(Language::Chinese, "本地"), (Language::English, "local")] {
         let page = budget_page(&samples::status(), &budgets, language, &proof(), &PAGES).unwrap();
-        for shown in [word, "0.018", "0.015", "0.012", "0.003", "year=2025", "desk&#60;1&#62;", "–"]
-        {
+        for shown in [
+            word,
+            "0.018",
+            "0.015",
+            "0.012",
+            "0.003",
+            "year=2025",
+            "desk&#60;1&#62;",
+            "–",
+            "year=2026&amp;after=desk_2",
+        ] {
             assert!(page.contains(shown), "{shown}\n{page}");
         }
+        let last = BudgetsView { next: None, ..budgets.clone() };
+        let page = budget_page(&samples::status(), &last, language, &proof(), &PAGES).unwrap();
+        assert!(!page.contains("after="), "{page}");
     }
 }
 
@@ -232,14 +525,78 @@ fn a_partner_sees_positions_exchanges_and_the_statement() {
         for format in ["csv", "pacs.029", "camt.053"] {
             assert!(page.contains(&format!("/partner/clearings/1795219200000/{format}")));
         }
+        // every cut-off with a way to its statement, and to those before
+        for (cut_off, shown) in [
+            (1_796_054_399_999_u64, "2026-11-30T15:59:59.999Z"),
+            (1_795_219_200_000, "2026-11-21T00:00:00.000Z"),
+            (1_793_462_399_999, "2026-10-31T15:59:59.999Z"),
+        ] {
+            assert!(
+                page.contains(&format!("cut_off={cut_off}#statement\">{shown}</a>")),
+                "{shown}"
+            );
+        }
+        assert!(page.contains("&amp;before=1793462399999#clearing-title"));
+        let superseded = match language {
+            Language::Chinese => "由后一期清算单涵盖",
+            Language::English => "in a later statement",
+        };
+        assert_eq!(page.matches(superseded).count(), 1);
         assert!(page.contains("aria-current=\"page\""));
     }
+    let listing = |place: Option<&str>, trail: &[&str]| ExchangeListing {
+        to: "drug".to_owned(),
+        state: ListedState::from_name("held"),
+        place: place.map(str::to_owned),
+        trail: trail.iter().map(|it| (*it).to_owned()).collect(),
+        next: Some("c3".to_owned()),
+    };
+    let shown = |listing| {
+        let views = PartnerViews { listing, ..samples::partner() };
+        let page = partner_page(&views, Language::English, &proof(), &PAGES).unwrap();
+        page.replace("&#38;", "&")
+    };
+    let chosen = "/partner?lang=en&to=drug&state=held";
+    let first = shown(listing(None, &[]));
+    assert!(first.contains(&format!("rel=\"next\" href=\"{chosen}&exchanges=c3#latest-title\"")));
+    assert!(!first.contains("rel=\"prev\"") && first.contains("<option value=\"held\" selected>"));
+    assert!(first.contains("<option value=\"drug\" selected>"));
+    let third = shown(listing(Some("c2"), &["c1"]));
+    let older = format!("{chosen}&exchanges=c3&trail=c1.c2#latest-title");
+    let newer = format!("{chosen}&exchanges=c1#latest-title");
+    assert!(third.contains(&older) && third.contains(&newer), "{third}");
+    let second = shown(listing(Some("c1"), &[]));
+    assert!(second.contains(&format!("rel=\"prev\" href=\"{chosen}#latest-title\"")));
+    let long: Vec<String> = (0..60).map(|number| format!("t{number}")).collect();
+    let long: Vec<&str> = long.iter().map(String::as_str).collect();
+    let deep = shown(listing(Some("c2"), &long));
+    assert!(deep.contains("trail=t21.t22.") && deep.contains(".t59.c2#"), "{deep}");
+    let mut quiet = samples::partner();
+    quiet.partners[0].silent = true;
+    let page = partner_page(&quiet, Language::English, &proof(), &PAGES).unwrap();
+    assert_eq!(page.matches("silent for over 24 h").count(), 1);
     let nothing = PartnerViews {
         statement_problem: Some("the cut-off has not passed: wait".into()),
         ..PartnerViews::default()
     };
     let page = partner_page(&nothing, Language::English, &proof(), &PAGES).unwrap();
     assert!(page.contains("the cut-off has not passed") && !page.contains("/receipt\""));
+}
+
+#[test]
+fn an_officer_sees_how_the_witnesses_do() {
+    for (language, said) in [
+        (Language::Chinese, ["见证方状况", "规则 20", "未连接"]),
+        (Language::English, ["How the witnesses do", "rule 20", "not connected"]),
+    ] {
+        let page = officer_page(&samples::officer(), language, &proof(), &PAGES).unwrap();
+        for shown in said.into_iter().chain(["37 ms", "26 h"]) {
+            assert!(page.contains(shown), "{shown}");
+        }
+        // and so does who reads the file
+        let file = report_file(&samples::officer(), language, &proof()).unwrap();
+        assert!(file.contains("37 ms") && !file.contains("<form"), "{file}");
+    }
 }
 
 #[test]
@@ -253,6 +610,26 @@ fn an_officer_sees_whole_roots_evidence_and_rule_changes() {
         ["two headers at height 9", "2026-12-28", "grocer, drug", "current", "coalition audit"]
     {
         assert!(page.contains(words), "{words}");
+    }
+}
+
+#[test]
+fn a_report_file_stands_by_itself() {
+    let views = samples::officer();
+    for language in [Language::Chinese, Language::English] {
+        let file = report_file(&views, language, &proof()).unwrap();
+        for head in &views.status.heads {
+            assert!(file.contains(&head.root), "the whole root of {}", head.brand);
+        }
+        // nothing that runs, nothing from anywhere else, and where a hand signs
+        for forbidden in
+            ["<script", "<link", "<img", " src=", "url(", "@import", "onclick", "href=\"http"]
+        {
+            assert!(!file.contains(forbidden), "{forbidden}");
+        }
+        assert!(file.contains("default-src &#39;none&#39;") || file.contains("default-src 'none'"));
+        assert!(file.contains("________") && file.contains("@media print"));
+        assert!(file.contains(&format!("<html lang=\"{}\"", language.html_tag())));
     }
 }
 
@@ -274,7 +651,8 @@ fn a_manager_sees_rules_liability_expiry_and_corrections() {
         for word in said {
             assert!(page.contains(word), "{word}");
         }
-        for figure in ["1,234,567", "12,345.67", "3.7%", "−4,321", "−600", "54.00%", "27.00%"] {
+        for figure in ["1,234,567", "12,345.67", "3.7%", "−4,321", "−600", "\n1,000\n", "\n500\n"]
+        {
             assert!(page.contains(figure), "{figure}");
         }
         assert!(page.contains("&#60;script") && !page.contains("role=\"alert\""));
@@ -288,17 +666,179 @@ fn a_manager_sees_rules_liability_expiry_and_corrections() {
 }
 
 #[test]
+fn a_manager_sees_what_a_change_of_rules_needs_before_it_is_proposed() {
+    for (language, said) in [
+        (Language::Chinese, ["须公告", "最早生效", "4,321", "2026-09-21", "原为：365 天"]),
+        (
+            Language::English,
+            ["needs notice", "at the earliest", "4,321", "2026-09-21", "Was: 365 days"],
+        ),
+    ] {
+        let page = rules_page(&rules(), language, &proof(), &PAGES).unwrap();
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        assert!(page.contains("&#60;script") && page.matches("</textarea>").count() == 1);
+    }
+}
+
+#[test]
+fn a_manager_sees_how_many_are_in_a_segment_and_how_groups_of_a_campaign_do() {
+    for (language, said) in [
+        (
+            Language::Chinese,
+            ["25.0%", "30 天未消费", "1,000.00", "多在晚上", "共 2,000 名会员中有 7 名"],
+        ),
+        (
+            Language::English,
+            [
+                "25.0%",
+                "no purchase for 30 days",
+                "1,000.00",
+                "in the evening",
+                "7 of 2,000 members",
+            ],
+        ),
+    ] {
+        let page = segments_page(&segments(), language, &proof(), &PAGES).unwrap();
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        assert_eq!(
+            page.matches("value=\"drop\"").count(),
+            1,
+            "the rules' own are not dropped here"
+        );
+        assert_eq!(page.matches(" selected").count(), 2, "tier and hours of the draft");
+    }
+    for (language, said) in [
+        (Language::Chinese, ["十元券", "对照（无）", "进行中", "已结束"]),
+        (Language::English, ["Ten off", "nothing: control", "running", "ended"]),
+    ] {
+        let page = campaigns_page(&campaigns(), language, &proof(), &PAGES).unwrap();
+        let figures = ["30.0%", "+10.0 [−2.1, +21.7]", "12.34", "41 / 100"];
+        // how many were left out, and nobody who
+        let left_out = ["4,711", "win_back", "58"];
+        for word in said.into_iter().chain(figures).chain(left_out) {
+            assert!(page.contains(word), "{word}");
+        }
+        assert_eq!(page.matches("value=\"end\"").count(), 1, "what has ended is not ended again");
+    }
+}
+
+#[test]
+fn who_reviews_sees_cases_reasons_corrections_and_requests() {
+    for (language, said) in [
+        (Language::Chinese, ["同一设备", "停用", "已逾期", "待第二人同意", "不能支出或兑换"]),
+        (
+            Language::English,
+            ["one device", "stopped", "overdue", "second person", "held for review"],
+        ),
+    ] {
+        let page = reviews_page(&reviews(), language, &proof(), &PAGES).unwrap();
+        for word in said.into_iter().chain(["FS0****Z7EN", "one phone", "eva", "−600", "complaint"])
+        {
+            assert!(page.contains(word), "{word}");
+        }
+        assert!(page.contains("&#60;img") && !page.contains("<img"));
+    }
+}
+
+#[test]
 fn a_counter_sees_a_masked_member_and_no_coupons_code() {
     let page = staff_page(&counter(), Language::English, &proof(), &PAGES).unwrap();
     for word in ["FS0****Z7EN", "4,711", "Gold", "99 points", "Five yuan off", "2026-09-21"] {
         assert!(page.contains(word), "{word}");
     }
     assert!(!page.contains("0000-0000"), "a code is the member's to show");
-    // the card is in what the forms send, and nowhere else
-    assert_eq!(page.matches("FS0SE5S4Z7EN").count(), 2);
-    assert_eq!(page.matches("name=\"card\" value=\"FS0SE5S4Z7EN\"").count(), 2);
+    assert!(page.contains("138****5678") && page.contains("7QZ4-M3KD-0X9V"));
+    // forms name the member by the node's own number
+    assert_eq!(page.matches("name=\"member\" value=\"~0a0b\"").count(), 13);
+    assert!(page.contains("mug") && !page.contains("a1b2c3"), "a code is the member's to show");
+    for form in [
+        "exchange",
+        "send_back",
+        "link",
+        "link_code",
+        "adjust",
+        "give",
+        "request",
+        "consent",
+        "pay",
+        "hand_over",
+    ] {
+        let action = format!("name=\"action\" value=\"{form}\"");
+        assert_eq!(page.matches(&action).count(), 1, "{form}");
+    }
+    // of the brands only the one that is linked takes points, and only what is left goes back
+    let (_, to) = page.split_once("id=\"exchange-to\"").unwrap();
+    let (to, _) = to.split_once("</select>").unwrap();
+    assert!(to.contains("value=\"kids\"") && !to.contains("value=\"drug\""), "{to}");
+    assert!(page.contains("name=\"leaf\" value=\"5321\"") && page.contains("value=\"25\""));
+    assert!(page.contains("K7M2Q4XW9P") && page.contains("value=\"exchange kids\""));
+    let poor = StaffViews { links: Vec::new(), kinds: Vec::new(), ..counter() };
+    let poor = staff_page(&poor, Language::English, &proof(), &PAGES).unwrap();
+    for form in ["exchange", "give"] {
+        assert!(!poor.contains(&format!("name=\"action\" value=\"{form}\"")), "{form}");
+    }
     let nobody = staff_page(&StaffViews::default(), Language::English, &proof(), &PAGES).unwrap();
-    assert_eq!(nobody.matches("<form").count(), 2, "signing out, and looking up");
+    assert_eq!(nobody.matches("<form").count(), 3, "signing out, looking up, and enrolling");
+}
+
+#[test]
+fn a_member_sees_the_own_account_and_decides_on_it() {
+    for (language, said) in [
+        (
+            Language::Chinese,
+            ["可用积分", "金卡", "99 积分", "五元券", "接收优惠信息", "立即删除", "第 4 版"],
+        ),
+        (
+            Language::English,
+            [
+                "Points to spend",
+                "Gold",
+                "99 points",
+                "Five yuan off",
+                "Offers made to you",
+                "At once, and for good",
+                "version 4",
+            ],
+        ),
+    ] {
+        let page = own_page(&own(), language).unwrap();
+        for word in said.into_iter().chain(["4,711", "FS0****Z7EN", "0000-0000-0000-0000"]) {
+            assert!(page.contains(word), "{word}\n{page}");
+        }
+        // a reward by its words, not by its name in the rules
+        let towel = if language == Language::Chinese { "毛巾" } else { "Beach towel" };
+        assert!(page.contains(towel) && !page.contains("towel_2"), "{page}");
+        // what was agreed to, when, and to which notice
+        let of_notice = match language {
+            Language::Chinese => "2026-09-21，告知书第 3 版",
+            Language::English => "2026-09-21, notice version 3",
+        };
+        let at_counter = staff_page(&counter(), language, &proof(), &PAGES).unwrap();
+        assert!(page.contains(of_notice) && at_counter.contains(of_notice), "{page}{at_counter}");
+        let exchange = &own().account.exchanges[0].id;
+        assert!(page.contains(&format!("/my/exchanges/{exchange}/receipt")));
+        assert_eq!(page.matches("/receipt\"").count(), 1, "what is under way has no receipt");
+        assert_eq!(page.matches("name=\"granted\" value=\"no\"").count(), 1);
+        assert_eq!(page.matches("name=\"granted\" value=\"yes\"").count(), 1);
+        // a form for each of what a member does with other brands, each under a key of its own
+        for key in ["k-exchange", "k-link", "k-code", "k-back-kids-5321"] {
+            assert_eq!(page.matches(&format!("name=\"key\" value=\"{key}\"")).count(), 1, "{key}");
+        }
+        assert!(page.contains("K7M2Q4XW9P") && !page.contains("k-back-kids-5320"));
+        assert!(page.contains("&#60;script") && !page.contains("<script"));
+        // nothing of the console's: no page of it, no way to sign in to it
+        assert!(!page.contains("href=\"/sign-in") && !page.contains("/partner"));
+    }
+    let held = OwnViews {
+        account: OwnAccountView { on_hold: true, ..OwnAccountView::default() },
+        ..OwnViews::default()
+    };
+    let page = own_page(&held, Language::English).unwrap();
+    assert!(page.contains("keeps this account") && !page.contains("name=\"confirm\""));
 }
 
 #[test]
@@ -326,6 +866,38 @@ fn an_analyst_sees_cost_and_error_before_anything_is_spent() {
         assert!(page.contains("a &#60; b") && !page.contains("a < b"));
         assert_eq!(page.matches(" selected").count(), 2, "who answers, and a template's default");
     }
+    let page = questions_page(&views, Language::English, &proof(), &PAGES).unwrap();
+    // values are offered as SQL has them, each with its column
+    for word in ["&#39;DAIRY&#39;\tdepartment\n", "&#39;LET&#39;&#39;S EAT&#39;\tdepartment\n"] {
+        assert!(page.contains(word), "{word:?}\n{page}");
+    }
+    // what was asked before, in one line, when and by whom, what came of it, and the way back to it
+    let id = &views.answers[0].id;
+    for shown in [
+        "AS half_year, count(*) FROM b</code>".to_owned(),
+        " UTC · lin</small>".to_owned(),
+        "<td>released</td><td class=\"number\">0.0625</td><td class=\"number\">1.9</td>".to_owned(),
+        format!("href=\"/questions?again={id}&amp;lang=en\""),
+        format!("href=\"/questions/{id}/parquet\""),
+    ] {
+        assert!(page.contains(&shown), "{shown}\n{page}");
+    }
+    let mut others = samples::questions();
+    let lacking = QueryView {
+        sql: None,
+        asked_ms: None,
+        asked_by: None,
+        release: None,
+        step: "reading".to_owned(),
+        charged_pico_rho: 5_000_000_000,
+        ..samples::answered()
+    };
+    let long = QueryView { sql: Some("雪 ".repeat(500)), ..lacking.clone() };
+    others.answers = vec![lacking, long];
+    let page = questions_page(&others, Language::English, &proof(), &PAGES).unwrap();
+    assert_eq!(page.matches("<td>under way</td>").count(), 2, "{page}");
+    assert_eq!((page.matches("again=").count(), page.matches("/parquet").count()), (1, 0));
+    assert!(page.contains("雪 雪…") || page.contains("雪 …"), "{page}");
     let refused = QuestionsViews {
         problem: Some("no column brnd: it is brand".to_owned()),
         plan: None,
@@ -346,6 +918,8 @@ fn a_question_shows_its_step_and_then_its_answer() {
         answered.contains("11,873") && answered.contains("/parquet") && answered.contains("<svg")
     );
     assert!(!answered.contains("http-equiv=\"refresh\""), "it has ended");
+    // what was asked is there as it was written
+    assert!(answered.contains("AS half_year,\n count(*)") && answered.contains(" UTC · lin"));
     assert_eq!(answered.matches("✓").count(), 3);
     let waiting = QueryView { step: "committing".to_owned(), release: None, ..samples::answered() };
     let shown = page(&waiting, true);
@@ -400,7 +974,19 @@ fn an_administrator_sees_users_keys_backup_and_constitutions() {
         for word in said {
             assert!(page.contains(word), "{word}");
         }
-        for shown in ["officer, analyst", "3 / 4", "52,736", "&#60;/var&#62;", "rotate_vault_key"] {
+        for shown in [
+            "officer, analyst",
+            "3 / 4",
+            "52,736",
+            "&#60;/var&#62;",
+            "rotate_vault_key",
+            "value=\"end_sessions\"",
+            // the database password's, the certificate's, the first authority's and the shown one's last day
+            "2026-09-21",
+            "2027-01-15",
+            "2026-11-18",
+            "2027-05-11",
+        ] {
             assert!(page.contains(shown), "{shown}");
         }
         assert_eq!(page.matches("必须设置").count() + page.matches("must be set up").count(), 1);
@@ -410,8 +996,217 @@ fn an_administrator_sees_users_keys_backup_and_constitutions() {
         ..AdministrationViews::default()
     };
     let page = administration_page(&empty, Language::English, &proof(), &PAGES).unwrap();
-    assert!(page.contains("none since the node was started") && page.contains("being rotated"));
+    assert!(page.contains("none was made here yet") && page.contains("being rotated"));
     assert!(!page.contains("value=\"rotate_vault_key\""), "one is under way");
+}
+
+#[test]
+fn an_officer_sees_how_the_nodes_own_audit_went_and_what_it_found() {
+    let shown = |language, change: fn(&mut OfficerViews)| {
+        let mut views = samples::officer();
+        change(&mut views);
+        officer_page(&views, language, &proof(), &PAGES).unwrap()
+    };
+    for (language, none, found) in [
+        (Language::Chinese, "尚无结果。", "最近一次结果的内容"),
+        (Language::English, "There is no result yet.", "What the last result says"),
+    ] {
+        assert!(shown(language, |_| ()).contains(none));
+        let page = shown(language, |views| {
+            views.running_audit.made_ms = Some(1_795_000_000_000);
+            views.running_audit.took_ms = 61_000;
+            views.running_audit.findings = 1;
+            views.running_audit.failed = Some("log kids: <b>".to_owned());
+            let finding = AuditFindingView {
+                log: "drug".to_owned(),
+                height: Some(7),
+                entry: None,
+                rule: "tree/root".to_owned(),
+                message: "<script>".to_owned(),
+            };
+            let findings = vec![finding];
+            views.own_audit = Some(AuditView { findings, ..AuditView::default() });
+        });
+        for said in
+            [found, "2026-11-18", "61 s", "✕ 1", "&#60;b&#62;", "tree/root", "&#60;script&#62;"]
+        {
+            assert!(page.contains(said), "{said}");
+        }
+        assert!(page.contains("/officer/own-audit?lang="), "another can be asked for");
+    }
+    // and so does who reads the report that is signed and filed
+    for (language, none, said) in [
+        (Language::Chinese, "尚无结果。", "最近一次结果"),
+        (Language::English, "There is no result yet.", "The last result is of"),
+    ] {
+        let mut views = samples::officer();
+        let file = report_file(&views, language, &proof()).unwrap();
+        assert!(file.contains(none) && !file.contains(said), "{file}");
+        views.running_audit.made_ms = Some(1_795_000_000_000);
+        views.running_audit.findings = 1_234;
+        let finding = AuditFindingView {
+            log: "drug".to_owned(),
+            height: Some(7),
+            entry: None,
+            rule: "tree/root".to_owned(),
+            message: "<script>".to_owned(),
+        };
+        let findings = vec![finding];
+        let audit = AuditView { findings, findings_not_listed: 1_233, ..AuditView::default() };
+        views.own_audit = Some(audit);
+        let file = report_file(&views, language, &proof()).unwrap();
+        for said in [said, "2026-11-18", "1,234", "(+1,233)", "tree/root", "&#60;script&#62;"] {
+            assert!(file.contains(said), "{said}: {file}");
+        }
+        assert!(!file.contains(none) && !file.contains("<script"), "{file}");
+    }
+    // who is suspended from joint questions, and what a draft changes, in words
+    for (language, said) in [
+        (Language::Chinese, ["已暂停：未公开所认证的内容", "兑换比率由 1/2 改为 2/5"]),
+        (Language::English, ["suspended: did not open", "rate 1/2 becomes 2/5"]),
+    ] {
+        let page = shown(language, |_| ());
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        assert!(page.contains(&"9b".repeat(16)));
+    }
+    let running = shown(Language::English, |views| {
+        views.running_audit = RunningAuditView {
+            running: true,
+            logs: 2,
+            logs_all: 5,
+            entries: 1_200,
+            entries_all: 7_000,
+            ..RunningAuditView::default()
+        };
+    });
+    assert!(running.contains("2 / 5") && running.contains("1,200 / 7,000"), "{running}");
+    assert!(!running.contains("/officer/own-audit"), "one at a time");
+}
+
+fn user_views() -> UserViews {
+    let person = samples::administration().people.remove(1);
+    let (status, name) = (samples::status(), person.name.clone());
+    let ticked =
+        |role: Role| RoleBox { name: role.name(), is_ticked: person.roles.contains(&role) };
+    let roles = Role::ALL.map(ticked).to_vec();
+    UserViews { status, name, roles, person: Some(person), ..UserViews::default() }
+}
+
+#[test]
+fn a_user_has_a_page_with_what_changes_it_and_a_password_only_when_it_was_made() {
+    let shown = |language, change: fn(&mut UserViews)| {
+        let mut views = user_views();
+        change(&mut views);
+        user_page(&views, language, &proof(), &PAGES).unwrap()
+    };
+    for (language, said) in [
+        (Language::Chinese, ["移除用户", "合规、会员请求与台账", "取消第二因素"]),
+        (
+            Language::English,
+            ["Remove the user", "asks joint questions", "Take the second factor away"],
+        ),
+    ] {
+        let page = shown(language, |_| ());
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        assert!(page.contains("name=\"officer\" type=\"checkbox\" value=\"on\" checked"), "{page}");
+        assert!(page.contains("name=\"store\" type=\"checkbox\" value=\"on\">"), "{page}");
+        assert!(!page.contains("class=\"code\"") && !page.contains("one-time-code"));
+    }
+    let made = shown(Language::English, |views| {
+        views.password = Some(MadePassword("abcd".to_owned().into()));
+        views.has_second_factor = true;
+    });
+    assert!(
+        made.contains("<strong class=\"code\">abcd</strong>") && made.contains("one-time-code")
+    );
+    let views = UserViews {
+        password: Some(MadePassword("abcd".to_owned().into())),
+        ..UserViews::default()
+    };
+    assert!(!format!("{views:?}").contains("abcd"), "not where it is logged");
+    let nobody = shown(Language::English, |views| {
+        views.name = "<b>".to_owned();
+        views.person = None;
+    });
+    assert!(nobody.contains("There is no such user.") && nobody.contains("&#60;b&#62;"));
+    assert!(!nobody.contains("value=\"remove\""));
+}
+
+fn draft_views() -> DraftViews {
+    DraftViews {
+        status: samples::status(),
+        draft: samples::draft(),
+        has_second_factor: true,
+        ..DraftViews::default()
+    }
+}
+
+#[test]
+fn a_draft_is_read_in_one_language_and_signed_and_decided_on_where_that_can_be() {
+    for (language, said, not) in [
+        (
+            Language::Chinese,
+            ["兑换比率由 1/2 改为 2/5", "隐私预算", "加入", "退出", "不通过"],
+            "rate 1/2 becomes",
+        ),
+        (
+            Language::English,
+            ["rate 1/2 becomes 2/5", "Privacy budget", "joins", "leaves", "declines it"],
+            "兑换比率由",
+        ),
+    ] {
+        let page = draft_page(&draft_views(), language, &proof(), &PAGES).unwrap();
+        for word in said {
+            assert!(page.contains(word), "{word}");
+        }
+        assert!(!page.contains(not), "{not}: the other language's words");
+        for shown in [
+            "drug &#60;shop&#62;",
+            "value=\"sign\"",
+            "value=\"adopt\"",
+            "value=\"decline\"",
+            "value=\"remove\"",
+            "1 / 4",
+            "2 / 4",
+            "id=\"sign-code\"",
+            "id=\"decide-code\"",
+            "enctype=\"multipart/form-data\"",
+            "coalition constitution sign",
+        ] {
+            assert!(page.contains(shown), "{shown}");
+        }
+        // what is of one topic stands together: one heading for two rates
+        assert_eq!(page.matches("<h3>").count(), 2);
+        let list = administration_page(&samples::administration(), language, &proof(), &PAGES);
+        assert!(
+            list.unwrap().contains(&format!("/administration/drafts/{}?lang", "b2".repeat(32)))
+        );
+    }
+    let shown = |change: fn(&mut DraftViews)| {
+        let mut views = draft_views();
+        change(&mut views);
+        draft_page(&views, Language::English, &proof(), &PAGES).unwrap()
+    };
+    let others = shown(|views| views.draft.has_own_keys = false);
+    assert!(!others.contains("value=\"sign\"") && others.contains("cannot sign it"));
+    let unsigned = shown(|views| views.draft.state = "unsigned".to_owned());
+    assert!(!unsigned.contains("value=\"adopt\"") && unsigned.contains("that joins has signed"));
+    let decided = shown(|views| {
+        views.draft.state = "taken".to_owned();
+        views.draft.brands[0].stance = Some("adopted".to_owned());
+        views.draft.brands[0].signed = true;
+    });
+    for gone in ["adopt", "sign", "remove"] {
+        assert!(!decided.contains(&format!("value=\"{gone}\"")), "{gone}");
+    }
+    assert!(!shown(|views| views.has_second_factor = false).contains("one-time-code"));
+    let problem = shown(|views| views.problem = Some("<b>".to_owned()));
+    assert!(problem.contains("role=\"alert\">&#60;b&#62;"), "{problem}");
+    assert!(shown(|views| views.draft.changes.clear()).contains("Nothing but its number"));
 }
 
 #[test]
@@ -425,7 +1220,8 @@ fn an_empty_node_has_a_page() {
 fn pages_stand_under_the_strict_policy_and_for_screen_readers() {
     for (language, page) in pages() {
         let script = |name| format!("<script src=\"/{name}.js\" defer></script>");
-        let page = page.replace(&script("console"), "").replace(&script("receipt"), "");
+        let own = ["console", "receipt", "partner"].map(script);
+        let page = own.iter().fold(page, |page, script| page.replace(script, ""));
         for forbidden in [
             "<script",
             " style=",
@@ -443,10 +1239,11 @@ fn pages_stand_under_the_strict_policy_and_for_screen_readers() {
         assert_eq!(page.matches("<h1").count(), 1);
         assert_eq!(page.matches("<table").count(), page.matches("<caption>").count());
         assert_eq!(page.matches("<svg").count(), page.matches("role=\"img\" aria-label=").count());
-        let hidden = page.matches("type=\"hidden\"").count();
+        // what is sent along, and the name that a password manager looks for
+        let hidden = ["type=\"hidden\"", "readonly hidden>"].map(|it| page.matches(it).count());
         let fields = ["<input", "<select", "<textarea"].map(|field| page.matches(field).count());
         let labels = page.matches("<label for=").count();
-        assert_eq!(fields.iter().sum::<usize>() - hidden, labels);
+        assert_eq!(fields.iter().sum::<usize>() - hidden.iter().sum::<usize>(), labels);
     }
 }
 

@@ -2,6 +2,20 @@
 
 use std::borrow::Borrow;
 
+/// A text as it stands in the query of an address (RFC 3986, 2.1).
+pub(super) fn in_query(text: &str) -> String {
+    let mut written = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                written.push(char::from(byte));
+            }
+            byte => written.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    written
+}
+
 /// With a comma at the thousands.
 pub(super) fn grouped(number: impl Borrow<u64>) -> String {
     let digits = number.borrow().to_string();
@@ -25,6 +39,21 @@ pub(super) fn rounded(value: impl Borrow<f64>) -> String {
     let magnitude = value.abs().round() as u64;
     let sign = if value < 0.0 && magnitude > 0 { "−" } else { "" };
     format!("{sign}{}", grouped(magnitude))
+}
+
+/// A value with as many decimals as its size is worth: a share is not read as 0 or 1.
+pub(super) fn figure(value: impl Borrow<f64>) -> String {
+    let value: f64 = *value.borrow();
+    let decimals = match value.abs() {
+        small if small < 1.0 => 3,
+        middle if middle < 100.0 => 1,
+        // and what is no number
+        _ => return rounded(value),
+    };
+    let text = format!("{:.decimals$}", value.abs());
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    let sign = if value < 0.0 && text != "0" { "−" } else { "" };
+    format!("{sign}{text}")
 }
 
 /// Pico-rho as rho, exact, without idle zeros.
@@ -77,7 +106,7 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
 }
 
 /// UTC, to the second; none for 0 or what no calendar holds.
-pub(super) fn utc(milliseconds: u64) -> Option<String> {
+pub fn utc(milliseconds: u64) -> Option<String> {
     let milliseconds = i64::try_from(milliseconds).ok().filter(|milliseconds| *milliseconds > 0)?;
     let time = jiff::Timestamp::from_millisecond(milliseconds).ok()?;
     Some(time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
@@ -87,6 +116,12 @@ pub(super) fn utc(milliseconds: u64) -> Option<String> {
 pub(super) fn day(milliseconds: impl Borrow<u64>) -> String {
     let time = utc(*milliseconds.borrow()).unwrap_or_default();
     time.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// The day of it in China; nothing for what no calendar holds.
+pub(super) fn china_day(milliseconds: u64) -> String {
+    const EIGHT_HOURS: u64 = 8 * 60 * 60 * 1000;
+    day(milliseconds.saturating_add(EIGHT_HOURS))
 }
 
 /// The first characters of a hash.
@@ -107,6 +142,13 @@ mod tests {
         assert_eq!(rounded(-1234.4), "−1,234");
         assert_eq!(rounded(-0.2), "0");
         assert_eq!(rounded(f64::NAN), "–");
+        assert_eq!(figure(0.5153), "0.515");
+        assert_eq!(figure(-0.0001), "0");
+        assert_eq!(figure(-12.25), "−12.2");
+        assert_eq!(figure(20.0), "20");
+        assert_eq!(figure(1234.4), "1,234");
+        assert_eq!(figure(f64::NAN), "–");
+        assert_eq!(figure(f64::INFINITY), "–");
         assert_eq!(rho(0), "0");
         assert_eq!(yuan(0), "0.00");
         assert_eq!(yuan(123_456_789_000_u64), "1,234.57");
@@ -122,6 +164,7 @@ mod tests {
     #[test]
     fn times_are_utc_or_absent() {
         assert_eq!(utc(1_790_000_000_000).as_deref(), Some("2026-09-21 14:13:20 UTC"));
+        assert_eq!(china_day(1_790_006_400_000), "2026-09-22");
         assert_eq!(utc(0), None);
         assert_eq!(utc(u64::MAX), None);
     }

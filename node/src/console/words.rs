@@ -91,6 +91,12 @@ words! {
     signed_in_as: "当前用户：", "Signed in as";
     user: "用户名", "User name";
     password: "密码", "Password";
+    code: "动态码", "Code of the second factor";
+    code_if_any: "动态码或恢复码（如已设置第二因素）", "Code of the second factor, if you have one";
+    code_needed: "此账号已启用第二因素：请再次输入密码，并输入验证器显示的动态码。",
+        "This user has a second factor: enter the password again, and the code that the authenticator shows.";
+    code_wrong: "动态码不正确、已过期或已用过：请等待下一个动态码。",
+        "The code is wrong, too old, or was used already: wait for the next one.";
     sign_in_for_more: "会员、兑换、隐私预算与查询结果需登录后查看。",
         "Sign in to see members, exchanges, the privacy budget and released answers.";
     sign_in_note: "账号由本节点管理员创建。登录状态保持 30 分钟。",
@@ -174,6 +180,7 @@ words! {
     budget_analyst: "分析账户", "Analyst account";
     budget_whole: "全部", "all";
     budget_share: "额度", "Quota";
+    budget_more: "更多分析账户", "More analysts";
     budget_from_logs: "全部由已认证账本逐条加总得出，任何人都可以重新核算；其他品牌分析账户的额度只有该品牌知道。",
         "Added up from the certified logs, entry by entry, as anyone can; shares of another brand's analysts are known there alone.";
     budget_none: "本节点没有隐私预算账户。", "This node has no privacy budget account.";
@@ -181,7 +188,7 @@ words! {
 
     release: "最近一次联合查询结果", "Latest joint answer";
     release_none: "还没有发布过联合查询结果。", "No joint answer has been released yet.";
-    release_chart: "点为加噪结果，横线为 95% 区间", "Dots are noised values, lines their 95 % intervals";
+    release_chart: "点为加噪结果，横线或色带为 95% 区间", "Dots are noised values, lines or the band their 95 % intervals";
     release_table: "数值表", "Table of values";
     release_caption: "加噪结果与 95% 区间", "Noised values with 95 % intervals";
     interval: "95% 区间", "95 % interval";
@@ -189,13 +196,18 @@ words! {
     release_participants: "参与品牌", "Participants";
     release_statement: "隐私声明", "Privacy statement";
     release_hash: "结果哈希", "Hash of the release";
-    release_cut: "仅显示前 60 行；全部结果见接口 /api/v1/queries。",
-        "The first 60 rows are shown; the API has them all under /api/v1/queries.";
+    release_cut: "仅显示前 60 行；全部结果可在该问题的页面下载，或经接口 /api/v1/queries/{id} 分页获取。",
+        "The first 60 rows are shown; the question's page has them all as a file, the API in pages under /api/v1/queries/{id}.";
 
     nav_status: "状态", "State of the node";
     nav_partner: "合作方", "Partner";
     nav_questions: "提问", "Questions";
+    nav_figures: "数据", "Figures";
     nav_programme: "积分计划", "Points programme";
+    nav_rules: "规则", "Rules";
+    nav_segments: "人群", "Segments";
+    nav_campaigns: "活动", "Campaigns";
+    nav_reviews: "复核", "Reviews";
     nav_staff: "柜台", "Counter";
     nav_officer: "合规", "Compliance";
     nav_administration: "运维", "Administration";
@@ -205,7 +217,7 @@ words! {
     partner_page: "兑换、额度与清算", "Exchanges, limits and clearing";
     positions: "与各品牌的往来", "Positions with each brand";
     positions_caption: "各品牌之间尚未清偿的金额与信用额度", "What is owed and not yet discharged, and the credit limit";
-    net_chart: "净额：向右为对方应付，向左为本品牌应付", "Net: to the right what they owe, to the left what this brand owes";
+    net_chart: "净额：由应付方流向应收方，宽度即金额；本品牌应付的为红色", "Net: from who owes to who is owed, as wide as the amount; what this brand owes is red";
     no_partners: "联盟中没有其他品牌。", "There are no other brands.";
     they_owe: "对方应付", "They owe";
     we_owe: "本品牌应付", "We owe";
@@ -213,9 +225,18 @@ words! {
     next_step: "下一步", "Next step";
     yuan_note: "金额单位为元，按微分精确记账；此处四舍五入到分。付款在联盟之外、经持牌机构完成。",
         "In yuan, booked exactly to the micro-fen and rounded to the fen here. Payments are made outside, through a licensed institution.";
-    latest_exchanges: "最近的兑换", "Latest exchanges";
-    latest_caption: "本品牌会员发起的最近 25 笔", "The latest 25 of this brand's members";
+    latest_exchanges: "兑换", "Exchanges";
+    latest_caption: "本品牌会员发起，最新的在前，每页 25 笔", "Of this brand's members, the newest first, 25 a page";
     no_exchanges: "还没有兑换。", "There are no exchanges yet.";
+    no_such_exchanges: "这里没有符合条件的兑换。", "There are no such exchanges here.";
+    any_brand: "全部品牌", "every brand";
+    any_state: "全部状态", "every state";
+    filter_list: "筛选", "Filter";
+    older_exchanges: "更早的兑换", "Older exchanges";
+    newer_exchanges: "较新的兑换", "Newer exchanges";
+    live_on: "列表自动更新。", "The list updates by itself.";
+    live_away: "节点暂时无法连接，正在重试。", "The node cannot be reached; trying again.";
+    live_over: "已停止自动更新：请重新加载本页。", "The list updates no longer: load the page again.";
     requested_at: "申请时间", "Requested at";
     to_brand: "转往", "To";
     from_brand: "来自", "From";
@@ -230,6 +251,13 @@ words! {
     received_caption: "其他品牌会员转入的最近 20 笔", "The latest 20 from other brands' members";
     clearing: "清算", "Clearing";
     cut_off: "清算截止时间（UTC）", "Cut-off (UTC)";
+    clearings_caption: "本节点所知的清算截止，最新在前", "The cut-offs that this node knows, the newest first";
+    no_clearings: "还没有任何品牌关账。", "No brand has closed a cut-off yet.";
+    to_pay: "待本品牌付款", "To pay";
+    to_confirm: "待本品牌确认到账", "To confirm";
+    superseded: "由后一期清算单涵盖", "in a later statement";
+    earlier_cut_offs: "更早的清算截止", "Earlier cut-offs";
+    silent: "超过24小时未确认", "silent for over 24 h";
     show: "查看", "Show";
     statement_hash: "对账单哈希", "Hash of the statement";
     closed_brands: "已关账品牌", "Brands closed:";
@@ -275,6 +303,8 @@ words! {
         "Download the published logs (/checkpoint, /certificates, /tile/) and audit them offline on another machine:";
     signature_line: "合规负责人签名", "Compliance officer";
     date_line: "日期", "Date";
+    report_file: "下载报告文件", "Download the report as a file";
+    report_file_hint: "单个 HTML 文件，可打印；电子签名与核验：", "One HTML file that can be printed; to sign and verify it:";
 
     node_time: "节点时间", "Node time";
     refresh_off: "停止自动刷新", "Stop refreshing";

@@ -16,6 +16,15 @@ use crate::vault::KeyError;
 /// What a certificate's field `certificate` says.
 const VERSION: &str = "coalition erasure v0";
 
+/// What a database leaves of a record that was deleted: SECURITY.md, boundary 4, says the same.
+const FREED: &str = "the key that was erased, wrapped, in freed space of the database's files (in PostgreSQL, of dead rows and \
+    of the log written ahead): until that space is used again or the brand's key of that time, which alone opens it, is \
+    destroyed after its rotation, whichever is first · 已删除的密钥在数据库文件已释放的空间中的密文（PostgreSQL为失效行与预写日志）：\
+    至该空间被重新使用，或品牌轮换密钥后销毁当时的品牌密钥为止（唯有该密钥可解开），以先到者为准";
+/// What was copied before.
+const BACKUPS: &str = "backups made before, encrypted, without their keys: until each is deleted or the brand's key of its \
+    time is destroyed, whichever is first · 此前所做的备份（已加密，不含密钥）：至备份被删除或当时的品牌密钥被销毁为止，以先到者为准";
+
 /// A certificate, in the order in which its fields are written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +50,7 @@ pub struct Certificate {
     pub facts_removed_by_ms: u64,
     /// Brands that are told to drop the link to the member.
     pub told: Vec<String>,
-    /// What stays, and why.
+    /// What stays, and why, or until when.
     pub kept: Vec<String>,
 }
 
@@ -52,11 +61,17 @@ impl Certificate {
         request: String,
         (opened, erased, removed_by): (Timestamp, Timestamp, Timestamp),
         told: &[BrandId],
+        known_days: u64,
         random: &dyn SecureRandom,
     ) -> Result<Self, KeyError> {
         let mut salt = [0; 16];
         random.fill(&mut salt).map_err(|_| KeyError::Random)?;
         let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect();
+        let hashes = format!(
+            "for at most {known_days} days keyed hashes of card, keys, telephone number and accounts, so that an old \
+             list makes nobody a member again · 卡号、标识、手机号与账号的带密钥散列值，至多保留{known_days}天，使旧名单不会\
+             再次将其登记为会员"
+        );
         Ok(Self {
             certificate: VERSION.to_owned(),
             brand: brand.to_string(),
@@ -66,19 +81,23 @@ impl Certificate {
             salt: hex(&salt),
             subject: subject(&salt, card),
             erased: words(&[
-                "identifiers",
-                "attributes",
-                "consents",
-                "links to other brands",
-                "pseudonyms",
-                "the key under which all of it was kept",
+                "identifiers · 身份标识",
+                "attributes · 会员资料",
+                "consents · 同意记录",
+                "links to other brands · 与其他品牌的关联",
+                "pseudonyms · 假名",
+                "the key under which all of it was kept · 以上内容的加密密钥",
             ]),
             facts_removed_by_ms: removed_by.unix_ms(),
             told: told.iter().map(ToString::to_string).collect(),
             kept: words(&[
-                "points under a number that stands for nobody any more",
-                "sealed entries of the published log under handles that lead to nobody here",
-                "the operation log, masked",
+                "points under a number that stands for nobody any more · 已不对应任何人的编号下的积分",
+                "sealed entries of the published log under handles that lead to nobody here · \
+                 公开日志中的密封条目，其标识在本品牌已不对应任何人",
+                "the operation log, masked · 掩码后的操作日志",
+                &hashes,
+                FREED,
+                BACKUPS,
             ]),
         })
     }
@@ -149,12 +168,28 @@ mod tests {
             "00".repeat(16),
             (at(1), at(2), at(3)),
             &[BrandId::new("kids").unwrap()],
+            210,
             &SystemRandom::new(),
         )
         .unwrap();
         assert!(made.is_about("CARD-1") && !made.is_about("CARD-2"));
         let text = made.to_text().unwrap();
         assert!(!text.contains("CARD-1"));
+        assert!(made.kept.iter().any(|it| it.starts_with("for at most 210 days")), "{made:?}");
+        // what can be recovered for a time is not told as gone: what it is, and until when
+        for (remainder, until, chinese) in [
+            ("the key that was erased, wrapped, in freed space", "used again", "预写日志"),
+            ("backups made before", "is deleted", "备份被删除"),
+        ] {
+            let told = made.kept.iter().find(|it| it.starts_with(remainder)).unwrap();
+            assert!(told.contains(": until ") && told.contains(until), "{told}");
+            assert!(told.contains(chinese) && told.contains("为止"), "{told}");
+        }
+        // every word in both languages
+        for word in made.erased.iter().chain(&made.kept) {
+            let (english, chinese) = word.split_once(" · ").unwrap();
+            assert!(!english.is_empty() && chinese.chars().any(|it| it > '\u{2fff}'), "{word}");
+        }
         let read: Certificate = serde_json::from_str(&text).unwrap();
         assert_eq!(read, made);
         assert_eq!(certificate_hash(&text), certificate_hash(&read.to_text().unwrap()));

@@ -75,6 +75,7 @@ impl Desk {
             id.to_string(),
             (request.opened, at, removed_by),
             &told,
+            self.rules.erased_known_days(),
             &*self.sealed.random,
         )?;
         let text = certificate.to_text().map_err(|_| DeskError::Damaged("certificate"))?;
@@ -119,6 +120,16 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// Destroys what is left of those who were erased so long ago that it is not to be known any more. Says how many
+    /// keys were destroyed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn forget_erased_long_ago(&self, at: Timestamp) -> Result<u64, DeskError> {
+        let before = at.unix_ms().saturating_sub(self.rules.erased_known.get());
+        Ok(self.vault.forget_tombstones(Timestamp::from_unix_ms(before))?)
     }
 
     /// A certificate by its hash.

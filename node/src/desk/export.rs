@@ -1,14 +1,16 @@
 //! Everything a brand holds of a member, as one JSON document for the member (PIPL art. 45).
 //!
-//! Complete: each of the places where something of a member is kept has its part here, and a test
-//! holds the list of fields against the vault's. What is held as a keyed hash alone is named without a
-//! value, for there is none.
+//! Complete: each of the places where something of a member is kept has its part here. A test has the list of every keyspace
+//! of the store, each exported or with why not; the programme's state is taken apart part by part, so that a new one does not
+//! compile without its place (`programme::state::Held`). What is held as a keyed hash alone is named without a value, for
+//! there is none. What is not here: the operation log, which says what the brand's staff did, and the logs of the
+//! alliance, where a member stands as a number and exchanges are in [`MemberExport::exchanges`].
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-use crate::service::{ExchangeView, LinkView, ReceivedView};
+use crate::service::{ExchangeView, LinkView, ProgrammeExport, ReceivedView};
 
 /// All that is held of one member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -39,6 +41,10 @@ pub struct MemberExport {
     pub received: Vec<ReceivedView>,
     /// Purchase lines.
     pub purchases: Vec<ExportedLine>,
+    /// What the points programme holds: lots, tier, coupons, rewards, requests to the service, what is remembered, payments,
+    /// corrections, reviews, notices; none while the brand has no programme.
+    #[serde(default)]
+    pub programme: Option<ProgrammeExport>,
     /// Requests.
     pub requests: Vec<RequestView>,
     /// Members who were merged into this one, and when.
@@ -75,6 +81,22 @@ pub struct ExportedLine {
     pub amount_fen: i64,
     /// `store`, `app`, `mini_program` or `ecommerce`, if that is known.
     pub channel: Option<String>,
+    /// What coupons took off it, in fen, if that is known.
+    pub coupon_fen: Option<i64>,
+    /// Whether an electronic card was shown, if that is known.
+    pub electronic_card: Option<bool>,
+    /// At which store, if that is kept.
+    #[serde(default)]
+    pub store: Option<String>,
+    /// In which region, if that is kept.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Of which label, if that is kept.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// In which hour of the day, 0 to 23, if that is kept.
+    #[serde(default)]
+    pub hour: Option<i64>,
 }
 
 /// A decision on the use of data.

@@ -8,6 +8,7 @@
 pub mod alerts;
 mod certificate;
 pub mod deadline;
+mod enrolment;
 mod erasure;
 mod export;
 mod operations;
@@ -15,6 +16,7 @@ mod record;
 mod records;
 mod requests;
 mod settings;
+mod users;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,29 +24,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use minicbor::{Decode, Encode};
 use protocol::ids::BrandId;
 use protocol::time::{Milliseconds, Timestamp};
+use ring::hmac;
 
 use self::alerts::{Found, Limits, Watch};
 use self::deadline::Calendar;
 use self::records::Sealed;
 pub use certificate::{Certificate, certificate_hash, from_hex, hex};
+pub use enrolment::{Enrolled, Newcomer};
 pub use erasure::Erased;
 pub use export::*;
 pub use operations::{Deed, Head, Note, Operation, OperationLog};
 pub(crate) use record::request_view;
 pub use record::{IdentifierView, MemberRecordView, PairView};
 pub use records::{Assessment, Breach, Occasion};
-pub use requests::{Request, RequestKind, RequestNumber, RequestState};
+pub use requests::{Request, RequestKey, RequestKind, RequestNumber, RequestState};
 pub use settings::DeskSettings;
 
+use zeroize::Zeroizing;
+
 use crate::metrics::Metrics;
-use crate::store::{Keyspace, Store, StoreError};
+use crate::store::{Keyspace, Store, StoreError, Write};
 use crate::vault::{
-    Attribute, CardNumber, Consent, CorrectionError, HeldBrandKey, Identifier, IdentifierError,
-    KeyError, LegalHold, MemberId, MergeError, Random, Sighting, Vault, VaultError, masked,
-    masked_value,
+    Attribute, CardNumber, Consent, CorrectionError, DataKey, Identifier, IdentifierError,
+    KEY_BYTES, KeyError, LegalHold, MemberId, MergeError, Random, Sighting, Vault, VaultError,
+    masked, masked_value,
 };
 
 const ALERTS: Keyspace = "desk_alert";
+/// Most assessments, and most breaches, that are looked through at once.
+const RECORDS_MAX: usize = 10_000;
 /// Who acts when it is the member, and when it is the node itself.
 pub const MEMBER: &str = "member";
 /// The node itself.
@@ -74,6 +82,9 @@ pub enum DeskError {
     /// A record that this version did not write, or that somebody took away.
     #[error("the stored {0} cannot be read, or something of it is missing")]
     Damaged(&'static str),
+    /// The card is another's.
+    #[error("the card, or what came with it, is another member's")]
+    Taken,
     /// Nobody has this.
     #[error("no member has this card number, or none any more")]
     UnknownMember,
@@ -108,12 +119,25 @@ pub struct DeskRules {
     pub calendar: Calendar,
     /// Days until an erased member's purchase lines are out of every file.
     pub facts_days: u16,
+    /// For how long it is known that somebody was erased.
+    pub erased_known: Milliseconds,
     /// How long after it was found a breach must have been told.
     pub breach_within: Milliseconds,
     /// After which time the head of the operation log goes into the brand's log, if it has grown.
     pub operations_after: Milliseconds,
     /// What counts as unusual.
     pub limits: Limits,
+    /// Version of the notice that members' own pages show.
+    pub notice_version: u32,
+    /// Where it is.
+    pub notice_url: Option<String>,
+}
+
+impl DeskRules {
+    /// Within how many days of an erasure nothing of it is known any more: keys are destroyed a period at a time.
+    const fn erased_known_days(&self) -> u64 {
+        self.erased_known.get() / 86_400_000 + 30
+    }
 }
 
 /// An alert as it is kept.
@@ -148,7 +172,6 @@ pub struct Desk {
     sealed: Sealed,
     rules: DeskRules,
     metrics: Metrics,
-    brand_key: Arc<HeldBrandKey>,
 }
 
 impl std::fmt::Debug for Desk {
@@ -165,7 +188,6 @@ impl Desk {
     pub fn open(
         vault: Arc<Vault>,
         store: Arc<dyn Store>,
-        brand_key: Arc<HeldBrandKey>,
         random: Random,
         rules: DeskRules,
         metrics: Metrics,
@@ -177,7 +199,7 @@ impl Desk {
         )?;
         let sealed = Sealed { store, key: vault.file_key("desk")?, random };
         let watch = Mutex::new(Watch::new(rules.limits));
-        let desk = Self { vault, log, watch, sealed, rules, metrics, brand_key };
+        let desk = Self { vault, log, watch, sealed, rules, metrics };
         desk.finish_erasures()?;
         Ok(desk)
     }
@@ -192,6 +214,15 @@ impl Desk {
     #[must_use]
     pub const fn log(&self) -> &OperationLog {
         &self.log
+    }
+
+    /// What seals where pages of this node's lists begin, as long as the desk's key is the same.
+    #[must_use]
+    pub(crate) fn cursor_key(&self) -> DataKey {
+        let desk = hmac::Key::new(hmac::HMAC_SHA256, self.sealed.key.expose());
+        let mut key = [0; KEY_BYTES];
+        key.copy_from_slice(hmac::sign(&desk, b"coalition list cursors v0").as_ref());
+        DataKey::from_bytes(key)
     }
 
     /// The operator's figures.
@@ -217,6 +248,15 @@ impl Desk {
         self.vault.by_card(&card)?.ok_or(DeskError::UnknownMember)
     }
 
+    /// The card number of the member who is named so.
+    ///
+    /// # Errors
+    /// When nobody is, or the store or the key fails.
+    pub fn card_of(&self, name: &str) -> Result<Zeroizing<String>, DeskError> {
+        let profile = self.vault.profile(self.member(name)?)?;
+        Ok(Zeroizing::new(profile.card.expose().to_owned()))
+    }
+
     /// Enters what somebody is about to do; on the disk when this returns. Gives what is unusual in it.
     ///
     /// # Errors
@@ -228,6 +268,17 @@ impl Desk {
             self.raise(found, at)?;
         }
         Ok(found)
+    }
+
+    /// The same of several entries at once, with what they tell of in the same transaction.
+    fn note_with(&self, notes: Vec<Note>, told: &[Write], at: Timestamp) -> Result<(), DeskError> {
+        for operation in self.log.write_with(notes, told, at)? {
+            let found = self.watch().operation(&operation);
+            for found in &found {
+                self.raise(found, at)?;
+            }
+        }
+        Ok(())
     }
 
     /// A member gained points: whether that was too many.
@@ -369,15 +420,46 @@ impl Desk {
         identifiers: &[Identifier],
         at: Timestamp,
     ) -> Result<Sighting, DeskError> {
-        // points have no way from one member to another yet: halves are for review
+        let mut is_known = false;
+        for identifier in identifiers {
+            is_known |= self.vault.by_identifier(identifier)?.is_some();
+        }
+        if !is_known {
+            let kinds: Vec<&str> = identifiers.iter().map(|it| it.kind().name()).collect();
+            let what = format!("somebody nobody knew: {}", kinds.join(", "));
+            self.note(Note::new(by, Deed::Intake, what).about_many(1), at)?;
+        }
+        // two members who both have a name, and so perhaps points, become one by a person's review only: points that
+        // were moved stay with who stays
         let sighting = self.vault.sight(identifiers, &[], false, at)?;
+        self.note_merges(by, &sighting, at)?;
+        Ok(sighting)
+    }
+
+    fn note_merges(&self, by: &str, sighting: &Sighting, at: Timestamp) -> Result<(), DeskError> {
         for absorbed in &sighting.absorbed {
             let note = Note::new(by, Deed::Merge, "a member without a name was merged")
                 .about(sighting.member)
                 .changed(Some(member_name(*absorbed)), Some(member_name(sighting.member)));
             self.note(note, at)?;
         }
-        Ok(sighting)
+        Ok(())
+    }
+
+    /// The number by which a till knows a member: the card, or what the vault gave to who has none. Entered in the
+    /// operation log first.
+    ///
+    /// # Errors
+    /// When there is no such member, or the store or a key fails.
+    pub fn reference(
+        &self,
+        by: &str,
+        member: MemberId,
+        at: Timestamp,
+    ) -> Result<Zeroizing<String>, DeskError> {
+        let note = Note::new(by, Deed::Session, "the number of whoever was recognised");
+        self.note(note.about(member), at)?;
+        Ok(Zeroizing::new(self.vault.profile(member)?.card.expose().to_owned()))
     }
 
     // --- merging
@@ -484,7 +566,19 @@ impl Desk {
     /// # Errors
     /// When the store or the key fails.
     pub fn assessments(&self) -> Result<Vec<Assessment>, DeskError> {
-        self.sealed.assessments()
+        self.sealed.assessments(None, RECORDS_MAX)
+    }
+
+    /// Assessments behind a number, oldest first, so many at most.
+    ///
+    /// # Errors
+    /// When the store or the key fails.
+    pub fn assessments_after(
+        &self,
+        number: Option<u32>,
+        most: usize,
+    ) -> Result<Vec<Assessment>, DeskError> {
+        self.sealed.assessments(number, most)
     }
 
     /// Enters a breach; the clock runs from when it was found.
@@ -522,7 +616,19 @@ impl Desk {
     /// # Errors
     /// When the store or the key fails.
     pub fn breaches(&self) -> Result<Vec<Breach>, DeskError> {
-        self.sealed.breaches()
+        self.sealed.breaches(None, RECORDS_MAX)
+    }
+
+    /// Breaches behind a number, oldest first, so many at most.
+    ///
+    /// # Errors
+    /// When the store or the key fails.
+    pub fn breaches_after(
+        &self,
+        number: Option<u32>,
+        most: usize,
+    ) -> Result<Vec<Breach>, DeskError> {
+        self.sealed.breaches(number, most)
     }
 
     /// Enters who was told of a breach.
@@ -581,16 +687,18 @@ impl Desk {
     /// Begins to rotate the key of the vault; [`Self::rewrap`] does the rest.
     ///
     /// # Errors
-    /// As of [`HeldBrandKey::begin_rotation`].
+    /// As of [`Vault::begin_rotation`].
     pub fn begin_rotation(&self, by: &str, at: Timestamp) -> Result<(), DeskError> {
         self.note(Note::new(by, Deed::Keys, "rotation of the vault's key begun"), at)?;
-        Ok(self.brand_key.begin_rotation(&*self.sealed.random)?)
+        Ok(self.vault.begin_rotation()?)
     }
 
     /// Whether a rotation is under way.
-    #[must_use]
-    pub fn is_rotating(&self) -> bool {
-        self.brand_key.is_rotating()
+    ///
+    /// # Errors
+    /// When the key service fails.
+    pub fn is_rotating(&self) -> Result<bool, DeskError> {
+        Ok(self.vault.is_rotating()?)
     }
 
     /// Wraps again what an older key wraps, and forgets the older key. Blocks; may be interrupted.
@@ -604,7 +712,7 @@ impl Desk {
         })?;
         // a record written meanwhile by whoever had taken the old key before it was replaced
         let done = self.vault.rewrap(&mut |_| {})?;
-        self.brand_key.end_rotation()?;
+        self.vault.end_rotation()?;
         self.note(Note::new(NODE, Deed::Keys, "rotation of the vault's key ended"), at)?;
         Ok(done.looked_at)
     }

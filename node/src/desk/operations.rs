@@ -5,7 +5,7 @@
 //! in after the fact. At rest they are sealed under a key of the brand's. Holds no value in clear: who
 //! writes an entry masks it first.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use minicbor::{Decode, Encode};
 use protocol::codec;
@@ -67,11 +67,30 @@ pub enum Deed {
     /// Something unusual was found in this log.
     #[n(13)]
     Alert,
+    /// What looked like fraud was reviewed: accounts go on, or are stopped.
+    #[n(14)]
+    Review,
+    /// A draft of the next constitution was signed, adopted or declined.
+    #[n(15)]
+    Constitution,
+    /// Something was done in the points programme: a correction, a coupon, an action for a member, rules, stock, a
+    /// campaign.
+    #[n(16)]
+    Programme,
+    /// Members or purchases came in: an import, a batch, a purchase at the counter, somebody seen for the first time.
+    #[n(17)]
+    Intake,
+    /// A member was enrolled.
+    #[n(18)]
+    Enrol,
+    /// Who may sign in was changed: a user, its roles or a way in.
+    #[n(19)]
+    User,
 }
 
 impl Deed {
     /// Every deed.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 20] = [
         Self::Read,
         Self::Export,
         Self::Correct,
@@ -86,6 +105,12 @@ impl Deed {
         Self::Record,
         Self::Keys,
         Self::Alert,
+        Self::Review,
+        Self::Constitution,
+        Self::Programme,
+        Self::Intake,
+        Self::Enrol,
+        Self::User,
     ];
 
     /// Its name in answers and files.
@@ -106,6 +131,12 @@ impl Deed {
             Self::Record => "record",
             Self::Keys => "keys",
             Self::Alert => "alert",
+            Self::Review => "review",
+            Self::Constitution => "constitution",
+            Self::Programme => "programme",
+            Self::Intake => "intake",
+            Self::Enrol => "enrol",
+            Self::User => "user",
         }
     }
 
@@ -220,6 +251,16 @@ pub struct OperationLog {
     key: DataKey,
     random: Random,
     head: Mutex<Head>,
+    // entries of those who wait for the head
+    waiting: Mutex<Vec<Waiting>>,
+}
+
+/// An entry that somebody waits for; what has become of it once it is on the disk.
+#[derive(Clone)]
+struct Waiting {
+    note: Note,
+    at: Timestamp,
+    written: Arc<OnceLock<Operation>>,
 }
 
 impl std::fmt::Debug for OperationLog {
@@ -234,7 +275,7 @@ impl OperationLog {
     /// # Errors
     /// When the store fails, or an entry cannot be opened.
     pub fn open(store: Arc<dyn Store>, key: DataKey, random: Random) -> Result<Self, DeskError> {
-        let log = Self { store, key, random, head: Mutex::default() };
+        let log = Self { store, key, random, head: Mutex::default(), waiting: Mutex::default() };
         let mut head = Head::default();
         loop {
             let page = log.read(head.entries, 1_024)?;
@@ -252,16 +293,76 @@ impl OperationLog {
         Ok(log)
     }
 
-    /// Writes an entry; it is on the disk when this returns.
+    /// Writes an entry; it is on the disk when this returns. Whoever has the head writes for all who wait for
+    /// it, in one transaction: a disk syncs some hundred times a second, and tills ask more often.
     ///
     /// # Errors
     /// When the store, the key or the generator fails: then what it is about must not be done either.
     pub fn write(&self, note: Note, at: Timestamp) -> Result<Operation, DeskError> {
+        let written = Arc::new(OnceLock::new());
+        let own = Waiting { note, at, written: Arc::clone(&written) };
+        self.waiting().push(own.clone());
         let mut head = self.lock();
-        let number = head.entries.saturating_add(1);
-        let operation = Operation {
+        if let Some(operation) = written.get() {
+            return Ok(operation.clone());
+        }
+        let mut group = std::mem::take(&mut *self.waiting());
+        if !group.iter().any(|one| Arc::ptr_eq(&one.written, &written)) {
+            // whoever took it failed, and says only that of its own
+            group.push(own);
+        }
+        self.write_group(&mut head, &group, &[])?;
+        written.get().cloned().ok_or(DeskError::Damaged("operation log"))
+    }
+
+    /// Writes entries and what they tell of, all of it or nothing; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When the store, the key or the generator fails.
+    pub(super) fn write_with(
+        &self,
+        notes: Vec<Note>,
+        told: &[Write],
+        at: Timestamp,
+    ) -> Result<Vec<Operation>, DeskError> {
+        let group: Vec<Waiting> =
+            notes.into_iter().map(|note| Waiting { note, at, written: Arc::default() }).collect();
+        self.write_group(&mut self.lock(), &group, told)?;
+        Ok(group.iter().filter_map(|one| one.written.get().cloned()).collect())
+    }
+
+    fn write_group(
+        &self,
+        head: &mut Head,
+        group: &[Waiting],
+        told: &[Write],
+    ) -> Result<(), DeskError> {
+        let (mut after, mut writes, mut operations) = (*head, told.to_vec(), Vec::new());
+        for one in group {
+            let number = after.entries.saturating_add(1);
+            let operation = Self::operation(number, one);
+            let key = number.to_be_bytes();
+            let sealed =
+                self.key.seal(&codec::encode(&operation), &place(number), &*self.random)?;
+            writes.push(Write::require_absent(OPERATIONS, key));
+            writes.push(Write::put(OPERATIONS, key, sealed));
+            after = after.after(&operation);
+            operations.push(operation);
+        }
+        self.store.transaction(&writes)?;
+        *head = after;
+        for (one, operation) in group.iter().zip(operations) {
+            // each is in one group only
+            let _ = one.written.set(operation);
+        }
+        Ok(())
+    }
+
+    fn operation(number: u64, Waiting { note, at, .. }: &Waiting) -> Operation {
+        let note = note.clone();
+        Operation {
             number,
-            at,
+            at: *at,
             by: cut(note.by),
             deed: note.deed,
             member: note.member,
@@ -269,15 +370,7 @@ impl OperationLog {
             what: cut(note.what),
             before: note.before.map(cut),
             after: note.after.map(cut),
-        };
-        let key = number.to_be_bytes();
-        let sealed = self.key.seal(&codec::encode(&operation), &place(number), &*self.random)?;
-        self.store.transaction(&[
-            Write::require_absent(OPERATIONS, key),
-            Write::put(OPERATIONS, key, sealed),
-        ])?;
-        *head = head.after(&operation);
-        Ok(operation)
+        }
     }
 
     /// The entries after a number, at most `most`.
@@ -304,8 +397,13 @@ impl OperationLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Head> {
-        // it changes after the entry is on the disk, in one step
+        // it changes after the entries are on the disk, in one step
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Vec<Waiting>> {
+        // nothing can fail while it is held
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -324,10 +422,14 @@ fn cut(mut text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
     use ring::rand::SystemRandom;
 
     use super::*;
-    use crate::store::MemoryStore;
+    use crate::store::watched::{Watch, Watched};
+    use crate::store::{MemoryStore, StoreError};
 
     fn log(store: &Arc<MemoryStore>, key: [u8; 32]) -> Result<OperationLog, DeskError> {
         let key = DataKey::from_bytes(key);
@@ -377,5 +479,69 @@ mod tests {
         }
         store.transaction(&[Write::delete(OPERATIONS, 2_u64.to_be_bytes())]).unwrap();
         assert!(matches!(log(&store, [1; 32]), Err(DeskError::Damaged(_))));
+    }
+
+    /// Takes a while, and refuses every third transaction.
+    struct SlowAndFailing(AtomicU64);
+
+    impl Watch for SlowAndFailing {
+        fn writes(&self, _: &[Write]) -> Result<(), StoreError> {
+            std::thread::sleep(Duration::from_millis(2));
+            match self.0.fetch_add(1, Ordering::Relaxed) % 3 {
+                2 => Err(StoreError::Conflict { keyspace: OPERATIONS }),
+                _ => Ok(()),
+            }
+        }
+    }
+
+    #[test]
+    fn who_write_at_once_share_a_transaction_and_each_hears_of_its_own_entry() {
+        let store = Arc::new(Watched::by(SlowAndFailing(AtomicU64::new(0))));
+        let key = DataKey::from_bytes([1; 32]);
+        let operations =
+            OperationLog::open(Arc::clone(&store) as _, key, Arc::new(SystemRandom::new()))
+                .unwrap();
+        let ended = std::thread::scope(|scope| {
+            let of_one = |user: usize| {
+                let operations = &operations;
+                move || {
+                    let note =
+                        |time| Note::new(&format!("user {user}"), Deed::Read, format!("{time}"));
+                    let write = |time| (time, operations.write(note(time), at(time)));
+                    (0..25).map(write).collect::<Vec<_>>()
+                }
+            };
+            let users: Vec<_> = (0..8).map(|user| scope.spawn(of_one(user))).collect();
+            users.into_iter().map(|user| user.join().unwrap()).collect::<Vec<_>>()
+        });
+        let mut written = Vec::new();
+        let mut failed = 0;
+        for (user, of_one) in ended.into_iter().enumerate() {
+            for (time, result) in of_one {
+                match result {
+                    Ok(operation) => {
+                        let said = (operation.by.clone(), operation.what.clone(), operation.at);
+                        assert_eq!(said, (format!("user {user}"), format!("{time}"), at(time)));
+                        written.push(operation);
+                    }
+                    Err(error) => {
+                        assert!(matches!(error, DeskError::Store(StoreError::Conflict { .. })));
+                        failed += 1;
+                    }
+                }
+            }
+        }
+        written.sort_by_key(|operation| operation.number);
+        // what was said to be written is there, what was said to have failed is not
+        assert_eq!(operations.read(0, 1_000).unwrap(), written);
+        assert_eq!(written.len() + failed, 200);
+        let transactions = store.watch.0.load(Ordering::Relaxed);
+        assert_eq!(failed as u64, transactions / 3, "a failure is one entry's");
+        assert!(
+            transactions < 190,
+            "{transactions} for 200 entries of eight who do not wait for each other"
+        );
+        let head = written.iter().fold(Head::default(), |head, operation| head.after(operation));
+        assert_eq!(operations.head(), head);
     }
 }

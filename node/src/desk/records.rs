@@ -222,9 +222,14 @@ impl Sealed {
         Ok(entered)
     }
 
-    /// Every assessment, oldest first.
-    pub(super) fn assessments(&self) -> Result<Vec<Assessment>, DeskError> {
-        self.scan(ASSESSMENTS, None, 10_000)
+    /// Assessments behind a number, oldest first.
+    pub(super) fn assessments(
+        &self,
+        after: Option<u32>,
+        most: usize,
+    ) -> Result<Vec<Assessment>, DeskError> {
+        let after = after.map(u32::to_be_bytes);
+        self.scan(ASSESSMENTS, after.as_ref().map(<[u8; 4]>::as_slice), most)
     }
 
     /// Enters a breach under the next number.
@@ -237,9 +242,14 @@ impl Sealed {
         Ok(entered)
     }
 
-    /// Every breach, oldest first.
-    pub(super) fn breaches(&self) -> Result<Vec<Breach>, DeskError> {
-        self.scan(BREACHES, None, 10_000)
+    /// Breaches behind a number, oldest first.
+    pub(super) fn breaches(
+        &self,
+        after: Option<u32>,
+        most: usize,
+    ) -> Result<Vec<Breach>, DeskError> {
+        let after = after.map(u32::to_be_bytes);
+        self.scan(BREACHES, after.as_ref().map(<[u8; 4]>::as_slice), most)
     }
 
     /// Enters that somebody was told of a breach, or why members need not be.

@@ -157,7 +157,16 @@ impl std::fmt::Debug for RequestNumber {
     }
 }
 
+/// A request's place among others: a moment of it, and its id.
+pub type RequestKey = (Timestamp, RequestNumber);
+
 impl Request {
+    /// Its place among those that are open: when its first clock ends.
+    #[must_use]
+    pub fn key(&self) -> RequestKey {
+        (self.answer_by.min(self.done_by), self.id)
+    }
+
     /// Whether it waits.
     #[must_use]
     pub const fn is_open(&self) -> bool {
@@ -231,7 +240,20 @@ impl Desk {
     /// # Errors
     /// When the store or the key fails.
     pub fn open_requests(&self, most: usize) -> Result<Vec<Request>, DeskError> {
-        let keys = self.sealed.store.scan_prefix(OPEN, &[], None, most)?;
+        self.open_requests_after(None, most)
+    }
+
+    /// The same behind one: when that was due, and its id.
+    ///
+    /// # Errors
+    /// When the store or the key fails.
+    pub fn open_requests_after(
+        &self,
+        after: Option<&RequestKey>,
+        most: usize,
+    ) -> Result<Vec<Request>, DeskError> {
+        let after = after.map(|(due, id)| due_key(*due, *id));
+        let keys = self.sealed.store.scan_prefix(OPEN, &[], after.as_deref(), most)?;
         let read = |(key, _): &(Vec<u8>, Vec<u8>)| {
             let id = key.get(8..).and_then(|id| <[u8; 16]>::try_from(id).ok());
             self.request(RequestNumber(id.ok_or(DeskError::Damaged("list of requests"))?))
@@ -250,7 +272,7 @@ impl Desk {
             self.request(RequestNumber(id.ok_or(DeskError::Damaged("list of requests"))?))
         };
         let mut requests = keys.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        requests.sort_by_key(|request| request.opened);
+        requests.sort_by_key(|request| (request.opened, request.id));
         Ok(requests)
     }
 
@@ -317,6 +339,10 @@ impl Desk {
 }
 
 fn open_key(request: &Request) -> Vec<u8> {
-    let due = request.answer_by.min(request.done_by);
-    [due.unix_ms().to_be_bytes().as_slice(), &request.id.0].concat()
+    let (due, id) = request.key();
+    due_key(due, id)
+}
+
+fn due_key(due: Timestamp, id: RequestNumber) -> Vec<u8> {
+    [due.unix_ms().to_be_bytes().as_slice(), &id.0].concat()
 }

@@ -25,6 +25,9 @@ pub struct DeskSettings {
     pub workdays: Vec<String>,
     /// Days until an erased member's purchase lines are out of every file, 2 or more.
     pub facts_days: u16,
+    /// Days for which it is known that somebody was erased, so that a list of the past does not make the person a
+    /// member again; 30 or more, and at most 30 more until the key of it is destroyed.
+    pub erased_known_days: u16,
     /// Hours after it was found within which a breach must have been told.
     pub breach_hours: u16,
     /// Members that one user may read within an hour without an alert.
@@ -38,6 +41,11 @@ pub struct DeskSettings {
     pub operations_minutes: u32,
     /// Roles whose users need a second factor.
     pub second_factor: Vec<Role>,
+    /// Version of the notice on the use of data that members are shown on their own pages: what they agree
+    /// to there is entered with it.
+    pub notice_version: u32,
+    /// Where that notice is, `https://...`; members' pages name it.
+    pub notice_url: String,
 }
 
 impl Default for DeskSettings {
@@ -48,12 +56,15 @@ impl Default for DeskSettings {
             holidays: Vec::new(),
             workdays: Vec::new(),
             facts_days: 30,
+            erased_known_days: 180,
             breach_hours: 24,
             members_an_hour: 200,
             open_hours: String::new(),
             points_an_hour: 50_000,
             operations_minutes: 60,
             second_factor: Vec::new(),
+            notice_version: 1,
+            notice_url: String::new(),
         }
     }
 }
@@ -81,12 +92,24 @@ impl DeskSettings {
         if !(2..=3650).contains(&self.facts_days) {
             return Err(format!("desk.facts_days: {} is not 2 to 3650", self.facts_days));
         }
+        if !(30..=1095).contains(&self.erased_known_days) {
+            return Err(format!(
+                "desk.erased_known_days: {} is not 30 to 1095",
+                self.erased_known_days
+            ));
+        }
         if !(1..=3650).contains(&self.answer_days) || !(1..=3650).contains(&self.done_working_days)
         {
             return Err("desk.answer_days and desk.done_working_days are 1 to 3650".to_owned());
         }
         if self.operations_minutes == 0 {
             return Err("desk.operations_minutes: 0 is not 1 or more".to_owned());
+        }
+        if self.notice_version == 0 {
+            return Err("desk.notice_version: 0 is not 1 or more".to_owned());
+        }
+        if !self.notice_url.is_empty() && !self.notice_url.starts_with("https://") {
+            return Err("desk.notice_url: it begins with https://, or is empty".to_owned());
         }
         Ok(DeskRules {
             answer_days: self.answer_days,
@@ -96,6 +119,7 @@ impl DeskSettings {
                 workdays: dates("workdays", &self.workdays)?,
             },
             facts_days: self.facts_days,
+            erased_known: Milliseconds::from_seconds(u64::from(self.erased_known_days) * 86_400),
             breach_within: Milliseconds::from_seconds(u64::from(self.breach_hours) * 3600),
             operations_after: Milliseconds::from_seconds(u64::from(self.operations_minutes) * 60),
             limits: Limits {
@@ -103,6 +127,8 @@ impl DeskSettings {
                 open: open_hours(&self.open_hours)?,
                 points_an_hour: self.points_an_hour,
             },
+            notice_version: self.notice_version,
+            notice_url: (!self.notice_url.is_empty()).then(|| self.notice_url.clone()),
         })
     }
 }
@@ -133,8 +159,11 @@ mod tests {
             ("holidays = [\"1.10.2026\"]", "desk.holidays"),
             ("workdays = [\"soon\"]", "desk.workdays"),
             ("facts_days = 1", "desk.facts_days"),
+            ("erased_known_days = 7", "desk.erased_known_days"),
             ("answer_days = 0", "desk.answer_days"),
             ("operations_minutes = 0", "desk.operations_minutes"),
+            ("notice_version = 0", "desk.notice_version"),
+            ("notice_url = \"http://grocer.example\"", "desk.notice_url"),
         ] {
             assert!(read(text).unwrap_err().starts_with(named), "{text}");
         }

@@ -12,16 +12,15 @@ use crate::metrics::Metrics;
 use crate::purchases::Facts;
 use crate::store::{MemoryStore, Store};
 use crate::vault::{
-    Attribute, BrandKey, CardNumber, HeldBrandKey, Identifier, IdentifierKind, KEY_BYTES,
-    NewMember, Random, Vault, sample_rule,
+    Attribute, CardNumber, HeldBrandKey, Identifier, IdentifierKind, KEY_BYTES, NewMember, Random,
+    Vault, sample_rule,
 };
 
 /// A real desk over a vault in memory, where one member has the card `1`.
 pub(crate) fn with_one_member(brand: BrandId, folder: &Path) -> (Arc<Desk>, Arc<Facts>) {
     let random: Random = Arc::new(SystemRandom::new());
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let held = Arc::new(HeldBrandKey::from_bytes(&mut [7; KEY_BYTES]));
-    let key: Arc<dyn BrandKey> = Arc::<HeldBrandKey>::clone(&held);
+    let key = Arc::new(HeldBrandKey::from_bytes(&mut [7; KEY_BYTES]));
     let vault = Arc::new(Vault::new(brand, Arc::clone(&store), key, Arc::clone(&random)));
     let card = CardNumber::new("1").unwrap();
     let attributes = [(Attribute::Name, "Li Lei".to_owned())].into();
@@ -32,6 +31,6 @@ pub(crate) fn with_one_member(brand: BrandId, folder: &Path) -> (Arc<Desk>, Arc<
     vault.add_identifier(member, &phone, Timestamp::from_unix_ms(2)).unwrap();
     let facts = Facts::open(folder.join("facts"), Arc::clone(&store), &vault).unwrap();
     let rules = DeskSettings::default().rules().unwrap();
-    let desk = Desk::open(vault, store, held, random, rules, Metrics::default()).unwrap();
+    let desk = Desk::open(vault, store, random, rules, Metrics::default()).unwrap();
     (Arc::new(desk), Arc::new(facts))
 }

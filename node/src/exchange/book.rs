@@ -19,7 +19,7 @@ mod own;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::amount::{Rate, Value};
-use protocol::exchange::{OutgoingLegs, Payload, Return, ReturnError, SendBackError};
+use protocol::exchange::{OutgoingLegs, Payload, Return, ReturnError, ReturnReason, SendBackError};
 use protocol::ids::{BrandId, Height, LeafIndex, MemberHandle, RequestId};
 use protocol::log::resolution::DisputeResolved;
 use protocol::shared_map::SharedMap;
@@ -34,7 +34,13 @@ use super::cold::{Cold, ColdError};
 use super::points::{PointsError, PointsLedger};
 use super::received::{Place, ReceivedExchanges};
 use super::record::{NodeRecord, Requested, Submission};
-use crate::service::ExchangeCounts;
+use crate::service::{ExchangeCounts, ExchangeKey, Rows};
+use crate::vault::MemberId;
+
+/// Exchanges that are looked at for one page.
+const LOOKED_AT_MAX: usize = 500;
+/// Exchanges that are read at once for a page: where few are wanted, it is not read one by one.
+const PIECE_MIN: usize = 64;
 
 /// A link that has ended one way or the other, for the vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +163,74 @@ impl Book {
         }
         Ok(found)
     }
+    /// Exchanges before a key in the order of time, the latest first: those in memory and those that have left it.
+    fn before(
+        &self,
+        key: Option<ExchangeKey>,
+        limit: usize,
+    ) -> Result<Vec<BookedExchange>, ColdError> {
+        let mut found: Vec<_> = self.exchanges.before(key).take(limit).cloned().collect();
+        if let Some(cold) = self.cold.as_ref().filter(|_| self.left > 0) {
+            let is_in_memory = |id: &RequestId| self.exchanges.contains_key(id);
+            found.extend(cold.exchanges_before(key, (self.left, limit), is_in_memory)?);
+            found.sort_by_key(|booked| std::cmp::Reverse(booked.key()));
+            found.truncate(limit);
+        }
+        Ok(found)
+    }
+
+    /// A page of the exchanges that are wanted, newest first, before a key; and the key behind which there may be more.
+    /// Where few are wanted it ends after so many were looked at, and is not full then.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub fn page(
+        &self,
+        key: Option<ExchangeKey>,
+        limit: usize,
+        is_wanted: impl Fn(&BookedExchange) -> bool,
+    ) -> Result<Rows<BookedExchange, ExchangeKey>, ColdError> {
+        let (mut found, mut last, mut looked_at) = (Vec::new(), key, 0_usize);
+        loop {
+            // one more than fits tells whether there is more
+            let most = limit.saturating_sub(found.len()).saturating_add(1).max(PIECE_MIN);
+            let piece = self.before(last, most)?;
+            let is_end = piece.len() < most;
+            for booked in piece {
+                if found.len() >= limit || looked_at >= LOOKED_AT_MAX {
+                    return Ok((found, last));
+                }
+                looked_at += 1;
+                last = Some(booked.key());
+                if is_wanted(&booked) {
+                    found.push(booked);
+                }
+            }
+            if is_end {
+                return Ok((found, None));
+            }
+        }
+    }
+
+    /// A member's latest exchanges, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub fn latest_of(
+        &self,
+        member: MemberId,
+        limit: usize,
+    ) -> Result<Vec<BookedExchange>, ColdError> {
+        let own = self.newest_first().filter(|it| it.requested.member == Some(member));
+        let mut found: Vec<_> = own.take(limit).cloned().collect();
+        let mut known: BTreeSet<RequestId> = found.iter().map(|it| it.requested.id).collect();
+        if let (Some(cold), true) = (&self.cold, found.len() < limit) {
+            let colder = cold.latest_of(member, self.left, limit)?.into_iter();
+            found.extend(colder.filter(|it| known.insert(it.requested.id)));
+            found.truncate(limit);
+        }
+        Ok(found)
+    }
     /// Exchanges whose state is another than when this was last asked; from the first time on.
     pub fn take_changed(&mut self) -> Vec<&BookedExchange> {
         self.exchanges.take_changed()
@@ -231,6 +305,7 @@ impl Book {
                 self.ended.insert(ended.log, ended.read);
                 self.void_after_end(ended.log, ended.at, points)?;
             }
+            NodeRecord::Erased(member, at) => points.erase(*member, *at),
             NodeRecord::Owned(all) => {
                 for owned in all {
                     self.own(owned, points)?;
@@ -269,6 +344,12 @@ impl Book {
         Ok(())
     }
 
+    /// As [`ReceivedExchanges::credited`].
+    #[cfg(test)]
+    pub(super) fn credited_for_test(&mut self, place: Place, received: super::received::Received) {
+        self.received.credited(place, received);
+    }
+
     fn withdraw(
         &mut self,
         submission: &Submission,
@@ -276,6 +357,12 @@ impl Book {
     ) -> Result<(), BookError> {
         if let Some(place) = self.waiting.iter().position(|waits| waits == submission) {
             self.waiting.remove(place);
+        }
+        if let Submission::Sealed(from, Payload::Return(back)) = submission
+            && back.reason == ReturnReason::Member
+            && let Some(asked) = self.received.withdrawn(*from, back)
+        {
+            points.release(asked.member, asked.points)?;
         }
         let Submission::Sealed(_, Payload::Exchange(exchange)) = submission else { return Ok(()) };
         let booked = self.exchanges.get_mut(&exchange.request);

@@ -9,10 +9,12 @@
 //!
 //! A store pays for every key, in time and in memory, for as long as it is there. So entries lie in pages of
 //! neighbours by number, each sealed as one value, and so do the numbers of leaves; what has a key of its own is an
-//! exchange's id and whose one is that came in. An index may lead to an entry that is another's by now:
+//! exchange's id and whose one is. An index may lead to an entry that is another's by now:
 //! whoever follows it looks whether it is the one.
 //!
 //! The truth is the logs' and the journal's: what is here was in both before.
+
+mod by_time;
 
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
@@ -24,6 +26,7 @@ use protocol::codec;
 use protocol::exchange::OutgoingLeg;
 use protocol::ids::{BrandId, LeafIndex, RequestId};
 
+use self::by_time::{EXCHANGE_TIMES, RECEIVED_TIMES, note_times};
 use super::book::BookedExchange;
 use super::received::{Place, Received};
 use super::record::SendBack;
@@ -35,6 +38,8 @@ const EXCHANGES: Keyspace = "exchange-pages";
 /// Numbers of first and of last entries, by id.
 const NUMBERS: Keyspace = "exchange-numbers";
 const ENDED_NUMBERS: Keyspace = "exchange-numbers-ended";
+/// Member and number, with nothing under them.
+const EXCHANGES_OF: Keyspace = "exchange-numbers-of";
 /// Numbers of first entries, by page of leaves.
 const LEAVES: Keyspace = "exchange-leaves";
 /// Those that came in likewise; their numbers by log and page of leaves.
@@ -341,6 +346,29 @@ impl Cold {
         Ok(found)
     }
 
+    /// A member's exchanges, by their numbers, the highest first; one that left twice is there twice.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub fn latest_of(
+        &self,
+        member: MemberId,
+        below: u64,
+        limit: usize,
+    ) -> Result<Vec<BookedExchange>, ColdError> {
+        let mut found: Vec<BookedExchange> = Vec::new();
+        self.latest_numbers(EXCHANGES_OF, member, below, |number| {
+            let entry: Option<Entry> = self.numbered(EXCHANGES, Some(number), below)?;
+            // or it is another's by now
+            let entry = entry.filter(|it| it.booked.requested.member == Some(member));
+            if let Some(entry) = entry.filter(|_| found.len() < limit) {
+                found.extend(self.exchange(entry.booked.requested.id, below)?);
+            }
+            Ok(found.len() < limit)
+        })?;
+        Ok(found)
+    }
+
     fn received_in(
         &self,
         leaves: Keyspace,
@@ -391,7 +419,7 @@ impl Cold {
         };
         match member {
             None => self.latest_entries(RECEIVED, below, take)?,
-            Some(member) => self.latest_numbers(member, below, |number| {
+            Some(member) => self.latest_numbers(RECEIVED_OF, member, below, |number| {
                 let entry: Option<ReceivedEntry> = self.numbered(RECEIVED, Some(number), below)?;
                 // or it is another's by now
                 let entry = entry.filter(|entry| entry.received.member == Some(member));
@@ -410,22 +438,23 @@ impl Cold {
         Ok(asked.filter(|asked| asked.number < left).map(|asked| asked.it))
     }
 
-    /// The latest numbers below one of what came in for a member, the latest first, until `take` says that there
-    /// are enough.
+    /// The latest numbers below one of what is a member's, the latest first, until `take` says that there are
+    /// enough.
     fn latest_numbers(
         &self,
+        keyspace: Keyspace,
         member: MemberId,
         below: u64,
         mut take: impl FnMut(u64) -> Result<bool, ColdError>,
     ) -> Result<(), ColdError> {
-        let key = |number: u64| [&member.as_bytes()[..], &number.to_be_bytes()].concat();
+        let key = |number| number_of(member, number);
         // a member's numbers are not dense: what is before is looked at in larger and larger pieces
         let (mut end, mut step) = (below, 1024_u64);
         while end > 0 {
             let start = end.saturating_sub(step);
             let (from, to) = (key(start), key(end));
             let (from, to) = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
-            let piece = self.store.scan(RECEIVED_OF, from, to, usize::MAX)?;
+            let piece = self.store.scan(keyspace, from, to, usize::MAX)?;
             for (key, _) in piece.into_iter().rev() {
                 let (_, number) = key.split_last_chunk().ok_or(ColdError::Damaged)?;
                 if !take(u64::from_be_bytes(*number))? {
@@ -499,10 +528,15 @@ impl Cold {
             let entries: Vec<_> = (first..).zip(piece).map(entry).collect();
             let (mut writes, mut leaves) = (Vec::new(), LeafPages::new());
             self.put_pages(EXCHANGES, &entries, &mut writes)?;
+            note_times(EXCHANGE_TIMES, &entries, &mut writes);
+            writes.extend(self.times_reach(EXCHANGES, first, piece.len())?);
             for Numbered { it, number } in &entries {
                 let numbers = if it.leg.is_some() { NUMBERS } else { ENDED_NUMBERS };
                 let id = it.booked.requested.id;
                 writes.push(Write::put(numbers, id.as_bytes(), number.to_be_bytes()));
+                if let Some(member) = it.booked.requested.member {
+                    writes.push(Write::put(EXCHANGES_OF, number_of(member, *number), []));
+                }
                 if let Some((leaf, _)) = it.leg {
                     self.note_leaf(&mut leaves, LEAVES, leaf_place(&[], leaf), *number)?;
                 }
@@ -519,14 +553,15 @@ impl Cold {
             let entries: Vec<_> = (first..).zip(piece).map(entry).collect();
             let (mut writes, mut leaves) = (Vec::new(), LeafPages::new());
             self.put_pages(RECEIVED, &entries, &mut writes)?;
+            note_times(RECEIVED_TIMES, &entries, &mut writes);
+            writes.extend(self.times_reach(RECEIVED, first, piece.len())?);
             for (Numbered { it, number }, (.., ended)) in entries.iter().zip(piece) {
                 let keyspace =
                     if ended.is_none() { RECEIVED_LEAVES } else { RECEIVED_ENDED_LEAVES };
                 let place = leaf_place(&prefix_of(it.brand), it.leaf);
                 self.note_leaf(&mut leaves, keyspace, place, *number)?;
                 if let Some(member) = it.received.member {
-                    let of = [&member.as_bytes()[..], &number.to_be_bytes()].concat();
-                    writes.push(Write::put(RECEIVED_OF, of, []));
+                    writes.push(Write::put(RECEIVED_OF, number_of(member, *number), []));
                 }
                 for asked in ended.iter().flatten() {
                     let asked_for = Numbered { it: asked.clone(), number: *number };
@@ -547,6 +582,11 @@ impl Cold {
     }
 }
 
+/// The key of a number among a member's.
+fn number_of(member: MemberId, number: u64) -> Vec<u8> {
+    [&member.as_bytes()[..], &number.to_be_bytes()].concat()
+}
+
 /// Before a page of leaves of a brand's log. Names do not contain zeros.
 fn prefix_of(brand: BrandId) -> Vec<u8> {
     [brand.as_str().as_bytes(), &[0]].concat()
@@ -558,9 +598,11 @@ fn about(keyspace: Keyspace, key: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::book::Book;
     use super::super::record::Requested;
+    use super::by_time::TIMES_TO;
     use super::*;
-    use crate::store::MemoryStore;
+    use crate::store::{MemoryStore, SledStore};
     use protocol::amount::{Points, Rate, Value};
     use protocol::exchange::{Exchange, IncomingLeg, LegState};
     use protocol::ids::{Height, MemberHandle, RequestHash};
@@ -722,6 +764,26 @@ mod tests {
         let latest = then.iter().rev().map(|it| last(it.0).unwrap());
         let expected: Vec<_> = latest.clone().take(9).map(|it| exchange(it).0).collect();
         assert_eq!(cold.latest(as_of, 9).unwrap(), expected);
+        for whose in members {
+            let all = latest.clone().map(|it| exchange(it).0);
+            let all = all.filter(|it| it.requested.member == Some(*whose));
+            let expected: Vec<_> = all.take(7).collect();
+            assert_eq!(cold.latest_of(*whose, as_of, 7).unwrap(), expected);
+        }
+        let mut expected: Vec<_> = (0..made).filter_map(last).map(|it| exchange(it).0).collect();
+        expected.sort_by_key(|it| std::cmp::Reverse(it.key()));
+        assert_eq!(walk(cold, as_of), expected);
+        let came = (0..made).filter_map(last).map(|it| received(it, members));
+        let mut expected: Vec<_> = came.map(|(place, it, _)| (place, it)).collect();
+        expected.sort_by_key(|(place, it)| std::cmp::Reverse(it.key(*place)));
+        let (mut walked, mut before) = (Vec::new(), None);
+        loop {
+            let page = cold.received_before(before, (as_of, 11), |_| false).unwrap();
+            let Some((place, end)) = page.last() else { break };
+            before = Some(end.key(*place));
+            walked.extend(page);
+        }
+        assert_eq!(walked, expected);
         for whose in members.iter().copied().map(Some).chain([None]) {
             let all = latest.clone().map(|it| received(it, members));
             let all = all.filter(|it| whose.is_none() || it.1.member == whose);
@@ -730,18 +792,153 @@ mod tests {
         }
     }
 
+    /// All in the order of time, page by page.
+    fn walk(cold: &Cold, as_of: u64) -> Vec<BookedExchange> {
+        let (mut walked, mut before) = (Vec::new(), None);
+        loop {
+            let page = cold.exchanges_before(before, (as_of, 7), |_| false).unwrap();
+            let Some(end) = page.last() else { return walked };
+            before = Some(end.key());
+            walked.extend(page);
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_build_has_left_is_brought_into_the_order_of_time() {
+        bring_into_the_order_of_time(Arc::new(MemoryStore::new()));
+        let folder = tempfile::tempdir().unwrap();
+        bring_into_the_order_of_time(Arc::new(SledStore::open(folder.path()).unwrap()));
+    }
+
+    fn bring_into_the_order_of_time(store: Arc<dyn Store>) {
+        let cold = Cold::new(store.clone(), Arc::new(Clear));
+        let members: Vec<MemberId> = (0..3).map(member).collect();
+        let take = |numbers: std::ops::Range<u64>| {
+            let leaving = Leaving {
+                first: numbers.start,
+                exchanges: numbers.clone().map(|which| exchange((which, false))).collect(),
+                first_received: numbers.start,
+                received: numbers.map(|which| received((which, false), &members)).collect(),
+                void: Vec::new(),
+            };
+            cold.take(&leaving).unwrap();
+        };
+        let ids =
+            |left: u64| walk(&cold, left).iter().map(|it| it.requested.id).collect::<Vec<_>>();
+        take(0..3_000);
+        let whole = ids(3_000);
+        assert_eq!(whole.len(), 3_000);
+        // as that build had left it
+        for keyspace in [EXCHANGE_TIMES, RECEIVED_TIMES, TIMES_TO] {
+            let all = store.scan(keyspace, Bound::Unbounded, Bound::Unbounded, usize::MAX).unwrap();
+            let gone: Vec<_> =
+                all.into_iter().map(|(key, _)| Write::delete(keyspace, key)).collect();
+            store.transaction(&gone).unwrap();
+        }
+        assert_eq!(ids(3_000), []);
+        // what leaves meanwhile does not hide that there is a gap
+        take(3_000..3_010);
+        // with those of their page that are of one moment with one of them
+        assert!((10..42).contains(&ids(3_010).len()), "{}", ids(3_010).len());
+        cold.complete_times().unwrap();
+        assert_eq!(ids(3_000), whole);
+        assert_eq!(ids(3_010).len(), 3_010);
+        let came = cold.received_before(None, (3_010, 5_000), |_| false).unwrap();
+        assert_eq!(came.len(), 3_010);
+        // there is nothing to do the next time
+        let reach = || store.get(TIMES_TO, EXCHANGES.as_bytes()).unwrap();
+        let before = reach();
+        cold.complete_times().unwrap();
+        assert_eq!(reach(), before);
+        assert_eq!(before, Some(3_010_u64.to_be_bytes().to_vec()));
+    }
+
+    /// Who walks the pages sees what there was when the walk began, each once, whatever comes and leaves memory.
+    #[test]
+    fn pages_have_every_exchange_once_while_some_come_and_some_leave_memory() {
+        let cold = Cold::new(Arc::new(MemoryStore::new()), Arc::new(Clear));
+        let mut book = Book::with(cold.clone());
+        let which_of = |booked: &BookedExchange| booked.requested.id;
+        let (mut made, mut left) = (0, 0);
+        let mut come = |book: &mut Book, count: u64| {
+            for which in made..made + count {
+                book.take_up_exchange(exchange((which, true)).0);
+            }
+            made += count;
+        };
+        let mut leave = |book: &mut Book, every: u64| {
+            let hot: Vec<_> = book.exchanges().cloned().collect();
+            let going = (0_u64..).zip(hot).filter(|(place, _)| place % every == 0);
+            let exchanges: Vec<_> = going.map(|(_, booked)| (booked, None)).collect();
+            let count = exchanges.len() as u64;
+            let mut leaving = Leaving { first: left, exchanges, ..Leaving::default() };
+            cold.take(&leaving).unwrap();
+            book.leaves(&leaving);
+            assert!(book.leave(&mut leaving, usize::MAX));
+            left += count;
+        };
+        // more than one page looks at
+        let all_of = |book: &Book| {
+            let (mut all, mut place) = (Vec::new(), None);
+            loop {
+                let (page, next) = book.page(place, 5_000, |_| true).unwrap();
+                all.extend(page);
+                let Some(next) = next else { return all };
+                place = Some(next);
+            }
+        };
+        // three of one moment come together
+        come(&mut book, 201);
+        leave(&mut book, 3);
+        let whole: Vec<_> = (0..201).rev().map(|which| exchange((which, true)).0).collect();
+        let mut expected = whole.clone();
+        expected.sort_by_key(|it| std::cmp::Reverse(it.key()));
+        for limit in [1, 9, 200, 999] {
+            let begun = all_of(&book);
+            let (mut seen, mut place) = (Vec::new(), None);
+            loop {
+                let (page, next) = book.page(place, limit, |_| true).unwrap();
+                assert!(page.len() <= limit);
+                seen.extend(page.iter().map(which_of));
+                come(&mut book, 3);
+                leave(&mut book, 5);
+                let Some(next) = next else { break };
+                place = Some(next);
+            }
+            assert_eq!(seen, begun.iter().map(which_of).collect::<Vec<_>>(), "{limit}");
+        }
+        // the first of all are among them, in order
+        assert!(all_of(&book).ends_with(&expected));
+        // where few are wanted a page ends early and says where to go on
+        come(&mut book, 2_100);
+        let wanted = whole[150].requested.id;
+        let is_wanted = |booked: &BookedExchange| booked.requested.id == wanted;
+        let (mut found, mut place, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let (page, next) = book.page(place, 3, is_wanted).unwrap();
+            found.extend(page.iter().map(which_of));
+            pages += 1;
+            let Some(next) = next else { break };
+            place = Some(next);
+        }
+        assert_eq!(found, [wanted]);
+        assert!(pages > 1);
+    }
+
     /// Exchange number so and so, as it leaves first or, ended, for the second time.
     fn exchange((which, ended): (u64, bool)) -> (BookedExchange, Option<(LeafIndex, OutgoingLeg)>) {
         let mut id = [0; 16];
         // ids are in no order
         id[..8].copy_from_slice(&which.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-        let (points, at) = (Points::new(1 + u64::from(ended)).unwrap(), Timestamp::default());
+        let points = Points::new(1 + u64::from(ended)).unwrap();
+        // some in one moment
+        let at = Timestamp::from_unix_ms(which / 3 * 300);
         let (to, owed) = (BrandId::new("other").unwrap(), Value::new(9).unwrap());
         let handle = MemberHandle::from_bytes([1; 16]);
         let requested = Requested {
             id: RequestId::from_bytes(id),
             request: None,
-            member: None,
+            member: Some(member(u8::try_from(which % 3).unwrap())),
             to,
             sent: points,
             received: points,
@@ -766,6 +963,7 @@ mod tests {
         members: &[MemberId],
     ) -> (Place, Received, Option<Vec<SendBack>>) {
         let points = Points::new(1 + u64::from(ended)).unwrap();
+        let until = Timestamp::from_unix_ms(which * 700);
         let exchange = Exchange {
             handle: MemberHandle::from_bytes([1; 16]),
             request: RequestId::from_bytes([2; 16]),
@@ -773,7 +971,7 @@ mod tests {
             received: points,
             owed: Value::new(100).unwrap(),
         };
-        let leg = IncomingLeg::new(&exchange, Rate::ONE, Timestamp::default());
+        let leg = IncomingLeg::new(&exchange, Rate::ONE, until);
         let brand = BrandId::new(if which.is_multiple_of(2) { "even" } else { "odd" }).unwrap();
         let member = members[usize::try_from(which % 3).unwrap()];
         let place = (brand, LeafIndex::new(which * 5));

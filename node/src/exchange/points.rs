@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, HashSet};
 use minicbor::{Decode, Encode};
 use protocol::amount::Points;
 use protocol::shared_map::SharedMap;
+use protocol::time::{Milliseconds, Timestamp};
 
 use crate::vault::MemberId;
 
@@ -38,7 +39,15 @@ pub enum Control {
     /// Points that left by the programme: redeemed, expired, or taken back with returned goods.
     #[n(3)]
     Left,
+    /// Points that came back for members who were erased meanwhile: nobody's, until the brand's books say
+    /// what becomes of them.
+    #[n(4)]
+    Suspense,
 }
+
+/// For so long points may still come back for a member who was erased: the longest return window there is,
+/// and as long again for what is in dispute.
+const LATE: Milliseconds = Milliseconds::from_seconds(2 * 366 * 24 * 60 * 60);
 
 /// One member's points.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
@@ -73,6 +82,8 @@ pub struct PointsLedger {
     // what members gave away before this node was rebuilt, beyond what is known of what they had: it is
     // made up for by what they are given next, such as what their purchases earned, imported again
     beyond: BTreeMap<MemberId, Points>,
+    // who was erased, and when: what still comes back is in suspense
+    erased: BTreeMap<MemberId, Timestamp>,
     // what moved and the programme has not followed yet; none while there is no programme
     moved: Option<Vec<Moved>>,
 }
@@ -126,6 +137,23 @@ impl PointsLedger {
     pub fn take_up_beyond(&mut self, beyond: impl IntoIterator<Item = (MemberId, Points)>) {
         self.beyond.extend(beyond);
     }
+    /// Members who were erased, of whom something may still come back.
+    pub fn erased(&self) -> impl Iterator<Item = (MemberId, Timestamp)> + '_ {
+        self.erased.iter().map(|(member, at)| (*member, *at))
+    }
+
+    /// Takes up who was erased from a snapshot.
+    pub fn take_up_erased(&mut self, erased: impl IntoIterator<Item = (MemberId, Timestamp)>) {
+        self.erased.extend(erased);
+    }
+
+    /// A member was erased: what still comes back for it is nobody's. Of those of whom nothing can come back
+    /// any more it is forgotten that there were any.
+    pub fn erase(&mut self, member: MemberId, at: Timestamp) {
+        self.erased.retain(|_, erased| at.since(*erased) < LATE);
+        self.erased.entry(member).or_insert(at);
+    }
+
     /// Takes up balances from a snapshot.
     pub fn take_up(&mut self, members: impl IntoIterator<Item = (MemberId, Balance)>) {
         self.members.extend(members);
@@ -193,6 +221,12 @@ impl PointsLedger {
         let held = balance.held.minus(points).map_err(|_| PointsError::TooFew)?;
         balance.available.plus(points).map_err(|_| PointsError::Range)?;
         balance.held = held;
+        if self.erased.contains_key(&member) {
+            self.book(Control::Suspense, points);
+            // the programme lets go of it as of what has left
+            self.note(Moved::sent_away(member, points));
+            return Ok(());
+        }
         // what is owed comes first
         self.give(member, points)?;
         self.note(Moved::released(member, points));
@@ -211,15 +245,22 @@ impl PointsLedger {
         Ok(())
     }
 
-    /// An exchange came back: its points are the member's again.
+    /// An exchange came back: its points are the member's again, or in suspense when the member was erased.
     ///
     /// # Errors
     /// When the balance would leave its range.
     pub fn restore(&mut self, member: MemberId, points: Points) -> Result<(), PointsError> {
-        self.give(member, points)?;
+        let is_erased = self.erased.contains_key(&member);
+        if is_erased {
+            self.book(Control::Suspense, points);
+        } else {
+            self.give(member, points)?;
+        }
         let gone = self.control.entry(Control::SentAway).or_default();
         *gone = gone.saturating_sub(points.get());
-        self.note(Moved::restored(member, points));
+        if !is_erased {
+            self.note(Moved::restored(member, points));
+        }
         Ok(())
     }
 
@@ -344,6 +385,7 @@ impl PointsLedger {
         i128::from(self.control(Control::Earned)) + i128::from(self.control(Control::CameIn))
             - i128::from(self.control(Control::SentAway))
             - i128::from(self.control(Control::Left))
+            - i128::from(self.control(Control::Suspense))
             - (members - beyond)
     }
 }
@@ -383,6 +425,31 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_back_for_who_was_erased_is_in_suspense() {
+        let (mut ledger, one) = (PointsLedger::default(), member(1));
+        let at = Timestamp::from_unix_ms;
+        ledger.earn([1; 20], one, points(100)).unwrap();
+        ledger.hold(one, points(70)).unwrap();
+        ledger.burn(one, points(40)).unwrap();
+        ledger.watch(true);
+        ledger.erase(one, at(1));
+        // an exchange that is final comes back, and one that will be in no block
+        ledger.restore(one, points(25)).unwrap();
+        ledger.release(one, points(30)).unwrap();
+        assert_eq!(ledger.balance(one), Balance { available: points(30), held: Points::ZERO });
+        assert_eq!(ledger.control(Control::Suspense), 55);
+        assert_eq!(ledger.control(Control::SentAway), 15);
+        assert_eq!(ledger.trial_balance(), 0);
+        // the programme gives nobody anything
+        assert_eq!(ledger.take_moved(), [Moved::sent_away(one, points(30))]);
+        // long after, nothing can come back, and it is not remembered that there was anybody
+        ledger.erase(member(2), at(LATE.get()));
+        assert_eq!(ledger.erased().count(), 2);
+        ledger.erase(member(2), at(1 + LATE.get()));
+        assert_eq!(ledger.erased().map(|(member, _)| member).collect::<Vec<_>>(), [member(2)]);
+    }
+
+    #[test]
     fn nothing_earns_twice() {
         let mut ledger = PointsLedger::default();
         assert_eq!(ledger.earn([1; 20], member(1), points(5)), Ok(true));
@@ -395,7 +462,7 @@ mod tests {
         /// member ever has more than was given.
         #[test]
         fn the_trial_balance_is_zero_after_every_movement(
-            moves in proptest::collection::vec((0..6u8, 0..3u8, 1..100u64), 1..200),
+            moves in proptest::collection::vec((0..8u8, 0..3u8, 1..100u64), 1..200),
         ) {
             let mut ledger = PointsLedger::default();
             let mut key = 0_u64;
@@ -411,6 +478,11 @@ mod tests {
                     1 => ledger.hold(who, amount),
                     2 => ledger.burn(who, amount),
                     3 => ledger.credit(who, amount),
+                    5 => ledger.release(who, amount),
+                    6 if amount.get() > 95 => {
+                        ledger.erase(who, Timestamp::default());
+                        Ok(())
+                    }
                     4 if ledger.control(Control::CameIn) >= amount.get() => {
                         ledger.send_back(who, amount)
                     }

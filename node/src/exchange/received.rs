@@ -6,6 +6,7 @@
 //! member sends some of it back; its residue stays in the sum.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use minicbor::{Decode, Encode};
 use protocol::exchange::{IncomingLeg, Return, SendBackError};
@@ -17,7 +18,7 @@ use super::book::LEAVING_MAX;
 use super::cold::{Cold, ColdError, Leaving};
 use super::index::Index;
 use super::record::SendBack;
-use crate::service::ReceivedView;
+use crate::service::{ReceivedKey, ReceivedView, Rows, cut_page};
 use crate::vault::MemberId;
 
 /// Where an exchange is: a leaf of another brand's log.
@@ -44,6 +45,12 @@ impl Received {
     #[must_use]
     pub const fn new(member: Option<MemberId>, leg: IncomingLeg) -> Self {
         Self { member, leg, recalled: false }
+    }
+
+    /// Its place in the order of time, by where it is.
+    #[must_use]
+    pub const fn key(&self, (brand, leaf): Place) -> ReceivedKey {
+        (self.leg.until(), brand, leaf)
     }
 }
 
@@ -112,6 +119,8 @@ pub struct ReceivedExchanges {
     // those in memory, with what was sent back of them
     hot: ReceivedCopy,
     numbers: Index<Place>,
+    // the same in the order of time, which does not change when one comes into memory again
+    by_time: BTreeSet<ReceivedKey>,
     next: u64,
     // those that have left memory, and how many
     cold: Option<Cold>,
@@ -137,9 +146,12 @@ impl ReceivedExchanges {
 
     /// Takes up an exchange as it was known before, after all that came before it.
     pub fn take_up(&mut self, place: Place, received: Received) {
-        if let Some(before) = self.numbers.insert(place, self.next) {
-            self.hot.all.remove(&before);
+        if let Some(before) = self.numbers.insert(place, self.next)
+            && let Some((_, before)) = self.hot.all.remove(&before)
+        {
+            self.by_time.remove(&before.key(place));
         }
+        self.by_time.insert(received.key(place));
         self.hot.all.insert(self.next, (place, received));
         self.next += 1;
     }
@@ -199,6 +211,7 @@ impl ReceivedExchanges {
         }
         if let Some(number) = self.numbers.remove(&place) {
             self.hot.all.remove(&number);
+            self.by_time.remove(&received.key(place));
         }
         self.hot.back.remove(&place);
         for asked in sent_back.iter().flatten() {
@@ -269,6 +282,30 @@ impl ReceivedExchanges {
         Ok(back)
     }
 
+    /// What a member sent back will be in no block: it is the member's again, and can be asked for again under
+    /// the same key. Gives what was asked for.
+    pub fn withdrawn(&mut self, from: BrandId, back: &Return) -> Option<SendBack> {
+        let place = (from, back.original);
+        let (keys, waiting) = self.hot.back.get_mut(&place)?;
+        let is_final = keys.len() - usize::try_from(*waiting).unwrap_or(0);
+        let is_it = |id: &RequestId| {
+            self.hot.sent_back.get(id).is_some_and(|asked| asked.points == back.points)
+        };
+        let number = keys.iter().skip(is_final).position(is_it)?;
+        let id = keys.remove(is_final + number);
+        *waiting = waiting.saturating_sub(1);
+        if keys.is_empty() {
+            self.hot.back.remove(&place);
+        }
+        let asked = self.hot.sent_back.remove(&id)?;
+        let received = self.hot_mut(place)?;
+        let before = received.leg.residue().get();
+        received.leg.keep(back);
+        let after = received.leg.residue().get();
+        self.rebook(from, before, after);
+        Some(asked)
+    }
+
     /// Some of an exchange was sent back before this node was rebuilt.
     ///
     /// # Errors
@@ -303,6 +340,57 @@ impl ReceivedExchanges {
         limit: usize,
         member: Option<MemberId>,
     ) -> Result<Vec<ReceivedView>, ColdError> {
+        let found = self.latest_places(limit, member)?;
+        Ok(found.iter().map(|(place, received)| view_at(*place, received)).collect())
+    }
+
+    /// A page of them, newest first, before a key; and the key behind which there is more.
+    ///
+    /// # Errors
+    /// When the store cannot say.
+    pub fn page(
+        &self,
+        key: Option<ReceivedKey>,
+        limit: usize,
+        member: Option<MemberId>,
+    ) -> Result<Rows<ReceivedView, ReceivedKey>, ColdError> {
+        let most = limit.saturating_add(1);
+        let mut found = match member {
+            // of one member there are few
+            Some(_) => self.latest_places(usize::MAX, member)?,
+            None => self.before(key, most)?,
+        };
+        let key_of = |(place, received): &(Place, Received)| received.key(*place);
+        found.retain(|it| key.is_none_or(|key| key_of(it) < key));
+        found.sort_by_key(|it| std::cmp::Reverse(key_of(it)));
+        found.truncate(most);
+        let rows = found.iter().map(|it| (key_of(it), view_at(it.0, &it.1)));
+        Ok(cut_page(rows.collect(), limit))
+    }
+
+    /// Those before a key in the order of time: the latest in memory, and of those that have left it.
+    fn before(
+        &self,
+        key: Option<ReceivedKey>,
+        limit: usize,
+    ) -> Result<Vec<(Place, Received)>, ColdError> {
+        let end = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let hot = self.by_time.range((Bound::Unbounded, end)).rev();
+        let hot = hot.map(|(_, brand, leaf)| (*brand, *leaf));
+        let hot = hot.filter_map(|place| Some((place, *self.hot(place)?)));
+        let mut found: Vec<_> = hot.take(limit).collect();
+        if let Some(cold) = self.cold.as_ref().filter(|_| self.left > 0) {
+            let is_in_memory = |place: &Place| self.numbers.get(place).is_some();
+            found.extend(cold.received_before(key, (self.left, limit), is_in_memory)?);
+        }
+        Ok(found)
+    }
+
+    fn latest_places(
+        &self,
+        limit: usize,
+        member: Option<MemberId>,
+    ) -> Result<Vec<(Place, Received)>, ColdError> {
         let hot = self.hot.all.values().rev().map(|(place, received)| (*place, received));
         let is_of =
             |received: &Received| member.is_none_or(|member| received.member == Some(member));
@@ -315,11 +403,12 @@ impl ReceivedExchanges {
             found.extend(colder.filter(|(place, _)| known.insert(*place)));
             found.truncate(limit);
         }
-        Ok(found
-            .iter()
-            .map(|((brand, leaf), received)| view(*brand, *leaf, &received.leg))
-            .collect())
+        Ok(found)
     }
+}
+
+fn view_at((brand, leaf): Place, received: &Received) -> ReceivedView {
+    view(brand, leaf, &received.leg)
 }
 
 /// What people see of one.
@@ -334,5 +423,79 @@ pub fn view(brand: BrandId, leaf: LeafIndex, leg: &IncomingLeg) -> ReceivedView 
         owed_micro_fen: leg.owed().get(),
         residue_micro_fen: leg.residue().get(),
         returnable_until_ms: until.unix_ms(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::amount::{Points, Rate, Value};
+    use protocol::exchange::{Exchange, Payload};
+    use protocol::ids::{MemberHandle, RequestHash};
+
+    use super::super::book::Book;
+    use super::super::points::PointsLedger;
+    use super::super::record::{NodeRecord, Submission};
+    use super::*;
+
+    /// What was to go back and is in no block is the member's again, and can be asked for again under the same
+    /// key.
+    #[test]
+    fn what_is_withdrawn_did_not_go_back() {
+        let points = |number| Points::new(number).unwrap();
+        let member: MemberId = minicbor::decode(&[&[0x50], &[9; 16][..]].concat()).unwrap();
+        let exchange = Exchange {
+            handle: MemberHandle::from_bytes([1; 16]),
+            request: RequestId::from_bytes([2; 16]),
+            sent: points(20),
+            received: points(10),
+            owed: Value::new(105).unwrap(),
+        };
+        let until = Timestamp::from_unix_ms(1_000_000);
+        let leg = IncomingLeg::new(&exchange, Rate::new(10, 1).unwrap(), until);
+        let (from, leaf) = (BrandId::new("other").unwrap(), LeafIndex::new(7));
+        let asked = |key: u8, number| SendBack {
+            id: RequestId::from_bytes([key; 16]),
+            request: RequestHash::from_bytes([key; 32]),
+            from,
+            leaf,
+            member,
+            points: points(number),
+            at: Timestamp::from_unix_ms(5),
+        };
+        let (mut book, mut ledger) = (Book::default(), PointsLedger::default());
+        book.credited_for_test((from, leaf), Received::new(Some(member), leg));
+        ledger.credit(member, points(10)).unwrap();
+        let residue = book.received().residues().clone();
+        for asked in [asked(3, 4), asked(4, 3)] {
+            book.enter(&NodeRecord::SendBack(asked), &mut ledger).unwrap();
+        }
+        let both = book.received().hot((from, leaf)).unwrap().leg;
+        assert_eq!((both.points_back(), ledger.balance(member).held), (points(7), points(7)));
+
+        let mut first = leg;
+        let back = first.take_back(leaf, points(4)).unwrap();
+        let submission = Submission::Sealed(from, Payload::Return(back));
+        book.enter(&NodeRecord::Withdrawn(submission.clone()), &mut ledger).unwrap();
+        let balance = ledger.balance(member);
+        assert_eq!((balance.available, balance.held), (points(7), points(3)));
+        let left = book.received().hot((from, leaf)).unwrap().leg;
+        assert_eq!(left.points_back(), points(3));
+        assert_eq!(book.received().sent_back(asked(3, 4).id).unwrap(), None);
+        assert!(book.received().sent_back(asked(4, 3).id).unwrap().is_some());
+        // a second time there is nothing to withdraw
+        book.enter(&NodeRecord::Withdrawn(submission), &mut ledger).unwrap();
+        assert_eq!(ledger.balance(member), balance);
+
+        book.enter(&NodeRecord::SendBack(asked(3, 4)), &mut ledger).unwrap();
+        assert_eq!(book.received().hot((from, leaf)).unwrap().leg, both);
+        for number in [4, 3] {
+            let back = leg.clone().take_back(leaf, points(number)).unwrap();
+            let submission = Submission::Sealed(from, Payload::Return(back));
+            book.enter(&NodeRecord::Withdrawn(submission), &mut ledger).unwrap();
+        }
+        assert_eq!(book.received().hot((from, leaf)).unwrap().leg, leg);
+        assert_eq!(*book.received().residues(), residue);
+        assert_eq!(ledger.balance(member).available, points(10));
+        assert_eq!(ledger.trial_balance(), 0);
     }
 }

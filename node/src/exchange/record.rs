@@ -54,6 +54,9 @@ pub enum NodeRecord {
     /// Changes of the programme's state, in its own encoding.
     #[n(50)]
     Programme(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>),
+    /// A member was erased: what still comes back for it is in suspense.
+    #[n(22)]
+    Erased(#[n(0)] MemberId, #[n(1)] Timestamp),
     /// Whose exchanges of a former life these are, which came back with a rebuilt block.
     #[n(21)]
     Owned(#[n(0)] Vec<Owned>),

@@ -9,11 +9,15 @@ use utoipa::ToSchema;
 use super::extract::Form;
 use super::members::asker;
 use super::pages::{SameOrigin, rendered};
+use super::users::end_sessions;
 use super::visitor::Visitor;
 use super::{App, Problem};
-use crate::auth::perm;
+use crate::auth::{Role, perm};
 use crate::console::{Administered, AdministrationViews, administration_page};
 use crate::service::{Asker, BackupRequest, ServiceError};
+
+/// Who may use the page.
+pub(super) type Administrator = Visitor<perm::UseAdministrationPage>;
 
 /// What a form of the page asks for.
 #[derive(Deserialize, ToSchema)]
@@ -27,6 +31,8 @@ pub(super) enum AdministrationForm {
     RotateVaultKey,
     /// Reads the files of constitutions again.
     ReadConstitutions,
+    /// Ends a user's sessions.
+    EndSessions { user: String },
 }
 
 /// Users, keys, the latest backup and import, constitutions.
@@ -35,7 +41,7 @@ pub(super) enum AdministrationForm {
     (status = 303, description = "Sign in first")))]
 pub(super) async fn administration(
     State(app): State<App>,
-    visitor: Visitor<perm::UseAdministrationPage>,
+    visitor: Administrator,
 ) -> Result<Response, Problem> {
     shown(&app, &visitor, AdministrationViews::default()).await
 }
@@ -47,14 +53,14 @@ pub(super) async fn administration(
     (status = 303, description = "Sign in first")))]
 pub(super) async fn administration_form(
     State(app): State<App>,
-    visitor: Visitor<perm::UseAdministrationPage>,
+    visitor: Administrator,
     _: SameOrigin,
     Form(form): Form<AdministrationForm>,
 ) -> Result<Response, Problem> {
     let mut views = AdministrationViews::default();
     match done(&app, &asker(&visitor.proof), form).await {
         Ok(done) => views.done = Some(done),
-        Err(error) => views.problem = Some(Problem::from(error).words()),
+        Err(error) => views.problem = Some(Problem::from(error).words(visitor.language)),
     }
     shown(&app, &visitor, views).await
 }
@@ -81,17 +87,37 @@ async fn done(
             app.node.read_constitutions().await?;
             Administered::Constitutions
         }
+        AdministrationForm::EndSessions { user } => {
+            Administered::Sessions(end_sessions(app, by, user.trim()).await?)
+        }
     })
 }
 
-async fn shown(
+/// The page with what was done, or why it was not.
+pub(super) async fn shown(
     app: &App,
-    visitor: &Visitor<perm::UseAdministrationPage>,
+    visitor: &Administrator,
     views: AdministrationViews,
 ) -> Result<Response, Problem> {
+    let tls = app.tls.current();
+    let of_clients = tls.client_authorities();
+    // a file that cannot be read is told, and hides nothing else
+    let (drafts, unread) = match app.node.drafts().await {
+        Ok(drafts) => (drafts, None),
+        Err(error) => (Vec::new(), Some(Problem::from(error).words(visitor.language))),
+    };
+    let people = app.auth.people();
+    let own = people.iter().find(|person| person.name == visitor.proof.user());
     let views = AdministrationViews {
+        has_second_factor: own.is_some_and(|own| own.second_factor),
+        drafts,
+        problem: views.problem.or(unread),
+        certificate_ends_ms: tls.ends.saturating_mul(1000),
+        client_authorities: of_clients.map(|(count, ends)| (count, ends.saturating_mul(1000))),
+        shown_ends_ms: app.tls.first_shown_end().map(|ends| ends.saturating_mul(1000)),
         status: app.node.status(),
-        people: app.auth.people(),
+        people,
+        roles: Role::ALL.map(|role| role.name()).to_vec(),
         sealing_keys: app.node.sealing_keys().await?,
         rotation: app.node.rotation().await?,
         backup: app.node.backup_progress().await?,

@@ -3,11 +3,13 @@
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
+use protocol::ids::BrandId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{IdempotencyKey, Json, Path, Query, bearer};
+use super::listed::Asked;
 use super::members::asker;
 use super::{App, Problem};
 use crate::auth::{Authorized, Role, perm};
@@ -15,7 +17,7 @@ use crate::desk::Deed;
 use crate::service::*;
 
 /// Most items of one page.
-const PAGE_MAX: u32 = 1000;
+pub(super) const PAGE_MAX: u32 = 1000;
 const PAGE_DEFAULT: u32 = 100;
 
 pub(super) type Result<T, E = Problem> = std::result::Result<T, E>;
@@ -56,11 +58,11 @@ pub struct Health {
     pub brand: String,
 }
 
-/// A page of card numbers.
+/// A page of members.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CardPage {
-    /// Card numbers, in order.
-    pub cards: Vec<String>,
+    /// Members, in order.
+    pub members: Vec<ListedMember>,
     /// The `after` of the next page, if there may be one.
     pub next: Option<String>,
 }
@@ -91,21 +93,40 @@ pub(super) struct CardsQuery {
     /// Only members with at least so many points.
     #[serde(default)]
     least_points: u64,
-    /// Card numbers after this one.
+    /// Members after this one: `~` and the id, or a card number.
     after: Option<String>,
     /// How many at most, 1 to 1000.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
 }
 
-/// How many.
+/// Which exchanges, and which page of them.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LimitQuery {
+pub(super) struct ExchangesQuery {
+    /// Only those to this brand.
+    to: Option<String>,
+    /// Only those that have come so far.
+    #[param(inline)]
+    state: Option<ListedState>,
+    /// Where the page begins: as the `Link` of the page before has it.
+    before: Option<String>,
     /// How many at most, 1 to 1000.
     #[param(minimum = 1, maximum = 1000, default = 100)]
-    pub(super) limit: Option<u32>,
+    limit: Option<u32>,
+}
+
+/// The brand of this id.
+pub(super) fn brand_named(text: &str) -> Result<BrandId> {
+    BrandId::new(text).map_err(|error| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "parameter_invalid",
+            error.to_string(),
+            "send the id of a brand, as /api/v1/partners has it",
+        )
+    })
 }
 
 pub(super) fn page_size(limit: Option<u32>) -> Result<u32> {
@@ -171,7 +192,10 @@ pub(super) async fn sign_out(
     State(app): State<App>,
     headers: HeaderMap,
 ) -> Result<StatusCode> {
-    app.auth.sign_out(bearer(&headers)?);
+    // who comes with a certificate has no session to end
+    if let Ok(token) = bearer(&headers) {
+        app.auth.sign_out(token);
+    }
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -185,7 +209,8 @@ pub(super) async fn status(
     Json(app.node.status())
 }
 
-/// Card numbers of members with points to spend.
+/// Members with points to spend: by the names that this node has for them, with their cards as the table of fields shows
+/// them. An entry of the operation log about as many members.
 #[utoipa::path(get, path = "/api/v1/members", tag = "members", params(CardsQuery),
     responses((status = 200, description = "A page of them", body = CardPage)))]
 pub(super) async fn cards(
@@ -194,11 +219,13 @@ pub(super) async fn cards(
     Query(query): Query<CardsQuery>,
 ) -> Result<Json<CardPage>> {
     let limit = page_size(query.limit)?;
-    let cards = app.node.cards(query.least_points, query.after, limit).await?;
-    app.node.note_many(&asker(&by), "a list of card numbers", cards.len()).await?;
-    let full = u32::try_from(cards.len()).is_ok_and(|length| length >= limit);
-    let next = cards.last().filter(|_| full).cloned();
-    Ok(Json(CardPage { cards, next }))
+    let staff = app.node.staff(by.user());
+    let members = staff.members(query.least_points, query.after, limit, by.roles()).await?;
+    let full = u32::try_from(members.len()).is_ok_and(|length| length >= limit);
+    // who was erased meanwhile has no name: the next page then begins after somebody before
+    let next = members.iter().rev().find(|it| full && !it.member.is_empty());
+    let next = next.map(|it| it.member.clone());
+    Ok(Json(CardPage { members, next }))
 }
 
 /// One member.
@@ -274,38 +301,46 @@ pub(super) async fn exchange(
     Ok((StatusCode::ACCEPTED, location, Json(view)))
 }
 
-/// The latest exchanges, newest first.
-#[utoipa::path(get, path = "/api/v1/exchanges", tag = "exchanges", params(LimitQuery),
+/// Exchanges, newest first. Where few are wanted a page may have fewer than `limit` and still a next one.
+#[utoipa::path(get, path = "/api/v1/exchanges", tag = "exchanges", params(ExchangesQuery),
     responses((status = 200, description = "Exchanges", body = [ExchangeView])))]
 pub(super) async fn exchanges(
     _: Authorized<perm::ReadExchanges>,
     State(app): State<App>,
-    Query(query): Query<LimitQuery>,
-) -> Result<Json<Vec<ExchangeView>>> {
-    Ok(Json(app.node.exchanges(page_size(query.limit)?).await?))
+    Query(query): Query<ExchangesQuery>,
+    asked: Asked,
+) -> Result<Response> {
+    let to = query.to.as_deref().map(brand_named).transpose()?;
+    let wanted = ExchangeFilter { to, state: query.state };
+    let request = ListRequest { place: query.before, limit: page_size(query.limit)? };
+    asked.before(app.node.exchanges_page(request, wanted).await?)
 }
 
-/// Of whom, and how many.
+/// Of whom, and which page.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReceivedQuery {
     /// Only those of the member with this card number.
     card: Option<String>,
+    /// Where the page begins: as the `Link` of the page before has it.
+    before: Option<String>,
     /// How many at most, 1 to 1000.
     #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u32>,
 }
 
-/// The latest exchanges that came in from other brands, newest first.
+/// Exchanges that came in from other brands, newest first.
 #[utoipa::path(get, path = "/api/v1/exchanges/received", tag = "exchanges", params(ReceivedQuery),
     responses((status = 200, description = "Exchanges credited here", body = [ReceivedView])))]
 pub(super) async fn received(
     _: Authorized<perm::ReadExchanges>,
     State(app): State<App>,
     Query(query): Query<ReceivedQuery>,
-) -> Result<Json<Vec<ReceivedView>>> {
-    Ok(Json(app.node.received(query.card, page_size(query.limit)?).await?))
+    asked: Asked,
+) -> Result<Response> {
+    let request = ListRequest { place: query.before, limit: page_size(query.limit)? };
+    asked.before(app.node.received_page(request, query.card).await?)
 }
 
 /// Sends points that came from another brand back to it, for a member: all of an exchange or a part.
@@ -488,6 +523,31 @@ pub(super) async fn readmit_partner(
     Path(brand): Path<String>,
 ) -> Result<impl IntoResponse> {
     Ok((StatusCode::ACCEPTED, Json(app.node.readmit_partner(brand).await?)))
+}
+
+/// Which page of cut-offs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClearingsQuery {
+    /// Only cut-offs before this one, Unix milliseconds: the `next` of the page before.
+    before: Option<u64>,
+    /// How many at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// The cut-offs that this node knows, the newest first, and what this brand is to do about each.
+#[utoipa::path(get, path = "/api/v1/clearings", tag = "clearings", params(ClearingsQuery),
+    responses((status = 200, description = "A page of cut-offs", body = ClearingPage)))]
+pub(super) async fn clearings(
+    _: Authorized<perm::ReadClearings>,
+    State(app): State<App>,
+    Query(query): Query<ClearingsQuery>,
+) -> Result<Json<ClearingPage>> {
+    let limit = page_size(query.limit)?;
+    let clearings = app.node.clearings(query.before, limit).await?;
+    Ok(Json(ClearingPage::new(clearings, limit)))
 }
 
 /// Enters this brand's closing for a cut-off that has passed.

@@ -11,12 +11,13 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::App;
-use super::api::{LimitQuery, Result, page_size};
+use super::api::Result;
 use super::extract::{Json, Path, Query};
+use super::listed::{Asked, BeforeQuery};
 use super::pages::rendered;
 use super::visitor::Visitor;
-use crate::auth::{Authorized, perm};
+use super::{App, Problem};
+use crate::auth::{Authorized, Permission, perm};
 use crate::console;
 use crate::service::*;
 
@@ -36,6 +37,15 @@ pub struct PlanRequest {
     /// over. For local questions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stands: bool,
+    /// Whether the bound of its one `sum(..)` is to be chosen first, by a question for members' sums that a tenth of
+    /// the cost pays for. For joint and local questions.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub choose_bound: bool,
+    /// The brands that a joint question is put to, this one among them; all that are not suspended without it. Others
+    /// than all take part where their policies say from how many brands on, and never in a set whose answer, less
+    /// another of the year, would be the total of fewer than three brands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participants: Option<Vec<String>>,
 }
 
 /// A question whose plan was seen.
@@ -55,6 +65,18 @@ pub struct QueryRequest {
     /// Whether it stands, as planned.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stands: bool,
+    /// Whether its bound is chosen first, as planned. The question for the bound is asked and, once that is released,
+    /// the question itself. Where that takes longer than a call may, `chosen_bound` has no bound yet, and the view is
+    /// that of the question for it: the same request again goes on, at no cost, with `bound_from` whatever has come to
+    /// the facts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub choose_bound: bool,
+    /// The id of the released question for the bound: the question itself is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_from: Option<String>,
+    /// The brands that a joint question is put to, as planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participants: Option<Vec<String>>,
 }
 
 /// What is filled into a template.
@@ -86,6 +108,13 @@ pub(super) struct YearQuery {
     /// The present one without it.
     #[param(minimum = 0, maximum = 65535)]
     year: Option<u16>,
+    /// Analysts after this one: what the page before has under `next`.
+    after: Option<String>,
+}
+
+/// A question as this person sees it: its text, date and asker are for who asked it, and for officers.
+pub(super) fn seen<P: Permission>(view: QueryView, proof: &Authorized<P>) -> QueryView {
+    if proof.also::<perm::ReadAskedTexts>() { view } else { view.seen_by(proof.user()) }
 }
 
 /// Plans a question: cost and expected error. Spends nothing.
@@ -96,13 +125,18 @@ pub(super) async fn plan(
     State(app): State<App>,
     Json(request): Json<PlanRequest>,
 ) -> Result<Json<PlanView>> {
-    let PlanRequest { sql, scope, pico_rho, stands } = request;
-    let user = Some(proof.user().to_owned());
-    Ok(Json(
-        app.node
-            .plan(Question { sql, scope, pico_rho, stands, user, ..Question::default() })
-            .await?,
-    ))
+    let PlanRequest { sql, scope, pico_rho, stands, choose_bound, participants } = request;
+    let question = Question {
+        sql,
+        scope,
+        pico_rho,
+        stands,
+        chooses_bound: choose_bound,
+        participants,
+        user: Some(proof.user().to_owned()),
+        ..Question::default()
+    };
+    Ok(Json(app.node.plan(question).await?))
 }
 
 /// Runs a planned question, which spends its cost.
@@ -113,40 +147,80 @@ pub(super) async fn query(
     State(app): State<App>,
     Json(request): Json<QueryRequest>,
 ) -> Result<impl IntoResponse> {
-    let QueryRequest { sql, plan, scope, pico_rho, stands } = request;
+    let QueryRequest { sql, plan, scope, pico_rho, stands, choose_bound, bound_from, participants } =
+        request;
     let user = Some(proof.user().to_owned());
-    let view = app
-        .node
-        .query(Question { sql, scope, pico_rho, stands, user, ..Question::default() }, plan)
-        .await?;
+    let question = Question {
+        sql,
+        scope,
+        pico_rho,
+        stands,
+        chooses_bound: choose_bound,
+        bound_from,
+        participants,
+        user,
+        ..Question::default()
+    };
+    let mut view = seen(app.node.query_in_steps(question, plan).await?, &proof);
+    // of an answer that there was already, the first page
+    if let Some(release) = &mut view.release {
+        release.rows.truncate(usize::try_from(ROWS_AT_ONCE).unwrap_or(usize::MAX));
+    }
     let location = [(header::LOCATION, format!("/api/v1/queries/{}", view.id))];
     Ok((StatusCode::ACCEPTED, location, Json(view)))
 }
 
-/// One question and, once released, its answer.
+/// Which rows of an answer.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RowsQuery {
+    /// How many rows are left out before the first.
+    #[serde(default)]
+    from: u32,
+    /// How many rows at most, 1 to 10000.
+    #[param(minimum = 1, maximum = 10000, default = 10000)]
+    rows: Option<u32>,
+}
+
+/// One question and, once released, its answer: a page of its rows, of which `rows_in_all` says how many there are.
 #[utoipa::path(get, path = "/api/v1/queries/{id}", tag = "queries",
-    params(("id" = String, Path, description = "Hex digits")),
+    params(("id" = String, Path, description = "Hex digits"), RowsQuery),
     responses((status = 200, description = "The question", body = QueryView)))]
 pub(super) async fn query_by_id(
-    _: Authorized<perm::ReadQueries>,
+    proof: Authorized<perm::ReadQueries>,
     State(app): State<App>,
     Path(id): Path<String>,
+    Query(query): Query<RowsQuery>,
 ) -> Result<Json<QueryView>> {
-    Ok(Json(app.node.query_by_id(id).await?))
+    let rows = query.rows.unwrap_or(ROWS_AT_ONCE);
+    if !(1..=ROWS_AT_ONCE).contains(&rows) {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "parameter_invalid",
+            format!("rows is {rows}"),
+            format!("rows are 1 to {ROWS_AT_ONCE}; the next page begins where this one ended"),
+        ));
+    }
+    Ok(Json(seen(app.node.query_rows(id, query.from, rows).await?, &proof)))
 }
 
-/// The answers that this brand has, newest first: joint ones, its own, and other brands' of packs.
-#[utoipa::path(get, path = "/api/v1/queries", tag = "queries", params(LimitQuery),
-    responses((status = 200, description = "Answered questions", body = [QueryView])))]
+/// The answers that this brand has, newest first: joint ones, its own, and other brands' of packs; among them what it has
+/// asked lately without an answer yet, or in vain, and its packs. What was asked, and when, is there for who asked it.
+#[utoipa::path(get, path = "/api/v1/queries", tag = "queries", params(BeforeQuery),
+    responses((status = 200, description = "The questions", body = [QueryView])))]
 pub(super) async fn queries(
-    _: Authorized<perm::ReadQueries>,
+    proof: Authorized<perm::ReadQueries>,
     State(app): State<App>,
-    Query(query): Query<LimitQuery>,
-) -> Result<Json<Vec<QueryView>>> {
-    Ok(Json(app.node.queries(page_size(query.limit)?).await?))
+    Query(query): Query<BeforeQuery>,
+    asked: Asked,
+) -> Result<Response> {
+    let mut page = app.node.queries_page(query.page()?).await?;
+    page.items = page.items.into_iter().map(|view| seen(view, &proof)).collect();
+    asked.before(page)
 }
 
-/// Every brand's accounts of a calendar year, added up from the certified logs.
+/// Every brand's accounts of a calendar year, added up from the certified logs, a hundred analysts a page.
 #[utoipa::path(get, path = "/api/v1/budgets", tag = "queries", params(YearQuery),
     responses((status = 200, description = "The accounts", body = BudgetsView)))]
 pub(super) async fn budgets(
@@ -154,7 +228,7 @@ pub(super) async fn budgets(
     State(app): State<App>,
     Query(query): Query<YearQuery>,
 ) -> Result<Json<BudgetsView>> {
-    Ok(Json(app.node.budgets(query.year).await?))
+    Ok(Json(app.node.budgets(query.year, query.after).await?))
 }
 
 /// Which year, and how it is shown.
@@ -163,6 +237,8 @@ pub(super) async fn budgets(
 pub(super) struct BudgetPageQuery {
     /// The calendar year; the present one without it.
     year: Option<u16>,
+    /// Analysts after this one.
+    after: Option<String>,
     /// `zh` or `en`; without it, what the browser prefers.
     #[serde(rename = "lang")]
     _lang: Option<String>,
@@ -177,8 +253,8 @@ pub(super) async fn budget_page(
     visitor: Visitor<perm::ReadBudgets>,
     Query(query): Query<BudgetPageQuery>,
 ) -> Result<Response> {
-    let budgets = app.node.budgets(query.year).await?;
-    let Visitor { proof, language, pages } = visitor;
+    let budgets = app.node.budgets(query.year, query.after).await?;
+    let Visitor { proof, language, pages, .. } = visitor;
     let page = console::budget_page(&app.node.status(), &budgets, language, &proof, &pages);
     rendered(page, StatusCode::OK)
 }

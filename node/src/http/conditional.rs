@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::Problem;
 
 /// Routes whose answers have a tag, and whether they are for everyone.
-pub(super) const REVALIDATED: [(&str, bool); 16] = [
+pub(super) const REVALIDATED: [(&str, bool); 17] = [
     ("/api/v1/openapi.json", true),
     ("/api/v1/programme/rules", true),
     ("/api/v1/programme/campaigns", false),
@@ -28,6 +28,7 @@ pub(super) const REVALIDATED: [(&str, bool); 16] = [
     ("/api/v1/sealing-keys", false),
     ("/api/v1/partners", false),
     ("/api/v1/disputes", false),
+    ("/api/v1/clearings", false),
     ("/api/v1/clearings/{cut_off_ms}", false),
     ("/api/v1/clearings/{cut_off_ms}/export", false),
     ("/api/v1/datasets", false),

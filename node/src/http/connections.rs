@@ -1,17 +1,25 @@
 //! How many connections there may be: in all, and from one address, so that whoever opens them and
-//! says nothing keeps only himself out. A connection too many is closed before its handshake.
+//! says nothing keeps only himself out. A connection too many is closed before its handshake. And whose
+//! certificate came with a connection, which its requests are told.
 
 use std::collections::BTreeMap;
-use std::future::{Ready, ready};
+use std::future::{Future, Ready, ready};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use axum::Extension;
+use axum::middleware::AddExtension;
 use axum_server::accept::Accept;
+use axum_server::tls_rustls::RustlsAcceptor;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+use tower_layer::Layer as _;
+
+use crate::tls::{ClientCertificate, ServerTls};
 
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 1024;
@@ -61,10 +69,46 @@ impl<S> Accept<TcpStream, S> for Limited {
     type Future = Ready<io::Result<(Held, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        ready(stream.peer_addr().and_then(|from| match self.enter(from.ip()) {
+        // an answer in two pieces: the second must not wait for the first's acknowledgement
+        let from = stream.set_nodelay(true).and_then(|()| stream.peer_addr());
+        ready(from.and_then(|from| match self.enter(from.ip()) {
             Some(place) => Ok((Held { stream, _place: place }, service)),
             None => Err(io::ErrorKind::ConnectionRefused.into()),
         }))
+    }
+}
+
+/// Who is at the other end of a request's connection, if a certificate says so.
+#[derive(Clone, Debug)]
+pub(super) struct Peer(pub(super) Option<Arc<ClientCertificate>>);
+
+/// Lets connections in and tells their requests with which certificate.
+#[derive(Clone, Debug)]
+pub(super) struct WithCertificate {
+    tls: RustlsAcceptor<Limited>,
+    server: ServerTls,
+}
+
+impl WithCertificate {
+    pub(super) const fn new(tls: RustlsAcceptor<Limited>, server: ServerTls) -> Self {
+        Self { tls, server }
+    }
+}
+
+type Accepted<S> = io::Result<(TlsStream<Held>, AddExtension<S, Peer>)>;
+
+impl<S: Send + 'static> Accept<TcpStream, S> for WithCertificate {
+    type Stream = TlsStream<Held>;
+    type Service = AddExtension<S, Peer>;
+    type Future = Pin<Box<dyn Future<Output = Accepted<S>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let (shaking, server) = (self.tls.accept(stream, service), self.server.clone());
+        Box::pin(async move {
+            let (stream, service) = shaking.await?;
+            let peer = Peer(server.client(stream.get_ref().1.peer_certificates()));
+            Ok((stream, Extension(peer).layer(service)))
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! `GET /api/v1/events`: what happens at the node as server-sent events (the HTML standard, section 9.2).
+//! `GET /api/v1/events`, and `/partner/events` for that page: what happens at the node as server-sent events (the HTML
+//! standard, section 9.2).
 //!
 //! A reader sees the kinds of events whose states its roles may read. Sixteen streams a user at most, 256 in
 //! all; a stream ends with its session, and with the node. A reader that is too slow is no burden: nothing
@@ -20,7 +21,9 @@ use utoipa::IntoParams;
 use zeroize::Zeroizing;
 
 use super::api::Result;
-use super::extract::{Query, bearer};
+use super::extract::{Credentials, Query};
+use super::pages::cookie;
+use super::visitor::Visitor;
 use super::{App, Problem};
 use crate::auth::{Authorized, Permission, Role, perm};
 use crate::service::{Event, EventView, Events, Happened, Place};
@@ -49,7 +52,8 @@ const fn stays() -> bool {
     true
 }
 
-/// What happens, as it happens: states of exchanges, steps of questions.
+/// What happens, as it happens: states of exchanges, steps of questions, statements and payments of clearings, notices of
+/// the points programme.
 ///
 /// Each event has an `id`; sent back in `Last-Event-ID`, as browsers and clients of such streams do by
 /// themselves, the stream goes on behind it. When it cannot (the node was started again, or too much has
@@ -63,10 +67,40 @@ pub(super) async fn events(
     by: Authorized<perm::ReadEvents>,
     State(app): State<App>,
     Query(query): Query<EventsQuery>,
+    credentials: Credentials,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let place = last_read(&headers)?;
-    let seat = app.streams.enter(by.user()).ok_or_else(|| {
+    stream_for(&app, (by.user(), by.roles()), &query, Bearer::Program(credentials), &headers)
+}
+
+/// What happens, for the partner's page in a browser: what its user may see of it. It ends with the browser's session.
+#[utoipa::path(get, path = "/partner/events", tag = "console",
+    params(EventsQuery, ("Last-Event-ID" = Option<String>, Header,
+        description = "The id of the last event that was read; without it the stream begins now")),
+    responses((status = 200, description = "Server-sent events; `data` of each is an EventView",
+        body = EventView, content_type = "text/event-stream"),
+    (status = 303, description = "Sign in first")))]
+pub(super) async fn partner_events(
+    State(app): State<App>,
+    visitor: Visitor<perm::SeePartnerPage>,
+    Query(query): Query<EventsQuery>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let token = cookie(&app, &headers).unwrap_or_default();
+    let bearer = Bearer::Page(Zeroizing::new(token.to_owned()));
+    let who = (visitor.proof.user(), visitor.session.roles());
+    stream_for(&app, who, &query, bearer, &headers)
+}
+
+fn stream_for(
+    app: &App,
+    (user, roles): (&str, &[Role]),
+    query: &EventsQuery,
+    bearer: Bearer,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    let place = last_read(headers)?;
+    let seat = app.streams.enter(user).ok_or_else(|| {
         Problem::new(
             StatusCode::TOO_MANY_REQUESTS,
             "too_many_streams",
@@ -79,8 +113,8 @@ pub(super) async fn events(
     let reader = Reader {
         newest: events.watch(),
         place: place.unwrap_or_else(|| Ok(events.since(None, 0).place)),
-        sees: Sees::of(by.roles()),
-        token: Zeroizing::new(bearer(&headers)?.to_owned()),
+        sees: Sees::of(roles),
+        bearer,
         follow: query.follow,
         waiting: Vec::new(),
         begun: false,
@@ -114,20 +148,36 @@ fn last_read(headers: &HeaderMap) -> Result<LastRead> {
 struct Sees {
     exchanges: bool,
     queries: bool,
+    clearings: bool,
+    notices: bool,
 }
 
 impl Sees {
     fn of(roles: &[Role]) -> Self {
         let any = |needed: &[Role]| needed.iter().any(|role| roles.contains(role));
-        Self { exchanges: any(perm::ReadExchanges::ROLES), queries: any(perm::ReadQueries::ROLES) }
+        Self {
+            exchanges: any(perm::ReadExchanges::ROLES),
+            queries: any(perm::ReadQueries::ROLES),
+            clearings: any(perm::ReadClearings::ROLES),
+            notices: any(perm::PushNotices::ROLES),
+        }
     }
 
     const fn sees(self, event: &Event) -> bool {
         match event.happened {
             Happened::Exchange { .. } => self.exchanges,
             Happened::Query { .. } => self.queries,
+            Happened::Statement { .. } | Happened::Payment { .. } => self.clearings,
+            Happened::Notices { .. } => self.notices,
         }
     }
+}
+
+/// By what a reader's session is looked for again.
+enum Bearer {
+    Program(Credentials),
+    /// A browser's, by its cookie.
+    Page(Zeroizing<String>),
 }
 
 struct Reader {
@@ -135,7 +185,7 @@ struct Reader {
     newest: watch::Receiver<Option<u64>>,
     place: std::result::Result<Place, ()>,
     sees: Sees,
-    token: Zeroizing<String>,
+    bearer: Bearer,
     follow: bool,
     // what was read and not said, newest first
     waiting: Vec<Sse>,
@@ -164,7 +214,10 @@ impl Reader {
     }
 
     fn session_goes_on(&self) -> bool {
-        self.app.auth.session(&self.token).is_ok()
+        match &self.bearer {
+            Bearer::Program(credentials) => credentials.session(&self.app).is_ok(),
+            Bearer::Page(token) => self.app.auth.session(token).is_ok(),
+        }
     }
 }
 
@@ -269,8 +322,10 @@ mod tests {
         }
         assert!(!sees(Role::Analyst).exchanges && sees(Role::Analyst).queries);
         assert!(sees(Role::Officer).exchanges && sees(Role::Officer).queries);
+        assert!(sees(Role::App).notices && !sees(Role::App).exchanges);
+        assert!(sees(Role::Store).notices && !sees(Role::Officer).notices);
         for role in Role::ALL {
-            let some = sees(role).exchanges || sees(role).queries;
+            let some = sees(role).exchanges || sees(role).queries || sees(role).notices;
             assert_eq!(some, perm::ReadEvents::ROLES.contains(&role), "{role}");
         }
     }

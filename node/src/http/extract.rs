@@ -1,15 +1,21 @@
 //! What handlers take from a request, with refusals that say what was wrong.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+
 use axum::extract::rejection::{FormRejection, JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
 
+use super::connections::Peer;
 use super::{App, Problem};
-use crate::auth::{AuthError, Authorized, MemberSession, Permission};
+use crate::auth::{AuthError, Authorized, Caller, MemberSession, Permission, Role, Session};
+use crate::tls::{CertificateRequired, ClientCertificate};
 
 /// Most characters of an idempotency key.
 const IDEMPOTENCY_KEY_MAX: usize = 128;
@@ -26,11 +32,85 @@ pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
     }
 }
 
-/// Only bearer tokens count here: a cookie, which browsers send unasked, opens no API route.
+/// By what a request is somebody's: a session's token, the connection's certificate, or both.
+pub(super) struct Credentials {
+    token: Result<Zeroizing<String>, AuthError>,
+    certificate: Option<Arc<ClientCertificate>>,
+    /// Whether the certificate counts without a token.
+    stands_alone: bool,
+}
+
+impl Credentials {
+    /// Of a request.
+    ///
+    /// A browser shows a certificate unasked, as it sends a cookie, to whatever page makes it: so a certificate by
+    /// itself opens nothing to a request that says that it comes from a browser. Nor does it save a wrong token.
+    pub(super) fn of(headers: &HeaderMap, extensions: &Extensions) -> Self {
+        let token = bearer(headers).map(|token| Zeroizing::new(token.to_owned()));
+        let says_otherwise = ["authorization", "origin", "sec-fetch-site", "cookie"];
+        let stands_alone = !says_otherwise.iter().any(|name| headers.contains_key(*name));
+        let certificate = extensions.get::<Peer>().and_then(|peer| peer.0.clone());
+        Self { token, certificate, stands_alone }
+    }
+
+    fn alone(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_deref().filter(|_| self.stands_alone)
+    }
+
+    /// Whose they are, now.
+    ///
+    /// # Errors
+    /// See [`AuthError`].
+    pub(super) fn session(&self, app: &App) -> Result<Session, AuthError> {
+        let token = match &self.token {
+            Ok(token) => token,
+            Err(missing) => {
+                let certificate = self.alone().ok_or(*missing)?;
+                if !app.tls.vouches_for(certificate) {
+                    return Err(AuthError::CertificateEnded);
+                }
+                return app.auth.session_by_certificate(certificate.names());
+            }
+        };
+        let session = app.auth.session(token)?;
+        self.fit(app, &session)?;
+        Ok(session)
+    }
+
+    /// Whether a session may be used over this connection.
+    ///
+    /// # Errors
+    /// [`AuthError::CertificateNeeded`].
+    pub(super) fn fit(&self, app: &App, session: &Session) -> Result<(), AuthError> {
+        if app.tls.required() != CertificateRequired::Programs || !app.auth.is_program(session) {
+            return Ok(());
+        }
+        let vouched = self.certificate.as_ref().filter(|it| app.tls.vouches_for(it));
+        let owner = vouched.and_then(|it| app.auth.session_by_certificate(it.names()).ok());
+        let theirs = owner.is_some_and(|owner| owner.user() == session.user());
+        if theirs { Ok(()) } else { Err(AuthError::CertificateNeeded) }
+    }
+
+    /// Who is counted for a request that has no token; not for letting in.
+    pub(super) fn caller(&self, app: &App) -> Option<Caller> {
+        let session = app.auth.session_by_certificate(self.alone()?.names()).ok()?;
+        let machine = session.roles().contains(&Role::App);
+        Some(Caller::User { name: session.user().to_owned(), machine })
+    }
+}
+
+impl FromRequestParts<App> for Credentials {
+    type Rejection = Infallible;
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.headers, &parts.extensions))
+    }
+}
+
+/// Tokens and certificates of programs count here: a cookie, which browsers send unasked, opens no API route.
 impl<P: Permission> FromRequestParts<App> for Authorized<P> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let session = app.auth.session(bearer(&parts.headers)?)?;
+        let session = Credentials::of(&parts.headers, &parts.extensions).session(app)?;
         Ok(session.authorize()?)
     }
 }

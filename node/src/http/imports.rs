@@ -47,12 +47,12 @@ pub(super) struct BatchQuery {
     request_body = ImportSource,
     responses((status = 202, description = "Started; see /api/v1/imports/latest")))]
 pub(super) async fn import(
-    _: Authorized<perm::ImportData>,
+    by: Authorized<perm::ImportData>,
     State(app): State<App>,
     Query(query): Query<DryRunQuery>,
     Json(source): Json<ImportSource>,
 ) -> Result<impl IntoResponse> {
-    app.node.start_import(source, query.dry_run).await?;
+    app.node.staff(by.user()).start_import(source, query.dry_run).await?;
     Ok((StatusCode::ACCEPTED, [(header::LOCATION, "/api/v1/imports/latest")]))
 }
 
@@ -76,15 +76,26 @@ pub(super) async fn import_progress(
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"))),
     responses((status = 200, description = "What became of the rows", body = ImportView)))]
 pub(super) async fn import_batch(
-    _: Authorized<perm::ImportData>,
+    by: Authorized<perm::SendBatches>,
     State(app): State<App>,
     Query(query): Query<BatchQuery>,
     IdempotencyKey(key): IdempotencyKey,
     Rows(format, bytes): Rows,
 ) -> Result<Json<ImportView>> {
     let BatchQuery { kind, mapping, dry_run } = query;
+    // a mapping says who has consented: what a system may claim of people is the operator's to write
+    let is_operators =
+        !mapping.contains('=') && !alliance_config::sample::MAPPINGS.contains(&mapping.as_str());
+    if !is_operators && !by.also::<perm::ImportData>() {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "mapping_name",
+            "the mapping is none that the operator has put here",
+            "give the name of one in the node's folder mappings",
+        ));
+    }
     let batch = ImportBatch { kind, format, mapping, dry_run, bytes };
-    Ok(Json(app.node.import_batch(key, batch).await?))
+    Ok(Json(app.node.staff(by.user()).import_batch(key, batch).await?))
 }
 
 /// The body of a batch.
@@ -171,5 +182,30 @@ mod tests {
             let (found, problem) = send(query, media, key, body).await;
             assert_eq!((found, problem["code"].as_str()), (status, Some(code)), "{query} {media}");
         }
+    }
+
+    /// A till or customer system needs no administrator's token: it sends rows by the operator's mappings, and no more.
+    #[tokio::test]
+    async fn a_system_with_the_role_app_sends_batches_by_name_and_starts_no_import() {
+        let fixture = Fixture::start();
+        let client = fixture.client_as(&[Role::App]);
+        let headers = [("content-type", "text/csv"), ("idempotency-key", "k")];
+        let send = async |mapping: &str| {
+            let path = format!("/api/v1/imports/batches?kind=purchases&mapping={mapping}");
+            let body = b"a,b\n1,2\n".to_vec();
+            client.send(Method::POST, &path, &headers, Some(body.into())).await.unwrap()
+        };
+        assert_eq!(send("till").await.status, StatusCode::OK);
+        let own = send("format%20%3D%20%22coalition%20import%201%22").await;
+        let problem: serde_json::Value = serde_json::from_slice(&own.body).unwrap();
+        assert_eq!((own.status.as_u16(), problem["code"].as_str()), (400, Some("mapping_name")));
+        // those of the sample take everybody for somebody who has consented
+        for shipped in alliance_config::sample::MAPPINGS {
+            assert_eq!(send(shipped).await.status, StatusCode::BAD_REQUEST, "{shipped}");
+        }
+        let json = [("content-type", "application/json")];
+        let body = br#"{"sample":{}}"#.to_vec();
+        let folder = client.send(Method::POST, "/api/v1/imports", &json, Some(body.into())).await;
+        assert_eq!(folder.unwrap().status, StatusCode::FORBIDDEN);
     }
 }

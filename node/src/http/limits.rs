@@ -13,7 +13,8 @@ use axum::response::{IntoResponse as _, Response};
 use futures::FutureExt as _;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::extract::bearer;
+use super::extract::{Credentials, bearer};
+use super::own_pages::member_cookie;
 use super::pages::cookie;
 use super::problem::ProblemCode;
 use super::rates::Counted;
@@ -35,6 +36,10 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; img
 /// What supervisors and balancers ask, which no caller's limit may fail.
 pub(super) const UNCOUNTED: [&str; 2] = ["/healthz", "/readyz"];
 
+/// The published log: files that are the same for everyone, with a limit of their own.
+pub(super) const PUBLISHED: [&str; 4] =
+    ["/checkpoint", "/checkpoint.witnessed", "/certificates", "/tile/{*path}"];
+
 /// Around everything.
 pub(super) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
@@ -43,7 +48,7 @@ pub(super) async fn around(State(app): State<App>, request: Request, next: Next)
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("none", MatchedPath::as_str);
 
-    let counted = (!UNCOUNTED.contains(&route)).then(|| counted(&app, &request));
+    let counted = (!UNCOUNTED.contains(&route)).then(|| counted(&app, route, &request));
     let refusal = counted.as_ref().and_then(Counted::refusal);
     let mut response = match refusal {
         Some(refusal) => refusal.into_response(),
@@ -87,12 +92,20 @@ pub(super) async fn around(State(app): State<App>, request: Request, next: Next)
 }
 
 /// Counts a request for who makes it.
-fn counted(app: &App, request: &Request) -> Counted {
-    let headers = request.headers();
-    let token = bearer(headers).ok().or_else(|| cookie(app, headers));
+fn counted(app: &App, route: &str, request: &Request) -> Counted {
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(from)| from.ip());
-    let counted = app.rates.count(token.and_then(|token| app.auth.caller(token)), from);
+    let counted = if PUBLISHED.contains(&route) {
+        app.rates.count_log(from)
+    } else {
+        let headers = request.headers();
+        let token = bearer(headers).ok().or_else(|| cookie(app, headers));
+        let caller = match token.or_else(|| member_cookie(app, headers)) {
+            Some(token) => app.auth.caller(token),
+            None => Credentials::of(headers, request.extensions()).caller(app),
+        };
+        app.rates.count(caller, from)
+    };
     if counted.is_refused() {
         app.metrics.count("http_rate_limited", "policy", counted.kind().name());
     }

@@ -4,11 +4,13 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::api::{LimitQuery, page_size};
-use super::extract::{Json, Path, Query};
+use super::api::page_size;
+use super::extract::{IdempotencyKey, Json, Path, Query};
+use super::listed::{Asked, BehindQuery, large_page};
 use super::{App, Problem};
 use crate::auth::{Authorized, MemberSession, Permission, perm};
 use crate::desk::{Deed, MEMBER, MemberExport, MemberRecordView, PairView, RequestView};
@@ -39,10 +41,24 @@ pub(super) struct AfterQuery {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RequestsQuery {
-    /// A card number, or `~` and the id: all requests of that member. Without it, those that are open.
+    /// A card number, or `~` and the id: all requests of that member, the oldest first. Without it, those that are open.
     card: Option<String>,
+    /// Where the page begins: as the `Link` of the page before has it.
+    after: Option<String>,
     /// How many at most, 1 to 1000.
     #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u32>,
+}
+
+/// Which page of records.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RecordsQuery {
+    /// Where the page begins: as the `Link` of the page before has it.
+    after: Option<String>,
+    /// How many at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 1000)]
     limit: Option<u32>,
 }
 
@@ -164,6 +180,20 @@ pub(super) async fn correct(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Enrols a person at the counter: with a card, or by a phone number or an account, and with what the person decided.
+///
+/// Whoever was sold to by the phone number or account before is this member then. The same person again changes
+/// nothing that stands, so that the request may be repeated.
+#[utoipa::path(post, path = "/api/v1/members", tag = "members", request_body = EnrolmentRequest,
+    responses((status = 200, description = "The member", body = EnrolmentView)))]
+pub(super) async fn enrol(
+    by: Authorized<perm::EnrolMembers>,
+    State(app): State<App>,
+    Json(request): Json<EnrolmentRequest>,
+) -> Result<Json<EnrolmentView>> {
+    Ok(Json(app.node.enrol(&asker(&by), request).await?))
+}
+
 /// Tells which identifiers were seen together, as in one purchase, and hears whose they are.
 #[utoipa::path(post, path = "/api/v1/sightings", tag = "members", request_body = SightingRequest,
     responses((status = 200, description = "Whose they are", body = SightingView)))]
@@ -176,14 +206,15 @@ pub(super) async fn sight(
 }
 
 /// Pairs of members who may be one person.
-#[utoipa::path(get, path = "/api/v1/pairs", tag = "members", params(LimitQuery),
+#[utoipa::path(get, path = "/api/v1/pairs", tag = "members", params(BehindQuery),
     responses((status = 200, description = "Those nobody has reviewed", body = [PairView])))]
 pub(super) async fn pairs(
     _: Authorized<perm::CorrectMembers>,
     State(app): State<App>,
-    Query(query): Query<LimitQuery>,
-) -> Result<Json<Vec<PairView>>> {
-    Ok(Json(app.node.pairs(page_size(query.limit)?).await?))
+    Query(query): Query<BehindQuery>,
+    asked: Asked,
+) -> Result<Response> {
+    asked.after(app.node.pairs_page(query.page()?).await?)
 }
 
 /// Says whether a pair is one person; if so, the other is merged into the one.
@@ -273,8 +304,10 @@ pub(super) async fn requests(
     _: Authorized<perm::AnswerRequests>,
     State(app): State<App>,
     Query(query): Query<RequestsQuery>,
-) -> Result<Json<Vec<RequestView>>> {
-    Ok(Json(app.node.requests(query.card, page_size(query.limit)?).await?))
+    asked: Asked,
+) -> Result<Response> {
+    let request = ListRequest { place: query.after, limit: page_size(query.limit)? };
+    asked.after(app.node.requests_page(request, query.card).await?)
 }
 
 /// One request.
@@ -349,13 +382,16 @@ pub(super) async fn assess(
 }
 
 /// Impact assessments, oldest first.
-#[utoipa::path(get, path = "/api/v1/assessments", tag = "officer",
-    responses((status = 200, description = "All of them", body = [AssessmentView])))]
+#[utoipa::path(get, path = "/api/v1/assessments", tag = "officer", params(RecordsQuery),
+    responses((status = 200, description = "A page of them", body = [AssessmentView])))]
 pub(super) async fn assessments(
     _: Authorized<perm::KeepRecords>,
     State(app): State<App>,
-) -> Result<Json<Vec<AssessmentView>>> {
-    Ok(Json(app.node.assessments().await?))
+    Query(query): Query<RecordsQuery>,
+    asked: Asked,
+) -> Result<Response> {
+    let request = large_page(query.after, query.limit)?;
+    asked.after(app.node.assessments_page(request).await?)
 }
 
 /// Enters a breach; its clock runs from when it was found (PIPL art. 57).
@@ -370,13 +406,16 @@ pub(super) async fn enter_breach(
 }
 
 /// Breaches, oldest first.
-#[utoipa::path(get, path = "/api/v1/breaches", tag = "officer",
-    responses((status = 200, description = "All of them", body = [BreachView])))]
+#[utoipa::path(get, path = "/api/v1/breaches", tag = "officer", params(RecordsQuery),
+    responses((status = 200, description = "A page of them", body = [BreachView])))]
 pub(super) async fn breaches(
     _: Authorized<perm::KeepRecords>,
     State(app): State<App>,
-) -> Result<Json<Vec<BreachView>>> {
-    Ok(Json(app.node.breaches().await?))
+    Query(query): Query<RecordsQuery>,
+    asked: Asked,
+) -> Result<Response> {
+    let request = large_page(query.after, query.limit)?;
+    asked.after(app.node.breaches_page(request).await?)
 }
 
 /// Enters who was told of a breach.
@@ -421,11 +460,112 @@ pub(super) async fn begin_session(
     State(app): State<App>,
     Json(request): Json<MemberSessionRequest>,
 ) -> Result<Json<MemberSessionView>> {
-    let card = request.card.clone();
-    app.node.at_desk(move |desk| desk.member(&card)).await?;
-    app.node.note(&asker(&by), Deed::Session, "a member's session begun", &request.card).await?;
-    let token = app.auth.begin_member_session(&by, &request.card)?;
+    let card = app.node.card_of(request.card).await?;
+    app.node.note(&asker(&by), Deed::Session, "a member's session begun", &card).await?;
+    let token = app.auth.begin_member_session(&by, &card)?;
     Ok(Json(MemberSessionView { token: token.token.to_string(), expires_ms: token.expires_ms }))
+}
+
+/// Hands out a code with which the member opens the own pages (`/my`), once, within ten minutes. Staff hands
+/// it to who is before them; the app sends it to its member.
+#[utoipa::path(post, path = "/api/v1/member-codes", tag = "me",
+    request_body = MemberSessionRequest,
+    responses((status = 200, description = "The code, once", body = MemberCodeView)))]
+pub(super) async fn hand_out_code(
+    by: Authorized<perm::HandOutMemberCodes>,
+    State(app): State<App>,
+    Json(request): Json<MemberSessionRequest>,
+) -> Result<Json<MemberCodeView>> {
+    Ok(Json(handed_out(&app, &by, request.card).await?))
+}
+
+/// Makes a code with which a member takes a second step, once, within ten minutes. For the brand's app, which sends it to
+/// the member by a way that is the member's; staff asks the member for it, and can make none.
+#[utoipa::path(post, path = "/api/v1/member-second-steps", tag = "me",
+    request_body = MemberSessionRequest,
+    responses((status = 200, description = "The code, once", body = SecondStepView)))]
+pub(super) async fn hand_out_second_step(
+    by: Authorized<perm::BeginMemberSessions>,
+    State(app): State<App>,
+    Json(request): Json<MemberSessionRequest>,
+) -> Result<Json<SecondStepView>> {
+    let card = app.node.card_of(request.card).await?;
+    app.node.note(&asker(&by), Deed::Session, "a code for a second step", &card).await?;
+    let code = app.auth.hand_out_second_step(&by, &card)?;
+    Ok(Json(SecondStepView { code: code.code.to_string(), expires_ms: code.expires_ms }))
+}
+
+/// Whether a member has taken the second step that an answer asks for: by the code that the brand's app has sent this
+/// member, which is used up. What needs none uses none up, so that an action may be repeated under its key.
+pub(super) async fn took_second_step(
+    app: &App,
+    member: String,
+    code: Option<&OneTimeCode>,
+    done: &DoneView,
+) -> Result<bool> {
+    let Some(code) = code.filter(|_| done.state == "second_step_needed") else {
+        return Ok(false);
+    };
+    let card = app.node.card_of(member).await?;
+    app.auth.take_second_step(&card, &code.0)?;
+    Ok(true)
+}
+
+/// A code for a member, on record.
+pub(super) async fn handed_out(
+    app: &App,
+    by: &Authorized<perm::HandOutMemberCodes>,
+    member: String,
+) -> Result<MemberCodeView> {
+    let card = app.node.card_of(member).await?;
+    app.node.note(&asker(by), Deed::Session, "a code for the member's own pages", &card).await?;
+    let code = app.auth.hand_out_member_code(by, &card)?;
+    let path = format!("/my/sign-in?code={}", code.code.as_str());
+    Ok(MemberCodeView { code: code.code.to_string(), path, expires_ms: code.expires_ms })
+}
+
+/// The member's own account: points, lots, tier, coupons, links, exchanges, consents, requests.
+#[utoipa::path(get, path = "/api/v1/me/account", tag = "me",
+    responses((status = 200, description = "The account", body = OwnAccountView)))]
+pub(super) async fn own_account(
+    member: MemberSession,
+    State(app): State<App>,
+) -> Result<Json<OwnAccountView>> {
+    Ok(Json(app.node.own_account(member.card().to_owned()).await?))
+}
+
+/// The receipt of an exchange of the member's own, with what opens its entry and no other.
+#[utoipa::path(get, path = "/api/v1/me/exchanges/{id}/receipt", tag = "me",
+    params(("id" = String, Path, description = "32 hex digits")),
+    responses((status = 200, description = "A C2SP tlog-proof with an extra line", body = String, content_type = "text/plain")))]
+pub(super) async fn own_receipt(
+    member: MemberSession,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Result<String> {
+    Ok(app.node.own_receipt(member.card().to_owned(), id).await?)
+}
+
+/// Does something for the member oneself: sign in for the day, claim a coupon, ask for a reward, ask the
+/// service.
+#[utoipa::path(post, path = "/api/v1/me/actions", tag = "me", request_body = OwnAction,
+    params(("Idempotency-Key" = String, Header,
+        description = "1 to 128 visible ASCII characters; repeating an action under its key is safe")),
+    responses((status = 200, description = "Done, and durable", body = DoneView)))]
+pub(super) async fn own_action(
+    member: MemberSession,
+    State(app): State<App>,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(action): Json<OwnAction>,
+) -> Result<Json<DoneView>> {
+    let card = member.card().to_owned();
+    let done = app.node.own_action(key.clone(), card.clone(), action.clone()).await?;
+    if let OwnAction::HoldReward { reward, code } = action
+        && took_second_step(&app, card.clone(), code.as_ref(), &done).await?
+    {
+        return Ok(Json(app.node.own_reward(key, card, reward).await?));
+    }
+    Ok(Json(done))
 }
 
 /// All that the brand holds of the member.
@@ -499,11 +639,16 @@ pub(super) async fn own_erasure(
             "send {\"confirm\":\"erase\"}; nothing brings the account back",
         ));
     }
+    Ok(Json(erased(&app, &member).await?))
+}
+
+/// Erases the member whose session it is, and ends all sessions of that member.
+pub(super) async fn erased(app: &App, member: &MemberSession) -> Result<RequestView> {
     let card = member.card();
     let asked = RequestRequest { kind: "erasure".to_owned(), words: None };
     let opened = app.node.open_request(MEMBER, card.to_owned(), asked).await?;
     let answer = AnswerRequest { outcome: "done".to_owned(), why: None };
     let done = app.node.answer_request(MEMBER, opened.id, answer).await?;
     app.auth.end_member_sessions(card);
-    Ok(Json(done))
+    Ok(done)
 }

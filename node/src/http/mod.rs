@@ -7,24 +7,33 @@
 //! Routes, their documentation and their permissions are one table, in this file. A handler asks for
 //! its permission by its first argument; a test calls every route as every role and holds the table
 //! against what it finds.
-//!
-//! Not here: mutual TLS.
 
 mod administration_pages;
+mod answers;
 mod api;
+mod audits;
 mod backups;
 mod cleanroom;
+mod codes;
 mod conditional;
 mod connections;
+mod counter;
 mod deliveries;
+mod draft_pages;
+mod drafts;
 mod events;
 mod examples;
 mod extract;
+mod figure_pages;
 mod imports;
 mod limits;
+mod listed;
+mod manager_pages;
 mod members;
 mod metrics;
+mod multipart;
 mod openapi;
+mod own_pages;
 mod pages;
 mod people;
 mod problem;
@@ -36,7 +45,11 @@ mod question_pages;
 mod rates;
 mod ready;
 mod record_pages;
+mod review_pages;
 mod schemas;
+mod second_factor_pages;
+mod user_pages;
+mod users;
 mod visitor;
 mod webhooks;
 mod witnessing;
@@ -57,9 +70,8 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use hyper_util::rt::TokioTimer;
-use rustls::ServerConfig;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use utoipa::OpenApi;
@@ -67,10 +79,11 @@ use utoipa::OpenApi;
 use crate::auth::{Auth, Permission, Role, perm};
 use crate::metrics::Metrics;
 use crate::service::Node;
+use crate::tls::ServerTls;
 use crate::webhooks::Webhooks;
 pub use api::{CardPage, Health, LinkCodeRequest, LinkRequest, SessionRequest, SessionView};
 pub use cleanroom::{FiguresRequest, FillRequest, PlanRequest, QueryRequest};
-use connections::Limited;
+use connections::{Limited, WithCertificate};
 pub use members::{
     CodeRequest, MemberSessionRequest, MemberSessionView, OwnErasureRequest, SecondFactorView,
 };
@@ -101,6 +114,7 @@ struct App {
     replacing: Arc<tokio::sync::Mutex<()>>,
     streams: events::Streams,
     webhooks: Webhooks,
+    tls: ServerTls,
 }
 
 /// Who may call a route.
@@ -122,6 +136,8 @@ enum Access {
     },
     /// A member, about nothing but the member's own.
     Member,
+    /// A page for a member, by the session in the browser's cookie.
+    MemberPage,
 }
 
 /// As [`needs`], for a page: the session is in the browser's cookie.
@@ -156,7 +172,10 @@ macro_rules! routes {
             info(
                 title = "Coalition node",
                 description = "What a brand's node offers its people and their programs. \
-                    Refusals are problem+json with `code` and `remedy`. Every answer but those about \
+                    Where a route needs a session, a program may come with a client certificate that is \
+                    on record for its user in place of the token. \
+                    Refusals are problem+json with `code` and `remedy`; `x-error-codes` of an operation has the \
+                    codes of each status, that of the whole what they mean. Every answer but those about \
                     health has `RateLimit` and `RateLimit-Policy` \
                     (draft-ietf-httpapi-ratelimit-headers): what the caller may still ask.",
             ),
@@ -177,8 +196,9 @@ routes! {
     get    "/api/v1/status"                            api::status           needs::<perm::ReadStatus>();
     post   "/api/v1/imports"                           imports::import       needs::<perm::ImportData>();
     get    "/api/v1/imports/latest"                    imports::import_progress needs::<perm::ImportData>();
-    post   "/api/v1/imports/batches"                   imports::import_batch needs::<perm::ImportData>();
+    post   "/api/v1/imports/batches"                   imports::import_batch needs::<perm::SendBatches>();
     get    "/api/v1/members"                           api::cards            needs::<perm::ReadMembers>();
+    post   "/api/v1/members"                           members::enrol        needs::<perm::EnrolMembers>();
     get    "/api/v1/members/{card}"                    api::member           needs::<perm::ReadMembers>();
     post   "/api/v1/members/{card}/link-codes"         api::link_code        needs::<perm::ManageMembers>();
     post   "/api/v1/members/{card}/links"              api::link             needs::<perm::ManageMembers>();
@@ -210,6 +230,11 @@ routes! {
     post   "/api/v1/second-factor"                     members::second_factor needs::<perm::SetUpSecondFactor>();
     post   "/api/v1/second-factor/confirmation"        members::confirm_second_factor needs::<perm::SetUpSecondFactor>();
     post   "/api/v1/member-sessions"                   members::begin_session needs::<perm::BeginMemberSessions>();
+    post   "/api/v1/member-codes"                      members::hand_out_code needs::<perm::HandOutMemberCodes>();
+    post   "/api/v1/member-second-steps"               members::hand_out_second_step needs::<perm::BeginMemberSessions>();
+    get    "/api/v1/me/account"                        members::own_account  Access::Member;
+    get    "/api/v1/me/exchanges/{id}/receipt"         members::own_receipt  Access::Member;
+    post   "/api/v1/me/actions"                        members::own_action   Access::Member;
     get    "/api/v1/me"                                members::own_data     Access::Member;
     post   "/api/v1/me/consents"                       members::own_consent  Access::Member;
     post   "/api/v1/me/corrections"                    members::own_correction Access::Member;
@@ -225,10 +250,20 @@ routes! {
     get    "/api/v1/exchanges/{id}/opened-receipt"     api::opened_receipt   needs::<perm::ReadExchanges>();
     get    "/api/v1/constitutions"                     api::constitutions    needs::<perm::ReadConstitutions>();
     post   "/api/v1/constitutions"                     api::read_constitutions needs::<perm::TakeConstitutions>();
+    get    "/api/v1/constitutions/drafts"              drafts::constitution_drafts needs::<perm::ReadConstitutions>();
+    post   "/api/v1/constitutions/drafts"              drafts::upload_draft     needs::<perm::TakeConstitutions>();
+    get    "/api/v1/constitutions/drafts/{hash}"       drafts::constitution_draft needs::<perm::ReadConstitutions>();
+    delete "/api/v1/constitutions/drafts/{hash}"       drafts::remove_draft     needs::<perm::TakeConstitutions>();
+    get    "/api/v1/constitutions/drafts/{hash}/constitution" drafts::draft_constitution needs::<perm::ReadConstitutions>();
+    get    "/api/v1/constitutions/drafts/{hash}/signatures" drafts::draft_signatures needs::<perm::ReadConstitutions>();
+    post   "/api/v1/constitutions/drafts/{hash}/signatures" drafts::add_draft_signatures needs::<perm::TakeConstitutions>();
+    post   "/api/v1/constitutions/drafts/{hash}/signature" drafts::sign_draft needs::<perm::TakeConstitutions>();
+    post   "/api/v1/constitutions/drafts/{hash}/decision" drafts::decide_draft needs::<perm::TakeConstitutions>();
     post   "/api/v1/disclosures"                       api::disclose         needs::<perm::Disclose>();
     get    "/api/v1/sealing-keys"                      api::sealing_keys     needs::<perm::ReadKeys>();
     post   "/api/v1/sealing-keys"                      api::turn_sealing_key needs::<perm::ManageKeys>();
     post   "/api/v1/sealing-keys/destruction"          api::destroy_sealing_keys needs::<perm::ManageKeys>();
+    get    "/api/v1/clearings"                         api::clearings        needs::<perm::ReadClearings>();
     post   "/api/v1/clearings/{cut_off_ms}/closing"    api::close            needs::<perm::CloseCycle>();
     get    "/api/v1/clearings/{cut_off_ms}"            api::statement        needs::<perm::ReadClearings>();
     post   "/api/v1/clearings/{cut_off_ms}/payments"   api::settled          needs::<perm::SettleClearings>();
@@ -265,11 +300,15 @@ routes! {
     post   "/api/v1/programme/rules"                   programme::take_rules needs::<perm::ManageProgramme>();
     get    "/api/v1/programme/report"                  programme::report     needs::<perm::ReadProgramme>();
     get    "/api/v1/programme/campaigns"               programme::campaigns  needs::<perm::ReadProgramme>();
+    get    "/api/v1/programme/segments"                programme::segments   needs::<perm::ReadProgramme>();
+    post   "/api/v1/programme/segments/count"          programme::count_segment needs::<perm::ManageProgramme>();
+    get    "/api/v1/programme/rules/file"              programme::rules_file needs::<perm::ManageProgramme>();
     post   "/api/v1/programme/actions"                 programme::manage     needs::<perm::ManageProgramme>();
     get    "/api/v1/programme/members/{card}"          programme::member     needs::<perm::ReadMembers>();
     post   "/api/v1/programme/members/{card}/actions"  programme::for_member needs::<perm::ManageMembers>();
+    post   "/api/v1/programme/members/{card}/app-actions" programme::for_apps_member needs::<perm::ActForAppsMembers>();
     post   "/api/v1/programme/till"                    programme::till       needs::<perm::ManageMembers>();
-    get    "/api/v1/programme/notices"                 programme::notices    needs::<perm::ManageMembers>();
+    get    "/api/v1/programme/notices"                 programme::notices    needs::<perm::PushNotices>();
     post   "/api/v1/programme/rules/check"             programme_staff::check_rules needs::<perm::ManageProgramme>();
     post   "/api/v1/programme/rules/simulation"        programme_staff::simulate_rules needs::<perm::ManageProgramme>();
     post   "/api/v1/programme/members/{card}/adjustments" programme_staff::adjust needs::<perm::AdjustPoints>();
@@ -281,6 +320,17 @@ routes! {
     get    "/api/v1/programme/cases"                   programme::cases      needs::<perm::ReviewProgramme>();
     get    "/api/v1/programme/requests"                programme::requests   needs::<perm::ReviewProgramme>();
     post   "/api/v1/programme/reviews"                 programme::review     needs::<perm::ReviewProgramme>();
+    get    "/api/v1/report"                            people::compliance_report needs::<perm::SeeOfficerPage>();
+    get    "/api/v1/users"                             users::users          needs::<perm::ManageUsers>();
+    post   "/api/v1/users"                             users::add_user       needs::<perm::ManageUsers>();
+    post   "/api/v1/users/{user}/roles"                users::set_user_roles needs::<perm::ManageUsers>();
+    post   "/api/v1/users/{user}/password"             users::replace_user_password needs::<perm::ManageUsers>();
+    post   "/api/v1/users/{user}/second-factor-removal" users::remove_user_second_factor needs::<perm::ManageUsers>();
+    post   "/api/v1/users/{user}/removal"              users::remove_user    needs::<perm::ManageUsers>();
+    delete "/api/v1/users/{user}/sessions"             users::end_user_sessions needs::<perm::ManageUsers>();
+    post   "/api/v1/audits"                            audits::start_audit   needs::<perm::AuditLogs>();
+    get    "/api/v1/audits/latest"                     audits::audit_progress needs::<perm::AuditLogs>();
+    get    "/api/v1/audits/latest/report"              audits::audit_report  needs::<perm::AuditLogs>();
     post   "/api/v1/stop"                              api::stop             needs::<perm::StopNode>();
     get    "/checkpoint"                               published::checkpoint Access::Public;
     get    "/checkpoint.witnessed"                     published::witnessed  Access::Public;
@@ -293,6 +343,7 @@ routes! {
     post   "/sign-in"                                  pages::sign_in        Access::Public;
     post   "/sign-out"                                 pages::sign_out       Access::Public;
     get    "/partner"                                  people::partner       page::<perm::SeePartnerPage>();
+    get    "/partner/events"                           events::partner_events page::<perm::SeePartnerPage>();
     get    "/partner/exchanges/{id}/receipt"           people::receipt       page::<perm::SeePartnerPage>();
     get    "/partner/exchanges/{id}/opened-receipt"    people::opened_receipt page::<perm::SeePartnerPage>();
     get    "/partner/clearings/{cut_off_ms}/{format}"  people::statement     page::<perm::SeePartnerPage>();
@@ -301,18 +352,52 @@ routes! {
     get    "/questions/{id}"                           question_pages::question_by_id page::<perm::RunQueries>();
     get    "/questions/{id}/{format}"                  question_pages::answer page::<perm::RunQueries>();
     get    "/budget"                                   cleanroom::budget_page page::<perm::ReadBudgets>();
+    get    "/figures"                                  figure_pages::figures_page page::<perm::ReadFigures>();
+    get    "/figures/csv"                              figure_pages::figures_file page::<perm::ReadFigures>();
+    get    "/figures/dashboards/{id}"                  figure_pages::dashboard page::<perm::ReadFigures>();
+    get    "/figures/dashboards/{id}/csv"              figure_pages::dashboard_file page::<perm::ReadFigures>();
     get    "/programme"                                programme_pages::programme page::<perm::ReadProgramme>();
+    get    "/programme/rules"                          manager_pages::rules page::<perm::UseProgrammePages>();
+    post   "/programme/rules"                          manager_pages::rules_form page::<perm::UseProgrammePages>();
+    get    "/programme/segments"                       manager_pages::segments page::<perm::UseProgrammePages>();
+    post   "/programme/segments"                       manager_pages::segments_form page::<perm::UseProgrammePages>();
+    get    "/programme/campaigns"                      manager_pages::campaigns page::<perm::UseProgrammePages>();
+    post   "/programme/campaigns"                      manager_pages::campaigns_form page::<perm::UseProgrammePages>();
+    get    "/programme/reviews"                        review_pages::reviews page::<perm::UseReviewsPage>();
+    post   "/programme/reviews"                        review_pages::reviews_form page::<perm::UseReviewsPage>();
     get    "/staff"                                    programme_pages::staff page::<perm::UseCounterPage>();
     post   "/staff"                                    programme_pages::staff_form page::<perm::UseCounterPage>();
     get    "/administration"                           administration_pages::administration page::<perm::UseAdministrationPage>();
     post   "/administration"                           administration_pages::administration_form page::<perm::UseAdministrationPage>();
+    post   "/administration/users"                     user_pages::user_added page::<perm::UseAdministrationPage>();
+    get    "/administration/users/{user}"              user_pages::user      page::<perm::UseAdministrationPage>();
+    post   "/administration/users/{user}"              user_pages::user_form page::<perm::UseAdministrationPage>();
+    post   "/administration/drafts"                    draft_pages::draft_upload page::<perm::UseAdministrationPage>();
+    get    "/administration/drafts/{hash}"             draft_pages::draft page::<perm::UseAdministrationPage>();
+    post   "/administration/drafts/{hash}"             draft_pages::draft_form page::<perm::UseAdministrationPage>();
+    get    "/administration/drafts/{hash}/constitution" draft_pages::draft_file page::<perm::UseAdministrationPage>();
+    get    "/administration/drafts/{hash}/signatures"  draft_pages::draft_signatures_file page::<perm::UseAdministrationPage>();
+    post   "/administration/drafts/{hash}/signatures"  draft_pages::draft_signatures_upload page::<perm::UseAdministrationPage>();
+    get    "/second-factor"                            second_factor_pages::second_factor_page page::<perm::SetUpSecondFactor>();
+    post   "/second-factor"                            second_factor_pages::second_factor_form page::<perm::SetUpSecondFactor>();
     get    "/records"                                  record_pages::records page::<perm::UseRecordsPage>();
     post   "/records"                                  record_pages::record_form page::<perm::UseRecordsPage>();
     get    "/officer"                                  people::officer       page::<perm::SeeOfficerPage>();
+    get    "/my"                                       own_pages::account    Access::MemberPage;
+    post   "/my"                                       own_pages::account_form Access::MemberPage;
+    get    "/my/export"                                own_pages::own_export   Access::MemberPage;
+    get    "/my/exchanges/{id}/receipt"                own_pages::own_receipt  Access::MemberPage;
+    get    "/my/sign-in"                               own_pages::own_sign_in_form Access::Public;
+    post   "/my/sign-in"                               own_pages::own_sign_in Access::Public;
+    post   "/my/sign-out"                              own_pages::own_sign_out Access::Public;
+    post   "/officer/own-audit"                        people::officer_own_audit page::<perm::SeeOfficerPage>();
+    post   "/officer/audit"                            people::officer_audit page::<perm::SeeOfficerPage>();
+    get    "/officer/report"                           people::officer_report page::<perm::SeeOfficerPage>();
     get    "/console.css"                              pages::style_sheet    Access::Public;
     get    "/verify"                                   pages::verify         Access::Public;
     get    "/receipt.js"                               pages::receipt_script Access::Public;
     get    "/console.js"                               pages::script         Access::Public;
+    get    "/partner.js"                               pages::partner_script Access::Public;
     get    "/icon.svg"                                 pages::icon           Access::Public;
 }
 
@@ -327,7 +412,7 @@ pub struct ServeOptions {
     pub webhooks: Webhooks,
 }
 
-fn router(node: Node, auth: Auth, options: ServeOptions) -> Router {
+fn router(node: Node, auth: Auth, tls: ServerTls, options: ServeOptions) -> Router {
     let places = |most| Arc::new(Semaphore::new(most));
     let app = App {
         node,
@@ -339,6 +424,7 @@ fn router(node: Node, auth: Auth, options: ServeOptions) -> Router {
         replacing: Arc::default(),
         streams: events::Streams::default(),
         webhooks: options.webhooks,
+        tls,
     };
     routes()
         .fallback(no_such_route)
@@ -391,19 +477,29 @@ pub fn serve(
     node: Node,
     auth: Auth,
     address: SocketAddr,
-    tls: Arc<ServerConfig>,
+    tls: ServerTls,
     options: ServeOptions,
 ) -> io::Result<Served> {
     let listener = TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let handle = Handle::new();
-    let mut server = axum_server::from_tcp_rustls(listener, RustlsConfig::from_config(tls))?
-        .map(|tls| tls.acceptor(Limited::default()))
+    let mut changes = tls.watch();
+    let config = RustlsConfig::from_config(Arc::clone(&changes.borrow_and_update().https));
+    let renewed = config.clone();
+    // ends with the last that could change it
+    tokio::spawn(async move {
+        while changes.changed().await.is_ok() {
+            renewed.reload_from_config(Arc::clone(&changes.borrow_and_update().https));
+        }
+    });
+    let acceptor = RustlsAcceptor::new(config).acceptor(Limited::default());
+    let mut server = axum_server::from_tcp(listener)?
+        .acceptor(WithCertificate::new(acceptor, tls.clone()))
         .handle(handle.clone())
         .http1_only();
     server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let router = router(node, auth, options);
+    let router = router(node, auth, tls, options);
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let task = tokio::spawn(server.serve(service));
     Ok(Served { address, task, shutdown: Shutdown(handle) })

@@ -6,6 +6,8 @@
 use std::sync::LazyLock;
 
 use axum::http::StatusCode;
+use serde_json::json;
+use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::header::{Header, HeaderBuilder};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn};
 use utoipa::openapi::security::{
@@ -17,9 +19,9 @@ use utoipa::openapi::{
 use utoipa::{Modify, OpenApi as _};
 
 use super::conditional::REVALIDATED;
-use super::limits::UNCOUNTED;
+use super::listed::LISTED;
 use super::problem::PROBLEM_JSON;
-use super::{Access, Problem, ROUTES, Route, examples};
+use super::{Access, Problem, ROUTES, Route, codes, examples};
 use crate::auth::Role;
 
 static JSON: LazyLock<String> =
@@ -52,12 +54,15 @@ impl Modify for FromTable {
         let paths = std::mem::take(&mut document.paths.paths).into_iter();
         document.paths.paths = paths.map(|(path, it)| (path.replace("{*", "{"), it)).collect();
         super::schemas::complete(document);
+        super::answers::complete(document);
         document.webhooks = Some(super::deliveries::deliveries());
         for route in ROUTES {
             if let Some(operation) = operation(document, route) {
                 complete(operation, route);
             }
         }
+        let about = ExtensionsBuilder::new().add(codes::EXTENSION, codes::all()).build();
+        document.extensions.get_or_insert_default().merge(about);
     }
 }
 
@@ -190,7 +195,6 @@ fn name(operation: &mut Operation) {
 
 fn complete(operation: &mut Operation, route: &Route) {
     name(operation);
-    let mut refusals = Vec::new();
     let none: [String; 0] = [];
     let names = |roles: &[Role]| {
         let names: Vec<&str> = roles.iter().map(|role| role.name()).collect();
@@ -198,20 +202,17 @@ fn complete(operation: &mut Operation, route: &Route) {
     };
     let mut who = None;
     match route.access {
-        Access::Public => operation.security = Some(vec![]),
+        Access::Public | Access::MemberPage => operation.security = Some(vec![]),
         Access::Page { roles, .. } => {
             operation.security = Some(vec![SecurityRequirement::new("cookie", none)]);
-            refusals.push("403");
             who = Some(format!("For people with one of the roles: {}.", names(roles)));
         }
         Access::Member => {
             operation.security = Some(vec![SecurityRequirement::new("member", none)]);
-            refusals.push("401");
             who = Some("For the member, with the token of a member's session.".to_owned());
         }
         Access::Needs { roles, .. } => {
             operation.security = Some(vec![SecurityRequirement::new("session", none)]);
-            refusals.extend(["401", "403"]);
             who = Some(format!("Needs one of the roles: {}.", names(roles)));
         }
     }
@@ -219,40 +220,56 @@ fn complete(operation: &mut Operation, route: &Route) {
         let more = operation.description.take().filter(|more| !more.is_empty());
         operation.description = Some(more.map_or(who.clone(), |more| format!("{more}\n\n{who}")));
     }
-    let takes_body = operation.request_body.is_some();
-    if takes_body || operation.parameters.as_ref().is_some_and(|all| !all.is_empty()) {
-        refusals.push("400");
-    }
-    if takes_body {
-        refusals.extend(["413", "415"]);
-    }
-    if let Some(RefOr::T(body)) = operation.request_body.as_mut()
-        && let Some(RefOr::T(content)) = body.content.get_mut("application/json")
-    {
-        let example = examples::body(route.path);
-        content.example = example.and_then(|text| serde_json::from_str(text).ok());
-    }
-    if route.path.starts_with("/api/") && !matches!(route.access, Access::Page { .. }) {
-        if route.path.contains('{') {
-            refusals.push("404");
-        }
-        if route.method == "post" {
-            refusals.extend(["409", "422"]);
+    if let Some(RefOr::T(body)) = operation.request_body.as_mut() {
+        for (media, content) in &mut body.content {
+            if let RefOr::T(content) = content {
+                content.example = examples::of(route.path, media);
+            }
         }
     }
-    if !UNCOUNTED.contains(&route.path) {
-        refusals.extend(["429", "503"]);
-    }
+    refusals(operation, route);
     if route.method == "get" && REVALIDATED.iter().any(|(path, _)| *path == route.path) {
         revalidated(operation);
     }
+    if route.method == "get" && LISTED.contains(&route.path) {
+        let words = "Where the next page is, relative to this route; without it this is the last one (RFC 8288)";
+        let link = "<?before=q1w2e3&limit=100>; rel=\"next\"".into();
+        if let Some(RefOr::T(answer)) = operation.responses.responses.get_mut("200") {
+            let link = header(Type::String, words, link);
+            answer.headers.insert("Link".to_owned(), link.into());
+        }
+    }
+}
+
+/// What an operation refuses with: an answer for each status, which names the codes that it can have.
+fn refusals(operation: &mut Operation, route: &Route) {
+    let codes = codes::of(route, operation);
     let responses = &mut operation.responses.responses;
     let other = problem("Any other refusal", None).build();
     responses.entry("default".to_owned()).or_insert(other.into());
-    for status in refusals {
-        let Some((name, ..)) = SHARED.iter().find(|(_, of, ..)| *of == status) else { continue };
-        let shared = Ref::from_response_name(*name);
-        responses.entry(status.to_owned()).or_insert(shared.into());
+    for (status, of_status) in &codes {
+        let named: Vec<String> = of_status.iter().map(|code| format!("`{code}`")).collect();
+        let named = named.join(", ");
+        let status = status.to_string();
+        match responses.get_mut(&status) {
+            // the handler says itself when
+            Some(RefOr::T(own)) => own.description = format!("{}: {named}", own.description),
+            Some(RefOr::Ref(_)) => {}
+            None => {
+                let shared = SHARED.iter().find(|(_, of, ..)| *of == status);
+                // of what is rare the answer `default` tells
+                let Some((name, .., words)) = shared else { continue };
+                let mut answer = Ref::from_response_name(*name);
+                answer.description = format!("{words}: {named}");
+                responses.insert(status, RefOr::Ref(answer));
+            }
+        }
+    }
+    if !codes.is_empty() {
+        let by_status: serde_json::Value =
+            codes.iter().map(|(status, all)| (status.to_string(), json!(all))).collect();
+        let more = ExtensionsBuilder::new().add(codes::EXTENSION, by_status).build();
+        operation.extensions.get_or_insert_default().merge(more);
     }
 }
 
@@ -308,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn every_body_in_json_has_an_example_that_its_schema_names_the_fields_of() {
+    fn every_body_has_an_example_and_one_in_json_the_fields_that_its_schema_names() {
         let document: serde_json::Value = serde_json::from_str(json()).unwrap();
         let mut bodies = 0;
         for route in ROUTES {
@@ -316,6 +333,11 @@ mod tests {
                 let path = route.path.replace('~', "~0").replace('/', "~1");
                 document.pointer(&format!("/paths/{path}/{}/{rest}", route.method))
             };
+            let all = pointer("requestBody/content").and_then(serde_json::Value::as_object);
+            for (media, content) in all.into_iter().flatten() {
+                let has_example = content.get("example").is_some_and(|it| !it.is_null());
+                assert!(has_example, "{} has no example in {media}", route.path);
+            }
             let Some(body) = pointer("requestBody/content/application~1json") else { continue };
             bodies += 1;
             let example = body["example"].as_object();

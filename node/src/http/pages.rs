@@ -8,14 +8,16 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::{Form, Query};
+use super::extract::{Credentials, Form, Query};
 use super::visitor::pages_of;
 use super::{App, Problem};
 use crate::auth::{AuthError, Authorized, perm};
 use crate::console::{self, Language, Notice};
+use crate::service::{ErrorKind, ServiceError};
 
 /// How a page is asked for.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -52,6 +54,9 @@ pub(super) struct SignInForm {
     user: String,
     #[schema(format = Password)]
     password: String,
+    /// Of the second factor; empty for who has none.
+    #[serde(default)]
+    code: String,
 }
 
 /// The status page: all of it to who is signed in, the certified heads to anyone.
@@ -60,12 +65,14 @@ pub(super) struct SignInForm {
 pub(super) async fn status(
     State(app): State<App>,
     Query(query): Query<PageQuery>,
+    credentials: Credentials,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let language = query.language(&headers);
     let session = cookie(&app, &headers)
         .ok_or(AuthError::TokenMissing)
-        .and_then(|token| app.auth.session(token));
+        .and_then(|token| app.auth.session(token))
+        .and_then(|session| credentials.fit(&app, &session).map(|()| session));
     let pages = session.as_ref().map(pages_of).unwrap_or_default();
     let proof: Result<Authorized<perm::ReadStatus>, AuthError> =
         session.and_then(|session| session.authorize());
@@ -104,7 +111,9 @@ pub(super) async fn sign_in(
     Form(form): Form<SignInForm>,
 ) -> Result<Response, Problem> {
     let language = query.language(&headers);
-    let (notice, status) = match app.auth.sign_in(form.user.trim(), &form.password).await {
+    let code = Some(form.code.trim()).filter(|code| !code.is_empty());
+    let begun = app.auth.sign_in_with(form.user.trim(), &form.password, code).await;
+    let (notice, status) = match begun {
         Ok(begun) => {
             let cookie = format!(
                 "{}={}; Path=/; Secure; HttpOnly; SameSite=Strict",
@@ -117,6 +126,8 @@ pub(super) async fn sign_in(
             (Notice::Throttled { retry_seconds }, StatusCode::TOO_MANY_REQUESTS)
         }
         Err(AuthError::LoginRefused) => (Notice::Refused, StatusCode::UNAUTHORIZED),
+        Err(AuthError::CodeNeeded) => (Notice::CodeNeeded, StatusCode::UNAUTHORIZED),
+        Err(AuthError::CodeWrong) => (Notice::CodeWrong, StatusCode::UNAUTHORIZED),
         Err(error) => return Err(error.into()),
     };
     rendered(console::sign_in_page(&app.node.status(), language, Some(notice)), status)
@@ -172,6 +183,17 @@ pub(super) async fn receipt_script() -> impl IntoResponse {
     (headers, console::RECEIPT_SCRIPT)
 }
 
+/// The script that keeps the partner's list of exchanges as it is.
+#[utoipa::path(get, path = "/partner.js", tag = "console", responses(
+    (status = 200, description = "The script", body = String, content_type = "text/javascript")))]
+pub(super) async fn partner_script() -> impl IntoResponse {
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, "private, max-age=300"),
+    ];
+    (headers, console::PARTNER_SCRIPT)
+}
+
 /// The page on which anyone verifies a receipt, in the browser.
 #[utoipa::path(get, path = "/verify", tag = "console", params(PageQuery), responses(
     (status = 200, description = "The page", body = String, content_type = "text/html")))]
@@ -199,6 +221,18 @@ pub(super) async fn icon() -> impl IntoResponse {
     (headers, console::ICON)
 }
 
+/// A whole number as a form has it.
+pub(super) fn number<N: std::str::FromStr>(text: &str) -> Result<N, ServiceError> {
+    text.trim().parse().map_err(|_| {
+        ServiceError::new(
+            ErrorKind::Invalid,
+            "number_malformed",
+            "this is no whole number",
+            "write digits only",
+        )
+    })
+}
+
 pub(super) fn rendered(page: Option<String>, status: StatusCode) -> Result<Response, Problem> {
     let page = page.ok_or_else(Problem::internal)?;
     Ok((status, [(header::VARY, "Accept-Language, Cookie")], Html(page)).into_response())
@@ -217,8 +251,18 @@ fn cookie_name(app: &App) -> String {
     format!("__Host-session-{}", app.node.brand())
 }
 
+/// A key under which the forms of a page do what they do, once.
+pub(super) fn fresh_key() -> Result<String, Problem> {
+    let mut key = [0; 16];
+    SystemRandom::new().fill(&mut key).map_err(|_| Problem::internal())?;
+    Ok(key.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
 pub(super) fn cookie<'h>(app: &App, headers: &'h HeaderMap) -> Option<&'h str> {
-    let name = cookie_name(app);
+    cookie_named(&cookie_name(app), headers)
+}
+
+pub(super) fn cookie_named<'h>(name: &str, headers: &'h HeaderMap) -> Option<&'h str> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     values
         .flat_map(|value| value.split(';'))

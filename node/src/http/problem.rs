@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::auth::AuthError;
-use crate::service::{ErrorKind, ServiceError};
+use crate::console::{self, Language};
+use crate::service::{Bilingual, Chinese, ErrorKind, ServiceError};
 
 /// The media type.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -38,6 +39,10 @@ pub struct Problem {
     #[serde(skip)]
     #[schema(ignore)]
     header: Option<Box<(HeaderName, HeaderValue)>>,
+    /// The same in Chinese, for pages.
+    #[serde(skip)]
+    #[schema(ignore)]
+    chinese: Option<Box<Chinese>>,
 }
 
 /// The type of a problem, in the sense of RFC 9457.
@@ -64,6 +69,7 @@ impl Problem {
             detail: detail.into(),
             remedy: remedy.into(),
             header: None,
+            chinese: None,
         }
     }
 
@@ -82,9 +88,15 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "route_unknown", detail, remedy)
     }
 
-    /// What was wrong and what to do, for a page.
-    pub(super) fn words(&self) -> String {
-        format!("{}: {}", self.detail, self.remedy)
+    /// What was wrong and what to do, for a page, in its language.
+    pub(super) fn words(&self, language: Language) -> String {
+        let english = format!("{}: {}", self.detail, self.remedy);
+        console::refusal(language, &self.code, self.chinese.as_deref(), english)
+    }
+
+    /// The same for a member's own page.
+    pub(super) fn member_words(&self) -> Bilingual {
+        console::member_words(&self.code, self.chinese.as_deref(), &self.detail)
     }
 
     pub(super) fn internal() -> Self {
@@ -107,7 +119,8 @@ impl From<ServiceError> for Problem {
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        let problem = Self::new(status, error.code, error.message, error.remedy);
+        let mut problem = Self::new(status, error.code, error.message, error.remedy);
+        problem.chinese = error.chinese;
         match error.kind {
             ErrorKind::Unavailable => problem.header(header::RETRY_AFTER, 1),
             _ => problem,
@@ -126,9 +139,13 @@ impl From<AuthError> for Problem {
                 let challenge = challenge("Bearer error=\"invalid_token\"");
                 (StatusCode::UNAUTHORIZED, Some((header::WWW_AUTHENTICATE, challenge)))
             }
-            AuthError::LoginRefused | AuthError::CodeNeeded | AuthError::CodeWrong => {
-                (StatusCode::UNAUTHORIZED, None)
-            }
+            AuthError::LoginRefused
+            | AuthError::CodeNeeded
+            | AuthError::CodeWrong
+            | AuthError::MemberCode
+            | AuthError::CertificateUnknown
+            | AuthError::CertificateEnded
+            | AuthError::CertificateNeeded => (StatusCode::UNAUTHORIZED, None),
             AuthError::RoleMissing { .. } | AuthError::SecondFactorMissing => {
                 (StatusCode::FORBIDDEN, None)
             }

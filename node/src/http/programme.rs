@@ -1,14 +1,17 @@
 //! Handlers of the points programme: the counter's, the manager's, the reviewer's, the app's.
 
 use axum::extract::State;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::conditional::IfMatch;
 use super::extract::{IdempotencyKey, Json, Path, Query};
+use super::listed::{Asked, large_page};
+use super::members::{asker, took_second_step};
 use super::{App, Problem};
 use crate::auth::{Authorized, perm};
+use crate::desk::Deed;
 use crate::service::*;
 
 type Result<T, E = Problem> = std::result::Result<T, E>;
@@ -38,7 +41,7 @@ pub(super) async fn rules(State(app): State<App>) -> Result<Json<RulesView>> {
         (status = 200, description = "The rules as members read them now", body = RulesView),
         (status = 412, description = "The rules were changed meanwhile", body = Problem, content_type = "application/problem+json")))]
 pub(super) async fn take_rules(
-    _: Authorized<perm::ManageProgramme>,
+    by: Authorized<perm::ManageProgramme>,
     State(app): State<App>,
     seen: IfMatch,
     Json(request): Json<RulesRequest>,
@@ -47,7 +50,7 @@ pub(super) async fn take_rules(
     if seen.is_stated() {
         seen.check(&app.node.programme_rules().await?)?;
     }
-    Ok(Json(app.node.take_programme_rules(request).await?))
+    Ok(Json(app.node.staff(by.user()).take_rules(request).await?))
 }
 
 /// The books: trial balance, liability, breakage.
@@ -60,7 +63,7 @@ pub(super) async fn report(
     Ok(Json(app.node.programme_report().await?))
 }
 
-/// Stock of rewards, coupons, tests of offers.
+/// Stock of rewards, coupons, tests of offers, campaigns with the results of their groups.
 #[utoipa::path(get, path = "/api/v1/programme/campaigns", tag = "programme",
     responses((status = 200, description = "What there is", body = CampaignsView)))]
 pub(super) async fn campaigns(
@@ -70,15 +73,47 @@ pub(super) async fn campaigns(
     Ok(Json(app.node.programme_campaigns().await?))
 }
 
-/// Sets stock, or withdraws announced rules.
+/// Sets stock, withdraws announced rules, keeps or drops segments, makes or ends campaigns.
 #[utoipa::path(post, path = "/api/v1/programme/actions", tag = "programme", request_body = ManagerAction,
     responses((status = 200, description = "Done", body = DoneView)))]
 pub(super) async fn manage(
-    _: Authorized<perm::ManageProgramme>,
+    by: Authorized<perm::ManageProgramme>,
     State(app): State<App>,
     Json(action): Json<ManagerAction>,
 ) -> Result<Json<DoneView>> {
-    Ok(Json(app.node.manage_programme(action).await?))
+    Ok(Json(app.node.staff(by.user()).manage(action).await?))
+}
+
+/// Segments, those of the rules and those that staff keeps, with how many members each has.
+#[utoipa::path(get, path = "/api/v1/programme/segments", tag = "programme",
+    responses((status = 200, description = "The segments", body = SegmentsView)))]
+pub(super) async fn segments(
+    _: Authorized<perm::ReadProgramme>,
+    State(app): State<App>,
+) -> Result<Json<SegmentsView>> {
+    Ok(Json(app.node.programme_segments(None).await?))
+}
+
+/// The same, and how many members a segment would have. Nothing is kept.
+#[utoipa::path(post, path = "/api/v1/programme/segments/count", tag = "programme",
+    request_body = SegmentRequest,
+    responses((status = 200, description = "The segments; `asked` has the number", body = SegmentsView)))]
+pub(super) async fn count_segment(
+    _: Authorized<perm::ManageProgramme>,
+    State(app): State<App>,
+    Json(request): Json<SegmentRequest>,
+) -> Result<Json<SegmentsView>> {
+    Ok(Json(app.node.programme_segments(Some(request)).await?))
+}
+
+/// The rules in force and those announced, as files, for who changes them.
+#[utoipa::path(get, path = "/api/v1/programme/rules/file", tag = "programme",
+    responses((status = 200, description = "The files", body = RulesFileView)))]
+pub(super) async fn rules_file(
+    _: Authorized<perm::ManageProgramme>,
+    State(app): State<App>,
+) -> Result<Json<RulesFileView>> {
+    Ok(Json(app.node.programme_rules_file().await?))
 }
 
 /// One member: points, lots and their expiry, tier and distance to the next, coupons to redeem.
@@ -86,10 +121,11 @@ pub(super) async fn manage(
     params(("card" = String, Path, description = "Card number")),
     responses((status = 200, description = "The member", body = ProgrammeMemberView)))]
 pub(super) async fn member(
-    _: Authorized<perm::ReadMembers>,
+    by: Authorized<perm::ReadMembers>,
     State(app): State<App>,
     Path(card): Path<String>,
 ) -> Result<Json<ProgrammeMemberView>> {
+    app.node.note(&asker(&by), Deed::Read, "points, lots, tier and coupons", &card).await?;
     Ok(Json(app.node.programme_member(card).await?))
 }
 
@@ -101,13 +137,50 @@ pub(super) async fn member(
     request_body = MemberAction,
     responses((status = 200, description = "Done, and durable", body = DoneView)))]
 pub(super) async fn for_member(
-    _: Authorized<perm::ManageMembers>,
+    by: Authorized<perm::ManageMembers>,
     State(app): State<App>,
     Path(card): Path<String>,
     IdempotencyKey(key): IdempotencyKey,
     Json(action): Json<MemberAction>,
 ) -> Result<impl IntoResponse> {
-    Ok(Json(app.node.programme_for_member(key, card, action).await?))
+    Ok(Json(acted(&app, by.user(), key, card, action).await?))
+}
+
+/// Does something for the member whom the brand's app has recognised: join, an activity, a reward. What the member does by
+/// oneself (sign in, claim a coupon, ask the service) the app does in the member's session, `/api/v1/me/actions`.
+#[utoipa::path(post, path = "/api/v1/programme/members/{card}/app-actions", tag = "programme",
+    params(("card" = String, Path, description = "Card number"), ("Idempotency-Key" = String, Header,
+        description = "1 to 128 visible ASCII characters; repeating an action under its key is safe")),
+    request_body = AppAction,
+    responses((status = 200, description = "Done, and durable", body = DoneView)))]
+pub(super) async fn for_apps_member(
+    by: Authorized<perm::ActForAppsMembers>,
+    State(app): State<App>,
+    Path(card): Path<String>,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(action): Json<AppAction>,
+) -> Result<Json<DoneView>> {
+    Ok(Json(acted(&app, by.user(), key, card, action.into()).await?))
+}
+
+/// Does something for a member; what needs a second step of the member's is done when the code is one that the brand's app
+/// has sent this member.
+async fn acted(
+    app: &App,
+    by: &str,
+    key: String,
+    card: String,
+    action: MemberAction,
+) -> Result<DoneView> {
+    let staff = app.node.staff(by);
+    let done = staff.for_member(key.clone(), card.clone(), action.clone()).await?;
+    if let MemberAction::HoldReward { reward, code, .. } = action
+        && took_second_step(app, card.clone(), code.as_ref(), &done).await?
+    {
+        let action = MemberAction::HoldReward { reward, code: None, second_step: true };
+        return Ok(staff.for_member(key, card, action).await?);
+    }
+    Ok(done)
 }
 
 /// Redeems a coupon by its code, hands over a reward, or gives it up.
@@ -117,52 +190,87 @@ pub(super) async fn for_member(
     request_body = TillAction,
     responses((status = 200, description = "Done, and durable", body = DoneView)))]
 pub(super) async fn till(
-    _: Authorized<perm::ManageMembers>,
+    by: Authorized<perm::ManageMembers>,
     State(app): State<App>,
     IdempotencyKey(key): IdempotencyKey,
     Json(action): Json<TillAction>,
 ) -> Result<Json<DoneView>> {
-    Ok(Json(app.node.programme_at_till(key, action).await?))
+    Ok(Json(app.node.staff(by.user()).at_till(key, action).await?))
 }
 
-/// Cases to be reviewed, the most urgent first.
-#[utoipa::path(get, path = "/api/v1/programme/cases", tag = "programme",
-    responses((status = 200, description = "Open cases", body = [CaseView])))]
+/// Which cases.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CasesQuery {
+    /// Those that are closed, the latest first; without it, those that are open.
+    #[serde(default)]
+    closed: bool,
+    /// Where the page begins: as the `Link` of the page before has it.
+    after: Option<String>,
+    /// How many at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 1000)]
+    limit: Option<u32>,
+}
+
+/// Which page of requests.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServiceRequestsQuery {
+    /// Where the page begins: as the `Link` of the page before has it.
+    after: Option<String>,
+    /// How many at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 1000)]
+    limit: Option<u32>,
+}
+
+/// Cases to be reviewed, the most urgent first; or those that were.
+#[utoipa::path(get, path = "/api/v1/programme/cases", tag = "programme", params(CasesQuery),
+    responses((status = 200, description = "Cases", body = [CaseView])))]
 pub(super) async fn cases(
     _: Authorized<perm::ReviewProgramme>,
     State(app): State<App>,
-) -> Result<Json<Vec<CaseView>>> {
-    Ok(Json(app.node.programme_cases().await?))
+    Query(query): Query<CasesQuery>,
+    asked: Asked,
+) -> Result<Response> {
+    let request = large_page(query.after, query.limit)?;
+    asked.after(app.node.cases_page(request, query.closed).await?)
 }
 
 /// Members' requests, open ones first.
-#[utoipa::path(get, path = "/api/v1/programme/requests", tag = "programme",
+#[utoipa::path(get, path = "/api/v1/programme/requests", tag = "programme", params(ServiceRequestsQuery),
     responses((status = 200, description = "Requests", body = [RequestView])))]
 pub(super) async fn requests(
     _: Authorized<perm::ReviewProgramme>,
     State(app): State<App>,
-) -> Result<Json<Vec<RequestView>>> {
-    Ok(Json(app.node.programme_requests().await?))
+    Query(query): Query<ServiceRequestsQuery>,
+    asked: Asked,
+) -> Result<Response> {
+    let request = large_page(query.after, query.limit)?;
+    asked.after(app.node.service_requests_page(request).await?)
 }
 
 /// Closes a case or answers a request.
 #[utoipa::path(post, path = "/api/v1/programme/reviews", tag = "programme", request_body = ReviewAction,
     responses((status = 200, description = "Done", body = DoneView)))]
 pub(super) async fn review(
-    _: Authorized<perm::ReviewProgramme>,
+    by: Authorized<perm::ReviewProgramme>,
     State(app): State<App>,
     Json(action): Json<ReviewAction>,
 ) -> Result<Json<DoneView>> {
-    Ok(Json(app.node.review_programme(action).await?))
+    Ok(Json(app.node.review_programme(action, by.user().to_owned()).await?))
 }
 
-/// Notices for who pushes messages, oldest first.
+/// Notices for who pushes messages, oldest first. Those of offers that take a consent to marketing are left out
+/// while the member has none: ask at the moment of pushing. Cards are whole for the brand's own app, which addresses
+/// members by them, and masked for people; each answer is an entry of the operation log about as many members.
 #[utoipa::path(get, path = "/api/v1/programme/notices", tag = "programme", params(AfterQuery),
-    responses((status = 200, description = "Notices", body = [NoticeView])))]
+    responses((status = 200, description = "Notices, and whether some are kept no longer", body = NoticesView)))]
 pub(super) async fn notices(
-    _: Authorized<perm::ManageMembers>,
+    by: Authorized<perm::PushNotices>,
     State(app): State<App>,
     Query(query): Query<AfterQuery>,
-) -> Result<Json<Vec<NoticeView>>> {
-    Ok(Json(app.node.programme_notices(query.after).await?))
+) -> Result<Json<NoticesView>> {
+    Ok(Json(app.node.staff(by.user()).notices(query.after, by.roles()).await?))
 }

@@ -1,22 +1,28 @@
 //! The console's pages of the points programme: the manager's, and the counter's, whose forms do what the
 //! API does.
 //!
-//! A member is looked up by a form that is posted, so that no card is in an address, a history or a log.
+//! A member is looked up by a form that is posted, so that no card or telephone number is in an address, a
+//! history or a log; what was found is named by the node's own number from then on.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::counter::{self, Decision};
 use super::extract::Form;
-use super::pages::{SameOrigin, rendered};
+use super::members::{asker, handed_out};
+use super::pages::{SameOrigin, fresh_key, rendered};
 use super::visitor::Visitor;
 use super::{App, Problem};
-use crate::auth::perm;
+use crate::auth::{Authorized, Session, perm};
 use crate::console::{ProgrammeViews, StaffViews, programme_page, staff_page};
-use crate::service::{Bilingual, PurchaseLine, PurchaseRequest, ServiceError, TillAction};
+use crate::desk::MemberRecordView;
+use crate::service::{
+    Bilingual, ConsentRequest, EnrolmentRequest, EnrolmentView, IdentifierRequest, PurchaseLine,
+    PurchaseRequest, ServiceError, TillAction,
+};
 
 /// Corrections shown.
 const ADJUSTMENTS_SHOWN: usize = 25;
@@ -55,23 +61,71 @@ pub(super) async fn staff(
     rendered(staff_page(&views, visitor.language, &visitor.proof, &visitor.pages), StatusCode::OK)
 }
 
-/// What a form of the counter's page asks for.
+/// What a form of the counter's page asks for. A member is named as this node numbers members, so that no
+/// card and no telephone number is in a page.
 #[derive(Deserialize, ToSchema)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub(super) enum StaffForm {
-    /// Looks a member up.
-    Look { card: String },
+    /// Looks a member up by an identifier: `kind` is `card`, `phone` or another that one member has at a time.
+    Look { kind: String, value: String },
+    /// Enrols a person: what is empty is not said. `notice` is the version of the notice to which the person agreed.
+    Enrol { card: String, phone: String, born: String, notice: String, guardian: String },
     /// Redeems a coupon.
-    Redeem { card: String, key: String, code: String, yuan: String, place: String },
+    Redeem { member: String, key: String, code: String, yuan: String, place: String },
     /// Enters a purchase of one line.
     Purchase {
-        card: String,
+        member: String,
         key: String,
         receipt: String,
         at: String,
         department: String,
         yuan: String,
     },
+    /// Pays a part of a basket with points.
+    Pay { member: String, key: String, points: String, yuan: String },
+    /// Hands over a reward that was set aside, by its code.
+    HandOver { member: String, key: String, hold: String },
+    /// Hands out a code for the member's own pages.
+    HandOut { member: String },
+    /// Makes a code with which the member links this account from another brand.
+    LinkCode { member: String, brand: String },
+    /// Links the account to another brand's, by the code that brand gave.
+    Link { member: String, brand: String, code: String },
+    /// Exchanges points for another brand's.
+    Exchange { member: String, key: String, to: String, points: String },
+    /// Sends points back to the brand they came from.
+    SendBack { member: String, key: String, from: String, leaf: String, points: String },
+    /// Corrects the balance: points taken are below zero.
+    Adjust { member: String, key: String, points: String, reason: String },
+    /// Gives a coupon.
+    Give { member: String, key: String, kind: String },
+    /// Enters a request for access, correction, erasure, explanation.
+    Request { member: String, kind: String, words: String },
+    /// Enters a decision on a use of the data: `of` is a purpose, or one and a brand; `granted` is `yes` or
+    /// `no`; `guardian` is empty, `parent` or `other`.
+    Consent { member: String, of: String, granted: String, notice: String, guardian: String },
+}
+
+impl StaffForm {
+    /// The member it is about; nobody yet, of a look-up.
+    fn member(&self) -> String {
+        match self {
+            Self::Look { .. } | Self::Enrol { .. } => String::new(),
+            Self::Redeem { member, .. }
+            | Self::Purchase { member, .. }
+            | Self::Pay { member, .. }
+            | Self::HandOver { member, .. }
+            | Self::HandOut { member }
+            | Self::LinkCode { member, .. }
+            | Self::Link { member, .. }
+            | Self::Exchange { member, .. }
+            | Self::SendBack { member, .. }
+            | Self::Adjust { member, .. }
+            | Self::Give { member, .. }
+            | Self::Request { member, .. }
+            | Self::Consent { member, .. } => member.clone(),
+        }
+    }
 }
 
 /// Does what a form of the counter's page asks for, and shows the member again.
@@ -86,56 +140,218 @@ pub(super) async fn staff_form(
     Form(form): Form<StaffForm>,
 ) -> Result<Response, Problem> {
     let mut views = StaffViews { status: app.node.status(), ..StaffViews::default() };
-    let did = match form {
-        StaffForm::Look { card } => {
-            views.card = card;
-            Ok(None)
+    let found = match form {
+        StaffForm::Look { kind, value } => {
+            let asked = IdentifierRequest { kind, value };
+            app.node.look_up(&asker(&visitor.proof), asked).await.map_err(Problem::from)
         }
-        StaffForm::Redeem { card, key, code, yuan, place } => {
-            views.card = card;
-            redeem(&app, key, code, &yuan, place).await.map(Some)
+        StaffForm::Enrol { card, phone, born, notice, guardian } => {
+            let by: Authorized<perm::EnrolMembers> = visitor.session.authorize()?;
+            let request = enrolment([&card, &phone, &born, &notice, &guardian]);
+            let enrolled = match request {
+                Ok(request) => app.node.enrol(&asker(&by), request).await,
+                Err(error) => Err(error),
+            };
+            match enrolled {
+                Ok(view) => {
+                    views.done = Some(enrolled_words(&view));
+                    seen(&app, &visitor, view.member).await
+                }
+                Err(error) => Err(error.into()),
+            }
         }
-        StaffForm::Purchase { card, key, receipt, at, department, yuan } => {
-            views.card.clone_from(&card);
+        form => {
+            let member = form.member();
+            match acted(&app, &visitor.session, form, &mut views).await {
+                Ok(done) => views.done = done,
+                Err(problem) => views.problem = Some(problem.words(visitor.language)),
+            }
+            seen(&app, &visitor, member).await
+        }
+    };
+    match found {
+        Ok(record) => show(&app, record, &mut views, &visitor).await,
+        Err(problem) if views.problem.is_none() => {
+            views.problem = Some(problem.words(visitor.language));
+        }
+        Err(_) => {}
+    }
+    views.key = fresh_key()?;
+    views.now = local_minute(views.status.now_ms);
+    rendered(staff_page(&views, visitor.language, &visitor.proof, &visitor.pages), StatusCode::OK)
+}
+
+/// Does what a form asks for, and says what was done where the page does not show it by itself.
+async fn acted(
+    app: &App,
+    session: &Session,
+    form: StaffForm,
+    views: &mut StaffViews,
+) -> Result<Option<Bilingual>, Problem> {
+    let done = match form {
+        StaffForm::Look { .. } | StaffForm::Enrol { .. } => return Ok(None),
+        StaffForm::HandOut { member } => {
+            let by: Authorized<perm::HandOutMemberCodes> = session.authorize()?;
+            views.code = Some(handed_out(app, &by, member).await?);
+            return Ok(None);
+        }
+        StaffForm::LinkCode { member, brand } => {
+            views.link_code = Some(counter::link_code(app, session, &member, brand).await?);
+            return Ok(None);
+        }
+        StaffForm::Redeem { key, code, yuan, place, .. } => {
+            redeem(app, session.user(), key, (code, &yuan, place)).await?
+        }
+        StaffForm::Purchase { member, key, receipt, at, department, yuan } => {
             let line = fen(&yuan).map(|amount_fen| PurchaseLine {
                 department,
                 pieces: amount_fen.signum(),
                 amount_fen,
             });
-            purchase(&app, key, (card, receipt, at), line).await.map(Some)
+            let card = app.node.card_of(member).await?;
+            purchase(app, session.user(), key, (card.to_string(), receipt, at), line).await?
+        }
+        StaffForm::Pay { member, key, points, yuan } => {
+            let basket_fen = u64::try_from(fen(&yuan)?).map_err(|_| wrong_amount())?;
+            counter::pay(app, session, (key, member), (&points, basket_fen)).await?
+        }
+        StaffForm::HandOver { key, hold, .. } => {
+            counter::hand_over(app, session, key, hold).await?
+        }
+        StaffForm::Link { member, brand, code } => {
+            counter::link(app, session, &member, (brand, &code)).await?
+        }
+        StaffForm::Exchange { member, key, to, points } => {
+            counter::exchange(app, session, (key, &member), (to, &points)).await?
+        }
+        StaffForm::SendBack { member, key, from, leaf, points } => {
+            counter::send_back(app, session, (key, &member), (from, &leaf, &points)).await?
+        }
+        StaffForm::Adjust { member, key, points, reason } => {
+            counter::adjust(app, session, (key, member), (&points, reason)).await?
+        }
+        StaffForm::Give { member, key, kind } => {
+            counter::give(app, session, (key, member), kind).await?
+        }
+        StaffForm::Request { member, kind, words } => {
+            counter::request(app, session, member, (kind, words)).await?
+        }
+        StaffForm::Consent { member, of, granted, notice, guardian } => {
+            let decision = Decision { of, granted: granted == "yes", notice, guardian };
+            counter::consent(app, session, member, decision).await?
         }
     };
-    match did {
-        Ok(done) => views.done = done,
-        Err(error) => views.problem = Some(Problem::from(error).words()),
-    }
-    views.card = views.card.trim().to_owned();
-    match app.node.programme_member(views.card.clone()).await {
-        Ok(member) => views.member = Some(member),
+    Ok(Some(done))
+}
+
+/// The member who was looked up before, as staff sees one: each time an entry of the operation log.
+async fn seen(
+    app: &App,
+    visitor: &Visitor<perm::UseCounterPage>,
+    member: String,
+) -> Result<MemberRecordView, Problem> {
+    Ok(app.node.member_record(&asker(&visitor.proof), member).await?)
+}
+
+async fn show(
+    app: &App,
+    record: MemberRecordView,
+    views: &mut StaffViews,
+    visitor: &Visitor<perm::UseCounterPage>,
+) {
+    match shown(app, record.member.clone(), views).await {
+        Ok(()) => {}
         Err(error) if views.problem.is_none() => {
-            views.problem = Some(Problem::from(error).words());
+            views.problem = Some(Problem::from(error).words(visitor.language));
         }
         Err(_) => {}
     }
-    let mut key = [0; 16];
-    SystemRandom::new().fill(&mut key).map_err(|_| Problem::internal())?;
-    views.key = key.iter().map(|byte| format!("{byte:02x}")).collect();
-    views.now = local_minute(views.status.now_ms);
-    rendered(staff_page(&views, visitor.language, &visitor.proof, &visitor.pages), StatusCode::OK)
+    if visitor.session.authorize::<perm::ManageProgramme>().is_ok() {
+        // a brand without a programme has none
+        let campaigns = app.node.programme_campaigns().await;
+        views.kinds = campaigns.map(|campaigns| campaigns.kinds).unwrap_or_default();
+    }
+    views.record = Some(record);
+}
+
+/// What the forms need to know of the member: of the account no more than staff sees by the API.
+async fn shown(app: &App, member: String, views: &mut StaffViews) -> Result<(), ServiceError> {
+    views.member = Some(app.node.programme_member(member.clone()).await?);
+    let account = app.node.own_account(member).await?;
+    views.links = account.links;
+    views.received = account.received;
+    views.consents = account.consents;
+    views.notice_version = account.notice_version;
+    Ok(())
+}
+
+/// An enrolment as the form has it.
+fn enrolment(
+    [card, phone, born, notice, guardian]: [&str; 5],
+) -> Result<EnrolmentRequest, ServiceError> {
+    let said = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let consent = match said(notice) {
+        None => None,
+        Some(version) => {
+            let notice_version = version.parse::<u32>().map_err(|_| {
+                ServiceError::new(
+                    crate::service::ErrorKind::Invalid,
+                    "notice_version",
+                    "this is no version of a notice",
+                    "write the number that stands on the notice",
+                )
+            })?;
+            let purpose = "programme".to_owned();
+            let guardian = said(guardian);
+            Some(ConsentRequest {
+                purpose,
+                granted: true,
+                notice_version,
+                guardian,
+                ..ConsentRequest::default()
+            })
+        }
+    };
+    let phone = said(phone).map(|value| IdentifierRequest { kind: "phone".to_owned(), value });
+    let born = said(born).map(|born| ("birth_date".to_owned(), born));
+    Ok(EnrolmentRequest {
+        card: said(card),
+        identifiers: phone.into_iter().collect(),
+        attributes: born.into_iter().collect(),
+        consents: consent.into_iter().collect(),
+    })
+}
+
+fn enrolled_words(view: &EnrolmentView) -> Bilingual {
+    let (mut zh, mut en) = if view.new {
+        ("已登记为会员。".to_owned(), "Enrolled.".to_owned())
+    } else {
+        (
+            "此人此前已是会员，已有的决定未变。".to_owned(),
+            "This person was a member before: what had been decided stands.".to_owned(),
+        )
+    };
+    if view.absorbed > 0 {
+        zh.push_str("此前凭该手机号的消费已归入此会员。");
+        en.push_str(" What was bought by the telephone number before is the member's now.");
+    }
+    if !view.refused.is_empty() {
+        zh.push_str("该手机号属于另一会员，未录入，待人工复核。");
+        en.push_str(" The telephone number is another member's and was not entered: the pair is for review.");
+    }
+    Bilingual { zh, en }
 }
 
 async fn redeem(
     app: &App,
+    by: &str,
     key: String,
-    code: String,
-    yuan: &str,
-    place: String,
+    (code, yuan, place): (String, &str, String),
 ) -> Result<Bilingual, ServiceError> {
     let basket_fen = u64::try_from(fen(yuan)?).map_err(|_| wrong_amount())?;
     let action = TillAction::RedeemCoupon { code, basket_fen, place };
-    let done = app.node.programme_at_till(key, action).await?;
-    let off = done.takes_off_fen.unwrap_or_default();
-    let off = format!("{}.{:02}", off / 100, off % 100);
+    let done = app.node.staff(by).at_till(key, action).await?;
+    let off = yuan_of(done.takes_off_fen.unwrap_or_default());
     Ok(Bilingual {
         zh: format!("优惠券已使用：本单减 {off} 元。"),
         en: format!("The coupon is redeemed: {off} yuan off this basket."),
@@ -144,24 +360,32 @@ async fn redeem(
 
 async fn purchase(
     app: &App,
+    by: &str,
     key: String,
     (card, receipt, purchased_at): (String, String, String),
     line: Result<PurchaseLine, ServiceError>,
 ) -> Result<Bilingual, ServiceError> {
     let request = PurchaseRequest {
         card: card.trim().to_owned(),
+        identifiers: Vec::new(),
         receipt,
         purchased_at,
         channel: "store".to_owned(),
         returns: None,
         lines: vec![line?],
     };
-    let done = app.node.enter_purchase(key, request).await?;
+    let done = app.node.staff(by).enter_purchase(key, request).await?;
     let points = done.points_earned;
     Ok(if done.state == "known" {
         Bilingual {
             zh: "这笔消费此前已计入。".to_owned(),
             en: "This purchase had counted before.".to_owned(),
+        }
+    } else if done.without_consent {
+        Bilingual {
+            zh: "已录入，未计积分：会员未同意参加积分计划。".to_owned(),
+            en: "Entered, no points: the member has not agreed to take part in the programme."
+                .to_owned(),
         }
     } else {
         Bilingual {
@@ -175,13 +399,18 @@ fn wrong_amount() -> ServiceError {
     ServiceError::new(
         crate::service::ErrorKind::Invalid,
         "amount_malformed",
-        "this is no amount in yuan / 金额格式不正确",
-        "write it as in 128.50 / 例如 128.50",
+        "this is no amount in yuan",
+        "write it as in 128.50",
     )
 }
 
+/// Fen in yuan.
+pub(super) fn yuan_of(fen: u64) -> String {
+    format!("{}.{:02}", fen / 100, fen % 100)
+}
+
 /// Yuan as people write them, in fen.
-fn fen(text: &str) -> Result<i64, ServiceError> {
+pub(super) fn fen(text: &str) -> Result<i64, ServiceError> {
     let text = text.trim();
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -200,9 +429,29 @@ fn local_minute(now_ms: u64) -> String {
     time.map(|time| time.strftime("%Y-%m-%dT%H:%M").to_string()).unwrap_or_default()
 }
 
+/// The day it is in China, as browsers write it.
+pub(super) fn china_day(now_ms: u64) -> String {
+    local_minute(now_ms).split('T').next().unwrap_or_default().to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_enrolment_says_what_was_filled_in_and_nothing_else() {
+        let card = enrolment([" C-1 ", "", "", "", "parent"]).unwrap();
+        assert_eq!(card.card.as_deref(), Some("C-1"));
+        assert!(card.identifiers.is_empty() && card.attributes.is_empty());
+        assert!(card.consents.is_empty(), "who was shown no notice agreed to nothing");
+        let child = enrolment(["", "13812345678", "2020-05-06", "7", "parent"]).unwrap();
+        assert_eq!((child.card.as_deref(), child.identifiers[0].kind.as_str()), (None, "phone"));
+        assert_eq!(child.attributes["birth_date"], "2020-05-06");
+        let consent = &child.consents[0];
+        assert_eq!((consent.purpose.as_str(), consent.notice_version), ("programme", 7));
+        assert!(consent.granted && consent.guardian.as_deref() == Some("parent"));
+        assert_eq!(enrolment(["C", "", "", "v7", ""]).unwrap_err().code, "notice_version");
+    }
 
     #[test]
     fn yuan_are_read_to_the_fen_and_nothing_else_is() {
@@ -213,5 +462,6 @@ mod tests {
             assert!(fen(wrong).is_err(), "{wrong}");
         }
         assert_eq!(local_minute(1_790_000_000_000), "2026-09-21T22:13");
+        assert_eq!(china_day(1_790_000_000_000), "2026-09-21");
     }
 }

@@ -2,10 +2,12 @@
 //! entered at the counter.
 
 use axum::extract::State;
+use axum::response::Response;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::extract::{IdempotencyKey, Json, Path, Query};
+use super::listed::{Asked, large_page};
 use super::{App, Problem};
 use crate::auth::{Authorized, perm};
 use crate::service::*;
@@ -19,6 +21,23 @@ type Result<T, E = Problem> = std::result::Result<T, E>;
 pub(super) struct KindQuery {
     /// Of this kind; of all without.
     kind: Option<String>,
+    /// Where the page begins: as the `Link` of the page before has it.
+    before: Option<String>,
+    /// How many at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 1000)]
+    limit: Option<u32>,
+}
+
+/// Which page of corrections.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AdjustmentsQuery {
+    /// Where the page begins: as the `Link` of the page before has it.
+    before: Option<String>,
+    /// How many at most, 1 to 1000.
+    #[param(minimum = 1, maximum = 1000, default = 1000)]
+    limit: Option<u32>,
 }
 
 /// Says what is wrong with rules, how members would read them, and what would differ. Nothing is taken up.
@@ -58,17 +77,20 @@ pub(super) async fn adjust(
     IdempotencyKey(key): IdempotencyKey,
     Json(request): Json<AdjustmentRequest>,
 ) -> Result<Json<DoneView>> {
-    Ok(Json(app.node.adjust_points(key, card, who.user().to_owned(), request).await?))
+    Ok(Json(app.node.staff(who.user()).adjust_points(key, card, request).await?))
 }
 
-/// Corrections, the latest first, at most a thousand.
-#[utoipa::path(get, path = "/api/v1/programme/adjustments", tag = "programme",
+/// Corrections, the latest first.
+#[utoipa::path(get, path = "/api/v1/programme/adjustments", tag = "programme", params(AdjustmentsQuery),
     responses((status = 200, description = "Corrections", body = [AdjustmentView])))]
 pub(super) async fn adjustments(
     _: Authorized<perm::ReadAdjustments>,
     State(app): State<App>,
-) -> Result<Json<Vec<AdjustmentView>>> {
-    Ok(Json(app.node.adjustments().await?))
+    Query(query): Query<AdjustmentsQuery>,
+    asked: Asked,
+) -> Result<Response> {
+    let request = large_page(query.before, query.limit)?;
+    asked.before(app.node.adjustments_page(request).await?)
 }
 
 /// Agrees to a correction that waits, or refuses it; not for who entered it.
@@ -81,7 +103,7 @@ pub(super) async fn decide(
     Path(number): Path<u64>,
     Json(request): Json<DecisionRequest>,
 ) -> Result<Json<DoneView>> {
-    Ok(Json(app.node.decide_adjustment(number, request.agrees, who.user().to_owned()).await?))
+    Ok(Json(app.node.staff(who.user()).decide_adjustment(number, request.agrees).await?))
 }
 
 /// Gives a member a coupon, whether or not members may claim it.
@@ -91,24 +113,26 @@ pub(super) async fn decide(
     request_body = GiveCouponRequest,
     responses((status = 200, description = "Given, with its code", body = DoneView)))]
 pub(super) async fn give_coupon(
-    _: Authorized<perm::ManageProgramme>,
+    by: Authorized<perm::ManageProgramme>,
     State(app): State<App>,
     Path(card): Path<String>,
     IdempotencyKey(key): IdempotencyKey,
     Json(request): Json<GiveCouponRequest>,
 ) -> Result<Json<DoneView>> {
-    Ok(Json(app.node.give_coupon(key, card, request.kind).await?))
+    Ok(Json(app.node.staff(by.user()).give_coupon(key, card, request.kind).await?))
 }
 
-/// Coupons, the latest first, at most a thousand, without their codes.
+/// Coupons, the latest first, without their codes.
 #[utoipa::path(get, path = "/api/v1/programme/coupons", tag = "programme", params(KindQuery),
     responses((status = 200, description = "Coupons", body = [IssuedCouponView])))]
 pub(super) async fn coupons(
     _: Authorized<perm::ReadProgramme>,
     State(app): State<App>,
     Query(query): Query<KindQuery>,
-) -> Result<Json<Vec<IssuedCouponView>>> {
-    Ok(Json(app.node.issued_coupons(query.kind).await?))
+    asked: Asked,
+) -> Result<Response> {
+    let request = large_page(query.before, query.limit)?;
+    asked.before(app.node.coupons_page(request, query.kind).await?)
 }
 
 /// Enters one purchase, or goods that come back. It counts once, also when it comes again in a file.
@@ -118,10 +142,10 @@ pub(super) async fn coupons(
     request_body = PurchaseRequest,
     responses((status = 200, description = "It counts, and what it earned is durable", body = PurchaseView)))]
 pub(super) async fn enter_purchase(
-    _: Authorized<perm::EnterPurchases>,
+    by: Authorized<perm::EnterPurchases>,
     State(app): State<App>,
     IdempotencyKey(key): IdempotencyKey,
     Json(request): Json<PurchaseRequest>,
 ) -> Result<Json<PurchaseView>> {
-    Ok(Json(app.node.enter_purchase(key, request).await?))
+    Ok(Json(app.node.staff(by.user()).enter_purchase(key, request).await?))
 }

@@ -77,9 +77,11 @@ const NANOSECONDS: u64 = 1_000_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateLimits {
-    /// For one network address (of IPv6: one /64) without a session. Signing in and reading the published
-    /// log count here.
+    /// For one network address (of IPv6: one /64) without a session. Signing in counts here.
     pub address: RateLimit,
+    /// For one network address that reads the published log, whoever signed in from it: files that anyone may
+    /// have, of which an auditor reads a few for every 256 entries.
+    pub log: RateLimit,
     /// For one member.
     pub members: RateLimit,
     /// For one user who is a person.
@@ -92,6 +94,7 @@ impl Default for RateLimits {
     fn default() -> Self {
         Self {
             address: RateLimit::new(3_000, 60),
+            log: RateLimit::new(60_000, 60),
             members: RateLimit::new(120, 60),
             staff: RateLimit::new(3_000, 60),
             machines: RateLimit::new(60_000, 60),
@@ -104,7 +107,7 @@ impl RateLimits {
     #[must_use]
     pub const fn widest() -> Self {
         let widest = RateLimit::new(REQUESTS_MAX, 1);
-        Self { address: widest, members: widest, staff: widest, machines: widest }
+        Self { address: widest, log: widest, members: widest, staff: widest, machines: widest }
     }
 
     /// Whether nothing was set.
@@ -118,9 +121,10 @@ impl RateLimits {
     /// # Errors
     /// A sentence that says which setting is wrong and what would be right.
     pub fn check(&self) -> Result<(), String> {
-        let Self { address, members, staff, machines } = self;
+        let Self { address, log, members, staff, machines } = self;
         let all = [
             (address, Kind::Address),
+            (log, Kind::Log),
             (members, Kind::Member),
             (staff, Kind::Staff),
             (machines, Kind::Machine),
@@ -131,6 +135,7 @@ impl RateLimits {
     const fn of(&self, kind: Kind) -> RateLimit {
         match kind {
             Kind::Address => self.address,
+            Kind::Log => self.log,
             Kind::Member => self.members,
             Kind::Staff => self.staff,
             Kind::Machine => self.machines,
@@ -142,6 +147,7 @@ impl RateLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Address,
+    Log,
     Member,
     Staff,
     Machine,
@@ -152,6 +158,7 @@ impl Kind {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Address => "address",
+            Self::Log => "log",
             Self::Member => "members",
             Self::Staff => "staff",
             Self::Machine => "machines",
@@ -205,6 +212,7 @@ impl Counted {
         let RateLimit { requests, seconds: within } = self.limit;
         let whose = match self.kind {
             Kind::Address => "requests without a session from one network address",
+            Kind::Log => "requests for the published log from one network address",
             Kind::Member => "requests of one member",
             Kind::Staff => "requests of one user",
             Kind::Machine => "requests of one app",
@@ -300,8 +308,16 @@ impl Rates {
             Some(Caller::User { name, machine: true }) => (Kind::Machine, key(name.as_bytes())),
             None => (Kind::Address, address_key(address)),
         };
-        let now = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        self.count_at(kind, key, now)
+        self.count_at(kind, key, self.now())
+    }
+
+    /// Counts a request for the published log.
+    pub(super) fn count_log(&self, address: IpAddr) -> Counted {
+        self.count_at(Kind::Log, address_key(address), self.now())
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn count_at(&self, kind: Kind, key: Key, now: u64) -> Counted {
@@ -321,7 +337,13 @@ mod tests {
 
     fn rates(requests: u32, seconds: u32, callers_max: usize) -> Rates {
         let limit = RateLimit { requests, seconds };
-        let limits = RateLimits { address: limit, members: limit, staff: limit, machines: limit };
+        let limits = RateLimits {
+            address: limit,
+            log: limit,
+            members: limit,
+            staff: limit,
+            machines: limit,
+        };
         Rates { callers_max, ..Rates::new(limits) }
     }
 

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Form, Query};
 use super::members::asker;
-use super::pages::{SameOrigin, rendered};
+use super::pages::{SameOrigin, number, rendered};
 use super::visitor::Visitor;
 use super::{App, Problem};
 use crate::auth::perm;
@@ -76,7 +76,7 @@ pub(super) async fn record_form(
     let mut views = RecordsViews::default();
     match done(&app, &asker(&visitor.proof), form).await {
         Ok(done) => views.done = Some(done),
-        Err(error) => views.problem = Some(Problem::from(error).words()),
+        Err(error) => views.problem = Some(Problem::from(error).words(visitor.language)),
     }
     shown(&app, &visitor, None, views).await
 }
@@ -119,17 +119,6 @@ async fn done(app: &App, by: &Asker, form: RecordForm) -> Result<Done, ServiceEr
             Ok(Done::Assessment)
         }
     }
-}
-
-fn number<N: std::str::FromStr>(text: &str) -> Result<N, ServiceError> {
-    text.trim().parse().map_err(|_| {
-        ServiceError::new(
-            ErrorKind::Invalid,
-            "number_malformed",
-            "this is no whole number / 不是整数",
-            "write digits only / 只写数字",
-        )
-    })
 }
 
 async fn shown(

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use protocol::ids::BrandId;
+use protocol::ids::{BrandId, RequestId};
 use protocol::log::tlog_witness::Refusal;
 use protocol::time::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -16,6 +16,7 @@ use crate::desk::Desk;
 use crate::metrics::Metrics;
 use crate::purchases::Facts;
 use crate::service::*;
+use crate::tls::ServerTls;
 use crate::webhooks::{WebhookSettings, Webhooks};
 use crate::{console, tls};
 
@@ -28,8 +29,10 @@ pub(super) struct Fixture {
     /// What happens at the node; dropping it ends the node's events.
     pub(super) events: EventSource,
     certificate: Vec<u8>,
+    /// The node's own audits.
+    pub(super) audits: Audits,
     // a node's handle does not keep them alive
-    _desk: (Arc<Desk>, Arc<Facts>),
+    pub(super) desk: (Arc<Desk>, Arc<Facts>),
 }
 
 impl Fixture {
@@ -39,6 +42,15 @@ impl Fixture {
     }
 
     pub(super) fn start_with(rate_limits: RateLimits, metrics: Metrics) -> Self {
+        Self::start_tls(rate_limits, metrics, |directory| tls::load(directory).unwrap())
+    }
+
+    /// The same, under the TLS that is made in its directory, where certificate and key are.
+    pub(super) fn start_tls(
+        rate_limits: RateLimits,
+        metrics: Metrics,
+        tls_of: impl FnOnce(&Path) -> ServerTls,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("webhooks.json");
         let settings = WebhookSettings::default();
@@ -46,20 +58,27 @@ impl Fixture {
         let options = ServeOptions { rate_limits, metrics, webhooks };
         tls::create(directory.path(), None).unwrap();
         let certificate = std::fs::read(directory.path().join(tls::CERTIFICATE_FILE)).unwrap();
-        let auth = Auth::open(&directory.path().join("users.json")).unwrap();
+        let auth = Auth::open_stopped(&directory.path().join("users.json")).unwrap();
         auth.add_user("ann", &Role::ALL, PASSWORD).unwrap();
         let brand = BrandId::new("grocer").unwrap();
         let desk = crate::desk::testing::with_one_member(brand, directory.path());
         let events = EventSource(Events::new(Timestamp::from_unix_ms(1)));
+        let node = node(directory.path(), &desk, events.0.clone());
+        let audits = node.audits().clone();
         let served = serve(
-            node(directory.path(), &desk, events.0.clone()),
+            node,
             auth.clone(),
             ([127, 0, 0, 1], 0).into(),
-            tls::load(directory.path()).unwrap(),
+            tls_of(directory.path()),
             options,
         )
         .unwrap();
-        Self { directory, auth, served, events, certificate, _desk: desk }
+        Self { directory, auth, served, events, certificate, desk, audits }
+    }
+
+    /// How many entries the operation log has.
+    pub(super) fn entries(&self) -> u64 {
+        self.desk.0.log().head().entries
     }
 
     pub(super) fn client(&self) -> Client {
@@ -97,6 +116,14 @@ fn answer(command: Command) {
         Command::Constitutions { reply } | Command::ReadConstitutions { reply } => {
             reply.send(Ok(Vec::new())).ok().map(drop)
         }
+        Command::Drafts(command) => draft(command, found),
+        Command::Certified { brand, height, reply } => {
+            // of the sample's state: the head, and before it nothing that is kept
+            let heads = console::samples::status().heads;
+            let head = heads.into_iter().find(|it| (&it.brand, it.height) == (&brand, height));
+            let view = head.map(|it| CertifiedBlockView { header: it.header, size: it.size });
+            reply.send(Ok(view)).ok().map(drop)
+        }
         Command::LogKeys { reply } => reply.send(Ok(Vec::new())).ok(),
         Command::Import { reply, .. } | Command::Stop { reply } => reply.send(Ok(())).ok(),
         Command::BackUp { reply, .. } => reply.send(Ok(())).ok(),
@@ -114,6 +141,8 @@ fn answer(command: Command) {
             let view = found(card).map(|card| MemberView { card, ..MemberView::default() });
             reply.send(view).ok()
         }
+        // the member whom the desk knows
+        Command::Cards { least_points: 0, reply, .. } => reply.send(Ok(vec!["1".to_owned()])).ok(),
         Command::Cards { least_points, after, limit, reply } => {
             let card = format!("{least_points}-{}-{limit}", after.unwrap_or_default());
             reply.send(Ok(vec![card; 2])).ok()
@@ -145,8 +174,8 @@ fn answer(command: Command) {
             let view = found(id).map(|id| ExchangeView { id, ..ExchangeView::default() });
             reply.send(view).ok()
         }
-        Command::Exchanges { limit, reply } => {
-            reply.send(Ok(vec![ExchangeView::default(); limit as usize])).ok()
+        Command::Exchanges { page: (before, limit), wanted, reply } => {
+            reply.send(Ok(numbered_exchanges(before, limit, wanted))).ok()
         }
         Command::AddCheckpoint { request, reply } => {
             reply.send(Ok(Err(Refusal::Conflict { latest: request.old() }))).ok().map(drop)
@@ -155,8 +184,8 @@ fn answer(command: Command) {
             let refused = ServiceError { code: "not_published", ..not_found() };
             reply.send(Err(refused)).ok()
         }
-        Command::Received { limit, reply, .. } => {
-            reply.send(Ok(vec![ReceivedView::default(); limit as usize])).ok()
+        Command::Received { page: (_, limit), reply, .. } => {
+            reply.send(Ok((vec![ReceivedView::default(); limit as usize], None))).ok()
         }
         Command::SendBack { request, reply, .. } => {
             let view = ReceivedView { from: request.from, ..ReceivedView::default() };
@@ -178,7 +207,20 @@ fn answer(command: Command) {
             reply.send(Ok(view)).ok().map(drop)
         }
         Command::Close { cut_off_ms, reply } | Command::Statement { cut_off_ms, reply } => {
-            reply.send(Ok(StatementView { cut_off_ms, ..StatementView::default() })).ok()
+            let (state, hash) = ("agreed".to_owned(), Some("7e".repeat(32)));
+            let view = StatementView { cut_off_ms, state, hash, ..StatementView::default() };
+            reply.send(Ok(view)).ok().map(drop)
+        }
+        Command::Clearings { before_ms, limit, reply } => {
+            // one a day, back to the first
+            let newest = before_ms.unwrap_or(u64::MAX).min(1_793_548_799_999);
+            let days = (1..=u64::from(limit)).map_while(|day| newest.checked_sub(day * 86_400_000));
+            let view = |cut_off_ms| ClearingView {
+                cut_off_ms,
+                cut_off: cut_off_text(cut_off_ms),
+                ..ClearingView::default()
+            };
+            reply.send(Ok(days.map(view).collect())).ok().map(drop)
         }
         Command::Settled { cut_off_ms, request, reply }
         | Command::Confirm { cut_off_ms, request, reply } => {
@@ -212,7 +254,9 @@ fn answer(command: Command) {
         Command::Programme(command) => programme(*command),
         Command::Keep { reply, .. }
         | Command::Unlink { reply, .. }
-        | Command::ForgetMember { reply, .. } => reply.send(Ok(())).ok(),
+        | Command::FollowBirthday { reply, .. }
+        | Command::ForgetMember { reply, .. }
+        | Command::ConsentDecided { reply, .. } => reply.send(Ok(())).ok(),
         Command::MoveMember { reply, .. } => reply.send(Ok(true)).ok().map(drop),
         Command::Answered { reply, .. } => reply.send(Ok("receipt".to_owned())).ok(),
         Command::Holdings { reply, .. } => {
@@ -221,6 +265,89 @@ fn answer(command: Command) {
         }
         Command::CleanRoom(command) => answer_of_clean_room(command, found),
     };
+}
+
+/// Exchanges of the first milliseconds, one each, of which every second is wanted by who wants those to one brand.
+fn numbered_exchanges(
+    before: Option<ExchangeKey>,
+    limit: u32,
+    wanted: ExchangeFilter,
+) -> ExchangeRows {
+    let newest = before.map_or(1_000, |(at, _)| at.unix_ms());
+    let views = (1..newest).rev().map(|number| ExchangeView {
+        id: format!("{number:032x}"),
+        to: ["kids", "drug"][usize::from(number % 2 == 0)].to_owned(),
+        state: "final".to_owned(),
+        requested_ms: number,
+        final_ms: Some(number),
+        ..ExchangeView::default()
+    });
+    let fits = |view: &ExchangeView| wanted.to.is_none_or(|to| to.as_str() == view.to);
+    let mut found: Vec<_> = views.filter(fits).take(limit as usize + 1).collect();
+    let is_more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let last = found.last().filter(|_| is_more).map(|view| view.requested_ms);
+    let key = |at| (Timestamp::from_unix_ms(at), RequestId::from_bytes([0; 16]));
+    (found, last.map(key))
+}
+
+/// Says in the state what was asked.
+fn draft(
+    command: DraftCommand,
+    found: impl Fn(String) -> Result<String, ServiceError>,
+) -> Option<()> {
+    let view = |hash: String, state: &str| {
+        found(hash).map(|hash| DraftView {
+            hash,
+            state: state.to_owned(),
+            ..console::samples::draft()
+        })
+    };
+    match command {
+        DraftCommand::All { reply } => {
+            reply.send(Ok(vec![console::samples::draft()])).ok().map(drop)
+        }
+        DraftCommand::One { hash, reply } => reply.send(view(hash, "ready")).ok(),
+        DraftCommand::Files { hash, reply } => {
+            let files = found(hash).map(|hash| DraftFiles {
+                constitution: format!("# {hash}\n"),
+                signatures: "format = 0\n".to_owned(),
+            });
+            reply.send(files).ok()
+        }
+        DraftCommand::Keep { request, reply } => {
+            let DraftRequest { constitution, signatures } = request;
+            let hash = format!("{}-{}", constitution.len(), signatures.unwrap_or_default().len());
+            reply.send(view(hash, "ready")).ok()
+        }
+        DraftCommand::AddSignatures { hash, signatures, reply } => {
+            let refused = ServiceError::new(
+                ErrorKind::Refused,
+                "draft_signatures",
+                "the signature of brand drug does not match",
+                "nothing was taken",
+            );
+            reply.send(if signatures == "wrong" { Err(refused) } else { view(hash, "ready") }).ok()
+        }
+        DraftCommand::Sign { hash, reply } => reply.send(view(hash, "signed")).ok(),
+        DraftCommand::Decide { hash, adopts, reply } => {
+            reply.send(view(hash, if adopts { "adopted" } else { "declined" })).ok()
+        }
+        DraftCommand::Remove { hash, reply } => reply.send(found(hash).map(drop)).ok(),
+    }
+}
+
+/// An answered question: `mine` of the fixture's user, any other of somebody else.
+fn asked(id: String) -> QueryView {
+    let by = if id == "mine" { "test" } else { "zhao" };
+    QueryView {
+        sql: Some(format!("SELECT {id}")),
+        asked_ms: Some(1_790_000_000_000),
+        asked_by: Some(by.to_owned()),
+        id,
+        release: Some(ReleaseView::default()),
+        ..QueryView::default()
+    }
 }
 
 fn answer_of_clean_room(
@@ -236,14 +363,19 @@ fn answer_of_clean_room(
         CleanRoomCommand::Query { plan, reply, .. } => {
             reply.send(Ok(QueryView { id: "1".to_owned(), plan, ..QueryView::default() })).ok()
         }
-        CleanRoomCommand::QueryById { id, reply } => {
-            let release = Some(ReleaseView::default());
-            reply.send(found(id).map(|id| QueryView { id, release, ..QueryView::default() })).ok()
+        CleanRoomCommand::QueryById { id, reply } => reply.send(found(id).map(asked)).ok(),
+        CleanRoomCommand::QueryRows { id, reply, .. } => reply.send(found(id).map(asked)).ok(),
+        CleanRoomCommand::Queries { before, limit, reply } => {
+            // thirty; a key says how many came before
+            let before = before.and_then(|key| key.first().copied()).unwrap_or(0);
+            let ids = ["mine".to_owned()].into_iter().chain((1..30).map(|id: u32| id.to_string()));
+            let ids = ids.skip(before.into()).take(limit as usize);
+            let items: Vec<QueryView> = ids.map(asked).collect();
+            let seen = u8::try_from(usize::from(before) + items.len()).unwrap();
+            let next = (seen < 30).then(|| AnswerKey::from(vec![seen]));
+            reply.send(Ok((items, next))).ok()
         }
-        CleanRoomCommand::Queries { limit, reply } => {
-            reply.send(Ok(vec![QueryView::default(); limit as usize])).ok()
-        }
-        CleanRoomCommand::Budgets { year, reply } => {
+        CleanRoomCommand::Budgets { year, reply, .. } => {
             let year = year.unwrap_or_default();
             reply.send(Ok(BudgetsView { year, ..BudgetsView::default() })).ok().map(drop)
         }
@@ -262,6 +394,10 @@ fn answer_of_clean_room(
             let rows = vec![vec!["1253".to_owned()]];
             reply.send(Ok(FiguresView { template, rows, ..FiguresView::default() })).ok()
         }
+        CleanRoomCommand::PeriodFigures { request, reply } => {
+            let by = request.by;
+            reply.send(Ok(PeriodFiguresView { by, ..PeriodFiguresView::default() })).ok().map(drop)
+        }
         CleanRoomCommand::Policy { reply } | CleanRoomCommand::ReadPolicy { reply } => {
             reply.send(Ok(PolicyView::default())).ok().map(drop)
         }
@@ -278,6 +414,7 @@ fn programme(command: ProgrammeCommand) -> Option<()> {
         C::Member { card, reply } => {
             reply.send(Ok(ProgrammeMemberView { card, ..ProgrammeMemberView::default() })).ok()
         }
+        C::History { reply, .. } => reply.send(Ok(ProgrammeHistory::default())).ok().map(drop),
         C::ForMember { key, reply, .. } | C::AtTill { key, reply, .. } => {
             reply.send(done(key)).ok()
         }
@@ -287,13 +424,15 @@ fn programme(command: ProgrammeCommand) -> Option<()> {
         C::Check { reply, .. } => reply.send(Ok(RulesCheckView::default())).ok().map(drop),
         C::Simulate { reply, .. } => reply.send(Ok(SimulationView::default())).ok().map(drop),
         C::Adjust { by, reply, .. } | C::Decide { by, reply, .. } => reply.send(done(by)).ok(),
-        C::Adjustments { reply } => reply.send(Ok(Vec::new())).ok().map(drop),
+        C::Adjustments { reply, .. } => reply.send(Ok((Vec::new(), None))).ok().map(drop),
         C::GiveCoupon { key, reply, .. } => reply.send(done(key)).ok(),
-        C::Coupons { reply, .. } => reply.send(Ok(Vec::new())).ok().map(drop),
+        C::Coupons { reply, .. } => reply.send(Ok((Vec::new(), None))).ok().map(drop),
         C::Campaigns { reply } => reply.send(Ok(CampaignsView::default())).ok().map(drop),
-        C::Cases { reply } => reply.send(Ok(Vec::new())).ok().map(drop),
-        C::Requests { reply } => reply.send(Ok(Vec::new())).ok().map(drop),
-        C::Notices { reply, .. } => reply.send(Ok(Vec::new())).ok().map(drop),
+        C::Segments { reply, .. } => reply.send(Ok(SegmentsView::default())).ok().map(drop),
+        C::RulesFile { reply } => reply.send(Ok(RulesFileView::default())).ok().map(drop),
+        C::Cases { reply, .. } => reply.send(Ok((Vec::new(), None))).ok().map(drop),
+        C::Requests { reply, .. } => reply.send(Ok((Vec::new(), None))).ok().map(drop),
+        C::Notices { reply, .. } => reply.send(Ok(NoticesView::default())).ok().map(drop),
     }
 }
 

@@ -8,6 +8,7 @@ use super::api::Result;
 use super::extract::{Json, Path};
 use super::{App, Problem};
 use crate::auth::{Authorized, perm};
+use crate::service::EVENT_KINDS;
 use crate::webhooks::{
     DeliveryView, WEBHOOKS_MAX, WebhookError, WebhookRequest, WebhookView, Webhooks,
 };
@@ -23,7 +24,7 @@ impl From<WebhookError> for Problem {
             WebhookError::Kinds => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "events_unknown",
-                "send events as [\"exchange.state\", \"query.step\"], or one of the two".to_owned(),
+                format!("send events as [\"{}\"], or some of them", EVENT_KINDS.join("\", \"")),
             ),
             WebhookError::TooMany => (
                 StatusCode::CONFLICT,

@@ -71,6 +71,11 @@ fn refused(refusal: Refusal) -> Problem {
         }
         Refusal::TooOften => ("add_checkpoint_too_often", "ask for the newest size only"),
         Refusal::NotCertifiedYet => ("add_checkpoint_not_certified", "try again in a second"),
+        Refusal::NotStarted => ("add_checkpoint_not_started", "try again in a minute"),
+        Refusal::Restored { .. } => (
+            "add_checkpoint_restored",
+            "ask this witness's operator, and other witnesses meanwhile",
+        ),
     };
     let problem = Problem::new(status, code, refusal.to_string(), remedy);
     match status {

@@ -82,7 +82,7 @@ pub struct TornTail {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum JournalError {
     /// The operating system refused.
-    #[error("cannot {action} {}: check the disk, its free space and the rights on it", .path.display())]
+    #[error("cannot {action} {}: {source}; check the disk, its free space and the rights on it", .path.display())]
     Io {
         /// What was tried.
         action: &'static str,
@@ -129,10 +129,14 @@ pub enum JournalError {
         most: usize,
     },
     /// An earlier write failed.
-    #[error(
-        "the journal was closed by an earlier write error: restart the node once that is mended"
-    )]
-    Poisoned,
+    #[error("{earlier}; the journal has taken nothing since: restart the node once that is mended")]
+    Poisoned {
+        /// Why that one did.
+        earlier: Box<JournalError>,
+    },
+    /// A record cannot be encrypted for want of random bytes. Nothing was written.
+    #[error("a record cannot be encrypted: the system gives no random bytes")]
+    NotSealed,
     /// The thread that writes has ended.
     #[error("the journal has been closed")]
     Closed,
@@ -152,7 +156,8 @@ pub struct Journal {
     offset: u64,
     segment_bytes: u64,
     torn_tail: Option<TornTail>,
-    poisoned: bool,
+    /// The first write error.
+    poisoned: Option<Box<JournalError>>,
     // held while the journal is open
     _lock: File,
 }
@@ -201,16 +206,21 @@ impl Journal {
     /// [`JournalError::TooLong`] leaves the journal as it was. After any other error nothing is ever
     /// appended again.
     pub fn append_batch(&mut self, records: &[Record]) -> Result<(), JournalError> {
-        if self.poisoned {
-            return Err(JournalError::Poisoned);
-        }
+        self.check_poisoned()?;
         if records.is_empty() {
             return Ok(());
         }
         let body_length = frame::checked_body_length(records)?;
         let written = self.write_frame(records, body_length);
-        self.poisoned = written.is_err();
+        self.poisoned = written.as_ref().err().cloned().map(Box::new);
         written
+    }
+
+    fn check_poisoned(&self) -> Result<(), JournalError> {
+        match &self.poisoned {
+            Some(earlier) => Err(JournalError::Poisoned { earlier: earlier.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Begins a snapshot of all that was appended so far: what is appended from now on comes after it.
@@ -218,14 +228,12 @@ impl Journal {
     /// # Errors
     /// When the next segment cannot be begun: then nothing is ever appended again.
     pub fn begin_snapshot(&mut self) -> Result<SnapshotPlace, JournalError> {
-        if self.poisoned {
-            return Err(JournalError::Poisoned);
-        }
+        self.check_poisoned()?;
         let next = self.segment + 1;
         match create_segment(&self.directory, next) {
             Ok(file) => self.file = file,
             Err(error) => {
-                self.poisoned = true;
+                self.poisoned = Some(Box::new(error.clone()));
                 return Err(error);
             }
         }

@@ -152,7 +152,7 @@ impl Replay {
             offset: self.offset,
             segment_bytes: self.segment_bytes,
             torn_tail: self.torn_tail,
-            poisoned: false,
+            poisoned: None,
             _lock: self.lock,
         })
     }

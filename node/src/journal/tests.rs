@@ -197,7 +197,11 @@ fn after_a_write_error_nothing_is_acknowledged() {
     let error = journal.append_batch(&[record(1, b"lost")]).unwrap_err();
     assert!(matches!(error, JournalError::Io { action: "append to", .. }));
     journal.file = sound;
-    assert!(matches!(journal.append_batch(&[record(1, b"late")]), Err(JournalError::Poisoned)));
+    let late = journal.append_batch(&[record(1, b"late")]).unwrap_err();
+    assert!(matches!(late, JournalError::Poisoned { .. }));
+    // whoever comes later is told what was wrong too: the first may have told nobody
+    assert!(late.to_string().contains("No space left on device"), "{late}");
+    assert!(matches!(journal.begin_snapshot(), Err(JournalError::Poisoned { .. })));
     drop(journal);
     assert_eq!(read(directory.path()).unwrap(), [record(1, b"kept")]);
 }

@@ -31,7 +31,7 @@ const CONNECTIONS_MAX: usize = 2;
 /// Streams of one connection: two lanes each way, and as many that are being negotiated.
 const STREAMS_MAX: usize = 8;
 const BAR: Duration = Duration::from_secs(1);
-const LISTEN_PATIENCE: Duration = Duration::from_secs(5);
+const LISTEN_PATIENCE: Duration = Duration::from_secs(30);
 const COMMANDS_MAX: usize = 64;
 
 pub(super) async fn start(config: NetworkConfig) -> Result<(NetworkHandle, Inbox), StartError> {

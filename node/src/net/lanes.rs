@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::net::{IpAddr, Ipv6Addr};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade};
 use libp2p::core::{Endpoint, UpgradeInfo};
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::handler::{ConnectionEvent, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm,
@@ -24,7 +26,9 @@ use protocol::ids::BrandId;
 use super::BRIEF_MAX;
 
 /// Connections whose key is not known yet, at most.
-const NEGOTIATING_MAX: usize = 64;
+const NEGOTIATING_MAX: usize = 512;
+/// And of one address, of IPv6 one /64: all other brands at once, also where they share a machine.
+const NEGOTIATING_FROM_ONE_MAX: usize = 32;
 
 /// One of the two streams of a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -185,12 +189,26 @@ pub(super) enum Refused {
     TooManyNegotiating,
 }
 
+/// The network that a connection comes from.
+fn network(from: &Multiaddr) -> Option<IpAddr> {
+    from.iter().find_map(|part| match part {
+        Protocol::Ip4(v4) => Some(v4.into()),
+        // who has one address of a /64 has all of them
+        Protocol::Ip6(v6) => match v6.to_canonical() {
+            IpAddr::V6(v6) => Some(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into()),
+            v4 => Some(v4),
+        },
+        _ => None,
+    })
+}
+
 /// Who may connect.
 #[derive(Debug)]
 pub(super) struct Behaviour {
     members: BTreeMap<PeerId, BrandId>,
     barred: BTreeMap<PeerId, Instant>,
-    negotiating: BTreeSet<ConnectionId>,
+    // by whence they came
+    negotiating: BTreeMap<ConnectionId, Option<IpAddr>>,
     events: VecDeque<ToSwarm<(PeerId, ConnectionId, LaneEvent), Infallible>>,
 }
 
@@ -199,7 +217,7 @@ impl Behaviour {
         Self {
             members,
             barred: BTreeMap::new(),
-            negotiating: BTreeSet::new(),
+            negotiating: BTreeMap::new(),
             events: VecDeque::new(),
         }
     }
@@ -238,12 +256,14 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         connection: ConnectionId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        from: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        if self.negotiating.len() >= NEGOTIATING_MAX {
+        let from = network(from);
+        let of_one = self.negotiating.values().filter(|other| **other == from).count();
+        if of_one >= NEGOTIATING_FROM_ONE_MAX || self.negotiating.len() >= NEGOTIATING_MAX {
             return Err(ConnectionDenied::new(Refused::TooManyNegotiating));
         }
-        self.negotiating.insert(connection);
+        self.negotiating.insert(connection, from);
         Ok(())
     }
 
@@ -286,5 +306,49 @@ impl NetworkBehaviour for Behaviour {
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, Infallible>> {
         self.events.pop_front().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever opens connections and never shows a key keeps out nobody but its own address.
+    #[test]
+    fn half_open_connections_have_a_share_for_each_address() {
+        let mut behaviour = Behaviour::new(BTreeMap::new());
+        let here: Multiaddr = "/ip4/10.0.0.9/tcp/7001".parse().unwrap();
+        let mut number = 0;
+        let mut knock = |behaviour: &mut Behaviour, from: &str| {
+            number += 1;
+            let connection = ConnectionId::new_unchecked(number);
+            let from: Multiaddr = from.parse().unwrap();
+            let taken = behaviour.handle_pending_inbound_connection(connection, &here, &from);
+            taken.is_ok().then_some(connection)
+        };
+        let mut open = Vec::new();
+        for port in 1..1_000 {
+            open.extend(knock(&mut behaviour, &format!("/ip4/10.0.0.1/tcp/{port}")));
+            knock(&mut behaviour, &format!("/ip6/2001:db8::{port:x}/tcp/{port}"));
+        }
+        assert_eq!(open.len(), NEGOTIATING_FROM_ONE_MAX);
+        assert_eq!(behaviour.negotiating.len(), 2 * NEGOTIATING_FROM_ONE_MAX);
+        assert!(knock(&mut behaviour, "/ip4/10.0.0.2/tcp/1").is_some());
+        assert!(knock(&mut behaviour, "/ip6/2001:db8:0:1::1/tcp/1").is_some());
+        // one that has shown its key, whosever it is, makes room
+        let key = libp2p::identity::PublicKey::from(super::super::keypair([1; 32]).public());
+        let (peer, from) = (key.to_peer_id(), "/ip4/10.0.0.1/tcp/1".parse().unwrap());
+        let shown = open.pop().unwrap();
+        let shown = behaviour.handle_established_inbound_connection(shown, peer, &here, &from);
+        assert!(shown.is_err());
+        assert!(knock(&mut behaviour, "/ip4/10.0.0.1/tcp/2000").is_some());
+        assert!(knock(&mut behaviour, "/ip4/10.0.0.1/tcp/2001").is_none());
+        // and from however many addresses, all of them together are bounded
+        for number in 0..=255 {
+            for port in 1..8 {
+                knock(&mut behaviour, &format!("/ip4/10.1.0.{number}/tcp/{port}"));
+            }
+        }
+        assert_eq!(behaviour.negotiating.len(), NEGOTIATING_MAX);
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 fn brand(name: &str) -> BrandId {
     BrandId::new(name).unwrap()
@@ -22,7 +22,8 @@ fn quick() -> Limits {
         queued_bytes: MESSAGE_MAX,
         received_bytes: MESSAGE_MAX,
         heartbeat: Duration::from_millis(50),
-        silence: Duration::from_secs(1),
+        // threads that get no processor for seconds are no silence
+        silence: Duration::from_secs(60),
         redial_least: Duration::from_millis(20),
         redial_most: Duration::from_millis(200),
         ..Limits::default()
@@ -38,6 +39,16 @@ struct Node {
 impl Node {
     /// A node whose seed is `seed`, with peers given by name, seed and address.
     async fn start(seed: u8, listen: SocketAddr, peers: &[(&str, u8, SocketAddr)]) -> Self {
+        Self::start_with(seed, listen, peers, quick()).await
+    }
+
+    /// The same within these limits.
+    async fn start_with(
+        seed: u8,
+        listen: SocketAddr,
+        peers: &[(&str, u8, SocketAddr)],
+        limits: Limits,
+    ) -> Self {
         let counters = Counters::default();
         let peers = peers.iter().map(|(name, seed, address)| Peer {
             brand: brand(name),
@@ -48,7 +59,7 @@ impl Node {
             identity_seed: [seed; 32],
             listen,
             peers: peers.collect(),
-            limits: quick(),
+            limits,
             counters: counters.clone(),
         };
         let (handle, inbox) = Network::start(config).await.unwrap();
@@ -85,9 +96,13 @@ impl Node {
 
 /// Two nodes, `a` (seed 1) and `b` (seed 2), connected.
 async fn pair() -> (Node, Node) {
-    let mut a = Node::start(1, loopback(0), &[("b", 2, loopback(9))]).await;
+    pair_with(quick()).await
+}
+
+async fn pair_with(limits: Limits) -> (Node, Node) {
+    let mut a = Node::start_with(1, loopback(0), &[("b", 2, loopback(9))], limits.clone()).await;
     let at_a = a.handle.local_address();
-    let mut b = Node::start(2, loopback(0), &[("a", 1, at_a)]).await;
+    let mut b = Node::start_with(2, loopback(0), &[("a", 1, at_a)], limits).await;
     b.until_connected("a").await;
     a.until_connected("b").await;
     (a, b)
@@ -255,10 +270,11 @@ async fn a_peer_that_restarts_elsewhere_is_found_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heartbeats_keep_an_idle_connection_and_silence_ends_one() {
-    let (mut a, _b) = pair().await;
-    assert!(timeout(2 * quick().silence, a.inbox.recv()).await.is_err());
+    let limits = Limits { silence: Duration::from_secs(4), ..quick() };
+    let (mut a, _b) = pair_with(limits.clone()).await;
+    assert!(timeout(2 * limits.silence, a.inbox.recv()).await.is_err());
 
-    let mut a = Node::start(1, loopback(0), &[("mute", 3, loopback(9))]).await;
+    let mut a = Node::start_with(1, loopback(0), &[("mute", 3, loopback(9))], limits).await;
     let at_a = a.handle.local_address();
     let mute = member_that_writes(at_a, lanes::Lane::Brief, frame::HEARTBEAT.to_vec());
     let mute = tokio::spawn(mute);

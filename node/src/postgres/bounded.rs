@@ -16,7 +16,7 @@ pub const AFTER_SIGN_IN: usize = 64 * 1024;
 
 /// How far into a message the bytes have come.
 #[derive(Debug)]
-struct Framing {
+pub struct Framing {
     // the first message has no byte for its type
     first: bool,
     header: Vec<u8>,
@@ -24,9 +24,17 @@ struct Framing {
     left: usize,
 }
 
+impl Default for Framing {
+    /// Before the first message.
+    fn default() -> Self {
+        Self { first: true, header: Vec::with_capacity(5), left: 0 }
+    }
+}
+
 impl Framing {
     /// Goes over bytes; false when a message is too long, or shorter than its own length.
-    fn pass(&mut self, mut bytes: &[u8], limit: usize) -> bool {
+    #[must_use]
+    pub fn pass(&mut self, mut bytes: &[u8], limit: usize) -> bool {
         while let Some((byte, rest)) = bytes.split_first() {
             if self.left > 0 {
                 let of_body = self.left.min(bytes.len());
@@ -65,8 +73,7 @@ impl<S> Bounded<S> {
     /// Of a stream at its beginning, and the limit, which may be changed.
     pub fn new(inner: S) -> (Self, Arc<AtomicUsize>) {
         let limit = Arc::new(AtomicUsize::new(BEFORE_SIGN_IN));
-        let framing = Framing { first: true, header: Vec::with_capacity(5), left: 0 };
-        (Self { inner, framing, limit: Arc::clone(&limit) }, limit)
+        (Self { inner, framing: Framing::default(), limit: Arc::clone(&limit) }, limit)
     }
 }
 
@@ -109,7 +116,7 @@ mod tests {
     use super::*;
 
     fn framing() -> Framing {
-        Framing { first: true, header: Vec::new(), left: 0 }
+        Framing::default()
     }
 
     fn message(kind: Option<u8>, body: usize) -> Vec<u8> {

@@ -19,18 +19,21 @@ use pgwire::api::{ClientInfo, ClientPortalStore};
 use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::TransactionStatus;
-use sqlparser::ast::Value;
+use sqlparser::ast::{Query, Value};
 use tokio::time::Instant;
 
 use super::Door;
 use super::answer::{Column, Datum, Table};
 use super::catalogue::{self, Asker};
-use super::errors::{ABORTED, CANCELLED, INTERNAL, NO_SETTING, Refused};
+use super::errors::{
+    ABORTED, CANCELLED, INTERNAL, NO_COLUMN, NO_FUNCTION, NO_SETTING, Refused, UNSUPPORTED,
+};
 use super::question;
 use super::settings::{SERVER_VERSION, Settings};
 use super::sign_in::Stage;
-use super::statement::{self, Asked, AskedQuestion, Meaning, Parsed};
+use super::statement::{self, Asked, AskedQuestion, Instead, Meaning, Parsed};
 use crate::auth::{AuthError, DatabaseUser, perm};
+use crate::service::{ColumnView, Scope};
 
 /// Who waits for an answer is told on multiples of this time.
 const TICK: Duration = Duration::from_millis(250);
@@ -42,11 +45,23 @@ pub struct Connection {
     pub(super) door: Arc<Door>,
     /// How long a message may be.
     pub(super) limit: Arc<AtomicUsize>,
+    /// Hash of the certificate that the sign-in is bound to.
+    pub(super) certificate_hash: Arc<[u8]>,
     pub(super) stage: Mutex<Stage>,
     user: Mutex<Option<DatabaseUser>>,
     settings: Mutex<Settings>,
     statements: Mutex<BTreeSet<String>>,
     portals: Mutex<BTreeSet<String>>,
+}
+
+/// What the text of a question means.
+enum Meant {
+    /// A question.
+    Question(AskedQuestion),
+    /// More of the answer to one: what is asked of it.
+    Of(AskedQuestion, Query),
+    /// What is asked of values that the contract declares.
+    Values(Table, Query),
 }
 
 fn held<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -55,10 +70,15 @@ fn held<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Connection {
-    pub(super) fn new(door: Arc<Door>, limit: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(
+        door: Arc<Door>,
+        limit: Arc<AtomicUsize>,
+        certificate_hash: Arc<[u8]>,
+    ) -> Self {
         Self {
             door,
             limit,
+            certificate_hash,
             stage: Mutex::default(),
             user: Mutex::default(),
             settings: Mutex::default(),
@@ -218,29 +238,95 @@ impl Connection {
     {
         let node = &self.door.node;
         let metrics = &self.door.metrics;
-        match (asked.meaning(values)?, asked.explain) {
-            (Meaning::Question(asked), Some(form)) => {
+        let told_by_the_contract = || {
+            Refused::new(
+                UNSUPPORTED,
+                "only questions are explained: the catalogue costs nothing",
+                "EXPLAIN SELECT .. FROM a table of the contract",
+            )
+        };
+        let question = match (asked.meaning(values)?, asked.explain) {
+            (Meaning::Catalogue(_), Some(_)) => return Err(told_by_the_contract().into()),
+            (Meaning::Catalogue(query), None) => {
+                metrics.count("postgres_statements", "kind", "catalogue");
+                let datasets = self.datasets().await;
+                return Ok(catalogue::answer(*query, &datasets, &self.looker(user)).await?);
+            }
+            (Meaning::Question(question), _) => self.meant(question, &user).await,
+        };
+        match (question, asked.explain) {
+            (Meant::Values(..), Some(_)) => Err(told_by_the_contract().into()),
+            (Meant::Values(values, query), None) => {
+                metrics.count("postgres_statements", "kind", "catalogue");
+                Ok(catalogue::answer_of(query, values, &self.looker(user)).await?)
+            }
+            (Meant::Question(asked) | Meant::Of(asked, _), Some(form)) => {
                 metrics.count("postgres_statements", "kind", "explain");
                 let question = question::question(&asked, &self.settings(), &user);
                 let plan = node.plan(question).await.map_err(Refused::from)?;
                 Ok(question::explained(&plan, form)?)
             }
-            (Meaning::Question(asked), None) => {
+            (Meant::Question(asked), None) => {
                 metrics.count("postgres_statements", "kind", "question");
                 self.answered(client, &asked, &user).await
             }
-            (Meaning::Catalogue(_), Some(_)) => Err(Refused::new(
-                super::errors::UNSUPPORTED,
-                "only questions are explained: the catalogue costs nothing",
-                "EXPLAIN SELECT .. FROM a table of the contract",
-            )
-            .into()),
-            (Meaning::Catalogue(query), None) => {
-                metrics.count("postgres_statements", "kind", "catalogue");
-                let datasets = self.datasets().await;
-                Ok(catalogue::answer(*query, &datasets, &self.looker(user)).await?)
+            (Meant::Of(asked, query), None) => {
+                metrics.count("postgres_statements", "kind", "question");
+                // what is asked of the answer is planned before anything is charged
+                let columns = question::columns(&asked, &self.settings());
+                let none = Table { columns, rows: Vec::new() };
+                catalogue::describe_of(query.clone(), none, &self.looker(user.clone())).await?;
+                let answer = self.answered(client, &asked, &user).await?;
+                Ok(catalogue::answer_of(query, answer, &self.looker(user)).await?)
             }
         }
+    }
+
+    /// What a text means: a question about members where it can be planned as one, and else what tools write.
+    async fn meant(&self, mut asked: AskedQuestion, user: &str) -> Meant {
+        let Some(instead) = asked.instead.take() else { return Meant::Question(asked) };
+        let datasets = self.datasets().await;
+        let tables = || datasets.iter().flat_map(|dataset| &dataset.tables);
+        if let Instead::Of { keys, .. } = instead.as_ref() {
+            let of_member =
+                |column: &ColumnView| column.kind == "member" && keys.contains(&column.name);
+            // of members, one by one: there is no answer to a question in it
+            if tables().any(|table| table.columns.iter().any(of_member)) {
+                return Meant::Question(asked);
+            }
+        }
+        let whole = question::question(&asked, &self.settings(), user);
+        match self.door.node.plan(whole).await.map_err(Refused::from) {
+            Err(refused) if [UNSUPPORTED, NO_COLUMN, NO_FUNCTION].contains(&refused.state) => {}
+            _ => return Meant::Question(asked),
+        }
+        match *instead {
+            Instead::Of { question, query, .. } => Meant::Of(question, query),
+            Instead::Values { table, column, query } => {
+                let named = tables().find(|known| known.name == table);
+                let declared = named
+                    .and_then(|known| known.columns.iter().find(|known| known.name == column))
+                    .map(|column| self.values(column))
+                    .filter(|table| !table.rows.is_empty());
+                match declared {
+                    Some(table) => Meant::Values(table, query),
+                    None => Meant::Question(asked),
+                }
+            }
+        }
+    }
+
+    /// The values that the contract declares for a column, of those who answer now.
+    fn values(&self, column: &ColumnView) -> Table {
+        let brand = self.door.node.brand().to_string();
+        let scope = self.settings().scope;
+        let values = column.values.iter().filter(|value| match scope {
+            Some(Scope::Local) => value.carriers.contains(&brand),
+            Some(Scope::Pack) => true,
+            _ => value.joint,
+        });
+        let rows = values.map(|value| vec![Datum::Text(value.value.clone())]).collect();
+        Table { columns: vec![Column::text(column.name.clone())], rows }
     }
 
     /// The contract's datasets; none where nothing was agreed on.
@@ -248,7 +334,8 @@ impl Connection {
         self.door.node.datasets().await.unwrap_or_default()
     }
 
-    /// Plans a question, takes its cost off the budget, asks it and waits for its answer.
+    /// Plans a question, takes its cost off the budget, asks it and waits for its answer; what was not charged is given
+    /// back.
     async fn answered<C>(
         &self,
         client: &mut C,
@@ -263,28 +350,47 @@ impl Connection {
         let node = &self.door.node;
         let settings = self.settings().clone();
         let mut question = question::question(asked, &settings, user);
+        self.give_back_returned().await;
         let plan = node.plan(question.clone()).await.map_err(Refused::from)?;
+        if asked.wants_no_row() {
+            return Ok(Table { columns: question::columns(asked, &settings), rows: Vec::new() });
+        }
         let cost = plan.cost_pico_rho;
-        {
+        let spent = {
             // checked and taken at once; before it is asked, so that a client that goes away has spent it
             let mut settings = self.settings();
             question::confirmed(&plan, &settings)?;
-            settings.spend(cost);
-        }
+            settings.spend(cost)
+        };
         question.most_pico_rho = Some(cost);
         let began = Instant::now();
         let mut view = match node.query(question, plan.plan).await {
             Ok(view) => view,
             Err(error) => {
-                self.settings().give_back(cost);
+                self.settings().charged(spent, 0);
                 return Err(Refused::from(error).into());
             }
         };
+        let mut spent = Some(spent);
+        if !view.newly_asked {
+            // it is under way or answered: who asked it first has paid
+            spent.take().into_iter().for_each(|spent| self.settings().charged(spent, 0));
+        }
         let mut told = String::new();
         let mut tick = began;
         let patience = settings.statement_timeout().unwrap_or(WAIT_MAX).min(WAIT_MAX);
         loop {
-            if let Some(table) = question::outcome(&view, asked, &settings)? {
+            let outcome = question::outcome(&view, asked, &settings);
+            if !matches!(outcome, Ok(None))
+                && let Some(spent) = spent.take()
+            {
+                self.settings().charged(spent, view.charged_pico_rho);
+                let joint = view.scope == "joint";
+                if joint && view.step == "void" && view.charged_pico_rho > 0 {
+                    self.settings().may_come_back(view.id.clone(), spent);
+                }
+            }
+            if let Some(table) = outcome? {
                 return Ok(table);
             }
             if view.step != told {
@@ -302,6 +408,18 @@ impl Connection {
             }
             tokio::time::sleep_until(tick).await;
             view = node.query_by_id(view.id.clone()).await.map_err(Refused::from)?;
+        }
+    }
+
+    /// Gives back what was taken for questions that came to nothing and whose cost was returned since.
+    async fn give_back_returned(&self) {
+        let unsettled = self.settings().unsettled();
+        for (id, spent) in unsettled {
+            let view = self.door.node.query_by_id(id.clone()).await;
+            match view.map(|view| view.charged_pico_rho) {
+                Ok(0) => self.settings().charged(spent, 0),
+                _ => self.settings().may_come_back(id, spent),
+            }
         }
     }
 
@@ -332,7 +450,17 @@ impl Connection {
             Parsed::Show(None) => Ok(["name", "setting", "description"].map(Column::text).to_vec()),
             Parsed::Ask(asked) if asked.explain.is_some() => Ok(vec![Column::text("QUERY PLAN")]),
             Parsed::Ask(asked) => match asked.meaning(values)? {
-                Meaning::Question(asked) => Ok(question::columns(&asked, &self.settings())),
+                Meaning::Question(asked) => match self.meant(asked, &user).await {
+                    Meant::Question(asked) => Ok(question::columns(&asked, &self.settings())),
+                    Meant::Values(values, query) => {
+                        catalogue::describe_of(query, values, &self.looker(user)).await
+                    }
+                    Meant::Of(asked, query) => {
+                        let columns = question::columns(&asked, &self.settings());
+                        let answer = Table { columns, rows: Vec::new() };
+                        catalogue::describe_of(query, answer, &self.looker(user)).await
+                    }
+                },
                 Meaning::Catalogue(query) => {
                     let datasets = self.datasets().await;
                     catalogue::describe(*query, &datasets, &self.looker(user)).await

@@ -98,7 +98,8 @@ impl From<ServiceError> for Refused {
             "cost_unconfirmed" => UNCONFIRMED,
             "participants" | "suspended" => MISSING,
             "unbounded" | "too_few_carriers" | "too_many_cells" | "purpose" | "cost"
-            | "overflow" | "against_policy" | "no_account" | "no_pack" => REFUSED,
+            | "overflow" | "against_policy" | "no_account" | "no_pack" | "not_kept_here"
+            | "set_tells_apart" => REFUSED,
             "no_clean_room" => NOT_READY,
             "plan_changed" => AGAIN,
             "node_stopped" => SHUTDOWN,

@@ -12,7 +12,7 @@
 //! Not here: cursors, COPY, prepared statements in SQL (PREPARE), TLS without its request (`sslnegotiation`).
 
 mod answer;
-mod bounded;
+pub mod bounded;
 mod catalogue;
 mod connection;
 mod errors;
@@ -38,7 +38,6 @@ use pgwire::api::{
 use pgwire::messages::cancel::CancelRequest;
 use pgwire::messages::{DecodeContext, Message as _, PgWireBackendMessage, PgWireFrontendMessage};
 use pgwire::tokio::server::{PgWireMessageServerCodec, process_error, process_message};
-use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -55,6 +54,7 @@ use self::statement::Parsed;
 use crate::auth::Auth;
 use crate::metrics::Metrics;
 use crate::service::Node;
+use crate::tls::ServerTls;
 
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 256;
@@ -77,8 +77,7 @@ struct Door {
     node: Node,
     auth: Auth,
     metrics: Metrics,
-    // hash of the certificate that sign-ins are bound to
-    certificate: Vec<u8>,
+    tls: ServerTls,
     places: Places,
     pids: RandomPidSecretKeyGenerator,
     cancelling: Arc<ConnectionManager>,
@@ -99,8 +98,7 @@ impl Served {
     }
 }
 
-/// Serves the clean room at an address. `tls` is what HTTPS is served with, `certificate` the certificate in
-/// it (DER).
+/// Serves the clean room at an address, under the certificate that HTTPS is served with.
 ///
 /// # Errors
 /// When the address cannot be listened at.
@@ -109,29 +107,25 @@ pub async fn serve(
     auth: Auth,
     metrics: Metrics,
     address: SocketAddr,
-    tls: &ServerConfig,
-    certificate: &[u8],
+    tls: &ServerTls,
 ) -> io::Result<Served> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let mut tls = tls.clone();
-    tls.alpn_protocols = vec![b"postgresql".to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
     let door = Arc::new(Door {
         node,
         auth,
         metrics,
-        certificate: ring::digest::digest(&ring::digest::SHA256, certificate).as_ref().to_vec(),
+        tls: tls.clone(),
         places: Places::default(),
         pids: RandomPidSecretKeyGenerator::default(),
         cancelling: Arc::new(ConnectionManager::new()),
         open: Mutex::default(),
     });
-    let task = tokio::spawn(accept(listener, acceptor, door));
+    let task = tokio::spawn(accept(listener, door));
     Ok(Served { address, task })
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, door: Arc<Door>) {
+async fn accept(listener: TcpListener, door: Arc<Door>) {
     loop {
         let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -146,9 +140,8 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, door: Arc<Door>) {
             tokio::spawn(too_many(stream));
             continue;
         };
-        let acceptor = acceptor.clone();
         tokio::spawn(async move {
-            let _ended = served(stream, from, acceptor, Arc::clone(&place.door)).await;
+            let _ended = served(stream, from, Arc::clone(&place.door)).await;
             drop(place);
         });
     }
@@ -206,21 +199,20 @@ async fn say(stream: &mut TcpStream, refused: Refused) -> io::Result<()> {
 }
 
 /// One connection from its first byte to its last.
-async fn served(
-    stream: TcpStream,
-    from: SocketAddr,
-    acceptor: TlsAcceptor,
-    door: Arc<Door>,
-) -> io::Result<()> {
+async fn served(stream: TcpStream, from: SocketAddr, door: Arc<Door>) -> io::Result<()> {
     let until = Instant::now() + SIGN_IN_TIME;
     stream.set_nodelay(true)?;
+    // the certificate of this connection, whatever follows it: the sign-in is bound to it
+    let tls = door.tls.current();
+    let acceptor = TlsAcceptor::from(Arc::clone(&tls.postgres));
     let secured = timeout_at(until, secured(stream, &acceptor, &door)).await??;
     let Some(stream) = secured else { return Ok(()) };
     let (stream, limit) = Bounded::new(stream);
     let client: DefaultClient<Arc<Parsed>> = DefaultClient::new(from, true);
     let mut socket = Framed::new(stream, PgWireMessageServerCodec::new(client));
     socket.set_state(PgWireConnectionState::AwaitingStartup);
-    let connection = Arc::new(Connection::new(Arc::clone(&door), limit));
+    let connection =
+        Arc::new(Connection::new(Arc::clone(&door), limit, Arc::clone(&tls.certificate_hash)));
     messages(&mut socket, &connection, &door, until).await
 }
 

@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use jiff::civil::Date;
 use pgwire::api::Type;
 use sqlparser::ast::{
-    DataType, Expr, Query, TypedString, Value, ValueWithSpan, visit_expressions,
+    BinaryOperator, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Query,
+    TypedString, Value, ValueWithSpan, VisitMut as _, VisitorMut, visit_expressions,
     visit_expressions_mut,
 };
 use sqlparser::tokenizer::Span;
@@ -87,17 +88,72 @@ pub fn settle(expr: &mut Expr) {
             DataType::BigInt(_) | DataType::Integer(_) | DataType::Int(_),
         ) if digits.parse::<i64>().is_ok() => Value::Number(digits.clone(), false),
         (Value::SingleQuotedString(_), DataType::Date) => {
-            let value = value.clone();
-            *expr = Expr::TypedString(TypedString {
-                data_type: DataType::Date,
-                value,
-                uses_odbc_syntax: false,
-            });
+            *expr = date(value.value.clone());
             return;
         }
         _ => return,
     };
     *expr = Expr::Value(ValueWithSpan { value: settled, span: Span::empty() });
+}
+
+fn date(text: Value) -> Expr {
+    Expr::TypedString(TypedString {
+        data_type: DataType::Date,
+        value: ValueWithSpan { value: text, span: Span::empty() },
+        uses_odbc_syntax: false,
+    })
+}
+
+/// Writes days as tools do, `TO_DATE('2017-12-31', 'YYYY-MM-DD')`, as the literals that a question takes; says
+/// whether there were any. What is before such a day is written as what ends with the day before: a tool's year
+/// ends before the first day of the next, which the column may not have.
+pub fn plain_days(query: &mut Query) -> bool {
+    struct Days(bool);
+    impl VisitorMut for Days {
+        type Break = ();
+        // the comparison before what is compared
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            self.0 |= plain_day(expr);
+            ControlFlow::Continue(())
+        }
+    }
+    let mut days = Days(false);
+    let _ = query.visit(&mut days);
+    days.0
+}
+
+fn plain_day(expr: &mut Expr) -> bool {
+    let literal = |day: Date| date(Value::SingleQuotedString(day.to_string()));
+    if let Expr::BinaryOp { op, right, .. } = expr
+        && *op == BinaryOperator::Lt
+        && let Some(before) = to_date(right).and_then(|day| day.yesterday().ok())
+    {
+        *op = BinaryOperator::LtEq;
+        **right = literal(before);
+        return true;
+    }
+    let Some(day) = to_date(expr) else { return false };
+    *expr = literal(day);
+    true
+}
+
+/// The day that `TO_DATE(text, 'YYYY-MM-DD')` is.
+fn to_date(expr: &Expr) -> Option<Date> {
+    fn text(argument: &FunctionArg) -> Option<&str> {
+        match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(ValueWithSpan {
+                value: Value::SingleQuotedString(text),
+                ..
+            }))) => Some(text),
+            _ => None,
+        }
+    }
+    let Expr::Function(function) = expr else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let [day, form] = list.args.as_slice() else { return None };
+    let named = function.name.to_string().eq_ignore_ascii_case("to_date");
+    let known = named && text(form)?.eq_ignore_ascii_case("YYYY-MM-DD");
+    text(day)?.parse::<Date>().ok().filter(|_| known)
 }
 
 /// A parameter's bytes as a literal.

@@ -1,10 +1,12 @@
 //! A question on its way: what it costs in words, whether it is confirmed, and its answer as a table.
 
+use std::cmp::Ordering;
+
 use super::answer::{Column, Datum, Kind, Table};
 use super::errors::{INTERNAL, MISSING, REFUSED, Refused, UNCONFIRMED};
 use super::settings::{BUDGET, INTERVALS, RHO, SCOPE, Settings, in_rho};
-use super::statement::{AskedQuestion, Explain, ShownOf};
-use crate::service::{PlanView, QueryView, Question, ReleaseView};
+use super::statement::{Arranged, AskedQuestion, Explain, Ordered, ShownOf};
+use crate::service::{PlanView, QueryView, Question, ReleaseRow, ReleaseView};
 
 /// As the node's operations take it.
 #[must_use]
@@ -70,7 +72,12 @@ fn lines(plan: &PlanView) -> Vec<String> {
     };
     let cost = in_rho(plan.cost_pico_rho);
     let mut lines = vec![
-        format!("Answered by: {who} ({}; {SCOPE} chooses)", plan.participants.join(", ")),
+        // the end is for tools that look for a cost where PostgreSQL writes its own
+        format!(
+            "Answered by: {who} ({}; {SCOPE} chooses)  (cost=0..{cost} rows={} width=0)",
+            plan.participants.join(", "),
+            plan.cells
+        ),
         match plan.cost_pico_rho {
             0 => "Cost: nothing; it was answered before, and the same answer is given again"
                 .to_owned(),
@@ -97,6 +104,12 @@ fn lines(plan: &PlanView) -> Vec<String> {
             column.smallest_cell_5_percent.ceil(),
             unit = column.unit,
         ));
+        lines.extend(column.bounds_by_brand.iter().map(|own| {
+            format!(
+                "{}: at {} one member moves it by at most {} (expected error {:.2})",
+                column.column, own.brand, own.bound, own.expected_error
+            )
+        }));
     }
     lines.extend(
         plan.warnings.iter().map(|warning| format!("Warning: {} / {}", warning.en, warning.zh)),
@@ -176,31 +189,20 @@ fn table(
         asked.shown = as_released(release);
         asked.keys = release.keys.len();
     }
-    let offset = usize::try_from(asked.offset).unwrap_or(usize::MAX);
-    let limit =
-        asked.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let mut rows = Vec::new();
-    for released in release.rows.iter().skip(offset).take(limit) {
+    for released in arranged(release, &asked) {
         let mut row = Vec::new();
         for shown in &asked.shown {
             match shown.of {
-                ShownOf::Key { place, beside_brand, is_brand } => {
-                    let place = match (release.scope.as_str(), is_brand) {
-                        ("pack", true) => Some(0),
-                        ("pack", false) => Some(beside_brand + 1),
-                        _ if release.keys.len() == asked.keys => Some(place),
-                        (_, true) => None,
-                        (_, false) => Some(beside_brand),
-                    };
-                    let label = match place {
-                        Some(place) => released.keys.get(place).cloned().ok_or_else(differs)?,
-                        None => release.participants.join(", "),
-                    };
-                    row.push(Datum::Text(label));
+                ShownOf::Key { .. } => {
+                    let label = label(release, released, asked.keys, shown.of);
+                    row.push(Datum::Text(label.ok_or_else(differs)?));
                 }
                 ShownOf::Value(place) => {
                     let at = |of: &[f64]| of.get(place).copied().ok_or_else(differs);
-                    row.push(float(at(&released.values)?));
+                    at(&released.values)?;
+                    // of what is noise alone the number would be taken for one
+                    row.push(said(released, place).map_or(Datum::Null, Datum::Float));
                     if settings.intervals {
                         row.push(float(at(&released.low)?));
                         row.push(float(at(&released.high)?));
@@ -211,6 +213,79 @@ fn table(
         rows.push(row);
     }
     Ok(Table { columns: columns(&asked, settings), rows })
+}
+
+/// A row's label of a group key.
+fn label(release: &ReleaseView, row: &ReleaseRow, keys: usize, of: ShownOf) -> Option<String> {
+    let ShownOf::Key { place, beside_brand, is_brand } = of else { return None };
+    let place = match (release.scope.as_str(), is_brand) {
+        ("pack", true) => 0,
+        ("pack", false) => beside_brand + 1,
+        _ if release.keys.len() == keys => place,
+        (_, true) => return Some(release.participants.join(", ")),
+        (_, false) => beside_brand,
+    };
+    row.keys.get(place).cloned()
+}
+
+/// The rows that are shown, in their order.
+fn arranged<'a>(release: &'a ReleaseView, asked: &AskedQuestion) -> Vec<&'a ReleaseRow> {
+    let number = |rows: u64| usize::try_from(rows).unwrap_or(usize::MAX);
+    let mut rows: Vec<&ReleaseRow> = release.rows.iter().collect();
+    for Arranged { order, limit, offset } in &asked.arranged {
+        let labelled = |row: &ReleaseRow, of| label(release, row, asked.keys, of);
+        // rows that are equal stay as they came
+        rows.sort_by(|one, two| compared(one, two, order, &labelled));
+        let kept = rows.into_iter().skip(number(*offset)).take(limit.map_or(usize::MAX, number));
+        rows = kept.collect();
+    }
+    rows
+}
+
+/// ORDER BY on noised values: what cannot be said comes last, whichever way, unless it is wanted first.
+fn compared(
+    one: &ReleaseRow,
+    two: &ReleaseRow,
+    order: &[Ordered],
+    label: &dyn Fn(&ReleaseRow, ShownOf) -> Option<String>,
+) -> Ordering {
+    for by in order {
+        let found = match by.of {
+            ShownOf::Key { .. } => {
+                by_label(label(one, by.of).as_deref(), label(two, by.of).as_deref())
+            }
+            ShownOf::Value(place) => match (said(one, place), said(two, place)) {
+                (Some(one), Some(two)) => one.total_cmp(&two),
+                (None, None) => Ordering::Equal,
+                (one, _) => {
+                    let last = if one.is_none() { Ordering::Greater } else { Ordering::Less };
+                    return if by.nulls_first { last.reverse() } else { last };
+                }
+            },
+        };
+        if found.is_ne() {
+            return if by.descending { found.reverse() } else { found };
+        }
+    }
+    Ordering::Equal
+}
+
+/// A value of which something can be said.
+fn said(row: &ReleaseRow, place: usize) -> Option<f64> {
+    let insufficient = row.quality.get(place).is_some_and(|quality| quality == "insufficient");
+    row.values.get(place).copied().filter(|value| value.is_finite() && !insufficient)
+}
+
+/// Whole numbers by their value and before texts, which are in the order of their characters.
+fn by_label(one: Option<&str>, two: Option<&str>) -> Ordering {
+    let number = |label: Option<&str>| label?.parse::<i64>().ok();
+    let numbers = match (number(one), number(two)) {
+        (Some(one), Some(two)) => one.cmp(&two),
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (None, None) => Ordering::Equal,
+    };
+    numbers.then_with(|| one.cmp(&two))
 }
 
 /// The columns as the release has them: keys first.
@@ -263,7 +338,7 @@ pub fn step_words(step: &str) -> &'static str {
 mod tests {
     use super::super::statement::{Meaning, Parsed, parse};
     use super::*;
-    use crate::service::{NoiseView, ReleaseRow};
+    use crate::service::{BoundAtView, NoiseView, ReleaseRow};
 
     fn asked(sql: &str) -> AskedQuestion {
         let Parsed::Ask(asked) = parse(sql).unwrap().remove(0) else { panic!("{sql}") };
@@ -352,6 +427,74 @@ mod tests {
     }
 
     #[test]
+    fn order_and_limit_choose_among_the_rows_of_one_answer() {
+        let sql = "SELECT department AS department, COUNT(*) AS count, sum(fen) AS \"SUM(fen)\" FROM \
+                   public.purchases GROUP BY department";
+        let rows: &[(&[&str], &[f64])] = &[
+            (&["10"], &[1.0, 9.0]),
+            (&["9"], &[3.0, 8.0]),
+            (&["B"], &[f64::NAN, 7.0]),
+            (&["A"], &[2.0, 6.0]),
+        ];
+        let view = released("local", &["department"], rows);
+        let settings = Settings::default();
+        for (end, expected) in [
+            ("ORDER BY count DESC LIMIT 1001", ["9", "A", "10", "B"].as_slice()),
+            ("ORDER BY count", &["10", "A", "9", "B"]),
+            ("ORDER BY count DESC NULLS FIRST", &["B", "9", "A", "10"]),
+            ("ORDER BY COUNT(*) DESC LIMIT 2 OFFSET 1", &["A", "10"]),
+            ("ORDER BY \"SUM(fen)\" LIMIT 1", &["A"]),
+            ("ORDER BY department", &["9", "10", "A", "B"]),
+            ("ORDER BY 1 DESC, 2", &["B", "A", "10", "9"]),
+            ("LIMIT 2", &["10", "9"]),
+            ("LIMIT 0", &[]),
+        ] {
+            let question = asked(&format!("{sql} {end}"));
+            assert_eq!(question.sql, asked(sql).sql, "{end}: one question");
+            assert_eq!(question.wants_no_row(), end == "LIMIT 0");
+            let shown = outcome(&view, &question, &settings).unwrap().unwrap();
+            let labels = shown.rows.iter().map(|row| match &row[0] {
+                Datum::Text(label) => label.as_str(),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(labels.collect::<Vec<_>>(), expected, "{end}");
+        }
+        // a part of the part that the question itself shows
+        let sql = format!(
+            "SELECT department AS d FROM ({sql} ORDER BY 2 DESC LIMIT 3) AS virtual_table ORDER BY \
+             virtual_table.department LIMIT 2"
+        );
+        let shown = outcome(&view, &asked(&sql), &settings).unwrap().unwrap();
+        let text = |text: &str| Datum::Text(text.to_owned());
+        assert_eq!(shown.rows, [[text("9")], [text("10")]]);
+        // what is not shown is the planner's: it is noised to be ordered by
+        let hidden = "SELECT department, count(*) AS n FROM purchases GROUP BY department ORDER BY \
+                      sum(fen) LIMIT 5";
+        assert_eq!(asked(hidden).sql, hidden);
+    }
+
+    #[test]
+    fn a_value_of_which_nothing_can_be_said_is_null_and_comes_last() {
+        let sql =
+            "SELECT department, count(*) AS n, avg(fen) AS mean FROM purchases GROUP BY department";
+        let rows: &[(&[&str], &[f64])] = &[(&["A"], &[5.0, 9.0]), (&["B"], &[6.0, 7.0])];
+        let mut view = released("local", &["department"], rows);
+        if let Some(release) = &mut view.release {
+            release.rows[0].quality = vec!["usable".into(), "insufficient".into()];
+        }
+        let question = asked(&format!("{sql} ORDER BY mean DESC"));
+        let shown = outcome(&view, &question, &Settings::default()).unwrap().unwrap();
+        let text = |text: &str| Datum::Text(text.to_owned());
+        assert_eq!(
+            shown.rows,
+            [
+                [text("B"), Datum::Float(6.0), Datum::Float(7.0)],
+                [text("A"), Datum::Float(5.0), Datum::Null]
+            ]
+        );
+    }
+
+    #[test]
     fn what_came_to_nothing_is_an_error_and_what_is_under_way_is_neither() {
         let (question, settings) = (asked("SELECT count(*) FROM purchases"), Settings::default());
         let view = |step: &str| QueryView { step: step.into(), ..QueryView::default() };
@@ -369,6 +512,11 @@ mod tests {
             sigma: vec![NoiseView {
                 column: "n".into(),
                 unit: "rows".into(),
+                bounds_by_brand: vec![BoundAtView {
+                    brand: "jewel".into(),
+                    bound: "20.000 rows".into(),
+                    expected_error: 7.25,
+                }],
                 ..NoiseView::default()
             }],
             ..PlanView::default()
@@ -376,12 +524,18 @@ mod tests {
         let table = explained(&plan, Explain::Text).unwrap();
         let text: Vec<String> = table.rows.iter().map(|row| format!("{:?}", row[0])).collect();
         let text = text.join("\n");
-        for expected in
-            ["Cost: rho 0.005", "Cells: 2", "n: expected error", "SET coalition.budget = '0.005'"]
-        {
+        for expected in [
+            "Cost: rho 0.005",
+            "Cells: 2",
+            "n: expected error",
+            "n: at jewel one member moves it by at most 20.000 rows (expected error 7.25)",
+            "SET coalition.budget = '0.005'",
+        ] {
             assert!(text.contains(expected), "{expected} is not in {text}");
         }
         let json = explained(&plan, Explain::Json).unwrap();
         assert!(format!("{:?}", json.rows).contains("cost_pico_rho"));
+        // where tools look for it
+        assert!(text.contains("(cost=0..0.005 rows=2 width=0)"), "{text}");
     }
 }

@@ -77,7 +77,21 @@ pub struct Settings {
     others: BTreeMap<&'static str, String>,
     /// What `SET LOCAL` has changed, to be put back when the transaction ends.
     local: Vec<(String, Option<String>)>,
+    /// How often the budget was set: what was taken off one is not given back to the next.
+    budgets: u64,
+    /// Questions that came to nothing, of which what was taken may yet come back.
+    unsettled: Vec<(String, Spent)>,
 }
+
+/// What was taken off a budget for a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    pico_rho: u64,
+    of: u64,
+}
+
+/// Most questions of which what was taken may yet come back.
+const UNSETTLED_MAX: usize = 16;
 
 impl Settings {
     /// Sets one; without a value, as it was at the beginning.
@@ -101,7 +115,11 @@ impl Settings {
                 .transpose()
         };
         match name.as_str() {
-            BUDGET => self.budget = rho(value, BUDGET)?.filter(|budget| *budget > 0),
+            BUDGET => {
+                self.budget = rho(value, BUDGET)?.filter(|budget| *budget > 0);
+                self.budgets = self.budgets.wrapping_add(1);
+                self.unsettled.clear();
+            }
             RHO => self.rho = rho(value, RHO)?.filter(|rho| *rho > 0),
             SCOPE => {
                 self.scope = match value.map(str::trim).unwrap_or_default() {
@@ -185,7 +203,7 @@ impl Settings {
 
     /// Everything as at the beginning.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self { budgets: self.budgets.wrapping_add(1), ..Self::default() };
     }
 
     /// The value of one.
@@ -217,13 +235,35 @@ impl Settings {
     }
 
     /// Takes a cost off the budget.
-    pub fn spend(&mut self, cost: u64) {
-        self.budget = self.budget.map(|budget| budget.saturating_sub(cost));
+    pub const fn spend(&mut self, cost: u64) -> Spent {
+        if let Some(budget) = self.budget {
+            self.budget = Some(budget.saturating_sub(cost));
+        }
+        Spent { pico_rho: cost, of: self.budgets }
     }
 
-    /// Gives back what was taken for a question that was refused.
-    pub fn give_back(&mut self, cost: u64) {
-        self.budget = self.budget.map(|budget| budget.saturating_add(cost));
+    /// Gives back what was taken, less what was charged.
+    pub fn charged(&mut self, spent: Spent, charged: u64) {
+        let back = spent.pico_rho.saturating_sub(charged);
+        if spent.of == self.budgets {
+            self.budget = self.budget.map(|budget| budget.saturating_add(back));
+        }
+    }
+
+    /// Keeps in mind that a question's cost may yet be returned.
+    pub fn may_come_back(&mut self, question: String, spent: Spent) {
+        if spent.of != self.budgets {
+            return;
+        }
+        if self.unsettled.len() >= UNSETTLED_MAX {
+            self.unsettled.remove(0);
+        }
+        self.unsettled.push((question, spent));
+    }
+
+    /// The questions whose cost may yet be returned; they are to be put back if it was not.
+    pub fn unsettled(&mut self) -> Vec<(String, Spent)> {
+        std::mem::take(&mut self.unsettled)
     }
 
     /// How long a statement may take; none: as long as it takes.
@@ -279,12 +319,21 @@ mod tests {
         assert_eq!((settings.budget(), settings.show(BUDGET).as_deref()), (None, Some("")));
         settings.set("Coalition.Budget", Some("0.05")).unwrap();
         assert_eq!(settings.budget(), Some(50_000_000_000));
-        settings.spend(5_000_000_001);
+        let spent = settings.spend(5_000_000_001);
         assert_eq!(settings.show(BUDGET).unwrap(), "0.044999999999");
-        settings.give_back(1);
+        settings.charged(spent, 5_000_000_000);
         assert_eq!(settings.show(BUDGET).unwrap(), "0.045");
-        settings.spend(u64::MAX);
+        let all = settings.spend(u64::MAX);
         assert_eq!(settings.budget(), Some(0), "spent, which is not the same as not set");
+        settings.charged(all, u64::MAX);
+        assert_eq!(settings.budget(), Some(0));
+        // what was taken off one budget is not given back to the next
+        settings.may_come_back("a".into(), spent);
+        settings.set(BUDGET, Some("0.001")).unwrap();
+        settings.charged(spent, 0);
+        settings.may_come_back("b".into(), spent);
+        assert_eq!(settings.budget(), Some(1_000_000_000));
+        assert_eq!(settings.unsettled(), []);
         for (value, budget) in
             [("", None), ("0", None), ("0.0", None), ("2", Some(2_000_000_000_000))]
         {

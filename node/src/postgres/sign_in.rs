@@ -207,7 +207,7 @@ impl Connection {
     ) -> PgWireResult<(DatabaseSignIn, String)> {
         let PasswordMessageFamily::Raw(body) = message else { return Err(unexpected()) };
         let (mechanism, first) = initial(&body).ok_or_else(unexpected)?;
-        let certificate = &self.door.certificate;
+        let certificate = &self.certificate_hash;
         let begun = self.door.auth.begin_database_sign_in(name, mechanism, first, certificate);
         begun.map_err(|error| {
             let hint = "let nothing stand between client and node that ends TLS; SCRAM-SHA-256 alone is spoken";

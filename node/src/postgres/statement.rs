@@ -6,6 +6,7 @@
 
 mod columns;
 mod commands;
+mod instead;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -19,8 +20,9 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 pub use self::columns::output_name;
-use self::columns::{bounds, inner_of, projected, shown, wrapped};
+use self::columns::{answered_whole, wrapped_question};
 use self::commands::{not_here, statement, syntax};
+pub use self::instead::{ANSWER, Instead};
 use super::errors::{INVALID_VALUE, Refused, TOO_COMPLEX, UNSUPPORTED};
 use super::parameters;
 
@@ -105,10 +107,40 @@ pub struct AskedQuestion {
     pub shown: Vec<Shown>,
     /// How many group keys the question has.
     pub keys: usize,
+    /// What is done with the rows of its answer, one after the other.
+    pub arranged: Vec<Arranged>,
+    /// What the text means where the node cannot plan it as a question.
+    pub instead: Option<Box<Instead>>,
+}
+
+impl AskedQuestion {
+    /// Whether no row is wanted, as tools do that look for columns: then nothing has to be asked.
+    #[must_use]
+    pub fn wants_no_row(&self) -> bool {
+        self.arranged.iter().any(|arranged| arranged.limit == Some(0))
+    }
+}
+
+/// Rows in an order, and a part of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arranged {
+    /// By what they are ordered; empty: as they come.
+    pub order: Vec<Ordered>,
     /// Most rows that are shown.
     pub limit: Option<u64>,
     /// Rows left out before.
     pub offset: u64,
+}
+
+/// One part of ORDER BY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ordered {
+    /// The column.
+    pub of: ShownOf,
+    /// Whether the greatest comes first.
+    pub descending: bool,
+    /// Whether what has no value comes first.
+    pub nulls_first: bool,
 }
 
 /// A column of an answer.
@@ -208,6 +240,10 @@ fn from_token(text: &str, token: usize) -> &str {
 }
 
 fn asked(text: &str, explain: Option<Explain>) -> Result<Asked, Refused> {
+    if privacy::sql::calls_nested(text) > privacy::sql::CALLS_MAX {
+        let hint = format!("use at most {}", privacy::sql::CALLS_MAX);
+        return Err(Refused::new(TOO_COMPLEX, "too many function calls inside one another", hint));
+    }
     let mut statements = Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(DEPTH_MAX)
         .try_with_sql(text)
@@ -315,37 +351,28 @@ impl Asked {
 
     fn question(&self, mut query: Query, filled: bool) -> Result<Meaning, Refused> {
         let mut changed = unqualify(&mut query) || filled;
+        changed |= parameters::plain_days(&mut query);
         if filled {
             let _ = visit_expressions_mut(&mut query, |expr| {
                 parameters::settle(expr);
                 ControlFlow::<()>::Continue(())
             });
+            // a literal is read back as what it was, whatever is in it
+            if asked(&query.to_string(), None).map_or(true, |again| again.query != query) {
+                return Err(Refused::new(
+                    INVALID_VALUE,
+                    "a parameter cannot be written as a literal",
+                    "write it without backslashes and doubled quotes",
+                ));
+            }
         }
-        let (mut limit, mut offset) = (None, 0);
-        let mut outer = None;
-        if let Some(wrapper) = wrapped(&query) {
-            (limit, offset) = bounds(&query)?;
-            outer = Some(wrapper.projection.clone());
-            let inner = inner_of(wrapper).cloned().ok_or_else(|| not_here("this wrapping"))?;
-            query = inner;
-            changed = true;
+        if let Some(question) = wrapped_question(&query)? {
+            return Ok(Meaning::Question(question));
         }
-        let shown = shown(&query);
-        let keys = shown.iter().filter(|column| matches!(column.of, ShownOf::Key { .. })).count();
-        let shown = match &outer {
-            Some(projection) => projected(projection, &shown)?,
-            None => shown,
-        };
-        let sql = if changed { query.to_string() } else { self.text.clone() };
-        // a literal is read back as what it was, whatever is in it
-        if filled && asked(&sql, None).map_or(true, |again| again.query != query) {
-            return Err(Refused::new(
-                INVALID_VALUE,
-                "a parameter cannot be written as a literal",
-                "write it without backslashes and doubled quotes",
-            ));
-        }
-        Ok(Meaning::Question(AskedQuestion { sql, shown, keys, limit, offset }))
+        let as_written = (!changed).then_some(self.text.as_str());
+        let mut question = answered_whole(query.clone(), as_written);
+        question.instead = instead::of(query)?.map(Box::new);
+        Ok(Meaning::Question(question))
     }
 }
 

@@ -5,4 +5,5 @@
 
 mod earn;
 
-pub use earn::{purchase, would_earn};
+pub use ::programme::rules::Rules;
+pub use earn::{Earned, purchase, would_earn};

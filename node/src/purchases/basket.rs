@@ -16,7 +16,7 @@ use super::{BasketKey, Fen};
 use crate::store::{VALUE_MAX, Write};
 use crate::vault::{DataKey, MemberId};
 
-/// Baskets by keyed hash of the brand's number.
+/// Baskets by keyed hash of the brand's number and whose it is; those of earlier versions by that of the number alone.
 pub(super) const BASKETS: &str = "purchases_basket_sealed";
 /// The same as version 0.1 wrote them: numbers of lines alone.
 pub(super) const OLD_BASKETS: &str = "purchases_basket";
@@ -74,13 +74,16 @@ pub(super) struct Basket {
     /// By number.
     #[n(7)]
     pub(super) lines: Vec<StoredLine>,
+    /// The hour of its first line, 0 to 23, where the mapping keeps it; none in what earlier versions wrote.
+    #[n(8)]
+    pub(super) hour: Option<u32>,
 }
 
 /// What became of a line that was to be taken into a basket.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken {
     New,
-    /// The same was there.
+    /// The same was there, or what is newer.
     Known,
     /// Another content was there; its fact does not count any more.
     Replaces(i64),
@@ -100,7 +103,15 @@ impl Basket {
             lowers: None,
             departments: Vec::new(),
             lines: Vec::new(),
+            hour: None,
         }
+    }
+
+    /// Whether it has a line of this number and content.
+    pub(super) fn has(&self, number: u32, print: i64) -> bool {
+        let place = self.lines.binary_search_by_key(&number, |known| known.number);
+        let known = place.ok().and_then(|place| self.lines.get(place));
+        known.is_some_and(|known| known.print == print)
     }
 
     /// Its lines together, without what other baskets gave back.
@@ -124,6 +135,9 @@ impl Basket {
             }
             if known.fact >= from {
                 return Taken::Contradicts;
+            }
+            if !line.corrects {
+                return Taken::Known;
             }
         }
         let (before, replaced, department) = match known {
@@ -189,6 +203,8 @@ pub(super) struct NewLine<'a> {
     pub(super) fen: i64,
     pub(super) department: &'a str,
     pub(super) print: i64,
+    /// Whether it replaces what an earlier import left of it.
+    pub(super) corrects: bool,
 }
 
 /// A basket's record.
@@ -293,7 +309,7 @@ mod tests {
     use super::*;
 
     fn line(number: u32, fact: i64, fen: i64, department: &str, print: i64) -> NewLine<'_> {
-        NewLine { number, fact, fen, department, print }
+        NewLine { number, fact, fen, department, print, corrects: true }
     }
 
     #[test]
@@ -303,12 +319,54 @@ mod tests {
         assert_eq!(basket.take(&line(1, 11, 200, "WINE", 2), 10), Taken::New);
         assert_eq!(basket.take(&line(2, 12, 300, "DELI", 1), 10), Taken::Known);
         assert_eq!(basket.take(&line(2, 12, 301, "DELI", 3), 10), Taken::Contradicts);
+        // read once more, it is no correction
+        let again = NewLine { corrects: false, ..line(2, 20, 250, "WINE", 3) };
+        assert_eq!(basket.take(&again, 20), Taken::Known);
+        assert!(basket.has(2, 1) && !basket.has(2, 3) && !basket.has(3, 1));
         assert_eq!(basket.take(&line(2, 20, 250, "WINE", 3), 20), Taken::Replaces(10));
         assert_eq!(basket.sum(), 450);
         assert_eq!(basket.departments, [("DELI".to_owned(), 0), ("WINE".to_owned(), 450)]);
         assert_eq!(basket.take(&line(3, 21, Fen::MAX, "DELI", 4), 20), Taken::TooLarge);
         basket.given_back = 50;
         assert_eq!(basket.counted().unwrap().get(), 400);
+    }
+
+    /// As versions before the hour was kept wrote a basket.
+    #[derive(Encode)]
+    #[cbor(array)]
+    struct WithoutHour {
+        #[n(0)]
+        member: Option<MemberId>,
+        #[n(1)]
+        parts: u32,
+        #[n(2)]
+        day: i32,
+        #[n(3)]
+        channel: Channel,
+        #[n(4)]
+        given_back: i64,
+        #[n(5)]
+        lowers: Option<BasketKey>,
+        #[n(6)]
+        departments: Vec<(String, i64)>,
+        #[n(7)]
+        lines: Vec<StoredLine>,
+    }
+
+    #[test]
+    fn a_basket_of_before_the_hour_was_kept_is_read_and_one_without_it_is_written_the_same() {
+        let mut basket = Basket::new(None, 20_000, Channel::App);
+        basket.take(&line(1, 10, 300, "DELI", 1), 10);
+        let Basket { member, parts, day, channel, given_back, lowers, departments, lines, .. } =
+            basket.clone();
+        let old =
+            WithoutHour { member, parts, day, channel, given_back, lowers, departments, lines };
+        let written = codec::encode(&old);
+        assert_eq!(codec::encode(&basket), written);
+        assert_eq!(codec::decode::<Basket>("basket", &written, VALUE_MAX).unwrap(), basket);
+        basket.hour = Some(8);
+        let now = codec::encode(&basket);
+        assert_eq!(codec::decode::<Basket>("basket", &now, VALUE_MAX).unwrap(), basket);
     }
 
     #[test]
@@ -323,6 +381,7 @@ mod tests {
         assert_eq!(basket.take(&line(1, 1, 1, "X", 1), 0), Taken::TooLarge);
         assert_eq!(basket.departments.len(), DEPARTMENTS_MAX);
         assert_eq!(basket.departments.iter().map(|(_, fen)| fen).sum::<i64>(), basket.sum());
+        basket.hour = Some(23);
         let stored = StoredBasket { import: u32::MAX, before: Some(basket.clone()), now: basket };
         let bytes = codec::encode(&stored).len();
         assert!(bytes + 64 <= VALUE_MAX, "{bytes}");

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use protocol::codec;
@@ -14,11 +15,12 @@ use protocol::time::Timestamp;
 use ring::digest::{Context, SHA256};
 
 use super::basket::{BASKETS, Basket, OLD_BASKETS, OldBasket, Sealer, StoredBasket};
+use super::campaigns::CampaignMembers;
 use super::import::ImportError;
 use super::report::ImportReport;
 use super::{BasketChange, BasketKey};
 use crate::store::{Keyspace, Store, StoreError, VALUE_MAX, Write};
-use crate::vault::MemberId;
+use crate::vault::{MemberId, Revision};
 
 const CHUNKS: Keyspace = "facts_chunk";
 const OLD_SOURCES: Keyspace = "facts_source";
@@ -104,6 +106,9 @@ pub(super) struct Import {
     pub(super) first_file: u32,
     #[n(6)]
     pub(super) report: ImportReport,
+    /// The same was read to its end before, and is read again for members who were unknown then.
+    #[n(7)]
+    pub(super) again: Option<bool>,
 }
 
 /// One file of facts.
@@ -165,7 +170,23 @@ pub struct Snapshot {
     id: [u8; 32],
     files: Vec<PathBuf>,
     removed: Vec<i64>,
+    // of the members, where they may be asked about
+    members: Option<Revision>,
+    // who is in campaigns, where they may be asked about
+    campaigns: Option<Campaigns>,
 }
+
+/// Who is in which campaign: equal when their revision is.
+#[derive(Clone)]
+struct Campaigns(Arc<dyn CampaignMembers>);
+
+impl PartialEq for Campaigns {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.revision() == other.0.revision()
+    }
+}
+
+impl Eq for Campaigns {}
 
 impl Snapshot {
     /// Hash of the list: equal for equal facts.
@@ -178,6 +199,36 @@ impl Snapshot {
     }
     pub(super) fn removed(&self) -> &[i64] {
         &self.removed
+    }
+    pub(super) const fn members(&self) -> Option<Revision> {
+        self.members
+    }
+
+    pub(super) fn campaigns(&self) -> Option<Arc<dyn CampaignMembers>> {
+        self.campaigns.as_ref().map(|it| Arc::clone(&it.0))
+    }
+
+    /// The same with who is in which campaign: another list, with a hash of its own.
+    #[must_use]
+    pub fn with_campaigns(self, members: Arc<dyn CampaignMembers>) -> Self {
+        let id = self.hashed(b"coalition facts and campaigns snapshot v0", &members.revision());
+        Self { id, campaigns: Some(Campaigns(members)), ..self }
+    }
+
+    /// The same with what is known of members: another list, with a hash of its own.
+    pub(super) fn with_members(self, revision: Revision) -> Self {
+        let id = self.hashed(b"coalition facts and members snapshot v0", &revision.to_bytes());
+        Self { id, members: Some(revision), ..self }
+    }
+
+    fn hashed(&self, domain: &[u8], with: &[u8]) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        context.update(domain);
+        context.update(&self.id);
+        context.update(with);
+        let mut id = [0; 32];
+        id.copy_from_slice(context.finish().as_ref());
+        id
     }
 }
 
@@ -332,7 +383,7 @@ impl Catalogue<'_> {
         removed.iter().for_each(|fact| context.update(&fact.to_be_bytes()));
         let mut id = [0; 32];
         id.copy_from_slice(context.finish().as_ref());
-        Ok(Snapshot { id, files, removed })
+        Ok(Snapshot { id, files, removed, members: None, campaigns: None })
     }
 
     /// Facts that later ones replaced.
@@ -575,6 +626,11 @@ pub(super) fn begin_import(digest: &[u8; 32], import: &Import) -> [Write; 4] {
         Write::put(POINTERS, NEXT, codec::encode(&(import.number + 1))),
         put_import(digest, import),
     ]
+}
+
+/// An import aside has one of its own to begin, whichever is open in the store beneath.
+pub(super) fn overlook_open() -> Write {
+    Write::delete(POINTERS, OPEN)
 }
 
 /// Ends an import that is done.

@@ -49,7 +49,8 @@ pub enum DropReason {
     /// The same order of the same member a moment ago, under another number.
     #[n(10)]
     SameOrderTwice,
-    /// Other lines of the basket are another's, or a guest's.
+    /// Other lines of the basket are another's, or a guest's. Reports of earlier versions have it: now who shares a
+    /// number with others has a basket of their own.
     #[n(11)]
     OthersBasket,
     /// The basket has too many lines or too large a total.
@@ -58,6 +59,9 @@ pub enum DropReason {
     /// A card or match key that belongs to another member.
     #[n(13)]
     Conflict,
+    /// Somebody who was erased, in a list.
+    #[n(14)]
+    Erased,
 }
 
 impl DropReason {
@@ -79,6 +83,7 @@ impl DropReason {
             Self::OthersBasket => "others_basket",
             Self::BasketTooLarge => "basket_too_large",
             Self::Conflict => "conflict",
+            Self::Erased => "erased",
         }
     }
 
@@ -106,6 +111,9 @@ impl DropReason {
             Self::OthersBasket => "give each basket a number of its own",
             Self::BasketTooLarge => "split the basket, or check its number",
             Self::Conflict => "find out which card the person holds",
+            Self::Erased => {
+                "take the person out of the system that sends; whoever joins again does so at the counter or in the app"
+            }
         }
     }
 }
@@ -127,6 +135,7 @@ impl fmt::Display for DropReason {
             Self::OthersBasket => "the basket belongs to somebody else",
             Self::BasketTooLarge => "the basket has too many lines or too large a total",
             Self::Conflict => "the card or match key belongs to another member",
+            Self::Erased => "the person was erased, and is not made a member again by a list",
         })
     }
 }
@@ -153,6 +162,21 @@ pub enum Adjustment {
     /// Consent in words that the mapping does not explain: taken for none.
     #[n(5)]
     ConsentNotUnderstood,
+    /// A refund that names a basket in which its member has nothing: it stands by itself.
+    #[n(6)]
+    RefundAlone,
+    /// A child agreed, and no guardian: taken for no consent.
+    #[n(20)]
+    GuardianMissing,
+    /// Something that is no identifier of its kind: the row was kept without it.
+    #[n(10)]
+    IdentifierNotRead,
+    /// A list says that somebody consents who has withdrawn it: it stays withdrawn.
+    #[n(11)]
+    StaysWithdrawn,
+    /// A decision that cannot be entered: a child's consent without a guardian's, or one decision too many.
+    #[n(12)]
+    ConsentNotTaken,
 }
 
 impl Adjustment {
@@ -166,6 +190,11 @@ impl Adjustment {
             Self::Corrected => "corrected",
             Self::Refund => "refund",
             Self::ConsentNotUnderstood => "consent_not_understood",
+            Self::RefundAlone => "refund_alone",
+            Self::GuardianMissing => "guardian_missing",
+            Self::IdentifierNotRead => "identifier_not_read",
+            Self::StaysWithdrawn => "stays_withdrawn",
+            Self::ConsentNotTaken => "consent_not_taken",
         }
     }
 }
@@ -180,6 +209,25 @@ impl fmt::Display for Adjustment {
             Self::Refund => "a refund or cancellation",
             Self::ConsentNotUnderstood => {
                 "consent in words that the mapping does not explain: taken for none"
+            }
+            Self::RefundAlone => {
+                "a refund names a basket in which its member has nothing; it stands by itself"
+            }
+            Self::GuardianMissing => {
+                "a child's consent that no guardian gave (PIPL art. 31): left out; say in the mapping how a \
+                 guardian's is told, under [members.consent.guardian]"
+            }
+            Self::IdentifierNotRead => {
+                "an identifier is none of its kind, such as a phone number with a digit too few: the row was kept \
+                 without it"
+            }
+            Self::StaysWithdrawn => {
+                "the list has a consent of somebody who has withdrawn it: it stays withdrawn until the member gives \
+                 it again in person"
+            }
+            Self::ConsentNotTaken => {
+                "a decision was not entered: a child's consent needs a guardian's, and a member has a thousand \
+                 decisions at most"
             }
         })
     }

@@ -31,13 +31,15 @@ pub enum FileProblem {
         source: std::io::Error,
     },
     /// The end of its name tells no format.
-    #[error("{file}: is .parquet, .csv or .jsonl by the end of its name")]
+    #[error("{file}: is .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz by the end of its name")]
     UnknownFormat {
         /// Its name.
         file: String,
     },
     /// CSV without names.
-    #[error("{file}: has no first row of names, or it is not UTF-8")]
+    #[error(
+        "{file}: has no first row of names, or it is not in the encoding that the mapping says"
+    )]
     NoHeader {
         /// Its name.
         file: String,
@@ -146,6 +148,10 @@ pub enum CellProblem {
     #[error("is too long, or has characters that do not belong in it")]
     #[n(7)]
     NotAnIdentifier,
+    /// Not a date of birth.
+    #[error("is not a date of birth, written as 2012-06-01 and not in the future")]
+    #[n(20)]
+    NotABirthDate,
 }
 
 /// What a column should hold, as errors say it.

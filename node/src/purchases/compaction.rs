@@ -175,6 +175,12 @@ impl Facts {
                         quantity: row.quantity,
                         amount_fen: row.amount_fen,
                         channel: row.channel.map(str::to_owned),
+                        coupon_fen: row.coupon_fen,
+                        electronic_card: row.electronic_card,
+                        store: row.details.store.map(str::to_owned),
+                        region: row.details.region.map(str::to_owned),
+                        label: row.details.label.map(str::to_owned),
+                        hour: row.hour,
                     });
                 }
             })?;

@@ -4,7 +4,7 @@
 //! Knows nothing of questions: that is [`crate::cleanroom`]'s.
 
 use super::import::{Facts, ImportError};
-use crate::store::{Keyspace, Write};
+use crate::store::{Keyspace, Pair, Write};
 
 const ENDED: Keyspace = "ended_questions";
 /// Bytes of a page, below what a value of the store may have with its seal.
@@ -75,17 +75,33 @@ impl Facts {
     /// # Errors
     /// When the store fails.
     pub fn ended_by(&self, index: &[u8], most: usize) -> Result<Vec<Vec<u8>>, ImportError> {
-        let prefix = [&[INDEX], index].concat();
         let mut names: Vec<Vec<u8>> = Vec::new();
         let mut after: Option<Vec<u8>> = None;
         while names.len() < most {
             let some = PAGES.min(most.saturating_sub(names.len()));
-            let found = self.store.scan_prefix(ENDED, &prefix, after.as_deref(), some)?;
+            let found = self.ended_after(index, after.as_deref(), some)?;
             let Some((last, _)) = found.last() else { break };
             after = Some(last.clone());
-            names.extend(found.into_iter().map(|(_, name)| name.to_vec()));
+            names.extend(found.into_iter().map(|(_, name)| name));
         }
         Ok(names)
+    }
+
+    /// The next indices that begin so, behind one of them, so many at most, each with its name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn ended_after(
+        &self,
+        index: &[u8],
+        after: Option<&[u8]>,
+        most: usize,
+    ) -> Result<Vec<Pair>, ImportError> {
+        let prefix = [&[INDEX], index].concat();
+        let after = after.map(|after| [&[INDEX], after].concat());
+        let found = self.store.scan_prefix(ENDED, &prefix, after.as_deref(), most)?;
+        let of_index = |(key, name): Pair| (key.get(1..).unwrap_or_default().to_vec(), name);
+        Ok(found.into_iter().map(of_index).collect())
     }
 }
 
@@ -103,6 +119,10 @@ mod tests {
         assert_eq!(facts.ended(b"one").unwrap(), Some(large.clone()));
         assert_eq!(facts.ended_by(&[7], 9).unwrap(), [b"two".to_vec(), b"one".to_vec()]);
         assert_eq!(facts.ended_by(&[7], 1).unwrap(), [b"two".to_vec()]);
+        let (first, second) = ((vec![7, 1], b"two".to_vec()), (vec![7, 2], b"one".to_vec()));
+        assert_eq!(facts.ended_after(&[7], None, 1).unwrap(), [first]);
+        assert_eq!(facts.ended_after(&[7], Some(&[7, 1]), 9).unwrap(), [second]);
+        assert_eq!(facts.ended_after(&[7], Some(&[7, 2]), 9).unwrap(), []);
         assert_eq!(facts.ended(b"o").unwrap(), None);
         // less in place of more
         facts.keep_ended(b"one", b"", &[]).unwrap();

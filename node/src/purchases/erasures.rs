@@ -1,18 +1,18 @@
 //! Tests of compaction: that nothing of an erased member stays, and that what imports go by does.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 
 use protocol::time::Timestamp;
 
 use super::tests::{Failing, Line, Shop, sample, terms};
 use super::*;
 use crate::config::DataDirectory;
-use crate::store::{Keyspace, MemoryStore, Pair, RecordingStore, Store, StoreError, Write, copy};
-use crate::vault::{CardNumber, MemberId};
+use crate::store::watched::{Watch, Watched};
+use crate::store::{Keyspace, RecordingStore, copy};
+use crate::vault::{CardNumber, MemberId, NewMember, sample_rule};
 
 const SUM: &str = "select count(*), sum(amount_fen) from purchases";
 
@@ -125,7 +125,8 @@ fn what_was_an_erased_members_is_neither_corrected_nor_brought_back() {
     shop.facts.compact(&shop.vault, day(1)).unwrap();
     assert_eq!(shop.facts.rows().unwrap(), 1, "a replaced row that is gone is subtracted no more");
     let left: Vec<i64> = shop.facts.catalogue().removed().unwrap().into_iter().collect();
-    assert_eq!(left, [0], "the one that C1's correction replaced");
+    // a basket's lines are numbered when it has ended: the first of C2's ended before C1's
+    assert_eq!(left, [1], "the one that C1's correction replaced");
     assert_eq!(shop.ask(&shop.facts.snapshot().unwrap(), SUM), ["|1|150|"]);
     shop.facts.compact(&shop.vault, day(2)).unwrap();
     assert!(!is_on_disk(&shop, gone));
@@ -142,8 +143,14 @@ fn what_was_an_erased_members_is_neither_corrected_nor_brought_back() {
     assert_eq!((change.before.get(), change.after.get()), (150, 200));
     // the same file again brings nothing of it back
     assert!(shop.import(&first).0.already_imported);
-    // whoever enrols with that card afterwards is another
-    shop.enrol(&["C2"]);
+    // a list of the past makes nobody a member again
+    let listed = shop.enrol(&["C1", "C2"]);
+    assert_eq!((listed.enrolled, listed.known), (0, 1));
+    assert_eq!(listed.dropped, [(DropReason::Erased, 1)].into());
+    // whoever enrols in person, with that card, is another
+    let card = CardNumber::new("C2").unwrap();
+    let person = NewMember { card, match_key: None, attributes: BTreeMap::new() };
+    shop.vault.enrol(&[person], &sample_rule(day(3))).unwrap();
     let (report, changes) = shop.import(&shop.lines("new.parquet", &[line(2, "C2", "7.00")]));
     assert_eq!((report.rows_kept, changes[0].part, changes[0].before.get()), (1, 0, 0));
     assert_eq!(shop.ask(&shop.facts.snapshot().unwrap(), SUM), ["|3|900|"]);
@@ -183,8 +190,7 @@ fn a_refund_that_names_an_erased_members_basket_lowers_nobodys() {
 fn a_compaction_that_a_crash_cut_short_is_done_by_the_next() {
     let (mut good, mut cut_short) = (0, 0);
     loop {
-        let failing = Failing { store: Arc::new(MemoryStore::new()), left: AtomicU32::new(999) };
-        let failing = Arc::new(failing);
+        let failing = Failing::after(999);
         let mut shop = Shop::with(failing.clone());
         shop.enrol(&["C1", "C2", "C3"]);
         for (name, lines) in [
@@ -195,9 +201,9 @@ fn a_compaction_that_a_crash_cut_short_is_done_by_the_next() {
             shop.import(&shop.lines(&format!("{name}.parquet"), &lines));
         }
         let gone = ["C2", "C3"].map(|card| (member(&shop, card), erase(&shop, card)));
-        failing.left.store(good, Ordering::Relaxed);
+        failing.watch.left.store(good, Ordering::Relaxed);
         let first = shop.facts.compact(&shop.vault, day(1));
-        failing.left.store(999, Ordering::Relaxed);
+        failing.watch.left.store(999, Ordering::Relaxed);
         cut_short += u32::from(first.is_err());
         // at every moment what counts is C1's, and the list and the disk agree
         assert_eq!(shop.ask(&shop.facts.snapshot().unwrap(), SUM), ["|1|110|"]);
@@ -236,9 +242,7 @@ fn an_erasure_between_the_runs_of_a_staged_import_is_kept() {
     loop {
         let mut ended = false;
         for goes_on in [true, false] {
-            let failing =
-                Failing { store: Arc::new(MemoryStore::new()), left: AtomicU32::new(999) };
-            let failing = Arc::new(failing);
+            let failing = Failing::after(999);
             let mut shop = Shop::with(failing.clone());
             shop.enrol(&["C1", "C2"]);
             shop.facts.chunk_rows = 2;
@@ -270,9 +274,9 @@ fn an_erasure_between_the_runs_of_a_staged_import_is_kept() {
                 };
                 shop.facts.import(&shop.vault, source, terms(&mapping), &mut sink, &mut |_| {})
             };
-            failing.left.store(good, Ordering::Relaxed);
+            failing.watch.left.store(good, Ordering::Relaxed);
             ended = run(&shop, &staged, None).is_ok();
-            failing.left.store(999, Ordering::Relaxed);
+            failing.watch.left.store(999, Ordering::Relaxed);
             let counts = shop.facts.rows().unwrap() == 6;
             half_done += u32::from(!ended && !counts);
             untold += u32::from(!ended && counts);
@@ -332,19 +336,18 @@ fn an_erasure_between_the_runs_of_a_staged_import_is_kept() {
 
 #[test]
 fn a_former_file_is_not_deleted_from_under_an_import_that_takes_its_number() {
-    let failing = Failing { store: Arc::new(MemoryStore::new()), left: AtomicU32::new(999) };
-    let failing = Arc::new(failing);
+    let failing = Failing::after(999);
     let mut shop = Shop::with(failing.clone());
     shop.enrol(&["C1", "C2"]);
     shop.facts.chunk_rows = 1;
     let half = [line(1, "C2", "1.00"), line(2, "C1", "2.00"), line(3, "C1", "3.00")];
     let half = shop.lines("half.parquet", &half);
-    failing.left.store(3, Ordering::Relaxed);
+    failing.watch.left.store(3, Ordering::Relaxed);
     let mapping = sample();
     let mut none = |_: &[BasketChange]| Ok(());
     let cut = shop.facts.import(&shop.vault, &half, terms(&mapping), &mut none, &mut |_| {});
     assert!(cut.is_err());
-    failing.left.store(999, Ordering::Relaxed);
+    failing.watch.left.store(999, Ordering::Relaxed);
     erase(&shop, "C2");
     assert_eq!(shop.facts.compact(&shop.vault, day(1)).unwrap().files, 1);
     // the half done import is given up: its files' numbers are free, but for the former file's
@@ -410,50 +413,26 @@ fn a_file_of_version_0_1_is_read_and_written_anew() {
     assert_eq!(rows_in(&shop, &path), [(Some(8), None)]);
 }
 
-/// A store in whose scan, once, something else happens.
-struct Meanwhile {
-    store: MemoryStore,
-    then: std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>,
-}
+/// Something else that happens once, in a scan.
+struct Meanwhile(std::sync::Mutex<Option<Box<dyn FnOnce() + Send>>>);
 
-impl Store for Meanwhile {
-    fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(keyspace, key)
-    }
-    fn keyspaces(&self) -> Result<Vec<String>, StoreError> {
-        self.store.keyspaces()
-    }
-    fn scan(
-        &self,
-        keyspace: Keyspace,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<Pair>, StoreError> {
-        let pairs = self.store.scan(keyspace, from, to, limit);
-        let mut then = None;
-        if keyspace == "facts_chunk" {
-            then = self.then.lock().unwrap().take();
+impl Watch for Meanwhile {
+    fn scanned(&self, keyspace: Keyspace) {
+        if keyspace != "facts_chunk" {
+            return;
         }
         // it may scan again
+        let then = self.0.lock().unwrap().take();
         if let Some(then) = then {
             then();
         }
-        pairs
-    }
-    fn transaction(&self, writes: &[Write]) -> Result<(), StoreError> {
-        self.store.transaction(writes)
-    }
-    fn flush(&self) -> Result<(), StoreError> {
-        self.store.flush()
     }
 }
 
 /// The erasure and the compaction fall between the copy of the files and the end of the store's copy.
 #[test]
 fn a_backup_beside_a_compaction_has_the_files_that_its_store_lists() {
-    let then = std::sync::Mutex::new(None);
-    let beneath = Arc::new(Meanwhile { store: MemoryStore::new(), then });
+    let beneath = Arc::new(Watched::by(Meanwhile(std::sync::Mutex::new(None))));
     let recording = Arc::new(RecordingStore::new(beneath.clone()));
     let shop = Arc::new(Shop::with(recording.clone()));
     shop.enrol(&["C1", "C2"]);
@@ -462,7 +441,7 @@ fn a_backup_beside_a_compaction_has_the_files_that_its_store_lists() {
     let gone = member(&shop, "C2");
     let subject = shop.vault.subject(gone).unwrap().get();
     let compacting = shop.clone();
-    *beneath.then.lock().unwrap() = Some(Box::new(move || {
+    *beneath.watch.0.lock().unwrap() = Some(Box::new(move || {
         compacting.vault.erase(gone, day(0)).unwrap();
         assert_eq!(compacting.facts.compact(&compacting.vault, day(1)).unwrap().files, 2);
     }));
@@ -470,7 +449,7 @@ fn a_backup_beside_a_compaction_has_the_files_that_its_store_lists() {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join("backup");
     crate::backup::create(&data, shop.vault.brand(), &recording, &copy, 0).unwrap();
-    assert!(beneath.then.lock().unwrap().is_none());
+    assert!(beneath.watch.0.lock().unwrap().is_none());
     crate::backup::verify(&copy).unwrap();
 
     let mut restored = Shop::open();

@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,22 +20,27 @@ use ring::rand::SystemRandom;
 use super::basket::Sealer;
 use super::catalogue::{
     Catalogue, CatalogueError, Import, Snapshot, Stage, begin_import, delete_change, end_import,
-    forget_import, put_import,
+    forget_import, overlook_open, put_import,
 };
 use super::columns::FileProblem;
 use super::facts::{self, FactsError};
 use super::formats::{BATCH_ROWS, Progress, Source};
 use super::mapping::Mapping;
+use super::netting::Refunds;
 use super::orders::Orders;
 use super::report::ImportReport;
 use super::run::Run;
 use super::standing::Readings;
 use super::{BasketChange, Fen};
 use crate::store::{Overlay, SledStore, Store, StoreError, Write};
-use crate::vault::{Consenting, DataKey, Purpose, Vault, VaultError};
+use crate::vault::{Consenting, DataKey, Purpose, Revision, Vault, VaultError};
 
 /// Rows of one file of facts, about.
 const CHUNK_ROWS: u64 = 8 * BATCH_ROWS as u64;
+/// From where on an import aside numbers its files and itself: an import that works meanwhile on the store beneath takes
+/// the numbers below.
+const ASIDE_FILES: u32 = 1 << 24;
+const ASIDE_IMPORTS: u32 = 1 << 30;
 /// What a sink says when it could not make changes durable.
 pub type SinkError = Box<dyn Error + Send + Sync>;
 
@@ -119,6 +125,26 @@ pub struct Facts {
     // of periods of standing questions
     pub(super) readings: Mutex<Readings>,
     pub(super) chunk_rows: u64,
+    // whether an import works on the store now
+    under_way: Arc<AtomicBool>,
+    // of facts aside: the same of the store that they show
+    shown: Option<Arc<AtomicBool>>,
+}
+
+/// Says that an import works on the store, as long as it does.
+struct UnderWay<'a>(&'a AtomicBool);
+
+impl<'a> UnderWay<'a> {
+    fn begin(flag: &'a AtomicBool) -> Self {
+        flag.store(true, Ordering::Release);
+        Self(flag)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl fmt::Debug for Facts {
@@ -149,11 +175,14 @@ impl Facts {
             importing: Mutex::default(),
             readings: Mutex::default(),
             chunk_rows: CHUNK_ROWS,
+            under_way: Arc::default(),
+            shown: None,
         })
     }
 
     /// A vault and facts that show what these show, and write into `folder` alone: an import into them
-    /// says what one would do.
+    /// says what one would do, also while another works on these: what that one is about is its own, and counts as it
+    /// has come to be by then.
     ///
     /// # Errors
     /// When the folder cannot be written.
@@ -161,8 +190,25 @@ impl Facts {
         let written = SledStore::open(folder.join("store"))?;
         let store: Arc<dyn Store> = Arc::new(Overlay::new(Arc::clone(&self.store), written));
         let vault = vault.over(Arc::clone(&store));
-        let facts = Self::open(folder.join("facts"), store, &vault)?;
+        let mut facts = Self::open(folder.join("facts"), store, &vault)?;
+        facts.shown = Some(Arc::clone(&self.under_way));
         Ok((vault, facts))
+    }
+
+    /// Whether these facts are aside of others into which something is imported now.
+    fn is_beside_another(&self) -> bool {
+        self.shown.as_ref().is_some_and(|shown| shown.load(Ordering::Acquire))
+    }
+
+    /// The number of the next file.
+    pub(super) fn next_file(&self) -> Result<u32, CatalogueError> {
+        let next = self.catalogue().next_file()?;
+        Ok(if self.shown.is_some() { next.max(ASIDE_FILES) } else { next })
+    }
+
+    fn next_number(&self) -> Result<u32, CatalogueError> {
+        let next = self.catalogue().next_number()?;
+        Ok(if self.shown.is_some() { next.max(ASIDE_IMPORTS) } else { next })
     }
 
     /// Claims an idempotency key (its hash) for a request: whether it is this request's, now or since
@@ -197,6 +243,16 @@ impl Facts {
         Ok(self.catalogue().snapshot(&self.folder)?)
     }
 
+    /// The same with what is known of the members now, for contracts that have the table
+    /// [`MEMBERS_TABLE`](super::MEMBERS_TABLE): its hash is another one whenever a member came or was corrected.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn snapshot_with_members(&self) -> Result<Snapshot, ImportError> {
+        let revision = Revision::of(&*self.store)?;
+        Ok(self.snapshot()?.with_members(revision))
+    }
+
     /// How many rows the facts have, guests' included. For the brand's own staff: it tells of sales.
     ///
     /// # Errors
@@ -211,8 +267,10 @@ impl Facts {
     /// Registers `table` in a session: the sales of a snapshot from the day `not_before` (days since
     /// 1970-01-01) on, whose members are among the consenting. Columns: `member` (text),
     /// `purchased_on` (date), `department` (text), `basket`, `quantity`, `amount_fen` (whole
-    /// numbers), `channel` (text; null for what version 0.1 imported). Guests' rows and refunds are not
-    /// in it.
+    /// numbers), `channel` (text; null for what version 0.1 imported), `receipt` (the basket within 15
+    /// digits, one member's apart from each other), `coupon_fen` and `electronic_card` (whole numbers;
+    /// null where the mapping did not say, as the next), `store`, `region` and `label` (text), `hour` (whole number), and of [`Refunds::Netted`] `net_fen`. Guests' rows and
+    /// refunds are not in it.
     ///
     /// # Errors
     /// When the consent is to another purpose than joint analytics, or a file cannot be opened.
@@ -223,11 +281,12 @@ impl Facts {
         snapshot: &Snapshot,
         members: &Consenting,
         not_before: i32,
+        refunds: Refunds,
     ) -> Result<(), FactsError> {
         if members.purpose() != Purpose::JointAnalytics {
             return Err(FactsError::OtherPurpose);
         }
-        facts::register(session, table, &self.key, snapshot, members, not_before).await
+        facts::register(session, table, &self.key, snapshot, members, not_before, refunds).await
     }
 
     /// The same for exact figures, which only this brand's own staff sees: members who allow the
@@ -242,11 +301,12 @@ impl Facts {
         snapshot: &Snapshot,
         members: &Consenting,
         not_before: i32,
+        refunds: Refunds,
     ) -> Result<(), FactsError> {
         if members.purpose() != Purpose::Programme {
             return Err(FactsError::OtherPurpose);
         }
-        facts::register(session, table, &self.key, snapshot, members, not_before).await
+        facts::register(session, table, &self.key, snapshot, members, not_before, refunds).await
     }
 
     /// Imports a file of purchase lines. Blocks; the same file again does nothing, an interrupted
@@ -268,7 +328,11 @@ impl Facts {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<ImportReport, ImportError> {
         let mut orders = self.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.settle(vault, sink)?;
+        let _under_way = UnderWay::begin(&self.under_way);
+        // what a crash has left, and not what another import is about at this moment
+        if !self.is_beside_another() {
+            self.settle(vault, sink)?;
+        }
         let file = source.name();
         let mapping = terms.mapping.purchases.as_ref().ok_or_else(|| FileProblem::NotMapped {
             mapping: terms.mapping.name.clone(),
@@ -286,24 +350,31 @@ impl Facts {
             return Ok(ImportReport { already_imported: true, ..fresh });
         }
         let columns: Vec<&str> = mapping.columns().into_iter().map(|(name, _)| name).collect();
-        let opened = source.open(&columns, mapping.delimiter)?;
+        let opened = source.open(&columns, mapping.text)?;
         mapping.check(&file, &opened)?;
 
-        let gave_up = self.give_up_other(&digest)?;
-        let import = match known.filter(|known| known.stage == Stage::Reading) {
+        let again = known.as_ref().filter(|known| known.stage == Stage::Done).map(|_| true);
+        let is_beside = self.is_beside_another();
+        let gave_up = if is_beside { None } else { self.give_up_other(&digest)? };
+        let half = known.filter(|known| known.stage == Stage::Reading && !is_beside);
+        let import = match half {
             Some(mut import) => {
                 import.report.resumed_after = import.place_done;
                 import
             }
             None => {
+                if self.shown.is_some() {
+                    self.store.transaction(&[overlook_open()])?;
+                }
                 let import = Import {
-                    number: catalogue.next_number()?,
+                    number: self.next_number()?,
                     stage: Stage::Reading,
                     place_done: 0,
                     changes: 0,
                     told: 0,
-                    first_file: catalogue.next_file()?,
+                    first_file: self.next_file()?,
                     report: ImportReport { gave_up, ..fresh },
+                    again,
                 };
                 self.store.transaction(&begin_import(&digest, &import))?;
                 import
@@ -327,6 +398,7 @@ impl Facts {
         sink: &mut dyn FnMut(&[BasketChange]) -> Result<(), SinkError>,
     ) -> Result<(), ImportError> {
         let _importing = self.importing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _under_way = UnderWay::begin(&self.under_way);
         self.settle(vault, sink)
     }
 
@@ -419,6 +491,7 @@ impl Facts {
                     day: known.day,
                     channel: known.channel,
                     departments: known.departments,
+                    hour: known.hour,
                 });
             }
         })?;

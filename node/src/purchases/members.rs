@@ -1,7 +1,11 @@
 //! The import of members.
 //!
 //! Each row is a whole: a member is enrolled with consents in one transaction, or not at all. The same
-//! list again enrols nobody twice and changes nobody.
+//! list again enrols nobody twice and changes nobody. What else members are known by, and what has changed of those
+//! who are known, [`changes`] enters, a row at a time: an interrupted list is read again from its beginning, and what
+//! was entered is not entered twice.
+
+mod changes;
 
 use std::collections::BTreeMap;
 
@@ -14,8 +18,10 @@ use super::columns::{CellProblem, FileProblem, TEXT, Text, missing, required};
 use super::formats::{Batch, Progress, Source};
 use super::import::{ImportError, ImportTerms};
 use super::mapping::{ConsentMapping, Decision, MembersMapping};
+use super::report::Sightings;
 use crate::vault::{
-    ATTRIBUTE_MAX, Attribute, CardNumber, Consent, Enrolment, MatchKey, NewMember, Purpose, Vault,
+    ATTRIBUTE_MAX, Attribute, CardNumber, Consent, Enrolment, Guardian, Identifier, IdentifierKind,
+    MatchKey, NewMember, Purpose, Vault, is_birth_date,
 };
 
 /// People enrolled in one transaction.
@@ -30,8 +36,18 @@ pub struct MembersReport {
     pub rows_read: u64,
     /// New members.
     pub enrolled: u64,
-    /// Cards that were known already; nothing of them was changed.
+    /// Cards that were known already; nothing of them was changed, unless the mapping says `update = true`.
     pub known: u64,
+    /// Of them, members of whom an attribute was changed.
+    pub updated: u64,
+    /// Cards that nobody had, entered as further ones of members whom the match key names.
+    pub new_cards: u64,
+    /// Consents of known members that were entered, by purpose.
+    pub consents_given: BTreeMap<Purpose, u64>,
+    /// Refusals of known members that were entered, by purpose.
+    pub consents_withdrawn: BTreeMap<Purpose, u64>,
+    /// What the other identifiers said of who people are.
+    pub sightings: Sightings,
     /// New members who consent, by purpose.
     pub consenting: BTreeMap<Purpose, u64>,
     /// Rows not kept, by reason.
@@ -61,7 +77,7 @@ pub fn import_members(
     })?;
     let file = source.name();
     let wanted = mapping.columns();
-    let opened = source.open(&wanted, mapping.delimiter)?;
+    let opened = source.open(&wanted, mapping.text)?;
     if let Some(column) = wanted.iter().find(|name| !opened.names.contains(**name)) {
         return Err(missing(&file, column, TEXT).into());
     }
@@ -92,9 +108,12 @@ impl MembersMapping {
     fn columns(&self) -> Vec<&str> {
         let mut columns = vec![self.card.as_str()];
         columns.extend(self.match_key.as_deref());
+        columns.extend(self.identifiers.iter().map(|(_, name)| name.as_str()));
         columns.extend(self.attributes.iter().map(|(_, name)| name.as_str()));
         let decisions = self.consent.iter().flat_map(|consent| &consent.decisions);
         columns.extend(decisions.filter_map(|(_, decision)| decision.column.as_deref()));
+        let guardian = self.consent.as_ref().and_then(|consent| consent.guardian.as_ref());
+        columns.extend(guardian.map(|guardian| guardian.column.as_str()));
         columns
     }
 }
@@ -102,13 +121,23 @@ impl MembersMapping {
 /// What somebody says to each purpose.
 type Decisions = Vec<(Purpose, bool)>;
 
+/// What a row is beside the person it names.
+struct Listed {
+    place: u64,
+    /// By what else the person is known.
+    identifiers: Vec<Identifier>,
+}
+
+/// What people consent to, and who decided for a child.
+type Decided = (Decisions, Option<Guardian>);
+
 struct Intake<'a> {
     vault: &'a Vault,
     mapping: &'a MembersMapping,
     brands: &'a [BrandId],
     at: Timestamp,
     /// By what they consent to, since those are enrolled together.
-    people: BTreeMap<Decisions, Vec<(u64, NewMember)>>,
+    people: BTreeMap<Decided, Vec<(Listed, NewMember)>>,
     waiting: usize,
     report: MembersReport,
     dropped: Dropped,
@@ -123,15 +152,21 @@ impl Intake<'_> {
         }
         for (row, place) in batch.places.iter().copied().enumerate() {
             self.report.rows_read += 1;
-            match columns.person(row) {
+            match columns.person(row, self.at) {
                 Err(issue) => self.dropped.add(place, issue),
                 Ok(person) => {
                     let (consents, unclear) = columns.consents(row, self.mapping);
-                    if unclear {
-                        let told = Adjustment::ConsentNotUnderstood;
-                        *self.report.adjusted.entry(told).or_default() += 1;
+                    let guardian = columns.guardian(row, self.mapping);
+                    if unclear || guardian.is_err() {
+                        self.told(Adjustment::ConsentNotUnderstood);
                     }
-                    self.people.entry(consents).or_default().push((place, person));
+                    let guardian = guardian.unwrap_or_default();
+                    let (identifiers, unread) = columns.identifiers(row);
+                    if unread {
+                        self.told(Adjustment::IdentifierNotRead);
+                    }
+                    let listed = Listed { place, identifiers };
+                    self.people.entry((consents, guardian)).or_default().push((listed, person));
                     self.waiting += 1;
                 }
             }
@@ -144,24 +179,44 @@ impl Intake<'_> {
 
     fn enrol(&mut self) -> Result<(), ImportError> {
         self.waiting = 0;
-        for (decisions, people) in std::mem::take(&mut self.people) {
-            let (places, people): (Vec<u64>, Vec<NewMember>) = people.into_iter().unzip();
+        let tombstones = self.vault.tombstones()?;
+        for ((decisions, guardian), people) in std::mem::take(&mut self.people) {
+            let people = self.without_erased(&tombstones, people)?;
+            let (listed, people): (Vec<Listed>, Vec<NewMember>) = people.into_iter().unzip();
             let consents = self.mapping.consent.as_ref().map_or_else(Vec::new, |consent| {
-                consent.entries(&decisions, (self.vault.brand(), self.brands), self.at)
+                let brands = (self.vault.brand(), self.brands);
+                consent.entries((decisions.as_slice(), guardian), brands, self.at)
             });
-            for (place, enrolment) in places.into_iter().zip(self.vault.enrol(&people, &consents)?)
-            {
+            let enrolments = self.vault.enrol(&people, &consents)?;
+            for ((listed, person), enrolment) in listed.into_iter().zip(&people).zip(enrolments) {
+                let Listed { place, identifiers } = listed;
                 match enrolment {
                     Enrolment::Created(_) => {
                         self.report.enrolled += 1;
                         for (purpose, _) in decisions.iter().filter(|(_, granted)| *granted) {
                             *self.report.consenting.entry(*purpose).or_default() += 1;
                         }
+                        self.sight(&person.card, identifiers)?;
                     }
-                    Enrolment::Known(_) => self.report.known += 1,
-                    Enrolment::Conflict => {
-                        self.dropped.add(place, Issue::row(DropReason::Conflict));
+                    Enrolment::WithoutGuardian(_) => {
+                        // what the file says was given is not in force, and is not counted as if it were
+                        self.report.enrolled += 1;
+                        self.told(Adjustment::GuardianMissing);
+                        self.sight(&person.card, identifiers)?;
                     }
+                    Enrolment::Known(id) => {
+                        self.report.known += 1;
+                        self.update(id, place, person, &consents)?;
+                        self.sight(&person.card, identifiers)?;
+                    }
+                    Enrolment::Conflict => match self.new_card(person)? {
+                        Some(id) => {
+                            self.report.known += 1;
+                            self.update(id, place, person, &consents)?;
+                            self.sight(&person.card, identifiers)?;
+                        }
+                        None => self.dropped.add(place, Issue::row(DropReason::Conflict)),
+                    },
                     Enrolment::TooLong(attribute) => {
                         let issue = Issue::cell(attribute.column(), CellProblem::NotAnIdentifier);
                         self.dropped.add(place, issue);
@@ -178,13 +233,14 @@ impl ConsentMapping {
     /// mapping names, each in a consent of its own (PIPL art. 23).
     fn entries(
         &self,
-        decisions: &[(Purpose, bool)],
+        (decisions, guardian): (&[(Purpose, bool)], Option<Guardian>),
         (own, alliance): (BrandId, &[BrandId]),
         at: Timestamp,
     ) -> Vec<Consent> {
         let entry = |purpose, granted, receiver| Consent {
             source: self.source,
             receiver,
+            guardian,
             ..Consent::new(purpose, granted, self.notice_version, at)
         };
         let mut entries: Vec<Consent> =
@@ -202,7 +258,9 @@ struct Columns {
     card: Text,
     match_key: Option<Text>,
     attributes: Vec<(Attribute, Text)>,
+    identifiers: Vec<(IdentifierKind, Text)>,
     consents: Vec<Option<Text>>,
+    guardian: Option<Text>,
 }
 
 impl Columns {
@@ -212,15 +270,22 @@ impl Columns {
         for (attribute, name) in &mapping.attributes {
             attributes.push((*attribute, text(name)?));
         }
+        let mut identifiers = Vec::new();
+        for (kind, name) in &mapping.identifiers {
+            identifiers.push((*kind, text(name)?));
+        }
         let mut consents = Vec::new();
         for (_, decision) in mapping.consent.iter().flat_map(|consent| &consent.decisions) {
             consents.push(decision.column.as_deref().map(text).transpose()?);
         }
         let match_key = mapping.match_key.as_deref().map(text).transpose()?;
-        Ok(Self { card: text(&mapping.card)?, match_key, attributes, consents })
+        let guardian = mapping.consent.as_ref().and_then(|consent| consent.guardian.as_ref());
+        let guardian = guardian.map(|guardian| text(&guardian.column)).transpose()?;
+        let card = text(&mapping.card)?;
+        Ok(Self { card, match_key, attributes, identifiers, consents, guardian })
     }
 
-    fn person(&self, row: usize) -> Result<NewMember, Issue> {
+    fn person(&self, row: usize, at: Timestamp) -> Result<NewMember, Issue> {
         let wrong = |field| move |_| Issue::cell(field, CellProblem::NotAnIdentifier);
         let cell = |field| move |problem| Issue::cell(field, problem);
         let card = self.card.at(row).map_err(cell("card"))?;
@@ -235,6 +300,9 @@ impl Columns {
                 if text.len() > ATTRIBUTE_MAX {
                     return Err(Issue::cell(attribute.column(), CellProblem::NotAnIdentifier));
                 }
+                if *attribute == Attribute::BirthDate && !is_birth_date(text, at) {
+                    return Err(Issue::cell(attribute.column(), CellProblem::NotABirthDate));
+                }
                 attributes.insert(*attribute, text.to_owned());
             }
         }
@@ -243,6 +311,35 @@ impl Columns {
             match_key: match_key.map(MatchKey::new).transpose().map_err(wrong("match_key"))?,
             attributes,
         })
+    }
+
+    /// Who decided for a child; words that the mapping does not explain are an error, and nobody's consent.
+    fn guardian(&self, row: usize, mapping: &MembersMapping) -> Result<Option<Guardian>, ()> {
+        let stated = mapping.consent.as_ref().and_then(|consent| consent.guardian.as_ref());
+        let (Some(stated), Some(column)) = (stated, &self.guardian) else { return Ok(None) };
+        match column.at(row).map_err(drop)? {
+            None => Ok(None),
+            Some(said) if stated.parent.contains(said) => Ok(Some(Guardian::Parent)),
+            Some(said) if stated.other.contains(said) => Ok(Some(Guardian::Other)),
+            Some(said) if stated.none.contains(said) => Ok(None),
+            Some(_) => Err(()),
+        }
+    }
+
+    /// By what else the member is known, and whether something there is none of its kind: it is left out.
+    fn identifiers(&self, row: usize) -> (Vec<Identifier>, bool) {
+        let (mut found, mut unread) = (Vec::new(), false);
+        for (kind, column) in &self.identifiers {
+            match column.at(row) {
+                Ok(None) => {}
+                Ok(Some(text)) => match Identifier::parse(*kind, text) {
+                    Ok(identifier) => found.push(identifier),
+                    Err(_) => unread = true,
+                },
+                Err(_) => unread = true,
+            }
+        }
+        (found, unread)
     }
 
     /// What the member decided, and whether some of it was in words that the mapping does not explain:

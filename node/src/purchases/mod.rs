@@ -1,25 +1,37 @@
 //! Purchases: files in, cleaned facts out, encrypted and countable by the clean room.
 //!
 //! Knows: files of members and of purchase lines (Parquet, CSV, JSON lines); what is wrong with a row and how to mend
-//! it; facts of date, department, quantity and amount in encrypted Parquet, under numbers that only
+//! it; facts of date, department, quantity, amount, coupon and card in encrypted Parquet, under numbers that only
 //! the vault can tie to members; snapshots of facts that a query is bound to. Does not know points:
 //! it tells how baskets changed, and [`programme`](crate::programme) says what that earns.
 //!
-//! Never kept: the store and the minute of a purchase. Together they tie the receipts of one person
-//! at different brands to each other (for 99.5 % of the sample), and neither is needed yet.
+//! Never kept: the minute of a purchase. With the store it ties the receipts of one person at different brands to
+//! each other (for 99.5 % of the sample). Store, region, label and hour are kept where a mapping says so, for a brand's
+//! questions about its own members.
 //!
 //! What a file's columns mean is stated in a [mapping](Mapping). A refund or cancellation is a basket of its
-//! own, below zero; where it names the basket it takes back, it lowers that one's total. A line that comes
+//! own, below zero; where it names a basket of its own member's, it lowers that one's total. A line that comes
 //! again with other content is a correction: its former fact does not count any more.
 //!
-//! Not here yet: guests who become members. Joint questions see sales alone:
-//! refunds are facts of the brand, and lower what baskets earn.
+//! What of all that a question can name is one list ([`ReadableTable`]); what a contract names beside it is told before
+//! anything is charged ([`unreadable`]).
+//! What is known of members is shown beside, one row each, from the vault at the moment of a reading ([`register_members`]).
+//!
+//! Questions see rows of sales alone. What refunds left of each is said where a contract has `net_fen`
+//! ([`Refunds`]).
+//!
+//! Who has no card at a purchase but a phone number or an account is a member by what the
+//! [`vault`](crate::vault) says of them, or a new one without a name, whose purchases are the person's from the first
+//! named purchase on. Whoever comes without all of these is a guest, whose purchases stay nobody's.
 
+mod attributes;
 mod basket;
+mod campaigns;
 mod catalogue;
 mod clean;
 mod columns;
 mod compaction;
+mod details;
 mod ended;
 mod engine;
 mod facts;
@@ -29,14 +41,19 @@ mod import;
 mod line;
 mod mapping;
 mod members;
+mod netting;
 mod orders;
+mod readable;
 mod report;
 mod run;
 mod standing;
+mod streamed;
 mod times;
 
 use std::fmt;
 
+pub use attributes::{MEMBERS_TABLE, register_members, register_members_for_staff};
+pub use campaigns::{CAMPAIGNS_TABLE, CampaignMembers, InCampaign, NoCampaigns};
 pub use catalogue::Snapshot;
 pub use clean::{Adjustment, DropReason, ISSUES_MAX, Issue};
 pub use columns::{CellProblem, FileProblem};
@@ -51,10 +68,13 @@ pub use mapping::{
     PurchasesMapping,
 };
 pub use members::{MembersReport, import_members};
-pub use report::ImportReport;
+pub use netting::{Refunds, netted};
+pub use readable::{CellKind, NotKept, ReadableColumn, ReadableTable, Unreadable, unreadable};
+pub use report::{ImportReport, Sightings};
 pub use standing::Reading;
 
-/// A basket inside this node: a keyed hash of the brand's own number for it.
+/// A basket inside this node: a keyed hash of the brand's own number for it and of whose it is, so that members who
+/// share a number have a basket each. Baskets that earlier versions wrote keep the hash of the number alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode)]
 #[cbor(transparent)]
 pub struct BasketKey(#[cbor(with = "minicbor::bytes")] [u8; 16]);
@@ -118,6 +138,9 @@ pub struct BasketChange {
     /// What its lines are by department now, in fen.
     #[n(8)]
     pub departments: Vec<(String, i64)>,
+    /// In which hour of that day, 0 to 23; none where the mapping does not keep it, and in what earlier versions wrote.
+    #[n(9)]
+    pub hour: Option<u32>,
 }
 
 impl BasketChange {
@@ -128,8 +151,12 @@ impl BasketChange {
 }
 
 #[cfg(test)]
+mod apart;
+#[cfg(test)]
 mod cases;
 #[cfg(test)]
 mod erasures;
+#[cfg(test)]
+mod known_by;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,37 @@ use minicbor::{Decode, Encode};
 use super::clean::{Adjustment, DropReason, Dropped, Issue};
 use super::columns::CellProblem;
 use super::formats::{Counted, RowProblem};
+use crate::vault::Sighting;
+
+/// What identifiers in rows said of who people are. Of a run that was interrupted, what was not durable yet is not in
+/// it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Sightings {
+    /// People whom nobody knew, each a member without a card and without consents now.
+    #[n(0)]
+    pub new: u64,
+    /// Members who were merged into others: those without a name, and those who were never enrolled.
+    #[n(1)]
+    pub merged: u64,
+    /// Pairs of members that a person should review.
+    #[n(2)]
+    pub to_review: u64,
+    /// Identifiers that were not entered: another member has them, or the member has another of a kind of which a
+    /// person has one.
+    #[n(3)]
+    pub refused: u64,
+}
+
+impl Sightings {
+    pub(super) fn take(&mut self, sighting: &Sighting) {
+        let count = |list: usize| u64::try_from(list).unwrap_or(u64::MAX);
+        self.new += u64::from(sighting.is_new);
+        self.merged += count(sighting.absorbed.len());
+        self.to_review += count(sighting.to_review.len());
+        self.refused += count(sighting.refused.len());
+    }
+}
 
 /// What an import of purchase lines did, interrupted runs of it counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
@@ -52,6 +83,9 @@ pub struct ImportReport {
     /// Name of a half-done import that was given up for this one.
     #[n(12)]
     pub gave_up: Option<String>,
+    /// What identifiers in the rows said of who people are; none where no row had any.
+    #[n(13)]
+    pub sightings: Option<Sightings>,
 }
 
 impl ImportReport {
@@ -99,7 +133,7 @@ struct StoredIssue {
 }
 
 /// Fields of a mapping that an issue of a purchase line may name.
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 29] = [
     "basket",
     "line",
     "member",
@@ -112,6 +146,23 @@ const FIELDS: [&str; 12] = [
     "cost",
     "refunds",
     "refunds.original",
+    "coupon",
+    "electronic_card",
+    "store",
+    "region",
+    "label",
+    "identifiers.phone",
+    "identifiers.match_key",
+    "identifiers.wechat_open_id",
+    "identifiers.wechat_union_id",
+    "identifiers.alipay_user_id",
+    "identifiers.app_user_id",
+    "identifiers.email",
+    "identifiers.device",
+    "identifiers.face_token",
+    "identifiers.ecommerce_account",
+    "identifiers.licence_plate",
+    "identifiers.payment_token",
 ];
 
 impl<C> Encode<C> for Issue {

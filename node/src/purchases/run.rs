@@ -1,16 +1,30 @@
 //! One run of an import through its file: resolve, clean, take into baskets, write.
 //!
+//! What becomes of a member's row hangs on that member's rows alone, so that a joint answer's promise is one about
+//! members. A basket is a number's and a member's together: who shares a number shares no basket, and a refund leads
+//! to a basket of its own member or to none. An order is what follows each other among its member's rows, whatever of
+//! others stands between. What others' rows do decide is where a chunk ends, and what [`Orders`] still remembers:
+//! only in files of more than a chunk, and beyond that memory.
+//!
+//! Who a row's member is where it has no card, or more than a card, the vault says by its rules before anything is
+//! looked for under that member. So rows of others reach a member's by that one way: where they tell who somebody is.
+//!
 //! Memory is bounded by one chunk of rows, a batch, and what [`Orders`] remembers.
+
+mod buyers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
+
+use protocol::time::Timestamp;
 
 use super::basket::{Basket, LINES_MAX, NewLine, StoredBasket, Taken};
 use super::catalogue::{
     Chunk, FILE_ROWS_MAX, File, Import, Stage, list_chunk, put_import, put_removed,
 };
 use super::clean::{Adjustment, DropReason, Dropped, Issue};
+use super::details::Details;
 use super::facts::{Row, Rows};
 use super::formats::{Batch, OpenSource, Progress};
 use super::import::{Facts, ImportError, ImportTerms, Pace};
@@ -20,23 +34,101 @@ use super::orders::{Orders, Places};
 use super::times::Moment;
 use super::{BasketChange, BasketKey, Fen};
 use crate::store::Write;
-use crate::vault::{BlindIndex, CardNumber, MemberId, Vault, VaultError};
+use crate::vault::{BlindIndex, MemberId, Tombstones, Vault, VaultError};
 
-/// Cards remembered at a time.
+/// Cards remembered at a time, and as many sets of other identifiers.
 const CARDS_MAX: usize = 100_000;
+const DAY_MS: u64 = 86_400_000;
 /// Bytes of one transaction, about; it may be some way above, and the store takes four times as much.
 const CHUNK_BYTES: usize = 8 << 20;
 /// Baskets read from the store at a time.
 const BASKETS_AT_ONCE: usize = 1_024;
 
-/// Who bought: a member with the number that stands for the member in facts, or a guest.
-type Buyer = Option<(MemberId, i64)>;
+/// A member who bought.
+#[derive(Clone)]
+struct Member {
+    id: MemberId,
+    /// The number that stands for the member in facts.
+    subject: i64,
+    /// The numbers of members who were merged into this one.
+    merged: Arc<[i64]>,
+}
+
+/// Who bought: a member, or a guest.
+type Buyer = Option<Member>;
+
+/// Whose a basket is: the member, with the number in facts. Of a merged member's basket, the merged one, so that it
+/// goes back when the merge is undone.
+type Owner = Option<(MemberId, i64)>;
+
+/// The keys under which a buyer's basket of a number may be.
+#[derive(Clone)]
+struct Keys {
+    /// The buyer's own.
+    own: BasketKey,
+    /// As earlier versions had it: the number's, whoever bought.
+    former: BasketKey,
+    /// Those of members who were merged into the buyer, as the buyer's record has them.
+    merged: Vec<BasketKey>,
+}
+
+impl Keys {
+    fn of(vault: &Vault, number: &str, buyer: Option<&Member>) -> Result<Self, VaultError> {
+        let key = |index: BlindIndex, value: &[u8]| -> Result<BasketKey, VaultError> {
+            let mut bytes = [0; 16];
+            bytes.iter_mut().zip(vault.blind(index, value)?).for_each(|(to, from)| *to = from);
+            Ok(BasketKey::from_bytes(bytes))
+        };
+        // whose it is has one length, or says that it is a guest's: no two read the same
+        let of = |whose: &[u8]| key(BlindIndex::BasketOf, &[whose, number.as_bytes()].concat());
+        let members = |subject: i64| of(&[[1_u8].as_slice(), &subject.to_be_bytes()].concat());
+        let merged = |member: &Member| -> Result<Vec<BasketKey>, VaultError> {
+            member.merged.iter().map(|subject| members(*subject)).collect()
+        };
+        Ok(Self {
+            own: buyer.map_or_else(|| of(&[0]), |member| members(member.subject))?,
+            former: key(BlindIndex::Basket, number.as_bytes())?,
+            merged: buyer.map_or_else(|| Ok(Vec::new()), merged)?,
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = BasketKey> + '_ {
+        [self.own, self.former].into_iter().chain(self.merged.iter().copied())
+    }
+}
+
+/// Who bought a line, and where its basket may be.
+struct Bought {
+    buyer: Buyer,
+    keys: Keys,
+    /// Where the basket may be that a refund takes back.
+    original: Option<Keys>,
+}
+
+impl Bought {
+    fn keys(&self) -> impl Iterator<Item = BasketKey> + '_ {
+        self.keys.all().chain(self.original.iter().flat_map(|keys| keys.all()))
+    }
+
+    /// The key of a new basket that is `owner`'s: the buyer's, or that of somebody merged into the buyer.
+    fn key_of(&self, owner: Owner) -> BasketKey {
+        let merged = self.buyer.as_ref().zip(owner).and_then(|(buyer, (_, subject))| {
+            let at = buyer.merged.iter().position(|known| *known == subject)?;
+            self.keys.merged.get(at).copied()
+        });
+        merged.unwrap_or(self.keys.own)
+    }
+
+    fn owner(&self) -> Owner {
+        self.buyer.as_ref().map(|member| (member.id, member.subject))
+    }
+}
 
 /// A line that waits for the rest of its order.
 struct Waiting {
     place: u64,
     number: u32,
-    buyer: Buyer,
+    bought: Bought,
     at: Moment,
     department: Arc<str>,
     named: bool,
@@ -44,17 +136,43 @@ struct Waiting {
     measured: bool,
     amount: Fen,
     channel: Channel,
+    coupon: Option<Fen>,
+    electronic_card: Option<bool>,
+    details: Details<Arc<str>>,
+    hour: Option<u32>,
     under_cost: bool,
+    /// Some identifier of it could not be read.
+    unread: bool,
     print: i64,
     /// The same without the day.
     timeless: i64,
-    original: Option<BasketKey>,
 }
 
-/// The lines of one basket that follow each other.
+impl Waiting {
+    /// What it takes of a transaction and of memory, about.
+    fn bytes(&self) -> usize {
+        let details = self.details.named().into_iter().filter_map(|(_, text)| text);
+        128 + self.department.len() + details.map(|text| text.len()).sum::<usize>()
+    }
+}
+
+/// The lines of one basket that follow each other among the lines of their member.
 struct Order {
+    /// Its buyer's own key of the basket.
     key: BasketKey,
     lines: Vec<Waiting>,
+    /// What it will take of a transaction, about.
+    bytes: usize,
+}
+
+/// Where a line was taken.
+struct Kept {
+    basket: BasketKey,
+    owner: Owner,
+    /// The fact that it replaces.
+    replaces: Option<i64>,
+    /// It is a refund that names a basket in which its member has nothing.
+    alone: bool,
 }
 
 /// A basket of the present chunk.
@@ -73,12 +191,19 @@ pub(super) struct Run<'a> {
     vault: &'a Vault,
     mapping: &'a PurchasesMapping,
     today: i32,
+    /// The day of the import, as the time at which its identifiers are seen: the minute of a purchase is not kept,
+    /// and at a counter it would be the import's.
+    seen_on: Timestamp,
     orders: &'a mut Orders,
     digest: [u8; 32],
     import: Import,
     next_file: u32,
     first_fact: i64,
-    cards: BTreeMap<String, Buyer>,
+    cards: BTreeMap<String, Option<Member>>,
+    /// Whose identifiers are, by all of a row's, the card among them.
+    sighted: BTreeMap<String, Option<Member>>,
+    /// Whose erasures are known, as of this batch: not there until somebody is asked for.
+    tombstones: Option<Tombstones>,
     departments: BTreeSet<Arc<str>>,
     places: Places,
     rows: Rows,
@@ -88,8 +213,13 @@ pub(super) struct Run<'a> {
     /// Baskets of this batch as they are stored.
     loaded: BTreeMap<BasketKey, Option<StoredBasket>>,
     bytes: usize,
-    last_basket: Option<(String, BasketKey)>,
-    order: Option<Order>,
+    last_keys: Option<(String, Option<MemberId>, Keys)>,
+    /// The order of each buyer that is not known to have ended.
+    waiting: BTreeMap<Option<MemberId>, Order>,
+    waiting_lines: usize,
+    waiting_bytes: usize,
+    /// The basket of the line before.
+    last: Option<BasketKey>,
     dropped: Dropped,
 }
 
@@ -110,12 +240,17 @@ impl<'a> Run<'a> {
             vault,
             mapping,
             today: terms.today,
+            seen_on: Timestamp::from_unix_ms(
+                u64::try_from(terms.today).unwrap_or(0).saturating_mul(DAY_MS),
+            ),
             orders,
             digest,
-            next_file: facts.catalogue().next_file()?,
+            next_file: facts.next_file()?,
             first_fact: i64::from(import.first_file) * FILE_ROWS_MAX,
             import,
             cards: BTreeMap::new(),
+            sighted: BTreeMap::new(),
+            tombstones: None,
             departments: BTreeSet::new(),
             places: Places::default(),
             rows: Rows::default(),
@@ -123,8 +258,11 @@ impl<'a> Run<'a> {
             open: BTreeMap::new(),
             loaded: BTreeMap::new(),
             bytes: 0,
-            last_basket: None,
-            order: None,
+            last_keys: None,
+            waiting: BTreeMap::new(),
+            waiting_lines: 0,
+            waiting_bytes: 0,
+            last: None,
             dropped: Dropped { counts, issues, ..Dropped::default() },
         })
     }
@@ -146,7 +284,7 @@ impl<'a> Run<'a> {
             pace.rest(began.elapsed());
             began = Instant::now();
         }
-        self.end_order()
+        self.end_orders()
     }
 
     /// Writes what is left, and makes the import count.
@@ -158,19 +296,25 @@ impl<'a> Run<'a> {
 
     fn batch(&mut self, file: &str, batch: &Batch) -> Result<(), ImportError> {
         let columns = Columns::of(file, &batch.columns, self.mapping, self.today)?;
+        // whoever was erased meanwhile is known as such from the next batch on
+        self.tombstones = None;
         let mut lines = Vec::with_capacity(batch.places.len());
         for row in 0..batch.places.len() {
-            lines.push(columns.line(row).map(|line| {
-                let key = self.basket_key(line.basket);
-                let original = line.original.map(|number| self.basket_key(number));
-                (line, key, original)
-            }));
+            lines.push(match columns.line(row) {
+                Ok(line) => {
+                    let bought = self.bought(&line)?;
+                    Ok((line, bought))
+                }
+                Err(issue) => Err(issue),
+            });
         }
+        self.loaded.clear();
         self.load(
             lines
                 .iter()
                 .flatten()
-                .flat_map(|(_, key, original)| std::iter::once(*key).chain(*original)),
+                .filter_map(|(_, bought)| bought.as_ref())
+                .flat_map(|bought| bought.keys()),
         )?;
         let mut broken = batch.broken.iter().peekable();
         for (place, line) in batch.places.iter().copied().zip(lines) {
@@ -179,7 +323,7 @@ impl<'a> Run<'a> {
             }
             match line {
                 Err(issue) => self.refuse(place, issue),
-                Ok((line, key, original)) => self.line(place, &line, key, original)?,
+                Ok((line, bought)) => self.line(place, &line, bought)?,
             }
         }
         for (at, problem) in broken {
@@ -204,20 +348,16 @@ impl<'a> Run<'a> {
         &mut self,
         place: u64,
         line: &Line<'_>,
-        key: BasketKey,
-        original: Option<BasketKey>,
+        bought: Option<Bought>,
     ) -> Result<(), ImportError> {
-        if self.order.as_ref().is_some_and(|order| order.key != key) {
-            self.end_order()?;
-            if self.rows.len() as u64 >= self.facts.chunk_rows || self.bytes >= CHUNK_BYTES {
-                // all rows before this one are in baskets or in the report
-                self.import.place_done = self.import.place_done.max(place - 1);
-                self.commit()?;
+        // a line of no member and no guest has no place in a basket
+        let number = match &bought {
+            None => None,
+            Some(bought) => {
+                self.make_room(place, bought.keys.own)?;
+                let counted = || self.places.next(bought.keys.own);
+                Some(line.number.unwrap_or_else(counted))
             }
-        }
-        let number = match line.number {
-            Some(number) => number,
-            None => self.places.next(key),
         };
         if line.quantity == 0 && line.amount == Fen::ZERO {
             self.refuse(place, Issue::row(DropReason::NothingSold));
@@ -227,47 +367,105 @@ impl<'a> Run<'a> {
             self.refuse(place, Issue::row(DropReason::UnderCost));
             return Ok(());
         }
-        let buyer = match &line.card {
-            None => None,
-            Some(card) => match self.member(card)? {
-                None => {
-                    self.refuse(place, Issue::row(DropReason::UnknownMember));
-                    return Ok(());
-                }
-                known => known,
-            },
-        };
-        if self.order.as_ref().is_some_and(|order| order.lines.len() >= LINES_MAX) {
-            self.refuse(place, Issue::row(DropReason::BasketTooLarge));
+        let (Some(bought), Some(number)) = (bought, number) else {
+            self.refuse(place, Issue::row(DropReason::UnknownMember));
             return Ok(());
-        }
+        };
         let named = line.department.is_some();
         let department = self.department(line.department.as_deref().unwrap_or("UNKNOWN"));
+        let details = line.details.map(|text| self.department(text));
         let (quantity, measured) = self.mapping.cleaning.pieces(&department, line.quantity);
-        let waiting = Waiting {
+        self.wait(Waiting {
             place,
             number,
-            buyer,
+            bought,
             at: line.at,
             named,
             quantity,
             measured,
             amount: line.amount,
             channel: line.channel,
+            coupon: line.coupon,
+            electronic_card: line.electronic_card,
+            details,
+            hour: line.hour,
             under_cost: line.under_cost,
+            unread: line.unread,
             print: print(line, &department, line.at),
             timeless: print(line, &department, Moment { day: 0, second: None }),
-            original: original.filter(|_| line.is_refund()),
             department,
-        };
-        let order = self.order.get_or_insert_with(|| Order { key, lines: Vec::new() });
-        order.lines.push(waiting);
+        })
+    }
+
+    /// Writes a chunk, if there is enough for one, before the line at `place`, unless that goes on with the basket of
+    /// the line before it.
+    fn make_room(&mut self, place: u64, basket: BasketKey) -> Result<(), ImportError> {
+        if self.last.replace(basket) == Some(basket) {
+            return Ok(());
+        }
+        let rows = self.rows.len().saturating_add(self.waiting_lines) as u64;
+        let bytes = self.bytes.saturating_add(self.waiting_bytes);
+        if rows >= self.facts.chunk_rows || bytes >= CHUNK_BYTES {
+            self.end_orders()?;
+            // all rows before this one are in baskets or in the report
+            self.import.place_done = self.import.place_done.max(place.saturating_sub(1));
+            self.commit()?;
+        }
         Ok(())
     }
 
-    /// Takes the lines that wait into their basket, unless the order came a moment ago.
-    fn end_order(&mut self) -> Result<(), ImportError> {
-        let Some(Order { key, lines }) = self.order.take() else { return Ok(()) };
+    /// Puts a line to its order. That of the buyer's basket before it has ended.
+    fn wait(&mut self, line: Waiting) -> Result<(), ImportError> {
+        let buyer = line.bought.buyer.as_ref().map(|member| member.id);
+        let key = line.bought.keys.own;
+        if self.waiting.get(&buyer).is_some_and(|order| order.key != key) {
+            self.end_order(buyer)?;
+        }
+        let mut bytes = line.bytes();
+        match self.waiting.get(&buyer) {
+            Some(order) if order.lines.len() >= LINES_MAX => {
+                self.refuse(line.place, Issue::row(DropReason::BasketTooLarge));
+                return Ok(());
+            }
+            Some(_) => {}
+            None => {
+                let stored = line.bought.keys().filter_map(|key| self.loaded.get(&key)?.as_ref());
+                bytes += stored.map(|stored| 64 * (1 + stored.now.lines.len())).sum::<usize>();
+            }
+        }
+        self.waiting_lines += 1;
+        self.waiting_bytes += bytes;
+        let fresh = || Order { key, lines: Vec::new(), bytes: 0 };
+        let order = self.waiting.entry(buyer).or_insert_with(fresh);
+        order.bytes += bytes;
+        order.lines.push(line);
+        Ok(())
+    }
+
+    /// Takes all lines that wait into their baskets, in the order of the file.
+    fn end_orders(&mut self) -> Result<(), ImportError> {
+        let lines = self.waiting.values().flat_map(|order| &order.lines);
+        let keys: Vec<BasketKey> = lines.flat_map(|line| line.bought.keys()).collect();
+        self.load(keys.into_iter())?;
+        let begun = self.waiting.iter().filter_map(|(buyer, order)| {
+            let first = order.lines.first()?;
+            Some((first.place, *buyer))
+        });
+        let mut begun: Vec<(u64, Option<MemberId>)> = begun.collect();
+        begun.sort_unstable();
+        for (_, buyer) in begun {
+            self.end_order(buyer)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the lines of a buyer that wait into their basket, unless the order came a moment ago.
+    fn end_order(&mut self, buyer: Option<MemberId>) -> Result<(), ImportError> {
+        let Some(Order { key, lines, bytes }) = self.waiting.remove(&buyer) else {
+            return Ok(());
+        };
+        self.waiting_lines = self.waiting_lines.saturating_sub(lines.len());
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
         let repeated = self.is_repeated(key, &lines);
         for line in lines {
             if self.is_done(line.place) {
@@ -277,10 +475,9 @@ impl<'a> Run<'a> {
                 self.refuse(line.place, Issue::row(DropReason::SameOrderTwice));
                 continue;
             }
-            let line = self.as_before_merge(key, line)?;
-            match self.take(key, &line)? {
+            match self.take(&line)? {
                 Err(reason) => self.refuse(line.place, Issue::row(reason)),
-                Ok(replaces) => self.keep(key, &line, replaces),
+                Ok(kept) => self.keep(&line, &kept),
             }
         }
         Ok(())
@@ -289,63 +486,84 @@ impl<'a> Run<'a> {
     fn is_repeated(&mut self, key: BasketKey, lines: &[Waiting]) -> bool {
         let within = self.mapping.cleaning.same_order_within_seconds;
         let Some(first) = lines.first().filter(|_| within > 0) else { return false };
-        let (Some((member, _)), Some(at)) = (first.buyer, first.at.local_seconds()) else {
+        let (Some(member), Some(at)) = (&first.bought.buyer, first.at.local_seconds()) else {
             return false;
         };
-        if lines.iter().any(|line| line.buyer != first.buyer) {
-            return false;
-        }
         // the same lines in any order, whenever they were
         let content = lines.iter().fold(0_i64, |sum, line| sum.wrapping_add(line.timeless));
-        self.orders.is_repeated(member, content, at, key, within)
+        self.orders.is_repeated(member.id, content, at, key, within)
     }
 
-    /// A line of a basket of somebody who was merged into the buyer meanwhile, or of a refund that
-    /// names one: it stays with the basket, so that both go back together when the merge is undone.
-    fn as_before_merge(
+    /// The basket that a buyer has under a number, if there is one, and whose it is: the buyer's, or of somebody who
+    /// was merged into the buyer meanwhile. Of several the one that has the line (its number and print), else the
+    /// first. Baskets of anybody else are as if they were not there.
+    fn find(
         &mut self,
-        key: BasketKey,
-        mut line: Waiting,
-    ) -> Result<Waiting, ImportError> {
-        for basket in [Some(key), line.original].into_iter().flatten() {
-            self.open_basket(basket)?;
-            let owner = self.open.get(&basket).and_then(|open| open.basket.member);
-            let (Some(owner), Some((buyer, _))) = (owner, line.buyer) else { continue };
-            if owner != buyer
-                && let Some((into, subject)) = self.vault.merged_into(owner)?
-                && into == buyer
-            {
-                line.buyer = Some((owner, subject.get()));
+        keys: &Keys,
+        buyer: Option<&Member>,
+        line: Option<(u32, i64)>,
+    ) -> Result<Option<(BasketKey, Owner)>, ImportError> {
+        let mut first = None;
+        for key in keys.all() {
+            let Some(basket) = self.known(key)? else { continue };
+            let has = line.is_none_or(|(number, print)| basket.has(number, print));
+            let member = basket.member;
+            let Some(owner) = self.as_theirs(member, buyer)? else { continue };
+            if has {
+                return Ok(Some((key, owner)));
             }
+            first = first.or(Some((key, owner)));
         }
-        Ok(line)
+        Ok(first)
     }
 
-    /// Takes a line into its basket: gives the fact that it replaces, if any, or says why not.
-    fn take(
-        &mut self,
-        key: BasketKey,
-        line: &Waiting,
-    ) -> Result<Result<Option<i64>, DropReason>, ImportError> {
-        let member = line.buyer.map(|(id, _)| id);
-        if let Some(original) = line.original {
-            self.open_basket(original)?;
-            let others = self.open.get(&original).is_some_and(|open| open.basket.member != member);
-            if others {
-                return Ok(Err(DropReason::OthersBasket));
+    /// The owner of a basket, if that is the buyer or was merged into the buyer.
+    fn as_theirs(
+        &self,
+        member: Option<MemberId>,
+        buyer: Option<&Member>,
+    ) -> Result<Option<Owner>, ImportError> {
+        Ok(match (member, buyer) {
+            (None, None) => Some(None),
+            (Some(member), Some(buyer)) if member == buyer.id => {
+                Some(Some((buyer.id, buyer.subject)))
             }
-        }
-        let lowers = line.original.filter(|original| self.open.contains_key(original));
-        let fact = i64::from(self.next_file) * FILE_ROWS_MAX
-            + i64::try_from(self.rows.len()).unwrap_or(FILE_ROWS_MAX);
+            (Some(member), Some(buyer)) if !buyer.merged.is_empty() => {
+                let into = self.vault.merged_into(member)?;
+                let into = into.filter(|(into, _)| *into == buyer.id);
+                into.map(|(_, subject)| Some((member, subject.get())))
+            }
+            _ => None,
+        })
+    }
+
+    /// Takes a line into its basket, or says why not.
+    fn take(&mut self, line: &Waiting) -> Result<Result<Kept, DropReason>, ImportError> {
+        let bought = &line.bought;
+        let buyer = bought.buyer.as_ref();
+        let found = self.find(&bought.keys, buyer, Some((line.number, line.print)))?;
+        let lowers = match &bought.original {
+            Some(original) => self.find(original, buyer, None)?,
+            None => None,
+        };
+        let (key, owner) = match (found, lowers) {
+            (Some(found), _) => found,
+            // a refund of what somebody bought who was merged into the buyer since: both go back together when the
+            // merge is undone
+            (None, Some((_, owner))) => (bought.key_of(owner), owner),
+            (None, None) => (bought.keys.own, bought.owner()),
+        };
+        let fact = self.next_fact();
         self.open_basket(key)?;
         let open = self.open.entry(key).or_insert_with(|| {
+            let member = owner.map(|(member, _)| member);
             let mut basket = Basket::new(member, line.at.day, line.channel);
-            basket.lowers = lowers.filter(|original| *original != key);
+            basket.hour = line.hour;
+            basket.lowers = lowers.map(|(original, _)| original).filter(|it| *it != key);
             Open { before: None, counted: Fen::ZERO, sum: 0, basket, changed: false }
         });
-        if open.basket.member != member {
-            return Ok(Err(DropReason::OthersBasket));
+        if open.basket.member != owner.map(|(member, _)| member) {
+            return Err(ImportError::Damaged { what: "basket" });
         }
         let new = NewLine {
             number: line.number,
@@ -353,6 +571,8 @@ impl<'a> Run<'a> {
             fen: line.amount.get(),
             department: &line.department,
             print: line.print,
+            // a file that is read once more has nothing newer than what was read since
+            corrects: self.import.again.is_none(),
         };
         let replaces = match open.basket.take(&new, self.first_fact) {
             Taken::New => None,
@@ -362,11 +582,24 @@ impl<'a> Run<'a> {
             Taken::TooLarge => return Ok(Err(DropReason::BasketTooLarge)),
         };
         open.changed = true;
-        self.bytes += 128 + line.department.len();
-        Ok(Ok(replaces))
+        let lowered = open.basket.lowers;
+        self.bytes += line.bytes();
+        if let Some(original) = lowered {
+            // it changes with this one
+            self.open_basket(original)?;
+        }
+        let alone = bought.original.is_some() && lowers.is_none();
+        Ok(Ok(Kept { basket: key, owner, replaces, alone }))
     }
 
-    fn keep(&mut self, key: BasketKey, line: &Waiting, replaces: Option<i64>) {
+    /// The number of the next row.
+    fn next_fact(&self) -> i64 {
+        i64::from(self.next_file) * FILE_ROWS_MAX
+            + i64::try_from(self.rows.len()).unwrap_or(FILE_ROWS_MAX)
+    }
+
+    fn keep(&mut self, line: &Waiting, kept: &Kept) {
+        let fact = self.next_fact();
         let report = &mut self.import.report;
         let mut adjusted = |what| *report.adjusted.entry(what).or_default() += 1;
         if line.measured {
@@ -378,9 +611,15 @@ impl<'a> Run<'a> {
         if line.under_cost {
             adjusted(Adjustment::UnderCost);
         }
-        if let Some(fact) = replaces {
+        if line.unread {
+            adjusted(Adjustment::IdentifierNotRead);
+        }
+        if let Some(fact) = kept.replaces {
             adjusted(Adjustment::Corrected);
             self.removed.push(fact);
+        }
+        if kept.alone {
+            adjusted(Adjustment::RefundAlone);
         }
         let refund = line.amount < Fen::ZERO || line.quantity < 0;
         if refund {
@@ -389,19 +628,21 @@ impl<'a> Run<'a> {
         report.rows_read += 1;
         report.rows_kept += 1;
         report.refund_rows += u64::from(refund);
-        report.guest_rows += u64::from(line.buyer.is_none());
+        report.guest_rows += u64::from(kept.owner.is_none());
         report.amount_fen = report.amount_fen.saturating_add(line.amount.get());
-        let fact = i64::from(self.next_file) * FILE_ROWS_MAX
-            + i64::try_from(self.rows.len()).unwrap_or(FILE_ROWS_MAX);
         self.rows.push(&Row {
-            member: line.buyer.map(|(_, subject)| subject),
+            member: kept.owner.map(|(_, subject)| subject),
             day: line.at.day,
             department: &line.department,
-            basket: key.fact_number(),
+            basket: kept.basket.fact_number(),
             quantity: line.quantity,
             amount_fen: line.amount.get(),
             channel: Some(line.channel.name()),
             fact: Some(fact),
+            coupon_fen: line.coupon.map(Fen::get),
+            electronic_card: line.electronic_card,
+            details: line.details.map(|text| &**text),
+            hour: line.hour.map(i64::from),
         });
     }
 
@@ -489,18 +730,28 @@ impl<'a> Run<'a> {
             Some(now.clone())
         };
         self.bytes += 64 * (1 + now.lines.len());
-        let open =
-            Open { before, counted: now.counted()?, sum: now.sum(), basket: now, changed: false };
+        let (counted, sum) = (now.counted()?, now.sum());
+        let open = Open { before, counted, sum, basket: now, changed: false };
         self.open.insert(key, open);
         Ok(())
     }
 
+    /// A basket that is there, as it is now.
+    fn known(&mut self, key: BasketKey) -> Result<Option<&Basket>, ImportError> {
+        if !self.open.contains_key(&key) && !self.loaded.contains_key(&key) {
+            self.load(std::iter::once(key))?;
+        }
+        if let Some(open) = self.open.get(&key) {
+            return Ok(Some(&open.basket));
+        }
+        Ok(self.loaded.get(&key).and_then(Option::as_ref).map(|stored| &stored.now))
+    }
+
     /// Reads the baskets that are neither open nor read.
     fn load(&mut self, keys: impl Iterator<Item = BasketKey>) -> Result<(), ImportError> {
-        let keys: BTreeSet<BasketKey> = keys.filter(|key| !self.open.contains_key(key)).collect();
-        if keys.len() > 1 {
-            self.loaded.clear();
-        }
+        let unread =
+            |key: &BasketKey| !self.open.contains_key(key) && !self.loaded.contains_key(key);
+        let keys: BTreeSet<BasketKey> = keys.filter(unread).collect();
         let keys: Vec<BasketKey> = keys.into_iter().collect();
         for keys in keys.chunks(BASKETS_AT_ONCE) {
             let found = self.facts.catalogue().baskets(keys)?;
@@ -509,25 +760,22 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn member(&mut self, card: &CardNumber) -> Result<Buyer, ImportError> {
-        if let Some(known) = self.cards.get(card.expose()) {
-            return Ok(*known);
-        }
-        let found = match self.vault.by_card(card)? {
-            // erased between the one and the other
-            Some(id) => match self.vault.subject(id) {
-                Err(VaultError::UnknownMember) => None,
-                subject => Some((id, subject?.get())),
-            },
-            None => None,
+    /// Who bought a line, and where its basket may be; none when no member has the card.
+    fn bought(&mut self, line: &Line<'_>) -> Result<Option<Bought>, ImportError> {
+        let found = match (&line.card, line.identifiers.as_slice()) {
+            (None, []) => Some(None),
+            (Some(card), []) => self.member(card)?.map(Some),
+            (card, identifiers) => self.sighted(card.as_ref(), identifiers)?.map(Some),
         };
-        if self.cards.len() >= CARDS_MAX {
-            self.cards.clear();
-        }
-        self.cards.insert(card.expose().to_owned(), found);
-        Ok(found)
+        let Some(buyer) = found else { return Ok(None) };
+        let keys = self.keys(line.basket, buyer.as_ref())?;
+        let original = line.original.filter(|_| line.is_refund());
+        let original = original.map(|number| Keys::of(self.vault, number, buyer.as_ref()));
+        let original = original.transpose()?;
+        Ok(Some(Bought { buyer, keys, original }))
     }
 
+    /// A name that many lines have, once in memory: of a department, a store or the like.
     fn department(&mut self, name: &str) -> Arc<str> {
         if let Some(known) = self.departments.get(name) {
             return Arc::clone(known);
@@ -540,17 +788,15 @@ impl<'a> Run<'a> {
         name
     }
 
-    fn basket_key(&mut self, number: &str) -> BasketKey {
-        match &self.last_basket {
+    fn keys(&mut self, number: &str, buyer: Option<&Member>) -> Result<Keys, VaultError> {
+        let whose = buyer.map(|member| member.id);
+        match &self.last_keys {
             // lines of a basket mostly follow each other
-            Some((last, key)) if last == number => *key,
+            Some((last, of, keys)) if last == number && *of == whose => Ok(keys.clone()),
             _ => {
-                let hash = self.vault.blind(BlindIndex::Basket, number.as_bytes());
-                let mut bytes = [0; 16];
-                bytes.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-                let key = BasketKey::from_bytes(bytes);
-                self.last_basket = Some((number.to_owned(), key));
-                key
+                let keys = Keys::of(self.vault, number, buyer)?;
+                self.last_keys = Some((number.to_owned(), whose, keys.clone()));
+                Ok(keys)
             }
         }
     }
@@ -575,5 +821,6 @@ fn change(
         day: basket.day,
         channel: basket.channel,
         departments: basket.departments.clone(),
+        hour: basket.hour,
     }
 }

@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use super::core::Turn;
 use super::{Runtime, answer, now};
-use crate::cleanroom::exact::{self, ExactJob};
+use crate::cleanroom::exact::{self, ExactJob, PeriodJob};
 use crate::cleanroom::policy::PolicyFile;
 use crate::cleanroom::{templates, views};
 use crate::service::*;
-
-/// Most answers of one page.
-const PAGE_MAX: u32 = 1000;
 
 impl Runtime {
     pub(super) fn clean_room_command(&mut self, command: CleanRoomCommand, turn: &mut Turn) {
@@ -30,13 +27,22 @@ impl Runtime {
                 found.iter().for_each(|view| self.events.follow(view));
                 answer(turn, reply, found);
             }
-            CleanRoomCommand::Queries { limit, reply } => {
-                let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
-                let found = self.clean_room().map(|room| room.queries(limit, now()));
+            CleanRoomCommand::QueryRows { id, from, most, reply } => {
+                let number = |rows: u32| usize::try_from(rows).unwrap_or(usize::MAX);
+                let rows = views::Rows { from: number(from), most: number(most) };
+                let found = self.clean_room().and_then(|room| room.query_rows(&id, rows, now()));
+                found.iter().for_each(|view| self.events.follow(view));
                 answer(turn, reply, found);
             }
-            CleanRoomCommand::Budgets { year, reply } => {
-                let budgets = self.clean_room().map(|room| room.budgets(year, now()));
+            CleanRoomCommand::Queries { before, limit, reply } => {
+                let limit = page_length(limit);
+                let room = self.clean_room();
+                let found = room.and_then(|room| room.queries_page(before.as_ref(), limit, now()));
+                answer(turn, reply, found);
+            }
+            CleanRoomCommand::Budgets { year, after, reply } => {
+                let room = self.clean_room();
+                let budgets = room.and_then(|room| room.budgets(year, after.as_deref(), now()));
                 answer(turn, reply, budgets);
             }
             CleanRoomCommand::Datasets { reply } => {
@@ -53,6 +59,15 @@ impl Runtime {
             CleanRoomCommand::Figures { template, parameters, reply } => {
                 match self.figures_job(&template, parameters) {
                     Ok(job) => self.read_figures(job, reply),
+                    Err(error) => answer(turn, reply, Err(error)),
+                }
+            }
+            CleanRoomCommand::PeriodFigures { request, reply } => {
+                match self.clean_room().and_then(|room| room.readable(now())) {
+                    Ok((snapshot, not_before)) => {
+                        let job = PeriodJob { request, snapshot, not_before };
+                        self.read_period(job, reply);
+                    }
                     Err(error) => answer(turn, reply, Err(error)),
                 }
             }
@@ -97,12 +112,14 @@ impl Runtime {
         let filled = templates::filled(&template, room.contract(), Some(Scope::Local), parameters)?;
         let bound = privacy::sql::bind(room.contract(), &filled.sql);
         let bound = bound.map_err(|refusal| views::refusal(&refusal))?;
+        let read = bound.tables(room.contract()).map(|table| table.name().to_owned());
+        let read: Vec<String> = read.collect();
+        room.check_kept_exactly(&read, &filled.sql)?;
         let (snapshot, not_before) = room.readable(now())?;
-        let tables = room.contract().tables().iter().map(|table| table.name().to_owned());
         Ok(ExactJob {
             template: template.id,
             sql: filled.sql,
-            tables: tables.collect(),
+            tables: read,
             keys: u32::try_from(bound.keys_shown()).unwrap_or(u32::MAX),
             snapshot,
             not_before,
@@ -114,6 +131,24 @@ impl Runtime {
         let (facts, vault) = (Arc::clone(&self.facts), Arc::clone(&self.core.vault));
         tokio::spawn(async move {
             let read = exact::read(job, facts, vault).await.map_err(|_| views::internal());
+            // whoever asked may be gone
+            let _ = reply.send(read);
+        });
+    }
+
+    fn read_period(&self, job: PeriodJob, reply: Reply<PeriodFiguresView>) {
+        let (facts, vault) = (Arc::clone(&self.facts), Arc::clone(&self.core.vault));
+        tokio::spawn(async move {
+            let read = exact::read_period(job, facts, vault).await.map_err(|_| {
+                // the engine has a cap on memory and time, which a long period of many members may reach
+                ServiceError::new(
+                    ErrorKind::Unavailable,
+                    "figures_unreadable",
+                    "the figures could not be read",
+                    "choose a shorter period; if that does not help, let the operator look at the log",
+                )
+                .in_chinese("无法读取数据", "请缩短期间；仍不行请联系运维查看日志")
+            });
             // whoever asked may be gone
             let _ = reply.send(read);
         });

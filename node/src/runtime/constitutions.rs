@@ -11,15 +11,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use alliance_config::{Constitution, Host};
+use privacy::CalendarYear;
 use protocol::epochs::Constitutions;
 use protocol::ids::{BrandId, ConstitutionHash};
 use protocol::ledger::{Ledger, log_verifier, witness_verifier};
 use protocol::log::note::VerifierKey;
+use protocol::time::Timestamp;
 use tokio::task::AbortHandle;
 
 use super::core::{Turn, internal};
 use super::start::StartError;
 use super::{BrandNames, Runtime};
+use crate::cleanroom::FormerContract;
 use crate::config::DataDirectory;
 use crate::constitutions::Known;
 use crate::keys::OwnKeys;
@@ -168,10 +171,15 @@ impl Runtime {
     /// The own log is under another constitution.
     fn go_by(&mut self, now: Constitution) {
         tracing::info!(epoch = %now.ledger().epoch(), "the own log is under another constitution");
+        self.core.calendar = now.cut_offs().cloned();
         self.sealing.zone = now.clearing_zone().clone();
         self.sealing.months = now.payload_retention_months();
         let followed = match (&mut self.room, now.clean_room()) {
-            (Some(room), Some(clean_room)) => Some(room.follow(&now, clean_room)),
+            (Some(room), Some(clean_room)) => {
+                let (known, ledger) = (&self.following.known, &self.core.ledger);
+                let former = former_contracts(known, ledger, &now);
+                Some(room.follow(&now, clean_room, &former))
+            }
             _ => None,
         };
         match followed {
@@ -196,6 +204,52 @@ pub(super) fn under_of<'a>(known: &'a Known, ledger: &'a Ledger) -> Option<&'a C
     let own = ledger.constitution().epoch();
     let until = known.of_chain(ledger.constitutions()).filter(|it| it.ledger().epoch() <= own);
     until.filter(|it| it.ledger().brand(ledger.me()).is_some()).max_by_key(|it| it.ledger().epoch())
+}
+
+/// The contracts of before a constitution, with the calendar years in which they were in force. One ends when the
+/// constitution after it takes effect; where this brand does not know when that was, having joined later, when it
+/// says that it may at the earliest.
+pub(super) fn former_contracts(
+    known: &Known,
+    ledger: &Ledger,
+    present: &Constitution,
+) -> Vec<FormerContract> {
+    let effects: BTreeMap<ConstitutionHash, Timestamp> = ledger
+        .progress()
+        .into_iter()
+        .filter_map(|it| Some((it.draft.constitution, it.effect?)))
+        .collect();
+    let effect = |of: &Constitution| {
+        let stated = of.ledger().succession().effective;
+        effects.get(&of.hash()).copied().unwrap_or(stated)
+    };
+    let until = present.ledger().epoch();
+    let mut chain: Vec<&Constitution> =
+        known.of_chain(ledger.constitutions()).filter(|it| it.ledger().epoch() <= until).collect();
+    chain.reverse();
+    let pairs = chain.iter().zip(chain.iter().skip(1));
+    let former = pairs.filter_map(|(one, next)| {
+        let contract = one.clean_room()?.contract().clone();
+        let zone = one.clearing_zone();
+        Some(FormerContract {
+            contract,
+            from: year(effect(one), zone),
+            until: year(before(effect(next)), zone),
+            brands: one.profiles().map(|(brand, _)| brand).collect(),
+        })
+    });
+    former.collect()
+}
+
+/// The last moment before one: what takes effect with a new year leaves the one before to the old.
+const fn before(time: Timestamp) -> Timestamp {
+    Timestamp::from_unix_ms(time.unix_ms().saturating_sub(1))
+}
+
+fn year(time: Timestamp, zone: &jiff::tz::TimeZone) -> CalendarYear {
+    let ms = i64::try_from(time.unix_ms()).unwrap_or(i64::MAX);
+    let instant = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
+    CalendarYear(u16::try_from(instant.to_zoned(zone.clone()).year()).unwrap_or_default())
 }
 
 /// The newest constitution of a chain that names a brand.

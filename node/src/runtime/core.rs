@@ -4,12 +4,14 @@
 //! [`Turn`] what it says, in its order. Decides nothing about validity (that is `protocol`'s) and
 //! nothing about members (the vault's); ties them.
 
+pub(super) mod campaigns;
 pub(super) mod desk;
 mod disputes;
 mod operations;
 mod partners;
 mod payments;
 pub mod programme;
+mod programme_export;
 mod programme_service;
 mod programme_staff;
 mod returns;
@@ -18,7 +20,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ::programme::Programme;
+use alliance_config::CutOffs;
 use protocol::amount::{Rate, Value};
+use protocol::epochs::LogHead;
 use protocol::epochs::adoption::Stance;
 use protocol::exchange::{Payload, Return, ReturnReason};
 use protocol::ids::{BrandId, ConstitutionHash, HeaderHash, Height, LeafIndex};
@@ -26,6 +30,7 @@ use protocol::ledger::{Archive, Context, Ledger, PeerFault, StanceError};
 use protocol::log::block::{BlockReference, Header, PublicEntry};
 use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::log::dispute::DisputeOpened;
+use protocol::log::merkle::leaf_hash;
 use protocol::log::note::VerifierKey;
 use protocol::log::tlog_witness::ForeignLogs;
 use protocol::recovery::held::{HeldBlock, Holdings};
@@ -38,12 +43,14 @@ use protocol::witness::rules::{exact_exposure, public_exposure};
 use protocol::witness::state::{FinalBlock, Outbox};
 use protocol::witness::statement::UnverifiedCertificate;
 use protocol::witness::writer::{Entropy, SubmitError};
+use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 pub use operations::{cold_error, exchange_id, internal, vault_error};
 
 pub(super) use self::operations::submit_error;
 
+use super::applications::Applications;
 use super::clearing::{Clearing, PaymentStep};
 use super::disputes::Disputes;
 use super::published::{PublishError, PublishedLog};
@@ -93,7 +100,7 @@ pub struct Turn {
     pub final_after: Vec<Milliseconds>,
     /// What the clean room reads once the records are durable.
     pub reads: Vec<ReadJob>,
-    /// What members gained by purchases, for who watches for the unusual.
+    /// What members gained, by purchases or otherwise, for who watches for the unusual.
     pub gained: Vec<(MemberId, u64)>,
 }
 
@@ -114,6 +121,17 @@ impl Turn {
         let ledger = self.out.records.drain(..);
         self.records.extend(ledger.map(|record| Recorded::Ledger(Box::new(record))));
     }
+}
+
+/// Which turn builds the next own block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Building {
+    /// Any, at its end.
+    Any,
+    /// None before it is said that the last one is final.
+    Later,
+    /// The next.
+    Due,
 }
 
 /// A header with its id.
@@ -137,12 +155,18 @@ pub struct Core {
     pub points: PointsLedger,
     /// The points programme; it has rules from the first turn on.
     pub programme: Programme,
+    // by what coupons of one moment are told apart in a list without their codes
+    coupon_marks: hmac::Key,
     /// The rules it begins with, until the brand takes its own.
     pub first_rules: ::programme::Rules,
     // whether anything earned before there was a programme: then its key is looked for
     has_earned_before: bool,
+    // the member last looked at for whether the consent to take part is in force
+    looked_at: Option<::programme::Account>,
     // pieces of its snapshot, until the last has come
     programme_pieces: Vec<u8>,
+    // up to which notice it was told that some are lost, and how many these are
+    notices_lost: (u64, u64),
     /// Members.
     pub vault: Arc<Vault>,
     /// What may be looked up: keys of what has earned.
@@ -153,6 +177,10 @@ pub struct Core {
     pub fragments: Option<FragmentArchive>,
     /// Closings and statements.
     pub clearing: Clearing,
+    /// When this brand closes by itself: the calendar of the constitution that its log is under.
+    pub calendar: Option<CutOffs>,
+    // the time of the own log's first block, once it is known
+    begun: Option<Timestamp>,
     /// What was found wanting in certified blocks, here and elsewhere.
     pub disputes: Disputes,
     /// Foreign logs that this node witnesses.
@@ -163,7 +191,7 @@ pub struct Core {
     /// from both.
     pub joint: Vec<Vec<u8>>,
     /// See there.
-    pub applications: Vec<Arc<CertifiedApplication>>,
+    pub applications: Applications,
     /// The latest headers of every log.
     pub headers: BTreeMap<BrandId, SharedMap<Height, KnownHeader>>,
     /// What needs an operator's eye.
@@ -180,6 +208,9 @@ pub struct Core {
     pub(in crate::runtime) kept: desk::Kept,
     // final blocks that the journal has and no Applied record followed
     unapplied: BTreeMap<(BrandId, Height), FinalBlock>,
+    /// Whether it is said that an own block is final before the next one is built: see [`Core::final_is_said`].
+    pub builds_apart: bool,
+    building: Building,
     // exchanges of members that have become final since the start: they do in the order they came
     stood: u64,
     // what went wrong in this turn so that nothing of it may be recorded or said
@@ -205,8 +236,9 @@ pub enum TurnError {
     /// The store failed: nobody can say whether a purchase has earned before.
     #[error("the store cannot say what has earned")]
     Store(#[from] StoreError),
-    /// The vault's store failed: what others sent would go back for a reason that is none.
-    #[error("the vault cannot say whom another brand's block is about")]
+    /// The vault's store failed: what others sent would go back for a reason that is none, and offers would
+    /// be made, or not made, to members without knowing what they agreed to.
+    #[error("the vault cannot say whom something is about, or what that member has agreed to")]
     Vault(#[from] VaultError),
     /// What this node has promised to keep of others' logs cannot be kept.
     #[error(transparent)]
@@ -242,34 +274,64 @@ macro_rules! context {
     };
 }
 
+/// Certified headers: the latest are in memory, those before them on the disk.
+struct Headers<'a> {
+    latest: &'a BTreeMap<BrandId, SharedMap<Height, KnownHeader>>,
+    published: &'a PublishedLog,
+    fragments: Option<&'a FragmentArchive>,
+    me: BrandId,
+}
+
+impl Headers<'_> {
+    fn at(&self, log: BrandId, height: Height) -> Option<KnownHeader> {
+        if let Some(known) = self.latest.get(&log).and_then(|known| known.get(&height)) {
+            return Some(known.clone());
+        }
+        if log == self.me {
+            return self.published.header(height).map(|header| (header.to_leaf().1, header));
+        }
+        let held = self.fragments?.held(log, height)?;
+        let header = Header::from_bytes(&held.header).ok()?;
+        let is_it = (header.log, header.height) == (log, height);
+        is_it.then(|| (leaf_hash(&held.header).of_header(), header))
+    }
+}
+
 impl Core {
     /// The state before the journal is replayed.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When the brand's key cannot be used.
     pub fn new(
         ledger: Ledger,
         vault: Arc<Vault>,
         (store, cold): (Arc<dyn Store>, Cold),
         published: PublishedLog,
-    ) -> Self {
+    ) -> Result<Self, VaultError> {
         let me = ledger.me();
-        Self {
+        Ok(Self {
             ledger,
             book: Book::with(cold),
             points: PointsLedger::default(),
-            programme: programme::programme_of(&vault),
+            programme: programme::programme_of(&vault)?,
+            coupon_marks: programme::coupon_marks(&vault)?,
             first_rules: programme::first_rules(),
             has_earned_before: false,
+            looked_at: None,
             programme_pieces: Vec::new(),
+            notices_lost: (1, 0),
             vault,
             store,
             published,
             fragments: None,
             clearing: Clearing::new(me),
+            calendar: None,
+            begun: None,
             disputes: Disputes::default(),
             foreign: ForeignLogs::default(),
             outside: Vec::new(),
             joint: Vec::new(),
-            applications: Vec::new(),
+            applications: Applications::default(),
             headers: BTreeMap::new(),
             alerts: VecDeque::new(),
             to_state: Vec::new(),
@@ -279,9 +341,11 @@ impl Core {
             not_closed_out: BTreeSet::new(),
             kept: desk::Kept::default(),
             unapplied: BTreeMap::new(),
+            builds_apart: false,
+            building: Building::Any,
             stood: 0,
             failure: None,
-        }
+        })
     }
 
     /// This brand.
@@ -300,6 +364,21 @@ impl Core {
     #[must_use]
     pub const fn will_have_stood(&self) -> u64 {
         self.stood.saturating_add(self.book.counts().held)
+    }
+
+    /// It has been said that an own block is final. Where blocks are built apart, the next one is only now:
+    /// sealing it takes a while, and who waits for the last one, or credits it, need not wait for that, nor until
+    /// the next one is on the disk.
+    pub fn final_is_said(&mut self) {
+        if self.building == Building::Later {
+            self.building = Building::Due;
+        }
+    }
+
+    /// Whether a block is to be built that was put off. The next turn builds it, whatever it is about.
+    #[must_use]
+    pub fn has_to_build(&self) -> bool {
+        self.building == Building::Due
     }
 
     /// Why this turn must not be concluded, if so.
@@ -466,10 +545,14 @@ impl Core {
         self.close_due(now, turn);
     }
 
-    /// Deals with all that has become final and builds the next block, until nothing moves.
+    /// Deals with all that has become final and builds the next block, until nothing moves; or puts building off
+    /// ([`Self::final_is_said`]).
     ///
-    /// Called once at the end of a turn, so that what came together goes into one block.
+    /// Called at the end of a turn, so that what came together goes into one block.
     pub fn settle(&mut self, now: Timestamp, turn: &mut Turn) {
+        for record in turn.out.records.iter().filter(|it| matches!(it, Record::Headed(_))) {
+            self.note_block(record);
+        }
         loop {
             let heights: Vec<Height> =
                 turn.out.written.iter().map(|block| block.reference().height).collect();
@@ -497,10 +580,16 @@ impl Core {
             self.derive_statements(turn);
             self.enter_disputes(turn);
             self.end_partners(now, turn);
-            let before = turn.out.records.len();
-            let mut context = context!(self, now);
-            self.ledger.poll(&mut context, &mut turn.out);
-            self.note_built(before, turn);
+            if self.builds_apart && !turn.final_after.is_empty() {
+                self.building = Building::Later;
+            }
+            if self.building != Building::Later {
+                self.building = Building::Any;
+                let before = turn.out.records.len();
+                let mut context = context!(self, now);
+                self.ledger.poll(&mut context, &mut turn.out);
+                self.note_built(before, turn);
+            }
             for (to, payload) in std::mem::take(&mut turn.out.rejected) {
                 self.withdraw(Submission::Sealed(to, payload), now, turn);
             }
@@ -512,6 +601,14 @@ impl Core {
                     self.alert(format!(
                         "what this brand closes out of its dealings with {log} cannot stand: audit the logs / \
                          本品牌对 {log} 的了结条目不成立：请审计账本"
+                    ));
+                }
+                if let PublicEntry::Settled(it) | PublicEntry::SettlementConfirmed(it) = &entry {
+                    let (payer, payee, at) = (it.payer, it.payee, it.cut_off.unix_ms());
+                    self.alert(format!(
+                        "cut-off {at}: what was said of the payment of {payer} to {payee} is in no block, for one of them \
+                         has left: a constitution has to write it off / 清算截止 {at}：{payer} 向 {payee} 付款的登记未进入区块，\
+                         因一方已退出，须由章程核销"
                     ));
                 }
                 self.withdraw(Submission::Public(entry), now, turn);
@@ -538,7 +635,17 @@ impl Core {
         match record {
             Record::Built(block) => self.book.built(block),
             Record::Rebuilt(rebuilt) => self.book.rebuilt(&rebuilt.block),
+            Record::Headed(head) => self.note_head(head),
             _ => {}
+        }
+    }
+
+    /// The block with which a log begins for this brand, which joined with it: what closes it is checked by it.
+    fn note_head(&mut self, head: &LogHead) {
+        if let Ok(header) = Header::from_bytes(&head.entry.header) {
+            let id = leaf_hash(&head.entry.header).of_header();
+            self.clearing.begins(&header);
+            self.headers.entry(header.log).or_default().insert(header.height, (id, header));
         }
     }
 
@@ -686,7 +793,7 @@ impl Core {
         self.clearing.header(&block.header);
         if let Some(violation) = &block.unsound {
             let words = format!(
-                "log {log}, block {} is certified and breaks rule {}: more brands than may have failed or lied; audit the logs ({violation}) /                  {log} 的区块 {} 已认证但违反规则 {}：出错或作恶的品牌可能超过可容忍数，请审计账本",
+                "log {log}, block {} is certified and breaks rule {}: more brands than may have failed or lied; audit the logs ({violation}) / {log} 的区块 {} 已认证但违反规则 {}：出错或作恶的品牌可能超过可容忍数，请审计账本",
                 block.block.height,
                 violation.number(),
                 block.block.height,
@@ -699,24 +806,48 @@ impl Core {
         while known.len() > HEADERS_KEPT {
             known.pop_first();
         }
+        let mut closings = block.public.iter().filter_map(|(_, public)| match public {
+            PublicEntry::Closing(closing) => Some(closing),
+            _ => None,
+        });
+        // one a block counts: looking its block up may take a read of the disk
+        if let Some(closing) = closings.next() {
+            let past = Headers {
+                latest: &self.headers,
+                published: &self.published,
+                fragments: self.fragments.as_ref(),
+                me: self.ledger.me(),
+            };
+            let known = self.ledger.constitutions();
+            let at = |height| past.at(log, height);
+            if let Err(error) = self.clearing.closing(log, closing, known, at) {
+                let at = closing.cut_off.unix_ms();
+                self.alert(format!(
+                    "cut-off {at}: the closing of {log} does not stand ({error}) / {log} 在 {at} 的清算登记不成立"
+                ));
+            }
+        }
+        let mut ended = BTreeSet::new();
         for (index, public) in &block.public {
             if log == self.ledger.me() {
                 self.kept.written(*index, public);
             }
             match public {
-                PublicEntry::Closing(closing) => self.clearing.closing(log, closing, known),
                 PublicEntry::Statement(statement) => self.clearing.statement(log, statement),
                 PublicEntry::Settled(payment) => {
-                    self.clearing.payment(PaymentStep::Settled, payment);
+                    self.clearing.payment(log, PaymentStep::Settled, payment);
                 }
                 PublicEntry::SettlementConfirmed(payment) => {
-                    self.clearing.payment(PaymentStep::Confirmed, payment);
+                    self.clearing.payment(log, PaymentStep::Confirmed, payment);
                 }
-                PublicEntry::DisputeOpened(dispute) => self.disputes.certified(log, dispute),
+                PublicEntry::DisputeOpened(dispute) => self.dispute_opened(log, dispute),
                 PublicEntry::DisputeResolved(resolution) => {
                     self.disputes.resolution(log, resolution);
                 }
-                PublicEntry::ClosedOut(entry) => {
+                // who joined later has no state of a log that had ended, and counts what is closed out
+                PublicEntry::ClosedOut(entry)
+                    if self.ledger.constitutions().have(entry.log) && ended.insert(entry.log) =>
+                {
                     let by = (log, block.block.height);
                     self.clearing.closed_out(by, entry, self.ledger.constitutions());
                 }
@@ -726,9 +857,23 @@ impl Core {
         if let Some(dispute) = &block.dispute {
             self.disputes.found(dispute);
         }
-        let applications: Vec<_> = CertifiedApplication::of(block).collect();
-        self.applications.extend(applications.iter().cloned().map(Arc::new));
+        let applications = CertifiedApplication::of(block).filter(CertifiedApplication::reads);
+        let applications: Vec<_> = applications.collect();
+        applications.iter().cloned().for_each(|entry| self.applications.push(entry));
         applications
+    }
+
+    /// A certified dispute counts when it is about a block of another brand that there is, as far as is known
+    /// here: a log may be ahead of what has come of it.
+    fn dispute_opened(&mut self, accuser: BrandId, dispute: &DisputeOpened) {
+        let log = dispute.log;
+        let Some(witness) = self.ledger.witness(log).filter(|_| log != accuser) else { return };
+        let is_ahead = log == self.me() && dispute.height > witness.tip().height;
+        let known = self.headers.get(&log).and_then(|known| known.get(&dispute.height));
+        let is_another = known.is_some_and(|(id, _)| *id != dispute.block);
+        if dispute.height.get() > 0 && !is_ahead && !is_another {
+            self.disputes.certified(accuser, dispute);
+        }
     }
 
     /// Whether every final block of another log is dealt with.
@@ -819,7 +964,7 @@ impl Core {
                     let (leaf, member) = (*leaf, standing.member);
                     credits.push(Credit { leaf, member, points: exchange.received });
                 }
-                Err(error @ VaultError::Store(_)) => {
+                Err(error) if error.is_outage() => {
                     self.failure = Some(error.into());
                     return;
                 }
@@ -850,16 +995,16 @@ impl Core {
         now: Timestamp,
     ) -> Result<Option<Credit>, NotCredited> {
         use NotCredited::{Back, Failed};
-        let closed = |error| match error {
-            VaultError::Store(_) => Failed(error),
-            _ => Back(ReturnReason::AccountClosed),
+        let closed = |error: VaultError| match error.is_outage() {
+            true => Failed(error),
+            false => Back(ReturnReason::AccountClosed),
         };
         match payload {
             Payload::Link(link) => {
                 let code: LinkCode = link.code.parse().map_err(|_| Back(ReturnReason::LinkCode))?;
                 self.vault.accept_link(&code, from, link.handle, now).map(|_| None).map_err(
                     |error| match error {
-                        LinkError::Vault(error @ VaultError::Store(_)) => Failed(error),
+                        LinkError::Vault(error) if error.is_outage() => Failed(error),
                         _ => Back(ReturnReason::LinkCode),
                     },
                 )
@@ -898,7 +1043,7 @@ impl Core {
             };
             match done {
                 // a replay does not answer again: without this the answer would be lost
-                Err(error @ VaultError::Store(_)) => self.failure = Some(error.into()),
+                Err(error) if error.is_outage() => self.failure = Some(error.into()),
                 Err(error) => self.alert(format!("a link's answer could not be entered: {error}")),
                 Ok(()) => {}
             }
@@ -1000,8 +1145,7 @@ impl Core {
         let waits =
             |known: &Submission| matches!(known, Submission::Public(known) if known == entry);
         let open = self.ledger.writer().open_block();
-        self.book.waiting().any(waits)
-            || open.is_some_and(|block| block.submissions().0.contains(entry))
+        self.book.waiting().any(waits) || open.is_some_and(|block| block.public().contains(entry))
     }
 
     /// Time of the last certified block of every log.
@@ -1031,54 +1175,118 @@ impl Core {
                 "close after the cut-off; blocks may still be written before it",
             ));
         }
-        let new = self.clearing.request(cut_off);
         if self.clearing.has_closed(cut_off) {
             return Ok(());
         }
-        // a block that is open now may still count before the cut-off: it must be decided first; and a
-        // restored node may not have its last blocks back yet
-        if !self.ledger.may_apply() || self.ledger.writer().has_open_block_until(cut_off) {
+        if let Some(last) = self.clearing.last_closed().filter(|last| cut_off < *last) {
+            return Err(ServiceError::new(
+                ErrorKind::Refused,
+                "cut_off_superseded",
+                format!("this brand has closed the later cut-off {}", last.unix_ms()),
+                "the later statement counts everything before it as well: pay by that one",
+            ));
+        }
+        if self.clearing.has_many_requests() {
+            return Err(ServiceError::new(
+                ErrorKind::Unavailable,
+                "cut_offs_waiting",
+                "many cut-offs wait to be closed already",
+                "repeat it when blocks are certified again",
+            ));
+        }
+        let new = self.clearing.request(cut_off);
+        if !self.may_close(cut_off, turn) {
             if new {
                 self.enter(NodeRecord::CloseRequested(cut_off), turn);
             }
             return Ok(());
         }
+        let closed = self.enter_closing(cut_off, turn);
+        if closed.is_err() {
+            self.clearing.cannot_close(cut_off);
+        }
+        closed
+    }
+
+    /// Whether the own closing of a cut-off can be made now.
+    fn may_close(&self, cut_off: Timestamp, turn: &Turn) -> bool {
+        // a block that became final in this turn is open no more and not among the headers yet
+        let own = |block: &FinalBlock| block.block.log == self.me();
+        if !turn.out.written.is_empty() || turn.out.finals.iter().any(own) {
+            return false;
+        }
+        let is_closing = |entry: &PublicEntry| matches!(entry, PublicEntry::Closing(_));
+        let waits = |it: &Submission| matches!(it, Submission::Public(entry) if is_closing(entry));
+        let open = self.ledger.writer().open_block();
+        // a block that is open now may still count before the cut-off: it must be decided first; and a
+        // restored node may not have its last blocks back yet. Of two closings the first is to be final first
+        self.ledger.may_apply()
+            && !self.ledger.writer().has_open_block_until(cut_off)
+            && !self.book.waiting().any(waits)
+            && !open.is_some_and(|block| block.public().iter().any(is_closing))
+    }
+
+    /// Enters this brand's closing for a cut-off.
+    fn enter_closing(&mut self, cut_off: Timestamp, turn: &mut Turn) -> Result<(), ServiceError> {
         let too_old = || {
             ServiceError::new(
                 ErrorKind::Refused,
                 "cut_off_too_old",
-                "the blocks around this cut-off are not at hand any more",
+                "the blocks around this cut-off are not at hand any more, or their sealing key was destroyed",
                 "choose a later cut-off",
             )
         };
         let own = self.headers.get(&self.me());
-        let last = Clearing::last_block(cut_off, own).map_err(|_| too_old())?;
-        let contents = match last {
+        let earlier = |height| self.published.header(height).map(|it| (it.to_leaf().1, it));
+        let last = Clearing::last_block(cut_off, own, earlier).map_err(|_| too_old())?;
+        let contents = match &last {
             Some((_, header)) => self.published.contents(header.height).ok_or_else(too_old)?,
             None => Vec::new(),
         };
-        let last = last.map(|(id, header)| (header, *id));
-        let closing = self.ledger.close(cut_off, last, &contents).map_err(|_| internal())?;
+        let last = last.as_ref().map(|(id, header)| (header, *id));
+        let mut closing = self.ledger.close(cut_off, last, &contents).map_err(|_| too_old())?;
+        let closed = last.map(|(header, _)| header);
+        let (me, constitutions) = (self.me(), self.ledger.constitutions());
+        let absent = self.clearing.absent();
+        let is_too_much = absent.is_too_much_to_say(me, closed, constitutions);
+        closing.closed_out = absent.say_again(me, closed, constitutions);
+        if is_too_much {
+            self.alert(
+                "more logs have ended than a closing says again: brands that joined since have no statement / \
+                 已结束的账本超过结算声明可重述的数量：此后加入的品牌得不到结算单"
+                    .to_owned(),
+            );
+        }
         let submission = Submission::Public(PublicEntry::Closing(closing));
         self.submit(submission, turn).map_err(submit_error)
     }
 
-    /// Closes where another brand has closed: a cut-off is the alliance's.
+    /// Closes what is due: see [`Clearing::due`].
     fn close_due(&mut self, now: Timestamp, turn: &mut Turn) {
-        for cut_off in self.clearing.due(now) {
-            if let Err(error) = self.close(cut_off, now, turn) {
-                self.alert(format!("cut-off {}: {error}", cut_off.unix_ms()));
-            }
+        if self.ledger.is_closed(self.me()) || self.ledger.is_frozen(self.me()) {
+            return;
+        }
+        if self.begun.is_none() && self.calendar.is_some() {
+            self.begun = self.published.header(Height::new(1)).map(|header| header.time);
+        }
+        let due = self.clearing.due(now, self.calendar.as_ref(), self.begun);
+        if let Some(cut_off) = due.filter(|cut_off| self.may_close(*cut_off, turn))
+            && let Err(error) = self.enter_closing(cut_off, turn)
+        {
+            self.clearing.cannot_close(cut_off);
+            self.alert(format!("cut-off {}: {error}", cut_off.unix_ms()));
         }
     }
 
     fn derive_statements(&mut self, turn: &mut Turn) {
-        for entry in self.clearing.derive(self.ledger.constitutions()) {
+        let Some(entries) = self.clearing.derive(self.ledger.constitutions()) else { return };
+        for entry in entries {
             let submission = Submission::Public(PublicEntry::Statement(entry));
             if let Err(error) = self.submit(submission, turn) {
                 self.alert(error.to_string());
             }
         }
+        self.clearing.note_change();
         // told again it changes nothing
         self.ledger.discharge(self.clearing.discharges());
         for fault in self.clearing.faults() {
@@ -1100,12 +1308,13 @@ impl Core {
         }
     }
 
-    /// What an operator has to look at as long as it is so: disputes on record, brands that do not
-    /// acknowledge what was said to them a day ago.
+    /// What an operator has to look at as long as it is so: disputes on record, payments of an agreed
+    /// statement, brands that do not acknowledge what was said to them a day ago.
     #[must_use]
     pub fn standing_alerts(&self, now: Timestamp) -> Vec<String> {
         let mut alerts = self.disputes.alerts(self.me());
         alerts.extend(self.partner_alerts(now));
+        alerts.extend(self.clearing.payment_alerts());
         for (other, since) in self.unacknowledged(now) {
             if self.has_ended(other) {
                 continue;
@@ -1136,6 +1345,18 @@ impl Core {
             });
             (other, since)
         })
+    }
+
+    /// The certified block of a log at a height, if it is here still.
+    #[must_use]
+    pub fn certified(&self, log: BrandId, height: Height) -> Option<KnownHeader> {
+        let past = Headers {
+            latest: &self.headers,
+            published: &self.published,
+            fragments: self.fragments.as_ref(),
+            me: self.ledger.me(),
+        };
+        past.at(log, height)
     }
 
     /// Brands whose logs said something to this node that cannot stand.

@@ -4,6 +4,9 @@
 //! What is found is entered in the own log once, with the evidence that lets everyone check it. From the
 //! block on nothing of that log is credited until both sides have entered the same resolution. Knows what
 //! is on record; what it means for points is the ledger's and the book's.
+//!
+//! Between two brands one dispute of a log is open at a time, and of those that have ended the last few are
+//! kept: whatever a brand writes, what is kept for it is a few entries a pair.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +16,11 @@ use protocol::log::dispute::DisputeOpened;
 use protocol::log::resolution::DisputeResolved;
 
 use crate::service::{Bilingual, DisputeView};
+
+/// Most disputes that are kept of a pair, the one that is open counted.
+const KEPT_MAX: usize = 4;
+/// Most disputes that are told to the operator, those first that are this brand's.
+const ALERTS_MAX: usize = 8;
 
 /// Accuser, accused, and the first block in dispute.
 type Key = (BrandId, BrandId, Height);
@@ -39,19 +47,66 @@ impl Disputes {
         self.found.insert((dispute.log, dispute.height), dispute.clone());
     }
 
-    /// A certified entry.
+    /// A certified entry about a block there is. Another of the pair counts when the first has ended.
     pub fn certified(&mut self, accuser: BrandId, dispute: &DisputeOpened) {
-        self.certified.insert((accuser, dispute.log, dispute.height), dispute.rule);
+        let log = dispute.log;
+        if self.open_by(accuser, log).is_some() {
+            return;
+        }
+        self.certified.entry((accuser, log, dispute.height)).or_insert(dispute.rule);
+        while self.of_pair(accuser, log).count() > KEPT_MAX {
+            let oldest = self.of_pair(accuser, log).find(|it| self.resolved.contains(it));
+            let Some(oldest) = oldest else { break };
+            self.certified.remove(&oldest);
+            self.offered.remove(&oldest);
+            self.resolved.remove(&oldest);
+        }
     }
 
-    /// A certified resolution in the log of one of its sides.
+    /// A certified resolution, in the log of one of its sides, of a dispute that is on record.
     pub fn resolution(&mut self, log: BrandId, it: &DisputeResolved) {
         let key = (it.accuser, it.accused, it.began);
+        if !self.certified.contains_key(&key) || self.resolved.contains(&key) {
+            return;
+        }
         if log == it.accused {
             self.offered.insert(key, it.clone());
         } else if log == it.accuser {
             self.resolved.insert(key);
+            self.found.remove(&(it.accused, it.began));
         }
+    }
+
+    /// Those of a pair, in the order of their blocks.
+    fn of_pair(&self, accuser: BrandId, log: BrandId) -> impl Iterator<Item = Key> {
+        let first = (accuser, log, Height::new(0));
+        let last = (accuser, log, Height::new(u64::MAX));
+        self.certified.range(first..=last).map(|(key, _)| *key)
+    }
+
+    /// All of it in parts, one a pair: [`Self::take_up`] puts them together again.
+    pub fn parts(&self) -> impl Iterator<Item = Self> {
+        let pairs: BTreeSet<_> = self.certified.keys().map(|(by, log, _)| (*by, *log)).collect();
+        let found =
+            (!self.found.is_empty()).then(|| Self { found: self.found.clone(), ..Self::default() });
+        let of_pair = move |(accuser, log)| {
+            let mut part = Self::default();
+            for key in self.of_pair(accuser, log) {
+                part.certified.extend(self.certified.get(&key).map(|rule| (key, *rule)));
+                part.offered.extend(self.offered.get(&key).map(|offer| (key, offer.clone())));
+                part.resolved.extend(self.resolved.get(&key).copied());
+            }
+            part
+        };
+        found.into_iter().chain(pairs.into_iter().map(of_pair))
+    }
+
+    /// Takes up a part from a snapshot.
+    pub fn take_up(&mut self, part: Self) {
+        self.found.extend(part.found);
+        self.certified.extend(part.certified);
+        self.offered.extend(part.offered);
+        self.resolved.extend(part.resolved);
     }
 
     /// Whether a brand has put on record that it disputes a log, and it is not resolved.
@@ -63,16 +118,14 @@ impl Disputes {
     /// The dispute of a log that a brand has put on record and that is not resolved.
     #[must_use]
     pub fn open_by(&self, accuser: BrandId, log: BrandId) -> Option<Height> {
-        let first = (accuser, log, Height::new(0));
-        let last = (accuser, log, Height::new(u64::MAX));
-        let mut known = self.certified.range(first..=last).map(|(key, _)| key);
-        known.find(|key| !self.resolved.contains(key)).map(|(.., height)| *height)
+        let mut known = self.of_pair(accuser, log);
+        known.find(|key| !self.resolved.contains(key)).map(|(.., height)| height)
     }
 
-    /// What was found and is not certified in the own log.
+    /// What was found and is not certified in the own log, of logs of which nothing is in dispute there.
     pub fn due(&self, me: BrandId) -> impl Iterator<Item = &DisputeOpened> {
         let new = move |(log, height): &(BrandId, Height)| {
-            !self.certified.contains_key(&(me, *log, *height))
+            self.open_by(me, *log).is_none() && !self.certified.contains_key(&(me, *log, *height))
         };
         self.found.iter().filter(move |(key, _)| new(key)).map(|(_, dispute)| dispute)
     }
@@ -80,35 +133,40 @@ impl Disputes {
     /// All that are on record, as people see them at this brand.
     #[must_use]
     pub fn views(&self, me: BrandId) -> Vec<DisputeView> {
-        let view = |(key, rule): (&Key, &u16)| {
-            let (accuser, accused, began) = *key;
-            let offer = self.offered.get(key);
-            let state = match (self.resolved.contains(key), offer) {
-                (true, _) => "resolved",
-                (false, Some(_)) => "offered",
-                (false, None) => "open",
-            };
-            DisputeView {
-                accuser: accuser.to_string(),
-                accused: accused.to_string(),
-                began: began.get(),
-                rule: *rule,
-                state: state.to_owned(),
-                last: offer.map(|it| it.last.get()),
-                leaves_counted: offer.map(DisputeResolved::leaves),
-                counted_micro_fen: offer.map(|it| it.counted.get()),
-                void_micro_fen: offer.map(|it| it.void.get()),
-                next: next_step(state, me, (accuser, accused)),
-            }
-        };
-        self.certified.iter().map(view).collect()
+        self.certified.iter().map(|(key, rule)| self.view(me, key, *rule)).collect()
     }
 
-    /// What an operator has to look at.
+    fn view(&self, me: BrandId, key: &Key, rule: u16) -> DisputeView {
+        let (accuser, accused, began) = *key;
+        let offer = self.offered.get(key);
+        let state = match (self.resolved.contains(key), offer) {
+            (true, _) => "resolved",
+            (false, Some(_)) => "offered",
+            (false, None) => "open",
+        };
+        DisputeView {
+            accuser: accuser.to_string(),
+            accused: accused.to_string(),
+            began: began.get(),
+            rule,
+            state: state.to_owned(),
+            last: offer.map(|it| it.last.get()),
+            leaves_counted: offer.map(DisputeResolved::leaves),
+            counted_micro_fen: offer.map(|it| it.counted.get()),
+            void_micro_fen: offer.map(|it| it.void.get()),
+            next: next_step(state, me, (accuser, accused)),
+        }
+    }
+
+    /// What an operator has to look at: this brand's first, and of many the first few.
     #[must_use]
     pub fn alerts(&self, me: BrandId) -> Vec<String> {
-        let open = self.views(me).into_iter().filter(|view| view.state != "resolved");
-        let words = open.map(|view| {
+        let is_own = |(by, log, _): &Key| *by == me || *log == me;
+        let open = || self.certified.iter().filter(|(key, _)| !self.resolved.contains(*key));
+        let first = open().filter(|(key, _)| is_own(key));
+        let first = first.chain(open().filter(|(key, _)| !is_own(key))).take(ALERTS_MAX);
+        let words = first.map(|(key, rule)| {
+            let view = self.view(me, key, *rule);
             let DisputeView { accuser, accused, began, rule, next, .. } = view;
             format!(
                 "{accuser} disputes block {began} of {accused} by rule {rule}, on record: {} / {accuser} \
@@ -116,7 +174,15 @@ impl Disputes {
                 next.en, next.zh
             )
         });
-        words.collect()
+        let mut words: Vec<String> = words.collect();
+        let more = open().count().saturating_sub(words.len());
+        if more > 0 {
+            words.push(format!(
+                "{more} more disputes are on record: `coalition dispute list` / \
+                 另有 {more} 项争议在案：请执行 coalition dispute list"
+            ));
+        }
+        words
     }
 }
 
@@ -227,5 +293,58 @@ mod tests {
         // a later one is another
         disputes.certified(brand("a"), &of("b", 8));
         assert_eq!(disputes.open_by(brand("a"), brand("b")), Some(Height::new(8)));
+    }
+
+    /// What is found while a dispute is open waits until it has ended, and is entered once.
+    #[test]
+    fn what_is_found_again_waits_for_the_end_of_the_first() {
+        let mut disputes = Disputes::default();
+        disputes.found(&of("b", 3));
+        disputes.certified(brand("a"), &of("b", 3));
+        disputes.found(&of("b", 8));
+        assert_eq!(disputes.due(brand("a")).count(), 0);
+        disputes.resolution(brand("a"), &resolution(3));
+        let due: Vec<_> = disputes.due(brand("a")).map(|it| it.height.get()).collect();
+        assert_eq!(due, [8]);
+        disputes.certified(brand("a"), &of("b", 8));
+        assert_eq!(disputes.due(brand("a")).count(), 0);
+    }
+
+    /// One brand writes as many entries as it likes: what is kept and told stays small, and what others
+    /// have on record stays.
+    #[test]
+    fn junk_takes_no_room_and_hides_nothing() {
+        let mut disputes = Disputes::default();
+        disputes.certified(brand("a"), &of("b", 3));
+        disputes.certified(brand("c"), &of("a", 2));
+        for height in 1..=60_000 {
+            disputes.certified(brand("c"), &of("b", height));
+            disputes.resolution(brand("b"), &resolution(height));
+        }
+        assert_eq!(disputes.certified.len(), 3);
+        assert_eq!(disputes.offered.len(), 1, "a's own, whom b offers what it likes");
+        // ended ones make room for those after them
+        for height in 10..100 {
+            disputes.certified(brand("a"), &of("b", height));
+            let open = disputes.open_by(brand("a"), brand("b")).unwrap();
+            disputes.resolution(brand("a"), &resolution(open.get()));
+        }
+        assert!(disputes.certified.len() <= 2 + KEPT_MAX);
+        // twenty brands at odds with each other
+        for number in 0..400 {
+            let side = |number: usize| brand(&format!("z{number}"));
+            let log = format!("z{}", number % 20);
+            if number / 20 != number % 20 {
+                disputes.certified(side(number / 20), &of(&log, 5));
+            }
+        }
+        let alerts = disputes.alerts(brand("a"));
+        assert_eq!(alerts.len(), ALERTS_MAX + 1);
+        assert!(alerts[0].starts_with("c disputes block 2 of a"), "{}", alerts[0]);
+        assert!(alerts[ALERTS_MAX].contains("more disputes"), "{}", alerts[ALERTS_MAX]);
+        // and it is put together again from its parts
+        let mut again = Disputes::default();
+        disputes.parts().for_each(|part| again.take_up(part));
+        assert_eq!(again, disputes);
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use protocol::time::Timestamp;
 
+use super::clearing::Change;
 use super::{Runtime, now};
+use crate::cleanroom::views::Rows;
 use crate::service::{EventSource, Events, Happened, QueryView};
 
 /// Questions whose steps are looked at; of more the first ones in the order of their numbers.
@@ -17,12 +19,15 @@ pub(super) struct EventCare {
     queries: BTreeMap<String, String>,
     // when they were last looked at, Unix seconds
     looked: u64,
+    // the newest notice of the programme that was told of
+    notice: u64,
 }
 
 impl EventCare {
-    pub(super) fn new(started: Timestamp) -> Self {
+    /// Of a node that starts now, whose programme has made notices up to this one.
+    pub(super) fn new(started: Timestamp, notice: u64) -> Self {
         let source = EventSource(Events::new(started));
-        Self { source, queries: BTreeMap::new(), looked: 0 }
+        Self { source, queries: BTreeMap::new(), looked: 0, notice }
     }
 
     pub(super) const fn events(&self) -> &Events {
@@ -57,6 +62,15 @@ impl Runtime {
             state: booked.state.name(),
         });
         let mut happened: Vec<Happened> = changed.collect();
+        let changed = self.core.clearing.take_changed().into_iter();
+        happened.extend(changed.map(|change| match change {
+            Change::Statement { cut_off, state } => Happened::Statement { cut_off, state },
+            Change::Payment { cut_off, payer, payee, state } => {
+                Happened::Payment { cut_off, payer, payee, state }
+            }
+        }));
+        happened.extend(self.core.notices_after(self.events.notice));
+        self.events.notice = self.core.last_notice();
         self.look_at_queries(&mut happened);
         happened
     }
@@ -72,7 +86,7 @@ impl Runtime {
         let Some(room) = &self.room else { return };
         self.events.queries.retain(|id, told| {
             // one that is not known any more is over
-            let Ok(view) = room.query_by_id(id, at) else { return false };
+            let Ok(view) = room.query_rows(id, Rows::NONE, at) else { return false };
             let QueryView { step, scope, .. } = view;
             let goes_on = !is_over(&step);
             if step != *told {

@@ -2,28 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use ::programme::Rules;
-use ::programme::calendar::Zone;
 use ::programme::plain::statements;
 use protocol::ids::BrandId;
 use ring::digest::{SHA256, digest};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{Internal, now};
 use crate::config::DataDirectory;
+use crate::desk::{Deed, Desk, NODE, Note};
 use crate::intake::{BrandFiles, BrandImport, IntakeRules, Stage, import_brand};
-use crate::programme::{purchase, would_earn};
+use crate::programme::{Earned, purchase, would_earn};
 use crate::purchases::{
-    Adjustment, BasketChange, DropReason, Facts, Format, ImportError, Issue, Mapping, SinkError,
-    Source,
+    Adjustment, BasketChange, DropReason, Facts, Format, ImportError, Issue, Mapping, Sightings,
+    SinkError, Source,
 };
 use crate::service::{
     AdjustedRows, BatchFormat, BatchKind, Bilingual, DroppedRows, ErrorKind, ImportBatch,
     ImportSource, ImportView, Reply, ServiceError,
 };
-use crate::vault::Vault;
+use crate::vault::{MemberId, Purpose, Vault, VaultError};
 
 /// Mapping of the shipped sample.
 const SAMPLE: &str = "complete-journey";
@@ -31,10 +32,56 @@ const SAMPLE: &str = "complete-journey";
 /// Purchases handed to the programme at a time: a turn waits for no more.
 const PURCHASES: usize = 2048;
 
+/// How long a batch waits for those before it: a till asks again then, under the same key.
+const WAIT: Duration = Duration::from_secs(20);
+/// KiB of rows that wait and are worked on together, at most: beyond that a batch is refused at once.
+const WAITING_KIB: usize = 64 * 1024;
+/// What the smallest of them counts, in KiB: so many wait at most.
+const LEAST_KIB: u32 = 256;
+/// Dry runs of batches at a time: each has a folder of its own.
+const ASIDE: usize = 2;
+
+/// Whose turn it is: one import at a time, in the order in which they came. Dry runs are aside, and take no turn.
+pub struct Turns {
+    one: Arc<Semaphore>,
+    aside: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        let of = |permits| Arc::new(Semaphore::new(permits));
+        Self { one: of(1), aside: of(ASIDE), waiting: of(WAITING_KIB) }
+    }
+}
+
+impl Turns {
+    /// The turn of a batch of so many bytes, given back when it is dropped; none when it does not come in time, or too
+    /// many wait.
+    async fn of_batch(
+        &self,
+        bytes: usize,
+        dry_run: bool,
+        most: Duration,
+    ) -> Option<[OwnedSemaphorePermit; 2]> {
+        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).max(LEAST_KIB);
+        let waiting = Arc::clone(&self.waiting).try_acquire_many_owned(kib).ok()?;
+        let turns = Arc::clone(if dry_run { &self.aside } else { &self.one });
+        let turn = tokio::time::timeout(most, turns.acquire_owned()).await.ok()?.ok()?;
+        Some([waiting, turn])
+    }
+
+    /// The turn of an import of files, which waits for the batches that came before it.
+    async fn of_files(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.one).acquire_owned().await.ok()
+    }
+}
+
 /// The rules that say what purchases earn.
-const EARNING: [&str; 6] = [
+const EARNING: [&str; 7] = [
     "earning/channel/",
     "earning/category/",
+    "earning/department/",
     "earning/birthday",
     "earning/minimum",
     "earning/most",
@@ -44,19 +91,17 @@ const EARNING: [&str; 6] = [
 /// Hands purchases to the programme: returns what they earned when that is in the journal.
 fn buy(
     commands: &mpsc::Sender<Internal>,
-    zone: Zone,
+    rules: &Rules,
     changes: &[BasketChange],
-) -> Result<(u64, u64), SinkError> {
-    let (mut movements, mut points) = (0_u64, 0_u64);
+) -> Result<Earned, SinkError> {
+    let mut sum = Earned::default();
     for some in changes.chunks(PURCHASES) {
-        let purchases = some.iter().filter_map(|change| purchase(zone, change)).collect();
+        let purchases = some.iter().filter_map(|change| purchase(rules, change)).collect();
         let (reply, answer) = oneshot::channel();
         commands.blocking_send(Internal::Purchases { purchases, reply })?;
-        let (more, earned) = answer.blocking_recv()??;
-        movements = movements.saturating_add(more);
-        points = points.saturating_add(earned);
+        sum = sum.and(answer.blocking_recv()??);
     }
-    Ok((movements, points))
+    Ok(sum)
 }
 
 /// What imports work on.
@@ -64,9 +109,13 @@ pub struct Imports {
     pub data: DataDirectory,
     pub brands: Vec<BrandId>,
     pub vault: Arc<Vault>,
+    /// Held by the node alone, which waits for it when it stops.
+    pub desk: Weak<Desk>,
     pub facts: Arc<Facts>,
     pub commands: mpsc::Sender<Internal>,
+    /// The latest import of files; batches have views of their own.
     pub view: Arc<Mutex<ImportView>>,
+    pub turns: Arc<Turns>,
     /// The rules of the programme, which is told of purchases.
     pub programme: Rules,
 }
@@ -100,8 +149,17 @@ impl Imports {
             }
         };
         let rules = IntakeRules::new(mapping, self.brands.clone(), now());
-        self.take_turn(&rules, dry_run)?;
-        tokio::task::spawn_blocking(move || self.run(&files, &rules, dry_run));
+        self.show(&rules, dry_run)?;
+        tokio::spawn(async move {
+            // nobody waits for a dry run
+            let turn = if dry_run { None } else { self.unless_ended(self.turns.of_files()).await };
+            if dry_run || turn.is_some() {
+                tokio::task::spawn_blocking(move || {
+                    self.run(&self.view, &files, &rules, dry_run);
+                    drop(turn);
+                });
+            }
+        });
         Ok(())
     }
 
@@ -113,33 +171,54 @@ impl Imports {
             Err(error) => return drop(reply.send(Err(error))),
         };
         let key = digest(&SHA256, key.as_bytes());
-        tokio::task::spawn_blocking(move || {
-            let claimed = batch.dry_run || {
-                let request = request_digest(&batch, &rules.mapping.name);
-                match self.facts.claim(key.as_ref(), &request) {
-                    Ok(claimed) => claimed,
-                    Err(error) => {
-                        self.end_turn();
-                        return drop(reply.send(Err(failed(&error))));
-                    }
-                }
-            };
-            if !claimed {
-                self.end_turn();
-                return drop(reply.send(Err(ServiceError::new(
+        tokio::spawn(async move {
+            let turn = self.turns.of_batch(batch.bytes.len(), batch.dry_run, WAIT);
+            let turn = self.unless_ended(async { Some(turn.await) }).await;
+            // of a node that ends nobody hears
+            let Some(turn) = turn else { return };
+            let Some(turn) = turn else { return drop(reply.send(Err(running()))) };
+            tokio::task::spawn_blocking(move || {
+                let _ = reply.send(self.take(key.as_ref(), &batch, &files, &rules));
+                drop(turn);
+            });
+        });
+    }
+
+    /// What becomes of rows whose turn it is.
+    fn take(
+        &self,
+        key: &[u8],
+        batch: &ImportBatch,
+        files: &BrandFiles,
+        rules: &IntakeRules,
+    ) -> Result<ImportView, ServiceError> {
+        if !batch.dry_run {
+            let request = request_digest(batch, &rules.mapping.name);
+            if !self.facts.claim(key, &request).map_err(|error| failed(&error))? {
+                return Err(ServiceError::new(
                     ErrorKind::Conflict,
                     "idempotency_key_reused",
                     "other rows were sent under this Idempotency-Key before",
                     "send new rows under a new key",
-                ))));
+                ));
             }
-            let view = self.run(&files, &rules, batch.dry_run);
-            let remedy = "mend that, and send the rows again under the same key";
-            let _ = reply.send(match view.failed {
-                Some(problem) => Err(invalid("import_failed", problem, remedy)),
-                None => Ok(view),
-            });
-        });
+        }
+        let view = Mutex::new(self.fresh(rules, batch.dry_run));
+        let view = self.run(&view, files, rules, batch.dry_run);
+        let remedy = "mend that, and send the rows again under the same key";
+        match view.failed {
+            Some(problem) => Err(invalid("import_failed", problem, remedy)),
+            None => Ok(view),
+        }
+    }
+
+    /// What is waited for, unless the node ends before it comes.
+    async fn unless_ended<T>(&self, waited: impl Future<Output = Option<T>>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.commands.closed() => None,
+            found = waited => found,
+        }
     }
 
     fn batch_files(&self, batch: &ImportBatch) -> Result<(BrandFiles, IntakeRules), ServiceError> {
@@ -153,16 +232,18 @@ impl Imports {
             BatchKind::Members => BrandFiles { members: Some(source), purchases: None },
             BatchKind::Purchases => BrandFiles { members: None, purchases: Some(source) },
         };
-        let rules = IntakeRules::new(mapping, self.brands.clone(), now());
-        self.take_turn(&rules, batch.dry_run)?;
-        Ok((files, rules))
+        // an import of files takes long, and gives up what another leaves half done: nothing comes between its chunks
+        if !batch.dry_run && is_at_work(&self.lock()) {
+            return Err(running());
+        }
+        Ok((files, IntakeRules::new(mapping, self.brands.clone(), now())))
     }
 
     /// Brings to its end what an earlier run of the node left half told.
     pub fn finish(self) {
         tokio::task::spawn_blocking(move || {
-            let zone = self.programme.zone;
-            let mut sink = |changes: &[BasketChange]| buy(&self.commands, zone, changes).map(drop);
+            let Self { commands, programme, .. } = &self;
+            let mut sink = |changes: &[BasketChange]| buy(commands, programme, changes).map(drop);
             if let Err(error) = self.facts.finish(&self.vault, &mut sink) {
                 tracing::error!(error = %error, "an import that was interrupted could not be finished");
                 let mut view = self.lock();
@@ -211,34 +292,38 @@ impl Imports {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take_turn(&self, rules: &IntakeRules, dry_run: bool) -> Result<(), ServiceError> {
+    /// Shows an import of files as the latest, unless another is under way.
+    fn show(&self, rules: &IntakeRules, dry_run: bool) -> Result<(), ServiceError> {
         let mut view = self.lock();
         if view.running {
-            return Err(ServiceError::new(
-                ErrorKind::Conflict,
-                "import_running",
-                "an import is under way",
-                "wait for it to end, then start the next",
-            ));
+            return Err(running());
         }
-        *view = ImportView {
+        *view = self.fresh(rules, dry_run);
+        Ok(())
+    }
+
+    /// The view of an import that begins.
+    fn fresh(&self, rules: &IntakeRules, dry_run: bool) -> ImportView {
+        ImportView {
             running: true,
             dry_run,
             mapping: rules.mapping.name.clone(),
             stated_rules: stated_rules(&rules.mapping, &self.programme),
             ..ImportView::default()
-        };
-        Ok(())
-    }
-
-    fn end_turn(&self) {
-        self.lock().running = false;
+        }
     }
 
     /// Imports, and leaves what it did in the view.
-    fn run(&self, files: &BrandFiles, rules: &IntakeRules, dry_run: bool) -> ImportView {
+    fn run(
+        &self,
+        view: &Mutex<ImportView>,
+        files: &BrandFiles,
+        rules: &IntakeRules,
+        dry_run: bool,
+    ) -> ImportView {
+        let shown = || view.lock().unwrap_or_else(PoisonError::into_inner);
         let mut progress = |stage, progress: crate::purchases::Progress| {
-            let mut view = self.lock();
+            let mut view = shown();
             view.permille = progress.permille;
             if stage == Stage::Purchases {
                 view.rows_read = progress.rows_done;
@@ -248,8 +333,7 @@ impl Imports {
         let done = if dry_run {
             self.aside(files, rules, &mut progress)
         } else {
-            let zone = self.programme.zone;
-            let mut sink = |changes: &[BasketChange]| buy(&self.commands, zone, changes);
+            let mut sink = |changes: &[BasketChange]| buy(&self.commands, &self.programme, changes);
             import_brand(&self.vault, &self.facts, files, rules, &mut sink, &mut progress)
         };
         if !dry_run {
@@ -258,13 +342,42 @@ impl Imports {
             // the node may be stopping; then nobody looks at the figures
             let _ = self.commands.blocking_send(Internal::Counted { members, purchases });
         }
-        let mut view = self.lock();
-        view.running = false;
-        match done {
-            Ok(done) => finish(&mut view, &done),
-            Err(error) => view.failed = Some(told(&error)),
+        let view = {
+            let mut view = shown();
+            view.running = false;
+            match done {
+                Ok(done) => finish(&mut view, &done),
+                Err(error) => view.failed = Some(told(&error)),
+            }
+            view.clone()
+        };
+        if !dry_run {
+            self.note(&view);
         }
-        view.clone()
+        view
+    }
+
+    /// Enters in the operation log what a file changed of members who were known: of each, the decisions stand in the
+    /// own history with their source and time, and the merges on the member's record.
+    fn note(&self, view: &ImportView) {
+        let Some(desk) = self.desk.upgrade() else { return };
+        let sum = |by: &BTreeMap<String, u64>| by.values().sum::<u64>();
+        let (given, withdrawn) = (sum(&view.consents_given), sum(&view.consents_withdrawn));
+        let told = [
+            (Deed::Correct, "by a file: attributes", view.members_updated),
+            (Deed::Correct, "by a file: new cards", view.members_new_cards),
+            (Deed::Consent, "by a file: given", given),
+            (Deed::Consent, "by a file: withdrawn", withdrawn),
+            (Deed::Merge, "by a file: merged by the rules", view.members_merged),
+        ];
+        for (deed, what, members) in told.into_iter().filter(|(_, _, members)| *members > 0) {
+            let members = u32::try_from(members).unwrap_or(u32::MAX);
+            let what = format!("{what} ({})", view.mapping);
+            let note = Note::new(NODE, deed, what).about_many(members);
+            if let Err(error) = desk.note(note, now()) {
+                tracing::error!(error = %error, "what a file changed of members could not be entered");
+            }
+        }
     }
 
     /// The same in a store and a folder of its own, which go when it is done.
@@ -279,9 +392,34 @@ impl Imports {
             .tempdir_in(self.data.path())
             .map_err(crate::purchases::FactsError::from)?;
         let (vault, facts) = self.facts.aside(&self.vault, folder.path())?;
-        let mut sink = |changes: &[BasketChange]| Ok(would_earn(&self.programme, changes));
+        let agreed = |member: MemberId| match vault.consents(member) {
+            Ok(consents) => Ok(consents.allows(Purpose::Programme)),
+            // whom this very import has merged: the one who stays has decided
+            Err(VaultError::UnknownMember) => match vault.merged_into(member)? {
+                Some((into, _)) => Ok(vault.consents(into)?.allows(Purpose::Programme)),
+                None => Ok(false),
+            },
+            Err(error) => Err(error),
+        };
+        let mut sink = |changes: &[BasketChange]| {
+            would_earn(&self.programme, changes, agreed).map_err(SinkError::from)
+        };
         import_brand(&vault, &facts, files, rules, &mut sink, progress)
     }
+}
+
+/// Whether an import of files writes what it reads.
+const fn is_at_work(view: &ImportView) -> bool {
+    view.running && !view.dry_run
+}
+
+fn running() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Conflict,
+        "import_running",
+        "an import is under way",
+        "wait for it to end, then start the next",
+    )
 }
 
 /// What makes two requests under one idempotency key the same.
@@ -319,15 +457,17 @@ fn told(error: &ImportError) -> String {
 fn finish(view: &mut ImportView, done: &BrandImport) {
     view.done = true;
     view.permille = 1000;
-    view.points_earned = done.points;
+    view.points_earned = done.earned.points;
+    view.baskets_without_consent = done.earned.without_consent;
     if let Some(members) = &done.members {
         view.members = members.enrolled + members.known;
         view.members_enrolled = members.enrolled;
-        view.consenting = members
-            .consenting
-            .iter()
-            .map(|(purpose, members)| (purpose.name().to_owned(), *members))
-            .collect();
+        view.consenting = by_name(&members.consenting);
+        view.members_updated = members.updated;
+        view.members_new_cards = members.new_cards;
+        view.consents_given = by_name(&members.consents_given);
+        view.consents_withdrawn = by_name(&members.consents_withdrawn);
+        sightings(view, members.sightings);
         rows(view, &members.file, &members.dropped, &members.adjusted, &members.issues);
     }
     if let Some(purchases) = &done.purchases {
@@ -340,8 +480,20 @@ fn finish(view: &mut ImportView, done: &BrandImport) {
         view.already_imported = purchases.already_imported;
         view.resumed_after = purchases.resumed_after;
         view.gave_up.clone_from(&purchases.gave_up);
+        sightings(view, purchases.sightings.unwrap_or_default());
         rows(view, &purchases.file, &purchases.dropped, &purchases.adjusted, &purchases.issues);
     }
+}
+
+fn by_name(purposes: &BTreeMap<Purpose, u64>) -> BTreeMap<String, u64> {
+    purposes.iter().map(|(purpose, members)| (purpose.name().to_owned(), *members)).collect()
+}
+
+fn sightings(view: &mut ImportView, said: Sightings) {
+    view.members_sighted += said.new;
+    view.members_merged += said.merged;
+    view.pairs_to_review += said.to_review;
+    view.identifiers_refused += said.refused;
 }
 
 fn rows(
@@ -375,4 +527,57 @@ fn stated_rules(mapping: &Mapping, programme: &Rules) -> Vec<Bilingual> {
         |key: &str| key == "earning" || EARNING.iter().any(|about| key.starts_with(about));
     let earning = statements(programme).into_iter().filter(|it| is_earning(&it.key));
     assumed.chain(earning.map(|it| bilingual(&it.words.zh, &it.words.en))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two tills at once: the second waits, and only so long; what is tried out waits for neither.
+    #[tokio::test]
+    async fn batches_take_turns_and_dry_runs_take_none() {
+        let turns = Turns::default();
+        let (soon, patient) = (Duration::ZERO, Duration::from_secs(60));
+        let first = turns.of_batch(10, false, soon).await.unwrap();
+        assert!(turns.of_batch(10, false, soon).await.is_none());
+        let aside = turns.of_batch(10, true, soon).await.unwrap();
+        let (second, ()) = tokio::join!(turns.of_batch(10, false, patient), async {
+            tokio::task::yield_now().await;
+            drop(first);
+        });
+        assert!(turns.of_batch(10, false, soon).await.is_none());
+        drop(second.unwrap());
+        // files wait for what came before them, and batches that come then for the files
+        let files = turns.of_files().await.unwrap();
+        assert!(turns.of_batch(10, false, soon).await.is_none());
+        drop((files, aside));
+        assert!(turns.of_batch(10, false, soon).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn what_waits_has_its_bounds() {
+        let turns = Turns::default();
+        let mut taken = Vec::new();
+        while let Ok(waits) = Arc::clone(&turns.waiting).try_acquire_many_owned(LEAST_KIB) {
+            taken.push(waits);
+        }
+        assert_eq!(taken.len(), 256);
+        assert!(turns.of_batch(10, false, Duration::from_secs(60)).await.is_none());
+        taken.pop();
+        assert!(turns.of_batch(10, false, Duration::from_secs(60)).await.is_some());
+        // a batch of the largest size counts as what it is
+        let large = turns.of_batch(8 << 20, true, Duration::from_secs(60)).await;
+        assert!(large.is_none());
+        taken.clear();
+        let large = turns.of_batch(8 << 20, true, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(large[0].num_permits(), 8 << 10);
+    }
+
+    #[test]
+    fn a_dry_run_of_files_keeps_no_till_waiting() {
+        let view = ImportView { running: true, ..ImportView::default() };
+        assert!(is_at_work(&view));
+        assert!(!is_at_work(&ImportView { dry_run: true, ..view }));
+        assert!(!is_at_work(&ImportView::default()));
+    }
 }

@@ -134,7 +134,7 @@ mod tests {
                     2 if fails => {
                         let (turn, answer) = disk.remove(which.index(disk.len()));
                         failed = Some(failed.map_or(turn, |before: usize| before.min(turn)));
-                        let _ = answer.send(Err(JournalError::Poisoned));
+                        let _ = answer.send(Err(JournalError::Closed));
                     }
                     _ => {
                         let (turn, answer) = disk.remove(which.index(disk.len()));

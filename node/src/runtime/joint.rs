@@ -1,10 +1,14 @@
 //! The clean room's place in the loop: certified entries, messages, ticks and readings go in, and what
 //! it wants done is done in the turn's order (records, then log and messages, then readings).
 
+use privacy::AttemptId;
+use privacy::accounting::Evidence;
+use privacy::ids::VectorHash;
 use protocol::ids::BrandId;
 use protocol::log::block::{ApplicationEntry, PublicEntry};
 use protocol::witness::message::{ApplicationMessage, Message};
 
+use super::campaign_members::Assigned;
 use super::core::Turn;
 use super::{Internal, Runtime, now};
 use crate::cleanroom::{self, APPLICATION, Action, PACKS, ReadJob, ReadResult, Room, views};
@@ -20,11 +24,22 @@ impl Runtime {
         self.room.as_ref().ok_or_else(views::no_clean_room)
     }
 
+    /// Has the clean room see who is in which campaign by now, where its contract lets that be asked about.
+    fn show_campaigns(&mut self) {
+        let Some(room) = self.room.as_mut().filter(|room| room.asks_of_campaigns()) else { return };
+        if let Some(members) = Assigned::of(&self.core.programme) {
+            room.see_campaigns(std::sync::Arc::new(members));
+        }
+    }
+
     /// Settles ledger and clean room until neither has anything for the other.
     pub(super) fn settle(&mut self, turn: &mut Turn) {
         loop {
             self.core.settle(now(), turn);
             let entries = std::mem::take(&mut turn.applications);
+            if !entries.is_empty() {
+                self.show_campaigns();
+            }
             let Some(room) = &mut self.room else { return };
             let mut actions = Vec::new();
             for entry in &entries {
@@ -42,6 +57,7 @@ impl Runtime {
 
     /// After the restart: goes on where the clean room was.
     pub(super) fn resume_joint(&mut self, turn: &mut Turn) {
+        self.show_campaigns();
         if let Some(room) = &mut self.room {
             let actions = room.resume(now());
             self.carry_out(actions, turn);
@@ -55,6 +71,7 @@ impl Runtime {
         message: ApplicationMessage,
         turn: &mut Turn,
     ) {
+        self.show_campaigns();
         let Some(room) = &mut self.room else { return };
         let actions = match message.application {
             APPLICATION => room.message(from, message.body, now()),
@@ -65,6 +82,7 @@ impl Runtime {
     }
 
     pub(super) fn joint_tick(&mut self, turn: &mut Turn) {
+        self.show_campaigns();
         if let Some(room) = &mut self.room {
             let actions = room.tick(now());
             self.carry_out(actions, turn);
@@ -85,6 +103,7 @@ impl Runtime {
         plan: &str,
         turn: &mut Turn,
     ) -> Result<QueryView, ServiceError> {
+        self.show_campaigns();
         let room = self.room.as_mut().ok_or_else(views::no_clean_room)?;
         let (view, actions) = room.query(question, plan, now())?;
         self.carry_out(actions, turn);
@@ -120,8 +139,41 @@ impl Runtime {
                 Action::Send(to, body) => send(APPLICATION, to, body, turn),
                 Action::SendPack(to, body) => send(PACKS, to, body, turn),
                 Action::Read(job) => turn.reads.push(*job),
+                Action::Keep(evidence) => self.keep(evidence),
+                Action::Give { to, id, vector } => self.give(to, id, vector),
             }
         }
+    }
+
+    /// Openings are kept beside the records: when the folder cannot be written, the answer stands, and the
+    /// other participants have them.
+    fn keep(&self, evidence: Box<Evidence>) {
+        let folder = self.following.data.openings();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = cleanroom::evidence::keep(&folder, &evidence, now()) {
+                tracing::error!(folder = %folder.display(), error = %error, "openings are not kept");
+            }
+        });
+    }
+
+    /// An opening that this node has kept goes to a participant who lacks it, once it has been read.
+    fn give(&self, to: BrandId, id: AttemptId, vector: VectorHash) {
+        let (folder, back) = (self.following.data.openings(), self.back.clone());
+        tokio::task::spawn_blocking(move || {
+            match cleanroom::evidence::attached(&folder, &id, vector) {
+                Ok(Some(message)) => {
+                    // the node may be stopping: another is asked, or this one again
+                    let _ = back.blocking_send(Internal::Attached(to, message.to_bytes()));
+                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(error = %error, "kept openings cannot be read"),
+            }
+        });
+    }
+
+    /// What was read for another participant is sent.
+    pub(super) fn attach(to: BrandId, body: Vec<u8>, turn: &mut Turn) {
+        send(APPLICATION, to, body, turn);
     }
 
     /// Into the own log; not again after a restart when it is on its way there.

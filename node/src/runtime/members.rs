@@ -72,8 +72,9 @@ impl Care {
             if done.members > 0 {
                 tracing::info!(count = done.members, "facts of erased members are gone");
             }
+            node.at_desk(move |desk| desk.forget_erased_long_ago(at)).await?;
         }
-        if node.at_desk(|desk| Ok(desk.is_rotating())).await? {
+        if node.at_desk(|desk| desk.is_rotating()).await? {
             node.at_desk(move |desk| desk.rewrap(at)).await?;
         }
         Ok(())
@@ -101,9 +102,8 @@ impl Runtime {
     pub(super) fn holdings(&self, member: MemberId) -> Result<HoldingsView, ServiceError> {
         let balance = self.core.points.balance(member);
         let book = &self.core.book;
-        let exchanges = book.latest(usize::MAX).map_err(cold_error)?;
-        let theirs = exchanges.iter().filter(|it| it.requested.member == Some(member));
-        let exchanges: Vec<ExchangeView> = theirs.map(|booked| booked.view()).collect();
+        let exchanges = book.latest_of(member, usize::MAX).map_err(cold_error)?;
+        let exchanges: Vec<ExchangeView> = exchanges.iter().map(|booked| booked.view()).collect();
         let received = book.received().latest(usize::MAX, Some(member)).map_err(cold_error)?;
         let links = self.core.vault.links(member).map_err(vault_error)?;
         Ok(HoldingsView {

@@ -5,28 +5,36 @@
 //! one append of the journal, and the next batch is taken while that is on its way to the disk. Messages leave
 //! and answers return when it has got there ([`in_flight`]). Decides nothing itself.
 
+pub mod applications;
+mod audits;
 mod backups;
+mod campaign_members;
 mod clean_room;
 pub mod clearing;
+mod clock;
 mod constitutions;
 pub mod core;
 pub mod disputes;
+mod drafts;
 mod events;
 mod import;
 mod in_flight;
 mod joint;
 mod members;
 pub mod own_blocks;
+pub mod pace;
 pub mod published;
 mod publisher;
 pub mod rebuild;
 pub mod sealed_journal;
 mod sealing;
+mod segments;
 mod simulation;
 pub mod snapshot;
 mod start;
 pub mod state_record;
 mod trace;
+mod wires;
 mod witnessing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,45 +44,51 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt as _;
 use protocol::amount::Points;
-use protocol::ids::BrandId;
+use protocol::ids::{BrandId, Height};
 use protocol::ledger::Starting;
 use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::time::{Milliseconds, Timestamp};
-use protocol::wire::{Frame, Negotiation, Versions};
+use protocol::wire::{Frame, Versions};
 use protocol::witness::evidence::Proven;
 use protocol::witness::message::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::clearing::PaymentStep;
+use self::clock::ClockRefusals;
 use self::constitutions::Following;
 use self::core::{Core, Turn, TurnError, cold_error, vault_error};
 use self::events::EventCare;
 use self::in_flight::InFlight;
+use self::pace::{Admission, Paces};
 use self::sealed_journal::RecordCipher;
 use self::sealing::{SealingCare, keys_error};
 use self::snapshot::{SnapshotCare, SnapshotError, WrittenSnapshot};
 use self::trace::Traces;
+use self::wires::Wires;
 use crate::cleanroom::{ReadJob, ReadResult, Room};
 use crate::desk::Desk;
 use crate::exchange::book::BookedExchange;
+use crate::exchange::points::Control;
 use crate::journal::{GroupCommit, JournalError, Record};
 use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, NetworkHandle};
+use crate::programme::Earned;
 use crate::purchases::Facts;
 use crate::service::*;
 use crate::store::RecordingStore;
-use crate::vault::{LinkState, Links, masked};
+use crate::vault::{LinkState, Links};
 
 pub(crate) use start::check_membership;
-pub use start::{Running, StartError, start, start_restored, start_with};
+pub use start::{Running, StartError, start, start_restored, start_speaking, start_with};
 
 /// How often time passes for the state machines.
 const TICK: Duration = Duration::from_millis(100);
 /// Bytes of messages after which a turn takes no more: the vote on one block is on its way while the next is
 /// judged. What a turn records must fit one append, whatever the last message and an own block add (see
 /// [`crate::journal::BATCH_MAX`]). From so many on it is not done amid the other tasks: reading and checking
-/// a megabyte takes longer than a vote of another brand should wait to be read.
-const HEAVY_BYTES: usize = 256 * 1024;
+/// a block takes longer than a vote of another brand should wait to be read. What is longer than a vote can be
+/// is a block.
+const HEAVY_BYTES: usize = crate::net::BRIEF_MAX;
 /// Exchanges under way from which on any turn may be one that builds a block of many.
 const MANY_EXCHANGES: u64 = 512;
 /// A turn that took longer is told in the log of who debugs.
@@ -106,13 +120,15 @@ pub enum RunError {
 /// What the runtime's own jobs bring back into the loop.
 enum Internal {
     /// Purchases for the programme; the answer says what they earned, and that it is durable.
-    Purchases { purchases: Vec<::programme::state::Purchase>, reply: Reply<(u64, u64)> },
+    Purchases { purchases: Vec<::programme::state::Purchase>, reply: Reply<Earned> },
     /// How much there is after an import.
     Counted { members: u64, purchases: u64 },
     /// A witness outside the alliance has answered, or not.
     Witness(Box<witnessing::Heard>),
     /// A reading for a joint question has ended.
     Read(Box<ReadResult>),
+    /// An opening that was kept, for a participant who lacks it.
+    Attached(BrandId, Vec<u8>),
     /// A snapshot is written, or not.
     Snapshot(Result<WrittenSnapshot, SnapshotError>),
 }
@@ -148,19 +164,23 @@ struct Runtime {
     facts: Arc<Facts>,
     desk: Arc<Desk>,
     import: Arc<Mutex<ImportView>>,
+    turns: Arc<import::Turns>,
     store: Arc<RecordingStore>,
     backup: Arc<Mutex<BackupView>>,
+    backup_alert_days: u32,
+    audits: audits::Schedule,
     connected: BTreeSet<BrandId>,
     members: u64,
     purchases: u64,
-    // which versions each peer has said it speaks
-    versions: BTreeMap<BrandId, Negotiation>,
+    wires: Wires,
     sealing: SealingCare,
     following: Following,
     // witnesses outside the alliance
     asked: Vec<witnessing::Asked>,
+    paces: Paces,
     metrics: Metrics,
     traces: Traces,
+    clock: ClockRefusals,
     stop: Option<Reply<()>>,
     // who waits until so many exchanges stand
     until_final: VecDeque<(u64, oneshot::Sender<()>)>,
@@ -190,6 +210,8 @@ enum Input {
     Command(Command),
     Internal(Internal),
     Tick,
+    // of a block that was put off
+    Build,
     Ended,
 }
 
@@ -232,6 +254,7 @@ impl Runtime {
         self.persist(resumed).await?;
         while self.stop.is_none() {
             let has_room = !self.in_flight.is_full();
+            let builds = has_room && self.core.has_to_build();
             let input = tokio::select! {
                 // first what others wait for, and what comes seldom: peers that never pause must not
                 // keep time from passing
@@ -250,6 +273,8 @@ impl Runtime {
                 command = self.commands.recv(), if has_room => {
                     command.map_or(Input::Ended, Input::Command)
                 }
+                // when nobody waits for anything else; otherwise the turn for that does it
+                () = std::future::ready(()), if builds => Input::Build,
             };
             let begun = Instant::now();
             // building a block of many exchanges takes a while; of few, less than a thread costs
@@ -336,7 +361,7 @@ impl Runtime {
                 self.connected.insert(brand);
                 // the first frame of a connection; what the peer said on an earlier one counts until
                 // it says it again
-                let hello = self.versions.entry(brand).or_default().hello();
+                let hello = self.wires.with(brand).hello();
                 if let Err(error) = self.network.send(brand, hello) {
                     tracing::debug!(brand = %brand, error = %error, "not greeted");
                 }
@@ -347,6 +372,8 @@ impl Runtime {
                 tokio::task::block_in_place(|| self.command(command, turn));
             }
             Input::Internal(done) => self.internal(done, turn),
+            // all turns end with it
+            Input::Build => {}
             Input::Tick => {
                 self.measure();
                 self.core.tick(now(), turn);
@@ -400,7 +427,7 @@ impl Runtime {
             ("inbox_messages", messages),
             ("inbox_bytes", bytes),
             ("commands_waiting", self.commands.len()),
-            ("peers_connected", self.connected.len()),
+            ("peers_connected", self.reached().count()),
         ] {
             self.metrics.set(name, "", "", u64::try_from(now).unwrap_or(u64::MAX));
         }
@@ -410,6 +437,7 @@ impl Runtime {
         }
         let quorum = self.core.ledger.constitution().committee().quorum();
         self.metrics.set("quorum_brands", "", "", u64::try_from(quorum).unwrap_or(u64::MAX));
+        self.metrics.set("notices_lost", "", "", self.core.notices_lost());
         for (log, witness) in self.core.ledger.witnesses() {
             self.metrics.set("log_height", "log", log, witness.tip().height.get());
             let ledger = &self.core.ledger;
@@ -425,17 +453,33 @@ impl Runtime {
             let since = since.map_or(0, |(_, since)| since.get());
             self.metrics.set("unacknowledged_milliseconds", "brand", brand, since);
         }
+        let due = self.core.clearing.payments_due();
+        for (side, count) in [("pay", due.to_pay), ("confirm", due.to_confirm)] {
+            self.metrics.set("clearing_payments_due", "side", side, u64::from(count));
+        }
     }
 
     fn message(&mut self, from: BrandId, bytes: &[u8], turn: &mut Turn) {
-        match self.versions.entry(from).or_default().receive(bytes) {
+        match self.wires.with(from).receive(bytes) {
             Ok(Frame::Hello(versions)) => self.greeted(from, versions),
             Ok(Frame::Message(Message::Application(message))) => {
                 self.joint_message(from, message, turn);
             }
             Ok(Frame::Message(message)) => {
                 self.metrics.received(&message);
+                if let Admission::TooFast { tell } = self.paces.admit(from, &message) {
+                    self.metrics.count("blocks_held_back", "brand", from);
+                    if tell {
+                        self.core.alert(format!(
+                            "{from} writes its log faster than any node may: its blocks wait / {from} 写入日志过快，其区块须等待"
+                        ));
+                    }
+                    return;
+                }
                 self.traces.received(&self.core.ledger, from, &message, &self.metrics);
+                if let Message::Refusal(refusal) = &message {
+                    self.clock.received(from, refusal, self.core.me(), Instant::now());
+                }
                 self.core.message(from, message, now(), turn);
             }
             Err(error) => {
@@ -445,18 +489,17 @@ impl Runtime {
         }
     }
 
-    /// A peer has said which versions it speaks.
-    fn greeted(&mut self, brand: BrandId, versions: Versions) {
-        let own = Versions::SPOKEN;
-        if own.common(versions).is_none() {
-            self.core.alert(format!(
-                "{brand} speaks versions {} to {} of the wire, this node {} to {}: nothing is exchanged with it until one of the two is updated",
-                versions.least(),
-                versions.most(),
-                own.least(),
-                own.most()
-            ));
+    /// A peer has said which versions it speaks. The operator sees it in the status for as long as it is so.
+    fn greeted(&self, brand: BrandId, versions: Versions) {
+        if !self.wires.reach(brand) {
+            let range = format!("{} to {}", versions.least(), versions.most());
+            tracing::warn!(brand = %brand, version = %range, "no version of the wire in common");
         }
+    }
+
+    /// Peers that are connected and speak a version that this node speaks.
+    fn reached(&self) -> impl Iterator<Item = BrandId> + '_ {
+        self.connected.iter().copied().filter(|brand| self.wires.reach(*brand))
     }
 
     /// What a turn has to record, and what it has to say then.
@@ -465,13 +508,14 @@ impl Runtime {
             tracing::error!(error = %error, "the node stops");
             return Err(error.into());
         }
+        self.watch_growth(&turn.gained);
         let records = turn.take_records();
         let Turn { out, answers, reads, final_after, .. } = turn;
         let sealed: Result<Vec<_>, _> =
             records.iter().map(|record| self.cipher.seal(record)).collect();
         let sealed = sealed.map_err(|error| {
             tracing::error!(error = %error, "the journal cannot be written");
-            JournalError::Poisoned
+            JournalError::NotSealed
         })?;
         self.core.note_recorded(&records);
         // who asked for something sees what has come of it; the rest is for people, and ticks come
@@ -508,6 +552,7 @@ impl Runtime {
         if let Some(took) = took {
             self.metrics.observe("journal_append_seconds", took);
         }
+        let is_final = !outputs.final_after.is_empty();
         for after in outputs.final_after {
             self.metrics.observe("finality_seconds", Duration::from_millis(after.get()));
         }
@@ -518,14 +563,21 @@ impl Runtime {
         for (to, message) in outputs.messages {
             self.metrics.sent(&message);
             self.traces.sent(&self.core.ledger, to, &message);
+            if let Message::Refusal(refusal) = &message {
+                self.clock.sent(refusal, self.core.me(), Instant::now());
+            }
             // a peer that is away, or behind, hears it again when it asks
-            let Some(bytes) = self.versions.entry(to).or_default().send(message) else { continue };
+            let Some(bytes) = self.wires.with(to).send(message) else { continue };
             if let Err(error) = self.network.send(to, bytes) {
                 self.metrics.count("messages_not_sent", "brand", to);
                 tracing::debug!(brand = %to, error = %error, "not sent");
             }
         }
         self.traces.settled(&self.core.ledger);
+        // who is answered, or told, finds what was done in the status
+        if let Some(status) = outputs.status {
+            self.status.send_replace(status);
+        }
         self.events.tell(outputs.happened);
         self.start_reads(outputs.reads);
         for answer in outputs.answers {
@@ -537,10 +589,10 @@ impl Runtime {
             // whoever asked may be gone
             let _ = all_final.send(());
         }
-        self.follow_constitution();
-        if let Some(status) = outputs.status {
-            self.status.send_replace(status);
+        if is_final {
+            self.core.final_is_said();
         }
+        self.follow_constitution();
         Ok(())
     }
 
@@ -548,7 +600,6 @@ impl Runtime {
         match done {
             Internal::Purchases { purchases, reply } => {
                 let earned = self.core.purchases(purchases, now(), turn);
-                self.watch_growth(&std::mem::take(&mut turn.gained));
                 answer(turn, reply, Ok(earned));
             }
             Internal::Counted { members, purchases } => {
@@ -556,6 +607,7 @@ impl Runtime {
             }
             Internal::Witness(heard) => self.witness_answered(*heard),
             Internal::Read(result) => self.joint_read(*result, turn),
+            Internal::Attached(to, body) => Self::attach(to, body, turn),
             Internal::Snapshot(written) => self.snapshot_written(written),
         }
     }
@@ -600,17 +652,23 @@ impl Runtime {
             Command::ExchangeById { id, reply } => {
                 answer(turn, reply, self.core.exchange_by_id(&id).map(|booked| booked.view()));
             }
-            Command::Exchanges { limit, reply } => {
-                let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
-                let latest = self.core.book.latest(limit).map_err(cold_error);
-                let views = latest.map(|all| all.iter().map(BookedExchange::view).collect());
+            Command::Exchanges { page: (before, limit), wanted, reply } => {
+                let is_wanted = |booked: &BookedExchange| {
+                    let state = wanted.state.map(ListedState::name);
+                    wanted.to.is_none_or(|to| booked.requested.to == to)
+                        && state.is_none_or(|state| booked.state.name() == state)
+                };
+                let page = self.core.book.page(before, page_length(limit), is_wanted);
+                let page = page.map_err(cold_error);
+                let views =
+                    page.map(|(all, next)| (all.iter().map(BookedExchange::view).collect(), next));
                 answer(turn, reply, views);
             }
-            Command::Received { card, limit, reply } => {
-                let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
+            Command::Received { card, page: (before, limit), reply } => {
+                let limit = page_length(limit);
                 let member = card.map(|card| self.core.member(&card)).transpose();
                 let received = member.and_then(|member| {
-                    self.core.book.received().latest(limit, member).map_err(cold_error)
+                    self.core.book.received().page(before, limit, member).map_err(cold_error)
                 });
                 answer(turn, reply, received);
             }
@@ -632,6 +690,15 @@ impl Runtime {
                 answer(turn, reply, done);
             }
             Command::LogKeys { reply } => answer(turn, reply, Ok(self.log_key_views())),
+            Command::Certified { brand, height, reply } => {
+                let log = BrandId::new(&brand).ok();
+                let known = log.and_then(|log| self.core.certified(log, Height::new(height)));
+                let view = known.map(|(header, block)| CertifiedBlockView {
+                    header: header.to_string(),
+                    size: block.size().get(),
+                });
+                answer(turn, reply, Ok(view));
+            }
             Command::Constitutions { reply } => {
                 answer(turn, reply, Ok(self.constitution_views()));
             }
@@ -639,6 +706,7 @@ impl Runtime {
                 let read = self.read_constitutions(turn);
                 answer(turn, reply, read);
             }
+            Command::Drafts(command) => self.draft_command(command, turn),
             Command::Disclose { request, reply } => {
                 let disclosed = self.core.disclose(&request, now(), turn);
                 answer(turn, reply, disclosed);
@@ -662,6 +730,11 @@ impl Runtime {
                 let cut_off = Timestamp::from_unix_ms(cut_off_ms);
                 let closed = self.core.close(cut_off, now(), turn);
                 answer(turn, reply, closed.and_then(|()| self.statement(cut_off)));
+            }
+            Command::Clearings { before_ms, limit, reply } => {
+                let before = before_ms.map(Timestamp::from_unix_ms);
+                let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
+                answer(turn, reply, Ok(self.core.clearing.list(before, limit)));
             }
             Command::Statement { cut_off_ms, reply } => {
                 answer(turn, reply, self.statement(Timestamp::from_unix_ms(cut_off_ms)));
@@ -718,6 +791,9 @@ impl Runtime {
                         reply,
                     );
                 }
+                ProgrammeCommand::Segments { asked, reply } => {
+                    segments::begin(&self.core, asked, now(), reply);
+                }
                 command => self.core.programme_command(command, now(), turn),
             },
             Command::Keep { entry, reply } => {
@@ -731,6 +807,14 @@ impl Runtime {
             Command::ForgetMember { member, reply } => {
                 let forgotten = self.core.forget_member(member, now(), turn);
                 answer(turn, reply, forgotten);
+            }
+            Command::FollowBirthday { member, reply } => {
+                let followed = self.core.follow_birthday(member, now(), turn);
+                answer(turn, reply, followed);
+            }
+            Command::ConsentDecided { member, reply } => {
+                let followed = self.core.follow_consent(member, now(), turn);
+                answer(turn, reply, followed);
             }
             Command::MoveMember { from, into, reply } => {
                 let moved = self.core.move_member(from, into, now(), turn);
@@ -751,9 +835,11 @@ impl Runtime {
             data: self.following.data.clone(),
             brands: self.core.ledger.constitution().committee().brands().to_vec(),
             vault: Arc::clone(&self.core.vault),
+            desk: Arc::downgrade(&self.desk),
             facts: Arc::clone(&self.facts),
             commands: self.back.clone(),
             view: Arc::clone(&self.import),
+            turns: Arc::clone(&self.turns),
             programme: self.core.rules(),
         }
     }
@@ -763,7 +849,7 @@ impl Runtime {
         let balance = self.core.points.balance(member);
         let links = self.core.vault.links(member).map_err(vault_error)?;
         Ok(MemberView {
-            card: masked(card),
+            card: self.core.vault.masked_card(member).map_err(vault_error)?,
             available: balance.available.get(),
             held: balance.held.get(),
             links: self.link_views(links),
@@ -833,6 +919,12 @@ impl Runtime {
         let committee = constitution.committee();
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let disputed = self.core.disputed();
+        let reached: BTreeSet<BrandId> = self.reached().collect();
+        let unanswered: BTreeMap<BrandId, Milliseconds> = self
+            .core
+            .unacknowledged(now())
+            .filter_map(|(brand, since)| since.map(|(_, since)| (brand, since)))
+            .collect();
         let heads: Vec<LogHead> = self
             .names
             .iter()
@@ -847,11 +939,14 @@ impl Runtime {
                     root: tip.frontier.root().to_string(),
                     header: tip.header.to_string(),
                     time_ms: tip.time.unix_ms(),
-                    connected: names.brand == self.core.me()
-                        || self.connected.contains(&names.brand),
+                    connected: names.brand == self.core.me() || reached.contains(&names.brand),
                     disputed: disputed.contains(&names.brand),
                     frozen: self.core.ledger.is_frozen(names.brand),
                     closed: self.core.ledger.is_closed(names.brand),
+                    witness: (names.brand != self.core.me()).then(|| WitnessView {
+                        unacknowledged_ms: unanswered.get(&names.brand).map(|since| since.get()),
+                        ..self.traces.heard(names.brand)
+                    }),
                 })
             })
             .collect();
@@ -866,9 +961,16 @@ impl Runtime {
                 committee.quorum()
             ));
         }
+        alerts.extend(self.names.iter().filter_map(|names| self.wires.alert(names.brand)));
+        alerts.extend(self.clock.alert(committee.faults(), Instant::now()));
         alerts.extend(self.core.ledger.cases().iter().map(|case| case_words(&case.proven)));
         alerts.extend(self.room.iter().flat_map(Room::suspension_alerts));
+        alerts.extend(self.room.iter().flat_map(Room::unreadable_alerts));
         alerts.extend(self.core.ledger.starting().map(|starting| starting_words(&starting)));
+        let backup = self.backup.lock().unwrap_or_else(PoisonError::into_inner);
+        alerts.extend(backups::alert(&backup, self.backup_alert_days, now()));
+        drop(backup);
+        alerts.extend(self.audits.alerts(now().unix_ms()));
         Status {
             alliance: constitution.alliance().to_string(),
             brand: self.core.me().to_string(),
@@ -882,6 +984,7 @@ impl Runtime {
             exchanges: *self.core.book.counts(),
             exposures: self.core.exposures(),
             residues: self.core.residues(),
+            suspense_points: self.core.points.control(Control::Suspense),
             members: self.members,
             purchases: self.purchases,
             budget: self.room.as_ref().map(|room| room.budget(now())),

@@ -222,7 +222,7 @@ fn open<'a>(
         let vault_key = settings.vault.brand_key(&keys::vault_key_path(&data.keys()));
         let vault_key = vault_key.map_err(StartError::Settings)?;
         let random = Arc::new(SystemRandom::new());
-        let vault = Vault::new(brand, Arc::clone(&store), Arc::new(vault_key), random);
+        let vault = Vault::new(brand, Arc::clone(&store), vault_key, random);
         let facts = Facts::open(data.facts(), Arc::clone(&store), &vault)?;
         let ring = own.sealing.ring().map_err(KeysError::from)?;
         let mut ledger = Ledger::new(brand, chain, own.secrets.ledger(ring)?);
@@ -231,7 +231,7 @@ fn open<'a>(
         let cipher = Arc::new(RecordCipher::new(own.secrets.journal())?);
         let published = open_log(data, &cipher)?;
         let cold = Cold::new(Arc::clone(&store), Arc::clone(&cipher) as _);
-        let core = Core::new(ledger, Arc::new(vault), (Arc::clone(&store), cold), published);
+        let core = Core::new(ledger, Arc::new(vault), (Arc::clone(&store), cold), published)?;
         Ok((core, cipher, constitutions, facts, store))
     };
     let (mut core, cipher, constitutions, facts, store) = prepared()?;
@@ -443,10 +443,10 @@ impl Rebuild {
         let mut turn = Turn::default();
         self.core.begin_programme(now(), &mut turn);
         self.write(turn)?;
-        let zone = self.core.rules().zone;
+        let rules = self.core.rules();
         let baskets = facts.counted_baskets().map_err(StartError::Facts)?;
         for baskets in baskets.chunks(EARNED_AT_ONCE) {
-            let purchases = baskets.iter().filter_map(|basket| purchase(zone, basket)).collect();
+            let purchases = baskets.iter().filter_map(|basket| purchase(&rules, basket)).collect();
             let mut turn = Turn::default();
             self.core.purchases(purchases, now(), &mut turn);
             self.write(turn)?;

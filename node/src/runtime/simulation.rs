@@ -63,7 +63,7 @@ fn run(facts: &Facts, in_force: &Rules, proposed: &Rules) -> Result<SimulationVi
     let baskets = facts.counted_baskets().map_err(|error| failed(&error))?;
     // guests and what came back whole earn nothing
     let purchases = |rules: &Rules| -> Vec<Purchase> {
-        let counted = baskets.iter().filter_map(|basket| purchase(rules.zone, basket));
+        let counted = baskets.iter().filter_map(|basket| purchase(rules, basket));
         counted.filter(|purchase| purchase.after.total.get() > 0).collect()
     };
     let of = |rules: &Rules| simulate(rules, purchases(rules)).map_err(|error| failed(&error));

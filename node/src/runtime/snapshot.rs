@@ -69,6 +69,7 @@ impl Core {
                 }
             }
             StateRecord::Beyond(all) => self.points.take_up_beyond(all),
+            StateRecord::Erased(all) => self.points.take_up_erased(all),
             StateRecord::Absent(absent) => self.clearing.take_up_absent(*absent),
             StateRecord::Headers(log, leaves) => {
                 let known = self.headers.entry(log).or_default();
@@ -79,10 +80,11 @@ impl Core {
                 }
             }
             StateRecord::Cycle(cut_off, cycle) => self.clearing.take_up(cut_off, *cycle),
-            StateRecord::Disputes(disputes) => self.disputes = *disputes,
+            StateRecord::Disputes(disputes) => self.disputes.take_up(*disputes),
             StateRecord::Operations(entries) => self.kept.take_up_operations(entries),
             StateRecord::Answered(all) => self.kept.take_up_answered(all),
-            StateRecord::Application(entry) => self.applications.push(entry.into()),
+            StateRecord::StoredApplications(count) => self.applications.take_up_stored(count),
+            StateRecord::Application(entry) => self.applications.push(*entry),
         }
         Ok(())
     }

@@ -5,15 +5,20 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use alliance_config::Constitution;
-use protocol::ids::BrandId;
+use protocol::ids::{BrandId, Incarnation};
 use protocol::ledger::Ledger;
 use protocol::log::tlog_witness::ForeignLogs;
 use protocol::time::Timestamp;
+use protocol::wire::Versions;
 use ring::rand::SystemRandom;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::constitutions::{Following, names, newest_with, peers_of, resolve, under_of};
+use super::applications::ApplicationsError;
+use super::clock::ClockRefusals;
+use super::constitutions::{
+    Following, former_contracts, names, newest_with, peers_of, resolve, under_of,
+};
 use super::core::{Core, SystemEntropy};
 use super::events::EventCare;
 use super::own_blocks::OwnBlocks;
@@ -22,9 +27,10 @@ use super::sealed_journal::{RecordCipher, SealedRecordError};
 use super::sealing::SealingCare;
 use super::snapshot::{SnapshotCare, forget_later_earned};
 use super::trace::Traces;
-use super::{RunError, Runtime, members, now, unix, witnessing};
+use super::wires::Wires;
+use super::{RunError, Runtime, audits, members, now, unix, witnessing};
 use crate::cleanroom::policy::{PolicyError, PolicyFile};
-use crate::cleanroom::{QueryTimes, RestoreError, Room, RoomSettings};
+use crate::cleanroom::{Kept, QueryTimes, RestoreError, Room, RoomSettings};
 use crate::config::{ConfigError, DataDirectory};
 use crate::constitutions::{Known, KnownError};
 use crate::desk::{Desk, DeskError};
@@ -38,7 +44,7 @@ use crate::outside::OutsideError;
 use crate::purchases::{Facts, ImportError};
 use crate::service::{Node, Status};
 use crate::store::{RecordingStore, Store, StoreError};
-use crate::vault::{BrandKey, HeldBrandKey, Random, Vault, VaultError};
+use crate::vault::{Random, Vault, VaultError};
 
 /// Operations that wait for the runtime.
 const COMMANDS: usize = 1024;
@@ -98,6 +104,9 @@ pub enum StartError {
     /// The clean room.
     #[error(transparent)]
     CleanRoom(#[from] RestoreError),
+    /// Entries that the clean room's accounts are made of.
+    #[error(transparent)]
+    Applications(#[from] ApplicationsError),
     /// This brand's policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -148,7 +157,7 @@ pub async fn start(data: &DataDirectory) -> Result<Running, StartError> {
 /// # Errors
 /// See [`StartError`]; nothing was sent.
 pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Running, StartError> {
-    start_as(data, times, false).await
+    start_as(data, times, Versions::SPOKEN, false).await
 }
 
 /// As [`start`], where the operator knows that the journal was put back to an older state.
@@ -156,12 +165,24 @@ pub async fn start_with(data: &DataDirectory, times: QueryTimes) -> Result<Runni
 /// # Errors
 /// See [`StartError`]; nothing was sent.
 pub async fn start_restored(data: &DataDirectory) -> Result<Running, StartError> {
-    start_as(data, QueryTimes::default(), true).await
+    start_as(data, QueryTimes::default(), Versions::SPOKEN, true).await
+}
+
+/// As [`start`], where the node says that it speaks these versions of the wire and takes no other. Messages have one
+/// form as yet, whatever version they go under: this is for tests of nodes that are updated one after another, and
+/// nothing that an operator can set.
+///
+/// # Errors
+/// See [`StartError`]; nothing was sent.
+#[doc(hidden)]
+pub async fn start_speaking(data: &DataDirectory, speaks: Versions) -> Result<Running, StartError> {
+    start_as(data, QueryTimes::default(), speaks, false).await
 }
 
 async fn start_as(
     data: &DataDirectory,
     times: QueryTimes,
+    speaks: Versions,
     restored: bool,
 ) -> Result<Running, StartError> {
     let (settings, brand) = data.settings()?;
@@ -175,19 +196,11 @@ async fn start_as(
     let store: Arc<dyn Store> = recording.clone();
     let rules = settings.desk.rules().map_err(StartError::Settings)?;
     let vault_key = settings.vault.brand_key(&keys::vault_key_path(&data.keys()));
-    let vault_key = Arc::new(vault_key.map_err(StartError::Settings)?);
+    let vault_key = vault_key.map_err(StartError::Settings)?;
     let random: Random = Arc::new(SystemRandom::new());
-    let key: Arc<dyn BrandKey> = Arc::<HeldBrandKey>::clone(&vault_key);
-    let vault = Arc::new(Vault::new(brand, Arc::clone(&store), key, Arc::clone(&random)));
+    let vault = Arc::new(Vault::new(brand, Arc::clone(&store), vault_key, Arc::clone(&random)));
     let metrics = Metrics::default();
-    let desk = Desk::open(
-        Arc::clone(&vault),
-        Arc::clone(&store),
-        vault_key,
-        random,
-        rules,
-        metrics.clone(),
-    );
+    let desk = Desk::open(Arc::clone(&vault), Arc::clone(&store), random, rules, metrics.clone());
     let desk = Arc::new(desk?);
     let facts = Arc::new(Facts::open(data.facts(), Arc::clone(&store), &vault)?);
 
@@ -199,13 +212,16 @@ async fn start_as(
     let published = open_log(data, &cipher)?;
     let cold = Cold::new(Arc::clone(&store), Arc::clone(&cipher) as _);
     cold.check_form()?;
-    let mut core = Core::new(ledger, Arc::clone(&vault), (Arc::clone(&store), cold), published);
+    cold.complete_times()?;
+    let mut core = Core::new(ledger, Arc::clone(&vault), (Arc::clone(&store), cold), published)?;
     core.fragments = Some(FragmentArchive::open(data.fragments())?);
+    core.builds_apart = true;
     core.to_state = known.stances(data)?;
     core.foreign =
-        ForeignLogs::new(settings.witnessing.foreign_logs.iter().map(|key| key.0.clone()));
+        ForeignLogs::new(settings.witnessing.foreign_logs.iter().map(|key| key.0.clone()))
+            .confirmed(settings.witnessing.confirmed_restore.map(Incarnation::new));
     core.outside = settings.witnessing.ask.iter().map(|asked| asked.key.0.clone()).collect();
-    let asked = witnessing::asked(&settings.witnessing)?;
+    let asked = witnessing::asked(&settings.witnessing, data.path())?;
     let mut replay = Journal::open(data.journal())?;
     for error in replay.passed_over() {
         tracing::error!(error = %error, "a snapshot is damaged; the one before it is taken");
@@ -228,6 +244,7 @@ async fn start_as(
     check_membership(newest, brand, &own)?;
     let names = names(newest);
     let under = under_of(&known, &core.ledger).unwrap_or(newest).clone();
+    core.calendar = under.cut_offs().cloned();
     let settings_of_room = RoomSettings { policy: PolicyFile::read(&data.policy())?, times };
     let room = under.clean_room().map(|clean_room| {
         let entropy = Box::new(SystemEntropy(SystemRandom::new()));
@@ -239,10 +256,10 @@ async fn start_as(
             facts,
             settings_of_room,
             entropy,
-            &core.joint,
+            Kept { records: &core.joint, former: &former_contracts(&known, &core.ledger, &under) },
         )?;
-        core.applications.iter().for_each(|entry| room.replay(entry));
-        Ok::<Room, RestoreError>(room)
+        core.applications.visit(&*store, |entry| room.replay(entry))?;
+        Ok::<Room, StartError>(room)
     });
     let room = room.transpose()?;
     let journal = replay.into_journal()?;
@@ -267,6 +284,8 @@ async fn start_as(
     let (back, internal) = mpsc::channel(COMMANDS);
     let (status, watched) = watch::channel(Status::default());
     let facts_of_node = Arc::clone(&facts);
+    let last_notice = core.last_notice();
+    let schedule = audits::Schedule::open(data, &settings.audit);
     let mut runtime = Runtime {
         desk: Arc::clone(&desk),
         members: vault.count()?,
@@ -301,9 +320,12 @@ async fn start_as(
         names,
         facts,
         import: Arc::new(Mutex::default()),
+        turns: Arc::default(),
         store: recording,
-        backup: Arc::new(Mutex::default()),
-        versions: std::collections::BTreeMap::new(),
+        backup: Arc::new(Mutex::new(super::backups::kept(data))),
+        backup_alert_days: settings.backup_alert_days,
+        audits: schedule.clone(),
+        wires: Wires::new(speaks),
         sealing: SealingCare {
             keys: own.sealing,
             zone: under.clearing_zone().clone(),
@@ -313,24 +335,29 @@ async fn start_as(
         connected: std::collections::BTreeSet::new(),
         following: Following { data: data.clone(), known, newest, under, resolving: None },
         asked,
+        paces: super::pace::Paces::default(),
         metrics: metrics.clone(),
         traces: Traces::default(),
+        clock: ClockRefusals::default(),
         stop: None,
         until_final: VecDeque::new(),
         restored,
         fragments_synced: Timestamp::default(),
         fragments_looked: Timestamp::default(),
-        events: EventCare::new(now()),
+        events: EventCare::new(now(), last_notice),
     };
     let events = runtime.events.events().clone();
     // all of it was read from the disk: who looks at once sees it
     let found = runtime.status_now();
     runtime.status.send_replace(found);
-    let node = Node::new(commands, watched, brand, data.log(), (&desk, &facts_of_node), events);
+    let node = Node::new(commands, watched, brand, data.log(), (&desk, &facts_of_node), events)
+        .with_audits(schedule.audits().clone());
     drop((desk, facts_of_node));
     runtime.imports().finish();
     let runtime = tokio::spawn(runtime.run());
     tokio::spawn(members::care(node.clone()));
+    let audit = (settings.audit, schedule, metrics.clone());
+    tokio::spawn(audits::care(node.clone(), data.clone(), audit));
     Ok(Running { node, network, metrics, runtime })
 }
 

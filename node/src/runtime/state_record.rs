@@ -58,15 +58,21 @@ pub enum StateRecord {
     /// What is known of a cut-off.
     #[n(9)]
     Cycle(#[n(0)] Timestamp, #[n(1)] Box<Cycle>),
-    /// Disputes.
+    /// Disputes of one log by one brand; what this node has found itself.
     #[n(10)]
     Disputes(#[n(0)] Box<Disputes>),
-    /// A certified entry of an application, for the clean room.
+    /// How many certified entries of the clean room are in the store.
+    #[n(22)]
+    StoredApplications(#[n(0)] u64),
+    /// A certified entry of the clean room, of those that come after them.
     #[n(11)]
     Application(#[n(0)] Box<CertifiedApplication>),
     /// What members gave away before this node was rebuilt, beyond what is known of what they had.
     #[n(12)]
     Beyond(#[n(0)] Vec<(MemberId, Points)>),
+    /// Members who were erased, of whom something may still come back, and when.
+    #[n(23)]
+    Erased(#[n(0)] Vec<(MemberId, Timestamp)>),
     /// What this brand has offered as the end of a dispute, and to whom.
     #[n(13)]
     Offered(#[n(0)] BrandId, #[n(1)] Box<DisputeResolved>),

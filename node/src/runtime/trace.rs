@@ -1,5 +1,6 @@
 //! What this node sees of the agreement on each log: a span for each open height, and in it an event for
-//! each message that is sent or comes, at the level `debug`; and how long the others take to vote.
+//! each message that is sent or comes, at the level `debug`; and how long the others take to vote on this node's
+//! blocks, and what they last refused.
 //!
 //! To be read with `COALITION_LOG=warn,node::runtime::trace=debug` (docs/observing.md). Looks on, and
 //! decides nothing: without it all goes the same way.
@@ -13,12 +14,16 @@ use protocol::witness::message::Message;
 use protocol::witness::statement::Pledge;
 use tracing::Span;
 
+use super::now;
 use crate::metrics::Metrics;
+use crate::service::WitnessView;
 
 /// The open heights of all logs.
 #[derive(Default)]
 pub(super) struct Traces {
     open: BTreeMap<BrandId, Agreement>,
+    /// What the others last said to blocks of this brand's.
+    heard: BTreeMap<BrandId, WitnessView>,
 }
 
 /// One open height.
@@ -81,9 +86,23 @@ impl Traces {
         let Some((about, at)) = self.note(ledger, message) else { return };
         let milliseconds = elapsed(at.begun);
         at.span.in_scope(|| tell(&about, from, milliseconds, "received"));
-        if about.kind == "vote" && about.log == ledger.me() {
-            metrics.set("vote_milliseconds", "brand", from, milliseconds);
+        if about.log != ledger.me() {
+            return;
         }
+        let heard = self.heard.entry(from).or_default();
+        if about.kind == "vote" {
+            metrics.set("vote_milliseconds", "brand", from, milliseconds);
+            heard.vote_milliseconds = Some(milliseconds);
+            heard.voted_at_ms = Some(now().unix_ms());
+        } else if about.rule.is_some() {
+            heard.refused_rule = about.rule;
+            heard.refused_at_ms = Some(now().unix_ms());
+        }
+    }
+
+    /// What a brand last said to blocks of this brand's, since this node started.
+    pub(super) fn heard(&self, brand: BrandId) -> WitnessView {
+        self.heard.get(&brand).copied().unwrap_or_default()
     }
 
     /// A message that is sent.

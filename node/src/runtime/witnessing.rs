@@ -3,6 +3,7 @@
 //! A cosignature is told when what it promises is in the journal. A witness that is asked answers a
 //! task of its own: the loop never waits for it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use protocol::log::checkpoint::SignedCheckpoint;
@@ -28,13 +29,14 @@ pub(super) struct Heard {
     answer: Result<HttpAnswer, ClientError>,
 }
 
-/// The witnesses of the settings.
+/// The witnesses of the settings; relative paths of certificates are from the data directory.
 ///
 /// # Errors
 /// When one cannot be used.
-pub(super) fn asked(settings: &Witnessing) -> Result<Vec<Asked>, ClientError> {
+pub(super) fn asked(settings: &Witnessing, data: &Path) -> Result<Vec<Asked>, ClientError> {
     let asked = settings.ask.iter().map(|witness| {
-        let client = OutsideClient::new(&witness.url, witness.trusted.as_deref())?;
+        let own = witness.own_under(data);
+        let client = OutsideClient::new(&witness.url, witness.trusted.as_deref(), own.as_ref())?;
         let state = OutsideWitness::new(witness.key.0.clone());
         Ok(Asked { witness: state, client: Arc::new(client), under_way: false })
     });
@@ -53,6 +55,13 @@ impl Runtime {
         if let Err(Refusal::Inconsistent) = &granted {
             let origin = request.unverified().origin();
             tracing::warn!(log = %origin, "a log has asked for a cosignature of a tree that does not continue what it had");
+        }
+        if let Err(Refusal::Restored { incarnation }) = &granted {
+            let (origin, number) = (request.unverified().origin(), incarnation.get());
+            self.core.alert(format!(
+                "the foreign log {origin} is not cosigned: this node was put back to an older state and may have cosigned more since. When you have made sure with that log or its monitors that it has not, set confirmed_restore = {number} under [witnessing] in node.toml / \
+                 未为外部日志 {origin} 联署：本节点曾恢复到较早状态，此后可能已联署过更新的检查点。向该日志或其监督者核实并无更新后，在 node.toml 的 [witnessing] 下设置 confirmed_restore = {number}"
+            ));
         }
         let granted = granted?;
         if let Some(cosigned) = granted.record {

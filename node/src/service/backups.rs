@@ -16,7 +16,7 @@ pub struct BackupRequest {
 pub struct BackupView {
     /// Whether one is being made.
     pub running: bool,
-    /// Whether the last one is complete.
+    /// Whether the last one is complete, and was read back.
     pub done: bool,
     /// Why the last one was not completed, if so.
     pub failed: Option<String>,
@@ -30,4 +30,19 @@ pub struct BackupView {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// When the last one was made, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_ms: Option<u64>,
+    /// The last one that was complete, whatever became of those after it and since when the node runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<WholeBackupView>,
+}
+
+/// A backup that is complete and was read back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WholeBackupView {
+    /// The folder it was made in.
+    pub folder: String,
+    /// When, Unix milliseconds.
+    pub made_ms: u64,
 }

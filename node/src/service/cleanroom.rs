@@ -2,12 +2,16 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
-use super::{Bilingual, Command, Node, PlanView, QueryView, Reply, ServiceError};
+use super::{
+    AnswerKey, Bilingual, Command, ErrorKind, Node, NoiseView, PeriodFiguresView, PeriodRequest,
+    PlanView, QueryView, Reply, Rows, ServiceError,
+};
 
 /// Who answers a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
@@ -60,6 +64,12 @@ pub struct Question {
     pub pico_rho: Option<u64>,
     /// Whether it stands: charged once, and answered for each period among its group keys when it is over.
     pub stands: bool,
+    /// Whether the bound of its one sum is chosen first, by a question that a part of its cost pays for.
+    pub chooses_bound: bool,
+    /// The released question for the bound, by its id, from which the bound is taken; none asks for it.
+    pub bound_from: Option<String>,
+    /// The brands that a joint question is put to, this one among them; none for all that are not suspended.
+    pub participants: Option<Vec<String>>,
     /// The user who asks; none for a program of the node's own process.
     pub user: Option<String>,
     /// The most it may cost when it is asked, pico-rho, where its cost was confirmed as a limit rather than
@@ -77,6 +87,41 @@ impl From<&str> for Question {
     fn from(sql: &str) -> Self {
         sql.to_owned().into()
     }
+}
+
+impl QueryView {
+    /// As a user sees it who may see no other's text: what was asked, when and by whom is for who asked it.
+    #[must_use]
+    pub fn seen_by(self, user: &str) -> Self {
+        if self.asked_by.as_deref() == Some(user) {
+            return self;
+        }
+        Self { sql: None, asked_ms: None, asked_by: None, ..self }
+    }
+}
+
+/// The question for a bound, which is asked before the one that it is for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BoundChoiceView {
+    /// The question for the bound, in SQL.
+    pub sql: String,
+    /// What it costs, pico-rho; in the plan's cost.
+    pub cost_pico_rho: u64,
+    /// What the question itself costs then, pico-rho; in the plan's cost.
+    pub rest_pico_rho: u64,
+    /// Expected noise of the question for the bound.
+    pub sigma: Vec<NoiseView>,
+    /// The largest bound that can be chosen. The plan's noise is that of this bound: with a lesser one it is less.
+    pub most: u64,
+}
+
+/// How far the choice of a bound is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChosenBoundView {
+    /// The question for the bound, by its id.
+    pub query: String,
+    /// The bound of the question itself; none as long as the question for it is under way.
+    pub bound: Option<u64>,
 }
 
 /// What one brand answers to a question that every brand answers for itself.
@@ -146,8 +191,11 @@ pub struct BudgetsView {
     pub profile: String,
     /// What all brands together may spend in a year, pico-rho.
     pub rho_per_year: u64,
-    /// Every brand, in the order of ids.
+    /// Every brand, in the order of ids, with those of its analysts that are on this page.
     pub brands: Vec<BrandBudgetView>,
+    /// The last analyst on this page, where there are more: the next page is after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A purpose of the contract, and the consent it needs.
@@ -172,6 +220,15 @@ pub struct ValueView {
     pub joint: bool,
 }
 
+/// A bound of one brand's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BrandBoundView {
+    /// The brand.
+    pub brand: String,
+    /// Its bound.
+    pub bound: u64,
+}
+
 /// A column.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ColumnView {
@@ -188,6 +245,13 @@ pub struct ColumnView {
     /// L2 bound of one member's sums at one brand; without one it cannot be summed. Of a private column: in how
     /// many groups one member counts at most.
     pub bound: Option<u64>,
+    /// Brands that tell an integer, of which every other's is 0; empty where all do, and of other columns. A joint question
+    /// that reads it needs three of them.
+    #[serde(default)]
+    pub carriers: Vec<String>,
+    /// The same at brands that have a bound of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bound_by_brand: Vec<BrandBoundView>,
     /// Declared values of a text; `OTHER` stands for all others.
     pub values: Vec<ValueView>,
     /// The same in words.
@@ -203,6 +267,9 @@ pub struct TableView {
     pub public: bool,
     /// L2 bound of one member's row counts at one brand; none for a public table.
     pub rows_bound: Option<u64>,
+    /// The same at brands that have a bound of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows_bound_by_brand: Vec<BrandBoundView>,
     /// Columns, the member first.
     pub columns: Vec<ColumnView>,
 }
@@ -270,6 +337,9 @@ pub struct TemplateView {
     pub exact: bool,
     /// Whether this brand saved it; otherwise it is shipped.
     pub own: bool,
+    /// Columns that it asks about and the contract does not have, each `table.column`: with any it cannot be asked.
+    #[serde(default)]
+    pub absent: Vec<String>,
 }
 
 /// A template with its parameters filled in: what to plan and ask.
@@ -332,6 +402,9 @@ pub fn pico_rho(text: &str) -> Result<u64, String> {
     all.filter(|cost| *cost > 0).ok_or_else(wrong)
 }
 
+/// Most rows of an answer that are given at a time to who asks from outside.
+pub const ROWS_AT_ONCE: u32 = 10_000;
+
 /// One operation of the clean room.
 #[allow(missing_docs)] // each is described at the operation of [`Node`] that sends it
 pub enum CleanRoomCommand {
@@ -348,12 +421,20 @@ pub enum CleanRoomCommand {
         id: String,
         reply: Reply<QueryView>,
     },
+    QueryRows {
+        id: String,
+        from: u32,
+        most: u32,
+        reply: Reply<QueryView>,
+    },
     Queries {
+        before: Option<AnswerKey>,
         limit: u32,
-        reply: Reply<Vec<QueryView>>,
+        reply: Reply<Rows<QueryView, AnswerKey>>,
     },
     Budgets {
         year: Option<u16>,
+        after: Option<String>,
         reply: Reply<BudgetsView>,
     },
     Datasets {
@@ -373,12 +454,52 @@ pub enum CleanRoomCommand {
         parameters: Vec<(String, String)>,
         reply: Reply<FiguresView>,
     },
+    PeriodFigures {
+        request: PeriodRequest,
+        reply: Reply<PeriodFiguresView>,
+    },
     Policy {
         reply: Reply<PolicyView>,
     },
     ReadPolicy {
         reply: Reply<PolicyView>,
     },
+}
+
+/// How often a call asks whether the question for a bound is answered.
+const BOUND_POLL: Duration = Duration::from_millis(100);
+/// So many times: together less than a request may take.
+const BOUND_POLLS: u32 = 200;
+
+impl Node {
+    /// As [`Node::query`]. Where the bound is chosen first and the question for it is answered soon, the question itself is
+    /// asked in the same call; who goes away meanwhile has asked the first alone, and is answered it for nothing the
+    /// next time.
+    ///
+    /// # Errors
+    /// See [`ServiceError`]; also when the node is stopping.
+    pub async fn query_in_steps(
+        &self,
+        mut question: Question,
+        plan: String,
+    ) -> Result<QueryView, ServiceError> {
+        let view = self.query(question.clone(), plan.clone()).await?;
+        let Some(chosen) = view.chosen_bound.clone().filter(|chosen| chosen.bound.is_none()) else {
+            return Ok(view);
+        };
+        for _ in 0..BOUND_POLLS {
+            let now = self.query_by_id(chosen.query.clone()).await?;
+            match now.step.as_str() {
+                "released" => {
+                    question.bound_from = Some(chosen.query);
+                    return self.query(question, plan).await;
+                }
+                "void" => return Ok(QueryView { chosen_bound: Some(chosen), ..now }),
+                _ => tokio::time::sleep(BOUND_POLL).await,
+            }
+        }
+        Ok(view)
+    }
 }
 
 macro_rules! clean_room_operations {
@@ -408,10 +529,13 @@ clean_room_operations! {
     query(question: Question, plan: String) -> QueryView = Query;
     /// One question by its id.
     query_by_id(id: String) -> QueryView = QueryById;
-    /// The latest answers that this brand has, newest first.
-    queries(limit: u32) -> Vec<QueryView> = Queries;
-    /// Every brand's accounts of a calendar year; the present one without it.
-    budgets(year: Option<u16>) -> BudgetsView = Budgets;
+    /// One question by its id, with so many rows of its answer at most, from one on.
+    query_rows(id: String, from: u32, most: u32) -> QueryView = QueryRows;
+    /// The latest questions of this brand and answers that it has behind a key, newest first, with the first rows of each:
+    /// see [`Node::queries_page`]. Whom a text is shown to is for who asks to decide ([`QueryView::seen_by`]).
+    listed_queries(before: Option<AnswerKey>, limit: u32) -> Rows<QueryView, AnswerKey> = Queries;
+    /// Every brand's accounts of a calendar year, the present one without it, with its analysts after one.
+    budgets(year: Option<u16>, after: Option<String>) -> BudgetsView = Budgets;
     /// What may be asked.
     datasets() -> Vec<DatasetView> = Datasets;
     /// Saved questions, shipped and of this brand.
@@ -420,8 +544,38 @@ clean_room_operations! {
     fill_template(template: String, scope: Option<Scope>, parameters: Vec<(String, String)>) -> FilledTemplate = Fill;
     /// Exact figures of a dashboard over this brand's own members. For its own staff alone.
     figures(template: String, parameters: Vec<(String, String)>) -> FiguresView = Figures;
+    /// Exact figures of a period over this brand's own members. For its own staff alone.
+    period_figures(request: PeriodRequest) -> PeriodFiguresView = PeriodFigures;
     /// This brand's policy.
     policy() -> PolicyView = Policy;
     /// Reads `policy.toml` again; it holds from the next question on.
     read_policy() -> PolicyView = ReadPolicy;
+}
+
+impl Node {
+    /// One question with its whole answer, taken page by page: what is long keeps nothing else in the node waiting.
+    ///
+    /// # Errors
+    /// See [`ServiceError`]; also when the answer is another after each page, as a standing question's may be once.
+    pub async fn whole_answer(&self, id: String) -> Result<QueryView, ServiceError> {
+        let mut view = self.query_rows(id.clone(), 0, ROWS_AT_ONCE).await?;
+        loop {
+            let Some(release) = &mut view.release else { return Ok(view) };
+            let from = u32::try_from(release.rows.len()).unwrap_or(u32::MAX);
+            if from >= release.rows_in_all {
+                return Ok(view);
+            }
+            let next = self.query_rows(id.clone(), from, ROWS_AT_ONCE).await?.release;
+            let same = next.filter(|next| next.hash == release.hash && !next.rows.is_empty());
+            let Some(next) = same else {
+                return Err(ServiceError::new(
+                    ErrorKind::Conflict,
+                    "answer_changed",
+                    "the answer got another period meanwhile / 答案在此期间新增了一期",
+                    "ask for it again / 请重新获取",
+                ));
+            };
+            release.rows.extend(next.rows);
+        }
+    }
 }

@@ -4,10 +4,16 @@
 //! consents, and earns by the programme, exactly once, also when it comes again in a file of the till's with
 //! the same receipt and lines. Each call writes a small file of facts: a till's own system sends batches.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{BatchFormat, BatchKind, ErrorKind, ImportBatch, Node, ServiceError};
+use super::members::identifier;
+use super::{
+    BatchFormat, BatchKind, ErrorKind, IdentifierRequest, ImportBatch, Node, ServiceError,
+};
+use crate::vault::{Identifier, IdentifierKind, Strength};
 
 /// Lines of one purchase at most.
 const LINES_MAX: usize = 500;
@@ -28,6 +34,7 @@ quantity = "pieces"
 amount = "amount_fen"
 currency = "CNY"
 fen_per_unit = 1
+hour = true
 [purchases.channels]
 column = "channel"
 values = { store = "store", app = "app", mini_program = "mini_program", ecommerce = "ecommerce" }
@@ -54,8 +61,14 @@ pub struct PurchaseLine {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PurchaseRequest {
-    /// The member's card.
+    /// The member's card; empty when the member is known by `identifiers`.
+    #[serde(default)]
     pub card: String,
+    /// By what else the member is known, one of a kind; without a card at least a phone number or an account. With a
+    /// card they are told to be the card's member's: what was bought with them alone before is that member's then. Who
+    /// is nobody's yet is a member without a card and without consents from now on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identifiers: Vec<IdentifierRequest>,
     /// Number of the receipt, the same as in the till's own files.
     pub receipt: String,
     /// When, ISO 8601, such as `2026-11-28T17:05:00+08:00`; Chinese time without an offset.
@@ -81,6 +94,9 @@ pub struct PurchaseView {
     pub state: String,
     /// Points earned by this call.
     pub points_earned: u64,
+    /// It is kept and earned nothing: the member has not agreed to take part in the programme.
+    #[serde(default)]
+    pub without_consent: bool,
     /// What counted, in fen.
     pub amount_fen: i64,
 }
@@ -96,13 +112,57 @@ struct Row<'a> {
     department: &'a str,
     pieces: i64,
     amount_fen: i64,
+    #[serde(flatten)]
+    identifiers: &'a BTreeMap<String, String>,
+}
+
+/// The column of a kind of identifier.
+fn column(kind: IdentifierKind) -> String {
+    format!("identifier_{}", kind.name())
+}
+
+/// What came by which the member may be known, by columns, with how they are read.
+fn identifiers(
+    request: &PurchaseRequest,
+) -> Result<(BTreeMap<String, String>, String), ServiceError> {
+    let mut columns = BTreeMap::new();
+    let mut mapping = MAPPING.to_owned();
+    let read = request.identifiers.iter().map(identifier).collect::<Result<Vec<_>, _>>()?;
+    let says_who = |it: &Identifier| it.kind().strength() >= Strength::Phone;
+    if request.card.trim().is_empty() && !read.iter().any(says_who) {
+        let problem = "nothing says whose the purchase is".to_owned();
+        let remedy = "send the card, or a phone number or account among the identifiers";
+        return Err(invalid("purchase_nobodys", problem, remedy));
+    }
+    if !read.is_empty() {
+        // without any, the mapping and the rows are what they were before there were identifiers: a request that is
+        // repeated over an update of the node is the same one
+        mapping.push_str("[purchases.identifiers]\n");
+    }
+    for it in &read {
+        let kind = it.kind();
+        if kind == IdentifierKind::Card {
+            let problem = "identifiers: a card among them".to_owned();
+            return Err(invalid("identifier_card", problem, "send the card's number as card"));
+        }
+        if columns.insert(column(kind), it.expose().to_owned()).is_some() {
+            let problem = format!("identifiers: two of the kind {kind}");
+            let remedy = "send one of each kind; further ones are entered at the member's record";
+            return Err(invalid("identifier_twice", problem, remedy));
+        }
+        mapping.push_str(&format!("{kind} = \"{}\"\n", column(kind)));
+    }
+    Ok((columns, mapping))
 }
 
 fn invalid(code: &'static str, problem: String, remedy: &str) -> ServiceError {
     ServiceError::new(ErrorKind::Invalid, code, problem, remedy)
 }
 
-fn rows(request: &PurchaseRequest) -> Result<Vec<u8>, ServiceError> {
+fn rows(
+    request: &PurchaseRequest,
+    identifiers: &BTreeMap<String, String>,
+) -> Result<Vec<u8>, ServiceError> {
     let count = request.lines.len();
     if count == 0 || count > LINES_MAX {
         let problem = format!("lines: 1 to {LINES_MAX} (found {count})");
@@ -120,6 +180,7 @@ fn rows(request: &PurchaseRequest) -> Result<Vec<u8>, ServiceError> {
             department: &line.department,
             pieces: line.pieces,
             amount_fen: line.amount_fen,
+            identifiers,
         };
         let written = serde_json::to_writer(&mut bytes, &row);
         written.map_err(|error| {
@@ -140,12 +201,13 @@ impl Node {
         key: String,
         request: PurchaseRequest,
     ) -> Result<PurchaseView, ServiceError> {
+        let (columns, mapping) = identifiers(&request)?;
         let batch = ImportBatch {
             kind: BatchKind::Purchases,
             format: BatchFormat::JsonLines,
-            mapping: MAPPING.to_owned(),
+            mapping,
             dry_run: false,
-            bytes: rows(&request)?.into(),
+            bytes: rows(&request, &columns)?.into(),
         };
         let done = self.import_batch(format!("counter {key}"), batch).await?;
         if let Some(dropped) = done.dropped.iter().find(|it| it.code != "duplicate") {
@@ -160,6 +222,7 @@ impl Node {
         Ok(PurchaseView {
             state: if known { "known" } else { "counted" }.to_owned(),
             points_earned: done.points_earned,
+            without_consent: done.baskets_without_consent > 0,
             amount_fen: done.amount_fen,
         })
     }
@@ -176,16 +239,54 @@ mod tests {
         let line = PurchaseLine { department: "DAIRY".to_owned(), pieces: 2, amount_fen: 990 };
         let mut request = PurchaseRequest {
             card: "C1".to_owned(),
+            identifiers: Vec::new(),
             receipt: "R\"1".to_owned(),
             purchased_at: "2026-11-28T17:05:00+08:00".to_owned(),
             channel: in_store(),
             returns: None,
             lines: vec![line.clone(), line],
         };
-        let text = String::from_utf8(rows(&request).unwrap()).unwrap();
+        let (none, mapping) = identifiers(&request).unwrap();
+        assert_eq!((none.len(), mapping.as_str()), (0, MAPPING));
+        let text = String::from_utf8(rows(&request, &none).unwrap()).unwrap();
         assert_eq!(text.lines().count(), 2);
         assert!(text.starts_with(r#"{"card":"C1","receipt":"R\"1","line":1,"#), "{text}");
         request.lines.clear();
-        assert_eq!(rows(&request).unwrap_err().code, "purchase_lines");
+        assert_eq!(rows(&request, &none).unwrap_err().code, "purchase_lines");
+    }
+
+    #[test]
+    fn a_purchase_names_its_member_by_card_or_by_a_phone_number_or_an_account() {
+        let of = |card: &str, list: &[(&str, &str)]| PurchaseRequest {
+            card: card.to_owned(),
+            identifiers: list
+                .iter()
+                .map(|(kind, value)| IdentifierRequest {
+                    kind: (*kind).to_owned(),
+                    value: (*value).to_owned(),
+                })
+                .collect(),
+            lines: vec![PurchaseLine { department: "DAIRY".to_owned(), pieces: 1, amount_fen: 5 }],
+            ..PurchaseRequest::default()
+        };
+        let request = of("", &[("phone", "138 1234 5678"), ("device", "8C:1A:2B:3C:4D:5E")]);
+        let (columns, mapping) = identifiers(&request).unwrap();
+        Mapping::from_toml(&mapping).unwrap();
+        let row = String::from_utf8(rows(&request, &columns).unwrap()).unwrap();
+        assert!(row.contains(r#""identifier_phone":"+8613812345678""#), "{row}");
+        assert!(row.contains(r#""identifier_device":"8c1a2b3c4d5e""#), "{row}");
+        let refused = |card: &str, list: &[(&str, &str)]| {
+            let error = identifiers(&of(card, list)).unwrap_err();
+            assert!(list.iter().all(|(_, value)| !error.message.contains(value)), "{error:?}");
+            error.code
+        };
+        assert_eq!(refused("", &[]), "purchase_nobodys");
+        // a device may be several people's
+        assert_eq!(refused("", &[("device", "8C:1A:2B:3C:4D:5E")]), "purchase_nobodys");
+        assert_eq!(refused("", &[("phone", "1381234567")]), "identifier_invalid");
+        assert_eq!(refused("", &[("telephone", "13812345678")]), "identifier_kind");
+        assert_eq!(refused("C1", &[("card", "CARD-OF-HERS")]), "identifier_card");
+        let two = [("phone", "13812345678"), ("phone", "13912345678")];
+        assert_eq!(refused("C1", &two), "identifier_twice");
     }
 }

@@ -1,10 +1,11 @@
-//! What happens at a node, as it happens: states of exchanges and steps of questions, each told when it is
-//! durable.
+//! What happens at a node, as it happens: states of exchanges and steps of questions, statements and payments of
+//! clearings, notices of the points programme, each told when it is durable.
 //!
 //! No event is about a person: an exchange is its number, a brand and a state, a question its number and the
-//! step of the protocol it is at. Steps are looked at once a whole second, so that an event tells nothing of how
-//! long a reading took beyond that; when one is over depends on time buckets, not on data
-//! (`cleanroom::read`).
+//! step of the protocol it is at, a clearing its cut-off, brands and a state, notices to members the number of the first
+//! and their kind: to whom and what, only the notices' own route says. Steps are looked at once a whole
+//! second, so that an event tells nothing of how long a reading took beyond that; when one is over depends on
+//! time buckets, not on data (`cleanroom::read`).
 //!
 //! The newest are kept in memory, and numbered, so that a reader who was away goes on where it was. After a
 //! restart, or too long, there is no going on: then a reader is told so, and looks at the states themselves.
@@ -25,13 +26,23 @@ pub const EVENTS_KEPT: usize = 4096;
 pub const EXCHANGE_STATE: &str = "exchange.state";
 /// The kind of events about questions.
 pub const QUERY_STEP: &str = "query.step";
+/// The kind of events about clearing statements.
+pub const STATEMENT_STATE: &str = "clearing.statement";
+/// The kind of events about their payments.
+pub const PAYMENT_STATE: &str = "clearing.payment";
+/// The kind of events about notices of the points programme.
+pub const PROGRAMME_NOTICE: &str = "programme.notice";
+/// The kinds that something happens in.
+pub const EVENT_KINDS: [&str; 5] =
+    [EXCHANGE_STATE, QUERY_STEP, STATEMENT_STATE, PAYMENT_STATE, PROGRAMME_NOTICE];
 /// The kind of event that says that others may have been missed.
 pub const RESET: &str = "stream.reset";
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventView {
-    /// What kind: `exchange.state`, `query.step`, or `stream.reset` when events may have been missed.
+    /// What kind: `exchange.state`, `query.step`, `clearing.statement`, `clearing.payment`, `programme.notice`, or
+    /// `stream.reset` when events may have been missed.
     #[serde(rename = "type")]
     #[schema(example = "exchange.state")]
     pub kind: String,
@@ -45,10 +56,11 @@ pub struct EventView {
 /// What an event is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventData {
-    /// The number of the exchange or question; empty in `stream.reset`.
+    /// The number of the exchange or question, of a clearing its cut-off in Unix milliseconds, of notices that of the
+    /// first; empty in `stream.reset`.
     #[schema(example = "0123456789abcdef0123456789abcdef")]
     pub id: String,
-    /// Its state or step, as its own route names it; in `stream.reset` why.
+    /// Its state or step, as its own route names it; of notices what kind they are; in `stream.reset` why.
     #[schema(example = "final")]
     pub state: String,
     /// Of an exchange: the other brand.
@@ -58,6 +70,15 @@ pub struct EventData {
     /// Of a question: who answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// Of a payment: who pays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer: Option<String>,
+    /// Of a payment: who is paid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payee: Option<String>,
+    /// Of notices: how many of the kind there are from the first on, told together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
 }
 
 /// An event as it is kept.
@@ -80,6 +101,34 @@ pub(crate) enum Happened {
         scope: String,
         /// How far.
         step: String,
+    },
+    /// The statement of a cut-off has come so far.
+    Statement {
+        /// Which.
+        cut_off: Timestamp,
+        /// How far.
+        state: &'static str,
+    },
+    /// A payment of a statement has come so far.
+    Payment {
+        /// Of which cut-off.
+        cut_off: Timestamp,
+        /// Who pays.
+        payer: BrandId,
+        /// Who is paid.
+        payee: BrandId,
+        /// How far.
+        state: &'static str,
+    },
+    /// There are notices of the points programme: those of one kind that one turn has made, however many they are, so
+    /// that points of thousands who are told in one night push nothing else out of the stream.
+    Notices {
+        /// The number of the first.
+        first: u64,
+        /// How many.
+        count: u64,
+        /// What kind.
+        kind: &'static str,
     },
 }
 
@@ -124,7 +173,7 @@ impl Event {
                     id: id.to_string(),
                     state: (*state).to_owned(),
                     to: Some(to.to_string()),
-                    scope: None,
+                    ..EventData::default()
                 },
             ),
             Happened::Query { id, scope, step } => (
@@ -132,8 +181,35 @@ impl Event {
                 EventData {
                     id: id.clone(),
                     state: step.clone(),
-                    to: None,
                     scope: Some(scope.clone()),
+                    ..EventData::default()
+                },
+            ),
+            Happened::Statement { cut_off, state } => (
+                STATEMENT_STATE,
+                EventData {
+                    id: cut_off.unix_ms().to_string(),
+                    state: (*state).to_owned(),
+                    ..EventData::default()
+                },
+            ),
+            Happened::Payment { cut_off, payer, payee, state } => (
+                PAYMENT_STATE,
+                EventData {
+                    id: cut_off.unix_ms().to_string(),
+                    state: (*state).to_owned(),
+                    payer: Some(payer.to_string()),
+                    payee: Some(payee.to_string()),
+                    ..EventData::default()
+                },
+            ),
+            Happened::Notices { first, count, kind } => (
+                PROGRAMME_NOTICE,
+                EventData {
+                    id: first.to_string(),
+                    state: (*kind).to_owned(),
+                    count: Some(*count),
+                    ..EventData::default()
                 },
             ),
         };

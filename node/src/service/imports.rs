@@ -80,6 +80,31 @@ pub struct ImportView {
     pub members_enrolled: u64,
     /// New members who consent, by purpose.
     pub consenting: BTreeMap<String, u64>,
+    /// Members who were known, and of whom an attribute was changed, as the mapping says (`update = true`).
+    #[serde(default)]
+    pub members_updated: u64,
+    /// Cards that nobody had, entered as further ones of members whom the match key names.
+    #[serde(default)]
+    pub members_new_cards: u64,
+    /// Consents of known members that were entered, by purpose.
+    #[serde(default)]
+    pub consents_given: BTreeMap<String, u64>,
+    /// Refusals and withdrawals of known members that were entered, by purpose.
+    #[serde(default)]
+    pub consents_withdrawn: BTreeMap<String, u64>,
+    /// People whom nobody knew, by a phone number or account: members without a card and without consents now.
+    #[serde(default)]
+    pub members_sighted: u64,
+    /// Members without a name, or never enrolled, who were merged into others by the vault's rules.
+    #[serde(default)]
+    pub members_merged: u64,
+    /// Pairs of members that a person should review.
+    #[serde(default)]
+    pub pairs_to_review: u64,
+    /// Identifiers that were not entered: another member has them, or the member has another of a kind of which a
+    /// person has one.
+    #[serde(default)]
+    pub identifiers_refused: u64,
     /// Purchase lines read.
     pub rows_read: u64,
     /// Purchase lines kept.
@@ -100,6 +125,10 @@ pub struct ImportView {
     pub rejected: Vec<String>,
     /// Points earned.
     pub points_earned: u64,
+    /// Baskets that were kept and earned nothing, since their members have not agreed to take part in the
+    /// programme: consent to the purpose `programme`. One that is given later counts from then on.
+    #[serde(default)]
+    pub baskets_without_consent: u64,
     /// The rules that were applied, in plain words (consent, currency, earning), Chinese and English.
     pub stated_rules: Vec<Bilingual>,
     /// Place in the file after which this run went on, when an earlier one was interrupted.

@@ -10,22 +10,28 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ConsentRequest, ErrorKind, ExchangeView, LinkView, Node, ReceivedView, ServiceError};
+use super::{
+    ConsentRequest, ErrorKind, ExchangeView, LinkView, ListPage, ListRequest, Node,
+    ProgrammeExport, ProgrammeMemberView, ReceivedView, ServiceError, page_length,
+};
 use crate::auth::{MemberField, Role, Sight};
 use crate::desk::{
-    Deed, Desk, DeskError, ExportedLine, MEMBER, MemberExport, MemberRecordView, Note, PairView,
-    member_name,
+    Deed, Desk, DeskError, ExportedLine, MEMBER, MemberExport, MemberRecordView, Newcomer, Note,
+    PairView, member_name,
 };
 use crate::purchases::Compacted;
 use crate::runtime::core::vault_error;
 use crate::runtime::now;
 use crate::vault::{
-    Attribute, Consent, ConsentSource, Guardian, Identifier, IdentifierError, IdentifierKind,
-    MemberId, MergeError, Purpose,
+    Attribute, CardNumber, Consent, ConsentSource, Guardian, Identifier, IdentifierError,
+    IdentifierKind, KeyError, MemberId, MergeError, PairKey, Purpose, Strength, VaultError,
 };
 
 /// Most entries of one page.
 pub(super) const PAGE_MAX: u32 = 1_000;
+
+/// Most identifiers of one enrolment.
+const ENROLLED_BY: usize = 32;
 
 /// Who asks: a user of the node with roles.
 #[derive(Debug, Clone)]
@@ -82,12 +88,57 @@ pub struct SightingRequest {
 pub struct SightingView {
     /// The member, as this node numbers members.
     pub member: String,
+    /// The number by which a till names the member, for the brand's app: the card, or what the node gave to who has
+    /// none (`M-...`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<String>,
     /// Whether nobody had them before.
     pub new: bool,
     /// How many members without a name were merged into this one.
     pub absorbed: u64,
     /// How many pairs wait for a person's review.
     pub to_review: u64,
+}
+
+/// A person who is enrolled at the counter.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolmentRequest {
+    /// The number of the card that the person was given. Without it a phone number or an account says who it is, and
+    /// the node gives a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<String>,
+    /// By what else the person is known, at most 32. What was bought with them alone before is the member's then.
+    #[serde(default)]
+    pub identifiers: Vec<IdentifierRequest>,
+    /// What the person says of itself, such as `birth_date`.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// What the person decided, as of now; of a child under 14 with `guardian`.
+    #[serde(default)]
+    pub consents: Vec<ConsentRequest>,
+}
+
+impl std::fmt::Debug for EnrolmentRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EnrolmentRequest(..)")
+    }
+}
+
+/// What became of an enrolment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EnrolmentView {
+    /// The member, as this node numbers members; other routes take it in place of a card number.
+    pub member: String,
+    /// Whether the member is new; else what had been decided before stands.
+    pub new: bool,
+    /// How many members who were never enrolled, with what they bought, were merged into this one.
+    pub absorbed: u64,
+    /// How many pairs wait for a person's review.
+    pub to_review: u64,
+    /// Kinds of the identifiers that were not entered: another member has them, or the member has another of a kind
+    /// of which a person has one.
+    pub refused: Vec<String>,
 }
 
 /// Corrections of what is known of a member.
@@ -145,6 +196,9 @@ impl From<DeskError> for ServiceError {
         let text = error.to_string();
         let (kind, code, remedy) = match error {
             DeskError::Vault(error) => return vault_error(error),
+            DeskError::Key(error @ KeyError::Service(_)) => {
+                return vault_error(VaultError::Key(error));
+            }
             DeskError::Identifier(IdentifierError::Vault(error))
             | DeskError::Merge(MergeError::Vault(error))
             | DeskError::Correction(crate::vault::CorrectionError::Vault(error)) => {
@@ -171,6 +225,11 @@ impl From<DeskError> for ServiceError {
             DeskError::Correction(_) => {
                 (ErrorKind::Invalid, "attribute_invalid", "send it as it says")
             }
+            DeskError::Taken => (
+                ErrorKind::Conflict,
+                "card_taken",
+                "look the member up by the card, and give this person another one",
+            ),
             DeskError::UnknownMember => (
                 ErrorKind::NotFound,
                 "member_unknown",
@@ -213,7 +272,7 @@ pub(super) fn names<const N: usize>(names: [&str; N]) -> String {
     format!("one of {}", names.join(", "))
 }
 
-fn identifier(request: &IdentifierRequest) -> Result<Identifier, ServiceError> {
+pub(super) fn identifier(request: &IdentifierRequest) -> Result<Identifier, ServiceError> {
     let kind = IdentifierKind::from_name(&request.kind).ok_or_else(|| {
         let kinds = names(IdentifierKind::ALL.map(IdentifierKind::name));
         invalid("identifier_kind", "there is no such kind of identifier", kinds)
@@ -254,6 +313,39 @@ fn decision(
     })
 }
 
+/// A person as an enrolment names one.
+fn newcomer(
+    request: &EnrolmentRequest,
+    others: &[BrandId],
+    at: Timestamp,
+) -> Result<Newcomer, ServiceError> {
+    if request.identifiers.len() > ENROLLED_BY {
+        let problem = format!("identifiers: at most {ENROLLED_BY}");
+        return Err(invalid("identifiers_too_many", problem, "enter further ones at the record"));
+    }
+    let identifiers = request.identifiers.iter().map(identifier).collect::<Result<Vec<_>, _>>()?;
+    let card = request.card.as_deref().map(str::trim).filter(|card| !card.is_empty());
+    let card = card.map(CardNumber::new).transpose().map_err(|error| {
+        invalid("card_invalid", error.to_string(), IdentifierKind::Card.looks_like())
+    })?;
+    let says_who = |it: &Identifier| it.kind().strength() >= Strength::Phone;
+    if card.is_none() && !identifiers.iter().any(says_who) {
+        let remedy = "give a card, or a phone number or account among the identifiers";
+        return Err(invalid("enrolment_nobodys", "nothing says who the member is", remedy));
+    }
+    let mut attributes = BTreeMap::new();
+    for (name, value) in &request.attributes {
+        let attribute = Attribute::from_column(name).ok_or_else(|| {
+            let known = names(Attribute::ALL.map(Attribute::column));
+            invalid("attribute_unknown", "there is no such attribute", known)
+        })?;
+        attributes.insert(attribute, value.clone());
+    }
+    let decided = |it: &ConsentRequest| decision(it, ConsentSource::Staff, others, at);
+    let consents = request.consents.iter().map(decided).collect::<Result<Vec<_>, _>>()?;
+    Ok(Newcomer { card, identifiers, attributes, consents })
+}
+
 impl Node {
     /// Does something at the desk, where it may block.
     ///
@@ -282,7 +374,7 @@ impl Node {
         })
     }
 
-    fn others(&self) -> Vec<BrandId> {
+    pub(super) fn others(&self) -> Vec<BrandId> {
         let brands = self.status().heads;
         let ids = brands.iter().filter_map(|head| BrandId::new(&head.brand).ok());
         ids.filter(|id| *id != self.brand()).collect()
@@ -312,24 +404,6 @@ impl Node {
         .await
     }
 
-    /// Enters that somebody read so many members.
-    ///
-    /// # Errors
-    /// When it cannot be written: then they must not be shown.
-    pub async fn note_many(
-        &self,
-        asker: &Asker,
-        what: &'static str,
-        members: usize,
-    ) -> Result<(), ServiceError> {
-        let (by, at) = (asker.user.clone(), now());
-        let members = u32::try_from(members).unwrap_or(u32::MAX);
-        self.at_desk(move |desk| {
-            desk.note(Note::new(&by, Deed::Read, what).about_many(members), at).map(drop)
-        })
-        .await
-    }
-
     /// A member as somebody sees one.
     ///
     /// # Errors
@@ -353,9 +427,15 @@ impl Node {
         request: IdentifierRequest,
     ) -> Result<MemberRecordView, ServiceError> {
         let identifier = identifier(&request)?;
+        let (by, at) = (asker.user.clone(), now());
         let member = self
-            .at_desk(move |desk| {
-                desk.vault().by_identifier(&identifier)?.ok_or(DeskError::UnknownMember)
+            .at_desk(move |desk| match desk.vault().by_identifier(&identifier)? {
+                Some(member) => Ok(member),
+                None => {
+                    // who tries numbers leaves a trace, too; the number is in none
+                    desk.note(Note::new(&by, Deed::Read, "a look-up that found nobody"), at)?;
+                    Err(DeskError::UnknownMember)
+                }
             })
             .await?;
         self.record_of(asker, member).await
@@ -407,9 +487,17 @@ impl Node {
             quantity: line.quantity,
             amount_fen: line.amount_fen,
             channel: line.channel,
+            coupon_fen: line.coupon_fen,
+            electronic_card: line.electronic_card,
+            store: line.store,
+            region: line.region,
+            label: line.label,
+            hour: line.hour,
         });
         let holdings = self.holdings(member).await?;
+        let programme = self.programme_export(member).await?;
         Ok(MemberExport {
+            programme,
             points_available: holdings.available,
             points_held: holdings.held,
             links: holdings.links,
@@ -418,6 +506,22 @@ impl Node {
             purchases: purchases.collect(),
             ..export
         })
+    }
+
+    async fn programme_export(
+        &self,
+        member: MemberId,
+    ) -> Result<Option<ProgrammeExport>, ServiceError> {
+        let standing = match self.programme_member(member_name(member)).await {
+            Ok(standing) => standing,
+            Err(error) if error.code == "programme_without_rules" => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // what every member may claim or ask for is nobody's
+        let (claimable, rewards) = (Vec::new(), Vec::new());
+        let standing = ProgrammeMemberView { claimable, rewards, ..standing };
+        let history = self.programme_history(member).await?;
+        Ok(Some(ProgrammeExport { standing, history }))
     }
 
     /// Enters a member's decision, by staff or by the member.
@@ -433,7 +537,16 @@ impl Node {
         let source = if by == MEMBER { ConsentSource::Member } else { ConsentSource::Staff };
         let decision = decision(&request, source, &self.others(), now())?;
         let by = by.to_owned();
-        self.at_desk(move |desk| desk.decide(&by, desk.member(&card)?, decision)).await
+        let is_taking_part = decision.purpose == Purpose::Programme;
+        let member = self
+            .at_desk(move |desk| {
+                let member = desk.member(&card)?;
+                desk.decide(&by, member, decision)?;
+                Ok(member)
+            })
+            .await?;
+        // the decision stands whatever comes next: the programme looks at everybody again from time to time
+        if is_taking_part { self.consent_decided(member).await } else { Ok(()) }
     }
 
     /// Corrects what is known of a member.
@@ -458,12 +571,23 @@ impl Node {
             list.iter().map(identifier).collect::<Result<Vec<_>, ServiceError>>()
         };
         let (add, remove) = (read(&request.add)?, read(&request.remove)?);
-        let (by, at) = (by.to_owned(), now());
+        let (corrects, at) = (by.to_owned(), now());
+        let born = values.contains_key(&Attribute::BirthDate);
+        let member = self
+            .at_desk(move |desk| {
+                let member = desk.member(&card)?;
+                if !values.is_empty() {
+                    desk.correct(&corrects, member, &values, at)?;
+                }
+                Ok(member)
+            })
+            .await?;
+        // before anything else may fail; who repeats a request that was not answered tells it again
+        if born {
+            self.follow_birthday(member).await?;
+        }
+        let by = by.to_owned();
         self.at_desk(move |desk| {
-            let member = desk.member(&card)?;
-            if !values.is_empty() {
-                desk.correct(&by, member, &values, at)?;
-            }
             for identifier in &add {
                 desk.add_identifier(&by, member, identifier, at)?;
             }
@@ -487,12 +611,51 @@ impl Node {
         let identifiers =
             request.identifiers.iter().map(identifier).collect::<Result<Vec<_>, _>>()?;
         let (by, at) = (asker.user.clone(), now());
-        let sighting = self.at_desk(move |desk| desk.sight(&by, &identifiers, at)).await?;
+        let sees = MemberField::AddressedCard.seen_by_any(&asker.roles) == Sight::Whole;
+        let (sighting, card) = self
+            .at_desk(move |desk| {
+                let sighting = desk.sight(&by, &identifiers, at)?;
+                let card = sees.then(|| desk.reference(&by, sighting.member, at)).transpose()?;
+                Ok((sighting, card))
+            })
+            .await?;
         Ok(SightingView {
             member: member_name(sighting.member),
+            card: card.map(|card| card.to_string()),
             new: sighting.is_new,
             absorbed: sighting.absorbed.len() as u64,
             to_review: sighting.to_review.len() as u64,
+        })
+    }
+
+    /// Enrols a person at the counter.
+    ///
+    /// # Errors
+    /// See [`ServiceError`].
+    pub async fn enrol(
+        &self,
+        asker: &Asker,
+        request: EnrolmentRequest,
+    ) -> Result<EnrolmentView, ServiceError> {
+        let (others, at) = (self.others(), now());
+        let newcomer = newcomer(&request, &others, at)?;
+        let by = asker.user.clone();
+        let born = newcomer.attributes.contains_key(&Attribute::BirthDate);
+        let done = self.at_desk(move |desk| desk.enrol(&by, &newcomer, at)).await?;
+        self.consent_decided(done.member).await?;
+        if born {
+            self.follow_birthday(done.member).await?;
+        }
+        let (absorbed, to_review, refused) = match done.sighting {
+            Some(it) => (it.absorbed.len(), it.to_review.len(), it.refused),
+            None => (0, 0, Vec::new()),
+        };
+        Ok(EnrolmentView {
+            member: member_name(done.member),
+            new: done.is_new,
+            absorbed: absorbed as u64,
+            to_review: to_review as u64,
+            refused: refused.into_iter().map(|kind| kind.name().to_owned()).collect(),
         })
     }
 
@@ -500,10 +663,18 @@ impl Node {
     ///
     /// # Errors
     /// See [`ServiceError`].
-    pub async fn pairs(&self, limit: u32) -> Result<Vec<PairView>, ServiceError> {
-        let most = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
-        let pairs = self.at_desk(move |desk| Ok(desk.vault().pairs_to_review(None, most)?)).await?;
-        Ok(pairs.iter().map(PairView::from).collect())
+    pub async fn pairs_page(
+        &self,
+        request: ListRequest,
+    ) -> Result<ListPage<PairView>, ServiceError> {
+        let list = self.list("pairs");
+        let after: Option<PairKey> = list.read(&request)?;
+        let limit = page_length(request.limit);
+        let rows = self.at_desk(move |desk| {
+            let (pairs, next) = desk.vault().pairs_page(after, limit)?;
+            Ok((pairs.iter().map(PairView::from).collect(), next))
+        });
+        list.page(rows.await?)
     }
 
     /// Enters what a person found of a pair.
@@ -585,7 +756,7 @@ impl Node {
         let (by, at) = (asker.user.clone(), now());
         let begun = self
             .at_desk(move |desk| match desk.begin_rotation(&by, at) {
-                Err(DeskError::Key(crate::vault::KeyError::Rotation(why))) => Ok(Some(why)),
+                Err(DeskError::Key(KeyError::Rotation(why))) => Ok(Some(why)),
                 done => done.map(|()| None),
             })
             .await?;
@@ -605,7 +776,7 @@ impl Node {
     /// # Errors
     /// See [`ServiceError`].
     pub async fn rotation(&self) -> Result<RotationView, ServiceError> {
-        self.at_desk(|desk| Ok(RotationView { rotating: desk.is_rotating() })).await
+        self.at_desk(|desk| Ok(RotationView { rotating: desk.is_rotating()? })).await
     }
 }
 

@@ -5,17 +5,30 @@
 //! runtime, which owns all state. Does not authorize: a caller holds an `Authorized` token of
 //! [`crate::auth`] before it gets here. Does not render.
 
+mod audits;
 mod backups;
+mod campaigns;
 mod cleanroom;
+mod consents;
 mod counter;
+mod cut_offs;
+mod deeds;
+mod drafts;
 mod events;
+mod figures;
 mod imports;
+mod listing;
 mod members;
+mod own;
 mod programme;
+mod programme_export;
 mod programme_rules;
 mod programme_staff;
 mod records;
 mod requests;
+mod reviews;
+mod running_audit;
+mod users;
 mod views;
 
 use std::sync::{Arc, Weak};
@@ -28,19 +41,30 @@ use protocol::log::tlog_witness::{AddCheckpoint, Refusal};
 
 use crate::desk::Desk;
 use crate::purchases::Facts;
-use crate::vault::MemberId;
+use crate::vault::{DataKey, MemberId};
 
+pub use audits::*;
 pub use backups::*;
+pub use campaigns::*;
 pub use cleanroom::*;
+pub use consents::*;
 pub use counter::*;
+pub use cut_offs::*;
+pub use deeds::{ListedMember, Staff};
+pub use drafts::*;
 pub use events::*;
+pub use figures::*;
 pub use imports::*;
+pub use listing::*;
 pub use members::*;
+pub use own::*;
 pub use programme::*;
+pub use programme_export::*;
 pub use programme_rules::*;
 pub use programme_staff::*;
 pub use records::*;
 pub use requests::*;
+pub use running_audit::*;
 pub use views::*;
 
 /// Where a result goes.
@@ -54,6 +78,17 @@ pub struct ServiceError {
     pub kind: ErrorKind,
     /// Stable code, such as `balance_too_low`.
     pub code: &'static str,
+    /// What was wrong, and where.
+    pub message: String,
+    /// What would be right, or what to do next.
+    pub remedy: String,
+    /// The same in Chinese, where it is written down with what it names; pages know other codes by themselves.
+    pub chinese: Option<Box<Chinese>>,
+}
+
+/// A refusal in Chinese.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Chinese {
     /// What was wrong, and where.
     pub message: String,
     /// What would be right, or what to do next.
@@ -85,7 +120,15 @@ impl ServiceError {
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { kind, code, message: message.into(), remedy: remedy.into() }
+        Self { kind, code, message: message.into(), remedy: remedy.into(), chinese: None }
+    }
+
+    /// The same, in Chinese too.
+    #[must_use]
+    pub fn in_chinese(mut self, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let (message, remedy) = (message.into(), remedy.into());
+        self.chinese = Some(Box::new(Chinese { message, remedy }));
+        self
     }
 
     /// The node is stopping or its journal has failed.
@@ -113,8 +156,8 @@ pub enum Command {
     Exchange { key: String, request: ExchangeRequest, reply: Reply<ExchangeView> },
     ExchangeBatch(ExchangeBatch),
     ExchangeById { id: String, reply: Reply<ExchangeView> },
-    Exchanges { limit: u32, reply: Reply<Vec<ExchangeView>> },
-    Received { card: Option<String>, limit: u32, reply: Reply<Vec<ReceivedView>> },
+    Exchanges { page: Behind<ExchangeKey>, wanted: ExchangeFilter, reply: Reply<ExchangeRows> },
+    Received { card: Option<String>, page: Behind<ReceivedKey>, reply: Reply<ReceivedRows> },
     SendBack { key: String, request: SendBackRequest, reply: Reply<ReceivedView> },
     Receipt { id: String, reply: Reply<String> },
     OpenedReceipt { id: String, reply: Reply<String> },
@@ -122,12 +165,15 @@ pub enum Command {
     TurnSealingKey { reply: Reply<SealingKeyView> },
     DestroySealingKeys { reply: Reply<Vec<String>> },
     LogKeys { reply: Reply<Vec<LogKeysView>> },
+    Certified { brand: String, height: u64, reply: Reply<Option<CertifiedBlockView>> },
     Constitutions { reply: Reply<Vec<ConstitutionView>> },
     ReadConstitutions { reply: Reply<Vec<ConstitutionView>> },
+    Drafts(DraftCommand),
     Disclose { request: DisclosureRequest, reply: Reply<DisclosureView> },
     AddCheckpoint { request: AddCheckpoint, reply: Reply<Result<String, Refusal>> },
     ForeignCheckpoint { origin_hash: String, reply: Reply<String> },
     Close { cut_off_ms: u64, reply: Reply<StatementView> },
+    Clearings { before_ms: Option<u64>, limit: u32, reply: Reply<Vec<ClearingView>> },
     Statement { cut_off_ms: u64, reply: Reply<StatementView> },
     Settled { cut_off_ms: u64, request: PaymentRequest, reply: Reply<StatementView> },
     Confirm { cut_off_ms: u64, request: PaymentRequest, reply: Reply<StatementView> },
@@ -145,6 +191,8 @@ pub enum Command {
     Keep { entry: PublicEntry, reply: Reply<()> },
     Unlink { brand: BrandId, handle: MemberHandle, reply: Reply<()> },
     ForgetMember { member: MemberId, reply: Reply<()> },
+    FollowBirthday { member: MemberId, reply: Reply<()> },
+    ConsentDecided { member: MemberId, reply: Reply<()> },
     MoveMember { from: MemberId, into: Option<MemberId>, reply: Reply<bool> },
     Answered { certificate: [u8; 32], reply: Reply<String> },
     Holdings { member: MemberId, reply: Reply<HoldingsView> },
@@ -187,6 +235,9 @@ pub struct Node {
     desk: Weak<Desk>,
     facts: Weak<Facts>,
     events: Events,
+    audits: Audits,
+    // what seals where pages of lists begin
+    cursors: Arc<DataKey>,
 }
 
 macro_rules! operations {
@@ -229,11 +280,11 @@ operations! {
     exchange(key: String, request: ExchangeRequest) -> ExchangeView = Exchange;
     /// One exchange by its id.
     exchange_by_id(id: String) -> ExchangeView = ExchangeById;
-    /// The latest exchanges, newest first.
-    exchanges(limit: u32) -> Vec<ExchangeView> = Exchanges;
-    /// The latest exchanges that came in from other brands, newest first; of one member, if a card is
-    /// given.
-    received(card: Option<String>, limit: u32) -> Vec<ReceivedView> = Received;
+    /// Exchanges before a key, newest first, those that are wanted: see [`Node::exchanges_page`].
+    listed_exchanges(page: Behind<ExchangeKey>, wanted: ExchangeFilter) -> ExchangeRows = Exchanges;
+    /// Exchanges that came in from other brands before a key, newest first; of one member, if a card is
+    /// given: see [`Node::received_page`].
+    listed_received(card: Option<String>, page: Behind<ReceivedKey>) -> ReceivedRows = Received;
     /// Sends points that came from another brand back to it; the key makes repeating it safe.
     send_back(key: String, request: SendBackRequest) -> ReceivedView = SendBack;
     /// The receipt of a final exchange: a C2SP tlog-proof that stock tools verify.
@@ -248,6 +299,8 @@ operations! {
     destroy_sealing_keys() -> Vec<String> = DestroySealingKeys;
     /// The keys of every log and of every witness, under each constitution.
     log_keys() -> Vec<LogKeysView> = LogKeys;
+    /// The block of a log at a height, if this node has seen it certified and has it still.
+    certified(brand: String, height: u64) -> Option<CertifiedBlockView> = Certified;
     /// Every constitution after the first, drafts too, and how far each has come.
     constitutions() -> Vec<ConstitutionView> = Constitutions;
     /// Reads the constitutions that have come into the data directory, and says in the own log what this
@@ -261,6 +314,8 @@ operations! {
     foreign_checkpoint(origin_hash: String) -> String = ForeignCheckpoint;
     /// Enters this brand's closing for a cut-off (Unix milliseconds) that has passed.
     close(cut_off_ms: u64) -> StatementView = Close;
+    /// The cut-offs that this node knows, the newest first: at most so many, before one if that is given.
+    clearings(before_ms: Option<u64>, limit: u32) -> Vec<ClearingView> = Clearings;
     /// The clearing statement of a cut-off.
     statement(cut_off_ms: u64) -> StatementView = Statement;
     /// States, as payer, that a payment of a statement was made outside. Lowers nothing.
@@ -293,6 +348,11 @@ operations! {
     /// Has the points programme forget an erased member: coupons, requests, alerts, what was bought. The
     /// books keep the account's sums under its random number.
     forget_member(member: MemberId) -> () = ForgetMember;
+    /// Has the points programme take up the birthday of a member whose birth date was corrected.
+    follow_birthday(member: MemberId) -> () = FollowBirthday;
+    /// Has the points programme go by what a member has decided: who has withdrawn the consent to take part is
+    /// remembered there no more, whoever gives it is from now on.
+    consent_decided(member: MemberId) -> () = ConsentDecided;
     /// Has the points programme take over into one member's account what another has who was merged into
     /// that one, or leave the other's alone again. False while some of the points are promised: to be asked
     /// again.
@@ -315,8 +375,14 @@ impl Node {
         (desk, facts): (&Arc<Desk>, &Arc<Facts>),
         events: Events,
     ) -> Self {
+        let (audits, cursors) = (Audits::default(), Arc::new(desk.cursor_key()));
         let (desk, facts) = (Arc::downgrade(desk), Arc::downgrade(facts));
-        Self { commands, status, brand, published, desk, facts, events }
+        Self { commands, status, brand, published, desk, facts, events, audits, cursors }
+    }
+
+    /// The same with audits of which somebody else tells too.
+    pub(crate) fn with_audits(self, audits: Audits) -> Self {
+        Self { audits, ..self }
     }
 
     /// What happens at the node, as it happens.

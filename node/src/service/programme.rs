@@ -7,9 +7,12 @@ use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use super::{
-    AdjustmentRequest, AdjustmentView, Bilingual, Command, IssuedCouponView, MonthView, Node,
-    Reply, RulesCheckView, RulesFile, ServiceError, SimulationView,
+    AdjustmentRequest, AdjustmentView, Bilingual, CampaignRequest, CampaignView, CaseKey, Command,
+    CouponKey, CouponOfferView, IssuedCouponView, MonthView, Node, ProgrammeHistory, Reply, Rows,
+    RulesCheckView, RulesFile, RulesFileView, SegmentRequest, SegmentsView, ServiceError,
+    ServiceRequestKey, SimulationView, TriggerView,
 };
+use crate::vault::MemberId;
 
 /// Points that expire together.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -54,6 +57,32 @@ pub struct CouponView {
     pub redeemed_ms: Option<u64>,
 }
 
+/// A coupon that members may claim.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClaimView {
+    /// Its kind.
+    pub kind: String,
+    /// What members read.
+    pub words: Bilingual,
+    /// What it costs.
+    pub price_points: u64,
+    /// What it takes off, in fen.
+    pub worth_fen: u64,
+}
+
+/// A reward that is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RewardOfferView {
+    /// Its name.
+    pub reward: String,
+    /// What members read.
+    pub words: Bilingual,
+    /// What it costs.
+    pub price_points: u64,
+    /// How many are left.
+    pub left: u32,
+}
+
 /// A reward set aside.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HoldView {
@@ -61,6 +90,9 @@ pub struct HoldView {
     pub hold: String,
     /// Which reward.
     pub reward: String,
+    /// What members read, if the rules still have it; its name otherwise.
+    #[serde(default)]
+    pub words: Bilingual,
     /// For so many points.
     pub points: u64,
     /// Until when.
@@ -120,8 +152,15 @@ pub struct ProgrammeMemberView {
     pub streak: u32,
     /// Stopped until a case is reviewed.
     pub stopped: bool,
+    /// Held for review: points are earned, and nothing is spent or exchanged until the case is closed.
+    #[serde(default)]
+    pub held_for_review: bool,
     /// The member's requests.
     pub requests: Vec<RequestView>,
+    /// Coupons that members may claim.
+    pub claimable: Vec<ClaimView>,
+    /// Rewards that are there to be asked for.
+    pub rewards: Vec<RewardOfferView>,
 }
 
 /// The rules as members read them.
@@ -252,8 +291,15 @@ pub struct CampaignsView {
     pub stock: Vec<StockView>,
     /// Coupons by kind.
     pub coupons: Vec<CouponKindView>,
-    /// Tests by group.
+    /// Tests of the rules by group.
     pub experiments: Vec<GroupView>,
+    /// Kinds of coupons that the rules have, to be given.
+    pub kinds: Vec<CouponOfferView>,
+    /// Triggers of the rules whose offers take a consent.
+    #[serde(default)]
+    pub triggers: Vec<TriggerView>,
+    /// Campaigns made by hand, the latest to begin first.
+    pub campaigns: Vec<CampaignView>,
 }
 
 /// Something to be reviewed.
@@ -263,6 +309,9 @@ pub struct CaseView {
     pub number: u64,
     /// What looked wrong: `device`, `address`, `virtual_rewards`, `growth`.
     pub sign: String,
+    /// What is done while it is open: `stop`, `hold`, `second_step` or `watch`.
+    #[serde(default)]
+    pub action: String,
     /// Cards of those it is about, masked; at most twenty.
     pub cards: Vec<String>,
     /// How many they are.
@@ -271,6 +320,18 @@ pub struct CaseView {
     pub opened_ms: u64,
     /// By when it is to be reviewed.
     pub due_ms: u64,
+    /// `cleared` or `stopped`; none while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// When that was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_ms: Option<u64>,
+    /// By whom.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewer: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A notice for who pushes messages.
@@ -278,31 +339,106 @@ pub struct CaseView {
 pub struct NoticeView {
     /// Its place in the sequence of all.
     pub number: u64,
-    /// The member's card, in clear for the pusher; none when it is for staff or the member was erased.
+    /// The member's card: whole for the brand's own app, masked for people; none when it is for staff or the member was
+    /// erased.
     pub card: Option<String>,
+    /// The member as this node numbers members: `~` and the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
     /// When.
     pub at_ms: u64,
     /// What, in words.
     pub words: Bilingual,
 }
 
+/// Notices after a number, as far as they are kept: the latest ten thousand are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NoticesView {
+    /// Some of what was asked for is kept no longer: notices with a lower number than this one. None when nothing is
+    /// missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_before: Option<u64>,
+    /// Oldest first, at most a thousand; ask again after the last.
+    pub notices: Vec<NoticeView>,
+}
+
 /// What came of an action.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DoneView {
-    /// `done`, `repeated`, `second_step_needed`, or `waiting` for another person.
+    /// `done`, `repeated`, `second_step_needed`, `held_for_review`, or `waiting` for another person; of a link or an
+    /// exchange, how far it has come: `requested`, `held`.
     pub state: String,
     /// Points earned.
     pub earned: Option<u64>,
     /// Fen taken off the basket.
     pub takes_off_fen: Option<u64>,
-    /// A coupon's code.
+    /// A coupon's code, or one for linking.
     pub code: Option<String>,
     /// Until when it is valid, or set aside.
     pub until_ms: Option<u64>,
+    /// The id of an exchange.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<String>,
     /// What a reward is handed over by.
     pub hold: Option<String>,
-    /// The number of a request, of a correction, or of the case for which a second step is needed.
+    /// The number of a request, of a correction, or of the case for which a second step is needed or that holds the account.
     pub number: Option<u64>,
+}
+
+/// A code that the brand's app has sent a member, good for once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(transparent)]
+pub struct OneTimeCode(pub String);
+
+impl std::fmt::Debug for OneTimeCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // whoever has it takes the member's step
+        f.write_str("OneTimeCode(..)")
+    }
+}
+
+/// What the brand's app does for its member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "action", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AppAction {
+    /// The member joins; a device and an address are remembered as keyed hashes.
+    Join {
+        /// `MM-DD`.
+        birthday: Option<String>,
+        /// Card of who brought this member.
+        referrer: Option<String>,
+        /// The device's own id.
+        device: Option<String>,
+        /// The address the request came from.
+        address: Option<String>,
+    },
+    /// The member did an activity of the rules.
+    Activity {
+        /// Its name.
+        name: String,
+    },
+    /// The member asks for a reward.
+    HoldReward {
+        /// Which.
+        reward: String,
+        /// The one-time code, where the answer is `second_step_needed`: asked again with it, under the same key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<OneTimeCode>,
+    },
+}
+
+impl From<AppAction> for MemberAction {
+    fn from(action: AppAction) -> Self {
+        match action {
+            AppAction::Join { birthday, referrer, device, address } => {
+                Self::Join { birthday, referrer, device, address }
+            }
+            AppAction::Activity { name } => Self::Activity { name },
+            AppAction::HoldReward { reward, code } => {
+                Self::HoldReward { reward, code, second_step: false }
+            }
+        }
+    }
 }
 
 /// What is done for a member, at the counter or by the brand's app.
@@ -343,8 +479,12 @@ pub enum MemberAction {
     HoldReward {
         /// Which.
         reward: String,
-        /// Whether the member has taken the second step that was asked for.
-        #[serde(default)]
+        /// The one-time code that the brand's app has sent the member, where the answer is `second_step_needed`: asked
+        /// again with it, under the same key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<OneTimeCode>,
+        /// Whether the code was looked at and was right: no request says so by itself.
+        #[serde(skip)]
         second_step: bool,
     },
     /// Takes a payment with points back, whole: the goods are not bought after all.
@@ -406,6 +546,30 @@ pub enum ManagerAction {
     },
     /// Withdraws the rules that are announced.
     WithdrawRules {},
+    /// Keeps a segment beside those of the rules, or changes one.
+    KeepSegment {
+        /// Its name: 1 to 40 of a-z, 0-9, _ and -.
+        name: String,
+        /// Who is in it.
+        terms: SegmentRequest,
+    },
+    /// Keeps it no longer; campaigns that were made for it go on.
+    DropSegment {
+        /// Which.
+        name: String,
+    },
+    /// Makes a campaign.
+    MakeCampaign {
+        /// Its name: 1 to 40 of a-z, 0-9, _ and -. Repeating it with the same terms is safe.
+        name: String,
+        /// What it is to be.
+        terms: CampaignRequest,
+    },
+    /// Ends a campaign before its last day; what was given stays given.
+    EndCampaign {
+        /// Which.
+        name: String,
+    },
 }
 
 /// What an officer decides.
@@ -418,6 +582,9 @@ pub enum ReviewAction {
         case: u64,
         /// Whether its accounts are stopped; otherwise they go on.
         stop: bool,
+        /// Why, at most 500 characters; must be there where accounts are stopped.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// Answers a member's request.
     Answer {
@@ -445,6 +612,10 @@ pub enum ProgrammeCommand {
         card: String,
         reply: Reply<ProgrammeMemberView>,
     },
+    History {
+        member: MemberId,
+        reply: Reply<ProgrammeHistory>,
+    },
     ForMember {
         key: String,
         card: String,
@@ -458,14 +629,23 @@ pub enum ProgrammeCommand {
     },
     Manage {
         action: ManagerAction,
+        by: String,
         reply: Reply<DoneView>,
     },
     Review {
         action: ReviewAction,
+        by: String,
         reply: Reply<DoneView>,
     },
     Campaigns {
         reply: Reply<CampaignsView>,
+    },
+    Segments {
+        asked: Option<SegmentRequest>,
+        reply: Reply<SegmentsView>,
+    },
+    RulesFile {
+        reply: Reply<RulesFileView>,
     },
     Check {
         file: RulesFile,
@@ -489,7 +669,9 @@ pub enum ProgrammeCommand {
         reply: Reply<DoneView>,
     },
     Adjustments {
-        reply: Reply<Vec<AdjustmentView>>,
+        before: Option<u64>,
+        limit: u32,
+        reply: Reply<Rows<AdjustmentView, u64>>,
     },
     GiveCoupon {
         key: String,
@@ -499,17 +681,24 @@ pub enum ProgrammeCommand {
     },
     Coupons {
         kind: Option<String>,
-        reply: Reply<Vec<IssuedCouponView>>,
+        before: Option<CouponKey>,
+        limit: u32,
+        reply: Reply<Rows<IssuedCouponView, CouponKey>>,
     },
     Cases {
-        reply: Reply<Vec<CaseView>>,
+        closed: bool,
+        after: Option<CaseKey>,
+        limit: u32,
+        reply: Reply<Rows<CaseView, CaseKey>>,
     },
     Requests {
-        reply: Reply<Vec<RequestView>>,
+        after: Option<ServiceRequestKey>,
+        limit: u32,
+        reply: Reply<Rows<RequestView, ServiceRequestKey>>,
     },
     Notices {
         after: u64,
-        reply: Reply<Vec<NoticeView>>,
+        reply: Reply<NoticesView>,
     },
 }
 
@@ -542,16 +731,20 @@ operations! {
     programme_report() -> ProgrammeReportView = Report;
     /// One member in the programme, by card number.
     programme_member(card: String) -> ProgrammeMemberView = Member;
+    /// What the programme holds of a member beside that: for the member's export.
+    programme_history(member: MemberId) -> ProgrammeHistory = History;
     /// Does something for a member; the key makes repeating it safe.
     programme_for_member(key: String, card: String, action: MemberAction) -> DoneView = ForMember;
     /// Does something at a till; the key makes repeating it safe.
     programme_at_till(key: String, action: TillAction) -> DoneView = AtTill;
     /// Does what the programme's manager asks for.
-    manage_programme(action: ManagerAction) -> DoneView = Manage;
-    /// Closes a case or answers a request.
-    review_programme(action: ReviewAction) -> DoneView = Review;
-    /// Stock, coupons, tests of offers.
+    manage_programme(action: ManagerAction, by: String) -> DoneView = Manage;
+    /// Stock, coupons, tests of offers, campaigns.
     programme_campaigns() -> CampaignsView = Campaigns;
+    /// Segments with how many members each has; and how many the one asked about would have.
+    programme_segments(asked: Option<SegmentRequest>) -> SegmentsView = Segments;
+    /// The rules in force and those announced, as files.
+    programme_rules_file() -> RulesFileView = RulesFile;
     /// What is wrong with rules, how they read, and what would differ; nothing is taken up.
     check_programme_rules(file: RulesFile) -> RulesCheckView = Check;
     /// What rules would have come to on the purchases of the past; nothing is taken up.
@@ -561,16 +754,16 @@ operations! {
     adjust_points(key: String, card: String, by: String, request: AdjustmentRequest) -> DoneView = Adjust;
     /// Agrees to a correction that waits, or refuses it.
     decide_adjustment(number: u64, agrees: bool, by: String) -> DoneView = Decide;
-    /// Corrections, the latest first.
-    adjustments() -> Vec<AdjustmentView> = Adjustments;
+    /// Corrections before a number, the latest first: see [`Node::adjustments_page`].
+    listed_adjustments(before: Option<u64>, limit: u32) -> Rows<AdjustmentView, u64> = Adjustments;
     /// Gives a member a coupon; the key makes repeating it safe.
     give_coupon(key: String, card: String, kind: String) -> DoneView = GiveCoupon;
-    /// Coupons of a kind or of all, the latest first, without their codes.
-    issued_coupons(kind: Option<String>) -> Vec<IssuedCouponView> = Coupons;
-    /// Open cases, the most urgent first.
-    programme_cases() -> Vec<CaseView> = Cases;
-    /// Members' requests, open ones first.
-    programme_requests() -> Vec<RequestView> = Requests;
+    /// Coupons of a kind or of all before a key, the latest first, without their codes: see [`Node::coupons_page`].
+    listed_coupons(kind: Option<String>, before: Option<CouponKey>, limit: u32) -> Rows<IssuedCouponView, CouponKey> = Coupons;
+    /// Cases behind a key, open ones the most urgent first, or closed ones the latest first: see [`Node::cases_page`].
+    listed_cases(closed: bool, after: Option<CaseKey>, limit: u32) -> Rows<CaseView, CaseKey> = Cases;
+    /// Members' requests behind a key, open ones first: see [`Node::service_requests_page`].
+    listed_service_requests(after: Option<ServiceRequestKey>, limit: u32) -> Rows<RequestView, ServiceRequestKey> = Requests;
     /// Notices after a number, for who pushes messages.
-    programme_notices(after: u64) -> Vec<NoticeView> = Notices;
+    programme_notices(after: u64) -> NoticesView = Notices;
 }

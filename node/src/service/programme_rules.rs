@@ -48,7 +48,7 @@ pub struct RulesCheckView {
     /// From when they could hold, Unix milliseconds.
     pub earliest_ms: u64,
     /// Why they could not be proposed now, if so.
-    pub refused: Option<String>,
+    pub refused: Option<Bilingual>,
 }
 
 /// Points of one month.

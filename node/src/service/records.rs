@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::members::{PAGE_MAX, invalid, names};
-use super::{Asker, Node, ServiceError};
+use super::{Asker, ListPage, ListRequest, Node, ServiceError, cut_page, page_length};
 use crate::desk::{Assessment, Breach, Deed, Desk, Occasion, Operation, member_name};
 use crate::runtime::now;
 use crate::vault::MemberId;
@@ -301,6 +301,22 @@ impl Node {
         Ok(all.iter().map(AssessmentView::from).collect())
     }
 
+    /// Assessments, oldest first.
+    ///
+    /// # Errors
+    /// See [`ServiceError`].
+    pub async fn assessments_page(
+        &self,
+        request: ListRequest,
+    ) -> Result<ListPage<AssessmentView>, ServiceError> {
+        let list = self.list("assessments");
+        let (after, limit) = (list.read(&request)?, page_length(request.limit));
+        let most = limit.saturating_add(1);
+        let all = self.at_desk(move |desk| desk.assessments_after(after, most)).await?;
+        let rows = all.iter().map(|it| (it.number, AssessmentView::from(it))).collect();
+        list.page(cut_page(rows, limit))
+    }
+
     /// Enters a breach.
     ///
     /// # Errors
@@ -328,6 +344,22 @@ impl Node {
     pub async fn breaches(&self) -> Result<Vec<BreachView>, ServiceError> {
         let (all, at) = (self.at_desk(Desk::breaches).await?, now());
         Ok(all.iter().map(|breach| breach_view(breach, at)).collect())
+    }
+
+    /// Breaches, oldest first.
+    ///
+    /// # Errors
+    /// See [`ServiceError`].
+    pub async fn breaches_page(
+        &self,
+        request: ListRequest,
+    ) -> Result<ListPage<BreachView>, ServiceError> {
+        let list = self.list("breaches");
+        let (after, limit) = (list.read(&request)?, page_length(request.limit));
+        let (most, at) = (limit.saturating_add(1), now());
+        let all = self.at_desk(move |desk| desk.breaches_after(after, most)).await?;
+        let rows = all.iter().map(|it| (it.number, breach_view(it, at))).collect();
+        list.page(cut_page(rows, limit))
     }
 
     /// Enters who was told of a breach.

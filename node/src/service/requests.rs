@@ -4,11 +4,11 @@ use protocol::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::members::{PAGE_MAX, invalid, names};
-use super::{ErrorKind, Node, ServiceError};
+use super::members::{invalid, names};
+use super::{ErrorKind, ListPage, ListRequest, Node, ServiceError, cut_page, page_length};
 use crate::desk::{
-    Deed, Desk, DeskError, Note, RequestKind, RequestNumber, RequestState, RequestView, hex,
-    request_view,
+    Deed, Desk, DeskError, Note, Request, RequestKey, RequestKind, RequestNumber, RequestState,
+    RequestView, hex, request_view,
 };
 use crate::runtime::now;
 
@@ -90,15 +90,41 @@ impl Node {
         card: Option<String>,
         limit: u32,
     ) -> Result<Vec<RequestView>, ServiceError> {
-        let (most, at) = (usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0), now());
-        self.at_desk(move |desk| match card {
-            Some(card) => desk.request_views(desk.member(&card)?, at),
-            None => {
-                let open = desk.open_requests(most)?;
-                Ok(open.iter().map(|request| request_view(request, at)).collect())
-            }
-        })
-        .await
+        let request = ListRequest { place: None, limit };
+        Ok(self.requests_page(request, card).await?.items)
+    }
+
+    /// Open requests, those that are due first; or all of one member, the oldest first.
+    ///
+    /// # Errors
+    /// See [`ServiceError`].
+    pub async fn requests_page(
+        &self,
+        request: ListRequest,
+        card: Option<String>,
+    ) -> Result<ListPage<RequestView>, ServiceError> {
+        let name = if card.is_some() { "a member's requests" } else { "open requests" };
+        let list = self.list(name);
+        let after: Option<RequestKey> = list.read(&request)?;
+        let (limit, at) = (page_length(request.limit), now());
+        let rows = self.at_desk(move |desk| {
+            let keyed: Vec<(RequestKey, Request)> = match card {
+                Some(card) => {
+                    let all = desk.requests_of(desk.member(&card)?)?;
+                    let keyed =
+                        all.into_iter().map(|request| ((request.opened, request.id), request));
+                    keyed.filter(|(key, _)| after.is_none_or(|after| *key > after)).collect()
+                }
+                None => {
+                    let open = desk.open_requests_after(after.as_ref(), limit.saturating_add(1))?;
+                    open.into_iter().map(|request| (request.key(), request)).collect()
+                }
+            };
+            let (requests, next) = cut_page(keyed, limit);
+            let views = requests.iter().map(|request| request_view(request, at)).collect();
+            Ok((views, next))
+        });
+        list.page(rows.await?)
     }
 
     /// One request.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::BrandAnswerView;
+use super::{BoundChoiceView, BrandAnswerView, ChosenBoundView};
 
 /// The state of the node, as a status page shows it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -24,6 +24,9 @@ pub struct Status {
     pub exposures: Vec<ExposureView>,
     /// What this brand keeps of others' debts because points are whole.
     pub residues: Vec<ResidueView>,
+    /// Points that came back for members who were erased meanwhile: the brand's books say what becomes of
+    /// them.
+    pub suspense_points: u64,
     /// Members in the vault.
     pub members: u64,
     /// Purchase lines imported and kept.
@@ -68,7 +71,7 @@ pub struct LogHead {
     pub header: String,
     /// Time of the last certified block, Unix milliseconds; 0 for an empty log.
     pub time_ms: u64,
-    /// Whether the node is connected to its writer (the own log: always).
+    /// Whether the node is connected to its writer and speaks a version with it (the own log: always).
     pub connected: bool,
     /// Whether a certified block said something to this node that cannot stand.
     pub disputed: bool,
@@ -76,6 +79,25 @@ pub struct LogHead {
     pub frozen: bool,
     /// Whether nothing will be appended to it any more.
     pub closed: bool,
+    /// How the brand does as a witness of this brand's log; none of the own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<WitnessView>,
+}
+
+/// How a brand does as a witness of this brand's log, since this node started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WitnessView {
+    /// How long its last vote on a block took, of those that came before the block was final.
+    pub vote_milliseconds: Option<u64>,
+    /// When that came, Unix milliseconds.
+    pub voted_at_ms: Option<u64>,
+    /// The rule by which it last refused a block; 0 when only the round was too low. Numbers are in
+    /// protocol/spec/agreement.md.
+    pub refused_rule: Option<u16>,
+    /// When, Unix milliseconds.
+    pub refused_at_ms: Option<u64>,
+    /// For how long it has not acknowledged a block that said something to it.
+    pub unacknowledged_ms: Option<u64>,
 }
 
 /// The keys by which anyone knows a brand's checkpoints and cosignatures: verifier keys of c2sp.org/signed-note.
@@ -154,6 +176,13 @@ pub struct PartnerView {
     pub paid_to_them_micro_fen: u64,
     /// What this brand ever confirmed of its payments, in micro-fen.
     pub paid_by_them_micro_fen: u64,
+    /// Since when it has not acknowledged what this brand's log said to it, Unix milliseconds: 0 for longer than this
+    /// node remembers; none when it has acknowledged all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unacknowledged_since_ms: Option<u64>,
+    /// Whether that is more than 24 hours ago.
+    #[serde(default)]
+    pub silent: bool,
     /// The joint question in which it did not open what it had certified, while it is suspended for that.
     pub suspended_for: Option<String>,
     /// Who has agreed to readmit it to joint questions.
@@ -221,6 +250,13 @@ pub struct LinkCodeView {
     pub code: String,
     /// When it expires, Unix milliseconds.
     pub expires_ms: u64,
+}
+
+impl std::fmt::Debug for LinkCodeView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // whoever has it links the account to one of their own
+        f.write_str("LinkCodeView(..)")
+    }
 }
 
 /// A member's decision on one purpose.
@@ -340,6 +376,52 @@ pub struct ExposureView {
     pub limit_micro_fen: u64,
 }
 
+/// One of the cut-offs that this node knows: how far its clearing is, and what this brand is to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClearingView {
+    /// The cut-off, Unix milliseconds: its name in every route.
+    pub cut_off_ms: u64,
+    /// The same, RFC 3339 in UTC.
+    #[schema(example = "2026-10-31T15:59:59.999Z")]
+    pub cut_off: String,
+    /// As the statement's: `waiting`, `derived`, `agreed`, `discharged` or `mismatch`.
+    #[schema(example = "agreed")]
+    pub state: String,
+    /// Whether a later statement asks for what is open here as well: then nothing of this one is to be paid.
+    pub superseded: bool,
+    /// How many brands' closings are certified.
+    pub closed: u32,
+    /// How many brands have entered the hash that this node derives.
+    pub agreed: u32,
+    /// This brand's net position, micro-fen, positive to receive; none before there is a statement.
+    pub net_micro_fen: Option<i64>,
+    /// How many payments the statement asks for, of all brands together.
+    pub payments: u32,
+    /// Of those, how many this brand is to make and has not stated; none before all brands agree.
+    pub to_pay: u32,
+    /// Of those, how many this brand is to be paid and has not confirmed; none before all brands agree.
+    pub to_confirm: u32,
+}
+
+/// A page of cut-offs, the newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ClearingPage {
+    /// The cut-offs.
+    pub clearings: Vec<ClearingView>,
+    /// The `before` of the next page, if there may be one.
+    pub next: Option<u64>,
+}
+
+impl ClearingPage {
+    /// A page of at most `limit`, which is what was asked for.
+    #[must_use]
+    pub fn new(clearings: Vec<ClearingView>, limit: u32) -> Self {
+        let is_full = u32::try_from(clearings.len()).is_ok_and(|length| length >= limit);
+        let next = clearings.last().filter(|_| is_full).map(|last| last.cut_off_ms);
+        Self { clearings, next }
+    }
+}
+
 /// A clearing statement, as this node derives it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatementView {
@@ -444,6 +526,9 @@ pub struct PlanView {
     pub sigma: Vec<NoiseView>,
     /// What is left of the proposer's quota this year after it, pico-rho.
     pub left_after_pico_rho: u64,
+    /// Of a question whose bound is chosen first: the question for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_choice: Option<BoundChoiceView>,
     /// Plain warnings: an answer that will be too noisy, and why. Chinese and English.
     pub warnings: Vec<Bilingual>,
 }
@@ -461,10 +546,25 @@ pub struct NoiseView {
     pub expected_error: f64,
     /// Half the width of the 95 % interval.
     pub half_width_95: f64,
-    /// The bound on one member's contribution (L2), as text.
+    /// The bound on one member's contribution (L2), as text; the largest where brands have bounds of their own.
     pub bound: String,
+    /// The bounds of the brands, where they are not all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bounds_by_brand: Vec<BoundAtView>,
     /// Smallest cell whose median error is at most 5 %.
     pub smallest_cell_5_percent: f64,
+}
+
+/// The bound on one member's contribution at one brand.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BoundAtView {
+    /// The brand.
+    pub brand: String,
+    /// Its bound (L2), as text.
+    pub bound: String,
+    /// Mean absolute error by noise of the cell that the brand's bound enters: the joint one, or of a pack the brand's
+    /// own.
+    pub expected_error: f64,
 }
 
 /// A query under way or done.
@@ -486,15 +586,34 @@ pub struct QueryView {
     pub release: Option<ReleaseView>,
     /// Of a pack: what each brand answers.
     pub brands: Vec<BrandAnswerView>,
+    /// What stands charged for it, pico-rho: on this brand's account, or of a pack on the account of any brand that
+    /// had not answered it before it was asked. 0 once a cost was returned, and for another brand's question.
+    #[serde(default)]
+    pub charged_pico_rho: u64,
+    /// Whether this call has asked it: a question that was answered or under way is not asked again.
+    #[serde(default)]
+    pub newly_asked: bool,
+    /// Of a question whose bound is chosen first: how far that is. Without a bound this is the question for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen_bound: Option<ChosenBoundView>,
     /// Of a standing question: how far it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<StandingView>,
+    /// What was asked, as it was written: for who asked it, and for officers; none for others, and where it is not kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+    /// When, Unix milliseconds: for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_ms: Option<u64>,
+    /// Which user asked: for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<String>,
 }
 
 /// How far a standing question is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StandingView {
-    /// Periods that it is answered for: those that end in the year which paid.
+    /// Periods that it is answered for: those that are read in the year which paid.
     pub periods: u32,
     /// Periods that are answered.
     pub released: u32,
@@ -520,8 +639,11 @@ pub struct ReleaseView {
     pub keys: Vec<String>,
     /// Names of the value columns.
     pub values: Vec<String>,
-    /// Rows.
+    /// Rows: the first of them where answers are listed, a page of them where one was asked for, else all.
     pub rows: Vec<ReleaseRow>,
+    /// How many rows the answer has in all.
+    #[serde(default)]
+    pub rows_in_all: u32,
     /// Cost, pico-rho.
     pub cost_pico_rho: u64,
     /// The same as epsilon at delta 1e-6, for display.
@@ -551,8 +673,8 @@ pub struct ReleaseRow {
     #[serde(with = "unbounded::above")]
     #[schema(value_type = Vec<Option<f64>>)]
     pub high: Vec<f64>,
-    /// Of what use each value is: `usable`, `noisy` (the noise is as large as what it hides) or
-    /// `insufficient` (nothing can be said).
+    /// Of what use each value is: `usable` (a median error by noise of at most 5 %, as of the plan's
+    /// `smallest_cell_5_percent`), `noisy` (a larger one) or `insufficient` (nothing can be said).
     pub quality: Vec<String>,
 }
 

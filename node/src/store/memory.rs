@@ -50,7 +50,16 @@ impl Store for MemoryStore {
     ) -> Result<Vec<Pair>, StoreError> {
         let map = self.map();
         let within = |key: &[u8]| RangeBounds::<[u8]>::contains(&(from, to), key);
-        let inside = map.iter().filter(|((space, key), _)| *space == keyspace && within(key));
+        let at = |key: &[u8]| (keyspace, key.to_vec());
+        let least = match from {
+            Bound::Included(key) => Bound::Included(at(key)),
+            Bound::Excluded(key) => Bound::Excluded(at(key)),
+            Bound::Unbounded => Bound::Included(at(&[])),
+        };
+        // sorted by keyspace and key: after the first that is not inside none is
+        let inside = map
+            .range((least, Bound::Unbounded))
+            .take_while(|((space, key), _)| *space == keyspace && within(key));
         Ok(inside.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
 

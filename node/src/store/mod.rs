@@ -184,8 +184,11 @@ pub enum StoreError {
         most: usize,
     },
     /// An earlier write could not be brought to the disk.
-    #[error("the store was closed by an earlier write error: restart the node once that is mended")]
-    Poisoned,
+    #[error("the store was closed by an earlier write error{}: restart the node once that is mended", .earlier.as_deref().map(|error| format!(" ({error})")).unwrap_or_default())]
+    Poisoned {
+        /// Why that one could not, where it is known.
+        earlier: Option<Box<StoreError>>,
+    },
 }
 
 /// A transactional key-value store.
@@ -294,3 +297,5 @@ fn check_lengths(writes: &[Write]) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+pub(crate) mod watched;

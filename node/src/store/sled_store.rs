@@ -13,15 +13,15 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Keyspace, Pair, Store, StoreError, Write, after_prefix, check_lengths, next_key};
 
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
-const RELEASE_PATIENCE: Duration = Duration::from_secs(5);
+const RELEASE_PATIENCE: Duration = Duration::from_secs(30);
 // a keyspace's name is never empty, so no key of a keyspace begins with a zero
 const FORMAT_KEY: &[u8] = b"\0format";
 const FORMAT_VERSION: &[u8] = &[0, 0];
@@ -36,7 +36,8 @@ pub struct SledStore {
     applied: AtomicU64,
     // the number of transactions that are on the disk
     synced: Mutex<u64>,
-    poisoned: AtomicBool,
+    // the first write error
+    poisoned: OnceLock<StoreError>,
     _lock: File,
 }
 
@@ -70,7 +71,7 @@ impl SledStore {
             writing: Mutex::new(()),
             applied: AtomicU64::new(1),
             synced: Mutex::new(0),
-            poisoned: AtomicBool::new(false),
+            poisoned: OnceLock::new(),
             _lock: lock,
         };
         store.sync_through(1)?;
@@ -132,7 +133,10 @@ impl SledStore {
     }
 
     fn check_poisoned(&self) -> Result<(), StoreError> {
-        if self.poisoned.load(Ordering::Acquire) { Err(StoreError::Poisoned) } else { Ok(()) }
+        match self.poisoned.get() {
+            Some(earlier) => Err(StoreError::Poisoned { earlier: Some(Box::new(earlier.clone())) }),
+            None => Ok(()),
+        }
     }
 
     fn poison<E: std::error::Error + Send + Sync + 'static>(
@@ -140,8 +144,10 @@ impl SledStore {
         action: &'static str,
     ) -> impl FnOnce(E) -> StoreError + '_ {
         move |error| {
-            self.poisoned.store(true, Ordering::Release);
-            backend(action)(error)
+            let error = backend(action)(error);
+            // a later one follows from the first
+            let _ = self.poisoned.set(error.clone());
+            error
         }
     }
 }

@@ -172,65 +172,6 @@ impl HeldBrandKey {
         Ok(Self { path: Some(path.to_owned()), ..made })
     }
 
-    /// Whether keys of before a rotation are still held, because not everything is wrapped again.
-    #[must_use]
-    pub fn is_rotating(&self) -> bool {
-        self.ring().wrapping.len() > 1
-    }
-
-    /// Begins a rotation: from now on a new key wraps, and it is in the file beside the old one.
-    ///
-    /// # Errors
-    /// When a rotation is under way, the key came from elsewhere than a file, or the file cannot be
-    /// written; then nothing has changed.
-    pub fn begin_rotation(&self, random: &dyn SecureRandom) -> Result<(), KeyError> {
-        let mut ring = self.ring_mut();
-        if ring.wrapping.len() >= WRAPPING_MAX {
-            return Err(KeyError::Rotation("the last rotation is still under way"));
-        }
-        let fresh = Wrapping::new(DataKey::generate(random)?.0);
-        ring.wrapping.insert(0, fresh);
-        if let Err(error) = self.save(&ring) {
-            ring.wrapping.remove(0);
-            return Err(error);
-        }
-        Ok(())
-    }
-
-    /// Ends a rotation: the old key is forgotten here and leaves the file. Only once nothing is wrapped
-    /// by it any more.
-    ///
-    /// # Errors
-    /// When the file cannot be written; the old key is then still held.
-    pub fn end_rotation(&self) -> Result<(), KeyError> {
-        let mut ring = self.ring_mut();
-        if ring.wrapping.len() <= 1 {
-            return Ok(());
-        }
-        let old = ring.wrapping.split_off(1);
-        if let Err(error) = self.save(&ring) {
-            ring.wrapping.extend(old);
-            return Err(error);
-        }
-        Ok(())
-    }
-
-    fn save(&self, ring: &Ring) -> Result<(), KeyError> {
-        let path = self.path.as_ref().ok_or(KeyError::Rotation(
-            "it is not in a file; put `wrap NEW wrap OLD blind KEY` where it came from, and restart",
-        ))?;
-        let file = |source| KeyError::File { path: path.clone(), source };
-        let fresh = path.with_extension("new");
-        // left there by a rotation that a crash cut short, and read by nobody
-        let _ = std::fs::remove_file(&fresh);
-        write_private(&fresh, &ring.to_text()).map_err(file)?;
-        std::fs::rename(&fresh, path).map_err(file)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        std::fs::File::open(folder.unwrap_or(Path::new(".")))
-            .and_then(|folder| folder.sync_all())
-            .map_err(file)
-    }
-
     fn ring(&self) -> RwLockReadGuard<'_, Ring> {
         // whoever changes it puts it right before letting go of it
         self.ring.read().unwrap_or_else(PoisonError::into_inner)
@@ -246,9 +187,15 @@ impl BrandKey for HeldBrandKey {
         self.cipher
     }
 
-    fn is_current(&self, wrapped: &[u8]) -> bool {
+    fn version(&self) -> Result<String, KeyError> {
         let ring = self.ring();
-        match wrapped.split_first() {
+        let newest = ring.wrapping.first().ok_or(KeyError::Unopened)?;
+        Ok(newest.id.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn is_current(&self, wrapped: &[u8]) -> Result<bool, KeyError> {
+        let ring = self.ring();
+        Ok(match wrapped.split_first() {
             Some((&WITH_KEY_ID, rest)) => {
                 let newest = ring.wrapping.first().map(|wrapping| wrapping.id);
                 let same = newest.is_some_and(|newest| rest.starts_with(&newest));
@@ -256,7 +203,7 @@ impl BrandKey for HeldBrandKey {
                     == Some(self.cipher)
             }
             _ => false,
-        }
+        })
     }
 
     fn wrap(
@@ -295,15 +242,68 @@ impl BrandKey for HeldBrandKey {
         Ok(DataKey(Zeroizing::new(bytes.map_err(|_| KeyError::Unopened)?)))
     }
 
-    fn blind(&self, index: BlindIndex, value: &[u8]) -> [u8; 32] {
+    fn blind(&self, index: BlindIndex, value: &[u8]) -> Result<[u8; 32], KeyError> {
         let ring = self.ring();
         let mut context = hmac::Context::with_key(&ring.blinder);
         context.update(index.label());
         // no label contains a zero byte, so the label ends where it says
         context.update(&[0]);
         context.update(value);
-        digest(context.sign())
+        Ok(digest(context.sign()))
     }
+
+    fn is_rotating(&self) -> Result<bool, KeyError> {
+        Ok(self.ring().wrapping.len() > 1)
+    }
+
+    /// A new key is in the file beside the old one when this returns.
+    fn begin_rotation(&self, random: &dyn SecureRandom) -> Result<(), KeyError> {
+        let mut ring = self.ring_mut();
+        if ring.wrapping.len() >= WRAPPING_MAX {
+            return Err(KeyError::Rotation("the last rotation is still under way"));
+        }
+        let path = self.path.as_ref().ok_or(KeyError::Rotation(
+            "it is not in a file; put `wrap NEW wrap OLD blind KEY` where it came from, and restart",
+        ))?;
+        let fresh = Wrapping::new(DataKey::generate(random)?.0);
+        ring.wrapping.insert(0, fresh);
+        if let Err(error) = save(path, &ring) {
+            ring.wrapping.remove(0);
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// The old key is forgotten here, and leaves the file. One from the environment is taken out of there by
+    /// whoever put it in; until then each start finds nothing to wrap again, and forgets it anew.
+    fn end_rotation(&self) -> Result<(), KeyError> {
+        let mut ring = self.ring_mut();
+        if ring.wrapping.len() <= 1 {
+            return Ok(());
+        }
+        let old = ring.wrapping.split_off(1);
+        if let Some(path) = &self.path
+            && let Err(error) = save(path, &ring)
+        {
+            ring.wrapping.extend(old);
+            return Err(error);
+        }
+        Ok(())
+    }
+}
+
+/// Writes a key's file anew, whole or not at all.
+fn save(path: &Path, ring: &Ring) -> Result<(), KeyError> {
+    let file = |source| KeyError::File { path: path.to_owned(), source };
+    let fresh = path.with_extension("new");
+    // left there by a rotation that a crash cut short, and read by nobody
+    let _ = std::fs::remove_file(&fresh);
+    write_private(&fresh, &ring.to_text()).map_err(file)?;
+    std::fs::rename(&fresh, path).map_err(file)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    std::fs::File::open(folder.unwrap_or(Path::new(".")))
+        .and_then(|folder| folder.sync_all())
+        .map_err(file)
 }
 
 fn hex(bytes: &[u8]) -> Zeroizing<String> {
@@ -347,8 +347,9 @@ mod tests {
         let wrapped = made.wrap(&DataKey::generate(&random).unwrap(), b"a", &random).unwrap();
         let read = HeldBrandKey::read(&path).unwrap();
         assert!(read.unwrap(&wrapped, b"a").is_ok() && read.unwrap(&wrapped, b"b").is_err());
-        assert_eq!(made.blind(BlindIndex::Card, b"x"), read.blind(BlindIndex::Card, b"x"));
-        assert_ne!(read.blind(BlindIndex::MatchKey, b"x"), read.blind(BlindIndex::Card, b"x"));
+        let blind = |key: &HeldBrandKey, index| key.blind(index, b"x").unwrap();
+        assert_eq!(blind(&made, BlindIndex::Card), blind(&read, BlindIndex::Card));
+        assert_ne!(blind(&read, BlindIndex::MatchKey), blind(&read, BlindIndex::Card));
         assert!(matches!(HeldBrandKey::create(&path, &random), Err(KeyError::File { .. })));
         #[cfg(unix)]
         {
@@ -388,23 +389,24 @@ mod tests {
         let held = HeldBrandKey::create(&path, &random).unwrap();
         let data = DataKey::generate(&random).unwrap();
         let old = held.wrap(&data, b"a", &random).unwrap();
-        let blinded = held.blind(BlindIndex::Card, b"x");
-        assert!(held.is_current(&old) && !held.is_rotating());
+        let blinded = held.blind(BlindIndex::Card, b"x").unwrap();
+        let version = held.version().unwrap();
+        assert!(held.is_current(&old).unwrap() && !held.is_rotating().unwrap());
 
         held.begin_rotation(&random).unwrap();
         assert!(held.begin_rotation(&random).is_err(), "one at a time");
         // as after a crash
         let held = HeldBrandKey::read(&path).unwrap();
-        assert!(held.is_rotating() && !held.is_current(&old));
-        let again = held.unwrap(&old, b"a").unwrap();
-        let new = held.wrap(&again, b"a", &random).unwrap();
-        assert!(held.is_current(&new));
+        assert!(held.is_rotating().unwrap() && !held.is_current(&old).unwrap());
+        assert_ne!(held.version().unwrap(), version);
+        let new = held.rewrap(&old, b"a", &random).unwrap();
+        assert!(held.is_current(&new).unwrap());
 
         held.end_rotation().unwrap();
         let held = HeldBrandKey::read(&path).unwrap();
-        assert!(!held.is_rotating() && held.unwrap(&old, b"a").is_err());
+        assert!(!held.is_rotating().unwrap() && held.unwrap(&old, b"a").is_err());
         assert_eq!(held.unwrap(&new, b"a").unwrap().expose(), data.expose());
-        assert_eq!(held.blind(BlindIndex::Card, b"x"), blinded);
+        assert_eq!(held.blind(BlindIndex::Card, b"x").unwrap(), blinded);
     }
 
     #[test]
@@ -415,6 +417,29 @@ mod tests {
             held.begin_rotation(&SystemRandom::new()),
             Err(KeyError::Rotation(words)) if words.contains("wrap NEW")
         ));
-        assert!(held.is_current(&wrapped.unwrap()));
+        assert!(held.is_current(&wrapped.unwrap()).unwrap());
+    }
+
+    #[test]
+    fn a_key_of_the_environment_is_rotated_where_it_came_from_and_the_old_one_forgotten() {
+        let random = SystemRandom::new();
+        let (old, new, blind) = ("a1".repeat(32), "b2".repeat(32), "c3".repeat(32));
+        // as it is read from a variable: what another test sets in this process would be everybody's
+        let from_variable =
+            |text: &str| HeldBrandKey::of(Ring::from_text(text).expect("a key"), None);
+        let before = from_variable(&format!("wrap {old} blind {blind}"));
+        let wrapped = before.wrap(&DataKey(Zeroizing::new([1; 32])), b"a", &random).unwrap();
+
+        let both = from_variable(&format!("wrap {new} wrap {old} blind {blind}"));
+        assert!(both.is_rotating().unwrap() && !both.is_current(&wrapped).unwrap());
+        let again = both.rewrap(&wrapped, b"a", &random).unwrap();
+        both.end_rotation().unwrap();
+        assert!(!both.is_rotating().unwrap() && both.unwrap(&wrapped, b"a").is_err());
+        assert!(both.unwrap(&again, b"a").is_ok());
+
+        let after = from_variable(&format!("wrap {new} blind {blind}"));
+        assert!(after.unwrap(&again, b"a").is_ok() && after.unwrap(&wrapped, b"a").is_err());
+        let of = |key: &HeldBrandKey| key.blind(BlindIndex::Card, b"x").unwrap();
+        assert_eq!(of(&before), of(&after));
     }
 }

@@ -4,6 +4,8 @@
 //! consent that names the brand (PIPL art. 23), that a guardian decides for a child under 14 (art. 31).
 //! Does not know how consent is asked for, nor what the day is: the time is in the decision.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use minicbor::{Decode, Encode};
 use protocol::ids::BrandId;
@@ -231,6 +233,61 @@ impl ConsentHistory {
     #[must_use]
     pub fn decisions(&self) -> &[Consent] {
         &self.0
+    }
+}
+
+/// Who agreed to one version of the notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// How many members agree now.
+    pub members: u64,
+    /// When the first of them said so.
+    pub first: Timestamp,
+    /// When the last did.
+    pub last: Timestamp,
+}
+
+/// How many members have decided what on one use of the data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsentCount {
+    /// What for.
+    pub purpose: Purpose,
+    /// Who receives data, where it is the separate consent to that.
+    pub receiver: Option<BrandId>,
+    /// Members who agree.
+    pub given: u64,
+    /// Members who have taken it back, or said no.
+    pub withdrawn: u64,
+    /// Members who never said anything.
+    pub never: u64,
+    /// Those who agree, by the version of the notice that they were shown.
+    pub versions: BTreeMap<u32, Agreed>,
+}
+
+impl ConsentCount {
+    pub(super) const fn of(purpose: Purpose, receiver: Option<BrandId>) -> Self {
+        let versions = BTreeMap::new();
+        Self { purpose, receiver, given: 0, withdrawn: 0, never: 0, versions }
+    }
+
+    /// Counts one member.
+    pub(super) fn add(&mut self, history: &ConsentHistory) {
+        let decision = match self.receiver {
+            None => history.in_force(self.purpose),
+            Some(brand) => history.in_force_to(self.purpose, brand),
+        };
+        match decision {
+            Some(decision) if decision.granted => {
+                self.given += 1;
+                let at = decision.at;
+                let none = Agreed { members: 0, first: at, last: at };
+                let agreed = self.versions.entry(decision.notice_version).or_insert(none);
+                agreed.members += 1;
+                (agreed.first, agreed.last) = (agreed.first.min(at), agreed.last.max(at));
+            }
+            Some(_) => self.withdrawn += 1,
+            None => self.never += 1,
+        }
     }
 }
 

@@ -25,13 +25,34 @@ pub enum CorrectionError {
     Vault(#[from] VaultError),
 }
 
-/// Whether a birth date as it is stored is a child's on the day of `at`. What is no date says nothing.
+/// Whether a birth date as it is stored is a child's on the day of `at`. One that cannot be read, as imports of earlier
+/// versions let in (`2015/3/1`), may be: then a guardian decides until it is corrected. Who has none is taken for an adult.
 pub(super) fn is_childs(born: Option<&str>, at: Timestamp) -> bool {
-    let born = born.and_then(|born| born.parse::<Date>().ok());
-    born.is_some_and(|born| is_child(born, day_in_china(at)))
+    born.is_some_and(|born| match born.parse::<Date>() {
+        Ok(born) => is_child(born, day_in_china(at)),
+        Err(_) => true,
+    })
+}
+
+/// Whether a text is a birth date as it is kept: a day that is not after that of `at`.
+#[must_use]
+pub fn is_birth_date(text: &str, at: Timestamp) -> bool {
+    text.parse::<Date>().is_ok_and(|born| born <= day_in_china(at))
 }
 
 impl Vault {
+    /// Month and day of a member's birth date, none when it is not known or is no date: of the year nobody who asks for
+    /// a birthday learns.
+    ///
+    /// # Errors
+    /// When there is no such member, or the store or the key fails.
+    pub fn birthday(&self, id: MemberId) -> Result<Option<(u8, u8)>, VaultError> {
+        let born = self.open(id)?.text(Field::Attribute(Attribute::BirthDate))?;
+        let born = born.and_then(|born| born.parse::<Date>().ok());
+        let small = |number: i8| u8::try_from(number).ok();
+        Ok(born.and_then(|born| Some((small(born.month())?, small(born.day())?))))
+    }
+
     /// Sets attributes of a member, removes those without a value, and gives what they were before. A
     /// birth date that makes the member a child withdraws every consent that no guardian gave.
     ///
@@ -77,6 +98,8 @@ impl Vault {
             opened.replace(Field::Consents, &bytes, &*self.random)?;
         }
         let mut batch = Batch::default();
+        let revision = self.next_revision(&mut batch)?;
+        opened.replace(Field::Revision, &revision.stamp(), &*self.random)?;
         batch.put(MEMBERS, id.as_bytes(), opened.into_bytes());
         self.store.transaction(&batch.writes).map_err(VaultError::from)?;
         self.remembered.forget(id);

@@ -40,8 +40,10 @@ pub enum BlindIndex {
     LinkCode,
     /// A handle by which another brand knows a member.
     LinkHandle,
-    /// A basket's number at the brand.
+    /// A basket's number at the brand, as earlier versions had it.
     Basket,
+    /// A basket's number at the brand, with whose it is.
+    BasketOf,
     /// What the programme derives secrets, or names for what it remembers, from.
     Programme,
     /// An identifier of a kind that is neither of the above.
@@ -49,7 +51,9 @@ pub enum BlindIndex {
 }
 
 impl BlindIndex {
-    pub(super) const fn label(self) -> &'static [u8] {
+    /// What tells this use of the key from others, for who implements [`BrandKey`]; it has no zero byte.
+    #[must_use]
+    pub const fn label(self) -> &'static [u8] {
         match self {
             Self::Identifier(kind) => kind.name().as_bytes(),
             Self::Card => b"card",
@@ -57,24 +61,34 @@ impl BlindIndex {
             Self::LinkCode => b"link code",
             Self::LinkHandle => b"link handle",
             Self::Basket => b"basket",
+            Self::BasketOf => b"basket of",
             Self::Programme => b"programme",
         }
     }
 }
 
 /// What holds the brand's key and uses it: a file or the environment, or a key service that implements
-/// this.
+/// this. The vault has no other way to the key: it never sees it, and what it may ask is here.
+///
+/// Each call may fail, as that of a service that does not answer: the vault then does nothing of what it was
+/// asked, says [`KeyError::Service`], and is as it was when the service is back. Calls block.
 pub trait BrandKey: Send + Sync {
     /// What members' fields are sealed with from now on.
     fn cipher(&self) -> Cipher {
         Cipher::Aes256Gcm
     }
 
+    /// Which version of the key wraps from now on: a name without the key in it, at most 64 characters.
+    ///
+    /// # Errors
+    /// When the key service fails.
+    fn version(&self) -> Result<String, KeyError>;
+
     /// Whether a wrapped key is under the newest key: if not, it is to be wrapped again.
-    fn is_current(&self, wrapped: &[u8]) -> bool {
-        let _ = wrapped;
-        true
-    }
+    ///
+    /// # Errors
+    /// When the key service fails.
+    fn is_current(&self, wrapped: &[u8]) -> Result<bool, KeyError>;
 
     /// Encrypts a data key; it opens only with the same `bound_to`.
     ///
@@ -93,8 +107,46 @@ pub trait BrandKey: Send + Sync {
     /// [`KeyError::Unopened`] when it was wrapped by another key, for another use, or altered.
     fn unwrap(&self, wrapped: &[u8], bound_to: &[u8]) -> Result<DataKey, KeyError>;
 
-    /// HMAC-SHA256 of a value under a key of the brand's, for looking it up without keeping it.
-    fn blind(&self, index: BlindIndex, value: &[u8]) -> [u8; 32];
+    /// The same data key under the newest version. A service that does this itself shows the data key to
+    /// nobody.
+    ///
+    /// # Errors
+    /// As of [`Self::unwrap`] and [`Self::wrap`].
+    fn rewrap(
+        &self,
+        wrapped: &[u8],
+        bound_to: &[u8],
+        random: &dyn SecureRandom,
+    ) -> Result<Vec<u8>, KeyError> {
+        self.wrap(&self.unwrap(wrapped, bound_to)?, bound_to, random)
+    }
+
+    /// A keyed hash of 32 bytes of a value, as HMAC-SHA256 under a key of the brand's, for looking it up
+    /// without keeping it. The same for ever: no rotation changes it. Values of two indices have unrelated hashes.
+    ///
+    /// # Errors
+    /// When the key service fails.
+    fn blind(&self, index: BlindIndex, value: &[u8]) -> Result<[u8; 32], KeyError>;
+
+    /// Whether versions of before a rotation still open what they wrapped, because not everything is wrapped
+    /// again.
+    ///
+    /// # Errors
+    /// When the key service fails.
+    fn is_rotating(&self) -> Result<bool, KeyError>;
+
+    /// Begins a rotation: from now on a new version wraps, and the former still opens.
+    ///
+    /// # Errors
+    /// [`KeyError::Rotation`] when a rotation is under way or this key is not rotated from here; then nothing has
+    /// changed. When the key service or the random generator fails.
+    fn begin_rotation(&self, random: &dyn SecureRandom) -> Result<(), KeyError>;
+
+    /// Ends a rotation: only the newest version opens anything. Asked once nothing is wrapped by an older one.
+    ///
+    /// # Errors
+    /// When the key service fails, or the key cannot be written; the older version then still opens.
+    fn end_rotation(&self) -> Result<(), KeyError>;
 }
 
 /// Why a key could not be had or used.
@@ -135,6 +187,10 @@ pub enum KeyError {
     /// The key cannot be rotated here.
     #[error("the brand key cannot be rotated: {0}")]
     Rotation(&'static str),
+    /// A key service did not do what it was asked: words fixed when the program is written, so that nothing of
+    /// what a service answers comes into an error.
+    #[error("the key service {0}")]
+    Service(&'static str),
     /// The key's file could not be read or written.
     #[error("{}: the key file could not be used", path.display())]
     File {

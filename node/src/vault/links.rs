@@ -188,7 +188,7 @@ impl Vault {
         let _writing = self.lock();
         self.open(member)?;
         let code = LinkCode::generate(&*self.random)?;
-        let hash = self.code_hash(&code);
+        let hash = self.code_hash(&code)?;
         let mut batch = Batch::default();
         if let Some(former) = self.store.get(CODE_OF_MEMBER, member.as_bytes())? {
             batch.delete(CODES, &former);
@@ -213,8 +213,8 @@ impl Vault {
         now: Timestamp,
     ) -> Result<MemberId, LinkError> {
         let _writing = self.lock();
-        let code_hash = self.code_hash(code);
-        let handle_hash = self.handle_hash(Direction::Incoming, counterparty, handle);
+        let code_hash = self.code_hash(code)?;
+        let handle_hash = self.handle_hash(Direction::Incoming, counterparty, handle)?;
         let holder = self.member_at(HANDLES, &handle_hash)?;
         if let Some(holder) = holder {
             let link = self.link(holder, Direction::Incoming, counterparty)?;
@@ -270,7 +270,7 @@ impl Vault {
         counterparty: BrandId,
         handle: MemberHandle,
     ) -> Result<Option<MemberId>, VaultError> {
-        self.member_at(HANDLES, &self.handle_hash(Direction::Incoming, counterparty, handle))
+        self.member_at(HANDLES, &self.handle_hash(Direction::Incoming, counterparty, handle)?)
     }
 
     /// Drops an incoming link, as when the other brand says that its member was erased. Says
@@ -284,7 +284,7 @@ impl Vault {
         handle: MemberHandle,
     ) -> Result<bool, VaultError> {
         let _writing = self.lock();
-        let hash = self.handle_hash(Direction::Incoming, counterparty, handle);
+        let hash = self.handle_hash(Direction::Incoming, counterparty, handle)?;
         let Some(member) = self.member_at(HANDLES, &hash)? else { return Ok(false) };
         let mut batch = Batch::default();
         batch.delete(HANDLES, &hash);
@@ -372,7 +372,7 @@ impl Vault {
         counterparty: BrandId,
         handle: MemberHandle,
     ) -> Result<Option<MemberId>, VaultError> {
-        self.member_at(HANDLES, &self.handle_hash(Direction::Outgoing, counterparty, handle))
+        self.member_at(HANDLES, &self.handle_hash(Direction::Outgoing, counterparty, handle)?)
     }
 
     /// Adds to an erasure's transaction what removes the member's links and code.
@@ -429,25 +429,30 @@ impl Vault {
         Ok(self.store.transaction(&batch.writes)?)
     }
 
-    /// Adds to a merge that handles of one member stand for another from now on.
+    /// Adds to a merge that handles of one member, and of those who were merged into that one before, stand for
+    /// another from now on.
     pub(super) fn move_handles(
         &self,
         from: MemberId,
         to: MemberId,
         batch: &mut Batch,
     ) -> Result<(), VaultError> {
-        for (_, _, link) in self.links_of(from)? {
-            batch.put(HANDLES, &link.handle_hash, to.as_bytes().to_vec());
+        for whose in self.with_absorbed(from)? {
+            for (_, _, link) in self.links_of(whose)? {
+                batch.put(HANDLES, &link.handle_hash, to.as_bytes().to_vec());
+            }
         }
         Ok(())
     }
 
-    /// Adds to the undoing of a merge that handles stand for their member again; those that were
-    /// dropped meanwhile stay so.
+    /// Adds to the undoing of a merge that handles stand for their member again, with those of who was merged
+    /// into that one before; those that were dropped meanwhile stay so.
     pub(super) fn return_handles(&self, to: MemberId, batch: &mut Batch) -> Result<(), VaultError> {
-        for (_, _, link) in self.links_of(to)? {
-            if self.store.get(HANDLES, &link.handle_hash)?.is_some() {
-                batch.put(HANDLES, &link.handle_hash, to.as_bytes().to_vec());
+        for whose in self.with_absorbed(to)? {
+            for (_, _, link) in self.links_of(whose)? {
+                if self.store.get(HANDLES, &link.handle_hash)?.is_some() {
+                    batch.put(HANDLES, &link.handle_hash, to.as_bytes().to_vec());
+                }
             }
         }
         Ok(())
@@ -466,7 +471,7 @@ impl Vault {
             Some(Link { state: LinkState::Accepted, .. }) => LinkState::Accepted,
             _ => state,
         };
-        let handle_hash = self.handle_hash(Direction::Outgoing, counterparty, handle);
+        let handle_hash = self.handle_hash(Direction::Outgoing, counterparty, handle)?;
         let link = Link { state, at, handle_hash, code_hash: [0; 32] };
         let mut batch = Batch::default();
         batch.put(HANDLES, &handle_hash, member.as_bytes().to_vec());
@@ -502,8 +507,8 @@ impl Vault {
         codec::decode("a link", &bytes, STORED_MAX).map(Some).map_err(|_| damaged("link"))
     }
 
-    fn code_hash(&self, code: &LinkCode) -> [u8; 32] {
-        self.key.blind(BlindIndex::LinkCode, &code.0)
+    fn code_hash(&self, code: &LinkCode) -> Result<[u8; 32], VaultError> {
+        Ok(self.key.blind(BlindIndex::LinkCode, &code.0)?)
     }
 
     fn handle_hash(
@@ -511,11 +516,11 @@ impl Vault {
         direction: Direction,
         counterparty: BrandId,
         handle: MemberHandle,
-    ) -> [u8; 32] {
+    ) -> Result<[u8; 32], VaultError> {
         let mut value = vec![direction as u8];
         value.extend_from_slice(handle.as_bytes());
         value.extend_from_slice(counterparty.as_str().as_bytes());
-        self.key.blind(BlindIndex::LinkHandle, &value)
+        Ok(self.key.blind(BlindIndex::LinkHandle, &value)?)
     }
 }
 

@@ -112,6 +112,12 @@ pub struct Pair {
     pub judged: Option<Judged>,
 }
 
+/// A pair's place among others: who they are.
+pub type PairKey = (MemberId, MemberId);
+
+/// Reads of the store for one page of pairs.
+const PAIR_PAGES_MAX: usize = 32;
+
 /// What a person found of a pair.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
@@ -140,7 +146,9 @@ pub enum MergeError {
     #[error("no such merge of this member stands; it may have been undone already")]
     UnknownMerge,
     /// A later merge stands on it.
-    #[error("a later merge of this member must be undone first")]
+    #[error(
+        "a later merge of this member, into another or of another into this one, must be undone first"
+    )]
     NotLast,
     /// Too many.
     #[error("{MERGES_MAX} members were merged into this one already, the most that are kept")]
@@ -237,6 +245,11 @@ impl Vault {
             Ok(None) => return Err(MergeError::UnknownMerge),
             Err(error) => return Err(VaultError::from(error).into()),
         };
+        // what stands on it is undone first: who stayed then is merged into another by now
+        let into_absorbed = self.store.get(ABSORBED, into.as_bytes()).map_err(VaultError::from)?;
+        if into_absorbed.is_some() && kept.into == into {
+            return Err(MergeError::NotLast);
+        }
         let merges = self.numbered_merges(into)?;
         let standing = |merge: &Merge| merge.parted.is_none();
         let last = merges.iter().rev().find(|(_, merge)| standing(merge));
@@ -247,7 +260,7 @@ impl Vault {
             let known = merges.iter().any(|(_, it)| it.absorbed == absorbed && standing(it));
             return Err(if known { MergeError::NotLast } else { MergeError::UnknownMerge });
         }
-        let theirs = Opened::open(self.brand, absorbed, &kept.record, &*self.key)
+        let mut theirs = Opened::open(self.brand, absorbed, &kept.record, &*self.key)
             .map_err(MergeError::Vault)?;
         let mut ours = self.open(into)?;
         let mut batch = Batch::default();
@@ -277,11 +290,17 @@ impl Vault {
         ours.replace_aliases(&aliases, &*self.random)?;
         self.return_handles(absorbed, &mut batch)?;
         batch.put(MEMBERS, into.as_bytes(), ours.into_bytes());
-        batch.put(MEMBERS, absorbed.as_bytes(), kept.record.to_vec());
+        // who was not among the members of a moment before is not among them afterwards
+        let revision = self.next_revision(&mut batch)?;
+        theirs.replace(Field::Revision, &revision.stamp(), &*self.random)?;
+        batch.put(MEMBERS, absorbed.as_bytes(), theirs.into_bytes());
         batch.delete(ABSORBED, absorbed.as_bytes());
         let parted = Some(Parted { at, by: by.to_owned() });
         batch.put(MERGES, key, codec::encode(&Merge { parted, ..merge.clone() }));
-        batch.put(TO_TELL, absorbed.as_bytes(), Vec::new());
+        // who was merged into that one before is told anew: into whom, by now, is another
+        for id in self.with_absorbed(absorbed)? {
+            batch.put(TO_TELL, id.as_bytes(), Vec::new());
+        }
         self.store.transaction(&batch.writes).map_err(VaultError::from)?;
         self.remembered.forget_all();
         Ok(())
@@ -325,6 +344,37 @@ impl Vault {
         Ok(open)
     }
 
+    /// A page of the pairs to review after the one of `after`, and the pair behind which there may be more: it ends before
+    /// it is full where many in a row were reviewed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn pairs_page(
+        &self,
+        after: Option<PairKey>,
+        limit: usize,
+    ) -> Result<(Vec<Pair>, Option<PairKey>), VaultError> {
+        let mut open = Vec::new();
+        let mut last = after.map(|(one, other)| pair_key(one, other));
+        let mut next = after;
+        for _ in 0..PAIR_PAGES_MAX {
+            let page = self.store.scan_prefix(PAIRS, &[], last.as_deref(), limit.max(64))?;
+            let Some((key, _)) = page.last() else { return Ok((open, None)) };
+            last = Some(key.clone());
+            for (_, value) in &page {
+                let pair: Pair = decode("pair to review", value)?;
+                if open.len() >= limit {
+                    return Ok((open, next));
+                }
+                next = Some((pair.one, pair.other));
+                if pair.judged.is_none() {
+                    open.push(pair);
+                }
+            }
+        }
+        Ok((open, next))
+    }
+
     /// Enters what a person found of a pair; if they are one, the other is merged into the one.
     ///
     /// # Errors
@@ -353,6 +403,19 @@ impl Vault {
         Ok(())
     }
 
+    /// Whether a person has parted two members, or found that they are two people.
+    pub(super) fn are_apart(&self, one: MemberId, other: MemberId) -> Result<bool, VaultError> {
+        for (into, absorbed) in [(one, other), (other, one)] {
+            let merges = self.merges(into)?;
+            if merges.iter().any(|it| it.absorbed == absorbed && it.parted.is_some()) {
+                return Ok(true);
+            }
+        }
+        let Some(bytes) = self.store.get(PAIRS, &pair_key(one, other))? else { return Ok(false) };
+        let pair: Pair = decode("pair to review", &bytes)?;
+        Ok(pair.judged.is_some_and(|judged| !judged.same))
+    }
+
     /// Proposes a pair for review, unless it was proposed before.
     pub(super) fn propose(
         &self,
@@ -370,26 +433,31 @@ impl Vault {
         Ok(())
     }
 
+    /// A member and all who were merged into that one and are not parted again, over all merges on the way.
+    pub(super) fn with_absorbed(&self, into: MemberId) -> Result<Vec<MemberId>, VaultError> {
+        let mut all = vec![into];
+        let mut next = 0;
+        while let Some(into) = all.get(next).copied() {
+            next += 1;
+            let standing = self.merges(into)?.into_iter().filter(|merge| merge.parted.is_none());
+            all.extend(standing.map(|merge| merge.absorbed));
+        }
+        Ok(all)
+    }
+
     /// The members who were merged into one and are not parted again, with their records.
     pub(super) fn absorbed_by(
         &self,
         into: MemberId,
     ) -> Result<Vec<(MemberId, Opened)>, VaultError> {
         let mut absorbed = Vec::new();
-        let mut open = vec![into];
-        while let Some(into) = open.pop() {
-            for merge in self.merges(into)? {
-                if merge.parted.is_some() {
-                    continue;
-                }
-                let Some(bytes) = self.store.get(ABSORBED, merge.absorbed.as_bytes())? else {
-                    continue;
-                };
-                let kept: Absorbed = decode("merged member", &bytes)?;
-                let opened = Opened::open(self.brand, merge.absorbed, &kept.record, &*self.key)?;
-                absorbed.push((merge.absorbed, opened));
-                open.push(merge.absorbed);
-            }
+        for id in self.with_absorbed(into)? {
+            let Some(bytes) = self.store.get(ABSORBED, id.as_bytes())?.filter(|_| id != into)
+            else {
+                continue;
+            };
+            let kept: Absorbed = decode("merged member", &bytes)?;
+            absorbed.push((id, Opened::open(self.brand, id, &kept.record, &*self.key)?));
         }
         Ok(absorbed)
     }

@@ -8,8 +8,10 @@
 //!
 //! Erasure destroys the wrapped data key in the store. What the store's backend keeps of an
 //! overwritten record until it reuses the space (sled: its segments) still opens with the brand's
-//! key of that time; rotating the brand's key destroys that.
+//! key of that time; rotating the brand's key destroys that. For a time it leaves by what an old list of
+//! the erased is recognised ([`tombstone`]).
 
+mod attributes;
 mod brand_key;
 mod consent;
 mod correction;
@@ -24,7 +26,9 @@ mod merge;
 mod record;
 mod resolution;
 mod rewrap;
+mod slip;
 mod standing;
+mod tombstone;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,12 +38,13 @@ use protocol::ids::{BrandId, MemberHandle};
 use protocol::time::Timestamp;
 use ring::rand::SecureRandom;
 
+pub use attributes::{AttributesPage, AttributesRow, Revision};
 pub use brand_key::HeldBrandKey;
 pub use consent::{
-    Consent, ConsentHistory, ConsentSource, DECIDES_FROM, DECISIONS_MAX, Guardian, Purpose,
-    day_in_china, is_child, sample_rule, sample_rule_to,
+    Agreed, Consent, ConsentCount, ConsentHistory, ConsentSource, DECIDES_FROM, DECISIONS_MAX,
+    Guardian, Purpose, day_in_china, is_child, sample_rule, sample_rule_to,
 };
-pub use correction::CorrectionError;
+pub use correction::{CorrectionError, is_birth_date};
 pub use hold::{LegalHold, REASON_MAX};
 pub use identifier::{Identifier, IdentifierKind, NotAnIdentifier, Strength, masked_value};
 pub use identity::{HeldIdentifier, IDENTIFIERS_MAX, IdentifierError, Sighting};
@@ -50,7 +55,7 @@ pub use member::{
     ATTRIBUTE_MAX, Attribute, CardNumber, FactsSubject, InvalidIdentifier, MatchKey, MemberId,
     NewMember, Profile,
 };
-pub use merge::{Judged, Merge, MergeError, Pair, Parted, Why};
+pub use merge::{Judged, Merge, MergeError, Pair, PairKey, Parted, Why};
 pub use resolution::Reason;
 pub use rewrap::Rewrapped;
 
@@ -58,6 +63,7 @@ use crate::store::{Keyspace, Store, StoreError, Write};
 use record::{Field, Opened, Sealing};
 use standing::Remembered;
 pub use standing::Standing;
+pub use tombstone::Tombstones;
 
 /// Sealed records by member id.
 const MEMBERS: &str = "vault_member";
@@ -121,11 +127,22 @@ pub enum VaultError {
     },
 }
 
+impl VaultError {
+    /// Whether it was not the question: store or key service are away, and nothing may be concluded about a member
+    /// from what they did not say.
+    #[must_use]
+    pub const fn is_outage(&self) -> bool {
+        matches!(self, Self::Store(_) | Self::Key(KeyError::Service(_)))
+    }
+}
+
 /// What became of one enrolment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enrolment {
     /// A new member.
     Created(MemberId),
+    /// A new member, who is a child: the consents that were given and no guardian gave were left out (PIPL art. 31).
+    WithoutGuardian(MemberId),
     /// The card was known already; nothing was changed.
     Known(MemberId),
     /// The match key belongs to the holder of another card, or the card to another match key.
@@ -259,11 +276,12 @@ impl Vault {
         {
             return Ok(Enrolment::TooLong(attribute));
         }
-        let card = self.key.blind(BlindIndex::Card, person.card.expose().as_bytes());
+        let card = self.key.blind(BlindIndex::Card, person.card.expose().as_bytes())?;
         let match_key = person
             .match_key
             .as_ref()
-            .map(|key| self.key.blind(BlindIndex::MatchKey, key.expose().as_bytes()));
+            .map(|key| self.key.blind(BlindIndex::MatchKey, key.expose().as_bytes()))
+            .transpose()?;
         let by_card = self.holder(&card, batch)?;
         let by_match_key = match match_key {
             Some(hash) => self.holder(&hash, batch)?,
@@ -290,11 +308,13 @@ impl Vault {
             .filter(|it| !it.granted || it.guardian.is_some() || !child(it))
             .copied()
             .collect();
+        let is_whole = by_law.len() == consents.len();
         let history = ConsentHistory::beginning_with(&by_law);
         sealing.add(Field::Consents, &protocol::codec::encode(&history))?;
         for (attribute, value) in &person.attributes {
             sealing.add(Field::Attribute(*attribute), value.as_bytes())?;
         }
+        sealing.add(Field::Revision, &self.next_revision(batch)?.stamp())?;
         batch.put(MEMBERS, id.as_bytes(), sealing.finish());
         batch.put(SUBJECTS, &subject.get().to_be_bytes(), Vec::new());
         batch.subjects.insert(subject);
@@ -302,7 +322,7 @@ impl Vault {
             batch.put(IDENTIFIERS, &hash, id.as_bytes().to_vec());
             batch.identifiers.insert(hash, id);
         }
-        Ok(Enrolment::Created(id))
+        Ok(if is_whole { Enrolment::Created(id) } else { Enrolment::WithoutGuardian(id) })
     }
 
     fn holder(&self, hash: &[u8; 32], batch: &Batch) -> Result<Option<MemberId>, VaultError> {
@@ -332,7 +352,7 @@ impl Vault {
     /// # Errors
     /// When the store fails.
     pub fn by_card(&self, card: &CardNumber) -> Result<Option<MemberId>, VaultError> {
-        self.member_at(IDENTIFIERS, &self.key.blind(BlindIndex::Card, card.expose().as_bytes()))
+        self.member_at(IDENTIFIERS, &self.key.blind(BlindIndex::Card, card.expose().as_bytes())?)
     }
 
     /// The member with a match key.
@@ -340,7 +360,7 @@ impl Vault {
     /// # Errors
     /// When the store fails.
     pub fn by_match_key(&self, key: &MatchKey) -> Result<Option<MemberId>, VaultError> {
-        self.member_at(IDENTIFIERS, &self.key.blind(BlindIndex::MatchKey, key.expose().as_bytes()))
+        self.member_at(IDENTIFIERS, &self.key.blind(BlindIndex::MatchKey, key.expose().as_bytes())?)
     }
 
     /// A member's fields in clear.
@@ -464,9 +484,29 @@ impl Vault {
         Ok(Consenting { purpose, subjects, aliases })
     }
 
+    /// How many members have decided what: each purpose, and for exchanges each of these brands as who receives
+    /// data. Opens every record.
+    ///
+    /// # Errors
+    /// When the store or the key fails.
+    pub fn consent_counts(&self, others: &[BrandId]) -> Result<Vec<ConsentCount>, VaultError> {
+        let purposes = Purpose::ALL.map(|purpose| (purpose, None));
+        let receivers = others.iter().map(|brand| (Purpose::Exchange, Some(*brand)));
+        let uses = purposes.into_iter().chain(receivers);
+        let mut counts: Vec<ConsentCount> =
+            uses.map(|(purpose, receiver)| ConsentCount::of(purpose, receiver)).collect();
+        self.each(|id, bytes| {
+            let history = Opened::open(self.brand, id, bytes, &*self.key)?.consents()?;
+            counts.iter_mut().for_each(|count| count.add(&history));
+            Ok(())
+        })?;
+        Ok(counts)
+    }
+
     /// Erases a member: destroys the data key and with it every field, pseudonym and consent, and
     /// drops the look-ups and links; members who were merged into this one go with it. Facts then
-    /// belong to numbers that nobody has.
+    /// belong to numbers that nobody has. That somebody who had these identifiers was erased stays known for a
+    /// while, by [`Self::is_erased`].
     ///
     /// # Errors
     /// When there is no such member, a legal hold forbids it, or the store or the key fails; then
@@ -480,11 +520,14 @@ impl Vault {
         }
         let mut batch = Batch::default();
         let mut erasure = Erasure { outgoing: vec![], incoming: vec![], subjects: vec![] };
+        let left = self.tombstone_key(at, &mut batch)?;
         let merged = merged.iter().map(|(id, opened)| (*id, opened, merge::ABSORBED));
         for (id, opened, keyspace) in [(id, &opened, MEMBERS)].into_iter().chain(merged) {
             let secret = opened.secret()?;
             batch.delete(keyspace, id.as_bytes());
-            for held in opened.held(self)? {
+            let held = opened.held(self)?;
+            self.bury(&held, at, &left, &mut batch);
+            for held in held {
                 batch.delete_index(held.kind, &held.hash, id);
             }
             batch.put(ERASED, id.as_bytes(), at.unix_ms().to_be_bytes().to_vec());
@@ -593,9 +636,11 @@ impl Vault {
     }
 
     /// Hashes a value under the brand's key, for finding it again without keeping it.
-    #[must_use]
-    pub fn blind(&self, index: BlindIndex, value: &[u8]) -> [u8; 32] {
-        self.key.blind(index, value)
+    ///
+    /// # Errors
+    /// When the key service fails.
+    pub fn blind(&self, index: BlindIndex, value: &[u8]) -> Result<[u8; 32], VaultError> {
+        Ok(self.key.blind(index, value)?)
     }
 
     fn open(&self, id: MemberId) -> Result<Opened, VaultError> {
@@ -644,6 +689,8 @@ struct Batch {
     writes: Vec<Write>,
     identifiers: BTreeMap<[u8; 32], MemberId>,
     subjects: BTreeSet<FactsSubject>,
+    // of what it says about members, if it says any
+    revision: Option<Revision>,
 }
 
 impl Batch {

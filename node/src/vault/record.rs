@@ -36,6 +36,8 @@ pub(super) enum Field {
     Aliases,
     /// [`LegalHold`].
     Hold,
+    /// The number of the last change of what is known of the member, 8 bytes.
+    Revision,
     /// An attribute's text.
     Attribute(Attribute),
 }
@@ -50,6 +52,7 @@ impl Field {
             Self::Identity => 4,
             Self::Aliases => 5,
             Self::Hold => 6,
+            Self::Revision => 7,
             Self::Attribute(attribute) => 16 + attribute as u8,
         }
     }
@@ -141,33 +144,6 @@ impl Opened {
         Ok(Self { brand, id, key, cipher: brand_key.cipher(), record })
     }
 
-    /// Whether the data key is wrapped by the newest brand key, of a record that is not opened.
-    pub(super) fn is_current(bytes: &[u8], brand_key: &dyn BrandKey) -> Result<bool, VaultError> {
-        let record: Record = codec::decode("a member's record", bytes, RECORD_MAX)
-            .map_err(|_| damaged("member's record"))?;
-        Ok(brand_key.is_current(&record.wrapped_key))
-    }
-
-    /// Wraps the data key by the newest brand key, and seals anew what is sealed with another cipher
-    /// than the configured one.
-    pub(super) fn rewrap(
-        &mut self,
-        brand_key: &dyn BrandKey,
-        random: &dyn SecureRandom,
-    ) -> Result<(), VaultError> {
-        let place = bound_to(self.brand, self.id, None);
-        self.record.wrapped_key = brand_key.wrap(&self.key, &place, random)?.into();
-        for field in &mut self.record.fields {
-            if keys::cipher_of(&field.sealed) == Some(self.cipher) {
-                continue;
-            }
-            let place = bound_to(self.brand, self.id, Some(field.code));
-            let opened = self.key.open(&field.sealed, &place)?;
-            field.sealed = self.key.seal_with(self.cipher, &opened, &place, random)?.into();
-        }
-        Ok(())
-    }
-
     pub(super) fn field(&self, field: Field) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         let Some(found) = self.record.fields.iter().find(|found| found.code == field.code()) else {
             return Ok(None);
@@ -226,6 +202,39 @@ impl Opened {
     pub(super) fn into_bytes(self) -> Vec<u8> {
         codec::encode(&self.record)
     }
+}
+
+/// A record with its data key under the newest brand key, and what is sealed with another cipher than the
+/// configured one sealed anew; none where it is under the newest already. The data key is opened only where a field
+/// has to be.
+pub(super) fn rewrapped(
+    brand: BrandId,
+    id: MemberId,
+    bytes: &[u8],
+    brand_key: &dyn BrandKey,
+    random: &dyn SecureRandom,
+) -> Result<Option<Vec<u8>>, VaultError> {
+    let mut record: Record = codec::decode("a member's record", bytes, RECORD_MAX)
+        .map_err(|_| damaged("member's record"))?;
+    if brand_key.is_current(&record.wrapped_key)? {
+        return Ok(None);
+    }
+    let place = bound_to(brand, id, None);
+    let cipher = brand_key.cipher();
+    let is_other = |field: &SealedField| keys::cipher_of(&field.sealed) != Some(cipher);
+    if record.fields.iter().any(is_other) {
+        let key = brand_key.unwrap(&record.wrapped_key, &place)?;
+        for field in &mut record.fields {
+            if keys::cipher_of(&field.sealed) == Some(cipher) {
+                continue;
+            }
+            let place = bound_to(brand, id, Some(field.code));
+            let opened = key.open(&field.sealed, &place)?;
+            field.sealed = key.seal_with(cipher, &opened, &place, random)?.into();
+        }
+    }
+    record.wrapped_key = brand_key.rewrap(&record.wrapped_key, &place, random)?.into();
+    Ok(Some(codec::encode(&record)))
 }
 
 /// The number that stands for the holder of a secret in facts.

@@ -4,8 +4,7 @@
 //! What is wrapped already is recognised without opening it, so that an interrupted run goes on where
 //! it was by beginning again. The old key may be forgotten when a whole run has found nothing left.
 
-use super::record::Opened;
-use super::{BRAND_KEYS, Batch, MEMBERS, Vault, VaultError, file_key_place};
+use super::{BRAND_KEYS, Batch, KeyError, MEMBERS, Vault, VaultError, file_key_place, record};
 
 /// Records wrapped again in one transaction, for whose time nobody else writes.
 const PAGE: usize = 128;
@@ -20,6 +19,30 @@ pub struct Rewrapped {
 }
 
 impl Vault {
+    /// As of [`BrandKey::is_rotating`](super::BrandKey::is_rotating).
+    ///
+    /// # Errors
+    /// When the key service fails.
+    pub fn is_rotating(&self) -> Result<bool, VaultError> {
+        Ok(self.key.is_rotating()?)
+    }
+
+    /// As of [`BrandKey::begin_rotation`](super::BrandKey::begin_rotation); [`Self::rewrap`] does the rest.
+    ///
+    /// # Errors
+    /// When the key is not rotated now or from here, or the key service fails.
+    pub fn begin_rotation(&self) -> Result<(), KeyError> {
+        self.key.begin_rotation(&*self.random)
+    }
+
+    /// As of [`BrandKey::end_rotation`](super::BrandKey::end_rotation), once [`Self::rewrap`] has found nothing left.
+    ///
+    /// # Errors
+    /// When the key service fails, or the key cannot be written.
+    pub fn end_rotation(&self) -> Result<(), VaultError> {
+        Ok(self.key.end_rotation()?)
+    }
+
     /// Wraps every key that is not under the newest brand key again. Blocks; may be interrupted and
     /// begun again at any time. When it ends well, nothing is wrapped by an older key.
     ///
@@ -49,12 +72,11 @@ impl Vault {
         done.rewrapped += self.each_absorbed(|id, bytes| self.rewrapped(id, bytes))?;
         let mut batch = Batch::default();
         for (name, wrapped) in self.store.scan_prefix(BRAND_KEYS, &[], None, PAGE)? {
-            if self.key.is_current(&wrapped) {
+            if self.key.is_current(&wrapped)? {
                 continue;
             }
             let place = file_key_place(self.brand, &name);
-            let key = self.key.unwrap(&wrapped, &place)?;
-            batch.put(BRAND_KEYS, &name, self.key.wrap(&key, &place, &*self.random)?);
+            batch.put(BRAND_KEYS, &name, self.key.rewrap(&wrapped, &place, &*self.random)?);
             done.rewrapped += 1;
         }
         self.store.transaction(&batch.writes)?;
@@ -63,11 +85,6 @@ impl Vault {
     }
 
     fn rewrapped(&self, id: super::MemberId, bytes: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
-        if Opened::is_current(bytes, &*self.key)? {
-            return Ok(None);
-        }
-        let mut opened = Opened::open(self.brand, id, bytes, &*self.key)?;
-        opened.rewrap(&*self.key, &*self.random)?;
-        Ok(Some(opened.into_bytes()))
+        record::rewrapped(self.brand, id, bytes, &*self.key, &*self.random)
     }
 }

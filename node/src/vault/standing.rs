@@ -95,7 +95,7 @@ impl Vault {
     /// # Errors
     /// When the store or the key fails.
     pub fn standing_by_card(&self, card: &CardNumber) -> Result<Option<Arc<Standing>>, VaultError> {
-        let hash = self.key.blind(BlindIndex::Card, card.expose().as_bytes());
+        let hash = self.key.blind(BlindIndex::Card, card.expose().as_bytes())?;
         let (found, generation) = {
             let known = self.remembered.lock();
             (known.cards.get(&hash).copied(), known.generation)

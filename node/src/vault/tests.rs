@@ -6,6 +6,8 @@ use ring::rand::SystemRandom;
 use super::*;
 use crate::store::{MemoryStore, SledStore};
 
+mod key_service;
+
 fn brand(id: &str) -> BrandId {
     BrandId::new(id).unwrap()
 }
@@ -114,6 +116,25 @@ fn only_those_who_allow_a_purpose_are_counted_for_it() {
     assert_eq!(consenting.subjects(), expected);
     assert_eq!(vault.consenting(Purpose::Exchange).unwrap().subjects().len(), 20);
     assert!(vault.consenting(Purpose::Marketing).unwrap().subjects().is_empty());
+    // counted, everybody is in one column of each use
+    let counts = vault.consent_counts(&[brand("other")]).unwrap();
+    assert_eq!(counts.len(), Purpose::ALL.len() + 1);
+    for count in &counts {
+        assert_eq!(count.given + count.withdrawn + count.never, 20, "{count:?}");
+    }
+    let exchange = counts.iter().find(|it| it.purpose == Purpose::Exchange).unwrap();
+    assert_eq!((exchange.receiver, exchange.given), (None, 20));
+    let marketing = counts.iter().find(|it| it.purpose == Purpose::Marketing).unwrap();
+    assert_eq!(marketing.given, 0);
+    assert_eq!(counts.last().unwrap().never, 20, "nobody was asked about that brand");
+    // and who agrees is counted under the version of the notice, with when that was said
+    let renewed = Consent::new(Purpose::Exchange, true, 2, at(9));
+    ids[..3].iter().for_each(|id| vault.decide(*id, renewed).unwrap());
+    vault.decide(ids[3], Consent::new(Purpose::Exchange, true, 2, at(7))).unwrap();
+    let counts = vault.consent_counts(&[]).unwrap();
+    let exchange = counts.iter().find(|it| it.purpose == Purpose::Exchange).unwrap();
+    let agreed = |members, first, last| Agreed { members, first: at(first), last: at(last) };
+    assert_eq!(exchange.versions, [(1, agreed(16, 1, 1)), (2, agreed(4, 7, 9))].into());
 }
 
 #[test]
@@ -434,6 +455,142 @@ fn merges_are_undone_in_the_order_they_stand_on_each_other() {
 }
 
 #[test]
+fn a_chain_of_merges_is_undone_from_its_end_and_everything_leads_where_it_led() {
+    let (vault, there) = (vault(), brand("grocer_one"));
+    let [a, b, c] = [1, 2, 3].map(|number| enrol(&vault, number));
+    let handles = [a, b, c].map(|id| {
+        let handle = vault.request_link(id, there, at(4)).unwrap();
+        vault.confirm_link(id, there, at(4)).unwrap();
+        handle
+    });
+    let leads = || handles.map(|handle| vault.outgoing_member(there, handle).unwrap().unwrap());
+    let told = || {
+        let mut told = vault.merges_to_tell(10).unwrap();
+        told.iter().for_each(|it| vault.merge_told(*it).unwrap());
+        told.sort();
+        told
+    };
+    let sorted = |mut expected: Vec<(MemberId, Option<MemberId>)>| {
+        expected.sort();
+        expected
+    };
+    let alone = [a, b, c].map(|id| said(&vault, id));
+    vault.merge(b, a, "ann", at(5)).unwrap();
+    assert_eq!((told(), leads()), (vec![(a, Some(b))], [b, b, c]));
+    let two = [b, c].map(|id| said(&vault, id));
+    vault.merge(c, b, "ann", at(6)).unwrap();
+    assert_eq!((told(), leads()), (vec![(b, Some(c))], [c, c, c]));
+    assert_eq!(vault.merged_into(a).unwrap().unwrap().0, c);
+    assert_eq!(vault.subjects(c).unwrap().len(), 3);
+    for number in [1, 2, 3] {
+        assert_eq!(vault.by_card(&person(number).card).unwrap(), Some(c));
+    }
+
+    // the first merge has another on it; nobody was merged into the last directly but the second
+    assert!(matches!(vault.part(b, a, "ann", at(7)), Err(MergeError::NotLast)));
+    assert!(matches!(vault.part(c, a, "ann", at(7)), Err(MergeError::UnknownMerge)));
+    assert_eq!(leads(), [c, c, c]);
+    vault.part(c, b, "ann", at(8)).unwrap();
+    assert_eq!([b, c].map(|id| said(&vault, id)), two);
+    assert_eq!(leads(), [b, b, c]);
+    // the first is the second's again, and the programme hears of both
+    assert_eq!(told(), sorted(vec![(a, Some(b)), (b, None)]));
+    assert_eq!(vault.merged_into(a).unwrap().unwrap().0, b);
+    vault.part(b, a, "ann", at(9)).unwrap();
+    assert_eq!([a, b, c].map(|id| said(&vault, id)), alone);
+    assert_eq!((told(), leads()), (vec![(a, None)], [a, b, c]));
+    assert!(told().is_empty());
+}
+
+#[test]
+fn a_mistyped_number_finds_its_holder_and_a_relatives_does_not() {
+    use IdentifierKind::*;
+    let vault = vault();
+    let all = [
+        (Card, "FS002WFNZ0DA"),
+        (Phone, "13812345678"),
+        (PaymentToken, "token-of-the-bank"),
+        (Device, "device-of-the-phone"),
+    ];
+    let one = sight(&vault, &all, 5).member;
+    for came in [
+        &[(Phone, "13812395678"), (PaymentToken, "token-of-the-bank")][..],
+        &[(Phone, "13821345678"), (Device, "device-of-the-phone")],
+        &[(Card, "FS0O2WFNZ0DA"), (PaymentToken, "token-of-the-bank")],
+        &[(Card, "FS002WNFZ0DA")],
+    ] {
+        let sighting = sight(&vault, came, 6);
+        assert_eq!((sighting.member, sighting.is_new), (one, false), "{came:?}");
+    }
+    // what was mistyped is not kept: it may be somebody's
+    assert_eq!(vault.identifiers(one).unwrap().len(), all.len());
+    // one family, one bank account, cards and numbers that were given out one after another
+    let came = [(Phone, "13812345679"), all[2], (Card, "FS002WFNZ0DB")];
+    let relative = sight(&vault, &came, 7);
+    assert!(relative.is_new, "{relative:?}");
+    // a number that is only near, or near and with another's union id
+    assert!(sight(&vault, &[(Phone, "13712345678")], 8).is_new);
+    let account = sight(&vault, &[(WechatUnionId, "uABCDEFGHIJKLMNOPQRST"), all[1]], 9);
+    assert_eq!(account.member, one);
+    let came = [(Phone, "13812345978"), all[3], (WechatUnionId, "uABCDEFGHIJKLMNOPQRSX")];
+    assert!(sight(&vault, &came, 10).is_new);
+}
+
+#[test]
+fn where_card_numbers_are_dense_a_card_that_is_near_is_a_new_one() {
+    use IdentifierKind::*;
+    let vault = vault();
+    // the first of a series, so that nothing tells yet that it is one: the last character differs
+    let first = sight(&vault, &[(Card, "770000001000"), (Phone, "13812345678")], 5);
+    assert!(sight(&vault, &[(Card, "770000001001")], 6).is_new);
+    for number in 2..40 {
+        let card = format!("7700000010{number:02}");
+        let phone = format!("139{number:02}{number:02}7777");
+        let came = [(Card, card.as_str()), (Phone, phone.as_str())];
+        assert!(sight(&vault, &came, 7).is_new);
+    }
+    for card in ["770000001050", "770000001100", "770000011000", "770000001005"] {
+        let sighting = sight(&vault, &[(Card, card)], 8);
+        let known = card == "770000001005";
+        assert_eq!(sighting.is_new, !known, "{card}");
+        assert_ne!(sighting.member, first.member);
+    }
+}
+
+#[test]
+fn a_first_card_and_what_came_without_one_are_one_persons() {
+    use IdentifierKind::*;
+    let vault = vault();
+    // a number is given to whoever has no card; the first real card is no other person's
+    let came = [(Phone, "13812345678"), (Email, "li.lei@example.com")];
+    let one = sight(&vault, &came, 5).member;
+    assert!(vault.profile(one).unwrap().card.expose().starts_with("M-"));
+    let came = [(Card, "FS002WFNZ0DA"), came[0], (Email, "family@example.com")];
+    let bought = sight(&vault, &came, 6);
+    assert_eq!((bought.member, bought.is_new), (one, false));
+    assert!(bought.to_review.is_empty());
+}
+
+#[test]
+fn whom_a_person_has_parted_the_rules_leave_apart() {
+    use IdentifierKind::*;
+    let vault = vault();
+    let named = enrol(&vault, 1);
+    let account = [(WechatOpenId, "oABCDEFGHIJKLMNOPQRST"), (Device, "device-of-the-phone")];
+    let nameless = sight(&vault, &account, 5).member;
+    let bought = sight(&vault, &[(Card, "CARD-0000001"), account[0]], 6);
+    assert_eq!((bought.member, bought.absorbed), (named, vec![nameless]));
+    vault.part(named, nameless, "ann", at(7)).unwrap();
+    let again = sight(&vault, &[(Card, "CARD-0000001"), account[0]], 8);
+    assert_eq!((again.member, again.absorbed), (named, vec![]));
+    assert_eq!(again.to_review, [(nameless, Reason::Proofs)]);
+    assert_eq!(sight(&vault, &account, 9).member, nameless);
+    // a person may think better of it
+    vault.judge((named, nameless), true, "ann", at(10)).unwrap();
+    assert_eq!(vault.count().unwrap(), 1);
+}
+
+#[test]
 fn a_pair_is_reviewed_once() {
     use IdentifierKind::*;
     let vault = vault();
@@ -452,6 +609,16 @@ fn a_pair_is_reviewed_once() {
     sight(&vault, &[(Card, "C3"), (Email, "family@example.com")], 10);
     let open = vault.pairs_to_review(None, 10).unwrap();
     assert!(open.iter().all(|pair| pair.other != one.member && pair.one != one.member));
+    // page by page there are the same, whatever was reviewed between them
+    let (mut paged, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = vault.pairs_page(after, 1).unwrap();
+        assert!(page.len() <= 1);
+        paged.extend(page);
+        let Some(next) = next else { break };
+        after = Some(next);
+    }
+    assert_eq!(paged, open);
 }
 
 #[test]
@@ -512,9 +679,59 @@ fn a_child_needs_a_guardian_and_a_corrected_birth_date_withdraws() {
     let mut child = person(2);
     child.attributes.insert(Attribute::BirthDate, "2020-01-01".into());
     let enrolled = vault.enrol(&[child], &sample_rule(now)).unwrap();
-    let [Enrolment::Created(child)] = enrolled[..] else { panic!("{enrolled:?}") };
+    let [Enrolment::WithoutGuardian(child)] = enrolled[..] else { panic!("{enrolled:?}") };
     assert!(!vault.consents(child).unwrap().allows(Purpose::Programme));
     vault.decide(child, Consent::new(Purpose::Marketing, false, 2, now)).unwrap();
+    // with a guardian's word, nothing is left out; and a date that cannot be read may be a child's
+    let mut guarded = person(3);
+    guarded.attributes.insert(Attribute::BirthDate, "2020-01-01".into());
+    let consents = sample_rule(now).map(|it| Consent { guardian: Some(Guardian::Other), ..it });
+    let enrolled = vault.enrol(&[guarded], &consents).unwrap();
+    let [Enrolment::Created(guarded)] = enrolled[..] else { panic!("{enrolled:?}") };
+    assert!(vault.consents(guarded).unwrap().allows(Purpose::Programme));
+    let mut unreadable = person(4);
+    unreadable.attributes.insert(Attribute::BirthDate, "1990/3/1".into());
+    let enrolled = vault.enrol(&[unreadable], &sample_rule(now)).unwrap();
+    let [Enrolment::WithoutGuardian(unreadable)] = enrolled[..] else { panic!("{enrolled:?}") };
+    assert!(matches!(vault.decide(unreadable, yes), Err(VaultError::GuardianNeeded)));
+    let born = [(Attribute::BirthDate, Some("1990-03-01".to_owned()))].into();
+    vault.correct(unreadable, &born, now).unwrap();
+    vault.decide(unreadable, yes).unwrap();
+    for (text, is_one) in
+        [("2015-03-01", true), ("2015/3/1", false), ("", false), ("9999-01-01", false)]
+    {
+        assert_eq!(is_birth_date(text, now), is_one, "{text}");
+    }
+}
+
+/// Month and day of a birth date as it is now, without its year; none where there is no date.
+#[test]
+fn a_birthday_is_month_and_day_of_the_birth_date_as_it_is_corrected() {
+    let vault = vault();
+    let now = at(1_780_243_200_000);
+    let mut born = person(1);
+    born.attributes.insert(Attribute::BirthDate, "1992-02-29".into());
+    let mut wrong = person(2);
+    wrong.attributes.insert(Attribute::BirthDate, "29.2.1992".into());
+    let enrolled = vault.enrol(&[born, wrong, person(3)], &sample_rule(now)).unwrap();
+    // what cannot be read is taken for a child's
+    let [Enrolment::Created(one), Enrolment::WithoutGuardian(two), Enrolment::Created(three)] =
+        enrolled[..]
+    else {
+        panic!("{enrolled:?}")
+    };
+    let birthdays = || [one, two, three].map(|id| vault.birthday(id).unwrap());
+    assert_eq!(birthdays(), [Some((2, 29)), None, None]);
+    let corrected = |date: Option<&str>| {
+        let date = date.map(str::to_owned);
+        vault.correct(one, &[(Attribute::BirthDate, date)].into(), now).unwrap();
+    };
+    corrected(Some("1992-03-01"));
+    assert_eq!(birthdays()[0], Some((3, 1)));
+    corrected(None);
+    assert_eq!(birthdays(), [None; 3]);
+    let nobody = MemberId::from_bytes([9; 16]);
+    assert!(matches!(vault.birthday(nobody), Err(VaultError::UnknownMember)));
 }
 
 #[test]
@@ -545,7 +762,7 @@ fn the_brand_key_is_rotated_while_the_vault_is_used_and_after_an_interruption() 
     // interrupted: another process goes on, and with another cipher
     drop((key, vault));
     let (key, vault) = open(Cipher::Sm4Gcm);
-    assert!(key.is_rotating());
+    assert!(key.is_rotating().unwrap());
     let mut pages = 0;
     let done = vault.rewrap(&mut |_| pages += 1).unwrap();
     // every record, the merged one and the brand's own key
@@ -566,4 +783,120 @@ fn the_brand_key_is_rotated_while_the_vault_is_used_and_after_an_interruption() 
     std::fs::write(&path, old_file).unwrap();
     let (_, vault) = open(Cipher::Aes256Gcm);
     assert!(matches!(vault.profile(ids[5]), Err(VaultError::Key(KeyError::Unopened))));
+}
+
+/// What a question sees of the members of a revision, by their numbers.
+fn of_revision(vault: &Vault, as_of: Revision) -> Vec<(FactsSubject, Option<String>)> {
+    let consenting = vault.consenting(Purpose::JointAnalytics).unwrap();
+    let (mut rows, mut after) = (Vec::new(), None);
+    let asked = [Attribute::AgeBand];
+    while let Some(page) = vault.attributes_page(&consenting, Some(as_of), &asked, after).unwrap() {
+        after = Some(page.last);
+        for row in page.rows {
+            assert_eq!(vault.subject(row.member).unwrap(), row.subject);
+            assert!(row.values.keys().all(|known| *known == Attribute::AgeBand));
+            let age = row.values.get(&Attribute::AgeBand).map(|age| age.as_str().to_owned());
+            rows.push((row.subject, age));
+        }
+    }
+    rows.sort();
+    rows
+}
+
+#[test]
+fn members_of_a_revision_become_fewer_and_never_others() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let vault = vault_in(Arc::clone(&store));
+    let revision = || Revision::of(&*store).unwrap();
+    assert_eq!(revision(), Revision::default());
+    let people: Vec<NewMember> = (0..1_100).map(person).collect();
+    vault.enrol(&people, &sample_rule(at(1))).unwrap();
+    let before = revision();
+    assert_ne!(before, Revision::default());
+    let mut all = of_revision(&vault, before);
+    assert_eq!(all.len(), 1_100);
+    // whoever is known already is not known anew
+    vault.enrol(&people, &sample_rule(at(1))).unwrap();
+    assert_eq!(revision(), before);
+    let id = |number: u32| vault.by_card(&person(number).card).unwrap().unwrap();
+    let without = |all: &mut Vec<(FactsSubject, Option<String>)>, gone: FactsSubject| {
+        let many = all.len();
+        all.retain(|(subject, _)| *subject != gone);
+        assert_eq!(all.len() + 1, many);
+    };
+
+    // who comes later, and who is corrected, is of a later one
+    let late = enrol(&vault, 5_000);
+    let corrected = id(1);
+    let older = BTreeMap::from([(Attribute::AgeBand, Some("aged 65 and more".to_owned()))]);
+    vault.correct(corrected, &older, at(3)).unwrap();
+    without(&mut all, vault.subject(corrected).unwrap());
+    assert_eq!(of_revision(&vault, before), all);
+    let now = of_revision(&vault, revision());
+    assert!(now.contains(&(vault.subject(late).unwrap(), Some("aged 5000 to 99".to_owned()))));
+    let corrected = (vault.subject(corrected).unwrap(), Some("aged 65 and more".to_owned()));
+    assert!(now.contains(&corrected));
+
+    // who withdraws or is erased is out at once, of every one
+    let (withdrawn, erased) = (id(2), id(3));
+    let no = Consent { granted: false, ..sample_rule(at(4))[2] };
+    without(&mut all, vault.subject(withdrawn).unwrap());
+    without(&mut all, vault.subject(erased).unwrap());
+    let unmoved = revision();
+    vault.decide(withdrawn, no).unwrap();
+    vault.erase(erased, at(4)).unwrap();
+    assert_eq!(revision(), unmoved);
+    assert_eq!(of_revision(&vault, before), all);
+
+    // a merged member is the other; parted again, it is of the revision of the parting
+    let (into, absorbed) = (id(4), id(5));
+    let number = vault.subject(absorbed).unwrap();
+    vault.merge(into, absorbed, "ann", at(5)).unwrap();
+    without(&mut all, number);
+    assert_eq!(of_revision(&vault, before), all);
+    let merged = revision();
+    vault.part(into, absorbed, "ann", at(6)).unwrap();
+    assert_eq!(of_revision(&vault, before), all);
+    assert_ne!(revision(), merged);
+    assert!(of_revision(&vault, revision()).iter().any(|(subject, _)| *subject == number));
+    let consenting = vault.consenting(Purpose::JointAnalytics).unwrap();
+    let first = vault.attributes_page(&consenting, None, &[], None).unwrap().unwrap();
+    assert!(!first.rows.is_empty() && first.rows.iter().all(|row| row.values.is_empty()));
+    assert!(!format!("{:?}", revision()).contains(char::is_numeric));
+}
+
+#[test]
+fn whoever_was_never_enrolled_is_the_holder_of_the_card_that_comes_with_the_phone_number() {
+    use IdentifierKind::*;
+    let vault = vault();
+    let came = [(Card, "CARD-0000001"), (Phone, "13812345678")];
+    let sold = vault.sight(&identifiers(&came[1..]), &[], false, at(5)).unwrap();
+    let one = enrol(&vault, 1);
+    let seen = identifiers(&came);
+    assert_eq!(vault.holder_of_all(&seen).unwrap(), None);
+    let done = vault.sight_card(&seen, at(6)).unwrap();
+    assert_eq!((done.member, done.is_new, done.absorbed), (one, false, vec![sold.member]));
+    assert!(done.to_review.is_empty() && done.refused.is_empty());
+    assert_eq!(vault.holder_of_all(&seen).unwrap(), Some(one));
+    assert_eq!(vault.merges(one).unwrap()[0].why, Why::Halves);
+
+    // who has decided something, or has a card, becomes another's by a person's word alone
+    let came = [(Card, "CARD-0000002"), (Phone, "13912345678")];
+    let asked = sight(&vault, &came[1..], 7).member;
+    let two = enrol(&vault, 2);
+    let done = vault.sight_card(&identifiers(&came), at(8)).unwrap();
+    assert_eq!((done.member, done.absorbed.len()), (two, 0));
+    assert_eq!((done.to_review, done.refused), (vec![(asked, Reason::Phone)], vec![Phone]));
+    let three = enrol(&vault, 3);
+    let came = [(Card, "CARD-0000003"), (Phone, "13812345678")];
+    let done = vault.sight_card(&identifiers(&came), at(9)).unwrap();
+    assert_eq!((done.member, done.absorbed.len()), (three, 0));
+    assert_eq!(done.to_review, [(one, Reason::Phone)]);
+
+    // to ask whose something is enters nothing
+    let strange = identifiers(&[(Phone, "13700000000")]);
+    assert_eq!(vault.whose(&identifiers(&came[1..])).unwrap(), Some(one));
+    assert_eq!(vault.whose(&strange).unwrap(), None);
+    assert_eq!(vault.by_identifier(&strange[0]).unwrap(), None);
+    assert!(matches!(vault.whose(&[]), Err(VaultError::NoIdentifier)));
 }

@@ -309,8 +309,8 @@ pub(super) mod tests {
     #[test]
     fn the_log_of_deliveries_is_bounded() {
         let mut hook = hook(&["a"]);
-        for now in 0..2 * LOG_MAX as u64 {
-            entered(&mut hook, &attempted("a", Ok(500)), now, DAY);
+        for at in 0..2 * LOG_MAX as u64 {
+            entered(&mut hook, &attempted("a", Ok(500)), at, DAY);
         }
         assert_eq!(hook.log.len(), LOG_MAX);
     }

@@ -30,8 +30,8 @@ use self::target::Target;
 pub use self::target::TargetError;
 use self::target::Way;
 use crate::metrics::Metrics;
-use crate::service::{EXCHANGE_STATE, EventView, QUERY_STEP, RESET};
-use crate::tls::TlsError;
+use crate::service::{EVENT_KINDS, EventView, RESET};
+use crate::tls::{OutgoingCertificate, TlsError};
 
 /// Most webhooks of a node.
 pub const WEBHOOKS_MAX: usize = 16;
@@ -55,11 +55,19 @@ pub struct WebhookSettings {
     pub trusted: Option<PathBuf>,
     /// Days without one success after which a webhook is disabled, 1 to 30.
     pub disable_after_days: u16,
+    /// What deliveries show to a receiver that asks for a client's certificate; without it, nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<OutgoingCertificate>,
 }
 
 impl Default for WebhookSettings {
     fn default() -> Self {
-        Self { allow_private: false, trusted: None, disable_after_days: 5 }
+        Self {
+            allow_private: false,
+            trusted: None,
+            disable_after_days: 5,
+            client_certificate: None,
+        }
     }
 }
 
@@ -68,6 +76,13 @@ impl WebhookSettings {
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The same with the certificate's paths from a directory.
+    #[must_use]
+    pub fn under(&self, directory: &Path) -> Self {
+        let own = self.client_certificate.as_ref();
+        Self { client_certificate: own.map(|own| own.under(directory)), ..self.clone() }
     }
 
     /// Whether the figures can be used.
@@ -90,7 +105,7 @@ pub struct WebhookRequest {
     /// Where deliveries go: `https://`, a host of the public internet (see `[webhooks]` in node.toml).
     #[schema(example = "https://hooks.example/coalition")]
     pub url: String,
-    /// Kinds of events: `exchange.state`, `query.step`.
+    /// Kinds of events: `exchange.state`, `query.step`, `clearing.statement`, `clearing.payment`, `programme.notice`.
     #[schema(example = json!(["exchange.state"]))]
     pub events: Vec<String>,
 }
@@ -159,7 +174,7 @@ pub enum WebhookError {
     #[error(transparent)]
     Target(#[from] TargetError),
     /// No kinds, or others than there are.
-    #[error("the kinds of events are some of {EXCHANGE_STATE}, {QUERY_STEP}, each once")]
+    #[error("the kinds of events are some of {}, each once", EVENT_KINDS.join(", "))]
     Kinds,
     /// Too many.
     #[error("there are {WEBHOOKS_MAX} webhooks already")]
@@ -178,7 +193,7 @@ pub enum WebhookError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The authorities.
+    /// The authorities, or the certificate that is shown.
     #[error(transparent)]
     Tls(#[from] TlsError),
 }
@@ -273,7 +288,7 @@ impl Webhooks {
     /// Reads the file; one that is not there has none.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When the file cannot be read, or a certificate is to be shown that cannot be used.
     pub fn open(
         path: &Path,
         settings: WebhookSettings,
@@ -288,10 +303,15 @@ impl Webhooks {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => State::default(),
             Err(error) => return Err(failed(error)),
         };
+        // said at the start rather than with each delivery
+        let way = match &settings.client_certificate {
+            Some(_) => Some(Arc::new(Way::new(&settings)?)),
+            None => None,
+        };
         Ok(Self(Arc::new(Inner {
             path: path.to_owned(),
             settings,
-            way: Mutex::default(),
+            way: Mutex::new(way),
             state: Mutex::new(state),
             writing: Mutex::default(),
             woken: Notify::new(),
@@ -309,8 +329,7 @@ impl Webhooks {
         if let Some(way) = way.as_ref() {
             return Ok(Arc::clone(way));
         }
-        let settings = &self.0.settings;
-        let made = Arc::new(Way::new(settings.allow_private, settings.trusted.as_deref())?);
+        let made = Arc::new(Way::new(&self.0.settings)?);
         *way = Some(Arc::clone(&made));
         Ok(made)
     }
@@ -323,7 +342,7 @@ impl Webhooks {
         Target::parse(&request.url, self.0.settings.allow_private)?;
         let mut events = request.events.clone();
         events.sort_unstable();
-        let known = |kind: &String| [EXCHANGE_STATE, QUERY_STEP].contains(&kind.as_str());
+        let known = |kind: &String| EVENT_KINDS.contains(&kind.as_str());
         let twice = events.windows(2).any(|pair| matches!(pair, [one, other] if one == other));
         if events.is_empty() || twice || !events.iter().all(known) {
             return Err(WebhookError::Kinds);

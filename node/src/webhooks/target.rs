@@ -6,17 +6,15 @@
 //! No redirect is followed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
 
 use hyper::Uri;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio_rustls::TlsConnector;
 
+use super::WebhookSettings;
 use crate::outside::{HttpAnswer, OutsideError, Request, request};
-use crate::tls::{self, TlsError};
+use crate::tls::{OutgoingTls, TlsError};
 
 /// Longest URL.
 const URL_MAX: usize = 1024;
@@ -137,7 +135,7 @@ impl Target {
             false => request(tcp, asked).await,
             true => {
                 let name = ServerName::try_from(self.host.clone()).map_err(|_| SendError::Url)?;
-                let connector = TlsConnector::from(Arc::clone(&way.tls));
+                let connector = TlsConnector::from(way.tls.config());
                 let stream = connector.connect(name, tcp).await.map_err(|_| SendError::Tls)?;
                 request(stream, asked).await
             }
@@ -154,12 +152,13 @@ impl Target {
 /// How deliveries leave.
 pub(super) struct Way {
     pub(super) allow_private: bool,
-    tls: Arc<ClientConfig>,
+    tls: OutgoingTls,
 }
 
 impl Way {
-    pub(super) fn new(allow_private: bool, trusted: Option<&Path>) -> Result<Self, TlsError> {
-        Ok(Self { allow_private, tls: tls::trusting(trusted)? })
+    pub(super) fn new(settings: &WebhookSettings) -> Result<Self, TlsError> {
+        let (trusted, own) = (settings.trusted.as_deref(), settings.client_certificate.as_ref());
+        Ok(Self { allow_private: settings.allow_private, tls: OutgoingTls::open(trusted, own)? })
     }
 }
 
@@ -199,6 +198,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tls::testing::Demanding;
 
     #[test]
     fn only_addresses_of_the_public_internet_are_public() {
@@ -277,6 +277,25 @@ mod tests {
         assert!(Target::parse("http://127.0.0.1:8080/", true).is_ok());
         assert!(Target::parse("https://10.0.0.8/", true).is_ok());
         assert_eq!(Target::parse("http://10.0.0.8/", true), Err(TargetError::Clear));
+    }
+
+    #[tokio::test]
+    async fn a_receiver_that_wants_a_certificate_is_shown_the_one_of_the_settings() {
+        let server = Demanding::start().await;
+        let url = format!("https://localhost:{}/hook", server.port);
+        let target = Target::parse(&url, true).unwrap();
+        let without = WebhookSettings {
+            allow_private: true,
+            trusted: Some(server.trusted()),
+            ..WebhookSettings::default()
+        };
+        let way = Way::new(&without).unwrap();
+        let refused = target.send(&way, Vec::new(), "{}".to_owned()).await.err();
+        assert_eq!(refused, Some(SendError::Unreachable));
+        let with = WebhookSettings { client_certificate: Some(server.own()), ..without };
+        let way = Way::new(&with).unwrap();
+        let answer = target.send(&way, Vec::new(), "{}".to_owned()).await.unwrap();
+        assert_eq!(answer.status, 200);
     }
 
     #[tokio::test]

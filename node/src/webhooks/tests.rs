@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::service::{EventSource, Events, Happened};
+use crate::service::{EXCHANGE_STATE, EventSource, Events, Happened, QUERY_STEP};
 
 /// A hook for which these deliveries wait.
 pub(super) fn hook(waiting: &[&str]) -> Hook {
@@ -104,7 +104,7 @@ fn query(step: &str) -> Vec<Happened> {
 }
 
 async fn next(received: &mut mpsc::UnboundedReceiver<Got>) -> Got {
-    let got = tokio::time::timeout(Duration::from_secs(20), received.recv());
+    let got = tokio::time::timeout(Duration::from_secs(180), received.recv());
     got.await.expect("a delivery").unwrap()
 }
 
@@ -170,7 +170,7 @@ async fn what_happens_is_delivered_signed_tried_again_and_survives_a_restart() {
     let failed = next(&mut received).await;
     let begun = std::time::Instant::now();
     while !webhooks.deliveries(&made.id).unwrap().iter().any(|it| it.outcome == "failed") {
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(180));
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     drop(source);
@@ -220,7 +220,7 @@ async fn a_receiver_that_does_not_want_any_more_is_disabled_and_shown() {
     next(&mut received).await;
     let begun = std::time::Instant::now();
     while !metrics.render().contains("coalition_webhooks_disabled 1") {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{}", metrics.render());
+        assert!(begun.elapsed() < Duration::from_secs(180), "{}", metrics.render());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(webhooks.one(&made.id).unwrap().state, "disabled");

@@ -6,11 +6,13 @@ use node::cli::process::Program;
 
 /// Twenty kills; `coalition bench kills` does as many as one wants.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nodes_killed_at_random_under_load_lose_nothing_and_do_nothing_twice() {
+async fn trial_balance_is_zero_at_nodes_killed_at_random_that_lose_nothing_and_do_nothing_twice() {
     let arguments =
         KillsArguments { nodes: 4, kills: 20, members: 4, clients: 3, seed: 7, json: true };
     let program = Program::at(super::BINARY.into());
     let figures = measure_kills(&arguments, &program, &Io::new(true)).await.unwrap();
     assert!(figures.is_sound(), "{figures:?}");
     assert!(figures.exchanges > 40 && figures.snapshots > 0, "{figures:?}");
+    // as every node says of its own books afterwards, over HTTPS
+    assert_eq!((figures.trial_balances, figures.differences), (vec![0; 4], 0));
 }

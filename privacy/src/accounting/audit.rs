@@ -1,38 +1,41 @@
 //! Adds up all accounts again from log entries, and names what is wrong.
 //!
-//! Needs nothing but certified entries, the contract and, as far as they were kept, openings and
-//! questions. Checks: every entry reads and stands where it may; a year's charges stay within each
-//! quota; charges precede hashes; nobody certified two hashes for an attempt; no quota was taken
+//! Needs nothing but certified entries, the contracts and, as far as they were kept, openings and
+//! questions. Checks: every entry reads and stands where it may; a charge was made under the contract that its log
+//! was under, and within that contract's quota; all brands' charges of a year together stay within the least that
+//! a contract of the year promised; charges precede hashes; nobody certified two hashes for an attempt; no quota was taken
 //! back that had to stand; openings match their hashes and, where the question was kept too, add
 //! up to the release that was logged. True inputs and honest noise cannot be shown by any of this.
-//!
-//! Not here yet: several contracts in one year.
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{EntryError, Facts, Ledger};
+use super::year::Terms;
+use super::{Booking, EntryError, Facts, InForce, Ledger, total};
 use crate::contract::Contract;
-use crate::ids::ParticipantId;
+use crate::ids::{ContractHash, ParticipantId};
 use crate::masked_sum::MaskedVector;
 use crate::plan::{DpPlan, QuerySpec};
 use crate::release::Release;
 use crate::steps::{AttemptId, CertifiedEntry, CleanRoomEntry, Opening};
-use crate::units::{CalendarYear, UtcMillis};
+use crate::units::{CalendarYear, PicoDelta, PicoRho, UtcMillis};
 
 /// How far two brands' block times may disagree about what came first: each is within 60 s of its
 /// witnesses' clocks. Beside the times, a hash names the keys of all reservations it follows.
 const CLOCK_SKEW_MILLIS: u64 = 120_000;
 
-/// A certified entry with the calendar year of its block, in the alliance's zone.
+/// A certified entry with the calendar year of its block, in the alliance's zone, and the contract that its log
+/// was under there.
 #[derive(Clone, Copy, Debug)]
 pub struct AuditEntry<'a, E> {
     /// The entry.
     pub entry: &'a E,
     /// Year of its block.
     pub year: CalendarYear,
+    /// The contract; none where the constitution had no clean room.
+    pub under: Option<ContractHash>,
 }
 
 /// What was kept beside the logs, within the audit window.
@@ -58,10 +61,12 @@ pub enum Rule {
     OverQuota,
     /// Failures after reading and local charges above the brand's local quota of a year.
     OverLocalQuota,
+    /// All brands' charges of a year together above what was promised for it.
+    OverYear,
     /// A charge booked to another year than its block's. A reservation on its way into the log at
     /// New Year shows this too; nobody takes part in it.
     WrongYear,
-    /// A charge under another contract.
+    /// A charge under another contract than its log's.
     WrongContract,
     /// A hash before the reservations it needs, or by one who was not asked.
     CommitBeforeCharge,
@@ -75,6 +80,8 @@ pub enum Rule {
     ReleaseMismatch,
     /// An opening that does not match its hash.
     OpeningMismatch,
+    /// A question that was kept and is not the one that was reserved: nothing was added up.
+    QuestionMismatch,
     /// Someone opened although it had certified that it never would.
     OpenedAfterNotOpened,
     /// Someone committed, and another who never got to a release reports its opening missing.
@@ -105,14 +112,16 @@ impl fmt::Display for Finding {
 }
 
 /// Audits the clean-room entries of all logs, each log in its order, and what was kept. Returns the rebuilt accounts and what is wrong, in a stable order.
+///
+/// `contracts` are all that there were, in their order. A charge is judged by its own.
 pub fn audit<'a, E: CertifiedEntry + 'a>(
-    contract: &Contract,
+    contracts: &[InForce<'_>],
     entries: impl IntoIterator<Item = AuditEntry<'a, E>>,
     kept: &Kept,
 ) -> (Ledger, Vec<Finding>) {
     let mut ledger = Ledger::new();
     let mut findings = Vec::new();
-    for AuditEntry { entry, year } in entries {
+    for AuditEntry { entry, year, under: at } in entries {
         let found = |rule| Finding { log: entry.writer(), index: Some(entry.index()), rule };
         match ledger.enter(entry) {
             Ok(_) => {}
@@ -133,7 +142,7 @@ pub fn audit<'a, E: CertifiedEntry + 'a>(
             if booked != year {
                 findings.push(found(Rule::WrongYear));
             }
-            if under != contract.hash() {
+            if at != Some(under) {
                 findings.push(found(Rule::WrongContract));
             }
         }
@@ -142,7 +151,12 @@ pub fn audit<'a, E: CertifiedEntry + 'a>(
     for (from, opening) in &kept.openings {
         opened.entry(opening.id).or_default().push((*from, opening));
     }
+    let by_hash: BTreeMap<ContractHash, &Contract> =
+        contracts.iter().map(|it| (it.contract.hash(), it.contract)).collect();
     for (id, facts) in ledger.attempts() {
+        // of one that nobody knows, the newest: the charge is a finding already
+        let under = contract_hash(facts).and_then(|hash| by_hash.get(&hash).copied());
+        let Some(contract) = under.or(contracts.last().map(|it| it.contract)) else { break };
         let opened = opened.get(id).map_or(&[][..], Vec::as_slice);
         judge_charge(contract, &ledger, id, facts, &mut findings);
         judge_local(contract, &ledger, id, facts, &mut findings);
@@ -152,9 +166,48 @@ pub fn audit<'a, E: CertifiedEntry + 'a>(
             judge_sum(contract, facts, spec, opened, &mut findings);
         }
     }
+    judge_years(contracts, &ledger, &mut findings);
     findings.sort();
     findings.dedup();
     (ledger, findings)
+}
+
+/// The contract that an attempt was charged under.
+fn contract_hash(facts: &Facts) -> Option<ContractHash> {
+    let joint = facts.reserve().map(|reserve| reserve.contract);
+    joint.or(facts.local.as_ref().map(|placed| placed.entry.contract))
+}
+
+/// Finds, of all brands' charges of each year in the order of their blocks' times, those that lie above what was
+/// promised for it up to then: the least of the contract they were made under and those of the year before it. Charges that are findings of their own are left out: nobody answers them, and they must not
+/// make findings of others'.
+fn judge_years(contracts: &[InForce<'_>], ledger: &Ledger, findings: &mut Vec<Finding>) {
+    let over: BTreeSet<(ParticipantId, u64)> = findings
+        .iter()
+        .filter(|it| matches!(it.rule, Rule::OverQuota | Rule::OverLocalQuota))
+        .filter_map(|it| Some((it.log, it.index?)))
+        .collect();
+    let mut years: BTreeMap<CalendarYear, Vec<Booking>> = BTreeMap::new();
+    for booking in ledger.bookings() {
+        if !over.contains(&(booking.brand, booking.index)) {
+            years.entry(booking.year).or_default().push(booking);
+        }
+    }
+    for (year, mut bookings) in years {
+        let mut terms: Option<Terms> = None;
+        bookings.sort_by_key(|it| (it.time, it.brand, it.index));
+        let (mut rho, mut delta) = (PicoRho::ZERO, PicoDelta::ZERO);
+        for booking in bookings {
+            rho = total([rho, booking.rho].into_iter());
+            delta = delta.checked_add(booking.delta).unwrap_or(PicoDelta::new(u64::MAX));
+            let here = Terms::until(contracts, year, booking.contract);
+            terms = terms.into_iter().chain(here).reduce(Terms::and);
+            if terms.is_some_and(|terms| rho > terms.rho || delta > terms.delta) {
+                let (log, index) = (booking.brand, Some(booking.index));
+                findings.push(Finding { log, index, rule: Rule::OverYear });
+            }
+        }
+    }
 }
 
 fn judge_charge(
@@ -250,7 +303,8 @@ fn judge_local(
         }
     }
     for (writer, placed) in &facts.failed {
-        if ledger.local_spent(*writer, placed.entry.year) > contract.local_quota() {
+        let (booked, _) = ledger.local_until(*writer, placed.entry.year, placed.index);
+        if booked > contract.local_quota() {
             let index = Some(placed.index);
             findings.push(Finding { log: *writer, index, rule: Rule::OverLocalQuota });
         }
@@ -275,10 +329,14 @@ fn judge_sum(
     if vectors.len() != charge.commits().len() {
         return;
     }
-    let made = DpPlan::new(contract, spec)
-        .ok()
-        .and_then(|plan| Release::from_openings(&charge, &plan, &vectors).ok())
-        .map(|release| release.hash());
+    let plan = DpPlan::new(contract, spec).ok().filter(|plan| charge.pays_for(plan));
+    let Some(plan) = plan else {
+        let asked = facts.reserve().map(|reserve| reserve.id.proposer);
+        let rule = Rule::QuestionMismatch;
+        findings.extend(asked.map(|log| Finding { log, index: None, rule }));
+        return;
+    };
+    let made = Release::from_openings(&charge, &plan, &vectors).ok().map(|release| release.hash());
     for (writer, placed) in &facts.releases {
         if made != Some(placed.entry.release) {
             let index = Some(placed.index);

@@ -133,6 +133,11 @@ impl Facts {
         self.reserve.as_ref().map(|placed| &placed.entry)
     }
 
+    /// When the reservation was certified: the time of its block.
+    pub fn reserved_at(&self) -> Option<UtcMillis> {
+        self.reserve.as_ref().map(|placed| placed.time)
+    }
+
     /// The certified charge of a local question.
     pub fn local_charge(&self) -> Option<CertifiedLocalCharge> {
         self.local.as_ref().map(|placed| CertifiedLocalCharge(placed.entry))
@@ -148,9 +153,13 @@ impl Facts {
         self.periods.get(&period).map(|placed| placed.entry.release)
     }
 
-    /// Who certified a hash, in time or not.
-    pub fn committed_by(&self) -> impl Iterator<Item = ParticipantId> {
-        self.commits.keys().copied()
+    /// Who certified, in time, the hash of a vector for the set; nobody while the set is not complete.
+    pub fn hashed_by(&self) -> impl Iterator<Item = ParticipantId> {
+        let set = self.set().map(|set| set.hash());
+        let counts = move |writer: &ParticipantId| {
+            set.is_some_and(|set| self.committed(*writer, set).is_some())
+        };
+        self.commits.keys().copied().filter(counts)
     }
 
     /// Who booked the cost of a failure after reading, in which year.

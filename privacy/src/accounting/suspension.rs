@@ -36,20 +36,30 @@ impl Ledger {
         contract: &Contract,
         brand: ParticipantId,
     ) -> impl Iterator<Item = Suspension> {
-        let others: Vec<ParticipantId> =
-            contract.participants().iter().copied().filter(|other| *other != brand).collect();
-        let quorum = readmission_quorum(contract);
-        self.attempts().filter_map(move |(id, facts)| {
-            let since = facts.suspended_at(brand)?;
-            let until = facts.readmitted_at(brand, &others, quorum);
-            Some(Suspension { id: *id, since, until })
-        })
+        among(contract, brand, self.attempts())
     }
 
     /// The attempt for which a brand is suspended now, if it is.
     pub fn suspended(&self, contract: &Contract, brand: ParticipantId) -> Option<AttemptId> {
-        self.suspensions(contract, brand).find(|it| it.until.is_none()).map(|it| it.id)
+        let disputed = self.sums.disputed().filter_map(|id| Some((id, self.facts(id)?)));
+        among(contract, brand, disputed).find(|it| it.until.is_none()).map(|it| it.id)
     }
+}
+
+/// A brand's suspensions among some attempts.
+fn among<'a>(
+    contract: &Contract,
+    brand: ParticipantId,
+    attempts: impl Iterator<Item = (&'a AttemptId, &'a Facts)>,
+) -> impl Iterator<Item = Suspension> {
+    let others: Vec<ParticipantId> =
+        contract.participants().iter().copied().filter(|other| *other != brand).collect();
+    let quorum = readmission_quorum(contract);
+    attempts.filter_map(move |(id, facts)| {
+        let since = facts.suspended_at(brand)?;
+        let until = facts.readmitted_at(brand, &others, quorum);
+        Some(Suspension { id: *id, since, until })
+    })
 }
 
 /// How many other brands must agree to a readmission: more than two thirds of them.

@@ -6,8 +6,12 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 use crate::ids::{Purpose, QueryId};
-use crate::steps::{AttemptId, CodecError, MESSAGE_MAX_BYTES, decoded, encoded};
+use crate::plan::COORDINATES_ALONE_MAX;
+use crate::steps::{AttemptId, CodecError, decoded, encoded};
 use crate::units::PicoRho;
+
+/// Longest encoded message about a pack: one brand's noised values and their frame.
+const PACK_MESSAGE_MAX_BYTES: usize = COORDINATES_ALONE_MAX * 8 + 4_096;
 
 /// A message about a pack, which its asker has named.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -79,6 +83,6 @@ impl PackMessage {
 
     /// Reads a message; only its one encoding is accepted.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, CodecError> {
-        decoded(bytes, MESSAGE_MAX_BYTES, "message about a pack")
+        decoded(bytes, PACK_MESSAGE_MAX_BYTES, "message about a pack")
     }
 }

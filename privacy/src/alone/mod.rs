@@ -344,7 +344,7 @@ impl LocalRoom {
         self.contract = contract;
     }
 
-    /// Goes on with everything after a start.
+    /// Goes on with everything after a start. [`Self::day`] first: what was charged in a year is read in it.
     pub fn resume(&mut self, ledger: &Ledger) -> Vec<LocalEffect> {
         let ids: Vec<AttemptId> = self.asked.keys().copied().collect();
         ids.into_iter().flat_map(|id| self.advance(id, ledger)).collect()
@@ -373,7 +373,9 @@ impl LocalRoom {
         }
         let left = |asked: &&Asked| {
             let standing = asked.standing.as_ref().filter(|_| asked.is_under_way());
-            standing.is_some_and(|it| it.progress(asked.charge.year.0, None).next_due.is_some())
+            let today = self.today;
+            let left = |it: &Standing| it.progress(asked.charge.year.0, None, today).next_due;
+            standing.is_some_and(|it| left(it).is_some())
         };
         if stands && self.asked.values().filter(left).count() >= STANDING_MAX {
             return Err(LocalAskError::TooManyStanding);
@@ -483,7 +485,9 @@ impl LocalRoom {
             (State::Answered(_), _) => LocalProgress::Releasing,
             (State::Failed, _) => LocalProgress::Failed,
             (State::Open, None) => LocalProgress::Dropped,
-            (State::Open, Some(_)) if asked.standing.is_some() => asked.standing_at(id, ledger),
+            (State::Open, Some(_)) if asked.standing.is_some() => {
+                asked.standing_at(id, ledger, self.today)
+            }
             // a disk that was put back to before the release
             (State::Open, Some(_)) if logged(ledger, id) => LocalProgress::Failed,
             (State::Open, Some(_)) if certified(ledger, id) => LocalProgress::Reading,
@@ -522,7 +526,7 @@ impl LocalRoom {
         let same = |asked: &Asked| asked.charge.plan == plan && asked.charge.year == year;
         let alive = |id: &AttemptId, asked: &Asked| {
             let standing = asked.standing.as_ref().filter(|_| asked.plan.is_some());
-            standing.is_some_and(|it| !it.progress(year.0, ledger.facts(id)).lost)
+            standing.is_some_and(|it| !it.progress(year.0, ledger.facts(id), self.today).lost)
         };
         let found = self.asked.iter().find(|(id, asked)| same(asked) && alive(id, asked));
         found.map(|(id, _)| *id)
@@ -549,6 +553,20 @@ impl LocalRoom {
         let Some(asked) = self.asked.get_mut(&id) else { return Vec::new() };
         let mut effects = Vec::new();
         let is_certified = certified(ledger, &id);
+        let over = standing::is_over(asked.charge.year.0, today);
+        if is_certified
+            && asked.waits(ledger, &id)
+            && (over && asked.standing.is_none() || !ledger.is_covered_locally(&self.contract, &id))
+        {
+            // a joint question came before it in the own log, or a charge under the contract before this one in
+            // another's, so that there is no place for it in the year; or that year is over
+            if asked.standing.is_some() {
+                asked.plan = None;
+                return effects;
+            }
+            asked.state = State::Failed;
+            return vec![LocalEffect::Persist(LocalRecord::Failed(id)), LocalEffect::Failed(id)];
+        }
         match (&asked.state, &asked.plan) {
             (State::Open, Some(_)) if !is_certified => {
                 if asked.emitted.insert(Emitted::Charge) {
@@ -599,8 +617,13 @@ impl Asked {
     }
 
     /// Where one stands that is answered for each of its periods.
-    fn standing_at(&self, id: &AttemptId, ledger: &Ledger) -> LocalProgress {
-        let progress = |it: &Standing| it.progress(self.charge.year.0, ledger.facts(id));
+    fn standing_at(
+        &self,
+        id: &AttemptId,
+        ledger: &Ledger,
+        today: Option<CivilDate>,
+    ) -> LocalProgress {
+        let progress = |it: &Standing| it.progress(self.charge.year.0, ledger.facts(id), today);
         match self.standing.as_ref().map(progress) {
             _ if !certified(ledger, id) => LocalProgress::Charging,
             Some(it) if it.lost => LocalProgress::Failed,
@@ -611,6 +634,14 @@ impl Asked {
             Some(it) if it.released > 0 => LocalProgress::Released,
             _ => LocalProgress::Failed,
         }
+    }
+
+    /// Whether nothing was read for it in this process, nor logged in any.
+    fn waits(&self, ledger: &Ledger, id: &AttemptId) -> bool {
+        self.is_under_way()
+            && !self.emitted.contains(&Emitted::Read)
+            && !logged(ledger, id)
+            && self.standing.as_ref().is_none_or(Standing::is_fresh)
     }
 
     const fn is_under_way(&self) -> bool {

@@ -9,7 +9,9 @@
 //! - A reading that fails is final for its period.
 //! - A disk that was put back to before a release finds it in the log, and the question ends: what that
 //!   period used of its members' bounds is lost.
-//! - Only periods that end in the calendar year which paid are answered.
+//! - Only periods that are read in the calendar year which paid are answered, since that is the year which shows them: those
+//!   whose day of reading lies in it. What ends in a year's last days waits for a question of the next. A node that was off over the end
+//!   of the year does not read then what it missed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,7 +44,8 @@ pub(super) struct Standing {
 /// How far a standing question is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StandingProgress {
-    /// Periods that will be answered, those of the year that paid.
+    /// Periods that will be answered, those that are read in the year that paid; once that is over, those that were
+    /// read or failed.
     pub periods: u32,
     /// Periods that are answered.
     pub released: u32,
@@ -66,19 +69,29 @@ impl Standing {
         }
     }
 
+    /// Whether nothing was read for it.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.reading.is_none() && self.answered.is_empty() && self.failed.is_empty()
+    }
+
     fn is_lost(&self, facts: &Facts) -> bool {
         (0..self.periods.len()).any(|period| {
             facts.period_release(period).is_some() && !self.answered.contains_key(&period)
         })
     }
 
-    /// The periods that end in the year which paid, and when.
+    /// The periods that are read in the year which paid, or before it had they been asked for, and from when on.
     fn paid(&self, year: u16) -> impl Iterator<Item = (u32, CivilDate)> {
-        let all = (0..self.periods.len()).filter_map(|it| Some((it, self.periods.last_day(it)?)));
-        all.filter(move |(_, last)| last.year() <= year)
+        let all =
+            (0..self.periods.len()).filter_map(|it| Some((it, due(self.periods.last_day(it)?)?)));
+        all.filter(move |(_, due)| due.year() <= year)
     }
 
-    fn next(&self, year: u16) -> Option<(u32, CivilDate)> {
+    /// The next that is not done, while the year lasts.
+    fn next(&self, year: u16, today: Option<CivilDate>) -> Option<(u32, CivilDate)> {
+        if is_over(year, today) {
+            return None;
+        }
         self.paid(year).find(|(period, _)| !self.is_done(*period))
     }
 
@@ -86,14 +99,22 @@ impl Standing {
         self.answered.contains_key(&period) || self.failed.contains(&period)
     }
 
-    pub(super) fn progress(&self, year: u16, facts: Option<&Facts>) -> StandingProgress {
+    pub(super) fn progress(
+        &self,
+        year: u16,
+        facts: Option<&Facts>,
+        today: Option<CivilDate>,
+    ) -> StandingProgress {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let released = |period: &u32| facts.is_some_and(|it| it.period_release(*period).is_some());
         StandingProgress {
-            periods: count(self.paid(year).count()),
+            periods: match is_over(year, today) {
+                true => count(self.answered.len().saturating_add(self.failed.len())),
+                false => count(self.paid(year).count()),
+            },
             released: count(self.answered.keys().filter(|period| released(period)).count()),
             failed: count(self.failed.len()),
-            next_due: self.next(year).and_then(|(_, last)| due(last)),
+            next_due: self.next(year, today).map(|(_, due)| due),
             lost: facts.is_some_and(|facts| self.is_lost(facts)),
         }
     }
@@ -119,7 +140,8 @@ impl LocalRoom {
     pub fn standing(&self, id: &AttemptId, ledger: &Ledger) -> Option<StandingProgress> {
         let asked = self.asked.get(id)?;
         let year = asked.charge.year.0;
-        asked.standing.as_ref().map(|standing| standing.progress(year, ledger.facts(id)))
+        let standing = asked.standing.as_ref();
+        standing.map(|standing| standing.progress(year, ledger.facts(id), self.today))
     }
 
     /// What was read of a period. Uses noise and figures up.
@@ -170,6 +192,11 @@ impl LocalRoom {
     }
 }
 
+/// Whether a year has passed.
+pub(super) fn is_over(year: u16, today: Option<CivilDate>) -> bool {
+    today.is_some_and(|today| today.year() > year)
+}
+
 /// The day from which a period that ends on `last` is read.
 fn due(last: CivilDate) -> Option<CivilDate> {
     last.plus_days(CLOSE_AFTER_DAYS.saturating_add(1))
@@ -209,8 +236,8 @@ pub(super) fn advance(
     }
     let is_free = standing.reading.is_none() && certified(ledger, &id) && !standing.is_lost(facts);
     let next = today.filter(|_| is_free).and_then(|today| {
-        let next = standing.next(asked.charge.year.0);
-        next.filter(|(_, last)| due(*last).is_some_and(|due| due <= today))
+        let next = standing.next(asked.charge.year.0, Some(today));
+        next.filter(|(_, due)| *due <= today)
     });
     if let Some((period, _)) = next {
         standing.reading = Some(period);

@@ -19,7 +19,7 @@ impl Alone {
     fn read(&mut self) {
         for (id, plan) in std::mem::take(&mut self.reads) {
             let noise = NoiseShare::draw(&plan, &mut OpendpNoise::from_system_entropy()).unwrap();
-            let mut collector = Collector::new(&plan);
+            let mut collector = Collector::new(&plan, plan.participants()[0]);
             for member in 0..200u16 {
                 collector.push(Some(&member.to_be_bytes()), 0, &[Some(1)]).unwrap();
             }
@@ -153,9 +153,9 @@ fn what_is_on_its_way_counts_and_refusals_leave_nothing() {
     assert_eq!((brand.disk.len(), brand.waiting.len()), (records, waiting));
     let mut many = Alone::new();
     for query in 0..8 {
-        many.ask(query, 1_000).unwrap();
+        many.ask(query, 5_000_000).unwrap();
     }
-    assert!(matches!(many.ask(9, 1_000), Err(LocalAskError::TooMany)));
+    assert!(matches!(many.ask(9, 5_000_000), Err(LocalAskError::TooMany)));
 }
 
 #[test]

@@ -1,7 +1,23 @@
 //! Gathers what the engine returned, clips each member, adds up.
+//!
+//! **Whether it can be done does not hang on one member.** A failure is seen by everybody and has no noise, so that
+//! none of it may be within reach of data that keeps to the contract, with or without any one member's rows:
+//!
+//! - A member's lines are netted to as many as the plan has cells, or the contract private groups; of more private
+//!   groups, which only data beyond the contract has, those of the least names count. That is decided from the
+//!   member's own lines, whatever their order.
+//! - More members than the contract's cap are gathered; each coordinate of the sum is then moved into what so many
+//!   members can make at most. That is a contraction of each coordinate, so that no difference grows by it,
+//!   and with the plan's proof no sum overflows.
+//! - More private groups than the contract's cap are kept; noise is drawn for each of them, and what is left out is left
+//!   out after the noise ([`crate::release`]).
+//!
+//! Memory is bounded by the far limits ([`MEMBERS_FAR`], [`GROUPS_FAR`]), many times what the contract allows.
 
+use core::cmp::Ordering;
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use dashu::integer::UBig;
 use zeroize::Zeroizing;
@@ -9,13 +25,17 @@ use zeroize::Zeroizing;
 use super::standing::{Periods, Spent};
 use crate::contract::{OTHER, VALUE_MAX_BYTES};
 use crate::exact;
-use crate::ids::PlanHash;
+use crate::ids::{ParticipantId, PlanHash};
 use crate::plan::{DpPlan, Fill, NoisedColumn, PrivateGroups};
 
 /// Longest member id in bytes.
 const MEMBER_MAX_BYTES: usize = 256;
-/// Most things an engine adds up for a plan: two for each of four measures.
-const ADDED_MAX: usize = 8;
+/// So many times the contract's cap on members end the reading.
+pub const MEMBERS_FAR: u64 = 16;
+/// So many private groups end the reading: a hundred times what a contract may allow.
+pub const GROUPS_FAR: usize = 100_000;
+/// Lines that are netted no sooner.
+const LINES_NETTED_FROM: usize = if cfg!(test) { 16 } else { 1 << 21 };
 
 /// The engine's answer cannot be used; the attempt fails. No variant carries data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,13 +46,19 @@ pub enum CollectError {
     /// A cell that the plan does not have.
     #[error("the engine returned a cell that the plan does not have")]
     Cell,
-    /// More members than the contract's public cap.
-    #[error("there are more members than the contract's cap `members_at_most`")]
+    /// Many times more members than the contract's public cap.
+    #[error("there are {MEMBERS_FAR} times more members than the contract's cap `members_at_most`")]
     Members,
-    /// More private groups than the contract's public cap.
-    #[error("there are more private groups than the contract's cap `groups_at_most`")]
+    /// Many times more private groups than any contract's public cap.
+    #[error("there are more than {GROUPS_FAR} private groups")]
     Groups,
-    /// A sum that does not fit, which the plan's proof rules out for honest input.
+    /// More lines than can be numbered, after those of a member and cell are netted.
+    #[error("the engine returned more lines than a reading may have")]
+    Lines,
+    /// A brand whose bounds the plan does not have.
+    #[error("the plan does not ask this brand")]
+    Participant,
+    /// A sum that does not fit, which the plan's proof rules out.
     #[error("a sum of bounded values does not fit 64 bits")]
     Overflow,
 }
@@ -69,6 +95,21 @@ impl BoundedVector {
     }
 }
 
+impl BoundedVector {
+    /// The sum with what another brand gathered for the same plan: for measuring what one party that all trust would
+    /// answer. It can be noised, and nothing else, as either could.
+    pub fn plus(mut self, other: &Self) -> Result<Self, CollectError> {
+        let alike = self.plan == other.plan && self.values.len() == other.values.len();
+        if !alike || !self.groups.is_empty() || !other.groups.is_empty() {
+            return Err(CollectError::Shape);
+        }
+        for (value, more) in self.values.iter_mut().zip(other.values.iter()) {
+            *value = value.checked_add(*more).ok_or(CollectError::Overflow)?;
+        }
+        Ok(self)
+    }
+}
+
 /// Redacted: these are a brand's own figures without noise.
 impl fmt::Debug for BoundedVector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,28 +118,120 @@ impl fmt::Debug for BoundedVector {
 }
 
 /// Gathers lines of the bounded query, in any order.
+///
+/// Lines lie as they came, and are put in order once, by member and cell, when all are there.
 pub struct Collector<'p> {
     plan: &'p DpPlan,
-    /// Position in the vector by the cell's code.
-    positions: BTreeMap<u64, usize>,
+    /// Whose members these are, by its place among those asked: their bounds are its own.
+    place: Option<usize>,
+    /// Position in the vector by the cell's code, where that is another number.
+    positions: BTreeMap<u64, u32>,
     /// Number of a private group by its name, in the order in which they came.
-    groups: BTreeMap<String, usize>,
-    members: BTreeMap<Box<[u8]>, Vec<Line>>,
+    groups: BTreeMap<Arc<str>, u32>,
+    /// Names of private groups by their number.
+    names: Vec<Arc<str>>,
+    members: Members,
+    lines: Vec<Line>,
+    /// What each line adds, one after the other.
+    added: Vec<i64>,
+    /// So many lines are netted before another is taken.
+    net_at: usize,
 }
 
-/// One line of the engine's answer; sums the plan does not have are 0.
+/// How an engine names members: it does so in one way.
+enum Members {
+    /// None has come yet.
+    Unknown,
+    /// By whole numbers.
+    Numbered,
+    /// By texts, which are given numbers in the order in which they come.
+    Named(BTreeMap<Box<[u8]>, i64>),
+}
+
+impl Members {
+    fn named(&mut self, name: &[u8], at_most: u64) -> Result<i64, CollectError> {
+        if matches!(self, Self::Unknown) {
+            *self = Self::Named(BTreeMap::new());
+        }
+        let Self::Named(numbers) = self else { return Err(CollectError::Shape) };
+        if name.len() > MEMBER_MAX_BYTES {
+            return Err(CollectError::Shape);
+        }
+        if let Some(number) = numbers.get(name) {
+            return Ok(*number);
+        }
+        let number =
+            i64::try_from(numbers.len()).ok().filter(|number| number.unsigned_abs() < at_most);
+        let number = number.ok_or(CollectError::Members)?;
+        numbers.insert(name.into(), number);
+        Ok(number)
+    }
+
+    fn numbered(&mut self) -> Result<(), CollectError> {
+        match self {
+            Self::Unknown => *self = Self::Numbered,
+            Self::Numbered => {}
+            Self::Named(_) => return Err(CollectError::Shape),
+        }
+        Ok(())
+    }
+
+    /// Each number's name, for who keeps something of members by name.
+    fn names(&self) -> BTreeMap<i64, &[u8]> {
+        let Self::Named(numbers) = self else { return BTreeMap::new() };
+        numbers.iter().map(|(name, number)| (*number, &**name)).collect()
+    }
+}
+
+/// One line of the engine's answer.
 #[derive(Clone, Copy)]
 struct Line {
+    member: i64,
     /// Position of the cell in the plan.
-    position: usize,
+    position: u32,
     /// Bin within the cell.
-    bin: usize,
-    added: [i64; ADDED_MAX],
+    bin: u32,
+    /// Which line it was, to find what it adds.
+    number: u32,
 }
 
-impl Line {
-    fn value(&self, added: u16) -> i128 {
-        self.added.get(usize::from(added)).map_or(0, |value| i128::from(*value))
+/// Lines with what they add.
+#[derive(Clone, Copy)]
+struct Lines<'a> {
+    lines: &'a [Line],
+    added: &'a [i64],
+    /// How many things each line adds.
+    width: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// What one line adds.
+    fn line(&self, line: &Line) -> &'a [i64] {
+        let start = usize::try_from(line.number).ok().and_then(|at| at.checked_mul(self.width));
+        let end = start.and_then(|start| start.checked_add(self.width));
+        start.zip(end).and_then(|(start, end)| self.added.get(start..end)).unwrap_or_default()
+    }
+
+    /// What one line adds of one thing.
+    fn value(&self, line: &Line, added: u16) -> i128 {
+        self.line(line).get(usize::from(added)).map_or(0, |value| i128::from(*value))
+    }
+
+    /// All lines of a cell, netted: saturation is out of reach of as many lines as there may be.
+    fn netted(&self, added: u16) -> i128 {
+        self.lines.iter().fold(0, |sum, line| sum.saturating_add(self.value(line, added)))
+    }
+
+    fn each(self, same: impl Fn(&Line, &Line) -> bool + 'a) -> impl Iterator<Item = Self> + 'a {
+        self.lines.chunk_by(same).map(move |lines| Self { lines, ..self })
+    }
+
+    fn of_members(self) -> impl Iterator<Item = Self> + 'a {
+        self.each(|a, b| a.member == b.member)
+    }
+
+    fn of_cells(self) -> impl Iterator<Item = Self> + 'a {
+        self.each(|a, b| a.position == b.position)
     }
 }
 
@@ -109,10 +242,24 @@ impl fmt::Debug for Collector<'_> {
 }
 
 impl<'p> Collector<'p> {
-    /// An empty collector for a plan.
-    pub fn new(plan: &'p DpPlan) -> Self {
-        let positions = plan.cells().iter().enumerate().map(|(at, cell)| (cell.code, at)).collect();
-        Self { plan, positions, groups: BTreeMap::new(), members: BTreeMap::new() }
+    /// An empty collector for a plan, of members of this brand.
+    pub fn new(plan: &'p DpPlan, brand: ParticipantId) -> Self {
+        let cells = (0u32..).zip(plan.cells());
+        let positions = cells
+            .filter(|(at, cell)| u64::from(*at) != cell.code)
+            .map(|(at, cell)| (cell.code, at))
+            .collect();
+        Self {
+            plan,
+            place: plan.place_of(brand),
+            positions,
+            groups: BTreeMap::new(),
+            names: Vec::new(),
+            members: Members::Unknown,
+            lines: Vec::new(),
+            added: Vec::new(),
+            net_at: LINES_NETTED_FROM,
+        }
     }
 
     /// Takes one line: `member`, `cell`, and `a0`, `a1`, ... of the bounded query. Lines without
@@ -129,13 +276,41 @@ impl<'p> Collector<'p> {
             return Err(CollectError::Shape);
         }
         let Some(member) = member.filter(|member| !member.is_empty()) else { return Ok(()) };
+        let member = self.members.named(member, self.members_at_most())?;
+        let (position, bin) = self.place(cell)?;
+        self.take(member, position, bin, added)
+    }
+
+    /// The same where members are whole numbers, which are nobody's names.
+    pub fn push_numbered(
+        &mut self,
+        member: Option<i64>,
+        cell: i64,
+        added: &[Option<i64>],
+    ) -> Result<(), CollectError> {
+        if self.plan.private().is_some() {
+            return Err(CollectError::Shape);
+        }
+        let Some(member) = member else { return Ok(()) };
+        self.members.numbered()?;
+        let (position, bin) = self.place(cell)?;
+        self.take(member, position, bin, added)
+    }
+
+    /// The position of a cell in the plan, and the bin within it.
+    fn place(&self, cell: i64) -> Result<(u32, u32), CollectError> {
         let bins = u64::try_from(self.plan.bins()).map_err(|_| CollectError::Cell)?;
         let code = u64::try_from(cell).map_err(|_| CollectError::Cell)?;
         let (code, bin) =
             code.checked_div(bins).zip(code.checked_rem(bins)).ok_or(CollectError::Cell)?;
-        let position = *self.positions.get(&code).ok_or(CollectError::Cell)?;
-        let bin = usize::try_from(bin).map_err(|_| CollectError::Cell)?;
-        self.take(member, position, bin, added)
+        let bin = u32::try_from(bin).map_err(|_| CollectError::Cell)?;
+        // most plans number their cells from 0 on
+        let at = usize::try_from(code).ok().and_then(|at| self.plan.cells().get(at));
+        let position = match at.filter(|at| at.code == code) {
+            Some(_) => u32::try_from(code).ok(),
+            None => self.positions.get(&code).copied(),
+        };
+        Ok((position.ok_or(CollectError::Cell)?, bin))
     }
 
     /// Takes one line of a question with private groups: as [`Self::push`], with the group's name in place of
@@ -151,12 +326,15 @@ impl<'p> Collector<'p> {
             return Err(CollectError::Shape);
         }
         let Some(member) = member.filter(|member| !member.is_empty()) else { return Ok(()) };
+        let member = self.members.named(member, self.members_at_most())?;
         let name = group.filter(|name| is_shown(name)).unwrap_or(OTHER);
         let position = match self.groups.get(name) {
             Some(position) => *position,
             None => {
-                let next = self.groups.len();
-                self.groups.insert(name.to_owned(), next);
+                let next = u32::try_from(self.names.len()).map_err(|_| CollectError::Groups)?;
+                let name: Arc<str> = name.into();
+                self.names.push(Arc::clone(&name));
+                self.groups.insert(name, next);
                 next
             }
         };
@@ -165,29 +343,93 @@ impl<'p> Collector<'p> {
 
     fn take(
         &mut self,
-        member: &[u8],
-        position: usize,
-        bin: usize,
+        member: i64,
+        position: u32,
+        bin: u32,
         added: &[Option<i64>],
     ) -> Result<(), CollectError> {
-        let expected = self.plan.added().len();
-        if added.len() != expected || expected > ADDED_MAX || member.len() > MEMBER_MAX_BYTES {
+        if added.len() != self.plan.added().len() {
             return Err(CollectError::Shape);
         }
-        let mut line = Line { position, bin, added: [0; ADDED_MAX] };
-        for (to, from) in line.added.iter_mut().zip(added) {
-            *to = from.unwrap_or(0);
+        if self.lines.len() >= self.net_at {
+            self.net()?;
+            self.net_at = self.lines.len().saturating_mul(2).max(LINES_NETTED_FROM);
         }
-        if let Some(lines) = self.members.get_mut(member) {
-            lines.push(line);
-            return Ok(());
-        }
-        let cap = usize::try_from(self.plan.members_at_most()).unwrap_or(usize::MAX);
-        if self.members.len() >= cap {
-            return Err(CollectError::Members);
-        }
-        self.members.insert(member.into(), vec![line]);
+        let number = u32::try_from(self.lines.len()).map_err(|_| CollectError::Lines)?;
+        self.lines.push(Line { member, position, bin, number });
+        self.added.extend(added.iter().map(|added| added.unwrap_or(0)));
         Ok(())
+    }
+
+    /// Members that end the reading.
+    const fn members_at_most(&self) -> u64 {
+        self.plan.members_at_most().saturating_mul(MEMBERS_FAR)
+    }
+
+    /// Cells and bins, or private groups, in which one member has lines at most.
+    fn places_at_most(&self) -> usize {
+        self.plan.cells_at_most().saturating_mul(self.plan.bins()).max(1)
+    }
+
+    /// Adds up each member's lines of the same cell and bin; what would not fit a line stays in several, as only an
+    /// engine that does not group returns it. Of private groups a member keeps no more than so many, those of the
+    /// least names: a name that is left out once is beyond so many others, and stays so.
+    fn net(&mut self) -> Result<(), CollectError> {
+        let at_most = self.places_at_most();
+        let names = &self.names;
+        let order = |one: &Line, two: &Line| {
+            let named =
+                |line: &Line| usize::try_from(line.position).ok().and_then(|at| names.get(at));
+            let places = match (named(one), named(two)) {
+                (Some(one), Some(two)) => one.cmp(two),
+                _ => (one.position, one.bin).cmp(&(two.position, two.bin)),
+            };
+            one.member.cmp(&two.member).then(places)
+        };
+        let mut lines = core::mem::take(&mut self.lines);
+        lines.sort_unstable_by(order);
+        let all = Lines { lines: &lines, added: &self.added, width: self.plan.added().len() };
+        let (mut netted, mut added) = (Vec::new(), Vec::new());
+        let mut members = 0u64;
+        for member in all.of_members() {
+            members = members.saturating_add(1);
+            if members > self.members_at_most() {
+                return Err(CollectError::Members);
+            }
+            let places = member.each(|a, b| order(a, b) == Ordering::Equal);
+            for place in places.take(if names.is_empty() { usize::MAX } else { at_most }) {
+                let Some(first) = place.lines.first() else { continue };
+                let mut sum = place.line(first).to_vec();
+                let mut put = |sum: &[i64]| {
+                    let number = u32::try_from(netted.len()).map_err(|_| CollectError::Lines)?;
+                    netted.push(Line { number, ..*first });
+                    added.extend_from_slice(sum);
+                    Ok(())
+                };
+                for line in place.lines.iter().skip(1).map(|line| place.line(line)) {
+                    let both = sum.iter().zip(line).map(|(one, two)| one.checked_add(*two));
+                    match both.collect::<Option<Vec<i64>>>() {
+                        Some(both) => sum = both,
+                        None => {
+                            put(&sum)?;
+                            sum = line.to_vec();
+                        }
+                    }
+                }
+                put(&sum)?;
+            }
+        }
+        (self.lines, self.added) = (netted, added);
+        Ok(())
+    }
+
+    /// Puts lines in order: by member, then by cell.
+    fn sort(&mut self) {
+        self.lines.sort_unstable_by_key(|line| (line.member, line.position));
+    }
+
+    fn lines(&self) -> Lines<'_> {
+        Lines { lines: &self.lines, added: &self.added, width: self.plan.added().len() }
     }
 
     /// Clips every member and adds up.
@@ -209,33 +451,35 @@ impl<'p> Collector<'p> {
         let Some(Fill::Presence(rows)) = counted.map(|column| column.fill()) else {
             return Err(CollectError::Shape);
         };
+        // a member of more private groups than the contract has is left in those of the least names
+        self.net()?;
         let named = core::mem::take(&mut self.groups);
-        let by_position: BTreeMap<usize, &str> =
-            named.iter().map(|(name, position)| (*position, name.as_str())).collect();
-        let mut left = BTreeSet::new();
-        for lines in self.members.values_mut() {
-            let mut of: BTreeMap<usize, i128> = BTreeMap::new();
-            for line in lines.iter() {
-                let sum = of.entry(line.position).or_default();
-                *sum = sum.saturating_add(line.value(rows));
-            }
-            let mut by_rows: Vec<(usize, i128)> = of.into_iter().collect();
-            by_rows.sort_by_key(|(at, rows)| (core::cmp::Reverse(*rows), by_position.get(at)));
-            let kept: BTreeSet<usize> = by_rows.into_iter().take(most).map(|(at, _)| at).collect();
-            lines.retain(|line| kept.contains(&line.position));
+        let names = core::mem::take(&mut self.names);
+        let name = |position: u32| usize::try_from(position).ok().and_then(|at| names.get(at));
+        self.sort();
+        let (mut left, mut lines) = (BTreeSet::new(), Vec::with_capacity(self.lines.len()));
+        for member in self.lines().of_members() {
+            let mut by_rows: Vec<(u32, i128)> = member
+                .of_cells()
+                .filter_map(|cell| Some((cell.lines.first()?.position, cell.netted(rows))))
+                .collect();
+            by_rows.sort_by_key(|(at, rows)| (core::cmp::Reverse(*rows), name(*at)));
+            let kept: BTreeSet<u32> = by_rows.into_iter().take(most).map(|(at, _)| at).collect();
+            lines.extend(member.lines.iter().filter(|line| kept.contains(&line.position)));
             left.extend(kept);
         }
-        if left.len() > usize::from(private.groups_at_most) {
+        self.lines = lines;
+        if left.len() > GROUPS_FAR {
             return Err(CollectError::Groups);
         }
-        let named: Vec<(String, usize)> =
+        let named: Vec<(Arc<str>, u32)> =
             named.into_iter().filter(|(_, position)| left.contains(position)).collect();
-        let places: BTreeMap<usize, usize> =
-            named.iter().enumerate().map(|(place, (_, position))| (*position, place)).collect();
-        for line in self.members.values_mut().flatten() {
+        let places: BTreeMap<u32, u32> =
+            (0u32..).zip(&named).map(|(place, (_, position))| (*position, place)).collect();
+        for line in &mut self.lines {
             line.position = *places.get(&line.position).ok_or(CollectError::Cell)?;
         }
-        Ok(named.into_iter().map(|(name, _)| name).collect())
+        Ok(named.into_iter().map(|(name, _)| (*name).to_owned()).collect())
     }
 
     /// The same for the cells of one period of a standing question, each member clipped to what its other
@@ -247,23 +491,25 @@ impl<'p> Collector<'p> {
         period: u32,
         spent: &mut Spent,
     ) -> Result<BoundedVector, CollectError> {
-        for lines in self.members.values_mut() {
-            lines.retain(|line| periods.of_cell(line.position) == Some(period));
-        }
+        self.lines.retain(|line| {
+            let cell = usize::try_from(line.position).ok();
+            cell.and_then(|cell| periods.of_cell(cell)) == Some(period)
+        });
         spent.forget(period);
         self.finished(Vec::new(), Some((period, spent)))
     }
 
     fn finished(
-        self,
+        mut self,
         groups: Vec<String>,
         mut standing: Option<(u32, &mut Spent)>,
     ) -> Result<BoundedVector, CollectError> {
+        let place = self.place.ok_or(CollectError::Participant)?;
         let cells = match self.plan.private() {
             Some(_) => groups.len(),
             None => self.plan.cells().len(),
         };
-        let columns: Vec<(usize, &NoisedColumn)> = self
+        let columns: Vec<ColumnAt<'_>> = self
             .plan
             .columns()
             .iter()
@@ -271,34 +517,71 @@ impl<'p> Collector<'p> {
             .map(|(index, column)| (self.plan.gathered_start(index, cells), column))
             .collect();
         let all = self.plan.gathered_start(columns.len(), cells);
-        let mut values = Zeroizing::new(vec![0i64; all]);
-        for (member, mut lines) in self.members {
-            lines.sort_unstable_by_key(|line| line.position);
+        let mut sums = Zeroizing::new(vec![0i128; all]);
+        self.sort();
+        let names = match &standing {
+            Some(_) => self.members.names(),
+            None => BTreeMap::new(),
+        };
+        let mut members = 0u64;
+        // each measure's columns, with room for one member's vectors that is used for all
+        let mut measures: Vec<(&[ColumnAt<'_>], Vec<Vector>)> = columns
+            .chunk_by(|a, b| a.1.measure() == b.1.measure())
+            .map(|of| (of, of.iter().map(|_| Vector::default()).collect()))
+            .collect();
+        let mut parts = Vec::new();
+        for lines in self.lines().of_members() {
+            members = members.saturating_add(1);
+            if members > self.members_at_most() {
+                return Err(CollectError::Members);
+            }
+            let number = lines.lines.first().map_or(0, |line| line.member);
+            let mut standing = standing.as_mut().map(|(period, spent)| {
+                let name = names.get(&number).map(|name| name.to_vec());
+                (name.unwrap_or_else(|| number.to_string().into_bytes()), *period, spent)
+            });
             let mut squares = Vec::new();
-            for group in columns.chunk_by(|a, b| a.1.measure() == b.1.measure()) {
-                let mut vectors: Vec<Vector> =
-                    group.iter().map(|(_, column)| Vector::of(column, &lines)).collect();
-                if let Some((period, spent)) = &standing {
-                    for (place, vector) in (squares.len()..).zip(&mut vectors) {
-                        vector.bound = spent.left(&member, *period, place, vector.bound);
+            for (columns, vectors) in &mut measures {
+                for ((_, column), vector) in columns.iter().zip(vectors.iter_mut()) {
+                    vector.fill(column, lines, &mut parts);
+                    vector.bound = column.scaled_squared_bound_at(place);
+                }
+                if let Some((member, period, spent)) = &standing {
+                    for (number, vector) in (squares.len()..).zip(vectors.iter_mut()) {
+                        vector.bound = spent.left(member, *period, number, vector.bound);
                     }
                 }
-                clip(&mut vectors);
-                for ((start, _), vector) in group.iter().zip(vectors) {
-                    let square = vector.squared_norm();
-                    squares.push(u128::try_from(square).map_err(|_| CollectError::Overflow)?);
-                    vector.add_to(&mut values, *start)?;
+                clip(vectors);
+                for ((start, _), vector) in columns.iter().zip(vectors.iter()) {
+                    if standing.is_some() {
+                        let square = vector.squared_norm();
+                        squares.push(u128::try_from(square).map_err(|_| CollectError::Overflow)?);
+                    }
+                    vector.add_to(&mut sums, *start)?;
                 }
             }
-            if let Some((period, spent)) = &mut standing
+            if let Some((member, period, spent)) = &mut standing
                 && squares.iter().any(|square| *square > 0)
             {
-                spent.put(&member, *period, &squares);
+                spent.put(member, *period, &squares);
+            }
+        }
+        let mut values = Zeroizing::new(Vec::with_capacity(all));
+        for (index, column) in self.plan.columns().iter().enumerate() {
+            let at = |column| self.plan.gathered_start(column, cells);
+            let most = column.most_of(place, self.plan.members_at_most());
+            let sums = sums.get(at(index)..at(index.saturating_add(1)));
+            for sum in sums.ok_or(CollectError::Cell)? {
+                let sum = (*sum).clamp(i128::from(most).saturating_neg(), i128::from(most));
+                values.push(i64::try_from(sum).map_err(|_| CollectError::Overflow)?);
             }
         }
         Ok(BoundedVector { plan: self.plan.hash(), values, groups: Zeroizing::new(groups) })
     }
 }
+
+/// A column, behind where it begins.
+type ColumnAt<'p> = (usize, &'p NoisedColumn);
 
 /// Whether a private group's name may be shown as it is.
 fn is_shown(name: &str) -> bool {
@@ -306,6 +589,7 @@ fn is_shown(name: &str) -> bool {
 }
 
 /// One member's vector of one column, in scaled units; coordinates that are not there are 0.
+#[derive(Default)]
 struct Vector {
     /// Coordinates in ascending order, each once.
     coordinates: Vec<usize>,
@@ -318,35 +602,34 @@ struct Vector {
 }
 
 impl Vector {
-    /// All lines of a cell, netted, as the column takes them.
-    fn of(column: &NoisedColumn, lines: &[Line]) -> Self {
+    /// Becomes that of a member's lines, those of each cell netted, as the column takes them, without a bound yet.
+    /// `parts` is room.
+    fn fill(&mut self, column: &NoisedColumn, lines: Lines<'_>, parts: &mut Vec<(usize, i128)>) {
         let fill = column.fill();
         let width = fill.width();
-        let mut parts: Vec<(usize, i128)> = Vec::with_capacity(lines.len());
-        for cell in lines.chunk_by(|a, b| a.position == b.position) {
-            let Some(first) = cell.first() else { continue };
-            let start = first.position.saturating_mul(width);
-            let netted = |added: u16| {
-                cell.iter().fold(0i128, |sum, line| sum.saturating_add(line.value(added)))
-            };
+        parts.clear();
+        for cell in lines.of_cells() {
+            let position = cell.lines.first().and_then(|line| usize::try_from(line.position).ok());
+            let Some(position) = position else { continue };
+            let start = position.saturating_mul(width);
+            let bin = |line: &Line| usize::try_from(line.bin).unwrap_or(usize::MAX);
             match fill {
-                Fill::Value(added) => parts.push((start, netted(added))),
-                Fill::Presence(added) => parts.push((start, i128::from(netted(added) > 0))),
+                Fill::Value(added) => parts.push((start, cell.netted(added))),
+                Fill::Presence(added) => parts.push((start, i128::from(cell.netted(added) > 0))),
                 Fill::YesNo { yes, rows } => {
-                    let (yes, rows) = (netted(yes), netted(rows));
+                    let (yes, rows) = (cell.netted(yes), cell.netted(rows));
                     parts.push((start, yes));
                     parts.push((start.saturating_add(1), rows.saturating_sub(yes)));
                 }
                 Fill::Bins { rows, .. } => {
-                    let bins =
-                        cell.iter().map(|line| (start.saturating_add(line.bin), line.value(rows)));
-                    parts.extend(bins);
+                    let value = |line| (start.saturating_add(bin(line)), cell.value(line, rows));
+                    parts.extend(cell.lines.iter().map(value));
                 }
                 Fill::Tree { rows, depth } => {
-                    for line in cell {
-                        let path = tree_path(line.bin, depth);
+                    for line in cell.lines {
+                        let path = tree_path(bin(line), depth);
                         parts.extend(
-                            path.map(|node| (start.saturating_add(node), line.value(rows))),
+                            path.map(|node| (start.saturating_add(node), cell.value(line, rows))),
                         );
                     }
                 }
@@ -358,14 +641,35 @@ impl Vector {
             Fill::Bins { .. } => (width.max(1), 0),
             _ => (1, i128::MIN),
         };
-        let (coordinates, values) = parts
-            .chunk_by(|a, b| a.0 == b.0)
-            .filter_map(|same| {
-                let sum = same.iter().fold(0i128, |sum, (_, value)| sum.saturating_add(*value));
-                Some((same.first()?.0, sum.max(least).saturating_mul(scale)))
-            })
-            .unzip();
-        Self { coordinates, values, together, bound: column.scaled_squared_bound() }
+        self.coordinates.clear();
+        self.values.clear();
+        for same in parts.chunk_by(|a, b| a.0 == b.0) {
+            let Some((coordinate, _)) = same.first() else { continue };
+            let sum = same.iter().fold(0i128, |sum, (_, value)| sum.saturating_add(*value));
+            self.coordinates.push(*coordinate);
+            self.values.push(sum.max(least).saturating_mul(scale));
+        }
+        self.together = together;
+        self.bound = 0;
+    }
+
+    /// Whether it is within its bound: in machine integers, where they are large enough.
+    fn is_within(&self) -> bool {
+        match self.small_squared_norm() {
+            Some(norm) => norm <= self.bound,
+            None => self.squared_norm() <= UBig::from(self.bound),
+        }
+    }
+
+    /// [`Self::squared_norm`] of one whose coordinates count by themselves; none where it is too large for this.
+    fn small_squared_norm(&self) -> Option<u128> {
+        if self.together != 1 {
+            return None;
+        }
+        self.values.iter().try_fold(0u128, |sum, value| {
+            let magnitude = value.unsigned_abs();
+            sum.checked_add(magnitude.checked_mul(magnitude)?)
+        })
     }
 
     /// The sum of the squares of what counts together.
@@ -382,12 +686,12 @@ impl Vector {
         exact::squared_norm(&cells.collect::<Vec<_>>())
     }
 
-    fn add_to(self, values: &mut [i64], start: usize) -> Result<(), CollectError> {
-        for (coordinate, value) in self.coordinates.into_iter().zip(self.values) {
-            let at = start.checked_add(coordinate).ok_or(CollectError::Cell)?;
-            let sum = values.get_mut(at).ok_or(CollectError::Cell)?;
-            let value = i64::try_from(value).map_err(|_| CollectError::Overflow)?;
-            *sum = sum.checked_add(value).ok_or(CollectError::Overflow)?;
+    fn add_to(&self, sums: &mut [i128], start: usize) -> Result<(), CollectError> {
+        for (coordinate, value) in self.coordinates.iter().zip(&self.values) {
+            let at = start.checked_add(*coordinate).ok_or(CollectError::Cell)?;
+            let sum = sums.get_mut(at).ok_or(CollectError::Cell)?;
+            // a clipped value is below 2^63, and there are fewer than 2^64 members
+            *sum = sum.saturating_add(*value);
         }
         Ok(())
     }
@@ -413,6 +717,9 @@ fn tree_path(bin: usize, depth: u8) -> impl Iterator<Item = usize> {
 /// All in integers; no rounding is up. A bound of 0, that of a member whose other periods have used all of it,
 /// is exceeded by any factor: everything becomes 0.
 fn clip(vectors: &mut [Vector]) {
+    if vectors.iter().all(Vector::is_within) {
+        return;
+    }
     let tightest =
         exact::most_exceeded(vectors.iter().map(|vector| (vector.squared_norm(), vector.bound)));
     let Some((norm, bound)) = tightest else { return };
@@ -429,7 +736,7 @@ mod tests {
     use super::{CollectError, Collector, Vector};
     use crate::exact;
     use crate::plan::DpPlan;
-    use crate::testing::{sample_contract, spec};
+    use crate::testing::{brand, raw_contract, sample_contract, spec};
 
     fn plan(sql: &str) -> DpPlan {
         DpPlan::new(&sample_contract(), &spec(sql, 5)).unwrap()
@@ -483,7 +790,7 @@ mod tests {
         ) {
             let plan = plan(SPENT);
             let sum = |with: bool| {
-                let mut collector = Collector::new(&plan);
+                let mut collector = Collector::new(&plan, brand(0));
                 for (member, cell, amount, rows) in &others {
                     let line = [Some(i64::from(*amount)), Some(*rows)];
                     collector.push(Some(&[b'm', *member]), *cell, &line).unwrap();
@@ -506,11 +813,59 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Whether an engine names members by numbers or by texts, and in whatever order and pieces it
+        /// returns their lines, the sum is the same.
+        #[test]
+        fn names_pieces_and_order_of_lines_change_nothing(
+            lines in prop::collection::vec((any::<i64>(), 0i64..2, -9_000_000i64..9_000_000, 0i64..50), 0..60),
+            apart in prop::collection::vec(any::<bool>(), 60),
+            turn in 0usize..60,
+        ) {
+            let plan = plan(SPENT);
+            let (mut numbered, mut named) =
+                (Collector::new(&plan, brand(0)), Collector::new(&plan, brand(0)));
+            for (member, cell, amount, rows) in &lines {
+                let member = member % 5;
+                numbered.push_numbered(Some(member), *cell, &[Some(*amount), Some(*rows)]).unwrap();
+            }
+            let mut pieces = Vec::new();
+            for ((member, cell, amount, rows), apart) in lines.iter().zip(apart) {
+                let name = format!("m{}", member % 5);
+                if apart {
+                    pieces.push((name.clone(), *cell, amount - 77, 0));
+                    pieces.push((name, *cell, 77, *rows));
+                } else {
+                    pieces.push((name, *cell, *amount, *rows));
+                }
+            }
+            let middle = turn.min(pieces.len());
+            pieces.rotate_left(middle);
+            for (member, cell, amount, rows) in &pieces {
+                named.push(Some(member.as_bytes()), *cell, &[Some(*amount), Some(*rows)]).unwrap();
+            }
+            let (numbered, named) = (numbered.finish().unwrap(), named.finish().unwrap());
+            prop_assert_eq!(numbered.values(), named.values());
+        }
+    }
+
+    #[test]
+    fn an_engine_names_members_in_one_way() {
+        let plan = plan("SELECT count(*) FROM purchases");
+        let mut collector = Collector::new(&plan, brand(0));
+        collector.push_numbered(None, 0, &[Some(1)]).unwrap();
+        collector.push_numbered(Some(7), 0, &[Some(1)]).unwrap();
+        assert_eq!(collector.push(Some(b"7"), 0, &[Some(1)]), Err(CollectError::Shape));
+        let mut collector = Collector::new(&plan, brand(0));
+        collector.push(Some(b"7"), 0, &[Some(1)]).unwrap();
+        assert_eq!(collector.push_numbered(Some(7), 0, &[Some(1)]), Err(CollectError::Shape));
+    }
+
     /// Trap 9, again where the engine's answer arrives.
     #[test]
     fn trap_9_lines_without_a_member_are_left_out() {
         let plan = plan("SELECT count(distinct member) FROM purchases");
-        let mut collector = Collector::new(&plan);
+        let mut collector = Collector::new(&plan, brand(0));
         collector.push(None, 0, &[Some(7)]).unwrap();
         collector.push(Some(b""), 0, &[Some(7)]).unwrap();
         collector.push(Some(b"a"), 0, &[Some(7)]).unwrap();
@@ -522,7 +877,7 @@ mod tests {
         let plan = plan(
             "SELECT half_year(purchased_on) h, count(distinct member) FROM purchases GROUP BY 1",
         );
-        let mut collector = Collector::new(&plan);
+        let mut collector = Collector::new(&plan, brand(0));
         for (cell, rows) in [(0, 900), (1, 1), (0, 3)] {
             collector.push(Some(b"a"), cell, &[Some(rows)]).unwrap();
         }
@@ -533,7 +888,7 @@ mod tests {
     fn refunds_are_netted_before_the_clip() {
         let plan = plan("SELECT sum(amount_fen) FROM purchases");
         let scale = plan.columns()[0].scale() as i64;
-        let mut collector = Collector::new(&plan);
+        let mut collector = Collector::new(&plan, brand(0));
         collector.push(Some(b"a"), 0, &[Some(900_000)]).unwrap();
         collector.push(Some(b"a"), 0, &[Some(-890_000)]).unwrap();
         collector.push(Some(b"b"), 0, &[Some(900_000)]).unwrap();
@@ -543,16 +898,78 @@ mod tests {
     #[test]
     fn what_the_plan_does_not_have_is_denied() {
         let plan = plan("SELECT count(*) FROM purchases");
-        let mut collector = Collector::new(&plan);
+        let mut collector = Collector::new(&plan, brand(0));
         assert_eq!(collector.push(Some(b"a"), 1, &[Some(1)]), Err(CollectError::Cell));
         assert_eq!(collector.push(Some(b"a"), -1, &[Some(1)]), Err(CollectError::Cell));
         assert_eq!(collector.push(Some(b"a"), 0, &[]), Err(CollectError::Shape));
     }
 
+    /// A member more than the contract's cap makes no failure, which everybody would see, and moves the sum by no
+    /// more than it was planned for.
+    #[test]
+    fn one_member_beyond_the_cap_is_no_failure() {
+        let mut raw = raw_contract();
+        raw.members_at_most = 3;
+        let contract = raw.try_into().unwrap();
+        let sql = "SELECT count(distinct member), sum(amount_fen) FROM purchases";
+        let plan = DpPlan::new(&contract, &spec(sql, 5)).unwrap();
+        let sums = |members: u8| {
+            let mut collector = Collector::new(&plan, brand(0));
+            for member in 0..members {
+                collector.push(Some(&[member]), 0, &[Some(9), Some(i64::MAX)])?;
+            }
+            collector.finish().map(|vector| vector.values().to_vec())
+        };
+        let most = |members: i64| {
+            let bounds = plan.columns().iter().map(|column| {
+                i64::try_from(column.scaled_squared_bound().isqrt()).unwrap() * members
+            });
+            Ok(bounds.collect::<Vec<i64>>())
+        };
+        assert_eq!(sums(2), most(2));
+        assert_eq!(sums(3), most(3));
+        assert_eq!(sums(4), most(3));
+        assert_eq!(sums(48), most(3));
+        // far beyond any contract's data
+        assert_eq!(sums(49), Err(CollectError::Members));
+    }
+
+    /// However many lines of a member come, and in whatever order, as many are kept as it has cells.
+    #[test]
+    fn lines_of_a_member_are_netted_as_they_come() {
+        let plan = plan(SPENT);
+        let mut collector = Collector::new(&plan, brand(0));
+        for round in 0..10_000i64 {
+            collector.push(Some(b"a"), round % 2, &[Some(3), Some(1)]).unwrap();
+            assert!(collector.lines.len() <= 16 && collector.added.len() <= 32);
+        }
+        let mut once = Collector::new(&plan, brand(0));
+        for cell in 0..2 {
+            once.push(Some(b"a"), cell, &[Some(15_000), Some(5_000)]).unwrap();
+        }
+        assert_eq!(collector.finish().unwrap().values(), once.finish().unwrap().values());
+    }
+
+    #[test]
+    fn vectors_of_one_plan_add_up_and_of_two_do_not() {
+        let (one, two) = (plan("SELECT count(distinct member) FROM purchases"), plan(SPENT));
+        let of = |plan: &DpPlan, members: u8| {
+            let mut collector = Collector::new(plan, brand(0));
+            let line = vec![Some(1); plan.added().len()];
+            for member in 0..members {
+                collector.push(Some(&[member]), 0, &line).unwrap();
+            }
+            collector.finish().unwrap()
+        };
+        // members of the same name at two brands are two accounts
+        assert_eq!(of(&one, 3).plus(&of(&one, 4)).unwrap().values(), [7]);
+        assert_eq!(of(&one, 3).plus(&of(&two, 4)).unwrap_err(), CollectError::Shape);
+    }
+
     #[test]
     fn a_bounded_vector_shows_nothing() {
         let plan = plan("SELECT count(*) FROM purchases");
-        let mut collector = Collector::new(&plan);
+        let mut collector = Collector::new(&plan, brand(0));
         collector.push(Some(b"somebody"), 0, &[Some(1_234)]).unwrap();
         let gathering = format!("{collector:?}");
         let shown = format!("{gathering} {:?}", collector.finish().unwrap());

@@ -48,8 +48,8 @@ impl MemberSql {
 }
 
 /// Writes the bounded query of a plan for one participant. Tables are found under their contract
-/// names; the node registers there what its policy lets in: members who consented to the plan's
-/// purpose, and no rows past retention.
+/// names: a node registers there what it keeps by that very name, of members who consented to joint analytics,
+/// the one purpose that it serves, and no rows past retention.
 pub fn member_sql(plan: &DpPlan, participant: ParticipantId) -> MemberSql {
     let mut text = String::new();
     let writer = Writer { tables: plan.contract_tables(), participant };
@@ -269,6 +269,8 @@ impl Writer<'_> {
             Domain::Date { .. } => write!(w, "\"{name}\"")?,
             // as it is: what it may be is decided when lines are gathered
             Domain::Private { column, .. } => write!(w, "\"{column}\"")?,
+            // a number that the contract does not let this brand tell
+            Domain::Integer { .. } if !column.is_told_by(self.participant) => write!(w, "0")?,
             Domain::Integer { minimum, maximum, .. } => write!(
                 w,
                 "CASE WHEN \"{name}\" > {maximum} THEN {maximum} WHEN \"{name}\" < {minimum} THEN \

@@ -13,7 +13,7 @@ mod emit;
 mod standing;
 mod words;
 
-pub use collect::{BoundedVector, CollectError, Collector};
+pub use collect::{BoundedVector, CollectError, Collector, GROUPS_FAR, MEMBERS_FAR};
 pub use emit::{MemberSql, member_sql};
 pub use standing::{Periods, Spent, SpentPage, StandingError};
 

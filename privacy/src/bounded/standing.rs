@@ -48,6 +48,9 @@ pub enum StandingError {
     /// Its rows are not all there.
     #[error("the period is not over: close it after its last day")]
     NotOver,
+    /// What it shows would be of another year than the one that paid.
+    #[error("the year that paid is over: ask for the period in the year in which it is read")]
+    OtherYear,
     /// There is one release of it.
     #[error("the period has been released: its answer is on record")]
     Released,

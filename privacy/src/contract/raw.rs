@@ -3,6 +3,8 @@
 //! These types only name the fields (serde, unknown fields refused); [`super::Contract`] is what
 //! the rest of the crate sees.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// A dataset contract as written. Convert with `Contract::try_from`.
@@ -43,6 +45,9 @@ pub struct RawTable {
     pub owner: String,
     /// L2 bound of one member's row counts over the cells of `count(*)`, on the 1-2-5 grid.
     pub rows_bound: u64,
+    /// The same at brands whose members have other numbers of rows, by the brand's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rows_bound_by_brand: BTreeMap<String, u64>,
     /// The other columns.
     pub columns: Vec<RawColumn>,
 }
@@ -97,6 +102,13 @@ pub enum RawColumn {
         /// Absent: the column cannot be summed.
         #[serde(default)]
         bound: Option<u64>,
+        /// Brands whose rows tell it, which of all others is 0; absent: every brand. A joint question that reads the
+        /// column needs three of them.
+        #[serde(default)]
+        carriers: Option<Vec<String>>,
+        /// The same at brands whose baskets are others, by the brand's name: a discounter's and a jeweller's.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        bound_by_brand: BTreeMap<String, u64>,
     },
 }
 

@@ -1,11 +1,11 @@
 //! From what is written to what is believed: every check a contract must pass.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    CARRIERS_MIN, Column, Contract, ContractError, Domain, GROUPS_MAX, OTHER, PARTICIPANTS_MAX,
-    PUBLIC_ROWS_MAX, PublicRow, PublicTable, RawColumn, RawContract, RawPublicTable, RawTable,
-    RawValue, Table, TextValue, VALUE_MAX_BYTES, VALUES_MAX,
+    BrandBound, CARRIERS_MIN, Column, Contract, ContractError, Domain, GROUPS_MAX, OTHER,
+    PARTICIPANTS_MAX, PUBLIC_ROWS_MAX, PublicRow, PublicTable, RawColumn, RawContract,
+    RawPublicTable, RawTable, RawValue, Table, TextValue, VALUE_MAX_BYTES, VALUES_MAX,
 };
 use crate::civil::CivilDate;
 use crate::ids::ParticipantId;
@@ -15,6 +15,13 @@ const TABLES_MAX: usize = 32;
 const COLUMNS_MAX: usize = 64;
 const IDENTIFIER_MAX_BYTES: usize = 63;
 const MEMBERS_MAX: u64 = 10_000_000_000;
+/// What the column that names a row's member is usually called; a column of that name is that and no other.
+const OWNER: &str = "member";
+/// Names that no column has: `brand` in questions, the others in what is written for the engine of a brand.
+const RESERVED: [&str; 8] =
+    ["brand", "cell", "coded", "consenting", "fact", OWNER, "person", "replaced"];
+/// With a number after it, each of these names a step of what is written for the engine.
+const NUMBERED: &str = "acgrsx";
 
 impl TryFrom<RawContract> for Contract {
     type Error = ContractError;
@@ -73,10 +80,12 @@ fn validated_public_table(raw: RawPublicTable) -> Result<PublicTable, ContractEr
     identifier("public_tables.name", &raw.name)?;
     let at = format!("public_tables.{}", raw.name);
     identifier(&format!("{at}.key"), &raw.key)?;
+    unreserved(&format!("{at}.key"), &raw.key)?;
     count(&format!("{at}.columns"), raw.columns.len(), 1, COLUMNS_MAX)?;
     let mut seen = BTreeSet::from([raw.key.clone()]);
     for column in &raw.columns {
         identifier(&at, column)?;
+        unreserved(&at, column)?;
         unique(&at, &mut seen, column.clone())?;
     }
     let rows_at = format!("{at}.rows");
@@ -100,17 +109,79 @@ fn validated_public_table(raw: RawPublicTable) -> Result<PublicTable, ContractEr
 fn validated_table(raw: RawTable, all: &[ParticipantId]) -> Result<Table, ContractError> {
     identifier("tables.name", &raw.name)?;
     let at = format!("tables.{}", raw.name);
-    identifier(&format!("{at}.owner"), &raw.owner)?;
+    let owner_at = format!("{at}.owner");
+    identifier(&owner_at, &raw.owner)?;
+    if raw.owner != OWNER {
+        unreserved(&owner_at, &raw.owner)?;
+    }
     let rows_bound = bound(&format!("{at}.rows_bound"), raw.rows_bound)?;
+    let own_at = format!("{at}.rows_bound_by_brand");
+    let own_rows_bounds = own_bounds(&own_at, &raw.rows_bound_by_brand, rows_bound, all)?;
     count(&format!("{at}.columns"), raw.columns.len(), 1, COLUMNS_MAX)?;
     let mut seen = BTreeSet::from([raw.owner.clone()]);
     let mut columns = Vec::with_capacity(raw.columns.len());
     for column in raw.columns {
         let column = validated_column(&at, column, all)?;
+        unreserved(&at, &column.name)?;
+        if let Domain::Private { column: source, .. } = &column.domain {
+            unreserved(&format!("{at}.{}.column", column.name), source)?;
+        }
         unique(&at, &mut seen, column.name.clone())?;
         columns.push(column);
     }
-    Ok(Table { name: raw.name, owner: raw.owner, rows_bound, columns })
+    let table = Table { name: raw.name, owner: raw.owner, rows_bound, columns, own_rows_bounds };
+    reachable(&at, &table, all)?;
+    Ok(table)
+}
+
+/// Bounds of brands' own, in the order of the brands. One that is no other than that of all says nothing, and would
+/// make another contract of the same rules.
+fn own_bounds(
+    at: &str,
+    raw: &BTreeMap<String, u64>,
+    of_all: GridBound,
+    all: &[ParticipantId],
+) -> Result<Option<Vec<BrandBound>>, ContractError> {
+    let mut own = Vec::with_capacity(raw.len());
+    for (text, value) in raw {
+        let at = format!("{at}.{text}");
+        let brand: ParticipantId = name(&at, text)?;
+        if !all.contains(&brand) {
+            return Err(ContractError::UnknownCarrier { at, name: text.clone() });
+        }
+        let bound = bound(&at, *value)?;
+        if bound == of_all {
+            let reason = "this is the bound of all brands: leave it out, or write another";
+            return Err(ContractError::Range { at, reason });
+        }
+        own.push(BrandBound { brand, bound });
+    }
+    own.sort_unstable_by_key(BrandBound::brand);
+    Ok((!own.is_empty()).then_some(own))
+}
+
+/// A bound of a column that no member's rows can add up to is a slip: nothing would be clipped to it, and noise would
+/// be added for what cannot be. That of all brands is held against the brand with the most rows.
+fn reachable(at: &str, table: &Table, all: &[ParticipantId]) -> Result<(), ContractError> {
+    let rows_at = |brand: &ParticipantId| table.rows_bound_at(*brand).get();
+    let most_rows = all.iter().map(rows_at).max().unwrap_or_else(|| table.rows_bound.get());
+    for column in &table.columns {
+        let Domain::Integer { minimum, maximum, .. } = &column.domain else { continue };
+        let largest = minimum.unsigned_abs().max(maximum.unsigned_abs());
+        let of_all = column.bound().map(|bound| (bound, most_rows, String::new()));
+        let own = column
+            .own_bounds()
+            .iter()
+            .map(|own| (own.bound, rows_at(&own.brand), format!("_by_brand.{}", own.brand)));
+        for (bound, rows, whose) in of_all.into_iter().chain(own) {
+            let (found, most) = (bound.get(), largest.saturating_mul(rows));
+            if found > most {
+                let at = format!("{at}.{}.bound{whose}", column.name);
+                return Err(ContractError::Unreachable { at, found, most });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn validated_column(
@@ -147,7 +218,15 @@ fn validated_column(
                 _ => Err(ContractError::Range { at, reason }),
             }
         }
-        RawColumn::Integer { name, unit, minimum, maximum, bound: raw_bound } => {
+        RawColumn::Integer {
+            name,
+            unit,
+            minimum,
+            maximum,
+            bound: raw_bound,
+            carriers: tell,
+            bound_by_brand,
+        } => {
             identifier(table, &name)?;
             let at = format!("{table}.{name}");
             identifier(&format!("{at}.unit"), &unit)?;
@@ -158,7 +237,24 @@ fn validated_column(
                 return Err(ContractError::Range { at, reason });
             }
             let bound = raw_bound.map(|c| bound(&format!("{at}.bound"), c)).transpose()?;
-            Ok(Column { name, domain: Domain::Integer { unit, minimum, maximum, bound } })
+            let carriers = match tell {
+                None => None,
+                Some(tell) => {
+                    count(&format!("{at}.carriers"), tell.len(), 1, all.len())?;
+                    Some(carriers(&at, Some(tell), all)?)
+                }
+            };
+            let own_at = format!("{at}.bound_by_brand");
+            let own_bounds = match bound {
+                Some(bound) => own_bounds(&own_at, &bound_by_brand, bound, all)?,
+                None if bound_by_brand.is_empty() => None,
+                None => {
+                    let reason = "a brand's own bound needs `bound` for all others beside it";
+                    return Err(ContractError::Range { at: own_at, reason });
+                }
+            };
+            let domain = Domain::Integer { unit, minimum, maximum, bound, carriers, own_bounds };
+            Ok(Column { name, domain })
         }
     }
 }
@@ -243,6 +339,23 @@ fn identifier(at: &str, text: &str) -> Result<(), ContractError> {
     }
     let reason = format!(
         "{text:?} is no name here: a-z first, then a-z, 0-9 or '_', at most {IDENTIFIER_MAX_BYTES}"
+    );
+    Err(ContractError::Name { at: at.to_owned(), reason })
+}
+
+/// Columns whose names mean something else already: by `brand` a question asks every brand for itself, and the others
+/// are in the queries that are written for the engine, where a column of the same name would be read in their place.
+fn unreserved(at: &str, column: &str) -> Result<(), ContractError> {
+    let mut rest = column.chars();
+    let lettered = rest.next().is_some_and(|first| NUMBERED.contains(first));
+    let numbered = lettered && column.len() > 1 && rest.all(|rest| rest.is_ascii_digit());
+    if !numbered && !RESERVED.contains(&column) {
+        return Ok(());
+    }
+    let reason = format!(
+        "{column:?} has a meaning of its own in questions: call the column otherwise; reserved are {}, and one of the \
+         letters {NUMBERED} with a number",
+        RESERVED.join(", ")
     );
     Err(ContractError::Name { at: at.to_owned(), reason })
 }

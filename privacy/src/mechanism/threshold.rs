@@ -6,6 +6,9 @@
 //! most m P(1 + x >= T) for the discrete Gaussian noise x (union bound), and T is the least for which
 //! that is at most delta. The tail is bounded exactly, on integers (`exact::least_tail`).
 //!
+//! How many groups there are, and whether that is more than a contract allows, does not matter for it: each has its own
+//! noise, and a member is alone in m of them at most.
+//!
 //! That holds for groups in which a member is alone. All other groups are there without the member too, with
 //! the same noise, so that all a question shows is delta-approximate rho-zCDP (Bun and Steinke 2016, definition
 //! 8.1); both parts add up over questions (lemma 8.2).

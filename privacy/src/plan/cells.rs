@@ -8,6 +8,8 @@
 //! Carriers are counted for every combination of values of the text columns that the question reads
 //! anywhere (keys, filters, CASE, subqueries), not for their union: `FUEL or (GROCERY and an
 //! impossible amount)` must not pass as a question about grocers, nor `sum(case when FUEL ..)`.
+//! A whole number that not every brand tells is counted too, wherever a question reads it: as a condition it says as
+//! much as in a sum. Rows of brands that do not tell it are there, with 0, so that no cell is left out for it.
 //! What this cannot prevent is one released total less another: brands accept that with the
 //! contract, and members are protected by the noise in either case.
 
@@ -16,16 +18,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use minicbor::Encode;
 
 use crate::civil::{Bucket, CivilDate};
-use crate::contract::{CARRIERS_MIN, Domain, OTHER, Table};
+use crate::contract::{CARRIERS_MIN, Domain, OTHER, Table, VALUE_MAX_BYTES};
 use crate::ids::ParticipantId;
 use crate::sql::expr::Range;
-use crate::sql::relation::{Base, Tables, World};
+use crate::sql::relation::{Base, Tables, World, weight_in};
 use crate::sql::{BoundQuery, Key, Refusal, RefusalCode};
 
-/// Most cells of a question.
-pub const CELLS_MAX: usize = 10_000;
+/// Most cells of a joint question.
+pub const CELLS_MAX: usize = 100_000;
+/// Most cells of a question that a brand answers alone: a pack brings back as many of every brand.
+pub const CELLS_ALONE_MAX: usize = 10_000;
+/// Most bytes of an answer as it is kept, which is one record: of its labels, and of each value with its interval.
+pub const ANSWER_MAX_BYTES: usize = 12 * 1024 * 1024;
+/// What a cell of a kept answer takes beside its labels and values, in bytes, at most.
+const CELL_BYTES: usize = 8;
+/// What a label takes beside its text.
+const LABEL_BYTES: usize = 3;
+/// What a value takes with both ends of its interval.
+const VALUE_BYTES: usize = 28;
 /// Most combinations of public values looked at while cells are enumerated.
 const COMBINATIONS_MAX: usize = 100_000;
+/// Most steps over all combinations: what is looked at of each, times how many there are. A node plans between two
+/// messages, so that this is a small part of a second.
+const WORK_MAX: u64 = 5_000_000;
 /// Most cells found, repeats counted, while combinations are looked at.
 const FOUND_MAX: usize = 1_000_000;
 
@@ -56,20 +71,51 @@ pub(crate) fn carriers(table: &Table, column: u16, value: u16) -> BTreeSet<Parti
     }
 }
 
+/// A whole number that not every brand tells.
+struct Told<'t> {
+    name: &'t str,
+    carriers: &'t BTreeSet<ParticipantId>,
+}
+
+/// Those that a question reads anywhere, in a subquery too.
+fn told<'t>(query: &BoundQuery, tables: Tables<'t>) -> BTreeMap<(u16, u16), Told<'t>> {
+    let mut all = BTreeMap::new();
+    let mut add = |table: u16, base: Base| {
+        let of = tables.get(usize::from(table));
+        let Some(column) = of.and_then(|of| of.columns().get(usize::from(base.1))) else { return };
+        if let Domain::Integer { carriers: Some(carriers), .. } = column.domain() {
+            all.insert((table, base.1), Told { name: column.name(), carriers });
+        }
+    };
+    query.columns(&mut |column| query.from.bases_of(column, tables, &mut add));
+    query.from.inner_bases(tables, &mut add);
+    all
+}
+
+/// Most cells of a question of so many brands.
+const fn most_cells(participants: usize) -> usize {
+    if participants == 1 { CELLS_ALONE_MAX } else { CELLS_MAX }
+}
+
 /// Enumerates the cells of a question for these participants, each of which `least` of them may
-/// carry.
+/// carry, telling every whole number that is read.
 pub(crate) fn enumerate(
     query: &BoundQuery,
     tables: Tables<'_>,
     participants: &[ParticipantId],
     least: usize,
 ) -> Result<Vec<Cell>, Refusal> {
-    let axes = axes(query, tables);
+    let most = most_cells(participants.len());
+    let axes = axes(query, tables, participants);
     let combinations = axes
         .values()
         .try_fold(1usize, |product, axis| product.checked_mul(axis.points.len()))
         .filter(|product| *product <= COMBINATIONS_MAX)
-        .ok_or_else(too_many)?;
+        .ok_or_else(|| too_many(most))?;
+    check_work(query, tables, axes.len(), combinations)?;
+    let everybody = bits(participants, |_| true);
+    let told = told(query, tables);
+    let tell_all = bits(participants, |brand| told.values().all(|it| it.carriers.contains(brand)));
     let mut codes = BTreeSet::new();
     let mut found = 0usize;
     for number in 0..combinations {
@@ -82,23 +128,24 @@ pub(crate) fn enumerate(
         if !passes || !query.from.possible(tables, &world) {
             continue;
         }
-        let mut able: BTreeSet<ParticipantId> = participants.iter().copied().collect();
-        for (base, axis) in &axes {
-            if let (Some(value), Some(table)) = (axis.text(world.get(base)), axis.table(tables)) {
-                able = able.intersection(&carriers(table, base.1, value)).copied().collect();
-            }
-        }
-        if able.is_empty() {
+        let able =
+            axes.iter().fold(everybody, |able, (base, axis)| able & axis.able(world.get(base)));
+        if able == 0 {
             continue;
         }
-        if able.len() < least {
-            return Err(too_few(tables, &axes, &world, able.len()));
+        let number = number_of(able);
+        if number < least {
+            return Err(too_few(&named(tables, &axes, &world), number));
         }
-        let here = cell_codes(query, tables, &world)?;
+        let telling = number_of(able & tell_all);
+        if telling < least {
+            return Err(too_few_tell(&named(tables, &axes, &world), &told, telling, least));
+        }
+        let here = cell_codes(query, tables, &world, most)?;
         found = found.saturating_add(here.len());
         codes.extend(here);
-        if codes.len() > CELLS_MAX || found > FOUND_MAX {
-            return Err(too_many());
+        if codes.len() > most || found > FOUND_MAX {
+            return Err(too_many(most));
         }
     }
     if codes.is_empty() {
@@ -108,12 +155,84 @@ pub(crate) fn enumerate(
             ["widen the WHERE condition", "请放宽 WHERE 条件"],
         ));
     }
+    check_answer(query, &codes)?;
     Ok(codes.into_iter().map(|code| Cell { code, labels: labels(&query.keys, code) }).collect())
+}
+
+/// What is kept of the answer must fit one record, whatever it is: cells, names of groups and values are counted before
+/// anything is made of them.
+fn check_answer(query: &BoundQuery, codes: &BTreeSet<u64>) -> Result<(), Refusal> {
+    let values = query.shown_values().count().saturating_mul(VALUE_BYTES);
+    let each = values.saturating_add(CELL_BYTES);
+    let bytes = match query.private {
+        Some(key) => {
+            let name = VALUE_MAX_BYTES.saturating_add(LABEL_BYTES);
+            usize::from(key.groups_at_most).saturating_mul(each.saturating_add(name))
+        }
+        None => codes.iter().fold(0usize, |sum, code| {
+            let labels = labels_from_last(&query.keys, *code);
+            labels.fold(sum.saturating_add(each), |sum, label| {
+                sum.saturating_add(label.len()).saturating_add(LABEL_BYTES)
+            })
+        }),
+    };
+    if bytes <= ANSWER_MAX_BYTES {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::TooManyCells,
+        [
+            format!("the answer would have {bytes} bytes; at most {ANSWER_MAX_BYTES} are kept"),
+            format!("答案将有 {bytes} 字节；上限为 {ANSWER_MAX_BYTES} 字节"),
+        ],
+        [
+            "use fewer cells, fewer columns or shorter names of groups",
+            "请减少单元格或列，或使用更短的分组名称",
+        ],
+    ))
+}
+
+fn check_work(
+    query: &BoundQuery,
+    tables: Tables<'_>,
+    beside: usize,
+    combinations: usize,
+) -> Result<(), Refusal> {
+    let weights = query.from.weights(tables);
+    let of = |column| weight_in(&weights, column);
+    let filter = query.filter.as_ref().map_or(0, |filter| filter.weight(&of));
+    let keys = query.keys.iter().map(|key| key.expr.weight(&of)).fold(0, u64::saturating_add);
+    let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let each = [query.from.work(tables), filter, keys, wide(beside)].into_iter();
+    let work = each.fold(0, u64::saturating_add).saturating_mul(wide(combinations));
+    if work <= WORK_MAX {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::TooComplex,
+        [
+            format!(
+                "to plan this, {combinations} combinations of public values are looked at in {work} steps; at most {WORK_MAX}"
+            ),
+            format!(
+                "规划该问题需以 {work} 步检查 {combinations} 种公开取值组合；上限为 {WORK_MAX} 步"
+            ),
+        ],
+        [
+            "use fewer conditions, or fewer columns with many values",
+            "请减少条件，或减少取值很多的列",
+        ],
+    ))
 }
 
 /// The codes of all cells in which a row of this world may land: the keys' indices as digits, the
 /// last key turning fastest.
-fn cell_codes(query: &BoundQuery, tables: Tables<'_>, world: &World) -> Result<Vec<u64>, Refusal> {
+fn cell_codes(
+    query: &BoundQuery,
+    tables: Tables<'_>,
+    world: &World,
+    most: usize,
+) -> Result<Vec<u64>, Refusal> {
     let mut codes = vec![0u64];
     for key in &query.keys {
         let last = i128::try_from(key.labels.len()).unwrap_or(0).saturating_sub(1);
@@ -128,10 +247,10 @@ fn cell_codes(query: &BoundQuery, tables: Tables<'_>, world: &World) -> Result<V
             for digit in from..=to {
                 let digit = u64::try_from(digit).ok();
                 let code = code.checked_mul(radix).zip(digit).and_then(|(c, d)| c.checked_add(d));
-                next.push(code.ok_or_else(too_many)?);
+                next.push(code.ok_or_else(|| too_many(most))?);
             }
-            if next.len() > CELLS_MAX {
-                return Err(too_many());
+            if next.len() > most {
+                return Err(too_many(most));
             }
         }
         codes = next;
@@ -140,28 +259,39 @@ fn cell_codes(query: &BoundQuery, tables: Tables<'_>, world: &World) -> Result<V
 }
 
 fn labels(keys: &[Key], code: u64) -> Vec<String> {
-    let mut rest = code;
-    let mut labels: Vec<String> = keys
-        .iter()
-        .rev()
-        .map(|key| {
-            let radix = u64::try_from(key.labels.len()).unwrap_or(u64::MAX);
-            let digit = rest.checked_rem(radix).unwrap_or(0);
-            rest = rest.checked_div(radix).unwrap_or(0);
-            let label = usize::try_from(digit).ok().and_then(|digit| key.labels.get(digit));
-            label.cloned().unwrap_or_default()
-        })
-        .collect();
+    let mut labels: Vec<String> = labels_from_last(keys, code).map(str::to_owned).collect();
     labels.reverse();
     labels
+}
+
+/// The label of each key in a cell, that of the last key first.
+fn labels_from_last(keys: &[Key], code: u64) -> impl Iterator<Item = &str> {
+    let mut rest = code;
+    keys.iter().rev().map(move |key| {
+        let radix = u64::try_from(key.labels.len()).unwrap_or(u64::MAX);
+        let digit = rest.checked_rem(radix).unwrap_or(0);
+        rest = rest.checked_div(radix).unwrap_or(0);
+        let label = usize::try_from(digit).ok().and_then(|digit| key.labels.get(digit));
+        label.map_or("", String::as_str)
+    })
+}
+
+/// A bit for each of those asked of whom something holds; there are no more of them than bits.
+fn bits(participants: &[ParticipantId], holds: impl Fn(&ParticipantId) -> bool) -> u64 {
+    let those = (0u32..).zip(participants).filter(|(_, participant)| holds(participant));
+    those.fold(0, |bits, (at, _)| bits | 1u64.checked_shl(at).unwrap_or(0))
+}
+
+fn number_of(bits: u64) -> usize {
+    usize::try_from(bits.count_ones()).unwrap_or(usize::MAX)
 }
 
 /// The public values of one base column.
 struct Axis {
     table: u16,
     points: Vec<Range>,
-    /// Whether its points are texts, which have carriers.
-    texts: bool,
+    /// Where its points are texts: who of those asked may carry each, as [`bits`].
+    carried: Option<Vec<u64>>,
 }
 
 impl Axis {
@@ -171,27 +301,47 @@ impl Axis {
 
     fn text(&self, range: Option<&Range>) -> Option<u16> {
         match range {
-            Some(Range::Integers(value, _)) if self.texts => u16::try_from(*value).ok(),
+            Some(Range::Integers(value, _)) if self.carried.is_some() => u16::try_from(*value).ok(),
             _ => None,
         }
+    }
+
+    /// Who of those asked may carry a point; of what is no text, everybody.
+    fn able(&self, range: Option<&Range>) -> u64 {
+        let (Some(carried), Some(value)) = (&self.carried, self.text(range)) else {
+            return u64::MAX;
+        };
+        carried.get(usize::from(value)).copied().unwrap_or(0)
     }
 }
 
 /// Every text column that is read anywhere, and every day column a key is made of, in months.
-fn axes(query: &BoundQuery, tables: Tables<'_>) -> BTreeMap<Base, Axis> {
-    let mut axes = BTreeMap::new();
+fn axes(
+    query: &BoundQuery,
+    tables: Tables<'_>,
+    participants: &[ParticipantId],
+) -> BTreeMap<Base, Axis> {
+    let mut axes: BTreeMap<Base, Axis> = BTreeMap::new();
     let mut add = |table: u16, base: Base, days: bool| {
-        let column = tables.get(usize::from(table));
-        let domain = column.and_then(|table| table.columns().get(usize::from(base.1)));
-        let (points, texts) = match domain.map(|column| column.domain()) {
+        if axes.contains_key(&base) {
+            return;
+        }
+        let Some(read) = tables.get(usize::from(table)) else { return };
+        let domain = read.columns().get(usize::from(base.1)).map(|column| column.domain());
+        let (points, carried) = match domain {
             Some(Domain::Text { values, .. }) => {
-                let indices = 0..=i128::try_from(values.len()).unwrap_or(0);
-                (indices.map(Range::only).collect(), true)
+                let last = u16::try_from(values.len()).unwrap_or(u16::MAX);
+                let carried = (0..=last).map(|value| {
+                    let carriers = carriers(read, base.1, value);
+                    bits(participants, |participant| carriers.contains(participant))
+                });
+                let points = (0..=i128::from(last)).map(Range::only).collect();
+                (points, Some(carried.collect()))
             }
-            Some(Domain::Date { first, last }) if days => (months(*first, *last), false),
+            Some(Domain::Date { first, last }) if days => (months(*first, *last), None),
             _ => return,
         };
-        axes.entry(base).or_insert(Axis { table, points, texts });
+        axes.insert(base, Axis { table, points, carried });
     };
     query.columns(&mut |column| {
         query.from.bases_of(column, tables, &mut |table, base| add(table, base, false));
@@ -208,7 +358,8 @@ fn axes(query: &BoundQuery, tables: Tables<'_>) -> BTreeMap<Base, Axis> {
 fn months(first: CivilDate, last: CivilDate) -> Vec<Range> {
     let mut months = Vec::new();
     let mut start = first.bucket_start(Bucket::Month);
-    while start <= last && months.len() <= CELLS_MAX {
+    // one more is refused with what is too many
+    while start <= last && months.len() <= COMBINATIONS_MAX {
         let (Some(end), Some(next)) =
             (start.bucket_end(Bucket::Month), start.next_bucket_start(Bucket::Month))
         else {
@@ -234,18 +385,19 @@ fn choose(axes: &BTreeMap<Base, Axis>, number: usize) -> World {
     world
 }
 
-fn too_many() -> Refusal {
+fn too_many(most: usize) -> Refusal {
     Refusal::new(
         RefusalCode::TooManyCells,
         ["the question has too many cells", "问题的单元格过多"],
         [
-            format!("group by fewer or coarser keys: at most {CELLS_MAX} cells"),
-            format!("请减少分组键或使用更粗的粒度：最多 {CELLS_MAX} 个单元格"),
+            format!("group by fewer or coarser keys: at most {most} cells"),
+            format!("请减少分组键或使用更粗的粒度：最多 {most} 个单元格"),
         ],
     )
 }
 
-fn too_few(tables: Tables<'_>, axes: &BTreeMap<Base, Axis>, world: &World, able: usize) -> Refusal {
+/// The texts of a world, as conditions.
+fn named(tables: Tables<'_>, axes: &BTreeMap<Base, Axis>, world: &World) -> String {
     let named: Vec<String> = axes
         .iter()
         .filter_map(|(base, axis)| {
@@ -256,7 +408,10 @@ fn too_few(tables: Tables<'_>, axes: &BTreeMap<Base, Axis>, world: &World, able:
             Some(format!("{} = '{text}'", column.name()))
         })
         .collect();
-    let named = named.join(" AND ");
+    named.join(" AND ")
+}
+
+fn too_few(named: &str, able: usize) -> Refusal {
     Refusal::new(
         RefusalCode::TooFewCarriers,
         [
@@ -269,6 +424,48 @@ fn too_few(tables: Tables<'_>, axes: &BTreeMap<Base, Axis>, world: &World, able:
             ),
             format!(
                 "联合单元格至少需要 {CARRIERS_MIN} 方：请用 WHERE 排除该值，或向该品牌单独提问"
+            ),
+        ],
+    )
+}
+
+fn too_few_tell(
+    named: &str,
+    told: &BTreeMap<(u16, u16), Told<'_>>,
+    telling: usize,
+    least: usize,
+) -> Refusal {
+    let names: Vec<&str> = told.values().map(|it| it.name).collect();
+    let (zh, en) = (names.join("、"), names.join(", "));
+    if least < CARRIERS_MIN {
+        return Refusal::new(
+            RefusalCode::TooFewCarriers,
+            [
+                format!("by the contract this brand does not tell {en}"),
+                format!("按契约，该品牌不提供 {zh}"),
+            ],
+            [
+                format!("leave it out, or ask a brand that tells {en}"),
+                format!("请去掉该列，或向提供 {zh} 的品牌提问"),
+            ],
+        );
+    }
+    let (zh_rows, en_rows) = match named {
+        "" => (String::new(), String::new()),
+        named => (format!("在 {named} 的数据中"), format!(" in rows with {named}")),
+    };
+    Refusal::new(
+        RefusalCode::TooFewCarriers,
+        [
+            format!("only {telling} participant(s) tell {en}{en_rows}"),
+            format!("{zh_rows}仅有 {telling} 个参与方提供 {zh}"),
+        ],
+        [
+            format!(
+                "a joint question needs {CARRIERS_MIN} that tell every number it reads, in a condition too: leave {en} out, or ask a brand that tells it locally"
+            ),
+            format!(
+                "联合问题读取的每个数值列（包括条件中的列）至少需由 {CARRIERS_MIN} 个参与方提供：请去掉 {zh}，或向提供它的品牌单独提问"
             ),
         ],
     )

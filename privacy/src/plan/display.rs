@@ -14,6 +14,11 @@ use crate::units::{DisplayDelta, PicoDelta, PicoRho};
 pub(crate) const QUANTILE_95: f64 = 1.959_963_984_540_054;
 /// Median of |N(0,1)|.
 const MEDIAN_ABSOLUTE: f64 = 0.674_489_750_196_081_7;
+/// The median relative error by noise up to which a figure is of use.
+const MEDIAN_RELATIVE_ERROR: f64 = 0.05;
+/// Half width of a 95 % interval beyond which a value is called noisy, as a part of the value: that of a cell whose
+/// median relative error is 5 %, the smallest that the plan calls of use ([`AggregateSummary::smallest_cell`]).
+pub const NOISY_FROM: f64 = QUANTILE_95 / MEDIAN_ABSOLUTE * MEDIAN_RELATIVE_ERROR;
 
 /// What is shown before an analyst confirms, and with every release.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -100,8 +105,11 @@ pub struct AggregateSummary {
     pub name: String,
     /// `memberships`, `rows`, `fen`, ...
     pub unit: String,
-    /// C: L2 bound of one member's contribution at one brand.
+    /// C: L2 bound of one member's contribution at one brand; the largest where they differ.
     pub member_bound: f64,
+    /// C of each brand asked, in their order, where they are not all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bounds_by_brand: Vec<BrandBoundSummary>,
     /// Delta_2: how far one person can move the answer.
     pub sensitivity: f64,
     /// Standard deviation of the noise in a cell.
@@ -114,10 +122,19 @@ pub struct AggregateSummary {
     pub smallest_cell: f64,
 }
 
+/// The bound on a member's contribution at one brand.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BrandBoundSummary {
+    /// The brand.
+    pub brand: ParticipantId,
+    /// Its C, in the column's unit.
+    pub member_bound: f64,
+}
+
 impl PlanSummary {
     pub(super) fn of(plan: &DpPlan) -> Self {
         let delta = DisplayDelta::MICRO;
-        let n = plan.participants.len();
+        let brands = &plan.participants;
         Self {
             profile: plan.profile.name(),
             rho: plan.rho.to_rho(),
@@ -132,7 +149,7 @@ impl PlanSummary {
             tables: plan.tables().map(|table| table.name().to_owned()).collect(),
             keys: plan.query.keys_shown(),
             outputs: outputs(plan),
-            aggregates: plan.columns.iter().map(|a| AggregateSummary::of(a, n)).collect(),
+            aggregates: plan.columns.iter().map(|a| AggregateSummary::of(a, brands)).collect(),
             private: plan.private.as_ref().map(|groups| {
                 let scale = plan.columns.get(usize::from(groups.column)).map_or(1, |c| c.scale());
                 PrivateSummary {
@@ -173,21 +190,32 @@ fn outputs(plan: &DpPlan) -> Vec<OutputSummary> {
 }
 
 impl AggregateSummary {
-    fn of(aggregate: &NoisedColumn, n: usize) -> Self {
+    fn of(aggregate: &NoisedColumn, brands: &[ParticipantId]) -> Self {
+        let n = brands.len();
         if let Some(widest) = widest_choice(aggregate) {
             return Self::chosen(aggregate, widest);
         }
         let deviation = noise_deviation(aggregate, n);
-        let bound = (aggregate.squared_bound() as f64).sqrt();
+        let root = |square: u128| (square as f64).sqrt();
+        let own = brands.iter().zip(aggregate.squared_bounds());
+        let own = own
+            .map(|(brand, bound)| BrandBoundSummary { brand: *brand, member_bound: root(*bound) });
+        let bound = root(aggregate.squared_bound());
+        // where all are alike, the figure is the one that it was before brands could have their own, to the last bit
+        let (bounds_by_brand, sensitivity) = match aggregate.one_bound_for_all() {
+            true => (Vec::new(), bound * n as f64),
+            false => (own.collect(), root(aggregate.squared_sensitivity())),
+        };
         Self {
             name: aggregate.name().to_owned(),
             unit: aggregate.unit().to_owned(),
             member_bound: bound,
-            sensitivity: bound * n as f64,
+            bounds_by_brand,
+            sensitivity,
             noise_deviation: deviation,
             expected_absolute_error: deviation * (2.0 / core::f64::consts::PI).sqrt(),
             interval_half_width: interval_half_width(aggregate, n),
-            smallest_cell: MEDIAN_ABSOLUTE * deviation / 0.05,
+            smallest_cell: MEDIAN_ABSOLUTE * deviation / MEDIAN_RELATIVE_ERROR,
         }
     }
 
@@ -199,11 +227,12 @@ impl AggregateSummary {
             name: aggregate.name().to_owned(),
             unit: format!("{} of rank", aggregate.unit()),
             member_bound: bound,
+            bounds_by_brand: Vec::new(),
             sensitivity: bound,
             noise_deviation: mean * core::f64::consts::SQRT_2,
             expected_absolute_error: mean,
             interval_half_width: mean * 20f64.ln(),
-            smallest_cell: mean * core::f64::consts::LN_2 / 0.05,
+            smallest_cell: mean * core::f64::consts::LN_2 / MEDIAN_RELATIVE_ERROR,
         }
     }
 }
@@ -303,6 +332,37 @@ mod tests {
         let parts: u64 = plan.columns().iter().map(|column| column.rho().get()).sum();
         assert_eq!(parts, plan.rho().get());
         assert!(summary.aggregates.iter().all(|a| a.expected_absolute_error > 0.0));
+    }
+
+    /// Unlike bounds are all shown, with an error that follows from their sum.
+    #[test]
+    fn bounds_of_brands_own_are_shown_with_the_error_they_make() {
+        let sql = "SELECT sum(amount_fen) s, count(distinct member) m FROM purchases";
+        let summary = |own: Option<u64>| {
+            let mut raw = crate::testing::raw_contract();
+            let columns = &mut raw.tables[0].columns;
+            let crate::contract::RawColumn::Integer { bound_by_brand, .. } = &mut columns[3] else {
+                panic!()
+            };
+            bound_by_brand.extend(own.map(|own| ("health_home".to_owned(), own)));
+            let contract = crate::contract::Contract::try_from(raw).unwrap();
+            DpPlan::new(&contract, &crate::testing::spec(sql, 5)).unwrap().summary()
+        };
+        let (alike, unlike) = (summary(None), summary(Some(5_000_000)));
+        assert!(alike.aggregates.iter().all(|it| it.bounds_by_brand.is_empty()));
+        let [spent, members] = &unlike.aggregates[..] else { panic!() };
+        let shown: Vec<(&str, f64)> =
+            spent.bounds_by_brand.iter().map(|it| (it.brand.as_str(), it.member_bound)).collect();
+        assert_eq!(shown.first(), Some(&("fresh_counter", 500_000.0)));
+        assert_eq!(shown.last(), Some(&("health_home", 5_000_000.0)));
+        assert_eq!((spent.member_bound, spent.sensitivity), (5_000_000.0, 7_000_000.0));
+        // 7,000,000 in place of five times 500,000: the noise grows by as much
+        let before = &alike.aggregates[0];
+        assert_eq!(before.sensitivity, 2_500_000.0);
+        let grown = spent.expected_absolute_error / before.expected_absolute_error;
+        assert!((grown - 2.8).abs() < 1e-6, "{grown}");
+        // what is counted has no bound of a brand's own, and the same noise as ever
+        assert_eq!(*members, alike.aggregates[1]);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! **Unit.** One account with all its rows, added or removed; a person has at most one account at
 //! each of the n participants.
 //!
-//! **Sensitivity.** Each brand clips each member's vector of an aggregate to L2 norm C
-//! ([`crate::bounded`]). One person's n accounts therefore move the alliance's sum by at most
-//! n C in L2 (triangle inequality): Delta^2 = n^2 C^2, an integer.
+//! **Sensitivity.** Each brand b clips each member's vector of an aggregate to L2 norm C_b
+//! ([`crate::bounded`]), its own by the contract or that of all. One person's n accounts therefore move the
+//! alliance's sum by at most the sum of all C_b in L2 (triangle inequality): Delta^2 is its square, rounded up to an
+//! integer; n^2 C^2 where all have the same. Brands that are not asked add nothing to it.
 //!
 //! **Noise.** sigma^2 = Delta^2 / (2 rho) exactly. Each participant adds discrete Gaussian noise of
 //! variance sigma^2/(n-t), so any n-t honest ones alone reach sigma^2. The sampler takes a
@@ -21,8 +22,6 @@
 //! compares the [`PlanHash`], which covers everything that decides the answer.
 //!
 //! A question about one brand's own members is the same with n = 1 and t = 0: sigma^2 = C^2 / (2 rho).
-//!
-//! Not here yet: per-brand bounds.
 
 mod cells;
 mod display;
@@ -34,9 +33,10 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use cells::carriers;
-pub use cells::{CELLS_MAX, Cell};
+pub use cells::{ANSWER_MAX_BYTES, CELLS_ALONE_MAX, CELLS_MAX, Cell};
 pub use display::{
-    AggregateSummary, OutputKind, OutputSummary, PlanSummary, PrivateSummary, epsilon,
+    AggregateSummary, BrandBoundSummary, NOISY_FROM, OutputKind, OutputSummary, PlanSummary,
+    PrivateSummary, epsilon,
 };
 pub(crate) use display::{QUANTILE_95, interval_half_width, noise_deviation};
 pub use noised::NoisedColumn;
@@ -46,12 +46,24 @@ use crate::contract::{BudgetProfile, CARRIERS_MIN, Contract, Table};
 use crate::hash;
 use crate::ids::{AnalystId, ContractHash, ParticipantId, PlanHash, Purpose, SqlHash};
 use crate::mechanism::threshold::least_threshold;
+use crate::sql::relation::BoundsAt;
 use crate::sql::{self, AGGREGATES_MAX, BoundQuery, Measure, Refusal, RefusalCode};
 use crate::units::{PicoDelta, PicoRho};
 use noised::{Adders, HashedColumn};
 
-/// Most coordinates of a question: cells times what each noised column has in a cell.
-pub const COORDINATES_MAX: usize = CELLS_MAX * AGGREGATES_MAX;
+/// Most coordinates of a joint question, cells times what each noised column has in a cell: two columns in as many
+/// cells as there may be. Everybody who answers holds so many of everybody at once ([`DpPlan::bytes_held`]).
+pub const COORDINATES_MAX: usize = 2 * CELLS_MAX;
+/// Most coordinates of a question that a brand answers alone.
+pub const COORDINATES_ALONE_MAX: usize = CELLS_ALONE_MAX * AGGREGATES_MAX;
+/// What a cell takes in memory beside its labels, and a label beside its text, in bytes.
+const CELL_HELD_BYTES: usize = 56;
+const LABEL_HELD_BYTES: usize = 40;
+/// How often the labels are held while an answer is made: in the plan, in what is hashed and in what is shown.
+const LABELS_HELD: usize = 3;
+
+/// Most rows that a join may make of one member's, by the declared bounds of what is joined.
+pub const JOINED_ROWS_MAX: u64 = 1_000_000;
 
 /// What an analyst asks: sent by the proposer to every participant, who plans it anew.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
@@ -132,6 +144,7 @@ pub struct DpPlan {
     added: Vec<Added>,
     columns: Vec<NoisedColumn>,
     private: Option<PrivateGroups>,
+    bytes_held: usize,
     hash: PlanHash,
 }
 
@@ -140,7 +153,7 @@ impl DpPlan {
     pub fn new(contract: &Contract, spec: &QuerySpec) -> Result<Self, Refusal> {
         check_participants(contract, &spec.participants)?;
         check_purpose(contract, spec.purpose)?;
-        check_cost(contract, spec.rho, contract.joint_quota())?;
+        check_cost(contract, spec.rho, contract.rho_per_question_at_most())?;
         let query = sql::bind(contract, &spec.sql)?;
         if query.by_brand {
             return Err(one_brand_each());
@@ -176,9 +189,10 @@ impl DpPlan {
         let Asked { query, purpose, participants, tolerated, rho } = asked;
         let tables = contract.tables();
         let n = participants.len();
+        check_joins(&query, tables, participants)?;
         let cells = cells::enumerate(&query, tables, participants, CARRIERS_MIN.min(n))?;
         let adders = Adders {
-            participants: n as u128,
+            participants,
             honest: n.checked_sub(tolerated).ok_or_else(too_costly)? as u128,
             members_at_most: contract.members_at_most(),
         };
@@ -190,7 +204,7 @@ impl DpPlan {
             None => None,
         };
         let most = private.map_or(cells.len(), |groups| usize::from(groups.groups_at_most));
-        check_coordinates(&columns, most)?;
+        check_coordinates(&columns, most, n)?;
         let mut plan = Self {
             contract: contract.hash(),
             sql: query.hash(),
@@ -206,9 +220,11 @@ impl DpPlan {
             added,
             columns,
             private,
+            bytes_held: 0,
             hash: PlanHash([0; 32]),
         };
         plan.hash = plan.computed_hash();
+        plan.bytes_held = plan.counted_bytes();
         Ok(plan)
     }
 
@@ -230,6 +246,11 @@ impl DpPlan {
     /// The brands asked, in ascending order.
     pub fn participants(&self) -> &[ParticipantId] {
         &self.participants
+    }
+
+    /// The place of a brand among those asked.
+    pub(crate) fn place_of(&self, brand: ParticipantId) -> Option<usize> {
+        self.participants.iter().position(|asked| *asked == brand)
     }
 
     /// How many colluders the noise allows for.
@@ -320,6 +341,28 @@ impl DpPlan {
     /// groups the most there can be.
     pub fn coordinates(&self) -> usize {
         self.column_start(self.columns.len(), self.cells_at_most())
+    }
+
+    /// Memory that an attempt takes at a participant until it is over, in bytes: every opening, the own vector once
+    /// more, and the cells, counted for when they are there most often.
+    pub const fn bytes_held(&self) -> usize {
+        self.bytes_held
+    }
+
+    /// Forgets the cells, of an attempt that no answer comes of any more: what it was planned as stays, by its hash.
+    pub(crate) fn forget_cells(&mut self) {
+        self.cells = Vec::new();
+        self.bytes_held = 0;
+    }
+
+    fn counted_bytes(&self) -> usize {
+        let vectors = self.participants.len().saturating_add(1).saturating_mul(8);
+        let cells = self.cells.iter().fold(0usize, |sum, cell| {
+            cell.labels().iter().fold(sum.saturating_add(CELL_HELD_BYTES), |sum, label| {
+                sum.saturating_add(label.len()).saturating_add(LABEL_HELD_BYTES)
+            })
+        });
+        self.coordinates().saturating_mul(vectors).saturating_add(cells.saturating_mul(LABELS_HELD))
     }
 
     /// Where a column's coordinates begin when there are so many cells.
@@ -441,19 +484,32 @@ fn check_purpose(contract: &Contract, purpose: Purpose) -> Result<(), Refusal> {
 }
 
 fn check_cost(contract: &Contract, rho: PicoRho, quota: PicoRho) -> Result<(), Refusal> {
-    if rho > PicoRho::ZERO && rho <= quota {
+    let (least, usual) = (contract.rho_per_question_at_least(), contract.rho_per_question());
+    if rho >= least && rho <= quota {
         return Ok(());
     }
+    if rho < least {
+        return Err(Refusal::new(
+            RefusalCode::Cost,
+            [
+                format!("this costs {rho}; a question costs at least {least}"),
+                format!("该问题开销为 {rho}；每个问题的开销至少为 {least}"),
+            ],
+            [
+                format!("ask with {usual}: with less than a thousandth of it the answer is noise"),
+                format!("请以 {usual} 的开销提问：低于其千分之一时，答案只是噪声"),
+            ],
+        ));
+    }
     let (profile, brands) = (contract.profile().name(), contract.participants().len());
-    let usual = contract.rho_per_question();
     Err(Refusal::new(
         RefusalCode::Cost,
         [
             format!(
-                "this costs {rho}; in a year one of {brands} brands has {quota} for such questions under the profile {profile}"
+                "this costs {rho}; under the profile {profile} one of {brands} brands may spend {quota} on such a question"
             ),
             format!(
-                "该问题开销为 {rho}；在 {profile} 档位下，{brands} 个品牌中每个品牌一年的该类额度为 {quota}"
+                "该问题开销为 {rho}；在 {profile} 档位下，{brands} 个品牌中每个品牌的此类问题单次上限为 {quota}"
             ),
         ],
         [
@@ -467,10 +523,44 @@ fn check_cost(contract: &Contract, rho: PicoRho, quota: PicoRho) -> Result<(), R
     ))
 }
 
-fn check_coordinates(columns: &[NoisedColumn], cells: usize) -> Result<(), Refusal> {
+/// A question is answered in time by public facts alone, as far as the contract's bounds hold: whether a
+/// reading fails must not hang on one member's rows, multiplied.
+fn check_joins(
+    query: &BoundQuery,
+    tables: &[Table],
+    participants: &[ParticipantId],
+) -> Result<(), Refusal> {
+    let at = |brand: &ParticipantId| query.from.joined_rows(BoundsAt::brand(tables, *brand));
+    let rows = participants.iter().map(at).max().unwrap_or(u64::MAX);
+    if rows <= JOINED_ROWS_MAX {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        RefusalCode::TooComplex,
+        [
+            format!(
+                "by the contract's bounds this join makes up to {rows} rows of one member's; at most {JOINED_ROWS_MAX} are joined"
+            ),
+            format!(
+                "按契约的上界，该连接最多会为一位会员生成 {rows} 行；上限为 {JOINED_ROWS_MAX} 行"
+            ),
+        ],
+        [
+            "join fewer tables, or make few rows a member of them first, in subqueries grouped by the member",
+            "请减少连接的表，或先用按会员分组的子查询把每位会员的行数降下来",
+        ],
+    ))
+}
+
+fn check_coordinates(
+    columns: &[NoisedColumn],
+    cells: usize,
+    participants: usize,
+) -> Result<(), Refusal> {
+    let most = if participants == 1 { COORDINATES_ALONE_MAX } else { COORDINATES_MAX };
     let widths = columns.iter().map(|column| column.fill().width());
     let all = widths.fold(0usize, usize::saturating_add).saturating_mul(cells);
-    if all <= COORDINATES_MAX {
+    if all <= most {
         return Ok(());
     }
     Err(Refusal::new(
@@ -478,9 +568,9 @@ fn check_coordinates(columns: &[NoisedColumn], cells: usize) -> Result<(), Refus
         ["the question has too many noised values", "问题的加噪值过多"],
         [
             format!(
-                "use fewer cells: a quantile takes a histogram in each; {all} of {COORDINATES_MAX}"
+                "use fewer cells or columns: a quantile takes a histogram in each cell; {all} of {most}"
             ),
-            format!("请减少单元格：每个分位数都需要一张直方图；{all}，上限 {COORDINATES_MAX}"),
+            format!("请减少单元格或列：每个分位数在每个单元格都需要一张直方图；{all}，上限 {most}"),
         ],
     ))
 }

@@ -9,11 +9,12 @@ use minicbor::Encode;
 
 use super::{overflow, too_costly};
 use crate::exact::{self, Rational};
+use crate::ids::ParticipantId;
 use crate::mechanism::choice::{CHOSEN, Choice};
 use crate::sql::expr::Expr;
-use crate::sql::relation::Tables;
+use crate::sql::relation::{BoundsAt, Tables};
 use crate::sql::{Amount, BoundQuery, Measure, OutputOf, Refusal};
-use crate::units::PicoRho;
+use crate::units::{GridBound, PicoRho};
 
 /// Least standard deviation of one participant's noise, in scaled units.
 const SHARE_DEVIATION_MIN: u128 = 3;
@@ -113,10 +114,14 @@ pub struct NoisedColumn {
     unit: String,
     measure: u16,
     fill: Fill,
-    squared_bound: u128,
+    /// C^2 of each brand asked, in their order.
+    squared_bounds: Vec<u128>,
+    /// The square of the sum of all C.
+    squared_sensitivity: u128,
     scale: u64,
     rho: PicoRho,
-    scaled_squared_bound: u128,
+    /// The same in scaled units.
+    scaled_squared_bounds: Vec<u128>,
     share_deviation: Rational,
     choices: Vec<Choice>,
 }
@@ -133,8 +138,8 @@ struct Column {
 
 /// What bounds one member's vector of a column.
 struct MemberBound {
-    /// C^2.
-    squared: u128,
+    /// C^2 at each brand asked, in their order.
+    squared: Vec<u128>,
     unit: String,
     /// Whether a member's vector can exceed C at all, or be shrunk along with one that does.
     clips: bool,
@@ -142,8 +147,8 @@ struct MemberBound {
 
 /// Who adds noise: all participants, so that those who do not collude suffice.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Adders {
-    pub(super) participants: u128,
+pub(super) struct Adders<'a> {
+    pub(super) participants: &'a [ParticipantId],
     pub(super) honest: u128,
     pub(super) members_at_most: u64,
 }
@@ -153,14 +158,14 @@ pub(super) fn columns(
     query: &BoundQuery,
     tables: Tables<'_>,
     cells: usize,
-    adders: Adders,
+    adders: Adders<'_>,
     rho: PicoRho,
 ) -> Result<(Vec<Added>, Vec<NoisedColumn>), Refusal> {
     let mut added = Vec::new();
     let mut columns = Vec::new();
     for (index, measure) in (0u16..).zip(&query.measures) {
         let name = measure_name(query, index);
-        let of = Bounds { query, tables, cells, alone: adders.participants == 1 };
+        let of = Bounds { query, tables, cells, participants: adders.participants };
         for column in of.columns(&mut added, index, name, measure)? {
             columns.push(column);
         }
@@ -208,9 +213,11 @@ struct Bounds<'a> {
     query: &'a BoundQuery,
     tables: Tables<'a>,
     cells: usize,
-    /// Whether one brand answers alone.
-    alone: bool,
+    participants: &'a [ParticipantId],
 }
+
+/// C^2 at one brand, and whether a member's vector can exceed C there.
+type SquaredBound = (u128, bool);
 
 impl Bounds<'_> {
     fn columns(
@@ -228,7 +235,7 @@ impl Bounds<'_> {
             Measure::Rate(expr) => {
                 let yes = number_of(added, Added::Sum(expr.clone()));
                 let rows = number_of(added, Added::Count);
-                let bound = self.rows();
+                let bound = self.rows()?;
                 vec![Column {
                     name,
                     measure,
@@ -254,16 +261,20 @@ impl Bounds<'_> {
             }
             Measure::Histogram(bins) => {
                 let rows = number_of(added, Added::Count);
-                if self.alone {
+                // one brand answers alone
+                if self.participants.len() == 1 {
                     let quantiles = quantiles_of(self.query, measure);
                     let number = u8::try_from(quantiles.len()).map_err(|_| overflow())?;
                     let fill = Fill::Bins { rows, depth: bins.depth, quantiles: number };
-                    return Ok(vec![Column { name, measure, fill, bound: self.rows(), quantiles }]);
+                    let bound = self.rows()?;
+                    return Ok(vec![Column { name, measure, fill, bound, quantiles }]);
                 }
                 let fill = Fill::Tree { rows, depth: bins.depth };
                 // A row is counted once on each level; rows in one bin add up on all of them.
-                let MemberBound { squared, unit, clips } = self.rows();
-                let squared = squared.checked_mul(u128::from(bins.depth)).ok_or_else(overflow)?;
+                let MemberBound { squared, unit, clips } = self.rows()?;
+                let levels = u128::from(bins.depth);
+                let squared = squared.into_iter().map(|square| square.checked_mul(levels));
+                let squared = squared.collect::<Option<Vec<u128>>>().ok_or_else(overflow)?;
                 let bound = MemberBound { squared, unit, clips };
                 vec![Column { name, measure, fill, bound, quantiles: Vec::new() }]
             }
@@ -276,38 +287,79 @@ impl Bounds<'_> {
         amount: &Amount,
     ) -> Result<(Fill, MemberBound), Refusal> {
         Ok(match amount {
-            Amount::Rows => (Fill::Value(number_of(added, Added::Count)), self.rows()),
+            Amount::Rows => (Fill::Value(number_of(added, Added::Count)), self.rows()?),
             Amount::Members => {
-                let rows = self.query.from.rows(self.tables);
                 // One 0 or 1 a cell; a member with k rows is in k cells at most.
-                let reached = if rows.certain {
-                    u128::from(rows.most).min(self.cells as u128)
-                } else {
-                    self.cells as u128
-                };
+                let (squared, _) = self.at_each(&|bounds| {
+                    let rows = self.query.from.rows(bounds);
+                    let cells = self.cells as u128;
+                    let most = u128::from(rows.most);
+                    Ok((if rows.certain { most.min(cells) } else { cells }, false))
+                })?;
                 let unit = "memberships".to_owned();
-                let bound = MemberBound { squared: reached, unit, clips: false };
+                let bound = MemberBound { squared, unit, clips: false };
                 (Fill::Presence(number_of(added, Added::Count)), bound)
             }
-            Amount::Sum(expr) => {
-                let bound = self.query.from.sum_bound(expr, self.tables).ok_or_else(overflow)?;
-                let squared = bound.most.checked_mul(bound.most).ok_or_else(overflow)?;
-                // A sum that no member moves costs nothing to bound by 1, and noise needs some.
-                let squared = squared.max(1);
-                let unit = bound.unit.unwrap_or_else(|| self.rows().unit);
-                let fill = Fill::Value(number_of(added, Added::Sum(expr.clone())));
-                (fill, MemberBound { squared, unit, clips: !bound.certain })
-            }
+            Amount::Sum(expr) => self.sum(added, expr, None)?,
+            Amount::SumWithin(expr, within) => self.sum(added, expr, Some(*within))?,
         })
     }
 
-    fn rows(&self) -> MemberBound {
-        let rows = self.query.from.rows(self.tables);
-        let one_each = rows.certain && rows.most == 1;
-        let unit = if one_each { "memberships" } else { "rows" };
-        let most = u128::from(rows.most);
-        let squared = most.saturating_mul(most).max(1);
-        MemberBound { squared, unit: unit.to_owned(), clips: !rows.certain }
+    /// A sum, by the contract's bound or by a lesser one that the question names.
+    fn sum(
+        &self,
+        added: &mut Vec<Added>,
+        expr: &Expr,
+        within: Option<GridBound>,
+    ) -> Result<(Fill, MemberBound), Refusal> {
+        let (squared, clips) = self.at_each(&|bounds| {
+            let bound = self.query.from.sum_bound(expr, bounds).ok_or_else(overflow)?;
+            let within = within.map(|within| u128::from(within.get()));
+            let most = within.map_or(bound.most, |within| bound.most.min(within));
+            let squared = most.checked_mul(most).ok_or_else(overflow)?;
+            // A sum that no member moves costs nothing to bound by 1, and noise needs some.
+            Ok((squared.max(1), !bound.certain || most < bound.most))
+        })?;
+        let unit = self.query.from.unit(expr, self.tables).ok_or_else(overflow)?;
+        let unit = unit.unwrap_or_else(|| self.unit_of_rows().to_owned());
+        let fill = Fill::Value(number_of(added, Added::Sum(expr.clone())));
+        Ok((fill, MemberBound { squared, unit, clips }))
+    }
+
+    fn rows(&self) -> Result<MemberBound, Refusal> {
+        let (squared, clips) = self.at_each(&|bounds| {
+            let rows = self.query.from.rows(bounds);
+            let most = u128::from(rows.most);
+            Ok((most.saturating_mul(most).max(1), !rows.certain))
+        })?;
+        Ok(MemberBound { squared, unit: self.unit_of_rows().to_owned(), clips })
+    }
+
+    /// What a member's rows are called. One row a member is so by the question alone, at every brand.
+    fn unit_of_rows(&self) -> &'static str {
+        let rows = self.query.from.rows(BoundsAt::others(self.tables));
+        if rows.certain && rows.most == 1 { "memberships" } else { "rows" }
+    }
+
+    /// A bound at each brand asked, in their order, and whether a member's vector can exceed it at any. It is worked
+    /// out once for all brands that have no bound of their own.
+    fn at_each(
+        &self,
+        of: &dyn Fn(BoundsAt<'_>) -> Result<SquaredBound, Refusal>,
+    ) -> Result<(Vec<u128>, bool), Refusal> {
+        let mut others: Option<SquaredBound> = None;
+        let (mut squares, mut clips) = (Vec::with_capacity(self.participants.len()), false);
+        for brand in self.participants {
+            let own = self.tables.iter().any(|table| table.has_own_bounds(*brand));
+            let (square, exceeds) = match others {
+                _ if own => of(BoundsAt::brand(self.tables, *brand))?,
+                Some(known) => known,
+                None => *others.insert(of(BoundsAt::others(self.tables))?),
+            };
+            squares.push(square);
+            clips |= exceeds;
+        }
+        Ok((squares, clips))
     }
 }
 
@@ -321,13 +373,14 @@ fn number_of(added: &mut Vec<Added>, wanted: Added) -> u16 {
 }
 
 impl NoisedColumn {
-    fn new(column: Column, adders: Adders, rho: PicoRho) -> Result<Self, Refusal> {
+    fn new(column: Column, adders: Adders<'_>, rho: PicoRho) -> Result<Self, Refusal> {
         let Column { name, measure, fill, bound, quantiles } = column;
-        let MemberBound { squared: squared_bound, unit, clips } = bound;
-        let n = adders.participants;
-        let sensitivity =
-            n.checked_mul(n).and_then(|n| n.checked_mul(squared_bound)).ok_or_else(overflow)?;
-        let share = exact::gaussian_variance(sensitivity, rho)
+        let MemberBound { squared: squared_bounds, unit, clips } = bound;
+        let squared_sensitivity =
+            exact::squared_sum_of_roots(&squared_bounds).ok_or_else(overflow)?;
+        // vectors are cut finely enough where they are cut most
+        let least = squared_bounds.iter().copied().min().unwrap_or(0);
+        let share = exact::gaussian_variance(squared_sensitivity, rho)
             .and_then(|variance| exact::divided(&variance, adders.honest))
             .ok_or_else(too_costly)?;
         let enough = |scale: u64| {
@@ -336,19 +389,21 @@ impl NoisedColumn {
                 || exact::times(&share, square)
                     >= exact::integer(SHARE_DEVIATION_MIN.saturating_mul(SHARE_DEVIATION_MIN));
             let resolution = CLIP_RESOLUTION.saturating_mul(CLIP_RESOLUTION);
-            wide && (!clips || squared_bound.saturating_mul(square) >= resolution)
+            wide && (!clips || least.saturating_mul(square) >= resolution)
         };
         let mut scale = 1u64;
         while !enough(scale) {
             scale = scale.checked_mul(2).filter(|s| *s <= SCALE_MAX).ok_or_else(too_costly)?;
         }
         let square = u128::from(scale).saturating_mul(u128::from(scale));
-        let scaled_squared_bound = squared_bound.checked_mul(square).ok_or_else(overflow)?;
+        let scaled = squared_bounds.iter().map(|bound| bound.checked_mul(square));
+        let scaled_squared_bounds: Vec<u128> =
+            scaled.collect::<Option<_>>().ok_or_else(overflow)?;
         let mut share_deviation = exact::square_root_rounded_up(&exact::times(&share, square));
         let mut choices = Vec::with_capacity(quantiles.len());
         let part = rho.divided(quantiles.len()).unwrap_or(PicoRho::ZERO);
         for permille in quantiles {
-            let bound = ceiling_root(scaled_squared_bound);
+            let bound = ceiling_root(largest(&scaled_squared_bounds));
             let choice = Choice::new(permille, bound, part).ok_or_else(too_costly)?;
             // what is chosen has no such noise: this is the mean error of a rank, the last quantile's
             share_deviation = choice.rank_error().ok_or_else(overflow)?;
@@ -359,21 +414,23 @@ impl NoisedColumn {
             unit,
             measure,
             fill,
-            squared_bound,
+            squared_bounds,
+            squared_sensitivity,
             scale,
             rho,
-            scaled_squared_bound,
+            scaled_squared_bounds,
             share_deviation,
             choices,
         })
     }
 
-    /// n M C scale + 12 standard deviations of each of n shares < 2^63, from public caps alone.
-    fn prove_no_overflow(&self, adders: Adders) -> Result<(), Refusal> {
-        let n = adders.participants;
-        let norm = ceiling_root(self.scaled_squared_bound);
+    /// M scale (the sum of all C) + 12 standard deviations of each of n shares < 2^63, from public caps alone.
+    fn prove_no_overflow(&self, adders: Adders<'_>) -> Result<(), Refusal> {
+        let n = adders.participants.len() as u128;
+        let mut norms = self.scaled_squared_bounds.iter().map(|bound| ceiling_root(*bound));
         let members = u128::from(adders.members_at_most);
-        let values = n.checked_mul(members).and_then(|m| m.checked_mul(norm));
+        let norm = norms.try_fold(0u128, u128::checked_add);
+        let values = norm.and_then(|norm| norm.checked_mul(members));
         let noise = exact::ceiling(&self.share_deviation)
             .and_then(|s| s.checked_mul(TAIL_DEVIATIONS))
             .and_then(|s| s.checked_mul(n));
@@ -404,9 +461,25 @@ impl NoisedColumn {
         self.fill
     }
 
-    /// C^2, the squared L2 bound of one member's contribution at one brand, in `unit`.
-    pub const fn squared_bound(&self) -> u128 {
-        self.squared_bound
+    /// C^2, the squared L2 bound of one member's contribution at one brand, in `unit`: the largest of those asked.
+    pub fn squared_bound(&self) -> u128 {
+        largest(&self.squared_bounds)
+    }
+
+    /// C^2 at each brand asked, in the order of the plan's participants.
+    pub fn squared_bounds(&self) -> &[u128] {
+        &self.squared_bounds
+    }
+
+    /// The square of how far one person, with an account at each brand asked, moves the sum of all: of the sum
+    /// of all C, rounded up to a whole number.
+    pub const fn squared_sensitivity(&self) -> u128 {
+        self.squared_sensitivity
+    }
+
+    /// Whether all brands asked have the same bound.
+    pub(crate) fn one_bound_for_all(&self) -> bool {
+        self.squared_bounds.iter().all(|bound| Some(bound) == self.squared_bounds.first())
     }
 
     /// Values are multiplied by this before they are clipped, noised and added.
@@ -419,9 +492,22 @@ impl NoisedColumn {
         self.rho
     }
 
-    /// C^2 in scaled units.
-    pub const fn scaled_squared_bound(&self) -> u128 {
-        self.scaled_squared_bound
+    /// C^2 in scaled units: the largest of the brands asked.
+    pub fn scaled_squared_bound(&self) -> u128 {
+        largest(&self.scaled_squared_bounds)
+    }
+
+    /// The same of the brand at this place among those asked; of a brand that is not asked 0, so that nothing counts.
+    pub(crate) fn scaled_squared_bound_at(&self, place: usize) -> u128 {
+        self.scaled_squared_bounds.get(place).copied().unwrap_or(0)
+    }
+
+    /// What so many members of the brand at this place, each within the bound, can make a coordinate of at most, in
+    /// scaled units. Of the contract's cap on members it fits: that is proved.
+    pub(crate) fn most_of(&self, place: usize, members: u64) -> i64 {
+        let norm = ceiling_root(self.scaled_squared_bound_at(place));
+        let most = norm.saturating_mul(u128::from(members));
+        i64::try_from(most).unwrap_or(i64::MAX)
     }
 
     /// The quantiles that are chosen from it; none for a column of sums.
@@ -442,13 +528,24 @@ impl NoisedColumn {
             name: &self.name,
             measure: self.measure,
             fill: self.fill,
-            squared_bound: self.squared_bound.to_be_bytes(),
+            squared_bound: self.squared_bound().to_be_bytes(),
             scale: self.scale,
             rho: self.rho,
             deviation_numerator,
             deviation_denominator,
+            bounds: (!self.one_bound_for_all())
+                .then(|| self.squared_bounds.iter().map(|bound| halves(*bound)).collect()),
         }
     }
+}
+
+/// The upper and the lower 64 bits.
+fn halves(number: u128) -> [u64; 2] {
+    [number.checked_shr(u64::BITS).unwrap_or(0) as u64, number as u64]
+}
+
+fn largest(bounds: &[u128]) -> u128 {
+    bounds.iter().copied().max().unwrap_or(0)
 }
 
 #[derive(Encode)]
@@ -473,6 +570,17 @@ pub(super) struct HashedColumn<'a> {
     #[n(7)]
     #[cbor(with = "minicbor::bytes")]
     deviation_denominator: Vec<u8>,
+    /// C^2 of each brand asked, by its halves, where they are not all the same: else the encoding is as ever.
+    #[n(8)]
+    bounds: Option<Vec<[u64; 2]>>,
+}
+
+#[cfg(test)]
+impl HashedColumn<'_> {
+    /// The brands' bounds as they are hashed.
+    pub(super) fn bounds(&self) -> Option<Vec<[u64; 2]>> {
+        self.bounds.clone()
+    }
 }
 
 fn ceiling_root(square: u128) -> u128 {

@@ -9,11 +9,8 @@ use std::cmp::Ordering;
 use serde::Serialize;
 
 use crate::mechanism::choice::CHOSEN;
-use crate::plan::{DpPlan, QUANTILE_95, interval_half_width, noise_deviation};
+use crate::plan::{DpPlan, NOISY_FROM, QUANTILE_95, interval_half_width, noise_deviation};
 use crate::sql::{BoundQuery, Condition, Measure, OutputOf};
-
-/// Half width of an interval beyond which a value is called noisy, as a part of the value.
-const NOISY_FROM: f64 = 0.5;
 
 /// One cell of a release.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,19 +38,32 @@ pub struct NoisedValue {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Quality {
-    /// The interval is narrower than the value itself.
+    /// The interval reaches 14.5 % of the value or less to either side: a median error of at most 5 %, as of the
+    /// smallest cell of a plan.
     Usable,
-    /// The noise is as large as what it hides: do not rely on it.
+    /// The interval is wider: half of such values are off by more than 5 % by noise alone.
     Noisy,
     /// A quotient whose denominator may be zero, or a quantile of nothing: no interval holds it.
     Insufficient,
 }
 
+impl Quality {
+    /// Of a value with this 95 % interval.
+    #[must_use]
+    pub fn of(value: f64, low: f64, high: f64) -> Self {
+        if !(low.is_finite() && high.is_finite()) {
+            Self::Insufficient
+        } else if (high - low) / 2.0 > NOISY_FROM * value.abs() {
+            Self::Noisy
+        } else {
+            Self::Usable
+        }
+    }
+}
+
 impl NoisedValue {
     fn new(value: f64, low: f64, high: f64) -> Self {
-        let noisy = (high - low) / 2.0 > NOISY_FROM * value.abs();
-        let quality = if noisy { Quality::Noisy } else { Quality::Usable };
-        Self { value, low, high, quality }
+        Self { value, low, high, quality: Quality::of(value, low, high) }
     }
 
     const fn insufficient(value: f64) -> Self {

@@ -270,7 +270,7 @@ mod tests {
 
     fn release(of: usize, members: u16) -> LocalRelease {
         let plan = DpPlan::local(&sample_contract(), brand(of), &question(BY_BRAND)).unwrap();
-        let mut collector = Collector::new(&plan);
+        let mut collector = Collector::new(&plan, plan.participants()[0]);
         for member in 0..members {
             collector.push(Some(&member.to_be_bytes()), 0, &[Some(1)]).unwrap();
         }
@@ -330,7 +330,7 @@ mod tests {
         let other = question("SELECT count(distinct member) FROM purchases");
         let other = DpPlan::local(&sample_contract(), brand(2), &other).unwrap();
         let attempt = |charge: LocalCharge, noise_of: &DpPlan| {
-            let vector = Collector::new(&plan).finish().unwrap();
+            let vector = Collector::new(&plan, plan.participants()[0]).finish().unwrap();
             let noise =
                 NoiseShare::draw(noise_of, &mut OpendpNoise::from_system_entropy()).unwrap();
             let charge = certified_local(charge);
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn the_audit_finds_local_charges_above_the_quota_and_unpaid_releases() {
-        use crate::accounting::{AuditEntry, Kept, Rule, audit};
+        use crate::accounting::{AuditEntry, InForce, Kept, Rule, audit};
         let contract = sample_contract();
         let plan = DpPlan::local(&contract, brand(2), &question(BY_BRAND)).unwrap();
         let released = |query: u8| {
@@ -393,8 +393,10 @@ mod tests {
                 .zip(entries)
                 .map(|(index, entry)| Logged::of(&entry, index, brand(2)))
                 .collect();
-            let entries = logged.iter().map(|entry| AuditEntry { entry, year: CalendarYear(year) });
-            audit(&contract, entries, &Kept::default()).1.iter().map(|f| f.rule).collect()
+            let (year, under) = (CalendarYear(year), Some(contract.hash()));
+            let entries = logged.iter().map(|entry| AuditEntry { entry, year, under });
+            let contracts = [InForce::always(&contract)];
+            audit(&contracts, entries, &Kept::default()).1.iter().map(|f| f.rule).collect()
         };
         assert_eq!(findings(vec![charged(1), released(1)], 2026), Vec::<Rule>::new());
         assert_eq!(findings(vec![released(1), charged(1)], 2026), [Rule::ReleaseWithoutCharge]);

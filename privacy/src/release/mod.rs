@@ -242,7 +242,8 @@ impl Release {
                 return Err(ReleaseError::Opening(*participant));
             }
         }
-        let vectors = openings.iter().map(|(from, (vector, _))| (*from, vector.clone())).collect();
+        let vectors: BTreeMap<ParticipantId, &MaskedVector> =
+            openings.iter().map(|(from, (vector, _))| (*from, vector)).collect();
         let values = masked_sum::sum(set, plan.coordinates(), &vectors)?;
         // a charge that pays for the plan is of the plan's cost
         let stable = Stable::new(charge.id(), plan, set_hash, public_labels(plan), values);

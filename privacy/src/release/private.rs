@@ -2,7 +2,11 @@
 //!
 //! A group is shown when its noised count of members reaches the plan's threshold
 //! ([`threshold`](crate::mechanism::threshold)), and only then is anything of it in a release: its name, its
-//! place, its values. Noise was drawn for as many groups as there can be before the data was read.
+//! place, its values. Every group there is has noise of its own, also beyond the contract's cap on groups: that cap
+//! is for the release alone. Of more groups that reach the threshold, those with the largest noised counts
+//! are shown, of equals those of the lesser names. That is decided from what would have been shown without a
+//! cap, so it is post-processing and costs nothing; to leave groups out before the noise, or to fail, would let
+//! one member's own group put another one out, or be seen, with certainty.
 
 use minicbor::{Decode, Encode};
 
@@ -31,19 +35,31 @@ pub(super) fn noised(
     noise: &NoiseShare,
 ) -> Result<Noised, ReleaseError> {
     let names = vector.groups();
+    let most = plan.cells_at_most();
+    let more = names.len().saturating_sub(most);
     let summed = Figures { plan, cells: names.len(), values: vector.values() };
-    let drawn = Figures { plan, cells: plan.cells_at_most(), values: noise.values() };
+    let drawn = Figures { plan, cells: most, values: noise.values() };
+    let beyond = Figures { plan, cells: more, values: noise.beyond() };
     let sum = |column: usize, group: usize, within: usize| {
-        let noise = drawn.at(column, group, within).ok_or(ReleaseError::Plan)?;
+        let noise = match group.checked_sub(most) {
+            None => drawn.at(column, group, within),
+            Some(group) => beyond.at(column, group, within),
+        };
+        let noise = noise.ok_or(ReleaseError::Plan)?;
         let value = summed.at(column, group, within).ok_or(ReleaseError::Plan)?;
         value.checked_add(noise).ok_or(ReleaseError::Plan)
     };
-    let mut shown = Vec::new();
+    let mut reached = Vec::new();
     for group in 0..names.len() {
-        if reaches(private, sum(usize::from(private.column), group, 0)?) {
-            shown.push(group);
+        let count = sum(usize::from(private.column), group, 0)?;
+        if reaches(private, count) {
+            reached.push((group, count));
         }
     }
+    // names are in order
+    reached.sort_by_key(|(group, count)| (core::cmp::Reverse(*count), *group));
+    let mut shown: Vec<usize> = reached.into_iter().take(most).map(|(group, _)| group).collect();
+    shown.sort_unstable();
     let mut values = Vec::new();
     for (column, planned) in plan.columns().iter().enumerate() {
         for group in &shown {

@@ -26,9 +26,10 @@ pub(crate) enum Argument<'a> {
 }
 
 /// Functions that look at many rows.
-const AGGREGATES: [&str; 9] = [
+const AGGREGATES: [&str; 10] = [
     "count",
     "sum",
+    "sum_within",
     "avg",
     "min",
     "max",
@@ -65,8 +66,8 @@ impl<'a> Call<'a> {
         let name = single_name(name).unwrap_or_default();
         if over.is_some() {
             let hint = [
-                "windows compare members; rank or number rows after noise, or group by the member in a subquery",
-                "窗口函数会跨会员比较；请在加噪后排序，或在子查询中按会员分组",
+                "windows are not supported, over the rows of one member either; group by the member in a subquery, or rank the noised answer",
+                "不支持窗口函数，同一会员的行之内亦然；请在子查询中按会员分组，或对加噪结果排序",
             ];
             return Err(unsupported("a window function", "窗口函数", hint));
         }
@@ -114,7 +115,7 @@ impl<'a> Call<'a> {
 }
 
 pub(crate) fn unknown_function(name: &str) -> Refusal {
-    const KNOWN: &str = "count, sum, avg, median, quantile, percentile_cont, half_year, \
+    const KNOWN: &str = "count, sum, sum_within, avg, median, quantile, percentile_cont, half_year, \
                          date_trunc, extract, coalesce, least, greatest, abs";
     Refusal::new(
         RefusalCode::Unknown,

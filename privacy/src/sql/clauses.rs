@@ -106,8 +106,8 @@ fn bare_select(select: &Select) -> Result<&Select, Refusal> {
     } = select;
     if !named_window.is_empty() || qualify.is_some() {
         let hint = [
-            "windows compare members and cannot be bounded",
-            "窗口函数会跨会员比较，无法限定单个会员的贡献",
+            "windows are not supported, over the rows of one member either; group by the member in a subquery",
+            "不支持窗口函数，同一会员的行之内亦然；请在子查询中按会员分组",
         ];
         return Err(unsupported("a window", "窗口函数", hint));
     }

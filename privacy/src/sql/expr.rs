@@ -250,6 +250,9 @@ impl Range {
 /// Ranges of a relation's columns.
 pub(crate) type Ranges<'a> = &'a dyn Fn(u16) -> Range;
 
+/// How many steps each column of a relation takes.
+pub(crate) type Weights<'a> = &'a dyn Fn(u16) -> u64;
+
 impl Expr {
     /// Where the value lies when the columns lie in `columns`. Saturates far outside
     /// [`MAGNITUDE_MAX`].
@@ -319,6 +322,30 @@ impl Expr {
                 all.reduce(Range::union).unwrap_or(Range::only(i128::from(*otherwise)))
             }
         }
+    }
+
+    /// How many steps it takes to work out where the value lies, when a column takes so many: a column of a
+    /// subquery is worked out anew wherever it is named.
+    pub(crate) fn weight(&self, columns: Weights<'_>) -> u64 {
+        let of = match self {
+            Self::Column(column) => return columns(*column),
+            Self::Literal(_) => 0,
+            Self::Bucket { column, .. } | Self::Extract { column, .. } => columns(*column),
+            Self::Case { branches, otherwise } => branches
+                .iter()
+                .map(|(condition, value)| {
+                    condition.weight(columns).saturating_add(value.weight(columns))
+                })
+                .fold(otherwise.weight(columns), u64::saturating_add),
+            Self::Arithmetic { left, right, .. } => {
+                left.weight(columns).saturating_add(right.weight(columns))
+            }
+            Self::Extreme { of, .. } => {
+                of.iter().map(|part| part.weight(columns)).fold(0, u64::saturating_add)
+            }
+            Self::Lookup { of, .. } => of.weight(columns),
+        };
+        of.saturating_add(1)
     }
 
     /// Calls `visit` with every column read.
@@ -452,6 +479,22 @@ impl Comparison {
 }
 
 impl Predicate {
+    /// How many steps it takes to decide, when a column takes so many.
+    pub(crate) fn weight(&self, columns: Weights<'_>) -> u64 {
+        let of = match self {
+            Self::And(all) | Self::Or(all) => {
+                all.iter().map(|part| part.weight(columns)).fold(0, u64::saturating_add)
+            }
+            Self::Not(inner) => inner.weight(columns),
+            Self::Text { of, .. } => of.weight(columns),
+            Self::Date { column, .. } => columns(*column),
+            Self::Integer { left, right, .. } => {
+                left.weight(columns).saturating_add(right.weight(columns))
+            }
+        };
+        of.saturating_add(1)
+    }
+
     /// Whether a row whose columns lie in these ranges passes: `Some` when that decides it.
     pub(crate) fn decided(&self, columns: Ranges<'_>) -> Option<bool> {
         match self {

@@ -14,7 +14,7 @@ use super::clauses::{Clauses, plain_select};
 use super::condition::bind_condition;
 use super::expr::{Expr, Predicate, Range};
 use super::refusal::{too_complex, unsupported};
-use super::relation::{Computed, MemberQuery, Relation, World};
+use super::relation::{Computed, MemberQuery, Relation, World, weight_in};
 use super::scalar::{bind_number, bind_scalar};
 use super::scope::{Binder, Kind, Named, Names, Scope, Typed, folded, name_parts};
 use super::{Refusal, RefusalCode, SUBQUERY_COLUMNS_MAX};
@@ -313,5 +313,13 @@ impl Names for After<'_, '_, '_> {
             having: None,
         };
         expr.range(&|column| query.range(column, tables, &World::new()))
+    }
+
+    fn weight(&self, expr: &Expr) -> u64 {
+        let columns = self.columns.borrow();
+        let of = |computed: &Computed| computed.expr().map_or(0, |expr| self.scope.weight(expr));
+        let weights: Vec<u64> =
+            columns.iter().map(|column| of(&column.computed).saturating_add(1)).collect();
+        expr.weight(&|column| weight_in(&weights, column))
     }
 }

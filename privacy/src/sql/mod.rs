@@ -12,11 +12,13 @@
 //! other than one quotient, windows within one member, days compared with days.
 
 mod after;
+mod bound_choice;
 mod call;
 mod clauses;
 mod condition;
 pub(crate) mod expr;
 mod member;
+mod nesting;
 mod query;
 mod refusal;
 pub(crate) mod relation;
@@ -28,6 +30,8 @@ use sqlparser::ast::{Query, Spanned, Statement, With};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::{Parser, ParserError};
 
+pub use bound_choice::{BOUND_PERMILLE, BoundChoice};
+pub use nesting::{CALLS_MAX, calls_nested};
 pub use query::BoundQuery;
 pub(crate) use query::{Amount, Bins, Condition, Key, Measure, Output, OutputOf, PrivateKey};
 pub use refusal::{Bilingual, Position, Refusal, RefusalCode};
@@ -47,6 +51,8 @@ pub const KEY_POINTS_MAX: i128 = 1_001;
 pub const AGGREGATES_MAX: usize = 4;
 /// Most comparisons of a question, list elements counted.
 pub const COMPARISONS_MAX: usize = 256;
+/// Most steps to work out one expression, with what it names of subqueries.
+pub const WEIGHT_MAX: u64 = 4_096;
 /// Most tables and subqueries of a question, each use counted.
 pub const RELATIONS_MAX: usize = 8;
 /// Most columns of a subquery.
@@ -84,6 +90,9 @@ fn named_parts(with: &With) -> Result<Vec<(String, &Query)>, Refusal> {
 fn parse(sql: &str) -> Result<Query, Refusal> {
     if sql.len() > SQL_MAX_BYTES {
         return Err(too_complex("bytes of SQL", "SQL 字节数", SQL_MAX_BYTES));
+    }
+    if calls_nested(sql) > CALLS_MAX {
+        return Err(too_complex("function calls inside one another", "函数嵌套", CALLS_MAX));
     }
     let mut statements = Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(DEPTH_MAX)

@@ -5,12 +5,16 @@
 //! computed from the noised values afterwards. It is normalised: two texts that mean the same bind
 //! to the same value and the same hash. Deliberately knows no rows.
 
+use std::collections::BTreeSet;
+
 use minicbor::Encode;
 
 use super::expr::{Comparison, Expr, Predicate};
 use super::relation::Relation;
+use crate::contract::{Contract, Table};
 use crate::hash;
 use crate::ids::SqlHash;
+use crate::units::GridBound;
 
 /// A question over one owned relation.
 #[derive(Clone, Debug, PartialEq, Eq, Encode)]
@@ -95,6 +99,10 @@ pub enum Amount {
     #[n(2)]
     #[cbor(array)]
     Sum(#[n(0)] Expr),
+    /// `sum_within(expression, C)`: the same where a member's sums are bounded by C, or by the contract if that is less.
+    #[n(3)]
+    #[cbor(array)]
+    SumWithin(#[n(0)] Expr, #[n(1)] GridBound),
 }
 
 /// What is measured.
@@ -244,6 +252,15 @@ impl BoundQuery {
         self.shown_keys().count()
     }
 
+    /// The contract's tables that are read, each once.
+    pub fn tables<'c>(&self, contract: &'c Contract) -> impl Iterator<Item = &'c Table> {
+        let mut used = BTreeSet::new();
+        self.from.tables_used(&mut |table| {
+            used.insert(table);
+        });
+        used.into_iter().filter_map(move |table| contract.tables().get(usize::from(table)))
+    }
+
     /// Whether every brand answers for itself: `brand` is among the group keys.
     pub const fn is_by_brand(&self) -> bool {
         self.by_brand
@@ -309,8 +326,9 @@ impl Measure {
 
 impl Amount {
     fn columns(&self, visit: &mut dyn FnMut(u16)) {
-        if let Self::Sum(expr) = self {
-            expr.columns(visit);
+        match self {
+            Self::Rows | Self::Members => {}
+            Self::Sum(expr) | Self::SumWithin(expr, _) => expr.columns(visit),
         }
     }
 }

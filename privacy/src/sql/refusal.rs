@@ -23,7 +23,7 @@ pub enum RefusalCode {
     OutsideDomain,
     /// A sum without a declared bound.
     Unbounded,
-    /// A cell that fewer than three brands could carry.
+    /// A cell that fewer than three brands could carry, or a number that fewer than three tell.
     TooFewCarriers,
     /// Too many cells.
     TooManyCells,

@@ -15,6 +15,7 @@ use minicbor::Encode;
 
 use super::expr::{Expr, Operator, Predicate, Range};
 use crate::contract::{Domain, Table};
+use crate::ids::ParticipantId;
 use crate::units::GridBound;
 
 /// A member's rows are counted, and added up, as if there were at most this many.
@@ -124,6 +125,36 @@ pub(crate) struct SumBound {
 /// The tables of the contract.
 pub(crate) type Tables<'c> = &'c [Table];
 
+/// The tables of the contract with the bounds on a member's contribution that hold somewhere. Everything else that is
+/// public of them (columns, ranges, values) is the same at every brand, and so are the cells of a question.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BoundsAt<'c> {
+    tables: Tables<'c>,
+    brand: Option<ParticipantId>,
+}
+
+impl<'c> BoundsAt<'c> {
+    /// At one brand: its own where it has some.
+    pub(crate) const fn brand(tables: Tables<'c>, brand: ParticipantId) -> Self {
+        Self { tables, brand: Some(brand) }
+    }
+
+    /// At brands that have none of their own.
+    pub(crate) const fn others(tables: Tables<'c>) -> Self {
+        Self { tables, brand: None }
+    }
+
+    fn rows_bound(self, table: u16) -> Option<GridBound> {
+        let table = self.tables.get(usize::from(table))?;
+        Some(self.brand.map_or_else(|| table.rows_bound(), |brand| table.rows_bound_at(brand)))
+    }
+
+    fn bound(self, table: u16, column: u16) -> Option<GridBound> {
+        let column = self.tables.get(usize::from(table))?.columns().get(usize::from(column))?;
+        self.brand.map_or_else(|| column.bound(), |brand| column.bound_at(brand))
+    }
+}
+
 impl Relation {
     /// The source of a column and the column's index in it.
     fn locate(&self, column: u16, tables: Tables<'_>) -> Option<(usize, u16)> {
@@ -188,9 +219,39 @@ impl Relation {
         })
     }
 
+    /// How many steps it takes to work out where a value of each column lies.
+    pub(crate) fn weights(&self, tables: Tables<'_>) -> Vec<u64> {
+        let mut all = Vec::new();
+        for source in &self.sources {
+            match source {
+                Source::Table { .. } => {
+                    all.extend(core::iter::repeat_n(1, usize::from(source.width(tables))));
+                }
+                Source::Members(query) => all.extend(query.weights(tables)),
+            }
+        }
+        all
+    }
+
+    /// How many steps [`Self::possible`] takes.
+    pub(crate) fn work(&self, tables: Tables<'_>) -> u64 {
+        self.sources.iter().fold(1, |sum, source| match source {
+            Source::Table { .. } => sum,
+            Source::Members(query) => {
+                let of = |filter: &Option<Predicate>, weights: &[u64]| {
+                    filter.as_ref().map_or(0, |it| it.weight(&|column| weight_in(weights, column)))
+                };
+                let filter = of(&query.filter, &query.from.weights(tables));
+                let having = of(&query.having, &query.weights(tables));
+                let inner = query.from.work(tables);
+                sum.saturating_add(inner).saturating_add(filter).saturating_add(having)
+            }
+        })
+    }
+
     /// How many rows a member has.
-    pub(crate) fn rows(&self, tables: Tables<'_>) -> Rows {
-        self.sources.iter().map(|source| source.rows(tables)).fold(
+    pub(crate) fn rows(&self, bounds: BoundsAt<'_>) -> Rows {
+        self.sources.iter().map(|source| source.rows(bounds)).fold(
             Rows { most: 1, certain: true },
             |all, one| Rows {
                 most: all.most.saturating_mul(one.most),
@@ -199,10 +260,21 @@ impl Relation {
         )
     }
 
+    /// The most rows that a join makes of one member's, here or in a subquery, by the tables' declared
+    /// bounds; 0 where nothing is joined.
+    pub(crate) fn joined_rows(&self, bounds: BoundsAt<'_>) -> u64 {
+        let own = if self.sources.len() > 1 { self.rows(bounds).most } else { 0 };
+        self.sources.iter().fold(own, |most, source| match source {
+            Source::Table { .. } => most,
+            Source::Members(query) => most.max(query.from.joined_rows(bounds)),
+        })
+    }
+
     /// What bounds a member's sums of an expression; `None` when the contract lets nobody sum a
     /// column in it. The better of two: what it is made of, and its range for every row.
-    pub(crate) fn sum_bound(&self, expr: &Expr, tables: Tables<'_>) -> Option<SumBound> {
-        let rows = self.rows(tables);
+    pub(crate) fn sum_bound(&self, expr: &Expr, bounds: BoundsAt<'_>) -> Option<SumBound> {
+        let tables = bounds.tables;
+        let rows = self.rows(bounds);
         let (least, greatest) = self.range(expr, tables, &World::new()).integers()?;
         let largest = least.unsigned_abs().max(greatest.unsigned_abs());
         let unit = self.unit(expr, tables)?;
@@ -211,34 +283,34 @@ impl Relation {
             certain: rows.certain,
             unit: unit.clone(),
         };
-        match self.composed(expr, tables) {
+        match self.composed(expr, bounds) {
             Some(most) if most < by_range.most => Some(SumBound { most, certain: false, unit }),
             _ => Some(by_range),
         }
     }
 
     /// The bound by what the expression is made of; `None` when that says nothing.
-    fn composed(&self, expr: &Expr, tables: Tables<'_>) -> Option<u128> {
-        let rows = u128::from(self.rows(tables).most);
+    fn composed(&self, expr: &Expr, bounds: BoundsAt<'_>) -> Option<u128> {
+        let rows = u128::from(self.rows(bounds).most);
         match expr {
             Expr::Column(column) => {
-                let (index, local) = self.locate(*column, tables)?;
-                let own = self.sources.get(index)?.sum_bound(local, tables)?;
+                let (index, local) = self.locate(*column, bounds.tables)?;
+                let own = self.sources.get(index)?.sum_bound(local, bounds)?;
                 let others = self.sources.iter().enumerate().filter(|(at, _)| *at != index);
                 Some(others.fold(own, |bound, (_, source)| {
-                    bound.saturating_mul(u128::from(source.rows(tables).most))
+                    bound.saturating_mul(u128::from(source.rows(bounds).most))
                 }))
             }
             Expr::Literal(value) => Some(u128::from(value.unsigned_abs()).saturating_mul(rows)),
             Expr::Arithmetic { op: Operator::Multiply, left, right } => match (&**left, &**right) {
                 (Expr::Literal(factor), other) | (other, Expr::Literal(factor)) => {
                     let factor = u128::from(factor.unsigned_abs());
-                    Some(self.composed(other, tables)?.saturating_mul(factor))
+                    Some(self.composed(other, bounds)?.saturating_mul(factor))
                 }
                 _ => None,
             },
             Expr::Arithmetic { left, right, .. } => {
-                Some(self.composed(left, tables)?.saturating_add(self.composed(right, tables)?))
+                Some(self.composed(left, bounds)?.saturating_add(self.composed(right, bounds)?))
             }
             Expr::Case { branches, otherwise } => {
                 let mut sum = 0u128;
@@ -249,7 +321,7 @@ impl Relation {
                         Expr::Literal(value) => {
                             largest_literal = largest_literal.max(value.unsigned_abs());
                         }
-                        other => sum = sum.saturating_add(self.composed(other, tables)?),
+                        other => sum = sum.saturating_add(self.composed(other, bounds)?),
                     }
                 }
                 Some(sum.saturating_add(u128::from(largest_literal).saturating_mul(rows)))
@@ -350,32 +422,26 @@ impl Source {
         }
     }
 
-    pub(crate) fn rows(&self, tables: Tables<'_>) -> Rows {
+    pub(crate) fn rows(&self, bounds: BoundsAt<'_>) -> Rows {
         match self {
             Self::Table { table, .. } => Rows {
-                most: tables
-                    .get(usize::from(*table))
-                    .map_or(u64::MAX, |table| table.rows_bound().get()),
+                most: bounds.rows_bound(*table).map_or(u64::MAX, GridBound::get),
                 certain: false,
             },
-            Self::Members(query) => query.rows(tables),
+            Self::Members(query) => query.rows(bounds),
         }
     }
 
-    fn sum_bound(&self, column: u16, tables: Tables<'_>) -> Option<u128> {
+    fn sum_bound(&self, column: u16, bounds: BoundsAt<'_>) -> Option<u128> {
         match self {
             Self::Table { table, .. } => {
-                match tables.get(usize::from(*table))?.columns().get(usize::from(column))?.domain()
-                {
-                    Domain::Integer { bound: Some(bound), .. } => Some(u128::from(bound.get())),
-                    _ => None,
-                }
+                bounds.bound(*table, column).map(|bound| u128::from(bound.get()))
             }
             Self::Members(query) => match query.columns.get(usize::from(column))? {
                 Computed::Row(expr) | Computed::Sum(expr) => {
-                    query.from.sum_bound(expr, tables).map(|bound| bound.most)
+                    query.from.sum_bound(expr, bounds).map(|bound| bound.most)
                 }
-                Computed::Count => Some(u128::from(query.from.rows(tables).most)),
+                Computed::Count => Some(u128::from(query.from.rows(bounds).most)),
                 Computed::Distinct(_) | Computed::Least(_) | Computed::Greatest(_) => None,
             },
         }
@@ -437,8 +503,16 @@ impl MemberQuery {
         }
     }
 
-    fn rows(&self, tables: Tables<'_>) -> Rows {
-        let inner = self.from.rows(tables);
+    fn weights(&self, tables: Tables<'_>) -> Vec<u64> {
+        let inner = self.from.weights(tables);
+        let of = |computed: &Computed| {
+            computed.expr().map_or(0, |expr| expr.weight(&|column| weight_in(&inner, column)))
+        };
+        self.columns.iter().map(|computed| of(computed).saturating_add(1)).collect()
+    }
+
+    fn rows(&self, bounds: BoundsAt<'_>) -> Rows {
+        let inner = self.from.rows(bounds);
         if !self.grouped {
             return inner;
         }
@@ -447,7 +521,7 @@ impl MemberQuery {
             _ => None,
         });
         let groups = keys.fold(1u64, |groups, key| {
-            let values = match self.from.range(key, tables, &World::new()) {
+            let values = match self.from.range(key, bounds.tables, &World::new()) {
                 Range::Integers(least, greatest) => greatest.saturating_sub(least),
                 Range::Days(..) => i128::MAX,
             };
@@ -491,6 +565,11 @@ impl Computed {
     pub(crate) const fn aggregates(&self) -> bool {
         !matches!(self, Self::Row(_))
     }
+}
+
+/// A column's weight among those of its relation.
+pub(crate) fn weight_in(weights: &[u64], column: u16) -> u64 {
+    weights.get(usize::from(column)).copied().unwrap_or(1)
 }
 
 fn table_range(table: &Table, column: u16) -> Range {

@@ -12,7 +12,7 @@ use super::condition::{bind_condition, compare};
 use super::expr::{Comparison, Expr, MAGNITUDE_MAX, Operator, Part, Predicate};
 use super::refusal::unsupported;
 use super::scope::{Kind, Names, Typed};
-use super::{Refusal, RefusalCode};
+use super::{Refusal, RefusalCode, WEIGHT_MAX};
 use crate::civil::{Bucket, CivilDate};
 
 /// Binds an expression on one row.
@@ -67,7 +67,25 @@ pub(crate) fn bind_scalar(names: &dyn Names, expr: &Sql) -> Result<Typed, Refusa
             Err(unsupported("this expression", "该表达式", hint))
         }
     };
-    bound.map_err(|refusal| refusal.at(expr.span()))
+    bound.and_then(|bound| light(names, bound)).map_err(|refusal| refusal.at(expr.span()))
+}
+
+/// Refuses what would take long to plan: a question is looked at before anybody is known to pay for it.
+fn light(names: &dyn Names, bound: Typed) -> Result<Typed, Refusal> {
+    if names.weight(&bound.expr) <= WEIGHT_MAX {
+        return Ok(bound);
+    }
+    Err(Refusal::new(
+        RefusalCode::TooComplex,
+        [
+            format!("this expression takes more than {WEIGHT_MAX} steps to work out"),
+            format!("计算该表达式所需步骤超过 {WEIGHT_MAX} 步"),
+        ],
+        [
+            "name a subquery's computed columns less often, and nest abs(..) less",
+            "请减少对子查询计算列的引用次数，并减少 abs(..) 的嵌套",
+        ],
+    ))
 }
 
 /// Values that are not public are grouped by, and nothing else.

@@ -12,7 +12,7 @@ use sqlparser::ast::{
 use super::expr::{Expr, Predicate, Range};
 use super::member::{Subquery, bind_subquery};
 use super::refusal::{too_complex, unsupported};
-use super::relation::{Relation, Source, World};
+use super::relation::{Relation, Source, World, weight_in};
 use super::{COMPARISONS_MAX, RELATIONS_MAX, Refusal, RefusalCode};
 use crate::civil::CivilDate;
 use crate::contract::{Column, Contract, Domain, OTHER, PublicTable};
@@ -97,6 +97,8 @@ pub(crate) trait Names {
     fn resolve(&self, expr: &Sql) -> Option<Result<Typed, Refusal>>;
     /// Where a bound expression's value lies.
     fn range(&self, expr: &Expr) -> Range;
+    /// How many steps it takes to work that out.
+    fn weight(&self, expr: &Expr) -> u64;
 }
 
 struct Field {
@@ -114,6 +116,8 @@ pub(crate) struct Scope<'b, 'c> {
     fields: Vec<Field>,
     /// Qualifier and name of each source's owner column.
     owners: Vec<(String, String)>,
+    /// Of the relation's columns.
+    weights: Vec<u64>,
 }
 
 impl Names for Scope<'_, '_> {
@@ -128,6 +132,10 @@ impl Names for Scope<'_, '_> {
 
     fn range(&self, expr: &Expr) -> Range {
         self.relation.range(expr, self.binder.contract.tables(), &World::new())
+    }
+
+    fn weight(&self, expr: &Expr) -> u64 {
+        expr.weight(&|column| weight_in(&self.weights, column))
     }
 }
 
@@ -151,6 +159,7 @@ impl<'b, 'c> Scope<'b, 'c> {
             joined: Vec::new(),
             fields: Vec::new(),
             owners: Vec::new(),
+            weights: Vec::new(),
         };
         match scope.factor(named, &from.relation)? {
             Factor::Owned(owned) => scope.add(*owned)?,
@@ -245,6 +254,7 @@ impl<'b, 'c> Scope<'b, 'c> {
             self.fields.push(Field { qualifier: qualifier.clone(), name, typed });
         }
         self.relation.sources.push(source);
+        self.weights = self.relation.weights(tables);
         self.owners.push((qualifier, owner));
         Ok(())
     }
@@ -415,6 +425,14 @@ impl<'b, 'c> Scope<'b, 'c> {
     /// The first source's owner column, as it can be named.
     pub(crate) fn owner(&self) -> &str {
         self.owners.first().map_or("member", |(_, owner)| owner)
+    }
+
+    /// The same with the name of its source, as it can be named where several have such a column.
+    pub(crate) fn qualified_owner(&self) -> String {
+        self.owners.first().map_or_else(
+            || "member".to_owned(),
+            |(qualifier, owner)| format!("{qualifier}.{owner}"),
+        )
     }
 
     fn column(&self, parts: &[Ident]) -> Result<Typed, Refusal> {

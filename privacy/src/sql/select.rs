@@ -13,9 +13,11 @@ use super::expr::{Expr, Operator};
 use super::member::{ordinal, row_filter};
 use super::query::{Amount, Bins, BoundQuery, Key, Measure, Output, OutputOf, PrivateKey};
 use super::refusal::{too_complex, unsupported};
+use super::relation::{BoundsAt, SumBound};
 use super::scalar::{bind_number, bind_scalar};
 use super::scope::{Binder, Kind, Named, Names, Scope, Typed, folded, name_parts};
 use super::{AGGREGATES_MAX, KEY_POINTS_MAX, KEYS_MAX, Refusal, RefusalCode};
+use crate::units::GridBound;
 
 /// Longest output name in bytes.
 const NAME_MAX_BYTES: usize = 63;
@@ -312,13 +314,13 @@ impl Question<'_, '_, '_> {
                 let message = ["this count has no bound", "该计数没有界"].map(str::to_owned);
                 Err(Refusal::new(RefusalCode::Unsupported, message, hint))
             }
-            ("sum", false, [Argument::Expr(expr)]) => {
-                let bound = match bind_scalar(self.scope, expr)? {
-                    Typed { expr, kind: Kind::Number } => expr,
-                    _ => return Err(unbounded()),
-                };
-                self.bounded(&bound)?;
-                Ok(Amount::Sum(bound))
+            ("sum", false, [Argument::Expr(expr)]) => Ok(Amount::Sum(self.summed(expr)?)),
+            ("sum_within", false, [Argument::Expr(expr), Argument::Expr(bound)]) => {
+                let expr = self.summed(expr)?;
+                let grid = super::scalar::integer_literal(bound)
+                    .and_then(|number| u64::try_from(number).ok())
+                    .and_then(GridBound::new);
+                Ok(Amount::SumWithin(expr, grid.ok_or_else(|| off_grid().at(bound.span()))?))
             }
             ("min" | "max", _, _) => {
                 let hint = [
@@ -331,10 +333,33 @@ impl Question<'_, '_, '_> {
         }
     }
 
+    /// What can be summed.
+    fn summed(&self, expr: &Sql) -> Result<Expr, Refusal> {
+        let Typed { expr, kind: Kind::Number } = bind_scalar(self.scope, expr)? else {
+            return Err(unbounded());
+        };
+        self.bounded(&expr)?;
+        Ok(expr)
+    }
+
     /// Refuses to sum what the contract has no bound for.
-    fn bounded(&self, expr: &Expr) -> Result<super::relation::SumBound, Refusal> {
+    fn bounded(&self, expr: &Expr) -> Result<SumBound, Refusal> {
         let tables = self.scope.binder().contract.tables();
-        self.scope.relation.sum_bound(expr, tables).ok_or_else(unbounded)
+        // whether there is a bound does not hang on the brand, nor does how a question is understood
+        self.scope.relation.sum_bound(expr, BoundsAt::others(tables)).ok_or_else(unbounded)
+    }
+
+    /// The largest bound of an expression at any brand: bins are the same for all of them.
+    fn widest(&self, expr: &Expr, others: u128) -> u128 {
+        let contract = self.scope.binder().contract;
+        let tables = contract.tables();
+        let own = |brand| tables.iter().any(|table| table.has_own_bounds(brand));
+        let brands = contract.participants().iter().copied().filter(|brand| own(*brand));
+        let bounds = brands.filter_map(|brand| {
+            let at = BoundsAt::brand(tables, brand);
+            self.scope.relation.sum_bound(expr, at).map(|bound| bound.most)
+        });
+        bounds.fold(others, u128::max)
     }
 
     /// `avg(e)`. A 0-or-1 expression is a rate. Otherwise the numerator is e less a public middle,
@@ -364,8 +389,8 @@ impl Question<'_, '_, '_> {
         let expr = bind_number(self.scope, expr)?;
         let bound = self.bounded(&expr)?;
         let (least, greatest) = self.scope.range(&expr).integers().unwrap_or((0, 0));
-        // what a member's sums are bounded by is where its values lie too
-        let most = i128::try_from(bound.most).unwrap_or(i128::MAX);
+        // what a member's sums are bounded by, where that is most, is where its values lie too
+        let most = i128::try_from(self.widest(&expr, bound.most)).unwrap_or(i128::MAX);
         let (least, greatest) = (least.max(most.saturating_neg()), greatest.min(most));
         let span = greatest.saturating_sub(least).saturating_add(1);
         let leaves = 1i128 << HISTOGRAM_DEPTH;
@@ -503,6 +528,17 @@ fn permille(expr: &Sql) -> Result<u16, Refusal> {
     })
 }
 
+fn off_grid() -> Refusal {
+    Refusal::new(
+        RefusalCode::OutsideDomain,
+        ["this is no bound", "该值不是上界"],
+        [
+            "give a bound of 1, 2 or 5 times a power of ten, as a whole number",
+            "请给出 1、2 或 5 乘以 10 的幂的整数上界",
+        ],
+    )
+}
+
 fn wrong_part() -> Refusal {
     let hint = [
         "divide count(*), count(distinct ..) or sum(..) by one of them",
@@ -533,7 +569,7 @@ fn unbounded() -> Refusal {
 }
 
 /// The name SQL users expect: a column's own, a function's, with its column where it has one.
-fn default_name(expr: &Sql) -> String {
+pub(super) fn default_name(expr: &Sql) -> String {
     match unwrapped(expr) {
         Sql::Function(function) => {
             let name = super::scope::single_name(&function.name).unwrap_or_default();

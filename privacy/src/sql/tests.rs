@@ -196,6 +196,26 @@ fn trap_4_what_compares_members_is_refused() {
     }
 }
 
+/// A window over the rows of one member compares nobody with anybody: it is refused as what is not supported.
+#[test]
+fn a_window_over_one_members_rows_is_refused_in_words_that_are_so() {
+    for sql in [
+        "SELECT count(*) FROM (SELECT member, row_number() OVER (PARTITION BY member ORDER BY purchased_on) AS n \
+         FROM purchases) x WHERE n = 1",
+        "SELECT count(*) FROM purchases WINDOW w AS (PARTITION BY member)",
+    ] {
+        let refusal = refused(sql);
+        let (said, hint) = (refusal.message(), refusal.hint());
+        assert_eq!(refusal.code(), RefusalCode::Unsupported, "{sql}");
+        assert!(
+            hint.en.contains("windows are not supported") && hint.zh.contains("不支持窗口函数")
+        );
+        assert!(hint.en.contains("group by the member in a subquery"), "{}", hint.en);
+        let says = format!("{} {}", said.en, hint.en);
+        assert!(!says.contains("compare"), "{says}");
+    }
+}
+
 #[test]
 fn the_supported_surface_binds() {
     for sql in [
@@ -235,4 +255,35 @@ fn subqueries_nest_as_deep_as_the_limits_allow() {
                  c AS (SELECT x.member FROM b x JOIN b y ON x.member = y.member) \
                  SELECT count(*) FROM c x JOIN c y ON x.member = y.member";
     assert_eq!(refused(twice).code(), RefusalCode::TooComplex);
+}
+
+/// The parser's time doubles with each function call inside another: they are counted before it sees them.
+#[test]
+fn calls_inside_one_another_are_counted_before_the_text_is_parsed() {
+    let nested = |open: &str, close: &str, levels: usize| {
+        format!(
+            "SELECT sum({}amount_fen{}) FROM purchases",
+            open.repeat(levels),
+            close.repeat(levels)
+        )
+    };
+    for (open, close) in
+        [("abs(", ")"), ("least(1, ", ")"), ("abs /* ( */ (", ")"), ("\"abs\"((", "))")]
+    {
+        let refusal = refused(&nested(open, close, 23));
+        assert_eq!(refusal.code(), RefusalCode::TooComplex, "{refusal}");
+        assert!(refusal.to_string().contains("calls inside one another"), "{refusal}");
+        assert_eq!(calls_nested(&nested(open, close, 23)), 24);
+    }
+    assert!(bind(&sample_contract(), &nested("abs(", ")", CALLS_MAX - 1)).is_ok());
+    // brackets alone, conditions and subqueries are no calls, and texts have none
+    for (sql, calls) in [
+        ("SELECT count(*) FROM ((((((((((p)))))))))) WHERE a IN (((1))) AND (NOT (b OR (c)))", 1),
+        ("SELECT sum(a) FROM (SELECT b FROM (SELECT least(c, abs(d)) b FROM e) f) g", 2),
+        ("SELECT 'abs(abs(abs(' || abs(1), abs(2)", 1),
+        ("abs(abs(", 2),
+        ("'", 0),
+    ] {
+        assert_eq!(calls_nested(sql), calls, "{sql}");
+    }
 }

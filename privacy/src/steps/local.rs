@@ -13,7 +13,7 @@ use super::entry::{
 };
 use super::message::{Message, Opening, Proposal};
 use super::record::{Begun, Record};
-use super::{Clock, Effect, Progress, VOID_GRACE_MILLIS};
+use super::{Clock, Effect, Progress, RESENT_BYTES_A_MILLI, VOID_GRACE_MILLIS, WANT_AFTER_MILLIS};
 use crate::accounting::{CertifiedCharge, Facts};
 use crate::ids::{ParticipantId, SetHash, SnapshotId, VectorHash};
 use crate::masked_sum::{MaskedVector, MaskingSecret};
@@ -36,6 +36,14 @@ pub(super) struct Local {
     pub(super) failed: bool,
     pub(super) openings: BTreeMap<ParticipantId, (MaskedVector, [u8; 32])>,
     pub(super) release: Option<Release>,
+    /// Since when openings are due here, in this process.
+    waits_since: Option<UtcMillis>,
+    /// How often others were asked for openings that did not come.
+    asked: usize,
+    /// When an opening (second) was last given to one who lacks it (first).
+    pub(super) attached: BTreeMap<(ParticipantId, ParticipantId), UtcMillis>,
+    /// The opening is not sent again before: what is long is still on its way.
+    opening_again: UtcMillis,
     /// Emitted in this process.
     emitted: BTreeSet<Emitted>,
 }
@@ -80,6 +88,10 @@ impl Local {
             failed: false,
             openings: BTreeMap::new(),
             release: None,
+            waits_since: None,
+            asked: 0,
+            attached: BTreeMap::new(),
+            opening_again: UtcMillis(0),
             emitted: BTreeSet::new(),
         }
     }
@@ -98,6 +110,24 @@ impl Local {
             Record::NotOpened(_) => self.not_opened = true,
             Record::Failed(_) => self.failed = true,
         }
+        if self.not_opened || self.failed {
+            self.let_go();
+        }
+    }
+
+    /// Whether no answer will be made of it here: it has ended, or this participant never opens; `expired` says that no
+    /// hash counts any more.
+    pub(super) fn is_over(&self, expired: bool) -> bool {
+        self.is_forgotten() || self.not_opened || self.failed || (expired && self.drawn.is_none())
+    }
+
+    /// Lets go of all that is as large as the answer: of one that is over.
+    pub(super) fn let_go(&mut self) {
+        self.openings.clear();
+        self.release = None;
+        if self.plan.bytes_held() > 0 {
+            Arc::make_mut(&mut self.plan).forget_cells();
+        }
     }
 
     /// Keeps the one vector of this attempt.
@@ -110,6 +140,13 @@ impl Local {
     ) {
         let hash = vector.commitment(me, set, &nonce);
         self.drawn = Some(Vector { set, vector, nonce, hash });
+    }
+
+    /// How long an opening of this attempt may be on its way, in milliseconds.
+    fn arrives_in(&self) -> u64 {
+        let bytes = self.plan.coordinates().saturating_mul(8);
+        let millis = bytes.checked_div(RESENT_BYTES_A_MILLI).unwrap_or(0);
+        u64::try_from(millis).unwrap_or(u64::MAX)
     }
 
     /// Whether nothing more is expected of this attempt and its records may be gone.
@@ -218,9 +255,12 @@ impl Step<'_> {
             && !self.local.failed
             && !self.local.not_opened
             && !self.facts.commits.contains_key(&self.me)
-            && self.facts.not_opened.is_empty();
+            && self.facts.not_opened.is_empty()
+            // not even by a clock that was put back
+            && self.local.plan.bytes_held() > 0;
         if fresh
             && self.clock.now <= reserve.expires_at
+            && self.clock.year == reserve.year
             && self.facts.set().is_some_and(|set| self.is_mine(&set))
         {
             self.local.read_started = true;
@@ -275,6 +315,30 @@ impl Step<'_> {
 
     /// Step 4, and 6 and 7 after it.
     fn open(&mut self, reserve: &Reserve, charge: &CertifiedCharge) {
+        // nothing is due any more, and it was let go of
+        if self.local.is_forgotten() {
+            return;
+        }
+        let Some(drawn) = &self.local.drawn else { return };
+        let openings = &mut self.local.openings;
+        openings.entry(self.me).or_insert_with(|| (drawn.vector.clone(), drawn.nonce));
+        if !self.local.opened {
+            self.local.opened = true;
+            self.effects.push(Effect::Persist(Record::Opened(self.id)));
+        }
+        let first = self.local.emitted.insert(Emitted::Opening);
+        if first || (self.resend && self.clock.now >= self.local.opening_again) {
+            self.send_opening(reserve);
+        }
+        self.release(charge);
+        self.want(reserve, charge);
+        if !self.has_released() && self.clock.now > reserve.open_by {
+            self.accuse(reserve);
+        }
+    }
+
+    /// Sends the own vector to everyone who has not logged the answer, and lets it arrive before it is sent again.
+    fn send_opening(&mut self, reserve: &Reserve) {
         let Some(drawn) = &self.local.drawn else { return };
         let opening = Opening {
             id: self.id,
@@ -282,23 +346,36 @@ impl Step<'_> {
             vector: drawn.vector.to_bytes(),
             nonce: drawn.nonce,
         };
-        self.local.openings.insert(self.me, (drawn.vector.clone(), drawn.nonce));
-        if !self.local.opened {
-            self.local.opened = true;
-            self.effects.push(Effect::Persist(Record::Opened(self.id)));
+        self.local.opening_again = self.clock.now.plus(self.local.arrives_in());
+        let waiting = reserve.participants.iter().filter(|participant| {
+            **participant != self.me && !self.facts.releases.contains_key(participant)
+        });
+        self.effects.extend(
+            waiting.map(|to| Effect::Send { to: *to, message: Message::Opening(opening.clone()) }),
+        );
+    }
+
+    /// Step 4, where an opening does not come from whose it is: it is asked of the others, of one after the other,
+    /// by the hash that its maker's log names it by. Who has it was sent it, and so is everybody to have it.
+    fn want(&mut self, reserve: &Reserve, charge: &CertifiedCharge) {
+        let since = *self.local.waits_since.get_or_insert(self.clock.now);
+        let patience = WANT_AFTER_MILLIS.saturating_add(self.local.arrives_in());
+        let waited = self.clock.now >= since.plus(patience);
+        if self.has_released() || !self.resend || !waited {
+            return;
         }
-        if self.local.emitted.insert(Emitted::Opening) || self.resend {
-            let waiting = reserve.participants.iter().filter(|participant| {
-                **participant != self.me && !self.facts.releases.contains_key(participant)
-            });
-            self.effects.extend(
-                waiting
-                    .map(|to| Effect::Send { to: *to, message: Message::Opening(opening.clone()) }),
-            );
-        }
-        self.release(charge);
-        if !self.has_released() && self.clock.now > reserve.open_by {
-            self.accuse(reserve);
+        self.local.asked = self.local.asked.wrapping_add(1);
+        for (of, commit) in charge.commits() {
+            if self.local.openings.contains_key(of) {
+                continue;
+            }
+            let others = reserve.participants.iter().copied();
+            let others: Vec<ParticipantId> =
+                others.filter(|other| other != of && *other != self.me).collect();
+            let number = self.local.asked.checked_rem(others.len());
+            let Some(to) = number.and_then(|number| others.get(number)).copied() else { continue };
+            let message = Message::Wanted(self.id, commit.vector);
+            self.effects.push(Effect::Send { to, message });
         }
     }
 

@@ -7,12 +7,11 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 use super::entry::{AttemptId, CodecError, decoded, encoded};
-use crate::ids::SetHash;
-use crate::plan::{CELLS_MAX, QuerySpec};
-use crate::sql::AGGREGATES_MAX;
+use crate::ids::{ParticipantId, SetHash, VectorHash};
+use crate::plan::{COORDINATES_MAX, QuerySpec};
 
 /// Longest encoded message: a full vector and its frame.
-pub const MESSAGE_MAX_BYTES: usize = CELLS_MAX * AGGREGATES_MAX * 8 + 4_096;
+pub const MESSAGE_MAX_BYTES: usize = COORDINATES_MAX * 8 + 4_096;
 
 /// A message between participants of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -29,6 +28,15 @@ pub enum Message {
     #[n(2)]
     #[cbor(array)]
     Opening(#[n(0)] Opening),
+    /// Step 4, to one who may have it: an opening that this participant lacks, by the hash that its maker's log names
+    /// it by.
+    #[n(3)]
+    #[cbor(array)]
+    Wanted(#[n(0)] AttemptId, #[n(1)] VectorHash),
+    /// The answer: whose opening it is, and the opening.
+    #[n(4)]
+    #[cbor(array)]
+    Attached(#[n(0)] ParticipantId, #[n(1)] Opening),
 }
 
 /// What is asked.
@@ -68,7 +76,8 @@ pub struct Opening {
 #[cbor(index_only)]
 #[serde(rename_all = "snake_case")]
 pub enum DeclineReason {
-    /// It arrives at another plan than the one reserved: contracts or versions differ.
+    /// It arrives at another plan than the one reserved, or keeps nothing of what the plan reads: contracts or versions
+    /// differ.
     #[n(0)]
     Plan,
     /// The proposer's account does not cover it, too many of its reservations are open, or this
@@ -84,6 +93,9 @@ pub enum DeclineReason {
     /// One of those asked did not open in an earlier question and has not been readmitted.
     #[n(4)]
     Suspended,
+    /// Questions under way hold as much memory there as they may.
+    #[n(5)]
+    Busy,
 }
 
 impl Message {
@@ -91,8 +103,8 @@ impl Message {
     pub const fn id(&self) -> AttemptId {
         match self {
             Self::Proposal(proposal) => proposal.id,
-            Self::Declined(id, _) => *id,
-            Self::Opening(opening) => opening.id,
+            Self::Declined(id, _) | Self::Wanted(id, _) => *id,
+            Self::Opening(opening) | Self::Attached(_, opening) => opening.id,
         }
     }
 

@@ -10,15 +10,20 @@
 //! 2. **Reserve**: the proposer's `Reserve`, then everybody's `Participate`, certified before the
 //!    expiry. With the last one the set is fixed.
 //! 3. **Commit**: noise, then reading, then y_i on disk, then its hash certified.
-//! 4. **Open**: with all hashes certified, y_i is sent to everyone.
+//! 4. **Open**: with all hashes certified, y_i is sent to everyone. Whoever lacks one asks the others for it by its
+//!    certified hash: a brand that opens to some alone, or is gone after it, keeps nobody from the answer.
 //! 5. A missing hash voids the attempt: whoever committed certifies `NotOpened` and never opens;
 //!    the proposer takes its quota back once nobody can open.
 //! 6. A missing opening is certified as evidence; the charge stands, and the brand is suspended
 //!    ([`accounting`](crate::accounting)) until [`CleanRoom::readmit`] at a quorum of the others.
 //! 7. **Release**: the openings are added; every participant logs the release's hash.
 //!
-//! Not here yet: reuse of a release for the same plan, set and snapshot, attachments for large
-//! openings, standing joint questions.
+//! **Memory.** An attempt holds what its plan says ([`DpPlan::bytes_held`]), all attempts together no more than
+//! [`HELD_MAX_BYTES`]; one that is over keeps hashes alone. An opening is one message
+//! ([`MESSAGE_MAX_BYTES`]), sent again only after it had time to arrive.
+//!
+//! Not here yet: reuse of a release for the same plan, set and snapshot, openings in parts, standing
+//! joint questions.
 
 mod entry;
 mod local;
@@ -42,7 +47,7 @@ pub use room::{
     CleanRoom, MessageError, ProposeError, ProposeRequest, ReadmitError, RestoreError, StepError,
 };
 
-use crate::ids::ParticipantId;
+use crate::ids::{ParticipantId, VectorHash};
 use crate::plan::{DpPlan, QuerySpec};
 use crate::release::Release;
 use crate::units::{CalendarYear, UtcMillis};
@@ -50,6 +55,16 @@ use crate::units::{CalendarYear, UtcMillis};
 /// How long after the expiry a participant waits for a late log before it declares an attempt
 /// void, in milliseconds. Logs certified past the expiry end the wait at once.
 pub const VOID_GRACE_MILLIS: u64 = 30_000;
+/// How long openings are due before they are asked of others than their makers, in milliseconds.
+pub const WANT_AFTER_MILLIS: u64 = 5_000;
+/// How long nobody is given the same opening again, in milliseconds.
+pub const ATTACH_AFTER_MILLIS: u64 = 2_000;
+/// How many bytes of an opening a participant lets arrive at another in a millisecond before it sends it again: one of
+/// the largest waits for thirteen seconds, one of a few cells for the next tick.
+pub const RESENT_BYTES_A_MILLI: usize = 128;
+/// Most bytes that the attempts under way may hold at a participant ([`DpPlan::bytes_held`]). Beyond it proposes
+/// nothing, and turns down what others propose, until one has ended.
+pub const HELD_MAX_BYTES: usize = if cfg!(test) { 64 << 20 } else { 512 << 20 };
 /// Longest time from a reservation's block to its expiry, in milliseconds.
 pub const LIFETIME_MAX_MILLIS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -75,6 +90,16 @@ pub enum Effect {
         to: ParticipantId,
         /// What.
         message: Message,
+    },
+    /// Send an opening that is no longer in memory from what was kept of the attempt ([`CleanRoom::evidence`]), if that
+    /// has it: [`Evidence::attached`](crate::accounting::Evidence::attached).
+    Give {
+        /// To whom.
+        to: ParticipantId,
+        /// The attempt.
+        id: AttemptId,
+        /// Which opening.
+        vector: VectorHash,
     },
     /// Decide, by local policy, whether to take part: [`CleanRoom::accept`] or
     /// [`CleanRoom::decline`].

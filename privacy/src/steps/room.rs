@@ -1,20 +1,21 @@
 //! One participant's clean room: all attempts it knows of.
 
 use core::fmt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::entry::{AttemptId, CertifiedEntry, CleanRoomEntry, CodecError, Readmit, Reserve};
 use super::local::{Local, Step};
 use super::message::{DeclineReason, Message, Opening, Proposal};
 use super::record::{Begun, Drawn, Record};
-use super::{Clock, Effect, LIFETIME_MAX_MILLIS, Progress};
+use super::{ATTACH_AFTER_MILLIS, Clock, Effect, HELD_MAX_BYTES, LIFETIME_MAX_MILLIS, Progress};
 use crate::accounting::{
-    EntryError, Facts, Ledger, OPEN_RESERVATIONS_MAX, OverBudget, remaining, total,
+    EntryError, Evidence, Facts, InForce, Ledger, OPEN_RESERVATIONS_MAX, OverBudget, remaining,
+    total,
 };
 use crate::bounded::BoundedVector;
 use crate::contract::Contract;
-use crate::ids::{Attempt, ParticipantId, QueryId, SnapshotId};
+use crate::ids::{Attempt, ParticipantId, QueryId, SnapshotId, VectorHash};
 use crate::masked_sum::{self, MaskError, MaskedVector, MaskingSecret};
 use crate::mechanism::NoiseShare;
 use crate::plan::{DpPlan, QuerySpec};
@@ -73,6 +74,16 @@ pub enum ProposeError {
     /// A lifetime that is zero or too long.
     #[error("lifetime and opening time are 1 to {LIFETIME_MAX_MILLIS} ms")]
     Lifetime,
+    /// There is no memory for it beside what is under way.
+    #[error(
+        "questions under way hold {held} bytes here; with {asked} more it would be over {HELD_MAX_BYTES}"
+    )]
+    Busy {
+        /// What they hold.
+        held: usize,
+        /// What this one would.
+        asked: usize,
+    },
 }
 
 /// Why a brand is not readmitted.
@@ -145,8 +156,9 @@ pub struct CleanRoom {
     locals: BTreeMap<AttemptId, Local>,
     /// Proposals without a decision yet.
     proposals: BTreeMap<AttemptId, Pending>,
-    /// Attempts this participant will have no part in.
-    declined: BTreeSet<AttemptId>,
+    /// Attempts this participant will have no part in, each until its reservation has expired: then it is too late for
+    /// it anyway.
+    declined: BTreeMap<AttemptId, UtcMillis>,
 }
 
 /// Redacted: attempts hold keys, questions and masked vectors.
@@ -177,7 +189,7 @@ impl CleanRoom {
             heads: BTreeMap::new(),
             locals: BTreeMap::new(),
             proposals: BTreeMap::new(),
-            declined: BTreeSet::new(),
+            declined: BTreeMap::new(),
         }
     }
 
@@ -209,11 +221,22 @@ impl CleanRoom {
         Ok(room)
     }
 
+    /// Takes note of a contract of before, whose promise for the year holds on: after [`Self::restore`] of each
+    /// that there was, and with [`Self::follow`] of the one that ends.
+    pub fn was_under(&mut self, former: InForce<'_>) {
+        self.ledger.was_under(former);
+    }
+
     /// Goes by another contract from now on. Attempts planned under the one before cannot go on here, nor
     /// begin again; their charges stand.
     pub fn follow(&mut self, contract: Contract) {
         if contract.hash() != self.contract.hash() {
-            self.declined.extend(std::mem::take(&mut self.locals).into_keys());
+            for (id, local) in std::mem::take(&mut self.locals) {
+                let reserve = self.ledger.facts(&id).and_then(Facts::reserve);
+                if let Some(reserve) = reserve.or(local.reserve.as_ref()) {
+                    self.declined.insert(id, reserve.expires_at);
+                }
+            }
             self.proposals.clear();
         }
         self.contract = contract;
@@ -271,6 +294,10 @@ impl CleanRoom {
             let (brand, year) = (self.me, reserve.year);
             return Err(OverBudget::Failure { brand, year, left, asked }.into());
         }
+        let (held, asked) = (self.bytes_held(), plan.bytes_held());
+        if held.saturating_add(asked) > HELD_MAX_BYTES {
+            return Err(ProposeError::Busy { held, asked });
+        }
         let begun = Begun {
             id,
             spec: request.spec,
@@ -282,6 +309,12 @@ impl CleanRoom {
         self.locals.insert(id, Local::new(begun, plan));
         effects.extend(self.advance(id, clock, false));
         Ok(effects)
+    }
+
+    /// What the attempts under way hold, those of which nothing comes any more left out.
+    fn bytes_held(&self) -> usize {
+        let plans = self.locals.values().map(|local| local.plan.bytes_held());
+        plans.fold(0, usize::saturating_add)
     }
 
     fn suspended_among(&self, brands: &[ParticipantId]) -> Option<ParticipantId> {
@@ -316,8 +349,8 @@ impl CleanRoom {
         if effects.is_empty() { Err(ReadmitError::Agreed) } else { Ok(effects) }
     }
 
-    /// Own reservations on their way into the log.
-    fn uncertified(&self, now: UtcMillis) -> impl Iterator<Item = &Reserve> {
+    /// Own reservations on their way into the log, as long as anything may come of them.
+    pub fn uncertified(&self, now: UtcMillis) -> impl Iterator<Item = &Reserve> {
         self.locals
             .iter()
             .filter(|(id, _)| self.ledger.facts(id).is_none_or(|facts| facts.reserve().is_none()))
@@ -355,11 +388,22 @@ impl CleanRoom {
             // One with a reservation and no plan yet is still to be declined.
             clock.now <= until || (reserve.is_some() && pending.plan.is_none())
         });
+        self.declined.retain(|_, until| clock.now <= *until);
         self.locals.retain(|id, local| {
-            let over =
-                ledger.facts(id).and_then(Facts::reserve).is_some_and(|r| clock.now > r.open_by);
-            !(local.is_forgotten() && over)
+            match (ledger.facts(id).and_then(Facts::reserve), &local.reserve) {
+                (Some(reserve), _) => !(local.is_forgotten() && clock.now > reserve.open_by),
+                // one that never came into the own log: should it yet, its charge stands
+                (None, Some(own)) => clock.now <= own.expires_at.plus(LIFETIME_MAX_MILLIS),
+                (None, None) => true,
+            }
         });
+        for (id, local) in &mut self.locals {
+            let reserve = ledger.facts(id).and_then(Facts::reserve).or(local.reserve.as_ref());
+            let expired = reserve.is_some_and(|reserve| clock.now > reserve.expires_at);
+            if local.is_over(expired) {
+                local.let_go();
+            }
+        }
         let waiting: Vec<AttemptId> = self.proposals.keys().copied().collect();
         let mut effects: Vec<Effect> =
             waiting.into_iter().flat_map(|id| self.consider(id, clock)).collect();
@@ -385,7 +429,9 @@ impl CleanRoom {
                     Err(MessageError::Stranger(from))
                 }
             }
-            Message::Opening(opening) => self.opening(from, opening, clock),
+            Message::Opening(opening) => self.opening((from, from), opening, clock),
+            Message::Wanted(id, name) => self.attach(from, id, name, clock),
+            Message::Attached(of, opening) => self.attached((from, of), opening, clock),
         }
     }
 
@@ -413,7 +459,7 @@ impl CleanRoom {
         }
         // one that has ended may be forgotten here
         let settled = self.ledger.facts(&id).is_some_and(Facts::is_settled);
-        if settled || self.locals.contains_key(&id) || self.declined.contains(&id) {
+        if settled || self.locals.contains_key(&id) || self.declined.contains_key(&id) {
             return Ok(Vec::new());
         }
         if !self.proposals.contains_key(&id) {
@@ -426,22 +472,91 @@ impl CleanRoom {
         Ok(self.consider(id, clock))
     }
 
+    /// Takes an opening of `of` that `from` brings: its maker, or another who has it.
     fn opening(
         &mut self,
-        from: ParticipantId,
+        (from, of): (ParticipantId, ParticipantId),
         opening: Opening,
         clock: Clock,
     ) -> Result<Vec<Effect>, MessageError> {
         let id = opening.id;
         let charge = self.ledger.facts(&id).and_then(Facts::charge).ok_or(MessageError::Early)?;
         let local = self.locals.get_mut(&id).ok_or(MessageError::Early)?;
-        let commit = charge.commits().get(&from).ok_or(MessageError::Stranger(from))?;
+        // it adds nothing where no answer is made of it any more
+        if local.plan.bytes_held() == 0 {
+            return Ok(Vec::new());
+        }
+        let commits = charge.commits();
+        let commit = commits.get(&of).filter(|_| commits.contains_key(&from));
+        let commit = commit.ok_or(MessageError::Stranger(from))?;
         let vector = MaskedVector::from_bytes(&opening.vector)
             .filter(|vector| vector.len() == local.plan.coordinates())
-            .filter(|vector| vector.commitment(from, commit.set, &opening.nonce) == commit.vector)
+            .filter(|vector| vector.commitment(of, commit.set, &opening.nonce) == commit.vector)
             .ok_or(MessageError::Mismatch(from))?;
-        local.openings.entry(from).or_insert((vector, opening.nonce));
+        local.openings.entry(of).or_insert((vector, opening.nonce));
         Ok(self.advance(id, clock, false))
+    }
+
+    /// Takes an opening from another than its maker. What is not due, or here already, is nothing: it is asked for
+    /// again.
+    fn attached(
+        &mut self,
+        (from, of): (ParticipantId, ParticipantId),
+        opening: Opening,
+        clock: Clock,
+    ) -> Result<Vec<Effect>, MessageError> {
+        let local = self.locals.get(&opening.id);
+        let lacks = local.is_some_and(|local| !local.openings.contains_key(&of));
+        if of == self.me || !lacks {
+            return Ok(Vec::new());
+        }
+        match self.opening((from, of), opening, clock) {
+            Err(MessageError::Early) => Ok(Vec::new()),
+            taken => taken,
+        }
+    }
+
+    /// Gives an opening that is here to a participant who lacks it, by its certified hash. Its maker has sent it, and
+    /// everybody is to have it. The own one is step 4's alone.
+    fn attach(
+        &mut self,
+        from: ParticipantId,
+        id: AttemptId,
+        name: VectorHash,
+        clock: Clock,
+    ) -> Result<Vec<Effect>, MessageError> {
+        let facts = self.ledger.facts(&id);
+        let Some((facts, charge)) = facts.and_then(|facts| Some((facts, facts.charge()?))) else {
+            return Ok(Vec::new());
+        };
+        let commits = charge.commits();
+        if !commits.contains_key(&from) {
+            return Err(MessageError::Stranger(from));
+        }
+        let named = commits.iter().find(|(_, commit)| commit.vector == name);
+        let (Some((of, commit)), Some(local)) = (named, self.locals.get_mut(&id)) else {
+            return Ok(Vec::new());
+        };
+        let last = local.attached.get(&(from, *of));
+        let due = last.is_none_or(|last| clock.now >= last.plus(ATTACH_AFTER_MILLIS));
+        if !due || *of == self.me || *of == from {
+            return Ok(Vec::new());
+        }
+        let effect = match local.openings.get(of) {
+            Some((vector, nonce)) => {
+                let (vector, nonce) = (vector.to_bytes(), *nonce);
+                let message =
+                    Message::Attached(*of, Opening { id, set: commit.set, vector, nonce });
+                Effect::Send { to: from, message }
+            }
+            // who has released had all of them before it started anew, and has kept them
+            None if facts.releases.contains_key(&self.me) => {
+                Effect::Give { to: from, id, vector: name }
+            }
+            None => return Ok(Vec::new()),
+        };
+        local.attached.insert((from, *of), clock.now);
+        Ok(vec![effect])
     }
 
     /// Looks at a proposal once its reservation is certified: plans it anew, checks the account,
@@ -455,9 +570,18 @@ impl CleanRoom {
         let late = clock.now > reserve.expires_at
             || clock.year != reserve.year
             || reserve.expires_at > placed.time.plus(LIFETIME_MAX_MILLIS);
-        let covered = self.ledger.was_within_quota(&self.contract, &id)
+        // before anything is planned for it: who asks again does not make this brand work
+        if late {
+            return self.turn_down(id, DeclineReason::Expiry);
+        }
+        let covered = self.ledger.is_covered(&self.contract, &id)
             && self.ledger.open_reservations(id.proposer, clock.now) <= OPEN_RESERVATIONS_MAX
             && reserve.rho <= self.left_for_failures(reserve, clock.now);
+        // nor while what covers it may be on its way, again and again
+        let waits = !covered && clock.now <= placed.time.plus(PATIENCE_MILLIS);
+        if waits && self.suspended_among(&reserve.participants).is_none() {
+            return Vec::new();
+        }
         let planned = DpPlan::new(&self.contract, &pending.spec).ok().filter(|plan| {
             plan.hash() == reserve.plan
                 && plan.sql_hash() == reserve.sql
@@ -466,15 +590,18 @@ impl CleanRoom {
                 && plan.rho() == reserve.rho
                 && pending.spec.analyst == reserve.analyst
         });
-        let plan = match (planned, covered, late) {
-            (_, _, true) => return self.turn_down(id, DeclineReason::Expiry),
-            (None, _, _) => return self.turn_down(id, DeclineReason::Plan),
+        let plan = match (planned, covered) {
+            (None, _) => return self.turn_down(id, DeclineReason::Plan),
             _ if self.suspended_among(&reserve.participants).is_some() => {
                 return self.turn_down(id, DeclineReason::Suspended);
             }
-            (_, false, _) if clock.now <= placed.time.plus(PATIENCE_MILLIS) => return Vec::new(),
-            (_, false, _) => return self.turn_down(id, DeclineReason::Budget),
-            (Some(plan), true, false) => Arc::new(plan),
+            (_, false) => return self.turn_down(id, DeclineReason::Budget),
+            (Some(plan), true)
+                if self.bytes_held().saturating_add(plan.bytes_held()) > HELD_MAX_BYTES =>
+            {
+                return self.turn_down(id, DeclineReason::Busy);
+            }
+            (Some(plan), true) => Arc::new(plan),
         };
         let spec = pending.spec.clone();
         if let Some(pending) = self.proposals.get_mut(&id) {
@@ -483,31 +610,58 @@ impl CleanRoom {
         vec![Effect::Decide { id, spec, plan }]
     }
 
-    /// What the own local account has left in a reservation's year for one more failure after reading.
+    /// What the own local account has left in a reservation's year for one more failure after reading: all that is
+    /// free, and of others' questions no more than what one brand may make fail.
     fn left_for_failures(&self, reserve: &Reserve, now: UtcMillis) -> PicoRho {
-        let spent = self.ledger.local_spent(self.me, reserve.year);
-        let spent = total([spent, self.at_risk_locally(reserve.year, now)].into_iter());
-        remaining(self.contract.local_quota(), spent)
+        let (year, proposer) = (reserve.year, reserve.id.proposer);
+        let left = self.ledger.local_left(&self.contract, self.me, year);
+        let left = remaining(left, self.at_risk_locally(year, now));
+        if proposer == self.me {
+            return left;
+        }
+        let booked = self.ledger.failed_for(self.me, proposer, year);
+        let at_risk = self.at_risk(year, now).filter(|(of, _)| *of == proposer);
+        let taken = total(at_risk.map(|(_, rho)| rho).chain([booked]));
+        left.min(remaining(self.contract.failure_quota(), taken))
     }
 
     /// What the attempts under way here would book on the own local account if each of them failed after
     /// reading: to be kept free beside what is booked, by local questions too.
     pub fn at_risk_locally(&self, year: CalendarYear, now: UtcMillis) -> PicoRho {
-        let at_risk = self.locals.iter().filter_map(|(id, local)| {
+        total(self.at_risk(year, now).map(|(_, rho)| rho))
+    }
+
+    fn at_risk(
+        &self,
+        year: CalendarYear,
+        now: UtcMillis,
+    ) -> impl Iterator<Item = (ParticipantId, PicoRho)> {
+        self.locals.iter().filter_map(move |(id, local)| {
             let facts = self.ledger.facts(id);
             let reserve = facts.and_then(Facts::reserve).or(local.reserve.as_ref())?;
             let booked = facts.is_some_and(|facts| facts.failed.contains_key(&self.me));
             let may_read = now <= reserve.expires_at && !local.not_opened;
             let open = local.drawn.is_none() && !booked && (local.read_started || may_read);
-            (open && reserve.year == year).then_some(reserve.rho)
-        });
-        total(at_risk)
+            (open && reserve.year == year).then_some((id.proposer, reserve.rho))
+        })
     }
 
     fn turn_down(&mut self, id: AttemptId, reason: DeclineReason) -> Vec<Effect> {
         self.proposals.remove(&id);
-        self.declined.insert(id);
+        self.decline_until_over(id);
         vec![Effect::Send { to: id.proposer, message: Message::Declined(id, reason) }]
+    }
+
+    fn decline_until_over(&mut self, id: AttemptId) {
+        if let Some(reserve) = self.ledger.facts(&id).and_then(Facts::reserve) {
+            self.declined.insert(id, reserve.expires_at);
+        }
+    }
+
+    /// How many attempts are declined and not over.
+    #[cfg(test)]
+    pub(super) fn declined(&self) -> usize {
+        self.declined.len()
     }
 
     /// Takes part: answers [`Effect::Decide`].
@@ -523,7 +677,7 @@ impl CleanRoom {
         };
         let reserve = self.ledger.facts(&id).and_then(Facts::reserve);
         if reserve.is_none_or(|reserve| clock.now > reserve.expires_at) {
-            self.declined.insert(id);
+            self.decline_until_over(id);
             return Err(StepError::Expired);
         }
         let begun = Begun { id, spec, secret: *secret.as_bytes(), snapshot, reserve: None };
@@ -535,11 +689,16 @@ impl CleanRoom {
 
     /// Takes no part: answers [`Effect::Decide`].
     pub fn decline(&mut self, id: AttemptId) -> Vec<Effect> {
-        if self.proposals.contains_key(&id) {
-            self.turn_down(id, DeclineReason::Policy)
-        } else {
-            Vec::new()
-        }
+        self.decline_for(id, DeclineReason::Policy)
+    }
+
+    /// Takes no part in what cannot be read here, whatever the policy says: answers [`Effect::Decide`].
+    pub fn decline_unreadable(&mut self, id: AttemptId) -> Vec<Effect> {
+        self.decline_for(id, DeclineReason::Plan)
+    }
+
+    fn decline_for(&mut self, id: AttemptId, reason: DeclineReason) -> Vec<Effect> {
+        if self.proposals.contains_key(&id) { self.turn_down(id, reason) } else { Vec::new() }
     }
 
     /// Masks what was drawn and read, once: answers [`Effect::Read`]. `nonce` is fresh random.
@@ -610,6 +769,17 @@ impl CleanRoom {
     /// since.
     pub fn release(&self, id: &AttemptId) -> Option<&Release> {
         self.locals.get(id).and_then(|local| local.release.as_ref())
+    }
+
+    /// The question and all openings of an attempt whose release was made in this process: for who audits it.
+    pub fn evidence(&self, id: &AttemptId) -> Option<Evidence> {
+        let local = self.locals.get(id).filter(|local| local.release.is_some())?;
+        // whole as long as there is a release: both are let go of together
+        let set = self.ledger.facts(id)?.set()?.hash();
+        let openings = local.openings.iter().map(|(from, (vector, nonce))| {
+            (*from, Opening { id: *id, set, vector: vector.to_bytes(), nonce: *nonce })
+        });
+        Some(Evidence { id: *id, spec: local.spec.clone(), openings: openings.collect() })
     }
 
     fn advance_all(&mut self, clock: Clock, resend: bool) -> Vec<Effect> {

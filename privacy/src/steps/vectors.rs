@@ -102,7 +102,9 @@ fn messages() -> Vec<(&'static str, Message)> {
     vec![
         ("message-proposal", Message::Proposal(Proposal { id: id(), spec })),
         ("message-declined", Message::Declined(id(), DeclineReason::Budget)),
-        ("message-opening", Message::Opening(opening)),
+        ("message-opening", Message::Opening(opening.clone())),
+        ("message-wanted", Message::Wanted(id(), VectorHash([8; 32]))),
+        ("message-attached", Message::Attached(brand(2), opening)),
     ]
 }
 
@@ -134,7 +136,7 @@ fn derived() -> Vec<(&'static str, Vec<u8>)> {
         })
         .collect();
     let set = ParticipantSet::new(id(), plan.hash(), members);
-    let mut collector = Collector::new(&plan);
+    let mut collector = Collector::new(&plan, plan.participants()[0]);
     collector.push(Some(b"m"), 0, &[Some(1)]).unwrap();
     let noise = NoiseShare::draw(&plan, &mut Zero).unwrap();
     let masked = mask(collector.finish().unwrap(), noise, brand(1), &secret(1), &set).unwrap();

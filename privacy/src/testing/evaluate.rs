@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::civil::CivilDate;
-use crate::contract::{Domain, Table};
+use crate::contract::{Column, Domain, Table};
 use crate::ids::ParticipantId;
 use crate::plan::{Added, DpPlan};
 use crate::sql::Measure;
@@ -149,7 +149,7 @@ impl Evaluator<'_> {
                     .zip(table.columns().iter().zip(&raw.values))
                     .map(|(index, (column, value))| {
                         if used.contains(&index) {
-                            self.mapped(column.domain(), value)
+                            self.mapped(column, value)
                         } else {
                             Some(Value::Number(0))
                         }
@@ -161,8 +161,8 @@ impl Evaluator<'_> {
     }
 
     /// A value in its declared domain; `None` when the row is not read.
-    fn mapped(&self, domain: &Domain, value: &Raw) -> Option<Value> {
-        match (domain, value) {
+    fn mapped(&self, column: &Column, value: &Raw) -> Option<Value> {
+        match (column.domain(), value) {
             (Domain::Text { values, other_carriers }, Raw::Text(text)) => {
                 let declared = values.iter().position(|declared| {
                     Some(declared.text()) == text.as_deref()
@@ -180,6 +180,7 @@ impl Evaluator<'_> {
                 day.filter(|day| first <= day && day <= last).map(Value::Day)
             }
             (Domain::Integer { minimum, maximum, .. }, Raw::Number(number)) => {
+                let number = number.filter(|_| column.is_told_by(self.participant));
                 let number = number.unwrap_or(0).clamp(*minimum, *maximum);
                 Some(Value::Number(i128::from(number)))
             }

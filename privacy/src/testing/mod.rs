@@ -5,6 +5,8 @@ pub(crate) mod alone;
 pub(crate) mod evaluate;
 pub(crate) mod questions;
 
+use std::collections::BTreeMap;
+
 use crate::accounting::{CertifiedLocalCharge, Ledger};
 use crate::contract::{
     BudgetProfile, Contract, RawColumn, RawContract, RawPublicTable, RawTable, RawValue,
@@ -51,6 +53,7 @@ pub(crate) fn raw_contract() -> RawContract {
                 name: "purchases".into(),
                 owner: "member".into(),
                 rows_bound: 2_000,
+                rows_bound_by_brand: BTreeMap::new(),
                 columns: vec![
                     RawColumn::Date {
                         name: "purchased_on".into(),
@@ -72,6 +75,8 @@ pub(crate) fn raw_contract() -> RawContract {
                         minimum: -1_000,
                         maximum: 1_000,
                         bound: None,
+                        carriers: None,
+                        bound_by_brand: BTreeMap::new(),
                     },
                     RawColumn::Integer {
                         name: "amount_fen".into(),
@@ -79,6 +84,8 @@ pub(crate) fn raw_contract() -> RawContract {
                         minimum: -1_000_000,
                         maximum: 1_000_000,
                         bound: Some(500_000),
+                        carriers: None,
+                        bound_by_brand: BTreeMap::new(),
                     },
                 ],
             },
@@ -86,6 +93,7 @@ pub(crate) fn raw_contract() -> RawContract {
                 name: "visits".into(),
                 owner: "member".into(),
                 rows_bound: 500,
+                rows_bound_by_brand: BTreeMap::new(),
                 columns: vec![
                     RawColumn::Text {
                         name: "channel".into(),
@@ -98,6 +106,8 @@ pub(crate) fn raw_contract() -> RawContract {
                         minimum: 0,
                         maximum: 600,
                         bound: Some(5_000),
+                        carriers: None,
+                        bound_by_brand: BTreeMap::new(),
                     },
                 ],
             },

@@ -7,7 +7,7 @@
 use super::evaluate::{Database, Raw, RawRow};
 use super::{raw_contract, value};
 use crate::civil::CivilDate;
-use crate::contract::{Contract, RawColumn};
+use crate::contract::{Contract, RawColumn, RawContract};
 
 /// splitmix64 (Steele, Lea and Flood 2014).
 pub(crate) struct Dice(pub(crate) u64);
@@ -40,9 +40,18 @@ impl Dice {
 
 /// The sample contract with small bounds, so that clipping happens, and every value at every brand.
 pub(crate) fn open_contract() -> Contract {
+    raw_open_contract().try_into().unwrap()
+}
+
+pub(crate) fn raw_open_contract() -> RawContract {
     let mut raw = raw_contract();
     raw.tables[0].rows_bound = 5;
     raw.tables[1].rows_bound = 2;
+    for column in &mut raw.tables[1].columns {
+        if let RawColumn::Integer { bound, .. } = column {
+            *bound = Some(1_000);
+        }
+    }
     for column in &mut raw.tables[0].columns {
         match column {
             RawColumn::Text { values, .. } => {
@@ -57,7 +66,7 @@ pub(crate) fn open_contract() -> Contract {
             RawColumn::Date { .. } | RawColumn::Private { .. } => {}
         }
     }
-    raw.try_into().unwrap()
+    raw
 }
 
 /// Where a random question reads from: FROM, its numbers, its texts, its days.

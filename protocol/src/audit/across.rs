@@ -13,11 +13,11 @@ use super::report::{Place, Reason, Recorder, Rule, count};
 use super::resolutions;
 use super::settlement::Payments;
 use super::silence::{self, Answers};
-use crate::clearing::{Absent, CheckedClosing, ClearingError, Settlement, Statement};
+use crate::clearing::{Absent, CheckedClosing, ClearingError, ClosingError, Settlement, Statement};
 use crate::epochs::Constitutions;
 use crate::exchange::{OutgoingLegs, Return, ReturnError, ReturnReason};
 use crate::ids::{BrandId, Height};
-use crate::log::block::{Header, StatementEntry};
+use crate::log::block::{Closing, Header, StatementEntry};
 use crate::log::closed_out::ClosedOut;
 use crate::log::dispute::DisputeOpened;
 use crate::log::resolution::DisputeResolved;
@@ -96,6 +96,21 @@ impl Collected {
 
     pub(super) fn unreadable_closing(&mut self, cut_off: Timestamp) {
         self.unreadable.insert(cut_off);
+    }
+
+    /// What a closing says again of ended logs is what this log has entered before; none where that could not
+    /// be read.
+    pub(super) fn said_again(
+        &self,
+        closing: (&Closing, &CheckedClosing),
+        constitutions: &Constitutions,
+    ) -> Option<Result<(), ClosingError>> {
+        let mut known = self.absent.clone();
+        for (place, it) in &self.partners {
+            known.entered((place.log, place.height.unwrap_or_default()), it, constitutions);
+        }
+        let judged = known.said_again(closing, Height::new(1), constitutions);
+        (judged.is_ok() || !self.is_damaged).then_some(judged)
     }
 
     pub(super) fn closing(
@@ -242,7 +257,7 @@ impl Across {
                     recorder.find(*place, Rule::ClearingStatement, message);
                 }
                 // the closing that is missing here has its own finding or note
-                Err(error) if self.is_known(entry.cut_off, error) => {
+                Err(error) if self.is_known(originals.constitutions(), entry.cut_off, error) => {
                     recorder.not_checked(place.log, Reason::JudgedByMissing, 1);
                 }
                 Err(ClearingError::Missing(_)) if is_later_than_copy(originals, *place) => {
@@ -258,9 +273,8 @@ impl Across {
         constitutions: &Constitutions,
         cut_off: Timestamp,
     ) -> Result<Statement, ClearingError> {
-        let closings = || self.closings.get(&cut_off).into_iter().flat_map(BTreeMap::values);
-        let constitution = Statement::constitution_of(constitutions, closings());
-        Statement::derive(constitution, cut_off, closings(), &self.absent)
+        let closings = self.closings.get(&cut_off).into_iter().flat_map(BTreeMap::values);
+        Statement::derive(constitutions, cut_off, closings, &self.absent)
     }
 
     fn judge_payments<F: LogFolder>(
@@ -295,8 +309,21 @@ impl Across {
         payments.judge(settlements, excused, recorder);
     }
 
-    fn is_known(&self, cut_off: Timestamp, error: ClearingError) -> bool {
-        let damaged = matches!(error, ClearingError::Missing(log) if self.damaged.contains(&log));
+    fn is_known(
+        &self,
+        constitutions: &Constitutions,
+        cut_off: Timestamp,
+        error: ClearingError,
+    ) -> bool {
+        // who closed out a log that has ended may have said so where it cannot be read
+        let has_ended = |log: BrandId| {
+            self.absent.brands().contains(&log) || constitutions.newest().brand(log).is_none()
+        };
+        let damaged = match error {
+            ClearingError::Missing(log) if has_ended(log) => !self.damaged.is_empty(),
+            ClearingError::Missing(log) => self.damaged.contains(&log),
+            _ => false,
+        };
         damaged || self.unreadable.contains(&cut_off)
     }
 }

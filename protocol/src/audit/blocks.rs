@@ -27,7 +27,9 @@ use crate::log::kept::OperationLogHead;
 use crate::log::merkle::Frontier;
 use crate::witness::allowed::Allowed;
 use crate::witness::guards::Upheld;
-use crate::witness::rules::{CertifiedTotals, Known, Tip, Violation, check_header, check_payments};
+use crate::witness::rules::{
+    CertifiedTotals, Known, Tip, Violation, check_header, check_kinds, check_payments,
+};
 
 /// Blocks that are read at once at most.
 const BLOCKS_MAX: usize = 1_024;
@@ -86,6 +88,8 @@ pub(super) struct LogAudit<'a, F> {
     pub(super) tip: Option<Tip>,
     // what it last said of its operation log
     pub(super) operations: Option<OperationLogHead>,
+    // the block by which it took up a constitution under which it is not written
+    pub(super) ended: Option<Height>,
 }
 
 impl<'a, F: LogFolder> LogAudit<'a, F> {
@@ -162,6 +166,12 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             parts = again;
         }
         let header = &parts.header;
+        if let Some(ended) = self.ended {
+            let message = format_args!(
+                "it comes after block {ended}, by which the log took up a constitution under which it is not written"
+            );
+            self.recorder.goes_on(place, message);
+        }
         match tip {
             Some(tip) => {
                 self.judge_header(place, &tip, &parts);
@@ -170,9 +180,11 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             None => self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1),
         }
         self.collected.header(header);
+        observer.block(self.log, header.epoch, header.time);
         let after = Tip::after(header, parts.id, block.after.clone());
         self.tip = Some(after).filter(|_| block.settled.continues);
         self.recorder.append(std::mem::take(&mut parts.unreadable));
+        self.judge_kinds(block, &parts);
         self.judge_body(block, &parts, observer);
         let of = (block, &parts.header, constitution);
         self.opener.judge(of, (parts.sealed, &parts.public), self.collected, self.recorder);
@@ -255,6 +267,15 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
         }
     }
 
+    /// How many public entries of each kind the block has.
+    fn judge_kinds(&mut self, block: &Block, parts: &Parts) {
+        // what is missing or no public entry is told where the body is judged
+        let Some(public) = parts.leading(block) else { return };
+        if let Err(violation) = check_kinds::<Upheld>(self.constitution(), public) {
+            self.recorder.violation(block.place(), &violation);
+        }
+    }
+
     fn judge_body(&mut self, block: &Block, parts: &Parts, observer: &mut impl Observer) {
         for (index, note) in &parts.notes {
             let place = block.place().at(*index);
@@ -321,15 +342,12 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
                 if let PublicEntry::OperationLogHead(head) = entry {
                     self.judge_operations(place, *head);
                 }
-                let at =
-                    EntryPlace { log: self.log, height: block.height, index, time: header.time };
+                let at = self.entry_place(block, index, header);
                 // what a certificate's hash is of, its holder alone can tell
                 observer.kept(&at, entry);
             }
-            PublicEntry::Application(entry) if entry.body.len() > APPLICATION_MAX => {
-                let message = "an application's entry is larger than one may be";
-                self.recorder.find(place, Rule::EntrySize, message);
-            }
+            // told with the block
+            PublicEntry::Application(entry) if entry.body.len() > APPLICATION_MAX => {}
             PublicEntry::Evidence(evidence) => {
                 match (**evidence).clone().prove(self.constitutions) {
                     Ok(proven) => {
@@ -348,11 +366,15 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
             }
             PublicEntry::Application(entry) => {
                 count(&mut self.recorder.counts.applications, 1);
-                let at =
-                    EntryPlace { log: self.log, height: block.height, index, time: header.time };
+                let at = self.entry_place(block, index, header);
                 observer.application(&at, entry);
             }
         }
+    }
+
+    const fn entry_place(&self, block: &Block, index: LeafIndex, header: &Header) -> EntryPlace {
+        let (height, time, epoch) = (block.height, header.time, header.epoch);
+        EntryPlace { log: self.log, height, index, time, epoch }
     }
 
     fn judge_disclosure(&mut self, place: Place, header: &Header, disclosure: &Disclosure) {
@@ -406,7 +428,21 @@ impl<'a, F: LogFolder> LogAudit<'a, F> {
         };
         let closed = closed.as_ref().map(|(id, header)| (&**header, *id));
         match check_closing(closing, closed, &next) {
-            Ok(checked) => self.collected.closing(place, checked, self.recorder),
+            Ok(checked) => {
+                let of = (closing, &checked);
+                match self.collected.said_again(of, self.constitutions) {
+                    Some(Ok(())) => self.collected.closing(place, checked, self.recorder),
+                    // nobody who was there counts it
+                    Some(Err(error)) => {
+                        self.collected.unreadable_closing(closing.cut_off);
+                        self.recorder.find(place, Rule::ClearingClosedOut, error);
+                    }
+                    None => {
+                        self.collected.unreadable_closing(closing.cut_off);
+                        self.recorder.not_checked(self.log, Reason::JudgedByMissing, 1);
+                    }
+                }
+            }
             Err(error) => {
                 self.collected.unreadable_closing(closing.cut_off);
                 self.recorder.find(place, Rule::ClearingClosing, error);

@@ -96,6 +96,10 @@ impl<F: LogFolder> LogAudit<'_, F> {
         }
         if let Some(draft) = adoption::switch(public) {
             self.epoch = draft.epoch;
+            let next = self.constitutions.of(draft.epoch);
+            if next.is_some_and(|next| !next.writes(self.log)) {
+                self.ended = self.ended.or(Some(header.height));
+            }
         }
     }
 

@@ -8,12 +8,13 @@ use super::report::{Place, Reason, Recorder, Rule, count};
 use crate::codec;
 use crate::constitution::Constitution;
 use crate::epochs::Constitutions;
-use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, RootHash, TreeSize};
+use crate::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, RootHash, Round, TreeSize};
 use crate::ledger::{log_verifier, witness_verifier};
 use crate::log::checkpoint::SignedCheckpoint;
 use crate::log::merkle::{NodeHash, leaf_hash};
 use crate::log::note::VerifierKey;
 use crate::log::tiles::{TILE_WIDTH, TileKind, TilePath, TileSource, parse_bundle};
+use crate::witness::closing;
 use crate::witness::statement::{Certificate, QuorumError, UnverifiedCertificate};
 
 /// Name of the file with the newest checkpoint (C2SP tlog-tiles).
@@ -151,6 +152,8 @@ impl Fact {
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     of: Vec<Option<Fact>>,
+    // the block that a last round certified
+    closed: Option<Height>,
 }
 
 impl Facts {
@@ -200,6 +203,7 @@ impl Facts {
                     false
                 } else {
                     size = block.size;
+                    facts.ends(place, certificate.pledge.round, recorder);
                     count(&mut recorder.counts.signatures, signatures);
                     count(&mut recorder.counts.certificates, 1);
                     true
@@ -208,6 +212,18 @@ impl Facts {
                 let fact = Fact { epoch, header, size: block.size, root: block.root };
                 facts.of.push(stands.then_some(fact));
             }
+        }
+    }
+
+    /// What a last round has certified is the end of the log.
+    fn ends(&mut self, place: Place, round: Round, recorder: &mut Recorder) {
+        if let Some(closed) = self.closed {
+            let message = format_args!(
+                "it comes after block {closed}, which was certified in a last round: that closed the log"
+            );
+            recorder.goes_on(place, message);
+        } else if closing::is_last(round) {
+            self.closed = place.height;
         }
     }
 

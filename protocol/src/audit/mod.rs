@@ -19,7 +19,8 @@
 //! room's budgets) are passed to an [`Observer`], which audits them.
 //!
 //! Entries that a log's owner has archived after their retention are not there: their hashes are, so that the
-//! tree is checked, and what they say is counted as not checked.
+//! tree is checked, and what they say is counted as not checked. Sealed entries whose keys were destroyed after
+//! the retention are counted so too, and are no finding against who wrote them.
 
 mod across;
 mod blocks;
@@ -59,10 +60,10 @@ use crate::epochs::adoption::Stances;
 use crate::ids::{BrandId, Epoch, Height, LeafIndex, TreeSize};
 use crate::log::block::{ApplicationEntry, PublicEntry};
 use crate::log::note::VerifierKey;
-use crate::time::Timestamp;
+use crate::time::{Milliseconds, Timestamp};
 use crate::witness::rules::Tip;
 use across::{Across, Collected};
-use blocks::{Log, LogAudit, Logs};
+use blocks::{Log, LogAudit, Logs, Lookup, look_up};
 use disclosed::Disclosed;
 use folder::{Facts, check_checkpoint, has_last_bundle};
 use originals::Originals;
@@ -99,6 +100,8 @@ pub struct EntryPlace {
     pub index: LeafIndex,
     /// The block's time.
     pub time: Timestamp,
+    /// Of which epoch the constitution is that the block is under.
+    pub epoch: Epoch,
 }
 
 /// Sees the audit while it runs.
@@ -106,6 +109,10 @@ pub trait Observer {
     /// A block of `log` is done: its first `done` of `all` entries.
     fn progress(&mut self, log: BrandId, done: u64, all: u64) {
         let _ = (log, done, all);
+    }
+    /// A certified block of `log` at this time, under the constitution of this epoch.
+    fn block(&mut self, log: BrandId, epoch: Epoch, time: Timestamp) {
+        let _ = (log, epoch, time);
     }
     /// A certified entry of another application, in the order of each log, log after log.
     fn application(&mut self, at: &EntryPlace, entry: &ApplicationEntry) {
@@ -129,6 +136,9 @@ pub struct Auditor<'a> {
     pub keys: &'a [OpeningKey],
     /// Witnesses outside the alliance whose cosignatures are known.
     pub outside_witnesses: &'a [VerifierKey],
+    /// After how long the keys that open sealed entries may be gone, if they ever are. What is so much
+    /// older than the newest block of all logs and does not open any more is not checkable.
+    pub payload_retention: Option<Milliseconds>,
 }
 
 /// One log's certificates and checkpoint, checked.
@@ -259,11 +269,13 @@ impl Auditor<'_> {
             stances: Stances::default(),
             logs: &logs.logs,
             log: brand,
-            opener: Opener::new(self.constitutions, brand, self.keys, disclosed),
+            opener: Opener::new(self.constitutions, brand, self.keys, disclosed)
+                .deleted_before(self.deleted_before(&logs.logs)),
             collected: &mut walk.collected,
             recorder: &mut walk.recorder,
             tip: Some(Tip::genesis()),
             operations: None,
+            ended: None,
         };
         audit.run(cores, observer);
         walk
@@ -286,6 +298,19 @@ impl Auditor<'_> {
         let originals = Originals::new(self.constitutions, &logs, self.keys);
         across.judge(originals, &mut recorder);
         self.report(&logs, recorder)
+    }
+
+    /// Of which time and before keys may be gone.
+    fn deleted_before<F: LogFolder>(&self, logs: &Logs<'_, F>) -> Timestamp {
+        let newest = logs.iter().filter_map(|(log, of)| {
+            let (height, _) = of.facts.last()?;
+            match look_up(logs, *log, height) {
+                Lookup::Found(_, header) => Some(header.time.unix_ms()),
+                Lookup::Beyond | Lookup::Unreadable => None,
+            }
+        });
+        let retention = self.payload_retention.map_or(u64::MAX, Milliseconds::get);
+        Timestamp::from_unix_ms(newest.max().unwrap_or(0).saturating_sub(retention))
     }
 
     fn first_epoch(&self, log: BrandId) -> Epoch {

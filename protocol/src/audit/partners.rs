@@ -38,7 +38,7 @@ pub(super) fn judge<F: LogFolder>(
         let of = originals.logs().get(&log);
         if of.is_some_and(|of| of.facts.last_height() > height) {
             let message = format_args!("it has blocks after block {height}, with which it ended");
-            recorder.find(Place::log(log), Rule::LogEnded, message);
+            recorder.goes_on(Place::log(log), message);
         }
     }
 }

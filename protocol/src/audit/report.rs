@@ -11,151 +11,124 @@ use crate::witness::rules::Violation;
 /// Most findings that are listed; what is beyond is counted.
 pub const FINDINGS_MAX: usize = 1_000;
 
-/// Which rule is broken. The codes are stable; `block/<n>` has the number of a [`Violation`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rule {
-    /// A brand of the constitution has no folder.
-    FolderMissing,
-    /// A folder is of no brand of the constitution.
-    FolderStranger,
-    /// A certificate cannot be read, and with it none that follows.
-    CertificateUnreadable,
-    /// A certificate is of another log or height, or its tree does not grow.
-    CertificateOrder,
-    /// A signature is wrong, or there is no quorum.
-    CertificateSignature,
-    /// Entries that no certificate covers.
-    CertificateMissing,
-    /// There are certificates and no checkpoint.
-    CheckpointMissing,
-    /// The checkpoint is no signed note.
-    CheckpointUnreadable,
-    /// The checkpoint is not signed by the log.
-    CheckpointSignature,
-    /// The checkpoint's size is not that of a certified block.
-    CheckpointUncertified,
-    /// The checkpoint's root is not the certified one.
-    CheckpointRoot,
-    /// A cosignature is wrong.
-    CheckpointCosignature,
-    /// Cosigned by a key that nobody is known by.
-    CheckpointStranger,
-    /// A tile or bundle is not there.
-    TileMissing,
-    /// A tile has not the length that its name says.
-    TileMalformed,
-    /// A tile holds other hashes than the entries have.
-    TileDisagrees,
-    /// An entry is not the one that was certified.
-    EntryAltered,
-    /// A certified entry is no entry of this protocol.
-    EntryUnreadable,
-    /// Entries that belong to no block.
-    EntryUnaccounted,
-    /// A sealed entry is not of the one size, or an application's too large.
-    EntrySize,
-    /// The entries do not make the certified tree.
-    TreeRoot,
-    /// A rule of `witness::rules`, by its number.
-    Block(u16),
-    /// The header is not the block that the certificate names.
-    BlockHeader,
-    /// A block of another log was shown for its stance on a constitution and is not in that log.
-    EpochBallot,
-    /// A log begins under a constitution before that is adopted and in effect.
-    EpochBegan,
-    /// A block of another log is recognised that is not in that log's folder.
-    RecognisedBeyond,
-    /// The block secret does not open, or not every reader was given the same.
-    SealedSecret,
-    /// A counterparty was given another opening than its column has.
-    SealedOpening,
-    /// A leaf that is in no column is not padding.
-    SealedPadding,
-    /// An auditor was given another secret than the block's.
-    Disclosure,
-    /// A return takes back what it may not.
-    ExchangeReturn,
-    /// A closing is not borne out by its log.
-    ClearingClosing,
-    /// A statement was entered for a cut-off that not every brand has closed.
-    ClearingIncomplete,
-    /// A statement is not the one that follows from the closings.
-    ClearingStatement,
-    /// Evidence against a brand, and it holds: the finding is the accused brand's.
-    EvidenceProven,
-    /// Entered as evidence, and it proves nothing.
-    EvidenceVoid,
-    /// A payment is none that a statement asks for, or was confirmed before.
-    ClearingPayment,
-    /// Something is granted as discharged that nothing discharges.
-    ClearingDischarge,
-    /// A dispute names a block that does not break the rule.
-    DisputeUnfounded,
-    /// One side alone says that a dispute is resolved.
-    DisputeUnagreed,
-    /// A resolution is of no dispute, or other totals stand in the logs than it says.
-    DisputeResolution,
-    /// A log goes on after it has ended.
-    LogEnded,
-    /// A partner is closed out with other totals than the logs have.
-    PartnerTotals,
-    /// What a log said to a brand is not acknowledged for a day.
-    ExchangeUnanswered,
-    /// An operation log has become shorter, or has two heads at one length.
-    OperationLog,
+/// Writes the rules down once: as variants, as their codes, and as the list of all of them.
+macro_rules! rules {
+    ($($(#[$doc:meta])* $name:ident $code:literal,)*) => {
+        /// Which rule is broken. The codes are stable; `block/<n>` has the number of a [`Violation`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Rule {
+            $($(#[$doc])* $name,)*
+            /// A rule of `witness::rules`, by its number.
+            Block(u16),
+        }
+
+        impl Rule {
+            /// All of them, but for those that have a number.
+            pub const NAMED: &'static [Self] = &[$(Self::$name),*];
+        }
+
+        impl fmt::Display for Rule {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$name => f.write_str($code),)*
+                    Self::Block(number) => write!(f, "block/{number}"),
+                }
+            }
+        }
+    };
 }
 
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::FolderMissing => "folder/missing",
-            Self::FolderStranger => "folder/stranger",
-            Self::CertificateUnreadable => "certificate/unreadable",
-            Self::CertificateOrder => "certificate/order",
-            Self::CertificateSignature => "certificate/signature",
-            Self::CertificateMissing => "certificate/missing",
-            Self::CheckpointMissing => "checkpoint/missing",
-            Self::CheckpointUnreadable => "checkpoint/unreadable",
-            Self::CheckpointSignature => "checkpoint/signature",
-            Self::CheckpointUncertified => "checkpoint/uncertified",
-            Self::CheckpointRoot => "checkpoint/root",
-            Self::CheckpointCosignature => "checkpoint/cosignature",
-            Self::CheckpointStranger => "checkpoint/stranger",
-            Self::TileMissing => "tile/missing",
-            Self::TileMalformed => "tile/malformed",
-            Self::TileDisagrees => "tile/disagrees",
-            Self::EntryAltered => "entry/altered",
-            Self::EntryUnreadable => "entry/unreadable",
-            Self::EntryUnaccounted => "entry/unaccounted",
-            Self::EntrySize => "entry/size",
-            Self::TreeRoot => "tree/root",
-            Self::Block(number) => return write!(f, "block/{number}"),
-            Self::BlockHeader => "block/header",
-            Self::EpochBallot => "epoch/ballot",
-            Self::EpochBegan => "epoch/began",
-            Self::RecognisedBeyond => "recognised/beyond",
-            Self::SealedSecret => "sealed/secret",
-            Self::SealedOpening => "sealed/opening",
-            Self::SealedPadding => "sealed/padding",
-            Self::Disclosure => "sealed/disclosure",
-            Self::ExchangeReturn => "exchange/return",
-            Self::ClearingClosing => "clearing/closing",
-            Self::ClearingIncomplete => "clearing/incomplete",
-            Self::ClearingStatement => "clearing/statement",
-            Self::EvidenceProven => "evidence/proven",
-            Self::EvidenceVoid => "evidence/void",
-            Self::ClearingPayment => "clearing/payment",
-            Self::ClearingDischarge => "clearing/discharge",
-            Self::DisputeUnfounded => "dispute/unfounded",
-            Self::DisputeUnagreed => "dispute/unagreed",
-            Self::DisputeResolution => "dispute/resolution",
-            Self::LogEnded => "log/ended",
-            Self::PartnerTotals => "partner/totals",
-            Self::ExchangeUnanswered => "exchange/unanswered",
-            Self::OperationLog => "operations/head",
-        })
-    }
+rules! {
+    /// A brand of the constitution has no folder.
+    FolderMissing "folder/missing",
+    /// A folder is of no brand of the constitution.
+    FolderStranger "folder/stranger",
+    /// A certificate cannot be read, and with it none that follows.
+    CertificateUnreadable "certificate/unreadable",
+    /// A certificate is of another log or height, or its tree does not grow.
+    CertificateOrder "certificate/order",
+    /// A signature is wrong, or there is no quorum.
+    CertificateSignature "certificate/signature",
+    /// Entries that no certificate covers.
+    CertificateMissing "certificate/missing",
+    /// There are certificates and no checkpoint.
+    CheckpointMissing "checkpoint/missing",
+    /// The checkpoint is no signed note.
+    CheckpointUnreadable "checkpoint/unreadable",
+    /// The checkpoint is not signed by the log.
+    CheckpointSignature "checkpoint/signature",
+    /// The checkpoint's size is not that of a certified block.
+    CheckpointUncertified "checkpoint/uncertified",
+    /// The checkpoint's root is not the certified one.
+    CheckpointRoot "checkpoint/root",
+    /// A cosignature is wrong.
+    CheckpointCosignature "checkpoint/cosignature",
+    /// Cosigned by a key that nobody is known by.
+    CheckpointStranger "checkpoint/stranger",
+    /// A tile or bundle is not there.
+    TileMissing "tile/missing",
+    /// A tile has not the length that its name says.
+    TileMalformed "tile/malformed",
+    /// A tile holds other hashes than the entries have.
+    TileDisagrees "tile/disagrees",
+    /// An entry is not the one that was certified.
+    EntryAltered "entry/altered",
+    /// A certified entry is no entry of this protocol.
+    EntryUnreadable "entry/unreadable",
+    /// Entries that belong to no block.
+    EntryUnaccounted "entry/unaccounted",
+    /// A sealed entry is not of the one size.
+    EntrySize "entry/size",
+    /// The entries do not make the certified tree.
+    TreeRoot "tree/root",
+    /// The header is not the block that the certificate names.
+    BlockHeader "block/header",
+    /// A block of another log was shown for its stance on a constitution and is not in that log.
+    EpochBallot "epoch/ballot",
+    /// A log begins under a constitution before that is adopted and in effect.
+    EpochBegan "epoch/began",
+    /// A block of another log is recognised that is not in that log's folder.
+    RecognisedBeyond "recognised/beyond",
+    /// The block secret does not open, or not every reader was given the same.
+    SealedSecret "sealed/secret",
+    /// A counterparty was given another opening than its column has.
+    SealedOpening "sealed/opening",
+    /// A leaf that is in no column is not padding.
+    SealedPadding "sealed/padding",
+    /// An auditor was given another secret than the block's.
+    Disclosure "sealed/disclosure",
+    /// A return takes back what it may not.
+    ExchangeReturn "exchange/return",
+    /// A closing is not borne out by its log.
+    ClearingClosing "clearing/closing",
+    /// A closing says something else of ended logs than its own log entered when it closed them out.
+    ClearingClosedOut "clearing/closed-out",
+    /// A statement was entered for a cut-off that not every brand has closed.
+    ClearingIncomplete "clearing/incomplete",
+    /// A statement is not the one that follows from the closings.
+    ClearingStatement "clearing/statement",
+    /// Evidence against a brand, and it holds: the finding is the accused brand's.
+    EvidenceProven "evidence/proven",
+    /// Entered as evidence, and it proves nothing.
+    EvidenceVoid "evidence/void",
+    /// A payment is none that a statement asks for, or was confirmed before.
+    ClearingPayment "clearing/payment",
+    /// Something is granted as discharged that nothing discharges.
+    ClearingDischarge "clearing/discharge",
+    /// A dispute names a block that does not break the rule.
+    DisputeUnfounded "dispute/unfounded",
+    /// One side alone says that a dispute is resolved.
+    DisputeUnagreed "dispute/unagreed",
+    /// A resolution is of no dispute, or other totals stand in the logs than it says.
+    DisputeResolution "dispute/resolution",
+    /// A log goes on after it has ended.
+    LogEnded "log/ended",
+    /// A partner is closed out with other totals than the logs have.
+    PartnerTotals "partner/totals",
+    /// What a log said to a brand is not acknowledged for a day.
+    ExchangeUnanswered "exchange/unanswered",
+    /// An operation log has become shorter, or has two heads at one length.
+    OperationLog "operations/head",
 }
 
 impl Serialize for Rule {
@@ -215,6 +188,8 @@ pub enum Reason {
     NotInCheckpoint,
     /// Entries that the log's owner has put elsewhere after their retention.
     Archived,
+    /// Sealed entries older than the retention, of which the keys are gone.
+    Deleted,
 }
 
 impl fmt::Display for Reason {
@@ -232,6 +207,9 @@ impl fmt::Display for Reason {
             }
             Self::NotInCheckpoint => {
                 "blocks after the checkpoint's, and what they refer to beyond the copy"
+            }
+            Self::Deleted => {
+                "sealed entries older than the retention: the keys that opened them were destroyed, what they said is not checkable"
             }
             Self::Archived => {
                 "entries that were archived after their retention: their hashes are checked, what they say is not"
@@ -424,13 +402,23 @@ impl Recorder {
 
     pub(super) fn violation(&mut self, place: Place, violation: &Violation) {
         let place = match violation {
-            Violation::Payload { index, .. } | Violation::Payment { index } => place.at(*index),
+            Violation::Payload { index, .. }
+            | Violation::Payment { index }
+            | Violation::Kinds { index, .. } => place.at(*index),
             _ => place,
         };
         let listed = self.findings.len();
         self.find(place, Rule::Block(violation.number()), violation);
         if let Some(finding) = self.findings.get_mut(listed) {
             finding.counterparty = violation.counterparty();
+        }
+    }
+
+    /// The same of a log that has gone on after its end, unless that was found before.
+    pub(super) fn goes_on(&mut self, place: Place, message: impl fmt::Display) {
+        let known = |it: &Finding| it.log == place.log && it.rule == Rule::LogEnded;
+        if !self.findings.iter().any(known) {
+            self.find(place, Rule::LogEnded, message);
         }
     }
 

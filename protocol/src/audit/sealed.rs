@@ -4,7 +4,7 @@
 //! columns, which leaf is whose, what each counterparty was given, the padding, the exact totals. What
 //! a counterparty checks before it votes is then checked by the same function.
 //!
-//! Does not do yet: deleted payloads.
+//! Keys are destroyed after the retention: what is older and does not open is not checkable.
 
 use std::collections::BTreeMap;
 
@@ -24,6 +24,7 @@ use crate::ids::{BrandId, Height, LeafIndex};
 use crate::log::block::{
     Column, ColumnContent, ColumnOpening, Header, PublicEntry, hash_of_leaves,
 };
+use crate::time::Timestamp;
 use crate::witness::allowed::Adjusted;
 use crate::witness::readers::{RECOVERY, secret_readers};
 use crate::witness::rules::{Violation, check_column_totals};
@@ -32,6 +33,8 @@ use crate::witness::rules::{Violation, check_column_totals};
 #[derive(Debug)]
 pub(super) struct Opener<'a> {
     reader: Option<Reader<'a>>,
+    /// Keys that opened what is older may be gone.
+    deleted_before: Timestamp,
     /// None for a counterparty whose totals are no longer known.
     contents: BTreeMap<BrandId, Option<ColumnContent>>,
 }
@@ -87,6 +90,12 @@ impl<'a> Reader<'a> {
             .filter(|secret| header.is_sealed_with(secret))
     }
 
+    /// Whether the key that the secret of a block is wrapped to is at hand.
+    fn holds_key(&self, constitution: &Constitution, header: &Header) -> bool {
+        let wrapped = self.position(constitution, header).and_then(|at| header.secrets.get(at));
+        wrapped.is_none_or(|wrapped| self.keys.holds(&wrapped.key()))
+    }
+
     /// What was disclosed of a block.
     fn disclosed(&self, height: Height) -> Option<&'a DisclosedBlock> {
         self.disclosed.and_then(|disclosed| disclosed.at(height))
@@ -103,7 +112,12 @@ impl<'a> Opener<'a> {
         let reader = Reader::of(constitutions, log, keys, disclosed);
         let others = constitutions.brands().into_iter().filter(|brand| *brand != log);
         let contents = others.map(|brand| (brand, Some(ColumnContent::nothing()))).collect();
-        Self { reader, contents }
+        Self { reader, contents, deleted_before: Timestamp::from_unix_ms(0) }
+    }
+
+    /// The same, where keys that opened what is older than this may be gone.
+    pub(super) fn deleted_before(self, time: Timestamp) -> Self {
+        Self { deleted_before: time, ..self }
     }
 
     /// A block could not be read: the totals that continue from it are not known.
@@ -164,7 +178,11 @@ impl<'a> Opener<'a> {
                 recorder.not_checked(block.log, Reason::SealedWithoutKey, leaves);
                 return self.lose_totals();
             }
-            Sealed::NotOpened { reader } => {
+            Sealed::KeyNotHeld { leaves, .. } if header.time < self.deleted_before => {
+                recorder.not_checked(block.log, Reason::Deleted, leaves);
+                return self.lose_totals();
+            }
+            Sealed::NotOpened { reader } | Sealed::KeyNotHeld { reader, .. } => {
                 let message =
                     format_args!("the block secret does not open with the key of {reader}");
                 recorder.find(place, Rule::SealedSecret, message);
@@ -246,6 +264,11 @@ pub(super) enum Sealed {
     NotOpened {
         reader: String,
     },
+    /// It is wrapped to a key of the reader's that is not at hand.
+    KeyNotHeld {
+        reader: String,
+        leaves: u64,
+    },
     Columns(Box<Columns>),
 }
 
@@ -295,7 +318,12 @@ impl Sealed {
             return Self::NotGiven { leaves };
         }
         let Some(secret) = reader.secret(constitution, header) else {
-            return Self::NotOpened { reader: reader.name.to_owned() };
+            let reader_name = reader.name.to_owned();
+            return if reader.holds_key(constitution, header) {
+                Self::NotOpened { reader: reader_name }
+            } else {
+                Self::KeyNotHeld { reader: reader_name, leaves }
+            };
         };
         let mut recorder = Recorder::default();
         check_readers(constitution, header, &secret, block.place(), &mut recorder);

@@ -29,6 +29,17 @@ pub enum ClosingError {
     /// The opened totals are not those that the header commits to.
     #[error("the totals opened for {0} are not those the block commits to")]
     Totals(BrandId),
+    /// What it says again of ended logs has none, too many, or not in order, or is about the future.
+    #[error(
+        "what it says again of ended logs must be a list of others in their order, each closed out in the closed block or before"
+    )]
+    ClosedOutForm,
+    /// What it says again of an ended log is not what the log entered.
+    #[error("what it says again of {0} is not what this log entered when it closed that out")]
+    ClosedOut(BrandId),
+    /// An ended log that it has closed out is not among those that it says again.
+    #[error("it says again what it has closed out, and leaves {0} out")]
+    LeftOut(BrandId),
 }
 
 /// A closing that its log bears out; made by [`check_closing`], or read back from the node's own disk.
@@ -80,7 +91,7 @@ impl CheckedClosing {
     }
 }
 
-/// Makes the closing entry for a cut-off from the own log's last certified block not after it (none
+/// Makes the closing entry for a cut-off, but for what has been closed out ([`super::Absent::say_again`]), from the own log's last certified block not after it (none
 /// when there is none): its header, the own sealing keys, and the exact contents of its columns in
 /// their order. The entry goes into a later block with a time after the cut-off.
 ///
@@ -94,7 +105,8 @@ pub fn close(
 ) -> Result<Closing, SealError> {
     let Some((header, block)) = last else {
         let height = Height::new(0);
-        return Ok(Closing { cut_off, height, block: HeaderHash::GENESIS, columns: Vec::new() });
+        let (block, columns, closed_out) = (HeaderHash::GENESIS, Vec::new(), None);
+        return Ok(Closing { cut_off, height, block, columns, closed_out });
     };
     let context = header.context();
     // the second secret is the writer's own, after the one for its recovery key
@@ -117,7 +129,7 @@ pub fn close(
             Ok(ColumnDisclosure { counterparty, content: *content, salt })
         })
         .collect::<Result<_, _>>()?;
-    Ok(Closing { cut_off, height: header.height, block, columns })
+    Ok(Closing { cut_off, height: header.height, block, columns, closed_out: None })
 }
 
 /// Checks a closing entry. `closed` is the certified header at the height it names, with its id (none

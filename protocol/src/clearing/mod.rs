@@ -15,6 +15,7 @@
 
 mod absent;
 mod closing;
+mod counted;
 pub mod export;
 mod settlement;
 mod statement;

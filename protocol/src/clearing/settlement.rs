@@ -67,11 +67,16 @@ impl Settlement {
         Self { statement, hash, agreed, absent, settled, confirmed }
     }
 
-    /// How many brands have to agree to it.
+    /// Logs that have ended since, it may be: their brands need not enter the statement any more.
+    pub fn ended(&mut self, absent: &Absent) {
+        self.absent.extend(absent.brands());
+    }
+
+    /// Whether every brand that it counts, and whose log has not ended, has entered it.
     #[must_use]
-    pub fn voices(&self) -> usize {
-        let brands = self.statement.positions.iter();
-        brands.filter(|position| !self.absent.contains(&position.brand)).count()
+    pub fn is_agreed(&self) -> bool {
+        let mut brands = self.statement.positions.iter().map(|position| position.brand);
+        brands.all(|brand| self.agreed.contains(&brand) || self.absent.contains(&brand))
     }
 
     /// The statement.
@@ -154,20 +159,19 @@ impl Settlement {
     /// The same, under these guards.
     #[must_use]
     pub fn is_discharged_under<G: Guards>(&self) -> bool {
-        let mut brands = self.statement.positions.iter().map(|position| position.brand);
-        let agreed =
-            brands.all(|brand| self.agreed.contains(&brand) || self.absent.contains(&brand));
+        let agreed = self.is_agreed();
         let confirmed = |it: &Instruction| self.confirmed.contains_key(&(it.payer, it.payee));
         let paid = self.statement.instructions.iter().all(confirmed);
         G::allow(Guard::StatementAgreed, agreed) && G::allow(Guard::PaymentsConfirmed, paid)
     }
 
     /// What one brand then grants each other: its payment to whom, and from whom, makes no difference,
-    /// all pairs' totals at the cut-off are netted into the payments.
+    /// all pairs' totals at the cut-off are netted into the payments. Nothing, when it is not counted.
     #[must_use]
     pub fn discharges(&self, brand: BrandId) -> BTreeMap<BrandId, Discharge> {
         let statement = &self.statement;
-        let others = statement.positions.iter().map(|it| it.brand).filter(|it| *it != brand);
+        let counted = statement.position(brand).map(|_| statement.positions.iter());
+        let others = counted.into_iter().flatten().map(|it| it.brand).filter(|it| *it != brand);
         others
             .map(|other| {
                 let sent = statement.sent(brand, other);

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::absent::Absent;
 use super::closing::CheckedClosing;
+use super::counted::Counted;
 use crate::amount::Value;
 use crate::codec;
-use crate::constitution::Constitution;
 use crate::crypto::sha256;
 use crate::epochs::Constitutions;
 use crate::ids::{BrandId, ConstitutionHash, Epoch, HeaderHash, Height, StatementHash};
@@ -151,8 +151,9 @@ pub struct Statement {
 /// Why there is no statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClearingError {
-    /// A brand's closing for this cut-off is not there.
-    #[error("no closing of {0} for this cut-off")]
+    /// A brand's closing for this cut-off is not there; or it has left or ended, and not everyone had
+    /// closed it out by then.
+    #[error("no closing of {0} for this cut-off, and not everyone had closed it out by then")]
     Missing(BrandId),
     /// One brand closed twice.
     #[error("two closings of {0} for this cut-off")]
@@ -163,30 +164,24 @@ pub enum ClearingError {
     /// A closing for another cut-off.
     #[error("the closing of {0} is for another cut-off")]
     CutOff(BrandId),
+    /// A closed block is under a constitution that is not known here.
+    #[error("the block that {0} has closed is under a constitution that is not known here")]
+    Constitution(BrandId),
     /// More than an amount can be.
     #[error("the net position of {0} is outside the range of an amount")]
     Range(BrandId),
 }
 
 impl Statement {
-    /// The constitution that a statement of these closings is under: the newest that a closed block is.
-    #[must_use]
-    pub fn constitution_of<'a, 'b>(
-        constitutions: &'a Constitutions,
-        closings: impl IntoIterator<Item = &'b CheckedClosing>,
-    ) -> &'a Constitution {
-        let newest = closings.into_iter().map(CheckedClosing::epoch).max();
-        let known = newest.and_then(|epoch| constitutions.of(epoch));
-        known.unwrap_or(constitutions.newest())
-    }
-
-    /// Nets the closings of all brands for one cut-off; their order does not matter. A brand that is
-    /// `absent` needs none.
+    /// Nets the closings of all brands for one cut-off; their order does not matter, nor does what has
+    /// come beside what they close: `protocol/spec/clearing.md` says who is counted. A brand that
+    /// is `absent` needs none.
     ///
     /// # Errors
-    /// When there is not exactly one closing a brand for this cut-off, or a position is out of range.
+    /// When somebody who is to be counted is not there yet, somebody closed twice or another cut-off, or a
+    /// position is out of range.
     pub fn derive<'a>(
-        constitution: &Constitution,
+        constitutions: &Constitutions,
         cut_off: Timestamp,
         closings: impl IntoIterator<Item = &'a CheckedClosing>,
         absent: &Absent,
@@ -201,16 +196,12 @@ impl Statement {
                 return Err(ClearingError::Twice(debtor));
             }
         }
-        let taken = absent.taken(&by_debtor).map_err(ClearingError::Missing)?;
-        let brands = constitution.brands().map(|(brand, _)| brand).chain(taken.iter().copied());
+        let whole = absent.with_said_again();
+        let absent: &Absent = &whole;
+        let counted = Counted::of(constitutions, &by_debtor, absent)?;
+        let Counted { constitution, closings: by_debtor, taken } = counted;
+        let brands = by_debtor.keys().chain(&taken).copied();
         let mut net: BTreeMap<BrandId, i128> = brands.map(|brand| (brand, 0)).collect();
-        let is_there = |brand: &&BrandId| by_debtor.contains_key(*brand) || taken.contains(*brand);
-        if let Some(missing) = net.keys().find(|brand| !is_there(brand)) {
-            return Err(ClearingError::Missing(*missing));
-        }
-        if let Some(stranger) = by_debtor.keys().find(|debtor| !net.contains_key(debtor)) {
-            return Err(ClearingError::Stranger(*stranger));
-        }
         let totals = Totals::of(&by_debtor, &taken, absent);
         let mut paid = totals.paid;
         for one in absent.written_off(constitution.epoch()) {
@@ -337,7 +328,12 @@ impl Totals {
                 totals.sent.insert((*brand, *log), sent);
                 totals.sent.insert((*log, *brand), received);
                 totals.paid.insert((*log, *brand), absent.paid(*brand, *log));
-                totals.paid.insert((*brand, *log), absent.paid(*log, *brand));
+                // what it confirmed after the cut-off is in the next statement
+                let confirmed = match closing.block().height.get() {
+                    0 => Value::ZERO,
+                    _ => absent.paid(*log, *brand),
+                };
+                totals.paid.insert((*brand, *log), confirmed);
             }
             // what a brand's own closing says goes before what was last known
             for (creditor, value) in closing.sent() {

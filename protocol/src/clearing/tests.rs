@@ -1,3 +1,6 @@
+mod before;
+mod counted;
+
 use std::collections::BTreeMap;
 
 use super::*;
@@ -134,10 +137,10 @@ fn a_closing_is_of_the_last_block_and_its_own_totals() {
 
 #[test]
 fn all_brands_close_once_for_the_same_cut_off() {
-    let constitution = constitution();
+    let constitutions = constitution().into();
     let mut closings: Vec<_> = (0..5).map(|log| checked(log, &[1, 1, 1, 1])).collect();
     let derive = |closings: &[CheckedClosing]| {
-        Statement::derive(&constitution, cut_off(), closings, &Absent::default())
+        Statement::derive(&constitutions, cut_off(), closings, &Absent::default())
             .map(|statement| statement.hash())
     };
     let good = derive(&closings).unwrap();
@@ -147,8 +150,8 @@ fn all_brands_close_once_for_the_same_cut_off() {
     closings.pop();
     closings[4] = checked(4, &[1, 1, 1, 2]);
     assert_ne!(derive(&closings), Ok(good));
-    let other =
-        Statement::derive(&constitution, Timestamp::from_unix_ms(7), &closings, &Absent::default());
+    let seven = Timestamp::from_unix_ms(7);
+    let other = Statement::derive(&constitutions, seven, &closings, &Absent::default());
     assert_eq!(other.unwrap_err(), ClearingError::CutOff(brand(0)));
     // four brands owe one the most there is: more than an amount
     let most = Value::MAX.get();
@@ -167,12 +170,12 @@ proptest! {
     fn nets_are_the_bilateral_sums_and_instructions_settle_them_to_the_fen(
         totals in totals(), rotation in 0..5_usize,
     ) {
-        let constitution = constitution();
+        let constitutions = constitution().into();
         let mut closings: Vec<_> =
             totals.iter().enumerate().map(|(log, sent)| checked(log, sent)).collect();
-        let statement = Statement::derive(&constitution, cut_off(), &closings, &Absent::default()).unwrap();
+        let statement = Statement::derive(&constitutions, cut_off(), &closings, &Absent::default()).unwrap();
         closings.rotate_left(rotation);
-        let again = Statement::derive(&constitution, cut_off(), &closings, &Absent::default()).unwrap();
+        let again = Statement::derive(&constitutions, cut_off(), &closings, &Absent::default()).unwrap();
         prop_assert_eq!(statement.hash(), again.hash());
         let read: Statement = codec::decode("it", &statement.to_bytes(), 65_536).unwrap();
         prop_assert_eq!(&read, &statement);

@@ -57,6 +57,8 @@ impl PublicKey {
     /// # Errors
     /// [`SignatureError::Invalid`].
     pub fn verify(&self, message: &[u8], signature: &Signature) -> Result<(), SignatureError> {
+        #[cfg(test)]
+        VERIFIED.set(VERIFIED.get() + 1);
         UnparsedPublicKey::new(&ED25519, &self.0)
             .verify(message, &signature.0)
             .map_err(|_| SignatureError::Invalid)
@@ -227,6 +229,19 @@ impl<T> Verified<T> {
     pub const fn as_signed(&self) -> &Signed<T> {
         &self.0
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static VERIFIED: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// How many signatures are verified in this.
+#[cfg(test)]
+pub(crate) fn verified_in<T>(action: impl FnOnce() -> T) -> (T, u64) {
+    let before = VERIFIED.get();
+    let result = action();
+    (result, VERIFIED.get() - before)
 }
 
 #[cfg(test)]

@@ -99,26 +99,29 @@ impl<'a, D: Fn(&DraftReference) -> Option<&'a Constitution>> Judge<'a, D> {
 
     fn read_ballots(&self, entries: &[&CertifiedEntry]) -> Result<Ballots, Violation> {
         let mut ballots = Ballots::default();
+        let mut shown = BTreeSet::new();
         for entry in entries {
-            let checked = entry.verify(self.constitution).map_err(Violation::Ballot)?;
-            let log = checked.header().log;
-            let Some((draft, stance)) = stance(checked.entry()) else {
+            // what it says first, then whether a quorum has certified that it does
+            let said = entry.unverified().map_err(Violation::Ballot)?;
+            let Some((draft, stance)) = stance(&said) else {
                 return Err(Violation::Ballot(EntryError::NotPublic));
             };
             if Some(draft.epoch) != self.next_epoch() {
                 return Err(Violation::DraftEpoch { found: draft.epoch });
             }
-            let new = match stance {
+            let log = entry.certificate.pledge.block.log;
+            if !shown.insert((log, draft.constitution, stance)) {
+                return Err(Violation::StatedTwice { draft: draft.constitution });
+            }
+            let checked = entry.verify(self.constitution).map_err(Violation::Ballot)?;
+            match stance {
                 Stance::Adopted => {
                     let of = ballots.adopted.entry(draft.constitution).or_default();
-                    of.insert(log, checked.header().time).is_none()
+                    of.insert(log, checked.header().time);
                 }
                 Stance::Declined => {
-                    ballots.declined.entry(draft.constitution).or_default().insert(log)
+                    ballots.declined.entry(draft.constitution).or_default().insert(log);
                 }
-            };
-            if !new {
-                return Err(Violation::StatedTwice { draft: draft.constitution });
             }
         }
         Ok(ballots)

@@ -1,15 +1,17 @@
 //! Constitutions following one another: the chain, and whole alliances of ledgers in memory.
 
 use super::*;
-use crate::amount::{Points, Rate};
+use crate::amount::{Points, Rate, Value};
 use crate::constitution::Draft;
 use crate::constitution::tests::{draft, seed};
 use crate::crypto::sealed::SealingSecret;
 use crate::epochs::adoption::Stance;
 use crate::exchange::{Exchange, Payload};
-use crate::ids::{MemberHandle, RequestId};
+use crate::ids::{MemberHandle, RequestId, StatementHash};
 use crate::ledger::{StanceError, log_verifier, witness_verifier};
-use crate::time::Milliseconds;
+use crate::log::block::PublicEntry;
+use crate::log::settlement::{Discharge, Payment};
+use crate::time::{Milliseconds, Timestamp};
 use crate::witness::message::Message;
 use crate::world::{
     World, constitution, first_draft, following, id, place, rotate, sealing_secret, signing_keys,
@@ -338,6 +340,14 @@ fn a_brand_that_is_about_to_adopt_one_draft_does_not_adopt_another() {
     let second = world.state(all[0], &other, Stance::Adopted);
     let (draft, needed) = (one.hash, 2);
     assert_eq!(second, Err(StanceError::EarlierDraft { draft, declined: 0, needed }));
+    // who asks before anything is kept of it hears the same, and nothing was said
+    let may = |stance| {
+        let asked = DraftReference::to(&constitution(&other));
+        world.ledger(all[0]).may_state(asked, stance)
+    };
+    assert_eq!(may(Stance::Adopted), second);
+    assert_eq!(may(Stance::Declined), Ok(()));
+    assert_eq!(may(Stance::Declined), Ok(()));
     world.exchange(all[0], all[1], 5);
     world.until("it writes", |world| world.credited(all[1], all[0]) == [5]);
 }
@@ -407,4 +417,66 @@ fn a_block_that_has_become_stale_is_built_anew_however_few_refuse_it() {
     world.now = world.now.plus(Milliseconds::from_seconds(90));
     world.deaf = None;
     world.until("it is certified", |world| world.credited(all[1], all[0]) == [5]);
+}
+
+/// A brand is given a draft that the others are under already, and says that it adopts it: in that moment its log takes it
+/// up. Fails when the one is entered behind the other: the log would be bound to a draft of the past.
+#[test]
+fn what_was_to_be_said_of_a_draft_that_is_taken_up_binds_nobody() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let second = following(&first, |it| it.payload_size = 200);
+    let mut world = World::new(&first, 6, 0);
+    for brand in &all[..3] {
+        world.call(*brand, |ledger, _, _| drop(ledger.offer(constitution(&second)).unwrap()));
+        world.state(*brand, &second, Stance::Adopted).unwrap();
+    }
+    let others = |world: &World| all[..3].iter().all(|it| world.epoch(*it) == 2);
+    world.until("the others are there", others);
+    world.exchange(all[0], all[1], 5);
+    world.until("and exchange", |world| world.credited(all[1], all[0]) == [5]);
+    let last = all[3];
+    world.call(last, |ledger, _, _| {
+        drop(ledger.offer(constitution(&second)).unwrap());
+        drop(ledger.state(second.hash, Stance::Adopted).unwrap());
+    });
+    world.until("all are there", |world| world.all_at(2, &all));
+    let third = following(&second, |it| it.payload_size = 300);
+    world.offer(&third);
+    for brand in &all {
+        world.state(*brand, &third, Stance::Adopted).unwrap();
+    }
+    world.until("and go on", |world| world.all_at(3, &all));
+}
+
+/// Fails when a payment that waits while its counterparty leaves is tried in every block, and when a discharge of who has
+/// no column is due for ever.
+#[test]
+fn a_payment_with_who_has_left_stops_no_log_and_a_discharge_makes_no_block_without_end() {
+    let first = first_draft(4);
+    let all: Vec<BrandId> = first.brands.keys().copied().collect();
+    let (payer, gone) = (all[0], id("gone"));
+    let cut_off = Timestamp::from_unix_ms(1);
+    let payment = Payment {
+        cut_off,
+        statement: StatementHash::from_bytes([1; 32]),
+        payer,
+        payee: gone,
+        value: Value::new(1_000_000).unwrap(),
+        reference: "HVPS-1".parse().unwrap(),
+    };
+    let mut world = World::new(&first, 7, 0);
+    world.call(payer, |ledger, _, _| {
+        ledger.submit_public(PublicEntry::Settled(payment.clone())).unwrap();
+        let (sent, received) = (Value::ZERO, Value::ZERO);
+        ledger.discharge([(gone, Discharge { cut_off, sent, received })].into());
+    });
+    world.exchange(payer, all[1], 5);
+    world.until("it goes on", |world| world.credited(all[1], payer) == [5]);
+    let height = |world: &World| world.ledger(payer).witness(payer).unwrap().tip().height;
+    let rest = |world: &mut World| (0..200).for_each(|_| world.step());
+    rest(&mut world);
+    let before = height(&world);
+    rest(&mut world);
+    assert_eq!(height(&world), before);
 }

@@ -200,6 +200,12 @@ impl IncomingLeg {
         self.value_back = self.value_back.plus(part.value).map_err(too_few)?;
         Ok(Return { original, reason: ReturnReason::Member, value: part.value, points })
     }
+
+    /// A part that was to go back will be in no block: it can be sent back again.
+    pub fn keep(&mut self, back: &Return) {
+        self.points_back = self.points_back.saturating_minus(back.points);
+        self.value_back = self.value_back.saturating_minus(back.value);
+    }
 }
 
 #[cfg(test)]
@@ -267,6 +273,10 @@ mod tests {
     fn a_return_is_within_the_window_the_remainder_and_the_ratio() {
         let (mut leg, mut legs) = both();
         let back = leg.send_back(AT, points(7), Timestamp::default()).unwrap();
+        // what was to go back and is in no block is there again, to the micro-fen
+        let (before, mut kept) = (both().0, leg);
+        kept.keep(&back);
+        assert_eq!(kept, before);
         let late = UNTIL.plus(Milliseconds::new(1));
         assert_eq!(legs.returned(b(), &back, late), Err(ReturnError::Late(AT)));
         let value = back.value.plus(Value::new(1).unwrap()).unwrap();

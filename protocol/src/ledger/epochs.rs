@@ -186,6 +186,27 @@ impl<G: Guards> Ledger<G> {
             self.constitutions.iter().find(|constitution| constitution.hash() == draft)
         });
         let reference = DraftReference::to(known.ok_or(StanceError::Unknown(draft))?);
+        let entries = self.stated(reference, stance)?;
+        self.writer.submit_together(entries.clone());
+        Ok(entries)
+    }
+
+    /// Whether [`Self::state`] could say it now, of a draft whose file may not be held yet: asked before anything of
+    /// a decision is kept, so that what is refused is not said later all the same.
+    ///
+    /// # Errors
+    /// Why not: see [`StanceError`].
+    pub fn may_state(&self, draft: DraftReference, stance: Stance) -> Result<(), StanceError> {
+        self.stated(draft, stance).map(drop)
+    }
+
+    /// The entries that say it.
+    fn stated(
+        &self,
+        reference: DraftReference,
+        stance: Stance,
+    ) -> Result<Vec<PublicEntry>, StanceError> {
+        let draft = reference.constitution;
         let own = self.witnesses.get(&self.me).ok_or(StanceError::Unknown(draft))?;
         let next = own.epoch().next().unwrap_or(own.epoch());
         if reference.epoch != next {
@@ -218,7 +239,6 @@ impl<G: Guards> Ledger<G> {
             Stance::Adopted => PublicEntry::Adopted(reference),
             Stance::Declined => PublicEntry::Declined(reference),
         });
-        self.writer.submit_together(entries.clone());
         Ok(entries)
     }
 

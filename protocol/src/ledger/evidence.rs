@@ -7,7 +7,7 @@ use crate::log::checkpoint::SignedCheckpoint;
 use crate::log::note::VerifierKey;
 use crate::witness::build::OwnBlock;
 use crate::witness::cases::{Cases, Kept};
-use crate::witness::evidence::{Evidence, Proven};
+use crate::witness::evidence::Evidence;
 use crate::witness::guards::Guards;
 use crate::witness::message::Message;
 use crate::witness::record::Record;
@@ -38,11 +38,16 @@ impl<G: Guards> Ledger<G> {
         }
         self.note_entered(out.written.get(written..).unwrap_or_default());
         let entries = out.finals.get(finals..).unwrap_or_default().iter();
+        // a case a brand and log: more in one block is not looked at
+        let brands = self.constitutions.newest().committee().size();
+        let most = brands.saturating_mul(brands);
         let told: Vec<Evidence> = entries
-            .flat_map(|block| &block.public)
-            .filter_map(|(_, entry)| match entry {
-                PublicEntry::Evidence(evidence) => Some((**evidence).clone()),
-                _ => None,
+            .flat_map(|block| {
+                let evidence = block.public.iter().filter_map(|(_, entry)| match entry {
+                    PublicEntry::Evidence(evidence) => Some((**evidence).clone()),
+                    _ => None,
+                });
+                evidence.take(most)
             })
             .collect();
         for evidence in told {
@@ -51,9 +56,13 @@ impl<G: Guards> Ledger<G> {
     }
 
     fn take_up(&mut self, evidence: Evidence, found: bool, out: &mut Outbox) {
+        let Some(claim) = evidence.claim(&self.constitutions) else { return };
+        // what is said of this node itself is for the others to judge; what is known is not proved again
+        if claim.accused == self.me || !self.cases.would_open(claim) {
+            return;
+        }
         let Ok(proven) = evidence.prove(&self.constitutions) else { return };
-        // what is said of this node itself is for the others to judge
-        if proven.accused() == self.me || !self.open_case(proven.clone(), found) {
+        if !self.cases.open(proven.clone(), found) {
             return;
         }
         let evidence = proven.evidence().clone();
@@ -62,10 +71,6 @@ impl<G: Guards> Ledger<G> {
         for to in others.into_iter().filter(|to| *to != proven.accused()) {
             out.messages.push((to, Message::Evidence(Box::new(evidence.clone()))));
         }
-    }
-
-    fn open_case(&mut self, proven: Proven, found: bool) -> bool {
-        self.cases.open(proven, found)
     }
 
     /// Brings the cases to where a record left them.
@@ -94,7 +99,7 @@ impl<G: Guards> Ledger<G> {
     /// Takes note of what is in own blocks.
     pub(super) fn note_entered(&mut self, written: &[OwnBlock]) {
         for block in written {
-            for entry in block.submissions().0 {
+            for entry in block.public() {
                 if let PublicEntry::Evidence(evidence) = entry {
                     self.cases.entered(&evidence);
                 }
@@ -106,7 +111,7 @@ impl<G: Guards> Ledger<G> {
     pub(super) fn enter_evidence(&mut self) {
         // what an open block has already is not entered twice
         if let Some(open) = self.writer.open_block() {
-            for entry in open.submissions().0 {
+            for entry in open.public() {
                 if let PublicEntry::Evidence(evidence) = entry {
                     self.cases.submitted(&evidence);
                 }

@@ -2,7 +2,8 @@
 //! foreign cosignatures on the own checkpoint.
 //!
 //! Of a log of the alliance only the certified tip is ever cosigned, so here too no size is signed
-//! that may have to be taken back, and none below one signed before: a tip does not fall.
+//! that may have to be taken back, and none below one signed before: a tip does not fall, and one that fell
+//! because a disk was put back is not signed until it is as far as others know it to be certified.
 
 use super::{Ledger, log_verifier, witness_name, witness_verifier};
 use crate::ids::TreeSize;
@@ -10,7 +11,7 @@ use crate::log::checkpoint::{CheckpointError, SignedCheckpoint};
 use crate::log::note::{NoteSignature, VerifierKey};
 use crate::log::tlog_witness::{AddCheckpoint, Cosigned, ForeignLogs, Refusal};
 use crate::time::Timestamp;
-use crate::witness::guards::Guards;
+use crate::witness::guards::{Guard, Guards};
 use crate::witness::statement::Certificate;
 
 /// A request that was granted.
@@ -38,6 +39,9 @@ impl<G: Guards> Ledger<G> {
         let mut brands = self.constitution().committee().brands().iter().copied();
         let log = brands.find(|brand| self.constitution().origin(*brand) == origin);
         let Some(log) = log.filter(|log| *log != self.me) else {
+            if foreign.has(origin) {
+                self.remembers(foreign)?;
+            }
             let continuing = foreign.consider(request, now)?;
             // one line more than the log's keys: the note has room for it
             let mut signed = continuing.checkpoint().clone();
@@ -53,11 +57,31 @@ impl<G: Guards> Ledger<G> {
         let tip = tip.map(Certificate::block).map(|block| (block.size, block.root));
         request.continues(tip)?;
         let size = tip.map_or(TreeSize::new(0), |(size, _)| size);
+        // rule 9, as for a message: not before the start, nor below what a former life may have signed
+        let height = self.witnesses.get(&log).map(|witness| witness.tip().height);
+        if !self.standing.may_cosign::<G>(log, height.unwrap_or_default()) {
+            return Err(Refusal::NotStarted);
+        }
         if signed.unverified().size() != size || size.get() == 0 {
             return Err(Refusal::NotCertifiedYet);
         }
         let (_, line) = self.line(&signed, now).ok_or(Refusal::Malformed)?;
         Ok(Granted { line, record: None })
+    }
+
+    /// Whether what is known of foreign logs is what was last cosigned of them: no certificate tells it, so that
+    /// after a restore only the operator can.
+    fn remembers(&self, foreign: &ForeignLogs) -> Result<(), Refusal> {
+        if !G::allow(Guard::AwaitAcknowledgements, self.standing.has_started()) {
+            return Err(Refusal::NotStarted);
+        }
+        let restored = self.standing.restored().filter(|it| !foreign.is_confirmed(*it));
+        match restored {
+            Some(incarnation) if !G::allow(Guard::RestoredWitness, false) => {
+                Err(Refusal::Restored { incarnation })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// This brand's cosignature, and the key that verifies it.

@@ -220,8 +220,9 @@ impl<G: Guards> Ledger<G> {
         taken.map_err(|error| PeerFault::Holdings { from, log, error })
     }
 
-    /// Takes blocks of a log that can be decoded by now; no further one from [`HELD_BYTES_MAX`] bytes on, so
-    /// that what is to be recorded fits one append. Called again, it goes on.
+    /// Takes blocks of a log that can be decoded by now; none that would bring what this outbox has of all
+    /// logs above [`HELD_BYTES_MAX`] bytes, but for the first: so that what is to be recorded fits one append.
+    /// Called again with another outbox, it goes on.
     ///
     /// # Errors
     /// When what was collected gives no block, or one that cannot be taken.
@@ -231,16 +232,21 @@ impl<G: Guards> Ledger<G> {
         now: Timestamp,
         out: &mut Outbox,
     ) -> Result<(), PeerFault> {
-        let mut bytes = 0_usize;
-        while bytes < HELD_BYTES_MAX {
+        loop {
             let Some(mut collector) = self.recovery.collectors.remove(&log) else { return Ok(()) };
+            let tip = self.witnesses.get(&log).map(|witness| witness.tip().height);
+            let more = tip.map_or(0, |tip| collector.next_bytes(tip));
+            if out.decoded > 0 && out.decoded.saturating_add(more) > HELD_BYTES_MAX {
+                self.recovery.collectors.insert(log, collector);
+                return Ok(());
+            }
             let next = match self.parts(log, now) {
                 Some((at, _, witness)) => collector.next(witness.tip(), at.constitution),
                 None => Ok(None),
             };
             self.recovery.collectors.insert(log, collector);
             if let Ok(Some(whole)) = &next {
-                bytes = bytes.saturating_add(whole.body.as_bytes().len());
+                out.decoded = out.decoded.saturating_add(whole.body.as_bytes().len());
             }
             match next {
                 Ok(None) => return Ok(()),
@@ -264,7 +270,6 @@ impl<G: Guards> Ledger<G> {
                 Err(Spoiled::NotContinuing) => return Err(PeerFault::NotContinuing { log }),
             }
         }
-        Ok(())
     }
 
     /// A block of another log that this node lacked: as its writer would have delivered it.

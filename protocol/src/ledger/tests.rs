@@ -3,6 +3,7 @@
 mod disputes;
 mod ends;
 mod lagging;
+mod limits;
 mod returns;
 
 use std::collections::BTreeMap;
@@ -33,7 +34,8 @@ fn audited(world: &World, constitutions: &Constitutions) -> Report {
     let folders: BTreeMap<BrandId, Folder> =
         sites.map(|(brand, site)| (*brand, site.folder.clone())).collect();
     let keys = [Alliance::auditor_key()];
-    let auditor = Auditor { constitutions, keys: &keys, outside_witnesses: &[] };
+    let auditor =
+        Auditor { constitutions, keys: &keys, outside_witnesses: &[], payload_retention: None };
     auditor.audit(&folders, &mut ())
 }
 

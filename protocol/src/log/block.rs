@@ -11,7 +11,7 @@ use std::fmt;
 
 use minicbor::{Decode, Encode};
 
-use super::closed_out::ClosedOut;
+use super::closed_out::{ClosedOut, ClosedOutBefore};
 use super::dispute::{DisputeOpened, OPENING_BYTES};
 use super::kept::{Answered, OperationLogHead};
 use super::merkle::{Frontier, HashReader, NodeHash, leaf_hash};
@@ -143,6 +143,10 @@ pub struct Closing {
     /// One opening a counterparty, in the order of the header's columns; none when height is 0.
     #[n(3)]
     pub columns: Vec<ColumnDisclosure>,
+    /// What the writer has closed out in or before that block, in the order of logs, where somebody joined who
+    /// was not shown it; never none of them in a list.
+    #[n(4)]
+    pub closed_out: Option<Vec<ClosedOutBefore>>,
 }
 
 /// One column's exact totals with what is needed to check them against the header.

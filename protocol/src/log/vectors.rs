@@ -22,10 +22,13 @@ use crate::ids::{LeafHash, LeafIndex, RootHash, TreeSize};
 
 pub(crate) fn vectors(name: &str) -> Option<PathBuf> {
     let Some(shared) = std::env::var_os("COALITION_SHARED") else {
-        println!("skipped: {name} (COALITION_SHARED is not set)");
+        eprintln!("skipped: vectors/{name} (COALITION_SHARED is not set)");
         return None;
     };
-    Some(Path::new(&shared).join("vectors").join(name))
+    let path = Path::new(&shared).join("vectors").join(name);
+    // who says where they are wants them used
+    assert!(path.is_dir(), "COALITION_SHARED is set, and there is no folder {}", path.display());
+    Some(path)
 }
 
 fn files_under(directory: &Path) -> Vec<PathBuf> {

@@ -295,6 +295,13 @@ impl Collector {
         collected.map_or(Ok(()), |collected| collected.add(from, held.fragment, constitution))
     }
 
+    /// How large the body after `tip` is, as far as its header is here.
+    #[must_use]
+    pub fn next_bytes(&self, tip: Height) -> usize {
+        let next = tip.next().and_then(|next| self.heights.get(&next));
+        next.map_or(0, |next| usize::try_from(next.header.body_bytes).unwrap_or(usize::MAX))
+    }
+
     /// The block after `tip`, when there are fragments enough. Under the constitution of that height.
     ///
     /// # Errors

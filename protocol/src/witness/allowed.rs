@@ -39,29 +39,34 @@ impl Allowed {
         let mut allowed = Self::default();
         let mut about: Vec<BrandId> = Vec::new();
         for entry in entries {
-            let (other, checked) = match entry {
+            let other = match entry {
+                PublicEntry::DisputeResolved(it) if header.log == it.accused => it.accuser,
+                PublicEntry::DisputeResolved(it) => it.accused,
+                PublicEntry::ClosedOut(closed) => closed.log,
+                _ => continue,
+            };
+            // before any signature is looked at
+            if about.contains(&other) {
+                G::found(Violation::Resolution { why: "one pair is spoken of twice in a block" })?;
+                continue;
+            }
+            about.push(other);
+            let checked = match entry {
                 PublicEntry::DisputeResolved(resolution) => {
-                    let own_is_accused = header.log == resolution.accused;
-                    let other =
-                        if own_is_accused { resolution.accuser } else { resolution.accused };
                     let checked = check_resolution(constitution, tip, header, resolution);
-                    (other, checked.map_err(|why| Violation::Resolution { why }))
+                    checked.map_err(|why| Violation::Resolution { why })
                 }
                 PublicEntry::ClosedOut(closed) => {
                     let checked = ended(constitutions, closed).and_then(|end| {
                         check_closed_out(constitution, tip, header, (closed, &end))
                             .map_err(|why| Violation::ClosedOut { why })
                     });
-                    let checked = checked.map(|floor| {
+                    checked.map(|floor| {
                         allowed.floors.insert(closed.log, floor);
-                    });
-                    (closed.log, checked)
+                    })
                 }
-                _ => continue,
+                _ => Ok(()),
             };
-            let twice = Violation::Resolution { why: "one pair is spoken of twice in a block" };
-            let checked = if about.contains(&other) { Err(twice) } else { checked };
-            about.push(other);
             checked.or_else(G::found)?;
         }
         Ok(allowed)

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use super::evidence::{Evidence, Proven};
+use super::evidence::{Claim, Evidence, Proven};
 use crate::ids::{BrandId, TreeSize};
 
 /// Most checkpoints remembered of one log, the latest by size, to compare others with.
@@ -71,13 +71,20 @@ impl Cases {
         case.is_some_and(|case| case.proven.offence().is_of_writer())
     }
 
-    /// Takes a case up; false if there is one already. An offence in writing takes the place of another.
+    /// Whether something that accuses a brand so would be taken up. An offence in writing takes the place of
+    /// another.
+    #[must_use]
+    pub fn would_open(&self, claim: Claim) -> bool {
+        let graver = claim.offence.is_of_writer() && !self.is_frozen(claim.log);
+        graver || !self.has(claim.accused, claim.log)
+    }
+
+    /// Takes a case up; false if there is one already.
     pub fn open(&mut self, proven: Proven, found: bool) -> bool {
-        let key = (proven.accused(), proven.log());
-        let graver = proven.offence().is_of_writer() && !self.is_frozen(proven.log());
-        if self.held.contains_key(&key) && !graver {
+        if !self.would_open(proven.claim()) {
             return false;
         }
+        let key = (proven.accused(), proven.log());
         self.held.insert(key, Case { proven, found, submitted: false, entered: false });
         true
     }

@@ -125,13 +125,22 @@ pub enum EvidenceError {
     },
 }
 
+/// Whom something accuses, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who is said to have done it.
+    pub accused: BrandId,
+    /// In which log.
+    pub log: BrandId,
+    /// What was done.
+    pub offence: Offence,
+}
+
 /// Evidence that was checked; made by [`Evidence::prove`] alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proven {
     evidence: Evidence,
-    accused: BrandId,
-    log: BrandId,
-    offence: Offence,
+    claim: Claim,
 }
 
 impl Proven {
@@ -140,20 +149,25 @@ impl Proven {
     pub const fn evidence(&self) -> &Evidence {
         &self.evidence
     }
+    /// Whom it accuses, and of what.
+    #[must_use]
+    pub const fn claim(&self) -> Claim {
+        self.claim
+    }
     /// Who did it.
     #[must_use]
     pub const fn accused(&self) -> BrandId {
-        self.accused
+        self.claim.accused
     }
     /// In which log.
     #[must_use]
     pub const fn log(&self) -> BrandId {
-        self.log
+        self.claim.log
     }
     /// What was done.
     #[must_use]
     pub const fn offence(&self) -> Offence {
-        self.offence
+        self.claim.offence
     }
 }
 
@@ -196,6 +210,27 @@ impl Evidence {
         let (first, second) =
             if codec::encode(&one) <= codec::encode(&other) { (one, other) } else { (other, one) };
         Self::Statements(Box::new(first), Box::new(second))
+    }
+
+    /// Whom it accuses, and of what, before anything is checked: none when it accuses nobody.
+    #[must_use]
+    pub fn claim(&self, constitutions: &Constitutions) -> Option<Claim> {
+        let of_writer = |log, offence| Some(Claim { accused: log, log, offence });
+        match self {
+            Self::Statements(one, other) => {
+                let offence = offence(one, other)?;
+                Some(Claim { accused: one.signer(), log: one.log(), offence })
+            }
+            Self::Checkpoints(note, _) | Self::Uncertified(note, _) => {
+                let origin = SignedCheckpoint::parse(note).ok()?.unverified().origin().to_owned();
+                let log = constitutions.iter().find_map(|constitution| {
+                    let mut brands = constitution.committee().brands().iter();
+                    brands.find(|brand| constitution.origin(**brand) == origin)
+                });
+                of_writer(*log?, Offence::TwoTrees)
+            }
+            Self::Fragments(it) => of_writer(it.log(), Offence::WrongFragments),
+        }
     }
 
     /// Checks that it proves what it is said to prove.
@@ -254,7 +289,7 @@ impl Evidence {
                 (log, log, Offence::WrongFragments)
             }
         };
-        Ok(Proven { evidence: self, accused, log, offence })
+        Ok(Proven { evidence: self, claim: Claim { accused, log, offence } })
     }
 
     /// How many bytes it takes.

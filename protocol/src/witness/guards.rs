@@ -51,6 +51,8 @@ guards! {
     OneVote,
     /// Rule 7: no commit below the highest round joined.
     CommitAbove,
+    /// Rule 8: a block is final with commits of a quorum, and not with fewer.
+    CommitQuorum,
     /// Rule 9: a witness cosigns only the certified size it has last verified.
     CosignCertified,
     /// Before it votes, a counterparty checks its own column.
@@ -59,6 +61,8 @@ guards! {
     DisputeStands,
     /// A writer takes an exchange only while it stays within its limits.
     RoomForMore,
+    /// A writer takes what a member sends back only while it stays within its limits.
+    RoomToSendBack,
     /// Rule 11: nothing is signed before q-1 others have acknowledged the start.
     AwaitAcknowledgements,
     /// Rule 11: openings and proposals of an incarnation that another has followed do not count.

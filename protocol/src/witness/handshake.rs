@@ -3,9 +3,9 @@
 //! Judges answers; what follows from them is [`super::standing`]'s. No answer is believed that does not
 //! prove what it says: what this node signed by its own signature, heights by certificates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::said::Position;
+use super::said::{Position, Said};
 use super::standing::{self, Fence, Standing};
 use super::start::{self, Acknowledgement, OpenRound, Start};
 use crate::constitution::{BRANDS_MAX, Constitution};
@@ -55,6 +55,12 @@ impl Answer {
             self.open = Some((height, open.clone()));
         }
     }
+}
+
+/// No log twice, and no more than there can be.
+fn are_different(logs: impl Iterator<Item = BrandId>) -> bool {
+    let mut seen = BTreeSet::new();
+    logs.take(LOGS_MAX + 1).all(|log| seen.insert(log)) && seen.len() <= LOGS_MAX
 }
 
 fn raise(heights: &mut BTreeMap<BrandId, Height>, log: BrandId, height: Height) {
@@ -124,11 +130,13 @@ impl Handshake {
         if (body.brand, body.start) != (me, self.start.body) || answer.signer() == me {
             return None;
         }
-        let shown = self.shown(body, own, standing, constitutions)?;
-        let mut proved = Vec::new();
-        if body.logs.len() > LOGS_MAX {
+        // at most one of each log: what says more is not looked at
+        let said = body.said.iter().map(Said::log);
+        if !are_different(said) || !are_different(body.logs.iter().map(|log| log.log)) {
             return None;
         }
+        let shown = self.shown(body, own, standing, constitutions)?;
+        let mut proved = Vec::new();
         // of logs that this node does not know, and under constitutions that it lacks, nothing is believed
         for log in body.logs.iter().filter(|log| own.contains_key(&log.log)) {
             let height = match &log.certificate {
@@ -181,9 +189,6 @@ impl Handshake {
             let other =
                 seen != this && standing::is_another_life(this.incarnation, seen.incarnation);
             shown.another_life = other.then_some(seen.incarnation);
-        }
-        if answer.said.len() > LOGS_MAX {
-            return None;
         }
         for said in answer.said.iter().filter(|said| constitutions.of(said.epoch()).is_some()) {
             if said.signer() != me || !said.is_genuine(constitutions) {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::guards::{Guard, Guards};
 use super::message::PromiseMessage;
 use super::said::Said;
-use super::state::{Outbox, Surroundings, Witness, count_promises, valid_promise};
+use super::state::{Counted, Outbox, Surroundings, Witness};
 use super::statement::{
     Commit, Endorsement, Lock, Open, Pledge, Proposal, Statement as _, UnverifiedCertificate,
     UnverifiedLock, Vote,
@@ -86,11 +86,11 @@ impl Led {
         out: &mut Outbox,
     ) -> bool {
         let Some(open) = self.open else { return false };
-        if self.proposed.is_some() || valid_promise::<G>(at.constitution, &open, &message).is_none()
-        {
+        let mut counted = Counted::default();
+        if self.proposed.is_some() || !counted.take::<G>(at.constitution, &open, &message) {
             return false;
         }
-        own.note_promise(at, &message, out);
+        own.note_promises(counted, out);
         self.promises.insert(message.promise.signer, message);
         true
     }
@@ -98,10 +98,9 @@ impl Led {
     /// Rule 5: none before q have joined; then the highest lock among them, if any.
     pub(super) fn choice<G: Guards>(&self, at: &Surroundings<'_>) -> Option<Option<Pledge>> {
         let open = self.open?;
-        let promises: Vec<PromiseMessage> = self.promises.values().cloned().collect();
-        let (count, locked) = count_promises::<G>(at.constitution, &open, &promises);
+        let counted = Counted::of::<G>(at.constitution, &open, self.promises.values());
         let quorum = at.constitution.committee().quorum();
-        G::allow(Guard::PromiseQuorum, count >= quorum).then_some(locked)
+        G::allow(Guard::PromiseQuorum, counted.brands() >= quorum).then_some(counted.highest())
     }
 
     /// Rule 4: proposes a block, once.

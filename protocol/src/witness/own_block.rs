@@ -316,8 +316,8 @@ impl OwnBlock {
     }
 
     /// The certified headers of other logs that this block recognises, as far as they stand.
-    pub(super) fn recognised(&self, at: &Surroundings<'_>) -> Brought {
-        read_certified(at, &self.parts.recognised)
+    pub(super) fn recognised(&self, at: &Surroundings<'_>, header: &Header) -> Brought {
+        read_certified(at, header, &self.parts.recognised)
     }
 
     /// Prepares the proofs and fragments that every receiver's view is cut from.

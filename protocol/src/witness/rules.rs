@@ -5,10 +5,14 @@
 //! carries and the epoch; [`Violation`] says which rule failed. Does not know rounds, votes or locks.
 
 mod column;
+mod kinds;
 mod violation;
+
+use std::collections::BTreeMap;
 
 use self::column::indexed;
 pub use self::column::{check_column, check_column_totals, salvage};
+pub use self::kinds::{Kinds, check_kinds};
 pub use self::violation::{Violation, is_about_the_block};
 use super::allowed::Allowed;
 use super::guards::Guards;
@@ -140,6 +144,16 @@ pub fn check_header<'a, G: Guards>(
     allowed: &Allowed,
     certified: impl Fn(BrandId, Height) -> Known<'a>,
 ) -> Result<(), Violation> {
+    check_place::<G>(constitution, tip, header)?;
+    check_statement::<G>(constitution, tip, header, allowed, certified)
+}
+
+/// That it is the header of the next block, under the right constitution.
+fn check_place<G: Guards>(
+    constitution: &Constitution,
+    tip: &Tip,
+    header: &Header,
+) -> Result<(), Violation> {
     if header.version != constitution.protocol_version() {
         G::found(Violation::Version { found: header.version })?;
     }
@@ -156,6 +170,20 @@ pub fn check_header<'a, G: Guards>(
     if header.first.get() != tip.frontier.size().get() {
         G::found(Violation::FirstLeaf)?;
     }
+    Ok(())
+}
+
+/// What it says, for who knows of the tip all but its tree; see [`check_header`].
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn check_statement<'a, G: Guards>(
+    constitution: &Constitution,
+    tip: &Tip,
+    header: &Header,
+    allowed: &Allowed,
+    certified: impl Fn(BrandId, Height) -> Known<'a>,
+) -> Result<(), Violation> {
     check_sizes::<G>(header)?;
     if header.time < tip.time {
         G::found(Violation::TimeBackwards)?;
@@ -207,6 +235,7 @@ fn check_totals<'a, G: Guards>(
 ) -> Result<(), Violation> {
     let step = constitution.total_step();
     let brand = constitution.brand(header.log).ok_or(Violation::Columns)?;
+    let most = MostOwed::after(constitution, brand, header.log, tip);
     let mut owed = Value::ZERO;
     for column in &header.columns {
         let counterparty = column.counterparty;
@@ -248,12 +277,73 @@ fn check_totals<'a, G: Guards>(
             G::found(Violation::Discharged { counterparty })?;
         }
         let exposure = public_exposure(step, column.sent, &column.recognised);
-        if exposure > brand.pair_limit {
+        if exposure > most.pair(counterparty) {
             G::found(Violation::PairLimit { counterparty })?;
         }
         owed = owed.plus(exposure)?;
     }
-    if owed > brand.total_limit { G::found(Violation::TotalLimit) } else { Ok(()) }
+    if owed > most.total() { G::found(Violation::TotalLimit) } else { Ok(()) }
+}
+
+/// The most that the block after `tip` may owe (rules 13 and 14): the brand's limits, or, where a
+/// constitution has lowered these or made the step larger, what `tip` owes already. Such a debt need
+/// not fall at once, which no writer could bring about: it does not rise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MostOwed {
+    pair_limit: Value,
+    // where the last block owes more than that
+    pairs: BTreeMap<BrandId, Value>,
+    total: Value,
+}
+
+impl MostOwed {
+    /// By the limits of a brand and the last certified block of its log, in the steps of this constitution.
+    #[must_use]
+    pub fn after(constitution: &Constitution, brand: &Brand, log: BrandId, tip: &Tip) -> Self {
+        let step = constitution.total_step();
+        let mut total = Value::ZERO;
+        let mut pairs = BTreeMap::new();
+        for counterparty in constitution.committee().witnesses(log) {
+            let Some(column) = tip.column(counterparty) else { continue };
+            // a larger step is a multiple of the one before
+            let sent = column.sent.ceiling_to(step).unwrap_or(column.sent);
+            let owed = public_exposure(step, sent, &column.recognised);
+            total = total.plus(owed).unwrap_or(Value::MAX);
+            if owed > brand.pair_limit {
+                pairs.insert(counterparty, owed);
+            }
+        }
+        let total = total.max(brand.total_limit);
+        Self { pair_limit: brand.pair_limit, pairs, total }
+    }
+
+    /// To one counterparty.
+    #[must_use]
+    pub fn pair(&self, counterparty: BrandId) -> Value {
+        self.pairs.get(&counterparty).copied().unwrap_or(self.pair_limit)
+    }
+    /// To all together.
+    #[must_use]
+    pub const fn total(&self) -> Value {
+        self.total
+    }
+    /// Whether so much may be owed to each.
+    #[must_use]
+    pub fn allows(&self, exposures: &BTreeMap<BrandId, Value>) -> bool {
+        exposures.iter().all(|(counterparty, owed)| *owed <= self.pair(*counterparty))
+            && self.allows_in_all(exposures)
+    }
+    /// Whether so much may be owed to all together.
+    #[must_use]
+    pub fn allows_in_all(&self, exposures: &BTreeMap<BrandId, Value>) -> bool {
+        sum(exposures).is_some_and(|owed| owed <= self.total)
+    }
+}
+
+/// What is owed to all together; none when it leaves its range.
+#[must_use]
+pub fn sum(exposures: &BTreeMap<BrandId, Value>) -> Option<Value> {
+    exposures.values().try_fold(Value::ZERO, |sum, owed| sum.plus(*owed)).ok()
 }
 
 /// Payments: every one that the block enters is the writer's own to state or to confirm, and the
@@ -331,15 +421,6 @@ pub fn exact_exposure(sent: Value, received: Value, recognised: &Recognised) -> 
     let discharged = recognised.discharged;
     let owed = sent.saturating_minus(discharged.received);
     owed.saturating_minus(received.saturating_minus(discharged.sent))
-}
-
-/// Whether sending this much more would still be within the limits: what a writer asks before it
-/// takes an exchange into a block, by the very rules its witnesses apply.
-#[must_use]
-pub fn within_limits(brand: &Brand, exposures: &[Value]) -> bool {
-    let total = exposures.iter().try_fold(Value::ZERO, |sum, exposure| sum.plus(*exposure));
-    exposures.iter().all(|exposure| *exposure <= brand.pair_limit)
-        && total.is_ok_and(|total| total <= brand.total_limit)
 }
 
 /// Whether the block's time is near enough to the judge's clock. Not asked of a final block.

@@ -156,6 +156,9 @@ pub struct Standing {
     undecided: BTreeSet<BrandId>,
     #[n(4)]
     fences: BTreeMap<BrandId, Fence>,
+    // the incarnation that was found or said to be of an older disk, the last such
+    #[n(5)]
+    restored: Option<Incarnation>,
 }
 
 impl Standing {
@@ -178,6 +181,11 @@ impl Standing {
     #[must_use]
     pub fn was_restored(&self) -> bool {
         !self.undecided.is_empty() || !self.fences.is_empty()
+    }
+    /// The incarnation that was last found, or said, to run on a disk that was put back.
+    #[must_use]
+    pub const fn restored(&self) -> Option<Incarnation> {
+        self.restored
     }
     /// Logs of which a restored node does not know yet how far they were certified.
     #[must_use]
@@ -334,6 +342,7 @@ impl Standing {
 
     fn begin_restoring(&mut self, declared: bool, logs: impl Iterator<Item = BrandId>) {
         self.declared |= declared;
+        self.restored = Some(self.incarnation);
         self.undecided.extend(logs);
     }
 

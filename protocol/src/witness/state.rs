@@ -17,15 +17,15 @@ use std::marker::PhantomData;
 
 pub(super) use self::blocks::{Brought, read_certified};
 pub use self::outbox::{FinalBlock, Outbox};
-pub use self::promises::{count_promises, valid_promise};
+pub use self::promises::{Counted, are_too_many};
 pub use self::surroundings::{Next, Surroundings};
 use super::closing;
 use super::dispute::{AgreeError, Agreed, Dispute};
 use super::guards::{Guard, Guards, Upheld};
-use super::message::{CatchUp, Delivery, Message, PromiseMessage, Refusal};
+use super::message::{CatchUp, Delivery, Message, Refusal};
 use super::rules::{Tip, Violation};
 use super::said::{Position, Said, Stage};
-use super::statement::{Certificate, Lock, Pledge, Promise, Statement as _};
+use super::statement::{Certificate, Lock, Pledge};
 use super::watch::Watch;
 use crate::codec::Shared;
 use crate::epochs::adoption::{ProvenEntry, Stances};
@@ -326,26 +326,6 @@ impl<G: Guards> Witness<G> {
     pub fn ask_for_blocks(&self, out: &mut Outbox) {
         if let Some(from) = self.tip.height.next() {
             out.send(self.log, Message::CatchUp(CatchUp { log: self.log, from }));
-        }
-    }
-
-    /// Takes note of a promise and of the votes behind its lock, where they are genuine.
-    pub fn note_promise(
-        &mut self,
-        at: &Surroundings<'_>,
-        message: &PromiseMessage,
-        out: &mut Outbox,
-    ) {
-        if let Ok(promise) = Promise::verify(message.promise.clone(), at.constitution) {
-            self.note(Said::Promise(promise.into_signed()), out);
-        }
-        // a lock that is held already has been taken note of
-        let held = self.lock.as_ref().map(Lock::pledge);
-        if let Some(lock) = &message.lock
-            && Some(lock.pledge) != held
-            && let Ok(lock) = lock.clone().verify(at.constitution)
-        {
-            self.note_all(lock.as_unverified().said(), out);
         }
     }
 

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use minicbor::{Decode, Encode};
 
 use super::closing;
+use super::guards::{Guard, Guards, Upheld};
 use super::said::Said;
 use crate::constitution::{BrandKeys, Constitution};
 use crate::crypto::{PublicKey, Signable, Signature, SignatureError, Signed, SigningKey, Verified};
@@ -202,16 +203,16 @@ impl UnverifiedLock {
     /// # Errors
     /// The first thing that is wrong.
     pub fn verify(self, constitution: &Constitution) -> Result<Lock, QuorumError> {
-        check_proposal(constitution, &self.pledge, &self.proposal)?;
+        check_epoch(constitution, &self.pledge)?;
         let needed = constitution.committee().quorum();
         let (log, round) = (self.pledge.block.log, self.pledge.round);
         let leader = closing::leader(constitution.committee(), log, round);
-        let others =
-            check_endorsements(constitution, &Vote(self.pledge), &self.votes, Some(leader))?;
-        let found = others.saturating_add(1);
+        let found = check_signers(constitution, &self.votes, Some(leader))?.saturating_add(1);
         if found < needed {
             return Err(QuorumError::TooFew { found, needed });
         }
+        check_proposal(constitution, &self.pledge, &self.proposal)?;
+        check_signatures(constitution, &Vote(self.pledge), &self.votes)?;
         Ok(Lock(self))
     }
 }
@@ -228,12 +229,25 @@ impl UnverifiedCertificate {
     /// # Errors
     /// The first thing that is wrong.
     pub fn verify(self, constitution: &Constitution) -> Result<Certificate, QuorumError> {
-        check_proposal(constitution, &self.pledge, &self.proposal)?;
+        self.verify_under::<Upheld>(constitution)
+    }
+
+    /// The same, under these guards.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_under<G: Guards>(
+        self,
+        constitution: &Constitution,
+    ) -> Result<Certificate, QuorumError> {
+        check_epoch(constitution, &self.pledge)?;
         let needed = constitution.committee().quorum();
-        let found = check_endorsements(constitution, &Commit(self.pledge), &self.commits, None)?;
-        if found < needed {
+        let found = check_signers(constitution, &self.commits, None)?;
+        if !G::allow(Guard::CommitQuorum, found >= needed) {
             return Err(QuorumError::TooFew { found, needed });
         }
+        check_proposal(constitution, &self.pledge, &self.proposal)?;
+        check_signatures(constitution, &Commit(self.pledge), &self.commits)?;
         Ok(Certificate(self))
     }
 }
@@ -264,36 +278,46 @@ impl Certificate {
     }
 }
 
+fn check_epoch(constitution: &Constitution, pledge: &Pledge) -> Result<(), QuorumError> {
+    let (found, expected) = (pledge.block.epoch, constitution.epoch());
+    if found == expected { Ok(()) } else { Err(QuorumError::Epoch { found, expected }) }
+}
+
 fn check_proposal(
     constitution: &Constitution,
     pledge: &Pledge,
     signature: &Signature,
 ) -> Result<(), QuorumError> {
-    let (found, expected) = (pledge.block.epoch, constitution.epoch());
-    if found != expected {
-        return Err(QuorumError::Epoch { found, expected });
-    }
     let leader = closing::leader(constitution.committee(), pledge.block.log, pledge.round);
     let brand = constitution.brand(leader).ok_or(QuorumError::Signer(leader))?;
     check_one(&Proposal(*pledge), leader, &brand.keys.log, signature)
 }
 
-fn check_endorsements<T: Signable>(
+/// That all are different members, before any signature is looked at; gives how many.
+fn check_signers(
     constitution: &Constitution,
-    statement: &T,
     endorsements: &[Endorsement],
     excluded: Option<BrandId>,
 ) -> Result<usize, QuorumError> {
     let mut seen = BTreeSet::new();
-    for Endorsement { signer, signature } in endorsements {
-        let stranger = QuorumError::Signer(*signer);
-        let brand = constitution.brand(*signer).ok_or(stranger)?;
-        if excluded == Some(*signer) || !seen.insert(*signer) {
-            return Err(stranger);
+    for Endorsement { signer, .. } in endorsements {
+        let is_member = constitution.brand(*signer).is_some();
+        if !is_member || excluded == Some(*signer) || !seen.insert(*signer) {
+            return Err(QuorumError::Signer(*signer));
         }
-        check_one(statement, *signer, &brand.keys.vote, signature)?;
     }
     Ok(seen.len())
+}
+
+fn check_signatures<T: Signable>(
+    constitution: &Constitution,
+    statement: &T,
+    endorsements: &[Endorsement],
+) -> Result<(), QuorumError> {
+    endorsements.iter().try_for_each(|Endorsement { signer, signature }| {
+        let brand = constitution.brand(*signer).ok_or(QuorumError::Signer(*signer))?;
+        check_one(statement, *signer, &brand.keys.vote, signature)
+    })
 }
 
 fn check_one<T: Signable>(

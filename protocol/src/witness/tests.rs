@@ -1,6 +1,7 @@
 //! The rules of the agreement, each attacked by itself. Whole alliances are run in `simulations/`.
 
 mod evidence;
+mod floods;
 mod start;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::ids::{
 };
 use crate::ledger::{Archive, Context, Ledger, LedgerKeys};
 use crate::log::block::{ColumnContent, ColumnOpening, PublicEntry, Recognised};
+use crate::log::kept::OperationLogHead;
 use crate::log::settlement::Discharge;
 use crate::time::{Milliseconds, Timestamp};
 
@@ -561,6 +563,20 @@ fn a_disclosure_to_a_stranger_is_refused() {
 }
 
 #[test]
+fn a_block_with_too_many_public_entries_of_a_kind_is_refused() {
+    let alliance = alliance();
+    let judge = |heads: u64| {
+        let public = (1..=heads).map(|entries| {
+            PublicEntry::OperationLogHead(OperationLogHead { entries, head: [1; 32] })
+        });
+        let plan = Plan { public: public.collect(), ..alliance.plan(1, Vec::new()) };
+        judged(&alliance, &alliance.build(A, plan))
+    };
+    assert_eq!(judge(16), 0);
+    assert_eq!(judge(17), 59);
+}
+
+#[test]
 fn a_sealing_key_in_use_is_not_forgotten_and_an_old_one_opens_what_came_before() {
     let alliance = alliance();
     let mut ledger = alliance.ledger(A);
@@ -788,4 +804,29 @@ fn a_return_is_taken_when_the_queue_is_full_and_goes_first() {
     let out = call(&mut ledger, |ledger, context, out| ledger.poll(context, out));
     let Some(Record::Built(block)) = out.records.first() else { panic!() };
     assert!(block.payloads().iter().any(|sent| sent.payload == back));
+}
+
+/// What is left for the next block waits for a whole round more: only where so much padding would be dear.
+#[test]
+fn only_of_much_that_waits_a_part_is_left_for_the_next_block() {
+    let alliance = alliance();
+    let handle = MemberHandle::from_bytes([1; 16]);
+    let link = Payload::Link(Link { code: "code".to_owned(), handle });
+    for (waiting, taken) in [
+        (1_024, 1_024),
+        (1_100, 1_100),
+        (4_095, 4_095),
+        (4_096, 4_095),
+        (6_142, 4_095),
+        (6_143, 6_143),
+    ] {
+        let mut ledger = alliance.ledger(A);
+        alliance.start(&mut ledger);
+        for _ in 0..waiting {
+            ledger.submit_sealed(alliance.id(B), link.clone()).unwrap();
+        }
+        let out = call(&mut ledger, |ledger, context, out| ledger.poll(context, out));
+        let Some(Record::Built(block)) = out.records.first() else { panic!() };
+        assert_eq!(block.payloads().len(), taken, "of {waiting}");
+    }
 }

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod recognition;
+mod room;
 mod rounds;
 mod snapshot;
 mod submissions;
@@ -13,6 +14,7 @@ mod submissions;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::marker::PhantomData;
 
+use self::room::Pending;
 use self::rounds::Attempt;
 pub use self::submissions::{QUEUE_MAX, SubmitError};
 use super::build::OwnBlock;
@@ -23,7 +25,6 @@ use super::record::Record;
 use super::rules::Violation;
 use super::state::{Outbox, Surroundings, Witness};
 use super::statement::Open;
-use crate::amount::Value;
 use crate::exchange::Payload;
 use crate::ids::{BrandId, Epoch, HeaderHash};
 use crate::log::block::{BlockReference, ColumnContent, PublicEntry, Recognised};
@@ -47,8 +48,8 @@ pub struct Writer<G = Upheld> {
     priced: Option<Epoch>,
     // exact contents of the last certified block's columns
     contents: BTreeMap<BrandId, ColumnContent>,
-    // value of what waits or is in the open block, by counterparty
-    pending: BTreeMap<BrandId, Value>,
+    // what waits or is in the open block, by counterparty
+    pending: BTreeMap<BrandId, Pending>,
     recognise: BTreeMap<BrandId, (Recognised, CertifiedHeader)>,
     discharge: BTreeMap<BrandId, Discharge>,
     acknowledge: bool,
@@ -61,8 +62,8 @@ pub struct Writer<G = Upheld> {
     stalled: Option<Violation>,
     // logs to which nothing can be sent any more
     ended: BTreeSet<BrandId>,
-    // what waits was taken before a block of a former life was known
-    overbooked: bool,
+    // logs that the block which is being built does not recognise: that would have no room
+    deferred: BTreeSet<BrandId>,
     guards: PhantomData<G>,
 }
 
@@ -85,7 +86,7 @@ impl<G: Guards> Writer<G> {
             missing: None,
             stalled: None,
             ended: BTreeSet::new(),
-            overbooked: false,
+            deferred: BTreeSet::new(),
             guards: PhantomData,
         }
     }
@@ -146,14 +147,16 @@ impl<G: Guards> Writer<G> {
         // a block may be there since before a crash
         if self.blocks.is_empty() {
             self.drop_outdated(at, own, out);
-            let unready = self.set_aside(at, own);
+            let aside = self.make_room(&BTreeSet::new(), at, own, out);
+            let unready = self.set_aside(at.me);
             // what it had begun at this height is decided first, with nothing to say if need be
             let work = self.acknowledge
                 || !may_begin
                 || !self.public.is_empty()
                 || !self.sealed.is_empty()
                 || at.next.due::<G>(at.now).is_some()
-                || !self.grants(own, &self.recognised_next(at, own)).is_empty();
+                || !self.grants(own, &self.recognised_next(own)).is_empty();
+            self.put_back(aside);
             unready.into_iter().rev().for_each(|entry| self.public.push_front(entry));
             // a restored writer hears first whether a lock forces a block of its former life
             if !work || may_begin && self.build_next(at, own, entropy, out).is_none() {
@@ -214,8 +217,7 @@ impl<G: Guards> Writer<G> {
                 // a second block of one height has the first one's submissions
                 let first = self.blocks.is_empty();
                 for sent in block.payloads().iter().filter(|_| first) {
-                    let pending = self.pending.entry(sent.to).or_default();
-                    *pending = pending.plus(sent.payload.value()).unwrap_or(Value::MAX);
+                    self.pending.entry(sent.to).or_default().add(&sent.payload);
                 }
                 self.blocks = BTreeMap::from([(block.reference().header, (**block).clone())]);
             }

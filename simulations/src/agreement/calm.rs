@@ -2,17 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use protocol::constitution::Constitution;
 use protocol::ids::BrandId;
 use protocol::ledger::Ledger;
+use protocol::time::Timestamp;
 use protocol::witness::guards::Guards;
 
-use super::{CALM_MOST_MS, Simulation, TICK_MS, Topic};
+use super::{CALM_MOST_MS, SKEW_MOST_MS, Simulation, TICK_MS, Topic};
 use crate::invariants::Violation;
 use crate::network::Machine;
 use crate::node::Node;
 
 /// How often those who decide look at where things stand.
 const DECIDE_EVERY_MS: u64 = 1_000;
+/// What the alliance has beside for a cut-off that passes when all else is over.
+const CLEAR_MOST_MS: u64 = 120_000;
 
 impl<G: Guards> Simulation<G> {
     /// Repairs everything and lets the alliance finish.
@@ -32,7 +36,11 @@ impl<G: Guards> Simulation<G> {
             }
         }
         let mut unfinished = None;
-        while self.calm_ms < CALM_MOST_MS {
+        let most = |simulation: &Self| {
+            let joins = u64::from(simulation.has_joined_last) * CALM_MOST_MS;
+            CALM_MOST_MS + joins + simulation.last_cut_off.map_or(0, |_| CLEAR_MOST_MS)
+        };
+        while self.calm_ms < most(self) {
             if self.calm_ms.is_multiple_of(DECIDE_EVERY_MS) {
                 self.decide()?;
             }
@@ -45,6 +53,7 @@ impl<G: Guards> Simulation<G> {
             self.now_ms += TICK_MS;
             self.calm_ms += TICK_MS;
             unfinished = self.unfinished(!down.is_empty());
+            unfinished = unfinished.or_else(|| self.joins_last()).or_else(|| self.uncleared());
             if unfinished.is_none() {
                 let (writers, readers) = (self.writers(), self.readers());
                 return self.observer.invariant_nothing_is_lost(&writers, &readers);
@@ -121,10 +130,17 @@ impl<G: Guards> Simulation<G> {
             if !node.application().is_content() {
                 return Some(format!("{brand} waits for certification"));
             }
-            if !ledger.writer().is_idle() {
+            // what has no room waits until something comes the other way
+            if !ledger.writer().is_idle() && self.no_room(ledger).is_none_or(BTreeSet::is_empty) {
                 return Some(format!("{brand} has a block open: {:?}", ledger.writer().stalled()));
             }
-            let unsettled = node.books().unsettled(&writers);
+            let mut answering = writers.clone();
+            for (_, peer) in &running {
+                if self.no_room(peer).is_some_and(|waits| waits.contains(&brand)) {
+                    answering.remove(&peer.me());
+                }
+            }
+            let unsettled = node.books().unsettled(&answering);
             if unsettled > 0 {
                 return Some(format!("{unsettled} leaves of {brand} have no answer"));
             }
@@ -141,7 +157,7 @@ impl<G: Guards> Simulation<G> {
             if signatures.is_some_and(|signatures| signatures < quorum) {
                 return Some(format!("the checkpoint of {brand} has {signatures:?} signatures"));
             }
-            if !some_are_down && self.settles() {
+            if !some_are_down && self.settles() && !self.topics.contains(&Topic::Constitutions) {
                 let mut cut_offs = self.cut_offs.iter();
                 let open = cut_offs.find_map(|at| Some((at, node.clearing().unfinished(*at)?)));
                 if let Some((at, why)) = open {
@@ -152,9 +168,72 @@ impl<G: Guards> Simulation<G> {
         self.unclosed(&running)
     }
 
+    /// What has no room within the limits waits until something comes the other way.
+    fn no_room<'l>(&self, ledger: &'l Ledger<G>) -> Option<&'l BTreeSet<BrandId>> {
+        self.topics.contains(&Topic::Credit).then(|| ledger.writer().deferred())
+    }
+
     /// Whether cut-offs can be settled: all brands must close, and confirm.
     fn settles(&self) -> bool {
         self.liars.is_empty() && self.restorable.is_empty()
+    }
+
+    /// Where brands part one more joins when all else is over: after whoever has left, and before the last cut-off.
+    fn joins_last(&mut self) -> Option<String> {
+        let parts = self.topics.contains(&Topic::Partners) && self.settles();
+        if !parts || std::mem::replace(&mut self.has_joined_last, true) || !self.somebody_left() {
+            return None;
+        }
+        self.publish_join().then(|| "one brand more is to join".to_owned())
+    }
+
+    /// Where constitutions follow one another not every cut-off has a statement: somebody may have left, and not
+    /// everyone closed it out by then. Of one that passes when all is over everyone has the same, or nobody has.
+    fn uncleared(&mut self) -> Option<String> {
+        let both =
+            self.topics.contains(&Topic::Clearing) && self.topics.contains(&Topic::Constitutions);
+        if !both || !self.settles() {
+            return None;
+        }
+        let writers = self.writers();
+        let Some(cut_off) = self.last_cut_off else {
+            // after every block so far, by whichever clock
+            let cut_off = Timestamp::from_unix_ms(self.now_ms + SKEW_MOST_MS as u64);
+            self.trace.note(format_args!("all are asked for cut-off {}", cut_off.unix_ms()));
+            self.last_cut_off = Some(cut_off);
+            for machine in 0..self.machines.len() {
+                if writers.contains(&self.machines[machine].brand()) {
+                    self.machine(machine).application_mut().want_cut_off(cut_off);
+                }
+            }
+            return Some("the last cut-off has not passed".to_owned());
+        };
+        let running: Vec<&Node<G>> =
+            self.machines.iter().filter(|node| writers.contains(&node.brand())).collect();
+        if let Some(node) = running.iter().find(|it| !it.clearing().have_closed(cut_off, &writers))
+        {
+            return Some(format!("{} does not know that all have closed", node.brand()));
+        }
+        let derived = |node: &Node<G>| node.clearing().settlement(cut_off).is_some();
+        let (with, without): (Vec<&Node<G>>, Vec<&Node<G>>) =
+            running.into_iter().partition(|node| derived(node));
+        if let (Some(one), Some(other)) = (with.first(), without.first()) {
+            return Some(format!("{} has a statement, {} has none", one.brand(), other.brand()));
+        }
+        self.counts.joined = with.iter().filter(|node| self.counts_who_left(node, cut_off)).count();
+        None
+    }
+
+    /// Whether a brand's statement counts one that had left before it joined.
+    fn counts_who_left(&self, node: &Node<G>, cut_off: Timestamp) -> bool {
+        let Some(settlement) = node.clearing().settlement(cut_off) else { return false };
+        let epochs = |brand: BrandId| {
+            let named = self.observer.constitutions().filter(|it| it.brand(brand).is_some());
+            named.map(Constitution::epoch).collect::<BTreeSet<_>>()
+        };
+        let joined = epochs(node.brand()).first().copied();
+        let mut counted = settlement.statement().positions.iter().map(|it| it.brand);
+        counted.any(|brand| epochs(brand).last().copied() < joined)
     }
 
     /// A draft that brands may adopt and have not.

@@ -1,6 +1,9 @@
 //! What happens in some runs only: disks put back, cut-offs and payments, agreement to close logs.
 
+use protocol::amount::Points;
+use protocol::exchange::Payload;
 use protocol::ids::BrandId;
+use protocol::ledger::Ledger;
 use protocol::log::block::PublicEntry;
 use protocol::log::settlement::{Payment, PaymentReference};
 use protocol::time::Timestamp;
@@ -21,7 +24,7 @@ impl<G: Guards> Simulation<G> {
         let number = self.prng.below(self.topics.len());
         match self.topics.iter().nth(number) {
             Some(Topic::Restores) => self.back_up_or_put_back(),
-            Some(Topic::Constitutions) => self.legislate(machine),
+            Some(Topic::Constitutions | Topic::Partners) => self.legislate(machine),
             Some(Topic::Clearing) => {
                 self.clear(machine);
                 Ok(())
@@ -30,6 +33,10 @@ impl<G: Guards> Simulation<G> {
             Some(Topic::Ambushes) => {
                 self.back_up();
                 self.want(machine)
+            }
+            Some(Topic::Credit) => {
+                self.send_back(machine);
+                self.tick(machine)
             }
             Some(Topic::Closing) => {
                 // few are quick to decide
@@ -115,6 +122,31 @@ impl<G: Guards> Simulation<G> {
         self.trace.note(format_args!("m{machine} is asked for cut-off {}", cut_off.unix_ms()));
         self.cut_offs.insert(cut_off);
         self.machine(machine).application_mut().want_cut_off(cut_off);
+    }
+
+    /// A member of an honest brand sends back some of what came from another one.
+    pub(super) fn send_back(&mut self, machine: Machine) {
+        let node = &self.machines[machine];
+        let honest = self.observer.honest();
+        // a brand whose disk has forgotten what it sent does not know what is left
+        let knows = node.ledger().is_some_and(Ledger::may_apply) && !node.has_lost_blocks();
+        if !self.is_honest(machine) || !knows {
+            return;
+        }
+        let goes_on = |log: BrandId| {
+            let ended = node.ledger().and_then(|ledger| ledger.recognised_at_end(log));
+            honest.contains(&log) && ended.is_none()
+        };
+        let mut left = node.application().returnable(node.books());
+        left.retain(|it| goes_on(it.log));
+        let Some(it) = left.get(self.prng.below(left.len())).cloned() else { return };
+        let most = usize::try_from(it.left.get()).unwrap_or(usize::MAX);
+        let whole = self.prng.below(2) == 0;
+        let some = if whole { most } else { 1 + self.prng.below(most) };
+        let Ok(points) = Points::new(some as u64) else { return };
+        let Some(back) = it.part(points) else { return };
+        self.trace.note(format_args!("a member at m{machine} sends {back:?} back to {}", it.log));
+        self.machine(machine).application_mut().want_sealed(it.log, Payload::Return(back));
     }
 
     /// An honest brand pays what its statement asks, and confirms what has arrived.

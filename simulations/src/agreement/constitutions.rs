@@ -43,10 +43,46 @@ impl<G: Guards> Simulation<G> {
         drafts.cloned().collect()
     }
 
-    fn publish(&mut self) {
+    /// The newest constitution as a draft.
+    fn newest_draft(&self) -> Draft {
         let newest = self.observer.newest().hash();
         let before = self.drafts.iter().find(|(draft, _)| draft.hash == newest);
-        let before = before.map_or(self.alliance.draft(), |(draft, _)| draft).clone();
+        before.map_or(self.alliance.draft(), |(draft, _)| draft).clone()
+    }
+
+    /// Whether a brand of a former constitution is none of the newest.
+    pub(super) fn somebody_left(&self) -> bool {
+        let newest = self.observer.newest();
+        let mut former = self.observer.constitutions().flat_map(|it| it.committee().brands());
+        former.any(|brand| newest.brand(*brand).is_none())
+    }
+
+    /// A draft by which one brand more joins; says whether there is one.
+    pub(super) fn publish_join(&mut self) -> bool {
+        let before = self.newest_draft();
+        let Some(amendment) = self.joins(&before) else { return false };
+        let draft = amended(&before, amendment, 0);
+        let Ok(file) = Constitution::new(draft.clone()) else { return false };
+        self.trace.note(format_args!("draft of epoch {}: {amendment:?}", draft.epoch));
+        self.observer.published(&file);
+        self.drafts.push((draft, file));
+        true
+    }
+
+    /// A brand that there never was joins.
+    fn joins(&self, before: &Draft) -> Option<Amendment> {
+        if before.brands.len() >= BRANDS_MAX {
+            return None;
+        }
+        let known = self.machines.iter().map(|node| node.brand());
+        let drafted = self.drafts.iter().flat_map(|(draft, _)| draft.brands.keys());
+        let last = known.chain(drafted.copied()).max()?;
+        let number: usize = last.as_str().get(1..)?.parse().ok()?;
+        Some(Amendment::Join(brand_of(number + 1)))
+    }
+
+    fn publish(&mut self) {
+        let before = self.newest_draft();
         let competing = self.prng.below(3) == 0;
         let mut files = Vec::new();
         for number in 0..if competing { 2 } else { 1 } {
@@ -91,7 +127,11 @@ impl<G: Guards> Simulation<G> {
         let some = self.prng.below(honest.len());
         let one = *honest.get(some)?;
         let faulty = self.liars.len() + self.restorable.len();
-        match self.prng.below(7) {
+        let kinds = if self.topics.contains(&Topic::Credit) { 11 } else { 7 };
+        // who leaves, and who joins after it
+        let parts = self.topics.contains(&Topic::Partners) && self.prng.below(3) > 0;
+        let kind = if parts { 4 + self.prng.below(2) } else { self.prng.below(kinds) };
+        match kind {
             0 => {
                 let others: Vec<BrandId> =
                     members.into_iter().filter(|other| *other != one).collect();
@@ -104,13 +144,9 @@ impl<G: Guards> Simulation<G> {
                 let before = self.generations.get(&one).copied().unwrap_or_default();
                 Some(Amendment::Keys(one, before + 1))
             }
-            4 if members.len() < BRANDS_MAX => {
-                let known = self.machines.iter().map(|node| node.brand());
-                let drafted = self.drafts.iter().flat_map(|(draft, _)| draft.brands.keys());
-                let last = known.chain(drafted.copied()).max()?;
-                let number: usize = last.as_str().get(1..)?.parse().ok()?;
-                Some(Amendment::Join(brand_of(number + 1)))
-            }
+            4 => self.joins(before),
+            7..10 => Some(Amendment::HalfLimits),
+            10 => Some(Amendment::Step),
             // as many may be faulty as before, and somebody must be left to exchange with
             5 => {
                 let faults = members.len().saturating_sub(2) / 3;

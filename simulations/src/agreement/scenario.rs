@@ -6,12 +6,18 @@ use protocol::ids::BrandId;
 
 use crate::alliance::Alliance;
 use crate::liars::Liar;
+use crate::liars::forgery::Lie;
 use crate::network::Weather;
 use crate::node::Habit;
 use crate::prng::Prng;
 
 /// In a thousand steps of a machine, where machines are ambushed.
 const AMBUSHED_CRASHES: usize = 20;
+
+/// Tells the draw of a topic from the run's other draws.
+const CREDIT: u64 = 0x6372_6564_6974;
+/// The same of another topic.
+const PARTNERS: u64 = 0x7061_7274_6e65_7273;
 
 /// What happens in a run beside exchanges, crashes and bad weather.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -26,12 +32,30 @@ pub enum Topic {
     Closing,
     /// Who has just shown something that binds loses power, its messages, or time.
     Ambushes,
+    /// Members send back what they were credited; where constitutions follow one another, some lower limits
+    /// or make steps larger, whatever is owed.
+    Credit,
+    /// Brands join and leave, and are closed out, while cut-offs pass: when all is over, whoever is there
+    /// derives the same statement.
+    Partners,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Restores, Self::Constitutions, Self::Clearing, Self::Closing, Self::Ambushes];
+    pub const ALL: [Self; 7] = [
+        Self::Restores,
+        Self::Constitutions,
+        Self::Clearing,
+        Self::Closing,
+        Self::Ambushes,
+        Self::Credit,
+        Self::Partners,
+    ];
+
+    /// Those that are drawn with all the others, one by one.
+    const fn is_drawn(self) -> bool {
+        !matches!(self, Self::Credit | Self::Partners)
+    }
 }
 
 /// What a run is made of.
@@ -44,6 +68,8 @@ pub struct Scenario {
     /// How a brand lies; by the seed if not given. Given, it lies alone, and even where a fork can only
     /// be detected.
     pub liar: Option<Liar>,
+    /// What is false about every other block of a counterfeiter; in turns if not given.
+    pub lie: Option<Lie>,
     /// What happens; by the seed if not given. Given, no brand lies unless that is asked for as well.
     pub topic: Option<Topic>,
     /// How many events the storm has.
@@ -59,9 +85,9 @@ impl Scenario {
     /// The usual scenario of a seed.
     #[must_use]
     pub const fn of_seed(seed: u64) -> Self {
-        let (brands, liar, topic) = (None, None, None);
+        let (brands, liar, lie, topic) = (None, None, None, None);
         let (events, habit, outcomes_alone) = (700, Habit::Sound, false);
-        Self { seed, brands, liar, topic, events, habit, outcomes_alone }
+        Self { seed, brands, liar, lie, topic, events, habit, outcomes_alone }
     }
 }
 
@@ -119,15 +145,29 @@ impl Drawn {
     }
 }
 
+/// What there is where brands join and leave and clear.
+const PARTINGS: [Topic; 3] = [Topic::Constitutions, Topic::Clearing, Topic::Partners];
+
 fn topics(scenario: &Scenario, prng: &mut Prng) -> BTreeSet<Topic> {
-    if let Some(topic) = scenario.topic {
-        return BTreeSet::from([topic]);
+    match scenario.topic {
+        Some(Topic::Credit) => return BTreeSet::from([Topic::Credit, Topic::Constitutions]),
+        Some(Topic::Partners) => return PARTINGS.into(),
+        Some(topic) => return BTreeSet::from([topic]),
+        None => {}
     }
-    let mut topics: BTreeSet<Topic> =
-        Topic::ALL.into_iter().filter(|_| prng.below(4) == 0).collect();
-    // a statement is made under one constitution
-    if topics.contains(&Topic::Constitutions) {
-        topics.remove(&Topic::Clearing);
+    // drawn by itself: runs without it are what they were before it was there
+    let credit = Prng::new(scenario.seed ^ CREDIT).below(4) == 0;
+    let partners = Prng::new(scenario.seed ^ PARTNERS).below(6) == 0;
+    let others = Topic::ALL.into_iter().filter(|topic| topic.is_drawn());
+    let mut topics: BTreeSet<Topic> = others.filter(|_| prng.below(4) == 0).collect();
+    if credit {
+        topics.insert(Topic::Credit);
+    }
+    if partners {
+        topics.extend(PARTINGS);
+    }
+    if topics.contains(&Topic::Credit) && !topics.contains(&Topic::Clearing) {
+        topics.insert(Topic::Constitutions);
     }
     topics
 }

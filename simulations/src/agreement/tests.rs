@@ -39,7 +39,7 @@ fn alliances_of_every_size_are_simulated() {
     let mut scenarios = Vec::new();
     for brands in 2..=20 {
         let (seeds, events) = match brands {
-            ..=8 => (3, 150),
+            ..=8 => (3, 200),
             9..=12 => (2, 80),
             _ => (1, 40),
         };
@@ -66,6 +66,9 @@ fn disks_are_put_back_constitutions_follow_money_is_settled_and_logs_are_closed(
         (0..14).map(|seed| scenario(Topic::Clearing, None, seed)).collect();
     let cleared = sound(&clearing);
     assert!(cleared.discharged > 2, "{cleared:?}");
+    let parted =
+        sound(&(0..10).map(|seed| scenario(Topic::Partners, None, seed)).collect::<Vec<_>>());
+    assert!(parted.joined > 0, "nobody joined after another had left and cleared: {parted:?}");
     let closing = sound(&of(Topic::Closing, Some(Liar::Twins)));
     assert!(closing.frozen > 1 && closing.closed > 1 && closing.closed_out > 2, "{closing:?}");
     let ambushed = sound(&of(Topic::Ambushes, None));

@@ -36,6 +36,11 @@ pub enum Mutant {
     WithoutNoise,
     /// Noise of a quarter of the planned deviation.
     WeakNoise,
+    /// Noise of half the planned variance.
+    HalfVariance,
+    /// Each brand's noise is planned as if no brand colluded: a variance of sigma^2 / n in place of
+    /// sigma^2 / (n - t).
+    SharedByAll,
     /// Every row counts as a member of its own.
     WithoutClipping,
     /// Accounts forget what was charged.
@@ -91,6 +96,10 @@ impl Deviation {
     ];
 }
 
+/// Members, and shops, that a brand may have.
+pub(super) const MEMBERS_MAX: u64 = 1_000;
+pub(super) const SHOPS_MAX: u16 = 8;
+
 static CONTRACT: LazyLock<Contract> = LazyLock::new(made_contract);
 
 /// The contract under attack: `trial`, where the bound is largest.
@@ -108,12 +117,13 @@ fn made_contract() -> Contract {
         participants: (0..BRANDS).map(|index| brand(index).to_string()).collect(),
         minimum_participants: 3,
         profile: "trial".into(),
-        members_at_most: 100_000,
+        members_at_most: MEMBERS_MAX,
         public_tables: Vec::new(),
         tables: vec![RawTable {
             name: "purchases".into(),
             owner: "member".into(),
             rows_bound: 100,
+            rows_bound_by_brand: BTreeMap::new(),
             columns: vec![
                 RawColumn::Text {
                     name: "department".into(),
@@ -124,7 +134,7 @@ fn made_contract() -> Contract {
                     name: "shop".into(),
                     column: None,
                     member_groups: 2,
-                    groups_at_most: 8,
+                    groups_at_most: SHOPS_MAX,
                 },
                 RawColumn::Integer {
                     name: "amount_fen".into(),
@@ -132,6 +142,8 @@ fn made_contract() -> Contract {
                     minimum: 0,
                     maximum: 100_000,
                     bound: Some(SPENDING_BOUND as u64),
+                    carriers: None,
+                    bound_by_brand: BTreeMap::new(),
                 },
             ],
         }],
@@ -162,6 +174,17 @@ impl Kept {
     pub(super) const fn new(mutant: Mutant) -> Self {
         Self { source: OpendpNoise::from_system_entropy(), mutant, drawn: Vec::new() }
     }
+
+    /// Forgets what was drawn.
+    pub(super) fn forget(&mut self) {
+        self.drawn.clear();
+    }
+
+    /// A draw of so many ten thousandths of a deviation.
+    fn narrowed(&mut self, deviation: &Rational, parts: u32) -> Result<i64, NoiseError> {
+        let narrowed = deviation * Rational::from(parts) / Rational::from(10_000u32);
+        self.source.discrete_gaussian(&narrowed)
+    }
 }
 
 impl NoiseSource for Kept {
@@ -169,6 +192,9 @@ impl NoiseSource for Kept {
         let draw = match self.mutant {
             Mutant::WithoutNoise => 0,
             Mutant::WeakNoise => self.source.discrete_gaussian(deviation)? / 4,
+            // the root of 1/2, and of 3/4
+            Mutant::HalfVariance => self.narrowed(deviation, 7_071)?,
+            Mutant::SharedByAll => self.narrowed(deviation, 8_660)?,
             _ => self.source.discrete_gaussian(deviation)?,
         };
         self.drawn.push(draw);
@@ -186,12 +212,13 @@ pub type Line<'a> = (&'a str, i64, &'a [i64]);
 /// A brand's noise share with what is in it, and its clipped sums; none when the reading fails.
 pub fn contribution(
     plan: &DpPlan,
+    of: ParticipantId,
     lines: &[Line<'_>],
     mutant: Mutant,
 ) -> Option<(NoiseShare, Vec<i64>, BoundedVector)> {
     let mut kept = Kept::new(mutant);
     let noise = NoiseShare::draw(plan, &mut kept).ok()?;
-    let mut collector = Collector::new(plan);
+    let mut collector = Collector::new(plan, of);
     for (number, (member, cell, added)) in lines.iter().enumerate() {
         let own = format!("{member}{number}");
         let member = if mutant == Mutant::WithoutClipping { own.as_str() } else { *member };
@@ -423,7 +450,7 @@ impl Alliance {
             }
             Effect::Read { id, plan } => {
                 let lines = lines.get(who).map_or(&[][..], Vec::as_slice);
-                let effects = match contribution(&plan, lines, self.mutant) {
+                let effects = match contribution(&plan, brand(who), lines, self.mutant) {
                     Some((noise, drawn, vector)) => {
                         seen.noise.insert(who, drawn);
                         let nonce = [who as u8; 32];
@@ -437,7 +464,12 @@ impl Alliance {
                 next.extend(effects.into_iter().map(|effect| (who, effect)));
             }
             Effect::Released(release) => seen.release = Some(*release),
-            Effect::Persist(_) | Effect::Declined { .. } | Effect::Void(_) | Effect::Forget(_) => {}
+            // nobody starts anew here
+            Effect::Give { .. }
+            | Effect::Persist(_)
+            | Effect::Declined { .. }
+            | Effect::Void(_)
+            | Effect::Forget(_) => {}
         }
     }
 

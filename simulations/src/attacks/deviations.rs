@@ -8,7 +8,7 @@ use privacy::PicoRho;
 
 use super::alliance::{Alliance, Deviation, Line, Mutant, question};
 use super::statistics::Attack;
-use super::{ALL, COLLUDER, HONEST, MEMBERS, ONE, Run, campaign, honest, part, quota};
+use super::{ALL, COLLUDER, HONEST, MEMBERS, ONE, Run, campaign, honest, largest, part, quota};
 use crate::prng::Prng;
 
 /// Attempts of one who gets its quota back each time.
@@ -82,7 +82,7 @@ fn openings_of_two_sets(mutant: Mutant, trials: u32, random: &mut Prng) -> Attac
             lines[1] = ONE.to_vec();
         }
         let mut of = |participants: &[usize]| {
-            let spec = question(MEMBERS, "desk", participants, part(quota(), 2));
+            let spec = question(MEMBERS, "desk", participants, largest());
             let seen = alliance.ask(0, &spec, &lines).unwrap_or_default();
             let of = |who| {
                 let opening: Option<&Vec<u8>> = seen.openings.get(&who);
@@ -108,7 +108,7 @@ fn traffic(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
                  GROUP BY department HAVING count(distinct member) > 5 LIMIT 3",
                 "desk",
                 &ALL,
-                part(quota(), 2),
+                largest(),
             );
             let lines: Vec<Line<'_>> = vec![("target", 0, &[1, 100_000]), ("target", 3, &[7, -4])];
             let seen = Alliance::new(mutant).ask(0, &spec, &honest(is_in, &lines));
@@ -122,11 +122,13 @@ fn traffic(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
 fn rows_that_fail(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
     let name = "rows made to fail the reading";
     let hostile: [&[i64]; 4] = [&[i64::MAX], &[i64::MAX], &[i64::MIN], &[-1]];
-    let lines: Vec<Line<'_>> = hostile.iter().map(|sums| ("target", 0, *sums)).collect();
+    // more of them than are gathered without being netted
+    let hostile = hostile.iter().cycle().take(100);
+    let lines: Vec<Line<'_>> = hostile.map(|sums| ("target", 0, *sums)).collect();
     campaign(name, trials.min(100), random, |is_in, _| {
         let mut alliance = Alliance::new(mutant);
         let sql = "SELECT sum(amount_fen) FROM purchases";
-        let spec = question(sql, "desk", &ALL, part(quota(), 2));
+        let spec = question(sql, "desk", &ALL, largest());
         let seen = alliance.ask(0, &spec, &honest(is_in, &lines)).unwrap_or_default();
         let told = seen.failed > 0 || seen.release.is_none();
         (f64::from(u8::from(told)), PicoRho::ZERO)

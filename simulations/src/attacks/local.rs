@@ -15,8 +15,17 @@ use super::statistics::Attack;
 use super::{Run, campaign};
 use crate::prng::Prng;
 
-pub(super) const ATTACKS: [Run; 3] = [own_quantiles, a_shop_with_one_too_few, a_shop_of_ones_own];
+pub(super) const ATTACKS: [Run; 5] = [
+    own_quantiles,
+    a_shop_with_one_too_few,
+    a_shop_of_ones_own,
+    a_shop_too_many,
+    a_member_too_many,
+];
 
+/// As many shops, and as many members, as the contract allows.
+const SHOPS_MAX: i64 = super::alliance::SHOPS_MAX as i64;
+const MEMBERS_MAX: i64 = super::alliance::MEMBERS_MAX as i64;
 /// The bin in the middle.
 const MIDDLE: i64 = 256;
 /// Rows that a member may have.
@@ -64,8 +73,9 @@ impl Brand {
                 match effect {
                     LocalEffect::Append(entry) => next.extend(self.certify(&entry)?),
                     LocalEffect::Read { id, plan, .. } => {
-                        let noise = self.noise(&plan)?;
+                        let (mut noise, mut source) = self.noise(&plan)?;
                         let vector = lines(&plan)?;
+                        noise.cover(&plan, &vector, &mut source).ok()?;
                         let answered = self.room.answered(id, noise, vector, &self.ledger);
                         next.extend(answered.ok()?);
                     }
@@ -87,12 +97,12 @@ impl Brand {
         Some(self.room.certified(id.ok()?, &self.ledger))
     }
 
-    fn noise(&self, plan: &DpPlan) -> Option<NoiseShare> {
+    fn noise(&self, plan: &DpPlan) -> Option<(NoiseShare, Lifted)> {
         let mut source = Lifted { kept: Kept::new(self.mutant), by: 0 };
         if self.mutant == Mutant::WithoutThreshold {
             source.by = threshold(plan)? - 1;
         }
-        NoiseShare::draw(plan, &mut source).ok()
+        Some((NoiseShare::draw(plan, &mut source).ok()?, source))
     }
 }
 
@@ -141,7 +151,7 @@ pub(super) fn own_quantiles(mutant: Mutant, trials: u32, random: &mut Prng) -> A
         let mut brand = Brand::new(mutant);
         let rho = contract().local_quota().divided(questions).unwrap_or(PicoRho::ZERO);
         let lines = |plan: &DpPlan| {
-            let mut collector = Collector::new(plan);
+            let mut collector = Collector::new(plan, *plan.participants().first()?);
             for number in 0..many {
                 for (name, bin) in [("middle", MIDDLE), ("top", 511)] {
                     let name = format!("{name}{number}");
@@ -180,7 +190,7 @@ fn shops(
     campaign(name, trials, random, |is_in, _| {
         let mut brand = Brand::new(mutant);
         let lines = |plan: &DpPlan| {
-            let mut collector = Collector::new(plan);
+            let mut collector = Collector::new(plan, *plan.participants().first()?);
             for member in i64::from(!is_in)..=others(threshold(plan)?) {
                 let name = member.to_be_bytes();
                 collector.push_group(Some(&name), Some("theirs"), &[Some(1)]).ok()?;
@@ -203,6 +213,64 @@ pub(super) fn a_shop_of_ones_own(mutant: Mutant, trials: u32, random: &mut Prng)
     shops("a shop of one's own", mutant, trials, random, |_| 0)
 }
 
+/// Whether there is an answer at all, which everybody sees: as many shops as the contract allows, and one of the
+/// target's own.
+fn a_shop_too_many(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
+    let sql = "SELECT shop, count(distinct member) AS n FROM purchases GROUP BY shop";
+    told_by_failing(
+        "a shop more than there may be",
+        sql,
+        mutant,
+        trials,
+        random,
+        |collector, is_in| {
+            for shop in 0..SHOPS_MAX + i64::from(is_in) {
+                let (member, shop) = (shop.to_be_bytes(), format!("shop {shop}"));
+                collector.push_group(Some(&member), Some(&shop), &[Some(1)]).ok()?;
+            }
+            Some(())
+        },
+    )
+}
+
+/// The same with as many members as the contract allows, and the target.
+fn a_member_too_many(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
+    let sql = "SELECT count(distinct member) AS n FROM purchases";
+    told_by_failing(
+        "a member more than there may be",
+        sql,
+        mutant,
+        trials,
+        random,
+        |collector, is_in| {
+            for member in 0..MEMBERS_MAX + i64::from(is_in) {
+                collector.push(Some(&member.to_be_bytes()), 0, &[Some(1)]).ok()?;
+            }
+            Some(())
+        },
+    )
+}
+
+fn told_by_failing(
+    name: &'static str,
+    sql: &str,
+    mutant: Mutant,
+    trials: u32,
+    random: &mut Prng,
+    push: impl Fn(&mut Collector<'_>, bool) -> Option<()>,
+) -> Attack {
+    campaign(name, trials.min(20), random, |is_in, _| {
+        let mut brand = Brand::new(mutant);
+        let lines = |plan: &DpPlan| {
+            let mut collector = Collector::new(plan, *plan.participants().first()?);
+            push(&mut collector, is_in)?;
+            collector.finish().ok()
+        };
+        let release = brand.ask(question(sql, contract().local_quota()), lines);
+        (f64::from(u8::from(release.is_none())), PicoRho::ZERO)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,7 +279,8 @@ mod tests {
     fn every_attack_asks_and_is_charged() {
         for attack in ATTACKS {
             let attack = attack(Mutant::None, 1, &mut Prng::new(1));
-            assert!(attack.rho > 0.0, "{attack:?}");
+            // what is told by failing is not paid for, and has to be nothing
+            assert!(attack.rho > 0.0 || attack.bound == 0.0, "{attack:?}");
         }
     }
 }

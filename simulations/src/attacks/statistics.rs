@@ -4,6 +4,8 @@ use serde::Serialize;
 
 /// Two-sided 99.9 % quantile of the normal distribution.
 const QUANTILE: f64 = 3.290_526_731_491_926;
+/// Standard errors that chance does not bridge: once in ten thousand million campaigns.
+const BEYOND_CHANCE: f64 = 6.4;
 
 /// What an attack achieved beside what theory lets any attack achieve.
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +37,14 @@ impl Attack {
     #[must_use]
     pub fn exceeds(&self) -> bool {
         self.advantage_lower > self.bound
+    }
+
+    /// The same where a campaign cannot be repeated with more trials: whether the advantage lies farther above the
+    /// bound than chance ever brings an attack that is at it.
+    #[must_use]
+    pub fn exceeds_beyond_chance(&self) -> bool {
+        let error = (self.advantage - self.advantage_lower) / QUANTILE;
+        self.advantage - BEYOND_CHANCE * error > self.bound
     }
 }
 
@@ -115,6 +125,14 @@ mod tests {
         assert!((attack.advantage - 0.1).abs() < 1e-9);
         assert!(attack.advantage_lower > 0.02 && attack.advantage_upper < 0.18);
         assert!(!attack.exceeds());
-        assert!(Attack::new("test", guesses, 1e-6).exceeds());
+        // a tenth more hits than alarms is four and a half standard errors
+        let free = Attack::new("test", guesses, 1e-6);
+        assert!(free.exceeds() && !free.exceeds_beyond_chance());
+        let mut all = Guesses::default();
+        for _ in 0..1_000 {
+            all.add(true, true);
+            all.add(false, false);
+        }
+        assert!(Attack::new("test", all, 0.01).exceeds_beyond_chance());
     }
 }

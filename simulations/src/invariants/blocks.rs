@@ -1,7 +1,9 @@
 //! Final blocks: one chain a log, totals and limits, both legs of every exchange, what can be recovered.
 
-use protocol::amount::Value;
-use protocol::exchange::Payload;
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::amount::{Points, Value};
+use protocol::exchange::{Payload, Return, ReturnReason};
 use protocol::ids::{BrandId, HeaderHash, Height, LeafIndex};
 use protocol::log::block::{BlockReference, Header};
 use protocol::log::checkpoint::SignedCheckpoint;
@@ -16,6 +18,19 @@ use crate::agreement::SKEW_MOST_MS;
 use crate::node::Node;
 
 impl Observer {
+    /// Nobody takes a block for final without the commits of a quorum of its constitution.
+    pub(super) fn invariant_final_blocks_have_commits_of_a_quorum(
+        &self,
+        block: &FinalBlock,
+    ) -> Result<(), Violation> {
+        let Some(committee) = self.committee(block.block.epoch) else { return Ok(()) };
+        let commits = &block.certificate.as_unverified().commits;
+        let by: BTreeSet<BrandId> = commits.iter().map(|commit| commit.signer).collect();
+        ensure("final blocks have commits of a quorum", by.len() >= committee.quorum(), || {
+            format!("{:?} with commits of {by:?}", block.block)
+        })
+    }
+
     /// No two different blocks are final for one height of one log, anywhere.
     pub(super) fn invariant_agreement(&mut self, block: &FinalBlock) -> Result<(), Violation> {
         let reference = block.block;
@@ -129,15 +144,25 @@ impl Observer {
     }
 
     /// No final block owes more than the constitution allows, neither as third parties see it nor
-    /// exactly.
+    /// exactly; or, under a constitution that allows less than was owed, more than the block before it.
     pub(super) fn invariant_within_limits(&self, block: &FinalBlock) -> Result<(), Violation> {
         let BlockReference { log, height, epoch, .. } = block.block;
         let Some(constitution) = self.constitutions.get(&epoch) else { return Ok(()) };
         let Some(brand) = constitution.brand(log) else { return Ok(()) };
         let step = constitution.total_step();
-        let mut total = Value::ZERO;
+        let last = height.get().checked_sub(1).map(Height::new);
+        let last = last.and_then(|last| self.finals.get(&(log, last))).map(|(_, header)| header);
+        let owed_before = |to: BrandId| {
+            last.and_then(|last| last.column(to)).map_or(Value::ZERO, |column| {
+                let sent = column.sent.ceiling_to(step).unwrap_or(column.sent);
+                public_exposure(step, sent, &column.recognised)
+            })
+        };
+        let (mut total, mut total_before) = (Value::ZERO, Value::ZERO);
         for column in &block.header.columns {
             let to = column.counterparty;
+            let before = owed_before(to);
+            total_before = total_before.plus(before).unwrap_or(Value::MAX);
             let public = public_exposure(step, column.sent, &column.recognised);
             let sent = self.sent.get(&(log, to, height)).copied().unwrap_or_default();
             let back = self.sent.get(&(to, log, column.recognised.height)).copied();
@@ -151,17 +176,22 @@ impl Observer {
                 }
             };
             total = total.plus(public).unwrap_or(Value::MAX);
-            let covered = exact <= public || !self.honest.contains(&log);
-            ensure("within limits", covered && public <= brand.pair_limit, || {
+            // a counterparty that has taken up a larger step already shows totals that are rounded up further
+            let larger = self.newest().total_step().saturating_minus(step);
+            let shown = public.plus(larger).unwrap_or(Value::MAX);
+            let covered = exact <= shown || !self.honest.contains(&log);
+            let most = brand.pair_limit.max(before);
+            ensure("within limits", covered && public <= most, || {
                 format!("{log}/{height} owes {to} {exact}, publicly {public}")
             })?;
         }
-        ensure("within limits", total <= brand.total_limit, || {
+        ensure("within limits", total <= brand.total_limit.max(total_before), || {
             format!("{log}/{height} owes {total} in all")
         })
     }
 
-    /// A return takes back a certified leaf of the other side, once, at its own value.
+    /// A return takes back a certified leaf of the other side, once, at its own value; or its member sends
+    /// parts of it back, together no more than there was, each at its own ratio.
     pub(super) fn invariant_a_leaf_comes_back_once(
         &mut self,
         block: &FinalBlock,
@@ -175,14 +205,13 @@ impl Observer {
                 continue;
             }
             let original = self.leaves.get(&(to, back.original));
-            let right = original.is_some_and(|(receiver, original)| {
-                *receiver == log
-                    && original.value() == back.value
-                    && !matches!(original, Payload::Return(_))
-            });
             // seen by several machines, it is still one leaf
-            let by = *self.returned.entry((to, back.original)).or_insert(index);
-            ensure("a leaf comes back once", right && by == index, || {
+            let backs = self.returned.entry((to, back.original)).or_default();
+            backs.insert(index, back.clone());
+            let right = original.is_some_and(|(receiver, original)| {
+                *receiver == log && comes_back(original, backs)
+            });
+            ensure("a leaf comes back once", right, || {
                 format!("{log}/{index} returns {to}/{} of {original:?}", back.original)
             })?;
         }
@@ -280,5 +309,26 @@ impl Observer {
             })?;
         }
         Ok(())
+    }
+}
+
+/// Whether all that was said to come back of a leaf may.
+fn comes_back(original: &Payload, backs: &BTreeMap<LeafIndex, Return>) -> bool {
+    let by_member = |back: &Return| back.reason == ReturnReason::Member;
+    match original {
+        Payload::Exchange(exchange) => {
+            let part = |back: &Return| exchange.part(back.points).map(|part| part.value);
+            let is_whole = |back: &Return| back.points == exchange.received;
+            let mut points = backs.values().map(|back| back.points);
+            let sum = points.try_fold(Points::ZERO, Points::plus);
+            sum.is_ok_and(|sum| sum <= exchange.received)
+                && backs.values().all(|back| part(back) == Ok(back.value))
+                && backs.values().all(|back| by_member(back) || is_whole(back))
+        }
+        Payload::Link(_) => {
+            let whole = |back: &Return| back.value.is_zero() && !by_member(back);
+            backs.len() == 1 && backs.values().all(whole)
+        }
+        Payload::Return(_) | Payload::Unlink(_) => false,
     }
 }

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use protocol::constitution::Constitution;
 use protocol::epochs::adoption::{Stance, stance, switch};
+use protocol::epochs::entries::Judge;
 use protocol::epochs::{Changes, DraftReference};
-use protocol::ids::{BrandId, ConstitutionHash, Epoch, Height};
-use protocol::log::block::PublicEntry;
+use protocol::ids::{BrandId, ConstitutionHash, Epoch, Height, LeafIndex};
+use protocol::log::block::{BlockReference, PublicEntry};
+use protocol::log::merkle::Frontier;
 use protocol::time::Timestamp;
-use protocol::witness::guards::Guards;
+use protocol::witness::allowed::Allowed;
+use protocol::witness::guards::{Guards, Upheld};
 use protocol::witness::message::Message;
+use protocol::witness::rules::{self, CertifiedTotals, Known, Tip};
 use protocol::witness::state::FinalBlock;
 
 use super::{Observer, Violation, ensure};
@@ -170,6 +174,61 @@ impl Observer {
 
     fn adopted_by(&self, draft: &DraftReference) -> usize {
         self.constitutional.adopted.get(draft).map(BTreeMap::len).unwrap_or_default()
+    }
+
+    /// A final block keeps every rule of a block that can be told from it, from the one before, from what it
+    /// recognises and from the constitutions: whoever voted for it has judged it.
+    pub(super) fn invariant_final_blocks_keep_the_rules(
+        &mut self,
+        block: &FinalBlock,
+    ) -> Result<(), Violation> {
+        let BlockReference { log, height, epoch, header: id, .. } = block.block;
+        let known = self.judged.get(&log).map(|(height, _)| *height).unwrap_or_default();
+        // once; and not where the blocks before were certified before anybody looked
+        if known.next() != Some(height) {
+            return Ok(());
+        }
+        let (_, mut stances) = self.judged.remove(&log).unwrap_or_default();
+        let header = &block.header;
+        let before = self.finals.get(&(log, known));
+        let tip = before.map_or_else(Tip::genesis, |(before, header)| {
+            Tip::after(header, before.header, Frontier::empty())
+        });
+        let public: Vec<(LeafIndex, PublicEntry)> = (header.first.get()..)
+            .map(LeafIndex::new)
+            .zip(self.entries_of(block).iter().cloned())
+            .collect();
+        let entries = || public.iter().map(|(_, entry)| entry);
+        let chain = self.chain();
+        let judged = chain.of(epoch).map_or(Ok(()), |constitution| {
+            rules::check_kinds::<Upheld>(constitution, &public)?;
+            let allowed = Allowed::by::<Upheld>((constitution, &chain), &tip, header, entries())?;
+            let certified = |log, height| match self.finals.get(&(log, height)) {
+                Some((block, content)) => {
+                    Known::Certified(CertifiedTotals { header: block.header, content })
+                }
+                // by a liar's machine alone, so far
+                None => Known::NotBrought,
+            };
+            rules::check_statement::<Upheld>(constitution, &tip, header, &allowed, certified)?;
+            rules::check_payments::<Upheld>(constitution, &tip, header, &public)?;
+            rules::check_entries::<Upheld>(constitution, header, entries())?;
+            let judge = Judge {
+                constitution,
+                constitutions: &chain,
+                draft: |draft: &DraftReference| self.constitutional.drafts.get(&draft.constitution),
+                stances: &stances,
+            };
+            judge.judge(header, entries())
+        });
+        let version = self.constitutions.get(&epoch).map(Constitution::protocol_version);
+        let right = version.is_none_or(|version| version == header.version);
+        ensure("final blocks keep the rules", right && judged.is_ok(), || {
+            format!("{log}/{height} {id:?}, version {}: {judged:?}", header.version)
+        })?;
+        entries().for_each(|entry| stances.said(entry));
+        self.judged.insert(log, (height, stances));
+        Ok(())
     }
 
     /// An honest witness finds nothing wrong with the block of an honest writer.

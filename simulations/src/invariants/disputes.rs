@@ -59,6 +59,11 @@ impl Observer {
         self.disputes.closed_out.keys().filter(|(by, _)| self.honest.contains(by)).count()
     }
 
+    /// Whether anyone has closed out a log.
+    pub(super) fn is_closed_out(&self, log: BrandId) -> bool {
+        self.disputes.closed_out.keys().any(|(_, of)| *of == log)
+    }
+
     pub(super) fn note_entries(&mut self, block: &FinalBlock) {
         let known = self.disputes.entries.entry(block.block.header);
         known.or_insert_with(|| block.public.iter().map(|(_, entry)| entry.clone()).collect());
@@ -260,7 +265,7 @@ impl Observer {
     }
 
     /// The chain of constitutions that were adopted.
-    fn chain(&self) -> Constitutions {
+    pub(super) fn chain(&self) -> Constitutions {
         let mut all = self.constitutions.values().cloned();
         let Some(first) = all.next() else { unreachable!("there is a first one") };
         let mut chain = Constitutions::from(first);

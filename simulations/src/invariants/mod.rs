@@ -16,7 +16,8 @@ mod starts;
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::constitution::{Committee, Constitution};
-use protocol::exchange::Payload;
+use protocol::epochs::adoption::Stances;
+use protocol::exchange::{Payload, Return};
 use protocol::ids::{BrandId, Epoch, HeaderHash, Height, LeafIndex, Round, RoundNonce};
 use protocol::log::block::{BlockReference, ColumnContent, Header};
 use protocol::log::fragments::Fragment;
@@ -72,8 +73,8 @@ pub struct Observer {
     sent: BTreeMap<(BrandId, BrandId, Height), protocol::amount::Value>,
     // leaves of final blocks by (log, index)
     leaves: BTreeMap<(BrandId, LeafIndex), (BrandId, Payload)>,
-    // which leaf returned a leaf
-    returned: BTreeMap<(BrandId, LeafIndex), LeafIndex>,
+    // which leaves returned a leaf, or parts of it
+    returned: BTreeMap<(BrandId, LeafIndex), BTreeMap<LeafIndex, Return>>,
     applied: BTreeSet<(BrandId, BrandId, LeafIndex)>,
     proposals: BTreeMap<Slot, HeaderHash>,
     votes: BTreeMap<(BrandId, Slot), BlockReference>,
@@ -89,6 +90,8 @@ pub struct Observer {
     cases: Cases,
     constitutional: Constitutional,
     money: Money,
+    // what each log has said of drafts up to a height
+    judged: BTreeMap<BrandId, (Height, Stances)>,
 }
 
 impl Observer {
@@ -122,6 +125,7 @@ impl Observer {
             cases: Cases::default(),
             constitutional: Constitutional::default(),
             money: Money::default(),
+            judged: BTreeMap::new(),
         }
     }
 
@@ -214,6 +218,7 @@ impl Observer {
         }
         self.note_agreements(by, report);
         for block in &report.finals {
+            self.invariant_final_blocks_have_commits_of_a_quorum(block)?;
             self.invariant_agreement(block)?;
             self.invariant_one_chain(block)?;
             self.invariant_time_has_come(block, now_ms)?;
@@ -227,6 +232,7 @@ impl Observer {
             self.check_succession(block)?;
             self.check_settlement(block)?;
             self.check_endings(block)?;
+            self.invariant_final_blocks_keep_the_rules(block)?;
         }
         for (_, message) in &report.sent {
             self.invariant_checkpoints_are_of_final_sizes(by, message)?;

@@ -82,15 +82,30 @@ impl Observer {
             if !self.honest.contains(&debtor) {
                 continue;
             }
+            let (last, next) = (self.finals.get(&(debtor, block.height)), block.height.next());
+            let next = next.and_then(|next| self.finals.get(&(debtor, next)));
+            // what others have closed out with it is counted: of its last block, whenever that was
+            let counted = |brand: BrandId| statement.blocks.iter().find(|it| it.debtor == brand);
+            let has_ended = |brand: BrandId| {
+                let last = counted(brand).is_some_and(|it| it.height == self.height(brand));
+                last && self.is_closed_out(brand)
+            };
             for creditor in statement.positions.iter().map(|it| it.brand) {
+                // who has left has no column any more to compare with, and nobody opens what two such sent
+                // each other
+                let column = last.and_then(|(_, header)| header.column(creditor));
+                if has_ended(creditor) && (column.is_none() || has_ended(debtor)) {
+                    continue;
+                }
                 let sent = self.sent.get(&(debtor, creditor, block.height)).copied();
                 let said = statement.sent(debtor, creditor);
                 ensure(name, said == sent.unwrap_or_default(), || {
                     format!("{debtor} had sent {creditor} {sent:?}, the statement says {said}")
                 })?;
             }
-            let (last, next) = (self.finals.get(&(debtor, block.height)), block.height.next());
-            let next = next.and_then(|next| self.finals.get(&(debtor, next)));
+            if has_ended(debtor) {
+                continue;
+            }
             let before = last.is_none_or(|(_, header)| header.time <= statement.cut_off);
             let after = next.is_some_and(|(_, header)| header.time > statement.cut_off);
             ensure(name, before && after, || format!("{debtor}/{} is closed", block.height))?;
@@ -184,7 +199,9 @@ impl Observer {
                 return ensure(name, false, || format!("{log} discharges {granted:?} of nothing"));
             };
             let entered = |brand| self.money.entered.get(&(granted.cut_off, brand)) == Some(hash);
-            let all = statement.positions.iter().all(|it| entered(it.brand));
+            // whose log has ended enters nothing any more
+            let mut brands = statement.positions.iter().map(|it| it.brand);
+            let all = brands.all(|brand| entered(brand) || self.is_closed_out(brand));
             let confirmed =
                 |payer, payee| self.money.confirmed.get(&(granted.cut_off, payer, payee)).copied();
             let mut asked = statement.instructions.iter();

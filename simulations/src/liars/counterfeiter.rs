@@ -58,6 +58,8 @@ pub struct Counterfeiter {
     pub(super) me: BrandId,
     // signs checkpoints of what may never be final, which is evidence and stops its log soon
     is_rash: bool,
+    // what is false about every other block of it, if about one
+    favourite: Option<Lie>,
     // that its log is under
     pub(super) constitution: Constitution,
     keys: LedgerKeys,
@@ -95,6 +97,7 @@ impl Counterfeiter {
         let is_rash = prng.below(2) == 0;
         Self {
             is_rash,
+            favourite: None,
             me,
             constitution,
             keys,
@@ -112,6 +115,14 @@ impl Counterfeiter {
             requests: 0,
             incarnation: Incarnation::new(0),
         }
+    }
+
+    /// The same with something that is false about every other block of it.
+    #[must_use]
+    pub fn with_favourite(mut self, lie: Option<Lie>) -> Self {
+        self.favourite = lie;
+        self.is_rash &= lie.is_none();
+        self
     }
 
     /// Whether a message of the node is let out: nothing about its own log is.
@@ -181,13 +192,19 @@ impl Counterfeiter {
             }
             (Message::Vote(vote), Some((pledge, proposal))) if vote.body.0 == pledge => {
                 attempt.votes.insert(from, vote.signature);
-                if attempt.votes.len() + 1 < quorum {
-                    return Vec::new();
-                }
-                let votes = endorsements(&attempt.votes);
                 let commit = Signed::sign(self.me, Commit(pledge), &self.keys.voting.vote);
                 attempt.commits = commits(&self.fellows, &self.constitution, pledge);
                 attempt.commits.insert(self.me, commit.signature);
+                if attempt.votes.len() + 1 < quorum {
+                    if self.favourite != Some(Lie::Commits) {
+                        return Vec::new();
+                    }
+                    // final, it says, to who has voted; and to others something else
+                    let commits = endorsements(&attempt.commits);
+                    let certificate = UnverifiedCertificate { pledge, proposal, commits };
+                    return vec![(from, Message::Certified(certificate))];
+                }
+                let votes = endorsements(&attempt.votes);
                 self.to_all(&Message::Lock(UnverifiedLock { pledge, proposal, votes }))
             }
             (Message::Commit(commit), Some((pledge, proposal))) if commit.body.0 == pledge => {
@@ -302,7 +319,13 @@ impl Counterfeiter {
         // who has deceived somebody is good for a while: or no offer would stand long enough
         let chances = if self.disputes.is_empty() { 2 } else { 6 };
         let pick = self.prng.below(chances * Lie::ALL.len());
-        let Some(counterfeit) = self.build(ledger, now, Lie::ALL.get(pick).copied()) else {
+        let any = Lie::ALL.get(pick).copied();
+        let lie = match self.favourite {
+            Some(Lie::Commits) => None,
+            Some(favourite) => (self.prng.below(2) == 0).then_some(favourite),
+            None => any,
+        };
+        let Some(counterfeit) = self.build(ledger, now, lie) else {
             return Vec::new();
         };
         let reference = counterfeit.block.reference();

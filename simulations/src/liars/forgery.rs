@@ -4,19 +4,24 @@
 use std::collections::BTreeMap;
 
 use protocol::amount::{Points, Value};
-use protocol::crypto::sealed::BlockSecret;
+use protocol::constitution::Committee;
+use protocol::crypto::sealed::{BlockSecret, Cipher};
+use protocol::disclosure::Disclosure;
 use protocol::epochs::DraftReference;
+use protocol::epochs::adoption::DRAFTS_MAX;
 use protocol::exchange::{Exchange, Payload};
 use protocol::ids::{
-    BlockNonce, BrandId, FragmentsRoot, HeaderHash, MemberHandle, RequestId, RootHash,
-    StatementHash,
+    BlockNonce, BrandId, ConstitutionHash, Epoch, FragmentsRoot, HeaderHash, Height, MemberHandle,
+    RequestId, RootHash, StatementHash,
 };
 use protocol::ledger::Ledger;
 use protocol::log::block::{BlockReference, ColumnContent, Header, PublicEntry, Recognised};
+use protocol::log::fragments::Shape;
+use protocol::log::kept::OperationLogHead;
 use protocol::log::merkle::leaf_hash;
 use protocol::log::settlement::{Discharge, Payment, PaymentReference};
 use protocol::time::{Milliseconds, Timestamp};
-use protocol::witness::build::{OwnBlock, Plan};
+use protocol::witness::build::{OwnBlock, Plan, body_bytes};
 use protocol::witness::guards::Guards;
 use protocol::witness::message::CertifiedHeader;
 use protocol::witness::writer::Entropy as _;
@@ -66,11 +71,36 @@ pub enum Lie {
     Resolution,
     /// A partner closed out whose log goes on.
     ClosedOut,
+    /// A version that is not the constitution's.
+    Version,
+    /// Leaves that are no power of two.
+    Leaves,
+    /// Sealed, as it says, with another cipher.
+    Cipher,
+    /// A sealing key said to be as old as the block.
+    SealingKey,
+    /// A secret wrapped to another key than its reader has.
+    ReaderKey,
+    /// Something disclosed to nobody.
+    Stranger,
+    /// A draft adopted that cannot follow the log's constitution.
+    OddEpoch,
+    /// A draft adopted and declined.
+    SaidTwice,
+    /// Something said of more drafts than there may be.
+    ManyDrafts,
+    /// A statement of another log shown that is not certified.
+    FalseBallot,
+    /// More public entries of a kind than a block may have.
+    Crowd,
+    /// Nothing but that it is final: it is shown as certified with fewer commits than a quorum's. Told when
+    /// it is asked for alone, and so none of [`Lie::ALL`].
+    Commits,
 }
 
 impl Lie {
-    /// All of them.
-    pub const ALL: [Self; 20] = [
+    /// All that are about blocks themselves.
+    pub const ALL: [Self; 31] = [
         Self::Price,
         Self::Totals,
         Self::PairLimit,
@@ -91,7 +121,54 @@ impl Lie {
         Self::ForAnother,
         Self::Resolution,
         Self::ClosedOut,
+        Self::Version,
+        Self::Leaves,
+        Self::Cipher,
+        Self::SealingKey,
+        Self::ReaderKey,
+        Self::Stranger,
+        Self::OddEpoch,
+        Self::SaidTwice,
+        Self::ManyDrafts,
+        Self::FalseBallot,
+        Self::Crowd,
     ];
+
+    /// What is false about a block that breaks a rule of blocks; none where no lie does, or several do.
+    #[must_use]
+    pub const fn against(rule: u16) -> Option<Self> {
+        Some(match rule {
+            2 => Self::Version,
+            5 => Self::Predecessor,
+            7 => Self::Leaves,
+            8 => Self::Past,
+            9 => Self::Future,
+            10 => Self::Columns,
+            11 => Self::PublicTotal,
+            12 => Self::Recognised,
+            13 => Self::PairLimit,
+            14 => Self::TotalLimit,
+            16 => Self::Fragments,
+            30 => Self::OddEpoch,
+            31 => Self::SaidTwice,
+            32 => Self::ManyDrafts,
+            33 => Self::FalseBallot,
+            34 => Self::TwoDrafts,
+            35 => Self::Usurped,
+            36 => Self::Hasty,
+            45 => Self::Confirmed,
+            46 => Self::Discharged,
+            47 => Self::ForAnother,
+            55 => Self::Cipher,
+            56 => Self::SealingKey,
+            57 => Self::ReaderKey,
+            58 => Self::Stranger,
+            59 => Self::Crowd,
+            65 => Self::Resolution,
+            66 => Self::ClosedOut,
+            _ => return None,
+        })
+    }
 
     /// Whether the header is altered after the block was built: certificates that it carries are lost.
     const fn is_of_header(self) -> bool {
@@ -104,6 +181,11 @@ impl Lie {
                 | Self::Columns
                 | Self::Fragments
                 | Self::Confirmed
+                | Self::Version
+                | Self::Leaves
+                | Self::Cipher
+                | Self::SealingKey
+                | Self::ReaderKey
         )
     }
 }
@@ -177,7 +259,11 @@ impl Counterfeiter {
         let payloads = block.payloads().to_vec();
         let mut header = Header::from_bytes(block.header_leaf()).ok()?;
         let is_altered = self.alter(&mut header, lie);
-        let block = if is_altered { altered(&block, &header)? } else { block };
+        let block = match lie {
+            Some(Lie::Leaves) => shorter(&block, &mut header, self.constitution.committee())?,
+            _ if is_altered => altered(&block, &header)?,
+            _ => block,
+        };
         let built = (block.reference().header, payloads, block.contents().to_vec());
         self.built.push(built);
         Some(Counterfeit { block, header, deceived })
@@ -255,6 +341,21 @@ impl Counterfeiter {
                 column.confirmed = column.confirmed.plus(fen).unwrap_or(column.confirmed);
             }
             Some(Lie::Columns) => drop(header.columns.pop()),
+            Some(Lie::Version) => header.version = header.version.saturating_add(1),
+            Some(Lie::Cipher) => {
+                header.sealing.cipher = match header.sealing.cipher {
+                    Cipher::Aes256Gcm => Cipher::Sm4Gcm,
+                    Cipher::Sm4Gcm => Cipher::Aes256Gcm,
+                };
+            }
+            Some(Lie::SealingKey) => {
+                header.sealing.since = header.time.plus(Milliseconds::new(1));
+            }
+            Some(Lie::ReaderKey) => {
+                let Some(own) = header.secrets.get(1).cloned() else { return false };
+                let Some(recovery) = header.secrets.first_mut() else { return false };
+                *recovery = own;
+            }
             Some(Lie::Fragments) => header.fragments = FragmentsRoot::from_bytes(noise),
             _ => return false,
         }
@@ -279,6 +380,40 @@ impl Counterfeiter {
             Some(Lie::Hasty) => {
                 let early = adoption.filter(|adoption| adoption.effect() > now);
                 early.map(|adoption| adoption.entries()).unwrap_or_default()
+            }
+            Some(Lie::Stranger) => {
+                let (auditor, first) = ("nobody".to_owned(), Height::new(1));
+                let disclosure = Disclosure { auditor, first, secrets: Vec::new() };
+                vec![PublicEntry::Disclosure(disclosure)]
+            }
+            Some(Lie::Crowd) => {
+                let head = |entries| OperationLogHead { entries, head: [0; 32] };
+                (1..=17).map(|entries| PublicEntry::OperationLogHead(head(entries))).collect()
+            }
+            Some(Lie::OddEpoch) => {
+                let after_next = next.and_then(Epoch::next).map(|epoch| made_up(epoch, now, 0));
+                after_next.map(PublicEntry::Adopted).into_iter().collect()
+            }
+            Some(Lie::SaidTwice) => {
+                let draft = next.map(|epoch| made_up(epoch, now, 0));
+                let both = |draft| [PublicEntry::Declined(draft), PublicEntry::Adopted(draft)];
+                draft.into_iter().flat_map(both).collect()
+            }
+            Some(Lie::ManyDrafts) => {
+                let Some(epoch) = next else { return Vec::new() };
+                let most = u8::try_from(DRAFTS_MAX).unwrap_or(u8::MAX);
+                (0..=most).map(|it| PublicEntry::Declined(made_up(epoch, now, it))).collect()
+            }
+            Some(Lie::FalseBallot) => {
+                let Some(epoch) = next else { return Vec::new() };
+                let shown = ledger.witnesses().find_map(|(_, witness)| {
+                    let (draft, stance) = witness.stances().of_epoch(epoch).next()?;
+                    Some(witness.stances().shown(draft, stance)?.1.clone())
+                });
+                let Some(mut ballot) = shown else { return Vec::new() };
+                ballot.certificate.commits.clear();
+                let declined = PublicEntry::Declined(made_up(epoch, now, 0));
+                vec![declined, PublicEntry::Ballot(Box::new(ballot))]
             }
             Some(Lie::ForAnother) => {
                 let Ok(value) = Value::new(1_000_000) else { return Vec::new() };
@@ -306,6 +441,34 @@ impl Counterfeiter {
         let false_grant = lie == Some(Lie::Discharged);
         if false_grant { BTreeMap::from([(to, granted)]) } else { BTreeMap::new() }
     }
+}
+
+/// A draft that nobody has the file of; another one at another time.
+fn made_up(epoch: Epoch, now: Timestamp, number: u8) -> DraftReference {
+    let mut hash = [number; 32];
+    hash[..8].copy_from_slice(&now.unix_ms().to_be_bytes());
+    DraftReference { epoch, constitution: ConstitutionHash::from_bytes(hash) }
+}
+
+/// The same without its last leaf, which is padding in small blocks.
+fn shorter(block: &OwnBlock, header: &mut Header, committee: &Committee) -> Option<OwnBlock> {
+    let mut leaves: Vec<Vec<u8>> = block.body().iter().map(<[u8]>::to_vec).collect();
+    leaves.pop()?;
+    let mut frontier = block.before().clone();
+    for leaf in &leaves {
+        frontier.append(leaf_hash(leaf)).ok()?;
+    }
+    let bytes = body_bytes(leaves.iter().map(Vec::as_slice)).ok()?;
+    header.body_leaves = u32::try_from(leaves.len()).ok()?;
+    header.body_bytes = u32::try_from(bytes.len()).ok()?;
+    header.body_root = frontier.root();
+    header.fragments = Shape::of(committee).cut(&bytes).ok()?.0;
+    let (bytes, id) = header.to_leaf();
+    frontier.append(leaf_hash(&bytes)).ok()?;
+    leaves.push(bytes);
+    let (size, root) = (frontier.size(), frontier.root());
+    let reference = BlockReference { header: id, size, root, ..block.reference() };
+    OwnBlock::restore(reference, leaves, block.contents().to_vec(), block.before().clone())
 }
 
 /// The same leaves under another header.

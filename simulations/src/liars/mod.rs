@@ -28,6 +28,7 @@ use protocol::witness::statement::{Commit, Endorsement, Open, Pledge, Promise, V
 
 use self::amnesiac::Amnesiac;
 use self::counterfeiter::Counterfeiter;
+use self::forgery::Lie;
 use self::juggler::Juggler;
 use self::lockbreaker::Lockbreaker;
 use self::replayer::Replayer;
@@ -104,7 +105,7 @@ impl Villain {
     #[must_use]
     pub fn new(
         me: BrandId,
-        liar: Liar,
+        (liar, favourite): (Liar, Option<Lie>),
         constitution: &Constitution,
         all: &BTreeMap<BrandId, Liar>,
         prng: &mut Prng,
@@ -130,13 +131,12 @@ impl Villain {
                 fellows(),
                 prng.fork(),
             ))),
-            Liar::Counterfeiter => Part::Counterfeiter(Box::new(Counterfeiter::new(
-                me,
-                constitution.clone(),
-                keys(me, 0),
-                fellows(),
-                prng.fork(),
-            ))),
+            Liar::Counterfeiter => {
+                let keys = keys(me, 0);
+                let liar =
+                    Counterfeiter::new(me, constitution.clone(), keys, fellows(), prng.fork());
+                Part::Counterfeiter(Box::new(liar.with_favourite(favourite)))
+            }
             Liar::Amnesiac => Part::Amnesiac(Box::new(Amnesiac::new(me, None, prng.fork()))),
             Liar::Replayer => Part::Replayer(Replayer::new(prng.fork())),
             Liar::Twins | Liar::Spendthrift | Liar::Babbler => Part::None,

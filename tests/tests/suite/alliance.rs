@@ -1,23 +1,26 @@
 //! A real alliance in one process: data directories, keys, a signed constitution, nodes that talk
 //! libp2p over loopback.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use alliance_config::{Address, Introduction, Settings, collect, draft, sample_alliance, sign};
 use node::auth::Auth;
+use node::cleanroom::QueryTimes;
 use node::cli::CliError;
 use node::cli::audit::{AuditArguments, AuditReport, audit};
 use node::config::{DataDirectory, Settings as NodeSettings};
 use node::http;
 use node::runtime::{self, Running, StartError};
-use node::service::Node;
+use node::service::{ListRequest, Node};
 use node::setup::{self, NewNode};
 use node::store::StoreError;
 use node::tls;
 use node::webhooks::{WebhookSettings, Webhooks};
 use protocol::ids::BrandId;
+use protocol::wire::Versions;
 use tempfile::TempDir;
 
 pub struct Alliance {
@@ -33,8 +36,19 @@ impl Alliance {
         Self::of(&ids, sample_alliance::SETTINGS).await
     }
 
+    /// The five brands of the sample, all running but one whose part somebody else plays, with these times for
+    /// questions.
+    pub async fn of_the_sample_without(absent: &str, times: QueryTimes) -> Self {
+        let ids = alliance_config::sample::BRANDS.map(|brand| brand.id);
+        Self::begun(&ids, sample_alliance::SETTINGS, Some(absent), times).await
+    }
+
     /// Some brands of the sample under a constitution with these settings, all running.
     pub async fn of(ids: &[&str], settings: &str) -> Self {
+        Self::begun(ids, settings, None, QueryTimes::default()).await
+    }
+
+    async fn begun(ids: &[&str], settings: &str, absent: Option<&str>, times: QueryTimes) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let brands: Vec<BrandId> = ids.iter().map(|id| BrandId::new(id).unwrap()).collect();
         let introductions: Vec<Introduction> =
@@ -45,8 +59,11 @@ impl Alliance {
         let (toml, signatures) = alliance.signed("c", &toml, &alliance.brands);
         for brand in alliance.brands.clone() {
             setup::adopt(&alliance.data(brand), &toml, &signatures).unwrap();
-            let running = runtime::start(&alliance.data(brand)).await.unwrap();
-            alliance.nodes.push(Some(running));
+            let running = match absent == Some(brand.as_str()) {
+                true => None,
+                false => Some(runtime::start_with(&alliance.data(brand), times).await.unwrap()),
+            };
+            alliance.nodes.push(running);
         }
         alliance
     }
@@ -74,19 +91,34 @@ impl Alliance {
         make_node(self.folder.path(), brand)
     }
 
-    /// Starts a node that does not run. A reading that was under way holds the store for a moment.
+    /// Starts a node that does not run.
     pub async fn start(&mut self, brand: &str) {
+        self.start_with(brand, QueryTimes::default()).await;
+    }
+
+    /// The same with other times for questions.
+    pub async fn start_with(&mut self, brand: &str, times: QueryTimes) {
+        self.start_by(brand, async |data| runtime::start_with(data, times).await).await;
+    }
+
+    /// The same with a node that speaks these versions of the wire.
+    pub async fn start_speaking(&mut self, brand: &str, speaks: Versions) {
+        self.start_by(brand, async |data| runtime::start_speaking(data, speaks).await).await;
+    }
+
+    /// Starts a node that does not run, whose directory was put back to an older state.
+    pub async fn start_restored(&mut self, brand: &str) {
+        self.start_by(brand, async |data| runtime::start_restored(data).await).await;
+    }
+
+    async fn start_by(
+        &mut self,
+        brand: &str,
+        start: impl AsyncFnMut(&DataDirectory) -> Result<Running, StartError>,
+    ) {
         let place = self.place(brand);
-        let data = self.data(self.brands[place]);
-        let mut running = runtime::start(&data).await;
-        for _ in 0..600 {
-            if !matches!(&running, Err(StartError::Store(StoreError::InUse { .. }))) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            running = runtime::start(&data).await;
-        }
-        assert!(self.nodes[place].replace(running.unwrap()).is_none());
+        let running = started_by(&self.data(self.brands[place]), start).await;
+        assert!(self.nodes[place].replace(running).is_none());
     }
 
     fn place(&self, brand: &str) -> usize {
@@ -103,6 +135,30 @@ impl Alliance {
 
     /// Serves a node over HTTPS as `coalition run` does; with its users and its certificate.
     pub fn serve(&self, brand: &str) -> (Auth, Vec<u8>, http::Served) {
+        self.serve_with(brand, http::RateLimits::widest())
+    }
+
+    /// The same with these limits of requests.
+    pub fn serve_with(
+        &self,
+        brand: &str,
+        rate_limits: http::RateLimits,
+    ) -> (Auth, Vec<u8>, http::Served) {
+        self.serve_at(brand, rate_limits, ([127, 0, 0, 1], 0).into())
+    }
+
+    /// The same at the address that the constitution has.
+    pub fn serve_as_agreed(&self, brand: &str) -> (Auth, Vec<u8>, http::Served) {
+        let (settings, _) = self.data(BrandId::new(brand).unwrap()).settings().unwrap();
+        self.serve_at(brand, http::RateLimits::widest(), settings.https)
+    }
+
+    fn serve_at(
+        &self,
+        brand: &str,
+        rate_limits: http::RateLimits,
+        address: SocketAddr,
+    ) -> (Auth, Vec<u8>, http::Served) {
         let data = self.data(BrandId::new(brand).unwrap());
         let auth = Auth::open(&data.users()).unwrap();
         if !data.tls().exists() {
@@ -110,12 +166,10 @@ impl Alliance {
         }
         let certificate = std::fs::read(data.tls().join(tls::CERTIFICATE_FILE)).unwrap();
         let config = tls::load(&data.tls()).unwrap();
-        let address = ([127, 0, 0, 1], 0).into();
         let metrics = self.nodes[self.place(brand)].as_ref().unwrap().metrics.clone();
         let settings = WebhookSettings { allow_private: true, ..WebhookSettings::default() };
         let webhooks = Webhooks::open(&data.webhooks(), settings, metrics.clone()).unwrap();
         tokio::spawn(webhooks.clone().run(self.node(brand).events().clone()));
-        let rate_limits = http::RateLimits::widest();
         let options = http::ServeOptions { rate_limits, metrics, webhooks };
         let served = http::serve(self.node(brand), auth.clone(), address, config, options).unwrap();
         (auth, certificate, served)
@@ -166,9 +220,16 @@ impl Alliance {
             constitution: self.folder.path().join("c.toml"),
             signatures: self.folder.path().join("c.signatures"),
             later,
+            openings: self.openings(),
             recovery_keys: self.brands.iter().map(recovery_key).collect(),
             ..AuditArguments::default()
         })
+    }
+
+    /// The folders of the openings that brands have kept.
+    pub fn openings(&self) -> Vec<PathBuf> {
+        let folders = self.brands.iter().map(|brand| self.data(*brand).openings());
+        folders.filter(|folder| folder.is_dir()).collect()
     }
 
     /// Imports the sample into one brand.
@@ -182,6 +243,26 @@ impl Alliance {
         })
         .await;
     }
+}
+
+/// Starts a node. A reading that was under way when the one before it stopped holds the store for a moment.
+pub async fn started(data: &DataDirectory, times: QueryTimes) -> Running {
+    started_by(data, async |data| runtime::start_with(data, times).await).await
+}
+
+async fn started_by(
+    data: &DataDirectory,
+    mut start: impl AsyncFnMut(&DataDirectory) -> Result<Running, StartError>,
+) -> Running {
+    for _ in 0..600 {
+        match start(data).await {
+            Err(StartError::Store(StoreError::InUse { .. })) => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            running => return running.unwrap(),
+        }
+    }
+    panic!("the store is not let go of")
 }
 
 fn data(folder: &std::path::Path, brand: BrandId) -> DataDirectory {
@@ -207,6 +288,11 @@ fn make_node(folder: &std::path::Path, brand: BrandId) -> Introduction {
     };
     let text = setup::create(&data(folder, brand), &new).unwrap();
     Introduction::parse(text.as_bytes()).unwrap()
+}
+
+/// The first items of a list, so many at most.
+pub fn first_of(limit: u32) -> ListRequest {
+    ListRequest { place: None, limit }
 }
 
 /// Waits until something is so; fails after three minutes, which a busy machine may need for an import.

@@ -2,9 +2,9 @@
 
 use node::cli::Io;
 use node::cli::bench::{
-    AuditBenchArguments, Auditing, ExchangeArguments, ImportBenchArguments, QueryArguments,
-    WitnessArguments, measure_audit, measure_exchange, measure_import, measure_query,
-    measure_witness,
+    AuditBenchArguments, Auditing, EarnArguments, ExchangeArguments, ImportBenchArguments,
+    QueryArguments, WitnessArguments, measure_audit, measure_earn, measure_exchange,
+    measure_import, measure_query, measure_witness,
 };
 
 /// A whole alliance under load for a moment: everything that was taken is final and credited, no point
@@ -39,17 +39,22 @@ async fn a_joint_question_over_made_up_purchases_is_answered() {
         repetitions: 1,
         python: vec!["/nowhere/python3".into()],
         masked_brands: vec![3],
+        masked_cells: vec![10, 1_000],
         seed: 1,
         json: true,
     };
     let figures = measure_query(&arguments, &Io::new(true)).await.unwrap();
-    assert!(figures.joint_seconds > figures.plain_seconds, "{figures:?}");
+    // no reading is told of before a quarter of a second; which of the two is slower is the machine's affair
+    assert!(figures.joint_seconds >= 0.25 && figures.plain_seconds > 0.0, "{figures:?}");
     assert_eq!(figures.fastest_peer_seconds, None);
-    assert_eq!((figures.growth.len(), figures.masked_sum.len()), (1, 5));
+    assert_eq!((figures.growth.len(), figures.masked_sum.len()), (1, 2));
+    assert!(figures.growth.iter().all(|it| it.net_seconds > 0.0), "{figures:?}");
     let most = figures.masked_sum.last().unwrap();
     // each sends its vector of 8 bytes a coordinate to two others, in a frame
-    assert_eq!(most.coordinates, 40_000);
-    assert!((640_000..641_000).contains(&most.bytes_sent_by_each), "{most:?}");
+    assert_eq!((most.cells, most.coordinates), (1_000, 1_000));
+    assert!((16_000..17_000).contains(&most.bytes_sent_by_each), "{most:?}");
+    // and holds all three, and its own once more
+    assert!(most.bytes_held_by_each > 4 * 8_000, "{most:?}");
 }
 
 /// What a witness is sent does not grow with the exchanges in a block but for its fragment: a hundred
@@ -99,4 +104,25 @@ async fn an_import_is_measured_and_whole() {
     assert_eq!((figures.members, figures.rows, figures.rows_kept), (300, 3_000, 3_000));
     assert!(figures.synthetic && figures.store_bytes_per_row > 0.0, "{figures:?}");
     assert!(figures.look_ups > 0 && figures.floor_rows_per_second > 0.0, "{figures:?}");
+}
+
+/// Purchases that are counted batch by batch: the books balance, what is read again is the same, and it is told how long
+/// triggers took of which each member has set one off by then.
+#[test]
+fn purchases_that_earn_are_measured_and_what_triggers_took_is_told() {
+    let arguments = EarnArguments {
+        members: 20,
+        purchases: 2_000,
+        batch: 64,
+        directory: None,
+        no_postgres: true,
+        json: true,
+    };
+    let figures = measure_earn(&arguments, &Io::new(true)).unwrap();
+    assert!(figures.is_sound(), "{figures:?}");
+    assert_eq!((figures.members, figures.purchases), (20, 2_000));
+    // a hundred purchases of 150 yuan: everybody has reached a tier
+    assert!(figures.triggers_fired >= 20, "{figures:?}");
+    assert!(figures.trigger_p99_ms.is_some_and(|took| took > 0.0), "{figures:?}");
+    assert_eq!((figures.postgres_per_second, figures.times_postgres), (None, None));
 }

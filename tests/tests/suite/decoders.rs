@@ -13,6 +13,9 @@ mod node_bodies;
 
 /// Mutations of each seed by each body.
 const ROUNDS: usize = 100;
+/// Bodies that write files.
+const OF_FILES: [&str; 5] =
+    ["journal", "kept_fragments", "operators_files", "own_blocks", "snapshot"];
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -78,10 +81,14 @@ fn seeds() -> Vec<Vec<u8>> {
         "tile/0/000".to_owned(),
         "example.com/log/testdata+33d7b496+AeHTu4Q3hEIMHNqc6fASMsq3rKNx280NI+oO5xCFkkSx".to_owned(),
         "\u{1}\0\u{5}hello".to_owned(),
+        "\u{1}\0\0\0\0\u{1}journal of records that a snapshot stands for".to_owned(),
         alliance_config::sample_alliance::SETTINGS.to_owned(),
         include_str!("../../../alliance-config/formats/v0/constitution.toml").to_owned(),
+        include_str!("../../../alliance-config/sample/programme.toml").to_owned(),
+        include_str!("../../../alliance-config/sample/mappings/complete-journey.toml").to_owned(),
     ];
     seeds.extend(texts.map(String::into_bytes));
+    seeds.push(protocol::wire::Negotiation::default().hello());
     seeds.extend(QUESTIONS.iter().chain(&BODIES).map(|text| text.as_bytes().to_vec()));
     seeds.sort();
     seeds.dedup();
@@ -142,8 +149,7 @@ fn every_decoder_withstands_mutations() {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
     let node = node_bodies::BODIES.iter().map(|of| (of, "fuzz/node/corpus"));
     for ((name, body), corpus) in bodies::BODIES.iter().map(|of| (of, "fuzz/corpus")).chain(node) {
-        // a journal is files
-        let rounds = if *name == "journal" { ROUNDS / 20 } else { ROUNDS };
+        let rounds = if OF_FILES.contains(name) { ROUNDS / 20 } else { ROUNDS };
         for seed in &seeds {
             body(seed);
             for _ in 0..rounds {
@@ -173,6 +179,12 @@ fn the_seeds_are_what_the_decoders_read() {
     assert!(accepted(&|it| Entry::from_bytes(it).is_ok()) >= 10);
     assert!(accepted(&|it| AddCheckpoint::parse(it).is_ok()) >= 1);
     assert!(accepted(&|it| TlogProof::parse(it).is_ok()) >= 1);
+    let read = |it: &[u8]| protocol::wire::Negotiation::default().receive(it).is_ok();
+    assert!(accepted(&read) >= 11);
+    let rules = |it: &[u8]| node::programme::Rules::from_toml(str::from_utf8(it).unwrap_or(""));
+    assert!(accepted(&|it| rules(it).is_ok()) >= 1);
+    let mapping = |it: &[u8]| node::purchases::Mapping::from_toml(str::from_utf8(it).unwrap_or(""));
+    assert!(accepted(&|it| mapping(it).is_ok()) >= 1);
     assert!(accepted(&|it| alliance_config::Constitution::parse(it).is_ok()) >= 1);
     assert!(
         accepted(&|it| serde_json::from_slice::<node::service::ExchangeRequest>(it).is_ok()) >= 1

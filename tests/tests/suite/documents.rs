@@ -144,9 +144,11 @@ fn the_documents_commands_are_ones_the_command_line_takes() {
         ("README.md", 10),
         ("docs/operate/README.md", 8),
         ("docs/operate/runbooks.md", 2),
+        ("docs/operate/clearing.md", 16),
         ("docs/guides/officer.md", 2),
         ("docs/import.md", 2),
         ("docs/backup.md", 7),
+        ("docs/pilot.md", 40),
     ] {
         let text = fs::read_to_string(workspace().join(document)).unwrap();
         let commands = commands(&text);

@@ -80,5 +80,13 @@ async fn points_cross_brands_once_and_come_back_when_they_cannot_be_credited() {
         assert_eq!(view.positions.iter().map(|position| position.net_micro_fen).sum::<i64>(), 0);
         assert!(view.positions.iter().any(|position| position.net_micro_fen != 0));
     }
-    eventually("nothing needs an operator's eye", async || sender.status().alerts.is_empty()).await;
+    // it is the newest of the list, and the payment is all that needs an operator's eye
+    let listed = sender.clearings(None, 1).await.unwrap().remove(0);
+    assert_eq!((listed.cut_off_ms, listed.state.as_str()), (cut_off, "agreed"));
+    assert_eq!((listed.to_pay, listed.to_confirm), (1, 0));
+    eventually("only the payment needs an operator's eye", async || {
+        let alerts = sender.status().alerts;
+        matches!(alerts.as_slice(), [alert] if alert.contains("payments to make: 1, to confirm: 0"))
+    })
+    .await;
 }

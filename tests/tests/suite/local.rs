@@ -1,15 +1,16 @@
 //! Walk 4: questions that brands answer alone, and packs of such answers, over real nodes: policy, charge,
 //! noise, accounts, consent, exact figures, and what hostile texts get.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use alliance_config::sample_alliance;
 use node::auth::{Auth, Role};
 use node::client::{Client, ClientError};
 use node::http::{self, FiguresRequest, PlanRequest, QueryRequest};
 use node::service::*;
 use protocol::ids::BrandId;
 
-use super::alliance::{Alliance, eventually};
+use super::alliance::{Alliance, eventually, first_of};
 
 const MEMBERS: &str = "SELECT count(distinct member) AS members FROM purchases";
 const BY_BRAND: &str =
@@ -43,7 +44,7 @@ async fn asked(node: &Node, question: Question) -> (PlanView, QueryView) {
 
 async fn own_budget(node: &Node) -> BrandBudgetView {
     let brand = node.brand().to_string();
-    let budgets = node.budgets(None).await.unwrap();
+    let budgets = node.budgets(None, None).await.unwrap();
     budgets.brands.into_iter().find(|of| of.brand == brand).unwrap()
 }
 
@@ -57,6 +58,45 @@ async fn exact_members(node: &Node) -> f64 {
     assert_eq!((&figures.columns[..], figures.keys), (&["members".to_owned()][..], 0));
     assert!(!format!("{figures:?}").contains(&figures.rows[0][0]), "exact figures are printed");
     figures.rows[0][0].parse().unwrap()
+}
+
+/// The bound is chosen by a question of its own, in one call: both are answered and charged, for what was shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bound_is_chosen_first_and_both_questions_are_on_the_record() {
+    const SPENT: &str = "SELECT sum(amount_fen) AS spent FROM purchases";
+    let alliance = Alliance::of_the_sample().await;
+    alliance.import("grocer_one").await;
+    let node = alliance.node("grocer_one");
+    let question = Question { chooses_bound: true, ..local(SPENT, 5_000_000_000) };
+    let plan = node.plan(question.clone()).await.unwrap();
+    let choice = plan.bound_choice.clone().unwrap();
+    assert_eq!((choice.cost_pico_rho, choice.rest_pico_rho), (500_000_000, 4_500_000_000));
+    let charged = async || own_budget(&node).await.local.charged_pico_rho;
+    let asked = match node.query_in_steps(question, plan.plan.clone()).await {
+        Ok(asked) => asked,
+        Err(refused) => {
+            // of some hundred members' sums a tenth of the cost may tell nothing: then nothing more is spent
+            assert_eq!(refused.code, "no_bound_in_answer");
+            assert_eq!(charged().await, choice.cost_pico_rho);
+            return;
+        }
+    };
+    let chosen = asked.chosen_bound.clone().unwrap();
+    let bound = chosen.bound.expect("a bound in one call");
+    assert!(bound <= choice.most, "{bound}");
+    // the bound is what was answered, brought to the grid
+    let first = ended(&node, &chosen.query).await.release.unwrap();
+    let answered = first.rows[0].values[0];
+    assert!(answered <= bound as f64 || bound == choice.most, "{answered} {bound}");
+    assert!(answered > bound as f64 / 2.6 || bound == 1, "{answered} {bound}");
+    let second = ended(&node, &asked.id).await;
+    assert_eq!(second.step, "released");
+    assert_eq!(charged().await, plan.cost_pico_rho);
+    // the second is the question that says its bound, answered for nothing from now on, with no more noise than was shown
+    let within = format!("SELECT sum_within(amount_fen, {bound}) AS spent FROM purchases");
+    let (within, same) = self::asked(&node, local(&within, choice.rest_pico_rho)).await;
+    assert_eq!((within.cost_pico_rho, same.id), (0, second.id));
+    assert!(within.sigma[0].sigma <= plan.sigma[0].sigma, "{within:?} {plan:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +121,7 @@ async fn a_brand_answers_alone_charges_itself_and_answers_again_for_nothing() {
     assert_eq!((view.step.as_str(), release.scope.as_str()), ("released", "local"));
     let truth = exact_members(&node).await;
     assert!(truth > 200.0, "{truth}");
-    assert!((release.rows[0].values[0] - truth).abs() < 6.0 * plan.sigma[0].sigma, "{release:?}");
+    assert!((release.rows[0].values[0] - truth).abs() < 7.0 * plan.sigma[0].sigma, "{release:?}");
     assert_eq!(release.privacy[0]["pico_rho"], 5_000_000_000_u64);
     assert!(release.statement.en.contains("one account of this brand"), "{}", release.statement.en);
 
@@ -90,13 +130,13 @@ async fn a_brand_answers_alone_charges_itself_and_answers_again_for_nothing() {
     assert_eq!((after.local.charged_pico_rho, after.joint), (plan.cost_pico_rho, before.joint));
     let other = alliance.node("fuel_stop");
     eventually("another brand sees the charge", async || {
-        let budgets = other.budgets(None).await.unwrap();
+        let budgets = other.budgets(None, None).await.unwrap();
         let of = budgets.brands.iter().find(|of| of.brand == "grocer_one").unwrap();
         of.local.charged_pico_rho == plan.cost_pico_rho
     })
     .await;
     // and nobody else the figures
-    assert_eq!(other.queries(10).await.unwrap(), []);
+    assert_eq!(other.queries_page(first_of(10)).await.unwrap().items, []);
     assert_eq!(other.query_by_id(view.id.clone()).await.unwrap().release, None);
 
     // the same question is the same bytes, in other words and after a restart too
@@ -106,8 +146,11 @@ async fn a_brand_answers_alone_charges_itself_and_answers_again_for_nothing() {
     let (again, same) = asked(&node, reworded).await;
     assert_eq!((again.cost_pico_rho, &again.plan), (0, &plan.plan));
     assert_eq!((&same.id, same.release.as_ref()), (&view.id, Some(&release)));
+    // and says what was asked at first, and when
+    assert_eq!((&same.sql, same.asked_ms), (&view.sql, view.asked_ms));
+    assert!(same.sql.is_some_and(|sql| sql == MEMBERS) && same.asked_ms.is_some());
     assert_eq!(own_budget(&node).await.local, after.local);
-    assert_eq!(node.queries(10).await.unwrap().len(), 1);
+    assert_eq!(node.queries_page(first_of(10)).await.unwrap().items.len(), 1);
 
     // who withdraws is out from the next question on
     let cards = node.cards(0, None, 1000).await.unwrap();
@@ -122,7 +165,7 @@ async fn a_brand_answers_alone_charges_itself_and_answers_again_for_nothing() {
     }
     let (plan, view) = asked(&node, local(MEMBERS, 4_999_999_999)).await;
     let value = view.release.unwrap().rows[0].values[0];
-    let most = truth - 100.0 + 6.0 * plan.sigma[0].sigma;
+    let most = truth - 100.0 + 7.0 * plan.sigma[0].sigma;
     assert!(value < most, "{value} of {truth}, sigma {}", plan.sigma[0].sigma);
     // the programme goes on without them leaving it
     assert_eq!(exact_members(&node).await, truth);
@@ -218,6 +261,7 @@ async fn a_pack_is_answered_by_the_brands_whose_policy_says_so() {
     let (plan, view) = asked(&asker, question()).await;
     assert_eq!((plan.scope.as_str(), plan.participants.len()), ("pack", 5));
     assert_eq!((view.scope.as_str(), view.step.as_str()), ("pack", "released"));
+    assert_eq!(view.charged_pico_rho, 5_000_000_000);
     let states: Vec<(&str, &str)> =
         view.brands.iter().map(|of| (of.brand.as_str(), of.state.as_str())).collect();
     assert_eq!(
@@ -235,7 +279,7 @@ async fn a_pack_is_answered_by_the_brands_whose_policy_says_so() {
     assert_eq!((&release.keys[..], release.rows.len()), (&["brand".to_owned()][..], 3));
     for row in &release.rows {
         let truth = exact_members(&alliance.node(&row.keys[0])).await;
-        assert!((row.values[0] - truth).abs() < 6.0 * plan.sigma[0].sigma, "{row:?} {truth}");
+        assert!((row.values[0] - truth).abs() < 7.0 * plan.sigma[0].sigma, "{row:?} {truth}");
     }
     assert_eq!(release.privacy.len(), 3);
 
@@ -252,6 +296,7 @@ async fn a_pack_is_answered_by_the_brands_whose_policy_says_so() {
     alliance.restart("fuel_stop").await;
     let (_, again) = asked(&asker, question()).await;
     assert_eq!(again.release.unwrap().rows, release.rows);
+    assert_eq!(again.charged_pico_rho, 0, "every answer was there");
     for brand in ["fuel_stop", "grocer_two", "grocer_one"] {
         let budget = own_budget(&alliance.node(brand)).await;
         assert_eq!(budget.local.charged_pico_rho, 5_000_000_000, "{brand}");
@@ -264,6 +309,113 @@ async fn a_pack_is_answered_by_the_brands_whose_policy_says_so() {
     assert_eq!((other.step.as_str(), answered(&other)), ("released", 1));
     let fuel = other.brands.iter().find(|of| of.brand == "fuel_stop").unwrap();
     assert!(fuel.reason.as_ref().unwrap().en.contains("share"), "{fuel:?}");
+}
+
+async fn exact(node: &Node, template: &str) -> Vec<Vec<String>> {
+    node.figures(template.to_owned(), Vec::new()).await.unwrap().rows
+}
+
+/// Asks a saved question at its cost, and gives its noise and the release.
+async fn answered(node: &Node, template: &str, scope: Scope) -> (f64, ReleaseView) {
+    let filled = node.fill_template(template.to_owned(), Some(scope), Vec::new()).await.unwrap();
+    let question = Question {
+        sql: filled.sql,
+        scope: Some(filled.scope),
+        pico_rho: Some(filled.pico_rho),
+        ..Question::default()
+    };
+    let (plan, view) = asked(node, question).await;
+    assert_eq!(view.step, "released", "{template}: {:?}", view.reason);
+    (plan.sigma[0].sigma, view.release.unwrap())
+}
+
+/// The brand comparison over real purchases: exactly for a brand's staff, noised of that brand alone, and noised of
+/// all five.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_brand_comparison_is_answered_by_a_brand_and_by_the_alliance() {
+    let alliance = Alliance::of_the_sample().await;
+    for brand in &alliance.brands {
+        alliance.import(brand.as_str()).await;
+    }
+    let node = alliance.node("health_home");
+    let number = |text: &String| text.parse::<f64>().unwrap();
+
+    // the exact figures of its data: 9,135 baskets without a coupon for 80,375.82 yuan, 303 with one for 8,695.29; of
+    // 2,620 months of a member with purchases 232 with a coupon; 69 members from February on, with coupons of 60.18
+    assert_eq!(exact(&node, "basket-comparison").await, [["0", "879"], ["1", "2869"]]);
+    assert_eq!(exact(&node, "acquisition-comparison").await, [["87"]]);
+    let rate = number(&exact(&node, "redemption-comparison").await[0][0]);
+    assert!((rate - 232.0 / 2_620.0).abs() < 1e-9, "{rate}");
+    let months = exact(&node, "redemption-by-month").await;
+    let of = |redeemed: &str| -> f64 {
+        months.iter().filter(|row| row[1] == redeemed).map(|row| number(&row[2])).sum()
+    };
+    assert_eq!((of("1"), of("0")), (232.0, 2_388.0));
+    // nothing was given back in the sample, so that net sales are all sales
+    let net: f64 = exact(&node, "net-sales").await.iter().map(|row| number(&row[1])).sum();
+    assert_eq!(net, 8_907_111.0);
+    let refused = node.figures("electronic-card-comparison".to_owned(), Vec::new()).await;
+    let refused = refused.unwrap_err();
+    assert!(refused.message.contains("purchases.electronic_card"), "{refused}");
+
+    // active members by month: this brand's beside the alliance's
+    let own = exact(&node, "monthly-active-comparison").await;
+    let own: Vec<f64> = own.iter().map(|row| number(&row[1])).collect();
+    assert_eq!((own.len(), own.iter().sum::<f64>()), (12, 2_620.0));
+    let mut all = vec![0.0; own.len()];
+    for brand in &alliance.brands {
+        let theirs = exact(&alliance.node(brand.as_str()), "monthly-active-comparison").await;
+        assert_eq!(theirs.len(), all.len(), "{brand}");
+        for (sum, row) in all.iter_mut().zip(&theirs) {
+            *sum += number(&row[1]);
+        }
+    }
+    for (scope, exact) in [(Scope::Local, own), (Scope::Joint, all)] {
+        let (sigma, release) = answered(&node, "monthly-active-comparison", scope).await;
+        assert_eq!(release.rows.len(), exact.len());
+        for (row, exact) in release.rows.iter().zip(exact) {
+            assert!((row.values[0] - exact).abs() <= 7.0 * sigma, "{exact} {sigma} {row:?}");
+        }
+    }
+
+    // the alliance's redemption rate, within an interval three times as wide as that shown
+    let (mut redeemed, mut months) = (0.0, 0.0);
+    for brand in &alliance.brands {
+        for row in exact(&alliance.node(brand.as_str()), "redemption-by-month").await {
+            redeemed += if row[1] == "1" { number(&row[2]) } else { 0.0 };
+            months += number(&row[2]);
+        }
+    }
+    let (_, release) = answered(&node, "redemption-comparison", Scope::Joint).await;
+    let [row] = &release.rows[..] else { panic!("{release:?}") };
+    let width = 3.0 * (row.high[0] - row.low[0]);
+    assert!((row.values[0] - redeemed / months).abs() <= width, "{redeemed} {months} {row:?}");
+
+    // a year at `trial` pays for every measure that the sample has columns for, in both scopes; the alliance is asked
+    // first: a joint question wants that much of the own local budget that its failure would cost
+    for (template, scope) in [
+        ("basket-comparison", Scope::Joint),
+        ("acquisition-comparison", Scope::Joint),
+        ("redemption-comparison", Scope::Local),
+        ("basket-comparison", Scope::Local),
+        ("acquisition-comparison", Scope::Local),
+    ] {
+        let (_, release) = answered(&node, template, scope).await;
+        assert!(!release.rows.is_empty(), "{template}");
+        assert!(!release.statement.en.contains("noised values"), "{}", release.statement.en);
+    }
+    // 60, 50, 60 and 40 % of a question; electronic cards, at 30 %, fit beside them
+    let charged = own_budget(&node).await.local.charged_pico_rho;
+    assert_eq!(charged, 10_500_000_000);
+
+    // where a limit chose cells by their noised values, the words say so
+    let sql = "SELECT extract(month FROM purchased_on) AS month, count(*) AS n FROM purchases \
+               GROUP BY 1 ORDER BY n DESC LIMIT 3";
+    let (_, view) = asked(&node, local(sql, 100_000_000)).await;
+    let ReleaseView { rows, statement, .. } = view.release.unwrap();
+    assert_eq!(rows.len(), 3);
+    assert!(statement.en.contains("decided by their noised values"), "{}", statement.en);
+    assert!(statement.zh.contains("由加噪值决定"), "{}", statement.zh);
 }
 
 const PASSWORD: &str = "correct horse battery staple";
@@ -292,6 +444,44 @@ fn refused<T>(result: Result<T, ClientError>) -> (u16, String) {
     }
 }
 
+/// What one brand alone tells is not asked of all, in whatever form: it is refused when it is planned, so that nothing
+/// is charged. That brand answers of it by itself, and any other says that it does not tell it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_that_one_brand_tells_is_refused_to_all_together_and_costs_nothing() {
+    let column = "name = \"coupon_fen\"\nunit = \"fen\"\n";
+    let told = format!("{column}carriers = [\"grocer_one\"]\n");
+    let settings = sample_alliance::SETTINGS.replace(column, &told);
+    assert_ne!(settings, sample_alliance::SETTINGS);
+    let ids = alliance_config::sample::BRANDS.map(|brand| brand.id);
+    let alliance = Alliance::of(&ids, &settings).await;
+    let node = alliance.node("grocer_one");
+    let before = node.budgets(None, None).await.unwrap();
+    for sql in [
+        "SELECT sum(coupon_fen) AS coupons FROM purchases",
+        "SELECT count(distinct member) AS members FROM purchases WHERE coupon_fen > 0",
+    ] {
+        let question = Question { scope: Some(Scope::Joint), ..Question::from(sql) };
+        let refused = node.plan(question.clone()).await.unwrap_err();
+        assert_eq!((refused.kind, refused.code), (ErrorKind::Refused, "too_few_carriers"));
+        assert!(refused.message.contains("only 1 participant(s) tell coupon_fen"), "{refused}");
+        assert!(refused.message.contains("仅有 1 个参与方提供 coupon_fen"), "{refused}");
+        assert!(refused.remedy.contains("请去掉 coupon_fen"), "{}", refused.remedy);
+        assert!(node.query(question, "0".repeat(64)).await.is_err());
+        // alone, that brand plans it, and another does not
+        assert!(node.plan(local(sql, 1_000_000_000)).await.is_ok());
+        let other = alliance.node("fuel_stop").plan(local(sql, 1_000_000_000)).await.unwrap_err();
+        assert_eq!(other.code, "too_few_carriers");
+    }
+    assert_eq!(node.budgets(None, None).await.unwrap(), before);
+    let datasets = node.datasets().await.unwrap();
+    let columns = &datasets[0].tables[0].columns;
+    let column = columns.iter().find(|column| column.name == "coupon_fen").unwrap();
+    assert_eq!(column.carriers, ["grocer_one"]);
+    assert!(column.words.en.contains("told by grocer_one alone"), "{}", column.words.en);
+    assert!(column.words.zh.contains("仅由 grocer_one 提供"), "{}", column.words.zh);
+    assert!(columns.iter().filter(|it| it.name != "coupon_fen").all(|it| it.carriers.is_empty()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
     let alliance = Alliance::of_the_sample().await;
@@ -316,6 +506,12 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
     let list: Vec<String> = (0..600).map(|number| number.to_string()).collect();
     let tables =
         |n: usize| (0..n).map(|i| format!("purchases p{i}")).collect::<Vec<_>>().join(", ");
+    // each table again multiplies a member's rows
+    let multiplied = |n: usize| {
+        let more = (1..n).map(|i| format!(" JOIN purchases p{i} ON p0.member = p{i}.member"));
+        let more: String = more.collect();
+        format!("SELECT count(distinct p0.member) FROM purchases p0{more}")
+    };
     let cases = [
         (deep(200), 400),
         (format!("SELECT {}1{}", "(".repeat(1500), ")".repeat(1500)), 400),
@@ -338,21 +534,32 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
         ("SELECT sum(amount_fen / quantity) FROM purchases".into(), 422),
         ("SELECT sum(CAST('x' AS INT)) FROM purchases".into(), 422),
         (format!("SELECT count(*) FROM purchases -- {}", "x".repeat(5000)), 400),
+        (multiplied(3), 400),
+        (multiplied(8), 400),
+        (format!("SELECT sum({}quantity{}) FROM purchases", "abs(".repeat(20), ")".repeat(20)), 400),
         (String::new(), 400),
         ("\u{0}\u{202e}SELECT".into(), 400),
     ];
     let mut others = Vec::new();
     for scope in [None, Some(Scope::Local), Some(Scope::Pack)] {
         for (sql, status) in &cases {
-            let began = Instant::now();
             let request = PlanRequest { sql: sql.clone(), scope, ..PlanRequest::default() };
-            let planned = analyst.post::<_, PlanView>("/api/v1/queries/plan", &[], &request).await;
-            let (found, code) = refused(planned);
             let short: String = sql.chars().take(80).collect();
-            if found != *status {
-                others.push(format!("{scope:?} {short}: {found} {code}"));
+            // one that takes long takes long each time: once it may be the machine
+            let mut soonest = Duration::MAX;
+            for _ in 0..5 {
+                let began = Instant::now();
+                let planned = analyst.post::<_, PlanView>("/api/v1/queries/plan", &[], &request);
+                let (found, code) = refused(planned.await);
+                soonest = soonest.min(began.elapsed());
+                if found != *status {
+                    others.push(format!("{scope:?} {short}: {found} {code}"));
+                }
+                if soonest.as_secs() < 5 {
+                    break;
+                }
             }
-            assert!(began.elapsed().as_secs() < 5, "{short}: {:?}", began.elapsed());
+            assert!(soonest.as_secs() < 5, "{short}: {soonest:?}");
             let request = QueryRequest {
                 sql: sql.clone(),
                 plan: "00".repeat(32),
@@ -364,12 +571,14 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
     }
     assert!(others.is_empty(), "{others:#?}");
     // absurd costs are refused too
-    for pico_rho in [0, u64::MAX] {
+    for pico_rho in [0, 1, 4_999_999, u64::MAX] {
         let request = PlanRequest {
             sql: MEMBERS.into(),
             scope: Some(Scope::Local),
             pico_rho: Some(pico_rho),
             stands: false,
+            choose_bound: false,
+            participants: None,
         };
         let planned = analyst.post::<_, PlanView>("/api/v1/queries/plan", &[], &request).await;
         assert_eq!(refused(planned), (422, "cost".to_owned()));
@@ -415,6 +624,18 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
     let templates: Vec<TemplateView> = clerk.get("/api/v1/templates").await.unwrap();
     for template in templates.iter().filter(|template| template.exact) {
         let path = format!("/api/v1/templates/{}/figures", template.id);
+        if !template.absent.is_empty() {
+            // of the data that the sample does not have, and of what its contract leaves to pilots
+            let out = |column: &String| {
+                ["members.", "purchases.region", "purchases.store", "purchases.electronic_card"]
+                    .iter()
+                    .any(|known| column.starts_with(known))
+            };
+            assert!(template.absent.iter().all(out), "{}", template.id);
+            let asked = clerk.post::<_, FiguresView>(&path, &[], &empty).await;
+            assert_eq!(refused(asked).1, "template_invalid");
+            continue;
+        }
         let view: FiguresView = clerk.post(&path, &[], &empty).await.unwrap();
         assert!(!view.rows.is_empty(), "{}", template.id);
     }
@@ -463,7 +684,7 @@ async fn a_standing_question_pays_once_and_answers_each_period() {
     let once = Question { stands: false, ..question };
     assert_eq!(node.plan(once.clone()).await.unwrap().cost_pico_rho, plan.cost_pico_rho);
 
-    let listed = node.queries(10).await.unwrap();
+    let listed = node.queries_page(first_of(10)).await.unwrap().items;
     assert_eq!(listed.iter().map(|view| view.step.as_str()).collect::<Vec<_>>(), ["released"]);
 
     // what cannot stand is refused, and nothing is spent
@@ -479,6 +700,11 @@ async fn a_standing_question_pays_once_and_answers_each_period() {
         let question = Question { stands: true, scope: Some(scope), ..sql.into() };
         let refused = node.plan(question).await.unwrap_err();
         assert_eq!((refused.kind, refused.code), (ErrorKind::Refused, "cannot_stand"), "{sql}");
+        if scope != Scope::Local {
+            // nothing is said that is not so of every question: months that are asked one by one cost more
+            assert!(refused.message.contains("pays for all its months once"), "{refused}");
+            assert!(refused.message.contains("各月只付一次"), "{refused}");
+        }
     }
     assert_eq!(own_budget(&node).await.local.charged_pico_rho, charged);
 }

@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 
 use node::cli::rebuild::{RebuildArguments, run};
-use node::runtime;
 use node::service::{ExchangeRequest, Node, Status};
 
 use super::alliance::{Alliance, eventually};
@@ -80,7 +79,7 @@ fn determined(status: &Status) -> Determined {
 
 /// Waits until every node has the same statement of a cut-off; says what each has when that takes too long.
 async fn agreed(alliance: &Alliance, cut_off: u64) {
-    for _ in 0..600 {
+    for _ in 0..1_800 {
         let mut states = Vec::new();
         for brand in &alliance.brands {
             let view = alliance.node(brand.as_str()).statement(cut_off).await;
@@ -99,15 +98,7 @@ async fn agreed(alliance: &Alliance, cut_off: u64) {
         let heads: Vec<_> = status.heads.iter().map(|it| (&it.brand, it.height)).collect();
         eprintln!("{brand}: {view:?} {heads:?} {:?}", status.alerts);
     }
-    panic!("not agreed within a minute");
-}
-
-async fn stop(alliance: &mut Alliance, brand: &str) {
-    let place = alliance.brands.iter().position(|known| known.as_str() == brand).unwrap();
-    let running = alliance.nodes[place].take().unwrap();
-    running.node.stop().await.unwrap();
-    drop(running.network);
-    running.runtime.await.unwrap().unwrap();
+    panic!("not agreed within three minutes");
 }
 
 /// Loses a brand's disk but for what is named, rebuilds it and starts it.
@@ -126,11 +117,11 @@ async fn lose_and_rebuild(alliance: &mut Alliance, brand: &str, keeps: &[&str]) 
         if heights.len() != 1 || height != quiet.0 {
             quiet = (height, std::time::Instant::now());
         }
-        heights.len() == 1 && quiet.1.elapsed() >= std::time::Duration::from_secs(4)
+        heights.len() == 1 && quiet.1.elapsed() >= std::time::Duration::from_secs(8)
     })
     .await;
     let before = alliance.node(brand).status();
-    stop(alliance, brand).await;
+    alliance.stop(brand).await;
     let place = alliance.brands.iter().position(|known| known.as_str() == brand).unwrap();
     let data = alliance.data(alliance.brands[place]);
     let log = files(&data.log());
@@ -154,7 +145,7 @@ async fn lose_and_rebuild(alliance: &mut Alliance, brand: &str, keeps: &[&str]) 
         archive: None,
         listen_libp2p: None,
         listen_https: None,
-        patience: 60,
+        patience: 180,
     };
     run(&arguments).await.unwrap();
     // again it is refused: the node is to be started
@@ -180,8 +171,7 @@ async fn lose_and_rebuild(alliance: &mut Alliance, brand: &str, keeps: &[&str]) 
     };
     assert_eq!(text(&rebuilt), text(&log));
 
-    let running = runtime::start(&data).await.unwrap();
-    alliance.nodes[place] = Some(running);
+    alliance.start(brand).await;
     let node = alliance.node(brand);
     let wanted = determined(&before);
     eventually("the node knows again what the logs determine", async || {
@@ -223,7 +213,10 @@ async fn a_lost_node_is_rebuilt_from_fragments_and_goes_on() {
     // of five brands one may fail: the first is through when every log has gone on by two blocks
     for _ in 0..2 {
         let cut_off = node.status().now_ms - 1;
-        node.close(cut_off).await.unwrap();
+        // each by its own operator: nobody follows another twice a day
+        for brand in &alliance.brands {
+            alliance.node(brand.as_str()).close(cut_off).await.unwrap();
+        }
         agreed(&alliance, cut_off).await;
     }
     eventually("the first is restored", async || node.status().alerts.is_empty()).await;
@@ -235,9 +228,12 @@ async fn a_lost_node_is_rebuilt_from_fragments_and_goes_on() {
     exchange(&alliance.node("fuel_stop"), "b9", request(&back, "fresh_counter", 5)).await;
 
     // nobody finds anything: no fork, no loss, nothing twice
-    let status = alliance.node("fuel_stop").status();
-    let faults: Vec<_> = status.alerts.iter().filter(|it| !it.contains("was restored")).collect();
-    assert!(faults.is_empty(), "{faults:?}");
+    let node = alliance.node("fuel_stop");
+    eventually("it is told of nothing but that it was restored", async || {
+        node.status().alerts.iter().all(|alert| alert.contains("was restored"))
+    })
+    .await;
+    drop(node);
     let report = alliance.audited(Vec::new()).await;
     assert!(report.is_clean(), "{:?}", report.ledger.findings);
     assert!(report.ledger.counts.payloads >= 10);

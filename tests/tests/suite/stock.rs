@@ -11,6 +11,8 @@ use tlog_tiles::{
     prove_tree, record_hash, stored_hash_index, tree_hash,
 };
 
+use super::alliance::eventually;
+
 const HEIGHT: u8 = 8;
 
 /// The files of a log, by their names.
@@ -38,22 +40,35 @@ impl TileReader for Tiles<'_> {
     fn save_tiles(&self, _: &[Tile], _: &[Vec<u8>]) {}
 }
 
-/// Every file under a folder.
-pub fn read_folder(folder: &Path) -> Files {
+/// Every file under the folder of a log, once two readings of it are the same: its node may write meanwhile, and take
+/// files away.
+pub async fn read_folder(folder: &Path) -> Files {
+    let mut before = None;
+    eventually("the log rests while it is read", async || {
+        let found = files_of(folder).ok();
+        let rests = found.is_some() && found == before;
+        before = found;
+        rests
+    })
+    .await;
+    before.unwrap()
+}
+
+fn files_of(folder: &Path) -> std::io::Result<Files> {
     let mut files = Files::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(inner) = folders.pop() {
-        for entry in std::fs::read_dir(inner).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in std::fs::read_dir(inner)? {
+            let path = entry?.path();
             if path.is_dir() {
                 folders.push(path);
             } else {
                 let name = path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
-                files.insert(name, std::fs::read(&path).unwrap());
+                files.insert(name, std::fs::read(&path)?);
             }
         }
     }
-    files
+    Ok(files)
 }
 
 /// Checks the log's signature on a checkpoint.

@@ -9,15 +9,22 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use node::cleanroom::QueryTimes;
+use node::cli::Io;
+use node::cli::store::{StoreCommand, run as store_command};
 use node::config::DataDirectory;
-use node::runtime;
+use node::exchange::cold::ColdError;
+use node::postgres_cluster::PostgresCluster;
+use node::runtime::{self, StartError};
 use node::service::{ExchangeRequest, Node};
+use node::store::{SledStore, Store as _, Write};
 use protocol::ids::BrandId;
 use protocol::ledger::log_verifier;
 use protocol::log::checkpoint::SignedCheckpoint;
 use serde_json::{Value, json};
 
-use super::alliance::{Alliance, eventually};
+use super::alliance::{Alliance, eventually, started};
+use super::storage::postgres;
 
 const PAGE: usize = 4096;
 /// Files of at least so many bytes are kept without their empty pages.
@@ -187,7 +194,7 @@ async fn write_snapshots(from: &Path, folder: &Path) {
         files.filter(|path| path.extension().is_some_and(|found| found == "snapshot")).count()
     };
     for expected in [1, 2] {
-        let running = runtime::start(&data).await.unwrap();
+        let running = started(&data, QueryTimes::default()).await;
         eventually("a snapshot is written", async || snapshots() == expected).await;
         running.node.stop().await.unwrap();
         drop(running.network);
@@ -220,17 +227,157 @@ async fn a_snapshot_of_version_0_opens_and_says_the_same() {
     opens(&folder).await;
 }
 
-async fn opens(folder: &Path) {
+/// A store with exchanges as builds before 29 November 2026 kept them. A node that started on it would not find them,
+/// and would take their idempotency keys a second time. Fails when `runtime::start` does not look
+/// (`Cold::check_form`): the node starts then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_does_not_start_on_exchanges_of_a_former_form() {
+    let folder = fixture("store-v0");
+    for keyspace in ["exchanges-by-number", "received-by-number"] {
+        let (_temporary, path) = copied(&folder, |_| {});
+        let data = DataDirectory::new(&path);
+        let number = [0_u8; 8];
+        let store = SledStore::open(data.store()).unwrap();
+        store.transaction(&[Write::put(keyspace, number, [1_u8; 16])]).unwrap();
+        drop(store);
+        let refused = runtime::start(&data).await.err().unwrap();
+        assert!(matches!(refused, StartError::Cold(ColdError::Former)), "{refused}");
+        // it says what to do
+        assert!(refused.to_string().contains("coalition rebuild"), "{refused}");
+
+        // it was this that kept the node from starting, and nothing else was done to the directory
+        let mut store = None;
+        eventually("the store is let go of", async || {
+            store = SledStore::open(data.store()).ok();
+            store.is_some()
+        })
+        .await;
+        store.unwrap().transaction(&[Write::delete(keyspace, number)]).unwrap();
+        opens_at(&folder, &data).await;
+    }
+}
+
+/// An upgrade and both ways back, as the operator's guide has them, from what a former version left: the check, the
+/// start, a backup while it serves; the same directory again; the backup in the place of a lost directory; the copy
+/// that was put aside before. Each says what the former version said.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_a_backup_a_restore_and_a_way_back_are_rehearsed_on_a_former_directory() {
+    for version in ["store-v0", "snapshot-v0"] {
+        rehearse(version, None).await;
+    }
+}
+
+/// The same with members in PostgreSQL: the former directories are moved there before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_a_backup_a_restore_and_a_way_back_are_rehearsed_in_postgres() {
+    let Some(cluster) = postgres() else { return };
+    for version in ["store-v0", "snapshot-v0"] {
+        rehearse(version, Some(&cluster)).await;
+    }
+}
+
+async fn rehearse(version: &str, cluster: Option<&PostgresCluster>) {
+    let folder = fixture(version);
     let expected: Value =
         serde_json::from_slice(&fs::read(folder.join("expected.json")).unwrap()).unwrap();
-    let (_temporary, path) = copied(folder, |_| {});
+    let (temporary, path) = copied(&folder, |_| {});
     let data = DataDirectory::new(&path);
-    let running = runtime::start(&data).await.unwrap();
-    let node = running.node.clone();
+    // neither is in a fixture, as neither is in a backup
+    node::tls::create(&data.tls(), None).unwrap();
+    let auth = node::auth::Auth::open(&data.users()).unwrap();
+    auth.add_user("ops", &node::auth::Role::ALL, "correct horse battery staple").unwrap();
+
+    let policy = format!("format = 0\n[packs]\nfrom = [\"{OTHER}\"]\npercent = 50\n");
+    fs::write(data.policy(), &policy).unwrap();
+
+    // before: a copy is put aside, and the check finds nothing that would keep it from starting
+    let aside = DataDirectory::new(temporary.path().join("aside"));
+    copy(data.path(), aside.path(), false);
+    let schema = |of: &str| format!("{}_{of}", version.replace('-', "_"));
+    if let Some(cluster) = cluster {
+        // the copy has its members in a database of its own
+        for (directory, of) in [(&data, "running"), (&aside, "aside")] {
+            let (data, to) = (directory.path().to_owned(), cluster.address(&schema(of)));
+            store_command(&StoreCommand::Migrate { data, to }, &mut Io::new(true)).unwrap();
+        }
+    }
+    let checks = node::cli::check::check(&data);
+    // both ports are chosen by the system here, which is told
+    let errors: Vec<_> = checks
+        .checks
+        .iter()
+        .filter(|it| it.level == node::cli::check::Level::Error && it.what != "addresses")
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}");
+
+    // the upgrade, and a backup of the node as it serves
+    let running = started(&data, QueryTimes::default()).await;
+    says(&running.node, &expected).await;
+    let backup = temporary.path().join("backup");
+    let request = node::service::BackupRequest { folder: backup.display().to_string() };
+    running.node.back_up(request).await.unwrap();
+    eventually("the backup is complete", async || {
+        let view = running.node.backup_progress().await.unwrap();
+        assert_eq!(view.failed, None);
+        view.done
+    })
+    .await;
+    stop(running).await;
+    // again, as the new version left it
+    let running = started(&data, QueryTimes::default()).await;
+    says(&running.node, &expected).await;
+    stop(running).await;
+
+    // the directory is lost: the backup with the keys that were kept apart
+    assert_eq!(node::backup::verify(&backup).unwrap().brand, BRAND);
+    let restored = DataDirectory::new(temporary.path().join("restored"));
+    if let Some(cluster) = cluster {
+        let lost = format!("DROP SCHEMA {} CASCADE", schema("running"));
+        cluster.client("psql", &["-q", "-d", "postgres", "-c", &lost]).unwrap();
+    }
+    node::backup::restore(&backup, &restored, data.path()).unwrap();
+    // without it, what the operator agreed to would be forgotten
+    assert_eq!(fs::read_to_string(restored.policy()).unwrap(), policy);
+    let running = runtime::start_restored(&restored).await.unwrap();
+    says(&running.node, &expected).await;
+    // the other brands are not there to say how far its log went
+    eventually("it says that it signs nothing yet", async || {
+        let alerts = running.node.status().alerts;
+        alerts.iter().any(|alert| alert.contains("nothing is signed until then"))
+    })
+    .await;
+    stop(running).await;
+
+    // back: the copy, which has not run since
+    let running = started(&aside, QueryTimes::default()).await;
+    says(&running.node, &expected).await;
+    stop(running).await;
+}
+
+/// Holds what a node says against what a former version said.
+async fn says(node: &Node, expected: &Value) {
     eventually("the node has replayed", async || !node.status().heads.is_empty()).await;
     let text = |name: &str| expected[name].as_str().unwrap().to_owned();
-    let found = said(&node, &text("card"), &text("exchange_id")).await;
-    assert_eq!(found, expected);
+    assert_eq!(said(node, &text("card"), &text("exchange_id")).await, *expected);
+}
+
+async fn stop(running: runtime::Running) {
+    running.node.stop().await.unwrap();
+    drop(running.network);
+    running.runtime.await.unwrap().unwrap();
+}
+
+async fn opens(folder: &Path) {
+    let (_temporary, path) = copied(folder, |_| {});
+    opens_at(folder, &DataDirectory::new(&path)).await;
+}
+
+/// A node starts on a copy of a fixture's directory, and says what is expected of the fixture.
+async fn opens_at(folder: &Path, data: &DataDirectory) {
+    let expected: Value =
+        serde_json::from_slice(&fs::read(folder.join("expected.json")).unwrap()).unwrap();
+    let running = started(data, QueryTimes::default()).await;
+    says(&running.node, &expected).await;
 
     // and its published log is vouched for up to the head it tells
     let read = |path: PathBuf| fs::read(path).unwrap();
@@ -243,7 +390,5 @@ async fn opens(folder: &Path) {
     let head = expected["heads"].as_array().unwrap().iter().find(|head| head["brand"] == BRAND);
     assert_eq!(note.verify(&log).unwrap().size().get(), head.unwrap()["size"]);
 
-    node.stop().await.unwrap();
-    drop(running.network);
-    running.runtime.await.unwrap().unwrap();
+    stop(running).await;
 }

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use alliance_config::{Constitution, Introduction, SETTINGS_TEMPLATE, draft_next};
-use node::service::{ConsentRequest, ExchangeRequest};
+use alliance_config::{Constitution, Introduction, SETTINGS_TEMPLATE, Signatures, draft_next};
+use node::auth::Role;
+use node::service::{Asker, ConsentRequest, DraftRequest, ExchangeRequest};
 use node::setup;
 use protocol::epochs::adoption::Stance;
 use protocol::ids::{BrandId, Epoch};
@@ -20,12 +21,18 @@ const LEAVES: &str = "grocer_two";
 static KEYS: AtomicU64 = AtomicU64::new(0);
 
 /// The constitutions so far, as files.
-struct Files {
+pub struct Files {
     first: (PathBuf, PathBuf),
-    later: Vec<PathBuf>,
+    pub later: Vec<PathBuf>,
 }
 
 impl Files {
+    /// Those of an alliance under its first constitution.
+    pub fn of(alliance: &Alliance) -> Self {
+        let path = |name: &str| alliance.folder.path().join(name);
+        Self { first: (path("c.toml"), path("c.signatures")), later: Vec::new() }
+    }
+
     fn newest(&self) -> String {
         fs::read_to_string(self.later.last().unwrap_or(&self.first.0)).unwrap()
     }
@@ -33,7 +40,7 @@ impl Files {
 
 /// Drafts the next constitution; these running brands take its file, and all but the first adopt it: a
 /// quorum of four as of five.
-async fn next(
+pub async fn next(
     alliance: &Alliance,
     files: &mut Files,
     introductions: &[Introduction],
@@ -60,7 +67,7 @@ async fn next(
 }
 
 /// Until each of these nodes sees each of these logs under the constitution of this epoch.
-async fn taken_up(alliance: &Alliance, epoch: u32, nodes: &[&str], logs: &[&str]) {
+pub async fn taken_up(alliance: &Alliance, epoch: u32, nodes: &[&str], logs: &[&str]) {
     eventually(&format!("all at {epoch}"), async || {
         for node in nodes {
             let views = alliance.node(node).constitutions().await.unwrap();
@@ -76,7 +83,7 @@ async fn taken_up(alliance: &Alliance, epoch: u32, nodes: &[&str], logs: &[&str]
 }
 
 /// Links a member of one brand to one of another; gives the card of the first.
-async fn link(alliance: &Alliance, from: &str, to: &str) -> String {
+pub async fn link(alliance: &Alliance, from: &str, to: &str) -> String {
     let (sender, receiver) = (alliance.node(from), alliance.node(to));
     let card = sender.cards(100, None, 1).await.unwrap().remove(0);
     let there = receiver.cards(0, None, 1).await.unwrap().remove(0);
@@ -90,7 +97,8 @@ async fn link(alliance: &Alliance, from: &str, to: &str) -> String {
     card
 }
 
-async fn exchange(alliance: &Alliance, from: &str, to: &str, card: &str) {
+/// An exchange of ten points; waits until the other brand has acknowledged it.
+pub async fn exchange(alliance: &Alliance, from: &str, to: &str, card: &str) {
     let sender = alliance.node(from);
     let request = ExchangeRequest { card: card.into(), to: to.into(), points: 10 };
     let key = KEYS.fetch_add(1, Ordering::Relaxed).to_string();
@@ -105,8 +113,7 @@ async fn exchange(alliance: &Alliance, from: &str, to: &str, card: &str) {
 async fn brands_rotate_keys_join_and_leave_while_the_nodes_run() {
     let settings = SETTINGS_TEMPLATE.replace("# notice_days = 30", "notice_days = 0\ntrial = true");
     let mut alliance = Alliance::of(&FOUNDERS, &settings).await;
-    let path = |name: &str| alliance.folder.path().join(name);
-    let mut files = Files { first: (path("c.toml"), path("c.signatures")), later: Vec::new() };
+    let mut files = Files::of(&alliance);
     for brand in ["fresh_counter", "fuel_stop", LEAVES] {
         alliance.import(brand).await;
     }
@@ -202,6 +209,70 @@ async fn brands_rotate_keys_join_and_leave_while_the_nodes_run() {
     assert_eq!(report.ledger.epoch, Epoch::new(4));
 }
 
+/// The way of the console's page: a draft is uploaded at running nodes, read, signed, adopted by a quorum, taken up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_that_was_uploaded_is_signed_and_adopted_on_running_nodes() {
+    let settings = SETTINGS_TEMPLATE.replace("# notice_days = 30", "notice_days = 0\ntrial = true");
+    let mut alliance = Alliance::of(&FOUNDERS, &settings).await;
+    let first = fs::read_to_string(alliance.folder.path().join("c.toml")).unwrap();
+    let newcomer = alliance.make(NEWCOMER);
+    let id = newcomer.id();
+    let constitution = draft_next(first.as_bytes(), &[newcomer], &[]).unwrap();
+    let (_, signature) = alliance.signed("newcomer", &constitution, &[id]);
+    let signature = fs::read_to_string(signature).unwrap();
+    let ops = Asker { user: "ops".to_owned(), roles: vec![Role::Administrator] };
+    let upload = DraftRequest { constitution, signatures: None };
+    let mut hash = String::new();
+    for brand in FOUNDERS {
+        let node = alliance.node(brand);
+        let draft = node.keep_draft(upload.clone()).await.unwrap();
+        assert_eq!((draft.state.as_str(), draft.needed, draft.has_own_keys), ("unsigned", 3, true));
+        let joins = draft.changes.iter().find(|it| it.topic == "brands").unwrap();
+        assert!(joins.words.en.starts_with("health_home: joins"), "{joins:?}");
+        assert!(joins.words.zh.starts_with("health_home：加入联盟"), "{joins:?}");
+        hash = draft.hash;
+        // not before who joins has signed
+        let early = node.decide_draft(&ops, hash.clone(), true).await.unwrap_err();
+        assert_eq!(early.code, "draft_signatures");
+        let signed = node.add_draft_signatures(hash.clone(), signature.clone()).await.unwrap();
+        assert_eq!(signed.state, "ready");
+        let signed = node.sign_draft(&ops, hash.clone()).await.unwrap();
+        assert!(signed.brand(brand).unwrap().signed && signed.signed() == 2);
+    }
+    // each hands its signature on, and the files give all of them
+    let collector = alliance.node(FOUNDERS[0]);
+    for brand in &FOUNDERS[1..] {
+        let files = alliance.node(brand).draft_files(hash.clone()).await.unwrap();
+        collector.add_draft_signatures(hash.clone(), files.signatures).await.unwrap();
+    }
+    let files = collector.draft_files(hash.clone()).await.unwrap();
+    let all = Signatures::parse(files.signatures.as_bytes()).unwrap();
+    assert_eq!(all.brands().count(), 5);
+    assert_eq!(files.constitution, upload.constitution, "its very bytes");
+
+    for brand in &FOUNDERS[1..] {
+        let decided = alliance.node(brand).decide_draft(&ops, hash.clone(), true).await.unwrap();
+        assert_eq!(decided.brand(brand).unwrap().stance.as_deref(), Some("adopted"));
+        if *brand == FOUNDERS[1] {
+            // as long as there is no quorum: afterwards it is over
+            let again = alliance.node(brand).decide_draft(&ops, hash.clone(), false).await;
+            assert_eq!(again.unwrap_err().code, "draft_decided");
+        }
+    }
+    // the first brand has not decided, and holds the file all the same once it takes it
+    let data = alliance.data(BrandId::new(FOUNDERS[0]).unwrap());
+    let path = |extension: &str| data.drafts().join(&hash).with_extension(extension);
+    setup::take(&data, &path("toml"), Some(&path("signatures")), None).unwrap();
+    collector.read_constitutions().await.unwrap();
+    taken_up(&alliance, 2, &FOUNDERS, &FOUNDERS).await;
+    let log = collector.operations(0, 1000).await.unwrap();
+    let done: Vec<&str> =
+        log.iter().filter(|it| it.deed == "constitution").map(|it| it.what.as_str()).collect();
+    assert_eq!(done, [format!("draft {hash} of constitution 2 signed")]);
+    let passed = collector.decide_draft(&ops, hash, true).await.unwrap_err();
+    assert_eq!(passed.code, "draft_passed");
+}
+
 /// Another contract is taken up by running nodes: the next question is planned under it, is answered, and
 /// what was spent before stays spent.
 #[tokio::test(flavor = "multi_thread")]
@@ -211,7 +282,7 @@ async fn a_joint_question_goes_by_the_contract_that_running_nodes_have_taken_up(
     let settings =
         settings.replacen("epoch = 1\n", "epoch = 1\nnotice_days = 0\ntrial = true\n", 1);
     let ids = alliance_config::sample::BRANDS.map(|brand| brand.id);
-    let alliance = Alliance::of(&ids, &settings).await;
+    let mut alliance = Alliance::of(&ids, &settings).await;
     for brand in ids {
         alliance.import(brand).await;
     }
@@ -245,4 +316,16 @@ async fn a_joint_question_goes_by_the_contract_that_running_nodes_have_taken_up(
     let (second, after) = ask().await;
     assert_ne!(first, second);
     assert!(after >= 2 * spent && spent > 0, "{spent} {after}");
+
+    // each charge is judged by the contract that its log was under, and the year by both
+    drop(asker);
+    let report = alliance.audited(vec![next]).await;
+    assert!(report.is_clean(), "{}", serde_json::to_string_pretty(&report).unwrap());
+    let budget = report.budget.unwrap();
+    let charged: Vec<u64> = budget.years.iter().map(|year| year.charged_pico_rho).collect();
+    assert_eq!(charged.iter().sum::<u64>(), after);
+    assert!(budget.years.iter().all(|year| year.promised_pico_rho == 150_000_000_000));
+    // without the second, what was charged under it is found
+    let alone = alliance.audit(Vec::new()).unwrap().budget.unwrap();
+    assert!(!alone.findings.is_empty());
 }

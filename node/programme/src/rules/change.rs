@@ -1,6 +1,6 @@
 //! A change of rules: what differs, in plain words, and from when.
 
-use protocol::time::Timestamp;
+use protocol::time::{Milliseconds, Timestamp};
 
 use super::{Rules, Words};
 use crate::calendar::DAY_MS;
@@ -49,6 +49,64 @@ impl Difference {
     }
 }
 
+/// Who says how long members are told before a change that touches them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeBy {
+    /// The brand's own rules, those in force.
+    Rules,
+    /// The alliance's constitution: no brand's rules go below it.
+    Constitution,
+}
+
+impl NoticeBy {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rules => "rules",
+            Self::Constitution => "constitution",
+        }
+    }
+
+    /// Its name for people.
+    #[must_use]
+    pub const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Rules => ("现行规则", "the rules in force"),
+            Self::Constitution => ("联盟章程", "the alliance's constitution"),
+        }
+    }
+}
+
+/// How many days before a change that touches members they are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoticePeriod {
+    /// How many days.
+    pub days: u32,
+    /// Who says so.
+    pub by: NoticeBy,
+}
+
+impl NoticePeriod {
+    /// As the rules in force say, or the constitution where that is longer.
+    #[must_use]
+    pub fn of(rules: &Rules, constitution: Milliseconds) -> Self {
+        // a begun day is a day
+        let days = u32::try_from(constitution.get().div_ceil(DAY_MS)).unwrap_or(u32::MAX);
+        if days > rules.change_notice_days {
+            return Self { days, by: NoticeBy::Constitution };
+        }
+        Self { days: rules.change_notice_days, by: NoticeBy::Rules }
+    }
+
+    /// The first moment at which a change may hold that is announced at this one.
+    #[must_use]
+    pub const fn earliest(self, announced: Timestamp) -> Timestamp {
+        let notice = (self.days as u64).saturating_mul(DAY_MS);
+        Timestamp::from_unix_ms(announced.unix_ms().saturating_add(notice))
+    }
+}
+
 /// Why rules cannot follow others.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleChangeError {
@@ -72,11 +130,13 @@ pub enum RuleChangeError {
     },
     /// Members must know earlier.
     #[error(
-        "members are told {days} days before: effective at the earliest at {earliest_ms} (Unix milliseconds; found {found_ms}); what touches them: {touches}"
+        "members are told {days} days before, by {}: effective at the earliest at {earliest_ms} (Unix milliseconds; found {found_ms}); what touches them: {touches}", .by.words().1
     )]
     Notice {
-        /// Days of notice of the rules in force.
+        /// Days of notice.
         days: u32,
+        /// Who says so.
+        by: NoticeBy,
         /// The earliest moment.
         earliest_ms: u64,
         /// What was proposed.
@@ -129,7 +189,7 @@ pub fn differences(old: &Rules, new: &Rules) -> Vec<Difference> {
 }
 
 impl RuleChange {
-    /// A change that may be announced.
+    /// A change that may be announced, under a constitution with so long a notice.
     ///
     /// # Errors
     /// [`RuleChangeError`]: the version was not raised, or members would know too late.
@@ -138,6 +198,7 @@ impl RuleChange {
         new: &Rules,
         announced: Timestamp,
         effective: Timestamp,
+        constitution: Milliseconds,
     ) -> Result<Self, RuleChangeError> {
         if new.version <= old.version {
             return Err(RuleChangeError::Version { in_force: old.version, found: new.version });
@@ -152,13 +213,14 @@ impl RuleChange {
             .filter(|difference| difference.needs_notice())
             .map(|difference| difference.key.as_str())
             .collect();
-        let days = old.change_notice_days;
-        let notice = u64::from(days).saturating_mul(DAY_MS);
-        let earliest_ms = announced.unix_ms().saturating_add(notice);
-        if !touching.is_empty() && effective.unix_ms() < earliest_ms {
+        let notice = NoticePeriod::of(old, constitution);
+        let NoticePeriod { days, by } = notice;
+        let earliest = notice.earliest(announced);
+        if !touching.is_empty() && effective < earliest {
             return Err(RuleChangeError::Notice {
                 days,
-                earliest_ms,
+                by,
+                earliest_ms: earliest.unix_ms(),
                 found_ms: effective.unix_ms(),
                 touches: touching.join(", "),
             });
@@ -182,6 +244,8 @@ mod tests {
         Rules::from_toml(&format!("{head}{text}")).unwrap()
     }
 
+    /// A trial's constitution.
+    const NONE: Milliseconds = Milliseconds::new(0);
     const NOW: Timestamp = Timestamp::from_unix_ms(1_000 * DAY_MS);
 
     fn after(days: u64) -> Timestamp {
@@ -198,10 +262,10 @@ mod tests {
             2,
             "[expiry]\nvalid_days = 180\n[[reward]]\nname = \"towel\"\nzh = \"毛巾\"\nen = \"Towel\"\nprice_points = 800",
         );
-        let error = RuleChange::between(&old, &shorter, NOW, after(29)).unwrap_err();
+        let error = RuleChange::between(&old, &shorter, NOW, after(29), NONE).unwrap_err();
         let RuleChangeError::Notice { days: 30, touches, .. } = error else { panic!("{error}") };
         assert_eq!(touches, "expiry");
-        let change = RuleChange::between(&old, &shorter, NOW, after(30)).unwrap();
+        let change = RuleChange::between(&old, &shorter, NOW, after(30), NONE).unwrap();
         assert!(change.touches_members());
         assert_eq!(change.differences.len(), 1);
         let words = change.differences[0].words();
@@ -215,9 +279,9 @@ mod tests {
                 old.text().split_once('\n').unwrap().1.split_once('\n').unwrap().1
             ),
         );
-        assert!(RuleChange::between(&old, &more, NOW, NOW).is_ok());
+        assert!(RuleChange::between(&old, &more, NOW, NOW, NONE).is_ok());
         let fewer = rules(2, "[expiry]\nvalid_days = 365");
-        assert!(RuleChange::between(&old, &fewer, NOW, NOW).is_err());
+        assert!(RuleChange::between(&old, &fewer, NOW, NOW, NONE).is_err());
         // nor does fraud's business need telling
         let stricter = rules(
             2,
@@ -226,15 +290,50 @@ mod tests {
                 old.text().split_once('\n').unwrap().1.split_once('\n').unwrap().1
             ),
         );
-        assert!(!RuleChange::between(&old, &stricter, NOW, NOW).unwrap().touches_members());
+        assert!(!RuleChange::between(&old, &stricter, NOW, NOW, NONE).unwrap().touches_members());
     }
 
     #[test]
     fn a_version_is_raised_and_a_zone_stays() {
         let old = rules(3, "");
-        let same = RuleChange::between(&old, &rules(3, ""), NOW, after(60)).unwrap_err();
+        let same = RuleChange::between(&old, &rules(3, ""), NOW, after(60), NONE).unwrap_err();
         assert_eq!(same, RuleChangeError::Version { in_force: 3, found: 3 });
-        let moved = RuleChange::between(&old, &rules(4, "zone_offset_minutes = 0"), NOW, after(60));
+        let moved =
+            RuleChange::between(&old, &rules(4, "zone_offset_minutes = 0"), NOW, after(60), NONE);
         assert_eq!(moved.unwrap_err(), RuleChangeError::Zone { in_force: 480, found: 0 });
+    }
+
+    /// A brand's file cannot promise its members less than the constitution does; it may promise more.
+    #[test]
+    fn the_constitutions_notice_is_the_least_whatever_the_file_says() {
+        let old = rules(1, "change_notice_days = 3\n[expiry]\nvalid_days = 365");
+        let new = rules(2, "change_notice_days = 3\n[expiry]\nvalid_days = 180");
+        let days = |days: u64| Milliseconds::new(days * DAY_MS);
+        let error = RuleChange::between(&old, &new, NOW, after(29), days(30)).unwrap_err();
+        let RuleChangeError::Notice { days: 30, by: NoticeBy::Constitution, earliest_ms, .. } =
+            error
+        else {
+            panic!("{error}")
+        };
+        assert_eq!(earliest_ms, after(30).unix_ms());
+        assert!(error.to_string().contains("30 days before, by the alliance's constitution"));
+        assert!(RuleChange::between(&old, &new, NOW, after(30), days(30)).is_ok());
+        // a begun day counts whole
+        let longer = Milliseconds::new(30 * DAY_MS + 1);
+        assert_eq!(NoticePeriod::of(&old, longer).days, 31);
+        // the file's where it is longer, and where both say the same
+        for constitution in [days(2), days(3)] {
+            let error = RuleChange::between(&old, &new, NOW, after(2), constitution).unwrap_err();
+            assert!(
+                matches!(error, RuleChangeError::Notice { days: 3, by: NoticeBy::Rules, .. }),
+                "{error}"
+            );
+        }
+        // what touches nobody needs none
+        let extra = rules(
+            2,
+            "change_notice_days = 3\n[expiry]\nvalid_days = 365\n[fraud]\naccounts_per_device = 2",
+        );
+        assert!(RuleChange::between(&old, &extra, NOW, NOW, days(30)).is_ok());
     }
 }

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use protocol::amount::{Points, Rate};
 
 use super::reading::Section;
-use super::{GIFT_MAX, LIST_MAX, Words, Wrong};
+use super::{GIFT_MAX, LIST_MAX, Naming, ONLINE, Words, Wrong, is_online, no_such_channel};
 use crate::ids::{Fen, Name};
+
+/// Most departments that the rules put into categories.
+const DEPARTMENTS_MAX: usize = 1_000;
 
 /// How points are earned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,9 @@ pub struct Earning {
     pub channels: BTreeMap<Name, Rate>,
     /// What the points of a category are multiplied by.
     pub categories: BTreeMap<Name, Rate>,
+    /// The categories of departments as purchases name them, in whatever letters; others are their own, as far as a name
+    /// can have their letters.
+    pub departments: BTreeMap<String, Name>,
     /// What a basket earns on the member's birthday is multiplied by this.
     pub birthday: Rate,
     /// Baskets below earn nothing.
@@ -120,11 +126,20 @@ fn done<T>(section: &Section<'_>, value: T) -> Result<T, Wrong> {
 }
 
 impl Earning {
-    pub(super) fn read(root: &Section<'_>) -> Result<Self, Wrong> {
+    /// Points for a yuan by a channel: its own rate; where it has none and is not the shops', that of `online`; or else
+    /// the usual one.
+    #[must_use]
+    pub fn rate(&self, channel: &Name) -> Rate {
+        let online = || self.channels.get(ONLINE).filter(|_| is_online(channel));
+        self.channels.get(channel).or_else(online).copied().unwrap_or(self.points_per_yuan)
+    }
+
+    pub(super) fn read(root: &Section<'_>, naming: Naming) -> Result<Self, Wrong> {
         let mut earning = Self {
             points_per_yuan: Rate::ONE,
             channels: BTreeMap::new(),
             categories: BTreeMap::new(),
+            departments: BTreeMap::new(),
             birthday: Rate::ONE,
             minimum_basket: Fen::ZERO,
             most_per_basket: super::points(10_000),
@@ -135,10 +150,20 @@ impl Earning {
         let Some(section) = root.section("earning")? else { return Ok(earning) };
         earning.points_per_yuan = section.rate_or("points_per_yuan", Rate::ONE)?;
         earning.channels = section.rates("channels", LIST_MAX)?.into_iter().collect();
+        if let Some(channel) = earning.channels.keys().find(|it| !naming.takes(it))
+            && let Some(channels) = section.section("channels")?
+        {
+            return Err(channels.wrong(channel.as_str(), no_such_channel()));
+        }
         earning.categories = section.rates("categories", LIST_MAX)?.into_iter().collect();
         if common_denominator(earning.categories.values()).is_none() {
             let right = "ratios over denominators whose least common multiple is at most 100000";
             return Err(section.wrong("categories", right));
+        }
+        for (department, category) in section.named_texts("departments", DEPARTMENTS_MAX)? {
+            if earning.departments.insert(department, category).is_some() {
+                return Err(section.wrong("departments", "each department once"));
+            }
         }
         earning.birthday = section.rate_or("birthday_factor", Rate::ONE)?;
         earning.minimum_basket = section.fen_or("minimum_basket_fen", 0)?;

@@ -12,10 +12,11 @@ mod targets;
 
 use std::collections::BTreeMap;
 
+use minicbor::{Decode, Encode};
 use protocol::amount::Points;
 use protocol::time::Timestamp;
 
-pub use change::{Difference, RuleChange, RuleChangeError};
+pub use change::{Difference, NoticeBy, NoticePeriod, RuleChange, RuleChangeError};
 pub(crate) use earning::common_denominator;
 pub use earning::{Earning, Expiry, Referral, SignIn, Spending, Tier, TierBasis, Tiers};
 pub use offers::{CouponKind, Reward};
@@ -32,11 +33,14 @@ pub const FORMAT: &str = "coalition programme 1";
 const LIST_MAX: usize = 200;
 
 /// A text for members, in both languages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Words {
     /// Chinese.
+    #[n(0)]
     pub zh: String,
     /// English.
+    #[n(1)]
     pub en: String,
 }
 
@@ -49,7 +53,7 @@ pub struct Rules {
     pub title: Words,
     /// Where the brand's midnight is.
     pub zone: Zone,
-    /// How many days members are told before a change that touches them.
+    /// How many days members are told before a change that touches them; the constitution may say more.
     pub change_notice_days: u32,
     /// How points are earned.
     pub earning: Earning,
@@ -83,6 +87,18 @@ impl Rules {
     /// # Errors
     /// [`Wrong`] says where and what would be right.
     pub fn from_toml(text: &str) -> Result<Self, Wrong> {
+        Self::read(text, Naming::Known)
+    }
+
+    /// Rules that a programme has taken up already: an earlier version let them name channels that nothing comes by.
+    ///
+    /// # Errors
+    /// As of [`Self::from_toml`].
+    pub(crate) fn kept(text: &str) -> Result<Self, Wrong> {
+        Self::read(text, Naming::Any)
+    }
+
+    fn read(text: &str, naming: Naming) -> Result<Self, Wrong> {
         let document = Document::parse(text)?;
         let root = document.root();
         if root.maybe_text("format")? != Some(FORMAT) {
@@ -104,14 +120,14 @@ impl Rules {
         let minutes = root.small_or("zone_offset_minutes", 0..=840, 480)?;
         let zone = Zone::new(minutes).unwrap_or_default();
         let change_notice_days = root.small_or("change_notice_days", 1..=365, 30)?;
-        let earning = Earning::read(&root)?;
+        let earning = Earning::read(&root, naming)?;
         let tiers = Tiers::read(&root)?;
         let spending = Spending::read(&root)?;
         let expiry = Expiry::read(&root)?;
         let coupons = offers::coupons(&root)?;
         let rewards = offers::rewards(&root)?;
         let experiments = targets::experiments(&root, &coupons)?;
-        let segments = targets::segments(&root, &tiers)?;
+        let segments = targets::segments(&root, &tiers, naming)?;
         let triggers = targets::triggers(&root, &segments, &coupons, &experiments)?;
         let fraud = Fraud::read(&root)?;
         let alone_points_a_day = match root.section("adjustments")? {
@@ -158,10 +174,45 @@ impl Rules {
     }
 }
 
+/// The channels that rules may name: shops, all that is not a shop, and what of that imports tell apart.
+pub const CHANNELS: [&str; 5] = ["offline", ONLINE, "app", "mini_program", "ecommerce"];
+/// All channels but the shops'.
+const ONLINE: &str = "online";
+
+/// Whether purchases come by a channel of this name.
+#[must_use]
+pub fn is_channel(name: &Name) -> bool {
+    CHANNELS.contains(&name.as_str())
+}
+
+/// Whether it is a channel other than the shops'.
+pub(crate) fn is_online(channel: &Name) -> bool {
+    is_channel(channel) && channel.as_str() != "offline"
+}
+
+/// Which names of channels are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Naming {
+    /// Those by which purchases come.
+    Known,
+    /// Any.
+    Any,
+}
+
+impl Naming {
+    fn takes(self, channel: &Name) -> bool {
+        self == Self::Any || is_channel(channel)
+    }
+}
+
+fn no_such_channel() -> String {
+    format!("no purchase comes by this channel; there are {}", CHANNELS.join(", "))
+}
+
 /// Points that one person corrects alone on a day, where the rules do not say.
 const ALONE_POINTS: u64 = 500;
 /// Points that a rule gives, at most.
-const GIFT_MAX: u64 = 1_000_000;
+pub(crate) const GIFT_MAX: u64 = 1_000_000;
 
 fn points(number: u64) -> Points {
     Points::new(number).unwrap_or(Points::MAX)
@@ -193,6 +244,26 @@ mod tests {
                 "line 4: earning.point_per_yuan: there is no such field; there are activity",
             ),
             ("[earning.channels]\noffline = [0, 1]", "line 4: earning.channels.offline: "),
+            (
+                "[earning.channels]\napp = [3, 1]\nkiosk = [2, 1]",
+                "line 5: earning.channels.kiosk: no purchase comes by this channel; there are offline, online, app, mini_program, ecommerce",
+            ),
+            (
+                "[[segment]]\nname = \"a\"\nzh = \"甲\"\nen = \"A\"\nchannel = \"store\"",
+                "line 7: segment.channel: no purchase comes by this channel; there are offline, online, ",
+            ),
+            (
+                "[earning.departments]\n\"蔬菜\" = \"Fresh\"",
+                "line 4: earning.departments.蔬菜: a name is 1 to 40 of a-z",
+            ),
+            (
+                "[earning.departments]\n\"蔬菜\" = 2",
+                "line 4: earning.departments.蔬菜: a name in quotes, as in \"fresh\" (found integer)",
+            ),
+            (
+                "[earning.departments]\n\"蔬菜\" = \"fresh\"\n\" 蔬菜\" = \"fruit\"",
+                "earning.departments: each department once",
+            ),
             ("[[tier]]\nname = \"Gold\"", "line 4: tier.name: a name is 1 to 40 of a-z"),
             ("[[tier]]\nname = \"gold\"\nzh = \"金\"", "tier.en: it is missing; what members read"),
             (
@@ -217,6 +288,14 @@ mod tests {
         assert_eq!((other.line, other.field.as_str()), (1, "format"));
     }
 
+    /// Rules that are in force stay so, whatever this version would refuse.
+    #[test]
+    fn rules_that_were_taken_up_with_a_channel_that_nothing_comes_by_are_still_read() {
+        let text = format!("{LEAST}[earning.channels]\nkiosk = [2, 1]");
+        assert!(Rules::from_toml(&text).is_err());
+        assert_eq!(Rules::kept(&text).unwrap().earning.channels.len(), 1);
+    }
+
     #[test]
     fn the_template_is_a_programme() {
         let text = include_str!("../../../../alliance-config/templates/programme.toml");
@@ -229,6 +308,20 @@ mod tests {
             "Silver: from 3000 points collected in all. Purchases earn 110% of the usual points."
         ));
         assert!(words.iter().all(|it| !it.words.zh.is_empty() && !it.words.en.is_empty()));
+    }
+
+    #[test]
+    fn members_read_which_departments_a_category_is_and_staff_the_others() {
+        let rules = Rules::from_toml(&format!(
+            "{LEAST}[earning.categories]\nfresh = [2, 1]\n[earning.departments]\n\"蔬菜\" = \"fresh\"\n\"水果\" = \"fresh\"\n\"酒\" = \"wine\""
+        ))
+        .unwrap();
+        let words = crate::plain::statements(&rules);
+        let of = |key: &str| words.iter().find(|it| it.key == key).unwrap();
+        let fresh = of("earning/department/fresh");
+        assert_eq!(fresh.concern, crate::plain::Concern::Terms);
+        assert_eq!(fresh.words.en, "Category fresh is: 水果, 蔬菜.");
+        assert_eq!(of("earning/department/wine").concern, crate::plain::Concern::Internal);
     }
 
     #[test]

@@ -227,6 +227,30 @@ impl<'a> Section<'a> {
         Ok(rates)
     }
 
+    /// A table of texts of any letters, each with a name: `"蔬菜" = "fresh"`.
+    pub fn named_texts(&self, field: &'static str, most: usize) -> Read<Vec<(String, Name)>> {
+        let Some(section) = self.section(field)? else { return Ok(Vec::new()) };
+        if section.table.len() > most {
+            return Err(self.wrong(field, format!("at most {most} entries")));
+        }
+        let mut all = Vec::new();
+        for (key, value) in section.table {
+            let (key, found): (&str, _) = (key.get_ref().as_ref(), value.get_ref());
+            let text = key.trim();
+            if text.is_empty() || text.chars().count() > TEXT_MAX {
+                let right = format!("a text of 1 to {TEXT_MAX} characters in quotes before the =");
+                return Err(section.wrong(key, right));
+            }
+            let name = found.as_str().ok_or_else(|| {
+                let right = "a name in quotes, as in \"fresh\"";
+                section.wrong(key, format!("{right} (found {})", found.type_str()))
+            })?;
+            let wrong = |error| section.wrong(key, format!("{error} (found {name:?})"));
+            all.push((text.to_owned(), Name::new(name).map_err(wrong)?));
+        }
+        Ok(all)
+    }
+
     pub fn maybe_text(&self, field: &'static str) -> Read<Option<&'a str>> {
         let Some(value) = self.find(field) else { return Ok(None) };
         let text = value.get_ref().as_str().filter(|text| {

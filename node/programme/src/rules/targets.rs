@@ -2,26 +2,47 @@
 
 use std::collections::BTreeMap;
 
+use minicbor::{Decode, Encode};
 use protocol::amount::Points;
 
 use super::reading::Section;
-use super::{CouponKind, GIFT_MAX, LIST_MAX, Tiers, Words, Wrong};
+use super::{CouponKind, GIFT_MAX, LIST_MAX, Naming, Tiers, Words, Wrong, no_such_channel};
+use crate::fraud::{Action, Sign};
 use crate::ids::{Fen, Name};
 
 /// A part of the day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Hours {
     /// 6 to 11.
+    #[n(0)]
     Morning,
     /// 12 to 17.
+    #[n(1)]
     Afternoon,
     /// 18 to 23.
+    #[n(2)]
     Evening,
     /// 0 to 5.
+    #[n(3)]
     Night,
 }
 
 impl Hours {
+    /// Every part of the day.
+    pub const ALL: [Self; 4] = [Self::Morning, Self::Afternoon, Self::Evening, Self::Night];
+
+    /// Its name in rules and requests.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Morning => "morning",
+            Self::Afternoon => "afternoon",
+            Self::Evening => "evening",
+            Self::Night => "night",
+        }
+    }
+
     /// The part of the day of an hour.
     #[must_use]
     pub const fn of(hour: u8) -> Self {
@@ -35,18 +56,41 @@ impl Hours {
 }
 
 /// Where a member is in the time with the brand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
 pub enum Lifecycle {
     /// Never bought.
+    #[n(0)]
     New,
     /// One purchase, in the last 90 days.
+    #[n(1)]
     First,
     /// More than one purchase, the last in the last 90 days.
+    #[n(2)]
     Active,
     /// Last purchase 91 to 180 days ago.
+    #[n(3)]
     Quiet,
     /// Last purchase longer ago.
+    #[n(4)]
     Lost,
+}
+
+impl Lifecycle {
+    /// Every one of them.
+    pub const ALL: [Self; 5] = [Self::New, Self::First, Self::Active, Self::Quiet, Self::Lost];
+
+    /// Its name in rules and requests.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::First => "first",
+            Self::Active => "active",
+            Self::Quiet => "quiet",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 /// A group of members: who fulfils all that it states.
@@ -134,25 +178,34 @@ pub struct Experiment {
 /// What looks like fraud.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fraud {
-    /// More accounts on one device: all of them stop at once.
+    /// More accounts on one device.
     pub accounts_per_device: u32,
-    /// More accounts from one address in the minutes: each is reviewed.
+    /// More accounts from one address in the minutes.
     pub accounts_per_address: u32,
     /// In so many minutes.
     pub address_minutes: u32,
     /// A review is due within so many hours.
     pub review_hours: u32,
-    /// More virtual rewards in the minutes: a second step is asked for, and a review.
+    /// More virtual rewards in the minutes.
     pub virtual_rewards: u32,
     /// In so many minutes.
     pub virtual_minutes: u32,
-    /// More points earned on one day: an alert.
+    /// More points earned on one day.
     pub points_per_day: Points,
+    /// What is done about many accounts on one device.
+    pub device_action: Action,
+    /// What is done about many accounts from one address.
+    pub address_action: Action,
+    /// What is done about many virtual rewards.
+    pub virtual_action: Action,
+    /// What is done about many points on one day.
+    pub growth_action: Action,
 }
 
 pub(super) fn segments(
     root: &Section<'_>,
     tiers: &Tiers,
+    naming: Naming,
 ) -> Result<BTreeMap<Name, Segment>, Wrong> {
     let mut all = BTreeMap::new();
     for item in root.list("segment", LIST_MAX)? {
@@ -163,6 +216,10 @@ pub(super) fn segments(
                 || item.wrong("tier_at_least", format!("there is no [[tier]] named \"{tier}\""));
             tiers.rank(tier).ok_or_else(missing)
         });
+        let channel = item.maybe_name("channel")?;
+        if channel.as_ref().is_some_and(|it| !naming.takes(it)) {
+            return Err(item.wrong("channel", no_such_channel()));
+        }
         let segment = Segment {
             words: item.words()?,
             tier_at_least: rank.transpose()?,
@@ -172,26 +229,9 @@ pub(super) fn segments(
                 false => None,
             },
             category: item.maybe_name("category")?,
-            channel: item.maybe_name("channel")?,
-            hours: item.one_of(
-                "hours",
-                &[
-                    ("morning", Hours::Morning),
-                    ("afternoon", Hours::Afternoon),
-                    ("evening", Hours::Evening),
-                    ("night", Hours::Night),
-                ],
-            )?,
-            lifecycle: item.one_of(
-                "lifecycle",
-                &[
-                    ("new", Lifecycle::New),
-                    ("first", Lifecycle::First),
-                    ("active", Lifecycle::Active),
-                    ("quiet", Lifecycle::Quiet),
-                    ("lost", Lifecycle::Lost),
-                ],
-            )?,
+            channel,
+            hours: item.one_of("hours", &Hours::ALL.map(|it| (it.name(), it)))?,
+            lifecycle: item.one_of("lifecycle", &Lifecycle::ALL.map(|it| (it.name(), it)))?,
         };
         item.finish()?;
         if all.insert(name, segment).is_some() {
@@ -317,6 +357,10 @@ impl Fraud {
             virtual_rewards: 3,
             virtual_minutes: 10,
             points_per_day: super::points(20_000),
+            device_action: Sign::Device.usual(),
+            address_action: Sign::Address.usual(),
+            virtual_action: Sign::VirtualRewards.usual(),
+            growth_action: Sign::Growth.usual(),
         };
         let Some(section) = root.section("fraud")? else { return Ok(fraud) };
         let many = 1..=1_000_000;
@@ -327,7 +371,26 @@ impl Fraud {
         fraud.virtual_rewards = section.small_or("virtual_rewards", many, 3)?;
         fraud.virtual_minutes = section.small_or("virtual_minutes", 1..=1_440, 10)?;
         fraud.points_per_day = section.points_or("points_per_day", 1, Points::MAX.get(), 20_000)?;
+        let choices = Action::ALL.map(|it| (it.name(), it));
+        let action = |field: &'static str, usual: Action| -> Result<Action, Wrong> {
+            Ok(section.one_of(field, &choices)?.unwrap_or(usual))
+        };
+        fraud.device_action = action("device_action", fraud.device_action)?;
+        fraud.address_action = action("address_action", fraud.address_action)?;
+        fraud.virtual_action = action("virtual_action", fraud.virtual_action)?;
+        fraud.growth_action = action("growth_action", fraud.growth_action)?;
         section.finish()?;
         Ok(fraud)
+    }
+
+    /// What is done about a sign while its case is open.
+    #[must_use]
+    pub const fn action(&self, sign: Sign) -> Action {
+        match sign {
+            Sign::Device => self.device_action,
+            Sign::Address => self.address_action,
+            Sign::VirtualRewards => self.virtual_action,
+            Sign::Growth => self.growth_action,
+        }
     }
 }

@@ -48,6 +48,9 @@ impl Programme {
         let number = self.state.adjustments.next();
         let adjustment = Adjustment { account, points, gives, reason, by, at: now, state };
         self.enter(Change::AdjustmentEntered { number, adjustment, key, expires }, out)?;
+        if booked && gives {
+            self.watch_growth(account, points, now, out)?;
+        }
         Ok(Answer::Adjusted { number, booked })
     }
 
@@ -101,6 +104,9 @@ impl Programme {
         };
         let decided = Change::AdjustmentDecided { number, state, account, points, gives, expires };
         self.enter(decided, out)?;
+        if agrees && gives {
+            self.watch_growth(account, points, now, out)?;
+        }
         Ok(Answer::Adjusted { number, booked: agrees })
     }
 }

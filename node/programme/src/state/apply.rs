@@ -7,9 +7,13 @@ use super::{
     Change, Done, Due, Movement, NOTICES_MAX, Notice, Outcome, Programme, Refusal, Told, Way,
 };
 use crate::accounts::{MoveError, Side};
-use crate::calendar::{DAY_MS, Zone};
-use crate::fraud::{Verdict, minutes};
+use crate::adjustments::AdjustmentState;
+use crate::calendar::{DAY_MS, Day, DayOfYear, Zone};
+use crate::campaigns::Stage;
+use crate::coupons::Code;
+use crate::fraud::minutes;
 use crate::ids::{Account, Name};
+use crate::marketing::Offering;
 use crate::profile::Profile;
 use crate::rewards::HoldState;
 use crate::rules::{Rules, TierBasis};
@@ -35,7 +39,7 @@ impl Programme {
         }
         match change {
             Change::Opened { rules, .. } => {
-                let rules = Rules::from_toml(rules).map_err(|_| broken("rules"))?;
+                let rules = Rules::kept(rules).map_err(|_| broken("rules"))?;
                 self.rules = Some(rules);
             }
             Change::RulesAnnounced { rules, announced, effective } => {
@@ -67,6 +71,16 @@ impl Programme {
                     self.look_later(*account, counted.at);
                 }
                 self.count_for_tests(*account, counted.at, counted.first_part, counted.more.get());
+            }
+            Change::PassedOver { part, basket, .. } => {
+                if self.state.baskets.has(*part) {
+                    return Err(broken("counted twice"));
+                }
+                self.state.baskets.enter(*part, *basket);
+            }
+            Change::Left { account, .. } => self.apply_left(*account),
+            Change::CameBack { account, .. } => {
+                self.state.profiles.get_or_default(*account).outside = false;
             }
             Change::Given { account, points, from, at, .. } => {
                 let day = self.zone().day(*at);
@@ -118,7 +132,9 @@ impl Programme {
             }
             Change::Fired { account, trigger, at } => {
                 note(&mut self.state.profiles.get_or_default(*account).fired, trigger, *at);
+                self.not_left_out(*account, Offering::Trigger(trigger.clone()));
             }
+            Change::LeftOut { account, offering, .. } => self.apply_left_out(*account, offering),
             Change::Assigned { account, experiment, group, at } => {
                 let profile = self.state.profiles.get_or_default(*account);
                 if profile.tests.iter().all(|(name, ..)| name != experiment) {
@@ -126,6 +142,7 @@ impl Programme {
                     let result =
                         self.state.results.entry((experiment.clone(), *group)).or_default();
                     result.members = result.members.saturating_add(1);
+                    self.not_left_out(*account, Offering::Campaign(experiment.clone()));
                 }
             }
             Change::CouponGiven { code, coupon, key, .. } => {
@@ -133,6 +150,7 @@ impl Programme {
                     return Err(broken("a coupon's code twice"));
                 }
                 self.state.coupons.enter(*code, coupon);
+                self.count_coupon(&coupon.origin, 1, 0);
                 if let Some(key) = key {
                     let done = Done::Claimed { account: coupon.account, code: *code };
                     self.state.done.insert(*key, done);
@@ -142,20 +160,30 @@ impl Programme {
                 if !self.state.coupons.redeem(*code, redemption) {
                     return Err(broken("a coupon redeemed twice"));
                 }
+                self.count_redeemed(*code, 1);
             }
             Change::CouponReopened { code } => {
                 if !self.state.coupons.reopen(*code) {
                     return Err(broken("a coupon reopened that was not redeemed"));
                 }
+                self.count_redeemed(*code, -1);
             }
             Change::AdjustmentEntered { number, adjustment, key, .. } => {
                 let day = self.zone().day(adjustment.at);
                 self.state.adjustments.enter(*number, adjustment, day);
+                if adjustment.gives && adjustment.state == AdjustmentState::Booked {
+                    self.gained_by_correction(adjustment.account, adjustment.points, day);
+                }
                 self.state.done.insert(*key, Done::Adjusted { number: *number });
             }
-            Change::AdjustmentDecided { number, state, .. } => {
+            Change::AdjustmentDecided { number, state, account, points, gives, .. } => {
                 if !self.state.adjustments.decide(*number, state) {
                     return Err(broken("a correction decided twice"));
+                }
+                if let AdjustmentState::Agreed { at, .. } = state
+                    && *gives
+                {
+                    self.gained_by_correction(*account, *points, self.zone().day(*at));
                 }
             }
             Change::Stocked { reward, total } => self.state.rewards.put_in(reward, *total),
@@ -182,13 +210,26 @@ impl Programme {
             Change::CaseOpened { number, case } => {
                 self.state.watch.enter(*number, case);
                 self.state.due.insert((case.due, Due::Case(*number)));
+                self.enter_case(*number, &case.accounts);
             }
-            Change::CaseClosed { number, at, verdict } => {
-                let accounts = self.state.watch.close(*number, *at, *verdict);
-                for account in accounts.ok_or(broken("a case closed twice"))? {
-                    let stopped = *verdict == Verdict::Stopped;
-                    self.state.profiles.get_or_default(account).stopped = stopped;
+            Change::CaseClosed { number, at, verdict, by, reason } => {
+                let said = (by.clone(), reason.clone());
+                let accounts = self.state.watch.close(*number, (*at, *verdict), said);
+                let accounts = accounts.ok_or(broken("a case closed twice"))?;
+                // what another case stops, this one does not let go
+                let stopped = self.state.watch.stopped_among(&accounts);
+                let held = self.state.watch.held_among(&accounts);
+                for account in accounts {
+                    let profile = self.state.profiles.get_or_default(account);
+                    profile.stopped = stopped.contains(&account);
+                    profile.held = held.contains(&account);
                 }
+            }
+            Change::CaseJoined { number, accounts } => {
+                if !self.state.watch.join(*number, accounts) {
+                    return Err(broken("accounts joined a case that is not open"));
+                }
+                self.enter_case(*number, accounts);
             }
             Change::Asked { number, request } => {
                 self.state.requests.enter(*number, request);
@@ -199,15 +240,38 @@ impl Programme {
                     return Err(broken("a request answered twice"));
                 }
             }
+            Change::SegmentKept { name, terms } => {
+                self.state.segments.insert(name.clone(), terms.clone());
+            }
+            Change::SegmentDropped { name } => {
+                self.state.segments.remove(name).ok_or(broken("a segment dropped twice"))?;
+            }
+            Change::CampaignMade { name, campaign } => {
+                self.state.due.insert((campaign.from, Due::Campaign(name.clone())));
+                self.state.campaigns.insert(name.clone(), campaign.clone());
+            }
+            Change::CampaignStarted { at, .. } => self.look_at_all(*at),
+            Change::CampaignEnded { name, at } => {
+                let campaign = self.state.campaigns.get_mut(name);
+                campaign.ok_or(broken("a campaign that is not there ended"))?.ended = Some(*at);
+            }
             Change::Moved { .. } => {}
             Change::Merged { from, into, at } => self.apply_merged(*from, *into, *at),
             Change::Parted { account } => {
                 let into =
                     self.state.merged.remove(account).ok_or(broken("a merge undone twice"))?;
-                // a stop is not undone by parting
-                if self.state.profiles.get(&into).is_some_and(|profile| profile.stopped) {
-                    self.state.profiles.get_or_default(*account).stopped = true;
+                // a stop is not undone by parting, and neither is what is to be reviewed
+                self.state.watch.share(into, *account);
+                let theirs = self.state.profiles.get(&into);
+                let (stopped, held) = theirs.map_or((false, false), |it| (it.stopped, it.held));
+                if stopped || held {
+                    let profile = self.state.profiles.get_or_default(*account);
+                    profile.stopped |= stopped;
+                    profile.held |= held;
                 }
+            }
+            Change::Birthday { account, birthday, at } => {
+                self.apply_birthday(*account, *birthday, *at);
             }
             Change::Forgotten { account } => self.forget(*account),
             Change::Looked { at } => {
@@ -262,6 +326,26 @@ impl Programme {
         Ok(())
     }
 
+    /// A correction lifts nobody's tier, and makes nobody known; of who is, it counts among what came on a day.
+    fn gained_by_correction(&mut self, account: Account, points: Points, day: Day) {
+        let known = self.state.profiles.get_mut(&account).filter(|profile| !profile.outside);
+        known.into_iter().for_each(|profile| profile.gained(points, day));
+    }
+
+    /// Accounts that a case has from now on are stopped if it stops, and held if it holds.
+    fn enter_case(&mut self, number: u64, accounts: &[Account]) {
+        let case = self.state.watch.case(number);
+        let (stops, holds) = case.map_or((false, false), |it| (it.stops(), it.holds()));
+        if !stops && !holds {
+            return;
+        }
+        for account in accounts {
+            let profile = self.state.profiles.get_or_default(*account);
+            profile.stopped |= stops;
+            profile.held |= holds;
+        }
+    }
+
     pub(super) fn zone(&self) -> Zone {
         self.rules.as_ref().map(|rules| rules.zone).unwrap_or_default()
     }
@@ -273,7 +357,8 @@ impl Programme {
         let zone = self.zone();
         let profile = self.state.profiles.get_or_default(*account);
         profile.joined = Some(*at);
-        profile.birthday = *birthday;
+        // what was known before stays where nothing is told
+        profile.birthday = birthday.or(profile.birthday);
         profile.referrer = *referrer;
         if let Some(birthday) = birthday {
             let next = zone.start(birthday.next_from(zone.day(*at)));
@@ -285,6 +370,20 @@ impl Programme {
         if let Some(address) = address {
             let window = minutes(self.rules.as_ref().map_or(0, |it| it.fraud.address_minutes));
             self.state.watch.note_address(*address, *account, *at, window);
+        }
+    }
+
+    fn apply_birthday(&mut self, account: Account, birthday: Option<DayOfYear>, at: Timestamp) {
+        let zone = self.zone();
+        let profile = self.state.profiles.get_or_default(account);
+        profile.birthday_asked = true;
+        if profile.birthday == birthday {
+            return;
+        }
+        profile.birthday = birthday;
+        if let Some(birthday) = birthday {
+            let next = zone.start(birthday.next_from(zone.day(at)));
+            self.state.due.insert((next, Due::Birthday(account)));
         }
     }
 
@@ -313,7 +412,10 @@ impl Programme {
         let Some(profile) = self.state.profiles.get_mut(&account) else { return };
         let Some(last) = profile.last_purchase else { return };
         let zone = rules.zone;
-        let quiet = segments::looks_after(rules).into_iter().map(|days| zone.day(last).plus(days));
+        let open = self.state.campaigns.values();
+        let open = open.filter(|it| it.stage(after) != Stage::Ended).map(|it| &it.members);
+        let quiet = segments::looks_after(rules, open);
+        let quiet = quiet.into_iter().map(|days| zone.day(last).plus(days));
         let tier = match rules.tiers.basis {
             TierBasis::Rfm { .. } => rules.tiers.of_rank(profile.rank),
             TierBasis::Points => None,
@@ -342,7 +444,9 @@ impl Programme {
         let Some(profile) = self.state.profiles.get_mut(&account) else { return };
         for (name, group, since) in &profile.tests {
             let experiment = self.rules.as_ref().and_then(|rules| rules.experiments.get(name));
-            let days = experiment.map_or(COUNT_DAYS, |experiment| experiment.count_days);
+            let campaign = self.state.campaigns.get(name).map(|campaign| campaign.count_days);
+            let days = experiment.map(|experiment| experiment.count_days).or(campaign);
+            let days = days.unwrap_or(COUNT_DAYS);
             let window = Milliseconds::new(u64::from(days).saturating_mul(DAY_MS));
             if at < *since || at.since(*since) > window {
                 continue;
@@ -360,6 +464,22 @@ impl Programme {
         }
     }
 
+    fn count_redeemed(&mut self, code: Code, redeemed: i64) {
+        let origin = self.state.coupons.get(code).map(|coupon| coupon.origin.clone());
+        origin.into_iter().for_each(|origin| self.count_coupon(&origin, 0, redeemed));
+    }
+
+    /// The books and what the member has stay: points, coupons, what is set aside, requests, reviews.
+    pub(super) fn apply_left(&mut self, account: Account) {
+        let profile = self.state.profiles.get_or_default(account);
+        let tests: Vec<Name> = profile.tests.iter().map(|(test, ..)| test.clone()).collect();
+        profile.leave();
+        for test in tests {
+            self.state.bought.remove(&(account, test));
+        }
+        self.not_left_out_of_any(account);
+    }
+
     /// What may still become the member's (something set aside) waits for its end; the books stay.
     fn forget(&mut self, account: Account) {
         self.state.profiles.insert(account, Profile::of_erased());
@@ -368,6 +488,7 @@ impl Programme {
         self.state.watch.forget(account);
         self.state.requests.forget(account);
         self.state.adjustments.forget(account);
+        self.forget_left_out(account);
         self.state.bought.retain(|(whose, _), _| *whose != account);
         self.state.merged.retain(|from, into| *from != account && *into != account);
         for told in &mut self.state.told {

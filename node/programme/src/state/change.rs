@@ -9,12 +9,15 @@ use crate::accounts::Side;
 use crate::adjustments::{Adjustment, AdjustmentState};
 use crate::baskets::CountedBasket;
 use crate::calendar::{Day, DayOfYear};
+use crate::campaigns::Campaign;
 use crate::coupons::{Code, Coupon, Redemption};
 use crate::fraud::{Case, Trace, Verdict};
 use crate::ids::{Account, BasketPart, Fen, Name};
+use crate::marketing::Offering;
 use crate::profile::Counted;
 use crate::requests::{Key, Request};
 use crate::rewards::Hold;
+use crate::segments::SegmentTerms;
 
 /// How points of one member move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -83,6 +86,9 @@ pub enum Notice {
         /// Until when it is valid.
         #[n(1)]
         expires: Timestamp,
+        /// Whether it is told as marketing: then only to who consents to that still.
+        #[cbor(n(2), default)]
+        marketing: bool,
     },
     /// Points were given by a rule.
     #[n(3)]
@@ -90,6 +96,9 @@ pub enum Notice {
         /// How many.
         #[n(0)]
         points: Points,
+        /// Whether it is told as marketing: then only to who consents to that still.
+        #[cbor(n(1), default)]
+        marketing: bool,
     },
     /// The rules will change, or have.
     #[n(4)]
@@ -135,6 +144,38 @@ pub enum Notice {
         #[n(0)]
         reward: Name,
     },
+    /// Nothing leaves the account until a person has looked at it.
+    #[n(10)]
+    HeldForReview,
+}
+
+impl Notice {
+    /// What kind it is, without anything of whom it is about.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::PointsExpire { .. } => "points_expire",
+            Self::TierReached { .. } => "tier_reached",
+            Self::CouponGiven { .. } => "coupon_given",
+            Self::PointsGiven { .. } => "points_given",
+            Self::Rules { .. } => "rules",
+            Self::Review { .. } => "review",
+            Self::Stopped => "stopped",
+            Self::Answered { .. } => "answered",
+            Self::Late { .. } => "late",
+            Self::HoldEnded { .. } => "hold_ended",
+            Self::HeldForReview => "held_for_review",
+        }
+    }
+
+    /// Whether pushing it is marketing, for which the member's consent must be in force at that moment too.
+    #[must_use]
+    pub const fn is_marketing(&self) -> bool {
+        match self {
+            Self::CouponGiven { marketing, .. } | Self::PointsGiven { marketing, .. } => *marketing,
+            _ => false,
+        }
+    }
 }
 
 /// One change of the programme's state.
@@ -396,6 +437,10 @@ pub enum Change {
         at: Timestamp,
         #[n(2)]
         verdict: Verdict,
+        #[n(3)]
+        by: Option<String>,
+        #[n(4)]
+        reason: Option<String>,
     },
     /// A member asks the service.
     #[n(25)]
@@ -512,6 +557,102 @@ pub enum Change {
         #[n(0)]
         account: Account,
     },
+    /// Staff keeps a segment beside those of the rules, new or changed.
+    #[n(37)]
+    SegmentKept {
+        #[n(0)]
+        name: Name,
+        #[n(1)]
+        terms: SegmentTerms,
+    },
+    /// And does not any more.
+    #[n(38)]
+    SegmentDropped {
+        #[n(0)]
+        name: Name,
+    },
+    /// A campaign was made.
+    #[n(39)]
+    CampaignMade {
+        #[n(0)]
+        name: Name,
+        #[n(1)]
+        campaign: Campaign,
+    },
+    /// It begins: members are looked at.
+    #[n(40)]
+    CampaignStarted {
+        #[n(0)]
+        name: Name,
+        #[n(1)]
+        at: Timestamp,
+    },
+    /// It was ended before its time.
+    #[n(41)]
+    CampaignEnded {
+        #[n(0)]
+        name: Name,
+        #[n(1)]
+        at: Timestamp,
+    },
+    /// An offer was not made to a member, who has not consented to marketing.
+    #[n(42)]
+    LeftOut {
+        #[n(0)]
+        account: Account,
+        #[n(1)]
+        offering: Offering,
+        #[n(2)]
+        at: Timestamp,
+    },
+    /// Other accounts are found to be of a case that is open.
+    #[n(43)]
+    CaseJoined {
+        #[n(0)]
+        number: u64,
+        #[n(1)]
+        accounts: Vec<Account>,
+    },
+    /// When a member's birthday is, as whoever keeps birth dates says; none when that is not known there.
+    #[n(44)]
+    Birthday {
+        #[n(0)]
+        account: Account,
+        #[n(1)]
+        birthday: Option<DayOfYear>,
+        #[n(2)]
+        at: Timestamp,
+    },
+    /// A basket of a member who does not take part was new or changed: it counts for nothing, and is noted so
+    /// that it never will; or goods of it came back.
+    #[n(50)]
+    PassedOver {
+        #[n(0)]
+        account: Account,
+        #[n(1)]
+        part: BasketPart,
+        #[n(2)]
+        taken_back: Points,
+        /// The basket as it is with this.
+        #[n(3)]
+        basket: CountedBasket,
+    },
+    /// A member does not take part any more: what was remembered is forgotten. Points stay.
+    #[n(51)]
+    Left {
+        #[n(0)]
+        account: Account,
+        #[n(1)]
+        at: Timestamp,
+    },
+    /// And does again.
+    #[n(52)]
+    CameBack {
+        #[n(0)]
+        account: Account,
+        #[n(1)]
+        at: Timestamp,
+    },
     /// What was due first has been looked at.
     #[n(28)]
     Looked {
@@ -531,6 +672,27 @@ impl Change {
         !matches!(self, Self::Followed { .. })
     }
 
+    /// What a member gains by it: by a purchase, a gift, a correction, or from another brand. What comes back to a member,
+    /// or is another's with whom the member was merged, is no gain.
+    #[must_use]
+    pub fn gained(&self) -> Option<(Account, Points)> {
+        let (account, points) = match *self {
+            Self::Purchased { account, earned, .. } => (account, earned),
+            Self::Given { account, points, .. }
+            | Self::AdjustmentDecided { account, points, gives: true, .. }
+            | Self::Followed { account, points, way: Way::Give(Side::CameIn), .. } => {
+                (account, points)
+            }
+            Self::AdjustmentEntered { ref adjustment, .. }
+                if adjustment.gives && adjustment.state == AdjustmentState::Booked =>
+            {
+                (adjustment.account, adjustment.points)
+            }
+            _ => return None,
+        };
+        (!points.is_zero()).then_some((account, points))
+    }
+
     /// The points it moves; with these both the programme's books and the brand's balances are kept.
     #[must_use]
     pub fn movements(&self) -> [Option<Movement>; 2] {
@@ -542,6 +704,9 @@ impl Change {
                 one(account, earned, Way::Give(Side::Purchases), expires),
                 one(account, taken_back, Way::TakeBack(Side::Returned), None),
             ],
+            Self::PassedOver { account, taken_back, .. } => {
+                [one(account, taken_back, Way::TakeBack(Side::Returned), None), None]
+            }
             Self::Given { account, points, from, expires, .. } => {
                 [one(account, points, Way::Give(from), expires), None]
             }

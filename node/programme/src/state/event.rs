@@ -1,15 +1,17 @@
 //! What happens to a programme, what comes of it, and why it may be refused.
 
 use protocol::amount::Points;
-use protocol::time::Timestamp;
+use protocol::time::{Milliseconds, Timestamp};
 
 use crate::accounts::MoveError;
 use crate::calendar::DayOfYear;
+use crate::campaigns::{CampaignTerms, WrongTerms};
 use crate::coupons::{Code, CouponError};
 use crate::earn::Basket;
 use crate::fraud::{Trace, Verdict};
 use crate::ids::{Account, BasketPart, Fen, Name};
 use crate::requests::Key;
+use crate::segments::SegmentTerms;
 
 /// Part of a basket, new or changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +20,11 @@ pub struct Purchase {
     pub account: Account,
     /// The same however often it comes.
     pub part: BasketPart,
-    /// When it was bought.
+    /// When it was bought: the day is known, the hour only where [`Self::hour`] says so.
     pub at: Timestamp,
-    /// Where: `offline`, `online`, or another name in the rules.
+    /// In which hour of its day, 0 to 23, where that is known.
+    pub hour: Option<u8>,
+    /// Where: one of [`crate::rules::CHANNELS`].
     pub channel: Name,
     /// Whether nothing of the basket was there before.
     pub first_part: bool,
@@ -44,6 +48,14 @@ pub enum Event {
     },
     /// A purchase came in, or changed.
     Purchased(Purchase),
+    /// The same of a member who does not take part: it earns nothing and is not remembered of the member. Goods
+    /// that come back still take back what they had earned.
+    PurchasedOutside(Purchase),
+    /// A member does not take part any more: what is remembered of the member is forgotten, and no segment,
+    /// tier or offer looks at the member from now on. Points and coupons stay the member's.
+    Leave { account: Account },
+    /// And does again: from now on.
+    ComeBack { account: Account },
     /// A member signed in.
     SignedIn { account: Account },
     /// A member did something that the rules have points for.
@@ -62,8 +74,8 @@ pub enum Event {
     HandOver { key: Key },
     /// The member gives it up.
     GiveUp { key: Key },
-    /// A person has looked at a case.
-    Review { case: u64, verdict: Verdict },
+    /// A person has looked at a case; who stops accounts says why.
+    Review { case: u64, verdict: Verdict, by: String, reason: Option<String> },
     /// A member asks the service.
     Ask { account: Account, about: Name, text: String },
     /// The service answers.
@@ -78,14 +90,24 @@ pub enum Event {
     Adjust { key: Key, account: Account, points: Points, gives: bool, reason: String, by: String },
     /// Another person agrees to a correction, or refuses it.
     DecideAdjustment { number: u64, agrees: bool, by: String },
-    /// Other rules are to hold from a moment on.
-    ProposeRules { rules: String, effective: Timestamp },
+    /// Other rules are to hold from a moment on, under a constitution with so long a notice.
+    ProposeRules { rules: String, effective: Timestamp, notice: Milliseconds },
     /// They are not to.
     WithdrawRules,
+    /// Staff keeps a segment beside those of the rules, or changes one.
+    KeepSegment { name: Name, terms: SegmentTerms },
+    /// Staff keeps it no longer; campaigns that were made for it go on.
+    DropSegment { name: Name },
+    /// Staff makes a campaign.
+    MakeCampaign { name: Name, terms: CampaignTerms, by: String },
+    /// Staff ends it before its time: what was given stays given.
+    EndCampaign { name: Name },
     /// Two members are one: all that the first has is the other's from now on. A stop of either holds.
     Merge { from: Account, into: Account },
     /// They were not: what comes to the first stays there again. What was moved stays with the other.
     Part { account: Account },
+    /// Whoever keeps birth dates says when a member's birthday is, or that it is not known.
+    Birthday { account: Account, birthday: Option<DayOfYear> },
     /// A member was erased.
     Forget { account: Account },
 }
@@ -115,6 +137,8 @@ pub enum Answer {
     /// Nothing was set aside: so many virtual rewards in so short a time need a second step of the
     /// member's, such as a one-time code; a person looks at the case as well.
     SecondStepNeeded { case: u64 },
+    /// Nothing was set aside: with this request the account is stopped or held until a person has looked at the case.
+    UnderReview { case: u64 },
 }
 
 /// Why something was not done. Nothing has changed then.
@@ -131,6 +155,8 @@ pub enum Refusal {
     NothingAnnounced,
     #[error("the account is stopped until its case is reviewed")]
     Stopped,
+    #[error("held for review: nothing leaves the account until case {case} is closed")]
+    HeldForReview { case: u64 },
     #[error(transparent)]
     Points(#[from] MoveError),
     #[error("points are spent from {minimum} on, in steps of {step} (found {found})")]
@@ -167,6 +193,14 @@ pub enum Refusal {
     OwnAdjustment,
     #[error("a correction is of one point at least")]
     NothingToAdjust,
+    #[error(transparent)]
+    Terms(#[from] WrongTerms),
+    #[error("there is a {what} named \"{name}\" already")]
+    NameTaken { what: &'static str, name: String },
+    #[error("there are {most} {what} already, which is the most")]
+    TooMany { what: &'static str, most: usize },
+    #[error("accounts are stopped for a stated reason")]
+    ReasonMissing,
     #[error("a member joins once")]
     Joined,
     #[error("today's points for this were given already")]
@@ -188,6 +222,7 @@ impl Refusal {
             Self::Change(_) => "rules_refused",
             Self::NothingAnnounced => "no_rules_announced",
             Self::Stopped => "account_stopped",
+            Self::HeldForReview { .. } => "held_for_review",
             Self::Points(MoveError::TooFew { .. }) => "balance_too_low",
             Self::Points(MoveError::Range) => "balance_range",
             Self::Threshold { .. } => "points_threshold",
@@ -208,6 +243,10 @@ impl Refusal {
             Self::NotPaid => "payment_unknown",
             Self::OwnAdjustment => "four_eyes",
             Self::NothingToAdjust => "nothing_to_adjust",
+            Self::Terms(_) => "terms_invalid",
+            Self::NameTaken { .. } => "name_taken",
+            Self::TooMany { .. } => "too_many",
+            Self::ReasonMissing => "reason_missing",
             Self::Joined => "joined_already",
             Self::Today => "given_today",
             Self::OwnReferrer => "own_referrer",

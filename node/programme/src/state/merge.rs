@@ -18,6 +18,10 @@ impl Programme {
         if from == into {
             return Ok(Answer::Done);
         }
+        // who stays was merged into another, and is not any more: a stop of that other's holds
+        if self.state.merged.contains_key(&into) {
+            self.enter(Change::Parted { account: into }, out)?;
+        }
         let balance = self.state.accounts.balance(from);
         if !balance.held().is_zero() {
             return Ok(Answer::Waits);
@@ -92,10 +96,15 @@ impl Programme {
         }
         // tiers and segments go by what both did
         state.due.insert((at, Due::Look(into)));
+        self.merge_left_out(from, into);
         if let Some(birthday) = birthday {
             let zone = self.zone();
             let next = zone.start(birthday.next_from(zone.day(at)));
             self.state.due.insert((next, Due::Birthday(into)));
+        }
+        // what the other bought is not remembered of who does not take part either
+        if self.state.profiles.get(&into).is_some_and(|it| it.outside) {
+            self.apply_left(into);
         }
     }
 }

@@ -6,8 +6,11 @@
 
 mod adjust;
 mod apply;
+mod campaigns;
 mod change;
 mod event;
+mod held;
+mod marketing;
 mod members;
 mod merge;
 mod offers;
@@ -15,28 +18,34 @@ mod staff;
 #[cfg(test)]
 mod tests;
 mod time;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use minicbor::{Decode, Encode};
 use protocol::amount::Points;
 use protocol::shared_map::{SharedMap, SharedSet};
-use protocol::time::Timestamp;
+use protocol::time::{Milliseconds, Timestamp};
 
+pub use campaigns::{CampaignMembers, InCampaign};
 pub use change::{Change, Movement, Notice, Way};
 pub use event::{Answer, Event, Purchase, Refusal};
+pub use held::{Held, Payment};
 
 use crate::accounts::Accounts;
 use crate::adjustments::Adjustments;
 use crate::baskets::Baskets;
+use crate::campaigns::Campaign;
 use crate::coupons::{Code, Coupons};
 use crate::experiments::{AssignmentKey, GroupResult};
 use crate::fraud::Watch;
 use crate::ids::{Account, BasketPart, Fen, Name};
+use crate::marketing::{Consents, Offering};
 use crate::profile::{Names, Profile};
 use crate::requests::{Key, Requests};
 use crate::rewards::Rewards;
 use crate::rules::{RuleChange, Rules};
+use crate::segments::SegmentTerms;
 
 /// Most notices that are kept; who pushes messages must read in time.
 const NOTICES_MAX: usize = 10_000;
@@ -72,6 +81,9 @@ enum Due {
     /// The announced rules hold.
     #[n(7)]
     Rules,
+    /// A campaign begins.
+    #[n(8)]
+    Campaign(#[n(0)] Name),
 }
 
 /// What a request under a key came to, so that it may be repeated.
@@ -159,6 +171,17 @@ struct State {
     // who was merged into whom
     #[cbor(n(15), default)]
     merged: SharedMap<Account, Account>,
+    // those that staff keeps beside the rules
+    #[cbor(n(16), default)]
+    segments: BTreeMap<Name, SegmentTerms>,
+    #[cbor(n(17), default)]
+    campaigns: BTreeMap<Name, Campaign>,
+    // who of an offer's members was left out for want of a consent to marketing
+    #[cbor(n(18), default)]
+    left_out: SharedSet<(Offering, Account)>,
+    // how many that are, and were before they were erased
+    #[cbor(n(19), default)]
+    left_out_counts: BTreeMap<Offering, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -223,7 +246,7 @@ impl Programme {
         self.enter(Change::Opened { rules: rules.text().to_owned(), at: now }, out)
     }
 
-    /// Handles what happens.
+    /// Handles what happens. Offers that are marketing go to members who consent as of now ([`Consents`]).
     ///
     /// # Errors
     /// [`Refusal`]; then nothing has changed, but after [`Refusal::Broken`] the state is not to be
@@ -233,13 +256,19 @@ impl Programme {
         event: Event,
         now: Timestamp,
         random: Random<'_>,
+        consents: Consents<'_>,
         out: &mut Vec<Change>,
     ) -> Outcome {
         match event {
-            Event::Joined { .. } => self.joined(event, now, random, out),
-            Event::Purchased(purchase) => self.purchased(purchase, now, random, out),
-            Event::SignedIn { account } => self.signed_in(account, now, random, out),
-            Event::Did { account, activity } => self.did(account, &activity, now, random, out),
+            Event::Joined { .. } => self.joined(event, now, random, consents, out),
+            Event::Purchased(purchase) => self.purchased(purchase, now, random, consents, out),
+            Event::PurchasedOutside(purchase) => self.passed_over(purchase, out),
+            Event::Leave { account } => self.leave(account, now, out),
+            Event::ComeBack { account } => self.come_back(account, now, out),
+            Event::SignedIn { account } => self.signed_in(account, now, random, consents, out),
+            Event::Did { account, activity } => {
+                self.did(account, &activity, now, random, consents, out)
+            }
             Event::Pay { key, account, points, basket } => {
                 self.pay(key, account, (points, basket), now, out)
             }
@@ -255,7 +284,9 @@ impl Programme {
             }
             Event::HandOver { key } => self.close_hold(key, true, out),
             Event::GiveUp { key } => self.close_hold(key, false, out),
-            Event::Review { case, verdict } => self.review(case, verdict, now, out),
+            Event::Review { case, verdict, by, reason } => {
+                self.review(case, verdict, (by, reason), now, out)
+            }
             Event::Ask { account, about, text } => self.ask(account, about, text, now, out),
             Event::Answer { request, text } => self.answer(request, text, now, out),
             Event::GiveCoupon { key, account, kind } => {
@@ -269,10 +300,19 @@ impl Programme {
             Event::DecideAdjustment { number, agrees, by } => {
                 self.decide_adjustment(number, agrees, by, now, out)
             }
-            Event::ProposeRules { rules, effective } => self.propose(&rules, effective, now, out),
+            Event::ProposeRules { rules, effective, notice } => {
+                self.propose(&rules, (effective, notice), now, out)
+            }
             Event::WithdrawRules => self.withdraw(now, out),
+            Event::KeepSegment { name, terms } => self.keep_segment(name, terms, out),
+            Event::DropSegment { name } => self.drop_segment(name, out),
+            Event::MakeCampaign { name, terms, by } => {
+                self.make_campaign(name, terms, by, now, out)
+            }
+            Event::EndCampaign { name } => self.end_campaign(name, now, out),
             Event::Merge { from, into } => self.merge(from, into, now, out),
             Event::Part { account } => self.part(account, out),
+            Event::Birthday { account, birthday } => self.birthday(account, birthday, now, out),
             Event::Forget { account } => {
                 self.enter(Change::Forgotten { account }, out)?;
                 Ok(Answer::Done)
@@ -337,6 +377,12 @@ impl Programme {
     pub fn is_stopped(&self, account: Account) -> bool {
         self.state.profiles.get(&account).is_some_and(|profile| profile.stopped)
     }
+    /// The open case that holds an account: nothing may leave it until that is closed.
+    #[must_use]
+    pub fn held_for_review(&self, account: Account) -> Option<u64> {
+        let held = self.state.profiles.get(&account).is_some_and(|profile| profile.held);
+        if held { self.state.watch.held_by(account) } else { None }
+    }
     /// Names of categories and channels.
     #[must_use]
     pub const fn names(&self) -> &Names {
@@ -378,12 +424,49 @@ impl Programme {
     }
     /// Notices after a number, oldest first, as far as they are kept.
     pub fn notices(&self, after: u64) -> impl Iterator<Item = &Told> {
-        self.state.told.iter().filter(move |told| told.number > after)
+        let from = self.state.told.partition_point(|told| told.number <= after);
+        self.state.told.range(from..)
+    }
+    /// The number of the newest notice there was, 0 before the first.
+    #[must_use]
+    pub const fn last_notice(&self) -> u64 {
+        self.state.told_last
+    }
+    /// Whether some of the notices after a number are kept no longer: the number of the first that is.
+    #[must_use]
+    pub fn notices_lost_before(&self, after: u64) -> Option<u64> {
+        let first = self.state.told.front()?.number;
+        (after.saturating_add(1) < first).then_some(first)
     }
     /// Members that are remembered.
     #[must_use]
     pub fn members(&self) -> usize {
         self.state.profiles.len()
+    }
+    /// Whether anything is remembered of a member.
+    #[must_use]
+    pub fn knows(&self, account: Account) -> bool {
+        self.state.profiles.contains_key(&account)
+    }
+    /// Whether whoever keeps birth dates is to say when a member's birthday is: it is not known, and was not asked.
+    #[must_use]
+    pub fn asks_birthday(&self, account: Account) -> bool {
+        let profile = self.state.profiles.get(&account);
+        self.rules.is_some()
+            && profile.is_none_or(|it| it.birthday.is_none() && !it.birthday_asked && !it.outside)
+    }
+    /// The next members after one that are remembered, at most so many, and whether each takes part.
+    #[must_use]
+    pub fn members_after(&self, after: Option<Account>, most: usize) -> Vec<(Account, bool)> {
+        let takes_part = |(account, profile): (&Account, &Profile)| (*account, !profile.outside);
+        match after {
+            None => self.state.profiles.iter().take(most).map(takes_part).collect(),
+            Some(after) => {
+                let others = self.state.profiles.from_key(&after);
+                let others = others.filter(|(account, _)| **account > after);
+                others.take(most).map(takes_part).collect()
+            }
+        }
     }
     /// Into whom a member was merged.
     #[must_use]
@@ -426,7 +509,7 @@ impl Programme {
         type Parts = (Option<String>, Option<(String, Timestamp, Timestamp)>, State);
         let (rules, announced, state): Parts =
             minicbor::decode(bytes).map_err(|_| InvalidSnapshot)?;
-        let read = |text: &str| Rules::from_toml(text).map_err(|_| InvalidSnapshot);
+        let read = |text: &str| Rules::kept(text).map_err(|_| InvalidSnapshot);
         let rules = rules.as_deref().map(read).transpose()?;
         let mut programme = Self { key: AssignmentKey::new(key), rules, announced: None, state };
         if let Some((text, at, effective)) = announced {
@@ -436,8 +519,10 @@ impl Programme {
     }
 
     fn announce(&mut self, text: &str, at: Timestamp, effective: Timestamp) -> Outcome<()> {
-        let rules = Rules::from_toml(text).map_err(|error| Refusal::Rules(error.to_string()))?;
-        let change = RuleChange::between(self.rules_now()?, &rules, at, effective)?;
+        let rules = Rules::kept(text).map_err(|error| Refusal::Rules(error.to_string()))?;
+        // what a constitution asked for was looked at when it was proposed
+        let none = Milliseconds::new(0);
+        let change = RuleChange::between(self.rules_now()?, &rules, at, effective, none)?;
         self.announced = Some(Announced { rules, change });
         Ok(())
     }

@@ -6,7 +6,7 @@ use protocol::time::Timestamp;
 use super::{Answer, Change, Done, Notice, Outcome, Programme, Random, Refusal};
 use crate::accounts::MoveError;
 use crate::coupons::{Code, Coupon, CouponError, Origin, Redemption};
-use crate::fraud::{Sign, minutes};
+use crate::fraud::{Action, Case, Sign, minutes};
 use crate::ids::{Account, Fen, Name};
 use crate::requests::Key;
 use crate::rewards::{Hold, HoldState};
@@ -39,7 +39,7 @@ impl Programme {
             None => {}
         }
         let rules = self.rules_now()?;
-        self.not_stopped(account)?;
+        self.may_spend(account)?;
         let spending = &rules.spending;
         let (minimum, step) = (spending.minimum.get(), spending.step.get());
         if points.get() < minimum || !points.get().is_multiple_of(step) {
@@ -77,7 +77,7 @@ impl Programme {
             return Ok(given);
         }
         let rules = self.rules_now()?;
-        self.not_stopped(account)?;
+        self.may_spend(account)?;
         let unknown = || Refusal::Unknown { what: "coupon", name: kind.to_string() };
         let known = rules.coupons.get(kind).ok_or_else(unknown)?;
         if !known.claimable {
@@ -116,7 +116,7 @@ impl Programme {
         self.not_stopped(account)?;
         let (code, expires) =
             self.new_coupon(account, kind, Origin::Staff, Some(key), (now, random), out)?;
-        let told = Notice::CouponGiven { kind: kind.clone(), expires };
+        let told = Notice::CouponGiven { kind: kind.clone(), expires, marketing: false };
         self.told(Some(account), now, told, out)?;
         Ok(Answer::Coupon { code, expires })
     }
@@ -223,7 +223,7 @@ impl Programme {
         let (repeated, coupon) = self.state.coupons.check(code, key, total, now)?;
         let (worth, account) = (coupon.worth, coupon.account);
         if !repeated {
-            self.not_stopped(account)?;
+            self.may_spend(account)?;
             let redemption = Redemption { key, at: now, place, total };
             self.enter(Change::CouponRedeemed { code, redemption }, out)?;
         }
@@ -261,7 +261,7 @@ impl Programme {
             };
         }
         let rules = self.rules_now()?;
-        self.not_stopped(account)?;
+        self.may_spend(account)?;
         let name = reward.to_string();
         let unknown = || Refusal::Unknown { what: "reward", name: name.clone() };
         let terms = rules.rewards.get(reward).ok_or_else(unknown)?.clone();
@@ -278,9 +278,17 @@ impl Programme {
         let recent = self.state.watch.virtual_rewards(account, now, window);
         if terms.is_virtual && recent >= fraud.virtual_rewards {
             let case = self.open_case(Sign::VirtualRewards, vec![account], now, out)?;
-            if !second_step {
-                return Ok(Answer::SecondStepNeeded { case });
+            // the case may have been opened under other rules: what it says is done
+            match self.state.watch.case(case).map(Case::action) {
+                Some(Action::Stop | Action::Hold) => return Ok(Answer::UnderReview { case }),
+                Some(Action::SecondStep) if !second_step => {
+                    return Ok(Answer::SecondStepNeeded { case });
+                }
+                _ => {}
             }
+        }
+        if let Some(case) = self.state.watch.second_step_for(account).filter(|_| !second_step) {
+            return Ok(Answer::SecondStepNeeded { case });
         }
         let until = now.plus(minutes(terms.hold_minutes));
         let hold = Hold {
@@ -311,7 +319,7 @@ impl Programme {
             _ => return Err(Refusal::NotHeld),
         }
         if handed_over {
-            self.not_stopped(account)?;
+            self.may_spend(account)?;
         }
         self.enter(
             if handed_over {

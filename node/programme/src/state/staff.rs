@@ -1,9 +1,9 @@
 //! Events of the brand's people: rules, reviews, answers.
 
-use protocol::time::Timestamp;
+use protocol::time::{Milliseconds, Timestamp};
 
 use super::{Answer, Change, Notice, Outcome, Programme, Refusal};
-use crate::fraud::Verdict;
+use crate::fraud::{Sign, Verdict};
 use crate::ids::{Account, Name};
 use crate::requests::{ANSWER_DAYS, Request, TEXT_MAX};
 use crate::rules::{RuleChange, RuleChangeError, Rules};
@@ -16,11 +16,15 @@ fn short(text: &str) -> Outcome<()> {
     Ok(())
 }
 
+fn named_already(field: &str, what: &str, name: &Name) -> Refusal {
+    Refusal::Rules(format!("{field}: {what} is named \"{name}\": take another name"))
+}
+
 impl Programme {
     pub(super) fn propose(
         &mut self,
         text: &str,
-        effective: Timestamp,
+        (effective, notice): (Timestamp, Milliseconds),
         now: Timestamp,
         out: &mut Vec<Change>,
     ) -> Outcome {
@@ -28,8 +32,17 @@ impl Programme {
         if let Some(announced) = &self.announced {
             return Err(RuleChangeError::Pending { version: announced.rules.version }.into());
         }
+        // results of tests and campaigns are counted under one name, and a name is one segment
+        let campaigns = &self.state.campaigns;
+        if let Some(name) = rules.experiments.keys().find(|it| campaigns.contains_key(*it)) {
+            return Err(named_already("experiment.name", "a campaign", name));
+        }
+        let kept = &self.state.segments;
+        if let Some(name) = rules.segments.keys().find(|it| kept.contains_key(*it)) {
+            return Err(named_already("segment.name", "a segment that staff keeps", name));
+        }
         let effective = effective.max(now);
-        let change = RuleChange::between(self.rules_now()?, &rules, now, effective)?;
+        let change = RuleChange::between(self.rules_now()?, &rules, now, effective, notice)?;
         let announced =
             Change::RulesAnnounced { rules: text.to_owned(), announced: now, effective };
         self.enter(announced, out)?;
@@ -55,6 +68,7 @@ impl Programme {
         &mut self,
         case: u64,
         verdict: Verdict,
+        (by, reason): (String, Option<String>),
         now: Timestamp,
         out: &mut Vec<Change>,
     ) -> Outcome {
@@ -62,8 +76,30 @@ impl Programme {
         if !open {
             return Err(Refusal::NotOpen { what: "case", number: case });
         }
-        self.enter(Change::CaseClosed { number: case, at: now, verdict }, out)?;
+        match &reason {
+            Some(reason) => short(reason)?,
+            None if verdict == Verdict::Stopped => return Err(Refusal::ReasonMissing),
+            None => {}
+        }
+        let by = Some(by);
+        if verdict == Verdict::Cleared {
+            self.take_in_who_was_left_out(case, out)?;
+        }
+        self.enter(Change::CaseClosed { number: case, at: now, verdict, by, reason }, out)?;
         Ok(Answer::Done)
+    }
+
+    /// Earlier versions stopped who came to a device whose case was open, and left them out of the case: they go on
+    /// with the others.
+    fn take_in_who_was_left_out(&mut self, number: u64, out: &mut Vec<Change>) -> Outcome<()> {
+        let watch = &self.state.watch;
+        let case = watch.case(number).filter(|case| case.sign == Sign::Device);
+        let Some(case) = case else { return Ok(()) };
+        let beside = watch.beside(&case.accounts);
+        let held = watch.stopped_among(&beside);
+        let left = beside.into_iter().filter(|it| self.is_stopped(*it) && !held.contains(it));
+        let left: Vec<Account> = left.collect();
+        self.join_case(number, left, out)
     }
 
     pub(super) fn ask(

@@ -6,6 +6,7 @@ use protocol::time::Timestamp;
 use super::{Change, Due, Notice, Outcome, Programme, Random};
 use crate::calendar::DAY_MS;
 use crate::ids::Account;
+use crate::marketing::Consents;
 use crate::rewards::HoldState;
 use crate::rules::When;
 
@@ -23,6 +24,7 @@ impl Programme {
         now: Timestamp,
         most: usize,
         random: Random<'_>,
+        consents: Consents<'_>,
         out: &mut Vec<Change>,
     ) -> Outcome<bool> {
         if self.rules.is_none() {
@@ -34,17 +36,17 @@ impl Programme {
                 return Ok(false);
             }
             self.enter(Change::Looked { at: now }, out)?;
-            self.look(moment, due, now, random, out)?;
+            self.look((moment, due), now, random, consents, out)?;
         }
         Ok(true)
     }
 
     fn look(
         &mut self,
-        moment: Timestamp,
-        due: Due,
+        (moment, due): (Timestamp, Due),
         now: Timestamp,
         random: Random<'_>,
+        consents: Consents<'_>,
         out: &mut Vec<Change>,
     ) -> Outcome<()> {
         match due {
@@ -56,12 +58,17 @@ impl Programme {
                 }
             }
             Due::Notice(account) => self.tell_expiry(account, now, out)?,
-            Due::Look(account) => self.set_off(account, &[When::Segment], now, random, out)?,
+            Due::Look(account) => {
+                self.set_off(account, &[When::Segment], now, random, consents, out)?;
+            }
             Due::Birthday(account) => {
                 let zone = self.zone();
                 let (day, today) = (zone.day(moment), zone.day(now));
-                if today.since(day) <= BIRTHDAY_DAYS {
-                    self.set_off(account, &[When::Birthday], now, random, out)?;
+                // it may have been corrected since this was noted
+                let birthday = self.state.profiles.get(&account).and_then(|it| it.birthday);
+                let is_on = birthday.is_some_and(|birthday| birthday.is_on(day));
+                if is_on && today.since(day) <= BIRTHDAY_DAYS {
+                    self.set_off(account, &[When::Birthday], now, random, consents, out)?;
                 }
             }
             Due::Hold(key) => {
@@ -93,6 +100,7 @@ impl Programme {
                     self.enter(Change::RulesInForce { at: now }, out)?;
                 }
             }
+            Due::Campaign(name) => self.start_campaign(name, now, out)?,
         }
         Ok(())
     }

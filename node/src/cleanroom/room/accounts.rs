@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use privacy::contract::{CARRIERS_MIN, Column, Contract, Domain, OTHER, Table};
+use privacy::contract::{BrandBound, CARRIERS_MIN, Column, Contract, Domain, OTHER, Table};
 use privacy::{AnalystId, CalendarYear, ParticipantId, PicoRho};
 use protocol::time::Timestamp;
 
@@ -12,40 +12,49 @@ use super::Room;
 use crate::service::*;
 use crate::vault::Purpose;
 
+/// Analysts shown at a time.
+const ANALYSTS_AT_ONCE: usize = 100;
+
 impl Room {
-    /// Every brand's accounts of a year, added up from the certified logs.
-    #[must_use]
-    pub fn budgets(&self, year: Option<u16>, now: Timestamp) -> BudgetsView {
+    /// Every brand's accounts of a year, added up from the certified logs, with a page of its analysts: the first
+    /// by name after one.
+    ///
+    /// # Errors
+    /// When that one is no analyst's name.
+    pub fn budgets(
+        &self,
+        year: Option<u16>,
+        after: Option<&str>,
+        now: Timestamp,
+    ) -> Result<BudgetsView, ServiceError> {
+        let after: Option<AnalystId> =
+            after.map(str::parse).transpose().map_err(|_| views::no_analyst())?;
         let present = self.clock(now).year;
         let year = year.map_or(present, CalendarYear);
-        let mut analysts: BTreeMap<ParticipantId, BTreeSet<AnalystId>> = BTreeMap::new();
-        let mut years = BTreeSet::from([present.0]);
-        for (id, facts) in self.inner.ledger().attempts() {
-            let joint = facts.reserve().map(|reserve| (reserve.year, reserve.analyst));
-            let local = facts.local_charge();
-            let local = local.map(|charge| (charge.entry().year, charge.entry().analyst));
-            for (of, analyst) in joint.into_iter().chain(local) {
-                years.insert(of.0);
-                if of == year {
-                    analysts.entry(id.proposer).or_default().insert(analyst);
-                }
-            }
+        let (ledger, contract) = (self.inner.ledger(), self.inner.contract());
+        let years: BTreeSet<u16> = ledger.years().map(|it| it.0).chain([present.0]).collect();
+        let own = self.policy.accounts().iter().map(|account| account.name);
+        let own = own.chain(self.policy.packs().keys().filter_map(|brand| analyst_of(*brand)));
+        let own = own.filter(|name| after.is_none_or(|after| *name > after));
+        let mut analysts = BTreeMap::from([(self.me, own.collect::<BTreeSet<_>>())]);
+        for brand in contract.participants() {
+            // one more tells whether there are more
+            let charged = ledger.analysts(*brand, year, after).take(ANALYSTS_AT_ONCE + 1);
+            analysts.entry(*brand).or_default().extend(charged);
         }
-        let own = analysts.entry(self.me).or_default();
-        own.extend(self.policy.accounts().iter().map(|account| account.name));
-        own.extend(self.policy.packs().keys().filter_map(|brand| analyst_of(*brand)));
-        let contract = self.inner.contract();
+        let next = cut(&mut analysts);
         let brands = contract.participants().iter().map(|brand| {
-            let analysts = analysts.remove(brand).unwrap_or_default();
-            self.brand_budget(*brand, year, &analysts, now)
+            let of_page = analysts.remove(brand).unwrap_or_default();
+            self.brand_budget(*brand, year, &of_page, now)
         });
-        BudgetsView {
+        Ok(BudgetsView {
             year: year.0,
             years: years.into_iter().collect(),
             profile: contract.profile().name().to_owned(),
-            rho_per_year: contract.profile().rho_per_year().get(),
+            rho_per_year: ledger.promise(contract, year).get(),
             brands: brands.collect(),
-        }
+            next: next.map(|name| name.to_string()),
+        })
     }
 
     fn brand_budget(
@@ -100,9 +109,13 @@ impl Room {
         });
         BrandBudgetView {
             brand: brand.to_string(),
-            joint: joint(ledger.joint_spent(brand, year), None, Some(contract.joint_quota())),
+            joint: joint(
+                ledger.joint_spent(brand, year),
+                None,
+                Some(self.joint_quota(brand, year)),
+            ),
             local: account(
-                Some(contract.local_quota()),
+                Some(self.local_quota(brand, year)),
                 waiting(None),
                 ledger.local_spent(brand, year),
             ),
@@ -110,6 +123,23 @@ impl Room {
             delta_charged: ledger.delta_spent(brand, year).get(),
             analysts: analysts.collect(),
         }
+    }
+
+    /// What a brand may be charged on its joint account in a year, all in all: its share, or less where a contract of
+    /// before has promised less or others were charged more under it.
+    pub(super) fn joint_quota(&self, brand: ParticipantId, year: CalendarYear) -> PicoRho {
+        let (ledger, contract) = (self.inner.ledger(), self.inner.contract());
+        let spent = ledger.joint_spent(brand, year);
+        let left = ledger.joint_left(contract, brand, year);
+        ledger.quotas(contract, year).0.min(add(spent, left))
+    }
+
+    /// The same on its local account.
+    fn local_quota(&self, brand: ParticipantId, year: CalendarYear) -> PicoRho {
+        let (ledger, contract) = (self.inner.ledger(), self.inner.contract());
+        let spent = ledger.local_spent(brand, year);
+        let left = ledger.local_left(contract, brand, year);
+        ledger.quotas(contract, year).1.min(add(spent, left))
     }
 
     /// What may be asked.
@@ -146,6 +176,18 @@ impl Room {
     }
 }
 
+/// Leaves a page of analysts, the same names of all brands, so that one name says where the next page begins: the
+/// last on this one, where there are more.
+fn cut(analysts: &mut BTreeMap<ParticipantId, BTreeSet<AnalystId>>) -> Option<AnalystId> {
+    let names: BTreeSet<AnalystId> = analysts.values().flatten().copied().collect();
+    if names.len() <= ANALYSTS_AT_ONCE {
+        return None;
+    }
+    let last = *names.iter().nth(ANALYSTS_AT_ONCE - 1)?;
+    analysts.values_mut().for_each(|of| of.retain(|name| *name <= last));
+    Some(last)
+}
+
 fn analyst_of(brand: ParticipantId) -> Option<AnalystId> {
     brand.as_str().parse().ok()
 }
@@ -179,6 +221,7 @@ fn dataset(contract: &Contract, retention_years: u8) -> DatasetView {
         name: table.name().to_owned(),
         public: true,
         rows_bound: None,
+        rows_bound_by_brand: Vec::new(),
         columns: std::iter::once(table.key())
             .chain(table.columns().iter().map(String::as_str))
             .map(|name| ColumnView {
@@ -231,7 +274,44 @@ fn table_view(table: &Table) -> TableView {
         name: table.name().to_owned(),
         public: false,
         rows_bound: Some(table.rows_bound().get()),
+        rows_bound_by_brand: own_bounds(table.own_rows_bounds()),
         columns: std::iter::once(member).chain(table.columns().iter().map(column_view)).collect(),
+    }
+}
+
+/// Which brands tell a whole number, of those that do not all.
+fn told_words(carriers: &BTreeSet<ParticipantId>) -> Bilingual {
+    let brands: Vec<String> = carriers.iter().map(ToString::to_string).collect();
+    let brands = brands.join(", ");
+    let (zh, en) = if carriers.len() >= CARRIERS_MIN {
+        ("", "")
+    } else {
+        ("，不足以用于联合查询", ", which are too few for joint questions")
+    };
+    Bilingual {
+        zh: format!("；仅由 {brands} 提供，其余品牌按 0 计{zh}"),
+        en: format!("; told by {brands} alone{en}, and 0 at other brands"),
+    }
+}
+
+fn own_bounds(bounds: &[BrandBound]) -> Vec<BrandBoundView> {
+    let view = |own: &BrandBound| BrandBoundView {
+        brand: own.brand().to_string(),
+        bound: own.bound().get(),
+    };
+    bounds.iter().map(view).collect()
+}
+
+/// The bounds of brands' own, in words that go on behind those of all; nothing where there are none.
+fn own_words(bounds: &[BrandBound], unit: &str) -> Bilingual {
+    if bounds.is_empty() {
+        return Bilingual::default();
+    }
+    let each = |own: &BrandBound| format!("{} {} {unit}", own.brand(), own.bound().get());
+    let listed = bounds.iter().map(each).collect::<Vec<_>>().join(", ");
+    Bilingual {
+        zh: format!("（各品牌另定：{listed}）"),
+        en: format!(" (but at these brands: {listed})"),
     }
 }
 
@@ -286,30 +366,81 @@ fn column_view(column: &Column) -> ColumnView {
             },
             ..ColumnView::default()
         },
-        Domain::Integer { unit, minimum, maximum, bound } => {
+        Domain::Integer { unit, minimum, maximum, bound, carriers, .. } => {
+            let own = own_words(column.own_bounds(), unit);
             let (zh, en) = match bound {
                 Some(bound) => (
-                    format!("一位会员在一个品牌的合计上限 {} {unit}", bound.get()),
-                    format!("one member's sums at one brand count up to {} {unit}", bound.get()),
+                    format!("一位会员在一个品牌的合计上限 {} {unit}{}", bound.get(), own.zh),
+                    format!(
+                        "one member's sums at one brand count up to {} {unit}{}",
+                        bound.get(),
+                        own.en
+                    ),
                 ),
                 None => (
                     "未设合计上限，不能求和".to_owned(),
                     "no bound, so that it cannot be summed".to_owned(),
                 ),
             };
+            let told = carriers.as_ref().map(told_words).unwrap_or_default();
+            let carriers = carriers.iter().flatten().map(ToString::to_string).collect();
             ColumnView {
                 name,
                 kind: "integer".to_owned(),
+                carriers,
                 unit: Some(unit.clone()),
                 least: Some(minimum.to_string()),
                 greatest: Some(maximum.to_string()),
                 bound: bound.map(|bound| bound.get()),
+                bound_by_brand: own_bounds(column.own_bounds()),
                 words: Bilingual {
-                    zh: format!("整数（{unit}），{minimum} 至 {maximum}；{zh}"),
-                    en: format!("a whole number of {unit} from {minimum} to {maximum}; {en}"),
+                    zh: format!("整数（{unit}），{minimum} 至 {maximum}；{zh}{}", told.zh),
+                    en: format!(
+                        "a whole number of {unit} from {minimum} to {maximum}; {en}{}",
+                        told.en
+                    ),
                 },
                 ..ColumnView::default()
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_analysts_show_each_once_at_each_brand() {
+        let brand = |name: &str| name.parse::<ParticipantId>().unwrap();
+        let named = |numbers: std::ops::Range<usize>| -> BTreeSet<AnalystId> {
+            numbers.map(|it| format!("desk_{it:04}").parse().unwrap()).collect()
+        };
+        let all = BTreeMap::from([
+            (brand("grocer"), named(0..250)),
+            (brand("fuel_stop"), named(90..130)),
+            (brand("bakery"), named(0..0)),
+        ]);
+        let (mut after, mut pages): (Option<AnalystId>, usize) = (None, 0);
+        let mut seen: BTreeMap<ParticipantId, Vec<AnalystId>> = BTreeMap::new();
+        loop {
+            let mut page = all.clone();
+            for of in page.values_mut() {
+                of.retain(|name| after.is_none_or(|after| *name > after));
+                *of = of.iter().copied().take(ANALYSTS_AT_ONCE + 1).collect();
+            }
+            let next = cut(&mut page);
+            pages += 1;
+            for (of, names) in page {
+                assert!(names.len() <= ANALYSTS_AT_ONCE);
+                seen.entry(of).or_default().extend(names);
+            }
+            let Some(last) = next else { break };
+            after = Some(last);
+        }
+        assert_eq!(pages, 3);
+        for (of, names) in all {
+            assert_eq!(seen[&of], names.into_iter().collect::<Vec<_>>());
         }
     }
 }

@@ -5,8 +5,10 @@
 //! another brand may ask for again, are in the store first; then it is forgotten, and its records are in no
 //! snapshot from then on. A crash in between leaves it in the journal, so that it leaves again. What is in
 //! the store is looked up as if it were here: the same question gets the same answer for nothing. What stays are
-//! the certified entries, of which accounts are made, standing questions, and joint attempts that are
-//! void and whose quota did not come back.
+//! standing questions, joint attempts that are void and whose quota did not come back (as many as that quota pays
+//! for), and, of all there were, what accounts count; the certified entries are in the store
+//! (`runtime::applications`). Of void ones whose quota did come back, the newest of this brand's stay, for the words
+//! of who declined.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +19,7 @@ use protocol::codec;
 use protocol::time::Timestamp;
 
 use super::packs::Pack;
-use super::{Room, RoomRecord};
+use super::{Asked, Room, RoomRecord};
 use crate::journal::RECORD_MAX;
 use crate::purchases::ImportError;
 use crate::service::Scope;
@@ -96,14 +98,51 @@ impl Room {
                 continue;
             }
             let noised = self.local.noised(&id).map(<[u8]>::to_vec);
-            self.answers.leave(&id, noised, plan, order)?;
+            let text = self.known_text(&id).cloned();
+            let asked = self.time_of(&id, self.answers.of(&id).as_deref());
+            self.answers.leave(&id, noised, text, plan, (order, asked))?;
             self.local.forget(&id, self.inner.ledger());
             self.inner.forget(&id);
             self.packs.forget_answering(&id);
             self.asked.remove(&id);
+            self.texts.remove(&id);
             self.declined.remove(&id);
             gone.questions.insert(id);
         }
+        self.let_void_leave(gone, kept, now)
+    }
+
+    /// Joint attempts that are void for good: own ones beyond the newest, whose plan and cost the certified entries
+    /// still tell, and what was asked in them the store, and of all of them the records.
+    fn let_void_leave(
+        &mut self,
+        gone: &mut Gone,
+        kept: usize,
+        now: Timestamp,
+    ) -> Result<(), ImportError> {
+        let (inner, ledger) = (&self.inner, self.inner.ledger());
+        let over = |id: &AttemptId| inner.progress(id, super::utc(now)).is_none();
+        let returned = ledger.attempts().filter(|(id, facts)| facts.is_returned() && over(id));
+        let mut void: BTreeSet<AttemptId> = returned.map(|(id, _)| *id).collect();
+        // never certified, and too late for it since long
+        let lost = self.asked.keys().filter(|id| {
+            over(id) && ledger.facts(id).is_none_or(|facts| facts.reserve().is_none())
+        });
+        void.extend(lost);
+        let mut own: Vec<&Asked> =
+            self.asked.values().filter(|asked| void.contains(&asked.id)).collect();
+        own.sort_by_key(|asked| core::cmp::Reverse(asked.expires_at));
+        let newest: BTreeSet<AttemptId> = own.iter().take(kept).map(|asked| asked.id).collect();
+        void.retain(|id| !newest.contains(id));
+        for Asked { id, plan, text, .. } in own.into_iter().skip(kept) {
+            // of one that was never certified nothing is told any more
+            if text.is_some() && ledger.facts(id).is_some_and(|facts| facts.reserve().is_some()) {
+                self.answers.leave_void(id, text.clone(), *plan)?;
+            }
+        }
+        self.asked.retain(|id, _| !void.contains(id));
+        self.declined.retain(|id, _| !void.contains(id));
+        gone.questions.extend(void);
         Ok(())
     }
 
@@ -113,10 +152,14 @@ impl Room {
             return None;
         }
         let known = self.local.progress(id, self.inner.ledger());
-        known.or_else(|| match self.answers.ended(id)?.answer {
-            Some(answer) if answer.scope() == Scope::Joint => None,
-            Some(_) => Some(LocalProgress::Released),
-            None => Some(LocalProgress::Failed),
+        known.or_else(|| {
+            let ended = self.answers.ended(id)?;
+            match ended.answer.as_deref() {
+                Some(answer) if answer.scope() == Scope::Joint => None,
+                Some(_) => Some(LocalProgress::Released),
+                None if ended.is_joint => None,
+                None => Some(LocalProgress::Failed),
+            }
         })
     }
 
@@ -127,7 +170,7 @@ impl Room {
     /// The noised values of an own answer.
     pub(super) fn noised(&self, id: &AttemptId) -> Option<Vec<u8>> {
         let known = self.local.noised(id).map(<[u8]>::to_vec);
-        known.or_else(|| Some(self.answers.ended(id)?.noised?.into()))
+        known.or_else(|| self.answers.ended(id)?.noised.clone())
     }
 
     /// A pack that has left memory.
@@ -147,7 +190,7 @@ impl Gone {
             Ok(RoomRecord::Step(step)) => {
                 privacy::Record::from_bytes(&step).ok().map(|step| step.id())
             }
-            Ok(RoomRecord::Local(step)) => {
+            Ok(RoomRecord::Local(step, _)) => {
                 LocalRecord::from_bytes(&step).ok().map(|step| step.id())
             }
             Ok(RoomRecord::Asked(asked)) => Some(asked.id),
@@ -163,4 +206,4 @@ impl Gone {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

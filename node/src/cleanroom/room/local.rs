@@ -3,9 +3,7 @@
 //! The steps are [`privacy::alone`]'s. An answer that was given is given again with the same bytes and
 //! at no cost as long as this brand's facts are the same.
 
-use std::sync::Arc;
-
-use privacy::alone::{LocalAskError, LocalEffect, LocalProgress};
+use privacy::alone::{LocalAskError, LocalEffect, LocalProgress, LocalRecord};
 use privacy::ids::Attempt;
 use privacy::plan::LocalQuestion;
 use privacy::steps::CleanRoomEntry;
@@ -14,11 +12,11 @@ use privacy::{
 };
 use protocol::time::Timestamp;
 
-use super::super::answers::Answer;
+use super::super::answers::{Answer, AskedText, Listed};
 use super::super::policy::Account;
-use super::super::views::{self, internal};
+use super::super::views::{self, Rows, internal};
 use super::super::{Action, Certified, PeriodJob, ReadJob, ReadResult};
-use super::{Room, RoomRecord, record};
+use super::{Room, RoomRecord, history, record};
 use crate::service::{Bilingual, PlanView, QueryView, Question, Scope, ServiceError};
 use crate::vault::Purpose;
 
@@ -34,7 +32,7 @@ impl Room {
         let scope = self.scope_of(question)?;
         let answered = match question.stands {
             true => self.same_standing(&plan, now).is_some(),
-            false => self.answered_alone(&plan).is_some(),
+            false => self.is_answered_alone(&plan),
         };
         let cost = if answered { PicoRho::ZERO } else { asked.rho };
         let left = self.local_left(account.name, account.local, now);
@@ -51,6 +49,12 @@ impl Room {
             view.rho = asked.rho.to_rho();
             view.epsilon = plan.summary().epsilon;
             view.warnings.push(pack_words(answered));
+            let contract = self.inner.contract();
+            if contract.has_own_bounds() {
+                let brands = contract.participants().iter();
+                let plans = brands.filter_map(|brand| DpPlan::local(contract, *brand, &asked).ok());
+                views::add_bounds_of_pack(&mut view, &plans.collect::<Vec<_>>());
+            }
         }
         Ok(view)
     }
@@ -67,15 +71,17 @@ impl Room {
         if plan.hash().to_string() != shown {
             return Err(views::plan_changed());
         }
+        let text = AskedText::of(question, now);
         if self.scope_of(question)? == Scope::Pack {
-            return self.query_pack(asked, &plan, account, now);
+            return self.query_pack(asked, &plan, account, text, now);
         }
         let (id, actions) = match question.stands {
-            true => self.ask_standing(asked, &plan, account.local, now)?,
-            false => self.ask_alone(asked, &plan, account.local, now)?,
+            true => self.ask_standing(asked, &plan, account.local, text, now)?,
+            false => self.ask_alone(asked, &plan, account.local, Some(text), now)?,
         };
-        let view = self.local_view(id).ok_or_else(internal)?;
-        Ok((view, actions))
+        let view = self.local_view(id, Rows::ALL).ok_or_else(internal)?;
+        // what was answered or is under way needs nothing to be done
+        Ok((QueryView { newly_asked: !actions.is_empty(), ..view }, actions))
     }
 
     fn planned_alone(
@@ -94,22 +100,24 @@ impl Room {
         if question.scope == Some(Scope::Pack) && !plan.query().is_by_brand() {
             return Err(views::no_pack());
         }
+        self.check_kept(&plan)?;
         Ok((asked, plan))
     }
 
     /// Has a question about the own members answered, by policy and on the account: the answer there is,
-    /// the question under way, or a new one.
+    /// the question under way, or a new one. The text is there where it is asked here.
     pub(super) fn ask_alone(
         &mut self,
         question: LocalQuestion,
         plan: &DpPlan,
         quota: PicoRho,
+        text: Option<AskedText>,
         now: Timestamp,
     ) -> Result<(AttemptId, Vec<Action>), ServiceError> {
         if let Some(id) = self.same_alone(plan) {
             return Ok((id, Vec::new()));
         }
-        self.charge_alone(question, quota, false, now)
+        self.charge_alone(question, quota, false, text, now)
     }
 
     /// Charges a question about the own members, by policy and on the account.
@@ -118,12 +126,13 @@ impl Room {
         question: LocalQuestion,
         quota: PicoRho,
         stands: bool,
+        text: Option<AskedText>,
         now: Timestamp,
     ) -> Result<(AttemptId, Vec<Action>), ServiceError> {
         if !self.policy.answers(self.inner.contract(), question.purpose) {
             return Err(views::against_policy());
         }
-        let snapshot = self.facts.snapshot().map_err(|_| internal())?;
+        let snapshot = self.snapshot().map_err(|_| internal())?;
         let mut query = [0; 16];
         self.entropy.fill(&mut query);
         let query = QueryId(query);
@@ -140,6 +149,9 @@ impl Room {
         let id = AttemptId { proposer: self.me, query, attempt: Attempt::FIRST };
         if !stands {
             self.snapshots.insert(id, snapshot);
+        }
+        if let Some(text) = text {
+            self.texts.insert(id, text);
         }
         Ok((id, self.carry_out_local(effects, now)))
     }
@@ -158,20 +170,21 @@ impl Room {
 
     /// The question with this plan from the facts there are now that is answered or under way, in memory or not.
     fn same_alone(&self, plan: &DpPlan) -> Option<AttemptId> {
-        let mine = SnapshotId(*self.facts.snapshot().ok()?.id());
+        let mine = SnapshotId(*self.snapshot().ok()?.id());
         let known = self.local.same(plan.hash(), mine, self.inner.ledger());
         known.or_else(|| {
-            let is_same = |answer: &Arc<Answer>| {
+            let is_same = |listed: &Listed| {
+                let answer = &listed.answer;
                 answer.id.proposer == self.me
                     && answer.snapshots.get(&self.me) == Some(&mine)
                     && answer.periods.is_none()
             };
-            self.answers.to_plan(plan.hash()).find(is_same).map(|answer| answer.id)
+            self.answers.to_plan(plan.hash()).find(is_same).map(|listed| listed.answer.id)
         })
     }
 
-    fn answered_alone(&self, plan: &DpPlan) -> Option<Arc<Answer>> {
-        self.same_alone(plan).and_then(|id| self.answers.of(&id))
+    fn is_answered_alone(&self, plan: &DpPlan) -> bool {
+        self.same_alone(plan).is_some_and(|id| self.answers.has(&id))
     }
 
     /// What is left of the local quota for an account, what is on its way to the log taken off.
@@ -194,8 +207,11 @@ impl Room {
     // --- steps
 
     pub(super) fn resume_local(&mut self, now: Timestamp) -> Vec<Action> {
+        // the day first: what was charged in a year is read in it
+        let mut actions = self.close_periods(now);
         let effects = self.local.resume(self.inner.ledger());
-        self.carry_out_local(effects, now)
+        actions.extend(self.carry_out_local(effects, now));
+        actions
     }
 
     /// The ledger has taken a certified entry; some are of local questions, own or of other brands.
@@ -239,7 +255,9 @@ impl Room {
         for effect in effects {
             match effect {
                 LocalEffect::Persist(step) => {
-                    actions.push(record(&RoomRecord::Local(step.to_bytes())));
+                    let is_asked = matches!(step, LocalRecord::Asked(_));
+                    let text = self.texts.get(&step.id()).filter(|_| is_asked).cloned();
+                    actions.push(record(&RoomRecord::Local(step.to_bytes(), text)));
                 }
                 LocalEffect::Append(entry) => actions.push(Action::Append(entry.to_bytes())),
                 LocalEffect::Read { id, plan, snapshot } => {
@@ -264,7 +282,7 @@ impl Room {
                     actions.extend(self.begin_period(id, plan, job, now));
                 }
                 LocalEffect::PeriodReleased(release) => {
-                    let answer = Answer::of_period(&release);
+                    let answer = Answer::of_period(&release).given(super::utc(now));
                     if !self.answers.has_period(&answer) {
                         actions.push(record(&RoomRecord::Period(answer.clone())));
                         self.answers.add_period(answer);
@@ -273,7 +291,7 @@ impl Room {
                 LocalEffect::Released(release) => {
                     let id = release.id();
                     if self.answers.of(&id).is_none() {
-                        let answer = Answer::of_local(&release);
+                        let answer = Answer::of_local(&release).given(super::utc(now));
                         actions.push(record(&RoomRecord::Answered(answer.clone())));
                         self.answers.add(answer);
                     }
@@ -294,20 +312,21 @@ impl Room {
         if let Some(snapshot) = self.snapshots.get(id) {
             return Some(snapshot.clone());
         }
-        self.facts.snapshot().ok().filter(|snapshot| snapshot.id() == named.as_bytes())
+        self.snapshot().ok().filter(|snapshot| snapshot.id() == named.as_bytes())
     }
 
     // --- views
 
     /// A local question or a pack of this brand's, by the id it was given.
-    pub(super) fn alone_by_id(&self, query: QueryId) -> Option<QueryView> {
-        if let Some(view) = self.pack_view(query) {
+    pub(super) fn alone_by_id(&self, query: QueryId, rows: Rows) -> Option<QueryView> {
+        if let Some(view) = self.pack_view(query, rows) {
             return Some(view);
         }
-        self.local_view(AttemptId { proposer: self.me, query, attempt: Attempt::FIRST })
+        let id = AttemptId { proposer: self.me, query, attempt: Attempt::FIRST };
+        self.local_view(id, rows)
     }
 
-    pub(super) fn local_view(&self, id: AttemptId) -> Option<QueryView> {
+    pub(super) fn local_view(&self, id: AttemptId, rows: Rows) -> Option<QueryView> {
         let ledger = self.inner.ledger();
         let progress = self.local_progress(&id)?;
         let step = match progress {
@@ -330,16 +349,27 @@ impl Room {
         let answer = self.answers.of(&id);
         // the log has its hash, and its figures are in this turn's records
         let step = if step == "released" && answer.is_none() { "releasing" } else { step };
-        Some(QueryView {
+        let view = QueryView {
             id: id.query.to_string(),
             plan: self.plan_of(&id).map(|plan| plan.to_string()).unwrap_or_default(),
             scope: Scope::Local.name().to_owned(),
             step: step.to_owned(),
             reason,
-            release: answer.as_deref().map(views::release_view),
-            brands: Vec::new(),
+            release: answer.as_deref().map(|answer| views::release_view(answer, rows)),
+            charged_pico_rho: self.charged_alone(&id).get(),
             standing: self.standing_view(&id),
-        })
+            ..QueryView::default()
+        };
+        Some(history::with_text(view, self.text_of(&id)))
+    }
+
+    /// What stands on the local account for a question, or is on its way there.
+    pub(super) fn charged_alone(&self, id: &AttemptId) -> PicoRho {
+        let ledger = self.inner.ledger();
+        let certified = ledger.facts(id).and_then(|facts| facts.local_charge());
+        let pending = || self.local.pending(ledger).into_iter().find(|charge| charge.id == *id);
+        let charge = certified.map(|charge| *charge.entry()).or_else(pending);
+        charge.map_or(PicoRho::ZERO, |charge| charge.rho)
     }
 }
 

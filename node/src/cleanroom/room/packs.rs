@@ -5,7 +5,7 @@
 //! its own account; it knows the asking brand as one analyst, however many people ask there. An answer
 //! counts when it is what its brand's log certifies, so that messages need no authority.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
@@ -18,10 +18,10 @@ use protocol::ids::BrandId;
 use protocol::time::Timestamp;
 
 use super::super::Action;
-use super::super::answers::Answer;
+use super::super::answers::{Answer, AskedText};
 use super::super::policy::Account;
-use super::super::views;
-use super::{Room, RoomRecord, record, utc};
+use super::super::views::{self, Rows};
+use super::{Room, RoomRecord, history, record, utc};
 use crate::service::{BrandAnswerView, QueryView, Scope, ServiceError};
 
 /// Packs of one other brand that are answered at a time.
@@ -70,6 +70,12 @@ pub(super) struct PackAsked {
     /// Who has not answered by then does not.
     #[n(7)]
     until: UtcMillis,
+    /// Questions with the same text that were charged before; not there in records of before they were kept.
+    #[n(8)]
+    before: Option<BTreeSet<AttemptId>>,
+    /// Who asked, and when; not there in records of before it was kept.
+    #[n(9)]
+    text: Option<AskedText>,
 }
 
 /// What came of one brand.
@@ -96,7 +102,19 @@ pub(super) struct Pack {
     outcomes: BTreeMap<ParticipantId, Outcome>,
 }
 
+impl PackAsked {
+    /// When it was asked; of one of before that was kept, when its time was over.
+    fn at(&self) -> UtcMillis {
+        self.text.as_ref().map_or(self.until, |text| text.at)
+    }
+}
+
 impl Pack {
+    /// Whether a question was charged for this pack, as far as is known.
+    fn is_new(&self, id: &AttemptId) -> bool {
+        self.asked.before.as_ref().is_none_or(|before| !before.contains(id))
+    }
+
     fn waiting(&self) -> impl Iterator<Item = ParticipantId> {
         self.asked.others.iter().copied().filter(|brand| !self.outcomes.contains_key(brand))
     }
@@ -134,6 +152,11 @@ impl Packs {
     pub(super) fn awaits(&self, id: &AttemptId) -> bool {
         let open = |pack: &Pack| pack.waiting().next().is_some() && pack.asked.own == *id;
         self.asked.values().any(open)
+    }
+
+    /// Every pack in memory, with when it was asked.
+    pub(super) fn by_time(&self) -> impl Iterator<Item = (UtcMillis, QueryId)> {
+        self.asked.values().map(|Pack { asked, .. }| (asked.at(), asked.query))
     }
 
     pub(super) fn get(&self, query: &QueryId) -> Option<&Pack> {
@@ -174,14 +197,27 @@ impl Room {
         question: LocalQuestion,
         plan: &DpPlan,
         account: &Account,
+        text: AskedText,
         now: Timestamp,
     ) -> Result<(QueryView, Vec<Action>), ServiceError> {
         if let Some(query) = self.pack_under_way(plan.hash()) {
-            let view = self.pack_view(query).ok_or_else(views::internal)?;
+            let view = self.pack_view(query, Rows::ALL).ok_or_else(views::internal)?;
             return Ok((view, Vec::new()));
         }
         let LocalQuestion { sql, purpose, rho, .. } = question.clone();
-        let (own, mut actions) = self.ask_alone(question, plan, account.local, now)?;
+        let sql_hash = plan.sql_hash();
+        let charged = |ledger: &privacy::Ledger| -> BTreeSet<AttemptId> {
+            let all =
+                ledger.attempts().filter_map(|(id, facts)| Some((*id, facts.local_charge()?)));
+            all.filter(|(_, charge)| charge.entry().sql == sql_hash).map(|(id, _)| id).collect()
+        };
+        let mut before = charged(self.inner.ledger());
+        let (own, mut actions) =
+            self.ask_alone(question, plan, account.local, Some(text.clone()), now)?;
+        if actions.is_empty() {
+            // it is under way, and not certified yet perhaps
+            before.insert(own);
+        }
         let mut query = [0; 16];
         self.entropy.fill(&mut query);
         let query = QueryId(query);
@@ -195,11 +231,13 @@ impl Room {
             own,
             others: others.filter(|brand| *brand != self.me).collect(),
             until: utc(now.plus(self.times.reservation)),
+            before: Some(before),
+            text: Some(text),
         };
         self.apply(PackRecord::Asked(asked), &mut actions);
         actions.extend(self.asks(query));
-        let view = self.pack_view(query).ok_or_else(views::internal)?;
-        Ok((view, actions))
+        let view = self.pack_view(query, Rows::ALL).ok_or_else(views::internal)?;
+        Ok((QueryView { newly_asked: true, ..view }, actions))
     }
 
     fn pack_under_way(&self, plan: PlanHash) -> Option<QueryId> {
@@ -295,7 +333,7 @@ impl Room {
                 self.packs.arrived.insert((brand, query), (id, noised));
                 continue;
             };
-            let PackAsked { sql, purpose, rho, .. } = &pack.asked;
+            let (PackAsked { sql, purpose, rho, .. }, at) = (&pack.asked, pack.asked.at());
             let analyst = charge.entry().analyst;
             let question =
                 LocalQuestion { sql: sql.clone(), purpose: *purpose, analyst, rho: *rho };
@@ -307,7 +345,8 @@ impl Room {
                 continue;
             };
             if self.answers.of(&id).is_none() {
-                let answer = Answer::of_local(&release);
+                // told beside its pack
+                let answer = Answer::of_local(&release).given(at);
                 actions.push(record(&RoomRecord::Answered(answer.clone())));
                 self.answers.add(answer);
             }
@@ -356,7 +395,9 @@ impl Room {
         let PackQuestion { sql, purpose, rho } = question;
         let asked = LocalQuestion { sql, purpose, analyst, rho };
         let plan = DpPlan::local(self.inner.contract(), self.me, &asked);
-        let plan = plan.ok().filter(|plan| plan.query().is_by_brand()).ok_or(PackDecline::Plan)?;
+        let answerable =
+            |plan: &DpPlan| plan.query().is_by_brand() && self.not_kept(plan).is_none();
+        let plan = plan.ok().filter(answerable).ok_or(PackDecline::Plan)?;
         let ledger = self.inner.ledger();
         let busy = self.packs.answering.iter().filter(|((asker, _), id)| {
             let progress = self.local.progress(id, ledger);
@@ -366,7 +407,7 @@ impl Room {
         if busy.count() >= ANSWERING_MAX {
             return Err(PackDecline::Busy);
         }
-        self.ask_alone(asked, &plan, quota, now).map_err(|error| match error.code {
+        self.ask_alone(asked, &plan, quota, None, now).map_err(|error| match error.code {
             "over_budget" => PackDecline::Budget,
             "too_many_open" => PackDecline::Busy,
             "against_policy" => PackDecline::Policy,
@@ -402,8 +443,8 @@ impl Room {
 
     // --- views
 
-    /// A pack, its brands in order.
-    pub(super) fn pack_view(&self, query: QueryId) -> Option<QueryView> {
+    /// A pack, its brands in order, with some rows of their answers.
+    pub(super) fn pack_view(&self, query: QueryId, rows: Rows) -> Option<QueryView> {
         let ended;
         let pack = match self.packs.asked.get(&query) {
             Some(pack) => pack,
@@ -412,7 +453,7 @@ impl Room {
                 &ended
             }
         };
-        let own = self.local_view(pack.asked.own);
+        let own = self.local_view(pack.asked.own, Rows::NONE);
         let mut brands: BTreeMap<ParticipantId, (BrandAnswerView, Option<Arc<Answer>>)> =
             BTreeMap::new();
         let part = |brand: ParticipantId, state: &str| BrandAnswerView {
@@ -455,8 +496,17 @@ impl Room {
             (false, false) => "released",
             (false, true) => "void",
         };
-        let release = (step == "released").then(|| views::pack_release(query, &answers));
-        Some(QueryView {
+        let release = (step == "released").then(|| views::pack_release(query, &answers, rows));
+        // a brand that failed after its charge says no more than that
+        let own_new = own.as_ref().is_some_and(|own| own.charged_pico_rho > 0)
+            && pack.is_new(&pack.asked.own);
+        let charged = own_new
+            || pack.outcomes.values().any(|outcome| match outcome {
+                Outcome::Answered(id) => pack.is_new(id),
+                Outcome::Declined(reason) => *reason == PackDecline::Failed,
+                Outcome::Silent => false,
+            });
+        let view = QueryView {
             id: query.to_string(),
             plan: pack.asked.plan.to_string(),
             scope: Scope::Pack.name().to_owned(),
@@ -464,7 +514,9 @@ impl Room {
             reason: (step == "void").then(|| "no brand answered".to_owned()),
             release,
             brands: brands.into_values().map(|(view, _)| view).collect(),
-            standing: None,
-        })
+            charged_pico_rho: if charged { pack.asked.rho.get() } else { 0 },
+            ..QueryView::default()
+        };
+        Some(history::with_text(view, pack.asked.text.clone()))
     }
 }

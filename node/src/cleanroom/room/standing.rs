@@ -12,6 +12,7 @@ use privacy::plan::LocalQuestion;
 use privacy::{AttemptId, DpPlan, PicoRho};
 use protocol::time::Timestamp;
 
+use super::super::answers::AskedText;
 use super::super::{Action, PeriodJob, ReadJob, ReadResult, views};
 use super::Room;
 use crate::service::{Bilingual, Question, Scope, ServiceError, StandingView};
@@ -20,10 +21,7 @@ impl Room {
     /// Only a question about the own members stands.
     pub(super) fn check_stands(&self, question: &Question) -> Result<(), ServiceError> {
         if question.stands && self.scope_of(question)? != Scope::Local {
-            return Err(views::cannot_stand(
-                &"joint questions and packs are answered once: only a local question stands; asked by months when they \
-                  are over, a joint question costs the same",
-            ));
+            return Err(views::only_local_stands());
         }
         Ok(())
     }
@@ -34,11 +32,12 @@ impl Room {
         question: LocalQuestion,
         plan: &DpPlan,
         quota: PicoRho,
+        text: AskedText,
         now: Timestamp,
     ) -> Result<(AttemptId, Vec<Action>), ServiceError> {
         match self.same_standing(plan, now) {
             Some(id) => Ok((id, Vec::new())),
-            None => self.charge_alone(question, quota, true, now),
+            None => self.charge_alone(question, quota, true, Some(text), now),
         }
     }
 
@@ -65,7 +64,7 @@ impl Room {
         job: PeriodJob,
         now: Timestamp,
     ) -> Vec<Action> {
-        let Ok(snapshot) = self.facts.snapshot() else {
+        let Ok(snapshot) = self.snapshot() else {
             let failed = self.local.period_failed(id, job.period, self.inner.ledger());
             return self.carry_out_local(failed, now);
         };
@@ -122,10 +121,10 @@ pub(super) fn words(plan: &DpPlan) -> Result<Bilingual, ServiceError> {
     let periods = Periods::of(plan).map_err(|error| views::cannot_stand(&error))?.len();
     Ok(Bilingual {
         zh: format!(
-            "常设查询：费用一次付清，共 {periods} 个周期；每个周期结束满 {CLOSE_AFTER_DAYS} 天后的次日起作答，只回答在付费年份内结束的周期。"
+            "常设查询：费用一次付清，共 {periods} 个周期；每个周期结束满 {CLOSE_AFTER_DAYS} 天后的次日起作答，只回答作答日在付费年份内的周期，年末最后几天结束的周期须在次年另问。"
         ),
         en: format!(
-            "It stands: this cost pays for all {periods} periods together. Each is answered once {CLOSE_AFTER_DAYS} whole days have passed since its last, and only those that end in the year which pays."
+            "It stands: this cost pays for all {periods} periods together. Each is answered once {CLOSE_AFTER_DAYS} whole days have passed since its last, and only those of which that day is in the year which pays: what ends in its last days is asked for in the next."
         ),
     })
 }

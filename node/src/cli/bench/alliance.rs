@@ -4,6 +4,8 @@
 //! journal; from then on nothing happens but through the nodes' own operations.
 
 use std::fs;
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +38,7 @@ use crate::vault::{
 };
 
 /// How long the nodes may take to find each other.
-const CONNECT: Duration = Duration::from_secs(60);
+const CONNECT: Duration = Duration::from_secs(180);
 const CODE_VALID: Milliseconds = Milliseconds::from_seconds(3600);
 /// Points that every member has at the beginning.
 pub const POINTS: u64 = 100_000_000;
@@ -64,6 +66,28 @@ return_window_hours = 72
 pair_limit_fen = 100000000000
 total_limit_fen = 100000000000
 ";
+
+/// Where a brand's node listens, and where it is found.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// Where it listens for other nodes.
+    pub listen: SocketAddr,
+    /// Where the constitution says that others find it.
+    pub found: SocketAddr,
+    /// Where it listens for people and programs, and is found by them.
+    pub https: SocketAddr,
+}
+
+impl Places {
+    /// Free ports of this machine's loopback.
+    ///
+    /// # Errors
+    /// When the system gives none.
+    pub fn on_loopback() -> io::Result<Self> {
+        let listen = setup::free_loopback_address()?;
+        Ok(Self { listen, found: listen, https: setup::free_loopback_address()? })
+    }
+}
 
 struct Brand {
     id: BrandId,
@@ -100,6 +124,9 @@ pub fn card(number: u32) -> String {
 impl Alliance {
     /// Makes and starts `brands` nodes with so many members each, every one linked to the member of
     /// the same number at every other brand.
+    ///
+    /// # Errors
+    /// When one cannot be made, or does not start.
     pub async fn start(brands: u8, members: u32) -> Result<Self, CliError> {
         let plan = Plan { brands, members, snapshot_mib: SNAPSHOT_MIB, served: false };
         let mut alliance = Self::make(plan)?;
@@ -122,11 +149,24 @@ impl Alliance {
 
     /// The same under other settings.
     pub fn make_with(plan: Plan, settings: &str) -> Result<Self, CliError> {
+        Self::make_at(plan, settings, |_| Places::on_loopback())
+    }
+
+    /// The same with each brand where it is said to be, by its number from 1.
+    ///
+    /// # Errors
+    /// When a place is none, or a directory cannot be made.
+    pub fn make_at(
+        plan: Plan,
+        settings: &str,
+        mut places: impl FnMut(u8) -> io::Result<Places>,
+    ) -> Result<Self, CliError> {
         let folder =
             tempfile::Builder::new().prefix("coalition-bench-").tempdir().map_err(input)?;
         let mut alliance = Self { folder, brands: Vec::new(), members: plan.members };
         for number in 1..=plan.brands {
-            let brand = alliance.make_brand(&format!("brand-{number:02}"), plan)?;
+            let places = places(number).map_err(input)?;
+            let brand = alliance.make_brand(&format!("brand-{number:02}"), plan, places)?;
             alliance.brands.push(brand);
         }
         alliance.constitute(settings)?;
@@ -134,20 +174,19 @@ impl Alliance {
         Ok(alliance)
     }
 
-    fn make_brand(&self, id: &str, plan: Plan) -> Result<Brand, CliError> {
+    fn make_brand(&self, id: &str, plan: Plan, places: Places) -> Result<Brand, CliError> {
         let id = BrandId::new(id).map_err(input)?;
-        let libp2p = setup::free_loopback_address().map_err(input)?;
-        let https = setup::free_loopback_address().map_err(input)?;
+        let Places { listen, found, https } = places;
         let new = NewNode {
             brand: id,
             name: Name::new("测量品牌", id.as_str()).map_err(input)?,
             point_value: Rate::new(1_000_000, 1).map_err(input)?,
-            libp2p: Address::from_socket(libp2p).map_err(input)?,
+            libp2p: Address::from_socket(found).map_err(input)?,
             https: Address::from_socket(https).map_err(input)?,
             settings: NodeSettings {
                 snapshot_mib: plan.snapshot_mib,
                 rate_limits: RateLimits::widest(),
-                ..NodeSettings::new(id, libp2p, https)
+                ..NodeSettings::new(id, listen, https)
             },
         };
         let data = DataDirectory::new(self.folder.path().join(id.as_str()));
@@ -209,7 +248,7 @@ impl Alliance {
             let ids: Vec<MemberId> = enrolled
                 .into_iter()
                 .filter_map(|one| match one {
-                    Enrolment::Created(id) => Some(id),
+                    Enrolment::Created(id) | Enrolment::WithoutGuardian(id) => Some(id),
                     _ => None,
                 })
                 .collect();
@@ -315,9 +354,13 @@ impl Alliance {
 
     /// A process for each brand, not started.
     pub fn processes(&self, program: &Program) -> Vec<NodeProcess> {
-        let process =
-            |brand: &Brand| NodeProcess::new(brand.id, brand.data.clone(), program.clone());
-        self.brands.iter().map(process).collect()
+        let process = |(id, data)| NodeProcess::new(id, data, program.clone());
+        self.data().into_iter().map(process).collect()
+    }
+
+    /// Each brand's data directory.
+    pub fn data(&self) -> Vec<(BrandId, DataDirectory)> {
+        self.brands.iter().map(|brand| (brand.id, brand.data.clone())).collect()
     }
 
     /// How many snapshots the journals have.
@@ -339,6 +382,7 @@ impl Alliance {
             logs,
             constitution: self.constitution(),
             signatures: self.signatures(),
+            openings: Vec::new(),
             archive: None,
             later: Vec::new(),
             auditor_keys: Vec::new(),

@@ -291,7 +291,8 @@ fn make_purchases(path: &Path, rows: u32, members: u32) -> Result<(), CliError> 
 /// the store's peak would.
 fn look_up(vault: &Vault, members: u32, stop: &AtomicBool) -> Result<Vec<Duration>, CliError> {
     let (mut taken, mut number) = (Vec::new(), 1_u64);
-    while !stop.load(Ordering::Relaxed) && taken.len() < LOOK_UPS_MAX {
+    // once even where the import is over before this begins
+    while taken.is_empty() || (!stop.load(Ordering::Relaxed) && taken.len() < LOOK_UPS_MAX) {
         number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let card = CardNumber::new(&card(((number >> 33) % u64::from(members)) as u32));
         let card = card.map_err(input)?;

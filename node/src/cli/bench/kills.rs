@@ -6,7 +6,7 @@
 //! random moment after the last restart, every fourth time while it still starts; journals become
 //! snapshots so often that many kills hit one that is being written. What counts in the end: each request that
 //! was answered has moved its points once on both sides, no link is gone, the idempotency keys still stand for
-//! what they stood for, and the logs stand the offline audit with every leaf opened.
+//! what they stood for, every node's books balance, and the logs stand the offline audit with every leaf opened.
 //!
 //! SIGKILL takes the process and leaves the system's page cache: what a power cut does to unsynced writes is
 //! tried by the journal's own tests and by the simulations.
@@ -24,14 +24,14 @@ use super::super::{CliError, Io};
 use super::alliance::{Alliance, POINTS, Plan, card};
 use super::input;
 use crate::client::{Client, ClientError};
-use crate::service::{ExchangeRequest, ExchangeView, MemberView, Status};
+use crate::service::{ExchangeRequest, ExchangeView, MemberView, ProgrammeReportView, Status};
 
 /// Longest time from a restart to the next kill.
 const LONGEST_MS: u64 = 700;
 /// Longest time from a start to the kill that comes while it starts.
 const STARTING_MS: u64 = 250;
 /// How long a request may stay without an answer, and how long everything may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 const POLL: Duration = Duration::from_millis(100);
 /// Idempotency keys that are used again at the end.
 const ASKED_AGAIN: usize = 400;
@@ -86,6 +86,10 @@ pub struct KillsFigures {
     pub links_lost: u64,
     /// Idempotency keys that stood for something else afterwards.
     pub keys_forgotten: u64,
+    /// How far each node's books are from balancing.
+    pub trial_balances: Vec<i64>,
+    /// Members of all nodes whose lots are not what their balance is.
+    pub differences: u64,
     /// Sealed payloads that the audit opened: as many as there were exchanges.
     pub payloads_in_logs: u64,
     /// Snapshots that the journals have in the end, at most two a node.
@@ -97,11 +101,17 @@ pub struct KillsFigures {
 }
 
 impl KillsFigures {
-    /// Whether nothing is lost and nothing is there twice.
+    /// Whether nothing is lost, nothing is there twice, and the books of every node balance.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let found = self.lost + self.twice + self.links_lost + self.keys_forgotten;
-        found == 0 && self.payloads_in_logs == self.exchanges && self.audit_findings.is_empty()
+        let found =
+            self.lost + self.twice + self.links_lost + self.keys_forgotten + self.differences;
+        let balances = self.trial_balances.len() == usize::from(self.nodes)
+            && self.trial_balances.iter().all(|balance| *balance == 0);
+        found == 0
+            && balances
+            && self.payloads_in_logs == self.exchanges
+            && self.audit_findings.is_empty()
     }
 
     /// Says it to a person.
@@ -115,6 +125,9 @@ impl KillsFigures {
         line("twice", self.twice.to_string());
         line("links lost", self.links_lost.to_string());
         line("idempotency keys forgotten", self.keys_forgotten.to_string());
+        let unbalanced = self.trial_balances.iter().filter(|balance| **balance != 0).count();
+        line("nodes whose books do not balance", unbalanced.to_string());
+        line("members whose lots differ from balances", self.differences.to_string());
         line("journals in the end, MiB", format!("{:.1}", self.journal_bytes as f64 / 1048576.0));
         line("findings of the audit", self.audit_findings.len().to_string());
         self.audit_findings.iter().take(5).for_each(|found| io.say(found));
@@ -134,21 +147,21 @@ impl Chance {
 }
 
 /// One request that was answered.
-struct Answered {
-    from: usize,
-    key: String,
-    id: String,
-    request: ExchangeRequest,
-    received: u64,
+pub(super) struct Answered {
+    pub(super) from: usize,
+    pub(super) key: String,
+    pub(super) id: String,
+    pub(super) request: ExchangeRequest,
+    pub(super) received: u64,
 }
 
 /// The brands under load.
-struct Load {
-    clients: Vec<Client>,
-    brands: Vec<String>,
-    members: u32,
-    ends: AtomicBool,
-    numbers: Vec<AtomicU64>,
+pub(super) struct Load {
+    pub(super) clients: Vec<Client>,
+    pub(super) brands: Vec<String>,
+    pub(super) members: u32,
+    pub(super) ends: AtomicBool,
+    pub(super) numbers: Vec<AtomicU64>,
 }
 
 /// Kills, restarts, compares. Every node runs as this program says.
@@ -203,6 +216,7 @@ pub async fn measure(
         lost += asked.saturating_sub(counts.exchanges.acknowledged);
         twice += counts.exchanges.acknowledged.saturating_sub(asked);
     }
+    let (trial_balances, differences) = load.books().await?;
     for node in &mut nodes {
         node.tell_to_stop();
     }
@@ -229,6 +243,8 @@ pub async fn measure(
         twice,
         links_lost,
         keys_forgotten,
+        trial_balances,
+        differences,
         payloads_in_logs,
         snapshots,
         journal_bytes,
@@ -282,27 +298,36 @@ impl Load {
         let (Some(client), Some(next)) = (self.clients.get(from), self.numbers.get(from)) else {
             return Ok(Vec::new());
         };
-        let others = self.brands.len() as u64 - 1;
         let mut answered = Vec::new();
         while !self.ends.load(Ordering::Relaxed) {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let to = (from as u64 + 1 + number % others) % (others + 1);
-            let member = (number / others) % u64::from(self.members);
-            let request = ExchangeRequest {
-                card: card(member as u32),
-                to: self.brands.get(to as usize).cloned().unwrap_or_default(),
-                points: 1 + number % 5,
-            };
-            let key = format!("kills-{from}-{number}");
-            let view = insist(client, &key, &request).await?;
-            let (id, received) = (view.id, view.points_received);
-            answered.push(Answered { from, key, id, request, received });
+            answered.push(self.ask(client, from, number).await?);
         }
         Ok(answered)
     }
 
+    /// Asks a node for its exchange of a number, until it is answered.
+    pub(super) async fn ask(
+        &self,
+        client: &Client,
+        from: usize,
+        number: u64,
+    ) -> Result<Answered, CliError> {
+        let others = self.brands.len() as u64 - 1;
+        let to = (from as u64 + 1 + number % others) % (others + 1);
+        let member = (number / others) % u64::from(self.members);
+        let request = ExchangeRequest {
+            card: card(member as u32),
+            to: self.brands.get(to as usize).cloned().unwrap_or_default(),
+            points: 1 + number % 5,
+        };
+        let key = format!("load-{from}-{number}");
+        let view = insist(client, &key, &request).await?;
+        Ok(Answered { from, key, id: view.id, request, received: view.points_received })
+    }
+
     /// Waits until nothing is under way anywhere; gives what every node says then.
-    async fn at_rest(&self) -> Result<Vec<Status>, CliError> {
+    pub(super) async fn at_rest(&self) -> Result<Vec<Status>, CliError> {
         let began = Instant::now();
         loop {
             let mut all = Vec::new();
@@ -323,7 +348,7 @@ impl Load {
     }
 
     /// Uses some keys again: the node must answer with what they stood for. Gives how many it did not.
-    async fn ask_again(&self, answered: &[Answered]) -> Result<u64, CliError> {
+    pub(super) async fn ask_again(&self, answered: &[Answered]) -> Result<u64, CliError> {
         let mut forgotten = 0;
         let step = answered.len().div_ceil(ASKED_AGAIN).max(1);
         for known in answered.iter().step_by(step) {
@@ -336,7 +361,7 @@ impl Load {
 
     /// Compares every account and link; gives how many accounts have too little, too much, and how many
     /// links are gone.
-    async fn compare(&self, answered: &[Answered]) -> Result<(u64, u64, u64), CliError> {
+    pub(super) async fn compare(&self, answered: &[Answered]) -> Result<(u64, u64, u64), CliError> {
         let places: BTreeMap<&str, usize> =
             self.brands.iter().map(String::as_str).zip(0..).collect();
         let mut expected: BTreeMap<(usize, String), u64> = BTreeMap::new();
@@ -368,10 +393,21 @@ impl Load {
         }
         Ok((lost, twice, links_lost))
     }
+
+    /// How far each node's books are from balancing, and how many members' lots differ from their balance.
+    async fn books(&self) -> Result<(Vec<i64>, u64), CliError> {
+        let (mut trial_balances, mut differences) = (Vec::new(), 0);
+        for client in &self.clients {
+            let report: ProgrammeReportView = client.get("/api/v1/programme/report").await?;
+            trial_balances.push(report.trial_balance);
+            differences += report.differences;
+        }
+        Ok((trial_balances, differences))
+    }
 }
 
 /// Asks until the node has taken the request: it may be away, and the key makes asking again safe.
-async fn insist(
+pub(super) async fn insist(
     client: &Client,
     key: &str,
     request: &ExchangeRequest,
@@ -391,7 +427,7 @@ async fn insist(
 }
 
 /// A node that is away, or has forgotten its sessions in a restart, is asked again.
-fn patient<T>(asked: Result<T, ClientError>) -> Result<Option<T>, CliError> {
+pub(super) fn patient<T>(asked: Result<T, ClientError>) -> Result<Option<T>, CliError> {
     match asked {
         Ok(view) => Ok(Some(view)),
         Err(ClientError::Unreachable { .. } | ClientError::Timeout { .. }) => Ok(None),

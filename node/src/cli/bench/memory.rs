@@ -20,7 +20,7 @@ const PACE: Duration = Duration::from_millis(10);
 /// Batches of one node that may be under way.
 const BATCHES: usize = 500;
 /// How long everything may take to come to rest after the last batch.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_secs(180);
 
 /// How it is measured.
 #[derive(Debug, Clone, clap::Args)]
@@ -256,14 +256,20 @@ async fn points(nodes: &[Node], members: u32) -> Result<u128, CliError> {
     Ok(total)
 }
 
-/// Growth in MiB a second over the second half of the readings, by least squares.
+/// Growth in MiB a second over the second half of the readings.
 fn slope(samples: &[Sample]) -> f64 {
-    let late = samples.get(samples.len() / 2..).unwrap_or_default();
-    let count = late.len() as f64;
-    let mean = |of: fn(&Sample) -> f64| late.iter().map(of).sum::<f64>() / count.max(1.0);
-    let (time, memory) = (mean(|it| it.seconds), mean(|it| it.memory_mib));
-    let above: f64 = late.iter().map(|it| (it.seconds - time) * (it.memory_mib - memory)).sum();
-    let below: f64 = late.iter().map(|it| (it.seconds - time).powi(2)).sum();
+    let points: Vec<_> = samples.iter().map(|it| (it.seconds, it.memory_mib)).collect();
+    slope_of_second_half(&points)
+}
+
+/// How fast a figure grows over the second half of its readings, each with its second: by least squares.
+pub(super) fn slope_of_second_half(readings: &[(f64, f64)]) -> f64 {
+    let late = readings.get(readings.len() / 2..).unwrap_or_default();
+    let count = (late.len() as f64).max(1.0);
+    let time = late.iter().map(|(at, _)| at).sum::<f64>() / count;
+    let mean = late.iter().map(|(_, figure)| figure).sum::<f64>() / count;
+    let above: f64 = late.iter().map(|(at, figure)| (at - time) * (figure - mean)).sum();
+    let below: f64 = late.iter().map(|(at, _)| (at - time).powi(2)).sum();
     if below > 0.0 { above / below } else { 0.0 }
 }
 

@@ -4,7 +4,9 @@
 //! what the hashes, signatures and syncs it needs would cost alone. Nothing here is used by a node.
 
 mod alliance;
+mod api;
 mod audit;
+mod day;
 mod earn;
 mod exchange;
 mod floor;
@@ -25,7 +27,10 @@ use std::process::ExitCode;
 use super::process::Program;
 use super::{CliError, Io};
 
+pub use alliance::{Alliance, POINTS, Places, Plan, SETTINGS, card};
+pub use api::{ApiArguments, ApiFigures, RequestFigures, measure as measure_api};
 pub use audit::{AuditBenchArguments, AuditFigures, Auditing, measure as measure_audit};
+pub use day::{DayArguments, DayFigures, measure as measure_day};
 pub use earn::{EarnArguments, EarnFigures, measure as measure_earn};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
 pub use identity::{IdentityArguments, IdentityFigures, measure as measure_identity};
@@ -45,6 +50,8 @@ pub enum BenchCommand {
     Earn(EarnArguments),
     /// What one block costs a brand that only witnesses it, by the number of exchanges in it.
     Witness(WitnessArguments),
+    /// Requests a second over HTTPS and their times, beside a server that only says hello.
+    Api(ApiArguments),
     /// Seconds and memory that the offline audit of a large alliance takes.
     Audit(AuditBenchArguments),
     /// How often the vault finds whose a purchase is, from identifiers with stated noise.
@@ -56,6 +63,9 @@ pub enum BenchCommand {
     Import(ImportBenchArguments),
     /// Nodes killed at random under load: whether anything is lost, or there twice.
     Kills(KillsArguments),
+    /// A day of an alliance within minutes: imports, exchanges, questions, keys turned, a cut-off cleared, one node lost
+    /// with its disk and put back; memory over time.
+    Day(DayArguments),
     /// Seconds of a joint question over real nodes, beside plain SQL and other libraries that answer alone.
     Query(QueryArguments),
     /// What a real workload is answered, refused and how exactly, at two sizes of alliance.
@@ -71,6 +81,19 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
         BenchCommand::Exchange(arguments) => {
             let mut io = Io::new(arguments.json);
             let figures = exchange::measure(arguments, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Api(ApiArguments { hello: Some(folder), .. }) => {
+            api::say_hello(folder, &mut Io::new(true)).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Api(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = api::measure(arguments, &Program::this()?, &io).await?;
             figures.tell(&io);
             if arguments.json {
                 io.json(&figures)?;
@@ -147,6 +170,15 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
                 io.json(&figures)?;
             }
             Ok(ExitCode::SUCCESS)
+        }
+        BenchCommand::Day(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = day::measure(arguments, &Program::this()?, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(if figures.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
         BenchCommand::Kills(arguments) => {
             let mut io = Io::new(arguments.json);

@@ -5,10 +5,18 @@ use std::time::Duration;
 
 /// Memory at its largest, in MiB; none when the process has ended.
 pub fn peak_memory_mib(process: &str) -> Option<u64> {
+    kib(process, "VmHWM:").map(|kib| kib.div_ceil(1024))
+}
+
+/// Resident memory now, in MiB; none when the process has ended.
+pub fn memory_mib(process: u32) -> Option<f64> {
+    kib(&process.to_string(), "VmRSS:").map(|kib| kib as f64 / 1024.0)
+}
+
+fn kib(process: &str, field: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib.div_ceil(1024))
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Processor time so far, to a clock tick (10 ms); none when the process has ended.

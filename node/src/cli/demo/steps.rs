@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use protocol::audit::{CERTIFICATES_FILE, CHECKPOINT_FILE};
+use protocol::log::checkpoint::SignedCheckpoint;
 use tokio::sync::Semaphore;
 
 use super::super::audit::{AuditArguments, audit as run_audit};
@@ -182,12 +184,6 @@ async fn choose_links(alliance: &Alliance, exchanges: u64) -> Result<Vec<Link>, 
     let brands = alliance.brands().len();
     let pairs = brands * (brands - 1) * LINKS_PER_PAIR;
     let needed = (exchanges.div_ceil(pairs as u64) + 1) * POINTS;
-    let mut rich = BTreeMap::new();
-    for place in 0..brands {
-        let path = format!("/api/v1/members?least_points={needed}&limit=1000");
-        let page: crate::http::CardPage = alliance.client(place)?.get(&path).await?;
-        rich.insert(place, page.cards.into_iter().collect::<std::collections::BTreeSet<_>>());
-    }
     let mut used = std::collections::BTreeSet::new();
     let mut links = Vec::new();
     for from in 0..brands {
@@ -199,8 +195,13 @@ async fn choose_links(alliance: &Alliance, exchanges: u64) -> Result<Vec<Link>, 
                     continue;
                 };
                 let (giving, receiving) = ((from, card.clone()), (to, card_there.clone()));
-                let is_rich = rich.get(&from).is_some_and(|cards| cards.contains(card));
-                if !is_rich || used.contains(&giving) || used.contains(&receiving) {
+                if used.contains(&giving) || used.contains(&receiving) {
+                    continue;
+                }
+                // lists of members show no card whole: each is asked for by itself
+                let path = format!("/api/v1/members/{card}");
+                let member: MemberView = alliance.client(from)?.get(&path).await?;
+                if member.available < needed {
                     continue;
                 }
                 used.extend([giving, receiving]);
@@ -526,7 +527,8 @@ pub async fn ask_each(alliance: &Alliance, report: &mut Report, io: &Io) -> Resu
     let path = "/api/v1/templates/members/question";
     let filled: FilledTemplate = client.post(path, &[], &FillRequest::default()).await?;
     let (sql, scope, pico_rho) = (filled.sql, Some(filled.scope), Some(filled.pico_rho));
-    let asked = Asked { sql, scope, pico_rho, stands: false };
+    let asked =
+        Asked { sql, scope, pico_rho, stands: false, chooses_bound: false, participants: None };
     let plan = asked.plan(&client).await?;
     explain(&plan, io);
     let started = Instant::now();
@@ -552,7 +554,7 @@ pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<
     io.say("\n5. Audit: the offline verifier reads a copy of the logs, trusting nobody");
     io.say("   审计：离线核验全部账本副本，不信任任何一方");
     let logs = alliance.subfolder("audit");
-    tokio::task::block_in_place(|| copy_logs(alliance, &logs))?;
+    copy_logs(alliance, &logs).await?;
     let arguments = AuditArguments {
         logs: logs.clone(),
         constitution: alliance.constitution(),
@@ -561,6 +563,7 @@ pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<
         auditor_keys: vec![format!("{AUDITOR}={}", alliance.auditor_key().display())],
         recovery_keys: Vec::new(),
         witnesses: Vec::new(),
+        openings: Vec::new(),
         archive: None,
         json: false,
     };
@@ -607,31 +610,24 @@ pub async fn audit(alliance: &Alliance, report: &mut Report, io: &Io) -> Result<
     Ok(())
 }
 
-/// Copies what the nodes publish: all checkpoints first, of one moment, so that the logs may go on growing.
-fn copy_logs(alliance: &Alliance, to: &Path) -> Result<(), CliError> {
-    let copy = |from: &Path, to: &Path| -> Result<(), CliError> {
-        if let Some(parent) = to.parent() {
-            fs::create_dir_all(parent)
-                .map_err(|source| CliError::File { path: parent.into(), source })?;
-        }
-        fs::copy(from, to).map(drop).map_err(|source| CliError::File { path: from.into(), source })
-    };
-    let heads = || -> Vec<(PathBuf, PathBuf)> {
+/// Copies what the nodes publish: certificates and checkpoints first, of a moment at which no node knew of more, or
+/// one copy would recognise blocks that another does not have.
+async fn copy_logs(alliance: &Alliance, to: &Path) -> Result<(), CliError> {
+    let of_brands = |name: &str| -> Vec<(PathBuf, PathBuf)> {
         let brands = alliance.brands().iter();
-        let both = brands.flat_map(|brand| {
-            let to = to.join(brand.id.as_str());
-            ["certificates", "checkpoint"].map(|name| (brand.data.log().join(name), to.join(name)))
-        });
-        both.collect()
+        let of = |id: &str, log: &Path| (log.join(name), to.join(id).join(name));
+        brands.map(|brand| of(brand.id.as_str(), &brand.data.log())).collect()
     };
-    // a log that goes on while the others are copied would recognise blocks that their copies do not have
+    let heads = [of_brands(CERTIFICATES_FILE), of_brands(CHECKPOINT_FILE)].concat();
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
-        heads().iter().try_for_each(|(from, to)| copy(from, to))?;
-        if heads().iter().all(|(from, to)| fs::read(from).ok() == fs::read(to).ok()) {
+        heads.iter().try_for_each(|(from, to)| copy(from, to))?;
+        // what a node has learned is in its status by then
+        tokio::time::sleep(2 * POLL).await;
+        let are_same = heads.iter().all(|(from, to)| fs::read(from).ok() == fs::read(to).ok());
+        if are_same && has_all_that_is_known(alliance, to).await? {
             break;
         }
-        std::thread::sleep(POLL);
     }
     for brand in alliance.brands() {
         let log = brand.data.log();
@@ -641,6 +637,34 @@ fn copy_logs(alliance: &Alliance, to: &Path) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// Whether no node has seen more of any log certified than the copied checkpoints have: a log is published a moment
+/// after others know of its block.
+async fn has_all_that_is_known(alliance: &Alliance, copies: &Path) -> Result<bool, CliError> {
+    let mut copied = BTreeMap::new();
+    for brand in alliance.brands() {
+        let path = copies.join(brand.id.as_str()).join(CHECKPOINT_FILE);
+        let bytes = fs::read(&path).map_err(|source| CliError::File { path, source })?;
+        let size = SignedCheckpoint::parse(&bytes).map_or(0, |it| it.unverified().size().get());
+        copied.insert(brand.id.to_string(), size);
+    }
+    for place in 0..alliance.brands().len() {
+        let status: Status = alliance.client(place)?.get("/api/v1/status").await?;
+        if status.heads.iter().any(|head| copied.get(&head.brand).is_some_and(|it| *it < head.size))
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn copy(from: &Path, to: &Path) -> Result<(), CliError> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent)
+            .map_err(|source| CliError::File { path: parent.into(), source })?;
+    }
+    fs::copy(from, to).map(drop).map_err(|source| CliError::File { path: from.into(), source })
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

@@ -7,7 +7,7 @@ use protocol::ids::{Height, LeafIndex};
 use protocol::time::Timestamp;
 
 use crate::exchange::record::Requested;
-use crate::service::ExchangeView;
+use crate::service::{ExchangeKey, ExchangeView};
 
 /// How far an exchange has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -84,6 +84,12 @@ impl BookedExchange {
             final_at: None,
             answered_at: None,
         }
+    }
+
+    /// Its place in the order of time.
+    #[must_use]
+    pub const fn key(&self) -> ExchangeKey {
+        (self.requested.at, self.requested.id)
     }
 
     /// The own block it is in, once that is final.

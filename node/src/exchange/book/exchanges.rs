@@ -1,18 +1,22 @@
 //! Exchanges in memory: found by their ids, kept in the order in which they came.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::ops::Bound;
 
 use protocol::ids::RequestId;
 use protocol::shared_map::SharedMap;
 
 use super::{BookedExchange, ExchangeState};
 use crate::exchange::index::Index;
+use crate::service::ExchangeKey;
 
 /// All that are in memory.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
     by_number: SharedMap<u64, BookedExchange>,
     numbers: Index<RequestId>,
+    // the same in the order of time, which does not change when one comes into memory again
+    by_time: BTreeSet<ExchangeKey>,
     next: u64,
     // what may have changed, with the state before (none: it is new); nothing is noted before somebody looks
     changed: Option<Vec<(RequestId, Option<ExchangeState>)>>,
@@ -45,17 +49,22 @@ impl Exchanges {
             let before = Some(booked.state).filter(|state| *state != ExchangeState::Held);
             changed.push((booked.requested.id, before));
         }
-        if let Some(before) = self.numbers.insert(booked.requested.id, self.next) {
-            self.by_number.remove(&before);
+        if let Some(before) = self.numbers.insert(booked.requested.id, self.next)
+            && let Some(before) = self.by_number.remove(&before)
+        {
+            self.by_time.remove(&before.key());
         }
+        self.by_time.insert(booked.key());
         self.by_number.insert(self.next, booked);
         self.next += 1;
     }
 
     /// Takes one away.
     pub fn remove(&mut self, id: &RequestId) {
-        if let Some(number) = self.numbers.remove(id) {
-            self.by_number.remove(&number);
+        if let Some(number) = self.numbers.remove(id)
+            && let Some(booked) = self.by_number.remove(&number)
+        {
+            self.by_time.remove(&booked.key());
         }
     }
 
@@ -77,6 +86,13 @@ impl Exchanges {
     /// In the order in which they came.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &BookedExchange> {
         self.by_number.values()
+    }
+
+    /// Those before a key in the order of time, the latest first.
+    pub fn before(&self, key: Option<ExchangeKey>) -> impl Iterator<Item = &BookedExchange> {
+        let end = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let keys = self.by_time.range((Bound::Unbounded, end)).rev();
+        keys.filter_map(|(_, id)| self.get(id))
     }
 
     /// The same by their numbers, as they are now.

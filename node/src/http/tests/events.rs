@@ -79,6 +79,68 @@ async fn a_reader_sees_its_own_kinds_and_goes_on_behind_the_last_it_read() {
     assert_eq!(code(&get(&officer, &long).await), "last_event_id_invalid");
 }
 
+/// Whoever may read statements hears of them and of their payments, by the cut-off.
+#[tokio::test]
+async fn a_statement_that_is_agreed_and_a_payment_are_told_to_whom_clearings_are_open() {
+    let fixture = Fixture::start();
+    let brand = |id: &str| protocol::ids::BrandId::new(id).unwrap();
+    let cut_off = Timestamp::from_unix_ms(1_793_462_399_999);
+    let start = fixture.events.0.since(None, 0).place.to_string();
+    let (payer, payee) = (brand("kids"), brand("grocer"));
+    let payment = |state| Happened::Payment { cut_off, payer, payee, state };
+    let statement = |state| Happened::Statement { cut_off, state };
+    fixture.events.0.tell(vec![statement("agreed"), payment("settled")], cut_off);
+    fixture.events.0.tell(vec![payment("confirmed"), statement("discharged")], cut_off);
+    for (role, hears) in
+        [(Role::Partner, true), (Role::Officer, true), (Role::Analyst, false), (Role::Store, false)]
+    {
+        let client = fixture.client_as(&[role]);
+        let headers = [("last-event-id", start.as_str())];
+        let path = "/api/v1/events?follow=false";
+        let answer = client.send(Method::GET, path, &headers, None).await.unwrap();
+        if !hears {
+            assert!(read(&answer.body).is_empty(), "{role}");
+            continue;
+        }
+        assert_eq!(states(&answer.body), ["agreed", "settled", "confirmed", "discharged"]);
+        let seen: Vec<_> =
+            read(&answer.body).into_iter().map(|(_, kind, view)| (kind, view.data)).collect();
+        let parties = |data: &EventData| (data.payer.clone(), data.payee.clone());
+        assert!(seen.iter().all(|(_, data)| data.id == "1793462399999"));
+        assert_eq!((seen[0].0.as_str(), parties(&seen[0].1)), (STATEMENT_STATE, (None, None)));
+        let told = (Some("kids".to_owned()), Some("grocer".to_owned()));
+        assert_eq!((seen[2].0.as_str(), parties(&seen[2].1)), (PAYMENT_STATE, told));
+    }
+}
+
+/// Whoever pushes messages hears that there are notices, of which kind and from which number on, and nothing of whom.
+#[tokio::test]
+async fn that_there_are_notices_is_told_to_whoever_pushes_them_without_anyone_in_it() {
+    let fixture = Fixture::start();
+    let at = Timestamp::from_unix_ms(1_764_406_800_000);
+    let start = fixture.events.0.since(None, 0).place.to_string();
+    let notices = |first, count, kind| Happened::Notices { first, count, kind };
+    let told = vec![notices(7, 2_000, "points_expire"), notices(9, 1, "tier_reached")];
+    fixture.events.0.tell(told, at);
+    for (role, hears) in Role::ALL.map(|role| (role, [Role::Store, Role::App].contains(&role))) {
+        let client = fixture.client_as(&[role]);
+        let headers = [("last-event-id", start.as_str())];
+        let path = "/api/v1/events?follow=false";
+        let answer = client.send(Method::GET, path, &headers, None).await.unwrap();
+        if !hears {
+            assert!(answer.status != StatusCode::OK || read(&answer.body).is_empty(), "{role}");
+            continue;
+        }
+        let seen = read(&answer.body);
+        assert!(seen.iter().all(|(_, kind, _)| kind == "programme.notice"), "{role}");
+        let data = |place: usize| serde_json::to_value(&seen[place].2.data).unwrap();
+        let first = serde_json::json!({"id": "7", "state": "points_expire", "count": 2000});
+        let second = serde_json::json!({"id": "9", "state": "tier_reached", "count": 1});
+        // whole: a number, a kind, how many, and no field more
+        assert_eq!((data(0), data(1)), (first, second), "{role}");
+    }
+}
+
 #[tokio::test]
 async fn a_stream_that_follows_hears_at_once_and_ends_with_the_node() {
     let fixture = Fixture::start();
@@ -91,14 +153,14 @@ async fn a_stream_that_follows_hears_at_once_and_ends_with_the_node() {
     let watched = fixture.events.0.clone();
     let begun = Instant::now();
     while watched.readers() == 0 {
-        assert!(begun.elapsed() < Duration::from_secs(10), "nobody reads");
+        assert!(begun.elapsed() < Duration::from_secs(180), "nobody reads");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let at = Timestamp::from_unix_ms(1_764_406_800_000);
     fixture.events.0.tell(vec![exchange(1, "held")], at);
     fixture.events.0.tell(vec![query("q", "reserving"), exchange(1, "final")], at);
     drop(fixture.events);
-    let answer = tokio::time::timeout(Duration::from_secs(10), stream).await.unwrap().unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(180), stream).await.unwrap().unwrap();
     assert_eq!(states(&answer.body), ["held", "final"]);
 }
 
@@ -116,7 +178,7 @@ async fn one_user_cannot_take_every_stream() {
     }
     let begun = Instant::now();
     while fixture.events.0.readers() < 16 {
-        assert!(begun.elapsed() < Duration::from_secs(10), "not all read");
+        assert!(begun.elapsed() < Duration::from_secs(180), "not all read");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let one_more = clients[0].send(Method::GET, "/api/v1/events", &[], None).await.unwrap();
@@ -126,4 +188,25 @@ async fn one_user_cannot_take_every_stream() {
     for stream in streams {
         assert_eq!(stream.await.unwrap().status, StatusCode::OK);
     }
+}
+
+/// A browser's cookie opens the page's own stream and no other; a program's token not the page's.
+#[tokio::test]
+async fn the_partners_page_has_a_stream_of_its_own() {
+    let fixture = Fixture::start();
+    let client = fixture.client();
+    let start = fixture.events.0.since(None, 0).place.to_string();
+    let at = Timestamp::from_unix_ms(1_764_406_800_999);
+    fixture.events.0.tell(vec![exchange(1, "held"), query("q", "reserving")], at);
+    let cookie = format!("__Host-session-grocer={}", fixture.auth.token_for(&[Role::Partner]));
+    let headers = [("cookie", cookie.as_str()), ("last-event-id", start.as_str())];
+    let page = "/partner/events?follow=false";
+    let answer = client.send(Method::GET, page, &headers, None).await.unwrap();
+    assert_eq!(answer.headers["content-type"], "text/event-stream");
+    assert_eq!(states(&answer.body), ["held"]);
+    let answer = client.send(Method::GET, "/api/v1/events?follow=false", &headers, None).await;
+    assert_eq!(answer.unwrap().status, 401);
+    let program = fixture.client_as(&[Role::Partner]);
+    let answer = program.send(Method::GET, page, &[], None).await.unwrap();
+    assert_eq!(answer.status, 303, "on to the page where people sign in");
 }

@@ -12,8 +12,13 @@ async fn get(client: &Client, path: &str, headers: &[(&str, &str)]) -> Answer {
 
 #[tokio::test]
 async fn each_caller_has_a_bucket_and_a_refusal_says_when_and_why() {
-    let rate_limits =
-        RateLimits { address: limit(6), members: limit(2), staff: limit(3), machines: limit(4) };
+    let rate_limits = RateLimits {
+        address: limit(6),
+        log: limit(5),
+        members: limit(2),
+        staff: limit(3),
+        machines: limit(4),
+    };
     let metrics = crate::metrics::Metrics::default();
     let fixture = Fixture::start_with(rate_limits, metrics.clone());
 
@@ -66,6 +71,22 @@ async fn each_caller_has_a_bucket_and_a_refusal_says_when_and_why() {
     let unknown = get(&stranger, "/nowhere", &[]).await;
     assert_eq!(unknown.status, StatusCode::TOO_MANY_REQUESTS, "what is not there is counted too");
 
+    // what is published has a bucket of its own, whoever asks for it
+    for (client, path) in [
+        (&stranger, "/checkpoint"),
+        (&stranger, "/certificates"),
+        (&stranger, "/tile/0/000.p/1"),
+        (&user, "/checkpoint"),
+        (&stranger, "/checkpoint.witnessed"),
+    ] {
+        let answer = get(client, path, &[]).await;
+        assert_eq!(answer.headers["ratelimit-policy"], "\"log\";q=5;w=3600", "{path}");
+        assert_ne!(answer.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+    }
+    for (client, refused) in [(&user, "/tile/0/000.p/1"), (&stranger, "/checkpoint")] {
+        assert_eq!(get(client, refused, &[]).await.status, StatusCode::TOO_MANY_REQUESTS);
+    }
+
     // supervisors and balancers are answered whatever comes from their address
     for path in ["/healthz", "/readyz"] {
         let answer = get(&stranger, path, &[]).await;
@@ -73,7 +94,7 @@ async fn each_caller_has_a_bucket_and_a_refusal_says_when_and_why() {
         assert!(!answer.headers.contains_key("ratelimit"), "{path}");
     }
     let figures = metrics.render();
-    for (policy, count) in [("staff", 3), ("members", 1), ("address", 2)] {
+    for (policy, count) in [("staff", 3), ("members", 1), ("address", 2), ("log", 2)] {
         let line = format!("coalition_http_rate_limited_total{{policy=\"{policy}\"}} {count}");
         assert!(figures.contains(&line), "{line}: {figures}");
     }

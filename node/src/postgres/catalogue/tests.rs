@@ -1,4 +1,4 @@
-use super::super::statement::{Meaning, Parsed, parse};
+use super::super::statement::{Instead, Meaning, Parsed, parse};
 use super::*;
 use crate::service::{Bilingual, ColumnView, TableView, ValueView};
 
@@ -151,6 +151,73 @@ async fn what_postgresql_writes_and_the_engine_has_not_is_answered() {
     let named = asked("SELECT version(), 1, 'a' AS b, pg_table_is_visible(1)").await.columns;
     let named: Vec<&str> = named.iter().map(|column| column.name.as_str()).collect();
     assert_eq!(named, ["version", "?column?", "b", "pg_table_is_visible"]);
+}
+
+/// An answer to the question in a text, and what the text asks of it.
+async fn of_an_answer(sql: &str) -> (Result<Table, Refused>, Vec<Column>) {
+    let Parsed::Ask(asked) = parse(sql).unwrap().remove(0) else { panic!("{sql}") };
+    let Meaning::Question(asked) = asked.meaning(None).unwrap() else { panic!("{sql}") };
+    let query = match *asked.instead.unwrap() {
+        Instead::Of { query, .. } | Instead::Values { query, .. } => query,
+    };
+    let columns = vec![Column::text("department"), Column { name: "n".into(), kind: Kind::Float }];
+    let row = |label: &str, n: Datum| vec![Datum::Text(label.into()), n];
+    let rows =
+        vec![row("A", Datum::Float(2.0)), row("B", Datum::Float(-3.5)), row("C", Datum::Null)];
+    let given = Table { columns, rows };
+    let none = Table { rows: Vec::new(), ..given.clone() };
+    let described = describe_of(query.clone(), none, &asker()).await.unwrap_or_default();
+    (answer_of(query, given, &asker()).await, described)
+}
+
+#[tokio::test]
+async fn a_tool_may_ask_more_of_an_answer() {
+    let inner = "SELECT department, count(*) AS n FROM purchases GROUP BY department";
+    let text = |text: &str| Datum::Text(text.to_owned());
+    for (outer, names, expected) in [
+        (
+            "SELECT department AS department, SUM(n) AS \"SUM(n)\" FROM (INNER) AS virtual_table WHERE department \
+             IN ('A', 'B') GROUP BY department ORDER BY \"SUM(n)\" DESC LIMIT 1000",
+            ["department", "SUM(n)"].as_slice(),
+            vec![vec![text("A"), Datum::Float(2.0)], vec![text("B"), Datum::Float(-3.5)]],
+        ),
+        (
+            "SELECT MAX(n) AS \"MAX(n)\", COUNT(*) FROM (INNER) AS virtual_table LIMIT 1000",
+            &["MAX(n)", "count"],
+            vec![vec![Datum::Float(2.0), Datum::Whole(3)]],
+        ),
+        (
+            "SELECT DISTINCT department AS column_values FROM (INNER) AS virtual_table ORDER BY 1 DESC LIMIT 2",
+            &["column_values"],
+            vec![vec![text("C")], vec![text("B")]],
+        ),
+    ] {
+        let (answered, described) = of_an_answer(&outer.replace("INNER", inner)).await;
+        let answered = answered.unwrap_or_else(|refused| panic!("{outer}: {refused:?}"));
+        let named: Vec<&str> = answered.columns.iter().map(|column| column.name.as_str()).collect();
+        assert_eq!((named.as_slice(), &answered.rows), (names, &expected), "{outer}");
+        assert_eq!(described, answered.columns, "{outer}: as described before it is asked");
+    }
+    let (listed, _) = of_an_answer(
+        "SELECT DISTINCT department AS column_values FROM public.purchases WHERE department LIKE 'B%' LIMIT 10000",
+    )
+    .await;
+    assert_eq!(listed.unwrap().rows, [[text("B")]]);
+    for (outer, state) in [
+        ("SELECT SUM(nothing) FROM (INNER) AS t", NO_COLUMN),
+        (
+            "SELECT repeat(department, 1000000) AS d, n FROM (INNER) AS t",
+            super::super::errors::NO_FUNCTION,
+        ),
+        (
+            "SELECT department FROM (INNER) AS t WHERE department IN (SELECT department FROM purchases)",
+            NO_TABLE,
+        ),
+    ] {
+        let sql = outer.replace("INNER", inner);
+        let (refused, _) = of_an_answer(&sql).await;
+        assert_eq!(refused.unwrap_err().state, state, "{sql}");
+    }
 }
 
 #[tokio::test]

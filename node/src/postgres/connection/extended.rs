@@ -24,7 +24,7 @@ use sqlparser::ast::Value;
 use super::super::answer::fields;
 use super::super::errors::{LIMIT, PROTOCOL, Refused, SYNTAX};
 use super::super::parameters;
-use super::super::statement::{self, Meaning, Parsed};
+use super::super::statement::{self, AskedQuestion, Meaning, Parsed};
 use super::{Connection, held};
 
 /// Most prepared statements, and most portals, of a connection.
@@ -225,8 +225,15 @@ impl ExtendedQueryHandler for Connection {
             .map(|place| target.parameter_types.get(place).cloned().flatten().unwrap_or(Type::TEXT))
             .collect();
         let columns = match parsed {
-            // the engine wants values to plan with; a question's columns are told by its text
-            Parsed::Ask(asked) if matches!(asked.meaning(None)?, Meaning::Catalogue(_)) => {
+            // the engine wants values to plan with; a question's columns are told by its text alone, unless it may
+            // be something else
+            Parsed::Ask(asked)
+                if matches!(
+                    asked.meaning(None)?,
+                    Meaning::Catalogue(_)
+                        | Meaning::Question(AskedQuestion { instead: Some(_), .. })
+                ) =>
+            {
                 let none = vec![Value::Null; count];
                 self.columns(parsed, Some(&none)).await?
             }

@@ -3,18 +3,107 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, GroupByExpr, LimitClause, Query, Select, SelectItem, SetExpr, TableFactor, Value,
-    visit_expressions,
+    Expr, GroupByExpr, Ident, LimitClause, OrderByExpr, OrderByKind, Query, Select, SelectItem,
+    SetExpr, TableFactor, Value, visit_expressions,
 };
 
 use super::super::errors::{NO_COLUMN, Refused, UNSUPPORTED};
-use super::{Shown, ShownOf, folded, parts};
+use super::{Arranged, AskedQuestion, Ordered, Shown, ShownOf, folded, parts};
+
+/// A question in what a tool puts around it: a part of its columns, an order, a part of its rows.
+///
+/// # Errors
+/// When what is around it names a column that the question does not show, or limits rows by no number.
+pub(super) fn wrapped_question(query: &Query) -> Result<Option<AskedQuestion>, Refused> {
+    let Some(wrapper) = wrapped(query) else { return Ok(None) };
+    let Some(inner) = inner_of(wrapper) else { return Ok(None) };
+    let mut question = answered_whole(inner.clone(), None);
+    let outer = projected(&wrapper.projection, &question.shown)?;
+    let named: Vec<Shown> = outer.iter().chain(&question.shown).cloned().collect();
+    let Some(order) = ordered(query, &[], &named) else { return Ok(None) };
+    let (limit, offset) = bounds(query)?;
+    question.arranged.push(Arranged { order, limit, offset });
+    question.shown = outer;
+    Ok(Some(question))
+}
+
+/// A question without its ORDER BY and LIMIT, which choose among the rows of its answer: whichever of them a
+/// tool looks at, the question is the same one, and is paid once.
+pub(super) fn answered_whole(mut query: Query, as_written: Option<&str>) -> AskedQuestion {
+    let shown = shown(&query);
+    let keys = shown.iter().filter(|column| matches!(column.of, ShownOf::Key { .. })).count();
+    let arranged: Vec<Arranged> = taken_off(&mut query, &shown).into_iter().collect();
+    let sql = match as_written {
+        Some(text) if arranged.is_empty() => text.to_owned(),
+        _ => query.to_string(),
+    };
+    AskedQuestion { sql, shown, keys, arranged, instead: None }
+}
+
+/// Takes ORDER BY and LIMIT off, where they are about columns that are shown; else they stay.
+fn taken_off(query: &mut Query, shown: &[Shown]) -> Option<Arranged> {
+    let bare = query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    if bare || shown.is_empty() {
+        return None;
+    }
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let order = ordered(query, &select.projection, shown)?;
+    let (limit, offset) = bounds(query).ok()?;
+    query.order_by = None;
+    query.limit_clause = None;
+    query.fetch = None;
+    Some(Arranged { order, limit, offset })
+}
+
+/// ORDER BY as columns that are shown; none where it is about anything else.
+fn ordered(query: &Query, projection: &[SelectItem], shown: &[Shown]) -> Option<Vec<Ordered>> {
+    let Some(order_by) = &query.order_by else { return Some(Vec::new()) };
+    let OrderByKind::Expressions(expressions) = &order_by.kind else { return None };
+    if order_by.interpolate.is_some() {
+        return None;
+    }
+    let one = |part: &OrderByExpr| {
+        let of = shown_as(&part.expr, projection, shown).filter(|_| part.with_fill.is_none())?;
+        Some(Ordered {
+            of,
+            descending: part.options.asc == Some(false),
+            nulls_first: part.options.nulls_first == Some(true),
+        })
+    };
+    expressions.iter().map(one).collect()
+}
+
+/// The shown column that an expression of ORDER BY means: by its number, by its name, by what it is.
+fn shown_as(expr: &Expr, projection: &[SelectItem], shown: &[Shown]) -> Option<ShownOf> {
+    let named = |name: &Ident| {
+        let name = folded(name);
+        shown.iter().position(|column| column.name == name)
+    };
+    let selected = || {
+        projection.iter().position(|item| match item {
+            SelectItem::UnnamedExpr(known) | SelectItem::ExprWithAlias { expr: known, .. } => {
+                known == expr
+            }
+            _ => false,
+        })
+    };
+    let place = match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(digits, _) => digits.parse::<usize>().ok()?.checked_sub(1),
+            _ => None,
+        },
+        Expr::Identifier(name) => named(name).or_else(selected),
+        // of what is around a question: its columns have one table
+        Expr::CompoundIdentifier(names) if projection.is_empty() => names.last().and_then(named),
+        _ => selected(),
+    };
+    shown.get(place?).map(|column| column.of)
+}
 
 /// The outer SELECT of `SELECT columns FROM (question) AS t`, as tools write it around a question.
-pub(super) fn wrapped(query: &Query) -> Option<&Select> {
+fn wrapped(query: &Query) -> Option<&Select> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let plain = query.with.is_none()
-        && query.order_by.is_none()
         && select.distinct.is_none()
         && select.selection.is_none()
         && select.having.is_none()
@@ -43,7 +132,7 @@ pub(super) fn inner_of(select: &Select) -> Option<&Query> {
     }
 }
 
-pub(super) fn bounds(query: &Query) -> Result<(Option<u64>, u64), Refused> {
+fn bounds(query: &Query) -> Result<(Option<u64>, u64), Refused> {
     let number = |expr: &Expr| -> Result<Option<u64>, Refused> {
         match expr {
             Expr::Value(value) => match &value.value {
@@ -82,7 +171,7 @@ fn limits() -> Refused {
 }
 
 /// The columns that a question shows, by its text alone.
-pub(super) fn shown(query: &Query) -> Vec<Shown> {
+fn shown(query: &Query) -> Vec<Shown> {
     let SetExpr::Select(select) = query.body.as_ref() else { return Vec::new() };
     let (mut keys, mut values, mut brands) = (0, 0, 0);
     let mut shown = Vec::new();
@@ -109,8 +198,17 @@ pub(super) fn shown(query: &Query) -> Vec<Shown> {
 
 /// Whether an expression is noised: SQL has group keys and aggregates in a SELECT list, and nothing else.
 fn is_aggregate(expr: &Expr) -> bool {
-    const AGGREGATES: [&str; 8] =
-        ["count", "sum", "avg", "mean", "median", "quantile", "percentile_cont", "ratio"];
+    const AGGREGATES: [&str; 9] = [
+        "count",
+        "sum",
+        "sum_within",
+        "avg",
+        "mean",
+        "median",
+        "quantile",
+        "percentile_cont",
+        "ratio",
+    ];
     visit_expressions(expr, |expr| match expr {
         Expr::Function(function)
             if parts(&function.name)
@@ -156,7 +254,7 @@ pub fn output_name(expr: &Expr) -> String {
 }
 
 /// The columns of an outer SELECT, by the names of the inner ones.
-pub(super) fn projected(projection: &[SelectItem], inner: &[Shown]) -> Result<Vec<Shown>, Refused> {
+fn projected(projection: &[SelectItem], inner: &[Shown]) -> Result<Vec<Shown>, Refused> {
     let mut shown = Vec::new();
     for item in projection {
         let (expr, alias) = match item {

@@ -134,7 +134,7 @@ fn the_catalogue_and_questions_are_told_apart_by_what_they_name() {
 fn tools_names_and_wrappings_are_taken_off_and_no_more_than_that() {
     let inner = "SELECT department, count(*) AS n FROM purchases GROUP BY department";
     let wrapped = question(&format!("SELECT * FROM ({inner}) AS \"t\" LIMIT 1000"));
-    assert_eq!((wrapped.sql.as_str(), wrapped.limit), (inner, Some(1000)));
+    assert_eq!((wrapped.sql.as_str(), wrapped.arranged[0].limit), (inner, Some(1000)));
     assert_eq!(wrapped.shown.len(), 2);
     let qualified = question(
         "SELECT count(*) FROM coalition.public.purchases WHERE public.purchases.quantity > 1",
@@ -148,6 +148,91 @@ fn tools_names_and_wrappings_are_taken_off_and_no_more_than_that() {
         format!("SELECT * FROM ({inner}) AS t LIMIT 1 + 1"),
     ] {
         assert!([super::super::errors::NO_COLUMN, UNSUPPORTED].contains(&refused(&text).state));
+    }
+}
+
+#[test]
+fn days_as_tools_write_them_are_literals() {
+    let sql = "SELECT count(*) FROM purchases WHERE purchased_on >= TO_DATE('2017-01-01', 'YYYY-MM-DD') AND \
+               purchased_on < TO_DATE('2018-01-01', 'YYYY-MM-DD') AND purchased_on <= to_date('2018-01-01', 'yyyy-mm-dd')";
+    assert_eq!(
+        question(sql).sql,
+        "SELECT count(*) FROM purchases WHERE purchased_on >= DATE '2017-01-01' AND purchased_on <= DATE \
+         '2017-12-31' AND purchased_on <= DATE '2018-01-01'"
+    );
+    // what is no day in this form is left to be refused; what a person wrote stays as it was
+    for sql in [
+        "SELECT count(*) FROM purchases WHERE purchased_on < TO_DATE('2017-02-30', 'YYYY-MM-DD')",
+        "SELECT count(*) FROM purchases WHERE purchased_on < TO_DATE('01.02.2017', 'DD.MM.YYYY')",
+        "SELECT count(*) FROM purchases WHERE purchased_on < TO_DATE(department, 'YYYY-MM-DD')",
+        "SELECT count(*) FROM purchases WHERE purchased_on < DATE '2017-07-01'",
+    ] {
+        assert_eq!(question(sql).sql, sql);
+    }
+}
+
+#[test]
+fn what_is_around_a_question_is_asked_of_its_answer() {
+    let inner = "SELECT department, count(*) AS n FROM purchases GROUP BY department";
+    for outer in [
+        "SELECT department AS department, SUM(n) AS \"SUM(n)\" FROM (INNER) AS virtual_table GROUP BY department \
+         ORDER BY \"SUM(n)\" DESC LIMIT 1000",
+        "SELECT DISTINCT department AS column_values FROM (INNER) AS virtual_table LIMIT 10000",
+        "SELECT department FROM (INNER ORDER BY n LIMIT 5) AS t ORDER BY lower(department)",
+    ] {
+        let asked = question(&outer.replace("INNER", inner));
+        match asked.instead.as_deref() {
+            Some(Instead::Of { question, keys, query }) => {
+                assert_eq!(
+                    (question.sql.as_str(), keys.as_slice()),
+                    (inner, ["department".to_owned()].as_slice())
+                );
+                let query = query.to_string();
+                assert!(query.contains(ANSWER) && !query.contains("purchases"), "{query}");
+            }
+            other => panic!("{outer}: {other:?}"),
+        }
+    }
+    // over members it is a question itself, if the node says so: its member column is among what is said of it
+    let members = question(
+        "SELECT avg(n) AS n FROM (SELECT member, count(*) AS n FROM purchases GROUP BY member) AS m LIMIT 10",
+    );
+    let Some(Instead::Of { keys, .. }) = members.instead.as_deref() else { panic!("{members:?}") };
+    assert_eq!(*keys, ["member"]);
+    assert!(
+        members.sql.starts_with("SELECT avg(n)") && !members.sql.contains("LIMIT"),
+        "{}",
+        members.sql
+    );
+    // there is nothing in it to be asked
+    let plain =
+        question("SELECT count(*) FROM (SELECT member FROM purchases GROUP BY member) AS m");
+    assert_eq!(plain.instead, None);
+}
+
+#[test]
+fn lists_of_values_are_told_from_questions() {
+    for text in [
+        "SELECT DISTINCT department AS column_values FROM public.purchases LIMIT 10000",
+        "SELECT department AS department FROM public.purchases GROUP BY department ORDER BY department ASC LIMIT 1000",
+        "SELECT DISTINCT purchases.department FROM purchases WHERE department LIKE 'G%'",
+    ] {
+        match question(text).instead.as_deref() {
+            Some(Instead::Values { table, column, query }) => {
+                assert_eq!((table.as_str(), column.as_str()), ("purchases", "department"));
+                assert!(query.to_string().contains("AS \"purchases\""), "{query}");
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    for text in [
+        "SELECT department FROM purchases",
+        "SELECT DISTINCT department, quantity FROM purchases",
+        "SELECT department FROM purchases GROUP BY department HAVING count(*) > 1",
+        "SELECT department FROM purchases JOIN other USING (member) GROUP BY department",
+        "SELECT department, count(*) FROM purchases GROUP BY department",
+    ] {
+        assert_eq!(question(text).instead, None, "{text}");
     }
 }
 

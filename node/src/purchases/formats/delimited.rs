@@ -18,8 +18,8 @@ struct Records {
     reader: Reader,
     record: Vec<u8>,
     // lines after the first of a record that was never closed, with their numbers, to be read as rows of
-    // their own; none for one that is too long
-    put_back: VecDeque<(u64, Option<Vec<u8>>)>,
+    // their own; what was found where there is no line
+    put_back: VecDeque<(u64, Result<Vec<u8>, Found>)>,
     cells: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -91,6 +91,9 @@ impl Records {
                 (number, Found::TooLong) => {
                     return Ok((number, Record::Broken(RowProblem::TooLong)));
                 }
+                (number, Found::Undecodable) => {
+                    return Ok((number, Record::Broken(RowProblem::NotGb18030)));
+                }
                 (number, Found::Line) => number,
             };
             if began == 1 && self.record.starts_with(BYTE_ORDER_MARK) {
@@ -106,8 +109,10 @@ impl Records {
                 let start = self.record.len();
                 let (number, found) = self.line()?;
                 let whole = found == Found::Line && self.record.len() <= ROW_MAX;
-                if found != Found::End {
-                    after.push((number, (found == Found::Line).then_some(start)));
+                match found {
+                    Found::End => {}
+                    Found::Line => after.push((number, Ok(start))),
+                    found => after.push((number, Err(found))),
                 }
                 if !whole {
                     self.put_back_after(after);
@@ -126,7 +131,7 @@ impl Records {
     }
 
     /// The first line of the record is to blame; those that begin at these places are read again.
-    fn put_back_after(&mut self, lines: Vec<(u64, Option<usize>)>) {
+    fn put_back_after(&mut self, lines: Vec<(u64, Result<usize, Found>)>) {
         for (number, start) in lines.into_iter().rev() {
             let line = start.map(|start| self.record.split_off(start.min(self.record.len())));
             self.put_back.push_front((number, line));
@@ -136,11 +141,11 @@ impl Records {
     /// Appends the next line to the record, and tells its number.
     fn line(&mut self) -> Result<(u64, Found), FileProblem> {
         match self.put_back.pop_front() {
-            Some((number, Some(line))) => {
+            Some((number, Ok(line))) => {
                 self.record.extend(line);
                 Ok((number, Found::Line))
             }
-            Some((number, None)) => Ok((number, Found::TooLong)),
+            Some((number, Err(found))) => Ok((number, found)),
             None => {
                 let found = self.lines.next(&mut self.record)?;
                 Ok((self.lines.number, found))
@@ -235,15 +240,25 @@ impl Iterator for DelimitedBatches {
 mod tests {
     use datafusion::arrow::array::AsArray as _;
 
+    use super::super::Encoding;
+    use super::super::text::Text;
     use super::*;
 
     type Read = (Vec<(u64, String)>, Vec<(u64, RowProblem)>);
 
     /// Rows of columns `a` and `c` with their lines, and broken rows.
     fn read(text: &[u8]) -> Read {
-        let reader = std::io::Cursor::new(text.to_vec());
-        let lines = Lines::new("t.csv".into(), Box::new(reader), text.len() as u64);
-        let opened = open(lines, &["a", "c", "x"], b',').unwrap();
+        read_as(text, Encoding::Utf8)
+    }
+
+    fn lines(text: &[u8], encoding: Encoding) -> Lines {
+        let reader = Box::new(std::io::Cursor::new(text.to_vec()));
+        let total = text.len() as u64;
+        Lines::new("t.csv".into(), Text { reader, encoding, total, unpacked: None })
+    }
+
+    fn read_as(text: &[u8], encoding: Encoding) -> Read {
+        let opened = open(lines(text, encoding), &["a", "c", "x"], b',').unwrap();
         assert_eq!(opened.names.len(), 2);
         let (mut rows, mut broken) = (Vec::new(), Vec::new());
         for batch in opened.batches {
@@ -283,6 +298,22 @@ mod tests {
     }
 
     #[test]
+    fn gb18030_is_read_by_line_and_a_wrong_sequence_costs_one_row() {
+        // 蔬菜 in GBK; 𠮷 takes four bytes of GB18030, one of them a digit; 亅 ends in the byte of |
+        let text = b"a,b,c\n1,2,\xca\xdf\xb2\xcb\n2,,\x95\x34\xb2\x35\n3,\xff\xff,x\n4,,\x81\x7c\n5,,\"\xca\xdf\n\xb2\xcb\"\n6,,\xca\n7,,end\n";
+        let (rows, broken) = read_as(text, Encoding::Gb18030);
+        assert_eq!(
+            rows,
+            [row(2, "1|蔬菜"), row(3, "2|𠮷"), row(5, "4|亅"), row(6, "5|蔬\n菜"), row(9, "7|end")]
+        );
+        assert_eq!(broken, [(4, RowProblem::NotGb18030), (8, RowProblem::NotGb18030)]);
+        // the same bytes are no UTF-8, and the row says what to do
+        let (_, broken) = read(text);
+        assert_eq!(broken[0], (2, RowProblem::NotUtf8));
+        assert!(broken[0].1.to_string().contains("encoding = \"gb18030\""));
+    }
+
+    #[test]
     fn a_line_beyond_all_measure_is_told_and_memory_stays_bounded() {
         let mut text = b"a,b,c\n1,\"open,3\n".to_vec();
         text.extend(std::iter::repeat_n(b'x', 3 * ROW_MAX));
@@ -295,8 +326,7 @@ mod tests {
     #[test]
     fn a_file_without_names_or_with_one_twice_is_refused() {
         let open_text = |text: &'static [u8]| {
-            let lines = Lines::new("t.csv".into(), Box::new(text), text.len() as u64);
-            open(lines, &["a"], b',').err().unwrap().to_string()
+            open(lines(text, Encoding::Utf8), &["a"], b',').err().unwrap().to_string()
         };
         assert!(open_text(b"").starts_with("t.csv: has no first row of names"));
         assert_eq!(open_text(b"a,b,a\n"), "t.csv: names column a twice");

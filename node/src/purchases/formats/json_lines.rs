@@ -35,6 +35,9 @@ impl JsonBatches {
                     continue;
                 }
                 Found::TooLong => self.batch.broken(self.lines.number, RowProblem::TooLong),
+                Found::Undecodable => {
+                    self.batch.broken(self.lines.number, RowProblem::NotGb18030);
+                }
                 Found::Line if self.line.iter().all(u8::is_ascii_whitespace) => continue,
                 Found::Line => {
                     let number = self.lines.number;

@@ -14,10 +14,15 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use datafusion::arrow::record_batch::RecordBatch;
+use flate2::bufread::MultiGzDecoder;
 use ring::digest::{Context, SHA256};
+
+use self::text::{Lines, Text};
 
 use super::columns::FileProblem;
 
@@ -26,28 +31,65 @@ pub(super) const BATCH_ROWS: usize = 8_192;
 /// Longest row of a text file, in bytes.
 pub(super) const ROW_MAX: usize = 1 << 20;
 
+/// How names of files end that are compressed with gzip.
+const GZIP: &str = ".gz";
+
 /// A format of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Apache Parquet, uncompressed or with Snappy.
     Parquet,
-    /// Comma-separated values with a row of names first (RFC 4180), UTF-8.
+    /// Comma-separated values with a row of names first (RFC 4180).
     Csv,
-    /// One JSON object a line, UTF-8.
+    /// One JSON object a line.
     JsonLines,
 }
 
 impl Format {
-    /// The format of a file by the end of its name.
+    /// The format of a file by the end of its name; text may be compressed with gzip and end in `.gz`.
     #[must_use]
     pub fn of_name(name: &str) -> Option<Self> {
+        let (name, packed) = match name.strip_suffix(GZIP) {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
         match name.rsplit_once('.')?.1.to_ascii_lowercase().as_str() {
-            "parquet" => Some(Self::Parquet),
+            // Parquet is compressed inside
+            "parquet" if !packed => Some(Self::Parquet),
             "csv" | "tsv" | "txt" => Some(Self::Csv),
             "jsonl" | "ndjson" | "json" => Some(Self::JsonLines),
             _ => None,
         }
     }
+}
+
+/// How text is encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// UTF-8, with a mark at the beginning or without.
+    #[default]
+    Utf8,
+    /// GB18030, of which GBK and GB2312 are parts.
+    Gb18030,
+}
+
+impl Encoding {
+    /// The encoding of a name, whatever its case.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "utf-8" | "utf8" => Some(Self::Utf8),
+            "gb18030" | "gbk" | "gb2312" => Some(Self::Gb18030),
+            _ => None,
+        }
+    }
+}
+
+/// How a mapping says that text is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TextTerms {
+    pub(super) delimiter: u8,
+    pub(super) encoding: Encoding,
 }
 
 /// Something to import.
@@ -136,9 +178,15 @@ pub enum RowProblem {
     #[n(2)]
     NotAnObject,
     /// Not UTF-8.
-    #[error("is not in UTF-8")]
+    #[error("is not in UTF-8: where the file is in GBK, the mapping says encoding = \"gb18030\"")]
     #[n(3)]
     NotUtf8,
+    /// Not what the mapping says.
+    #[error(
+        "has a sequence of bytes that is none in GB18030 (GBK), as which the mapping has the file read"
+    )]
+    #[n(4)]
+    NotGb18030,
 }
 
 type Batches = Box<dyn Iterator<Item = Result<Batch, FileProblem>>>;
@@ -213,7 +261,12 @@ impl Source {
     }
 
     /// Opens the columns named, of those that are there.
-    pub(super) fn open(&self, wanted: &[&str], delimiter: u8) -> Result<OpenSource, FileProblem> {
+    pub(super) fn open(
+        &self,
+        wanted: &[&str],
+        terms: TextTerms,
+    ) -> Result<OpenSource, FileProblem> {
+        let encoding = terms.encoding;
         let name = self.name();
         match self {
             Self::Embedded { bytes, .. } => parquet::open(name, Bytes::from_static(bytes), wanted),
@@ -222,8 +275,9 @@ impl Source {
                 match format {
                     Format::Parquet => parquet::open(name, bytes.clone(), wanted),
                     format => {
-                        let reader = std::io::Cursor::new(bytes.clone());
-                        text(*format, name, Box::new(reader), total, wanted, delimiter)
+                        let reader = Box::new(std::io::Cursor::new(bytes.clone()));
+                        let text = Text { reader, encoding, total, unpacked: None };
+                        open_text(*format, name, text, wanted, terms.delimiter)
                     }
                 }
             }
@@ -236,22 +290,45 @@ impl Source {
                     return parquet::open(name, file, wanted);
                 }
                 let total = file.metadata().map_err(unreadable)?.len();
-                let reader = BufReader::with_capacity(1 << 18, file);
-                text(format, name, Box::new(reader), total, wanted, delimiter)
+                let text = if name.ends_with(GZIP) {
+                    let read = Arc::new(AtomicU64::new(0));
+                    let counted = Counting { inner: file, read: Arc::clone(&read) };
+                    // what several files were joined to is read to its end
+                    let unpacking = MultiGzDecoder::new(BufReader::new(counted));
+                    let reader = Box::new(BufReader::with_capacity(1 << 18, unpacking));
+                    Text { reader, encoding, total, unpacked: Some(read) }
+                } else {
+                    let reader = Box::new(BufReader::with_capacity(1 << 18, file));
+                    Text { reader, encoding, total, unpacked: None }
+                };
+                open_text(format, name, text, wanted, terms.delimiter)
             }
         }
     }
 }
 
-fn text(
+/// A reader that tells how much was read of it.
+struct Counting<R> {
+    inner: R,
+    read: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.read.fetch_add(u64::try_from(read).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+fn open_text(
     format: Format,
     file: String,
-    reader: Box<dyn std::io::BufRead>,
-    total: u64,
+    text: Text,
     wanted: &[&str],
     delimiter: u8,
 ) -> Result<OpenSource, FileProblem> {
-    let lines = text::Lines::new(file, reader, total);
+    let lines = Lines::new(file, text);
     match format {
         Format::JsonLines => json_lines::open(lines, wanted),
         Format::Parquet | Format::Csv => delimited::open(lines, wanted, delimiter),

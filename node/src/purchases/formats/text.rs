@@ -2,19 +2,30 @@
 
 use std::io::{BufRead, Read as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::arrow::array::{ArrayRef, RecordBatchOptions, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::arrow::record_batch::RecordBatch;
+use encoding_rs::GB18030;
 
-use super::{Batch, Progress, ROW_MAX, RowProblem};
+use super::{Batch, Encoding, Progress, ROW_MAX, RowProblem};
 use crate::purchases::columns::FileProblem;
 
-/// A file's lines, one at a time.
+/// Text that is read, and how.
+pub(super) struct Text {
+    pub(super) reader: Box<dyn BufRead>,
+    pub(super) encoding: Encoding,
+    /// Bytes of the file.
+    pub(super) total: u64,
+    /// Of them, read by who unpacks it; none where the reader reads the file itself.
+    pub(super) unpacked: Option<Arc<AtomicU64>>,
+}
+
+/// A file's lines, one at a time, in UTF-8.
 pub(super) struct Lines {
     pub(super) file: String,
-    reader: Box<dyn BufRead>,
-    total: u64,
+    text: Text,
     read: u64,
     /// The line that was read last; the first is 1.
     pub(super) number: u64,
@@ -25,19 +36,22 @@ pub(super) struct Lines {
 pub(super) enum Found {
     Line,
     TooLong,
+    /// Not in the encoding that the mapping says.
+    Undecodable,
     End,
 }
 
 impl Lines {
-    pub(super) fn new(file: String, reader: Box<dyn BufRead>, total: u64) -> Self {
-        Self { file, reader, total, read: 0, number: 0 }
+    pub(super) fn new(file: String, text: Text) -> Self {
+        Self { file, text, read: 0, number: 0 }
     }
 
-    /// Appends the next line to `buffer`, with its end. Of a line that is too long nothing is kept.
+    /// Appends the next line to `buffer`, with its end. Of a line that is too long, or is not in its encoding,
+    /// nothing is kept.
     pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Found, FileProblem> {
         let began = buffer.len();
         let limit = u64::try_from(ROW_MAX).unwrap_or(u64::MAX).saturating_add(1);
-        let read = self.reader.by_ref().take(limit).read_until(b'\n', buffer);
+        let read = self.text.reader.by_ref().take(limit).read_until(b'\n', buffer);
         let read = read.map_err(|source| self.unreadable(source))?;
         self.read += u64::try_from(read).unwrap_or(u64::MAX);
         if read == 0 {
@@ -45,7 +59,7 @@ impl Lines {
         }
         self.number += 1;
         if read <= ROW_MAX {
-            return Ok(Found::Line);
+            return Ok(self.decode(buffer, began));
         }
         if buffer.last() != Some(&b'\n') {
             self.skip_line()?;
@@ -54,9 +68,31 @@ impl Lines {
         Ok(Found::TooLong)
     }
 
+    /// The line from there on in UTF-8. No byte of a longer sequence of GB18030 is an end of line, so that lines
+    /// are found before they are decoded, and one that is wrong costs no other.
+    fn decode(&self, buffer: &mut Vec<u8>, began: usize) -> Found {
+        if self.text.encoding == Encoding::Utf8 {
+            return Found::Line;
+        }
+        let line = buffer.get(began..).unwrap_or_default();
+        if line.is_ascii() {
+            return Found::Line;
+        }
+        let decoded = GB18030.decode_without_bom_handling_and_without_replacement(line);
+        let decoded = decoded.map(|text| text.into_owned().into_bytes());
+        buffer.truncate(began);
+        match decoded {
+            None => Found::Undecodable,
+            Some(text) => {
+                buffer.extend(text);
+                Found::Line
+            }
+        }
+    }
+
     fn skip_line(&mut self) -> Result<(), FileProblem> {
         loop {
-            let available = self.reader.fill_buf();
+            let available = self.text.reader.fill_buf();
             let available = match available {
                 Ok(available) => available,
                 Err(source) => {
@@ -68,7 +104,7 @@ impl Lines {
             }
             let end = available.iter().position(|byte| *byte == b'\n');
             let used = end.map_or(available.len(), |end| end + 1);
-            self.reader.consume(used);
+            self.text.reader.consume(used);
             self.read += u64::try_from(used).unwrap_or(u64::MAX);
             if end.is_some() {
                 return Ok(());
@@ -81,7 +117,9 @@ impl Lines {
     }
 
     pub(super) fn progress(&self, rows_done: u64) -> Progress {
-        let permille = u128::from(self.read) * 1000 / u128::from(self.total.max(1));
+        let unpacked = self.text.unpacked.as_ref().map(|read| read.load(Ordering::Relaxed));
+        let read = unpacked.unwrap_or(self.read);
+        let permille = u128::from(read) * 1000 / u128::from(self.text.total.max(1));
         let permille = u16::try_from(permille.min(1000)).unwrap_or(1000);
         Progress { rows_done, rows: None, permille }
     }

@@ -14,11 +14,13 @@ use std::fmt;
 use jiff::tz::TimeZone;
 use ring::digest::{SHA256, digest};
 
+use super::details::Details;
 use super::fen::Unit;
+use super::formats::TextTerms;
 use super::times::TimeFormat;
 use protocol::ids::BrandId;
 
-use crate::vault::{Attribute, ConsentSource, Purpose};
+use crate::vault::{Attribute, ConsentSource, IdentifierKind, Purpose};
 
 /// Most bytes of a mapping.
 pub const MAPPING_MAX: usize = 64 * 1024;
@@ -64,10 +66,14 @@ pub struct Mapping {
 pub struct MembersMapping {
     /// Names under which the file may lie in a folder; the first that is there counts.
     pub files: Vec<String>,
-    pub(super) delimiter: u8,
+    pub(super) text: TextTerms,
     pub(super) card: String,
     pub(super) match_key: Option<String>,
     pub(super) attributes: Vec<(Attribute, String)>,
+    /// Columns of whatever else members are known by.
+    pub(super) identifiers: Vec<(IdentifierKind, String)>,
+    /// Whether what a list says otherwise of members who are known is taken over.
+    pub(super) update: bool,
     pub(super) consent: Option<ConsentMapping>,
 }
 
@@ -79,6 +85,17 @@ pub struct ConsentMapping {
     pub(super) decisions: Vec<(Purpose, Decision)>,
     /// To whom `exchange` was consented by name; none recorded where the mapping states none.
     pub(super) receivers: Receivers,
+    /// Who decided for a child, if a column tells it.
+    pub(super) guardian: Option<GuardianColumn>,
+}
+
+/// The column that tells who decided for a child, and what its values mean. An empty cell means nobody did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct GuardianColumn {
+    pub(super) column: String,
+    pub(super) parent: BTreeSet<String>,
+    pub(super) other: BTreeSet<String>,
+    pub(super) none: BTreeSet<String>,
 }
 
 /// Brands that a consent names as receivers of the data.
@@ -116,12 +133,15 @@ pub(super) struct Decision {
 pub struct PurchasesMapping {
     /// Names under which the file may lie in a folder; the first that is there counts.
     pub files: Vec<String>,
-    pub(super) delimiter: u8,
+    pub(super) text: TextTerms,
     pub(super) zone: TimeZone,
     pub(super) time_format: TimeFormat,
     pub(super) basket: String,
     pub(super) line: LineNumber,
-    pub(super) member: String,
+    /// The column of the member's card; there are identifiers where there is none.
+    pub(super) member: Option<String>,
+    /// Columns of whatever else members are known by.
+    pub(super) identifiers: Vec<(IdentifierKind, String)>,
     pub(super) purchased_at: String,
     /// Tells lines apart when they are compared; never kept.
     pub(super) product: Option<String>,
@@ -130,6 +150,13 @@ pub struct PurchasesMapping {
     pub(super) amount: String,
     pub(super) unit: Unit,
     pub(super) cost: Option<String>,
+    /// What coupons took off a line; none: no line is known to have had one.
+    pub(super) coupon: Option<String>,
+    pub(super) electronic_card: Option<ElectronicCard>,
+    /// Columns of the store and the like.
+    pub(super) details: Details<String>,
+    /// Whether the hour of the day is kept, where a time is known.
+    pub(super) keeps_hour: bool,
     pub(super) channel: ChannelMapping,
     pub(super) guests: Option<BTreeSet<String>>,
     pub(super) refunds: Option<Refunds>,
@@ -161,6 +188,14 @@ pub(super) struct Refunds {
     pub(super) marked: Option<(String, BTreeSet<String>)>,
     /// Column with the number of the basket that is given back.
     pub(super) original: Option<String>,
+}
+
+/// How it is told that the member showed an electronic card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ElectronicCard {
+    pub(super) column: String,
+    /// Values that mean one; whatever else there is means a card of another kind.
+    pub(super) values: BTreeSet<String>,
 }
 
 /// By which channel a purchase came.
@@ -284,6 +319,25 @@ fn attribute(name: &str) -> Option<Attribute> {
     Attribute::ALL.into_iter().find(|attribute| attribute.column() == name)
 }
 
+/// How an error names the column of a kind of identifier.
+pub(super) const fn identifier_field(kind: IdentifierKind) -> &'static str {
+    match kind {
+        IdentifierKind::Phone => "identifiers.phone",
+        IdentifierKind::Card => "identifiers.card",
+        IdentifierKind::MatchKey => "identifiers.match_key",
+        IdentifierKind::WechatOpenId => "identifiers.wechat_open_id",
+        IdentifierKind::WechatUnionId => "identifiers.wechat_union_id",
+        IdentifierKind::AlipayUserId => "identifiers.alipay_user_id",
+        IdentifierKind::AppUserId => "identifiers.app_user_id",
+        IdentifierKind::Email => "identifiers.email",
+        IdentifierKind::Device => "identifiers.device",
+        IdentifierKind::FaceToken => "identifiers.face_token",
+        IdentifierKind::EcommerceAccount => "identifiers.ecommerce_account",
+        IdentifierKind::LicencePlate => "identifiers.licence_plate",
+        IdentifierKind::PaymentToken => "identifiers.payment_token",
+    }
+}
+
 fn line_at(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
@@ -381,6 +435,14 @@ mod tests {
             let told = told(from, to);
             assert!(told.starts_with(expected), "{told}");
         }
+        let told = Mapping::from_toml(&format!(
+            "{LEAST}[purchases.electronic_card]\ncolumn = \"kind\"\nvalues = []\n"
+        ));
+        let told = told.unwrap_err().to_string();
+        assert!(
+            told.starts_with("line 18, purchases.electronic_card.values: say which values"),
+            "{told}"
+        );
         let consent = |rest: &str| {
             let text = format!(
                 "{LEAST}[members]\nfiles = [\"m\"]\n[members.columns]\ncard = \"c\"\n[members.consent]\n{rest}"

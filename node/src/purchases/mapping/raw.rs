@@ -7,12 +7,14 @@ use protocol::ids::BrandId;
 use serde::Deserialize;
 
 use super::{
-    Channel, ChannelMapping, Cleaning, ConsentMapping, Decision, Department, LineNumber,
-    MembersMapping, PurchasesMapping, Receivers, Refunds, attribute,
+    Channel, ChannelMapping, Cleaning, ConsentMapping, Decision, Department, ElectronicCard,
+    GuardianColumn, LineNumber, MembersMapping, PurchasesMapping, Receivers, Refunds, attribute,
 };
+use crate::purchases::details::Details;
 use crate::purchases::fen::{Rounding, Unit};
+use crate::purchases::formats::{Encoding, TextTerms};
 use crate::purchases::times::{TimeFormat, day_of};
-use crate::vault::{ConsentSource, Purpose};
+use crate::vault::{ConsentSource, IdentifierKind, Purpose};
 
 const FORMAT: &str = "coalition import 1";
 /// Most names and values of any one list.
@@ -53,7 +55,14 @@ struct Rule {
 struct Members {
     files: Vec<String>,
     delimiter: Option<String>,
+    encoding: Option<String>,
     columns: BTreeMap<String, String>,
+    /// Columns by kind of identifier.
+    #[serde(default)]
+    identifiers: BTreeMap<String, String>,
+    /// Whether what differs of known members is taken over.
+    #[serde(default)]
+    update: bool,
     consent: Option<Consent>,
 }
 
@@ -70,6 +79,20 @@ struct Consent {
     exchange: Option<RawDecision>,
     joint_analytics: Option<RawDecision>,
     marketing: Option<RawDecision>,
+    guardian: Option<RawGuardian>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGuardian {
+    column: String,
+    #[serde(default)]
+    parent: Vec<String>,
+    #[serde(default)]
+    other: Vec<String>,
+    /// For nobody, as an empty cell.
+    #[serde(default)]
+    none: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -88,13 +111,16 @@ struct RawDecision {
 struct Purchases {
     files: Vec<String>,
     delimiter: Option<String>,
+    encoding: Option<String>,
     time_zone: String,
     time_format: Option<String>,
     basket: String,
     line: Option<String>,
     #[serde(default)]
     line_is_place_in_basket: bool,
-    member: String,
+    member: Option<String>,
+    #[serde(default)]
+    identifiers: BTreeMap<String, String>,
     purchased_at: String,
     product: Option<String>,
     department: Option<String>,
@@ -107,6 +133,13 @@ struct Purchases {
     #[serde(default)]
     round_half_even: bool,
     cost: Option<String>,
+    coupon: Option<String>,
+    electronic_card: Option<RawElectronicCard>,
+    store: Option<String>,
+    region: Option<String>,
+    label: Option<String>,
+    #[serde(default)]
+    hour: bool,
     channel: Option<String>,
     channels: Option<Channels>,
     guests: Option<Guests>,
@@ -127,6 +160,13 @@ struct Channels {
 struct Guests {
     /// Values of the member's column that mean a guest, besides an empty cell.
     #[serde(default)]
+    values: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawElectronicCard {
+    column: String,
     values: Vec<String>,
 }
 
@@ -180,7 +220,7 @@ impl Mapping {
 impl Members {
     fn check(self) -> Checked<MembersMapping> {
         let files = files("members.files", self.files)?;
-        let delimiter = delimiter("members.delimiter", self.delimiter.as_deref())?;
+        let text = text_terms("members", self.delimiter.as_deref(), self.encoding.as_deref())?;
         let (mut card, mut match_key, mut attributes) = (None, None, Vec::new());
         for (field, column) in self.columns {
             let place = format!("members.columns.{field}");
@@ -205,8 +245,19 @@ impl Members {
                 "needs card: the column of the brand's own number of a member",
             );
         };
+        let identifiers = identifiers("members", self.identifiers)?;
         let consent = self.consent.map(Consent::check).transpose()?;
-        Ok(MembersMapping { files, delimiter, card, match_key, attributes, consent })
+        let update = self.update;
+        Ok(MembersMapping {
+            files,
+            text,
+            card,
+            match_key,
+            attributes,
+            identifiers,
+            update,
+            consent,
+        })
     }
 }
 
@@ -236,7 +287,9 @@ impl Consent {
         }
         let named_exchange = decisions.iter().any(|(purpose, _)| *purpose == Purpose::Exchange);
         let receivers = receivers(self.receivers, named_exchange, self.because.as_deref())?;
-        Ok(ConsentMapping { source, notice_version: self.notice_version, decisions, receivers })
+        let guardian = self.guardian.map(RawGuardian::check).transpose()?;
+        let notice_version = self.notice_version;
+        Ok(ConsentMapping { source, notice_version, decisions, receivers, guardian })
     }
 }
 
@@ -272,6 +325,31 @@ fn receivers(named: Vec<String>, has_exchange: bool, because: Option<&str>) -> C
         brands.push(brand);
     }
     Ok(Receivers::Named(brands))
+}
+
+impl RawGuardian {
+    fn check(self) -> Checked<GuardianColumn> {
+        let field = "members.consent.guardian";
+        named(field, &self.column)?;
+        if self.parent.is_empty() && self.other.is_empty() {
+            return wrong(
+                field,
+                "say which values of the column mean that a parent (parent = [\"1\"]) or another guardian \
+                 (other = [\"2\"]) decided",
+            );
+        }
+        let [parent, other, none] =
+            [self.parent, self.other, self.none].map(|listed| values(field, listed));
+        let (parent, other, none) = (parent?, other?, none?);
+        let is_twice = |value: &String| {
+            let lists = [&parent, &other, &none];
+            lists.iter().filter(|list| list.contains(value)).count() > 1
+        };
+        if parent.iter().chain(&other).any(is_twice) {
+            return wrong(field, "a value has one meaning");
+        }
+        Ok(GuardianColumn { column: self.column, parent, other, none })
+    }
 }
 
 impl RawDecision {
@@ -311,7 +389,7 @@ impl Purchases {
     fn check(self) -> Checked<PurchasesMapping> {
         let at = |field: &str| format!("purchases.{field}");
         let files = files("purchases.files", self.files)?;
-        let delimiter = delimiter("purchases.delimiter", self.delimiter.as_deref())?;
+        let text = text_terms("purchases", self.delimiter.as_deref(), self.encoding.as_deref())?;
         let Ok(zone) = TimeZone::get(&self.time_zone) else {
             return wrong(at("time_zone"), "no time zone of that name, such as Asia/Shanghai");
         };
@@ -331,7 +409,7 @@ impl Purchases {
         for (field, column) in [
             ("basket", Some(&self.basket)),
             ("line", self.line.as_ref()),
-            ("member", Some(&self.member)),
+            ("member", self.member.as_ref()),
             ("purchased_at", Some(&self.purchased_at)),
             ("product", self.product.as_ref()),
             ("department", self.department.as_ref()),
@@ -339,10 +417,22 @@ impl Purchases {
             ("quantity", Some(&self.quantity)),
             ("amount", Some(&self.amount)),
             ("cost", self.cost.as_ref()),
+            ("coupon", self.coupon.as_ref()),
+            ("store", self.store.as_ref()),
+            ("region", self.region.as_ref()),
+            ("label", self.label.as_ref()),
         ] {
             if let Some(column) = column {
                 named(&at(field), column)?;
             }
+        }
+        let identifiers = identifiers("purchases", self.identifiers)?;
+        if self.member.is_none() && identifiers.is_empty() {
+            return wrong(
+                at("member"),
+                "name the column of the member's card, or columns by which members are known under \
+                 [purchases.identifiers]",
+            );
         }
         let line = match (self.line, self.line_is_place_in_basket) {
             (Some(column), false) => LineNumber::Column(column),
@@ -391,16 +481,18 @@ impl Purchases {
             None => None,
             Some(guests) => Some(values(&at("guests"), guests.values)?),
         };
+        let electronic_card = self.electronic_card.map(RawElectronicCard::check).transpose()?;
         let refunds = self.refunds.map(RawRefunds::check).transpose()?;
         let cleaning = self.cleaning.check()?;
         Ok(PurchasesMapping {
             files,
-            delimiter,
+            text,
             zone,
             time_format,
             basket: self.basket,
             line,
             member: self.member,
+            identifiers,
             purchased_at: self.purchased_at,
             product: self.product,
             department,
@@ -408,11 +500,64 @@ impl Purchases {
             amount: self.amount,
             unit,
             cost: self.cost,
+            coupon: self.coupon,
+            electronic_card,
+            details: Details { store: self.store, region: self.region, label: self.label },
+            keeps_hour: self.hour,
             channel,
             guests,
             refunds,
             cleaning,
         })
+    }
+}
+
+/// Columns of `[members.identifiers]` or `[purchases.identifiers]`, by kind.
+fn identifiers(
+    part: &str,
+    columns: BTreeMap<String, String>,
+) -> Checked<Vec<(IdentifierKind, String)>> {
+    let mut found = Vec::new();
+    for (name, column) in columns {
+        let place = format!("{part}.identifiers.{name}");
+        named(&place, &column)?;
+        match IdentifierKind::from_name(&name) {
+            Some(IdentifierKind::Card) => {
+                let field = if part == "members" { "columns.card" } else { "member" };
+                return wrong(place, format!("the column of cards is named as {part}.{field}"));
+            }
+            Some(IdentifierKind::MatchKey) if part == "members" => {
+                return wrong(
+                    place,
+                    "the column of match keys is named as members.columns.match_key",
+                );
+            }
+            Some(kind) => found.push((kind, column)),
+            None => {
+                let kinds: Vec<&str> = IdentifierKind::ALL
+                    .into_iter()
+                    .filter(|kind| *kind != IdentifierKind::Card)
+                    .map(IdentifierKind::name)
+                    .collect();
+                let kinds = kinds.join(", ");
+                return wrong(place, format!("is no kind of identifier: one of {kinds}"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl RawElectronicCard {
+    fn check(self) -> Checked<ElectronicCard> {
+        named("purchases.electronic_card.column", &self.column)?;
+        let field = "purchases.electronic_card.values";
+        if self.values.is_empty() {
+            return wrong(
+                field,
+                "say which values of the column mean an electronic card: values = [\"app\"]",
+            );
+        }
+        Ok(ElectronicCard { column: self.column, values: values(field, self.values)? })
     }
 }
 
@@ -523,11 +668,15 @@ fn files(field: &str, names: Vec<String>) -> Checked<Vec<String>> {
     }
 }
 
-fn delimiter(field: &str, text: Option<&str>) -> Checked<u8> {
-    match text.unwrap_or(",").as_bytes() {
-        [byte @ (b',' | b';' | b'\t' | b'|')] => Ok(*byte),
-        _ => wrong(field, "is one of , ; | or a tab"),
-    }
+fn text_terms(part: &str, delimiter: Option<&str>, encoding: Option<&str>) -> Checked<TextTerms> {
+    let delimiter = match delimiter.unwrap_or(",").as_bytes() {
+        [byte @ (b',' | b';' | b'\t' | b'|')] => *byte,
+        _ => return wrong(format!("{part}.delimiter"), "is one of , ; | or a tab"),
+    };
+    let Some(encoding) = encoding.map_or(Some(Encoding::Utf8), Encoding::from_name) else {
+        return wrong(format!("{part}.encoding"), "is one of utf-8, gb18030 or gbk");
+    };
+    Ok(TextTerms { delimiter, encoding })
 }
 
 fn values(field: &str, values: Vec<String>) -> Checked<BTreeSet<String>> {

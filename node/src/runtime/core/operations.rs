@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use ::programme::state::Refusal;
 use protocol::amount::Points;
 use protocol::crypto::sha256;
 use protocol::exchange::{Exchange, Link, Payload, PayloadError};
@@ -15,13 +16,14 @@ use protocol::log::tlog_proof::TlogProof;
 use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::writer::SubmitError;
 
+use super::programme::refused;
 use super::{Core, Turn};
 use crate::exchange::book::BookedExchange;
 use crate::exchange::cold::ColdError;
 use crate::exchange::points::account;
 use crate::exchange::record::{NodeRecord, Requested, Submission};
 use crate::service::{ErrorKind, ExchangeRequest, ExchangeView, KeyedExchange, ServiceError};
-use crate::vault::{CardNumber, LinkCode, LinkState, MemberId, Standing, VaultError};
+use crate::vault::{CardNumber, KeyError, LinkCode, LinkState, MemberId, Standing, VaultError};
 
 /// How long a link code is valid.
 const LINK_CODE_VALID: Milliseconds = Milliseconds::from_seconds(15 * 60);
@@ -40,7 +42,22 @@ impl Core {
     /// # Errors
     /// When the number is malformed or nobody has it.
     pub fn member(&self, card: &str) -> Result<MemberId, ServiceError> {
+        if let Some(id) = card.strip_prefix('~') {
+            return self.member_by_id(id);
+        }
         self.vault.by_card(&card_number(card)?).map_err(vault_error)?.ok_or_else(member_unknown)
+    }
+
+    /// The member whom this node numbers so: pages name members without their cards.
+    fn member_by_id(&self, id: &str) -> Result<MemberId, ServiceError> {
+        let bytes = crate::desk::from_hex(id).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
+        let id = MemberId::from_bytes(bytes.ok_or_else(member_unknown)?);
+        // unknown and erased ones are nobody
+        match self.vault.consents(id) {
+            Ok(_) => Ok(id),
+            Err(VaultError::UnknownMember) => Err(member_unknown()),
+            Err(error) => Err(vault_error(error)),
+        }
     }
 
     /// What an exchange asks of the member with a card number.
@@ -123,6 +140,23 @@ impl Core {
         }
         self.enter(NodeRecord::Submitted(submission), turn);
         Ok(brand)
+    }
+
+    /// Nothing leaves for another brand from an account that is stopped or held for review.
+    pub(super) fn require_free(&self, member: MemberId) -> Result<(), ServiceError> {
+        let account = account(member);
+        if self.programme.is_stopped(account) {
+            return Err(ServiceError::new(
+                ErrorKind::Refused,
+                "account_stopped",
+                "the account is stopped until its case is reviewed",
+                "let whoever reviews cases of fraud look at it",
+            ));
+        }
+        match self.programme.held_for_review(account) {
+            Some(case) => Err(refused(&Refusal::HeldForReview { case })),
+            None => Ok(()),
+        }
     }
 
     /// Whatever goes to another brand needs the purpose's consent and one that names the brand (PIPL
@@ -267,14 +301,7 @@ impl Core {
             ));
         };
         let member = standing.member;
-        if self.programme.is_stopped(account(member)) {
-            return Err(ServiceError::new(
-                ErrorKind::Refused,
-                "account_stopped",
-                "the account is stopped until its case is reviewed",
-                "let whoever reviews cases of fraud look at it",
-            ));
-        }
+        self.require_free(member)?;
         let pair = (self.me(), to);
         let exchange = Exchange::price(self.ledger.constitution(), pair, handle, id, sent)
             .map_err(price_error)?;
@@ -483,6 +510,15 @@ pub fn vault_error(error: VaultError) -> ServiceError {
             error.to_string(),
             "the compliance officer lifts a hold when its reason is gone",
         ),
+        VaultError::Key(error @ KeyError::Service(_)) => {
+            tracing::error!(error = %error, "the vault cannot use its key");
+            ServiceError::new(
+                ErrorKind::Unavailable,
+                "key_service",
+                error.to_string(),
+                "nothing was done; try again when the operator's key service answers",
+            )
+        }
         VaultError::Store(_) | VaultError::Key(_) | VaultError::Damaged { .. } => {
             tracing::error!(error = %error, "the vault failed");
             internal()

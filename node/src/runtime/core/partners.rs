@@ -8,7 +8,7 @@ use protocol::log::block::PublicEntry;
 use protocol::time::Timestamp;
 use protocol::witness::rules::exact_exposure;
 
-use super::{Core, NodeRecord, Submission, Turn};
+use super::{ANSWER_WITHIN, Core, NodeRecord, Submission, Turn};
 use crate::exchange::record::Ended;
 use crate::service::{Bilingual, ErrorKind, PartnerView, ServiceError};
 
@@ -180,6 +180,14 @@ impl Core {
         let theirs = witness.tip().recognised(me);
         let mirrored =
             protocol::log::block::Recognised { discharged: own.unwrap_or_default(), ..theirs };
+        let mut next = partner_step(state, log);
+        let unacknowledged = self.unacknowledged(now).find(|(other, _)| *other == log);
+        let unacknowledged = unacknowledged.and_then(|(_, since)| since);
+        let silent =
+            !self.has_ended(log) && unacknowledged.is_some_and(|(_, since)| since > ANSWER_WITHIN);
+        if let Some((height, _)) = unacknowledged.filter(|_| silent && state == "running") {
+            next = silent_step(height);
+        }
         Some(PartnerView {
             brand: log.to_string(),
             state: state.to_owned(),
@@ -194,9 +202,12 @@ impl Core {
             they_owe_micro_fen: exact_exposure(received, sent, &mirrored).get(),
             paid_to_them_micro_fen: absent.paid(me, log).get(),
             paid_by_them_micro_fen: absent.paid(log, me).get(),
+            unacknowledged_since_ms: unacknowledged
+                .map(|(_, since)| now.unix_ms().saturating_sub(since.get())),
+            silent,
             suspended_for: None,
             readmission_agreed_by: Vec::new(),
-            next: partner_step(state, log),
+            next,
         })
     }
 
@@ -210,6 +221,14 @@ impl Core {
             format!("{brand}: {} / {brand}：{}", next.en, next.zh)
         });
         words.collect()
+    }
+}
+
+/// The same about one that acknowledges nothing any more.
+fn silent_step(height: Height) -> Bilingual {
+    Bilingual {
+        zh: format!("超过24小时未确认区块 {height}：请联系其运营方"),
+        en: format!("it has not acknowledged block {height} for more than 24 h: ask its operator"),
     }
 }
 

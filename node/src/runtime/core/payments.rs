@@ -52,8 +52,7 @@ impl Core {
             };
         }
         let settlement = self.settlement(cut_off)?;
-        let voices = settlement.voices();
-        if self.clearing.view(cut_off).is_none_or(|view| view.agreed.len() < voices) {
+        if !settlement.is_agreed() {
             return Err(ServiceError::new(
                 ErrorKind::Refused,
                 "statement_not_agreed",
@@ -86,7 +85,7 @@ impl Core {
     /// The statement of a cut-off in a form for banks and books.
     ///
     /// # Errors
-    /// When there is no statement yet.
+    /// When there is no statement yet, or nothing to request.
     pub fn export(
         &self,
         cut_off: Timestamp,
@@ -95,7 +94,14 @@ impl Core {
         let settlement = self.settlement(cut_off)?;
         Ok(match format {
             ExportFormat::Csv => export::csv(settlement),
-            ExportFormat::Pacs029 => export::pacs_029(settlement),
+            ExportFormat::Pacs029 => export::pacs_029(settlement).ok_or_else(|| {
+                ServiceError::new(
+                    ErrorKind::NotFound,
+                    "nothing_to_settle",
+                    "nobody pays anybody by this statement: a request to settle has at least one movement",
+                    "take the statement as csv or camt053",
+                )
+            })?,
             ExportFormat::Camt053 => export::camt_053(settlement, self.me()),
         })
     }

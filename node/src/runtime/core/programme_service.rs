@@ -5,27 +5,33 @@ use ::programme::coupons::{Code, Coupon};
 use ::programme::fraud::{Trace, Verdict};
 use ::programme::plain::{self, Concern};
 use ::programme::requests::{Key, Request};
-use ::programme::rules::{Rules, Words};
+use ::programme::rules::{CouponKind, Rules, Words};
 use ::programme::state::{Answer, Event, Notice, Told};
 use ::programme::tiers::{self, Distance};
-use ::programme::{Account, Fen, InvalidName, Name, report, segments};
+use ::programme::{Account, Fen, InvalidName, NAME_MAX, Name, report, segments};
 use protocol::amount::Points;
 use protocol::time::Timestamp;
 
 use super::super::answer;
 use super::super::simulation::months;
+use super::campaigns::segment_terms;
 use super::operations::vault_error;
 use super::programme::request_key;
 use super::programme_staff::decided;
 use super::{Core, Turn};
 use crate::exchange::points::account;
 use crate::service::*;
-use crate::vault::{BlindIndex, MemberId, masked};
+use crate::vault::{BlindIndex, MemberId};
 
 /// Cards shown of a case.
 const CARDS_SHOWN: usize = 20;
 /// Notices and requests of one answer.
 pub(super) const LIST_MAX: usize = 1000;
+
+/// How many items of a page, as a length: what is asked for within the node may be all.
+fn length(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
 
 pub(super) fn words(words: &Words) -> Bilingual {
     Bilingual { zh: words.zh.clone(), en: words.en.clone() }
@@ -38,11 +44,15 @@ fn invalid(code: &'static str, message: String, remedy: &str) -> ServiceError {
 pub(super) fn name(text: &str, field: &str) -> Result<Name, ServiceError> {
     let wrong = |error: InvalidName| {
         invalid("name_malformed", format!("{field}: {error}"), "take a name that the rules have")
+            .in_chinese(
+                format!("{field}：名称为 1 至 {NAME_MAX} 个 a–z、0–9、_、- 字符"),
+                "使用规则中的名称",
+            )
     };
     Name::new(text).map_err(wrong)
 }
 
-fn fen(number: u64, field: &str) -> Result<Fen, ServiceError> {
+pub(super) fn fen(number: u64, field: &str) -> Result<Fen, ServiceError> {
     let wrong = |error: programme::InvalidFen| {
         invalid("amount_range", format!("{field}: {error}"), "give the amount in fen")
     };
@@ -120,6 +130,10 @@ pub(super) fn done(done: Answer, hold: Option<Key>) -> DoneView {
             "second_step_needed".clone_into(&mut view.state);
             view.number = Some(case);
         }
+        Answer::UnderReview { case } => {
+            "held_for_review".clone_into(&mut view.state);
+            view.number = Some(case);
+        }
     }
     view
 }
@@ -147,6 +161,12 @@ impl Core {
                 self.follow_points(now, turn);
                 answer(turn, reply, self.programme_member(&card, now));
             }
+            C::History { member, reply } => {
+                self.follow_points(now, turn);
+                let asked = self.programme_history(member);
+                // as every answer when what it says is durable
+                turn.answers.push(Box::new(move || asked.answer(reply)));
+            }
             C::ForMember { key, card, action, reply } => {
                 let did = self.for_member(&key, &card, action, now, turn);
                 answer(turn, reply, did);
@@ -155,31 +175,47 @@ impl Core {
                 let did = self.at_till(&key, action, now, turn);
                 answer(turn, reply, did);
             }
-            C::Manage { action, reply } => {
+            C::Manage { action, by, reply } => {
                 let event = match action {
                     ManagerAction::Stock { reward, total } => {
                         name(&reward, "reward").map(|reward| Event::Stock { reward, total })
                     }
                     ManagerAction::WithdrawRules {} => Ok(Event::WithdrawRules),
+                    ManagerAction::KeepSegment { name: segment, terms } => name(&segment, "name")
+                        .and_then(|name| {
+                            Ok(Event::KeepSegment { name, terms: segment_terms(terms)? })
+                        }),
+                    ManagerAction::DropSegment { name: segment } => {
+                        name(&segment, "name").map(|name| Event::DropSegment { name })
+                    }
+                    ManagerAction::MakeCampaign { name: campaign, terms } => {
+                        self.campaign_event(&campaign, terms, by)
+                    }
+                    ManagerAction::EndCampaign { name: campaign } => {
+                        name(&campaign, "name").map(|name| Event::EndCampaign { name })
+                    }
                 };
                 let did = event.and_then(|event| self.happen(event, now, turn));
                 answer(turn, reply, did.map(|it| done(it, None)));
             }
-            C::Review { action, reply } => {
+            C::Review { action, by, reply } => {
                 let event = match action {
-                    ReviewAction::Review { case, stop } => {
+                    ReviewAction::Review { case, stop, reason } => {
                         let verdict = if stop { Verdict::Stopped } else { Verdict::Cleared };
-                        Event::Review { case, verdict }
+                        let reason = reason.filter(|reason| !reason.trim().is_empty());
+                        Event::Review { case, verdict, by, reason }
                     }
                     ReviewAction::Answer { request, text } => Event::Answer { request, text },
                 };
                 let did = self.happen(event, now, turn);
                 answer(turn, reply, did.map(|it| done(it, None)));
             }
-            C::Campaigns { reply } => answer(turn, reply, Ok(self.campaigns_view())),
+            C::Campaigns { reply } => answer(turn, reply, Ok(self.campaigns_view(now))),
             C::Check { file, reply } => answer(turn, reply, self.check_view(&file.rules, now)),
-            // on a thread of its own: see `runtime::simulation`
+            // on threads of their own: see `runtime::simulation` and `runtime::segments`
             C::Simulate { reply, .. } => drop(reply),
+            C::Segments { reply, .. } => drop(reply),
+            C::RulesFile { reply } => answer(turn, reply, Ok(self.rules_file_view())),
             C::Adjust { key, card, by, request, reply } => {
                 let did = self.adjust_points((&key, by), &card, request, now, turn);
                 answer(turn, reply, did);
@@ -189,14 +225,23 @@ impl Core {
                 let did = self.happen(event, now, turn);
                 answer(turn, reply, did.map(|it| decided(agrees, it)));
             }
-            C::Adjustments { reply } => answer(turn, reply, Ok(self.adjustment_views())),
+            C::Adjustments { before, limit, reply } => {
+                answer(turn, reply, Ok(self.adjustment_views(before, length(limit))));
+            }
             C::GiveCoupon { key, card, kind, reply } => {
                 let did = self.give_coupon(&key, &card, &kind, now, turn);
                 answer(turn, reply, did);
             }
-            C::Coupons { kind, reply } => answer(turn, reply, self.coupon_views(kind.as_deref())),
-            C::Cases { reply } => answer(turn, reply, Ok(self.case_views())),
-            C::Requests { reply } => answer(turn, reply, Ok(self.request_views())),
+            C::Coupons { kind, before, limit, reply } => {
+                let views = self.coupon_views(kind.as_deref(), before, length(limit));
+                answer(turn, reply, views);
+            }
+            C::Cases { closed, after, limit, reply } => {
+                answer(turn, reply, Ok(self.case_views(closed, after, length(limit))));
+            }
+            C::Requests { after, limit, reply } => {
+                answer(turn, reply, Ok(self.request_views(after, length(limit))));
+            }
             C::Notices { after, reply } => answer(turn, reply, Ok(self.notice_views(after))),
         }
     }
@@ -207,9 +252,8 @@ impl Core {
         now: Timestamp,
         turn: &mut Turn,
     ) -> Result<(), ServiceError> {
-        let notice = self.programme.rules().map_or(0, |rules| rules.change_notice_days);
-        let earliest = now.unix_ms().saturating_add(u64::from(notice).saturating_mul(DAY_MS));
-        let effective = Timestamp::from_unix_ms(request.effective_ms.unwrap_or(earliest));
+        let earliest = self.notice_period().earliest(now);
+        let effective = request.effective_ms.map_or(earliest, Timestamp::from_unix_ms);
         self.take_rules(&request.rules, effective, now, turn)
     }
 
@@ -222,7 +266,17 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<DoneView, ServiceError> {
         let whose = self.member(card)?;
-        self.require_programme(whose)?;
+        // what a member has stays the member's: it can be spent, and the service asked, by who does not take part too
+        let is_of_what_is_there = matches!(
+            action,
+            MemberAction::Pay { .. }
+                | MemberAction::ReversePayment { .. }
+                | MemberAction::HoldReward { .. }
+                | MemberAction::Ask { .. }
+        );
+        if !is_of_what_is_there {
+            self.require_programme(whose)?;
+        }
         let account = account(whose);
         // a key is the member's own: another's cannot be taken
         let key = |kind: &str| request_key(kind, &format!("{card}\0{key}"));
@@ -230,13 +284,17 @@ impl Core {
         let event = match action {
             MemberAction::Join { birthday: day, referrer, device, address } => Event::Joined {
                 account,
-                birthday: day.as_deref().map(birthday).transpose()?,
+                birthday: {
+                    let told = day.as_deref().map(birthday).transpose()?;
+                    // a birth date that the brand has goes before what is told
+                    self.birthday_kept(account)?.or(told)
+                },
                 referrer: match referrer {
                     Some(card) => Some(crate::exchange::points::account(self.member(&card)?)),
                     None => None,
                 },
-                device: device.map(|device| self.trace("device", &device)),
-                address: address.map(|address| self.trace("address", &address)),
+                device: device.map(|device| self.trace("device", &device)).transpose()?,
+                address: address.map(|address| self.trace("address", &address)).transpose()?,
             },
             MemberAction::SignIn {} => Event::SignedIn { account },
             MemberAction::Activity { name: activity } => {
@@ -251,7 +309,7 @@ impl Core {
             MemberAction::ClaimCoupon { kind } => {
                 Event::ClaimCoupon { key: key("claim"), account, kind: name(&kind, "kind")? }
             }
-            MemberAction::HoldReward { reward, second_step } => {
+            MemberAction::HoldReward { reward, second_step, code: _ } => {
                 let key = key("hold");
                 hold = Some(key);
                 let reward = name(&reward, "reward")?;
@@ -265,7 +323,9 @@ impl Core {
                 Event::Ask { account, about: name(&about, "about")?, text }
             }
         };
-        self.happen(event, now, turn).map(|it| done(it, hold))
+        let answer = self.happen(event, now, turn)?;
+        self.meet(account, now, turn);
+        Ok(done(answer, hold))
     }
 
     /// Who does not take part in the programme is not acted for in it.
@@ -282,9 +342,10 @@ impl Core {
         ))
     }
 
-    fn trace(&self, kind: &str, text: &str) -> Trace {
+    fn trace(&self, kind: &str, text: &str) -> Result<Trace, ServiceError> {
         let hash = self.vault.blind(BlindIndex::Programme, format!("{kind}\0{text}").as_bytes());
-        Trace::from_bytes(hash.first_chunk::<16>().copied().unwrap_or_default())
+        let hash = hash.map_err(vault_error)?;
+        Ok(Trace::from_bytes(hash.first_chunk::<16>().copied().unwrap_or_default()))
     }
 
     pub(super) fn at_till(
@@ -367,6 +428,7 @@ impl Core {
         now: Timestamp,
     ) -> Result<ProgrammeMemberView, ServiceError> {
         let member = account(self.member(card)?);
+        let shown = self.masked_card(member);
         let programme = &self.programme;
         let no_rules = ::programme::state::Refusal::NoRules;
         let rules = programme.rules().ok_or_else(|| super::programme::refused(&no_rules))?;
@@ -379,7 +441,7 @@ impl Core {
         let requests = programme.requests().iter().filter(|(_, request)| request.account == member);
         let inside = segments::of(rules, &profile, programme.names(), now);
         Ok(ProgrammeMemberView {
-            card: masked(card),
+            card: shown.clone(),
             available: balance.available().get(),
             held: balance.held().get(),
             owed: balance.owed().get(),
@@ -412,6 +474,7 @@ impl Core {
                 .map(|(key, hold)| HoldView {
                     hold: hold_name(key),
                     reward: hold.reward.to_string(),
+                    words: reward_words(rules, &hold.reward),
                     points: hold.points.get(),
                     until_ms: hold.until.unix_ms(),
                 })
@@ -419,10 +482,23 @@ impl Core {
             segments: inside.into_iter().map(ToString::to_string).collect(),
             streak: profile.streak,
             stopped: profile.stopped,
+            held_for_review: profile.held,
             requests: requests
-                .map(|(number, request)| request_view(number, request, masked(card)))
+                .map(|(number, request)| request_view(number, request, shown.clone()))
                 .collect(),
+            claimable: claimable(rules),
+            rewards: self.reward_offers(rules),
         })
+    }
+
+    fn reward_offers(&self, rules: &Rules) -> Vec<RewardOfferView> {
+        let offers = rules.rewards.iter().map(|(name, reward)| RewardOfferView {
+            reward: name.to_string(),
+            words: words(&reward.words),
+            price_points: reward.price.get(),
+            left: self.programme.rewards().stock(name).left(),
+        });
+        offers.filter(|offer| offer.left > 0).collect()
     }
 
     pub(super) fn masked_card(&self, account: Account) -> String {
@@ -431,7 +507,7 @@ impl Core {
         card.unwrap_or_else(|_| "****".to_owned())
     }
 
-    fn campaigns_view(&self) -> CampaignsView {
+    fn campaigns_view(&self, now: Timestamp) -> CampaignsView {
         let Some(rules) = self.programme.rules() else { return CampaignsView::default() };
         let stock = rules.rewards.iter().map(|(name, reward)| {
             let stock = self.programme.rewards().stock(name);
@@ -449,7 +525,9 @@ impl Core {
             given: count.given,
             redeemed: count.redeemed,
         });
-        let experiments = self.programme.results().map(|(test, group, result)| {
+        let of_rules = self.programme.results();
+        let of_rules = of_rules.filter(|(test, ..)| !self.programme.is_campaign(test));
+        let experiments = of_rules.map(|(test, group, result)| {
             let groups = rules.experiments.get(test).map(|test| test.groups.as_slice());
             let named = groups.and_then(|groups| groups.get(usize::from(group)));
             GroupView {
@@ -465,15 +543,40 @@ impl Core {
             stock: stock.collect(),
             coupons: kinds.collect(),
             experiments: experiments.collect(),
+            kinds: rules
+                .coupons
+                .iter()
+                .map(|(kind, it)| CouponOfferView {
+                    kind: kind.to_string(),
+                    words: words(&it.words),
+                })
+                .collect(),
+            triggers: self.trigger_views(rules),
+            campaigns: self.campaign_list(now),
         }
     }
 
-    fn case_views(&self) -> Vec<CaseView> {
-        let open = self.programme.watch().cases().filter(|(_, case)| case.closed.is_none());
-        let mut views: Vec<CaseView> = open
+    /// Open cases, the most urgent first; or those that are closed, the latest first.
+    fn case_views(
+        &self,
+        closed: bool,
+        after: Option<CaseKey>,
+        limit: usize,
+    ) -> Rows<CaseView, CaseKey> {
+        let cases = self.programme.watch().cases();
+        let cases = cases.filter(|(_, case)| case.closed.is_some() == closed);
+        let keyed = cases.map(|(number, case)| {
+            // closed ones the latest first
+            let closed = case.closed.map(|(at, _)| u64::MAX - at.unix_ms());
+            ((closed.unwrap_or(case.due.unix_ms()), number), (number, case))
+        });
+        let (cases, next) = page_after(keyed, after.as_ref(), limit);
+        let views = cases
+            .into_iter()
             .map(|(number, case)| CaseView {
                 number,
                 sign: case.sign.name().to_owned(),
+                action: case.action().name().to_owned(),
                 cards: case
                     .accounts
                     .iter()
@@ -483,25 +586,73 @@ impl Core {
                 accounts: u64::try_from(case.accounts.len()).unwrap_or(u64::MAX),
                 opened_ms: case.opened.unix_ms(),
                 due_ms: case.due.unix_ms(),
+                verdict: case.closed.map(|(_, verdict)| verdict.name().to_owned()),
+                closed_ms: case.closed.map(|(at, _)| at.unix_ms()),
+                reviewer: case.reviewer.clone(),
+                reason: case.reason.clone(),
             })
             .collect();
-        views.sort_by_key(|view| view.due_ms);
-        views
+        (views, next)
     }
 
-    fn request_views(&self) -> Vec<RequestView> {
-        let mut all: Vec<_> = self.programme.requests().iter().collect();
-        all.sort_by_key(|(number, request)| (request.answer.is_some(), request.due, *number));
-        let first = all.into_iter().take(LIST_MAX);
-        first
-            .map(|(number, request)| {
-                request_view(number, request, self.masked_card(request.account))
-            })
+    fn request_views(
+        &self,
+        after: Option<ServiceRequestKey>,
+        limit: usize,
+    ) -> Rows<RequestView, ServiceRequestKey> {
+        let all = self.programme.requests().iter().map(|(number, request)| {
+            ((request.answer.is_some(), request.due.unix_ms(), number), (number, request))
+        });
+        let (all, next) = page_after(all, after.as_ref(), limit);
+        let view = |(number, request): (u64, &Request)| {
+            request_view(number, request, self.masked_card(request.account))
+        };
+        (all.into_iter().map(view).collect(), next)
+    }
+
+    /// Notices that may be pushed now: of offers that are marketing only those of members who consent still.
+    /// And from which on they are kept, if some of what was asked for is not: whoever pushes came too late.
+    pub(super) fn notice_views(&mut self, after: u64) -> NoticesView {
+        let lost_before = self.programme.notices_lost_before(after);
+        if let Some(first) = lost_before {
+            let (told, lost) = self.notices_lost;
+            // what was told before is not lost once more
+            let from = after.saturating_add(1).max(told);
+            self.notices_lost = (first.max(told), lost.saturating_add(first.saturating_sub(from)));
+        }
+        let may_be_pushed = |told: &&Told| {
+            let consents = || told.account.is_some_and(|account| self.may_be_offered(account));
+            !told.notice.is_marketing() || consents()
+        };
+        let notices = self.programme.notices(after).filter(may_be_pushed);
+        let notices = notices.take(LIST_MAX).map(|told| self.notice_view(told)).collect();
+        NoticesView { lost_before, notices }
+    }
+
+    /// The number of the newest notice there was.
+    pub(in crate::runtime) const fn last_notice(&self) -> u64 {
+        self.programme.last_notice()
+    }
+
+    /// What is told of the notices after a number: of which kinds there are how many, from which on.
+    pub(in crate::runtime) fn notices_after(&self, after: u64) -> Vec<Happened> {
+        let mut kinds: Vec<(u64, u64, &'static str)> = Vec::new();
+        for told in self.programme.notices(after) {
+            let kind = told.notice.name();
+            match kinds.iter_mut().find(|(_, _, known)| *known == kind) {
+                Some((_, count, _)) => *count += 1,
+                None => kinds.push((told.number, 1, kind)),
+            }
+        }
+        kinds
+            .into_iter()
+            .map(|(first, count, kind)| Happened::Notices { first, count, kind })
             .collect()
     }
 
-    fn notice_views(&self, after: u64) -> Vec<NoticeView> {
-        self.programme.notices(after).take(LIST_MAX).map(|told| self.notice_view(told)).collect()
+    /// Notices that somebody asked for and that were kept no longer, since the start.
+    pub(in crate::runtime) const fn notices_lost(&self) -> u64 {
+        self.notices_lost.1
     }
 
     fn notice_view(&self, told: &Told) -> NoticeView {
@@ -510,71 +661,29 @@ impl Core {
         NoticeView {
             number: told.number,
             card: profile.map(|profile| profile.card.expose().to_owned()),
+            member: None,
             at_ms: told.at.unix_ms(),
-            words: self.notice_words(&told.notice),
+            words: notice_words(self.programme.rules(), &told.notice),
         }
     }
+}
 
-    fn notice_words(&self, notice: &Notice) -> Bilingual {
-        let day = |at: &Timestamp| {
-            let zone = self.programme.rules().map(|rules| rules.zone).unwrap_or_default();
-            zone.day(*at).date().to_string()
-        };
-        // the last valid day, not the first moment after it
-        let until = |at: &Timestamp| day(&Timestamp::from_unix_ms(at.unix_ms().saturating_sub(1)));
-        let (zh, en) = match notice {
-            Notice::PointsExpire { points, at } => (
-                format!("您有 {} 积分将于 {} 前到期", points.get(), until(at)),
-                format!("{} of your points expire by {}", points.get(), until(at)),
-            ),
-            Notice::TierReached { tier } => {
-                let found = self.programme.rules().and_then(|rules| {
-                    rules.tiers.of_rank(rules.tiers.rank(tier)?).map(|tier| tier.words.clone())
-                });
-                let words = found.unwrap_or_default();
-                (format!("恭喜升级为{}", words.zh), format!("You have reached {}", words.en))
-            }
-            Notice::CouponGiven { kind, expires } => {
-                let found = self.programme.rules().and_then(|rules| rules.coupons.get(kind));
-                let words = found.map(|kind| kind.words.clone()).unwrap_or_default();
-                (
-                    format!("您获得优惠券「{}」，有效期至 {}", words.zh, until(expires)),
-                    format!("You have a coupon \"{}\", valid until {}", words.en, until(expires)),
-                )
-            }
-            Notice::PointsGiven { points } => (
-                format!("您获得 {} 积分", points.get()),
-                format!("You have been given {} points", points.get()),
-            ),
-            Notice::Rules { version, effective } => (
-                format!("积分规则第 {version} 版将于 {} 生效", day(effective)),
-                format!("Version {version} of the rules holds from {}", day(effective)),
-            ),
-            Notice::Review { case } => {
-                (format!("有新的复核事项 {case}"), format!("Case {case} is to be reviewed"))
-            }
-            Notice::Stopped => (
-                "您的账户已暂停使用，待人工复核".to_owned(),
-                "Your account is stopped until it has been reviewed".to_owned(),
-            ),
-            Notice::Answered { request } => (
-                format!("您的服务请求 {request} 已答复"),
-                format!("Your request {request} has been answered"),
-            ),
-            Notice::Late { request, case } => {
-                let (zh, en, number) = match (request, case) {
-                    (Some(number), _) => ("服务请求", "Request", *number),
-                    (None, number) => ("复核事项", "Case", number.unwrap_or_default()),
-                };
-                (format!("{zh} {number} 已超期"), format!("{en} {number} is overdue"))
-            }
-            Notice::HoldEnded { reward } => (
-                format!("预留的礼品 {reward} 未领取，积分已退回"),
-                format!("{reward} was not fetched; its points are yours again"),
-            ),
-        };
-        Bilingual { zh, en }
-    }
+/// What members may claim.
+fn claimable(rules: &Rules) -> Vec<ClaimView> {
+    let kinds = rules.coupons.iter().filter(|(_, kind)| kind.claimable);
+    let view = |(name, kind): (&Name, &CouponKind)| ClaimView {
+        kind: name.to_string(),
+        words: words(&kind.words),
+        price_points: kind.price.get(),
+        worth_fen: kind.worth.get(),
+    };
+    kinds.map(view).collect()
+}
+
+/// What members read of a reward; its name where the rules have it no longer.
+fn reward_words(rules: &Rules, reward: &Name) -> Bilingual {
+    let name = || Bilingual { zh: reward.to_string(), en: reward.to_string() };
+    rules.rewards.get(reward).map_or_else(name, |reward| words(&reward.words))
 }
 
 fn coupon_view(rules: &Rules, code: Code, coupon: &Coupon) -> CouponView {
@@ -601,4 +710,74 @@ fn request_view(number: u64, request: &Request, card: String) -> RequestView {
         answered_ms: request.answer.as_ref().map(|(at, _)| at.unix_ms()),
         answer: request.answer.as_ref().map(|(_, text)| text.clone()),
     }
+}
+
+/// A notice in words, with those that the rules have for things.
+pub(super) fn notice_words(rules: Option<&Rules>, notice: &Notice) -> Bilingual {
+    let day = |at: &Timestamp| {
+        let zone = rules.map(|rules| rules.zone).unwrap_or_default();
+        zone.day(*at).date().to_string()
+    };
+    // the last valid day, not the first moment after it
+    let until = |at: &Timestamp| day(&Timestamp::from_unix_ms(at.unix_ms().saturating_sub(1)));
+    let (zh, en) = match notice {
+        Notice::PointsExpire { points, at } => (
+            format!("您有 {} 积分将于 {} 前到期", points.get(), until(at)),
+            format!("{} of your points expire by {}", points.get(), until(at)),
+        ),
+        Notice::TierReached { tier } => {
+            let found = rules.and_then(|rules| {
+                rules.tiers.of_rank(rules.tiers.rank(tier)?).map(|tier| tier.words.clone())
+            });
+            let words = found.unwrap_or_default();
+            (format!("恭喜升级为{}", words.zh), format!("You have reached {}", words.en))
+        }
+        Notice::CouponGiven { kind, expires, .. } => {
+            let found = rules.and_then(|rules| rules.coupons.get(kind));
+            let words = found.map(|kind| kind.words.clone()).unwrap_or_default();
+            (
+                format!("您获得优惠券「{}」，有效期至 {}", words.zh, until(expires)),
+                format!("You have a coupon \"{}\", valid until {}", words.en, until(expires)),
+            )
+        }
+        Notice::PointsGiven { points, .. } => (
+            format!("您获得 {} 积分", points.get()),
+            format!("You have been given {} points", points.get()),
+        ),
+        Notice::Rules { version, effective } => (
+            format!("积分规则第 {version} 版将于 {} 生效", day(effective)),
+            format!("Version {version} of the rules holds from {}", day(effective)),
+        ),
+        Notice::Review { case } => {
+            (format!("有新的复核事项 {case}"), format!("Case {case} is to be reviewed"))
+        }
+        Notice::Stopped => (
+            "您的账户已暂停使用，待人工复核".to_owned(),
+            "Your account is stopped until it has been reviewed".to_owned(),
+        ),
+        Notice::HeldForReview => (
+            "您的账户待人工复核，复核前积分与优惠券不能使用".to_owned(),
+            "Your account is held for review: nothing can be spent until then".to_owned(),
+        ),
+        Notice::Answered { request } => (
+            format!("您的服务请求 {request} 已答复"),
+            format!("Your request {request} has been answered"),
+        ),
+        Notice::Late { request, case } => {
+            let (zh, en, number) = match (request, case) {
+                (Some(number), _) => ("服务请求", "Request", *number),
+                (None, number) => ("复核事项", "Case", number.unwrap_or_default()),
+            };
+            (format!("{zh} {number} 已超期"), format!("{en} {number} is overdue"))
+        }
+        Notice::HoldEnded { reward } => {
+            let named = rules.map(|rules| reward_words(rules, reward));
+            let Bilingual { zh, en } = named.unwrap_or_default();
+            (
+                format!("预留的礼品「{zh}」未领取，积分已退回"),
+                format!("\"{en}\" was not fetched; its points are yours again"),
+            )
+        }
+    };
+    Bilingual { zh, en }
 }

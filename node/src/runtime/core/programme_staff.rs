@@ -1,16 +1,19 @@
 //! What staff does to the programme by hand, and what it looks at before it does: corrections, coupons given,
 //! rules checked.
 
+use std::cmp::Reverse;
+
 use ::programme::adjustments::{Adjustment, AdjustmentState};
-use ::programme::calendar::DAY_MS;
-use ::programme::coupons::Origin;
+use ::programme::coupons::{Code, Coupon, Origin};
 use ::programme::plain::{Concern, statements};
 use ::programme::rules::{RuleChange, RuleChangeError, Rules, change};
 use ::programme::state::{Answer, Event, Refusal};
+use protocol::codec;
 use protocol::time::Timestamp;
+use ring::hmac;
 
 use super::programme::{refused, request_key};
-use super::programme_service::{LIST_MAX, done, name, points, words};
+use super::programme_service::{done, name, points, words};
 use super::{Core, Turn};
 use crate::exchange::points::account;
 use crate::service::*;
@@ -24,10 +27,19 @@ pub(super) fn decided(agrees: bool, it: Answer) -> DoneView {
     view
 }
 
-fn signed(adjustment: &Adjustment) -> i64 {
+pub(super) fn signed(adjustment: &Adjustment) -> i64 {
     // an amount has at most 10^12 points
     let points = i64::try_from(adjustment.points.get()).unwrap_or(i64::MAX);
     if adjustment.gives { points } else { points.saturating_neg() }
+}
+
+/// Why a coupon was given, in one word.
+pub(super) fn origin_name(origin: &Origin) -> String {
+    match origin {
+        Origin::Claimed => "claimed".to_owned(),
+        Origin::Staff => "staff".to_owned(),
+        Origin::Trigger(name) | Origin::Campaign(name, _) => name.to_string(),
+    }
 }
 
 impl Core {
@@ -69,9 +81,13 @@ impl Core {
         self.happen(event, now, turn).map(|it| done(it, None))
     }
 
-    pub(super) fn adjustment_views(&self) -> Vec<AdjustmentView> {
-        let latest = self.programme.adjustments().latest().take(LIST_MAX);
-        latest
+    pub(super) fn adjustment_views(
+        &self,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Rows<AdjustmentView, u64> {
+        let latest = self.programme.adjustments().before(before).take(limit.saturating_add(1));
+        let rows = latest
             .map(|(number, adjustment)| {
                 let (decided_by, decided_ms) = match &adjustment.state {
                     AdjustmentState::Agreed { at, by } | AdjustmentState::Refused { at, by } => {
@@ -79,7 +95,7 @@ impl Core {
                     }
                     AdjustmentState::Booked | AdjustmentState::Waiting => (None, None),
                 };
-                AdjustmentView {
+                let view = AdjustmentView {
                     number,
                     card: self.masked_card(adjustment.account),
                     points: signed(adjustment),
@@ -89,36 +105,56 @@ impl Core {
                     state: adjustment.state.name().to_owned(),
                     decided_by,
                     decided_ms,
-                }
+                };
+                (number, view)
             })
-            .collect()
+            .collect();
+        cut_page(rows, limit)
+    }
+
+    /// What tells a coupon from others that were given at the same moment: its code is the member's secret.
+    fn coupon_mark(&self, code: Code) -> [u8; 16] {
+        let tag = hmac::sign(&self.coupon_marks, &codec::encode(&code));
+        let mut mark = [0; 16];
+        mark.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        mark
     }
 
     pub(super) fn coupon_views(
         &self,
         kind: Option<&str>,
-    ) -> Result<Vec<IssuedCouponView>, ServiceError> {
+        before: Option<CouponKey>,
+        limit: usize,
+    ) -> Result<Rows<IssuedCouponView, CouponKey>, ServiceError> {
         let kind = kind.map(|kind| name(kind, "kind")).transpose()?;
-        let all = self.programme.coupons().iter().map(|(_, coupon)| coupon);
-        let mut all: Vec<_> =
-            all.filter(|it| kind.as_ref().is_none_or(|kind| it.kind == *kind)).collect();
-        all.sort_by_key(|coupon| std::cmp::Reverse(coupon.given));
-        let latest = all.into_iter().take(LIST_MAX);
-        let view = |coupon: &::programme::coupons::Coupon| IssuedCouponView {
+        let all = || self.programme.coupons().iter();
+        // the last of the page before; where it is gone, what was given at its moment is behind
+        let last = before.and_then(|(given, mark)| {
+            let of_then = |(code, coupon): &(Code, &Coupon)| {
+                coupon.given == given && self.coupon_mark(*code) == mark
+            };
+            all().find(of_then)
+        });
+        let gone = before.filter(|_| last.is_none()).map(|(given, _)| given);
+        let wanted = all().filter(|(_, coupon)| {
+            kind.as_ref().is_none_or(|kind| coupon.kind == *kind)
+                && gone.is_none_or(|given| coupon.given < given)
+        });
+        let keyed = wanted.map(|(code, coupon)| ((Reverse(coupon.given), code), coupon));
+        let last = last.map(|(code, coupon)| (Reverse(coupon.given), code));
+        let (latest, next) = page_after(keyed, last.as_ref(), limit);
+        let next = next.map(|(Reverse(given), code)| (given, self.coupon_mark(code)));
+        let view = |coupon: &Coupon| IssuedCouponView {
             kind: coupon.kind.to_string(),
             card: self.masked_card(coupon.account),
-            origin: match &coupon.origin {
-                Origin::Claimed => "claimed".to_owned(),
-                Origin::Staff => "staff".to_owned(),
-                Origin::Trigger(trigger) => trigger.to_string(),
-            },
+            origin: origin_name(&coupon.origin),
             worth_fen: coupon.worth.get(),
             given_ms: coupon.given.unix_ms(),
             expires_ms: coupon.expires.unix_ms(),
             redeemed_ms: coupon.redeemed.as_ref().map(|it| it.at.unix_ms()),
             place: coupon.redeemed.as_ref().map(|it| it.place.to_string()),
         };
-        Ok(latest.map(view).collect())
+        Ok((latest.into_iter().map(view).collect(), next))
     }
 
     /// Rules as they would be taken up now.
@@ -152,15 +188,16 @@ impl Core {
             return Ok(view);
         }
         if view.differences.iter().any(|it| it.needs_notice) {
-            let notice = u64::from(old.change_notice_days).saturating_mul(DAY_MS);
-            view.earliest_ms = view.earliest_ms.saturating_add(notice);
+            view.earliest_ms = self.notice_period().earliest(now).unix_ms();
         }
         let pending = self.programme.announced().map(|(rules, _)| rules.version);
         let earliest = Timestamp::from_unix_ms(view.earliest_ms);
-        view.refused = match pending {
-            Some(version) => Some(RuleChangeError::Pending { version }.to_string()),
-            None => RuleChange::between(&old, &new, now, earliest).err().map(|it| it.to_string()),
+        let constitution = self.ledger.constitution().succession().notice;
+        let wrong = match pending {
+            Some(version) => Some(RuleChangeError::Pending { version }),
+            None => RuleChange::between(&old, &new, now, earliest, constitution).err(),
         };
+        view.refused = wrong.map(|it| words(&Refusal::from(it).words()));
         Ok(view)
     }
 }

@@ -52,6 +52,7 @@ impl Core {
             return Ok(received::view(from, leaf, &known.leg));
         }
         let member = self.member(&request.card)?;
+        self.require_free(member)?;
         let known = self.book.received().at(place).map_err(cold_error)?;
         let known = known.filter(|known| known.member == Some(member));
         let mut leg = known.ok_or_else(unknown)?.leg;

@@ -7,12 +7,16 @@
 //! published must stand before an auditor, and nobody may have signed two things. The ledger's
 //! randomness is fixed; the vault's (handles, codes) is not, and nothing depends on it.
 
+mod clearing;
+mod key_service;
 mod partners;
 mod programme;
 
 use std::path::{Path, PathBuf};
 
 use ::programme::Rules;
+use privacy::ids::Attempt;
+use privacy::{AttemptId, CleanRoomEntry, QueryId};
 use protocol::amount::{Points, Rate, Value};
 use protocol::audit::{Auditor, KeyHolder, OpeningKey, Rule};
 use protocol::codec;
@@ -26,11 +30,13 @@ use protocol::witness::rules::exact_exposure;
 use protocol::witness::statement::VotingKeys;
 
 use super::*;
+use crate::cleanroom::APPLICATION;
 use crate::cli::audit::Directory;
 use crate::exchange::book::BookedExchange;
 use crate::exchange::cold::{Cold, Leaving};
 use crate::exchange::points::Control;
 use crate::journal;
+use crate::runtime::applications;
 use crate::runtime::own_blocks::OwnBlocks;
 use crate::runtime::sealed_journal::RecordCipher;
 use crate::runtime::snapshot::{StateCopy, keep_earned};
@@ -132,6 +138,8 @@ struct Waiting {
     records: Vec<journal::Record>,
     checkpoint: Option<SignedCheckpoint>,
     messages: Vec<(BrandId, Message)>,
+    // whether an own block became final in it
+    is_final: bool,
 }
 
 struct Site {
@@ -161,6 +169,8 @@ struct World {
     batched: bool,
     // how many turns of a node may be on their way to the disk
     lag: usize,
+    // whether it is said that a block is final before the next one is built
+    apart: bool,
     // every so many turns with records a node's journal becomes a snapshot
     snapshots: Option<usize>,
     // whether it is compared with what a replay gives
@@ -203,7 +213,7 @@ fn digest(core: &Core) -> Vec<String> {
         clearing.take_up(cut_off, cycle);
     }
     clearing.take_up_absent(core.clearing.absent().clone());
-    let _ = clearing.derive(core.ledger.constitutions());
+    clearing.derive(core.ledger.constitutions());
     let cycles = clearing
         .cycles()
         .map(|(cut_off, cycle)| codec::encode(&StateRecord::Cycle(cut_off, Box::new(cycle))));
@@ -217,6 +227,8 @@ fn digest(core: &Core) -> Vec<String> {
         }
         Recorded::State(part) => match *part {
             StateRecord::EarnedKeys(_) | StateRecord::Cycle(..) => None,
+            // wherever they are
+            StateRecord::StoredApplications(_) | StateRecord::Application(_) => None,
             part => Some(codec::encode(&part)),
         },
         Recorded::Node(record) => Some(codec::encode(&record)),
@@ -225,7 +237,10 @@ fn digest(core: &Core) -> Vec<String> {
         let hash = protocol::crypto::sha256(&[&bytes]);
         format!("{:02x?} {} bytes {:02x?}", &bytes[..4.min(bytes.len())], bytes.len(), &hash[..6])
     };
-    bytes.chain(cycles).map(short).collect()
+    let mut entries = Vec::new();
+    let visited = core.applications.visit(&*core.store, |entry| entries.push(entry.clone()));
+    visited.unwrap();
+    bytes.chain(cycles).chain([codec::encode(&entries)]).map(short).collect()
 }
 
 fn records(copy: StateCopy, leaving: &Leaving) -> Vec<Recorded> {
@@ -252,8 +267,11 @@ impl World {
     }
 
     fn with_rules(kills: &[Kill], rules: &str) -> Self {
+        Self::under(constitution(), kills, rules)
+    }
+
+    fn under(constitution: Constitution, kills: &[Kill], rules: &str) -> Self {
         let rules = Rules::from_toml(rules).unwrap();
-        let constitution = constitution();
         // in memory where the system has such a place: a killed process loses nothing of it
         let folders = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let now = Timestamp::from_unix_ms(1_800_000_000_000);
@@ -291,6 +309,7 @@ impl World {
             kills: kills.to_vec(),
             batched: false,
             lag: 0,
+            apart: false,
             snapshots: None,
             compares: true,
             drafts: Vec::new(),
@@ -323,13 +342,25 @@ impl World {
         self.now = self.now.plus(Milliseconds::new(1));
         let mut turn = Turn::default();
         let core = &mut self.sites[who].core;
+        core.builds_apart = self.apart;
         let result = act(core, self.now, &mut turn);
+        (self.settle_turn(who, turn) && self.build(who)).then_some(result)
+    }
+
+    /// The turn in which a block is built that was put off; false when the node was killed in it.
+    fn build(&mut self, who: usize) -> bool {
+        !self.sites[who].core.has_to_build() || self.settle_turn(who, Turn::default())
+    }
+
+    /// What comes after all that a turn was given; false when the node was killed.
+    fn settle_turn(&mut self, who: usize, mut turn: Turn) -> bool {
+        let core = &mut self.sites[who].core;
         core.settle(self.now, &mut turn);
         if core.take_failure().is_some() {
             self.clear_the_way(who);
-            return None;
+            return false;
         }
-        self.conclude(who, turn).then_some(result)
+        self.conclude(who, turn)
     }
 
     /// What kept a node from publishing is taken away, and it is started again.
@@ -350,7 +381,8 @@ impl World {
         let kill = self.kills.iter().find(killed).copied().filter(|_| !records.is_empty());
         let site = &mut self.sites[who];
         let checkpoint = site.core.new_checkpoint();
-        site.waiting.push_back(Waiting { records, checkpoint, messages: turn.out.messages });
+        let (messages, is_final) = (turn.out.messages, !turn.final_after.is_empty());
+        site.waiting.push_back(Waiting { records, checkpoint, messages, is_final });
         if let Some(kill) = kill {
             if kill.appended {
                 let waiting = site.waiting.drain(..);
@@ -384,6 +416,9 @@ impl World {
                 self.clear_the_way(who);
                 return false;
             }
+            if oldest.is_final {
+                site.core.final_is_said();
+            }
             for (to, message) in oldest.messages {
                 self.hear(who, &message);
                 let to = BRANDS.iter().position(|name| *name == to.as_str()).unwrap();
@@ -411,6 +446,9 @@ impl World {
         Cold::new(Arc::clone(&site.store), Arc::clone(&cipher) as _).take(&leaving).unwrap();
         site.journal =
             records(copy, &leaving).iter().map(|record| cipher.seal(record).unwrap()).collect();
+        let entries = &mut site.core.applications;
+        applications::keep(&*site.store, entries.stored(), entries.latest()).unwrap();
+        entries.are_stored(entries.latest().len());
         let earned = site.core.points.earned();
         keep_earned(&*site.store, &earned, 1).unwrap();
         site.core.points.forget_earned(&earned);
@@ -669,9 +707,17 @@ impl World {
         for who in [AMBER, BIRCH] {
             self.ask(who, |core, _, turn| {
                 turn.record(NodeRecord::CleanRoom(vec![number, who as u8]));
-                let said = ApplicationEntry { application: 9, body: vec![number, who as u8] };
-                let entry = Submission::Public(PublicEntry::Application(said));
-                core.submit(entry, turn).map_err(submit_error)
+                let participant = BRANDS[who].parse().unwrap();
+                let (query, attempt) = (QueryId([number; 16]), Attempt::FIRST);
+                let id = AttemptId { proposer: participant, query, attempt };
+                let body = CleanRoomEntry::NotOpened(id).to_bytes();
+                let junk = [(9, body.clone()), (APPLICATION, vec![number])];
+                for (application, body) in junk.into_iter().chain([(APPLICATION, body)]) {
+                    let said = ApplicationEntry { application, body };
+                    let entry = Submission::Public(PublicEntry::Application(said));
+                    core.submit(entry, turn).map_err(submit_error)?;
+                }
+                Ok(())
             });
         }
     }
@@ -891,8 +937,12 @@ impl World {
             })
             .collect();
         let constitutions = self.constitution.clone().into();
-        let auditor =
-            Auditor { constitutions: &constitutions, keys: &keys, outside_witnesses: &[] };
+        let auditor = Auditor {
+            constitutions: &constitutions,
+            keys: &keys,
+            outside_witnesses: &[],
+            payload_retention: None,
+        };
         let report = auditor.audit(&folders, &mut ());
         // before the first checkpoint there is none
         let mut findings =
@@ -932,7 +982,8 @@ fn start_with(
     let own_blocks = OwnBlocks::open(&folder.with_extension("own"), Arc::clone(&cipher)).unwrap();
     let published = PublishedLog::open(&folder, own_blocks).unwrap();
     let cold = Cold::new(Arc::clone(store), Arc::clone(&cipher) as _);
-    let mut core = Core::new(ledger, Arc::clone(vault), (Arc::clone(store), cold), published);
+    let core = Core::new(ledger, Arc::clone(vault), (Arc::clone(store), cold), published);
+    let mut core = core.unwrap();
     core.entropy = Box::new(Numbers(1000 * number as u64 + seed));
     replay(&mut core, number, journal);
     core
@@ -956,7 +1007,7 @@ fn nodes_killed_at_any_turn_lose_nothing_and_do_nothing_twice() {
     let turns = [AMBER, BIRCH].map(|who| undisturbed.sites[who].turns);
     assert!(turns.iter().all(|turns| *turns > PERIOD), "{turns:?}");
     // the receiver of what the sender says is killed too, half a period later
-    let run = |first: usize, appended: bool, batched: bool, lag: usize| {
+    let run = |first: usize, appended: bool, batched: bool, lag: usize, apart: bool| {
         let of = |who, first| {
             (first..4 * PERIOD).step_by(PERIOD).map(move |turn| Kill { who, turn, appended })
         };
@@ -964,17 +1015,24 @@ fn nodes_killed_at_any_turn_lose_nothing_and_do_nothing_twice() {
             of(AMBER, first).chain(of(BIRCH, (first + PERIOD / 2) % PERIOD)).collect();
         let killed = std::panic::catch_unwind(|| {
             let mut world = World::new(&kills);
-            (world.batched, world.lag) = (batched, lag);
+            (world.batched, world.lag, world.apart) = (batched, lag, apart);
             world.work();
             world.restarts
         });
         assert!(matches!(killed, Ok(2..)), "{killed:?} at {kills:?}");
     };
     std::thread::scope(|scope| {
-        for (appended, batched, lag) in
-            [(true, false, 0), (false, false, 0), (false, true, 0), (false, false, 3)]
-        {
-            scope.spawn(move || (0..PERIOD).for_each(|first| run(first, appended, batched, lag)));
+        for (appended, batched, lag, apart) in [
+            (true, false, 0, false),
+            (false, false, 0, false),
+            (false, true, 0, false),
+            (false, false, 3, false),
+            (true, false, 0, true),
+            (false, true, 3, true),
+        ] {
+            scope.spawn(move || {
+                (0..PERIOD).for_each(|first| run(first, appended, batched, lag, apart));
+            });
         }
     });
 }
@@ -990,7 +1048,11 @@ fn a_snapshot_and_what_came_after_it_give_the_state_that_all_records_give() {
         world.check_history();
         let core = &world.again(BIRCH);
         assert_eq!(core.joint, [[1, BIRCH as u8], [2, BIRCH as u8]]);
-        assert_eq!(core.applications.len(), 4);
+        // what is none of the clean room's is nowhere
+        let mut entries = 0;
+        core.applications.visit(&*core.store, |_| entries += 1).unwrap();
+        assert_eq!(entries, 4);
+        assert!(every > 1 || core.applications.stored() >= 2);
     }
 }
 
@@ -1075,8 +1137,19 @@ fn exchanges_that_have_left_memory_are_found_and_come_back() {
         world.check_history();
         assert!(world.left > 5, "{}", world.left);
         // but for the one of which some has come back, none is in memory
-        let hot = world.sites[AMBER].core.book.exchanges().count();
+        let book = &world.sites[AMBER].core.book;
+        let hot = book.exchanges().count();
         assert!(hot <= 3, "{hot}");
+        // page by page there are all of them, in memory or not, the newest first
+        let (mut walked, mut before) = (Vec::new(), None);
+        while let (page, Some(next)) = book.page(before, 2, |_| true).unwrap() {
+            walked.extend(page);
+            before = Some(next);
+        }
+        walked.extend(book.page(before, 2, |_| true).unwrap().0);
+        let mut all = book.latest(99).unwrap();
+        all.sort_by_key(|booked| std::cmp::Reverse(booked.key()));
+        assert_eq!(walked, all);
     }
 }
 
@@ -1199,7 +1272,12 @@ fn what_is_disclosed_is_what_an_auditor_opens_and_a_receipt_opens_its_entry() {
     let holder = KeyHolder::Auditor("tax_office".to_owned());
     let keys = [OpeningKey { holder, secret: sealing(9, 9).0 }];
     let constitutions = world.constitution.clone().into();
-    let auditor = Auditor { constitutions: &constitutions, keys: &keys, outside_witnesses: &[] };
+    let auditor = Auditor {
+        constitutions: &constitutions,
+        keys: &keys,
+        outside_witnesses: &[],
+        payload_retention: None,
+    };
     let report = auditor.audit(&folders, &mut ());
     assert!(report.is_clean(), "{:?}", report.findings);
     assert!(report.counts.payloads > 0);

@@ -37,6 +37,7 @@ pub struct StateCopy {
     balances: SharedMap<MemberId, Balance>,
     controls: Vec<(Control, u64)>,
     beyond: Vec<(MemberId, Points)>,
+    erased: Vec<(MemberId, Timestamp)>,
     /// Keys of what has earned since the last snapshot, ascending.
     pub earned: Vec<[u8; 20]>,
     programme: ProgrammeCopy,
@@ -46,7 +47,10 @@ pub struct StateCopy {
     absent: Absent,
     disputes: Disputes,
     kept: Kept,
-    applications: Vec<Arc<CertifiedApplication>>,
+    /// Entries of the clean room since the last snapshot, and how many come before them in the store.
+    pub applications: Vec<Arc<CertifiedApplication>>,
+    /// See there.
+    pub stored_applications: u64,
     joint: Vec<Vec<u8>>,
     cosigned: Vec<Cosigned>,
     // the time of the own log's last block
@@ -67,6 +71,7 @@ impl Core {
             balances: self.points.balances(),
             controls: self.points.controls().collect(),
             beyond: self.points.beyond().collect(),
+            erased: self.points.erased().collect(),
             earned: self.points.earned(),
             programme: self.programme.copy(),
             book: self.book.copy(),
@@ -75,7 +80,8 @@ impl Core {
             absent: self.clearing.absent().clone(),
             disputes: self.disputes.clone(),
             kept: self.kept.clone(),
-            applications: self.applications.clone(),
+            applications: self.applications.latest().to_vec(),
+            stored_applications: self.applications.stored(),
             joint: self.joint.clone(),
             cosigned: self.foreign.cosigned().collect(),
             own_log: own.unwrap_or_default(),
@@ -121,6 +127,7 @@ impl StateCopy {
         chunked(balances, StateRecord::Balances, state);
         chunked(self.controls.iter().copied(), StateRecord::Controls, state);
         chunked(self.beyond.iter().copied(), StateRecord::Beyond, state);
+        chunked(self.erased.iter().copied(), StateRecord::Erased, state);
         let keys = |keys: Vec<[u8; 20]>| StateRecord::EarnedKeys(keys.concat());
         chunked(self.earned.iter().copied(), keys, state);
         programme_parts(&self.programme).into_iter().for_each(&mut *state);
@@ -151,8 +158,11 @@ impl StateCopy {
             state(StateRecord::Cycle(*cut_off, Box::new(cycle.clone())));
         }
         state(StateRecord::Absent(Box::new(self.absent.clone())));
-        state(StateRecord::Disputes(Box::new(self.disputes.clone())));
+        for part in self.disputes.parts() {
+            state(StateRecord::Disputes(Box::new(part)));
+        }
         self.kept.snapshot(state);
+        state(StateRecord::StoredApplications(self.stored_applications));
         for entry in &self.applications {
             state(StateRecord::Application(Box::new(CertifiedApplication::clone(entry))));
         }

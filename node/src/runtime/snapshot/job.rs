@@ -12,6 +12,7 @@ use super::{StateCopy, keep_earned};
 use crate::exchange::book::Marks;
 use crate::exchange::cold::{Cold, ColdError, Leaving};
 use crate::journal::{JournalError, Record, SnapshotBeginning};
+use crate::runtime::applications;
 use crate::runtime::published::PublishError;
 use crate::runtime::publisher::Showing;
 use crate::runtime::sealed_journal::{RecordCipher, SealedRecordError};
@@ -22,7 +23,7 @@ use crate::store::{Store, StoreError};
 const KEPT: Milliseconds = Milliseconds::from_seconds(2 * 60);
 /// Bytes of records that are written at once, and then synced: the journal's appends wait for what of other files is on
 /// its way to the disk.
-const AT_ONCE: usize = 4 * 1024 * 1024;
+const AT_ONCE: usize = 1024 * 1024;
 /// Exchanges taken out of memory after one turn.
 const LEAVE_AT_ONCE: usize = 2048;
 /// After a piece of work the thread that writes rests so many times as long: all else goes before it.
@@ -68,6 +69,8 @@ pub struct WrittenSnapshot {
     pub earned: Vec<[u8; 20]>,
     /// Exchanges that the store has now.
     pub leaving: Leaving,
+    /// How many entries of the clean room it has now that it had not.
+    pub applications: usize,
 }
 
 /// What has to be done to write a snapshot.
@@ -121,6 +124,7 @@ impl SnapshotJob {
             file.sync_all().map_err(SnapshotError::Beside)?;
         }
         let earned = std::mem::take(&mut copy.earned);
+        let (stored, since) = (copy.stored_applications, copy.applications.clone());
         let (mut batch, mut bytes) = (Vec::new(), 0);
         copy.records(&leaving, |record| {
             let sealed = cipher.seal(&record)?;
@@ -148,7 +152,8 @@ impl SnapshotJob {
         };
         let bytes = writer.finish(check)?;
         keep_earned(&*store, &earned, number)?;
-        Ok(WrittenSnapshot { bytes, earned, leaving })
+        applications::keep(&*store, stored, &since)?;
+        Ok(WrittenSnapshot { bytes, earned, leaving, applications: since.len() })
     }
 }
 
@@ -236,6 +241,7 @@ impl Runtime {
         match written {
             Ok(written) => {
                 self.core.points.forget_earned(&written.earned);
+                self.core.applications.are_stored(written.applications);
                 self.core.book.leaves(&written.leaving);
                 self.snapshots.leaving = Some(written.leaving);
                 self.snapshots.last_bytes = written.bytes;

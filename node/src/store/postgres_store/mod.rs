@@ -39,11 +39,19 @@ impl PostgresAddress {
     /// # Errors
     /// When it is none.
     pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
+        // the certificate and its name are checked in any case, so that each of these asks for the same
+        let mut text = text.to_owned();
+        for mode in ["verify-full", "verify-ca"] {
+            text = text.replace(&format!("sslmode={mode}"), "sslmode=require");
+        }
         let mut config: tokio_postgres::Config = text.parse().map_err(|_| InvalidAddress)?;
         if config.get_hosts().is_empty() || config.get_dbname().is_none() {
             return Err(InvalidAddress);
         }
-        if config.get_hosts().iter().any(is_elsewhere) {
+        // over a network it is TLS, whatever the address says; on this machine where it says so
+        let sockets = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let asked = config.get_ssl_mode() == SslMode::Require && !sockets;
+        if asked || config.get_hosts().iter().any(is_elsewhere) {
             config.ssl_mode(SslMode::Require);
         } else {
             config.ssl_mode(SslMode::Disable);
@@ -130,12 +138,12 @@ impl PostgresStore {
         job: impl FnOnce(SyncSender<Result<T, StoreError>>) -> Job,
     ) -> Result<T, StoreError> {
         if self.poisoned.load(Ordering::Acquire) {
-            return Err(StoreError::Poisoned);
+            return Err(StoreError::Poisoned { earlier: None });
         }
         let (reply, answer) = sync_channel(1);
-        let jobs = self.jobs.as_ref().ok_or(StoreError::Poisoned)?;
-        jobs.send(job(reply)).map_err(|_| StoreError::Poisoned)?;
-        answer.recv().map_err(|_| StoreError::Poisoned)?
+        let jobs = self.jobs.as_ref().ok_or(StoreError::Poisoned { earlier: None })?;
+        jobs.send(job(reply)).map_err(|_| StoreError::Poisoned { earlier: None })?;
+        answer.recv().map_err(|_| StoreError::Poisoned { earlier: None })?
     }
 }
 
@@ -196,7 +204,11 @@ impl Store for PostgresStore {
 
     fn flush(&self) -> Result<(), StoreError> {
         // what a reader sees is committed, and a commit is on the server's disk before anyone sees it
-        if self.poisoned.load(Ordering::Acquire) { Err(StoreError::Poisoned) } else { Ok(()) }
+        if self.poisoned.load(Ordering::Acquire) {
+            Err(StoreError::Poisoned { earlier: None })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -223,8 +235,20 @@ mod tests {
         assert_eq!(address.0.get_ssl_mode(), SslMode::Require);
         let plain = PostgresAddress::parse(&format!("{text}?sslmode=disable")).unwrap();
         assert_eq!(plain.0.get_ssl_mode(), SslMode::Require);
-        let here = PostgresAddress::parse("host=/run/postgresql user=a dbname=b").unwrap();
-        assert_eq!(here.0.get_ssl_mode(), SslMode::Disable);
+        let mode = |text: &str| PostgresAddress::parse(text).unwrap().0.get_ssl_mode();
+        assert_eq!(mode("host=/run/postgresql user=a dbname=b"), SslMode::Disable);
+        assert_eq!(mode("host=localhost user=a dbname=b"), SslMode::Disable);
+        // unless it is asked for
+        for asked in ["require", "verify-ca", "verify-full"] {
+            assert_eq!(
+                mode(&format!("host=localhost user=a dbname=b sslmode={asked}")),
+                SslMode::Require
+            );
+            let url = format!("postgresql://a@127.0.0.1/b?sslmode={asked}");
+            assert_eq!(mode(&url), SslMode::Require);
+        }
+        let socket = "host=/run/postgresql user=a dbname=b sslmode=require";
+        assert_eq!(mode(socket), SslMode::Disable, "nobody listens in on a socket");
     }
 
     #[test]
@@ -235,11 +259,82 @@ mod tests {
         assert!(matches!(opened, Err(StoreError::Backend { action: "reach its server", .. })));
     }
 
+    /// An authority, and a server's certificate and key from it for a name, in PEM.
+    fn certificates(name: &str) -> (String, String, String) {
+        use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+        let key = || KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let (authority_key, server_key) = (key(), key());
+        let trusted = authority.self_signed(&authority_key).unwrap().pem();
+        let issuer = Issuer::new(authority, authority_key);
+        let server = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = server.signed_by(&server_key, &issuer).unwrap().pem();
+        (trusted, certificate, server_key.serialize_pem())
+    }
+
+    /// A real server that takes nobody without TLS: its certificate has to come from an authority that is
+    /// trusted, and to be that of the host that was asked for.
+    #[test]
+    fn over_tls_the_server_is_who_it_says_and_nobody_else() {
+        let (trusted, certificate, key) = certificates("localhost");
+        let Some(cluster) = PostgresCluster::start_over_tls(&certificate, &key).unwrap() else {
+            assert!(std::env::var_os("COALITION_SHARED").is_none(), "nothing may be skipped here");
+            eprintln!("skipped: no PostgreSQL is installed");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, pem: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, pem).unwrap();
+            path
+        };
+        let trusted = file("authority.pem", &trusted);
+        let address = |host: &str, mode: &str| {
+            let text = cluster.address_over_tls(host, "over_tls");
+            PostgresAddress::parse(&format!("{text} sslmode={mode}")).unwrap()
+        };
+        let store =
+            PostgresStore::open(&address("localhost", "verify-full"), Some(&trusted)).unwrap();
+        store.transaction(&[Write::put("a", "k", vec![7; 60_000])]).unwrap();
+        assert_eq!(store.get("a", b"k").unwrap().map(|value| value.len()), Some(60_000));
+        // as the server sees it, every one of the store's connections
+        let asked = "SELECT count(*) || ' ' || bool_and(ssl) FROM pg_stat_ssl \
+                     JOIN pg_stat_activity USING (pid) WHERE application_name = 'coalition'";
+        let seen = cluster.client("psql", &["-At", "-d", "postgres", "-c", asked]).unwrap();
+        let seen = String::from_utf8(seen.stdout).unwrap();
+        let (connections, all) = seen.trim().split_once(' ').unwrap();
+        assert!(connections.parse::<u32>().unwrap() >= 1 && all == "true", "{seen}");
+        drop(store);
+
+        let refused = |address: &PostgresAddress, trusted: Option<&Path>| {
+            let error = PostgresStore::open(address, trusted).unwrap_err();
+            let StoreError::Backend { action: "reach its server", source } = error else {
+                panic!("{error}")
+            };
+            let (mut told, mut cause) = (source.to_string(), source.source());
+            while let Some(deeper) = cause {
+                told += &format!(": {deeper}");
+                cause = deeper.source();
+            }
+            told
+        };
+        // another authority, none of this system's, another name, and no TLS at all
+        let other = file("other.pem", &certificates("localhost").0);
+        let told = refused(&address("localhost", "verify-full"), Some(&other));
+        assert!(told.contains("invalid peer certificate"), "{told}");
+        let told = refused(&address("127.0.0.1", "require"), Some(&trusted));
+        assert!(told.contains("not valid for name"), "{told}");
+        let told = refused(&address("localhost", "disable"), Some(&trusted));
+        assert!(told.contains("no encryption"), "{told}");
+    }
+
     /// The server goes away: what was acknowledged is there afterwards, and nothing is taken until the
     /// store is opened anew.
     #[test]
     fn a_lost_server_closes_the_store() {
         let Some(cluster) = PostgresCluster::start().unwrap() else {
+            assert!(std::env::var_os("COALITION_SHARED").is_none(), "nothing may be skipped here");
             eprintln!("skipped: no PostgreSQL is installed");
             return;
         };
@@ -256,9 +351,9 @@ mod tests {
         assert!(lost.is_err());
         assert!(matches!(
             store.transaction(&[Write::put("a", "k", "w")]),
-            Err(StoreError::Poisoned)
+            Err(StoreError::Poisoned { .. })
         ));
-        assert!(matches!(store.flush(), Err(StoreError::Poisoned)));
+        assert!(matches!(store.flush(), Err(StoreError::Poisoned { .. })));
         drop(store);
         let store = PostgresStore::open(&address, None).unwrap();
         assert_eq!(store.get("a", b"k").unwrap().as_deref(), Some(&b"v"[..]));

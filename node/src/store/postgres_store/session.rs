@@ -337,7 +337,7 @@ impl Writer {
                 let together = std::mem::replace(&mut waiting, rest);
                 if poisoned.load(Ordering::Acquire) {
                     for (_, reply) in together {
-                        let _ = reply.send(Err(StoreError::Poisoned));
+                        let _ = reply.send(Err(StoreError::Poisoned { earlier: None }));
                     }
                 } else {
                     self.commit(together, &poisoned).await;

@@ -33,7 +33,7 @@ impl Alone {
     fn read_periods(&mut self) {
         while let Some((period, plan, periods, _)) = self.period_reads.pop() {
             let noise = NoiseShare::draw(&plan, &mut OpendpNoise::from_system_entropy()).unwrap();
-            let mut collector = Collector::new(&plan);
+            let mut collector = Collector::new(&plan, plan.participants()[0]);
             for member in 0..50u16 {
                 collector.push(Some(&member.to_be_bytes()), 0, &[Some(1)]).unwrap();
             }
@@ -71,16 +71,20 @@ fn a_period_is_answered_some_days_after_its_last_and_all_are_charged_once() {
     brand.read_periods();
     let (step, at) = brand.progress();
     assert_eq!(step, LocalProgress::Standing);
-    assert_eq!((at.periods, at.released, at.next_due), (12, 1, Some(day("2017-03-08"))));
+    assert_eq!((at.periods, at.released, at.next_due), (11, 1, Some(day("2017-03-08"))));
     // a node that was off for a quarter answers what has become due, one period after another
     brand.day("2017-05-20");
     brand.read_periods();
     let periods: Vec<u32> = brand.periods.iter().map(PeriodRelease::period).collect();
     assert_eq!(periods, [0, 1, 2, 3]);
-    brand.day("2018-01-08");
+    brand.day("2017-12-31");
     brand.read_periods();
     assert_eq!(brand.progress().0, LocalProgress::Released);
-    assert_eq!(brand.periods.len(), 12);
+    assert_eq!(brand.periods.len(), 11);
+    // December would be read, and shown, in another year than the one that paid
+    brand.day("2018-01-08");
+    assert!(brand.period_reads.is_empty());
+    assert_eq!((brand.progress().0, brand.progress().1.periods), (LocalProgress::Released, 11));
     for release in &brand.periods {
         let certified = brand.ledger.facts(&id()).unwrap().period_release(release.period());
         assert_eq!(certified, Some(release.hash()));
@@ -106,8 +110,9 @@ fn a_crash_at_any_step_leaves_one_release_of_each_period() {
             let (period, plan, periods, closed) = brand.period_reads.pop().unwrap();
             assert_eq!(closed, (0..period).collect::<Vec<_>>());
             let noise = NoiseShare::draw(&plan, &mut OpendpNoise::from_system_entropy()).unwrap();
-            let vector =
-                Collector::new(&plan).finish_period(&periods, period, &mut brand.spent).unwrap();
+            let vector = Collector::new(&plan, plan.participants()[0])
+                .finish_period(&periods, period, &mut brand.spent)
+                .unwrap();
             let effects = brand.room.period_answered(id(), period, noise, vector, &brand.ledger);
             brand.carry_out(effects.unwrap());
             if steps == crash {
@@ -167,8 +172,33 @@ fn a_reading_that_fails_is_final_for_its_period_and_no_other() {
     assert!(effects.is_empty());
 }
 
+/// What was due in the year and not read, because the node was off, is not read in the next; nor is a question that was
+/// charged at its end.
 #[test]
-fn only_periods_that_end_in_the_year_that_paid_are_answered() {
+fn nothing_is_read_once_the_year_that_paid_is_over() {
+    let mut brand = Alone::new();
+    brand.stand(MONTHLY, 2017).unwrap();
+    brand.certify();
+    brand.day("2017-03-10");
+    brand.read_periods();
+    brand.restart_on(brand.disk.len(), "2018-01-01");
+    assert!(brand.period_reads.is_empty());
+    let (step, at) = brand.progress();
+    assert_eq!((step, at.released, at.next_due), (LocalProgress::Released, 2, None));
+
+    let mut late = Alone::new();
+    late.day("2017-12-31");
+    late.request(1, ("SELECT count(*) FROM purchases", COST), false, 2017).unwrap();
+    late.day("2018-01-01");
+    late.certify();
+    assert!(late.reads.is_empty());
+    assert_eq!(late.failed, [id()]);
+    let spent = late.ledger.local_spent(crate::testing::brand(2), CalendarYear(2017));
+    assert_eq!(spent, PicoRho::new(COST), "its charge stands");
+}
+
+#[test]
+fn only_periods_that_are_read_in_the_year_that_paid_are_answered() {
     let mut brand = Alone::new();
     brand.stand(MONTHLY, 2016).unwrap();
     brand.certify();

@@ -2,14 +2,37 @@ use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::Parser;
 
 use super::member_sql;
+use crate::contract::{Contract, RawColumn};
 use crate::plan::DpPlan;
-use crate::testing::{brand, sample_contract, spec};
+use crate::testing::evaluate::evaluate;
+use crate::testing::questions::{Dice, database};
+use crate::testing::{brand, raw_contract, sample_contract, spec};
 
 fn emitted(sql: &str, participant: usize) -> String {
     let plan = DpPlan::new(&sample_contract(), &spec(sql, 5)).unwrap();
     let text = member_sql(&plan, brand(participant)).as_str().to_owned();
     Parser::parse_sql(&GenericDialect {}, &text).unwrap();
     text
+}
+
+/// Whatever the brand's own rows hold: the contract, by which others plan, says that it is 0.
+#[test]
+fn a_number_that_a_brand_may_not_tell_is_read_as_nothing() {
+    let mut raw = raw_contract();
+    let RawColumn::Integer { carriers, .. } = &mut raw.tables[0].columns[3] else { panic!() };
+    *carriers = Some([1, 2, 3].map(|index| brand(index).to_string()).to_vec());
+    let contract = Contract::try_from(raw).unwrap();
+    let sql = "SELECT sum(amount_fen) AS s FROM purchases WHERE amount_fen < 900000";
+    let plan = DpPlan::new(&contract, &spec(sql, 5)).unwrap();
+    let text = |index| member_sql(&plan, brand(index)).as_str().to_owned();
+    assert!(text(1).contains("COALESCE(\"amount_fen\", 0) END AS c3"), "{}", text(1));
+    assert!(text(0).contains("0 AS c3") && !text(0).contains("amount_fen"), "{}", text(0));
+    Parser::parse_sql(&GenericDialect {}, &text(0)).unwrap();
+    let rows = database(&mut Dice(7), 8);
+    let sums = |index| -> i64 {
+        evaluate(&plan, brand(index), &rows).values().map(|added| added[0]).sum()
+    };
+    assert!(sums(1) != 0 && sums(0) == 0, "{} {}", sums(1), sums(0));
 }
 
 /// Trap 9: SQL puts all rows without a member into one group, as if they were one member.

@@ -82,7 +82,7 @@ fn quantiles_are_chosen_by_the_exact_mass_function() {
     let epsilon = (8.0 * 0.03 / 3.0f64).sqrt();
     assert!((rate * 2.0 * 10_000.0 / epsilon - 1.0).abs() < 1e-4, "{rate}");
     let mut source = OpendpNoise::from_system_entropy();
-    let draws = 12_000;
+    let draws = 20_000;
     let mut found = [[0u32; 6]; CHOSEN];
     for _ in 0..draws {
         let bits: Vec<[u8; 32]> = (0..CHOSEN).map(|_| source.bits().unwrap()).collect();
@@ -100,12 +100,12 @@ fn quantiles_are_chosen_by_the_exact_mass_function() {
                 (f64::from(*found) - expected).powi(2) / expected
             })
             .sum();
-        // 5 degrees of freedom: above 40 with a probability of 1.5e-7
-        assert!(statistic < 40.0, "{statistic}: {found:?} {masses:?}");
+        // 5 degrees of freedom: above 55 with a probability of 1.3e-10
+        assert!(statistic < 55.0, "{statistic}: {found:?} {masses:?}");
         // the test sees a rate that is a quarter off
         let wrong: Vec<f64> = self::masses(rate * 1.25, &distances(&edges, target).unwrap());
         let off: f64 = masses.iter().zip(&wrong).map(|(m, w)| (m - w).powi(2) / w).sum();
-        assert!(target != 0 || off * f64::from(draws) > 60.0, "{off}");
+        assert!(target != 0 || off * f64::from(draws) > 100.0, "{off}");
     }
 }
 
@@ -129,7 +129,7 @@ fn plan(contract: &Contract, sql: &str, rho: u64) -> DpPlan {
 
 /// Rows of members: cell, bin, number.
 fn bounded(plan: &DpPlan, rows: &[(u32, i64, i64, i64)]) -> BoundedVector {
-    let mut collector = Collector::new(plan);
+    let mut collector = Collector::new(plan, plan.participants()[0]);
     for (member, cell, bin, number) in rows {
         let code = cell * 512 + bin;
         collector.push(Some(&member.to_be_bytes()), code, &[Some(*number)]).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::accounting::Ledger;
-use crate::bounded::{BoundedVector, CollectError, Collector, member_sql};
+use crate::bounded::{BoundedVector, CollectError, Collector, GROUPS_FAR, member_sql};
 use crate::exact;
 use crate::mechanism::NoiseShare;
 use crate::plan::DpPlan;
@@ -33,7 +33,7 @@ fn refused(sql: &str) -> RefusalCode {
 type Lines = Vec<(u32, &'static str, i64, i64)>;
 
 fn bounded(plan: &DpPlan, lines: &Lines) -> Result<BoundedVector, CollectError> {
-    let mut collector = Collector::new(plan);
+    let mut collector = Collector::new(plan, plan.participants()[0]);
     for (member, shop, rows, spent) in lines {
         let added = [Some(*rows), Some(*spent)];
         collector.push_group(
@@ -46,9 +46,11 @@ fn bounded(plan: &DpPlan, lines: &Lines) -> Result<BoundedVector, CollectError> 
 }
 
 fn release(plan: &DpPlan, lines: &Lines) -> LocalRelease {
-    let noise = NoiseShare::draw(plan, &mut Silent).unwrap();
+    let mut noise = NoiseShare::draw(plan, &mut Silent).unwrap();
+    let vector = bounded(plan, lines).unwrap();
+    noise.cover(plan, &vector, &mut Silent).unwrap();
     let charge = certified_local(local_charge(plan, brand(2), 1));
-    LocalRelease::new(&charge, plan, bounded(plan, lines).unwrap(), noise).unwrap()
+    LocalRelease::new(&charge, plan, vector, noise).unwrap()
 }
 
 /// So many members of their own in a shop, who have spent an amount each.
@@ -177,9 +179,9 @@ fn one_member_moves_private_groups_by_no_more_than_planned() {
 }
 
 #[test]
-fn what_is_no_name_counts_under_other_and_too_many_groups_fail() {
+fn what_is_no_name_counts_under_other() {
     let plan = plan("SELECT shop, count(*) AS n FROM purchases GROUP BY shop");
-    let mut collector = Collector::new(&plan);
+    let mut collector = Collector::new(&plan, plan.participants()[0]);
     let long = "x".repeat(129);
     for (member, group) in
         (0u32..).zip([None, Some(""), Some(long.as_str()), Some("a\nb"), Some("OTHER"), Some("東")])
@@ -191,12 +193,100 @@ fn what_is_no_name_counts_under_other_and_too_many_groups_fail() {
     assert_eq!(collector.push(Some(b"x"), 0, &[Some(1)]), Err(CollectError::Shape));
     let vector = collector.finish().unwrap();
     assert_eq!(vector.groups(), ["OTHER", "東"]);
-    let mut collector = Collector::new(&plan);
-    for number in 0..51u32 {
-        let name = format!("{number:03}");
-        collector.push_group(Some(&number.to_be_bytes()), Some(&name), &[Some(1)]).unwrap();
+}
+
+/// So many groups with so many members each, of whom each is in one.
+fn groups(plan: &DpPlan, groups: u32, members: u64) -> Result<BoundedVector, CollectError> {
+    let mut collector = Collector::new(plan, plan.participants()[0]);
+    for group in 0..groups {
+        let name = format!("{group:06}");
+        for member in 0..members + u64::from(group % 3) {
+            let member = format!("{group} {member}");
+            let added = [Some(1), Some(10)];
+            let added = &added[..plan.added().len()];
+            collector.push_group(Some(member.as_bytes()), Some(&name), added)?;
+        }
     }
-    assert_eq!(collector.finish().unwrap_err(), CollectError::Groups);
+    collector.finish()
+}
+
+/// One group more than the contract allows, of one member of its own, makes no failure, which everybody would
+/// see; nor does it put another group out, before or after the noise.
+#[test]
+fn a_group_beyond_the_cap_is_no_failure_and_puts_no_other_out() {
+    let plan = plan(SHOPS);
+    let cap = 50;
+    let least = threshold(&plan);
+    let shown = |vector: BoundedVector| {
+        let mut noise = NoiseShare::draw(&plan, &mut Silent).unwrap();
+        noise.cover(&plan, &vector, &mut Silent).unwrap();
+        let charge = certified_local(local_charge(&plan, brand(2), 1));
+        let release = LocalRelease::new(&charge, &plan, vector, noise).unwrap();
+        // what is stored is read back
+        let again = LocalRelease::unlogged(&charge, &plan, &release.noised()).unwrap();
+        assert_eq!(again, release);
+        let cells = release.cells().iter();
+        cells.map(|cell| (cell.keys[0].clone(), cell.values[0].value)).collect::<Vec<_>>()
+    };
+    let full = shown(groups(&plan, cap, least).unwrap());
+    assert_eq!(full.len(), 50);
+    let mut collector = Collector::new(&plan, plan.participants()[0]);
+    for group in 0..cap {
+        for member in 0..least + u64::from(group % 3) {
+            let name = format!("{group:06}");
+            let member = format!("{group} {member}");
+            let added = [Some(1), Some(10)];
+            collector.push_group(Some(member.as_bytes()), Some(&name), &added).unwrap();
+        }
+    }
+    // before all others by its name
+    collector.push_group(Some(b"alone"), Some("!"), &[Some(1), Some(10)]).unwrap();
+    let vector = collector.finish().unwrap();
+    assert_eq!(vector.groups().len(), 51);
+    assert_eq!(shown(vector), full);
+    // of more that reach the threshold those with most are shown, in the order of their names
+    let most = shown(groups(&plan, 90, least).unwrap());
+    assert_eq!(most.len(), 50);
+    assert!(most.is_sorted_by(|one, two| one.0 < two.0));
+    let of = |more: u64| most.iter().filter(|(_, count)| *count == (least + more) as f64).count();
+    assert_eq!((of(2), of(1), of(0)), (30, 20, 0));
+    // without noise of their own nothing is shown
+    let noise = NoiseShare::draw(&plan, &mut Silent).unwrap();
+    let charge = certified_local(local_charge(&plan, brand(2), 1));
+    let bare = LocalRelease::new(&charge, &plan, groups(&plan, 90, 1).unwrap(), noise);
+    assert_eq!(bare, Err(ReleaseError::Plan));
+    // far beyond any contract
+    let scattered = |groups: usize| {
+        let mut collector = Collector::new(&plan, plan.participants()[0]);
+        for group in 0..groups {
+            let (member, name) = ((group / 4).to_be_bytes(), format!("{group:06}"));
+            collector.push_group(Some(&member), Some(&name), &[Some(1), Some(10)]).unwrap();
+        }
+        collector.finish()
+    };
+    assert!(scattered(GROUPS_FAR).is_ok());
+    assert_eq!(scattered(GROUPS_FAR + 1).unwrap_err(), CollectError::Groups);
+}
+
+/// A member with more groups than a brand may have counts in those of the least names, among which those with most
+/// rows are chosen, in whatever order its lines come.
+#[test]
+fn a_member_with_absurdly_many_groups_is_cut_by_its_own_rows_alone() {
+    let plan = plan(SHOPS);
+    let gathered = |backwards: bool| {
+        let mut collector = Collector::new(&plan, plan.participants()[0]);
+        for at in 0..5_000u32 {
+            let number = if backwards { 4_999 - at } else { at };
+            // later names have more rows
+            let added = [Some(1 + i64::from(number)), Some(1)];
+            collector.push_group(Some(b"a"), Some(&format!("{number:06}")), &added).unwrap();
+        }
+        let vector = collector.finish().unwrap();
+        (vector.groups().to_vec(), vector.values().to_vec())
+    };
+    let (groups, values) = gathered(false);
+    assert_eq!(groups, ["000046", "000047", "000048", "000049"]);
+    assert_eq!(gathered(true), (groups, values));
 }
 
 #[test]
@@ -248,7 +338,7 @@ fn private_groups_are_charged_delta_and_the_year_has_ten_of_them() {
     let unpaid = LocalRelease::new(&certified_local(charge), &plan, vector(), noise());
     assert_eq!(unpaid, Err(ReleaseError::Unpaid));
     // cheap in rho, so that delta is what ends
-    let question = local_question("SELECT shop, count(*) FROM purchases GROUP BY shop", 1_000_000);
+    let question = local_question("SELECT shop, count(*) FROM purchases GROUP BY shop", 5_000_000);
     let cheap = DpPlan::local(&contract, brand(2), &question).unwrap();
     let mut ledger = Ledger::new();
     for query in 1..=11u8 {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::*;
-use crate::accounting::{AuditEntry, Finding, Kept, Rule, audit};
+use crate::accounting::{AuditEntry, Evidence, Finding, InForce, Kept, Rule, audit};
 use crate::bounded::{BoundedVector, Collector};
+use crate::contract::Contract;
 use crate::exact::Rational;
 use crate::ids::{Attempt, ParticipantId, QueryId, ReleaseHash, SetHash, SnapshotId};
 use crate::masked_sum::MaskingSecret;
@@ -15,6 +16,9 @@ use crate::units::{CalendarYear, PicoRho, UtcMillis};
 
 pub const HALVES: &str = "SELECT half_year(purchased_on) AS half, count(distinct member) AS \
                           active_memberships FROM purchases GROUP BY half_year(purchased_on)";
+/// As many cells, and figures in them, as a joint question may have.
+pub const LARGEST: &str = "SELECT least(greatest(quantity, 0), 99) AS q, least(greatest(amount_fen, 0), 999) AS a, \
+                           count(*) AS n, count(distinct member) AS m FROM purchases GROUP BY 1, 2";
 /// Milliseconds to the expiry, and as many again to the last opening.
 pub const LIFETIME: u64 = 24_000;
 const YEAR: CalendarYear = CalendarYear(2026);
@@ -26,6 +30,8 @@ pub enum Fault {
     NoHash,
     OtherSet,
     NoOpening,
+    /// Its opening reaches the first brand alone.
+    OpensToFirst,
     Dead,
     /// Its reading never comes back.
     Slow,
@@ -77,9 +83,13 @@ enum Event {
 
 pub struct Alliance {
     n: usize,
+    /// What all of them agreed on, and what their logs are audited under.
+    pub contract: Contract,
     pub rooms: Vec<CleanRoom>,
     pub disks: Vec<Vec<Vec<u8>>>,
     logs: Vec<Vec<Certified>>,
+    /// What the next questions cost; the usual if none.
+    pub rho: Option<PicoRho>,
     /// How many entries of each log each brand has seen.
     seen: Vec<Vec<usize>>,
     events: Vec<Event>,
@@ -98,17 +108,25 @@ pub struct Alliance {
     pub reads: Vec<usize>,
     pub releases: Vec<BTreeMap<AttemptId, Release>>,
     pub kept: Kept,
+    /// What each brand has kept of what it has released.
+    evidence: Vec<BTreeMap<AttemptId, Evidence>>,
     pub declined: Vec<(AttemptId, ParticipantId, DeclineReason)>,
     declines: Vec<(AttemptId, DeclineReason)>,
 }
 
 impl Alliance {
     pub fn new(n: usize, seed: u64) -> Self {
+        Self::under(sample_contract(), n, seed)
+    }
+
+    pub fn under(contract: Contract, n: usize, seed: u64) -> Self {
         Self {
             n,
-            rooms: (0..n).map(|i| CleanRoom::new(brand(i), sample_contract())).collect(),
+            rooms: (0..n).map(|i| CleanRoom::new(brand(i), contract.clone())).collect(),
+            contract,
             disks: vec![Vec::new(); n],
             logs: vec![Vec::new(); n],
+            rho: None,
             seen: vec![vec![0; n]; n],
             events: Vec::new(),
             random: seed | 1,
@@ -123,6 +141,7 @@ impl Alliance {
             reads: vec![0; n],
             releases: vec![BTreeMap::new(); n],
             kept: Kept::default(),
+            evidence: vec![BTreeMap::new(); n],
             declined: Vec::new(),
             declines: Vec::new(),
         }
@@ -185,10 +204,12 @@ impl Alliance {
         attempt: u32,
         sql: &str,
     ) -> Result<AttemptId, ProposeError> {
+        let mut spec = spec(sql, self.n);
+        spec.rho = self.rho.unwrap_or(spec.rho);
         let request = ProposeRequest {
             query: QueryId([query; 16]),
             attempt: Attempt(attempt),
-            spec: spec(sql, self.n),
+            spec,
             secret: self.secret(),
             snapshot: SnapshotId([1; 32]),
             analyst_quota: PicoRho::new(u64::MAX),
@@ -212,7 +233,7 @@ impl Alliance {
         spec: &QuerySpec,
         year: CalendarYear,
     ) -> AttemptId {
-        let plan = DpPlan::new(&sample_contract(), spec).unwrap();
+        let plan = DpPlan::new(&self.contract, spec).unwrap();
         let id = AttemptId {
             proposer: brand(who),
             query: QueryId([query; 16]),
@@ -285,6 +306,13 @@ impl Alliance {
                 Effect::Released(release) => {
                     let id = release.id();
                     self.releases[who].insert(id, *release);
+                    self.evidence[who].extend(self.rooms[who].evidence(&id).map(|it| (id, it)));
+                }
+                Effect::Give { to, id, vector } => {
+                    let kept = self.evidence[who].get(&id);
+                    if let Some(message) = kept.and_then(|kept| kept.attached(vector)) {
+                        self.send(who, to, &message);
+                    }
                 }
                 Effect::Declined { id, by, reason } => self.declined.push((id, by, reason)),
                 Effect::Void(_) | Effect::Forget(_) => {}
@@ -314,9 +342,10 @@ impl Alliance {
         let to = (0..self.n).find(|i| brand(*i) == to).unwrap();
         match message {
             Message::Opening(_) if self.is(from, Fault::NoOpening) => return,
+            Message::Opening(_) if self.is(from, Fault::OpensToFirst) && to != 0 => return,
             Message::Opening(opening) => self.keep(from, opening),
             Message::Declined(id, reason) => self.declines.push((*id, *reason)),
-            Message::Proposal(_) => {}
+            Message::Proposal(_) | Message::Wanted(..) | Message::Attached(..) => {}
         }
         if !self.is(from, Fault::Dead) && !self.percent(self.loss_percent) {
             self.events.push(Event::Message { from, to, bytes: message.to_bytes() });
@@ -336,7 +365,8 @@ impl Alliance {
             Event::Message { to, .. } => *to != who,
             Event::Read { brand, .. } | Event::Decide { brand, .. } => *brand != who,
         });
-        let mut room = CleanRoom::restore(brand(who), sample_contract(), &self.disks[who]).unwrap();
+        let contract = self.contract.clone();
+        let mut room = CleanRoom::restore(brand(who), contract, &self.disks[who]).unwrap();
         for (writer, log) in self.logs.iter().enumerate() {
             // The own log is on the own disk; of others', what had been seen.
             let known = if writer == who { log.len() } else { self.seen[who][writer] };
@@ -361,13 +391,13 @@ impl Alliance {
 
     /// The figures of one brand: known members per half, clipped and bounded as always.
     pub fn input(&self, who: usize) -> (NoiseShare, BoundedVector) {
-        let plan = DpPlan::new(&sample_contract(), &spec(HALVES, self.n)).unwrap();
+        let plan = DpPlan::new(&self.contract, &spec(HALVES, self.n)).unwrap();
         self.input_for(who, &plan)
     }
 
     fn input_for(&self, who: usize, plan: &DpPlan) -> (NoiseShare, BoundedVector) {
         let noise = NoiseShare::draw(plan, &mut Fixed(noise_of(who))).unwrap();
-        let mut collector = Collector::new(plan);
+        let mut collector = Collector::new(plan, brand(who));
         for (position, cell) in plan.cells().iter().enumerate() {
             for member in 0..members_of(who, position) {
                 let code = i64::try_from(cell.code).unwrap();
@@ -451,6 +481,18 @@ impl Alliance {
         }
     }
 
+    /// The length of each opening that is on its way, in bytes.
+    pub fn openings_under_way(&self) -> Vec<usize> {
+        let openings = self.events.iter().filter_map(|event| match event {
+            Event::Message { bytes, .. } => match Message::from_bytes(bytes) {
+                Ok(Message::Opening(_)) => Some(bytes.len()),
+                _ => None,
+            },
+            _ => None,
+        });
+        openings.collect()
+    }
+
     /// Everything under way arrives.
     pub fn settle(&mut self) {
         while self.step() {}
@@ -509,8 +551,13 @@ impl Alliance {
 
     /// Audits all logs with all openings and questions that were kept.
     pub fn audit(&self) -> Vec<Finding> {
-        let entries = self.logs.iter().flatten().map(|entry| AuditEntry { entry, year: YEAR });
-        audit(&sample_contract(), entries, &self.kept).1
+        self.audited(self.logs.iter().flatten())
+    }
+
+    fn audited<'a>(&self, entries: impl Iterator<Item = &'a Certified>) -> Vec<Finding> {
+        let under = Some(self.contract.hash());
+        let entries = entries.map(|entry| AuditEntry { entry, year: YEAR, under });
+        audit(&[InForce::always(&self.contract)], entries, &self.kept).1
     }
 
     /// A brand's logged release with another hash, in place of the one it logged.
@@ -534,8 +581,7 @@ impl Alliance {
                 *entry = forged.clone();
             }
         }
-        let entries = entries.iter().map(|entry| AuditEntry { entry, year: YEAR });
-        audit(&sample_contract(), entries, &self.kept).1.iter().map(|f| f.rule).collect()
+        self.audited(entries.iter()).iter().map(|finding| finding.rule).collect()
     }
 
     /// What must hold whatever happened.
@@ -574,7 +620,7 @@ impl Alliance {
 }
 
 fn members_of(who: usize, cell: usize) -> u8 {
-    [[120, 90], [7, 30], [200, 199], [0, 1], [50, 60]][who][cell]
+    [[120, 90], [7, 30], [200, 199], [0, 1], [50, 60]][who].get(cell).copied().unwrap_or(0)
 }
 
 fn noise_of(who: usize) -> i64 {

@@ -42,7 +42,7 @@ fn a_crash_at_each_point_of_each_brand_goes_on_or_voids() {
 }
 
 /// A brand that is gone for good from each of its effects on: no answer without it, unless its opening
-/// was sent; then all others have one. What was not opened is opened by nobody after it is void.
+/// has come to one; then all others have one. What was not opened is opened by nobody after it is void.
 #[test]
 fn a_brand_that_dies_at_any_point_leaves_all_others_alike() {
     let n = 4;
@@ -60,6 +60,9 @@ fn a_brand_that_dies_at_any_point_leaves_all_others_alike() {
             let opened =
                 alliance.kept.openings.iter().any(|(from, _)| *from == super::brand(brand));
             assert!(opened || with.is_empty(), "brand {brand}, effect {before}: {with:?}");
+            // who has it gives it to those it did not reach
+            let alike = with.is_empty() || with.len() == n - 1;
+            assert!(alike, "brand {brand}, effect {before}: {with:?}");
             let facts = alliance.rooms[(brand + 1) % n].ledger().facts(&id);
             if let Some(facts) = facts.filter(|facts| facts.charge().is_none()) {
                 assert!(alliance.kept.openings.is_empty());
@@ -69,6 +72,68 @@ fn a_brand_that_dies_at_any_point_leaves_all_others_alike() {
             }
         }
     }
+}
+
+/// A brand that opens to one alone keeps nobody from the answer: the others have its opening from that one, by the hash
+/// that its log names it by, from its memory or, when it has started anew since, from what it has kept. Nobody is
+/// accused.
+#[test]
+fn an_opening_that_reaches_one_is_had_by_all() {
+    let n = 4;
+    for restarts in [false, true] {
+        let mut alliance = Alliance::new(n, 40);
+        alliance.fault = Some((2, Fault::OpensToFirst));
+        let id = alliance.propose(0, 1, HALVES).unwrap();
+        alliance.run_until(|a| a.releases[0].contains_key(&id));
+        assert!(!alliance.releases[1].contains_key(&id) && !alliance.releases[3].contains_key(&id));
+        if restarts {
+            alliance.restart(0);
+        }
+        alliance.run_until(|a| a.released_by(id) == n);
+        alliance.run_for(3 * LIFETIME);
+        let release = alliance.releases[0][&id].hash();
+        assert!((1..n).all(|who| alliance.releases[who][&id].hash() == release));
+        assert!(alliance.rooms[1].ledger().facts(&id).unwrap().accusations.is_empty());
+        assert_eq!(alliance.audit(), []);
+        alliance.check_invariants();
+    }
+}
+
+/// An opening goes by its certified hash to who has a part in the attempt, once in a while, and never the own one; what
+/// comes under another's name is dropped, and told of who brought it.
+#[test]
+fn an_opening_is_given_by_its_hash_to_participants_alone() {
+    let mut alliance = Alliance::new(4, 41);
+    alliance.fault = Some((2, Fault::NoOpening));
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    alliance.run_for(LIFETIME);
+    let clock = alliance.clock();
+    let charge = alliance.rooms[0].ledger().facts(&id).unwrap().charge().unwrap();
+    let wanted = |of: usize| Message::Wanted(id, charge.commits()[&brand(of)].vector).to_bytes();
+    let room = &mut alliance.rooms[0];
+    let given = room.message(brand(3), &wanted(1), clock).unwrap();
+    let [Effect::Send { to, message: Message::Attached(of, opening) }] = &given[..] else {
+        panic!("{given:?}");
+    };
+    assert_eq!((*to, *of, opening.id), (brand(3), brand(1), id));
+    // not again at once, not to one of no part, not the own one, and not what is not here
+    assert!(room.message(brand(3), &wanted(1), clock).unwrap().is_empty());
+    let stranger = room.message(brand(4), &wanted(1), clock).unwrap_err();
+    assert_eq!(stranger, MessageError::Stranger(brand(4)));
+    assert!(room.message(brand(3), &wanted(0), clock).unwrap().is_empty());
+    assert!(room.message(brand(3), &wanted(2), clock).unwrap().is_empty());
+
+    let attached = |of: usize| Message::Attached(brand(of), opening.clone()).to_bytes();
+    let lacking = &mut alliance.rooms[3];
+    let forged = lacking.message(brand(1), &attached(2), clock).unwrap_err();
+    assert_eq!(forged, MessageError::Mismatch(brand(1)));
+    let stranger = lacking.message(brand(4), &attached(2), clock).unwrap_err();
+    assert_eq!(stranger, MessageError::Stranger(brand(4)));
+    // what it has, and what is its own, changes nothing
+    assert!(lacking.message(brand(0), &attached(1), clock).unwrap().is_empty());
+    assert!(lacking.message(brand(0), &attached(3), clock).unwrap().is_empty());
+    // who keeps its own opening back has all of them, and nobody else has
+    assert!((0..4).filter(|who| alliance.releases[*who].contains_key(&id)).eq([2]));
 }
 
 /// A disk put back to each of its former states, while the logs have gone on: nothing is read a second
@@ -150,6 +215,49 @@ fn failures_after_reading_never_overdraw_the_local_account() {
     alliance.run_for(4 * LIFETIME);
     assert!(alliance.reads[3] <= 2, "{}", alliance.reads[3]);
     assert_eq!(local(&alliance, 3), 5_000_000_000 * alliance.reads[3] as u64);
+    assert_eq!(alliance.audit(), []);
+}
+
+/// One whose questions make readings fail gets its quota back each time: what it may have booked on another's local
+/// account is bounded, and others' questions and the brand's own are left the rest.
+#[test]
+fn one_brands_failing_questions_take_no_more_than_their_share() {
+    let mut alliance = Alliance::new(3, 31);
+    alliance.fault = Some((1, Fault::NoHash));
+    let local = |a: &Alliance| a.rooms[0].ledger().local_spent(brand(1), a.year());
+    let share = sample_contract().failure_quota();
+    assert_eq!(share, PicoRho::new(6_000_000_000));
+    for query in 1..=4 {
+        let asked = alliance.propose(0, query, HALVES).unwrap();
+        alliance.run_for(3 * LIFETIME);
+        let declined = alliance.declines_sent(asked);
+        // one failure of 5e9 is within it, two are not
+        let expected = if query == 1 { vec![] } else { vec![DeclineReason::Budget] };
+        assert_eq!(declined, expected, "{query}");
+        assert_eq!(alliance.joint_spent(0), PicoRho::ZERO, "the quota comes back");
+        assert!(local(&alliance) <= share);
+    }
+    assert_eq!(alliance.rooms[0].ledger().failed_for(brand(1), brand(0), alliance.year()), RHO);
+    // another's question finds the rest
+    let asked = alliance.propose(2, 9, HALVES).unwrap();
+    alliance.run_for(3 * LIFETIME);
+    assert_eq!(alliance.declines_sent(asked), []);
+    assert_eq!((alliance.reads[1], local(&alliance).get()), (2, 10_000_000_000));
+    assert_eq!(alliance.audit(), []);
+}
+
+/// What was declined is remembered until it is too late for it, and is declined then without being planned again.
+#[test]
+fn what_was_declined_is_forgotten_once_it_is_too_late_for_it() {
+    let mut alliance = Alliance::new(3, 32);
+    alliance.fault = Some((2, Fault::Declines));
+    for query in 1..=6 {
+        alliance.propose(0, query, HALVES).unwrap();
+        alliance.run_for(LIFETIME / 2);
+        assert_eq!(alliance.rooms[2].declined(), 1, "{query}");
+        alliance.run_for(3 * LIFETIME);
+        assert_eq!(alliance.rooms[2].declined(), 0, "{query}");
+    }
     assert_eq!(alliance.audit(), []);
 }
 

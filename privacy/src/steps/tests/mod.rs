@@ -2,6 +2,7 @@
 
 mod alliance;
 mod failures;
+mod largest;
 
 use std::collections::BTreeMap;
 
@@ -81,12 +82,14 @@ proptest! {
         let local = alliance.rooms[0].ledger().local_spent(brand(n - 1), alliance.year());
         prop_assert_eq!(local, RHO);
         prop_assert_eq!(alliance.audit(), Vec::<Finding>::new());
-        // The next attempt is charged by itself and answers.
+        // The next attempt is charged by itself and answers, for what one brand's failures may still cost.
         alliance.fault = None;
+        let rho = PicoRho::new(1_000_000_000);
+        alliance.rho = Some(rho);
         let next = alliance.propose_attempt(0, 1, 2, HALVES).unwrap();
         alliance.run_until(|a| a.released_by(next) == n);
         alliance.settle();
-        prop_assert_eq!(alliance.joint_spent(0), RHO);
+        prop_assert_eq!(alliance.joint_spent(0), rho);
         alliance.check_invariants();
     }
 
@@ -469,4 +472,22 @@ fn a_wrong_contract_is_another_plan() {
     alliance.run_for(LIFETIME / 2);
     assert_eq!(alliance.declined, [(id, brand(1), DeclineReason::Plan)]);
     assert_eq!(sample_contract().hash(), alliance.rooms[0].contract().hash());
+}
+
+/// Bounds of brands' own are part of what all plan, and who has the logs plans it again under the charge's contract.
+#[test]
+fn brands_with_bounds_of_their_own_answer_and_are_audited_under_them() {
+    let mut raw = raw_contract();
+    raw.tables[0].rows_bound_by_brand.insert(brand(1).to_string(), 1);
+    let mut alliance = Alliance::under(raw.try_into().unwrap(), 3, 17);
+    let rows = "SELECT half_year(purchased_on) AS half, count(*) AS n FROM purchases GROUP BY 1";
+    let id = alliance.propose(0, 1, rows).unwrap();
+    alliance.run_until(|a| a.released_by(id) == 3);
+    alliance.settle();
+    assert_eq!(alliance.audit(), []);
+    assert_eq!(alliance.joint_spent(0), RHO);
+    // one that has all brands count alike plans another question
+    alliance.contract = sample_contract();
+    let rules: Vec<Rule> = alliance.audit().into_iter().map(|finding| finding.rule).collect();
+    assert!(rules.contains(&Rule::QuestionMismatch), "{rules:?}");
 }

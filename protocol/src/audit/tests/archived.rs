@@ -21,7 +21,7 @@ fn count_of(report: &Report, reason: Reason) -> u64 {
 }
 
 #[test]
-fn archived_entries_are_not_checked_and_never_sound() {
+pub(super) fn archived_entries_are_not_checked_and_never_sound() {
     let keys = [Alliance::auditor_key()];
     let whole = Alliance::sound(600).audit(&keys);
     assert!(whole.is_clean() && whole.not_checked.is_empty());
@@ -44,7 +44,7 @@ fn archived_entries_are_not_checked_and_never_sound() {
 }
 
 #[test]
-fn the_tree_is_checked_over_the_hashes_of_archived_entries() {
+pub(super) fn the_tree_is_checked_over_the_hashes_of_archived_entries() {
     let mut alliance = archived(Some("256\n"));
     let path = TilePath::in_tree(TileKind::Hashes { level: 0 }, 0, TreeSize::new(1000)).unwrap();
     alliance.file("a", &path.to_string())[40] ^= 1;

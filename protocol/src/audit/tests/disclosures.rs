@@ -93,7 +93,7 @@ fn an_auditor_on_request_opens_what_it_was_disclosed_and_nothing_else() {
 }
 
 #[test]
-fn a_disclosure_names_an_auditor_its_key_and_blocks_before_it() {
+pub(super) fn a_disclosure_names_an_auditor_its_key_and_blocks_before_it() {
     let found = |change: &dyn Fn(&mut Disclosure)| {
         let world = World::new();
         let mut disclosure = world.disclosure();
@@ -115,7 +115,8 @@ fn a_disclosure_names_an_auditor_its_key_and_blocks_before_it() {
 }
 
 #[test]
-fn a_disclosure_of_anything_but_the_secret_is_found_by_whom_it_deceives_and_by_whoever_knows() {
+pub(super) fn a_disclosure_of_anything_but_the_secret_is_found_by_whom_it_deceives_and_by_whoever_knows()
+ {
     let found = |wrapped: &dyn Fn(&World) -> Wrapped| {
         let world = World::new();
         let mut disclosure = world.disclosure();

@@ -55,7 +55,7 @@ fn judged(wrong: bool, change: impl FnOnce(&mut DisputeOpened)) -> Vec<String> {
 }
 
 #[test]
-fn evidence_shows_everyone_what_only_the_counterparty_could_see() {
+pub(super) fn evidence_shows_everyone_what_only_the_counterparty_could_see() {
     assert_eq!(judged(true, |_| {}), ["a 2 8 block/20"]);
     // with the key that opens everything it is found once
     let (mut it, dispute) = accused(true);
@@ -67,7 +67,7 @@ fn evidence_shows_everyone_what_only_the_counterparty_could_see() {
 }
 
 #[test]
-fn an_accusation_that_its_evidence_does_not_bear_out_falls_on_the_accuser() {
+pub(super) fn an_accusation_that_its_evidence_does_not_bear_out_falls_on_the_accuser() {
     let unfounded = ["b 1 0 dispute/unfounded"];
     assert_eq!(judged(false, |_| {}), unfounded);
     assert_eq!(judged(true, |it| it.rule = 21), unfounded);
@@ -129,7 +129,7 @@ fn resolved(
 }
 
 #[test]
-fn a_resolution_that_cannot_stand_is_found() {
+pub(super) fn a_resolution_that_cannot_stand_is_found() {
     let same = |change: fn(&mut DisputeResolved)| resolved(Some(change), change, true);
     assert_eq!(same(|_| {}), (Vec::new(), 1));
     let found = |(places, resolutions): (Vec<String>, u64), expected: &str| {
@@ -159,7 +159,7 @@ fn a_resolution_that_cannot_stand_is_found() {
 }
 
 #[test]
-fn a_brand_that_does_not_answer_for_a_day_is_named() {
+pub(super) fn a_brand_that_does_not_answer_for_a_day_is_named() {
     let silent = |answers: bool, wait: u64| {
         let mut it = Alliance::new(4);
         let sealed = vec![it.exchange("a", "b", 3)];

@@ -50,7 +50,7 @@ impl Changing {
 }
 
 #[test]
-fn logs_that_take_up_a_constitution_after_its_notice_are_sound() {
+pub(super) fn logs_that_take_up_a_constitution_after_its_notice_are_sound() {
     let mut of = changing();
     of.it.wait(NOTICE.get());
     for log in ["a", "b", "c", "d"] {
@@ -70,7 +70,7 @@ fn logs_that_take_up_a_constitution_after_its_notice_are_sound() {
 }
 
 #[test]
-fn too_few_adoptions_or_too_early() {
+pub(super) fn too_few_adoptions_or_too_early() {
     let mut of = changing();
     assert_eq!(changing().found(of.entries()), ["d 1 - block/36"]);
     of.it.wait(NOTICE.get());
@@ -86,7 +86,7 @@ fn too_few_adoptions_or_too_early() {
 }
 
 #[test]
-fn statements_that_count_for_nothing() {
+pub(super) fn statements_that_count_for_nothing() {
     let mut of = changing();
     of.it.wait(NOTICE.get());
     let (draft, entries) = (of.draft, of.entries());
@@ -147,7 +147,7 @@ fn statements_that_count_for_nothing() {
 }
 
 #[test]
-fn a_log_that_took_up_a_constitution_is_under_it() {
+pub(super) fn a_log_that_took_up_a_constitution_is_under_it() {
     let mut of = changing();
     of.it.wait(NOTICE.get());
     of.it.block("d", says(of.entries()));
@@ -160,7 +160,7 @@ fn a_log_that_took_up_a_constitution_is_under_it() {
 /// The key that a constitution replaced signs the log's checkpoints beside the new one; by itself it does
 /// not count any more, and no third key is let pass.
 #[test]
-fn a_rotated_checkpoint_key_and_the_one_before_it_both_sign() {
+pub(super) fn a_rotated_checkpoint_key_and_the_one_before_it_both_sign() {
     let mut it = Alliance::new(4);
     let new = SigningKey::from_seed(&[77; 32]).unwrap();
     let draft = it.follow(|next| {
@@ -194,7 +194,7 @@ fn a_rotated_checkpoint_key_and_the_one_before_it_both_sign() {
 }
 
 #[test]
-fn an_adoption_that_is_not_in_the_log_it_is_shown_from() {
+pub(super) fn an_adoption_that_is_not_in_the_log_it_is_shown_from() {
     let mut of = changing();
     let mut fork = Alliance::new(4);
     fork.wait(5);
@@ -207,7 +207,7 @@ fn an_adoption_that_is_not_in_the_log_it_is_shown_from() {
 }
 
 #[test]
-fn a_log_begins_when_its_constitution_is_adopted_and_in_effect() {
+pub(super) fn a_log_begins_when_its_constitution_is_adopted_and_in_effect() {
     let join = |late: bool, adopt: usize| {
         let mut it = Alliance::new(4);
         let newcomer = brand("e");

@@ -27,6 +27,7 @@ use crate::log::block::{
     PublicEntry, Recognised, StatementEntry,
 };
 use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::log::closed_out::OpenedColumn;
 use crate::log::fragments::Shape;
 use crate::log::merkle::{Frontier, Leaf, leaf_hash};
 use crate::log::note::KeyName;
@@ -35,6 +36,8 @@ use crate::log::settlement::Discharge;
 use crate::log::tiles::{TilePath, TileSource, TileWriter};
 use crate::time::{Milliseconds, Timestamp};
 use crate::witness::build::{OwnBlock, Plan, body_bytes};
+use crate::witness::closing;
+use crate::witness::ending::LogEnd;
 use crate::witness::message::CertifiedHeader;
 use crate::witness::rules::Tip;
 use crate::witness::statement::{Commit, Endorsement, Pledge, Proposal, UnverifiedCertificate};
@@ -142,6 +145,8 @@ pub(crate) struct Alliance {
     pub(super) keys: BTreeMap<BrandId, KeyRing>,
     built: u8,
     time: u64,
+    /// What the auditor is told of how long keys are kept.
+    pub(super) retention: Option<Milliseconds>,
 }
 
 impl Alliance {
@@ -179,6 +184,7 @@ impl Alliance {
             keys: ids.iter().map(|id| (*id, ring(*id))).collect(),
             built: 0,
             time: 1_000,
+            retention: None,
         }
     }
 
@@ -373,7 +379,7 @@ impl Alliance {
             checked.push(check_closing(&closing, closed, &next).unwrap());
         }
         Statement::derive(
-            &self.constitution,
+            &self.constitution.clone().into(),
             Timestamp::from_unix_ms(CUT_OFF),
             &checked,
             &Absent::default(),
@@ -467,10 +473,12 @@ impl Alliance {
 
     pub(super) fn audit_with(&self, keys: &[OpeningKey], observer: &mut impl Observer) -> Report {
         let constitutions = &self.constitutions;
-        let auditor = Auditor { constitutions, keys, outside_witnesses: &[] };
+        let payload_retention = self.retention;
+        let auditor = Auditor { constitutions, keys, outside_witnesses: &[], payload_retention };
         let report = auditor.audit(&self.folders, observer);
         // whatever a test does to the logs: in which order the pieces are done does not show
         assert_eq!(auditor.audit_on(&LastFirst, &self.folders, &mut ()), report);
+        super::covered::note(&report);
         report
     }
 
@@ -489,14 +497,79 @@ impl Alliance {
 
     /// Certifies the last block of a log again, as something else.
     pub(super) fn certify_as(&mut self, log: &str, change: impl FnOnce(&mut BlockReference)) {
-        let log = brand(log);
-        let (_, certificate) = self.written[&log].last.clone().unwrap();
-        let mut block = certificate.pledge.block;
+        let mut block = self.certified(log).certificate.pledge.block;
         change(&mut block);
+        self.certify_again(log, certify(&self.constitution, block));
+    }
+
+    fn certify_again(&mut self, log: &str, certificate: UnverifiedCertificate) {
+        let log = brand(log);
+        let written = self.written.get_mut(&log).unwrap();
+        let (_, before) = written.last.as_mut().unwrap();
         let folder = &mut self.folders.get_mut(&log).unwrap().0;
         let certificates = folder.get_mut(CERTIFICATES_FILE).unwrap();
-        certificates.truncate(certificates.len() - codec::encode(&certificate).len());
+        certificates.truncate(certificates.len() - codec::encode(before).len());
+        certificates.extend(codec::encode(&certificate));
+        *before = certificate;
+    }
+
+    /// Certifies the last block of a log again, in a last round: that closes the log.
+    pub(super) fn close_with_last(&mut self, log: &str) -> LogEnd {
+        let last = self.certified(log);
+        let block = last.certificate.pledge.block;
+        let certificate = certify_in(&self.constitution, block, closing::FIRST);
+        self.certify_again(log, certificate.clone());
+        let last = CertifiedHeader { certificate: certificate.clone(), ..last };
+        LogEnd::LastRound(Some(Box::new(last)), Box::new(certificate))
+    }
+
+    /// Certifies in a last round that nothing comes after the last block of a log.
+    pub(super) fn close_after_last(&self, log: &str) -> LogEnd {
+        let last = self.certified(log);
+        let epoch = last.certificate.pledge.block.epoch;
+        let block = closing::nothing(epoch, brand(log), &self.written[&brand(log)].tip);
+        let certificate = certify_in(&self.constitution, block, closing::FIRST);
+        LogEnd::LastRound(Some(Box::new(last)), Box::new(certificate))
+    }
+
+    /// The last block of a log.
+    pub(super) fn certified(&self, log: &str) -> CertifiedHeader {
+        let (header, certificate) = self.written[&brand(log)].last.clone().unwrap();
+        CertifiedHeader { header: header.to_leaf().0, certificate }
+    }
+
+    /// Certifies and publishes leaves that need be no block.
+    pub(super) fn leaves(&mut self, log: &str, leaves: Vec<Vec<u8>>) {
+        let log = brand(log);
+        let written = self.written.get_mut(&log).unwrap();
+        let mut frontier = written.tip.frontier.clone();
+        for leaf in &leaves {
+            frontier.append(leaf_hash(leaf)).unwrap();
+        }
+        let block = BlockReference {
+            log,
+            epoch: self.constitution.epoch(),
+            height: written.tip.height.next().unwrap(),
+            header: leaf_hash(leaves.last().unwrap()).of_header(),
+            size: frontier.size(),
+            root: frontier.root(),
+        };
+        let leaves: Vec<Leaf> = leaves.into_iter().map(|leaf| Leaf::new(leaf).unwrap()).collect();
+        let folder = &mut self.folders.get_mut(&log).unwrap().0;
+        for file in written.writer.append(&leaves).unwrap().files {
+            folder.insert(file.path.to_string(), file.bytes);
+        }
+        let certificates = folder.entry(CERTIFICATES_FILE.to_owned()).or_default();
         certificates.extend(codec::encode(&certify(&self.constitution, block)));
+        let checkpoint = checkpoint(&self.constitution, block);
+        folder.insert(CHECKPOINT_FILE.to_owned(), checkpoint.to_string().into_bytes());
+    }
+
+    /// A column of a block, opened with its counterparty's key.
+    pub(super) fn opened(&self, header: &Header, to: &str) -> OpenedColumn {
+        let opening = header.open_column(brand(to), &self.keys[&brand(to)]).unwrap();
+        let (height, content) = (header.height, opening.content);
+        OpenedColumn { height, content, salt: header.context().totals_salt(&opening.key) }
     }
 }
 
@@ -516,13 +589,22 @@ impl Cores for LastFirst {
 }
 
 fn certify(constitution: &Constitution, block: BlockReference) -> UnverifiedCertificate {
-    let pledge = Pledge { block, round: Round::new(0) };
+    certify_in(constitution, block, Round::new(0))
+}
+
+fn certify_in(
+    constitution: &Constitution,
+    block: BlockReference,
+    round: Round,
+) -> UnverifiedCertificate {
+    let pledge = Pledge { block, round };
+    let leader = closing::leader(constitution.committee(), block.log, round);
     let commits = constitution.committee().brands().iter().map(|signer| {
         let signature = sign(*signer, 1).sign_bytes(&Commit(pledge).signed_bytes());
         Endorsement { signer: *signer, signature }
     });
     let commits = commits.take(constitution.committee().quorum()).collect();
-    let proposal = sign(block.log, 0).sign_bytes(&Proposal(pledge).signed_bytes());
+    let proposal = sign(leader, 0).sign_bytes(&Proposal(pledge).signed_bytes());
     UnverifiedCertificate { pledge, proposal, commits }
 }
 

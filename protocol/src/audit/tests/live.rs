@@ -204,8 +204,9 @@ fn what_ledgers_write_is_sound() {
     }
     live.settle();
     let closings: Vec<_> = live.machines.values().flat_map(|it| it.closings.clone()).collect();
+    let constitutions = live.constitution.clone().into();
     let statement =
-        Statement::derive(&live.constitution, cut_off, &closings, &Absent::default()).unwrap();
+        Statement::derive(&constitutions, cut_off, &closings, &Absent::default()).unwrap();
     for brand in brands {
         let statement = statement.hash();
         live.submit(brand, PublicEntry::Statement(StatementEntry { cut_off, statement }));
@@ -216,7 +217,12 @@ fn what_ledgers_write_is_sound() {
         live.machines.into_iter().map(|(brand, machine)| (brand, machine.folder)).collect();
     let keys = [Alliance::auditor_key()];
     let constitutions = live.constitution.clone().into();
-    let auditor = Auditor { constitutions: &constitutions, keys: &keys, outside_witnesses: &[] };
+    let auditor = Auditor {
+        constitutions: &constitutions,
+        keys: &keys,
+        outside_witnesses: &[],
+        payload_retention: None,
+    };
     let report = auditor.audit(&folders, &mut ());
     assert_eq!(places(&report), Vec::<String>::new(), "{:?}", report.findings);
     assert_eq!(report.not_checked, []);

@@ -1,14 +1,16 @@
 //! The audit against logs that are sound, tampered with, or written against the rules.
 
 mod archived;
+mod covered;
 mod disclosures;
 mod disputes;
+mod ends;
 mod epochs;
 pub(crate) mod fixture;
 mod live;
 mod rules;
 mod settlement;
-
+mod statements;
 mod tampering;
 
 use super::*;

@@ -3,7 +3,7 @@
 use super::fixture::{Alliance, Content, Draft, application_leaf, brand};
 use super::places;
 use crate::amount::{Points, Value};
-use crate::audit::OpeningKey;
+use crate::audit::{OpeningKey, Reason};
 use crate::constitution::Constitution;
 use crate::crypto::sealed::{BlockSecret, Cipher, SealingContext, SealingSecret, Wrapped};
 use crate::exchange::{Payload, Return, ReturnReason, Unlink};
@@ -11,9 +11,11 @@ use crate::ids::{
     Commitment, Epoch, FragmentsRoot, HeaderHash, Height, LeafIndex, MemberHandle, RootHash,
     StatementHash,
 };
-use crate::log::block::{Closing, Entry, PublicEntry, Recognised, StatementEntry};
+use crate::log::block::{
+    APPLICATION_MAX, ApplicationEntry, Closing, Entry, PublicEntry, Recognised, StatementEntry,
+};
 use crate::log::kept::{Answered, OperationLogHead};
-use crate::time::Timestamp;
+use crate::time::{Milliseconds, Timestamp};
 use crate::witness::rules::Tip;
 
 /// Two blocks of `a`, the second spoilt; what a reader without keys finds.
@@ -26,7 +28,7 @@ fn spoilt(spoil: impl FnOnce(&mut Draft, &Constitution, &Tip)) -> Vec<String> {
 }
 
 #[test]
-fn headers_that_do_not_follow() {
+pub(super) fn headers_that_do_not_follow() {
     assert!(spoilt(|_, _, _| {}).is_empty());
     assert_eq!(spoilt(|it, _, _| it.header.version = 1), ["a 2 - block/2"]);
     assert_eq!(spoilt(|it, _, _| it.header.epoch = Epoch::new(2)), ["a 2 - block/3"]);
@@ -48,7 +50,7 @@ fn headers_that_do_not_follow() {
 }
 
 #[test]
-fn blocks_of_another_shape() {
+pub(super) fn blocks_of_another_shape() {
     let fewer = spoilt(|it, constitution, tip| {
         it.body.truncate(6);
         it.refit(constitution, &tip.frontier);
@@ -76,7 +78,7 @@ fn blocks_of_another_shape() {
 }
 
 #[test]
-fn totals_and_limits() {
+pub(super) fn totals_and_limits() {
     let falls = spoilt(|it, _, _| it.header.columns[0].sent = Value::ZERO);
     assert_eq!(falls, ["a 2 - block/11"]);
     let no_step = spoilt(|it, _, _| it.header.columns[0].sent = Value::new(10_000_001).unwrap());
@@ -113,7 +115,7 @@ fn totals_and_limits() {
 }
 
 #[test]
-fn a_certificate_of_another_block_than_the_one_that_is_there() {
+pub(super) fn a_certificate_of_another_block_than_the_one_that_is_there() {
     let mut it = Alliance::sound(1);
     it.certify_as("d", |block| block.header = HeaderHash::GENESIS);
     assert_eq!(places(&it.audit(&[])), ["d 3 23 block/header"]);
@@ -152,7 +154,7 @@ impl Derivation {
 }
 
 #[test]
-fn what_was_sealed_otherwise_than_committed() {
+pub(super) fn what_was_sealed_otherwise_than_committed() {
     assert!(spoilt_inside(|_, _, _| {}).is_empty());
     let key = spoilt_inside(|it, _, _| it.header.columns[1].key = Commitment::from_bytes([1; 32]));
     assert_eq!(key, ["a 1 - block/18"]);
@@ -196,12 +198,12 @@ fn what_was_sealed_otherwise_than_committed() {
 }
 
 #[test]
-fn sealed_with_another_cipher_than_the_constitutions() {
+pub(super) fn sealed_with_another_cipher_than_the_constitutions() {
     assert_eq!(spoilt(|it, _, _| it.header.sealing.cipher = Cipher::Sm4Gcm), ["a 2 - block/55"]);
 }
 
 #[test]
-fn a_sealing_key_is_stated_once_and_not_for_longer_than_a_month() {
+pub(super) fn a_sealing_key_is_stated_once_and_not_for_longer_than_a_month() {
     let since = |ms| Timestamp::from_unix_ms(ms);
     let dated = spoilt(|it, _, _| it.header.sealing.since = since(it.header.time.unix_ms()));
     assert_eq!(dated, ["a 2 - block/56"]);
@@ -226,7 +228,7 @@ fn a_sealing_key_is_stated_once_and_not_for_longer_than_a_month() {
 }
 
 #[test]
-fn everyone_seals_to_the_key_that_was_recognised_and_to_no_other() {
+pub(super) fn everyone_seals_to_the_key_that_was_recognised_and_to_no_other() {
     // b turns its key in its second block, which a does not recognise at first
     let world = |recognise: bool, spoil: &dyn Fn(&mut Draft)| {
         let mut it = Alliance::new(4);
@@ -293,6 +295,42 @@ fn an_auditors_later_key_counts_from_its_time() {
     assert_eq!(places(&it.audit(&[first])), ["a 2 - sealed/secret"]);
 }
 
+/// The key of the first block was destroyed after its retention: what it said is not checkable, which is no
+/// fault of who wrote it and never means that it was sound.
+#[test]
+fn what_was_sealed_to_a_destroyed_key_is_not_checkable() {
+    let mut it = Alliance::with(4, |draft| {
+        let later = SealingSecret::derive(&[78; 32]).1;
+        draft.auditors[0].later = vec![(Timestamp::from_unix_ms(1_015), later)];
+    });
+    for _ in 0..2 {
+        let sealed = vec![it.exchange("a", "b", 3)];
+        it.block("a", Content { sealed, ..Content::default() });
+    }
+    let kept =
+        [OpeningKey { secret: SealingSecret::derive(&[78; 32]).0, ..Alliance::auditor_key() }];
+    assert_eq!(places(&it.audit(&kept))[0], "a 1 - sealed/secret");
+    it.retention = Some(Milliseconds::new(5));
+    let report = it.audit(&kept);
+    assert_eq!(places(&report), Vec::<String>::new());
+    let of = |reason| report.not_checked.iter().find(|it| it.reason == reason).map(|it| it.count);
+    assert_eq!((of(Reason::Deleted), report.counts.payloads), (Some(7), 1));
+    assert!(of(Reason::TotalsUnknown).is_some());
+    // what is not so old, or was sealed otherwise than with a key that is gone, stays a finding
+    let lost = [Alliance::auditor_key()];
+    assert_eq!(places(&it.audit(&lost)), ["a 2 - sealed/secret"]);
+    let mut it = Alliance::new(4);
+    it.retention = Some(Milliseconds::new(5));
+    it.spoilt_block("a", Content::default(), |it, _, _| {
+        let context = it.header.context();
+        let secret = &mut it.header.secrets[2];
+        *secret = SECRET_1.wrap_again(context, "regulator", secret, &[7; 32]);
+    });
+    it.wait(60);
+    it.block("b", Content::default());
+    assert_eq!(places(&it.audit(&lost)), ["a 1 - sealed/secret"]);
+}
+
 #[test]
 fn an_alliance_that_seals_with_sm4_is_audited_alike() {
     let mut it = Alliance::with(4, |draft| draft.cipher = Cipher::Sm4Gcm);
@@ -303,7 +341,7 @@ fn an_alliance_that_seals_with_sm4_is_audited_alike() {
 }
 
 #[test]
-fn an_exchange_at_another_price() {
+pub(super) fn an_exchange_at_another_price() {
     let mut it = Alliance::new(4);
     let (to, mut payload) = it.exchange("a", "b", 3);
     if let Payload::Exchange(exchange) = &mut payload {
@@ -315,7 +353,7 @@ fn an_exchange_at_another_price() {
 }
 
 #[test]
-fn returns_of_what_was_not_sent_or_came_back_before() {
+pub(super) fn returns_of_what_was_not_sent_or_came_back_before() {
     let returns = |backs: &[(u64, u64)]| {
         let mut it = Alliance::new(4);
         let sealed = vec![it.exchange("a", "b", 3), it.exchange("a", "c", 4)];
@@ -380,7 +418,7 @@ fn parts_that_members_send_back() {
 }
 
 #[test]
-fn closings_and_statements_that_do_not_follow() {
+pub(super) fn closings_and_statements_that_do_not_follow() {
     let closes = |spoil: &dyn Fn(&mut Closing), after_cut_off: bool| {
         let mut it = Alliance::new(4);
         let sealed = vec![it.exchange("a", "b", 3)];
@@ -426,7 +464,7 @@ fn closings_and_statements_that_do_not_follow() {
 
 /// A brand that has said how long its operation log is cannot say less, or the same again, later.
 #[test]
-fn an_operation_log_does_not_grow_shorter() {
+pub(super) fn an_operation_log_does_not_grow_shorter() {
     let mut it = Alliance::new(4);
     for (entries, head) in [(3, 1), (5, 2), (5, 3), (4, 4), (6, 5)] {
         let public = vec![
@@ -439,6 +477,30 @@ fn an_operation_log_does_not_grow_shorter() {
     let found: Vec<String> =
         places(&report).into_iter().filter(|place| place.contains("operations")).collect();
     assert_eq!(found, ["a 3 16 operations/head", "a 4 24 operations/head"]);
+}
+
+/// Everyone reads public entries: of each kind a block has no more than it can need, and no application's is larger
+/// than one may be.
+#[test]
+pub(super) fn more_public_entries_of_a_kind_than_a_block_may_have() {
+    let enters = |public: Vec<PublicEntry>| {
+        let mut it = Alliance::new(4);
+        it.block("a", Content { public, ..Content::default() });
+        places(&it.audit(&[]))
+    };
+    let heads = |most: u64| {
+        let head =
+            |entries| PublicEntry::OperationLogHead(OperationLogHead { entries, head: [1; 32] });
+        enters((1..=most).map(head).collect())
+    };
+    assert!(heads(16).is_empty());
+    assert_eq!(heads(17), ["a 1 16 block/59"]);
+    let application = |bytes| {
+        let body = vec![0; bytes];
+        PublicEntry::Application(ApplicationEntry { application: 9, body })
+    };
+    assert!(enters(vec![application(APPLICATION_MAX)]).is_empty());
+    assert_eq!(enters(vec![application(APPLICATION_MAX + 1)]), ["a 1 0 block/59"]);
 }
 
 /// That a member's link ends is worth nothing and comes back never.

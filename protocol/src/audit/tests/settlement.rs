@@ -91,7 +91,7 @@ fn a_settlement_is_sound_from_the_payment_to_the_last_grant() {
 }
 
 #[test]
-fn payments_that_no_statement_asks_for() {
+pub(super) fn payments_that_no_statement_asks_for() {
     let one = |make: &dyn Fn(&Agreed) -> PublicEntry, log| {
         let mut on = agreed(&BRANDS);
         let entry = make(&on);
@@ -123,7 +123,7 @@ fn payments_that_no_statement_asks_for() {
 }
 
 #[test]
-fn payments_that_a_witness_refuses() {
+pub(super) fn payments_that_a_witness_refuses() {
     let one = |log, make: &dyn Fn(&Agreed) -> PublicEntry| {
         let mut on = agreed(&BRANDS);
         let entry = make(&on);
@@ -173,7 +173,7 @@ fn nothing_is_discharged_before_everyone_has_agreed_and_every_payee_has_confirme
 }
 
 #[test]
-fn what_is_granted_is_what_was_sent_by_the_cut_off_and_never_goes_back() {
+pub(super) fn what_is_granted_is_what_was_sent_by_the_cut_off_and_never_goes_back() {
     let granted = |change: &dyn Fn(&mut Discharge)| {
         let mut on = agreed(&BRANDS);
         on.confirm("a", "b", 3);

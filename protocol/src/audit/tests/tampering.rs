@@ -22,7 +22,7 @@ fn sound() -> (Alliance, String, String) {
 }
 
 #[test]
-fn an_altered_entry_is_named_by_its_index() {
+pub(super) fn an_altered_entry_is_named_by_its_index() {
     let (mut alliance, entries, _) = sound();
     let bundle = alliance.file("a", &entries);
     // block 1 has the leaves 0 to 7, block 2 those up to 23
@@ -39,7 +39,7 @@ fn an_altered_entry_is_named_by_its_index() {
 }
 
 #[test]
-fn an_altered_length_and_an_altered_header_are_named_too() {
+pub(super) fn an_altered_length_and_an_altered_header_are_named_too() {
     let (alliance, entries, _) = sound();
     let mut length = alliance.clone();
     let bundle = length.file("a", &entries);
@@ -89,7 +89,7 @@ fn an_entry_altered_with_its_tile_is_found_by_the_root() {
 }
 
 #[test]
-fn files_that_are_gone_or_left_over() {
+pub(super) fn files_that_are_gone_or_left_over() {
     let (alliance, entries, tile) = sound();
     let without = |name: &str| {
         let mut alliance = alliance.clone();
@@ -146,7 +146,7 @@ fn a_walk_over_bundles_that_are_gone_ends() {
 }
 
 #[test]
-fn certificates_that_do_not_stand() {
+pub(super) fn certificates_that_do_not_stand() {
     let (alliance, _, _) = sound();
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut alliance = alliance.clone();
@@ -181,7 +181,7 @@ fn certificates_that_do_not_stand() {
 }
 
 #[test]
-fn checkpoints_that_do_not_stand() {
+pub(super) fn checkpoints_that_do_not_stand() {
     let (alliance, _, _) = sound();
     let head = alliance.audit(&[]).heads[3];
     let with = |change: &dyn Fn(&mut String)| {

@@ -32,13 +32,17 @@ const CURRENCY: &str = "CNY";
 
 /// The request to settle a statement, for the institution that moves the money: ISO 20022
 /// pacs.029.001.02, `MultilateralSettlementRequestV02`. One movement a brand that pays or is paid; debits
-/// and credits are the instructions added up, so that they are equal to the fen.
+/// and credits are the instructions added up, so that they are equal to the fen. None where nobody pays:
+/// the message has at least one movement.
 #[must_use]
-pub fn pacs_029(settlement: &Settlement) -> Vec<u8> {
+pub fn pacs_029(settlement: &Settlement) -> Option<Vec<u8>> {
     let statement = settlement.statement();
     let id = message_id(settlement.hash());
     let moved: Vec<(BrandId, Side, Value)> =
         statement.positions.iter().filter_map(|it| movement(settlement, it.brand)).collect();
+    if moved.is_empty() {
+        return None;
+    }
     let records = moved.iter().enumerate().map(|(number, (brand, side, value))| {
         let number = number.saturating_add(1).to_string();
         let amount =
@@ -64,7 +68,7 @@ pub fn pacs_029(settlement: &Settlement) -> Vec<u8> {
         .with_text("NbOfMvmntRcrds", &moved.len().to_string())
         .with_all(records);
     let body = Element::parent("MulSttlmReq").with(header).with(request);
-    xml::document("urn:iso:std:iso:20022:tech:xsd:pacs.029.001.02", body)
+    Some(xml::document("urn:iso:std:iso:20022:tech:xsd:pacs.029.001.02", body))
 }
 
 /// One brand's account with the clearing: ISO 20022 camt.053.001.12, `BankToCustomerStatementV12`. It

@@ -3,13 +3,16 @@
 
 use super::{audited, audited_draft, found};
 use crate::amount::Value;
-use crate::clearing::{Absent, CheckedClosing, Settlement, Statement, check_closing};
+use crate::clearing::{
+    Absent, CheckedClosing, ClearingError, Settlement, Statement, check_closing,
+};
+use crate::codec;
 use crate::constitution::{Draft, WrittenOff};
 use crate::epochs::Constitutions;
 use crate::epochs::adoption::Stance;
 use crate::ids::{BrandId, Height};
 use crate::ledger::{CLOSE_AFTER, CloseOutError};
-use crate::log::block::PublicEntry;
+use crate::log::block::{ApplicationEntry, PublicEntry, StatementEntry};
 use crate::log::closed_out::ClosedOut;
 use crate::log::merkle::Frontier;
 use crate::time::{Milliseconds, Timestamp};
@@ -190,6 +193,22 @@ fn a_removed_brand_that_runs_ends_its_log_itself() {
     assert_ne!(contents[&id("a")].sent, Value::ZERO);
     world.restart(d, &constitution(&first).into(), &[&second], 0);
     assert_eq!(*world.ledger(d).writer().contents(), contents);
+    // whoever learns of the constitution later counts what was closed out by then, from a snapshot too
+    world.sites.get_mut(&d).unwrap().runs = false;
+    let closed = close_out(&mut world, d);
+    let first_alone = Constitutions::from(constitution(&first));
+    let mut absent = Absent::under(&first_alone);
+    let by = (id("a"), closed_out_at(&world, id("a")));
+    assert!(!absent.entered(by, &closed[0], &first_alone));
+    assert!(!absent.has_closed_out(by.0, d));
+    let stored = codec::encode(&absent);
+    let mut absent: Absent = codec::decode("it", &stored, stored.len()).unwrap();
+    absent.read(&chain);
+    assert!(absent.has_closed_out(by.0, d));
+    assert!(!absent.entered(by, &closed[0], &chain));
+    let mut at_once = Absent::under(&chain);
+    assert!(at_once.entered(by, &closed[0], &chain));
+    assert_eq!(absent, at_once);
 }
 
 #[test]
@@ -288,8 +307,22 @@ fn a_log_ends_where_a_last_round_says_and_nowhere_else() {
     assert_eq!(end(Some(other), &closing).verify(&chain), Err(EndError::OtherBlock));
 }
 
+/// Everyone who runs has a block under the constitution that its log is under by now.
+fn write_a_block(world: &mut World) {
+    for brand in world.brands() {
+        let entry = ApplicationEntry { application: 1, body: vec![1] };
+        world.call(brand, |ledger, context, out| {
+            ledger.submit_public(PublicEntry::Application(entry)).unwrap();
+            ledger.poll(context, out);
+        });
+    }
+    world.until("all have written", |world| {
+        world.brands().iter().all(|it| world.ledger(*it).writer().is_idle())
+    });
+}
+
 /// The closings of those who go on, for a cut-off that has just passed.
-fn closings(world: &mut World, cut_off: Timestamp) -> Vec<CheckedClosing> {
+fn close_all(world: &mut World, cut_off: Timestamp) -> Vec<CheckedClosing> {
     let mut all_closings = Vec::new();
     for brand in all() {
         let site = &world.sites[&brand];
@@ -310,6 +343,84 @@ fn closings(world: &mut World, cut_off: Timestamp) -> Vec<CheckedClosing> {
     all_closings
 }
 
+/// `d` leaves by a constitution, not frozen before, and its node is off: in the hour that it has to end its log
+/// itself there is a cut-off, and the others' blocks are under the new constitution by then.
+#[test]
+fn a_brand_that_left_is_missing_until_all_have_closed_it_out_and_nobody_is_blamed() {
+    let (a, d) = (id("a"), id("d"));
+    let first = audited_draft(4);
+    let mut world = World::new(&first, 8, 10);
+    world.exchange(d, a, 40);
+    world.until("it is credited and all know", |world| {
+        let height = world.ledger(d).witness(d).unwrap().tip().height;
+        let knows = |it| world.ledger(it).witness(d).unwrap().tip().height == height;
+        world.credited(a, d) == [40] && all().into_iter().all(knows)
+    });
+    world.sites.get_mut(&d).unwrap().runs = false;
+    let second = following(&first, |it| {
+        it.brands.remove(&d);
+        it.rates.retain(|(from, to), _| *from != d && *to != d);
+    });
+    world.offer(&second);
+    for brand in all() {
+        world.state(brand, &second, Stance::Adopted).unwrap();
+    }
+    world.until("the others are under it", |world| world.all_at(2, &all()));
+    let mut chain = Constitutions::from(constitution(&first));
+    chain.follow(constitution(&second)).unwrap();
+    write_a_block(&mut world);
+    let passes = |world: &mut World| {
+        world.now = world.now.plus(Milliseconds::from_seconds(1));
+        let cut_off = world.now;
+        world.step();
+        (cut_off, close_all(world, cut_off))
+    };
+    let (early, closings) = passes(&mut world);
+    assert!(!world.ledger(a).is_closed(d));
+    let derive = |cut_off, closings: &[CheckedClosing], absent: &Absent| {
+        Statement::derive(&chain, cut_off, closings, absent)
+    };
+    let missing = Err(ClearingError::Missing(d));
+    assert_eq!(derive(early, &closings, &Absent::under(&chain)), missing);
+
+    world.now = world.now.plus(CLOSE_AFTER);
+    world.until("it is closed", |world| all().iter().all(|it| world.ledger(*it).is_closed(d)));
+    let closed = close_out(&mut world, d);
+    let mut absent = Absent::under(&chain);
+    let (cut_off, of_later) = passes(&mut world);
+    for (brand, it) in all().into_iter().zip(&closed) {
+        // until the last of them has, there is none; then there is, of cut-offs after that
+        assert_eq!(derive(cut_off, &of_later, &absent), missing);
+        let end = it.end.verify(&chain).unwrap();
+        absent.closed_out((brand, closed_out_at(&world, brand)), it, &end);
+        assert_eq!(derive(early, &closings, &absent), missing);
+    }
+    let statement = derive(cut_off, &of_later, &absent).unwrap();
+    assert_eq!((statement.epoch, statement.positions.len()), (second.epoch, 4));
+    assert!(!statement.position(d).unwrap().pays().is_zero());
+    for brand in all() {
+        let entry = StatementEntry { cut_off, statement: statement.hash() };
+        world.call(brand, |ledger, context, out| {
+            ledger.submit_public(PublicEntry::Statement(entry)).unwrap();
+            ledger.poll(context, out);
+        });
+    }
+    world.until("all have entered it", |world| {
+        world.brands().iter().all(|it| world.ledger(*it).writer().is_idle())
+    });
+    let report = audited(&world, &chain);
+    assert_eq!(found(&report), Vec::<String>::new());
+    assert_eq!((report.counts.statements, report.counts.closed_out), (3, 3));
+}
+
+/// In which own block a brand has closed out another.
+fn closed_out_at(world: &World, brand: BrandId) -> Height {
+    let blocks = world.sites[&brand].blocks.0.iter();
+    let closes = |entry: &PublicEntry| matches!(entry, PublicEntry::ClosedOut(_));
+    let mut found = blocks.filter(|(_, (block, _))| block.public().iter().any(closes));
+    *found.next().unwrap().0
+}
+
 #[test]
 fn what_a_failed_brand_owes_stays_until_a_constitution_writes_it_off() {
     let (a, d) = (id("a"), id("d"));
@@ -324,10 +435,9 @@ fn what_a_failed_brand_owes_stays_until_a_constitution_writes_it_off() {
     world.now = world.now.plus(Milliseconds::from_seconds(1));
     let cut_off = world.now;
     world.step();
-    let closings = closings(&mut world, cut_off);
+    let closings = close_all(&mut world, cut_off);
     let derive = |absent: &Absent, chain: &Constitutions| {
-        let under = Statement::constitution_of(chain, &closings);
-        Statement::derive(under, cut_off, &closings, absent)
+        Statement::derive(chain, cut_off, &closings, absent)
     };
     // without what was closed out there is no statement
     assert!(derive(&Absent::default(), &chain).is_err());
@@ -355,7 +465,19 @@ fn what_a_failed_brand_owes_stays_until_a_constitution_writes_it_off() {
     absent.read(&chain);
     // under the constitution before nothing is different
     assert_eq!(derive(&absent, &chain).unwrap(), statement);
-    let settled = Statement::derive(&constitution(&third), cut_off, &closings, &absent).unwrap();
+    // from the first cut-off on that somebody closes under it, it is settled
+    world.offer(&third);
+    for brand in all() {
+        world.state(brand, &third, Stance::Adopted).unwrap();
+    }
+    world.until("all are under it", |world| world.all_at(3, &all()));
+    write_a_block(&mut world);
+    world.now = world.now.plus(Milliseconds::from_seconds(1));
+    let cut_off = world.now;
+    world.step();
+    let closings = close_all(&mut world, cut_off);
+    let settled = Statement::derive(&chain, cut_off, &closings, &absent).unwrap();
+    assert_eq!(settled.epoch, third.epoch);
     assert!(settled.positions.iter().all(|it| it.net.micro_fen() == 0));
     assert!(agreed(&settled, &absent).is_discharged());
 }

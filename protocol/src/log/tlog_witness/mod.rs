@@ -25,7 +25,7 @@ use super::merkle::NodeHash;
 use super::note::{NoteError, NoteSignature, VerifierKey};
 use super::proof::ConsistencyProof;
 use crate::crypto::sha256;
-use crate::ids::{RootHash, TreeSize, write_hex};
+use crate::ids::{Incarnation, RootHash, TreeSize, write_hex};
 use crate::time::Timestamp;
 
 /// Most lines of a consistency proof in a request.
@@ -72,6 +72,17 @@ pub enum Refusal {
     /// A log of the alliance, and this node does not hold that size's certificate yet (503).
     #[error("the certificate of this size has not arrived here yet")]
     NotCertifiedYet,
+    /// This node may have signed a later size in a life that its disk does not know of (503).
+    #[error("this witness has just started, and does not know yet what it has signed before")]
+    NotStarted,
+    /// A foreign log, and this node's disk was put back: what it cosigned since is forgotten (503).
+    #[error(
+        "this witness was restored from an older state: it cosigns no foreign log until its operator has made sure of what it had cosigned"
+    )]
+    Restored {
+        /// The incarnation that was restored, by which the operator confirms.
+        incarnation: Incarnation,
+    },
 }
 
 impl Refusal {
@@ -85,7 +96,7 @@ impl Refusal {
             Self::Conflict { .. } => 409,
             Self::Inconsistent => 422,
             Self::TooOften => 429,
-            Self::NotCertifiedYet => 503,
+            Self::NotCertifiedYet | Self::NotStarted | Self::Restored { .. } => 503,
         }
     }
 }
@@ -275,7 +286,10 @@ impl ForeignLog {
 
 /// The foreign logs that this node witnesses: their keys, and what was last cosigned of each.
 #[derive(Default)]
-pub struct ForeignLogs(BTreeMap<String, ForeignLog>);
+pub struct ForeignLogs {
+    logs: BTreeMap<String, ForeignLog>,
+    confirmed: Option<Incarnation>,
+}
 
 impl ForeignLogs {
     /// Nothing cosigned yet. A log's origin is the name of its keys; keys of one name are one log's.
@@ -292,13 +306,26 @@ impl ForeignLogs {
             };
             logs.entry(origin).or_insert_with(new).keys.push(key);
         }
-        Self(logs)
+        Self { logs, confirmed: None }
+    }
+
+    /// The operator has made sure that what is known here of every log is what was last cosigned of it, although
+    /// this incarnation ran on a disk that was put back.
+    #[must_use]
+    pub fn confirmed(self, incarnation: Option<Incarnation>) -> Self {
+        Self { confirmed: incarnation, ..self }
+    }
+
+    /// Whether that was said of this incarnation or a later one.
+    #[must_use]
+    pub fn is_confirmed(&self, restored: Incarnation) -> bool {
+        self.confirmed.is_some_and(|confirmed| confirmed >= restored)
     }
 
     /// Whether there is such a log.
     #[must_use]
     pub fn has(&self, origin: &str) -> bool {
-        self.0.contains_key(origin)
+        self.logs.contains_key(origin)
     }
 
     /// Checks a request. What was cosigned last has not changed: that is for [`Self::enter`].
@@ -310,7 +337,7 @@ impl ForeignLogs {
         request: &AddCheckpoint,
         now: Timestamp,
     ) -> Result<Continuing, Refusal> {
-        let log = self.0.get_mut(request.checkpoint.origin()).ok_or(Refusal::UnknownOrigin)?;
+        let log = self.logs.get_mut(request.checkpoint.origin()).ok_or(Refusal::UnknownOrigin)?;
         let signed = request.signed(&log.keys)?;
         let latest = log.latest.as_ref().map(SignedCheckpoint::unverified);
         let is_news = latest != Some(&request.checkpoint);
@@ -330,7 +357,7 @@ impl ForeignLogs {
     /// [`CheckpointError`] when it is no checkpoint: the journal is damaged.
     pub fn enter(&mut self, cosigned: &Cosigned) -> Result<(), CheckpointError> {
         let signed = SignedCheckpoint::parse(cosigned.note.as_bytes())?;
-        if let Some(log) = self.0.get_mut(signed.unverified().origin()) {
+        if let Some(log) = self.logs.get_mut(signed.unverified().origin()) {
             log.latest = Some(signed);
         }
         Ok(())
@@ -338,14 +365,14 @@ impl ForeignLogs {
 
     /// The last checkpoint cosigned of every log, as its record.
     pub fn cosigned(&self) -> impl Iterator<Item = Cosigned> + '_ {
-        self.0.values().filter_map(|log| log.latest.as_ref()).map(Cosigned::new)
+        self.logs.values().filter_map(|log| log.latest.as_ref()).map(Cosigned::new)
     }
 
     /// The last checkpoint cosigned of the log of which `origin_hash` is the SHA-256 of the origin,
     /// in lower-case hex.
     #[must_use]
     pub fn latest(&self, origin_hash: &str) -> Option<String> {
-        let found = self.0.iter().find(|(origin, _)| hash_of(origin) == origin_hash);
+        let found = self.logs.iter().find(|(origin, _)| hash_of(origin) == origin_hash);
         found.and_then(|(_, log)| log.latest.as_ref()).map(SignedCheckpoint::to_string)
     }
 }

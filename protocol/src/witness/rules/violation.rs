@@ -155,6 +155,14 @@ pub enum Violation {
         /// How many a witness takes.
         most: usize,
     },
+    /// 25.
+    #[error(
+        "it brings {found} blocks of other logs: more than there are other logs, or two of one; the block itself may be sound"
+    )]
+    Brought {
+        /// How many.
+        found: usize,
+    },
     /// 45.
     #[error(
         "payments confirmed of {counterparty} are not those before and the ones this block enters"
@@ -288,12 +296,36 @@ pub enum Violation {
         "it discloses blocks to someone who is no auditor of the constitution, to another key than that auditor's, or blocks that are not before it"
     )]
     Disclosure,
+    /// 59.
+    #[error("public entry {index}: {why}")]
+    Kinds {
+        /// The first leaf that is too much.
+        index: LeafIndex,
+        /// Of which kind there are too many, or what is said twice.
+        why: &'static str,
+    },
 }
 
 /// Whether a refusal's rule number is one of a block's rules, rather than of rounds and votes.
 #[must_use]
 pub const fn is_about_the_block(rule: u16) -> bool {
     matches!(rule, 1..=99)
+}
+
+/// Writes the numbers down once: of every rule, and as the list of all of them.
+macro_rules! numbers {
+    ($($rule:pat => $number:literal,)*) => {
+        /// The rule's number.
+        #[must_use]
+        pub const fn number(&self) -> u16 {
+            match self {
+                $($rule => $number,)*
+            }
+        }
+
+        /// All numbers that there are.
+        pub const NUMBERS: &'static [u16] = &[$($number),*];
+    };
 }
 
 impl Violation {
@@ -315,53 +347,51 @@ impl Violation {
         }
     }
 
-    /// The rule's number.
-    #[must_use]
-    pub const fn number(&self) -> u16 {
-        match self {
-            Self::Unreadable(_) => 1,
-            Self::Version { .. } => 2,
-            Self::Epoch { .. } => 3,
-            Self::Height { .. } => 4,
-            Self::Previous => 5,
-            Self::FirstLeaf => 6,
-            Self::Leaves { .. } => 7,
-            Self::TimeBackwards => 8,
-            Self::Clock { .. } => 9,
-            Self::Columns => 10,
-            Self::PublicTotal { .. } => 11,
-            Self::Recognised { .. } => 12,
-            Self::PairLimit { .. } => 13,
-            Self::TotalLimit => 14,
-            Self::Tree(_) => 15,
-            Self::Fragment(_) => 16,
-            Self::PublicLeaves => 17,
-            Self::Opening { .. } => 18,
-            Self::ColumnLeaves { .. } => 19,
-            Self::Payload { .. } => 20,
-            Self::ExactTotals { .. } => 21,
-            Self::Amount(_) => 22,
-            Self::Delivered { .. } => 23,
-            Self::TooManyBlocks { .. } => 24,
-            Self::DraftEpoch { .. } => 30,
-            Self::StatedTwice { .. } => 31,
-            Self::BallotCount { .. } => 32,
-            Self::Ballot(_) => 33,
-            Self::EarlierDraft { .. } => 34,
-            Self::TooFewAdoptions { .. } => 35,
-            Self::TooEarly { .. } => 36,
-            Self::UnknownConstitution { .. } | Self::UnknownEpoch { .. } => 37,
-            Self::Succession(_) => 38,
-            Self::SwitchDue { .. } => 39,
-            Self::Confirmed { .. } => 45,
-            Self::Discharged { .. } => 46,
-            Self::Payment { .. } => 47,
-            Self::Cipher { .. } => 55,
-            Self::SealingKey => 56,
-            Self::ReaderKey { .. } => 57,
-            Self::Disclosure => 58,
-            Self::Resolution { .. } => 65,
-            Self::ClosedOut { .. } => 66,
-        }
+    numbers! {
+        Self::Unreadable(_) => 1,
+        Self::Version { .. } => 2,
+        Self::Epoch { .. } => 3,
+        Self::Height { .. } => 4,
+        Self::Previous => 5,
+        Self::FirstLeaf => 6,
+        Self::Leaves { .. } => 7,
+        Self::TimeBackwards => 8,
+        Self::Clock { .. } => 9,
+        Self::Columns => 10,
+        Self::PublicTotal { .. } => 11,
+        Self::Recognised { .. } => 12,
+        Self::PairLimit { .. } => 13,
+        Self::TotalLimit => 14,
+        Self::Tree(_) => 15,
+        Self::Fragment(_) => 16,
+        Self::PublicLeaves => 17,
+        Self::Opening { .. } => 18,
+        Self::ColumnLeaves { .. } => 19,
+        Self::Payload { .. } => 20,
+        Self::ExactTotals { .. } => 21,
+        Self::Amount(_) => 22,
+        Self::Delivered { .. } => 23,
+        Self::TooManyBlocks { .. } => 24,
+        Self::Brought { .. } => 25,
+        Self::DraftEpoch { .. } => 30,
+        Self::StatedTwice { .. } => 31,
+        Self::BallotCount { .. } => 32,
+        Self::Ballot(_) => 33,
+        Self::EarlierDraft { .. } => 34,
+        Self::TooFewAdoptions { .. } => 35,
+        Self::TooEarly { .. } => 36,
+        Self::UnknownConstitution { .. } | Self::UnknownEpoch { .. } => 37,
+        Self::Succession(_) => 38,
+        Self::SwitchDue { .. } => 39,
+        Self::Confirmed { .. } => 45,
+        Self::Discharged { .. } => 46,
+        Self::Payment { .. } => 47,
+        Self::Cipher { .. } => 55,
+        Self::SealingKey => 56,
+        Self::ReaderKey { .. } => 57,
+        Self::Disclosure => 58,
+        Self::Kinds { .. } => 59,
+        Self::Resolution { .. } => 65,
+        Self::ClosedOut { .. } => 66,
     }
 }

@@ -1,5 +1,7 @@
 //! A block that came in: its parts checked, and kept until its height is decided.
 
+use std::collections::BTreeSet;
+
 use super::{Outbox, Received, Surroundings, Witness};
 use crate::codec::Shared;
 use crate::crypto::sealed::SealError;
@@ -101,7 +103,8 @@ impl<G: Guards> Witness<G> {
             return Err(violation.clone());
         }
         let unsound = if fresh {
-            let brought = read_certified(at, &delivery.recognised);
+            check_brought(at, &delivery.recognised)?;
+            let brought = read_certified(at, &header, &delivery.recognised);
             self.judge(at, &header, &public, Some(&brought))?;
             rules::check_clock::<G>(&header, at.now)?;
             if let Err(violation) = &column
@@ -162,6 +165,8 @@ impl<G: Guards> Witness<G> {
     ) -> Result<(), Violation> {
         let entries = || public.iter().map(|(_, entry)| entry);
         let known = (at.constitution, at.constitutions);
+        // before any signature in them is looked at
+        rules::check_kinds::<G>(at.constitution, public)?;
         let allowed = Allowed::by::<G>(known, &self.tip, header, entries())?;
         rules::check_header::<G>(at.constitution, &self.tip, header, &allowed, |log, height| {
             brought.map_or(Known::NotBrought, |brought| brought.known(log, height))
@@ -289,7 +294,7 @@ impl<G: Guards> Witness<G> {
         block: &OwnBlock,
     ) -> Result<(), Violation> {
         let received = own_received(at, block)?;
-        let brought = block.recognised(at);
+        let brought = block.recognised(at, &received.header);
         self.judge(at, &received.header, &received.public, Some(&brought))?;
         self.keep(block.reference().header, received);
         Ok(())
@@ -414,27 +419,43 @@ impl Brought {
     }
 }
 
-/// Reads headers whose certificates stand, each under the constitution of its own epoch. A header
-/// that is known to be certified needs no second look at its certificate.
+/// No more blocks of other logs than there are other logs, one of each: every one is a quorum's signatures,
+/// and none is looked at before that.
+fn check_brought(at: &Surroundings<'_>, carried: &[CertifiedHeader]) -> Result<(), Violation> {
+    let mut logs = BTreeSet::new();
+    let mut again = carried.iter().filter(|it| !logs.insert(it.certificate.pledge.block.log));
+    let most = at.constitution.committee().size().saturating_sub(1);
+    if carried.len() > most || again.next().is_some() {
+        return Err(Violation::Brought { found: carried.len() });
+    }
+    Ok(())
+}
+
+/// Reads headers that `by` recognises and whose certificates stand, each under the constitution of its own
+/// epoch. A header that is known to be certified needs no second look at its certificate.
 pub(in crate::witness) fn read_certified(
     at: &Surroundings<'_>,
+    by: &Header,
     carried: &[CertifiedHeader],
 ) -> Brought {
     let mut brought = Brought::default();
     for carried in carried {
         let id = crate::log::merkle::leaf_hash(&carried.header).of_header();
         let Ok(header) = Header::from_bytes(&carried.header) else { continue };
+        let pledged = carried.certificate.pledge.block;
+        let named = by.column(header.log).is_some_and(|column| column.recognised.block == id);
+        if !named || (pledged.log, pledged.header) != (header.log, id) {
+            continue;
+        }
         if at.certified.contains(header.log, id) {
             brought.certified.push((id, header));
             continue;
         }
-        let epoch = carried.certificate.pledge.block.epoch;
-        let Some(constitution) = at.constitutions.of(epoch) else {
-            brought.unjudged.push((header.log, header.height, epoch));
+        let Some(constitution) = at.constitutions.of(pledged.epoch) else {
+            brought.unjudged.push((header.log, header.height, pledged.epoch));
             continue;
         };
-        let Ok(certificate) = carried.certificate.clone().verify(constitution) else { continue };
-        if certificate.block().header == id && certificate.block().log == header.log {
+        if carried.certificate.clone().verify(constitution).is_ok() {
             brought.certified.push((id, header));
         }
     }

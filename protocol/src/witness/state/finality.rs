@@ -74,7 +74,8 @@ impl<G: Guards> Witness<G> {
         if reference.log != self.log || !follows || self.awaiting {
             return Ok(());
         }
-        let Ok(certificate) = block.certificate.clone().verify(at.constitution) else {
+        let certificate = block.certificate.clone().verify_under::<G>(at.constitution);
+        let Ok(certificate) = certificate else {
             return Ok(());
         };
         // what was received before was checked; this delivery of it would not be
@@ -246,7 +247,7 @@ impl<G: Guards> Witness<G> {
                 }
             }
             Record::Final(certificate) if self.is_open(&certificate.pledge) => {
-                if let Ok(certificate) = certificate.clone().verify(at.constitution) {
+                if let Ok(certificate) = certificate.clone().verify_under::<G>(at.constitution) {
                     self.conclude(certificate, out);
                 }
             }

@@ -34,6 +34,9 @@ pub struct Outbox {
     /// What this node holds, as witness, of blocks that have become final: to be kept as long as the
     /// alliance's retention says. The records have it too.
     pub held: Vec<HeldBlock>,
+    /// Bytes of bodies that were decoded from others' fragments: what is recorded of them must fit one
+    /// append together with all else.
+    pub decoded: usize,
 }
 
 impl Outbox {

@@ -145,7 +145,7 @@ impl<G: Guards> Witness<G> {
         constitutions: &Constitutions,
     ) -> Result<Certificate, StateError> {
         let constitution = known(constitutions, certificate.pledge.block.epoch)?;
-        let verified = certificate.clone().verify(constitution);
+        let verified = certificate.clone().verify_under::<G>(constitution);
         verified.map_err(|error| StateError::Quorum { log: self.log, error })
     }
 }

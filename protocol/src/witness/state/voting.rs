@@ -1,7 +1,7 @@
 //! Rules 3 to 7: rounds joined, proposals judged, votes given, locks taken.
 
 use super::blocks::How;
-use super::promises::count_promises;
+use super::promises::{Counted, are_too_many};
 use super::{Outbox, ROUND_MAX, Surroundings, Witness};
 use crate::codec::Shared;
 use crate::crypto::{Signed, Verified};
@@ -25,7 +25,7 @@ const BLOCKS_TAKEN_MAX: usize = 64;
 const RULE_ROUND: u16 = 0;
 /// Rule number of a refusal whose block is not the highest lock's.
 const RULE_CHOICE: u16 = 100;
-/// Rule number of a refusal without q valid promises.
+/// Rule number of a refusal without q valid promises, or with more than there are brands.
 const RULE_PROMISES: u16 = 101;
 /// Rule number of a refusal because another block was voted in this round.
 const RULE_VOTED: u16 = 102;
@@ -84,7 +84,7 @@ impl<G: Guards> Witness<G> {
     ) {
         if !self.awaiting
             && Some(certificate.pledge.block.height) == self.tip.height.next()
-            && let Ok(certificate) = certificate.verify(at.constitution)
+            && let Ok(certificate) = certificate.verify_under::<G>(at.constitution)
         {
             self.certified(certificate, out);
         }
@@ -136,13 +136,15 @@ impl<G: Guards> Witness<G> {
         if !G::allow(Guard::VoteAbove, pledge.round >= self.joined) || is_beyond(pledge.round) {
             return self.refuse(leader, refused_at, RULE_ROUND, out);
         }
-        let (nonce, forced) = match self.choice(at, &pledge, promises) {
+        // limits before work: each promise is a signature, and a quorum's with its lock
+        if are_too_many(at.constitution, promises) {
+            return self.refuse(leader, refused_at, RULE_PROMISES, out);
+        }
+        let (nonce, forced, counted) = match self.choice(at, &pledge, promises) {
             Ok(choice) => choice,
             Err(rule) => return self.refuse(leader, refused_at, rule, out),
         };
-        for message in promises {
-            self.note_promise(at, message, out);
-        }
+        self.note_promises(counted, out);
         match self.votes.get(&pledge.round) {
             Some(voted) if !G::allow(Guard::OneVote, *voted == pledge.block) => {
                 return self.refuse(leader, refused_at, RULE_VOTED, out);
@@ -190,23 +192,24 @@ impl<G: Guards> Witness<G> {
         self.votes.insert(pledge.round, pledge.block);
     }
 
-    /// Rule 5. Gives the opening's nonce and whether a lock forces the block.
+    /// Rule 5. Gives the opening's nonce, whether a lock forces the block, and what was verified.
     fn choice(
         &self,
         at: &Surroundings<'_>,
         pledge: &Pledge,
         promises: &[PromiseMessage],
-    ) -> Result<(Option<RoundNonce>, bool), u16> {
+    ) -> Result<(Option<RoundNonce>, bool, Counted), u16> {
         if pledge.round == Round::new(0) {
-            return Ok((None, false));
+            return Ok((None, false, Counted::default()));
         }
         let open = promises.first().map(|first| first.promise.body.open).ok_or(RULE_PROMISES)?;
         let about = (open.log, open.height, open.round);
         if about != (self.log, pledge.block.height, pledge.round) {
             return Err(RULE_PROMISES);
         }
-        let (count, locked) = count_promises::<G>(at.constitution, &open, promises);
-        if !G::allow(Guard::PromiseQuorum, count >= at.constitution.committee().quorum()) {
+        let counted = Counted::of::<G>(at.constitution, &open, promises);
+        let quorum = at.constitution.committee().quorum();
+        if !G::allow(Guard::PromiseQuorum, counted.brands() >= quorum) {
             return Err(RULE_PROMISES);
         }
         let joined = pledge.round > self.joined || self.nonce == Some(open.nonce);
@@ -215,14 +218,14 @@ impl<G: Guards> Witness<G> {
         }
         let last = closing::is_last(pledge.round);
         let epoch = at.constitution.epoch();
-        match locked {
+        match counted.highest() {
             Some(lock) if !G::allow(Guard::LockedBlock, lock.block == pledge.block) => {
                 Err(RULE_CHOICE)
             }
             None if last && pledge.block != closing::nothing(epoch, self.log, &self.tip) => {
                 Err(RULE_CHOICE)
             }
-            locked => Ok((Some(open.nonce), locked.is_some() || last)),
+            locked => Ok((Some(open.nonce), locked.is_some() || last, counted)),
         }
     }
 

@@ -1,6 +1,11 @@
 //! Rules 11 to 13: how a node starts, and what it does when its disk was put back.
 
 use super::*;
+use crate::ids::TreeSize;
+use crate::log::checkpoint::{Checkpoint, SignedCheckpoint};
+use crate::log::note::{KeyName, SignatureType, VerifierKey};
+use crate::log::proof::ConsistencyProof;
+use crate::log::tlog_witness::{AddCheckpoint, ForeignLogs, Refusal};
 use crate::witness::guards::Upheld;
 use crate::witness::said::Said;
 use crate::witness::standing::Fence;
@@ -319,4 +324,73 @@ fn rule_13_a_restored_writer_opens_a_round_and_counts_the_others_promises_only()
     };
     assert_eq!([promise(B), promise(C), promise(D)], [0, 0, 3]);
     assert!(ledger.witness(a).unwrap().watch().furthest(b).is_some());
+}
+
+/// A checkpoint that a log asks a node to cosign over HTTP is cosigned when one is that comes by message: not
+/// before the node has started, and not while it does not know what its former life signed.
+#[test]
+fn rule_9_a_cosignature_over_http_waits_for_the_start_and_for_what_a_former_life_signed() {
+    let alliance = alliance();
+    let block = alliance.block(1);
+    let certificate = alliance.certificate(pledge(&block, 0), A);
+    let deliveries = block.deliveries(&alliance.constitution).unwrap();
+    let delivery = deliveries.to(alliance.id(B), false).unwrap();
+    let catch_up = Message::Blocks(vec![CertifiedBlock { certificate, delivery }]);
+    let reference = block.reference();
+    let signed = |origin: &str, seed: [u8; 32]| {
+        let origin = KeyName::new(origin).unwrap();
+        let checkpoint = Checkpoint::new(&origin, reference.size, reference.root);
+        SignedCheckpoint::sign(checkpoint, &SigningKey::from_seed(&seed).unwrap()).unwrap()
+    };
+    let ours = signed(&alliance.constitution.origin(alliance.id(A)), seed(A, 2));
+    let theirs = signed("log.example/one", [9; 32]);
+    let foreign_key = || {
+        let key = SigningKey::from_seed(&[9; 32]).unwrap().public();
+        VerifierKey::new(KeyName::new("log.example/one").unwrap(), SignatureType::Ed25519, key)
+    };
+    let asks = |ledger: &Ledger, signed: &SignedCheckpoint, confirmed: Option<u64>| {
+        let request = AddCheckpoint::new(TreeSize::new(0), ConsistencyProof::none(), signed);
+        let at_tip = AddCheckpoint::new(reference.size, ConsistencyProof::none(), signed);
+        let mut foreign = ForeignLogs::new([foreign_key()]);
+        foreign = foreign.confirmed(confirmed.map(Incarnation::new));
+        let request = if *signed == ours { at_tip } else { request };
+        ledger.add_checkpoint(&request, &mut foreign, NOW).map(drop)
+    };
+    let hear = |ledger: &mut Ledger| {
+        call(ledger, |ledger, context, out| {
+            ledger.handle(alliance.id(A), catch_up.clone(), context, out).unwrap();
+        })
+    };
+    let mut ledger = alliance.ledger(B);
+    let caught_up = hear(&mut ledger);
+    assert_eq!(asks(&ledger, &ours, None), Err(Refusal::NotStarted));
+    assert_eq!(asks(&ledger, &theirs, None), Err(Refusal::NotStarted));
+    alliance.start(&mut ledger);
+    assert_eq!(asks(&ledger, &ours, None), Ok(()));
+    assert_eq!(asks(&ledger, &theirs, None), Ok(()));
+
+    // its disk was put back to then; two others say that the log has gone on
+    let mut ledger = replayed(&alliance, B, &caught_up.records);
+    let declared = call(&mut ledger, |ledger, _, out| ledger.declare_restored(out));
+    let out = call(&mut ledger, |ledger, context, out| ledger.resume(context, out));
+    let mut answer = alliance.answer(alliance.id(B), announced(&out));
+    let later = Pledge {
+        block: crate::log::block::BlockReference { height: Height::new(2), ..reference },
+        round: Round::new(0),
+    };
+    answer.logs[A].certificate = Some(alliance.certificate(later, A));
+    for by in [C, D] {
+        alliance.acknowledge(&mut ledger, by, answer.clone());
+    }
+    assert!(ledger.starting().is_some());
+    assert_eq!(asks(&ledger, &ours, None), Err(Refusal::NotStarted));
+    let incarnation = Incarnation::default();
+    assert_eq!(asks(&ledger, &theirs, None), Err(Refusal::Restored { incarnation }));
+    assert_eq!(asks(&ledger, &theirs, Some(0)), Ok(()));
+    // a later restore is confirmed anew, and that it was restored is on record
+    let records = [caught_up.records, declared.records, out.records].concat();
+    let mut again = replayed(&alliance, B, &records);
+    call(&mut again, |ledger, _, out| ledger.declare_restored(out));
+    alliance.start(&mut again);
+    assert!(matches!(asks(&again, &theirs, Some(0)), Err(Refusal::Restored { .. })));
 }

@@ -1,16 +1,15 @@
 //! Own blocks: built from what waits, and built anew when a witness found one unfit.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Entropy, Writer, is_cause};
-use crate::amount::Value;
 use crate::crypto::sealed::BlockSecret;
 use crate::epochs::adoption;
 use crate::exchange::Payload;
 use crate::ids::{BlockNonce, BrandId, HeaderHash};
 use crate::log::block::{BLOCK_LEAVES_MAX, PublicEntry};
 use crate::witness::build::{BuildError, OwnBlock, Plan};
-use crate::witness::guards::Guards;
+use crate::witness::guards::{Guard, Guards};
 use crate::witness::record::Record;
 use crate::witness::rules::{self, Violation};
 use crate::witness::state::{Outbox, Surroundings, Witness};
@@ -31,7 +30,9 @@ impl<G: Guards> Writer<G> {
         let (mut secret, mut nonce) = ([0; 32], [0; 16]);
         entropy.fill(&mut secret);
         entropy.fill(&mut nonce);
-        let recognised = self.recognised_next(at, own);
+        let mut recognised = self.recognised_next(own);
+        // a brand that has left has no column any more, and nothing of it is brought
+        recognised.retain(|log, _| at.constitution.committee().contains(*log));
         let plan = Plan {
             public: public.to_vec(),
             sealed: columns,
@@ -61,24 +62,52 @@ impl<G: Guards> Writer<G> {
         out: &mut Outbox,
     ) -> Option<HeaderHash> {
         self.drop_outdated(at, own, out);
-        if std::mem::take(&mut self.overbooked) {
-            self.make_room(at, own, out);
+        let mut without = BTreeSet::new();
+        loop {
+            let built = self.build_without(&without, at, own, entropy, out);
+            // more answers to a log than a block takes go before what they answer is recognised: where that
+            // has no room, they wait, and nothing else does
+            let over = match &built {
+                Err(Violation::PairLimit { counterparty }) => BTreeSet::from([*counterparty]),
+                Err(Violation::TotalLimit) => {
+                    at.constitution.committee().witnesses(at.me).collect()
+                }
+                _ => BTreeSet::new(),
+            };
+            if G::allow(Guard::RoomForMore, over.is_subset(&without)) {
+                return built.map_err(|violation| self.stalled = Some(violation)).ok();
+            }
+            without.extend(over);
         }
-        let unready = self.set_aside(at, own);
+    }
+
+    /// The same without answers to these logs, which are not recognised.
+    fn build_without(
+        &mut self,
+        without: &BTreeSet<BrandId>,
+        at: &Surroundings<'_>,
+        own: &mut Witness<G>,
+        entropy: &mut dyn Entropy,
+        out: &mut Outbox,
+    ) -> Result<HeaderHash, Violation> {
+        let aside = self.make_room(without, at, own, out);
+        let unready = self.set_aside(at.me);
         if let Some(due) = at.next.due::<G>(at.now)
             && adoption::switch(&self.public).is_none()
         {
             self.submit_together(due.entries());
+            self.drop_outdated(at, own, out);
         }
         let (public, sealed) = self.take_submissions(at.constitution);
         unready.into_iter().rev().for_each(|entry| self.public.push_front(entry));
         match self.build(at, own, entropy, &public, &sealed) {
             Ok(block) => {
+                self.put_back(aside);
                 self.acknowledge = false;
                 out.records.push(Record::Built(Box::new(block.clone())));
                 let id = block.reference().header;
                 self.blocks.insert(id, block);
-                Some(id)
+                Ok(id)
             }
             Err(violation) => {
                 // nothing that was submitted is lost; the node shows why it cannot write
@@ -88,8 +117,8 @@ impl<G: Guards> Writer<G> {
                 out.outdated.extend(refused);
                 kept.into_iter().rev().for_each(|entry| self.public.push_front(entry));
                 sealed.into_iter().rev().for_each(|entry| self.sealed.push_front(entry));
-                self.stalled = Some(violation);
-                None
+                self.put_back(aside);
+                Err(violation)
             }
         }
     }
@@ -104,7 +133,6 @@ impl<G: Guards> Writer<G> {
         out: &mut Outbox,
     ) {
         let (public, sealed) = block.submissions();
-        self.overbooked = true;
         // a block of this height that is here already took the same
         let counted = !self.blocks.is_empty();
         for entry in &public {
@@ -125,8 +153,7 @@ impl<G: Guards> Writer<G> {
             if let Some(place) = place {
                 self.sealed.remove(place);
             } else if !counted {
-                let pending = self.pending.entry(*to).or_default();
-                *pending = pending.plus(payload.value()).unwrap_or(Value::MAX);
+                self.pending.entry(*to).or_default().add(payload);
             }
         }
         self.missing = None;
@@ -156,6 +183,7 @@ impl<G: Guards> Writer<G> {
         if self.blocks.is_empty() {
             return self.build_next(at, own, entropy, out);
         }
+        self.deferred = self.waiting_logs(at, own);
         let (mut public, mut sealed) = self.blocks.values().next()?.submissions();
         if let Some(due) = at.next.due::<G>(at.now)
             && adoption::switch(&public).is_none()
@@ -166,8 +194,9 @@ impl<G: Guards> Writer<G> {
         if next.is_some_and(|next| !next.writes(at.me)) {
             // nothing comes after it: what it recognises is answered in it
             let waiting = std::mem::take(&mut self.sealed).into_iter();
-            let (returns, waits): (Vec<_>, Vec<_>) =
-                waiting.partition(|(_, payload)| matches!(payload, Payload::Return(_)));
+            let (returns, waits): (Vec<_>, Vec<_>) = waiting.partition(|(to, payload)| {
+                matches!(payload, Payload::Return(_)) && !self.deferred.contains(to)
+            });
             sealed.extend(returns);
             self.sealed = waits.into();
         }
@@ -203,6 +232,6 @@ fn is_stale<G: Guards>(at: &Surroundings<'_>, block: &OwnBlock) -> bool {
     block.time().is_none_or(|time| {
         let due = at.next.due::<G>(time).is_some();
         at.now.distance(time) > rules::CLOCK_TOLERANCE
-            || due && adoption::switch(&block.submissions().0).is_none()
+            || due && adoption::switch(&block.public()).is_none()
     })
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Writer;
-use crate::amount::Value;
 use crate::exchange::Payload;
 use crate::ids::BrandId;
 use crate::log::block::{PublicEntry, Recognised};
@@ -11,8 +10,7 @@ use crate::log::settlement::Discharge;
 use crate::witness::build::OwnBlock;
 use crate::witness::guards::Guards;
 use crate::witness::message::CertifiedHeader;
-use crate::witness::rules;
-use crate::witness::state::{Surroundings, Witness};
+use crate::witness::state::Witness;
 
 /// So many returns fit a block with whatever else goes into it.
 const RETURNS_WITH_ENTRY: usize = 256;
@@ -39,17 +37,15 @@ impl<G: Guards> Writer<G> {
 
     /// What the next block recognises anew of other logs, by what was told with
     /// [`Self::recognise`]. A log to which a return still waits is not recognised without it: what it recognises
-    /// it has applied or returns. A block that is built anew takes the first one's submissions and no others, and
+    /// it has applied or returns; nor one whose recognition has no room ([`Self::make_room`]). A block that is built anew takes the first one's submissions and no others, and
     /// recognises what the first one did: with less its entries might pass a limit; with more of a log to which returns
     /// wait, these would come after what they answer.
     pub(super) fn recognised_next(
         &self,
-        at: &Surroundings<'_>,
         own: &Witness<G>,
     ) -> BTreeMap<BrandId, (Recognised, CertifiedHeader)> {
         let returns = self.sealed.iter().filter(|(_, it)| matches!(it, Payload::Return(_)));
         let unanswered: BTreeSet<BrandId> = returns.map(|(to, _)| *to).collect();
-        let deferred = self.waiting_logs(at, own);
         let before = |log: &BrandId| own.tip().recognised(*log).height;
         let mut next: BTreeMap<BrandId, (Recognised, CertifiedHeader)> = BTreeMap::new();
         // of a former life it is without its proofs: then what is known now has to do
@@ -65,7 +61,7 @@ impl<G: Guards> Writer<G> {
         for (log, known) in &self.recognise {
             let least = next.get(log).map_or_else(|| before(log), |(stated, _)| stated.height);
             let waits = unanswered.contains(log) && !unproven.contains(log);
-            if known.0.height > least && !waits && !deferred.contains(log) {
+            if known.0.height > least && !waits && !self.deferred.contains(log) {
                 next.insert(*log, known.clone());
             }
         }
@@ -80,23 +76,20 @@ impl<G: Guards> Writer<G> {
         recognised: &BTreeMap<BrandId, (Recognised, CertifiedHeader)>,
     ) -> BTreeMap<BrandId, Discharge> {
         let due = self.discharge.iter().filter(|(log, granted)| {
-            let before = own.tip().column(**log).map(|column| column.discharged);
+            // who has left has no column any more: nothing can be granted there, and no block is to try for ever
+            let Some(column) = own.tip().column(**log) else { return false };
             let known = own.tip().recognised(**log).sent;
             let known = recognised.get(log).map_or(known, |(next, _)| next.sent.max(known));
-            granted.cut_off > before.unwrap_or_default().cut_off && granted.received <= known
+            granted.cut_off > column.discharged.cut_off && granted.received <= known
         });
         due.map(|(log, granted)| (*log, *granted)).collect()
     }
 
     /// Takes out of what waits this brand's agreements to the end of a dispute where the log in dispute is
     /// not recognised with the next block.
-    pub(super) fn set_aside(
-        &mut self,
-        at: &Surroundings<'_>,
-        own: &Witness<G>,
-    ) -> Vec<PublicEntry> {
+    pub(super) fn set_aside(&mut self, me: BrandId) -> Vec<PublicEntry> {
         let needs = |entry: &PublicEntry| match entry {
-            PublicEntry::DisputeResolved(it) if it.accuser == at.me => {
+            PublicEntry::DisputeResolved(it) if it.accuser == me => {
                 Some((it.accused, it.last.next()?))
             }
             _ => None,
@@ -104,7 +97,6 @@ impl<G: Guards> Writer<G> {
         if !self.public.iter().any(|entry| needs(entry).is_some()) {
             return Vec::new();
         }
-        let deferred = self.waiting_logs(at, own);
         let ready = |entry: &PublicEntry| {
             let Some((log, height)) = needs(entry) else { return true };
             // returns go with the same block; so many that they may not all fit come first
@@ -113,45 +105,11 @@ impl<G: Guards> Writer<G> {
                 .iter()
                 .filter(|(to, payload)| *to == log && matches!(payload, Payload::Return(_)));
             let fit = returns.count() <= RETURNS_WITH_ENTRY;
-            let next = self.recognise.get(&log).filter(|_| fit && !deferred.contains(&log));
+            let next = self.recognise.get(&log).filter(|_| fit && !self.deferred.contains(&log));
             next.is_some_and(|(next, _)| next.height >= height)
         };
         let (ready, unready): (Vec<_>, Vec<_>) = self.public.iter().cloned().partition(ready);
         self.public = ready.into();
         unready
-    }
-
-    /// Logs whose recognition waits. A payee that grants a discharge takes back
-    /// the claim that was paid with it: where that would take this brand over a limit, recognising it
-    /// waits until something else is settled or comes the other way.
-    pub(super) fn waiting_logs(
-        &self,
-        at: &Surroundings<'_>,
-        own: &Witness<G>,
-    ) -> BTreeSet<BrandId> {
-        let tip = own.tip();
-        let grants =
-            |log: &BrandId, next: &Recognised| next.discharged != tip.recognised(*log).discharged;
-        let Some(brand) = at.constitution.brand(at.me) else { return BTreeSet::new() };
-        if !self.recognise.iter().any(|(log, (next, _))| grants(log, next)) {
-            return BTreeSet::new();
-        }
-        let step = at.constitution.total_step();
-        let mut exposures = Vec::new();
-        let mut raising = BTreeSet::new();
-        for log in at.constitution.committee().witnesses(at.me) {
-            let sent = self.contents.get(&log).map_or(Value::ZERO, |content| content.sent);
-            let pending = self.pending.get(&log).copied().unwrap_or_default();
-            let ceiling = sent.plus(pending).and_then(|sent| sent.ceiling_to(step));
-            let ceiling = ceiling.unwrap_or(Value::MAX);
-            let before = rules::public_exposure(step, ceiling, &tip.recognised(log));
-            let next = self.recognise.get(&log).map(|(next, _)| next);
-            let after = next.map(|next| rules::public_exposure(step, ceiling, next));
-            if after > Some(before) {
-                raising.insert(log);
-            }
-            exposures.push(after.unwrap_or(before));
-        }
-        if rules::within_limits(brand, &exposures) { BTreeSet::new() } else { raising }
     }
 }

@@ -183,7 +183,7 @@ impl<G: Guards> Writer<G> {
         if !self.blocks.contains_key(&header) {
             return;
         }
-        let Ok(certificate) = certificate.verify(at.constitution) else { return };
+        let Ok(certificate) = certificate.verify_under::<G>(at.constitution) else { return };
         let before = own.tip().height;
         own.certified(certificate, out);
         if own.tip().height > before {
@@ -201,7 +201,7 @@ impl<G: Guards> Writer<G> {
         self.contents = witnesses.zip(block.contents().iter().copied()).collect();
         for sent in block.payloads() {
             if let Some(pending) = self.pending.get_mut(&sent.to) {
-                *pending = pending.saturating_minus(sent.payload.value());
+                pending.take(&sent.payload);
             }
         }
         out.written.push(block);

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::collections::VecDeque;
 
 use super::Writer;
-use crate::amount::Value;
 use crate::constitution::Constitution;
 use crate::crypto::sealed::sealed_leaf_bytes;
 use crate::epochs::adoption::{self, Stance};
@@ -13,15 +12,16 @@ use crate::exchange::Payload;
 use crate::ids::{BrandId, ConstitutionHash};
 use crate::log::block::{APPLICATION_MAX, BLOCK_LEAVES_MAX, BODY_MAX, PublicEntry};
 use crate::log::entries::LENGTH_BYTES;
-use crate::witness::guards::{Guard, Guards};
-use crate::witness::rules;
+use crate::witness::guards::Guards;
+use crate::witness::rules::Kinds;
 use crate::witness::state::{Outbox, Surroundings, Witness};
 
 /// Most submissions that wait for a block.
 pub const QUEUE_MAX: usize = 65_536;
 
-/// Blocks of fewer leaves are not filled up to a power of two: they are cheap.
-const FILLED_FROM: usize = 1024;
+/// Up to so many leaves a block takes all that waits: padding costs processor time, and what is left for the block
+/// after it waits for a whole round of agreement more.
+const FILLED_FROM: usize = 4096;
 
 /// Why a submission is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +82,7 @@ impl<G: Guards> Writer<G> {
     #[must_use]
     pub fn waiting_stances(&self) -> [BTreeMap<ConstitutionHash, Stance>; 2] {
         let built: Vec<PublicEntry> =
-            self.blocks.values().flat_map(|block| block.submissions().0).collect();
+            self.blocks.values().flat_map(|block| block.public()).collect();
         let queued = self.public.iter().filter_map(adoption::stance);
         let built = built.iter().filter_map(adoption::stance);
         [
@@ -96,9 +96,10 @@ impl<G: Guards> Writer<G> {
         entries.into_iter().rev().for_each(|entry| self.public.push_front(entry));
     }
 
-    /// Takes a sealed payload into the next block. An exchange is taken only while the brand stays
-    /// two steps below its limits, so that a return always has room. A return is always taken, and
-    /// goes before all else that waits: what it answers is recognised with it and not before.
+    /// Takes a sealed payload into the next block. What a member wishes, an exchange or to send one back,
+    /// is taken only while the brand stays two steps below its limits, so that what could not be applied
+    /// always has room to come back. Such a return is always taken; returns go before all else that waits:
+    /// what they answer is recognised with them and not before.
     ///
     /// # Errors
     /// When a limit would be passed, or too many wait.
@@ -119,20 +120,20 @@ impl<G: Guards> Writer<G> {
         if !answers && self.sealed.len() >= QUEUE_MAX {
             return Err(SubmitError::QueueFull);
         }
-        if let Payload::Exchange(exchange) = &payload {
-            if exchange.check(at.constitution, (at.me, to)).is_err() {
-                return Err(SubmitError::OtherPrice { to });
-            }
-            if !self.has_room(at, own, to, payload.value()) {
-                return Err(SubmitError::CreditLimit { to });
-            }
+        if let Payload::Exchange(exchange) = &payload
+            && exchange.check(at.constitution, (at.me, to)).is_err()
+        {
+            return Err(SubmitError::OtherPrice { to });
+        }
+        if !self.has_room(at, own, to, &payload) {
+            return Err(SubmitError::CreditLimit { to });
         }
         self.enqueue(to, payload);
         Ok(())
     }
 
     /// Takes back into the queue what was taken before a restart and is in no block. No limit is
-    /// asked: it was when it was taken, and returns that came in since go before it.
+    /// asked: it was when it was taken, and is again before it goes into a block.
     ///
     /// # Errors
     /// When the counterparty is none.
@@ -152,72 +153,11 @@ impl<G: Guards> Writer<G> {
     }
 
     fn enqueue(&mut self, to: BrandId, payload: Payload) {
-        let value = payload.value();
-        let answers = matches!(payload, Payload::Return(_));
-        let pending = self.pending.entry(to).or_default();
-        *pending = pending.plus(value).unwrap_or(Value::MAX);
-        if answers {
+        self.pending.entry(to).or_default().add(&payload);
+        if matches!(payload, Payload::Return(_)) {
             self.sealed.push_front((to, payload));
         } else {
             self.sealed.push_back((to, payload));
-        }
-    }
-
-    fn has_room(&self, at: &Surroundings<'_>, own: &Witness<G>, to: BrandId, value: Value) -> bool {
-        let Some(brand) = at.constitution.brand(at.me) else { return false };
-        let exposures = self.exposures(at, own, Some((to, value)));
-        let exposures: Option<Vec<Value>> =
-            exposures.map(|all| all.into_iter().map(|(_, exposure)| exposure).collect());
-        let within = exposures.is_some_and(|exposures| rules::within_limits(brand, &exposures));
-        G::allow(Guard::RoomForMore, within)
-    }
-
-    /// What this brand will owe each other one when all that waits is certified, `more` with it and two
-    /// steps of reserve beside that; none when it leaves its range.
-    fn exposures(
-        &self,
-        at: &Surroundings<'_>,
-        own: &Witness<G>,
-        more: Option<(BrandId, Value)>,
-    ) -> Option<Vec<(BrandId, Value)>> {
-        let step = at.constitution.total_step();
-        let of = |counterparty: BrandId| {
-            let sent = self.contents.get(&counterparty).map_or(Value::ZERO, |c| c.sent);
-            let waiting = self.pending.get(&counterparty).copied().unwrap_or_default();
-            let more = more.filter(|(to, _)| *to == counterparty).map(|(_, value)| value);
-            let all = sent.plus(waiting).ok()?.plus(more.unwrap_or_default()).ok()?;
-            let ceiling = all.ceiling_to(step).ok()?;
-            let recognised = own.tip().recognised(counterparty);
-            let exposure = rules::public_exposure(step, ceiling, &recognised);
-            // what is about to be recognised counts where it is worse: a claim that was paid
-            let next = self.recognise.get(&counterparty);
-            let next = next.map(|(next, _)| rules::public_exposure(step, ceiling, next));
-            let exposure = next.unwrap_or_default().max(exposure);
-            let reserve = step.plus(step).ok()?;
-            // what nothing new is sent to needs no room
-            if more.is_some() { exposure.plus(reserve).ok() } else { Some(exposure) }
-        };
-        let witnesses = at.constitution.committee().witnesses(at.me);
-        witnesses.map(|counterparty| Some((counterparty, of(counterparty)?))).collect()
-    }
-
-    /// Gives back, last first, exchanges that wait beyond the limits: a block of a former life has come
-    /// to light and uses the room that they were taken for.
-    pub(super) fn make_room(&mut self, at: &Surroundings<'_>, own: &Witness<G>, out: &mut Outbox) {
-        let Some(brand) = at.constitution.brand(at.me) else { return };
-        while let Some(exposures) = self.exposures(at, own, None) {
-            let values: Vec<Value> = exposures.iter().map(|(_, exposure)| *exposure).collect();
-            if rules::within_limits(brand, &values) {
-                return;
-            }
-            let over = exposures.iter().find(|(_, exposure)| *exposure > brand.pair_limit);
-            let to = over.map(|(to, _)| *to);
-            let last = self.sealed.iter().rposition(|(counterparty, payload)| {
-                let may_go = matches!(payload, Payload::Exchange(_));
-                may_go && to.is_none_or(|to| to == *counterparty)
-            });
-            let Some(submission) = last.and_then(|place| self.sealed.remove(place)) else { return };
-            self.reject(submission, out);
         }
     }
 
@@ -253,23 +193,34 @@ impl<G: Guards> Writer<G> {
             && !self.blocks.values().any(|block| block.public().iter().any(is_about))
     }
 
-    fn reject(&mut self, (to, payload): (BrandId, Payload), out: &mut Outbox) {
-        let pending = self.pending.entry(to).or_default();
-        *pending = pending.saturating_minus(payload.value());
+    pub(super) fn reject(&mut self, (to, payload): (BrandId, Payload), out: &mut Outbox) {
+        self.pending.entry(to).or_default().take(&payload);
         out.rejected.push((to, payload));
     }
 
-    /// Drops an offer that considers other blocks than there are by now.
+    /// Drops an offer that considers other blocks than there are by now, payments with who is no brand any more, and what
+    /// was to be said of drafts of an epoch that the log takes up.
     pub(super) fn drop_outdated(
         &mut self,
         at: &Surroundings<'_>,
         own: &Witness<G>,
         out: &mut Outbox,
     ) {
-        let tip = own.tip();
+        let (tip, brands) = (own.tip(), at.constitution.committee());
+        let switches = |entry: &PublicEntry| match entry {
+            PublicEntry::Switch(draft) => Some(draft.epoch),
+            _ => None,
+        };
+        let next = self.public.iter().find_map(switches);
         let outdated = |entry: &PublicEntry| match entry {
+            // behind the entry that takes a constitution up it would bind this log to a draft of the past for ever
+            PublicEntry::Adopted(draft) | PublicEntry::Declined(draft) => Some(draft.epoch) == next,
             PublicEntry::DisputeResolved(it) => {
                 it.accused == at.me && (it.last, it.block) != (tip.height, tip.header)
+            }
+            // of a payment with a brand that has left meanwhile no block can tell: it is closed out
+            PublicEntry::Settled(payment) | PublicEntry::SettlementConfirmed(payment) => {
+                !brands.contains(payment.payer) || !brands.contains(payment.payee)
             }
             _ => false,
         };
@@ -312,9 +263,28 @@ impl<G: Guards> Writer<G> {
         }
     }
 
-    /// What the next block takes of what waits, in order. When more waits than fills half of the next
-    /// larger block, a block is filled instead, and the rest goes into the one after it: leaves come to
-    /// a power of two, and padding costs as much as what it stands for.
+    /// The public entries that the next block takes, at most so many: in their order, but for those that it
+    /// has no room for beside others of their kind, which wait for the block after it.
+    fn take_public(&mut self, constitution: &Constitution, most: usize) -> Vec<PublicEntry> {
+        let mut kinds = Kinds::new(constitution);
+        let (mut taken, mut left) = (Vec::new(), Vec::new());
+        while taken.len() < most
+            && left.len() < most
+            && let Some(entry) = self.public.pop_front()
+        {
+            if kinds.admit(&entry).is_ok() {
+                taken.push(entry);
+            } else {
+                left.push(entry);
+            }
+        }
+        left.into_iter().rev().for_each(|entry| self.public.push_front(entry));
+        taken
+    }
+
+    /// What the next block takes of what waits, in order: all of it, if it fits and is not much. When it is
+    /// more, and over a quarter of the next larger block would be padding, a block is filled instead, and the rest
+    /// goes into the one after it: leaves come to a power of two, and padding costs about as much as what it stands for.
     pub(super) fn take_submissions(
         &mut self,
         constitution: &Constitution,
@@ -323,13 +293,13 @@ impl<G: Guards> Writer<G> {
         // half of the bytes for public entries at their largest, half for sealed ones; unless there
         // are only sealed ones
         let public_most = (BODY_MAX / 2 / (2 * APPLICATION_MAX)).min(leaves / 2);
-        let public_count = public_most.min(self.public.len());
-        let bytes = if public_count == 0 { BODY_MAX } else { BODY_MAX / 2 };
+        let public = self.take_public(constitution, public_most);
+        let bytes = if public.is_empty() { BODY_MAX } else { BODY_MAX / 2 };
         let leaf = sealed_leaf_bytes(constitution.payload_size()).saturating_add(LENGTH_BYTES);
         let room = bytes.checked_div(leaf).unwrap_or(1).saturating_add(1).min(leaves);
         // the padding has to fit as well
         let largest = if room.is_power_of_two() { room } else { room.next_power_of_two() / 2 };
-        let beside = public_count.saturating_add(1);
+        let beside = public.len().saturating_add(1);
         let waiting = self.sealed.len().min(largest.saturating_sub(beside));
         let with_all = waiting.saturating_add(beside);
         let filled = with_all.next_power_of_two() / 2;
@@ -337,7 +307,6 @@ impl<G: Guards> Writer<G> {
             && with_all < filled.saturating_add(filled / 2)
             && filled > beside;
         let sealed_count = if wasteful { filled.saturating_sub(beside) } else { waiting };
-        let public = self.public.drain(..public_count).collect();
         let sealed = self.sealed.drain(..sealed_count).collect();
         (public, sealed)
     }

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -73,6 +74,11 @@ impl Browser {
     }
 
     async fn call(&self, method: Method, path: &str, body: Value) -> Value {
+        self.try_call(method, path, body).await.unwrap_or_else(|value| panic!("{path}: {value}"))
+    }
+
+    /// What the driver answers, or what it says of why it does not.
+    async fn try_call(&self, method: Method, path: &str, body: Value) -> Result<Value, Value> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
@@ -90,8 +96,7 @@ impl Browser {
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         let mut answer: Value = serde_json::from_slice(&body).unwrap();
         let value = answer["value"].take();
-        assert!(status.is_success(), "{path}: {value}");
-        value
+        if status.is_success() { Ok(value) } else { Err(value) }
     }
 
     async fn post(&self, path: &str, body: Value) -> Value {
@@ -114,9 +119,20 @@ impl Browser {
         self.call(Method::GET, &path, Value::Null).await.as_str().unwrap().to_owned()
     }
 
-    /// Runs a function's body in the page; gives what it returns.
+    /// Runs a function's body in the page; gives what it returns. A page that goes while it is asked is no answer: the
+    /// one that comes in its place is asked.
     pub async fn run(&self, script: &str) -> Value {
-        self.post("/execute/sync", json!({ "script": script, "args": [] })).await
+        let path = format!("{}/execute/sync", self.session);
+        let mut left = 50;
+        loop {
+            let body = json!({ "script": script, "args": [] });
+            match self.try_call(Method::POST, &path, body).await {
+                Ok(value) => return value,
+                Err(said) if left > 0 && is_on_its_way(&said) => left -= 1,
+                Err(said) => panic!("{script}: {said}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// What a person reads on the page.
@@ -164,6 +180,28 @@ impl Browser {
         self.post("/goog/cdp/execute", json!({ "cmd": command, "params": parameters })).await
     }
 
+    /// The cookie that the page's server has set, as it is sent.
+    pub async fn cookie(&self) -> String {
+        let path = format!("{}/cookie", self.session);
+        let cookies = self.call(Method::GET, &path, Value::Null).await;
+        let cookies = cookies.as_array().unwrap().iter();
+        let text = |it: &Value, name: &str| it[name].as_str().unwrap().to_owned();
+        let pairs = cookies.map(|it| format!("{}={}", text(it, "name"), text(it, "value")));
+        pairs.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Keeps nothing from one page to the next but cookies.
+    pub async fn without_cache(&self) {
+        self.devtools("Network.enable", json!({})).await;
+        self.devtools("Network.setCacheDisabled", json!({ "cacheDisabled": true })).await;
+    }
+
+    /// Runs a script in each page before its own.
+    pub async fn before_each_page(&self, script: &str) {
+        let source = json!({ "source": script });
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", source).await;
+    }
+
     /// What the console said since it was last asked.
     pub async fn complaints(&self) -> Vec<String> {
         let said = self.post("/se/log", json!({ "type": "browser" })).await;
@@ -192,6 +230,14 @@ impl Browser {
         let picture = STANDARD.decode(shot["data"].as_str().unwrap()).unwrap();
         std::fs::write(std::path::Path::new(&folder).join(format!("{name}.png")), picture).unwrap();
     }
+}
+
+/// Whether the driver did not run a script because the page was left for another.
+fn is_on_its_way(said: &Value) -> bool {
+    let words = said["message"].as_str().unwrap_or_default();
+    ["aborted by navigation", "navigated or closed", "execution context", "frame detached"]
+        .iter()
+        .any(|cause| words.contains(cause))
 }
 
 impl Drop for Browser {

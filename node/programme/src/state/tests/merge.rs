@@ -151,6 +151,40 @@ fn parted_members_have_their_own_again_and_what_moved_stays() {
     world.survives();
 }
 
+/// The vault tells both when the second is parted from the third, in whatever order.
+#[test]
+fn who_was_merged_before_goes_with_the_member_who_is_parted_again() {
+    for first_is_told_first in [false, true] {
+        let mut world = World::new(RULES);
+        world.buy(member(1), 5_000);
+        merge(&mut world).unwrap();
+        world.handle(Event::Merge { from: member(2), into: member(3) }).unwrap();
+        assert_eq!(world.programme.merged_into(member(1)), Some(member(3)));
+        let stopped = Change::Stopped { account: member(3), stopped: true };
+        world.programme.replay(&stopped).unwrap();
+        world.journal.push(stopped);
+        let mut told =
+            [Event::Part { account: member(2) }, Event::Merge { from: member(1), into: member(2) }];
+        if first_is_told_first {
+            told.reverse();
+        }
+        for event in told {
+            world.handle(event).unwrap();
+        }
+        let into = [1, 2, 3].map(|who| world.programme.merged_into(member(who)));
+        assert_eq!(into, [Some(member(2)), None, None]);
+        assert!(world.programme.profile(member(2)).stopped, "a stop is not undone by parting");
+        // what was moved stays; what comes late to the first is the second's
+        assert_eq!(world.available(member(3)), 50);
+        world.buy(member(1), 700);
+        merge(&mut world).unwrap();
+        let points = [1, 2, 3].map(|who| world.available(member(who)));
+        assert_eq!(points, [0, 7, 50]);
+        assert_eq!(world.programme.accounts().side(Side::Merged), 0);
+        world.survives();
+    }
+}
+
 #[test]
 fn a_birthday_that_only_the_merged_member_told_is_the_next_one() {
     let mut world = World::new(RULES);

@@ -1,15 +1,23 @@
 //! The programme at work, event by event; [`model`] compares it with another implementation.
 
+mod birthdays;
+mod campaigns;
 mod fraud;
+mod held;
+mod marketing;
 mod merge;
 mod model;
 mod offers;
 mod staff;
+mod taking_part;
+
+use std::collections::BTreeSet;
 
 use super::*;
 use crate::accounts::{MoveError, Side};
 use crate::calendar::DAY_MS;
 use crate::earn::Basket;
+use crate::fraud::Verdict;
 
 pub(super) const START: u64 = 20_000 * DAY_MS;
 
@@ -31,11 +39,17 @@ pub(super) fn key(number: u64) -> Key {
     Key::from_bytes(bytes)
 }
 
+pub(super) fn review(case: u64, verdict: Verdict, reason: Option<&str>) -> Event {
+    Event::Review { case, verdict, by: "eva".to_owned(), reason: reason.map(str::to_owned) }
+}
+
 /// A programme with a clock, a generator and everything that became durable.
 pub(super) struct World {
     pub programme: Programme,
     pub journal: Vec<Change>,
     pub now: u64,
+    /// Who has not consented to marketing; all others have.
+    pub refusing: BTreeSet<Account>,
     drawn: u64,
     baskets: u64,
 }
@@ -48,6 +62,7 @@ impl World {
             programme: Programme::new(&[3; 32]),
             journal: Vec::new(),
             now: START,
+            refusing: BTreeSet::new(),
             drawn: 0,
             baskets: 0,
         };
@@ -66,8 +81,10 @@ impl World {
             *drawn += 1;
             bytes[..8].copy_from_slice(&drawn.to_be_bytes());
         };
+        let refusing = &self.refusing;
+        let consents = |account: Account| !refusing.contains(&account);
         let before = (self.journal.len(), self.programme.snapshot());
-        let outcome = self.programme.handle(event, at, &mut random, &mut self.journal);
+        let outcome = self.programme.handle(event, at, &mut random, &consents, &mut self.journal);
         if outcome.is_err() {
             assert!(
                 before == (self.journal.len(), self.programme.snapshot()),
@@ -90,7 +107,9 @@ impl World {
             *drawn += 1;
             bytes[..8].copy_from_slice(&drawn.to_be_bytes());
         };
-        while self.programme.tick(at, 3, &mut random, &mut self.journal).unwrap() {}
+        let refusing = &self.refusing;
+        let consents = |account: Account| !refusing.contains(&account);
+        while self.programme.tick(at, 3, &mut random, &consents, &mut self.journal).unwrap() {}
         assert_eq!(self.programme.accounts().trial_balance(), 0);
     }
 
@@ -115,6 +134,7 @@ impl World {
             account,
             part: BasketPart::from_bytes(bytes),
             at: self.at(),
+            hour: Some(12),
             channel: name("offline"),
             first_part: part == 0,
             before: Basket::of(fen(before)),
@@ -314,7 +334,8 @@ fn announced_rules_hold_from_their_moment_on_and_points_keep_their_time() {
     };
     let propose = |world: &mut World, days_ahead: u64| {
         let effective = Timestamp::from_unix_ms(world.now + days_ahead * DAY_MS);
-        world.handle(Event::ProposeRules { rules: rules(2, 90), effective })
+        let notice = Milliseconds::new(20 * DAY_MS);
+        world.handle(Event::ProposeRules { rules: rules(2, 90), effective, notice })
     };
     assert!(matches!(propose(&mut world, 29), Err(Refusal::Change(_))));
     propose(&mut world, 30).unwrap();
@@ -344,6 +365,76 @@ fn announced_rules_hold_from_their_moment_on_and_points_keep_their_time() {
         .map(|lot| (lot.expires.unwrap().unix_ms() - START) / DAY_MS)
         .collect();
     assert_eq!(days, [30 + 90, 365]);
+    world.survives();
+}
+
+/// Who asks too late is told from where on notices are kept, and who does not is told of no gap.
+#[test]
+fn notices_that_are_kept_no_longer_are_told_as_lost() {
+    let mut world = World::new("[fraud]\npoints_per_day = 1");
+    assert_eq!(world.programme.notices_lost_before(0), None);
+    let at = world.at();
+    let told = |case| Change::Told { account: None, at, notice: Notice::Review { case } };
+    for case in 1..=u64::try_from(NOTICES_MAX).unwrap() {
+        world.programme.replay(&told(case)).unwrap();
+    }
+    assert_eq!(world.programme.notices_lost_before(0), None);
+    assert_eq!(world.programme.notices(0).count(), NOTICES_MAX);
+    for case in 1..=7 {
+        world.programme.replay(&told(case)).unwrap();
+    }
+    assert_eq!(world.programme.notices(0).next().unwrap().number, 8);
+    for after in [0, 1, 6] {
+        assert_eq!(world.programme.notices_lost_before(after), Some(8), "{after}");
+    }
+    for after in [7, 8, u64::MAX] {
+        assert_eq!(world.programme.notices_lost_before(after), None, "{after}");
+    }
+}
+
+/// An hour that is not known is in no part of the day, and all that is not a shop's is online.
+#[test]
+fn segments_go_by_the_hours_that_are_known_and_by_channels() {
+    let segment = |name: &str, what: &str| {
+        format!("[[segment]]\nname = \"{name}\"\nzh = \"甲\"\nen = \"A\"\n{what}\n")
+    };
+    let mut world = World::new(&format!(
+        "{}{}{}{}{}",
+        segment("owls", "hours = \"night\""),
+        segment("noon", "hours = \"afternoon\""),
+        segment("apps", "channel = \"app\""),
+        segment("online", "channel = \"online\""),
+        segment("shops", "channel = \"offline\""),
+    ));
+    let bought: [(u8, Option<u8>, &str); 8] = [
+        (1, Some(2), "app"),
+        (2, None, "app"),
+        (3, Some(12), "offline"),
+        (4, None, "offline"),
+        (4, None, "offline"),
+        (4, None, "app"),
+        (4, None, "mini_program"),
+        (4, None, "ecommerce"),
+    ];
+    for (number, (who, hour, channel)) in (1_u8..).zip(bought) {
+        let mut part = [number; 20];
+        part[16..].fill(0);
+        let purchase = Purchase {
+            account: member(who),
+            part: BasketPart::from_bytes(part),
+            at: world.at(),
+            hour,
+            channel: name(channel),
+            first_part: true,
+            before: Basket::default(),
+            after: Basket::of(fen(1_000)),
+        };
+        world.handle(Event::Purchased(purchase)).unwrap();
+    }
+    let counts = world.programme.copy().count_segments(None, world.at()).unwrap();
+    let inside: Vec<(&str, u64)> =
+        counts.inside.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+    assert_eq!(inside, [("apps", 2), ("noon", 1), ("online", 3), ("owls", 1), ("shops", 1)]);
     world.survives();
 }
 
@@ -396,7 +487,10 @@ fn without_rules_nothing_is_done() {
     let mut out = Vec::new();
     let now = Timestamp::from_unix_ms(1);
     let event = Event::SignedIn { account: member(1) };
-    assert_eq!(programme.handle(event, now, &mut |_| {}, &mut out), Err(Refusal::NoRules));
+    assert_eq!(
+        programme.handle(event, now, &mut |_| {}, &|_| true, &mut out),
+        Err(Refusal::NoRules)
+    );
     programme.follow(member(1), points(5), Way::Give(Side::CameIn), now, &mut out).unwrap();
     assert_eq!(programme.accounts().iter().count(), 0);
     assert_eq!(MoveError::Range.to_string(), "the balance would leave the range of an amount");

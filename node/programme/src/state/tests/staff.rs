@@ -66,8 +66,12 @@ fn what_one_person_corrects_on_a_day_is_bounded_and_the_rest_needs_another() {
     let accounts = world.programme.accounts();
     assert_eq!((accounts.side(Side::Corrections), accounts.side(Side::Withdrawn)), (-241, 40));
     let states: Vec<&str> =
-        world.programme.adjustments().latest().map(|(_, it)| it.state.name()).collect();
+        world.programme.adjustments().before(None).map(|(_, it)| it.state.name()).collect();
     assert_eq!(states, ["booked", "refused", "booked", "booked", "agreed", "booked"]);
+    let before = |number| {
+        world.programme.adjustments().before(Some(number)).map(|(at, _)| at).collect::<Vec<_>>()
+    };
+    assert_eq!((before(3), before(1), before(99)), (vec![2, 1], vec![], vec![6, 5, 4, 3, 2, 1]));
     world.survives();
 }
 

@@ -184,7 +184,8 @@ impl<'a> Writers<'a> {
         }
         self.round()?;
         let closings = self.parties.values().filter_map(|party| party.closing.as_ref());
-        let statement = Statement::derive(self.constitution, cut_off, closings, &Absent::default())
+        let constitutions = self.constitution.clone().into();
+        let statement = Statement::derive(&constitutions, cut_off, closings, &Absent::default())
             .map_err(stuck)?;
         let mut settlement = Settlement::new(statement, &Absent::default());
         let statement = settlement.hash();

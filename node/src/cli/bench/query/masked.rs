@@ -1,7 +1,10 @@
 //! What the masked sum costs by brands and cells: bytes and seconds of one brand, without reading.
 
+use std::collections::BTreeMap;
+
 use privacy::contract::{RawColumn, RawTable, RawValue};
-use privacy::{Collector, Contract, PicoRho, QuerySpec, RawContract};
+use privacy::plan::CELLS_MAX;
+use privacy::{Collector, Contract, QuerySpec, RawContract};
 use serde::Serialize;
 
 use super::super::super::CliError;
@@ -12,10 +15,14 @@ use super::super::{input, rooms};
 pub struct MaskedFigures {
     /// Brands that answer together.
     pub brands: usize,
+    /// Cells of the question.
+    pub cells: usize,
     /// Noised integers in a brand's vector.
     pub coordinates: usize,
     /// What a brand sends to all others together, in bytes.
     pub bytes_sent_by_each: u64,
+    /// What the question holds at a brand until it is over, in bytes, as its node counts it.
+    pub bytes_held_by_each: u64,
     /// Drawing a brand's exact noise.
     pub noise_seconds: f64,
     /// Masking its vector.
@@ -24,18 +31,28 @@ pub struct MaskedFigures {
     pub opening_seconds: f64,
 }
 
-const KEYS: [&str; 4] = ["a", "b", "c", "d"];
+/// Group keys with their values.
+const KEYS: [(&str, usize); 4] = [("a", 10), ("b", 10), ("c", 10), ("d", 100)];
 
-/// Group keys and aggregates: 10 to 10,000 cells, then the most that the protocol takes.
-const SHAPES: [(usize, usize); 5] = [(1, 1), (2, 1), (3, 1), (4, 1), (4, 4)];
+/// Cells, and the keys that make so many.
+const SHAPES: [(usize, &str); 4] =
+    [(10, "a"), (1_000, "a, b, c"), (10_000, "a, b, d"), (CELLS_MAX, "a, b, c, d")];
 
-/// Measures every size.
-pub fn measure(brands: &[usize]) -> Result<Vec<MaskedFigures>, CliError> {
+/// Measures every size: a figure in each cell, and of as many cells as there may be two, the most that the protocol
+/// takes.
+pub fn measure(brands: &[usize], cells: &[usize]) -> Result<Vec<MaskedFigures>, CliError> {
     let mut figures = Vec::new();
     for brands in brands.iter().copied() {
         let contract = contract(brands)?;
-        for (keys, aggregates) in SHAPES {
-            figures.push(one(&contract, brands, keys, aggregates)?);
+        for cells in cells.iter().copied() {
+            let keys = SHAPES.iter().find(|(number, _)| *number == cells);
+            let (_, keys) = keys.ok_or_else(|| {
+                input(format!("--masked-cells {cells}: 10, 1000, 10000 or {CELLS_MAX}"))
+            })?;
+            figures.push(one(&contract, brands, keys, "count(*)")?);
+            if cells == CELLS_MAX {
+                figures.push(one(&contract, brands, keys, "count(*), count(distinct member)")?);
+            }
         }
     }
     Ok(figures)
@@ -44,30 +61,29 @@ pub fn measure(brands: &[usize]) -> Result<Vec<MaskedFigures>, CliError> {
 fn one(
     contract: &Contract,
     brands: usize,
-    keys: usize,
-    aggregates: usize,
+    keys: &str,
+    counts: &str,
 ) -> Result<MaskedFigures, CliError> {
-    let keys = KEYS.get(..keys).unwrap_or(&KEYS).join(", ");
-    let counts = ["count(*)", "count(distinct member)", "sum(x)", "sum(x + 1)"];
-    let counts = counts.get(..aggregates).unwrap_or(&counts).join(", ");
     let spec = QuerySpec {
         sql: format!("SELECT {keys}, {counts} FROM rows GROUP BY {keys}"),
         purpose: "joint_analytics".parse().map_err(input)?,
         analyst: "desk".parse().map_err(input)?,
         participants: contract.participants().to_vec(),
         // a failure has to fit the local account too, which is smaller the more brands there are
-        rho: contract.joint_quota().divided(2).unwrap_or(PicoRho::ZERO),
+        rho: contract.rho_per_question_at_most(),
     };
-    let mut coordinates = 0;
-    let (_, spent) = rooms::ask(contract, &spec, &mut |_, plan| {
-        coordinates = plan.coordinates();
-        Collector::new(plan).finish().map_err(input)
+    let (mut cells, mut coordinates, mut held) = (0, 0, 0);
+    let (_, spent) = rooms::ask(contract, &spec, &mut |brand, plan| {
+        (cells, coordinates, held) = (plan.cells().len(), plan.coordinates(), plan.bytes_held());
+        Collector::new(plan, brand).finish().map_err(input)
     })?;
     let each = |all: std::time::Duration| all.as_secs_f64() / brands as f64;
     Ok(MaskedFigures {
         brands,
+        cells,
         coordinates,
         bytes_sent_by_each: spent.opening_bytes / brands as u64,
+        bytes_held_by_each: held as u64,
         noise_seconds: each(spent.noise),
         masking_seconds: each(spent.masking),
         opening_seconds: each(spent.opening),
@@ -75,23 +91,12 @@ fn one(
 }
 
 fn contract(brands: usize) -> Result<Contract, CliError> {
-    let values =
-        || (0..9).map(|value| RawValue { value: format!("v{value}"), carriers: None }).collect();
-    let mut columns: Vec<RawColumn> = KEYS
-        .iter()
-        // nine values and OTHER
-        .map(|name| RawColumn::Text {
-            name: (*name).into(),
-            values: values(),
-            other_carriers: None,
-        })
-        .collect();
-    columns.push(RawColumn::Integer {
-        name: "x".into(),
-        unit: "fen".into(),
-        minimum: 0,
-        maximum: 1_000,
-        bound: Some(1_000),
+    let value = |value: usize| RawValue { value: format!("v{value}"), carriers: None };
+    let columns = KEYS.iter().map(|(name, values)| RawColumn::Text {
+        name: (*name).into(),
+        // OTHER is one more
+        values: (1..*values).map(value).collect(),
+        other_carriers: None,
     });
     let raw = RawContract {
         dataset: "bench".into(),
@@ -105,7 +110,8 @@ fn contract(brands: usize) -> Result<Contract, CliError> {
             name: "rows".into(),
             owner: "member".into(),
             rows_bound: 20,
-            columns,
+            rows_bound_by_brand: BTreeMap::new(),
+            columns: columns.collect(),
         }],
     };
     raw.try_into().map_err(input)

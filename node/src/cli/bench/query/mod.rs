@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use futures::StreamExt as _;
+use privacy::contract::Contract;
 use privacy::{Collector, DpPlan, QuerySpec};
 use serde::Serialize;
 
@@ -25,10 +26,13 @@ use super::super::{CliError, Io};
 use super::alliance::{Alliance, Plan, SETTINGS};
 use super::input;
 use super::memory::peak_memory_mib;
-use crate::cleanroom::read::each_line;
+use crate::cleanroom::read::{collect, engine};
 use crate::config::SNAPSHOT_MIB;
+use crate::purchases::netted;
 use crate::service::{ImportSource, Node};
-use synthetic::{AMOUNT_MAX, GROUPS, Size};
+pub(super) use synthetic::GROUPS;
+pub(super) use synthetic::department;
+use synthetic::{AMOUNT_MAX, Size};
 
 const PEERS: &str = include_str!("peers.py");
 /// How long one question, or one import, may take.
@@ -98,6 +102,9 @@ pub struct QueryArguments {
     /// The masked sum is measured for so many brands.
     #[arg(long, value_delimiter = ',', default_values_t = [4, 10, 20])]
     pub masked_brands: Vec<usize>,
+    /// And for so many cells: 10, 1000, 10000 or 100000.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 1_000, 10_000, 100_000])]
+    pub masked_cells: Vec<usize>,
     /// Seed of the made-up purchases.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -141,8 +148,10 @@ pub struct GrowthFigures {
     pub rows: u64,
     /// The text in plain DataFusion, on one core.
     pub plain_seconds: f64,
-    /// The bounded query, and clipping every member, on one core.
+    /// The bounded query, and clipping every member, on one core in an engine with a node's limit of memory.
     pub bounded_seconds: f64,
+    /// The same of sales net of refunds, one line in twenty being one, in the same engine.
+    pub net_seconds: f64,
     /// The most memory that this process ever held until then, in MiB.
     pub peak_memory_mib: f64,
 }
@@ -217,7 +226,7 @@ pub async fn measure(arguments: &QueryArguments, io: &Io) -> Result<QueryFigures
         fastest_peer_seconds: peers.values().copied().reduce(f64::min),
         peers,
         growth,
-        masked_sum: masked::measure(&arguments.masked_brands)?,
+        masked_sum: masked::measure(&arguments.masked_brands, &arguments.masked_cells)?,
     })
 }
 
@@ -228,8 +237,14 @@ fn question(number: u32) -> String {
     )
 }
 
+fn net_question() -> String {
+    "SELECT department, count(*) AS lines, sum(net_fen) AS spending FROM purchases \
+     WHERE net_fen > 0 GROUP BY department"
+        .to_owned()
+}
+
 /// The bench's settings with a clean room over the made-up purchases.
-fn settings() -> String {
+pub(super) fn settings() -> String {
     let departments: Vec<String> = (0..GROUPS)
         .map(|index| format!("{{ value = \"{}\" }}", synthetic::department(index)))
         .collect();
@@ -258,6 +273,13 @@ fn settings() -> String {
          [[clean_room.tables.columns]]\n\
          kind = \"integer\"\n\
          name = \"amount_fen\"\n\
+         unit = \"fen\"\n\
+         minimum = 0\n\
+         maximum = {AMOUNT_MAX}\n\
+         bound = 200000\n\n\
+         [[clean_room.tables.columns]]\n\
+         kind = \"integer\"\n\
+         name = \"net_fen\"\n\
          unit = \"fen\"\n\
          minimum = 0\n\
          maximum = {AMOUNT_MAX}\n\
@@ -332,6 +354,38 @@ async fn grown(folder: &Path, size: Size, settings: &str) -> Result<GrowthFigure
     let plain = plain_seconds(&file, &sql, Some(1)).await?;
     let plan = Plan { brands: 4, members: 0, snapshot_mib: SNAPSHOT_MIB, served: false };
     let contract = Alliance::make_with(plan, settings)?.contract()?;
+    let path = file.to_string_lossy().into_owned();
+    let began = Instant::now();
+    // with a node's own limits, as below
+    let gross = engine().map_err(input)?;
+    gross
+        .register_parquet("purchases", &path, ParquetReadOptions::default())
+        .await
+        .map_err(input)?;
+    clip(&gross, &contract, sql).await?;
+    let bounded = began.elapsed();
+    std::fs::remove_file(&file).map_err(input)?;
+
+    synthetic::facts_file(&file, size)?;
+    let began = Instant::now();
+    let net = engine().map_err(input)?;
+    let lines = net.read_parquet(path, ParquetReadOptions::default()).await.map_err(input)?;
+    let sales = netted(lines).map_err(input)?;
+    net.register_table("purchases", sales).map_err(input)?;
+    clip(&net, &contract, net_question()).await?;
+    let net_seconds = began.elapsed().as_secs_f64();
+    std::fs::remove_file(&file).map_err(input)?;
+    Ok(GrowthFigures {
+        rows: size.rows,
+        plain_seconds: plain,
+        bounded_seconds: bounded.as_secs_f64(),
+        net_seconds,
+        peak_memory_mib: peak_memory_mib(),
+    })
+}
+
+/// What a brand's node does with a joint question: the bounded query, and clipping every member.
+async fn clip(session: &SessionContext, contract: &Contract, sql: String) -> Result<(), CliError> {
     let spec = QuerySpec {
         sql,
         purpose: "joint_analytics".parse().map_err(input)?,
@@ -339,37 +393,18 @@ async fn grown(folder: &Path, size: Size, settings: &str) -> Result<GrowthFigure
         participants: contract.participants().to_vec(),
         rho: contract.profile().rho_per_query(),
     };
-    let plan = DpPlan::new(&contract, &spec).map_err(input)?;
+    let plan = DpPlan::new(contract, &spec).map_err(input)?;
     let brand = *contract.participants().first().ok_or_else(|| input("no brand"))?;
-    let began = Instant::now();
-    let session = session(&file, Some(1)).await?;
     let bounded = privacy::member_sql(&plan, brand);
-    // members are texts to a bounded query
-    let rows = session
-        .sql("SELECT cast(member AS varchar) AS member, purchased_on, department, amount_fen FROM purchases")
-        .await
-        .map_err(input)?;
-    session.deregister_table("purchases").map_err(input)?;
-    session.register_table("purchases", rows.into_view()).map_err(input)?;
     let frame = session.sql(bounded.as_str()).await.map_err(input)?;
     let mut batches = frame.execute_stream().await.map_err(input)?;
-    let mut collector = Collector::new(&plan);
+    let mut collector = Collector::new(&plan, brand);
     while let Some(batch) = batches.next().await {
         let batch = batch.map_err(input)?;
-        each_line(batch.columns(), bounded.aggregates(), &mut |member, cell, sums| {
-            collector.push(member, cell, sums).map_err(|_| crate::cleanroom::read::Failed)
-        })
-        .map_err(input)?;
+        collect(&mut collector, batch.columns(), bounded.aggregates()).map_err(input)?;
     }
     drop(collector.finish().map_err(input)?);
-    let bounded = began.elapsed();
-    std::fs::remove_file(&file).map_err(input)?;
-    Ok(GrowthFigures {
-        rows: size.rows,
-        plain_seconds: plain,
-        bounded_seconds: bounded.as_secs_f64(),
-        peak_memory_mib: peak_memory_mib(),
-    })
+    Ok(())
 }
 
 /// The peers that some Python has.
@@ -425,16 +460,18 @@ impl QueryFigures {
         }
         for it in &self.growth {
             io.say(&format!(
-                "{} rows at one brand: plain {:.2} s, bounded {:.2} s, at most {:.0} MiB",
-                it.rows, it.plain_seconds, it.bounded_seconds, it.peak_memory_mib
+                "{} rows at one brand: plain {:.2} s, bounded {:.2} s, net of refunds {:.2} s, at most {:.0} MiB",
+                it.rows, it.plain_seconds, it.bounded_seconds, it.net_seconds, it.peak_memory_mib
             ));
         }
         for it in &self.masked_sum {
             io.say(&format!(
-                "{} brands, {} coordinates: {} bytes sent by each; noise {:.4} s, masks {:.4} s, openings {:.4} s",
+                "{} brands, {} cells, {} coordinates: {} bytes sent and {} held by each; noise {:.4} s, masks {:.4} s, openings {:.4} s",
                 it.brands,
+                it.cells,
                 it.coordinates,
                 it.bytes_sent_by_each,
+                it.bytes_held_by_each,
                 it.noise_seconds,
                 it.masking_seconds,
                 it.opening_seconds

@@ -159,6 +159,53 @@ pub fn plain_file(path: &Path, brands: &[Size]) -> Result<(), CliError> {
     file.close().map(drop).map_err(input)
 }
 
+/// The same lines as a brand's facts, with one in so many given back.
+pub fn facts_file(path: &Path, size: Size) -> Result<(), CliError> {
+    const GIVEN_BACK: usize = 20;
+    let field = |name: &str, kind| Field::new(name, kind, true);
+    let schema = Arc::new(Schema::new(vec![
+        field("member", DataType::Int64),
+        field("purchased_on", DataType::Date32),
+        field("department", DataType::Utf8),
+        field("basket", DataType::Int64),
+        field("receipt", DataType::Int64),
+        field("quantity", DataType::Int64),
+        field("amount_fen", DataType::Int64),
+        field("channel", DataType::Utf8),
+        field("fact", DataType::Int64),
+        field("coupon_fen", DataType::Int64),
+        field("electronic_card", DataType::Int64),
+    ]));
+    let mut file = writer(path, &schema)?;
+    for batch in batches(size) {
+        let count = batch.members.len();
+        let numbers = || {
+            let numbers = (batch.first..).take(count).map(|it| it as i64);
+            Arc::new(Int64Array::from_iter_values(numbers)) as ArrayRef
+        };
+        let sign = |row: usize| -> i64 { if row % GIVEN_BACK == GIVEN_BACK - 1 { -1 } else { 1 } };
+        let amounts = batch.amounts.iter().enumerate().map(|(row, fen)| sign(row) * fen);
+        write(
+            &mut file,
+            &schema,
+            vec![
+                Arc::new(Int64Array::from(batch.members)),
+                Arc::new(Date32Array::from(batch.days)),
+                Arc::new(StringArray::from(batch.departments)),
+                numbers(),
+                numbers(),
+                Arc::new(Int64Array::from_iter_values((0..count).map(sign))),
+                Arc::new(Int64Array::from_iter_values(amounts)),
+                Arc::new(StringArray::new_null(count)),
+                numbers(),
+                Arc::new(Int64Array::new_null(count)),
+                Arc::new(Int64Array::new_null(count)),
+            ],
+        )?;
+    }
+    file.close().map(drop).map_err(input)
+}
+
 fn card(member: i64) -> String {
     format!("BENCH-{member:08}")
 }

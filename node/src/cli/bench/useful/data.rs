@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use datafusion::arrow::array::{Array as _, AsArray as _};
+use datafusion::arrow::array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
@@ -13,7 +14,7 @@ use privacy::{BoundedVector, Collector, Contract, DpPlan, ParticipantId, RawCont
 
 use super::super::super::CliError;
 use super::super::input;
-use crate::cleanroom::read::each_line;
+use crate::cleanroom::read::collect;
 
 /// The brands of the workload, ascending.
 pub const BRANDS: [&str; 5] =
@@ -95,6 +96,8 @@ pub fn contract(profile: &str, members_at_most: u64) -> Result<Contract, CliErro
         minimum,
         maximum,
         bound,
+        carriers: None,
+        bound_by_brand: BTreeMap::new(),
     };
     let departments = DEPARTMENTS
         .iter()
@@ -107,6 +110,7 @@ pub fn contract(profile: &str, members_at_most: u64) -> Result<Contract, CliErro
         name: name.into(),
         owner: "member".into(),
         rows_bound,
+        rows_bound_by_brand: BTreeMap::new(),
         columns,
     };
     let raw = RawContract {
@@ -186,19 +190,47 @@ impl Brand {
         Ok(Self { session })
     }
 
+    /// The same rows so many times over, each time of members of their own: made as they are read.
+    pub async fn copied(&self, copies: u32) -> Result<Self, CliError> {
+        let session =
+            SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
+        let copy: ArrayRef = Arc::new(Int64Array::from_iter_values(0..i64::from(copies)));
+        let batch = RecordBatch::try_from_iter([("nth", copy)]).map_err(input)?;
+        session.register_batch("copies", batch).map_err(input)?;
+        for (name, _) in VIEWS {
+            let table = self.session.table_provider(name).await.map_err(input)?;
+            let columns: Vec<String> = table
+                .schema()
+                .fields()
+                .iter()
+                .filter(|field| field.name() != "member")
+                .map(|field| format!("o.{}", field.name()))
+                .collect();
+            let once = format!("{name}_once");
+            session.register_table(&once, table).map_err(input)?;
+            let sql = format!(
+                "SELECT cast(o.member AS varchar) || '~' || cast(c.nth AS varchar) AS member, {} \
+                 FROM {once} AS o CROSS JOIN copies AS c",
+                columns.join(", ")
+            );
+            let view = session.sql(&sql).await.map_err(input)?.into_view();
+            session.register_table(name, view).map_err(input)?;
+        }
+        Ok(Self { session })
+    }
+
     /// The lines of a plan's bounded query.
     pub async fn lines(&self, plan: &DpPlan, brand: ParticipantId) -> Result<Lines, CliError> {
         let sql = member_sql(plan, brand);
         let frame = self.session.sql(sql.as_str()).await.map_err(input)?;
-        let mut lines = Vec::new();
-        for batch in frame.collect().await.map_err(input)? {
-            each_line(batch.columns(), sql.aggregates(), &mut |member, cell, sums| {
-                lines.push((member.map(<[u8]>::to_vec), cell, sums.to_vec()));
-                Ok(())
-            })
-            .map_err(input)?;
-        }
-        Ok(Lines(lines))
+        let batches = frame.collect().await.map_err(input)?;
+        Ok(Lines { brand, batches, aggregates: sql.aggregates() })
+    }
+
+    /// How many rows a table has.
+    pub async fn rows(&self, table: &str) -> Result<u64, CliError> {
+        let frame = self.session.table(table).await.map_err(input)?;
+        Ok(frame.count().await.map_err(input)? as u64)
     }
 
     /// The exact answer: the labels of each cell with its `values` figures.
@@ -232,18 +264,29 @@ impl Brand {
 /// Figures by the labels of their cell.
 pub type Exact = BTreeMap<Vec<String>, Vec<f64>>;
 
-/// One of them: whose, in which cell, with which sums.
-type BoundedLine = (Option<Vec<u8>>, i64, Vec<Option<i64>>);
-
 /// The lines of one bounded query.
-pub struct Lines(Vec<BoundedLine>);
+pub struct Lines {
+    brand: ParticipantId,
+    batches: Vec<RecordBatch>,
+    aggregates: usize,
+}
 
 impl Lines {
     /// Clipped and added up, as if each member were there so many times.
     pub fn bounded(&self, plan: &DpPlan, copies: u32) -> Result<BoundedVector, CliError> {
-        let mut collector = Collector::new(plan);
-        for (member, cell, sums) in &self.0 {
-            collector.push(member.as_deref(), *cell, sums).map_err(input)?;
+        self.bounded_at(plan, self.brand, copies)
+    }
+
+    /// The same at whoever holds them: a trusted party has those of all brands.
+    pub fn bounded_at(
+        &self,
+        plan: &DpPlan,
+        holder: ParticipantId,
+        copies: u32,
+    ) -> Result<BoundedVector, CliError> {
+        let mut collector = Collector::new(plan, holder);
+        for batch in &self.batches {
+            collect(&mut collector, batch.columns(), self.aggregates).map_err(input)?;
         }
         collector.finish().and_then(|vector| vector.of_copies(copies)).map_err(input)
     }

@@ -6,18 +6,26 @@
 //! this process. Errors are against the exact figures, so that what clipping takes away is in them; intervals
 //! are judged against the mean of all repetitions, which has the same clipping, as they cover the noise alone.
 //!
+//! Beside each answer stands that of one trusted party with the same clip and cost: central differential privacy, drawn as
+//! often by the same exact sampler over the same clipped sums. It protects a person's accounts at all brands too, so that of
+//! a joint question it answers as one brand alone would with the sum of all, for rho / n^2: sigma^2 = C^2 / (2 rho / n^2) =
+//! (n C)^2 / (2 rho). Of a pack each brand is such a party already, and what is drawn beside it is the same once more.
+//!
 //! For two million people each brand's bounded figures are multiplied, as if each member were there so many
-//! times: exactly what that many people with the same rows would add up to.
+//! times: exactly what that many people with the same rows would add up to. `--full-rows` asks one question
+//! over the rows of that many people themselves.
 
 mod data;
 mod questions;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
+use privacy::plan::OutputKind;
 use privacy::release::{NoisedValue, ReleasedCell};
 use privacy::sql::RefusalCode;
-use privacy::{Contract, DpPlan, LocalQuestion, ParticipantId, PicoRho, QuerySpec};
+use privacy::{BoundedVector, Contract, DpPlan, LocalQuestion, ParticipantId, PicoRho, QuerySpec};
 use serde::Serialize;
 
 use super::super::{CliError, Io};
@@ -45,6 +53,9 @@ pub struct UsefulArguments {
     /// Only this question, such as Q05.
     #[arg(long)]
     pub only: Option<String>,
+    /// Read the rows of all these people for this question too, such as Q03.
+    #[arg(long)]
+    pub full_rows: Option<String>,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -57,6 +68,23 @@ pub struct UsefulFigures {
     pub repetitions: u32,
     /// By profile, then question.
     pub profiles: Vec<ProfileFigures>,
+    /// The question whose rows were read in full.
+    pub full_rows: Option<FullRowsFigures>,
+}
+
+/// One question over the rows of all people.
+#[derive(Debug, Serialize)]
+pub struct FullRowsFigures {
+    /// Its number.
+    pub id: &'static str,
+    /// People.
+    pub people: u32,
+    /// Rows of the question's tables, of all brands.
+    pub rows: u64,
+    /// Reading, clipping and adding up, all brands one after the other.
+    pub seconds: f64,
+    /// The answers.
+    pub answer: AnswerFigures,
 }
 
 /// One profile.
@@ -98,6 +126,11 @@ pub struct AnswerFigures {
     pub values: usize,
     /// The same of those: median error at most 5 %.
     pub usable_values: usize,
+    /// Counts and sums whose exact value is above the smallest cell that the plan calls of use
+    /// (`smallest_cell_5_percent`).
+    pub above_smallest: usize,
+    /// The same of those: median error at most 5 %. What clipping takes away is in the error and not in the plan's word.
+    pub above_smallest_usable: usize,
     /// Of the figures' median relative errors, the median.
     pub median_relative_error: f64,
     /// Of the relative difference between the mean answer and the exact figure, the median: what clipping
@@ -105,6 +138,13 @@ pub struct AnswerFigures {
     pub median_relative_bias: f64,
     /// Share of intervals that cover, stated as 0.95.
     pub coverage: f64,
+    /// The median relative error of one trusted party's answers, with the same clip and cost.
+    pub central_median_relative_error: f64,
+    /// Deviation of the answers from their mean over that of the trusted party's answers from theirs, over all figures;
+    /// absent where there is no noise.
+    pub noise_to_central: Option<f64>,
+    /// What it comes to of so many brands, some of them colluding: sqrt(n / (n - t)), and 1 of one brand alone.
+    pub noise_to_central_by_plan: f64,
 }
 
 /// Measures.
@@ -137,7 +177,64 @@ pub async fn measure(arguments: &UsefulArguments, io: &Io) -> Result<UsefulFigur
         let answered = answered.count();
         profiles.push(ProfileFigures { profile, people, answered, usable, questions });
     }
-    Ok(UsefulFigures { repetitions: arguments.repetitions, profiles })
+    let full_rows = match &arguments.full_rows {
+        Some(id) => Some(full_rows(id, copies, &brands, arguments.repetitions, io).await?),
+        None => None,
+    };
+    Ok(UsefulFigures { repetitions: arguments.repetitions, profiles, full_rows })
+}
+
+/// Reads the rows of all people for one joint question.
+async fn full_rows(
+    id: &str,
+    copies: u32,
+    brands: &[(ParticipantId, Brand)],
+    repetitions: u32,
+    io: &Io,
+) -> Result<FullRowsFigures, CliError> {
+    let joint = |form: Form| match form {
+        Form::Joint { sql, exact }
+        | Form::Waits { part: Some(&Form::Joint { sql, exact }), .. } => Some((sql, exact)),
+        _ => None,
+    };
+    let question = QUESTIONS.iter().find(|it| it.id == id);
+    let found = question.and_then(|it| Some((it, joint(it.form)?)));
+    let (question, (sql, exact)) = found.ok_or_else(|| {
+        CliError::Input(format!("--full-rows {id}: name a question of all brands, such as Q03"))
+    })?;
+    let people = PEOPLE.saturating_mul(copies);
+    io.say(&format!("the rows of {people} people: {id} {}", question.title));
+    let contract = data::contract("large", u64::from(people))?;
+    let plan = DpPlan::new(&contract, &spec(&contract, sql)?).map_err(input)?;
+    let mut full = Vec::new();
+    for (brand, once) in brands {
+        full.push((*brand, once.copied(copies).await?));
+    }
+    let mut rows = 0;
+    for table in plan.tables() {
+        for (_, brand) in &full {
+            rows += brand.rows(table.name()).await?;
+        }
+    }
+    let began = Instant::now();
+    for (brand, all) in &full {
+        all.lines(&plan, *brand).await?.bounded(&plan, 1)?;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let workload = Workload { contract, copies: 1, brands: &full, repetitions };
+    let answer = workload.joint(sql, exact).await?.map_err(input)?;
+    Ok(FullRowsFigures { id: question.id, people, rows, seconds, answer })
+}
+
+/// A joint question of all brands, at the usual cost.
+fn spec(contract: &Contract, sql: &str) -> Result<QuerySpec, CliError> {
+    Ok(QuerySpec {
+        sql: sql.to_owned(),
+        purpose: "joint_analytics".parse().map_err(input)?,
+        analyst: "desk".parse().map_err(input)?,
+        participants: contract.participants().to_vec(),
+        rho: contract.profile().rho_per_query(),
+    })
 }
 
 fn folder(arguments: &UsefulArguments) -> Result<PathBuf, CliError> {
@@ -195,19 +292,17 @@ impl Workload<'_> {
         sql: &str,
         exact: Option<&str>,
     ) -> Result<Result<AnswerFigures, privacy::Refusal>, CliError> {
-        let spec = QuerySpec {
-            sql: sql.to_owned(),
-            purpose: "joint_analytics".parse().map_err(input)?,
-            analyst: "desk".parse().map_err(input)?,
-            participants: self.brands.iter().map(|(brand, _)| *brand).collect(),
-            rho: self.contract.profile().rho_per_query(),
-        };
+        let spec = spec(&self.contract, sql)?;
         let plan = match DpPlan::new(&self.contract, &spec) {
             Ok(plan) => plan,
             Err(refused) => return Ok(Err(refused)),
         };
         let mut lines: BTreeMap<ParticipantId, Lines> = BTreeMap::new();
         let mut figures = Figures::new("joint");
+        let (holder, central) = trusted(&self.contract, &spec, &plan)?;
+        figures.add_plan(None, &plan);
+        let brands = self.brands.len() as f64;
+        figures.by_plan = (brands / (brands - plan.tolerated_colluders() as f64)).sqrt();
         for (brand, rows) in self.brands {
             lines.insert(*brand, rows.lines(&plan, *brand).await?);
         }
@@ -217,6 +312,11 @@ impl Workload<'_> {
                 lines.bounded(plan, self.copies)
             })?;
             figures.add(None, release.cells());
+            let all = added_up(
+                lines.values().map(|lines| lines.bounded_at(&central, holder, self.copies)),
+            )?;
+            let release = rooms::ask_locally(&central, holder, spec.analyst, all)?;
+            figures.add_central(None, release.cells());
         }
         for (_, rows) in self.brands {
             let exact_figures = rows.exact(exact.unwrap_or(sql), figures.width()).await?;
@@ -250,6 +350,7 @@ impl Workload<'_> {
                 }
                 Err(refused) => return Ok(Err(refused)),
             };
+            figures.add_plan(Some(*brand), &plan);
             let lines = rows.lines(&plan, *brand).await?;
             let without_brand = sql
                 .replace("SELECT brand, ", "SELECT ")
@@ -259,6 +360,10 @@ impl Workload<'_> {
                 let vector = lines.bounded(&plan, self.copies)?;
                 let release = rooms::ask_locally(&plan, *brand, question.analyst, vector)?;
                 figures.add(Some(*brand), release.cells());
+                // a trusted party's answer is no other than the brand's own
+                let vector = lines.bounded(&plan, self.copies)?;
+                let release = rooms::ask_locally(&plan, *brand, question.analyst, vector)?;
+                figures.add_central(Some(*brand), release.cells());
             }
             let exact_figures =
                 rows.exact(exact.unwrap_or(&without_brand), figures.width()).await?;
@@ -276,11 +381,100 @@ struct Figures {
     asked: &'static str,
     exact: BTreeMap<Place, f64>,
     answers: BTreeMap<Place, Vec<NoisedValue>>,
+    /// Of one trusted party.
+    central: BTreeMap<Place, Vec<f64>>,
+    /// The smallest cell of use by each plan, of counts and sums by their place among the values.
+    smallest: BTreeMap<(Option<ParticipantId>, usize), f64>,
+    by_plan: f64,
+}
+
+/// What one party that holds the accounts of all brands would ask itself in place of a joint question, and under which
+/// name: see the head of this module. It has the same cells, or there is nothing to compare.
+fn trusted(
+    contract: &Contract,
+    spec: &QuerySpec,
+    joint: &DpPlan,
+) -> Result<(ParticipantId, DpPlan), CliError> {
+    let brands = spec.participants.len();
+    let holder = spec.participants.first().copied().ok_or_else(|| input("no brand is asked"))?;
+    let question = LocalQuestion {
+        sql: spec.sql.clone(),
+        purpose: spec.purpose,
+        analyst: spec.analyst,
+        rho: spec.rho.divided(brands * brands).unwrap_or(PicoRho::ZERO),
+    };
+    let plan = DpPlan::local(contract, holder, &question).map_err(input)?;
+    if plan.cells() != joint.cells() || plan.columns().len() != joint.columns().len() {
+        return Err(input("one party alone would answer another question"));
+    }
+    Ok((holder, plan))
+}
+
+/// All brands' clipped sums together.
+fn added_up(
+    mut vectors: impl Iterator<Item = Result<BoundedVector, CliError>>,
+) -> Result<BoundedVector, CliError> {
+    let first = vectors.next().ok_or_else(|| input("no brand is asked"))??;
+    vectors.try_fold(first, |sum, vector| sum.plus(&vector?).map_err(input))
+}
+
+/// The sample variance; none of fewer than two values, or where it is not finite.
+fn variance(values: &[f64]) -> Option<f64> {
+    let degrees = values.len().checked_sub(1).filter(|degrees| *degrees > 0)?;
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    Some(squares / degrees as f64).filter(|variance| variance.is_finite())
 }
 
 impl Figures {
     const fn new(asked: &'static str) -> Self {
-        Self { asked, exact: BTreeMap::new(), answers: BTreeMap::new() }
+        Self {
+            asked,
+            exact: BTreeMap::new(),
+            answers: BTreeMap::new(),
+            central: BTreeMap::new(),
+            smallest: BTreeMap::new(),
+            by_plan: 1.0,
+        }
+    }
+
+    /// Takes from a plan from which size on it calls a count or a sum of use; of rates, quotients and quantiles it does
+    /// not say so in their own unit.
+    fn add_plan(&mut self, brand: Option<ParticipantId>, plan: &DpPlan) {
+        let summary = plan.summary();
+        for (index, output) in summary.outputs.iter().filter(|it| !it.unshown).enumerate() {
+            let aggregate = output.aggregates.first().and_then(|it| summary.aggregates.get(*it));
+            if let (OutputKind::Amount, Some(aggregate)) = (output.kind, aggregate) {
+                self.smallest.insert((brand, index), aggregate.smallest_cell);
+            }
+        }
+    }
+
+    /// How the answers lie about their mean, against how the trusted party's do. Each figure counts by the part that
+    /// either has of both variances, so that neither the large figures nor the quotients that the noise throws far
+    /// decide it.
+    fn noise_to_central(&self) -> Option<f64> {
+        let (mut ours, mut theirs) = (0.0, 0.0);
+        for (place, answers) in &self.answers {
+            let answers: Vec<f64> = answers.iter().map(|it| it.value).collect();
+            let central = self.central.get(place).and_then(|central| variance(central));
+            let Some((own, central)) = variance(&answers).zip(central) else { continue };
+            let both = own + central;
+            if both > 0.0 {
+                ours += own / both;
+                theirs += central / both;
+            }
+        }
+        (theirs > 0.0).then(|| (ours / theirs).sqrt())
+    }
+
+    fn add_central(&mut self, brand: Option<ParticipantId>, cells: &[ReleasedCell]) {
+        for cell in cells {
+            for (index, value) in cell.values.iter().enumerate() {
+                let place = (brand, cell.keys.clone(), index);
+                self.central.entry(place).or_default().push(value.value);
+            }
+        }
     }
 
     /// Adds what one brand's rows come to. The last figure of a cell is a quotient, if said so: it is the
@@ -316,8 +510,10 @@ impl Figures {
     }
 
     fn judged(self) -> AnswerFigures {
-        let (mut errors, mut biases) = (Vec::new(), Vec::new());
+        let noise_to_central = self.noise_to_central();
+        let (mut errors, mut biases, mut centrals) = (Vec::new(), Vec::new(), Vec::new());
         let (mut covered, mut intervals) = (0u32, 0u32);
+        let (mut above_smallest, mut above_smallest_usable) = (0usize, 0usize);
         for (place, answers) in &self.answers {
             let mean = answers.iter().map(|it| it.value).sum::<f64>() / answers.len() as f64;
             for answer in answers {
@@ -327,17 +523,31 @@ impl Figures {
             let exact = self.exact.get(place).copied().unwrap_or(0.0);
             if exact != 0.0 {
                 let relative = |it: f64| ((it - exact) / exact).abs();
-                errors.push(median(answers.iter().map(|it| relative(it.value)).collect()));
+                let error = median(answers.iter().map(|it| relative(it.value)).collect());
+                errors.push(error);
+                let (brand, _, index) = place;
+                let smallest = self.smallest.get(&(*brand, *index));
+                if smallest.is_some_and(|smallest| exact.abs() > *smallest) {
+                    above_smallest += 1;
+                    above_smallest_usable += usize::from(error <= USABLE);
+                }
                 biases.push(relative(mean));
+                let central = self.central.get(place).into_iter().flatten();
+                centrals.push(median(central.map(|it| relative(*it)).collect()));
             }
         }
         AnswerFigures {
             asked: self.asked,
             values: errors.len(),
             usable_values: errors.iter().filter(|error| **error <= USABLE).count(),
+            above_smallest,
+            above_smallest_usable,
             median_relative_error: median(errors),
             median_relative_bias: median(biases),
             coverage: f64::from(covered) / f64::from(intervals.max(1)),
+            central_median_relative_error: median(centrals),
+            noise_to_central,
+            noise_to_central_by_plan: self.by_plan,
         }
     }
 }
@@ -353,21 +563,28 @@ impl UsefulFigures {
     pub fn tell(&self, io: &Io) {
         for profile in &self.profiles {
             io.say(&format!(
-                "| {} people, {} | asked | figures | within 5 % | median error | of it clipping | coverage | waits for |",
+                "| {} people, {} | asked | figures | within 5 % | of those above the smallest cell | median error | of it clipping | coverage | a trusted party's error | noise to central (by plan) | waits for |",
                 profile.people, profile.profile
             ));
             for question in &profile.questions {
                 let why = question.why.as_deref().unwrap_or("");
                 let figures = question.answer.as_ref().map_or_else(
-                    || " | | | | ".to_owned(),
+                    || " | | | | | | | ".to_owned(),
                     |it| {
+                        let to_central = it.noise_to_central.map_or_else(
+                            || "no noise".to_owned(),
+                            |ratio| format!("{ratio:.2} ({:.2})", it.noise_to_central_by_plan),
+                        );
                         format!(
-                            "{} | {} | {:.1} % | {:.1} % | {:.1} %",
+                            "{} | {} | {} of {} | {:.1} % | {:.1} % | {:.1} % | {:.1} % | {to_central}",
                             it.values,
                             it.usable_values,
+                            it.above_smallest_usable,
+                            it.above_smallest,
                             100.0 * it.median_relative_error,
                             100.0 * it.median_relative_bias,
-                            100.0 * it.coverage
+                            100.0 * it.coverage,
+                            100.0 * it.central_median_relative_error
                         )
                     },
                 );
@@ -379,12 +596,106 @@ impl UsefulFigures {
             }
             io.say(&format!("{} answered, {} usable", profile.answered, profile.usable));
         }
+        if let Some(it) = &self.full_rows {
+            io.say(&format!(
+                "{}: {} rows of {} people read in {:.1} s; {} of {} figures within 5 %, median error {:.1} %",
+                it.id,
+                it.rows,
+                it.people,
+                it.seconds,
+                it.answer.usable_values,
+                it.answer.values,
+                100.0 * it.answer.median_relative_error
+            ));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use privacy::Collector;
+    use privacy::release::Quality;
+
     use super::*;
+
+    /// The answers of five brands without rows, of which one may collude, are sqrt(5 / 4) times as noisy as those of
+    /// one trusted party: by the very mechanisms of both, over all cells of a question and many repetitions.
+    #[test]
+    fn a_joint_answer_is_as_noisy_against_a_trusted_partys_as_planned() {
+        let contract = data::contract("trial", 2_469).unwrap();
+        let sql = "SELECT hour_no, count(*) AS baskets FROM baskets GROUP BY hour_no";
+        let spec = spec(&contract, sql).unwrap();
+        let joint = DpPlan::new(&contract, &spec).unwrap();
+        let (holder, central) = trusted(&contract, &spec, &joint).unwrap();
+        let none = |plan: &DpPlan, brand| Collector::new(plan, brand).finish().map_err(input);
+        let mut figures = Figures::new("joint");
+        for _ in 0..40 {
+            let (release, _) =
+                rooms::ask(&contract, &spec, &mut |brand, plan| none(plan, brand)).unwrap();
+            figures.add(None, release.cells());
+            let all = added_up((0..5).map(|_| none(&central, holder))).unwrap();
+            let release = rooms::ask_locally(&central, holder, spec.analyst, all).unwrap();
+            figures.add_central(None, release.cells());
+        }
+        // 24 cells of 39 degrees each on both sides: four hundredths by chance, five times that is out of reach
+        let ratio = figures.noise_to_central().unwrap();
+        assert!((ratio - 1.118).abs() < 0.2, "{ratio}");
+    }
+
+    /// By hand: twice the deviation in every figure, whatever its size, is twice the noise; what has no noise, or was
+    /// answered once, says nothing.
+    #[test]
+    fn deviations_are_compared_figure_by_figure() {
+        let cell = |key: &str, value: f64| ReleasedCell {
+            keys: vec![key.to_owned()],
+            values: vec![NoisedValue {
+                value,
+                low: value - 1.0,
+                high: value + 1.0,
+                quality: Quality::Usable,
+            }],
+        };
+        let mut figures = Figures::new("joint");
+        for sign in [-1.0, 1.0] {
+            figures.add(None, &[cell("small", 10.0 + 2.0 * sign), cell("large", 1e6 + 2e3 * sign)]);
+            figures
+                .add_central(None, &[cell("small", 10.0 + sign), cell("large", 1e6 + 1e3 * sign)]);
+        }
+        assert!((figures.noise_to_central().unwrap() - 2.0).abs() < 1e-9);
+        let mut still = Figures::new("joint");
+        still.add(None, &[cell("once", 1.0)]);
+        still.add_central(None, &[cell("once", 1.0)]);
+        assert_eq!(still.noise_to_central(), None);
+    }
+
+    /// By hand: of three counts two are above the plan's smallest cell, and one of those is answered within 5 %.
+    #[test]
+    fn counts_above_the_plans_smallest_cell_are_told_apart() {
+        let contract = data::contract("trial", 2_469).unwrap();
+        let sql = "SELECT hour_no, count(*) AS n, sum(amount_fen) / count(*) AS mean FROM baskets \
+                   GROUP BY hour_no";
+        let plan = DpPlan::new(&contract, &spec(&contract, sql).unwrap()).unwrap();
+        let mut figures = Figures::new("joint");
+        figures.add_plan(None, &plan);
+        // the mean has none
+        let places: Vec<_> = figures.smallest.keys().copied().collect();
+        assert_eq!(places, [(None, 0)]);
+        let smallest = figures.smallest[&(None, 0)];
+        let counts =
+            [("A", 0.9 * smallest, 1.0), ("B", 1.1 * smallest, 1.04), ("C", 2.0 * smallest, 1.06)];
+        for (key, exact, off) in counts {
+            let value = exact * off;
+            let value = NoisedValue { value, low: value, high: value, quality: Quality::Usable };
+            let mean = NoisedValue { value: 2.0 * smallest, ..value };
+            let (keys, values) = (vec![key.to_owned()], vec![value, mean]);
+            figures.add(None, &[ReleasedCell { keys, values }]);
+            let exact = Exact::from([(vec![key.to_owned()], vec![exact, 2.0 * smallest])]);
+            figures.add_exact(None, &exact, 1, false);
+        }
+        let judged = figures.judged();
+        assert_eq!((judged.values, judged.usable_values), (6, 5));
+        assert_eq!((judged.above_smallest, judged.above_smallest_usable), (2, 1));
+    }
 
     /// Every question that is said to be answerable is planned under the contract, every refusal has its
     /// reason, and there are as many as the workload has.

@@ -195,3 +195,30 @@ pub const QUESTIONS: [Question; 28] = [
     },
     waits("Q28", "median and 90th percentile of yearly spend", LINKED),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONSTITUTION: &str =
+        include_str!("../../../../../alliance-config/formats/v0/constitution.toml");
+
+    fn sql(form: &Form) -> Option<&'static str> {
+        match form {
+            Form::Joint { sql, .. } | Form::Pack { sql, .. } => Some(*sql),
+            Form::Waits { part, .. } => part.and_then(sql),
+        }
+    }
+
+    /// What docs/usefulness.md says of a node as shipped, whose contract is not that of this bench.
+    #[test]
+    fn under_the_contract_of_the_sample_two_are_answered_as_they_are_written() {
+        let constitution = alliance_config::Constitution::parse(CONSTITUTION.as_bytes()).unwrap();
+        let contract = constitution.clean_room().unwrap().contract();
+        let bound = |question: &&Question| {
+            sql(&question.form).is_some_and(|sql| privacy::sql::bind(contract, sql).is_ok())
+        };
+        let answered: Vec<&str> = QUESTIONS.iter().filter(bound).map(|it| it.id).collect();
+        assert_eq!(answered, ["Q04", "Q06"]);
+    }
+}

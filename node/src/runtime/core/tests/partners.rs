@@ -117,6 +117,37 @@ fn a_dispute_is_resolved_by_both_operators_and_every_point_is_somewhere() {
     }
 }
 
+/// Who has not acknowledged for a day is shown where partners are, and no longer than that.
+#[test]
+fn a_brand_that_is_silent_for_a_day_is_shown_as_such() {
+    let mut world = World::new(&[]);
+    world.earn(AMBER, 1, 1000);
+    world.link(AMBER, BIRCH, 1);
+    world.run_until_quiet();
+    let birch = |world: &World| {
+        let views = world.sites[AMBER].core.partner_views(world.now);
+        views.into_iter().find(|view| view.brand == BRANDS[BIRCH]).unwrap()
+    };
+    assert_eq!((birch(&world).silent, birch(&world).unacknowledged_since_ms), (false, None));
+    world.exchange(AMBER, BIRCH, 1, 10, "one");
+    world.rounds(&[AMBER, CEDAR]);
+    let since = birch(&world).unacknowledged_since_ms.unwrap();
+    assert!(!birch(&world).silent && since <= world.now.unix_ms());
+    world.now = world.now.plus(Milliseconds::from_seconds(24 * 60 * 60 + 60));
+    let view = birch(&world);
+    assert_eq!((view.state.as_str(), view.silent), ("running", true));
+    assert_eq!(view.unacknowledged_since_ms, Some(since));
+    assert!(view.next.en.contains("more than 24 h") && view.next.zh.contains("超过24小时"));
+    assert_eq!(world.sites[AMBER].core.standing_alerts(world.now).len(), 1);
+    // what it says when it is back counts
+    for (who, other) in [(BIRCH, AMBER), (AMBER, BIRCH), (BIRCH, CEDAR)] {
+        world.turn(who, |core, _, turn| core.ledger.ask(brand(other), &mut turn.out));
+    }
+    world.rounds(&[AMBER, BIRCH, CEDAR]);
+    assert_eq!((birch(&world).silent, birch(&world).unacknowledged_since_ms), (false, None));
+    assert_eq!(birch(&world).next.en, "nothing is to be done");
+}
+
 /// The window of a leaf ends while a block that sends it back is in dispute: it was sent back in time.
 #[test]
 fn what_was_sent_back_in_time_comes_back_however_long_a_dispute_takes() {
@@ -166,30 +197,125 @@ fn send_back_in_a_dispute(every: Option<usize>) {
     world.audit();
 }
 
-/// The constitution that freezes cedar.
-fn frozen() -> Constitution {
-    let first = constitution();
-    let brands = first.brands().map(|(id, brand)| (id, brand.clone())).collect();
-    let rates = first.rates().map(|(from, to, rate)| ((from, to), rate)).collect();
-    Constitution::new(Draft {
-        alliance: first.alliance(),
-        epoch: Epoch::new(2),
-        hash: ConstitutionHash::from_bytes([2; 32]),
+/// What a constitution says, to be changed.
+fn draft_of(constitution: &Constitution) -> Draft {
+    let brands = constitution.brands().map(|(id, brand)| (id, brand.clone())).collect();
+    let rates = constitution.rates().map(|(from, to, rate)| ((from, to), rate)).collect();
+    Draft {
+        alliance: constitution.alliance(),
+        epoch: constitution.epoch(),
+        hash: constitution.hash(),
         brands,
         rates,
-        total_step: first.total_step(),
-        payload_size: first.payload_size(),
-        return_window: first.return_window(),
+        total_step: constitution.total_step(),
+        payload_size: constitution.payload_size(),
+        return_window: constitution.return_window(),
         protocol_version: 0,
-        cipher: first.cipher(),
-        auditors: first.auditors().to_vec(),
-        succession: Succession {
-            previous: Some(first.hash()),
-            frozen: std::iter::once(brand(CEDAR)).collect(),
-            ..Succession::default()
-        },
-    })
-    .unwrap()
+        cipher: constitution.cipher(),
+        auditors: constitution.auditors().to_vec(),
+        succession: constitution.succession().clone(),
+    }
+}
+
+/// What may follow a first constitution.
+fn second(first: &Constitution) -> Draft {
+    let mut next = draft_of(first);
+    (next.epoch, next.hash) = (Epoch::new(2), ConstitutionHash::from_bytes([2; 32]));
+    next.succession.previous = Some(first.hash());
+    next
+}
+
+/// The constitution that freezes cedar.
+fn frozen() -> Constitution {
+    let mut next = second(&constitution());
+    next.succession.frozen.insert(brand(CEDAR));
+    Constitution::new(next).unwrap()
+}
+
+/// Brands adopt a constitution; their operators have seen the file.
+fn adopt(world: &mut World, next: &Constitution, by: &[usize]) {
+    world.drafts.push(next.clone());
+    for who in by {
+        world.turn(*who, |core, _, turn| {
+            core.ledger.offer(next.clone()).unwrap();
+            core.to_state.push((next.hash(), Stance::Adopted));
+            assert!(core.state_constitutions(turn).is_empty());
+        });
+    }
+    world.rounds(by);
+}
+
+/// Cedar leaves by a constitution, and its node is off by then: until both others have closed it out there
+/// is no statement, at neither of them and for no cut-off before; then it is counted.
+#[test]
+fn a_brand_that_left_is_in_the_statements_of_those_who_had_closed_it_out() {
+    const MINUTE: Milliseconds = Milliseconds::from_seconds(60);
+    let mut first = draft_of(&constitution());
+    first.succession.notice = MINUTE;
+    let first = Constitution::new(first).unwrap();
+    let mut world = World::under(first.clone(), &[], alliance_config::sample::FIRST_RULES);
+    world.earn(AMBER, 1, 1000);
+    world.link(AMBER, BIRCH, 1);
+    world.link(AMBER, CEDAR, 1);
+    world.run_until_quiet();
+    world.exchange(AMBER, CEDAR, 1, 90, "to-cedar");
+    world.run_until_quiet();
+
+    let both = [AMBER, BIRCH];
+    let mut next = second(&first);
+    next.brands.remove(&brand(CEDAR));
+    next.rates.retain(|(from, to), _| ![*from, *to].contains(&brand(CEDAR)));
+    adopt(&mut world, &Constitution::new(next).unwrap(), &both);
+    world.now = world.now.plus(MINUTE);
+    world.rounds(&both);
+    for who in both {
+        let core = &world.sites[who].core;
+        assert_eq!(core.ledger.witness(core.me()).unwrap().epoch(), Epoch::new(2), "{who}");
+    }
+    // both have a block under it, and nobody can have closed cedar out
+    world.exchange(AMBER, BIRCH, 1, 10, "to-birch");
+    world.rounds(&both);
+    let close = |world: &mut World| {
+        let cut_off = world.now;
+        for who in both {
+            world.ask(who, |core, now, turn| core.close(cut_off, now, turn));
+        }
+        world.rounds(&both);
+        cut_off
+    };
+    let view = |world: &World, who: usize, at| world.sites[who].core.clearing.view(at).unwrap();
+    let early = close(&mut world);
+    let waits = |world: &World| {
+        for who in both {
+            let view = view(world, who, early);
+            assert_eq!((view.state.as_str(), view.closed.len()), ("waiting", 2), "{who}");
+        }
+    };
+    waits(&world);
+    world.now = world.now.plus(CLOSE_AFTER);
+    world.rounds(&both);
+    for who in both {
+        let core = &world.sites[who].core;
+        assert!(core.clearing.absent().has_closed_out(core.me(), brand(CEDAR)), "{who}");
+    }
+    // it was closed out after the blocks of that cut-off
+    waits(&world);
+
+    let cut_off = close(&mut world);
+    let hashes = both.map(|who| {
+        let view = view(&world, who, cut_off);
+        assert_eq!(view.state, "agreed", "{:?}", world.sites[who].core.alerts);
+        let nets = view.positions.iter().map(|it| (it.brand.as_str(), it.net_micro_fen));
+        let expected = [("amber", -100_000_000), ("birch", 10_000_000), ("cedar", 90_000_000)];
+        assert_eq!(nets.collect::<Vec<_>>(), expected);
+        view.hash
+    });
+    assert_eq!(hashes[0], hashes[1]);
+    waits(&world);
+    for who in both {
+        world.same_again(who);
+        world.compare(who);
+    }
 }
 
 #[test]
@@ -220,16 +346,7 @@ fn fail_a_partner(every: Option<usize>, leaves: bool) {
         world.turn(AMBER, |core, now, turn| core.agree_to_close(BRANDS[CEDAR], now, turn));
     assert_eq!(refused.unwrap().unwrap_err().code, "log_not_frozen");
 
-    let next = frozen();
-    world.drafts.push(next.clone());
-    for who in both {
-        world.turn(who, |core, _, turn| {
-            core.ledger.offer(next.clone()).unwrap();
-            core.to_state.push((next.hash(), Stance::Adopted));
-            assert!(core.state_constitutions(turn).is_empty());
-        });
-    }
-    world.rounds(&both);
+    adopt(&mut world, &frozen(), &both);
     let state = |world: &World, who: usize| {
         let views = world.sites[who].core.partner_views(world.now);
         views.into_iter().find(|view| view.brand == BRANDS[CEDAR]).unwrap()

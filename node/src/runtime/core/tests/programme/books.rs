@@ -213,8 +213,11 @@ impl Shop {
                 }
             }
             Act::Hold(who) => {
-                let hold =
-                    MemberAction::HoldReward { reward: "cup".to_owned(), second_step: false };
+                let hold = MemberAction::HoldReward {
+                    reward: "cup".to_owned(),
+                    code: None,
+                    second_step: false,
+                };
                 if let Some(done) = self.does(who, &hold).1 {
                     self.holds.insert(who, done.hold.unwrap());
                 }

@@ -1,10 +1,14 @@
-//! The node's certificate: made once at `init`, loaded at start, pinned by clients.
+//! The node's certificate: made once at `init`, served with, pinned by clients; and the certificates of its clients.
 //!
-//! Self-signed: no authority vouches for a node. Its own clients hold a copy of `cert.pem`; a browser
-//! asks once. TLS 1.2 and 1.3 with rustls and ring's algorithms, HTTP/1.1 alone.
+//! Self-signed unless it is replaced by one of an authority: the node's own clients trust what is in `cert.pem`; a
+//! browser asks once. TLS 1.2 and 1.3 with rustls and ring's algorithms, HTTP/1.1 alone.
 //!
-//! Not here: certificates of an authority, client certificates; a running node keeps the
-//! certificate it started with.
+//! [`server`] is what a running node serves with, and reads anew; [`clients`] are the certificates that programs come
+//! with; [`outgoing`] is how the node calls others' servers.
+
+mod clients;
+mod outgoing;
+mod server;
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -19,19 +23,32 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
+
+pub use clients::{
+    CERTIFICATE_NAME_MAX, CertificateRequired, ClientCertificate, ClientCertificateSettings,
+    is_name as is_certificate_name, names_in,
+};
+#[cfg(test)]
+pub(crate) use outgoing::testing;
+pub use outgoing::{OutgoingCertificate, OutgoingTls};
+pub use server::{Current, ServerTls};
 
 /// The certificate's file in the node's directory.
 pub const CERTIFICATE_FILE: &str = "cert.pem";
 /// The private key's file.
 pub const KEY_FILE: &str = "key.pem";
+/// The certificate with which commands come to a node that wants one of its clients, beside the node's.
+pub const CLIENT_CERTIFICATE_FILE: &str = "client-cert.pem";
+/// Its private key.
+pub const CLIENT_KEY_FILE: &str = "client-key.pem";
 /// The name every certificate made here has; clients that pin it ask for this one.
 pub const PINNED_NAME: &str = "localhost";
 
 /// What to do about a certificate that ends.
-pub const RENEWAL: &str = "make a new one with `coalition keys certificate`, restart the node, and \
-    give the new tls/cert.pem to whoever pins the old one";
+pub const RENEWAL: &str = "make a new one with `coalition keys certificate`, which a running node takes \
+    up by itself, and give the new tls/cert.pem to whoever pins the old one";
 
 /// How long a certificate holds: under the 825 days that browsers accept.
 const VALIDITY: Duration = Duration::from_secs(800 * 24 * 3600);
@@ -71,6 +88,27 @@ pub enum TlsError {
         /// Why.
         source: rustls::Error,
     },
+    /// The authorities of clients, or their lists of revoked certificates.
+    #[error("{} cannot be used for the certificates of clients: {reason}", .path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Others on the machine may read a private key.
+    #[error(
+        "others may read {} (mode {mode:o}): chmod 600, and have a certificate made for a new key", .path.display()
+    )]
+    KeyOpen {
+        /// The key's file.
+        path: PathBuf,
+        /// Its rights.
+        mode: u32,
+    },
+    /// `node.toml` says what cannot be done.
+    #[error("{0}")]
+    Settings(String),
     /// Making the certificate failed.
     #[error("the certificate cannot be made")]
     Make {
@@ -142,16 +180,20 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
 /// When the file cannot be read, or the certificate will have ended, or does not hold yet.
 pub fn holds_in(directory: &Path, time: Duration) -> Result<(), TlsError> {
     let unusable = |source| TlsError::Unusable { source };
-    let certificate = parse_certificate(&read(directory.join(CERTIFICATE_FILE))?)?;
+    let certificates = parse_certificates(&read(directory.join(CERTIFICATE_FILE))?)?;
+    let certificate =
+        certificates.first().ok_or(TlsError::Malformed { what: "the certificate" })?;
     let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).map_err(unusable)?;
+    for one in &certificates {
+        roots.add(one.clone()).map_err(unusable)?;
+    }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
         .build()
         .map_err(|_| TlsError::Malformed { what: "the certificate" })?;
     let name = ServerName::try_from(PINNED_NAME).map_err(|_| TlsError::Host)?;
     let then = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + time;
     let then = UnixTime::since_unix_epoch(then);
-    verifier.verify_server_cert(&certificate, &[], &name, &[], then).map(|_| ()).map_err(unusable)
+    verifier.verify_server_cert(certificate, &[], &name, &[], then).map(|_| ()).map_err(unusable)
 }
 
 fn read(path: PathBuf) -> Result<Zeroizing<Vec<u8>>, TlsError> {
@@ -165,42 +207,66 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// What the node serves HTTPS with.
+/// What the node serves with, clients' certificates apart.
 ///
 /// # Errors
 /// When a file is missing, damaged, or belongs to another.
-pub fn load(directory: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    let certificate = parse_certificate(&read(directory.join(CERTIFICATE_FILE))?)?;
-    let key = PrivateKeyDer::from_pem_slice(&read(directory.join(KEY_FILE))?)
-        .map_err(|_| TlsError::Malformed { what: "the key" })?;
-    let unusable = |source| TlsError::Unusable { source };
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(unusable)?
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .map_err(unusable)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+pub fn load(directory: &Path) -> Result<ServerTls, TlsError> {
+    ServerTls::open(directory, &ClientCertificateSettings::default())
 }
 
-/// The node's certificate, DER: what a sign-in over it can be bound to.
-///
-/// # Errors
-/// When the file is missing or damaged.
-pub fn certificate(directory: &Path) -> Result<Vec<u8>, TlsError> {
-    Ok(parse_certificate(&read(directory.join(CERTIFICATE_FILE))?)?.to_vec())
-}
-
-/// What a client trusts: this certificate and no other, under the name [`PINNED_NAME`].
+/// What a client trusts: what is in this file and nothing else, under the name [`PINNED_NAME`].
 ///
 /// # Errors
 /// When it is not a certificate in PEM.
 pub fn pinned(certificate_pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
+    pinned_with(certificate_pem, None)
+}
+
+/// The same for a client that shows a certificate of its own.
+///
+/// # Errors
+/// When one is not a certificate in PEM, or the key is not its key.
+pub fn pinned_with(
+    certificate_pem: &[u8],
+    own: Option<&ClientIdentity>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let unusable = |source| TlsError::Unusable { source };
     let mut roots = RootCertStore::empty();
-    roots.add(parse_certificate(certificate_pem)?).map_err(unusable)?;
-    client(roots)
+    for certificate in parse_certificates(certificate_pem)? {
+        roots.add(certificate).map_err(unusable)?;
+    }
+    client(roots, own)
+}
+
+/// A client's certificate and its key, in PEM.
+pub struct ClientIdentity {
+    /// The certificate, then those between it and its authority.
+    pub certificate: Vec<u8>,
+    /// The private key.
+    pub key: Zeroizing<Vec<u8>>,
+}
+
+impl ClientIdentity {
+    /// The one beside the node's certificate, if there is one.
+    ///
+    /// # Errors
+    /// When only one of its files can be read, or others may read the key.
+    pub fn beside(directory: &Path) -> Result<Option<Self>, TlsError> {
+        let path = directory.join(CLIENT_CERTIFICATE_FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let certificate = read(path)?.to_vec();
+        let key = outgoing::private_key(&directory.join(CLIENT_KEY_FILE))?;
+        Ok(Some(Self { certificate, key }))
+    }
+}
+
+impl std::fmt::Debug for ClientIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClientIdentity(..)")
+    }
 }
 
 /// What a client trusts that goes elsewhere than to the own node: certificates of the authorities in a
@@ -209,6 +275,14 @@ pub fn pinned(certificate_pem: &[u8]) -> Result<Arc<ClientConfig>, TlsError> {
 /// # Errors
 /// When there is no such file, or no certificate in it.
 pub fn trusting(file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
+    trusting_as(file, None)
+}
+
+/// The same for a client that shows a certificate of its own.
+fn trusting_as(
+    file: Option<&Path>,
+    own: Option<&ClientIdentity>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let of_system = || SYSTEM_FILES.iter().map(Path::new).find(|path| path.exists());
     let path = file.or_else(of_system).unwrap_or(Path::new(SYSTEM_FILES[0]));
     let pem = read(path.to_owned())?;
@@ -219,26 +293,45 @@ pub fn trusting(file: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     if added == 0 {
         return Err(TlsError::Malformed { what: "the certificate" });
     }
-    client(roots)
+    client(roots, own)
 }
 
 /// Where systems keep the authorities they trust.
 const SYSTEM_FILES: [&str; 3] =
     ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
-fn client(roots: RootCertStore) -> Result<Arc<ClientConfig>, TlsError> {
+fn client(
+    roots: RootCertStore,
+    own: Option<&ClientIdentity>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let unusable = |source| TlsError::Unusable { source };
-    let mut config = ClientConfig::builder_with_provider(provider())
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(unusable)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match own {
+        None => builder.with_no_client_auth(),
+        Some(ClientIdentity { certificate, key }) => {
+            let key = PrivateKeyDer::from_pem_slice(key)
+                .map_err(|_| TlsError::Malformed { what: "the client's key" })?;
+            builder
+                .with_client_auth_cert(parse_certificates(certificate)?, key)
+                .map_err(unusable)?
+        }
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
 fn parse_certificate(pem: &[u8]) -> Result<CertificateDer<'static>, TlsError> {
     CertificateDer::from_pem_slice(pem).map_err(|_| TlsError::Malformed { what: "the certificate" })
+}
+
+/// Every certificate of a file, at least one.
+fn parse_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let malformed = TlsError::Malformed { what: "the certificate" };
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    all.ok().filter(|all| !all.is_empty()).ok_or(malformed)
 }
 
 #[cfg(test)]

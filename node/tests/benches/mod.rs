@@ -1,0 +1,43 @@
+//! What `coalition bench` measures at processes of the real binary, for a moment: a day of an alliance, requests over HTTPS.
+
+use node::cli::Io;
+use node::cli::bench::{ApiArguments, DayArguments, measure_api, measure_day};
+use node::cli::process::Program;
+
+/// Imports, exchanges, questions, keys that are turned, a clearing, and one node lost with its disk and put back, without
+/// a hand; `coalition bench day` does as much as one wants.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_day_with_a_node_lost_and_put_back_loses_nothing_and_does_nothing_twice() {
+    let arguments = DayArguments {
+        minutes: 1.0,
+        nodes: 5,
+        members: 20,
+        exchanges: 1_200,
+        lines: 4_800,
+        questions: 12,
+        every: 1.0,
+        json: true,
+    };
+    let program = Program::at(super::BINARY.into());
+    let figures = measure_day(&arguments, &program, &Io::new(true)).await.unwrap();
+    assert!(figures.is_sound(), "{figures:?}");
+    assert_eq!((figures.exchanges, figures.lines, figures.questions), (1_200, 4_800, 12));
+    // five sealing keys, a vault's key, a certificate
+    assert_eq!(figures.rotations, 7);
+    assert!(figures.lost_until_answering_seconds <= figures.lost_until_own_block_seconds);
+    assert!(figures.memory.len() > 20 && figures.memory_most_mib > 10.0, "{figures:?}");
+}
+
+/// Every kind of request is answered under load, and each figure is one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_over_https_are_measured_beside_hello() {
+    let arguments = ApiArguments { connections: 4, seconds: 0.4, hello: None, json: true };
+    let program = Program::at(super::BINARY.into());
+    let figures = measure_api(&arguments, &program, &Io::new(true)).await.unwrap();
+    assert_eq!(figures.requests.len(), 6);
+    for of in std::iter::once(&figures.hello).chain(&figures.requests) {
+        assert!(of.requests > 4 && of.answer_bytes > 1, "{of:?}");
+        assert!(0.0 < of.p50_ms && of.p50_ms <= of.p99_ms && of.of_hello > 0.0, "{of:?}");
+    }
+    assert_eq!(figures.hello.answer_bytes, "Hello, world!".len());
+}

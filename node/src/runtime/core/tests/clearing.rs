@@ -327,7 +327,9 @@ fn a_closing_waits_for_what_became_final_in_its_turn() {
     let mut asked = None;
     while asked.is_none() {
         if world.mail.is_empty() {
-            (0..3).for_each(|who| drop(world.release(who, 0)));
+            for who in 0..3 {
+                world.release(who, 0);
+            }
         }
         let (from, to, bytes) = world.mail.pop_front().unwrap();
         let closed = world.turn(to, |core, now, turn| {

@@ -23,7 +23,7 @@ use protocol::codec;
 use protocol::constitution::{Access, Brand, BrandKeys, Constitution, Draft, Succession};
 use protocol::crypto::SigningKey;
 use protocol::crypto::sealed::{Cipher, KeyRing, SealingSecret};
-use protocol::ids::{ConstitutionHash, Epoch, Round, TreeSize};
+use protocol::ids::{ConstitutionHash, Epoch, LeafIndex, Round, TreeSize};
 use protocol::ledger::LedgerKeys;
 use protocol::log::block::{ApplicationEntry, Entry};
 use protocol::witness::rules::exact_exposure;
@@ -37,11 +37,14 @@ use crate::exchange::cold::{Cold, Leaving};
 use crate::exchange::points::Control;
 use crate::journal;
 use crate::runtime::applications;
+use crate::runtime::clearing::PaymentStep;
 use crate::runtime::own_blocks::OwnBlocks;
 use crate::runtime::sealed_journal::RecordCipher;
 use crate::runtime::snapshot::{StateCopy, keep_earned};
 use crate::runtime::state_record::StateRecord;
-use crate::service::{DisclosureRequest, ExchangeRequest, PaymentRequest, SendBackRequest};
+use crate::service::{
+    DisclosureRequest, ErrorKind, ExchangeRequest, PaymentRequest, SendBackRequest, ServiceError,
+};
 use crate::store::MemoryStore;
 use crate::vault::{
     CardNumber, Consent, Enrolment, HeldBrandKey, KEY_BYTES, LinkState, NewMember, Purpose,

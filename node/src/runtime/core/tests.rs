@@ -13,44 +13,34 @@ mod partners;
 mod programme;
 mod world;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ::programme::Rules;
-use privacy::ids::Attempt;
-use privacy::{AttemptId, CleanRoomEntry, QueryId};
 use protocol::amount::{Points, Rate, Value};
-use protocol::audit::{Auditor, KeyHolder, OpeningKey, Rule};
+use protocol::audit::{Auditor, KeyHolder, OpeningKey};
 use protocol::codec;
 use protocol::constitution::{Access, Brand, BrandKeys, Constitution, Draft, Succession};
 use protocol::crypto::SigningKey;
 use protocol::crypto::sealed::{Cipher, KeyRing, SealingSecret};
-use protocol::ids::{ConstitutionHash, Epoch, LeafIndex, Round, TreeSize};
+use protocol::ids::{ConstitutionHash, Epoch, LeafIndex, Round};
 use protocol::ledger::LedgerKeys;
-use protocol::log::block::{ApplicationEntry, Entry};
-use protocol::witness::rules::exact_exposure;
+use protocol::log::block::ApplicationEntry;
 use protocol::witness::statement::VotingKeys;
 
 use super::*;
-use crate::cleanroom::APPLICATION;
 use crate::cli::audit::Directory;
-use crate::exchange::book::BookedExchange;
 use crate::exchange::cold::{Cold, Leaving};
 use crate::exchange::points::Control;
 use crate::journal;
-use crate::runtime::applications;
 use crate::runtime::clearing::PaymentStep;
 use crate::runtime::own_blocks::OwnBlocks;
 use crate::runtime::sealed_journal::RecordCipher;
-use crate::runtime::snapshot::{StateCopy, keep_earned};
+use crate::runtime::snapshot::StateCopy;
 use crate::runtime::state_record::StateRecord;
 use crate::service::{
-    DisclosureRequest, ErrorKind, ExchangeRequest, PaymentRequest, SendBackRequest, ServiceError,
+    DisclosureRequest, ErrorKind, ExchangeRequest, PaymentRequest, SendBackRequest,
 };
-use crate::store::MemoryStore;
-use crate::vault::{
-    CardNumber, Consent, Enrolment, HeldBrandKey, KEY_BYTES, LinkState, NewMember, Purpose,
-    sample_rule, sample_rule_to,
-};
+use crate::vault::{Consent, LinkState, Purpose};
 use protocol::time::Milliseconds;
 
 const BRANDS: [&str; 3] = ["amber", "birch", "cedar"];

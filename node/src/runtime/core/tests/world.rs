@@ -1,6 +1,24 @@
 //! Three nodes in one thread: what they say is carried by hand, and they are killed and started again.
 
+use std::path::Path;
+
+use privacy::ids::Attempt;
+use privacy::{AttemptId, CleanRoomEntry, QueryId};
+use protocol::audit::Rule;
+use protocol::ids::TreeSize;
+use protocol::log::block::Entry;
+use protocol::witness::rules::exact_exposure;
+
 use super::*;
+use crate::cleanroom::APPLICATION;
+use crate::exchange::book::BookedExchange;
+use crate::runtime::applications;
+use crate::runtime::snapshot::keep_earned;
+use crate::service::ServiceError;
+use crate::store::MemoryStore;
+use crate::vault::{
+    CardNumber, Enrolment, HeldBrandKey, KEY_BYTES, NewMember, sample_rule, sample_rule_to,
+};
 
 /// More turns than a run has.
 const NEVER: usize = 10_000;

@@ -5,11 +5,13 @@
 //! run this very code. Knows nothing of members and balances: it hands over what a final block says,
 //! and hears through [`Ledger::applied`] when that has been dealt with.
 
+mod cosigning;
 mod disputes;
 mod ends;
 mod epochs;
 mod evidence;
 mod outside;
+mod past;
 mod recovery;
 mod snapshot;
 mod start;
@@ -18,6 +20,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+pub use self::cosigning::{log_verifier, witness_name, witness_verifier};
 use self::disputes::Agreements;
 pub use self::disputes::OfferError;
 pub use self::ends::{CLOSE_AFTER, CloseOutError};
@@ -36,8 +39,7 @@ use crate::epochs::{Adoption, Constitutions};
 use crate::exchange::{Payload, Return};
 use crate::ids::{BrandId, ConstitutionHash, Epoch, HeaderHash, Height};
 use crate::log::block::{Closing, ColumnContent, Header, PublicEntry};
-use crate::log::checkpoint::{Checkpoint, CheckpointError, SignedCheckpoint};
-use crate::log::note::{KeyName, SignatureType, VerifierKey};
+use crate::log::checkpoint::SignedCheckpoint;
 use crate::log::settlement::Discharge;
 use crate::recovery::collector::HoldingsError;
 use crate::recovery::held::{HeldBlock, Recall};
@@ -47,27 +49,20 @@ use crate::witness::cases::Cases;
 use crate::witness::certified::CertifiedHeaders;
 use crate::witness::closer::Closer;
 use crate::witness::closing;
-use crate::witness::guards::{Guard, Guards, Upheld};
+use crate::witness::guards::{Guards, Upheld};
 use crate::witness::handshake::Handshake;
-use crate::witness::message::{
-    CATCH_UP_BLOCKS_MAX, CatchUp, CertifiedBlock, CertifiedHeader, Message,
-};
+use crate::witness::message::{CATCH_UP_BLOCKS_MAX, CatchUp, CertifiedHeader, Message};
 use crate::witness::record::Record;
 use crate::witness::rules::Violation;
 use crate::witness::standing::Standing;
 use crate::witness::state::{Next, Outbox, Surroundings, Witness};
-use crate::witness::statement::{
-    Certificate, Open, Statement as _, UnverifiedCertificate, VotingKeys,
-};
+use crate::witness::statement::{Open, Statement as _, UnverifiedCertificate, VotingKeys};
 use crate::witness::writer::{Entropy, SubmitError, Writer};
 
 /// After how long without traffic that carries it a checkpoint is sent for cosignatures.
 pub const COSIGN_AFTER: Milliseconds = Milliseconds::from_seconds(1);
 /// How often a node asks a log that has been silent whether it has missed anything.
 pub const ASK_AFTER: Milliseconds = Milliseconds::from_seconds(5);
-/// Most bytes of one answer to a request to catch up.
-const CATCH_UP_BYTES_MAX: usize = crate::codec::MESSAGE_MAX / 2;
-
 /// A node's private keys for the ledger, when it begins.
 #[derive(Debug)]
 pub struct LedgerKeys {
@@ -712,148 +707,6 @@ impl<G: Guards> Ledger<G> {
         }
     }
 
-    /// A request is a few bytes and its answer many blocks: of each brand one waits, and one is
-    /// answered at a time, between all else that there is to do.
-    fn note_request(&mut self, from: BrandId, request: Asked) {
-        let same_kind = |waiting: &&mut (BrandId, Asked)| {
-            waiting.0 == from
-                && matches!(waiting.1, Asked::Held(_)) == matches!(request, Asked::Held(_))
-        };
-        match self.asking.iter_mut().find(same_kind) {
-            Some((_, waiting)) => *waiting = request,
-            None => self.asking.push_back((from, request)),
-        }
-    }
-
-    /// Sends blocks of the past to the brand whose turn it is.
-    fn answer(&mut self, context: &mut Context<'_>, out: &mut Outbox) {
-        let Some((to, asked)) = self.asking.pop_front() else { return };
-        let request = match asked {
-            Asked::Blocks(request) => request,
-            Asked::Held(recall) => {
-                let holdings = self.holdings(recall, context);
-                out.messages.push((to, Message::Holdings(Box::new(holdings))));
-                return;
-            }
-        };
-        if request.log != self.me {
-            out.messages.extend(self.closing_for(&request).map(|closing| (to, closing)));
-            return;
-        }
-        if let Some(head) = self.head_for(to, request.from, context) {
-            out.messages.push((to, Message::Head(Box::new(head))));
-            return;
-        }
-        let mut height = request.from;
-        let mut bytes = 0_usize;
-        let mut blocks = Vec::new();
-        while blocks.len() < CATCH_UP_BLOCKS_MAX && bytes < CATCH_UP_BYTES_MAX {
-            let Some((block, certificate)) = context.archive.block(height) else { break };
-            let epoch: Epoch = block.reference().epoch;
-            let Some(constitution) = self.constitutions.of(epoch) else { break };
-            let Ok(deliveries) = block.deliveries(constitution) else { break };
-            let Ok(delivery) = deliveries.to(to, false) else { break };
-            bytes = block.leaves().fold(bytes, |sum, leaf| sum.saturating_add(leaf.len()));
-            blocks.push(CertifiedBlock { certificate, delivery });
-            match height.next() {
-                Some(next) => height = next,
-                None => break,
-            }
-        }
-        if !blocks.is_empty() {
-            out.messages.push((to, Message::Blocks(blocks)));
-        }
-    }
-
-    /// Rule 9: only now that the size is certified does the log sign its checkpoint.
-    fn sign_checkpoint(&mut self) {
-        let Some(own) = self.witnesses.get(&self.me) else { return };
-        let Some(certificate) = own.certificate() else { return };
-        let block = certificate.block();
-        let Some(constitution) = self.constitutions.of(block.epoch) else { return };
-        let Some(keys) = self.keys_of(constitution) else { return };
-        let Ok(origin) = KeyName::new(&constitution.origin(self.me)) else { return };
-        let checkpoint = Checkpoint::new(&origin, block.size, block.root);
-        let mut signed = SignedCheckpoint::sign(checkpoint, &keys.checkpoint).ok();
-        if let (Some(signed), Some(retiring)) =
-            (&mut signed, self.retiring_checkpoint_key(constitution))
-        {
-            // who has not heard of the new key can still verify the log
-            let _ = signed.sign_also(retiring);
-        }
-        self.checkpoint = signed;
-    }
-
-    /// A writer asks for a cosignature, or a witness brings one.
-    fn on_checkpoint(&mut self, from: BrandId, note: &[u8], now: Timestamp, out: &mut Outbox) {
-        let Ok(signed) = SignedCheckpoint::parse(note) else { return };
-        let own_name = self.constitution().origin(self.me);
-        let result = if signed.unverified().origin() == own_name {
-            self.take_cosignature(from, &signed)
-        } else {
-            self.cosign(from, signed, now, out)
-        };
-        // a note that does not fit is dropped; the writer asks again
-        drop(result);
-    }
-
-    fn take_cosignature(
-        &mut self,
-        from: BrandId,
-        signed: &SignedCheckpoint,
-    ) -> Result<(), CheckpointError> {
-        let has_enough =
-            self.checkpoint.as_ref().is_some_and(|known| self.is_cosigned_by_quorum(known));
-        let constitution = self.constitution_of_tip(self.me);
-        let key = constitution.and_then(|it| witness_verifier(it, from));
-        let (Some(checkpoint), Some(key)) = (&mut self.checkpoint, key) else { return Ok(()) };
-        if has_enough || signed.unverified() != checkpoint.unverified() {
-            return Ok(());
-        }
-        if let Some(line) = signed.signatures().iter().find(|line| line.is_by(&key)) {
-            checkpoint.add_cosignature(&key, line.clone())?;
-        }
-        Ok(())
-    }
-
-    fn cosign(
-        &mut self,
-        log: BrandId,
-        mut signed: SignedCheckpoint,
-        now: Timestamp,
-        out: &mut Outbox,
-    ) -> Result<(), CheckpointError> {
-        // the keys of the constitution that the certified tree is under signed it, not those of the next
-        let Some(constitution) = self.constitution_of_tip(log) else { return Ok(()) };
-        let Some(key) = log_verifier(constitution, log) else { return Ok(()) };
-        let checkpoint = signed.verify(&key)?.clone();
-        self.compare_checkpoint(log, &key, &signed, out);
-        let (Some(witness), Some(constitution)) =
-            (self.witnesses.get(&log), self.constitution_of_tip(log))
-        else {
-            return Ok(());
-        };
-        let Some(keys) = self.keys_of(constitution) else { return Ok(()) };
-        // only the certified size this witness itself has last verified, which never falls: not even
-        // when its disk was put back
-        if !self.standing.may_cosign::<G>(log, witness.tip().height) {
-            return Ok(());
-        }
-        let certified = witness.certificate().map(Certificate::block);
-        let is_certified = certified.map(|block| (block.size, block.root))
-            == Some((checkpoint.size(), checkpoint.root()));
-        if !G::allow(Guard::CosignCertified, is_certified) {
-            return Ok(());
-        }
-        let name = KeyName::new(&witness_name(constitution, self.me))?;
-        let key =
-            VerifierKey::new(name.clone(), SignatureType::CosignatureV1, keys.witness.public());
-        let line = signed.cosign(name, &keys.witness, now);
-        signed.add_cosignature(&key, line)?;
-        out.messages.push((log, Message::Checkpoint(signed.to_string().into_bytes())));
-        Ok(())
-    }
-
     /// Brings the state to where a record left it. Final blocks come out again, so that the node can
     /// see which of them it had not dealt with.
     ///
@@ -902,26 +755,4 @@ impl<G: Guards> Ledger<G> {
         self.begin_incarnation(self.standing.incarnation(), context, out);
         self.sign_checkpoint();
     }
-}
-
-/// The name under which a brand cosigns.
-#[must_use]
-pub fn witness_name(constitution: &Constitution, brand: BrandId) -> String {
-    format!("{}/witness", constitution.origin(brand))
-}
-
-/// The verifier key of a brand's log, as stock tools take it.
-#[must_use]
-pub fn log_verifier(constitution: &Constitution, brand: BrandId) -> Option<VerifierKey> {
-    let name = KeyName::new(&constitution.origin(brand)).ok()?;
-    let key = constitution.brand(brand)?.keys.checkpoint;
-    Some(VerifierKey::new(name, SignatureType::Ed25519, key))
-}
-
-/// The verifier key of a brand's cosignatures.
-#[must_use]
-pub fn witness_verifier(constitution: &Constitution, brand: BrandId) -> Option<VerifierKey> {
-    let name = KeyName::new(&witness_name(constitution, brand)).ok()?;
-    let key = constitution.brand(brand)?.keys.witness;
-    Some(VerifierKey::new(name, SignatureType::CosignatureV1, key))
 }

@@ -5,8 +5,10 @@
 //! nothing about members (the vault's); ties them.
 
 pub(super) mod campaigns;
+mod closings;
 pub(super) mod desk;
 mod disputes;
+mod finals;
 mod operations;
 mod partners;
 mod payments;
@@ -14,19 +16,21 @@ pub mod programme;
 mod programme_export;
 mod programme_service;
 mod programme_staff;
+mod replay;
 mod returns;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ::programme::Programme;
 use alliance_config::CutOffs;
-use protocol::amount::{Rate, Value};
+use protocol::amount::Rate;
 use protocol::epochs::LogHead;
 use protocol::epochs::adoption::Stance;
-use protocol::exchange::{Payload, Return, ReturnReason};
-use protocol::ids::{BrandId, ConstitutionHash, HeaderHash, Height, LeafIndex};
-use protocol::ledger::{Archive, Context, Ledger, PeerFault, StanceError};
+use protocol::exchange::{Payload, ReturnReason};
+use protocol::ids::{BrandId, ConstitutionHash, HeaderHash, Height};
+use protocol::ledger::{Archive, Context, Ledger, PeerFault};
 use protocol::log::block::{BlockReference, Header, PublicEntry};
 use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::log::dispute::DisputeOpened;
@@ -39,7 +43,6 @@ use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::build::OwnBlock;
 use protocol::witness::message::Message;
 use protocol::witness::record::Record;
-use protocol::witness::rules::{exact_exposure, public_exposure};
 use protocol::witness::state::{FinalBlock, Outbox};
 use protocol::witness::statement::UnverifiedCertificate;
 use protocol::witness::writer::{Entropy, SubmitError};
@@ -51,19 +54,18 @@ pub use operations::{cold_error, exchange_id, internal, vault_error};
 pub(super) use self::operations::submit_error;
 
 use super::applications::Applications;
-use super::clearing::{Clearing, PaymentStep};
+use super::clearing::Clearing;
 use super::disputes::Disputes;
 use super::published::{PublishError, PublishedLog};
 use super::sealed_journal::Recorded;
 use crate::cleanroom::{CertifiedApplication, ReadJob};
-use crate::exchange::book::{Book, BookError, FormerExchange, LinkAnswer, Terms};
+use crate::exchange::book::{Book, BookError, LinkAnswer, Terms};
 use crate::exchange::cold::Cold;
 use crate::exchange::points::PointsLedger;
-use crate::exchange::record::{Applied, Credit, NodeRecord, Owned, Submission};
+use crate::exchange::record::{NodeRecord, Submission};
 use crate::fragments::{FragmentArchive, FragmentsError};
-use crate::service::{ErrorKind, ExposureView, ResidueView, ServiceError};
 use crate::store::{Store, StoreError};
-use crate::vault::{LinkCode, LinkError, MemberId, Vault, VaultError};
+use crate::vault::{MemberId, Vault, VaultError};
 
 /// Headers kept of every log, for closings.
 const HEADERS_KEPT: usize = 4096;
@@ -398,60 +400,6 @@ impl Core {
 
     // --- replay
 
-    /// Takes one record of the journal, or of a snapshot.
-    ///
-    /// # Errors
-    /// When the journal does not hang together.
-    pub fn replay(&mut self, record: Recorded) -> Result<(), String> {
-        match record {
-            Recorded::Ledger(record) => {
-                let mut out = Outbox::default();
-                self.ledger.replay(&record, &mut out).map_err(|error| error.to_string())?;
-                self.note_block(&record);
-                let mut turn = Turn { out, ..Turn::default() };
-                self.write_own(&mut turn).map_err(|error| error.to_string())?;
-                self.keep_held(&mut turn).map_err(|error| error.to_string())?;
-                for block in std::mem::take(&mut turn.out.finals) {
-                    self.note_final(&block);
-                    if block.block.log != self.me() {
-                        self.unapplied.insert((block.block.log, block.block.height), block);
-                    }
-                }
-                Ok(())
-            }
-            Recorded::State(part) => self.take_up(*part),
-            Recorded::Node(NodeRecord::CleanRoom(bytes)) => {
-                self.joint.push(bytes);
-                Ok(())
-            }
-            Recorded::Node(NodeRecord::Programme(bytes)) => self.replay_programme(&bytes),
-            Recorded::Node(NodeRecord::Applied(applied)) => {
-                let Some(block) = self.unapplied.remove(&(applied.log, applied.height)) else {
-                    return Err(format!("no block {} of {} to apply", applied.height, applied.log));
-                };
-                // what was wrong with it was told when it came; what it answers is in the vault
-                let terms = self.terms(&block.block, block.header.time);
-                match self.book.apply(self.me(), &block, &applied, terms, &mut self.points) {
-                    Err(error @ BookError::Cold(_)) => Err(error.to_string()),
-                    _ => Ok(()),
-                }
-            }
-            Recorded::Node(record) => {
-                self.cosigned(&record);
-                match &record {
-                    NodeRecord::CloseRequested(cut_off) => drop(self.clearing.request(*cut_off)),
-                    NodeRecord::Submitted(Submission::Public(entry)) => {
-                        self.clearing.submitted(entry);
-                        self.kept.submitted(entry);
-                    }
-                    _ => {}
-                }
-                self.book.enter(&record, &mut self.points).map_err(|error| error.to_string())?;
-                Ok(())
-            }
-        }
-    }
-
     /// After the last record: applies what was final and not applied, submits again what is in no
     /// block, and goes on where the node stopped.
     pub fn resume(&mut self, now: Timestamp, turn: &mut Turn) {
@@ -496,31 +444,6 @@ impl Core {
             self.alert(error.to_string());
         }
         self.settle(now, turn);
-    }
-
-    /// Says in the own log what this brand has decided on drafts, what it has not said there yet; gives
-    /// what could not be said.
-    pub fn state_constitutions(&mut self, turn: &mut Turn) -> Vec<StanceError> {
-        let mut errors = Vec::new();
-        for (draft, stance) in std::mem::take(&mut self.to_state) {
-            match self.ledger.state(draft, stance) {
-                Ok(entries) => {
-                    for entry in entries {
-                        self.enter(NodeRecord::Submitted(Submission::Public(entry)), turn);
-                    }
-                }
-                // said before this start; or the log is under it by now, or under another
-                Err(StanceError::Stated(_)) => {}
-                Err(StanceError::NotNext { found, next }) if found < next => {}
-                Err(error) => errors.push(error),
-            }
-        }
-        errors
-    }
-
-    /// The operator says that the journal was put back to an older state; before [`Core::resume`].
-    pub fn declare_restored(&mut self, turn: &mut Turn) {
-        self.ledger.declare_restored(&mut turn.out);
     }
 
     // --- turns
@@ -693,51 +616,6 @@ impl Core {
         self.new_checkpoint().map_or(Ok(()), |checkpoint| self.show_checkpoint(checkpoint))
     }
 
-    /// Own final blocks go to the log's tiles and into the book. Gives the exchanges of a former life.
-    fn write_own(&mut self, turn: &mut Turn) -> Result<Vec<FormerExchange>, TurnError> {
-        let mut all_former = Vec::new();
-        for block in std::mem::take(&mut turn.out.written) {
-            let certified = turn
-                .out
-                .finals
-                .iter()
-                .find(|known| known.block == block.reference())
-                .map(|known| (known.certificate.clone(), known.header.time));
-            let reference = block.reference();
-            let uncertified = || TurnError::Uncertified(reference.height);
-            let (certificate, time) = certified.ok_or_else(uncertified)?;
-            self.published.append(&block, &certificate)?;
-            let exchanges =
-                block.payloads().iter().filter(|sent| is_exchange(&sent.payload)).count();
-            self.stood += u64::try_from(exchanges).unwrap_or(0);
-            let until = self.terms(&reference, time).until;
-            let (former, entered) = self.book.written(&block, (time, until), &mut self.points);
-            match entered {
-                Ok(()) => {}
-                // a replay does not ask again
-                Err(error @ BookError::Cold(_)) => return Err(error.into()),
-                Err(error) => self.alert(error.to_string()),
-            }
-            all_former.extend(former);
-        }
-        Ok(all_former)
-    }
-
-    /// Whose exchanges of a former life were, as far as the vault knows.
-    fn enter_owners(&mut self, former: &[FormerExchange], turn: &mut Turn) {
-        let mut owned = Vec::new();
-        for exchange in former {
-            match self.vault.outgoing_member(exchange.to, exchange.handle) {
-                Ok(Some(member)) => owned.push(Owned { leaf: exchange.leaf, member }),
-                Ok(None) => {}
-                Err(error) => self.failure = Some(error.into()),
-            }
-        }
-        if !owned.is_empty() {
-            self.enter(NodeRecord::Owned(owned), turn);
-        }
-    }
-
     /// Handles what another brand holds of this brand's log.
     ///
     /// # Errors
@@ -769,110 +647,12 @@ impl Core {
         self.failure.take().map_or(Ok(()), Err)
     }
 
-    /// Final blocks of others that came before it was known what this node itself had made of them.
-    fn apply_what_waited(&mut self, now: Timestamp, turn: &mut Turn) {
-        if !self.unapplied.is_empty() && self.ledger.may_apply() {
-            for (_, block) in std::mem::take(&mut self.unapplied) {
-                self.apply(block, now, turn);
-            }
-        }
-    }
-
     /// Takes note of a foreign log's checkpoint that is cosigned, now or before a restart.
     pub fn cosigned(&mut self, record: &NodeRecord) {
         if let NodeRecord::Cosigned(cosigned) = record
             && let Err(error) = self.foreign.enter(cosigned)
         {
             self.alert(error.to_string());
-        }
-    }
-
-    /// Takes note of what a final block says in public; gives the entries of applications.
-    fn note_final(&mut self, block: &FinalBlock) -> Vec<CertifiedApplication> {
-        let log = block.block.log;
-        self.clearing.header(&block.header);
-        if let Some(violation) = &block.unsound {
-            let words = format!(
-                "log {log}, block {} is certified and breaks rule {}: more brands than may have failed or lied; audit the logs ({violation}) / {log} 的区块 {} 已认证但违反规则 {}：出错或作恶的品牌可能超过可容忍数，请审计账本",
-                block.block.height,
-                violation.number(),
-                block.block.height,
-                violation.number()
-            );
-            self.alert(words);
-        }
-        let known = self.headers.entry(log).or_default();
-        known.insert(block.block.height, (block.block.header, block.header.clone()));
-        while known.len() > HEADERS_KEPT {
-            known.pop_first();
-        }
-        let mut closings = block.public.iter().filter_map(|(_, public)| match public {
-            PublicEntry::Closing(closing) => Some(closing),
-            _ => None,
-        });
-        // one a block counts: looking its block up may take a read of the disk
-        if let Some(closing) = closings.next() {
-            let past = Headers {
-                latest: &self.headers,
-                published: &self.published,
-                fragments: self.fragments.as_ref(),
-                me: self.ledger.me(),
-            };
-            let known = self.ledger.constitutions();
-            let at = |height| past.at(log, height);
-            if let Err(error) = self.clearing.closing(log, closing, known, at) {
-                let at = closing.cut_off.unix_ms();
-                self.alert(format!(
-                    "cut-off {at}: the closing of {log} does not stand ({error}) / {log} 在 {at} 的清算登记不成立"
-                ));
-            }
-        }
-        let mut ended = BTreeSet::new();
-        for (index, public) in &block.public {
-            if log == self.ledger.me() {
-                self.kept.written(*index, public);
-            }
-            match public {
-                PublicEntry::Statement(statement) => self.clearing.statement(log, statement),
-                PublicEntry::Settled(payment) => {
-                    self.clearing.payment(log, PaymentStep::Settled, payment);
-                }
-                PublicEntry::SettlementConfirmed(payment) => {
-                    self.clearing.payment(log, PaymentStep::Confirmed, payment);
-                }
-                PublicEntry::DisputeOpened(dispute) => self.dispute_opened(log, dispute),
-                PublicEntry::DisputeResolved(resolution) => {
-                    self.disputes.resolution(log, resolution);
-                }
-                // who joined later has no state of a log that had ended, and counts what is closed out
-                PublicEntry::ClosedOut(entry)
-                    if self.ledger.constitutions().have(entry.log) && ended.insert(entry.log) =>
-                {
-                    let by = (log, block.block.height);
-                    self.clearing.closed_out(by, entry, self.ledger.constitutions());
-                }
-                _ => {}
-            }
-        }
-        if let Some(dispute) = &block.dispute {
-            self.disputes.found(dispute);
-        }
-        let applications = CertifiedApplication::of(block).filter(CertifiedApplication::reads);
-        let applications: Vec<_> = applications.collect();
-        applications.iter().cloned().for_each(|entry| self.applications.push(entry));
-        applications
-    }
-
-    /// A certified dispute counts when it is about a block of another brand that there is, as far as is known
-    /// here: a log may be ahead of what has come of it.
-    fn dispute_opened(&mut self, accuser: BrandId, dispute: &DisputeOpened) {
-        let log = dispute.log;
-        let Some(witness) = self.ledger.witness(log).filter(|_| log != accuser) else { return };
-        let is_ahead = log == self.me() && dispute.height > witness.tip().height;
-        let known = self.headers.get(&log).and_then(|known| known.get(&dispute.height));
-        let is_another = known.is_some_and(|(id, _)| *id != dispute.block);
-        if dispute.height.get() > 0 && !is_ahead && !is_another {
-            self.disputes.certified(accuser, dispute);
         }
     }
 
@@ -887,165 +667,6 @@ impl Core {
         for record in records {
             if let Recorded::Node(NodeRecord::CleanRoom(bytes)) = record {
                 self.joint.push(bytes.clone());
-            }
-        }
-    }
-
-    /// A final block of another log: credits what it sends, sends back what cannot be credited.
-    fn apply(&mut self, block: FinalBlock, now: Timestamp, turn: &mut Turn) {
-        let (log, height) = (block.block.log, block.block.height);
-        if !self.ledger.may_apply() {
-            self.unapplied.insert((log, height), block);
-            return;
-        }
-        let own = self.ledger.witness(self.me());
-        let recognised = own.map(|own| own.tip().recognised(log).height).unwrap_or_default();
-        if height <= recognised {
-            return self.apply_again(block, now, turn);
-        }
-        let payloads = match &block.payloads {
-            Ok(payloads) => payloads.as_slice(),
-            Err(violation) => {
-                self.alert(format!("log {log} is in dispute since block {height}: {violation}"));
-                &[]
-            }
-        };
-        let (mut credits, mut returns) = (Vec::with_capacity(payloads.len()), Vec::new());
-        let mut taken = BTreeMap::new();
-        for (leaf, payload) in payloads {
-            let received = self.receive(log, *leaf, payload, now).and_then(|credit| match credit {
-                Some(it) if !self.points.takes(&mut taken, it.member, it.points) => {
-                    Err(NotCredited::Back(ReturnReason::ReceiverLimit))
-                }
-                credit => Ok(credit),
-            });
-            match received {
-                Ok(Some(credit)) => credits.push(credit),
-                Ok(None) => {}
-                Err(NotCredited::Failed(error)) => {
-                    self.failure = Some(error.into());
-                    return;
-                }
-                Err(NotCredited::Back(reason)) => {
-                    returns.extend(Return::whole(*leaf, reason, payload));
-                }
-            }
-        }
-        let former = None;
-        let applied = Applied { log, height, credits, returns: returns.clone(), at: now, former };
-        let terms = self.terms(&block.block, block.header.time);
-        match self.book.apply(self.me(), &block, &applied, terms, &mut self.points) {
-            Ok(answers) => self.answer_links(&answers, now),
-            Err(error @ BookError::Cold(_)) => {
-                self.failure = Some(error.into());
-                return;
-            }
-            Err(error) => self.alert(error.to_string()),
-        }
-        turn.record(NodeRecord::Applied(applied));
-        for back in &returns {
-            let submission = Submission::Sealed(log, Payload::Return(back.clone()));
-            self.enter(NodeRecord::Submitted(submission), turn);
-        }
-        if let Err(error) = self.ledger.applied(log, returns, !payloads.is_empty()) {
-            self.alert(error.to_string());
-        }
-    }
-
-    /// A block that the own log has recognised before this node was rebuilt or restored: what was made of
-    /// it stands in the own log, and only whom it credited is asked.
-    fn apply_again(&mut self, block: FinalBlock, now: Timestamp, turn: &mut Turn) {
-        let (log, height) = (block.block.log, block.block.height);
-        let mut credits = Vec::new();
-        for (leaf, payload) in block.payloads.as_deref().unwrap_or_default() {
-            let Payload::Exchange(exchange) = payload else { continue };
-            match self.vault.standing_by_handle(log, exchange.handle) {
-                Ok(Some(standing)) => {
-                    let (leaf, member) = (*leaf, standing.member);
-                    credits.push(Credit { leaf, member, points: exchange.received });
-                }
-                Err(error) if error.is_outage() => {
-                    self.failure = Some(error.into());
-                    return;
-                }
-                // not linked here, or no member any more
-                Ok(None) | Err(_) => {}
-            }
-        }
-        let (returns, former) = (Vec::new(), Some(true));
-        let applied = Applied { log, height, credits, returns, at: now, former };
-        let terms = self.terms(&block.block, block.header.time);
-        match self.book.apply(self.me(), &block, &applied, terms, &mut self.points) {
-            Ok(answers) => self.answer_links(&answers, now),
-            Err(error @ BookError::Cold(_)) => {
-                self.failure = Some(error.into());
-                return;
-            }
-            Err(error) => self.alert(error.to_string()),
-        }
-        turn.record(NodeRecord::Applied(applied));
-    }
-
-    /// One payload of another brand's: whom it credits, or why it goes back.
-    fn receive(
-        &self,
-        from: BrandId,
-        leaf: LeafIndex,
-        payload: &Payload,
-        now: Timestamp,
-    ) -> Result<Option<Credit>, NotCredited> {
-        use NotCredited::{Back, Failed};
-        let closed = |error: VaultError| match error.is_outage() {
-            true => Failed(error),
-            false => Back(ReturnReason::AccountClosed),
-        };
-        match payload {
-            Payload::Link(link) => {
-                let code: LinkCode = link.code.parse().map_err(|_| Back(ReturnReason::LinkCode))?;
-                self.vault.accept_link(&code, from, link.handle, now).map(|_| None).map_err(
-                    |error| match error {
-                        LinkError::Vault(error) if error.is_outage() => Failed(error),
-                        _ => Back(ReturnReason::LinkCode),
-                    },
-                )
-            }
-            Payload::Exchange(exchange) => {
-                let standing = self
-                    .vault
-                    .standing_by_handle(from, exchange.handle)
-                    .map_err(closed)?
-                    .ok_or(Back(ReturnReason::NotLinked))?;
-                if !standing.may_exchange {
-                    return Err(Back(ReturnReason::AccountClosed));
-                }
-                let member = standing.member;
-                Ok(Some(Credit { leaf, member, points: exchange.received }))
-            }
-            Payload::Return(_) => Ok(None),
-            // a link that is not there any more is dropped already
-            Payload::Unlink(unlink) => match self.vault.drop_incoming(from, unlink.handle) {
-                Ok(_) => Ok(None),
-                Err(error) => Err(Failed(error)),
-            },
-        }
-    }
-
-    fn answer_links(&mut self, answers: &[LinkAnswer], now: Timestamp) {
-        for answer in answers {
-            let member = self.vault.outgoing_member(answer.brand, answer.handle);
-            let done = match member {
-                Ok(None) => Ok(()),
-                Ok(Some(member)) if answer.accepted => {
-                    self.vault.confirm_link(member, answer.brand, now)
-                }
-                Ok(Some(member)) => self.vault.return_link(member, answer.brand, now),
-                Err(error) => Err(error),
-            };
-            match done {
-                // a replay does not answer again: without this the answer would be lost
-                Err(error) if error.is_outage() => self.failure = Some(error.into()),
-                Err(error) => self.alert(format!("a link's answer could not be entered: {error}")),
-                Ok(()) => {}
             }
         }
     }
@@ -1068,45 +689,6 @@ impl Core {
         let until = time.plus(constitution.return_window());
         let own = constitution.brand(self.me()).map(|brand| brand.point_value);
         Terms { until, point_value: own.unwrap_or(Rate::ONE) }
-    }
-
-    /// What this brand owes each other.
-    #[must_use]
-    pub fn exposures(&self) -> Vec<ExposureView> {
-        let constitution = self.ledger.constitution();
-        let (Some(own), Some(brand)) =
-            (self.ledger.witness(self.me()), constitution.brand(self.me()))
-        else {
-            return Vec::new();
-        };
-        let others = constitution.committee().witnesses(self.me());
-        let view = others.map(|other| {
-            let recognised = own.tip().recognised(other);
-            let sent =
-                self.ledger.writer().contents().get(&other).map_or(Value::ZERO, |it| it.sent);
-            let received = self.ledger.witness(other).map_or(Value::ZERO, |it| it.content().sent);
-            let public = own.tip().column(other).map_or(Value::ZERO, |column| {
-                public_exposure(constitution.total_step(), column.sent, &recognised)
-            });
-            ExposureView {
-                brand: other.to_string(),
-                owed_micro_fen: exact_exposure(sent, received, &recognised).get(),
-                public_micro_fen: public.get(),
-                limit_micro_fen: brand.pair_limit.get(),
-            }
-        });
-        view.collect()
-    }
-
-    /// What this brand keeps of others' debts because points are whole.
-    #[must_use]
-    pub fn residues(&self) -> Vec<ResidueView> {
-        let residues = self.book.received().residues().iter();
-        let view = residues.map(|(brand, micro_fen)| ResidueView {
-            brand: brand.to_string(),
-            micro_fen: u64::try_from(*micro_fen).unwrap_or(u64::MAX),
-        });
-        view.collect()
     }
 
     /// Something that was taken for the own log will be in no block: the constitution under which it
@@ -1155,145 +737,6 @@ impl Core {
         })
     }
 
-    // --- clearing
-
-    /// Enters this brand's closing for a cut-off.
-    ///
-    /// # Errors
-    /// When the cut-off has not passed.
-    pub fn close(
-        &mut self,
-        cut_off: Timestamp,
-        now: Timestamp,
-        turn: &mut Turn,
-    ) -> Result<(), ServiceError> {
-        if cut_off >= now {
-            return Err(ServiceError::new(
-                ErrorKind::Invalid,
-                "cut_off_in_future",
-                "the cut-off has not passed yet",
-                "close after the cut-off; blocks may still be written before it",
-            ));
-        }
-        if self.clearing.has_closed(cut_off) {
-            return Ok(());
-        }
-        if let Some(last) = self.clearing.last_closed().filter(|last| cut_off < *last) {
-            return Err(ServiceError::new(
-                ErrorKind::Refused,
-                "cut_off_superseded",
-                format!("this brand has closed the later cut-off {}", last.unix_ms()),
-                "the later statement counts everything before it as well: pay by that one",
-            ));
-        }
-        if self.clearing.has_many_requests() {
-            return Err(ServiceError::new(
-                ErrorKind::Unavailable,
-                "cut_offs_waiting",
-                "many cut-offs wait to be closed already",
-                "repeat it when blocks are certified again",
-            ));
-        }
-        let new = self.clearing.request(cut_off);
-        if !self.may_close(cut_off, turn) {
-            if new {
-                self.enter(NodeRecord::CloseRequested(cut_off), turn);
-            }
-            return Ok(());
-        }
-        let closed = self.enter_closing(cut_off, turn);
-        if closed.is_err() {
-            self.clearing.cannot_close(cut_off);
-        }
-        closed
-    }
-
-    /// Whether the own closing of a cut-off can be made now.
-    fn may_close(&self, cut_off: Timestamp, turn: &Turn) -> bool {
-        // a block that became final in this turn is open no more and not among the headers yet
-        let own = |block: &FinalBlock| block.block.log == self.me();
-        if !turn.out.written.is_empty() || turn.out.finals.iter().any(own) {
-            return false;
-        }
-        let is_closing = |entry: &PublicEntry| matches!(entry, PublicEntry::Closing(_));
-        let waits = |it: &Submission| matches!(it, Submission::Public(entry) if is_closing(entry));
-        let open = self.ledger.writer().open_block();
-        // a block that is open now may still count before the cut-off: it must be decided first; and a
-        // restored node may not have its last blocks back yet. Of two closings the first is to be final first
-        self.ledger.may_apply()
-            && !self.ledger.writer().has_open_block_until(cut_off)
-            && !self.book.waiting().any(waits)
-            && !open.is_some_and(|block| block.public().iter().any(is_closing))
-    }
-
-    /// Enters this brand's closing for a cut-off.
-    fn enter_closing(&mut self, cut_off: Timestamp, turn: &mut Turn) -> Result<(), ServiceError> {
-        let too_old = || {
-            ServiceError::new(
-                ErrorKind::Refused,
-                "cut_off_too_old",
-                "the blocks around this cut-off are not at hand any more, or their sealing key was destroyed",
-                "choose a later cut-off",
-            )
-        };
-        let own = self.headers.get(&self.me());
-        let earlier = |height| self.published.header(height).map(|it| (it.to_leaf().1, it));
-        let last = Clearing::last_block(cut_off, own, earlier).map_err(|_| too_old())?;
-        let contents = match &last {
-            Some((_, header)) => self.published.contents(header.height).ok_or_else(too_old)?,
-            None => Vec::new(),
-        };
-        let last = last.as_ref().map(|(id, header)| (header, *id));
-        let mut closing = self.ledger.close(cut_off, last, &contents).map_err(|_| too_old())?;
-        let closed = last.map(|(header, _)| header);
-        let (me, constitutions) = (self.me(), self.ledger.constitutions());
-        let absent = self.clearing.absent();
-        let is_too_much = absent.is_too_much_to_say(me, closed, constitutions);
-        closing.closed_out = absent.say_again(me, closed, constitutions);
-        if is_too_much {
-            self.alert(
-                "more logs have ended than a closing says again: brands that joined since have no statement / \
-                 已结束的账本超过结算声明可重述的数量：此后加入的品牌得不到结算单"
-                    .to_owned(),
-            );
-        }
-        let submission = Submission::Public(PublicEntry::Closing(closing));
-        self.submit(submission, turn).map_err(submit_error)
-    }
-
-    /// Closes what is due: see [`Clearing::due`].
-    fn close_due(&mut self, now: Timestamp, turn: &mut Turn) {
-        if self.ledger.is_closed(self.me()) || self.ledger.is_frozen(self.me()) {
-            return;
-        }
-        if self.begun.is_none() && self.calendar.is_some() {
-            self.begun = self.published.header(Height::new(1)).map(|header| header.time);
-        }
-        let due = self.clearing.due(now, self.calendar.as_ref(), self.begun);
-        if let Some(cut_off) = due.filter(|cut_off| self.may_close(*cut_off, turn))
-            && let Err(error) = self.enter_closing(cut_off, turn)
-        {
-            self.clearing.cannot_close(cut_off);
-            self.alert(format!("cut-off {}: {error}", cut_off.unix_ms()));
-        }
-    }
-
-    fn derive_statements(&mut self, turn: &mut Turn) {
-        let Some(entries) = self.clearing.derive(self.ledger.constitutions()) else { return };
-        for entry in entries {
-            let submission = Submission::Public(PublicEntry::Statement(entry));
-            if let Err(error) = self.submit(submission, turn) {
-                self.alert(error.to_string());
-            }
-        }
-        self.clearing.note_change();
-        // told again it changes nothing
-        self.ledger.discharge(self.clearing.discharges());
-        for fault in self.clearing.faults() {
-            self.alert(fault);
-        }
-    }
-
     /// What this node's checks have found goes on record, once.
     fn enter_disputes(&mut self, turn: &mut Turn) {
         let due: Vec<DisputeOpened> = self.disputes.due(self.me()).cloned().collect();
@@ -1308,45 +751,6 @@ impl Core {
         }
     }
 
-    /// What an operator has to look at as long as it is so: disputes on record, payments of an agreed
-    /// statement, brands that do not acknowledge what was said to them a day ago.
-    #[must_use]
-    pub fn standing_alerts(&self, now: Timestamp) -> Vec<String> {
-        let mut alerts = self.disputes.alerts(self.me());
-        alerts.extend(self.partner_alerts(now));
-        alerts.extend(self.clearing.payment_alerts());
-        for (other, since) in self.unacknowledged(now) {
-            if self.has_ended(other) {
-                continue;
-            }
-            let Some((height, _)) = since.filter(|(_, since)| *since > ANSWER_WITHIN) else {
-                continue;
-            };
-            alerts.push(format!(
-                "{other} has not acknowledged block {height} for more than 24 h: ask its operator / {other} \
-                 超过24小时未确认区块 {height}：请联系其运营方"
-            ));
-        }
-        alerts
-    }
-
-    /// Of each other brand: the first own block that said something to it and that it has not
-    /// acknowledged, and for how long.
-    pub fn unacknowledged(
-        &self,
-        now: Timestamp,
-    ) -> impl Iterator<Item = (BrandId, Option<(Height, Milliseconds)>)> {
-        let own = self.headers.get(&self.me());
-        self.ledger.constitution().committee().witnesses(self.me()).map(move |other| {
-            let since = self.book.unanswered(other).map(|height| {
-                // a header that is not at hand any more is older than all that are
-                let at = own.and_then(|own| own.get(&height)).map(|(_, header)| header.time);
-                (height, now.since(at.unwrap_or_default()))
-            });
-            (other, since)
-        })
-    }
-
     /// The certified block of a log at a height, if it is here still.
     #[must_use]
     pub fn certified(&self, log: BrandId, height: Height) -> Option<KnownHeader> {
@@ -1357,16 +761,6 @@ impl Core {
             me: self.ledger.me(),
         };
         past.at(log, height)
-    }
-
-    /// Brands whose logs said something to this node that cannot stand.
-    #[must_use]
-    pub fn disputed(&self) -> BTreeSet<BrandId> {
-        self.ledger
-            .witnesses()
-            .filter(|(_, witness)| witness.is_disputed())
-            .map(|(log, _)| log)
-            .collect()
     }
 }
 

@@ -12,6 +12,7 @@ mod campaign_members;
 mod clean_room;
 pub mod clearing;
 mod clock;
+mod commands;
 mod constitutions;
 pub mod core;
 pub mod disputes;
@@ -33,42 +34,37 @@ mod simulation;
 pub mod snapshot;
 mod start;
 pub mod state_record;
+mod status;
 mod trace;
 mod wires;
 mod witnessing;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt as _;
-use protocol::amount::Points;
-use protocol::ids::{BrandId, Height};
-use protocol::ledger::Starting;
+use protocol::ids::BrandId;
 use protocol::log::checkpoint::SignedCheckpoint;
 use protocol::time::{Milliseconds, Timestamp};
 use protocol::wire::{Frame, Versions};
-use protocol::witness::evidence::Proven;
 use protocol::witness::message::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::clearing::PaymentStep;
 use self::clock::ClockRefusals;
 use self::constitutions::Following;
-use self::core::{Core, Turn, TurnError, cold_error, vault_error};
+use self::core::{Core, Turn, TurnError};
 use self::events::EventCare;
 use self::in_flight::InFlight;
 use self::pace::{Admission, Paces};
 use self::sealed_journal::RecordCipher;
-use self::sealing::{SealingCare, keys_error};
+use self::sealing::SealingCare;
 use self::snapshot::{SnapshotCare, SnapshotError, WrittenSnapshot};
 use self::trace::Traces;
 use self::wires::Wires;
 use crate::cleanroom::{ReadJob, ReadResult, Room};
 use crate::desk::Desk;
-use crate::exchange::book::BookedExchange;
-use crate::exchange::points::Control;
 use crate::journal::{GroupCommit, JournalError, Record};
 use crate::metrics::Metrics;
 use crate::net::{Inbound, Inbox, NetworkHandle};
@@ -76,7 +72,6 @@ use crate::programme::Earned;
 use crate::purchases::Facts;
 use crate::service::*;
 use crate::store::RecordingStore;
-use crate::vault::{LinkState, Links};
 
 pub(crate) use start::check_membership;
 pub use start::{Running, StartError, start, start_restored, start_speaking, start_with};
@@ -420,45 +415,6 @@ impl Runtime {
         }
     }
 
-    /// Sets the figures that are states rather than events.
-    fn measure(&self) {
-        let (messages, bytes) = self.inbox.waiting();
-        for (name, now) in [
-            ("inbox_messages", messages),
-            ("inbox_bytes", bytes),
-            ("commands_waiting", self.commands.len()),
-            ("peers_connected", self.reached().count()),
-        ] {
-            self.metrics.set(name, "", "", u64::try_from(now).unwrap_or(u64::MAX));
-        }
-        if let Ok(found) = rustix::fs::statvfs(self.following.data.path()) {
-            let free = found.f_bavail.saturating_mul(found.f_frsize);
-            self.metrics.set("disk_free_bytes", "", "", free);
-        }
-        let quorum = self.core.ledger.constitution().committee().quorum();
-        self.metrics.set("quorum_brands", "", "", u64::try_from(quorum).unwrap_or(u64::MAX));
-        self.metrics.set("notices_lost", "", "", self.core.notices_lost());
-        for (log, witness) in self.core.ledger.witnesses() {
-            self.metrics.set("log_height", "log", log, witness.tip().height.get());
-            let ledger = &self.core.ledger;
-            self.metrics.set("log_frozen", "log", log, u64::from(ledger.is_frozen(log)));
-            self.metrics.set("log_closed", "log", log, u64::from(ledger.is_closed(log)));
-            self.metrics.set("log_disputed", "log", log, u64::from(witness.is_disputed()));
-        }
-        let at = now();
-        for (log, last) in self.core.log_times() {
-            self.metrics.set("log_age_milliseconds", "log", log, at.since(last).get());
-        }
-        for (brand, since) in self.core.unacknowledged(at) {
-            let since = since.map_or(0, |(_, since)| since.get());
-            self.metrics.set("unacknowledged_milliseconds", "brand", brand, since);
-        }
-        let due = self.core.clearing.payments_due();
-        for (side, count) in [("pay", due.to_pay), ("confirm", due.to_confirm)] {
-            self.metrics.set("clearing_payments_due", "side", side, u64::from(count));
-        }
-    }
-
     fn message(&mut self, from: BrandId, bytes: &[u8], turn: &mut Turn) {
         match self.wires.with(from).receive(bytes) {
             Ok(Frame::Hello(versions)) => self.greeted(from, versions),
@@ -611,441 +567,11 @@ impl Runtime {
             Internal::Snapshot(written) => self.snapshot_written(written),
         }
     }
-
-    fn command(&mut self, command: Command, turn: &mut Turn) {
-        match command {
-            Command::Import { source, dry_run, reply } => {
-                answer(turn, reply, self.imports().begin(source, dry_run));
-            }
-            Command::ImportBatch { key, batch, reply } => self.imports().batch(&key, batch, reply),
-            Command::ImportProgress { reply } => {
-                let view = self.import.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                answer(turn, reply, Ok(view));
-            }
-            Command::Member { card, reply } => answer(turn, reply, self.member_view(&card)),
-            Command::Cards { least_points, after, limit, reply } => {
-                answer(turn, reply, self.cards(least_points, after.as_deref(), limit));
-            }
-            Command::LinkCode { card, brand, reply } => {
-                let made = self.core.link_code(&card, &brand, now());
-                let view = made
-                    .map(|(code, expires)| LinkCodeView { code, expires_ms: expires.unix_ms() });
-                answer(turn, reply, view);
-            }
-            Command::Link { card, brand, code, reply } => {
-                let linked = self.core.link(&card, &brand, &code, now(), turn);
-                let view = linked.map(|brand| LinkView {
-                    brand: brand.to_string(),
-                    state: link_state(LinkState::Requested).to_owned(),
-                });
-                answer(turn, reply, view);
-            }
-            Command::Exchange { key, request, reply } => {
-                let taken = self.core.exchange(&key, &request, now(), turn);
-                answer(turn, reply, taken);
-            }
-            Command::ExchangeBatch(ExchangeBatch { requests, all_final, reply }) => {
-                let taken = self.core.exchange_batch(&requests, now(), turn);
-                self.until_final.push_back((self.core.will_have_stood(), all_final));
-                answer(turn, reply, Ok(taken));
-            }
-            Command::ExchangeById { id, reply } => {
-                answer(turn, reply, self.core.exchange_by_id(&id).map(|booked| booked.view()));
-            }
-            Command::Exchanges { page: (before, limit), wanted, reply } => {
-                let is_wanted = |booked: &BookedExchange| {
-                    let state = wanted.state.map(ListedState::name);
-                    wanted.to.is_none_or(|to| booked.requested.to == to)
-                        && state.is_none_or(|state| booked.state.name() == state)
-                };
-                let page = self.core.book.page(before, page_length(limit), is_wanted);
-                let page = page.map_err(cold_error);
-                let views =
-                    page.map(|(all, next)| (all.iter().map(BookedExchange::view).collect(), next));
-                answer(turn, reply, views);
-            }
-            Command::Received { card, page: (before, limit), reply } => {
-                let limit = page_length(limit);
-                let member = card.map(|card| self.core.member(&card)).transpose();
-                let received = member.and_then(|member| {
-                    self.core.book.received().page(before, limit, member).map_err(cold_error)
-                });
-                answer(turn, reply, received);
-            }
-            Command::SendBack { key, request, reply } => {
-                let taken = self.core.send_back(&key, &request, now(), turn);
-                answer(turn, reply, taken);
-            }
-            Command::Receipt { id, reply } => answer(turn, reply, self.core.receipt(&id)),
-            Command::OpenedReceipt { id, reply } => {
-                answer(turn, reply, self.core.opened_receipt(&id));
-            }
-            Command::SealingKeys { reply } => answer(turn, reply, Ok(self.sealing_key_views())),
-            Command::TurnSealingKey { reply } => {
-                let turned = self.turn_sealing_key().map_err(|error| keys_error(&error));
-                answer(turn, reply, turned);
-            }
-            Command::DestroySealingKeys { reply } => {
-                let done = self.destroy_expired_sealing_keys().map_err(|error| keys_error(&error));
-                answer(turn, reply, done);
-            }
-            Command::LogKeys { reply } => answer(turn, reply, Ok(self.log_key_views())),
-            Command::Certified { brand, height, reply } => {
-                let log = BrandId::new(&brand).ok();
-                let known = log.and_then(|log| self.core.certified(log, Height::new(height)));
-                let view = known.map(|(header, block)| CertifiedBlockView {
-                    header: header.to_string(),
-                    size: block.size().get(),
-                });
-                answer(turn, reply, Ok(view));
-            }
-            Command::Constitutions { reply } => {
-                answer(turn, reply, Ok(self.constitution_views()));
-            }
-            Command::ReadConstitutions { reply } => {
-                let read = self.read_constitutions(turn);
-                answer(turn, reply, read);
-            }
-            Command::Drafts(command) => self.draft_command(command, turn),
-            Command::Disclose { request, reply } => {
-                let disclosed = self.core.disclose(&request, now(), turn);
-                answer(turn, reply, disclosed);
-            }
-            Command::AddCheckpoint { request, reply } => {
-                let cosigned = self.add_checkpoint(&request, turn);
-                answer(turn, reply, Ok(cosigned));
-            }
-            Command::ForeignCheckpoint { origin_hash, reply } => {
-                let note = self.core.foreign.latest(&origin_hash).ok_or_else(|| {
-                    ServiceError::new(
-                        ErrorKind::NotFound,
-                        "not_published",
-                        "no checkpoint of such a log was cosigned here",
-                        "ask by the SHA-256 of the log's origin, in lower-case hex",
-                    )
-                });
-                answer(turn, reply, note);
-            }
-            Command::Close { cut_off_ms, reply } => {
-                let cut_off = Timestamp::from_unix_ms(cut_off_ms);
-                let closed = self.core.close(cut_off, now(), turn);
-                answer(turn, reply, closed.and_then(|()| self.statement(cut_off)));
-            }
-            Command::Clearings { before_ms, limit, reply } => {
-                let before = before_ms.map(Timestamp::from_unix_ms);
-                let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
-                answer(turn, reply, Ok(self.core.clearing.list(before, limit)));
-            }
-            Command::Statement { cut_off_ms, reply } => {
-                answer(turn, reply, self.statement(Timestamp::from_unix_ms(cut_off_ms)));
-            }
-            Command::Settled { cut_off_ms, request, reply } => {
-                let done = self.payment(PaymentStep::Settled, cut_off_ms, &request, turn);
-                answer(turn, reply, done);
-            }
-            Command::Confirm { cut_off_ms, request, reply } => {
-                let done = self.payment(PaymentStep::Confirmed, cut_off_ms, &request, turn);
-                answer(turn, reply, done);
-            }
-            Command::Export { cut_off_ms, format, reply } => {
-                let cut_off = Timestamp::from_unix_ms(cut_off_ms);
-                answer(turn, reply, self.core.export(cut_off, format));
-            }
-            Command::Disputes { reply } => answer(turn, reply, Ok(self.core.dispute_views())),
-            Command::Propose { with, request, reply } => {
-                let proposed = self.core.propose(&with, &request, turn);
-                answer(turn, reply, proposed);
-            }
-            Command::Agree { with, reply } => {
-                let agreed = self.core.agree(&with, now(), turn);
-                answer(turn, reply, agreed);
-            }
-            Command::Partners { reply } => {
-                answer(turn, reply, Ok(self.partner_views()));
-            }
-            Command::ClosePartner { brand, reply } => {
-                let agreed = self.core.agree_to_close(&brand, now(), turn);
-                answer(turn, reply, agreed);
-            }
-            Command::ReadmitPartner { brand, reply } => {
-                let agreed = self.readmit(&brand, turn);
-                answer(turn, reply, agreed);
-            }
-            Command::CleanRoom(command) => self.clean_room_command(command, turn),
-            Command::BackUp { request, reply } => {
-                let (store, view) = (Arc::clone(&self.store), Arc::clone(&self.backup));
-                let data = self.following.data.clone();
-                let job = backups::prepare(data, self.core.me(), store, request, view);
-                answer(turn, reply, job.map(|job| self.snapshots.then_back_up(job)));
-            }
-            Command::BackupProgress { reply } => {
-                let view = self.backup.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                answer(turn, reply, Ok(view));
-            }
-            Command::Programme(command) => match *command {
-                ProgrammeCommand::Simulate { file, reply } => {
-                    simulation::begin(
-                        Arc::clone(&self.facts),
-                        self.core.rules(),
-                        &file.rules,
-                        reply,
-                    );
-                }
-                ProgrammeCommand::Segments { asked, reply } => {
-                    segments::begin(&self.core, asked, now(), reply);
-                }
-                command => self.core.programme_command(command, now(), turn),
-            },
-            Command::Keep { entry, reply } => {
-                let kept = self.core.keep(entry, turn);
-                answer(turn, reply, kept);
-            }
-            Command::Unlink { brand, handle, reply } => {
-                let told = self.core.unlink(brand, handle, turn);
-                answer(turn, reply, told);
-            }
-            Command::ForgetMember { member, reply } => {
-                let forgotten = self.core.forget_member(member, now(), turn);
-                answer(turn, reply, forgotten);
-            }
-            Command::FollowBirthday { member, reply } => {
-                let followed = self.core.follow_birthday(member, now(), turn);
-                answer(turn, reply, followed);
-            }
-            Command::ConsentDecided { member, reply } => {
-                let followed = self.core.follow_consent(member, now(), turn);
-                answer(turn, reply, followed);
-            }
-            Command::MoveMember { from, into, reply } => {
-                let moved = self.core.move_member(from, into, now(), turn);
-                answer(turn, reply, moved);
-            }
-            Command::Answered { certificate, reply } => {
-                answer(turn, reply, self.core.answered(&certificate));
-            }
-            Command::Holdings { member, reply } => {
-                answer(turn, reply, self.holdings(member));
-            }
-            Command::Stop { reply } => self.stop = Some(reply),
-        }
-    }
-
-    fn imports(&self) -> import::Imports {
-        import::Imports {
-            data: self.following.data.clone(),
-            brands: self.core.ledger.constitution().committee().brands().to_vec(),
-            vault: Arc::clone(&self.core.vault),
-            desk: Arc::downgrade(&self.desk),
-            facts: Arc::clone(&self.facts),
-            commands: self.back.clone(),
-            view: Arc::clone(&self.import),
-            turns: Arc::clone(&self.turns),
-            programme: self.core.rules(),
-        }
-    }
-
-    fn member_view(&self, card: &str) -> Result<MemberView, ServiceError> {
-        let member = self.core.member(card)?;
-        let balance = self.core.points.balance(member);
-        let links = self.core.vault.links(member).map_err(vault_error)?;
-        Ok(MemberView {
-            card: self.core.vault.masked_card(member).map_err(vault_error)?,
-            available: balance.available.get(),
-            held: balance.held.get(),
-            links: self.link_views(links),
-        })
-    }
-
-    fn link_views(&self, links: Links) -> Vec<LinkView> {
-        let view = |(brand, state)| {
-            let ended = self.core.has_ended(brand);
-            let state = if ended { "ended" } else { link_state(state) };
-            LinkView { brand: brand.to_string(), state: state.to_owned() }
-        };
-        links.outgoing.into_iter().map(view).collect()
-    }
-
-    /// Card numbers, in clear: for staff who may manage members.
-    fn cards(
-        &self,
-        least_points: u64,
-        after: Option<&str>,
-        limit: u32,
-    ) -> Result<Vec<String>, ServiceError> {
-        let least = Points::new(least_points).unwrap_or(Points::MAX);
-        let after = after.map(|card| self.core.member(card)).transpose()?;
-        let limit = usize::try_from(limit.min(PAGE_MAX)).unwrap_or(0);
-        let members = self.core.points.with_at_least(least, after, limit).into_iter();
-        members
-            .map(|member| {
-                let profile = self.core.vault.profile(member).map_err(vault_error)?;
-                Ok(profile.card.expose().to_owned())
-            })
-            .collect()
-    }
-
-    fn statement(&self, cut_off: Timestamp) -> Result<StatementView, ServiceError> {
-        self.core.clearing.view(cut_off).ok_or_else(|| {
-            ServiceError::new(
-                ErrorKind::NotFound,
-                "cut_off_unknown",
-                "nobody has closed this cut-off",
-                "close it first; a cut-off is named by its Unix milliseconds",
-            )
-        })
-    }
-
-    fn payment(
-        &mut self,
-        step: PaymentStep,
-        cut_off_ms: u64,
-        request: &PaymentRequest,
-        turn: &mut Turn,
-    ) -> Result<StatementView, ServiceError> {
-        let cut_off = Timestamp::from_unix_ms(cut_off_ms);
-        self.core.enter_payment(step, cut_off, request, turn)?;
-        self.statement(cut_off)
-    }
-
-    /// The state, for whoever looks.
-    fn status_now(&mut self) -> Status {
-        self.status_taken = Instant::now();
-        if let Some(room) = &self.room
-            && self.latest_release.0 != room.answers()
-        {
-            self.latest_release = (room.answers(), room.latest_release());
-        }
-        let constitution = self.core.ledger.constitution();
-        let committee = constitution.committee();
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        let disputed = self.core.disputed();
-        let reached: BTreeSet<BrandId> = self.reached().collect();
-        let unanswered: BTreeMap<BrandId, Milliseconds> = self
-            .core
-            .unacknowledged(now())
-            .filter_map(|(brand, since)| since.map(|(_, since)| (brand, since)))
-            .collect();
-        let heads: Vec<LogHead> = self
-            .names
-            .iter()
-            .filter_map(|names| {
-                let tip = self.core.ledger.witness(names.brand)?.tip();
-                Some(LogHead {
-                    brand: names.brand.to_string(),
-                    name_zh: names.zh.clone(),
-                    name_en: names.en.clone(),
-                    height: tip.height.get(),
-                    size: tip.frontier.size().get(),
-                    root: tip.frontier.root().to_string(),
-                    header: tip.header.to_string(),
-                    time_ms: tip.time.unix_ms(),
-                    connected: names.brand == self.core.me() || reached.contains(&names.brand),
-                    disputed: disputed.contains(&names.brand),
-                    frozen: self.core.ledger.is_frozen(names.brand),
-                    closed: self.core.ledger.is_closed(names.brand),
-                    witness: (names.brand != self.core.me()).then(|| WitnessView {
-                        unacknowledged_ms: unanswered.get(&names.brand).map(|since| since.get()),
-                        ..self.traces.heard(names.brand)
-                    }),
-                })
-            })
-            .collect();
-        let connected = heads.iter().filter(|head| head.connected).count();
-        let mut alerts: Vec<String> = self.core.alerts.iter().cloned().collect();
-        alerts.extend(self.core.standing_alerts(now()));
-        if connected < committee.quorum() {
-            alerts.push(format!(
-                "{connected} brands are connected, a block needs {}: exchanges wait / 已连接品牌 {connected} \
-                 个，区块认证需要 {} 个：兑换将等待",
-                committee.quorum(),
-                committee.quorum()
-            ));
-        }
-        alerts.extend(self.names.iter().filter_map(|names| self.wires.alert(names.brand)));
-        alerts.extend(self.clock.alert(committee.faults(), Instant::now()));
-        alerts.extend(self.core.ledger.cases().iter().map(|case| case_words(&case.proven)));
-        alerts.extend(self.room.iter().flat_map(Room::suspension_alerts));
-        alerts.extend(self.room.iter().flat_map(Room::unreadable_alerts));
-        alerts.extend(self.core.ledger.starting().map(|starting| starting_words(&starting)));
-        let backup = self.backup.lock().unwrap_or_else(PoisonError::into_inner);
-        alerts.extend(backups::alert(&backup, self.backup_alert_days, now()));
-        drop(backup);
-        alerts.extend(self.audits.alerts(now().unix_ms()));
-        Status {
-            alliance: constitution.alliance().to_string(),
-            brand: self.core.me().to_string(),
-            epoch: constitution.epoch().get(),
-            committee: CommitteeView {
-                brands: count(committee.size()),
-                faults_tolerated: count(committee.faults()),
-                quorum: count(committee.quorum()),
-            },
-            heads,
-            exchanges: *self.core.book.counts(),
-            exposures: self.core.exposures(),
-            residues: self.core.residues(),
-            suspense_points: self.core.points.control(Control::Suspense),
-            members: self.members,
-            purchases: self.purchases,
-            budget: self.room.as_ref().map(|room| room.budget(now())),
-            latest_release: self.latest_release.1.clone(),
-            now_ms: now().unix_ms(),
-            alerts,
-        }
-    }
 }
 
 /// Does what takes long where it keeps no other task waiting.
 fn apart<R>(heavy: bool, work: impl FnOnce() -> R) -> R {
     if heavy { tokio::task::block_in_place(work) } else { work() }
-}
-
-/// That a brand is proved to have lied, for the status page.
-fn case_words(proven: &Proven) -> String {
-    let (accused, log, offence) = (proven.accused(), proven.log(), proven.offence());
-    let (frozen, frozen_zh) = if accused == log && offence.is_of_writer() {
-        ("; this node votes on that log no more", "；本节点不再对该账本投票")
-    } else {
-        ("", "")
-    };
-    format!(
-        "evidence: {accused} signed what contradicts itself in the log of {log} ({}){frozen} / \
-         证据：{accused} 在 {log} 的账本中签署了自相矛盾的内容（{}）{frozen_zh}",
-        offence.name(),
-        offence.name()
-    )
-}
-
-/// What keeps a node from signing, for the status page.
-fn starting_words(starting: &Starting) -> String {
-    let list =
-        |logs: &[BrandId]| logs.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let (english, chinese) = match starting {
-        Starting::Acknowledgements { received, needed } => (
-            format!(
-                "starting: {received} of {needed} acknowledgements; nothing is signed until then"
-            ),
-            format!("启动中：已收到 {received}/{needed} 个确认，在此之前不签署任何内容"),
-        ),
-        Starting::Undecided(logs) => (
-            format!(
-                "this node's journal was put back to an older state; it signs nothing in the logs of {} until enough others have said how far these were certified",
-                list(logs)
-            ),
-            format!(
-                "本节点的日志被恢复到旧状态；在足够多的其他品牌告知认证高度之前，不对以下账本签名：{}",
-                list(logs)
-            ),
-        ),
-        Starting::Fenced(logs) => (
-            format!(
-                "this node was restored; it votes again in the logs of {} after two more blocks of each",
-                list(logs)
-            ),
-            format!("本节点已恢复；以下账本各再认证两个区块后恢复投票：{}", list(logs)),
-        ),
-    };
-    format!("{english} / {chinese}")
 }
 
 /// Answers when this turn's records are durable.
@@ -1054,12 +580,4 @@ fn answer<T: Send + 'static>(turn: &mut Turn, reply: Reply<T>, result: Result<T,
         // whoever asked may be gone
         let _ = reply.send(result);
     }));
-}
-
-const fn link_state(state: LinkState) -> &'static str {
-    match state {
-        LinkState::Requested => "requested",
-        LinkState::Accepted => "linked",
-        LinkState::Returned => "returned",
-    }
 }

@@ -16,9 +16,12 @@
 //! under theirs until they are answered. What counts in the end is what `bench kills` counts: every account, link and
 //! key, and the offline audit. Memory is read of every process all the time.
 
+mod questions;
+mod readings;
+mod upkeep;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -27,23 +30,18 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
+use self::readings::Memory;
+use self::upkeep::certificate;
 use super::super::operations::sign_in;
 use super::super::process::{NodeProcess, Program};
 use super::super::{CliError, Io};
 use super::alliance::{Alliance, Plan};
 use super::input;
 use super::kills::{Answered, Load, patient};
-use super::memory::slope_of_second_half;
-use super::process::memory_mib;
 use super::query::{GROUPS, department, settings};
-use crate::backup;
 use crate::client::{Client, ClientError, Method};
 use crate::config::{DataDirectory, SNAPSHOT_MIB};
-use crate::http::{PlanRequest, QueryRequest};
-use crate::service::{
-    BackupRequest, BackupView, ImportView, PlanView, QueryView, RotationView, Scope,
-    SealingKeyView, StatementView, Status,
-};
+use crate::service::ImportView;
 use crate::tls;
 
 /// Parts of the run.
@@ -475,13 +473,6 @@ struct Lost {
     own_block: f64,
 }
 
-/// One question, by its number.
-struct Asked {
-    place: usize,
-    sql: String,
-    scope: Scope,
-}
-
 impl Day {
     fn starts(&self, hour: u32) -> Duration {
         self.planned * hour / HOURS
@@ -645,208 +636,6 @@ impl Day {
         }
     }
 
-    /// The questions of an hour.
-    fn questions(&self, hour: u32) -> Vec<Asked> {
-        let of_all = self.arguments.questions;
-        let (first, last) = (of_all * hour / HOURS, of_all * (hour + 1) / HOURS);
-        (first..last)
-            .map(|number| {
-                // while a brand is away, nobody asks all: it would be suspended for the opening that does not come
-                let joint = number % 6 == 5 && hour != LOSS_HOUR;
-                let scope = if joint { Scope::Joint } else { Scope::Local };
-                let place = match scope {
-                    // the last may be away in the hour in which it is lost
-                    Scope::Local => {
-                        number as usize % (self.data.len() - usize::from(hour == LOSS_HOUR))
-                    }
-                    _ => 0,
-                };
-                // other words each time: a question that was answered costs nothing
-                let sql = format!(
-                    "SELECT department, count(*) AS lines, sum(amount_fen) AS spending \
-                     FROM purchases WHERE amount_fen > {number} GROUP BY department"
-                );
-                Asked { place, sql, scope }
-            })
-            .collect()
-    }
-
-    /// Asks an hour's questions one after the other; gives how long each took.
-    async fn ask_all(&self, hour: u32) -> Result<Vec<f64>, CliError> {
-        let mut seconds = Vec::new();
-        for asked in self.questions(hour) {
-            seconds.push(self.ask(&asked).await?);
-        }
-        Ok(seconds)
-    }
-
-    async fn ask(&self, asked: &Asked) -> Result<f64, CliError> {
-        let client = self.client(asked.place)?;
-        let began = Instant::now();
-        // a brand that is away makes a joint question void; it is asked again, at the cost of another
-        for attempt in 0_u64.. {
-            let (pico_rho, scope) = (Some(PICO_RHO + attempt), Some(asked.scope));
-            let request =
-                PlanRequest { sql: asked.sql.clone(), scope, pico_rho, ..PlanRequest::default() };
-            let plan: PlanView = self.post(client, "/api/v1/queries/plan", &request).await?;
-            let request = QueryRequest {
-                sql: asked.sql.clone(),
-                plan: plan.plan,
-                scope,
-                pico_rho,
-                ..QueryRequest::default()
-            };
-            let view: QueryView = self.post(client, "/api/v1/queries", &request).await?;
-            let path = format!("/api/v1/queries/{}", view.id);
-            let ended = loop {
-                let view: QueryView = self.get(client, &path).await?;
-                if view.step == "released" || view.step == "void" {
-                    break view;
-                }
-                if began.elapsed() > PATIENCE {
-                    return Err(input(format!("a question stays at {}", view.step)));
-                }
-                tokio::time::sleep(POLL).await;
-            };
-            if ended.step == "released" {
-                return Ok(began.elapsed().as_secs_f64());
-            }
-            if began.elapsed() > PATIENCE {
-                let why = ended.reason.map_or_else(String::new, |reason| format!("{reason:?}"));
-                return Err(input(format!("a question does not get its answer: {why}")));
-            }
-            self.questions_again.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-        }
-        Err(input("a question was asked too often"))
-    }
-
-    /// Turns keys at nodes that serve; gives how many.
-    async fn turn_keys(&self, backups: &Path) -> Result<u64, CliError> {
-        let mut turned = 0;
-        for client in &self.load.clients {
-            let _: SealingKeyView = self.post(client, "/api/v1/sealing-keys", &()).await?;
-            turned += 1;
-        }
-        let client = self.client(1)?;
-        let path = "/api/v1/vault/rotation";
-        let mut view: RotationView = self.post(client, path, &()).await?;
-        let began = Instant::now();
-        while view.rotating {
-            self.pause(began, path).await?;
-            view = self.get(client, path).await?;
-        }
-        let (client, data) = (self.client(2)?, self.data.get(2).ok_or_else(|| input("no third"))?);
-        let next = backups.join("next-tls");
-        for file in [tls::KEY_FILE, tls::CERTIFICATE_FILE] {
-            let part = data.tls().join("part");
-            fs::copy(next.join(file), &part).map_err(input)?;
-            fs::rename(part, data.tls().join(file)).map_err(input)?;
-        }
-        // whoever knows the new one alone gets in
-        let fresh = Client::connect(client.address(), &certificate(&next)?)?;
-        let began = Instant::now();
-        while fresh.send(Method::GET, "/healthz", &[], None).await.is_err() {
-            if began.elapsed() > PATIENCE {
-                return Err(input("the new certificate is not taken up in time"));
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(turned + 2)
-    }
-
-    /// Backs the last node up while it serves, and puts aside what is kept elsewhere; gives the seconds.
-    async fn back_up(&self, backups: &Path) -> Result<f64, CliError> {
-        let client = self.client(self.data.len().saturating_sub(1))?;
-        let data = self.data.last().ok_or_else(|| input("there is no node"))?;
-        let began = Instant::now();
-        let folder = backups.join("backup").to_string_lossy().into_owned();
-        let request = BackupRequest { folder };
-        self.post::<_, ()>(client, "/api/v1/backups", &request).await?;
-        loop {
-            let view: BackupView = self.get(client, "/api/v1/backups/latest").await?;
-            if let Some(failed) = view.failed {
-                return Err(input(format!("the backup was not completed: {failed}")));
-            }
-            if view.done {
-                break;
-            }
-            self.pause(began, "a backup").await?;
-        }
-        let seconds = began.elapsed().as_secs_f64();
-        let kept = kept(backups);
-        fs::create_dir(&kept).map_err(input)?;
-        for name in ["keys", "tls", "users.json", "operator-password"] {
-            copy_all(&data.path().join(name), &kept.join(name))?;
-        }
-        Ok(seconds)
-    }
-
-    /// Takes the last node's process and disk away, and puts it back from backup and keys.
-    async fn lose_and_restore(
-        &self,
-        nodes: &mut [NodeProcess],
-        backups: &Path,
-    ) -> Result<Lost, CliError> {
-        let node = nodes.last_mut().ok_or_else(|| input("there is no node"))?;
-        let began = Instant::now();
-        node.kill().await?;
-        let data = node.data().clone();
-        fs::remove_dir_all(data.path()).map_err(input)?;
-        let (folder, kept, into) = (backups.join("backup"), kept(backups), data.clone());
-        let restored =
-            tokio::task::spawn_blocking(move || backup::restore(&folder, &into, &kept)).await;
-        restored.map_err(input)?.map_err(input)?;
-        node.start()?;
-        node.answers().await?;
-        let answering = began.elapsed().as_secs_f64();
-        let client = node.client()?;
-        let before = own_height(&client, self).await?;
-        let mut ready = None;
-        while ready.is_none() {
-            let answer = client.send(Method::GET, "/readyz", &[], None).await;
-            if answer.is_ok_and(|answer| answer.status.is_success()) {
-                ready = Some(began.elapsed().as_secs_f64());
-            } else if began.elapsed() > PATIENCE {
-                return Err(input("the restored node is not ready in time"));
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        while own_height(&client, self).await? <= before {
-            if began.elapsed() > PATIENCE {
-                return Err(input("the restored node signs no block in time"));
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        let own_block = began.elapsed().as_secs_f64();
-        let _ = self.loss.set(began);
-        Ok(Lost { answering, ready: ready.unwrap_or_default(), own_block })
-    }
-
-    /// Closes a cut-off at the first node and waits until every brand has the agreed statement; gives the seconds.
-    async fn clear(&self) -> Result<f64, CliError> {
-        let began = Instant::now();
-        let first = self.client(0)?;
-        let status: Status = self.get(first, "/api/v1/status").await?;
-        let cut_off = status.now_ms - 1;
-        let path = format!("/api/v1/clearings/{cut_off}");
-        let closing = format!("{path}/closing");
-        let _: StatementView = self.post(first, &closing, &()).await?;
-        for client in &self.load.clients {
-            loop {
-                let view: Result<StatementView, ClientError> = client.get(&path).await;
-                if view.is_ok_and(|view| ["agreed", "discharged"].contains(&view.state.as_str())) {
-                    break;
-                }
-                if began.elapsed() > PATIENCE {
-                    return Err(input("the clearing statement is not agreed in time"));
-                }
-                tokio::time::sleep(POLL).await;
-            }
-        }
-        Ok(began.elapsed().as_secs_f64())
-    }
-
     /// Holds everything against what was asked for.
     async fn compare(
         &self,
@@ -867,88 +656,5 @@ impl Day {
             figures.lines_wrong += u64::from(status.purchases != sent as u64);
         }
         Ok(())
-    }
-}
-
-async fn own_height(client: &Client, day: &Day) -> Result<u64, CliError> {
-    let status: Status = day.get(client, "/api/v1/status").await?;
-    let own = status.heads.iter().find(|head| head.brand == status.brand);
-    Ok(own.map_or(0, |own| own.height))
-}
-
-fn certificate(tls: &Path) -> Result<Vec<u8>, CliError> {
-    fs::read(tls.join(crate::tls::CERTIFICATE_FILE)).map_err(input)
-}
-
-/// Where the keys are that are kept apart from a backup.
-fn kept(backups: &Path) -> PathBuf {
-    backups.join("kept")
-}
-
-fn copy_all(from: &Path, to: &Path) -> Result<(), CliError> {
-    if !from.is_dir() {
-        return fs::copy(from, to).map(drop).map_err(input);
-    }
-    fs::create_dir(to).map_err(input)?;
-    for entry in fs::read_dir(from).map_err(input)? {
-        let entry = entry.map_err(input)?;
-        copy_all(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    Ok(())
-}
-
-/// Memory of the nodes over time.
-struct Memory {
-    processes: Vec<Option<u32>>,
-    readings: Vec<MemoryReading>,
-    every: Duration,
-    began: Instant,
-    due: Instant,
-}
-
-impl Memory {
-    fn new(nodes: &[NodeProcess], every: f64, began: Instant) -> Self {
-        let every = Duration::from_secs_f64(every);
-        let mut memory =
-            Self { processes: Vec::new(), readings: Vec::new(), every, began, due: began };
-        memory.follow(nodes);
-        memory
-    }
-
-    /// A node may be another process than before.
-    fn follow(&mut self, nodes: &[NodeProcess]) {
-        self.processes = nodes.iter().map(NodeProcess::process_id).collect();
-    }
-
-    fn read(&mut self) {
-        let node_mib = self.processes.iter().map(|process| process.and_then(memory_mib)).collect();
-        self.readings.push(MemoryReading { seconds: self.began.elapsed().as_secs_f64(), node_mib });
-        self.due = Instant::now() + self.every;
-    }
-
-    /// Reads while something else is done.
-    async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = tokio::time::sleep_until(self.due.into()) => self.read(),
-            }
-        }
-    }
-
-    /// Growth in KiB a second over the second half, of all nodes but the last, which was lost.
-    fn slope(&self) -> f64 {
-        let readings = self.readings.iter().filter_map(|reading| {
-            let (_, others) = reading.node_mib.split_last()?;
-            let sum: Option<f64> = others.iter().copied().sum();
-            Some((reading.seconds, sum?))
-        });
-        slope_of_second_half(&readings.collect::<Vec<_>>()) * 1024.0
-    }
-
-    fn most(&self) -> f64 {
-        let all = self.readings.iter().flat_map(|reading| reading.node_mib.iter().flatten());
-        all.copied().fold(0.0, f64::max)
     }
 }

@@ -5,6 +5,7 @@
 //! the difference with its reason. `protocol/vectors/README.md` says how the files are read.
 
 mod endings;
+mod joined;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -304,10 +305,10 @@ fn recognise(
     (recognised, CertifiedHeader { header: block.header_leaf().to_vec(), certificate })
 }
 
-fn keys(alliance: &Alliance) -> Json {
+fn brands(constitution: &Constitution) -> Vec<Json> {
     let roles =
         ["log", "vote", "checkpoint", "witness", "governance", "network", "sealing", "recovery"];
-    let brands = alliance.constitution.brands().map(|(id, brand)| {
+    let brands = constitution.brands().map(|(id, brand)| {
         let keys = &brand.keys;
         let public = [
             keys.log.as_bytes(),
@@ -329,12 +330,16 @@ fn keys(alliance: &Alliance) -> Json {
             .collect();
         json!({ "brand": id.as_str(), "keys": keys })
     });
+    brands.collect()
+}
+
+fn keys(alliance: &Alliance) -> Json {
     json!({
         "alliance": "test",
         "epoch": 1,
         "total_step": 10_000_000,
         "payload_size": 160,
-        "brands": brands.collect::<Vec<_>>(),
+        "brands": brands(&alliance.constitution),
         "auditors": [{ "name": "regulator", "seed": hex([77; 32]) }],
         "faults": alliance.constitution.committee().faults(),
         "quorum": alliance.constitution.committee().quorum(),
@@ -609,6 +614,7 @@ fn made() -> BTreeMap<&'static str, Json> {
         ("receipts.json", receipts(&alliance)),
         ("clearing.json", clearing(&alliance)),
         ("endings.json", endings::made(&alliance)),
+        ("joined.json", joined::made(&alliance)),
     ])
 }
 

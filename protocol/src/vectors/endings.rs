@@ -14,7 +14,7 @@ use crate::witness::closing;
 use crate::witness::ending::LogEnd;
 use crate::witness::rules::Violation;
 
-struct Endings {
+pub(super) struct Endings {
     // of `a`: with what is in dispute, with the offer
     disputed: OwnBlock,
     offered: OwnBlock,
@@ -22,11 +22,11 @@ struct Endings {
     accusing: OwnBlock,
     agreed: OwnBlock,
     // of `c`: sent in vain, and with the partner closed out
-    sent: OwnBlock,
-    closed: OwnBlock,
+    pub(super) sent: OwnBlock,
+    pub(super) closed: OwnBlock,
     opened: DisputeOpened,
     terms: DisputeResolved,
-    partner: ClosedOut,
+    pub(super) partner: ClosedOut,
 }
 
 /// A column of a block, opened with the block's secret.
@@ -41,7 +41,7 @@ fn open(own: &OwnBlock, secret: u8, to: BrandId) -> (ColumnContent, [u8; 32], Ve
 }
 
 impl Endings {
-    fn new(alliance: &Alliance) -> Self {
+    pub(super) fn new(alliance: &Alliance) -> Self {
         let constitution = &alliance.constitution;
         let (a, b, c) = (brand("a"), brand("b"), brand("c"));
         let handle = MemberHandle::from_bytes([1; 16]);

@@ -387,7 +387,9 @@ async fn a_running_node_audits_all_logs_and_finds_what_is_wrong_and_no_more() {
     let sound = page(&officer.get("/officer?lang=en").await);
     assert!(sound.contains("✓ 0") && sound.contains("the block that this node has seen certified"));
     assert!(!sound.contains("not in the report"), "all logs were audited");
-    assert!(sound.contains("Joint answers added up again from openings") && sound.contains("1 / 1"));
+    assert!(
+        sound.contains("Joint answers added up again from openings") && sound.contains("1 / 1")
+    );
 
     // a file that does not read is told of and keeps nobody from the rest; an opening that is another than was certified is
     // found

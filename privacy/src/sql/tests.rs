@@ -80,7 +80,10 @@ fn what_has_no_bound_is_refused_with_its_code() {
         ("SELECT count(*) FROM purchases UNION SELECT count(*) FROM purchases", Unsupported),
         ("SELECT count(*) FROM purchases FOR UPDATE", Unsupported),
         ("SELECT count(*) a, sum(amount_fen) a FROM purchases", Unsupported),
-        ("SELECT date_trunc('hour', purchased_on), count(*) FROM purchases GROUP BY 1", Unsupported),
+        (
+            "SELECT date_trunc('hour', purchased_on), count(*) FROM purchases GROUP BY 1",
+            Unsupported,
+        ),
         ("SELECT half_year(department), count(*) FROM purchases GROUP BY 1", OutsideDomain),
         ("SELECT department, department d, count(*) FROM purchases GROUP BY 1, 2", Unsupported),
         ("SELECT department, count(*) FROM purchases GROUP BY ROLLUP (department)", Unsupported),
@@ -239,6 +242,28 @@ fn the_supported_surface_binds() {
         // the same text binds to the same question
         assert_eq!(query.hash(), bound(sql).hash(), "{sql}");
     }
+}
+
+/// Whoever wants a few rows of each member is told what to write instead, and that is taken.
+#[test]
+fn rows_of_each_member_are_kept_by_groups() {
+    let places = "SELECT sum(amount_fen) FROM (SELECT member, amount_fen, row_number() OVER \
+                  (PARTITION BY member ORDER BY amount_fen DESC) AS place FROM purchases) x WHERE place <= 3";
+    let limited = "WITH few AS (SELECT member, amount_fen FROM purchases ORDER BY amount_fen DESC LIMIT 3) \
+                   SELECT sum(amount_fen) FROM few";
+    for sql in [places, limited] {
+        let refusal = refused(sql);
+        assert_eq!(refusal.code(), RefusalCode::Unsupported, "{sql}");
+        for written in ["max(amount_fen)", "sum_within(amount_fen, 20000)"] {
+            let hint = refusal.hint();
+            assert!(hint.en.contains(written) && hint.zh.contains(written), "{}", hint.en);
+        }
+    }
+    bound("SELECT sum_within(amount_fen, 20000) FROM purchases");
+    bound(
+        "WITH own AS (SELECT member, max(amount_fen) AS largest, min(purchased_on) AS begun FROM purchases GROUP BY member) \
+         SELECT date_trunc('week', begun), sum(least(largest, 500)) FROM own GROUP BY 1",
+    );
 }
 
 /// Every day and every week that the contract's days lie in is public, and there are not too many.

@@ -196,7 +196,10 @@ mod tests {
         assert!(attached(folder.path(), &id, name).is_err());
 
         // and keeps nobody from the others
-        let later = Evidence { id: AttemptId { attempt: Attempt(2), ..id }, ..evidence };
+        let second = AttemptId { attempt: Attempt(2), ..id };
+        let openings = evidence.openings.iter();
+        let openings = openings.map(|(of, it)| (*of, Opening { id: second, ..it.clone() }));
+        let later = Evidence { id: second, openings: openings.collect(), ..evidence };
         keep(folder.path(), &later, Timestamp::from_unix_ms(7)).unwrap();
         assert!(read(folder.path(), &mut Kept::default()).is_err());
         let mut kept = Kept::default();

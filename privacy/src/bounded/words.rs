@@ -116,7 +116,7 @@ fn day_number(name: &str, first: CivilDate, last: CivilDate) -> Result<String, f
     let of_month = format!("CAST(EXTRACT(DAY FROM {name}) AS BIGINT)");
     let mut w = String::from("(CASE");
     let mut start = first.bucket_start(Bucket::Month);
-    // the day before the month's first, as often as it is not before `first`
+    // what a day of the month lies after `first`
     let shift = |start: CivilDate| match start.days_since(first) {
         0 => format!("{of_month} - {}", first.days_since(start).saturating_add(1)),
         days => format!("{of_month} + {}", days.saturating_sub(1)),

@@ -37,13 +37,15 @@ async fn ask(alliance: &Alliance, brand: &str, sql: &str) -> (String, u64) {
     (node.query(sql.into(), plan.plan).await.unwrap().id, plan.cost_pico_rho)
 }
 
-/// So many entries of the clean room are in the published logs.
+/// Whether so many entries of the clean room are in the published logs.
+fn has_published(alliance: &Alliance, entries: u64) -> bool {
+    let report = alliance.audit(Vec::new()).ok().and_then(|report| report.budget);
+    report.is_some_and(|budget| budget.entries >= entries)
+}
+
 async fn published(alliance: &Alliance, entries: u64) {
-    eventually("the entries are published", async || {
-        let report = alliance.audit(Vec::new()).ok().and_then(|report| report.budget);
-        report.is_some_and(|budget| budget.entries >= entries)
-    })
-    .await;
+    let what = "the entries are published";
+    eventually(what, async || has_published(alliance, entries)).await;
 }
 
 async fn back_up(alliance: &Alliance, name: &str) -> PathBuf {
@@ -117,13 +119,9 @@ async fn a_node_put_back_amid_a_joint_question_reads_and_charges_nothing_twice()
     alliance.start_with(ASKER, lasting(40)).await;
     alliance.stop(AWAY).await;
     let (third, _) = ask(&alliance, ASKER, &counting(3)).await;
-    let participates = async |alliance: &Alliance| {
-        let report = alliance.audit(Vec::new()).ok().and_then(|report| report.budget);
-        report.is_some_and(|budget| budget.entries >= 37)
-    };
     eventually("it takes part, or it is too late for that", async || {
         let view = alliance.node(ASKER).query_by_id(third.clone()).await.unwrap();
-        view.step == "void" || participates(&alliance).await
+        view.step == "void" || has_published(&alliance, 37)
     })
     .await;
     put_back(&mut alliance, &before, "old1").await;

@@ -498,8 +498,8 @@ mod tests {
         assert!(planned >= 59, "{planned}");
     }
 
-    /// Members, active rate, repurchase, basket, redemption, retention and conversion are dashboards: exact for a brand's
-    /// own staff, and noised for whoever else asks.
+    /// Members, active rate, repurchase, basket, redemption, retention and conversion are dashboards: exact for a
+    /// brand's own staff, and noised for whoever else asks.
     #[test]
     fn the_seven_figures_of_everyday_work_are_dashboards() {
         for (id, figure) in [

@@ -108,8 +108,8 @@ pub fn read(folder: &Path, kept: &mut Kept) -> Result<usize, EvidenceError> {
     Ok(paths.len())
 }
 
-/// Reads what reads of a folder that its node goes on with, and gives how many files do not: one that is damaged is to keep
-/// nobody from auditing the rest. What was forgotten meanwhile is not there.
+/// Reads what reads of a folder that its node goes on with, and gives how many files do not: one that is damaged is to
+/// keep nobody from auditing the rest. What was forgotten meanwhile is not there.
 ///
 /// # Errors
 /// When the folder does not read.

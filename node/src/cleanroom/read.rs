@@ -513,7 +513,7 @@ mod tests {
         lines.collect()
     }
 
-    /// Every day of a column that begins and ends within a month is in the cell of its day, and of its week from Monday on.
+    /// Every day of a column that begins and ends within a month is in the cell of its day, and of its week.
     #[tokio::test]
     async fn the_engine_puts_every_day_into_its_day_and_its_week() {
         let (first, days) = (jiff::civil::date(2017, 2, 10), 389_i64);

@@ -54,8 +54,8 @@ impl CivilDate {
         Self::new(next.year, next.month, u8::try_from(over).ok()?)
     }
 
-    /// Days since 0000-03-01, a Wednesday. Years begin with March here, so that a leap day is their last, and of the months
-    /// five from March on have 153 days.
+    /// Days since 0000-03-01, a Wednesday. Years begin with March here, so that a leap day is their last, and of the
+    /// months five from March on have 153 days.
     fn number(self) -> u32 {
         let of_year = |years: u32| {
             let leap = |every: u32| years.checked_div(every).unwrap_or(0);

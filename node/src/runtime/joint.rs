@@ -1,9 +1,9 @@
 //! The clean room's place in the loop: certified entries, messages, ticks and readings go in, and what
 //! it wants done is done in the turn's order (records, then log and messages, then readings).
 //!
-//! A node whose disk was put back to an older state has its own log back before its clean room acts on anything: it would
-//! read again what it has certified a hash of, book what was charged, and spend what is spent. Until then certified entries
-//! are taken note of alone, messages are dropped (they come again), and nothing new is asked.
+//! A node whose disk was put back to an older state has its own log back before its clean room acts on anything: it
+//! would read again what it has certified a hash of, book what was charged, and spend what is spent. Until then
+//! certified entries are taken note of alone, messages are dropped (they come again), and nothing new is asked.
 
 use privacy::AttemptId;
 use privacy::accounting::Evidence;

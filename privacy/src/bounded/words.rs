@@ -110,8 +110,8 @@ fn name(column: u16, offset: u16) -> String {
     format!("c{}", column.saturating_add(offset))
 }
 
-/// How many days a column of days from `first` to `last` lies after `first`: by its month, and its day in that. Whole numbers
-/// from 0 on, so that every engine divides them alike.
+/// How many days a column of days from `first` to `last` lies after `first`: by its month, and its day in that. Whole
+/// numbers from 0 on, so that every engine divides them alike.
 fn day_number(name: &str, first: CivilDate, last: CivilDate) -> Result<String, fmt::Error> {
     let of_month = format!("CAST(EXTRACT(DAY FROM {name}) AS BIGINT)");
     let mut w = String::from("(CASE");

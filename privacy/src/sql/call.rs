@@ -65,8 +65,8 @@ impl<'a> Call<'a> {
         } = function;
         let name = single_name(name).unwrap_or_default();
         if over.is_some() {
-            // rows of one member alone could be ranked, each brand by itself: its engine then holds and sorts all rows of
-            // a reading, and where that is more than it may hold the question fails after it was charged
+            // rows of one member alone could be ranked, each brand by itself: its engine then holds and sorts all
+            // rows of a reading, and where that is more than it may hold the question fails after it was charged
             let hint = match name.as_str() {
                 "row_number" | "rank" | "dense_rank" | "first_value" | "last_value"
                 | "nth_value" | "lag" | "lead" => [

@@ -269,8 +269,8 @@ impl Step<'_> {
             let plan = Arc::clone(&self.local.plan);
             self.effects.push(Effect::Read { id: self.id, plan });
         }
-        // Reading began in an earlier process, or ran over the expiry: it has failed. Where our hash is in the log it has
-        // not: the disk was put back to before the vector, and the charge pays for it.
+        // Reading began in an earlier process, or ran over the expiry: it has failed. Where our hash is in the log it
+        // has not: the disk was put back to before the vector, and the charge pays for it.
         let interrupted = self.local.read_started
             && self.local.drawn.is_none()
             && !self.facts.commits.contains_key(&self.me)

@@ -391,8 +391,8 @@ async fn a_running_node_audits_all_logs_and_finds_what_is_wrong_and_no_more() {
         sound.contains("Joint answers added up again from openings") && sound.contains("1 / 1")
     );
 
-    // a file that does not read is told of and keeps nobody from the rest; an opening that is another than was certified is
-    // found
+    // a file that does not read is told of and keeps nobody from the rest; an opening that is another than was
+    // certified is found
     let opening = kept().next().unwrap().path();
     let honest = std::fs::read(&opening).unwrap();
     let damaged = opening.with_file_name("9999999999999-damaged.opening");

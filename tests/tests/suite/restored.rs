@@ -1,5 +1,5 @@
-//! A node whose disk is put back to an older state while a joint question is under way: nothing is read or charged a second
-//! time, nothing that was charged is forgotten, and the brand takes part again.
+//! A node whose disk is put back to an older state while a joint question is under way: nothing is read or charged a
+//! second time, nothing that was charged is forgotten, and the brand takes part again.
 
 use std::path::{Path, PathBuf};
 

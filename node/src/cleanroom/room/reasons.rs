@@ -49,15 +49,16 @@ impl Room {
     /// are missing since they were due.
     fn unanswered(&self, id: &AttemptId, now: Timestamp) -> Option<String> {
         let facts = self.inner.ledger().facts(id)?;
-        let reserve = facts.reserve()?;
+        // of others' questions this brand learns no answer
+        let reserve = facts.reserve().filter(|it| it.participants.contains(&self.me))?;
         let released: Vec<ParticipantId> = facts.released_by().map(|(brand, _)| brand).collect();
         let others: Vec<String> =
             released.iter().filter(|brand| **brand != self.me).map(ToString::to_string).collect();
         if released.contains(&self.me) && !others.is_empty() {
+            let others = others.join(", ");
             return Some(format!(
                 "it was answered, and the answer is lost here with what this node had before it was restored; \
-                 it is at: {}; its cost stands",
-                others.join(", ")
+                 it is at: {others}; its cost stands / 已作答，但本节点恢复后没有答案；答案在：{others}；预算已消耗"
             ));
         }
         if utc(now) <= reserve.open_by {
@@ -67,9 +68,13 @@ impl Room {
             facts.accusations().map(|(_, accused)| accused.to_string()).collect();
         accused.sort();
         accused.dedup();
-        let of = if accused.is_empty() { "a brand".to_owned() } else { accused.join(", ") };
+        let (en, zh) = match accused.is_empty() {
+            true => ("a brand".to_owned(), "某品牌".to_owned()),
+            false => (accused.join(", "), accused.join("、")),
+        };
         Some(format!(
-            "no opening in time from: {of}; its cost stands, and it is answered if the opening comes yet"
+            "no opening in time from: {en}; its cost stands, and it is answered if the opening comes yet / \
+             {zh} 未按时公开其份额；预算已消耗，若其后公开仍会作答"
         ))
     }
 }

@@ -285,7 +285,7 @@ fn days_and_weeks_are_those_of_the_contract() {
     let mut raw = crate::testing::raw_contract();
     for column in &mut raw.tables[0].columns {
         if let crate::contract::RawColumn::Date { last, .. } = column {
-            *last = "2028-01-01".into();
+            *last = "2028-01-02".into();
         }
     }
     let long: Contract = raw.try_into().unwrap();

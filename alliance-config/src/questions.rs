@@ -188,6 +188,8 @@ shipped!(
     "repurchase-rate",
     "average-basket",
     "retention",
+    "conversion",
+    "new-member-conversion",
     "brand-comparison",
     "spending-comparison",
     "monthly-active-comparison",
@@ -493,7 +495,28 @@ mod tests {
                 planned += 1;
             }
         }
-        assert!(planned >= 54, "{planned}");
+        assert!(planned >= 59, "{planned}");
+    }
+
+    /// Members, active rate, repurchase, basket, redemption, retention and conversion are dashboards: exact for a
+    /// brand's own staff, and noised for whoever else asks.
+    #[test]
+    fn the_seven_figures_of_everyday_work_are_dashboards() {
+        for (id, figure) in [
+            ("members", "members"),
+            ("active-rate", "active_rate"),
+            ("repurchase-rate", "repurchase_rate"),
+            ("average-basket", "average_basket_fen"),
+            ("redemption-by-month", "redeemed"),
+            ("retention", "retention"),
+            ("conversion", "conversion"),
+            ("new-member-conversion", "conversion"),
+        ] {
+            let template = template(id);
+            assert_eq!(template.kind, TemplateKind::Dashboard, "{id}");
+            assert!(template.sql.contains(figure), "{id}");
+            assert!(template.scopes.contains(&TemplateScope::Local), "{id}");
+        }
     }
 
     #[test]

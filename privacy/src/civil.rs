@@ -54,19 +54,71 @@ impl CivilDate {
         Self::new(next.year, next.month, u8::try_from(over).ok()?)
     }
 
+    /// Days since 0000-03-01, a Wednesday. Years begin with March here, so that a leap day is their last, and of the
+    /// months five from March on have 153 days.
+    fn number(self) -> u32 {
+        let of_year = |years: u32| {
+            let leap = |every: u32| years.checked_div(every).unwrap_or(0);
+            let leaps = leap(4).saturating_add(leap(400)).saturating_sub(leap(100));
+            years.saturating_mul(365).saturating_add(leaps)
+        };
+        let since_march = self.month.checked_sub(3).unwrap_or(self.month.saturating_add(9));
+        let year = u32::from(self.year).saturating_sub(u32::from(self.month < 3));
+        let months = u32::from(since_march).saturating_mul(153).saturating_add(2);
+        let months = months.checked_div(5).unwrap_or(0);
+        let day = u32::from(self.day.saturating_sub(1));
+        of_year(year).saturating_add(months).saturating_add(day)
+    }
+
+    /// How many days this day comes after the Monday that begins its week.
+    fn since_monday(self) -> u32 {
+        self.number().saturating_add(2).checked_rem(7).unwrap_or(0)
+    }
+
+    /// How many days this one comes after another; 0 when it is before it.
+    pub(crate) fn days_since(self, first: Self) -> u32 {
+        self.number().saturating_sub(first.number())
+    }
+
+    /// The day so many days earlier, fewer than a month of them; `None` before year 1.
+    fn minus_days(self, days: u8) -> Option<Self> {
+        if let Some(day) = self.day.checked_sub(days).filter(|day| *day > 0) {
+            return Some(Self { day, ..self });
+        }
+        let (year, month) = match self.month.checked_sub(1).filter(|month| *month > 0) {
+            Some(month) => (self.year, month),
+            None => (self.year.checked_sub(1)?, 12),
+        };
+        let day = self.day.checked_add(days_in_month(year, month)?)?.checked_sub(days)?;
+        Self::new(year, month, day)
+    }
+
     /// How many buckets this day's bucket comes after that of `first`; 0 when it is before it.
     pub(crate) fn buckets_since(self, first: Self, bucket: Bucket) -> u32 {
         let number = |day: Self| {
             let months = u32::from(day.year)
                 .saturating_mul(12)
                 .saturating_add(u32::from(day.month.saturating_sub(1)));
-            months.checked_div(u32::from(bucket.months())).unwrap_or(0)
+            match bucket {
+                Bucket::Day => day.number(),
+                Bucket::Week => day.number().saturating_add(2).checked_div(7).unwrap_or(0),
+                _ => months.checked_div(u32::from(bucket.months())).unwrap_or(0),
+            }
         };
         number(self).saturating_sub(number(first))
     }
 
     /// First day of the bucket that holds this day.
     pub(crate) fn bucket_start(self, bucket: Bucket) -> Self {
+        match bucket {
+            Bucket::Day => return self,
+            Bucket::Week => {
+                // year 1 begins with a Monday
+                let into = u8::try_from(self.since_monday()).unwrap_or(0);
+                return self.minus_days(into).unwrap_or(self);
+            }
+            _ => {}
+        }
         let into = self.month.saturating_sub(1).checked_rem(bucket.months()).unwrap_or(0);
         Self { year: self.year, month: self.month.saturating_sub(into), day: 1 }
     }
@@ -74,6 +126,11 @@ impl CivilDate {
     /// First day of the bucket after the one that holds this day; `None` past year 9999.
     pub(crate) fn next_bucket_start(self, bucket: Bucket) -> Option<Self> {
         let start = self.bucket_start(bucket);
+        match bucket {
+            Bucket::Day => return start.plus_days(1),
+            Bucket::Week => return start.plus_days(7),
+            _ => {}
+        }
         let month = start.month.checked_add(bucket.months())?;
         if month > 12 {
             Self::new(start.year.checked_add(1)?, month.checked_sub(12)?, 1)
@@ -85,15 +142,22 @@ impl CivilDate {
     /// Last day of the bucket that holds this day; `None` past year 9999.
     pub(crate) fn bucket_end(self, bucket: Bucket) -> Option<Self> {
         let start = self.bucket_start(bucket);
+        match bucket {
+            Bucket::Day => return Some(start),
+            Bucket::Week => return start.plus_days(6),
+            _ => {}
+        }
         let month = start.month.checked_add(bucket.months())?.checked_sub(1)?;
         Self::new(start.year, month, days_in_month(start.year, month)?)
     }
 
-    /// Name of the bucket that holds this day: `2017-03`, `2017-Q1`, `2017-H1`, `2017`.
+    /// Name of the bucket that holds this day: `2017-03-29` of a day, `2017-03-27` of its week (a Monday), `2017-03`,
+    /// `2017-Q1`, `2017-H1`, `2017`.
     pub(crate) fn bucket_label(self, bucket: Bucket) -> String {
         let start = self.bucket_start(bucket);
         let ordinal = start.month.div_ceil(bucket.months());
         match bucket {
+            Bucket::Day | Bucket::Week => start.to_string(),
             Bucket::Month => format!("{:04}-{:02}", start.year, start.month),
             Bucket::Quarter => format!("{:04}-Q{ordinal}", start.year),
             Bucket::HalfYear => format!("{:04}-H{ordinal}", start.year),
@@ -163,12 +227,24 @@ pub enum Bucket {
     /// `date_trunc('year', c)`
     #[n(3)]
     Year,
+    /// `date_trunc('week', c)`: from Monday to Sunday
+    #[n(4)]
+    Week,
+    /// `date_trunc('day', c)`
+    #[n(5)]
+    Day,
 }
 
 impl Bucket {
+    /// Whether its buckets are made of whole months.
+    pub(crate) const fn is_of_months(self) -> bool {
+        !matches!(self, Self::Week | Self::Day)
+    }
+
+    /// How many months one has; what is within a month counts as one.
     const fn months(self) -> u8 {
         match self {
-            Self::Month => 1,
+            Self::Day | Self::Week | Self::Month => 1,
             Self::Quarter => 3,
             Self::HalfYear => 6,
             Self::Year => 12,
@@ -202,6 +278,31 @@ mod tests {
         {
             assert_eq!(bad.parse::<CivilDate>(), Err(DateError), "{bad}");
         }
+    }
+
+    /// Every day of 1 to 9999 by its neighbours: numbers go up by one, weeks begin with each seventh.
+    #[test]
+    fn days_and_weeks_follow_each_other() {
+        let mut day = date("0001-01-01");
+        assert_eq!((day.since_monday(), day.bucket_start(Bucket::Week)), (0, day));
+        let mut days = 1u32;
+        while let Some(next) = day.next_bucket_start(Bucket::Day) {
+            assert!(next > day);
+            assert_eq!((next.days_since(day), day.days_since(next)), (1, 0));
+            assert_eq!(next.since_monday(), days % 7, "{next}");
+            assert_eq!(next.buckets_since(date("0001-01-01"), Bucket::Week), days / 7);
+            let monday = next.bucket_start(Bucket::Week);
+            assert_eq!((next.days_since(monday), monday.since_monday()), (days % 7, 0));
+            (day, days) = (next, days + 1);
+        }
+        assert_eq!((day, days), (date("9999-12-31"), 3_652_059));
+        // known days: a Sunday, a Monday, a leap day that was a Thursday
+        assert_eq!(date("2017-01-01").bucket_label(Bucket::Week), "2016-12-26");
+        assert_eq!(date("2017-01-02").bucket_label(Bucket::Week), "2017-01-02");
+        assert_eq!(date("2024-02-29").bucket_label(Bucket::Week), "2024-02-26");
+        assert_eq!(date("2024-02-29").bucket_label(Bucket::Day), "2024-02-29");
+        assert_eq!(date("2024-02-29").bucket_end(Bucket::Week), Some(date("2024-03-03")));
+        assert_eq!(date("2017-12-31").next_bucket_start(Bucket::Week), Some(date("2018-01-01")));
     }
 
     #[test]

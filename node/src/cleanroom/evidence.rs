@@ -101,6 +101,34 @@ pub fn attached(
 /// # Errors
 /// When a file does not read.
 pub fn read(folder: &Path, kept: &mut Kept) -> Result<usize, EvidenceError> {
+    let paths = files(folder)?;
+    for path in &paths {
+        kept.add(read_file(path)?);
+    }
+    Ok(paths.len())
+}
+
+/// Reads what reads of a folder that its node goes on with, and gives how many files do not: one that is damaged is to
+/// keep nobody from auditing the rest. What was forgotten meanwhile is not there.
+///
+/// # Errors
+/// When the folder does not read.
+pub fn read_sound(folder: &Path, kept: &mut Kept) -> Result<u64, EvidenceError> {
+    let mut unreadable = 0_u64;
+    for path in files(folder)? {
+        match read_file(&path) {
+            Ok(evidence) => kept.add(evidence),
+            Err(EvidenceError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(error = %error, "kept openings are passed over");
+                unreadable = unreadable.saturating_add(1);
+            }
+        }
+    }
+    Ok(unreadable)
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, EvidenceError> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(wrong(folder))? {
         let path = entry.map_err(wrong(folder))?.path();
@@ -109,10 +137,7 @@ pub fn read(folder: &Path, kept: &mut Kept) -> Result<usize, EvidenceError> {
         }
     }
     paths.sort();
-    for path in &paths {
-        kept.add(read_file(path)?);
-    }
-    Ok(paths.len())
+    Ok(paths)
 }
 
 fn read_file(path: &Path) -> Result<Evidence, EvidenceError> {
@@ -169,5 +194,16 @@ mod tests {
         let file = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
         fs::write(&file, b"\x83").unwrap();
         assert!(attached(folder.path(), &id, name).is_err());
+
+        // and keeps nobody from the others
+        let second = AttemptId { attempt: Attempt(2), ..id };
+        let openings = evidence.openings.iter();
+        let openings = openings.map(|(of, it)| (*of, Opening { id: second, ..it.clone() }));
+        let later = Evidence { id: second, openings: openings.collect(), ..evidence };
+        keep(folder.path(), &later, Timestamp::from_unix_ms(7)).unwrap();
+        assert!(read(folder.path(), &mut Kept::default()).is_err());
+        let mut kept = Kept::default();
+        assert_eq!(read_sound(folder.path(), &mut kept).unwrap(), 1);
+        assert!(kept.questions.contains_key(&later.id) && !kept.questions.contains_key(&id));
     }
 }

@@ -151,3 +151,33 @@ fn note() -> Bilingual {
         en: "Exact figures of this brand's own members, for its own staff: not to be passed on, and kept in no log. Outside, use the noised answers.".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// New members are those without a purchase before the period; a second purchase converts one that comes after the
+    /// period, and in time.
+    #[tokio::test]
+    async fn new_members_are_converted_by_a_purchase_behind_the_period() {
+        let session = engine().unwrap();
+        let lines = "SELECT CAST(member AS BIGINT) AS member, CAST(purchased_on AS DATE) AS purchased_on \
+            FROM (VALUES (1, '2017-03-01'), (1, '2017-04-02'), (1, '2017-07-01'), \
+            (2, '2017-04-10'), (2, '2017-07-05'), (3, '2017-05-01'), (3, '2017-06-01'), \
+            (4, '2017-06-30'), (4, '2017-10-01'), (5, '2017-07-01'), (5, '2017-07-02'), \
+            (6, '2017-04-01'), (6, '2017-09-30')) AS l(member, purchased_on)";
+        let lines = session.sql(lines).await.unwrap().into_view();
+        session.register_table("purchases", lines).unwrap();
+        let shipped = alliance_config::questions::shipped().unwrap();
+        let template = shipped.iter().find(|it| it.id == "new-member-conversion").unwrap();
+        let mut sql = template.sql.clone();
+        for parameter in &template.parameters {
+            sql = sql.replace(&format!("{{{}}}", parameter.name), &parameter.default);
+        }
+        let (columns, rows) = asked(&session, &sql).await.unwrap();
+        assert_eq!(columns, ["conversion"]);
+        // of the members 2, 3, 4 and 6 the second and the last
+        let [row] = &rows[..] else { panic!("{}", rows.len()) };
+        assert_eq!(row[0].as_deref().map(str::parse::<f64>), Some(Ok(0.5)));
+    }
+}

@@ -360,7 +360,8 @@ mod tests {
 
     use datafusion::arrow::array::{Date32Array, Int64Array, RecordBatch, StringArray};
     use datafusion::arrow::datatypes::{Field, Schema};
-    use serde_json::Value;
+    use privacy::contract::{RawColumn, RawContract, RawTable};
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::postgres_cluster::PostgresCluster;
@@ -510,6 +511,66 @@ mod tests {
             (at, sums.collect())
         });
         lines.collect()
+    }
+
+    /// Every day of a column that begins and ends within a month is in the cell of its day, and of its week.
+    #[tokio::test]
+    async fn the_engine_puts_every_day_into_its_day_and_its_week() {
+        let (first, days) = (jiff::civil::date(2017, 2, 10), 389_i64);
+        let day = |at: i64| first.checked_add(jiff::Span::new().days(at)).unwrap().to_string();
+        let column =
+            RawColumn::Date { name: "purchased_on".into(), first: day(0), last: day(days - 1) };
+        let contract = RawContract {
+            dataset: "purchases".into(),
+            purposes: vec!["joint_analytics".into()],
+            participants: ["a", "b", "c"].map(Into::into).to_vec(),
+            minimum_participants: 3,
+            profile: "trial".into(),
+            members_at_most: 1_000,
+            public_tables: Vec::new(),
+            tables: vec![RawTable {
+                name: "purchases".into(),
+                owner: "member".into(),
+                rows_bound: 1_000,
+                rows_bound_by_brand: BTreeMap::new(),
+                columns: vec![column],
+            }],
+        };
+        let contract: privacy::Contract = contract.try_into().unwrap();
+        let member = |at: i64| format!("m{at}");
+        // a day before and one after are of no cell
+        let rows: Vec<Value> = (-1..=days).map(|at| json!([member(at), day(at)])).collect();
+        let columns = json!([["member", "text"], ["purchased_on", "date"]]);
+        let session = session(&json!({ "purchases": { "columns": columns, "rows": rows } }));
+        // the first day is a Friday
+        for (unit, into, over, last) in
+            [("day", 0, 1, "2018-03-05"), ("week", 4, 7, "2018-03-05"), ("month", 0, 0, "2018-03")]
+        {
+            let spec = privacy::QuerySpec {
+                sql: format!(
+                    "SELECT date_trunc('{unit}', purchased_on) AS d, count(*) AS n FROM purchases GROUP BY 1"
+                ),
+                purpose: "joint_analytics".parse().unwrap(),
+                analyst: "desk".parse().unwrap(),
+                participants: contract.participants().to_vec(),
+                rho: contract.profile().rho_per_query(),
+            };
+            let plan = DpPlan::new(&contract, &spec).unwrap();
+            assert_eq!(plan.cells().last().unwrap().labels(), [last], "{unit}");
+            let cell = |at: i64| match over {
+                0 => {
+                    let day: jiff::civil::Date = day(at).parse().unwrap();
+                    i64::from(day.year() - 2017) * 12 + i64::from(day.month()) - 2
+                }
+                over => (at + into) / over,
+            };
+            let counted: Vec<Value> =
+                (0..days).map(|at| json!([member(at), cell(at), [1]])).collect();
+            let bounded = privacy::member_sql(&plan, contract.participants()[0]);
+            let question = json!({ "bounded": bounded.as_str(), "lines": counted });
+            let found = lines(&session, &question).await;
+            assert_eq!(found, expected(&question), "{unit}");
+        }
     }
 
     /// The engine answers every bounded query as the reference evaluator does, over rows as dirty as

@@ -11,6 +11,7 @@ mod history;
 mod kept;
 mod local;
 mod packs;
+mod reasons;
 mod sets;
 mod standing;
 mod suspension;
@@ -337,6 +338,7 @@ impl Room {
         let effects = self.inner.resume(self.clock(now));
         let mut actions = self.carry_out(effects, now);
         actions.extend(self.resume_local(now));
+        actions.extend(self.look_at_arrived());
         actions
     }
 
@@ -923,13 +925,12 @@ impl Room {
             .or_else(|| self.asked.get(&id).map(|asked| asked.plan))
             .or_else(|| answer.as_ref().map(|answer| answer.plan));
         let step = self.step(&id, now);
-        let told = step == "void" || self.declined.contains_key(&id);
         let view = QueryView {
             id: id.query.to_string(),
             plan: plan.map(|plan| plan.to_string()).unwrap_or_default(),
             scope: Scope::Joint.name().to_owned(),
             step: step.to_owned(),
-            reason: told.then(|| self.reason(&id, now)),
+            reason: self.reason_at(&id, step, now),
             release: answer.as_deref().map(|answer| views::release_view(answer, rows)),
             charged_pico_rho: self.charged_joint(&id, now).get(),
             ..QueryView::default()
@@ -945,29 +946,6 @@ impl Room {
             (None, Some(asked)) if utc(now) <= asked.expires_at => asked.rho,
             _ => PicoRho::ZERO,
         }
-    }
-
-    /// Why an attempt is void, or will be.
-    fn reason(&self, id: &AttemptId, now: Timestamp) -> String {
-        let facts = self.inner.ledger().facts(id);
-        let returned = facts.is_some_and(|facts| facts.is_returned());
-        let account = if returned { "its cost was returned" } else { "its cost still stands" };
-        if let Some((by, reason)) = self.declined.get(id) {
-            let again = self.without(id, *by, *reason, now).unwrap_or_default();
-            let words = views::decline_words(*reason);
-            return format!("{by} takes no part: {words}; {account}{again}");
-        }
-        let Some((facts, reserve)) = facts.and_then(|f| Some((f, f.reserve()?))) else {
-            return "its reservation was not certified in time; nothing was spent".to_owned();
-        };
-        if facts.set().is_none() {
-            return format!("not every brand reserved in time; {account}");
-        }
-        // a hash for another set is none
-        let hashed: Vec<ParticipantId> = facts.hashed_by().collect();
-        let missing = reserve.participants.iter().filter(|brand| !hashed.contains(brand));
-        let missing: Vec<String> = missing.map(ToString::to_string).collect();
-        format!("no hash in time from: {}; {account}", missing.join(", "))
     }
 }
 

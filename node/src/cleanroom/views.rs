@@ -408,6 +408,17 @@ pub fn plan_changed() -> ServiceError {
     )
 }
 
+/// This node was put back, and what its own log has charged is not back yet.
+#[must_use]
+pub fn own_log_unknown() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Unavailable,
+        "own_log_unknown",
+        "this node was restored and does not have its own log back: what was spent is not known yet / 本节点已恢复，自己的账本尚未取回，暂不知已消耗的预算",
+        "nothing was spent; ask again in a minute, when the status no longer says that its journal was put back / 未消耗预算；请待状态中不再提示日志被恢复后再问",
+    )
+}
+
 /// It would cost more than was confirmed.
 #[must_use]
 pub fn cost_unconfirmed(cost: u64, most: u64) -> ServiceError {

@@ -216,6 +216,7 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         keys: &opening,
         outside_witnesses: &outside_witnesses,
         openings: &arguments.openings,
+        passes_damaged_openings: false,
     };
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{msg:>16} {bar:40} {pos}/{len} entries") {
@@ -246,6 +247,8 @@ pub struct Audited<'a> {
     pub outside_witnesses: &'a [VerifierKey],
     /// Folders of openings that nodes have kept.
     pub openings: &'a [PathBuf],
+    /// Whether files of them that do not read are counted; otherwise there is no audit.
+    pub passes_damaged_openings: bool,
 }
 
 impl Audited<'_> {
@@ -302,11 +305,17 @@ impl Audited<'_> {
         }
         let ledger = auditor.conclude(logs, walks);
         let mut kept = Kept::default();
+        let mut openings_unreadable = 0_u64;
         for folder in self.openings {
-            evidence::read(folder, &mut kept)
-                .map_err(|error| CliError::Input(error.to_string()))?;
+            let read = match self.passes_damaged_openings {
+                true => evidence::read_sound(folder, &mut kept),
+                false => evidence::read(folder, &mut kept).map(|_| 0),
+            };
+            let unreadable = read.map_err(|error| CliError::Input(error.to_string()))?;
+            openings_unreadable = openings_unreadable.saturating_add(unreadable);
         }
         let budget = BudgetEntries::gathered(budgets).report(self.documents, &kept);
+        let budget = budget.map(|budget| BudgetReport { openings_unreadable, ..budget });
         Ok(AuditReport { ledger, budget, operations })
     }
 }
@@ -349,8 +358,8 @@ pub fn print(report: &AuditReport, json: bool, io: &mut Io) -> Result<(), CliErr
     }
     if let Some(budget) = budget {
         io.line(&format!(
-            "privacy budget: {} entries of {} questions; {} answers added up again from openings",
-            budget.entries, budget.attempts, budget.added_up
+            "privacy budget: {} entries of {} questions; {} of {} joint answers added up again from openings",
+            budget.entries, budget.attempts, budget.added_up, budget.answers
         ))?;
         for account in &budget.accounts {
             io.line(&format!(

@@ -101,8 +101,12 @@ pub struct BudgetReport {
     pub entries: u64,
     /// Attempts they tell of.
     pub attempts: u64,
+    /// Joint questions that were answered: whole charges of which somebody has logged a release.
+    pub answers: u64,
     /// Answers that were added up again from openings that a brand has kept.
     pub added_up: u64,
+    /// Files of openings that do not read: what they have is added up from none of them.
+    pub openings_unreadable: u64,
     /// Every account with a charge.
     pub accounts: Vec<Account>,
     /// Every year with a charge.
@@ -226,7 +230,12 @@ impl BudgetEntries {
             let [_, charged] = on(*brand, *year);
             account("local", *brand, *year, charged, contract.local_quota())
         });
+        let answered = ledger
+            .attempts()
+            .filter(|(_, facts)| facts.charge().is_some() && facts.released_by().next().is_some());
         Some(BudgetReport {
+            answers: answered.count() as u64,
+            openings_unreadable: 0,
             entries: self.entries.len() as u64,
             attempts: ledger.attempts().count() as u64,
             added_up: ledger.attempts().filter(|(id, facts)| kept.is_whole(id, facts)).count()

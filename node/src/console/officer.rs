@@ -9,7 +9,7 @@ use super::text::{self, utc};
 use super::{Frame, Language, Page, say};
 use crate::auth::{Authorized, perm};
 use crate::service::{
-    AgreedVersionView, AuditView, AuditedLogState, AuditedLogView, ConsentCountView,
+    AddedUpView, AgreedVersionView, AuditView, AuditedLogState, AuditedLogView, ConsentCountView,
     ConstitutionView, DisputeView, DraftView, PartnerView, RunningAuditView, SealingKeyView,
     Status,
 };
@@ -72,6 +72,25 @@ macro_rules! reports {
                     Some(it @ ..=7_199_999) => format!("{} min", it / 60_000),
                     Some(it) => format!("{} h", it / 3_600_000),
                 }
+            }
+            /// Joint answers that an audit added up again, of all, and what of the openings does not read.
+            fn added_up(&self, openings: &AddedUpView) -> String {
+                let (added, all) = (text::grouped(openings.added_up), text::grouped(openings.answers));
+                let mut words = format!("{added} / {all}");
+                if openings.not_added_up() > 0 {
+                    words += self.say(
+                        "（其余答案本节点没有全部公开值，未核验）",
+                        " (of the others not all openings are here: not checked)",
+                    );
+                }
+                if openings.unreadable > 0 {
+                    let files = text::grouped(openings.unreadable);
+                    words += &match self.language {
+                        Language::Chinese => format!("；{files} 个公开值文件已损坏"),
+                        Language::English => format!("; {files} damaged files of openings"),
+                    };
+                }
+                words
             }
             /// The rule by which a block was refused.
             fn refused(&self, rule: &Option<u16>) -> String {

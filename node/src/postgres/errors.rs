@@ -100,7 +100,7 @@ impl From<ServiceError> for Refused {
             "unbounded" | "too_few_carriers" | "too_many_cells" | "purpose" | "cost"
             | "overflow" | "against_policy" | "no_account" | "no_pack" | "not_kept_here"
             | "set_tells_apart" => REFUSED,
-            "no_clean_room" => NOT_READY,
+            "no_clean_room" | "own_log_unknown" => NOT_READY,
             "plan_changed" => AGAIN,
             "node_stopped" => SHUTDOWN,
             _ => INTERNAL,

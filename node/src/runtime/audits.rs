@@ -23,7 +23,9 @@ use crate::cli::audit::Audited;
 use crate::config::{AuditSettings, DataDirectory};
 use crate::constitutions::Known;
 use crate::metrics::Metrics;
-use crate::service::{Audits, ConstitutionView, Node, RunningAuditView, check_audit_report};
+use crate::service::{
+    AddedUpView, Audits, ConstitutionView, Node, RunningAuditView, check_audit_report,
+};
 use crate::tls::OutgoingTls;
 
 /// How often it is looked at whether one is due.
@@ -34,6 +36,7 @@ const HOUR_MS: u64 = 60 * 60 * 1_000;
 struct Made {
     report: String,
     findings: u64,
+    openings: AddedUpView,
 }
 
 /// The audits of a node, and when the next is due.
@@ -163,10 +166,11 @@ async fn audit(node: &Node, data: &DataDirectory, settings: &AuditSettings) {
         made_ms: before.made_ms,
         took_ms: before.took_ms,
         findings: before.findings,
+        openings: before.openings,
         ..RunningAuditView::default()
     };
     match made {
-        Ok(Made { report, mut findings }) => {
+        Ok(Made { report, mut findings, openings }) => {
             // a log that is sound by itself and not the one whose head was seen certified here
             match node.compare_audit(&report).await {
                 Ok(compared) => {
@@ -186,6 +190,7 @@ async fn audit(node: &Node, data: &DataDirectory, settings: &AuditSettings) {
                 made_ms: Some(at),
                 took_ms,
                 findings,
+                openings,
                 ..node.audits().view()
             };
             let text = serde_json::to_vec(&view).unwrap_or_default();
@@ -292,6 +297,7 @@ async fn audited(
             keys: &[],
             outside_witnesses: &[],
             openings: &openings,
+            passes_damaged_openings: true,
         };
         let folder = |brand: BrandId| cuts.get(&brand).cloned();
         let told = |_: BrandId, entries: u64, all: u64| {
@@ -304,8 +310,14 @@ async fn audited(
         let report = audited.audit(folder, &OneCore, &told);
         let made = report.map_err(|error| because(failed, &error)).and_then(|report| {
             let findings = report.findings();
+            let openings = report.budget.as_ref().map(|budget| AddedUpView {
+                answers: budget.answers,
+                added_up: budget.added_up,
+                unreadable: budget.openings_unreadable,
+            });
+            let openings = openings.unwrap_or_default();
             let report = serde_json::to_string(&report).map_err(|error| because(failed, &error))?;
-            Ok(Made { report, findings })
+            Ok(Made { report, findings, openings })
         });
         // the node may have ended
         let _ = done.send(made);

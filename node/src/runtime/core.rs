@@ -468,6 +468,16 @@ impl Core {
         self.close_due(now, turn);
     }
 
+    /// Whether this node knows all that its own log has certified of it, in a former life too.
+    pub fn knows_own_log(&self) -> bool {
+        self.ledger.knows_own_log()
+    }
+
+    /// Whether this node was restored, and its own log is not back as far as it may have written it.
+    pub fn lacks_own_log(&self) -> bool {
+        self.ledger.lacks_own_log()
+    }
+
     /// Deals with all that has become final and builds the next block, until nothing moves; or puts building off
     /// ([`Self::final_is_said`]).
     ///

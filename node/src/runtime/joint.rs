@@ -1,5 +1,9 @@
 //! The clean room's place in the loop: certified entries, messages, ticks and readings go in, and what
 //! it wants done is done in the turn's order (records, then log and messages, then readings).
+//!
+//! A node whose disk was put back to an older state has its own log back before its clean room acts on anything: it
+//! would read again what it has certified a hash of, book what was charged, and spend what is spent. Until then
+//! certified entries are taken note of alone, messages are dropped (they come again), and nothing new is asked.
 
 use privacy::AttemptId;
 use privacy::accounting::Evidence;
@@ -40,10 +44,21 @@ impl Runtime {
             if !entries.is_empty() {
                 self.show_campaigns();
             }
+            let knows_own_log = self.core.knows_own_log();
             let Some(room) = &mut self.room else { return };
+            if !knows_own_log {
+                entries.iter().for_each(|entry| room.replay(entry));
+                self.room_waits = true;
+                return;
+            }
             let mut actions = Vec::new();
-            for entry in &entries {
-                actions.extend(room.certified(entry, now()));
+            if std::mem::take(&mut self.room_waits) {
+                entries.iter().for_each(|entry| room.replay(entry));
+                actions.extend(room.resume(now()));
+            } else {
+                for entry in &entries {
+                    actions.extend(room.certified(entry, now()));
+                }
             }
             for (log, time) in self.core.log_times() {
                 actions.extend(room.head(log, time, now()));
@@ -55,13 +70,9 @@ impl Runtime {
         }
     }
 
-    /// After the restart: goes on where the clean room was.
+    /// After the restart: the clean room goes on where it was, as soon as the own log is known.
     pub(super) fn resume_joint(&mut self, turn: &mut Turn) {
         self.show_campaigns();
-        if let Some(room) = &mut self.room {
-            let actions = room.resume(now());
-            self.carry_out(actions, turn);
-        }
         self.settle(turn);
     }
 
@@ -71,6 +82,9 @@ impl Runtime {
         message: ApplicationMessage,
         turn: &mut Turn,
     ) {
+        if self.room_waits {
+            return;
+        }
         self.show_campaigns();
         let Some(room) = &mut self.room else { return };
         let actions = match message.application {
@@ -82,6 +96,9 @@ impl Runtime {
     }
 
     pub(super) fn joint_tick(&mut self, turn: &mut Turn) {
+        if self.room_waits {
+            return;
+        }
         self.show_campaigns();
         if let Some(room) = &mut self.room {
             let actions = room.tick(now());
@@ -104,7 +121,12 @@ impl Runtime {
         turn: &mut Turn,
     ) -> Result<QueryView, ServiceError> {
         self.show_campaigns();
+        let lacks_own_log = self.core.lacks_own_log();
         let room = self.room.as_mut().ok_or_else(views::no_clean_room)?;
+        // what it was charged is in there
+        if lacks_own_log {
+            return Err(views::own_log_unknown());
+        }
         let (view, actions) = room.query(question, plan, now())?;
         self.carry_out(actions, turn);
         Ok(view)

@@ -141,6 +141,8 @@ struct Runtime {
     core: Core,
     // none when the constitution has no clean room
     room: Option<Room>,
+    // the clean room acts on nothing before the own log is known
+    room_waits: bool,
     // the latest answer, as of how many there were
     latest_release: (usize, Option<ReleaseView>),
     cipher: Arc<RecordCipher>,

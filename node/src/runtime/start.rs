@@ -292,6 +292,7 @@ async fn start_as(
         purchases: facts.rows()?,
         core,
         room,
+        room_waits: true,
         latest_release: (0, None),
         cipher,
         journal,

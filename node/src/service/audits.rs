@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ErrorKind, Node, ServiceError};
+use super::{AddedUpView, ErrorKind, Node, ServiceError};
 
 /// Most findings that are shown; an audit lists as many.
 const FINDINGS_SHOWN: usize = 1_000;
@@ -102,6 +102,9 @@ pub struct AuditView {
     pub resolved: u64,
     /// What could not be checked: never to be read as sound.
     pub not_checked: Vec<NotCheckedView>,
+    /// What was added up again of joint answers; none without a clean room, or where the report is of a version that
+    /// did not say.
+    pub openings: Option<AddedUpView>,
 }
 
 impl AuditView {
@@ -158,6 +161,18 @@ struct NotChecked {
 #[derive(Deserialize)]
 struct Budget {
     findings: Vec<BudgetFinding>,
+    answers: Option<u64>,
+    #[serde(default)]
+    added_up: u64,
+    #[serde(default)]
+    openings_unreadable: u64,
+}
+
+impl Budget {
+    fn openings(&self) -> Option<AddedUpView> {
+        let (added_up, unreadable) = (self.added_up, self.openings_unreadable);
+        Some(AddedUpView { answers: self.answers?, added_up, unreadable })
+    }
 }
 
 #[derive(Deserialize)]
@@ -267,6 +282,7 @@ impl Node {
             state: AuditedLogState::Missing,
             here: None,
         }));
+        let openings = report.budget.as_ref().and_then(Budget::openings);
         let (findings, findings_not_listed) = report.findings();
         let not_checked = report.not_checked.into_iter().take(FINDINGS_SHOWN);
         Ok(AuditView {
@@ -279,6 +295,7 @@ impl Node {
             not_checked: not_checked
                 .map(|NotChecked { log, reason, count }| NotCheckedView { log, reason, count })
                 .collect(),
+            openings,
         })
     }
 }
@@ -320,6 +337,14 @@ mod tests {
         let whole = REPORT.find("\"budget\"").unwrap();
         let none = format!("{}\"budget\": null}}", &REPORT[..whole]);
         assert_eq!(Report::read(&none).unwrap().findings().0.len(), 1);
+
+        // a report of before says nothing of answers; one of now says how many were added up
+        assert_eq!(Report::read(REPORT).unwrap().budget.unwrap().openings(), None);
+        let counted = r#""budget": {"answers": 3, "added_up": 2, "openings_unreadable": 1,"#;
+        let counted = REPORT.replace(r#""budget": {"#, counted);
+        let openings = Report::read(&counted).unwrap().budget.unwrap().openings();
+        let expected = AddedUpView { answers: 3, added_up: 2, unreadable: 1 };
+        assert_eq!((openings, expected.not_added_up()), (Some(expected), 1));
     }
 
     #[test]

@@ -31,6 +31,28 @@ pub struct RunningAuditView {
     pub took_ms: u64,
     /// How many findings it has.
     pub findings: u64,
+    /// What it added up again of joint answers; an answer that is something else is a finding.
+    #[serde(default)]
+    pub openings: AddedUpView,
+}
+
+/// Joint answers that an audit has added up again from the openings that a node has kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AddedUpView {
+    /// Joint questions that were answered, by the logs.
+    pub answers: u64,
+    /// Of how many all openings were there and were added up.
+    pub added_up: u64,
+    /// Files of openings that do not read.
+    pub unreadable: u64,
+}
+
+impl AddedUpView {
+    /// Answers that were not added up: never to be read as sound.
+    #[must_use]
+    pub const fn not_added_up(&self) -> u64 {
+        self.answers.saturating_sub(self.added_up)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -67,8 +89,14 @@ impl Audits {
         if kept.view.running {
             return false;
         }
-        let RunningAuditView { made_ms, took_ms, findings, .. } = kept.view;
-        let view = RunningAuditView { made_ms, took_ms, findings, ..RunningAuditView::default() };
+        let RunningAuditView { made_ms, took_ms, findings, openings, .. } = kept.view;
+        let view = RunningAuditView {
+            made_ms,
+            took_ms,
+            findings,
+            openings,
+            ..RunningAuditView::default()
+        };
         kept.view = RunningAuditView { running: true, ..view };
         drop(kept);
         self.0.1.notify_one();

@@ -580,7 +580,7 @@ pub struct QueryView {
     /// `reading`, `releasing`; of a standing one `standing` until its last period is answered; of a pack
     /// `asking`; then `released`, or `void`.
     pub step: String,
-    /// Why it is void.
+    /// Why it is void, or why an answer that is due does not come.
     pub reason: Option<String>,
     /// The answer, once released.
     pub release: Option<ReleaseView>,

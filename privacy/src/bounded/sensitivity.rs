@@ -107,6 +107,27 @@ fn one_person_never_moves_the_alliance_by_more_than_planned() {
     assert!(asked > 2_000 && moving > asked / 2 && tight > 100, "{asked} {moving} {tight}");
 }
 
+/// The same by weeks and by days, in place of quarters.
+#[test]
+fn one_person_never_moves_weeks_and_days_by_more_than_planned() {
+    let contract = open_contract();
+    let (mut asked, mut moving) = (0, 0);
+    for seed in 40_000..46_000 {
+        let mut dice = Dice(seed);
+        let sql = question(&mut dice);
+        let unit = ["week", "day"][usize::try_from(seed % 2).unwrap()];
+        let other = sql.replace("date_trunc('quarter'", &format!("date_trunc('{unit}'"));
+        if other == sql {
+            continue;
+        }
+        let Some(plan) = planned(&contract, &other) else { continue };
+        asked += 1;
+        let moved = moved(&plan, &mut dice, 1);
+        moving += u32::from(within_bounds(&plan, &moved, 1, &format!("seed {seed}: {other}")) > 0);
+    }
+    assert!(asked > 60 && moving > asked / 2, "{asked} {moving}");
+}
+
 /// The open contract with a discounter, whose members come often for little, and a jeweller.
 fn contract_of_unlike_brands() -> Contract {
     let mut raw = raw_open_contract();

@@ -74,7 +74,10 @@ impl Periods {
         // the last key turns fastest
         for key in plan.query().keys.iter().rev() {
             let radix = u64::try_from(key.labels.len()).unwrap_or(u64::MAX);
-            if let Expr::Bucket { bucket, first, last, .. } = key.expr {
+            // what a member has used is kept by period: weeks and days would be too many
+            if let Expr::Bucket { bucket, first, last, .. } = key.expr
+                && bucket.is_of_months()
+            {
                 if found.is_some() {
                     return Err(StandingError::NoPeriod);
                 }

@@ -31,6 +31,17 @@ pub(super) fn scalar(expr: &Expr, offset: u16) -> Result<String, fmt::Error> {
             let function = if *greatest { "GREATEST" } else { "LEAST" };
             write!(w, "{function}({})", parts?.join(", "))?;
         }
+        Expr::Bucket { column, bucket, first, last } if !bucket.is_of_months() => {
+            let day = day_number(&name(*column, offset), *first, *last)?;
+            match bucket {
+                // from the Monday before the first day on
+                Bucket::Week => {
+                    let into = first.days_since(first.bucket_start(Bucket::Week));
+                    write!(w, "(({day} + {into}) / 7)")?;
+                }
+                _ => write!(w, "{day}")?,
+            }
+        }
         Expr::Bucket { column, bucket, first, last } => {
             let name = name(*column, offset);
             write!(w, "CASE")?;
@@ -97,6 +108,31 @@ fn joined(
 
 fn name(column: u16, offset: u16) -> String {
     format!("c{}", column.saturating_add(offset))
+}
+
+/// How many days a column of days from `first` to `last` lies after `first`: by its month, and its day in that. Whole
+/// numbers from 0 on, so that every engine divides them alike.
+fn day_number(name: &str, first: CivilDate, last: CivilDate) -> Result<String, fmt::Error> {
+    let of_month = format!("CAST(EXTRACT(DAY FROM {name}) AS BIGINT)");
+    let mut w = String::from("(CASE");
+    let mut start = first.bucket_start(Bucket::Month);
+    // what a day of the month lies after `first`
+    let shift = |start: CivilDate| match start.days_since(first) {
+        0 => format!("{of_month} - {}", first.days_since(start).saturating_add(1)),
+        days => format!("{of_month} + {}", days.saturating_sub(1)),
+    };
+    loop {
+        match start.next_bucket_start(Bucket::Month).filter(|next| *next <= last) {
+            Some(next) => {
+                write!(w, " WHEN {name} < DATE '{next}' THEN {}", shift(start))?;
+                start = next;
+            }
+            None => {
+                write!(w, " WHEN 1 = 0 THEN 0 ELSE {} END)", shift(start))?;
+                return Ok(w);
+            }
+        }
+    }
 }
 
 /// The last days of all buckets from that of `first` to that of `last`.

@@ -65,10 +65,19 @@ impl<'a> Call<'a> {
         } = function;
         let name = single_name(name).unwrap_or_default();
         if over.is_some() {
-            let hint = [
-                "windows are not supported, over the rows of one member either; group by the member in a subquery, or rank the noised answer",
-                "不支持窗口函数，同一会员的行之内亦然；请在子查询中按会员分组，或对加噪结果排序",
-            ];
+            // rows of one member alone could be ranked, each brand by itself: its engine then holds and sorts all
+            // rows of a reading, and where that is more than it may hold the question fails after it was charged
+            let hint = match name.as_str() {
+                "row_number" | "rank" | "dense_rank" | "first_value" | "last_value"
+                | "nth_value" | "lag" | "lead" => [
+                    "windows are not supported, over the rows of one member either; group by the member in a subquery: min(purchased_on) is a member's first day, max(amount_fen) the largest row, and sum_within(amount_fen, 20000) adds no more than that of one member",
+                    "不支持窗口函数，同一会员的行之内亦然；请在子查询中按会员分组：min(purchased_on) 为首日，max(amount_fen) 为最大一行，sum_within(amount_fen, 20000) 限定单一会员的合计",
+                ],
+                _ => [
+                    "windows are not supported, over the rows of one member either; group by the member in a subquery, or rank the noised answer",
+                    "不支持窗口函数，同一会员的行之内亦然；请在子查询中按会员分组，或对加噪结果排序",
+                ],
+            };
             return Err(unsupported("a window function", "窗口函数", hint));
         }
         if filter.is_some() {

@@ -503,11 +503,15 @@ impl Predicate {
             Self::Not(inner) => inner.decided(columns).map(|truth| !truth),
             Self::Text { of, values } => {
                 let (least, greatest) = of.range(columns).integers()?;
-                let within =
-                    |index: i128| u16::try_from(index).is_ok_and(|index| values.contains(&index));
-                let mut indices = (least..=greatest).map(within);
-                let first = indices.next()?;
-                indices.all(|truth| truth == first).then_some(first)
+                // not index by index: a column may have many days
+                let within = |value: &&u16| (least..=greatest).contains(&i128::from(**value));
+                let found = i128::try_from(values.iter().filter(within).count()).ok()?;
+                let all = greatest.saturating_sub(least).saturating_add(1);
+                match found {
+                    0 => Some(false),
+                    found if found == all => Some(true),
+                    _ => None,
+                }
             }
             Self::Date { column, comparison, day } => match columns(*column) {
                 Range::Days(first, last) => comparison.decided((first, last), (*day, *day)),
@@ -577,6 +581,22 @@ mod tests {
                     let expected = (truths.len() == 1).then(|| truths.contains(&true));
                     assert_eq!(op.decided((a, b), (c, d)), expected, "{op:?} {a}..{b} {c}..{d}");
                 }
+            }
+        }
+    }
+
+    /// For every small set of values and every range of indices.
+    #[test]
+    fn a_text_is_decided_where_all_its_values_agree() {
+        for bits in 0u16..32 {
+            let values: BTreeSet<u16> = (0..5).filter(|at| (bits >> at) & 1 == 1).collect();
+            let text = Predicate::Text { of: Expr::Column(0), values: values.clone() };
+            for (least, greatest) in (0..6u16).flat_map(|a| (a..6).map(move |b| (a, b))) {
+                let truths: BTreeSet<bool> =
+                    (least..=greatest).map(|index| values.contains(&index)).collect();
+                let expected = (truths.len() == 1).then(|| truths.contains(&true));
+                let range = |_: u16| Range::Integers(least.into(), greatest.into());
+                assert_eq!(text.decided(&range), expected, "{values:?} {least}..{greatest}");
             }
         }
     }

@@ -47,8 +47,8 @@ pub(crate) fn bind_subquery(
     }
     if order_by.is_some() || limited {
         let hint = [
-            "an order or LIMIT inside compares members; order the noised cells at the end",
-            "子查询内的排序或 LIMIT 会跨会员比较；请在最外层对加噪结果排序",
+            "an order or LIMIT inside compares members; order the noised cells at the end; to keep a member's largest row select max(amount_fen) and GROUP BY the member, sum_within(amount_fen, 20000) adds no more than that of one member",
+            "子查询内的排序或 LIMIT 会跨会员比较；请在最外层对加噪结果排序；取会员最大一行可用 max(amount_fen) 并按会员分组，sum_within(amount_fen, 20000) 限定单一会员的合计",
         ];
         return Err(unsupported(
             "ORDER BY or LIMIT in a subquery",

@@ -47,6 +47,8 @@ pub const DEPTH_MAX: usize = 24;
 pub const KEYS_MAX: usize = 4;
 /// Most values of one numeric group key.
 pub const KEY_POINTS_MAX: i128 = 1_001;
+/// Most periods of one date column: eleven years of days. A question may have fewer cells.
+pub const BUCKETS_MAX: usize = 4_018;
 /// Most aggregates.
 pub const AGGREGATES_MAX: usize = 4;
 /// Most comparisons of a question, list elements counted.

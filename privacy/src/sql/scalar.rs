@@ -12,7 +12,7 @@ use super::condition::{bind_condition, compare};
 use super::expr::{Comparison, Expr, MAGNITUDE_MAX, Operator, Part, Predicate};
 use super::refusal::unsupported;
 use super::scope::{Kind, Names, Typed};
-use super::{Refusal, RefusalCode, WEIGHT_MAX};
+use super::{BUCKETS_MAX, Refusal, RefusalCode, WEIGHT_MAX};
 use crate::civil::{Bucket, CivilDate};
 
 /// Binds an expression on one row.
@@ -312,6 +312,15 @@ fn bind_function(names: &dyn Names, function: &Function) -> Result<Typed, Refusa
 
 fn bind_bucket(names: &dyn Names, expr: &Sql, bucket: Bucket) -> Result<Typed, Refusal> {
     let (column, first, last) = day_column(names, expr)?;
+    if usize::try_from(last.buckets_since(first, bucket)).is_ok_and(|most| most >= BUCKETS_MAX) {
+        let hint = [
+            format!("use longer periods: at most {BUCKETS_MAX} from {first} to {last}"),
+            format!("请使用更长的周期：{first} 至 {last} 之间最多 {BUCKETS_MAX} 个"),
+        ];
+        let message = ["the column has too many such periods", "该列的此类周期过多"];
+        let message = message.map(str::to_owned);
+        return Err(Refusal::new(RefusalCode::Unsupported, message, hint).at(expr.span()));
+    }
     let labels = bucket_labels(first, last, bucket);
     let expr = Expr::Bucket { column, bucket, first, last };
     Ok(Typed { expr, kind: Kind::Text(labels.into()) })
@@ -333,14 +342,16 @@ fn bucket_labels(first: CivilDate, last: CivilDate, bucket: Bucket) -> Vec<Strin
 fn truncation(unit: &Sql) -> Result<Bucket, Refusal> {
     let text = text_literal(unit).unwrap_or_default();
     let known = BTreeMap::from([
+        ("day", Bucket::Day),
+        ("week", Bucket::Week),
         ("month", Bucket::Month),
         ("quarter", Bucket::Quarter),
         ("year", Bucket::Year),
     ]);
     known.get(text.to_lowercase().as_str()).copied().ok_or_else(|| {
         let hint = [
-            "use 'month', 'quarter' or 'year', or half_year(..)",
-            "请使用 'month'、'quarter'、'year' 或 half_year(..)",
+            "use 'day', 'week', 'month', 'quarter' or 'year', or half_year(..)",
+            "请使用 'day'、'week'、'month'、'quarter'、'year' 或 half_year(..)",
         ];
         unsupported("this date_trunc unit", "该 date_trunc 单位", hint)
     })

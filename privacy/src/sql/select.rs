@@ -180,10 +180,10 @@ impl Question<'_, '_, '_> {
             Kind::Text(labels) => Ok(Key { expr: bound, base: 0, labels: labels.to_vec() }),
             Kind::Day(..) => {
                 let hint = [
-                    "use half_year(..), date_trunc('month', ..) or extract(month from ..)",
-                    "请使用 half_year(..)、date_trunc('month', ..) 或 extract(month from ..)",
+                    "use date_trunc('day', ..), 'week' or 'month', half_year(..) or extract(month from ..)",
+                    "请使用 date_trunc('day', ..)、'week'、'month'、half_year(..) 或 extract(month from ..)",
                 ];
-                Err(unsupported("grouping by single days", "按天分组", hint))
+                Err(unsupported("grouping by a date itself", "直接按日期列分组", hint))
             }
             Kind::Private { .. } => Err(private_alone()),
             Kind::Number => {

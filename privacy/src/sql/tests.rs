@@ -80,7 +80,10 @@ fn what_has_no_bound_is_refused_with_its_code() {
         ("SELECT count(*) FROM purchases UNION SELECT count(*) FROM purchases", Unsupported),
         ("SELECT count(*) FROM purchases FOR UPDATE", Unsupported),
         ("SELECT count(*) a, sum(amount_fen) a FROM purchases", Unsupported),
-        ("SELECT date_trunc('day', purchased_on), count(*) FROM purchases GROUP BY 1", Unsupported),
+        (
+            "SELECT date_trunc('hour', purchased_on), count(*) FROM purchases GROUP BY 1",
+            Unsupported,
+        ),
         ("SELECT half_year(department), count(*) FROM purchases GROUP BY 1", OutsideDomain),
         ("SELECT department, department d, count(*) FROM purchases GROUP BY 1, 2", Unsupported),
         ("SELECT department, count(*) FROM purchases GROUP BY ROLLUP (department)", Unsupported),
@@ -239,6 +242,63 @@ fn the_supported_surface_binds() {
         // the same text binds to the same question
         assert_eq!(query.hash(), bound(sql).hash(), "{sql}");
     }
+}
+
+/// Whoever wants a few rows of each member is told what to write instead, and that is taken.
+#[test]
+fn rows_of_each_member_are_kept_by_groups() {
+    let places = "SELECT sum(amount_fen) FROM (SELECT member, amount_fen, row_number() OVER \
+                  (PARTITION BY member ORDER BY amount_fen DESC) AS place FROM purchases) x WHERE place <= 3";
+    let limited = "WITH few AS (SELECT member, amount_fen FROM purchases ORDER BY amount_fen DESC LIMIT 3) \
+                   SELECT sum(amount_fen) FROM few";
+    for sql in [places, limited] {
+        let refusal = refused(sql);
+        assert_eq!(refusal.code(), RefusalCode::Unsupported, "{sql}");
+        for written in ["max(amount_fen)", "sum_within(amount_fen, 20000)"] {
+            let hint = refusal.hint();
+            assert!(hint.en.contains(written) && hint.zh.contains(written), "{}", hint.en);
+        }
+    }
+    bound("SELECT sum_within(amount_fen, 20000) FROM purchases");
+    bound(
+        "WITH own AS (SELECT member, max(amount_fen) AS largest, min(purchased_on) AS begun FROM purchases GROUP BY member) \
+         SELECT date_trunc('week', begun), sum(least(largest, 500)) FROM own GROUP BY 1",
+    );
+}
+
+/// Every day and every week that the contract's days lie in is public, and there are not too many.
+#[test]
+fn days_and_weeks_are_those_of_the_contract() {
+    let keys = |unit: &str| {
+        let sql = format!(
+            "SELECT date_trunc('{unit}', purchased_on), count(*) FROM purchases GROUP BY 1"
+        );
+        bound(&sql).keys[0].labels.clone()
+    };
+    let days = keys("day");
+    assert_eq!((days.len(), &*days[0], &*days[364]), (365, "2017-01-01", "2017-12-31"));
+    // 2017 begins and ends with a Sunday
+    let weeks = keys("WEEK");
+    assert_eq!((weeks.len(), &*weeks[0], &*weeks[52]), (53, "2016-12-26", "2017-12-25"));
+    bound("SELECT count(*) FROM purchases WHERE date_trunc('week', purchased_on) = '2017-03-27'");
+
+    let mut raw = crate::testing::raw_contract();
+    for column in &mut raw.tables[0].columns {
+        if let crate::contract::RawColumn::Date { last, .. } = column {
+            *last = "2028-01-02".into();
+        }
+    }
+    let long: Contract = raw.try_into().unwrap();
+    let of = |unit: &str| {
+        let sql = format!(
+            "SELECT date_trunc('{unit}', purchased_on), count(*) FROM purchases GROUP BY 1"
+        );
+        bind(&long, &sql)
+    };
+    assert!(of("week").is_ok());
+    let refusal = of("day").unwrap_err();
+    assert_eq!(refusal.code(), RefusalCode::Unsupported);
+    assert!(refusal.hint().en.contains("at most 4018"), "{}", refusal.hint().en);
 }
 
 #[test]

@@ -269,9 +269,11 @@ impl Step<'_> {
             let plan = Arc::clone(&self.local.plan);
             self.effects.push(Effect::Read { id: self.id, plan });
         }
-        // Reading began in an earlier process, or ran over the expiry: it has failed.
+        // Reading began in an earlier process, or ran over the expiry: it has failed. Where our hash is in the log it
+        // has not: the disk was put back to before the vector, and the charge pays for it.
         let interrupted = self.local.read_started
             && self.local.drawn.is_none()
+            && !self.facts.commits.contains_key(&self.me)
             && (!self.local.emitted.contains(&Emitted::Read)
                 || self.clock.now > reserve.expires_at);
         if interrupted && !self.local.failed {
@@ -418,6 +420,10 @@ impl Step<'_> {
     /// Step 5: an attempt that cannot be completed. Whoever has a hash in its log, or on its way
     /// there, and has not opened, renounces for good.
     fn void(&mut self, reserve: &Reserve) {
+        // Somebody has the answer, and with it the opening that we made before the disk was put back.
+        if self.facts.charge().is_some() && !self.facts.releases.is_empty() {
+            return;
+        }
         let renounced = !self.facts.not_opened.is_empty() || self.local.not_opened;
         let late = self.clock.now > reserve.expires_at
             && self.facts.charge().is_none()

@@ -640,8 +640,11 @@ impl CleanRoom {
             let facts = self.ledger.facts(id);
             let reserve = facts.and_then(Facts::reserve).or(local.reserve.as_ref())?;
             let booked = facts.is_some_and(|facts| facts.failed.contains_key(&self.me));
+            // of a disk that was put back: it was read, and is never again
+            let hashed = facts.is_some_and(|facts| facts.commits.contains_key(&self.me));
             let may_read = now <= reserve.expires_at && !local.not_opened;
-            let open = local.drawn.is_none() && !booked && (local.read_started || may_read);
+            let unread = local.drawn.is_none() && !booked && !hashed;
+            let open = unread && (local.read_started || may_read);
             (open && reserve.year == year).then_some((id.proposer, reserve.rho))
         })
     }

@@ -72,11 +72,25 @@ impl<G: Guards> Ledger<G> {
         if own.epoch().next().is_some_and(|next| next < self.constitutions.newest().epoch()) {
             return false;
         }
+        self.knows_own_log()
+    }
+
+    /// Whether this node was restored and does not have all of its own log back yet, up to the heights at which it may
+    /// have signed: what it has certified in its former life it would certify again, and otherwise.
+    #[must_use]
+    pub fn lacks_own_log(&self) -> bool {
+        let Some(own) = self.witnesses.get(&self.me) else { return false };
         let next = own.tip().height.next().unwrap_or_default();
         let fence = self.standing.fence(self.me);
-        self.standing.has_started()
-            && !self.standing.undecided().contains(&self.me)
-            && fence.is_none_or(|fence| !standing::is_fenced(fence.certified, next))
+        self.standing.undecided().contains(&self.me)
+            || fence.is_some_and(|fence| standing::is_fenced(fence.certified, next))
+    }
+
+    /// Whether this node knows what its own log has certified of it: it has heard whether it had a former life, and
+    /// has all of that back.
+    #[must_use]
+    pub fn knows_own_log(&self) -> bool {
+        self.standing.has_started() && !self.lacks_own_log()
     }
 
     /// Whether the own log has ended, or its open block ends it.

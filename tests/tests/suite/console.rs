@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use node::auth::Role;
 use node::client::{Answer, Client, Method, StatusCode};
-use node::service::PeriodRequest;
+use node::service::{AddedUpView, PeriodRequest};
+use privacy::accounting::Evidence;
 
 use super::alliance::{Alliance, eventually, first_of};
 
@@ -353,6 +354,24 @@ async fn a_running_node_audits_all_logs_and_finds_what_is_wrong_and_no_more() {
         node.status().heads.iter().all(|head| head.height > 8)
     })
     .await;
+    // a joint answer, of which this node keeps all openings
+    let sql = "SELECT count(distinct member) AS members FROM purchases";
+    let plan = node.plan(sql.into()).await.unwrap();
+    let asked = node.query(sql.into(), plan.plan).await.unwrap();
+    eventually("the question is answered", async || {
+        node.query_by_id(asked.id.clone()).await.unwrap().release.is_some()
+    })
+    .await;
+    eventually("that is in the published logs", async || {
+        let report = alliance.audit(Vec::new()).ok().and_then(|report| report.budget);
+        report.is_some_and(|budget| (budget.answers, budget.added_up) == (1, 1))
+    })
+    .await;
+    let kept = || std::fs::read_dir(data.openings()).into_iter().flatten().flatten();
+    eventually("its openings are kept", async || {
+        kept().any(|it| it.path().extension().is_some_and(|extension| extension == "opening"))
+    })
+    .await;
     for round in 0..3 {
         let begun = page(&officer.post("/officer/own-audit?lang=en", &[]).await);
         assert!(!begun.contains("role=\"alert\""), "{begun}");
@@ -362,10 +381,35 @@ async fn a_running_node_audits_all_logs_and_finds_what_is_wrong_and_no_more() {
         let report = node.audits().report().unwrap();
         assert_eq!(view.findings, 0, "round {round}: {report}");
         assert!(view.made_ms.is_some() && view.entries > 0 && view.entries == view.entries_all);
+        let added_up = AddedUpView { answers: 1, added_up: 1, unreadable: 0 };
+        assert_eq!(view.openings, added_up, "round {round}: {report}");
     }
     let sound = page(&officer.get("/officer?lang=en").await);
     assert!(sound.contains("✓ 0") && sound.contains("the block that this node has seen certified"));
     assert!(!sound.contains("not in the report"), "all logs were audited");
+    assert!(
+        sound.contains("Joint answers added up again from openings") && sound.contains("1 / 1")
+    );
+
+    // a file that does not read is told of and keeps nobody from the rest; an opening that is another than was
+    // certified is found
+    let opening = kept().next().unwrap().path();
+    let honest = std::fs::read(&opening).unwrap();
+    let damaged = opening.with_file_name("9999999999999-damaged.opening");
+    std::fs::write(&damaged, b"no openings").unwrap();
+    let mut altered = Evidence::from_bytes(&honest).unwrap();
+    altered.openings[0].1.vector[0] ^= 1;
+    for (bytes, findings) in [(&honest, 0), (&altered.to_bytes(), 2)] {
+        std::fs::write(&opening, bytes).unwrap();
+        officer.post("/officer/own-audit?lang=en", &[]).await;
+        eventually("the audit ends", async || !node.audits().view().running).await;
+        let view = node.audits().view();
+        assert_eq!((view.failed.as_ref(), view.openings.unreadable), (None, 1));
+        // of the opening, and of the sum at each participant's log
+        assert!(view.findings >= findings && (findings > 0 || view.findings == 0), "{view:?}");
+    }
+    std::fs::write(&opening, honest).unwrap();
+    std::fs::remove_file(&damaged).unwrap();
 
     // a hash in the first certificate of another brand's log is another one
     let altered = alliance.data("fuel_stop".parse().unwrap()).log().join("certificates");

@@ -627,9 +627,15 @@ async fn hostile_texts_get_clean_refusals_over_https_and_cost_nothing() {
         if !template.absent.is_empty() {
             // of the data that the sample does not have, and of what its contract leaves to pilots
             let out = |column: &String| {
-                ["members.", "purchases.region", "purchases.store", "purchases.electronic_card"]
-                    .iter()
-                    .any(|known| column.starts_with(known))
+                [
+                    "members.",
+                    "campaigns.",
+                    "purchases.region",
+                    "purchases.store",
+                    "purchases.electronic_card",
+                ]
+                .iter()
+                .any(|known| column.starts_with(known))
             };
             assert!(template.absent.iter().all(out), "{}", template.id);
             let asked = clerk.post::<_, FiguresView>(&path, &[], &empty).await;

@@ -24,6 +24,7 @@ mod programme;
 mod publication;
 mod query;
 mod rebuild;
+mod restored;
 mod stock;
 mod storage;
 mod stored_formats;

@@ -313,6 +313,14 @@ async fn a_campaigns_effect_is_asked_of_a_real_node() {
         ("offer", f64::from(offered), 1.0, 20_000.0),
         ("control", f64::from(others), share, 20_000.0 * share),
     ];
+    // conversion, exactly, for the brand's own staff
+    let figures = node.figures("conversion".to_owned(), Vec::new()).await.unwrap();
+    assert_eq!(figures.columns, ["experiment_group", "conversion"]);
+    assert_eq!(figures.rows.len(), truth.len());
+    for (group, _, share, _) in truth {
+        let row = figures.rows.iter().find(|row| row[0] == group).unwrap();
+        assert!((row[1].parse::<f64>().unwrap() - share).abs() < 1e-9, "{share} {row:?}");
+    }
     let filled = async |template: &str| {
         let filled = node.fill_template(template.to_owned(), Some(Scope::Local), Vec::new());
         filled.await.unwrap().sql

@@ -103,11 +103,22 @@ fn an_officer_sees_how_the_nodes_own_audit_went_and_what_it_found() {
                 message: "<script>".to_owned(),
             };
             let findings = vec![finding];
-            views.own_audit = Some(AuditView { findings, ..AuditView::default() });
+            let openings = AddedUpView { answers: 1_204, added_up: 1_203, unreadable: 1 };
+            views.running_audit.openings = openings;
+            let openings = Some(AddedUpView { answers: 7, added_up: 7, unreadable: 0 });
+            views.own_audit = Some(AuditView { findings, openings, ..AuditView::default() });
         });
         for said in
             [found, "2026-11-18", "61 s", "✕ 1", "&#60;b&#62;", "tree/root", "&#60;script&#62;"]
         {
+            assert!(page.contains(said), "{said}");
+        }
+        // what was added up again of answers, in the result and in its report
+        let (missing, damaged) = match language {
+            Language::Chinese => ("未核验）；", "1 个公开值文件已损坏"),
+            Language::English => ("not checked); ", "1 damaged files of openings"),
+        };
+        for said in ["1,203 / 1,204", missing, damaged, "7 / 7"] {
             assert!(page.contains(said), "{said}");
         }
         assert!(page.contains("/officer/own-audit?lang="), "another can be asked for");
@@ -122,6 +133,7 @@ fn an_officer_sees_how_the_nodes_own_audit_went_and_what_it_found() {
         assert!(file.contains(none) && !file.contains(said), "{file}");
         views.running_audit.made_ms = Some(1_795_000_000_000);
         views.running_audit.findings = 1_234;
+        views.running_audit.openings = AddedUpView { answers: 45, added_up: 41, unreadable: 0 };
         let finding = AuditFindingView {
             log: "drug".to_owned(),
             height: Some(7),
@@ -133,7 +145,9 @@ fn an_officer_sees_how_the_nodes_own_audit_went_and_what_it_found() {
         let audit = AuditView { findings, findings_not_listed: 1_233, ..AuditView::default() };
         views.own_audit = Some(audit);
         let file = report_file(&views, language, &proof()).unwrap();
-        for said in [said, "2026-11-18", "1,234", "(+1,233)", "tree/root", "&#60;script&#62;"] {
+        for said in
+            [said, "2026-11-18", "1,234", "41 / 45", "(+1,233)", "tree/root", "&#60;script&#62;"]
+        {
             assert!(file.contains(said), "{said}: {file}");
         }
         assert!(!file.contains(none) && !file.contains("<script"), "{file}");

@@ -161,6 +161,13 @@ fn a_disk_from_any_former_state_makes_no_second_vector() {
             assert!(alliance.kept.openings.iter().filter(own).count() <= 1);
             assert!(stop == "released" || alliance.kept.openings.len() == openings);
             assert_eq!(alliance.released_by(id), if stop == "released" { n } else { 0 });
+            // nothing is booked for a reading whose hash stands, and nobody says that it never opened what it opened
+            let ledger = alliance.rooms[0].ledger();
+            let facts = ledger.facts(&id).unwrap();
+            assert!(!facts.failed.contains_key(&brand(1)), "{stop}, {kept} records kept");
+            assert_eq!(ledger.local_spent(brand(1), alliance.year()), PicoRho::ZERO);
+            assert!(stop == "hashed" || facts.not_opened.is_empty(), "{kept} records kept");
+            assert_eq!(alliance.audit(), [], "{stop}, {kept} records kept");
             // the name of the attempt is taken for ever
             let again = alliance.propose(0, 1, HALVES).unwrap_err();
             assert!(matches!(again, ProposeError::Taken), "{again}");

@@ -244,6 +244,7 @@ fn rule_12_only_those_who_vouch_decide_and_more_of_them_when_it_was_declared() {
             }
         });
         let start = announced(&resumed(&mut ledger));
+        assert_eq!((ledger.knows_own_log(), ledger.lacks_own_log()), (false, declared));
         let mut answer = alliance.answer(ledger.me(), start);
         if !declared {
             // a vote that this disk does not know of
@@ -264,6 +265,8 @@ fn rule_12_only_those_who_vouch_decide_and_more_of_them_when_it_was_declared() {
             out = alliance.acknowledge(&mut ledger, by, answer.clone());
         }
         assert_eq!(fenced(&out), 4);
+        // it has started, and may have written blocks that are not back
+        assert_eq!((ledger.knows_own_log(), ledger.lacks_own_log()), (false, true));
         assert!(!signs(&handle(&mut ledger, alliance.id(A), {
             alliance.proposed(&alliance.block(1), B)
         })));

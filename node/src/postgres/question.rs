@@ -508,6 +508,7 @@ mod tests {
         let plan = PlanView {
             scope: "joint".into(),
             cost_pico_rho: 5_000_000_000,
+            epsilon: 0.3141,
             cells: 2,
             sigma: vec![NoiseView {
                 column: "n".into(),
@@ -525,7 +526,7 @@ mod tests {
         let text: Vec<String> = table.rows.iter().map(|row| format!("{:?}", row[0])).collect();
         let text = text.join("\n");
         for expected in [
-            "Cost: rho 0.005",
+            "Cost: rho 0.005 (epsilon 0.3141 at delta 1e-6)",
             "Cells: 2",
             "n: expected error",
             "n: at jewel one member moves it by at most 20.000 rows (expected error 7.25)",

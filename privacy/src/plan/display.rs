@@ -332,6 +332,16 @@ mod tests {
         let parts: u64 = plan.columns().iter().map(|column| column.rho().get()).sum();
         assert_eq!(parts, plan.rho().get());
         assert!(summary.aggregates.iter().all(|a| a.expected_absolute_error > 0.0));
+        // cost in rho and, for display, epsilon; of each column its bound and its error in a cell
+        assert_eq!(summary.pico_rho, plan.rho());
+        assert!((summary.delta - 1e-6).abs() < 1e-15, "{}", summary.delta);
+        assert!((summary.rho - plan.rho().to_rho()).abs() < 1e-15);
+        assert!((summary.epsilon - epsilon(plan.rho(), DisplayDelta::MICRO)).abs() < 1e-12);
+        for it in &summary.aggregates {
+            assert!(it.member_bound > 0.0 && it.sensitivity >= it.member_bound, "{it:?}");
+            assert!(it.expected_absolute_error < it.noise_deviation, "{it:?}");
+            assert!(it.interval_half_width > it.noise_deviation, "{it:?}");
+        }
     }
 
     /// Unlike bounds are all shown, with an error that follows from their sum.

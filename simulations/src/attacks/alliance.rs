@@ -45,6 +45,10 @@ pub enum Mutant {
     WithoutClipping,
     /// Accounts forget what was charged.
     WithoutCharges,
+    /// Local accounts forget what was charged.
+    WithoutLocalCharges,
+    /// Each period of a standing question is clipped as if there were no other.
+    WithoutEarlierPeriods,
     /// Secrets for masks can be guessed.
     PredictableSecrets,
     /// Every private group that is there is shown, as often as its noise is not below zero.
@@ -135,6 +139,11 @@ fn made_contract() -> Contract {
                     column: None,
                     member_groups: 2,
                     groups_at_most: SHOPS_MAX,
+                },
+                RawColumn::Date {
+                    name: "purchased_on".into(),
+                    first: "2025-01-01".into(),
+                    last: "2025-12-31".into(),
                 },
                 RawColumn::Integer {
                     name: "amount_fen".into(),

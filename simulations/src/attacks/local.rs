@@ -1,4 +1,5 @@
-//! Attacks on what one brand answers about its own members: quantiles, and groups whose names are private.
+//! Attacks on what one brand answers about its own members: counts until the account is empty, quantiles, and
+//! groups whose names are private.
 //!
 //! The steps are those of [`privacy::alone`], with a log that certifies at once. A question with private groups
 //! also takes a delta, which is too small to be seen here: the bound is that of rho alone.
@@ -12,10 +13,11 @@ use privacy::{
 
 use super::alliance::{Entry, Kept, Mutant, YEAR, brand, contract};
 use super::statistics::Attack;
-use super::{Run, campaign};
+use super::{REPETITIONS_MAX, Run, campaign, part};
 use crate::prng::Prng;
 
-pub(super) const ATTACKS: [Run; 5] = [
+pub(super) const ATTACKS: [Run; 6] = [
+    own_averaging,
     own_quantiles,
     a_shop_with_one_too_few,
     a_shop_of_ones_own,
@@ -32,41 +34,33 @@ const MIDDLE: i64 = 256;
 const ROWS: i64 = 100;
 
 /// A brand that answers alone, with its log.
-struct Brand {
-    room: LocalRoom,
-    ledger: Ledger,
+pub(super) struct Brand {
+    who: usize,
+    pub(super) room: LocalRoom,
+    pub(super) ledger: Ledger,
     entries: u64,
-    mutant: Mutant,
+    pub(super) mutant: Mutant,
 }
 
 impl Brand {
-    fn new(mutant: Mutant) -> Self {
-        let room = LocalRoom::new(brand(0), contract());
-        Self { room, ledger: Ledger::new(), entries: 0, mutant }
+    /// The brand of this number, without a past.
+    pub(super) fn new(who: usize, mutant: Mutant) -> Self {
+        let room = LocalRoom::new(brand(who), contract());
+        Self { who, room, ledger: Ledger::new(), entries: 0, mutant }
     }
 
-    fn charged(&self) -> PicoRho {
-        self.ledger.local_spent(brand(0), YEAR)
+    /// What its log says was charged to its local account.
+    pub(super) fn charged(&self) -> PicoRho {
+        self.ledger.local_spent(brand(self.who), YEAR)
     }
 
     /// Charges, reads what `lines` gives for the plan, and shows.
-    fn ask(
+    pub(super) fn ask(
         &mut self,
         question: LocalQuestion,
         lines: impl Fn(&DpPlan) -> Option<BoundedVector>,
     ) -> Option<LocalRelease> {
-        let mut query = [0; 16];
-        query[..8].copy_from_slice(&self.entries.to_be_bytes());
-        let request = LocalRequest {
-            query: QueryId(query),
-            question,
-            snapshot: SnapshotId([1; 32]),
-            analyst_quota: contract().local_quota(),
-            at_risk: PicoRho::ZERO,
-            stands: false,
-        };
-        let clock = Clock { now: UtcMillis(self.entries), year: YEAR };
-        let mut effects = self.room.ask(request, &self.ledger, clock).ok()?;
+        let mut effects = self.begin(question, false)?;
         while !effects.is_empty() {
             let mut next = Vec::new();
             for effect in effects {
@@ -88,16 +82,40 @@ impl Brand {
         None
     }
 
-    fn certify(&mut self, entry: &CleanRoomEntry) -> Option<Vec<LocalEffect>> {
+    /// Asks, for one answer or one for each period; nothing when the planner or the account refuses.
+    pub(super) fn begin(
+        &mut self,
+        question: LocalQuestion,
+        stands: bool,
+    ) -> Option<Vec<LocalEffect>> {
+        if self.mutant == Mutant::WithoutLocalCharges {
+            let entries = self.entries;
+            *self = Self { entries, ..Self::new(self.who, self.mutant) };
+        }
+        let mut query = [0; 16];
+        query[..8].copy_from_slice(&self.entries.to_be_bytes());
+        let request = LocalRequest {
+            query: QueryId(query),
+            question,
+            snapshot: SnapshotId([1; 32]),
+            analyst_quota: contract().local_quota(),
+            at_risk: PicoRho::ZERO,
+            stands,
+        };
+        let clock = Clock { now: UtcMillis(self.entries), year: YEAR };
+        self.room.ask(request, &self.ledger, clock).ok()
+    }
+
+    /// The own log takes an entry.
+    pub(super) fn certify(&mut self, entry: &CleanRoomEntry) -> Option<Vec<LocalEffect>> {
         let index = self.entries;
         self.entries += 1;
-        let time = UtcMillis(index);
-        let id =
-            self.ledger.enter(&Entry { writer: brand(0), index, time, bytes: entry.to_bytes() });
+        let (writer, time) = (brand(self.who), UtcMillis(index));
+        let id = self.ledger.enter(&Entry { writer, index, time, bytes: entry.to_bytes() });
         Some(self.room.certified(id.ok()?, &self.ledger))
     }
 
-    fn noise(&self, plan: &DpPlan) -> Option<(NoiseShare, Lifted)> {
+    pub(super) fn noise(&self, plan: &DpPlan) -> Option<(NoiseShare, Lifted)> {
         let mut source = Lifted { kept: Kept::new(self.mutant), by: 0 };
         if self.mutant == Mutant::WithoutThreshold {
             source.by = threshold(plan)? - 1;
@@ -107,7 +125,7 @@ impl Brand {
 }
 
 /// Noise with so much added: as if a threshold were so much less.
-struct Lifted {
+pub(super) struct Lifted {
     kept: Kept,
     by: i64,
 }
@@ -130,13 +148,63 @@ fn threshold(plan: &DpPlan) -> Option<i64> {
     plan.summary().private.map(|private| private.threshold as i64)
 }
 
-fn question(sql: &str, rho: PicoRho) -> LocalQuestion {
+pub(super) fn question(sql: &str, rho: PicoRho) -> LocalQuestion {
     LocalQuestion {
         sql: sql.into(),
         purpose: "joint_analytics".parse().expect("a name"),
         analyst: "desk".parse().expect("a name"),
         rho,
     }
+}
+
+/// Whether the member is among the brand's own: a third of the local quota a question, until it is empty.
+fn own_averaging(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
+    own_repetition("averaging of a brand's own count", 3, mutant, trials, random)
+}
+
+/// The same for the whole local quota: once.
+pub(super) fn own_averaging_at_once(mutant: Mutant, trials: u32, random: &mut Prng) -> Attack {
+    own_repetition("a brand's own count for all it has", 1, mutant, trials, random)
+}
+
+fn own_repetition(
+    name: &'static str,
+    parts: usize,
+    mutant: Mutant,
+    trials: u32,
+    random: &mut Prng,
+) -> Attack {
+    campaign(name, trials, random, |is_in, _| {
+        let (answers, charged, _) = own_counts(parts, REPETITIONS_MAX, mutant, is_in);
+        (answers.iter().sum::<f64>() / answers.len().max(1) as f64, charged)
+    })
+}
+
+/// The same count again and again, each for such a part of the local quota, until the account refuses: what was
+/// answered, what the log says was charged, and what the answers cost.
+fn own_counts(
+    parts: usize,
+    most: usize,
+    mutant: Mutant,
+    is_in: bool,
+) -> (Vec<f64>, PicoRho, PicoRho) {
+    let mut brand = Brand::new(0, mutant);
+    let rho = part(contract().local_quota(), parts);
+    let lines = |plan: &DpPlan| {
+        let mut collector = Collector::new(plan, *plan.participants().first()?);
+        if is_in {
+            collector.push(Some(b"target"), 0, &[Some(1)]).ok()?;
+        }
+        collector.finish().ok()
+    };
+    let releases: Vec<LocalRelease> = (0..most)
+        .map_while(|_| {
+            brand.ask(question("SELECT count(distinct member) FROM purchases", rho), lines)
+        })
+        .collect();
+    let cost = super::sum(releases.iter().map(LocalRelease::rho));
+    let answers = releases.iter().map(|release| release.cells()[0].values[0].value).collect();
+    (answers, brand.charged(), cost)
 }
 
 /// The median where as many rows lie in the middle as at the top, and one whose rows at the bottom, thirty times
@@ -148,7 +216,7 @@ pub(super) fn own_quantiles(mutant: Mutant, trials: u32, random: &mut Prng) -> A
         _ => "target".to_owned(),
     };
     campaign("a brand's own quantiles", trials, random, |is_in, _| {
-        let mut brand = Brand::new(mutant);
+        let mut brand = Brand::new(0, mutant);
         let rho = contract().local_quota().divided(questions).unwrap_or(PicoRho::ZERO);
         let lines = |plan: &DpPlan| {
             let mut collector = Collector::new(plan, *plan.participants().first()?);
@@ -188,7 +256,7 @@ fn shops(
 ) -> Attack {
     let sql = "SELECT shop, count(distinct member) AS n FROM purchases GROUP BY shop";
     campaign(name, trials, random, |is_in, _| {
-        let mut brand = Brand::new(mutant);
+        let mut brand = Brand::new(0, mutant);
         let lines = |plan: &DpPlan| {
             let mut collector = Collector::new(plan, *plan.participants().first()?);
             for member in i64::from(!is_in)..=others(threshold(plan)?) {
@@ -260,7 +328,7 @@ fn told_by_failing(
     push: impl Fn(&mut Collector<'_>, bool) -> Option<()>,
 ) -> Attack {
     campaign(name, trials.min(20), random, |is_in, _| {
-        let mut brand = Brand::new(mutant);
+        let mut brand = Brand::new(0, mutant);
         let lines = |plan: &DpPlan| {
             let mut collector = Collector::new(plan, *plan.participants().first()?);
             push(&mut collector, is_in)?;
@@ -282,5 +350,19 @@ mod tests {
             // what is told by failing is not paid for, and has to be nothing
             assert!(attack.rho > 0.0 || attack.bound == 0.0, "{attack:?}");
         }
+    }
+
+    /// Local accounts that forget show in the sums, whatever the noise was.
+    #[test]
+    fn what_a_brand_answered_alone_is_no_more_than_its_local_account_holds() {
+        let quota = contract().local_quota();
+        let (answers, charged, cost) = own_counts(1, 10, Mutant::None, true);
+        assert_eq!((answers.len(), charged, cost), (1, quota, quota));
+        let (answers, charged, cost) = own_counts(3, 10, Mutant::None, true);
+        assert_eq!((answers.len(), charged), (3, cost));
+        assert!(cost <= quota);
+        let (answers, charged, cost) = own_counts(1, 10, Mutant::WithoutLocalCharges, true);
+        assert_eq!((answers.len(), charged), (10, quota));
+        assert!(cost > quota, "{cost}");
     }
 }

@@ -10,11 +10,15 @@
 //! accounts that forget, some attack must exceed its bound.
 //!
 //! A colluder that deviates at a step, and what can be seen beside the answers, are in [`deviations`].
-//! Answers of one brand about its own members are attacked in [`local`]. Attacks on running nodes are in `tests/`.
+//! Answers of one brand about its own members are attacked in [`local`], those for each period in [`standing`], and
+//! those of several brands beside each other and beside the joint one in [`packs`]. Attacks on running nodes are in
+//! `tests/`.
 
 pub mod alliance;
 mod deviations;
 mod local;
+mod packs;
+mod standing;
 pub mod statistics;
 
 use privacy::mechanism::NoiseSource as _;
@@ -100,7 +104,8 @@ const ATTACKS: [Run; 11] = [
 ];
 
 fn attacks() -> impl Iterator<Item = Run> {
-    ATTACKS.into_iter().chain(local::ATTACKS).chain(deviations::ATTACKS)
+    let alone = local::ATTACKS.into_iter().chain(standing::ATTACKS).chain(packs::ATTACKS);
+    ATTACKS.into_iter().chain(alone).chain(deviations::ATTACKS)
 }
 
 /// A mutant with the attack that notices it, and the trials it takes.
@@ -111,9 +116,20 @@ struct Hunted {
     attack: Run,
 }
 
-const MUTANTS: [Hunted; 9] = [
+const MUTANTS: [Hunted; 11] = [
     // hundreds of questions a trial: what they cost together lets few trials show it
     Hunted { mutant: Mutant::WithoutCharges, trials: 24, attack: averaging_in_three },
+    Hunted {
+        mutant: Mutant::WithoutLocalCharges,
+        trials: 16,
+        attack: local::own_averaging_at_once,
+    },
+    // twelve times the cost, of which the bound is that of once
+    Hunted {
+        mutant: Mutant::WithoutEarlierPeriods,
+        trials: 1_000,
+        attack: standing::rows_that_move,
+    },
     // an eighth less deviation takes two million draws a side
     Hunted { mutant: Mutant::SharedByAll, trials: 400, attack: noise_alone },
     Hunted { mutant: Mutant::HalfVariance, trials: 110, attack: noise_alone },
@@ -445,7 +461,12 @@ mod tests {
             });
             assert!(over.is_empty(), "{over:?}");
         }
-        let costly = [Mutant::WithoutCharges, Mutant::SharedByAll];
+        let costly = [
+            Mutant::WithoutCharges,
+            Mutant::WithoutLocalCharges,
+            Mutant::WithoutEarlierPeriods,
+            Mutant::SharedByAll,
+        ];
         for hunted in MUTANTS.into_iter().filter(|h| !costly.contains(&h.mutant)) {
             let unnoticed = campaigns(hunted, 1, Attack::exceeds);
             assert!(unnoticed.is_empty(), "{:?}: {unnoticed:?}", hunted.mutant);

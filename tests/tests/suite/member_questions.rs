@@ -151,6 +151,13 @@ region = "city"
 hour = true
 "#;
 
+/// What a mapping adds for electronic cards.
+const SHOWN: &str =
+    "\n[purchases.electronic_card]\ncolumn = \"shown\"\nvalues = [\"app\", \"wallet\"]\n";
+/// The column of a contract for it, which the sample's data do not have.
+const CARD_COLUMN: &str = "[[clean_room.tables.columns]]\nkind = \"integer\"\nname = \"electronic_card\"\n\
+                           unit = \"cards\"\nminimum = 0\nmaximum = 1\n";
+
 /// Imports these files from a folder that is made for them.
 async fn import(node: &Node, folder: &Path, mapping: &str, members: &str, purchases: &str) {
     std::fs::create_dir(folder).unwrap();
@@ -167,28 +174,30 @@ async fn import(node: &Node, folder: &Path, mapping: &str, members: &str, purcha
 }
 
 /// A brand's regions, stores and hours: exactly for its staff, noised for its analysts, and of no use to joint
-/// questions, since no other brand has its stores.
+/// questions, since no other brand has its stores. Electronic cards: of the brand beside all, from the mapping's column
+/// to both answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn stores_and_hours_are_asked_of_a_real_node() {
     const EACH: u32 = 500;
     let ids = alliance_config::sample::BRANDS.map(|brand| brand.id);
-    let alliance = Alliance::of(&ids, &format!("{SETTINGS}\n{PILOT_TABLES}")).await;
+    let alliance = Alliance::of(&ids, &format!("{SETTINGS}\n{CARD_COLUMN}{PILOT_TABLES}")).await;
     let node = alliance.node("grocer_one");
     let folder = alliance.folder.path().join("stores");
     let mut members = "card\n".to_owned();
-    let mut purchases = "basket,line,card,at,quantity,fen,shop,city\n".to_owned();
-    let shops = [("N1", "NORTH"), ("N2", "NORTH"), ("S1", "SOUTH")];
+    let mut purchases = "basket,line,card,at,quantity,fen,shop,city,shown\n".to_owned();
+    let shops = [("N1", "NORTH", "app"), ("N2", "NORTH", "wallet"), ("S1", "SOUTH", "plastic")];
     for number in 0..3 * EACH {
-        let (shop, city) = shops[(number / EACH) as usize];
+        let (shop, city, shown) = shops[(number / EACH) as usize];
         let hour = 9 + number / EACH;
         writeln!(members, "C{number}").unwrap();
         writeln!(
             purchases,
-            "B{number},1,C{number},2017-05-05 {hour:02}:30:00,1,1000,{shop},{city}"
+            "B{number},1,C{number},2017-05-05 {hour:02}:30:00,1,1000,{shop},{city},{shown}"
         )
         .unwrap();
     }
-    import(&node, &folder, MAPPING, &members, &purchases).await;
+    let telling = format!("{MAPPING}{SHOWN}");
+    import(&node, &folder, &telling, &members, &purchases).await;
 
     let figures = node.figures("sales-by-region".to_owned(), Vec::new()).await.unwrap();
     let each = u64::from(EACH);
@@ -222,6 +231,50 @@ async fn stores_and_hours_are_asked_of_a_real_node() {
     };
     let refused = node.plan(question).await.unwrap_err();
     assert_eq!(refused.code, "too_few_carriers", "{refused}");
+
+    // two of three members have shown an electronic card; at three others four of five, of a fifth nobody knows
+    let (mut shown, mut all) = (2 * EACH, 3 * EACH);
+    for brand in ["fresh_counter", "fuel_stop", "grocer_two", "health_home"] {
+        let mut members = "card\n".to_owned();
+        let mut purchases = "basket,line,card,at,quantity,fen,shop,city,shown\n".to_owned();
+        for number in 0..EACH {
+            let kind = if number % 5 == 0 { "plastic" } else { "app" };
+            writeln!(members, "C{number}").unwrap();
+            writeln!(purchases, "B{number},1,C{number},2017-05-05 09:30:00,1,1000,N1,NORTH,{kind}")
+                .unwrap();
+        }
+        let is_told = brand != "fuel_stop";
+        let mapping = if is_told { telling.as_str() } else { MAPPING };
+        let folder = alliance.folder.path().join(format!("cards-{brand}"));
+        let other = alliance.node(brand);
+        import(&other, &folder, mapping, &members, &purchases).await;
+        let of = if is_told { EACH / 5 * 4 } else { 0 };
+        let share = exact_share(&other).await;
+        assert!((share - f64::from(of) / f64::from(EACH)).abs() < 1e-9, "{brand}: {share}");
+        (shown, all) = (shown + of, all + EACH);
+    }
+    let own = 2.0 / 3.0;
+    let share = exact_share(&node).await;
+    assert!((share - own).abs() < 1e-9, "{share}");
+    // the alliance first: a joint question wants that much of the own local budget that its failure would cost
+    let together = f64::from(shown) / f64::from(all);
+    for (scope, exact) in [(Scope::Joint, together), (Scope::Local, own)] {
+        let template = node.fill_template(CARDS.to_owned(), Some(scope), Vec::new()).await.unwrap();
+        let (_, view) = asked(&node, &template.sql, scope, template.pico_rho).await;
+        let release = view.release.unwrap();
+        let [row] = &release.rows[..] else { panic!("{release:?}") };
+        let width = row.high[0] - row.low[0];
+        assert!(width > 0.0 && width < 0.6, "{scope:?}: {row:?}");
+        assert!((row.values[0] - exact).abs() <= 2.0 * width, "{scope:?}: {exact} {row:?}");
+    }
+}
+
+const CARDS: &str = "electronic-card-comparison";
+
+/// The share of a brand's members who showed an electronic card, exactly.
+async fn exact_share(node: &Node) -> f64 {
+    let figures = node.figures(CARDS.to_owned(), Vec::new()).await.unwrap();
+    figures.rows[0][0].parse().unwrap()
 }
 
 /// The day of a node's clock in China.

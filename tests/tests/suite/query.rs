@@ -49,6 +49,11 @@ async fn five_brands_answer_together_and_only_the_noised_sum_is_seen() {
     let plan = asker.plan(ACTIVE_BY_HALF.into()).await.unwrap();
     assert_eq!((plan.cells, plan.participants.len()), (2, 5));
     assert_eq!(plan.left_after_pico_rho, before.quota_pico_rho - plan.cost_pico_rho);
+    // what is shown before anything is spent: cost in rho and epsilon, the bound, the error of a cell
+    assert!(plan.rho > 0.0 && plan.epsilon > plan.rho, "{plan:?}");
+    let [noise] = &plan.sigma[..] else { panic!("{plan:?}") };
+    assert!(!noise.bound.is_empty(), "{noise:?}");
+    assert!(0.0 < noise.expected_error && noise.expected_error < noise.sigma, "{noise:?}");
     let other = asker.query(ACTIVE_BY_HALF.into(), "0".repeat(64)).await.unwrap_err();
     assert_eq!(other.code, "plan_changed");
     assert_eq!(asker.status().budget.unwrap(), before);

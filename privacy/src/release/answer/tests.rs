@@ -104,6 +104,28 @@ fn a_quotient_of_almost_nothing_is_insufficient() {
     assert_eq!((value.low, value.high), (f64::NEG_INFINITY, f64::INFINITY));
 }
 
+/// Nothing over nothing, and a denominator that noise took below zero: insufficient, and never what is no number, of which
+/// a condition or an order would make something.
+#[test]
+fn a_quotient_over_nothing_is_insufficient_and_never_no_number() {
+    for sql in [
+        "SELECT avg(amount_fen) AS it FROM purchases",
+        "SELECT avg(case when amount_fen > 100 then 1 else 0 end) AS it FROM purchases",
+    ] {
+        let plan = plan(sql);
+        for sum in [0, -1, -1_000_000, i64::MIN] {
+            let shown = cells(&plan, &vec![sum; plan.coordinates()]);
+            let value = shown[0].values[0];
+            assert!(value.value.is_finite(), "{sql}: {sum}: {value:?}");
+            assert_eq!(value.quality, Quality::Insufficient, "{sql}: {sum}: {value:?}");
+        }
+    }
+    for condition in ["avg(amount_fen) > -9", "NOT avg(amount_fen) > -9"] {
+        let plan = other_plan(&format!("SELECT count(*) AS n FROM purchases HAVING {condition}"));
+        assert!(cells(&plan, &vec![0; plan.coordinates()]).is_empty(), "{condition}");
+    }
+}
+
 #[test]
 fn intervals_of_quotients_cover_as_often_as_they_say() {
     let mut source = OpendpNoise::from_system_entropy();

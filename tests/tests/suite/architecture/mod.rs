@@ -288,6 +288,20 @@ mod checkers_can_fail {
     }
 
     #[test]
+    fn on_a_reading_that_tells_of_its_rows() {
+        for text in [
+            "fn f() { tracing::debug!(rows = 7, \"read\"); }",
+            "use crate::metrics::Metrics;",
+            "use datafusion::physical_plan::metrics::MetricsSet;",
+            "fn f() { std::println!(\"7\") }",
+        ] {
+            assert_eq!(forbidden("node", "cleanroom/read.rs", text).len(), 1, "{text}");
+        }
+        let room = "fn f() { tracing::warn!(\"a question could not be read\"); }";
+        assert!(forbidden("node", "cleanroom/room/local.rs", room).is_empty());
+    }
+
+    #[test]
     fn on_a_network_that_decides_what_is_valid() {
         assert_eq!(
             forbidden("node", "net/driver.rs", "use protocol::witness::state::Witness;").len(),

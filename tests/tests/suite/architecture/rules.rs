@@ -291,6 +291,23 @@ pub const FORBIDDEN: &[Forbidden] = &[
     },
     Forbidden {
         in_crate: "node",
+        module: "cleanroom::read",
+        except: &[],
+        names: &[
+            "tracing",
+            "crate::metrics",
+            "crate::telemetry",
+            "::println",
+            "::eprintln",
+            "::MetricsSet",
+            "::ExecutionPlanMetricsSet",
+            "::AnalyzeExec",
+        ],
+        because: "a reading says that it is done or failed, in steps of time, and nothing else: an engine's metrics, \
+                  row counts and errors are of rows",
+    },
+    Forbidden {
+        in_crate: "node",
         module: "net",
         except: &[],
         names: &[

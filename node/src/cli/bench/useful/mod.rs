@@ -17,6 +17,7 @@
 
 mod data;
 mod questions;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -559,42 +560,14 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 impl UsefulFigures {
-    /// As a table, in words.
+    /// As the tables of `docs/usefulness.md`.
     pub fn tell(&self, io: &Io) {
+        for line in tables::lines(self) {
+            io.say(&line);
+        }
         for profile in &self.profiles {
-            io.say(&format!(
-                "| {} people, {} | asked | figures | within 5 % | of those above the smallest cell | median error | of it clipping | coverage | a trusted party's error | noise to central (by plan) | waits for |",
-                profile.people, profile.profile
-            ));
-            for question in &profile.questions {
-                let why = question.why.as_deref().unwrap_or("");
-                let figures = question.answer.as_ref().map_or_else(
-                    || " | | | | | | | ".to_owned(),
-                    |it| {
-                        let to_central = it.noise_to_central.map_or_else(
-                            || "no noise".to_owned(),
-                            |ratio| format!("{ratio:.2} ({:.2})", it.noise_to_central_by_plan),
-                        );
-                        format!(
-                            "{} | {} | {} of {} | {:.1} % | {:.1} % | {:.1} % | {:.1} % | {to_central}",
-                            it.values,
-                            it.usable_values,
-                            it.above_smallest_usable,
-                            it.above_smallest,
-                            100.0 * it.median_relative_error,
-                            100.0 * it.median_relative_bias,
-                            100.0 * it.coverage,
-                            100.0 * it.central_median_relative_error
-                        )
-                    },
-                );
-                let asked = question.answer.as_ref().map_or(question.asked, |it| it.asked);
-                io.say(&format!(
-                    "| {} {} | {asked} | {figures} | {why} |",
-                    question.id, question.title
-                ));
-            }
-            io.say(&format!("{} answered, {} usable", profile.answered, profile.usable));
+            let ProfileFigures { profile, answered, usable, .. } = profile;
+            io.say(&format!("{profile}: {answered} answered, {usable} usable"));
         }
         if let Some(it) = &self.full_rows {
             io.say(&format!(

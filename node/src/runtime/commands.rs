@@ -241,7 +241,7 @@ impl Runtime {
         }
     }
 
-    fn imports(&self) -> import::Imports {
+    pub(super) fn imports(&self) -> import::Imports {
         import::Imports {
             data: self.following.data.clone(),
             brands: self.core.ledger.constitution().committee().brands().to_vec(),

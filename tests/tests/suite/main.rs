@@ -10,6 +10,7 @@ mod decoders;
 mod documents;
 mod exchange;
 mod flood;
+mod joining;
 mod liars;
 mod local;
 mod made_up;

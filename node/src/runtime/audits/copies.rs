@@ -43,8 +43,6 @@ use crate::tls::OutgoingTls;
 const CUT_FILE: &str = "cut";
 /// The newest checkpoint, until all is here that it names.
 const NEXT_FILE: &str = "next";
-/// Longest wait for the head of an answer, and for each part of its body.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How often one file is asked for of a server that is busy.
 const BUSY_TRIES: u32 = 120;
 /// Longest wait that a busy server may ask for.
@@ -57,13 +55,25 @@ const CHECKPOINT_BYTES_MAX: u64 = 64 * 1024;
 /// Entries that a log may claim beyond those that this node has seen certified: whoever claims more is not copied, or a
 /// brand could fill this node's disk.
 const UNSEEN_MAX: u64 = 1 << 20;
-/// Bytes a second that a body has at least, after [`PATIENCE`].
-const SLOWEST: u64 = 16 * 1024;
+/// How servers are waited for.
+const WAITS: Waits =
+    Waits { patience: Duration::from_secs(30), slowest: 16 * 1024, pause: Duration::from_secs(1) };
 const HASHES_BYTES: u64 = 32 * TILE_WIDTH as u64;
 const BUNDLE_BYTES_MAX: u64 = (2 + u16::MAX as u64) * TILE_WIDTH as u64;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Days after which another log's tile is fetched anew at the soonest, and over how many more they are spread.
 const AGAIN_DAYS: (u32, u32) = (15, 15);
+
+/// How long a server is waited for.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    /// Longest wait for a connection, for the head of an answer, and for each part of its body.
+    patience: Duration,
+    /// Bytes a second that a body has at least, after that.
+    slowest: u64,
+    /// How long a log that is behind, or goes on, is left alone before it is asked again.
+    pause: Duration,
+}
 
 /// Why a log was not copied.
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +166,14 @@ impl Source {
         }
     }
 
+    /// How it is waited for.
+    const fn waits(&self) -> Waits {
+        match self {
+            Self::Server(server) => server.waits,
+            Self::Own(_) => WAITS,
+        }
+    }
+
     /// Whether a tile that is here is fetched all the same.
     fn is_read_again(&self, path: &TilePath, copy: &Path) -> bool {
         match self {
@@ -197,25 +215,27 @@ pub(super) struct Server {
     host: String,
     port: u16,
     tls: Arc<OutgoingTls>,
+    waits: Waits,
     sender: Option<SendRequest<Empty<Bytes>>>,
 }
 
 impl Server {
     /// The node at an address, known by what `tls` trusts.
     pub(super) fn new(host: String, port: u16, tls: Arc<OutgoingTls>) -> Self {
-        Self { host, port, tls, sender: None }
+        Self { host, port, tls, waits: WAITS, sender: None }
     }
 
     async fn connect(
         host: &str,
         port: u16,
         tls: &OutgoingTls,
+        patience: Duration,
     ) -> Result<SendRequest<Empty<Bytes>>, CopyError> {
-        let tcp = timeout(PATIENCE, TcpStream::connect((host, port))).await;
+        let tcp = timeout(patience, TcpStream::connect((host, port))).await;
         let tcp = tcp.map_err(|_| CopyError::Unreachable)?.map_err(|_| CopyError::Unreachable)?;
         let name = ServerName::try_from(host.to_owned()).map_err(|_| CopyError::Unreachable)?;
         let connector = TlsConnector::from(tls.config());
-        let stream = timeout(PATIENCE, connector.connect(name, tcp)).await;
+        let stream = timeout(patience, connector.connect(name, tcp)).await;
         let stream = stream.map_err(|_| CopyError::Unreachable)?;
         let stream = stream.map_err(|_| CopyError::Untrusted)?;
         let (sender, connection) =
@@ -227,18 +247,18 @@ impl Server {
 
     async fn asked(&mut self, name: &str) -> Result<hyper::Response<Incoming>, CopyError> {
         let host = authority(&self.host, self.port);
-        let mut used = self.sender.take();
+        let (mut used, patience) = (self.sender.take(), self.waits.patience);
         loop {
             let (mut sender, is_used) = match used.take() {
                 Some(sender) => (sender, true),
-                None => (Self::connect(&self.host, self.port, &self.tls).await?, false),
+                None => (Self::connect(&self.host, self.port, &self.tls, patience).await?, false),
             };
             let request = hyper::Request::get(format!("/{name}"))
                 .header(HOST, host.as_str())
                 .header(USER_AGENT, concat!("coalition/", env!("CARGO_PKG_VERSION")))
                 .body(Empty::new())
                 .map_err(|_| CopyError::Unreachable)?;
-            let answered = timeout(PATIENCE, async {
+            let answered = timeout(patience, async {
                 sender.ready().await?;
                 sender.send_request(request).await
             });
@@ -259,7 +279,7 @@ impl Server {
             let answer = self.asked(name).await?;
             let (head, body) = answer.into_parts();
             if head.status.as_u16() == 200 {
-                return saved(body, to, most).await;
+                return saved(body, to, most, self.waits).await;
             }
             // what it says of the refusal is not read
             self.sender = None;
@@ -279,13 +299,13 @@ impl Server {
 }
 
 /// Writes a body to a file, part by part.
-async fn saved(mut body: Incoming, to: &Path, most: u64) -> Result<Got, CopyError> {
+async fn saved(mut body: Incoming, to: &Path, most: u64, waits: Waits) -> Result<Got, CopyError> {
     tokio::fs::create_dir_all(to.parent().unwrap_or(Path::new("."))).await?;
     let fresh = to.with_extension("new");
     let mut file = tokio::fs::File::create(&fresh).await?;
     let (mut bytes, began) = (0_u64, Instant::now());
     while let Some(frame) =
-        timeout(PATIENCE, body.frame()).await.map_err(|_| CopyError::Unreachable)?
+        timeout(waits.patience, body.frame()).await.map_err(|_| CopyError::Unreachable)?
     {
         let frame = frame.map_err(|_| CopyError::Unreachable)?;
         let Ok(part) = frame.into_data() else { continue };
@@ -293,8 +313,8 @@ async fn saved(mut body: Incoming, to: &Path, most: u64) -> Result<Got, CopyErro
         if bytes > most {
             return Err(CopyError::TooLong);
         }
-        let late = began.elapsed().saturating_sub(PATIENCE).as_secs();
-        if bytes < late.saturating_mul(SLOWEST) {
+        let late = began.elapsed().saturating_sub(waits.patience).as_millis();
+        if u128::from(bytes).saturating_mul(1_000) < late.saturating_mul(waits.slowest.into()) {
             return Err(CopyError::Unreachable);
         }
         file.write_all(&part).await?;
@@ -478,7 +498,7 @@ async fn certified_from(
         if certified.get() >= known {
             return Ok(certified);
         }
-        sleep(Duration::from_secs(1)).await;
+        sleep(source.waits().pause).await;
     }
     Err(CopyError::Behind)
 }
@@ -542,7 +562,7 @@ async fn tiles(
             removed.map_err(|_| CopyError::Unreachable)??;
             return Ok(shown);
         }
-        sleep(Duration::from_secs(1)).await;
+        sleep(source.waits().pause).await;
     }
     Err(CopyError::Behind)
 }
@@ -619,5 +639,7 @@ fn remove_superseded(folder: &Path, size: TreeSize) -> std::io::Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+mod served;
 #[cfg(test)]
 mod tests;

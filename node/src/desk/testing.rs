@@ -10,16 +10,19 @@ use ring::rand::SystemRandom;
 use super::{Desk, DeskSettings};
 use crate::metrics::Metrics;
 use crate::purchases::Facts;
-use crate::store::{MemoryStore, Store};
+use crate::store::Store;
 use crate::vault::{
     Attribute, CardNumber, HeldBrandKey, Identifier, IdentifierKind, KEY_BYTES, NewMember, Random,
     Vault, sample_rule,
 };
 
-/// A real desk over a vault in memory, where one member has the card `1`.
-pub(crate) fn with_one_member(brand: BrandId, folder: &Path) -> (Arc<Desk>, Arc<Facts>) {
+/// A real desk over a vault in a store, where one member has the card `1`.
+pub(crate) fn with_one_member(
+    store: Arc<dyn Store>,
+    brand: BrandId,
+    folder: &Path,
+) -> (Arc<Desk>, Arc<Facts>) {
     let random: Random = Arc::new(SystemRandom::new());
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let key = Arc::new(HeldBrandKey::from_bytes(&mut [7; KEY_BYTES]));
     let vault = Arc::new(Vault::new(brand, Arc::clone(&store), key, Arc::clone(&random)));
     let card = CardNumber::new("1").unwrap();

@@ -16,6 +16,7 @@ use crate::desk::Desk;
 use crate::metrics::Metrics;
 use crate::purchases::Facts;
 use crate::service::*;
+use crate::store::{MemoryStore, Store};
 use crate::tls::ServerTls;
 use crate::webhooks::{WebhookSettings, Webhooks};
 use crate::{console, tls};
@@ -51,6 +52,21 @@ impl Fixture {
         metrics: Metrics,
         tls_of: impl FnOnce(&Path) -> ServerTls,
     ) -> Self {
+        Self::start_over(Arc::new(MemoryStore::new()), rate_limits, metrics, tls_of)
+    }
+
+    /// With what the desk knows in this store.
+    pub(super) fn start_in(store: Arc<dyn Store>) -> Self {
+        let tls_of = |directory: &Path| tls::load(directory).unwrap();
+        Self::start_over(store, RateLimits::widest(), Metrics::default(), tls_of)
+    }
+
+    fn start_over(
+        store: Arc<dyn Store>,
+        rate_limits: RateLimits,
+        metrics: Metrics,
+        tls_of: impl FnOnce(&Path) -> ServerTls,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("webhooks.json");
         let settings = WebhookSettings::default();
@@ -61,7 +77,7 @@ impl Fixture {
         let auth = Auth::open_stopped(&directory.path().join("users.json")).unwrap();
         auth.add_user("ann", &Role::ALL, PASSWORD).unwrap();
         let brand = BrandId::new("grocer").unwrap();
-        let desk = crate::desk::testing::with_one_member(brand, directory.path());
+        let desk = crate::desk::testing::with_one_member(store, brand, directory.path());
         let events = EventSource(Events::new(Timestamp::from_unix_ms(1)));
         let node = node(directory.path(), &desk, events.0.clone());
         let audits = node.audits().clone();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Asker, Node, ServiceError};
+use super::{Asker, ErrorKind, Node, ServiceError};
 use crate::auth::{Auth, UserStanding};
 use crate::desk::{Deed, Note};
 use crate::runtime::now;
@@ -36,7 +36,8 @@ impl Node {
         }
     }
 
-    /// Does something with a user, and enters it in the operation log before; what was refused then is said there too.
+    /// Does something with a user, and enters it in the operation log before; what was refused then, or failed, is said
+    /// there too.
     ///
     /// # Errors
     /// When it cannot be entered, and was then not done; or why it was not done.
@@ -54,7 +55,21 @@ impl Node {
         let worked = work.await;
         if let Err(error) = &worked {
             self.note_refused(&by.user, Deed::User, &subject, error).await;
+            self.note_failed(&by.user, &subject, error).await;
         }
         worked
+    }
+
+    /// Enters that something failed at this node: whether it was done then is for the users' file to say.
+    async fn note_failed(&self, by: &str, subject: &str, error: &ServiceError) {
+        if !matches!(error.kind, ErrorKind::Unavailable | ErrorKind::Internal) {
+            return;
+        }
+        let code = error.code;
+        let what = format!("{subject}: failed ({code}), see in the list of users what is so");
+        let (note, at) = (Note::new(by, Deed::User, what), now());
+        if let Err(error) = self.at_desk(move |desk| desk.note(note, at).map(drop)).await {
+            tracing::error!(code = error.code, "a failure is not in the operation log");
+        }
     }
 }

@@ -1,6 +1,11 @@
 //! Who may sign in, changed over the real surface: what is asked once more, what stays on record, who cannot go.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
+use crate::store::watched::{Watch, Watched};
+use crate::store::{StoreError, Write};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -181,4 +186,88 @@ async fn programs_manage_users_too_and_hear_what_was_wrong() {
             "user chen: removed"
         ]
     );
+}
+
+/// A store that takes no entry of the operation log, or takes them again.
+struct Wordless(AtomicBool);
+
+impl Watch for Wordless {
+    fn writes(&self, writes: &[Write]) -> Result<(), StoreError> {
+        let is_entry = |write: &Write| matches!(write, Write::Put { keyspace: "operation", .. });
+        match self.0.load(Ordering::Relaxed) && writes.iter().any(is_entry) {
+            true => Err(StoreError::Poisoned { earlier: None }),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Fails when the users' file is written first, or whether or not the operation log has the change.
+#[tokio::test]
+async fn a_change_of_a_user_that_cannot_be_entered_in_the_operation_log_does_not_happen() {
+    let store = Arc::new(Watched::by(Wordless(AtomicBool::new(false))));
+    let fixture = Fixture::start_in(store.clone());
+    fixture.auth.add_user("ops", &[Role::Administrator], PASSWORD).unwrap();
+    fixture.auth.add_user("chen", &[Role::Store], PASSWORD).unwrap();
+    let theirs = fixture.auth.sign_in("chen", PASSWORD).await.unwrap().token;
+    let client = fixture.client();
+    client.login("ops", PASSWORD).await.unwrap();
+    let send = async |method: Method, path: &str, mut body: serde_json::Value| {
+        body["password"] = PASSWORD.into();
+        let body = Some(body.to_string().into());
+        client.send(method, &format!("/api/v1/users{path}"), &[], body).await.unwrap()
+    };
+    let file = fixture.directory.path().join("users.json");
+    let before = std::fs::read(&file).unwrap();
+    store.watch.0.store(true, Ordering::Relaxed);
+    let roles = || serde_json::json!({ "roles": ["analyst"] });
+    let nothing = || serde_json::json!({});
+    for (method, path, body) in [
+        (Method::POST, "", serde_json::json!({ "user": "li", "roles": ["store"] })),
+        (Method::POST, "/chen/roles", roles()),
+        (Method::POST, "/chen/password", nothing()),
+        (Method::POST, "/chen/second-factor-removal", nothing()),
+        (Method::POST, "/chen/removal", nothing()),
+        (Method::DELETE, "/chen/sessions", nothing()),
+    ] {
+        let answer = send(method, path, body).await;
+        assert_eq!((answer.status.as_u16(), code(&answer).as_str()), (500, "internal"), "{path}");
+        assert_eq!(std::fs::read(&file).unwrap(), before, "{path}");
+        assert!(fixture.auth.session(&theirs).is_ok(), "{path}");
+    }
+    store.watch.0.store(false, Ordering::Relaxed);
+    assert_eq!(deeds(&fixture).await, Vec::new());
+
+    let changed = send(Method::POST, "/chen/roles", roles()).await;
+    assert_eq!(changed.status, StatusCode::NO_CONTENT);
+    assert_eq!(roles_of(&fixture, "chen"), Some(vec![Role::Analyst]));
+    let said = deeds(&fixture).await.into_iter().map(|(_, what, ..)| what);
+    assert_eq!(said.collect::<Vec<_>>(), ["user chen: other roles"]);
+}
+
+/// Fails when the operation log has a change alone that the disk did not take.
+#[tokio::test]
+async fn a_change_of_a_user_that_fails_after_it_was_entered_is_entered_as_failed() {
+    let fixture = Fixture::start();
+    fixture.auth.add_user("ops", &[Role::Administrator], PASSWORD).unwrap();
+    let client = fixture.client();
+    client.login("ops", PASSWORD).await.unwrap();
+    let add = async || {
+        let body = serde_json::json!({ "user": "li", "roles": ["store"], "password": PASSWORD });
+        let body = Some(body.to_string().into());
+        client.send(Method::POST, "/api/v1/users", &[], body).await.unwrap()
+    };
+    // where the file is written before it takes the old one's place
+    let fresh = fixture.directory.path().join("users.new");
+    std::fs::create_dir(&fresh).unwrap();
+    let answer = add().await;
+    assert_eq!((answer.status.as_u16(), code(&answer).as_str()), (500, "internal"));
+    let told = String::from_utf8(answer.body.to_vec()).unwrap();
+    assert!(!told.contains("users.new"), "of this node's disk nothing is told: {told}");
+    assert_eq!(roles_of(&fixture, "li"), None);
+    std::fs::remove_dir(&fresh).unwrap();
+    assert_eq!(add().await.status, StatusCode::CREATED);
+    let said = deeds(&fixture).await.into_iter().map(|(by, what, ..)| (by, what));
+    let failed = "user li: added: failed (internal), see in the list of users what is so";
+    let expected = ["user li: added", failed, "user li: added"];
+    assert_eq!(said.collect::<Vec<_>>(), expected.map(|it| ("ops".to_owned(), it.to_owned())));
 }

@@ -30,8 +30,8 @@ use protocol::witness::rules::exact_exposure;
 use protocol::witness::statement::VotingKeys;
 
 use super::*;
+use crate::audit::Directory;
 use crate::cleanroom::APPLICATION;
-use crate::cli::audit::Directory;
 use crate::exchange::book::BookedExchange;
 use crate::exchange::cold::{Cold, Leaving};
 use crate::exchange::points::Control;

@@ -1,5 +1,6 @@
 //! The node each brand runs.
 
+pub mod audit;
 pub mod auth;
 pub mod backup;
 pub mod charts;

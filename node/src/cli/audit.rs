@@ -3,33 +3,19 @@
 //! Reads files and nothing else: no node, no network. Exit status 0 when nothing was found, 1 when
 //! something was, 2 when the audit could not be made.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use alliance_config::Constitution;
 use indicatif::{ProgressBar, ProgressStyle};
-use privacy::accounting::Kept;
-use protocol::audit::{
-    Auditor, CERTIFICATES_FILE, CHECKPOINT_FILE, Cores, EntryPlace, KeyHolder, LogFolder, LogsRead,
-    Observer, OpeningKey, Report,
-};
+use protocol::audit::{KeyHolder, OpeningKey};
 use protocol::epochs::Constitutions;
-use protocol::ids::{BrandId, Epoch};
-use protocol::log::block::{ApplicationEntry, PublicEntry};
-use protocol::log::kept::OperationLogHead;
+use protocol::ids::BrandId;
 use protocol::log::note::{NoteError, VerifierKey};
-use protocol::log::tiles::{TilePath, TileSource};
-use protocol::time::{Milliseconds, Timestamp};
 
-use serde::Serialize;
-
-use super::archived::ArchivedLog;
-use super::budget_audit::{BudgetEntries, BudgetReport};
 use super::cores::AllCores;
 use super::{CliError, Io};
-use crate::cleanroom::evidence;
+use crate::audit::{ArchivedLog, AuditReport, Audited};
 use crate::keys;
 
 /// Where an audit reads from.
@@ -67,101 +53,6 @@ pub struct AuditArguments {
     /// Print the report as one JSON object.
     #[arg(long)]
     pub json: bool,
-}
-
-/// A published log in a directory.
-#[derive(Debug, Clone)]
-pub struct Directory(pub PathBuf);
-
-impl TileSource for Directory {
-    fn read(&self, path: &TilePath) -> Option<Vec<u8>> {
-        fs::read(self.0.join(path.to_string())).ok()
-    }
-}
-
-impl LogFolder for Directory {
-    fn checkpoint(&self) -> Option<Vec<u8>> {
-        fs::read(self.0.join(CHECKPOINT_FILE)).ok()
-    }
-    fn certificates(&self, offset: u64, most: usize) -> Option<Vec<u8>> {
-        let mut file = fs::File::open(self.0.join(CERTIFICATES_FILE)).ok()?;
-        file.seek(SeekFrom::Start(offset)).ok()?;
-        let mut bytes = Vec::new();
-        file.take(most as u64).read_to_end(&mut bytes).ok()?;
-        Some(bytes)
-    }
-    fn files(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        let mut folders = vec![self.0.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
-                let path = entry.path();
-                let kind = entry.file_type();
-                if kind.is_ok_and(|it| it.is_dir() || it.is_symlink() && path.is_dir()) {
-                    folders.push(path);
-                } else if let Some(name) = path.strip_prefix(&self.0).ok().and_then(Path::to_str) {
-                    names.push(name.to_owned());
-                }
-            }
-        }
-        names.sort();
-        names
-    }
-}
-
-/// Watches one log's walk.
-struct Watch<'a, T> {
-    told: &'a T,
-    // entries of all logs
-    all: u64,
-    done: u64,
-    budget: BudgetEntries,
-    operations: Vec<OperationLogHead>,
-}
-
-impl<T: Fn(BrandId, u64, u64)> Observer for Watch<'_, T> {
-    fn progress(&mut self, log: BrandId, done: u64, _all: u64) {
-        (self.told)(log, done.saturating_sub(self.done), self.all);
-        self.done = done;
-    }
-    fn block(&mut self, _: BrandId, epoch: Epoch, time: Timestamp) {
-        self.budget.block(epoch, time);
-    }
-    fn application(&mut self, at: &EntryPlace, entry: &ApplicationEntry) {
-        self.budget.take(at, entry);
-    }
-    fn kept(&mut self, _: &EntryPlace, entry: &PublicEntry) {
-        if let PublicEntry::OperationLogHead(head) = entry {
-            self.operations.push(*head);
-        }
-    }
-}
-
-/// Both halves of an audit.
-#[derive(Debug, Serialize)]
-pub struct AuditReport {
-    /// The logs: signatures, trees, rules, both legs, clearing.
-    #[serde(flatten)]
-    pub ledger: Report,
-    /// The privacy budget; none when the constitution has no clean room.
-    pub budget: Option<BudgetReport>,
-    /// What each log says of its brand's operation log, in order.
-    #[serde(skip)]
-    pub operations: BTreeMap<BrandId, Vec<OperationLogHead>>,
-}
-
-impl AuditReport {
-    /// How many findings there are, listed or not.
-    #[must_use]
-    pub fn findings(&self) -> u64 {
-        let budget = self.budget.as_ref().map_or(0, |budget| budget.findings.len());
-        (self.ledger.findings.len() + budget) as u64 + self.ledger.findings_not_listed
-    }
-    /// Whether nothing was found. Says nothing of what could not be checked.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.findings() == 0
-    }
 }
 
 /// Audits a folder of logs.
@@ -232,92 +123,11 @@ pub fn audit(arguments: &AuditArguments) -> Result<AuditReport, CliError> {
         bar.set_message(log.to_string());
         bar.inc(done);
     };
-    let report = audited.audit(of, &AllCores::of_machine(), &told)?;
+    let report = audited
+        .audit(of, &AllCores::of_machine(), &told)
+        .map_err(|error| CliError::Input(error.to_string()))?;
     bar.finish_and_clear();
     Ok(report)
-}
-
-/// What logs are audited by, wherever they are.
-pub struct Audited<'a> {
-    /// The constitutions that a log was under, from the first on.
-    pub documents: &'a [Constitution],
-    /// Keys that open what is sealed.
-    pub keys: &'a [OpeningKey],
-    /// Witnesses outside the alliance whose cosignatures are checked too.
-    pub outside_witnesses: &'a [VerifierKey],
-    /// Folders of openings that nodes have kept.
-    pub openings: &'a [PathBuf],
-    /// Whether files of them that do not read are counted; otherwise there is no audit.
-    pub passes_damaged_openings: bool,
-}
-
-impl Audited<'_> {
-    /// Audits the logs that `folder` has. `told` hears of a log, how many more of its entries are done, and how many
-    /// all logs have.
-    ///
-    /// # Errors
-    /// When the constitutions do not follow each other, or an opening does not read; a finding is no error.
-    pub fn audit<F: LogFolder>(
-        &self,
-        folder: impl Fn(BrandId) -> Option<F>,
-        cores: &impl Cores,
-        told: &(impl Fn(BrandId, u64, u64) + Sync),
-    ) -> Result<AuditReport, CliError> {
-        let (first, later) = self
-            .documents
-            .split_first()
-            .ok_or_else(|| CliError::Input("there is no constitution to audit by".to_owned()))?;
-        let mut constitutions = Constitutions::from(first.ledger().clone());
-        let mut retention_months = first.payload_retention_months();
-        for next in later {
-            constitutions.follow(next.ledger().clone()).map_err(|error| {
-                CliError::Input(format!("the constitution {}: {error}", next.hash()))
-            })?;
-            retention_months = retention_months.min(next.payload_retention_months());
-        }
-        // no key is destroyed sooner than after so many of the shortest months
-        let retention = u64::from(retention_months) * 28 * 24 * 60 * 60;
-        let auditor = Auditor {
-            constitutions: &constitutions,
-            keys: self.keys,
-            outside_witnesses: self.outside_witnesses,
-            payload_retention: Some(Milliseconds::from_seconds(retention)),
-        };
-        let brands = constitutions.brands().into_iter();
-        let folders: Vec<(BrandId, F)> =
-            brands.filter_map(|brand| Some((brand, folder(brand)?))).collect();
-        let read = cores.each(&folders, |(brand, folder)| auditor.read(*brand, folder, cores));
-        let logs = LogsRead::new(auditor.constitutions, read);
-        let all = logs.entries();
-        let brands = logs.brands();
-        let walked = cores.each(&brands, |brand| {
-            let (budget, operations) = (BudgetEntries::default(), Vec::new());
-            let mut watch = Watch { told, all, done: 0, budget, operations };
-            let walk = auditor.walk(&logs, *brand, cores, &mut watch);
-            (*brand, walk, watch.budget, watch.operations)
-        });
-        let mut walks = Vec::new();
-        let (mut budgets, mut operations) = (BTreeMap::new(), BTreeMap::new());
-        for (brand, walk, budget, heads) in walked {
-            walks.push(walk);
-            budgets.insert(brand, budget);
-            operations.insert(brand, heads);
-        }
-        let ledger = auditor.conclude(logs, walks);
-        let mut kept = Kept::default();
-        let mut openings_unreadable = 0_u64;
-        for folder in self.openings {
-            let read = match self.passes_damaged_openings {
-                true => evidence::read_sound(folder, &mut kept),
-                false => evidence::read(folder, &mut kept).map(|_| 0),
-            };
-            let unreadable = read.map_err(|error| CliError::Input(error.to_string()))?;
-            openings_unreadable = openings_unreadable.saturating_add(unreadable);
-        }
-        let budget = BudgetEntries::gathered(budgets).report(self.documents, &kept);
-        let budget = budget.map(|budget| BudgetReport { openings_unreadable, ..budget });
-        Ok(AuditReport { ledger, budget, operations })
-    }
 }
 
 /// Prints a report: words or one JSON object, on stdout.

@@ -20,8 +20,8 @@ use protocol::log::tiles::{TILE_WIDTH, TileKind, TilePath, TileReader, TileSourc
 use protocol::time::Timestamp;
 use serde::Serialize;
 
-use super::archived::ArchivedLog;
 use super::{CliError, Io};
+use crate::audit::ArchivedLog;
 use crate::config::DataDirectory;
 use crate::constitutions::{Known, KnownError};
 use crate::runtime;

@@ -4,11 +4,9 @@
 //! as any client does; they find address, certificate and password in its data directory. No business
 //! rules here.
 
-pub mod archived;
 pub mod audit;
 pub mod backup;
 pub mod bench;
-pub mod budget_audit;
 pub mod campaigns;
 pub mod check;
 pub mod clearing;

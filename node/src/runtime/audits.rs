@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use self::copies::{Cut, Server, Source, copy};
 use super::now;
-use crate::cli::audit::Audited;
+use crate::audit::Audited;
 use crate::config::{AuditSettings, DataDirectory};
 use crate::constitutions::Known;
 use crate::metrics::Metrics;

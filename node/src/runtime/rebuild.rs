@@ -34,7 +34,7 @@ use super::sealed_journal::{RecordCipher, Recorded, SealedRecordError};
 use super::snapshot::forget_later_earned;
 use super::start::{StartError, open_log};
 use super::{TICK, check_membership, now};
-use crate::cli::archived::ArchivedLog;
+use crate::audit::ArchivedLog;
 use crate::config::{DataDirectory, Settings};
 use crate::constitutions::{Known, KnownError};
 use crate::exchange::cold::Cold;

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use alliance_config::{Address, Introduction, Settings, collect, draft, sample_alliance, sign};
+use node::audit::AuditReport;
 use node::auth::Auth;
 use node::cleanroom::QueryTimes;
 use node::cli::CliError;
-use node::cli::audit::{AuditArguments, AuditReport, audit};
+use node::cli::audit::{AuditArguments, audit};
 use node::config::{DataDirectory, Settings as NodeSettings};
 use node::http;
 use node::runtime::{self, Running, StartError};

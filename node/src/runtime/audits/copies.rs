@@ -35,7 +35,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::cli::audit::Directory;
+use crate::audit::Directory;
 use crate::outside::authority;
 use crate::tls::OutgoingTls;
 

@@ -28,7 +28,7 @@ use protocol::log::block::ApplicationEntry;
 use protocol::witness::statement::VotingKeys;
 
 use super::*;
-use crate::cli::audit::Directory;
+use crate::audit::Directory;
 use crate::exchange::cold::{Cold, Leaving};
 use crate::exchange::points::Control;
 use crate::journal;

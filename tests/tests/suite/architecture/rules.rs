@@ -325,6 +325,32 @@ pub const FORBIDDEN: &[Forbidden] = &[
     },
     Forbidden {
         in_crate: "node",
+        module: "",
+        except: &["cli"],
+        names: &["crate::cli"],
+        because: "commands are the outermost layer: what they share with a running node is in a module of its own",
+    },
+    Forbidden {
+        in_crate: "node",
+        module: "audit",
+        except: &[],
+        names: &[
+            "crate::runtime",
+            "crate::service",
+            "crate::net",
+            "crate::http",
+            "crate::client",
+            "crate::store",
+            "crate::vault",
+            "crate::journal",
+            "crate::exchange",
+            "::SystemTime",
+            "tokio",
+        ],
+        because: "an audit reads published logs and what it is given, as anybody can without a node",
+    },
+    Forbidden {
+        in_crate: "node",
         module: "store",
         except: &[],
         names: &[

@@ -12,7 +12,7 @@ use protocol::time::Timestamp;
 use crate::programme::Earned;
 use crate::purchases::{
     BasketChange, Facts, FileProblem, ImportError, ImportReport, ImportTerms, Mapping,
-    MembersReport, Pace, Progress, SinkError, Source, import_members,
+    MembersReport, Pace, Progress, SinkError, Source, Turn, import_members,
 };
 use crate::vault::Vault;
 
@@ -107,19 +107,21 @@ pub struct BrandImport {
 /// Has changed baskets counted; gives what came of it.
 pub type Counting<'a> = dyn FnMut(&[BasketChange]) -> Result<Earned, SinkError> + 'a;
 
-/// Imports a brand's members, then its purchases. Blocks; may be repeated after anything.
+/// Imports a brand's members, then its purchases, in this turn; a long import of members gives its turns between parts
+/// of the list. Blocks; may be repeated after anything.
 ///
 /// `sink` gets the changed baskets, in batches, and says what they earned; what
 /// they earned must be durable when it returns, and entered no second time for a basket and part that it
 /// has had.
 ///
 /// # Errors
-/// As of [`import_members`] and [`Facts::import`].
+/// As of [`import_members`] and [`Facts::import_in_turn`].
 pub fn import_brand(
     vault: &Vault,
     facts: &Facts,
     files: &BrandFiles,
     rules: &IntakeRules,
+    turn: Turn<'_>,
     sink: &mut Counting<'_>,
     progress: &mut dyn FnMut(Stage, Progress),
 ) -> Result<BrandImport, ImportError> {
@@ -131,7 +133,10 @@ pub fn import_brand(
     };
     let mut done = BrandImport { members: None, purchases: None, earned: Earned::default() };
     if let Some(source) = &files.members {
-        let mut told = |done| progress(Stage::Members, done);
+        let mut told = |done| {
+            progress(Stage::Members, done);
+            turn.pause();
+        };
         done.members = Some(import_members(vault, source, terms, rules.at, &mut told)?);
     }
     if let Some(source) = &files.purchases {
@@ -141,7 +146,8 @@ pub fn import_brand(
             Ok(())
         };
         let mut told = |done| progress(Stage::Purchases, done);
-        done.purchases = Some(facts.import(vault, source, terms, &mut sink, &mut told)?);
+        let imported = facts.import_in_turn(vault, source, terms, turn, &mut sink, &mut told);
+        done.purchases = Some(imported?);
         done.earned = earned;
     }
     Ok(done)
@@ -204,7 +210,7 @@ mod tests {
                 };
                 Ok(would_earn(&earn, changes, agreed).unwrap())
             };
-            import_brand(vault, facts, files, rules, &mut sink, &mut |_, _| {}).unwrap()
+            import_brand(vault, facts, files, rules, Turn::Long, &mut sink, &mut |_, _| {}).unwrap()
         };
         let first = run();
         let (members, purchases) = (first.members.unwrap(), first.purchases.unwrap());
@@ -230,8 +236,8 @@ mod tests {
         let mut last = None;
         let mut progress = |stage, done| last = Some((stage, done));
         let Brand { vault, facts, files, rules, .. } = &brand;
-        let done =
-            import_brand(vault, facts, files, rules, &mut |_| Ok(Earned::default()), &mut progress);
+        let mut sink = |_: &[BasketChange]| Ok(Earned::default());
+        let done = import_brand(vault, facts, files, rules, Turn::Long, &mut sink, &mut progress);
         let purchases = done.unwrap().purchases.unwrap();
         // of the 117 lines of quantity 0, three have an amount; the total is that of all lines
         assert_eq!(purchases.dropped, BTreeMap::from([(DropReason::NothingSold, 114)]));

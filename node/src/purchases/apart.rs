@@ -20,10 +20,10 @@ const UNKNOWN: usize = 4;
 
 /// A line as a file has it.
 #[derive(Clone, Debug)]
-struct Told {
-    who: usize,
-    receipt: u8,
-    line: u8,
+pub(super) struct Told {
+    pub(super) who: usize,
+    pub(super) receipt: u8,
+    pub(super) line: u8,
     day: u8,
     second: u8,
     department: &'static str,
@@ -32,7 +32,7 @@ struct Told {
 }
 
 impl Told {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let Self { receipt, line, day, second, department, yuan, .. } = self;
         let (card, pieces) = (CARDS[self.who], yuan.signum());
         let original = self.original.map(|number| format!("R{number}")).unwrap_or_default();
@@ -43,7 +43,7 @@ impl Told {
     }
 }
 
-fn told() -> impl Strategy<Value = Told> {
+pub(super) fn told() -> impl Strategy<Value = Told> {
     let original = prop::option::of(0..4_u8);
     let departments = prop_oneof![Just("DELI"), Just("WINE")];
     let place = (0..CARDS.len(), 0..4_u8, 1..4_u8, 1..3_u8, 0..60_u8);
@@ -56,12 +56,12 @@ fn told() -> impl Strategy<Value = Told> {
 /// What is stored of somebody: rows in their order, but not at which places of which files they are; and baskets, with
 /// their keys.
 #[derive(Default, PartialEq, Debug)]
-struct Stored {
+pub(super) struct Stored {
     rows: Vec<String>,
     baskets: Vec<Vec<u8>>,
 }
 
-fn stored(
+pub(super) fn stored(
     of: &Facts,
     vault: &Vault,
     people: &[(MemberId, i64)],
@@ -104,7 +104,7 @@ fn stored(
     all
 }
 
-fn people(shop: &Shop) -> Vec<(MemberId, i64)> {
+pub(super) fn people(shop: &Shop) -> Vec<(MemberId, i64)> {
     let person = |card: &&str| {
         let id = shop.vault.by_card(&CardNumber::new(card).unwrap()).unwrap().unwrap();
         (id, shop.vault.subject(id).unwrap().get())
@@ -139,7 +139,7 @@ fn world(
     stored(&facts, &vault, &people)
 }
 
-const TERMS: &str =
+pub(super) const TERMS: &str =
     "channel = \"store\"\n[purchases.guests]\n[purchases.refunds]\noriginal = \"of\"\n";
 
 fn mappings() -> [Mapping; 2] {
@@ -199,7 +199,7 @@ proptest! {
     }
 }
 
-const HEAD: &str = "receipt,no,card,at,dept,pieces,yuan,of";
+pub(super) const HEAD: &str = "receipt,no,card,at,dept,pieces,yuan,of";
 
 #[test]
 fn a_number_that_members_share_is_a_basket_of_each_and_merged_members_find_both() {

@@ -2,7 +2,8 @@
 //!
 //! A record has the basket as the last import left it and, as long as that import is not complete, as it
 //! was before: whoever reads takes the one that counts. So an import of any length becomes visible by one
-//! small write, and one that is given up leaves nothing. Records are sealed under the key of the facts.
+//! small write, and one that is given up leaves nothing. A basket is changed by one import at a time that is not
+//! complete: a small one keeps off what the long one has changed. Records are sealed under the key of the facts.
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use minicbor::{Decode, Encode};
 use protocol::codec;
 use ring::rand::SecureRandom;
 
-use super::catalogue::CatalogueError;
+use super::catalogue::{CatalogueError, Incomplete};
 use super::mapping::Channel;
 use super::{BasketKey, Fen};
 use crate::store::{VALUE_MAX, Write};
@@ -114,6 +115,12 @@ impl Basket {
         known.is_some_and(|known| known.print == print)
     }
 
+    /// Whether its line of this number is this row among the facts.
+    fn has_fact(&self, number: u32, fact: i64) -> bool {
+        let place = self.lines.binary_search_by_key(&number, |known| known.number);
+        place.is_ok_and(|place| self.lines.get(place).is_some_and(|known| known.fact == fact))
+    }
+
     /// Its lines together, without what other baskets gave back.
     pub(super) fn sum(&self) -> i64 {
         self.lines.iter().map(|line| line.fen).sum()
@@ -125,15 +132,15 @@ impl Basket {
         Fen::new(fen).map_err(|_| CatalogueError::Damaged { what: "basket" })
     }
 
-    /// Takes a line; `from` is the first fact of the present import.
-    pub(super) fn take(&mut self, line: &NewLine<'_>, from: i64) -> Taken {
+    /// Takes a line; `before` is the basket as it was before the present import, if it was.
+    pub(super) fn take(&mut self, line: &NewLine<'_>, before: Option<&Self>) -> Taken {
         let place = self.lines.binary_search_by_key(&line.number, |known| known.number);
         let known = place.ok().and_then(|place| self.lines.get(place));
         if let Some(known) = known {
             if known.fact == OLD_FACT || known.print == line.print {
                 return Taken::Known;
             }
-            if known.fact >= from {
+            if before.is_none_or(|before| !before.has_fact(known.number, known.fact)) {
                 return Taken::Contradicts;
             }
             if !line.corrects {
@@ -228,9 +235,9 @@ impl fmt::Debug for StoredBasket {
 }
 
 impl StoredBasket {
-    /// The basket that counts, when of all imports `incomplete` alone is not complete.
-    pub(super) fn counting(self, incomplete: Option<u32>) -> Option<Basket> {
-        if Some(self.import) == incomplete { self.before } else { Some(self.now) }
+    /// The basket that counts.
+    pub(super) fn counting(self, incomplete: Incomplete) -> Option<Basket> {
+        if incomplete.has(self.import) { self.before } else { Some(self.now) }
     }
 }
 
@@ -315,18 +322,22 @@ mod tests {
     #[test]
     fn a_line_counts_once_and_a_later_import_may_correct_it() {
         let mut basket = Basket::new(None, 1, Channel::Store);
-        assert_eq!(basket.take(&line(2, 10, 300, "DELI", 1), 10), Taken::New);
-        assert_eq!(basket.take(&line(1, 11, 200, "WINE", 2), 10), Taken::New);
-        assert_eq!(basket.take(&line(2, 12, 300, "DELI", 1), 10), Taken::Known);
-        assert_eq!(basket.take(&line(2, 12, 301, "DELI", 3), 10), Taken::Contradicts);
+        assert_eq!(basket.take(&line(2, 10, 300, "DELI", 1), None), Taken::New);
+        assert_eq!(basket.take(&line(1, 11, 200, "WINE", 2), None), Taken::New);
+        assert_eq!(basket.take(&line(2, 12, 300, "DELI", 1), None), Taken::Known);
+        assert_eq!(basket.take(&line(2, 12, 301, "DELI", 3), None), Taken::Contradicts);
+        let before = basket.clone();
+        let before = Some(&before);
         // read once more, it is no correction
         let again = NewLine { corrects: false, ..line(2, 20, 250, "WINE", 3) };
-        assert_eq!(basket.take(&again, 20), Taken::Known);
+        assert_eq!(basket.take(&again, before), Taken::Known);
         assert!(basket.has(2, 1) && !basket.has(2, 3) && !basket.has(3, 1));
-        assert_eq!(basket.take(&line(2, 20, 250, "WINE", 3), 20), Taken::Replaces(10));
+        // whatever numbers facts have: others may have taken some since this import began
+        assert_eq!(basket.take(&line(2, 9, 250, "WINE", 3), before), Taken::Replaces(10));
+        assert_eq!(basket.take(&line(2, 21, 260, "WINE", 9), before), Taken::Contradicts);
         assert_eq!(basket.sum(), 450);
         assert_eq!(basket.departments, [("DELI".to_owned(), 0), ("WINE".to_owned(), 450)]);
-        assert_eq!(basket.take(&line(3, 21, Fen::MAX, "DELI", 4), 20), Taken::TooLarge);
+        assert_eq!(basket.take(&line(3, 21, Fen::MAX, "DELI", 4), before), Taken::TooLarge);
         basket.given_back = 50;
         assert_eq!(basket.counted().unwrap().get(), 400);
     }
@@ -356,7 +367,7 @@ mod tests {
     #[test]
     fn a_basket_of_before_the_hour_was_kept_is_read_and_one_without_it_is_written_the_same() {
         let mut basket = Basket::new(None, 20_000, Channel::App);
-        basket.take(&line(1, 10, 300, "DELI", 1), 10);
+        basket.take(&line(1, 10, 300, "DELI", 1), None);
         let Basket { member, parts, day, channel, given_back, lowers, departments, lines, .. } =
             basket.clone();
         let old =
@@ -376,9 +387,9 @@ mod tests {
             let name = format!("{:064}", number % 100);
             let fact = i64::MAX - i64::from(number);
             let new = line(u32::MAX - number, fact, 1_000_000, &name, i64::MAX);
-            assert_eq!(basket.take(&new, 0), Taken::New);
+            assert_eq!(basket.take(&new, None), Taken::New);
         }
-        assert_eq!(basket.take(&line(1, 1, 1, "X", 1), 0), Taken::TooLarge);
+        assert_eq!(basket.take(&line(1, 1, 1, "X", 1), None), Taken::TooLarge);
         assert_eq!(basket.departments.len(), DEPARTMENTS_MAX);
         assert_eq!(basket.departments.iter().map(|(_, fen)| fen).sum::<i64>(), basket.sum());
         basket.hour = Some(23);

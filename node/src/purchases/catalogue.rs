@@ -1,8 +1,9 @@
 //! The catalogue: imports, the files of facts they wrote, and which of them count.
 //!
 //! An import has a number. Its files, changed baskets and removed facts bear it, and count once its
-//! record says that it is complete: one write makes all of it visible. At most one import is not
-//! complete. A file never changes once it is listed: compaction lists its next version.
+//! record says that it is complete: one write makes all of it visible. At most two imports are not
+//! complete, each in a place of its own: a long one, and a small one that comes between two of its chunks ([`Place`]).
+//! A file never changes once it is listed: compaction lists its next version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,6 +17,7 @@ use ring::digest::{Context, SHA256};
 
 use super::basket::{BASKETS, Basket, OLD_BASKETS, OldBasket, Sealer, StoredBasket};
 use super::campaigns::CampaignMembers;
+use super::clean::DropReason;
 use super::import::ImportError;
 use super::report::ImportReport;
 use super::{BasketChange, BasketKey};
@@ -30,8 +32,10 @@ const CHANGES: Keyspace = "purchases_change";
 const REMOVED: Keyspace = "facts_removed";
 /// Files that compaction has replaced and that are still on the disk.
 const RETIRED: Keyspace = "facts_retired";
-/// Which import is not done.
+/// Which import is not done: earlier versions know this place alone.
 const OPEN: &[u8] = b"open";
+/// Which small one is not.
+const OPEN_SMALL: &[u8] = b"open small";
 /// The number of the next import.
 const NEXT: &[u8] = b"next";
 
@@ -101,7 +105,7 @@ pub(super) struct Import {
     /// Of them, those that have been told.
     #[n(4)]
     pub(super) told: u32,
-    /// The first file that is this import's.
+    /// The first file that is this import's. Files behind it may be others', which came between its chunks.
     #[n(5)]
     pub(super) first_file: u32,
     #[n(6)]
@@ -109,6 +113,41 @@ pub(super) struct Import {
     /// The same was read to its end before, and is read again for members who were unknown then.
     #[n(7)]
     pub(super) again: Option<bool>,
+}
+
+/// Where an import stands that is not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Of files, as long as they are.
+    Long,
+    /// Of rows that were sent. Whoever finds one half read that is not at work gives it up: it is sent again.
+    Small,
+}
+
+impl Place {
+    const ALL: [Self; 2] = [Self::Long, Self::Small];
+
+    const fn key(self) -> &'static [u8] {
+        match self {
+            Self::Long => OPEN,
+            Self::Small => OPEN_SMALL,
+        }
+    }
+}
+
+/// The imports of which nothing counts yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incomplete {
+    open: [Option<u32>; 2],
+    /// From this number on they began later than it was looked.
+    later: u32,
+}
+
+impl Incomplete {
+    /// Whether nothing of this import counts.
+    pub(super) fn has(&self, import: u32) -> bool {
+        import >= self.later || self.open.contains(&Some(import))
+    }
 }
 
 /// One file of facts.
@@ -250,22 +289,34 @@ impl Catalogue<'_> {
         self.read(IMPORTS, digest, "record of an import")
     }
 
-    /// The import that is not done, with its digest.
-    pub(super) fn open_import(&self) -> Result<Option<([u8; 32], Import)>, CatalogueError> {
-        let Some(digest) = self.store.get(POINTERS, OPEN)? else { return Ok(None) };
+    /// The import in a place that is not done, with its digest.
+    pub(super) fn open(&self, place: Place) -> Result<Option<([u8; 32], Import)>, CatalogueError> {
+        /// How often one may end between two reads, and another begin.
+        const AGAIN: u32 = 8;
         let what = "record of an import";
-        let digest = <[u8; 32]>::try_from(digest.as_slice());
-        let digest = digest.map_err(|_| CatalogueError::Damaged { what })?;
-        let import = self.import(&digest)?.ok_or(CatalogueError::Damaged { what })?;
-        Ok(Some((digest, import)))
+        for _ in 0..AGAIN {
+            let Some(digest) = self.store.get(POINTERS, place.key())? else { return Ok(None) };
+            let digest = <[u8; 32]>::try_from(digest.as_slice());
+            let digest = digest.map_err(|_| CatalogueError::Damaged { what })?;
+            if let Some(import) = self.import(&digest)? {
+                return Ok(Some((digest, import)));
+            }
+        }
+        Err(CatalogueError::Damaged { what })
     }
 
-    /// The import of which nothing counts yet.
-    pub(super) fn incomplete(&self) -> Result<Option<u32>, CatalogueError> {
-        let open = self.open_import()?;
-        let reading =
-            open.filter(|(_, import)| matches!(import.stage, Stage::Reading | Stage::GivenUp));
-        Ok(reading.map(|(_, import)| import.number))
+    /// The imports of which nothing counts yet.
+    pub(super) fn incomplete(&self) -> Result<Incomplete, CatalogueError> {
+        // first: one that begins from now on is later
+        let later = self.next_number()?;
+        let mut open = [None; 2];
+        for (number, place) in open.iter_mut().zip(Place::ALL) {
+            let reading = self
+                .open(place)?
+                .filter(|(_, import)| matches!(import.stage, Stage::Reading | Stage::GivenUp));
+            *number = reading.map(|(_, import)| import.number);
+        }
+        Ok(Incomplete { open, later })
     }
 
     pub(super) fn next_number(&self) -> Result<u32, CatalogueError> {
@@ -392,7 +443,7 @@ impl Catalogue<'_> {
         let mut removed = BTreeSet::new();
         self.each(REMOVED, &[], |key, _| {
             let (import, fact) = removed_of(key)?;
-            if Some(import) != incomplete {
+            if !incomplete.has(import) {
                 removed.insert(fact);
             }
             Ok(())
@@ -409,7 +460,7 @@ impl Catalogue<'_> {
         self.each(CHUNKS, &[], |key, value| {
             let chunk: Chunk = decode("list entry of facts", value)?;
             let counts = match chunk.import {
-                Some(import) => Some(import) != incomplete,
+                Some(import) => !incomplete.has(import),
                 None => {
                     let old =
                         self.read::<OldSource>(OLD_SOURCES, &chunk.source, "import's state")?;
@@ -619,28 +670,36 @@ pub(super) fn put_import(digest: &[u8; 32], import: &Import) -> Write {
 }
 
 /// Begins an import: its record, that it is open, and the next one's number.
-pub(super) fn begin_import(digest: &[u8; 32], import: &Import) -> [Write; 4] {
+pub(super) fn begin_import(place: Place, digest: &[u8; 32], import: &Import) -> [Write; 4] {
     [
-        Write::require_absent(POINTERS, OPEN),
-        Write::put(POINTERS, OPEN, *digest),
+        Write::require_absent(POINTERS, place.key()),
+        Write::put(POINTERS, place.key(), *digest),
         Write::put(POINTERS, NEXT, codec::encode(&(import.number + 1))),
         put_import(digest, import),
     ]
 }
 
 /// An import aside has one of its own to begin, whichever is open in the store beneath.
-pub(super) fn overlook_open() -> Write {
-    Write::delete(POINTERS, OPEN)
+pub(super) fn overlook_open(place: Place) -> Write {
+    Write::delete(POINTERS, place.key())
 }
 
 /// Ends an import that is done.
-pub(super) fn end_import(digest: &[u8; 32], import: &Import) -> [Write; 2] {
-    [put_import(digest, import), Write::delete(POINTERS, OPEN)]
+pub(super) fn end_import(place: Place, digest: &[u8; 32], import: &Import) -> [Write; 2] {
+    [put_import(digest, import), Write::delete(POINTERS, place.key())]
 }
 
-/// Forgets an import that was given up.
-pub(super) fn forget_import(digest: &[u8; 32]) -> [Write; 2] {
-    [Write::delete(IMPORTS, *digest), Write::delete(POINTERS, OPEN)]
+/// Forgets an import that was given up. Of one that had been read to its end before it stays that it was: read once
+/// more, it corrects nothing.
+pub(super) fn forget_import(place: Place, digest: &[u8; 32], import: &Import) -> [Write; 2] {
+    let record = if import.again.is_some() {
+        let mut before = Import { stage: Stage::Done, ..import.clone() };
+        before.report.dropped.entry(DropReason::UnknownMember).or_insert(1);
+        put_import(digest, &before)
+    } else {
+        Write::delete(IMPORTS, *digest)
+    };
+    [record, Write::delete(POINTERS, place.key())]
 }
 
 /// Lists a file; the transaction fails when the number is taken.

@@ -7,11 +7,13 @@
 //!
 //! What imports go by stays as it was: a file keeps its number and a fact its own, since baskets name their
 //! lines' facts; a file of an import that is half done stays that import's; a removed row that a
-//! correction had replaced is counted as replaced no more. Imports and compaction take turns; between the
-//! runs of an import that was interrupted there may be any number of compactions, and a backup beside
-//! finds every file that its copy of the store lists. Memory is bounded by one file's rows.
+//! correction had replaced is counted as replaced no more. Imports and compaction take turns, and none of those that a
+//! long import gives is a compaction's; between the runs of an import that was interrupted there may be any number of
+//! compactions, and a backup beside finds every file that its copy of the store lists. Memory is bounded by one
+//! file's rows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use protocol::time::{Milliseconds, Timestamp};
 
@@ -51,6 +53,10 @@ impl Facts {
         let Ok(_importing) = self.importing.try_lock() else {
             return Ok(Compacted { busy: true, ..Compacted::default() });
         };
+        // one that gives a turn is at work all the same
+        if self.under_way.load(Ordering::Acquire) > 0 {
+            return Ok(Compacted { busy: true, ..Compacted::default() });
+        }
         let mut done = Compacted { deleted: self.delete_former(at)?, ..Compacted::default() };
         let erased = vault.erased_subjects(None, ERASED_MAX)?;
         if erased.is_empty() {

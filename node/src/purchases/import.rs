@@ -3,13 +3,14 @@
 //! An import reads (a chunk of rows at a time: their file is on the disk, then one transaction lists it,
 //! with the changed baskets and how far the file is done), then counts (one write), then tells what
 //! changed. Before it counts nothing of it is seen; a crash at any point loses nothing and doubles nothing:
-//! the same import goes on where it was, and what counts is told to its end at the next start.
+//! the same import goes on where it was, and what counts is told to its end at the next start. A long import lets small
+//! ones in between its chunks: how, and what it comes to, is in [`turn`](super::turn).
 
 use std::error::Error;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use datafusion::prelude::SessionContext;
@@ -19,18 +20,19 @@ use ring::rand::SystemRandom;
 
 use super::basket::Sealer;
 use super::catalogue::{
-    Catalogue, CatalogueError, Import, Snapshot, Stage, begin_import, delete_change, end_import,
-    forget_import, overlook_open, put_import,
+    Catalogue, CatalogueError, Import, Place, Snapshot, Stage, begin_import, delete_change,
+    end_import, forget_import, overlook_open, put_import,
 };
 use super::columns::FileProblem;
 use super::facts::{self, FactsError};
 use super::formats::{BATCH_ROWS, Progress, Source};
 use super::mapping::Mapping;
 use super::netting::Refunds;
-use super::orders::Orders;
+use super::orders::Memory;
 use super::report::ImportReport;
 use super::run::Run;
 use super::standing::Readings;
+use super::turn::{Turn, Work};
 use super::{BasketChange, Fen};
 use crate::store::{Overlay, SledStore, Store, StoreError, Write};
 use crate::vault::{Consenting, DataKey, Purpose, Revision, Vault, VaultError};
@@ -71,6 +73,10 @@ pub enum ImportError {
     /// Whoever keeps what baskets earn failed.
     #[error("what the baskets earn could not be entered")]
     Sink(#[source] SinkError),
+    /// An import of files is not done that has changed a basket of these rows, or has read the same order: nothing of
+    /// them is kept, and they can be sent again when it is done.
+    #[error("an import of files that is not done has these baskets")]
+    Held,
 }
 
 impl From<CatalogueError> for ImportError {
@@ -121,30 +127,14 @@ pub struct Facts {
     pub(super) key: DataKey,
     pub(super) random: SystemRandom,
     // one import at a time: baskets are read, changed and written
-    pub(super) importing: Mutex<Orders>,
+    pub(super) importing: Mutex<Memory>,
     // of periods of standing questions
     pub(super) readings: Mutex<Readings>,
     pub(super) chunk_rows: u64,
-    // whether an import works on the store now
-    under_way: Arc<AtomicBool>,
+    // how many imports are at work on the store now, one that gives a turn among them
+    pub(super) under_way: Arc<AtomicU32>,
     // of facts aside: the same of the store that they show
-    shown: Option<Arc<AtomicBool>>,
-}
-
-/// Says that an import works on the store, as long as it does.
-struct UnderWay<'a>(&'a AtomicBool);
-
-impl<'a> UnderWay<'a> {
-    fn begin(flag: &'a AtomicBool) -> Self {
-        flag.store(true, Ordering::Release);
-        Self(flag)
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
+    shown: Option<Arc<AtomicU32>>,
 }
 
 impl fmt::Debug for Facts {
@@ -197,7 +187,12 @@ impl Facts {
 
     /// Whether these facts are aside of others into which something is imported now.
     fn is_beside_another(&self) -> bool {
-        self.shown.as_ref().is_some_and(|shown| shown.load(Ordering::Acquire))
+        self.shown.as_ref().is_some_and(|shown| shown.load(Ordering::Acquire) > 0)
+    }
+
+    /// What imports remember; whoever holds it is at work.
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.importing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number of the next file.
@@ -317,8 +312,7 @@ impl Facts {
     /// when it returns. After a crash it may be given the same [`BasketChange`] (basket and part) again.
     ///
     /// # Errors
-    /// When the file as a whole is not what it should be, or something beneath fails. A wrong row
-    /// is no error: it is in the report, and stops no other.
+    /// As of [`Self::import_in_turn`].
     pub fn import(
         &self,
         vault: &Vault,
@@ -327,19 +321,39 @@ impl Facts {
         sink: &mut dyn FnMut(&[BasketChange]) -> Result<(), SinkError>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<ImportReport, ImportError> {
-        let mut orders = self.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        let _under_way = UnderWay::begin(&self.under_way);
-        // what a crash has left, and not what another import is about at this moment
-        if !self.is_beside_another() {
-            self.settle(vault, sink)?;
-        }
+        self.import_in_turn(vault, source, terms, Turn::Long, sink, progress)
+    }
+
+    /// The same, in this turn: a small import gives up none of files, and one that gives turns lets small ones in
+    /// between its chunks.
+    ///
+    /// # Errors
+    /// When the file as a whole is not what it should be, or something beneath fails. A wrong row
+    /// is no error: it is in the report, and stops no other. A small import can be [`ImportError::Held`].
+    pub fn import_in_turn(
+        &self,
+        vault: &Vault,
+        source: &Source,
+        terms: ImportTerms<'_>,
+        turn: Turn<'_>,
+        sink: &mut dyn FnMut(&[BasketChange]) -> Result<(), SinkError>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<ImportReport, ImportError> {
         let file = source.name();
         let mapping = terms.mapping.purchases.as_ref().ok_or_else(|| FileProblem::NotMapped {
             mapping: terms.mapping.name.clone(),
             part: "purchases",
         })?;
-        let bytes = source.digest()?;
+        let bytes = source.digest(&|| turn.pause())?;
         let digest = import_digest(&bytes, &terms.mapping.digest);
+        let mut work = Work::begin(self, turn);
+        let is_beside = self.is_beside_another();
+        work.stand(&digest, is_beside)?;
+        let place = work.place();
+        // what a crash has left, and not what another import is about at this moment
+        if !is_beside {
+            self.settle(vault, sink, &mut work)?;
+        }
         let catalogue = self.catalogue();
         let fresh = ImportReport { file: file.clone(), ..ImportReport::default() };
         let known = catalogue.import(&digest)?;
@@ -354,8 +368,8 @@ impl Facts {
         mapping.check(&file, &opened)?;
 
         let again = known.as_ref().filter(|known| known.stage == Stage::Done).map(|_| true);
-        let is_beside = self.is_beside_another();
-        let gave_up = if is_beside { None } else { self.give_up_other(&digest)? };
+        let gives_up = !is_beside && place == Place::Long;
+        let gave_up = if gives_up { self.give_up_other(&digest, &mut work)? } else { None };
         let half = known.filter(|known| known.stage == Stage::Reading && !is_beside);
         let import = match half {
             Some(mut import) => {
@@ -364,8 +378,9 @@ impl Facts {
             }
             None => {
                 if self.shown.is_some() {
-                    self.store.transaction(&[overlook_open()])?;
+                    self.store.transaction(&[overlook_open(place)])?;
                 }
+                work.afresh();
                 let import = Import {
                     number: self.next_number()?,
                     stage: Stage::Reading,
@@ -376,52 +391,80 @@ impl Facts {
                     report: ImportReport { gave_up, ..fresh },
                     again,
                 };
-                self.store.transaction(&begin_import(&digest, &import))?;
+                self.store.transaction(&begin_import(place, &digest, &import))?;
                 import
             }
         };
-        let mut run = Run::new(self, vault, mapping, &terms, &mut orders, digest, import)?;
+        let mut run = Run::new(work, vault, mapping, &terms, digest, import)?;
         run.read(&file, opened, terms.pace, progress)?;
-        let mut import = run.count()?;
-        self.tell(vault, &digest, &mut import, sink)?;
+        let (mut import, mut work) = run.count()?;
+        self.tell(vault, (place, &digest), &mut import, sink, &mut work)?;
         Ok(import.report)
     }
 
     /// Brings to its end what a crash left: tells what counts and was not told, and removes what was
-    /// given up. To be called at start.
+    /// given up, and small imports that were half read. To be called at start.
     ///
     /// # Errors
     /// When the vault, the store or the sink fails.
     pub fn finish(
         &self,
         vault: &Vault,
+        turn: Turn<'_>,
         sink: &mut dyn FnMut(&[BasketChange]) -> Result<(), SinkError>,
     ) -> Result<(), ImportError> {
-        let _importing = self.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        let _under_way = UnderWay::begin(&self.under_way);
-        self.settle(vault, sink)
+        let mut work = Work::begin(self, turn);
+        self.settle(vault, sink, &mut work)
     }
 
+    /// Settles what was left in the place of the work, and in the place of small imports before that.
     fn settle(
         &self,
         vault: &Vault,
         sink: &mut dyn FnMut(&[BasketChange]) -> Result<(), SinkError>,
+        work: &mut Work<'_>,
     ) -> Result<(), ImportError> {
-        match self.catalogue().open_import()? {
+        match self.catalogue().open(Place::Small)? {
             Some((digest, mut import)) if import.stage == Stage::Telling => {
-                self.tell(vault, &digest, &mut import, sink)
+                self.tell(vault, (Place::Small, &digest), &mut import, sink, work)?;
             }
-            Some((digest, import)) if import.stage == Stage::GivenUp => self.undo(&digest, &import),
+            _ => self.end_small()?,
+        }
+        if work.place() == Place::Small {
+            return Ok(());
+        }
+        match self.catalogue().open(Place::Long)? {
+            Some((digest, mut import)) if import.stage == Stage::Telling => {
+                self.tell(vault, (Place::Long, &digest), &mut import, sink, work)
+            }
+            Some((digest, import)) if import.stage == Stage::GivenUp => {
+                self.undo(Place::Long, &digest, &import, Some(work))
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// Removes what a small import has left that did not come to count.
+    ///
+    /// # Errors
+    /// When the store fails, or one has left something that counts: that has to be told before anything else.
+    pub(super) fn end_small(&self) -> Result<(), ImportError> {
+        match self.catalogue().open(Place::Small)? {
+            None => Ok(()),
+            Some((_, import)) if import.stage == Stage::Telling => {
+                Err(ImportError::Sink("an import that came between was not told to its end".into()))
+            }
+            Some((digest, import)) => self.give_up(Place::Small, &digest, import, None),
         }
     }
 
     fn tell(
         &self,
         vault: &Vault,
-        digest: &[u8; 32],
+        (place, digest): (Place, &[u8; 32]),
         import: &mut Import,
         sink: &mut dyn FnMut(&[BasketChange]) -> Result<(), SinkError>,
+        work: &mut Work<'_>,
     ) -> Result<(), ImportError> {
         /// Records of changes told together: each time is a sync of the sink's and one of the store's.
         const TOGETHER: u32 = 64;
@@ -439,24 +482,50 @@ impl Facts {
             import.told = until;
             writes.push(put_import(digest, import));
             self.store.transaction(&writes)?;
+            if place == Place::Long && import.told < import.changes {
+                // whoever comes keeps off its baskets until all of it is told
+                work.give()?;
+            }
         }
         import.stage = Stage::Done;
-        Ok(self.store.transaction(&end_import(digest, import))?)
+        Ok(self.store.transaction(&end_import(place, digest, import))?)
     }
 
-    /// Gives up the import that is half done, if it is another; gives its file's name.
-    fn give_up_other(&self, digest: &[u8; 32]) -> Result<Option<String>, ImportError> {
-        let open = self.catalogue().open_import()?;
-        let Some((other, mut import)) = open.filter(|(open, _)| open != digest) else {
+    /// Gives up the long import that is half done, if it is another; gives its file's name.
+    fn give_up_other(
+        &self,
+        digest: &[u8; 32],
+        work: &mut Work<'_>,
+    ) -> Result<Option<String>, ImportError> {
+        let open = self.catalogue().open(Place::Long)?;
+        let Some((other, import)) = open.filter(|(open, _)| open != digest) else {
             return Ok(None);
         };
-        import.stage = Stage::GivenUp;
-        self.store.transaction(&[put_import(&other, &import)])?;
-        self.undo(&other, &import)?;
-        Ok(Some(import.report.file))
+        let file = import.report.file.clone();
+        self.give_up(Place::Long, &other, import, Some(work))?;
+        Ok(Some(file))
     }
 
-    fn undo(&self, digest: &[u8; 32], import: &Import) -> Result<(), ImportError> {
+    fn give_up(
+        &self,
+        place: Place,
+        digest: &[u8; 32],
+        mut import: Import,
+        work: Option<&mut Work<'_>>,
+    ) -> Result<(), ImportError> {
+        import.stage = Stage::GivenUp;
+        self.store.transaction(&[put_import(digest, &import)])?;
+        self.undo(place, digest, &import, work)
+    }
+
+    /// Removes what an import has written that is given up. A long one has written much: others may have turns between.
+    fn undo(
+        &self,
+        place: Place,
+        digest: &[u8; 32],
+        import: &Import,
+        mut work: Option<&mut Work<'_>>,
+    ) -> Result<(), ImportError> {
         loop {
             let mut files = Vec::new();
             let writes = self.catalogue().undo(import, &mut files)?;
@@ -468,8 +537,11 @@ impl Facts {
                 // listed no more: one that cannot be deleted is overwritten by whoever takes its number
                 let _ = std::fs::remove_file(self.folder.join(file.name()));
             }
+            if let Some(work) = work.as_deref_mut() {
+                work.give()?;
+            }
         }
-        Ok(self.store.transaction(&forget_import(digest))?)
+        Ok(self.store.transaction(&forget_import(place, digest, import))?)
     }
 
     /// The baskets that have been counted, each as if it had been read at once: what they earned is in a

@@ -95,8 +95,10 @@ pub fn import_members(
     for batch in opened.batches {
         let batch = batch?;
         intake.batch(&file, &batch)?;
+        let worked = began.elapsed();
+        // others may have a turn in it
         progress(batch.progress);
-        terms.pace.rest(began.elapsed());
+        terms.pace.rest(worked);
         began = std::time::Instant::now();
     }
     intake.enrol()?;

@@ -49,6 +49,7 @@ mod run;
 mod standing;
 mod streamed;
 mod times;
+mod turn;
 
 use std::fmt;
 
@@ -72,6 +73,7 @@ pub use netting::{Refunds, netted};
 pub use readable::{CellKind, NotKept, ReadableColumn, ReadableTable, Unreadable, unreadable};
 pub use report::{ImportReport, Sightings};
 pub use standing::Reading;
+pub use turn::{Between, Turn};
 
 /// A basket inside this node: a keyed hash of the brand's own number for it and of whose it is, so that members who
 /// share a number have a basket each. Baskets that earlier versions wrote keep the hash of the number alone.
@@ -152,6 +154,8 @@ impl BasketChange {
 
 #[cfg(test)]
 mod apart;
+#[cfg(test)]
+mod between;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]

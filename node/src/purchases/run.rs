@@ -3,17 +3,22 @@
 //! What becomes of a member's row hangs on that member's rows alone, so that a joint answer's promise is one about
 //! members. A basket is a number's and a member's together: who shares a number shares no basket, and a refund leads
 //! to a basket of its own member or to none. An order is what follows each other among its member's rows, whatever of
-//! others stands between. What others' rows do decide is where a chunk ends, and what [`Orders`] still remembers:
-//! only in files of more than a chunk, and beyond that memory.
+//! others stands between. What others' rows do decide is where a chunk ends, and what [`orders`](super::orders) still
+//! remembers: only in files of more than a chunk, and beyond that memory.
+//!
+//! A chunk ends after so many rows, whatever became of them, so that whoever waits for a turn waits for no more. When
+//! it is written nothing of the file is in memory but how many lines baskets have had: a long import gives its turns
+//! there ([`turn`](super::turn)), and then asks anew who everybody is and what their baskets are.
 //!
 //! Who a row's member is where it has no card, or more than a card, the vault says by its rules before anything is
 //! looked for under that member. So rows of others reach a member's by that one way: where they tell who somebody is.
 //!
-//! Memory is bounded by one chunk of rows, a batch, and what [`Orders`] remembers.
+//! Memory is bounded by one chunk of rows, a batch, and what is remembered of orders.
 
 mod buyers;
+mod chunks;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,8 +35,9 @@ use super::formats::{Batch, OpenSource, Progress};
 use super::import::{Facts, ImportError, ImportTerms, Pace};
 use super::line::{Columns, Line, print};
 use super::mapping::{Channel, PurchasesMapping};
-use super::orders::{Orders, Places};
+use super::orders::Places;
 use super::times::Moment;
+use super::turn::Work;
 use super::{BasketChange, BasketKey, Fen};
 use crate::store::Write;
 use crate::vault::{BlindIndex, MemberId, Tombstones, Vault, VaultError};
@@ -165,6 +171,9 @@ struct Order {
     bytes: usize,
 }
 
+/// A row of a batch, and who bought it.
+type Read<'l> = Result<(Line<'l>, Option<Bought>), Issue>;
+
 /// Where a line was taken.
 struct Kept {
     basket: BasketKey,
@@ -194,11 +203,10 @@ pub(super) struct Run<'a> {
     /// The day of the import, as the time at which its identifiers are seen: the minute of a purchase is not kept,
     /// and at a counter it would be the import's.
     seen_on: Timestamp,
-    orders: &'a mut Orders,
+    work: Work<'a>,
     digest: [u8; 32],
     import: Import,
     next_file: u32,
-    first_fact: i64,
     cards: BTreeMap<String, Option<Member>>,
     /// Whose identifiers are, by all of a row's, the card among them.
     sighted: BTreeMap<String, Option<Member>>,
@@ -216,8 +224,9 @@ pub(super) struct Run<'a> {
     last_keys: Option<(String, Option<MemberId>, Keys)>,
     /// The order of each buyer that is not known to have ended.
     waiting: BTreeMap<Option<MemberId>, Order>,
-    waiting_lines: usize,
     waiting_bytes: usize,
+    /// Rows of the file since the chunk began, whatever became of them.
+    rows_read: u64,
     /// The basket of the line before.
     last: Option<BasketKey>,
     dropped: Dropped,
@@ -225,16 +234,16 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn new(
-        facts: &'a Facts,
+        work: Work<'a>,
         vault: &'a Vault,
         mapping: &'a PurchasesMapping,
         terms: &ImportTerms<'_>,
-        orders: &'a mut Orders,
         digest: [u8; 32],
         import: Import,
     ) -> Result<Self, ImportError> {
         let counts = import.report.dropped.clone();
         let issues = import.report.issues.clone();
+        let facts = work.facts;
         Ok(Self {
             facts,
             vault,
@@ -243,10 +252,9 @@ impl<'a> Run<'a> {
             seen_on: Timestamp::from_unix_ms(
                 u64::try_from(terms.today).unwrap_or(0).saturating_mul(DAY_MS),
             ),
-            orders,
+            work,
             digest,
             next_file: facts.next_file()?,
-            first_fact: i64::from(import.first_file) * FILE_ROWS_MAX,
             import,
             cards: BTreeMap::new(),
             sighted: BTreeMap::new(),
@@ -260,8 +268,8 @@ impl<'a> Run<'a> {
             bytes: 0,
             last_keys: None,
             waiting: BTreeMap::new(),
-            waiting_lines: 0,
             waiting_bytes: 0,
+            rows_read: 0,
             last: None,
             dropped: Dropped { counts, issues, ..Dropped::default() },
         })
@@ -281,26 +289,27 @@ impl<'a> Run<'a> {
             let batch = batch?;
             self.batch(file, &batch)?;
             progress(batch.progress);
-            pace.rest(began.elapsed());
+            pace.rest(began.elapsed().saturating_sub(self.work.take_given()));
             began = Instant::now();
         }
         self.end_orders()
     }
 
     /// Writes what is left, and makes the import count.
-    pub(super) fn count(mut self) -> Result<Import, ImportError> {
+    pub(super) fn count(mut self) -> Result<(Import, Work<'a>), ImportError> {
         self.import.stage = Stage::Telling;
         self.commit()?;
-        Ok(self.import)
+        self.work.count();
+        Ok((self.import, self.work))
     }
 
     fn batch(&mut self, file: &str, batch: &Batch) -> Result<(), ImportError> {
         let columns = Columns::of(file, &batch.columns, self.mapping, self.today)?;
         // whoever was erased meanwhile is known as such from the next batch on
         self.tombstones = None;
-        let mut lines = Vec::with_capacity(batch.places.len());
+        let mut lines: VecDeque<Read<'_>> = VecDeque::with_capacity(batch.places.len());
         for row in 0..batch.places.len() {
-            lines.push(match columns.line(row) {
+            lines.push_back(match columns.line(row) {
                 Ok(line) => {
                     let bought = self.bought(&line)?;
                     Ok((line, bought))
@@ -309,27 +318,56 @@ impl<'a> Run<'a> {
             });
         }
         self.loaded.clear();
-        self.load(
-            lines
-                .iter()
-                .flatten()
-                .filter_map(|(_, bought)| bought.as_ref())
-                .flat_map(|bought| bought.keys()),
-        )?;
+        self.load_all(None, &lines)?;
         let mut broken = batch.broken.iter().peekable();
-        for (place, line) in batch.places.iter().copied().zip(lines) {
+        for place in batch.places.iter().copied() {
             while let Some((at, problem)) = broken.next_if(|(at, _)| *at < place) {
                 self.refuse(*at, Issue::broken(*problem));
+                self.rows_read += 1;
             }
-            match line {
-                Err(issue) => self.refuse(place, issue),
-                Ok((line, bought)) => self.line(place, &line, bought)?,
+            match lines.pop_front() {
+                None => break,
+                Some(Err(issue)) => self.refuse(place, issue),
+                Some(Ok((line, mut bought))) => {
+                    let own = bought.as_ref().map(|bought| bought.keys.own);
+                    if let Some(own) = own
+                        && self.make_room(place, own)?
+                    {
+                        bought = self.bought(&line)?;
+                        for (line, bought) in lines.iter_mut().flatten() {
+                            *bought = self.bought(line)?;
+                        }
+                        self.load_all(bought.as_ref(), &lines)?;
+                        self.last = bought.as_ref().map(|bought| bought.keys.own);
+                    }
+                    self.line(place, &line, bought)?;
+                }
             }
+            self.rows_read += 1;
         }
         for (at, problem) in broken {
             self.refuse(*at, Issue::broken(*problem));
+            self.rows_read += 1;
+        }
+        // however few of the rows were somebody's, and whatever baskets they are of
+        let last = batch.places.last().copied().max(batch.broken.last().map(|(at, _)| *at));
+        let most = self.facts.chunk_rows.saturating_add(LINES_MAX as u64);
+        if let Some(last) = last
+            && self.rows_read >= most
+        {
+            self.end_chunk(last)?;
         }
         Ok(())
+    }
+
+    /// Reads the baskets that lines may be of.
+    fn load_all(
+        &mut self,
+        first: Option<&Bought>,
+        lines: &VecDeque<Read<'_>>,
+    ) -> Result<(), ImportError> {
+        let others = lines.iter().flatten().filter_map(|(_, bought)| bought.as_ref());
+        self.load(first.into_iter().chain(others).flat_map(|bought| bought.keys()))
     }
 
     /// Whether a row was in a part that an earlier run has done.
@@ -354,7 +392,6 @@ impl<'a> Run<'a> {
         let number = match &bought {
             None => None,
             Some(bought) => {
-                self.make_room(place, bought.keys.own)?;
                 let counted = || self.places.next(bought.keys.own);
                 Some(line.number.unwrap_or_else(counted))
             }
@@ -395,103 +432,6 @@ impl<'a> Run<'a> {
             timeless: print(line, &department, Moment { day: 0, second: None }),
             department,
         })
-    }
-
-    /// Writes a chunk, if there is enough for one, before the line at `place`, unless that goes on with the basket of
-    /// the line before it.
-    fn make_room(&mut self, place: u64, basket: BasketKey) -> Result<(), ImportError> {
-        if self.last.replace(basket) == Some(basket) {
-            return Ok(());
-        }
-        let rows = self.rows.len().saturating_add(self.waiting_lines) as u64;
-        let bytes = self.bytes.saturating_add(self.waiting_bytes);
-        if rows >= self.facts.chunk_rows || bytes >= CHUNK_BYTES {
-            self.end_orders()?;
-            // all rows before this one are in baskets or in the report
-            self.import.place_done = self.import.place_done.max(place.saturating_sub(1));
-            self.commit()?;
-        }
-        Ok(())
-    }
-
-    /// Puts a line to its order. That of the buyer's basket before it has ended.
-    fn wait(&mut self, line: Waiting) -> Result<(), ImportError> {
-        let buyer = line.bought.buyer.as_ref().map(|member| member.id);
-        let key = line.bought.keys.own;
-        if self.waiting.get(&buyer).is_some_and(|order| order.key != key) {
-            self.end_order(buyer)?;
-        }
-        let mut bytes = line.bytes();
-        match self.waiting.get(&buyer) {
-            Some(order) if order.lines.len() >= LINES_MAX => {
-                self.refuse(line.place, Issue::row(DropReason::BasketTooLarge));
-                return Ok(());
-            }
-            Some(_) => {}
-            None => {
-                let stored = line.bought.keys().filter_map(|key| self.loaded.get(&key)?.as_ref());
-                bytes += stored.map(|stored| 64 * (1 + stored.now.lines.len())).sum::<usize>();
-            }
-        }
-        self.waiting_lines += 1;
-        self.waiting_bytes += bytes;
-        let fresh = || Order { key, lines: Vec::new(), bytes: 0 };
-        let order = self.waiting.entry(buyer).or_insert_with(fresh);
-        order.bytes += bytes;
-        order.lines.push(line);
-        Ok(())
-    }
-
-    /// Takes all lines that wait into their baskets, in the order of the file.
-    fn end_orders(&mut self) -> Result<(), ImportError> {
-        let lines = self.waiting.values().flat_map(|order| &order.lines);
-        let keys: Vec<BasketKey> = lines.flat_map(|line| line.bought.keys()).collect();
-        self.load(keys.into_iter())?;
-        let begun = self.waiting.iter().filter_map(|(buyer, order)| {
-            let first = order.lines.first()?;
-            Some((first.place, *buyer))
-        });
-        let mut begun: Vec<(u64, Option<MemberId>)> = begun.collect();
-        begun.sort_unstable();
-        for (_, buyer) in begun {
-            self.end_order(buyer)?;
-        }
-        Ok(())
-    }
-
-    /// Takes the lines of a buyer that wait into their basket, unless the order came a moment ago.
-    fn end_order(&mut self, buyer: Option<MemberId>) -> Result<(), ImportError> {
-        let Some(Order { key, lines, bytes }) = self.waiting.remove(&buyer) else {
-            return Ok(());
-        };
-        self.waiting_lines = self.waiting_lines.saturating_sub(lines.len());
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes);
-        let repeated = self.is_repeated(key, &lines);
-        for line in lines {
-            if self.is_done(line.place) {
-                continue;
-            }
-            if repeated {
-                self.refuse(line.place, Issue::row(DropReason::SameOrderTwice));
-                continue;
-            }
-            match self.take(&line)? {
-                Err(reason) => self.refuse(line.place, Issue::row(reason)),
-                Ok(kept) => self.keep(&line, &kept),
-            }
-        }
-        Ok(())
-    }
-
-    fn is_repeated(&mut self, key: BasketKey, lines: &[Waiting]) -> bool {
-        let within = self.mapping.cleaning.same_order_within_seconds;
-        let Some(first) = lines.first().filter(|_| within > 0) else { return false };
-        let (Some(member), Some(at)) = (&first.bought.buyer, first.at.local_seconds()) else {
-            return false;
-        };
-        // the same lines in any order, whenever they were
-        let content = lines.iter().fold(0_i64, |sum, line| sum.wrapping_add(line.timeless));
-        self.orders.is_repeated(member.id, content, at, key, within)
     }
 
     /// The basket that a buyer has under a number, if there is one, and whose it is: the buyer's, or of somebody who
@@ -574,7 +514,7 @@ impl<'a> Run<'a> {
             // a file that is read once more has nothing newer than what was read since
             corrects: self.import.again.is_none(),
         };
-        let replaces = match open.basket.take(&new, self.first_fact) {
+        let replaces = match open.basket.take(&new, open.before.as_ref()) {
             Taken::New => None,
             Taken::Replaces(fact) => Some(fact),
             Taken::Known => return Ok(Err(DropReason::Duplicate)),
@@ -755,6 +695,9 @@ impl<'a> Run<'a> {
         let keys: Vec<BasketKey> = keys.into_iter().collect();
         for keys in keys.chunks(BASKETS_AT_ONCE) {
             let found = self.facts.catalogue().baskets(keys)?;
+            if found.iter().flatten().any(|stored| self.work.is_off(stored)) {
+                return Err(ImportError::Held);
+            }
             self.loaded.extend(keys.iter().copied().zip(found));
         }
         Ok(())

@@ -1,16 +1,21 @@
-//! An import on a thread of its own: the node goes on meanwhile.
+//! An import on a thread of its own: the node goes on meanwhile, and so do tills. An import of files gives turns to the
+//! batches that wait for one, between its chunks.
+
+mod turns;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use ::programme::Rules;
 use ::programme::plain::statements;
 use protocol::ids::BrandId;
-use ring::digest::{SHA256, digest};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use ring::digest::{Digest, SHA256, digest};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
+pub use self::turns::Turns;
+use self::turns::{Giving, WAIT};
 use super::{Internal, now};
 use crate::config::DataDirectory;
 use crate::desk::{Deed, Desk, NODE, Note};
@@ -18,7 +23,7 @@ use crate::intake::{BrandFiles, BrandImport, IntakeRules, Stage, import_brand};
 use crate::programme::{Earned, purchase, would_earn};
 use crate::purchases::{
     Adjustment, BasketChange, DropReason, Facts, Format, ImportError, Issue, Mapping, Sightings,
-    SinkError, Source,
+    SinkError, Source, Turn,
 };
 use crate::service::{
     AdjustedRows, BatchFormat, BatchKind, Bilingual, DroppedRows, ErrorKind, ImportBatch,
@@ -31,51 +36,6 @@ const SAMPLE: &str = "complete-journey";
 
 /// Purchases handed to the programme at a time: a turn waits for no more.
 const PURCHASES: usize = 2048;
-
-/// How long a batch waits for those before it: a till asks again then, under the same key.
-const WAIT: Duration = Duration::from_secs(20);
-/// KiB of rows that wait and are worked on together, at most: beyond that a batch is refused at once.
-const WAITING_KIB: usize = 64 * 1024;
-/// What the smallest of them counts, in KiB: so many wait at most.
-const LEAST_KIB: u32 = 256;
-/// Dry runs of batches at a time: each has a folder of its own.
-const ASIDE: usize = 2;
-
-/// Whose turn it is: one import at a time, in the order in which they came. Dry runs are aside, and take no turn.
-pub struct Turns {
-    one: Arc<Semaphore>,
-    aside: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-}
-
-impl Default for Turns {
-    fn default() -> Self {
-        let of = |permits| Arc::new(Semaphore::new(permits));
-        Self { one: of(1), aside: of(ASIDE), waiting: of(WAITING_KIB) }
-    }
-}
-
-impl Turns {
-    /// The turn of a batch of so many bytes, given back when it is dropped; none when it does not come in time, or too
-    /// many wait.
-    async fn of_batch(
-        &self,
-        bytes: usize,
-        dry_run: bool,
-        most: Duration,
-    ) -> Option<[OwnedSemaphorePermit; 2]> {
-        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).max(LEAST_KIB);
-        let waiting = Arc::clone(&self.waiting).try_acquire_many_owned(kib).ok()?;
-        let turns = Arc::clone(if dry_run { &self.aside } else { &self.one });
-        let turn = tokio::time::timeout(most, turns.acquire_owned()).await.ok()?.ok()?;
-        Some([waiting, turn])
-    }
-
-    /// The turn of an import of files, which waits for the batches that came before it.
-    async fn of_files(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.one).acquire_owned().await.ok()
-    }
-}
 
 /// The rules that say what purchases earn.
 const EARNING: [&str; 7] = [
@@ -102,6 +62,15 @@ fn buy(
         sum = sum.and(answer.blocking_recv()??);
     }
     Ok(sum)
+}
+
+/// Rows that were sent, and what is needed to import them.
+struct Sent {
+    imports: Imports,
+    key: Digest,
+    batch: ImportBatch,
+    files: BrandFiles,
+    rules: IntakeRules,
 }
 
 /// What imports work on.
@@ -154,16 +123,20 @@ impl Imports {
             // nobody waits for a dry run
             let turn = if dry_run { None } else { self.unless_ended(self.turns.of_files()).await };
             if dry_run || turn.is_some() {
-                tokio::task::spawn_blocking(move || {
-                    self.run(&self.view, &files, &rules, dry_run);
-                    drop(turn);
+                tokio::task::spawn_blocking(move || match turn {
+                    Some(turn) => {
+                        let giving = Giving::new(Arc::clone(&self.turns), turn);
+                        self.run(&self.view, &files, &rules, dry_run, Turn::Giving(&giving));
+                    }
+                    None => drop(self.run(&self.view, &files, &rules, dry_run, Turn::Long)),
                 });
             }
         });
         Ok(())
     }
 
-    /// Imports rows that were sent; the answer says what became of them.
+    /// Imports rows that were sent; the answer says what became of them. Rows from which an import of files keeps
+    /// others off wait for its end, no longer than for a turn.
     pub fn batch(self, key: &str, batch: ImportBatch, reply: Reply<ImportView>) {
         // whoever asked may be gone
         let (files, rules) = match self.batch_files(&batch) {
@@ -171,45 +144,74 @@ impl Imports {
             Err(error) => return drop(reply.send(Err(error))),
         };
         let key = digest(&SHA256, key.as_bytes());
+        let sent = Arc::new(Sent { imports: self, key, batch, files, rules });
         tokio::spawn(async move {
-            let turn = self.turns.of_batch(batch.bytes.len(), batch.dry_run, WAIT);
-            let turn = self.unless_ended(async { Some(turn.await) }).await;
-            // of a node that ends nobody hears
-            let Some(turn) = turn else { return };
-            let Some(turn) = turn else { return drop(reply.send(Err(running()))) };
-            tokio::task::spawn_blocking(move || {
-                let _ = reply.send(self.take(key.as_ref(), &batch, &files, &rules));
-                drop(turn);
-            });
+            let until = Instant::now() + WAIT;
+            let mut reply = reply;
+            loop {
+                let Sent { imports, batch, .. } = &*sent;
+                let left = until.saturating_duration_since(Instant::now());
+                let turn = imports.turns.of_batch(batch.bytes.len(), batch.dry_run, left);
+                let turn = imports.unless_ended(async { Some(turn.await) }).await;
+                // of a node that ends nobody hears
+                let Some(turn) = turn else { return };
+                let Some(turn) = turn else { return drop(reply.send(Err(running()))) };
+                let at_work = Arc::clone(&sent);
+                let held = tokio::task::spawn_blocking(move || {
+                    let Sent { imports, key, batch, files, rules } = &*at_work;
+                    let answer = imports.take(key.as_ref(), batch, files, rules);
+                    let held = match answer {
+                        // files that are not at work were interrupted: they go on at nobody's turn
+                        None if !imports.turns.are_files_at_work() => {
+                            let _ = reply.send(Err(held_back()));
+                            None
+                        }
+                        None => Some(reply),
+                        Some(answer) => {
+                            let _ = reply.send(answer);
+                            None
+                        }
+                    };
+                    drop(turn);
+                    held
+                });
+                // again, behind the files' next chunk
+                let Ok(Some(waits)) = held.await else { return };
+                reply = waits;
+            }
         });
     }
 
-    /// What becomes of rows whose turn it is.
+    /// What becomes of rows whose turn it is; none where an import of files that is not done keeps others off them.
     fn take(
         &self,
         key: &[u8],
         batch: &ImportBatch,
         files: &BrandFiles,
         rules: &IntakeRules,
-    ) -> Result<ImportView, ServiceError> {
+    ) -> Option<Result<ImportView, ServiceError>> {
         if !batch.dry_run {
             let request = request_digest(batch, &rules.mapping.name);
-            if !self.facts.claim(key, &request).map_err(|error| failed(&error))? {
-                return Err(ServiceError::new(
-                    ErrorKind::Conflict,
-                    "idempotency_key_reused",
-                    "other rows were sent under this Idempotency-Key before",
-                    "send new rows under a new key",
-                ));
+            match self.facts.claim(key, &request) {
+                Err(error) => return Some(Err(failed(&error))),
+                Ok(true) => {}
+                Ok(false) => {
+                    return Some(Err(ServiceError::new(
+                        ErrorKind::Conflict,
+                        "idempotency_key_reused",
+                        "other rows were sent under this Idempotency-Key before",
+                        "send new rows under a new key",
+                    )));
+                }
             }
         }
         let view = Mutex::new(self.fresh(rules, batch.dry_run));
-        let view = self.run(&view, files, rules, batch.dry_run);
+        let view = self.run(&view, files, rules, batch.dry_run, Turn::Small)?;
         let remedy = "mend that, and send the rows again under the same key";
-        match view.failed {
+        Some(match view.failed {
             Some(problem) => Err(invalid("import_failed", problem, remedy)),
             None => Ok(view),
-        }
+        })
     }
 
     /// What is waited for, unless the node ends before it comes.
@@ -232,19 +234,18 @@ impl Imports {
             BatchKind::Members => BrandFiles { members: Some(source), purchases: None },
             BatchKind::Purchases => BrandFiles { members: None, purchases: Some(source) },
         };
-        // an import of files takes long, and gives up what another leaves half done: nothing comes between its chunks
-        if !batch.dry_run && is_at_work(&self.lock()) {
-            return Err(running());
-        }
         Ok((files, IntakeRules::new(mapping, self.brands.clone(), now())))
     }
 
-    /// Brings to its end what an earlier run of the node left half told.
+    /// Brings to its end what an earlier run of the node left half told. Its turn is the first.
     pub fn finish(self) {
+        let turn = self.turns.first();
         tokio::task::spawn_blocking(move || {
             let Self { commands, programme, .. } = &self;
             let mut sink = |changes: &[BasketChange]| buy(commands, programme, changes).map(drop);
-            if let Err(error) = self.facts.finish(&self.vault, &mut sink) {
+            let giving = turn.map(|turn| Giving::new(Arc::clone(&self.turns), turn));
+            let turn = giving.as_ref().map_or(Turn::Long, |giving| Turn::Giving(giving));
+            if let Err(error) = self.facts.finish(&self.vault, turn, &mut sink) {
                 tracing::error!(error = %error, "an import that was interrupted could not be finished");
                 let mut view = self.lock();
                 view.failed = Some(told(&error));
@@ -313,14 +314,16 @@ impl Imports {
         }
     }
 
-    /// Imports, and leaves what it did in the view.
+    /// Imports, and leaves what it did in the view; none where an import of files that is not done keeps others off
+    /// these rows.
     fn run(
         &self,
         view: &Mutex<ImportView>,
         files: &BrandFiles,
         rules: &IntakeRules,
         dry_run: bool,
-    ) -> ImportView {
+        turn: Turn<'_>,
+    ) -> Option<ImportView> {
         let shown = || view.lock().unwrap_or_else(PoisonError::into_inner);
         let mut progress = |stage, progress: crate::purchases::Progress| {
             let mut view = shown();
@@ -331,11 +334,14 @@ impl Imports {
             }
         };
         let done = if dry_run {
-            self.aside(files, rules, &mut progress)
+            self.aside(files, rules, turn, &mut progress)
         } else {
             let mut sink = |changes: &[BasketChange]| buy(&self.commands, &self.programme, changes);
-            import_brand(&self.vault, &self.facts, files, rules, &mut sink, &mut progress)
+            import_brand(&self.vault, &self.facts, files, rules, turn, &mut sink, &mut progress)
         };
+        if matches!(done, Err(ImportError::Held)) {
+            return None;
+        }
         if !dry_run {
             let (members, purchases) =
                 (self.vault.count().unwrap_or(0), self.facts.rows().unwrap_or(0));
@@ -354,7 +360,7 @@ impl Imports {
         if !dry_run {
             self.note(&view);
         }
-        view
+        Some(view)
     }
 
     /// Enters in the operation log what a file changed of members who were known: of each, the decisions stand in the
@@ -385,6 +391,7 @@ impl Imports {
         &self,
         files: &BrandFiles,
         rules: &IntakeRules,
+        turn: Turn<'_>,
         progress: &mut dyn FnMut(Stage, crate::purchases::Progress),
     ) -> Result<BrandImport, ImportError> {
         let folder = tempfile::Builder::new()
@@ -404,13 +411,8 @@ impl Imports {
         let mut sink = |changes: &[BasketChange]| {
             would_earn(&self.programme, changes, agreed).map_err(SinkError::from)
         };
-        import_brand(&vault, &facts, files, rules, &mut sink, progress)
+        import_brand(&vault, &facts, files, rules, turn, &mut sink, progress)
     }
-}
-
-/// Whether an import of files writes what it reads.
-const fn is_at_work(view: &ImportView) -> bool {
-    view.running && !view.dry_run
 }
 
 fn running() -> ServiceError {
@@ -419,6 +421,16 @@ fn running() -> ServiceError {
         "import_running",
         "an import is under way",
         "wait for it to end, then start the next",
+    )
+}
+
+fn held_back() -> ServiceError {
+    ServiceError::new(
+        ErrorKind::Conflict,
+        "import_running",
+        "an import of files that is not done has read purchases of these baskets",
+        "send the same again under the same key when it is done; one that was interrupted goes on with the same \
+         command, and another import of files gives it up",
     )
 }
 
@@ -527,57 +539,4 @@ fn stated_rules(mapping: &Mapping, programme: &Rules) -> Vec<Bilingual> {
         |key: &str| key == "earning" || EARNING.iter().any(|about| key.starts_with(about));
     let earning = statements(programme).into_iter().filter(|it| is_earning(&it.key));
     assumed.chain(earning.map(|it| bilingual(&it.words.zh, &it.words.en))).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two tills at once: the second waits, and only so long; what is tried out waits for neither.
-    #[tokio::test]
-    async fn batches_take_turns_and_dry_runs_take_none() {
-        let turns = Turns::default();
-        let (soon, patient) = (Duration::ZERO, Duration::from_secs(60));
-        let first = turns.of_batch(10, false, soon).await.unwrap();
-        assert!(turns.of_batch(10, false, soon).await.is_none());
-        let aside = turns.of_batch(10, true, soon).await.unwrap();
-        let (second, ()) = tokio::join!(turns.of_batch(10, false, patient), async {
-            tokio::task::yield_now().await;
-            drop(first);
-        });
-        assert!(turns.of_batch(10, false, soon).await.is_none());
-        drop(second.unwrap());
-        // files wait for what came before them, and batches that come then for the files
-        let files = turns.of_files().await.unwrap();
-        assert!(turns.of_batch(10, false, soon).await.is_none());
-        drop((files, aside));
-        assert!(turns.of_batch(10, false, soon).await.is_some());
-    }
-
-    #[tokio::test]
-    async fn what_waits_has_its_bounds() {
-        let turns = Turns::default();
-        let mut taken = Vec::new();
-        while let Ok(waits) = Arc::clone(&turns.waiting).try_acquire_many_owned(LEAST_KIB) {
-            taken.push(waits);
-        }
-        assert_eq!(taken.len(), 256);
-        assert!(turns.of_batch(10, false, Duration::from_secs(60)).await.is_none());
-        taken.pop();
-        assert!(turns.of_batch(10, false, Duration::from_secs(60)).await.is_some());
-        // a batch of the largest size counts as what it is
-        let large = turns.of_batch(8 << 20, true, Duration::from_secs(60)).await;
-        assert!(large.is_none());
-        taken.clear();
-        let large = turns.of_batch(8 << 20, true, Duration::from_secs(60)).await.unwrap();
-        assert_eq!(large[0].num_permits(), 8 << 10);
-    }
-
-    #[test]
-    fn a_dry_run_of_files_keeps_no_till_waiting() {
-        let view = ImportView { running: true, ..ImportView::default() };
-        assert!(is_at_work(&view));
-        assert!(!is_at_work(&ImportView { dry_run: true, ..view }));
-        assert!(!is_at_work(&ImportView::default()));
-    }
 }

@@ -195,7 +195,8 @@ impl Node {
     /// Enters one purchase; the key makes repeating it safe, and so does the receipt's number.
     ///
     /// # Errors
-    /// See [`ServiceError`]; also while an import is under way.
+    /// See [`ServiceError`]; also when its turn does not come in time, and when an import of files that is not done has
+    /// read purchases of the same receipt.
     pub async fn enter_purchase(
         &self,
         key: String,

@@ -1,12 +1,16 @@
 //! Several tills at once, over HTTP: a coupon, and the last piece of a reward, are one till's; also when the node is
-//! killed under them and they ask again.
+//! killed under them and they ask again. And a till sells while files are imported.
 
-use std::time::Duration;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use node::auth::Role;
 use node::cleanroom::QueryTimes;
 use node::client::{Client, ClientError};
-use node::service::{DoneView, ManagerAction, MemberAction, Node, RulesRequest, TillAction};
+use node::service::{
+    DoneView, ImportSource, ManagerAction, MemberAction, Node, PurchaseLine, PurchaseRequest,
+    PurchaseView, RulesRequest, TillAction,
+};
 use node::{http, runtime};
 use tokio::task::JoinHandle;
 
@@ -214,4 +218,103 @@ async fn a_coupon_is_one_tills_also_when_the_node_is_killed_under_them() {
         assert_eq!(coupons(&alliance.node(BRAND)).await, (all, all));
         served.shutdown.begin();
     }
+}
+
+/// What a till's export of the past means.
+const PAST: &str = r#"
+format = "coalition import 1"
+name = "past"
+[purchases]
+files = ["p.csv"]
+time_zone = "Asia/Shanghai"
+channel = "store"
+basket = "receipt"
+line = "no"
+member = "card"
+purchased_at = "at"
+department = "dept"
+quantity = "pieces"
+amount = "fen"
+currency = "CNY"
+fen_per_unit = 1
+[purchases.cleaning]
+same_order_within_seconds = 0
+"#;
+/// More than twice what is written at a time (65,536); and more for a machine that is through before a till is
+/// answered.
+const PAST_ROWS: [u32; 2] = [140_000, 840_000];
+const PATIENCE: Duration = Duration::from_secs(600);
+
+async fn sells(till: &Client, key: &str, receipt: &str) -> Result<PurchaseView, ClientError> {
+    let request = PurchaseRequest {
+        card: CARD.to_owned(),
+        receipt: receipt.to_owned(),
+        purchased_at: "2025-11-20T12:00:00+08:00".to_owned(),
+        channel: "store".to_owned(),
+        lines: vec![PurchaseLine { department: "DAIRY".to_owned(), pieces: 1, amount_fen: 700 }],
+        ..PurchaseRequest::default()
+    };
+    till.post("/api/v1/purchases", &[("idempotency-key", key)], &request).await
+}
+
+/// How many purchases counted while files with so many rows were being imported, and how many in all.
+async fn sold_meanwhile(alliance: &Alliance, till: &Client, rows: u32) -> (u32, u32) {
+    let node = alliance.node(BRAND);
+    let folder = alliance.folder.path().join(format!("past{rows}"));
+    std::fs::create_dir(&folder).unwrap();
+    let cards = node.cards(0, None, 20).await.unwrap();
+    let mut text = "receipt,no,card,at,dept,pieces,fen\n".to_owned();
+    for row in 0..rows {
+        let (receipt, line) = (row / 4, row % 4 + 1);
+        let card = &cards[receipt as usize % cards.len()];
+        writeln!(text, "P{rows}-{receipt},{line},{card},2025-03-01 10:00:00,DAIRY,1,100").unwrap();
+    }
+    std::fs::write(folder.join("p.csv"), text).unwrap();
+    let path = folder.to_str().unwrap().to_owned();
+    node.import(ImportSource::Folder { path, mapping: PAST.to_owned() }).await.unwrap();
+    let (mut meanwhile, mut all) = (0, 0);
+    let began = Instant::now();
+    loop {
+        let receipt = format!("T{rows}-{all}");
+        let sold = sells(till, &receipt, &receipt).await;
+        let view = node.import_progress().await.unwrap();
+        assert_eq!(view.failed, None);
+        match sold {
+            Ok(sold) => {
+                assert_eq!((sold.state.as_str(), sold.amount_fen), ("counted", 700));
+                all += 1;
+                meanwhile += u32::from(view.running);
+            }
+            // a slow machine's turn did not come in time: the same again
+            Err(ClientError::Refused { problem, .. }) if problem.code == "import_running" => {}
+            Err(other) => panic!("{other}"),
+        }
+        if view.done {
+            assert_eq!((view.rows_kept, view.rows_read), (u64::from(rows), u64::from(rows)));
+            return (meanwhile, all);
+        }
+        assert!(began.elapsed() < PATIENCE, "{view:?}");
+    }
+}
+
+/// Fails when a purchase at the counter waits for the end of an import of files, or is refused because of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_till_sells_while_files_are_imported() {
+    let alliance = shop().await;
+    let (tills, served) = open(&alliance, true).await;
+    let node = alliance.node(BRAND);
+    // the sample's
+    let mut expected = 2_094;
+    for rows in PAST_ROWS {
+        let (meanwhile, all) = sold_meanwhile(&alliance, &tills[0], rows).await;
+        // each is known, and counts once
+        let (key, first) = (format!("again{rows}"), format!("T{rows}-0"));
+        assert_eq!(sells(&tills[0], &key, &first).await.unwrap().state, "known");
+        expected += u64::from(rows) + u64::from(all);
+        eventually("all of them count", async || node.status().purchases == expected).await;
+        if meanwhile > 0 {
+            return served.shutdown.begin();
+        }
+    }
+    panic!("{} rows are imported before a till is answered", PAST_ROWS[1]);
 }

@@ -236,8 +236,9 @@ impl Source {
         }
     }
 
-    /// SHA-256 of the bytes, by which the same file is recognised under any name.
-    pub(super) fn digest(&self) -> Result<[u8; 32], FileProblem> {
+    /// SHA-256 of the bytes, by which the same file is recognised under any name. A file may be long: pauses between
+    /// parts of it.
+    pub(super) fn digest(&self, pause: &dyn Fn()) -> Result<[u8; 32], FileProblem> {
         let mut context = Context::new(&SHA256);
         match self {
             Self::Embedded { bytes, .. } => context.update(bytes),
@@ -252,6 +253,7 @@ impl Source {
                         break;
                     };
                     context.update(part);
+                    pause();
                 }
             }
         }

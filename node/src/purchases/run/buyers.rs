@@ -99,11 +99,16 @@ impl Run<'_> {
         self.import.report.sightings.get_or_insert_default().take(&sighting);
         if !sighting.absorbed.is_empty() {
             // whom they lead to, and which numbers a member has, is otherwise now
-            self.cards.clear();
-            self.sighted.clear();
-            self.tombstones = None;
-            self.last_keys = None;
+            self.forget_buyers();
         }
         Ok(sighting.member)
+    }
+
+    /// Forgets what the vault has said.
+    pub(super) fn forget_buyers(&mut self) {
+        self.cards.clear();
+        self.sighted.clear();
+        self.tombstones = None;
+        self.last_keys = None;
     }
 }

@@ -14,6 +14,7 @@ mod certificates;
 mod database;
 mod fields;
 mod members;
+mod own_password;
 mod password;
 mod role;
 mod scram;
@@ -42,6 +43,7 @@ pub use fields::{MemberField, Sight};
 pub use members::{
     MEMBER_CODE_LIFETIME, MEMBER_SESSION_LIFETIME, MemberCode, MemberSession, MemberToken,
 };
+pub use own_password::{OwnPassword, OwnPasswordError};
 pub use password::{PASSWORD_MAX, PASSWORD_MIN, PasswordError, generate as generate_password};
 pub use role::{Authorized, InvalidRole, Permission, Role, perm};
 pub use scram::ScramError;
@@ -115,6 +117,11 @@ pub enum AuthError {
     /// The role needs a second factor that the user does not have yet.
     #[error("users with this role need a second factor")]
     SecondFactorMissing,
+    /// Somebody else has set the password, and the user no own one yet.
+    #[error(
+        "this password was set by somebody else and is for one use: it only lets an own one be set"
+    )]
+    PasswordOneUse,
     /// The system gives no random numbers, or a thread was lost.
     #[error("this node cannot check a sign-in now")]
     Unavailable,
@@ -150,6 +157,7 @@ impl AuthError {
             Self::CertificateEnded => "client_certificate_ended",
             Self::CertificateNeeded => "client_certificate_needed",
             Self::SecondFactorMissing => "second_factor_missing",
+            Self::PasswordOneUse => "password_one_use",
             Self::Unavailable => "login_unavailable",
         }
     }
@@ -206,6 +214,9 @@ impl AuthError {
                 "set one up by POST /api/v1/second-factor and confirm it, then sign in again"
                     .to_owned()
             }
+            Self::PasswordOneUse => {
+                "set an own one by POST /api/v1/password or on the page /password, then sign in again".to_owned()
+            }
             Self::Unavailable => "try again in a moment".to_owned(),
         }
     }
@@ -216,6 +227,8 @@ impl AuthError {
 pub struct Session {
     user: String,
     roles: Vec<Role>,
+    // somebody else has set the password that it began with
+    has_one_use_password: bool,
     // has a role that needs a second factor, and none
     lacks_second_factor: bool,
 }
@@ -236,10 +249,13 @@ impl Session {
     /// The proof that this user may do `P`.
     ///
     /// # Errors
-    /// [`AuthError::RoleMissing`].
+    /// [`AuthError::RoleMissing`], [`AuthError::PasswordOneUse`], [`AuthError::SecondFactorMissing`].
     pub fn authorize<P: Permission>(&self) -> Result<Authorized<P>, AuthError> {
         let authorized = Authorized::check(&self.user, &self.roles)
             .ok_or(AuthError::RoleMissing { needed: P::ROLES })?;
+        if self.has_one_use_password && !P::BEFORE_OWN_PASSWORD {
+            return Err(AuthError::PasswordOneUse);
+        }
         if self.lacks_second_factor && !P::BEFORE_SECOND_FACTOR {
             return Err(AuthError::SecondFactorMissing);
         }
@@ -285,6 +301,8 @@ pub struct Person {
     pub second_factor: bool,
     /// Whether one of the roles may do nothing without one.
     pub must_have_one: bool,
+    /// Whether the password was set by somebody else, and only lets an own one be set.
+    pub one_use_password: bool,
     /// How many sessions are open.
     pub sessions: usize,
     /// How many client certificates are on record.
@@ -358,7 +376,7 @@ impl Auth {
         })))
     }
 
-    /// Adds a user and writes the file. Blocks for the hash and the disk.
+    /// Adds a user with a password of its own choice and writes the file. Blocks for the hash and the disk.
     ///
     /// # Errors
     /// See [`UsersError`]; nothing has then changed.
@@ -382,7 +400,7 @@ impl Auth {
         self.change(|users| users.set_roles(name, roles))
     }
 
-    /// Gives a user another password and writes the file. Blocks for the hash and the disk.
+    /// Gives a user another password of its own choice and writes the file. Blocks for the hash and the disk.
     ///
     /// # Errors
     /// See [`UsersError`]; nothing has then changed.
@@ -417,6 +435,7 @@ impl Auth {
                 roles: user.roles.clone(),
                 second_factor: user.asks_second_factor(),
                 must_have_one: self.requires_second_factor(&user.roles),
+                one_use_password: user.has_one_use_password(),
                 sessions: open(name),
                 certificates: user.certificates.len(),
                 database_until: user.database.as_ref().and_then(DatabasePassword::opens_until),
@@ -519,13 +538,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Checks a password, and the code where there is a second factor, which is then used up.
-    async fn checked(
-        &self,
-        name: &str,
-        password: &str,
-        code: Option<&str>,
-    ) -> Result<Session, AuthError> {
+    /// Checks a password alone; who guesses is slowed down.
+    async fn known(&self, name: &str, password: &str) -> Result<User, AuthError> {
         if name.len() > NAME_MAX {
             return Err(AuthError::LoginRefused);
         }
@@ -535,7 +549,7 @@ impl Auth {
         let place = Arc::clone(&self.0.checks).acquire_owned().await;
         let place = place.map_err(|_| AuthError::Unavailable)?;
 
-        let (inner, name, name_of) = (Arc::clone(&self.0), name.to_owned(), name.to_owned());
+        let (inner, name) = (Arc::clone(&self.0), name.to_owned());
         let password = Zeroizing::new(password.to_owned());
         let check = move || {
             let _until_done = place; // also when nobody waits for the answer any more
@@ -547,20 +561,32 @@ impl Auth {
             user.filter(|_| right)
         };
         let user = tokio::task::spawn_blocking(check).await;
-        let user = user.map_err(|_| AuthError::Unavailable)?.ok_or(AuthError::LoginRefused)?;
+        user.map_err(|_| AuthError::Unavailable)?.ok_or(AuthError::LoginRefused)
+    }
+
+    /// Checks a password, and the code where there is a second factor, which is then used up.
+    async fn checked(
+        &self,
+        name: &str,
+        password: &str,
+        code: Option<&str>,
+    ) -> Result<Session, AuthError> {
+        let user = self.known(name, password).await?;
         let asked = user.second_factor.as_ref().filter(|factor| factor.is_asked());
         let shown = match (asked, code) {
             (None, _) => Shown::NotAsked,
             (Some(_), None) => return Err(AuthError::CodeNeeded),
             (Some(factor), Some(code)) => {
-                let used = self.sessions().used_steps.get(&name_of).copied();
+                let used = self.sessions().used_steps.get(name).copied();
                 let shown = factor.check(code, (self.0.unix_seconds)(), used);
                 shown.ok_or(AuthError::CodeWrong)?
             }
         };
         let lacks_second_factor = asked.is_none() && self.requires_second_factor(&user.roles);
-        self.use_up(&name_of, shown)?;
-        Ok(Session { user: name_of, roles: user.roles, lacks_second_factor })
+        self.use_up(name, shown)?;
+        let has_one_use_password = user.has_one_use_password();
+        let name = name.to_owned();
+        Ok(Session { user: name, roles: user.roles, has_one_use_password, lacks_second_factor })
     }
 
     fn throttled(&self, name: &str, now: Instant) -> Result<(), AuthError> {
@@ -647,7 +673,12 @@ impl Auth {
     #[cfg(test)]
     pub(crate) fn token_for(&self, roles: &[Role]) -> String {
         let roles = roles.to_vec();
-        let session = Session { user: "test".to_owned(), roles, lacks_second_factor: false };
+        let session = Session {
+            user: "test".to_owned(),
+            roles,
+            has_one_use_password: false,
+            lacks_second_factor: false,
+        };
         self.begin(session, Instant::now()).unwrap().token.to_string()
     }
 }
@@ -808,6 +839,7 @@ mod tests {
         let session = |user: &str| Session {
             user: user.to_owned(),
             roles: vec![Role::Store],
+            has_one_use_password: false,
             lacks_second_factor: false,
         };
         let other = auth.begin(session("bob"), start).unwrap().token;

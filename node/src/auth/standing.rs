@@ -21,6 +21,8 @@ pub struct UserStanding {
     pub roles: Vec<Role>,
     /// Mark of the password; each time that one is set it is another, as its salt is.
     pub password: String,
+    /// Whether somebody else has set that password, and it is for one use.
+    pub one_use_password: bool,
     /// Whether a code of a second factor is asked for.
     pub second_factor: bool,
     /// Mark of the database password, where there is one.
@@ -37,6 +39,7 @@ impl UserStanding {
             name: name.to_owned(),
             roles: user.roles.clone(),
             password: mark(user.password.as_bytes()),
+            one_use_password: user.has_one_use_password(),
             second_factor: user.asks_second_factor(),
             database_password: database.map(|bytes| mark(&bytes)),
             certificates: user.certificates.iter().cloned().collect(),

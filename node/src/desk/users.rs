@@ -18,6 +18,8 @@ use crate::store::{Keyspace, Write};
 const USERS: Keyspace = "desk_user";
 /// More than a users' file can have.
 const USERS_MAX: usize = 100_000;
+/// What the log says of a password that somebody else has set.
+const FOR_ONE_USE: &str = "for one use";
 
 /// A user as the log has told of one.
 #[derive(PartialEq, Eq, Encode, Decode)]
@@ -36,6 +38,9 @@ struct Known {
     database_password: Option<String>,
     #[n(5)]
     certificates: Vec<String>,
+    // none: written before it was kept
+    #[n(6)]
+    one_use_password: Option<bool>,
 }
 
 impl Known {
@@ -47,28 +52,33 @@ impl Known {
             second_factor: user.second_factor,
             database_password: user.database_password.clone(),
             certificates: user.certificates.clone(),
+            one_use_password: Some(user.one_use_password),
         }
+    }
+
+    fn is_for_one_use(&self) -> bool {
+        self.one_use_password == Some(true)
     }
 
     /// What is told of a user who was this before.
     fn changes_from(&self, before: &Self) -> Vec<Note> {
         let name = &self.name;
         let mut notes = Vec::new();
-        let mut changed = |what: String, values: Option<(String, String)>| {
-            let (before, after) = values.unzip();
+        let mut changed = |what: String, (before, after): (Option<String>, Option<String>)| {
             notes.push(note(what).changed(before, after));
         };
         if self.roles != before.roles {
             let roles = (before.roles.join(", "), self.roles.join(", "));
-            changed(format!("roles of user {name}"), Some(roles));
+            changed(format!("roles of user {name}"), both(roles));
         }
         if self.password != before.password {
-            changed(format!("another password of user {name}"), None);
+            let after = self.is_for_one_use().then(|| FOR_ONE_USE.to_owned());
+            changed(format!("another password of user {name}"), (None, after));
         }
         if self.second_factor != before.second_factor {
             let word = |there: bool| String::from(if there { "set up" } else { "none" });
             let words = (word(before.second_factor), word(self.second_factor));
-            changed(format!("second factor of user {name}"), Some(words));
+            changed(format!("second factor of user {name}"), both(words));
         }
         if self.database_password != before.database_password {
             let word = |mark: &Option<String>| match mark {
@@ -76,15 +86,19 @@ impl Known {
                 None => "none".to_owned(),
             };
             let words = (word(&before.database_password), word(&self.database_password));
-            changed(format!("database password of user {name}"), Some(words));
+            changed(format!("database password of user {name}"), both(words));
         }
         if self.certificates != before.certificates {
             let numbers =
                 (before.certificates.len().to_string(), self.certificates.len().to_string());
-            changed(format!("client certificates of user {name}"), Some(numbers));
+            changed(format!("client certificates of user {name}"), both(numbers));
         }
         notes
     }
+}
+
+fn both((before, after): (String, String)) -> (Option<String>, Option<String>) {
+    (Some(before), Some(after))
 }
 
 fn note(what: String) -> Note {
@@ -108,7 +122,12 @@ impl Desk {
                 Some(was) => found.changes_from(&was),
                 None => {
                     let added = note(format!("user {} may sign in", found.name));
-                    vec![added.changed(None, Some(found.roles.join(", ")))]
+                    let mut notes = vec![added.changed(None, Some(found.roles.join(", ")))];
+                    if found.is_for_one_use() {
+                        let what = format!("password of user {}", found.name);
+                        notes.push(note(what).changed(None, Some(FOR_ONE_USE.to_owned())));
+                    }
+                    notes
                 }
             };
             entries += notes.len();

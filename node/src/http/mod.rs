@@ -34,6 +34,7 @@ mod metrics;
 mod multipart;
 mod openapi;
 mod own_pages;
+mod own_password;
 mod pages;
 mod people;
 mod problem;
@@ -89,6 +90,7 @@ pub use members::{
 };
 pub use metrics::serve_metrics;
 use openapi::FromTable;
+pub use own_password::OwnPasswordRequest;
 pub use problem::{PROBLEM_JSON, Problem, ProblemType};
 pub use rates::{RateLimit, RateLimits};
 pub use ready::Readiness;
@@ -227,6 +229,7 @@ routes! {
     post   "/api/v1/breaches/{number}/notices"         members::breach_told  needs::<perm::KeepRecords>();
     post   "/api/v1/vault/rotation"                    members::rotate       needs::<perm::RotateVaultKey>();
     get    "/api/v1/vault/rotation"                    members::rotation     needs::<perm::RotateVaultKey>();
+    post   "/api/v1/password"                          own_password::set_own_password needs::<perm::SetOwnPassword>();
     post   "/api/v1/second-factor"                     members::second_factor needs::<perm::SetUpSecondFactor>();
     post   "/api/v1/second-factor/confirmation"        members::confirm_second_factor needs::<perm::SetUpSecondFactor>();
     post   "/api/v1/member-sessions"                   members::begin_session needs::<perm::BeginMemberSessions>();
@@ -378,6 +381,8 @@ routes! {
     get    "/administration/drafts/{hash}/constitution" draft_pages::draft_file page::<perm::UseAdministrationPage>();
     get    "/administration/drafts/{hash}/signatures"  draft_pages::draft_signatures_file page::<perm::UseAdministrationPage>();
     post   "/administration/drafts/{hash}/signatures"  draft_pages::draft_signatures_upload page::<perm::UseAdministrationPage>();
+    get    "/password"                                 own_password::own_password_page page::<perm::SetOwnPassword>();
+    post   "/password"                                 own_password::own_password_form page::<perm::SetOwnPassword>();
     get    "/second-factor"                            second_factor_pages::second_factor_page page::<perm::SetUpSecondFactor>();
     post   "/second-factor"                            second_factor_pages::second_factor_form page::<perm::SetUpSecondFactor>();
     get    "/records"                                  record_pages::records page::<perm::UseRecordsPage>();

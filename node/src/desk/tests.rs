@@ -394,7 +394,7 @@ fn what_becomes_of_who_may_sign_in_is_entered_once() {
         roles: vec![Role::Administrator],
         password: password.to_owned(),
         one_use_password: false,
-        second_factor: false,
+        second_factor: None,
         database_password: None,
         certificates: Vec::new(),
     };
@@ -415,7 +415,7 @@ fn what_becomes_of_who_may_sign_in_is_entered_once() {
     drop(desk);
     let desk = world.desk();
     users[0].password = "mark-3".to_owned();
-    users[0].second_factor = true;
+    users[0].second_factor = text("mark-8");
     users[0].roles = vec![Role::Store, Role::Officer];
     users[0].database_password = text("mark-4");
     users[0].certificates = vec!["CN=till-7".to_owned()];
@@ -456,6 +456,14 @@ fn what_becomes_of_who_may_sign_in_is_entered_once() {
             ("another password of user ann".to_owned(), None, None),
         ]
     );
+    // one secret in place of another, with no time between without one
+    users[0].second_factor = text("mark-9");
+    assert_eq!(desk.users_are(&users, at(7)).unwrap(), 1);
+    assert_eq!(desk.users_are(&users, at(8)).unwrap(), 0);
+    let log = told(&desk);
+    let other = ("another second factor of user ann".to_owned(), None, None);
+    assert_eq!(log.last(), Some(&other));
+    assert!(!format!("{log:?}").contains("mark-"));
 }
 
 /// A store that cannot keep what of users was told, or can again.
@@ -481,7 +489,7 @@ fn what_becomes_of_users_is_told_once_however_often_it_could_not_be_kept() {
         roles: vec![Role::Administrator],
         password: "mark".to_owned(),
         one_use_password: false,
-        second_factor: false,
+        second_factor: None,
         database_password: None,
         certificates: Vec::new(),
     };

@@ -2,9 +2,10 @@
 //!
 //! The file is changed by whoever owns the data directory, also while no node runs; so what it was is kept here, and held
 //! against what it is. What was changed and put back between two looks is not seen; a password that is set again is
-//! another, one that is put back with the file is not. Of a second factor it is told whether there is one, not that it is
-//! another. Who did it is not known here: what goes through the console is entered beside it with its author
-//! ([`Node::record_user_change`](crate::service::Node::record_user_change)); on the machine that is the system's to record.
+//! another, one that is put back with the file is not. A second factor is another when its
+//! secret is, and not when a recovery code of it was spent. Who did it is not known here: what goes through the console is
+//! entered beside it with its author ([`Node::record_user_change`](crate::service::Node::record_user_change)); on the
+//! machine that is the system's to record.
 
 use std::collections::BTreeMap;
 
@@ -41,6 +42,9 @@ struct Known {
     // none: written before it was kept
     #[n(6)]
     one_use_password: Option<bool>,
+    // of the second factor's secret; none where there is no factor, or it was written before it was kept
+    #[n(7)]
+    second_factor_mark: Option<String>,
 }
 
 impl Known {
@@ -49,10 +53,11 @@ impl Known {
             name: user.name.clone(),
             roles: user.roles.iter().map(ToString::to_string).collect(),
             password: user.password.clone(),
-            second_factor: user.second_factor,
+            second_factor: user.second_factor.is_some(),
             database_password: user.database_password.clone(),
             certificates: user.certificates.clone(),
             one_use_password: Some(user.one_use_password),
+            second_factor_mark: user.second_factor.clone(),
         }
     }
 
@@ -79,6 +84,11 @@ impl Known {
             let word = |there: bool| String::from(if there { "set up" } else { "none" });
             let words = (word(before.second_factor), word(self.second_factor));
             changed(format!("second factor of user {name}"), both(words));
+        } else if let (Some(mark), Some(was)) =
+            (&self.second_factor_mark, &before.second_factor_mark)
+            && mark != was
+        {
+            changed(format!("another second factor of user {name}"), (None, None));
         }
         if self.database_password != before.database_password {
             let word = |mark: &Option<String>| match mark {

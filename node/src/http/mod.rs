@@ -25,6 +25,7 @@ mod events;
 mod examples;
 mod extract;
 mod figure_pages;
+mod figures;
 mod imports;
 mod limits;
 mod listed;
@@ -295,6 +296,8 @@ routes! {
     get    "/api/v1/templates"                         cleanroom::templates  needs::<perm::ReadDatasets>();
     post   "/api/v1/templates/{id}/question"           cleanroom::fill       needs::<perm::ReadDatasets>();
     post   "/api/v1/templates/{id}/figures"            cleanroom::figures    needs::<perm::ReadFigures>();
+    get    "/api/v1/figures"                           figures::period_figures needs::<perm::ReadFigures>();
+    get    "/api/v1/figures/csv"                       figures::period_figures_file needs::<perm::ReadFigures>();
     get    "/api/v1/policy"                            cleanroom::policy     needs::<perm::ReadPolicy>();
     post   "/api/v1/policy"                            cleanroom::read_policy needs::<perm::TakePolicy>();
     post   "/api/v1/backups"                           backups::back_up      needs::<perm::BackUp>();

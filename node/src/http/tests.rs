@@ -7,6 +7,7 @@ mod dealings;
 mod drafts;
 mod events;
 mod fields;
+mod figures;
 mod passwords;
 mod questions;
 mod rates;

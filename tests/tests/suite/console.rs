@@ -238,6 +238,26 @@ async fn staff_sees_the_figures_of_a_period_and_its_file() {
     let file = page(&file);
     assert!(file.starts_with("# ") && file.contains(&format!("\r\ntotal,,{sales},")));
     assert_eq!(file.matches("\r\nmonth,").count(), 24);
+    // over HTTP the same figures, the same file, for the same roles
+    let period = "from=2017-01-01&to=2018-12-31&by=month";
+    let of = async |user: &str| {
+        let client = client();
+        client.login(user, PASSWORD).await.unwrap();
+        client
+    };
+    let (staff, partner) = (of("shop").await, of("cy").await);
+    let path = format!("/api/v1/figures?{period}");
+    let told: serde_json::Value = staff.get(&path).await.unwrap();
+    let with_programme: serde_json::Value = partner.get(&path).await.unwrap();
+    assert_eq!(told["period"], serde_json::to_value(&figures).unwrap());
+    assert_eq!(told["period"], with_programme["period"]);
+    for part in ["report", "campaigns"] {
+        assert!(told.get(part).is_none() && with_programme[part].is_object(), "{part}");
+    }
+    let csv = staff.get_bytes(&format!("/api/v1/figures/csv?{period}")).await.unwrap();
+    assert_eq!(csv, file.as_bytes());
+    let analyst = of("lin").await.get_bytes(&path).await;
+    assert!(analyst.unwrap_err().to_string().contains("role_missing"));
     // what is wrong is told beside the form
     for wrong in ["from=2017-02-30", "from=2017-03-01&to=2017-02-01", "by=decade"] {
         let answer = shop.get(&format!("/figures?lang=en&{wrong}")).await;

@@ -338,19 +338,7 @@ async fn an_officer_brings_an_audit_and_sees_which_log_is_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_node_audits_all_logs_and_finds_what_is_wrong_and_no_more() {
     let mut alliance = Alliance::of_the_sample().await;
-    let (mut others, mut trusted) = (Vec::new(), Vec::new());
-    for brand in alliance.brands.iter().filter(|brand| brand.as_str() != "grocer_one") {
-        let (_, certificate, served) = alliance.serve_as_agreed(brand.as_str());
-        trusted.extend(certificate);
-        others.push(served);
-    }
-    alliance.stop("grocer_one").await;
-    let data = alliance.data("grocer_one".parse().unwrap());
-    std::fs::write(data.path().join("others.pem"), trusted).unwrap();
-    let settings = std::fs::read_to_string(data.settings_path()).unwrap();
-    let settings = settings + "\n[audit]\ntrusted = \"others.pem\"\n";
-    std::fs::write(data.settings_path(), settings).unwrap();
-    alliance.start("grocer_one").await;
+    let others = alliance.serve_to_auditor("grocer_one").await;
     let (auth, certificate, served) = alliance.serve("grocer_one");
     auth.add_user("wu", &[Role::Officer], PASSWORD).unwrap();
     let client = Client::connect(served.address, &certificate).unwrap();

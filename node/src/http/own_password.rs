@@ -94,7 +94,8 @@ async fn set(app: &App, by: &Asker, present: &str, own: &str) -> Result<()> {
         done.map_err(|_| ServiceError::stopped())?.map_err(|error| too_late(&error))
     };
     let deed = (by.user.as_str(), "own password set");
-    Ok(app.node.record_user_change(by, deed, (None, None), work).await?)
+    app.node.record_user_change(by, deed, (None, None), work).await?;
+    Ok(())
 }
 
 /// Sets the caller's own password. Ends the caller's sessions.

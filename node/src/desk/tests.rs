@@ -439,7 +439,7 @@ fn what_becomes_of_who_may_sign_in_is_entered_once() {
     // who comes back under the same name is told of again
     users.push(bob);
     assert_eq!(desk.users_are(&users, at(4)).unwrap(), 1);
-    // of a password that somebody else has set it is said that it is for one use, and of the own one after it that it is not
+    // of a password that somebody else has set it is said that it is for one use, of the own one after it nothing
     users[0].password = "mark-5".to_owned();
     users[0].one_use_password = true;
     users.push(UserStanding { one_use_password: true, ..user("cid", "mark-6") });

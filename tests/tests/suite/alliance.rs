@@ -153,8 +153,8 @@ impl Alliance {
         self.serve_at(brand, http::RateLimits::widest(), settings.https)
     }
 
-    /// Serves every other brand's log where the constitution says it is, and has one brand's node know their certificates:
-    /// it can then audit all of them.
+    /// Serves every other brand's log where the constitution says it is, and has one brand's node know their
+    /// certificates: it can then audit all of them.
     pub async fn serve_to_auditor(&mut self, auditor: &str) -> Vec<http::Served> {
         let (mut others, mut trusted) = (Vec::new(), Vec::new());
         for brand in self.brands.iter().filter(|brand| brand.as_str() != auditor) {

@@ -1,5 +1,5 @@
-//! An officer's first day by pages alone: an own password in place of the administrator's, and the node's own audit, asked
-//! for and read in both languages at a node whose alliance goes on.
+//! An officer's first day by pages alone: an own password in place of the administrator's, and the node's own audit,
+//! asked for and read in both languages at a node whose alliance goes on.
 
 use node::auth::Role;
 

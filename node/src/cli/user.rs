@@ -281,7 +281,12 @@ fn told(
     let password = made.as_ref().map(|made| made.as_str());
     io.json(&UserView::new(user, roles, password))?;
     if password.is_some() {
-        io.say("note the password; it is not shown again, and its user sets an own one with it");
+        let words = "note the password; it is not shown again";
+        match roles.contains(&Role::App) {
+            true => io.say(words),
+            // people set an own one with it
+            false => io.say(&format!("{words}, and only lets its user set an own one")),
+        }
     }
     Ok(())
 }

@@ -48,6 +48,8 @@ impl Auth {
         Ok(Session {
             user: name.to_owned(),
             roles: user.roles.clone(),
+            // the certificate was shown in its place
+            has_one_use_password: false,
             lacks_second_factor: self.requires_second_factor(&user.roles),
         })
     }

@@ -177,7 +177,13 @@ impl Auth {
         }
         let asked = present.second_factor.as_ref().is_some_and(SecondFactor::is_asked);
         let lacks_second_factor = !asked && self.requires_second_factor(&present.roles);
-        Ok(Session { user: user.name.clone(), roles: present.roles, lacks_second_factor })
+        Ok(Session {
+            user: user.name.clone(),
+            roles: present.roles,
+            // it has a password of its own
+            has_one_use_password: false,
+            lacks_second_factor,
+        })
     }
 
     /// The mechanisms a client may choose from, the better one first.

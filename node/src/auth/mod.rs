@@ -12,8 +12,10 @@
 
 mod certificates;
 mod database;
+mod error;
 mod fields;
 mod members;
+mod own_password;
 mod password;
 mod role;
 mod scram;
@@ -38,10 +40,12 @@ use database::DatabasePassword;
 pub use database::{
     DATABASE_PASSWORD_DAYS_MAX, DatabaseSignIn, DatabaseUser, MadeDatabasePassword,
 };
+pub use error::AuthError;
 pub use fields::{MemberField, Sight};
 pub use members::{
     MEMBER_CODE_LIFETIME, MEMBER_SESSION_LIFETIME, MemberCode, MemberSession, MemberToken,
 };
+pub use own_password::{OwnPassword, OwnPasswordError};
 pub use password::{PASSWORD_MAX, PASSWORD_MIN, PasswordError, generate as generate_password};
 pub use role::{Authorized, InvalidRole, Permission, Role, perm};
 pub use scram::ScramError;
@@ -63,159 +67,13 @@ const SESSIONS_OF_USER_MAX: usize = 32;
 /// Sign-ins being checked at once, each with 19 MiB for Argon2.
 const CHECKS_AT_ONCE: usize = 2;
 
-/// Why a request is not let through. Says nothing of which names exist.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AuthError {
-    /// No token came with the request.
-    #[error("the request carries no session token")]
-    TokenMissing,
-    /// Not a token of this node's.
-    #[error("the session token is not one of this node's, or was ended")]
-    TokenUnknown,
-    /// The session is over.
-    #[error("the session has expired")]
-    TokenExpired,
-    /// Signed in, and not entitled.
-    #[error("this needs the role {}", Names(.needed))]
-    RoleMissing {
-        /// Roles of which one is needed.
-        needed: &'static [Role],
-    },
-    /// Wrong name or password.
-    #[error("the name or the password is wrong")]
-    LoginRefused,
-    /// Too many failures under this name.
-    #[error("too many failed sign-ins under this name")]
-    LoginThrottled {
-        /// When to try again.
-        retry_seconds: u64,
-    },
-    /// Name and password are right, and the second factor is not there.
-    #[error("this user signs in with a code of the second factor as well")]
-    CodeNeeded,
-    /// The code is wrong, too old or used.
-    #[error("the code of the second factor is wrong, too old, or was used already")]
-    CodeWrong,
-    /// No code that was handed out to a member, or one that was used or is over.
-    #[error("the code is wrong, was used already, or is over")]
-    MemberCode,
-    /// The connection's certificate is nobody's.
-    #[error("no user of this node has the connection's client certificate on record")]
-    CertificateUnknown,
-    /// No authority vouches for the connection's certificate any more.
-    #[error(
-        "the connection's client certificate has ended, was revoked, or its authority is trusted no more"
-    )]
-    CertificateEnded,
-    /// The user is a program, and the certificate is missing or another's.
-    #[error(
-        "this user is let in only over a connection with a client certificate that is on record for it"
-    )]
-    CertificateNeeded,
-    /// The role needs a second factor that the user does not have yet.
-    #[error("users with this role need a second factor")]
-    SecondFactorMissing,
-    /// The system gives no random numbers, or a thread was lost.
-    #[error("this node cannot check a sign-in now")]
-    Unavailable,
-}
-
-struct Names<'a>(&'a [Role]);
-
-impl std::fmt::Display for Names<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (position, role) in self.0.iter().enumerate() {
-            let before = if position == 0 { "" } else { " or " };
-            write!(f, "{before}{role}")?;
-        }
-        Ok(())
-    }
-}
-
-impl AuthError {
-    /// Stable code.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::TokenMissing => "token_missing",
-            Self::TokenUnknown => "token_unknown",
-            Self::TokenExpired => "token_expired",
-            Self::RoleMissing { .. } => "role_missing",
-            Self::LoginRefused => "login_refused",
-            Self::LoginThrottled { .. } => "login_throttled",
-            Self::CodeNeeded => "code_needed",
-            Self::CodeWrong => "code_wrong",
-            Self::MemberCode => "member_code_wrong",
-            Self::CertificateUnknown => "client_certificate_unknown",
-            Self::CertificateEnded => "client_certificate_ended",
-            Self::CertificateNeeded => "client_certificate_needed",
-            Self::SecondFactorMissing => "second_factor_missing",
-            Self::Unavailable => "login_unavailable",
-        }
-    }
-
-    /// What to do.
-    #[must_use]
-    pub fn remedy(&self) -> String {
-        match self {
-            Self::TokenMissing => {
-                "sign in by POST /api/v1/sessions and send the token in the header \
-                                   Authorization: Bearer TOKEN"
-                    .to_owned()
-            }
-            Self::TokenUnknown => "sign in again by POST /api/v1/sessions; a restart of the node \
-                                   ends all sessions"
-                .to_owned(),
-            Self::TokenExpired => format!(
-                "sign in again by POST /api/v1/sessions; a session lasts {} minutes",
-                SESSION_LIFETIME.as_secs() / 60
-            ),
-            Self::RoleMissing { needed } => {
-                format!("sign in as a user with the role {}", Names(needed))
-            }
-            Self::LoginRefused => {
-                "check both; an administrator of this node can add a user".to_owned()
-            }
-            Self::LoginThrottled { retry_seconds } => format!("wait {retry_seconds} s"),
-            Self::CodeNeeded => {
-                "send the six digits that the authenticator shows, or a recovery code, as code"
-                    .to_owned()
-            }
-            Self::CodeWrong => {
-                "wait for the next code; look whether the clocks of telephone and node agree"
-                    .to_owned()
-            }
-            Self::MemberCode => {
-                "ask for a new one, at the counter or in the brand's app".to_owned()
-            }
-            Self::CertificateUnknown => {
-                "an administrator of the node's machine can put its name on record with \
-                `coalition user certificate`; or sign in by POST /api/v1/sessions"
-                    .to_owned()
-            }
-            Self::CertificateEnded => {
-                "connect again with a certificate that an authority of this node vouches for"
-                    .to_owned()
-            }
-            Self::CertificateNeeded => {
-                "connect with that certificate; an administrator of the node's machine can \
-                put one on record with `coalition user certificate`"
-                    .to_owned()
-            }
-            Self::SecondFactorMissing => {
-                "set one up by POST /api/v1/second-factor and confirm it, then sign in again"
-                    .to_owned()
-            }
-            Self::Unavailable => "try again in a moment".to_owned(),
-        }
-    }
-}
-
 /// Somebody signed in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     user: String,
     roles: Vec<Role>,
+    // somebody else has set the password that it began with
+    has_one_use_password: bool,
     // has a role that needs a second factor, and none
     lacks_second_factor: bool,
 }
@@ -236,10 +94,13 @@ impl Session {
     /// The proof that this user may do `P`.
     ///
     /// # Errors
-    /// [`AuthError::RoleMissing`].
+    /// [`AuthError::RoleMissing`], [`AuthError::PasswordOneUse`], [`AuthError::SecondFactorMissing`].
     pub fn authorize<P: Permission>(&self) -> Result<Authorized<P>, AuthError> {
         let authorized = Authorized::check(&self.user, &self.roles)
             .ok_or(AuthError::RoleMissing { needed: P::ROLES })?;
+        if self.has_one_use_password && !P::BEFORE_OWN_PASSWORD {
+            return Err(AuthError::PasswordOneUse);
+        }
         if self.lacks_second_factor && !P::BEFORE_SECOND_FACTOR {
             return Err(AuthError::SecondFactorMissing);
         }
@@ -285,6 +146,8 @@ pub struct Person {
     pub second_factor: bool,
     /// Whether one of the roles may do nothing without one.
     pub must_have_one: bool,
+    /// Whether the password was set by somebody else, and only lets an own one be set.
+    pub one_use_password: bool,
     /// How many sessions are open.
     pub sessions: usize,
     /// How many client certificates are on record.
@@ -358,7 +221,7 @@ impl Auth {
         })))
     }
 
-    /// Adds a user and writes the file. Blocks for the hash and the disk.
+    /// Adds a user with a password of its own choice and writes the file. Blocks for the hash and the disk.
     ///
     /// # Errors
     /// See [`UsersError`]; nothing has then changed.
@@ -382,7 +245,7 @@ impl Auth {
         self.change(|users| users.set_roles(name, roles))
     }
 
-    /// Gives a user another password and writes the file. Blocks for the hash and the disk.
+    /// Gives a user another password of its own choice and writes the file. Blocks for the hash and the disk.
     ///
     /// # Errors
     /// See [`UsersError`]; nothing has then changed.
@@ -417,6 +280,7 @@ impl Auth {
                 roles: user.roles.clone(),
                 second_factor: user.asks_second_factor(),
                 must_have_one: self.requires_second_factor(&user.roles),
+                one_use_password: user.has_one_use_password(),
                 sessions: open(name),
                 certificates: user.certificates.len(),
                 database_until: user.database.as_ref().and_then(DatabasePassword::opens_until),
@@ -519,13 +383,8 @@ impl Auth {
         Ok(())
     }
 
-    /// Checks a password, and the code where there is a second factor, which is then used up.
-    async fn checked(
-        &self,
-        name: &str,
-        password: &str,
-        code: Option<&str>,
-    ) -> Result<Session, AuthError> {
+    /// Checks a password alone; who guesses is slowed down.
+    async fn known(&self, name: &str, password: &str) -> Result<User, AuthError> {
         if name.len() > NAME_MAX {
             return Err(AuthError::LoginRefused);
         }
@@ -535,7 +394,7 @@ impl Auth {
         let place = Arc::clone(&self.0.checks).acquire_owned().await;
         let place = place.map_err(|_| AuthError::Unavailable)?;
 
-        let (inner, name, name_of) = (Arc::clone(&self.0), name.to_owned(), name.to_owned());
+        let (inner, name) = (Arc::clone(&self.0), name.to_owned());
         let password = Zeroizing::new(password.to_owned());
         let check = move || {
             let _until_done = place; // also when nobody waits for the answer any more
@@ -547,20 +406,32 @@ impl Auth {
             user.filter(|_| right)
         };
         let user = tokio::task::spawn_blocking(check).await;
-        let user = user.map_err(|_| AuthError::Unavailable)?.ok_or(AuthError::LoginRefused)?;
+        user.map_err(|_| AuthError::Unavailable)?.ok_or(AuthError::LoginRefused)
+    }
+
+    /// Checks a password, and the code where there is a second factor, which is then used up.
+    async fn checked(
+        &self,
+        name: &str,
+        password: &str,
+        code: Option<&str>,
+    ) -> Result<Session, AuthError> {
+        let user = self.known(name, password).await?;
         let asked = user.second_factor.as_ref().filter(|factor| factor.is_asked());
         let shown = match (asked, code) {
             (None, _) => Shown::NotAsked,
             (Some(_), None) => return Err(AuthError::CodeNeeded),
             (Some(factor), Some(code)) => {
-                let used = self.sessions().used_steps.get(&name_of).copied();
+                let used = self.sessions().used_steps.get(name).copied();
                 let shown = factor.check(code, (self.0.unix_seconds)(), used);
                 shown.ok_or(AuthError::CodeWrong)?
             }
         };
         let lacks_second_factor = asked.is_none() && self.requires_second_factor(&user.roles);
-        self.use_up(&name_of, shown)?;
-        Ok(Session { user: name_of, roles: user.roles, lacks_second_factor })
+        self.use_up(name, shown)?;
+        let has_one_use_password = user.has_one_use_password();
+        let name = name.to_owned();
+        Ok(Session { user: name, roles: user.roles, has_one_use_password, lacks_second_factor })
     }
 
     fn throttled(&self, name: &str, now: Instant) -> Result<(), AuthError> {
@@ -647,7 +518,12 @@ impl Auth {
     #[cfg(test)]
     pub(crate) fn token_for(&self, roles: &[Role]) -> String {
         let roles = roles.to_vec();
-        let session = Session { user: "test".to_owned(), roles, lacks_second_factor: false };
+        let session = Session {
+            user: "test".to_owned(),
+            roles,
+            has_one_use_password: false,
+            lacks_second_factor: false,
+        };
         self.begin(session, Instant::now()).unwrap().token.to_string()
     }
 }
@@ -808,6 +684,7 @@ mod tests {
         let session = |user: &str| Session {
             user: user.to_owned(),
             roles: vec![Role::Store],
+            has_one_use_password: false,
             lacks_second_factor: false,
         };
         let other = auth.begin(session("bob"), start).unwrap().token;

@@ -73,6 +73,8 @@ pub trait Permission: sealed::Sealed {
     const ROLES: &'static [Role];
     /// Whether it is given to who still has to set up a second factor.
     const BEFORE_SECOND_FACTOR: bool = false;
+    /// Whether it is given to who still has to replace a password for one use by an own one.
+    const BEFORE_OWN_PASSWORD: bool = false;
 }
 
 mod sealed {
@@ -80,7 +82,7 @@ mod sealed {
 }
 
 macro_rules! permissions {
-    ($($(#[$doc:meta])* $name:ident: $($role:ident)|+ $(, $before:literal)?;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $($role:ident)|+ $(, $factor:literal, $password:literal)?;)*) => {
         /// The permissions, each a type: the role table.
         pub mod perm {
             use super::{Permission, Role, sealed::Sealed};
@@ -92,7 +94,10 @@ macro_rules! permissions {
                 impl Permission for $name {
                     const NAME: &'static str = stringify!($name);
                     const ROLES: &'static [Role] = &[$(Role::$role),+];
-                    $(const BEFORE_SECOND_FACTOR: bool = $before;)?
+                    $(
+                        const BEFORE_SECOND_FACTOR: bool = $factor;
+                        const BEFORE_OWN_PASSWORD: bool = $password;
+                    )?
                 }
             )*
         }
@@ -101,9 +106,11 @@ macro_rules! permissions {
 
 permissions! {
     /// End one's own session.
-    EndSession: Administrator | Partner | Analyst | Officer | Store | App, true;
+    EndSession: Administrator | Partner | Analyst | Officer | Store | App, true, true;
+    /// Set one's own password.
+    SetOwnPassword: Administrator | Partner | Analyst | Officer | Store | App, true, true;
     /// Set up one's own second factor.
-    SetUpSecondFactor: Administrator | Partner | Analyst | Officer | Store | App, true;
+    SetUpSecondFactor: Administrator | Partner | Analyst | Officer | Store | App, true, false;
     /// See the state of the node.
     ReadStatus: Administrator | Partner | Analyst | Officer | Store | App;
     /// Import members and purchases, and see how it went.

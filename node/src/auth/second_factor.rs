@@ -51,6 +51,11 @@ impl SecondFactor {
         self.confirmed
     }
 
+    /// The secret's bytes, for a mark of it; which recovery codes are left is no other factor.
+    pub(super) fn secret_bytes(&self) -> &[u8] {
+        self.secret.bytes()
+    }
+
     /// Whether a code opens, at a time and after the step that was used last.
     pub(super) fn check(&self, code: &str, now: u64, used: Option<u64>) -> Option<Shown> {
         if let Some(step) = self.secret.accept(code, now, used) {
@@ -226,6 +231,27 @@ mod tests {
         assert!(setup.recovery_codes.iter().all(|code| !text.contains(code)));
         auth.remove_second_factor("olga").unwrap();
         assert!(auth.sign_in("olga", PASSWORD).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn the_mark_is_of_the_secret_and_not_of_what_is_left_of_its_recovery_codes() {
+        let directory = tempfile::tempdir().unwrap();
+        let auth = Auth::open_stopped(&directory.path().join("users.json")).unwrap();
+        auth.add_user("olga", &[Role::Officer], PASSWORD).unwrap();
+        let mark = || auth.standing().unwrap().remove(0).second_factor;
+        let setup = auth.set_up_second_factor("olga").unwrap();
+        assert_eq!(mark(), None, "it is not in use before its first code");
+        auth.confirm_second_factor("olga", &code_of(&setup, 0)).unwrap();
+        let first = mark().unwrap();
+        assert!(!setup.secret.contains(&first) && first.len() < setup.secret.len());
+        auth.sign_in_with("olga", PASSWORD, Some(&setup.recovery_codes[0])).await.unwrap();
+        assert_eq!(mark().as_ref(), Some(&first));
+
+        // taken away and set up anew between two looks
+        auth.remove_second_factor("olga").unwrap();
+        let other = auth.set_up_second_factor("olga").unwrap();
+        auth.confirm_second_factor("olga", &code_of(&other, 0)).unwrap();
+        assert!(mark().is_some_and(|mark| mark != first));
     }
 
     #[tokio::test]

@@ -21,8 +21,10 @@ pub struct UserStanding {
     pub roles: Vec<Role>,
     /// Mark of the password; each time that one is set it is another, as its salt is.
     pub password: String,
-    /// Whether a code of a second factor is asked for.
-    pub second_factor: bool,
+    /// Whether somebody else has set that password, and it is for one use.
+    pub one_use_password: bool,
+    /// Mark of the second factor's secret, where a code of it is asked for.
+    pub second_factor: Option<String>,
     /// Mark of the database password, where there is one.
     pub database_password: Option<String>,
     /// Names of client certificates on record, in their order.
@@ -33,11 +35,13 @@ impl UserStanding {
     fn of(name: &str, user: &User) -> Self {
         // what cannot be encoded would be no database password at all; it was read from such a text
         let database = user.database.as_ref().and_then(|it| serde_json::to_vec(it).ok());
+        let factor = user.second_factor.as_ref().filter(|factor| factor.is_asked());
         Self {
             name: name.to_owned(),
             roles: user.roles.clone(),
             password: mark(user.password.as_bytes()),
-            second_factor: user.asks_second_factor(),
+            one_use_password: user.has_one_use_password(),
+            second_factor: factor.map(|factor| mark(factor.secret_bytes())),
             database_password: database.map(|bytes| mark(&bytes)),
             certificates: user.certificates.iter().cloned().collect(),
         }

@@ -54,6 +54,10 @@ impl Secret {
         Some(Self(bytes))
     }
 
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// As people type it into a program (RFC 4648, without padding).
     pub(super) fn to_base32(&self) -> String {
         base32(&self.0)

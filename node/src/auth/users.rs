@@ -99,6 +99,9 @@ pub enum UsersError {
 #[serde(deny_unknown_fields)]
 pub(super) struct User {
     pub(super) roles: Vec<Role>,
+    /// Whether somebody else has set the password; a file of before this was kept says it of nobody.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    one_use: bool,
     pub(super) password: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) second_factor: Option<SecondFactor>,
@@ -114,6 +117,17 @@ impl User {
     pub(super) fn asks_second_factor(&self) -> bool {
         self.second_factor.as_ref().is_some_and(SecondFactor::is_asked)
     }
+
+    /// Whether the password opens nothing but the setting of an own one. A program's is nobody's to choose.
+    pub(super) fn has_one_use_password(&self) -> bool {
+        self.one_use && !self.roles.contains(&Role::App)
+    }
+
+    /// Gives the user a password that it has chosen, by its hash.
+    pub(super) fn take_own_password(&mut self, hash: String) {
+        self.password = hash;
+        self.one_use = false;
+    }
 }
 
 impl PartialEq for User {
@@ -121,8 +135,10 @@ impl PartialEq for User {
     /// use, and which recovery codes are left does not. The database password is another door, and a
     /// certificate is looked up with every request.
     fn eq(&self, other: &Self) -> bool {
-        let of =
-            |user: &Self| (user.roles.clone(), user.password.clone(), user.asks_second_factor());
+        let of = |user: &Self| {
+            let ways = (user.asks_second_factor(), user.one_use);
+            (user.roles.clone(), user.password.clone(), ways)
+        };
         of(self) == of(other)
     }
 }
@@ -211,6 +227,7 @@ impl Users {
         let user = User {
             roles,
             password,
+            one_use: false,
             second_factor: None,
             database: None,
             certificates: BTreeSet::new(),
@@ -235,7 +252,13 @@ impl Users {
     /// Gives a user another password.
     pub(super) fn set_password(&mut self, name: &str, password: &str) -> Result<(), UsersError> {
         let user = self.users.get_mut(name).ok_or(UsersError::Unknown)?;
-        user.password = password::hash(password)?;
+        user.take_own_password(password::hash(password)?);
+        Ok(())
+    }
+
+    /// Says of a user's password that somebody else has set it.
+    pub(super) fn set_by_another(&mut self, name: &str) -> Result<(), UsersError> {
+        self.users.get_mut(name).ok_or(UsersError::Unknown)?.one_use = true;
         Ok(())
     }
 

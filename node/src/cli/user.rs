@@ -25,7 +25,7 @@ pub enum UserCommand {
         #[arg(long)]
         data: PathBuf,
     },
-    /// Add a user.
+    /// Add a user; unless it has chosen the password itself, an own one has to be set at the first sign-in.
     Add {
         #[command(flatten)]
         /// Whom.
@@ -46,7 +46,8 @@ pub enum UserCommand {
         #[arg(long = "role", required = true)]
         roles: Vec<Role>,
     },
-    /// Give a user another password; its sessions end.
+    /// Give a user another password; its sessions end. Unless it has chosen it itself, an own one has to be set at the
+    /// next sign-in.
     Password {
         #[command(flatten)]
         /// Whom.
@@ -116,6 +117,9 @@ pub struct PasswordArguments {
     /// Read the password from standard input, up to the end of the first line; else one is made.
     #[arg(long)]
     password_stdin: bool,
+    /// The password on standard input is the user's own choice: no other has to be set at the first sign-in.
+    #[arg(long, requires = "password_stdin")]
+    own: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -127,6 +131,9 @@ struct UserView<'a> {
     /// Names of client certificates on record.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     certificates: BTreeSet<String>,
+    /// Whether the password only lets an own one be set.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    one_use_password: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -157,15 +164,26 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
         UserCommand::List { data } => {
             let auth = open(data)?;
             let mut on_record: BTreeMap<_, _> = auth.certificates().into_iter().collect();
-            for (user, roles) in auth.users() {
-                let certificates = on_record.remove(&user).unwrap_or_default();
-                io.json(&UserView { user: &user, roles: &roles, password: None, certificates })?;
+            for person in auth.people() {
+                let certificates = on_record.remove(&person.name).unwrap_or_default();
+                io.json(&UserView {
+                    user: &person.name,
+                    roles: &person.roles,
+                    password: None,
+                    certificates,
+                    one_use_password: person.one_use_password,
+                })?;
             }
             Ok(())
         }
         UserCommand::Add { user, roles, password } => {
             let (given, made) = password.get()?;
-            open(&user.data)?.add_user(&user.name, roles, &given).map_err(input)?;
+            let auth = open(&user.data)?;
+            match password.own {
+                true => auth.add_user(&user.name, roles, &given),
+                false => auth.add_user_for_one_use(&user.name, roles, &given),
+            }
+            .map_err(input)?;
             told(&mut io, user, roles, made)
         }
         UserCommand::Roles { user, roles } => {
@@ -175,7 +193,11 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
         UserCommand::Password { user, password } => {
             let (given, made) = password.get()?;
             let auth = open(&user.data)?;
-            auth.set_password(&user.name, &given).map_err(input)?;
+            match password.own {
+                true => auth.set_password(&user.name, &given),
+                false => auth.set_password_for_one_use(&user.name, &given),
+            }
+            .map_err(input)?;
             let users = auth.users();
             let roles = users.iter().find(|(name, _)| *name == user.name);
             told(&mut io, user, roles.map_or(&[], |(_, roles)| roles), made)
@@ -230,7 +252,13 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
 
 impl<'a> UserView<'a> {
     fn new(user: &'a UserArguments, roles: &'a [Role], password: Option<&'a str>) -> Self {
-        Self { user: &user.name, roles, password, certificates: BTreeSet::new() }
+        Self {
+            user: &user.name,
+            roles,
+            password,
+            certificates: BTreeSet::new(),
+            one_use_password: false,
+        }
     }
 }
 
@@ -253,7 +281,12 @@ fn told(
     let password = made.as_ref().map(|made| made.as_str());
     io.json(&UserView::new(user, roles, password))?;
     if password.is_some() {
-        io.say("note the password; it is not shown again");
+        let words = "note the password; it is not shown again";
+        match roles.contains(&Role::App) {
+            true => io.say(words),
+            // people set an own one with it
+            false => io.say(&format!("{words}, and only lets its user set an own one")),
+        }
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod language;
 mod manager;
 mod officer;
 mod own;
+mod own_password;
 mod partner;
 mod programme;
 mod questions;
@@ -48,6 +49,7 @@ pub use manager::{
 };
 pub use officer::{OfficerViews, officer_page, report_file};
 pub use own::{OwnViews, member_words, own_erased_page, own_page, own_sign_in_page};
+pub use own_password::{OwnPasswordViews, own_password_page};
 pub use partner::{ExchangeListing, PartnerViews, partner_page};
 pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
 pub use questions::{Asking, PARAMETER, QuestionsViews, WITH, question_page, questions_page};

@@ -64,6 +64,8 @@ fn known(code: &str) -> Option<(&'static str, &'static str)> {
         "user_exists" => ("已有同名用户", "换一个名字，或更改该用户"),
         "user_unknown" => ("没有这个用户", "查看用户列表"),
         "last_administrator" => ("这是最后一位管理员", "先设另一位管理员"),
+        "password_same" => ("新口令与现有口令相同", "另选一个口令"),
+        "password_length" => ("口令须为 12 至 256 个字节", "改用较长或较短的口令"),
         "audit_running" => ("正在审计", "等其结束后再试"),
         "role_missing" => ("当前账号没有所需角色", "以具有该角色的账号登录"),
         "internal" => ("节点未能完成", "查看节点日志，并告知管理员"),

@@ -301,6 +301,7 @@ pub(crate) fn administration() -> AdministrationViews {
         roles: roles.to_vec(),
         second_factor,
         must_have_one: roles.contains(&Role::Officer),
+        one_use_password: roles.contains(&Role::Store),
         sessions: 1,
         certificates: usize::from(roles.contains(&Role::Store)),
         database_until: roles.contains(&Role::Analyst).then_some(1_790_000_000),

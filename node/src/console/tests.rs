@@ -365,6 +365,25 @@ fn a_second_factor_is_set_up_on_a_page() {
     assert!(!asked(Notice::Refused).contains("aria-invalid"));
 }
 
+fn own_password() -> OwnPasswordViews {
+    OwnPasswordViews { is_one_use: true, is_other_again: true, problem: Some("why".into()) }
+}
+
+#[test]
+fn an_administrator_sees_whose_password_is_for_one_use() {
+    for (language, words) in
+        [(Language::Chinese, "一次性口令"), (Language::English, "password for one use")]
+    {
+        let mut views = samples::administration();
+        let page = |views: &AdministrationViews| {
+            administration_page(views, language, &proof(), &PAGES).unwrap()
+        };
+        assert_eq!(page(&views).matches(words).count(), 1);
+        views.people.iter_mut().for_each(|person| person.one_use_password = false);
+        assert!(!page(&views).contains(words));
+    }
+}
+
 fn pages() -> Vec<(Language, String)> {
     let status = samples::status();
     let notice = Some(Notice::Throttled { retry_seconds: 8 });
@@ -392,6 +411,7 @@ fn pages() -> Vec<(Language, String)> {
                 user_page(&user_views(), language, &proof(), &PAGES),
                 records_page(&samples::records(), language, &proof(), &PAGES),
                 second_factor_page(&status, &second_factor(), language, &proof(), &PAGES),
+                own_password_page(&status, &own_password(), language, &proof(), &PAGES),
                 questions_page(&samples::questions(), language, &proof(), &PAGES),
                 question_page(&status, &samples::answered(), language, true, &proof(), &PAGES),
                 figures_page(&figures::sample(), language, &proof(), &PAGES),

@@ -393,7 +393,8 @@ fn what_becomes_of_who_may_sign_in_is_entered_once() {
         name: name.to_owned(),
         roles: vec![Role::Administrator],
         password: password.to_owned(),
-        second_factor: false,
+        one_use_password: false,
+        second_factor: None,
         database_password: None,
         certificates: Vec::new(),
     };
@@ -414,7 +415,7 @@ fn what_becomes_of_who_may_sign_in_is_entered_once() {
     drop(desk);
     let desk = world.desk();
     users[0].password = "mark-3".to_owned();
-    users[0].second_factor = true;
+    users[0].second_factor = text("mark-8");
     users[0].roles = vec![Role::Store, Role::Officer];
     users[0].database_password = text("mark-4");
     users[0].certificates = vec!["CN=till-7".to_owned()];
@@ -438,6 +439,31 @@ fn what_becomes_of_who_may_sign_in_is_entered_once() {
     // who comes back under the same name is told of again
     users.push(bob);
     assert_eq!(desk.users_are(&users, at(4)).unwrap(), 1);
+    // of a password that somebody else has set it is said that it is for one use, of the own one after it nothing
+    users[0].password = "mark-5".to_owned();
+    users[0].one_use_password = true;
+    users.push(UserStanding { one_use_password: true, ..user("cid", "mark-6") });
+    assert_eq!(desk.users_are(&users, at(5)).unwrap(), 3);
+    users[0].password = "mark-7".to_owned();
+    users[0].one_use_password = false;
+    assert_eq!(desk.users_are(&users, at(6)).unwrap(), 1);
+    assert_eq!(
+        told(&desk)[9..],
+        [
+            ("another password of user ann".to_owned(), None, text("for one use")),
+            ("user cid may sign in".to_owned(), None, text("administrator")),
+            ("password of user cid".to_owned(), None, text("for one use")),
+            ("another password of user ann".to_owned(), None, None),
+        ]
+    );
+    // one secret in place of another, with no time between without one
+    users[0].second_factor = text("mark-9");
+    assert_eq!(desk.users_are(&users, at(7)).unwrap(), 1);
+    assert_eq!(desk.users_are(&users, at(8)).unwrap(), 0);
+    let log = told(&desk);
+    let other = ("another second factor of user ann".to_owned(), None, None);
+    assert_eq!(log.last(), Some(&other));
+    assert!(!format!("{log:?}").contains("mark-"));
 }
 
 /// A store that cannot keep what of users was told, or can again.
@@ -462,7 +488,8 @@ fn what_becomes_of_users_is_told_once_however_often_it_could_not_be_kept() {
         name: name.to_owned(),
         roles: vec![Role::Administrator],
         password: "mark".to_owned(),
-        second_factor: false,
+        one_use_password: false,
+        second_factor: None,
         database_password: None,
         certificates: Vec::new(),
     };

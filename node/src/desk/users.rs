@@ -2,9 +2,10 @@
 //!
 //! The file is changed by whoever owns the data directory, also while no node runs; so what it was is kept here, and held
 //! against what it is. What was changed and put back between two looks is not seen; a password that is set again is
-//! another, one that is put back with the file is not. Of a second factor it is told whether there is one, not that it is
-//! another. Who did it is not known here: what goes through the console is entered beside it with its author
-//! ([`Node::record_user_change`](crate::service::Node::record_user_change)); on the machine that is the system's to record.
+//! another, one that is put back with the file is not. A second factor is another when its
+//! secret is, and not when a recovery code of it was spent. Who did it is not known here: what goes through the console is
+//! entered beside it with its author ([`Node::record_user_change`](crate::service::Node::record_user_change)); on the
+//! machine that is the system's to record.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ use crate::store::{Keyspace, Write};
 const USERS: Keyspace = "desk_user";
 /// More than a users' file can have.
 const USERS_MAX: usize = 100_000;
+/// What the log says of a password that somebody else has set.
+const FOR_ONE_USE: &str = "for one use";
 
 /// A user as the log has told of one.
 #[derive(PartialEq, Eq, Encode, Decode)]
@@ -36,6 +39,12 @@ struct Known {
     database_password: Option<String>,
     #[n(5)]
     certificates: Vec<String>,
+    // none: written before it was kept
+    #[n(6)]
+    one_use_password: Option<bool>,
+    // of the second factor's secret; none where there is no factor, or it was written before it was kept
+    #[n(7)]
+    second_factor_mark: Option<String>,
 }
 
 impl Known {
@@ -44,31 +53,42 @@ impl Known {
             name: user.name.clone(),
             roles: user.roles.iter().map(ToString::to_string).collect(),
             password: user.password.clone(),
-            second_factor: user.second_factor,
+            second_factor: user.second_factor.is_some(),
             database_password: user.database_password.clone(),
             certificates: user.certificates.clone(),
+            one_use_password: Some(user.one_use_password),
+            second_factor_mark: user.second_factor.clone(),
         }
+    }
+
+    fn is_for_one_use(&self) -> bool {
+        self.one_use_password == Some(true)
     }
 
     /// What is told of a user who was this before.
     fn changes_from(&self, before: &Self) -> Vec<Note> {
         let name = &self.name;
         let mut notes = Vec::new();
-        let mut changed = |what: String, values: Option<(String, String)>| {
-            let (before, after) = values.unzip();
+        let mut changed = |what: String, (before, after): (Option<String>, Option<String>)| {
             notes.push(note(what).changed(before, after));
         };
         if self.roles != before.roles {
             let roles = (before.roles.join(", "), self.roles.join(", "));
-            changed(format!("roles of user {name}"), Some(roles));
+            changed(format!("roles of user {name}"), both(roles));
         }
         if self.password != before.password {
-            changed(format!("another password of user {name}"), None);
+            let after = self.is_for_one_use().then(|| FOR_ONE_USE.to_owned());
+            changed(format!("another password of user {name}"), (None, after));
         }
         if self.second_factor != before.second_factor {
             let word = |there: bool| String::from(if there { "set up" } else { "none" });
             let words = (word(before.second_factor), word(self.second_factor));
-            changed(format!("second factor of user {name}"), Some(words));
+            changed(format!("second factor of user {name}"), both(words));
+        } else if let (Some(mark), Some(was)) =
+            (&self.second_factor_mark, &before.second_factor_mark)
+            && mark != was
+        {
+            changed(format!("another second factor of user {name}"), (None, None));
         }
         if self.database_password != before.database_password {
             let word = |mark: &Option<String>| match mark {
@@ -76,15 +96,19 @@ impl Known {
                 None => "none".to_owned(),
             };
             let words = (word(&before.database_password), word(&self.database_password));
-            changed(format!("database password of user {name}"), Some(words));
+            changed(format!("database password of user {name}"), both(words));
         }
         if self.certificates != before.certificates {
             let numbers =
                 (before.certificates.len().to_string(), self.certificates.len().to_string());
-            changed(format!("client certificates of user {name}"), Some(numbers));
+            changed(format!("client certificates of user {name}"), both(numbers));
         }
         notes
     }
+}
+
+fn both((before, after): (String, String)) -> (Option<String>, Option<String>) {
+    (Some(before), Some(after))
 }
 
 fn note(what: String) -> Note {
@@ -108,7 +132,12 @@ impl Desk {
                 Some(was) => found.changes_from(&was),
                 None => {
                     let added = note(format!("user {} may sign in", found.name));
-                    vec![added.changed(None, Some(found.roles.join(", ")))]
+                    let mut notes = vec![added.changed(None, Some(found.roles.join(", ")))];
+                    if found.is_for_one_use() {
+                        let what = format!("password of user {}", found.name);
+                        notes.push(note(what).changed(None, Some(FOR_ONE_USE.to_owned())));
+                    }
+                    notes
                 }
             };
             entries += notes.len();

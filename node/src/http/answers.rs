@@ -14,6 +14,7 @@ use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{ArrayItems, Components};
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Schema};
 
+use super::figures::StaffFiguresView;
 use super::users::{EndedSessions, MadeUserPassword, UserView};
 use super::{CardPage, Health, MemberSessionView, Readiness, SecondFactorView, SessionView};
 use crate::desk::{self, MemberExport, MemberRecordView, PairView};
@@ -102,6 +103,7 @@ answers! {
     "SessionView" SessionView;
     "SightingView" SightingView;
     "SimulationView" SimulationView;
+    "StaffFiguresView" StaffFiguresView;
     "StatementView" StatementView;
     "Status" Status;
     "TemplateView" TemplateView;
@@ -207,7 +209,7 @@ fn file(path: &str, media: &str) -> Option<&'static str> {
              \"state\":\"final\",\"to\":\"kids\"}}\n\n"
         }
         "text/csv" if path.contains("/questions/") => "department,spent_fen\nDAIRY,1283400.0\n",
-        "text/csv" if path == "/figures/csv" => {
+        "text/csv" if path.ends_with("/figures/csv") => {
             "# For staff alone\r\n# 仅供内部使用\r\npart,name,sales_fen,baskets,members,new_members\r\ntotal,,1283400,412,300,12\r\n"
         }
         "text/csv" if path.starts_with("/figures/") => {
@@ -284,6 +286,7 @@ mod tests {
         // a file of figures is none of clearing
         for (path, line) in [
             ("/figures/csv", "part,name,sales_fen,baskets,members,new_members\r\n"),
+            ("/api/v1/figures/csv", "part,name,sales_fen,baskets,members,new_members\r\n"),
             ("/figures/dashboards/{id}/csv", "quarter,sales_fen,active_members\r\n"),
             ("/partner/clearings/{cut_off_ms}/{format}", "payer,payee,cny,state\n"),
         ] {

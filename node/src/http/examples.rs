@@ -22,6 +22,9 @@ pub(super) fn form(path: &str) -> Option<&'static str> {
         "/administration/drafts/{hash}" => "action=remove",
         "/officer/own-audit" => "",
         "/second-factor" => "action=begin",
+        "/password" => {
+            "password=correct+horse+battery&new_password=an+own+password&again=an+own+password"
+        }
         "/records" => "action=told&number=1&who=authority&why=",
         "/staff" => "action=look&kind=card&value=1",
         "/programme/rules" => "action=withdraw",
@@ -96,6 +99,9 @@ pub(super) fn body(path: &str) -> Option<&'static str> {
             Some(r#"{"occasion":"other","purpose":"a","risks":"b","measures":"c"}"#)
         }
         "/api/v1/breaches" => Some(r#"{"what":"a","measures":"b","members":1}"#),
+        "/api/v1/password" => {
+            Some(r#"{"password":"correct horse battery","new_password":"an own password"}"#)
+        }
         "/api/v1/second-factor/confirmation" => Some(r#"{"code":"000000"}"#),
         "/api/v1/member-sessions" => Some(r#"{"card":"1"}"#),
         "/api/v1/member-codes" => Some(r#"{"card":"1"}"#),

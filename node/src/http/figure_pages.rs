@@ -105,7 +105,12 @@ pub(super) async fn figures_file(
     _: Staff,
     Query(query): Query<PeriodQuery>,
 ) -> Result<Response, Problem> {
-    let figures = app.node.period_figures(query.request()?).await?;
+    period_file(&app, query.request()?).await
+}
+
+/// All of a period's figures, part by part.
+pub(super) async fn period_file(app: &App, request: PeriodRequest) -> Result<Response, Problem> {
+    let figures = app.node.period_figures(request).await?;
     let head = ["part", "name", "sales_fen", "baskets", "members", "new_members"];
     let line = |part: &str, row: &PeriodRow| {
         let new_members = row.new_members.map(|members| members.to_string());

@@ -120,7 +120,7 @@ const SHARED: [(&str, &str, u16, &str, &str); 10] = [
         "403",
         403,
         "role_missing",
-        "The user has none of the roles, or no second factor",
+        "The user has none of the roles, no second factor, or a password for one use",
     ),
     ("NotFound", "404", 404, "unknown", "There is no such thing"),
     ("Conflict", "409", 409, "idempotency_key_reused", "It clashes with what is there"),

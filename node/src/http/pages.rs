@@ -61,7 +61,8 @@ pub(super) struct SignInForm {
 
 /// The status page: all of it to who is signed in, the certified heads to anyone.
 #[utoipa::path(get, path = "/", tag = "console", params(PageQuery), responses(
-    (status = 200, description = "The page", body = String, content_type = "text/html")))]
+    (status = 200, description = "The page", body = String, content_type = "text/html"),
+    (status = 303, description = "Set an own password first")))]
 pub(super) async fn status(
     State(app): State<App>,
     Query(query): Query<PageQuery>,
@@ -76,6 +77,10 @@ pub(super) async fn status(
     let pages = session.as_ref().map(pages_of).unwrap_or_default();
     let proof: Result<Authorized<perm::ReadStatus>, AuthError> =
         session.and_then(|session| session.authorize());
+    if matches!(proof, Err(AuthError::PasswordOneUse)) {
+        let path = format!("/password?lang={}", language.tag());
+        return Ok(Redirect::to(&path).into_response());
+    }
     let status = app.node.status();
     let refresh = query.refreshes();
     let page = match proof {

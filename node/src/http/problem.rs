@@ -146,9 +146,9 @@ impl From<AuthError> for Problem {
             | AuthError::CertificateUnknown
             | AuthError::CertificateEnded
             | AuthError::CertificateNeeded => (StatusCode::UNAUTHORIZED, None),
-            AuthError::RoleMissing { .. } | AuthError::SecondFactorMissing => {
-                (StatusCode::FORBIDDEN, None)
-            }
+            AuthError::RoleMissing { .. }
+            | AuthError::SecondFactorMissing
+            | AuthError::PasswordOneUse => (StatusCode::FORBIDDEN, None),
             AuthError::LoginThrottled { retry_seconds } => (
                 StatusCode::TOO_MANY_REQUESTS,
                 Some((header::RETRY_AFTER, HeaderValue::from(retry_seconds))),

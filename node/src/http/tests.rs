@@ -8,6 +8,8 @@ mod dealings;
 mod drafts;
 mod events;
 mod fields;
+mod figures;
+mod passwords;
 mod people;
 mod questions;
 mod rates;

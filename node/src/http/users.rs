@@ -1,8 +1,8 @@
 //! Handlers of `/api/v1/users`: who may sign in, as what, and with what. For the administrator.
 //!
 //! What changes who may do what is asked for once more: the administrator's password, and a code of the second factor
-//! where there is one, whatever session or certificate the request came with. Passwords are made here and shown once; all
-//! of it is in the operation log, which the officer reads.
+//! where there is one, whatever session or certificate the request came with. Passwords are made here, shown once and
+//! for one use; all of it is in the operation log, which the officer reads.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -32,6 +32,9 @@ pub(super) struct UserView {
     second_factor: bool,
     /// Whether one of the roles may do nothing without one.
     needs_second_factor: bool,
+    /// Whether the password was set by an administrator and only lets an own one be set.
+    #[serde(default)]
+    one_use_password: bool,
     /// How many sessions are open.
     sessions: u64,
     /// How many client certificates are on record.
@@ -49,6 +52,7 @@ impl From<Person> for UserView {
             roles: person.roles,
             second_factor: person.second_factor,
             needs_second_factor: person.must_have_one,
+            one_use_password: person.one_use_password,
             sessions: count(person.sessions),
             certificates: count(person.certificates),
             database_until_ms: person.database_until.map(|seconds| seconds.saturating_mul(1000)),
@@ -98,7 +102,8 @@ pub(super) struct UserConfirmation {
     code: Option<String>,
 }
 
-/// A password that was made.
+/// A password that was made. It is for one use: with it its user sets an own one by `POST /api/v1/password`, and does
+/// nothing else.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub(super) struct MadeUserPassword {
     /// Whose.
@@ -136,7 +141,7 @@ pub(super) struct Confirmation<'a> {
 }
 
 /// Why the users' file was not changed, in the node's words.
-fn refused(error: &UsersError) -> ServiceError {
+pub(super) fn refused(error: &UsersError) -> ServiceError {
     let (kind, code, remedy) = match error {
         UsersError::Name => (ErrorKind::Refused, "user_name_invalid", "choose such a name"),
         UsersError::NoRole => (ErrorKind::Refused, "user_without_role", "choose one or more"),
@@ -216,8 +221,10 @@ pub(super) async fn change(
             _ => None,
         };
         match (&change, &made) {
-            (UserChange::Add(roles), Some(made)) => auth.add_user(&name, roles, made)?,
-            (UserChange::Password, Some(made)) => auth.set_password(&name, made)?,
+            (UserChange::Add(roles), Some(made)) => {
+                auth.add_user_for_one_use(&name, roles, made)?
+            }
+            (UserChange::Password, Some(made)) => auth.set_password_for_one_use(&name, made)?,
             (UserChange::Roles(roles), _) => auth.set_roles(&name, roles)?,
             (UserChange::SecondFactor, _) => auth.remove_second_factor(&name)?,
             (UserChange::Remove, _) => auth.remove_user(&name)?,

@@ -40,6 +40,10 @@ impl<P: Permission> FromRequestParts<App> for Visitor<P> {
         match session.authorize() {
             Ok(proof) => Ok(Self { proof, session, language, pages }),
             // what is missing is in the user's own hands
+            Err(AuthError::PasswordOneUse) => {
+                let path = format!("/password?lang={}", language.tag());
+                Err(Redirect::to(&path).into_response())
+            }
             Err(AuthError::SecondFactorMissing) => {
                 let path = format!("/second-factor?lang={}", language.tag());
                 Err(Redirect::to(&path).into_response())

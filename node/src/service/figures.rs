@@ -4,11 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Bilingual, ErrorKind, ServiceError};
 
 /// How a period is cut.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum PeriodStep {
     /// A day each.
     Day,
@@ -116,7 +119,7 @@ fn day(text: &str) -> Result<Option<Date>, ServiceError> {
 }
 
 /// Sales of something: a step, a store, a channel, a category, or all.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeriodRow {
     /// Of what; empty for what the purchases do not say.
     pub name: String,
@@ -127,11 +130,12 @@ pub struct PeriodRow {
     /// Members who bought.
     pub members: u64,
     /// Of them, whose first purchase it was that is known; of steps and of all alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_members: Option<u64>,
 }
 
 /// Exact figures of a period.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeriodFiguresView {
     /// First day, `YYYY-MM-DD`; empty where nobody has bought anything.
     pub from: String,

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use node::cli::bench::{Alliance, Plan};
 use node::cli::process::{NodeProcess, Program};
 use node::client::{Client, ClientError};
-use node::http::{CodeRequest, SecondFactorView};
+use node::http::{CodeRequest, OwnPasswordRequest, SecondFactorView};
 use node::service::{OperationView, RotationView};
 use ring::hmac;
 
@@ -46,6 +46,15 @@ fn code_of<T>(result: Result<T, ClientError>) -> String {
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it was let in"),
     }
+}
+
+/// Sets an own password with one that was made, and signs in with it.
+async fn own_password(client: &Client, made: &str, own: &str) {
+    client.login(LOST, made).await.unwrap();
+    assert_eq!(code_of(administers(client).await), "password_one_use");
+    let request = OwnPasswordRequest { password: made.to_owned(), new_password: own.to_owned() };
+    let () = client.post("/api/v1/password", &[], &request).await.unwrap();
+    client.login(LOST, own).await.unwrap();
 }
 
 /// What an administrator, and nobody else, is told.
@@ -92,29 +101,31 @@ async fn a_lost_administrator_comes_back_by_the_command_line_and_it_is_on_record
     let (factor, password) =
         (format!("second factor of user {LOST}"), format!("another password of user {LOST}"));
 
-    let first = password_of(&user("add", &["--role", "administrator"]), "password");
+    let made = password_of(&user("add", &["--role", "administrator"]), "password");
     is_told(&format!("user {LOST} may sign in"), 1).await;
     let before = anyone(&node);
-    before.login(LOST, &first).await.unwrap();
+    let first = "the first of my own choice";
+    own_password(&before, &made, first).await;
+    is_told(&password, 1).await;
     let setup: SecondFactorView = before.post("/api/v1/second-factor", &[], &()).await.unwrap();
     let code = CodeRequest { code: code_now(&setup.secret) };
     let () = before.post("/api/v1/second-factor/confirmation", &[], &code).await.unwrap();
     // the sessions of before the second factor ended with its first code
-    before.login_with(LOST, &first, Some(setup.recovery_codes[0].clone())).await.unwrap();
+    before.login_with(LOST, first, Some(setup.recovery_codes[0].clone())).await.unwrap();
     administers(&before).await.unwrap();
     is_told(&factor, 1).await;
 
     let second = password_of(&user("password", &[]), "password");
-    assert_ne!(first, second);
     assert_eq!(code_of(administers(&before).await), "token_unknown");
     let after = anyone(&node);
-    assert_eq!(code_of(after.login(LOST, &first).await), "login_refused");
+    assert_eq!(code_of(after.login(LOST, first).await), "login_refused");
     assert_eq!(code_of(after.login(LOST, &second).await), "code_needed");
+    is_told(&password, 2).await;
     user("second-factor", &[]);
-    after.login(LOST, &second).await.unwrap();
+    own_password(&after, &second, "the second of my own choice").await;
     administers(&after).await.unwrap();
     // the session of somebody else went on all the time, and reads of both
-    is_told(&password, 1).await;
+    is_told(&password, 3).await;
     is_told(&factor, 2).await;
 
     node.tell_to_stop();
@@ -124,14 +135,15 @@ async fn a_lost_administrator_comes_back_by_the_command_line_and_it_is_on_record
     node.answers().await.unwrap();
     let back = anyone(&node);
     assert_eq!(code_of(back.login(LOST, &second).await), "login_refused");
-    back.login(LOST, &third).await.unwrap();
-    administers(&back).await.unwrap();
     // and of what was done while the node was away
-    is_told(&password, 2).await;
+    is_told(&password, 4).await;
+    own_password(&back, &third, "the third of my own choice").await;
+    administers(&back).await.unwrap();
+    is_told(&password, 5).await;
     // with no password in it
     let log = officer.get_bytes("/api/v1/operations?limit=1000").await.unwrap();
     let log = String::from_utf8(log.to_vec()).unwrap();
-    for secret in [&first, &second, &third, &setup.secret] {
+    for secret in [first, &second, &third, &setup.secret] {
         assert!(!log.contains(secret) && !log.contains(&STANDARD.encode(secret)), "{log}");
     }
     node.kill().await.unwrap();

@@ -398,6 +398,11 @@ async fn users(node: &NodeProcess, went_in: &mut WentIn) {
     went_in.add("a password", &password_of(&coalition(&made), "database_password"));
     let officer = Client::connect(client.address(), &certificate).unwrap();
     went_in.add("a token", &officer.login("han.meimei", &password).await.unwrap().token);
+    let own = "one that nobody else has set";
+    let body = json!({ "password": password, "new_password": own });
+    asked(&officer, true, Method::POST, "/api/v1/password", body).await;
+    went_in.add("a password", own);
+    went_in.add("a token", &officer.login("han.meimei", own).await.unwrap().token);
     let path = "/api/v1/second-factor";
     let setup = asked(&officer, true, Method::POST, path, json!({})).await;
     went_in.add("a second factor", setup["secret"].as_str().unwrap());

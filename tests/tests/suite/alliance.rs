@@ -154,6 +154,25 @@ impl Alliance {
         self.serve_at(brand, http::RateLimits::widest(), settings.https)
     }
 
+    /// Serves every other brand's log where the constitution says it is, and has one brand's node know their
+    /// certificates: it can then audit all of them.
+    pub async fn serve_to_auditor(&mut self, auditor: &str) -> Vec<http::Served> {
+        let (mut others, mut trusted) = (Vec::new(), Vec::new());
+        for brand in self.brands.iter().filter(|brand| brand.as_str() != auditor) {
+            let (_, certificate, served) = self.serve_as_agreed(brand.as_str());
+            trusted.extend(certificate);
+            others.push(served);
+        }
+        self.stop(auditor).await;
+        let data = self.data(BrandId::new(auditor).unwrap());
+        std::fs::write(data.path().join("others.pem"), trusted).unwrap();
+        let settings = std::fs::read_to_string(data.settings_path()).unwrap();
+        let settings = settings + "\n[audit]\ntrusted = \"others.pem\"\n";
+        std::fs::write(data.settings_path(), settings).unwrap();
+        self.start(auditor).await;
+        others
+    }
+
     fn serve_at(
         &self,
         brand: &str,

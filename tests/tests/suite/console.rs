@@ -239,6 +239,26 @@ async fn staff_sees_the_figures_of_a_period_and_its_file() {
     let file = page(&file);
     assert!(file.starts_with("# ") && file.contains(&format!("\r\ntotal,,{sales},")));
     assert_eq!(file.matches("\r\nmonth,").count(), 24);
+    // over HTTP the same figures, the same file, for the same roles
+    let period = "from=2017-01-01&to=2018-12-31&by=month";
+    let of = async |user: &str| {
+        let client = client();
+        client.login(user, PASSWORD).await.unwrap();
+        client
+    };
+    let (staff, partner) = (of("shop").await, of("cy").await);
+    let path = format!("/api/v1/figures?{period}");
+    let told: serde_json::Value = staff.get(&path).await.unwrap();
+    let with_programme: serde_json::Value = partner.get(&path).await.unwrap();
+    assert_eq!(told["period"], serde_json::to_value(&figures).unwrap());
+    assert_eq!(told["period"], with_programme["period"]);
+    for part in ["report", "campaigns"] {
+        assert!(told.get(part).is_none() && with_programme[part].is_object(), "{part}");
+    }
+    let csv = staff.get_bytes(&format!("/api/v1/figures/csv?{period}")).await.unwrap();
+    assert_eq!(csv, file.as_bytes());
+    let analyst = of("lin").await.get_bytes(&path).await;
+    assert!(analyst.unwrap_err().to_string().contains("role_missing"));
     // what is wrong is told beside the form
     for wrong in ["from=2017-02-30", "from=2017-03-01&to=2017-02-01", "by=decade"] {
         let answer = shop.get(&format!("/figures?lang=en&{wrong}")).await;
@@ -319,19 +339,7 @@ async fn an_officer_brings_an_audit_and_sees_which_log_is_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_node_audits_all_logs_and_finds_what_is_wrong_and_no_more() {
     let mut alliance = Alliance::of_the_sample().await;
-    let (mut others, mut trusted) = (Vec::new(), Vec::new());
-    for brand in alliance.brands.iter().filter(|brand| brand.as_str() != "grocer_one") {
-        let (_, certificate, served) = alliance.serve_as_agreed(brand.as_str());
-        trusted.extend(certificate);
-        others.push(served);
-    }
-    alliance.stop("grocer_one").await;
-    let data = alliance.data("grocer_one".parse().unwrap());
-    std::fs::write(data.path().join("others.pem"), trusted).unwrap();
-    let settings = std::fs::read_to_string(data.settings_path()).unwrap();
-    let settings = settings + "\n[audit]\ntrusted = \"others.pem\"\n";
-    std::fs::write(data.settings_path(), settings).unwrap();
-    alliance.start("grocer_one").await;
+    let others = alliance.serve_to_auditor("grocer_one").await;
     let (auth, certificate, served) = alliance.serve("grocer_one");
     auth.add_user("wu", &[Role::Officer], PASSWORD).unwrap();
     let client = Client::connect(served.address, &certificate).unwrap();

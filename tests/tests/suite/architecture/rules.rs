@@ -492,6 +492,7 @@ pub const OWNED: &[Alone] = &[
             "service::cleanroom",
             "cleanroom::exact",
             "runtime::clean_room",
+            "http::figures",
             "console::figures",
         ],
         because: "exact figures go from the engine to the member of staff who asked, and nowhere else: no \

@@ -4,6 +4,7 @@
 mod dealings;
 mod figures;
 mod members;
+mod officer;
 mod webdriver;
 
 use node::auth::Role;

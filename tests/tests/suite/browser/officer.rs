@@ -1,0 +1,96 @@
+//! An officer's first day by pages alone: an own password in place of the administrator's, and the node's own audit,
+//! asked for and read in both languages at a node whose alliance goes on.
+
+use node::auth::Role;
+
+use super::webdriver::{Browser, ENTER, TAB};
+use super::{PASSWORD, answers, browser, eventually, in_focus, looks_right, says};
+use crate::alliance::Alliance;
+
+/// What the officer chooses.
+const OWN: &str = "an officer's own words";
+
+async fn sign_in(browser: &Browser, origin: &str, password: &str) {
+    browser.go(&format!("{origin}/sign-in?lang=en")).await;
+    in_focus(browser, "user").await;
+    browser.press(&format!("wu{TAB}{password}{ENTER}")).await;
+}
+
+/// Is led to the page of the own password from wherever there is, and sets one.
+async fn set_own_password(browser: &Browser, origin: &str) {
+    sign_in(browser, origin, PASSWORD).await;
+    let at = "return location.pathname";
+    answers(browser, at, "/password").await;
+    for (language, said) in [("zh", "现有口令由他人设置"), ("en", "is for one use")] {
+        browser.go(&format!("{origin}/officer?lang={language}")).await;
+        answers(browser, at, "/password").await;
+        says(browser, said).await;
+        looks_right(browser, "own password").await;
+        browser.picture("own-password").await;
+    }
+    browser.type_into("#password", PASSWORD).await;
+    browser.type_into("#new-password", OWN).await;
+    browser.type_into("#again", OWN).await;
+    browser.press(ENTER).await;
+    answers(browser, at, "/sign-in").await;
+    sign_in(browser, origin, OWN).await;
+    says(browser, "Signed in as wu").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_officer_sets_an_own_password_and_reads_the_nodes_own_audit_in_both_languages() {
+    let Some(browser) = browser().await else { return };
+    let mut alliance = Alliance::of_the_sample().await;
+    let others = alliance.serve_to_auditor("grocer_one").await;
+    let (auth, _, served) = alliance.serve("grocer_one");
+    auth.add_user_for_one_use("wu", &[Role::Officer], PASSWORD).unwrap();
+    let origin = format!("https://{}", served.address);
+    browser.show_as(1280, 900, "light").await;
+    set_own_password(&browser, &origin).await;
+
+    // every log has something to be audited
+    let nodes: Vec<_> = alliance.brands.iter().map(|brand| alliance.node(brand.as_str())).collect();
+    eventually("every log has blocks", async || {
+        for node in &nodes {
+            let _ = node.close(node.status().now_ms - 1).await;
+        }
+        nodes.iter().all(|node| node.status().heads.iter().all(|head| head.height > 1))
+    })
+    .await;
+    let audits = alliance.node("grocer_one").audits().clone();
+    for (language, last, nothing, other) in [
+        ("en", "The last result is of", "No findings.", "最近一次结果"),
+        ("zh", "最近一次结果", "没有发现", "The last result is of"),
+    ] {
+        // the one of the day may be under way
+        eventually("no audit is under way", async || !audits.view().running).await;
+        let before = audits.view().made_ms;
+        browser.go(&format!("{origin}/officer?lang={language}")).await;
+        browser.click("form[action^='/officer/own-audit'] button").await;
+        eventually("the audit has a result", async || {
+            let view = audits.view();
+            !view.running && view.made_ms.is_some() && view.made_ms != before
+        })
+        .await;
+        let view = audits.view();
+        assert!(view.failed.is_none() && view.entries > 0, "{view:?}");
+        assert_eq!(view.findings, 0, "{:?}", audits.report());
+
+        browser.go(&format!("{origin}/officer?lang={language}")).await;
+        says(&browser, last).await;
+        says(&browser, "✓ 0").await;
+        // what it says of each log is folded up
+        browser.click("summary#audit-title").await;
+        says(&browser, nothing).await;
+        let logs = "return String(document.querySelectorAll(\
+            'details:has(#audit-title)[open] table')[0].tBodies[0].rows.length)";
+        answers(&browser, logs, &alliance.brands.len().to_string()).await;
+        assert!(!browser.text().await.contains(other), "it is in one language");
+        looks_right(&browser, "own audit with a result").await;
+        browser.picture("own-audit-result").await;
+    }
+    served.shutdown.begin();
+    for other in others {
+        other.shutdown.begin();
+    }
+}

@@ -375,6 +375,7 @@ async fn a_running_node_audits_all_logs_and_finds_what_is_wrong_and_no_more() {
         report.is_some_and(|budget| (budget.answers, budget.added_up) == (1, 1))
     })
     .await;
+    let data = alliance.data("grocer_one".parse().unwrap());
     let kept = || std::fs::read_dir(data.openings()).into_iter().flatten().flatten();
     eventually("its openings are kept", async || {
         kept().any(|it| it.path().extension().is_some_and(|extension| extension == "opening"))

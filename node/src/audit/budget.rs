@@ -101,7 +101,8 @@ pub struct BudgetReport {
     pub entries: u64,
     /// Attempts they tell of.
     pub attempts: u64,
-    /// Joint questions that were answered: whole charges of which somebody has logged a release.
+    /// Joint questions that were answered: whole charges of which somebody has logged a release, or of which all openings
+    /// are there (a running node may have those before the release is in its copies of the logs).
     pub answers: u64,
     /// Answers that were added up again from openings that a brand has kept.
     pub added_up: u64,
@@ -230,9 +231,11 @@ impl BudgetEntries {
             let [_, charged] = on(*brand, *year);
             account("local", *brand, *year, charged, contract.local_quota())
         });
-        let answered = ledger
-            .attempts()
-            .filter(|(_, facts)| facts.charge().is_some() && facts.released_by().next().is_some());
+        // whoever was added up is one of them, or it would stand for an answer that was not
+        let answered = ledger.attempts().filter(|(id, facts)| {
+            kept.is_whole(id, facts)
+                || facts.charge().is_some() && facts.released_by().next().is_some()
+        });
         Some(BudgetReport {
             answers: answered.count() as u64,
             openings_unreadable: 0,

@@ -303,11 +303,11 @@ impl Auth {
     ) -> Result<(), UsersError> {
         let mut held = self.0.users.write().unwrap_or_else(PoisonError::into_inner);
         // from the file: another process may have changed it
-        let before = Users::read(&self.0.path)?;
-        let mut changed = before.clone();
+        let mut changed = Users::read(&self.0.path)?;
         change(&mut changed)?;
         changed.write(&self.0.path)?;
-        self.end_sessions(Some(&before), Some(&changed));
+        // against what sessions began under: what another process has changed is in the file alone
+        self.end_sessions(held.1.as_ref(), Some(&changed));
         *held = (version(&self.0.path), Some(changed));
         Ok(())
     }
@@ -363,7 +363,19 @@ impl Auth {
         password: &str,
         code: Option<&str>,
     ) -> Result<SignedIn, AuthError> {
-        let session = self.checked(name, password, code).await?;
+        let (session, user) = self.checked(name, password, code).await?;
+        self.begin_unchanged(session, &user)
+    }
+
+    /// Begins a session of somebody who is still what was checked: whose password was taken away while it was checked
+    /// would come in by the old one, after all other sessions have ended.
+    fn begin_unchanged(&self, session: Session, checked: &User) -> Result<SignedIn, AuthError> {
+        // held until the session is there, so that the next change ends it
+        let users = self.0.users.read().unwrap_or_else(PoisonError::into_inner);
+        let present = users.1.as_ref().and_then(|users| users.user(&session.user));
+        if present != Some(checked) {
+            return Err(AuthError::LoginRefused);
+        }
         self.begin(session, Instant::now())
     }
 
@@ -378,7 +390,7 @@ impl Auth {
         password: &str,
         code: Option<&str>,
     ) -> Result<(), AuthError> {
-        let session = self.checked(name, password, code).await?;
+        let (session, _) = self.checked(name, password, code).await?;
         self.sessions().throttle.succeeded(&session.user);
         Ok(())
     }
@@ -415,7 +427,7 @@ impl Auth {
         name: &str,
         password: &str,
         code: Option<&str>,
-    ) -> Result<Session, AuthError> {
+    ) -> Result<(Session, User), AuthError> {
         let user = self.known(name, password).await?;
         let asked = user.second_factor.as_ref().filter(|factor| factor.is_asked());
         let shown = match (asked, code) {
@@ -430,8 +442,9 @@ impl Auth {
         let lacks_second_factor = asked.is_none() && self.requires_second_factor(&user.roles);
         self.use_up(name, shown)?;
         let has_one_use_password = user.has_one_use_password();
-        let name = name.to_owned();
-        Ok(Session { user: name, roles: user.roles, has_one_use_password, lacks_second_factor })
+        let (name, roles) = (name.to_owned(), user.roles.clone());
+        let session = Session { user: name, roles, has_one_use_password, lacks_second_factor };
+        Ok((session, user))
     }
 
     fn throttled(&self, name: &str, now: Instant) -> Result<(), AuthError> {
@@ -655,6 +668,25 @@ mod tests {
         std::fs::write(&path, "damaged").unwrap();
         let refused = auth.sign_in("root", "another horse battery").await.err();
         assert_eq!(refused, Some(AuthError::LoginRefused), "fails closed");
+    }
+
+    #[tokio::test]
+    async fn no_session_is_left_of_a_password_that_was_taken_away_meanwhile() {
+        let (directory, auth) = auth();
+        let password = "correct horse battery";
+        auth.add_user("bob", &[Role::Store], password).unwrap();
+        // while it is checked
+        let (session, user) = auth.checked("ann", password, None).await.unwrap();
+        auth.set_password_for_one_use("ann", "another horse battery").unwrap();
+        let refused = auth.begin_unchanged(session, &user).err();
+        assert_eq!(refused, Some(AuthError::LoginRefused));
+        // by another process, and the next that this one does is a change of somebody else
+        let token = auth.sign_in("ann", "another horse battery").await.unwrap().token;
+        let other = Auth::open(&directory.path().join("users.json")).unwrap();
+        other.set_password("ann", password).unwrap();
+        auth.set_roles("bob", &[Role::Partner]).unwrap();
+        assert_eq!(auth.session(&token), Err(AuthError::TokenUnknown));
+        assert!(auth.sign_in("ann", password).await.is_ok());
     }
 
     #[tokio::test]

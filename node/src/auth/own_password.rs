@@ -4,6 +4,8 @@
 //! users' file until its user has set another. Programs (role `app`, client certificates, database passwords) are not
 //! asked: nobody is there to choose.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use super::{Auth, AuthError, Role, UsersError, password};
@@ -81,12 +83,23 @@ impl Auth {
             return Err(AuthError::LoginRefused.into());
         }
         let known = self.known(name, present).await?;
-        self.sessions().throttle.succeeded(name);
+        // where codes are asked for too, the right password alone forgives nothing: who has it could guess them
+        // without a wait
+        if !known.asks_second_factor() {
+            self.sessions().throttle.succeeded(name);
+        }
         if present == own {
             return Err(OwnPasswordError::Same);
         }
         let own = Zeroizing::new(own.to_owned());
-        let hash = tokio::task::spawn_blocking(move || password::hash(&own)).await;
+        // as much memory as a check, and as few at once
+        let place = Arc::clone(&self.0.checks).acquire_owned().await;
+        let place = place.map_err(|_| AuthError::Unavailable)?;
+        let hash = move || {
+            let _until_done = place;
+            password::hash(&own)
+        };
+        let hash = tokio::task::spawn_blocking(hash).await;
         let hash = hash.map_err(|_| AuthError::Unavailable)?.map_err(UsersError::from)?;
         Ok(OwnPassword { name: name.to_owned(), present: known.password, hash })
     }
@@ -162,6 +175,21 @@ mod tests {
         let token = auth.sign_in("ann", GIVEN).await.unwrap().token;
         let refused = auth.session(&token).unwrap().authorize::<perm::ReadMembers>();
         assert_eq!(refused.unwrap_err(), AuthError::PasswordOneUse);
+    }
+
+    #[tokio::test]
+    async fn the_right_password_alone_lets_nobody_guess_codes_without_a_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let auth = Auth::open_stopped(&directory.path().join("users.json")).unwrap();
+        auth.add_user("olga", &[Role::Officer], GIVEN).unwrap();
+        let setup = auth.set_up_second_factor("olga").unwrap();
+        auth.confirm_second_factor("olga", &totp::tests_code(&setup.secret, 0)).unwrap();
+        for _ in 0..6 {
+            let _ = auth.check_own_password("olga", GIVEN, GIVEN).await;
+        }
+        auth.sessions().throttle.put_off("olga", Duration::from_secs(600));
+        let slowed = auth.confirm("olga", GIVEN, Some("000000")).await;
+        assert!(matches!(slowed, Err(AuthError::LoginThrottled { .. })), "{slowed:?}");
     }
 
     #[tokio::test]

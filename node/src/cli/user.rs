@@ -184,7 +184,7 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
                 false => auth.add_user_for_one_use(&user.name, roles, &given),
             }
             .map_err(input)?;
-            told(&mut io, user, roles, made)
+            told(&mut io, user, roles, (password.own, made))
         }
         UserCommand::Roles { user, roles } => {
             open(&user.data)?.set_roles(&user.name, roles).map_err(input)?;
@@ -200,7 +200,7 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
             .map_err(input)?;
             let users = auth.users();
             let roles = users.iter().find(|(name, _)| *name == user.name);
-            told(&mut io, user, roles.map_or(&[], |(_, roles)| roles), made)
+            told(&mut io, user, roles.map_or(&[], |(_, roles)| roles), (password.own, made))
         }
         UserCommand::SecondFactor { user } => {
             open(&user.data)?.remove_second_factor(&user.name).map_err(input)?;
@@ -276,17 +276,21 @@ fn told(
     io: &mut Io,
     user: &UserArguments,
     roles: &[Role],
-    made: Option<Zeroizing<String>>,
+    (own, made): (bool, Option<Zeroizing<String>>),
 ) -> Result<(), CliError> {
     let password = made.as_ref().map(|made| made.as_str());
-    io.json(&UserView::new(user, roles, password))?;
-    if password.is_some() {
-        let words = "note the password; it is not shown again";
-        match roles.contains(&Role::App) {
-            true => io.say(words),
-            // people set an own one with it
-            false => io.say(&format!("{words}, and only lets its user set an own one")),
-        }
+    // people set an own one with it
+    let one_use_password = !own && !roles.contains(&Role::App);
+    io.json(&UserView { one_use_password, ..UserView::new(user, roles, password) })?;
+    match (password.is_some(), one_use_password) {
+        (true, true) => io.say(
+            "note the password; it is not shown again, and only lets its user set an own one",
+        ),
+        (true, false) => io.say("note the password; it is not shown again"),
+        (false, true) => io.say(
+            "the password only lets its user set an own one; with --own it is the user's own choice",
+        ),
+        (false, false) => {}
     }
     Ok(())
 }

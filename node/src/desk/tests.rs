@@ -456,6 +456,12 @@ fn what_becomes_of_who_may_sign_in_is_entered_once() {
             ("another password of user ann".to_owned(), None, None),
         ]
     );
+    // the mark is taken off in the file, and the password that went through other hands stays
+    let cid = users.iter().position(|it| it.name == "cid").unwrap();
+    users[cid].one_use_password = false;
+    assert_eq!(desk.users_are(&users, at(7)).unwrap(), 1);
+    let taken_off = ("password of user cid".to_owned(), text("for one use"), None);
+    assert_eq!(told(&desk).last(), Some(&taken_off));
     // one secret in place of another, with no time between without one
     users[0].second_factor = text("mark-9");
     assert_eq!(desk.users_are(&users, at(7)).unwrap(), 1);

@@ -79,6 +79,12 @@ impl Known {
         if self.password != before.password {
             let after = self.is_for_one_use().then(|| FOR_ONE_USE.to_owned());
             changed(format!("another password of user {name}"), (None, after));
+        } else if let (Some(is), Some(was)) = (self.one_use_password, before.one_use_password)
+            && is != was
+        {
+            // the mark alone: somebody has written in the file, or a program became a person or the other way round
+            let word = |one_use: bool| one_use.then(|| FOR_ONE_USE.to_owned());
+            changed(format!("password of user {name}"), (word(was), word(is)));
         }
         if self.second_factor != before.second_factor {
             let word = |there: bool| String::from(if there { "set up" } else { "none" });

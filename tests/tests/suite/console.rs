@@ -381,10 +381,19 @@ async fn a_running_node_audits_all_logs_and_finds_what_is_wrong_and_no_more() {
         kept().any(|it| it.path().extension().is_some_and(|extension| extension == "opening"))
     })
     .await;
+    // on a busy machine a log can be published too late for one; then another is asked for
+    let audit = async || {
+        for _ in 0..5 {
+            let begun = page(&officer.post("/officer/own-audit?lang=en", &[]).await);
+            eventually("the audit ends", async || !node.audits().view().running).await;
+            if node.audits().view().failed.is_none() {
+                assert!(!begun.contains("role=\"alert\""), "{begun}");
+                break;
+            }
+        }
+    };
     for round in 0..3 {
-        let begun = page(&officer.post("/officer/own-audit?lang=en", &[]).await);
-        assert!(!begun.contains("role=\"alert\""), "{begun}");
-        eventually("the audit ends", async || !node.audits().view().running).await;
+        audit().await;
         let view = node.audits().view();
         assert_eq!(view.failed, None);
         let report = node.audits().report().unwrap();
@@ -410,8 +419,7 @@ async fn a_running_node_audits_all_logs_and_finds_what_is_wrong_and_no_more() {
     altered.openings[0].1.vector[0] ^= 1;
     for (bytes, findings) in [(&honest, 0), (&altered.to_bytes(), 2)] {
         std::fs::write(&opening, bytes).unwrap();
-        officer.post("/officer/own-audit?lang=en", &[]).await;
-        eventually("the audit ends", async || !node.audits().view().running).await;
+        audit().await;
         let view = node.audits().view();
         assert_eq!((view.failed.as_ref(), view.openings.unreadable), (None, 1));
         // of the opening, and of the sum at each participant's log
@@ -429,8 +437,7 @@ async fn a_running_node_audits_all_logs_and_finds_what_is_wrong_and_no_more() {
     let mut byte = [0];
     file.read_exact_at(&mut byte, 60).unwrap();
     file.write_all_at(&[byte[0] ^ 1], 60).unwrap();
-    officer.post("/officer/own-audit?lang=en", &[]).await;
-    eventually("the audit ends", async || !node.audits().view().running).await;
+    audit().await;
     let view = node.audits().view();
     assert!(view.failed.is_none() && view.findings > 0, "{view:?}");
     for (language, said) in [("zh", "本节点的审计"), ("en", "own audit")] {

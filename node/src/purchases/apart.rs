@@ -68,9 +68,10 @@ pub(super) fn stored(
 ) -> BTreeMap<Option<usize>, Stored> {
     let mut all = BTreeMap::<Option<usize>, Stored>::new();
     let catalogue = of.catalogue();
-    let removed = catalogue.removed().unwrap();
+    let incomplete = catalogue.incomplete().unwrap();
+    let removed = catalogue.removed(incomplete).unwrap();
     let mut files = Vec::new();
-    catalogue.each_file(|sequence, chunk| files.push(chunk.file(sequence).name())).unwrap();
+    catalogue.each_file(incomplete, |at, chunk| files.push(chunk.file(at).name())).unwrap();
     let key = vault.file_key("facts").unwrap();
     for file in files {
         for batch in read(&of.folder.join(file), &key).unwrap() {

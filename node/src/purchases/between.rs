@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 
 use proptest::prelude::*;
 use protocol::time::Timestamp;
@@ -13,6 +14,8 @@ use super::cases::{sent, till};
 use super::catalogue::{Place, Stage};
 use super::tests::{Failing, Shop, now, terms};
 use super::*;
+use crate::store::Keyspace;
+use crate::store::watched::{Watch, Watched};
 use crate::vault::{CardNumber, MemberId, Vault};
 
 const MEMBERS: &str = "card,key,points,sums\nC1,person-one,yes,yes\nC2,person-two,yes,yes\n";
@@ -173,7 +176,7 @@ fn a_small_import_keeps_off_what_the_long_one_has_changed_until_that_is_done() {
         let facts = (&shop.facts, &shop.vault);
         for source in off.iter().chain([&file]) {
             let found = take(facts, &mapping, source, Turn::Small, &heard);
-            assert!(matches!(found, Err(ImportError::Held)), "{found:?}");
+            assert!(matches!(found, Err(ImportError::Held { .. })), "{found:?}");
             assert_eq!((shop.facts.rows().unwrap(), counted(&shop.facts)), (1, 500));
         }
         assert_eq!(take(facts, &mapping, &free, Turn::Small, &heard).unwrap().rows_kept, 2);
@@ -194,6 +197,33 @@ fn a_small_import_keeps_off_what_the_long_one_has_changed_until_that_is_done() {
     assert_eq!(again[5].dropped[&DropReason::SameOrderTwice], 1);
     assert_eq!(counted(&shop.facts), 1_900 + 100 - 100 - 50 - 50 + 900 + 700);
     assert_eq!(heard.fen(), counted(&shop.facts));
+}
+
+/// Fails when whom the rows of a batch have merged is told neither when they are kept off nor when they go through.
+#[test]
+fn a_batch_that_is_kept_off_says_whom_its_rows_have_merged() {
+    let mapping = till(&format!("{TERMS}[purchases.identifiers]\nwechat_open_id = \"openid\"\n"));
+    let mut shop = super::cases::shop(&mapping);
+    shop.facts.chunk_rows = 1;
+    let heard = Heard::default();
+    let file = |rows: &str| sent("p.csv", &format!("{HEAD},openid\n{rows}"));
+    let nameless = file("G1,1,,2025-03-01,DELI,1,5.00,,oABCDEFGHIJKLMNOPQRST\n");
+    let first = take((&shop.facts, &shop.vault), &mapping, &nameless, Turn::Small, &heard);
+    assert_eq!(first.unwrap().sightings, Some(Sightings { new: 1, ..Sightings::default() }));
+    let long = file("L1,1,C1,2025-03-01,DELI,1,1.00,,\nL2,1,C1,2025-03-01,DELI,1,2.00,,\n");
+    let batch = file("L1,2,C1,2025-03-01,WINE,1,7.00,,oABCDEFGHIJKLMNOPQRST\n");
+    let facts = (&shop.facts, &shop.vault);
+    let merged = Sightings { merged: 1, ..Sightings::default() };
+    let between = then(|turn| {
+        let expected = if turn == 0 { merged } else { Sightings::default() };
+        match take(facts, &mapping, &batch, Turn::Small, &heard) {
+            Err(ImportError::Held { said }) => assert_eq!(said, expected),
+            other => panic!("{other:?}"),
+        }
+    });
+    take(facts, &mapping, &long, Turn::Giving(&between), &heard).unwrap();
+    let report = take(facts, &mapping, &batch, Turn::Small, &heard).unwrap();
+    assert_eq!((report.rows_kept, report.sightings.unwrap_or_default().merged), (1, 0));
 }
 
 #[test]
@@ -219,7 +249,7 @@ fn a_long_import_that_tells_what_it_came_to_gives_turns_too() {
         assert_eq!((shop.facts.rows().unwrap(), heard.fen()), (70, 6_400));
         // what is not told yet is told before any change of it
         let found = take(facts, &mapping, &more, Turn::Small, &heard);
-        assert!(matches!(found, Err(ImportError::Held)), "{found:?}");
+        assert!(matches!(found, Err(ImportError::Held { .. })), "{found:?}");
         take(facts, &mapping, &free, Turn::Small, &heard).unwrap();
         assert_eq!((shop.facts.rows().unwrap(), heard.fen()), (71, 6_900));
         told.set(true);
@@ -285,6 +315,65 @@ fn who_is_erased_in_a_turn_is_nobody_in_the_rows_after_it_and_no_compaction_come
     assert_eq!(heard.fen(), 500);
 }
 
+type Deed = Box<dyn FnOnce() + Send>;
+
+/// Does something once, after the next scan of a keyspace.
+struct Once(Mutex<Option<(Keyspace, Deed)>>);
+
+impl Watch for Once {
+    fn scanned(&self, keyspace: Keyspace) {
+        let found = self.0.lock().unwrap().take_if(|(at, _)| *at == keyspace);
+        if let Some((_, deed)) = found {
+            deed();
+        }
+    }
+}
+
+/// Fails when files and replaced facts are read as of two moments: a correction that comes between is then in neither,
+/// or in both.
+#[test]
+fn whoever_reads_sees_a_correction_that_comes_meanwhile_whole_or_not_at_all() {
+    for keyspace in ["facts_chunk", "facts_removed"] {
+        let store = Arc::new(Watched::by(Once(Mutex::new(None))));
+        let shop = Arc::new(Shop::with(store.clone()));
+        let people = sent("m.csv", MEMBERS);
+        import_members(&shop.vault, &people, terms(&till(TERMS)), now(), &mut |_| {}).unwrap();
+        let sell = |shop: &Shop, yuan: u32| {
+            let line = format!("R1,1,C1,2025-03-01,DELI,1,{yuan}.00,");
+            let (mapping, source) = (till(TERMS), rows(&[line.as_str()]));
+            let mut sink = |_: &[BasketChange]| Ok(());
+            let (facts, terms) = (&shop.facts, terms(&mapping));
+            let sold = facts.import_in_turn(
+                &shop.vault,
+                &source,
+                terms,
+                Turn::Small,
+                &mut sink,
+                &mut |_| {},
+            );
+            assert_eq!(sold.unwrap().rows_kept, 1);
+        };
+        let then_sell = |yuan: u32| {
+            let shop = Arc::clone(&shop);
+            let deed: Deed = Box::new(move || sell(&shop, yuan));
+            *store.watch.0.lock().unwrap() = Some((keyspace, deed));
+        };
+        sell(&shop, 5);
+        then_sell(4);
+        assert_eq!(shop.facts.rows().unwrap(), 1);
+        then_sell(3);
+        let snapshot = shop.facts.snapshot().unwrap();
+        let seen = shop.ask(&snapshot, "SELECT count(*), sum(amount_fen) FROM purchases");
+        assert_eq!(seen, ["|1|400|"]);
+        then_sell(2);
+        let subjects = shop.vault.subjects(member(&shop, "C1")).unwrap();
+        let lines = shop.facts.lines_of(&subjects).unwrap();
+        assert_eq!(lines.iter().map(|line| line.amount_fen).collect::<Vec<_>>(), [300]);
+        assert!(store.watch.0.lock().unwrap().is_none());
+        assert_eq!((shop.facts.rows().unwrap(), counted(&shop.facts)), (1, 200));
+    }
+}
+
 /// Read once more for a member who was unknown, and kept off then, a batch is still one that is read once more.
 #[test]
 fn a_batch_that_is_read_again_and_kept_off_corrects_nothing_when_it_goes_through() {
@@ -303,7 +392,7 @@ fn a_batch_that_is_read_again_and_kept_off_corrects_nothing_when_it_goes_through
     let facts = (&shop.facts, &shop.vault);
     let between = then(|_| {
         let found = take(facts, &mapping, &batch, Turn::Small, &heard);
-        assert!(matches!(found, Err(ImportError::Held)), "{found:?}");
+        assert!(matches!(found, Err(ImportError::Held { .. })), "{found:?}");
     });
     take(facts, &mapping, &file, Turn::Giving(&between), &heard).unwrap();
     let report = take(facts, &mapping, &batch, Turn::Small, &heard).unwrap();
@@ -328,7 +417,7 @@ fn a_batch_that_was_half_done_before_small_ones_had_a_place_goes_on() {
     failing.watch.left.store(999, Ordering::Relaxed);
     let facts = (&shop.facts, &shop.vault);
     let found = take(facts, &mapping, &rows(&lines[..1]), Turn::Small, &heard);
-    assert!(matches!(found, Err(ImportError::Held)), "{found:?}");
+    assert!(matches!(found, Err(ImportError::Held { .. })), "{found:?}");
     let report = take(facts, &mapping, &batch, Turn::Small, &heard).unwrap();
     assert!(report.resumed_after > 0, "{report:?}");
     assert_eq!((report.rows_kept, counted(&shop.facts), heard.fen()), (2, 300, 300));
@@ -357,7 +446,7 @@ fn a_long_import_that_gives_up_another_gives_turns_meanwhile() {
     let other = rows(&["R1,1,C1,2025-03-01,DELI,1,1.00,", "O1,1,C2,2025-03-01,DELI,1,8.00,"]);
     let facts = (&shop.facts, &shop.vault);
     let found = take(facts, &mapping, &small, Turn::Small, &heard);
-    assert!(matches!(found, Err(ImportError::Held)), "{found:?}");
+    assert!(matches!(found, Err(ImportError::Held { .. })), "{found:?}");
     let between = then(|turn| {
         if turn == 0 {
             let (_, open) = shop.facts.catalogue().open(Place::Long).unwrap().unwrap();
@@ -429,7 +518,7 @@ fn a_crash_with_both_open_loses_and_doubles_nothing() {
             let resent = |all: &[&Source]| {
                 for source in all {
                     let found = take(facts, &mapping, source, Turn::Small, &heard);
-                    assert!(matches!(found, Ok(_) | Err(ImportError::Held)), "{found:?}");
+                    assert!(matches!(found, Ok(_) | Err(ImportError::Held { .. })), "{found:?}");
                 }
             };
             let mut total = (12, 5_700);
@@ -522,7 +611,7 @@ proptest! {
                 }
                 match take(aside, &mapping, source, Turn::Small, &heard) {
                     Ok(_) => came.borrow_mut().push((done, number)),
-                    Err(ImportError::Held) => {}
+                    Err(ImportError::Held { .. }) => {}
                     Err(other) => panic!("{other}"),
                 }
             }

@@ -424,12 +424,13 @@ impl Catalogue<'_> {
         let mut context = Context::new(&SHA256);
         context.update(b"coalition facts snapshot v0");
         let mut files = Vec::new();
-        self.each_file(|sequence, chunk| {
+        let incomplete = self.incomplete()?;
+        self.each_file(incomplete, |sequence, chunk| {
             context.update(&sequence.to_be_bytes());
             context.update(&chunk.digest);
             files.push(folder.join(chunk.file(sequence).name()));
         })?;
-        let mut removed: Vec<i64> = self.removed()?.into_iter().collect();
+        let mut removed: Vec<i64> = self.removed(incomplete)?.into_iter().collect();
         removed.sort_unstable();
         removed.iter().for_each(|fact| context.update(&fact.to_be_bytes()));
         let mut id = [0; 32];
@@ -437,9 +438,9 @@ impl Catalogue<'_> {
         Ok(Snapshot { id, files, removed, members: None, campaigns: None })
     }
 
-    /// Facts that later ones replaced.
-    pub(super) fn removed(&self) -> Result<BTreeSet<i64>, CatalogueError> {
-        let incomplete = self.incomplete()?;
+    /// Facts that later ones replaced. Whoever reads files as well gives both the same imports: one that came to count
+    /// between would be half there.
+    pub(super) fn removed(&self, incomplete: Incomplete) -> Result<BTreeSet<i64>, CatalogueError> {
         let mut removed = BTreeSet::new();
         self.each(REMOVED, &[], |key, _| {
             let (import, fact) = removed_of(key)?;
@@ -454,9 +455,9 @@ impl Catalogue<'_> {
     /// Visits the files that count, in the order of their numbers.
     pub(super) fn each_file(
         &self,
+        incomplete: Incomplete,
         mut visit: impl FnMut(u32, &Chunk),
     ) -> Result<(), CatalogueError> {
-        let incomplete = self.incomplete()?;
         self.each(CHUNKS, &[], |key, value| {
             let chunk: Chunk = decode("list entry of facts", value)?;
             let counts = match chunk.import {

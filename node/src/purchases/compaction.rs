@@ -168,8 +168,10 @@ impl Facts {
     pub fn lines_of(&self, subjects: &[FactsSubject]) -> Result<Vec<PurchaseLine>, ImportError> {
         let wanted: BTreeSet<i64> = subjects.iter().map(|subject| subject.get()).collect();
         let (mut files, mut lines) = (Vec::new(), Vec::new());
-        let replaced = self.catalogue().removed()?;
-        self.catalogue().each_file(|sequence, chunk| files.push((sequence, chunk.clone())))?;
+        let catalogue = self.catalogue();
+        let incomplete = catalogue.incomplete()?;
+        let replaced = catalogue.removed(incomplete)?;
+        catalogue.each_file(incomplete, |at, chunk| files.push((at, chunk.clone())))?;
         for (sequence, chunk) in &files {
             self.each_row((*sequence, chunk), |row| {
                 let theirs = row.member.is_some_and(|member| wanted.contains(&member));

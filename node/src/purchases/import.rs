@@ -29,7 +29,7 @@ use super::formats::{BATCH_ROWS, Progress, Source};
 use super::mapping::Mapping;
 use super::netting::Refunds;
 use super::orders::Memory;
-use super::report::ImportReport;
+use super::report::{ImportReport, Sightings};
 use super::run::Run;
 use super::standing::Readings;
 use super::turn::{Turn, Work};
@@ -76,7 +76,10 @@ pub enum ImportError {
     /// An import of files is not done that has changed a basket of these rows, or has read the same order: nothing of
     /// them is kept, and they can be sent again when it is done.
     #[error("an import of files that is not done has these baskets")]
-    Held,
+    Held {
+        /// What they have said of who people are, which the vault keeps all the same.
+        said: Sightings,
+    },
 }
 
 impl From<CatalogueError> for ImportError {
@@ -254,8 +257,10 @@ impl Facts {
     /// When the store fails.
     pub fn rows(&self) -> Result<u64, ImportError> {
         let mut rows: u64 = 0;
-        self.catalogue().each_file(|_, chunk| rows = rows.saturating_add(chunk.rows))?;
-        let removed = u64::try_from(self.catalogue().removed()?.len()).unwrap_or(u64::MAX);
+        let catalogue = self.catalogue();
+        let incomplete = catalogue.incomplete()?;
+        catalogue.each_file(incomplete, |_, chunk| rows = rows.saturating_add(chunk.rows))?;
+        let removed = u64::try_from(catalogue.removed(incomplete)?.len()).unwrap_or(u64::MAX);
         Ok(rows.saturating_sub(removed))
     }
 
@@ -329,7 +334,7 @@ impl Facts {
     ///
     /// # Errors
     /// When the file as a whole is not what it should be, or something beneath fails. A wrong row
-    /// is no error: it is in the report, and stops no other. A small import can be [`ImportError::Held`].
+    /// is no error: it is in the report, and stops no other. A small import can be [`Held`](ImportError::Held).
     pub fn import_in_turn(
         &self,
         vault: &Vault,
@@ -367,9 +372,11 @@ impl Facts {
         let opened = source.open(&columns, mapping.text)?;
         mapping.check(&file, &opened)?;
 
-        let again = known.as_ref().filter(|known| known.stage == Stage::Done).map(|_| true);
         let gives_up = !is_beside && place == Place::Long;
         let gave_up = if gives_up { self.give_up_other(&digest, &mut work)? } else { None };
+        // who had a turn meanwhile may have brought the very same rows
+        let known = catalogue.import(&digest)?;
+        let again = known.as_ref().filter(|known| known.stage == Stage::Done).map(|_| true);
         let half = known.filter(|known| known.stage == Stage::Reading && !is_beside);
         let import = match half {
             Some(mut import) => {
@@ -396,7 +403,7 @@ impl Facts {
             }
         };
         let mut run = Run::new(work, vault, mapping, &terms, digest, import)?;
-        run.read(&file, opened, terms.pace, progress)?;
+        run.read(&file, opened, terms.pace, progress).map_err(|error| run.held(error))?;
         let (mut import, mut work) = run.count()?;
         self.tell(vault, (place, &digest), &mut import, sink, &mut work)?;
         Ok(import.report)

@@ -37,7 +37,7 @@ use super::line::{Columns, Line, print};
 use super::mapping::{Channel, PurchasesMapping};
 use super::orders::Places;
 use super::times::Moment;
-use super::turn::Work;
+use super::turn::{Work, held};
 use super::{BasketChange, BasketKey, Fen};
 use crate::store::Write;
 use crate::vault::{BlindIndex, MemberId, Tombstones, Vault, VaultError};
@@ -293,6 +293,16 @@ impl<'a> Run<'a> {
             began = Instant::now();
         }
         self.end_orders()
+    }
+
+    /// An error of these rows: of those that are held, with what they have said of who people are.
+    pub(super) fn held(&self, error: ImportError) -> ImportError {
+        match error {
+            ImportError::Held { .. } => {
+                ImportError::Held { said: self.import.report.sightings.unwrap_or_default() }
+            }
+            other => other,
+        }
     }
 
     /// Writes what is left, and makes the import count.
@@ -696,7 +706,7 @@ impl<'a> Run<'a> {
         for keys in keys.chunks(BASKETS_AT_ONCE) {
             let found = self.facts.catalogue().baskets(keys)?;
             if found.iter().flatten().any(|stored| self.work.is_off(stored)) {
-                return Err(ImportError::Held);
+                return Err(held());
             }
             self.loaded.extend(keys.iter().copied().zip(found));
         }

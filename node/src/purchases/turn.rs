@@ -12,8 +12,9 @@
 //!
 //! **What is kept apart.** A small import of which a row is of a basket that the long one has changed (or takes such a
 //! one back, or is the same order within moments as one that the long one has read) does not go through: nothing of
-//! it is kept, and it is [`ImportError::Held`]. Baskets therefore have one change at most that does not count, what the
-//! long one has written of them is never based anew, and changes of a basket are told in their order.
+//! it is kept but whom the vault knows by it, and it is [`ImportError::Held`]. Baskets therefore have at most one
+//! change that does not count, what the long one has written of them is never based anew, and changes of a basket are
+//! told in their order.
 //!
 //! **After a crash.** A small one that was half read has not been answered: whoever works next removes it, and it is
 //! sent again. One that counts is told to its end before anything else. The long one goes on as ever; a small one
@@ -27,6 +28,7 @@ use super::basket::StoredBasket;
 use super::catalogue::Place;
 use super::import::{Facts, ImportError};
 use super::orders::{Memory, Order, Orders, Seen};
+use super::report::Sightings;
 
 /// Who waits for a turn while a long import works.
 pub trait Between {
@@ -56,6 +58,11 @@ impl Turn<'_> {
             between.give();
         }
     }
+}
+
+/// Of rows from which a small import keeps off; what they have said of people is known where they are read.
+pub(super) fn held() -> ImportError {
+    ImportError::Held { said: Sightings::default() }
 }
 
 /// Is counted among those at work on the store, as long as it is.
@@ -128,7 +135,7 @@ impl<'a> Work<'a> {
         }
         match self.facts.catalogue().open(Place::Long)? {
             // the very rows that the long one reads
-            Some((open, _)) if open == *digest && self.is_between => return Err(ImportError::Held),
+            Some((open, _)) if open == *digest && self.is_between => return Err(held()),
             // they were interrupted, and go on
             Some((open, _)) if open == *digest => self.place = Place::Long,
             open => self.off = open.map(|(_, import)| import.number),
@@ -162,7 +169,7 @@ impl<'a> Work<'a> {
             Place::Long => &mut memory.long,
             // what does not count yet is no reason to drop what would
             Place::Small if self.off.is_some() && memory.long.has(order, seen, within) => {
-                return Err(ImportError::Held);
+                return Err(held());
             }
             Place::Small => &mut self.read,
         };

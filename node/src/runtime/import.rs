@@ -339,7 +339,13 @@ impl Imports {
             let mut sink = |changes: &[BasketChange]| buy(&self.commands, &self.programme, changes);
             import_brand(&self.vault, &self.facts, files, rules, turn, &mut sink, &mut progress)
         };
-        if matches!(done, Err(ImportError::Held)) {
+        if let Err(ImportError::Held { said }) = &done {
+            // whom the vault has merged stays so, whether or not the rows are sent again
+            if !dry_run {
+                let mut told = shown().clone();
+                sightings(&mut told, *said);
+                self.note(&told);
+            }
             return None;
         }
         if !dry_run {

@@ -237,8 +237,10 @@ impl Source {
     }
 
     /// SHA-256 of the bytes, by which the same file is recognised under any name. A file may be long: pauses between
-    /// parts of it.
+    /// parts of it, each much longer than what comes between.
     pub(super) fn digest(&self, pause: &dyn Fn()) -> Result<[u8; 32], FileProblem> {
+        /// Bytes of a part, about: half a second at the most.
+        const PART: usize = 64 << 20;
         let mut context = Context::new(&SHA256);
         match self {
             Self::Embedded { bytes, .. } => context.update(bytes),
@@ -246,14 +248,19 @@ impl Source {
             Self::File(path) => {
                 let unreadable = |source| FileProblem::Unreadable { file: self.name(), source };
                 let mut file = File::open(path).map_err(unreadable)?;
-                let mut buffer = vec![0; 1 << 16];
+                let (mut buffer, mut since) = (vec![0; 1 << 16], 0_usize);
                 loop {
                     let read = file.read(&mut buffer).map_err(unreadable)?;
                     let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else {
                         break;
                     };
                     context.update(part);
-                    pause();
+                    since += part.len();
+                    // whoever is kept off comes again at every turn
+                    if since >= PART {
+                        since = 0;
+                        pause();
+                    }
                 }
             }
         }

@@ -564,6 +564,10 @@ async fn what_superset_sends_is_answered_once_or_refused_in_words() {
     // a year as the tool's own filter of time writes it
     let months = rows("TO_DATE(");
     assert_eq!((months.len(), months[0][0].as_str()), (12, "2017-01"));
+    // a line by day has every day that the contract has, in the order of the calendar
+    let days = rows("DATE_TRUNC('DAY', purchased_on) AS");
+    assert_eq!((days.len(), days[0][0].as_str()), (365, "2017-01-01"));
+    assert!(days.is_sorted_by(|one, two| one[0] < two[0]));
     // lists of values are what the contract declares, of this brand's
     let listed = rows("SELECT DISTINCT department AS column_values\nFROM public");
     assert!(listed.contains(&vec!["GROCERY".to_owned()]), "{listed:?}");

@@ -344,7 +344,7 @@ GROUP BY
   department
 LIMIT 1000
 
---! 0A000
+--! asked
 SELECT
   DATE_TRUNC('DAY', purchased_on) AS purchased_on,
   COUNT(*) AS count

@@ -684,7 +684,7 @@ mod tests {
         let token = auth.sign_in("ann", "another horse battery").await.unwrap().token;
         let other = Auth::open(&directory.path().join("users.json")).unwrap();
         other.set_password("ann", password).unwrap();
-        auth.set_roles("bob", &[Role::Partner]).unwrap();
+        auth.set_password("bob", "another horse battery").unwrap();
         assert_eq!(auth.session(&token), Err(AuthError::TokenUnknown));
         assert!(auth.sign_in("ann", password).await.is_ok());
     }

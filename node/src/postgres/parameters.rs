@@ -19,7 +19,7 @@ pub const PARAMETERS_MAX: usize = 128;
 /// How many parameters a query has: the greatest `$n`.
 ///
 /// # Errors
-/// When a placeholder is none of `$1` to the limit.
+/// When one is named otherwise than `$1` to the limit.
 pub fn count(query: &Query) -> Result<usize, Refused> {
     let mut most = 0;
     let outcome = visit_expressions(query, |expr| {

@@ -207,11 +207,11 @@ fn agrees_with_its_attempts(ledger: &Ledger, places: RangeInclusive<u64>) {
                 assert_eq!(ledger.local_up_to(it, year, place), one_by_one, "{place}");
             }
         }
-        for now in [0, EXPIRY, EXPIRY + 1, OPEN_BY, OPEN_BY + 1].map(UtcMillis) {
-            let open = of(it).filter(|facts| facts.is_open(now)).count();
-            assert_eq!(ledger.open_reservations(it, now), open);
-            let may_read = |facts: &Facts| facts.reserve().is_some_and(|at| now <= at.expires_at);
-            let waiting = ledger.not_over(it, now).filter(|(_, facts)| may_read(facts)).count();
+        for time in [0, EXPIRY, EXPIRY + 1, OPEN_BY, OPEN_BY + 1].map(UtcMillis) {
+            let open = of(it).filter(|facts| facts.is_open(time)).count();
+            assert_eq!(ledger.open_reservations(it, time), open);
+            let may_read = |facts: &Facts| facts.reserve().is_some_and(|at| time <= at.expires_at);
+            let waiting = ledger.not_over(it, time).filter(|(_, facts)| may_read(facts)).count();
             assert_eq!(waiting, of(it).filter(|facts| may_read(facts)).count());
         }
         let suspended = ledger.suspensions(&contract, it).find(|at| at.until.is_none());

@@ -1,4 +1,5 @@
-//! The privacy budget, added up again from the logs alone: the other half of `coalition audit`.
+//! The privacy budget, added up again from the logs alone: the other half of an audit, beside the
+//! ledger's.
 //!
 //! `protocol::audit` hands over every certified entry of the clean room; `privacy::accounting` judges
 //! them. What was answered is not in the logs, so that true inputs and honest noise cannot be checked

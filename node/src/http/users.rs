@@ -1,8 +1,9 @@
 //! Handlers of `/api/v1/users`: who may sign in, as what, and with what. For the administrator.
 //!
 //! What changes who may do what is asked for once more: the administrator's password, and a code of the second factor
-//! where there is one, whatever session or certificate the request came with. Passwords are made here, shown once and
-//! for one use; all of it is in the operation log, which the officer reads.
+//! where there is one, whatever session or certificate the request came with. Passwords are made here and shown
+//! once; a person's is for one use, a program's (role `app`) is not. All of it is in the operation log, which the officer
+//! reads.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -102,8 +103,8 @@ pub(super) struct UserConfirmation {
     code: Option<String>,
 }
 
-/// A password that was made. It is for one use: with it its user sets an own one by `POST /api/v1/password`, and does
-/// nothing else.
+/// A password that was made. Unless the user is a program (role `app`), it is for one use: with it its user sets an own
+/// one by `POST /api/v1/password`, and does nothing else.
 #[derive(Serialize, Deserialize, ToSchema)]
 pub(super) struct MadeUserPassword {
     /// Whose.

@@ -129,7 +129,7 @@ pub struct Facts {
     pub(super) store: Arc<dyn Store>,
     pub(super) key: DataKey,
     pub(super) random: SystemRandom,
-    // one import at a time: baskets are read, changed and written
+    // whoever holds it reads, changes and writes baskets; a long import lets go of it while it gives a turn
     pub(super) importing: Mutex<Memory>,
     // of periods of standing questions
     pub(super) readings: Mutex<Readings>,

@@ -7,8 +7,8 @@
 //! remembers: only in files of more than a chunk, and beyond that memory.
 //!
 //! A chunk ends after so many rows, whatever became of them, so that whoever waits for a turn waits for no more. When
-//! it is written nothing of the file is in memory but how many lines baskets have had: a long import gives its turns
-//! there ([`turn`](super::turn)), and then asks anew who everybody is and what their baskets are.
+//! it is written nothing that was read of the file is in memory but what is remembered of orders and of how many lines
+//! baskets have had: a long import gives its turns there ([`turn`](super::turn)), and then asks anew who everybody is and what their baskets are.
 //!
 //! Who a row's member is where it has no card, or more than a card, the vault says by its rules before anything is
 //! looked for under that member. So rows of others reach a member's by that one way: where they tell who somebody is.

@@ -1,7 +1,7 @@
 //! Writes the bounded query.
 //!
 //! The text uses only what every SQL engine has: CASE, COALESCE, comparisons, LEAST and GREATEST,
-//! EXTRACT, whole numbers from 0 on divided by 7, joins on equality, SUM, COUNT, MIN and MAX over
+//! EXTRACT cast to a whole number, + - *, whole numbers from 0 on divided by 7, joins on equality, SUM, COUNT, MIN and MAX over
 //! integers and days. Every function in it is total: no row makes it fail, so an error can tell
 //! nothing about a row. Texts become indices of the public domain first, `OTHER` for the rest;
 //! numbers are moved into their declared range; rows without an owner or outside the declared days are not read. What

@@ -1,4 +1,5 @@
-//! What the journal has is taken again, record by record, before the node goes on.
+//! Before the node goes on: what the journal has is taken again, record by record; what this brand has decided on drafts
+//! is said in its log; and the operator may say that the disk was put back.
 
 use protocol::ledger::StanceError;
 use protocol::witness::state::Outbox;

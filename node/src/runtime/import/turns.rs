@@ -1,4 +1,5 @@
-//! Whose turn it is: one import at a time, in the order in which they came.
+//! Whose turn it is: one import works at a time, in the order in which they came; one of files gives its turn to the
+//! batches that wait, and has it again behind them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,17 +6,19 @@
 
 mod accounts;
 mod bound;
+mod effects;
 mod ended;
 mod history;
 mod kept;
 mod local;
 mod packs;
+mod plans;
 mod reasons;
 mod sets;
 mod standing;
 mod suspension;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,11 +28,10 @@ use minicbor::{Decode, Encode};
 use privacy::accounting::InForce;
 use privacy::alone::LocalRecord;
 use privacy::ids::{Attempt, PlanHash};
-use privacy::plan::QuerySpec;
 use privacy::steps::{DeclineReason, MessageError};
 use privacy::{
-    AnalystId, AttemptId, CalendarYear, CleanRoom, Clock, DpPlan, Effect, LocalRoom, MaskingSecret,
-    ParticipantId, PicoRho, Progress, ProposeRequest, QueryId, SnapshotId, UtcMillis,
+    AttemptId, CalendarYear, CleanRoom, Clock, LocalRoom, MaskingSecret, ParticipantId, PicoRho,
+    Progress, ProposeRequest, QueryId, SnapshotId, UtcMillis,
 };
 use protocol::codec;
 use protocol::ids::BrandId;
@@ -40,16 +41,15 @@ use protocol::witness::writer::Entropy;
 use self::packs::{PackRecord, Packs};
 use self::sets::Sets;
 use super::answers::{Answer, Answers, AskedText};
-use super::policy::{Account, Policy, PolicyError, PolicyFile};
+use super::policy::{Policy, PolicyError, PolicyFile};
 use super::views::{Rows, internal};
-use super::{Action, Certified, CertifiedApplication, Names, ReadJob, ReadResult, views};
+use super::{Action, Certified, CertifiedApplication, Names, ReadResult, views};
 use crate::journal::RECORD_MAX;
 use crate::purchases::{
     CAMPAIGNS_TABLE, CampaignMembers, Facts, ImportError, MEMBERS_TABLE, NoCampaigns, Snapshot,
     Unreadable,
 };
 use crate::service::{BudgetView, PlanView, QueryView, Question, ReleaseView, Scope, ServiceError};
-use crate::vault::Purpose;
 
 /// How often what may have been lost is sent again.
 const RESEND_EVERY: Milliseconds = Milliseconds::new(2_000);
@@ -662,111 +662,6 @@ impl Room {
         self.inner.contract().tables().iter().any(|table| table.name() == name)
     }
 
-    // --- plans and accounts
-
-    fn spec(&self, question: &Question, account: &Account) -> Result<QuerySpec, ServiceError> {
-        Ok(QuerySpec {
-            sql: question.sql.clone(),
-            purpose: Purpose::JointAnalytics.name().parse().map_err(|_| internal())?,
-            analyst: account.name,
-            participants: self.asked_of(question)?,
-            rho: self.rho_of(question),
-        })
-    }
-
-    /// What a question costs: the profile's cost of a query unless its analyst chooses otherwise.
-    fn rho_of(&self, question: &Question) -> PicoRho {
-        let usual = self.inner.contract().rho_per_question();
-        question.pico_rho.map_or(usual, PicoRho::new)
-    }
-
-    /// Whose share of the quota pays.
-    fn account(&self, question: &Question) -> Result<&Account, ServiceError> {
-        self.policy.account(question.user.as_deref()).ok_or_else(views::no_account)
-    }
-
-    /// Who answers.
-    fn scope_of(&self, question: &Question) -> Result<Scope, ServiceError> {
-        if let Some(scope) = question.scope {
-            return Ok(scope);
-        }
-        let bound = privacy::sql::bind(self.inner.contract(), &question.sql);
-        let bound = bound.map_err(|refusal| views::refusal(&refusal))?;
-        Ok(if bound.is_by_brand() { Scope::Pack } else { Scope::Joint })
-    }
-
-    fn planned(&self, spec: &QuerySpec) -> Result<DpPlan, ServiceError> {
-        let plan = DpPlan::new(self.inner.contract(), spec);
-        let plan = plan.map_err(|refusal| views::refusal(&refusal))?;
-        self.check_kept(&plan)?;
-        Ok(plan)
-    }
-
-    /// What is left of this brand's quota, or of an analyst's share of it if that is less, own questions
-    /// on their way to the log taken off.
-    fn left(&self, account: &Account, now: Timestamp) -> PicoRho {
-        let (year, ledger) = (self.clock(now).year, self.inner.ledger());
-        let left = ledger.joint_left(self.inner.contract(), self.me, year);
-        let spent = ledger.analyst_spent(self.me, account.name, year);
-        let share = account.joint.checked_sub(spent).unwrap_or(PicoRho::ZERO);
-        left.min(share).checked_sub(self.uncertified(now)).unwrap_or(PicoRho::ZERO)
-    }
-
-    /// Certified reservations of this brand that can still lead to hashes.
-    fn reserved(&self, now: Timestamp) -> PicoRho {
-        self.reserved_by(self.me, self.clock(now).year, None, now)
-    }
-
-    /// Certified reservations of a brand, or of one analyst there, that can still lead to hashes.
-    fn reserved_by(
-        &self,
-        brand: ParticipantId,
-        year: CalendarYear,
-        analyst: Option<AnalystId>,
-        now: Timestamp,
-    ) -> PicoRho {
-        let open = self.inner.ledger().not_over(brand, utc(now)).filter_map(|(_, facts)| {
-            let reserve = facts.reserve()?;
-            let open = reserve.year == year
-                && analyst.is_none_or(|analyst| analyst == reserve.analyst)
-                && utc(now) <= reserve.expires_at
-                && facts.charge().is_none()
-                && !facts.is_returned();
-            open.then_some(reserve.rho)
-        });
-        sum(open)
-    }
-
-    fn uncertified(&self, now: Timestamp) -> PicoRho {
-        let ledger = self.inner.ledger();
-        let waiting = self.asked.values().filter(|asked| {
-            utc(now) <= asked.expires_at
-                && ledger.facts(&asked.id).is_none_or(|facts| facts.reserve().is_none())
-        });
-        sum(waiting.map(|asked| asked.rho))
-    }
-
-    fn under_way(&self, plan: PlanHash, now: Timestamp) -> Option<AttemptId> {
-        let open = |id: &AttemptId| !matches!(self.step(id, now), "released" | "void");
-        self.asked.values().filter(|asked| asked.plan == plan).map(|asked| asked.id).find(open)
-    }
-
-    /// An answer to this plan, from facts that are not known to have changed since.
-    fn answer_to(&self, plan: &DpPlan) -> Option<Arc<Answer>> {
-        let mine = self.snapshot().ok()?;
-        let mut known = self.known_snapshots();
-        known.insert(self.me, SnapshotId(*mine.id()));
-        let known_alike = |answer: &Arc<Answer>| {
-            answer.snapshots.iter().all(|(brand, snapshot)| known.get(brand) == Some(snapshot))
-        };
-        self.answers.to_plan(plan.hash()).map(|listed| listed.answer).find(known_alike)
-    }
-
-    /// The snapshot that each participant certified last, in sets that are complete.
-    fn known_snapshots(&self) -> BTreeMap<ParticipantId, SnapshotId> {
-        self.inner.ledger().snapshots().collect()
-    }
-
     fn clock(&self, now: Timestamp) -> Clock {
         let year = u16::try_from(self.today(now).year()).unwrap_or_default();
         Clock { now: utc(now), year: CalendarYear(year) }
@@ -777,109 +672,6 @@ impl Room {
         let ms = i64::try_from(now.unix_ms()).unwrap_or(i64::MAX);
         let instant = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::MAX);
         instant.to_zoned(self.zone.clone()).date()
-    }
-
-    // --- effects
-
-    fn carry_out(&mut self, effects: Vec<Effect>, now: Timestamp) -> Vec<Action> {
-        let mut actions = Vec::new();
-        let mut effects: VecDeque<Effect> = effects.into();
-        while let Some(effect) = effects.pop_front() {
-            match effect {
-                Effect::Persist(step) => {
-                    actions.push(record(&RoomRecord::Step(step.to_bytes())));
-                }
-                Effect::Append(entry) => actions.push(Action::Append(entry.to_bytes())),
-                Effect::Send { to, message } => {
-                    if let Some(brand) = self.names.brand(to) {
-                        actions.push(Action::Send(brand, message.to_bytes()));
-                    }
-                }
-                Effect::Give { to, id, vector } => {
-                    let brand = self.names.brand(to);
-                    actions.extend(brand.map(|to| Action::Give { to, id, vector }));
-                }
-                Effect::Decide { id, spec, plan } => {
-                    effects.extend(self.decide(id, &spec, &plan, now));
-                }
-                Effect::Read { id, plan } => match self.bound_snapshot(&id) {
-                    Some(snapshot) => actions.push(Action::Read(Box::new(ReadJob {
-                        id,
-                        plan,
-                        participant: self.me,
-                        snapshot,
-                        not_before: self.not_before(now),
-                        period: None,
-                    }))),
-                    None => effects.extend(self.inner.fail(id, self.clock(now))),
-                },
-                Effect::Released(release) => {
-                    let set = self.inner.ledger().facts(&release.id()).and_then(|f| f.set());
-                    let members = set.iter().flat_map(|set| set.members());
-                    let snapshots =
-                        members.map(|(brand, member)| (*brand, member.snapshot)).collect();
-                    let answer = Answer::of(&release, snapshots).given(utc(now));
-                    let answered = codec::encode(&RoomRecord::Answered(answer.clone()));
-                    self.answered = self.answered.saturating_add(answered.len());
-                    actions.push(Action::Record(answered));
-                    actions.extend(
-                        self.inner.evidence(&release.id()).map(|it| Action::Keep(Box::new(it))),
-                    );
-                    self.answers.add(answer);
-                }
-                Effect::Declined { id, by, reason } => drop(self.declined.insert(id, (by, reason))),
-                Effect::Void(id) | Effect::Forget(id) => {
-                    self.snapshots.remove(&id);
-                    self.early.retain(|(_, early), _| *early != id);
-                }
-            }
-        }
-        actions
-    }
-
-    fn decide(
-        &mut self,
-        id: AttemptId,
-        spec: &QuerySpec,
-        plan: &DpPlan,
-        now: Timestamp,
-    ) -> Vec<Effect> {
-        if self.not_kept(plan).is_some() {
-            return self.inner.decline_unreadable(id);
-        }
-        let by = Some(id.proposer);
-        let accepted = self.policy.accepts(self.inner.contract(), by, spec, plan)
-            && self.takes_set(plan, Some(id), now)
-            && self.bears_failure(plan.rho(), now);
-        // a brand that cannot name its facts takes no part
-        let snapshot = self.snapshot().ok().filter(|_| accepted);
-        let Some(snapshot) = snapshot else { return self.inner.decline(id) };
-        let mut secret = [0; 32];
-        self.entropy.fill(&mut secret);
-        let named = SnapshotId(*snapshot.id());
-        let secret = MaskingSecret::from_bytes(secret);
-        self.snapshots.insert(id, snapshot);
-        self.inner.accept(id, secret, named, self.clock(now)).unwrap_or_default()
-    }
-
-    /// The facts that this brand certified for an attempt. After a restart they must still be the
-    /// facts there are.
-    fn bound_snapshot(&self, id: &AttemptId) -> Option<Snapshot> {
-        if let Some(snapshot) = self.snapshots.get(id) {
-            return Some(snapshot.clone());
-        }
-        let set = self.inner.ledger().facts(id)?.set()?;
-        let bound = set.members().get(&self.me)?.snapshot;
-        self.snapshot().ok().filter(|snapshot| snapshot.id() == bound.as_bytes())
-    }
-
-    /// First day that retention leaves readable, in days since 1970-01-01.
-    fn not_before(&self, now: Timestamp) -> i32 {
-        let today = self.today(now);
-        let kept = jiff::Span::new().years(i64::from(self.retention_years));
-        let first = today.checked_sub(kept).unwrap_or(Date::MIN);
-        let epoch = Date::constant(1970, 1, 1);
-        first.since((jiff::Unit::Day, epoch)).map_or(i32::MIN, |span| span.get_days())
     }
 
     // --- views

@@ -1,5 +1,7 @@
 //! One participant's clean room: all attempts it knows of.
 
+mod openings;
+
 use core::fmt;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,15 +10,15 @@ use super::entry::{AttemptId, CertifiedEntry, CleanRoomEntry, CodecError, Readmi
 use super::local::{Local, Step};
 use super::message::{DeclineReason, Message, Opening, Proposal};
 use super::record::{Begun, Drawn, Record};
-use super::{ATTACH_AFTER_MILLIS, Clock, Effect, HELD_MAX_BYTES, LIFETIME_MAX_MILLIS, Progress};
+use super::{Clock, Effect, HELD_MAX_BYTES, LIFETIME_MAX_MILLIS, Progress};
 use crate::accounting::{
     EntryError, Evidence, Facts, InForce, Ledger, OPEN_RESERVATIONS_MAX, OverBudget, remaining,
     total,
 };
 use crate::bounded::BoundedVector;
 use crate::contract::Contract;
-use crate::ids::{Attempt, ParticipantId, QueryId, SnapshotId, VectorHash};
-use crate::masked_sum::{self, MaskError, MaskedVector, MaskingSecret};
+use crate::ids::{Attempt, ParticipantId, QueryId, SnapshotId};
+use crate::masked_sum::{self, MaskError, MaskingSecret};
 use crate::mechanism::NoiseShare;
 use crate::plan::{DpPlan, QuerySpec};
 use crate::release::Release;
@@ -470,93 +472,6 @@ impl CleanRoom {
             self.proposals.insert(id, Pending { spec, since: clock.now, plan: None });
         }
         Ok(self.consider(id, clock))
-    }
-
-    /// Takes an opening of `of` that `from` brings: its maker, or another who has it.
-    fn opening(
-        &mut self,
-        (from, of): (ParticipantId, ParticipantId),
-        opening: Opening,
-        clock: Clock,
-    ) -> Result<Vec<Effect>, MessageError> {
-        let id = opening.id;
-        let charge = self.ledger.facts(&id).and_then(Facts::charge).ok_or(MessageError::Early)?;
-        let local = self.locals.get_mut(&id).ok_or(MessageError::Early)?;
-        // it adds nothing where no answer is made of it any more
-        if local.plan.bytes_held() == 0 {
-            return Ok(Vec::new());
-        }
-        let commits = charge.commits();
-        let commit = commits.get(&of).filter(|_| commits.contains_key(&from));
-        let commit = commit.ok_or(MessageError::Stranger(from))?;
-        let vector = MaskedVector::from_bytes(&opening.vector)
-            .filter(|vector| vector.len() == local.plan.coordinates())
-            .filter(|vector| vector.commitment(of, commit.set, &opening.nonce) == commit.vector)
-            .ok_or(MessageError::Mismatch(from))?;
-        local.openings.entry(of).or_insert((vector, opening.nonce));
-        Ok(self.advance(id, clock, false))
-    }
-
-    /// Takes an opening from another than its maker. What is not due, or here already, is nothing: it is asked for
-    /// again.
-    fn attached(
-        &mut self,
-        (from, of): (ParticipantId, ParticipantId),
-        opening: Opening,
-        clock: Clock,
-    ) -> Result<Vec<Effect>, MessageError> {
-        let local = self.locals.get(&opening.id);
-        let lacks = local.is_some_and(|local| !local.openings.contains_key(&of));
-        if of == self.me || !lacks {
-            return Ok(Vec::new());
-        }
-        match self.opening((from, of), opening, clock) {
-            Err(MessageError::Early) => Ok(Vec::new()),
-            taken => taken,
-        }
-    }
-
-    /// Gives an opening that is here to a participant who lacks it, by its certified hash. Its maker has sent it, and
-    /// everybody is to have it. The own one is step 4's alone.
-    fn attach(
-        &mut self,
-        from: ParticipantId,
-        id: AttemptId,
-        name: VectorHash,
-        clock: Clock,
-    ) -> Result<Vec<Effect>, MessageError> {
-        let facts = self.ledger.facts(&id);
-        let Some((facts, charge)) = facts.and_then(|facts| Some((facts, facts.charge()?))) else {
-            return Ok(Vec::new());
-        };
-        let commits = charge.commits();
-        if !commits.contains_key(&from) {
-            return Err(MessageError::Stranger(from));
-        }
-        let named = commits.iter().find(|(_, commit)| commit.vector == name);
-        let (Some((of, commit)), Some(local)) = (named, self.locals.get_mut(&id)) else {
-            return Ok(Vec::new());
-        };
-        let last = local.attached.get(&(from, *of));
-        let due = last.is_none_or(|last| clock.now >= last.plus(ATTACH_AFTER_MILLIS));
-        if !due || *of == self.me || *of == from {
-            return Ok(Vec::new());
-        }
-        let effect = match local.openings.get(of) {
-            Some((vector, nonce)) => {
-                let (vector, nonce) = (vector.to_bytes(), *nonce);
-                let message =
-                    Message::Attached(*of, Opening { id, set: commit.set, vector, nonce });
-                Effect::Send { to: from, message }
-            }
-            // who has released had all of them before it started anew, and has kept them
-            None if facts.releases.contains_key(&self.me) => {
-                Effect::Give { to: from, id, vector: name }
-            }
-            None => return Ok(Vec::new()),
-        };
-        local.attached.insert((from, *of), clock.now);
-        Ok(vec![effect])
     }
 
     /// Looks at a proposal once its reservation is certified: plans it anew, checks the account,

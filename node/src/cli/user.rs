@@ -184,7 +184,7 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
                 false => auth.add_user_for_one_use(&user.name, roles, &given),
             }
             .map_err(input)?;
-            told(&mut io, user, roles, (password.own, made))
+            told(&mut io, user, roles, (is_for_one_use(&auth, &user.name), made))
         }
         UserCommand::Roles { user, roles } => {
             open(&user.data)?.set_roles(&user.name, roles).map_err(input)?;
@@ -200,7 +200,8 @@ pub fn run(command: &UserCommand) -> Result<(), CliError> {
             .map_err(input)?;
             let users = auth.users();
             let roles = users.iter().find(|(name, _)| *name == user.name);
-            told(&mut io, user, roles.map_or(&[], |(_, roles)| roles), (password.own, made))
+            let one_use = is_for_one_use(&auth, &user.name);
+            told(&mut io, user, roles.map_or(&[], |(_, roles)| roles), (one_use, made))
         }
         UserCommand::SecondFactor { user } => {
             open(&user.data)?.remove_second_factor(&user.name).map_err(input)?;
@@ -272,15 +273,18 @@ fn open(data: &std::path::Path) -> Result<Auth, CliError> {
     Auth::open(&data.users()).map_err(input)
 }
 
+/// Whether the user's password only lets an own one be set.
+fn is_for_one_use(auth: &Auth, name: &str) -> bool {
+    auth.people().iter().any(|person| person.name == name && person.one_use_password)
+}
+
 fn told(
     io: &mut Io,
     user: &UserArguments,
     roles: &[Role],
-    (own, made): (bool, Option<Zeroizing<String>>),
+    (one_use_password, made): (bool, Option<Zeroizing<String>>),
 ) -> Result<(), CliError> {
     let password = made.as_ref().map(|made| made.as_str());
-    // people set an own one with it
-    let one_use_password = !own && !roles.contains(&Role::App);
     io.json(&UserView { one_use_password, ..UserView::new(user, roles, password) })?;
     match (password.is_some(), one_use_password) {
         (true, true) => io.say(

@@ -3,7 +3,9 @@
 //!
 //! A node whose disk was put back to an older state has its own log back before its clean room acts on anything: it
 //! would read again what it has certified a hash of, book what was charged, and spend what is spent. Until then
-//! certified entries are taken note of alone, messages are dropped (they come again), and nothing new is asked.
+//! certified entries are taken note of alone, and messages are dropped (they come again). As long as it is known that
+//! entries are not back, nothing new is asked; what is asked before the others have said whether there are any waits for
+//! its certificate, and is then judged by all of the own log.
 
 use privacy::AttemptId;
 use privacy::accounting::Evidence;

@@ -212,5 +212,10 @@ mod tests {
         std::fs::write(&path, text.replace("\"one_use\": true,", "")).unwrap();
         let token = auth.sign_in("ann", GIVEN).await.unwrap().token;
         assert!(auth.session(&token).unwrap().authorize::<perm::ReadMembers>().is_ok());
+        // a role beside it that only people have makes it somebody's
+        auth.add_user_for_one_use("olga", &[Role::Officer, Role::App], GIVEN).unwrap();
+        let token = auth.sign_in("olga", GIVEN).await.unwrap().token;
+        let refused = auth.session(&token).unwrap().authorize::<perm::SendBatches>().err();
+        assert_eq!(refused, Some(AuthError::PasswordOneUse));
     }
 }

@@ -118,9 +118,12 @@ impl User {
         self.second_factor.as_ref().is_some_and(SecondFactor::is_asked)
     }
 
-    /// Whether the password opens nothing but the setting of an own one. A program's is nobody's to choose.
+    /// Whether the password opens nothing but the setting of an own one. A program's is nobody's to choose: that of an
+    /// app, or of a till, which is at the counter as well. With a role that only people have, `app` exempts nobody.
     pub(super) fn has_one_use_password(&self) -> bool {
-        self.one_use && !self.roles.contains(&Role::App)
+        let of_programs = |role: &Role| matches!(role, Role::App | Role::Store);
+        let is_program = self.roles.contains(&Role::App) && self.roles.iter().all(of_programs);
+        self.one_use && !is_program
     }
 
     /// Gives the user a password that it has chosen, by its hash.

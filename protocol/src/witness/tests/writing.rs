@@ -89,6 +89,73 @@ fn one_liar_does_not_carry_the_writer_to_the_last_round() {
     assert_eq!(opened, [4; 3]);
 }
 
+/// Calls a ledger so many milliseconds later.
+fn later(
+    ledger: &mut Ledger,
+    after: u64,
+    action: impl FnOnce(&mut Ledger, &mut Context<'_>, &mut Outbox),
+) -> Outbox {
+    let mut out = Outbox::default();
+    let now = NOW.plus(Milliseconds::new(after));
+    let mut context = Context { now, entropy: &mut Counting(7), archive: &NoArchive };
+    action(ledger, &mut context, &mut out);
+    out
+}
+
+/// The rounds that are opened, each once.
+fn opened(out: &Outbox) -> Vec<u32> {
+    let rounds = out.messages.iter().filter_map(|(_, message)| match message {
+        Message::Open(open) => Some(open.body.round.get()),
+        _ => None,
+    });
+    let mut rounds: Vec<u32> = rounds.collect();
+    rounds.dedup();
+    rounds
+}
+
+#[test]
+fn rule_10_a_round_is_left_at_once_when_too_many_refuse_and_else_in_good_time() {
+    let alliance = alliance();
+    let tick = |ledger: &mut Ledger, after: u64| {
+        opened(&later(ledger, after, |ledger, context, out| ledger.tick(context, out)))
+    };
+    let refuse = |ledger: &mut Ledger, after: u64, by: usize, round: u32, joined: u32| {
+        let refusal = Message::Refusal(crate::witness::message::Refusal {
+            log: alliance.id(A),
+            height: Height::new(1),
+            round: Round::new(round),
+            joined: Round::new(joined),
+            rule: 0,
+        });
+        opened(&later(ledger, after, |ledger, context, out| {
+            ledger.handle(alliance.id(by), refusal, context, out).unwrap();
+        }))
+    };
+    // that nobody answers is no reason
+    let (mut unanswered, _) = submitted(&alliance);
+    assert!(tick(&mut unanswered, 60_000).is_empty());
+
+    // one of four cannot keep the others from voting: they have their time
+    let (mut ledger, _) = submitted(&alliance);
+    assert!(refuse(&mut ledger, 0, B, 0, 0).is_empty());
+    assert!(tick(&mut ledger, 499).is_empty());
+    assert_eq!(tick(&mut ledger, 500), [1]);
+    // twice as much in the next round, where the opening is only repeated until then
+    assert!(refuse(&mut ledger, 500, B, 1, 1).is_empty());
+    assert_eq!(tick(&mut ledger, 1_499), [1]);
+    assert_eq!(tick(&mut ledger, 1_999), [2]);
+    // above round 0 more than n-q leave it at once only where more than f say that it is passed
+    assert!(refuse(&mut ledger, 1_999, B, 2, 2).is_empty());
+    assert!(refuse(&mut ledger, 1_999, C, 2, 2).is_empty());
+    assert!(refuse(&mut ledger, 1_999, D, 2, 5).is_empty());
+    assert_eq!(refuse(&mut ledger, 1_999, C, 2, 5), [6]);
+
+    // in round 0 more than n-q refusals are enough
+    let (mut refused, _) = submitted(&alliance);
+    assert!(refuse(&mut refused, 0, B, 0, 0).is_empty());
+    assert_eq!(refuse(&mut refused, 0, C, 0, 0), [1]);
+}
+
 #[test]
 fn a_return_is_taken_when_the_queue_is_full_and_goes_first() {
     let alliance = alliance();

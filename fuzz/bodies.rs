@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 
 use protocol::audit::{CertificateReader, LogFolder, parse_archived};
 use protocol::codec::{self, DecodeError, MESSAGE_MAX};
+use protocol::epochs::Constitutions;
+use protocol::exchange::Payload;
 use protocol::log::block::{ColumnOpening, Entry, Header};
 use protocol::log::checkpoint::{Checkpoint, SignedCheckpoint};
 use protocol::log::note::{NoteSignature, SignedNote, VerifierKey};
@@ -41,7 +43,9 @@ pub const BODIES: &[(&str, Body)] = &[
     ("hello", hello),
     ("message", message),
     ("note", note),
+    ("payload", payload),
     ("proof", proof),
+    ("receipt", receipt),
     ("record", record),
     ("sql", sql),
     ("tile_path", tile_path),
@@ -230,6 +234,26 @@ static CONSTITUTION: LazyLock<alliance_config::Constitution> = LazyLock::new(|| 
     let bytes = include_bytes!("../alliance-config/formats/v0/constitution.toml");
     alliance_config::Constitution::parse(bytes).expect("a released format")
 });
+
+static CONSTITUTIONS: LazyLock<Constitutions> =
+    LazyLock::new(|| CONSTITUTION.ledger().clone().into());
+
+/// What a sealed entry says, to whom it was sealed: another brand wrote it, and whatever changes its
+/// ciphertext never comes as far as this.
+pub fn payload(bytes: &[u8]) {
+    same(bytes, Payload::decode(bytes), |payload| payload.to_bytes());
+    let constitution = CONSTITUTION.ledger();
+    let brands = constitution.committee().brands();
+    let pair = (brands[0], brands[1]);
+    same(bytes, Payload::read(bytes, constitution, pair), |payload| payload.to_bytes());
+}
+
+/// A receipt that opens or shows its entry, as anybody may bring it: nothing is proved by one, since the
+/// logs of this alliance have signed nothing.
+pub fn receipt(bytes: &[u8]) {
+    assert!(protocol::receipt::verify(bytes, &CONSTITUTIONS).is_err());
+    assert!(protocol::receipt::verify_public(bytes, &CONSTITUTIONS).is_err());
+}
 
 /// A joint question's SQL: refused with a place that is in the text, or bound, planned and written for the
 /// engine. Every brand plans it anew, so it always comes to the same; what is written for the engine names

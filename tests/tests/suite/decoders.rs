@@ -169,6 +169,7 @@ fn every_decoder_withstands_mutations() {
 /// The seeds reach past the first check of each decoder: some of them are accepted.
 #[test]
 fn the_seeds_are_what_the_decoders_read() {
+    use protocol::exchange::Payload;
     use protocol::log::block::Entry;
     use protocol::log::tlog_proof::TlogProof;
     use protocol::log::tlog_witness::AddCheckpoint;
@@ -179,6 +180,8 @@ fn the_seeds_are_what_the_decoders_read() {
     assert!(accepted(&|it| Entry::from_bytes(it).is_ok()) >= 10);
     assert!(accepted(&|it| AddCheckpoint::parse(it).is_ok()) >= 1);
     assert!(accepted(&|it| TlogProof::parse(it).is_ok()) >= 1);
+    assert!(accepted(&|it| TlogProof::parse(it).is_ok_and(|it| it.extra().is_some())) >= 1);
+    assert!(accepted(&|it| Payload::decode(it).is_ok()) >= 4);
     let read = |it: &[u8]| protocol::wire::Negotiation::default().receive(it).is_ok();
     assert!(accepted(&read) >= 11);
     let rules = |it: &[u8]| node::programme::Rules::from_toml(str::from_utf8(it).unwrap_or(""));

@@ -6,6 +6,7 @@
 
 mod endings;
 mod joined;
+mod kinds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -615,6 +616,7 @@ fn made() -> BTreeMap<&'static str, Json> {
         ("clearing.json", clearing(&alliance)),
         ("endings.json", endings::made(&alliance)),
         ("joined.json", joined::made(&alliance)),
+        ("kinds.json", kinds::made(&alliance)),
     ])
 }
 
@@ -668,6 +670,11 @@ fn the_committed_vectors_are_those_that_were_frozen() {
     assert_eq!(there, frozen, "protocol/spec/README.md says what a change takes");
 }
 
+/// Public entries, by their numbers.
+const ENTRIES: [u8; 16] = [0, 1, 2, 3, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 20, 21];
+/// Messages, by their numbers.
+const MESSAGES: [u8; 19] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 18, 20, 21];
+
 /// Whether there is an entry, or a message, of this number: one without any field is of none, or lacks some.
 fn is_known<T: for<'b> minicbor::Decode<'b, ()>>(number: u8) -> bool {
     let bytes = [0x82, number, 0x80];
@@ -679,10 +686,8 @@ fn is_known<T: for<'b> minicbor::Decode<'b, ()>>(number: u8) -> bool {
 fn entries_and_messages_have_the_numbers_of_the_specification() {
     // CBOR says what is below 24 in one byte
     let known = |is_known: fn(u8) -> bool| (0..24).filter(|it| is_known(*it)).collect::<Vec<_>>();
-    let entries = [0, 1, 2, 3, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 20, 21];
-    assert_eq!(known(is_known::<PublicEntry>), entries);
-    let messages = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 18, 20, 21];
-    assert_eq!(known(is_known::<Message>), messages);
+    assert_eq!(known(is_known::<PublicEntry>), ENTRIES);
+    assert_eq!(known(is_known::<Message>), MESSAGES);
     assert_eq!(codec::WIRE_VERSION, 0);
 }
 

@@ -110,19 +110,22 @@ pub enum Habit {
     ForgetsBuilt,
     /// Never writes what it proposed.
     ForgetsProposed,
+    /// Never writes which incarnation it is: each start is the first.
+    ForgetsStarted,
     /// Writes what it voted for without the block's fragment, which it would keep.
     ForgetsFragments,
 }
 
 impl Habit {
     /// Those that break something.
-    pub const BAD: [Self; 7] = [
+    pub const BAD: [Self; 8] = [
         Self::SendsFirst,
         Self::ForgetsJoined,
         Self::ForgetsVoted,
         Self::ForgetsLocked,
         Self::ForgetsBuilt,
         Self::ForgetsProposed,
+        Self::ForgetsStarted,
         Self::ForgetsFragments,
     ];
 
@@ -144,6 +147,7 @@ impl Habit {
             Self::ForgetsLocked => matches!(record, Record::Locked(_)),
             Self::ForgetsBuilt => matches!(record, Record::Built(_)),
             Self::ForgetsProposed => matches!(record, Record::Proposed(_)),
+            Self::ForgetsStarted => matches!(record, Record::Started(_)),
         }
     }
 }

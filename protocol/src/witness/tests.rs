@@ -57,7 +57,7 @@ impl Archive for NoArchive {
     }
 }
 
-/// Four brands; any three are a quorum.
+/// Four brands, of which any three are a quorum, where not another number is asked for.
 struct Alliance {
     constitution: Constitution,
     constitutions: Constitutions,
@@ -81,8 +81,12 @@ fn ring(brand: usize) -> KeyRing {
 }
 
 fn alliance() -> Alliance {
-    let constitution = Constitution::new(draft(4)).unwrap();
-    let keys = (0..4).map(|brand| (voting(brand), ring(brand)));
+    alliance_of(4)
+}
+
+fn alliance_of(brands: u8) -> Alliance {
+    let constitution = Constitution::new(draft(brands)).unwrap();
+    let keys = (0..usize::from(brands)).map(|brand| (voting(brand), ring(brand)));
     let constitutions = constitution.clone().into();
     let certified = CertifiedHeaders::default();
     let mut standing = Standing::default();

@@ -233,6 +233,37 @@ fn rule_12_a_restored_witness_is_silent_two_heights_above_the_highest_certified(
     assert!(standing.resumed(log, Height::new(6)).is_none());
 }
 
+/// Of two brands both are needed for everything, and nobody else can tell.
+#[test]
+fn rule_12_of_two_brands_a_restored_witness_goes_on_from_the_writers_round_and_lock() {
+    let alliance = alliance_of(2);
+    let a = alliance.id(A);
+    let block = alliance.block(1);
+    let lock = alliance.lock(pledge(&block, 1), &[B]);
+    let mut ledger = alliance.ledger(B);
+    call(&mut ledger, |ledger, _, out| ledger.declare_restored(out));
+    let start = announced(&resumed(&mut ledger));
+    let mut answer = alliance.answer(ledger.me(), start);
+    answer.logs[A].open = Some(OpenRound { round: Round::new(2), lock: Some(lock.clone()) });
+    alliance.acknowledge(&mut ledger, A, answer);
+    // the rounds up to the writer's are as if it had joined them
+    let open = |ledger: &mut Ledger, round| {
+        let open = Signed::sign(a, alliance.opening(round, 1), &alliance.keys[A].0.log);
+        handle(ledger, a, Message::Open(open))
+    };
+    assert_eq!(refused(&open(&mut ledger, 2)), Some(0));
+    let out = open(&mut ledger, 3);
+    let [(_, Message::Promise(promise))] = out.messages.as_slice() else {
+        panic!("{:?}", out.messages)
+    };
+    assert_eq!(promise.lock.as_ref(), Some(&lock));
+    // so that the height goes on with the block that may have been certified
+    let of_writer = alliance.promise(A, alliance.opening(3, 1), Some(lock));
+    let promises = vec![of_writer, (**promise).clone()];
+    let message = alliance.proposal(&block, 3, B, promises);
+    assert!(voted(&handle(&mut ledger, a, Message::Proposal(Box::new(message)))));
+}
+
 #[test]
 fn rule_12_only_those_who_vouch_decide_and_more_of_them_when_it_was_declared() {
     let alliance = alliance();

@@ -9,8 +9,9 @@ use node::telemetry::Counters;
 use protocol::crypto::Signed;
 use protocol::crypto::sealed::{KeyRing, SealingSecret};
 use protocol::ids::{BrandId, Height, StatementHash};
-use protocol::ledger::{Archive, Context, Ledger};
+use protocol::ledger::{Archive, Context, Ledger, LedgerKeys};
 use protocol::log::block::{PublicEntry, StatementEntry};
+use protocol::recovery::held::Recall;
 use protocol::time::Timestamp;
 use protocol::witness::build::OwnBlock;
 use protocol::witness::message::{CatchUp, Message};
@@ -96,15 +97,19 @@ impl Archive for NoArchive {
     }
 }
 
-/// Proposals as an honest writer would sign them.
-fn proposals(alliance: &Alliance, constitution: &Constitution) -> Vec<(BrandId, Vec<u8>)> {
+fn keys_of(alliance: &Alliance, brand: BrandId) -> LedgerKeys {
+    // nothing is sealed to it
+    let sealing = KeyRing::new(SealingSecret::derive(&[1; 32]).0).unwrap();
+    node::keys::read(&alliance.data(brand).keys()).unwrap().ledger(sealing).unwrap()
+}
+
+/// Proposals as an honest writer would sign them, and its start.
+fn proposals(
+    alliance: &Alliance,
+    constitution: &Constitution,
+) -> (Vec<(BrandId, Vec<u8>)>, Message) {
     let evil = BrandId::new(EVIL).unwrap();
-    let keys_of = |brand| {
-        // nothing is sealed to it
-        let sealing = KeyRing::new(SealingSecret::derive(&[1; 32]).0).unwrap();
-        node::keys::read(&alliance.data(brand).keys()).unwrap().ledger(sealing).unwrap()
-    };
-    let keys = keys_of(evil);
+    let keys = keys_of(alliance, evil);
     let mut ledger = Ledger::new(evil, constitution.ledger().clone(), keys);
     let statement = StatementHash::from_bytes([1; 32]);
     let cut_off = Timestamp::from_unix_ms(1);
@@ -115,19 +120,20 @@ fn proposals(alliance: &Alliance, constitution: &Constitution) -> Vec<(BrandId, 
     let mut context = Context { now, entropy: &mut entropy, archive: &NoArchive };
     ledger.resume(&mut context, &mut out);
     let start = out.messages.iter().find_map(|(_, message)| match message {
-        Message::Start(start) => Some(start.body),
+        Message::Start(start) => Some(start.clone()),
         _ => None,
     });
+    let start = start.unwrap();
     // a liar's own node believes what it is told
     for other in constitution.ledger().committee().witnesses(evil) {
         let answer = Acknowledgement {
             brand: evil,
-            start: start.unwrap(),
+            start: start.body,
             started: None,
             said: Vec::new(),
             logs: Vec::new(),
         };
-        let signed = Signed::sign(other, answer, &keys_of(other).voting.vote);
+        let signed = Signed::sign(other, answer, &keys_of(alliance, other).voting.vote);
         let message = Message::Acknowledgement(Box::new(signed));
         ledger.handle(other, message, &mut context, &mut out).unwrap();
     }
@@ -135,7 +141,7 @@ fn proposals(alliance: &Alliance, constitution: &Constitution) -> Vec<(BrandId, 
         out.messages.into_iter().filter(|(_, message)| matches!(message, Message::Proposal(_)));
     let messages: Vec<_> = proposals.map(|(to, message)| (to, message.into_bytes())).collect();
     assert!(!messages.is_empty());
-    messages
+    (messages, Message::Start(start))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,11 +164,15 @@ async fn a_brand_that_floods_does_not_stop_the_others() {
 
     let network = hostile(&mut alliance, &constitution).await;
     eventually("the hostile node is let in", async || network.connected().len() == 4).await;
-    let proposals = proposals(&alliance, &constitution);
+    let (proposals, start) = proposals(&alliance, &constitution);
     let each = |make: &dyn Fn(BrandId) -> Vec<u8>| -> Vec<(BrandId, Vec<u8>)> {
         network.connected().into_iter().map(|to| (to, make(to))).collect()
     };
     let asking = |to| Message::CatchUp(CatchUp { log: to, from: Height::new(1) }).into_bytes();
+    let start = start.into_bytes();
+    // what they hold of a log that has blocks, of which they keep fragments
+    let log = BrandId::new("fresh_counter").unwrap();
+    let recall = Message::Recall(Recall { log, from: Height::new(1), block: None }).into_bytes();
     // the flood's sender takes a share of the same two cores
     let most = 10 * quiet + Duration::from_secs(10);
     // whatever else runs on the machine may hold an exchange up once, or twice: a flood that does, does each time
@@ -172,6 +182,9 @@ async fn a_brand_that_floods_does_not_stop_the_others() {
         ("large garbage", each(&|_| vec![0xa5; 4 << 20])),
         ("proposals", proposals),
         ("requests for the past", each(&asking)),
+        ("requests for what is held of others", each(&|_| recall.clone())),
+        // each is answered with a signature, and with what is known of every log
+        ("starts", each(&|_| start.clone())),
     ] {
         let floods: Vec<_> = messages
             .into_iter()

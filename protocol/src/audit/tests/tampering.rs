@@ -117,6 +117,11 @@ pub(super) fn files_that_are_gone_or_left_over() {
     assert!(report.is_clean());
     assert!(report.not_checked.iter().any(|it| it.reason == Reason::FileNotOfLog && it.count == 2));
 
+    let mut one_more = alliance.clone();
+    let folder = one_more.folders[&brand("d")].clone();
+    one_more.folders.insert(brand("z"), folder);
+    assert_eq!(places(&one_more.audit(&[])), ["z - - folder/stranger"]);
+
     let mut brands = alliance;
     let folder = brands.folders.remove(&brand("d")).unwrap();
     brands.folders.insert(brand("z"), folder);

@@ -76,7 +76,7 @@ fn an_altered_tile_is_told_from_an_altered_entry() {
 /// Entry and tile altered together: no hash is left that tells which entry it was, the certified root
 /// still tells which block, and nothing after it is called wrong.
 #[test]
-fn an_entry_altered_with_its_tile_is_found_by_the_root() {
+pub(super) fn an_entry_altered_with_its_tile_is_found_by_the_root() {
     let (mut alliance, entries, tile) = sound();
     let bundle = alliance.file("a", &entries);
     let (at, end) = (offset(bundle, 12), offset(bundle, 13));

@@ -305,8 +305,8 @@ fn spending(rules: &Rules, all: &mut Statements) {
     }
     all.terms(
         "exchange",
-        "积分可按联盟章程公布的比率兑换为其他品牌的积分；比率变更由各品牌签署并提前公告。".to_owned(),
-        "Points exchange for points of the other brands at the rates of the alliance's constitution; a change of rates is signed by the brands and announced in advance.".to_owned(),
+        "积分可按联盟章程公布的比率兑换为其他品牌的积分；比率变更须经联盟法定数的品牌采纳并提前公告。".to_owned(),
+        "Points exchange for points of the other brands at the rates of the alliance's constitution; a change of rates has to be adopted by a quorum of the brands and is announced in advance.".to_owned(),
     );
 }
 

@@ -164,6 +164,16 @@ pub struct Alert {
     pub count: u64,
 }
 
+/// Clocks that have run out.
+struct Overdue {
+    // how many
+    requests: usize,
+    // which
+    breaches: Vec<u32>,
+    // members whose purchase lines are still in files
+    erased: usize,
+}
+
 /// The desk of one brand.
 pub struct Desk {
     vault: Arc<Vault>,
@@ -649,33 +659,52 @@ impl Desk {
         Ok(breach)
     }
 
-    /// What an officer has to look at as long as it is so, in English and Chinese: clocks that have run
-    /// out, alerts of the last day.
+    /// Which clocks have run out at a moment.
+    fn overdue(&self, at: Timestamp) -> Result<Overdue, DeskError> {
+        let requests = self.open_requests(1_000)?.iter().filter(|it| it.is_overdue(at)).count();
+        let late = |it: &&Breach| it.is_open() && at > it.tell_by;
+        let breaches = self.breaches()?.iter().filter(late).map(|it| it.number).collect();
+        let erased = self.vault.erased_subjects(None, 10_000)?;
+        let facts_by = |erased: Timestamp| deadline::days_after(erased, self.rules.facts_days);
+        let erased = erased.iter().filter(|(_, erased)| at > facts_by(*erased)).count();
+        Ok(Overdue { requests, breaches, erased })
+    }
+
+    /// Tells whoever collects figures how many clocks have run out: an officer need not look to be told.
+    ///
+    /// # Errors
+    /// When the store or the key fails.
+    pub fn measure(&self, at: Timestamp) -> Result<(), DeskError> {
+        let Overdue { requests, breaches, erased } = self.overdue(at)?;
+        for (of, count) in [("request", requests), ("breach", breaches.len()), ("erasure", erased)]
+        {
+            let count = u64::try_from(count).unwrap_or(u64::MAX);
+            self.metrics.set("clocks_overdue", "of", of, count);
+        }
+        Ok(())
+    }
+
+    /// What an officer has to look at as long as it is so, in English and Chinese: clocks that have run out.
     ///
     /// # Errors
     /// When the store or the key fails.
     pub fn standing(&self, at: Timestamp) -> Result<Vec<String>, DeskError> {
+        let Overdue { requests, breaches, erased } = self.overdue(at)?;
         let mut standing = Vec::new();
-        let overdue = self.open_requests(1_000)?.iter().filter(|it| it.is_overdue(at)).count();
-        if overdue > 0 {
+        if requests > 0 {
             standing.push(format!(
-                "{overdue} members' requests are overdue / {overdue} 项会员请求已逾期"
+                "{requests} members' requests are overdue / {requests} 项会员请求已逾期"
             ));
         }
-        let late = |it: &&Breach| it.is_open() && at > it.tell_by;
-        for breach in self.breaches()?.iter().filter(late) {
-            let number = breach.number;
+        for number in breaches {
             standing.push(format!(
                 "breach {number}: authority or members have not been told in time / 第 {number} \
                  号泄露事件：未按时通知主管部门或会员"
             ));
         }
-        let late = self.vault.erased_subjects(None, 10_000)?;
-        let facts_by = |erased: Timestamp| deadline::days_after(erased, self.rules.facts_days);
-        let late = late.iter().filter(|(_, erased)| at > facts_by(*erased)).count();
-        if late > 0 {
+        if erased > 0 {
             standing.push(format!(
-                "purchase lines of {late} erased members are still in files / {late} \
+                "purchase lines of {erased} erased members are still in files / {erased} \
                  名已删除会员的消费明细仍在文件中"
             ));
         }

@@ -214,6 +214,13 @@ fn requests_have_two_clocks_and_are_answered_once() {
     assert_eq!(desk.open_requests_after(Some(&second.key()), 10).unwrap(), []);
     assert!(desk.standing(at(5 * DAY)).unwrap().is_empty());
     assert_eq!(desk.standing(at(8 * DAY)).unwrap().len(), 1);
+    // whoever collects figures is told, without anybody's looking
+    for (days, overdue) in [(8, 1), (5, 0)] {
+        desk.measure(at(days * DAY)).unwrap();
+        let text = desk.metrics.render();
+        let told = format!("coalition_clocks_overdue{{of=\"request\"}} {overdue}\n");
+        assert!(text.contains(&told), "{text}");
+    }
     // an answer stops the first clock and not the second
     desk.answer_request(first.id, at(6 * DAY)).unwrap();
     assert!(!desk.request(first.id).unwrap().is_overdue(at(8 * DAY)));
@@ -353,6 +360,9 @@ fn assessments_and_breaches_are_on_record_with_their_clocks() {
     assert_eq!(breach.tell_by, at(DAY), "the clock runs from when it was found");
     assert!(desk.standing(at(DAY)).unwrap().is_empty());
     assert_eq!(desk.standing(at(DAY + 1)).unwrap().len(), 1);
+    desk.measure(at(DAY + 1)).unwrap();
+    let text = desk.metrics.render();
+    assert!(text.contains("coalition_clocks_overdue{of=\"breach\"} 1\n"), "{text}");
     let told = desk.told("olga", 1, (true, false), None, at(2 * HOUR)).unwrap();
     assert!(told.is_open());
     let why = Some("the disk was encrypted".to_owned());

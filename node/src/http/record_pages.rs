@@ -25,6 +25,9 @@ const OPERATIONS_SHOWN: u32 = 50;
 const ALERTS_READ: u32 = 1_000;
 const ALERTS_SHOWN: usize = 25;
 
+/// Milliseconds of an hour.
+const HOUR_MS: u64 = 3_600_000;
+
 /// Which entries of the operation log.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -42,8 +45,14 @@ pub(super) struct BeforeQuery {
 pub(super) enum RecordForm {
     /// Answers a request.
     Answer { request: String, outcome: String, why: String },
-    /// Enters a breach.
-    Breach { what: String, measures: String, members: String },
+    /// Enters a breach, found so many whole `hours` ago: without them now.
+    Breach {
+        what: String,
+        measures: String,
+        members: String,
+        #[serde(default)]
+        hours: String,
+    },
     /// Enters who was told of it: `authority`, `members`, or `need_not` with the reason.
     Told { number: String, who: String, why: String },
     /// Enters an assessment.
@@ -89,9 +98,13 @@ async fn done(app: &App, by: &Asker, form: RecordForm) -> Result<Done, ServiceEr
             app.node.answer_request(&by.user, request, answer).await?;
             Ok(Done::Answered)
         }
-        RecordForm::Breach { what, measures, members } => {
+        RecordForm::Breach { what, measures, members, hours } => {
             let members = number(&members)?;
-            let breach = BreachRequest { found_ms: None, what, measures, members };
+            let hours: u64 = if hours.trim().is_empty() { 0 } else { number(&hours)? };
+            let before = hours.saturating_mul(HOUR_MS);
+            let found = app.node.status().now_ms.saturating_sub(before);
+            let found_ms = (hours > 0).then_some(found);
+            let breach = BreachRequest { found_ms, what, measures, members };
             app.node.enter_breach(by, breach).await?;
             Ok(Done::Breach)
         }

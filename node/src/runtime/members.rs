@@ -1,6 +1,6 @@
 //! What goes on around members beside requests: brands and the points programme told that a member is gone, the programme
 //! told that two are one, certificates and the
-//! operation log's head entered into the brand's log, facts compacted, a rotation finished.
+//! operation log's head entered into the brand's log, facts compacted, a rotation finished, clocks that have run out counted.
 //!
 //! Each step may be done twice and is remembered as done only once it is durable.
 
@@ -19,6 +19,8 @@ use crate::vault::MemberId;
 const EVERY: Duration = Duration::from_secs(2);
 /// How often files of facts are looked at for rows of erased members.
 const COMPACT_AFTER: Milliseconds = Milliseconds::from_seconds(6 * 3600);
+/// How often it is looked at which clocks have run out.
+const MEASURE_AFTER: Milliseconds = Milliseconds::from_seconds(60);
 /// Entries of the operation log after which its head is entered at once.
 const OPERATIONS_MAX: u64 = 1_000;
 /// Done at a time.
@@ -26,7 +28,8 @@ const AT_ONCE: usize = 64;
 
 /// Runs until the node ends.
 pub(super) async fn care(node: Node) {
-    let mut care = Care { entered: (0, now()), compacted: Timestamp::default() };
+    let (compacted, measured) = (Timestamp::default(), Timestamp::default());
+    let mut care = Care { entered: (0, now()), compacted, measured };
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !node.is_stopped() {
@@ -41,10 +44,17 @@ struct Care {
     // how many operations were entered last, and when
     entered: (u64, Timestamp),
     compacted: Timestamp,
+    measured: Timestamp,
 }
 
 impl Care {
     async fn look(&mut self, node: &Node) -> Result<(), ServiceError> {
+        let at = now();
+        // before what may have to wait for others
+        if at.since(self.measured) >= MEASURE_AFTER {
+            node.at_desk(move |desk| desk.measure(at)).await?;
+            self.measured = at;
+        }
         for (brand, handle) in node.at_desk(|desk| desk.brands_to_tell(AT_ONCE)).await? {
             node.unlink(brand, handle).await?;
             node.at_desk(move |desk| desk.brand_told(brand, handle)).await?;

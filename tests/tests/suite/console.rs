@@ -165,6 +165,11 @@ async fn an_analyst_an_officer_and_an_administrator_do_their_work_on_pages() {
     let fields =
         [("action", "breach"), ("what", "a phone"), ("measures", "wiped"), ("members", "3")];
     let entered = page(&officer.post("/records?lang=en", &fields).await);
+    assert!(!entered.contains("✕ overdue"), "{entered}");
+    // the clock runs from when it was found, which was the day before yesterday
+    let found = [&fields[..], &[("hours", "48")][..]].concat();
+    let late = page(&officer.post("/records?lang=en", &found).await);
+    assert!(late.contains("✕ overdue"), "{late}");
     let number = hidden(&entered, "number").to_owned();
     let fields = [("action", "told"), ("number", &number), ("who", "need_not"), ("why", " ")];
     let refused = page(&officer.post("/records?lang=en", &fields).await);

@@ -4,12 +4,16 @@
 //! Every node is a process of its own, and the load comes over HTTPS as from anyone: clients repeat a
 //! request under its idempotency key until it is answered. One node at a time is killed with SIGKILL, at a
 //! random moment after the last restart, every fourth time while it still starts; journals become
-//! snapshots so often that many kills hit one that is being written. What counts in the end: each request that
+//! snapshots so often that many kills hit one that is being written. Beside the exchanges a till at each node sells, takes
+//! back, and is paid with points. What counts in the end: each request that
 //! was answered has moved its points once on both sides, no link is gone, the idempotency keys still stand for
-//! what they stood for, every node's books balance, and the logs stand the offline audit with every leaf opened.
+//! what they stood for, every node's books balance and say what the tills did, and the logs stand the offline audit with
+//! every leaf opened.
 //!
 //! SIGKILL takes the process and leaves the system's page cache: what a power cut does to unsynced writes is
 //! tried by the journal's own tests and by the simulations.
+
+mod tills;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -90,6 +94,10 @@ pub struct KillsFigures {
     pub trial_balances: Vec<i64>,
     /// Members of all nodes whose lots are not what their balance is.
     pub differences: u64,
+    /// Rounds of all tills: a sale, a payment with points, both taken back.
+    pub till_rounds: u64,
+    /// By how many points the books say otherwise of what the tills did.
+    pub till_differences: u64,
     /// Sealed payloads that the audit opened: as many as there were exchanges.
     pub payloads_in_logs: u64,
     /// Snapshots that the journals have in the end, at most two a node.
@@ -104,8 +112,12 @@ impl KillsFigures {
     /// Whether nothing is lost, nothing is there twice, and the books of every node balance.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let found =
-            self.lost + self.twice + self.links_lost + self.keys_forgotten + self.differences;
+        let found = self.lost
+            + self.twice
+            + self.links_lost
+            + self.keys_forgotten
+            + self.differences
+            + self.till_differences;
         let balances = self.trial_balances.len() == usize::from(self.nodes)
             && self.trial_balances.iter().all(|balance| *balance == 0);
         found == 0
@@ -128,6 +140,8 @@ impl KillsFigures {
         let unbalanced = self.trial_balances.iter().filter(|balance| **balance != 0).count();
         line("nodes whose books do not balance", unbalanced.to_string());
         line("members whose lots differ from balances", self.differences.to_string());
+        line("rounds of the tills", self.till_rounds.to_string());
+        line("points that the books say otherwise of them", self.till_differences.to_string());
         line("journals in the end, MiB", format!("{:.1}", self.journal_bytes as f64 / 1048576.0));
         line("findings of the audit", self.audit_findings.len().to_string());
         self.audit_findings.iter().take(5).for_each(|found| io.say(found));
@@ -199,11 +213,20 @@ pub async fn measure(
             senders.spawn(async move { load.send(from).await });
         }
     }
+    let mut tills = JoinSet::new();
+    for at in 0..nodes.len() {
+        let load = Arc::clone(&load);
+        tills.spawn(async move { load.sell(at).await });
+    }
     let (restarts, kills_while_starting) = kill(arguments, &mut nodes, &mut senders, io).await?;
     load.ends.store(true, Ordering::Relaxed);
     let mut answered = Vec::new();
     while let Some(sent) = senders.join_next().await {
         answered.extend(sent.map_err(input)??);
+    }
+    let mut sold = Vec::new();
+    while let Some(till) = tills.join_next().await {
+        sold.push(till.map_err(input)??);
     }
     let seconds = began.elapsed().as_secs_f64();
     io.say(&format!("{} exchanges were answered; the alliance comes to rest", answered.len()));
@@ -217,6 +240,7 @@ pub async fn measure(
         twice += counts.exchanges.acknowledged.saturating_sub(asked);
     }
     let (trial_balances, differences) = load.books().await?;
+    let till_differences = load.till_differences(&sold).await?;
     for node in &mut nodes {
         node.tell_to_stop();
     }
@@ -245,6 +269,8 @@ pub async fn measure(
         keys_forgotten,
         trial_balances,
         differences,
+        till_rounds: sold.iter().map(|till| till.rounds).sum(),
+        till_differences,
         payloads_in_logs,
         snapshots,
         journal_bytes,

@@ -361,11 +361,8 @@ impl Facts {
         }
         let catalogue = self.catalogue();
         let fresh = ImportReport { file: file.clone(), ..ImportReport::default() };
-        let known = catalogue.import(&digest)?;
-        let done = known
-            .as_ref()
-            .is_some_and(|known| known.stage == Stage::Done && !known.report.has_unknown_members());
-        if done || catalogue.is_old_import(&bytes)? {
+        let is_whole = catalogue.import(&digest)?.is_some_and(|known| known.is_whole());
+        if is_whole || catalogue.is_old_import(&bytes)? {
             return Ok(ImportReport { already_imported: true, ..fresh });
         }
         let columns: Vec<&str> = mapping.columns().into_iter().map(|(name, _)| name).collect();
@@ -376,7 +373,7 @@ impl Facts {
         let gave_up = if gives_up { self.give_up_other(&digest, &mut work)? } else { None };
         // who had a turn meanwhile may have brought the very same rows
         let known = catalogue.import(&digest)?;
-        let again = known.as_ref().filter(|known| known.stage == Stage::Done).map(|_| true);
+        let again = known.as_ref().filter(|known| known.was_read()).map(|_| true);
         let half = known.filter(|known| known.stage == Stage::Reading && !is_beside);
         let import = match half {
             Some(mut import) => {
@@ -579,7 +576,7 @@ impl Facts {
 }
 
 /// The same file under another mapping is another import; its rows are recognised one by one.
-fn import_digest(source: &[u8; 32], mapping: &[u8; 32]) -> [u8; 32] {
+pub(super) fn import_digest(source: &[u8; 32], mapping: &[u8; 32]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     context.update(b"coalition import v1");
     context.update(source);

@@ -195,14 +195,19 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Its name. The number is the file's own as long as anything refers to its facts; a version's name
-    /// is never another's.
+    /// Its name. The number is the file's own, as long as anything refers to its facts and as long as the process
+    /// runs; a version's name is never another's.
     pub(super) fn name(self) -> String {
         let Self { sequence, version } = self;
         match version {
             None => format!("facts-{sequence:010}.parquet"),
             Some(version) => format!("facts-{sequence:010}-{version}.parquet"),
         }
+    }
+
+    /// The number in such a name.
+    pub(super) fn number_in(name: &str) -> Option<u32> {
+        name.strip_prefix("facts-")?.get(..10)?.parse().ok()
     }
 
     fn key(self) -> [u8; 8] {
@@ -423,7 +428,7 @@ impl Catalogue<'_> {
         Ok(())
     }
 
-    /// A number that no file has: none that is listed, and none that is still on the disk.
+    /// A number that no file has: none that is listed, and none that is still on the disk and was.
     pub(super) fn next_file(&self) -> Result<u32, CatalogueError> {
         let retired = self.retired()?;
         let mut next = retired.iter().map(|(file, _)| file.sequence + 1).max().unwrap_or(0);

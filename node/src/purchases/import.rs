@@ -20,7 +20,7 @@ use ring::rand::SystemRandom;
 
 use super::basket::Sealer;
 use super::catalogue::{
-    Catalogue, CatalogueError, Import, Place, Snapshot, Stage, begin_import, delete_change,
+    Catalogue, CatalogueError, File, Import, Place, Snapshot, Stage, begin_import, delete_change,
     end_import, forget_import, overlook_open, put_import,
 };
 use super::columns::FileProblem;
@@ -134,6 +134,8 @@ pub struct Facts {
     // of periods of standing questions
     pub(super) readings: Mutex<Readings>,
     pub(super) chunk_rows: u64,
+    // the number of the next file at least
+    files_from: AtomicU32,
     // how many imports are at work on the store now, one that gives a turn among them
     pub(super) under_way: Arc<AtomicU32>,
     // of facts aside: the same of the store that they show
@@ -158,6 +160,7 @@ impl Facts {
         vault: &Vault,
     ) -> Result<Self, ImportError> {
         std::fs::create_dir_all(&folder).map_err(FactsError::from)?;
+        let files_from = AtomicU32::new(above_all_files(&folder).map_err(FactsError::from)?);
         let key = vault.file_key("facts")?;
         let random = SystemRandom::new();
         Ok(Self {
@@ -168,6 +171,7 @@ impl Facts {
             importing: Mutex::default(),
             readings: Mutex::default(),
             chunk_rows: CHUNK_ROWS,
+            files_from,
             under_way: Arc::default(),
             shown: None,
         })
@@ -198,10 +202,17 @@ impl Facts {
         self.importing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of the next file.
+    /// The number of the next file. As long as the process runs it is none that a file on the disk has had, though that
+    /// was given up: a backup that is being made may have copied it, and copies a name once. What is listed under the
+    /// number when the backup's store is as of then has to be that very file.
     pub(super) fn next_file(&self) -> Result<u32, CatalogueError> {
-        let next = self.catalogue().next_file()?;
+        let next = self.catalogue().next_file()?.max(self.files_from.load(Ordering::Acquire));
         Ok(if self.shown.is_some() { next.max(ASIDE_FILES) } else { next })
+    }
+
+    /// A file comes to the disk under this number, which is its own from now on.
+    pub(super) fn take_number(&self, sequence: u32) {
+        self.files_from.fetch_max(sequence.saturating_add(1), Ordering::AcqRel);
     }
 
     fn next_number(&self) -> Result<u32, CatalogueError> {
@@ -538,7 +549,7 @@ impl Facts {
             }
             self.store.transaction(&writes)?;
             for file in files {
-                // listed no more: one that cannot be deleted is overwritten by whoever takes its number
+                // listed no more: one that cannot be deleted goes with the next compaction
                 let _ = std::fs::remove_file(self.folder.join(file.name()));
             }
             if let Some(work) = work.as_deref_mut() {
@@ -573,6 +584,16 @@ impl Facts {
         })?;
         Ok(changes)
     }
+}
+
+/// A number above those of all files in a folder, listed or not.
+fn above_all_files(folder: &Path) -> std::io::Result<u32> {
+    let mut above = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let number = entry?.file_name().to_str().and_then(File::number_in);
+        above = number.map_or(above, |number| above.max(number.saturating_add(1)));
+    }
+    Ok(above)
 }
 
 /// The same file under another mapping is another import; its rows are recognised one by one.

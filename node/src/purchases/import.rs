@@ -177,6 +177,12 @@ impl Facts {
         })
     }
 
+    /// The same with chunks of about so many rows, for tests of what comes between them.
+    #[cfg(test)]
+    pub(crate) fn in_chunks_of(self, rows: u64) -> Self {
+        Self { chunk_rows: rows, ..self }
+    }
+
     /// A vault and facts that show what these show, and write into `folder` alone: an import into them
     /// says what one would do, also while another works on these: what that one is about is its own, and counts as it
     /// has come to be by then.

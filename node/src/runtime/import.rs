@@ -14,8 +14,8 @@ use ring::digest::{Digest, SHA256, digest};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use self::turns::Giving;
 pub use self::turns::Turns;
-use self::turns::{Giving, WAIT};
 use super::{Internal, now};
 use crate::config::DataDirectory;
 use crate::desk::{Deed, Desk, NODE, Note};
@@ -146,8 +146,7 @@ impl Imports {
         let key = digest(&SHA256, key.as_bytes());
         let sent = Arc::new(Sent { imports: self, key, batch, files, rules });
         tokio::spawn(async move {
-            let until = Instant::now() + WAIT;
-            let mut reply = reply;
+            let until = Instant::now() + sent.imports.turns.wait();
             loop {
                 let Sent { imports, batch, .. } = &*sent;
                 let left = until.saturating_duration_since(Instant::now());
@@ -157,27 +156,20 @@ impl Imports {
                 let Some(turn) = turn else { return };
                 let Some(turn) = turn else { return drop(reply.send(Err(running()))) };
                 let at_work = Arc::clone(&sent);
-                let held = tokio::task::spawn_blocking(move || {
+                let tried = tokio::task::spawn_blocking(move || {
                     let Sent { imports, key, batch, files, rules } = &*at_work;
                     let answer = imports.take(key.as_ref(), batch, files, rules);
-                    let held = match answer {
-                        // files that are not at work were interrupted: they go on at nobody's turn
-                        None if !imports.turns.are_files_at_work() => {
-                            let _ = reply.send(Err(held_back()));
-                            None
-                        }
-                        None => Some(reply),
-                        Some(answer) => {
-                            let _ = reply.send(answer);
-                            None
-                        }
-                    };
+                    // files that are not at work were interrupted: they go on at nobody's turn
+                    let may_come_again = imports.turns.are_files_at_work();
                     drop(turn);
-                    held
+                    answer.or_else(|| (!may_come_again).then(|| Err(held_back())))
                 });
+                let Ok(tried) = tried.await else { return };
+                let is_over = || (until <= Instant::now()).then(|| Err(held_back()));
+                if let Some(answer) = tried.or_else(is_over) {
+                    return drop(reply.send(answer));
+                }
                 // again, behind the files' next chunk
-                let Ok(Some(waits)) = held.await else { return };
-                reply = waits;
             }
         });
     }
@@ -546,3 +538,6 @@ fn stated_rules(mapping: &Mapping, programme: &Rules) -> Vec<Bilingual> {
     let earning = statements(programme).into_iter().filter(|it| is_earning(&it.key));
     assumed.chain(earning.map(|it| bilingual(&it.words.zh, &it.words.en))).collect()
 }
+
+#[cfg(test)]
+mod tests;

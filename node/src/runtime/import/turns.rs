@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::purchases::Between;
 
 /// How long a batch waits for those before it: a till asks again then, under the same key.
-pub(super) const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(20);
 /// KiB of rows that wait and are worked on together, at most: beyond that a batch is refused at once.
 const WAITING_KIB: usize = 64 * 1024;
 /// What the smallest of them counts, in KiB: so many wait at most.
@@ -29,13 +29,12 @@ pub struct Turns {
     waiting: Arc<Semaphore>,
     /// Batches that wait for their turn.
     queued: AtomicUsize,
+    wait: Duration,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        let of = |permits| Arc::new(Semaphore::new(permits));
-        let queued = AtomicUsize::new(0);
-        Self { one: of(1), files: of(1), aside: of(ASIDE), waiting: of(WAITING_KIB), queued }
+        Self::that_wait(WAIT)
     }
 }
 
@@ -57,11 +56,23 @@ impl Drop for Queued<'_> {
 
 /// The turn of an import of files.
 pub(super) struct FilesTurn {
-    files: OwnedSemaphorePermit,
-    one: OwnedSemaphorePermit,
+    pub(super) files: OwnedSemaphorePermit,
+    pub(super) one: OwnedSemaphorePermit,
 }
 
 impl Turns {
+    /// Turns for which a batch waits so long.
+    pub(super) fn that_wait(wait: Duration) -> Self {
+        let of = |permits| Arc::new(Semaphore::new(permits));
+        let queued = AtomicUsize::new(0);
+        Self { one: of(1), files: of(1), aside: of(ASIDE), waiting: of(WAITING_KIB), queued, wait }
+    }
+
+    /// How long a batch waits, all its turns together.
+    pub(super) const fn wait(&self) -> Duration {
+        self.wait
+    }
+
     /// The turn of a batch of so many bytes, given back when it is dropped; none when it does not come in time, or too
     /// many wait.
     pub(super) async fn of_batch(
@@ -93,6 +104,11 @@ impl Turns {
         Some(FilesTurn { files, one })
     }
 
+    /// Whether a batch waits for its turn.
+    pub(super) fn are_batches_waiting(&self) -> bool {
+        self.queued.load(Ordering::Acquire) > 0
+    }
+
     /// Whether an import of files is at work, or about to be: asked by whoever has the turn, it is one that waits for
     /// it.
     pub(super) fn are_files_at_work(&self) -> bool {
@@ -116,7 +132,7 @@ impl Giving {
 
 impl Between for Giving {
     fn is_wanted(&self) -> bool {
-        self.turns.queued.load(Ordering::Acquire) > 0
+        self.turns.are_batches_waiting()
     }
 
     /// On a thread that may block. Whoever waits comes before this one, which waits behind them.

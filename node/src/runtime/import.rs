@@ -136,7 +136,7 @@ impl Imports {
     }
 
     /// Imports rows that were sent; the answer says what became of them. Rows from which an import of files keeps
-    /// others off wait for its end, no longer than for a turn.
+    /// others off wait for its end, no longer than for a turn; of them not so many at a time as of all others.
     pub fn batch(self, key: &str, batch: ImportBatch, reply: Reply<ImportView>) {
         // whoever asked may be gone
         let (files, rules) = match self.batch_files(&batch) {
@@ -147,6 +147,8 @@ impl Imports {
         let sent = Arc::new(Sent { imports: self, key, batch, files, rules });
         tokio::spawn(async move {
             let until = Instant::now() + sent.imports.turns.wait();
+            // of one that was kept off: its place among those that come again
+            let mut again = None;
             loop {
                 let Sent { imports, batch, .. } = &*sent;
                 let left = until.saturating_duration_since(Instant::now());
@@ -154,7 +156,10 @@ impl Imports {
                 let turn = imports.unless_ended(async { Some(turn.await) }).await;
                 // of a node that ends nobody hears
                 let Some(turn) = turn else { return };
-                let Some(turn) = turn else { return drop(reply.send(Err(running()))) };
+                let Some(turn) = turn else {
+                    let refused = if again.is_some() { held_back() } else { running() };
+                    return drop(reply.send(Err(refused)));
+                };
                 let at_work = Arc::clone(&sent);
                 let tried = tokio::task::spawn_blocking(move || {
                     let Sent { imports, key, batch, files, rules } = &*at_work;
@@ -165,11 +170,14 @@ impl Imports {
                     answer.or_else(|| (!may_come_again).then(|| Err(held_back())))
                 });
                 let Ok(tried) = tried.await else { return };
-                let is_over = || (until <= Instant::now()).then(|| Err(held_back()));
-                if let Some(answer) = tried.or_else(is_over) {
+                if let Some(answer) = tried {
                     return drop(reply.send(answer));
                 }
-                // again, behind the files' next chunk
+                // again, behind the files' next chunk: while there is time, and not too many do
+                again = again.or_else(|| imports.turns.of_kept_off(batch.bytes.len()));
+                if again.is_none() || until <= Instant::now() {
+                    return drop(reply.send(Err(held_back())));
+                }
             }
         });
     }

@@ -265,3 +265,30 @@ async fn a_batch_that_is_kept_off_by_files_that_are_not_at_work_is_refused_at_on
     assert_eq!((shop.tries(), shop.facts.rows().unwrap()), (1, 0));
     paused.goes_on().await;
 }
+
+/// Fails when batches that stay kept off can fill the queue, or keep the place after their answer.
+#[tokio::test]
+async fn a_batch_that_is_kept_off_is_refused_at_once_when_too_many_come_again() {
+    let shop = Shop::open(Turns::that_wait(PATIENT));
+    let paused = shop.pause().await;
+    let FilesTurn { files, one } = shop.turns.of_files().await.unwrap();
+    drop(one);
+    let mut others = Vec::new();
+    while let Some(place) = shop.turns.of_kept_off(10) {
+        others.push(place);
+    }
+    assert!(is_held_back(answered(shop.send("one", OFF)).await));
+    assert_eq!((shop.tries(), shop.facts.rows().unwrap()), (1, 0));
+    // whom nothing keeps off needs no such place
+    assert_eq!(answered(shop.send("two", FREE)).await.unwrap().rows_kept, 1);
+    // with one of them left it comes again, and has that until it is answered
+    others.pop();
+    let answer = shop.send("one", OFF);
+    until(|| shop.tries() > 3).await;
+    assert!(shop.turns.of_kept_off(10).is_none());
+    paused.goes_on().await;
+    assert_eq!(answered(answer).await.unwrap().rows_kept, 1);
+    until(|| shop.turns.of_kept_off(10).is_some()).await;
+    drop(files);
+    assert_eq!(shop.facts.rows().unwrap(), 4);
+}

@@ -537,6 +537,39 @@ fn a_backup_beside_an_import_that_is_given_up_has_the_files_that_its_store_lists
     }
 }
 
+/// As a backup brings it back whose copy of the files came after a listed one was given up.
+#[test]
+fn a_half_done_import_of_which_a_file_is_gone_begins_anew() {
+    let failing = Failing::after(999);
+    let mut shop = Shop::with(failing.clone());
+    shop.enrol(&["C1", "C2"]);
+    shop.import(&shop.lines("old.parquet", &[line(7, "C1", "7.00")]));
+    shop.facts.chunk_rows = 1;
+    let half = [line(1, "C1", "1.00"), line(2, "C2", "2.00"), line(3, "C1", "3.00")];
+    let half = shop.lines("half.parquet", &half);
+    failing.watch.left.store(3, Ordering::Relaxed);
+    let mapping = sample();
+    let mut none = |_: &[BasketChange]| Ok(());
+    let cut = shop.facts.import(&shop.vault, &half, terms(&mapping), &mut none, &mut |_| {});
+    assert!(cut.is_err());
+    failing.watch.left.store(999, Ordering::Relaxed);
+    let listed = shop.facts.catalogue().all_files().unwrap();
+    assert_eq!(listed.len(), 3);
+    let folder = shop.folder.path().join("facts");
+    let (at, chunk) = &listed[2];
+    std::fs::remove_file(folder.join(chunk.file(*at).name())).unwrap();
+    shop.facts = Facts::open(folder, shop.store.clone(), &shop.vault).unwrap();
+
+    shop.facts.finish(&shop.vault, Turn::Long, &mut none).unwrap();
+    assert_eq!(shop.facts.catalogue().all_files().unwrap().len(), 1);
+    // who is erased before it is read again is in no file that would have to be read
+    erase(&shop, "C2");
+    assert_eq!(shop.facts.compact(&shop.vault, day(1)).unwrap().members, 1);
+    let (report, _) = shop.import(&half);
+    assert_eq!((report.rows_kept, report.resumed_after, report.gave_up), (2, 0, None));
+    assert_eq!(shop.ask(&shop.facts.snapshot().unwrap(), SUM), ["|3|1100|"]);
+}
+
 #[test]
 fn what_standing_questions_know_of_an_erased_member_goes_with_its_rows() {
     let shop = Shop::open();

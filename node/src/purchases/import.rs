@@ -423,8 +423,8 @@ impl Facts {
         Ok(import.report)
     }
 
-    /// Brings to its end what a crash left: tells what counts and was not told, and removes what was
-    /// given up, and small imports that were half read. To be called at start.
+    /// Brings to its end what a crash or a backup left: tells what counts and was not told, and removes what was
+    /// given up, small imports that were half read, and a long one whose files are not all there. To be called at start.
     ///
     /// # Errors
     /// When the vault, the store or the sink fails.
@@ -461,8 +461,25 @@ impl Facts {
             Some((digest, import)) if import.stage == Stage::GivenUp => {
                 self.undo(Place::Long, &digest, &import, Some(work))
             }
+            Some((digest, import)) if self.is_torn(&import)? => {
+                self.give_up(Place::Long, &digest, import, Some(work))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a half-done import has not all files that are listed as its: a backup brought it back that was made while
+    /// it was given up, and came too late for them. It cannot go on, and begins anew.
+    fn is_torn(&self, import: &Import) -> Result<bool, ImportError> {
+        // the files of one that is shown aside are in another folder
+        if import.stage != Stage::Reading || self.shown.is_some() {
+            return Ok(false);
+        }
+        let files = self.catalogue().all_files()?;
+        Ok(files.iter().any(|(at, chunk)| {
+            let is_own = chunk.import == Some(import.number);
+            is_own && !self.folder.join(chunk.file(*at).name()).exists()
+        }))
     }
 
     /// Removes what a small import has left that did not come to count.

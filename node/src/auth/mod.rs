@@ -27,7 +27,7 @@ mod users;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -179,6 +179,9 @@ pub struct Auth(Arc<Inner>);
 
 /// What tells that a file is another than the one that was read.
 type Version = Option<(SystemTime, u64, u64)>;
+
+/// The users as they are while this is held.
+type HeldUsers<'a> = RwLockReadGuard<'a, (Version, Option<Users>)>;
 
 struct Inner {
     path: PathBuf,
@@ -371,16 +374,20 @@ impl Auth {
     /// would come in by the old one, after all other sessions have ended.
     fn begin_unchanged(&self, session: Session, checked: &User) -> Result<SignedIn, AuthError> {
         // held until the session is there, so that the next change ends it
-        let users = self.0.users.read().unwrap_or_else(PoisonError::into_inner);
-        let present = users.1.as_ref().and_then(|users| users.user(&session.user));
-        if present != Some(checked) {
-            return Err(AuthError::LoginRefused);
-        }
+        let _users = self.unchanged(&session.user, checked)?;
         self.begin(session, Instant::now())
     }
 
+    /// The users, if this one is among them still what was checked; whoever holds them keeps them so.
+    fn unchanged(&self, name: &str, checked: &User) -> Result<HeldUsers<'_>, AuthError> {
+        let users = self.0.users.read().unwrap_or_else(PoisonError::into_inner);
+        let present = users.1.as_ref().and_then(|users| users.user(name));
+        if present == Some(checked) { Ok(users) } else { Err(AuthError::LoginRefused) }
+    }
+
     /// Checks once more, before a weighty act, that it is the user who asks: the password, and a code of the second
-    /// factor where there is one. Counts as a sign-in for whoever guesses; begins no session.
+    /// factor where there is one. Counts as a sign-in for whoever guesses; begins no session. Refused too when the
+    /// password or the second factor was taken away while it was checked.
     ///
     /// # Errors
     /// As [`Self::sign_in_with`].
@@ -390,7 +397,11 @@ impl Auth {
         password: &str,
         code: Option<&str>,
     ) -> Result<(), AuthError> {
-        let (session, _) = self.checked(name, password, code).await?;
+        let (session, user) = self.checked(name, password, code).await?;
+        // no session is there that the next look at the file would end: what another process has taken away meanwhile
+        // is seen now or never
+        self.refresh();
+        let _users = self.unchanged(&session.user, &user)?;
         self.sessions().throttle.succeeded(&session.user);
         Ok(())
     }
@@ -687,6 +698,49 @@ mod tests {
         auth.set_password("bob", "another horse battery").unwrap();
         assert_eq!(auth.session(&token), Err(AuthError::TokenUnknown));
         assert!(auth.sign_in("ann", password).await.is_ok());
+    }
+
+    type Deed = Box<dyn FnOnce() + Send>;
+
+    /// What happens at the next look at the clock: behind the password's check, and before it is said what came of it.
+    static MEANWHILE: Mutex<Option<Deed>> = Mutex::new(None);
+
+    fn clock_with_deeds() -> u64 {
+        let deed = MEANWHILE.lock().unwrap().take();
+        if let Some(deed) = deed {
+            deed();
+        }
+        totp::TESTS_NOW
+    }
+
+    /// Fails when a confirmation goes by what the user was when the check of the password began.
+    #[tokio::test]
+    async fn nobody_is_confirmed_by_what_was_taken_away_while_it_was_checked() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users.json");
+        let auth = Auth::open_with_clock(&path, clock_with_deeds).unwrap();
+        let (password, given) = ("correct horse battery", "another horse battery");
+        auth.add_user("ann", &[Role::Officer], password).unwrap();
+        let setup = auth.set_up_second_factor("ann").unwrap();
+        let code = |step| totp::tests_code(&setup.secret, step);
+        auth.confirm_second_factor("ann", &code(-1)).unwrap();
+        let confirm = async |deed: Deed, step| {
+            *MEANWHILE.lock().unwrap() = Some(deed);
+            let confirmed = auth.confirm("ann", password, Some(&code(step))).await;
+            assert!(MEANWHILE.lock().unwrap().is_none());
+            confirmed
+        };
+        let by = auth.clone();
+        let reset = move || by.set_password_for_one_use("ann", given).unwrap();
+        assert_eq!(confirm(Box::new(reset), 0).await, Err(AuthError::LoginRefused));
+        auth.set_password("ann", password).unwrap();
+        // that a recovery code is used up is no change
+        auth.confirm("ann", password, Some(&setup.recovery_codes[0])).await.unwrap();
+        // by another process
+        let by = Auth::open_stopped(&path).unwrap();
+        let taken_away = move || by.remove_second_factor("ann").unwrap();
+        assert_eq!(confirm(Box::new(taken_away), 1).await, Err(AuthError::LoginRefused));
+        auth.confirm("ann", password, None).await.unwrap();
     }
 
     #[tokio::test]

@@ -11,7 +11,8 @@ use protocol::time::Timestamp;
 
 use super::apart::{HEAD, TERMS, Told, people, stored, told};
 use super::cases::{sent, till};
-use super::catalogue::{Place, Stage};
+use super::catalogue::{Import, Place, Stage, put_import};
+use super::import::import_digest;
 use super::tests::{Failing, Shop, now, terms};
 use super::*;
 use crate::store::Keyspace;
@@ -390,15 +391,48 @@ fn a_batch_that_is_read_again_and_kept_off_corrects_nothing_when_it_goes_through
     import_members(&shop.vault, &people, terms(&mapping), now(), &mut |_| {}).unwrap();
     let file = rows(&["R1,2,C1,2025-03-01,WINE,1,1.00,", "L2,1,C2,2025-03-01,DELI,1,2.00,"]);
     let facts = (&shop.facts, &shop.vault);
+    let digest = import_digest(&batch.digest(&|| ()).unwrap(), &mapping.digest);
+    let record = || shop.facts.catalogue().import(&digest).unwrap().unwrap();
     let between = then(|_| {
         let found = take(facts, &mapping, &batch, Turn::Small, &heard);
         assert!(matches!(found, Err(ImportError::Held { .. })), "{found:?}");
     });
     take(facts, &mapping, &file, Turn::Giving(&between), &heard).unwrap();
+    // of a reading that is given up nothing is said, true or not
+    let Import { stage, report, .. } = record();
+    let name = report.file.clone();
+    assert_eq!(stage, Stage::ToReadAgain);
+    assert_eq!(report, ImportReport { file: name, ..ImportReport::default() });
     let report = take(facts, &mapping, &batch, Turn::Small, &heard).unwrap();
     assert_eq!((report.rows_kept, report.dropped[&DropReason::Duplicate]), (1, 1));
     assert!(report.adjusted.is_empty(), "{report:?}");
     assert_eq!((counted(&shop.facts), heard.fen()), (1_300, 1_300));
+    assert_eq!(record().stage, Stage::Done);
+    assert!(take(facts, &mapping, &batch, Turn::Small, &heard).unwrap().already_imported);
+}
+
+/// As versions before this stage wrote of one whose second reading was given up: done, but for a member whom nobody
+/// knew.
+#[test]
+fn a_record_of_before_is_read_again_as_well() {
+    let mapping = till(TERMS);
+    let shop = super::cases::shop(&mapping);
+    let heard = Heard::default();
+    let facts = (&shop.facts, &shop.vault);
+    let batch = rows(&["R1,1,C1,2025-03-01,DELI,1,5.00,"]);
+    take(facts, &mapping, &batch, Turn::Small, &heard).unwrap();
+    let digest = import_digest(&batch.digest(&|| ()).unwrap(), &mapping.digest);
+    let mut record = shop.facts.catalogue().import(&digest).unwrap().unwrap();
+    assert!(record.is_whole());
+    record.again = Some(true);
+    record.report.dropped.insert(DropReason::UnknownMember, 1);
+    shop.store.transaction(&[put_import(&digest, &record)]).unwrap();
+    let corrected = rows(&["R1,1,C1,2025-03-01,DELI,1,4.00,"]);
+    take(facts, &mapping, &corrected, Turn::Small, &heard).unwrap();
+    let report = take(facts, &mapping, &batch, Turn::Small, &heard).unwrap();
+    assert_eq!((report.already_imported, report.dropped[&DropReason::Duplicate]), (false, 1));
+    assert_eq!(counted(&shop.facts), 400);
+    assert!(take(facts, &mapping, &batch, Turn::Small, &heard).unwrap().already_imported);
 }
 
 /// Half done in the place that earlier versions know alone: it was a batch's as well.

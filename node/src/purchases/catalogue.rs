@@ -17,7 +17,6 @@ use ring::digest::{Context, SHA256};
 
 use super::basket::{BASKETS, Basket, OLD_BASKETS, OldBasket, Sealer, StoredBasket};
 use super::campaigns::CampaignMembers;
-use super::clean::DropReason;
 use super::import::ImportError;
 use super::report::ImportReport;
 use super::{BasketChange, BasketKey};
@@ -86,6 +85,9 @@ pub(super) enum Stage {
     /// Nothing is left to do.
     #[n(3)]
     Done,
+    /// The same, and what read it once more is given up: it is still to be read once more.
+    #[n(4)]
+    ToReadAgain,
 }
 
 /// An import, by the digest of its source and mapping.
@@ -113,6 +115,18 @@ pub(super) struct Import {
     /// The same was read to its end before, and is read again for members who were unknown then.
     #[n(7)]
     pub(super) again: Option<bool>,
+}
+
+impl Import {
+    /// Whether the same was read to its end, and is not being read.
+    pub(super) const fn was_read(&self) -> bool {
+        matches!(self.stage, Stage::Done | Stage::ToReadAgain)
+    }
+
+    /// Whether all of it is in what counts, so that nobody reads it once more.
+    pub(super) fn is_whole(&self) -> bool {
+        self.stage == Stage::Done && !self.report.has_unknown_members()
+    }
 }
 
 /// Where an import stands that is not done.
@@ -181,14 +195,19 @@ pub(super) struct File {
 }
 
 impl File {
-    /// Its name. The number is the file's own as long as anything refers to its facts; a version's name
-    /// is never another's.
+    /// Its name. The number is the file's own, as long as anything refers to its facts and as long as the process
+    /// runs; a version's name is never another's.
     pub(super) fn name(self) -> String {
         let Self { sequence, version } = self;
         match version {
             None => format!("facts-{sequence:010}.parquet"),
             Some(version) => format!("facts-{sequence:010}-{version}.parquet"),
         }
+    }
+
+    /// The number in such a name.
+    pub(super) fn number_in(name: &str) -> Option<u32> {
+        name.strip_prefix("facts-")?.get(..10)?.parse().ok()
     }
 
     fn key(self) -> [u8; 8] {
@@ -409,7 +428,7 @@ impl Catalogue<'_> {
         Ok(())
     }
 
-    /// A number that no file has: none that is listed, and none that is still on the disk.
+    /// A number that no file has: none that is listed, and none that is still on the disk and was.
     pub(super) fn next_file(&self) -> Result<u32, CatalogueError> {
         let retired = self.retired()?;
         let mut next = retired.iter().map(|(file, _)| file.sequence + 1).max().unwrap_or(0);
@@ -691,12 +710,12 @@ pub(super) fn end_import(place: Place, digest: &[u8; 32], import: &Import) -> [W
 }
 
 /// Forgets an import that was given up. Of one that had been read to its end before it stays that it was: read once
-/// more, it corrects nothing.
+/// more, it corrects nothing. What it said this time is of rows that are not kept.
 pub(super) fn forget_import(place: Place, digest: &[u8; 32], import: &Import) -> [Write; 2] {
     let record = if import.again.is_some() {
-        let mut before = Import { stage: Stage::Done, ..import.clone() };
-        before.report.dropped.entry(DropReason::UnknownMember).or_insert(1);
-        put_import(digest, &before)
+        let file = import.report.file.clone();
+        let report = ImportReport { file, ..ImportReport::default() };
+        put_import(digest, &Import { stage: Stage::ToReadAgain, report, ..import.clone() })
     } else {
         Write::delete(IMPORTS, *digest)
     };

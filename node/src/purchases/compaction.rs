@@ -44,7 +44,7 @@ pub struct Compacted {
 }
 
 impl Facts {
-    /// Removes the rows and baskets of erased members, and former files that nobody reads any more.
+    /// Removes the rows and baskets of erased members, and files that nobody reads any more or that never were listed.
     /// Blocks; may be interrupted and begun again.
     ///
     /// # Errors
@@ -58,11 +58,11 @@ impl Facts {
             return Ok(Compacted { busy: true, ..Compacted::default() });
         }
         let mut done = Compacted { deleted: self.delete_former(at)?, ..Compacted::default() };
+        self.delete_unlisted()?;
         let erased = vault.erased_subjects(None, ERASED_MAX)?;
         if erased.is_empty() {
             return Ok(done);
         }
-        self.delete_unlisted()?;
         let gone: BTreeSet<i64> = erased.iter().map(|(subject, _)| subject.get()).collect();
         let replaced = self.catalogue().all_removed()?;
         for (sequence, chunk) in self.catalogue().all_files()? {
@@ -141,8 +141,8 @@ impl Facts {
         Ok(deleted)
     }
 
-    /// Deletes what a crash left between the writing of a file and its listing: no import of these facts is
-    /// under way, so that nobody will list it.
+    /// Deletes what a crash left between the writing of a file and its listing, whose number no other file takes: no
+    /// import of these facts is under way, so that nobody will list it.
     fn delete_unlisted(&self) -> Result<(), ImportError> {
         let catalogue = self.catalogue();
         let mut known: BTreeSet<String> = BTreeSet::new();

@@ -1,9 +1,10 @@
-//! Tests of compaction: that nothing of an erased member stays, and that what imports go by does.
+//! Tests of compaction: that nothing of an erased member stays, and that what imports go by does. And of backups beside
+//! what takes files away: compactions, and imports that are given up.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use protocol::time::Timestamp;
 
@@ -352,7 +353,7 @@ fn a_former_file_is_not_deleted_from_under_an_import_that_takes_its_number() {
     failing.watch.left.store(999, Ordering::Relaxed);
     erase(&shop, "C2");
     assert_eq!(shop.facts.compact(&shop.vault, day(1)).unwrap().files, 1);
-    // the half done import is given up: its files' numbers are free, but for the former file's
+    // the half done import is given up, and of its files' numbers none is taken, the former file's least of all
     shop.import(&shop.lines("other.parquet", &[line(7, "C1", "7.00")]));
     assert_eq!(shop.facts.compact(&shop.vault, day(3)).unwrap().deleted, 1);
     assert_eq!(shop.ask(&shop.facts.snapshot().unwrap(), SUM), ["|1|700|"]);
@@ -454,21 +455,119 @@ fn a_backup_beside_a_compaction_has_the_files_that_its_store_lists() {
     assert!(beneath.watch.0.lock().unwrap().is_none());
     crate::backup::verify(&copy).unwrap();
 
-    let mut restored = Shop::open();
-    let pairs = std::fs::File::open(copy.join("store.pairs")).unwrap();
-    copy::load(&mut std::io::BufReader::new(pairs), &*restored.store).unwrap();
-    let files_of_copy = copy.join("files").join("facts");
-    restored.facts = Facts::open(files_of_copy, restored.store.clone(), &restored.vault).unwrap();
+    let (restored, listed) = restored(&copy);
     let snapshot = restored.facts.snapshot().unwrap();
     assert_eq!(restored.ask(&snapshot, SUM), ["|2|400|"]);
-    // every listed file is there as it was listed; the former ones go as they would have here
-    for (sequence, chunk) in restored.facts.catalogue().all_files().unwrap() {
-        let path = copy.join("files").join("facts").join(chunk.file(sequence).name());
-        let digest = ring::digest::digest(&ring::digest::SHA256, &std::fs::read(&path).unwrap());
-        assert_eq!(digest.as_ref(), chunk.digest);
+    // the former ones go as they would have here
+    for path in listed {
         assert!(rows_in(&restored, &path).iter().all(|(it, _)| *it != Some(subject)));
     }
     assert_eq!(restored.facts.compact(&restored.vault, day(3)).unwrap().deleted, 2);
+}
+
+/// A shop as it is in a backup, and its files that are listed, each of which is there as it was listed.
+fn restored(copy: &Path) -> (Shop, Vec<PathBuf>) {
+    let mut shop = Shop::open();
+    let pairs = std::fs::File::open(copy.join("store.pairs")).unwrap();
+    copy::load(&mut std::io::BufReader::new(pairs), &*shop.store).unwrap();
+    let folder = copy.join("files").join("facts");
+    shop.facts = Facts::open(folder.clone(), shop.store.clone(), &shop.vault).unwrap();
+    let mut listed = Vec::new();
+    for (sequence, chunk) in shop.facts.catalogue().all_files().unwrap() {
+        let path = folder.join(chunk.file(sequence).name());
+        let digest = ring::digest::digest(&ring::digest::SHA256, &std::fs::read(&path).unwrap());
+        assert_eq!(digest.as_ref(), chunk.digest, "{sequence}");
+        listed.push(path);
+    }
+    (shop, listed)
+}
+
+/// An import that was half done is given up for another between the copy of the files and the end of the store's copy:
+/// by the process that began it, and by the next.
+#[test]
+fn a_backup_beside_an_import_that_is_given_up_has_the_files_that_its_store_lists() {
+    for is_next_process in [false, true] {
+        let failing = Failing { left: AtomicU32::new(999) };
+        let meanwhile = Meanwhile(std::sync::Mutex::new(None));
+        let beneath = Arc::new(Watched::by((failing, meanwhile)));
+        let (left, meanwhile) = (&beneath.watch.0.left, &beneath.watch.1.0);
+        let recording = Arc::new(RecordingStore::new(beneath.clone()));
+        let mut shop = Shop::with(recording.clone());
+        shop.enrol(&["C1"]);
+        shop.facts.chunk_rows = 1;
+        let half = [line(1, "C1", "1.00"), line(2, "C1", "2.00"), line(3, "C1", "3.00")];
+        let half = shop.lines("half.parquet", &half);
+        let other = [line(7, "C1", "7.00"), line(8, "C1", "8.00"), line(9, "C1", "9.00")];
+        let other = shop.lines("other.parquet", &other);
+        let mapping = sample();
+        let mut none = |_: &[BasketChange]| Ok(());
+        left.store(3, Ordering::Relaxed);
+        let cut = shop.facts.import(&shop.vault, &half, terms(&mapping), &mut none, &mut |_| {});
+        assert!(cut.is_err());
+        left.store(999, Ordering::Relaxed);
+        // the last is on the disk, and was never listed
+        assert_eq!(shop.facts.catalogue().all_files().unwrap().len(), 2);
+        assert_eq!(files(&shop).len(), 3);
+        if is_next_process {
+            let folder = shop.folder.path().join("facts");
+            shop.facts = Facts::open(folder, shop.store.clone(), &shop.vault).unwrap();
+            shop.facts.chunk_rows = 1;
+        }
+        let shop = Arc::new(shop);
+        let importing = shop.clone();
+        *meanwhile.lock().unwrap() = Some(Box::new(move || {
+            let (report, _) = importing.import(&other);
+            assert_eq!((report.gave_up.as_deref(), report.rows_kept), (Some("half.parquet"), 3));
+        }));
+        let data = DataDirectory::new(shop.folder.path());
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("backup");
+        crate::backup::create(&data, shop.vault.brand(), &recording, &copy, 0).unwrap();
+        assert!(meanwhile.lock().unwrap().is_none());
+
+        let (restored, listed) = restored(&copy);
+        assert_eq!(listed.len(), 3);
+        let snapshot = restored.facts.snapshot().unwrap();
+        assert_eq!(restored.ask(&snapshot, SUM), ["|3|2400|"]);
+        // what was never listed goes, though nobody was erased
+        assert_eq!(files(&shop).len(), 4);
+        assert_eq!(shop.facts.compact(&shop.vault, day(0)).unwrap(), Compacted::default());
+        assert_eq!(files(&shop).len(), 3);
+        assert_eq!(shop.ask(&shop.facts.snapshot().unwrap(), SUM), ["|3|2400|"]);
+    }
+}
+
+/// As a backup brings it back whose copy of the files came after a listed one was given up.
+#[test]
+fn a_half_done_import_of_which_a_file_is_gone_begins_anew() {
+    let failing = Failing::after(999);
+    let mut shop = Shop::with(failing.clone());
+    shop.enrol(&["C1", "C2"]);
+    shop.import(&shop.lines("old.parquet", &[line(7, "C1", "7.00")]));
+    shop.facts.chunk_rows = 1;
+    let half = [line(1, "C1", "1.00"), line(2, "C2", "2.00"), line(3, "C1", "3.00")];
+    let half = shop.lines("half.parquet", &half);
+    failing.watch.left.store(3, Ordering::Relaxed);
+    let mapping = sample();
+    let mut none = |_: &[BasketChange]| Ok(());
+    let cut = shop.facts.import(&shop.vault, &half, terms(&mapping), &mut none, &mut |_| {});
+    assert!(cut.is_err());
+    failing.watch.left.store(999, Ordering::Relaxed);
+    let listed = shop.facts.catalogue().all_files().unwrap();
+    assert_eq!(listed.len(), 3);
+    let folder = shop.folder.path().join("facts");
+    let (at, chunk) = &listed[2];
+    std::fs::remove_file(folder.join(chunk.file(*at).name())).unwrap();
+    shop.facts = Facts::open(folder, shop.store.clone(), &shop.vault).unwrap();
+
+    shop.facts.finish(&shop.vault, Turn::Long, &mut none).unwrap();
+    assert_eq!(shop.facts.catalogue().all_files().unwrap().len(), 1);
+    // who is erased before it is read again is in no file that would have to be read
+    erase(&shop, "C2");
+    assert_eq!(shop.facts.compact(&shop.vault, day(1)).unwrap().members, 1);
+    let (report, _) = shop.import(&half);
+    assert_eq!((report.rows_kept, report.resumed_after, report.gave_up), (2, 0, None));
+    assert_eq!(shop.ask(&shop.facts.snapshot().unwrap(), SUM), ["|3|1100|"]);
 }
 
 #[test]

@@ -293,8 +293,7 @@ impl Rows {
             .set_compression(Compression::SNAPPY)
             .with_file_encryption_properties(encryption)
             .build();
-        // under its name it is whole, for whoever copies the folder meanwhile; a former run may have left
-        // a file there that was never listed
+        // under its name it is whole, for whoever copies the folder meanwhile
         let part = path.with_extension("part");
         let file = File::create(&part)?;
         let mut writer = ArrowWriter::try_new(file, schema(), Some(properties))?;

@@ -20,7 +20,7 @@ use ring::rand::SystemRandom;
 
 use super::basket::Sealer;
 use super::catalogue::{
-    Catalogue, CatalogueError, Import, Place, Snapshot, Stage, begin_import, delete_change,
+    Catalogue, CatalogueError, File, Import, Place, Snapshot, Stage, begin_import, delete_change,
     end_import, forget_import, overlook_open, put_import,
 };
 use super::columns::FileProblem;
@@ -134,6 +134,8 @@ pub struct Facts {
     // of periods of standing questions
     pub(super) readings: Mutex<Readings>,
     pub(super) chunk_rows: u64,
+    // the number of the next file at least
+    files_from: AtomicU32,
     // how many imports are at work on the store now, one that gives a turn among them
     pub(super) under_way: Arc<AtomicU32>,
     // of facts aside: the same of the store that they show
@@ -158,6 +160,7 @@ impl Facts {
         vault: &Vault,
     ) -> Result<Self, ImportError> {
         std::fs::create_dir_all(&folder).map_err(FactsError::from)?;
+        let files_from = AtomicU32::new(above_all_files(&folder).map_err(FactsError::from)?);
         let key = vault.file_key("facts")?;
         let random = SystemRandom::new();
         Ok(Self {
@@ -168,9 +171,16 @@ impl Facts {
             importing: Mutex::default(),
             readings: Mutex::default(),
             chunk_rows: CHUNK_ROWS,
+            files_from,
             under_way: Arc::default(),
             shown: None,
         })
+    }
+
+    /// The same with chunks of about so many rows, for tests of what comes between them.
+    #[cfg(test)]
+    pub(crate) fn in_chunks_of(self, rows: u64) -> Self {
+        Self { chunk_rows: rows, ..self }
     }
 
     /// A vault and facts that show what these show, and write into `folder` alone: an import into them
@@ -198,10 +208,17 @@ impl Facts {
         self.importing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of the next file.
+    /// The number of the next file. As long as the process runs it is none that a file on the disk has had, though that
+    /// was given up: a backup that is being made may have copied it, and copies a name once. What is listed under the
+    /// number when the backup's store is as of then has to be that very file.
     pub(super) fn next_file(&self) -> Result<u32, CatalogueError> {
-        let next = self.catalogue().next_file()?;
+        let next = self.catalogue().next_file()?.max(self.files_from.load(Ordering::Acquire));
         Ok(if self.shown.is_some() { next.max(ASIDE_FILES) } else { next })
+    }
+
+    /// A file comes to the disk under this number, which is its own from now on.
+    pub(super) fn take_number(&self, sequence: u32) {
+        self.files_from.fetch_max(sequence.saturating_add(1), Ordering::AcqRel);
     }
 
     fn next_number(&self) -> Result<u32, CatalogueError> {
@@ -361,11 +378,8 @@ impl Facts {
         }
         let catalogue = self.catalogue();
         let fresh = ImportReport { file: file.clone(), ..ImportReport::default() };
-        let known = catalogue.import(&digest)?;
-        let done = known
-            .as_ref()
-            .is_some_and(|known| known.stage == Stage::Done && !known.report.has_unknown_members());
-        if done || catalogue.is_old_import(&bytes)? {
+        let is_whole = catalogue.import(&digest)?.is_some_and(|known| known.is_whole());
+        if is_whole || catalogue.is_old_import(&bytes)? {
             return Ok(ImportReport { already_imported: true, ..fresh });
         }
         let columns: Vec<&str> = mapping.columns().into_iter().map(|(name, _)| name).collect();
@@ -376,7 +390,7 @@ impl Facts {
         let gave_up = if gives_up { self.give_up_other(&digest, &mut work)? } else { None };
         // who had a turn meanwhile may have brought the very same rows
         let known = catalogue.import(&digest)?;
-        let again = known.as_ref().filter(|known| known.stage == Stage::Done).map(|_| true);
+        let again = known.as_ref().filter(|known| known.was_read()).map(|_| true);
         let half = known.filter(|known| known.stage == Stage::Reading && !is_beside);
         let import = match half {
             Some(mut import) => {
@@ -409,8 +423,8 @@ impl Facts {
         Ok(import.report)
     }
 
-    /// Brings to its end what a crash left: tells what counts and was not told, and removes what was
-    /// given up, and small imports that were half read. To be called at start.
+    /// Brings to its end what a crash or a backup left: tells what counts and was not told, and removes what was
+    /// given up, small imports that were half read, and a long one whose files are not all there. To be called at start.
     ///
     /// # Errors
     /// When the vault, the store or the sink fails.
@@ -447,8 +461,25 @@ impl Facts {
             Some((digest, import)) if import.stage == Stage::GivenUp => {
                 self.undo(Place::Long, &digest, &import, Some(work))
             }
+            Some((digest, import)) if self.is_torn(&import)? => {
+                self.give_up(Place::Long, &digest, import, Some(work))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a half-done import has not all files that are listed as its: a backup brought it back that was made while
+    /// it was given up, and came too late for them. It cannot go on, and begins anew.
+    fn is_torn(&self, import: &Import) -> Result<bool, ImportError> {
+        // the files of one that is shown aside are in another folder
+        if import.stage != Stage::Reading || self.shown.is_some() {
+            return Ok(false);
+        }
+        let files = self.catalogue().all_files()?;
+        Ok(files.iter().any(|(at, chunk)| {
+            let is_own = chunk.import == Some(import.number);
+            is_own && !self.folder.join(chunk.file(*at).name()).exists()
+        }))
     }
 
     /// Removes what a small import has left that did not come to count.
@@ -541,7 +572,7 @@ impl Facts {
             }
             self.store.transaction(&writes)?;
             for file in files {
-                // listed no more: one that cannot be deleted is overwritten by whoever takes its number
+                // listed no more: one that cannot be deleted goes with the next compaction
                 let _ = std::fs::remove_file(self.folder.join(file.name()));
             }
             if let Some(work) = work.as_deref_mut() {
@@ -578,8 +609,18 @@ impl Facts {
     }
 }
 
+/// A number above those of all files in a folder, listed or not.
+fn above_all_files(folder: &Path) -> std::io::Result<u32> {
+    let mut above = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let number = entry?.file_name().to_str().and_then(File::number_in);
+        above = number.map_or(above, |number| above.max(number.saturating_add(1)));
+    }
+    Ok(above)
+}
+
 /// The same file under another mapping is another import; its rows are recognised one by one.
-fn import_digest(source: &[u8; 32], mapping: &[u8; 32]) -> [u8; 32] {
+pub(super) fn import_digest(source: &[u8; 32], mapping: &[u8; 32]) -> [u8; 32] {
     let mut context = Context::new(&SHA256);
     context.update(b"coalition import v1");
     context.update(source);

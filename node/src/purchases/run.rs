@@ -605,6 +605,7 @@ impl<'a> Run<'a> {
             let import = Some(self.import.number);
             let (source, version) = (self.digest, None);
             let path = self.facts.folder.join(File { sequence: self.next_file, version }.name());
+            self.facts.take_number(self.next_file);
             let digest = rows.write(&path, &self.facts.key)?;
             let chunk = Chunk { source, pass: 0, rows: count, digest, import, version };
             writes.extend(list_chunk(self.next_file, &chunk));

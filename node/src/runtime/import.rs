@@ -14,8 +14,8 @@ use ring::digest::{Digest, SHA256, digest};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use self::turns::Giving;
 pub use self::turns::Turns;
-use self::turns::{Giving, WAIT};
 use super::{Internal, now};
 use crate::config::DataDirectory;
 use crate::desk::{Deed, Desk, NODE, Note};
@@ -136,7 +136,7 @@ impl Imports {
     }
 
     /// Imports rows that were sent; the answer says what became of them. Rows from which an import of files keeps
-    /// others off wait for its end, no longer than for a turn.
+    /// others off wait for its end, no longer than for a turn; of them not so many at a time as of all others.
     pub fn batch(self, key: &str, batch: ImportBatch, reply: Reply<ImportView>) {
         // whoever asked may be gone
         let (files, rules) = match self.batch_files(&batch) {
@@ -146,8 +146,9 @@ impl Imports {
         let key = digest(&SHA256, key.as_bytes());
         let sent = Arc::new(Sent { imports: self, key, batch, files, rules });
         tokio::spawn(async move {
-            let until = Instant::now() + WAIT;
-            let mut reply = reply;
+            let until = Instant::now() + sent.imports.turns.wait();
+            // of one that was kept off: its place among those that come again
+            let mut again = None;
             loop {
                 let Sent { imports, batch, .. } = &*sent;
                 let left = until.saturating_duration_since(Instant::now());
@@ -155,29 +156,28 @@ impl Imports {
                 let turn = imports.unless_ended(async { Some(turn.await) }).await;
                 // of a node that ends nobody hears
                 let Some(turn) = turn else { return };
-                let Some(turn) = turn else { return drop(reply.send(Err(running()))) };
+                let Some(turn) = turn else {
+                    let refused = if again.is_some() { held_back() } else { running() };
+                    return drop(reply.send(Err(refused)));
+                };
                 let at_work = Arc::clone(&sent);
-                let held = tokio::task::spawn_blocking(move || {
+                let tried = tokio::task::spawn_blocking(move || {
                     let Sent { imports, key, batch, files, rules } = &*at_work;
                     let answer = imports.take(key.as_ref(), batch, files, rules);
-                    let held = match answer {
-                        // files that are not at work were interrupted: they go on at nobody's turn
-                        None if !imports.turns.are_files_at_work() => {
-                            let _ = reply.send(Err(held_back()));
-                            None
-                        }
-                        None => Some(reply),
-                        Some(answer) => {
-                            let _ = reply.send(answer);
-                            None
-                        }
-                    };
+                    // files that are not at work were interrupted: they go on at nobody's turn
+                    let may_come_again = imports.turns.are_files_at_work();
                     drop(turn);
-                    held
+                    answer.or_else(|| (!may_come_again).then(|| Err(held_back())))
                 });
-                // again, behind the files' next chunk
-                let Ok(Some(waits)) = held.await else { return };
-                reply = waits;
+                let Ok(tried) = tried.await else { return };
+                if let Some(answer) = tried {
+                    return drop(reply.send(answer));
+                }
+                // again, behind the files' next chunk: while there is time, and not too many do
+                again = again.or_else(|| imports.turns.of_kept_off(batch.bytes.len()));
+                if again.is_none() || until <= Instant::now() {
+                    return drop(reply.send(Err(held_back())));
+                }
             }
         });
     }
@@ -546,3 +546,6 @@ fn stated_rules(mapping: &Mapping, programme: &Rules) -> Vec<Bilingual> {
     let earning = statements(programme).into_iter().filter(|it| is_earning(&it.key));
     assumed.chain(earning.map(|it| bilingual(&it.words.zh, &it.words.en))).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,18 @@ pub(crate) trait Watch: Send + Sync {
     fn scanned(&self, _: Keyspace) {}
 }
 
+/// Both, one after the other.
+impl<A: Watch, B: Watch> Watch for (A, B) {
+    fn writes(&self, writes: &[Write]) -> Result<(), StoreError> {
+        self.0.writes(writes)?;
+        self.1.writes(writes)
+    }
+    fn scanned(&self, keyspace: Keyspace) {
+        self.0.scanned(keyspace);
+        self.1.scanned(keyspace);
+    }
+}
+
 /// A store in memory that is watched.
 pub(crate) struct Watched<W> {
     store: MemoryStore,

@@ -11,9 +11,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::purchases::Between;
 
 /// How long a batch waits for those before it: a till asks again then, under the same key.
-pub(super) const WAIT: Duration = Duration::from_secs(20);
+const WAIT: Duration = Duration::from_secs(20);
 /// KiB of rows that wait and are worked on together, at most: beyond that a batch is refused at once.
 const WAITING_KIB: usize = 64 * 1024;
+/// The same of those that were kept off and come again: a quarter, so that a basket that stays kept off leaves most of
+/// the queue to others. Two of the largest.
+const KEPT_OFF_KIB: usize = WAITING_KIB / 4;
 /// What the smallest of them counts, in KiB: so many wait at most.
 const LEAST_KIB: u32 = 256;
 /// Dry runs of batches at a time: each has a folder of its own.
@@ -27,15 +30,16 @@ pub struct Turns {
     files: Arc<Semaphore>,
     aside: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
+    /// Batches that were kept off and come again; when they wait, they are among those too.
+    kept_off: Arc<Semaphore>,
     /// Batches that wait for their turn.
     queued: AtomicUsize,
+    wait: Duration,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        let of = |permits| Arc::new(Semaphore::new(permits));
-        let queued = AtomicUsize::new(0);
-        Self { one: of(1), files: of(1), aside: of(ASIDE), waiting: of(WAITING_KIB), queued }
+        Self::that_wait(WAIT)
     }
 }
 
@@ -55,13 +59,37 @@ impl Drop for Queued<'_> {
     }
 }
 
+/// What a batch of so many bytes counts, in KiB.
+fn kib(bytes: usize) -> u32 {
+    u32::try_from(bytes / 1024).unwrap_or(u32::MAX).max(LEAST_KIB)
+}
+
 /// The turn of an import of files.
 pub(super) struct FilesTurn {
-    files: OwnedSemaphorePermit,
-    one: OwnedSemaphorePermit,
+    pub(super) files: OwnedSemaphorePermit,
+    pub(super) one: OwnedSemaphorePermit,
 }
 
 impl Turns {
+    /// Turns for which a batch waits so long.
+    pub(super) fn that_wait(wait: Duration) -> Self {
+        let of = |permits| Arc::new(Semaphore::new(permits));
+        Self {
+            one: of(1),
+            files: of(1),
+            aside: of(ASIDE),
+            waiting: of(WAITING_KIB),
+            kept_off: of(KEPT_OFF_KIB),
+            queued: AtomicUsize::new(0),
+            wait,
+        }
+    }
+
+    /// How long a batch waits, all its turns together.
+    pub(super) const fn wait(&self) -> Duration {
+        self.wait
+    }
+
     /// The turn of a batch of so many bytes, given back when it is dropped; none when it does not come in time, or too
     /// many wait.
     pub(super) async fn of_batch(
@@ -70,13 +98,17 @@ impl Turns {
         dry_run: bool,
         most: Duration,
     ) -> Option<[OwnedSemaphorePermit; 2]> {
-        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX).max(LEAST_KIB);
-        let waiting = Arc::clone(&self.waiting).try_acquire_many_owned(kib).ok()?;
+        let waiting = Arc::clone(&self.waiting).try_acquire_many_owned(kib(bytes)).ok()?;
         let queued = (!dry_run).then(|| Queued::enter(&self.queued));
         let turns = Arc::clone(if dry_run { &self.aside } else { &self.one });
         let turn = tokio::time::timeout(most, turns.acquire_owned()).await.ok()?.ok()?;
         drop(queued);
         Some([waiting, turn])
+    }
+
+    /// A place for a batch of so many bytes that was kept off and is to come again; none when too many do.
+    pub(super) fn of_kept_off(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.kept_off).try_acquire_many_owned(kib(bytes)).ok()
     }
 
     /// The turn of an import of files, which waits for the batches that came before it.
@@ -91,6 +123,11 @@ impl Turns {
         let files = Arc::clone(&self.files).try_acquire_owned().ok()?;
         let one = Arc::clone(&self.one).try_acquire_owned().ok()?;
         Some(FilesTurn { files, one })
+    }
+
+    /// Whether a batch waits for its turn.
+    pub(super) fn are_batches_waiting(&self) -> bool {
+        self.queued.load(Ordering::Acquire) > 0
     }
 
     /// Whether an import of files is at work, or about to be: asked by whoever has the turn, it is one that waits for
@@ -116,7 +153,7 @@ impl Giving {
 
 impl Between for Giving {
     fn is_wanted(&self) -> bool {
-        self.turns.queued.load(Ordering::Acquire) > 0
+        self.turns.are_batches_waiting()
     }
 
     /// On a thread that may block. Whoever waits comes before this one, which waits behind them.
@@ -209,5 +246,25 @@ mod tests {
         taken.clear();
         let large = turns.of_batch(8 << 20, true, PATIENT).await.unwrap();
         assert_eq!(large[0].num_permits(), 8 << 10);
+    }
+
+    #[tokio::test]
+    async fn those_that_come_again_leave_most_of_the_queue_to_others() {
+        let turns = Turns::default();
+        let mut again = Vec::new();
+        while let Some(place) = turns.of_kept_off(10) {
+            again.push(place);
+        }
+        // as they wait, each with a place in the queue as well
+        let of_queue = || Arc::clone(&turns.waiting).try_acquire_many_owned(LEAST_KIB).ok();
+        let waiting: Vec<_> = again.iter().map(|_| of_queue().unwrap()).collect();
+        assert_eq!((again.len(), turns.waiting.available_permits()), (64, 48 << 10));
+        assert!(turns.of_batch(8 << 20, false, PATIENT).await.is_some());
+        // batches of the largest size may come again too
+        drop((again, waiting));
+        let large = [8 << 20, 8 << 20].map(|bytes| turns.of_kept_off(bytes).unwrap());
+        assert!(turns.of_kept_off(10).is_none());
+        drop(large);
+        assert!(turns.of_kept_off(10).is_some());
     }
 }

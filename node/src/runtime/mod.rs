@@ -63,7 +63,7 @@ use self::sealing::SealingCare;
 use self::snapshot::{SnapshotCare, SnapshotError, WrittenSnapshot};
 use self::trace::Traces;
 use self::wires::Wires;
-use crate::cleanroom::{ReadJob, ReadResult, Room};
+use crate::cleanroom::{Gated, ReadJob, ReadResult};
 use crate::desk::Desk;
 use crate::journal::{GroupCommit, JournalError, Record};
 use crate::metrics::Metrics;
@@ -140,9 +140,7 @@ struct BrandNames {
 struct Runtime {
     core: Core,
     // none when the constitution has no clean room
-    room: Option<Room>,
-    // the clean room acts on nothing before the own log is known
-    room_waits: bool,
+    room: Option<Gated>,
     // the latest answer, as of how many there were
     latest_release: (usize, Option<ReleaseView>),
     cipher: Arc<RecordCipher>,

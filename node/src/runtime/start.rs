@@ -30,7 +30,7 @@ use super::trace::Traces;
 use super::wires::Wires;
 use super::{RunError, Runtime, audits, members, now, unix, witnessing};
 use crate::cleanroom::policy::{PolicyError, PolicyFile};
-use crate::cleanroom::{Kept, QueryTimes, RestoreError, Room, RoomSettings};
+use crate::cleanroom::{Gated, Kept, QueryTimes, RestoreError, Room, RoomSettings};
 use crate::config::{ConfigError, DataDirectory};
 use crate::constitutions::{Known, KnownError};
 use crate::desk::{Desk, DeskError};
@@ -291,8 +291,7 @@ async fn start_as(
         members: vault.count()?,
         purchases: facts.rows()?,
         core,
-        room,
-        room_waits: true,
+        room: room.map(Gated::new),
         latest_release: (0, None),
         cipher,
         journal,

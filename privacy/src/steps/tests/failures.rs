@@ -175,6 +175,25 @@ fn a_disk_from_any_former_state_makes_no_second_vector() {
     }
 }
 
+/// A brand that reads, and finds out that its log has a hash of it already: its disk was put back. Nothing is booked.
+#[test]
+fn a_reading_that_fails_once_the_own_hash_is_back_books_nothing() {
+    let mut alliance = Alliance::new(3, 43);
+    alliance.fault = Some((2, Fault::Slow));
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    alliance.run_until(|a| a.reads[2] == 1);
+    let set = alliance.rooms[2].ledger().facts(&id).unwrap().set().unwrap().hash();
+    let commit = Commit { id, set, vector: crate::ids::VectorHash([7; 32]) };
+    alliance.append(2, CleanRoomEntry::Commit(commit));
+    alliance.settle();
+    let clock = alliance.clock();
+    assert!(alliance.rooms[2].fail(id, clock).is_empty());
+    alliance.run_for(3 * LIFETIME);
+    let ledger = alliance.rooms[0].ledger();
+    assert!(ledger.facts(&id).unwrap().failed.is_empty());
+    assert_eq!(ledger.local_spent(brand(2), alliance.year()), PicoRho::ZERO);
+}
+
 /// A reading that comes back after the expiry is not masked: its cost is booked.
 #[test]
 fn a_reading_that_takes_too_long_is_a_failure_of_step_5() {

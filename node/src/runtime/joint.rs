@@ -2,8 +2,9 @@
 //! it wants done is done in the turn's order (records, then log and messages, then readings).
 //!
 //! A node whose disk was put back to an older state has its own log back before its clean room acts on anything
-//! ([`Gated`]). Until then certified entries are taken note of alone, messages are dropped (they come again), what is
-//! being read waits, and nothing new is asked.
+//! ([`Gated`]). Until then certified entries are taken note of alone, messages are dropped (they come again), and what
+//! is being read waits. Nothing new is asked: a question waits until it is heard whether entries are missing
+//! ([`early_questions`](super::early_questions)), and is refused when they are.
 
 use privacy::AttemptId;
 use privacy::accounting::Evidence;
@@ -14,7 +15,8 @@ use protocol::witness::message::{ApplicationMessage, Message};
 
 use super::campaign_members::Assigned;
 use super::core::Turn;
-use super::{Internal, Runtime, now};
+use super::early_questions::EarlyQuestion;
+use super::{Internal, Runtime, answer, now};
 use crate::cleanroom::{self, APPLICATION, Action, Gated, PACKS, ReadJob, ReadResult, Room, views};
 use crate::exchange::record::{NodeRecord, Submission};
 use crate::service::{PartnerView, QueryView, Question, ServiceError};
@@ -89,6 +91,7 @@ impl Runtime {
             let actions = room.tick(now());
             self.carry_out(actions, turn);
         }
+        self.ask_what_waits(turn);
     }
 
     pub(super) fn joint_read(&mut self, result: ReadResult, turn: &mut Turn) {
@@ -99,8 +102,23 @@ impl Runtime {
         }
     }
 
+    /// Asks the questions that wait no longer for what the own log has charged.
+    pub(super) fn ask_what_waits(&mut self, turn: &mut Turn) {
+        let heard =
+            self.room.is_none() || self.core.lacks_own_log() || self.acting_room().is_some();
+        for EarlyQuestion { question, plan, reply, .. } in self.early.due(heard, now()) {
+            // nothing is spent for who has gone
+            if reply.is_closed() {
+                continue;
+            }
+            let asked = self.ask(&question, &plan, turn);
+            asked.iter().for_each(|view| self.events.follow(view));
+            answer(turn, reply, asked);
+        }
+    }
+
     /// Asks a question whose plan was shown.
-    pub(super) fn ask(
+    fn ask(
         &mut self,
         question: &Question,
         plan: &str,

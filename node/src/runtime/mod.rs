@@ -17,6 +17,7 @@ mod constitutions;
 pub mod core;
 pub mod disputes;
 mod drafts;
+mod early_questions;
 mod events;
 mod import;
 mod in_flight;
@@ -55,6 +56,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::clock::ClockRefusals;
 use self::constitutions::Following;
 use self::core::{Core, Turn, TurnError};
+use self::early_questions::EarlyQuestions;
 use self::events::EventCare;
 use self::in_flight::InFlight;
 use self::pace::{Admission, Paces};
@@ -141,6 +143,8 @@ struct Runtime {
     core: Core,
     // none when the constitution has no clean room
     room: Option<Gated>,
+    // questions that wait for what the own log has charged
+    early: EarlyQuestions,
     // the latest answer, as of how many there were
     latest_release: (usize, Option<ReleaseView>),
     cipher: Arc<RecordCipher>,

@@ -20,6 +20,7 @@ use super::constitutions::{
     Following, former_contracts, names, newest_with, peers_of, resolve, under_of,
 };
 use super::core::{Core, SystemEntropy};
+use super::early_questions::EarlyQuestions;
 use super::events::EventCare;
 use super::own_blocks::OwnBlocks;
 use super::published::{PublishError, PublishedLog};
@@ -292,6 +293,7 @@ async fn start_as(
         purchases: facts.rows()?,
         core,
         room: room.map(Gated::new),
+        early: EarlyQuestions::default(),
         latest_release: (0, None),
         cipher,
         journal,

@@ -148,6 +148,7 @@ impl Runtime {
         brand: &str,
         turn: &mut Turn,
     ) -> Result<PartnerView, ServiceError> {
+        // the same entry whenever it is said: one that is in the own log already changes nothing
         let actions = self.clean_room()?.readmit(brand)?;
         self.carry_out(actions, turn);
         let view = self.partner_views().into_iter().find(|view| view.brand == brand);

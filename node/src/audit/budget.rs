@@ -69,6 +69,15 @@ impl CertifiedEntry for AuditedEntry {
     }
 }
 
+/// Openings that nodes have kept, as an audit has read them.
+#[derive(Debug, Default)]
+pub struct Openings {
+    /// Those that read, with their questions.
+    pub kept: Kept,
+    /// Files that do not.
+    pub unreadable: u64,
+}
+
 /// What one brand has been charged in one year.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Account {
@@ -152,7 +161,12 @@ impl BudgetEntries {
     /// Adds all accounts up, each charge by the contract of its log at that place; none when no constitution
     /// has a clean room.
     #[must_use]
-    pub fn report(&self, constitutions: &[Constitution], kept: &Kept) -> Option<BudgetReport> {
+    pub fn report(
+        &self,
+        constitutions: &[Constitution],
+        openings: &Openings,
+    ) -> Option<BudgetReport> {
+        let kept = &openings.kept;
         let of_epoch: BTreeMap<Epoch, (&TimeZone, Option<&Contract>)> = constitutions
             .iter()
             .map(|it| {
@@ -239,7 +253,7 @@ impl BudgetEntries {
         });
         Some(BudgetReport {
             answers: answered.count() as u64,
-            openings_unreadable: 0,
+            openings_unreadable: openings.unreadable,
             entries: self.entries.len() as u64,
             attempts: ledger.attempts().count() as u64,
             added_up: ledger.attempts().filter(|(id, facts)| kept.is_whole(id, facts)).count()

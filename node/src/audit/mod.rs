@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use alliance_config::Constitution;
-use privacy::accounting::Kept;
 use protocol::audit::{
     Auditor, Cores, EntryPlace, LogFolder, LogsRead, Observer, OpeningKey, Report,
 };
@@ -24,7 +23,7 @@ use serde::Serialize;
 
 use crate::cleanroom::evidence::{self, EvidenceError};
 
-pub use budget::{BudgetEntries, BudgetReport};
+pub use budget::{BudgetEntries, BudgetReport, Openings};
 pub use folder::{ArchivedLog, Directory};
 
 /// Why logs could not be audited. A finding is none.
@@ -167,17 +166,59 @@ impl Audited<'_> {
             operations.insert(brand, heads);
         }
         let ledger = auditor.conclude(logs, walks);
-        let mut kept = Kept::default();
-        let mut openings_unreadable = 0_u64;
+        let openings = self.read_openings()?;
+        let budget = BudgetEntries::gathered(budgets).report(self.documents, &openings);
+        Ok(AuditReport { ledger, budget, operations })
+    }
+
+    fn read_openings(&self) -> Result<Openings, EvidenceError> {
+        let mut openings = Openings::default();
         for folder in self.openings {
             let unreadable = match self.passes_damaged_openings {
-                true => evidence::read_sound(folder, &mut kept)?,
-                false => evidence::read(folder, &mut kept).map(|_| 0)?,
+                true => evidence::read_sound(folder, &mut openings.kept)?,
+                false => evidence::read(folder, &mut openings.kept).map(|_| 0)?,
             };
-            openings_unreadable = openings_unreadable.saturating_add(unreadable);
+            openings.unreadable = openings.unreadable.saturating_add(unreadable);
         }
-        let budget = BudgetEntries::gathered(budgets).report(self.documents, &kept);
-        let budget = budget.map(|budget| BudgetReport { openings_unreadable, ..budget });
-        Ok(AuditReport { ledger, budget, operations })
+        Ok(openings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::audit::OneCore;
+
+    use super::*;
+
+    const CONSTITUTION: &[u8] =
+        include_bytes!("../../../alliance-config/formats/v0/constitution.toml");
+
+    #[test]
+    fn damaged_openings_are_counted_over_all_folders_or_end_the_audit() {
+        let folder = tempfile::tempdir().unwrap();
+        let openings = ["a", "b"].map(|name| folder.path().join(name));
+        for (folder, damaged) in openings.iter().zip([2, 1]) {
+            std::fs::create_dir(folder).unwrap();
+            for number in 0..damaged {
+                std::fs::write(folder.join(format!("{number}.opening")), b"\x83").unwrap();
+            }
+        }
+        let documents = [Constitution::parse(CONSTITUTION).unwrap()];
+        let audited = |passes_damaged_openings| {
+            let audited = Audited {
+                documents: &documents,
+                keys: &[],
+                outside_witnesses: &[],
+                openings: &openings,
+                passes_damaged_openings,
+            };
+            let none = |_: BrandId| None::<Directory>;
+            audited.audit(none, &OneCore, &|_: BrandId, _: u64, _: u64| {})
+        };
+        let report = audited(true).unwrap();
+        assert_eq!(report.budget.as_ref().map(|budget| budget.openings_unreadable), Some(3));
+        let report = serde_json::to_value(&report).unwrap();
+        assert_eq!(report["budget"]["openings_unreadable"], 3);
+        assert!(matches!(audited(false), Err(AuditError::Evidence(_))));
     }
 }

@@ -45,7 +45,7 @@ use protocol::ids::BrandId;
 
 pub use entry::{Certified, CertifiedApplication, Names};
 pub use read::{PeriodJob, ReadJob, ReadResult};
-pub use room::{FormerContract, Kept, QueryTimes, RestoreError, Room, RoomSettings};
+pub use room::{FormerContract, Gated, Kept, QueryTimes, RestoreError, Room, RoomSettings};
 
 /// The clean room among the applications whose entries the logs certify.
 pub const APPLICATION: u16 = 1;

@@ -8,6 +8,7 @@ mod accounts;
 mod bound;
 mod effects;
 mod ended;
+mod gate;
 mod history;
 mod kept;
 mod local;
@@ -38,6 +39,7 @@ use protocol::ids::BrandId;
 use protocol::time::{Milliseconds, Timestamp};
 use protocol::witness::writer::Entropy;
 
+pub use self::gate::Gated;
 use self::packs::{PackRecord, Packs};
 use self::sets::Sets;
 use super::answers::{Answer, Answers, AskedText};

@@ -408,14 +408,15 @@ pub fn plan_changed() -> ServiceError {
     )
 }
 
-/// This node was put back, and what its own log has charged is not back yet.
+/// What the own log has charged is not known: this node was put back and does not have it back, or it has not heard
+/// from enough others since it started whether it was.
 #[must_use]
 pub fn own_log_unknown() -> ServiceError {
     ServiceError::new(
         ErrorKind::Unavailable,
         "own_log_unknown",
-        "this node was restored and does not have its own log back: what was spent is not known yet / 本节点已恢复，自己的账本尚未取回，暂不知已消耗的预算",
-        "nothing was spent; ask again in a minute, when the status no longer says that its journal was put back / 未消耗预算；请待状态中不再提示日志被恢复后再问",
+        "this node was restored and does not have its own log back, or has not heard from enough brands since it started: what was spent is not known yet / 本节点已恢复而自己的账本尚未取回，或启动后尚未与足够的品牌联络：暂不知已消耗的预算",
+        "nothing was spent; ask again in a minute, when the status no longer says that its journal was put back or that it is starting / 未消耗预算；请待状态中不再提示日志被恢复或正在启动后再问",
     )
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::core::Turn;
+use super::early_questions::EarlyQuestion;
 use super::{Runtime, answer, now};
 use crate::cleanroom::exact::{self, ExactJob, PeriodJob};
 use crate::cleanroom::policy::PolicyFile;
@@ -17,9 +18,8 @@ impl Runtime {
                 answer(turn, reply, planned);
             }
             CleanRoomCommand::Query { question, plan, reply } => {
-                let asked = self.ask(&question, &plan, turn);
-                asked.iter().for_each(|view| self.events.follow(view));
-                answer(turn, reply, asked);
+                self.early.push(EarlyQuestion { question, plan, reply, since: now() });
+                self.ask_what_waits(turn);
             }
             CleanRoomCommand::QueryById { id, reply } => {
                 let found = self.clean_room().and_then(|room| room.query_by_id(&id, now()));

@@ -6,6 +6,7 @@ use protocol::time::Timestamp;
 
 use super::clearing::Change;
 use super::{Runtime, now};
+use crate::cleanroom::Gated;
 use crate::cleanroom::views::Rows;
 use crate::service::{EventSource, Events, Happened, QueryView};
 
@@ -83,7 +84,7 @@ impl Runtime {
             return;
         }
         self.events.looked = second;
-        let Some(room) = &self.room else { return };
+        let Some(room) = self.room.as_ref().map(Gated::shown) else { return };
         self.events.queries.retain(|id, told| {
             // one that is not known any more is over
             let Ok(view) = room.query_rows(id, Rows::NONE, at) else { return false };

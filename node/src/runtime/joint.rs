@@ -1,11 +1,10 @@
 //! The clean room's place in the loop: certified entries, messages, ticks and readings go in, and what
 //! it wants done is done in the turn's order (records, then log and messages, then readings).
 //!
-//! A node whose disk was put back to an older state has its own log back before its clean room acts on anything: it
-//! would read again what it has certified a hash of, book what was charged, and spend what is spent. Until then
-//! certified entries are taken note of alone, and messages are dropped (they come again). As long as it is known that
-//! entries are not back, nothing new is asked; what is asked before the others have said whether there are any waits for
-//! its certificate, and is then judged by all of the own log.
+//! A node whose disk was put back to an older state has its own log back before its clean room acts on anything
+//! ([`Gated`]). Until then certified entries are taken note of alone, messages are dropped (they come again), and what
+//! is being read waits. Nothing new is asked: a question waits until it is heard whether entries are missing
+//! ([`early_questions`](super::early_questions)), and is refused when they are.
 
 use privacy::AttemptId;
 use privacy::accounting::Evidence;
@@ -16,8 +15,9 @@ use protocol::witness::message::{ApplicationMessage, Message};
 
 use super::campaign_members::Assigned;
 use super::core::Turn;
-use super::{Internal, Runtime, now};
-use crate::cleanroom::{self, APPLICATION, Action, PACKS, ReadJob, ReadResult, Room, views};
+use super::early_questions::EarlyQuestion;
+use super::{Internal, Runtime, answer, now};
+use crate::cleanroom::{self, APPLICATION, Action, Gated, PACKS, ReadJob, ReadResult, Room, views};
 use crate::exchange::record::{NodeRecord, Submission};
 use crate::service::{PartnerView, QueryView, Question, ServiceError};
 
@@ -27,12 +27,19 @@ impl Runtime {
     /// # Errors
     /// When the constitution has none.
     pub(super) fn clean_room(&self) -> Result<&Room, ServiceError> {
-        self.room.as_ref().ok_or_else(views::no_clean_room)
+        self.room.as_ref().map(Gated::shown).ok_or_else(views::no_clean_room)
+    }
+
+    /// The clean room, if it may act: the own log is known.
+    fn acting_room(&mut self) -> Option<&mut Room> {
+        let knows_own_log = self.core.knows_own_log();
+        self.room.as_mut()?.acting(knows_own_log)
     }
 
     /// Has the clean room see who is in which campaign by now, where its contract lets that be asked about.
     fn show_campaigns(&mut self) {
-        let Some(room) = self.room.as_mut().filter(|room| room.asks_of_campaigns()) else { return };
+        let asks = |room: &&mut Gated| room.shown().asks_of_campaigns();
+        let Some(room) = self.room.as_mut().filter(asks) else { return };
         if let Some(members) = Assigned::of(&self.core.programme) {
             room.see_campaigns(std::sync::Arc::new(members));
         }
@@ -48,23 +55,7 @@ impl Runtime {
             }
             let knows_own_log = self.core.knows_own_log();
             let Some(room) = &mut self.room else { return };
-            if !knows_own_log {
-                entries.iter().for_each(|entry| room.replay(entry));
-                self.room_waits = true;
-                return;
-            }
-            let mut actions = Vec::new();
-            if std::mem::take(&mut self.room_waits) {
-                entries.iter().for_each(|entry| room.replay(entry));
-                actions.extend(room.resume(now()));
-            } else {
-                for entry in &entries {
-                    actions.extend(room.certified(entry, now()));
-                }
-            }
-            for (log, time) in self.core.log_times() {
-                actions.extend(room.head(log, time, now()));
-            }
+            let actions = room.settle(&entries, self.core.log_times(), knows_own_log, now());
             if actions.is_empty() {
                 return;
             }
@@ -84,11 +75,8 @@ impl Runtime {
         message: ApplicationMessage,
         turn: &mut Turn,
     ) {
-        if self.room_waits {
-            return;
-        }
         self.show_campaigns();
-        let Some(room) = &mut self.room else { return };
+        let Some(room) = self.acting_room() else { return };
         let actions = match message.application {
             APPLICATION => room.message(from, message.body, now()),
             PACKS => room.pack_message(from, &message.body, now()),
@@ -98,37 +86,48 @@ impl Runtime {
     }
 
     pub(super) fn joint_tick(&mut self, turn: &mut Turn) {
-        if self.room_waits {
-            return;
-        }
         self.show_campaigns();
-        if let Some(room) = &mut self.room {
+        if let Some(room) = self.acting_room() {
             let actions = room.tick(now());
+            self.carry_out(actions, turn);
+        }
+        self.ask_what_waits(turn);
+    }
+
+    pub(super) fn joint_read(&mut self, result: ReadResult, turn: &mut Turn) {
+        let knows_own_log = self.core.knows_own_log();
+        if let Some(room) = &mut self.room {
+            let actions = room.read(result, knows_own_log, now());
             self.carry_out(actions, turn);
         }
     }
 
-    pub(super) fn joint_read(&mut self, result: ReadResult, turn: &mut Turn) {
-        if let Some(room) = &mut self.room {
-            let actions = room.read(result, now());
-            self.carry_out(actions, turn);
+    /// Asks the questions that wait no longer for what the own log has charged.
+    pub(super) fn ask_what_waits(&mut self, turn: &mut Turn) {
+        let heard =
+            self.room.is_none() || self.core.lacks_own_log() || self.acting_room().is_some();
+        for EarlyQuestion { question, plan, reply, .. } in self.early.due(heard, now()) {
+            // nothing is spent for who has gone
+            if reply.is_closed() {
+                continue;
+            }
+            let asked = self.ask(&question, &plan, turn);
+            asked.iter().for_each(|view| self.events.follow(view));
+            answer(turn, reply, asked);
         }
     }
 
     /// Asks a question whose plan was shown.
-    pub(super) fn ask(
+    fn ask(
         &mut self,
         question: &Question,
         plan: &str,
         turn: &mut Turn,
     ) -> Result<QueryView, ServiceError> {
         self.show_campaigns();
-        let lacks_own_log = self.core.lacks_own_log();
-        let room = self.room.as_mut().ok_or_else(views::no_clean_room)?;
-        // what it was charged is in there
-        if lacks_own_log {
-            return Err(views::own_log_unknown());
-        }
+        self.clean_room()?;
+        // what it was charged is in the own log
+        let room = self.acting_room().ok_or_else(views::own_log_unknown)?;
         let (view, actions) = room.query(question, plan, now())?;
         self.carry_out(actions, turn);
         Ok(view)
@@ -137,7 +136,7 @@ impl Runtime {
     /// Every other brand, with what joint questions say of it.
     pub(super) fn partner_views(&self) -> Vec<PartnerView> {
         let mut views = self.core.partner_views(now());
-        if let Some(room) = &self.room {
+        if let Some(room) = self.room.as_ref().map(Gated::shown) {
             views.iter_mut().for_each(|view| room.tell_suspension(view));
         }
         views
@@ -149,6 +148,7 @@ impl Runtime {
         brand: &str,
         turn: &mut Turn,
     ) -> Result<PartnerView, ServiceError> {
+        // the same entry whenever it is said: one that is in the own log already changes nothing
         let actions = self.clean_room()?.readmit(brand)?;
         self.carry_out(actions, turn);
         let view = self.partner_views().into_iter().find(|view| view.brand == brand);

@@ -17,6 +17,7 @@ mod constitutions;
 pub mod core;
 pub mod disputes;
 mod drafts;
+mod early_questions;
 mod events;
 mod import;
 mod in_flight;
@@ -55,6 +56,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::clock::ClockRefusals;
 use self::constitutions::Following;
 use self::core::{Core, Turn, TurnError};
+use self::early_questions::EarlyQuestions;
 use self::events::EventCare;
 use self::in_flight::InFlight;
 use self::pace::{Admission, Paces};
@@ -63,7 +65,7 @@ use self::sealing::SealingCare;
 use self::snapshot::{SnapshotCare, SnapshotError, WrittenSnapshot};
 use self::trace::Traces;
 use self::wires::Wires;
-use crate::cleanroom::{ReadJob, ReadResult, Room};
+use crate::cleanroom::{Gated, ReadJob, ReadResult};
 use crate::desk::Desk;
 use crate::journal::{GroupCommit, JournalError, Record};
 use crate::metrics::Metrics;
@@ -140,9 +142,9 @@ struct BrandNames {
 struct Runtime {
     core: Core,
     // none when the constitution has no clean room
-    room: Option<Room>,
-    // the clean room acts on nothing before the own log is known
-    room_waits: bool,
+    room: Option<Gated>,
+    // questions that wait for what the own log has charged
+    early: EarlyQuestions,
     // the latest answer, as of how many there were
     latest_release: (usize, Option<ReleaseView>),
     cipher: Arc<RecordCipher>,

@@ -20,6 +20,7 @@ use super::constitutions::{
     Following, former_contracts, names, newest_with, peers_of, resolve, under_of,
 };
 use super::core::{Core, SystemEntropy};
+use super::early_questions::EarlyQuestions;
 use super::events::EventCare;
 use super::own_blocks::OwnBlocks;
 use super::published::{PublishError, PublishedLog};
@@ -30,7 +31,7 @@ use super::trace::Traces;
 use super::wires::Wires;
 use super::{RunError, Runtime, audits, members, now, unix, witnessing};
 use crate::cleanroom::policy::{PolicyError, PolicyFile};
-use crate::cleanroom::{Kept, QueryTimes, RestoreError, Room, RoomSettings};
+use crate::cleanroom::{Gated, Kept, QueryTimes, RestoreError, Room, RoomSettings};
 use crate::config::{ConfigError, DataDirectory};
 use crate::constitutions::{Known, KnownError};
 use crate::desk::{Desk, DeskError};
@@ -291,8 +292,8 @@ async fn start_as(
         members: vault.count()?,
         purchases: facts.rows()?,
         core,
-        room,
-        room_waits: true,
+        room: room.map(Gated::new),
+        early: EarlyQuestions::default(),
         latest_release: (0, None),
         cipher,
         journal,

@@ -10,7 +10,7 @@ use protocol::time::Milliseconds;
 use protocol::witness::evidence::Proven;
 
 use super::{Runtime, backups, now};
-use crate::cleanroom::Room;
+use crate::cleanroom::Gated;
 use crate::exchange::points::Control;
 use crate::service::{CommitteeView, LogHead, Status, WitnessView};
 
@@ -105,7 +105,7 @@ impl Runtime {
     /// The state, for whoever looks.
     pub(super) fn status_now(&mut self) -> Status {
         self.status_taken = Instant::now();
-        if let Some(room) = &self.room
+        if let Some(room) = self.room.as_ref().map(Gated::shown)
             && self.latest_release.0 != room.answers()
         {
             self.latest_release = (room.answers(), room.latest_release());
@@ -159,8 +159,10 @@ impl Runtime {
         alerts.extend(self.names.iter().filter_map(|names| self.wires.alert(names.brand)));
         alerts.extend(self.clock.alert(committee.faults(), Instant::now()));
         alerts.extend(self.core.ledger.cases().iter().map(|case| case_words(&case.proven)));
-        alerts.extend(self.room.iter().flat_map(Room::suspension_alerts));
-        alerts.extend(self.room.iter().flat_map(Room::unreadable_alerts));
+        if let Some(room) = self.room.as_ref().map(Gated::shown) {
+            alerts.extend(room.suspension_alerts());
+            alerts.extend(room.unreadable_alerts());
+        }
         alerts.extend(self.core.ledger.starting().map(|starting| starting_words(&starting)));
         let backup = self.backup.lock().unwrap_or_else(PoisonError::into_inner);
         alerts.extend(backups::alert(&backup, self.backup_alert_days, now()));
@@ -182,7 +184,7 @@ impl Runtime {
             suspense_points: self.core.points.control(Control::Suspense),
             members: self.members,
             purchases: self.purchases,
-            budget: self.room.as_ref().map(|room| room.budget(now())),
+            budget: self.room.as_ref().map(|room| room.shown().budget(now())),
             latest_release: self.latest_release.1.clone(),
             now_ms: now().unix_ms(),
             alerts,

@@ -228,6 +228,24 @@ fn a_return_before_the_expiry_or_after_a_release_returns_nothing() {
     assert!(late.rules(&[]).contains(&(brand(2), Rule::OpenedAfterNotOpened)));
 }
 
+/// A brand whose disk was put back may say of an opening that it was never made, where it reached nobody who can be asked:
+/// as long as the charge stands, that is no finding. It is where the quota came back.
+#[test]
+fn an_opening_beside_not_opened_is_found_where_no_charge_stands() {
+    let (mut logs, openings) = sound();
+    logs.0.retain(|logged| !matches!(logged.entry, Ok(CleanRoomEntry::Release(_))));
+    logs.add(2, EXPIRY + 1, CleanRoomEntry::NotOpened(id(1)));
+    assert_eq!(logs.ledger().joint_spent(brand(0), YEAR), RHO);
+    assert_eq!(logs.rules(&openings), []);
+    for writer in 0..2 {
+        logs.add(writer, EXPIRY + 1, CleanRoomEntry::NotOpened(id(1)));
+    }
+    logs.add(0, EXPIRY + 2, CleanRoomEntry::Returned(id(1)));
+    assert_eq!(logs.ledger().joint_spent(brand(0), YEAR), PicoRho::ZERO);
+    let found = |writer| (brand(writer), Rule::OpenedAfterNotOpened);
+    assert_eq!(logs.rules(&openings), [found(0), found(1), found(2)]);
+}
+
 #[test]
 fn a_hash_after_the_expiry_completes_no_charge() {
     let mut logs = Logs::default();

@@ -422,6 +422,8 @@ impl LocalRoom {
         ledger: &Ledger,
     ) -> Result<Vec<LocalEffect>, LocalStepError> {
         let charge = ledger.facts(&id).and_then(|facts| facts.local_charge());
+        // nor where a release was found in the log meanwhile: this would be a second noise
+        let charge = charge.filter(|_| !logged(ledger, &id));
         let (Some(charge), Some(asked)) = (charge, self.asked.get_mut(&id)) else {
             return Err(LocalStepError::NotWaiting);
         };

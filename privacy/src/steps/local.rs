@@ -17,7 +17,7 @@ use super::{Clock, Effect, Progress, RESENT_BYTES_A_MILLI, VOID_GRACE_MILLIS, WA
 use crate::accounting::{CertifiedCharge, Facts};
 use crate::ids::{ParticipantId, SetHash, SnapshotId, VectorHash};
 use crate::masked_sum::{MaskedVector, MaskingSecret};
-use crate::plan::{DpPlan, QuerySpec};
+use crate::plan::{DpPlan, QuerySpec, tolerated_colluders};
 use crate::release::Release;
 use crate::units::UtcMillis;
 
@@ -31,12 +31,12 @@ pub(super) struct Local {
     pub(super) reserve: Option<Reserve>,
     pub(super) read_started: bool,
     pub(super) drawn: Option<Vector>,
-    opened: bool,
+    pub(super) opened: bool,
     pub(super) not_opened: bool,
     pub(super) failed: bool,
     pub(super) openings: BTreeMap<ParticipantId, (MaskedVector, [u8; 32])>,
     pub(super) release: Option<Release>,
-    /// Since when openings are due here, in this process.
+    /// Since when openings are due here, or the own one is asked back, in this process.
     waits_since: Option<UtcMillis>,
     /// How often others were asked for openings that did not come.
     asked: usize,
@@ -420,8 +420,7 @@ impl Step<'_> {
     /// Step 5: an attempt that cannot be completed. Whoever has a hash in its log, or on its way
     /// there, and has not opened, renounces for good.
     fn void(&mut self, reserve: &Reserve) {
-        // Somebody has the answer, and with it the opening that we made before the disk was put back.
-        if self.facts.charge().is_some() && !self.facts.releases.is_empty() {
+        if self.has_surely_opened(reserve) {
             return;
         }
         let renounced = !self.facts.not_opened.is_empty() || self.local.not_opened;
@@ -432,6 +431,10 @@ impl Step<'_> {
         // All hashes stand, but ours is not the one on disk: the disk was restored.
         let unable = self.facts.charge().is_some() && !self.local.opened;
         if !(renounced || late || unable) {
+            return;
+        }
+        let is_said = self.local.not_opened || self.facts.not_opened.contains_key(&self.me);
+        if self.has_lost_vector() && !is_said && self.asks_back(reserve) {
             return;
         }
         self.once(Emitted::Void, Effect::Void(self.id));
@@ -446,6 +449,43 @@ impl Step<'_> {
         if !self.facts.not_opened.contains_key(&self.me) {
             self.append_once(Emitted::NotOpened, CleanRoomEntry::NotOpened(self.id));
         }
+    }
+
+    /// Whether the own opening was sent, whatever the disk says: there is no answer without it, and this participant has
+    /// logged one, or so many that one of them tells the truth. A single one may lie, to keep this participant from
+    /// saying that it does not open, so that it is suspended.
+    fn has_surely_opened(&self, reserve: &Reserve) -> bool {
+        let logged = self.facts.releases.keys();
+        let logged = logged.filter(|writer| reserve.participants.contains(writer)).count();
+        self.facts.releases.contains_key(&self.me)
+            || logged > tolerated_colluders(reserve.participants.len())
+    }
+
+    /// Whether the own hash stands and its vector is not on the disk: that was put back, and says nothing of whether it
+    /// was opened.
+    fn has_lost_vector(&self) -> bool {
+        let lost = |hash: VectorHash| self.local.drawn.as_ref().is_none_or(|it| it.hash != hash);
+        let own = self.facts.commits.get(&self.me);
+        !self.local.opened && own.is_some_and(|placed| lost(placed.entry.vector))
+    }
+
+    /// Step 5, of a disk that was put back: asks all others for the own opening, by its certified hash, before it is said
+    /// that there was none. Whether to wait on: until they had time to answer and, where all hashes stand, until half of
+    /// the time for openings is over, so that what is said then comes before anybody is accused.
+    fn asks_back(&mut self, reserve: &Reserve) -> bool {
+        let since = *self.local.waits_since.get_or_insert(self.clock.now);
+        if self.resend
+            && let Some(own) = self.facts.commits.get(&self.me)
+        {
+            let message = Message::Wanted(self.id, own.entry.vector);
+            let others = reserve.participants.iter().filter(|other| **other != self.me);
+            self.effects
+                .extend(others.map(|to| Effect::Send { to: *to, message: message.clone() }));
+        }
+        let patience = WANT_AFTER_MILLIS.saturating_add(self.local.arrives_in());
+        let half = UtcMillis(reserve.expires_at.0.midpoint(reserve.open_by.0));
+        let is_early = self.facts.charge().is_some() && self.clock.now < half;
+        is_early || self.clock.now < since.plus(patience)
     }
 
     /// Every log without a hash in time is certified past the expiry: no hash can still appear.

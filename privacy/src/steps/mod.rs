@@ -13,7 +13,8 @@
 //! 4. **Open**: with all hashes certified, y_i is sent to everyone. Whoever lacks one asks the others for it by its
 //!    certified hash: a brand that opens to some alone, or is gone after it, keeps nobody from the answer.
 //! 5. A missing hash voids the attempt: whoever committed certifies `NotOpened` and never opens;
-//!    the proposer takes its quota back once nobody can open.
+//!    the proposer takes its quota back once nobody can open. Whose disk was put back to before its vector asks the
+//!    others for its opening first: it may have made it.
 //! 6. A missing opening is certified as evidence; the charge stands, and the brand is suspended
 //!    ([`accounting`](crate::accounting)) until [`CleanRoom::readmit`] at a quorum of the others.
 //! 7. **Release**: the openings are added; every participant logs the release's hash.

@@ -651,10 +651,13 @@ impl CleanRoom {
     }
 
     /// Reading failed or ran over its caps: answers [`Effect::Read`]. The cost is booked locally,
-    /// because something may have been read; the attempt will be void for want of this hash.
+    /// because something may have been read; the attempt will be void for want of this hash. Nothing is booked
+    /// where a hash was found in the own log meanwhile: the charge pays for it.
     pub fn fail(&mut self, id: AttemptId, clock: Clock) -> Vec<Effect> {
+        let facts = self.ledger.facts(&id);
+        let hashed = facts.is_some_and(|facts| facts.commits.contains_key(&self.me));
         let Some(local) = self.locals.get_mut(&id) else { return Vec::new() };
-        if !local.read_started || local.drawn.is_some() || local.failed {
+        if !local.read_started || local.drawn.is_some() || local.failed || hashed {
             return Vec::new();
         }
         local.failed = true;

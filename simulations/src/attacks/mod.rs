@@ -450,7 +450,8 @@ mod tests {
     }
 
     /// Few trials: the bounds hold, and every mutant but the costliest to notice is noticed. The command has more
-    /// trials and all of them.
+    /// trials and all of them. Accounts and months that forget are noticed here without a campaign, by what was answered
+    /// and what it shows without noise (below, [`local`] and [`standing`]).
     #[test]
     fn no_attack_exceeds_its_bound_and_mutants_are_noticed() {
         for (seed, attack) in (1..).zip(attacks()) {

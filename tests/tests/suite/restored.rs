@@ -80,6 +80,36 @@ async fn is_answered(alliance: &Alliance, id: &str) {
     }
 }
 
+/// A node that hears of nobody cannot know whether its disk was put back: what it certified of a question might stand
+/// beyond a quota that is spent. It asks when it has heard.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_asked_before_the_node_has_heard_what_its_log_has_charged() {
+    let mut alliance = Alliance::of_the_sample().await;
+    let brands: Vec<String> = alliance.brands.iter().map(ToString::to_string).collect();
+    for brand in &brands {
+        alliance.stop(brand).await;
+    }
+    alliance.start(ASKER).await;
+    let node = alliance.node(ASKER);
+    let sql = counting(5);
+    let plan = node.plan(sql.as_str().into()).await.unwrap();
+    let refused = node.query(sql.as_str().into(), plan.plan.clone()).await.unwrap_err();
+    assert_eq!((refused.kind, refused.code), (ErrorKind::Unavailable, "own_log_unknown"));
+    let budget = node.status().budget.unwrap();
+    assert_eq!((budget.spent_pico_rho, budget.reserved_pico_rho), (0, 0));
+    for brand in brands.iter().filter(|brand| *brand != ASKER) {
+        alliance.start(brand).await;
+    }
+    let mut asked = String::new();
+    eventually("it is asked", async || {
+        let view = node.query(sql.as_str().into(), plan.plan.clone()).await;
+        asked = view.map_or_else(|_| String::new(), |view| view.id);
+        !asked.is_empty()
+    })
+    .await;
+    is_answered(&alliance, &asked).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_put_back_amid_a_joint_question_reads_and_charges_nothing_twice() {
     let mut alliance = Alliance::of_the_sample().await;

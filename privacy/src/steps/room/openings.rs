@@ -2,6 +2,7 @@
 
 use super::super::entry::AttemptId;
 use super::super::message::{Message, Opening};
+use super::super::record::Record;
 use super::super::{ATTACH_AFTER_MILLIS, Clock, Effect};
 use super::{CleanRoom, MessageError};
 use crate::accounting::Facts;
@@ -42,9 +43,12 @@ impl CleanRoom {
         opening: Opening,
         clock: Clock,
     ) -> Result<Vec<Effect>, MessageError> {
+        if of == self.me {
+            return self.had_opened(from, &opening);
+        }
         let local = self.locals.get(&opening.id);
         let lacks = local.is_some_and(|local| !local.openings.contains_key(&of));
-        if of == self.me || !lacks {
+        if !lacks {
             return Ok(Vec::new());
         }
         match self.opening((from, of), opening, clock) {
@@ -53,8 +57,37 @@ impl CleanRoom {
         }
     }
 
-    /// Gives an opening that is here to a participant who lacks it, by its certified hash. Its maker has sent it, and
-    /// everybody is to have it. The own one is step 4's alone.
+    /// Takes the own opening back where the disk was put back to before it was made. That it was sent is all that is
+    /// taken from it: the others have it, and with it the answer.
+    fn had_opened(
+        &mut self,
+        from: ParticipantId,
+        opening: &Opening,
+    ) -> Result<Vec<Effect>, MessageError> {
+        let (me, id) = (self.me, opening.id);
+        let own = self.ledger.facts(&id).and_then(|facts| facts.commits.get(&me));
+        let (Some(own), Some(local)) = (own, self.locals.get_mut(&id)) else {
+            return Ok(Vec::new());
+        };
+        let commit = &own.entry;
+        let is_here = local.drawn.as_ref().is_some_and(|drawn| drawn.hash == commit.vector);
+        // what was renounced stays so
+        if is_here || local.opened || local.not_opened {
+            return Ok(Vec::new());
+        }
+        let vector = MaskedVector::from_bytes(&opening.vector);
+        let is_own = vector.is_some_and(|vector| {
+            vector.commitment(me, commit.set, &opening.nonce) == commit.vector
+        });
+        if !is_own {
+            return Err(MessageError::Mismatch(from));
+        }
+        local.opened = true;
+        Ok(vec![Effect::Persist(Record::Opened(id))])
+    }
+
+    /// Gives an opening that is here to a participant who lacks it, by its certified hash: also to its maker, whose disk
+    /// may have been put back. Its maker has sent it, and everybody is to have it. The own one is step 4's alone.
     pub(super) fn attach(
         &mut self,
         from: ParticipantId,
@@ -76,7 +109,7 @@ impl CleanRoom {
         };
         let last = local.attached.get(&(from, *of));
         let due = last.is_none_or(|last| clock.now >= last.plus(ATTACH_AFTER_MILLIS));
-        if !due || *of == self.me || *of == from {
+        if !due || *of == self.me {
             return Ok(Vec::new());
         }
         let effect = match local.openings.get(of) {

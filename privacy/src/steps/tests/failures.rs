@@ -175,6 +175,135 @@ fn a_disk_from_any_former_state_makes_no_second_vector() {
     }
 }
 
+/// The disk of brand 1 is put back to after its reservation: its secret is there, its vector is gone.
+fn lose_vector(alliance: &mut Alliance) {
+    alliance.disks[1]
+        .retain(|bytes| matches!(Record::from_bytes(bytes).unwrap(), Record::Begun(_)));
+    alliance.restart(1);
+}
+
+/// One that lies cannot have a brand suspended whose disk was put back before it opened: that it has logged an answer,
+/// which there cannot be, does not keep the brand from saying in time that it does not open.
+#[test]
+fn a_false_release_keeps_no_restored_brand_from_saying_that_it_does_not_open() {
+    let n = 4;
+    let mut alliance = Alliance::new(n, 44);
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    let facts = |a: &Alliance, who: usize| a.rooms[who].ledger().facts(&id).cloned();
+    // it hashes, and does not see that brand 2 does, which comes after that brand's reservation in its log
+    alliance.hidden = [(1, 2)].into();
+    alliance.settle();
+    alliance.hidden.clear();
+    alliance.run_until(|a| facts(a, 1).is_some_and(|it| it.set().is_some()));
+    alliance.hidden = [(1, 2)].into();
+    alliance.run_until(|a| facts(a, 1).is_some_and(|it| it.commits.contains_key(&brand(1))));
+    alliance.settle();
+    assert!(alliance.kept.openings.iter().all(|(from, _)| *from != brand(1)));
+    lose_vector(&mut alliance);
+    alliance.hidden.clear();
+    let set = facts(&alliance, 0).unwrap().set().unwrap().hash();
+    let release = crate::ids::ReleaseHash([9; 32]);
+    alliance.append(3, CleanRoomEntry::Release(ReleaseLogged { id, set, release }));
+    alliance.run_for(4 * LIFETIME);
+
+    let facts = facts(&alliance, 0).unwrap();
+    assert!(facts.charge().is_some() && facts.releases.contains_key(&brand(3)));
+    let open_by = facts.reserve().unwrap().open_by;
+    let said = facts.not_opened.get(&brand(1)).expect("it says that it does not open");
+    assert!(said.time < open_by, "{said:?} {open_by:?}");
+    let room = &alliance.rooms[0];
+    assert_eq!(room.ledger().suspended(room.contract(), brand(1)), None);
+    assert!(facts.accusations.is_empty(), "{:?}", facts.accusations);
+    assert_eq!((alliance.reads[1], alliance.released_by(id)), (1, 0));
+    assert!(alliance.audit().iter().all(|finding| finding.log != brand(1)));
+    alliance.check_invariants();
+}
+
+/// A brand that opened, and whose disk was put back since, asks the others for its opening, finds that it was made, and
+/// does not say that it never was: also where nobody has logged the answer yet that it knows of.
+#[test]
+fn a_restored_brand_hears_that_it_has_opened() {
+    let n = 4;
+    let mut alliance = Alliance::new(n, 45);
+    // it has everybody's opening, and logs an answer that the restored brand does not see
+    alliance.fault = Some((2, Fault::NoOpening));
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    let facts = |a: &Alliance, who: usize| a.rooms[who].ledger().facts(&id).cloned();
+    alliance.run_until(|a| facts(a, 1).is_some_and(|it| it.charge().is_some()));
+    alliance.hidden = [(1, 2)].into();
+    // what came before its hashes is sent again
+    alliance.run_for(3_000);
+    assert!(alliance.kept.openings.iter().any(|(from, _)| *from == brand(1)));
+    lose_vector(&mut alliance);
+    assert!(facts(&alliance, 1).is_some_and(|it| it.charge().is_some() && it.releases.is_empty()));
+    // past the time at which it would say it
+    alliance.run_for(LIFETIME + 5 * LIFETIME / 8);
+    let opened = |bytes: &Vec<u8>| Record::from_bytes(bytes).unwrap() == Record::Opened(id);
+    assert!(alliance.disks[1].iter().any(opened));
+    assert!(facts(&alliance, 1).unwrap().not_opened.is_empty());
+    // the others have the answer, and nothing is said against it
+    alliance.fault = None;
+    alliance.hidden.clear();
+    alliance.run_for(3 * LIFETIME);
+    assert!((0..n).filter(|who| alliance.releases[*who].contains_key(&id)).eq([0, 2, 3]));
+    let facts = facts(&alliance, 0).unwrap();
+    assert!(facts.not_opened.is_empty() && facts.accusations.is_empty());
+    assert_eq!((alliance.reads[1], alliance.audit()), (1, vec![]));
+    alliance.check_invariants();
+}
+
+/// What is given back as the own opening and is not, shows nothing; and what has been renounced stays so.
+#[test]
+fn only_the_certified_opening_shows_a_restored_brand_that_it_has_opened() {
+    let mut alliance = Alliance::new(4, 46);
+    alliance.fault = Some((2, Fault::NoOpening));
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    alliance.run_until(|a| a.rooms[1].ledger().facts(&id).is_some_and(|f| f.charge().is_some()));
+    alliance.settle();
+    let opening = alliance.kept.openings.iter().find(|(from, _)| *from == brand(1));
+    let opening = opening.unwrap().1.clone();
+    let mut forged = opening.clone();
+    forged.vector[0] ^= 1;
+    let attached = |opening| Message::Attached(brand(1), opening).to_bytes();
+    let clock = alliance.clock();
+    // it has it
+    let room = &mut alliance.rooms[1];
+    assert!(room.message(brand(3), &attached(forged.clone()), clock).unwrap().is_empty());
+    lose_vector(&mut alliance);
+    let room = &mut alliance.rooms[1];
+    let wrong = room.message(brand(3), &attached(forged), clock).unwrap_err();
+    assert_eq!(wrong, MessageError::Mismatch(brand(3)));
+    let effects = room.message(brand(3), &attached(opening.clone()), clock).unwrap();
+    assert!(
+        matches!(&effects[..], [Effect::Persist(Record::Opened(it))] if *it == id),
+        "{effects:?}"
+    );
+    assert!(room.message(brand(3), &attached(opening.clone()), clock).unwrap().is_empty());
+    alliance.disks[1].push(Record::NotOpened(id).to_bytes());
+    alliance.restart(1);
+    let room = &mut alliance.rooms[1];
+    assert!(room.message(brand(3), &attached(opening), clock).unwrap().is_empty());
+}
+
+/// A brand that reads, and finds out that its log has a hash of it already: its disk was put back. Nothing is booked.
+#[test]
+fn a_reading_that_fails_once_the_own_hash_is_back_books_nothing() {
+    let mut alliance = Alliance::new(3, 43);
+    alliance.fault = Some((2, Fault::Slow));
+    let id = alliance.propose(0, 1, HALVES).unwrap();
+    alliance.run_until(|a| a.reads[2] == 1);
+    let set = alliance.rooms[2].ledger().facts(&id).unwrap().set().unwrap().hash();
+    let commit = Commit { id, set, vector: crate::ids::VectorHash([7; 32]) };
+    alliance.append(2, CleanRoomEntry::Commit(commit));
+    alliance.settle();
+    let clock = alliance.clock();
+    assert!(alliance.rooms[2].fail(id, clock).is_empty());
+    alliance.run_for(3 * LIFETIME);
+    let ledger = alliance.rooms[0].ledger();
+    assert!(ledger.facts(&id).unwrap().failed.is_empty());
+    assert_eq!(ledger.local_spent(brand(2), alliance.year()), PicoRho::ZERO);
+}
+
 /// A reading that comes back after the expiry is not masked: its cost is booked.
 #[test]
 fn a_reading_that_takes_too_long_is_a_failure_of_step_5() {

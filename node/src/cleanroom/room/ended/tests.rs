@@ -71,6 +71,15 @@ fn gathered(plan: &DpPlan, members: u32) -> BoundedVector {
     collector.finish().unwrap()
 }
 
+/// A reading of so many members.
+pub(in crate::cleanroom::room) fn drawn(
+    plan: &DpPlan,
+    members: u32,
+) -> (NoiseShare, BoundedVector) {
+    let mut source = OpendpNoise::from_system_entropy();
+    (NoiseShare::draw(plan, &mut source).unwrap(), gathered(plan, members))
+}
+
 impl Brand {
     pub(in crate::cleanroom::room) fn new() -> Self {
         Self::under(CONSTITUTION)
@@ -95,6 +104,11 @@ impl Brand {
         self.records.len()
     }
 
+    /// The room as it starts on a disk that was put back: with the first so many records, and nothing of the log.
+    pub(in crate::cleanroom::room) fn put_back(&self, records: usize) -> Room {
+        room(&self.constitution, &self.facts, 100, &self.records[..records])
+    }
+
     pub(in crate::cleanroom::room) fn restart(&mut self) {
         self.room = room(&self.constitution, &self.facts, 100, &self.records);
         self.log.iter().for_each(|entry| self.room.replay(entry));
@@ -117,11 +131,7 @@ impl Brand {
                     actions.extend(self.room.certified(&entry, self.now));
                 }
                 Action::Read(job) => {
-                    let drawn = (!self.fails).then(|| {
-                        let mut source = OpendpNoise::from_system_entropy();
-                        let noise = NoiseShare::draw(&job.plan, &mut source).unwrap();
-                        (noise, gathered(&job.plan, self.members))
-                    });
+                    let drawn = (!self.fails).then(|| drawn(&job.plan, self.members));
                     let result = ReadResult { id: job.id, period: None, drawn };
                     actions.extend(self.room.read(result, self.now));
                 }

@@ -347,6 +347,7 @@ fn ledger_error(source: &Source<'_>, limits: &RawLimits, error: ConstitutionErro
 
 #[cfg(test)]
 mod tests {
+    use privacy::contract::BudgetProfile;
     use proptest::prelude::*;
 
     use super::*;
@@ -576,6 +577,23 @@ mod tests {
         assert_eq!(said.place.key, "ledger.cipher", "{said}");
         assert!(said.to_string().contains("\"sm4-gcm\""), "{said}");
         assert!(chosen("sm4-gcm", 0).unwrap_err().to_string().contains("1 to 600 months"));
+    }
+
+    #[test]
+    fn a_clean_room_that_says_nothing_else_is_large_and_reads_three_years() {
+        let chosen = sample_constitution();
+        let mut text = chosen.clone();
+        for line in ["profile = \"trial\"\n", "retention_years = 20\n"] {
+            assert_eq!(text.matches(line).count(), 1);
+            text = text.replace(line, "");
+        }
+        let of = |text: &str| {
+            let constitution = Constitution::parse(text.as_bytes()).unwrap();
+            let room = constitution.clean_room().unwrap();
+            (room.contract().profile(), room.retention_years())
+        };
+        assert_eq!(of(&text), (BudgetProfile::Large, 3));
+        assert_eq!(of(&chosen), (BudgetProfile::Trial, 20));
     }
 
     #[test]

@@ -678,6 +678,25 @@ mod tests {
         }
     }
 
+    /// What a member contributes at most is a whole number above zero, and it is there.
+    #[test]
+    fn a_bound_that_is_missing_or_no_whole_number_makes_no_contract() {
+        let text = sample_constitution();
+        for (from, to, words) in [
+            ("rows_bound = 1000\n", "", "missing field `rows_bound`"),
+            ("rows_bound = 1000", "rows_bound = nan", "floating point"),
+            ("rows_bound = 1000", "rows_bound = 0", "1, 2 or 5 times"),
+            ("bound = 500000", "bound = inf", "floating point"),
+            ("bound = 500000", "bound = -inf", "floating point"),
+            ("bound = 500000", "bound = 500000.0", "floating point"),
+            ("bound = 500000", "bound = -500000", "integer `-500000`"),
+        ] {
+            assert!(text.contains(from), "{from:?} is not in the text");
+            let said = refused(&text.replacen(from, to, 1)).to_string();
+            assert!(said.contains(words), "{words:?} in {said:?}");
+        }
+    }
+
     #[test]
     fn a_file_that_is_no_constitution_is_refused_before_it_is_read() {
         let large = constitution(2) + "#" + &"x".repeat(1024 * 1024);

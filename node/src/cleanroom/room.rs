@@ -597,9 +597,8 @@ impl Room {
         let year = self.clock(now).year;
         let booked = ledger.joint_spent(self.me, year).get();
         let open = self.reserved(now).get();
-        let everyone = contract.participants().iter().map(|brand| {
-            let (joint, local) =
-                (ledger.joint_spent(*brand, year), ledger.local_spent(*brand, year));
+        let everyone = ledger.brands(year).map(|brand| {
+            let (joint, local) = (ledger.joint_spent(brand, year), ledger.local_spent(brand, year));
             joint.get().saturating_add(local.get())
         });
         BudgetView {

@@ -475,10 +475,12 @@ impl Room {
         if self.scope_of(question)? != Scope::Joint {
             return self.plan_alone(question, account, now);
         }
-        let plan = self.planned(&self.spec(question, account)?)?;
+        let spec = self.spec(question, account)?;
+        let plan = self.planned(&spec)?;
         let answered = self.answer_to(&plan).is_some();
         if !answered {
             self.check_set(&plan, now)?;
+            self.check_policy(&spec, &plan)?;
         }
         let cost = if answered { PicoRho::ZERO } else { plan.rho() };
         let left = self.left(account, now).checked_sub(cost).unwrap_or(PicoRho::ZERO);
@@ -526,10 +528,7 @@ impl Room {
             return Ok((self.view(id, now), Vec::new()));
         }
         self.check_set(&plan, now)?;
-        // what the brand would not take part in, it does not propose
-        if !self.policy.accepts(self.inner.contract(), None, &spec, &plan) {
-            return Err(views::against_policy());
-        }
+        self.check_policy(&spec, &plan)?;
         let snapshot = self.snapshot().map_err(|_| internal())?;
         let (mut query, mut secret) = ([0; 16], [0; 32]);
         self.entropy.fill(&mut query);

@@ -347,6 +347,7 @@ fn ledger_error(source: &Source<'_>, limits: &RawLimits, error: ConstitutionErro
 
 #[cfg(test)]
 mod tests {
+    use privacy::contract::BudgetProfile;
     use proptest::prelude::*;
 
     use super::*;
@@ -579,6 +580,23 @@ mod tests {
     }
 
     #[test]
+    fn a_clean_room_that_says_nothing_else_is_large_and_reads_three_years() {
+        let chosen = sample_constitution();
+        let mut text = chosen.clone();
+        for line in ["profile = \"trial\"\n", "retention_years = 20\n"] {
+            assert_eq!(text.matches(line).count(), 1);
+            text = text.replace(line, "");
+        }
+        let of = |text: &str| {
+            let constitution = Constitution::parse(text.as_bytes()).unwrap();
+            let room = constitution.clean_room().unwrap();
+            (room.contract().profile(), room.retention_years())
+        };
+        assert_eq!(of(&text), (BudgetProfile::Large, 3));
+        assert_eq!(of(&chosen), (BudgetProfile::Trial, 20));
+    }
+
+    #[test]
     fn the_clean_rooms_rules_are_refused_at_their_place() {
         let text = sample_constitution();
         let table = "clean_room.tables.purchases";
@@ -657,6 +675,25 @@ mod tests {
             assert_eq!(error.place.key, key, "{said}");
             assert!(said.contains(words), "{words:?} in {said:?}");
             assert!(error.place.line > 1, "{said}");
+        }
+    }
+
+    /// What a member contributes at most is a whole number above zero, and it is there.
+    #[test]
+    fn a_bound_that_is_missing_or_no_whole_number_makes_no_contract() {
+        let text = sample_constitution();
+        for (from, to, words) in [
+            ("rows_bound = 1000\n", "", "missing field `rows_bound`"),
+            ("rows_bound = 1000", "rows_bound = nan", "floating point"),
+            ("rows_bound = 1000", "rows_bound = 0", "1, 2 or 5 times"),
+            ("bound = 500000", "bound = inf", "floating point"),
+            ("bound = 500000", "bound = -inf", "floating point"),
+            ("bound = 500000", "bound = 500000.0", "floating point"),
+            ("bound = 500000", "bound = -500000", "integer `-500000`"),
+        ] {
+            assert!(text.contains(from), "{from:?} is not in the text");
+            let said = refused(&text.replacen(from, to, 1)).to_string();
+            assert!(said.contains(words), "{words:?} in {said:?}");
         }
     }
 

@@ -18,6 +18,8 @@ use crate::problem::FORMAT;
 pub const TEMPLATE_MAX_BYTES: usize = 16 * 1024;
 /// Most parameters.
 const PARAMETERS_MAX: usize = 16;
+/// The days that a contract has purchases of.
+const DAYS: &str = "purchases.purchased_on";
 
 /// What a template is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -185,6 +187,7 @@ shipped!(
     "active-members",
     "sales",
     "active-rate",
+    "member-total",
     "repurchase-rate",
     "average-basket",
     "retention",
@@ -293,9 +296,10 @@ impl Template {
         }
         let mut sql = self.sql.clone();
         for parameter in &self.parameters {
-            let text = given.get(&parameter.name).unwrap_or(&parameter.default);
+            let text = given.get(&parameter.name).cloned();
+            let text = text.unwrap_or_else(|| parameter.default_under(contract));
             let checked = parameter
-                .checked(contract, text)
+                .checked(contract, &text)
                 .map_err(|problem| self.wrong(format!("{}: {problem}", parameter.name)))?;
             sql = sql.replace(&format!("{{{}}}", parameter.name), &checked);
         }
@@ -305,7 +309,10 @@ impl Template {
     /// Columns that it needs and the contract does not have: with any it cannot be asked.
     #[must_use]
     pub fn absent(&self, contract: &Contract) -> Vec<&str> {
-        let absent = self.needs.iter().filter(|needed| column(contract, needed).is_none());
+        let absent = self
+            .needs
+            .iter()
+            .filter(|needed| column(contract, needed).is_none() && !is_owner(contract, needed));
         absent.map(String::as_str).collect()
     }
 
@@ -351,6 +358,23 @@ impl Parameter {
         }
     }
 
+    /// What is taken without it under a contract. Shipped templates have the sample's days and values: under another
+    /// contract a day is that of the last year that there are purchases of, brought within the contract's days, and a
+    /// value the first that it declares.
+    #[must_use]
+    pub fn default_under(&self, contract: &Contract) -> String {
+        let other = match &self.kind {
+            ParameterKind::Value { column } => {
+                let values = declared(contract, column).unwrap_or_default();
+                let known = values.iter().any(|value| *value == self.default);
+                values.into_iter().next().filter(|_| !known)
+            }
+            ParameterKind::Day => day_within(contract, &self.default),
+            ParameterKind::Number { .. } => None,
+        };
+        other.unwrap_or_else(|| self.default.clone())
+    }
+
     fn checked(&self, contract: &Contract, text: &str) -> Result<String, String> {
         match &self.kind {
             ParameterKind::Value { column } => {
@@ -379,6 +403,28 @@ fn column<'c>(contract: &'c Contract, name: &str) -> Option<&'c Column> {
     let (table, column) = name.split_once('.')?;
     let table = contract.tables().iter().find(|known| known.name() == table)?;
     table.columns().iter().find(|known| known.name() == column)
+}
+
+/// Whether `table.column` is how a table names the member of a row.
+fn is_owner(contract: &Contract, name: &str) -> bool {
+    name.split_once('.').is_some_and(|(named, column)| {
+        let mut tables = contract.tables().iter();
+        tables.any(|table| table.name() == named && table.owner() == column)
+    })
+}
+
+/// A day that lies outside a contract's days of purchases, brought into them.
+fn day_within(contract: &Contract, day: &str) -> Option<String> {
+    let Domain::Date { first, last } = column(contract, DAYS)?.domain() else { return None };
+    let of = |day: &str| day.parse::<Date>().ok();
+    let (first, last) = (of(&first.to_string())?, of(&last.to_string())?);
+    let day = of(day)?;
+    if (first..=last).contains(&day) {
+        return None;
+    }
+    // 29 February has no counterpart in most years
+    let moved = day.with().year(last.year()).build().unwrap_or(last);
+    Some(moved.max(first).min(last).to_string())
 }
 
 fn declared(contract: &Contract, name: &str) -> Option<Vec<String>> {
@@ -504,6 +550,7 @@ mod tests {
     fn the_seven_figures_of_everyday_work_are_dashboards() {
         for (id, figure) in [
             ("members", "members"),
+            ("member-total", "FROM members"),
             ("active-rate", "active_rate"),
             ("repurchase-rate", "repurchase_rate"),
             ("average-basket", "average_basket_fen"),
@@ -516,6 +563,63 @@ mod tests {
             assert_eq!(template.kind, TemplateKind::Dashboard, "{id}");
             assert!(template.sql.contains(figure), "{id}");
             assert!(template.scopes.contains(&TemplateScope::Local), "{id}");
+        }
+    }
+
+    /// A pilot's days and values are not the sample's: every template can be asked as it comes all the same, and what
+    /// is grouped by months or quarters is of one year.
+    #[test]
+    fn what_a_contract_does_not_have_by_default_is_brought_into_it() {
+        let settings = format!(
+            "{}\n{}",
+            crate::sample_alliance::SETTINGS,
+            crate::sample_alliance::PILOT_TABLES.replace("\"NORTH\"", "\"UPTOWN\"")
+        );
+        let days = "first = \"2017-01-01\"\nlast = \"2017-12-31\"";
+        assert_eq!(settings.matches(days).count(), 1);
+        let settings = settings.replace(days, "first = \"2026-03-01\"\nlast = \"2028-10-31\"");
+        let text = crate::testing::constitution_of(&settings);
+        let constitution = Constitution::parse(text.as_bytes()).unwrap();
+        let contract = constitution.clean_room().unwrap().contract();
+        let (mut asked, mut of_one_year) = (0, 0);
+        for template in shipped().unwrap() {
+            if !template.absent(contract).is_empty() {
+                assert_eq!(template.id, "electronic-card-comparison");
+                continue;
+            }
+            let sql = template.fill(contract, &BTreeMap::new()).unwrap();
+            let question = LocalQuestion {
+                sql: sql.clone(),
+                purpose: contract.purposes()[0],
+                analyst: "analyst".parse().unwrap(),
+                rho: contract.profile().rho_per_query(),
+            };
+            let plan = DpPlan::local(contract, contract.participants()[2], &question);
+            if let Err(refusal) = plan {
+                panic!("{}: {refusal}\n{sql}", template.id);
+            }
+            asked += 1;
+            if sql.contains("extract(") {
+                let year = sql.contains("DATE '2028-01-01' AND DATE '2028-10-31'");
+                assert!(year, "{}: {sql}", template.id);
+                of_one_year += 1;
+            }
+        }
+        assert!(asked >= 26 && of_one_year >= 10, "{asked} {of_one_year}");
+        let default = |id: &str, name: &str| {
+            let template = template(id);
+            let parameter = template.parameters.iter().find(|it| it.name == name).unwrap();
+            parameter.default_under(contract)
+        };
+        assert_eq!(default("retention", "split"), "2028-07-01");
+        assert_eq!(default("stores-of-region", "region"), "UPTOWN");
+        assert_eq!(default("active-rate", "months"), "6");
+        // those of the sample stay as they are
+        let sample = self::contract();
+        let all = shipped().unwrap();
+        let parameters = all.iter().flat_map(|template| &template.parameters);
+        for parameter in parameters {
+            assert_eq!(parameter.default_under(&sample), parameter.default, "{}", parameter.name);
         }
     }
 

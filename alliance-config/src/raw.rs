@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
-use privacy::contract::{RawPublicTable, RawTable};
+use privacy::contract::{BudgetProfile, RawPublicTable, RawTable};
 use protocol::amount::Value;
 use protocol::constitution::{Access, BrandKeys};
 use protocol::crypto::PublicKey;
@@ -30,6 +30,8 @@ const PAYLOAD_RETENTION_DEFAULT_MONTHS: u16 = 24;
 const PAYLOAD_RETENTION_MAX_MONTHS: u16 = 600;
 /// Longest notice, in days. None at all is for alliances that say that they are a trial.
 const NOTICE_MAX_DAYS: u64 = 366;
+/// Rows of so many years can be asked about, where nothing else is agreed.
+const RETENTION_DEFAULT_YEARS: u8 = 3;
 /// More than any law asks for.
 const RETENTION_MAX_YEARS: u8 = 50;
 
@@ -224,9 +226,10 @@ pub(crate) struct RawCleanRoom {
     pub dataset: String,
     pub purposes: Vec<String>,
     pub minimum_participants: u8,
+    #[serde(default = "default_profile")]
     pub profile: String,
     pub members_at_most: u64,
-    #[serde(deserialize_with = "retention")]
+    #[serde(default = "default_retention", deserialize_with = "retention")]
     pub retention_years: u8,
     pub tables: Vec<RawTable>,
     #[serde(default)]
@@ -375,6 +378,15 @@ fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Date, D::Error> {
     text.parse().ok().filter(|date: &Date| date.to_string() == text).ok_or_else(|| {
         D::Error::custom("a day is written \"2027-01-01\"; the key counts from its beginning")
     })
+}
+
+/// The one that protects most: whoever wants more answers says so.
+fn default_profile() -> String {
+    BudgetProfile::Large.name().to_owned()
+}
+
+const fn default_retention() -> u8 {
+    RETENTION_DEFAULT_YEARS
 }
 
 fn retention<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {

@@ -113,6 +113,9 @@ permissions! {
     SetUpSecondFactor: Administrator | Partner | Analyst | Officer | Store | App, true, false;
     /// See the state of the node.
     ReadStatus: Administrator | Partner | Analyst | Officer | Store | App;
+    /// See exactly how many members and purchases there are. Not for analysts, nor for programs: one more or less is
+    /// somebody.
+    ReadSizes: Administrator | Partner | Officer | Store;
     /// Import members and purchases, and see how it went.
     ImportData: Administrator;
     /// Send rows of members and purchases, as tills and customer systems do, and see what became of them.
@@ -299,6 +302,11 @@ mod tests {
         };
         assert!(reads_texts(&[Role::Officer]) && !reads_texts(&[Role::Analyst]));
         assert!(Authorized::<perm::ReadStatus>::check("a", &[]).is_none());
+        for role in Role::ALL {
+            let proof = Authorized::<perm::ReadStatus>::check("a", &[role]).unwrap();
+            let is_noised = matches!(role, Role::Analyst | Role::App);
+            assert_eq!(proof.also::<perm::ReadSizes>(), !is_noised, "{role:?}");
+        }
     }
 
     #[test]

@@ -710,6 +710,10 @@ mod tests {
         assert_eq!(pack(4, 3), [4, 0, 1]);
         assert_eq!(pack(6, 9), [1, 2]);
         assert_eq!(pack(8, 9), [0_usize; 0]);
+        // whoever is a member of both pays for both, in rho and as epsilon
+        let both = pack_release(QueryId([9; 16]), &[&one, &two], Rows::NONE);
+        let sum = privacy::plan::epsilon(PicoRho::new(10), privacy::units::DisplayDelta::MICRO);
+        assert!(both.cost_pico_rho == 10 && (both.epsilon - sum).abs() < 1e-12, "{both:?}");
     }
 
     /// What has left memory is listed by its first rows, is read once for all its pages, and lies in the store sealed.

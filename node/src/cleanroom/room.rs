@@ -477,10 +477,12 @@ impl Room {
         if self.scope_of(question)? != Scope::Joint {
             return self.plan_alone(question, account, now);
         }
-        let plan = self.planned(&self.spec(question, account)?)?;
+        let spec = self.spec(question, account)?;
+        let plan = self.planned(&spec)?;
         let answered = self.answer_to(&plan).is_some();
         if !answered {
             self.check_set(&plan, now)?;
+            self.check_policy(&spec, &plan)?;
         }
         let cost = if answered { PicoRho::ZERO } else { plan.rho() };
         let left = self.left(account, now).checked_sub(cost).unwrap_or(PicoRho::ZERO);
@@ -528,10 +530,7 @@ impl Room {
             return Ok((self.view(id, now), Vec::new()));
         }
         self.check_set(&plan, now)?;
-        // what the brand would not take part in, it does not propose
-        if !self.policy.accepts(self.inner.contract(), None, &spec, &plan) {
-            return Err(views::against_policy());
-        }
+        self.check_policy(&spec, &plan)?;
         let snapshot = self.snapshot().map_err(|_| internal())?;
         let (mut query, mut secret) = ([0; 16], [0; 32]);
         self.entropy.fill(&mut query);
@@ -599,9 +598,8 @@ impl Room {
         let year = self.clock(now).year;
         let booked = ledger.joint_spent(self.me, year).get();
         let open = self.reserved(now).get();
-        let everyone = contract.participants().iter().map(|brand| {
-            let (joint, local) =
-                (ledger.joint_spent(*brand, year), ledger.local_spent(*brand, year));
+        let everyone = ledger.brands(year).map(|brand| {
+            let (joint, local) = (ledger.joint_spent(brand, year), ledger.local_spent(brand, year));
             joint.get().saturating_add(local.get())
         });
         BudgetView {

@@ -144,7 +144,7 @@ pub fn view(template: &Template, own: bool, contract: &Contract) -> TemplateView
                 format!("whole number from {least} to {greatest}")
             }
         },
-        default: parameter.default.clone(),
+        default: parameter.default_under(contract),
         choices: parameter.choices(contract),
     });
     TemplateView {

@@ -6,6 +6,7 @@ use privacy::plan::{AggregateSummary, DpPlan, PrivateSummary};
 use privacy::release::Quality;
 use privacy::sql::RefusalCode;
 use privacy::steps::{DeclineReason, ProposeError};
+use privacy::units::DisplayDelta;
 use privacy::{Contract, ParticipantId, PicoRho, QueryId, Refusal};
 
 use super::answers::{Answer, AnswerValue};
@@ -258,6 +259,8 @@ pub fn pack_release(query: QueryId, answers: &[&Answer], of: Rows) -> ReleaseVie
         })
     });
     let join = |of: fn(&ReleaseView) -> &str| views.iter().map(of).collect::<Vec<_>>();
+    // what somebody pays who is a member of all of them
+    let cost = views.iter().fold(0, |sum: u64, view| sum.saturating_add(view.cost_pico_rho));
     ReleaseView {
         query: query.to_string(),
         scope: Scope::Pack.name().to_owned(),
@@ -266,8 +269,8 @@ pub fn pack_release(query: QueryId, answers: &[&Answer], of: Rows) -> ReleaseVie
         values: first.values,
         rows: rows.collect(),
         rows_in_all: answers.iter().fold(0, |sum: u32, it| sum.saturating_add(length(it))),
-        cost_pico_rho: views.iter().fold(0, |sum, view| sum.saturating_add(view.cost_pico_rho)),
-        epsilon: views.iter().map(|view| view.epsilon).fold(0.0, f64::max),
+        cost_pico_rho: cost,
+        epsilon: privacy::plan::epsilon(PicoRho::new(cost), DisplayDelta::MICRO),
         participants: views.iter().flat_map(|view| view.participants.clone()).collect(),
         statement: Bilingual {
             zh: join(|view| &view.statement.zh).join(" "),

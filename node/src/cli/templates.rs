@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use privacy::PicoRho;
+use privacy::units::DisplayDelta;
+
 use super::operations::{NodeArguments, client};
 use super::queries::{AskArguments, Asked, confirmed, explain, render};
 use super::{CliError, Io};
@@ -200,11 +203,13 @@ async fn ask_template(
         return Ok(());
     }
     let mut releases = Vec::new();
-    for (asked, plan) in &planned {
+    // the alliance first: a joint question is taken only while the own local account would bear its failure, and the
+    // own figure is charged to that account
+    for (asked, plan) in planned.iter().rev() {
         releases.extend(asked.ask(client, plan, &io).await?);
     }
     let release = match releases.as_slice() {
-        [own, alliance] => beside(own, alliance),
+        [alliance, own] => beside(own, alliance),
         [one] => one.clone(),
         _ => return Ok(()),
     };
@@ -230,6 +235,8 @@ fn beside(own: &ReleaseView, alliance: &ReleaseView) -> ReleaseView {
         })
     });
     let rows: Vec<ReleaseRow> = rows.collect();
+    // for a member of this brand the costs add up
+    let cost = own.cost_pico_rho.saturating_add(alliance.cost_pico_rho);
     ReleaseView {
         query: format!("{}, {}", own.query, alliance.query),
         scope: "comparison".to_owned(),
@@ -238,8 +245,8 @@ fn beside(own: &ReleaseView, alliance: &ReleaseView) -> ReleaseView {
         values: [named("own", &own.values), named("alliance", &alliance.values)].concat(),
         rows_in_all: u32::try_from(rows.len()).unwrap_or(u32::MAX),
         rows,
-        cost_pico_rho: own.cost_pico_rho.saturating_add(alliance.cost_pico_rho),
-        epsilon: own.epsilon.max(alliance.epsilon),
+        cost_pico_rho: cost,
+        epsilon: privacy::plan::epsilon(PicoRho::new(cost), DisplayDelta::MICRO),
         participants: alliance.participants.clone(),
         statement: Bilingual {
             zh: format!("{} {}", own.statement.zh, alliance.statement.zh),
@@ -291,7 +298,13 @@ mod tests {
                 .collect(),
             ..ReleaseView::default()
         };
-        let both = beside(&release(10.0, &["1", "2"]), &release(50.0, &["2", "1"]));
+        let mut own = release(10.0, &["1", "2"]);
+        let mut alliance = release(50.0, &["2", "1"]);
+        (own.cost_pico_rho, alliance.cost_pico_rho) = (3_000_000_000, 5_000_000_000);
+        let both = beside(&own, &alliance);
+        let epsilon = privacy::plan::epsilon(PicoRho::new(8_000_000_000), DisplayDelta::MICRO);
+        assert_eq!(both.cost_pico_rho, 8_000_000_000);
+        assert!((both.epsilon - epsilon).abs() < 1e-12, "{}", both.epsilon);
         assert_eq!(both.values, ["own_active", "alliance_active"]);
         assert_eq!(both.rows.len(), 2);
         assert_eq!(both.rows[0].values, [10.0, 50.0]);

@@ -268,6 +268,8 @@ struct ReleasePart<'a> {
 /// What only those who are signed in see.
 struct Business<'a> {
     status: &'a Status,
+    members: Option<String>,
+    purchases: Option<String>,
     final_exchanges: u64,
     exchanges: Vec<ExchangeRow>,
     budget: Option<BudgetPart<'a>>,
@@ -310,8 +312,11 @@ pub fn status_page(
     pages: &[Page],
 ) -> Option<String> {
     let words = Words::of(language);
+    let sizes = proof.also::<perm::ReadSizes>();
     let business = Business {
         status,
+        members: status.members.filter(|_| sizes).map(text::grouped),
+        purchases: status.purchases.filter(|_| sizes).map(text::grouped),
         final_exchanges: status.exchanges.r#final.saturating_add(status.exchanges.acknowledged),
         exchanges: exchange_rows(status, words),
         budget: status

@@ -201,8 +201,8 @@ pub(crate) fn status() -> Status {
             credited: 987,
             sent_back: 4,
         },
-        members: 2_469,
-        purchases: 1_469_307,
+        members: Some(2_469),
+        purchases: Some(1_469_307),
         budget: Some(BudgetView {
             year: 2026,
             profile: "trial".to_owned(),

@@ -27,10 +27,12 @@ pub struct Status {
     /// Points that came back for members who were erased meanwhile: the brand's books say what becomes of
     /// them.
     pub suspense_points: u64,
-    /// Members in the vault.
-    pub members: u64,
-    /// Purchase lines imported and kept.
-    pub purchases: u64,
+    /// Members in the vault; for who may know exact sizes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members: Option<u64>,
+    /// Purchase lines imported and kept; for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purchases: Option<u64>,
     /// Privacy budget of this brand for the current calendar year.
     pub budget: Option<BudgetView>,
     /// The latest release this node knows of.
@@ -39,6 +41,14 @@ pub struct Status {
     pub now_ms: u64,
     /// What needs an operator's eye: stalled writer, disputed logs, failed imports. Empty is well.
     pub alerts: Vec<String>,
+}
+
+impl Status {
+    /// Without exact sizes.
+    #[must_use]
+    pub fn without_sizes(self) -> Self {
+        Self { members: None, purchases: None, ..self }
+    }
 }
 
 /// n, f and q of the alliance.

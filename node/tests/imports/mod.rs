@@ -92,7 +92,7 @@ async fn seen(client: &Client) -> (u64, Vec<u64>) {
     }
     let report: ProgrammeReportView = client.get("/api/v1/programme/report").await.unwrap();
     assert_eq!((report.trial_balance, report.differences), (0, 0));
-    (status.purchases, points)
+    (status.purchases.unwrap(), points)
 }
 
 /// Waits until this is to be seen: the node counts a moment after an import has ended.

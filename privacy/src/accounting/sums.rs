@@ -213,6 +213,12 @@ impl Ledger {
         self.sums.years.keys().copied()
     }
 
+    /// Brands with anything on an account of a year, in order, whether or not they are of the alliance still.
+    pub fn brands(&self, year: CalendarYear) -> impl Iterator<Item = ParticipantId> {
+        let brands = self.sums.years.get(&year).into_iter();
+        brands.flat_map(|accounts| accounts.keys().copied())
+    }
+
     /// Everyone whom a brand has charged or reserved for in a year, in order; those after one.
     pub fn analysts(
         &self,

@@ -296,6 +296,49 @@ fn what_refunds_leave_of_sales_moves_an_answer_by_no_more_than_planned() {
     assert!(0 < net && net < gross, "{net} of {gross}");
 }
 
+/// The question with its first sum within a bound; `None` where it has none.
+fn within(sql: &str, bound: u128) -> Option<String> {
+    let (items, rest) = sql.split_once(" FROM ")?;
+    let (before, from) = items.split_once("sum(")?;
+    let mut depth = 1u32;
+    let (end, _) = from.char_indices().find(|(_, letter)| {
+        match letter {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    })?;
+    let (summed, after) = from.split_at(end);
+    Some(format!("{before}sum_within({summed}, {bound}{after} FROM {rest}"))
+}
+
+/// The same of sums within a bound that the question names, and of what HAVING alone names: both are noised by what is
+/// planned for them, and a lesser bound has less noise.
+#[test]
+fn sums_within_a_bound_of_the_questions_own_move_by_no_more_than_it() {
+    let contract = open_contract();
+    let (mut asked, mut unshown, mut moving, mut tight) = (0, 0, 0, 0);
+    for seed in 50_000..53_000 {
+        let mut dice = Dice(seed);
+        let sql = question(&mut dice);
+        let bound = [1u128, 5, 20, 100][usize::try_from(dice.below(4)).unwrap()];
+        let Some(sql) = within(&sql, bound) else { continue };
+        let sql = format!("{sql} HAVING count(*) > 1");
+        let Some(plan) = planned(&contract, &sql) else { continue };
+        asked += 1;
+        unshown += u32::from(plan.summary().outputs.iter().any(|output| output.unshown));
+        let least = plan.columns().iter().map(|column| column.squared_sensitivity()).min();
+        assert!(least.unwrap() <= 9 * bound * bound, "seed {seed}: {sql}");
+        let moved = moved(&plan, &mut dice, 1);
+        let used = within_bounds(&plan, &moved, 1, &format!("seed {seed}: {sql}"));
+        moving += u32::from(used > 0);
+        tight += u32::from(used >= 50);
+    }
+    let enough = asked > 200 && unshown > asked / 2 && moving > asked / 3 && tight > 20;
+    assert!(enough, "{asked} {unshown} {moving} {tight}");
+}
+
 /// The same of what one brand answers alone, quantiles of its own members too: one account moves each column by at most C.
 #[test]
 fn one_account_never_moves_a_brands_own_answer_by_more_than_planned() {

@@ -13,7 +13,9 @@ use node::cleanroom::{APPLICATION, Certified, CertifiedApplication, Names, Query
 use node::keys::OwnKeys;
 use node::net::{Inbound, Inbox, NetworkHandle};
 use node::service::{PartnerView, QueryView};
+use privacy::exact::Rational;
 use privacy::ids::SetHash;
+use privacy::mechanism::{NoiseError, NoiseSource};
 use privacy::steps::Commit;
 use privacy::{
     AttemptId, CalendarYear, CleanRoom, CleanRoomEntry, Clock, Collector, Effect, MaskingSecret,
@@ -63,6 +65,22 @@ struct Seen {
     taken: Vec<AttemptId>,
     /// Whether it is suspended.
     suspended: bool,
+    /// What noise it has added to the last question's first column, in the column's unit.
+    noise: Vec<f64>,
+}
+
+/// The noise of honest brands, by one who remembers it.
+struct Remembered {
+    source: OpendpNoise,
+    drawn: Vec<i64>,
+}
+
+impl NoiseSource for Remembered {
+    fn discrete_gaussian(&mut self, deviation: &Rational) -> Result<i64, NoiseError> {
+        let drawn = self.source.discrete_gaussian(deviation)?;
+        self.drawn.push(drawn);
+        Ok(drawn)
+    }
 }
 
 /// What it draws need not be secret, but each time something else.
@@ -243,8 +261,13 @@ impl Liar {
                     effects.extend(taken.unwrap());
                 }
                 Effect::Read { id, plan } => {
-                    let mut source = OpendpNoise::from_system_entropy();
+                    let source = OpendpNoise::from_system_entropy();
+                    let mut source = Remembered { source, drawn: Vec::new() };
                     let noise = NoiseShare::draw(&plan, &mut source).unwrap();
+                    let scale = plan.columns()[0].scale() as f64;
+                    let drawn = source.drawn.iter().take(plan.cells().len());
+                    let drawn: Vec<f64> = drawn.map(|drawn| *drawn as f64 / scale).collect();
+                    self.seen.send_modify(|seen| seen.noise = drawn);
                     let nothing = Collector::new(&plan, self.participant).finish().unwrap();
                     let nonce = self.numbers.drawn();
                     let drawn = self.room.commit(id, noise, nothing, nonce, clock);
@@ -488,4 +511,40 @@ async fn an_opening_that_is_wrong_or_missing_suspends_its_brand_until_the_others
     among.is_suspended_for(Some(&silent.id)).await;
     let view = among.alliance.node("grocer_two").query_by_id(silent.id.clone()).await.unwrap();
     assert_eq!((view.step.as_str(), view.release), ("opening", None));
+}
+
+/// The root of the mean square.
+fn deviation(noise: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let number = noise.len() as f64;
+    (noise.map(|it| it * it).sum::<f64>() / number).sqrt()
+}
+
+/// A brand takes off an answer the noise that it has added itself. What the others have added is what theory needs for
+/// the charge: nobody has any data here, so that all of the answer is noise.
+///
+/// Fails when brands plan their noise as if nobody colluded: shares of sigma^2/n leave a tenth less.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_colluder_that_takes_off_its_noise_is_left_with_all_that_was_charged_for() {
+    const DAYS: &str = "SELECT date_trunc('day', purchased_on) AS d, least(greatest(quantity, 0), 7) AS q, \
+                        count(distinct member) AS members FROM purchases GROUP BY 1, 2";
+    let cells = 365 * 8;
+    let among = Among::begin().await;
+    let (asked, participants) = among.ask("grocer_one", DAYS).await;
+    assert_eq!(participants.len(), 5);
+    let release = ended(&among.alliance, "grocer_one", &asked.id).await.release.expect("a release");
+    let own = among.seen.borrow().noise.clone();
+    assert_eq!((release.rows.len(), own.len()), (cells, cells));
+    let values: Vec<f64> = release.rows.iter().map(|row| row.values[0]).collect();
+
+    // a person may be in each cell at each of five brands; four of them do not collude, and suffice
+    let rho = release.cost_pico_rho as f64 / 1e12;
+    let needed = 5.0 * (cells as f64).sqrt() / (2.0 * rho).sqrt();
+    // six standard errors of a deviation that is estimated from so many draws
+    let error = 6.2 / (2.0 * cells as f64).sqrt();
+    let left = deviation(values.iter().zip(&own).map(|(value, own)| value - own));
+    assert!((left / needed - 1.0).abs() < error, "{left}, where {needed} is needed");
+    // its own was in the answer: a fourth of what the others have added, as a variance
+    let (added, whole) = (deviation(own.into_iter()), deviation(values.into_iter()));
+    assert!((added / needed - 0.5).abs() < error, "{added} {needed}");
+    assert!((whole / needed - 1.25_f64.sqrt()).abs() < 2.0 * error, "{whole} {needed}");
 }

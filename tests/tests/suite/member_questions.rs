@@ -71,6 +71,8 @@ async fn members_are_asked_of_real_nodes_and_who_withdraws_is_out_of_the_next_qu
     let truth = exact(&node, "members-by-age", &bands).await;
     let people: f64 = truth.iter().map(|(_, members)| members).sum();
     assert_eq!(people, 294.0, "every member of the file, whether or not there are purchases");
+    let total = node.figures("member-total".to_owned(), Vec::new()).await.unwrap();
+    assert!(total.rows == [["294"]]);
     let (plan, view) = asked(&node, BY_AGE, Scope::Local, 3_000_000_000).await;
     compare(&view.release.unwrap(), &truth, plan.sigma[0].sigma);
     let sales = exact(&node, "sales-by-age", &bands).await;

@@ -139,16 +139,28 @@ impl Answer {
 
 /// Asks at what one question may cost at most: a third of what the brand may spend on joint questions in a year.
 async fn ask(alliance: &Alliance, brand: &str, sql: &str) -> Answer {
+    ask_as(alliance, brand, None, sql).await.unwrap()
+}
+
+/// The same as one of the brand's analysts; or the code by which it is refused.
+async fn ask_as(
+    alliance: &Alliance,
+    brand: &str,
+    user: Option<&str>,
+    sql: &str,
+) -> Result<Answer, &'static str> {
     let node = alliance.node(brand);
     let third = node.status().budget.unwrap().quota_pico_rho / 3;
-    let question = Question { sql: sql.to_owned(), pico_rho: Some(third), ..Question::default() };
+    let user = user.map(str::to_owned);
+    let question =
+        Question { sql: sql.to_owned(), pico_rho: Some(third), user, ..Question::default() };
     let plan = node.plan(question.clone()).await.unwrap();
     assert_eq!(plan.cost_pico_rho, third);
-    let asked = node.query(question, plan.plan).await.unwrap();
+    let asked = node.query(question, plan.plan).await.map_err(|refused| refused.code)?;
     let view = ended(alliance, brand, &asked.id).await;
     let Some(release) = view.release else { panic!("{:?}", view.reason) };
     let values = release.rows.iter().map(|row| (row.keys.clone(), row.values[0])).collect();
-    Answer { release, values }
+    Ok(Answer { release, values })
 }
 
 /// A guess for each target, by a score that is near 1 when it is in and near 0 when it is not.
@@ -183,11 +195,11 @@ fn assert_noise(noise: impl ExactSizeIterator<Item = f64>, needed: f64) {
     );
 }
 
-/// What the audit adds up from the certified logs of all brands for two questions, pico-rho.
-async fn charged(mut alliance: Alliance, later: Vec<PathBuf>) -> u64 {
+/// What the audit adds up from the certified logs of all brands for so many questions, pico-rho.
+async fn charged(mut alliance: Alliance, later: Vec<PathBuf>, questions: u64) -> u64 {
     eventually("the logs are published", async || {
         let report = alliance.audit(later.clone());
-        report.is_ok_and(|report| report.budget.is_some_and(|budget| budget.attempts == 2))
+        report.is_ok_and(|report| report.budget.is_some_and(|it| it.attempts == questions))
     })
     .await;
     let report = alliance.audited(later).await.budget.unwrap();
@@ -209,7 +221,7 @@ async fn membership_and_differencing_by_predicates_tell_no_more_than_was_charged
     let all = ask(&alliance, brands[0], SPENDING).await;
     let rest = ask(&alliance, brands[0], WITHOUT_THE_RARE).await;
     let asked_for = all.release.cost_pico_rho + rest.release.cost_pico_rho;
-    assert_eq!(charged(alliance, Vec::new()).await, asked_for);
+    assert_eq!(charged(alliance, Vec::new(), 2).await, asked_for);
     all.assert_sees_the_crowd();
     rest.assert_sees_the_crowd();
 
@@ -272,7 +284,7 @@ async fn differencing_by_participant_sets_tells_no_more_than_was_charged() {
     let rest = ask(&alliance, brands[0], SPENDING).await;
     assert_eq!((all.release.participants.len(), rest.release.participants.len()), (4, 3));
     let asked_for = all.release.cost_pico_rho + rest.release.cost_pico_rho;
-    assert_eq!(charged(alliance, files.later).await, asked_for);
+    assert_eq!(charged(alliance, files.later, 2).await, asked_for);
     all.assert_sees_the_crowd();
     rest.assert_sees_the_crowd();
 
@@ -290,4 +302,62 @@ async fn differencing_by_participant_sets_tells_no_more_than_was_charged() {
     // the judge objects to the difference without it
     let bare = |target: &Target| difference(target) - noise(target) / moved;
     assert!(judged("without noise", both, &targets, bare).exceeds());
+}
+
+/// Sybils: at every brand, under two accounts each, everybody asks for the same in other words until all are refused,
+/// and all answers are taken together.
+///
+/// Fails when an account lets through more than its share of its brand's quota, when a charge is less than what was
+/// answered for, and when answers have noise in common: their mean would have more of it than is measured.
+#[tokio::test(flavor = "multi_thread")]
+async fn sybil_analysts_at_every_brand_tell_no_more_than_was_charged() {
+    const POLICY: &str = "format = 0\n\
+        [[analysts]]\naccount = \"desk\"\nusers = [\"ann\"]\njoint_percent = 50\nlocal_percent = 50\n\
+        [[analysts]]\naccount = \"lab\"\nusers = [\"bo\"]\njoint_percent = 50\nlocal_percent = 50\n";
+    let brands = ["fresh_counter", "fuel_stop", "grocer_one"];
+    let targets = targets(3);
+    let alliance = alliance_of(&brands, &made_up::settings(), &targets).await;
+    let quota = alliance.node(brands[0]).status().budget.unwrap().quota_pico_rho;
+    // a third of the quota goes once into half of it
+    let once_each = brands.len() * 2;
+    let mut answers = Vec::new();
+    for brand in alliance.brands.clone() {
+        std::fs::write(alliance.data(brand).policy(), POLICY).unwrap();
+        assert!(alliance.node(brand.as_str()).read_policy().await.unwrap().file);
+        for user in ["ann", "bo"] {
+            let refused = loop {
+                // everybody has spent more than that
+                let sql = SPENDING.replace(
+                    " GROUP BY",
+                    &format!(" WHERE amount_fen > -{} GROUP BY", answers.len() + 1),
+                );
+                match ask_as(&alliance, brand.as_str(), Some(user), &sql).await {
+                    Ok(answer) => answers.push(answer),
+                    Err(code) => break code,
+                }
+                assert!(answers.len() <= once_each, "nothing is refused");
+            };
+            assert_eq!(refused, "over_budget");
+        }
+    }
+    assert_eq!(answers.len(), once_each);
+    let asked_for: u64 = answers.iter().map(|answer| answer.release.cost_pico_rho).sum();
+    assert!(asked_for <= brands.len() as u64 * quota);
+    assert_eq!(charged(alliance, Vec::new(), once_each as u64).await, asked_for);
+    answers.iter().for_each(Answer::assert_sees_the_crowd);
+
+    let (count, moved) = (answers.len() as f64, (brands.len() as i64 * BOUND_FEN) as f64);
+    let rho: f64 = answers.iter().map(Answer::rho).sum();
+    let mean = |target: &Target| answers.iter().map(|it| it.of(target)).sum::<f64>() / count;
+    let score = |target: &Target| (mean(target) - target.others()) / moved;
+    let attack = judged("Sybil analysts at every brand", rho, &targets, score);
+    println!("{attack:?}");
+    assert!(!attack.exceeds_beyond_chance(), "{attack:?}");
+
+    let noise = |target: &Target| mean(target) - target.others() - target.if_in(moved);
+    let needed = needed_deviation(brands.len() as f64, rho / count) / count.sqrt();
+    assert_noise(targets.iter().map(noise), needed);
+    // the judge objects to their mean without it
+    let bare = |target: &Target| score(target) - noise(target) / moved;
+    assert!(judged("without noise", rho, &targets, bare).exceeds());
 }

@@ -37,13 +37,17 @@ impl Room {
         let own = own.chain(self.policy.packs().keys().filter_map(|brand| analyst_of(*brand)));
         let own = own.filter(|name| after.is_none_or(|after| *name > after));
         let mut analysts = BTreeMap::from([(self.me, own.collect::<BTreeSet<_>>())]);
-        for brand in contract.participants() {
+        // what was charged by who has left since is of the year's sum too
+        let gone = ledger.brands(year).filter(|brand| !contract.participants().contains(brand));
+        let brands: Vec<ParticipantId> =
+            contract.participants().iter().copied().chain(gone).collect();
+        for brand in &brands {
             // one more tells whether there are more
             let charged = ledger.analysts(*brand, year, after).take(ANALYSTS_AT_ONCE + 1);
             analysts.entry(*brand).or_default().extend(charged);
         }
         let next = cut(&mut analysts);
-        let brands = contract.participants().iter().map(|brand| {
+        let brands = brands.iter().map(|brand| {
             let of_page = analysts.remove(brand).unwrap_or_default();
             self.brand_budget(*brand, year, &of_page, now)
         });
@@ -107,6 +111,9 @@ impl Room {
                 local: account(local_share, waiting(Some(*analyst)), local_spent),
             }
         });
+        let delta_charged = ledger.delta_spent(brand, year);
+        let is_gone = !contract.participants().contains(&brand);
+        let delta_quota = if is_gone { delta_charged } else { contract.delta_quota() };
         BrandBudgetView {
             brand: brand.to_string(),
             joint: joint(
@@ -119,17 +126,20 @@ impl Room {
                 waiting(None),
                 ledger.local_spent(brand, year),
             ),
-            delta_quota: contract.delta_quota().get(),
-            delta_charged: ledger.delta_spent(brand, year).get(),
+            delta_quota: delta_quota.get(),
+            delta_charged: delta_charged.get(),
             analysts: analysts.collect(),
         }
     }
 
     /// What a brand may be charged on its joint account in a year, all in all: its share, or less where a contract of
-    /// before has promised less or others were charged more under it.
+    /// before has promised less or others were charged more under it. Who has left is charged no more.
     pub(super) fn joint_quota(&self, brand: ParticipantId, year: CalendarYear) -> PicoRho {
         let (ledger, contract) = (self.inner.ledger(), self.inner.contract());
         let spent = ledger.joint_spent(brand, year);
+        if !contract.participants().contains(&brand) {
+            return spent;
+        }
         let left = ledger.joint_left(contract, brand, year);
         ledger.quotas(contract, year).0.min(add(spent, left))
     }
@@ -138,6 +148,9 @@ impl Room {
     fn local_quota(&self, brand: ParticipantId, year: CalendarYear) -> PicoRho {
         let (ledger, contract) = (self.inner.ledger(), self.inner.contract());
         let spent = ledger.local_spent(brand, year);
+        if !contract.participants().contains(&brand) {
+            return spent;
+        }
         let left = ledger.local_left(contract, brand, year);
         ledger.quotas(contract, year).1.min(add(spent, left))
     }

@@ -34,6 +34,9 @@ impl Room {
             true => self.same_standing(&plan, now).is_some(),
             false => self.is_answered_alone(&plan),
         };
+        if !answered && !self.policy.answers(self.inner.contract(), asked.purpose) {
+            return Err(views::against_policy());
+        }
         let cost = if answered { PicoRho::ZERO } else { asked.rho };
         let left = self.local_left(account.name, account.local, now);
         let left = left.checked_sub(cost).unwrap_or(PicoRho::ZERO);

@@ -51,6 +51,12 @@ impl Room {
         Ok(if bound.is_by_brand() { Scope::Pack } else { Scope::Joint })
     }
 
+    /// What the brand would not take part in, it does not propose.
+    pub(super) fn check_policy(&self, spec: &QuerySpec, plan: &DpPlan) -> Result<(), ServiceError> {
+        let accepts = self.policy.accepts(self.inner.contract(), None, spec, plan);
+        if accepts { Ok(()) } else { Err(views::against_policy()) }
+    }
+
     pub(super) fn planned(&self, spec: &QuerySpec) -> Result<DpPlan, ServiceError> {
         let plan = DpPlan::new(self.inner.contract(), spec);
         let plan = plan.map_err(|refusal| views::refusal(&refusal))?;

@@ -653,7 +653,7 @@ impl Day {
             figures.lost += asked.saturating_sub(status.exchanges.acknowledged);
             figures.twice += status.exchanges.acknowledged.saturating_sub(asked);
             let sent: usize = (0..HOURS).map(|hour| self.lines(from, hour).lines().count()).sum();
-            figures.lines_wrong += u64::from(status.purchases != sent as u64);
+            figures.lines_wrong += u64::from(status.purchases != Some(sent as u64));
         }
         Ok(())
     }

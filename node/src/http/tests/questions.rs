@@ -87,3 +87,27 @@ async fn a_question_of_before_is_filled_in_by_who_asked_it() {
     let one = page(&fixture, "/questions/1?lang=en").await;
     assert!(!one.contains("SELECT 1") && !one.contains("zhao") && !one.contains("again="), "{one}");
 }
+
+/// Of one member more or less nobody is to hear without noise who asks questions that are noised: exact sizes are for
+/// the brand's own staff, over the API and on the first page.
+#[tokio::test]
+async fn who_asks_with_noise_is_not_shown_exact_sizes() {
+    let fixture = Fixture::start();
+    for (role, sees) in [
+        (Role::Analyst, false),
+        (Role::App, false),
+        (Role::Administrator, true),
+        (Role::Officer, true),
+        (Role::Partner, true),
+        (Role::Store, true),
+    ] {
+        let client = fixture.client_as(&[role]);
+        let status: Status = client.get("/api/v1/status").await.unwrap();
+        let whole = crate::console::samples::status();
+        let sizes = (whole.members.filter(|_| sees), whole.purchases.filter(|_| sees));
+        assert_eq!((status.members, status.purchases), sizes, "{role}");
+        assert_eq!(status.without_sizes(), whole.without_sizes(), "{role}");
+    }
+    let shown = page(&fixture, "/?lang=en").await;
+    assert!(shown.contains("1,204") && !shown.contains("2,469") && !shown.contains("1,469,307"));
+}

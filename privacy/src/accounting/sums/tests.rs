@@ -232,6 +232,17 @@ fn agrees_with_its_attempts(ledger: &Ledger, places: RangeInclusive<u64>) {
         years.extend(facts.failures().map(|(_, year)| year));
     }
     assert_eq!(ledger.years().collect::<BTreeSet<_>>(), years);
+    for year in years {
+        let mut brands = BTreeSet::new();
+        for (id, facts) in ledger.attempts() {
+            let reserved = facts.reserve().map(|at| at.year);
+            let local = facts.local.as_ref().map(|at| at.entry.year);
+            brands.extend([reserved, local].contains(&Some(year)).then_some(id.proposer));
+            let failed = facts.failed.iter().filter(|(_, at)| at.entry.year == year);
+            brands.extend(failed.map(|(writer, _)| *writer));
+        }
+        assert_eq!(ledger.brands(year).collect::<BTreeSet<_>>(), brands);
+    }
 }
 
 proptest! {

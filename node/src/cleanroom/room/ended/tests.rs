@@ -45,6 +45,8 @@ pub(in crate::cleanroom::room) struct Brand {
     pub(in crate::cleanroom::room) now: Timestamp,
     /// So many members with a row each, all in one bin of a histogram and in the first cell of what has none.
     pub(in crate::cleanroom::room) members: u32,
+    /// The first day whose rows each reading was to see.
+    pub(in crate::cleanroom::room) read_from: Vec<i32>,
 }
 
 fn brand() -> BrandId {
@@ -96,7 +98,19 @@ impl Brand {
         let now = Timestamp::from_unix_ms(1_790_000_000_000);
         let (records, log) = (Vec::new(), Vec::new());
         let (constitution, fails, members) = (constitution.to_owned(), false, 0);
-        Self { _folder: folder, constitution, facts, room, records, log, fails, now, members }
+        let read_from = Vec::new();
+        Self {
+            _folder: folder,
+            constitution,
+            facts,
+            room,
+            records,
+            log,
+            fails,
+            now,
+            members,
+            read_from,
+        }
     }
 
     /// How many records the journal would hold.
@@ -131,6 +145,7 @@ impl Brand {
                     actions.extend(self.room.certified(&entry, self.now));
                 }
                 Action::Read(job) => {
+                    self.read_from.push(job.not_before);
                     let drawn = (!self.fails).then(|| drawn(&job.plan, self.members));
                     let result = ReadResult { id: job.id, period: None, drawn };
                     actions.extend(self.room.read(result, self.now));

@@ -110,6 +110,24 @@ fn another_kind_of_column_is_refused() {
     refused(&mut brand, sql, "tables.purchases.receipt");
 }
 
+/// Rows from so many years before today on are read, and none of before: of a question that is noised, and of figures
+/// that a brand's own staff has exactly.
+#[test]
+fn rows_past_retention_are_read_by_no_question() {
+    const SAMPLES: &str = "retention_years = 20";
+    assert_eq!(CONSTITUTION.matches(SAMPLES).count(), 1);
+    // 21 September 2006 and 2023, in days since 1970
+    for (years, first) in [(SAMPLES, 13_412), ("retention_years = 3", 19_621)] {
+        let mut brand = Brand::under(&CONSTITUTION.replace(SAMPLES, years));
+        let question = question("SELECT count(*) AS n FROM purchases", Scope::Local);
+        let plan = brand.room.plan(&question, brand.now).unwrap();
+        let (_, actions) = brand.room.query(&question, &plan.plan, brand.now).unwrap();
+        brand.carry_out(actions);
+        assert_eq!(brand.read_from, [first]);
+        assert_eq!(brand.room.readable(brand.now).unwrap().1, first);
+    }
+}
+
 #[test]
 fn a_contract_that_comes_later_is_told_of_and_refused_alike() {
     let mut brand = Brand::new();

@@ -78,6 +78,26 @@ fn a_set_is_chosen_where_the_policy_says_from_how_many_brands_on() {
     assert_eq!(named.plan, all.plan);
 }
 
+/// Before anything is asked, as all that does not hang on data.
+#[test]
+fn what_the_own_policy_does_not_allow_is_refused_when_it_is_planned() {
+    let mut brand = Brand::new();
+    for (text, scope) in [
+        ("format = 0\n[joint]\ndatasets = []", Scope::Joint),
+        ("format = 0\n[joint]\nmost_pico_rho = 4999999", Scope::Joint),
+        ("format = 0\n[local]\npurposes = []", Scope::Local),
+        ("format = 0\n[local]\ndatasets = []", Scope::Local),
+    ] {
+        let question = Question { scope: Some(scope), ..question(1, None) };
+        assert!(brand.room.plan(&question, brand.now).is_ok());
+        let file: PolicyFile = toml::from_str(text).unwrap();
+        brand.room.set_policy(Some(file)).unwrap();
+        assert_eq!(refused(&brand, &question).code, "against_policy", "{text}");
+        brand.room.set_policy(None).unwrap();
+    }
+    assert_eq!((brand.log.len(), brand.records()), (0, 0));
+}
+
 #[test]
 fn a_set_names_brands_of_the_contract_this_one_among_them_for_a_joint_question() {
     let mut brand = Brand::new();

@@ -10,6 +10,7 @@ use protocol::time::{Milliseconds, Timestamp};
 use super::now;
 use crate::backup;
 use crate::config::DataDirectory;
+use crate::metrics::Metrics;
 use crate::service::{BackupRequest, BackupView, ErrorKind, ServiceError, WholeBackupView};
 use crate::store::RecordingStore;
 
@@ -37,6 +38,15 @@ pub fn alert(view: &BackupView, days: u32, at: Timestamp) -> Option<String> {
             "the last whole backup is {age_days} days old: make one / 最近一次完整备份已有 {age_days} 天：请备份"
         )
     })
+}
+
+/// Sets the figures of backups: when the last whole one was made, where there was one, and whether it is too old.
+pub fn measure(view: &BackupView, days: u32, at: Timestamp, metrics: &Metrics) {
+    if let Some(whole) = &view.whole {
+        metrics.set("backup_made_timestamp_seconds", "", "", whole.made_ms / 1_000);
+    }
+    let is_overdue = alert(view, days, at).is_some();
+    metrics.set("backup_overdue", "", "", u64::from(is_overdue));
 }
 
 /// A backup that nothing stands against.
@@ -179,5 +189,15 @@ mod tests {
         assert_eq!(alert(&BackupView::default(), 7, at(100)), None, "none was made here");
         // and a clock that was put back tells nothing
         assert_eq!(alert(&view, 7, Timestamp::default()), None);
+
+        // the collector is told the same, and when it was made only where one was
+        let metrics = Metrics::default();
+        measure(&BackupView::default(), 7, at(100), &metrics);
+        assert!(metrics.render().contains("coalition_backup_overdue 0\n"));
+        assert!(!metrics.render().contains("backup_made"));
+        measure(&view, 7, at(8), &metrics);
+        let told = metrics.render();
+        assert!(told.contains("coalition_backup_overdue 1\n"), "{told}");
+        assert!(told.contains("coalition_backup_made_timestamp_seconds 1\n"), "{told}");
     }
 }

@@ -673,7 +673,7 @@ mod tests {
         let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         mode(0o640);
         let refused = first_line(&path).unwrap_err().to_string();
-        assert!(refused.contains("chmod 600") && !refused.contains("own"), "{refused}");
+        assert!(refused.contains("chmod 600") && !refused.contains("of its own"), "{refused}");
         mode(0o600);
         assert_eq!(first_line(&path).unwrap().unwrap().as_str(), "of its own");
         let address = PostgresAddress::parse("postgresql://coalition@localhost/coalition").unwrap();

@@ -122,7 +122,7 @@ fn every_figure_is_explained_and_every_explained_figure_is_there() {
 
 /// The words of a shell's line, up to where its output goes or a comment begins.
 fn words(line: &str) -> Vec<String> {
-    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None::<char>);
     for letter in line.chars() {
         match quote {
             Some(begun) if begun == letter => quote = None,

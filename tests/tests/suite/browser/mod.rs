@@ -5,6 +5,7 @@ mod dealings;
 mod figures;
 mod members;
 mod officer;
+mod questions;
 mod webdriver;
 
 use node::auth::Role;

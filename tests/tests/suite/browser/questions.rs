@@ -4,7 +4,7 @@
 use node::auth::Role;
 
 use super::webdriver::{ENTER, TAB};
-use super::{PASSWORD, answers, browser, in_focus, looks_right, says};
+use super::{PASSWORD, answers, browser, eventually, in_focus, looks_right, says};
 use crate::alliance::Alliance;
 
 const ACTIVE_BY_HALF: &str = "SELECT half_year(purchased_on) AS half, \
@@ -49,8 +49,12 @@ async fn an_analyst_asks_all_brands_and_follows_the_steps_to_the_answer() {
     browser.picture("joint-answered").await;
 
     // what it cost is off what is left, as the accounts have it
-    let budget = alliance.node("grocer_one").status().budget.unwrap();
-    assert!(budget.spent_pico_rho > 0, "{budget:?}");
+    let node = alliance.node("grocer_one");
+    eventually("the status shows the charge", async || {
+        node.status().budget.is_some_and(|it| it.spent_pico_rho > 0 && it.reserved_pico_rho == 0)
+    })
+    .await;
+    let budget = node.status().budget.unwrap();
     let left = budget.quota_pico_rho - budget.spent_pico_rho - budget.reserved_pico_rho;
     let left = node::console::rho(left);
     browser.go(&format!("{origin}/questions?lang=en")).await;

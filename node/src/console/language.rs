@@ -59,7 +59,7 @@ impl Language {
     }
 
     /// The part in it of words of the node that have both, English first (`words / 文字`); all of any others.
-    pub(super) fn part(self, words: &str) -> &str {
+    pub(crate) fn part(self, words: &str) -> &str {
         let is_chinese = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
         // what is quoted may have such a stroke of its own
         let parts = words.rmatch_indices(BETWEEN).find_map(|(at, between)| {

@@ -205,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_page_has_the_words_of_its_language() {
-        let (detail, remedy) = ("too little is left / 预算不足", "ask next year / 请于下一年度再问");
+        let (detail, remedy) =
+            ("too little is left / 预算不足", "ask next year / 请于下一年度再问");
         let error = || ServiceError::new(ErrorKind::Refused, "over_budget", detail, remedy);
         let words = |language| Problem::from(error()).words(language);
         assert_eq!(words(Language::English), "too little is left: ask next year");

@@ -8,7 +8,7 @@ use protocol::ids::BrandId;
 use protocol::time::{Milliseconds, Timestamp};
 
 use super::now;
-use crate::backup;
+use crate::backup::{self, BackupError};
 use crate::config::DataDirectory;
 use crate::metrics::Metrics;
 use crate::service::{BackupRequest, BackupView, ErrorKind, ServiceError, WholeBackupView};
@@ -117,12 +117,26 @@ impl Job {
                 }
                 Err(error) => {
                     tracing::error!(error = %error, "a backup was not completed");
-                    ended.failed = Some(error.to_string());
+                    ended.failed = Some(told(&error));
                 }
             }
             *view.lock().unwrap_or_else(PoisonError::into_inner) = ended;
         });
     }
+}
+
+/// Why a backup was not completed, in both languages.
+fn told(error: &BackupError) -> String {
+    let chinese = match error {
+        BackupError::File { path, source, .. } => {
+            format!("无法读写 {}（{source}）", path.display())
+        }
+        BackupError::Taken { path } => format!("{} 已存在：请另选新目录", path.display()),
+        BackupError::UnderWay => "正在备份：请等其结束".to_owned(),
+        BackupError::Damaged { path } => format!("写成的 {path} 已损坏或缺失：请重新备份"),
+        other => format!("未能完成（{other}）"),
+    };
+    format!("{error} / {chinese}")
 }
 
 /// Lets the directory say it. The backup is there all the same when that fails.
@@ -169,7 +183,11 @@ mod tests {
         std::fs::write(folder.path().join("file"), b"").unwrap();
         made(&data, &folder.path().join("file/two"), &view).await;
         let failed = view.lock().unwrap().clone();
-        assert!(!failed.done && failed.failed.is_some());
+        let why = failed.failed.unwrap();
+        assert!(
+            !failed.done && why.starts_with("cannot create ") && why.contains(" / 无法读写 "),
+            "{why}"
+        );
         assert_eq!(failed.whole, now.whole);
         assert_eq!(kept(&data).whole, now.whole);
         // what cannot be read is as if it were not there

@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use protocol::crypto::sealed::Cipher;
 use protocol::ids::BrandId;
 use protocol::log::note::{NoteError, SignatureType, VerifierKey};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::desk::DeskSettings;
 use crate::http::RateLimits;
@@ -209,9 +211,7 @@ impl Settings {
     pub fn open_store(&self, data: &DataDirectory) -> Result<Arc<dyn Store>, StoreError> {
         Ok(match &self.store {
             None => Arc::new(SledStore::open(data.store())?),
-            Some(StoreAddress { address, .. }) => {
-                Arc::new(PostgresStore::open(address, self.store_trusted.as_deref())?)
-            }
+            Some(store) => Arc::new(store.open(data, self.store_trusted.as_deref())?),
         })
     }
 }
@@ -230,6 +230,41 @@ impl StoreAddress {
     pub const fn address(&self) -> &PostgresAddress {
         &self.address
     }
+
+    /// Opens the store there, with the password that the directory keeps beside its keys, if it keeps one. `trusted`
+    /// is as for [`PostgresStore::open`].
+    ///
+    /// # Errors
+    /// When it cannot be opened, or others may read the password.
+    pub fn open(
+        &self,
+        data: &DataDirectory,
+        trusted: Option<&Path>,
+    ) -> Result<PostgresStore, StoreError> {
+        let unread = |source: std::io::Error| StoreError::Backend {
+            action: "read its password",
+            source: Arc::new(source),
+        };
+        match first_line(&data.store_password()).map_err(unread)? {
+            Some(password) => PostgresStore::open(&self.address.with_password(&password), trusted),
+            None => PostgresStore::open(&self.address, trusted),
+        }
+    }
+}
+
+/// The first line of a file that its owner alone may read; none where there is no such file.
+fn first_line(path: &Path) -> std::io::Result<Option<Zeroizing<String>>> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let words = format!("others may read {} (mode {mode:o}): chmod 600", path.display());
+        return Err(std::io::Error::other(words));
+    }
+    Ok(Some(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())))
 }
 
 impl TryFrom<String> for StoreAddress {
@@ -388,6 +423,11 @@ impl DataDirectory {
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.0.join("keys")
+    }
+    /// The password of the database that holds the store, on one line, where it asks for one.
+    #[must_use]
+    pub fn store_password(&self) -> PathBuf {
+        self.keys().join("store-password")
     }
     /// Certificate and key of the HTTPS surface.
     #[must_use]
@@ -615,5 +655,30 @@ impl DataDirectory {
         settings.client_certificates.check().map_err(&wrong)?;
         let brand = BrandId::new(&settings.brand).map_err(|error| wrong(error.to_string()))?;
         Ok((settings, brand))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_databases_password_is_the_first_line_of_a_file_that_nobody_else_may_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDirectory::new(folder.path());
+        let path = data.store_password();
+        assert_eq!(first_line(&path).unwrap(), None, "a database need not ask for one");
+        fs::create_dir(data.keys()).unwrap();
+        fs::write(&path, "of its own\nand no more\n").unwrap();
+        let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o640);
+        let refused = first_line(&path).unwrap_err().to_string();
+        assert!(refused.contains("chmod 600") && !refused.contains("of its own"), "{refused}");
+        mode(0o600);
+        assert_eq!(first_line(&path).unwrap().unwrap().as_str(), "of its own");
+        let address = PostgresAddress::parse("postgresql://coalition@localhost/coalition").unwrap();
+        assert!(!address.has_password());
+        let address = address.with_password("of its own");
+        assert!(address.has_password() && !format!("{address:?}").contains("own"));
     }
 }

@@ -3,14 +3,17 @@
 
     python3 generate.py > coalition_client.py
     python3 example.py --node https://127.0.0.1:7102 --trusted DATA/tls/cert.pem --log-key KEY \\
-        --store sam:PASSWORD --analyst ann:PASSWORD --card CARD --to BRAND --points 40
+        --store sam --analyst ann --card CARD --to BRAND --points 40
 
-The card is of a member who has linked an account at the other brand; the log's key is the first line of the brand in
+Their passwords are asked for, or read from standard input, a line each: what stands on a command line is seen by
+everybody on the machine. The card is of a member who has linked an account at the other brand; the log's key is the first line of the brand in
 `coalition constitution keys`. It prints one JSON object.
 """
 
 import argparse
+import getpass
 import json
+import sys
 import time
 
 import receipt as receipts
@@ -54,15 +57,23 @@ def question(client, sql):
     return plan, until("the question is answered", answered)
 
 
+def password(user):
+    """Of a user, from whoever sits there, or the next line of what is piped in."""
+    if sys.stdin.isatty():
+        return getpass.getpass(f"password of {user}: ")
+    return sys.stdin.readline().rstrip("\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ["node", "trusted", "log-key", "store", "analyst", "card", "to"]:
         parser.add_argument("--" + name, required=True)
     parser.add_argument("--points", type=int, default=40)
     given = parser.parse_args()
+    stores, analysts = password(given.store), password(given.analyst)
 
     store = Client(given.node, given.trusted)
-    store.login(*given.store.split(":", 1))
+    store.login(given.store, stores)
     final = exchange(store, given.card, given.to, given.points)
 
     # the receipt is checked without the node: its key and its published log are enough
@@ -72,7 +83,7 @@ def main():
     assert index == final["leaf"]
 
     analyst = Client(given.node, given.trusted)
-    analyst.login(*given.analyst.split(":", 1))
+    analyst.login(given.analyst, analysts)
     sql = "SELECT count(distinct member) AS members FROM purchases"
     plan, answer = question(analyst, sql)
 

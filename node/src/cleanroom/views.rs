@@ -469,16 +469,26 @@ pub fn no_analyst() -> ServiceError {
     )
 }
 
-/// Why a brand took no part, in a word or two.
+/// Why a brand took no part, in a word or two, in English and Chinese.
 #[must_use]
-pub const fn decline_words(reason: DeclineReason) -> &'static str {
+pub const fn decline_words(reason: DeclineReason) -> (&'static str, &'static str) {
     match reason {
-        DeclineReason::Plan => "it arrives at another plan, or keeps nothing of what is asked",
-        DeclineReason::Budget => "the proposer's account does not cover it",
-        DeclineReason::Policy => "its policy does not allow it",
-        DeclineReason::Suspended => "a brand among those asked is suspended",
-        DeclineReason::Expiry => "the reservation had expired",
-        DeclineReason::Busy => "questions under way hold all the memory it has for them",
+        DeclineReason::Plan => (
+            "it arrives at another plan, or keeps nothing of what is asked",
+            "其得出的计划不同，或不保存所问的数据",
+        ),
+        DeclineReason::Budget => {
+            ("the proposer's account does not cover it", "提问方的账户预算不足")
+        }
+        DeclineReason::Policy => ("its policy does not allow it", "其策略不允许"),
+        DeclineReason::Suspended => {
+            ("a brand among those asked is suspended", "所询问的品牌中有一个已被暂停")
+        }
+        DeclineReason::Expiry => ("the reservation had expired", "预留已过期"),
+        DeclineReason::Busy => (
+            "questions under way hold all the memory it has for them",
+            "进行中的查询占满了其可用内存",
+        ),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 use super::operations::{NodeArguments, POLL, client};
 use super::{CliError, Io};
 use crate::backup::{self, BackupError, Manifest};
@@ -55,6 +57,7 @@ pub async fn run(command: &BackupCommand) -> Result<(), CliError> {
                 .map_err(|source| CliError::File { path: to.clone(), source })?;
             let folder = folder.to_string_lossy().into_owned();
             client.post::<_, ()>("/api/v1/backups", &[], &BackupRequest { folder }).await?;
+            let bar = under_way("the node writes the backup and reads it back");
             loop {
                 let view: BackupView = client.get("/api/v1/backups/latest").await?;
                 if let Some(problem) = view.failed {
@@ -63,6 +66,7 @@ pub async fn run(command: &BackupCommand) -> Result<(), CliError> {
                     )));
                 }
                 if view.done {
+                    bar.finish_and_clear();
                     io.say("keys, tls and users.json are not in it: keep copies of them elsewhere");
                     return io.json(&view);
                 }
@@ -70,11 +74,16 @@ pub async fn run(command: &BackupCommand) -> Result<(), CliError> {
             }
         }
         BackupCommand::Verify { folder } => {
-            let manifest = backup::verify(folder).map_err(input)?;
+            let bar = under_way("reading the backup");
+            let verified = backup::verify(folder);
+            bar.finish_and_clear();
+            let manifest = verified.map_err(input)?;
             tell(&manifest, folder, &mut io)
         }
         BackupCommand::Restore { folder, data, secrets } => {
+            let bar = under_way("reading and restoring the backup");
             let restored = backup::restore(folder, &DataDirectory::new(data), secrets);
+            bar.finish_and_clear();
             let manifest = restored.map_err(input)?;
             io.say(&format!(
                 "start it with `coalition run --data {}`; it starts as restored",
@@ -83,6 +92,16 @@ pub async fn run(command: &BackupCommand) -> Result<(), CliError> {
             tell(&manifest, folder, &mut io)
         }
     }
+}
+
+/// Shows on a terminal that something goes on whose end is not known, and for how long already.
+fn under_way(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}, {elapsed_precise}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(POLL);
+    bar
 }
 
 fn tell(manifest: &Manifest, folder: &Path, io: &mut Io) -> Result<(), CliError> {

@@ -151,6 +151,7 @@ pub fn check(data: &DataDirectory) -> Checks {
     certificate(data, &mut checks);
     users(data, &mut checks);
     if let Some((settings, brand)) = &read {
+        store(data, settings, &mut checks);
         constitutions(data, *brand, own.as_ref(), &mut checks);
         clean_room(data, &mut checks);
         contract(data, *brand, &mut checks);
@@ -182,6 +183,18 @@ fn directory(data: &DataDirectory, checks: &mut Checks) {
             format!("others on this machine may enter it (mode {mode:o}): chmod 700"),
         ),
         Some(_) => checks.enter(Level::Ok, what, "its owner's alone"),
+    }
+}
+
+/// Where the password of the store's database is.
+fn store(data: &DataDirectory, settings: &Settings, checks: &mut Checks) {
+    if settings.store.as_ref().is_some_and(|store| store.address().has_password()) {
+        let path = data.store_password();
+        let words = format!(
+            "the address of the store has a password, which is in each backup with node.toml: write it into {} (chmod 600), and leave it out of the address",
+            path.display()
+        );
+        checks.enter(Level::Warning, "store", words);
     }
 }
 

@@ -28,6 +28,24 @@ fn all_commands() -> Vec<Vec<String>> {
     found
 }
 
+/// What stands on a command line is seen by everybody on the machine: a secret is made, asked for, piped in or in a file.
+#[test]
+fn no_argument_is_a_secret() {
+    const SECRETS: [&str; 4] = ["password", "passphrase", "secret", "token"];
+    let mut commands = vec![Cli::command()];
+    let mut looked_at = 0;
+    while let Some(command) = commands.pop() {
+        for argument in command.get_arguments().filter(|it| it.get_action().takes_values()) {
+            let name = argument.get_id().as_str();
+            let is_secret = SECRETS.iter().any(|secret| name.ends_with(secret));
+            assert!(!is_secret, "{}: {name}", command.get_name());
+            looked_at += 1;
+        }
+        commands.extend(command.get_subcommands().cloned());
+    }
+    assert!(looked_at > 200, "{looked_at}");
+}
+
 #[test]
 fn every_command_takes_json_before_and_behind_its_words() {
     for words in all_commands() {

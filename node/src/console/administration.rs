@@ -96,7 +96,7 @@ impl AdministrationPage<'_> {
             }
             Administered::BackUp => self.say("备份已开始。", "The backup has begun."),
             Administered::SealingKey => {
-                self.say("已启用新的密封密钥。", "There is a new sealing key.")
+                self.say("已启用新的封装密钥。", "There is a new sealing key.")
             }
             Administered::VaultKey => {
                 self.say("保险库密钥轮换中。", "The vault's key is being rotated.")

@@ -1,5 +1,8 @@
 //! The two languages of the console, and which one a reader wants.
 
+/// What stands between the languages in words that have both.
+const BETWEEN: &str = " / ";
+
 /// A language of the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -55,6 +58,19 @@ impl Language {
         }
     }
 
+    /// The part in it of words of the node that have both, English first (`words / 文字`); all of any others.
+    pub(crate) fn part(self, words: &str) -> &str {
+        let is_chinese = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
+        // what is quoted may have such a stroke of its own
+        let parts = words.rmatch_indices(BETWEEN).find_map(|(at, between)| {
+            let (english, rest) = words.split_at_checked(at)?;
+            let chinese = rest.strip_prefix(between)?;
+            let are_both = !english.contains(is_chinese) && chinese.contains(is_chinese);
+            are_both.then_some((english, chinese))
+        });
+        parts.map_or(words, |(english, chinese)| self.say(chinese, english))
+    }
+
     /// What an `Accept-Language` header (RFC 9110, section 12.5.4) prefers; English when it names
     /// neither.
     #[must_use]
@@ -99,6 +115,20 @@ pub(super) use say;
 mod tests {
     use super::Language::{Chinese, English};
     use super::*;
+
+    #[test]
+    fn of_words_in_both_languages_one_is_read() {
+        for (words, chinese, english) in [
+            ("make one / 请备份", "请备份", "make one"),
+            ("1 / 2 of a / 共 1 / 2", "共 1 / 2", "1 / 2 of a"),
+            ("disk: away / 磁盘：away", "磁盘：away", "disk: away"),
+            ("1,203 / 1,204", "1,203 / 1,204", "1,203 / 1,204"),
+            ("磁盘 / 已满", "磁盘 / 已满", "磁盘 / 已满"),
+            ("", "", ""),
+        ] {
+            assert_eq!((Chinese.part(words), English.part(words)), (chinese, english));
+        }
+    }
 
     #[test]
     fn the_reader_is_heard() {

@@ -81,7 +81,7 @@ pub fn member_words(code: &str, chinese: Option<&Chinese>, message: &str) -> Bil
         Some((zh, en)) => Bilingual { zh: zh.to_owned(), en: en.to_owned() },
         None => Bilingual {
             zh: format!("未能办理：{}", super::refusals::message(code, chinese, message)),
-            en: format!("It could not be done: {message}"),
+            en: format!("It could not be done: {}", Language::English.part(message)),
         },
     }
 }

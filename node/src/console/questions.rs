@@ -7,7 +7,8 @@ use super::text;
 use super::{Frame, Language, Page, ReleasePart, chart, release_part, say};
 use crate::auth::{Authorized, perm};
 use crate::service::{
-    ColumnView, DatasetView, ParameterView, PlanView, QueryView, Scope, Status, TemplateView,
+    BudgetView, ColumnView, DatasetView, ParameterView, PlanView, QueryView, Scope, Status,
+    TemplateView,
 };
 
 /// Declared values shown of a column.
@@ -139,6 +140,10 @@ fn scope(language: Language, scope: &str) -> &str {
 }
 
 impl QuestionsPage<'_> {
+    /// What is left of the brand's quota of the year for joint questions.
+    fn left(&self, budget: &BudgetView) -> String {
+        text::rho(chart::BudgetBar::of(budget).left_pico_rho)
+    }
     fn scope<'s>(&self, name: &'s str) -> &'s str {
         scope(self.language, name)
     }

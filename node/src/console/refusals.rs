@@ -88,7 +88,7 @@ pub(super) fn message(code: &str, chinese: Option<&Chinese>, english: &str) -> S
     match (chinese, known(code)) {
         (Some(it), _) => it.message.clone(),
         (None, Some((what, _))) => what.to_owned(),
-        (None, None) => english.to_owned(),
+        (None, None) => Language::Chinese.part(english).to_owned(),
     }
 }
 

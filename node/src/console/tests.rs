@@ -760,6 +760,20 @@ fn pages_stand_under_the_strict_policy_and_for_screen_readers() {
     }
 }
 
+/// Of several tabs, and to who listens, a title says which page it is (WCAG 2.2, 2.4.2).
+#[test]
+fn every_page_has_a_title_of_its_own() {
+    let mut titles = std::collections::BTreeSet::new();
+    for (language, page) in pages() {
+        let title = page.split("<title>").nth(1).unwrap().split("</title>").next().unwrap();
+        assert!(!title.contains("  ") && title.contains(" · "), "{title:?}");
+        assert!(
+            titles.insert((language.tag(), title.to_owned())),
+            "{title:?} is that of two pages"
+        );
+    }
+}
+
 #[test]
 fn the_style_sheet_loads_nothing() {
     assert!(!STYLE_SHEET.contains("url(") && !STYLE_SHEET.contains("@import"));

@@ -212,6 +212,7 @@ words! {
     nav_officer: "合规", "Compliance";
     nav_administration: "运维", "Administration";
     nav_records: "个人信息台账", "Records";
+    not_for_you: "无权查看", "Not for your roles";
     forbidden: "当前账号没有查看此页的角色，需要以下之一：", "Your account has none of the roles that see this page:";
 
     partner_page: "兑换、额度与清算", "Exchanges, limits and clearing";

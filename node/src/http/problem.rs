@@ -90,7 +90,9 @@ impl Problem {
 
     /// What was wrong and what to do, for a page, in its language.
     pub(super) fn words(&self, language: Language) -> String {
-        let english = format!("{}: {}", self.detail, self.remedy);
+        // what comes in both languages comes so in each of its parts
+        let [detail, remedy] = [&self.detail, &self.remedy].map(|words| language.part(words));
+        let english = format!("{detail}: {remedy}");
         console::refusal(language, &self.code, self.chinese.as_deref(), english)
     }
 
@@ -199,6 +201,16 @@ mod tests {
             assert_eq!(json["remedy"], "remedy");
             assert_eq!(problem.into_response().headers()[header::CONTENT_TYPE], PROBLEM_JSON);
         }
+    }
+
+    #[test]
+    fn a_page_has_the_words_of_its_language() {
+        let (detail, remedy) =
+            ("too little is left / 预算不足", "ask next year / 请于下一年度再问");
+        let error = || ServiceError::new(ErrorKind::Refused, "over_budget", detail, remedy);
+        let words = |language| Problem::from(error()).words(language);
+        assert_eq!(words(Language::English), "too little is left: ask next year");
+        assert_eq!(words(Language::Chinese), "未能完成：预算不足：请于下一年度再问");
     }
 
     #[test]

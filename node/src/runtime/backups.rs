@@ -8,8 +8,9 @@ use protocol::ids::BrandId;
 use protocol::time::{Milliseconds, Timestamp};
 
 use super::now;
-use crate::backup;
+use crate::backup::{self, BackupError};
 use crate::config::DataDirectory;
+use crate::metrics::Metrics;
 use crate::service::{BackupRequest, BackupView, ErrorKind, ServiceError, WholeBackupView};
 use crate::store::RecordingStore;
 
@@ -37,6 +38,15 @@ pub fn alert(view: &BackupView, days: u32, at: Timestamp) -> Option<String> {
             "the last whole backup is {age_days} days old: make one / 最近一次完整备份已有 {age_days} 天：请备份"
         )
     })
+}
+
+/// Sets the figures of backups: when the last whole one was made, where there was one, and whether it is too old.
+pub fn measure(view: &BackupView, days: u32, at: Timestamp, metrics: &Metrics) {
+    if let Some(whole) = &view.whole {
+        metrics.set("backup_made_timestamp_seconds", "", "", whole.made_ms / 1_000);
+    }
+    let is_overdue = alert(view, days, at).is_some();
+    metrics.set("backup_overdue", "", "", u64::from(is_overdue));
 }
 
 /// A backup that nothing stands against.
@@ -107,12 +117,26 @@ impl Job {
                 }
                 Err(error) => {
                     tracing::error!(error = %error, "a backup was not completed");
-                    ended.failed = Some(error.to_string());
+                    ended.failed = Some(told(&error));
                 }
             }
             *view.lock().unwrap_or_else(PoisonError::into_inner) = ended;
         });
     }
+}
+
+/// Why a backup was not completed, in both languages.
+fn told(error: &BackupError) -> String {
+    let chinese = match error {
+        BackupError::File { path, source, .. } => {
+            format!("无法读写 {}（{source}）", path.display())
+        }
+        BackupError::Taken { path } => format!("{} 已存在：请另选新目录", path.display()),
+        BackupError::UnderWay => "正在备份：请等其结束".to_owned(),
+        BackupError::Damaged { path } => format!("写成的 {path} 已损坏或缺失：请重新备份"),
+        other => format!("未能完成（{other}）"),
+    };
+    format!("{error} / {chinese}")
 }
 
 /// Lets the directory say it. The backup is there all the same when that fails.
@@ -159,7 +183,11 @@ mod tests {
         std::fs::write(folder.path().join("file"), b"").unwrap();
         made(&data, &folder.path().join("file/two"), &view).await;
         let failed = view.lock().unwrap().clone();
-        assert!(!failed.done && failed.failed.is_some());
+        let why = failed.failed.unwrap();
+        assert!(
+            !failed.done && why.starts_with("cannot create ") && why.contains(" / 无法读写 "),
+            "{why}"
+        );
         assert_eq!(failed.whole, now.whole);
         assert_eq!(kept(&data).whole, now.whole);
         // what cannot be read is as if it were not there
@@ -179,5 +207,15 @@ mod tests {
         assert_eq!(alert(&BackupView::default(), 7, at(100)), None, "none was made here");
         // and a clock that was put back tells nothing
         assert_eq!(alert(&view, 7, Timestamp::default()), None);
+
+        // the collector is told the same, and when it was made only where one was
+        let metrics = Metrics::default();
+        measure(&BackupView::default(), 7, at(100), &metrics);
+        assert!(metrics.render().contains("coalition_backup_overdue 0\n"));
+        assert!(!metrics.render().contains("backup_made"));
+        measure(&view, 7, at(8), &metrics);
+        let told = metrics.render();
+        assert!(told.contains("coalition_backup_overdue 1\n"), "{told}");
+        assert!(told.contains("coalition_backup_made_timestamp_seconds 1\n"), "{told}");
     }
 }

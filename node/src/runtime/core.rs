@@ -419,7 +419,10 @@ impl Core {
                 Ok(()) => {}
                 Err(SubmitError::NoCounterparty(_)) => self.withdraw(submission, now, turn),
                 Err(error) => {
-                    self.alert(format!("a submission of before the restart is not taken: {error}"));
+                    self.alert(format!(
+                        "what was submitted before the restart is not taken: {error} / \
+                         重启前提交的一项未能写入账本：{error}"
+                    ));
                 }
             }
         }
@@ -432,7 +435,7 @@ impl Core {
             let recognised = own.map(|own| own.tip().recognised(log).height).unwrap_or_default();
             let answer = self.book.answerable(log) > recognised;
             if let Err(error) = self.ledger.applied(log, Vec::new(), answer) {
-                self.alert(error.to_string());
+                self.alert_error(&error);
             }
         }
         let mut context = context!(self, now);
@@ -441,7 +444,10 @@ impl Core {
             self.ledger.keep_cosignatures(&published, &self.outside);
         }
         for error in self.state_constitutions(turn) {
-            self.alert(error.to_string());
+            self.alert(format!(
+                "what this brand said of a draft is not taken: {error} / \
+                 本品牌对章程草案的表态未能写入账本：{error}"
+            ));
         }
         self.settle(now, turn);
     }
@@ -455,7 +461,10 @@ impl Core {
         let handled = self.ledger.handle(from, message, &mut context, &mut turn.out);
         self.note_built(before, turn);
         if let Err(fault) = handled {
-            self.alert(fault.to_string());
+            self.alert(format!(
+                "what {from} sent does not stand, and nothing was done by it: {fault} / \
+                 {from} 发来的内容不成立，未予采用：{fault}"
+            ));
         }
     }
 
@@ -552,7 +561,9 @@ impl Core {
         }
         self.follow_points(now, turn);
         if let Some(violation) = self.ledger.writer().stalled() {
-            let words = format!("the own log cannot be written: {violation}");
+            let words = format!(
+                "the own log cannot be written: {violation} / 本品牌的账本无法写入：{violation}"
+            );
             self.alert(words);
         }
     }
@@ -662,7 +673,7 @@ impl Core {
         if let NodeRecord::Cosigned(cosigned) = record
             && let Err(error) = self.foreign.enter(cosigned)
         {
-            self.alert(error.to_string());
+            self.alert_error(&error);
         }
     }
 
@@ -756,7 +767,7 @@ impl Core {
                 continue;
             }
             if let Err(error) = self.submit(Submission::Public(entry), turn) {
-                self.alert(error.to_string());
+                self.alert_error(&error);
             }
         }
     }

@@ -207,7 +207,10 @@ impl Runtime {
             return;
         }
         if let Err(error) = self.core.submit(Submission::Public(entry), turn) {
-            self.core.alert(format!("an entry of the clean room is not taken: {error}"));
+            self.core.alert(format!(
+                "an entry of the clean room is not taken into the log: {error} / \
+                 联合统计的一条记录未能写入账本：{error}"
+            ));
         }
     }
 

@@ -415,7 +415,7 @@ impl Runtime {
         match fragments.forget_before(Timestamp::from_unix_ms(before)) {
             Ok(0) => {}
             Ok(blocks) => tracing::info!(blocks, "fragments older than the retention are gone"),
-            Err(error) => self.core.alert(error.to_string()),
+            Err(error) => self.core.alert_error(&error),
         }
     }
 

@@ -53,7 +53,10 @@ impl Runtime {
             self.destroy_expired_sealing_keys()
         });
         if let Err(error) = cared {
-            self.core.alert(format!("the sealing keys cannot be cared for: {error}"));
+            self.core.alert(format!(
+                "the sealing keys cannot be turned or destroyed when they are due: {error} / \
+                 封装密钥到期未能轮换或销毁：{error}"
+            ));
         }
     }
 

@@ -100,6 +100,8 @@ impl Runtime {
         for (side, count) in [("pay", due.to_pay), ("confirm", due.to_confirm)] {
             self.metrics.set("clearing_payments_due", "side", side, u64::from(count));
         }
+        let backup = self.backup.lock().unwrap_or_else(PoisonError::into_inner);
+        backups::measure(&backup, self.backup_alert_days, at, &self.metrics);
     }
 
     /// The state, for whoever looks.

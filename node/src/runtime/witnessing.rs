@@ -120,7 +120,7 @@ impl Runtime {
                     added.map(|checkpoint| self.core.published.write_witnessed(&checkpoint));
                 match written {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => self.core.alert(error.to_string()),
+                    Ok(Err(error)) => self.core.alert_error(&error),
                     Err(error) => {
                         tracing::warn!(witness = %key.name(), error = %error, "a cosignature has no place");
                     }
@@ -129,7 +129,10 @@ impl Runtime {
             Err(error) => {
                 tracing::warn!(witness = %key.name(), error = %error, "a witness does not cosign");
                 if let OutsideError::AheadOfUs { .. } = error {
-                    self.core.alert(format!("witness {}: {error}", key.name()));
+                    let name = key.name();
+                    self.core.alert(format!(
+                        "witness {name}: {error} / 见证方 {name} 联署过比本节点更新的检查点：{error}"
+                    ));
                 }
             }
         }

@@ -120,22 +120,53 @@ fn every_figure_is_explained_and_every_explained_figure_is_there() {
     }
 }
 
+/// The words of a shell's line, up to where its output goes or a comment begins.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None::<char>);
+    for letter in line.chars() {
+        match quote {
+            Some(begun) if begun == letter => quote = None,
+            Some(_) => word.get_or_insert_with(String::new).push(letter),
+            None => match letter {
+                '"' | '\'' => {
+                    quote = Some(letter);
+                    word = Some(word.unwrap_or_default());
+                }
+                '>' | '&' => break,
+                '#' if word.is_none() => break,
+                _ if letter.is_whitespace() => words.extend(word.take()),
+                _ => word.get_or_insert_with(String::new).push(letter),
+            },
+        }
+    }
+    words.extend(word);
+    words
+}
+
 /// The commands of a document's shell blocks that are `coalition`'s, or cargo running it.
 fn commands(text: &str) -> Vec<Vec<String>> {
     let blocks = text.split("```sh").skip(1).filter_map(|rest| rest.split("```").next());
     let mut commands = Vec::new();
-    for line in blocks.flat_map(str::lines) {
-        let line = match line.strip_prefix("cargo run -- ") {
-            Some(rest) => format!("coalition {rest}"),
-            None => line.to_owned(),
-        };
-        if line.starts_with("coalition ") {
-            // without where its output goes
-            let command = line.split(['>', '&']).next().unwrap_or_default();
-            commands.push(command.split_whitespace().map(str::to_owned).collect());
+    for block in blocks {
+        // a line that goes on in the next
+        for line in block.replace("\\\n", " ").lines() {
+            let line = match line.strip_prefix("cargo run -- ") {
+                Some(rest) => format!("coalition {rest}"),
+                None => line.to_owned(),
+            };
+            if line.starts_with("coalition ") {
+                commands.push(words(&line));
+            }
         }
     }
     commands
+}
+
+#[test]
+fn a_shells_line_is_read_as_a_shell_reads_it() {
+    assert_eq!(words("a --b 'c d' \"e\"f '' # g"), ["a", "--b", "c d", "ef", ""]);
+    assert_eq!(words("a 'b > c' > d"), ["a", "b > c"]);
+    assert_eq!(commands("```sh\ncoalition a \\\n  --b\n```"), [["coalition", "a", "--b"]]);
 }
 
 #[test]
@@ -146,6 +177,9 @@ fn the_documents_commands_are_ones_the_command_line_takes() {
         ("docs/operate/runbooks.md", 2),
         ("docs/operate/clearing.md", 16),
         ("docs/guides/officer.md", 2),
+        ("docs/guides/analyst.md", 6),
+        ("docs/guides/members.md", 5),
+        ("docs/programme.md", 12),
         ("docs/import.md", 2),
         ("docs/backup.md", 7),
         ("docs/pilot.md", 40),
@@ -160,6 +194,34 @@ fn the_documents_commands_are_ones_the_command_line_takes() {
         }
     }
     assert!(Cli::try_parse_from(["coalition", "constitution", "sing"]).is_err());
+}
+
+/// The unit and the container start what the command line takes; the container is built with the Rust that is needed.
+#[test]
+fn the_unit_and_the_container_start_what_there_is() {
+    let read = |file: &str| fs::read_to_string(workspace().join(file)).unwrap();
+    let unit = read("docs/operate/coalition.service");
+    let mut started: Vec<Vec<String>> = ["ExecStartPre=", "ExecStart="]
+        .into_iter()
+        .flat_map(|key| names(&unit, key))
+        .map(words)
+        .collect();
+    assert_eq!(started.len(), 2, "{started:?}");
+    let container = read("docs/operate/Containerfile");
+    let list = |key: &str| -> Vec<String> {
+        serde_json::from_str(names(&container, key).first().unwrap()).unwrap()
+    };
+    started.push([list("ENTRYPOINT "), list("CMD ")].concat());
+    for command in &started {
+        assert_eq!(command[0], "/usr/local/bin/coalition");
+        if let Err(error) = Cli::try_parse_from(command) {
+            panic!("{command:?}: {error}");
+        }
+    }
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let rust = manifest["workspace"]["package"]["rust-version"].as_str().unwrap();
+    let base = format!("docker.io/library/rust:{rust}-slim AS build");
+    assert_eq!(names(&container, "FROM ").first(), Some(&base.as_str()));
 }
 
 /// Names after a word that stands at the beginning of a line.

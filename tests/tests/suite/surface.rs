@@ -131,7 +131,9 @@ async fn the_python_client_exchanges_verifies_and_asks_and_events_tell_of_it() {
     let log_key = log_verifier(constitution.ledger(), brand).unwrap().to_string();
     let trusted = alliance.data(brand).tls().join(node::tls::CERTIFICATE_FILE);
     let base = format!("https://{}", served.address);
-    let (store, analyst) = (format!("sam:{PASSWORD}"), format!("ann:{PASSWORD}"));
+    // nothing secret stands on a command line
+    let passwords = alliance.folder.path().join("passwords");
+    std::fs::write(&passwords, format!("{PASSWORD}\n{PASSWORD}\n")).unwrap();
     let run = |points: &str, log_key: &str| {
         let arguments = [
             "example.py",
@@ -142,9 +144,9 @@ async fn the_python_client_exchanges_verifies_and_asks_and_events_tell_of_it() {
             "--log-key",
             log_key,
             "--store",
-            &store,
+            "sam",
             "--analyst",
-            &analyst,
+            "ann",
             "--card",
             &card,
             "--to",
@@ -152,7 +154,9 @@ async fn the_python_client_exchanges_verifies_and_asks_and_events_tell_of_it() {
             "--points",
             points,
         ];
-        Command::new("python3").args(arguments).current_dir(&folder).output().unwrap()
+        let stdin = std::fs::File::open(&passwords).unwrap();
+        let mut command = Command::new("python3");
+        command.args(arguments).current_dir(&folder).stdin(stdin).output().unwrap()
     };
     let output = tokio::task::block_in_place(|| run("40", &log_key));
     let words = String::from_utf8_lossy(&output.stderr);

@@ -341,12 +341,17 @@ impl Room {
             LocalProgress::Failed | LocalProgress::Dropped => "void",
         };
         let charged = ledger.facts(&id).is_some_and(|facts| facts.local_charge().is_some());
-        let account = if charged { "its cost stands" } else { "nothing was spent" };
+        let (account, account_zh) = match charged {
+            true => ("its cost stands", "预算已消耗"),
+            false => ("nothing was spent", "未消耗预算"),
+        };
         let reason = match progress {
-            LocalProgress::Failed => Some(format!("it could not be read; {account}")),
-            LocalProgress::Dropped => {
-                Some(format!("the contract was changed meanwhile; {account}"))
+            LocalProgress::Failed => {
+                Some(format!("it could not be read; {account} / 无法读取数据；{account_zh}"))
             }
+            LocalProgress::Dropped => Some(format!(
+                "the contract was changed meanwhile; {account} / 其间契约已变更；{account_zh}"
+            )),
             _ => None,
         };
         let answer = self.answers.of(&id);

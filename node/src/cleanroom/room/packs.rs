@@ -511,7 +511,7 @@ impl Room {
             plan: pack.asked.plan.to_string(),
             scope: Scope::Pack.name().to_owned(),
             step: step.to_owned(),
-            reason: (step == "void").then(|| "no brand answered".to_owned()),
+            reason: (step == "void").then(|| "no brand answered / 没有品牌作答".to_owned()),
             release,
             brands: brands.into_values().map(|(view, _)| view).collect(),
             charged_pico_rho: if charged { pack.asked.rho.get() } else { 0 },

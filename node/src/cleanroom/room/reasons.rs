@@ -1,4 +1,4 @@
-//! Why a joint question has no answer here, or none yet, in words.
+//! Why a joint question has no answer here, or none yet, in words: English first, then Chinese.
 
 use privacy::accounting::Facts;
 use privacy::{AttemptId, ParticipantId};
@@ -6,11 +6,15 @@ use protocol::time::Timestamp;
 
 use super::super::views;
 use super::{Room, utc};
+use crate::service::Bilingual;
 
 impl Room {
     /// What is told of an attempt at a step: why it is void or will be, and why an answer that is due does not come.
     pub(super) fn reason_at(&self, id: &AttemptId, step: &str, now: Timestamp) -> Option<String> {
-        let told = || self.reason(id) + &self.again_without(id, now);
+        let told = || {
+            let (why, again) = (self.reason(id), self.again_without(id, now));
+            format!("{}{} / {}{}", why.en, again.en, why.zh, again.zh)
+        };
         match step {
             "opening" => self.unanswered(id, now),
             "void" => Some(told()),
@@ -19,30 +23,51 @@ impl Room {
     }
 
     /// Why an attempt is void, or will be.
-    fn reason(&self, id: &AttemptId) -> String {
+    fn reason(&self, id: &AttemptId) -> Bilingual {
+        let words = |en: String, zh: String| Bilingual { zh, en };
         let facts = self.inner.ledger().facts(id);
-        let returned = facts.is_some_and(Facts::is_returned);
-        let account = if returned { "its cost was returned" } else { "its cost still stands" };
+        let (account, account_zh) = match facts.is_some_and(Facts::is_returned) {
+            true => ("its cost was returned", "预算已退回"),
+            false => ("its cost still stands", "预算仍计入"),
+        };
         if let Some((by, reason)) = self.declined.get(id) {
-            return format!("{by} takes no part: {}; {account}", views::decline_words(*reason));
+            let (en, zh) = views::decline_words(*reason);
+            return words(
+                format!("{by} takes no part: {en}; {account}"),
+                format!("{by} 不参与：{zh}；{account_zh}"),
+            );
         }
         let Some((facts, reserve)) = facts.and_then(|f| Some((f, f.reserve()?))) else {
-            return "its reservation was not certified in time; nothing was spent".to_owned();
+            return words(
+                "its reservation was not certified in time; nothing was spent".to_owned(),
+                "预留未按时认证；未消耗预算".to_owned(),
+            );
         };
         if facts.set().is_none() {
-            return format!("not every brand reserved in time; {account}");
+            return words(
+                format!("not every brand reserved in time; {account}"),
+                format!("并非各品牌都按时预留；{account_zh}"),
+            );
         }
         // a hash for another set is none
         let hashed: Vec<ParticipantId> = facts.hashed_by().collect();
         let missing = reserve.participants.iter().filter(|brand| !hashed.contains(brand));
         let missing: Vec<String> = missing.map(ToString::to_string).collect();
-        format!("no hash in time from: {}; {account}", missing.join(", "))
+        words(
+            format!("no hash in time from: {}; {account}", missing.join(", ")),
+            format!("未按时承诺份额：{}；{account_zh}", missing.join("、")),
+        )
     }
 
-    /// That it may be asked again without the brand that declined.
-    fn again_without(&self, id: &AttemptId, now: Timestamp) -> String {
+    /// That it may be asked again without the brand that declined; no words where it may not.
+    fn again_without(&self, id: &AttemptId, now: Timestamp) -> Bilingual {
         let declined = self.declined.get(id);
-        declined.and_then(|(by, reason)| self.without(id, *by, *reason, now)).unwrap_or_default()
+        let others = declined.and_then(|(by, reason)| self.without(id, *by, *reason, now));
+        let words = |others: String| Bilingual {
+            zh: format!("；可不询问该品牌而再问：--with {others}"),
+            en: format!("; it can be asked again without that brand: --with {others}"),
+        };
+        others.map_or_else(Bilingual::default, words)
     }
 
     /// Of a charged one without an answer here: that this brand had it and lost it with an older disk, or that openings

@@ -178,7 +178,7 @@ impl Room {
         })
     }
 
-    /// That a question which one brand declined may be asked without it, where it may.
+    /// The brands that a question which one of them declined may be put to without it, where it may.
     pub(super) fn without(
         &self,
         id: &AttemptId,
@@ -199,7 +199,7 @@ impl Room {
             && reserve.contract == contract.hash()
             && self.told_apart(others.clone(), reserve.contract, Some(*id), now).is_none();
         let names = others.iter().map(ParticipantId::as_str).collect::<Vec<_>>().join(",");
-        agreed.then(|| format!("; it can be asked again without that brand: --with {names}"))
+        agreed.then_some(names)
     }
 }
 

@@ -21,7 +21,16 @@ fn an_analyst_sees_cost_and_error_before_anything_is_spent() {
         for word in said {
             assert!(page.contains(word), "{word}");
         }
-        for figure in ["0.005", "±412", "±1,013", "8,240", "0.0125", "value=\"pla9\""] {
+        // 0.5 less 0.0625 spent and 0.03125 reserved
+        for figure in [
+            "0.005",
+            "±412",
+            "±1,013",
+            "8,240",
+            "0.0125",
+            "value=\"pla9\"",
+            "<strong>0.40625</strong>",
+        ] {
             assert!(page.contains(figure), "{figure}\n{page}");
         }
         assert!(page.contains("a &#60; b") && !page.contains("a < b"));

@@ -205,6 +205,17 @@ async fn no_role_sees_a_field_whole_at_any_route_that_the_table_of_fields_does_n
     for what in ["age_band", "kids_count", "a request's words", "a hold's reason"] {
         assert!(shown.contains(&(record, what)), "{what} is not in the officer's record");
     }
+    // nobody who has not signed in sees any of it, whoever may
+    for route in ROUTES.iter().filter(|route| matches!(route.access, Access::Public)) {
+        let (path, body) = about(route, &name);
+        let answer = send(&client, route, None, path, body).await;
+        let said = String::from_utf8_lossy(&answer.body);
+        let headers = format!("{:?}", answer.headers);
+        for Mark { what, text, .. } in &marks {
+            let is_there = said.contains(*text) || headers.contains(*text);
+            assert!(!is_there, "{} {} for anyone: {what}", route.method, route.path);
+        }
+    }
     // and all that is kept is there to be shown: the export has it
     let route = ROUTES.iter().find(|route| route.path == EXPORT).unwrap();
     let token = fixture.auth.token_for(&[Role::Officer]);

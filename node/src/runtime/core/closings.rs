@@ -129,7 +129,10 @@ impl Core {
             && let Err(error) = self.enter_closing(cut_off, turn)
         {
             self.clearing.cannot_close(cut_off);
-            self.alert(format!("cut-off {}: {error}", cut_off.unix_ms()));
+            let at = cut_off.unix_ms();
+            self.alert(format!(
+                "cut-off {at} cannot be closed: {error} / 清算截止 {at} 未能登记：{error}"
+            ));
         }
     }
 
@@ -138,7 +141,7 @@ impl Core {
         for entry in entries {
             let submission = Submission::Public(PublicEntry::Statement(entry));
             if let Err(error) = self.submit(submission, turn) {
-                self.alert(error.to_string());
+                self.alert_error(&error);
             }
         }
         self.clearing.note_change();

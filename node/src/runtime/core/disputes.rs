@@ -156,7 +156,7 @@ impl Core {
         let submission = Submission::Public(entry);
         self.submit(submission, turn).map_err(super::submit_error)?;
         if let Err(error) = self.ledger.applied(accused, Vec::new(), true) {
-            self.alert(error.to_string());
+            self.alert_error(&error);
         }
         self.dispute_view(self.me(), accused)
     }

@@ -41,7 +41,7 @@ impl Core {
                 Ok(()) => {}
                 // a replay does not ask again
                 Err(error @ BookError::Cold(_)) => return Err(error.into()),
-                Err(error) => self.alert(error.to_string()),
+                Err(error) => self.alert_error(&error),
             }
             all_former.extend(former);
         }
@@ -176,7 +176,10 @@ impl Core {
         let payloads = match &block.payloads {
             Ok(payloads) => payloads.as_slice(),
             Err(violation) => {
-                self.alert(format!("log {log} is in dispute since block {height}: {violation}"));
+                self.alert(format!(
+                    "log {log} is in dispute since block {height}: {violation} / \
+                     账本 {log} 自区块 {height} 起有争议：{violation}"
+                ));
                 &[]
             }
         };
@@ -210,7 +213,7 @@ impl Core {
                 self.failure = Some(error.into());
                 return;
             }
-            Err(error) => self.alert(error.to_string()),
+            Err(error) => self.alert_error(&error),
         }
         turn.record(NodeRecord::Applied(applied));
         for back in &returns {
@@ -218,7 +221,7 @@ impl Core {
             self.enter(NodeRecord::Submitted(submission), turn);
         }
         if let Err(error) = self.ledger.applied(log, returns, !payloads.is_empty()) {
-            self.alert(error.to_string());
+            self.alert_error(&error);
         }
     }
 
@@ -251,7 +254,7 @@ impl Core {
                 self.failure = Some(error.into());
                 return;
             }
-            Err(error) => self.alert(error.to_string()),
+            Err(error) => self.alert_error(&error),
         }
         turn.record(NodeRecord::Applied(applied));
     }
@@ -314,7 +317,9 @@ impl Core {
             match done {
                 // a replay does not answer again: without this the answer would be lost
                 Err(error) if error.is_outage() => self.failure = Some(error.into()),
-                Err(error) => self.alert(format!("a link's answer could not be entered: {error}")),
+                Err(error) => self.alert(format!(
+                    "a link's answer could not be entered: {error} / 关联会员的答复未能录入：{error}"
+                )),
                 Ok(()) => {}
             }
         }

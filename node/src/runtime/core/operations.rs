@@ -327,7 +327,7 @@ impl Core {
         };
         self.ledger.submit_sealed(to, Payload::Exchange(exchange)).map_err(submit_error)?;
         if let Err(error) = self.book.request(&requested, &mut self.points) {
-            self.alert(error.to_string());
+            self.alert_error(&error);
         }
         Ok(Taken::Now(requested))
     }

@@ -132,12 +132,16 @@ impl Core {
         match self.ledger.close_out(log, opened, after) {
             Ok(entry) => {
                 if let Err(error) = self.submit(Submission::Public(entry), turn) {
-                    self.alert(error.to_string());
+                    self.alert_error(&error);
                 }
             }
             // what is on its way is final soon
             Err(protocol::ledger::CloseOutError::OnItsWay) => {}
-            Err(error) => self.alert(format!("{log} cannot be closed out: {error}")),
+            Err(error) => {
+                self.alert(format!(
+                    "{log} cannot be closed out: {error} / 无法了结 {log}：{error}"
+                ));
+            }
         }
     }
 

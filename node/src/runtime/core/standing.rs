@@ -72,6 +72,14 @@ impl Core {
         alerts
     }
 
+    /// Notes an error that an operator can do nothing about alone.
+    pub fn alert_error(&mut self, error: &dyn std::fmt::Display) {
+        self.alert(format!(
+            "{error}: keep the node's log, and ask who supports it / \
+             请保留节点的运行日志并联系技术支持：{error}"
+        ));
+    }
+
     /// Of each other brand: the first own block that said something to it and that it has not
     /// acknowledged, and for how long.
     pub fn unacknowledged(

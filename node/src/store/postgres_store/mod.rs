@@ -60,6 +60,20 @@ impl PostgresAddress {
         Ok(Self(config))
     }
 
+    /// Whether a password stands in it.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.0.get_password().is_some()
+    }
+
+    /// The same, to be reached with this password.
+    #[must_use]
+    pub fn with_password(&self, password: &str) -> Self {
+        let mut config = self.0.clone();
+        config.password(password);
+        Self(config)
+    }
+
     /// Where it is, without who and how.
     fn place(&self) -> String {
         format!("the database {}", self.0.get_dbname().unwrap_or_default())

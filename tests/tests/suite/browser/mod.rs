@@ -5,6 +5,7 @@ mod dealings;
 mod figures;
 mod members;
 mod officer;
+mod questions;
 mod webdriver;
 
 use node::auth::Role;
@@ -215,6 +216,8 @@ async fn every_page_is_right_in_a_browser_on_every_screen_in_both_languages() {
     // one over time, one by a parameter that is typed
     pages.extend(["sales", "retention"].map(|name| format!("/figures/dashboards/{name}")));
     pages.push("/administration/users/ann".to_owned());
+    // those that no list of pages leads to
+    pages.extend(["/second-factor", "/password", "/verify", "/my/sign-in"].map(str::to_owned));
     let mut found = Vec::new();
     for page in &pages {
         for language in ["zh", "en"] {
@@ -271,6 +274,19 @@ async fn every_page_is_right_in_a_browser_on_every_screen_in_both_languages() {
     browser.click("button[value=remove]").await;
     says(&browser, "The user was removed.").await;
     assert!(auth.sign_in("chen", &made).await.is_err());
+
+    // a second factor is begun on a phone: its key and the recovery codes are there to be kept
+    browser.show_as(375, 720, "light").await;
+    for (language, said) in
+        [("zh", "把恢复码保存在别处"), ("en", "Keep the recovery codes elsewhere")]
+    {
+        browser.go(&format!("{origin}/second-factor?lang={language}")).await;
+        browser.click("form:has([value=begin]) button").await;
+        says(&browser, said).await;
+        looks_right(&browser, "second factor").await;
+        browser.picture("second-factor-begun").await;
+    }
+    browser.show_as(1280, 900, "light").await;
 
     // a draft is signed by the form
     browser.go(&format!("{origin}{drafted}?lang=en")).await;

@@ -15,6 +15,9 @@ use crate::vault::MemberId;
 
 /// The time over which is counted, and within which a rule tells once.
 const WINDOW: Milliseconds = Milliseconds::from_seconds(3600);
+/// What comes within so long of the one before is counted as if all had come with the last of it: a window is
+/// as large for a member with a thousand exchanges an hour as for one with ten, and no alert is lost by it.
+const GRAIN: Milliseconds = Milliseconds::from_seconds(60);
 /// Users and members counted at a time; beyond, the counts begin anew.
 const COUNTED_MAX: usize = 100_000;
 
@@ -68,21 +71,31 @@ pub struct Found {
     pub count: u64,
 }
 
+/// What came at about the same time.
+struct Grain {
+    first: Timestamp,
+    last: Timestamp,
+    count: u64,
+}
+
 #[derive(Default)]
 struct Window {
     sum: u64,
-    events: VecDeque<(Timestamp, u64)>,
+    grains: VecDeque<Grain>,
 }
 
 impl Window {
     fn add(&mut self, at: Timestamp, count: u64) -> u64 {
-        self.events.push_back((at, count));
+        match self.grains.back_mut() {
+            Some(grain) if at.since(grain.first) < GRAIN => {
+                grain.last = grain.last.max(at);
+                grain.count = grain.count.saturating_add(count);
+            }
+            _ => self.grains.push_back(Grain { first: at, last: at, count }),
+        }
         self.sum = self.sum.saturating_add(count);
-        while let Some((first, count)) = self.events.front().copied()
-            && at.since(first) > WINDOW
-        {
-            self.events.pop_front();
-            self.sum = self.sum.saturating_sub(count);
+        while let Some(past) = self.grains.pop_front_if(|grain| at.since(grain.last) > WINDOW) {
+            self.sum = self.sum.saturating_sub(past.count);
         }
         self.sum
     }
@@ -143,14 +156,13 @@ impl Watch {
             self.gains.clear();
         }
         let count = self.gains.entry(member).or_default().add(at, points);
+        if count <= self.limits.points_an_hour {
+            return None;
+        }
         let key: String = member.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-        let much = count > self.limits.points_an_hour;
-        (much && self.tells(AlertKind::PointsGrowth, &key, at)).then_some(Found {
-            kind: AlertKind::PointsGrowth,
-            user: None,
-            member: Some(member),
-            count,
-        })
+        let kind = AlertKind::PointsGrowth;
+        let member = Some(member);
+        self.tells(kind, &key, at).then_some(Found { kind, user: None, member, count })
     }
 
     fn tells(&mut self, kind: AlertKind, whom: &str, at: Timestamp) -> bool {
@@ -246,5 +258,20 @@ mod tests {
         );
         assert_eq!(watch.gained(one, 1, at(9, 59)), None);
         assert_eq!(watch.gained(other, 200, at(10, 1)), None, "the first were an hour ago");
+    }
+
+    #[test]
+    fn a_window_is_small_however_much_comes() {
+        let mut window = Window::default();
+        let tenths = |number: u64| Timestamp::from_unix_ms(number * 100);
+        for number in 0..36_000 {
+            assert_eq!(window.add(tenths(number), 1), number + 1);
+        }
+        assert_eq!(window.grains.len(), 60);
+        // a minute goes as a whole, an hour after the last of it
+        assert_eq!(window.add(tenths(36_599), 1), 36_001);
+        assert_eq!(window.add(tenths(36_600), 1), 35_402);
+        assert_eq!(window.add(tenths(999_999), 1), 1);
+        assert_eq!(window.grains.len(), 1);
     }
 }

@@ -12,6 +12,7 @@ use protocol::time::Timestamp;
 use super::memory::{BookState, Marks};
 use super::{BookedExchange, ExchangeState};
 use crate::exchange::cold::Leaving;
+use crate::exchange::numbered::Numbered;
 use crate::exchange::received::{Place, ReceivedCopy};
 use crate::exchange::record::Submission;
 
@@ -22,7 +23,7 @@ pub(in crate::exchange) const LEAVING_MAX: usize = 100_000;
 /// All of it that a snapshot has.
 #[derive(Debug)]
 pub struct BookCopy {
-    pub(super) exchanges: SharedMap<u64, BookedExchange>,
+    pub(super) exchanges: Numbered<BookedExchange>,
     pub(super) legs: SharedMap<LeafIndex, OutgoingLeg>,
     pub(super) ended: BTreeMap<BrandId, Height>,
     // how many have left memory; none when nothing can
@@ -52,7 +53,7 @@ impl BookCopy {
             let over = self.legs.iter().filter(|(_, leg)| is_over(leg));
             leaving.void = over.map(|(index, _)| *index).collect();
         }
-        let old = self.exchanges.iter().take_while(|(number, _)| **number < before.exchanges);
+        let old = self.exchanges.iter().take_while(|(number, _)| *number < before.exchanges);
         for (_, booked) in old {
             if leaving.exchanges.len() >= LEAVING_MAX {
                 break;
@@ -78,7 +79,8 @@ impl BookCopy {
     /// Exchanges that are in memory still when these have left, in the order in which they came.
     pub fn exchanges(&self, leaving: &Leaving) -> impl Iterator<Item = &BookedExchange> {
         let ids: BTreeSet<_> = leaving.exchanges.iter().map(|(it, _)| it.requested.id).collect();
-        self.exchanges.values().filter(move |it| !ids.contains(&it.requested.id))
+        let all = self.exchanges.iter().map(|(_, booked)| booked);
+        all.filter(move |it| !ids.contains(&it.requested.id))
     }
 
     /// Leaves of the own log that are then, in its order.

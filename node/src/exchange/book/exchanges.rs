@@ -1,38 +1,40 @@
 //! Exchanges in memory: found by their ids, kept in the order in which they came.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 
 use protocol::ids::RequestId;
-use protocol::shared_map::SharedMap;
+use protocol::time::Timestamp;
 
 use super::{BookedExchange, ExchangeState};
 use crate::exchange::index::Index;
+use crate::exchange::numbered::Numbered;
 use crate::service::ExchangeKey;
 
 /// All that are in memory.
 #[derive(Debug, Default)]
 pub(super) struct Exchanges {
-    by_number: SharedMap<u64, BookedExchange>,
+    by_number: Numbered<BookedExchange>,
     numbers: Index<RequestId>,
-    // the same in the order of time, which does not change when one comes into memory again
-    by_time: BTreeSet<ExchangeKey>,
-    next: u64,
-    // what may have changed, with the state before (none: it is new); nothing is noted before somebody looks
-    changed: Option<Vec<(RequestId, Option<ExchangeState>)>>,
+    // the same by their times, which do not change when one comes into memory again
+    by_time: BTreeMap<Timestamp, VecDeque<RequestId>>,
+    // numbers of what may have changed, with the state before (none: it is new); nothing is noted before somebody
+    // looks
+    changed: Option<Vec<(u64, Option<ExchangeState>)>>,
 }
 
 impl Exchanges {
     /// One by its id.
     pub fn get(&self, id: &RequestId) -> Option<&BookedExchange> {
-        self.by_number.get(&self.numbers.get(id)?)
+        self.by_number.get(self.numbers.get(id)?)
     }
 
     /// One by its id, to change it.
     pub fn get_mut(&mut self, id: &RequestId) -> Option<&mut BookedExchange> {
-        let booked = self.by_number.get_mut(&self.numbers.get(id)?)?;
+        let number = self.numbers.get(id)?;
+        let booked = self.by_number.get_mut(number)?;
         if let Some(changed) = &mut self.changed {
-            changed.push((*id, Some(booked.state)));
+            changed.push((number, Some(booked.state)));
         }
         Some(booked)
     }
@@ -44,59 +46,74 @@ impl Exchanges {
 
     /// Adds one, after all that came before it.
     pub fn push(&mut self, booked: BookedExchange) {
+        let (at, id) = booked.key();
+        // one that is over comes from the store: it is not new
+        let before = Some(booked.state).filter(|state| *state != ExchangeState::Held);
+        self.remove(&id);
+        self.by_time.entry(at).or_default().push_back(id);
+        let number = self.by_number.push(booked);
+        self.numbers.insert(id, number);
         if let Some(changed) = &mut self.changed {
-            // one that is over comes from the store: it is not new
-            let before = Some(booked.state).filter(|state| *state != ExchangeState::Held);
-            changed.push((booked.requested.id, before));
+            changed.push((number, before));
         }
-        if let Some(before) = self.numbers.insert(booked.requested.id, self.next)
-            && let Some(before) = self.by_number.remove(&before)
-        {
-            self.by_time.remove(&before.key());
-        }
-        self.by_time.insert(booked.key());
-        self.by_number.insert(self.next, booked);
-        self.next += 1;
     }
 
     /// Takes one away.
     pub fn remove(&mut self, id: &RequestId) {
         if let Some(number) = self.numbers.remove(id)
-            && let Some(booked) = self.by_number.remove(&number)
+            && let Some(booked) = self.by_number.remove(number)
         {
-            self.by_time.remove(&booked.key());
+            let (at, _) = booked.key();
+            let Some(ids) = self.by_time.get_mut(&at) else { return };
+            // they mostly leave in the order in which they came
+            if let Some(place) = ids.iter().position(|known| known == id) {
+                ids.remove(place);
+            }
+            if ids.is_empty() {
+                self.by_time.remove(&at);
+            }
         }
     }
 
     /// Those whose state is another than when this was last asked; from the first time on.
     pub fn take_changed(&mut self) -> Vec<&BookedExchange> {
-        let changed = self.changed.replace(Vec::new()).unwrap_or_default();
-        let mut seen = HashSet::new();
+        let mut changed = self.changed.replace(Vec::new()).unwrap_or_default();
         // the state before the first change counts
-        let first = changed.into_iter().filter(|(id, _)| seen.insert(*id));
-        let now = first.filter_map(|(id, before)| Some((self.get(&id)?, before)));
+        changed.sort_by_key(|(number, _)| *number);
+        changed.dedup_by_key(|(number, _)| *number);
+        let now = changed.into_iter();
+        let now = now.filter_map(|(number, before)| Some((self.by_number.get(number)?, before)));
         now.filter(|(booked, before)| Some(booked.state) != *before).map(|(it, _)| it).collect()
     }
 
     /// The number of the next one.
     pub const fn next(&self) -> u64 {
-        self.next
+        self.by_number.next()
     }
 
     /// In the order in which they came.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &BookedExchange> {
-        self.by_number.values()
+        self.by_number.iter().map(|(_, booked)| booked)
     }
 
     /// Those before a key in the order of time, the latest first.
     pub fn before(&self, key: Option<ExchangeKey>) -> impl Iterator<Item = &BookedExchange> {
-        let end = key.map_or(Bound::Unbounded, Bound::Excluded);
-        let keys = self.by_time.range((Bound::Unbounded, end)).rev();
-        keys.filter_map(|(_, id)| self.get(id))
+        let end = key.map_or(Bound::Unbounded, |(at, _)| Bound::Included(at));
+        let times = self.by_time.range((Bound::Unbounded, end)).rev();
+        times
+            .flat_map(move |(at, ids)| {
+                let ids = ids.iter().copied();
+                let is_before = |id: &RequestId| key.is_none_or(|key| (*at, *id) < key);
+                let mut ids: Vec<_> = ids.filter(is_before).collect();
+                // those of one moment by their ids
+                ids.sort_unstable_by(|one, other| other.cmp(one));
+                ids
+            })
+            .filter_map(|id| self.get(&id))
     }
 
     /// The same by their numbers, as they are now.
-    pub fn copy(&self) -> SharedMap<u64, BookedExchange> {
+    pub fn copy(&self) -> Numbered<BookedExchange> {
         self.by_number.clone()
     }
 }

@@ -26,7 +26,7 @@ use protocol::witness::build::OwnBlock;
 use super::published::PublishError;
 
 /// From one publication to the next, unless somebody waits.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(500);
 /// Bytes of blocks from which on they are written without a checkpoint that names them.
 const WAITING_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of blocks that wait at most: whoever brings more is held up.

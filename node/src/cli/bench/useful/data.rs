@@ -75,8 +75,8 @@ const INCOMES: [&str; 13] = [
 ];
 const CAMPAIGNS: [&str; 3] = ["Type A", "Type B", "Type C"];
 
-/// The contract: bounds from the published profile of contributions (about nine in ten members of the busiest
-/// brand are below), never from the answers.
+/// The contract: bounds from the published profile of contributions (about nine in ten members of each brand
+/// are below its own), never from the answers.
 pub fn contract(profile: &str, members_at_most: u64) -> Result<Contract, CliError> {
     let value = |value: &str| RawValue { value: value.into(), carriers: None };
     let text = |name: &str, values: Vec<RawValue>| RawColumn::Text {
@@ -90,15 +90,22 @@ pub fn contract(profile: &str, members_at_most: u64) -> Result<Contract, CliErro
         first: "2017-01-01".into(),
         last: "2017-12-31".into(),
     };
-    let integer = |name: &str, unit: &str, minimum, maximum, bound| RawColumn::Integer {
-        name: name.into(),
-        unit: unit.into(),
-        minimum,
-        maximum,
-        bound,
-        carriers: None,
-        bound_by_brand: BTreeMap::new(),
+    let by_brand = |own: &[(&str, u64)]| -> BTreeMap<String, u64> {
+        own.iter().map(|(brand, bound)| ((*brand).to_owned(), *bound)).collect()
     };
+    let integer = |name: &str, unit: &str, (minimum, maximum), bound, own: &[(&str, u64)]| {
+        RawColumn::Integer {
+            name: name.into(),
+            unit: unit.into(),
+            minimum,
+            maximum,
+            bound,
+            carriers: None,
+            bound_by_brand: by_brand(own),
+        }
+    };
+    // in fen a year; the grocers are the busiest, and the bound of all is theirs
+    let spend = [("fresh_counter", 50_000), ("fuel_stop", 100_000), ("health_home", 100_000)];
     let departments = DEPARTMENTS
         .iter()
         .map(|(name, carriers)| RawValue {
@@ -106,11 +113,11 @@ pub fn contract(profile: &str, members_at_most: u64) -> Result<Contract, CliErro
             carriers: Some(carriers.iter().map(ToString::to_string).collect()),
         })
         .collect();
-    let table = |name: &str, rows_bound, columns| RawTable {
+    let table = |name: &str, rows_bound, own: &[(&str, u64)], columns| RawTable {
         name: name.into(),
         owner: "member".into(),
         rows_bound,
-        rows_bound_by_brand: BTreeMap::new(),
+        rows_bound_by_brand: by_brand(own),
         columns,
     };
     let raw = RawContract {
@@ -125,6 +132,7 @@ pub fn contract(profile: &str, members_at_most: u64) -> Result<Contract, CliErro
             table(
                 "members",
                 1,
+                &[],
                 vec![
                     text("age_band", AGES.iter().map(|it| value(it)).collect()),
                     text("income_band", INCOMES.iter().map(|it| value(it)).collect()),
@@ -133,27 +141,30 @@ pub fn contract(profile: &str, members_at_most: u64) -> Result<Contract, CliErro
             table(
                 "purchases",
                 1_000,
+                &[("fresh_counter", 100), ("fuel_stop", 50), ("health_home", 200)],
                 vec![
                     date(),
                     text("department", departments),
                     text("label", ["National", "Private", "unknown"].map(value).to_vec()),
-                    integer("amount_fen", "fen", 0, 100_000, Some(200_000)),
+                    integer("amount_fen", "fen", (0, 100_000), Some(200_000), &spend),
                 ],
             ),
             table(
                 "baskets",
                 100,
+                &[("fresh_counter", 50), ("fuel_stop", 50)],
                 vec![
                     date(),
-                    integer("hour_no", "hours", 0, 23, None),
-                    integer("amount_fen", "fen", 0, 100_000, Some(200_000)),
-                    integer("loyalty_fen", "fen", 0, 50_000, Some(20_000)),
-                    integer("coupon_fen", "fen", 0, 50_000, Some(1_000)),
+                    integer("hour_no", "hours", (0, 23), None, &[]),
+                    integer("amount_fen", "fen", (0, 100_000), Some(200_000), &spend),
+                    integer("loyalty_fen", "fen", (0, 50_000), Some(20_000), &[]),
+                    integer("coupon_fen", "fen", (0, 50_000), Some(1_000), &[]),
                 ],
             ),
             table(
                 "redemptions",
                 5,
+                &[],
                 vec![text("campaign_type", CAMPAIGNS.iter().map(|it| value(it)).collect())],
             ),
         ],

@@ -57,16 +57,20 @@ pub enum Side {
     /// Moved from one member to another when both were found to be one: always comes to zero.
     #[n(12)]
     Merged,
+    /// Brought by members from a programme of before: not issued here.
+    #[n(13)]
+    Opening,
 }
 
 impl Side {
     /// All, in the order of a report.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Purchases,
         Self::Activities,
         Self::Campaigns,
         Self::Corrections,
         Self::CameIn,
+        Self::Opening,
         Self::Redeemed,
         Self::Exchanged,
         Self::Expired,
@@ -94,6 +98,7 @@ impl Side {
             Self::Corrections => "issued_corrections",
             Self::Withdrawn => "withdrawn",
             Self::Merged => "merged",
+            Self::Opening => "opening",
         }
     }
 }

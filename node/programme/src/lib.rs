@@ -1,7 +1,7 @@
 //! The points programme a brand runs its shops on: pure rules, sans-IO.
 //!
 //! Knows: how points are earned, kept in lots, spent and expire; tiers, coupons, rewards, segments,
-//! triggers, tests of offers, campaigns, which offers are marketing and need a consent, signs of fraud, corrections by staff, members' requests. The rules are data ([`rules`]), and
+//! triggers, tests of offers, campaigns, which offers are marketing and need a consent, signs of fraud, corrections by staff, balances brought from a programme of before, members' requests. The rules are data ([`rules`]), and
 //! say themselves in plain words ([`plain`]). Does not know who the members are (an [`Account`] is an
 //! opaque number), other brands, or where anything is kept: there is no clock, no generator, no file,
 //! no thread and no float here. Whose consents are in force is asked of whoever drives it ([`marketing`]).
@@ -42,6 +42,7 @@ pub mod fraud;
 mod ids;
 pub mod lots;
 pub mod marketing;
+pub mod openings;
 pub mod plain;
 pub mod profile;
 pub mod report;

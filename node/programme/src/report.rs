@@ -1,7 +1,8 @@
 //! What finance asks: whether the books balance, what is still owed to members, what was never spent.
 //!
 //! Liability is stated in points and in fen at the rate at which points pay at the till, exact and
-//! rounded up to a fen. Breakage is what expired of what was issued.
+//! rounded up to a fen. Breakage is what expired of what was issued or brought from
+//! a programme of before.
 
 use std::collections::BTreeMap;
 
@@ -51,6 +52,8 @@ pub struct Report {
     pub expiring: Vec<MonthOfExpiry>,
     /// Points issued: for purchases, activities, campaigns, corrections, and come in.
     pub issued_points: u128,
+    /// Points brought from a programme of before, which are not among those.
+    pub opening_points: u128,
     /// Points that expired.
     pub expired_points: u128,
 }
@@ -115,14 +118,16 @@ pub fn report(programme: &Programme, at: Timestamp) -> Report {
             .map(|((_, month), points)| MonthOfExpiry { month, points })
             .collect(),
         issued_points: issued.into_iter().map(came).fold(0, u128::saturating_add),
+        opening_points: came(Side::Opening),
         expired_points: came(Side::Expired),
     }
 }
 
 impl Report {
-    /// Expired for every thousand issued: the breakage.
+    /// Expired for every thousand issued or brought: the breakage.
     #[must_use]
     pub fn breakage_per_mille(&self) -> Option<u128> {
-        self.expired_points.saturating_mul(1_000).checked_div(self.issued_points)
+        let all = self.issued_points.saturating_add(self.opening_points);
+        self.expired_points.saturating_mul(1_000).checked_div(all)
     }
 }

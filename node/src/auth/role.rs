@@ -228,6 +228,9 @@ permissions! {
     ReadAdjustments: Store | Partner | Officer;
     /// Decide on corrections that wait for a second person.
     DecideAdjustments: Partner | Officer;
+    /// Bring members' balances from a programme of before, as a second person at least; to enter them first is for who
+    /// manages the programme.
+    BringOpenings: Partner | Officer;
     /// Review what looks like fraud, answer members' requests.
     ReviewProgramme: Partner | Officer;
     /// See the console's page of reviews, and do there what the API lets the role do.

@@ -16,6 +16,7 @@ pub mod demo;
 pub mod import;
 pub mod log;
 pub mod members;
+pub mod openings;
 pub mod operation_log;
 pub mod operations;
 pub mod partners;

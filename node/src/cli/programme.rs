@@ -7,6 +7,7 @@ use ::programme::rules::change::differences;
 use ::programme::rules::{Rules, Words};
 use alliance_config::sample;
 
+use super::openings::OpeningsArguments;
 use super::operations::{NodeArguments, client, random_key};
 use super::programme_staff::StaffCommand;
 use super::{CliError, Io};
@@ -66,6 +67,8 @@ pub enum ProgrammeCommand {
         #[arg(long)]
         card: String,
     },
+    /// Bring members' balances from a programme of before: one person enters them, a second brings the same file.
+    OpeningBalances(OpeningsArguments),
     #[command(flatten)]
     /// By hand.
     Staff(StaffCommand),
@@ -157,6 +160,7 @@ pub async fn run(command: &ProgrammeCommand, json: bool) -> Result<(), CliError>
     let mut io = Io::new(json);
     match command {
         ProgrammeCommand::Staff(command) => super::programme_staff::run(command, json).await,
+        ProgrammeCommand::OpeningBalances(arguments) => super::openings::run(arguments).await,
         ProgrammeCommand::Template => io.document("rules", sample::PROGRAMME_TEMPLATE),
         ProgrammeCommand::Check { file, from: None } => {
             let rules = rules(file)?;
@@ -239,6 +243,7 @@ fn table(view: &ProgrammeReportView) -> String {
         ("trial_balance", i128::from(view.trial_balance)),
         ("differences", view.differences.into()),
         ("issued_points", view.issued_points.into()),
+        ("opening_points", view.opening_points.into()),
         ("liability_points", view.liability_points.into()),
         ("liability_fen", view.liability_fen.into()),
         ("owed_points", view.owed_points.into()),

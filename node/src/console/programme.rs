@@ -61,6 +61,7 @@ pub(super) fn account_name(account: &str, language: Language) -> &'static str {
         "issued_campaigns" => ("营销发放", "Issued by campaigns"),
         "issued_corrections" => ("更正发放", "Issued by corrections"),
         "came_in" => ("其他品牌转入", "Came in from other brands"),
+        "opening" => ("原计划带入", "Brought from a programme of before"),
         "redeemed" => ("已使用", "Redeemed"),
         "exchanged" => ("转往其他品牌", "Went to other brands"),
         "expired" => ("已过期", "Expired"),

@@ -77,6 +77,7 @@ answers! {
     "MemberSessionView" MemberSessionView;
     "MemberView" MemberView;
     "NoticesView" NoticesView;
+    "OpeningsView" OpeningsView;
     "OperationView" OperationView;
     "OwnAccountView" OwnAccountView;
     "PairView" PairView;

@@ -152,6 +152,9 @@ pub(super) fn body(path: &str) -> Option<&'static str> {
         }
         path if path.ends_with("/decision") => Some(r#"{"agrees":true}"#),
         path if path.ends_with("/coupons") => Some(r#"{"kind":"five_off"}"#),
+        "/api/v1/programme/opening-balances" => Some(
+            r#"{"members":[{"card":"FS0SE5S4Z7EN","lots":[{"points":500,"expires_on":"2027-03-31"},{"points":20}],"tier_points":1200}]}"#,
+        ),
         "/api/v1/purchases" => Some(
             r#"{"card":"FS0SE5S4Z7EN","receipt":"1","purchased_at":"2026-11-28T10:00:00+08:00","lines":[{"department":"DAIRY","pieces":1,"amount_fen":500}]}"#,
         ),

@@ -321,6 +321,7 @@ routes! {
     get    "/api/v1/programme/adjustments"             programme_staff::adjustments needs::<perm::ReadAdjustments>();
     post   "/api/v1/programme/adjustments/{number}/decision" programme_staff::decide needs::<perm::DecideAdjustments>();
     post   "/api/v1/programme/members/{card}/coupons"  programme_staff::give_coupon needs::<perm::ManageProgramme>();
+    post   "/api/v1/programme/opening-balances"        programme_staff::bring_openings needs::<perm::BringOpenings>();
     get    "/api/v1/programme/coupons"                 programme_staff::coupons needs::<perm::ReadProgramme>();
     post   "/api/v1/purchases"                         programme_staff::enter_purchase needs::<perm::EnterPurchases>();
     get    "/api/v1/programme/cases"                   programme::cases      needs::<perm::ReviewProgramme>();

@@ -1,5 +1,5 @@
-//! Handlers of what staff does to the programme by hand: rules tried, corrections, coupons given, a purchase
-//! entered at the counter.
+//! Handlers of what staff does to the programme by hand: rules tried, corrections, coupons given, balances brought
+//! from a programme of before, a purchase entered at the counter.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -120,6 +120,23 @@ pub(super) async fn give_coupon(
     Json(request): Json<GiveCouponRequest>,
 ) -> Result<Json<DoneView>> {
     Ok(Json(app.node.staff(by.user()).give_coupon(key, card, request.kind).await?))
+}
+
+/// Brings members' balances from a programme of before, each once and for ever. Two people bring them: what the first
+/// sends waits until another sends the same.
+///
+/// The first is a partner, who manages the programme; the other a partner too, or the officer. The same sent again
+/// changes nothing; who brings nothing is in the answer, and keeps no other back.
+#[utoipa::path(post, path = "/api/v1/programme/opening-balances", tag = "programme",
+    request_body = OpeningsRequest,
+    responses((status = 200, description = "What became of each", body = OpeningsView)))]
+pub(super) async fn bring_openings(
+    by: Authorized<perm::BringOpenings>,
+    State(app): State<App>,
+    Json(request): Json<OpeningsRequest>,
+) -> Result<Json<OpeningsView>> {
+    let enters = by.also::<perm::ManageProgramme>();
+    Ok(Json(app.node.staff(by.user()).bring_openings(request, enters).await?))
 }
 
 /// Coupons, the latest first, without their codes.

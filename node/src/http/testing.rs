@@ -442,6 +442,10 @@ fn programme(command: ProgrammeCommand) -> Option<()> {
         C::Adjust { by, reply, .. } | C::Decide { by, reply, .. } => reply.send(done(by)).ok(),
         C::Adjustments { reply, .. } => reply.send(Ok((Vec::new(), None))).ok().map(drop),
         C::GiveCoupon { key, reply, .. } => reply.send(done(key)).ok(),
+        C::Openings { request, reply, .. } => {
+            let members = u64::try_from(request.members.len()).unwrap();
+            reply.send(Ok(OpeningsView { members, ..OpeningsView::default() })).ok().map(drop)
+        }
         C::Coupons { reply, .. } => reply.send(Ok((Vec::new(), None))).ok().map(drop),
         C::Campaigns { reply } => reply.send(Ok(CampaignsView::default())).ok().map(drop),
         C::Segments { reply, .. } => reply.send(Ok(SegmentsView::default())).ok().map(drop),

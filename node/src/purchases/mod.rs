@@ -1,8 +1,9 @@
 //! Purchases: files in, cleaned facts out, encrypted and countable by the clean room.
 //!
-//! Knows: files of members and of purchase lines (Parquet, CSV, JSON lines); what is wrong with a row and how to mend
-//! it; facts of date, department, quantity, amount, coupon and card in encrypted Parquet, under numbers that only
-//! the vault can tie to members; snapshots of facts that a query is bound to. Does not know points:
+//! Knows: files of members, of purchase lines and of balances of a programme of before (Parquet, CSV, JSON lines);
+//! what is wrong with a row and how to mend it; facts of date, department, quantity, amount, coupon and card in
+//! encrypted Parquet, under numbers that only the vault can tie to members; snapshots of facts that a query is bound
+//! to. Does not know points:
 //! it tells how baskets changed, and [`programme`](crate::programme) says what that earns.
 //!
 //! Never kept: the minute of a purchase. With the store it ties the receipts of one person at different brands to
@@ -42,6 +43,7 @@ mod line;
 mod mapping;
 mod members;
 mod netting;
+mod openings;
 mod orders;
 mod readable;
 mod report;
@@ -62,7 +64,7 @@ pub use compaction::Compacted;
 pub use engine::rows_read_by_engine;
 pub use facts::{FactsError, PurchaseLine};
 pub use fen::{Fen, InvalidAmount, Rounding, Unit};
-pub use formats::{Counted, Format, Progress, RowProblem, Source};
+pub use formats::{Counted, Encoding, Format, Progress, RowProblem, Source};
 pub use import::{Facts, ImportError, ImportTerms, Pace, SinkError};
 pub use mapping::{
     Channel, Cleaning, ConsentMapping, MAPPING_MAX, Mapping, MappingError, MembersMapping,
@@ -70,6 +72,10 @@ pub use mapping::{
 };
 pub use members::{MembersReport, import_members};
 pub use netting::{Refunds, netted};
+pub use openings::{
+    LeftOut, OPENING_LOTS_MAX, OpeningRows, OpeningsFile, OpeningsProblem, opening_day,
+    read_openings,
+};
 pub use readable::{CellKind, NotKept, ReadableColumn, ReadableTable, Unreadable, unreadable};
 pub use report::{ImportReport, Sightings};
 pub use standing::Reading;

@@ -9,6 +9,7 @@ mod closings;
 pub(super) mod desk;
 mod disputes;
 mod finals;
+mod openings;
 mod operations;
 mod partners;
 mod payments;

@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 
 use super::{
     AdjustmentRequest, BatchKind, DoneView, ImportBatch, ImportSource, ImportView, ManagerAction,
-    MemberAction, Node, NoticesView, PurchaseRequest, PurchaseView, RulesRequest, RulesView,
-    ServiceError, TillAction,
+    MemberAction, Node, NoticesView, OpeningsRequest, OpeningsView, PurchaseRequest, PurchaseView,
+    RulesRequest, RulesView, ServiceError, TillAction,
 };
 use crate::auth::{MemberField, Role, Sight};
 use crate::desk::{Deed, Desk, DeskError, Note, member_name};
@@ -144,6 +144,21 @@ fn managed(action: &ManagerAction) -> String {
     }
 }
 
+/// How many members, and how much in all: nobody's.
+fn openings_in_words(request: &OpeningsRequest) -> String {
+    let (mut points, mut tier_points) = (0_u64, 0_u64);
+    for member in &request.members {
+        points = member.lots.iter().fold(points, |sum, lot| sum.saturating_add(lot.points));
+        tier_points = tier_points.saturating_add(member.tier_points);
+    }
+    format!(
+        "opening balances of {} members, {points} points, {tier_points} towards tiers{}{}",
+        request.members.len(),
+        if request.replace { ", in the place of what waits" } else { "" },
+        if request.dry_run { ", a dry run" } else { "" },
+    )
+}
+
 fn name_of(desk: &Desk, card: &str) -> Result<Option<String>, DeskError> {
     match desk.member(card) {
         Ok(member) => Ok(Some(member_name(member))),
@@ -267,6 +282,35 @@ impl Staff<'_> {
         let verdict = if agrees { "agreed" } else { "refused" };
         let intent = Intent::new(what).changes(known.map(|it| it.state), Some(verdict.to_owned()));
         self.recorded(intent, self.node.decide_adjustment(number, agrees, self.by.to_owned())).await
+    }
+
+    /// Brings members' balances from a programme of before: how many and how much is entered before, what became of
+    /// it behind.
+    ///
+    /// # Errors
+    /// As of [`Self::take_rules`].
+    pub async fn bring_openings(
+        &self,
+        request: OpeningsRequest,
+        enters: bool,
+    ) -> Result<OpeningsView, ServiceError> {
+        let intent = Intent::new(openings_in_words(&request));
+        let dry_run = request.dry_run;
+        let work = self.node.bring_openings(request, self.by.to_owned(), enters);
+        let view = self.recorded(intent, work).await?;
+        if !dry_run {
+            let OpeningsView {
+                given, waiting, already_there, points_given, points_waiting, ..
+            } = &view;
+            let came_of_it = format!(
+                "opening balances: {given} given with {points_given} points, {waiting} with {points_waiting} points \
+                 wait for another person, {already_there} given before, {} refused",
+                view.refused.len()
+            );
+            let (note, at) = (Note::new(self.by, Deed::Programme, came_of_it), now());
+            self.node.at_desk(move |desk| desk.note(note, at).map(drop)).await?;
+        }
+        Ok(view)
     }
 
     /// Gives a member a coupon.

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 
 use super::{
     AdjustmentRequest, AdjustmentView, Bilingual, CampaignRequest, CampaignView, CaseKey, Command,
-    CouponKey, CouponOfferView, IssuedCouponView, MonthView, Node, ProgrammeHistory, Reply, Rows,
-    RulesCheckView, RulesFile, RulesFileView, SegmentRequest, SegmentsView, ServiceError,
-    ServiceRequestKey, SimulationView, TriggerView,
+    CouponKey, CouponOfferView, IssuedCouponView, MonthView, Node, OpeningsRequest, OpeningsView,
+    ProgrammeHistory, Reply, Rows, RulesCheckView, RulesFile, RulesFileView, SegmentRequest,
+    SegmentsView, ServiceError, ServiceRequestKey, SimulationView, TriggerView,
 };
 use crate::vault::MemberId;
 
@@ -233,9 +233,12 @@ pub struct ProgrammeReportView {
     pub expiring: Vec<MonthView>,
     /// Points ever issued or come in.
     pub issued_points: u64,
+    /// Points that members brought from a programme of before, which are not among those.
+    #[serde(default)]
+    pub opening_points: u64,
     /// Points that expired.
     pub expired_points: u64,
-    /// Expired of a thousand issued.
+    /// Expired of a thousand issued or brought.
     pub breakage_per_mille: Option<u64>,
 }
 
@@ -679,6 +682,12 @@ pub enum ProgrammeCommand {
         kind: String,
         reply: Reply<DoneView>,
     },
+    Openings {
+        request: OpeningsRequest,
+        by: String,
+        enters: bool,
+        reply: Reply<OpeningsView>,
+    },
     Coupons {
         kind: Option<String>,
         before: Option<CouponKey>,
@@ -758,6 +767,8 @@ operations! {
     listed_adjustments(before: Option<u64>, limit: u32) -> Rows<AdjustmentView, u64> = Adjustments;
     /// Gives a member a coupon; the key makes repeating it safe.
     give_coupon(key: String, card: String, kind: String) -> DoneView = GiveCoupon;
+    /// Members' balances from a programme of before, from who may enter them or agrees to what another entered.
+    bring_openings(request: OpeningsRequest, by: String, enters: bool) -> OpeningsView = Openings;
     /// Coupons of a kind or of all before a key, the latest first, without their codes: see [`Node::coupons_page`].
     listed_coupons(kind: Option<String>, before: Option<CouponKey>, limit: u32) -> Rows<IssuedCouponView, CouponKey> = Coupons;
     /// Cases behind a key, open ones the most urgent first, or closed ones the latest first: see [`Node::cases_page`].

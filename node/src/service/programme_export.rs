@@ -44,6 +44,9 @@ pub struct ProgrammeHistory {
     pub bought_ms: BTreeMap<String, u64>,
     /// Campaigns and triggers that gave nothing because the consent to marketing was missing.
     pub left_out: Vec<String>,
+    /// What was brought from a programme of before, or waits to be.
+    #[serde(default)]
+    pub opening: Option<ExportedOpening>,
 }
 
 /// What the programme remembers of a member.
@@ -183,6 +186,19 @@ pub struct ExportedCorrection {
     /// When.
     pub at_ms: u64,
     /// `booked`, `waiting`, `agreed` or `refused`.
+    pub state: String,
+}
+
+/// What was brought from a programme of before; its lots are among the others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExportedOpening {
+    /// How many points.
+    pub points: u64,
+    /// What counted towards a tier.
+    pub tier_points: u64,
+    /// When it was given; entered, while it waits.
+    pub at_ms: u64,
+    /// `given`, or `waiting` for a second person.
     pub state: String,
 }
 

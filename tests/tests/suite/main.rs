@@ -17,6 +17,7 @@ mod made_up;
 mod member_questions;
 mod members;
 mod membership;
+mod openings;
 mod partners;
 mod postgres_clients;
 mod probes;

@@ -187,6 +187,13 @@ pub(super) async fn needles(
 async fn a_whole_nodes_data_is_encrypted_at_rest() {
     let mut alliance = Alliance::of_the_sample().await;
     let lived = live(&alliance).await;
+    // a balance from a programme of before is among it
+    for by in ["ann", "olga"] {
+        let lots = vec![OpeningLotRequest { points: 70, expires_on: None }];
+        let brought = OpeningRequest { card: lived.0.clone(), lots, tier_points: 5 };
+        let request = OpeningsRequest { members: vec![brought], ..OpeningsRequest::default() };
+        alliance.node(HERE).staff(by).bring_openings(request, true).await.unwrap();
+    }
     let needles = needles(&alliance, &lived).await;
     // all of them: a node that runs takes files away while they are read
     for brand in alliance.brands.clone() {

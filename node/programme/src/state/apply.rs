@@ -14,6 +14,7 @@ use crate::coupons::Code;
 use crate::fraud::minutes;
 use crate::ids::{Account, Name};
 use crate::marketing::Offering;
+use crate::openings::Opening;
 use crate::profile::Profile;
 use crate::rewards::HoldState;
 use crate::rules::{Rules, TierBasis};
@@ -255,7 +256,18 @@ impl Programme {
                 let campaign = self.state.campaigns.get_mut(name);
                 campaign.ok_or(broken("a campaign that is not there ended"))?.ended = Some(*at);
             }
-            Change::Moved { .. } => {}
+            Change::OpeningEntered { account, opening } => {
+                if self.state.openings.get(account).is_some_and(Opening::is_given) {
+                    return Err(broken("an opening balance entered after one was given"));
+                }
+                self.state.openings.insert(*account, opening.clone());
+            }
+            Change::OpeningGiven { account, tier_points, at } => {
+                if !self.apply_opening(*account, tier_points.get(), *at) {
+                    return Err(broken("an opening balance given that did not wait"));
+                }
+            }
+            Change::Moved { .. } | Change::OpeningLot { .. } => {}
             Change::Merged { from, into, at } => self.apply_merged(*from, *into, *at),
             Change::Parted { account } => {
                 let into =
@@ -488,6 +500,7 @@ impl Programme {
         self.state.watch.forget(account);
         self.state.requests.forget(account);
         self.state.adjustments.forget(account);
+        self.state.openings.remove(&account);
         self.forget_left_out(account);
         self.state.bought.retain(|(whose, _), _| *whose != account);
         self.state.merged.retain(|from, into| *from != account && *into != account);

@@ -14,6 +14,7 @@ use crate::coupons::{Code, Coupon, Redemption};
 use crate::fraud::{Case, Trace, Verdict};
 use crate::ids::{Account, BasketPart, Fen, Name};
 use crate::marketing::Offering;
+use crate::openings::Opening;
 use crate::profile::Counted;
 use crate::requests::{Key, Request};
 use crate::rewards::Hold;
@@ -653,6 +654,34 @@ pub enum Change {
         #[n(1)]
         at: Timestamp,
     },
+    /// Somebody has entered what a member brings from a programme of before: it waits for another person.
+    #[n(53)]
+    OpeningEntered {
+        #[n(0)]
+        account: Account,
+        #[n(1)]
+        opening: Opening,
+    },
+    /// Another person has brought the same: the member has it. Its lots follow.
+    #[n(54)]
+    OpeningGiven {
+        #[n(0)]
+        account: Account,
+        #[n(1)]
+        tier_points: Points,
+        #[n(2)]
+        at: Timestamp,
+    },
+    /// A lot of it.
+    #[n(55)]
+    OpeningLot {
+        #[n(0)]
+        account: Account,
+        #[n(1)]
+        points: Points,
+        #[n(2)]
+        expires: Option<Timestamp>,
+    },
     /// What was due first has been looked at.
     #[n(28)]
     Looked {
@@ -673,7 +702,7 @@ impl Change {
     }
 
     /// What a member gains by it: by a purchase, a gift, a correction, or from another brand. What comes back to a member,
-    /// or is another's with whom the member was merged, is no gain.
+    /// is another's with whom the member was merged, or was the member's in a programme of before, is no gain.
     #[must_use]
     pub fn gained(&self) -> Option<(Account, Points)> {
         let (account, points) = match *self {
@@ -709,6 +738,9 @@ impl Change {
             }
             Self::Given { account, points, from, expires, .. } => {
                 [one(account, points, Way::Give(from), expires), None]
+            }
+            Self::OpeningLot { account, points, expires } => {
+                [one(account, points, Way::Give(Side::Opening), expires), None]
             }
             Self::Paid { account, points, .. } => {
                 [one(account, points, Way::Take(Side::Redeemed), None), None]

@@ -4,12 +4,13 @@ use protocol::amount::Points;
 use protocol::time::{Milliseconds, Timestamp};
 
 use crate::accounts::MoveError;
-use crate::calendar::DayOfYear;
+use crate::calendar::{Date, DayOfYear};
 use crate::campaigns::{CampaignTerms, WrongTerms};
 use crate::coupons::{Code, CouponError};
 use crate::earn::Basket;
 use crate::fraud::{Trace, Verdict};
 use crate::ids::{Account, BasketPart, Fen, Name};
+use crate::openings::OpeningBalance;
 use crate::requests::Key;
 use crate::segments::SegmentTerms;
 
@@ -90,6 +91,15 @@ pub enum Event {
     Adjust { key: Key, account: Account, points: Points, gives: bool, reason: String, by: String },
     /// Another person agrees to a correction, or refuses it.
     DecideAdjustment { number: u64, agrees: bool, by: String },
+    /// Somebody brings a member's balance from a programme of before: who may enter it, or agrees to what another has
+    /// entered; in the place of another that waits, if that is said.
+    BringOpening {
+        account: Account,
+        balance: OpeningBalance,
+        by: String,
+        enters: bool,
+        replaces: bool,
+    },
     /// Other rules are to hold from a moment on, under a constitution with so long a notice.
     ProposeRules { rules: String, effective: Timestamp, notice: Milliseconds },
     /// They are not to.
@@ -134,6 +144,8 @@ pub enum Answer {
     Number(u64),
     /// A correction: its number, and whether it is booked or waits for another person.
     Adjusted { number: u64, booked: bool },
+    /// What a member brings was entered, now or before: it waits for another person.
+    Entered,
     /// Nothing was set aside: so many virtual rewards in so short a time need a second step of the
     /// member's, such as a one-time code; a person looks at the case as well.
     SecondStepNeeded { case: u64 },
@@ -193,6 +205,18 @@ pub enum Refusal {
     OwnAdjustment,
     #[error("a correction is of one point at least")]
     NothingToAdjust,
+    #[error("the member has an opening balance already, with other content")]
+    OpeningTaken,
+    #[error("another opening balance of the member waits for a second person")]
+    OpeningWaits,
+    #[error("no opening balance waits: the programme's manager enters one first")]
+    OpeningNotEntered,
+    #[error("an opening balance has points, or what counts towards a tier")]
+    OpeningEmpty,
+    #[error("an opening balance has {most} lots at most")]
+    OpeningLots { most: usize },
+    #[error("points whose last day was {last_day} have expired")]
+    OpeningExpired { last_day: Date },
     #[error(transparent)]
     Terms(#[from] WrongTerms),
     #[error("there is a {what} named \"{name}\" already")]
@@ -243,6 +267,12 @@ impl Refusal {
             Self::NotPaid => "payment_unknown",
             Self::OwnAdjustment => "four_eyes",
             Self::NothingToAdjust => "nothing_to_adjust",
+            Self::OpeningTaken => "opening_taken",
+            Self::OpeningWaits => "opening_waits",
+            Self::OpeningNotEntered => "opening_not_entered",
+            Self::OpeningEmpty => "opening_empty",
+            Self::OpeningLots { .. } => "opening_lots",
+            Self::OpeningExpired { .. } => "opening_expired",
             Self::Terms(_) => "terms_invalid",
             Self::NameTaken { .. } => "name_taken",
             Self::TooMany { .. } => "too_many",

@@ -12,6 +12,7 @@ use crate::coupons::{Code, Coupon};
 use crate::fraud::Case;
 use crate::ids::{Account, Fen, Name};
 use crate::marketing::Offering;
+use crate::openings::Opening;
 use crate::profile::{Profile, Remembered};
 use crate::requests::Request;
 use crate::rewards::Hold;
@@ -56,6 +57,8 @@ pub struct Held {
     pub bought: Vec<(Name, Timestamp)>,
     /// Offers not made for want of a consent.
     pub left_out: Vec<Offering>,
+    /// What was brought from a programme of before, or waits to be.
+    pub opening: Option<Opening>,
 }
 
 impl ProgrammeCopy {
@@ -90,6 +93,7 @@ impl ProgrammeCopy {
             campaigns: _,
             left_out,
             left_out_counts: _,
+            openings,
         } = &self.state;
         let paid = |done: &Done| match *done {
             Done::Paid { account, points, worth, reversed } if account == whose => {
@@ -118,6 +122,7 @@ impl ProgrammeCopy {
             notices: told.cloned().collect(),
             bought: bought.map(|((_, test), at)| (test.clone(), *at)).collect(),
             left_out: left_out.map(|(offering, _)| offering.clone()).collect(),
+            opening: openings.get(&whose).cloned(),
         }
     }
 }

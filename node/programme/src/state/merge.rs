@@ -97,6 +97,7 @@ impl Programme {
         // tiers and segments go by what both did
         state.due.insert((at, Due::Look(into)));
         self.merge_left_out(from, into);
+        self.merge_openings(from, into);
         if let Some(birthday) = birthday {
             let zone = self.zone();
             let next = zone.start(birthday.next_from(zone.day(at)));

@@ -14,6 +14,7 @@ mod marketing;
 mod members;
 mod merge;
 mod offers;
+mod openings;
 mod staff;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use campaigns::{CampaignMembers, InCampaign};
 pub use change::{Change, Movement, Notice, Way};
 pub use event::{Answer, Event, Purchase, Refusal};
 pub use held::{Held, Payment};
+pub use openings::OpeningStep;
 
 use crate::accounts::Accounts;
 use crate::adjustments::Adjustments;
@@ -41,6 +43,7 @@ use crate::experiments::{AssignmentKey, GroupResult};
 use crate::fraud::Watch;
 use crate::ids::{Account, BasketPart, Fen, Name};
 use crate::marketing::{Consents, Offering};
+use crate::openings::Opening;
 use crate::profile::{Names, Profile};
 use crate::requests::{Key, Requests};
 use crate::rewards::Rewards;
@@ -182,6 +185,9 @@ struct State {
     // how many that are, and were before they were erased
     #[cbor(n(19), default)]
     left_out_counts: BTreeMap<Offering, u64>,
+    // what members have brought from a programme of before, and what waits to be
+    #[cbor(n(20), default)]
+    openings: SharedMap<Account, Opening>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -299,6 +305,9 @@ impl Programme {
             }
             Event::DecideAdjustment { number, agrees, by } => {
                 self.decide_adjustment(number, agrees, by, now, out)
+            }
+            Event::BringOpening { account, balance, by, enters, replaces } => {
+                self.bring_opening(account, &balance, (by, enters, replaces), now, out)
             }
             Event::ProposeRules { rules, effective, notice } => {
                 self.propose(&rules, (effective, notice), now, out)

@@ -103,6 +103,12 @@ impl Refusal {
             Self::NotPaid => "该会员没有这一笔积分支付".to_owned(),
             Self::OwnAdjustment => "更正不能由录入人自己决定，须由另一人决定".to_owned(),
             Self::NothingToAdjust => "更正至少 1 积分".to_owned(),
+            Self::OpeningTaken => "会员已带入期初余额，且内容不同".to_owned(),
+            Self::OpeningWaits => "会员另有一笔期初余额待另一人确认".to_owned(),
+            Self::OpeningNotEntered => "没有待确认的期初余额：须先由积分计划负责人录入".to_owned(),
+            Self::OpeningEmpty => "期初余额须有积分或等级积分".to_owned(),
+            Self::OpeningLots { most } => format!("期初余额最多 {most} 个批次"),
+            Self::OpeningExpired { last_day } => format!("积分已于 {last_day} 到期"),
             Self::Terms(wrong) => format!("{}：{}", wrong.field, wrong.problem.zh),
             Self::NameTaken { what, name } => format!("已有名为「{name}」的{}", thing(what)),
             Self::TooMany { what, most } => format!("{}已达 {most} 个的上限", thing(what)),
@@ -143,6 +149,13 @@ mod tests {
         says_the_same(Refusal::NotOpen { what: "case", number: 12 }, &["12"]);
         says_the_same(Refusal::Text { most: 500, found: 612 }, &["500", "612"]);
         says_the_same(ranged("share", 10_000, 0).into(), &["share", "10000", "0"]);
+        says_the_same(Refusal::OpeningTaken, &[]);
+        says_the_same(Refusal::OpeningWaits, &[]);
+        says_the_same(Refusal::OpeningNotEntered, &[]);
+        says_the_same(Refusal::OpeningEmpty, &[]);
+        says_the_same(Refusal::OpeningLots { most: 64 }, &["64"]);
+        let last_day = crate::calendar::Day::new(20_785).date();
+        says_the_same(Refusal::OpeningExpired { last_day }, &["2026-11-28"]);
         says_the_same(Refusal::NameTaken { what: "campaign", name: name() }, &["spring"]);
         says_the_same(Refusal::TooMany { what: "campaigns", most: 1_000 }, &["1000"]);
         says_the_same(RuleChangeError::Pending { version: 7 }.into(), &["7"]);

@@ -79,7 +79,7 @@ pub(super) fn first_rules() -> Rules {
     Rules::from_toml(sample::FIRST_RULES).expect("the shipped rules are rules")
 }
 
-fn random(bytes: &mut [u8]) {
+pub(super) fn random(bytes: &mut [u8]) {
     // a coupon's code is a secret: without randomness there is none
     assert!(SystemRandom::new().fill(bytes).is_ok(), "the system's random generator failed");
 }
@@ -263,7 +263,7 @@ impl Core {
     }
 
     /// Records changes, with the movements of balances they cause.
-    fn record_programme(&mut self, changes: &[Change], turn: &mut Turn) {
+    pub(super) fn record_programme(&mut self, changes: &[Change], turn: &mut Turn) {
         for change in changes {
             if let Err(error) = follow(&mut self.points, change) {
                 self.failure = Some(TurnError::Programme(error.into()));
@@ -715,6 +715,24 @@ pub(in crate::runtime) fn refused(refusal: &Refusal) -> ServiceError {
             "ask somebody else who may decide on corrections",
             "请另一位有权决定更正的人办理",
         ),
+        R::OpeningTaken => (
+            ErrorKind::Conflict,
+            "leave it as it is; a wrong balance is corrected",
+            "保持不变；余额有误时办理更正",
+        ),
+        R::OpeningWaits => (
+            ErrorKind::Conflict,
+            "bring what waits, or let the programme's manager replace it",
+            "提交待确认的内容，或由积分计划负责人替换",
+        ),
+        R::OpeningNotEntered => (
+            ErrorKind::Refused,
+            "let the programme's manager bring it first",
+            "请积分计划负责人先录入",
+        ),
+        R::OpeningEmpty | R::OpeningLots { .. } | R::OpeningExpired { .. } => {
+            (ErrorKind::Invalid, "correct the row and bring it again", "更正该行后再提交")
+        }
         R::KeyTaken => (ErrorKind::Conflict, "take a fresh idempotency key", "重新打开本页后再试"),
         R::Text { .. } => (ErrorKind::Invalid, "shorten the text", "缩短文字"),
         R::Broken(_) => (ErrorKind::Internal, "look at the node's log", "查看节点日志"),

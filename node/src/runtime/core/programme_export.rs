@@ -5,6 +5,7 @@ use ::programme::adjustments::Adjustment;
 use ::programme::coupons::{Code, Coupon};
 use ::programme::fraud::Case;
 use ::programme::marketing::Offering;
+use ::programme::openings::Opening;
 use ::programme::profile::{Month, Remembered};
 use ::programme::rewards::{Hold, HoldState};
 use ::programme::rules::Rules;
@@ -61,6 +62,16 @@ fn correction((number, correction): (u64, Adjustment)) -> ExportedCorrection {
         at_ms: correction.at.unix_ms(),
         state: correction.state.name().to_owned(),
         reason: correction.reason,
+    }
+}
+
+fn opening(it: &Opening) -> ExportedOpening {
+    let state = if it.is_given() { "given" } else { "waiting" };
+    ExportedOpening {
+        points: it.points.get(),
+        tier_points: it.tier_points.get(),
+        at_ms: it.at.unix_ms(),
+        state: state.to_owned(),
     }
 }
 
@@ -173,6 +184,7 @@ impl HistoryAsked {
             notices,
             bought,
             left_out,
+            opening: brought,
         } = self.programme.held(self.account);
         let notice = |told: &::programme::state::Told| ExportedNotice {
             at_ms: told.at.unix_ms(),
@@ -191,6 +203,7 @@ impl HistoryAsked {
             notices: notices.iter().map(notice).collect(),
             bought_ms: bought.iter().map(|(it, at)| (it.to_string(), at.unix_ms())).collect(),
             left_out: left_out.iter().map(offering).collect(),
+            opening: brought.as_ref().map(opening),
         }
     }
 }

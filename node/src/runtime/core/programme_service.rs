@@ -109,6 +109,7 @@ pub(super) fn done(done: Answer, hold: Option<Key>) -> DoneView {
     match done {
         Answer::Done | Answer::Waits => {}
         Answer::Repeated => "repeated".clone_into(&mut view.state),
+        Answer::Entered => "waiting".clone_into(&mut view.state),
         Answer::Earned { earned, .. } => view.earned = Some(earned.get()),
         Answer::Coupon { code, expires } => {
             view.code = Some(code.to_string());
@@ -231,6 +232,10 @@ impl Core {
             C::GiveCoupon { key, card, kind, reply } => {
                 let did = self.give_coupon(&key, &card, &kind, now, turn);
                 answer(turn, reply, did);
+            }
+            C::Openings { request, by, enters, reply } => {
+                let brought = self.bring_openings(&request, (&by, enters), now, turn);
+                answer(turn, reply, brought);
             }
             C::Coupons { kind, before, limit, reply } => {
                 let views = self.coupon_views(kind.as_deref(), before, length(limit));
@@ -417,6 +422,7 @@ impl Core {
                 .collect(),
             expiring: months(&report.expiring),
             issued_points: small(report.issued_points),
+            opening_points: small(report.opening_points),
             expired_points: small(report.expired_points),
             breakage_per_mille: report.breakage_per_mille().map(small),
         }

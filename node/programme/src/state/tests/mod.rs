@@ -8,6 +8,7 @@ mod marketing;
 mod merge;
 mod model;
 mod offers;
+mod openings;
 mod staff;
 mod taking_part;
 

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::calendar::Day;
+use crate::openings::{OpeningBalance, OpeningLot};
 
 const RULES: &str = r#"
 [expiry]
@@ -118,6 +120,7 @@ enum Act {
     GiveUp(u8),
     Send(u8, u64),
     Receive(u8, u64),
+    Open(u8, u64, u64),
     Merge(u8, u8),
     Days(u64),
 }
@@ -134,6 +137,8 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => who().prop_map(Act::GiveUp),
         1 => (who(), 1..30_u64).prop_map(|(who, points)| Act::Send(who, points)),
         1 => (who(), 1..30_u64).prop_map(|(who, points)| Act::Receive(who, points)),
+        1 => (who(), 1..30_u64, 0..20_u64)
+            .prop_map(|(who, points, days)| Act::Open(who, points, days)),
         1 => (who(), who()).prop_map(|(from, into)| Act::Merge(from, into)),
         3 => (1..6_u64).prop_map(Act::Days),
     ]
@@ -145,6 +150,8 @@ struct Both {
     // total of each member's one basket, and its parts so far
     baskets: BTreeMap<u8, (u64, u32)>,
     holds: BTreeMap<u8, Vec<(u64, u64)>>,
+    // who has been given an opening balance
+    opened: BTreeSet<u8>,
     keys: u64,
 }
 
@@ -237,6 +244,7 @@ impl Both {
                     .unwrap();
                 self.model.come(who, usize::try_from(number).unwrap(), last_day, "came in");
             }
+            Act::Open(who, number, days) => self.open(who, number, self.today() + days),
             Act::Merge(from, into) => {
                 let event = Event::Merge { from: member(from), into: member(into) };
                 let waits = from != into && self.model.purse(from).promised > 0;
@@ -268,6 +276,31 @@ impl Both {
         self.world.tick();
         let today = self.today();
         self.model.midnight(today);
+    }
+
+    /// Two people bring what a member had before: once for each member, whoever was merged meanwhile.
+    fn open(&mut self, who: u8, number: u64, last_day: u64) {
+        let day = Day::new(u32::try_from(last_day).unwrap());
+        let lot = OpeningLot { last_day: Some(day), points: points(number) };
+        let balance = OpeningBalance::new([lot], Points::ZERO);
+        let bring = |by: &str| Event::BringOpening {
+            account: member(who),
+            balance: balance.clone(),
+            by: by.to_owned(),
+            enters: true,
+            replaces: false,
+        };
+        let known = self.world.programme.opening(member(who)).is_some_and(Opening::is_given);
+        assert!(known || !self.opened.contains(&who), "forgotten of member {who}");
+        let (entered, given) = (self.world.handle(bring("li")), self.world.handle(bring("wang")));
+        if known {
+            assert_eq!(entered, given);
+            assert!([Ok(Answer::Repeated), Err(Refusal::OpeningTaken)].contains(&given));
+            return;
+        }
+        assert_eq!((entered, given), (Ok(Answer::Entered), Ok(Answer::Done)));
+        self.opened.insert(who);
+        self.model.come(who, usize::try_from(number).unwrap(), last_day, "opening");
     }
 
     /// An exchange with another brand: held, then gone.
@@ -309,6 +342,7 @@ impl Both {
             ("expired", Side::Expired),
             ("returned", Side::Returned),
             ("merged", Side::Merged),
+            ("opening", Side::Opening),
         ] {
             let expected = self.model.flows.get(why).copied().unwrap_or_default();
             assert_eq!(
@@ -335,6 +369,7 @@ proptest! {
             model: Model::default(),
             baskets: BTreeMap::new(),
             holds: BTreeMap::new(),
+            opened: BTreeSet::new(),
             keys: 0,
         };
         for act in acts {

@@ -14,6 +14,7 @@ use crate::service::{AdjustmentRequest, DoneView, Happened, MemberAction, TillAc
 use crate::vault::Attribute;
 
 mod books;
+mod openings;
 
 const RULES: &str = r#"
 format = "coalition programme 1"

@@ -3,6 +3,7 @@
 
 use proptest::prelude::*;
 
+use super::openings::brought;
 use super::*;
 
 const RULES: &str = r#"
@@ -43,6 +44,7 @@ enum Act {
     Send(u32, u64),
     Receive(u32, u64),
     Deliver(usize),
+    Open(u32, u64),
     Merge(u32, u32),
     Part(u32),
     Quiet,
@@ -66,6 +68,7 @@ fn acts() -> impl Strategy<Value = Act> {
         2 => (who(), 1..40_u64).prop_map(|(who, points)| Act::Send(who, points)),
         1 => (who(), 1..20_u64).prop_map(|(who, points)| Act::Receive(who, points)),
         3 => (1..6_usize).prop_map(Act::Deliver),
+        1 => (who(), 1..40_u64).prop_map(|(who, points)| Act::Open(who, points)),
         1 => (who(), who()).prop_map(|(from, into)| Act::Merge(from, into)),
         1 => who().prop_map(Act::Part),
         1 => Just(Act::Quiet),
@@ -148,6 +151,28 @@ impl Shop {
             self.world.answered.push((from, key));
         }
         asked.is_ok()
+    }
+
+    fn has_brought(&self, who: u32) -> bool {
+        let core = &self.world.sites[AMBER].core;
+        let whose = account(core.member(&card(who)).unwrap());
+        core.programme.opening(whose).is_some_and(|opening| opening.is_given())
+    }
+
+    /// Two people bring what a member had in a programme of before; who has brought something brings nothing again.
+    fn open(&mut self, who: u32, points: u64) {
+        let before = self.has_brought(who);
+        for by in ["li", "wang"] {
+            let brought = self.world.brings(&[brought(who, &[(points, None)], 0)], by);
+            assert_eq!(
+                brought.given + brought.waiting + brought.already_there,
+                u64::from(brought.refused.is_empty())
+            );
+        }
+        assert!(self.has_brought(who));
+        if !before {
+            self.moved(who, points.into());
+        }
     }
 
     /// Points move between members; none is made or lost by it.
@@ -248,6 +273,7 @@ impl Shop {
                 }
             }
             Act::Deliver(messages) => drop(self.world.deliver(messages)),
+            Act::Open(who, points) => self.open(who, points),
             Act::Merge(from, into) => self.merged(from, Some(into)),
             Act::Part(who) => self.merged(who, None),
             Act::Quiet => self.world.run_until_quiet(),

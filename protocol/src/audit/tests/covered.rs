@@ -68,31 +68,19 @@ const NOT_OF_THE_AUDIT: [(u16, &str); 8] = [
 ];
 
 /// Rules that no test's logs break without breaking another as well, and why. All others are broken alone by some.
-const WITH_OTHERS: [(&str, &str); 18] = [
-    ("block/1", "no test has it alone as yet"),
+const WITH_OTHERS: [(&str, &str); 9] = [
     ("block/4", "a header of another height is not the certified block's: block/header"),
     ("block/6", "a header that counts from another leaf has another size: block/header"),
-    ("block/22", "no test has it alone as yet"),
     ("block/37", "whatever comes under a constitution that is not at hand cannot be judged"),
     ("block/46", "what goes beyond what was sent is discharged by nothing: clearing/discharge"),
-    ("block/47", "no test has it alone as yet"),
     ("block/65", "what was in dispute stays a finding"),
-    ("block/66", "no test has it alone as yet"),
     (
         "certificate/missing",
         "the checkpoint names a size that is not certified, or it was unreadable",
     ),
-    ("certificate/order", "no test has it alone as yet"),
-    (
-        "certificate/signature",
-        "no test has it alone as yet: of the last block the checkpoint's is gone",
-    ),
     ("certificate/unreadable", "none is read after it: certificate/missing"),
     ("dispute/resolution", "what was in dispute stays a finding"),
     ("dispute/unagreed", "what was in dispute stays a finding"),
-    ("entry/unaccounted", "no test has it alone as yet"),
-    ("folder/missing", "no test has it alone as yet"),
-    ("partner/totals", "no test has it alone as yet"),
 ];
 
 thread_local! {

@@ -112,6 +112,18 @@ pub(super) fn totals_and_limits() {
     assert!(owes(&[("b", 1_000), ("c", 1_000)]).is_empty());
     assert_eq!(owes(&[("b", 1_001)]), ["a 1 - block/13"]);
     assert_eq!(owes(&[("b", 800), ("c", 800), ("d", 800)]), ["a 1 - block/14"]);
+
+    // to each as much as its limits allow, and together more than an amount can be
+    let most = Value::new(Value::MAX.get() / 10_000_000 * 10_000_000).unwrap();
+    let mut it = Alliance::with(4, |draft| {
+        for brand in draft.brands.values_mut() {
+            (brand.pair_limit, brand.total_limit) = (most, most);
+        }
+    });
+    it.spoilt_block("a", Content::default(), |it, _, _| {
+        it.header.columns.iter_mut().for_each(|column| column.sent = most);
+    });
+    assert_eq!(places(&it.audit(&[])), ["a 1 - block/22"]);
 }
 
 #[test]

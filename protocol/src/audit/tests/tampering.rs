@@ -122,6 +122,11 @@ pub(super) fn files_that_are_gone_or_left_over() {
     one_more.folders.insert(brand("z"), folder);
     assert_eq!(places(&one_more.audit(&[])), ["z - - folder/stranger"]);
 
+    // what the others say of it, and what they say with it, cannot be judged: no finding against them
+    let mut fewer = alliance.clone();
+    fewer.folders.remove(&brand("d")).unwrap();
+    assert_eq!(places(&fewer.audit(&[])), ["d - - folder/missing"]);
+
     let mut brands = alliance;
     let folder = brands.folders.remove(&brand("d")).unwrap();
     brands.folders.insert(brand("z"), folder);
@@ -165,19 +170,27 @@ pub(super) fn certificates_that_do_not_stand() {
     assert_eq!(cut[0], "d 3 - certificate/unreadable");
     assert!(cut.contains(&"d 3 16 certificate/missing".to_owned()), "{cut:?}");
     let twice = with(&|bytes| bytes.extend(bytes.clone()));
-    assert_eq!(twice[0], "d 4 - certificate/order");
+    assert_eq!(twice, [4, 5, 6].map(|height| format!("d {height} - certificate/order")));
 
-    let mut commits = alliance.clone();
-    let folder: Folder = commits.folders[&brand("d")].clone();
+    let folder: Folder = alliance.folders[&brand("d")].clone();
     let all: Vec<_> = CertificateReader::new(&folder).map(Result::unwrap).collect();
-    let file = commits.file("d", CERTIFICATES_FILE);
-    file.clear();
-    for mut certificate in all {
-        // n = 4 takes 3
-        certificate.commits.pop();
-        file.extend(crate::codec::encode(&certificate));
-    }
-    let found = commits.audit(&[]);
+    assert_eq!(all.len(), 3);
+    // with one signature less where it is asked for: n = 4 takes 3
+    let short = |is_short: fn(usize) -> bool| {
+        let mut commits = alliance.clone();
+        let file = commits.file("d", CERTIFICATES_FILE);
+        file.clear();
+        for (number, mut certificate) in all.iter().cloned().enumerate() {
+            if is_short(number) {
+                certificate.commits.pop();
+            }
+            file.extend(crate::codec::encode(&certificate));
+        }
+        commits.audit(&[])
+    };
+    // of a block amid others: its own header tells where it ends, and what comes after it stands
+    assert_eq!(places(&short(|number| number == 1)), ["d 2 - certificate/signature"]);
+    let found = short(|_| true);
     assert_eq!(
         places(&found)[..3],
         [1, 2, 3].map(|height| format!("d {height} - certificate/signature"))

@@ -22,6 +22,10 @@ use crate::webhooks::{WebhookSettings, Webhooks};
 use crate::{console, tls};
 
 pub(super) const PASSWORD: &str = "correct horse battery";
+/// Points that members have by the programme's books; no other number is like it.
+pub(super) const LIABILITY_POINTS: u64 = 77_455_501;
+/// An analyst account of the budget.
+pub(super) const BUDGET_ACCOUNT: &str = "desk.mark.7753";
 
 pub(super) struct Fixture {
     pub(super) directory: tempfile::TempDir,
@@ -393,7 +397,11 @@ fn answer_of_clean_room(
         }
         CleanRoomCommand::Budgets { year, reply, .. } => {
             let year = year.unwrap_or_default();
-            reply.send(Ok(BudgetsView { year, ..BudgetsView::default() })).ok().map(drop)
+            let analyst = BUDGET_ACCOUNT.to_owned();
+            let analysts = vec![AnalystBudgetView { analyst, ..AnalystBudgetView::default() }];
+            let brand = "grocer".to_owned();
+            let brands = vec![BrandBudgetView { brand, analysts, ..BrandBudgetView::default() }];
+            reply.send(Ok(BudgetsView { year, brands, ..BudgetsView::default() })).ok().map(drop)
         }
         CleanRoomCommand::Datasets { reply } => {
             reply.send(Ok(vec![DatasetView::default()])).ok().map(drop)
@@ -426,7 +434,11 @@ fn programme(command: ProgrammeCommand) -> Option<()> {
     match command {
         C::Rules { reply } => reply.send(Ok(RulesView::default())).ok().map(drop),
         C::TakeRules { reply, .. } => reply.send(Ok(RulesView::default())).ok().map(drop),
-        C::Report { reply } => reply.send(Ok(ProgrammeReportView::default())).ok().map(drop),
+        C::Report { reply } => {
+            let liability_points = LIABILITY_POINTS;
+            let view = ProgrammeReportView { liability_points, ..ProgrammeReportView::default() };
+            reply.send(Ok(view)).ok().map(drop)
+        }
         C::Member { card, reply } => {
             reply.send(Ok(ProgrammeMemberView { card, ..ProgrammeMemberView::default() })).ok()
         }

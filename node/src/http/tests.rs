@@ -3,6 +3,7 @@
 mod audits;
 mod browser;
 mod certificates;
+mod classes;
 mod conditional;
 mod dealings;
 mod drafts;

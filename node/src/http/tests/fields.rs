@@ -1,15 +1,19 @@
-//! Every role at every route, and every field of a member: what a role may not see whole comes out whole nowhere.
+//! Every reader at every route, and every field: what somebody may not see comes out nowhere. Readers are the roles, a
+//! member in the own session, and whoever has not signed in.
 //!
-//! Routes and their roles are the table's, fields the kinds and attributes that there are: a new one of either is asked
-//! about, and a kind without a mark here does not compile.
+//! Routes and their readers are the table's, fields of a member the kinds and attributes that there are: a new one of
+//! either is asked about, and a kind without a mark here does not compile. Of all other fields the classes are in
+//! `classes.rs`; marks stand for them on pages and in files, which have no schema.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::time::Timestamp;
 
+use super::classes::{ADMINISTRATOR, ANALYST, MEMBER, OFFICER, PARTNER, Reader, STORE, Shown};
 use super::*;
 use crate::auth::{MemberField, Sight};
 use crate::desk::{RequestKind, member_name};
+use crate::http::testing::{BUDGET_ACCOUNT, LIABILITY_POINTS};
 use crate::vault::{
     Attribute, CardNumber, Enrolment, Identifier, IdentifierKind, MemberId, NewMember, sample_rule,
 };
@@ -20,6 +24,10 @@ const PHONE: &str = "13798765432";
 const CARD: &str = "CARDMARK7712";
 const WORDS: &str = "words of mark 7740";
 const REASON: &str = "reason of mark 7741";
+/// Who put the member on hold: the operation log has it, and nothing else.
+const CLERK: &str = "clerk.mark.7750";
+/// The number of the other member of the fixture.
+const OTHER_PHONE: &str = "13812345678";
 
 /// A value that stands nowhere else, with the fields of the table by which somebody may see it whole.
 struct Mark {
@@ -31,9 +39,45 @@ struct Mark {
 }
 
 impl Mark {
-    fn may_be_whole_for(&self, role: Role) -> bool {
-        self.fields.iter().any(|field| field.seen_by(role) == Sight::Whole)
+    fn may_be_whole_for(&self, reader: Reader) -> bool {
+        match reader {
+            Reader::Nobody => false,
+            // it is the member's own
+            Reader::Member => true,
+            Reader::User(role) => {
+                self.fields.iter().any(|field| field.seen_by(role) == Sight::Whole)
+            }
+        }
     }
+}
+
+/// What is no member's: how it is written, as programs and as people read it, and for whom it is.
+struct Other {
+    what: &'static str,
+    texts: Vec<String>,
+    readers: &'static [Reader],
+}
+
+fn others() -> Vec<Other> {
+    let of = |what: &'static str, texts: &[&str], readers: &'static [Reader]| {
+        let texts = texts.iter().map(ToString::to_string).collect();
+        Other { what, texts, readers }
+    };
+    let purchases = crate::console::samples::status().purchases.unwrap();
+    let liability = LIABILITY_POINTS;
+    assert_eq!((purchases, liability), (1_469_307, 77_455_501));
+    vec![
+        // the fixture's questions but for one are his
+        of("what somebody else asked", &["SELECT 2", "zhao"], &[OFFICER]),
+        of("an entry of the operation log", &[CLERK], &[OFFICER]),
+        of("an account of the budget", &[BUDGET_ACCOUNT], &[ADMINISTRATOR, ANALYST, OFFICER]),
+        of(
+            "the programme's books",
+            &["77455501", "77,455,501"],
+            &[ADMINISTRATOR, PARTNER, OFFICER],
+        ),
+        of("an exact size", &["1469307", "1,469,307"], &[ADMINISTRATOR, PARTNER, OFFICER, STORE]),
+    ]
 }
 
 const fn of_kind(kind: IdentifierKind) -> (&'static str, &'static [MemberField]) {
@@ -116,8 +160,23 @@ fn marked_member(fixture: &Fixture) -> MemberId {
     desk.correct("ann", member, &attributes(), at(2)).unwrap();
     let words = Some(WORDS.to_owned());
     desk.open_request("ann", member, RequestKind::Access, words, at(3)).unwrap();
-    desk.set_hold("ann", member, Some(REASON.to_owned()), at(4)).unwrap();
+    desk.set_hold(CLERK, member, Some(REASON.to_owned()), at(4)).unwrap();
     member
+}
+
+/// What the reader comes with: of the member, a session that the brand's app has begun.
+async fn token_of(fixture: &Fixture, reader: Reader) -> Option<String> {
+    match reader {
+        Reader::Nobody => None,
+        Reader::User(role) => Some(fixture.auth.token_for(&[role])),
+        Reader::Member => {
+            let app = fixture.client_as(&[Role::App]);
+            let card = MemberSessionRequest { card: CARD.to_owned() };
+            let begun = app.post("/api/v1/member-sessions", &[], &card).await;
+            let MemberSessionView { token, .. } = begun.unwrap();
+            Some(token)
+        }
+    }
 }
 
 /// What routes have changed of the member is as it was.
@@ -155,34 +214,42 @@ async fn no_role_sees_a_field_whole_at_any_route_that_the_table_of_fields_does_n
     let client = fixture.client();
     let member = marked_member(&fixture);
     let name = member_name(member);
-    let marks = marks();
+    let (marks, others) = (marks(), others());
     let mut asked = BTreeSet::new();
     // what is whole somewhere, so that it could have been where it must not be
     let mut shown = BTreeSet::new();
+    // and the same of every field that has a schema
+    let mut fields = Shown::default();
     // twice, so that what the first round has entered is asked for in the second
     for _ in 0..2 {
         for route in ROUTES.iter().filter(|route| route.path != EXPORT) {
-            let (Access::Needs { roles, .. } | Access::Page { roles, .. }) = route.access else {
-                continue;
-            };
-            for role in roles {
+            for reader in Reader::of(route) {
                 mark_again(&fixture, member);
-                let token = fixture.auth.token_for(&[*role]);
+                let token = token_of(&fixture, reader).await;
                 let (path, body) = about(route, &name);
-                let answer = send(&client, route, Some(&token), path, body).await;
+                let answer = send(&client, route, token.as_deref(), path, body).await;
+                fields.take(route, reader, &answer);
                 let said = String::from_utf8_lossy(&answer.body);
                 let headers = format!("{:?}", answer.headers);
-                for mark in &marks {
-                    let is_there = said.contains(mark.text) || headers.contains(mark.text);
-                    if !is_there {
-                        continue;
-                    }
-                    shown.insert((route.path, mark.what));
+                let is_there = |text: &str| said.contains(text) || headers.contains(text);
+                let Route { method, path, .. } = *route;
+                for mark in marks.iter().filter(|mark| is_there(mark.text)) {
+                    shown.insert((path, mark.what));
                     let what = mark.what;
-                    let may = mark.may_be_whole_for(*role);
-                    assert!(may, "{} {} as {role}: {what}", route.method, route.path);
+                    assert!(mark.may_be_whole_for(reader), "{method} {path} as {reader}: {what}");
                 }
-                asked.insert(route.path);
+                for other in others.iter().filter(|it| it.texts.iter().any(|text| is_there(text))) {
+                    shown.insert((path, other.what));
+                    let what = other.what;
+                    assert!(other.readers.contains(&reader), "{method} {path} as {reader}: {what}");
+                }
+                if reader == MEMBER {
+                    assert!(!is_there(OTHER_PHONE), "{method} {path}: another member's number");
+                    // or nothing was asked in the member's own session
+                    let is_let_in = !matches!(answer.status.as_u16(), 303 | 401 | 403);
+                    assert!(is_let_in, "{method} {path}: {answer:?}");
+                }
+                asked.insert(path);
             }
         }
     }
@@ -195,8 +262,12 @@ async fn no_role_sees_a_field_whole_at_any_route_that_the_table_of_fields_does_n
         "/api/v1/programme/notices",
         "/api/v1/requests",
         "/api/v1/operations",
+        "/api/v1/me",
+        "/api/v1/me/account",
         "/staff",
         "/records",
+        "/my",
+        "/my/export",
     ] {
         assert!(asked.contains(path), "{path} was not asked");
     }
@@ -205,24 +276,35 @@ async fn no_role_sees_a_field_whole_at_any_route_that_the_table_of_fields_does_n
     for what in ["age_band", "kids_count", "a request's words", "a hold's reason"] {
         assert!(shown.contains(&(record, what)), "{what} is not in the officer's record");
     }
-    // nobody who has not signed in sees any of it, whoever may
-    for route in ROUTES.iter().filter(|route| matches!(route.access, Access::Public)) {
-        let (path, body) = about(route, &name);
-        let answer = send(&client, route, None, path, body).await;
-        let said = String::from_utf8_lossy(&answer.body);
-        let headers = format!("{:?}", answer.headers);
-        for Mark { what, text, .. } in &marks {
-            let is_there = said.contains(*text) || headers.contains(*text);
-            assert!(!is_there, "{} {} for anyone: {what}", route.method, route.path);
+    // and to the member with all that is kept
+    for what in marks.iter().filter(|mark| mark.kept).map(|mark| mark.what) {
+        for path in ["/api/v1/me", "/my/export"] {
+            assert!(shown.contains(&(path, what)), "{what} is not at {path}");
         }
+    }
+    // what is no member's was where it may be, on a page where there is one
+    for (path, what) in [
+        ("/api/v1/queries", "what somebody else asked"),
+        ("/api/v1/queries/{id}", "what somebody else asked"),
+        ("/api/v1/operations", "an entry of the operation log"),
+        ("/api/v1/budgets", "an account of the budget"),
+        ("/budget", "an account of the budget"),
+        ("/api/v1/figures", "the programme's books"),
+        ("/api/v1/programme/report", "the programme's books"),
+        ("/programme", "the programme's books"),
+        ("/api/v1/status", "an exact size"),
+    ] {
+        assert!(shown.contains(&(path, what)), "{what} is not at {path}");
     }
     // and all that is kept is there to be shown: the export has it
     let route = ROUTES.iter().find(|route| route.path == EXPORT).unwrap();
-    let token = fixture.auth.token_for(&[Role::Officer]);
     let (path, body) = about(route, &name);
-    let answer = send(&client, route, Some(&token), path, body).await;
+    let token = token_of(&fixture, OFFICER).await;
+    let answer = send(&client, route, token.as_deref(), path, body).await;
+    fields.take(route, OFFICER, &answer);
     let whole = String::from_utf8_lossy(&answer.body);
     for mark in &marks {
         assert_eq!(whole.contains(mark.text), mark.kept, "{}", mark.what);
     }
+    fields.judge();
 }

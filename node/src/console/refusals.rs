@@ -87,8 +87,6 @@ fn names_something(code: &str) -> bool {
             | "attribute_unknown"
             | "identifier_invalid"
             | "identifier_refused"
-            | "import_failed"
-            | "mapping_invalid"
             | "member_data_invalid"
             | "merge_refused"
             | "policy_invalid"

@@ -257,11 +257,13 @@ impl Imports {
 
     fn mapping(&self, named: &str) -> Result<Mapping, ServiceError> {
         let wrong = |error: crate::purchases::MappingError| {
+            let zh = error.zh();
             invalid(
                 "mapping_invalid",
                 error,
                 "correct the mapping; docs/import.md describes the format",
             )
+            .in_chinese(zh, "更正映射；格式见 docs/import.md")
         };
         if named.contains('=') {
             return Mapping::from_toml(named).map_err(wrong);

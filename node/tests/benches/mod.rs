@@ -1,7 +1,10 @@
-//! What `coalition bench` measures at processes of the real binary, for a moment: a day of an alliance, requests over HTTPS.
+//! What `coalition bench` measures at processes of the real binary, for a moment: a day of an alliance, requests over HTTPS, a whole
+//! node that imports and starts again.
 
 use node::cli::Io;
-use node::cli::bench::{ApiArguments, DayArguments, measure_api, measure_day};
+use node::cli::bench::{
+    ApiArguments, DayArguments, ImportBenchArguments, measure_api, measure_day, measure_import,
+};
 use node::cli::process::Program;
 
 /// Imports, exchanges, questions, keys that are turned, a clearing, and one node lost with its disk and put back, without
@@ -40,4 +43,29 @@ async fn requests_over_https_are_measured_beside_hello() {
         assert!(0.0 < of.p50_ms && of.p50_ms <= of.p99_ms && of.of_hello > 0.0, "{of:?}");
     }
     assert_eq!(figures.hello.answer_bytes, "Hello, world!".len());
+}
+
+/// A whole node enrols members, opens them over HTTPS while it imports, and has every member, line and point after a
+/// start, of which time and memory are told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_node_imports_and_starts_again_with_everything() {
+    let arguments = ImportBenchArguments {
+        members: 200,
+        rows: 300,
+        folder: None,
+        mapping: None,
+        no_postgres: true,
+        no_node: false,
+        json: true,
+    };
+    let program = Program::at(super::BINARY.into());
+    let figures = measure_import(&arguments, Some(&program), &Io::new(true)).await.unwrap();
+    assert!(figures.postgres.is_none(), "{figures:?}");
+    let node = figures.node.unwrap();
+    assert_eq!(node.members, 200);
+    // one purchase of each, of 1 yuan at least
+    assert!(node.issued_points >= 200, "{node:?}");
+    assert!(node.look_ups > 0 && node.look_up_p50_ms <= node.look_up_p99_ms, "{node:?}");
+    assert!(node.start_seconds > 0.0 && node.journal_bytes > 0, "{node:?}");
+    assert!(10.0 < node.memory_mib && node.memory_mib <= node.start_peak_mib as f64, "{node:?}");
 }

@@ -34,7 +34,10 @@ pub use day::{DayArguments, DayFigures, measure as measure_day};
 pub use earn::{EarnArguments, EarnFigures, measure as measure_earn};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
 pub use identity::{IdentityArguments, IdentityFigures, measure as measure_identity};
-pub use import::{ImportBenchArguments, ImportFigures, measure as measure_import};
+pub use import::{
+    ImportBenchArguments, ImportFigures, NodeFigures, PostgresImportFigures,
+    measure as measure_import,
+};
 pub use kills::{KillsArguments, KillsFigures, measure as measure_kills};
 pub use memory::{MemoryArguments, MemoryFigures, measure as measure_memory};
 pub use query::{QueryArguments, QueryFigures, measure as measure_query};
@@ -146,7 +149,8 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
         }
         BenchCommand::Import(arguments) => {
             let mut io = Io::new(arguments.json);
-            let figures = import::measure(arguments, &io).await?;
+            let program = Program::this()?;
+            let figures = import::measure(arguments, Some(&program), &io).await?;
             figures.tell(&io);
             if arguments.json {
                 io.json(&figures)?;

@@ -3,7 +3,8 @@
 
 use node::cli::Io;
 use node::cli::bench::{
-    ApiArguments, DayArguments, ImportBenchArguments, measure_api, measure_day, measure_import,
+    ApiArguments, DayArguments, ImportBenchArguments, RushArguments, measure_api, measure_day,
+    measure_import, measure_rush,
 };
 use node::cli::process::Program;
 
@@ -43,6 +44,26 @@ async fn requests_over_https_are_measured_beside_hello() {
         assert!(0.0 < of.p50_ms && of.p50_ms <= of.p99_ms && of.of_hello > 0.0, "{of:?}");
     }
     assert_eq!(figures.hello.answer_bytes, "Hello, world!".len());
+}
+
+/// Thirty members want twelve pieces and twelve coupons, some steps are asked twice: twelve of each go out and no more, and
+/// every line of a purchase that is entered meanwhile is in the facts as it was sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_hot_is_served_as_long_as_there_is_some_and_never_beyond() {
+    let (clients, members, stock, purchases) = (4, 30, 12, 2);
+    let arguments = RushArguments { clients, members, stock, purchases, json: true };
+    let program = Program::at(super::BINARY.into());
+    let figures = measure_rush(&arguments, &program, &Io::new(true)).await.unwrap();
+    assert!(figures.is_sound(), "{figures:?}");
+    assert_eq!((figures.oversold, figures.miscounted, figures.lines_wrong), (0, 0, 0));
+    // whom a slow machine did not answer in time is not served
+    let missed = (12 - figures.rewards) + (12 - figures.coupons);
+    assert!(missed <= figures.unanswered, "{figures:?}");
+    assert!(figures.left > 0 && figures.redeem_p99_ms > 0.0, "{figures:?}");
+    // two at the till, two batches of five
+    assert_eq!(figures.lines, 12, "{figures:?}");
+    assert!(figures.visible_p50_seconds > 0.0, "{figures:?}");
+    assert!(figures.visible_most_seconds < 900.0, "{figures:?}");
 }
 
 /// A whole node enrols members, opens them over HTTPS while it imports, and has every member, line and point after a

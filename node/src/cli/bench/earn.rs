@@ -314,10 +314,9 @@ pub fn measure(arguments: &EarnArguments, io: &Io) -> Result<EarnFigures, CliErr
     io.say(&format!("as many events of a mixed day of {} members", arguments.members));
     let day = Day::new(true, arguments.members)?;
     let mixed = run(arguments, &day)?;
-    let agrees = match &postgres {
-        Some(postgres) => Some(reckon(&day, compared)? == postgres.reckoned),
-        None => None,
-    };
+    let compare =
+        |there: &postgres::Earning| reckon(&day, compared).map(|own| own == there.reckoned);
+    let agrees = postgres.as_ref().map(compare).transpose()?;
     let lean = postgres.as_ref().map(|it| it.lean);
     let same = postgres.as_ref().map(|it| it.same);
     let further = |of: &Ran| of.trial_balance.unsigned_abs();

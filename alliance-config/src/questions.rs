@@ -366,7 +366,7 @@ impl Parameter {
         let other = match &self.kind {
             ParameterKind::Value { column } => {
                 let values = declared(contract, column).unwrap_or_default();
-                let known = values.iter().any(|value| *value == self.default);
+                let known = values.contains(&self.default);
                 values.into_iter().next().filter(|_| !known)
             }
             ParameterKind::Day => day_within(contract, &self.default),

@@ -45,6 +45,8 @@ const COPIED: [&str; 11] = [
 const BESIDE_THE_JOURNAL: [&str; 3] = ["own-blocks", "fragments", "log"];
 /// What whoever restores brings.
 const SECRETS: [&str; 4] = ["keys", "tls", "users.json", "operator-password"];
+/// How the folder of a tile's partial forms is named after it (C2SP tlog-tiles).
+const PARTIAL: &str = ".p";
 /// Largest manifest, in bytes.
 const MANIFEST_MAX: u64 = 256 << 20;
 
@@ -335,9 +337,9 @@ fn copy_tree(
     if from.is_file() {
         return copy_file(data, Path::new(name), folder, most, files);
     }
-    let Ok(entries) = fs::read_dir(&from) else { return Ok(()) };
     let mut names = Vec::new();
-    for entry in entries {
+    // what was listed may be gone by now
+    for entry in fs::read_dir(&from).into_iter().flatten() {
         let entry = entry.map_err(failed("list", &from))?;
         names.push(entry.file_name());
     }
@@ -349,7 +351,12 @@ fn copy_tree(
             copy_tree(data, &format!("{name}/{inner}"), folder, most, files)?;
         }
     }
-    Ok(())
+    // of a partial tile that a copied checkpoint names and that is gone the full one is there, which may have been
+    // made after its folder was listed
+    match name.strip_suffix(PARTIAL) {
+        Some(full) => copy_file(data, Path::new(full), folder, most, files),
+        None => Ok(()),
+    }
 }
 
 fn copy_file(
@@ -435,4 +442,34 @@ fn hash_file(path: &Path) -> Result<(u64, String), BackupError> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// The log is published while it is copied: between the look into a folder and the reading of what is in it a
+    /// tile becomes full, and its partial forms go.
+    #[test]
+    fn a_partial_tile_that_goes_while_it_is_copied_leaves_the_full_one() {
+        let here = tempfile::tempdir().unwrap();
+        let data = DataDirectory::new(here.path().join("data"));
+        let tiles = data.log().join("tile/entries");
+        fs::create_dir_all(tiles.join("007.p")).unwrap();
+        fs::write(tiles.join("007"), b"full").unwrap();
+        fs::write(tiles.join("008"), b"full as well").unwrap();
+        // listed, and not there any more
+        symlink("gone", tiles.join("007.p/96")).unwrap();
+        let (folder, mut files) = (here.path().join("backup"), Vec::new());
+        for name in ["log/tile/entries/007.p", "log/tile/entries/008.p", "log/tile/entries/009.p"] {
+            copy_tree(&data, name, &folder, None, &mut files).unwrap();
+        }
+        copy_tree(&data, "log", &folder, None, &mut files).unwrap();
+        let names: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(names, ["log/tile/entries/007", "log/tile/entries/008"], "each once");
+        let copied = folder.join(FILES).join("log/tile/entries/007");
+        assert_eq!(fs::read(copied).unwrap(), b"full");
+    }
 }

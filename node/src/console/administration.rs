@@ -8,7 +8,8 @@ use super::users::does;
 use super::{Frame, Language, Page, say};
 use crate::auth::{Authorized, Person, perm};
 use crate::service::{
-    BackupView, ConstitutionView, DraftView, ImportView, RotationView, SealingKeyView, Status,
+    AdjustedRows, BackupView, ConstitutionView, DraftView, DroppedRows, ImportView, RotationView,
+    SealingKeyView, Status,
 };
 
 /// Everything that the page is made from.
@@ -107,6 +108,26 @@ impl AdministrationPage<'_> {
             Administered::DraftRemoved => self.say("草案已移除。", "The draft was removed."),
         };
         words.to_owned()
+    }
+    fn import_failed(&self) -> Option<&str> {
+        let import = &self.views.import;
+        let failed = import.failed.as_deref()?;
+        Some(self.say(import.failed_zh.as_deref().unwrap_or(failed), failed))
+    }
+    fn rejected(&self) -> &[String] {
+        match self.language {
+            Language::Chinese => &self.views.import.rejected_zh,
+            Language::English => &self.views.import.rejected,
+        }
+    }
+    fn reason(&self, rows: &DroppedRows) -> String {
+        self.say(&rows.reason_zh, &rows.reason).to_owned()
+    }
+    fn remedy(&self, rows: &DroppedRows) -> String {
+        self.say(&rows.remedy_zh, &rows.remedy).to_owned()
+    }
+    fn what(&self, rows: &AdjustedRows) -> String {
+        self.say(&rows.what_zh, &rows.what).to_owned()
     }
     fn draft_state(&self, draft: &DraftView) -> &'static str {
         match draft.state.as_str() {

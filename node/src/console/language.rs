@@ -60,15 +60,7 @@ impl Language {
 
     /// The part in it of words of the node that have both, English first (`words / 文字`); all of any others.
     pub(crate) fn part(self, words: &str) -> &str {
-        let is_chinese = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
-        // what is quoted may have such a stroke of its own
-        let parts = words.rmatch_indices(BETWEEN).find_map(|(at, between)| {
-            let (english, rest) = words.split_at_checked(at)?;
-            let chinese = rest.strip_prefix(between)?;
-            let are_both = !english.contains(is_chinese) && chinese.contains(is_chinese);
-            are_both.then_some((english, chinese))
-        });
-        parts.map_or(words, |(english, chinese)| self.say(chinese, english))
+        halves(words).map_or(words, |(english, chinese)| self.say(chinese, english))
     }
 
     /// What an `Accept-Language` header (RFC 9110, section 12.5.4) prefers; English when it names
@@ -88,6 +80,18 @@ impl Language {
             .reduce(|best, next| if next.1 > best.1 { next } else { best })
             .map_or(Self::English, |(language, _)| language)
     }
+}
+
+/// The halves of words that have both, English first.
+pub(super) fn halves(words: &str) -> Option<(&str, &str)> {
+    let is_chinese = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
+    // what is quoted may have such a stroke of its own
+    words.rmatch_indices(BETWEEN).find_map(|(at, between)| {
+        let (english, rest) = words.split_at_checked(at)?;
+        let chinese = rest.strip_prefix(between)?;
+        let are_both = !english.contains(is_chinese) && chinese.contains(is_chinese);
+        are_both.then_some((english, chinese))
+    })
 }
 
 /// Words of a page that is whole in both languages: they stand side by side in its template. With `words`,

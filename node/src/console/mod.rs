@@ -55,7 +55,7 @@ pub use programme::{ProgrammeViews, StaffViews, programme_page, staff_page};
 pub use questions::{Asking, PARAMETER, QuestionsViews, WITH, question_page, questions_page};
 pub use receipt::receipt_page;
 pub use records::{Done, RecordsViews, records_page};
-pub use refusals::refusal;
+pub use refusals::{Listed, refusal};
 pub use reviews::{Reviewed, ReviewsViews, reviews_page};
 pub use second_factor::{SecondFactorViews, second_factor_page};
 pub use text::{rho, utc};

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::partner::brand_name;
+use super::refusals::Listed;
 use super::text;
 use super::{Frame, Language, OtherBrand, other_brands, say};
 use crate::desk::RequestView;
@@ -76,11 +77,16 @@ say!(OwnErasedPage);
 
 /// A refusal as a member reads it: the node's own words where there are none for members.
 #[must_use]
-pub fn member_words(code: &str, chinese: Option<&Chinese>, message: &str) -> Bilingual {
+pub fn member_words(
+    code: &str,
+    chinese: Option<&Chinese>,
+    listed: Option<Listed>,
+    message: &str,
+) -> Bilingual {
     match known_to_members(code) {
         Some((zh, en)) => Bilingual { zh: zh.to_owned(), en: en.to_owned() },
         None => Bilingual {
-            zh: format!("未能办理：{}", super::refusals::message(code, chinese, message)),
+            zh: format!("未能办理：{}", super::refusals::message(code, chinese, listed, message)),
             en: format!("It could not be done: {}", Language::English.part(message)),
         },
     }

@@ -1,10 +1,15 @@
 //! Refusals in the language of the page.
 //!
-//! What names figures, fields or things is in Chinese where it is made ([`Chinese`]); what a code says by itself is
-//! in a table here. What the table begins goes on in the node's own words (a line of a file, a column).
+//! What names figures, fields or things is in Chinese where it is made ([`Chinese`], or words that have both
+//! languages); what a code says by itself to staff is in a table here. Of every other code the list of the API's codes
+//! says in Chinese what it means and what to do, so that no refusal is read in English alone.
 
 use super::Language;
+use super::language::halves;
 use crate::service::Chinese;
+
+/// What the list of codes says of one in Chinese: what it means, and what to do.
+pub type Listed = (&'static str, &'static str);
 
 /// What a code says by itself: what is wrong, and what to do.
 fn known(code: &str) -> Option<(&'static str, &'static str)> {
@@ -73,40 +78,68 @@ fn known(code: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// How what is wrong begins, where the details are the node's.
-fn begun(code: &str) -> &'static str {
-    match code {
-        "purchase_refused" | "purchase_lines" | "purchase_unreadable" => "这笔消费未计入",
-        "identifier_invalid" => "标识格式不正确",
-        "simulation_failed" => "试算失败",
-        _ => "未能完成",
+/// Whether the node's own words, where they are in English alone, say which value or thing is wrong: they are read
+/// behind what the list says.
+fn names_something(code: &str) -> bool {
+    matches!(
+        code,
+        "attribute_invalid"
+            | "attribute_unknown"
+            | "identifier_invalid"
+            | "identifier_refused"
+            | "member_data_invalid"
+            | "merge_refused"
+            | "policy_invalid"
+            | "purchase_unreadable"
+            | "simulation_failed"
+            | "template_invalid"
+    )
+}
+
+/// What is wrong, in Chinese.
+pub(super) fn message(
+    code: &str,
+    chinese: Option<&Chinese>,
+    listed: Option<Listed>,
+    words: &str,
+) -> String {
+    match (chinese, known(code), halves(words), listed) {
+        (Some(it), ..) => it.message.clone(),
+        (None, Some((what, _)), ..) => what.to_owned(),
+        (None, None, Some((_, half)), _) => half.to_owned(),
+        (None, None, None, Some((what, _))) if names_something(code) => {
+            format!("{what}（{words}）")
+        }
+        (None, None, None, Some((what, _))) => what.to_owned(),
+        (None, None, None, None) => words.to_owned(),
     }
 }
 
-/// What is wrong, in Chinese as far as it is there.
-pub(super) fn message(code: &str, chinese: Option<&Chinese>, english: &str) -> String {
-    match (chinese, known(code)) {
-        (Some(it), _) => it.message.clone(),
-        (None, Some((what, _))) => what.to_owned(),
-        (None, None) => Language::Chinese.part(english).to_owned(),
-    }
-}
-
-/// A refusal as staff reads it: what is wrong and what to do.
+/// A refusal as staff reads it: what is wrong and what to do, from the node's own words of both.
 #[must_use]
 pub fn refusal(
     language: Language,
     code: &str,
     chinese: Option<&Chinese>,
-    english: String,
+    listed: Option<Listed>,
+    [detail, remedy]: [&str; 2],
 ) -> String {
     if language == Language::English {
-        return english;
+        // what comes in both languages comes so in each of its parts
+        return format!("{}: {}", language.part(detail), language.part(remedy));
     }
-    match (chinese, known(code)) {
-        (Some(it), _) => format!("{}：{}", it.message, it.remedy),
-        (None, Some((what, remedy))) => format!("{what}：{remedy}"),
-        (None, None) => format!("{}：{english}", begun(code)),
+    let what = message(code, chinese, listed, detail);
+    match (chinese, known(code), listed) {
+        (Some(it), ..) => format!("{what}：{}", it.remedy),
+        (None, Some((_, remedy)), _) => format!("{what}：{remedy}"),
+        (None, None, listed) => {
+            let half = halves(remedy).map(|(_, half)| half);
+            let next = half.or(listed.map(|(_, next)| next)).unwrap_or(remedy);
+            // words that the list begins say by themselves that nothing was done
+            let begun =
+                if halves(detail).is_some() || listed.is_none() { "未能完成：" } else { "" };
+            format!("{begun}{what}：{next}")
+        }
     }
 }
 
@@ -116,19 +149,28 @@ mod tests {
 
     #[test]
     fn a_refusal_is_in_the_language_of_the_page() {
-        let english = || "points: 1 to 500: correct it".to_owned();
-        let of =
-            |language, code, chinese: Option<&Chinese>| refusal(language, code, chinese, english());
+        let (english, own) = ("points: 1 to 500: correct it", ["points: 1 to 500", "correct it"]);
+        let of = |language, code, chinese: Option<&Chinese>| {
+            refusal(language, code, chinese, Some(("已达上限", "先删除一些")), own)
+        };
         let chinese =
             Chinese { message: "积分为 1 至 500".into(), remedy: "更正后再提交".into() };
         let whole = Some(&chinese);
         for code in ["terms_invalid", "number_malformed", "purchase_refused", "other"] {
-            assert_eq!(of(Language::English, code, whole), english(), "{code}");
+            assert_eq!(of(Language::English, code, whole), english, "{code}");
             assert_eq!(of(Language::Chinese, code, whole), "积分为 1 至 500：更正后再提交");
         }
         let chinese = |code| of(Language::Chinese, code, None);
         assert_eq!(chinese("number_malformed"), "不是整数：只写数字");
-        assert_eq!(chinese("purchase_refused"), format!("这笔消费未计入：{}", english()));
-        assert_eq!(chinese("other"), format!("未能完成：{}", english()));
+        assert_eq!(chinese("other"), "已达上限：先删除一些");
+        assert_eq!(chinese("merge_refused"), "已达上限（points: 1 to 500）：先删除一些");
+        let both = ["too many / 过多", "ask again / 再问一次"];
+        let listed = Some(("已达上限", "先删除一些"));
+        let said = |words| refusal(Language::Chinese, "other", None, listed, words);
+        assert_eq!(said(both), "未能完成：过多：再问一次");
+        assert_eq!(said(["too many / 过多", "ask again"]), "未能完成：过多：先删除一些");
+        assert_eq!(said(["too many", "ask again / 再问一次"]), "已达上限：再问一次");
+        let nowhere = refusal(Language::Chinese, "other", None, None, own);
+        assert_eq!(nowhere, "未能完成：points: 1 to 500：correct it");
     }
 }

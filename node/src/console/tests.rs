@@ -324,7 +324,7 @@ fn own() -> OwnViews {
         rules: programme().rules,
         key: "k".to_owned(),
         done: Some(words("已同意。", "You have agreed.")),
-        problem: Some(member_words("other", None, "<script>")),
+        problem: Some(member_words("other", None, None, "<script>")),
         link_code: Some(LinkCodeView { code: "K7M2Q4XW9P".to_owned(), expires_ms: 1 }),
     }
 }

@@ -7,6 +7,7 @@
 pub mod book;
 pub mod cold;
 mod index;
+mod moments;
 mod numbered;
 pub mod points;
 pub mod received;

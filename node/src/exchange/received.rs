@@ -6,7 +6,6 @@
 //! member sends some of it back; its residue stays in the sum.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use minicbor::{Decode, Encode};
 use protocol::exchange::{IncomingLeg, Return, SendBackError};
@@ -17,6 +16,8 @@ use protocol::time::Timestamp;
 use super::book::LEAVING_MAX;
 use super::cold::{Cold, ColdError, Leaving};
 use super::index::Index;
+use super::moments::Moments;
+use super::numbered::Numbered;
 use super::record::SendBack;
 use crate::service::{ReceivedKey, ReceivedView, Rows, cut_page};
 use crate::vault::MemberId;
@@ -57,8 +58,8 @@ impl Received {
 /// Those in memory, as they are at some moment.
 #[derive(Clone, Debug, Default)]
 pub struct ReceivedCopy {
-    // by number, in the order in which they were credited
-    all: SharedMap<u64, (Place, Received)>,
+    // in the order in which they were credited
+    all: Numbered<(Place, Received)>,
     sent_back: SharedMap<RequestId, SendBack>,
     // keys of what was sent back, by exchange, and how many of them are in no final block
     back: SharedMap<Place, (Vec<RequestId>, u64)>,
@@ -70,7 +71,7 @@ impl ReceivedCopy {
     /// Those that are in memory still when these have left, in the order in which they were credited.
     pub fn iter(&self, leaving: &Leaving) -> impl Iterator<Item = (Place, &Received)> {
         let gone = places(leaving);
-        let all = self.all.values().map(|(place, received)| (*place, received));
+        let all = self.all.iter().map(|(_, (place, received))| (*place, received));
         all.filter(move |(place, _)| !gone.contains(place))
     }
 
@@ -90,7 +91,7 @@ impl ReceivedCopy {
     /// back, or its window is over by the own log's time and nothing is on its way.
     pub(super) fn leaving(&self, before: u64, own_log: Timestamp, leaving: &mut Leaving) {
         leaving.first_received = self.left;
-        let old = self.all.iter().take_while(|(number, _)| **number < before);
+        let old = self.all.iter().take_while(|(number, _)| *number < before);
         for (_, (place, received)) in old {
             if leaving.received.len() >= LEAVING_MAX {
                 break;
@@ -120,8 +121,7 @@ pub struct ReceivedExchanges {
     hot: ReceivedCopy,
     numbers: Index<Place>,
     // the same in the order of time, which does not change when one comes into memory again
-    by_time: BTreeSet<ReceivedKey>,
-    next: u64,
+    by_time: Moments<Place>,
     // those that have left memory, and how many
     cold: Option<Cold>,
     left: u64,
@@ -146,14 +146,17 @@ impl ReceivedExchanges {
 
     /// Takes up an exchange as it was known before, after all that came before it.
     pub fn take_up(&mut self, place: Place, received: Received) {
-        if let Some(before) = self.numbers.insert(place, self.next)
-            && let Some((_, before)) = self.hot.all.remove(&before)
-        {
-            self.by_time.remove(&before.key(place));
+        self.by_time.add((received.leg.until(), place));
+        let number = self.hot.all.push((place, received));
+        if let Some(former) = self.numbers.insert(place, number) {
+            self.forget(former);
         }
-        self.by_time.insert(received.key(place));
-        self.hot.all.insert(self.next, (place, received));
-        self.next += 1;
+    }
+
+    fn forget(&mut self, number: u64) {
+        if let Some((place, received)) = self.hot.all.remove(number) {
+            self.by_time.remove((received.leg.until(), place));
+        }
     }
 
     /// Takes up what was sent back, and whether it is in a final block.
@@ -210,8 +213,7 @@ impl ReceivedExchanges {
             return;
         }
         if let Some(number) = self.numbers.remove(&place) {
-            self.hot.all.remove(&number);
-            self.by_time.remove(&received.key(place));
+            self.forget(number);
         }
         self.hot.back.remove(&place);
         for asked in sent_back.iter().flatten() {
@@ -228,19 +230,19 @@ impl ReceivedExchanges {
     /// The number of the next one.
     #[must_use]
     pub const fn next(&self) -> u64 {
-        self.next
+        self.hot.all.next()
     }
 
     /// One exchange, if it is in memory.
     #[must_use]
     pub fn hot(&self, place: Place) -> Option<&Received> {
-        let (_, received) = self.hot.all.get(&self.numbers.get(&place)?)?;
+        let (_, received) = self.hot.all.get(self.numbers.get(&place)?)?;
         Some(received)
     }
 
     fn hot_mut(&mut self, place: Place) -> Option<&mut Received> {
         let number = self.numbers.get(&place)?;
-        self.hot.all.get_mut(&number).map(|(_, received)| received)
+        self.hot.all.get_mut(number).map(|(_, received)| received)
     }
 
     /// One exchange.
@@ -374,9 +376,8 @@ impl ReceivedExchanges {
         key: Option<ReceivedKey>,
         limit: usize,
     ) -> Result<Vec<(Place, Received)>, ColdError> {
-        let end = key.map_or(Bound::Unbounded, Bound::Excluded);
-        let hot = self.by_time.range((Bound::Unbounded, end)).rev();
-        let hot = hot.map(|(_, brand, leaf)| (*brand, *leaf));
+        let end = key.map(|(until, brand, leaf)| (until, (brand, leaf)));
+        let hot = self.by_time.before(end).map(|(_, place)| place);
         let hot = hot.filter_map(|place| Some((place, *self.hot(place)?)));
         let mut found: Vec<_> = hot.take(limit).collect();
         if let Some(cold) = self.cold.as_ref().filter(|_| self.left > 0) {
@@ -391,7 +392,7 @@ impl ReceivedExchanges {
         limit: usize,
         member: Option<MemberId>,
     ) -> Result<Vec<(Place, Received)>, ColdError> {
-        let hot = self.hot.all.values().rev().map(|(place, received)| (*place, received));
+        let hot = self.hot.all.iter().rev().map(|(_, (place, received))| (*place, received));
         let is_of =
             |received: &Received| member.is_none_or(|member| received.member == Some(member));
         let hot = hot.filter(|(_, received)| is_of(received)).take(limit);

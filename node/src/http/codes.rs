@@ -14,6 +14,7 @@ use utoipa::openapi::{Content, RefOr};
 
 use super::limits::UNCOUNTED;
 use super::{Access, Route};
+use crate::console::Listed;
 
 /// The key under which the document has codes: of an operation by status, of the whole by code.
 pub(super) const EXTENSION: &str = "x-error-codes";
@@ -47,6 +48,12 @@ pub(super) fn of(route: &Route, operation: &Operation) -> BTreeMap<u16, Vec<&'st
         }
     }
     of
+}
+
+/// What a code means and what to do, in Chinese.
+pub(super) fn in_chinese(code: &str) -> Option<Listed> {
+    let code = CODES.iter().find(|listed| listed.code == code)?;
+    Some((code.zh.as_str(), code.next_zh.as_str()))
 }
 
 /// All of them with what they mean, for the document.
@@ -119,8 +126,12 @@ mod tests {
     use std::fmt::Write as _;
     use std::path::Path;
 
-    use super::super::{ROUTES, openapi};
+    use axum::http::StatusCode;
+
+    use super::super::{Problem, ROUTES, openapi};
     use super::*;
+    use crate::console::Language;
+    use crate::service::Bilingual;
 
     /// Where what makes codes is: for the programme and questions their own crates.
     const SOURCES: [&str; 7] = [
@@ -207,6 +218,25 @@ mod tests {
             assert!(en.is_ascii() && next.is_ascii() && !en.is_empty() && !next.is_empty());
             assert!(!zh.is_ascii() && !next_zh.is_ascii(), "{code}: {zh} / {next_zh}");
             assert!([en, zh, next, next_zh].into_iter().all(|it| !it.contains('|')), "{code}");
+        }
+    }
+
+    /// Whatever refuses is read on a page in the page's language, also where it was made in English alone.
+    #[test]
+    fn a_refusal_with_any_code_is_in_chinese_on_a_chinese_page_and_in_english_on_an_english_one() {
+        let is_chinese = |c: char| ('\u{4e00}'..='\u{9fff}').contains(&c);
+        for Code { code, .. } in CODES.iter() {
+            let status = StatusCode::BAD_REQUEST;
+            let problem = Problem::new(status, code, "this is <wrong>", "do <that>");
+            assert_eq!(problem.words(Language::English), "this is <wrong>: do <that>", "{code}");
+            let chinese = problem.words(Language::Chinese);
+            let (what, next) = chinese.split_once('：').unwrap_or_else(|| panic!("{code}"));
+            assert!(what.contains(is_chinese) && next.contains(is_chinese), "{code}: {chinese}");
+            assert!(!chinese.contains("do <that>"), "{code}: {chinese}");
+            let bare = chinese.replacen("（this is <wrong>）", "", 1);
+            assert!(!bare.contains("this is <wrong>"), "{code}: {chinese}");
+            let Bilingual { zh, en } = problem.member_words();
+            assert!(zh.contains(is_chinese) && !en.contains(is_chinese), "{code}: {zh} / {en}");
         }
     }
 

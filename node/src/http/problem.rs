@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::codes;
 use crate::auth::AuthError;
 use crate::console::{self, Language};
 use crate::service::{Bilingual, Chinese, ErrorKind, ServiceError};
@@ -90,15 +91,14 @@ impl Problem {
 
     /// What was wrong and what to do, for a page, in its language.
     pub(super) fn words(&self, language: Language) -> String {
-        // what comes in both languages comes so in each of its parts
-        let [detail, remedy] = [&self.detail, &self.remedy].map(|words| language.part(words));
-        let english = format!("{detail}: {remedy}");
-        console::refusal(language, &self.code, self.chinese.as_deref(), english)
+        let (chinese, own) = (self.chinese.as_deref(), [&*self.detail, &*self.remedy]);
+        console::refusal(language, &self.code, chinese, codes::in_chinese(&self.code), own)
     }
 
     /// The same for a member's own page.
     pub(super) fn member_words(&self) -> Bilingual {
-        console::member_words(&self.code, self.chinese.as_deref(), &self.detail)
+        let listed = codes::in_chinese(&self.code);
+        console::member_words(&self.code, self.chinese.as_deref(), listed, &self.detail)
     }
 
     pub(super) fn internal() -> Self {
@@ -211,6 +211,8 @@ mod tests {
         let words = |language| Problem::from(error()).words(language);
         assert_eq!(words(Language::English), "too little is left: ask next year");
         assert_eq!(words(Language::Chinese), "未能完成：预算不足：请于下一年度再问");
+        let problem = Problem::new(StatusCode::NOT_FOUND, "not_there", "no / such", "look");
+        assert_eq!(problem.words(Language::Chinese), "未能完成：no / such：look", "of no list");
     }
 
     #[test]

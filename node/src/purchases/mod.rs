@@ -39,6 +39,7 @@ mod facts;
 mod fen;
 mod formats;
 mod import;
+mod in_chinese;
 mod line;
 mod mapping;
 mod members;

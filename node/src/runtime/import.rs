@@ -108,11 +108,13 @@ impl Imports {
             ImportSource::Folder { path, mapping } => {
                 let mapping = self.mapping(&mapping)?;
                 let files = BrandFiles::of_folder(Path::new(&path), &mapping).map_err(|error| {
+                    let zh = error.zh();
                     invalid(
                         "import_file_missing",
                         error,
                         "give a folder on the node's machine that has one of them",
                     )
+                    .in_chinese(zh, "给出本节点所在机器上含有其一的目录")
                 })?;
                 (files, mapping)
             }
@@ -209,7 +211,8 @@ impl Imports {
         let view = self.run(&view, files, rules, batch.dry_run, Turn::Small)?;
         let remedy = "mend that, and send the rows again under the same key";
         Some(match view.failed {
-            Some(problem) => Err(invalid("import_failed", problem, remedy)),
+            Some(problem) => Err(invalid("import_failed", problem, remedy)
+                .in_chinese(view.failed_zh.unwrap_or_default(), "处理后以同一编号重新发送这些行")),
             None => Ok(view),
         })
     }
@@ -247,19 +250,20 @@ impl Imports {
             let turn = giving.as_ref().map_or(Turn::Long, |giving| Turn::Giving(giving));
             if let Err(error) = self.facts.finish(&self.vault, turn, &mut sink) {
                 tracing::error!(error = %error, "an import that was interrupted could not be finished");
-                let mut view = self.lock();
-                view.failed = Some(told(&error));
+                stopped(&mut self.lock(), &error);
             }
         });
     }
 
     fn mapping(&self, named: &str) -> Result<Mapping, ServiceError> {
         let wrong = |error: crate::purchases::MappingError| {
+            let zh = error.zh();
             invalid(
                 "mapping_invalid",
                 error,
                 "correct the mapping; docs/import.md describes the format",
             )
+            .in_chinese(zh, "更正映射；格式见 docs/import.md")
         };
         if named.contains('=') {
             return Mapping::from_toml(named).map_err(wrong);
@@ -359,7 +363,7 @@ impl Imports {
             view.running = false;
             match done {
                 Ok(done) => finish(&mut view, &done),
-                Err(error) => view.failed = Some(told(&error)),
+                Err(error) => stopped(&mut view, &error),
             }
             view.clone()
         };
@@ -463,6 +467,7 @@ fn failed(error: &ImportError) -> ServiceError {
         told(error),
         "look at the node's log and mend that, then repeat the request",
     )
+    .in_chinese(error.zh(), "查看节点日志，处理后重复此请求")
 }
 
 fn told(error: &ImportError) -> String {
@@ -470,6 +475,12 @@ fn told(error: &ImportError) -> String {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
     }
+}
+
+/// An import came to an end before its own.
+fn stopped(view: &mut ImportView, error: &ImportError) {
+    view.failed = Some(told(error));
+    view.failed_zh = Some(error.zh());
 }
 
 fn finish(view: &mut ImportView, done: &BrandImport) {
@@ -525,16 +536,20 @@ fn rows(
         file: file.to_owned(),
         code: reason.code().to_owned(),
         reason: reason.to_string(),
+        reason_zh: reason.zh().to_owned(),
         rows: *rows,
         remedy: reason.remedy().to_owned(),
+        remedy_zh: reason.remedy_zh().to_owned(),
     }));
     view.adjusted.extend(adjusted.iter().map(|(what, rows)| AdjustedRows {
         file: file.to_owned(),
         code: what.code().to_owned(),
         what: what.to_string(),
+        what_zh: what.zh().to_owned(),
         rows: *rows,
     }));
     view.rejected.extend(issues.iter().map(|issue| format!("{file}, {issue}")));
+    view.rejected_zh.extend(issues.iter().map(|issue| format!("{file}，{}", issue.zh())));
 }
 
 /// What a mapping assumes and what baskets earn, in plain words.

@@ -37,7 +37,7 @@ pub(super) fn begin(facts: Arc<Facts>, in_force: Rules, text: &str, reply: Reply
         Ok(rules) => rules,
         // whoever asked may be gone
         Err(error) => {
-            return drop(reply.send(Err(refused(&Refusal::Rules(error.to_string())))));
+            return drop(reply.send(Err(refused(&Refusal::from(error)))));
         }
     };
     tokio::task::spawn_blocking(move || {

@@ -166,7 +166,11 @@ fn rows(
     let count = request.lines.len();
     if count == 0 || count > LINES_MAX {
         let problem = format!("lines: 1 to {LINES_MAX} (found {count})");
-        return Err(invalid("purchase_lines", problem, "send each line of the receipt once"));
+        return Err(invalid("purchase_lines", problem, "send each line of the receipt once")
+            .in_chinese(
+                format!("消费为 1 至 {LINES_MAX} 行（现为 {count} 行）"),
+                "小票的每一行提交一次",
+            ));
     }
     let mut bytes = Vec::new();
     for (place, line) in request.lines.iter().enumerate() {
@@ -217,7 +221,12 @@ impl Node {
                 "{}; lines that are not named have counted: send the whole purchase again under a new key",
                 dropped.remedy
             );
-            return Err(invalid("purchase_refused", problem.clone(), &remedy));
+            let in_chinese = done.rejected_zh.first().unwrap_or(&dropped.reason_zh);
+            let next =
+                format!("{}；未列出的行已计入：以新的编号重新提交整笔消费", dropped.remedy_zh);
+            return Err(
+                invalid("purchase_refused", problem.clone(), &remedy).in_chinese(in_chinese, next)
+            );
         }
         let known = done.already_imported || done.rows_kept == 0;
         Ok(PurchaseView {

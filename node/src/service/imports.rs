@@ -70,6 +70,10 @@ pub struct ImportView {
     pub dry_run: bool,
     /// Why the last one stopped before its end, if it did.
     pub failed: Option<String>,
+    /// The same in Chinese, for pages.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub failed_zh: Option<String>,
     /// Whether the same purchases had been imported before by this mapping: nothing was done then.
     pub already_imported: bool,
     /// Name of the mapping.
@@ -123,6 +127,10 @@ pub struct ImportView {
     pub adjusted: Vec<AdjustedRows>,
     /// The first dropped rows one by one: file, line, field, what was wrong and what would be right.
     pub rejected: Vec<String>,
+    /// The same in Chinese, for pages.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub rejected_zh: Vec<String>,
     /// Points earned.
     pub points_earned: u64,
     /// Baskets that were kept and earned nothing, since their members have not agreed to take part in the
@@ -150,10 +158,18 @@ pub struct DroppedRows {
     pub code: String,
     /// Why, in words.
     pub reason: String,
+    /// The same in Chinese, for pages.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub reason_zh: String,
     /// How many.
     pub rows: u64,
     /// What would mend it.
     pub remedy: String,
+    /// The same in Chinese, for pages.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub remedy_zh: String,
 }
 
 /// Rows an import kept with a change, or with something to tell.
@@ -165,6 +181,10 @@ pub struct AdjustedRows {
     pub code: String,
     /// What, in words.
     pub what: String,
+    /// The same in Chinese, for pages.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub what_zh: String,
     /// How many.
     pub rows: u64,
 }

@@ -83,6 +83,9 @@ async fn a_counter_sells_takes_back_and_corrects_and_every_point_is_there_after_
     let refused = node.enter_purchase("k3".into(), nobody).await.unwrap_err();
     assert_eq!((refused.kind, refused.code), (ErrorKind::Invalid, "purchase_refused"));
     assert!(!refused.message.contains("NOBODY"), "{}", refused.message);
+    let in_chinese = refused.chinese.unwrap();
+    assert!(in_chinese.message.contains("没有会员持有此卡"), "{in_chinese:?}");
+    assert!(in_chinese.remedy.starts_with("先导入该会员"), "{in_chinese:?}");
 
     // all of it comes back; then something is added to the same receipt: it has earned for that alone
     node.enter_purchase("k4".into(), bought("T2", Some("T1"), &[-1_550])).await.unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use protocol::amount::{Points, Rate};
 
 use super::reading::Section;
-use super::{GIFT_MAX, LIST_MAX, Naming, ONLINE, Words, Wrong, is_online, no_such_channel};
+use super::{GIFT_MAX, LIST_MAX, Naming, ONLINE, Once, Problem, Right, Words, Wrong, is_online};
 use crate::ids::{Fen, Name};
 
 /// Most departments that the rules put into categories.
@@ -153,16 +153,15 @@ impl Earning {
         if let Some(channel) = earning.channels.keys().find(|it| !naming.takes(it))
             && let Some(channels) = section.section("channels")?
         {
-            return Err(channels.wrong(channel.as_str(), no_such_channel()));
+            return Err(channels.wrong(channel.as_str(), Problem::NoSuchChannel));
         }
         earning.categories = section.rates("categories", LIST_MAX)?.into_iter().collect();
         if common_denominator(earning.categories.values()).is_none() {
-            let right = "ratios over denominators whose least common multiple is at most 100000";
-            return Err(section.wrong("categories", right));
+            return Err(section.wrong("categories", Right::CommonDenominator));
         }
         for (department, category) in section.named_texts("departments", DEPARTMENTS_MAX)? {
             if earning.departments.insert(department, category).is_some() {
-                return Err(section.wrong("departments", "each department once"));
+                return Err(section.wrong("departments", Right::Each(Once::Department)));
             }
         }
         earning.birthday = section.rate_or("birthday_factor", Rate::ONE)?;
@@ -172,8 +171,7 @@ impl Earning {
         if let Some(sign_in) = section.section("sign_in")? {
             let numbers = sign_in.numbers("points", 1..=GIFT_MAX, 366)?;
             if numbers.is_empty() {
-                let right = "points by the day of a streak, as in [5, 5, 10, 20]";
-                return Err(sign_in.wrong("points", right));
+                return Err(sign_in.wrong("points", Right::Streak));
             }
             let points = numbers.into_iter().map(super::points).collect();
             let bonus_days = sign_in.small_or("bonus_after_days", 2..=366, 7)?;
@@ -189,7 +187,7 @@ impl Earning {
             let (name, points) = (item.name("name")?, item.points("points", 1, GIFT_MAX)?);
             item.finish()?;
             if earning.activity.insert(name, points).is_some() {
-                return Err(item.wrong("name", "each activity once"));
+                return Err(item.wrong("name", Right::Each(Once::Activity)));
             }
         }
         done(&section, earning)
@@ -228,7 +226,7 @@ impl Tiers {
         for item in root.list("tier", 20)? {
             let (name, words) = (item.name("name")?, item.words()?);
             if list.iter().any(|tier| tier.name == name) {
-                return Err(item.wrong("name", "each tier once"));
+                return Err(item.wrong("name", Right::Each(Once::Tier)));
             }
             let mut tier = Tier {
                 name,
@@ -245,8 +243,7 @@ impl Tiers {
                 if let Some(before) = list.last()
                     && before.from_points >= tier.from_points
                 {
-                    let found = before.from_points.get();
-                    let right = format!("above the {found} of the tier before: lowest tier first");
+                    let right = Right::AboveTier { before: before.from_points.get() };
                     return Err(item.wrong("from_points", right));
                 }
             } else {
@@ -288,8 +285,7 @@ impl Spending {
         spending.fen_per_point = section.rate_or("fen_per_point", Rate::ONE)?;
         spending.most_of_basket = section.rate_or("most_of_basket", Rate::ONE)?;
         if spending.most_of_basket.numerator() > spending.most_of_basket.denominator() {
-            let right = "a part of the basket, as in [1, 2] for half of it: not above one";
-            return Err(section.wrong("most_of_basket", right));
+            return Err(section.wrong("most_of_basket", Right::PartOfBasket));
         }
         done(&section, spending)
     }

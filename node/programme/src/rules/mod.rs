@@ -7,6 +7,7 @@
 pub mod change;
 mod earning;
 mod offers;
+mod problem;
 mod reading;
 mod targets;
 
@@ -20,6 +21,7 @@ pub use change::{Difference, NoticeBy, NoticePeriod, RuleChange, RuleChangeError
 pub(crate) use earning::common_denominator;
 pub use earning::{Earning, Expiry, Referral, SignIn, Spending, Tier, TierBasis, Tiers};
 pub use offers::{CouponKind, Reward};
+pub use problem::{Found, Once, Problem, Right};
 pub use reading::Wrong;
 pub use targets::{Experiment, Fraud, Gift, Group, Hours, Lifecycle, Segment, Trigger, When};
 
@@ -102,9 +104,7 @@ impl Rules {
         let document = Document::parse(text)?;
         let root = document.root();
         if root.maybe_text("format")? != Some(FORMAT) {
-            return Err(
-                root.wrong("format", format!("format = {FORMAT:?} is what this version reads"))
-            );
+            return Err(root.wrong("format", Right::Format));
         }
         let version = root.small("version", 0..=1_000_000)?;
         let title = match root.section("title")? {
@@ -205,10 +205,6 @@ impl Naming {
     }
 }
 
-fn no_such_channel() -> String {
-    format!("no purchase comes by this channel; there are {}", CHANNELS.join(", "))
-}
-
 /// Points that one person corrects alone on a day, where the rules do not say.
 const ALONE_POINTS: u64 = 500;
 /// Points that a rule gives, at most.
@@ -284,6 +280,20 @@ mod tests {
             let found = wrong(text);
             assert!(found.contains(told), "{text}\nfound: {found}\nwanted: {told}");
         }
+        let in_chinese = |text: &str| {
+            let wrong = Rules::from_toml(&format!("{LEAST}{text}")).unwrap_err();
+            assert_eq!(wrong.words().en, wrong.to_string());
+            wrong.words().zh
+        };
+        assert_eq!(
+            in_chinese("[earning]\npoints_per_yuan = [1, 0]"),
+            "第 4 行，earning.points_per_yuan：须为 1 至 100000 的整数（现为 0）"
+        );
+        assert_eq!(
+            in_chinese("[earning]\npoints_per_yuan = [1, 1.5]"),
+            "第 4 行，earning.points_per_yuan：须为 1 至 100000 的整数（现为小数）"
+        );
+        assert!(in_chinese("version = 2").starts_with("第 3 行，文件：须为 TOML 格式"));
         let other = Rules::from_toml("format = \"other\"").unwrap_err();
         assert_eq!((other.line, other.field.as_str()), (1, "format"));
     }

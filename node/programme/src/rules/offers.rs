@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use protocol::amount::Points;
 
 use super::reading::Section;
-use super::{GIFT_MAX, LIST_MAX, Words, Wrong};
+use super::{GIFT_MAX, LIST_MAX, Once, Right, Words, Wrong};
 use crate::ids::{Fen, Name};
 
 /// A kind of coupon.
@@ -61,12 +61,11 @@ pub(super) fn coupons(root: &Section<'_>) -> Result<BTreeMap<Name, CouponKind>, 
             most_per_member: item.small_or("most_per_member", 1..=u32::MAX, u32::MAX)?,
         };
         if kind.worth > kind.minimum_basket && kind.minimum_basket > Fen::ZERO {
-            let right = "at least worth_fen, or left out: a coupon takes no more than the basket";
-            return Err(item.wrong("minimum_basket_fen", right));
+            return Err(item.wrong("minimum_basket_fen", Right::CoversCoupon));
         }
         item.finish()?;
         if all.insert(name, kind).is_some() {
-            return Err(item.wrong("name", "each coupon once"));
+            return Err(item.wrong("name", Right::Each(Once::Coupon)));
         }
     }
     Ok(all)
@@ -94,7 +93,7 @@ pub(super) fn rewards(root: &Section<'_>) -> Result<BTreeMap<Name, Reward>, Wron
         };
         item.finish()?;
         if all.insert(name, reward).is_some() {
-            return Err(item.wrong("name", "each reward once"));
+            return Err(item.wrong("name", Right::Each(Once::Reward)));
         }
     }
     Ok(all)

@@ -8,12 +8,15 @@ use toml::Spanned;
 use toml::de::{DeArray, DeString, DeTable, DeValue};
 
 use super::Words;
+use super::problem::{Found, Problem, Right};
 use crate::ids::{Fen, Name};
 
 /// Longest file, in bytes.
 pub const FILE_MAX: usize = 256 * 1024;
 /// Longest text of a field, in characters.
-const TEXT_MAX: usize = 200;
+pub const TEXT_MAX: usize = 200;
+/// How an error names the file as a whole.
+const WHOLE: &str = "the file";
 
 /// What is wrong in a file of rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,7 +27,18 @@ pub struct Wrong {
     /// The field with its sections, such as `earning.sign_in.points`.
     pub field: String,
     /// What was found and what would be right.
-    pub problem: String,
+    pub problem: Problem,
+}
+
+impl Wrong {
+    /// The same in both languages.
+    #[must_use]
+    pub fn words(&self) -> Words {
+        let Self { line, field, problem } = self;
+        let (field, problem) = (field.as_str(), problem.words().zh);
+        let field = if field == WHOLE { "文件" } else { field };
+        Words { zh: format!("第 {line} 行，{field}：{problem}"), en: self.to_string() }
+    }
 }
 
 type Read<T> = Result<T, Wrong>;
@@ -44,13 +58,14 @@ impl<'t> Document<'t> {
     /// # Errors
     /// When it is too long or no TOML.
     pub fn parse(text: &'t str) -> Read<Self> {
-        let wrong = |line, problem| Wrong { line, field: "the file".to_owned(), problem };
+        let wrong = |line, problem| Wrong { line, field: WHOLE.to_owned(), problem };
         if text.len() > FILE_MAX {
-            return Err(wrong(1, format!("at most {FILE_MAX} bytes (found {})", text.len())));
+            let found = Found::Number(text.len().to_string());
+            return Err(wrong(1, Right::FileSize.found(found)));
         }
         let root = DeTable::parse(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_at(text, span.start));
-            wrong(line, format!("TOML is expected: {}", error.message()))
+            wrong(line, Problem::NotToml(error.message().to_owned()))
         })?;
         Ok(Self { text, root })
     }
@@ -84,14 +99,25 @@ impl<'a> Section<'a> {
     }
 
     /// A mistake in a field, or of the section when the field is not there.
-    pub fn wrong(&self, field: &str, problem: impl Into<String>) -> Wrong {
+    pub fn wrong(&self, field: &str, problem: impl Into<Problem>) -> Wrong {
         let found = self.table.iter().find(|(key, _)| key.get_ref().as_ref() == field);
         let line = found.map_or(self.line, |(_, value)| line_at(self.text, value.span().start));
         Wrong { line, field: self.path_of(field), problem: problem.into() }
     }
 
-    fn missing(&self, field: &str, right: &str) -> Wrong {
-        self.wrong(field, format!("it is missing; {right}"))
+    pub fn missing(&self, field: &str, right: Right) -> Wrong {
+        self.wrong(field, Problem::Missing(right))
+    }
+
+    /// A value of another kind.
+    fn other_kind(&self, field: &str, right: Right, value: &DeValue<'_>) -> Wrong {
+        self.wrong(field, right.found(Found::Kind(value.type_str())))
+    }
+
+    /// A number out of range.
+    fn out_of_range(&self, field: &str, (least, most): (u64, u64), found: impl ToString) -> Wrong {
+        let right = Right::WholeNumber { least, most };
+        self.wrong(field, right.found(Found::Number(found.to_string())))
     }
 
     pub fn has(&self, field: &'static str) -> bool {
@@ -114,18 +140,18 @@ impl<'a> Section<'a> {
         value: &DeValue<'_>,
         range: &RangeInclusive<u64>,
     ) -> Read<u64> {
-        let right = format!("a whole number from {} to {}", range.start(), range.end());
+        let (least, most) = (*range.start(), *range.end());
         let Some(number) = value.as_integer() else {
-            return Err(self.wrong(field, format!("{right} (found {})", value.type_str())));
+            return Err(self.other_kind(field, Right::WholeNumber { least, most }, value));
         };
         let read = u64::from_str_radix(number.as_str(), number.radix()).ok();
         read.filter(|number| range.contains(number))
-            .ok_or_else(|| self.wrong(field, format!("{right} (found {number})")))
+            .ok_or_else(|| self.out_of_range(field, (least, most), number))
     }
 
     pub fn integer(&self, field: &'static str, range: RangeInclusive<u64>) -> Read<u64> {
-        let right = format!("a whole number from {} to {}", range.start(), range.end());
-        self.maybe_integer(field, range)?.ok_or_else(|| self.missing(field, &right))
+        let right = Right::WholeNumber { least: *range.start(), most: *range.end() };
+        self.maybe_integer(field, range)?.ok_or_else(|| self.missing(field, right))
     }
 
     pub fn integer_or(
@@ -156,7 +182,7 @@ impl<'a> Section<'a> {
 
     pub fn points(&self, field: &'static str, least: u64, most: u64) -> Read<Points> {
         let number = self.integer(field, least..=most)?;
-        Points::new(number).map_err(|error| self.wrong(field, error.to_string()))
+        Points::new(number).map_err(|_| self.out_of_range(field, (least, most), number))
     }
 
     pub fn points_or(
@@ -167,12 +193,12 @@ impl<'a> Section<'a> {
         default: u64,
     ) -> Read<Points> {
         let number = self.integer_or(field, least..=most, default)?;
-        Points::new(number).map_err(|error| self.wrong(field, error.to_string()))
+        Points::new(number).map_err(|_| self.out_of_range(field, (least, most), number))
     }
 
     pub fn fen_or(&self, field: &'static str, default: u64) -> Read<Fen> {
         let number = self.integer_or(field, 0..=Fen::MAX, default)?;
-        Fen::new(number).map_err(|error| self.wrong(field, error.to_string()))
+        Fen::new(number).map_err(|_| self.out_of_range(field, (0, Fen::MAX), number))
     }
 
     /// A list of numbers, none when it is missing.
@@ -189,9 +215,7 @@ impl<'a> Section<'a> {
 
     fn array<'v>(&self, field: &str, value: &'v DeValue<'v>, most: usize) -> Read<&'v DeArray<'v>> {
         let list = value.as_array().filter(|list| list.len() <= most);
-        list.ok_or_else(|| {
-            self.wrong(field, format!("a list of at most {most} (found {})", value.type_str()))
-        })
+        list.ok_or_else(|| self.other_kind(field, Right::List { most }, value))
     }
 
     /// A ratio of two numbers: `[3, 2]`.
@@ -201,8 +225,7 @@ impl<'a> Section<'a> {
     }
 
     fn rate_of(&self, field: &str, value: &DeValue<'_>) -> Read<Rate> {
-        let wrong =
-            || self.wrong(field, "a ratio of two whole numbers from 1 to 100000, as in [3, 2]");
+        let wrong = || self.wrong(field, Right::Ratio);
         let list = value.as_array().filter(|list| list.len() == 2).ok_or_else(wrong)?;
         let mut parts = list.iter().map(|part| {
             let number = self.integer_of(field, part.get_ref(), &(1..=100_000))?;
@@ -216,12 +239,12 @@ impl<'a> Section<'a> {
     pub fn rates(&self, field: &'static str, most: usize) -> Read<Vec<(Name, Rate)>> {
         let Some(section) = self.section(field)? else { return Ok(Vec::new()) };
         if section.table.len() > most {
-            return Err(self.wrong(field, format!("at most {most} names")));
+            return Err(self.wrong(field, Right::Names { most }));
         }
         let mut rates = Vec::new();
         for (key, value) in section.table {
             let key = key.get_ref().as_ref();
-            let name = Name::new(key).map_err(|error| section.wrong(key, error.to_string()))?;
+            let name = Name::new(key).map_err(|_| section.wrong(key, Right::Name))?;
             rates.push((name, section.rate_of(key, value.get_ref())?));
         }
         Ok(rates)
@@ -231,21 +254,19 @@ impl<'a> Section<'a> {
     pub fn named_texts(&self, field: &'static str, most: usize) -> Read<Vec<(String, Name)>> {
         let Some(section) = self.section(field)? else { return Ok(Vec::new()) };
         if section.table.len() > most {
-            return Err(self.wrong(field, format!("at most {most} entries")));
+            return Err(self.wrong(field, Right::Entries { most }));
         }
         let mut all = Vec::new();
         for (key, value) in section.table {
             let (key, found): (&str, _) = (key.get_ref().as_ref(), value.get_ref());
             let text = key.trim();
             if text.is_empty() || text.chars().count() > TEXT_MAX {
-                let right = format!("a text of 1 to {TEXT_MAX} characters in quotes before the =");
-                return Err(section.wrong(key, right));
+                return Err(section.wrong(key, Right::TextBefore));
             }
-            let name = found.as_str().ok_or_else(|| {
-                let right = "a name in quotes, as in \"fresh\"";
-                section.wrong(key, format!("{right} (found {})", found.type_str()))
-            })?;
-            let wrong = |error| section.wrong(key, format!("{error} (found {name:?})"));
+            let name = found
+                .as_str()
+                .ok_or_else(|| section.other_kind(key, Right::NameInQuotes, found))?;
+            let wrong = |_| section.wrong(key, Right::Name.found_text(name));
             all.push((text.to_owned(), Name::new(name).map_err(wrong)?));
         }
         Ok(all)
@@ -256,18 +277,17 @@ impl<'a> Section<'a> {
         let text = value.get_ref().as_str().filter(|text| {
             (1..=TEXT_MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control)
         });
-        let right = || self.wrong(field, format!("a text of 1 to {TEXT_MAX} characters in quotes"));
-        text.map(Some).ok_or_else(right)
+        text.map(Some).ok_or_else(|| self.wrong(field, Right::Text))
     }
 
     pub fn maybe_name(&self, field: &'static str) -> Read<Option<Name>> {
         let Some(text) = self.maybe_text(field)? else { return Ok(None) };
-        let found = |error| self.wrong(field, format!("{error} (found {text:?})"));
+        let found = |_| self.wrong(field, Right::Name.found_text(text));
         Name::new(text).map(Some).map_err(found)
     }
 
     pub fn name(&self, field: &'static str) -> Read<Name> {
-        self.maybe_name(field)?.ok_or_else(|| self.missing(field, "a name such as \"gold\""))
+        self.maybe_name(field)?.ok_or_else(|| self.missing(field, Right::SomeName))
     }
 
     /// One of a few words.
@@ -275,21 +295,19 @@ impl<'a> Section<'a> {
         let Some(text) = self.maybe_text(field)? else { return Ok(None) };
         let found = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         let words = || choices.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ");
-        found
-            .map(Some)
-            .ok_or_else(|| self.wrong(field, format!("one of {} (found {text:?})", words())))
+        found.map(Some).ok_or_else(|| self.wrong(field, Right::OneOf(words()).found_text(text)))
     }
 
     pub fn flag_or(&self, field: &'static str, default: bool) -> Read<bool> {
         let Some(value) = self.find(field) else { return Ok(default) };
-        value.get_ref().as_bool().ok_or_else(|| self.wrong(field, "true or false"))
+        value.get_ref().as_bool().ok_or_else(|| self.wrong(field, Right::Flag))
     }
 
     /// What members read: `zh = "..."` and `en = "..."`.
     pub fn words(&self) -> Read<Words> {
         let text = |field| {
-            let right = "what members read, in Chinese (zh) and English (en)";
-            self.maybe_text(field)?.map(str::to_owned).ok_or_else(|| self.missing(field, right))
+            let text = self.maybe_text(field)?.map(str::to_owned);
+            text.ok_or_else(|| self.missing(field, Right::ForMembers))
         };
         Ok(Words { zh: text("zh")?, en: text("en")? })
     }
@@ -297,8 +315,7 @@ impl<'a> Section<'a> {
     pub fn section(&self, field: &'static str) -> Read<Option<Self>> {
         let Some(value) = self.find(field) else { return Ok(None) };
         let table = value.get_ref().as_table();
-        let table = table
-            .ok_or_else(|| self.wrong(field, format!("a section [{}]", self.path_of(field))))?;
+        let table = table.ok_or_else(|| self.wrong(field, Right::Section(self.path_of(field))))?;
         Ok(Some(self.inner(field, table, value)))
     }
 
@@ -313,9 +330,8 @@ impl<'a> Section<'a> {
         let items = self.array(field, value.get_ref(), most)?;
         let section = |item: &'a Spanned<DeValue<'a>>| {
             let table = item.get_ref().as_table();
-            let table = table.ok_or_else(|| {
-                self.wrong(field, format!("sections [[{}]]", self.path_of(field)))
-            })?;
+            let table =
+                table.ok_or_else(|| self.wrong(field, Right::Sections(self.path_of(field))))?;
             Ok(self.inner(field, table, item))
         };
         items.iter().map(section).collect()
@@ -329,7 +345,7 @@ impl<'a> Section<'a> {
         let mut fields = known.clone();
         fields.sort_unstable();
         fields.dedup();
-        let problem = format!("there is no such field; there are {}", fields.join(", "));
+        let problem = Problem::NoSuchField(fields.join(", "));
         let line = line_at(self.text, key.span().start);
         Err(Wrong { line, field: self.path_of(key.get_ref()), problem })
     }

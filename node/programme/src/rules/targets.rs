@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 use protocol::amount::Points;
 
 use super::reading::Section;
-use super::{CouponKind, GIFT_MAX, LIST_MAX, Naming, Tiers, Words, Wrong, no_such_channel};
+use super::{CouponKind, GIFT_MAX, LIST_MAX, Naming, Once, Problem, Right, Tiers, Words, Wrong};
 use crate::fraud::{Action, Sign};
 use crate::ids::{Fen, Name};
 
@@ -212,13 +212,12 @@ pub(super) fn segments(
         let name = item.name("name")?;
         let tier = item.maybe_name("tier_at_least")?;
         let rank = tier.as_ref().map(|tier| {
-            let missing =
-                || item.wrong("tier_at_least", format!("there is no [[tier]] named \"{tier}\""));
+            let missing = || item.wrong("tier_at_least", not_there("tier", tier));
             tiers.rank(tier).ok_or_else(missing)
         });
         let channel = item.maybe_name("channel")?;
         if channel.as_ref().is_some_and(|it| !naming.takes(it)) {
-            return Err(item.wrong("channel", no_such_channel()));
+            return Err(item.wrong("channel", Problem::NoSuchChannel));
         }
         let segment = Segment {
             words: item.words()?,
@@ -235,10 +234,15 @@ pub(super) fn segments(
         };
         item.finish()?;
         if all.insert(name, segment).is_some() {
-            return Err(item.wrong("name", "each segment once"));
+            return Err(item.wrong("name", Right::Each(Once::Segment)));
         }
     }
     Ok(all)
+}
+
+/// The rules have no section of this name.
+fn not_there(section: &'static str, name: &Name) -> Problem {
+    Problem::NotThere { section, name: name.to_string() }
 }
 
 fn small(item: &Section<'_>, field: &'static str, most: u64) -> Result<Option<u32>, Wrong> {
@@ -253,7 +257,7 @@ fn gift(
     let mut gifts = Vec::new();
     if let Some(name) = item.maybe_name("coupon")? {
         if !coupons.contains_key(&name) {
-            return Err(item.wrong("coupon", format!("there is no [[coupon]] named \"{name}\"")));
+            return Err(item.wrong("coupon", not_there("coupon", &name)));
         }
         gifts.push(Gift::Coupon(name));
     }
@@ -262,15 +266,14 @@ fn gift(
     }
     if let Some(name) = item.maybe_name("experiment")? {
         if !experiments.contains_key(&name) {
-            let problem = format!("there is no [[experiment]] named \"{name}\"");
-            return Err(item.wrong("experiment", problem));
+            return Err(item.wrong("experiment", not_there("experiment", &name)));
         }
         gifts.push(Gift::Experiment(name));
     }
     let several = gifts.len() > 1;
     let gift = gifts.pop();
     if several {
-        return Err(item.wrong("points", "one of coupon, points and experiment, not several"));
+        return Err(item.wrong("points", Right::OneGift));
     }
     Ok(gift)
 }
@@ -291,25 +294,24 @@ pub(super) fn triggers(
             ("purchase", When::Purchase),
             ("tier_reached", When::TierReached),
         ];
-        let right = "it is missing; one of segment, joined, birthday, purchase, tier_reached";
-        let when = item.one_of("when", &choices)?.ok_or_else(|| item.wrong("when", right))?;
+        let right = || Right::OneOf(choices.map(|(word, _)| word).join(", "));
+        let when = item.one_of("when", &choices)?.ok_or_else(|| item.missing("when", right()))?;
         let segment = item.maybe_name("segment")?;
         if let Some(name) = &segment
             && !segments.contains_key(name)
         {
-            let problem = format!("there is no [[segment]] named \"{name}\"");
-            return Err(item.wrong("segment", problem));
+            return Err(item.wrong("segment", not_there("segment", name)));
         }
         if when == When::Segment && segment.is_none() {
-            return Err(item.wrong("segment", "the name of the segment it waits for"));
+            return Err(item.wrong("segment", Right::SegmentOfTrigger));
         }
-        let gift = gift(&item, coupons, experiments)?
-            .ok_or_else(|| item.wrong("coupon", "what is given: coupon, points or experiment"))?;
+        let gift =
+            gift(&item, coupons, experiments)?.ok_or_else(|| item.wrong("coupon", Right::Given))?;
         let again_after_days = item.small_or("again_after_days", 1..=36_500, 365)?;
         item.finish()?;
         let trigger = Trigger { when, segment, gift, again_after_days };
         if all.insert(name, trigger).is_some() {
-            return Err(item.wrong("name", "each trigger once"));
+            return Err(item.wrong("name", Right::Each(Once::Trigger)));
         }
     }
     Ok(all)
@@ -332,16 +334,16 @@ pub(super) fn experiments(
             };
             part.finish()?;
             if groups.iter().any(|other| other.name == group.name) {
-                return Err(part.wrong("name", "each group once"));
+                return Err(part.wrong("name", Right::Each(Once::Group)));
             }
             groups.push(group);
         }
         if groups.len() < 2 {
-            return Err(item.wrong("group", "at least two [[experiment.group]]"));
+            return Err(item.wrong("group", Right::TwoGroups));
         }
         item.finish()?;
         if all.insert(name, Experiment { words, groups, count_days }).is_some() {
-            return Err(item.wrong("name", "each experiment once"));
+            return Err(item.wrong("name", Right::Each(Once::Experiment)));
         }
     }
     Ok(all)

@@ -12,6 +12,7 @@ use crate::fraud::{Trace, Verdict};
 use crate::ids::{Account, BasketPart, Fen, Name};
 use crate::openings::OpeningBalance;
 use crate::requests::Key;
+use crate::rules::{Words, Wrong};
 use crate::segments::SegmentTerms;
 
 /// Part of a basket, new or changed.
@@ -159,8 +160,8 @@ pub enum Answer {
 pub enum Refusal {
     #[error("the programme has no rules yet: propose some, with `coalition programme propose`")]
     NoRules,
-    #[error("the rules do not fit: {0}")]
-    Rules(String),
+    #[error("the rules do not fit: {}", .0.en)]
+    Rules(Words),
     #[error(transparent)]
     Change(#[from] crate::rules::RuleChangeError),
     #[error("no other rules are announced")]
@@ -234,6 +235,12 @@ pub enum Refusal {
     /// A fault: what was decided could not be entered. Whoever drives the programme stops.
     #[error("a change that was decided does not fit the state: {0}")]
     Broken(&'static str),
+}
+
+impl From<Wrong> for Refusal {
+    fn from(wrong: Wrong) -> Self {
+        Self::Rules(wrong.words())
+    }
 }
 
 impl Refusal {

@@ -47,7 +47,7 @@ use crate::openings::Opening;
 use crate::profile::{Names, Profile};
 use crate::requests::{Key, Requests};
 use crate::rewards::Rewards;
-use crate::rules::{RuleChange, Rules};
+use crate::rules::{RuleChange, Rules, Words};
 use crate::segments::SegmentTerms;
 
 /// Most notices that are kept; who pushes messages must read in time.
@@ -247,7 +247,9 @@ impl Programme {
     /// When it is in use already.
     pub fn open(&mut self, rules: &Rules, now: Timestamp, out: &mut Vec<Change>) -> Outcome<()> {
         if !self.is_unused() {
-            return Err(Refusal::Rules("the programme is open: propose a change".to_owned()));
+            let [zh, en] =
+                ["积分计划已启用：请提交变更", "the programme is open: propose a change"];
+            return Err(Refusal::Rules(Words { zh: zh.to_owned(), en: en.to_owned() }));
         }
         self.enter(Change::Opened { rules: rules.text().to_owned(), at: now }, out)
     }
@@ -528,7 +530,7 @@ impl Programme {
     }
 
     fn announce(&mut self, text: &str, at: Timestamp, effective: Timestamp) -> Outcome<()> {
-        let rules = Rules::kept(text).map_err(|error| Refusal::Rules(error.to_string()))?;
+        let rules = Rules::kept(text)?;
         // what a constitution asked for was looked at when it was proposed
         let none = Milliseconds::new(0);
         let change = RuleChange::between(self.rules_now()?, &rules, at, effective, none)?;

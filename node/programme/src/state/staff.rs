@@ -6,7 +6,7 @@ use super::{Answer, Change, Notice, Outcome, Programme, Refusal};
 use crate::fraud::{Sign, Verdict};
 use crate::ids::{Account, Name};
 use crate::requests::{ANSWER_DAYS, Request, TEXT_MAX};
-use crate::rules::{RuleChange, RuleChangeError, Rules};
+use crate::rules::{RuleChange, RuleChangeError, Rules, Words};
 
 fn short(text: &str) -> Outcome<()> {
     let found = text.chars().count();
@@ -16,8 +16,11 @@ fn short(text: &str) -> Outcome<()> {
     Ok(())
 }
 
-fn named_already(field: &str, what: &str, name: &Name) -> Refusal {
-    Refusal::Rules(format!("{field}: {what} is named \"{name}\": take another name"))
+fn named_already(field: &str, (zh, en): (&str, &str), name: &Name) -> Refusal {
+    Refusal::Rules(Words {
+        zh: format!("{field}：已有名为 \"{name}\" 的{zh}：请换一个名称"),
+        en: format!("{field}: {en} is named \"{name}\": take another name"),
+    })
 }
 
 impl Programme {
@@ -28,18 +31,22 @@ impl Programme {
         now: Timestamp,
         out: &mut Vec<Change>,
     ) -> Outcome {
-        let rules = Rules::from_toml(text).map_err(|error| Refusal::Rules(error.to_string()))?;
+        let rules = Rules::from_toml(text)?;
         if let Some(announced) = &self.announced {
             return Err(RuleChangeError::Pending { version: announced.rules.version }.into());
         }
         // results of tests and campaigns are counted under one name, and a name is one segment
         let campaigns = &self.state.campaigns;
         if let Some(name) = rules.experiments.keys().find(|it| campaigns.contains_key(*it)) {
-            return Err(named_already("experiment.name", "a campaign", name));
+            return Err(named_already("experiment.name", ("活动", "a campaign"), name));
         }
         let kept = &self.state.segments;
         if let Some(name) = rules.segments.keys().find(|it| kept.contains_key(*it)) {
-            return Err(named_already("segment.name", "a segment that staff keeps", name));
+            return Err(named_already(
+                "segment.name",
+                ("自建人群", "a segment that staff keeps"),
+                name,
+            ));
         }
         let effective = effective.max(now);
         let change = RuleChange::between(self.rules_now()?, &rules, now, effective, notice)?;

@@ -60,8 +60,7 @@ fn of_coupon(error: &CouponError) -> String {
 }
 
 impl Refusal {
-    /// What is wrong, in both languages. What a file of rules gets wrong is told as the reader of the file
-    /// tells it: by line and field, in English.
+    /// What is wrong, in both languages.
     #[must_use]
     pub fn words(&self) -> Words {
         Words { zh: self.chinese(), en: self.to_string() }
@@ -70,7 +69,7 @@ impl Refusal {
     fn chinese(&self) -> String {
         match self {
             Self::NoRules => "积分计划还没有规则".to_owned(),
-            Self::Rules(wrong) => format!("规则有误：{wrong}"),
+            Self::Rules(wrong) => format!("规则有误：{}", wrong.zh),
             Self::Change(error) => of_change(error),
             Self::NothingAnnounced => "没有公告中的规则".to_owned(),
             Self::Stopped => "账户已停用，待复核".to_owned(),
@@ -140,6 +139,9 @@ mod tests {
         let name = || "spring".to_owned();
         says_the_same(Refusal::NoRules, &[]);
         says_the_same(Refusal::Stopped, &[]);
+        let rules =
+            crate::rules::Rules::from_toml("format = \"coalition programme 1\"\nversion = -7");
+        says_the_same(rules.unwrap_err().into(), &["2", "version", "1000000", "-7"]);
         says_the_same(Refusal::HeldForReview { case: 78 }, &["78"]);
         says_the_same(MoveError::TooFew { available: 41, wanted: 97 }.into(), &["41", "97"]);
         let threshold = Refusal::Threshold { minimum: 500, step: 50, found: 70 };

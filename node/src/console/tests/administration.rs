@@ -33,6 +33,42 @@ fn an_administrator_sees_users_keys_backup_and_constitutions() {
         }
         assert_eq!(page.matches("必须设置").count() + page.matches("must be set up").count(), 1);
     }
+    let import = ImportView {
+        failed: Some("<away>: cannot be read".to_owned()),
+        failed_zh: Some("<away>：无法读取".to_owned()),
+        mapping: "till".to_owned(),
+        dropped: vec![DroppedRows {
+            file: "<lines>".to_owned(),
+            code: "negative".to_owned(),
+            reason: "a quantity is negative".to_owned(),
+            reason_zh: "数量为负".to_owned(),
+            rows: 4_711,
+            remedy: "say how refunds are told".to_owned(),
+            remedy_zh: "说明如何标明退货".to_owned(),
+        }],
+        adjusted: vec![AdjustedRows {
+            what: "counts as one piece".to_owned(),
+            what_zh: "按一件计".to_owned(),
+            ..AdjustedRows::default()
+        }],
+        rejected: vec!["<lines>, row 7: is empty".to_owned()],
+        rejected_zh: vec!["<lines>，第 7 条：为空".to_owned()],
+        ..ImportView::default()
+    };
+    let imported = AdministrationViews { import, ..AdministrationViews::default() };
+    let page = |language| administration_page(&imported, language, &proof(), &PAGES).unwrap();
+    let (chinese, english) = (page(Language::Chinese), page(Language::English));
+    for (zh, en) in [
+        ("&#62;：无法读取", "&#62;: cannot be read"),
+        ("数量为负", "a quantity is negative"),
+        ("说明如何标明退货", "say how refunds are told"),
+        ("按一件计", "counts as one piece"),
+        ("第 7 条：为空", "row 7: is empty"),
+    ] {
+        assert!(chinese.contains(zh) && !chinese.contains(en), "{zh}: {chinese}");
+        assert!(english.contains(en) && !english.contains(zh), "{en}: {english}");
+    }
+    assert!(chinese.contains("4,711") && !chinese.contains("<lines>"), "{chinese}");
     let empty = AdministrationViews {
         rotation: RotationView { rotating: true },
         ..AdministrationViews::default()

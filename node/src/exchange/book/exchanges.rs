@@ -1,13 +1,10 @@
 //! Exchanges in memory: found by their ids, kept in the order in which they came.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
-
 use protocol::ids::RequestId;
-use protocol::time::Timestamp;
 
 use super::{BookedExchange, ExchangeState};
 use crate::exchange::index::Index;
+use crate::exchange::moments::Moments;
 use crate::exchange::numbered::Numbered;
 use crate::service::ExchangeKey;
 
@@ -17,7 +14,7 @@ pub(super) struct Exchanges {
     by_number: Numbered<BookedExchange>,
     numbers: Index<RequestId>,
     // the same by their times, which do not change when one comes into memory again
-    by_time: BTreeMap<Timestamp, VecDeque<RequestId>>,
+    by_time: Moments<RequestId>,
     // numbers of what may have changed, with the state before (none: it is new); nothing is noted before somebody
     // looks
     changed: Option<Vec<(u64, Option<ExchangeState>)>>,
@@ -46,13 +43,14 @@ impl Exchanges {
 
     /// Adds one, after all that came before it.
     pub fn push(&mut self, booked: BookedExchange) {
-        let (at, id) = booked.key();
+        let id = booked.requested.id;
         // one that is over comes from the store: it is not new
         let before = Some(booked.state).filter(|state| *state != ExchangeState::Held);
-        self.remove(&id);
-        self.by_time.entry(at).or_default().push_back(id);
+        self.by_time.add(booked.key());
         let number = self.by_number.push(booked);
-        self.numbers.insert(id, number);
+        if let Some(former) = self.numbers.insert(id, number) {
+            self.forget(former);
+        }
         if let Some(changed) = &mut self.changed {
             changed.push((number, before));
         }
@@ -60,18 +58,14 @@ impl Exchanges {
 
     /// Takes one away.
     pub fn remove(&mut self, id: &RequestId) {
-        if let Some(number) = self.numbers.remove(id)
-            && let Some(booked) = self.by_number.remove(number)
-        {
-            let (at, _) = booked.key();
-            let Some(ids) = self.by_time.get_mut(&at) else { return };
-            // they mostly leave in the order in which they came
-            if let Some(place) = ids.iter().position(|known| known == id) {
-                ids.remove(place);
-            }
-            if ids.is_empty() {
-                self.by_time.remove(&at);
-            }
+        if let Some(number) = self.numbers.remove(id) {
+            self.forget(number);
+        }
+    }
+
+    fn forget(&mut self, number: u64) {
+        if let Some(booked) = self.by_number.remove(number) {
+            self.by_time.remove(booked.key());
         }
     }
 
@@ -98,18 +92,7 @@ impl Exchanges {
 
     /// Those before a key in the order of time, the latest first.
     pub fn before(&self, key: Option<ExchangeKey>) -> impl Iterator<Item = &BookedExchange> {
-        let end = key.map_or(Bound::Unbounded, |(at, _)| Bound::Included(at));
-        let times = self.by_time.range((Bound::Unbounded, end)).rev();
-        times
-            .flat_map(move |(at, ids)| {
-                let ids = ids.iter().copied();
-                let is_before = |id: &RequestId| key.is_none_or(|key| (*at, *id) < key);
-                let mut ids: Vec<_> = ids.filter(is_before).collect();
-                // those of one moment by their ids
-                ids.sort_unstable_by(|one, other| other.cmp(one));
-                ids
-            })
-            .filter_map(|id| self.get(&id))
+        self.by_time.before(key).filter_map(|(_, id)| self.get(&id))
     }
 
     /// The same by their numbers, as they are now.

@@ -6,6 +6,7 @@
 //! `[purchases.guests]` a purchase without a member is a mistake, without `[purchases.refunds]` so is a
 //! negative amount. Errors name the line and the field. `docs/import.md` describes the format.
 
+mod problem;
 mod raw;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,8 @@ use std::fmt;
 
 use jiff::tz::TimeZone;
 use ring::digest::{SHA256, digest};
+
+use self::problem::Problem;
 
 use super::details::Details;
 use super::fen::Unit;
@@ -30,7 +33,21 @@ pub const MAPPING_MAX: usize = 64 * 1024;
 pub struct MappingError {
     line: Option<usize>,
     field: String,
-    problem: String,
+    problem: Problem,
+}
+
+impl MappingError {
+    /// The same in Chinese.
+    #[must_use]
+    pub fn zh(&self) -> String {
+        let problem = self.problem.words().0;
+        match (self.line, self.field.as_str()) {
+            (None, "") => problem,
+            (Some(line), "") => format!("第 {line} 行：{problem}"),
+            (None, field) => format!("{field}：{problem}"),
+            (Some(line), field) => format!("第 {line} 行，{field}：{problem}"),
+        }
+    }
 }
 
 impl std::error::Error for MappingError {}
@@ -43,7 +60,7 @@ impl fmt::Display for MappingError {
             (None, field) => write!(f, "{field}: ")?,
             (Some(line), field) => write!(f, "line {line}, {field}: ")?,
         }
-        f.write_str(&self.problem)
+        fmt::Display::fmt(&self.problem, f)
     }
 }
 
@@ -287,14 +304,14 @@ impl Mapping {
     /// # Errors
     /// [`MappingError`] names the line and the field, and what would be right.
     pub fn from_toml(text: &str) -> Result<Self, MappingError> {
-        let whole = |problem: String| MappingError { line: None, field: String::new(), problem };
         if text.len() > MAPPING_MAX {
-            return Err(whole(format!("a mapping has at most {MAPPING_MAX} bytes")));
+            let problem = Problem::TooLong;
+            return Err(MappingError { line: None, field: String::new(), problem });
         }
         let raw: raw::Mapping = toml::from_str(text).map_err(|error| MappingError {
             line: error.span().map(|span| line_at(text, span.start)),
             field: String::new(),
-            problem: error.message().to_owned(),
+            problem: Problem::NotRead(error.message().to_owned()),
         })?;
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
@@ -435,6 +452,12 @@ mod tests {
             let told = told(from, to);
             assert!(told.starts_with(expected), "{told}");
         }
+        let unit = LEAST.replace("fen_per_unit = 100", "fen_per_unit = 0");
+        let zh = Mapping::from_toml(&unit).unwrap_err().zh();
+        let said = "第 15 行，purchases.fen_per_unit：现为 0，须为 1 至 1000000：元为 100，分为 1";
+        assert_eq!(zh, said);
+        let zh = Mapping::from_toml("format = 1").unwrap_err().zh();
+        assert!(zh.starts_with("第 1 行：不符合映射的格式"), "{zh}");
         let told = Mapping::from_toml(&format!(
             "{LEAST}[purchases.electronic_card]\ncolumn = \"kind\"\nvalues = []\n"
         ));

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use protocol::ids::BrandId;
 use serde::Deserialize;
 
+use super::problem::{FORMAT, LIST_MAX, Problem};
 use super::{
     Channel, ChannelMapping, Cleaning, ConsentMapping, Decision, Department, ElectronicCard,
     GuardianColumn, LineNumber, MembersMapping, PurchasesMapping, Receivers, Refunds, attribute,
@@ -16,20 +17,16 @@ use crate::purchases::formats::{Encoding, TextTerms};
 use crate::purchases::times::{TimeFormat, day_of};
 use crate::vault::{ConsentSource, IdentifierKind, Purpose};
 
-const FORMAT: &str = "coalition import 1";
-/// Most names and values of any one list.
-const LIST_MAX: usize = 256;
-
 /// What is wrong with which field.
 pub(super) struct Wrong {
     pub(super) field: String,
-    pub(super) problem: String,
+    pub(super) problem: Problem,
 }
 
 type Checked<T> = Result<T, Wrong>;
 
-fn wrong<T>(field: impl Into<String>, problem: impl Into<String>) -> Checked<T> {
-    Err(Wrong { field: field.into(), problem: problem.into() })
+fn wrong<T>(field: impl Into<String>, problem: Problem) -> Checked<T> {
+    Err(Wrong { field: field.into(), problem })
 }
 
 #[derive(Deserialize)]
@@ -195,11 +192,11 @@ struct RawCleaning {
 impl Mapping {
     pub(super) fn check(self, digest: [u8; 32]) -> Checked<super::Mapping> {
         if self.format != FORMAT {
-            return wrong("format", format!("is {:?}, should be {FORMAT:?}", self.format));
+            return wrong("format", Problem::NotFormat(self.format));
         }
         named("name", &self.name)?;
         if self.members.is_none() && self.purchases.is_none() {
-            return wrong("", "has neither [members] nor [purchases]");
+            return wrong("", Problem::NoPart);
         }
         let because = self.members.as_ref().and_then(|members| members.consent.as_ref());
         let mut rules: Vec<(String, String)> =
@@ -231,19 +228,13 @@ impl Members {
                 name => match attribute(name) {
                     Some(attribute) => attributes.push((attribute, column)),
                     None => {
-                        return wrong(
-                            place,
-                            "is not a field of a member: card, match_key or an attribute",
-                        );
+                        return wrong(place, Problem::NoMemberField);
                     }
                 },
             }
         }
         let Some(card) = card else {
-            return wrong(
-                "members.columns",
-                "needs card: the column of the brand's own number of a member",
-            );
+            return wrong("members.columns", Problem::NoCard);
         };
         let identifiers = identifiers("members", self.identifiers)?;
         let consent = self.consent.map(Consent::check).transpose()?;
@@ -268,10 +259,7 @@ impl Consent {
             "staff" => ConsentSource::Staff,
             "sample_rule" => ConsentSource::SampleRule,
             other => {
-                return wrong(
-                    "members.consent.source",
-                    format!("is {other:?}, should be member, staff or sample_rule"),
-                );
+                return wrong("members.consent.source", Problem::NotASource(other.to_owned()));
             }
         };
         let mut decisions = Vec::new();
@@ -299,28 +287,18 @@ fn receivers(named: Vec<String>, has_exchange: bool, because: Option<&str>) -> C
         return Ok(Receivers::Named(Vec::new()));
     }
     if !has_exchange {
-        return wrong(
-            field,
-            "names who receives what an exchange tells, so exchange must be stated too",
-        );
+        return wrong(field, Problem::ReceiversAlone);
     }
     if named == ["*"] {
         if because.is_none_or(|because| because.trim().is_empty()) {
-            return wrong(
-                field,
-                "consent to every brand of the alliance needs `because` under [members.consent]: the \
-                 words in which every report says on what it rests",
-            );
+            return wrong(field, Problem::EveryBrandUnfounded);
         }
         return Ok(Receivers::All);
     }
     let mut brands = Vec::new();
     for name in values(field, named)? {
         let Ok(brand) = BrandId::new(&name) else {
-            return wrong(
-                field,
-                format!("{name:?} is no brand's id; \"*\" alone means every brand"),
-            );
+            return wrong(field, Problem::NotABrand(name));
         };
         brands.push(brand);
     }
@@ -332,11 +310,7 @@ impl RawGuardian {
         let field = "members.consent.guardian";
         named(field, &self.column)?;
         if self.parent.is_empty() && self.other.is_empty() {
-            return wrong(
-                field,
-                "say which values of the column mean that a parent (parent = [\"1\"]) or another guardian \
-                 (other = [\"2\"]) decided",
-            );
+            return wrong(field, Problem::GuardianUnsaid);
         }
         let [parent, other, none] =
             [self.parent, self.other, self.none].map(|listed| values(field, listed));
@@ -346,7 +320,7 @@ impl RawGuardian {
             lists.iter().filter(|list| list.contains(value)).count() > 1
         };
         if parent.iter().chain(&other).any(is_twice) {
-            return wrong(field, "a value has one meaning");
+            return wrong(field, Problem::TwoMeanings);
         }
         Ok(GuardianColumn { column: self.column, parent, other, none })
     }
@@ -359,27 +333,23 @@ impl RawDecision {
             Some("granted") => Some(true),
             Some("refused") => Some(false),
             Some(other) => {
-                return wrong(field, format!("default is {other:?}, should be granted or refused"));
+                return wrong(field, Problem::NotADefault(other.to_owned()));
             }
         };
         if default == Some(true) && because.is_none_or(|because| because.trim().is_empty()) {
-            return wrong(
-                field,
-                "consent of all by default needs `because` under [members.consent]: the words in which \
-                 every report says on what it rests",
-            );
+            return wrong(field, Problem::ConsentUnfounded);
         }
         match &self.column {
             Some(column) => named(field, column)?,
-            None if default.is_none() => return wrong(field, "needs a column or a default"),
+            None if default.is_none() => return wrong(field, Problem::NoDecision),
             None => {}
         }
         if self.column.is_some() && self.granted.is_empty() {
-            return wrong(field, "say which values of the column mean yes: granted = [\"1\"]");
+            return wrong(field, Problem::YesUnsaid);
         }
         let (granted, refused) = (values(field, self.granted)?, values(field, self.refused)?);
         if granted.iter().any(|value| refused.contains(value)) {
-            return wrong(field, "a value cannot mean both yes and no");
+            return wrong(field, Problem::YesAndNo);
         }
         Ok(Decision { column: self.column, granted, refused, default })
     }
@@ -391,18 +361,14 @@ impl Purchases {
         let files = files("purchases.files", self.files)?;
         let text = text_terms("purchases", self.delimiter.as_deref(), self.encoding.as_deref())?;
         let Ok(zone) = TimeZone::get(&self.time_zone) else {
-            return wrong(at("time_zone"), "no time zone of that name, such as Asia/Shanghai");
+            return wrong(at("time_zone"), Problem::NoTimeZone);
         };
         let time_format = match self.time_format {
             None => TimeFormat::Iso,
             Some(text) => match TimeFormat::stated(&text) {
                 Some(format) => format,
                 None => {
-                    return wrong(
-                        at("time_format"),
-                        "gives no day; %Y, %m, %d, %H, %M, %S and what stands between them, as in \
-                         %d/%m/%Y %H:%M",
-                    );
+                    return wrong(at("time_format"), Problem::NotATimeFormat);
                 }
             },
         };
@@ -428,53 +394,33 @@ impl Purchases {
         }
         let identifiers = identifiers("purchases", self.identifiers)?;
         if self.member.is_none() && identifiers.is_empty() {
-            return wrong(
-                at("member"),
-                "name the column of the member's card, or columns by which members are known under \
-                 [purchases.identifiers]",
-            );
+            return wrong(at("member"), Problem::NoMember);
         }
         let line = match (self.line, self.line_is_place_in_basket) {
             (Some(column), false) => LineNumber::Column(column),
             (None, true) => LineNumber::Place,
-            _ => {
-                return wrong(
-                    at("line"),
-                    "name the column of the line's number, or else say line_is_place_in_basket = true",
-                );
-            }
+            _ => return wrong(at("line"), Problem::NoLine),
         };
         let department = match (self.department, self.department_always) {
             (Some(name), None) => {
                 let first = self.department_first_characters;
                 if first.is_some_and(|first| first == 0 || first > 64) {
-                    return wrong(at("department_first_characters"), "is 1 to 64");
+                    return wrong(at("department_first_characters"), Problem::DepartmentCharacters);
                 }
                 Department::Column { name, first }
             }
             (None, Some(name)) if name.len() <= super::super::line::DEPARTMENT_MAX => {
                 Department::Always(name)
             }
-            _ => {
-                return wrong(
-                    at("department"),
-                    "name the column of the department, or else say department_always = \"NAME\"",
-                );
-            }
+            _ => return wrong(at("department"), Problem::NoDepartment),
         };
         if self.currency.len() != 3 || !self.currency.bytes().all(|byte| byte.is_ascii_uppercase())
         {
-            return wrong(at("currency"), "is three capital letters (ISO 4217), such as CNY");
+            return wrong(at("currency"), Problem::NotACurrency);
         }
         let rounding = if self.round_half_even { Rounding::HalfEven } else { Rounding::Refuse };
         let Some(unit) = Unit::new(self.fen_per_unit, rounding) else {
-            return wrong(
-                at("fen_per_unit"),
-                format!(
-                    "is {}, should be 1 to 1000000: 100 for yuan, 1 for fen",
-                    self.fen_per_unit
-                ),
-            );
+            return wrong(at("fen_per_unit"), Problem::NotAUnit(self.fen_per_unit));
         };
         let channel = channel(self.channel, self.channels)?;
         let guests = match self.guests {
@@ -524,24 +470,13 @@ fn identifiers(
         match IdentifierKind::from_name(&name) {
             Some(IdentifierKind::Card) => {
                 let field = if part == "members" { "columns.card" } else { "member" };
-                return wrong(place, format!("the column of cards is named as {part}.{field}"));
+                return wrong(place, Problem::CardElsewhere(format!("{part}.{field}")));
             }
             Some(IdentifierKind::MatchKey) if part == "members" => {
-                return wrong(
-                    place,
-                    "the column of match keys is named as members.columns.match_key",
-                );
+                return wrong(place, Problem::MatchKeyElsewhere);
             }
             Some(kind) => found.push((kind, column)),
-            None => {
-                let kinds: Vec<&str> = IdentifierKind::ALL
-                    .into_iter()
-                    .filter(|kind| *kind != IdentifierKind::Card)
-                    .map(IdentifierKind::name)
-                    .collect();
-                let kinds = kinds.join(", ");
-                return wrong(place, format!("is no kind of identifier: one of {kinds}"));
-            }
+            None => return wrong(place, Problem::NotAnIdentifier),
         }
     }
     Ok(found)
@@ -552,10 +487,7 @@ impl RawElectronicCard {
         named("purchases.electronic_card.column", &self.column)?;
         let field = "purchases.electronic_card.values";
         if self.values.is_empty() {
-            return wrong(
-                field,
-                "say which values of the column mean an electronic card: values = [\"app\"]",
-            );
+            return wrong(field, Problem::ElectronicCardUnsaid);
         }
         Ok(ElectronicCard { column: self.column, values: values(field, self.values)? })
     }
@@ -570,12 +502,7 @@ impl RawRefunds {
                 named(field, &column)?;
                 Some((column, values(field, self.values)?))
             }
-            _ => {
-                return wrong(
-                    field,
-                    "column and values belong together; with neither, a negative amount tells a refund",
-                );
-            }
+            _ => return wrong(field, Problem::RefundsByHalf),
         };
         if let Some(original) = &self.original {
             named("purchases.refunds.original", original)?;
@@ -591,17 +518,17 @@ impl RawCleaning {
             None => Ok(None),
             Some(text) => match day_of(&text) {
                 Some(day) => Ok(Some(day)),
-                None => wrong(at(field), "is not a day from 1970 to 2199, as in 2017-03-31"),
+                None => wrong(at(field), Problem::NotADay),
             },
         };
         let standard = Cleaning::default();
         let most_pieces = self.most_pieces.unwrap_or(standard.most_pieces);
         if most_pieces < 1 {
-            return wrong(at("most_pieces"), "is at least 1");
+            return wrong(at("most_pieces"), Problem::NoPieces);
         }
         let seconds = self.same_order_within_seconds.unwrap_or(standard.same_order_within_seconds);
         if seconds > 86_400 {
-            return wrong(at("same_order_within_seconds"), "is at most 86400");
+            return wrong(at("same_order_within_seconds"), Problem::TooManySeconds);
         }
         let measured = values(&at("measured_departments"), self.measured_departments)?;
         Ok(Cleaning {
@@ -618,10 +545,7 @@ impl RawCleaning {
 fn channel(one: Option<String>, many: Option<Channels>) -> Checked<ChannelMapping> {
     let of = |field: &str, name: &str| match Channel::from_name(name) {
         Some(channel) => Ok(channel),
-        None => {
-            let names = Channel::ALL.map(Channel::name).join(", ");
-            wrong(field, format!("is {name:?}, should be one of {names}"))
-        }
+        None => wrong(field, Problem::NotAChannel(name.to_owned())),
     };
     let default = one.map(|name| of("purchases.channel", &name)).transpose()?;
     let column = match many {
@@ -629,10 +553,7 @@ fn channel(one: Option<String>, many: Option<Channels>) -> Checked<ChannelMappin
         Some(many) => {
             named("purchases.channels.column", &many.column)?;
             if many.values.len() > LIST_MAX {
-                return wrong(
-                    "purchases.channels.values",
-                    format!("has more than {LIST_MAX} values"),
-                );
+                return wrong("purchases.channels.values", Problem::TooManyValues);
             }
             let mut values = BTreeMap::new();
             for (value, name) in many.values {
@@ -642,28 +563,25 @@ fn channel(one: Option<String>, many: Option<Channels>) -> Checked<ChannelMappin
         }
     };
     if column.is_none() && default.is_none() {
-        return wrong(
-            "purchases.channel",
-            "say by which channel: channel = \"store\", or [purchases.channels]",
-        );
+        return wrong("purchases.channel", Problem::NoChannel);
     }
     Ok(ChannelMapping { column, default })
 }
 
 fn named(field: &str, name: &str) -> Checked<()> {
     let fits = (1..=128).contains(&name.len()) && !name.chars().any(char::is_control);
-    if fits { Ok(()) } else { wrong(field, "a name has 1 to 128 bytes and no control characters") }
+    if fits { Ok(()) } else { wrong(field, Problem::NotAName) }
 }
 
 fn files(field: &str, names: Vec<String>) -> Checked<Vec<String>> {
     if names.is_empty() || names.len() > 16 {
-        return wrong(field, "names 1 to 16 files, of which the first that is there counts");
+        return wrong(field, Problem::NotFiles);
     }
     match names
         .iter()
         .find(|name| name.is_empty() || name.contains(['/', '\\', '\0']) || name.starts_with('.'))
     {
-        Some(name) => wrong(field, format!("{name:?} is no plain file name")),
+        Some(name) => wrong(field, Problem::NotAFileName(name.clone())),
         None => Ok(names),
     }
 }
@@ -671,17 +589,17 @@ fn files(field: &str, names: Vec<String>) -> Checked<Vec<String>> {
 fn text_terms(part: &str, delimiter: Option<&str>, encoding: Option<&str>) -> Checked<TextTerms> {
     let delimiter = match delimiter.unwrap_or(",").as_bytes() {
         [byte @ (b',' | b';' | b'\t' | b'|')] => *byte,
-        _ => return wrong(format!("{part}.delimiter"), "is one of , ; | or a tab"),
+        _ => return wrong(format!("{part}.delimiter"), Problem::NotADelimiter),
     };
     let Some(encoding) = encoding.map_or(Some(Encoding::Utf8), Encoding::from_name) else {
-        return wrong(format!("{part}.encoding"), "is one of utf-8, gb18030 or gbk");
+        return wrong(format!("{part}.encoding"), Problem::NotAnEncoding);
     };
     Ok(TextTerms { delimiter, encoding })
 }
 
 fn values(field: &str, values: Vec<String>) -> Checked<BTreeSet<String>> {
     if values.len() > LIST_MAX {
-        return wrong(field, format!("has more than {LIST_MAX} values"));
+        return wrong(field, Problem::TooManyValues);
     }
     Ok(values.into_iter().collect())
 }

@@ -657,8 +657,7 @@ impl Core {
             let proposed = Event::ProposeRules { rules, effective, notice };
             return self.happen(proposed, now, turn).map(drop);
         }
-        let rules =
-            Rules::from_toml(text).map_err(|error| refused(&Refusal::Rules(error.to_string())))?;
+        let rules = Rules::from_toml(text).map_err(|error| refused(&Refusal::from(error)))?;
         let mut changes = Vec::new();
         self.programme.open(&rules, now, &mut changes).map_err(|error| refused(&error))?;
         self.record_programme(&changes, turn);

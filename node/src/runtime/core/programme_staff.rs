@@ -163,8 +163,7 @@ impl Core {
         text: &str,
         now: Timestamp,
     ) -> Result<RulesCheckView, ServiceError> {
-        let new =
-            Rules::from_toml(text).map_err(|error| refused(&Refusal::Rules(error.to_string())))?;
+        let new = Rules::from_toml(text).map_err(|error| refused(&Refusal::from(error)))?;
         let rules = statements(&new).into_iter().map(|it| RuleView {
             key: it.key,
             words: words(&it.words),

@@ -143,6 +143,36 @@ fn wrong_features(crate_name: &str, manifest: &str) -> Vec<String> {
     wrong
 }
 
+/// What an example in documentation may be written in.
+const NOT_RUST: [&str; 2] = ["sh", "text"];
+
+/// Examples in documentation that would be tests: what stands in a fence or far to the right, in Rust.
+fn wrong_examples(file: &str, text: &str) -> Vec<String> {
+    let (mut wrong, mut fenced) = (Vec::new(), false);
+    for (place, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        let Some(words) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else {
+            fenced = false;
+            continue;
+        };
+        let runs = match words.trim().strip_prefix("```") {
+            Some(language) => {
+                fenced = !fenced;
+                fenced && !NOT_RUST.contains(&language)
+            }
+            None => !fenced && words.starts_with("     ") && !words.trim().is_empty(),
+        };
+        if runs {
+            wrong.push(format!(
+                "{file}:{}: an example that never runs, as the manifest has `doctest = false`: \
+                 write a test",
+                place + 1
+            ));
+        }
+    }
+    wrong
+}
+
 fn all_hold(wrong: Vec<String>) {
     assert!(wrong.is_empty(), "{} arrows run the wrong way:\n{}", wrong.len(), wrong.join("\n"));
 }
@@ -194,6 +224,23 @@ fn every_crate_takes_the_workspaces_feature_set() {
             })
             .collect(),
     );
+}
+
+/// The manifests leave out tests in documentation and in the node's `main.rs`, where there are none: each of them would
+/// be a build of its own. One that is written there is told, for nothing would run it.
+#[test]
+fn no_test_is_where_none_is_looked_for() {
+    let root = workspace();
+    let mut wrong = Vec::new();
+    for rule in CRATES {
+        for source in source::sources_of(&root.join(rule.folder)) {
+            let text = std::fs::read_to_string(&source.file).unwrap();
+            wrong.extend(wrong_examples(&source.file.display().to_string(), &text));
+        }
+    }
+    all_hold(wrong);
+    let main = std::fs::read_to_string(root.join("node/src/main.rs")).unwrap();
+    assert!(main.contains("fn main()") && !main.contains("test"), "a test in main.rs never runs");
 }
 
 /// Packages with their features, as they are built for some of the workspace.
@@ -317,6 +364,18 @@ mod checkers_can_fail {
             "fn f() { protocol::ledger::Ledger::with_guards() }",
         ] {
             assert_eq!(forbidden("node", "runtime/start.rs", text).len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn on_an_example_that_would_be_a_test() {
+        let text = "//! ```text\n//!       a | b\n//! ```\n\n/// ```sh\n/// ls\n/// ```\nfn f() {}\n//     a\n";
+        assert!(wrong_examples("a.rs", text).is_empty());
+        for text in
+            ["/// ```\n/// f();\n/// ```", "    //! ```should_panic\n", "///\n///     f();\n"]
+        {
+            let wrong = wrong_examples("a.rs", text);
+            assert_eq!(wrong.len(), 1, "{text}: {wrong:?}");
         }
     }
 

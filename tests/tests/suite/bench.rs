@@ -95,19 +95,42 @@ fn logs_made_up_for_measuring_stand_the_audit_and_an_altered_byte_does_not() {
     assert_eq!(figures.altered_found, Some(true));
 }
 
-/// An import beside the engine and the floor: what it kept is there after the store is opened again.
+/// An import beside the engine and the floor: what it kept is there after the store is opened again, and a store on
+/// PostgreSQL has the same where a server is installed. Members are opened meanwhile.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_is_measured_and_whole() {
-    let arguments =
-        ImportBenchArguments { members: 300, rows: 3_000, folder: None, mapping: None, json: true };
-    let figures = measure_import(&arguments, &Io::new(true)).await.unwrap();
+    let arguments = ImportBenchArguments {
+        members: 300,
+        rows: 3_000,
+        folder: None,
+        mapping: None,
+        no_postgres: false,
+        no_node: true,
+        json: true,
+    };
+    let figures = measure_import(&arguments, None, &Io::new(true)).await.unwrap();
     assert_eq!((figures.members, figures.rows, figures.rows_kept), (300, 3_000, 3_000));
     assert!(figures.synthetic && figures.store_bytes_per_row > 0.0, "{figures:?}");
     assert!(figures.look_ups > 0 && figures.floor_rows_per_second > 0.0, "{figures:?}");
+    assert!(0 < figures.opened && figures.opened <= figures.look_ups, "{figures:?}");
+    assert!(0.0 < figures.opened_p50_us && figures.opened_p50_us <= figures.opened_p99_us);
+    assert!(figures.node.is_none(), "{figures:?}");
+    match figures.postgres {
+        Some(there) => {
+            // that it kept the same rows is looked at where it is measured
+            assert!(there.rows_per_second > 0.0 && there.opened_p99_us > 0.0, "{figures:?}");
+            let ratio = there.rows_per_second / figures.rows_per_second;
+            assert!((there.of_sled / ratio - 1.0).abs() < 1e-9, "{figures:?}");
+        }
+        None => {
+            assert!(std::env::var_os("COALITION_SHARED").is_none(), "nothing may be skipped here");
+        }
+    }
 }
 
 /// Purchases that are counted batch by batch: the books balance, what is read again is the same, and it is told how long
-/// triggers took of which each member has set one off by then.
+/// triggers took of which each member has set one off by then. Where PostgreSQL is installed it comes to the same points,
+/// coupons, tiers and cases of a mixed day.
 #[test]
 fn purchases_that_earn_are_measured_and_what_triggers_took_is_told() {
     let arguments = EarnArguments {
@@ -115,7 +138,8 @@ fn purchases_that_earn_are_measured_and_what_triggers_took_is_told() {
         purchases: 2_000,
         batch: 64,
         directory: None,
-        no_postgres: true,
+        no_postgres: false,
+        postgres_seconds: 1,
         json: true,
     };
     let figures = measure_earn(&arguments, &Io::new(true)).unwrap();
@@ -124,5 +148,14 @@ fn purchases_that_earn_are_measured_and_what_triggers_took_is_told() {
     // a hundred purchases of 150 yuan: everybody has reached a tier
     assert!(figures.triggers_fired >= 20, "{figures:?}");
     assert!(figures.trigger_p99_ms.is_some_and(|took| took > 0.0), "{figures:?}");
-    assert_eq!((figures.postgres_per_second, figures.times_postgres), (None, None));
+    // two hundred sign-ins and as many surveys, each of twenty members once a day
+    assert_eq!(figures.mixed_refused, 359, "{figures:?}");
+    assert!(figures.mixed_per_second > 0.0, "{figures:?}");
+    if figures.postgres_per_second.is_some() {
+        assert_eq!(figures.postgres_agrees, Some(true), "{figures:?}");
+        assert!(figures.times_postgres_mixed.is_some_and(|times| times > 0.0), "{figures:?}");
+    } else {
+        assert!(std::env::var_os("COALITION_SHARED").is_none(), "nothing may be skipped here");
+        assert_eq!((figures.postgres_agrees, figures.times_postgres_mixed), (None, None));
+    }
 }

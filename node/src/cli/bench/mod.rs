@@ -19,6 +19,7 @@ mod postgres;
 mod process;
 mod query;
 mod rooms;
+mod rush;
 mod useful;
 mod witness;
 
@@ -34,10 +35,14 @@ pub use day::{DayArguments, DayFigures, measure as measure_day};
 pub use earn::{EarnArguments, EarnFigures, measure as measure_earn};
 pub use exchange::{ExchangeArguments, ExchangeFigures, measure as measure_exchange};
 pub use identity::{IdentityArguments, IdentityFigures, measure as measure_identity};
-pub use import::{ImportBenchArguments, ImportFigures, measure as measure_import};
+pub use import::{
+    ImportBenchArguments, ImportFigures, NodeFigures, PostgresImportFigures,
+    measure as measure_import,
+};
 pub use kills::{KillsArguments, KillsFigures, measure as measure_kills};
 pub use memory::{MemoryArguments, MemoryFigures, measure as measure_memory};
 pub use query::{QueryArguments, QueryFigures, measure as measure_query};
+pub use rush::{RushArguments, RushFigures, measure as measure_rush};
 pub use useful::{UsefulArguments, UsefulFigures, measure as measure_useful};
 pub use witness::{SizeFigures, WitnessArguments, WitnessFigures, measure as measure_witness};
 
@@ -63,6 +68,9 @@ pub enum BenchCommand {
     Import(ImportBenchArguments),
     /// Nodes killed at random under load: whether anything is lost, or there twice.
     Kills(KillsArguments),
+    /// Everybody wants the last pieces of a reward and a coupon at once: who was served, and whether more went out than there
+    /// was; purchases meanwhile, and when they are in the facts.
+    Rush(RushArguments),
     /// A day of an alliance within minutes: imports, exchanges, questions, keys turned, a cut-off cleared, one node lost
     /// with its disk and put back; memory over time.
     Day(DayArguments),
@@ -146,7 +154,8 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
         }
         BenchCommand::Import(arguments) => {
             let mut io = Io::new(arguments.json);
-            let figures = import::measure(arguments, &io).await?;
+            let program = Program::this()?;
+            let figures = import::measure(arguments, Some(&program), &io).await?;
             figures.tell(&io);
             if arguments.json {
                 io.json(&figures)?;
@@ -174,6 +183,15 @@ pub async fn run(command: &BenchCommand) -> Result<ExitCode, CliError> {
         BenchCommand::Day(arguments) => {
             let mut io = Io::new(arguments.json);
             let figures = day::measure(arguments, &Program::this()?, &io).await?;
+            figures.tell(&io);
+            if arguments.json {
+                io.json(&figures)?;
+            }
+            Ok(if figures.is_sound() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        }
+        BenchCommand::Rush(arguments) => {
+            let mut io = Io::new(arguments.json);
+            let figures = rush::measure(arguments, &Program::this()?, &io).await?;
             figures.tell(&io);
             if arguments.json {
                 io.json(&figures)?;

@@ -52,7 +52,7 @@ sums AS (SELECT id, sum(moved) AS moved FROM posted GROUP BY id ORDER BY id)
 UPDATE account SET balance = balance + sums.moved FROM sums WHERE account.id = sums.id;
 ";
 
-/// What a purchase leaves behind: a basket's key that is taken once, the member's counts, points by the
+/// The least that a purchase leaves behind: a basket's key that is taken once, the member's counts, points by the
 /// day on which they expire, an entry of the books.
 const EARN: &str = "\
 WITH asked AS MATERIALIZED (
@@ -72,6 +72,9 @@ INSERT INTO member SELECT member, sum(points), sum(points), count(*), sum(fen) F
     accumulated = member.accumulated + excluded.accumulated,
     purchases = member.purchases + excluded.purchases, fen = member.fen + excluded.fen;
 ";
+
+/// The programme's logic, set by set.
+const EARN_RULES: &str = include_str!("earn/rules.sql");
 
 const EARN_SCHEMA: &str = "\
 CREATE TABLE basket (key uuid PRIMARY KEY, member int NOT NULL, fen bigint NOT NULL);
@@ -101,15 +104,70 @@ pub fn batched_per_second(seconds: u32) -> Result<Option<Rates>, CliError> {
     Ok(Some(Rates { double_entry: rate(DOUBLE_ENTRY)?, summed: rate(SUMMED)? }))
 }
 
-/// Purchases a second that are counted in batches; none when no server is installed.
+/// What events of a points programme have come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reckoned {
+    /// Points that members have.
+    pub points: u64,
+    /// Coupons that triggers gave.
+    pub coupons: u64,
+    /// Tiers that were reached.
+    pub tiers: u64,
+    /// Cases of the watch for fraud.
+    pub cases: u64,
+}
+
+/// Events of a points programme, a second and as they were reckoned.
+#[derive(Clone, Copy, Debug)]
+pub struct Earning {
+    /// Purchases a second, the least bookkeeping.
+    pub lean: f64,
+    /// Events of a mixed day a second, by the programme's logic.
+    pub same: f64,
+    /// What the first events of that day come to.
+    pub reckoned: Reckoned,
+}
+
+/// Purchases and events a second that are counted in batches, and what so many events come to; none when no server is
+/// installed. Both clients have half of the members each.
 ///
 /// # Errors
 /// When a server is installed and does not do it.
-pub fn earned_per_second(seconds: u32, members: u32) -> Result<Option<f64>, CliError> {
+pub fn earned_per_second(
+    seconds: u32,
+    members: u32,
+    events: u32,
+) -> Result<Option<Earning>, CliError> {
     let script = EARN.replace("MEMBERS", &members.saturating_sub(1).to_string());
     let Some(cluster) = PostgresCluster::start().map_err(input)? else { return Ok(None) };
-    cluster.client("psql", &["-q", "-d", "postgres", "-c", EARN_SCHEMA]).map_err(input)?;
-    measure(&cluster, &script, seconds).map(Some)
+    let psql = |sql: &str| {
+        cluster.client("psql", &["-q", "-A", "-t", "-d", "postgres", "-c", sql]).map_err(input)
+    };
+    psql(EARN_SCHEMA)?;
+    let lean = measure(&cluster, &script, seconds)?;
+    psql("DROP TABLE basket, entry, lot, member")?;
+    psql(EARN_RULES)?;
+    let half = (members / 2).max(1);
+    let script = format!(
+        "SELECT earn_events(:client_id, (nextval('stream_' || :client_id) - 1) * {BATCH}, {BATCH}, {half});"
+    );
+    let same = measure(&cluster, &script, seconds)?;
+    psql("TRUNCATE basket, entry, lot, month, member, coupon, notice, review")?;
+    let mut first = 0;
+    while first < events {
+        let count = BATCH.min(events - first);
+        psql(&format!("SELECT earn_events(0, {first}, {count}, {members})"))?;
+        first += count;
+    }
+    let found =
+        psql("SELECT points, coupons, tiers, cases, entries_differ, lots_differ FROM reckoned")?;
+    let words = String::from_utf8_lossy(&found.stdout);
+    let numbers: Vec<u64> = words.trim().split('|').map_while(|it| it.parse().ok()).collect();
+    // books that differ by something, or below nothing, are no books
+    let [points, coupons, tiers, cases, 0, 0] = numbers[..] else {
+        return Err(input("PostgreSQL's books do not balance, or it did not tell them"));
+    };
+    Ok(Some(Earning { lean, same, reckoned: Reckoned { points, coupons, tiers, cases } }))
 }
 
 fn measure(cluster: &PostgresCluster, sql: &str, seconds: u32) -> Result<f64, CliError> {

@@ -19,6 +19,8 @@ use crate::cleanroom::read::collect;
 /// The brands of the workload, ascending.
 pub const BRANDS: [&str; 5] =
     ["fresh_counter", "fuel_stop", "grocer_one", "grocer_two", "health_home"];
+/// One whose bounds are those of all.
+pub const BUSIEST: &str = "grocer_one";
 /// Columns of the files that are read.
 const FILES: [&str; 3] = ["members", "purchases", "redemptions"];
 

@@ -6,7 +6,7 @@
 //! this process. Errors are against the exact figures, so that what clipping takes away is in them; intervals
 //! are judged against the mean of all repetitions, which has the same clipping, as they cover the noise alone.
 //!
-//! Beside each answer stands that of one trusted party with the same clip and cost: central differential privacy, drawn as
+//! Beside each answer stands that of one trusted party at the same cost, with the clip of the busiest brand: central differential privacy, drawn as
 //! often by the same exact sampler over the same clipped sums. It protects a person's accounts at all brands too, so that of
 //! a joint question it answers as one brand alone would with the sum of all, for rho / n^2: sigma^2 = C^2 / (2 rho / n^2) =
 //! (n C)^2 / (2 rho). Of a pack each brand is such a party already, and what is drawn beside it is the same once more.
@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use super::super::{CliError, Io};
 use super::{input, rooms};
-use data::{BRANDS, Brand, Exact, Lines};
+use data::{BRANDS, BUSIEST, Brand, Exact, Lines};
 use questions::{Form, QUESTIONS, Question};
 
 /// People of the full data set.
@@ -397,7 +397,10 @@ fn trusted(
     joint: &DpPlan,
 ) -> Result<(ParticipantId, DpPlan), CliError> {
     let brands = spec.participants.len();
-    let holder = spec.participants.first().copied().ok_or_else(|| input("no brand is asked"))?;
+    // a joint answer has the noise of the largest bound, whoever has a smaller one of its own
+    let mut participants = spec.participants.iter().copied();
+    let holder = participants.find(|brand| brand.as_str() == BUSIEST);
+    let holder = holder.ok_or_else(|| input("the busiest brand is not asked"))?;
     let question = LocalQuestion {
         sql: spec.sql.clone(),
         purpose: spec.purpose,

@@ -6,10 +6,11 @@
 //! this process. Errors are against the exact figures, so that what clipping takes away is in them; intervals
 //! are judged against the mean of all repetitions, which has the same clipping, as they cover the noise alone.
 //!
-//! Beside each answer stands that of one trusted party at the same cost, with the clip of the busiest brand: central differential privacy, drawn as
-//! often by the same exact sampler over the same clipped sums. It protects a person's accounts at all brands too, so that of
-//! a joint question it answers as one brand alone would with the sum of all, for rho / n^2: sigma^2 = C^2 / (2 rho / n^2) =
-//! (n C)^2 / (2 rho). Of a pack each brand is such a party already, and what is drawn beside it is the same once more.
+//! Beside each answer stands that of one trusted party at the same cost: central differential privacy, drawn as often by
+//! the same exact sampler over the clipped sums of all, at the bounds of the busiest brand. It protects a person's accounts
+//! at all brands too: C_b at each, so that of a joint question it has sigma^2 = (sum of C_b)^2 / (2 rho), and asks as one
+//! brand with the bound C does for rho C^2 / (sum of C_b)^2. Of a pack each brand is such a party already, and what is
+//! drawn beside it is the same once more.
 //!
 //! For two million people each brand's bounded figures are multiplied, as if each member were there so many
 //! times: exactly what that many people with the same rows would add up to. `--full-rows` asks one question
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use privacy::plan::OutputKind;
+use privacy::plan::{NoisedColumn, OutputKind};
 use privacy::release::{NoisedValue, ReleasedCell};
 use privacy::sql::RefusalCode;
 use privacy::{BoundedVector, Contract, DpPlan, LocalQuestion, ParticipantId, PicoRho, QuerySpec};
@@ -396,16 +397,23 @@ fn trusted(
     spec: &QuerySpec,
     joint: &DpPlan,
 ) -> Result<(ParticipantId, DpPlan), CliError> {
-    let brands = spec.participants.len();
-    // a joint answer has the noise of the largest bound, whoever has a smaller one of its own
     let mut participants = spec.participants.iter().copied();
     let holder = participants.find(|brand| brand.as_str() == BUSIEST);
     let holder = holder.ok_or_else(|| input("the busiest brand is not asked"))?;
+    // what one account moves its sums by, as a part of what one person with an account at each brand does
+    let part = |it: &NoisedColumn| it.squared_bound() as f64 / it.squared_sensitivity() as f64;
+    let mut parts = joint.columns().iter().map(part);
+    let first = parts.next().ok_or_else(|| input("nothing is asked"))?;
+    if parts.any(|part| (part / first - 1.0).abs() > 1e-6) {
+        return Err(input(
+            "its columns have other bounds at other brands: no one cost is the same",
+        ));
+    }
     let question = LocalQuestion {
         sql: spec.sql.clone(),
         purpose: spec.purpose,
         analyst: spec.analyst,
-        rho: spec.rho.divided(brands * brands).unwrap_or(PicoRho::ZERO),
+        rho: PicoRho::new((spec.rho.get() as f64 * first) as u64),
     };
     let plan = DpPlan::local(contract, holder, &question).map_err(input)?;
     if plan.cells() != joint.cells() || plan.columns().len() != joint.columns().len() {

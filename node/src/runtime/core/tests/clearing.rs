@@ -311,6 +311,10 @@ fn an_old_cut_off_is_closed_from_what_is_on_the_disk() {
     // what is not there any more is said
     let later = times[times.len() / 2].1.time;
     assert!(later > cut_off);
+    // what is not on the disk yet is in memory until a later block comes
+    world.sites[AMBER].core.published.wait().unwrap();
+    world.trade("last");
+    world.sites[AMBER].core.published.wait().unwrap();
     std::fs::remove_dir_all(world.folder(AMBER).join("tile")).unwrap();
     let refused = world.try_to(AMBER, |core, now, turn| core.close(later, now, turn));
     assert_eq!(refused.unwrap_err().code, "cut_off_too_old");

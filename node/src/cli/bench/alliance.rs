@@ -152,11 +152,28 @@ impl Alliance {
         Self::make_at(plan, settings, |_| Places::on_loopback())
     }
 
+    /// The same without points: rules of the programme hold at once there.
+    pub fn make_without_points(plan: Plan) -> Result<Self, CliError> {
+        let alliance = Self::build(plan, SETTINGS, |_| Places::on_loopback())?;
+        alliance.enrol(false)?;
+        Ok(alliance)
+    }
+
     /// The same with each brand where it is said to be, by its number from 1.
     ///
     /// # Errors
     /// When a place is none, or a directory cannot be made.
     pub fn make_at(
+        plan: Plan,
+        settings: &str,
+        places: impl FnMut(u8) -> io::Result<Places>,
+    ) -> Result<Self, CliError> {
+        let alliance = Self::build(plan, settings, places)?;
+        alliance.enrol(true)?;
+        Ok(alliance)
+    }
+
+    fn build(
         plan: Plan,
         settings: &str,
         mut places: impl FnMut(u8) -> io::Result<Places>,
@@ -170,7 +187,6 @@ impl Alliance {
             alliance.brands.push(brand);
         }
         alliance.constitute(settings)?;
-        alliance.enrol()?;
         Ok(alliance)
     }
 
@@ -226,7 +242,7 @@ impl Alliance {
         Ok(())
     }
 
-    fn enrol(&self) -> Result<(), CliError> {
+    fn enrol(&self, with_points: bool) -> Result<(), CliError> {
         let now = Timestamp::from_unix_ms(1_700_000_000_000);
         let vaults = self.brands.iter().map(vault).collect::<Result<Vec<_>, _>>()?;
         let mut members = Vec::new();
@@ -252,7 +268,9 @@ impl Alliance {
                     _ => None,
                 })
                 .collect();
-            give_points(brand, &ids)?;
+            if with_points {
+                give_points(brand, &ids)?;
+            }
             members.push(ids);
         }
         for (a, (vault_a, members_a)) in vaults.iter().zip(&members).enumerate() {

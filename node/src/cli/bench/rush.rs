@@ -212,7 +212,8 @@ pub async fn measure(
     let (members, stock) = (arguments.members, arguments.stock);
     io.say(&format!("two nodes with {members} members each start"));
     let plan = Plan { brands: 2, members, snapshot_mib: SNAPSHOT_MIB, served: true };
-    let alliance = Alliance::make(plan)?;
+    // rules hold at once while nobody has points
+    let alliance = Alliance::make_without_points(plan)?;
     let mut nodes = alliance.processes(program);
     for node in &mut nodes {
         sales::write_mapping(node.data())?;
@@ -230,6 +231,7 @@ pub async fn measure(
     let _: DoneView = first.post("/api/v1/programme/actions", &[], &put_in).await?;
     let clients = clients(node, arguments.clients).await?;
     agree(&clients, members).await?;
+    let before = Sales::first(&first, members).await?;
 
     io.say(&format!("{} clients want {stock} of each for {members} members", arguments.clients));
     let left = Arc::new(AtomicU64::new(0));
@@ -246,7 +248,7 @@ pub async fn measure(
         seen = seen.and(ended.map_err(input)??);
     }
     let seconds = began.elapsed().as_secs_f64();
-    let sales = selling.await.map_err(input)??;
+    let sales = selling.await.map_err(input)??.after(before);
 
     io.say("counts, books and lines are compared");
     let lines_wrong = sales.wrong(&first).await?;

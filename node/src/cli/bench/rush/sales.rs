@@ -77,6 +77,28 @@ pub(super) struct Sales {
 }
 
 impl Sales {
+    /// One purchase of each member, of more than a thousand yuan: what the points for the reward come from.
+    pub(super) async fn first(client: &Client, members: u32) -> Result<Self, CliError> {
+        let of = |member: u32| Line {
+            member,
+            department: "D00".to_owned(),
+            pieces: 1,
+            amount_fen: 100_000 + i64::from(member),
+            channel: "ecommerce",
+        };
+        let lines: Vec<Line> = (0..members).map(of).collect();
+        for (batch, lines) in lines.chunks(500).enumerate() {
+            send(client, &format!("first-{batch}"), lines).await?;
+        }
+        Ok(Self { lines, visible: Vec::new() })
+    }
+
+    /// The same with what was sold before.
+    pub(super) fn after(mut self, before: Self) -> Self {
+        self.lines.extend(before.lines);
+        self
+    }
+
     /// Enters so many purchases at a till and as many batches of the shop on the web, both at once, and looks for each.
     pub(super) async fn enter(client: Client, members: u32, count: u32) -> Result<Self, CliError> {
         let (till, web) = tokio::join!(till(&client, members, count), web(&client, members, count));
@@ -183,47 +205,54 @@ async fn till(client: &Client, members: u32, count: u32) -> Result<Sales, CliErr
 async fn web(client: &Client, members: u32, count: u32) -> Result<Sales, CliError> {
     let mut sales = Sales { lines: Vec::new(), visible: Vec::new() };
     for batch in 0..count {
-        let (mut text, mut lines) = (String::new(), Vec::new());
-        for number in batch * BATCH..(batch + 1) * BATCH {
-            let line = Line {
+        let numbers = batch * BATCH..(batch + 1) * BATCH;
+        let lines: Vec<Line> = numbers
+            .map(|number| Line {
                 member: number.wrapping_mul(7) % members,
                 department: format!("D{:02}", number % 12),
                 pieces: 1,
                 amount_fen: 1_000_000 + i64::from(number),
                 channel: "ecommerce",
-            };
-            text.push_str(&format!(
-                "{{\"order\":\"W-{number}\",\"no\":1,\"card\":\"{}\",\"at\":\"{DAY}T13:00:00+08:00\",\
-                 \"dept\":\"{}\",\"pieces\":{},\"fen\":{}}}\n",
-                card(line.member),
-                line.department,
-                line.pieces,
-                line.amount_fen
-            ));
-            lines.push(line);
-        }
-        let key = format!("web-{batch}");
-        let headers = [("idempotency-key", key.as_str()), ("content-type", "application/x-ndjson")];
-        let path = "/api/v1/imports/batches?kind=purchases&mapping=web";
-        let body = bytes::Bytes::from(text);
+            })
+            .collect();
         let sent = Instant::now();
-        loop {
-            match client.send(Method::POST, path, &headers, Some(body.clone())).await {
-                Ok(answer) if answer.status.is_success() => break,
-                // busy, or the till's turn is not over
-                Ok(answer) if matches!(answer.status.as_u16(), 409 | 429 | 503) => {}
-                Ok(answer) => return Err(input(String::from_utf8_lossy(&answer.body))),
-                Err(ClientError::Unreachable { .. } | ClientError::Timeout { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            wait(sent).await?;
-        }
+        send(client, &format!("web-{batch}"), &lines).await?;
         for line in &lines {
             sales.visible.push(seen(client, line, sent).await?);
         }
         sales.lines.extend(lines);
     }
     Ok(sales)
+}
+
+/// Sends a batch of the shop on the web until it is taken.
+async fn send(client: &Client, key: &str, lines: &[Line]) -> Result<(), CliError> {
+    let mut text = String::new();
+    for (number, line) in lines.iter().enumerate() {
+        text.push_str(&format!(
+            "{{\"order\":\"{key}-{number}\",\"no\":1,\"card\":\"{}\",\"at\":\"{DAY}T13:00:00+08:00\",\
+             \"dept\":\"{}\",\"pieces\":{},\"fen\":{}}}\n",
+            card(line.member),
+            line.department,
+            line.pieces,
+            line.amount_fen
+        ));
+    }
+    let headers = [("idempotency-key", key), ("content-type", "application/x-ndjson")];
+    let path = "/api/v1/imports/batches?kind=purchases&mapping=web";
+    let body = bytes::Bytes::from(text);
+    let sent = Instant::now();
+    loop {
+        match client.send(Method::POST, path, &headers, Some(body.clone())).await {
+            Ok(answer) if answer.status.is_success() => return Ok(()),
+            // busy, or the till's turn is not over
+            Ok(answer) if matches!(answer.status.as_u16(), 409 | 429 | 503) => {}
+            Ok(answer) => return Err(input(String::from_utf8_lossy(&answer.body))),
+            Err(ClientError::Unreachable { .. } | ClientError::Timeout { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        wait(sent).await?;
+    }
 }
 
 async fn wait(since: Instant) -> Result<(), CliError> {
